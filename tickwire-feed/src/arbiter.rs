@@ -10,9 +10,9 @@
 //! arbiter delivers a message only if the message contains `next`, and skips a number only by a gap
 //! that `poll` reports. So no number is lost in silence, whatever else the arbiter remembers.
 //!
-//! A number behind `next` that a line brought shows a gap. Three things show such numbers: the first
-//! kept message; the lowest `refused` number; and, while something is refused, the `end` of each
-//! line and `refused_end`. The lowest of them ends the gap.
+//! A number behind `next` that a line brought shows a gap. Three things show such numbers: the
+//! first kept message; the lowest `refused` number; and, while something is refused, the `end` of
+//! each line and `refused_end`. The lowest of them ends the gap.
 mod gap;
 mod room;
 mod state;
@@ -88,14 +88,15 @@ pub struct Arbiter<T> {
     /// numbers of a line ascend, so most messages go to the end.
     kept: VecDeque<Kept<T>>,
     lines: Vec<Source>,
-    /// The lowest number behind `next` that a line brought and the arbiter did not keep, and when it
-    /// arrived. The feed may have passed this number, but not all numbers that were refused.
+    /// The lowest number behind `next` that a line brought and the arbiter did not keep, and when
+    /// it arrived. The feed may have passed this number, but not all numbers that were refused.
     refused: Option<(u64, Time)>,
-    /// The highest `end` of a refused message within reach. A line's `end` shows the refused numbers
-    /// beyond reach, but they may be wrong, so they are forgotten when the line closes or goes back.
+    /// The highest `end` of a refused message within reach. A line's `end` shows the refused
+    /// numbers beyond reach, but they may be wrong, so they are forgotten when the line closes or
+    /// goes back.
     refused_end: u64,
-    /// When the feed last moved on. While a gap is open, this is the latest of three times: when the
-    /// gap was found, when a message was last `Next`, and when the feed was last synchronised.
+    /// When the feed last moved on. While a gap is open, this is the latest of three times: when
+    /// the gap was found, when a message was last `Next`, and when the feed was last synchronised.
     moved: Time,
     /// When a line was first seen to count anew, below the feed. `None` if no line does so, or once
     /// a line has brought the feed's last number or a later number.

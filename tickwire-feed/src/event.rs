@@ -69,8 +69,8 @@ pub enum Event<T> {
     /// arrive, the lines share this room evenly. A message that several lines brought counts for
     /// one of them, and messages of closed lines count too.
     Gap(Gap),
-    /// Synchronise the feed now, as after a gap. The kept messages of the old count are dropped. The
-    /// event comes
+    /// Synchronise the feed now, as after a gap. The kept messages of the old count are dropped.
+    /// The event comes
     ///
     /// - with the first message of an arbiter that was not told where to start;
     /// - at once, with a message after which every line is further below the feed than

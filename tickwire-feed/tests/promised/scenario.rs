@@ -29,8 +29,8 @@ impl Dice {
 pub(crate) struct Scenario {
     pub(crate) dice: Dice,
     pub(crate) set: Setting,
-    /// A message has one number; or all lines cut the feed into the same messages; or each line cuts
-    /// it into messages of its own.
+    /// A message has one number; or all lines cut the feed into the same messages; or each line
+    /// cuts it into messages of its own.
     messages: u8,
     /// Behind the last number that the exchange sent, and the exchange's first number.
     head: u64,
