@@ -334,9 +334,9 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
     /// means that the peer's Close was received, or that the peer ended the stream after our Close
-    /// was written, as some servers do. In the second case, receiving calls return an error. `clean`
-    /// in [`closed`](Self::closed) says whether both Closes have passed, and `unconfirmed` whether
-    /// what was sent may not have arrived. After [`Error::WouldBlock`] call this again.
+    /// was written, as some servers do. In the second case, receiving calls return an error.
+    /// `clean` in [`closed`](Self::closed) says whether both Closes have passed, and `unconfirmed`
+    /// whether what was sent may not have arrived. After [`Error::WouldBlock`] call this again.
     pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
         begun(self.sender_mut().close(frame))?;
         self.0.io.wait.begin(); // once: a discarded message must not restart the caller's timeout
