@@ -183,8 +183,9 @@ pub struct Config {
     /// stream. Closing thus takes at most `close_timeout` + 1 s, with these exceptions:
     ///
     /// - If the peer goes on sending and does not answer our Close, it may still be reading what
-    ///   was sent before. This end then shuts the stream for writing, and reads and drops input
-    ///   until the peer ends the stream, for at most one more `close_timeout` and 16 MiB.
+    ///   was sent before. This end then shuts the stream for writing, behind everything that the
+    ///   stream has accepted, and reads and drops input until the peer ends the stream. All this
+    ///   takes at most one more `close_timeout`, and 16 MiB.
     /// - If the stream blocks writes, shutting it can take one more second, as can writing the rest
     ///   of a Ping or Pong that stands behind our Close.
     /// - If the peer's Close comes before ours is written, writing ours can take one more
@@ -193,8 +194,9 @@ pub struct Config {
 
     /// How long one frame may take from its first byte to its last; default 60 s. Each received
     /// byte adds the time that it takes at 16 KiB a second, so a large frame may come over a slow
-    /// line. A message in several frames gets ten times `frame_timeout`, and the time of its bytes.
-    /// Time in which the program does not receive does not count, if it is long.
+    /// line. A message gets ten times `frame_timeout`, and the time of its payload. If the program
+    /// sleeps for longer than a quarter of `frame_timeout`, only a quarter counts: meanwhile our
+    /// buffers may have been full, so that the peer could not send.
     ///
     /// The timeout does not apply to payloads received in chunks, unless the program skips the rest
     /// of the message. It stops peers that hold a connection by sending a byte now and then.

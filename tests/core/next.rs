@@ -39,6 +39,10 @@ impl Asked {
 
     /// Time passes, and it fails then, and not before.
     fn fails_at(&mut self, seconds: u32, error: RecvError) {
+        // On the way it may want to be told the time.
+        while self.waits_until() < at(seconds) {
+            self.now = self.waits_until().expect("a deadline") - Time::ZERO;
+        }
         assert_eq!(self.waits_until(), at(seconds));
         self.now = SECOND * seconds - Duration::from_nanos(1);
         assert_eq!(self.waits_until(), at(seconds), "{error:?} is not early");
@@ -275,6 +279,34 @@ fn a_caller_who_was_slow_has_read_what_lay_there_before_the_deadline_on_data_is_
         end.hear(TEXT, "data");
         assert!(end.run().is_some());
         assert_eq!((end.seen.last(), end.over), (Some(&text("data")), None));
+    }
+}
+
+/// A104, as a loop of one's own drains.
+#[test]
+fn behind_an_overdue_close_it_reads_until_the_peer_ends_the_stream() {
+    for role in ROLES {
+        for ends in [true, false] {
+            let mut end = asked(role, &Config { close_timeout: 5 * SECOND, ..Config::default() });
+            end.conn.sender_mut().close(None).unwrap();
+            end.run();
+            for tenth in 0..200 {
+                end.now = SECOND / 10 * tenth;
+                match ends && tenth >= 66 {
+                    true => end.inbox.push_back(vec![]),
+                    false => end.hear(PING, "still reading"),
+                }
+                if end.run().is_none() {
+                    break;
+                }
+                assert_eq!(end.shut, tenth >= 50);
+                assert!(end.inbox.is_empty(), "everything is read");
+            }
+            let over = (end.now.as_millis(), end.over);
+            let until = if ends { 6600 } else { 10_000 };
+            assert_eq!(over, (until, Some(Some(RecvError::CloseTimeout))));
+            assert_eq!(end.conn.closed().unwrap().unconfirmed, !ends);
+        }
     }
 }
 

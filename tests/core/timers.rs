@@ -5,6 +5,7 @@ use std::time::Duration;
 use tickwire::{Config, Connection, Ending, Heartbeat, ReadyState, RecvError, Time};
 
 const SECOND: Duration = Duration::from_secs(1);
+const MILLI: Duration = Duration::from_millis(1);
 
 fn at(seconds: u64) -> Time {
     Time::new(SECOND * seconds as u32)
@@ -60,8 +61,10 @@ fn a_frame_has_to_be_whole_in_time() {
             tell(&mut conn, at(100)).unwrap();
             let byte = SECOND / (16 << 10); // each puts it off by its time at the least rate
             for i in 1..10 {
-                let until = conn.poll_timeout().unwrap() - at(110);
-                assert_eq!(until.as_micros(), (i as u32 - 1) as u128 * byte.as_micros());
+                let left = (at(110) - at(99 + i as u64)).min(2500 * MILLI);
+                let until = conn.poll_timeout().unwrap() - at(99 + i as u64);
+                let byte = if left == 2500 * MILLI { Duration::ZERO } else { byte };
+                assert_eq!(until.as_micros(), (left + (i as u32 - 1) * byte).as_micros());
                 feed(&mut conn, &wire[i..=i]);
                 assert_eq!(events(&mut conn), []);
                 tell(&mut conn, at(100 + i as u64)).unwrap();
@@ -87,7 +90,7 @@ fn the_frame_timer_starts_again_for_each_frame() {
         for _ in 0..20 {
             events(&mut conn);
             tell(&mut conn, at(now)).unwrap();
-            assert_eq!(conn.poll_timeout(), Some(at(now + 10)));
+            assert_eq!(until(&mut conn, at(now) - Time::ZERO, at(now + 9) - Time::ZERO).1, None);
             now += 9;
             feed(&mut conn, &[&wire[half..], &wire[..half]].concat());
             assert_eq!(next(&mut conn), Some(binary([7; 50])));
@@ -154,34 +157,68 @@ fn a_message_of_several_frames_gets_ten_times_as_long() {
     }
 }
 
+/// Of a time in which nobody told the time, a quarter of the timeout counts.
 #[test]
-fn a_program_that_slept_reads_before_it_judges_a_frame() {
+fn a_program_that_slept_does_not_cut_its_peer_amid_a_frame() {
     let config = Config { frame_timeout: 10 * SECOND, ..Config::default() };
     for role in ROLES {
         let wire = to(role, BINARY, vec![7; 100_000]);
-        for slept in [12, 13, 500] {
+        for slept in [3, 9, 12, 500] {
             let mut conn = connection(role, &config);
             feed(&mut conn, &wire[..1000]);
             events(&mut conn);
             tell(&mut conn, at(0)).unwrap();
-            // What its socket took meanwhile is little, as the program did not read on.
-            conn.handle_timeout(at(slept)).unwrap();
-            assert!(conn.must_read());
-            feed(&mut conn, &wire[1000..3000]);
-            assert_eq!(events(&mut conn), []);
-            conn.read_blocked();
-            assert_eq!(conn.handle_timeout(at(slept)), Ok(()), "after {slept} s");
-            // So the peer has time again, and no longer than that.
-            let again = conn.poll_timeout().unwrap();
-            assert_eq!(again, at(slept + 10));
-            assert_eq!(tell(&mut conn, again), Err(RecvError::FrameTimeout));
+            assert_eq!(tell(&mut conn, at(slept)), Ok(()), "after {slept} s");
+            assert!(!conn.must_read());
+            // So the peer has the rest of its time, and no longer than that.
+            let (ended, error) = until(&mut conn, at(slept) - Time::ZERO, 1000 * SECOND);
+            let rest = 7500 * MILLI;
+            assert_eq!(
+                (ended, error),
+                (slept as u32 * SECOND + rest, Some(RecvError::FrameTimeout))
+            );
         }
-        // If nothing came, the peer was silent all the time.
+    }
+}
+
+/// A Ping, or an empty fragment, gives a message no time, and a frame within a message has no more
+/// than a frame alone.
+#[test]
+fn a_message_gets_time_by_its_payload_alone() {
+    let config = Config { frame_timeout: 6 * SECOND, ..Config::default() };
+    for role in ROLES {
         let mut conn = connection(role, &config);
-        feed(&mut conn, &wire[..1000]);
+        assert_eq!(receive(&mut conn, &to(role, BINARY_OPEN, "a")), []);
+        // Pings at 32 KiB a second.
+        let pings = to(role, PING, [7; 122]).repeat(256);
+        let mut now = Duration::ZERO;
+        let ended = loop {
+            receive(&mut conn, &pings);
+            now += SECOND;
+            match until(&mut conn, now - SECOND, now) {
+                (_, None) => assert!(now < 100 * SECOND),
+                (at, Some(error)) => break (at.as_secs(), error),
+            }
+        };
+        assert_eq!(ended, (60, RecvError::FrameTimeout));
+        for (begun, rest) in [("", CONT), ("a", PING)] {
+            let mut conn = connection(role, &config);
+            receive(&mut conn, &to(role, TEXT_OPEN, begun));
+            feed(&mut conn, &to(role, rest, [b'x'; 100])[..20]);
+            events(&mut conn);
+            let ended = until(&mut conn, Duration::ZERO, 100 * SECOND);
+            assert_eq!(ended, (6 * SECOND, Some(RecvError::FrameTimeout)));
+        }
+        // The first frame counts as a part of the message.
+        let mut conn = connection(role, &config);
+        let first = to(role, BINARY_OPEN, [1; 100]);
+        feed(&mut conn, &first[..20]);
         events(&mut conn);
-        tell(&mut conn, at(0)).unwrap();
-        assert_eq!(tell(&mut conn, at(500)), Err(RecvError::FrameTimeout));
+        assert_eq!(until(&mut conn, Duration::ZERO, 5 * SECOND).1, None);
+        feed(&mut conn, &first[20..]);
+        events(&mut conn);
+        let (ended, error) = until(&mut conn, 5 * SECOND, 100 * SECOND);
+        assert_eq!((ended.as_secs(), error), (60, Some(RecvError::FrameTimeout)));
     }
 }
 
@@ -307,6 +344,28 @@ fn a_peer_that_answers_no_close_and_sends_on_is_drained_within_bounds() {
             assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closed));
             assert_eq!(conn.closed().unwrap().unconfirmed, failed);
             assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
+        }
+
+        // Over TLS the shutdown may wait for room too. Both share the time.
+        for shut in [Some(8), None] {
+            let mut conn = connection(role, &config);
+            conn.sender_mut().close(None).unwrap();
+            drain(&mut conn);
+            tell(&mut conn, at(0)).unwrap();
+            receive(&mut conn, &to(role, PING, ""));
+            assert_eq!(tell(&mut conn, at(5)), Err(RecvError::CloseTimeout));
+            assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
+            for now in 5..10 {
+                tell(&mut conn, at(now)).unwrap();
+                if shut == Some(now) {
+                    conn.shut_down();
+                }
+                let shut = shut.is_some_and(|at| at <= now);
+                assert_eq!(conn.ending(), if shut { Ending::Discard } else { Ending::ShutDown });
+                assert_eq!(conn.poll_timeout(), Some(at(10)));
+            }
+            tell(&mut conn, at(10)).unwrap();
+            assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closed));
         }
 
         // From a peer that is silent nothing can come that would reset the stream.

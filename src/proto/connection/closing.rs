@@ -20,14 +20,15 @@
 //! | Came, Violated | Queued, Followed, Written       | Gone              | *      | Over       |         |
 //! | Violated       | None                            | *                 | *      | Over       |         |
 //! | Came, Violated | Lost                            | *                 | *      | Over       |         |
-//! | Overdue        | *                               | Open, Ended       | *      | Shutting   |         |
+//! | Overdue        | *                               | Open, Ended       | *      | Leaving    |         |
 //! | Overdue        | *                               | Shut              | *      | Draining   |         |
 //! | Overdue        | *                               | Gone              | *      | Over       |         |
 //! | Missing        | *                               | *                 | *      | Over       | §7.1.5  |
 //!
 //! A phase determines what to do with the stream, the ready state that a browser would show, and
 //! how long the phase may take. `LINGER` stands for a second, or for
-//! [`close_timeout`](Config::close_timeout) if that is shorter.
+//! [`close_timeout`](Config::close_timeout) if that is shorter. `Leaving` and `Draining` share
+//! their time.
 //!
 //! | phase      | ending   | ready state | at most       |
 //! |------------|----------|-------------|---------------|
@@ -40,6 +41,7 @@
 //! | Waiting    | Discard  | Closing     | LINGER        |
 //! | Shutting   | ShutDown | Closing     | LINGER        |
 //! | Discarding | Discard  | Closing     | LINGER        |
+//! | Leaving    | ShutDown | Closing     | close_timeout |
 //! | Draining   | Discard  | Closing     | close_timeout |
 //! | Over       | Done     | Closed      |               |
 use super::{Receiver, Sender};
@@ -149,6 +151,9 @@ pub(super) enum Phase {
     Shutting,
     /// The stream was shut for writing. Input is discarded until the stream ends.
     Discarding,
+    /// The peer's Close is overdue, and the stream should be shut for writing. Over TLS this waits
+    /// until the stream accepts the ciphertext of what was sent before.
+    Leaving,
     /// The peer's Close is overdue, and the stream was shut for writing. Input is discarded until
     /// the stream ends.
     Draining,
@@ -189,7 +194,7 @@ impl Closing {
         match (self.theirs, self.ours, self.stream) {
             (Theirs::Awaited, Ours::None, _) => Phase::Open,
             (Theirs::Awaited, _, _) => Phase::Closing,
-            (Theirs::Overdue, _, Stream::Open | Stream::Ended) => Phase::Shutting,
+            (Theirs::Overdue, _, Stream::Open | Stream::Ended) => Phase::Leaving,
             (Theirs::Overdue, _, Stream::Shut) => Phase::Draining,
             (Theirs::Came, Ours::None, _) => Phase::Unanswered,
             (Theirs::Missing, _, _) | (_, Ours::None | Ours::Lost, _) | (_, _, Stream::Gone) => {
@@ -232,7 +237,7 @@ impl Phase {
     pub(super) fn ending(self) -> Ending {
         match self {
             Self::Answering | Self::Reporting | Self::Trailing => Ending::Flush,
-            Self::Shutting => Ending::ShutDown,
+            Self::Shutting | Self::Leaving => Ending::ShutDown,
             Self::Waiting | Self::Discarding | Self::Draining => Ending::Discard,
             Self::Open | Self::Closing | Self::Unanswered | Self::Over => Ending::Done,
         }
@@ -250,7 +255,7 @@ impl Phase {
     /// only the caller can end it.
     pub(super) fn at_most(self, close_timeout: Duration) -> Option<Duration> {
         match self {
-            Self::Closing | Self::Answering | Self::Draining => Some(close_timeout),
+            Self::Closing | Self::Answering | Self::Leaving | Self::Draining => Some(close_timeout),
             Self::Reporting
             | Self::Trailing
             | Self::Waiting

@@ -187,10 +187,9 @@ impl Connection {
 
     /// Pauses or resumes reading. During a pause only the deadlines on writing and closing run, and
     /// the [idle message](Config::idle_message) is still sent. A deadline by which bytes of the
-    /// peer have to arrive moves by the length of the pause. One exception: a [short
-    /// pause](Config::data_timeout) does not move `data_timeout`. If the pause moves the deadline
-    /// of a frame or of the heartbeat, the connection has to learn when the pause begins and ends.
-    /// In that case [`poll_timeout`](Self::poll_timeout) asks for an immediate call of
+    /// peer have to arrive moves by the length of the pause. If the pause moves a deadline, the
+    /// connection has to learn when the pause begins and ends. In that case
+    /// [`poll_timeout`](Self::poll_timeout) asks for an immediate call of
     /// [`handle_timeout`](Self::handle_timeout) when the pause begins, and for another when the
     /// pause ends.
     #[inline]

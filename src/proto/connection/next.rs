@@ -144,8 +144,8 @@ impl Connection {
             }
             let reads = match phase {
                 None => !paused,
-                Some(Phase::Waiting | Phase::Discarding) => true,
-                Some(Phase::Shutting) if obstacle != Obstacle::WriteBlocked => {
+                Some(Phase::Waiting | Phase::Discarding | Phase::Draining) => true,
+                Some(Phase::Shutting | Phase::Leaving) if obstacle != Obstacle::WriteBlocked => {
                     return Next::ShutDown;
                 }
                 Some(Phase::Over) => {

@@ -68,6 +68,12 @@ struct End {
     total: u64,
 }
 
+impl End {
+    fn bounds(&self, phase: Phase) -> bool {
+        self.phase == phase || (self.phase, phase) == (Phase::Leaving, Phase::Draining)
+    }
+}
+
 /// The state of a pause of reading. While reading is paused, the peer's silence proves nothing. So
 /// the deadlines on silence move by the length of the pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,7 +255,7 @@ impl Timers {
         phase.at_most(self.close_timeout)?;
         // `step` has still to return the error that ends the phase.
         let ends = phase == Phase::Closing && rx.failure().is_some();
-        let armed = self.end.as_ref().filter(|end| end.phase == phase);
+        let armed = self.end.as_ref().filter(|end| end.bounds(phase));
         (!ends).then(|| armed.map_or(Time::ZERO, |end| end.until))
     }
 
@@ -300,7 +306,7 @@ impl Timers {
         phase: Phase,
     ) -> Result<(), RecvError> {
         let Some(bound) = phase.at_most(self.close_timeout) else { return Ok(()) };
-        let armed = self.end.take().filter(|end| end.phase == phase);
+        let armed = self.end.take().filter(|end| end.bounds(phase));
         let total = rx.total();
         let end = self.end.insert(armed.unwrap_or(End { phase, until: now + bound, total }));
         if now < end.until {
@@ -444,11 +450,19 @@ mod tests {
             Config { frame_timeout: seconds(10), write_timeout: seconds(20), ..Config::default() };
         let mut conn = server(&config);
         read(&mut conn, b"\x82");
-        assert_eq!(conn.handle_timeout(at(100)), Ok(()));
-        assert_eq!(conn.poll_timeout(), Some(at(110)));
+        let quarter = Duration::from_millis(2500);
+        for i in 0..4 {
+            assert_eq!(conn.handle_timeout(at(100) + quarter * i), Ok(()));
+            assert_eq!(conn.poll_timeout(), Some(at(100) + quarter * (i + 1)));
+        }
         conn.restart_clock();
-        assert_eq!(conn.handle_timeout(at(1)), Ok(()));
-        assert_eq!(conn.poll_timeout(), Some(at(11)));
+        for i in 0..4 {
+            assert_eq!(conn.handle_timeout(at(1) + quarter * i), Ok(()));
+            assert_eq!(conn.poll_timeout(), Some(at(1) + quarter * (i + 1)));
+        }
+        assert!(!conn.must_read());
+        assert_eq!(conn.handle_timeout(at(11)), Ok(()));
+        assert!(conn.must_read());
 
         let mut conn = server(&config);
         assert!(conn.sender_mut().feed("stuck").is_ok());

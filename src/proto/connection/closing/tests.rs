@@ -78,7 +78,7 @@ fn each_phase_has_the_ending_ready_state_and_deadline_of_its_row() {
         assert_eq!([long, short], bounds, "{phase:?}");
     }
     let unlike: Vec<String> = table.iter().map(|row| row[0].into()).collect();
-    assert_eq!(unlike.len(), 11);
+    assert_eq!(unlike.len(), 12);
 }
 
 #[test]

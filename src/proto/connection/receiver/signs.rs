@@ -3,13 +3,12 @@
 use super::{Receiver, State, progress::Handing};
 use crate::proto::frame::Header;
 
-/// A frame, or a message of several frames, that has begun and is not complete.
+/// Where in the received bytes a frame and a message began that are not complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto::connection) struct Unfinished {
-    /// The position of its first byte in the received bytes.
-    pub(in crate::proto::connection) began: u64,
-    /// Whether it is a message whose first frame is complete, so that more frames have to follow.
-    pub(in crate::proto::connection) several: bool,
+    pub(in crate::proto::connection) frame: Option<u64>,
+    /// A frame that is not known to be a control frame begins a message.
+    pub(in crate::proto::connection) message: Option<u64>,
 }
 
 impl Receiver {
@@ -61,22 +60,20 @@ impl Receiver {
         Some(consumed.wrapping_add(ahead))
     }
 
-    /// The frame or message that has begun and is not complete. `None` if nothing has begun, and
-    /// while the payload of a message is handed out in chunks, which has no deadline.
+    /// The frame and the message that have begun and are not complete. `None` if nothing has begun,
+    /// and while the payload of a message is handed out in chunks, which has no deadline.
     pub(in crate::proto::connection) fn unfinished(&self) -> Option<Unfinished> {
         let frame = match self.state {
             State::Payload { .. } | State::Control { .. } => Some(self.frame_start),
             State::Header if self.buf.wire_len() > 0 => Some(self.place()),
             _ => None,
         };
-        let in_payload = matches!(self.state, State::Payload { .. });
-        match &self.message {
-            Some(message) if message.handing != Handing::Chunks => {
-                let several = message.fragments > 1 || !in_payload;
-                Some(Unfinished { began: message.began, several })
-            }
-            Some(_) if in_payload => None,
-            _ => frame.map(|began| Unfinished { began, several: false }),
-        }
+        let message = match &self.message {
+            Some(message) if message.handing != Handing::Chunks => Some(message.began),
+            Some(_) if matches!(self.state, State::Payload { .. }) => return None,
+            Some(_) => None,
+            None => frame,
+        };
+        (frame.is_some() || message.is_some()).then_some(Unfinished { frame, message })
     }
 }

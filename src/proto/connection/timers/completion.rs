@@ -1,87 +1,107 @@
-//! The deadline on a frame, or on a message of several frames, that has begun and is not complete.
-//! It ends a peer that holds a connection by sending a byte now and then.
-use super::Receiver;
+//! The deadlines on a frame, and on a message, that has begun and is not complete. They end a peer
+//! that holds a connection by sending a byte now and then.
+use super::{Receiver, looks::SHORTEST};
 use crate::proto::{connection::Unfinished, time::Time};
-use core::{mem, time::Duration};
+use core::time::Duration;
 
 /// Bytes per second. Each received byte puts the deadline off by the time that it takes at this
 /// rate, so that a peer on a slow line gets the time that it needs.
 const LEAST_RATE: u64 = 16 << 10;
 
-/// A message of several frames gets this many times `frame_timeout`, because its sender may wait
-/// between frames. The time starts anew at most so often.
-const SEVERAL: u8 = 10;
+/// A message gets this many times `frame_timeout`, because its sender may wait between frames.
+const SEVERAL: u32 = 10;
+
+/// The time is told at least so often within `frame_timeout`. If it is told later, the program
+/// slept, and our buffers may have been full, so that the peer could not send. So only one such
+/// part counts then.
+const PARTS: u32 = 4;
 
 #[derive(Debug)]
 pub(super) struct Completion {
     /// [`Config::frame_timeout`](crate::Config::frame_timeout).
     timeout: Duration,
-    /// `None` until the caller tells a time after the first byte.
-    armed: Option<Armed>,
+    /// When the caller last told a time. `None` if nothing was unfinished then.
+    told: Option<Time>,
+    frame: Left,
+    message: Left,
 }
 
-#[derive(Debug)]
-struct Armed {
-    of: Unfinished,
-    until: Time,
-    /// The number of bytes received when `until` was last computed.
-    total: u64,
-    /// Whether the deadline passed while the program slept: see [`Completion::passed`].
-    slept: bool,
-    /// How often the time has started anew.
-    anew: u8,
+/// The time that is left to a frame or message.
+#[derive(Debug, Default)]
+struct Left {
+    /// Where it began, if there is one.
+    of: Option<u64>,
+    left: Duration,
+    /// The count of its bytes when `left` was last computed.
+    bytes: Option<u64>,
 }
 
 impl Completion {
     pub(super) fn new(timeout: Duration) -> Self {
-        Self { timeout, armed: None }
+        Self { timeout, told: None, frame: Left::default(), message: Left::default() }
     }
 
     pub(super) fn restart(&mut self) {
-        self.armed = None;
+        *self = Self::new(self.timeout);
     }
 
     /// Whether a complete frame or message is awaited.
     pub(super) fn is_awaited(&self, rx: &Receiver) -> bool {
-        self.armed.is_some() && rx.unfinished().is_some()
+        self.told.is_some() && rx.unfinished().is_some()
     }
 
-    /// Moves the deadline by the length of a pause of reading.
+    /// Leaves out a pause of reading.
     pub(super) fn put_off(&mut self, by: Duration) {
-        if let Some(armed) = &mut self.armed {
-            armed.until = armed.until + by;
-        }
+        self.told = self.told.map(|told| told + by);
     }
 
+    /// When the caller has to tell the time: at once if something has begun since the last time.
     pub(super) fn next(&self, rx: &Receiver) -> Option<Time> {
-        let of = rx.unfinished()?;
-        let armed = self.armed.as_ref().filter(|armed| armed.of == of);
-        Some(armed.map_or(Time::ZERO, |armed| armed.until))
+        let Unfinished { frame, message } = rx.unfinished()?;
+        let known = self.told.filter(|_| (self.frame.of, self.message.of) == (frame, message));
+        let left = [&self.frame, &self.message].map(|it| it.of.map_or(Duration::MAX, |_| it.left));
+        Some(known.map_or(Time::ZERO, |told| told + left[0].min(left[1]).min(self.part())))
     }
 
-    /// Arms the deadline, or moves it by the bytes received. Returns whether it has passed.
-    ///
-    /// If the deadline is found late, the program slept. Meanwhile our buffers may have been full,
-    /// so that the peer could not send. So if bytes arrive after all, the time starts anew.
+    /// Counts the time since the last call, and the bytes received. Returns whether no time is
+    /// left.
     pub(super) fn passed(&mut self, now: Time, rx: &Receiver) -> bool {
-        let Some(of) = rx.unfinished() else {
-            self.armed = None;
+        let Some(Unfinished { frame, message }) = rx.unfinished() else {
+            self.told = None;
             return false;
         };
-        let times = if of.several { SEVERAL } else { 1 };
-        let (total, whole) = (rx.total(), now + self.timeout.saturating_mul(times.into()));
-        let Some(armed) = self.armed.as_mut().filter(|armed| armed.of == of) else {
-            self.armed = Some(Armed { of, until: whole, total, slept: false, anew: 0 });
+        let past = self.told.map_or(Duration::ZERO, |told| (now - told).min(self.part()));
+        self.told = Some(now);
+        // All bytes behind the start of an unfinished frame are its own. Those of a message are
+        // payloads of data frames alone: Pings between its frames give it no time.
+        let of_frame = self.frame.passed(frame, self.timeout, past, Some(rx.total()));
+        let whole = self.timeout.saturating_mul(SEVERAL);
+        self.message.passed(message, whole, past, rx.data_mark()) || of_frame
+    }
+
+    fn part(&self) -> Duration {
+        (self.timeout / PARTS).max(SHORTEST)
+    }
+}
+
+impl Left {
+    fn passed(
+        &mut self,
+        of: Option<u64>,
+        whole: Duration,
+        past: Duration,
+        bytes: Option<u64>,
+    ) -> bool {
+        if self.of != of {
+            *self = Self { of, left: whole, bytes };
             return false;
-        };
-        let bytes = total.wrapping_sub(mem::replace(&mut armed.total, total));
-        armed.until = armed.until + time_of(bytes);
-        if bytes > 0 && mem::take(&mut armed.slept) && armed.anew < SEVERAL {
-            armed.until = whole;
-            armed.anew += 1;
         }
-        armed.slept |= now - armed.until > self.timeout / 64;
-        now >= armed.until
+        if let (Some(before), Some(bytes)) = (self.bytes, bytes) {
+            self.left = self.left.saturating_add(time_of(bytes.wrapping_sub(before)));
+        }
+        self.bytes = bytes.or(self.bytes);
+        self.left = self.left.saturating_sub(past);
+        of.is_some() && self.left.is_zero()
     }
 }
 
