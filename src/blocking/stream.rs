@@ -1,6 +1,6 @@
 //! The calls that the blocking adapter needs of a stream.
 use super::sys;
-use crate::socket::{Handle, Timestamped};
+use crate::socket::{Handle, Timestamped, sigpipe::without_sigpipe};
 use std::{
     boxed::Box,
     io::{self, IoSlice, IoSliceMut, Read, Write},
@@ -89,7 +89,7 @@ pub trait Stream: Read + Write {
     fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         match bufs {
             [bytes] => self.write(bytes),
-            _ => self.write_vectored(bufs),
+            _ => without_sigpipe(|| self.write_vectored(bufs)),
         }
     }
 

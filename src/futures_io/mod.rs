@@ -80,6 +80,7 @@ use crate::{
         handshake::{HandshakeError, client::Request},
         time::Time,
     },
+    socket::sigpipe::without_sigpipe,
 };
 use ::futures_io::{AsyncRead, AsyncWrite};
 use std::{
@@ -354,7 +355,7 @@ impl<S: AsyncWrite + Unpin, T: Timers> drive::Output for Timed<S, FuturesIo<T>> 
         let io = Pin::new(&mut self.io);
         match slices {
             [bytes] => io.poll_write(cx, bytes),
-            _ => io.poll_write_vectored(cx, slices),
+            _ => without_sigpipe(|| io.poll_write_vectored(cx, slices)),
         }
     }
 

@@ -1,7 +1,8 @@
-//! TCP streams whose reads also get the kernel's time of arrival.
+//! TCP streams whose reads also get the kernel's time of arrival; writes that raise no SIGPIPE.
 pub(crate) mod arrival;
 #[cfg_attr(not(all(feature = "stamps", target_os = "linux")), path = "no_kernel.rs")]
 mod kernel;
+pub(crate) mod sigpipe;
 pub(crate) mod timestamped;
 
 pub(crate) use timestamped::Timestamped;

@@ -57,6 +57,7 @@ use crate::{
         outlined::Outlined,
         time::Time,
     },
+    socket::sigpipe::without_sigpipe,
 };
 use ::tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf},
@@ -317,7 +318,7 @@ impl<S: AsyncWrite + Unpin> drive::Output for Timed<S, Tokio> {
         let io = Pin::new(&mut self.io);
         match slices {
             [bytes] => io.poll_write(cx, bytes),
-            _ => io.poll_write_vectored(cx, slices),
+            _ => without_sigpipe(|| io.poll_write_vectored(cx, slices)),
         }
     }
 

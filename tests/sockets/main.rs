@@ -22,6 +22,8 @@ mod plain_http;
 mod prepared_sockets;
 #[cfg(feature = "tokio")]
 mod proxies;
+#[cfg(all(feature = "futures", feature = "tokio", target_os = "linux"))]
+mod sigpipe;
 #[cfg(all(feature = "stamps", target_os = "linux"))]
 mod stamps;
 #[cfg(feature = "tokio")]

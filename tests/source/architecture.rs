@@ -10,14 +10,14 @@ use std::{
 const MAY_KNOW: &[(&str, &[&str])] = &[
     // Adapters. Each with the TLS stream that is its own.
     ("tokio", &["dial", "drive", "proto", "socket", "tls"]),
-    ("futures_io", &["drive", "proto"]),
+    ("futures_io", &["drive", "proto", "socket"]),
     ("blocking", &["dial", "drive", "proto", "socket", "tls"]),
     // What they have in common.
     ("dial", &["drive", "proto", "socket", "tls"]),
     ("drive", &["proto", "socket", "tls"]),
     ("tls", &["proto"]),
     ("guide", &[]),
-    // What the kernel knows of what a socket received.
+    // What the kernel knows of what a socket received, and writes that raise no signal.
     ("socket", &["proto"]),
     // The core.
     ("proto", &[]),

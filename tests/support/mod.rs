@@ -21,6 +21,8 @@ pub(crate) mod hostile;
 pub(crate) mod numbers;
 #[cfg(feature = "tokio")]
 pub(crate) mod proxy;
+#[cfg(target_os = "linux")]
+pub(crate) mod sigpipe;
 #[cfg(feature = "tokio")]
 pub(crate) mod talk;
 #[cfg(all(feature = "rustls", feature = "tokio"))]

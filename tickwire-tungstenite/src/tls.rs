@@ -19,10 +19,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[cfg(feature = "__rustls-tls")]
 use {
     crate::tungstenite::{client_config, server_name},
+    std::future::poll_fn,
+    tickwire::without_sigpipe,
     tokio_rustls::TlsConnector,
 };
 
-/// The TLS stream of a client.
+/// The TLS stream of a client. It writes several records by one vectored write, which may raise
+/// SIGPIPE. A read may write too: an alert.
 #[cfg(feature = "__rustls-tls")]
 type Tls<S> = tokio_rustls::client::TlsStream<S>;
 
@@ -55,7 +58,7 @@ macro_rules! either {
         match $self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).$method($($argument),*),
             #[cfg(feature = "__rustls-tls")]
-            Self::Rustls(stream) => Pin::new(stream).$method($($argument),*),
+            Self::Rustls(stream) => without_sigpipe(|| Pin::new(stream).$method($($argument),*)),
         }
     };
 }
@@ -147,7 +150,9 @@ where
         (Mode::Tls, connector) => {
             let name = server_name(request.uri())?;
             let tls = TlsConnector::from(client_config(connector)?);
-            MaybeTlsStream::Rustls(tls.connect(name, stream).await?)
+            let mut opening = tls.connect(name, stream);
+            let opened = poll_fn(|cx| without_sigpipe(|| Pin::new(&mut opening).poll(cx))).await;
+            MaybeTlsStream::Rustls(opened?)
         }
     };
     client_async_with_config(request, stream, config).await

@@ -12,9 +12,14 @@ mod messages;
 mod panics;
 mod requests;
 mod room;
+#[cfg(target_os = "linux")]
+mod sigpipe;
 mod slow;
 #[cfg(all(feature = "stamps", target_os = "linux"))]
 mod stamps;
+#[cfg(target_os = "linux")]
+#[path = "../../../tests/support/sigpipe.rs"]
+mod support;
 #[cfg(target_os = "linux")]
 mod threads;
 mod time;

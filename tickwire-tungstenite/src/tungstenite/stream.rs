@@ -4,6 +4,8 @@ use std::{
     io::{self, IoSlice, Read, Write},
     net::TcpStream,
 };
+#[cfg(feature = "__rustls-tls")]
+use tickwire::without_sigpipe;
 
 /// Whether a URL asks for TLS.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +32,8 @@ impl NoDelay for TcpStream {
     }
 }
 
-/// The TLS stream of a client.
+/// The TLS stream of a client. It writes several records by one vectored write, which may raise
+/// SIGPIPE. A read may write too: a message of the handshake, or an alert.
 #[cfg(feature = "__rustls-tls")]
 type Tls<S> = rustls::StreamOwned<rustls::ClientConnection, S>;
 
@@ -67,7 +70,7 @@ impl<S: Read + Write> Read for MaybeTlsStream<S> {
         match self {
             Self::Plain(stream) => stream.read(buf),
             #[cfg(feature = "__rustls-tls")]
-            Self::Rustls(stream) => stream.read(buf),
+            Self::Rustls(stream) => without_sigpipe(|| stream.read(buf)),
         }
     }
 }
@@ -77,7 +80,7 @@ impl<S: Read + Write> Write for MaybeTlsStream<S> {
         match self {
             Self::Plain(stream) => stream.write(buf),
             #[cfg(feature = "__rustls-tls")]
-            Self::Rustls(stream) => stream.write(buf),
+            Self::Rustls(stream) => without_sigpipe(|| stream.write(buf)),
         }
     }
 
@@ -85,7 +88,7 @@ impl<S: Read + Write> Write for MaybeTlsStream<S> {
         match self {
             Self::Plain(stream) => stream.write_vectored(bufs),
             #[cfg(feature = "__rustls-tls")]
-            Self::Rustls(stream) => stream.write_vectored(bufs),
+            Self::Rustls(stream) => without_sigpipe(|| stream.write_vectored(bufs)),
         }
     }
 
@@ -93,7 +96,7 @@ impl<S: Read + Write> Write for MaybeTlsStream<S> {
         match self {
             Self::Plain(stream) => stream.flush(),
             #[cfg(feature = "__rustls-tls")]
-            Self::Rustls(stream) => stream.flush(),
+            Self::Rustls(stream) => without_sigpipe(|| stream.flush()),
         }
     }
 }

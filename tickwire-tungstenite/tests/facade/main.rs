@@ -8,6 +8,11 @@ mod deflate;
 mod errors;
 mod handshake;
 mod heads;
+#[cfg(target_os = "linux")]
+mod sigpipe;
+#[cfg(target_os = "linux")]
+#[path = "../../../tests/support/sigpipe.rs"]
+mod support;
 mod tasks;
 #[cfg(feature = "__rustls-tls")]
 mod tls;

@@ -6,7 +6,9 @@ use super::{
 use crate::tungstenite::error::{Error, ProtocolError, Result};
 use bytes::{Buf, Bytes, BytesMut};
 use std::io::{self, IoSlice, Read, Write};
-use tickwire::{Connection, Entropy, Event, Negotiated, Outbound, OwnedMessage, Step};
+use tickwire::{
+    Connection, Entropy, Event, Negotiated, Outbound, OwnedMessage, Step, without_sigpipe,
+};
 
 /// The size of a read, in bytes, for a server that also accepts unmasked frames.
 const READ: usize = 4 << 10;
@@ -47,7 +49,7 @@ impl<S: Read + Write> Wire for S {
     fn write_some(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match slices {
             [bytes] => self.write(bytes),
-            _ => self.write_vectored(slices),
+            _ => without_sigpipe(|| self.write_vectored(slices)),
         }
     }
 

@@ -1,0 +1,106 @@
+//! Writes that raise no SIGPIPE.
+//!
+//! std writes one slice to a socket by `send` with MSG_NOSIGNAL, and mio and tokio call std. But
+//! std writes several slices by `writev`, which has no such flag.
+
+/// Runs `call`. What `call` writes in this thread raises no SIGPIPE.
+///
+/// A write to a socket or pipe whose peer is gone raises SIGPIPE, which by default ends the
+/// process. A program whose `main` is Rust ignores SIGPIPE, and gets an error from the write. But
+/// SIGPIPE has its default action in a C or C++ program that calls Rust, and in a program that
+/// restores the default action to end quietly behind `| head`. Such a C program needs no more than
+/// this line, before its first thread: `signal(SIGPIPE, SIG_IGN);`
+///
+/// Without that line, a connection raises no SIGPIPE over sockets of std and tokio, or over this
+/// crate's TLS: the adapters of this crate call this function themselves. It remains for you to
+/// call this function
+///
+/// - in a [loop of your own](crate::Connection::next), around `write_vectored` to a socket,
+/// - around reads, writes and flushes of a TLS stream of rustls or tokio-rustls, in a stream type
+///   of your own. (`tickwire-tungstenite` does so for its TLS streams.)
+///
+/// SIGPIPE may still be raised
+///
+/// - by the responses that hyper writes itself, below `tickwire-axum`,
+/// - by writes to Unix sockets, if the compiler is older than Rust 1.90,
+/// - on Unix systems other than Linux, Android and Apple's. There this function only runs `call`.
+///   On Apple's systems, std and tokio set an option of each socket instead (SO_NOSIGPIPE).
+///
+/// If the process ignores SIGPIPE, this function only runs `call`. The first call of this function
+/// looks that up, so a program that restores the default action has to do so before. Otherwise the
+/// thread blocks SIGPIPE while `call` runs, which costs six short system calls.
+///
+/// ```
+/// use std::{io::{IoSlice, Write}, net::{TcpListener, TcpStream}};
+///
+/// # fn main() -> std::io::Result<()> {
+/// # let listener = TcpListener::bind("127.0.0.1:0")?;
+/// # let address = listener.local_addr()?;
+/// let mut stream = TcpStream::connect(address)?;
+/// let slices = [IoSlice::new(b"head"), IoSlice::new(b"body")];
+/// let written = tickwire::without_sigpipe(|| stream.write_vectored(&slices))?;
+/// # assert_eq!(written, 8);
+/// # Ok(())
+/// # }
+/// ```
+#[inline]
+pub fn without_sigpipe<T>(call: impl FnOnce() -> T) -> T {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _blocked = blocked::Blocked::unless_ignored();
+    call()
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod blocked {
+    use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise};
+    use std::{fs::File, io::Read, sync::OnceLock};
+
+    /// While this lives, SIGPIPE is blocked in the thread that made it.
+    pub(super) struct Blocked(());
+
+    impl Blocked {
+        #[inline]
+        pub(super) fn unless_ignored() -> Option<Self> {
+            static IGNORED: OnceLock<bool> = OnceLock::new();
+            match IGNORED.get_or_init(|| is_ignored().unwrap_or(false)) {
+                true => None,
+                false => Self::new(),
+            }
+        }
+
+        /// `None` if the thread had blocked SIGPIPE before. Then a pending SIGPIPE is not ours.
+        #[cold]
+        fn new() -> Option<Self> {
+            let before = pipe().thread_swap_mask(SigmaskHow::SIG_BLOCK).ok()?;
+            (!before.contains(Signal::SIGPIPE)).then_some(Self(()))
+        }
+    }
+
+    impl Drop for Blocked {
+        /// Takes the SIGPIPE that a write has raised, before it could be delivered. Nothing safe
+        /// asks whether one is pending, and to wait for one that is not would take for ever. So
+        /// this raises another. Both are for this thread, so that only one of them is kept.
+        fn drop(&mut self) {
+            if raise(Signal::SIGPIPE).is_ok() {
+                let _ = pipe().wait();
+            }
+            let _ = pipe().thread_unblock();
+        }
+    }
+
+    fn pipe() -> SigSet {
+        SigSet::from(Signal::SIGPIPE)
+    }
+
+    /// Whether the process ignores SIGPIPE: a bit of the 33rd field of proc_pid_stat(5). Only safe
+    /// calls are wanted here, and of those no other tells the action of a signal.
+    fn is_ignored() -> Option<bool> {
+        let mut stat = [0; 2048];
+        let len = File::open("/proc/self/stat").and_then(|mut file| file.read(&mut stat)).ok()?;
+        let stat = core::str::from_utf8(stat.get(..len)?).ok()?;
+        // The second field, a name in parentheses, may have blanks and parentheses of its own.
+        let (_, rest) = stat.rsplit_once(')')?;
+        let ignored: u64 = rest.split_ascii_whitespace().nth(30)?.parse().ok()?;
+        Some(ignored >> (Signal::SIGPIPE as i32 - 1) & 1 == 1)
+    }
+}

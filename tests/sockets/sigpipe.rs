@@ -1,0 +1,145 @@
+//! Writes to a peer that is gone, where SIGPIPE has its default action.
+use crate::support::sigpipe::{each_is_killed, each_survives};
+use std::{
+    io::{self, IoSlice, Write},
+    net::{TcpListener, TcpStream},
+    os::unix::net::UnixStream,
+    time::{Duration, Instant},
+};
+use tickwire::{
+    Config, Connection, Error, Negotiated, Prepared, blocking, futures_io as smol,
+    tokio as on_tokio, without_sigpipe,
+};
+
+/// A connection whose peer is gone. The first write to it succeeds, and is answered with a reset.
+fn tcp() -> TcpStream {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    drop(listener.accept().unwrap());
+    near
+}
+
+fn unix() -> UnixStream {
+    UnixStream::pair().unwrap().0
+}
+
+fn conn() -> Connection {
+    Connection::server(&Config::default(), Negotiated::default())
+}
+
+/// So long that a write has several slices.
+fn message() -> Prepared {
+    Prepared::new(vec![7; 100_000])
+}
+
+/// Sends until that is an error.
+fn until<E>(mut send: impl FnMut() -> Result<(), E>) -> E {
+    let began = Instant::now();
+    loop {
+        if let Err(error) = send() {
+            return error;
+        }
+        assert!(began.elapsed() < Duration::from_secs(600));
+    }
+}
+
+fn io_error(error: Error) -> io::Error {
+    match error {
+        Error::Io(error) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn on_a_thread(stream: impl blocking::Stream) -> io::Error {
+    let mut ws = blocking::WebSocket::from_parts(stream, conn());
+    io_error(until(|| ws.send(message())))
+}
+
+fn on_tokio<S>(make: impl FnOnce() -> S, split: bool) -> io::Error
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let mut ws = on_tokio::WebSocket::from_parts(make(), conn());
+    io_error(match split {
+        false => until(|| runtime.block_on(ws.send(message()))),
+        true => {
+            let (_reader, mut writer) = ws.into_split();
+            until(|| runtime.block_on(writer.send(message())))
+        }
+    })
+}
+
+fn tokio_tcp() -> tokio::net::TcpStream {
+    let tcp = tcp();
+    tcp.set_nonblocking(true).unwrap();
+    tokio::net::TcpStream::from_std(tcp).unwrap()
+}
+
+fn tokio_unix() -> tokio::net::UnixStream {
+    let unix = unix();
+    unix.set_nonblocking(true).unwrap();
+    tokio::net::UnixStream::from_std(unix).unwrap()
+}
+
+macro_rules! on_smol {
+    ($stream:expr) => {
+        || {
+            let stream = async_io::Async::new($stream).unwrap();
+            let mut ws = smol::WebSocket::from_parts(stream, async_io::Timer::at, conn());
+            io_error(until(|| async_io::block_on(ws.send(message()))))
+        }
+    };
+}
+
+#[test]
+fn no_adapter_raises_sigpipe() {
+    each_survives(
+        "sigpipe::no_adapter_raises_sigpipe",
+        &[
+            ("blocking, TCP", || on_a_thread(tcp())),
+            ("blocking, Unix", || on_a_thread(unix())),
+            ("blocking, without timeouts", || on_a_thread(blocking::WithoutTimeouts(tcp()))),
+            ("tokio, TCP", || on_tokio(tokio_tcp, false)),
+            ("tokio, TCP, split", || on_tokio(tokio_tcp, true)),
+            ("tokio, Unix", || on_tokio(tokio_unix, false)),
+            ("tokio, Unix, split", || on_tokio(tokio_unix, true)),
+            ("futures-io, TCP", on_smol!(tcp())),
+            ("futures-io, Unix", on_smol!(unix())),
+        ],
+    );
+}
+
+/// A vectored write of std, to a peer that is gone.
+fn vectored(mut to: impl Write) -> io::Error {
+    until(|| to.write_vectored(&[IoSlice::new(b"head"), IoSlice::new(b"body")]).map(drop))
+}
+
+/// So the tests here can fail. And SIGPIPE is blocked only during the call.
+#[test]
+fn a_vectored_write_alone_is_killed() {
+    each_is_killed(
+        "sigpipe::a_vectored_write_alone_is_killed",
+        &[
+            ("TCP", || vectored(tcp())),
+            ("Unix", || vectored(unix())),
+            ("after a call", || {
+                without_sigpipe(|| drop(vectored(tcp())));
+                vectored(unix())
+            }),
+        ],
+    );
+}
+
+/// It does not matter what the call does with the error of its write.
+#[test]
+fn a_call_without_sigpipe_may_hide_the_error_of_its_write() {
+    each_survives(
+        "sigpipe::a_call_without_sigpipe_may_hide_the_error_of_its_write",
+        &[("hidden", || {
+            without_sigpipe(|| drop(vectored(unix())));
+            without_sigpipe(|| vectored(tcp()))
+        })],
+    );
+}
