@@ -9,16 +9,22 @@ use crate::{
 };
 use std::{
     io,
-    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
+    string::String,
+    sync::mpsc,
+    thread,
+    time::Duration,
+    vec,
     vec::Vec,
 };
 
 /// Connects to a `ws` URL or, with the feature `rustls`, to a `wss` URL. TCP_NODELAY is on. For
 /// headers, subprotocols, socket options, a TLS configuration or a proxy, use [`Dial`].
 ///
-/// [`handshake_timeout`](Config::handshake_timeout) bounds connecting, TLS and the opening
-/// handshake together. Nothing bounds the time to resolve a name, because the operating system's
-/// resolver has no timeout to set. The addresses of a name are tried in a race (RFC 8305): see
+/// [`handshake_timeout`](Config::handshake_timeout) bounds resolving, connecting, TLS and the
+/// opening handshake together. A name, unlike an address, is resolved in a thread of its own. If
+/// that takes too long, this thread goes on until the operating system's resolver gives up, and its
+/// result is dropped. The addresses of a name are tried in a race (RFC 8305): see
 /// [`attempt_delay`](Dial::attempt_delay). Redirects are not followed: a redirect is an
 /// [`Error::Refused`]. TLS trusts the platform's roots.
 ///
@@ -131,8 +137,15 @@ impl Dial<'_> {
         began: Instant,
         config: &Config,
     ) -> io::Result<Timestamped<TcpStream>> {
-        let found = (to.host(), to.port()).to_socket_addrs();
-        let attempts = self.attempts(to, found, config.handshake_timeout)?;
+        let limit = config.handshake_timeout;
+        let (host, port) = (String::from(to.host()), to.port());
+        let found = match host.parse::<IpAddr>() {
+            Ok(address) => Ok(vec![SocketAddr::new(address, port)].into_iter()),
+            Err(_) => within(limit.saturating_sub(began.elapsed()), move || {
+                (host, port).to_socket_addrs()
+            }),
+        };
+        let attempts = self.attempts(to, found, limit)?;
         self.stamped(self.blocking_tcp_to_any(attempts, began)?)
     }
 
@@ -156,4 +169,16 @@ impl Dial<'_> {
             },
         )
     }
+}
+
+/// Runs a call that nothing can end early in a thread of its own, and waits for it, but not longer
+/// than `limit`. After that time the error is `TimedOut`, and the thread goes on alone.
+pub(super) fn within<T: Send + 'static>(
+    limit: Duration,
+    call: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let (done, result) = mpsc::channel();
+    let call = move || drop(done.send(call()));
+    thread::Builder::new().name("tickwire: resolver".into()).spawn(call)?;
+    result.recv_timeout(limit).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

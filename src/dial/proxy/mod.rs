@@ -29,10 +29,10 @@ use std::{env, fmt, future::poll_fn, string::String, vec::Vec};
 ///
 /// The proxy resolves the server's name; this end does not.
 /// [`handshake_timeout`](Config::handshake_timeout) bounds the whole dial: dialing the proxy, TLS
-/// to the proxy, the proxy's answer, TLS to the server and the opening handshake. (In `blocking`,
-/// nothing bounds the time to resolve the proxy's name.) The head of the proxy's answer has the
-/// same limits as the head of a server's answer. If the proxy makes no tunnel, the error is
-/// [`Error::Proxy`], so nobody mistakes the proxy's answer for the server's answer.
+/// to the proxy, the proxy's answer, TLS to the server and the opening handshake. The head of the
+/// proxy's answer has the same limits as the head of a server's answer. If the proxy makes no
+/// tunnel, the error is [`Error::Proxy`], so nobody mistakes the proxy's answer for the server's
+/// answer.
 ///
 /// ```no_run
 /// use tickwire::{Config, Dial, Proxy, handshake::client::Request};
