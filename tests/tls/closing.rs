@@ -1,7 +1,7 @@
-//! How a connection ends, over TCP and TLS, in both adapters.
+//! How a connection ends, over TCP in each adapter, and over TLS where an adapter has it.
 use crate::support::{
     blocking::with_time_enough,
-    tls::{ADAPTERS, Adapter, Authority, async_tcp, runtime, wait},
+    tls::{ADAPTERS, Adapter, Authority, PATIENCE, async_tcp, runtime, wait},
 };
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use std::{
@@ -11,6 +11,8 @@ use std::{
     thread,
     time::Duration,
 };
+#[cfg(feature = "futures")]
+use tickwire::futures_io as smol;
 use tickwire::{
     CloseCode, Config, Connection, Error, Negotiated, RecvError,
     blocking::{self, Stream},
@@ -101,30 +103,76 @@ fn tls_over(tcp: TcpStream, tls: Arc<ClientConfig>) -> StreamOwned<ClientConnect
     tls
 }
 
+#[cfg(feature = "futures")]
+fn on_smol(io: TcpStream, timeout: Duration) -> End {
+    let io = async_net::TcpStream::try_from(io).unwrap(); // its `poll_close` shuts it down
+    let mut ws = smol::WebSocket::from_parts(io, async_io::Timer::at, conn(timeout));
+    let _ = ws.feed(vec![7; LEN]).unwrap();
+    let done = async_io::block_on(ws.close(CloseCode::NORMAL));
+    let end = ws.closed().unwrap();
+    (done, end.error, end.unconfirmed)
+}
+
 /// F9 of the reports: the peer's Pings lay unread when the socket was closed, so the kernel reset
-/// the connection, and the peer lost what it had not read.
+/// the connection, and the peer lost what it had not read. `client`: the peer speaks TLS.
+#[track_caller]
+fn all_is_read(client: Option<Arc<ClientConfig>>, close: impl Fn(TcpStream, Duration) -> End) {
+    with_time_enough(|timeout| {
+        let (near, far) = narrow_pair();
+        let client = client.clone();
+        // It reads for longer than the timeout, and for less than twice that.
+        let reading = thread::spawn(move || match client {
+            None => read_slowly(far, timeout / 20),
+            Some(client) => read_slowly(tls_over(far, client), timeout / 20),
+        });
+        let end = close(near, timeout);
+        match (reading.join().unwrap(), end) {
+            // Pongs came too.
+            (Ok(WIRE..), (Ok(()), Some(RecvError::CloseTimeout), false)) => true,
+            // It was slower than that, or could not even be sent everything.
+            (_, (Err(Error::Recv(RecvError::CloseTimeout)), _, _)) => false,
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
 #[test]
 fn a_slow_reader_that_pings_gets_all_that_was_sent_before_our_close() {
     let ca = Authority::new();
     for adapter in ADAPTERS {
-        for secure in [false, true] {
-            with_time_enough(|timeout| {
-                let (near, far) = narrow_pair();
-                let (server, client) = (secure.then(|| ca.server()), ca.client());
-                // It reads for longer than the timeout, and for less than twice that.
-                let reading = thread::spawn(move || match secure {
-                    false => read_slowly(far, timeout / 20),
-                    true => read_slowly(tls_over(far, client), timeout / 20),
-                });
-                let end = close(adapter, near, server, timeout);
-                match (reading.join().unwrap(), end) {
-                    // Pongs came too.
-                    (Ok(WIRE..), (Ok(()), Some(RecvError::CloseTimeout), false)) => true,
-                    // It was slower than that, or could not even be sent everything.
-                    (_, (Err(Error::Recv(RecvError::CloseTimeout)), _, _)) => false,
-                    other => panic!("{adapter:?}, secure: {secure}: {other:?}"),
-                }
-            });
-        }
+        all_is_read(None, |near, timeout| close(adapter, near, None, timeout));
+        let server = ca.server();
+        all_is_read(Some(ca.client()), |near, timeout| {
+            close(adapter, near, Some(server.clone()), timeout)
+        });
     }
+    #[cfg(feature = "futures")]
+    all_is_read(None, on_smol);
+}
+
+/// Some servers never answer a Close (httpuv, the websocket-server of PyPI).
+#[test]
+fn a_peer_that_ends_the_stream_on_our_close_is_no_error() {
+    #[track_caller]
+    fn ends(client: Option<Arc<ClientConfig>>, close: impl Fn(TcpStream, Duration) -> End) {
+        let (near, mut far) = narrow_pair();
+        let ending = thread::spawn(move || {
+            let mut wire = vec![0; WIRE];
+            match client {
+                None => far.read_exact(&mut wire).unwrap(),
+                Some(client) => tls_over(far, client).read_exact(&mut wire).unwrap(),
+            }
+        });
+        let (done, _, unconfirmed) = close(near, PATIENCE);
+        ending.join().unwrap();
+        assert!(done.is_ok() && !unconfirmed, "{done:?}");
+    }
+    let ca = Authority::new();
+    for adapter in ADAPTERS {
+        ends(None, |near, timeout| close(adapter, near, None, timeout));
+        let server = ca.server();
+        ends(Some(ca.client()), |near, t| close(adapter, near, Some(server.clone()), t));
+    }
+    #[cfg(feature = "futures")]
+    ends(None, on_smol);
 }
