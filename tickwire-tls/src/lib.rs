@@ -20,6 +20,7 @@ mod kernel;
 mod opening;
 mod pool;
 mod records;
+mod roots;
 mod session;
 #[cfg(feature = "tokio")]
 pub mod tokio;
@@ -62,14 +63,17 @@ const ALPN: &[u8] = b"http/1.1";
 ///
 /// # Errors
 ///
-/// If the platform has no roots. A later call searches for roots again.
+/// If the platform has no roots. The text then has the values of `SSL_CERT_FILE` and
+/// `SSL_CERT_DIR`, where these count. A later call searches for roots again.
 pub fn platform_config() -> Result<Arc<ClientConfig>, TlsError> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
         return Ok(config.clone());
     }
     let provider = provider();
-    let config = client_config(Verifier::new(provider.clone())?, provider)?;
+    let verifier = Verifier::new(provider.clone());
+    let verifier = verifier.map_err(|error| roots::explained(error, std::env::var_os))?;
+    let config = client_config(verifier, provider)?;
     Ok(CONFIG.get_or_init(|| config).clone())
 }
 

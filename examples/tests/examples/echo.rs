@@ -288,6 +288,7 @@ mod over_tls {
         let (code, _, errors) = Program::start_in("client", &args, &none).finish();
         assert_eq!((code, errors.len()), (1, 1), "{errors:?}");
         assert!(errors[0].contains("No CA certificates"), "{errors:?}");
+        assert!(errors[0].contains(&*empty) && errors[0].contains("SSL_CERT_FILE"), "{errors:?}");
     }
 
     #[test]

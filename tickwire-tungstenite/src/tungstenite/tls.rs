@@ -146,7 +146,12 @@ fn roots() -> Result<rustls::RootCertStore> {
         let found = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
-            let none = format!("no root certificates of the system: {:?}", found.errors);
+            let [file, dir] = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os);
+            let none = format!(
+                "no root certificates of the system, SSL_CERT_FILE is {file:?}, SSL_CERT_DIR is \
+                 {dir:?}: {:?}",
+                found.errors
+            );
             return Err(std::io::Error::new(std::io::ErrorKind::NotFound, none).into());
         }
     }
