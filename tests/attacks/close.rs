@@ -1,4 +1,4 @@
-//! The closing handshake and what ends without one: A29 to A35.
+//! The closing handshake and what ends without one: A29 to A35, A104.
 use crate::{
     harness::{End, *},
     support::alloc::{live, uncounted},
@@ -394,6 +394,39 @@ fn a35_a_close_never_breaks_into_a_frame_that_is_partly_written() {
                 assert!(others.iter().all(|frame| **frame == (PONG, b"now".to_vec())), "{who}");
                 heap.under(who, 3 * LEN + SMALL + POOL);
             }
+        }
+    }
+}
+
+#[test]
+fn a104_a_peer_that_goes_on_sending_behind_our_fin_is_left_in_time_and_after_some_bytes() {
+    // What the victim discards, and what the system's buffers hold.
+    const MOST: usize = (16 + 16) << 20;
+    for (role, floods) in [(Role::Client, false), (Role::Server, false), (Role::Server, true)] {
+        // A flood ends by bytes long before it would end by time.
+        let close_timeout = Duration::from_millis(if floods { 400 } else { 100 });
+        let config = Config { close_timeout, ..Config::default() };
+        let close = |ws: &mut Ws| ws.close(CloseCode::NORMAL).is_err();
+        for (adapter, failed, sent, heap) in Scene::new(role, &config).act(close, move |foe| {
+            let frame = foe.frame(BINARY, vec![0; if floods { 60_000 } else { 1 }]);
+            let mut far = foe.io.try_clone().unwrap();
+            // Our Close, which gets no answer, and the end of the stream.
+            let reading = thread::spawn(move || far.read_to_end(&mut Vec::new()));
+            let mut sent = 0;
+            while foe.flood(&frame, 1) == 1 {
+                if reading.is_finished() {
+                    sent += frame.len();
+                }
+                if !floods {
+                    thread::sleep(Duration::from_millis(5));
+                }
+            }
+            sent
+        }) {
+            let who = format!("{adapter:?} {role:?} {floods}");
+            assert!(failed, "{who}");
+            assert!(sent < MOST, "{who}: {sent} bytes");
+            heap.under(who, SMALL + 2 * 60_000);
         }
     }
 }
