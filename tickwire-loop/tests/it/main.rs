@@ -5,6 +5,7 @@ mod attacks;
 mod common;
 mod dialing;
 mod dormant;
+mod draining;
 mod fairness;
 mod limits;
 mod messages;
