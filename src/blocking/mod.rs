@@ -67,10 +67,10 @@
 //!
 //! **Stopping.** To stop a thread that waits in the `recv` of a [`Reader`], call [`Writer::close`]
 //! from another thread. `recv` returns once the peer has answered and the stream has ended. If the
-//! peer does not answer, `recv` returns at most about a second after [`Config::close_timeout`] has
-//! passed. A thread with a whole [`WebSocket`] must check by itself whether to stop: set a timeout
-//! with [`set_read_timeout`](WebSocket::set_read_timeout), and check at each [`Error::WouldBlock`]
-//! of `recv`.
+//! peer does not answer, [`Config::close_timeout`] says how long `recv` may take. A thread with a
+//! whole [`WebSocket`] must check by itself whether to stop: set a timeout with
+//! [`set_read_timeout`](WebSocket::set_read_timeout), and check at each [`Error::WouldBlock`] of
+//! `recv`.
 mod handshake;
 mod spin;
 mod split;
@@ -323,8 +323,9 @@ impl<S: Stream> WebSocket<S> {
     }
 
     /// Closes the connection. Unless a Close was sent before, this call sends a Close behind
-    /// everything fed. Then the call discards input up to the peer's Close, for at most
-    /// [`close_timeout`](Config::close_timeout), and ends the stream as [`recv`](Self::recv) does.
+    /// everything fed. Then the call discards input up to the peer's Close, and ends the stream as
+    /// [`recv`](Self::recv) does. [`close_timeout`](Config::close_timeout) says how long this may
+    /// take.
     ///
     /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a reason
     /// ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None` for a Close without
@@ -335,8 +336,8 @@ impl<S: Stream> WebSocket<S> {
     /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
     /// means that the peer's Close was received, or that the peer ended the stream after our Close
     /// was written, as some servers do. In the second case, receiving calls return an error.
-    /// `clean` in [`closed`](Self::closed) says whether both Closes have passed, and `unconfirmed`
-    /// whether what was sent may not have arrived. After [`Error::WouldBlock`] call this again.
+    /// `clean` in [`closed`](Self::closed) says whether both Closes have passed. After
+    /// [`Error::WouldBlock`] call this again.
     pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
         begun(self.sender_mut().close(frame))?;
         self.0.io.wait.begin(); // once: a discarded message must not restart the caller's timeout

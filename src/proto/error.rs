@@ -100,8 +100,8 @@ pub enum RecvError {
     DataTimeout,
     /// The peer's Close did not come within [`close_timeout`](crate::Config::close_timeout) after
     /// our Close was queued or a write failed. [`Closed::unconfirmed`](crate::Closed::unconfirmed)
-    /// says whether what this end sent has arrived. Or the peer's Close came, but our answer was
-    /// not written within this time.
+    /// says whether the peer has ended the stream since. Or the peer's Close came, but our answer
+    /// was not written within this time.
     #[error("closing handshake not finished within the close timeout (close_timeout)")]
     CloseTimeout,
     /// A frame, or a message in several frames, was not complete in the time that

@@ -47,7 +47,7 @@ pub enum Verdict {
     /// as lost, or are before the feed's start.
     Duplicate,
     /// The message is ahead of the feed, and is kept: [`poll`](Arbiter::poll) returns it when its
-    /// turn comes.
+    /// turn comes, unless a message that is nearer [needs its room](Arbiter::most_kept).
     Kept,
     /// The message is not kept: it is [beyond reach](Arbiter::reach), there is no
     /// [room](Arbiter::most_kept), or its numbers are not a range. If no line brings the message

@@ -207,9 +207,9 @@ macro_rules! sending {
         }
 
         /// Closes the connection. Unless a Close was sent before, this call sends a Close behind
-        /// everything fed. Then the call discards input up to the peer's Close, for at most
-        /// [`close_timeout`](crate::Config::close_timeout), and ends the stream as
-        /// [`recv`](Self::recv) does.
+        /// everything fed. Then the call discards input up to the peer's Close, and ends the stream
+        /// as [`recv`](Self::recv) does. [`close_timeout`](crate::Config::close_timeout) says how
+        /// long this may take.
         ///
         /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a
         /// reason ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None` for a
@@ -223,8 +223,7 @@ macro_rules! sending {
         /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
         /// means that the peer's Close was received, or that the peer ended the stream after our
         /// Close was written, as some servers do. In the second case, receiving calls return an
-        /// error. `clean` in [`closed`](Self::closed) says whether both Closes have passed, and
-        /// `unconfirmed` whether what was sent may not have arrived.
+        /// error. `clean` in [`closed`](Self::closed) says whether both Closes have passed.
         pub async fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
             begun(self.sender_mut().close(frame))?;
             while poll_fn(|cx| self.0.poll_more(cx, Want::Message)).await == Ready::Item {}

@@ -316,8 +316,10 @@ pub struct Closed<'a> {
     pub clean: bool,
     /// Why receiving failed, if it did.
     pub error: Option<RecvError>,
-    /// Whether it is not known how much of what this end sent has arrived, even if no byte was
-    /// dropped here: the peer neither answered our Close in time nor ended the stream afterwards.
+    /// Whether closing timed out ([`RecvError::CloseTimeout`]), and the peer did not end the stream
+    /// afterwards either. Then it is not known how much of what this end sent has arrived, even if
+    /// no byte was dropped here. `false` proves nothing: only the peer's answer to our Close shows
+    /// that everything before it has arrived.
     pub unconfirmed: bool,
     /// The kind of the message that the peer had not finished when it sent its Close. With `step`,
     /// the received part of this message is lost. With `step_chunk`, this part was handed out, but

@@ -67,7 +67,8 @@ use core::time::Duration;
 /// messages in chunks, or completion-based I/O, where the kernel reads by itself:
 ///
 /// - **Inputs**: [`Receiver::spare_mut`] and [`commit`](Receiver::commit),
-///   [`end_of_stream`](Receiver::end_of_stream), through [`receiver_mut`](Self::receiver_mut);
+///   [`end_of_stream`](Receiver::end_of_stream) and
+///   [`stream_failed`](Receiver::stream_failed), through [`receiver_mut`](Self::receiver_mut);
 ///   [`read_blocked`](Self::read_blocked), [`write_blocked`](Self::write_blocked),
 ///   [`write_failed`](Self::write_failed), [`shut_down`](Self::shut_down);
 ///   [`handle_timeout`](Self::handle_timeout). Over TLS also [`Sender::set_unflushed`].

@@ -15,8 +15,9 @@ pub enum Next<'a> {
     /// write failed, call [`write_failed`](Connection::write_failed).
     Write(Outgoing<'a>),
     /// Read the stream into [`spare_mut`](Receiver::spare_mut) and [`commit`](Receiver::commit). If
-    /// the stream has ended or failed, call [`end_of_stream`](Receiver::end_of_stream); if the read
-    /// would block, call [`read_blocked`](Connection::read_blocked).
+    /// the stream has ended, call [`end_of_stream`](Receiver::end_of_stream); if the read failed,
+    /// call [`stream_failed`](Receiver::stream_failed); if it would block, call
+    /// [`read_blocked`](Connection::read_blocked).
     Read(&'a mut Receiver),
     /// Shut the stream for writing, then call [`shut_down`](Connection::shut_down). If the shutdown
     /// would block (TLS has something to write first), call

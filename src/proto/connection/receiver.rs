@@ -269,8 +269,8 @@ impl Receiver {
         self.quick_below = 0;
     }
 
-    /// Reports that a read failed. The effect is that of [`end_of_stream`](Self::end_of_stream),
-    /// except that the peer has not ended the stream: see
+    /// Reports that a read failed. The effect is that of [`end_of_stream`](Self::end_of_stream).
+    /// But if closing has timed out, the peer has not ended the stream: see
     /// [`Closed::unconfirmed`](crate::Closed::unconfirmed).
     pub fn stream_failed(&mut self) {
         self.end_of_stream();

@@ -85,9 +85,9 @@ impl<T> Arbiter<T> {
     /// [refused](crate::Verdict::Refused). Messages that arrive late with numbers of the lost gap
     /// are dropped.
     ///
-    /// Otherwise the feed starts with the first kept message. If no message is kept, the next
-    /// message that arrives is delivered, whatever its number. If the number was wrong (no message
-    /// in order follows it, and another line is below it), `poll` reports
+    /// Otherwise the feed starts with the kept message that has the lowest number. If no message is
+    /// kept, the next message that arrives is delivered, whatever its number. If the number was
+    /// wrong (no message in order follows it, and another line is below it), `poll` reports
     /// [`Event::Restart`](crate::Event::Restart) after the arbiter's [patience](Self::patience).
     pub fn resume(&mut self, now: Time) {
         let kept = self.kept.front().map(|kept| kept.first);
