@@ -1,6 +1,6 @@
-//! A client's message over TLS 1.3 (AES-128-GCM of ring), in memory, on one thread; the other end's
-//! cryptography is not timed. In each round every side does the same, one after the other; the
-//! figures are medians.
+//! A client's message over TLS 1.3 (AES-128-GCM of ring; of aws-lc-rs by `checks/providers/run
+//! bench`, except the floor), in memory, on one thread; the other end's cryptography is not timed.
+//! In each round every side does the same, one after the other; the figures are medians.
 //!
 //! ```text
 //! cargo bench -p benches --bench tls --features rustls           # 101 rounds

@@ -4,6 +4,8 @@
 #![allow(clippy::expect_used, clippy::panic)] // it stops the bench
 #[path = "bare_tls.rs"]
 mod bare_tls;
+#[path = "../tests/support/provider.rs"]
+mod provider;
 
 use crate::{
     floor::{self, Body},
@@ -28,7 +30,6 @@ use tickwire::{
         rustls::{
             CipherSuite, ClientConfig, ClientConnection, RootCertStore, ServerConfig,
             ServerConnection,
-            crypto::ring::default_provider,
             pki_types::{CertificateDer, PrivateKeyDer, ServerName},
             version::TLS13,
         },
@@ -343,7 +344,7 @@ pub fn setup() -> Setup {
     let made = rcgen::generate_simple_self_signed(["localhost".into()]).expect("a certificate");
     let cert: CertificateDer<'static> = made.cert.der().clone();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
-    let mut provider = default_provider();
+    let mut provider = provider::default_provider();
     provider.cipher_suites.retain(|s| s.suite() == CipherSuite::TLS13_AES_128_GCM_SHA256);
     let provider = Arc::new(provider);
     let mut roots = RootCertStore::empty();

@@ -27,6 +27,9 @@ use tickwire::{
 #[allow(dead_code)]
 #[path = "../../tests/support/hostile.rs"]
 mod hostile;
+#[allow(unused_imports)]
+#[path = "../../tests/support/provider.rs"]
+mod provider;
 
 use hostile::Hostile;
 

@@ -22,7 +22,8 @@ use tickwire_dial::Step;
 /// [`handshake_timeout`](Config::handshake_timeout) bounds resolving, connecting, TLS and the
 /// opening handshake together. The addresses of a name are tried in a race (RFC 8305): see
 /// [`attempt_delay`](Dial::attempt_delay). Redirects are not followed: a redirect is an
-/// [`Error::Refused`]. TLS trusts the platform's roots.
+/// [`Error::Refused`]. A `wss` URL needs the features `rustls` and `ring`, or `rustls` and a
+/// [provider of your choice](crate#features). TLS trusts the platform's roots.
 ///
 /// Cancel safe: if you drop the future, there is no connection.
 ///
@@ -30,9 +31,9 @@ use tickwire_dial::Step;
 ///
 /// [`Error::Url`] for a bad URL. [`Error::Io`] if resolving or connecting failed or took too long,
 /// or the stream failed later. If resolving failed, this error names the host and port; if
-/// connecting failed, it names each address that was dialed. `Error::Tls` if TLS failed.
-/// [`Error::NoTls`] for a `wss` URL without the feature `rustls`. [`Error::Handshake`] if the
-/// opening handshake failed. `HandshakeError::Timeout` means that TCP was connected, but TLS or
+/// connecting failed, it names each address that was dialed. `Error::Tls` if TLS failed, or has no
+/// provider. [`Error::NoTls`] for a `wss` URL without the feature `rustls`. [`Error::Handshake`] if
+/// the opening handshake failed. `HandshakeError::Timeout` means that TCP was connected, but TLS or
 /// HTTP took too long. [`Error::Refused`] for a status other than 101.
 ///
 /// # Panics

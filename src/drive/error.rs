@@ -29,7 +29,8 @@ pub enum Error {
     /// attempt.
     #[error(transparent)]
     Io(io::Error),
-    /// TLS failed, most often because of the peer's certificate. The connection has ended.
+    /// TLS failed, most often because of the peer's certificate, and the connection has ended. Or
+    /// there is no cryptographic provider, so that nothing was dialed.
     #[cfg(feature = "rustls")]
     #[error(transparent)]
     Tls(#[from] crate::tls::TlsError),
@@ -62,9 +63,12 @@ pub enum Error {
     /// A header or a subprotocol of the caller cannot be sent.
     #[error(transparent)]
     Header(#[from] crate::proto::handshake::HeaderError),
-    /// TLS is not built in, but the URL is `wss`, or the proxy's URL is `https`. Enable the feature
-    /// `rustls`, or give a TLS stream of your own to `client`.
-    #[error("TLS is not built in: `wss`, or an `https` proxy, needs the feature `rustls`")]
+    /// TLS is not built in, but the URL is `wss`, or the proxy's URL is `https`. Enable the
+    /// features `rustls` and `ring` (`rustls` alone, if your program installs another cryptographic
+    /// provider), or give a TLS stream of your own to `client`.
+    #[error(
+        "TLS is not built in: `wss`, or an `https` proxy, needs the features `rustls` and `ring`"
+    )]
     NoTls,
 }
 

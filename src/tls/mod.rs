@@ -9,11 +9,27 @@
 //! This API has types of rustls 0.23, which is re-exported here. Moving to another version of
 //! rustls is a breaking change of this crate.
 //!
-//! The application's [default provider](rustls::crypto::CryptoProvider::install_default) does the
-//! cryptography. If no default is installed, ring does the cryptography. (To build ring, you need
-//! only a C compiler.) If you make a configuration of your own, rustls chooses the provider. In
-//! that case, if another crate of your program has enabled a second provider, install a default
-//! provider. Otherwise rustls' `builder()` panics.
+//! # The cryptographic provider
+//!
+//! The feature `rustls` brings no cryptography. The configurations that this crate makes use the
+//! process's [default provider](rustls::crypto::CryptoProvider::install_default). Without a default
+//! they use ring, if the feature `ring` is on. (To build ring, you need only a C compiler.)
+//! Otherwise making them fails with an error that says so. This crate never installs a default,
+//! because only a program can choose for all its crates.
+//!
+//! A program chooses by one line at the start of `main`. Instead of `ring` it may name `aws_lc_rs`,
+//! if it enables rustls' feature `aws-lc-rs`, or a provider that comes in a crate of its own:
+//!
+//! ```no_run
+//! # use tickwire::tls::rustls;
+//! rustls::crypto::ring::default_provider().install_default().expect("no other default");
+//! ```
+//!
+//! The line is also needed if the crates of the program enable two providers of rustls. Without the
+//! line, rustls' own `builder()` panics then, in whatever crate calls it. A library should enable
+//! `rustls` alone, so that its users can choose.
+//!
+//! # Records in place
 //!
 //! With TLS 1.3, this crate itself opens and seals the records in place ([`Session::in_place`]) if
 //! the configuration sets the flag `enable_secret_extraction`. [`platform_config`] sets this flag.

@@ -1,6 +1,7 @@
 //! One end of a connection, from its opening handshake to its last word, over whatever stream.
 use crate::{
     support::blocking::{PATIENCE, patient},
+    support::provider,
     support::talk::{Halves, Part, Report, at_once, take_turns, talk_over, talk_over_in_threads},
     support::tls::{Authority, altered},
 };
@@ -10,10 +11,7 @@ use tickwire::{
     blocking::{self, Stream},
     deflate::Deflate,
     handshake::client::Request,
-    tls::rustls::{
-        ClientConfig, ServerConfig,
-        crypto::{CryptoProvider, ring},
-    },
+    tls::rustls::{ClientConfig, ServerConfig, crypto::CryptoProvider},
     tokio as on_tokio,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -64,10 +62,10 @@ pub fn tls() -> &'static Tls {
 
 /// With a new key for every few records.
 fn restless() -> CryptoProvider {
-    let suite = altered(ring::cipher_suite::TLS13_AES_128_GCM_SHA256, |suite| {
+    let suite = altered(provider::cipher_suite::TLS13_AES_128_GCM_SHA256, |suite| {
         suite.common.confidentiality_limit = 4;
     });
-    CryptoProvider { cipher_suites: vec![suite], ..ring::default_provider() }
+    CryptoProvider { cipher_suites: vec![suite], ..provider::default_provider() }
 }
 
 /// The same, but it keeps its keys.

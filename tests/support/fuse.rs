@@ -1,5 +1,6 @@
 //! Configurations of TLS whose crypto provider and other parts panic at a call that the test
 //! chooses. For these tests and those of `tickwire-loop`.
+use super::provider;
 use std::{
     cell::Cell,
     fmt,
@@ -21,7 +22,6 @@ use tickwire::tls::rustls::{
             MessageDecrypter, MessageEncrypter, OutboundOpaqueMessage, OutboundPlainMessage,
             Tls12AeadAlgorithm, Tls13AeadAlgorithm, UnsupportedOperationError,
         },
-        ring,
     },
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
     quic::{Algorithm, HeaderProtectionKey, PacketKey, Tag},
@@ -317,10 +317,10 @@ fn suite(suite: &SupportedCipherSuite) -> SupportedCipherSuite {
 fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     let make = || {
-        let ring = ring::default_provider();
-        let cipher_suites = ring.cipher_suites.iter().map(suite).collect();
-        let secure_random = Box::leak(Box::new(Fused(ring.secure_random)));
-        Arc::new(CryptoProvider { cipher_suites, secure_random, ..ring })
+        let whole = provider::default_provider();
+        let cipher_suites = whole.cipher_suites.iter().map(suite).collect();
+        let secure_random = Box::leak(Box::new(Fused(whole.secure_random)));
+        Arc::new(CryptoProvider { cipher_suites, secure_random, ..whole })
     };
     PROVIDER.get_or_init(make).clone()
 }
@@ -330,8 +330,9 @@ pub(crate) fn client(
     version: &'static SupportedProtocolVersion,
     roots: RootCertStore,
 ) -> ClientConfig {
-    let ring = Arc::new(ring::default_provider());
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), ring).build().unwrap();
+    let whole = Arc::new(provider::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), whole).build();
+    let verifier = verifier.unwrap();
     let builder = ClientConfig::builder_with_provider(provider());
     let mut config = builder
         .with_protocol_versions(&[version])
@@ -350,7 +351,7 @@ pub(crate) fn server(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> ServerConfig {
-    let key = ring::sign::any_supported_type(&key).unwrap();
+    let key = provider::sign::any_supported_type(&key).unwrap();
     let resolver = Fused(Arc::new(CertifiedKey::new(chain, key)));
     let builder = ServerConfig::builder_with_provider(provider());
     let builder = builder.with_protocol_versions(&[version]).unwrap().with_no_client_auth();

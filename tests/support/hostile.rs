@@ -1,5 +1,6 @@
 //! A peer of TLS 1.2 and 1.3 on rustls whose records the test seals: so any record may stand before
 //! any other one, sealed as it should be. For these tests, those of `tickwire-loop`, and fuzzing.
+use super::provider;
 use std::{
     cell::Cell,
     collections::VecDeque,
@@ -17,7 +18,6 @@ use tickwire::tls::rustls::{
             OutboundOpaqueMessage, OutboundPlainMessage, PrefixedPayload, Tls12AeadAlgorithm,
             Tls13AeadAlgorithm, UnsupportedOperationError,
         },
-        ring,
     },
     pki_types::{CertificateDer, PrivateKeyDer, ServerName},
 };
@@ -137,9 +137,9 @@ fn unsealed(suite: &SupportedCipherSuite) -> SupportedCipherSuite {
 fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     let make = || {
-        let ring = ring::default_provider();
-        let cipher_suites = ring.cipher_suites.iter().map(unsealed).collect();
-        Arc::new(CryptoProvider { cipher_suites, ..ring })
+        let whole = provider::default_provider();
+        let cipher_suites = whole.cipher_suites.iter().map(unsealed).collect();
+        Arc::new(CryptoProvider { cipher_suites, ..whole })
     };
     PROVIDER.get_or_init(make).clone()
 }

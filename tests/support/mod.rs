@@ -19,6 +19,8 @@ pub(crate) mod heads;
 #[cfg(feature = "rustls")]
 pub(crate) mod hostile;
 pub(crate) mod numbers;
+#[cfg(feature = "rustls")]
+pub(crate) mod provider;
 #[cfg(feature = "tokio")]
 pub(crate) mod proxy;
 #[cfg(target_os = "linux")]

@@ -1,6 +1,7 @@
 //! What the tests of TLS share: certificates made for the occasion, both adapters behind one
 //! face, a peer that the test plays, and a stream that records what was written to it.
 pub(crate) use super::blocking::{PATIENCE, tcp_pair};
+use super::provider;
 pub(crate) use super::wire::{ROLES, code_of};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -24,7 +25,7 @@ use tickwire::{
     tls::rustls::{
         ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection,
         SupportedCipherSuite, Tls13CipherSuite,
-        crypto::{CipherSuiteCommon, CryptoProvider, ring},
+        crypto::{CipherSuiteCommon, CryptoProvider},
         pki_types::{CertificateDer, PrivateKeyDer, ServerName},
         server::WebPkiClientVerifier,
     },
@@ -91,7 +92,7 @@ impl Authority {
 
     /// A client that trusts this authority.
     pub fn client(&self) -> Arc<ClientConfig> {
-        Arc::new(self.client_by(ring::default_provider()))
+        Arc::new(self.client_by(provider::default_provider()))
     }
 
     pub fn client_by(&self, provider: CryptoProvider) -> ClientConfig {
@@ -156,7 +157,7 @@ impl Identity {
     }
 
     pub fn server_with(&self, f: impl FnOnce(&mut ServerConfig)) -> Arc<ServerConfig> {
-        let mut config = self.server_by(ring::default_provider());
+        let mut config = self.server_by(provider::default_provider());
         f(&mut config);
         Arc::new(config)
     }

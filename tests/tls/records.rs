@@ -3,6 +3,7 @@
 use crate::{
     pipe::Pipe,
     support::{
+        provider,
         tls::{Authority, IN_PLACE, altered},
         wire::connection,
     },
@@ -32,7 +33,6 @@ use tickwire::{
                 MessageEncrypter, OutboundChunks, OutboundOpaqueMessage, OutboundPlainMessage,
                 Tls13AeadAlgorithm, UnsupportedOperationError,
             },
-            ring,
         },
         pki_types::ServerName,
         quic::PacketKey,
@@ -43,9 +43,9 @@ use tickwire::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 const SUITES: [SupportedCipherSuite; 3] = [
-    ring::cipher_suite::TLS13_AES_128_GCM_SHA256,
-    ring::cipher_suite::TLS13_AES_256_GCM_SHA384,
-    ring::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+    provider::cipher_suite::TLS13_AES_128_GCM_SHA256,
+    provider::cipher_suite::TLS13_AES_256_GCM_SHA384,
+    provider::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
 ];
 
 const AES: SupportedCipherSuite = SUITES[0];
@@ -178,7 +178,7 @@ fn turn(pipe: &Pipe, peer: &mut Connection) {
 }
 
 fn provider(suite: SupportedCipherSuite) -> Arc<CryptoProvider> {
-    Arc::new(CryptoProvider { cipher_suites: vec![suite], ..ring::default_provider() })
+    Arc::new(CryptoProvider { cipher_suites: vec![suite], ..provider::default_provider() })
 }
 
 fn configs(suite: SupportedCipherSuite) -> (ClientConfig, ServerConfig) {

@@ -27,7 +27,9 @@ pub struct Dial {
 }
 
 impl Dial {
-    /// Connects to a `ws` URL, or, with the feature `rustls`, to a `wss` URL, with the defaults.
+    /// Connects to a `ws` URL, or, with the features `rustls` and `ring`, to a `wss` URL, with the
+    /// defaults. With `rustls` alone, the program has to install a [cryptographic
+    /// provider](tickwire#features).
     ///
     /// # Errors
     ///

@@ -31,10 +31,7 @@ pub use self::{
     session::{BARREN, Session},
 };
 pub use ::rustls;
-use ::rustls::{
-    AlertDescription, CertificateError, ClientConfig,
-    crypto::{CryptoProvider, ring},
-};
+use ::rustls::{AlertDescription, CertificateError, ClientConfig, crypto::CryptoProvider};
 use rustls_platform_verifier::Verifier;
 use std::{
     boxed::Box,
@@ -63,14 +60,15 @@ const ALPN: &[u8] = b"http/1.1";
 ///
 /// # Errors
 ///
-/// If the platform has no roots. The text then has the values of `SSL_CERT_FILE` and
-/// `SSL_CERT_DIR`, where these count. A later call searches for roots again.
+/// If the process has no [default provider](CryptoProvider::install_default) and the feature `ring`
+/// is off, or if the platform has no roots. The text then has the values of `SSL_CERT_FILE` and
+/// `SSL_CERT_DIR`, where these count. A later call tries again.
 pub fn platform_config() -> Result<Arc<ClientConfig>, TlsError> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
         return Ok(config.clone());
     }
-    let provider = provider();
+    let provider = provider()?;
     let verifier = Verifier::new(provider.clone());
     let verifier = verifier.map_err(|error| roots::explained(error, std::env::var_os))?;
     let config = client_config(verifier, provider)?;
@@ -84,22 +82,32 @@ pub fn platform_config() -> Result<Arc<ClientConfig>, TlsError> {
 ///
 /// # Errors
 ///
-/// If the text has no certificate or a malformed certificate, or if the platform refuses a
-/// certificate.
+/// As [`platform_config`]. Also if the text has no certificate or a malformed certificate, or if
+/// the platform refuses a certificate.
 #[cfg(not(target_os = "android"))]
 pub fn platform_config_and_roots(pem: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
     use ::rustls::pki_types::{CertificateDer, pem::PemObject};
     let roots = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
     let roots = roots.ok().filter(|roots| !roots.is_empty());
     let roots = roots.ok_or(::rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
-    let provider = provider();
+    let provider = provider()?;
     client_config(Verifier::new_with_extra_roots(roots, provider.clone())?, provider)
 }
 
-/// The application's default cryptographic provider, or else ring.
-fn provider() -> Arc<CryptoProvider> {
-    let installed = CryptoProvider::get_default().cloned();
-    installed.unwrap_or_else(|| Arc::new(ring::default_provider()))
+/// The cryptographic provider for a configuration: the process's default, or else ring if the
+/// feature `ring` is on. This crate never installs a default: that choice is the program's.
+fn provider() -> Result<Arc<CryptoProvider>, TlsError> {
+    if let Some(installed) = CryptoProvider::get_default() {
+        return Ok(installed.clone());
+    }
+    #[cfg(feature = "ring")]
+    return Ok(Arc::new(::rustls::crypto::ring::default_provider()));
+    #[cfg(not(feature = "ring"))]
+    return Err(::rustls::Error::from(::rustls::OtherError(Arc::new(io::Error::other(
+        "no cryptographic provider: enable the feature `ring`, or install a provider of rustls \
+         with `install_default` at the start of `main`",
+    ))))
+    .into());
 }
 
 fn client_config(
@@ -251,6 +259,7 @@ impl fmt::Display for TlsError {
             ::rustls::Error::UnsupportedNameType => {
                 f.write(format_args!("TLS cannot ask for a host of this name"))
             }
+            ::rustls::Error::Other(error) => f.write(format_args!("TLS: {}", error.0)),
             other => f.write(format_args!("TLS: {other}")),
         }
     }

@@ -279,6 +279,14 @@ pub enum TlsError {
     #[cfg(feature = "__rustls-tls")]
     #[error("the host is neither a DNS name nor an address")]
     InvalidDnsName,
+    /// No [`Connector`](super::Connector) was given, the process has no default cryptographic
+    /// provider, and the feature `ring` of this crate is off. tungstenite panics here.
+    #[cfg(feature = "__rustls-tls")]
+    #[error(
+        "no cryptographic provider: enable the feature `ring` of tickwire-tungstenite, or install \
+         a provider of rustls with `install_default` at the start of `main`"
+    )]
+    NoProvider,
 }
 
 #[cfg(feature = "__rustls-tls")]

@@ -127,12 +127,23 @@ pub(crate) fn client_config(connector: Option<Connector>) -> Result<Arc<rustls::
     if let Some(Connector::Rustls(config)) = connector {
         return Ok(config);
     }
-    let provider = rustls::crypto::CryptoProvider::get_default().cloned();
-    let provider = provider.unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()));
-    let config = rustls::ClientConfig::builder_with_provider(provider)
+    let config = rustls::ClientConfig::builder_with_provider(provider()?)
         .with_safe_default_protocol_versions()
         .map_err(TlsError::from)?;
     Ok(Arc::new(config.with_root_certificates(roots()?).with_no_client_auth()))
+}
+
+/// The process's default cryptographic provider, or else ring if the feature `ring` is on. rustls'
+/// own `builder()` panics if two providers are enabled, and installs a default otherwise.
+#[cfg(feature = "__rustls-tls")]
+fn provider() -> Result<Arc<rustls::crypto::CryptoProvider>> {
+    if let Some(installed) = rustls::crypto::CryptoProvider::get_default() {
+        return Ok(installed.clone());
+    }
+    #[cfg(feature = "ring")]
+    return Ok(Arc::new(rustls::crypto::ring::default_provider()));
+    #[cfg(not(feature = "ring"))]
+    return Err(TlsError::NoProvider.into());
 }
 
 #[cfg(feature = "__rustls-tls")]
