@@ -60,7 +60,7 @@ impl Keys {
         out
     }
 
-    /// The next ones (RFC 8446 §7.2).
+    /// The next ones (RFC 9846 §7.2).
     fn update(&mut self) {
         self.secret = self.expand("traffic upd", self.secret.len());
         self.seq = 0;

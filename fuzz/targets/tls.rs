@@ -76,12 +76,16 @@ fn apply(end: &mut End, step: u8, arg: u8, content: &[u8]) -> bool {
         // Anything inside.
         kind @ 1..=3 => {
             let kind = [&[][..], &[22], &[21]][usize::from(kind) - 1];
-            let inner = [content, kind].concat();
+            let mut inner = [content, kind].concat();
+            let len = inner.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+            // rustls takes this user_canceled for an error, because its level is fatal.
+            if inner[..len] == [2, 90, 21] {
+                inner[0] = 1;
+            }
             let record = end.sealed(&inner);
             end.put(&record);
-            // An empty message, which RFC 8446 §5.4 forbids.
-            let plain = inner.iter().rposition(|&byte| byte != 0);
-            return plain == Some(0) && matches!(inner[0], 21 | 22);
+            // An empty message, which RFC 9846 §5.4 forbids.
+            return len == 1 && matches!(inner[0], 21 | 22);
         }
         // A KeyUpdate.
         4 => {

@@ -1,4 +1,4 @@
-//! The record layer (RFC 8446 §5, §4.6, §6) against a peer that the test plays, with each byte in
+//! The record layer (RFC 9846 §5, §4.7, §6) against a peer that the test plays, with each byte in
 //! its hand, and against rustls. The numbers are those of the table in `docs/TLS.md`.
 use crate::{
     pipe::Pipe,
@@ -778,6 +778,16 @@ fn t15_alerts_end_the_connection_and_are_not_answered() {
         let (_, told) = refused(Role::Client, |peer| peer.record(21, &alert));
         assert_eq!(told, u8::from(expected));
     }
+    // Whatever its level, user_canceled is no error.
+    for level in [1, 2] {
+        let (mut ours, mut peer) = Puppet::new(Role::Client);
+        let wire = [peer.record(21, &[level, 90]), peer.data(b"more"), peer.record(21, &[1, 0])];
+        ours.pipe.put(&wire.concat());
+        let Poll::Ready(read) = ours.read() else { panic!("it waits") };
+        assert_eq!(read.unwrap(), b"more");
+        let Poll::Ready(read) = ours.read() else { panic!("it waits") };
+        assert_eq!(read.unwrap(), b"", "the end");
+    }
     // One in a record, and whole.
     for (alert, says) in [(&[1][..], "MissingData"), (&[1, 90, 1, 90], "TrailingData")] {
         let (error, _) = refused(Role::Client, |peer| peer.record(21, alert));
@@ -797,6 +807,19 @@ fn t16_tickets_in_pieces_serve_the_next_connection() {
     let (ours, _) = Ours::new(Role::Client, again, server);
     assert_eq!(ours.io.session().handshake_kind(), Some(rustls::HandshakeKind::Resumed));
     assert_eq!(ours.io.session().in_place(), IN_PLACE);
+}
+
+#[test]
+fn t16_tickets_are_ignored_without_resumption() {
+    let (mut client, server) = configs(AES);
+    client.resumption = rustls::client::Resumption::disabled();
+    let again = client.clone();
+    let (mut ours, mut peer) = Ours::new(Role::Client, client, server.clone());
+    peer.writer().write_all(b"data").unwrap();
+    ours.turn(&mut peer);
+    assert_eq!(ours.read_all(100), b"data");
+    let (ours, _) = Ours::new(Role::Client, again, server);
+    assert_eq!(ours.io.session().handshake_kind(), Some(rustls::HandshakeKind::Full));
 }
 
 #[test]

@@ -10,7 +10,7 @@ impl Session {
     /// Opens the records that have arrived, copies their plaintext to `to`, and returns the length
     /// of that plaintext. Plaintext that does not fit waits for the next call. If `to` is not
     /// empty, `Some(0)` means that the peer has sent its close_notify. Later bytes from the peer
-    /// are ignored (RFC 8446 §6.1). `None` means that the session needs [more bytes of the
+    /// are ignored (RFC 9846 §6.1). `None` means that the session needs [more bytes of the
     /// stream](Self::spare_mut).
     ///
     /// # Errors

@@ -22,6 +22,8 @@ mod pool;
 mod records;
 mod roots;
 mod session;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 

@@ -240,7 +240,7 @@ impl Opening {
     }
 
     /// Whether rustls can hand over the keys, once the handshake is over. The last handshake
-    /// message ends its record (RFC 8446 §5.1), so rustls has not seen any of the records after it.
+    /// message ends its record (RFC 9846 §5.1), so rustls has not seen any of the records after it.
     pub(super) fn gives_keys(&self) -> bool {
         let suite = self.state().negotiated_cipher_suite().and_then(|suite| suite.tls13());
         suite.is_some_and(gives_keys)

@@ -1,4 +1,4 @@
-//! The record layer of TLS 1.3 after the handshake (RFC 8446, chapters 5, 6 and 4.6). This module
+//! The record layer of TLS 1.3 after the handshake (RFC 9846, chapters 5, 6 and 4.7). This module
 //! opens and seals records in place. rustls handles keys, tickets and secrets. rustls'
 //! cryptographic provider protects each record (AEAD, nonce, padding). This module does the rest:
 //! framing, sequence numbers, and the messages after the handshake.
@@ -22,9 +22,9 @@ use std::{boxed::Box, io::IoSlice, vec, vec::Vec};
 pub(super) const HEADER: usize = 5;
 /// The length of a tag, which is the same in all suites.
 const TAG: usize = 16;
-/// The most plaintext in a record (RFC 8446 §5.1).
+/// The most plaintext in a record (RFC 9846 §5.1).
 pub(super) const PLAIN: usize = 1 << 14;
-/// The most bytes that a record adds to its plaintext (RFC 8446 §5.2).
+/// The most bytes that a record adds to its plaintext (RFC 9846 §5.2).
 const EXPANSION: usize = 256;
 /// The longest handshake message, in bytes, that is assembled from records. rustls has the same
 /// bound.
@@ -38,6 +38,8 @@ pub(super) const WAITING: usize = 64 << 10;
 const DATALESS: u8 = 32;
 /// The most warning alerts in a connection. rustls has the same bound.
 const WARNINGS: u8 = 4;
+/// The most KeyUpdates that we send (RFC 9846 §4.7.3).
+pub(super) const UPDATES: u64 = (1 << 48) - 1;
 /// The first sequence number that is never used.
 const LAST: u64 = u64::MAX - 1;
 
@@ -73,8 +75,10 @@ pub(super) struct Records {
     sealed: u64,
     /// The most plaintext in a record that we seal.
     fragment: usize,
-    /// The peer has asked us for a KeyUpdate (RFC 8446 §4.6.3).
+    /// The peer has asked us for a KeyUpdate (RFC 9846 §4.7.3).
     owes_update: bool,
+    /// The number of KeyUpdates that we have sent.
+    pub(super) updates: u64,
     /// We have sent an alert, after which we send nothing more.
     silent: bool,
     /// The beginning of a handshake message whose rest has not arrived.
@@ -103,6 +107,7 @@ impl Records {
             sealed,
             fragment,
             owes_update: false,
+            updates: 0,
             silent: false,
             partial: Vec::new(),
             dataless: 0,
@@ -177,8 +182,8 @@ impl Records {
         }
     }
 
-    /// Handles an alert. Returns whether the alert is the close_notify (RFC 8446 §6.1). Every other
-    /// alert ends the connection, except user_canceled as a warning.
+    /// Handles an alert. Returns whether the alert is the close_notify (RFC 9846 §6.1). Every other
+    /// alert ends the connection, except user_canceled.
     fn alerted(&mut self, alert: &[u8]) -> Result<bool, Fault> {
         let &[level, description] = alert else {
             return Err(match alert.len() {
@@ -190,7 +195,7 @@ impl Records {
         let received = |alert| Fault { error: Error::AlertReceived(description), alert };
         match (level, description) {
             (1 | 2, AlertDescription::CloseNotify) => return Ok(true),
-            (1, AlertDescription::UserCanceled) => {}
+            (1 | 2, AlertDescription::UserCanceled) => {}
             (1, _) => return Err(received(Some(AlertDescription::DecodeError))),
             (2, _) => return Err(received(None)),
             _ => return Err(received(Some(AlertDescription::IllegalParameter))),
@@ -250,7 +255,7 @@ impl Records {
         }
     }
 
-    /// Handles the peer's KeyUpdate (RFC 8446 §4.6.3): the peer's later records are under the
+    /// Handles the peer's KeyUpdate (RFC 9846 §4.7.3): the peer's later records are under the
     /// peer's next key.
     fn updated(&mut self, body: &[u8], last: bool) -> Result<(), Fault> {
         if !last {
@@ -259,7 +264,7 @@ impl Records {
         bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyKeyUpdateRequests)?;
         match body {
             [0] => {}
-            [1] => self.owes_update = true,
+            [1] => self.owes_update = self.updates < UPDATES,
             [_] => return Err(InvalidMessage::InvalidKeyUpdate.into()),
             [] => return Err(InvalidMessage::MissingData("KeyUpdateRequest").into()),
             _ => return Err(InvalidMessage::TrailingData("KeyUpdateRequest").into()),
@@ -300,7 +305,10 @@ impl Records {
 
     #[cold]
     fn update(&mut self, out: &mut Buffer) -> Result<(), Error> {
-        self.owes_update = false;
+        if self.updates >= UPDATES {
+            return Err(Error::EncryptError);
+        }
+        (self.owes_update, self.updates) = (false, self.updates + 1);
         self.say(ContentType::Handshake, &[24, 0, 0, 1, 0], out)?;
         let (seq, secrets) = self.kernel.next_to_seal()?;
         self.seal = Seal::new(self.suite, secrets)?;
@@ -426,7 +434,7 @@ fn unexpected(got_type: ContentType) -> Fault {
     Error::InappropriateMessage { expect_types, got_type }.into()
 }
 
-/// Adds the alert that belongs to the error (RFC 8446 §6.2).
+/// Adds the alert that belongs to the error (RFC 9846 §6.2).
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let alert = match &error {

@@ -270,7 +270,7 @@ impl Session {
 
     /// Says that the stream ended. [`read`](Self::read) still returns all plaintext that arrived
     /// before the end. Then it returns the error `UnexpectedEof`, unless the peer has sent its
-    /// close_notify (RFC 8446 §6.1).
+    /// close_notify (RFC 9846 §6.1).
     pub fn end_of_stream(&mut self) {
         self.eof = true;
     }
@@ -309,7 +309,7 @@ impl Session {
 
     /// Queues a close_notify, which tells the peer that we send no more data. The close_notify is
     /// then [outgoing](Self::outgoing). Call this before the stream is shut for writing. The caller
-    /// can still read data from the peer (RFC 8446 §6.1). Without this call the session sends no
+    /// can still read data from the peer (RFC 9846 §6.1). Without this call the session sends no
     /// close_notify, not even in reply to the peer's. During the handshake, a session whose
     /// [`connection`](Self::connection) is `None` sends no close_notify.
     ///

@@ -1,0 +1,91 @@
+//! The most KeyUpdates: a number that no test can reach by sending them.
+#![allow(clippy::unwrap_used, clippy::panic)]
+use super::{Session, engine::Engine, records::UPDATES};
+use ::rustls::{
+    ClientConfig, RootCertStore, ServerConfig, ServerConnection, SupportedCipherSuite,
+    Tls13CipherSuite,
+    crypto::{CipherSuiteCommon, CryptoProvider, ring},
+    pki_types::{PrivateKeyDer, ServerName},
+};
+use std::{boxed::Box, io::Read, sync::Arc, vec, vec::Vec};
+
+/// The most records under a key.
+const LIMIT: u64 = 8;
+
+/// A client in place, and its server, after the handshake.
+fn ends() -> (Session, ServerConnection) {
+    let SupportedCipherSuite::Tls13(suite) = ring::cipher_suite::TLS13_AES_128_GCM_SHA256 else {
+        panic!("a suite of TLS 1.3");
+    };
+    let common = CipherSuiteCommon { confidentiality_limit: LIMIT, ..suite.common };
+    let Tls13CipherSuite { hkdf_provider, aead_alg, quic, .. } = *suite;
+    let suite = Box::leak(Box::new(Tls13CipherSuite { common, hkdf_provider, aead_alg, quic }));
+    let cipher_suites = vec![SupportedCipherSuite::Tls13(suite)];
+    let limited = Arc::new(CryptoProvider { cipher_suites, ..ring::default_provider() });
+    let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(limited);
+    let client = client.with_safe_default_protocol_versions().unwrap();
+    let mut client = client.with_root_certificates(roots).with_no_client_auth();
+    client.enable_secret_extraction = true;
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let server = server.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let server = server.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut client = Session::client(client.into(), name).unwrap();
+    let mut server = ServerConnection::new(server.into()).unwrap();
+    for _ in 0..4 {
+        sent(&mut client, &mut server);
+        hear(&mut server, &mut client);
+    }
+    assert!(client.in_place() && !server.is_handshaking());
+    (client, server)
+}
+
+/// What the client sends, which the server can open; its length.
+fn sent(client: &mut Session, server: &mut ServerConnection) -> usize {
+    let wire = client.outgoing().to_vec();
+    client.advance(wire.len());
+    let mut from = &wire[..];
+    while !from.is_empty() {
+        server.read_tls(&mut from).unwrap();
+        server.process_new_packets().unwrap();
+        let _ = server.reader().read_to_end(&mut Vec::new());
+    }
+    wire.len()
+}
+
+/// The client reads what the server has sent, which is no data.
+fn hear(server: &mut ServerConnection, client: &mut Session) {
+    let mut wire = Vec::new();
+    while server.wants_write() {
+        server.write_tls(&mut wire).unwrap();
+    }
+    client.spare_mut()[..wire.len()].copy_from_slice(&wire);
+    client.commit(wire.len());
+    assert!(client.read(&mut [0; 9]).unwrap().is_none());
+}
+
+#[test]
+fn no_more_than_2_48_minus_1_key_updates_are_sent() {
+    let (mut client, mut server) = ends();
+    let (data, update) = (5 + 1 + 17, 5 + 5 + 17);
+    let Engine::Records(records) = &mut client.engine else { panic!("not in place") };
+    records.updates = UPDATES - 1;
+    // The last one is sent, then the peer's requests are ignored.
+    for expected in [update + data, data, data] {
+        server.refresh_traffic_keys().unwrap();
+        hear(&mut server, &mut client);
+        client.write(&mut &b"a"[..]).unwrap();
+        assert_eq!(sent(&mut client, &mut server), expected);
+    }
+    // At the limit of the last key, nothing more is sealed.
+    for _ in 3..LIMIT - 1 {
+        client.write(&mut &b"a"[..]).unwrap();
+        assert_eq!(sent(&mut client, &mut server), data);
+    }
+    client.write(&mut &b"a"[..]).unwrap_err();
+    assert_eq!(sent(&mut client, &mut server), 0);
+}
