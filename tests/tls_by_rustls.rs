@@ -13,6 +13,8 @@ mod buffered;
 mod closing;
 #[path = "tls/connections.rs"]
 mod connections;
+#[path = "tls/hello.rs"]
+mod hello;
 #[path = "tls/proxies.rs"]
 mod proxies;
 #[path = "tls/session.rs"]

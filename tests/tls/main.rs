@@ -12,6 +12,7 @@ mod closing;
 mod connections;
 mod connectors;
 mod empty_records;
+mod hello;
 mod numbers;
 mod panics;
 mod pipe;

@@ -19,6 +19,7 @@ fn every_rule_of_the_record_layer_has_a_test() {
             "connections",
             "connectors",
             "empty_records",
+            "hello",
             "numbers",
             "panics",
             "pipe",

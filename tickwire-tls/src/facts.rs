@@ -1,7 +1,8 @@
 //! The getters of a session for the results of its handshake.
-use super::{engine::Engine, session::Session};
+use super::{agreed::group, engine::Engine, session::Session};
 use ::rustls::{
-    Connection, HandshakeKind, ProtocolVersion, SupportedCipherSuite, pki_types::CertificateDer,
+    Connection, HandshakeKind, NamedGroup, ProtocolVersion, SupportedCipherSuite,
+    pki_types::CertificateDer,
 };
 use std::fmt;
 
@@ -35,6 +36,12 @@ impl Session {
     /// The cipher suite, once the handshake has agreed on it.
     pub fn negotiated_cipher_suite(&self) -> Option<SupportedCipherSuite> {
         agreed!(self, state => state.negotiated_cipher_suite(), agreed => agreed.suite)
+    }
+
+    /// The group of the key exchange, once the handshake has agreed on it, for example
+    /// `X25519MLKEM768`.
+    pub fn negotiated_key_exchange_group(&self) -> Option<NamedGroup> {
+        agreed!(self, state => group(state), agreed => agreed.group)
     }
 
     /// Whether the handshake resumed an earlier session.
