@@ -23,10 +23,11 @@ pub enum Error {
     #[error(transparent)]
     Send(#[from] SendError),
     /// The stream failed, so the connection has ended. (In `blocking`, a later call may go on after
-    /// an error of `Stream::wait`.) The kind is `UnexpectedEof` if a TLS stream ended without a
-    /// close_notify. If connecting failed, the error names each address that was dialed, or the
-    /// host and port of a failed lookup. Its source is the error of the lookup or of the last
-    /// attempt.
+    /// an error of `Stream::wait`.) If a TLS stream ended without a close_notify, this is an error
+    /// of the kind `UnexpectedEof` only before the connection was open; later it is
+    /// [`RecvError::UnexpectedEof`], as without TLS. If connecting failed, the error names each
+    /// address that was dialed, or the host and port of a failed lookup. Its source is the error of
+    /// the lookup or of the last attempt.
     #[error(transparent)]
     Io(io::Error),
     /// TLS failed, most often because of the peer's certificate, and the connection has ended. Or

@@ -228,6 +228,10 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         match read {
             Poll::Ready(Ok(0)) => self.end_of_stream(),
             Poll::Ready(Ok(n)) => self.commit(n),
+            // TLS ended without a close_notify. Only a Close says that nothing is missing.
+            Poll::Ready(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                self.end_of_stream();
+            }
             Poll::Ready(Err(error)) => {
                 // All messages that have arrived are delivered first. Then `poll_end` reports the
                 // first error of the stream, unless `Out::reason` chooses another result.

@@ -6,10 +6,7 @@ use crate::proto::{
     error::{RecvError, SendError},
     pool,
 };
-use std::{
-    io::ErrorKind,
-    task::{Context, Poll, ready},
-};
+use std::task::{Context, Poll, ready};
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
     /// Returns the message that the last step reached, with facts about it and the sender to answer
@@ -80,8 +77,6 @@ impl<I: Source + Output> Socket<Whole, I> {
         let all = conn.closed().is_some_and(sent) && conn.sender().dropped() == 0;
         match self.ended::<()>() {
             Err(Error::Recv(RecvError::UnexpectedEof | RecvError::CloseTimeout)) if all => Ok(()),
-            // Over TLS, without close_notify.
-            Err(Error::Io(error)) if all && error.kind() == ErrorKind::UnexpectedEof => Ok(()),
             done => done.map(drop),
         }
     }

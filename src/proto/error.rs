@@ -85,9 +85,7 @@ pub enum RecvError {
     },
     /// The stream ended without a Close from the peer; `closed()` then has the code 1006 (§7.1.5).
     /// If our Close was written before, some peers end the stream instead of answering it.
-    /// Over TLS, the stream of a killed process ends without close_notify. The error is then
-    /// `Error::Io` with `ErrorKind::UnexpectedEof`, not this one. To treat both errors alike, use
-    /// the error's `is_retryable()`, or the code in `closed()`.
+    /// Over TLS, the stream may have ended with or without a close_notify.
     #[error("stream ended without a closing handshake")]
     UnexpectedEof,
     /// Nothing arrived within the heartbeat's timeout after a Ping was written.

@@ -111,11 +111,10 @@ fn on_tokio_stream(seat: &Seat, io: Io) -> Report {
 
 impl Closing {
     /// Over a sound stream.
-    fn ends(self, kind: Kind) -> &'static str {
+    fn ends(self) -> &'static str {
         match self {
             Self::Ours | Self::Theirs | Self::TheirsEarly | Self::Crossing => "Closed",
             Self::Violation => "Recv(Protocol(ReservedBits))",
-            Self::HangUp if kind.is_tls() => "Io(UnexpectedEof)",
             Self::HangUp => "Recv(UnexpectedEof)",
             Self::Silence => "Recv(PongTimeout)",
         }
@@ -129,7 +128,7 @@ impl Case {
     /// How else it may end than over a sound stream.
     fn ends(&self) -> Vec<String> {
         let eof = match self.kind {
-            Kind::Tls | Kind::Rustls => ["Io(UnexpectedEof)"].as_slice(),
+            Kind::Tls | Kind::Rustls => ["Io(UnexpectedEof)", "Recv(UnexpectedEof)"].as_slice(),
             _ => &["Handshake(UnexpectedEof)", "Recv(UnexpectedEof)"],
         };
         let tls = self.kind.is_tls();
@@ -141,7 +140,8 @@ impl Case {
             Fault::Cut => failed(ErrorKind::BrokenPipe),
             _ => TIMEOUTS.map(str::to_owned).into(),
         };
-        if matches!(self.fault, Fault::Eof | Fault::Cut) {
+        let like_eof = self.fault == Fault::Fail(ErrorKind::UnexpectedEof);
+        if like_eof || matches!(self.fault, Fault::Eof | Fault::Cut) {
             ends.extend(eof.iter().map(|end| end.to_string()));
         }
         // What the handshake of TLS cannot write is left for its reads to find: see `fill`.
@@ -156,10 +156,10 @@ impl Case {
             }
         }
         // The peer has closed, but could not be told that we know.
-        if self.closing.ends(self.kind) == "Closed" {
+        if self.closing.ends() == "Closed" {
             ends.push("Unanswered".into());
         }
-        ends.push(self.closing.ends(self.kind).into());
+        ends.push(self.closing.ends().into());
         ends
     }
 
@@ -305,7 +305,7 @@ fn grid(adapter: Adapter, threads: usize) {
                 let (fault, when, sleeps) = (Fault::None, 0, true);
                 let case = Case { adapter, way, role, kind, closing, fault, when, sleeps };
                 let outcome = run(case);
-                assert_eq!(ending(&outcome.ours), closing.ends(kind), "{case:?}");
+                assert_eq!(ending(&outcome.ours), closing.ends(), "{case:?}");
                 case.judge(&outcome, &outcome);
                 // Of each fault other operations.
                 for (i, &fault) in faults.iter().enumerate() {

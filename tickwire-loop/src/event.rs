@@ -79,11 +79,10 @@ pub enum Event<'e, T> {
 pub enum End<'e> {
     /// The connection was open and has closed. [`Closed`] has the close codes of both sides, and
     /// the violation, the missed deadline or the early end of the stream if there was one. A stream
-    /// that ends without a Close, over `ws`, is `UnexpectedEof` here.
+    /// that ends without a Close is `UnexpectedEof` here.
     Closed(Closed<'e>),
     /// The connection did not become open, or its stream failed. For a connection that was open,
-    /// the close code of RFC 6455 §7.1.5 is 1006. A stream of TLS that ends without close_notify
-    /// fails with `UnexpectedEof`, because bytes may be missing.
+    /// the close code of RFC 6455 §7.1.5 is 1006.
     Failed(Error),
     /// The loop disconnected the connection because all connections together had too many bytes
     /// queued, and this connection was among those with the most: see

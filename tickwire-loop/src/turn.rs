@@ -80,9 +80,11 @@ impl<T> Inner<T> {
                         // it.
                         match error.kind() {
                             ErrorKind::UnexpectedEof => rx.end_of_stream(), // TLS, no close_notify
-                            _ => rx.stream_failed(),
+                            _ => {
+                                rx.stream_failed();
+                                open.error.get_or_insert(error);
+                            }
                         }
-                        open.error.get_or_insert(error);
                         let _ = wire.send(&mut self.system); // the TLS alert, if there is one
                     }
                 }

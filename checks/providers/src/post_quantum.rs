@@ -1,6 +1,6 @@
-//! Agrees on X25519MLKEM768 with OpenSSL under Node, in both roles, over `connect`, `accept` and the
-//! loop. Arguments: node, a certificate for `localhost` that the platform trusts (`SSL_CERT_FILE`),
-//! and its key.
+//! Agrees on X25519MLKEM768 with OpenSSL under Node, in both roles, over `connect`, `accept` and
+//! the loop. Arguments: node, a certificate for `localhost` that the platform trusts
+//! (`SSL_CERT_FILE`), and its key.
 use std::{
     error::Error,
     io::{BufRead, BufReader},
