@@ -90,12 +90,12 @@ impl<'r> Dial<'r> {
     /// cryptographic provider. A `ws` URL is still dialed without TLS; check [`Target::secure`] to
     /// prevent that. This crate, not rustls, [opens and seals the records](tls) of TLS 1.3 if the
     /// cryptographic provider hands over the keys and the configuration sets
-    /// `enable_secret_extraction`, as the default configuration does. Share one `ClientConfig`
+    /// `enable_secret_extraction`, as the default configuration does. Share one configuration
     /// among connections: it keeps session tickets, which make the next connection to the same
     /// server cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
     #[cfg(feature = "rustls")]
-    pub fn tls(mut self, config: tls::Client) -> Self {
-        self.tls_config = Some(config);
+    pub fn tls(mut self, config: impl Into<tls::Client>) -> Self {
+        self.tls_config = Some(config.into());
         self
     }
 

@@ -223,9 +223,9 @@
 //! - `tokio` (default): the `tokio` adapter.
 //! - `stamps`: the kernel's time of arrival for each read (on Linux), by `Timestamped`.
 //! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two,
-//!   and the module `tls`. The API of this feature contains types of rustls 0.23. The feature
-//!   brings no cryptographic provider: enable `ring` too, or let your program install one at the
-//!   start of `main`. The module `tls` shows how.
+//!   and the module `tls`. Only conversions have types of rustls 0.23. The feature brings no
+//!   cryptographic provider: enable `ring` too, or let your program install one at the start of
+//!   `main`. The module `tls` shows how.
 //! - `ring`: `rustls`, and ring as the provider of programs that install none.
 //! - `counters`: counts of the traffic of each connection.
 //! - `futures`: the `futures_io` adapter, for smol and other runtimes. The WebSockets of

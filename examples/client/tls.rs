@@ -7,14 +7,13 @@ pub(crate) use without::*;
 #[cfg(feature = "rustls")]
 mod with {
     use crate::{Result, options::Options};
-    use std::sync::Arc;
     use tickwire::tls::rustls::{
-        ClientConfig, RootCertStore,
+        CipherSuite, ClientConfig, ProtocolVersion, RootCertStore,
         pki_types::{CertificateDer, pem::PemObject},
     };
     use tickwire::tls::{Session, platform_config};
 
-    pub(crate) type Tls = Arc<ClientConfig>;
+    pub(crate) type Tls = tickwire::tls::Client;
 
     /// What `wss` needs; `None` for `ws`.
     pub(crate) fn of(options: &Options) -> std::result::Result<Option<Tls>, tickwire::Error> {
@@ -26,9 +25,10 @@ mod with {
 
     /// Version and cipher suite.
     pub(crate) fn agreed(session: &Session) -> String {
-        let version = session.protocol_version().and_then(|version| version.as_str());
-        let suite = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
-        [version, suite].map(|name| name.unwrap_or("unknown")).join(" ")
+        let version = session.protocol_version().map(ProtocolVersion::from);
+        let suite = session.negotiated_cipher_suite().map(CipherSuite::from);
+        let names = [version.and_then(|v| v.as_str()), suite.and_then(|s| s.as_str())];
+        names.map(|name| name.unwrap_or("unknown")).join(" ")
     }
 
     /// Trusts the authorities in a file, and no others.

@@ -31,8 +31,8 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire_tls::{
-    BARREN,
-    rustls::{ClientConfig, Connection, ServerConfig, pki_types::ServerName},
+    BARREN, Client, Server,
+    rustls::{Connection, pki_types::ServerName},
 };
 
 /// TLS over another stream, as a client or a server. `connect` uses this type for `wss`. A server
@@ -103,7 +103,7 @@ impl<S: Stream> TlsStream<S> {
     pub fn client(
         io: S,
         name: impl TryInto<ServerName<'static>>,
-        config: Arc<ClientConfig>,
+        config: impl Into<Client>,
     ) -> Result<Self, Error> {
         Ok(Self::of(io, Session::client(config, name)?))
     }
@@ -116,7 +116,7 @@ impl<S: Stream> TlsStream<S> {
     /// # Errors
     ///
     /// [`Error::Tls`] for an inconsistent configuration.
-    pub fn server(io: S, config: Arc<ServerConfig>) -> Result<Self, Error> {
+    pub fn server(io: S, config: impl Into<Server>) -> Result<Self, Error> {
         Ok(Self::of(io, Session::server(config)?))
     }
 

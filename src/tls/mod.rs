@@ -6,8 +6,9 @@
 //! puts a TLS stream around TCP. A server passes its TLS stream to `accept`: a stream of this
 //! module, or any other TLS stream. An event loop of your own calls the [`Session`].
 //!
-//! This API has types of rustls 0.23, which is re-exported here. Moving to another version of
-//! rustls is a breaking change of this crate.
+//! A [`Client`] or a [`Server`] is a configuration. Only conversions have types of rustls 0.23,
+//! which is re-exported here: those from and to rustls' configurations, errors and connections. So
+//! another version of rustls can join without a breaking change of this crate.
 //!
 //! # The cryptographic provider
 //!
@@ -164,8 +165,8 @@
 //! # let certified = certified.with_single_cert(vec![certificate], key)?;
 //!
 //! let target: Target = "wss://localhost/".parse()?;
-//! let mut near = Session::client(trusting.into(), &target)?;
-//! let mut far = Session::server(certified.into())?;
+//! let mut near = Session::client(trusting, &target)?;
+//! let mut far = Session::server(certified)?;
 //! # let (config, entropy) = (Config::default(), SystemEntropy::new()?);
 //! # let mut client = Connection::client(&config, Negotiated::default(), entropy);
 //! # let mut server = Connection::server(&config, Negotiated::default());
@@ -186,17 +187,12 @@ pub(crate) mod tokio;
 
 #[cfg(not(target_os = "android"))]
 pub use tickwire_tls::platform_config_and_roots;
-pub use tickwire_tls::{BadCertificate, Session, TlsError, platform_config, rustls};
+pub use tickwire_tls::{
+    BadCertificate, Client, Server, Session, TlsError, platform_config, rustls,
+};
 
 use crate::proto::url::Target;
-use rustls::{
-    ClientConfig,
-    pki_types::{InvalidDnsNameError, ServerName},
-};
-use std::sync::Arc;
-
-/// A client's configuration of TLS.
-pub(crate) type Client = Arc<ClientConfig>;
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
 
 /// The default configuration.
 pub(crate) fn default_client() -> Result<Option<Client>, TlsError> {

@@ -134,6 +134,22 @@ fn every_row_of_the_heads_names_a_test() {
     assert!(found > 30, "{found} rows");
 }
 
+/// So another version of rustls can join it without a breaking change.
+#[test]
+fn only_conversions_have_types_of_rustls() {
+    let mut found = 0;
+    for api in ["", "-loop", "-tls"] {
+        let page = read(&format!("docs/PUBLIC-API{api}.txt"));
+        for line in page.lines().filter(|line| line.contains("rustls::")) {
+            let conversion = line.contains("core::convert::From<")
+                || ["::from(", "::new(", "::connection("].iter().any(|name| line.contains(name));
+            assert!(conversion, "docs/PUBLIC-API{api}.txt: {line}");
+            found += 1;
+        }
+    }
+    assert!(found > 9, "{found} conversions");
+}
+
 /// A folder that moves takes its commands along.
 #[test]
 fn every_path_in_a_command_is_there() {

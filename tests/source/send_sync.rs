@@ -111,6 +111,8 @@ mod core_types {
     const _: () = {
         both::<tls::TlsError>();
         both::<tls::BadCertificate>();
+        both::<tls::Client>();
+        both::<tls::Server>();
         both::<tls::Session>();
     };
 }

@@ -385,7 +385,10 @@ fn it_does_whichever_end_opens_in_place_and_by_tls_1_2() {
         let mut pair = Pair::new(vec![client], vec![server], 1000);
         pair.converse(&[1, 5000, 300_000]);
         assert!(!pair.client.tls[0].in_place() && !pair.server.tls[0].in_place());
-        assert_eq!(pair.client.tls[0].protocol_version(), Some(rustls::ProtocolVersion::TLSv1_2));
+        assert_eq!(
+            pair.client.tls[0].protocol_version(),
+            Some(rustls::ProtocolVersion::TLSv1_2.into())
+        );
     }
 }
 

@@ -64,8 +64,8 @@ impl Dial {
     /// place. Feature `rustls`.
     #[cfg(feature = "rustls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
-    pub fn tls(mut self, config: tls::Client) -> Self {
-        self.tls_config = Some(config);
+    pub fn tls(mut self, config: impl Into<tls::Client>) -> Self {
+        self.tls_config = Some(config.into());
         self
     }
 

@@ -30,8 +30,8 @@ impl Door {
     /// alone. Set `enable_secret_extraction` to open and seal records in place. Feature `rustls`.
     #[cfg(feature = "rustls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
-    pub fn tls(mut self, config: tls::Server) -> Self {
-        self.tls_config = Some(config);
+    pub fn tls(mut self, config: impl Into<tls::Server>) -> Self {
+        self.tls_config = Some(config.into());
         self
     }
 

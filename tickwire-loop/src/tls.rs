@@ -3,14 +3,10 @@ use std::io;
 use tickwire::{
     Time,
     handshake::client::Request,
-    tls::{
-        Session, TlsError,
-        rustls::{ClientConfig, ServerConfig},
-    },
+    tls::{Session, TlsError},
 };
 
-pub(crate) type Server = std::sync::Arc<ServerConfig>;
-pub(crate) type Client = std::sync::Arc<ClientConfig>;
+pub(crate) use tickwire::tls::{Client, Server};
 
 /// A session, and the facts about it that the loop has to remember.
 pub(crate) struct Tls {

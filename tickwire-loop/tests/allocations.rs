@@ -370,8 +370,8 @@ fn tls_configs() -> (ServerConfig, ClientConfig) {
 #[cfg(feature = "rustls")]
 fn over_tls() {
     let (server, client) = tls_configs();
-    client_and_server(Door::new(Config::default()).tls(server.into()), |port| {
-        Dial::to(&format!("wss://localhost:{port}/")).unwrap().tls(client.into())
+    client_and_server(Door::new(Config::default()).tls(server), |port| {
+        Dial::to(&format!("wss://localhost:{port}/")).unwrap().tls(client)
     });
 }
 

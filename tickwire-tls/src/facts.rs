@@ -1,9 +1,6 @@
 //! The getters of a session for the results of its handshake.
 use super::{agreed::group, engine::Engine, session::Session};
-use ::rustls::{
-    Connection, HandshakeKind, NamedGroup, ProtocolVersion, SupportedCipherSuite,
-    pki_types::CertificateDer,
-};
+use ::rustls::{Connection, HandshakeKind, ProtocolVersion, pki_types::CertificateDer};
 use std::fmt;
 
 /// Reads a result from rustls' connection, or from `Agreed` once that connection is gone.
@@ -28,25 +25,29 @@ macro_rules! agreed {
 }
 
 impl Session {
-    /// The version of TLS, once the handshake has agreed on it.
-    pub fn protocol_version(&self) -> Option<ProtocolVersion> {
-        agreed!(self, state => state.protocol_version(), agreed => agreed.version)
+    /// The number of the version of TLS, once the handshake has agreed on it: 0x0304 is TLS 1.3,
+    /// and 0x0303 is TLS 1.2. `rustls::ProtocolVersion::from` names it.
+    pub fn protocol_version(&self) -> Option<u16> {
+        agreed!(self, state => state.protocol_version(), agreed => agreed.version).map(u16::from)
     }
 
-    /// The cipher suite, once the handshake has agreed on it.
-    pub fn negotiated_cipher_suite(&self) -> Option<SupportedCipherSuite> {
-        agreed!(self, state => state.negotiated_cipher_suite(), agreed => agreed.suite)
+    /// The number of the cipher suite in IANA's registry, once the handshake has agreed on it.
+    /// `rustls::CipherSuite::from` names it.
+    pub fn negotiated_cipher_suite(&self) -> Option<u16> {
+        let suite = agreed!(self, state => state.negotiated_cipher_suite(), agreed => agreed.suite);
+        suite.map(|suite| suite.suite().into())
     }
 
-    /// The group of the key exchange, once the handshake has agreed on it, for example
-    /// `X25519MLKEM768`.
-    pub fn negotiated_key_exchange_group(&self) -> Option<NamedGroup> {
-        agreed!(self, state => group(state), agreed => agreed.group)
+    /// The number of the key exchange's group in IANA's registry, once the handshake has agreed on
+    /// it: 0x11ec is X25519MLKEM768. `rustls::NamedGroup::from` names it.
+    pub fn negotiated_key_exchange_group(&self) -> Option<u16> {
+        agreed!(self, state => group(state), agreed => agreed.group).map(u16::from)
     }
 
-    /// Whether the handshake resumed an earlier session.
-    pub fn handshake_kind(&self) -> Option<HandshakeKind> {
-        agreed!(self, state => state.handshake_kind(), agreed => agreed.kind)
+    /// Whether the handshake resumed an earlier session. `false` until that is known.
+    pub fn is_resumed(&self) -> bool {
+        let kind = agreed!(self, state => state.handshake_kind(), agreed => agreed.kind);
+        kind == Some(HandshakeKind::Resumed)
     }
 
     /// The protocol agreed on by ALPN (RFC 7301).
@@ -77,7 +78,7 @@ impl Session {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("protocol_version", &self.protocol_version())
+            .field("protocol_version", &self.protocol_version().map(ProtocolVersion::from))
             .field("in_place", &self.in_place())
             .finish_non_exhaustive()
     }

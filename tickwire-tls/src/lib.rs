@@ -12,6 +12,7 @@ mod agreed;
 mod below;
 mod buffer;
 mod buffered;
+mod config;
 mod engine;
 mod facts;
 mod guard;
@@ -27,103 +28,21 @@ mod tests;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
+#[cfg(not(target_os = "android"))]
+pub use self::config::platform_config_and_roots;
 pub use self::{
     below::Below,
     buffer::Buffer,
+    config::{Client, Server, platform_config},
     session::{BARREN, Session},
 };
 pub use ::rustls;
-use ::rustls::{AlertDescription, CertificateError, ClientConfig, crypto::CryptoProvider};
-use rustls_platform_verifier::Verifier;
-use std::{
-    boxed::Box,
-    fmt, io,
-    string::ToString,
-    sync::{Arc, OnceLock},
-    vec::Vec,
-};
+use ::rustls::{AlertDescription, CertificateError};
+use std::{boxed::Box, fmt, io, string::ToString, vec::Vec};
 
 /// The protocol that a client asks for by ALPN (RFC 7301). A WebSocket connection begins as
 /// HTTP/1.1.
 const ALPN: &[u8] = b"http/1.1";
-
-/// A client's configuration, with the platform's roots and without a client certificate. If the
-/// platform has a verifier of its own, that verifier checks certificates.
-///
-/// The configuration is loaded on first use and kept for the life of the program. The session
-/// tickets are kept too, and make a second connection to the same server cheaper.
-/// `enable_secret_extraction` is set, so that this crate can open and seal records in place. The
-/// setting also lets any code that makes a session with this configuration ask for the session's
-/// keys.
-///
-/// On Linux and the BSDs the roots come from the operating system's bundle of certificates, or from
-/// the files that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. An Android application must hand its
-/// context to `rustls-platform-verifier` before this call.
-///
-/// # Errors
-///
-/// If the process has no [default provider](CryptoProvider::install_default) and the feature `ring`
-/// is off, or if the platform has no roots. The text then has the values of `SSL_CERT_FILE` and
-/// `SSL_CERT_DIR`, where these count. A later call tries again.
-pub fn platform_config() -> Result<Arc<ClientConfig>, TlsError> {
-    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    if let Some(config) = CONFIG.get() {
-        return Ok(config.clone());
-    }
-    let provider = provider()?;
-    let verifier = Verifier::new(provider.clone());
-    let verifier = verifier.map_err(|error| roots::explained(error, std::env::var_os))?;
-    let config = client_config(verifier, provider)?;
-    Ok(CONFIG.get_or_init(|| config).clone())
-}
-
-/// Like [`platform_config`], but also trusts the certificate authorities in a PEM text, for example
-/// those of a company. Make the configuration once and share it, because each configuration keeps
-/// its own session tickets. This function does not exist on Android: there an application names its
-/// authorities in its network security configuration.
-///
-/// # Errors
-///
-/// As [`platform_config`]. Also if the text has no certificate or a malformed certificate, or if
-/// the platform refuses a certificate.
-#[cfg(not(target_os = "android"))]
-pub fn platform_config_and_roots(pem: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
-    use ::rustls::pki_types::{CertificateDer, pem::PemObject};
-    let roots = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
-    let roots = roots.ok().filter(|roots| !roots.is_empty());
-    let roots = roots.ok_or(::rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
-    let provider = provider()?;
-    client_config(Verifier::new_with_extra_roots(roots, provider.clone())?, provider)
-}
-
-/// The cryptographic provider for a configuration: the process's default, or else ring if the
-/// feature `ring` is on. This crate never installs a default: that choice is the program's.
-fn provider() -> Result<Arc<CryptoProvider>, TlsError> {
-    if let Some(installed) = CryptoProvider::get_default() {
-        return Ok(installed.clone());
-    }
-    #[cfg(feature = "ring")]
-    return Ok(Arc::new(::rustls::crypto::ring::default_provider()));
-    #[cfg(not(feature = "ring"))]
-    return Err(::rustls::Error::from(::rustls::OtherError(Arc::new(io::Error::other(
-        "no cryptographic provider: enable the feature `ring`, or install a provider of rustls \
-         with `install_default` at the start of `main`",
-    ))))
-    .into());
-}
-
-fn client_config(
-    verifier: Verifier,
-    provider: Arc<CryptoProvider>,
-) -> Result<Arc<ClientConfig>, TlsError> {
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .dangerous() // a custom verifier: the platform's
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    config.enable_secret_extraction = true;
-    Ok(Arc::new(config))
-}
 
 /// Why TLS failed. The cause may be the peer, the network or this end's configuration.
 ///

@@ -1,18 +1,14 @@
 //! A session without I/O: it turns ciphertext into plaintext, and plaintext into ciphertext.
 use crate::{
-    ALPN, TlsError, buffer::Buffer, buffered::Buffered, engine::Engine, guard::caught,
-    opening::Opening,
+    ALPN, Client, Server, TlsError, buffer::Buffer, buffered::Buffered, engine::Engine,
+    guard::caught, opening::Opening,
 };
-use ::rustls::{
-    ClientConfig, ClientConnection, Connection, Error, ServerConfig, ServerConnection,
-    pki_types::ServerName,
-};
+use ::rustls::{ClientConnection, Connection, Error, ServerConnection, pki_types::ServerName};
 use bytes::Buf;
 use core::ops::Range;
 use std::{
     boxed::Box,
     io::{self, IoSlice},
-    sync::Arc,
     vec,
 };
 
@@ -78,8 +74,8 @@ pub const BARREN: usize = 128 << 10;
 /// # let certified = rustls::ServerConfig::builder().with_no_client_auth();
 /// # let certified = certified.with_single_cert(vec![certificate], key)?;
 ///
-/// let mut near = Session::client(trusting.into(), ServerName::try_from("localhost")?)?;
-/// let mut far = Session::server(certified.into())?;
+/// let mut near = Session::client(trusting, ServerName::try_from("localhost")?)?;
+/// let mut far = Session::server(certified)?;
 /// let (mut question, mut answer): (&[u8], &[u8]) = (b"ping", b"pong");
 /// let (mut asked, mut answered) = (Vec::new(), Vec::new());
 /// while round(&mut near, &mut question, &mut answered, &mut far)?
@@ -164,11 +160,11 @@ impl Session {
     ///
     /// If `name` is not a valid server name for TLS.
     pub fn client(
-        config: Arc<ClientConfig>,
+        config: impl Into<Client>,
         name: impl TryInto<ServerName<'static>>,
     ) -> Result<Self, TlsError> {
         let name = name.try_into().map_err(|_| TlsError::from(Error::UnsupportedNameType))?;
-        let alpn = vec![ALPN.to_vec()];
+        let (Client(config), alpn) = (config.into(), vec![ALPN.to_vec()]);
         if config.enable_secret_extraction {
             let opening = caught(|| Opening::client(config, name, alpn))??;
             Ok(Self::with(Engine::Opening(Box::new(opening))))
@@ -183,7 +179,8 @@ impl Session {
     /// # Errors
     ///
     /// If the configuration is inconsistent.
-    pub fn server(config: Arc<ServerConfig>) -> Result<Self, TlsError> {
+    pub fn server(config: impl Into<Server>) -> Result<Self, TlsError> {
+        let Server(config) = config.into();
         // Sessions do not read early data, and rustls' unbuffered connection cannot leave it
         // unread.
         if config.enable_secret_extraction && config.max_early_data_size == 0 {

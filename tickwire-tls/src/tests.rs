@@ -34,7 +34,7 @@ fn ends() -> (Session, ServerConnection) {
     let server = server.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
     let server = server.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    let mut client = Session::client(client.into(), name).unwrap();
+    let mut client = Session::client(client, name).unwrap();
     let mut server = ServerConnection::new(server.into()).unwrap();
     for _ in 0..4 {
         sent(&mut client, &mut server);

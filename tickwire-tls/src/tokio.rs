@@ -1,6 +1,7 @@
 //! TLS over a tokio stream.
+use super::{Client, Server};
 use crate::{BARREN, Below, Session, TlsError};
-use ::rustls::{ClientConfig, Connection, ServerConfig, pki_types::ServerName};
+use ::rustls::{Connection, pki_types::ServerName};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use std::{
     boxed::Box,
@@ -52,7 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     pub fn client(
         io: S,
         name: impl TryInto<ServerName<'static>>,
-        config: Arc<ClientConfig>,
+        config: impl Into<Client>,
     ) -> Result<Self, TlsError> {
         Ok(Self::of(io, Session::client(config, name)?))
     }
@@ -63,7 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     /// # Errors
     ///
     /// If the configuration is inconsistent.
-    pub fn server(io: S, config: Arc<ServerConfig>) -> Result<Self, TlsError> {
+    pub fn server(io: S, config: impl Into<Server>) -> Result<Self, TlsError> {
         Ok(Self::of(io, Session::server(config)?))
     }
 

@@ -103,8 +103,8 @@ impl Proxy {
     /// default](tls::platform_config) is used. [`Dial::tls`](crate::Dial::tls) is only for TLS to
     /// the server. Feature `rustls`.
     #[cfg(feature = "rustls")]
-    pub fn tls(mut self, config: tls::Client) -> Self {
-        self.tls = Some(config);
+    pub fn tls(mut self, config: impl Into<tls::Client>) -> Self {
+        self.tls = Some(config.into());
         self
     }
 

@@ -21,7 +21,7 @@ use tickwire::{
     handshake::client::Request,
     tls::{
         Session,
-        rustls::{ClientConfig, HandshakeKind, ServerConfig},
+        rustls::{ClientConfig, ServerConfig},
     },
     tokio as on_tokio,
 };
@@ -226,7 +226,7 @@ pub(super) struct DeflateParams {
 
 impl DeflateParams {
     pub(super) fn on(session: &Session) -> Self {
-        let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+        let resumed = session.is_resumed();
         Self { in_place: session.in_place(), resumed }
     }
 }

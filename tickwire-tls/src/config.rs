@@ -1,0 +1,153 @@
+//! The configurations of TLS, and those that this crate makes.
+use super::{TlsError, roots};
+use ::rustls::{
+    CertificateError, ClientConfig, OtherError, RootCertStore, ServerConfig,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use rustls_platform_verifier::Verifier;
+use std::{
+    fmt, format, io,
+    string::String,
+    sync::{Arc, OnceLock},
+    vec::Vec,
+};
+
+/// Defines a configuration, and its conversions from and to that of rustls.
+macro_rules! config {
+    ($(#[$doc:meta])* $name:ident of $theirs:ident) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name(pub(super) Arc<$theirs>);
+
+        impl From<$theirs> for $name {
+            fn from(config: $theirs) -> Self {
+                Self(Arc::new(config))
+            }
+        }
+
+        impl From<Arc<$theirs>> for $name {
+            fn from(config: Arc<$theirs>) -> Self {
+                Self(config)
+            }
+        }
+
+        impl From<$name> for Arc<$theirs> {
+            fn from(config: $name) -> Self {
+                config.0
+            }
+        }
+
+        /// Shows nothing, because a configuration may have keys.
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name)).finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+config! {
+    /// A client's configuration of TLS: [`platform_config`], or one of rustls.
+    ///
+    /// Cheap to clone. Clones share the session tickets, which make the next connection to the same
+    /// server cheaper. To change a configuration, convert it to rustls' type and back.
+    Client of ClientConfig
+}
+
+config! {
+    /// A server's configuration of TLS, made with rustls. Cheap to clone.
+    Server of ServerConfig
+}
+
+/// A client's configuration, with the platform's roots and without a client certificate. If the
+/// platform has a verifier of its own, that verifier checks certificates.
+///
+/// The configuration is loaded on first use and kept for the life of the program. The session
+/// tickets are kept too, and make a second connection to the same server cheaper.
+/// `enable_secret_extraction` is set, so that this crate can open and seal records in place. The
+/// setting also lets any code that makes a session with this configuration ask for the session's
+/// keys.
+///
+/// On Linux and the BSDs the roots come from the operating system's bundle of certificates, or from
+/// the files that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. An Android application must hand its
+/// context to `rustls-platform-verifier` before this call.
+///
+/// # Errors
+///
+/// If the process has no [default provider](CryptoProvider::install_default) and the feature `ring`
+/// is off, or if the platform has no roots. The text then has the values of `SSL_CERT_FILE` and
+/// `SSL_CERT_DIR`, where these count. A later call tries again.
+pub fn platform_config() -> Result<Client, TlsError> {
+    static CONFIG: OnceLock<Client> = OnceLock::new();
+    if let Some(config) = CONFIG.get() {
+        return Ok(config.clone());
+    }
+    let provider = provider()?;
+    let verifier = Verifier::new(provider.clone());
+    let verifier = verifier.map_err(|error| roots::explained(error, std::env::var_os))?;
+    let config = client_config(verifier, provider)?;
+    Ok(CONFIG.get_or_init(|| config).clone())
+}
+
+/// Like [`platform_config`], but also trusts the certificate authorities in a PEM text, for example
+/// those of a company. Make the configuration once and share it, because each configuration keeps
+/// its own session tickets. This function does not exist on Android: there an application names its
+/// authorities in its network security configuration.
+///
+/// # Errors
+///
+/// As [`platform_config`]. Also if the text has no certificate, or a malformed one: the error has
+/// its number, counted from 1.
+#[cfg(not(target_os = "android"))]
+pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
+    // Editors of Windows begin a text with a byte order mark, which would hide the first line.
+    let pem = pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pem);
+    let mut roots = Vec::new();
+    let mut store = RootCertStore::empty();
+    for (root, number) in CertificateDer::pem_slice_iter(pem).zip(1..) {
+        let bad = |error: &dyn fmt::Display| bad_root(format!("certificate {number}: {error}"));
+        let root = root.map_err(|error| bad(&error))?;
+        store.add(root.clone()).map_err(|error| bad(&error))?;
+        roots.push(root);
+    }
+    if roots.is_empty() {
+        return Err(bad_root("no certificate".into()));
+    }
+    let provider = provider()?;
+    client_config(Verifier::new_with_extra_roots(roots, provider.clone())?, provider)
+}
+
+/// The error of a text with roots.
+#[cfg(not(target_os = "android"))]
+fn bad_root(what: String) -> TlsError {
+    let error = io::Error::new(io::ErrorKind::InvalidData, format!("in the PEM text, {what}"));
+    let error = CertificateError::Other(OtherError(Arc::new(error)));
+    ::rustls::Error::InvalidCertificate(error).into()
+}
+
+/// The cryptographic provider for a configuration: the process's default, or else ring if the
+/// feature `ring` is on. This crate never installs a default: that choice is the program's.
+fn provider() -> Result<Arc<CryptoProvider>, TlsError> {
+    if let Some(installed) = CryptoProvider::get_default() {
+        return Ok(installed.clone());
+    }
+    #[cfg(feature = "ring")]
+    return Ok(Arc::new(::rustls::crypto::ring::default_provider()));
+    #[cfg(not(feature = "ring"))]
+    return Err(::rustls::Error::from(OtherError(Arc::new(io::Error::other(
+        "no cryptographic provider: enable the feature `ring`, or install a provider of rustls \
+         with `install_default` at the start of `main`",
+    ))))
+    .into());
+}
+
+fn client_config(verifier: Verifier, provider: Arc<CryptoProvider>) -> Result<Client, TlsError> {
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous() // a custom verifier: the platform's
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    config.enable_secret_extraction = true;
+    Ok(config.into())
+}
