@@ -1044,7 +1044,8 @@ fn a73_a_certificate_for_another_host_is_refused() {
     assert_bad(
         errors,
         BadCertificate::WrongName,
-        "certificate is for another host: asked for localhost, it is for example.com",
+        "certificate is for another host: asked for localhost, it is for example.com: dial such a \
+         name, or change the certificate",
     );
     // A name is not an address, nor the other way.
     let errors = refused(&authority.issue(&["localhost"]), &authority.client(), "127.0.0.1");
@@ -1061,19 +1062,20 @@ fn a73_a_certificate_out_of_its_time_is_refused() {
         params.not_after = date_time_ymd(2002, 1, 1);
     });
     let errors = refused(&old, &authority.client(), "localhost");
-    assert_bad(errors, BadCertificate::Expired, "certificate has expired");
+    assert_bad(errors, BadCertificate::Expired, "days ago: renew it, or set the clock here");
     let new = authority.issue_with(&["localhost"], |params| {
         params.not_before = date_time_ymd(3001, 1, 1);
         params.not_after = date_time_ymd(3002, 1, 1);
     });
     let errors = refused(&new, &authority.client(), "localhost");
-    assert_bad(errors, BadCertificate::NotYetValid, "certificate is not valid yet");
+    assert_bad(errors, BadCertificate::NotYetValid, "days: wait, or set the clock here");
 }
 
 #[test]
 fn a73_a_certificate_nobody_known_vouches_for_is_refused() {
     let known = Authority::new().client();
-    let says = "certificate is self-signed, or of an authority that is not trusted here";
+    let says = "certificate is self-signed, or of an authority that is not trusted here: trust its \
+                authority, for example with `platform_config_and_roots`";
     let lone = self_signed(&["localhost"], |_| {});
     assert_bad(refused(&lone, &known, "localhost"), BadCertificate::NotTrusted, says);
     // What `openssl req -x509` makes says that it is an authority.

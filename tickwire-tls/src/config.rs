@@ -70,8 +70,9 @@ config! {
 /// keys.
 ///
 /// On Linux and the BSDs the roots come from the operating system's bundle of certificates, or from
-/// the files that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. An Android application must hand its
-/// context to `rustls-platform-verifier` before this call.
+/// the files that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. Malformed certificates and dead links
+/// among them are skipped, and so is the first certificate of a file with a byte order mark. An
+/// Android application must hand its context to `rustls-platform-verifier` before this call.
 ///
 /// # Errors
 ///

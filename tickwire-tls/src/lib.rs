@@ -37,7 +37,7 @@ pub use self::{
     session::{BARREN, Session},
 };
 pub use ::rustls;
-use ::rustls::{AlertDescription, CertificateError};
+use ::rustls::{AlertDescription, CertificateError, pki_types::UnixTime};
 use std::{boxed::Box, fmt, io, string::ToString, vec::Vec};
 
 /// The protocol that a client asks for by ALPN (RFC 7301). A WebSocket connection begins as
@@ -163,11 +163,24 @@ impl fmt::Display for TlsError {
                                     name.split('"').nth(1).unwrap_or(name).to_string()
                                 };
                                 let names: Vec<_> = names.iter().map(plain).collect();
-                                f.write(format_args!("it is for {}", names.join(", ")))
+                                f.write(format_args!(
+                                    "it is for {}: dial such a name, or change the certificate",
+                                    names.join(", ")
+                                ))
                             }
                         }
                     }
-                    CertificateError::UnknownIssuer => Ok(()),
+                    CertificateError::ExpiredContext { time, not_after } => {
+                        let days = days(*not_after, *time);
+                        f.write(format_args!(" {days} days ago: renew it, or set the clock here"))
+                    }
+                    CertificateError::NotValidYetContext { time, not_before } => {
+                        let days = days(*time, *not_before);
+                        f.write(format_args!(", but in {days} days: wait, or set the clock here"))
+                    }
+                    CertificateError::UnknownIssuer => f.write(format_args!(
+                        ": trust its authority, for example with `platform_config_and_roots`"
+                    )),
                     other => f.write(format_args!(": {other}")),
                 }
             }
@@ -191,6 +204,11 @@ impl fmt::Display for TlsError {
 /// verifier.)
 fn shows_authority(error: &CertificateError) -> bool {
     matches!(error, CertificateError::Other(error) if error.to_string() == "CaUsedAsEndEntity")
+}
+
+/// Whole days from one time to a later time.
+fn days(from: UnixTime, to: UnixTime) -> u64 {
+    to.as_secs().saturating_sub(from.as_secs()) / 86_400
 }
 
 impl BadCertificate {
@@ -218,7 +236,7 @@ impl fmt::Display for BadCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::WrongName => "is for another host",
-            Self::Expired => "has expired",
+            Self::Expired => "expired",
             Self::NotYetValid => "is not valid yet",
             Self::NotTrusted => "is self-signed, or of an authority that is not trusted here",
             Self::Revoked => "was revoked",

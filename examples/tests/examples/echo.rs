@@ -267,18 +267,35 @@ mod over_tls {
         let files = files("system");
         let (_server, url) = server(&files);
         let args = [&*url];
-        let trusting = [("SSL_CERT_FILE", &*files.ca)];
-        let mut program = Program::start_in("client", &args, &trusting);
-        program.write(b"hi\n");
-        let (code, out, errors) = program.finish();
-        assert_eq!((code, errors), (0, vec![]));
-        assert_eq!(out, ["hi", "closed: 1000 (clean)"]);
+        // Roots beside it that are broken, and links that lead nowhere, spoil nothing.
+        let good = fs::read_to_string(&files.ca).unwrap();
+        let broken = |inside| pem("CERTIFICATE", b"").replace("\n-----END", inside);
+        let among = broken("!\n-----END") + &broken("\nAAAA\n-----END") + &good;
+        let among = file("system", "among.pem", &among.replace('\n', "\r\n"));
+        let folder = Path::new(&files.ca).with_file_name("system-roots");
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).unwrap();
+        std::os::unix::fs::symlink("/nonexistent", folder.join("dead.pem")).unwrap();
+        fs::write(folder.join("empty.pem"), "").unwrap();
+        fs::copy(&files.ca, folder.join("good.pem")).unwrap();
+        for trusting in [
+            ("SSL_CERT_FILE", &*files.ca),
+            ("SSL_CERT_FILE", &*among),
+            ("SSL_CERT_DIR", folder.to_str().unwrap()),
+        ] {
+            let mut program = Program::start_in("client", &args, &[trusting]);
+            program.write(b"hi\n");
+            let (code, out, errors) = program.finish();
+            assert_eq!((code, errors), (0, vec![]), "{trusting:?}");
+            assert_eq!(out, ["hi", "closed: 1000 (clean)"]);
+        }
 
         let other = file("system", "other.pem", &Authority::new().pem());
         let doubting = [("SSL_CERT_FILE", &*other)];
         let (code, out, errors) = Program::start_in("client", &args, &doubting).finish();
         let at = url.strip_prefix("wss://").unwrap();
-        let says = "certificate is self-signed, or of an authority that is not trusted here";
+        let says = "certificate is self-signed, or of an authority that is not trusted here: trust \
+                    its authority, for example with `platform_config_and_roots`";
         assert_eq!((code, out), (1, vec![]));
         assert_eq!(errors, [format!("error: {at}: {says}")]);
 
