@@ -809,6 +809,14 @@ fn t16_tickets_in_pieces_serve_the_next_connection() {
 }
 
 #[test]
+fn t16_a_ticket_with_an_extension_twice_is_an_illegal_parameter() {
+    let twice =
+        [&TICKET[..3], &[15 + 8], &TICKET[4..17], &[0, 8], &[0, 99, 0, 0].repeat(2)].concat();
+    let (_, told) = refused(Role::Client, |peer| peer.record(22, &twice));
+    assert_eq!(told, u8::from(AlertDescription::IllegalParameter));
+}
+
+#[test]
 fn t16_tickets_are_ignored_without_resumption() {
     let (mut client, server) = configs(AES);
     client.resumption = rustls::client::Resumption::disabled();

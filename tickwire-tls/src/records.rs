@@ -440,9 +440,9 @@ impl From<Error> for Fault {
         let alert = match &error {
             Error::DecryptError => AlertDescription::BadRecordMac,
             Error::PeerSentOversizedRecord => AlertDescription::RecordOverflow,
-            Error::InvalidMessage(InvalidMessage::InvalidKeyUpdate) => {
-                AlertDescription::IllegalParameter
-            }
+            Error::InvalidMessage(
+                InvalidMessage::InvalidKeyUpdate | InvalidMessage::DuplicateExtension(_),
+            ) => AlertDescription::IllegalParameter,
             Error::InvalidMessage(_) => AlertDescription::DecodeError,
             Error::InappropriateMessage { .. }
             | Error::InappropriateHandshakeMessage { .. }
