@@ -31,10 +31,10 @@ const EXPANSION: usize = 256;
 pub(super) const HANDSHAKE: usize = 65535;
 /// The most ciphertext, in bytes, that may wait to be written. rustls has the same bound.
 pub(super) const WAITING: usize = 64 << 10;
-/// The most records in a row that bring no data: empty records, KeyUpdates, and records that
-/// complete no handshake message. rustls allows 32 empty records and 32 KeyUpdates, but a record of
-/// one kind resets the count of the other kind. Here all kinds share one count, so that a peer
-/// cannot alternate between them for ever.
+/// The most empty records and KeyUpdates in a row, without data between them. rustls allows 32 of
+/// each kind, but a record of one kind resets the count of the other kind. Here both kinds share one
+/// count, so that a peer cannot alternate between them for ever. The parts of a handshake message
+/// are bounded by `HANDSHAKE`: BoringSSL's tests send a ticket in records of one byte.
 const DATALESS: u8 = 32;
 /// The most warning alerts in a connection. rustls has the same bound.
 const WARNINGS: u8 = 4;
@@ -210,11 +210,6 @@ impl Records {
         let mut all = core::mem::take(&mut self.partial);
         all.extend_from_slice(payload);
         let left = self.messages(&all)?.len();
-        if left == all.len() {
-            // Without this limit, a peer could send a handshake message of up to `HANDSHAKE` bytes
-            // in records of one byte each, and never complete it.
-            bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyEmptyFragments)?;
-        }
         all.drain(..all.len() - left);
         if left > 0 {
             self.partial = all;
