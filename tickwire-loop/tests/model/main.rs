@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(all(target_os = "linux", feature = "rustls"))]
 mod reference;
+mod scenes;
 mod script;
 mod wire;
 

@@ -195,6 +195,10 @@ impl Peer {
         self.head.is_some() && (self.side == 1 || self.status() == Some(101))
     }
 
+    pub fn messages(&self) -> Vec<&[u8]> {
+        self.got.iter().filter(|(b0, _)| *b0 < CLOSE).map(|(_, payload)| &payload[..]).collect()
+    }
+
     /// Writes and reads what it may.
     pub fn pump(&mut self) {
         let [write_most, read_most] = self.most;
