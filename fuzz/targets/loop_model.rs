@@ -1,0 +1,19 @@
+//! `tickwire-loop` against the reference of its tests, which was written from its documentation
+//! alone. The input makes the choices of a script.
+#![no_main]
+#![allow(dead_code)] // what the tests alone use
+#[path = "../../tickwire-loop/tests/model/reference.rs"]
+mod reference;
+#[path = "../../tickwire-loop/tests/model/script.rs"]
+mod script;
+#[path = "../../tickwire-loop/tests/model/wire.rs"]
+mod wire;
+
+use script::{Dice, config, play, settings};
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    let Some((first, choices)) = input.split_first() else { return };
+    let mut dice = Dice::Bytes(choices);
+    let (settings, config) = (settings(&mut dice, first % 2 == 1), config(&mut dice));
+    play(&mut dice, settings, config);
+});
