@@ -1,9 +1,11 @@
 //! The turns of a dialed connection until it is open: the lookup, the race to its addresses, TLS,
 //! the request and its response.
 use crate::{
-    Dial, Handle,
-    inner::{Handler, Inner},
-    slots::{Open, Stage},
+    dial::Dial,
+    handle::Handle,
+    inner::Inner,
+    net::Handler,
+    stage::{Dialing, Open, Stage},
     system::{Stream, Token, fault},
     tls::Tls,
     wire::{Next, Wire, is_passing},
@@ -21,19 +23,6 @@ use tickwire::{
 };
 use tickwire_dial::{Race, Step};
 
-/// A connection that is being dialed.
-pub(crate) struct Dialing {
-    dial: Dial,
-    began: Time,
-    /// The race to the addresses, once these are known. Its times count from `began`.
-    race: Option<Race<io::Error>>,
-    pub(crate) attempts: Vec<(SocketAddr, Stream)>,
-    /// The opening handshake, once an attempt has connected.
-    handshake: Option<Handshake>,
-    /// The application closed the connection.
-    pub(crate) given_up: bool,
-}
-
 /// How the turn of a dialed connection ended.
 enum Stop {
     Wait(Option<Time>),
@@ -45,12 +34,6 @@ enum Stop {
 impl Stop {
     fn io(error: io::Error) -> Self {
         Self::Failed(error.into())
-    }
-}
-
-impl Dialing {
-    fn deadline(&self) -> Time {
-        self.began + self.dial.config.handshake_timeout
     }
 }
 
@@ -77,7 +60,7 @@ impl<T> Inner<T> {
         };
         let race = (!known.is_empty()).then(|| Race::new(known, dial.delay));
         let looks_up = race.is_none();
-        let began = self.tick();
+        let began = self.clock.tick();
         let (attempts, handshake) = (Vec::new(), None);
         let dialing = Dialing { dial, began, race, attempts, handshake, given_up: false };
         let stage = Stage::Dialing(Box::new(dialing));
@@ -152,7 +135,7 @@ impl<T> Inner<T> {
     /// Checks the attempts that are under way, and begins those that are due. Begins the opening
     /// handshake once an attempt has connected.
     fn race(&mut self, handle: Handle, dialing: &mut Dialing) -> Stop {
-        let timed_out = self.now >= dialing.deadline();
+        let timed_out = self.clock.now >= dialing.deadline();
         let target = dialing.dial.request.target();
         let Some(race) = &mut dialing.race else {
             return match timed_out {
@@ -183,7 +166,7 @@ impl<T> Inner<T> {
             return Stop::io(lost(race, target.host()));
         }
         loop {
-            match race.next(self.now - dialing.began) {
+            match race.next(self.clock.now - dialing.began) {
                 None => return Stop::io(lost(race, target.host())),
                 Some(Step::Wait(until)) => {
                     return Stop::Wait(until.map(|until| dialing.began + until));
@@ -228,7 +211,7 @@ impl<T> Inner<T> {
     }
 
     fn shake_hands(&mut self, handle: Handle, dialing: &mut Dialing) -> Stop {
-        let now = self.now;
+        let now = self.clock.now;
         let wire = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut());
         let (Some(handshake), Some(wire)) = (&mut dialing.handshake, wire) else {
             return Stop::io(ErrorKind::NotConnected.into());

@@ -1,5 +1,5 @@
 //! What a loop accepts: [`Door`], and the counts of accepted connections by address.
-use crate::{slots::Handle, system::Listener, tls};
+use crate::{handle::Handle, system::Listener, tls};
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     net::{IpAddr, Ipv6Addr},

@@ -1,5 +1,5 @@
 //! [`Event`]: what a loop reports to its application.
-use crate::Handle;
+use crate::handle::Handle;
 use tickwire::{
     Closed, Error, Message, Receiver,
     handshake::server::{Accept, Rejection, RequestHead},

@@ -3,19 +3,26 @@
 #![deny(unsafe_code)] // except in system/either/uring/ring.rs
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+mod clock;
+mod current;
 mod deadlines;
 mod dial;
 mod dialing;
 mod door;
+mod ending;
 mod event;
+mod handle;
 mod inner;
+mod limits;
 mod net;
 mod opening;
 mod pool;
+mod queues;
 mod resolve;
 mod run;
 mod settings;
 mod slots;
+mod stage;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -30,10 +37,10 @@ pub use self::{
     dial::Dial,
     door::Door,
     event::{Answer, End, Event, SendError, Sent},
+    handle::Handle,
     net::Net,
     run::Loop,
     settings::{Counts, Settings, Waiting},
-    slots::Handle,
     system::Waker,
     timers::Timer,
 };

@@ -1,8 +1,15 @@
 //! [`Net`]: the commands of a loop.
 use crate::{
-    Counts, Dial, Door, Handle, SendError, Sent, Timer, Waker,
+    dial::Dial,
+    door::Door,
+    event::{Event, SendError, Sent},
+    handle::Handle,
     inner::Inner,
-    slots::{Stage, drain_outbox},
+    settings::Counts,
+    slots::drain_outbox,
+    stage::Stage,
+    system::Waker,
+    timers::Timer,
 };
 use std::{
     io, mem,
@@ -16,6 +23,10 @@ use tickwire::{
     handshake::server::{Accept, Rejection, RequestHead},
 };
 use tickwire_parts::{Outbox, PushError};
+
+/// A handler: what the application does at an event. Only the turn of an open connection is
+/// compiled for the type of the application's closure, so that its call can be inlined.
+pub(crate) type Handler<'h, T> = dyn FnMut(&mut Net<'_, T>, Event<'_, T>) + 'h;
 
 /// The commands of a loop. A handler gets a `Net` with each event. Outside of the handler,
 /// [`Loop::net`](crate::Loop::net) returns one. No command calls the handler. No command blocks,
@@ -148,7 +159,7 @@ impl<'n, T> Net<'n, T> {
     ) -> Result<(), SendError> {
         // The common case: a reply to the message that is lent. Its bytes are counted at the end of
         // the turn. Until then the connection's `high_water` limits them.
-        if self.inner.direct == Some(to)
+        if self.inner.current.is_direct(to)
             && let Some(tx) = &mut self.tx
         {
             let sent = tx.feed(message).map(drop).map_err(SendError::from);
@@ -209,7 +220,7 @@ impl<'n, T> Net<'n, T> {
         if sent.is_ok() {
             self.inner.count_queued(to, len + 16);
         }
-        if self.inner.unwritten.len() >= MOST_UNWRITTEN {
+        if self.inner.queues.unwritten.len() >= MOST_UNWRITTEN {
             self.inner.write_unwritten();
         }
         self.note_full(to, sent)
@@ -230,28 +241,28 @@ impl<'n, T> Net<'n, T> {
         if self.outbox(to).is_some_and(|outbox| !outbox.fits(&message)) {
             self.drain(to);
         }
-        let Inner { slots, now, .. } = &mut *self.inner;
+        let Inner { slots, clock, .. } = &mut *self.inner;
         let outbox = slots.get_mut(to).and_then(|slot| slot.outbox.as_mut());
         let outbox = outbox.ok_or(SendError::NotOpen)?;
         Ok(match key {
-            Some(key) => outbox.push_keyed(*now, key, message),
-            None => outbox.push(*now, message),
+            Some(key) => outbox.push_keyed(clock.now, key, message),
+            None => outbox.push(clock.now, message),
         }?)
     }
 
     /// Writes from the outbox of an open connection until it is empty, or the stream accepts no
     /// more.
     fn drain(&mut self, of: Handle) {
-        let Inner { slots, system, counts, now, current, .. } = &mut *self.inner;
+        let Inner { slots, system, counts, clock, current, .. } = &mut *self.inner;
         let Some(slot) = slots.get_mut(of) else { return };
         if let (Some(outbox), Some(wire)) = (&mut slot.outbox, &mut slot.wire)
             && let Some(tx) = match (&mut self.tx, &mut slot.stage) {
-                (Some(tx), _) if *current == Some(of) => Some(&mut **tx),
+                (Some(tx), _) if current.is(of) => Some(&mut **tx),
                 (_, Stage::Open(Some(open))) => Some(open.conn.sender_mut()),
                 _ => None,
             }
         {
-            drain_outbox(outbox, wire, system, tx, *now);
+            drain_outbox(outbox, wire, system, tx, clock.now);
             let queued = outbox.counts().bytes + tx.buffered_amount();
             counts.queued = counts.queued - mem::replace(&mut slot.queued, queued) + queued;
         }
@@ -275,7 +286,7 @@ impl<'n, T> Net<'n, T> {
     #[inline]
     pub fn sender(&mut self, of: Handle) -> Option<&mut Sender> {
         match &mut self.tx {
-            Some(tx) if self.inner.current == Some(of) => {
+            Some(tx) if self.inner.current.is(of) => {
                 self.inner.slots.get(of)?; // the application may have removed it
                 Some(tx)
             }
@@ -292,7 +303,7 @@ impl<'n, T> Net<'n, T> {
     /// little. So `max_bytes` must hold all that one call of the handler sends, apart from what
     /// the system's send buffer accepts.
     pub fn set_outbox(&mut self, of: Handle, outbox: impl Into<Option<Outbox>>) -> Option<Outbox> {
-        self.inner.change_turn();
+        self.inner.current.change();
         self.inner.make_ready(of.at); // `Event::Room` may be due
         let slot = self.inner.slots.get_mut(of)?;
         mem::replace(&mut slot.outbox, outbox.into().map(Box::new)).map(|outbox| *outbox)
@@ -350,7 +361,7 @@ impl<'n, T> Net<'n, T> {
     pub fn pause(&mut self, of: Handle, paused: bool) {
         if let Some(slot) = self.inner.slots.get_mut(of) {
             slot.marks.paused = paused;
-            self.inner.change_turn();
+            self.inner.current.change();
             self.inner.make_ready(of.at);
         }
     }
@@ -385,7 +396,7 @@ impl<'n, T> Net<'n, T> {
     /// Reads the loop's clock: the time since the loop was made.
     /// [`Info::read_at`](tickwire::Info::read_at), timers and outboxes use the same clock.
     pub fn now(&self) -> Time {
-        self.inner.read_clock()
+        self.inner.clock.read()
     }
 
     /// Sets a timer. At the time `at` (of the clock of [`now`](Self::now)), the loop delivers
@@ -424,7 +435,7 @@ impl<'n, T> Net<'n, T> {
     /// [`run`](crate::Loop::run) returns when all connections are gone. After `within` it removes
     /// the connections that are left, with [`Event::Closed`](crate::Event::Closed), and returns.
     pub fn shut_down(&mut self, within: Duration) {
-        let until = self.inner.read_clock() + within;
+        let until = self.inner.clock.read() + within;
         self.inner.shuts_at = Some(self.inner.shuts_at.map_or(until, |at| at.min(until)));
         self.stop_listening();
         for of in self.handles().collect::<Vec<_>>() {

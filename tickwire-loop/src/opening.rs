@@ -1,36 +1,28 @@
 //! The turns of an accepted connection until it is open: TLS, the request, and the application's
 //! decision.
 use crate::{
-    Event, Handle, Net,
-    event::{Answer, Decision},
-    inner::{Handler, Inner},
-    slots::{Open, Stage},
+    event::{Answer, Decision, Event},
+    handle::Handle,
+    inner::Inner,
+    net::{Handler, Net},
+    stage::{Open, Opening, Stage},
     wire::{Next, is_passing},
 };
 use std::{
     io::ErrorKind,
     mem,
-    sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 use tickwire::{
-    Config, Time,
+    Time,
     handshake::{
         Progress,
-        server::{Accept, Handshake, Rejection, RequestHead},
+        server::{Accept, Rejection},
     },
 };
 
 /// How long a rejected client has to read the response.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// A server's opening handshake.
-pub(crate) struct Opening {
-    handshake: Handshake,
-    config: Arc<Config>,
-    /// The time at which a deferred request is rejected. `None` if the request is not deferred.
-    answer_by: Option<Time>,
-}
 
 /// How the turn of a handshake ended.
 enum Stop {
@@ -43,25 +35,6 @@ enum Stop {
     Reject(Rejection),
     /// The stream or TLS has failed.
     Failed,
-}
-
-impl Opening {
-    /// Begins a handshake. Its deadline runs from `now` on.
-    pub(crate) fn new(config: Arc<Config>, now: Time) -> Box<Self> {
-        let mut handshake = Handshake::new(&config);
-        let _ = handshake.reading.handle_timeout(now); // starts the deadline
-        Box::new(Self { handshake, config, answer_by: None })
-    }
-
-    /// Returns when the peer has to have sent its request.
-    pub(crate) fn deadline(&self) -> Option<Time> {
-        self.handshake.reading.poll_timeout()
-    }
-
-    /// Returns the request, if the application deferred it.
-    pub(crate) fn deferred(&self) -> Option<RequestHead<'_>> {
-        self.answer_by.and_then(|_| self.handshake.request())
-    }
 }
 
 impl<T> Inner<T> {
@@ -87,7 +60,7 @@ impl<T> Inner<T> {
 
     /// Reads until the request is complete.
     fn read_request(&mut self, handle: Handle, opening: &mut Opening) -> Stop {
-        let now = self.now;
+        let now = self.clock.now;
         if let Some(until) = opening.answer_by {
             return match until <= now {
                 true => Stop::Reject(Rejection::new(503)),
@@ -158,7 +131,7 @@ impl<T> Inner<T> {
         match answer.0 {
             Decision::Accept(accept, value) => return self.admit(handle, *opening, accept, value),
             Decision::Defer => {
-                let until = self.now + opening.config.handshake_timeout;
+                let until = self.clock.now + opening.config.handshake_timeout;
                 opening.answer_by = Some(until);
                 self.put(handle, Stage::Opening(opening), Some(until));
             }
@@ -189,7 +162,7 @@ impl<T> Inner<T> {
     pub(crate) fn refuse(&mut self, handle: Handle, opening: Opening, rejection: Rejection) {
         self.end_opening();
         self.counts.handshakes_failed += 1;
-        let until = self.now + LINGER;
+        let until = self.clock.now + LINGER;
         let text = opening.handshake.reject(dated(rejection));
         let Some(slot) = self.slots.get_mut(handle) else { return };
         if let Some(wire) = &mut slot.wire {
@@ -217,7 +190,7 @@ impl<T> Inner<T> {
                 _ => {}
             }
         };
-        match over || self.now >= until {
+        match over || self.clock.now >= until {
             true => drop(self.free(handle)),
             false => self.arm(handle.at, Some(until)),
         }

@@ -1,5 +1,8 @@
 //! Resolves names on threads of their own, because the operating system's resolver blocks.
-use crate::{Handle, Waker, system::fault};
+use crate::{
+    handle::Handle,
+    system::{Waker, fault},
+};
 use std::{
     collections::VecDeque,
     io,
@@ -71,10 +74,7 @@ impl Resolver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        slots::{Slots, Stage},
-        system::System,
-    };
+    use crate::{slots::Slots, stage::Stage, system::System};
     use std::time::Duration;
 
     #[test]

@@ -1,11 +1,15 @@
 //! [`Loop`]: rounds of waiting, turns and writes.
 use crate::{
-    Door, Event, Net, Settings, Waiting, door,
-    inner::{Handler, Inner},
-    opening::Opening,
-    slots::{Handle, Open, Stage},
+    door::{self, Door},
+    event::Event,
+    handle::Handle,
+    inner::Inner,
+    net::{Handler, Net},
+    settings::{Settings, Waiting},
+    stage::{Open, Opening, Stage},
     system::{Token, fault},
     tls::Tls,
+    turn::Turn,
     wire::Wire,
 };
 use socket2::{Domain, Protocol, Socket, Type};
@@ -53,7 +57,7 @@ impl<T> Loop<T> {
 
     /// Returns the commands, for use outside of the handler.
     pub fn net(&mut self) -> Net<'_, T> {
-        self.inner.tick();
+        self.inner.clock.tick();
         Net::new(&mut self.inner)
     }
 
@@ -95,8 +99,8 @@ impl<T> Loop<T> {
     ) -> io::Result<bool> {
         let woken = self.wait(self.timeout(most))?;
         let inner = &mut self.inner;
-        let now = inner.tick();
-        if woken || !inner.ready.is_empty() || !inner.knocked.is_empty() {
+        let now = inner.clock.tick();
+        if woken || !inner.queues.ready.is_empty() || !inner.queues.knocked.is_empty() {
             self.busy = now;
         }
         if woken {
@@ -106,13 +110,13 @@ impl<T> Loop<T> {
             }
         }
         inner.accept_at.take_if(|at| *at <= now).into_iter().for_each(|_| {
-            inner.knocked.extend(0..inner.doors.len() as u32);
+            inner.queues.knocked.extend(0..inner.doors.len() as u32);
         });
-        if !inner.knocked.is_empty() {
+        if !inner.queues.knocked.is_empty() {
             inner.accept_knocked();
         }
         inner.expire(handler);
-        mem::swap(&mut inner.ready, &mut self.round);
+        mem::swap(&mut inner.queues.ready, &mut self.round);
         for at in self.round.drain(..) {
             inner.give_turn(at, handler);
         }
@@ -135,34 +139,33 @@ impl<T> Loop<T> {
         let spins = match inner.settings.waiting {
             Waiting::Sleep => false,
             Waiting::Spin => true,
-            Waiting::SpinFor(time) => inner.read_clock() - self.busy < time,
+            Waiting::SpinFor(time) => inner.clock.read() - self.busy < time,
         };
-        let lists = [&inner.ready, &inner.knocked, &inner.unwritten];
-        if spins || inner.stops || lists.iter().any(|list| !list.is_empty()) {
+        if spins || inner.stops || !inner.queues.are_idle() {
             return Some(Duration::ZERO);
         }
         let times = [inner.deadlines.first(), inner.shuts_at, inner.accept_at];
         let first = times.into_iter().flatten().min();
-        let due = first.map(|at| at - inner.read_clock());
+        let due = first.map(|at| at - inner.clock.read());
         due.into_iter().chain(most).min()
     }
 
     /// Waits, and passes the notes to their slots and doors. Returns whether a thread woke the
     /// loop.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        let Inner { system, slots, ready, knocked, .. } = &mut self.inner;
+        let Inner { system, slots, queues, .. } = &mut self.inner;
         let mut woken = false;
         #[cfg(test)]
         crate::tests::faults::waits(timeout);
         system.wait(timeout, &mut |note| match note.token {
             Token::Waker => woken = true,
-            Token::Door(at) => knocked.push(at),
+            Token::Door(at) => queues.knocked.push(at),
             Token::Slot(at) => {
                 let Some(slot) = slots.at_mut(at) else { return };
                 if let Some(wire) = &mut slot.wire {
                     wire.note(&note);
                 }
-                slot.make_ready(at, ready);
+                queues.make_ready(at, slot);
             }
         })?;
         Ok(woken)
@@ -205,16 +208,16 @@ impl<T> Inner<T> {
         let listener = self.system.listen(listener, Token::Door(at))?;
         let address = listener.local_addr()?;
         self.doors.push(door::Open { door, listener });
-        self.knocked.push(at);
+        self.queues.knocked.push(at);
         Ok(address)
     }
 
     /// Accepts the connections that wait, at most `ACCEPTS` at each door.
     fn accept_knocked(&mut self) {
-        for at in mem::take(&mut self.knocked) {
+        for at in mem::take(&mut self.queues.knocked) {
             for n in 0.. {
                 if n == ACCEPTS {
-                    self.knocked.push(at); // no new note announces the rest
+                    self.queues.knocked.push(at); // no new note announces the rest
                     break;
                 }
                 let Some(open) = self.doors.get(at as usize) else { break };
@@ -227,7 +230,7 @@ impl<T> Inner<T> {
                     Err(error) if is_of_peer(&error) => {}
                     Err(_) => {
                         self.counts.accept_failed += 1;
-                        self.accept_at = Some(self.now + RETRY);
+                        self.accept_at = Some(self.clock.now + RETRY);
                         break;
                     }
                 }
@@ -247,7 +250,7 @@ impl<T> Inner<T> {
             return;
         };
         let tls = door.tls_config.as_ref().map(Tls::server).transpose();
-        let opening = Opening::new(door.config.clone(), self.now);
+        let opening = Opening::new(door.config.clone(), self.clock.now);
         let until = opening.deadline();
         let (Ok(tls), Some(handle)) = (tls, self.slots.take(Stage::Opening(opening))) else {
             self.counts.handshakes_failed += 1;
@@ -288,7 +291,7 @@ impl<T> Inner<T> {
             _ => self.proceed(handle, handler),
         };
         if let Some(open) = open {
-            self.serve(handle, open, handler);
+            Turn::begin(self, handle, open).serve(handler);
         }
     }
 
@@ -323,21 +326,12 @@ impl<T> Inner<T> {
         // At most as many deadlines as there are at first. Otherwise a handler that always sets a
         // timer that is due would keep this loop going.
         for _ in 0..self.deadlines.len() {
-            let Some(id) = self.deadlines.pop_due(self.now) else { return };
+            let Some(id) = self.deadlines.pop_due(self.clock.now) else { return };
             if id & 1 == 0 {
                 self.make_ready(id >> 1);
             } else if let Some(number) = self.timers.take(id) {
                 handler(&mut Net::new(self), Event::Timer(number));
             }
-        }
-    }
-
-    /// Removes all connections, because the time for a shutdown is over.
-    fn end_all(&mut self, handler: &mut Handler<'_, T>) {
-        let all: Vec<Handle> = self.slots.handles().collect();
-        for handle in all {
-            let error = io::Error::from(ErrorKind::TimedOut);
-            self.finish(handle, None, Some(error.into()), handler);
         }
     }
 }

@@ -1,45 +1,8 @@
 //! The slots of connections, and the handles that name connections.
-use crate::{dialing::Dialing, opening::Opening, system::System, wire::Wire};
-use std::{io, mem, net::IpAddr, sync::Arc};
+use crate::{handle::Handle, stage::Stage, system::System, wire::Wire};
+use std::{mem, net::IpAddr, sync::Arc};
 use tickwire::{Config, Connection, Dormant, RecvError, Sender, Time};
 use tickwire_parts::Outbox;
-
-/// Names a connection of one loop. A handle is small, and may be kept after the connection is gone.
-/// It then names nothing, even if another connection has the same slot. (This fails only after 2³²
-/// connections in the same slot.)
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Handle {
-    pub(crate) at: u32,
-    generation: u32,
-}
-
-/// An open connection while it is whole.
-pub(crate) struct Open {
-    pub(crate) conn: Connection,
-    /// The error of the stream, if it failed. The connection first delivers what arrived before the
-    /// error.
-    pub(crate) error: Option<io::Error>,
-}
-
-/// What a slot's connection is doing.
-pub(crate) enum Stage {
-    Free,
-    /// It is not open yet, and has its turn. The code of the turn owns it.
-    Turn,
-    Dialing(Box<Dialing>),
-    Opening(Box<Opening>),
-    /// It is open, after a deferred request was accepted. `Event::Open` is not delivered yet.
-    Accepted(Box<Open>),
-    /// It is open. `None` while it has its turn: then the code of the turn owns it.
-    Open(Option<Box<Open>>),
-    /// It is open and idle. `Slot::dormant` has its state.
-    Dormant,
-    /// Its request was rejected. Until this time the loop reads and drops its bytes.
-    Rejected(Time),
-    /// It was disconnected because of [`max_queued`](crate::Settings::max_queued). `Event::Closed`
-    /// is not delivered yet.
-    OverQueued,
-}
 
 pub(crate) struct Slot<T> {
     generation: u32,
@@ -61,11 +24,11 @@ pub(crate) struct Slot<T> {
 /// Facts about a slot and its connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Marks {
-    /// The slot is in `Inner::ready`.
+    /// The slot is in `Queues::ready`.
     pub(crate) ready: bool,
-    /// The slot is in `Inner::unwritten`.
+    /// The slot is in `Queues::unwritten`.
     pub(crate) unwritten: bool,
-    /// The slot is in `Inner::whole`.
+    /// The slot is in `Queues::whole`.
     pub(crate) whole: bool,
     /// The application paused reading.
     pub(crate) paused: bool,
@@ -206,14 +169,6 @@ impl<T> Slots<T> {
 }
 
 impl<T> Slot<T> {
-    /// Puts the slot, whose number is `at`, into the list of ready slots, unless it is there.
-    #[inline]
-    pub(crate) fn make_ready(&mut self, at: u32, ready: &mut Vec<u32>) {
-        if !mem::replace(&mut self.marks.ready, true) {
-            ready.push(at);
-        }
-    }
-
     fn free(generation: u32, marks: Marks) -> Self {
         Self {
             generation,

@@ -4,13 +4,34 @@
 //! During its turn the connection is not in its slot. So the handler can use the whole loop while a
 //! message is lent. `Net` reaches this connection only through its sender.
 use crate::{
-    Event, Handle, Net,
-    inner::{Handler, Inner},
-    slots::{Open, Slot, Stage},
+    event::Event,
+    handle::Handle,
+    inner::Inner,
+    net::{Handler, Net},
+    slots::Slot,
+    stage::{Open, Stage},
     wire::{Next, is_passing},
 };
-use std::{io::ErrorKind, mem, sync::Arc};
-use tickwire::{CloseCode, Config, Connection, Step};
+use std::{io::ErrorKind, mem};
+use tickwire::{CloseCode, Connection, Step, Time};
+
+/// A turn.
+pub(crate) struct Turn<'i, T> {
+    inner: &'i mut Inner<T>,
+    handle: Handle,
+    open: Box<Open>,
+    /// Once so many bytes of replies are queued, they are written before more messages are
+    /// delivered.
+    cork: usize,
+    /// How many messages the turn may still deliver.
+    messages: u32,
+    /// How many bytes the turn has read.
+    spent: usize,
+    /// Whether the turn goes on with a read.
+    reads: bool,
+    /// Whether the turn has looked at the next deadline.
+    looked: bool,
+}
 
 /// Why delivering stopped.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,131 +52,122 @@ enum Stop {
     Removed,
 }
 
-impl<T> Inner<T> {
-    /// Gives an open connection its turn.
-    pub(crate) fn serve(
-        &mut self,
-        handle: Handle,
-        mut open: Box<Open>,
-        handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>),
-    ) {
-        let Some(slot) = self.slots.get_mut(handle) else { return };
-        self.current = Some(handle);
-        self.direct = slot.outbox.is_none().then_some(handle);
-        self.turn_changed = slot.marks.paused;
-        let limit = |config: &Arc<Config>| config.cork_limit.min(config.high_water);
-        let cork = slot.config.as_ref().map_or(0, limit);
-        let conn = &mut open.conn;
+/// How a turn goes on after a write.
+enum After {
+    Again,
+    /// The turn is over. See [`Next::Rest`].
+    Rest {
+        unfinished: bool,
+        until: Option<Time>,
+    },
+    /// The connection is over.
+    Ended,
+    Removed,
+}
+
+impl<'i, T> Turn<'i, T> {
+    /// Begins the turn of an open connection that was taken out of its slot.
+    pub(crate) fn begin(inner: &'i mut Inner<T>, handle: Handle, open: Box<Open>) -> Self {
+        let messages = inner.settings.turn_messages.max(1);
+        let (spent, reads, looked, mut cork) = (0, false, false, 0);
+        if let Some(slot) = inner.slots.get(handle) {
+            inner.current.begin(handle, slot);
+            let limit = slot.config.as_ref().map(|of| of.cork_limit.min(of.high_water));
+            cork = limit.unwrap_or_default();
+        }
+        Self { inner, handle, open, cork, messages, spent, reads, looked }
+    }
+
+    /// Gives the connection its turn.
+    pub(crate) fn serve(mut self, handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>)) {
+        self.prepare(handler);
+        loop {
+            if mem::take(&mut self.reads) {
+                self.read();
+            }
+            let stop = self.deliver(handler);
+            match self.write(stop) {
+                After::Again => {}
+                After::Rest { unfinished, until } => {
+                    self.inner.rest(self.handle, self.open, until);
+                    if unfinished {
+                        self.inner.make_ready(self.handle.at);
+                    }
+                    return;
+                }
+                After::Ended => {
+                    self.inner.keep_buffers(&mut self.open);
+                    return self.inner.finish(self.handle, Some(self.open), None, handler);
+                }
+                After::Removed => return self.inner.keep_buffers(&mut self.open),
+            }
+        }
+    }
+
+    /// Decides how the turn begins, and delivers `Event::Room` if it is due.
+    fn prepare(&mut self, handler: &mut Handler<'_, T>) {
+        let Some(slot) = self.inner.slots.get_mut(self.handle) else { return };
+        let conn = &mut self.open.conn;
         let nothing_queued = slot.queued == 0 && !slot.marks.unwritten;
         if nothing_queued {
-            conn.sender_mut().lend(self.outputs.take());
+            conn.sender_mut().lend(self.inner.outputs.take());
         }
         // If bytes are queued, there may be no room for replies, so the turn begins with a write.
         let starved = mem::take(&mut slot.marks.starved);
-        let mut reads = starved && nothing_queued && !slot.marks.paused;
-        if reads {
+        self.reads = starved && nothing_queued && !slot.marks.paused;
+        if self.reads {
             conn.set_paused(false);
         }
         if slot.owes_room(conn.sender()) {
-            (slot.marks.wants_room, reads) = (false, false);
-            let handler: &mut Handler<'_, T> = handler;
-            handler(&mut Net::in_turn(self, conn.sender_mut()), Event::Room(handle));
+            (slot.marks.wants_room, self.reads) = (false, false);
+            handler(&mut Net::in_turn(self.inner, conn.sender_mut()), Event::Room(self.handle));
         }
-        let (mut looked, turn_bytes) = (false, self.settings.turn_bytes);
-        let (mut messages, mut spent) = (self.settings.turn_messages.max(1), 0);
-        let (unfinished, until) = loop {
-            if mem::take(&mut reads)
-                && let Some(Slot { wire: Some(wire), .. }) = self.slots.get_mut(handle)
-            {
-                let rx = open.conn.receiver_mut();
-                if !rx.has_buffer() {
-                    rx.lend(self.inputs.take());
-                }
-                match wire.receive(&mut self.system, rx, self.epoch, &mut spent) {
-                    Ok(0) => rx.end_of_stream(),
-                    Ok(_) => {}
-                    Err(error) if is_passing(&error) => {}
-                    Err(error) => {
-                        // The error ends receiving, but only after the bytes that arrived before
-                        // it.
-                        match error.kind() {
-                            ErrorKind::UnexpectedEof => rx.end_of_stream(), // TLS, no close_notify
-                            _ => {
-                                rx.stream_failed();
-                                open.error.get_or_insert(error);
-                            }
-                        }
-                        let _ = wire.send(&mut self.system); // the TLS alert, if there is one
-                    }
-                }
-            }
-            let stop = self.deliver(handle, &mut open.conn, cork, &mut messages, handler);
-            if stop == Stop::Removed {
-                return self.keep_buffers(&mut open);
-            }
-            let Some(slot) = self.slots.get_mut(handle) else { return };
-            slot.marks.starved = stop == Stop::Starved;
-            slot.pump(&mut self.system, &mut open.conn, self.now);
-            let Some(wire) = &mut slot.wire else { return };
-            let conn = &mut open.conn;
-            let held = slot.marks.paused || is_full(conn);
-            conn.set_paused(held);
-            reads = match stop {
-                Stop::Ended => match wire.end(&mut self.system, conn) {
-                    Some(reads) if slot.marks.may_drain(conn, &mut self.draining) => reads,
+    }
+
+    /// Reads once.
+    fn read(&mut self) {
+        let Inner { slots, system, inputs, clock, .. } = &mut *self.inner;
+        let Some(Slot { wire: Some(wire), .. }) = slots.get_mut(self.handle) else { return };
+        let rx = self.open.conn.receiver_mut();
+        if !rx.has_buffer() {
+            rx.lend(inputs.take());
+        }
+        match wire.receive(system, rx, clock.epoch, &mut self.spent) {
+            Ok(0) => rx.end_of_stream(),
+            Ok(_) => {}
+            Err(error) if is_passing(&error) => {}
+            Err(error) => {
+                // The error ends receiving, but only after the bytes that arrived before it.
+                match error.kind() {
+                    ErrorKind::UnexpectedEof => rx.end_of_stream(), // TLS, no close_notify
                     _ => {
-                        self.keep_buffers(&mut open);
-                        return self.finish(handle, Some(open), None, handler);
+                        rx.stream_failed();
+                        self.open.error.get_or_insert(error);
                     }
-                },
-                Stop::Starved => !held,
-                Stop::Held | Stop::Cork if !held => continue, // the write made room
-                Stop::Held | Stop::Cork => false,
-                Stop::Share | Stop::Removed => {
-                    break (true, conn.poll_timeout());
                 }
-            };
-            // Once a turn, deadlines come before more input, so that a flood puts off none.
-            let may_read = (reads, spent >= turn_bytes, !mem::replace(&mut looked, true));
-            match wire.next(may_read, self.now, || conn.poll_timeout()) {
-                Next::Read => {}
-                Next::TellTime => {
-                    reads = false;
-                    wire.tell_time(&mut self.system, conn, self.now);
-                }
-                Next::Rest { unfinished, until } => break (unfinished, until),
+                let _ = wire.send(system); // the TLS alert, if there is one
             }
-        };
-        self.rest(handle, open, until);
-        if unfinished {
-            self.make_ready(handle.at);
         }
     }
 
     /// Delivers the received messages and control frames.
-    fn deliver(
-        &mut self,
-        handle: Handle,
-        conn: &mut Connection,
-        cork: usize,
-        messages: &mut u32,
-        handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>),
-    ) -> Stop {
+    fn deliver(&mut self, handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>)) -> Stop {
+        let Self { inner, handle, open, cork, messages, .. } = self;
+        let (handle, conn) = (*handle, &mut open.conn);
         let mut delivered = false;
         loop {
-            // Finding the slot takes time. So it is read only if a handler may have changed it.
-            if self.turn_changed {
-                let Some(slot) = self.slots.get(handle) else { return Stop::Removed };
+            if inner.current.take_changed() {
+                let Some(slot) = inner.slots.get(handle) else { return Stop::Removed };
+                inner.current.look(handle, slot);
                 if slot.marks.paused && conn.closed().is_none() {
+                    inner.current.change();
                     return Stop::Held;
                 }
-                self.direct = slot.outbox.is_none().then_some(handle);
-                self.turn_changed = false;
             }
             // Before the first message, a write gains nothing, so only a lack of room counts.
             // Later, `cork` decides: it is at most `high_water`, so below it there is room.
             let over = match delivered {
-                true => conn.sender().buffered_amount() >= cork,
+                true => conn.sender().buffered_amount() >= *cork,
                 false => is_full(conn),
             };
             if over {
@@ -171,13 +183,13 @@ impl<T> Inner<T> {
                 Ok(Step::Message) => {
                     let Some(message) = rx.message() else { continue };
                     let event = Event::Message { from: handle, message, receiver: rx };
-                    handler(&mut Net::in_turn(self, tx), event);
+                    handler(&mut Net::in_turn(inner, tx), event);
                 }
                 Ok(Step::Ping | Step::Pong | Step::Close) => {
                     let Some(event) = rx.event() else { continue };
                     let event = Event::Control { from: handle, event };
                     let handler: &mut Handler<'_, T> = handler;
-                    handler(&mut Net::in_turn(self, tx), event);
+                    handler(&mut Net::in_turn(inner, tx), event);
                 }
                 Ok(Step::Closed) | Err(_) => return Stop::Ended,
                 Ok(_) => return Stop::Starved,
@@ -187,6 +199,48 @@ impl<T> Inner<T> {
         }
     }
 
+    /// Writes, and decides how the turn goes on after delivering has stopped.
+    fn write(&mut self, stop: Stop) -> After {
+        if stop == Stop::Removed {
+            return After::Removed;
+        }
+        let Inner { slots, system, clock, draining, settings, .. } = &mut *self.inner;
+        let Some(slot) = slots.get_mut(self.handle) else { return After::Removed };
+        let conn = &mut self.open.conn;
+        slot.marks.starved = stop == Stop::Starved;
+        slot.pump(system, conn, clock.now);
+        let Some(wire) = &mut slot.wire else { return After::Removed };
+        let held = slot.marks.paused || is_full(conn);
+        conn.set_paused(held);
+        let mut reads = match stop {
+            Stop::Ended => match wire.end(system, conn) {
+                Some(reads) if slot.marks.may_drain(conn, draining) => reads,
+                _ => return After::Ended,
+            },
+            Stop::Starved => !held,
+            Stop::Held | Stop::Cork if !held => return After::Again, // the write made room
+            Stop::Held | Stop::Cork => false,
+            Stop::Share | Stop::Removed => {
+                return After::Rest { unfinished: true, until: conn.poll_timeout() };
+            }
+        };
+        // Once a turn, deadlines come before more input, so that a flood puts off none.
+        let looks = !mem::replace(&mut self.looked, true);
+        let may_read = (reads, self.spent >= settings.turn_bytes, looks);
+        match wire.next(may_read, clock.now, || conn.poll_timeout()) {
+            Next::Read => {}
+            Next::TellTime => {
+                reads = false;
+                wire.tell_time(system, conn, clock.now);
+            }
+            Next::Rest { unfinished, until } => return After::Rest { unfinished, until },
+        }
+        self.reads = reads;
+        After::Again
+    }
+}
+
+impl<T> Inner<T> {
     /// Delivers `Event::Open`. Returns the connection for its first turn.
     pub(crate) fn begin(
         &mut self,

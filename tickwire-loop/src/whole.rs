@@ -1,6 +1,6 @@
 //! Decides which open connections are whole (complete in memory), and which are dormant.
 //!
-//! `Inner::whole` is a queue of the whole connections. If it is longer than `max_whole` when a
+//! `Queues::whole` is a queue of the whole connections. If it is longer than `max_whole` when a
 //! connection becomes whole, the first connection in the queue becomes dormant. So a loop with at
 //! most `max_whole` connections makes none dormant.
 //!
@@ -10,8 +10,9 @@
 //! more instructions if its connection was dormant, but no more of the processor's time, because
 //! more of the memory stays in the processor's caches.
 use crate::{
+    handle::Handle,
     inner::Inner,
-    slots::{Handle, Open, Stage},
+    stage::{Open, Stage},
 };
 use std::mem;
 use tickwire::Connection;
@@ -26,11 +27,11 @@ impl<T> Inner<T> {
         if let Some(slot) = self.slots.get_mut(handle)
             && !mem::replace(&mut slot.marks.whole, true)
         {
-            self.whole.push_back(handle.at);
+            self.queues.whole.push_back(handle.at);
         }
-        let visits = if self.whole.len() > self.settings.max_whole { VISITS } else { 0 };
+        let visits = if self.queues.whole.len() > self.settings.max_whole { VISITS } else { 0 };
         for _ in 0..visits {
-            let Some(at) = self.whole.pop_front() else { break };
+            let Some(at) = self.queues.whole.pop_front() else { break };
             let Some(slot) = self.slots.at_mut(at) else { continue };
             // An outbox may have messages that the connection does not have yet: they count as
             // queued.
@@ -45,11 +46,11 @@ impl<T> Inner<T> {
                         Err(other) => conn = mem::replace(&mut open.conn, other),
                     }
                     slot.stage = Stage::Open(Some(open));
-                    self.whole.push_back(at);
+                    self.queues.whole.push_back(at);
                 }
                 stage @ (Stage::Open(_) | Stage::Turn | Stage::Accepted(_)) => {
                     slot.stage = stage;
-                    self.whole.push_back(at);
+                    self.queues.whole.push_back(at);
                 }
                 // The whole connection that had this slot is gone, so the slot leaves the queue.
                 stage => {

@@ -1,6 +1,6 @@
 //! Which connections become dormant.
 use super::Server;
-use crate::{Settings, slots::Stage};
+use crate::{Settings, stage::Stage};
 use tickwire::Config;
 
 /// For each connection, in the order in which they opened: whether it is dormant.
@@ -32,7 +32,7 @@ fn a_slot_is_in_the_queue_once_however_often_it_is_used_again() {
         drop(server.peer());
         server.until(|server| server.net.net().counts().open == 0);
     }
-    assert_eq!(server.net.inner.whole.len(), 1);
+    assert_eq!(server.net.inner.queues.whole.len(), 1);
 }
 
 /// Each connection is active in turn. The shorter queue has only the connection that becomes whole.

@@ -157,7 +157,7 @@ fn a_slot_is_in_the_list_of_unwritten_ones_once_although_it_is_used_again() {
             Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
             Event::Open(handle) => {
                 net.send(handle, "welcome").unwrap();
-                unwritten = Some(net.inner.unwritten.len());
+                unwritten = Some(net.inner.queues.unwritten.len());
             }
             _ => {}
         };
@@ -453,7 +453,7 @@ fn a_loop_that_spins_never_sleeps_and_spin_for_sleeps_when_its_time_is_over() {
     let mut server = Server::new(spins_first, Config::default());
     for _ in 0..3 {
         assert_eq!(waits(&mut server, LONG), [Some(ZERO)]);
-        server.net.inner.epoch -= 2 * MINUTE;
+        server.net.inner.clock.epoch -= 2 * MINUTE;
         while waits(&mut server, MS) == [Some(ZERO)] {} // the listener's first note, at most
         assert_eq!(waits(&mut server, MS), [Some(MS)]);
         server.net.net().waker().wake().unwrap();

@@ -35,7 +35,7 @@ fn server(config: Config) -> Server {
 impl Server {
     /// As if no round had been run for so long.
     fn stall(&mut self) {
-        self.net.inner.epoch -= 2 * TIMEOUT;
+        self.net.inner.clock.epoch -= 2 * TIMEOUT;
     }
 
     /// The next wait reports nothing, as if the notes of other connections had filled it.
@@ -94,7 +94,7 @@ fn bytes_may_have_arrived_that_no_note_has_reported() {
         if pings {
             let writes = server.made("write");
             server.until(|server| {
-                server.net.inner.epoch -= TIMEOUT / 100;
+                server.net.inner.clock.epoch -= TIMEOUT / 100;
                 server.made("write") > writes
             });
             let mut head = [0; 2];
@@ -190,7 +190,7 @@ fn ends_in_a_flood(server: &mut Server, peer: &mut TcpStream, flood: &[u8]) -> S
     let mut sent = 0;
     peer.set_nonblocking(true).unwrap();
     server.until(|server| {
-        server.net.inner.epoch -= TIMEOUT / 50;
+        server.net.inner.clock.epoch -= TIMEOUT / 50;
         let n = peer.write(&flood[sent..]).unwrap_or_default(); // it would block, or has ended
         sent = (sent + n) % flood.len();
         let _ = peer.read(&mut [0; 1 << 16]);
@@ -257,7 +257,7 @@ fn data_may_arrive_while_an_earlier_deadline_waits_for_other_bytes() {
     let mut peer = server.peer();
     (0..5).for_each(|_| assert!(server.round().unwrap()));
     peer.write_all(&PING.repeat(10_000)).unwrap();
-    server.net.inner.epoch -= TIMEOUT / 4;
+    server.net.inner.clock.epoch -= TIMEOUT / 4;
     assert!(server.round().unwrap());
     peer.write_all(&PING.repeat(10_000)).unwrap();
     peer.write_all(HELLO).unwrap();

@@ -28,7 +28,7 @@ fn check(door: Door, dial: impl FnOnce(u16) -> Dial) {
                 }
             }
             Event::Message { receiver, .. } => {
-                let (began, read_at) = (net.inner.now, receiver.info().read_at.unwrap());
+                let (began, read_at) = (net.inner.clock.now, receiver.info().read_at.unwrap());
                 assert!(read_at >= began + READ && read_at <= net.now());
                 seen += 1;
             }

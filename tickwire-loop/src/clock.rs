@@ -1,0 +1,26 @@
+//! The loop's clock.
+use std::time::Instant;
+use tickwire::Time;
+
+pub(crate) struct Clock {
+    pub(crate) epoch: Instant,
+    /// The time when `tick` last read the clock, as a rule after the last wait.
+    pub(crate) now: Time,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self { epoch: Instant::now(), now: Time::ZERO }
+    }
+
+    /// Reads the clock, and sets `now`.
+    pub(crate) fn tick(&mut self) -> Time {
+        self.now = self.read();
+        self.now
+    }
+
+    /// Reads the clock without changing `now`.
+    pub(crate) fn read(&self) -> Time {
+        Time::new(self.epoch.elapsed())
+    }
+}

@@ -1,0 +1,52 @@
+//! What a turn has read from the slot of its connection. Finding the slot takes time, so the turn
+//! reads it again only after a command may have changed it.
+use crate::{handle::Handle, slots::Slot};
+use std::mem;
+
+#[derive(Default)]
+pub(crate) struct Current {
+    /// The connection that has its turn, or had the last one.
+    of: Option<Handle>,
+    /// `of`, if it had no outbox when the turn last read its slot. `None` after `change`.
+    direct: Option<Handle>,
+    /// Whether a connection was removed or paused, or its outbox was changed, since the turn last
+    /// read the slot of its connection. It may be this connection. Also set if this connection was
+    /// paused before.
+    changed: bool,
+}
+
+impl Current {
+    /// Begins a turn.
+    pub(crate) fn begin<T>(&mut self, handle: Handle, slot: &Slot<T>) {
+        self.of = Some(handle);
+        self.look(handle, slot);
+        self.changed = slot.marks.paused;
+    }
+
+    /// Notes what the turn assumes about its slot.
+    pub(crate) fn look<T>(&mut self, handle: Handle, slot: &Slot<T>) {
+        self.direct = slot.outbox.is_none().then_some(handle);
+    }
+
+    /// Makes the turn read the slot of its connection again.
+    pub(crate) fn change(&mut self) {
+        (self.changed, self.direct) = (true, None);
+    }
+
+    /// Whether the turn has to read the slot again.
+    #[inline]
+    pub(crate) fn take_changed(&mut self) -> bool {
+        mem::take(&mut self.changed)
+    }
+
+    #[inline]
+    pub(crate) fn is(&self, handle: Handle) -> bool {
+        self.of == Some(handle)
+    }
+
+    /// Whether messages to this connection go to the sender of the turn, and to no outbox.
+    #[inline]
+    pub(crate) fn is_direct(&self, handle: Handle) -> bool {
+        self.direct == Some(handle)
+    }
+}

@@ -1,0 +1,53 @@
+//! The ends of connections, and their events.
+use crate::{
+    event::{End, Event},
+    handle::Handle,
+    inner::Inner,
+    net::{Handler, Net},
+    stage::Open,
+};
+use std::io::{self, ErrorKind};
+use tickwire::{Error, RecvError};
+
+impl<T> Inner<T> {
+    /// Ends a connection, and delivers `Event::Closed`. `open` is the connection, if it was open.
+    pub(crate) fn finish(
+        &mut self,
+        handle: Handle,
+        mut open: Option<Box<Open>>,
+        failed: Option<Error>,
+        handler: &mut Handler<'_, T>,
+    ) {
+        let Some(value) = self.free(handle) else { return };
+        let error = open.as_mut().and_then(|open| open.error.take());
+        let closed = open.as_ref().and_then(|open| open.conn.closed());
+        let end = match (failed.or(error.map(Error::from)), closed) {
+            // The stream's own error says more than that the stream ended.
+            (Some(failed), None) => End::Failed(failed),
+            (Some(failed), Some(closed)) if closed.error == Some(RecvError::UnexpectedEof) => {
+                End::Failed(failed)
+            }
+            (_, Some(closed)) => End::Closed(closed),
+            (None, None) => End::Failed(RecvError::UnexpectedEof.into()),
+        };
+        handler(&mut Net::new(self), Event::Closed { handle, end, value });
+    }
+
+    /// Delivers `Event::Closed` for the connections that `relieve` disconnected.
+    pub(crate) fn tell_ended(&mut self, handler: &mut Handler<'_, T>) {
+        while let Some(handle) = self.queues.ended.pop() {
+            if let Some(value) = self.free(handle) {
+                handler(&mut Net::new(self), Event::Closed { handle, end: End::OverQueued, value });
+            }
+        }
+    }
+
+    /// Removes all connections, because the time for a shutdown is over.
+    pub(crate) fn end_all(&mut self, handler: &mut Handler<'_, T>) {
+        let all: Vec<Handle> = self.slots.handles().collect();
+        for handle in all {
+            let error = io::Error::from(ErrorKind::TimedOut);
+            self.finish(handle, None, Some(error.into()), handler);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The limit on the bytes that all connections together have queued.
+use crate::{
+    handle::Handle,
+    inner::Inner,
+    stage::{Open, Stage},
+};
+use std::mem;
+use tickwire::CloseCode;
+
+impl<T> Inner<T> {
+    /// Counts the bytes that were queued for a connection. If the loop is now over the limit, makes
+    /// room.
+    #[inline]
+    pub(crate) fn count_queued(&mut self, handle: Handle, bytes: usize) {
+        if let Some(slot) = self.slots.get_mut(handle) {
+            slot.queued += bytes;
+            self.counts.queued += bytes;
+            if self.counts.queued > self.settings.max_queued {
+                self.relieve();
+            }
+        }
+    }
+
+    /// Writes what was sent to all connections outside of their turns. If the loop is then over the
+    /// limit, disconnects the connections with the most queued bytes, until at most 7/8 of the
+    /// limit are queued. The remaining eighth is room for the next messages, so that they do not
+    /// cause another call.
+    pub(crate) fn relieve(&mut self) {
+        self.write_unwritten();
+        if self.counts.queued <= self.settings.max_queued {
+            return;
+        }
+        let target = self.settings.max_queued / 8 * 7;
+        let queued = |handle: Handle| Some((self.slots.get(handle)?.queued, handle));
+        let mut most: Vec<_> = self.slots.handles().filter_map(queued).collect();
+        most.retain(|(queued, _)| *queued > 0);
+        most.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, handle) in most {
+            if self.counts.queued <= target {
+                break;
+            }
+            // The connection that has its turn is not in its slot, and is skipped: `high_water`
+            // limits it.
+            if let Some(open) = self.take_open(handle) {
+                self.disconnect(handle, open);
+            }
+        }
+    }
+
+    /// Disconnects a connection that has too many bytes queued. Its Close is sent only if the
+    /// stream accepts it at once.
+    fn disconnect(&mut self, handle: Handle, mut open: Box<Open>) {
+        let _ = open.conn.sender_mut().abort(CloseCode::TRY_AGAIN_LATER);
+        let Some(slot) = self.slots.get_mut(handle) else { return };
+        if let Some(wire) = &mut slot.wire {
+            wire.write(&mut self.system, open.conn.sender_mut());
+        }
+        slot.stage = Stage::OverQueued;
+        slot.outbox = None;
+        self.counts.queued -= mem::take(&mut slot.queued);
+        self.counts.over_queued += 1;
+        if let Some(wire) = slot.wire.take() {
+            self.system.close(wire.stream);
+        }
+        self.queues.ended.push(handle);
+    }
+}

@@ -1,0 +1,33 @@
+//! The queues of a round: which slots and doors the loop still has something to do for.
+use crate::{handle::Handle, slots::Slot};
+use std::{collections::VecDeque, mem};
+
+#[derive(Default)]
+pub(crate) struct Queues {
+    /// The slots that get the next turns, each once.
+    pub(crate) ready: Vec<u32>,
+    /// The doors at which connections may wait to be accepted.
+    pub(crate) knocked: Vec<u32>,
+    /// The slots of connections that were sent something outside of their turns, each once.
+    pub(crate) unwritten: Vec<u32>,
+    /// The queue of slots whose connections are whole, each once. The first one becomes dormant
+    /// first.
+    pub(crate) whole: VecDeque<u32>,
+    /// Connections that a limit of all connections disconnected. Their `Event::Closed` is due.
+    pub(crate) ended: Vec<Handle>,
+}
+
+impl Queues {
+    /// Gives the slot, whose number is `at`, a turn in this round or the next.
+    #[inline]
+    pub(crate) fn make_ready<T>(&mut self, at: u32, slot: &mut Slot<T>) {
+        if !mem::replace(&mut slot.marks.ready, true) {
+            self.ready.push(at);
+        }
+    }
+
+    /// Whether the next round has nothing to do before something happens.
+    pub(crate) fn are_idle(&self) -> bool {
+        [&self.ready, &self.knocked, &self.unwritten].iter().all(|queue| queue.is_empty())
+    }
+}

@@ -1,0 +1,82 @@
+//! What a slot's connection is doing, and the state that it has meanwhile.
+use crate::{dial::Dial, system::Stream};
+use std::{io, net::SocketAddr, sync::Arc};
+use tickwire::{
+    Config, Connection, Time,
+    handshake::{client, server},
+};
+use tickwire_dial::Race;
+
+/// An open connection while it is whole.
+pub(crate) struct Open {
+    pub(crate) conn: Connection,
+    /// The error of the stream, if it failed. The connection first delivers what arrived before the
+    /// error.
+    pub(crate) error: Option<io::Error>,
+}
+
+/// What a slot's connection is doing.
+pub(crate) enum Stage {
+    Free,
+    /// It is not open yet, and has its turn. The code of the turn owns it.
+    Turn,
+    Dialing(Box<Dialing>),
+    Opening(Box<Opening>),
+    /// It is open, after a deferred request was accepted. `Event::Open` is not delivered yet.
+    Accepted(Box<Open>),
+    /// It is open. `None` while it has its turn: then the code of the turn owns it.
+    Open(Option<Box<Open>>),
+    /// It is open and idle. `Slot::dormant` has its state.
+    Dormant,
+    /// Its request was rejected. Until this time the loop reads and drops its bytes.
+    Rejected(Time),
+    /// It was disconnected because of [`max_queued`](crate::Settings::max_queued). `Event::Closed`
+    /// is not delivered yet.
+    OverQueued,
+}
+
+/// A server's opening handshake.
+pub(crate) struct Opening {
+    pub(crate) handshake: server::Handshake,
+    pub(crate) config: Arc<Config>,
+    /// The time at which a deferred request is rejected. `None` if the request is not deferred.
+    pub(crate) answer_by: Option<Time>,
+}
+
+impl Opening {
+    /// Begins a handshake. Its deadline runs from `now` on.
+    pub(crate) fn new(config: Arc<Config>, now: Time) -> Box<Self> {
+        let mut handshake = server::Handshake::new(&config);
+        let _ = handshake.reading.handle_timeout(now); // starts the deadline
+        Box::new(Self { handshake, config, answer_by: None })
+    }
+
+    /// Returns when the peer has to have sent its request.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.handshake.reading.poll_timeout()
+    }
+
+    /// Returns the request, if the application deferred it.
+    pub(crate) fn deferred(&self) -> Option<server::RequestHead<'_>> {
+        self.answer_by.and_then(|_| self.handshake.request())
+    }
+}
+
+/// A connection that is being dialed.
+pub(crate) struct Dialing {
+    pub(crate) dial: Dial,
+    pub(crate) began: Time,
+    /// The race to the addresses, once these are known. Its times count from `began`.
+    pub(crate) race: Option<Race<io::Error>>,
+    pub(crate) attempts: Vec<(SocketAddr, Stream)>,
+    /// The opening handshake, once an attempt has connected.
+    pub(crate) handshake: Option<client::Handshake>,
+    /// The application closed the connection.
+    pub(crate) given_up: bool,
+}
+
+impl Dialing {
+    pub(crate) fn deadline(&self) -> Time {
+        self.began + self.dial.config.handshake_timeout
+    }
+}
