@@ -5,6 +5,7 @@ use crate::{
     handle::Handle,
     inner::Inner,
     net::Handler,
+    slots::Peer,
     stage::{Dialing, Open, Stage},
     system::{Stream, Token, fault},
     tls::Tls,
@@ -148,9 +149,9 @@ impl<T> Inner<T> {
             match self.system.is_connected(stream) {
                 Ok(false) => at += 1,
                 Ok(true) => {
-                    let (_, stream) = dialing.attempts.swap_remove(at);
+                    let connected = dialing.attempts.swap_remove(at);
                     self.close_attempts(mem::take(&mut dialing.attempts));
-                    return self.begin_handshake(handle, dialing, stream);
+                    return self.begin_handshake(handle, dialing, connected);
                 }
                 Err(error) => {
                     race.failed(*to, error);
@@ -185,7 +186,12 @@ impl<T> Inner<T> {
         }
     }
 
-    fn begin_handshake(&mut self, handle: Handle, dialing: &mut Dialing, stream: Stream) -> Stop {
+    fn begin_handshake(
+        &mut self,
+        handle: Handle,
+        dialing: &mut Dialing,
+        (to, stream): (SocketAddr, Stream),
+    ) -> Stop {
         let dial = &dialing.dial;
         let secure = dial.request.target().secure();
         let tls = secure.then(|| Tls::client(dial.tls_config.as_ref(), &dial.request));
@@ -206,6 +212,7 @@ impl<T> Inner<T> {
             // the wire counts as readable.
             let stamps = dial.config.stamp_reads || dial.stamps_reads;
             slot.wire = Some(Wire::new(stream, tls, true, stamps));
+            slot.peer = Some(Peer::new(to, false));
         }
         self.shake_hands(handle, dialing)
     }

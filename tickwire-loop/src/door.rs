@@ -48,7 +48,8 @@ impl Door {
 
     /// Whether the loop gets the time of arrival of received bytes from the kernel
     /// (SO_TIMESTAMPING, Linux); the default is `false`. A message has this time, and the time of
-    /// the read, in its [`info`](tickwire::Receiver::info). Feature `stamps`.
+    /// the read, in its [`info`](tickwire::Receiver::info). Bytes that came with the request have
+    /// no times. Feature `stamps`.
     #[cfg(feature = "stamps")]
     #[cfg_attr(docsrs, doc(cfg(feature = "stamps")))]
     pub fn timestamps(mut self, yes: bool) -> Self {
@@ -78,7 +79,7 @@ impl Addresses {
     }
 
     pub(crate) fn leave(&mut self, address: IpAddr) {
-        if let Entry::Occupied(mut entry) = self.0.entry(address) {
+        if let Entry::Occupied(mut entry) = self.0.entry(counted_as(address)) {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
                 entry.remove();

@@ -18,10 +18,14 @@ impl<T> Inner<T> {
         failed: Option<Error>,
         handler: &mut Handler<'_, T>,
     ) {
+        let slot = self.slots.get(handle);
+        let by_outbox = slot.and_then(|slot| slot.outbox.as_ref()?.disconnected());
+        let unwritten = slot.and_then(|slot| slot.wire.as_ref()?.broken).map(io::Error::from);
         let Some(value) = self.free(handle) else { return };
         let error = open.as_mut().and_then(|open| open.error.take());
         let closed = open.as_ref().and_then(|open| open.conn.closed());
-        let end = match (failed.or(error.map(Error::from)), closed) {
+        let end = match (failed.or(error.or(unwritten).map(Error::from)), closed) {
+            _ if let Some(code) = by_outbox => End::Disconnected(code),
             // The stream's own error says more than that the stream ended.
             (Some(failed), None) => End::Failed(failed),
             (Some(failed), Some(closed)) if closed.error == Some(RecvError::UnexpectedEof) => {
@@ -30,6 +34,7 @@ impl<T> Inner<T> {
             (_, Some(closed)) => End::Closed(closed),
             (None, None) => End::Failed(RecvError::UnexpectedEof.into()),
         };
+        self.counts.disconnected += u64::from(by_outbox.is_some());
         handler(&mut Net::new(self), Event::Closed { handle, end, value });
     }
 

@@ -1,7 +1,7 @@
 //! [`Event`]: what a loop reports to its application.
 use crate::handle::Handle;
 use tickwire::{
-    Closed, Error, Message, Receiver,
+    CloseCode, Closed, Error, Message, Receiver,
     handshake::server::{Accept, Rejection, RequestHead},
 };
 
@@ -81,9 +81,14 @@ pub enum End<'e> {
     /// the violation, the missed deadline or the early end of the stream if there was one. A stream
     /// that ends without a Close is `UnexpectedEof` here.
     Closed(Closed<'e>),
-    /// The connection did not become open, or its stream failed. For a connection that was open,
-    /// the close code of RFC 6455 §7.1.5 is 1006.
+    /// The connection did not become open, or its stream failed: a read, or a write after which
+    /// nothing more came from the peer. For a connection that was open, the close code of RFC 6455
+    /// §7.1.5 is 1006.
     Failed(Error),
+    /// The connection's outbox disconnected it with this code, because the peer was too slow. If
+    /// the peer took the Close and answered it, this event comes then; otherwise it comes after
+    /// [`close_timeout`](tickwire::Config::close_timeout).
+    Disconnected(CloseCode),
     /// The loop disconnected the connection because all connections together had too many bytes
     /// queued, and this connection was among those with the most: see
     /// [`max_queued`](crate::Settings::max_queued).
@@ -111,7 +116,9 @@ impl<T> Answer<T> {
         self.0 = Decision::Accept(accept, value);
     }
 
-    /// Rejects the request. The loop adds a Date to the response if it has none.
+    /// Rejects the request. The loop adds a Date to the response if it has none. A long response
+    /// has [`handshake_timeout`](tickwire::Config::handshake_timeout) to leave; meanwhile it counts
+    /// as queued. Then the client has a second to read the rest.
     pub fn reject(&mut self, rejection: impl Into<Rejection>) {
         self.0 = Decision::Reject(rejection.into());
     }
@@ -130,7 +137,8 @@ impl<T> Answer<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The handle names no open connection: it is gone, or not open yet.
+    /// The handle names no open connection: it is gone, being dialed, or its request is not
+    /// accepted yet.
     #[error("the handle names no open connection")]
     NotOpen,
     /// The connection refused the message. If the reason is [`Full`](tickwire::SendError::Full),

@@ -52,7 +52,10 @@ pub(crate) struct Inner<T> {
 }
 
 impl<T> Inner<T> {
-    pub(crate) fn new(settings: Settings) -> io::Result<Self> {
+    pub(crate) fn new(mut settings: Settings) -> io::Result<Self> {
+        // A turn that reads or delivers nothing would get nowhere.
+        settings.turn_messages = settings.turn_messages.max(1);
+        settings.turn_bytes = settings.turn_bytes.max(1);
         let (system, waker) = System::new(settings.io_uring)?;
         Ok(Self {
             settings,
@@ -135,8 +138,8 @@ impl<T> Inner<T> {
         if let Some(Wire { stream, .. }) = freed.wire {
             self.system.close(stream);
         }
-        if let Some(address) = freed.address {
-            self.addresses.leave(address);
+        if let Some(peer) = freed.peer.filter(|peer| peer.is_accepted) {
+            self.addresses.leave(peer.ip);
             self.counts.accepted_now -= 1;
         }
         freed.value
@@ -186,12 +189,14 @@ impl<T> Inner<T> {
         let mut queued = open.conn.sender().buffered_amount();
         if let Some(outbox) = &slot.outbox {
             queued += outbox.counts().bytes;
-            until = until.into_iter().chain(outbox.poll_timeout()).min();
+            if !open.conn.sender().is_closed() {
+                until = until.into_iter().chain(outbox.poll_timeout()).min();
+            }
         }
         if queued > 0 {
             queued += BUFFER;
         }
-        self.counts.queued = self.counts.queued - mem::replace(&mut slot.queued, queued) + queued;
+        slot.set_queued(&mut self.counts, queued);
         // The write before this may have made the room. No further note need come.
         let owes_room = slot.owes_room(open.conn.sender());
         if let Stage::Open(place) = &mut slot.stage {

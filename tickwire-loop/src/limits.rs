@@ -35,6 +35,7 @@ impl<T> Inner<T> {
         let mut most: Vec<_> = self.slots.handles().filter_map(queued).collect();
         most.retain(|(queued, _)| *queued > 0);
         most.sort_unstable_by(|a, b| b.cmp(a));
+        most.iter().for_each(|(_, handle)| self.write_again(*handle));
         for (_, handle) in most {
             if self.counts.queued <= target {
                 break;
@@ -43,7 +44,25 @@ impl<T> Inner<T> {
             // limits it.
             if let Some(open) = self.take_open(handle) {
                 self.disconnect(handle, open);
+            } else if self.slots.get(handle).is_some_and(|slot| slot.is_rejected()) {
+                self.counts.over_queued += 1;
+                self.free(handle);
             }
+        }
+    }
+
+    /// Writes again if the stream, which accepted no more, does by now.
+    fn write_again(&mut self, handle: Handle) {
+        let Inner { slots, system, .. } = self;
+        let wire = slots.get_mut(handle).and_then(|slot| slot.wire.as_mut());
+        if wire.is_some_and(|wire| wire.accepts_again(system))
+            && let Some(mut open) = self.take_open(handle)
+        {
+            if let Some(slot) = self.slots.get_mut(handle) {
+                slot.pump(&mut self.system, &mut open.conn, self.clock.now);
+            }
+            let until = open.conn.poll_timeout();
+            self.rest(handle, open, until);
         }
     }
 

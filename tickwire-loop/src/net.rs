@@ -118,8 +118,9 @@ impl<'n, T> Net<'n, T> {
         }
     }
 
-    /// Accepts a deferred request: see [`Answer::defer`](crate::Answer::defer). Returns `false`,
-    /// and drops `value`, if the connection is gone or the request was already accepted or
+    /// Accepts a deferred request: see [`Answer::defer`](crate::Answer::defer). From then on the
+    /// connection counts as open: messages may be sent to it before [`Event::Open`]. Returns
+    /// `false`, and drops `value`, if the connection is gone or the request was already accepted or
     /// rejected.
     pub fn accept(&mut self, from: Handle, accept: Accept<'_>, value: T) -> bool {
         let inner = &mut *self.inner;
@@ -236,7 +237,11 @@ impl<'n, T> Net<'n, T> {
             let tx = self.sender(to).ok_or(SendError::NotOpen)?;
             return Ok(tx.feed(message).map(drop)?);
         }
-        self.sender(to).ok_or(SendError::NotOpen)?; // so that the outbox is fed and written
+        // This also makes the loop feed the outbox.
+        let is_closed = self.sender(to).ok_or(SendError::NotOpen)?.is_closed();
+        if is_closed && self.outbox(to).is_some_and(|outbox| outbox.disconnected().is_none()) {
+            return Err(tickwire::SendError::Closed.into());
+        }
         // The policy is for a slow peer. So before it acts, the stream gets what it accepts.
         if self.outbox(to).is_some_and(|outbox| !outbox.fits(&message)) {
             self.drain(to);
@@ -262,9 +267,10 @@ impl<'n, T> Net<'n, T> {
                 _ => None,
             }
         {
-            drain_outbox(outbox, wire, system, tx, clock.now);
+            while !drain_outbox(outbox, wire, system, tx, clock.now) && wire.accepts_again(system) {
+            }
             let queued = outbox.counts().bytes + tx.buffered_amount();
-            counts.queued = counts.queued - mem::replace(&mut slot.queued, queued) + queued;
+            slot.set_queued(counts, queued);
         }
     }
 
@@ -351,13 +357,19 @@ impl<'n, T> Net<'n, T> {
     /// gone.
     pub fn peer_addr(&self, of: Handle) -> Option<SocketAddr> {
         let Inner { slots, system, .. } = &*self.inner;
-        system.peer_addr(&slots.get(of)?.wire.as_ref()?.stream).ok()
+        let slot = slots.get(of)?;
+        let peer = slot.peer?;
+        // The operating system knows more: the scope of an IPv6 address. It forgets after a reset.
+        let known = slot.wire.as_ref().and_then(|wire| system.peer_addr(&wire.stream).ok());
+        Some(known.unwrap_or(SocketAddr::new(peer.ip, peer.port)))
     }
 
     /// Pauses or resumes reading. While a connection is paused, the loop delivers none of its
     /// messages and stops reading, so TCP slows the peer down. The heartbeat stops too, so a peer
-    /// that vanishes meanwhile is found only by a write. (The loop also pauses reading by itself
-    /// while a connection has no room for replies.)
+    /// that vanishes meanwhile is found only by a write. If the connection ends while it is paused,
+    /// because a deadline of closing or writing passes, the messages that it has received are
+    /// dropped. (The loop also pauses reading by itself while a connection has no room for
+    /// replies.)
     pub fn pause(&mut self, of: Handle, paused: bool) {
         if let Some(slot) = self.inner.slots.get_mut(of) {
             slot.marks.paused = paused;
@@ -371,13 +383,18 @@ impl<'n, T> Net<'n, T> {
     /// these are dropped with the outbox. The handler still gets the messages that the peer sends
     /// before its own Close, but cannot answer them. [`Event::Closed`](crate::Event::Closed)
     /// reports the end. The loop gives up a connection that is not open yet. If `frame` is `None`,
-    /// the Close has no code.
+    /// the Close has no code. It also has no code if a server gives 1010, which only clients may
+    /// send (RFC 6455 §7.4.1).
     pub fn close<'f>(&mut self, of: Handle, frame: impl IntoClose<'f>) {
         self.drain(of);
         if let Some(tx) = self.sender(of) {
-            let _ = tx.close(frame); // it may be closed already
+            let closed = tx.close(frame); // it may be closed already
+            if matches!(closed, Err(tickwire::SendError::BadCloseCode)) {
+                let _ = tx.close(None);
+            }
             if let Some(slot) = self.inner.slots.get_mut(of) {
-                slot.outbox = None;
+                // An outbox that has disconnected the connection tells why, at its end.
+                slot.outbox.take_if(|outbox| outbox.disconnected().is_none());
             }
         } else {
             self.inner.give_up(of);
@@ -433,7 +450,8 @@ impl<'n, T> Net<'n, T> {
     /// Ends the loop in an orderly way: closes the listeners, gives up connections that are not
     /// open yet, and [closes](Self::close) the open ones with 1001 (going away).
     /// [`run`](crate::Loop::run) returns when all connections are gone. After `within` it removes
-    /// the connections that are left, with [`Event::Closed`](crate::Event::Closed), and returns.
+    /// the connections that are left, with [`Event::Closed`](crate::Event::Closed) and the error
+    /// `TimedOut`, and returns.
     pub fn shut_down(&mut self, within: Duration) {
         let until = self.inner.clock.read() + within;
         self.inner.shuts_at = Some(self.inner.shuts_at.map_or(until, |at| at.min(until)));
@@ -443,7 +461,8 @@ impl<'n, T> Net<'n, T> {
         }
     }
 
-    /// Ends the loop for good after this round, or before the next one if no round runs. Peers get
+    /// Ends the loop for good after this round, or before the next one if no round runs: then no
+    /// further event comes. Peers get
     /// no Close, and what is not written yet is lost. From then on [`run`](crate::Loop::run)
     /// returns at once.
     pub fn stop(&mut self) {

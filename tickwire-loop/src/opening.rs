@@ -5,7 +5,7 @@ use crate::{
     handle::Handle,
     inner::Inner,
     net::{Handler, Net},
-    stage::{Open, Opening, Stage},
+    stage::{Open, Opening, Rejected, Stage},
     wire::{Next, is_passing},
 };
 use std::{
@@ -158,41 +158,47 @@ impl<T> Inner<T> {
         Some(self.open(handle, conn, opening.config))
     }
 
-    /// Rejects a request, and gives the client time to read the response.
+    /// Rejects a request. The response has `handshake_timeout` to leave.
     pub(crate) fn refuse(&mut self, handle: Handle, opening: Opening, rejection: Rejection) {
         self.end_opening();
         self.counts.handshakes_failed += 1;
-        let until = self.clock.now + LINGER;
-        let text = opening.handshake.reject(dated(rejection));
-        let Some(slot) = self.slots.get_mut(handle) else { return };
-        if let Some(wire) = &mut slot.wire {
-            wire.say_last(&mut self.system, &text);
-        }
-        slot.stage = Stage::Rejected(until);
-        self.make_ready(handle.at);
+        let until = self.clock.now + opening.config.handshake_timeout;
+        let response = opening.handshake.reject(dated(rejection));
+        let rejected = Rejected { response, said: 0, is_shut: false, until };
+        self.go_on_rejected(handle, Box::new(rejected));
     }
 
-    /// Reads and drops what a rejected client still sends. If these bytes stayed unread, the
-    /// operating system would reset the connection, and the client might not get the response.
-    pub(crate) fn drain(&mut self, handle: Handle, until: Time) {
-        let wire = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut());
-        let Some(wire) = wire else { return };
-        let mut spent = 0;
-        let over = loop {
-            match wire.read(&mut self.system, &mut [0; 4096], &mut spent) {
-                Ok(0) => break true,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break false,
-                Err(error) if !is_passing(&error) => break true,
-                _ if spent >= self.settings.turn_bytes => {
-                    self.make_ready(handle.at);
-                    break false;
-                }
-                _ => {}
+    /// Goes on with a rejected request: writes the response, and drops what the client still sends.
+    pub(crate) fn go_on_rejected(&mut self, handle: Handle, mut rejected: Box<Rejected>) {
+        let Rejected { response, said, is_shut, until } = &mut *rejected;
+        let Inner { slots, system, clock, counts, .. } = self;
+        let Some(slot) = slots.get_mut(handle) else { return };
+        let Some(wire) = &mut slot.wire else { return };
+        let mut over = false;
+        if !*is_shut {
+            match wire.say_last(system, response, said) {
+                Ok(()) => (*is_shut, *until) = (true, clock.now + LINGER),
+                Err(error) => over = !is_passing(&error),
             }
-        };
-        match over || self.clock.now >= until {
-            true => drop(self.free(handle)),
-            false => self.arm(handle.at, Some(until)),
+        }
+        let (mut spent, mut again) = (0, false);
+        while !over && !again {
+            match wire.read(system, &mut [0; 4096], &mut spent) {
+                Ok(0) if *is_shut => over = true,
+                Ok(0) => break, // it may read though it writes no more
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if !is_passing(&error) => over = true,
+                _ => again = spent >= self.settings.turn_bytes,
+            }
+        }
+        if over || clock.now >= *until {
+            return drop(self.free(handle));
+        }
+        slot.set_queued(counts, response.len() - *said);
+        let until = *until;
+        self.put(handle, Stage::Rejected(rejected), Some(until));
+        if again {
+            self.make_ready(handle.at);
         }
     }
 

@@ -28,6 +28,7 @@ impl Queues {
 
     /// Whether the next round has nothing to do before something happens.
     pub(crate) fn are_idle(&self) -> bool {
-        [&self.ready, &self.knocked, &self.unwritten].iter().all(|queue| queue.is_empty())
+        let queues = [&self.ready, &self.knocked, &self.unwritten];
+        self.ended.is_empty() && queues.iter().all(|queue| queue.is_empty())
     }
 }

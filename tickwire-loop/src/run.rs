@@ -6,6 +6,7 @@ use crate::{
     inner::Inner,
     net::{Handler, Net},
     settings::{Settings, Waiting},
+    slots::Peer,
     stage::{Open, Opening, Stage},
     system::{Token, fault},
     tls::Tls,
@@ -97,6 +98,9 @@ impl<T> Loop<T> {
         most: Option<Duration>,
         handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) -> io::Result<bool> {
+        if self.inner.stops {
+            return Ok(false);
+        }
         let woken = self.wait(self.timeout(most))?;
         let inner = &mut self.inner;
         let now = inner.clock.tick();
@@ -141,7 +145,8 @@ impl<T> Loop<T> {
             Waiting::Spin => true,
             Waiting::SpinFor(time) => inner.clock.read() - self.busy < time,
         };
-        if spins || inner.stops || !inner.queues.are_idle() {
+        let is_over = inner.shuts_at.is_some() && inner.slots.is_empty();
+        if spins || is_over || !inner.queues.are_idle() {
             return Some(Duration::ZERO);
         }
         let times = [inner.deadlines.first(), inner.shuts_at, inner.accept_at];
@@ -227,7 +232,12 @@ impl<T> Inner<T> {
                         self.admit_stream(stream, peer, &door);
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                    Err(error) if is_of_peer(&error) => {}
+                    Err(error) if is_of_peer(&error) => {
+                        // Over io_uring it was accepted, but its address is not known any more.
+                        let accepted = u64::from(error.kind() == ErrorKind::NotConnected);
+                        self.counts.accepted += accepted;
+                        self.counts.handshakes_failed += accepted;
+                    }
                     Err(_) => {
                         self.counts.accept_failed += 1;
                         self.accept_at = Some(self.clock.now + RETRY);
@@ -252,7 +262,8 @@ impl<T> Inner<T> {
         let tls = door.tls_config.as_ref().map(Tls::server).transpose();
         let opening = Opening::new(door.config.clone(), self.clock.now);
         let until = opening.deadline();
-        let (Ok(tls), Some(handle)) = (tls, self.slots.take(Stage::Opening(opening))) else {
+        let taken = tls.ok().and_then(|tls| Some((tls, self.slots.take(Stage::Opening(opening))?)));
+        let Some((tls, handle)) = taken else {
             self.counts.handshakes_failed += 1;
             self.addresses.leave(address);
             return;
@@ -268,7 +279,7 @@ impl<T> Inner<T> {
         self.handshakes.begin(handle, |handle| slots.is_opening(handle));
         self.counts.accepted_now += 1;
         let Some(slot) = self.slots.get_mut(handle) else { return };
-        slot.address = Some(address);
+        slot.peer = Some(Peer::new(peer, true));
         match self.system.adopt(stream, Token::Slot(handle.at), door.stamps_reads) {
             Ok(stream) => {
                 let stamps = door.config.stamp_reads || door.stamps_reads;
@@ -308,9 +319,8 @@ impl<T> Inner<T> {
             Stage::Opening(opening) => self.open_up(handle, opening, handler)?,
             Stage::Accepted(open) => open,
             Stage::Dialing(dialing) => self.go_on_dialing(handle, dialing, handler)?,
-            Stage::Rejected(until) => {
-                slot.stage = Stage::Rejected(until);
-                self.drain(handle, until);
+            Stage::Rejected(rejected) => {
+                self.go_on_rejected(handle, rejected);
                 return None;
             }
             stage @ (Stage::Free | Stage::Turn | Stage::Open(_) | Stage::OverQueued) => {

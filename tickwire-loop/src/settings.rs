@@ -65,18 +65,18 @@ pub struct Settings {
     ///
     /// This limit stops many slow peers, each below its own limit, from filling the memory. Above
     /// the limit, the loop first writes what the streams accept. If that is not enough, it
-    /// disconnects the connections with the most queued bytes, with code 1013, until at most 7/8 of
-    /// the limit are queued.
+    /// disconnects the connections with the most queued bytes, until at most 7/8 of the limit are
+    /// queued. A Close with 1013 is sent only if the stream accepts it at once.
     pub max_queued: usize,
 
-    /// The most messages that one turn of a connection delivers; default 256. Each Ping, Pong and
-    /// Close counts as a message.
+    /// The most messages that one turn of a connection delivers; default 256, and 0 counts as 1.
+    /// Each Ping, Pong and Close counts as a message.
     ///
     /// This limit stops a flood on one connection from keeping the others waiting.
     pub turn_messages: u32,
 
-    /// After this number of bytes, a turn reads no more from its connection; default 64 KiB. The
-    /// last read of the turn may exceed this number.
+    /// After this number of bytes, a turn reads no more from its connection; default 64 KiB, and 0
+    /// counts as 1. The last read of the turn may exceed this number.
     ///
     /// This limit stops large messages, and TLS records without a message, from keeping the other
     /// connections waiting.
@@ -146,6 +146,8 @@ pub struct Counts {
     pub over_handshakes: u64,
     /// Connections disconnected because of [`max_queued`](Settings::max_queued).
     pub over_queued: u64,
+    /// Connections that ended because their [outbox](crate::Net::set_outbox) had disconnected them.
+    pub disconnected: u64,
     /// Accepted connections whose opening handshake failed: because of an error in TLS or HTTP, a
     /// deadline, the end of the stream, or a rejection by the application.
     pub handshakes_failed: u64,

@@ -1,14 +1,18 @@
 //! The slots of connections, and the handles that name connections.
-use crate::{handle::Handle, stage::Stage, system::System, wire::Wire};
-use std::{mem, net::IpAddr, sync::Arc};
+use crate::{handle::Handle, settings::Counts, stage::Stage, system::System, wire::Wire};
+use std::{
+    mem,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 use tickwire::{Config, Connection, Dormant, RecvError, Sender, Time};
 use tickwire_parts::Outbox;
 
 pub(crate) struct Slot<T> {
     generation: u32,
     pub(crate) marks: Marks,
-    /// The peer's address in `Addresses`; `None` if the connection was dialed.
-    pub(crate) address: Option<IpAddr>,
+    /// `None` while the connection is being dialed.
+    pub(crate) peer: Option<Peer>,
     /// The connection's part of the loop's queued bytes.
     pub(crate) queued: usize,
     pub(crate) stage: Stage,
@@ -19,6 +23,21 @@ pub(crate) struct Slot<T> {
     pub(crate) value: Option<T>,
     pub(crate) outbox: Option<Box<Outbox>>,
     pub(crate) config: Option<Arc<Config>>,
+}
+
+/// The other end of a connection. A `SocketAddr` would make each slot 12 bytes longer.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer {
+    pub(crate) ip: IpAddr,
+    pub(crate) port: u16,
+    /// Whether the connection was accepted, so that `Addresses` counts it.
+    pub(crate) is_accepted: bool,
+}
+
+impl Peer {
+    pub(crate) fn new(address: SocketAddr, is_accepted: bool) -> Self {
+        Self { ip: address.ip(), port: address.port(), is_accepted }
+    }
 }
 
 /// Facts about a slot and its connection.
@@ -173,7 +192,7 @@ impl<T> Slot<T> {
         Self {
             generation,
             marks,
-            address: None,
+            peer: None,
             queued: 0,
             stage: Stage::Free,
             dormant: None,
@@ -191,13 +210,23 @@ impl<T> Slot<T> {
         let Some(wire) = &mut self.wire else { return };
         let tx = conn.sender_mut();
         let wrote = match &mut self.outbox {
-            None if wire.tls.is_none() && !tx.has_outgoing() && !wire.broken => return,
+            None if wire.tls.is_none() && !tx.has_outgoing() && wire.broken.is_none() => return,
             None => wire.write(system, tx),
             Some(outbox) => drain_outbox(outbox, wire, system, tx, now),
         };
         if !wrote {
             wire.tell(conn);
         }
+    }
+
+    /// Whether the request of the connection was rejected.
+    pub(crate) fn is_rejected(&self) -> bool {
+        matches!(self.stage, Stage::Rejected(_))
+    }
+
+    /// Sets the connection's part of the loop's queued bytes.
+    pub(crate) fn set_queued(&mut self, counts: &mut Counts, queued: usize) {
+        counts.queued = counts.queued - mem::replace(&mut self.queued, queued) + queued;
     }
 
     /// Whether [`Event::Room`](crate::Event::Room) is due: a message was refused, and now there is
@@ -214,8 +243,8 @@ impl<T> Slot<T> {
     }
 }
 
-/// Feeds the messages of the outbox to the connection and writes, until the outbox is empty or the
-/// stream accepts no more. Returns `false` if the stream accepts no more.
+/// Feeds the messages of the outbox to the connection and writes, until the outbox has no more for
+/// it, or the stream accepts no more. Returns `false` if the stream accepts no more.
 pub(crate) fn drain_outbox(
     outbox: &mut Outbox,
     wire: &mut Wire,
@@ -223,11 +252,15 @@ pub(crate) fn drain_outbox(
     tx: &mut Sender,
     now: Time,
 ) -> bool {
+    let mut before = None;
     loop {
-        let _ = outbox.feed(now, tx); // a closed connection refuses messages
-        let fed = tx.has_outgoing();
-        let wrote = wire.write(system, tx);
-        if !fed || !wrote {
+        if !tx.is_closed() {
+            let _ = outbox.feed(now, tx);
+        }
+        // The write may have made the room for which the next feed waits, even if this one fed
+        // nothing: the ciphertext of an earlier turn counts as unsent.
+        let (wrote, waiting) = (wire.write(system, tx), outbox.counts().waiting);
+        if !wrote || waiting == 0 || before.replace(waiting) == Some(waiting) {
             return wrote;
         }
     }

@@ -28,8 +28,7 @@ pub(crate) enum Stage {
     Open(Option<Box<Open>>),
     /// It is open and idle. `Slot::dormant` has its state.
     Dormant,
-    /// Its request was rejected. Until this time the loop reads and drops its bytes.
-    Rejected(Time),
+    Rejected(Box<Rejected>),
     /// It was disconnected because of [`max_queued`](crate::Settings::max_queued). `Event::Closed`
     /// is not delivered yet.
     OverQueued,
@@ -60,6 +59,18 @@ impl Opening {
     pub(crate) fn deferred(&self) -> Option<server::RequestHead<'_>> {
         self.answer_by.and_then(|_| self.handshake.request())
     }
+}
+
+/// A rejected request. The loop writes the response, and reads and drops the bytes of its client:
+/// if these stayed unread, the operating system would reset the connection, and the client might
+/// not get the response.
+pub(crate) struct Rejected {
+    pub(crate) response: Vec<u8>,
+    /// How much of `response` is written.
+    pub(crate) said: usize,
+    /// Whether all is written and the stream is shut for writing.
+    pub(crate) is_shut: bool,
+    pub(crate) until: Time,
 }
 
 /// A connection that is being dialed.

@@ -68,7 +68,7 @@ enum After {
 impl<'i, T> Turn<'i, T> {
     /// Begins the turn of an open connection that was taken out of its slot.
     pub(crate) fn begin(inner: &'i mut Inner<T>, handle: Handle, open: Box<Open>) -> Self {
-        let messages = inner.settings.turn_messages.max(1);
+        let messages = inner.settings.turn_messages;
         let (spent, reads, looked, mut cork) = (0, false, false, 0);
         if let Some(slot) = inner.slots.get(handle) {
             inner.current.begin(handle, slot);
@@ -159,9 +159,9 @@ impl<'i, T> Turn<'i, T> {
             if inner.current.take_changed() {
                 let Some(slot) = inner.slots.get(handle) else { return Stop::Removed };
                 inner.current.look(handle, slot);
-                if slot.marks.paused && conn.closed().is_none() {
+                if slot.marks.paused {
                     inner.current.change();
-                    return Stop::Held;
+                    return if conn.closed().is_some() { drop_received(conn) } else { Stop::Held };
                 }
             }
             // Before the first message, a write gains nothing, so only a lack of room counts.
@@ -256,7 +256,21 @@ impl<T> Inner<T> {
         {
             let _ = tx.close(CloseCode::GOING_AWAY); // it may be closed already
         }
+        // It may have become dormant, if the handler sent to others. Without its first turn, none
+        // of its deadlines would be armed.
+        self.wake(handle);
         self.take_open(handle)
+    }
+}
+
+/// Drops what a paused connection received before a deadline ended it.
+fn drop_received(conn: &mut Connection) -> Stop {
+    loop {
+        match conn.step() {
+            Ok(Step::Message | Step::Ping | Step::Pong | Step::Close) => {}
+            Ok(Step::Closed) | Err(_) => return Stop::Ended,
+            Ok(_) => return Stop::Starved,
+        }
     }
 }
 

@@ -19,8 +19,8 @@ pub(crate) struct Wire {
     /// The peer has shut its end, or the stream has failed. No further note reports that there is
     /// something to read.
     shut: bool,
-    /// A write has failed with another error than `WouldBlock`.
-    pub(crate) broken: bool,
+    /// The error of a write that failed, other than `WouldBlock`.
+    pub(crate) broken: Option<ErrorKind>,
     /// Whether the times of reads are recorded.
     stamps: bool,
 }
@@ -43,7 +43,7 @@ impl Wire {
     /// Makes the wire of a connected stream. If `readable` is set, the first turn tries to read
     /// without a note. `stamps`: whether the times of reads are recorded.
     pub(crate) fn new(stream: Stream, tls: Option<Box<Tls>>, readable: bool, stamps: bool) -> Self {
-        let (writable, shut, broken) = (true, false, false);
+        let (writable, shut, broken) = (true, false, None);
         Self { stream, tls, readable, writable, shut, broken, stamps }
     }
 
@@ -51,7 +51,7 @@ impl Wire {
         self.shut |= note.shut;
         self.readable |= note.shut || note.readable;
         self.writable |= note.shut || note.writable;
-        self.broken |= note.failed;
+        self.broken = self.broken.or(note.failed);
     }
 
     fn is_readable(&self) -> bool {
@@ -218,7 +218,7 @@ impl Wire {
         if let Some(Err(error)) = &wrote {
             self.refused(error);
         }
-        matches!(wrote, Some(Ok(()))) && !self.broken
+        matches!(wrote, Some(Ok(()))) && self.broken.is_none()
     }
 
     fn write_sealed(&mut self, system: &mut System, tx: &mut Sender) -> bool {
@@ -234,8 +234,8 @@ impl Wire {
             match tls.session.write(&mut tx.outgoing()) {
                 Ok(0) if !tls.session.has_outgoing() => return false,
                 Ok(_) => {}
-                Err(_) => {
-                    self.broken = true;
+                Err(error) => {
+                    self.broken.get_or_insert(error.kind());
                     let _ = self.send(system); // the TLS alert
                     return false;
                 }
@@ -243,17 +243,26 @@ impl Wire {
         }
     }
 
+    /// Whether a stream that accepted no more accepts bytes again, though no note has come yet.
+    pub(crate) fn accepts_again(&mut self, system: &mut System) -> bool {
+        let again = !self.writable && system.accepts_again(&self.stream);
+        self.writable |= again;
+        again
+    }
+
     /// Tells the connection that the stream refused bytes: for now, or for good.
     pub(crate) fn tell(&self, conn: &mut Connection) {
         match self.broken {
-            true => conn.write_failed(), // reading goes on: the peer may say why
-            false => conn.write_blocked(),
+            Some(_) => conn.write_failed(), // reading goes on: the peer may say why
+            None => conn.write_blocked(),
         }
     }
 
     fn refused(&mut self, error: &io::Error) {
         self.writable = false;
-        self.broken |= error.kind() != ErrorKind::WouldBlock;
+        if error.kind() != ErrorKind::WouldBlock {
+            self.broken.get_or_insert(error.kind());
+        }
     }
 
     /// Writes the ciphertext of the TLS session.
@@ -302,12 +311,28 @@ impl Wire {
         }
     }
 
-    /// Writes the response to a rejected request, and shuts the stream for writing. Does not wait
-    /// for room: the stream has written almost nothing before, so it should have room for this
-    /// text.
-    pub(crate) fn say_last(&mut self, system: &mut System, text: &[u8]) {
-        let _ = self.say(system, text);
-        let _ = self.shut_down(system);
+    /// Writes the response to a rejected request from `said` on, and then shuts the stream for
+    /// writing.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if the stream accepts no more for now; otherwise the stream's error.
+    pub(crate) fn say_last(
+        &mut self,
+        system: &mut System,
+        text: &[u8],
+        said: &mut usize,
+    ) -> io::Result<()> {
+        while let Some(rest @ [_, ..]) = text.get(*said..) {
+            match self.say(system, rest) {
+                Ok(0) => return Err(ErrorKind::WouldBlock.into()), // TLS holds enough ciphertext
+                Ok(n) => *said += n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.send(system)?;
+        self.shut_down(system).then_some(()).ok_or(ErrorKind::WouldBlock.into())
     }
 
     /// Shuts the stream for writing. Returns `false` if the stream does not accept the close_notify

@@ -305,8 +305,9 @@ pub struct Closed<'a> {
     /// The reason in the peer's Close (§7.1.6), or an empty string. It is for logs, not for end
     /// users. It may contain control characters, so print it with `{:?}`.
     pub reason: &'a str,
-    /// The code of the Close that this end has queued or sent. It is 1005 for a Close without a
-    /// code. It is 1006 if there is no Close, or if a write failed before our Close was written.
+    /// The code of the Close that this end has queued, whether or not it is written yet. It is 1005
+    /// for a Close without a code. It is 1006 if there is no Close, or if a write failed, or the
+    /// time for closing was over, before our Close was written.
     /// [`Sender::close_frame`](crate::Sender::close_frame) has the reason.
     pub sent_code: u16,
     /// Whether both Closes have passed (§7.1.4): the peer's Close was received, and our Close was

@@ -67,6 +67,7 @@ forward! {
     of Listener: stop_listening(Listener) -> (), ();
     of Stream: is_connected(&Stream) -> io::Result<bool>, Err(ErrorKind::InvalidInput.into());
     of Stream: unread(&Stream) -> u32, 0;
+    of Stream: accepts_again(&Stream) -> bool, false;
     of Stream: read(&mut Stream, to: &mut [u8])
         -> io::Result<(usize, bool)>, Err(ErrorKind::InvalidInput.into());
     of Stream: receive(&mut Stream, to: &mut Receiver)

@@ -165,7 +165,7 @@ impl Mio {
                 readable: event.is_readable(),
                 writable: event.is_writable(),
                 shut: event.is_read_closed() || event.is_error(),
-                failed: false,
+                failed: None,
             });
         }
         Ok(())
@@ -175,6 +175,12 @@ impl Mio {
     /// has done so already.
     pub(crate) fn submit(&mut self) -> io::Result<()> {
         Ok(())
+    }
+
+    /// Whether a stream that accepted no more has accepted all bytes by now. Never here: a note
+    /// tells.
+    pub(crate) fn accepts_again(&mut self, _: &Stream) -> bool {
+        false
     }
 
     // Bytes.

@@ -62,6 +62,6 @@ pub(crate) struct Note {
     pub(crate) writable: bool,
     /// The peer has shut its end, or the stream has failed. No further note follows.
     pub(crate) shut: bool,
-    /// A write that was accepted has failed.
-    pub(crate) failed: bool,
+    /// The error of a write that was accepted and has failed.
+    pub(crate) failed: Option<io::ErrorKind>,
 }

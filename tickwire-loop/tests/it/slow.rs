@@ -6,7 +6,9 @@ use std::{
     sync::mpsc::{Receiver, channel},
     time::Duration,
 };
-use tickwire::{Config, Prepared, RecvError, SendError as Core, handshake::server::Accept};
+use tickwire::{
+    CloseCode, Config, Prepared, RecvError, SendError as Core, handshake::server::Accept,
+};
 use tickwire_loop::{Door, End, Event, Handle, Net, SendError, Settings};
 use tickwire_parts::{Outbox, Overflow};
 
@@ -14,6 +16,7 @@ pub(crate) enum Told {
     Open(Handle),
     Room(Handle),
     OverQueued(Handle),
+    Disconnected(CloseCode),
     Closed(Option<RecvError>),
 }
 
@@ -30,6 +33,7 @@ pub(crate) fn server_at(settings: Settings, door: Door) -> (Running<()>, Receive
             Event::Open(handle) => Told::Open(handle),
             Event::Room(handle) => Told::Room(handle),
             Event::Closed { handle, end: End::OverQueued, .. } => Told::OverQueued(handle),
+            Event::Closed { end: End::Disconnected(code), .. } => Told::Disconnected(code),
             Event::Closed { end: End::Closed(closed), .. } => Told::Closed(closed.error),
             _ => return,
         };
@@ -223,7 +227,7 @@ fn an_outbox_disconnects_by_age_though_nothing_else_happens() {
     let _stalled = server.raw_open();
     let handle = opened(&told);
     server.call(move |net| {
-        let mut outbox = Outbox::new(Overflow::Disconnect(tickwire::CloseCode::TRY_AGAIN_LATER));
+        let mut outbox = Outbox::new(Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER));
         (outbox.max_bytes, outbox.max_age) = (64 << 20, Some(Duration::from_millis(50)));
         net.set_outbox(handle, outbox);
         for _ in 0..300 {
@@ -232,7 +236,7 @@ fn an_outbox_disconnects_by_age_though_nothing_else_happens() {
     });
     // The Close cannot leave, so the connection ends when the time for that is over.
     match next(&told) {
-        Told::Closed(error) => assert_eq!(error, Some(RecvError::CloseTimeout)),
+        Told::Disconnected(code) => assert_eq!(code, CloseCode::TRY_AGAIN_LATER),
         _ => panic!("another event"),
     }
 }

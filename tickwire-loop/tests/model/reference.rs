@@ -220,7 +220,9 @@ impl Reference {
             Err(SendError::Outbox(PushError::Full)) if conn.policy == Some(Overflow::Wait) => {
                 conn.room_due = !conn.closing;
             }
-            Err(SendError::Outbox(PushError::Disconnected(_))) if conn.disconnects() => {
+            Err(SendError::Outbox(PushError::Disconnected(_)))
+                if conn.disconnects() || conn.closing =>
+            {
                 self.disconnected(to);
             }
             Err(SendError::NotOpen) => assert!(conn.state != State::Open || over_queued),
@@ -311,6 +313,9 @@ impl Reference {
             }
             End::Failed(Error::Refused(_)) => assert_eq!(conn.state, State::Dialing),
             End::OverQueued => self.over_queued += 1,
+            End::Disconnected(code) => {
+                assert!(matches!(u16::from(*code), 1008 | 1013) && conn.state == State::Open);
+            }
             _ => {}
         }
         self.over(handle, clean);
@@ -380,7 +385,7 @@ impl Reference {
         let before = std::mem::replace(&mut self.counts, counts);
         let sums = |c: Counts| {
             let over = [c.over_connections, c.over_per_address, c.over_handshakes, c.over_queued];
-            over.into_iter().chain([c.accepted, c.handshakes_failed])
+            over.into_iter().chain([c.accepted, c.handshakes_failed, c.disconnected])
         };
         assert!(sums(before).zip(sums(counts)).all(|(before, now)| before <= now), "{before:?}");
         let handles: Vec<_> = net.handles().collect();

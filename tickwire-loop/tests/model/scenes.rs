@@ -328,7 +328,7 @@ fn a_turn_of_any_length_sleeps_until_something_happens() {
 }
 
 #[test]
-fn a_subscriber_that_its_outbox_disconnected_ends_with_sent_code_1013() {
+fn the_end_of_a_subscriber_that_its_outbox_disconnected_has_the_code() {
     let config = Config { close_timeout: ms(50), ..Config::default() };
     Stage::each(settings(), config, true, |mut stage| {
         let to = stage.client(true);
@@ -340,7 +340,8 @@ fn a_subscriber_that_its_outbox_disconnected_ends_with_sent_code_1013() {
             !stage.events(to, "Closed").is_empty()
         });
         let end = stage.events(to, "Closed")[0];
-        assert!(end.contains("sent_code: 1013"), "tls {}: {end}", stage.tls);
+        assert!(end.contains("Disconnected(") && end.contains("1013"), "tls {}: {end}", stage.tls);
+        assert_eq!(stage.net.net().counts().disconnected, 1);
     });
 }
 

@@ -174,7 +174,7 @@ impl Uring {
         match held.1.pop_front() {
             Some(accepted) => {
                 let stream = accepted?;
-                let peer = stream.peer_addr().map_err(|_| ErrorKind::ConnectionAborted)?;
+                let peer = stream.peer_addr()?;
                 Ok((stream, peer))
             }
             None => {
@@ -291,6 +291,18 @@ impl Uring {
         self.ring.submit()
     }
 
+    /// Whether a stream that accepted no more has accepted all bytes by now. A copy may be the only
+    /// reason why it accepts no more; so the copies that wait are sent.
+    pub(crate) fn accepts_again(&mut self, stream: &Stream) -> bool {
+        let at = stream.0 as usize;
+        let is_sending = |of: &Self| of.places.get(at).is_some_and(|of| of.is_asked(Of::Send));
+        if !is_sending(self) || self.ring.has_sends() && self.ring.submit().is_err() {
+            return false;
+        }
+        self.work_off(); // the next wait passes the notes on
+        !is_sending(self)
+    }
+
     /// Processes the completions that have arrived. Adds the changes to `notes`.
     fn work_off(&mut self) {
         let mut batch = mem::take(&mut self.batch);
@@ -337,7 +349,8 @@ impl Uring {
         self.ring.put(done.buffer);
         let Some(place) = self.places.get(at as usize) else { return };
         if !place.closed && (readable || writable) {
-            let (token, failed) = (place.token, place.failed.is_some());
+            let error = |code| io::Error::from_raw_os_error(code).kind();
+            let (token, failed) = (place.token, place.failed.map(error));
             self.notes.push(Note { token, readable, writable, shut: false, failed });
         }
         if !done.more && matches!(done.of, Of::Receive | Of::Wake) {

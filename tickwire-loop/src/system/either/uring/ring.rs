@@ -43,6 +43,9 @@ const FEW: usize = 4;
 /// waits at most, and the time of each at most.
 const LAST_WAITS: (usize, Duration) = (50, Duration::from_millis(20));
 
+/// The longest wait, 34 years.
+const LONGEST: Duration = Duration::from_secs(1 << 30);
+
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -228,6 +231,11 @@ impl Ring {
         unsafe { self.ring.submission().push(entry) }.is_ok()
     }
 
+    /// Whether sends wait to be submitted.
+    pub(super) fn has_sends(&self) -> bool {
+        self.sends > 0
+    }
+
     /// Submits all requests. Those that the kernel does not accept now stay here.
     pub(super) fn submit(&mut self) -> io::Result<()> {
         self.enable()?;
@@ -266,7 +274,8 @@ impl Ring {
             self.submit()?;
         }
         self.sends = 0;
-        let timeout = timeout.map(Timespec::from);
+        // The kernel adds its clock, and takes a time that overflows for one that is over.
+        let timeout = timeout.map(|most| Timespec::from(most.min(LONGEST)));
         let mut args = SubmitArgs::new();
         if let Some(timeout) = &timeout {
             args = args.timespec(timeout);
