@@ -546,6 +546,21 @@ fn t11_key_updates_of_the_peer_change_its_key_and_are_answered_once_before_data(
     }
 }
 
+/// So a loop can see how long many of them take.
+#[test]
+fn t11_a_read_with_data_ends_behind_a_key_update() {
+    let (mut ours, mut peer) = Ours::by(Role::Server, SUITES[0]);
+    for text in ["one", "two", "three"] {
+        peer.writer().write_all(text.as_bytes()).unwrap();
+        peer.refresh_traffic_keys().unwrap();
+    }
+    ours.turn(&mut peer);
+    for text in ["one", "two", "three"] {
+        assert_eq!(ours.read().map(Result::unwrap), Poll::Ready(text.as_bytes().to_vec()));
+    }
+    assert!(ours.read().is_pending());
+}
+
 #[test]
 fn t12_floods_without_data_are_refused_where_rustls_refuses_them() {
     use rustls::PeerMisbehaved::{

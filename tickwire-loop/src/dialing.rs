@@ -1,16 +1,9 @@
 //! The turns of a dialed connection until it is open: the lookup, the race to its addresses, TLS,
 //! the request and its response.
-use crate::{
-    dial::Dial,
-    handle::Handle,
-    inner::Inner,
-    net::Handler,
-    slots::Peer,
-    stage::{Dialing, Open, Stage},
-    system::{Stream, Token, fault},
-    tls::Tls,
-    wire::{Next, Wire, is_passing},
-};
+use crate::stage::{Dialing, Open, Stage};
+use crate::system::{Stream, Token, fault};
+use crate::wire::{Next, Wire, is_passing};
+use crate::{dial::Dial, handle::Handle, inner::Inner, net::Handler, slots::Peer, tls::Tls};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{

@@ -1,11 +1,7 @@
 //! The ends of connections, and their events.
-use crate::{
-    event::{End, Event},
-    handle::Handle,
-    inner::Inner,
-    net::{Handler, Net},
-    stage::Open,
-};
+use crate::event::{End, Event};
+use crate::net::{Handler, Net};
+use crate::{handle::Handle, inner::Inner, stage::Open};
 use std::io::{self, ErrorKind};
 use tickwire::{Error, RecvError};
 

@@ -1,20 +1,12 @@
 //! The state of a loop, and the actions that several of its modules share: opening and ending a
 //! connection, writing, and counting queued bytes.
+use crate::door::{self, Addresses, Handshakes};
+use crate::settings::{Counts, Settings};
+use crate::stage::{Open, Stage};
+use crate::system::{System, Waker};
 use crate::{
-    clock::Clock,
-    current::Current,
-    deadlines::Deadlines,
-    door::{self, Addresses, Handshakes},
-    handle::Handle,
-    pool::Pool,
-    queues::Queues,
-    resolve::Resolver,
-    settings::{Counts, Settings},
-    slots::Slots,
-    stage::{Open, Stage},
-    system::{System, Waker},
-    timers::Timers,
-    wire::Wire,
+    clock::Clock, current::Current, deadlines::Deadlines, handle::Handle, pool::Pool,
+    queues::Queues, resolve::Resolver, slots::Slots, timers::Timers, wire::Wire,
 };
 use std::{io, mem, sync::Arc};
 use tickwire::{Config, Connection, Sender, Time};

@@ -1,9 +1,6 @@
 //! The limit on the bytes that all connections together have queued.
-use crate::{
-    handle::Handle,
-    inner::Inner,
-    stage::{Open, Stage},
-};
+use crate::stage::{Open, Stage};
+use crate::{handle::Handle, inner::Inner};
 use std::mem;
 use tickwire::CloseCode;
 

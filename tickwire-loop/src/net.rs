@@ -1,15 +1,8 @@
 //! [`Net`]: the commands of a loop.
+use crate::event::{Event, SendError, Sent};
 use crate::{
-    dial::Dial,
-    door::Door,
-    event::{Event, SendError, Sent},
-    handle::Handle,
-    inner::Inner,
-    settings::Counts,
-    slots::drain_outbox,
-    stage::Stage,
-    system::Waker,
-    timers::Timer,
+    dial::Dial, door::Door, handle::Handle, inner::Inner, settings::Counts, slots::drain_outbox,
+    stage::Stage, system::Waker, timers::Timer,
 };
 use std::{
     io, mem,

@@ -1,13 +1,10 @@
 //! The turns of an accepted connection until it is open: TLS, the request, and the application's
 //! decision.
-use crate::{
-    event::{Answer, Decision, Event},
-    handle::Handle,
-    inner::Inner,
-    net::{Handler, Net},
-    stage::{Open, Opening, Rejected, Stage},
-    wire::{Next, is_passing},
-};
+use crate::event::{Answer, Decision, Event};
+use crate::net::{Handler, Net};
+use crate::stage::{Open, Opening, Rejected, Stage};
+use crate::wire::{Next, is_passing};
+use crate::{handle::Handle, inner::Inner};
 use std::{
     io::ErrorKind,
     mem,

@@ -6,6 +6,8 @@ use std::{collections::VecDeque, mem};
 pub(crate) struct Queues {
     /// The slots that get the next turns, each once.
     pub(crate) ready: Vec<u32>,
+    /// The slots of opening handshakes that were ready, each once. Their turns end the round.
+    pub(crate) opening: VecDeque<u32>,
     /// The doors at which connections may wait to be accepted.
     pub(crate) knocked: Vec<u32>,
     /// The slots of connections that were sent something outside of their turns, each once.
@@ -29,6 +31,8 @@ impl Queues {
     /// Whether the next round has nothing to do before something happens.
     pub(crate) fn are_idle(&self) -> bool {
         let queues = [&self.ready, &self.knocked, &self.unwritten];
-        self.ended.is_empty() && queues.iter().all(|queue| queue.is_empty())
+        self.ended.is_empty()
+            && self.opening.is_empty()
+            && queues.iter().all(|queue| queue.is_empty())
     }
 }

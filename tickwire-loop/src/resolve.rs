@@ -1,8 +1,6 @@
 //! Resolves names on threads of their own, because the operating system's resolver blocks.
-use crate::{
-    handle::Handle,
-    system::{Waker, fault},
-};
+use crate::handle::Handle;
+use crate::system::{Waker, fault};
 use std::{
     collections::VecDeque,
     io,

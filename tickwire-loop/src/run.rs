@@ -1,17 +1,11 @@
 //! [`Loop`]: rounds of waiting, turns and writes.
+use crate::door::{self, Door};
+use crate::net::{Handler, Net};
+use crate::settings::{Settings, Waiting};
+use crate::stage::{Open, Opening, Stage};
+use crate::system::{Token, fault};
 use crate::{
-    door::{self, Door},
-    event::Event,
-    handle::Handle,
-    inner::Inner,
-    net::{Handler, Net},
-    settings::{Settings, Waiting},
-    slots::Peer,
-    stage::{Open, Opening, Stage},
-    system::{Token, fault},
-    tls::Tls,
-    turn::Turn,
-    wire::Wire,
+    event::Event, handle::Handle, inner::Inner, slots::Peer, tls::Tls, turn::Turn, wire::Wire,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
@@ -29,6 +23,9 @@ const ACCEPTS: usize = 64;
 /// standard library asks for only 128. If no place is free, the client's TCP tries again after a
 /// second.
 const BACKLOG: i32 = 4096;
+/// The time that the handshakes of accepted connections may take in a round. The beginning of one
+/// under TLS takes 0.1 ms, so a hundred at once would keep open connections waiting for 10 ms.
+const HANDSHAKES: Duration = Duration::from_millis(1);
 /// The time from a failed accept to the next try.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -124,6 +121,7 @@ impl<T> Loop<T> {
         for at in self.round.drain(..) {
             inner.give_turn(at, handler);
         }
+        inner.give_opening_turns(handler);
         inner.relieve(); // replies count for the limit only now
         inner.tell_ended(handler);
         if let Some(at) = inner.shuts_at {
@@ -159,10 +157,12 @@ impl<T> Loop<T> {
     /// loop.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         let Inner { system, slots, queues, .. } = &mut self.inner;
+        // A connection whose turn used up its share comes after those that are ready only now.
+        mem::swap(&mut queues.ready, &mut self.round);
         let mut woken = false;
         #[cfg(test)]
         crate::tests::faults::waits(timeout);
-        system.wait(timeout, &mut |note| match note.token {
+        let waited = system.wait(timeout, &mut |note| match note.token {
             Token::Waker => woken = true,
             Token::Door(at) => queues.knocked.push(at),
             Token::Slot(at) => {
@@ -172,8 +172,9 @@ impl<T> Loop<T> {
                 }
                 queues.make_ready(at, slot);
             }
-        })?;
-        Ok(woken)
+        });
+        queues.ready.append(&mut self.round);
+        waited.map(|()| woken)
     }
 }
 
@@ -293,8 +294,32 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Gives the connection of a slot its turn.
+    /// Gives the connection of a slot its turn. The turns of opening handshakes come later.
     fn give_turn(&mut self, at: u32, handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>)) {
+        match self.slots.at(at) {
+            Some(slot) if matches!(slot.stage, Stage::Opening(_)) => {
+                self.queues.opening.push_back(at)
+            }
+            _ => self.take_turn(at, handler),
+        }
+    }
+
+    /// Gives handshakes their turns, the one that has waited the longest first, until `HANDSHAKES`
+    /// have passed.
+    fn give_opening_turns(&mut self, handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>)) {
+        if self.queues.opening.is_empty() {
+            return;
+        }
+        let until = self.clock.read() + HANDSHAKES;
+        while let Some(at) = self.queues.opening.pop_front() {
+            self.take_turn(at, handler);
+            if self.clock.read() >= until {
+                return;
+            }
+        }
+    }
+
+    fn take_turn(&mut self, at: u32, handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>)) {
         let Some((handle, slot)) = self.slots.entry(at) else { return };
         slot.marks.ready = false;
         let open = match &mut slot.stage {

@@ -70,16 +70,19 @@ pub struct Settings {
     pub max_queued: usize,
 
     /// The most messages that one turn of a connection delivers; default 256, and 0 counts as 1.
-    /// Each Ping, Pong and Close counts as a message.
+    /// Each Ping, Pong and Close counts as a message, and each further 4 KiB of a message count as
+    /// another one.
     ///
     /// This limit stops a flood on one connection from keeping the others waiting.
     pub turn_messages: u32,
 
     /// After this number of bytes, a turn reads no more from its connection; default 64 KiB, and 0
-    /// counts as 1. The last read of the turn may exceed this number.
+    /// counts as 1. The last read of the turn may exceed this number. From the first read on, 4 ns
+    /// of the turn count as a byte, the time of the handler included.
     ///
-    /// This limit stops large messages, and TLS records without a message, from keeping the other
-    /// connections waiting.
+    /// This limit stops large messages, and what takes more time than its bytes suggest (TLS
+    /// records without a message, KeyUpdates, inflating), from keeping the other connections
+    /// waiting.
     pub turn_bytes: usize,
 
     /// The number of open connections that stay whole while they are idle; default 1,024. If more

@@ -43,7 +43,7 @@ impl Peer {
 /// Facts about a slot and its connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Marks {
-    /// The slot is in `Queues::ready`.
+    /// The slot is in `Queues::ready` or `Queues::opening`.
     pub(crate) ready: bool,
     /// The slot is in `Queues::unwritten`.
     pub(crate) unwritten: bool,

@@ -9,11 +9,8 @@
 //! 20 B in turn, the program then took 15.8 MB instead of 6.7 MB. A message now takes about 1,500
 //! more instructions if its connection was dormant, but no more of the processor's time, because
 //! more of the memory stays in the processor's caches.
-use crate::{
-    handle::Handle,
-    inner::Inner,
-    stage::{Open, Stage},
-};
+use crate::stage::{Open, Stage};
+use crate::{handle::Handle, inner::Inner};
 use std::mem;
 use tickwire::Connection;
 

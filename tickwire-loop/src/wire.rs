@@ -1,8 +1,6 @@
 //! A connection's stream, plain or under TLS, and whether it is readable and writable.
-use crate::{
-    system::{Note, Stream, System},
-    tls::Tls,
-};
+use crate::system::{Note, Stream, System};
+use crate::tls::Tls;
 use std::{
     io::{self, ErrorKind},
     time::Instant,
@@ -54,7 +52,7 @@ impl Wire {
         self.broken = self.broken.or(note.failed);
     }
 
-    fn is_readable(&self) -> bool {
+    pub(crate) fn is_readable(&self) -> bool {
         self.readable || self.holds()
     }
 

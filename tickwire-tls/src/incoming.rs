@@ -58,7 +58,7 @@ impl Session {
             Engine::Opening(opening) => *end += opening.read(to),
             Engine::Records(_) | Engine::Failed { .. } => loop {
                 *end += self.take_plain(to.get_mut(*end..).unwrap_or_default());
-                if !self.plain.is_empty() || !self.open_one() {
+                if !self.plain.is_empty() || !self.open_one(*end > 0) {
                     return;
                 }
             },
@@ -91,8 +91,9 @@ impl Session {
     }
 
     /// Opens the first record. Returns `false` if no whole record is there, or if the session is
-    /// over.
-    fn open_one(&mut self) -> bool {
+    /// over. Also `false` behind a handshake message if the read has data: a KeyUpdate takes as long
+    /// as kilobytes of data, so the caller may want to do something else first.
+    fn open_one(&mut self, has_data: bool) -> bool {
         let Engine::Records(records) = &mut self.engine else {
             return false;
         };
@@ -104,8 +105,10 @@ impl Session {
             Ok(Opened::Data { record, plain }) if !plain.is_empty() => {
                 (self.record, self.plain) = (record, plain);
             }
-            Ok(Opened::Data { record, .. } | Opened::Message { record }) => {
+            Ok(Opened::Data { record, .. }) => self.input.consume(record),
+            Ok(Opened::Message { record }) => {
                 self.input.consume(record);
+                return !has_data;
             }
             Ok(Opened::End) => {
                 self.ended = true;

@@ -304,6 +304,66 @@ fn a_turn_reads_its_share_of_bytes() {
     }
 }
 
+/// Each counts as 5 messages: it may be short as it was sent, and long once it is inflated.
+#[test]
+fn long_messages_use_up_the_share_of_a_turn() {
+    let settings = Settings { turn_messages: 10, turn_bytes: usize::MAX, ..Settings::default() };
+    let (mut net, mut one) = loop_and_peer(settings);
+    one.write_all(&[REQUEST.as_bytes(), &frame(&[7; 20_000]).repeat(10)].concat()).unwrap();
+    let mut all = 0;
+    while all < 10 {
+        let delivered = turn(&mut net);
+        assert!(delivered <= 2, "{delivered}");
+        all += delivered;
+    }
+}
+
+/// The time counts from the first read on, so the turn may read twice.
+#[test]
+fn a_turn_that_takes_long_reads_no_more() {
+    let (mut net, mut one) = loop_and_peer(Settings::default());
+    one.write_all(&[REQUEST.as_bytes(), &frame(&[7; 1000]).repeat(60)].concat()).unwrap();
+    let mut all = 0;
+    while all < 60 {
+        let mut delivered = 0;
+        let each = net.turn(MS, |_, event| match event {
+            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+            Event::Message { .. } => {
+                thread::sleep(MS);
+                delivered += 1;
+            }
+            _ => {}
+        });
+        each.unwrap();
+        assert!(delivered <= 40, "{delivered}");
+        all += delivered;
+    }
+}
+
+#[test]
+fn a_connection_that_is_ready_only_now_comes_before_one_that_used_up_its_share() {
+    let (mut net, mut one) = loop_and_peer(Settings { turn_messages: 1, ..Settings::default() });
+    let address = one.peer_addr().unwrap();
+    let mut other = TcpStream::connect(address).unwrap();
+    other.write_all(REQUEST.as_bytes()).unwrap();
+    while net.net().counts().open < 1 {
+        turn(&mut net);
+    }
+    one.write_all(&[REQUEST.as_bytes(), &frame(b"flood").repeat(5)].concat()).unwrap();
+    while turn(&mut net) == 0 {}
+    other.write_all(&frame(b"a")).unwrap();
+    let mut delivered = Vec::new();
+    while !delivered.contains(&1) {
+        let each = net.turn(MS, |_, event| {
+            if let Event::Message { message, .. } = event {
+                delivered.push(message.as_bytes().len());
+            }
+        });
+        each.unwrap();
+    }
+    assert_eq!(delivered[0], 1);
+}
+
 #[test]
 fn a_peer_that_does_not_read_keeps_nobody_waiting() {
     let mut server = ByHand::new(Config { write_timeout: LONG, ..Config::default() });
