@@ -6,7 +6,7 @@ use crate::stage::{Open, Stage};
 use crate::system::{System, Waker};
 use crate::{
     clock::Clock, current::Current, deadlines::Deadlines, handle::Handle, pool::Pool,
-    queues::Queues, resolve::Resolver, slots::Slots, timers::Timers, wire::Wire,
+    queues::Queues, received::Stopped, resolve::Resolver, slots::Slots, timers::Timers, wire::Wire,
 };
 use std::{io, mem, sync::Arc};
 use tickwire::{Config, Connection, Sender, Time};
@@ -29,6 +29,7 @@ pub(crate) struct Inner<T> {
     pub(crate) resolver: Resolver,
     pub(crate) queues: Queues,
     pub(crate) current: Current,
+    pub(crate) stopped: Stopped,
     pub(crate) inputs: Pool,
     pub(crate) outputs: Pool,
     pub(crate) counts: Counts,
@@ -62,6 +63,7 @@ impl<T> Inner<T> {
             timers: Timers::default(),
             queues: Queues::default(),
             current: Current::default(),
+            stopped: Stopped::default(),
             inputs: Pool::default(),
             outputs: Pool::default(),
             counts: Counts::default(),
@@ -122,7 +124,9 @@ impl<T> Inner<T> {
         self.counts.queued -= freed.queued;
         self.deadlines.remove(handle.at << 1);
         self.current.change();
+        self.stopped.first.take_if(|(first, _)| *first == handle);
         match freed.stage {
+            Stage::Open(Some(mut open)) | Stage::Accepted(mut open) => self.forget(&mut open),
             Stage::Opening(_) => self.handshakes.under_way -= 1,
             Stage::Dialing(dialing) => self.close_attempts(dialing.attempts),
             _ => {}
@@ -172,6 +176,12 @@ impl<T> Inner<T> {
         self.outputs.give(open.conn.sender_mut().reclaim());
     }
 
+    /// Ends the counting of what a connection has received, because it is over.
+    pub(crate) fn forget(&mut self, open: &mut Open) {
+        self.keep_buffers(open);
+        self.stopped.count(&mut self.counts.received, &mut open.received, 0);
+    }
+
     /// Puts an open connection back into its slot. Gives its empty buffers back, counts its queued
     /// bytes, arms its deadline, and gives it a turn if `Event::Room` is due. `until` is the
     /// deadline of the connection without its outbox.
@@ -189,6 +199,17 @@ impl<T> Inner<T> {
             queued += BUFFER;
         }
         slot.set_queued(&mut self.counts, queued);
+        let in_stream = slot.wire.as_ref().map_or(0, |wire| wire.held());
+        let received = open.conn.receiver().buffer_len() + in_stream;
+        if received > 0 || open.received.bytes > 0 || self.stopped.first.is_some() {
+            self.stopped.count(&mut self.counts.received, &mut open.received, received);
+            if received == 0 {
+                open.received.until = None;
+                self.stopped.first.take_if(|(first, _)| *first == handle);
+            } else if self.stopped.is_first(handle) {
+                self.stopped.first = Some((handle, received));
+            }
+        }
         // The write before this may have made the room. No further note need come.
         let owes_room = slot.owes_room(open.conn.sender());
         if let Stage::Open(place) = &mut slot.stage {

@@ -18,6 +18,7 @@ mod net;
 mod opening;
 mod pool;
 mod queues;
+mod received;
 mod resolve;
 mod run;
 mod settings;

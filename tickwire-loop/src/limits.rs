@@ -1,4 +1,4 @@
-//! The limit on the bytes that all connections together have queued.
+//! The limits on the bytes that all connections together have queued, and have received.
 use crate::stage::{Open, Stage};
 use crate::{handle::Handle, inner::Inner};
 use std::mem;
@@ -63,10 +63,28 @@ impl<T> Inner<T> {
         }
     }
 
+    /// Lets connections read again that the limit on received bytes has stopped.
+    pub(crate) fn resume_stopped(&mut self) {
+        let (all, limit) = (self.counts.received, self.settings.max_received);
+        if self.stopped.queue.is_empty() {
+            return;
+        }
+        for _ in 0..self.stopped.resumable(all, limit) {
+            let Some(handle) = self.stopped.queue.pop_front() else { break };
+            let Some(slot) = self.slots.get_mut(handle) else { continue };
+            let Stage::Open(Some(open)) = &mut slot.stage else { continue };
+            open.received.queued = false;
+            let bytes = open.received.bytes;
+            self.queues.make_ready(handle.at, slot);
+            self.stopped.first.get_or_insert((handle, bytes));
+        }
+    }
+
     /// Disconnects a connection that has too many bytes queued. Its Close is sent only if the
     /// stream accepts it at once.
     fn disconnect(&mut self, handle: Handle, mut open: Box<Open>) {
         let _ = open.conn.sender_mut().abort(CloseCode::TRY_AGAIN_LATER);
+        self.forget(&mut open);
         let Some(slot) = self.slots.get_mut(handle) else { return };
         if let Some(wire) = &mut slot.wire {
             wire.write(&mut self.system, open.conn.sender_mut());

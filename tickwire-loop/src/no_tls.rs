@@ -38,6 +38,10 @@ impl Session {
         match *self {}
     }
 
+    pub(crate) fn buffered(&self) -> usize {
+        match *self {}
+    }
+
     pub(crate) fn commit(&mut self, _: usize) {
         match *self {}
     }

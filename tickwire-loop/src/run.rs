@@ -122,6 +122,7 @@ impl<T> Loop<T> {
             inner.give_turn(at, handler);
         }
         inner.give_opening_turns(handler);
+        inner.resume_stopped();
         inner.relieve(); // replies count for the limit only now
         inner.tell_ended(handler);
         if let Some(at) = inner.shuts_at {

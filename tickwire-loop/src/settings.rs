@@ -69,6 +69,20 @@ pub struct Settings {
     /// queued. A Close with 1013 is sent only if the stream accepts it at once.
     pub max_queued: usize,
 
+    /// The bytes that all open connections together may hold in messages that have not wholly
+    /// arrived; default 256 MiB. The memory counts, so inflated bytes count, and ciphertext. What
+    /// io_uring has received for a connection that waits does not count: see
+    /// [`io_uring`](Self::io_uring).
+    ///
+    /// This limit stops many peers that each begin a long message from filling the memory. Above
+    /// 3/4 of it, a connection reads no more if it would hold more than a fair share; above 7/8,
+    /// more than 128 KiB; above the limit, if it holds anything. Only the one that has waited the
+    /// longest goes on, so that the messages arrive one after the other; if it brings nothing for a
+    /// second, and there is room, the next one goes on. A connection that has waited for its
+    /// [`frame_timeout`](tickwire::Config::frame_timeout) is closed with 1013. So all hold at most
+    /// one message and a read of 16 KiB for each connection more than the limit.
+    pub max_received: usize,
+
     /// The most messages that one turn of a connection delivers; default 256, and 0 counts as 1.
     /// Each Ping, Pong and Close counts as a message, and each further 4 KiB of a message count as
     /// another one.
@@ -117,6 +131,7 @@ impl Default for Settings {
             max_per_address: 1 << 10,
             max_handshakes: 1 << 10,
             max_queued: 256 << 20,
+            max_received: 256 << 20,
             turn_messages: 256,
             turn_bytes: 64 << 10,
             max_whole: 1 << 10,
@@ -139,6 +154,9 @@ pub struct Counts {
     pub handshakes_now: usize,
     /// Bytes queued for sending now, as [`max_queued`](Settings::max_queued) counts them.
     pub queued: usize,
+    /// Bytes that open connections hold now, as [`max_received`](Settings::max_received) counts
+    /// them.
+    pub received: usize,
     /// Connections accepted, including those that a limit closed.
     pub accepted: u64,
     /// Connections closed at once because of [`max_connections`](Settings::max_connections).
@@ -150,6 +168,8 @@ pub struct Counts {
     pub over_handshakes: u64,
     /// Connections disconnected because of [`max_queued`](Settings::max_queued).
     pub over_queued: u64,
+    /// Connections closed because of [`max_received`](Settings::max_received).
+    pub over_received: u64,
     /// Connections that ended because their [outbox](crate::Net::set_outbox) had disconnected them.
     pub disconnected: u64,
     /// Accepted connections whose opening handshake failed: because of an error in TLS or HTTP, a

@@ -1,8 +1,8 @@
 //! What a slot's connection is doing, and the state that it has meanwhile.
-use crate::{dial::Dial, system::Stream};
+use crate::{dial::Dial, received::Received, system::Stream};
 use std::{io, net::SocketAddr, sync::Arc};
 use tickwire::{
-    Config, Connection, Time,
+    CloseCode, CloseFrame, Config, Connection, Time,
     handshake::{client, server},
 };
 use tickwire_dial::Race;
@@ -13,6 +13,17 @@ pub(crate) struct Open {
     /// The error of the stream, if it failed. The connection first delivers what arrived before the
     /// error.
     pub(crate) error: Option<io::Error>,
+    pub(crate) received: Received,
+}
+
+impl Open {
+    /// Gives up receiving, because all connections hold too much. The Close has 1013. Returns
+    /// `false` if receiving was over already.
+    pub(crate) fn give_up(&mut self) -> bool {
+        const WHY: &str = "too much received, try again later";
+        self.received.until = None;
+        self.conn.fail(CloseFrame::with_reason(CloseCode::TRY_AGAIN_LATER, WHY)).is_ok()
+    }
 }
 
 /// What a slot's connection is doing.

@@ -5,9 +5,9 @@
 //! message is lent. `Net` reaches this connection only through its sender.
 use crate::net::{Handler, Net};
 use crate::stage::{Open, Stage};
-use crate::wire::{Next, is_passing};
-use crate::{event::Event, handle::Handle, inner::Inner, slots::Slot};
-use std::{io::ErrorKind, mem};
+use crate::wire::{Next, Wire, is_passing};
+use crate::{event::Event, handle::Handle, inner::Inner, received::ABOVE, slots::Slot};
+use std::{io::ErrorKind, mem, time::Duration};
 use tickwire::{CloseCode, Connection, Step, Time};
 
 /// So much time of a turn counts as a byte of `turn_bytes`. Inflating 1 KiB of JSON takes 3 ns for
@@ -100,16 +100,17 @@ impl<'i, T> Turn<'i, T> {
                     return;
                 }
                 After::Ended => {
-                    self.inner.keep_buffers(&mut self.open);
+                    self.inner.forget(&mut self.open);
                     return self.inner.finish(self.handle, Some(self.open), None, handler);
                 }
-                After::Removed => return self.inner.keep_buffers(&mut self.open),
+                After::Removed => return self.inner.forget(&mut self.open),
             }
         }
     }
 
     /// Decides how the turn begins, and delivers `Event::Room` if it is due.
     fn prepare(&mut self, handler: &mut Handler<'_, T>) {
+        let may_read = self.may_read();
         let Some(slot) = self.inner.slots.get_mut(self.handle) else { return };
         let conn = &mut self.open.conn;
         let nothing_queued = slot.queued == 0 && !slot.marks.unwritten;
@@ -118,7 +119,7 @@ impl<'i, T> Turn<'i, T> {
         }
         // If bytes are queued, there may be no room for replies, so the turn begins with a write.
         let starved = mem::take(&mut slot.marks.starved);
-        self.reads = starved && nothing_queued && !slot.marks.paused;
+        self.reads = starved && nothing_queued && !slot.marks.paused && may_read;
         if self.reads {
             conn.set_paused(false);
         }
@@ -126,6 +127,32 @@ impl<'i, T> Turn<'i, T> {
             (slot.marks.wants_room, self.reads) = (false, false);
             handler(&mut Net::in_turn(self.inner, conn.sender_mut()), Event::Room(self.handle));
         }
+    }
+
+    /// Whether the limit on received bytes lets the connection read.
+    #[inline]
+    fn may_read(&self) -> bool {
+        let Inner { stopped, counts, settings, .. } = &*self.inner;
+        let held = || self.open.conn.receiver().buffer_len();
+        stopped.may_read(self.handle, (counts.received, settings.max_received), held)
+    }
+
+    /// Stops reading until the limit lets the connection read. Returns whether the connection is
+    /// given up, because it has waited for too long.
+    #[cold]
+    fn stop_reading(&mut self) -> bool {
+        let Inner { slots, stopped, counts, clock, .. } = &mut *self.inner;
+        let slot = slots.get(self.handle);
+        let config = slot.and_then(|slot| slot.config.as_ref());
+        let timeout = config.map_or(Duration::ZERO, |config| config.frame_timeout);
+        let received = &mut self.open.received;
+        let is_readable = slot.and_then(|slot| slot.wire.as_ref()).is_some_and(Wire::is_readable);
+        if is_readable && !mem::replace(&mut received.queued, true) {
+            stopped.queue.push_back(self.handle);
+        }
+        let over = *received.until.get_or_insert(clock.now + timeout) <= clock.now;
+        counts.over_received += u64::from(over && self.open.give_up());
+        over
     }
 
     /// Reads once.
@@ -209,13 +236,18 @@ impl<'i, T> Turn<'i, T> {
         if stop == Stop::Removed {
             return After::Removed;
         }
-        let Inner { slots, system, clock, draining, settings, .. } = &mut *self.inner;
+        let stops = stop == Stop::Starved && !self.may_read();
+        if stops && self.stop_reading() {
+            return After::Again;
+        }
+        let Inner { slots, system, clock, draining, settings, stopped, counts, .. } =
+            &mut *self.inner;
         let Some(slot) = slots.get_mut(self.handle) else { return After::Removed };
         let conn = &mut self.open.conn;
         slot.marks.starved = stop == Stop::Starved;
         slot.pump(system, conn, clock.now);
         let Some(wire) = &mut slot.wire else { return After::Removed };
-        let held = slot.marks.paused || is_full(conn);
+        let held = slot.marks.paused || is_full(conn) || stops;
         conn.set_paused(held);
         let mut reads = match stop {
             Stop::Ended => match wire.end(system, conn) {
@@ -244,7 +276,18 @@ impl<'i, T> Turn<'i, T> {
                 reads = false;
                 wire.tell_time(system, conn, clock.now);
             }
-            Next::Rest { unfinished, until } => return After::Rest { unfinished, until },
+            Next::Rest { unfinished, mut until } => {
+                let mut also = self.open.received.until.filter(|_| stops);
+                if stopped.is_first(self.handle) && !unfinished {
+                    let until = self.open.received.until.filter(|at| *at > clock.now);
+                    let full = counts.received > settings.max_received.saturating_add(ABOVE);
+                    let stays = self.spent > 0 || full && until.is_some();
+                    let wait = stopped.wait_for_first(clock.now, stays);
+                    also = wait.or(self.open.received.until);
+                }
+                until = until.into_iter().chain(also).min();
+                return After::Rest { unfinished, until };
+            }
         }
         self.reads = reads;
         After::Again

@@ -10,7 +10,7 @@
 //! more instructions if its connection was dormant, but no more of the processor's time, because
 //! more of the memory stays in the processor's caches.
 use crate::stage::{Open, Stage};
-use crate::{handle::Handle, inner::Inner};
+use crate::{handle::Handle, inner::Inner, received::Received};
 use std::mem;
 use tickwire::Connection;
 
@@ -33,11 +33,12 @@ impl<T> Inner<T> {
             // An outbox may have messages that the connection does not have yet: they count as
             // queued.
             match mem::replace(&mut slot.stage, Stage::Dormant) {
-                Stage::Open(Some(mut open)) if slot.queued == 0 => {
+                Stage::Open(Some(mut open)) if slot.queued == 0 && open.received.bytes == 0 => {
                     match mem::replace(&mut open.conn, conn).into_dormant() {
                         Ok(dormant) => {
                             slot.dormant = Some(dormant);
                             slot.marks.whole = false;
+                            open.received = Received::default();
                             return open;
                         }
                         Err(other) => conn = mem::replace(&mut open.conn, other),
@@ -56,7 +57,7 @@ impl<T> Inner<T> {
                 }
             }
         }
-        Box::new(Open { conn, error: None })
+        Box::new(Open { conn, error: None, received: Received::default() })
     }
 
     /// Makes the connection of a slot whole, if it is dormant.

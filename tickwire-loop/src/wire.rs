@@ -61,6 +61,12 @@ impl Wire {
         self.tls.as_ref().is_some_and(|tls| tls.holds)
     }
 
+    /// The memory of received bytes that the connection does not have yet.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        self.tls.as_ref().map_or(0, |tls| tls.session.buffered())
+    }
+
     /// Returns what to do next. `reads`: whether the connection takes input. `share_used`: whether
     /// the turn may read no more. `looks`: whether to look at the next deadline even if there is
     /// something to read. `until`: the next deadline, asked only if it matters.

@@ -28,6 +28,12 @@ impl Session {
         read
     }
 
+    /// The number of bytes of the stream that wait in the session to be opened or
+    /// [read](Self::read).
+    pub fn buffered(&self) -> usize {
+        self.input.len()
+    }
+
     /// As [`read`](Self::read), but keeps the input buffer, because the caller reads the stream
     /// next.
     ///
@@ -91,8 +97,8 @@ impl Session {
     }
 
     /// Opens the first record. Returns `false` if no whole record is there, or if the session is
-    /// over. Also `false` behind a handshake message if the read has data: a KeyUpdate takes as long
-    /// as kilobytes of data, so the caller may want to do something else first.
+    /// over. Also `false` behind a handshake message if the read has data: a KeyUpdate takes as
+    /// long as kilobytes of data, so the caller may want to do something else first.
     fn open_one(&mut self, has_data: bool) -> bool {
         let Engine::Records(records) = &mut self.engine else {
             return false;

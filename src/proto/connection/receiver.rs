@@ -350,6 +350,14 @@ impl Receiver {
         self.buf.has_buffer()
     }
 
+    /// The memory that received bytes use, in bytes: the buffer, the small buffer of
+    /// [`reclaim`](Self::reclaim) while that is in use, and the inflated part of a compressed
+    /// message. Use it to limit what many connections hold together.
+    #[inline]
+    pub fn buffer_len(&self) -> usize {
+        self.buf.bytes.len() + self.inflate.as_ref().map_or(0, |inflate| inflate.buffer_len())
+    }
+
     /// Forgets the event at which `step` stopped. The bytes of its message or chunk may then be
     /// overwritten.
     #[inline]
@@ -431,6 +439,7 @@ impl Receiver {
     /// not delivered.
     pub(super) fn abandon(&mut self, error: RecvError) {
         self.end_message();
+        self.buf.clear();
         self.fail(error);
         self.set_quick();
     }

@@ -42,7 +42,7 @@ pub(crate) struct RecvBuffer {
     /// All bytes up to its length are initialised. Invariant: `msg <= msg_end <= next <= end`. Also
     /// `end + spare + SLACK <= bytes.len()`, unless `bytes` is empty; the cursors and `spare` are
     /// then 0.
-    bytes: Buffer,
+    pub(super) bytes: Buffer,
     next: usize,
     end: usize,
     msg: usize,

@@ -115,6 +115,10 @@ impl Output {
         self.len
     }
 
+    pub(crate) fn buffer_len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Returns the free part of the buffer's first `most` bytes. The part is never empty, because a
     /// full buffer grows first. `None` if `most` bytes are already used.
     pub(crate) fn room(&mut self, most: usize) -> Option<&mut [u8]> {

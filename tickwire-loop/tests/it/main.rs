@@ -11,6 +11,7 @@ mod limits;
 mod messages;
 #[cfg(feature = "rustls")]
 mod panics;
+mod received;
 mod requests;
 mod room;
 #[cfg(target_os = "linux")]

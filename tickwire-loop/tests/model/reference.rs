@@ -385,7 +385,12 @@ impl Reference {
         let before = std::mem::replace(&mut self.counts, counts);
         let sums = |c: Counts| {
             let over = [c.over_connections, c.over_per_address, c.over_handshakes, c.over_queued];
-            over.into_iter().chain([c.accepted, c.handshakes_failed, c.disconnected])
+            over.into_iter().chain([
+                c.accepted,
+                c.handshakes_failed,
+                c.disconnected,
+                c.over_received,
+            ])
         };
         assert!(sums(before).zip(sums(counts)).all(|(before, now)| before <= now), "{before:?}");
         let handles: Vec<_> = net.handles().collect();
@@ -431,7 +436,7 @@ impl Reference {
         assert!(self.conns.values().all(ended), "no event for one of {:?}", self.conns);
         let counts = net.counts();
         let now = [counts.open, counts.accepted_now, counts.handshakes_now, counts.queued];
-        assert_eq!((now, net.handles().count()), ([0; 4], 0));
+        assert_eq!((now, counts.received, net.handles().count()), ([0; 4], 0, 0));
         assert!(counts.over_queued >= self.over_queued, "{counts:?}");
     }
 

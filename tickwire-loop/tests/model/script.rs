@@ -58,6 +58,7 @@ pub fn settings(dice: &mut Dice<'_>, io_uring: bool) -> Settings {
         max_per_address: few(dice, 1024),
         max_handshakes: few(dice, 1024),
         max_queued: dice.pick(&[1 << 28, 1 << 28, 1 << 28, 1 << 17, 1 << 14, 0, usize::MAX]),
+        max_received: dice.pick(&[1 << 28, 1 << 28, 1 << 16, 0, usize::MAX]),
         turn_messages: dice.pick(&[256, 0, 1, 2, u32::MAX]),
         turn_bytes: dice.pick(&[1 << 16, 1 << 16, 0, 1, 100, usize::MAX]),
         max_whole: dice.pick(&[1024, 0, 0, 1, 2]),

@@ -78,6 +78,11 @@ impl Receiver {
 }
 
 impl Inflate {
+    /// The length of the buffer of inflated bytes.
+    pub(super) fn buffer_len(&self) -> usize {
+        self.out.buffer_len()
+    }
+
     /// The number of compressed bytes taken so far of the message in progress.
     pub(super) fn taken(&self) -> u64 {
         self.taken

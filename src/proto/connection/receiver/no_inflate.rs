@@ -29,6 +29,10 @@ impl Receiver {
 }
 
 impl Inflate {
+    pub(super) fn buffer_len(&self) -> usize {
+        match *self {}
+    }
+
     pub(super) fn taken(&self) -> u64 {
         match *self {}
     }
