@@ -14,6 +14,11 @@ type Hook = dyn Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync;
 /// Another thread resolves the name. The attempts to connect to its addresses race (RFC 8305).
 /// [`handshake_timeout`](Config::handshake_timeout) limits the time for all of it: the lookup, TCP,
 /// TLS and the opening handshake. Redirects are not followed, and no proxy is used.
+///
+/// Dials of the same name share one lookup. They fail if it has taken 30 s, whatever their
+/// `handshake_timeout`. A loop runs up to 64 lookups at once, each on a thread, so 32 names without
+/// an answer keep no other name waiting. Up to 1,024 names may be in lookup; the dial of a further
+/// name fails.
 #[derive(Clone)]
 #[must_use]
 pub struct Dial {

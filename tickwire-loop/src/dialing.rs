@@ -63,7 +63,7 @@ impl<T> Inner<T> {
             slot.value = Some(value);
         }
         if looks_up {
-            self.resolver.look_up(handle, &host, port);
+            self.resolver.look_up(handle, &host, began);
         }
         self.make_ready(handle.at);
         Ok(handle)
@@ -71,20 +71,20 @@ impl<T> Inner<T> {
 
     /// Begins the race of each connection whose lookup is done.
     pub(crate) fn take_found(&mut self) {
-        while let Some(found) = self.resolver.found() {
-            let Some(slot) = self.slots.get_mut(found.handle) else { continue };
-            let Stage::Dialing(dialing) = &mut slot.stage else { continue };
-            let delay = dialing.dial.delay;
-            dialing.race = Some(match found.addresses {
-                Ok(addresses) => Race::new(addresses, delay),
-                Err(error) => {
-                    let mut race = Race::new([], delay);
+        while let Some((dials, found)) = self.resolver.found() {
+            for handle in dials {
+                let Some(slot) = self.slots.get_mut(handle) else { continue };
+                let Stage::Dialing(dialing) = &mut slot.stage else { continue };
+                let (delay, port) = (dialing.dial.delay, dialing.dial.request.target().port());
+                let with_port = |to: &SocketAddr| SocketAddr::new(to.ip(), port);
+                let mut race = Race::new(found.iter().flatten().map(with_port), delay);
+                if let Err(error) = &found {
                     let nowhere = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), 0);
-                    race.failed(nowhere, error);
-                    race
+                    race.failed(nowhere, io::Error::new(error.kind(), error.to_string()));
                 }
-            });
-            self.make_ready(found.handle.at);
+                dialing.race = Some(race);
+                self.make_ready(handle.at);
+            }
         }
     }
 
@@ -122,7 +122,15 @@ impl<T> Inner<T> {
         None
     }
 
-    pub(crate) fn close_attempts(&mut self, attempts: Vec<(SocketAddr, Stream)>) {
+    /// Ends what a connection that was being dialed has begun.
+    pub(crate) fn end_dialing(&mut self, handle: Handle, dialing: Dialing) {
+        if dialing.race.is_none() {
+            self.resolver.leave(handle, dialing.dial.request.target().host());
+        }
+        self.close_attempts(dialing.attempts);
+    }
+
+    fn close_attempts(&mut self, attempts: Vec<(SocketAddr, Stream)>) {
         attempts.into_iter().for_each(|(_, stream)| self.system.close(stream));
     }
 
@@ -132,9 +140,11 @@ impl<T> Inner<T> {
         let timed_out = self.clock.now >= dialing.deadline();
         let target = dialing.dial.request.target();
         let Some(race) = &mut dialing.race else {
-            return match timed_out {
-                true => Stop::io(named(ErrorKind::TimedOut.into(), "resolving", target.host())),
-                false => Stop::Wait(None),
+            let fails = |kind: ErrorKind| Stop::io(named(kind.into(), "resolving", target.host()));
+            return match self.resolver.deadline(target.host()) {
+                None => fails(ErrorKind::ResourceBusy), // too many names are being resolved
+                Some(until) if timed_out || until <= self.clock.now => fails(ErrorKind::TimedOut),
+                until => Stop::Wait(until),
             };
         };
         let mut at = 0;

@@ -128,7 +128,7 @@ impl<T> Inner<T> {
         match freed.stage {
             Stage::Open(Some(mut open)) | Stage::Accepted(mut open) => self.forget(&mut open),
             Stage::Opening(_) => self.handshakes.under_way -= 1,
-            Stage::Dialing(dialing) => self.close_attempts(dialing.attempts),
+            Stage::Dialing(dialing) => self.end_dialing(handle, *dialing),
             _ => {}
         }
         if let Some(Wire { stream, .. }) = freed.wire {

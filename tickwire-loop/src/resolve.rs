@@ -1,97 +1,108 @@
 //! Resolves names on threads of their own, because the operating system's resolver blocks.
+//!
+//! A name is looked up once at a time. All dials of the name share the lookup, and a dial that ends
+//! leaves it. Nothing can end a call of the operating system's resolver. So a lookup without an
+//! answer keeps its thread, and its name is not looked up again before this call returns.
 use crate::handle::Handle;
 use crate::system::{Waker, fault};
-use std::{
-    collections::VecDeque,
-    io,
-    net::{SocketAddr, ToSocketAddrs},
-    sync::mpsc::{Receiver, Sender, channel},
-    thread,
-};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::{collections::BTreeSet, io, sync::Arc, thread, time::Duration};
+use tickwire::Time;
 
-/// The most lookups that run at once. If a name server does not respond, the lookup holds its
-/// thread for up to half a minute.
-const THREADS: usize = 4;
+/// The most lookups that run at once. 32 names without an answer leave as many threads to others.
+const THREADS: usize = 64;
+/// The most names that are looked up, or wait for a thread.
+const NAMES: usize = 1024;
+/// The dials of a name give up its lookup this long after the first of them asked. glibc waits for
+/// three silent name servers for as long.
+const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What a lookup found.
-pub(crate) struct Found {
-    pub(crate) handle: Handle,
-    pub(crate) addresses: io::Result<Vec<SocketAddr>>,
+pub(crate) struct Lookup {
+    host: Arc<str>,
+    /// Its port is the dial's own.
+    dials: BTreeSet<Handle>,
+    until: Time,
+    /// Whether it has a thread.
+    runs: bool,
 }
+
+/// The name and its addresses, with port 0.
+type Found = (Arc<str>, io::Result<Vec<SocketAddr>>);
 
 pub(crate) struct Resolver {
     waker: Waker,
     found: (Sender<Found>, Receiver<Found>),
-    waiting: VecDeque<(Handle, String, u16)>,
-    under_way: usize,
+    /// The oldest first. A lookup without a thread has dials.
+    pub(crate) lookups: Vec<Lookup>,
 }
 
 impl Resolver {
     pub(crate) fn new(waker: Waker) -> Self {
-        Self { waker, found: channel(), waiting: VecDeque::new(), under_way: 0 }
+        Self { waker, found: channel(), lookups: Vec::new() }
     }
 
-    /// Looks up a name for a connection that is being dialed.
-    pub(crate) fn look_up(&mut self, handle: Handle, host: &str, port: u16) {
-        self.waiting.push_back((handle, host.to_owned(), port));
-        self.go_on();
+    /// Looks up a name for a connection that is being dialed, unless there are `NAMES` others.
+    pub(crate) fn look_up(&mut self, handle: Handle, host: &str, now: Time) {
+        let full = self.lookups.len() == NAMES;
+        match self.lookups.iter_mut().find(|lookup| *lookup.host == *host) {
+            Some(lookup) => drop(lookup.dials.insert(handle)),
+            None if full => {}
+            None => {
+                let (dials, until) = ([handle].into(), now + DEADLINE);
+                self.lookups.push(Lookup { host: host.into(), dials, until, runs: false });
+                self.go_on();
+            }
+        }
     }
 
-    /// Returns the next lookup that is done.
-    pub(crate) fn found(&mut self) -> Option<Found> {
-        let found = self.found.1.try_recv().ok()?;
-        self.under_way -= 1;
+    /// Returns the time at which the dials of a name give up its lookup.
+    pub(crate) fn deadline(&self, host: &str) -> Option<Time> {
+        self.lookups.iter().find(|lookup| *lookup.host == *host).map(|lookup| lookup.until)
+    }
+
+    /// Forgets a dial. A lookup that has not begun ends with its last dial.
+    pub(crate) fn leave(&mut self, handle: Handle, host: &str) {
+        if let Some(at) = self.lookups.iter().position(|lookup| *lookup.host == *host)
+            && let Some(lookup) = self.lookups.get_mut(at)
+        {
+            lookup.dials.remove(&handle);
+            if lookup.dials.is_empty() && !lookup.runs {
+                self.lookups.remove(at);
+            }
+        }
+    }
+
+    /// Returns the dials and the result of the next lookup that is done.
+    pub(crate) fn found(&mut self) -> Option<(BTreeSet<Handle>, io::Result<Vec<SocketAddr>>)> {
+        let (host, addresses) = self.found.1.try_recv().ok()?;
+        let at = self.lookups.iter().position(|lookup| lookup.host == host)?;
+        let lookup = self.lookups.remove(at);
         self.go_on();
-        Some(found)
+        Some((lookup.dials, addresses))
     }
 
     fn go_on(&mut self) {
-        while self.under_way < THREADS
-            && let Some((handle, host, port)) = self.waiting.pop_front()
+        while self.lookups.iter().filter(|lookup| lookup.runs).count() < THREADS
+            && let Some(next) = self.lookups.iter_mut().find(|lookup| !lookup.runs)
         {
-            self.under_way += 1;
+            next.runs = true;
+            let host = next.host.clone();
             let (found, waker) = (self.found.0.clone(), self.waker.clone());
             let look_up = move || {
-                let resolved = fault("resolve").and_then(|()| (&*host, port).to_socket_addrs());
-                let addresses = resolved.map(Iterator::collect);
+                let resolved =
+                    fault(&format!("resolve {host}")).and_then(|()| (&*host, 0).to_socket_addrs());
                 // Both calls fail only if the loop is gone.
-                let _ = found.send(Found { handle, addresses });
+                let _ = found.send((host, resolved.map(Iterator::collect)));
                 let _ = waker.wake_quietly();
             };
             #[cfg(test)]
             let look_up = crate::tests::faults::inherited(look_up);
             let thread = thread::Builder::new().name("tickwire-loop: names".into());
             if let Err(error) = fault("spawn").and_then(|()| thread.spawn(look_up)) {
-                let _ = self.found.0.send(Found { handle, addresses: Err(error) });
+                let _ = self.found.0.send((next.host.clone(), Err(error)));
                 let _ = self.waker.wake_quietly();
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{slots::Slots, stage::Stage, system::System};
-    use std::time::Duration;
-
-    #[test]
-    fn few_names_are_resolved_at_once_and_each_result_wakes_the_loop() {
-        let (mut system, waker) = System::new(false).unwrap();
-        let mut resolver = Resolver::new(waker);
-        let mut slots = Slots::<()>::default();
-        let mut asked: Vec<_> = (0..10).map(|_| slots.take(Stage::Turn).unwrap()).collect();
-        for handle in &asked {
-            resolver.look_up(*handle, "localhost", 9001);
-        }
-        assert_eq!((resolver.under_way, resolver.waiting.len()), (THREADS, 10 - THREADS));
-        while !asked.is_empty() {
-            system.wait(Some(Duration::from_secs(600)), &mut |_| ()).unwrap();
-            while let Some(found) = resolver.found() {
-                asked.retain(|handle| *handle != found.handle);
-                assert!(found.addresses.unwrap().iter().all(|address| address.port() == 9001));
-            }
-        }
-        assert_eq!(resolver.under_way, 0);
     }
 }

@@ -2,6 +2,7 @@
 mod dormant;
 mod ends;
 pub(crate) mod faults;
+mod names;
 mod stall;
 mod stamps;
 
@@ -456,19 +457,4 @@ fn a_loop_that_spins_never_sleeps_and_spin_for_sleeps_when_its_time_is_over() {
         server.net.net().waker().wake().unwrap();
         assert_eq!(waits(&mut server, MS), [Some(MS)]); // this wait tells of the waker
     }
-}
-
-/// The name's thread goes on only after the echoes. The loop's thread may not resolve.
-#[test]
-fn a_slow_lookup_does_not_delay_other_connections() {
-    let mut server = server();
-    let mut peer = server.peer();
-    faults::hold("resolve");
-    server.dial_itself("localhost");
-    for _ in 0..20 {
-        server.echoes(&mut peer);
-    }
-    assert_eq!(server.opened.len(), 1);
-    faults::release();
-    server.until(|server| server.opened.len() == 3);
 }
