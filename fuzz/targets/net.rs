@@ -195,7 +195,7 @@ fn run(net: &mut Loop<u32>, model: &mut Model, input: Input) -> bool {
         let counts = net.net().counts();
         assert!(counts.open <= model.living.len());
         assert!(counts.handshakes_now <= counts.accepted_now);
-        assert!(counts.handshakes_now <= usize::from(input.max_handshakes).max(1));
+        assert!(counts.deferred <= usize::from(input.max_handshakes).max(1));
         assert!(counts.accepted_now <= usize::from(input.max_connections));
         let most = usize::from(input.max_queued) << 8;
         assert!(!turns || counts.queued <= most, "{counts:?}");

@@ -2,6 +2,7 @@
 use crate::{handle::Handle, system::Listener, tls};
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
+    mem,
     net::{IpAddr, Ipv6Addr},
     sync::Arc,
 };
@@ -64,24 +65,36 @@ pub(crate) struct Open {
     pub(crate) listener: Listener,
 }
 
-/// The number of connections of each address.
+/// The number of connections of each address, and of those that are not open yet.
 #[derive(Default)]
-pub(crate) struct Addresses(HashMap<IpAddr, usize>);
+pub(crate) struct Addresses(HashMap<IpAddr, (usize, usize)>);
 
 impl Addresses {
-    /// Counts a connection. Returns the address to [`leave`](Self::leave), or `None` if the address
-    /// has `most` connections already.
-    pub(crate) fn enter(&mut self, address: IpAddr, most: usize) -> Option<IpAddr> {
+    /// Counts a connection that is not open yet. Returns `false` if the address has `most`
+    /// connections already, in all or not open.
+    pub(crate) fn enter(&mut self, address: IpAddr, most: (usize, usize)) -> bool {
         let address = counted_as(address);
-        let before = self.0.get(&address).copied().unwrap_or_default();
-        (before < most).then(|| self.0.insert(address, before + 1))?;
-        Some(address)
+        let (all, not_open) = self.0.get(&address).copied().unwrap_or_default();
+        let has_room = all < most.0 && not_open < most.1;
+        if has_room {
+            self.0.insert(address, (all + 1, not_open + 1));
+        }
+        has_room
     }
 
-    pub(crate) fn leave(&mut self, address: IpAddr) {
+    /// The handshake of a connection is over.
+    pub(crate) fn opened(&mut self, address: IpAddr) {
+        if let Some((_, not_open)) = self.0.get_mut(&counted_as(address)) {
+            *not_open -= 1;
+        }
+    }
+
+    /// Forgets a connection, which may be open or not.
+    pub(crate) fn leave(&mut self, address: IpAddr, opening: bool) {
         if let Entry::Occupied(mut entry) = self.0.entry(counted_as(address)) {
-            *entry.get_mut() -= 1;
-            if *entry.get() == 0 {
+            entry.get_mut().0 -= 1;
+            entry.get_mut().1 -= usize::from(opening);
+            if entry.get().0 == 0 {
                 entry.remove();
             }
         }
@@ -101,32 +114,50 @@ fn counted_as(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Accepted connections that began a handshake, the oldest first. A connection whose handshake is
-/// over leaves the queue only when it is the oldest, or when more than about half of the queue are
-/// such connections.
+/// What an accepted connection that is not open yet is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It has sent nothing.
+    Silent,
+    /// It has sent something, and waits for a place in which to be read.
+    Waiting,
+    /// It has one of the places of `max_handshakes`.
+    UnderWay,
+    /// The application decides later about its request.
+    Deferred,
+}
+
+/// How many accepted connections are in each phase of their opening handshake.
 #[derive(Default)]
 pub(crate) struct Handshakes {
-    queue: VecDeque<Handle>,
+    pub(crate) silent: usize,
+    pub(crate) waiting: usize,
     pub(crate) under_way: usize,
+    pub(crate) deferred: usize,
+    /// Those that wait for a place, the oldest first. Some of them may have ended.
+    pub(crate) queue: VecDeque<Handle>,
+    /// Connections may wait in the kernel, because the loop does not accept them.
+    pub(crate) held: bool,
 }
 
 impl Handshakes {
-    pub(crate) fn begin(&mut self, handle: Handle, is_under_way: impl Fn(Handle) -> bool) {
-        if self.queue.len() > 2 * self.under_way + 16 {
-            self.queue.retain(|handle| is_under_way(*handle));
+    /// Changes the phase of a connection. `None`: its handshake is not begun, or over.
+    pub(crate) fn change(&mut self, phase: &mut Option<Phase>, to: Option<Phase>) {
+        if let Some(from) = mem::replace(phase, to) {
+            *self.of(from) -= 1;
         }
-        self.queue.push_back(handle);
-        self.under_way += 1;
+        if let Some(to) = to {
+            *self.of(to) += 1;
+        }
     }
 
-    /// Removes and returns the oldest connection whose handshake is still under way.
-    pub(crate) fn pop_oldest(&mut self, is_under_way: impl Fn(Handle) -> bool) -> Option<Handle> {
-        while let Some(handle) = self.queue.pop_front() {
-            if is_under_way(handle) {
-                return Some(handle);
-            }
+    fn of(&mut self, phase: Phase) -> &mut usize {
+        match phase {
+            Phase::Silent => &mut self.silent,
+            Phase::Waiting => &mut self.waiting,
+            Phase::UnderWay => &mut self.under_way,
+            Phase::Deferred => &mut self.deferred,
         }
-        None
     }
 }
 
@@ -139,17 +170,19 @@ mod tests {
         let mut addresses = Addresses::default();
         let [here, there]: [IpAddr; 2] = [[127, 0, 0, 1].into(), [127, 0, 0, 2].into()];
         let mapped = "::ffff:127.0.0.1".parse().unwrap();
-        let first = addresses.enter(here, 2).unwrap();
-        assert_eq!(addresses.enter(mapped, 2), Some(first));
-        assert_eq!(addresses.enter(here, 2), None);
-        let other = addresses.enter(there, 2).unwrap();
-        assert_ne!(other, first);
-        addresses.leave(first);
-        assert_eq!(addresses.enter(here, 2), Some(first));
-        addresses.leave(other);
+        let enter = |of: &mut Addresses, address, all, not_open| of.enter(address, (all, not_open));
+        assert!(enter(&mut addresses, here, 2, 2) && enter(&mut addresses, mapped, 2, 2));
+        addresses.opened(mapped);
+        assert!(!enter(&mut addresses, here, 2, 2));
+        assert!(!enter(&mut addresses, here, 3, 1), "one is not open");
+        assert!(enter(&mut addresses, there, 2, 1));
+        addresses.leave(here, false);
+        assert!(enter(&mut addresses, mapped, 2, 2));
+        addresses.leave(there, true);
         assert_eq!(addresses.0.len(), 1, "an address without connections takes no memory");
-        assert!(addresses.enter("2001:db8::1".parse().unwrap(), 1).is_some());
-        assert_eq!(addresses.enter("2001:db8::2".parse().unwrap(), 1), None);
-        assert_eq!(addresses.enter("2001:db8:0:1::2".parse().unwrap(), 0), None);
+        assert!(enter(&mut addresses, "2001:db8::1".parse().unwrap(), 1, 1));
+        assert!(!enter(&mut addresses, "2001:db8::2".parse().unwrap(), 1, 1));
+        assert!(!enter(&mut addresses, "2001:db8:0:1::2".parse().unwrap(), 0, 0));
+        assert_eq!(addresses.0.len(), 2);
     }
 }

@@ -127,7 +127,8 @@ impl<T> Answer<T> {
     /// [`Net::reject`](crate::Net::reject). Use it if the decision needs another thread, or a
     /// message from another connection. If there is no decision within another
     /// [`handshake_timeout`](tickwire::Config::handshake_timeout), the loop rejects the request
-    /// with 503.
+    /// with 503. It does so at once if [`max_handshakes`](crate::Settings::max_handshakes) requests
+    /// are deferred already.
     pub fn defer(&mut self) {
         self.0 = Decision::Defer;
     }

@@ -118,7 +118,7 @@ impl<T> Inner<T> {
 
     /// Frees a slot, and closes its streams. Returns the application's value.
     pub(crate) fn free(&mut self, handle: Handle) -> Option<T> {
-        let freed = self.slots.free(handle)?;
+        let mut freed = self.slots.free(handle)?;
         self.counts.open -= usize::from(freed.marks.open);
         self.draining -= usize::from(freed.marks.drains);
         self.counts.queued -= freed.queued;
@@ -127,7 +127,6 @@ impl<T> Inner<T> {
         self.stopped.first.take_if(|(first, _)| *first == handle);
         match freed.stage {
             Stage::Open(Some(mut open)) | Stage::Accepted(mut open) => self.forget(&mut open),
-            Stage::Opening(_) => self.handshakes.under_way -= 1,
             Stage::Dialing(dialing) => self.end_dialing(handle, *dialing),
             _ => {}
         }
@@ -135,7 +134,8 @@ impl<T> Inner<T> {
             self.system.close(stream);
         }
         if let Some(peer) = freed.peer.filter(|peer| peer.is_accepted) {
-            self.addresses.leave(peer.ip);
+            self.addresses.leave(peer.ip, freed.marks.phase.is_some());
+            self.handshakes.change(&mut freed.marks.phase, None);
             self.counts.accepted_now -= 1;
         }
         freed.value

@@ -67,8 +67,8 @@ impl<'n, T> Net<'n, T> {
     }
 
     /// Adds a stream that the program accepted itself, as if a listener with this door had accepted
-    /// it: the same limits and the same handshake apply. Use it to spread streams over several
-    /// loops.
+    /// it: the same limits and the same handshake apply. While all places for handshakes are taken,
+    /// the stream waits in the loop. Use it to spread streams over several loops.
     ///
     /// # Errors
     ///
@@ -79,6 +79,7 @@ impl<'n, T> Net<'n, T> {
         let peer = stream.peer_addr()?;
         stream.set_nonblocking(true)?;
         self.inner.check_not_shutting()?;
+        self.inner.handshakes.held |= !self.inner.may_accept(); // so that silent ones are closed
         self.inner.admit_stream(stream, peer, door);
         Ok(())
     }
@@ -437,7 +438,10 @@ impl<'n, T> Net<'n, T> {
 
     /// Returns what the loop has done so far, and what it has now.
     pub fn counts(&self) -> Counts {
-        Counts { handshakes_now: self.inner.handshakes.under_way, ..self.inner.counts }
+        let now = &self.inner.handshakes;
+        let handshakes_now = now.silent + now.waiting + now.under_way + now.deferred;
+        let (waiting, deferred) = (now.waiting, now.deferred);
+        Counts { handshakes_now, waiting, deferred, ..self.inner.counts }
     }
 
     /// Ends the loop in an orderly way: closes the listeners, gives up connections that are not

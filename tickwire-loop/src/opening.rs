@@ -3,8 +3,8 @@
 use crate::event::{Answer, Decision, Event};
 use crate::net::{Handler, Net};
 use crate::stage::{Open, Opening, Rejected, Stage};
-use crate::wire::{Next, is_passing};
-use crate::{handle::Handle, inner::Inner};
+use crate::wire::{Next, Wire, is_passing};
+use crate::{door::Phase, handle::Handle, inner::Inner, run::RETRY};
 use std::{
     io::ErrorKind,
     mem,
@@ -18,6 +18,14 @@ use tickwire::{
     },
 };
 
+/// For each place for a handshake, this number of connections may be accepted and silent. Until it
+/// has sent something, a connection takes little memory.
+const SILENT: usize = 4;
+/// If too many connections are silent, those are closed that have been silent for so long. Honest
+/// clients send at once, or within a round trip or two.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The least number of connections from one address that may be in their handshake.
+const LEAST_SHARE: usize = 8;
 /// How long a rejected client has to read the response.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -63,6 +71,10 @@ impl<T> Inner<T> {
                 true => Stop::Reject(Rejection::new(503)),
                 false => Stop::Wait(Some(until)),
             };
+        }
+        let until = opening.deadline();
+        if until.is_none_or(|at| at > now) && !self.has_place(handle) {
+            return Stop::Wait(until);
         }
         let handshake = &mut opening.handshake;
         let Some(wire) = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut()) else {
@@ -121,13 +133,14 @@ impl<T> Inner<T> {
             let event = Event::Request { from: handle, request, answer: &mut answer };
             handler(&mut Net::new(self), event);
         }
-        if self.slots.get(handle).is_none() {
-            self.end_opening(); // the application removed it
-            return None;
-        }
+        self.slots.get(handle)?; // the application may have removed it
         match answer.0 {
             Decision::Accept(accept, value) => return self.admit(handle, *opening, accept, value),
+            Decision::Defer if self.handshakes.deferred >= self.places() => {
+                self.refuse(handle, *opening, Rejection::new(503));
+            }
             Decision::Defer => {
+                self.set_phase(handle, Some(Phase::Deferred));
                 let until = self.clock.now + opening.config.handshake_timeout;
                 opening.answer_by = Some(until);
                 self.put(handle, Stage::Opening(opening), Some(until));
@@ -150,14 +163,14 @@ impl<T> Inner<T> {
             self.fail(handle); // not reached: the request is complete
             return None;
         };
-        self.end_opening();
+        self.end_opening(handle);
         self.slots.get_mut(handle)?.value = Some(value);
         Some(self.open(handle, conn, opening.config))
     }
 
     /// Rejects a request. The response has `handshake_timeout` to leave.
     pub(crate) fn refuse(&mut self, handle: Handle, opening: Opening, rejection: Rejection) {
-        self.end_opening();
+        self.end_opening(handle);
         self.counts.handshakes_failed += 1;
         let until = self.clock.now + opening.config.handshake_timeout;
         let response = opening.handshake.reject(dated(rejection));
@@ -213,13 +226,98 @@ impl<T> Inner<T> {
 
     /// Ends a connection whose opening handshake failed.
     fn fail(&mut self, handle: Handle) {
-        self.end_opening();
         self.counts.handshakes_failed += 1;
         self.free(handle);
     }
 
-    fn end_opening(&mut self) {
-        self.handshakes.under_way -= 1;
+    fn end_opening(&mut self, handle: Handle) {
+        self.set_phase(handle, None);
+        if let Some(peer) = self.slots.get(handle).and_then(|slot| slot.peer) {
+            self.addresses.opened(peer.ip);
+        }
+    }
+
+    fn set_phase(&mut self, handle: Handle, phase: Option<Phase>) {
+        if let Some(slot) = self.slots.get_mut(handle) {
+            self.handshakes.change(&mut slot.marks.phase, phase);
+        }
+    }
+
+    // The places for handshakes.
+
+    fn places(&self) -> usize {
+        self.settings.max_handshakes.max(1)
+    }
+
+    /// Returns how many connections an address may have, and how many that are not open.
+    pub(crate) fn most_of_address(&self) -> (usize, usize) {
+        let all = self.settings.max_per_address;
+        match all >= self.settings.max_connections {
+            true => (all, all), // peers may share an address
+            false => (all, (self.places() / 8).max(LEAST_SHARE)),
+        }
+    }
+
+    /// Whether a connection may go on. If it has sent its first bytes, it takes a place, or waits
+    /// for one.
+    fn has_place(&mut self, handle: Handle) -> bool {
+        let is_free = self.handshakes.under_way < self.places() && self.handshakes.waiting == 0;
+        let Some(slot) = self.slots.get_mut(handle) else { return false };
+        let phase = &mut slot.marks.phase;
+        if *phase == Some(Phase::Silent) && slot.wire.as_ref().is_some_and(Wire::is_readable) {
+            if !is_free {
+                self.handshakes.queue.push_back(handle);
+            }
+            let to = if is_free { Phase::UnderWay } else { Phase::Waiting };
+            self.handshakes.change(phase, Some(to));
+        }
+        *phase != Some(Phase::Waiting)
+    }
+
+    /// Gives free places to the connections that wait for one. If places are left, the doors accept
+    /// again.
+    pub(crate) fn fill_places(&mut self) {
+        while self.handshakes.under_way < self.places()
+            && let Some(handle) = self.handshakes.queue.pop_front()
+        {
+            if self.slots.get(handle).is_some_and(|of| of.marks.phase == Some(Phase::Waiting)) {
+                self.set_phase(handle, Some(Phase::UnderWay));
+                self.make_ready(handle.at);
+            }
+        }
+        if !self.handshakes.held || self.handshakes.under_way >= self.places() {
+            return;
+        }
+        if !self.may_accept() && self.accept_at.is_none() {
+            self.close_silent();
+        }
+        if self.may_accept() {
+            self.handshakes.held = false;
+            self.queues.knocked.extend(0..self.doors.len() as u32);
+        }
+    }
+
+    pub(crate) fn may_accept(&self) -> bool {
+        let (now, places) = (&self.handshakes, self.places());
+        now.under_way < places && now.silent + now.waiting < SILENT.saturating_mul(places)
+    }
+
+    /// Closes the connections that have been silent for `PATIENCE`. The next call is made after
+    /// `RETRY`, because it looks at all connections.
+    fn close_silent(&mut self) {
+        let now = self.clock.now;
+        for handle in self.slots.handles().collect::<Vec<_>>() {
+            if let Some(slot) = self.slots.get_mut(handle)
+                && let (Stage::Opening(opening), Some(wire)) = (&slot.stage, &mut slot.wire)
+                && slot.marks.phase == Some(Phase::Silent)
+                && opening.began + PATIENCE <= now
+                && wire.find_unread(&mut self.system) == 0
+            {
+                self.counts.evicted += 1;
+                self.free(handle);
+            }
+        }
+        self.accept_at = Some(now + RETRY);
     }
 }
 

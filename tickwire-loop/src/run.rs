@@ -1,5 +1,5 @@
 //! [`Loop`]: rounds of waiting, turns and writes.
-use crate::door::{self, Door};
+use crate::door::{self, Door, Phase};
 use crate::net::{Handler, Net};
 use crate::settings::{Settings, Waiting};
 use crate::stage::{Open, Opening, Stage};
@@ -27,7 +27,7 @@ const BACKLOG: i32 = 4096;
 /// under TLS takes 0.1 ms, so a hundred at once would keep open connections waiting for 10 ms.
 const HANDSHAKES: Duration = Duration::from_millis(1);
 /// The time from a failed accept to the next try.
-const RETRY: Duration = Duration::from_millis(100);
+pub(crate) const RETRY: Duration = Duration::from_millis(100);
 
 /// An event loop: many connections on one thread, servers and clients, with and without TLS.
 ///
@@ -98,6 +98,7 @@ impl<T> Loop<T> {
         if self.inner.stops {
             return Ok(false);
         }
+        self.inner.fill_places();
         let woken = self.wait(self.timeout(most))?;
         let inner = &mut self.inner;
         let now = inner.clock.tick();
@@ -227,6 +228,11 @@ impl<T> Inner<T> {
                     self.queues.knocked.push(at); // no new note announces the rest
                     break;
                 }
+                if !self.may_accept() {
+                    self.handshakes.held = true;
+                    self.counts.held += 1;
+                    break;
+                }
                 let Some(open) = self.doors.get(at as usize) else { break };
                 match self.system.accept(&open.listener) {
                     Ok((stream, peer)) => {
@@ -257,31 +263,23 @@ impl<T> Inner<T> {
             self.counts.over_connections += 1;
             return;
         }
-        let Some(address) = self.addresses.enter(peer.ip(), self.settings.max_per_address) else {
+        if !self.addresses.enter(peer.ip(), self.most_of_address()) {
             self.counts.over_per_address += 1;
             return;
-        };
+        }
         let tls = door.tls_config.as_ref().map(Tls::server).transpose();
         let opening = Opening::new(door.config.clone(), self.clock.now);
         let until = opening.deadline();
         let taken = tls.ok().and_then(|tls| Some((tls, self.slots.take(Stage::Opening(opening))?)));
         let Some((tls, handle)) = taken else {
             self.counts.handshakes_failed += 1;
-            self.addresses.leave(address);
+            self.addresses.leave(peer.ip(), true);
             return;
         };
-        if self.handshakes.under_way >= self.settings.max_handshakes.max(1) {
-            let slots = &self.slots;
-            if let Some(oldest) = self.handshakes.pop_oldest(|handle| slots.is_opening(handle)) {
-                self.counts.over_handshakes += 1;
-                self.free(oldest);
-            }
-        }
-        let slots = &self.slots;
-        self.handshakes.begin(handle, |handle| slots.is_opening(handle));
         self.counts.accepted_now += 1;
         let Some(slot) = self.slots.get_mut(handle) else { return };
         slot.peer = Some(Peer::new(peer, true));
+        self.handshakes.change(&mut slot.marks.phase, Some(Phase::Silent));
         match self.system.adopt(stream, Token::Slot(handle.at), door.stamps_reads) {
             Ok(stream) => {
                 let stamps = door.config.stamp_reads || door.stamps_reads;

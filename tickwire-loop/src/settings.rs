@@ -50,13 +50,23 @@ pub struct Settings {
     /// [`max_connections`](Self::max_connections).
     pub max_per_address: usize,
 
-    /// The most accepted connections that may be in their opening handshake at once, TLS included;
-    /// default 1,024. When a connection above this limit arrives, the loop accepts it and closes
-    /// the oldest of the others.
+    /// The most opening handshakes, TLS included, that may be under way at once; default 4,096. A
+    /// connection takes one of these places when its first bytes come, and has it until it is open,
+    /// rejected or deferred. Four times as many connections may be accepted and silent.
     ///
-    /// This limit stops peers that begin a handshake and never finish it. The loop closes the
-    /// oldest handshake because an honest handshake takes a few round trips only. If it closed the
-    /// newest, those peers could keep everybody out.
+    /// While one of these numbers is reached, the loop accepts nothing: connections wait in the
+    /// kernel's queue, or in the loop if they were accepted before. A handshake that has a place is
+    /// closed at its [`handshake_timeout`](tickwire::Config::handshake_timeout), and never because
+    /// others came. Only if too many connections are silent, the loop closes those that have sent
+    /// nothing for 2 s. As many requests as there are places may be
+    /// [deferred](crate::Answer::defer); the loop rejects a further one with 503.
+    ///
+    /// One address may have an eighth of this number of connections that are not open, or 8 if that
+    /// is more. A further one is closed at once. This holds unless
+    /// [`max_per_address`](Self::max_per_address) is at least `max_connections`, as behind a proxy.
+    ///
+    /// This limit stops peers that begin a handshake and never finish it, and bounds the memory of
+    /// handshakes. It does not turn away honest clients that come all at once.
     pub max_handshakes: usize,
 
     /// The bytes that all connections together may have queued for sending; default 256 MiB. The
@@ -129,7 +139,7 @@ impl Default for Settings {
             waiting: Waiting::default(),
             max_connections: 1 << 16,
             max_per_address: 1 << 10,
-            max_handshakes: 1 << 10,
+            max_handshakes: 1 << 12,
             max_queued: 256 << 20,
             max_received: 256 << 20,
             turn_messages: 256,
@@ -150,8 +160,14 @@ pub struct Counts {
     pub open: usize,
     /// Accepted connections that exist now, including those in their handshake.
     pub accepted_now: usize,
-    /// Accepted connections in their opening handshake now.
+    /// Accepted connections in their opening handshake now: those that are silent, wait for a place
+    /// of [`max_handshakes`](Settings::max_handshakes), have one, or are deferred.
     pub handshakes_now: usize,
+    /// Accepted connections that wait now for a place for their handshake. The loop cannot count
+    /// those that wait in the kernel: see [`held`](Self::held).
+    pub waiting: usize,
+    /// Requests that are [deferred](crate::Answer::defer) now.
+    pub deferred: usize,
     /// Bytes queued for sending now, as [`max_queued`](Settings::max_queued) counts them.
     pub queued: usize,
     /// Bytes that open connections hold now, as [`max_received`](Settings::max_received) counts
@@ -161,11 +177,15 @@ pub struct Counts {
     pub accepted: u64,
     /// Connections closed at once because of [`max_connections`](Settings::max_connections).
     pub over_connections: u64,
-    /// Connections closed at once because of [`max_per_address`](Settings::max_per_address).
+    /// Connections closed at once because of [`max_per_address`](Settings::max_per_address), or
+    /// because their address had its share of [`max_handshakes`](Settings::max_handshakes).
     pub over_per_address: u64,
-    /// Connections closed in their handshake because of
+    /// How often the loop left connections in the kernel because of
     /// [`max_handshakes`](Settings::max_handshakes).
-    pub over_handshakes: u64,
+    pub held: u64,
+    /// Connections closed because they had sent nothing for 2 s while others waited: see
+    /// [`max_handshakes`](Settings::max_handshakes).
+    pub evicted: u64,
     /// Connections disconnected because of [`max_queued`](Settings::max_queued).
     pub over_queued: u64,
     /// Connections closed because of [`max_received`](Settings::max_received).

@@ -1,5 +1,7 @@
 //! The slots of connections, and the handles that name connections.
-use crate::{handle::Handle, settings::Counts, stage::Stage, system::System, wire::Wire};
+use crate::{
+    door::Phase, handle::Handle, settings::Counts, stage::Stage, system::System, wire::Wire,
+};
 use std::{
     mem,
     net::{IpAddr, SocketAddr},
@@ -56,6 +58,9 @@ pub(crate) struct Marks {
     pub(crate) wants_room: bool,
     /// The last turn delivered everything that was read. So the next turn begins with a read.
     pub(crate) starved: bool,
+    /// The phase of its opening handshake, if it was accepted and is not open yet. It then counts
+    /// for its address's share of the handshakes.
+    pub(crate) phase: Option<Phase>,
     /// `Counts::open` counts the connection.
     pub(crate) open: bool,
     /// `Inner::draining` counts the connection.
@@ -175,11 +180,6 @@ impl<T> Slots<T> {
 
     fn known(&self) -> usize {
         self.blocks.len() * BLOCK
-    }
-
-    /// Whether a connection is in its opening handshake. `Turn`: its request is lent.
-    pub(crate) fn is_opening(&self, handle: Handle) -> bool {
-        self.get(handle).is_some_and(|of| matches!(of.stage, Stage::Opening(_) | Stage::Turn))
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -47,6 +47,7 @@ pub(crate) enum Stage {
 
 /// A server's opening handshake.
 pub(crate) struct Opening {
+    pub(crate) began: Time,
     pub(crate) handshake: server::Handshake,
     pub(crate) config: Arc<Config>,
     /// The time at which a deferred request is rejected. `None` if the request is not deferred.
@@ -58,7 +59,7 @@ impl Opening {
     pub(crate) fn new(config: Arc<Config>, now: Time) -> Box<Self> {
         let mut handshake = server::Handshake::new(&config);
         let _ = handshake.reading.handle_timeout(now); // starts the deadline
-        Box::new(Self { handshake, config, answer_by: None })
+        Box::new(Self { began: now, handshake, config, answer_by: None })
     }
 
     /// Returns when the peer has to have sent its request.

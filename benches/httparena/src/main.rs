@@ -11,13 +11,8 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 fn serve() -> Result<(), Failure> {
     let most = Settings::default().max_connections;
-    // The load generator has one address, and connects all its clients at once.
-    let settings = Settings {
-        io_uring: true,
-        max_per_address: most,
-        max_handshakes: most,
-        ..Settings::default()
-    };
+    // The load generator has one address.
+    let settings = Settings { io_uring: true, max_per_address: most, ..Settings::default() };
     let mut net = Loop::<()>::new(settings)?;
     net.net().listen(([0; 4], 8080).into(), Door::new(Config::default()).share_port(true))?;
     Ok(net.run(|net, event| match event {

@@ -21,14 +21,10 @@ pub struct Service {
 ///
 /// The system's: the address is another's, or there is no descriptor left.
 pub fn bind(address: SocketAddr, service: &Service) -> io::Result<(Loop<()>, SocketAddr)> {
-    // All peers of the loopback have one address, and a load generator connects all at once.
+    // All peers of the loopback have one address.
     let most = Settings::default().max_connections;
-    let settings = Settings {
-        io_uring: service.io_uring,
-        max_per_address: most,
-        max_handshakes: most,
-        ..Settings::default()
-    };
+    let settings =
+        Settings { io_uring: service.io_uring, max_per_address: most, ..Settings::default() };
     let mut door = Door::new(service.config.clone()).share_port(service.shares_port);
     if let Some(tls) = &service.tls {
         door = door.tls(tls.clone());

@@ -198,16 +198,17 @@ fn a_connection_may_be_closed_while_its_request_is_lent() {
     assert_eq!(peer.read(&mut [0]).unwrap_or(0), 0);
 }
 
-/// A stream is adopted while a request is lent, which is then deferred: two handshakes.
+/// The stream is adopted while the only place is taken. Its request comes after the deferral.
 #[test]
-fn a_request_that_is_lent_counts_as_a_handshake_and_may_give_way() {
+fn a_deferred_request_gives_its_place_on_and_has_another_bound() {
     let settings = Settings { max_handshakes: 1, ..Settings::default() };
     let mut server = Server::new(settings, Config::default());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let _adopted = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut second = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    second.write_all(REQUEST).unwrap();
     let mut adopted = Some(listener.accept().unwrap().0);
-    let mut peer = TcpStream::connect(server.address).unwrap();
-    peer.write_all(REQUEST).unwrap();
+    let mut first = TcpStream::connect(server.address).unwrap();
+    first.write_all(REQUEST).unwrap();
     while adopted.is_some() {
         at_request(&mut server, |net, _| {
             let door = Door::new(Config::default());
@@ -215,8 +216,15 @@ fn a_request_that_is_lent_counts_as_a_handshake_and_may_give_way() {
         });
     }
     let counts = server.net.net().counts();
-    assert_eq!((counts.handshakes_now, counts.over_handshakes), (1, 1));
-    assert_eq!(peer.read(&mut [0]).unwrap_or(0), 0);
+    assert_eq!((counts.handshakes_now, counts.deferred, counts.handshakes_failed), (2, 1, 0));
+    while server.net.net().counts().handshakes_failed == 0 {
+        at_request(&mut server, |_, _| {});
+    }
+    let mut head = [0; 13];
+    second.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 503 ");
+    let counts = server.net.net().counts();
+    assert_eq!((counts.handshakes_now, counts.deferred, counts.evicted), (1, 1, 0));
 }
 
 /// Peers that read nothing get replies, which are not counted before the turn ends.

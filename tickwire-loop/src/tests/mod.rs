@@ -2,6 +2,7 @@
 mod dormant;
 mod ends;
 pub(crate) mod faults;
+mod handshakes;
 mod names;
 mod stall;
 mod stamps;
@@ -187,7 +188,7 @@ fn the_defaults_of_the_limits_are_as_documented() {
     for (name, value, said) in [
         ("max_connections", settings.max_connections, "65,536"),
         ("max_per_address", settings.max_per_address, "1,024"),
-        ("max_handshakes", settings.max_handshakes, "1,024"),
+        ("max_handshakes", settings.max_handshakes, "4,096"),
         ("max_queued", settings.max_queued >> 20, "256 MiB"),
         ("turn_messages", settings.turn_messages as usize, "256"),
         ("turn_bytes", settings.turn_bytes >> 10, "64 KiB"),

@@ -77,11 +77,15 @@ const ELSEWHERE: &[(&[u16], &str)] = &[
     (&[79], "a_handle_of_a_connection_that_is_gone_names_nothing"),
     (&[79], "subscribers_that_come_and_go_during_a_broadcast_leave_nothing_behind"),
     (&[80], "over_the_bound_the_connection_with_the_most_is_disconnected"),
-    (&[82], "the_oldest_handshake_gives_way_to_the_newest"),
+    (&[82, 102], "silent_peers_are_closed_for_their_age_alone_and_honest_ones_get_in"),
     (&[98], "an_end_without_close_notify_is_abnormal_and_nothing_more_is_delivered"),
     (&[98], "records_may_be_small_the_end_is_in_order_and_a_damaged_record_gets_an_alert"),
     (&[101], "empty_records_around_a_close_notify_end_their_connection_alone"),
     (&[101], "a_server_s_empty_records_end_the_connection_that_was_dialed_alone"),
+    (&[102], "each_of_more_clients_than_there_are_places_gets_in_over_ws"),
+    (&[102], "each_of_more_clients_than_there_are_places_gets_in_over_wss"),
+    (&[102], "silent_peers_of_one_address_have_an_eighth_of_the_places"),
+    (&[103], "names_that_never_resolve_and_are_redialed_cost_other_names_nothing"),
 ];
 
 /// Attacks on what a loop has no code for, and who stands against them.
@@ -230,6 +234,8 @@ fn each_attack_of_the_list_has_a_test_or_a_reason() {
         include_str!("time.rs"),
         include_str!("tls.rs"),
         include_str!("../allocations.rs"),
+        include_str!("../../src/tests/handshakes.rs"),
+        include_str!("../../src/tests/names.rs"),
         include_str!("../../src/tests/stall.rs"),
     ];
     for (numbers, test) in ELSEWHERE {
@@ -242,5 +248,5 @@ fn each_attack_of_the_list_has_a_test_or_a_reason() {
     all.extend(REQUESTS.iter().map(|row| row.0));
     all.sort_unstable();
     all.dedup();
-    assert_eq!(all, (1..=101).collect::<Vec<_>>());
+    assert_eq!(all, (1..=103).collect::<Vec<_>>());
 }

@@ -2,7 +2,8 @@
 use crate::common::{LONG, REQUEST, Running, chosen, echo, head};
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
+    thread,
     time::{Duration, Instant},
 };
 use tickwire::Config;
@@ -39,22 +40,70 @@ fn connections_of_one_address_above_the_limit_are_closed() {
     server.raw_open();
 }
 
-/// Peers that begin a handshake and do nothing keep nobody out.
-#[test]
-fn the_oldest_handshake_gives_way_to_the_newest() {
-    let server = echo(Settings { max_handshakes: 3, ..settings() }, Config::default());
-    let mut slow: Vec<_> = (0..3).map(|_| server.raw()).collect();
+/// 3 connections take all places, and 20 more come meanwhile.
+pub(crate) fn each_of_a_storm_gets_in<S: Read + Write>(
+    server: &Running<()>,
+    raw: impl Fn() -> S + Sync,
+) {
+    let is_open = |stream: &mut S| assert!(head(stream).starts_with("HTTP/1.1 101 "));
+    let (begin, rest) = REQUEST.as_bytes().split_at(20);
+    let mut first: Vec<_> = (0..3).map(|_| raw()).collect();
+    first.iter_mut().for_each(|stream| stream.write_all(begin).unwrap());
     server.wait_for(|counts| counts.handshakes_now == 3);
-    for stream in &mut slow {
-        stream.write_all(&REQUEST.as_bytes()[..20]).unwrap();
-    }
-    let _open: Vec<_> = (0..2).map(|_| server.raw_open()).collect();
+    thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| {
+                let mut stream = raw();
+                stream.write_all(REQUEST.as_bytes()).unwrap();
+                is_open(&mut stream);
+            });
+        }
+        // Some came before the loop had read from the first.
+        server.wait_for(|counts| counts.held + counts.waiting as u64 > 0);
+        for stream in &mut first {
+            stream.write_all(rest).unwrap();
+            is_open(stream);
+        }
+    });
     let counts = server.counts();
-    assert_eq!((counts.over_handshakes, counts.handshakes_now, counts.open), (1, 2, 2));
-    let mut newest = slow.pop().unwrap();
-    newest.write_all(&REQUEST.as_bytes()[20..]).unwrap();
-    assert!(head(&mut newest).starts_with("HTTP/1.1 101 "));
-    assert!(is_closed(slow.remove(0)));
+    assert_eq!((counts.accepted, counts.handshakes_now, counts.waiting), (23, 0, 0));
+    assert_eq!((counts.handshakes_failed, counts.evicted), (0, 0));
+}
+
+/// All peers have one address, as behind a proxy.
+pub(crate) fn three_places() -> (Settings, Config) {
+    let (max_handshakes, max_per_address) = (3, usize::MAX);
+    let config = Config { handshake_timeout: LONG, ..Config::default() };
+    (Settings { max_handshakes, max_per_address, ..settings() }, config)
+}
+
+#[test]
+fn each_of_more_clients_than_there_are_places_gets_in_over_ws() {
+    let (settings, config) = three_places();
+    let server = echo(settings, config);
+    each_of_a_storm_gets_in(&server, || server.raw());
+}
+
+/// A102. They come back as soon as they are closed. The honest peer has another address.
+#[cfg(target_os = "linux")]
+#[test]
+fn silent_peers_of_one_address_have_an_eighth_of_the_places() {
+    let server = echo(Settings { max_handshakes: 80, ..settings() }, three_places().1);
+    let silent: Vec<_> = (0..10).map(|_| server.raw()).collect();
+    for n in 1..=20 {
+        assert!(is_closed(server.raw()));
+        assert_eq!(server.counts().over_per_address, n);
+    }
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+    socket.connect(&server.address.into()).unwrap();
+    let mut other = TcpStream::from(socket);
+    other.write_all(REQUEST.as_bytes()).unwrap();
+    assert!(head(&mut other).starts_with("HTTP/1.1 101 "));
+    assert_eq!(server.counts().handshakes_now, 10);
+    drop(silent);
+    server.wait_for(|counts| counts.handshakes_now == 0);
+    let _open: Vec<_> = (0..20).map(|_| server.raw_open()).collect(); // open ones do not count
 }
 
 #[test]

@@ -2,6 +2,7 @@
 use crate::{
     common::{LONG, REQUEST, Running, frame, head, next, say},
     fairness::ByHand,
+    limits::{each_of_a_storm_gets_in, three_places},
     slow::{block, impatient, opened, server_at, stalls},
 };
 use std::{
@@ -216,6 +217,13 @@ pub(crate) fn by_rustls(server: &Running<()>, keys: &Keys) -> ByRustls {
     far.write_all(REQUEST.as_bytes()).unwrap();
     assert!(head(&mut far).starts_with("HTTP/1.1 101 "));
     far
+}
+
+#[test]
+fn each_of_more_clients_than_there_are_places_gets_in_over_wss() {
+    let ((settings, config), keys) = (three_places(), keys(true));
+    let server = secure_echo_with(settings, config, &keys);
+    each_of_a_storm_gets_in(&server, || raw_by_rustls(&server, &keys));
 }
 
 /// Each turn reads once, so there is always something to read, in the session or in the stream.

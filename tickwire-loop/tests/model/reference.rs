@@ -384,7 +384,7 @@ impl Reference {
         let counts = net.counts();
         let before = std::mem::replace(&mut self.counts, counts);
         let sums = |c: Counts| {
-            let over = [c.over_connections, c.over_per_address, c.over_handshakes, c.over_queued];
+            let over = [c.over_connections, c.over_per_address, c.evicted, c.held, c.over_queued];
             over.into_iter().chain([
                 c.accepted,
                 c.handshakes_failed,
@@ -395,7 +395,7 @@ impl Reference {
         assert!(sums(before).zip(sums(counts)).all(|(before, now)| before <= now), "{before:?}");
         let handles: Vec<_> = net.handles().collect();
         assert!(self.dead.iter().all(|dead| !handles.contains(dead)), "a handle is back");
-        let ended = |c: Counts| c.over_handshakes + c.handshakes_failed;
+        let ended = |c: Counts| c.evicted + c.handshakes_failed;
         let mut without_event = ended(counts) - ended(before);
         for (handle, conn) in &mut self.conns {
             let asks = conn.state == State::Asking && net.request(*handle).is_none();
@@ -423,8 +423,8 @@ impl Reference {
         assert!((of(State::Open)..=most).contains(&counts.open), "{most}: {counts:?}");
         let accepted = self.conns.values().filter(lives).filter(|conn| conn.side == 1).count();
         assert!((accepted..=settings.max_connections).contains(&counts.accepted_now), "{counts:?}");
-        let handshakes = of(State::Asking)..=settings.max_handshakes.max(1);
-        assert!(handshakes.contains(&counts.handshakes_now), "{handshakes:?}: {counts:?}");
+        let deferred = of(State::Asking)..=settings.max_handshakes.max(1);
+        assert!(deferred.contains(&counts.deferred), "{deferred:?}: {counts:?}");
         // What was sent at the end of a round is written in the next; io_uring writes beside them.
         self.too_much = if counts.queued <= settings.max_queued { 0 } else { self.too_much + 1 };
         assert!(self.too_much < if net.uses_io_uring() { 1000 } else { 3 }, "{counts:?}");

@@ -17,7 +17,6 @@ use self::{
 use crate::system::{Note, Token, fault, waker::Waker};
 use rustix::event::{EventfdFlags, PollFlags, eventfd};
 use std::{
-    collections::VecDeque,
     io::{self, ErrorKind},
     mem,
     net::{SocketAddr, TcpListener, TcpStream},
@@ -68,8 +67,7 @@ enum Held {
     Nothing,
     /// What the waker writes to.
     Eventfd(#[expect(dead_code)] Arc<OwnedFd>),
-    /// A listener with the connections that the kernel accepted.
-    Listener(Box<(TcpListener, VecDeque<io::Result<TcpStream>>)>),
+    Listener(TcpListener),
     /// A socket in blocking mode, because in nonblocking mode the kernel would not wait for bytes.
     Plain(TcpStream),
     /// A stream whose reads also tell when the bytes arrived. The loop reads and writes it by
@@ -156,42 +154,35 @@ impl Uring {
 
     pub(crate) fn listen(&mut self, listener: TcpListener, token: Token) -> io::Result<Listener> {
         fault("listen")?;
-        listener.set_nonblocking(false)?;
+        listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let fd = listener.as_raw_fd();
         // The first `accept` asks the kernel. A request that waited for the first round would keep
         // the port of a listener that is closed before it.
-        let at = self.take(token, fd, Held::Listener(Box::new((listener, VecDeque::new()))));
+        let at = self.take(token, fd, Held::Listener(listener));
         Ok(Listener { at, address })
     }
 
     pub(crate) fn accept(&mut self, from: &Listener) -> io::Result<(TcpStream, SocketAddr)> {
         fault("accept")?;
-        let place = self.place(from.at)?;
-        let Held::Listener(held) = &mut place.held else {
-            return Err(ErrorKind::NotConnected.into());
+        // The ring only reports that connections wait. If it accepted them, none could stay in the
+        // kernel's queue.
+        let accepted = match &self.place(from.at)?.held {
+            Held::Listener(listener) => listener.accept(),
+            _ => Err(ErrorKind::NotConnected.into()),
         };
-        match held.1.pop_front() {
-            Some(accepted) => {
-                let stream = accepted?;
-                let peer = stream.peer_addr()?;
-                Ok((stream, peer))
-            }
-            None => {
-                // None was made yet, or it has ended: with an error, or because its completion had
-                // no room.
-                self.ask(from.at, Of::Accept);
-                Err(ErrorKind::WouldBlock.into())
-            }
+        if accepted.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
+            self.ask(from.at, Of::Readable);
         }
+        accepted
     }
 
-    /// Closes a listener. If the kernel accepts for it, waits until the port is free, but at most
+    /// Closes a listener. If the ring watches it, waits until the port is free, but at most
     /// 100 ms (`CLOSE_WAITS`).
     pub(crate) fn stop_listening(&mut self, listener: Listener) {
         let Some(place) = self.places.get_mut(listener.at as usize) else { return };
         place.closed = true;
-        self.cancel(listener.at, Of::Accept);
+        self.cancel(listener.at, Of::Readable);
         self.settle(listener.at);
         for _ in 0..CLOSE_WAITS {
             let held = self.places.get(listener.at as usize).map(|place| &place.held);
@@ -324,18 +315,6 @@ impl Uring {
         }
         let (mut readable, mut writable) = (false, false);
         match done.of {
-            Of::Accept => {
-                readable = true;
-                if let Held::Listener(held) = &mut place.held
-                    && !place.closed
-                {
-                    held.1.extend(match (done.accepted, done.result) {
-                        (Some(stream), _) => Some(Ok(stream)),
-                        (None, Err(code)) => Some(Err(io::Error::from_raw_os_error(code))),
-                        (None, Ok(_)) => None,
-                    });
-                }
-            }
             Of::Receive => {
                 place.stopping &= done.more;
                 readable = self.received(at, done.result, done.buffer.take());
@@ -410,7 +389,6 @@ impl Uring {
         }
         let fd = place.ask(of);
         match of {
-            Of::Accept => self.ring.accept(at, fd),
             Of::Wake => self.ring.poll(at, of, fd, IN, true),
             Of::Readable => self.ring.poll(at, of, fd, IN, false),
             Of::Writable => self.ring.poll(at, of, fd, OUT, false),

@@ -15,8 +15,7 @@ use std::{
     collections::VecDeque,
     io::{self, ErrorKind},
     mem,
-    net::TcpStream,
-    os::fd::{FromRawFd, RawFd},
+    os::fd::RawFd,
     ptr::NonNull,
     sync::atomic::{AtomicU16, Ordering},
     time::Duration,
@@ -50,7 +49,6 @@ const LONGEST: Duration = Duration::from_secs(1 << 30);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Of {
-    Accept,
     Receive,
     Send,
     /// Report once that there is something to read.
@@ -64,15 +62,8 @@ pub(super) enum Of {
 }
 
 impl Of {
-    const ALL: [Self; 7] = [
-        Self::Accept,
-        Self::Receive,
-        Self::Send,
-        Self::Readable,
-        Self::Writable,
-        Self::Wake,
-        Self::Cancel,
-    ];
+    const ALL: [Self; 6] =
+        [Self::Receive, Self::Send, Self::Readable, Self::Writable, Self::Wake, Self::Cancel];
 
     /// Returns the number of a request: `at` in the upper bits, the kind in the lower 3.
     fn number(self, at: u32) -> u64 {
@@ -94,7 +85,6 @@ pub(super) struct Completion {
     pub(super) more: bool,
     /// The buffer that was filled, or the buffer that was sent from.
     pub(super) buffer: Option<Vec<u8>>,
-    pub(super) accepted: Option<TcpStream>,
 }
 
 /// A ring, with the memory that its requests use.
@@ -175,12 +165,6 @@ impl Ring {
     }
 
     // Requests. The last completion of each request has `more` off.
-
-    pub(super) fn accept(&mut self, at: u32, listener: RawFd) {
-        const SOCK_CLOEXEC: i32 = 0o2_000_000;
-        let accept = opcode::AcceptMulti::new(Fd(listener)).flags(SOCK_CLOEXEC);
-        self.push(&accept.build(), Of::Accept, at);
-    }
 
     pub(super) fn receive(&mut self, at: u32, stream: RawFd) {
         self.push(&opcode::RecvMulti::new(Fd(stream), GROUP).build(), Of::Receive, at);
@@ -301,13 +285,8 @@ impl Ring {
                 (Of::Send, None) => self.sending.get_mut(at as usize).map(mem::take),
                 _ => None,
             };
-            let accepted = (of == Of::Accept && result >= 0).then(|| {
-                // SAFETY: the kernel has just opened this descriptor for us, and reports it only
-                // once.
-                unsafe { TcpStream::from_raw_fd(result) }
-            });
             let result = usize::try_from(result).map_err(|_| -result);
-            batch.push(Completion { of, at, result, more, buffer, accepted });
+            batch.push(Completion { of, at, result, more, buffer });
         }
     }
 
@@ -357,7 +336,7 @@ impl Ring {
         let (times, each) = LAST_WAITS;
         for _ in 0..times {
             self.wait(Some(each))?;
-            self.complete(&mut Vec::new()); // dropped, with the accepted streams in them
+            self.complete(&mut Vec::new());
             if self.outstanding == 0 {
                 break;
             }
