@@ -71,8 +71,8 @@ config! {
 ///
 /// On Linux and the BSDs the roots come from the operating system's bundle of certificates, or from
 /// the files that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. Malformed certificates and dead links
-/// among them are skipped, and so is the first certificate of a file with a byte order mark. An
-/// Android application must hand its context to `rustls-platform-verifier` before this call.
+/// among them are skipped. An Android application must hand its context to
+/// `rustls-platform-verifier` before this call.
 ///
 /// # Errors
 ///
@@ -85,6 +85,10 @@ pub fn platform_config() -> Result<Client, TlsError> {
         return Ok(config.clone());
     }
     let provider = provider()?;
+    #[cfg(all(unix, not(any(target_os = "android", target_vendor = "apple"))))]
+    let verifier =
+        Verifier::new_with_extra_roots(roots::behind_marks(std::env::var_os), provider.clone());
+    #[cfg(not(all(unix, not(any(target_os = "android", target_vendor = "apple")))))]
     let verifier = Verifier::new(provider.clone());
     let verifier = verifier.map_err(|error| roots::explained(error, std::env::var_os))?;
     let config = client_config(verifier, provider)?;
@@ -102,8 +106,7 @@ pub fn platform_config() -> Result<Client, TlsError> {
 /// its number, counted from 1.
 #[cfg(not(target_os = "android"))]
 pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
-    // Editors of Windows begin a text with a byte order mark, which would hide the first line.
-    let pem = pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pem);
+    let pem = pem.strip_prefix(roots::MARK).unwrap_or(pem);
     let mut roots = Vec::new();
     let mut store = RootCertStore::empty();
     for (root, number) in CertificateDer::pem_slice_iter(pem).zip(1..) {

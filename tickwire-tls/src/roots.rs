@@ -1,6 +1,13 @@
-//! Why a platform has no roots.
-use ::rustls::Error;
-use std::{ffi::OsString, format, string::String, vec::Vec};
+//! What the platform's verifier does not say about its roots, and which it misses.
+use ::rustls::{
+    Error, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use std::{env, ffi::OsString, format, fs, path::PathBuf, string::String, vec::Vec};
+
+/// Editors of Windows begin a text with this byte order mark, which hides the first line of a PEM
+/// text.
+pub(crate) const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The variables that say where roots are, on systems without a verifier of their own.
 const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
@@ -26,10 +33,26 @@ pub(crate) fn explained(
     Error::General(format!("{text}: {places}"))
 }
 
+/// The first certificate of each file that begins with a byte order mark, among the files that the
+/// variables name. The platform's verifier misses these.
+pub(crate) fn behind_marks(
+    variable: impl Fn(&'static str) -> Option<OsString>,
+) -> Vec<CertificateDer<'static>> {
+    let [file, folders] = VARIABLES.map(variable);
+    let folders = folders.iter().flat_map(env::split_paths).filter_map(|at| fs::read_dir(at).ok());
+    let inside = folders.flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let first = |file: PathBuf| {
+        let text = fs::read(file).ok()?;
+        let first = CertificateDer::pem_slice_iter(text.strip_prefix(MARK)?).next()?.ok()?;
+        RootCertStore::empty().add(first.clone()).is_ok().then_some(first)
+    };
+    file.map(PathBuf::from).into_iter().chain(inside).filter_map(first).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::string::ToString;
+    use std::{boxed::Box, string::ToString};
 
     #[cfg(all(unix, not(target_vendor = "apple")))]
     #[test]
@@ -45,5 +68,32 @@ mod tests {
         assert!(text.ends_with("none: SSL_CERT_FILE is a, SSL_CERT_DIR is b"), "{text}");
         let text = explain(None, None);
         assert!(text.ends_with("none: SSL_CERT_FILE and SSL_CERT_DIR are not set"), "{text}");
+    }
+
+    #[test]
+    fn a_root_behind_a_byte_order_mark_is_found() -> Result<(), Box<dyn std::error::Error>> {
+        let made = || {
+            Ok::<_, rcgen::Error>(rcgen::generate_simple_self_signed(["localhost".into()])?.cert)
+        };
+        let (marked, plain) = (made()?, made()?);
+        let folder = env::temp_dir().join(format!("tickwire-roots-{}", std::process::id()));
+        fs::create_dir_all(folder.join("a folder"))?;
+        let with_mark = [MARK, marked.pem().as_bytes(), plain.pem().as_bytes()].concat();
+        fs::write(folder.join("marked.pem"), with_mark)?;
+        fs::write(folder.join("plain.pem"), plain.pem())?;
+        fs::write(folder.join("no.pem"), MARK)?;
+        let broken = marked.pem().replace("MII", "MIJ");
+        fs::write(folder.join("broken.pem"), [MARK, broken.as_bytes()].concat())?;
+        let found = |name: &'static str, file: Option<&str>| {
+            let path = file.map_or(folder.clone(), |file| folder.join(file)).into_os_string();
+            behind_marks(|it| (it == name).then(|| path.clone()))
+        };
+        assert_eq!(found("SSL_CERT_FILE", Some("marked.pem")), [marked.der().clone()]);
+        assert_eq!(found("SSL_CERT_DIR", None), [marked.der().clone()]);
+        for file in ["plain.pem", "no.pem", "broken.pem", "missing.pem", "a folder"] {
+            assert_eq!(found("SSL_CERT_FILE", Some(file)), [], "{file}");
+        }
+        fs::remove_dir_all(folder)?;
+        Ok(())
     }
 }

@@ -278,8 +278,10 @@ mod over_tls {
         std::os::unix::fs::symlink("/nonexistent", folder.join("dead.pem")).unwrap();
         fs::write(folder.join("empty.pem"), "").unwrap();
         fs::copy(&files.ca, folder.join("good.pem")).unwrap();
+        let marked = file("system", "marked.pem", &format!("\u{feff}{good}"));
         for trusting in [
             ("SSL_CERT_FILE", &*files.ca),
+            ("SSL_CERT_FILE", &*marked),
             ("SSL_CERT_FILE", &*among),
             ("SSL_CERT_DIR", folder.to_str().unwrap()),
         ] {
