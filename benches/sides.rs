@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    Config, Connection, DataKind, Event, Next, Prepared, SendError, Sender, Step, Time, blocking,
+    Config, Connection, DataKind, Event, Next, Prepared, Sender, Step, Time, blocking,
     handshake::{
         Progress,
         server::{Accept, Handshake},
@@ -514,21 +514,19 @@ impl Tick {
     fn build(&self, layout: Layout, tx: &mut Sender) {
         match layout {
             Layout::Json => {
-                let built = tx.feed_with_writer(DataKind::Text, |w| {
-                    serde_json::to_writer(w, black_box(self))
-                });
-                assert!(matches!(built, Ok(Ok(_))));
+                let mut message = tx.build(DataKind::Text).expect("there is room");
+                assert!(serde_json::to_writer(&mut message, black_box(self)).is_ok());
+                assert!(message.feed().is_ok());
             }
             Layout::Fixed => {
-                let built = tx.feed_with(DataKind::Binary, Self::LEN, |to| {
-                    let mut at = 0;
-                    black_box(self).put(|field| {
-                        to[at..at + field.len()].copy_from_slice(field);
-                        at += field.len();
-                    });
-                    Ok::<_, SendError>(at)
+                let mut message = tx.build(DataKind::Binary).expect("there is room");
+                let mut to = message.zeroed(Self::LEN);
+                black_box(self).put(|field| {
+                    let (at, rest) = std::mem::take(&mut to).split_at_mut(field.len());
+                    at.copy_from_slice(field);
+                    to = rest;
                 });
-                assert!(matches!(built, Ok(Ok(_))));
+                assert!(message.feed().is_ok());
             }
         }
     }

@@ -117,7 +117,7 @@
 //! | check which website's page opens the connection | [`Origins`](handshake::server::Origins) | [why to check](handshake::server#who-is-asking); the example `auth` |
 //! | connect again | `Backoff` of `tickwire-parts` | random, growing delays; the example `reconnect` |
 //! | send a secret uncompressed | [`Outbound::plain`] and [`feed`] | on a connection that compresses, the length could reveal the secret |
-//! | build a message in the outgoing buffer | [`feed_with`](Sender::feed_with), [`feed_with_writer`](Sender::feed_with_writer) | no `Vec` for the message |
+//! | build a message in the outgoing buffer | [`build`](Sender::build) | no `Vec` for the message |
 //! | overtake waiting messages | [`feed_first`](Sender::feed_first) | for example, the cancellation of an order overtakes queued quotes |
 //! | find a dead peer | [`Config::heartbeat`] | presets at [`Heartbeat`] |
 //! | notice that a live peer sends no more data | [`Config::data_timeout`] | Pings do not count as data |

@@ -174,15 +174,6 @@ pub enum SendError {
     /// UTF-8 (§5.6).
     #[error("text is not valid UTF-8: send such bytes as binary")]
     BadUtf8,
-    /// The length returned for a message [built in the outgoing buffer](crate::Sender::feed_with)
-    /// exceeds the room that the caller asked for.
-    #[error("message of {len} bytes built in room for {max}: ask for more room")]
-    Overrun {
-        /// The returned length in bytes; `u32::MAX` stands for any larger number.
-        len: u32,
-        /// The room in bytes; `u32::MAX` stands for any larger number.
-        max: u32,
-    },
 }
 
 /// Converts a length into the form that errors show. `u32` keeps the errors small.

@@ -5,7 +5,7 @@ use crate::support::{
     wire::*,
 };
 use bytes::Buf;
-use std::{convert::Infallible, fmt::Write};
+use std::fmt::Write;
 use tickwire::{Chunk, Config, Connection, DataKind, Message, Prepared, Role, Step, Time};
 use tickwire_parts::{Outbox, Overflow};
 
@@ -137,18 +137,14 @@ fn building_messages_where_they_are_sent_from_allocates_nothing_in_steady_state(
             let mut batch = || {
                 for _ in 0..4 {
                     let tx = conn.sender_mut();
-                    tx.feed_with(DataKind::Binary, size, |to| {
-                        to.fill(7);
-                        Ok::<_, Infallible>(to.len())
-                    })
-                    .unwrap()
-                    .unwrap();
-                    tx.feed_with_writer(DataKind::Text, |w| {
-                        let mut pieces = (0..size).step_by(1000).map(|at| at..size.min(at + 1000));
-                        pieces.try_for_each(|piece| w.write_str(&text[piece]))
-                    })
-                    .unwrap()
-                    .unwrap();
+                    let mut message = tx.build(DataKind::Binary).unwrap();
+                    message.zeroed(size).fill(7);
+                    message.feed().unwrap();
+                    let mut message = tx.build(DataKind::Text).unwrap();
+                    for at in (0..size).step_by(1000) {
+                        message.write_str(&text[at..size.min(at + 1000)]).unwrap();
+                    }
+                    message.feed().unwrap();
                 }
                 sink(&mut conn, usize::MAX);
             };

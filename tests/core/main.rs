@@ -8,6 +8,7 @@ mod support;
 
 mod backoff;
 mod backpressure;
+mod built;
 mod chunks;
 mod closing;
 mod control_frames;
@@ -16,7 +17,6 @@ mod cuts;
 #[cfg(feature = "deflate")]
 mod deflate;
 mod feed_first;
-mod feed_with;
 mod fragmentation;
 mod framing;
 mod handshake_client;

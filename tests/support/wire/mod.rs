@@ -303,15 +303,14 @@ pub(crate) fn feed_in_every_way(tx: &mut Sender) -> (Position, usize) {
         tx.feed(OwnedMessage::from("owned")),
         tx.feed_chunk(chunk(b"pie", false)),
         tx.feed_chunk(chunk(b"ces", true)),
-        tx.feed_with(DataKind::Binary, 8, |to| {
-            to[..5].copy_from_slice(b"built");
-            Ok::<_, SendError>(5)
-        })
-        .and_then(|fed| fed),
-        tx.feed_with_writer(DataKind::Text, |w| {
-            w.write_str("written").map_err(|_| SendError::BadUtf8)
-        })
-        .and_then(|fed| fed),
+        tx.build(DataKind::Binary).and_then(|mut message| {
+            message.zeroed(5).copy_from_slice(b"built");
+            message.feed()
+        }),
+        tx.build(DataKind::Text).and_then(|mut message| {
+            message.write_str("written").unwrap();
+            message.feed()
+        }),
         tx.feed_first("first"),
     ] {
         let position = position.unwrap();

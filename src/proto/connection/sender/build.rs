@@ -9,8 +9,7 @@
 //! leaves the content unchanged.
 use super::{Position, Sender, encoder::encode_around};
 use crate::proto::{
-    connection::out_buffer::OutBuffer,
-    error::{SendError, shown},
+    error::SendError,
     frame::{self, MAX_HEADER_LEN},
     message::DataKind,
     outbound::prepared::opcode,
@@ -19,108 +18,49 @@ use crate::proto::{
 use core::{fmt, ops::Range};
 
 impl Sender {
-    /// Queues a message that `build` writes directly into the outgoing buffer. Compared with
+    /// Begins a message that you build directly in the outgoing buffer. Compared with
     /// [feeding](Self::feed) a message that was built elsewhere, this saves an allocation and a
-    /// copy. With an adapter, call `feed_with` on its `sender_mut()`, then `flush` to send the
-    /// message.
+    /// copy. [`MessageWriter::feed`] queues the message. If the [`MessageWriter`] is dropped
+    /// instead, nothing was queued.
     ///
-    /// `build` gets `max` zero bytes and returns the message's length; the message begins at the
-    /// first byte. The bytes are zeroed for each call, so that no part of an older message can be
-    /// sent. The buffer gets room for `max` bytes, so keep `max` close to the length. Messages of
-    /// 126 bytes or more have a longer header, and messages of 64 KiB or more a still longer one.
-    /// If the message has a shorter header than a message of `max` bytes would have, it is moved by
-    /// a few bytes, once.
-    ///
-    /// The inner result is the message's position, or the error of `build`. If `build` fails or
-    /// panics, nothing was queued. If no message is admitted, `build` is not called. In all other
-    /// ways `feed_with` works as `feed`: for example, the message is compressed if the connection
-    /// compresses. On a split connection the lock is held while `build` runs, so the other half may
-    /// have to wait.
-    ///
-    /// ```
-    /// use core::convert::Infallible;
-    /// use tickwire::{Config, Connection, DataKind, Negotiated};
-    ///
-    /// let mut conn = Connection::server(&Config::default(), Negotiated::default());
-    /// let (price, size) = (10842_u32, 5_u16);
-    /// let fed = conn.sender_mut().feed_with(DataKind::Binary, 6, |to| {
-    ///     let (price_at, size_at) = to.split_at_mut(4);
-    ///     price_at.copy_from_slice(&price.to_be_bytes());
-    ///     size_at.copy_from_slice(&size.to_be_bytes());
-    ///     Ok::<_, Infallible>(6)
-    /// })??;
-    /// assert!(!conn.sender().is_written(fed));
-    /// # Ok::<(), Box<dyn core::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Overrun`](SendError::Overrun) if `build` returns more than `max`;
-    /// [`BadUtf8`](SendError::BadUtf8) if a text is not valid UTF-8; otherwise as
-    /// [`feed`](Self::feed).
-    ///
-    /// # Panics
-    ///
-    /// If memory for `max` bytes cannot be allocated, as with a `Vec`.
-    #[inline]
-    pub fn feed_with<E>(
-        &mut self,
-        kind: DataKind,
-        max: usize,
-        build: impl FnOnce(&mut [u8]) -> Result<usize, E>,
-    ) -> Result<Result<Position, E>, SendError> {
-        self.admit()?;
-        let at = frame::header_len(max, self.encoder.masks());
-        // `frame_built` asks for room for the longest header. Because this call asks for the same
-        // room, the buffer need not grow after `build`.
-        let room = self.out.room(max.saturating_add(MAX_HEADER_LEN));
-        let room = room.get_mut(at..).and_then(|room| room.get_mut(..max)).unwrap_or_default();
-        room.fill(0);
-        match build(room) {
-            Err(error) => Ok(Err(error)),
-            Ok(len) if len > max => Err(SendError::Overrun { len: shown(len), max: shown(max) }),
-            Ok(len) => self.frame_built(kind, at..at + len).map(Ok),
-        }
-    }
-
-    /// Works as [`feed_with`](Self::feed_with), but for serializers: `write` gets a writer that
-    /// writes directly into the outgoing buffer. The buffer grows as needed. A message of less than
-    /// 126 bytes, or of 64 KiB and more, is moved by a few bytes, once.
+    /// With an adapter, call this on its `sender_mut()` (on a split connection in `with_sender`),
+    /// then `flush` to send the message. Until [`MessageWriter::feed`], a message that is built is
+    /// no message in progress, and changes nothing else.
     ///
     /// ```
     /// use core::fmt::Write;
     /// use tickwire::{Config, Connection, DataKind, Negotiated};
     ///
     /// let mut conn = Connection::server(&Config::default(), Negotiated::default());
-    /// let price = 1.0842;
+    /// let (price, size) = (10842_u32, 5_u16);
     /// let tx = conn.sender_mut();
-    /// let fed = tx.feed_with_writer(DataKind::Text, |w| write!(w, r#"{{"EURUSD":{price}}}"#))??;
-    /// // with std: tx.feed_with_writer(DataKind::Text, |w| serde_json::to_writer(w, &tick))??
-    /// # assert!(!tx.is_written(fed));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    ///
+    /// let mut tick = tx.build(DataKind::Binary)?;
+    /// let (price_at, size_at) = tick.zeroed(6).split_at_mut(4);
+    /// price_at.copy_from_slice(&price.to_be_bytes());
+    /// size_at.copy_from_slice(&size.to_be_bytes());
+    /// tick.feed()?;
+    ///
+    /// let mut json = tx.build(DataKind::Text)?;
+    /// write!(json, r#"{{"price":{price},"size":{size}}}"#)?;
+    /// // with std: serde_json::to_writer(&mut json, &tick)?;
+    /// let fed = json.feed()?;
+    /// assert!(!tx.is_written(fed));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// As [`feed_with`](Self::feed_with), but never [`Overrun`](SendError::Overrun).
+    /// As [`feed`](Self::feed), if no message may be fed now.
     #[inline]
-    pub fn feed_with_writer<E>(
-        &mut self,
-        kind: DataKind,
-        write: impl FnOnce(&mut MessageWriter<'_>) -> Result<(), E>,
-    ) -> Result<Result<Position, E>, SendError> {
+    pub fn build(&mut self, kind: DataKind) -> Result<MessageWriter<'_>, SendError> {
         self.admit()?;
         // The header's length depends on the payload's length, which is not known yet. The room is
         // for the header of a payload of 126 to 65,535 bytes. A payload of any other length is
         // moved afterwards.
         let at = frame::header_len(126, self.encoder.masks());
         let end = self.out.content_end() + at;
-        let mut writer = MessageWriter { out: &mut self.out, at, end };
-        if let Err(error) = write(&mut writer) {
-            return Ok(Err(error));
-        }
-        let lies = at..at + writer.len();
-        self.frame_built(kind, lies).map(Ok)
+        Ok(MessageWriter { tx: self, kind, at, end })
     }
 
     /// Queues the message that was built in the range `lies` of the room. The bytes of the room in
@@ -145,12 +85,15 @@ impl Sender {
     }
 }
 
-/// The writer of [`Sender::feed_with_writer`], which writes directly into the outgoing buffer.
+/// A message that is being built directly in the outgoing buffer: see [`Sender::build`].
 ///
 /// It implements [`fmt::Write`], and with `std` also `io::Write`. These writes never return an
-/// error.
+/// error. The buffer grows as needed. A message of less than 126 bytes, or of 64 KiB and more, is
+/// moved by a few bytes, once, unless one call of [`zeroed`](Self::zeroed) made all of it.
+#[must_use = "nothing is queued until `feed` is called"]
 pub struct MessageWriter<'a> {
-    out: &'a mut OutBuffer,
+    tx: &'a mut Sender,
+    kind: DataKind,
     /// Where the message begins, counted from the end of the content.
     at: usize,
     /// Where the message ends so far, counted from the start of the buffer.
@@ -158,14 +101,51 @@ pub struct MessageWriter<'a> {
 }
 
 impl MessageWriter<'_> {
+    /// Appends `n` zero bytes to the message, and returns them, for a layout of your own. They are
+    /// zeroed for each call, so no part of an older message can be sent.
+    ///
+    /// # Panics
+    ///
+    /// If memory for `n` bytes cannot be allocated, as with a `Vec`.
+    #[inline]
+    pub fn zeroed(&mut self, n: usize) -> &mut [u8] {
+        let len = self.len();
+        if len == 0 {
+            // Most messages in a layout of their own have only this part, and are not moved then.
+            self.at = frame::header_len(n, self.tx.encoder.masks());
+        }
+        let keep = self.at + len;
+        // `frame_built` asks for room for the longest header. Because this call asks for the same
+        // room, the buffer need not grow again.
+        self.tx.out.room_keeping(n.saturating_add(keep + MAX_HEADER_LEN), keep);
+        self.end = self.tx.out.content_end() + keep + n;
+        // The second range tells the compiler the length, if `n` is a constant.
+        let room = self.tx.out.room(keep + n).get_mut(keep..);
+        let room = room.and_then(|room| room.get_mut(..n)).unwrap_or_default();
+        room.fill(0);
+        room
+    }
+
+    /// Queues the message behind everything fed before, as [`Sender::feed`] does: for example, the
+    /// message is compressed if the connection compresses.
+    ///
+    /// # Errors
+    ///
+    /// [`BadUtf8`](SendError::BadUtf8) if a text is not valid UTF-8.
+    #[inline]
+    pub fn feed(self) -> Result<Position, SendError> {
+        let lies = self.at..self.at + self.len();
+        self.tx.frame_built(self.kind, lies)
+    }
+
     fn len(&self) -> usize {
-        self.end - self.out.content_end() - self.at
+        self.end - self.tx.out.content_end() - self.at
     }
 
     /// Appends to the message. The room behind the content holds the message, and grows as needed.
     #[inline]
     fn push(&mut self, bytes: &[u8]) {
-        if !self.out.put(self.end, bytes) {
+        if !self.tx.out.put(self.end, bytes) {
             self.push_slow(bytes);
         }
         self.end += bytes.len();
@@ -177,9 +157,9 @@ impl MessageWriter<'_> {
     fn push_slow(&mut self, bytes: &[u8]) {
         // `room_keeping` may move the content within the buffer, so `end` is computed again.
         let keep = self.at + self.len();
-        self.out.room_keeping(keep + bytes.len(), keep);
-        self.end = self.out.content_end() + keep;
-        self.out.put(self.end, bytes);
+        self.tx.out.room_keeping(keep + bytes.len(), keep);
+        self.end = self.tx.out.content_end() + keep;
+        self.tx.out.put(self.end, bytes);
     }
 }
 

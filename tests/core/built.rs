@@ -3,7 +3,6 @@
 use crate::support::{cases, wire::*};
 use proptest::prelude::*;
 use std::{
-    convert::Infallible,
     fmt::Write as _,
     panic::{AssertUnwindSafe, catch_unwind},
 };
@@ -34,29 +33,38 @@ fn feed(tx: &mut Sender, kind: DataKind, payload: &[u8]) -> Result<Position, Sen
 /// How a message is built.
 #[derive(Clone, Copy, Debug)]
 enum How {
-    /// In a slice that is this much longer.
+    /// In a slice of zeroes, behind so many bytes that were written.
     Slice(usize),
     /// By a writer, in pieces of this many bytes.
     Writer(usize),
+    /// In a slice of so many zeroes, and then by a writer.
+    Both(usize),
 }
 
 fn built(tx: &mut Sender, kind: DataKind, payload: &[u8], how: How) -> Result<Position, SendError> {
-    let fed = match how {
-        How::Slice(more) => tx.feed_with(kind, payload.len() + more, |to| {
-            assert!(to.len() == payload.len() + more && to.iter().all(|&byte| byte == 0));
-            to.fill(0xee); // what is not claimed does not leave
-            to[..payload.len()].copy_from_slice(payload);
-            Ok::<_, Infallible>(payload.len())
-        })?,
-        How::Writer(each) => tx.feed_with_writer(kind, |w| {
+    let mut message = tx.build(kind)?;
+    match how {
+        How::Slice(before) => {
+            let (before, payload) = payload.split_at(before.min(payload.len()));
+            message.zeroed(before.len()).copy_from_slice(before);
+            let to = message.zeroed(payload.len());
+            assert!(to.len() == payload.len() && to.iter().all(|&byte| byte == 0));
+            to.copy_from_slice(payload);
+        }
+        How::Writer(each) => {
             for piece in payload.chunks(each) {
-                push(w, piece);
+                push(&mut message, piece);
             }
-            Ok(())
-        })?,
-    };
-    let Ok(position) = fed;
-    Ok(position)
+        }
+        How::Both(before) => {
+            let (before, payload) = payload.split_at(before.min(payload.len()));
+            message.zeroed(before.len()).copy_from_slice(before);
+            for piece in payload.chunks(90) {
+                push(&mut message, piece);
+            }
+        }
+    }
+    message.feed()
 }
 
 #[cfg(feature = "std")]
@@ -123,7 +131,7 @@ impl Twins {
 
 /// Without std a writer takes text alone.
 fn can(kind: DataKind, how: How) -> bool {
-    let text_alone = cfg!(not(feature = "std")) && matches!(how, How::Writer(_));
+    let text_alone = cfg!(not(feature = "std")) && matches!(how, How::Writer(_) | How::Both(_));
     !text_alone || kind == DataKind::Text
 }
 
@@ -141,8 +149,11 @@ fn it_is_the_frame_that_feed_makes_for_every_length_and_room() {
                     How::Writer(usize::MAX),
                     How::Writer(1000),
                     How::Writer(7),
+                    How::Both(20),
+                    How::Both(1000),
                 ] {
-                    let ascii = cfg!(not(feature = "std")) && matches!(how, How::Writer(_));
+                    let ascii =
+                        cfg!(not(feature = "std")) && matches!(how, How::Writer(_) | How::Both(_));
                     let payload = if ascii { &vec![b'a'; len] } else { payload };
                     if !can(kind, how) {
                         continue;
@@ -184,57 +195,38 @@ fn what_was_queued_stays_where_the_buffer_ends_at_any_place() {
     }
 }
 
-/// All ways in which it can come to nothing, by what is returned.
+/// All ways in which it can come to nothing.
 fn vain(tx: &mut Sender, text: &[u8]) {
-    struct Why;
     let room = text.len() + 10;
-    assert!(matches!(tx.feed_with(DataKind::Text, room, |_| Err(Why)), Ok(Err(Why))));
-    let begun = tx.feed_with(DataKind::Text, room, |to| {
-        to.fill(b'!');
-        Err(Why)
-    });
-    assert!(matches!(begun, Ok(Err(Why))));
-    let begun = tx.feed_with_writer(DataKind::Binary, |w| {
-        w.write_str(str::from_utf8(text).unwrap()).unwrap();
-        Err(Why)
-    });
-    assert!(matches!(begun, Ok(Err(Why))));
+    let _ = tx.build(DataKind::Text).unwrap();
+    tx.build(DataKind::Text).unwrap().zeroed(room).fill(b'!');
+    let mut begun = tx.build(DataKind::Binary).unwrap();
+    begun.write_str(str::from_utf8(text).unwrap()).unwrap();
+    begun.zeroed(room).fill(b'!');
 
     let panicked = catch_unwind(AssertUnwindSafe(|| {
-        tx.feed_with(DataKind::Binary, room, |to| -> Result<_, Infallible> {
-            to.fill(b'!');
-            panic!("in the middle of a message")
-        })
-    }));
-    assert!(panicked.is_err());
-    let panicked = catch_unwind(AssertUnwindSafe(|| {
-        tx.feed_with_writer(DataKind::Text, |w| -> Result<_, Infallible> {
-            w.write_str(str::from_utf8(text).unwrap()).unwrap();
-            panic!("in the middle of a message")
-        })
+        let mut begun = tx.build(DataKind::Text).unwrap();
+        begun.zeroed(room).fill(b'!');
+        begun.write_str(str::from_utf8(text).unwrap()).unwrap();
+        panic!("in the middle of a message")
     }));
     assert!(panicked.is_err());
 
-    for (claim, shown) in [(room + 1, room as u32 + 1), (usize::MAX, u32::MAX)] {
-        let overrun = tx.feed_with(DataKind::Binary, room, |_| Ok::<_, Infallible>(claim));
-        assert_eq!(overrun, Err(SendError::Overrun { len: shown, max: room as u32 }));
-    }
     for bad in [&b"\xff"[..], b"\xe2\x82", b"valid, then \xed\xa0\x80"] {
-        let fed = tx.feed_with(DataKind::Text, 100, |to| {
-            to[..bad.len()].copy_from_slice(bad);
-            Ok::<_, Infallible>(bad.len())
-        });
-        assert_eq!(fed, Err(SendError::BadUtf8));
+        let mut message = tx.build(DataKind::Text).unwrap();
+        message.zeroed(bad.len()).copy_from_slice(bad);
+        assert_eq!(message.feed(), Err(SendError::BadUtf8));
     }
     #[cfg(feature = "std")]
-    assert_eq!(
-        tx.feed_with_writer(DataKind::Text, |w| std::io::Write::write_all(w, b"\xff")).err(),
-        Some(SendError::BadUtf8)
-    );
+    {
+        let mut message = tx.build(DataKind::Text).unwrap();
+        std::io::Write::write_all(&mut message, b"\xff").unwrap();
+        assert_eq!(message.feed(), Err(SendError::BadUtf8));
+    }
 }
 
 #[test]
-fn an_error_a_panic_and_a_false_claim_leave_everything_as_it_was() {
+fn what_is_dropped_or_refused_leaves_everything_as_it_was() {
     for role in ROLES {
         for len in [10, 1000, 100_000].into_iter().take(times(3, 1)) {
             for written in [0, 1, 700] {
@@ -258,12 +250,9 @@ fn an_error_a_panic_and_a_false_claim_leave_everything_as_it_was() {
 }
 
 #[test]
-fn nothing_is_built_where_it_would_be_refused() {
+fn nothing_is_begun_where_it_would_be_refused() {
     let refused = |tx: &mut Sender, with: SendError| {
-        let slice = tx.feed_with(DataKind::Text, 10, |_| -> Result<_, Infallible> { panic!() });
-        assert_eq!(slice, Err(with));
-        let writer = tx.feed_with_writer(DataKind::Text, |_| -> Result<_, Infallible> { panic!() });
-        assert_eq!(writer, Err(with));
+        assert_eq!(tx.build(DataKind::Text).err(), Some(with));
     };
     for role in ROLES {
         // One message goes beyond `high_water`, and then there is no room.
@@ -294,23 +283,19 @@ fn no_byte_of_another_message_is_seen_or_sent() {
         drain(&mut conn);
         for len in [5, 126, 2000, 40_000].into_iter().take(times(4, 2)) {
             // All of it is claimed, and hardly any was written.
-            let fed = conn.sender_mut().feed_with(DataKind::Binary, len, |to| {
-                assert!(to.iter().all(|&byte| byte == 0), "a secret is seen");
-                to[0] = b'!';
-                Ok::<_, Infallible>(len)
-            });
-            fed.unwrap().unwrap();
+            let mut built = conn.sender_mut().build(DataKind::Binary).unwrap();
+            let to = built.zeroed(len);
+            assert!(to.iter().all(|&byte| byte == 0), "a secret is seen");
+            to[0] = b'!';
+            built.feed().unwrap();
             let mut message = vec![0; len];
             message[0] = b'!';
             assert_eq!(sent(&drain(&mut conn)), [(BINARY, message)]);
             // What was built in vain does not leave with the next.
-            let vain = conn.sender_mut().feed_with(DataKind::Text, len, |to| {
-                to.fill(b's');
-                Err(())
-            });
-            assert_eq!(vain, Ok(Err(())));
-            let next = conn.sender_mut().feed_with_writer(DataKind::Text, |w| w.write_str("next"));
-            next.unwrap().unwrap();
+            conn.sender_mut().build(DataKind::Text).unwrap().zeroed(len).fill(b's');
+            let mut next = conn.sender_mut().build(DataKind::Text).unwrap();
+            next.write_str("next").unwrap();
+            next.feed().unwrap();
             assert_eq!(sent(&drain(&mut conn)), [(TEXT, b"next".to_vec())]);
         }
     }
@@ -321,14 +306,12 @@ fn no_byte_of_another_message_is_seen_or_sent() {
 fn a_writer_takes_what_is_formatted() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
-        let tx = conn.sender_mut();
-        let fed = tx.feed_with_writer(DataKind::Text, |w| {
-            assert_eq!(format!("{w:?}"), "0 bytes");
-            write!(w, "{{\"bid\":{},", 1.25)?;
-            assert_eq!(format!("{w:?}"), "12 bytes");
-            write!(w, "\"ask\":{}}}", 1.5)
-        });
-        let fed = fed.unwrap().unwrap();
+        let mut message = conn.sender_mut().build(DataKind::Text).unwrap();
+        assert_eq!(format!("{message:?}"), "0 bytes");
+        write!(message, "{{\"bid\":{},", 1.25).unwrap();
+        assert_eq!(format!("{message:?}"), "12 bytes");
+        write!(message, "\"ask\":{}}}", 1.5).unwrap();
+        let fed = message.feed().unwrap();
         let wire = drain(&mut conn);
         assert_eq!(sent(&wire), [(TEXT, b"{\"bid\":1.25,\"ask\":1.5}".to_vec())]);
         assert!(conn.sender().is_written(fed));
@@ -349,6 +332,7 @@ fn how() -> impl Strategy<Value = How> {
         Just(How::Slice(66_000)),
         (1..100_usize).prop_map(How::Writer),
         Just(How::Writer(usize::MAX)),
+        (0..300_usize).prop_map(How::Both),
     ]
 }
 
@@ -367,7 +351,8 @@ fn alike(mut twins: Twins, ops: Vec<Op>) {
     for op in ops {
         match op {
             Op::Message(kind, len, how) if can(kind, how) => {
-                let ascii = cfg!(not(feature = "std")) && matches!(how, How::Writer(_));
+                let ascii =
+                    cfg!(not(feature = "std")) && matches!(how, How::Writer(_) | How::Both(_));
                 let payload = if ascii { vec![b'a'; len] } else { payload(kind, len) };
                 twins.message(kind, &payload, how);
             }
