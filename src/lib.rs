@@ -283,7 +283,7 @@
 //! - A connection builds no illegal frame: close codes, reasons and control payloads are checked
 //!   before a byte is queued.
 //! - On Linux, a write to a peer that is gone is an error, and never ends the process by SIGPIPE:
-//!   see [`without_sigpipe`] for the exceptions.
+//!   see `without_sigpipe` for the exceptions.
 //! - `unsafe` is in one file, `src/proto/kernel.rs`, for two purposes: to call functions compiled
 //!   for AVX2, once the CPU was checked, and to make a `str` from validated bytes.
 #![cfg_attr(not(feature = "std"), no_std)]

@@ -27,8 +27,11 @@
 //! ```
 //!
 //! The line is also needed if the crates of the program enable two providers of rustls. Without the
-//! line, rustls' own `builder()` panics then, in whatever crate calls it. A library should enable
-//! `rustls` alone, so that its users can choose.
+//! line, rustls' own `builder()` panics then, in whatever crate calls it. So enable `ring` only if
+//! no other crate of the program enables a provider. (If one is enabled, the first call of
+//! `builder()` makes it the default. A program that relies on this depends on the order of calls.)
+//! A library should enable `rustls` alone, so that its users can choose; its tests may have a
+//! provider as a dev-dependency.
 //!
 //! # Records in place
 //!

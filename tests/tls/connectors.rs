@@ -99,8 +99,8 @@ fn roots_of_a_pem_text_are_trusted_beside_the_platforms() {
             format!("{}-----BEGIN {label}{inside}-----END {label}", ours.pem())
         };
         for (bad, says) in [
-            (String::new(), "no certificate"),
-            ("no certificate".into(), "no certificate"),
+            (String::new(), "certificate is not acceptable: in the PEM text, no certificate"),
+            ("no certificate".into(), "in the PEM text, no certificate"),
             (broken("!\n"), "in the PEM text, certificate 2: "),
             (broken("AAAA\n"), "in the PEM text, certificate 2: "),
         ] {

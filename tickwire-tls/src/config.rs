@@ -140,8 +140,8 @@ fn provider() -> Result<Arc<CryptoProvider>, TlsError> {
     return Ok(Arc::new(::rustls::crypto::ring::default_provider()));
     #[cfg(not(feature = "ring"))]
     return Err(::rustls::Error::from(OtherError(Arc::new(io::Error::other(
-        "no cryptographic provider: enable the feature `ring`, or install a provider of rustls \
-         with `install_default` at the start of `main`",
+        "no cryptographic provider: install one of rustls with `install_default` at the start of \
+         `main`, or, if no other crate of the program brings one, enable the feature `ring`",
     ))))
     .into());
 }

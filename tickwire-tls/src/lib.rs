@@ -181,6 +181,7 @@ impl fmt::Display for TlsError {
                     CertificateError::UnknownIssuer => f.write(format_args!(
                         ": trust its authority, for example with `platform_config_and_roots`"
                     )),
+                    CertificateError::Other(error) => f.write(format_args!(": {}", error.0)),
                     other => f.write(format_args!(": {other}")),
                 }
             }

@@ -280,11 +280,13 @@ pub enum TlsError {
     #[error("the host is neither a DNS name nor an address")]
     InvalidDnsName,
     /// No [`Connector`](super::Connector) was given, the process has no default cryptographic
-    /// provider, and the feature `ring` of this crate is off. tungstenite panics here.
+    /// provider, and the feature `ring` of this crate is off. tungstenite lets rustls choose here,
+    /// which panics unless exactly one provider is enabled.
     #[cfg(feature = "__rustls-tls")]
     #[error(
-        "no cryptographic provider: enable the feature `ring` of tickwire-tungstenite, or install \
-         a provider of rustls with `install_default` at the start of `main`"
+        "no cryptographic provider: install one of rustls with `install_default` at the start of \
+         `main`, or, if no other crate of the program brings one, enable the feature `ring` of \
+         tickwire-tungstenite"
     )]
     NoProvider,
 }
