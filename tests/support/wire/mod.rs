@@ -13,7 +13,7 @@ pub(crate) use pair::{End, Pair};
 use std::{fmt::Write as _, time::Duration};
 use tickwire::{
     Chunk, Closed, Config, Connection, DataKind, Entropy, Event, Message, Negotiated, Outbound,
-    OwnedMessage, Position, Prepared, RecvError, Role, SendError, Sender, Step, Time,
+    OwnedMessage, Position, Prepared, RecvError, Role, Sender, Step, Time,
     handshake::server::{Handshake, Rejection},
 };
 
