@@ -1044,8 +1044,8 @@ fn a73_a_certificate_for_another_host_is_refused() {
     assert_bad(
         errors,
         BadCertificate::WrongName,
-        "certificate is for another host: asked for localhost, it is for example.com: dial such a \
-         name, or change the certificate",
+        "certificate is for another host: asked for localhost; dial a name of the certificate, or \
+         change it; it is for example.com",
     );
     // A name is not an address, nor the other way.
     let errors = refused(&authority.issue(&["localhost"]), &authority.client(), "127.0.0.1");

@@ -68,8 +68,10 @@ fn roots_of_a_pem_text_are_trusted_beside_the_platforms() {
         // As editors of Windows save it too.
         let plain = format!("An authority of ours\n\n{}", ours.pem());
         let (bom, lines) = (format!("\u{feff}{}", ours.pem()), plain.replace('\n', "\r\n"));
+        let joined = format!("\u{feff}{}\u{feff}{}", another.pem(), ours.pem());
         for (issuer, pem, good) in [
             (&ours, &plain, true),
+            (&ours, &joined, true),
             (&ours, &bom, true),
             (&ours, &lines, true),
             (&another, &plain, false),

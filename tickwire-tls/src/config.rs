@@ -63,7 +63,8 @@ config! {
 /// A client's configuration, with the platform's roots and without a client certificate. If the
 /// platform has a verifier of its own, that verifier checks certificates.
 ///
-/// The configuration is loaded on first use and kept for the life of the program. The session
+/// The configuration is loaded on first use and kept for the life of the program, with the provider
+/// of that time. So install a default before. The session
 /// tickets are kept too, and make a second connection to the same server cheaper.
 /// `enable_secret_extraction` is set, so that this crate can open and seal records in place. The
 /// setting also lets any code that makes a session with this configuration ask for the session's
@@ -102,14 +103,14 @@ pub fn platform_config() -> Result<Client, TlsError> {
 ///
 /// # Errors
 ///
-/// As [`platform_config`]. Also if the text has no certificate, or a malformed one: the error has
-/// its number, counted from 1.
+/// As [`platform_config`], but a platform without roots is no error. Also if the text has no
+/// certificate, or a malformed one: the error has its number, counted from 1.
 #[cfg(not(target_os = "android"))]
 pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
-    let pem = pem.strip_prefix(roots::MARK).unwrap_or(pem);
+    let pem = roots::without_marks(pem);
     let mut roots = Vec::new();
     let mut store = RootCertStore::empty();
-    for (root, number) in CertificateDer::pem_slice_iter(pem).zip(1..) {
+    for (root, number) in CertificateDer::pem_slice_iter(&pem).zip(1..) {
         let bad = |error: &dyn fmt::Display| bad_root(format!("certificate {number}: {error}"));
         let root = root.map_err(|error| bad(&error))?;
         store.add(root.clone()).map_err(|error| bad(&error))?;

@@ -152,7 +152,7 @@ impl fmt::Display for TlsError {
                 f.write(format_args!("certificate {}", BadCertificate::of(error)))?;
                 match error {
                     CertificateError::NotValidForNameContext { expected, presented } => {
-                        f.write(format_args!(": asked for {}, ", expected.to_str()))?;
+                        f.write(format_args!(": asked for {}; ", expected.to_str()))?;
                         match presented.as_slice() {
                             [] => f.write(format_args!(
                                 "it names no host (subjectAltName; the common name does not count)"
@@ -164,7 +164,7 @@ impl fmt::Display for TlsError {
                                 };
                                 let names: Vec<_> = names.iter().map(plain).collect();
                                 f.write(format_args!(
-                                    "it is for {}: dial such a name, or change the certificate",
+                                    "dial a name of the certificate, or change it; it is for {}",
                                     names.join(", ")
                                 ))
                             }
@@ -207,6 +207,12 @@ fn shows_authority(error: &CertificateError) -> bool {
     matches!(error, CertificateError::Other(error) if error.to_string() == "CaUsedAsEndEntity")
 }
 
+/// Whether the certificate is for another use, in the words of the platform's verifier.
+fn has_other_use(error: &CertificateError) -> bool {
+    let words = "certificate had invalid extensions";
+    matches!(error, CertificateError::Other(error) if error.to_string() == words)
+}
+
 /// Whole days from one time to a later time.
 fn days(from: UnixTime, to: UnixTime) -> u64 {
     to.as_secs().saturating_sub(from.as_secs()) / 86_400
@@ -228,6 +234,7 @@ impl BadCertificate {
                 Self::WrongPurpose
             }
             error if shows_authority(error) => Self::NotTrusted,
+            error if has_other_use(error) => Self::WrongPurpose,
             _ => Self::Other,
         }
     }

@@ -7,7 +7,12 @@ use std::{env, ffi::OsString, format, fs, path::PathBuf, string::String, vec::Ve
 
 /// Editors of Windows begin a text with this byte order mark, which hides the first line of a PEM
 /// text.
-pub(crate) const MARK: &[u8] = b"\xef\xbb\xbf";
+const MARK: &str = "\u{feff}";
+
+/// Leaves the marks out: one begins each of several texts that were joined.
+pub(crate) fn without_marks(pem: &[u8]) -> Vec<u8> {
+    String::from_utf8_lossy(pem).replace(MARK, "").into_bytes()
+}
 
 /// The variables that say where roots are, on systems without a verifier of their own.
 const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
@@ -43,7 +48,8 @@ pub(crate) fn behind_marks(
     let inside = folders.flatten().filter_map(|entry| Some(entry.ok()?.path()));
     let first = |file: PathBuf| {
         let text = fs::read(file).ok()?;
-        let first = CertificateDer::pem_slice_iter(text.strip_prefix(MARK)?).next()?.ok()?;
+        let first =
+            CertificateDer::pem_slice_iter(text.strip_prefix(MARK.as_bytes())?).next()?.ok()?;
         RootCertStore::empty().add(first.clone()).is_ok().then_some(first)
     };
     file.map(PathBuf::from).into_iter().chain(inside).filter_map(first).collect()
@@ -78,12 +84,12 @@ mod tests {
         let (marked, plain) = (made()?, made()?);
         let folder = env::temp_dir().join(format!("tickwire-roots-{}", std::process::id()));
         fs::create_dir_all(folder.join("a folder"))?;
-        let with_mark = [MARK, marked.pem().as_bytes(), plain.pem().as_bytes()].concat();
+        let with_mark = [MARK.as_bytes(), marked.pem().as_bytes(), plain.pem().as_bytes()].concat();
         fs::write(folder.join("marked.pem"), with_mark)?;
         fs::write(folder.join("plain.pem"), plain.pem())?;
         fs::write(folder.join("no.pem"), MARK)?;
         let broken = marked.pem().replace("MII", "MIJ");
-        fs::write(folder.join("broken.pem"), [MARK, broken.as_bytes()].concat())?;
+        fs::write(folder.join("broken.pem"), [MARK.as_bytes(), broken.as_bytes()].concat())?;
         let found = |name: &'static str, file: Option<&str>| {
             let path = file.map_or(folder.clone(), |file| folder.join(file)).into_os_string();
             behind_marks(|it| (it == name).then(|| path.clone()))
