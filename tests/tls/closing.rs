@@ -4,8 +4,9 @@ use crate::support::{
     tls::{ADAPTERS, Adapter, Authority, PATIENCE, async_tcp, runtime, wait},
 };
 use ::tokio::io::{AsyncRead, AsyncWrite};
+use slow_reader::{LEN, WIRE, narrow, read_slowly};
 use std::{
-    io::{self, Read, Write},
+    io::Read,
     net::{TcpListener, TcpStream},
     sync::Arc,
     thread,
@@ -20,17 +21,14 @@ use tickwire::{
 };
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, ServerConfig, StreamOwned};
 
-const LEN: usize = 150_000;
-/// A message of `LEN` bytes and a Close with 1000.
-const WIRE: usize = 10 + LEN + 4;
+#[path = "../support/slow_reader.rs"]
+mod slow_reader;
 
 /// The two ends of a TCP connection, of which the second has a small receive buffer.
 fn narrow_pair() -> (TcpStream, TcpStream) {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    socket.set_recv_buffer_size(8 << 10).unwrap();
-    socket.connect(&listener.local_addr().unwrap().into()).unwrap();
-    (listener.accept().unwrap().0, socket.into())
+    let far = narrow(listener.local_addr().unwrap());
+    (listener.accept().unwrap().0, far)
 }
 
 fn conn(close_timeout: Duration) -> Connection {
@@ -78,21 +76,6 @@ fn close(adapter: Adapter, tcp: TcpStream, tls: Option<Arc<ServerConfig>>, t: Du
                 }
             }
         }
-    }
-}
-
-/// Reads everything, slowly, with a Ping after each read. Returns how many bytes came before the
-/// end of the stream.
-fn read_slowly(mut io: impl Read + Write, pause: Duration) -> io::Result<usize> {
-    let (mut all, mut piece) = (0, vec![0; WIRE / 24]);
-    loop {
-        match io.read(&mut piece)? {
-            0 => return Ok(all),
-            n => all += n,
-        }
-        thread::sleep(pause);
-        io.write_all(b"\x89\x80\0\0\0\0")?;
-        io.flush()?;
     }
 }
 

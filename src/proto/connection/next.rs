@@ -1,5 +1,8 @@
 //! [`Connection::next`], which tells an event loop what to do next.
-use super::{Blocked, Connection, Delivery, Outgoing, Receiver, Sender, Step, closing::Phase};
+use super::{
+    Blocked, Connection, Delivery, Outgoing, Receiver, Sender, Step,
+    closing::{Ending, Phase},
+};
 use crate::proto::{error::RecvError, message::Event, time::Time};
 
 /// The result of [`Connection::next`]: what the caller has to do next.
@@ -143,13 +146,13 @@ impl Connection {
             if self.tx.has_outgoing() && (obstacle == Obstacle::Nothing || !self.tx.out.refused()) {
                 return Next::Write(self.tx.outgoing());
             }
-            let reads = match phase {
+            let reads = match phase.map(|phase| (phase, phase.ending())) {
                 None => !paused,
-                Some(Phase::Waiting | Phase::Discarding | Phase::Draining) => true,
-                Some(Phase::Shutting | Phase::Leaving) if obstacle != Obstacle::WriteBlocked => {
+                Some((_, Ending::Discard)) => true,
+                Some((_, Ending::ShutDown)) if obstacle != Obstacle::WriteBlocked => {
                     return Next::ShutDown;
                 }
-                Some(Phase::Over) => {
+                Some((Phase::Over, _)) => {
                     let passed = match obstacle {
                         Obstacle::DeadlinePassed(error) => Some(error),
                         _ => None,

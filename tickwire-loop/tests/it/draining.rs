@@ -2,10 +2,10 @@
 use crate::common::{LONG, REQUEST, Running, head, next, say};
 #[cfg(feature = "rustls")]
 use crate::tls::keys;
-use socket2::{Domain, Socket, Type};
+use slow_reader::{LEN, WIRE, narrow};
 use std::{
     io::{self, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
     sync::mpsc::channel,
     thread,
     time::Duration,
@@ -15,33 +15,14 @@ use tickwire::tls::rustls::{ClientConnection, StreamOwned};
 use tickwire::{CloseCode, Config, RecvError, handshake::server::Accept};
 use tickwire_loop::{Door, End, Event, Settings};
 
-const LEN: usize = 150_000;
-/// A message of `LEN` bytes and a Close with 1000.
-const WIRE: usize = 10 + LEN + 4;
+#[path = "../../../tests/support/slow_reader.rs"]
+mod slow_reader;
 
-/// A stream with a small receive buffer.
-fn narrow(to: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(8 << 10).unwrap();
-    socket.connect(&to.into()).unwrap();
-    socket.into()
-}
-
-/// Opens a connection, and reads everything, slowly, with a Ping after each read. Returns how many
-/// bytes came before the end of the stream.
+/// Opens a connection, and then reads slowly.
 fn read_slowly(mut io: impl Read + Write, pause: Duration) -> io::Result<usize> {
     io.write_all(REQUEST.as_bytes())?;
     assert!(head(&mut io).starts_with("HTTP/1.1 101 "));
-    let (mut all, mut piece) = (0, vec![0; WIRE / 24]);
-    loop {
-        match io.read(&mut piece)? {
-            0 => return Ok(all),
-            n => all += n,
-        }
-        thread::sleep(pause);
-        io.write_all(b"\x89\x80\0\0\0\0")?;
-        io.flush()?;
-    }
+    slow_reader::read_slowly(io, pause)
 }
 
 /// `read` opens a connection to the door, and reads with pauses of this length.

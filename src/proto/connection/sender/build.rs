@@ -23,9 +23,10 @@ impl Sender {
     /// copy. [`MessageWriter::feed`] queues the message. If the [`MessageWriter`] is dropped
     /// instead, nothing was queued.
     ///
-    /// With an adapter, call this on its `sender_mut()` (on a split connection in `with_sender`),
-    /// then `flush` to send the message. Until [`MessageWriter::feed`], a message that is built is
-    /// no message in progress, and changes nothing else.
+    /// With an adapter, call this on its `sender_mut()`, then `flush` to send the message. On a
+    /// split connection the other half may have to wait while you build. Until
+    /// [`MessageWriter::feed`], a message that is built is no message in progress, and changes
+    /// nothing else.
     ///
     /// ```
     /// use core::fmt::Write;
