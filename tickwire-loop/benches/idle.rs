@@ -169,49 +169,31 @@ fn stay<T>(all: Vec<T>) -> Result<()> {
 }
 
 #[cfg(feature = "rustls")]
+#[path = "support/certified.rs"]
+mod certified;
+
+#[cfg(feature = "rustls")]
 mod tls {
     use super::Result;
     use std::{
-        env, fs,
         net::{SocketAddr, TcpStream},
-        path::PathBuf,
         sync::{Arc, OnceLock},
     };
     use tickwire::{
         Config, Dial,
         blocking::WebSocket,
         handshake::client::Request,
-        tls::rustls::{
-            ClientConfig, RootCertStore, ServerConfig,
-            pki_types::{CertificateDer, PrivateKeyDer},
-        },
+        tls::rustls::{ClientConfig, ServerConfig},
     };
 
-    /// Where a server leaves its certificate for its clients, which start after it.
-    fn certificate() -> PathBuf {
-        env::temp_dir().join("tickwire-loop-idle.der")
-    }
-
     pub(crate) fn server() -> Result<Arc<ServerConfig>> {
-        let made = rcgen::generate_simple_self_signed(["localhost".into()])?;
-        let certificate = made.cert.der().clone();
-        fs::write(self::certificate(), &certificate)?;
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())?;
-        let mut config = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)?;
-        config.enable_secret_extraction = true;
-        Ok(Arc::new(config))
+        crate::certified::server("idle")
     }
 
     pub(crate) fn client(address: SocketAddr) -> Result<WebSocket<impl Sized>> {
         static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
         if CONFIG.get().is_none() {
-            let der = fs::read(certificate())?;
-            let mut roots = RootCertStore::empty();
-            roots.add(CertificateDer::from(der))?;
-            let mut config =
-                ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+            let mut config = crate::certified::client("idle")?;
             config.enable_secret_extraction = true;
             let _ = CONFIG.set(Arc::new(config));
         }

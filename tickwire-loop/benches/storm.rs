@@ -367,36 +367,22 @@ fn begin(to: SocketAddr, at: usize, silent: bool) -> io::Result<TcpStream> {
 }
 
 #[cfg(feature = "rustls")]
+#[path = "support/certified.rs"]
+mod certified;
+
+#[cfg(feature = "rustls")]
 mod tls {
     use super::{Crowd, Due, Result};
     use std::{
         cmp::Reverse,
-        env, fs,
         io::{self, ErrorKind, Read, Write},
-        path::PathBuf,
         sync::{Arc, OnceLock},
         time::Instant,
     };
-    use tickwire::tls::rustls::{
-        ClientConfig, ClientConnection, RootCertStore, ServerConfig,
-        pki_types::{CertificateDer, PrivateKeyDer},
-    };
-
-    /// Where the server leaves its certificate for the clients, which start after it.
-    fn certificate() -> PathBuf {
-        env::temp_dir().join("tickwire-loop-storm.der")
-    }
+    use tickwire::tls::rustls::{ClientConfig, ClientConnection, ServerConfig};
 
     pub(crate) fn server() -> Result<Arc<ServerConfig>> {
-        let made = rcgen::generate_simple_self_signed(["localhost".into()])?;
-        let certificate = made.cert.der().clone();
-        fs::write(self::certificate(), &certificate)?;
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())?;
-        let mut config = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)?;
-        config.enable_secret_extraction = true;
-        Ok(Arc::new(config))
+        crate::certified::server("storm")
     }
 
     fn client() -> Result<Arc<ClientConfig>> {
@@ -404,10 +390,7 @@ mod tls {
         if let Some(config) = CONFIG.get() {
             return Ok(config.clone());
         }
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from(fs::read(certificate())?))?;
-        let mut config =
-            ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let mut config = crate::certified::client("storm")?;
         config.resumption = tickwire::tls::rustls::client::Resumption::disabled();
         Ok(CONFIG.get_or_init(|| Arc::new(config)).clone())
     }

@@ -1,0 +1,30 @@
+//! TLS between a server and its clients, which are other processes.
+use std::{env, error::Error, fs, path::PathBuf, sync::Arc};
+use tickwire::tls::rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer},
+};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Where the server of a bench leaves its certificate for the clients, which start after it.
+fn certificate(bench: &str) -> PathBuf {
+    env::temp_dir().join(format!("tickwire-loop-{bench}.der"))
+}
+
+pub(crate) fn server(bench: &str) -> Result<Arc<ServerConfig>> {
+    let made = rcgen::generate_simple_self_signed(["localhost".into()])?;
+    let der = made.cert.der().clone();
+    fs::write(certificate(bench), &der)?;
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())?;
+    let mut config =
+        ServerConfig::builder().with_no_client_auth().with_single_cert(vec![der], key)?;
+    config.enable_secret_extraction = true;
+    Ok(Arc::new(config))
+}
+
+pub(crate) fn client(bench: &str) -> Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from(fs::read(certificate(bench))?))?;
+    Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+}
