@@ -2,11 +2,11 @@
 //! alone. The input makes the choices of a script.
 #![no_main]
 #![allow(dead_code)] // what the tests alone use
-#[path = "../../tickwire-loop/tests/model/reference.rs"]
+#[path = "../../crates/tickwire-loop/tests/model/reference.rs"]
 mod reference;
-#[path = "../../tickwire-loop/tests/model/script.rs"]
+#[path = "../../crates/tickwire-loop/tests/model/script.rs"]
 mod script;
-#[path = "../../tickwire-loop/tests/model/wire.rs"]
+#[path = "../../crates/tickwire-loop/tests/model/wire.rs"]
 mod wire;
 
 use script::{Dice, config, play, settings};

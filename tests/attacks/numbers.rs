@@ -25,8 +25,8 @@ const HELPERS: &[&str] = &[
 const WITHOUT: &[(RangeInclusive<u16>, &str)] = &[
     (87..=90, "tested where that server is: examples/socketio_server/tests"),
     (99..=99, "tested where that server is: examples/socketio_server/tests"),
-    (102..=103, "tested where the loop is: tickwire-loop/tests/it/attacks.rs"),
-    (105..=105, "tested where the loop is: tickwire-loop/tests/it/received.rs"),
+    (102..=103, "tested where the loop is: crates/tickwire-loop/tests/it/attacks.rs"),
+    (105..=105, "tested where the loop is: crates/tickwire-loop/tests/it/received.rs"),
 ];
 
 /// The modules of tests, read from where they lie: whoever adds one need not tell.

@@ -35,7 +35,7 @@ const WITHOUT: &[(RangeInclusive<u16>, &str)] = &[
     (
         213..=220,
         "HTTP/2 and HTTP/3 are the HTTP stack's: \
-         tickwire-http/tests has what is left of 215 to 218",
+         crates/tickwire-http/tests has what is left of 215 to 218",
     ),
     (228..=228, "there is no untrusted script: a program may know all about its failed handshake"),
 ];

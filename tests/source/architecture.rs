@@ -55,9 +55,7 @@ fn files(folder: PathBuf) -> Vec<PathBuf> {
 
 /// The Rust files of the crate and of its published members.
 pub(crate) fn rust_files() -> Vec<PathBuf> {
-    let beside = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path());
-    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
-    let members = beside.filter(|path| name(path).starts_with("tickwire-"));
+    let members = fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path());
     let folders = members.map(|member| member.join("src")).chain([src()]);
     let mut found: Vec<_> = folders.flat_map(files).collect();
     found.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
@@ -220,7 +218,7 @@ fn the_modules_of_the_core_name_each_other_in_no_circle() {
 fn files_side_by_side_name_each_other_in_no_circle() {
     let ours = sources();
     no_circles(&ours, ours.iter().map(|source| source.module.clone()).collect());
-    for (member, least) in [("tickwire-tls/src", 8), ("tickwire-loop/src", 20)] {
+    for (member, least) in [("crates/tickwire-tls/src", 8), ("crates/tickwire-loop/src", 20)] {
         let files = sources_below(root().join(member));
         assert!(files.len() > least, "only {} files", files.len());
         let folders = files.iter().map(|file| file.module.clone()).chain([Vec::new()]);
@@ -312,7 +310,7 @@ fn each_public_enum_is_non_exhaustive_or_says_why_not() {
         .map(|(_, path)| path.split('<').next().unwrap().rsplit("::").next().unwrap().trim())
         .collect();
     let mut decided = BTreeSet::new();
-    for path in [files(src()), files(root().join("tickwire-tls/src"))].concat() {
+    for path in [files(src()), files(root().join("crates/tickwire-tls/src"))].concat() {
         let text = fs::read_to_string(&path).unwrap();
         for (at, _) in text.match_indices("\npub enum ") {
             let name = text[at..].split_whitespace().nth(2).unwrap();
@@ -333,19 +331,8 @@ fn each_public_enum_is_non_exhaustive_or_says_why_not() {
 fn the_architecture_names_only_what_is_there() {
     let page = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
     let prose = page.split("```").step_by(2).collect::<String>();
-    let files: Vec<_> = [
-        "src",
-        "tests",
-        "checks",
-        "tickwire-dial/src",
-        "tickwire-http",
-        "tickwire-loop",
-        "tickwire-parts/src",
-        "tickwire-tls/src",
-    ]
-    .iter()
-    .flat_map(|name| files(root().join(name)))
-    .collect();
+    let folders = ["src", "tests", "checks", "crates"];
+    let files: Vec<_> = folders.iter().flat_map(|name| files(root().join(name))).collect();
     let texts: Vec<_> = files.iter().filter_map(|path| fs::read_to_string(path).ok()).collect();
     let word = |c: char| c.is_alphanumeric() || c == '_';
     let words: BTreeSet<_> = texts.iter().flat_map(|text| text.split(|c| !word(c))).collect();
@@ -406,7 +393,7 @@ fn rules() -> Vec<(Section, PathBuf)> {
         for section in sections.split(", ") {
             let section = section.strip_prefix('§').expect(row).to_owned();
             let file = file.trim_matches('`');
-            let below = if file.starts_with("tickwire-") { root().to_owned() } else { src() };
+            let below = if file.starts_with("crates/") { root().to_owned() } else { src() };
             rules.push(((rfc, section), below.join(file)));
         }
     }
@@ -443,12 +430,12 @@ fn each_section_of_the_rfcs_has_one_file_that_cites_it() {
 fn the_mutants_that_are_left_out_are_of_functions_that_are_there() {
     let members = [
         "src",
-        "tickwire-dial/src",
-        "tickwire-feed/src",
-        "tickwire-http/src",
-        "tickwire-loop/src",
-        "tickwire-parts/src",
-        "tickwire-tls/src",
+        "crates/tickwire-dial/src",
+        "crates/tickwire-feed/src",
+        "crates/tickwire-http/src",
+        "crates/tickwire-loop/src",
+        "crates/tickwire-parts/src",
+        "crates/tickwire-tls/src",
     ]
     .map(|folder| files(root().join(folder)));
     let paths = members.concat();

@@ -153,7 +153,7 @@ fn only_conversions_have_types_of_rustls() {
 /// A folder that moves takes its commands along.
 #[test]
 fn every_path_in_a_command_is_there() {
-    let ours = "tests/ checks/ fuzz/ benches/ examples/ src/ docs/ .ci/ tickwire-";
+    let ours = "tests/ checks/ fuzz/ benches/ examples/ src/ docs/ .ci/ crates/";
     let ours: Vec<_> = ours.split(' ').collect();
     let pages = ["README.md", "CONTRIBUTING.md", "RELEASING.md", "docs/TESTING.md"];
     let mut found = 0;

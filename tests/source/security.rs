@@ -269,15 +269,15 @@ fn unsafe_is_where_it_is_said_to_be() {
     let mut found = 0;
     let members = [
         "",
-        "tickwire-axum/",
-        "tickwire-dial/",
-        "tickwire-feed/",
-        "tickwire-http/",
-        "tickwire-loop/",
-        "tickwire-parts/",
-        "tickwire-tap/",
-        "tickwire-tls/",
-        "tickwire-tungstenite/",
+        "crates/tickwire-axum/",
+        "crates/tickwire-dial/",
+        "crates/tickwire-feed/",
+        "crates/tickwire-http/",
+        "crates/tickwire-loop/",
+        "crates/tickwire-parts/",
+        "crates/tickwire-tap/",
+        "crates/tickwire-tls/",
+        "crates/tickwire-tungstenite/",
     ];
     let members = members.map(|member| format!("{member}src"));
     for path in members.iter().flat_map(|folder| sources(folder)) {

@@ -1,0 +1,82 @@
+//! A loop behind its Close, while the peer reads slowly and goes on sending.
+use crate::common::{LONG, REQUEST, Running, head, next, say};
+#[cfg(feature = "rustls")]
+use crate::tls::keys;
+use slow_reader::{LEN, WIRE, narrow};
+use std::{
+    io::{self, Read, Write},
+    net::TcpStream,
+    sync::mpsc::channel,
+    thread,
+    time::Duration,
+};
+#[cfg(feature = "rustls")]
+use tickwire::tls::rustls::{ClientConnection, StreamOwned};
+use tickwire::{CloseCode, Config, RecvError, handshake::server::Accept};
+use tickwire_loop::{Door, End, Event, Settings};
+
+#[path = "../../../../tests/support/slow_reader.rs"]
+mod slow_reader;
+
+/// Opens a connection, and then reads slowly.
+fn read_slowly(mut io: impl Read + Write, pause: Duration) -> io::Result<usize> {
+    io.write_all(REQUEST.as_bytes())?;
+    assert!(head(&mut io).starts_with("HTTP/1.1 101 "));
+    slow_reader::read_slowly(io, pause)
+}
+
+/// `read` opens a connection to the door, and reads with pauses of this length.
+fn all_is_read(
+    door: impl Fn(Config) -> Door,
+    read: impl Fn(TcpStream, Duration) -> io::Result<usize> + Clone + Send + 'static,
+) {
+    let mut close_timeout = Duration::from_millis(200);
+    loop {
+        assert!(close_timeout < LONG);
+        let (tell, told) = channel();
+        let door = door(Config { close_timeout, ..Config::default() });
+        let server =
+            Running::<()>::with(Settings::default(), door, move |net, event| match event {
+                Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+                Event::Open(handle) => {
+                    net.send(handle, vec![7; LEN]).unwrap();
+                    net.close(handle, CloseCode::NORMAL);
+                }
+                Event::Closed { end: End::Closed(end), .. } => {
+                    say(&tell, (end.error, end.unconfirmed))
+                }
+                Event::Closed { end, .. } => panic!("{end:?}"),
+                _ => {}
+            });
+        let (far, read) = (narrow(server.address), read.clone());
+        // It reads for longer than the timeout, and for less than twice that.
+        let reading = thread::spawn(move || read(far, close_timeout / 20));
+        let end = next(&told);
+        match (reading.join().unwrap(), end) {
+            // Pongs came too.
+            (Ok(WIRE..), (Some(RecvError::CloseTimeout), false)) => return,
+            // It was slower than that, or could not even be sent everything.
+            (_, (Some(RecvError::CloseTimeout), true)) => close_timeout *= 2,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_slow_reader_that_pings_gets_all_that_the_loop_sent_before_its_close() {
+    all_is_read(Door::new, read_slowly);
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn over_tls_a_slow_reader_that_pings_gets_all_that_the_loop_sent_before_its_close() {
+    let keys = keys(true);
+    let client = keys.client.clone();
+    all_is_read(
+        |config| Door::new(config).tls(keys.server.clone()),
+        move |far, pause| {
+            let session = ClientConnection::new(client.clone(), "localhost".try_into().unwrap());
+            read_slowly(StreamOwned::new(session.unwrap(), far), pause)
+        },
+    );
+}

@@ -1,0 +1,30 @@
+//! A loop over real sockets. `common` has the loop in a thread and the peers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod attacks;
+mod common;
+mod dialing;
+mod dormant;
+mod draining;
+mod fairness;
+mod limits;
+mod messages;
+#[cfg(feature = "rustls")]
+mod panics;
+mod received;
+mod requests;
+mod room;
+#[cfg(target_os = "linux")]
+mod sigpipe;
+mod slow;
+#[cfg(all(feature = "stamps", target_os = "linux"))]
+mod stamps;
+#[cfg(target_os = "linux")]
+#[path = "../../../../tests/support/sigpipe.rs"]
+mod support;
+#[cfg(target_os = "linux")]
+mod threads;
+mod time;
+#[cfg(feature = "rustls")]
+mod tls;
+mod vectors;
