@@ -1,10 +1,7 @@
 //! [`Dial`], which says how `tokio` and `blocking` connect. (`futures_io` does not dial.)
-pub(crate) mod blocking;
 pub(crate) mod proxy;
 #[cfg(all(test, feature = "tokio", target_os = "linux"))]
 mod tests;
-#[cfg(feature = "tokio")]
-pub(crate) mod tokio;
 
 use crate::{
     drive::Error,
@@ -40,10 +37,10 @@ use tickwire_dial::{Race, Step};
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Dial<'r> {
-    request: &'r Request,
+    pub(crate) request: &'r Request,
     delay: Duration,
     prepare: Option<Prepare<'r>>,
-    via_proxy: Option<Proxy>,
+    pub(crate) via_proxy: Option<Proxy>,
     // A method that needs a feature shares its name with no field. If `tls` were a field too, rustc
     // would report for `dial.tls(..)`, with the feature off, that `tls` is a private field.
     tls_config: Option<tls::Client>,
@@ -131,19 +128,19 @@ impl<'r> Dial<'r> {
         self
     }
 
-    fn target(&self) -> &'r Target {
+    pub(crate) fn target(&self) -> &'r Target {
         self.request.target()
     }
 
     /// Returns the configuration of TLS; `None` if the URL is not `wss`.
-    fn client_tls(&self) -> Result<Option<tls::Client>, Error> {
+    pub(crate) fn client_tls(&self) -> Result<Option<tls::Client>, Error> {
         client_tls(self.target(), self.tls_config.as_ref())
     }
 
     /// Returns the target to dial: the proxy if there is one, otherwise the server. The second
     /// value is the configuration of TLS to the proxy; `None` if there is no proxy, or if its URL
     /// asks for no TLS.
-    fn first_hop(&self) -> Result<(&Target, Option<tls::Client>), Error> {
+    pub(crate) fn first_hop(&self) -> Result<(&Target, Option<tls::Client>), Error> {
         match &self.via_proxy {
             None => Ok((self.target(), None)),
             Some(proxy) => Ok((proxy.target(), proxy.client_tls()?)),
@@ -152,12 +149,12 @@ impl<'r> Dial<'r> {
 
     /// Converts an error that occurred before there was a tunnel: if there is a proxy, wraps the
     /// error in an [`Error::Proxy`].
-    fn of_proxy(&self, error: Error) -> Error {
+    pub(crate) fn of_proxy(&self, error: Error) -> Error {
         if self.via_proxy.is_some() { Error::Proxy(Box::new(error)) } else { error }
     }
 
     /// Passes a socket to the hook, if there is a hook. Call this before the socket connects.
-    fn prepare_socket<S: Handle>(&self, socket: &S) -> io::Result<()> {
+    pub(crate) fn prepare_socket<S: Handle>(&self, socket: &S) -> io::Result<()> {
         let Some(Prepare(hook)) = &self.prepare else { return Ok(()) };
         #[cfg(not(windows))]
         return hook(socket.as_fd());
@@ -166,13 +163,13 @@ impl<'r> Dial<'r> {
     }
 
     /// Wraps a dialed stream. If `timestamps` was set, asks the kernel to stamp the reads.
-    fn stamped<S: Handle>(&self, tcp: S) -> io::Result<Timestamped<S>> {
+    pub(crate) fn stamped<S: Handle>(&self, tcp: S) -> io::Result<Timestamped<S>> {
         if self.stamps_reads { Timestamped::new(tcp) } else { Ok(Timestamped::wrap(tcp, false)) }
     }
 
     /// Prepares the attempts to connect to a target, whose addresses are `found`. An attempt fails
     /// if it has not connected within `limit`, counted from the beginning of the call that dials.
-    fn attempts<'t>(
+    pub(crate) fn attempts<'t>(
         &self,
         to: &'t Target,
         found: io::Result<impl Iterator<Item = SocketAddr>>,
@@ -189,16 +186,16 @@ impl<'r> Dial<'r> {
 
 /// The race of attempts to the addresses of a target. All times count from the beginning of the
 /// call that dials.
-struct Attempts<'t> {
+pub(crate) struct Attempts<'t> {
     to: &'t Target,
     limit: Duration,
-    race: Race<io::Error>,
+    pub(crate) race: Race<io::Error>,
 }
 
 impl Attempts<'_> {
     /// Returns what to do next: connect, or wait. Fails once all attempts have failed, or `limit`
     /// has passed. The error names each address that was dialed and why it failed.
-    fn next(&mut self, now: Duration) -> io::Result<Step> {
+    pub(crate) fn next(&mut self, now: Duration) -> io::Result<Step> {
         let timed_out = now >= self.limit;
         if timed_out {
             for address in self.race.under_way().to_vec() {

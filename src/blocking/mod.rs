@@ -71,21 +71,26 @@
 //! whole [`WebSocket`] must check by itself whether to stop: set a timeout with
 //! [`set_read_timeout`](WebSocket::set_read_timeout), and check at each [`Error::WouldBlock`] of
 //! `recv`.
+mod dial;
 mod handshake;
+mod maybe;
 mod spin;
 mod split;
 pub(crate) mod stream;
 mod sys;
 mod thread;
-
 #[cfg(feature = "rustls")]
-pub use crate::tls::blocking::TlsStream;
-pub use crate::{dial::blocking::connect, tls::maybe::blocking::MaybeTls};
+mod tls;
+
+pub use dial::connect;
 pub use handshake::{Incoming, accept, client};
 pub(crate) use handshake::{client_since, wait};
+pub use maybe::MaybeTls;
 pub use spin::Spin;
 pub use split::{Reader, Writer};
 pub use stream::{Interest, Stream, WithoutTimeouts};
+#[cfg(feature = "rustls")]
+pub use tls::TlsStream;
 
 use crate::drive::{
     Core, Ready, Received, Socket, Timed, Want, Whole, begun,

@@ -183,10 +183,7 @@
 //! # Ok(())
 //! # }
 //! ```
-pub(crate) mod blocking;
-pub(crate) mod maybe;
-#[cfg(feature = "tokio")]
-pub(crate) mod tokio;
+pub(crate) mod layers;
 
 #[cfg(not(target_os = "android"))]
 pub use tickwire_tls::platform_config_and_roots;

@@ -39,9 +39,15 @@
 //! of a split connection, and the reference count of a large [payload](crate::Outbound) that
 //! several connections send. So one runtime per thread, each with its own listener on the same port
 //! (SO_REUSEPORT), can use every processor: see the example `echo_server`, `--threads`.
+mod dial;
+mod maybe;
 #[cfg(feature = "rustls")]
-pub use crate::tls::tokio::TlsStream;
-pub use crate::{dial::tokio::connect, tls::maybe::tokio::MaybeTls};
+mod tls;
+
+pub use dial::connect;
+pub use maybe::MaybeTls;
+#[cfg(feature = "rustls")]
+pub use tls::TlsStream;
 
 use crate::{
     drive::{

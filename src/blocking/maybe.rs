@@ -1,13 +1,17 @@
 //! The stream of a connection that a `connect` call of `blocking` has made.
 #[cfg(feature = "rustls")]
-use super::layers::Maybe;
-use super::layers::{Blocking, dialed, inner, mapped};
+use super::tls::{TlsStream, client};
+use super::{Interest, Stream};
+#[cfg(feature = "rustls")]
+use crate::tls::layers::Maybe;
 use crate::{
-    blocking::{Interest, Stream},
     drive::Error,
     proto::url::Target,
     socket::Timestamped,
-    tls::Client,
+    tls::{
+        Client,
+        layers::{dialed, inner, layers, mapped},
+    },
 };
 use std::{
     io::{self, IoSlice, Read, Write},
@@ -15,15 +19,17 @@ use std::{
     time::Duration,
 };
 
+type Layers<S> = layers!(S);
+
 /// The stream of a connection made by [`connect`](crate::blocking::connect). Its lowest layer is
 /// TCP, or the stream `S` of the connector given to
 /// [`blocking_connect_with`](crate::Dial::blocking_connect_with). If the URL of the server or of a
 /// proxy asks for TLS, TLS is around that stream.
 #[derive(Debug)]
-pub struct MaybeTls<S = Timestamped<TcpStream>>(Blocking<S>);
+pub struct MaybeTls<S = Timestamped<TcpStream>>(Layers<S>);
 
 impl<S: Stream> MaybeTls<S> {
-    dialed!(blocking);
+    dialed!();
 
     /// The TLS session with the server, if the URL is `wss`. While the returned guard lives, no
     /// handle of the stream can read or write. Feature `rustls`.

@@ -1,11 +1,10 @@
 //! Connecting to a URL with tokio.
-use super::{Attempts, Dial};
+use super::{MaybeTls, WebSocket, client_since};
 use crate::{
+    dial::{Attempts, Dial},
     drive::{Error, Timed},
     proto::{config::Config, handshake::client::Request, url::Target},
     socket::Timestamped,
-    tls::maybe::tokio::MaybeTls,
-    tokio::{WebSocket, client_since},
 };
 use ::tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -205,7 +204,7 @@ impl Dial<'_> {
         self.stamped(self.tcp_to_any(self.attempts(to, found, limit)?, began).await?)
     }
 
-    pub(super) async fn tcp_to_any(
+    pub(crate) async fn tcp_to_any(
         &self,
         mut attempts: Attempts<'_>,
         began: Instant,

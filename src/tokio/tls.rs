@@ -1,6 +1,5 @@
 //! TLS over a tokio stream.
-use super::Client;
-use crate::{drive::Error, proto::url::Target};
+use crate::{drive::Error, proto::url::Target, tls::Client};
 use ::tokio::io::{AsyncRead, AsyncWrite};
 
 pub use tickwire_tls::tokio::TlsStream;

@@ -1,8 +1,17 @@
 //! The stream of a connection that a `connect` call of `tokio` has made.
 #[cfg(feature = "rustls")]
-use super::layers::Maybe;
-use super::layers::{Tokio, dialed, inner};
-use crate::{drive::Error, proto::url::Target, socket::Timestamped, tls::Client};
+use super::tls::{TlsStream, client};
+#[cfg(feature = "rustls")]
+use crate::tls::layers::Maybe;
+use crate::{
+    drive::Error,
+    proto::url::Target,
+    socket::Timestamped,
+    tls::{
+        Client,
+        layers::{dialed, inner, layers},
+    },
+};
 use ::tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -13,6 +22,8 @@ use std::{
     task::{Context, Poll},
 };
 
+type Layers<S> = layers!(S);
+
 /// The stream of a connection made by [`connect`](crate::tokio::connect). Its lowest layer is TCP,
 /// or the stream `S` of the connector given to [`connect_with`](crate::Dial::connect_with). If the
 /// URL of the server or of a proxy asks for TLS, TLS is around that stream.
@@ -21,10 +32,10 @@ use std::{
 /// dial the TCP stream yourself. Then use [`client`](fn@crate::tokio::client) and
 /// `into_split_with(TcpStream::into_split)`.
 #[derive(Debug)]
-pub struct MaybeTls<S = Timestamped<TcpStream>>(Tokio<S>);
+pub struct MaybeTls<S = Timestamped<TcpStream>>(Layers<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> MaybeTls<S> {
-    dialed!(tokio);
+    dialed!();
 
     /// The TLS session with the server, if the URL is `wss`. Feature `rustls`.
     #[cfg(feature = "rustls")]

@@ -16,8 +16,8 @@
 mod output;
 
 use self::output::{Shared, is_passing, lock};
+use super::{Interest, Stream};
 use crate::{
-    blocking::{Interest, Stream},
     drive::Error,
     proto::url::Target,
     tls::{self, Session},

@@ -1,11 +1,10 @@
 //! Connecting to a URL from a thread.
-use super::{Attempts, Dial};
+use super::{MaybeTls, Stream, WebSocket, client_since, wait};
 use crate::{
-    blocking::{Stream, WebSocket, client_since, wait},
+    dial::{Attempts, Dial},
     drive::{Error, Timed, sync::Instant},
     proto::{config::Config, handshake::client::Request, url::Target},
     socket::Timestamped,
-    tls::maybe::blocking::MaybeTls,
 };
 use std::{
     io,
@@ -150,7 +149,7 @@ impl Dial<'_> {
         self.stamped(self.blocking_tcp_to_any(attempts, began)?)
     }
 
-    pub(super) fn blocking_tcp_to_any(
+    pub(crate) fn blocking_tcp_to_any(
         &self,
         mut attempts: Attempts<'_>,
         began: Instant,
@@ -174,7 +173,7 @@ impl Dial<'_> {
 
 /// Runs a call that nothing can end early in a thread of its own, and waits for it, but not longer
 /// than `limit`. After that time the error is `TimedOut`, and the thread goes on alone.
-pub(super) fn within<T: Send + 'static>(
+fn within<T: Send + 'static>(
     limit: Duration,
     call: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
@@ -182,4 +181,22 @@ pub(super) fn within<T: Send + 'static>(
     let call = move || drop(done.send(call()));
     thread::Builder::new().name("tickwire: resolver".into()).spawn(call)?;
     result.recv_timeout(limit).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::within;
+    use std::{io, time::Duration};
+
+    /// A silent name server holds getaddrinfo(3) for half a minute and more.
+    #[test]
+    fn a_thread_does_not_wait_for_a_lookup_beyond_its_limit() {
+        let (answer, answers) = std::sync::mpsc::channel::<io::Result<u8>>();
+        let looked_up = within(Duration::from_millis(10), move || {
+            answers.recv().unwrap_or(Ok(0)) // until the end of this test
+        });
+        assert!(looked_up.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut));
+        assert!(answer.send(Ok(1)).is_ok()); // the lookup was still under way
+        assert!(within(Duration::MAX, || Ok(2)).is_ok_and(|found| found == 2));
+    }
 }

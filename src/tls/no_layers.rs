@@ -2,13 +2,15 @@
 //! stream were an enum here too, a program would link each call, and the drop, once for each
 //! variant.
 
-#[cfg(feature = "tokio")]
-pub(super) type Tokio<S> = S;
-
-pub(super) type Blocking<S> = S;
+macro_rules! layers {
+    ($io:ident) => {
+        $io
+    };
+}
+pub(crate) use layers;
 
 macro_rules! dialed {
-    ($adapter:ident) => {
+    () => {
         pub(crate) fn new(io: S, _: &Target, tls: Option<Client>) -> Result<Self, Error> {
             match tls {
                 None => Ok(Self(io)),
@@ -26,7 +28,7 @@ macro_rules! dialed {
         }
     };
 }
-pub(super) use dialed;
+pub(crate) use dialed;
 
 macro_rules! inner {
     ($layers:expr, $stream:ident => $do:expr) => {{
@@ -34,5 +36,5 @@ macro_rules! inner {
         $do
     }};
 }
-pub(super) use inner;
-pub(super) use inner as mapped;
+pub(crate) use inner;
+pub(crate) use inner as mapped;

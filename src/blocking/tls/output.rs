@@ -178,7 +178,7 @@ impl<O: DerefMut<Target = Output>, W: Way> Right<O, W> {
                 if !output.below.dirty {
                     session.flushed();
                 }
-                drop(output); // before `session`: the head of `tls/blocking.rs` says why
+                drop(output); // before `session`: the head of `tls.rs` says why
                 return Ok(());
             }
             output.bytes = session.take_outgoing();

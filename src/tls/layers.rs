@@ -1,11 +1,11 @@
-//! The layers of a stream that may have TLS.
-use crate::tls::blocking;
-#[cfg(feature = "tokio")]
-use crate::tls::tokio;
+//! The streams of dialed connections. The lowest layer is TCP, or the stream of a connector. TLS to
+//! a proxy comes above the lowest layer, if the proxy's URL is `https`. TLS to the server is the
+//! highest layer, if the server's URL is `wss`. Each adapter has its own type, made of the parts in
+//! this module.
 
 /// A stream without TLS, or with one or two TLS streams around it.
 #[derive(Debug)]
-pub(super) enum Maybe<S, T, U> {
+pub(crate) enum Maybe<S, T, U> {
     Plain(S),
     /// TLS to the server.
     Tls(T),
@@ -15,23 +15,21 @@ pub(super) enum Maybe<S, T, U> {
     Within(U),
 }
 
-/// The layers over a stream of tokio.
-#[cfg(feature = "tokio")]
-pub(super) type Tokio<S> = Maybe<S, tokio::TlsStream<S>, tokio::TlsStream<tokio::TlsStream<S>>>;
+/// The layers over an `$io`. Each module that invokes a macro of this file imports [`Maybe`], and
+/// from its adapter `TlsStream` and the function `client`, which puts TLS around a stream.
+macro_rules! layers {
+    ($io:ident) => {
+        Maybe<$io, TlsStream<$io>, TlsStream<TlsStream<$io>>>
+    };
+}
+pub(crate) use layers;
 
-/// The layers over a stream of a thread.
-pub(super) type Blocking<S> =
-    Maybe<S, blocking::TlsStream<S>, blocking::TlsStream<blocking::TlsStream<S>>>;
-
-/// The calls that make a `MaybeTls` over an `S`, and the call that returns the `S`. They use the
-/// function `client` of `tls::$adapter`, which puts TLS around a stream. Each module that invokes a
-/// macro of this file imports [`Maybe`].
+/// Constructors of `MaybeTls<S>`, and `get_ref`.
 macro_rules! dialed {
-    ($adapter:ident) => {
+    () => {
         /// Wraps a stream to a server, or to a proxy. `tls` is the configuration of TLS to the
         /// proxy; `None` if there is no proxy, or if its URL asks for no TLS.
         pub(crate) fn new(io: S, proxy: &Target, tls: Option<Client>) -> Result<Self, Error> {
-            use crate::tls::$adapter::client;
             Ok(Self(match tls {
                 None => Maybe::Plain(io),
                 Some(tls) => Maybe::ToProxy(client(io, proxy, tls, &[])?),
@@ -46,7 +44,6 @@ macro_rules! dialed {
             tls: Client,
             ahead: &[u8],
         ) -> Result<Self, Error> {
-            use crate::tls::$adapter::client;
             Ok(Self(match self.0 {
                 Maybe::Plain(io) => Maybe::Tls(client(io, to, tls, ahead)?),
                 Maybe::ToProxy(outer) => Maybe::Within(client(outer, to, tls, ahead)?),
@@ -64,7 +61,7 @@ macro_rules! dialed {
         }
     };
 }
-pub(super) use dialed;
+pub(crate) use dialed;
 
 /// Evaluates `$do` with the stream in `$layers`, whatever the variant.
 macro_rules! inner {
@@ -77,7 +74,7 @@ macro_rules! inner {
         }
     }};
 }
-pub(super) use inner;
+pub(crate) use inner;
 
 /// Like `inner`, but the result of `$do` is another stream, and the macro wraps that stream in the
 /// same variant.
@@ -91,4 +88,4 @@ macro_rules! mapped {
         }
     }};
 }
-pub(super) use mapped;
+pub(crate) use mapped;
