@@ -122,6 +122,9 @@ impl Limits {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 #[cfg(kani)]
 #[path = "progress/tests/proofs.rs"]
 mod proofs;

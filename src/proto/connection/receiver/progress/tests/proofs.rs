@@ -1,6 +1,6 @@
 //! Proofs by Kani: the limits on frames and messages (RFC 6455 §10.4) are exact, and no sum in them
 //! wraps, for every configuration and every announced length. These proofs are for a `usize` of 64
-//! bits (see `checks/kani`); `checks/search/proof` has the proofs for 32 bits.
+//! bits (see `checks/kani`); `tests.rs` tries the edges where it has 32.
 use super::*;
 
 fn any_limits() -> (Limits, Config) {
