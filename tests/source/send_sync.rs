@@ -6,115 +6,49 @@ const fn both<T: Send + Sync>() {}
 const fn send<T: Send>() {}
 const fn is_sync<T: Sync>(_: &T) {}
 
+/// A row of types, each asked by one of the functions above.
+macro_rules! all {
+    ($ask:ident: $($of:ty),+ $(,)?) => {
+        const _: () = { $($ask::<$of>();)+ };
+    };
+}
+
 #[allow(dead_code)]
 mod core_types {
     use super::both;
     use tickwire::{frame::*, handshake::*, mask::*, url::*, *};
     use tickwire_parts::{Backoff, Outbox, OutboxCounts, Overflow, PushError};
 
-    const _: () = {
-        // The core.
-        both::<Connection>();
-        both::<Dormant>();
-        both::<Receiver>();
-        both::<Sender>();
-        both::<Outgoing<'_>>();
-        both::<MessageWriter<'_>>();
-        both::<Next<'_>>();
-        both::<Step>();
-        both::<Text>();
-        both::<Wait>();
-        both::<Ending>();
-        both::<ReadyState>();
-        both::<Position>();
-        both::<RoundTrip>();
-        both::<Config>();
-        both::<Heartbeat>();
-        both::<Negotiated>();
-        both::<Role>();
-        both::<Time>();
-        both::<SystemEntropy>();
-        both::<Box<dyn Entropy + Send + Sync>>();
-        // Messages and frames.
-        both::<Message<'_>>();
-        both::<OwnedMessage>();
-        both::<DataKind>();
-        both::<Event<'_>>();
-        both::<OwnedEvent>();
-        both::<Chunk<'_>>();
-        both::<Info>();
-        both::<Arrival>();
-        both::<Prepared>();
-        both::<CloseCode>();
-        both::<CloseFrame<'_>>();
-        both::<OwnedCloseFrame>();
-        both::<OpCode>();
-        both::<Header>();
-        both::<Masker>();
-        // Beside the core.
-        both::<Backoff>();
-        both::<Outbox>();
-        both::<Outbound<'_>>();
-        both::<OutboxCounts>();
-        both::<Overflow>();
-        // The handshake.
-        both::<Target>();
-        both::<client::Request>();
-        both::<client::Handshake>();
-        both::<client::ResponseHead<'_>>();
-        both::<client::Refusal>();
-        both::<server::RequestHead<'_>>();
-        both::<server::Handshake>();
-        both::<server::Accept<'_>>();
-        both::<server::Rejection>();
-        both::<server::Origins>();
-        both::<Reading>();
-        both::<Progress>();
-        both::<Headers<'_>>();
-        // Errors.
-        both::<Error>();
-        both::<Closed<'_>>();
-        both::<Dial<'_>>();
-        #[cfg(feature = "futures")]
-        both::<Events<tickwire::tokio::WebSocket<::tokio::net::TcpStream>>>();
-        both::<RecvError>();
-        both::<SendError>();
-        both::<ProtocolError>();
-        both::<HandshakeError>();
-        both::<HeaderError>();
-        both::<PushError>();
-        both::<UrlError>();
-    };
+    // The core.
+    all!(both: Connection, Dormant, Receiver, Sender, Outgoing<'_>, MessageWriter<'_>, Next<'_>);
+    all!(both: Step, Text, Wait, Ending, ReadyState, Position, RoundTrip, Config, Heartbeat);
+    all!(both: Negotiated, Role, Time, SystemEntropy, Box<dyn Entropy + Send + Sync>);
+    // Messages and frames.
+    all!(both: Message<'_>, OwnedMessage, DataKind, Event<'_>, OwnedEvent, Chunk<'_>, Info, Arrival);
+    all!(both: Prepared, CloseCode, CloseFrame<'_>, OwnedCloseFrame, OpCode, Header, Masker);
+    // Beside the core.
+    all!(both: Backoff, Outbox, Outbound<'_>, OutboxCounts, Overflow);
+    // The handshake.
+    all!(both: Target, Reading, Progress, Headers<'_>);
+    all!(both: client::Request, client::Handshake, client::ResponseHead<'_>, client::Refusal);
+    all!(both: server::RequestHead<'_>, server::Handshake, server::Accept<'_>, server::Rejection);
+    all!(both: server::Origins);
+    // Errors.
+    all!(both: Error, Closed<'_>, Dial<'_>, RecvError, SendError, ProtocolError, HandshakeError);
+    all!(both: HeaderError, PushError, UrlError);
 
     #[cfg(feature = "counters")]
-    const _: () = {
-        both::<Traffic>();
-    };
-
+    all!(both: Traffic);
     #[cfg(feature = "deflate")]
-    const _: () = {
-        both::<deflate::Deflate>();
-        both::<deflate::DeflateParams>();
-        both::<deflate::Direction>();
-    };
-
+    all!(both: deflate::Deflate, deflate::DeflateParams, deflate::Direction);
+    #[cfg(feature = "futures")]
+    all!(both: Events<tickwire::tokio::WebSocket<::tokio::net::TcpStream>>);
     #[cfg(feature = "std")]
-    const _: () = both::<Received<'_, &mut Sender>>();
-
-    #[cfg(feature = "std")]
-    const _: () = both::<Proxy>();
-
+    all!(both: Received<'_, &mut Sender>, Proxy);
     #[cfg(feature = "stamps")]
-    const _: () = both::<Timestamped<std::net::TcpStream>>();
-
+    all!(both: Timestamped<std::net::TcpStream>);
     #[cfg(feature = "rustls")]
-    const _: () = {
-        both::<tls::TlsError>();
-        both::<tls::BadCertificate>();
-        both::<tls::Client>();
-        both::<tls::Server>();
-        both::<tls::Session>();
-    };
+    all!(both: tls::TlsError, tls::BadCertificate, tls::Client, tls::Server, tls::Session);
 }
 
 #[allow(dead_code)]
@@ -123,34 +57,18 @@ mod blocking_adapter {
     use std::{cell::Cell, net::TcpStream};
     use tickwire::blocking::*;
 
-    const _: () = {
-        both::<Interest>();
-        both::<Incoming<TcpStream>>();
-        both::<WebSocket<TcpStream>>();
-        both::<WithoutTimeouts<TcpStream>>();
-        both::<WebSocket<MaybeTls>>();
-        both::<Reader<TcpStream>>();
-        both::<Writer<TcpStream>>();
-        both::<MaybeTls>();
-        both::<Spin<TcpStream>>();
-        both::<WebSocket<Spin<TcpStream>>>();
-        // What a half is depends on the stream alone.
-        send::<Reader<Cell<u8>>>();
-        send::<Writer<Cell<u8>>>();
-    };
+    all!(both: Interest, Incoming<TcpStream>, WebSocket<TcpStream>, WithoutTimeouts<TcpStream>);
+    all!(both: WebSocket<MaybeTls>, Reader<TcpStream>, Writer<TcpStream>, MaybeTls);
+    all!(both: Spin<TcpStream>, WebSocket<Spin<TcpStream>>);
+    #[cfg(feature = "rustls")]
+    all!(both: TlsStream, WebSocket<TlsStream>, Reader<TlsStream>, Writer<TlsStream>);
+    // What a half is depends on the stream alone.
+    all!(send: Reader<Cell<u8>>, Writer<Cell<u8>>);
 
     // Not `Send`: it is a lock, to be given back where it was taken.
     fn guard(writer: &mut Writer<TcpStream>) {
         is_sync(&writer.sender());
     }
-
-    #[cfg(feature = "rustls")]
-    const _: () = {
-        both::<TlsStream>();
-        both::<WebSocket<TlsStream>>();
-        both::<Reader<TlsStream>>();
-        both::<Writer<TlsStream>>();
-    };
 }
 
 #[cfg(feature = "tokio")]
@@ -163,26 +81,15 @@ mod tokio_adapter {
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     };
 
-    const _: () = {
-        both::<Incoming<TcpStream>>();
-        both::<WebSocket<TcpStream>>();
-        both::<WebSocket<MaybeTls>>();
-        both::<Reader<OwnedReadHalf, OwnedWriteHalf>>();
-        both::<Writer<OwnedWriteHalf>>();
-        both::<MessageOrRoom<'_>>();
-        both::<MaybeTls>();
-    };
+    all!(both: Incoming<TcpStream>, WebSocket<TcpStream>, WebSocket<MaybeTls>, MaybeTls);
+    all!(both: Reader<OwnedReadHalf, OwnedWriteHalf>, Writer<OwnedWriteHalf>, MessageOrRoom<'_>);
+    #[cfg(feature = "rustls")]
+    all!(both: TlsStream<TcpStream>, WebSocket<TlsStream<TcpStream>>);
 
     // Not `Send`: it is a lock, to be given back where it was taken.
     fn guard(writer: &mut Writer<OwnedWriteHalf>) {
         is_sync(&writer.sender());
     }
-
-    #[cfg(feature = "rustls")]
-    const _: () = {
-        both::<TlsStream<TcpStream>>();
-        both::<WebSocket<TlsStream<TcpStream>>>();
-    };
 
     /// The shape of a session: other work of its own between two messages, by `&self`.
     struct Session {
@@ -219,15 +126,9 @@ mod futures_io_adapter {
 
     type Timer = fn(Instant) -> async_io::Timer;
 
-    const _: () = {
-        both::<Incoming<TcpStream, Timer>>();
-        both::<WebSocket<TcpStream, Timer>>();
-        both::<Reader<ReadHalf<TcpStream>, WriteHalf<TcpStream>, Timer>>();
-        both::<MessageOrRoom<'_>>();
-        both::<ReadHalf<TcpStream>>();
-        both::<WriteHalf<TcpStream>>();
-        both::<Writer<WriteHalf<TcpStream>, Timer>>();
-    };
+    all!(both: Incoming<TcpStream, Timer>, WebSocket<TcpStream, Timer>, MessageOrRoom<'_>);
+    all!(both: Reader<ReadHalf<TcpStream>, WriteHalf<TcpStream>, Timer>, ReadHalf<TcpStream>);
+    all!(both: Writer<WriteHalf<TcpStream>, Timer>, WriteHalf<TcpStream>);
 
     // Not `Send`: it is a lock, to be given back where it was taken.
     fn guard(writer: &mut Writer<WriteHalf<TcpStream>, Timer>) {
@@ -256,13 +157,10 @@ fn no_public_type_is_left_out() {
             Some("futures_io") => futures_io,
             _ => core,
         };
-        let mut asked = section
-            .split("both::<")
-            .flat_map(|part| part.split("send::<"))
-            .flat_map(|part| part.split("sync::<"));
+        let rows = section.split("all!(").skip(1).filter_map(|row| row.split(");").next());
+        let mut asked = rows.flat_map(|row| row.split(|c: char| !c.is_alphanumeric()));
         assert!(
-            asked
-                .any(|ask| path.ends_with(&format!("::{}", ask.split(['<', '>']).next().unwrap()))),
+            asked.any(|name| path.ends_with(&format!("::{name}"))),
             "{path} is not asked whether it is Send and Sync"
         );
         types += 1;
