@@ -1,88 +1,59 @@
-//! Runs under the [Autobahn TestSuite]: as the server that its fuzzing client tests, or as the
-//! client that its fuzzing server tests. All limits are the defaults. It agrees to whatever the
-//! suite wants of permessage-deflate, context takeover too.
+//! Runs under the [Autobahn TestSuite]: `autobahn server ADAPTER ADDRESS [DIR]` is the server that
+//! its fuzzing client tests, and `autobahn client ADAPTER URL [DIR]` the client that its fuzzing
+//! server tests. Both echo every message with its type. ADAPTER is `tokio`, `blocking`, `loop`
+//! (tickwire-loop over mio), `loop-uring` (over io_uring), `facade-tokio` or `facade-blocking`
+//! (tickwire-tungstenite). With DIR, tickwire-loop speaks `wss`: the server has cert.pem and
+//! key.pem of DIR, and the client trusts cert.pem. All limits are the defaults, and whatever the
+//! suite wants of permessage-deflate is agreed to, context takeover too.
 //!
-//! `checks/interop/run autobahn` installs the suite, runs it against both, and judges its reports.
+//! The first line of the server is `listening on ws://ADDRESS`; it ends when it is killed. The
+//! client goes through all cases, has the report written, and ends well, whatever is in the report.
 //!
 //! [Autobahn TestSuite]: https://github.com/crossbario/autobahn-testsuite
-use arguments::{Arguments, cannot_listen};
+use crate::{
+    Adapter, Result, facade, say,
+    socket::{self, Decision, Socket},
+};
 use std::{
-    error,
     fmt::Display,
     io::{self, Write},
-    net::SocketAddr,
+    net::{TcpListener, TcpStream},
     path::PathBuf,
-    process::ExitCode,
+    thread,
 };
-use tickwire::{Config, deflate::Deflate};
+use tickwire::{Config, deflate::Deflate, handshake::client::Request};
 
-const HELP: &str = "\
-A server or client for the Autobahn TestSuite: it echoes every message with its type.
-
-Usage: autobahn ROLE [OPTION]...
-
-  ROLE                  server or client
-  --adapter NAME        tokio, blocking, loop (tickwire-loop over mio) or loop-uring (tickwire-loop
-                        over io_uring) [tokio]
-  --listen ADDR         server: where to listen [127.0.0.1:9001]; with port 0 on any free port
-  --connect URL         client: where the suite listens [ws://127.0.0.1:9001]
-  --tls DIR             tickwire-loop: the server speaks wss with cert.pem and key.pem in DIR; the client, \
-whose
-                        URL begins with wss, trusts cert.pem
-  --help                this text
-
-The first line of the server is `listening on ws://ADDR`; it ends when it is killed. The client goes
-through all cases, has the report written, and ends with status 0, whatever is in the report.
-";
-
-type Result<T> = std::result::Result<T, Box<dyn error::Error + Send + Sync>>;
-
-struct Options {
-    role: Role,
-    adapter: Adapter,
-    listen: SocketAddr,
-    url: String,
-    tls: Option<PathBuf>,
+/// A connection to the suite.
+pub(crate) trait Echoes {
+    /// The next message, which is a text.
+    fn text(&mut self) -> Result<String>;
+    /// Echoes to the end of the connection. An error is how it ended: most cases end in one, as
+    /// they should.
+    fn echo(&mut self) -> Result<()>;
 }
 
-#[derive(Clone, Copy)]
-enum Role {
-    Server,
-    Client,
-}
+pub(crate) type Opened = Result<Box<dyn Echoes>>;
 
-#[derive(Clone, Copy)]
-enum Adapter {
-    Tokio,
-    Blocking,
-    Loop { io_uring: bool },
-}
+/// How a connection is made, as a server and as a client.
+type Opens = (fn(TcpStream) -> Opened, fn(&str) -> Opened);
 
-fn main() -> ExitCode {
-    let options = Options::read();
-    let config = config();
-    let ended = match (options.role, options.adapter) {
-        (_, Adapter::Blocking | Adapter::Tokio) if options.tls.is_some() => {
-            Err("--tls is for tickwire-loop".into())
-        }
-        (Role::Server, Adapter::Blocking) => on_threads::serve(options.listen, config),
-        (Role::Client, Adapter::Blocking) => on_threads::run_cases(&options.url, &config),
-        (Role::Server, Adapter::Loop { io_uring }) => {
-            on_loop::serve(options.listen, config, options.tls, io_uring)
-        }
-        (Role::Client, Adapter::Loop { io_uring }) => {
-            on_loop::run_cases(&options.url, config, options.tls, io_uring)
-        }
-        (Role::Server, Adapter::Tokio) => on_tokio::serve(options.listen, config),
-        (Role::Client, Adapter::Tokio) => on_tokio::run_cases(&options.url, &config),
+pub(crate) fn run(words: &[&str]) -> Result<()> {
+    let [role, adapter, at, ref tls @ ..] = *words else {
+        return Err("autobahn ROLE ADAPTER ADDRESS [DIR]".into());
     };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            log(format_args!("error: {error}"));
-            ExitCode::FAILURE
+    let tls = tls.first().map(PathBuf::from);
+    let (accept, connect): Opens = match adapter {
+        "loop" | "loop-uring" => return on_loop::run(role, at, tls, adapter == "loop-uring"),
+        _ if tls.is_some() => return Err("TLS is for tickwire-loop".into()),
+        "tokio" => (|tcp| accepted(Adapter::Tokio, tcp), |url| connected(Adapter::Tokio, url)),
+        "blocking" => {
+            (|tcp| accepted(Adapter::Blocking, tcp), |url| connected(Adapter::Blocking, url))
         }
-    }
+        "facade-tokio" => (facade::accept_async, facade::connect_async),
+        "facade-blocking" => (facade::accept, facade::connect),
+        _ => return Err(format!("no adapter is named {adapter}").into()),
+    };
+    if role == "server" { serve(at, accept) } else { run_cases(at, connect) }
 }
 
 fn config() -> Config {
@@ -92,23 +63,27 @@ fn config() -> Config {
     Config { deflate: Some(deflate), ..Config::default() }
 }
 
-impl Options {
-    fn read() -> Self {
-        let args = Arguments::read(HELP);
-        let adapters = [
-            ("tokio", Adapter::Tokio),
-            ("blocking", Adapter::Blocking),
-            ("loop", Adapter::Loop { io_uring: false }),
-            ("loop-uring", Adapter::Loop { io_uring: true }),
-        ];
-        Self {
-            role: args.one_of("ROLE", &[("server", Role::Server), ("client", Role::Client)]),
-            adapter: args.one_of("--adapter", &adapters),
-            listen: args.address("--listen"),
-            url: args.text("--connect"),
-            tls: args.optional("--tls").map(Into::into),
+fn serve(at: &str, accept: fn(TcpStream) -> Opened) -> Result<()> {
+    let listener = TcpListener::bind(at)?;
+    say(format_args!("listening on ws://{}", listener.local_addr()?));
+    loop {
+        let (stream, _) = listener.accept()?;
+        thread::Builder::new().spawn(move || {
+            if let Err(error) = accept(stream).and_then(|mut ws| ws.echo()) {
+                log(error);
+            }
+        })?;
+    }
+}
+
+fn run_cases(url: &str, connect: fn(&str) -> Opened) -> Result<()> {
+    let count = connect(&count(url))?.text()?.parse()?;
+    for number in 1..=count {
+        if let Err(error) = connect(&case(url, number))?.echo() {
+            log(format_args!("case {number} of {count}: {error}"));
         }
     }
+    connect(&report(url))?.echo()
 }
 
 /// Where the suite counts its cases.
@@ -125,141 +100,46 @@ fn report(url: &str) -> String {
     format!("{url}/updateReports?agent=tickwire")
 }
 
-/// The line that programs wait for, and which may go into a pipe.
-fn announce(scheme: &str, address: SocketAddr) -> io::Result<()> {
-    let mut out = io::stdout();
-    writeln!(out, "listening on {scheme}://{address}")?;
-    out.flush()
-}
-
 /// One line on standard error.
 fn log(line: impl Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-mod on_tokio {
-    use super::{Result, SocketAddr, announce, cannot_listen, case, count, log, report};
-    use std::sync::Arc;
-    use tickwire::{
-        Config, Error,
-        tokio::{WebSocket, accept, connect},
-    };
-    use tokio::{
-        io::{AsyncRead, AsyncWrite},
-        net::{TcpListener, TcpStream},
-    };
-
-    #[tokio::main(flavor = "current_thread")]
-    pub(crate) async fn serve(address: SocketAddr, config: Config) -> Result<()> {
-        let listener = TcpListener::bind(address).await.map_err(cannot_listen(address))?;
-        announce("ws", listener.local_addr()?)?;
-        let config = Arc::new(config);
-        loop {
-            let (stream, _) = listener.accept().await?;
-            let config = config.clone();
-            tokio::spawn(async move {
-                // Most cases end in an error, as they should.
-                if let Err(error) = converse(stream, &config).await {
-                    log(error);
-                }
-            });
-        }
+impl Echoes for Box<dyn Socket> {
+    fn text(&mut self) -> Result<String> {
+        let message = self.recv()?.ok_or("no message comes")?;
+        Ok(message.as_message().as_text().ok_or("no text")?.to_string())
     }
 
-    async fn converse(stream: TcpStream, config: &Config) -> Result<()> {
-        stream.set_nodelay(true)?;
-        Ok(echo(&mut accept(stream, config).await?).await?)
-    }
-
-    async fn echo<S>(ws: &mut WebSocket<S>) -> std::result::Result<(), Error>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        while let Some(received) = ws.recv_to_reply().await? {
-            let _ = received.sender.feed(received.message)?;
-        }
-        Ok(())
-    }
-
-    #[tokio::main(flavor = "current_thread")]
-    pub(crate) async fn run_cases(url: &str, config: &Config) -> Result<()> {
-        let mut ws = connect(&count(url), config).await?;
-        let count = ws.recv().await?.and_then(|message| message.as_text());
-        let count = count.ok_or("the suite did not say how many cases there are")?.parse()?;
-        for number in 1..=count {
-            let mut ws = connect(&case(url, number), config).await?;
-            if let Err(error) = echo(&mut ws).await {
-                log(format_args!("case {number} of {count}: {error}"));
-            }
-        }
-        let mut ws = connect(&report(url), config).await?;
-        while ws.recv().await?.is_some() {}
-        Ok(())
+    fn echo(&mut self) -> Result<()> {
+        Ok((**self).echo()?)
     }
 }
 
-mod on_threads {
-    use super::{Result, SocketAddr, announce, cannot_listen, case, count, log, report};
-    use std::{
-        net::{TcpListener, TcpStream},
-        sync::Arc,
-        thread,
-    };
-    use tickwire::{
-        Config, Error,
-        blocking::{Stream, WebSocket, accept, connect},
-    };
+fn accepted(adapter: Adapter, tcp: TcpStream) -> Opened {
+    let ws = socket::accept(adapter, tcp, &config(), |_, checked| match checked {
+        Ok(()) => Decision::Accept(&[]),
+        Err(error) => Decision::Reject(error.into()),
+    })?;
+    Ok(Box::new(ws.ok_or("no opening handshake")?))
+}
 
-    pub(crate) fn serve(address: SocketAddr, config: Config) -> Result<()> {
-        let listener = TcpListener::bind(address).map_err(cannot_listen(address))?;
-        announce("ws", listener.local_addr()?)?;
-        let config = Arc::new(config);
-        loop {
-            let (stream, _) = listener.accept()?;
-            let config = config.clone();
-            thread::Builder::new().spawn(move || {
-                // Most cases end in an error, as they should.
-                if let Err(error) = converse(stream, &config) {
-                    log(error);
-                }
-            })?;
-        }
-    }
-
-    fn converse(stream: TcpStream, config: &Config) -> std::result::Result<(), Error> {
-        echo(&mut accept(stream, config)?)
-    }
-
-    fn echo<S: Stream>(ws: &mut WebSocket<S>) -> std::result::Result<(), Error> {
-        while let Some(received) = ws.recv_to_reply()? {
-            let _ = received.sender.feed(received.message)?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn run_cases(url: &str, config: &Config) -> Result<()> {
-        let mut ws = connect(&count(url), config)?;
-        let count = ws.recv()?.and_then(|message| message.as_text());
-        let count = count.ok_or("the suite did not say how many cases there are")?.parse()?;
-        for number in 1..=count {
-            let mut ws = connect(&case(url, number), config)?;
-            if let Err(error) = echo(&mut ws) {
-                log(format_args!("case {number} of {count}: {error}"));
-            }
-        }
-        let mut ws = connect(&report(url), config)?;
-        while ws.recv()?.is_some() {}
-        Ok(())
-    }
+fn connected(adapter: Adapter, url: &str) -> Opened {
+    Ok(Box::new(socket::connect(adapter, &Request::new(url)?, &config())?))
 }
 
 mod on_loop {
-    use super::{
-        PathBuf, Result, SocketAddr, announce, cannot_listen, case, count, log, report, tls,
-    };
+    use super::{PathBuf, Result, case, config, count, log, report, say, tls};
     use std::sync::Arc;
-    use tickwire::{Config, handshake::server::Accept};
+    use tickwire::handshake::server::Accept;
     use tickwire_loop::{Dial, Door, Event, Loop, Net, Settings};
+
+    pub(crate) fn run(role: &str, at: &str, tls: Option<PathBuf>, io_uring: bool) -> Result<()> {
+        match role {
+            "server" => serve(make(io_uring)?, at, tls),
+            _ => run_cases(make(io_uring)?, at, tls),
+        }
+    }
 
     /// Over io_uring, this fails if the kernel refuses io_uring: `checks/interop/run` looks for the
     /// text of this error.
@@ -271,21 +151,14 @@ mod on_loop {
         Ok(net)
     }
 
-    pub(crate) fn serve(
-        address: SocketAddr,
-        config: Config,
-        tls: Option<PathBuf>,
-        io_uring: bool,
-    ) -> Result<()> {
-        let mut net = make(io_uring)?;
+    fn serve(mut net: Loop<()>, address: &str, tls: Option<PathBuf>) -> Result<()> {
         let scheme = if tls.is_some() { "wss" } else { "ws" };
-        let door = tls::of_door(Door::new(config), tls)?;
-        let bound = net.net().listen(address, door);
-        announce(scheme, bound.map_err(cannot_listen(address))?)?;
+        let door = tls::of_door(Door::new(config()), tls)?;
+        let bound = net.net().listen(address.parse()?, door)?;
+        say(format_args!("listening on {scheme}://{bound}"));
         net.run(|net, event| match event {
             Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
             Event::Message { from, message, .. } => drop(net.send(from, message)),
-            // Most cases end in an error, as they should.
             Event::Closed { end, .. } => log(format_args!("{end:?}")),
             _ => {}
         })?;
@@ -299,14 +172,8 @@ mod on_loop {
         Report,
     }
 
-    pub(crate) fn run_cases(
-        url: &str,
-        config: Config,
-        tls: Option<PathBuf>,
-        io_uring: bool,
-    ) -> Result<()> {
-        let mut net = make(io_uring)?;
-        let config = Arc::new(config);
+    fn run_cases(mut net: Loop<For>, url: &str, tls: Option<PathBuf>) -> Result<()> {
+        let config = Arc::new(config());
         let secure = tls::of_dial(tls)?;
         let dial = |net: &mut Net<'_, For>, url: &str, value| {
             let to = Dial::to(url).map(|dial| secure(dial.config(config.clone())));
@@ -340,7 +207,7 @@ mod on_loop {
     }
 }
 
-/// `wss` of the loop, from the folder that `--tls` names.
+/// `wss` of the loop, of the files in a folder.
 mod tls {
     use super::{PathBuf, Result};
     use std::{result, sync::Arc};

@@ -12,15 +12,16 @@
 //! | `/stall` | reads nothing for a second, then says `got N` bytes for each message |
 //! | `/die` | ends its process in mid-message |
 //!
-//! And both, over TLS: see `tls`.
+//! And both, over TLS, and under the Autobahn TestSuite: see `tls` and `autobahn`.
+mod autobahn;
 mod client;
+mod facade;
 mod server;
 mod socket;
 mod tls;
 
-use lexopt::{Arg, Parser, ValueExt};
 use std::{
-    error, fmt,
+    env, error, fmt,
     io::{self, Write},
     process::ExitCode,
 };
@@ -35,11 +36,11 @@ enum Adapter {
 }
 
 impl Adapter {
-    fn named(name: &str) -> std::result::Result<Self, &'static str> {
+    fn named(name: &str) -> Result<Self> {
         match name {
             "tokio" => Ok(Self::Tokio),
             "blocking" => Ok(Self::Blocking),
-            _ => Err("not one of tokio, blocking"),
+            _ => Err(format!("{name} is neither tokio nor blocking").into()),
         }
     }
 }
@@ -64,26 +65,22 @@ fn main() -> ExitCode {
     }
 }
 
-/// `server [--adapter NAME] [--page DIR]`, or `client [--adapter NAME] URL CHECK...`, or `tls ..`.
-/// The result is whether all checks were passed.
+/// `server ADAPTER [DIR]`, where DIR has the page, or `client ADAPTER URL CHECK..`, or `tls ..`, or
+/// `autobahn ..`. The result is whether all checks were passed.
 fn run() -> Result<bool> {
-    let (mut adapter, mut page) = (Adapter::Tokio, None);
-    let mut words = Vec::new();
-    let mut args = Parser::from_env();
-    while let Some(arg) = args.next()? {
-        match arg {
-            Arg::Long("adapter") => adapter = args.value()?.parse_with(Adapter::named)?,
-            Arg::Long("page") => page = Some(args.value()?.into()),
-            Arg::Value(word) => words.push(word.string()?),
-            other => return Err(other.unexpected().into()),
-        }
-    }
+    let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match *words {
-        ["server"] => server::serve(adapter, page).map(|()| true),
-        ["client", url, ref checks @ ..] => client::check(adapter, url, checks),
+        ["server", adapter, ref page @ ..] => {
+            let page = page.first().map(Into::into);
+            server::serve(Adapter::named(adapter)?, page).map(|()| true)
+        }
+        ["client", adapter, url, ref checks @ ..] => {
+            client::check(Adapter::named(adapter)?, url, checks)
+        }
         ["tls", ref words @ ..] => tls::run(words),
-        _ => Err("neither server nor client URL CHECK.. nor tls ..".into()),
+        ["autobahn", ref words @ ..] => autobahn::run(words).map(|()| true),
+        _ => Err("neither server, client, tls nor autobahn".into()),
     }
 }
 
@@ -91,7 +88,7 @@ fn run() -> Result<bool> {
 /// ends, `small` windows of 9 bits, or `strict`, which requires a server without takeover.
 fn config() -> Config {
     let mut deflate = Deflate { min_size: 0, ..Deflate::default() };
-    match std::env::var("DEFLATE").as_deref() {
+    match env::var("DEFLATE").as_deref() {
         Ok("default") => {}
         Ok("takeover") => (deflate.server.takeover, deflate.client.takeover) = (true, true),
         Ok("small") => (deflate.server.window_bits, deflate.client.window_bits) = (9, 9),

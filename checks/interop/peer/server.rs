@@ -113,7 +113,7 @@ fn behave(path: &str, ws: &mut dyn Socket) -> std::result::Result<(), Error> {
                 }
             }
             ws.send(Message::Text("alive"))?;
-            echo(ws)
+            ws.echo()
         }
         "/stall" => {
             thread::sleep(IDLE);
@@ -127,15 +127,8 @@ fn behave(path: &str, ws: &mut dyn Socket) -> std::result::Result<(), Error> {
             ws.send_chunk(Chunk { kind: DataKind::Binary, first: true, data, last: false })?;
             process::abort()
         }
-        _ => echo(ws),
+        _ => ws.echo(),
     }
-}
-
-fn echo(ws: &mut dyn Socket) -> std::result::Result<(), Error> {
-    while let Some(message) = ws.recv()? {
-        ws.send(message.as_message())?;
-    }
-    Ok(())
 }
 
 /// `CODE REASON`, or anything else for neither.

@@ -31,6 +31,8 @@ pub(crate) trait Socket: Send {
     fn feed(&mut self, message: Message<'_>) -> Answer<()>;
     fn send_chunk(&mut self, chunk: Chunk<'_>) -> Answer<()>;
     fn close(&mut self, frame: Option<CloseFrame<'_>>) -> Answer<()>;
+    /// Echoes every message to the end.
+    fn echo(&mut self) -> Answer<()>;
     fn ending(&self) -> Ending;
     fn subprotocol(&self) -> Option<&str>;
     fn deflate(&self) -> Option<DeflateParams>;
@@ -85,6 +87,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for OnTokio<S> {
         self.runtime.block_on(self.ws.close(frame))
     }
 
+    fn echo(&mut self) -> Answer<()> {
+        self.runtime.block_on(async {
+            while let Some(received) = self.ws.recv_to_reply().await? {
+                let _ = received.sender.feed(received.message)?;
+            }
+            Ok(())
+        })
+    }
+
     fn ending(&self) -> Ending {
         ending(self.ws.closed())
     }
@@ -127,6 +138,13 @@ impl<S: blocking::Stream + Send> Socket for blocking::WebSocket<S> {
 
     fn close(&mut self, frame: Option<CloseFrame<'_>>) -> Answer<()> {
         self.close(frame)
+    }
+
+    fn echo(&mut self) -> Answer<()> {
+        while let Some(received) = self.recv_to_reply()? {
+            let _ = received.sender.feed(received.message)?;
+        }
+        Ok(())
     }
 
     fn ending(&self) -> Ending {
