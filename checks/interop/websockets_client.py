@@ -1,16 +1,12 @@
-"""Python's websockets as a client of our server: websockets_client.py PORT WHO [die]
-or of `tls server`: websockets_client.py tls WHO URL..."""
+"""Python's websockets as a client of our server: websockets_client.py PORT WHO [die]"""
 import asyncio
 import os
 import signal
-import ssl
 import sys
 import time
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
-
-from websockets_shatter import shatter
 
 SIZES = [0, 1, 125, 126, 65535, 65536, 1 << 20]
 
@@ -143,38 +139,13 @@ async def die():
         await ws.send(pieces())
 
 
-async def converse(url):
-    """The conversation that `tls server` of our peer wants."""
-    trust = ssl.create_default_context(cafile=os.environ["TLS"] + "/cert.pem")
-    async with connect(url, ssl=trust, max_size=16 << 20, proxy=None, ping_interval=None) as ws:
-        shatter(ws.transport)
-        for size in (0, 1, 2, 125, 126, 1000, 16384, 65536, 1 << 20):
-            for message in ("é" * (size // 2), bytes(i % 251 for i in range(size))):
-                await ws.send(message)
-                same(f"{size} bytes", await ws.recv(), message)
-        for i in range(100):
-            await ws.send(str(i))
-        for i in range(100):
-            same("a message", await ws.recv(), str(i))
-        await asyncio.wait_for(await ws.ping("payload"), 5)
-        await ws.close(3001, "fertig für heute")
-        same("the end", ws.close_code, 3001)
-
-
 async def main():
     if mode == ["die"]:
         await die()
-    if port == "tls":
-        return await each({url: lambda url=url: converse(url) for url in mode})
-    return await each({check.__name__: check for check in (
-        echo, order, count, fragments, we_close, they_close, subprotocol,
-        no_subprotocol, refused, keepalive, latency_set, compression)})
-
-
-async def each(checks):
     failed = False
-    for name, check in checks.items():
-        name = f"websockets, {who}: {name}"
+    for check in (echo, order, count, fragments, we_close, they_close, subprotocol,
+                  no_subprotocol, refused, keepalive, latency_set, compression):
+        name = f"websockets, {who}: {check.__name__}"
         began = time.perf_counter()
         try:
             await asyncio.wait_for(check(), 20)

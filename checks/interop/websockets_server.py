@@ -1,13 +1,9 @@
-"""Python's websockets as a server with the paths of ours; see peer/main.rs. Over TLS if the environment says
-where its certificate is."""
+"""Python's websockets as a server with the paths of ours; see peer/main.rs."""
 import asyncio
 import os
 import signal
-import ssl
 
 from websockets.asyncio.server import serve
-
-from websockets_shatter import shatter
 
 
 def select_subprotocol(connection, offered):
@@ -27,8 +23,6 @@ async def pieces_and_death():
 
 async def handler(ws):
     path = ws.request.path
-    if os.environ.get("TLS"):
-        shatter(ws.transport)
     if path == "/close":
         code, _, reason = (await ws.recv()).partition(" ")
         await ws.close(int(code), reason)
@@ -50,18 +44,11 @@ async def handler(ws):
             await ws.send(message)
 
 
-def certificate():
-    if folder := os.environ.get("TLS"):
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(folder + "/cert.pem", folder + "/key.pem")
-        return context
-
-
 async def main():
     server = await serve(
         handler, "127.0.0.1", 0, select_subprotocol=select_subprotocol,
         process_request=process_request, compression="deflate" if os.environ.get("DEFLATE") else None,
-        max_size=16 << 20, ping_interval=0.2, ping_timeout=2, ssl=certificate(),
+        max_size=16 << 20, ping_interval=0.2, ping_timeout=2,
     )
     print(f"listening on 127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()

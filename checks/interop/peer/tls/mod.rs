@@ -5,7 +5,6 @@
 //! |---|---|
 //! | `tls server DIRECTORY WHO [scripted]` | prints a port for each way; WHO has to come to each, once |
 //! | `tls client DIRECTORY WHO [scripted] URL` | goes to WHO, who echoes, in each way |
-//! | `tls rustls DIRECTORY` | both, and WHO is rustls under tungstenite |
 //! | `tls openssl DIRECTORY` | lines of text with `s_server` and `s_client`, which update their keys |
 //!
 //! DIRECTORY has `cert.pem` and `key.pem`, for `localhost`. WHO is `scripted` where a script here
@@ -14,7 +13,6 @@
 mod openssl;
 mod own_loop;
 mod relay;
-mod rustls;
 mod talk;
 
 use self::{
@@ -228,9 +226,8 @@ pub(crate) fn run(words: &[&str]) -> Result<bool> {
         ("server", [who, rest @ ..]) => serve(&files, who, rest == ["scripted"]),
         ("client", [who, "scripted", url]) => visit(&files, who, true, url),
         ("client", [who, url]) => visit(&files, who, false, url),
-        ("rustls", []) => rustls::run(&files),
         ("openssl", []) => openssl::run(&files),
-        _ => Err("neither server, client, rustls nor openssl".into()),
+        _ => Err("neither server, client nor openssl".into()),
     }
 }
 

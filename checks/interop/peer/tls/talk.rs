@@ -30,9 +30,9 @@ use tokio::{
     sync::mpsc::{UnboundedSender, unbounded_channel},
 };
 
-pub(super) const SIZES: [usize; 9] = [0, 1, 2, 125, 126, 1000, 16_384, 65_536, 1 << 20];
+const SIZES: [usize; 9] = [0, 1, 2, 125, 126, 1000, 16_384, 65_536, 1 << 20];
 
-pub(super) const REASON: &str = "fertig für heute";
+const REASON: &str = "fertig für heute";
 
 /// What the other side may not make us wait for longer than.
 fn config() -> Config {
@@ -92,7 +92,7 @@ pub(super) fn converse(mut ws: Box<dyn Socket>) -> Result<()> {
 }
 
 /// Binary data.
-pub(super) fn bytes(size: usize) -> Vec<u8> {
+fn bytes(size: usize) -> Vec<u8> {
     (0..size).map(|i| (i % 251) as u8).collect()
 }
 
