@@ -3,7 +3,6 @@ use crate::{
     mix::{Dice, Ending, Exchange, Kind, LONGEST, Material},
     server::{Failure, closed, drain, unanswered},
 };
-use hdrhistogram::Histogram;
 use std::{
     collections::BTreeMap,
     net::Ipv4Addr,
@@ -43,25 +42,16 @@ pub(crate) struct Load {
     pub(crate) compressed: Config,
 }
 
-/// Latencies, in nanoseconds.
-pub(crate) type Latency = Histogram<u64>;
-
 /// What has come of it so far.
+#[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) open: u64,
     pub(crate) connects: u64,
     pub(crate) messages: u64,
     pub(crate) errors: u64,
+    /// How many exchanges there were of each kind, and how many ends.
+    pub(crate) exchanges: BTreeMap<&'static str, u64>,
     pub(crate) ended: BTreeMap<&'static str, u64>,
-    /// By what was done.
-    pub(crate) latency: BTreeMap<&'static str, Latency>,
-    /// Of single small messages, since somebody last asked.
-    pub(crate) lately: Latency,
-}
-
-pub(crate) fn latency() -> Latency {
-    // One µs to a quarter of an hour, to three digits: no bound is invalid.
-    Histogram::new_with_bounds(1000, 1 << 40, 3).unwrap_or_else(|_| unreachable!())
 }
 
 pub(crate) struct Clients {
@@ -78,21 +68,12 @@ impl Clients {
     pub(crate) fn new(load: Load, ports: &[u16]) -> Result<Arc<Self>, Failure> {
         let request = |&port| Ok((port, Request::new(&format!("ws://127.0.0.1:{port}/"))?));
         let requests = ports.iter().map(request).collect::<Result<_, Failure>>()?;
-        let tally = Tally {
-            open: 0,
-            connects: 0,
-            messages: 0,
-            errors: 0,
-            ended: BTreeMap::new(),
-            latency: BTreeMap::new(),
-            lately: latency(),
-        };
         Ok(Arc::new(Self {
             load,
             requests,
             began: Instant::now(),
             connecting: Semaphore::new(CONNECTING),
-            tally: Mutex::new(tally),
+            tally: Mutex::default(),
             silent: Mutex::default(),
         }))
     }
@@ -173,7 +154,6 @@ impl Clients {
 
     async fn connect(&self, place: usize) -> Result<Ws, Failure> {
         let _permit = self.connecting.acquire().await?;
-        let began = Instant::now();
         let (port, request) = &self.requests[place % self.requests.len()];
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).await?;
         stream.set_nodelay(true)?;
@@ -184,7 +164,6 @@ impl Clients {
             return Err("not compressed as agreed".into());
         }
         self.tally().connects += 1;
-        self.took("connect", began, 0);
         Ok(ws)
     }
 
@@ -212,7 +191,6 @@ impl Clients {
     async fn exchange(&self, ws: &mut Ws, dice: &mut Dice) -> Result<(), Failure> {
         let Some(exchange) = Exchange::draw(dice) else { return Ok(()) };
         let material = Material::get();
-        let began = Instant::now();
         let mut messages = 1;
         match exchange {
             Exchange::Small => {
@@ -257,18 +235,10 @@ impl Clients {
                 }
             }
         }
-        self.took(exchange.name(), began, messages as u64);
-        Ok(())
-    }
-
-    fn took(&self, what: &'static str, began: Instant, messages: u64) {
-        let nanos = began.elapsed().as_nanos() as u64;
         let tally = &mut *self.tally();
-        tally.messages += messages;
-        tally.latency.entry(what).or_insert_with(latency).saturating_record(nanos);
-        if what == Exchange::Small.name() {
-            tally.lately.saturating_record(nanos);
-        }
+        tally.messages += messages as u64;
+        *tally.exchanges.entry(exchange.name()).or_default() += 1;
+        Ok(())
     }
 
     async fn end(

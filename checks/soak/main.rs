@@ -11,8 +11,8 @@
 //! verdict, which is also the exit code: no error; memory flat after the first minute (in the last
 //! third of the rest at most 4 MiB and 5 % of what is in use of the heap above the first third; 20
 //! % of what is resident); all descriptors given back; nine tenths of the connections that were
-//! asked for held, and ended. Latency is reported, not judged; but on a machine so busy that a
-//! process stands still for longer than `--heartbeat`, its peers are right to give it up.
+//! asked for held, and ended. On a machine so busy that a process stands still for longer than
+//! `--heartbeat`, its peers are right to give it up.
 //!
 //! Needs Linux, for what it knows about the processes.
 mod client;
@@ -142,58 +142,16 @@ fn sample(at: Duration, usage: &Usage) -> Sample {
     Sample { at: at.as_secs_f64(), heap, rss, descriptors }
 }
 
-fn millis(latency: &client::Latency, quantile: f64) -> f64 {
-    latency.value_at_quantile(quantile) as f64 / 1e6
-}
-
-/// One line each few seconds.
-struct Reporter {
-    every: u64,
-    lines: u64,
-    connects: u64,
-    messages: u64,
-}
-
-impl Reporter {
-    fn new(every: u64) -> Self {
-        println!(
-            "                      a second              latency, ms          \
-             heap, MiB        RSS, MiB     descriptors"
-        );
-        println!(
-            "  sec    open  connects messages errors    p50    p99  p99.9   \
-             server clients  server clients  server clients"
-        );
-        Self { every, lines: 0, connects: 0, messages: 0 }
-    }
-
-    fn line(&mut self, at: Duration, clients: &Clients, server: &Line, own: &Usage) {
-        self.lines += 1;
-        if !self.lines.is_multiple_of(self.every) {
-            return;
-        }
-        let tally = &mut *clients.tally();
-        let lately = &mut tally.lately;
-        println!(
-            "{:>5.0} {:>7} {:>9.0} {:>8.0} {:>6} {:>6.1} {:>6.1} {:>6.1}   \
-             {:>6.1} {:>7.1}  {:>6.1} {:>7.1} {:>7} {:>7}",
-            at.as_secs_f64(),
-            tally.open,
-            (tally.connects - self.connects) as f64 / self.every as f64,
-            (tally.messages - self.messages) as f64 / self.every as f64,
-            tally.errors + server.errors,
-            millis(lately, 0.5),
-            millis(lately, 0.99),
-            millis(lately, 0.999),
-            server.usage.heap as f64 / 1024.0,
-            own.heap as f64 / 1024.0,
-            server.usage.rss as f64 / 1024.0,
-            own.rss as f64 / 1024.0,
-            server.usage.descriptors,
-            own.descriptors,
-        );
-        lately.reset();
-        (self.connects, self.messages) = (tally.connects, tally.messages);
+/// What both ends are at, and have done so far: one line each few seconds.
+fn report(at: Duration, tally: &client::Tally, server: &Line, own: &Usage) {
+    let client::Tally { open, connects, messages, errors, .. } = tally;
+    println!(
+        "{:>5.0} s: {open} open, {connects} connects, {messages} messages, {} errors",
+        at.as_secs_f64(),
+        errors + server.errors,
+    );
+    for (name, Usage { heap, rss, descriptors }) in [("server", &server.usage), ("clients", own)] {
+        println!("    {name}: heap {heap} KiB, RSS {rss} KiB, {descriptors} descriptors");
     }
 }
 
@@ -220,15 +178,17 @@ fn run(options: &Options) -> Result<Vec<String>, Failure> {
     let began = Instant::now();
     let clients = Clients::new(options.load(), &server.ports)?;
     let task = runtime.spawn(clients.clone().run());
-    let mut reporter = Reporter::new(options.report);
-    let (mut ended, mut held) = (None, Vec::new());
+    let (mut ended, mut held, mut lines) = (None, Vec::new(), 0_u64);
     let line = loop {
         let line = server.line()?;
         let (at, own) = (began.elapsed(), Usage::now()?);
         if (verdict::settled(options.seconds)..options.seconds).contains(&at.as_secs_f64()) {
             held.push(clients.tally().open as f64);
         }
-        reporter.line(at, &clients, &line, &own);
+        lines += 1;
+        if lines.is_multiple_of(options.report) {
+            report(at, &clients.tally(), &line, &own);
+        }
         for (process, usage) in processes.iter_mut().zip([&line.usage, &own]) {
             process.after = sample(at, usage);
             process.during.push(process.after);
@@ -269,11 +229,8 @@ fn summary(run: &Run, tally: &client::Tally, line: &Line) {
     for (way, count) in &tally.ended {
         println!("  {way:<14} {count:>9}");
     }
-    println!("latency, ms          count       p50       p99     p99.9       max");
-    for (what, latency) in &tally.latency {
-        let [p50, p99, p999, max] = [0.5, 0.99, 0.999, 1.0].map(|q| millis(latency, q));
-        let count = latency.len();
-        println!("  {what:<14} {count:>9} {p50:>9.2} {p99:>9.2} {p999:>9.2} {max:>9.2}");
+    for (kind, count) in &tally.exchanges {
+        println!("  {kind:<14} {count:>9} exchanges");
     }
     for process in &run.processes {
         let History { name, before, after, errors, .. } = process;

@@ -23,7 +23,7 @@ fn a_short_run_has_no_error_and_leaks_no_descriptor() {
         "{text}{errors}"
     );
     assert!(!text.contains(" descriptors after") && !text.contains("still has"), "{text}");
-    for exchange in ["small", "text", "connect"] {
+    for exchange in ["small", "text", "connects"] {
         assert!(text.contains(exchange), "{text}");
     }
 }
