@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use bytes::Buf;
 use core::time::Duration;
 use tickwire::{
-    Config, Connection, Ending, Heartbeat, Step, Time,
+    Config, Connection, Event, Heartbeat, Next, Time,
     handshake::{Progress, server::{Accept, Handshake}},
 };
 
@@ -117,9 +117,8 @@ impl Device {
                 Err(error) => self.stage = Stage::Refused(handshake.reject(error)),
             },
             Stage::Open(conn) => match serve(conn, uart, now) {
-                After::More => {}
-                After::Wait => return false,
-                After::Over => self.restart(), // the line stays: the next one may call
+                true => return false,
+                false => self.restart(), // the line stays: the next one may call
             },
             Stage::Refused(text) => {
                 text.drain(..uart.to_send.push(text));
@@ -146,63 +145,30 @@ impl Device {
     }
 }
 
-enum After {
-    More,
-    Wait,
-    Over,
-}
-
-/// Answers a message or a batch of them, writes what the queue takes, reads what it has.
-fn serve(conn: &mut Connection, uart: &mut Uart, now: Time) -> After {
-    // A line that is slower than its peer sets the pace: nothing is read without room to answer.
-    let step = if conn.sender().has_room() { conn.step() } else { Ok(Step::NeedInput) };
-    match step {
-        Ok(Step::Message) => {
-            let (rx, tx) = conn.split_mut();
-            if let Some(message) = rx.message() {
-                let _ = tx.feed(message); // there is room
-            }
-            return After::More;
-        }
-        Ok(Step::Ping | Step::Pong | Step::Close) => return After::More, // answered already
-        _ => {}
-    }
-    let mut out = conn.sender_mut().outgoing();
-    let n = uart.to_send.push(out.chunk());
-    out.advance(n);
-    if n > 0 {
-        return After::More;
-    }
-    if conn.sender().has_outgoing() {
-        conn.write_blocked();
-    }
-    conn.set_paused(!conn.sender().has_room());
-    match step {
-        Ok(Step::Closed) | Err(_) => match conn.ending() {
-            Ending::Flush => {}
-            Ending::Done => return After::Over,
+/// Does all that can be done now: writes what the queue takes, answers messages, reads what the
+/// queue has. `false`: the connection is over.
+fn serve(conn: &mut Connection, uart: &mut Uart, now: Time) -> bool {
+    loop {
+        // A line that is slower than its peer sets the pace: nothing is read without room to answer.
+        conn.set_paused(!conn.sender().has_room());
+        match conn.next(now) {
+            Next::Event(Event::Message(message), tx) => drop(tx.feed(message)), // there is room
+            Next::Event(..) => {} // answered already
+            Next::Write(mut out) => match uart.to_send.push(out.chunk()) {
+                0 => conn.write_blocked(),
+                n => out.advance(n),
+            },
+            Next::Read(rx) => match uart.received.pop(rx.spare_mut()) {
+                0 => conn.read_blocked(),
+                n => rx.commit(n),
+            },
             // A line has no end of stream to show, nor will one be seen.
-            Ending::ShutDown | Ending::Discard => {
+            Next::ShutDown => {
                 conn.shut_down();
                 conn.receiver_mut().end_of_stream();
-                return After::More;
             }
-        },
-        _ if conn.sender().has_room() => {
-            let n = uart.received.pop(conn.receiver_mut().spare_mut());
-            conn.receiver_mut().commit(n);
-            if n > 0 {
-                return After::More;
-            }
-            conn.read_blocked();
+            Next::Wait(_) => return true,
+            Next::Over(_) => return false,
         }
-        _ => {}
-    }
-    match conn.poll_timeout() {
-        Some(at) if at <= now => {
-            let _ = conn.handle_timeout(now); // `step` repeats it
-            After::More
-        }
-        _ => After::Wait,
     }
 }
