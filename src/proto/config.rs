@@ -77,7 +77,7 @@ pub struct Config {
     /// [`high_water`](Self::high_water) counts as `high_water`.
     ///
     /// Without this limit, the first reply of a long batch would wait until the whole batch is
-    /// processed. The following was measured with replies of 1 KiB (`benches/README.md`). A limit
+    /// processed. The following was measured with replies of 1 KiB (`benches/RESULTS.md`). A limit
     /// of 16 KiB costs 17 % more processor time than the default, because it causes more system
     /// calls. A limit of 128 KiB or more saves 6 %, but the slowest first replies wait 13 times as
     /// long.
@@ -86,7 +86,7 @@ pub struct Config {
     /// A server does not copy an owned or prepared payload of at least this many bytes into the
     /// outgoing buffer: a vectored write sends the payload from where it is. The default is 16 KiB,
     /// because copying a shorter payload costs less than a TCP write of two pieces
-    /// (`benches/README.md`). Set a lower value for a fan-out to many slow peers, so that their
+    /// (`benches/RESULTS.md`). Set a lower value for a fan-out to many slow peers, so that their
     /// queues share the payload.
     ///
     /// All other payloads are copied: borrowed or compressed payloads, those of a client (which

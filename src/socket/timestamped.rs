@@ -28,7 +28,7 @@ use std::io::{self, IoSlice, Read, Write};
 ///
 /// A stamped read calls `recvmsg` with memory for a `cmsg`, instead of `read`. A stamped read
 /// allocates nothing. If it does not wait, a stamped read takes about 8 % longer than `read`
-/// (`benches/README.md`). The inner stream must be a plain socket, so put streams that encrypt or
+/// (`benches/RESULTS.md`). The inner stream must be a plain socket, so put streams that encrypt or
 /// buffer around the `Timestamped`.
 ///
 /// In an event loop of your own, read, pass [`arrived`](Self::arrived) to

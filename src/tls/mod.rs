@@ -52,7 +52,7 @@
 //!
 //! A client's waiting TLS stream holds about 3.5 KiB of heap, or 8 KiB if rustls handles the
 //! records (`benches/tls.rs`). TLS adds 2.7 KiB of resident memory to a server's idle connection
-//! under tokio, or 7.8 KiB if rustls handles the records (`benches/README.md`). A session that has
+//! under tokio, or 7.8 KiB if rustls handles the records (`benches/RESULTS.md`). A session that has
 //! received only a part of a record holds up to 16 KiB more. A thread that waits in `blocking` also
 //! holds the buffer of 32 KiB that receives its ciphertext.
 //!

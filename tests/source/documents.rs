@@ -1,5 +1,5 @@
 //! The documents: their links lead somewhere, the tests that they name are there, and the README's
-//! figures are those of `benches/README.md`.
+//! figures are those of `benches/RESULTS.md`.
 use crate::{
     architecture::rust_files,
     security::{quoted, read, root, tests},
@@ -194,7 +194,7 @@ fn the_readme_is_short_and_comes_to_the_code_early() {
 #[test]
 fn the_figures_of_the_readme_and_its_chart_are_those_measured() {
     let (readme, benches, chart) =
-        (read("README.md"), read("benches/README.md"), read("docs/chart.svg"));
+        (read("README.md"), read("benches/RESULTS.md"), read("docs/chart.svg"));
     let (_, measured) = benches.split_once("\n## Side by side\n").unwrap();
     let measured: BTreeSet<_> = measured.split("\n## ").next().unwrap().lines().collect();
     let digit = |cell: &str| cell.trim_start().starts_with(|c: char| c.is_ascii_digit());
@@ -214,4 +214,38 @@ fn the_figures_of_the_readme_and_its_chart_are_those_measured() {
             assert!(chart.contains(&text), "{name}: {figure} is not in docs/chart.svg");
         }
     }
+}
+
+/// The numbers of a text, without the commas in thousands.
+fn numbers(text: &str) -> BTreeSet<String> {
+    let inside = |c: char| c.is_ascii_digit() || c == '.' || c == ',';
+    let words = text.split(|c| !inside(c)).map(|word| word.trim_matches(['.', ',']));
+    words.filter(|word| !word.is_empty()).map(|word| word.replace(',', "")).collect()
+}
+
+/// A run of the benches changes `benches/RESULTS.md`; what quotes it then fails here.
+#[test]
+fn pages_that_quote_a_figure_quote_the_one_measured() {
+    let results = read("benches/RESULTS.md");
+    let measured = numbers(&results);
+    let compare = read("docs/COMPARE.md");
+    let programs = ["`instructions", "`memory", "`sockets", "`wss", "`idle", "row "];
+    let quotes = |row: &&str| {
+        let by = row.trim_matches('|').rsplit('|').next().unwrap().trim_start();
+        programs.iter().any(|program| by.starts_with(program))
+    };
+    let rows: Vec<_> = compare.lines().filter(quotes).collect();
+    assert!(rows.len() > 30, "{} rows", rows.len());
+    for row in rows {
+        let quoted = numbers(row.split('|').nth(2).unwrap());
+        let strange: Vec<_> = quoted.difference(&measured).collect();
+        assert!(strange.is_empty(), "{strange:?} in {row}");
+    }
+
+    let idle = results.lines().find(|row| row.starts_with("| idle connection over ws: KiB"));
+    let idle = format!("{} KiB", idle.unwrap().split('|').nth(2).unwrap().trim());
+    for page in ["docs/MIGRATING.md", "docs/SCALING.md", "docs/recipes/operations.md"] {
+        assert!(read(page).contains(&idle), "{page} does not say {idle}");
+    }
+    assert!(read("crates/tickwire-loop/DESIGN.md").contains(&idle));
 }
