@@ -1,12 +1,14 @@
 //! Dialing.
 use crate::{
     Connector, MaybeTlsStream, WebSocketStream, dial,
-    tls::client_async_tls_with_config,
+    tls::client,
     tungstenite::{
-        client::{IntoClientRequest, host, port, uri_mode},
+        client::IntoClientRequest,
         error::Result,
         handshake::client::{Request, Response},
         protocol::WebSocketConfig,
+        tls::setup,
+        uri::{host, port},
     },
 };
 use tokio::net::{TcpStream, lookup_host};
@@ -79,10 +81,11 @@ async fn connect(
     connector: Option<Connector>,
 ) -> Result<(WebSocketStream<MaybeTlsStream<TcpStream>>, Response)> {
     let uri = request.uri();
-    let addresses = lookup_host((host(uri)?, port(uri, uri_mode(uri)?))).await?;
+    let tls = setup(uri, connector)?;
+    let addresses = lookup_host((host(uri)?, port(uri)?)).await?;
     let stream = dial::tokio::connect(addresses).await?;
     if disable_nagle {
         stream.set_nodelay(true)?;
     }
-    client_async_tls_with_config(request, stream, config, connector).await
+    client(request, stream, config, tls).await
 }

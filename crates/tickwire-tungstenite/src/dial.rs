@@ -15,35 +15,23 @@ use tickwire_dial::{Race, Step};
 /// The head start of each attempt: that of `tickwire::Dial`, which RFC 8305 §5 recommends.
 const DELAY: Duration = Duration::from_millis(250);
 
-/// The addresses of a name, and when the race to them began.
-struct Attempts {
-    race: Race<io::Error>,
-    began: Instant,
-}
-
-impl Attempts {
-    fn new(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
-        Self { race: Race::new(addresses, DELAY), began: Instant::now() }
-    }
-
-    /// What to do next. The error is that of the last attempt.
-    fn next(&mut self, now: Duration) -> io::Result<Step> {
-        self.race.next(now).ok_or_else(|| match self.race.take_failures().pop() {
-            Some((_, error)) => error,
-            None => io::Error::new(io::ErrorKind::InvalidInput, "the name has no address"),
-        })
-    }
+/// What to do next. The error is that of the last attempt: the API has room for one `io::Error`,
+/// whose kind programs match.
+fn next(race: &mut Race<io::Error>, now: Duration) -> io::Result<Step> {
+    race.next(now).ok_or_else(|| match race.take_failures().pop() {
+        Some((_, error)) => error,
+        None => io::Error::new(io::ErrorKind::InvalidInput, "the name has no address"),
+    })
 }
 
 /// Connects from a thread.
 pub(crate) fn connect(addresses: impl IntoIterator<Item = SocketAddr>) -> io::Result<TcpStream> {
-    let mut attempts = Attempts::new(addresses);
-    let began = attempts.began;
+    let (mut race, began) = (Race::new(addresses, DELAY), Instant::now());
     let next = |now, failed: Option<(SocketAddr, io::Error)>| {
         if let Some((to, error)) = failed {
-            attempts.race.failed(to, error);
+            race.failed(to, error);
         }
-        attempts.next(now)
+        next(&mut race, now)
     };
     tickwire_dial::connect(|| began.elapsed(), next, |_| Ok(()))
 }

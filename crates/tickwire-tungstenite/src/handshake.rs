@@ -1,6 +1,7 @@
 //! The opening handshake on streams of tokio.
 use crate::{
     WebSocketStream,
+    polled::Polled,
     tungstenite::{
         client::IntoClientRequest,
         error::Result,
@@ -15,10 +16,9 @@ use crate::{
 use std::{
     future::poll_fn,
     io::{self, Read, Write},
-    pin::Pin,
-    task::{Context, Poll, Waker},
+    task::{Poll, Waker},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Does the opening handshake of a client, on a connected stream.
 ///
@@ -110,11 +110,13 @@ where
     Ok(open(drive(ServerHandshake::start(Woken::new(stream), callback, config)).await?))
 }
 
+/// From here on two tasks may poll the stream, so it gets other wakers.
 fn open<S>(socket: WebSocket<Woken<S>>) -> WebSocketStream<S> {
     WebSocketStream::new(socket.socket.stream, socket.context)
 }
 
-/// A stream during a handshake. Both directions of the stream wake the handshake's task.
+/// A stream during a handshake. Both directions of the stream wake the handshake's task, because no
+/// other task has the stream yet.
 #[derive(Debug)]
 struct Woken<S> {
     stream: S,
@@ -123,7 +125,11 @@ struct Woken<S> {
 
 impl<S> Woken<S> {
     fn new(stream: S) -> Self {
-        Self { stream, waker: Waker::noop().clone() }
+        Self { stream, waker: Waker::noop().clone() } // `drive` sets the task's waker
+    }
+
+    fn polled(&mut self) -> Polled<'_, S> {
+        Polled { stream: &mut self.stream, waker: &self.waker, half: None }
     }
 }
 
@@ -148,32 +154,18 @@ where
     .await
 }
 
-impl<S: Unpin> Woken<S> {
-    fn poll<T>(
-        &mut self,
-        poll: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
-    ) -> io::Result<T> {
-        match poll(Pin::new(&mut self.stream), &mut Context::from_waker(&self.waker)) {
-            Poll::Ready(result) => result,
-            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-        }
-    }
-}
-
 impl<S: AsyncRead + Unpin> Read for Woken<S> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut buf = ReadBuf::new(buf);
-        self.poll(|stream, cx| stream.poll_read(cx, &mut buf))?;
-        Ok(buf.filled().len())
+        self.polled().read(buf)
     }
 }
 
 impl<S: AsyncWrite + Unpin> Write for Woken<S> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.poll(|stream, cx| stream.poll_write(cx, buf))
+        self.polled().write(buf)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.poll(|stream, cx| stream.poll_flush(cx))
+        self.polled().flush()
     }
 }

@@ -6,6 +6,7 @@
 mod connect;
 mod dial;
 mod handshake;
+mod polled;
 mod stream;
 mod tls;
 pub mod tungstenite;

@@ -1,8 +1,10 @@
 //! A connection on a stream of tokio.
 use crate::{
+    polled::Polled,
     tungstenite::{
         error::{Error, Result},
         protocol::{CloseFrame, Message, Role, WebSocketConfig, WebSocketContext},
+        util::NonBlockingResult,
     },
     wake::{Both, Side},
 };
@@ -11,12 +13,12 @@ use futures_util::{
     stream::{FusedStream, Stream},
 };
 use std::{
-    io::{self, IoSlice, Read, Write},
+    io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A connection on a stream of tokio: a [`Stream`] and a [`Sink`] of messages.
 ///
@@ -118,70 +120,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         task: Option<(Side, &'a Waker)>,
     ) -> (&'a mut WebSocketContext, Polled<'a, S>) {
         let Self { stream, context, both, waker, .. } = self;
-        (context, Polled { stream, both, waker, task })
+        let half = task.map(|(side, waker)| (&**both, side, waker));
+        (context, Polled { stream, waker, half })
     }
-}
 
-/// A stream during one poll. If the polled stream is pending, `Polled` returns `WouldBlock`.
-struct Polled<'a, S> {
-    stream: &'a mut S,
-    both: &'a Both,
-    waker: &'a Waker,
-    task: Option<(Side, &'a Waker)>,
-}
-
-impl<S: AsyncWrite + Unpin> Polled<'_, S> {
-    fn poll_write<T>(
+    /// Makes a call that succeeds only once the buffer is empty.
+    fn poll_out(
         &mut self,
-        poll: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
-    ) -> io::Result<T> {
-        if let Some((side, waker)) = self.task {
-            self.both.register(side, waker);
+        cx: &Context<'_>,
+        call: impl FnOnce(&mut WebSocketContext, &mut Polled<'_, S>) -> Result<()>,
+    ) -> Poll<Result<()>> {
+        let (context, mut stream) = self.parts(Some((Side::Writer, cx.waker())));
+        match call(context, &mut stream).no_block() {
+            Ok(None) => Poll::Pending,
+            flushed => {
+                self.blocked = false;
+                Poll::Ready(flushed.map(drop))
+            }
         }
-        would_block(poll(Pin::new(self.stream), &mut Context::from_waker(self.waker)))
     }
 }
 
-fn would_block<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
-    match poll {
-        Poll::Ready(result) => result,
-        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-    }
-}
-
-impl<S: AsyncRead + Unpin> Read for Polled<'_, S> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let waker = self.task.map_or(self.waker, |(_, waker)| waker);
-        let mut buf = ReadBuf::new(buf);
-        let mut cx = Context::from_waker(waker);
-        would_block(Pin::new(&mut *self.stream).poll_read(&mut cx, &mut buf))?;
-        Ok(buf.filled().len())
-    }
-}
-
-impl<S: AsyncWrite + Unpin> Write for Polled<'_, S> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.poll_write(|stream, cx| stream.poll_write(cx, buf))
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.poll_write(|stream, cx| stream.poll_write_vectored(cx, bufs))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.poll_write(|stream, cx| stream.poll_flush(cx))
-    }
-}
-
-/// Turns the error `WouldBlock` into `Pending`.
-fn pending<T>(result: Result<T>) -> Poll<Result<T>> {
-    match result {
-        Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-        result => Poll::Ready(result),
-    }
-}
-
-/// Turns `ConnectionClosed` into success: a flush that ends the connection has not failed.
+/// Turns `ConnectionClosed` into success, as tokio-tungstenite does: a flush that ends the
+/// connection has not failed. (tungstenite's own `flush` returns the error, so that a thread knows
+/// that it may drop the stream.)
 fn closed(result: Result<()>) -> Result<()> {
     match result {
         Err(Error::ConnectionClosed) => Ok(()),
@@ -219,36 +181,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if self.blocked {
-            let (context, mut stream) = self.parts(Some((Side::Writer, cx.waker())));
-            let flushed = ready!(pending(context.flush(&mut stream)));
-            self.blocked = false;
-            return Poll::Ready(flushed);
+        match self.blocked {
+            true => self.poll_out(cx, |context, stream| context.flush(stream)),
+            false => Poll::Ready(Ok(())),
         }
-        Poll::Ready(Ok(()))
     }
 
     fn start_send(mut self: Pin<&mut Self>, item: Message) -> Result<()> {
         let (context, mut stream) = self.parts(None);
-        let taken = pending(context.write(&mut stream, item));
-        self.blocked = taken.is_pending(); // the message is in the buffer
-        match taken {
-            Poll::Pending => Ok(()),
-            Poll::Ready(result) => result,
-        }
+        let taken = context.write(&mut stream, item).no_block();
+        self.blocked = matches!(taken, Ok(None)); // the message is in the buffer
+        taken.map(drop)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let (context, mut stream) = self.parts(Some((Side::Writer, cx.waker())));
-        let flushed = ready!(pending(context.flush(&mut stream)));
-        self.blocked = false;
-        Poll::Ready(closed(flushed))
+        self.poll_out(cx, |context, stream| context.flush(stream)).map(closed)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let (context, mut stream) = self.parts(Some((Side::Writer, cx.waker())));
-        let flushed = ready!(pending(context.close(&mut stream, None)));
-        self.blocked = false;
-        Poll::Ready(closed(flushed))
+        self.poll_out(cx, |context, stream| context.close(stream, None)).map(closed)
     }
 }

@@ -3,11 +3,10 @@ pub use crate::tungstenite::Connector;
 use crate::{
     WebSocketStream, client_async_with_config,
     tungstenite::{
-        client::{IntoClientRequest, uri_mode},
-        error::{Result, UrlError},
-        handshake::client::Response,
+        error::Result,
+        handshake::client::{Request, Response},
         protocol::WebSocketConfig,
-        stream::Mode,
+        tls::Setup,
     },
 };
 use std::{
@@ -18,7 +17,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[cfg(feature = "__rustls-tls")]
 use {
-    crate::tungstenite::{client_config, server_name},
+    crate::tungstenite::{client::IntoClientRequest, tls::setup},
     std::future::poll_fn,
     tickwire::without_sigpipe,
     tokio_rustls::TlsConnector,
@@ -129,7 +128,7 @@ where
 /// # Errors
 ///
 /// As [`client_async_tls`].
-#[cfg_attr(not(feature = "__rustls-tls"), allow(unreachable_pub, dead_code))]
+#[cfg(feature = "__rustls-tls")]
 pub async fn client_async_tls_with_config<R, S>(
     request: R,
     stream: S,
@@ -141,16 +140,23 @@ where
     S: 'static + AsyncRead + AsyncWrite + Send + Unpin,
 {
     let request = request.into_client_request()?;
-    let stream = match (uri_mode(request.uri())?, connector) {
-        (Mode::Plain, _) => MaybeTlsStream::Plain(stream),
-        (Mode::Tls, Some(Connector::Plain)) => return Err(UrlError::TlsFeatureNotEnabled.into()),
-        #[cfg(not(feature = "__rustls-tls"))]
-        (Mode::Tls, None) => return Err(UrlError::TlsFeatureNotEnabled.into()),
+    let tls = setup(request.uri(), connector)?;
+    client(request, stream, config, tls).await
+}
+
+/// Does TLS if there is a setup for it, then the opening handshake.
+#[allow(dead_code)] // without `connect` and without TLS nobody calls it
+pub(crate) async fn client<S: AsyncRead + AsyncWrite + Unpin>(
+    request: Request,
+    stream: S,
+    config: Option<WebSocketConfig>,
+    tls: Option<Setup>,
+) -> Result<(WebSocketStream<MaybeTlsStream<S>>, Response)> {
+    let stream = match tls {
+        None => MaybeTlsStream::Plain(stream),
         #[cfg(feature = "__rustls-tls")]
-        (Mode::Tls, connector) => {
-            let name = server_name(request.uri())?;
-            let tls = TlsConnector::from(client_config(connector)?);
-            let mut opening = tls.connect(name, stream);
+        Some((name, config)) => {
+            let mut opening = TlsConnector::from(config).connect(name, stream);
             let opened = poll_fn(|cx| without_sigpipe(|| Pin::new(&mut opening).poll(cx))).await;
             MaybeTlsStream::Rustls(opened?)
         }

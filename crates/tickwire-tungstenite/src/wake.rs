@@ -2,8 +2,9 @@
 //!
 //! The task that reads also writes, mostly Pongs. But a stream remembers only one waker for
 //! writing. So the stream gets a waker that wakes both tasks. For reading there is only one task.
+use futures_util::task::AtomicWaker;
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Wake, Waker},
 };
 
@@ -17,21 +18,17 @@ pub(crate) enum Side {
 /// The wakers of both halves.
 #[derive(Debug, Default)]
 pub(crate) struct Both {
-    reader: Mutex<Option<Waker>>,
-    writer: Mutex<Option<Waker>>,
+    reader: AtomicWaker,
+    writer: AtomicWaker,
 }
 
 impl Both {
-    /// Remembers the waker of the half that waits. Call this before the stream is polled.
+    /// Remembers the waker of the half that waits. Call this before the stream is polled: a stream
+    /// that becomes ready after the poll, on another thread, would otherwise wake nobody.
     pub(crate) fn register(&self, side: Side, waker: &Waker) {
-        let slot = match side {
-            Side::Reader => &self.reader,
-            Side::Writer => &self.writer,
-        };
-        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *slot {
-            Some(known) => known.clone_from(waker),
-            empty => *empty = Some(waker.clone()),
+        match side {
+            Side::Reader => self.reader.register(waker),
+            Side::Writer => self.writer.register(waker),
         }
     }
 }
@@ -42,11 +39,7 @@ impl Wake for Both {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        for slot in [&self.reader, &self.writer] {
-            let waiting = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(waker) = waiting {
-                waker.wake();
-            }
-        }
+        self.reader.wake();
+        self.writer.wake();
     }
 }

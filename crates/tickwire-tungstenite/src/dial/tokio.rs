@@ -1,5 +1,5 @@
 //! The race from a task.
-use super::{Attempts, Step};
+use super::{DELAY, next};
 use std::{
     future::{Future, poll_fn},
     io,
@@ -13,6 +13,7 @@ use std::{
     thread,
     time::Instant,
 };
+use tickwire_dial::{Race, Step};
 use tokio::net::TcpStream;
 
 /// An attempt to connect.
@@ -22,9 +23,8 @@ type Attempt = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 pub(crate) async fn connect(
     addresses: impl IntoIterator<Item = SocketAddr>,
 ) -> io::Result<TcpStream> {
-    let mut attempts = Attempts::new(addresses);
+    let (mut race, began) = (Race::new(addresses, DELAY), Instant::now());
     let mut under_way: Vec<(SocketAddr, Attempt)> = Vec::new();
-    // The last call of `wake_at`.
     let mut alarm: Option<(Instant, Waker)> = None;
     poll_fn(|cx| {
         loop {
@@ -34,17 +34,17 @@ pub(crate) async fn connect(
                     Poll::Pending => at += 1,
                     Poll::Ready(Ok(tcp)) => return Poll::Ready(Ok(tcp)),
                     Poll::Ready(Err(error)) => {
-                        attempts.race.failed(*to, error);
+                        race.failed(*to, error);
                         drop(under_way.swap_remove(at));
                     }
                 }
             }
-            match attempts.next(attempts.began.elapsed()) {
+            match next(&mut race, began.elapsed()) {
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(Step::Connect(to)) => under_way.push((to, Box::pin(TcpStream::connect(to)))),
                 Ok(Step::Wait(None)) => return Poll::Pending,
                 Ok(Step::Wait(Some(until))) => {
-                    let due = attempts.began + until;
+                    let due = began + until;
                     let set =
                         |(at, waker): &(Instant, Waker)| *at == due && waker.will_wake(cx.waker());
                     if !alarm.as_ref().is_some_and(set) {

@@ -1,14 +1,16 @@
 //! Connecting.
+pub use super::{request::IntoClientRequest, uri::uri_mode};
+
 use super::{
     error::{Error, Result, UrlError},
     handshake::{
         HandshakeError,
-        client::{ClientHandshake, Request, Response, generate_key},
-        server,
+        client::{ClientHandshake, Request, Response},
     },
     protocol::{WebSocket, WebSocketConfig},
-    stream::{MaybeTlsStream, Mode, NoDelay},
+    stream::{MaybeTlsStream, NoDelay},
     tls,
+    uri::{host, origin, port},
 };
 use crate::dial;
 use http::{HeaderName, HeaderValue, Uri, header};
@@ -78,22 +80,15 @@ fn redirected(mut request: Request, location: &HeaderValue) -> Result<Option<Req
     Ok(Some(request))
 }
 
-/// The origin of a URL (RFC 6454): whether the scheme is `wss`, the host, and the port.
-fn origin(uri: &Uri) -> Result<(bool, String, u16)> {
-    let mode = uri_mode(uri)?;
-    Ok((matches!(mode, Mode::Tls), host(uri)?.to_ascii_lowercase(), port(uri, mode)))
-}
-
 fn connect_once(
     request: Request,
     config: Option<WebSocketConfig>,
 ) -> Result<(WebSocket<MaybeTlsStream<TcpStream>>, Response)> {
     let uri = request.uri();
-    let mode = uri_mode(uri)?;
-    tls::check(mode)?;
-    let mut stream = dial(host(uri)?, port(uri, mode), uri)?;
+    let tls = tls::setup(uri, None)?;
+    let mut stream = dial(host(uri)?, port(uri)?, uri)?;
     NoDelay::set_nodelay(&mut stream, true)?;
-    tls::client(request, stream, config, None).map_err(|error| match error {
+    tls::client(request, stream, config, tls).map_err(|error| match error {
         HandshakeError::Failure(error) => error,
         HandshakeError::Interrupted(_) => {
             std::io::Error::from(std::io::ErrorKind::WouldBlock).into()
@@ -104,32 +99,6 @@ fn connect_once(
 fn dial(host: &str, port: u16, uri: &Uri) -> Result<TcpStream> {
     let connected = dial::connect((host, port).to_socket_addrs()?);
     connected.map_err(|_| UrlError::UnableToConnect(uri.to_string()).into())
-}
-
-/// The host to dial. An IPv6 address has no brackets here.
-pub(crate) fn host(uri: &Uri) -> Result<&str> {
-    let host = uri.host().ok_or(UrlError::NoHostName)?;
-    Ok(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))
-}
-
-pub(crate) fn port(uri: &Uri, mode: Mode) -> u16 {
-    uri.port_u16().unwrap_or(match mode {
-        Mode::Plain => 80,
-        Mode::Tls => 443,
-    })
-}
-
-/// Whether the URL asks for TLS.
-///
-/// # Errors
-///
-/// If the scheme is neither `ws` nor `wss`.
-pub fn uri_mode(uri: &Uri) -> Result<Mode> {
-    match uri.scheme_str() {
-        Some("ws") => Ok(Mode::Plain),
-        Some("wss") => Ok(Mode::Tls),
-        _ => Err(UrlError::UnsupportedUrlScheme.into()),
-    }
 }
 
 /// Does the opening handshake on a connected stream.
@@ -164,85 +133,6 @@ where
     Req: IntoClientRequest,
 {
     ClientHandshake::start(stream, request.into_client_request()?, config)?.handshake()
-}
-
-/// A value from which a request can be made: a URL, or a request that has all headers of the
-/// handshake.
-pub trait IntoClientRequest {
-    /// The request.
-    ///
-    /// # Errors
-    ///
-    /// If the URL is invalid.
-    fn into_client_request(self) -> Result<Request>;
-}
-
-impl IntoClientRequest for &str {
-    fn into_client_request(self) -> Result<Request> {
-        self.parse::<Uri>()?.into_client_request()
-    }
-}
-
-impl IntoClientRequest for &String {
-    fn into_client_request(self) -> Result<Request> {
-        self.as_str().into_client_request()
-    }
-}
-
-impl IntoClientRequest for String {
-    fn into_client_request(self) -> Result<Request> {
-        self.as_str().into_client_request()
-    }
-}
-
-impl IntoClientRequest for &Uri {
-    fn into_client_request(self) -> Result<Request> {
-        self.clone().into_client_request()
-    }
-}
-
-impl IntoClientRequest for Uri {
-    fn into_client_request(self) -> Result<Request> {
-        let authority = self.authority().ok_or(UrlError::NoHostName)?.as_str();
-        // The part before an `@` names a user.
-        let host = authority.rsplit('@').next().unwrap_or(authority);
-        if host.is_empty() {
-            return Err(UrlError::EmptyHostName.into());
-        }
-        let request = Request::builder()
-            .header(header::HOST, host)
-            .header(header::CONNECTION, "Upgrade")
-            .header(header::UPGRADE, "websocket")
-            .header(header::SEC_WEBSOCKET_VERSION, "13")
-            .header(header::SEC_WEBSOCKET_KEY, generate_key());
-        Ok(request.uri(self).body(())?)
-    }
-}
-
-#[cfg(feature = "url")]
-impl IntoClientRequest for &url::Url {
-    fn into_client_request(self) -> Result<Request> {
-        self.as_str().into_client_request()
-    }
-}
-
-#[cfg(feature = "url")]
-impl IntoClientRequest for url::Url {
-    fn into_client_request(self) -> Result<Request> {
-        self.as_str().into_client_request()
-    }
-}
-
-impl IntoClientRequest for Request {
-    fn into_client_request(self) -> Result<Request> {
-        Ok(self)
-    }
-}
-
-impl IntoClientRequest for httparse::Request<'_, '_> {
-    fn into_client_request(self) -> Result<Request> {
-        server::request(self)
-    }
 }
 
 /// A request for a URL, with headers and subprotocols.

@@ -1,5 +1,5 @@
 //! Errors, with the names and variants of tungstenite's.
-use crate::tungstenite::protocol::{Message, frame::coding::Data};
+use super::message::{Message, coding::Data};
 use http::{Response, header::HeaderName};
 use std::io;
 

@@ -65,39 +65,34 @@ impl<S: Read + Write + fmt::Debug> fmt::Debug for MaybeTlsStream<S> {
     }
 }
 
+/// Calls a method of the stream in either variant.
+macro_rules! either {
+    ($self:ident.$method:ident($($argument:expr),*)) => {
+        match $self {
+            Self::Plain(stream) => stream.$method($($argument),*),
+            #[cfg(feature = "__rustls-tls")]
+            Self::Rustls(stream) => without_sigpipe(|| stream.$method($($argument),*)),
+        }
+    };
+}
+
 impl<S: Read + Write> Read for MaybeTlsStream<S> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(stream) => stream.read(buf),
-            #[cfg(feature = "__rustls-tls")]
-            Self::Rustls(stream) => without_sigpipe(|| stream.read(buf)),
-        }
+        either!(self.read(buf))
     }
 }
 
 impl<S: Read + Write> Write for MaybeTlsStream<S> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(stream) => stream.write(buf),
-            #[cfg(feature = "__rustls-tls")]
-            Self::Rustls(stream) => without_sigpipe(|| stream.write(buf)),
-        }
+        either!(self.write(buf))
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Plain(stream) => stream.write_vectored(bufs),
-            #[cfg(feature = "__rustls-tls")]
-            Self::Rustls(stream) => without_sigpipe(|| stream.write_vectored(bufs)),
-        }
+        either!(self.write_vectored(bufs))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(stream) => stream.flush(),
-            #[cfg(feature = "__rustls-tls")]
-            Self::Rustls(stream) => without_sigpipe(|| stream.flush()),
-        }
+        either!(self.flush())
     }
 }
 

@@ -7,8 +7,8 @@ use tickwire_tungstenite::tungstenite::{
     protocol::{
         CloseFrame, Role, WebSocketConfig,
         frame::{
-            Frame, FrameSocket,
-            coding::{CloseCode, Data, OpCode},
+            Frame, FrameHeader, FrameSocket,
+            coding::{CloseCode, Control, Data, OpCode},
         },
     },
 };
@@ -200,6 +200,44 @@ fn a_client_masks_the_frames_it_is_given() {
     assert_ne!(output[6..], *b"hello");
     let mut frames = FrameSocket::new(Canned::new(&output));
     assert_eq!(frames.read(None).unwrap(), Some(frame));
+}
+
+#[test]
+fn a_frame_socket_refuses_a_header_that_breaks_a_rule_and_reads_what_came_before() {
+    for (header, expected) in [
+        (&b"\x09\0"[..], ProtocolError::ControlFrameTooBig),
+        (b"\x8A\x7E", ProtocolError::ControlFrameTooBig),
+        (b"\x88\x01", ProtocolError::InvalidCloseSequence),
+        (b"\x83\0", ProtocolError::InvalidOpcode(0)),
+    ] {
+        let mut frames = FrameSocket::new(Canned::new(&[b"\x02\x01a", header].concat()));
+        let first = Frame::message("a", OpCode::Data(Data::Binary), false);
+        assert_eq!(frames.read(None).unwrap(), Some(first));
+        match frames.read(None) {
+            Err(Error::Protocol(error)) => assert_eq!(error, expected),
+            other => panic!("{header:02X?}: {other:?}"),
+        }
+    }
+    let long_form = FrameSocket::new(Canned::new(b"\x82\x7E\0\x01a")).read(None);
+    assert!(matches!(long_form, Err(Error::Io(_))), "a length that is not in its shortest form");
+}
+
+/// A program may send it, to test a peer.
+#[test]
+fn a_frame_with_a_reserved_opcode_and_all_bits_goes_out_as_it_is() {
+    let opcode = OpCode::Control(Control::Reserved(11));
+    let bits = FrameHeader { rsv1: true, rsv2: true, rsv3: true, opcode, ..Default::default() };
+    for (len, header) in [(0, &b"\xFB\0"[..]), (125, b"\xFB\x7D"), (126, b"\xFB\x7E\0\x7E")] {
+        let mut wire = Vec::new();
+        Frame::from_payload(bits.clone(), vec![7; len].into()).format(&mut wire).unwrap();
+        assert_eq!(wire, [header, &vec![7; len]].concat());
+        assert_eq!(bits.len(len as u64), header.len());
+    }
+    let mut header = Vec::new();
+    let masked = FrameHeader { is_final: false, mask: Some([1, 2, 3, 4]), ..bits };
+    masked.format(65536, &mut header).unwrap();
+    assert_eq!(header, b"\x7B\xFF\0\0\0\0\0\x01\0\0\x01\x02\x03\x04");
+    assert_eq!(masked.len(65536), header.len());
 }
 
 #[test]

@@ -86,6 +86,10 @@ async fn a_connector_without_tls_refuses_wss_and_takes_ws() {
     let refused = client_async_tls_with_config("wss://localhost/", client, None, plain()).await;
     assert!(matches!(refused, Err(Error::Url(UrlError::TlsFeatureNotEnabled))));
     drop(server);
+    // Nothing is dialed: nobody listens on port 1.
+    let url = "wss://localhost:1/";
+    let refused = connect_async_tls_with_config(url, None, false, plain()).await;
+    assert!(matches!(refused, Err(Error::Url(UrlError::TlsFeatureNotEnabled))));
     let (client, server) = tokio::io::duplex(1000);
     let connecting = client_async_tls_with_config("ws://localhost/", client, None, plain());
     let (connected, accepted) = tokio::join!(connecting, accept_async(server));

@@ -7,9 +7,9 @@ use super::{
     version_as_str,
 };
 use crate::tungstenite::{
-    client::uri_mode,
     error::{Error, ProtocolError, Result, SubProtocolError, UrlError},
     protocol::{Keys, WebSocket, WebSocketConfig, WebSocketContext},
+    uri::uri_mode,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Buf;
@@ -81,7 +81,6 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
         offered.extend(names.to_str()?.split(',').map(str::trim));
     }
     let offers = !offered.is_empty();
-    // The URL is in `request` already, so any URL will do here.
     let mut same = core::Request::new("ws://localhost/").map_err(|_| UrlError::NoHostName)?;
     if offers {
         same = same

@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 /// The size of a read, in bytes.
 const READ: usize = 4 << 10;
 /// The longest head, in bytes.
-pub(crate) const MAX_HEAD: usize = 64 << 10;
+const MAX_HEAD: usize = 64 << 10;
 /// The most reads in which a head may arrive, because each read parses the head from its start.
 const MAX_READS: usize = 512;
 

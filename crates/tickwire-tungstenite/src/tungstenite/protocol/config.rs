@@ -2,8 +2,9 @@
 #[cfg(feature = "deflate")]
 use tickwire::deflate::Deflate;
 
-/// A server writes payloads of at least this many bytes without copying them.
-pub(super) const SHARED_FROM: usize = 4 << 10;
+/// A server writes payloads of at least this many bytes without copying them. This is the default
+/// of tickwire's `min_vectored`, whose docs have the reason.
+pub(super) const SHARED_FROM: usize = 16 << 10;
 
 /// Sizes and limits of a connection.
 ///
@@ -101,19 +102,16 @@ impl WebSocketConfig {
     /// The same configuration for tickwire, without the limit on the write buffer. This crate
     /// checks that limit itself, so that `WriteBufferFull` can hold the refused message.
     pub(crate) fn core(&self) -> tickwire::Config {
-        let config = tickwire::Config {
+        tickwire::Config {
             read_buffer: self.read_buffer_size,
             max_message: self.max_message_size.unwrap_or(usize::MAX),
             max_frame: Some(self.max_frame_size.unwrap_or(usize::MAX)),
-            max_request_line: crate::tungstenite::handshake::machine::MAX_HEAD,
-            min_vectored: SHARED_FROM,
-            high_water: usize::MAX,
+            max_request_line: usize::MAX,
+            min_vectored: SHARED_FROM, // also if that default changes: `write` relies on it
+            high_water: usize::MAX,    // `max_write_buffer_size` takes its place
+            #[cfg(feature = "deflate")]
+            deflate: self.deflate,
             ..tickwire::Config::default()
-        };
-        #[cfg(feature = "deflate")]
-        if let Some(deflate) = self.deflate {
-            return tickwire::Config { deflate: Some(deflate), ..config };
         }
-        config
     }
 }

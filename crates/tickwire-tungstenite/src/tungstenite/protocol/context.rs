@@ -1,20 +1,22 @@
 //! A connection without its stream: tickwire's `Connection`, with the behaviour of tungstenite.
-use super::{
-    CloseFrame, Message, Role, WebSocketConfig, config::SHARED_FROM, entropy::Keys, frame::Frame,
-    frame::FrameHeader, remask::Remask, spare,
+use super::{Role, WebSocketConfig, config::SHARED_FROM, entropy::Keys, remask::Remask, spare};
+use crate::tungstenite::{
+    error::{Error, ProtocolError, Result},
+    message::{CloseFrame, Frame, FrameHeader, Message},
+    util::NonBlockingResult,
 };
-use crate::tungstenite::error::{Error, ProtocolError, Result};
 use bytes::{Buf, Bytes, BytesMut};
 use std::io::{self, IoSlice, Read, Write};
 use tickwire::{
     Connection, Entropy, Event, Negotiated, Outbound, OwnedMessage, Step, without_sigpipe,
 };
 
-/// The size of a read, in bytes, for a server that also accepts unmasked frames.
+/// The size of a read, in bytes, for a server that also accepts unmasked frames. These bytes are
+/// copied twice more anyway, so a larger read on the stack would save little.
 const READ: usize = 4 << 10;
 
 /// The most bytes that are discarded after the peer's Close, while we wait for the end of the
-/// peer's stream.
+/// peer's stream. Without this limit, a peer that sends on could keep a client reading for ever.
 const BEHIND_CLOSE: usize = 64 << 10;
 
 /// How far the closing handshake has come.
@@ -106,7 +108,7 @@ impl WebSocketContext {
             remask,
             raw: BytesMut::new(),
             reply_due: false,
-            at_rest: true,
+            at_rest: true, // it has no buffer yet
             config,
         }
     }
@@ -169,10 +171,7 @@ impl WebSocketContext {
         if !self.reply_due {
             return self.end_of_server();
         }
-        match self.flush_to(stream) {
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            flushed => flushed,
-        }
+        self.flush_to(stream).no_block().map(drop)
     }
 
     /// Ends the connection after an error, and writes the Close by which tickwire tells the peer
@@ -351,9 +350,7 @@ impl WebSocketContext {
             Keys::new().fill(&mut key);
             frame.header_mut().mask = Some(key);
         }
-        let mut bytes = Vec::with_capacity(frame.len());
-        frame.put(&mut bytes);
-        self.raw.extend_from_slice(&bytes);
+        frame.put(&mut self.raw);
     }
 
     /// Writes everything that waits, and flushes the stream.

@@ -7,11 +7,10 @@ mod message;
 mod remask;
 mod spare;
 
+pub use crate::tungstenite::message::{CloseFrame, Message};
 pub use config::WebSocketConfig;
 pub use context::WebSocketContext;
 pub(crate) use entropy::Keys;
-pub use frame::CloseFrame;
-pub use message::Message;
 
 use crate::tungstenite::error::Result;
 use std::io::{Read, Write};

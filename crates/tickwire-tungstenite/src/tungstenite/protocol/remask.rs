@@ -1,7 +1,6 @@
 //! For servers that also accept unmasked frames: adds a masking key of zeros to these frames,
 //! before tickwire reads them.
-use super::frame::FrameHeader;
-use std::io::Cursor;
+use tickwire::frame::{Header, MAX_HEADER_LEN};
 
 /// The position in the stream of frames: inside a header or inside a payload.
 #[derive(Debug, Default)]
@@ -15,7 +14,7 @@ pub(super) struct Remask {
 impl Remask {
     /// Returns the bytes, with a masking key in each frame.
     pub(super) fn translate(&mut self, mut from: &[u8]) -> Vec<u8> {
-        let mut to = Vec::with_capacity(from.len() + FrameHeader::MAX_SIZE);
+        let mut to = Vec::with_capacity(from.len() + MAX_HEADER_LEN);
         while let Some((&byte, rest)) = from.split_first() {
             if self.payload == 0 {
                 self.header.push(byte);
@@ -32,22 +31,19 @@ impl Remask {
         to
     }
 
-    /// Passes the header on once it is complete. An invalid header is passed on at once, so that
-    /// tickwire refuses it.
+    /// Passes the header on once it is complete. An invalid header is passed on as it is, so that
+    /// tickwire refuses it, with the error for what is wrong with it.
     fn end_header(&mut self, to: &mut Vec<u8>) {
-        let mut masked = true;
-        match FrameHeader::parse(&mut Cursor::new(&self.header)) {
-            Ok(None) => return,
-            Ok(Some((header, length))) => {
-                self.payload = length;
-                masked = header.mask.is_some();
+        match Header::parse(&self.header) {
+            Ok(None) => {}
+            Ok(Some((header, _))) => {
+                self.payload = header.payload_len;
+                self.header.clear();
+                let masking_key = header.masking_key.or(Some([0; 4]));
+                let (bytes, n) = Header { masking_key, ..header }.encode();
+                to.extend_from_slice(bytes.get(..n).unwrap_or(&bytes));
             }
-            Err(_) => {}
+            Err(_) => to.append(&mut self.header),
         }
-        if let (false, Some(second)) = (masked, self.header.get_mut(1)) {
-            *second |= 0x80;
-            self.header.extend_from_slice(&[0; 4]);
-        }
-        to.append(&mut self.header);
     }
 }

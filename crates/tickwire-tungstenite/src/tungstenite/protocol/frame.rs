@@ -1,22 +1,82 @@
-//! Single frames.
-pub mod coding;
-#[allow(clippy::module_inception)]
-mod frame;
-mod utf8_bytes;
-
-pub use frame::{CloseFrame, Frame, FrameHeader};
-pub use utf8_bytes::Utf8Bytes;
+//! Reading and writing single frames.
+pub use crate::tungstenite::message::{CloseFrame, Frame, FrameHeader, Utf8Bytes, coding};
 
 use crate::tungstenite::error::{CapacityError, Result};
 use bytes::{Buf, BytesMut};
-use std::io::{self, Cursor, Read, Write};
-use tickwire::mask::Masker;
+use std::{
+    io::{self, Cursor, Read, Write},
+    str::{self, Utf8Error},
+};
+use tickwire::{RecvError, frame::Header, mask::Masker};
 
 /// The size of a read, in bytes.
 const READ: usize = 16 << 10;
 
-/// Reads and writes single frames on a stream. No rules about messages or about the order of frames
-/// are checked. The only limit is the `max_size` of [`read`](Self::read).
+impl FrameHeader {
+    /// Reads a header, and the length of the payload after it. Returns `None` if the header is
+    /// incomplete.
+    ///
+    /// # Errors
+    ///
+    /// If no legal header begins with these bytes (RFC 6455 §5.2, §5.5).
+    pub fn parse(cursor: &mut Cursor<impl AsRef<[u8]>>) -> Result<Option<(Self, u64)>> {
+        let parsed = Header::parse(cursor.chunk()).map_err(RecvError::Protocol)?;
+        let Some((header, size)) = parsed else { return Ok(None) };
+        cursor.advance(size);
+        let Header { fin, rsv1, rsv2, rsv3, opcode, masking_key, payload_len } = header;
+        let opcode = (opcode as u8).into();
+        let header = Self { is_final: fin, rsv1, rsv2, rsv3, opcode, mask: masking_key };
+        Ok(Some((header, payload_len)))
+    }
+
+    /// Writes the header for a payload of `length` bytes.
+    ///
+    /// # Errors
+    ///
+    /// The errors of `output`.
+    pub fn format(&self, length: u64, output: &mut impl Write) -> Result<()> {
+        let mut bytes = BytesMut::new();
+        self.put(length, &mut bytes);
+        Ok(output.write_all(&bytes)?)
+    }
+}
+
+impl Frame {
+    /// The payload as text.
+    ///
+    /// # Errors
+    ///
+    /// If the payload is not UTF-8.
+    #[inline]
+    pub fn into_text(self) -> Result<Utf8Bytes, Utf8Error> {
+        self.into_payload().try_into()
+    }
+
+    /// The payload as borrowed text.
+    ///
+    /// # Errors
+    ///
+    /// If the payload is not UTF-8.
+    #[inline]
+    pub fn to_text(&self) -> Result<&str, Utf8Error> {
+        str::from_utf8(self.payload())
+    }
+
+    /// Writes the frame, masked if its header has a key.
+    ///
+    /// # Errors
+    ///
+    /// The errors of `output`.
+    pub fn format(self, output: &mut impl Write) -> Result<()> {
+        let mut bytes = BytesMut::new();
+        self.put(&mut bytes);
+        Ok(output.write_all(&bytes)?)
+    }
+}
+
+/// Reads and writes single frames on a stream. Only the rules on single headers are checked, not
+/// those on masking, on messages or on the order of frames. The only limit is the `max_size` of
+/// [`read`](Self::read).
 #[derive(Debug)]
 pub struct FrameSocket<Stream> {
     stream: Stream,
@@ -56,7 +116,7 @@ impl<Stream: Read> FrameSocket<Stream> {
     ///
     /// # Errors
     ///
-    /// The stream's errors, a reserved opcode, and a payload of more than `max_size` bytes.
+    /// The stream's errors, a malformed header, and a payload of more than `max_size` bytes.
     pub fn read(&mut self, max_size: Option<usize>) -> Result<Option<Frame>> {
         let max_size = max_size.unwrap_or(usize::MAX);
         loop {
@@ -108,9 +168,7 @@ impl<Stream: Write> FrameSocket<Stream> {
     ///
     /// The stream's errors.
     pub fn write(&mut self, frame: Frame) -> Result<()> {
-        let mut bytes = Vec::with_capacity(frame.len());
-        frame.put(&mut bytes);
-        self.output.extend_from_slice(&bytes);
+        frame.put(&mut self.output);
         self.write_out()
     }
 

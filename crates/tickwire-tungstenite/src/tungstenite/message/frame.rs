@@ -1,16 +1,14 @@
-//! Single frames (RFC 6455 §5.2), for callers that send or read frames themselves.
+//! Single frames (RFC 6455 §5.2), for programs that send or read frames themselves.
 use super::{
     Utf8Bytes,
-    coding::{CloseCode, Control, Data, OpCode},
+    coding::{CloseCode, Control, OpCode},
 };
-use crate::tungstenite::error::{ProtocolError, Result};
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use std::{
-    fmt,
-    io::{Cursor, Write},
-    str::{self, Utf8Error},
+use bytes::{BufMut, Bytes, BytesMut};
+use std::fmt;
+use tickwire::{
+    frame::{Header, MAX_HEADER_LEN, OpCode as Known},
+    mask::Masker,
 };
-use tickwire::mask::Masker;
 
 /// The body of a Close.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,91 +58,26 @@ impl Default for FrameHeader {
 }
 
 impl FrameHeader {
-    /// The length of the longest header, which a masked frame of 64 KiB or more has.
-    pub(crate) const MAX_SIZE: usize = 14;
-
-    /// Reads a header, and the length of the payload after it. Returns `None` if the header is
-    /// incomplete.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidOpcode`](ProtocolError::InvalidOpcode) for a reserved opcode.
-    pub fn parse(cursor: &mut Cursor<impl AsRef<[u8]>>) -> Result<Option<(Self, u64)>> {
-        let mut bytes = cursor.chunk();
-        let before = bytes.len();
-        let Some((header, length)) = Self::take(&mut bytes) else { return Ok(None) };
-        if let OpCode::Data(Data::Reserved(code)) | OpCode::Control(Control::Reserved(code)) =
-            header.opcode
-        {
-            return Err(ProtocolError::InvalidOpcode(code).into());
-        }
-        let taken = before - bytes.len();
-        cursor.advance(taken);
-        Ok(Some((header, length)))
-    }
-
-    fn take(bytes: &mut &[u8]) -> Option<(Self, u64)> {
-        let (first, second) = (bytes.try_get_u8().ok()?, bytes.try_get_u8().ok()?);
-        let length = match second & 0x7F {
-            126 => bytes.try_get_u16().ok()?.into(),
-            127 => bytes.try_get_u64().ok()?,
-            short => short.into(),
-        };
-        let masked = second & 0x80 != 0;
-        let mask = if masked { Some(bytes.try_get_u32().ok()?.to_be_bytes()) } else { None };
-        let header = Self {
-            is_final: first & 0x80 != 0,
-            rsv1: first & 0x40 != 0,
-            rsv2: first & 0x20 != 0,
-            rsv3: first & 0x10 != 0,
-            opcode: first.into(),
-            mask,
-        };
-        Some((header, length))
-    }
-
     /// The size of the header in front of a payload of `length` bytes.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self, length: u64) -> usize {
-        let extended = match length {
-            0..=125 => 0,
-            126..=0xFFFF => 2,
-            _ => 8,
-        };
-        2 + extended + self.mask.map_or(0, |key| key.len())
+        self.encode(length).1
     }
 
-    /// Writes the header for a payload of `length` bytes.
-    ///
-    /// # Errors
-    ///
-    /// The errors of `output`.
-    pub fn format(&self, length: u64, output: &mut impl Write) -> Result<()> {
-        let mut header = Vec::with_capacity(Self::MAX_SIZE);
-        self.put(length, &mut header);
-        Ok(output.write_all(&header)?)
+    /// The header's bytes for a payload of `length` bytes, and their number.
+    fn encode(&self, length: u64) -> ([u8; MAX_HEADER_LEN], usize) {
+        let Self { is_final: fin, rsv1, rsv2, rsv3, mask: masking_key, .. } = *self;
+        let (opcode, payload_len) = (Known::Continuation, length);
+        let header = Header { fin, rsv1, rsv2, rsv3, opcode, masking_key, payload_len };
+        let (mut bytes, n) = header.encode();
+        bytes[0] |= u8::from(self.opcode);
+        (bytes, n)
     }
 
-    fn put(&self, length: u64, to: &mut Vec<u8>) {
-        let bit = |set: bool, bit: u8| if set { bit } else { 0 };
-        let bits = bit(self.is_final, 0x80)
-            | bit(self.rsv1, 0x40)
-            | bit(self.rsv2, 0x20)
-            | bit(self.rsv3, 0x10);
-        to.push(bits | u8::from(self.opcode));
-        let masked = bit(self.mask.is_some(), 0x80);
-        match (u8::try_from(length), u16::try_from(length)) {
-            (Ok(short @ 0..=125), _) => to.push(masked | short),
-            (_, Ok(long)) => {
-                to.push(masked | 126);
-                to.put_u16(long);
-            }
-            _ => {
-                to.push(masked | 127);
-                to.put_u64(length);
-            }
-        }
-        to.extend_from_slice(self.mask.as_ref().map_or(&[], |key| key));
+    /// Appends the header for a payload of `length` bytes to `to`.
+    pub(crate) fn put(&self, length: u64, to: &mut BytesMut) {
+        let (bytes, n) = self.encode(length);
+        to.extend_from_slice(bytes.get(..n).unwrap_or(&bytes));
     }
 }
 
@@ -186,30 +119,10 @@ impl Frame {
         &self.payload
     }
 
-    /// The payload as text.
-    ///
-    /// # Errors
-    ///
-    /// If the payload is not UTF-8.
-    #[inline]
-    pub fn into_text(self) -> Result<Utf8Bytes, Utf8Error> {
-        self.payload.try_into()
-    }
-
     /// The payload.
     #[inline]
     pub fn into_payload(self) -> Bytes {
         self.payload
-    }
-
-    /// The payload as borrowed text.
-    ///
-    /// # Errors
-    ///
-    /// If the payload is not UTF-8.
-    #[inline]
-    pub fn to_text(&self) -> Result<&str, Utf8Error> {
-        str::from_utf8(&self.payload)
     }
 
     /// A data frame: a whole message, or a part of one.
@@ -252,19 +165,9 @@ impl Frame {
         Self { header, payload }
     }
 
-    /// Writes the frame, masked if its header has a key.
-    ///
-    /// # Errors
-    ///
-    /// The errors of `output`.
-    pub fn format(self, output: &mut impl Write) -> Result<()> {
-        let mut bytes = Vec::with_capacity(self.len());
-        self.put(&mut bytes);
-        Ok(output.write_all(&bytes)?)
-    }
-
-    /// Appends the frame to `to`.
-    pub(crate) fn put(&self, to: &mut Vec<u8>) {
+    /// Appends the frame to `to`, masked if its header has a key.
+    pub(crate) fn put(&self, to: &mut BytesMut) {
+        to.reserve(self.len());
         self.header.put(self.payload.len() as u64, to);
         let begin = to.len();
         to.extend_from_slice(&self.payload);

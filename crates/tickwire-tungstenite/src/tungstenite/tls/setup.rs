@@ -1,0 +1,103 @@
+//! TLS by rustls: the public calls, the name to check, the provider and the roots.
+use super::{Connector, Outcome, client};
+use crate::tungstenite::{
+    error::{Result, TlsError, UrlError},
+    protocol::WebSocketConfig,
+    request::IntoClientRequest,
+    uri::host,
+};
+use http::Uri;
+use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider};
+use rustls_pki_types::ServerName;
+use std::{
+    io::{Read, Write},
+    sync::Arc,
+};
+
+/// The name that the server's certificate has to be for, and the configuration of TLS.
+pub(crate) type Setup = (ServerName<'static>, Arc<ClientConfig>);
+
+/// The setup for a `wss` URL.
+pub(super) fn setup(uri: &Uri, connector: Option<Connector>) -> Result<Setup> {
+    let name = ServerName::try_from(host(uri)?).map_err(|_| TlsError::InvalidDnsName)?.to_owned();
+    match connector {
+        None => Ok((name, default_config()?)),
+        Some(Connector::Rustls(config)) => Ok((name, config)),
+        Some(Connector::Plain) => Err(UrlError::TlsFeatureNotEnabled.into()),
+    }
+}
+
+/// Does TLS if the URL asks for it, then the opening handshake.
+///
+/// # Errors
+///
+/// The errors of TLS, and of [`client`](crate::tungstenite::client()).
+pub fn client_tls<R, S>(request: R, stream: S) -> Outcome<S>
+where
+    R: IntoClientRequest,
+    S: Read + Write,
+{
+    client_tls_with_config(request, stream, None, None)
+}
+
+/// [`client_tls`] with configurations.
+///
+/// # Errors
+///
+/// As [`client_tls`].
+pub fn client_tls_with_config<R, S>(
+    request: R,
+    stream: S,
+    config: Option<WebSocketConfig>,
+    connector: Option<Connector>,
+) -> Outcome<S>
+where
+    R: IntoClientRequest,
+    S: Read + Write,
+{
+    let request = request.into_client_request()?;
+    let tls = super::setup(request.uri(), connector)?;
+    client(request, stream, config, tls)
+}
+
+/// A configuration with the roots that the enabled features give.
+fn default_config() -> Result<Arc<ClientConfig>> {
+    let config = ClientConfig::builder_with_provider(provider()?)
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::from)?;
+    Ok(Arc::new(config.with_root_certificates(roots()?).with_no_client_auth()))
+}
+
+/// The process's default cryptographic provider, or else ring if the feature `ring` is on. rustls'
+/// own `builder()` panics if two providers are enabled, and installs a default otherwise.
+fn provider() -> Result<Arc<CryptoProvider>> {
+    if let Some(installed) = CryptoProvider::get_default() {
+        return Ok(installed.clone());
+    }
+    #[cfg(feature = "ring")]
+    return Ok(Arc::new(rustls::crypto::ring::default_provider()));
+    #[cfg(not(feature = "ring"))]
+    return Err(TlsError::NoProvider.into());
+}
+
+fn roots() -> Result<RootCertStore> {
+    #[allow(unused_mut)]
+    let mut roots = RootCertStore::empty();
+    #[cfg(feature = "rustls-tls-webpki-roots")]
+    roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
+    #[cfg(feature = "rustls-tls-native-roots")]
+    {
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            let [file, dir] = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os);
+            let none = format!(
+                "no root certificates of the system, SSL_CERT_FILE is {file:?}, SSL_CERT_DIR is \
+                 {dir:?}: {:?}",
+                found.errors
+            );
+            return Err(std::io::Error::new(std::io::ErrorKind::NotFound, none).into());
+        }
+    }
+    Ok(roots)
+}

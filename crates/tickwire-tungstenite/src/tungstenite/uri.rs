@@ -1,0 +1,42 @@
+//! What a URL says about dialing.
+use super::{
+    error::{Result, UrlError},
+    stream::Mode,
+};
+use http::Uri;
+
+/// The host to dial. An IPv6 address has no brackets here, because neither a resolver nor a
+/// certificate knows them.
+pub(crate) fn host(uri: &Uri) -> Result<&str> {
+    let host = uri.host().ok_or(UrlError::NoHostName)?;
+    Ok(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))
+}
+
+/// The port to dial.
+pub(crate) fn port(uri: &Uri) -> Result<u16> {
+    let default = match uri_mode(uri)? {
+        Mode::Plain => 80,
+        Mode::Tls => 443,
+    };
+    Ok(uri.port_u16().unwrap_or(default))
+}
+
+/// Whether the URL asks for TLS.
+///
+/// # Errors
+///
+/// If the scheme is neither `ws` nor `wss`.
+pub fn uri_mode(uri: &Uri) -> Result<Mode> {
+    match uri.scheme_str() {
+        Some("ws") => Ok(Mode::Plain),
+        Some("wss") => Ok(Mode::Tls),
+        _ => Err(UrlError::UnsupportedUrlScheme.into()),
+    }
+}
+
+/// The origin of a URL (RFC 6454): whether the scheme is `wss`, the host, and the port. Two URLs of
+/// one origin may differ in the case of the host, and in whether they name the default port.
+pub(super) fn origin(uri: &Uri) -> Result<(bool, String, u16)> {
+    let tls = matches!(uri_mode(uri)?, Mode::Tls);
+    Ok((tls, host(uri)?.to_ascii_lowercase(), port(uri)?))
+}
