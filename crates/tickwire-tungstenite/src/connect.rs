@@ -81,9 +81,11 @@ async fn connect(
     connector: Option<Connector>,
 ) -> Result<(WebSocketStream<MaybeTlsStream<TcpStream>>, Response)> {
     let uri = request.uri();
+    // Before the lookup and the dialing, neither of which can help a URL that is wrong.
     let tls = setup(uri, connector)?;
     let addresses = lookup_host((host(uri)?, port(uri)?)).await?;
     let stream = dial::tokio::connect(addresses).await?;
+    // tickwire itself always sets TCP_NODELAY. Here the caller decides, as in tokio-tungstenite.
     if disable_nagle {
         stream.set_nodelay(true)?;
     }

@@ -140,7 +140,9 @@ where
 {
     let mut under_way = Some(started);
     poll_fn(|cx| {
+        // Only a poll after the end finds nothing here, and `await` makes none.
         let Some(mut handshake) = under_way.take() else { return Poll::Pending };
+        // The future may have moved to another task since the last poll.
         handshake.get_mut().get_mut().waker.clone_from(cx.waker());
         match handshake.handshake() {
             Ok(result) => Poll::Ready(Ok(result)),

@@ -37,6 +37,7 @@ fn would_block<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
 
 impl<S: AsyncRead + Unpin> Read for Polled<'_, S> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        // Only one half reads, so the stream wakes its task directly.
         let waker = self.half.map_or(self.waker, |(_, _, waker)| waker);
         let mut buf = ReadBuf::new(buf);
         let mut cx = Context::from_waker(waker);

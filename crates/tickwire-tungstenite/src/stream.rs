@@ -163,6 +163,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocketStream<S> {
             Ok(message) => Poll::Ready(Some(Ok(message))),
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
             Err(error) => {
+                // As in tokio-tungstenite: an error is the last item, so a program that goes on
+                // after errors does not spin.
                 self.ended = true;
                 let over = matches!(error, Error::ConnectionClosed | Error::AlreadyClosed);
                 Poll::Ready(if over { None } else { Some(Err(error)) })
@@ -181,6 +183,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        // Without `blocked`, each message would be flushed before the next one is accepted, and
+        // `feed` would never batch.
         match self.blocked {
             true => self.poll_out(cx, |context, stream| context.flush(stream)),
             false => Poll::Ready(Ok(())),
@@ -188,6 +192,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, item: Message) -> Result<()> {
+        // No task waits for this write. If the stream refuses it, `poll_ready` or `poll_flush`
+        // comes next, and registers its task.
         let (context, mut stream) = self.parts(None);
         let taken = context.write(&mut stream, item).no_block();
         self.blocked = matches!(taken, Ok(None)); // the message is in the buffer

@@ -156,6 +156,7 @@ pub(crate) async fn client<S: AsyncRead + AsyncWrite + Unpin>(
         None => MaybeTlsStream::Plain(stream),
         #[cfg(feature = "__rustls-tls")]
         Some((name, config)) => {
+            // The handshake of TLS writes several records at once, too.
             let mut opening = TlsConnector::from(config).connect(name, stream);
             let opened = poll_fn(|cx| without_sigpipe(|| Pin::new(&mut opening).poll(cx))).await;
             MaybeTlsStream::Rustls(opened?)

@@ -39,6 +39,7 @@ impl Wake for Both {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        // Either may wait for room in the same buffer. The one that cannot go on registers again.
         self.reader.wake();
         self.writer.wake();
     }

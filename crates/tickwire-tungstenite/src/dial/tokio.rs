@@ -25,6 +25,8 @@ pub(crate) async fn connect(
 ) -> io::Result<TcpStream> {
     let (mut race, began) = (Race::new(addresses, DELAY), Instant::now());
     let mut under_way: Vec<(SocketAddr, Attempt)> = Vec::new();
+    // The last call of `wake_at`. Each attempt wakes this task, and without this variable each of
+    // these polls would leave one more alarm behind.
     let mut alarm: Option<(Instant, Waker)> = None;
     poll_fn(|cx| {
         loop {
@@ -35,6 +37,7 @@ pub(crate) async fn connect(
                     Poll::Ready(Ok(tcp)) => return Poll::Ready(Ok(tcp)),
                     Poll::Ready(Err(error)) => {
                         race.failed(*to, error);
+                        // Another attempt is now at this place, so `at` stays.
                         drop(under_way.swap_remove(at));
                     }
                 }

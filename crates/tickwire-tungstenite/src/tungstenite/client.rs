@@ -47,6 +47,8 @@ pub fn connect_with_config<Req: IntoClientRequest>(
     max_redirects: u8,
 ) -> Result<(WebSocket<MaybeTlsStream<TcpStream>>, Response)> {
     let mut request = request.into_client_request()?;
+    // A server that redirects for ever gets `max_redirects` + 1 connections. The answer to the last
+    // one is returned, whatever it is.
     for _ in 0..max_redirects {
         let response = match connect_once(request.clone(), config) {
             Err(Error::Http(response)) if response.status().is_redirection() => response,
@@ -65,10 +67,12 @@ pub fn connect_with_config<Req: IntoClientRequest>(
 fn redirected(mut request: Request, location: &HeaderValue) -> Result<Option<Request>> {
     let (next, ()) = location.to_str()?.into_client_request()?.into_parts();
     let (from, to) = (origin(request.uri())?, origin(&next.uri)?);
+    // Whoever controls one server could otherwise make the client repeat its request in the clear.
     if from.0 && !to.0 {
         return Ok(None);
     }
     let headers = request.headers_mut();
+    // tungstenite sends these to any target: whoever can redirect a client would get them.
     if from != to {
         for secret in [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION] {
             headers.remove(secret);
@@ -87,9 +91,12 @@ fn connect_once(
     let uri = request.uri();
     let tls = tls::setup(uri, None)?;
     let mut stream = dial(host(uri)?, port(uri)?, uri)?;
+    // As in tungstenite's `connect`, which has no argument for it.
     NoDelay::set_nodelay(&mut stream, true)?;
     tls::client(request, stream, config, tls).map_err(|error| match error {
         HandshakeError::Failure(error) => error,
+        // The stream blocks, so this is a timeout that somebody set on the socket. The rest of the
+        // handshake has no place in this function's error.
         HandshakeError::Interrupted(_) => {
             std::io::Error::from(std::io::ErrorKind::WouldBlock).into()
         }
@@ -98,6 +105,7 @@ fn connect_once(
 
 fn dial(host: &str, port: u16, uri: &Uri) -> Result<TcpStream> {
     let connected = dial::connect((host, port).to_socket_addrs()?);
+    // tungstenite hides the operating system's error behind this variant, which programs match.
     connected.map_err(|_| UrlError::UnableToConnect(uri.to_string()).into())
 }
 
@@ -177,9 +185,12 @@ impl IntoClientRequest for ClientRequestBuilder {
     fn into_client_request(self) -> Result<Request> {
         let mut request = self.uri.into_client_request()?;
         let headers = request.headers_mut();
+        // Appended, so that a program can send a header twice. A second header of the handshake is
+        // refused when the request is written.
         for (name, value) in self.headers {
             headers.append(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
         }
+        // One header for all, as in tungstenite: some servers look at the first one only.
         if !self.subprotocols.is_empty() {
             let offered = HeaderValue::try_from(self.subprotocols.join(", "))?;
             headers.append(header::SEC_WEBSOCKET_PROTOCOL, offered);

@@ -85,6 +85,7 @@ fn received(error: tickwire::RecvError) -> Error {
     use tickwire::{ProtocolError as Broken, RecvError};
     let broken = match error {
         RecvError::MessageTooBig { limit } | RecvError::FrameTooBig { limit } => {
+            // tickwire refuses a message before it knows the whole length.
             let max_size = limit as usize;
             return CapacityError::MessageTooLong { size: max_size.saturating_add(1), max_size }
                 .into();
@@ -92,9 +93,12 @@ fn received(error: tickwire::RecvError) -> Error {
         RecvError::TooManyFragments { .. } => return Error::AttackAttempt,
         RecvError::Protocol(broken) => broken,
         RecvError::UnexpectedEof => return ProtocolError::ResetWithoutClosingHandshake.into(),
+        // A deadline, which cannot pass here: nobody tells tickwire the time, as in tungstenite.
         late => return io::Error::new(io::ErrorKind::TimedOut, late).into(),
     };
     match broken {
+        // Programs match on the variants below. tickwire's errors carry no data from the wire, so
+        // each variant with a value gets one that fits all cases.
         Broken::BadUtf8 => Error::Utf8(broken.to_string()),
         Broken::ReservedBits => ProtocolError::NonZeroReservedBits.into(),
         Broken::ReservedOpCode => ProtocolError::InvalidOpcode(0).into(),
@@ -117,6 +121,7 @@ fn sent(error: tickwire::SendError) -> Error {
         tickwire::SendError::BadUtf8 => Error::Utf8(error.to_string()),
         tickwire::SendError::BadCloseCode => ProtocolError::InvalidCloseSequence.into(),
         tickwire::SendError::Closed => ProtocolError::SendAfterClosing.into(),
+        // Of a full buffer or of a message in pieces, neither of which this crate asks tickwire for.
         other => io::Error::other(other).into(),
     }
 }

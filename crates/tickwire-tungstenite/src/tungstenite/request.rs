@@ -46,6 +46,8 @@ impl IntoClientRequest for &Uri {
 impl IntoClientRequest for Uri {
     fn into_client_request(self) -> Result<Request> {
         let authority = self.authority().ok_or(UrlError::NoHostName)?.as_str();
+        // The part before an `@` names a user, and may hold a password. Host has neither (RFC 9112
+        // §3.2), and logs of servers and proxies keep it.
         let host = authority.rsplit('@').next().unwrap_or(authority);
         if host.is_empty() {
             return Err(UrlError::EmptyHostName.into());

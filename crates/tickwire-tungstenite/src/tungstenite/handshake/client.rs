@@ -81,8 +81,12 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
         offered.extend(names.to_str()?.split(',').map(str::trim));
     }
     let offers = !offered.is_empty();
+    // `same` is for tickwire's checks only, and is never sent: tungstenite's rules for a request
+    // are looser, and a program may rely on its own key or on the order of its headers. The URL is
+    // in `request` already, so any URL will do here.
     let mut same = core::Request::new("ws://localhost/").map_err(|_| UrlError::NoHostName)?;
     if offers {
+        // tungstenite fails if the server chooses none of them.
         same = same
             .subprotocols(offered)
             .and_then(core::Request::require_subprotocol)
@@ -112,6 +116,7 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
             .into(),
             error => error,
         })?;
+        // The program gets the response as the server sent it.
         exchange(&mut response, &ours, &theirs)?;
         Ok((WebSocketContext::agreed(conn, tail, config), response))
     };
@@ -132,6 +137,7 @@ fn refusal_body(response: &Response, tail: &[u8]) -> Vec<u8> {
     bytes.extend_from_slice(b"\r\n");
     bytes.extend_from_slice(tail);
     let Ok(same) = core::Request::new("ws://localhost/") else { return Vec::new() };
+    // `tail` is bounded already, by the size of the read that ended the head.
     let config = Config { max_refusal_body: usize::MAX, ..Config::default() };
     let mut handshake = core::Handshake::new(&same, &config, Keys::new());
     let mut rest = &bytes[..];
@@ -169,6 +175,7 @@ impl<S: Read + Write> HandshakeRole for ClientHandshake<S> {
                 Ok(ProcessingResult::Continue(HandshakeMachine::start_read(stream)))
             }
             StageResult::DoneReading { stream: socket, result, tail } => {
+                // `stage_finished` is public API, so a program could call it twice.
                 let check = self.check.take().ok_or(ProtocolError::HandshakeIncomplete)?;
                 let (context, response) = check(result, tail)?;
                 Ok(ProcessingResult::Done((WebSocket { socket, context }, response)))
@@ -244,6 +251,8 @@ impl TryParse for Response {
     fn try_parse(data: &[u8]) -> Result<Option<(usize, Self)>> {
         let limit = Config::default().max_interim;
         let mut skipped = 0;
+        // Each call begins at the first interim response again, because `data` still has it: a
+        // `TryParse` keeps nothing between two calls. `MAX_READS` bounds the work.
         for _ in 0..=limit {
             let rest = data.get(skipped..).unwrap_or_default();
             let Some((size, response)) = parse(rest)? else { return Ok(None) };

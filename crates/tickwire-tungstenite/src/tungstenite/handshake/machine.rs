@@ -64,6 +64,8 @@ impl<Stream: Read + Write> HandshakeMachine<Stream> {
                     Some(_) => {}
                 }
                 *reads += 1;
+                // Without these limits, a peer could send an endless head, or one byte at a time:
+                // the work would then grow with the square of the length.
                 if *reads > MAX_READS || input.remaining() > MAX_HEAD {
                     return Err(Error::AttackAttempt);
                 }
@@ -71,6 +73,7 @@ impl<Stream: Read + Write> HandshakeMachine<Stream> {
                     return Ok(RoundResult::Incomplete(self));
                 };
                 input.advance(size);
+                // The peer may have sent frames right behind the head.
                 let tail = std::mem::take(input).into_vec();
                 let stream = self.stream;
                 Ok(RoundResult::StageFinished(StageResult::DoneReading { result, stream, tail }))
@@ -83,6 +86,7 @@ impl<Stream: Read + Write> HandshakeMachine<Stream> {
                 }
                 Ok(RoundResult::Incomplete(self))
             }
+            // A stream with a buffer, such as one with TLS, may have sent nothing yet.
             State::Writing(_) => Ok(match self.stream.flush().no_block()? {
                 None => RoundResult::WouldBlock(self),
                 Some(()) => RoundResult::StageFinished(StageResult::DoneWriting(self.stream)),

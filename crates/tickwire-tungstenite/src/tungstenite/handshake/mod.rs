@@ -17,6 +17,7 @@ use tickwire::handshake::HandshakeError as Refused;
 #[derive(Debug)]
 pub struct MidHandshake<Role: HandshakeRole> {
     role: Role,
+    // By value: a round gives the machine back, or ends its stage and gives the stream back.
     machine: HandshakeMachine<Role::InternalStream>,
 }
 
@@ -61,6 +62,8 @@ pub enum HandshakeError<Role: HandshakeRole> {
     Failure(Error),
 }
 
+// Not derived, because a role, with the caller's stream and callback, need not be `Debug`. Programs
+// call `unwrap` on a result with this error.
 impl<Role: HandshakeRole> fmt::Debug for HandshakeError<Role> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -111,6 +114,8 @@ pub enum ProcessingResult<Stream, FinalResult> {
 
 /// The Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 §4.2.2).
 pub fn derive_accept_key(request_key: &[u8]) -> String {
+    // tungstenite accepts any bytes. A key that is not text belongs to no request that tickwire
+    // accepts, so its value does not matter.
     tickwire::handshake::accept_key(&String::from_utf8_lossy(request_key))
 }
 
@@ -129,6 +134,8 @@ impl From<Refused> for Error {
         const KEY: &str = "Sec-WebSocket-Key";
         const EXTENSIONS: HeaderName = http::header::SEC_WEBSOCKET_EXTENSIONS;
         let subprotocol = ProtocolError::SecWebSocketSubProtocolError;
+        // Where tungstenite has no variant for a fault, `InvalidHeader` names the header. What is
+        // left is `InvalidData` with tickwire's error inside, which says more than a near variant.
         match error {
             Refused::BadMethod | Refused::NotConnect => ProtocolError::WrongHttpMethod.into(),
             Refused::BadHttpVersion | Refused::OldHttpVersion => {

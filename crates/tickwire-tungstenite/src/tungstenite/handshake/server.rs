@@ -51,6 +51,7 @@ fn agree<T>(
     request: &http::Request<T>,
     config: &WebSocketConfig,
 ) -> Result<(Response, Connection)> {
+    // Each rule of RFC 6455 §4.2.1 is checked there, and nowhere here.
     let upgrade = Upgrade::new(request, None, &config.core())?;
     Ok(upgrade.accept(Accept::default())?)
 }
@@ -78,6 +79,8 @@ impl TryParse for Request {
 }
 
 pub(crate) fn request(head: httparse::Request<'_, '_>) -> Result<Request> {
+    // The request made below has GET and HTTP/1.1, whatever the head had. So nobody else checks
+    // these.
     if head.method != Some("GET") {
         return Err(ProtocolError::WrongHttpMethod.into());
     }
@@ -146,6 +149,8 @@ impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
 
     /// Makes the response to a request, and keeps the outcome.
     fn answer(&mut self, request: &Request) -> Result<Vec<u8>> {
+        // A request that breaks a rule gets no answer and is never shown to the callback, as in
+        // tungstenite. The caller drops the stream.
         let (response, conn) = agree(request, &self.config)?;
         let answer = match self.callback.take() {
             Some(callback) => callback.on_request(request, response),
@@ -157,6 +162,7 @@ impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
                 write_response(&mut bytes, &response)?;
                 Ok(self.as_answered(conn, &response))
             }
+            // As in tungstenite: this is a mistake of the callback, and not the peer's.
             Err(refusal) if refusal.status().is_success() => {
                 return Err(ProtocolError::CustomResponseSuccessful.into());
             }
@@ -172,6 +178,8 @@ impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
     /// The connection, without the extension if the callback removed the extension from the
     /// response.
     fn as_answered(&self, conn: Connection, response: &Response) -> Connection {
+        // The client goes by the response. If only this end used the extension, the client would
+        // fail the connection at the first compressed message.
         let nothing = Negotiated::default();
         let said = response.headers().contains_key(&http::header::SEC_WEBSOCKET_EXTENSIONS);
         match said || *conn.negotiated() == nothing {
@@ -191,6 +199,8 @@ impl<S: Read + Write, C: Callback> HandshakeRole for ServerHandshake<S, C> {
         finish: StageResult<Request, S>,
     ) -> Result<ProcessingResult<S, WebSocket<S>>> {
         match finish {
+            // A client has to wait for the response (RFC 6455 §4.1). A proxy that took these bytes
+            // for a second request would disagree with us on where the first one ends.
             StageResult::DoneReading { tail, .. } if !tail.is_empty() => {
                 Err(ProtocolError::JunkAfterRequest.into())
             }

@@ -70,6 +70,8 @@ impl FrameHeader {
         let (opcode, payload_len) = (Known::Continuation, length);
         let header = Header { fin, rsv1, rsv2, rsv3, opcode, masking_key, payload_len };
         let (mut bytes, n) = header.encode();
+        // tickwire has no reserved opcode, but a program may send one to test a peer. The bits of
+        // Continuation are 0.
         bytes[0] |= u8::from(self.opcode);
         (bytes, n)
     }

@@ -43,6 +43,8 @@ pub struct WebSocketConfig {
 impl Default for WebSocketConfig {
     fn default() -> Self {
         Self {
+            // tungstenite has 128 KiB. All other defaults are tungstenite's, because a program may
+            // rely on them: its own limits, or the peers', are made for these.
             read_buffer_size: 16 << 10,
             write_buffer_size: 128 << 10,
             max_write_buffer_size: usize::MAX,
@@ -106,6 +108,8 @@ impl WebSocketConfig {
             read_buffer: self.read_buffer_size,
             max_message: self.max_message_size.unwrap_or(usize::MAX),
             max_frame: Some(self.max_frame_size.unwrap_or(usize::MAX)),
+            // As in tungstenite, only the head as a whole has a limit (`max_head`): programs put
+            // long tokens into URLs.
             max_request_line: usize::MAX,
             min_vectored: SHARED_FROM, // also if that default changes: `write` relies on it
             high_water: usize::MAX,    // `max_write_buffer_size` takes its place

@@ -104,6 +104,7 @@ impl WebSocketContext {
         Self {
             conn,
             state: State::Open,
+            // `conn` gets these bytes by `fill`, as if they had just been read.
             staged,
             remask,
             raw: BytesMut::new(),
@@ -143,6 +144,7 @@ impl WebSocketContext {
     /// the stream would block. An error for a violation by the peer, after which the connection is
     /// over.
     pub fn read<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<Message> {
+        // The one branch that a message costs an open connection.
         if self.state != State::Open || self.reply_due {
             self.before_read(stream)?;
         }
@@ -180,6 +182,7 @@ impl WebSocketContext {
     #[cold]
     fn broken(&mut self, stream: &mut dyn Wire, error: tickwire::RecvError) -> Error {
         self.state = State::Over;
+        // The caller has to hear of the violation. An error of this write would only hide it.
         if self.write_out(stream).is_ok() {
             let _ = stream.flush_all();
         }
@@ -198,6 +201,7 @@ impl WebSocketContext {
             Event::Message(_) => return None,
         };
         if message.is_close() {
+            // If our Close went first, the peer's Close is its answer, and needs none.
             self.reply_due |= self.state == State::Open;
             self.state = State::Closed { discarded: 0 };
         } else {
@@ -209,6 +213,8 @@ impl WebSocketContext {
     /// Gives the connection more input.
     fn fill(&mut self, stream: &mut dyn Wire) -> Result<()> {
         let rx = self.conn.receiver_mut();
+        // `remask` needs the bytes before `conn` has them. What it returns is staged: it is longer
+        // than what was read, so the free end of the receive buffer might be too short for it.
         let read = if let (true, Some(remask)) = (self.staged.is_empty(), &mut self.remask) {
             let mut some = [0; READ];
             let read = stream.read_some(&mut some);
@@ -223,6 +229,7 @@ impl WebSocketContext {
                 true => stream.read_some(room),
                 false => (&mut self.staged).reader().read(room),
             };
+            // A stream that claims more than it was given must not panic below.
             let n = read.as_ref().map_or(0, |&n| n.min(room.len()));
             rx.commit(n);
             read
@@ -231,6 +238,8 @@ impl WebSocketContext {
             Ok(0) => Err(self.end_of_stream()),
             Ok(n) => self.check_behind_close(n),
             Err(error) => {
+                // Only here is it known that the connection waits. A thread that blocks keeps its
+                // buffers, because nobody knows before a read whether it will wait.
                 if error.kind() == io::ErrorKind::WouldBlock {
                     let (rx, tx) = self.conn.split_mut();
                     spare::reclaim(rx, tx);
@@ -290,10 +299,13 @@ impl WebSocketContext {
 
     /// [`write`](Self::write), compiled once for all types of streams.
     fn write_to(&mut self, stream: &mut dyn Wire, message: Message) -> Result<()> {
+        // Programs tell these two errors apart: after the second, the peer's Close may still come.
         if !self.can_write() {
             self.check_not_over()?;
             return Err(ProtocolError::SendAfterClosing.into());
         }
+        // Before anything is queued, so that the error can hold the whole message. Without a limit,
+        // nothing is added up.
         if self.config.max_write_buffer_size != usize::MAX && self.is_too_much(&message) {
             return Err(Error::WriteBufferFull(Box::new(message)));
         }
@@ -304,12 +316,15 @@ impl WebSocketContext {
         match message {
             Message::Text(text) => drop(tx.feed(text.as_str())?),
             Message::Binary(bytes) if bytes.len() < SHARED_FROM => drop(tx.feed(&bytes)?),
+            // An owned payload costs more instructions, and a short payload is copied anyway.
             Message::Binary(bytes) => drop(tx.feed(Outbound::from(bytes))?),
             Message::Ping(payload) => tx.ping(&payload)?,
             Message::Pong(payload) => tx.pong(&payload)?,
             Message::Close(body) => return self.close_to(stream, body),
             Message::Frame(frame) => self.push_raw(frame),
         }
+        // A reply is written with the next message, however little is buffered: the program may not
+        // read again for a long time, and its peer waits.
         if self.reply_due {
             self.flush_to(stream)
         } else if self.buffered() > self.config.write_buffer_size {
@@ -339,12 +354,16 @@ impl WebSocketContext {
 
     /// Queues a raw frame after everything that is queued already.
     fn push_raw(&mut self, mut frame: Frame) {
+        // tickwire cannot queue a frame that it has not made. So everything before this frame moves
+        // from its queue into ours, which is always written first.
         let mut out = self.conn.sender_mut().outgoing();
         while out.has_remaining() {
             self.raw.extend_from_slice(out.chunk());
             let n = out.chunk().len();
             out.advance(n);
         }
+        // Whoever knows the key and chooses the payload chooses the bytes on the wire (RFC 6455
+        // §10.3). So a client's frame always gets a key of ours.
         if self.conn.role() == tickwire::Role::Client {
             let mut key = [0; 4];
             Keys::new().fill(&mut key);
@@ -366,6 +385,7 @@ impl WebSocketContext {
     fn flush_to(&mut self, stream: &mut dyn Wire) -> Result<()> {
         self.write_out(stream)?;
         stream.flush_all().map_err(|error| self.failed(error))?;
+        // Not earlier: until the flush has succeeded, each call tries again.
         self.reply_due = false;
         self.end_of_server()
     }
@@ -391,6 +411,7 @@ impl WebSocketContext {
             let (first, all) = (out.chunk().len(), out.remaining());
             let wrote = match all {
                 0 => return Ok(()),
+                // The common case, without an array of slices.
                 _ if first == all => stream.write_some(&[IoSlice::new(out.chunk())]),
                 _ => {
                     let mut slices = [IoSlice::new(&[]); 16];
@@ -422,6 +443,8 @@ impl WebSocketContext {
     }
 
     fn close_to(&mut self, stream: &mut dyn Wire, code: Option<CloseFrame>) -> Result<()> {
+        // Programs call `close` until it returns `ConnectionClosed`. Only the first call queues a
+        // Close, all others flush.
         if self.state == State::Open {
             let body = match &code {
                 None => None,

@@ -132,6 +132,8 @@ impl<Stream: Read> FrameSocket<Stream> {
                     return Ok(Some(self.take(header, size)));
                 }
             }
+            // The buffer grows with what arrives, and not with the length that a header claims: a
+            // peer could otherwise take 2⁶³ bytes of memory with a header of 14.
             let before = self.input.len();
             self.input.resize(before + READ, 0);
             let read = self.stream.read(self.input.get_mut(before..).unwrap_or_default());
@@ -144,6 +146,8 @@ impl<Stream: Read> FrameSocket<Stream> {
 
     fn take(&mut self, mut header: FrameHeader, size: usize) -> Frame {
         let mut payload = self.input.split_to(size);
+        // The payload is no longer masked, so the frame must not keep the key: written again, it
+        // would be masked once more, with a key that the peer chose.
         if let Some(key) = header.mask.take() {
             Masker::new(key).apply(&mut payload);
         }

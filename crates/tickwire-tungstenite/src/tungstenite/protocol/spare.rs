@@ -14,6 +14,7 @@ thread_local! {
 
 /// Lends the read buffer. Call this before a read.
 pub(super) fn lend(rx: &mut Receiver) {
+    // A message whose rest has to arrive keeps its buffer over a wait.
     if !rx.has_buffer() {
         take(&READ, |buffer| rx.lend(buffer));
     }

@@ -23,6 +23,8 @@ pub(super) fn setup(uri: &Uri, connector: Option<Connector>) -> Result<Setup> {
     match connector {
         None => Ok((name, default_config()?)),
         Some(Connector::Rustls(config)) => Ok((name, config)),
+        // A program says `Plain` to forbid TLS. Going on without TLS would send its secrets in the
+        // clear.
         Some(Connector::Plain) => Err(UrlError::TlsFeatureNotEnabled.into()),
     }
 }
@@ -81,6 +83,8 @@ fn provider() -> Result<Arc<CryptoProvider>> {
 }
 
 fn roots() -> Result<RootCertStore> {
+    // Without a feature for roots the store is empty, as in tungstenite: each certificate is
+    // refused, and the program has to bring a `Connector`.
     #[allow(unused_mut)]
     let mut roots = RootCertStore::empty();
     #[cfg(feature = "rustls-tls-webpki-roots")]
@@ -89,6 +93,8 @@ fn roots() -> Result<RootCertStore> {
     {
         let found = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(found.certs);
+        // One broken certificate of many is no reason to stop. Without any, the cause would
+        // otherwise show as the peer's fault: an unknown issuer.
         if roots.is_empty() {
             let [file, dir] = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os);
             let none = format!(
