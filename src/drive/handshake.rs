@@ -4,7 +4,7 @@
 //! `blocking` the polls themselves wait. There `Pending` means that the caller made the stream
 //! non-blocking, or that the stream cannot wait, and nothing wakes the future.
 use super::{
-    Error, Output, POOL, Socket, Source, Whole,
+    Error, Output, Socket, Source, Whole,
     io::{flush, outcome, read, shutdown},
 };
 use crate::proto::{
@@ -17,6 +17,7 @@ use crate::proto::{
         client::{self, Request},
         server::{self, Accept, Rejection, RequestHead},
     },
+    pool::POOL,
     time::Time,
 };
 use std::{

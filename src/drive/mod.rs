@@ -34,9 +34,7 @@ pub(crate) use split::{Half, Writer};
 use crate::{
     proto::{
         connection::{Ending, ReadyState, Receiver, Step},
-        memory::Memory,
         outlined::Outlined,
-        pool,
         time::Time,
     },
     socket::arrival,
@@ -80,10 +78,6 @@ pub(crate) struct Socket<C, I> {
     #[cfg(feature = "futures")]
     pub(crate) stream_ended: bool,
 }
-
-/// The functions by which a connection takes buffers from the running thread's pool and gives them
-/// back.
-static POOL: Memory = Memory { take_to: pool::take_to, give: pool::give };
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
     /// Joins an open connection, or its half, and a stream. Nothing is read or written yet. If the

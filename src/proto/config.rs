@@ -1,8 +1,5 @@
 //! The limits and policies of a connection, with their defaults. [`Negotiated`] is the result of a
 //! handshake's negotiation.
-#[cfg(feature = "deflate")]
-mod deflate;
-
 use crate::proto::{
     deflate::{Deflate, DeflateParams},
     message::OwnedMessage,
@@ -342,4 +339,11 @@ pub struct Negotiated {
     /// `deflate`. All other settings of compression come from `Config::deflate`. If
     /// `Config::deflate` is `None`, the defaults of `Deflate` apply.
     pub deflate: Option<DeflateParams>,
+}
+
+/// The result has these parameters of compression, and no subprotocol.
+impl From<DeflateParams> for Negotiated {
+    fn from(agreed: DeflateParams) -> Self {
+        Self { subprotocol: None, deflate: Some(agreed) }
+    }
 }

@@ -8,11 +8,8 @@ pub(crate) mod close;
 mod code;
 pub(crate) mod config;
 pub(crate) mod connection;
-#[cfg(feature = "deflate")]
+#[cfg_attr(not(feature = "deflate"), expect(unreachable_pub))]
 pub mod deflate;
-#[cfg(not(feature = "deflate"))]
-#[path = "no_deflate.rs"]
-pub(crate) mod deflate;
 pub(crate) mod entropy;
 pub(crate) mod error;
 pub(crate) mod event;

@@ -4,6 +4,7 @@
 //!
 //! The pool also keeps long buffers, so that a large message can reuse the buffer of an earlier
 //! large message.
+use crate::proto::memory::Memory;
 use std::{cell::RefCell, vec, vec::Vec};
 
 /// The length of the shortest buffer that is kept, in bytes. Allocating a shorter buffer, such as a
@@ -12,6 +13,10 @@ const LEAST: usize = 4 << 10;
 
 /// The most bytes that the pool of one thread keeps, in all its buffers together.
 const MOST: usize = 4 << 20;
+
+/// The functions by which a connection takes buffers from the running thread's pool and gives them
+/// back.
+pub(crate) static POOL: Memory = Memory { take_to, give };
 
 struct Pool {
     /// The buffers kept. If several buffers fit, the one given back last is taken, because it is
@@ -22,14 +27,14 @@ struct Pool {
 }
 
 std::thread_local! {
-    static POOL: RefCell<Pool> = const { RefCell::new(Pool { free: Vec::new(), bytes: 0 }) };
+    static THREAD: RefCell<Pool> = const { RefCell::new(Pool { free: Vec::new(), bytes: 0 }) };
 }
 
 /// Replaces `to`, which is empty, by a buffer of at least `len` initialised bytes. A buffer of the
 /// pool has the contents of its last use. Buffers of at most twice `len` are preferred to longer
 /// ones.
 pub(crate) fn take_to(to: &mut Vec<u8>, len: usize) {
-    let taken = POOL.try_with(|pool| pool.borrow_mut().take_last(to, len));
+    let taken = THREAD.try_with(|pool| pool.borrow_mut().take_last(to, len));
     if !matches!(taken, Ok(true)) {
         take_other(to, len);
     }
@@ -38,7 +43,7 @@ pub(crate) fn take_to(to: &mut Vec<u8>, len: usize) {
 #[cold]
 #[inline(never)] // keeps `take_to` short
 fn take_other(to: &mut Vec<u8>, len: usize) {
-    let kept = POOL.try_with(|pool| pool.borrow_mut().take(len)).ok().flatten();
+    let kept = THREAD.try_with(|pool| pool.borrow_mut().take(len)).ok().flatten();
     *to = kept.unwrap_or_else(|| vec![0; len]);
 }
 
@@ -46,7 +51,8 @@ fn take_other(to: &mut Vec<u8>, len: usize) {
 #[inline]
 pub(crate) fn give(buffer: Vec<u8>) {
     if !buffer.is_empty() {
-        let _ = POOL.try_with(|pool| pool.borrow_mut().give(buffer)); // Err: the thread is ending.
+        // An error means that the thread is ending.
+        let _ = THREAD.try_with(|pool| pool.borrow_mut().give(buffer));
     }
 }
 

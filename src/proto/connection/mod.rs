@@ -35,6 +35,7 @@ pub(crate) use timers::Blocked;
 use crate::proto::{
     close::CloseFrame,
     config::{Config, Negotiated},
+    deflate::zlib,
     entropy::{Entropy, Keys},
     error::{RecvError, SendError},
     memory::Memory,
@@ -121,9 +122,11 @@ impl Connection {
             tx: Sender::new(config, keys).into(),
             loop_state: next::LoopState::default(),
         };
-        if let Some(agreed) = deflate {
-            this.inbound.rx.set_deflate(role, config, agreed);
-            this.tx.set_deflate(role, config, agreed);
+        if let Some(agreed) = deflate
+            && let Some(ours) = zlib::settings(config.deflate)
+        {
+            this.inbound.rx.set_deflate(role, &ours, agreed);
+            this.tx.set_deflate(role, &ours, agreed);
         }
         this
     }

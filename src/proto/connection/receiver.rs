@@ -5,7 +5,6 @@
 //! `quick` handles the common case, and `walk` handles the bytes that `quick` declines. `respond`
 //! of [`inbound`](super::inbound) queues the reply to a frame in the sender.
 mod dormant;
-#[cfg_attr(not(feature = "deflate"), path = "receiver/no_inflate.rs")]
 mod inflate;
 mod progress;
 mod quick;
@@ -18,6 +17,7 @@ use super::{Closed, counters::Traffic, recv_buffer::RecvBuffer};
 use crate::proto::{
     close::CloseFrame,
     config::Config,
+    deflate::zlib::Boxed,
     error::RecvError,
     frame::{self, Control, Header, OpCode},
     mask::Masker,
@@ -28,6 +28,7 @@ use crate::proto::{
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 pub(super) use dormant::Kept;
+use inflate::Inflate;
 use progress::{Handing, InProgress, Limits};
 use read::LastRead;
 pub(super) use signs::Unfinished;
@@ -96,7 +97,7 @@ pub struct Receiver {
     limits: Limits,
     close: Option<Box<Control>>,
     /// `Some` if the handshake agreed on permessage-deflate, until receiving ends.
-    inflate: Option<inflate::Handle>,
+    inflate: Option<Boxed<Inflate>>,
     /// Whether the current message or chunk is in `inflate`, not in `buf`. Invariant: if so,
     /// `quick_below` is 0.
     inflated: bool,

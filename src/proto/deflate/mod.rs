@@ -73,6 +73,8 @@ use crate::proto::role::Role;
 
 pub(crate) mod codec;
 mod params;
+#[cfg_attr(not(feature = "deflate"), path = "no_zlib.rs")]
+pub(crate) mod zlib;
 
 pub(crate) use params::{Answer, NAME, Offer};
 
@@ -146,7 +148,7 @@ pub struct Deflate {
     pub require_no_takeover: bool,
     // This field makes `..` necessary, as in `Config`.
     #[doc(hidden)]
-    pub more: (),
+    pub more: zlib::Supported,
 }
 
 /// The compression parameters for the messages of one end.
@@ -175,6 +177,7 @@ impl Default for Direction {
     }
 }
 
+#[cfg(feature = "deflate")]
 impl Default for Deflate {
     /// No takeover, except for messages of a server that uses it; windows of 15 bits, level 1,
     /// compression of messages from 128 bytes on, 2 MiB kept by a thread.
@@ -192,10 +195,11 @@ impl Default for Deflate {
 }
 
 impl Deflate {
-    /// Returns the settings with windows limited to sizes for which zlib can compress.
-    fn within_limits(self) -> Self {
+    /// Returns the settings for both ends, with windows limited to sizes for which zlib can
+    /// compress.
+    fn within_limits(&self) -> DeflateParams {
         let [server, client] = [self.server, self.client].map(|side| side.with_at_least(9));
-        Self { server, client, ..self }
+        DeflateParams { server, client }
     }
 }
 

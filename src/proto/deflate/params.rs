@@ -1,7 +1,7 @@
 //! Parses, compares and writes offers and answers of permessage-deflate (RFC 7692 §7.1).
 use super::{Deflate, DeflateParams, Direction};
+use alloc::borrow::Cow;
 use core::{fmt, mem::replace};
-use std::borrow::Cow;
 
 /// The name of the extension.
 pub(crate) const NAME: &str = "permessage-deflate";
@@ -78,15 +78,15 @@ impl Offer {
 
     /// Makes the offer of a client with these settings.
     pub(crate) fn of(ours: &Deflate) -> Self {
-        let ours = ours.within_limits();
+        let DeflateParams { server, client } = ours.within_limits();
         let limit = |bits: u8| (bits < 15).then_some(bits);
         Self(Params {
             // Not by default: some servers always use takeover. Asked for none, they answer without
             // this parameter, which §7.1.1.1 forbids, or decline compression.
             server_no_takeover: ours.require_no_takeover,
-            client_no_takeover: !ours.client.takeover,
-            server_bits: limit(ours.server.window_bits),
-            client_bits: Some(limit(ours.client.window_bits).map_or(Bits::Any, Bits::AtMost)),
+            client_no_takeover: !client.takeover,
+            server_bits: limit(server.window_bits),
+            client_bits: Some(limit(client.window_bits).map_or(Bits::Any, Bits::AtMost)),
         })
     }
 

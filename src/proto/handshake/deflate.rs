@@ -1,5 +1,4 @@
-//! permessage-deflate in the opening handshake (RFC 7692 §7). Without the feature, `no_deflate.rs`
-//! replaces this file.
+//! permessage-deflate in the opening handshake (RFC 7692 §7).
 use super::{
     HandshakeError,
     extensions::{self, Extension, Extensions},

@@ -49,7 +49,6 @@ impl<'a> Iterator for Extensions<'a> {
 }
 
 /// One extension that a head names, with its parameters.
-#[cfg_attr(not(feature = "deflate"), allow(dead_code))] // only `deflate` reads the fields
 pub(super) struct Extension<'a> {
     /// The name, a token, as written. Compare it without regard to case.
     pub(super) name: &'a str,

@@ -92,7 +92,6 @@
 #![doc = include_str!("../../../docs/HEADS.md")]
 pub mod client;
 mod date;
-#[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
 mod deflate;
 mod extensions;
 pub(crate) mod head;

@@ -2,17 +2,16 @@
 //!
 //! The wire bytes are unmasked in the receive buffer, and dropped once taken. The output is limited
 //! while it grows, so that a decompression bomb is stopped before it fills memory. The receiver
-//! enforces the rules on frames and fragments, and their limits. When the feature `deflate` is off,
-//! `no_inflate` replaces this module.
+//! enforces the rules on frames and fragments, and their limits.
 mod stream;
 
 use super::{Receiver, walk::Stop};
 use crate::proto::{
-    config::Config,
     connection::recv_buffer::{RecvBuffer, SLACK},
     deflate::{
-        DeflateParams,
-        codec::{self, Decompressor, Output},
+        Deflate, DeflateParams,
+        codec::Output,
+        zlib::{Decompressor, Zlib},
     },
     error::RecvError,
     kernel::Buffer,
@@ -20,22 +19,19 @@ use crate::proto::{
     message::{DataKind, OwnedMessage},
     role::Role,
 };
+use alloc::boxed::Box;
 use core::ops::Range;
-use std::boxed::Box;
 use stream::Ending;
 
 /// The largest number of bytes that are inflated for one chunk.
 const CHUNK: usize = 16 << 10;
-
-pub(super) type Handle = Box<Inflate>;
 
 /// The receiving side of permessage-deflate.
 pub(super) struct Inflate {
     /// Whether the peer compresses with context takeover, so that the decompressor is kept between
     /// messages.
     takeover: bool,
-    /// The setting [`Deflate::memory`](crate::deflate::Deflate::memory).
-    memory: usize,
+    zlib: Zlib,
     raw: Option<Box<Decompressor>>,
     /// The inflated bytes of the message, except the bytes of earlier chunks.
     out: Output,
@@ -59,21 +55,23 @@ impl Receiver {
     pub(in crate::proto::connection) fn set_deflate(
         &mut self,
         role: Role,
-        config: &Config,
+        ours: &Deflate,
         agreed: DeflateParams,
     ) {
         let sender = if role == Role::Server { Role::Client } else { Role::Server };
-        self.inflate = Some(Box::new(Inflate {
-            takeover: agreed.of(sender).takeover,
-            memory: config.deflate.unwrap_or_default().memory,
-            raw: None,
-            out: Output::default(),
-            unmasked: 0,
-            taken: 0,
-            last: [0; 2],
-            kept: 0,
-            ending: None,
-        }));
+        self.inflate = Zlib::new(ours).map(|zlib| {
+            zlib.boxed(Inflate {
+                takeover: agreed.of(sender).takeover,
+                zlib,
+                raw: None,
+                out: Output::default(),
+                unmasked: 0,
+                taken: 0,
+                last: [0; 2],
+                kept: 0,
+                ending: None,
+            })
+        });
     }
 }
 
@@ -120,7 +118,7 @@ impl Inflate {
         if !self.takeover
             && let Some(raw) = self.raw.take()
         {
-            codec::give_decompressor(raw, self.memory);
+            self.zlib.give_decompressor(raw);
         }
     }
 

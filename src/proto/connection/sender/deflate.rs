@@ -4,29 +4,28 @@
 //! compressor. The first frame of a compressed message has RSV1 set (§6).
 use super::Sender;
 use crate::proto::{
-    config::Config,
     deflate::{
-        DeflateParams,
-        codec::{self, Compressor, Output, Setting, TAIL},
+        self, DeflateParams,
+        codec::{self, Output, Setting, TAIL},
+        zlib::{Boxed, Compressor, Zlib},
     },
     frame::{FIN, RSV1},
     outbound::prepared::{Prepared, opcode},
     role::Role,
 };
+use alloc::boxed::Box;
 use core::ops::Range;
-use std::boxed::Box;
 
 /// The compressing side of permessage-deflate. `None` if the handshake did not agree on it, if zlib
 /// does not support the agreed window, and once this half is closed.
 #[derive(Default)]
-pub(super) struct Deflate(Option<Box<Deflating>>);
+pub(super) struct Deflate(Option<Boxed<Deflating>>);
 
 struct Deflating {
     setting: Setting,
     takeover: bool,
     min_size: usize,
-    /// The setting [`Deflate::memory`](crate::deflate::Deflate::memory).
-    memory: usize,
+    zlib: Zlib,
     /// The connection's compressor. With context takeover the compressor is kept from its first use
     /// on; otherwise only while a message in chunks is compressed.
     own: Option<Box<Compressor>>,
@@ -52,16 +51,16 @@ impl Sender {
     pub(in crate::proto::connection) fn set_deflate(
         &mut self,
         role: Role,
-        config: &Config,
+        ours: &deflate::Deflate,
         agreed: DeflateParams,
     ) {
-        let ours = config.deflate.unwrap_or_default();
-        self.deflate.0 = Setting::new(&ours, agreed.of(role).window_bits).map(|setting| {
-            Box::new(Deflating {
+        let setting = Setting::new(ours, agreed.of(role).window_bits);
+        self.deflate.0 = Zlib::new(ours).zip(setting).map(|(zlib, setting)| {
+            zlib.boxed(Deflating {
                 setting,
                 takeover: agreed.of(role).takeover,
                 min_size: ours.min_size,
-                memory: ours.memory,
+                zlib,
                 own: None,
                 stale: false,
             })
@@ -112,7 +111,7 @@ impl Sender {
         if !deflate.wants(message.payload()) {
             return false;
         }
-        let Some(compressed) = message.compressed(deflate.setting, deflate.memory) else {
+        let Some(compressed) = message.compressed(deflate.setting, deflate.zlib) else {
             return false;
         };
         // The peer's window will contain this message, but the window of the compressor `own` will
@@ -170,14 +169,14 @@ impl Deflating {
         }
         // Without context takeover no later message refers to this message. So a message that would
         // not become shorter is sent uncompressed.
-        codec::compress_alone(self.setting, payload, out, self.memory)
+        self.zlib.compress_alone(self.setting, payload, out)
     }
 
     /// Returns the connection's compressor, ready for the next bytes. After an error of the
     /// compressor the caller drops it, and the next call makes a new compressor. A new compressor
     /// refers only to bytes that it compressed itself, and the peer gets all these bytes.
     fn own(&mut self) -> &mut Compressor {
-        let own = self.own.get_or_insert_with(|| codec::take_compressor(self.setting));
+        let own = self.own.get_or_insert_with(|| self.zlib.compressor(self.setting));
         if core::mem::take(&mut self.stale) {
             own.reset();
         }
@@ -203,7 +202,7 @@ impl Deflating {
             if !self.takeover
                 && let Some(own) = self.own.take()
             {
-                codec::give_compressor(own, self.memory);
+                self.zlib.give_compressor(own);
             }
         }
     }

@@ -6,7 +6,6 @@
 mod build;
 #[cfg(feature = "counters")]
 mod counters;
-#[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
 mod deflate;
 mod dormant;
 mod encoder;

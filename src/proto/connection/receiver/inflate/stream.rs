@@ -1,10 +1,12 @@
 //! Inflates the bytes of a message, and decides whether the message is complete (RFC 7692 §7.2.2).
 use super::{Inflate, Stop};
 use crate::proto::{
-    deflate::codec::{self, Decompressor, TAIL},
+    deflate::{
+        codec::{Inflated, Status, TAIL},
+        zlib::{self, Decompressor},
+    },
     error::{ProtocolError, RecvError},
 };
-use zlib_rs::{InflateFlush, Status};
 
 /// An empty stored block that begins at a byte boundary. It yields no output.
 const EMPTY: [u8; 5] = [0, 0, 0, 0xff, 0xff];
@@ -25,7 +27,7 @@ pub(super) struct Ending<N> {
     /// block. The value is 0 before the first stop of this kind. In a one-byte message, 0 also
     /// stands for the message's start, where a block begins.
     begun: N,
-    /// Whether zlib's last call used `InflateFlush::Block` and filled its output. If so, zlib may
+    /// Whether zlib's last call was `blockwise` and filled its output. If so, zlib may
     /// hold more output, or may have stopped at a block's end. zlib's next call shows which.
     full: bool,
 }
@@ -46,7 +48,7 @@ impl Inflate {
         if end && self.taken == 0 && n == 0 {
             return Ok((0, Stop::End));
         }
-        let mut raw = self.raw.take().unwrap_or_else(codec::take_decompressor);
+        let mut raw = self.raw.take().unwrap_or_else(|| self.zlib.decompressor());
         let done = if end && self.kept == 0 && n > self.last.len() {
             self.run_end(&mut raw, wire, n, most)
         } else {
@@ -175,12 +177,10 @@ impl Inflate {
                 return Ok((taken, Stop::Full));
             };
             let rest = input.get(taken..).unwrap_or_default();
-            let done = inflate(raw, rest, room, InflateFlush::NoFlush)?;
+            let done = inflate(raw, rest, room, false)?;
             taken += done.taken;
             self.out.filled(done.made);
-            if done.status == Status::StreamEnd {
-                raw.reset(false); // BFINAL: another DEFLATE stream may follow
-            } else if !done.full {
+            if !done.full && !matches!(done.status, Status::StreamEnd) {
                 return Ok((taken, Stop::Input));
             }
         }
@@ -198,7 +198,7 @@ impl Inflate {
     /// the message's last two bytes. If no block precedes the header, the header is the whole
     /// message.
     ///
-    /// With `InflateFlush::Block`, zlib stops after each block, but reports the stop only while
+    /// With `blockwise`, zlib stops after each block, but reports the stop only while
     /// input is left. After a stop in the last two bytes, at most 15 bits of the message are left.
     /// If the next block begins with these bits, only a stored block can end exactly with the
     /// tail's last bit (`tests/inflated` tries all blocks). A stop before the tail may also be the
@@ -227,7 +227,7 @@ impl Inflate {
                 return Ok(Some(Ending { taken, begun, full }));
             };
             let rest = input.get(taken..).unwrap_or_default();
-            let done = inflate(raw, rest, room, InflateFlush::Block)?;
+            let done = inflate(raw, rest, room, true)?;
             self.out.filled(done.made);
             if full && done.made == 0 {
                 begun = taken; // No output was waiting, so zlib had stopped at a block's end.
@@ -239,22 +239,23 @@ impl Inflate {
             }
             match done.status {
                 Status::StreamEnd if taken <= n => {
-                    raw.reset(false); // BFINAL: another DEFLATE stream may follow
                     if taken == n {
                         return Ok(None);
                     }
                     begun = taken;
                 }
-                Status::Ok if full => {}
-                Status::Ok if taken <= n => begun = taken,
-                Status::Ok if taken == whole && begun == n && flushed => {
+                Status::Progress if full => {}
+                Status::Progress if taken <= n => begun = taken,
+                Status::Progress if taken == whole && begun == n && flushed => {
                     // If bits of the byte ff were left, they began a block with BFINAL, which ends
                     // here.
-                    let done = inflate(raw, &[], &mut [0], InflateFlush::Block)?;
-                    let last = done.status == Status::StreamEnd;
+                    let done = inflate(raw, &[], &mut [0], true)?;
+                    let last = matches!(done.status, Status::StreamEnd);
                     return if last { Err(BAD) } else { Ok(None) };
                 }
-                Status::Ok if taken == whole && begun + 1 >= n && !flushed => return Ok(None),
+                Status::Progress if taken == whole && begun + 1 >= n && !flushed => {
+                    return Ok(None);
+                }
                 _ => return Err(BAD),
             }
             // Only block ends in the last two bytes matter, so zlib need not stop before these
@@ -291,23 +292,11 @@ fn followed<'w>(
     Ok((input, whole))
 }
 
-struct Inflated {
-    taken: usize,
-    made: usize,
-    status: Status,
-    /// Whether `room` was filled, so that zlib may hold more output.
-    full: bool,
-}
-
 fn inflate(
     raw: &mut Decompressor,
     input: &[u8],
     room: &mut [u8],
-    flush: InflateFlush,
-) -> Result<Inflated, ProtocolError> {
-    let before = (raw.total_in(), raw.total_out());
-    let status = raw.decompress(input, room, flush).map_err(|_| ProtocolError::BadDeflate)?;
-    let taken = (raw.total_in() - before.0) as usize;
-    let made = (raw.total_out() - before.1) as usize;
-    Ok(Inflated { taken, made, status, full: made == room.len() })
+    blockwise: bool,
+) -> Result<Inflated, RecvError> {
+    zlib::inflate(raw, input, room, blockwise).map_err(|_| BAD)
 }

@@ -1,8 +1,9 @@
 //! A message that is encoded once and sent to many connections.
-#[cfg_attr(not(feature = "deflate"), path = "no_deflate.rs")]
-mod deflate;
-
 use crate::proto::{
+    deflate::{
+        codec::{self, Output, Setting},
+        zlib::{PerSetting, Zlib},
+    },
     frame::{Header, OpCode},
     message::DataKind,
     outbound::IntoOutbound,
@@ -10,7 +11,6 @@ use crate::proto::{
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
-use deflate::Packed;
 
 /// A message that is encoded once, for fan-out to many connections. On a server, each feed then
 /// only copies the frame. A payload of at least [`min_vectored`](crate::Config::min_vectored) bytes
@@ -42,8 +42,9 @@ use deflate::Packed;
 pub struct Prepared {
     pub(crate) plain: Encoded,
     pub(crate) kind: DataKind,
-    #[cfg_attr(not(feature = "deflate"), expect(dead_code))]
-    packed: Packed,
+    /// The compressed forms of the message; `None` if the message must not be compressed. A form is
+    /// `None` if compression would not make the message shorter, or if zlib failed.
+    packed: Option<PerSetting<Option<Encoded>>>,
 }
 
 /// Shows kind and length, not the payload.
@@ -72,7 +73,7 @@ impl Prepared {
         Self {
             plain: Encoded::new(Header::new(opcode(kind), 0), payload),
             kind,
-            packed: Packed::new(!message.plain),
+            packed: (!message.plain).then(PerSetting::new),
         }
     }
 
@@ -86,6 +87,21 @@ impl Prepared {
     #[inline]
     pub fn payload(&self) -> &[u8] {
         self.plain.payload()
+    }
+
+    /// Returns the message compressed with `setting`. `None` if the message must not be compressed
+    /// or would not become shorter, or if zlib failed.
+    pub(crate) fn compressed(&self, setting: Setting, zlib: Zlib) -> Option<&Encoded> {
+        self.packed.as_ref()?.get(zlib, setting, || self.compress(setting, zlib)).as_ref()
+    }
+
+    fn compress(&self, setting: Setting, zlib: Zlib) -> Option<Encoded> {
+        let mut out = Output::default();
+        let done = zlib.compress_alone(setting, self.payload(), &mut out);
+        let header = Header { rsv1: true, ..Header::new(opcode(self.kind), 0) };
+        let encoded = done.then(|| Encoded::new(header, codec::without_tail(&out)));
+        out.give();
+        encoded
     }
 }
 

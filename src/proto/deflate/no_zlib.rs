@@ -1,0 +1,104 @@
+//! Replaces `zlib.rs` if the feature `deflate` is off. Compression cannot be configured or agreed
+//! on, because the types here have no values. So the compiler drops all code that needs such a
+//! value.
+use super::{
+    Deflate,
+    codec::{Broken, Inflated, Output, Setting},
+};
+use alloc::boxed::Box;
+use core::{
+    convert::Infallible,
+    marker::PhantomData,
+    ops::{Deref, DerefMut},
+};
+
+pub(super) type Supported = Infallible;
+
+pub(crate) struct Boxed<T>(Zlib, PhantomData<T>);
+
+impl<T> Deref for Boxed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self.0 {}
+    }
+}
+
+impl<T> DerefMut for Boxed<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        match self.0 {}
+    }
+}
+
+pub(crate) fn settings(ours: Option<Deflate>) -> Option<Deflate> {
+    ours
+}
+
+pub(crate) enum Compressor {}
+
+impl Compressor {
+    pub(crate) fn reset(&mut self) {
+        match *self {}
+    }
+
+    pub(crate) fn compress(&mut self, _: &[u8], _: &mut Output) -> Result<(), Broken> {
+        match *self {}
+    }
+}
+
+pub(crate) enum Decompressor {}
+
+pub(crate) fn inflate(
+    raw: &mut Decompressor,
+    _: &[u8],
+    _: &mut [u8],
+    _: bool,
+) -> Result<Inflated, Broken> {
+    match *raw {}
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Zlib {}
+
+impl Zlib {
+    pub(crate) fn new(_: &Deflate) -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn boxed<T>(self, _: T) -> Boxed<T> {
+        match self {}
+    }
+
+    pub(crate) fn compressor(self, _: Setting) -> Box<Compressor> {
+        match self {}
+    }
+
+    pub(crate) fn give_compressor(self, _: Box<Compressor>) {
+        match self {}
+    }
+
+    pub(crate) fn compress_alone(self, _: Setting, _: &[u8], _: &mut Output) -> bool {
+        match self {}
+    }
+
+    pub(crate) fn decompressor(self) -> Box<Decompressor> {
+        match self {}
+    }
+
+    pub(crate) fn give_decompressor(self, _: Box<Decompressor>) {
+        match self {}
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct PerSetting<V>(PhantomData<V>);
+
+impl<V> PerSetting<V> {
+    pub(crate) fn new() -> Self {
+        Self(PhantomData)
+    }
+
+    pub(crate) fn get(&self, zlib: Zlib, _: Setting, _: impl Fn() -> V) -> &V {
+        match zlib {}
+    }
+}

@@ -1,0 +1,334 @@
+//! Compresses and inflates with zlib-rs. Each thread keeps compressors and decompressors, which its
+//! connections without context takeover share.
+//!
+//! A compressor or decompressor is reset when it is given back, so that no connection can see data
+//! of another connection. Without the feature `deflate`, `no_zlib.rs` replaces this file.
+use super::{
+    Deflate,
+    codec::{Broken, Inflated, Output, Setting, Status, TAIL},
+};
+use std::{
+    boxed::Box,
+    cell::RefCell,
+    sync::{Arc, OnceLock},
+    vec::Vec,
+};
+use zlib_rs::{DeflateFlush, InflateFlush};
+
+pub(crate) use zlib_rs::Inflate as Decompressor;
+
+/// The type of a field that every [`Deflate`] has.
+pub(super) type Supported = ();
+
+/// The part of a connection that only compression needs.
+pub(crate) type Boxed<T> = Box<T>;
+
+/// Returns the settings of a connection that agreed on compression.
+pub(crate) fn settings(ours: Option<Deflate>) -> Option<Deflate> {
+    Some(ours.unwrap_or_default())
+}
+
+/// A compressor and its setting.
+pub(crate) struct Compressor {
+    setting: Setting,
+    raw: zlib_rs::Deflate,
+}
+
+impl Compressor {
+    fn new(setting: Setting) -> Self {
+        let raw = zlib_rs::Deflate::new(setting.level.into(), false, setting.window_bits);
+        Self { setting, raw }
+    }
+
+    /// Forgets all earlier input.
+    pub(crate) fn reset(&mut self) {
+        self.raw.reset();
+    }
+
+    /// Compresses the next bytes of a message. `input` must not be empty. The output ends with
+    /// [`TAIL`].
+    ///
+    /// This function never stops early, even if the output becomes longer than the input, because a
+    /// compressor of zlib-rs (0.6.8) cannot be reset while it holds unread output.
+    pub(crate) fn compress(&mut self, mut input: &[u8], out: &mut Output) -> Result<(), Broken> {
+        loop {
+            let room = out.room(usize::MAX).ok_or(Broken)?;
+            let before = (self.raw.total_in(), self.raw.total_out());
+            let done = self.raw.compress(input, room, DeflateFlush::SyncFlush);
+            done.map_err(|_| Broken)?;
+            let taken = (self.raw.total_in() - before.0) as usize;
+            input = input.get(taken..).unwrap_or_default();
+            let n = (self.raw.total_out() - before.1) as usize;
+            // If room is left, the flush is complete.
+            let done = n < room.len();
+            out.filled(n);
+            if done {
+                let whole = input.is_empty() && out.bytes().ends_with(&TAIL);
+                return if whole { Ok(()) } else { Err(Broken) };
+            }
+        }
+    }
+}
+
+/// The unused compressors and decompressors that a thread keeps, in the order in which they were
+/// given back.
+struct Kept {
+    idle: Vec<Idle>,
+    /// The sum of the [costs](Idle::cost) of the values in `idle`.
+    bytes: usize,
+}
+
+enum Idle {
+    Compressor(Box<Compressor>),
+    Decompressor(Box<Decompressor>),
+}
+
+impl Idle {
+    /// The number of bytes that zlib-rs allocates for the value, rounded up to the next KiB.
+    fn cost(&self) -> usize {
+        match self {
+            // zlib-rs allocates twice the window, and 2 bytes of hash chains for each byte of the
+            // window. The 244 KiB are for the hash table, symbols and output.
+            Self::Compressor(it) => (4 << it.setting.window_bits) + (244 << 10),
+            Self::Decompressor(_) => 47 << 10,
+        }
+    }
+}
+
+std::thread_local! {
+    static KEPT: RefCell<Kept> = const { RefCell::new(Kept { idle: Vec::new(), bytes: 0 }) };
+}
+
+impl Kept {
+    fn take(&mut self, wanted: impl Fn(&Idle) -> bool) -> Option<Idle> {
+        let at = self.idle.iter().rposition(wanted)?;
+        let idle = self.idle.remove(at);
+        self.bytes -= idle.cost();
+        Some(idle)
+    }
+
+    fn give(&mut self, idle: Idle, limit: usize) {
+        self.bytes += idle.cost();
+        self.idle.push(idle);
+        while self.bytes > limit && !self.idle.is_empty() {
+            self.bytes -= self.idle.remove(0).cost();
+        }
+    }
+}
+
+fn take(wanted: impl Fn(&Idle) -> bool) -> Option<Idle> {
+    KEPT.try_with(|kept| kept.borrow_mut().take(wanted)).ok().flatten()
+}
+
+fn give(idle: Idle, limit: usize) {
+    let _ = KEPT.try_with(|kept| kept.borrow_mut().give(idle, limit)); // Err: the thread is ending.
+}
+
+/// The thread's compressors and decompressors, for a connection whose setting
+/// [`Deflate::memory`](crate::deflate::Deflate::memory) is this one.
+#[derive(Clone, Copy)]
+pub(crate) struct Zlib {
+    memory: usize,
+}
+
+impl Zlib {
+    pub(crate) fn new(ours: &Deflate) -> Option<Self> {
+        Some(Self { memory: ours.memory })
+    }
+
+    pub(crate) fn boxed<T>(self, value: T) -> Boxed<T> {
+        Box::new(value)
+    }
+
+    /// Returns a compressor without history.
+    pub(crate) fn compressor(self, setting: Setting) -> Box<Compressor> {
+        match take(|idle| matches!(idle, Idle::Compressor(it) if it.setting == setting)) {
+            Some(Idle::Compressor(compressor)) => compressor,
+            _ => Box::new(Compressor::new(setting)),
+        }
+    }
+
+    /// Gives a compressor back for the next connection.
+    pub(crate) fn give_compressor(self, mut compressor: Box<Compressor>) {
+        compressor.reset();
+        give(Idle::Compressor(compressor), self.memory);
+    }
+
+    /// Compresses a whole message without reference to earlier messages. `out` must be empty.
+    /// Unless zlib failed, `out` then ends with [`TAIL`]. Returns `false` if the message did not
+    /// become shorter, or if zlib failed.
+    pub(crate) fn compress_alone(self, setting: Setting, payload: &[u8], out: &mut Output) -> bool {
+        let mut compressor = self.compressor(setting);
+        if compressor.compress(payload, out).is_err() {
+            return false;
+        }
+        self.give_compressor(compressor);
+        out.len() < payload.len() + TAIL.len()
+    }
+
+    /// Returns a decompressor without history.
+    pub(crate) fn decompressor(self) -> Box<Decompressor> {
+        match take(|idle| matches!(idle, Idle::Decompressor(_))) {
+            Some(Idle::Decompressor(decompressor)) => decompressor,
+            _ => Box::new(decompressor()),
+        }
+    }
+
+    /// Gives a decompressor back for the next connection.
+    pub(crate) fn give_decompressor(self, mut decompressor: Box<Decompressor>) {
+        decompressor.reset(false);
+        give(Idle::Decompressor(decompressor), self.memory);
+    }
+}
+
+fn decompressor() -> Decompressor {
+    Decompressor::new(false, 15) // The longest window can inflate every message.
+}
+
+/// Inflates until the input is used up or `room` is full. With `blockwise`, also stops after each
+/// DEFLATE block. After the end of a DEFLATE stream, `raw` is ready for another stream.
+pub(crate) fn inflate(
+    raw: &mut Decompressor,
+    input: &[u8],
+    room: &mut [u8],
+    blockwise: bool,
+) -> Result<Inflated, Broken> {
+    let before = (raw.total_in(), raw.total_out());
+    let flush = if blockwise { InflateFlush::Block } else { InflateFlush::NoFlush };
+    let status = raw.decompress(input, room, flush).map_err(|_| Broken)?;
+    let taken = (raw.total_in() - before.0) as usize;
+    let made = (raw.total_out() - before.1) as usize;
+    let status = match status {
+        zlib_rs::Status::Ok => Status::Progress,
+        zlib_rs::Status::BufError => Status::NoProgress,
+        zlib_rs::Status::StreamEnd => {
+            raw.reset(false);
+            Status::StreamEnd
+        }
+    };
+    Ok(Inflated { taken, made, status, full: made == room.len() })
+}
+
+/// A value for each setting in use: a linked list, whose entries are made when they are first
+/// needed. Each link is a `OnceLock`, so that all threads share the entries, and read them without
+/// a lock.
+#[derive(Clone)]
+pub(crate) struct PerSetting<V>(Arc<Slot<V>>);
+
+type Slot<V> = OnceLock<Box<Entry<V>>>;
+
+struct Entry<V> {
+    setting: Setting,
+    value: V,
+    next: Slot<V>,
+}
+
+impl<V> PerSetting<V> {
+    pub(crate) fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Returns the value for `setting`, which `make` makes if there is none yet.
+    pub(crate) fn get(&self, _: Zlib, setting: Setting, make: impl Fn() -> V) -> &V {
+        let mut slot = &*self.0;
+        loop {
+            let new = || Box::new(Entry { setting, value: make(), next: Slot::new() });
+            let entry = slot.get_or_init(new);
+            if entry.setting == setting {
+                return &entry.value;
+            }
+            slot = &entry.next;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::deflate::codec::{store, without_tail};
+    use std::vec;
+
+    #[test]
+    fn what_is_stored_is_what_it_was() {
+        for len in [0, 1, 0xffff, 0x10000, 200_000].into_iter().take(if cfg!(miri) { 2 } else { 5 })
+        {
+            let input: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
+            let mut out = Output::default();
+            store(&input, &mut out);
+            assert!(out.bytes().ends_with(&TAIL));
+            let (mut raw, mut back) = (decompressor(), vec![0; len + 1]);
+            assert!(raw.decompress(out.bytes(), &mut back, InflateFlush::NoFlush).is_ok());
+            assert_eq!((raw.total_in(), raw.total_out()), (out.len() as u64, len as u64));
+            assert_eq!(back[..len], input);
+        }
+    }
+
+    #[test]
+    fn a_thread_keeps_no_more_than_it_may_and_the_newest_longest() {
+        let setting = |window_bits| Setting { level: 1, window_bits };
+        let cost = |bits| Idle::Compressor(Box::new(Compressor::new(setting(bits)))).cost();
+        let mut kept = Kept { idle: Vec::new(), bytes: 0 };
+        let limit = cost(9) + cost(10) + cost(11);
+        for bits in 9..=12 {
+            kept.give(Idle::Compressor(Box::new(Compressor::new(setting(bits)))), limit);
+            assert!(kept.bytes <= limit);
+        }
+        let mut has = |bits| {
+            let wanted =
+                |idle: &Idle| matches!(idle, Idle::Compressor(it) if it.setting == setting(bits));
+            kept.take(wanted).is_some()
+        };
+        assert!(has(12) && has(11) && !has(9));
+        assert!(!has(12), "it was taken");
+        for _ in 0..3 {
+            kept.give(Idle::Decompressor(Box::new(decompressor())), 1);
+        }
+        assert_eq!((kept.idle.len(), kept.bytes), (0, 0));
+    }
+
+    #[test]
+    fn to_its_very_limit_a_thread_keeps_what_zlib_takes() {
+        let compressor = |window_bits| {
+            Idle::Compressor(Box::new(Compressor::new(Setting { level: 1, window_bits })))
+        };
+        for (idle, takes) in [
+            (compressor(9), (2 + 244) << 10),
+            (compressor(15), (128 + 244) << 10),
+            (Idle::Decompressor(Box::new(decompressor())), 47 << 10),
+        ] {
+            assert_eq!(idle.cost(), takes);
+            let mut kept = Kept { idle: Vec::new(), bytes: 0 };
+            kept.give(idle, takes);
+            assert_eq!(kept.idle.len(), 1);
+            if let Some(idle) = kept.take(|_| true) {
+                kept.give(idle, takes - 1);
+            }
+            assert_eq!((kept.idle.len(), kept.bytes), (0, 0));
+        }
+    }
+
+    #[test]
+    fn what_becomes_no_shorter_is_not_worth_compressing() {
+        let setting = Setting { level: 6, window_bits: 15 };
+        let mut random = 1_u32;
+        let mut seen = [false; 3];
+        for turn in 0..if cfg!(miri) { 20 } else { 2000 } {
+            // A payload with more equal bytes gives a shorter output.
+            let payload: Vec<u8> = (0..20)
+                .map(|i| {
+                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    if i < turn % 20 { b'a' } else { (random >> 24) as u8 }
+                })
+                .collect();
+            let mut out = Output::default();
+            let worth = Zlib { memory: 0 }.compress_alone(setting, &payload, &mut out);
+            assert_eq!(worth, without_tail(&out).len() < payload.len());
+            match payload.len().cmp(&without_tail(&out).len()) {
+                core::cmp::Ordering::Less => seen[0] = true,
+                core::cmp::Ordering::Equal => seen[1] = true,
+                core::cmp::Ordering::Greater => seen[2] = true,
+            }
+        }
+        assert_eq!(seen, [true; 3]);
+    }
+}
