@@ -129,6 +129,18 @@ impl Connection {
         inbound.rx.event().map_or(Next::Over(None), |event| Next::Event(event, tx))
     }
 
+    /// Asks for a read. If the caller has reported nothing of the read before, that read brought
+    /// nothing.
+    fn read(&mut self) -> Next<'_> {
+        let LoopState { reads, asked_at, .. } = self.loop_state;
+        if asked_at == Some(self.inbound.rx.reads()) {
+            self.inbound.rx.read_in_vain();
+        }
+        let (reads, asked_at) = (reads + 1, Some(self.inbound.rx.reads()));
+        self.loop_state = LoopState { obstacle: Obstacle::Nothing, reads, asked_at };
+        Next::Read(&mut self.inbound.rx)
+    }
+
     #[inline(never)]
     fn next_slow(&mut self, now: Time) -> Next<'_> {
         loop {
@@ -181,13 +193,7 @@ impl Connection {
                 if looks {
                     self.inbound.looked();
                 }
-                let LoopState { reads, asked_at, .. } = self.loop_state;
-                if asked_at == Some(self.inbound.rx.reads()) {
-                    self.inbound.rx.read_in_vain(); // nothing was reported
-                }
-                let (reads, asked_at) = (reads + 1, Some(self.inbound.rx.reads()));
-                self.loop_state = LoopState { obstacle: Obstacle::Nothing, reads, asked_at };
-                return Next::Read(&mut self.inbound.rx);
+                return self.read();
             }
             self.loop_state = LoopState::default();
             let unsent = self.tx.has_outgoing() || self.tx.held_back() > 0;

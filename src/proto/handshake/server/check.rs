@@ -34,14 +34,7 @@ pub(super) fn request<'a>(
         } else if is("Connection") {
             connection |= head::has_token(value, "upgrade");
         } else if is(UPGRADE) {
-            // HTTP allows several lines of Upgrade. But if their values differ, two parsers may
-            // choose different lines, which allows request smuggling. So we require equal values.
-            match upgrade {
-                Some(other) if !value.eq_ignore_ascii_case(other) => {
-                    return Err(HandshakeError::RepeatedHeader(UPGRADE));
-                }
-                _ => upgrade = Some(value),
-            }
+            equal(&mut upgrade, value, UPGRADE)?;
         } else if is(KEY) {
             once(&mut key, value, KEY)?;
         } else if is(VERSION) {
@@ -76,15 +69,17 @@ pub(super) fn request<'a>(
         Some(_) => return Err(HandshakeError::UnsupportedVersion),
         None => return Err(HandshakeError::MissingVersion),
     }
-    // §4.2.1 item 5: the key is base64 of 16 bytes. The unused bits of the last digit may have any
-    // value.
-    let key = key.ok_or(HandshakeError::MissingHeader(KEY))?;
+    self::key(key.ok_or(HandshakeError::MissingHeader(KEY))?)
+}
+
+/// Checks the key (§4.2.1 item 5): base64 of 16 bytes. The unused bits of the last digit may have
+/// any value.
+fn key(key: &[u8]) -> Result<&[u8; KEY_LEN], HandshakeError> {
     let key: &[u8; KEY_LEN] = key.try_into().map_err(|_| HandshakeError::BadHeader(KEY))?;
     match key.split_last_chunk() {
-        Some((digits, b"==")) if digits.iter().all(|&b| BASE64[usize::from(b)]) => {}
-        _ => return Err(HandshakeError::BadHeader(KEY)),
+        Some((digits, b"==")) if digits.iter().all(|&b| BASE64[usize::from(b)]) => Ok(key),
+        _ => Err(HandshakeError::BadHeader(KEY)),
     }
-    Ok(key)
 }
 
 /// Checks the target of a request and its Host (RFC 9112 §3.2).
@@ -113,6 +108,21 @@ pub(in crate::proto::handshake) fn once<'a>(
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => Err(HandshakeError::RepeatedHeader(name)),
+    }
+}
+
+/// Stores the value of a header that may be repeated, but only with the same value. If the values
+/// differ, two parsers may choose different lines, which allows request smuggling.
+fn equal<'a>(
+    slot: &mut Option<&'a [u8]>,
+    value: &'a [u8],
+    name: &'static str,
+) -> Result<(), HandshakeError> {
+    match slot.replace(value) {
+        Some(other) if !value.eq_ignore_ascii_case(other) => {
+            Err(HandshakeError::RepeatedHeader(name))
+        }
+        _ => Ok(()),
     }
 }
 
