@@ -23,7 +23,7 @@ mod verdict;
 
 use arguments::Arguments;
 use client::{Clients, Load};
-use server::{Failure, Line, Usage};
+use server::{Failure, Line};
 use std::{
     env,
     io::{self, BufRead, BufReader, Lines},
@@ -33,7 +33,7 @@ use std::{
 };
 use tickwire::{Config, Heartbeat};
 use tokio::runtime::{Builder, Runtime};
-use verdict::{History, Run, Sample};
+use verdict::{History, Run, Usage};
 
 const HELP: &str = "\
 Many connections, coming and going, for a long time: does anything fail, leak or grow?
@@ -137,11 +137,6 @@ impl Server {
     }
 }
 
-fn sample(at: Duration, usage: &Usage) -> Sample {
-    let Usage { heap, rss, descriptors } = *usage;
-    Sample { at: at.as_secs_f64(), heap, rss, descriptors }
-}
-
 /// What both ends are at, and have done so far: one line each few seconds.
 fn report(at: Duration, tally: &client::Tally, server: &Line, own: &Usage) {
     let client::Tally { open, connects, messages, errors, .. } = tally;
@@ -167,14 +162,9 @@ fn run(options: &Options) -> Result<Vec<String>, Failure> {
     let mut server = Server::start(options)?;
     let start = server.line()?.usage;
     let own = Usage::now()?;
-    let history = |name, usage| History {
-        name,
-        before: sample(Duration::ZERO, usage),
-        during: Vec::new(),
-        after: sample(Duration::ZERO, usage),
-        errors: 0,
-    };
-    let mut processes = [history("server", &start), history("clients", &own)];
+    let history =
+        |name, usage| History { name, before: usage, during: Vec::new(), after: usage, errors: 0 };
+    let mut processes = [history("server", start), history("clients", own)];
     let began = Instant::now();
     let clients = Clients::new(options.load(), &server.ports)?;
     let task = runtime.spawn(clients.clone().run());
@@ -189,9 +179,9 @@ fn run(options: &Options) -> Result<Vec<String>, Failure> {
         if lines.is_multiple_of(options.report) {
             report(at, &clients.tally(), &line, &own);
         }
-        for (process, usage) in processes.iter_mut().zip([&line.usage, &own]) {
-            process.after = sample(at, usage);
-            process.during.push(process.after);
+        for (process, usage) in processes.iter_mut().zip([line.usage, own]) {
+            process.after = usage;
+            process.during.push((at.as_secs_f64(), usage));
         }
         if task.is_finished() {
             // Once more after the end: the samples are to be what it left behind.

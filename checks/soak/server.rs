@@ -3,6 +3,7 @@
 use crate::{
     heap,
     mix::{Ending, LONGEST},
+    verdict::Usage,
 };
 use std::{
     error::Error,
@@ -205,16 +206,9 @@ pub(crate) async fn drain(ws: WebSocket<TcpStream>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Memory and descriptors now.
-pub(crate) struct Usage {
-    /// In use of the heap, in KiB.
-    pub(crate) heap: u64,
-    /// Resident memory, in KiB.
-    pub(crate) rss: u64,
-    pub(crate) descriptors: u64,
-}
-
 impl Usage {
+    /// Memory and descriptors now.
+    ///
     /// # Errors
     ///
     /// Where there is no `/proc` as Linux has it.

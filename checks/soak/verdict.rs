@@ -4,12 +4,10 @@
 //! with connections that come and go the allocator has more of them from one generation to the
 //! next, for some ten generations, after which it is flat too.
 
-/// What a process was like at a moment.
+/// What a process has in use at a moment.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sample {
-    /// Seconds since the load began.
-    pub(crate) at: f64,
-    /// In use of the heap, in KiB.
+pub(crate) struct Usage {
+    /// Of the heap, in KiB.
     pub(crate) heap: u64,
     /// Resident memory, in KiB.
     pub(crate) rss: u64,
@@ -21,10 +19,11 @@ pub(crate) struct Sample {
 pub(crate) struct History {
     pub(crate) name: &'static str,
     /// Before the first connection.
-    pub(crate) before: Sample,
-    pub(crate) during: Vec<Sample>,
+    pub(crate) before: Usage,
+    /// With the seconds since the load began.
+    pub(crate) during: Vec<(f64, Usage)>,
     /// After the last connection.
-    pub(crate) after: Sample,
+    pub(crate) after: Usage,
     pub(crate) errors: u64,
 }
 
@@ -49,14 +48,14 @@ const SLACK: u64 = 4096;
 
 pub(crate) struct Memory {
     pub(crate) name: &'static str,
-    pub(crate) of: fn(&Sample) -> u64,
+    pub(crate) of: fn(&Usage) -> u64,
     /// By so much of itself it may grow, beside [`SLACK`].
     growth: f64,
 }
 
 pub(crate) const MEMORY: [Memory; 2] = [
-    Memory { name: "heap", of: |sample| sample.heap, growth: 0.05 },
-    Memory { name: "resident memory", of: |sample| sample.rss, growth: 0.2 },
+    Memory { name: "heap", of: |usage| usage.heap, growth: 0.05 },
+    Memory { name: "resident memory", of: |usage| usage.rss, growth: 0.2 },
 ];
 
 /// For how long memory may grow: a minute, or a quarter of a run shorter than four.
@@ -71,8 +70,8 @@ impl History {
         let from = settled(seconds);
         let third = (seconds - from) / 3.0;
         let peak = |from: f64, to: f64| {
-            let within = |sample: &&Sample| (from..=to).contains(&sample.at);
-            self.during.iter().filter(within).map(memory.of).max()
+            let within = |(at, _): &&(f64, Usage)| (from..=to).contains(at);
+            self.during.iter().filter(within).map(|(_, usage)| (memory.of)(usage)).max()
         };
         Some((peak(from, from + third)?, peak(seconds - third, seconds)?))
     }

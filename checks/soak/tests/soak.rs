@@ -8,7 +8,7 @@ mod mix;
 mod verdict;
 
 use self::mix::{Dice, Ending, Exchange, Kind};
-use self::verdict::{History, Run, Sample};
+use self::verdict::{History, Run, Usage};
 use std::process::Command;
 /// Memory and the number of connections that a machine keeps up with are not for such a short run
 /// to judge; errors and descriptors are.
@@ -32,12 +32,12 @@ fn a_short_run_has_no_error_and_leaks_no_descriptor() {
 fn history(seconds: u64, memory: impl Fn(u64) -> u64) -> History {
     let sample = |at| {
         let heap = memory(at) * 1024;
-        Sample { at: at as f64, heap, rss: 2 * heap, descriptors: 20 }
+        Usage { heap, rss: 2 * heap, descriptors: 20 }
     };
     History {
         name: "it",
         before: sample(0),
-        during: (1..=seconds).map(sample).collect(),
+        during: (1..=seconds).map(|at| (at as f64, sample(at))).collect(),
         after: sample(seconds),
         errors: 0,
     }
