@@ -1,4 +1,4 @@
-// The npm package ws as a client of our server: node ws_client.js PORT WHO [stall]
+// The npm package ws as a client of our server: node ws_client.js PORT WHO [die]
 // or of `tls server`: node ws_client.js tls WHO URL...
 "use strict";
 const WebSocket = require("ws");
@@ -71,7 +71,9 @@ async function deflate(report) {
 }
 
 async function main() {
-  if (mode === "stall") return stall(WebSocket, server, console.log);
+  if (mode === "die") {
+    return stall(WebSocket, server, () => setTimeout(() => process.kill(process.pid, "SIGKILL"), 200));
+  }
   let failed = false;
   const report = (line) => {
     failed ||= line.startsWith("FAIL");

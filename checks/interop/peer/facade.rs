@@ -1,6 +1,9 @@
 //! tickwire-tungstenite under the Autobahn TestSuite (see `autobahn`), written as for
 //! tokio-tungstenite and tungstenite.
-use crate::autobahn::{Echoes, Opened};
+use crate::{
+    autobahn::{Echoes, Opened},
+    socket::{async_tcp, runtime},
+};
 use futures_util::{SinkExt, StreamExt};
 use std::{
     io::{Read, Write},
@@ -16,7 +19,7 @@ use tickwire_tungstenite::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    runtime::{Builder, Runtime},
+    runtime::Runtime,
 };
 
 /// With whatever the suite wants of permessage-deflate.
@@ -31,17 +34,11 @@ fn is_echoed(message: &Message) -> bool {
     message.is_text() || message.is_binary()
 }
 
-fn runtime() -> std::io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
-}
-
 pub(crate) fn accept_async(tcp: TcpStream) -> Opened {
     tcp.set_nodelay(true)?;
-    tcp.set_nonblocking(true)?;
     let runtime = runtime()?;
-    let socket = runtime.block_on(async {
-        accept_async_with_config(tokio::net::TcpStream::from_std(tcp)?, config()).await
-    })?;
+    let socket =
+        runtime.block_on(async { accept_async_with_config(async_tcp(tcp)?, config()).await })?;
     Ok(Box::new((runtime, socket)))
 }
 

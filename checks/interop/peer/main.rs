@@ -29,7 +29,7 @@ use tickwire::{Config, deflate::Deflate};
 
 type Result<T> = std::result::Result<T, Box<dyn error::Error + Send + Sync>>;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Adapter {
     Tokio,
     Blocking,

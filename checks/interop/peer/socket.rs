@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Chunk, CloseFrame, Closed, Config, Dial, Error, Message, OwnedMessage, blocking,
+    Chunk, CloseFrame, Closed, Config, Dial, Error, Message, OwnedEvent, OwnedMessage, blocking,
     deflate::DeflateParams,
     handshake::{
         HandshakeError, client,
@@ -27,7 +27,9 @@ pub(crate) trait Socket: Send {
     fn recv(&mut self) -> Answer<Option<OwnedMessage>>;
     /// [`Error::WouldBlock`] when nothing has come in time.
     fn recv_within(&mut self, time: Duration) -> Answer<Option<OwnedMessage>>;
+    fn event(&mut self) -> Answer<Option<OwnedEvent>>;
     fn send(&mut self, message: Message<'_>) -> Answer<()>;
+    fn ping(&mut self, payload: &[u8]) -> Answer<()>;
     fn feed(&mut self, message: Message<'_>) -> Answer<()>;
     fn send_chunk(&mut self, chunk: Chunk<'_>) -> Answer<()>;
     fn close(&mut self, frame: Option<CloseFrame<'_>>) -> Answer<()>;
@@ -53,9 +55,9 @@ impl fmt::Display for Ending {
     }
 }
 
-struct OnTokio<S> {
-    runtime: Runtime,
-    ws: on_tokio::WebSocket<S>,
+pub(crate) struct OnTokio<S> {
+    pub(crate) runtime: Runtime,
+    pub(crate) ws: on_tokio::WebSocket<S>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for OnTokio<S> {
@@ -68,8 +70,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for OnTokio<S> {
         received.unwrap_or(Err(Error::WouldBlock))
     }
 
+    fn event(&mut self) -> Answer<Option<OwnedEvent>> {
+        let event = self.runtime.block_on(self.ws.recv_event())?;
+        Ok(event.map(OwnedEvent::from))
+    }
+
     fn send(&mut self, message: Message<'_>) -> Answer<()> {
         self.runtime.block_on(self.ws.send(message))
+    }
+
+    fn ping(&mut self, payload: &[u8]) -> Answer<()> {
+        self.ws.sender_mut().ping(payload)?;
+        self.runtime.block_on(self.ws.flush())
     }
 
     fn feed(&mut self, message: Message<'_>) -> Answer<()> {
@@ -121,8 +133,17 @@ impl<S: blocking::Stream + Send> Socket for blocking::WebSocket<S> {
         received
     }
 
+    fn event(&mut self) -> Answer<Option<OwnedEvent>> {
+        Ok(self.recv_event()?.map(OwnedEvent::from))
+    }
+
     fn send(&mut self, message: Message<'_>) -> Answer<()> {
         self.send(message)
+    }
+
+    fn ping(&mut self, payload: &[u8]) -> Answer<()> {
+        self.sender_mut().ping(payload)?;
+        self.flush()
     }
 
     fn feed(&mut self, message: Message<'_>) -> Answer<()> {
@@ -160,10 +181,20 @@ impl<S: blocking::Stream + Send> Socket for blocking::WebSocket<S> {
     }
 }
 
-pub(crate) fn ending(closed: Option<Closed<'_>>) -> Ending {
+fn ending(closed: Option<Closed<'_>>) -> Ending {
     let (clean, code, reason) =
         closed.map_or((false, 1006, ""), |end| (end.clean, end.code, end.reason));
     Ending { clean, code, reason: reason.to_string() }
+}
+
+pub(crate) fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// Within a runtime.
+pub(crate) fn async_tcp(tcp: TcpStream) -> std::io::Result<tokio::net::TcpStream> {
+    tcp.set_nonblocking(true)?;
+    tokio::net::TcpStream::from_std(tcp)
 }
 
 /// What to do about an opening request.
@@ -182,10 +213,9 @@ pub(crate) fn accept(
     stream.set_nodelay(true)?;
     Ok(match adapter {
         Adapter::Tokio => {
-            stream.set_nonblocking(true)?;
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let runtime = runtime()?;
             let ws = runtime.block_on(async {
-                let stream = tokio::net::TcpStream::from_std(stream)?;
+                let stream = async_tcp(stream)?;
                 let (incoming, checked) = on_tokio::Incoming::read_any(stream, config).await?;
                 match decide(incoming.request(), checked) {
                     Decision::Accept(names) => {
@@ -219,7 +249,7 @@ pub(crate) fn connect(
 ) -> Answer<Box<dyn Socket>> {
     Ok(match adapter {
         Adapter::Tokio => {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let runtime = runtime()?;
             let ws = runtime.block_on(Dial::new(request).connect(config))?;
             Box::new(OnTokio { runtime, ws })
         }

@@ -11,15 +11,14 @@
 //! cuts its data into records of 1 byte to 16 KiB and has it announce its end; nginx and Chromium
 //! do neither. A line, ok or FAIL, for each conversation.
 mod openssl;
-mod own_loop;
 mod relay;
 mod talk;
 
 use self::{
     relay::{Relay, Seen},
-    talk::DeflateParams,
+    talk::Agreed,
 };
-use crate::{Result, say};
+use crate::{Adapter, Result, say};
 use std::{
     fmt,
     net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
@@ -48,19 +47,10 @@ const SUITES: [CipherSuite; 3] = [
     CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
 ];
 
-/// Who drives it.
-#[derive(Clone, Copy, PartialEq)]
-enum By {
-    Tokio,
-    Blocking,
-    OwnLoop,
-}
-
 /// How this crate does it.
 #[derive(Clone, Copy)]
 struct Way {
-    by: By,
-    split: bool,
+    by: Adapter,
     /// Of TLS 1.3; without one it is TLS 1.2.
     suite: Option<CipherSuite>,
     /// The configuration lets records be opened and sealed in place.
@@ -68,40 +58,30 @@ struct Way {
     max_fragment_size: Option<usize>,
 }
 
-/// Each suite in place and through rustls, by either adapter and by a loop without one; halves;
-/// TLS 1.2.
+/// Each suite in place and through rustls, and TLS 1.2, by either adapter.
 fn ways() -> Vec<Way> {
     let mut ways = Vec::new();
-    let all = [By::Tokio, By::Blocking, By::OwnLoop];
     let fragments = [None, Some(32), Some(1000)];
-    for (n, suite) in SUITES.into_iter().enumerate() {
-        for (extracts, by) in
-            [true, false].into_iter().flat_map(|extracts| all.map(|by| (extracts, by)))
-        {
-            // Each suite, and who drives it, meets another.
-            let max_fragment_size = fragments[(n + ways.len()) % fragments.len()];
-            ways.push(Way { by, split: false, suite: Some(suite), extracts, max_fragment_size });
+    for (i, by) in [Adapter::Tokio, Adapter::Blocking].into_iter().enumerate() {
+        for (j, extracts) in [true, false].into_iter().enumerate() {
+            for (k, suite) in SUITES.map(Some).into_iter().enumerate() {
+                // Each suite, and who drives it, meets another.
+                let max_fragment_size = fragments[(i + j + k) % fragments.len()];
+                ways.push(Way { by, suite, extracts, max_fragment_size });
+            }
         }
+        ways.push(Way { by, suite: None, extracts: true, max_fragment_size: None });
     }
-    let plain =
-        |by, split, suite| Way { by, split, suite, extracts: true, max_fragment_size: None };
-    ways.extend(all.map(|by| plain(by, false, None)));
-    ways.extend([By::Tokio, By::Blocking].map(|by| plain(by, true, Some(SUITES[0]))));
     ways
 }
 
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let by = match self.by {
-            By::Tokio => "tokio",
-            By::Blocking => "blocking",
-            By::OwnLoop => "own loop",
-        };
-        let split = if self.split { ", split" } else { "" };
+        let by = self.by;
         let path = if self.in_place() { "in place" } else { "through rustls" };
         match self.suite.and_then(|suite| suite.as_str()) {
-            Some(suite) => write!(f, "{by}{split}, {suite}, {path}"),
-            None => write!(f, "{by}{split}, TLS 1.2, {path}"),
+            Some(suite) => write!(f, "{by}, {suite}, {path}"),
+            None => write!(f, "{by}, TLS 1.2, {path}"),
         }
     }
 }
@@ -241,7 +221,7 @@ fn tell(what: impl fmt::Display, outcome: Result<String>) -> bool {
 }
 
 /// Whether records take the path that they should.
-fn check(way: &Way, agreed: DeflateParams) -> Result<()> {
+fn check(way: &Way, agreed: Agreed) -> Result<()> {
     match agreed.in_place == way.in_place() {
         true => Ok(()),
         false => Err(format!("{agreed:?}").into()),
@@ -269,7 +249,7 @@ impl Door {
     fn serve(self, files: &Files, scripted: bool) -> Result<String> {
         let config = self.way.server(files)?;
         let (tcp, _) = self.listener.accept()?;
-        let (ws, agreed) = talk::accept(self.way.by, self.way.split, tcp, config)?;
+        let (ws, agreed) = talk::accept(self.way.by, tcp, config)?;
         check(&self.way, agreed)?;
         talk::echo(ws)?;
         let [theirs, ours] = self.relay.seen()?;
@@ -331,7 +311,7 @@ fn visit_in(
     let request = Request::new(url)?;
     let relay = Relay::to(address(&request)?, seed)?;
     let tcp = TcpStream::connect(relay.address)?;
-    let (ws, agreed) = talk::connect(way.by, way.split, tcp, &request, config)?;
+    let (ws, agreed) = talk::connect(way.by, tcp, &request, config)?;
     check(&way, agreed)?;
     talk::converse(ws)?;
     let [ours, theirs] = relay.seen()?;
@@ -341,7 +321,7 @@ fn visit_in(
 fn resume(way: Way, config: Arc<ClientConfig>, url: &str) -> Result<String> {
     let request = Request::new(url)?;
     let tcp = TcpStream::connect(address(&request)?)?;
-    let (ws, agreed) = talk::connect(way.by, way.split, tcp, &request, config)?;
+    let (ws, agreed) = talk::connect(way.by, tcp, &request, config)?;
     check(&way, agreed)?;
     talk::converse(ws)?;
     if agreed.resumed { Ok("by its ticket".into()) } else { Err("a whole handshake".into()) }

@@ -1,7 +1,7 @@
 //! `openssl s_server` and `s_client`: KeyUpdates of theirs, with an answer and without, between
 //! lines of text of many lengths.
-use super::{By, Files, Relay, Way, check, talk::DeflateParams, tell, ways};
-use crate::Result;
+use super::{Files, Relay, Way, check, talk::Agreed, tell, ways};
+use crate::{Adapter, Result};
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
@@ -84,7 +84,7 @@ impl Drop for Openssl {
 
 /// Both adapters have the same session; here it is within threads.
 pub(super) fn run(files: &Files) -> Result<bool> {
-    let is_mine = |way: &Way| way.by == By::Blocking && way.suite.is_some() && !way.split;
+    let is_mine = |way: &Way| way.by == Adapter::Blocking && way.suite.is_some();
     thread::scope(|scope| {
         // It waits more than it works.
         let all: Vec<_> = ways()
@@ -165,7 +165,7 @@ fn path(path: &Path) -> Result<&str> {
 fn talk(way: Way, mut io: TlsStream, mut ssl: Openssl, request: &str) -> Result<String> {
     io.set_read_timeout(Some(PATIENCE))?;
     io.handshake()?;
-    check(&way, DeflateParams::on(&io.session()))?;
+    check(&way, Agreed::on(&io.session()))?;
     for round in 0..3 {
         let line = format!("from openssl in round {round}");
         ssl.tell(&line)?;
