@@ -121,7 +121,7 @@ fn sent(error: tickwire::SendError) -> Error {
         tickwire::SendError::BadUtf8 => Error::Utf8(error.to_string()),
         tickwire::SendError::BadCloseCode => ProtocolError::InvalidCloseSequence.into(),
         tickwire::SendError::Closed => ProtocolError::SendAfterClosing.into(),
-        // Of a full buffer or of a message in pieces, neither of which this crate asks tickwire for.
+        // Of a full buffer or a message in pieces, neither of which this crate asks tickwire for.
         other => io::Error::other(other).into(),
     }
 }
