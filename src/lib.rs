@@ -113,7 +113,7 @@
 //! | send a message now | [`send`] | when `send` returns `Ok`, the stream has accepted the message |
 //! | send several messages | [`feed`] .. [`flush`] | they are written together; if the buffer is full, `feed` fails, and [`ready`] waits for room |
 //! | send one message to many peers | [`Prepared`] and [`feed`] | a server encodes it once for all |
-//! | limit how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, which feeds [`sender_mut()`] of a WebSocket or [of a `Writer`][half's] | four policies: wait, drop, conflate, disconnect |
+//! | limit how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, which feeds [`sender_mut()`] of a WebSocket, or the sender that [`with_sender`] of a `Writer` passes to a closure | four policies: wait, drop, conflate, disconnect |
 //! | check which website's page opens the connection | [`Origins`](handshake::server::Origins) | [why to check](handshake::server#who-is-asking); the example `auth` |
 //! | connect again | `Backoff` of `tickwire-parts` | random, growing delays; the example `reconnect` |
 //! | send a secret uncompressed | [`Outbound::plain`] and [`feed`] | on a connection that compresses, the length could reveal the secret |
@@ -149,7 +149,7 @@
 [`measure_rtt`]: crate::tokio::WebSocket::measure_rtt
 [`into_split`]: crate::tokio::WebSocket::into_split
 [`sender_mut()`]: crate::tokio::WebSocket::sender_mut
-[half's]: crate::tokio::Writer::sender_mut
+[`with_sender`]: crate::tokio::Writer::with_sender
 [`recv_or_room`]: crate::tokio::WebSocket::recv_or_room
 [`connect`]: crate::tokio::connect()
 [`client`]: crate::tokio::client
@@ -170,7 +170,7 @@
 [`measure_rtt`]: crate::Connection
 [`into_split`]: crate::Connection
 [`sender_mut()`]: crate::Connection
-[half's]: crate::Connection
+[`with_sender`]: crate::Connection
 [`recv_or_room`]: crate::Connection
 [`connect`]: crate::Connection
 [`client`]: crate::Connection

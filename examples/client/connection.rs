@@ -135,7 +135,7 @@ where
     };
     #[cfg(feature = "counters")]
     {
-        let sent = reader.sender().counters();
+        let sent = reader.with_sender(|tx| tx.counters());
         session.counters(sent, reader.receiver().counters());
     }
     session.ended(received, reader.closed())
@@ -164,7 +164,7 @@ where
             // Whoever has others to do asks before each.
             let _ = commands.try_send(Command::quit());
         }
-        session.rtt(reader.sender().rtt());
+        session.rtt(reader.with_sender(|tx| tx.rtt()));
     }
     Ok(())
 }
@@ -196,7 +196,7 @@ where
             Command::Text(text) => writer.send(&text).await?,
             Command::Binary(bytes) => writer.send(&bytes).await?,
             Command::Ping => {
-                writer.sender_mut().ping(&session.stamp())?;
+                writer.with_sender(|tx| tx.ping(&session.stamp()))?;
                 writer.flush().await?;
             }
             Command::Close(close) => return writer.close(close_frame(&close)).await,

@@ -581,7 +581,7 @@ impl Side {
     fn fed(&mut self) -> Position {
         match &mut self.end {
             End::Whole(Events(ws)) => ws.sender().fed(),
-            End::Halves(_, Events(writer)) => writer.sender().fed(),
+            End::Halves(_, Events(writer)) => writer.fed(),
             End::Blocking(ws) => ws.sender().fed(),
         }
     }
@@ -767,7 +767,7 @@ impl Side {
     fn feed_chunk(&mut self, chunk: Chunk<'_>) -> bool {
         reply(match &mut self.end {
             End::Whole(Events(ws)) => ws.sender_mut().feed_chunk(chunk),
-            End::Halves(_, Events(tx)) => tx.sender_mut().feed_chunk(chunk),
+            End::Halves(_, Events(tx)) => tx.with_sender(|tx| tx.feed_chunk(chunk)),
             End::Blocking(ws) => ws.sender_mut().feed_chunk(chunk),
         })
     }
@@ -846,7 +846,7 @@ impl Side {
                 let payload = payload(*len, seed);
                 let pinged = match &mut self.end {
                     End::Whole(Events(ws)) => ws.sender_mut().ping(&payload),
-                    End::Halves(_, Events(tx)) => tx.sender_mut().ping(&payload),
+                    End::Halves(_, Events(tx)) => tx.with_sender(|tx| tx.ping(&payload)),
                     End::Blocking(ws) => ws.sender_mut().ping(&payload),
                 };
                 if pinged.is_ok() {
@@ -905,7 +905,7 @@ impl Side {
         if self.chunks {
             return; // would lose what it has of a message
         }
-        let before = tx.sender().fed();
+        let before = tx.fed();
         let mut cx = Context::from_waker(Waker::noop());
         let mut got = None;
         {
@@ -921,7 +921,7 @@ impl Side {
                 }
             }
         }
-        let taken = tx.sender().fed() != before;
+        let taken = tx.fed() != before;
         if taken {
             self.fed.push(message);
         }

@@ -135,7 +135,7 @@ impl<S: Stream> Writer<S> {
     /// [`Error::Send`] for a frame that cannot be sent, otherwise as [`flush`](Self::flush). After
     /// [`Error::WouldBlock`] call this again.
     pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
-        begun(self.sender_mut().close(frame))?;
+        begun(self.0.with_sender(|tx| tx.close(frame)))?;
         self.flush()
     }
 

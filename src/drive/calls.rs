@@ -18,10 +18,6 @@ pub(crate) mod names {
             outbound::IntoOutbound,
         },
     };
-    pub(crate) use std::{
-        fmt::Debug,
-        ops::{Deref, DerefMut},
-    };
 }
 
 /// The calls of a whole connection.
@@ -139,9 +135,7 @@ pub(crate) use receives;
 /// The calls of the half that receives.
 macro_rules! half {
     () => {
-        /// How the connection ended: see [`Connection::closed`](crate::Connection::closed). This
-        /// call locks the sending half. So do not call it while your thread holds a guard of
-        /// `sender()` or `sender_mut()`: the call would hang.
+        /// How the connection ended: see [`Connection::closed`](crate::Connection::closed).
         pub fn closed(&self) -> Option<Closed<'_>> {
             self.0.core.closed()
         }
@@ -151,12 +145,17 @@ macro_rules! half {
             self.0.core.inbound.receiver()
         }
 
-        /// The sending half of the core, to read its state, for example the [round
-        /// trip](crate::Sender::rtt) or the [number of buffered
-        /// bytes](crate::Sender::buffered_amount). While the returned guard lives, calls of both
-        /// halves may wait for it. So drop the guard soon.
-        pub fn sender(&self) -> impl Deref<Target = Sender> {
-            self.0.core.sender()
+        /// Calls `f` with the sending half of the core, to read its state, for example the [round
+        /// trip](crate::Sender::rtt). Calls of the other half wait until `f` returns. So `f` must
+        /// not call the other half, and must take no lock: either could wait for ever.
+        pub fn with_sender<Out>(&mut self, f: impl FnOnce(&Sender) -> Out) -> Out {
+            self.0.with(f)
+        }
+
+        /// Whether the message that ends at `position` was written: see
+        /// [`Sender::is_written`](crate::Sender::is_written).
+        pub fn is_written(&self, position: Position) -> bool {
+            self.0.with(|tx| tx.is_written(position))
         }
     };
 }
@@ -165,21 +164,43 @@ pub(crate) use half;
 /// The calls of the half that sends.
 macro_rules! writer {
     () => {
-        /// The sending half of the core, to read its state. While the returned guard lives, calls
-        /// of both halves may wait for it. So drop the guard soon, and before an `.await`. Two
-        /// calls of `sender()` in one statement hang, because the second call waits for the guard
-        /// of the first.
-        pub fn sender(&self) -> impl Deref<Target = Sender> + Debug {
-            self.0.sender()
+        /// Calls `f` with the sending half of the core, for the calls of that half, which do no
+        /// I/O. (An `Outbox` of `tickwire-parts` feeds it.) Calls of the other half wait until `f`
+        /// returns. So `f` must not call the other half, and must take no lock: either could wait
+        /// for ever. If `f` queues a Close, the receiving half wakes once `f` has returned. (In
+        /// `blocking`, the receiving half notices the Close within about a second.)
+        ///
+        /// ```no_run
+        /// # use tickwire::{SendError, blocking::Writer};
+        /// fn ask(writer: &mut Writer<std::net::TcpStream>) -> Result<(), SendError> {
+        ///     writer.with_sender(|tx| tx.ping(b"awake?"))
+        /// }
+        /// ```
+        pub fn with_sender<Out>(&mut self, f: impl FnOnce(&mut Sender) -> Out) -> Out {
+            self.0.with_sender(f)
         }
 
-        /// The sending half of the core, for all calls that need no I/O. (An `Outbox` of
-        /// `tickwire-parts` feeds this half.) While the returned guard lives, calls of both halves
-        /// may wait for it. So drop the guard soon, and before an `.await`. If you queue a Close
-        /// through the guard, dropping the guard wakes the receiving half. (In `blocking`, the
-        /// receiving half notices the Close within about a second.)
-        pub fn sender_mut(&mut self) -> impl DerefMut<Target = Sender> + Debug {
-            self.0.sender()
+        /// The position after the last message fed: see [`Sender::fed`](crate::Sender::fed).
+        pub fn fed(&self) -> Position {
+            self.0.with(|tx| tx.fed())
+        }
+
+        /// Whether the message that ends at `position` was written: see
+        /// [`Sender::is_written`](crate::Sender::is_written).
+        pub fn is_written(&self, position: Position) -> bool {
+            self.0.with(|tx| tx.is_written(position))
+        }
+
+        /// The number of queued bytes that are not yet written: see
+        /// [`Sender::buffered_amount`](crate::Sender::buffered_amount).
+        pub fn buffered_amount(&self) -> usize {
+            self.0.with(|tx| tx.buffered_amount())
+        }
+
+        /// The number of bytes of fed messages that were dropped unwritten: see
+        /// [`Sender::dropped`](crate::Sender::dropped).
+        pub fn dropped(&self) -> u64 {
+            self.0.with(|tx| tx.dropped())
         }
 
         /// Queues a message; see [`Sender::feed`](crate::Sender::feed). The message leaves with the

@@ -2,7 +2,7 @@
 use super::{Core, Error, Output, Received, Socket, Source, Whole, Written};
 use crate::proto::{
     close::CloseFrame,
-    connection::{Closed, Step},
+    connection::{Closed, Sender, Step},
     error::{RecvError, SendError},
     pool,
 };
@@ -79,6 +79,12 @@ impl<I: Source + Output> Socket<Whole, I> {
             Err(Error::Recv(RecvError::UnexpectedEof | RecvError::CloseTimeout)) if all => Ok(()),
             done => done.map(drop),
         }
+    }
+
+    /// Gives `f` the sender, for any call, as a sending half does.
+    #[cfg(feature = "futures")]
+    pub(crate) fn with_sender<T>(&mut self, f: impl FnOnce(&mut Sender) -> T) -> T {
+        f(self.core.conn.sender_mut())
     }
 
     /// Whether there is room for a message now. (`feed` may still refuse the message while another

@@ -23,8 +23,7 @@ use crate::proto::{
     time::Time,
 };
 use std::{
-    fmt, io,
-    ops::{Deref, DerefMut},
+    io,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
@@ -245,9 +244,12 @@ impl<W> Half<W> {
     pub(crate) fn closed(&self) -> Option<Closed<'_>> {
         self.inbound.closed(&self.link.look().tx)
     }
+}
 
-    pub(crate) fn sender(&self) -> impl Deref<Target = Sender> {
-        self.link.lock()
+impl<R, W> Socket<Half<W>, R> {
+    /// Gives `f` the sender, for getters.
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&Sender) -> T) -> T {
+        f(&self.core.link.look().tx)
     }
 }
 
@@ -366,8 +368,9 @@ impl<W, H> Writer<W, H> {
         }
     }
 
-    pub(crate) fn sender(&self) -> impl DerefMut<Target = Sender> + fmt::Debug {
-        self.link.lock()
+    /// Gives `f` the sender, for any call. Wakes the reader if it has to learn of a change.
+    pub(crate) fn with_sender<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
+        f(&mut self.link.lock().sending.tx)
     }
 }
 
@@ -440,25 +443,5 @@ impl<W: Output, H> Writer<W, H> {
             }
         }
         Poll::Ready(())
-    }
-}
-
-impl<W> Deref for Locked<'_, W> {
-    type Target = Sender;
-
-    fn deref(&self) -> &Sender {
-        &self.sending.tx
-    }
-}
-
-impl<W> DerefMut for Locked<'_, W> {
-    fn deref_mut(&mut self) -> &mut Sender {
-        &mut self.sending.tx
-    }
-}
-
-impl<W> fmt::Debug for Locked<'_, W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
     }
 }

@@ -1,7 +1,7 @@
 //! One end of a connection, whoever drives it, whole or split: each call waits as long as it takes.
 use crate::{
     line::{How, Line},
-    support::wire::Seen,
+    support::{talk::WithSender as _, wire::Seen},
 };
 use async_io::{Async, Timer};
 use std::{
@@ -298,7 +298,7 @@ macro_rules! end {
                 self.$tx.feed(payload)
             }
             fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
-                self.$tx.sender_mut().feed_chunk(chunk)
+                self.$tx.with_sender(|tx| tx.feed_chunk(chunk))
             }
             fn flush(&mut self) -> Result<(), Error> {
                 $run!(self.$tx.flush())
@@ -316,7 +316,7 @@ macro_rules! end {
                 $run!(self.$tx.send(message))
             }
             fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-                self.$tx.sender_mut().ping(payload)?;
+                self.$tx.with_sender(|tx| tx.ping(payload))?;
                 self.flush()
             }
             fn measure_rtt(&mut self) -> Result<(), Error> {
@@ -324,7 +324,7 @@ macro_rules! end {
                 self.flush()
             }
             fn feed_close(&mut self) -> Result<(), SendError> {
-                self.$tx.sender_mut().close(None)
+                self.$tx.with_sender(|tx| tx.close(None))
             }
             fn close(&mut self, frame: CloseFrame<'_>) -> Result<(), Error> {
                 $run!(self.$tx.close(frame))?;
@@ -339,10 +339,10 @@ macro_rules! end {
             }
 
             fn is_written(&mut self, position: Position) -> bool {
-                self.$tx.sender().is_written(position)
+                self.$tx.is_written(position)
             }
             fn buffered_amount(&mut self) -> usize {
-                self.$tx.sender().buffered_amount()
+                self.$tx.buffered_amount()
             }
             fn was_clean(&self) -> bool {
                 self.0.closed().is_some_and(|end| end.clean)
@@ -357,7 +357,7 @@ macro_rules! end {
                 self.0.closed().map(|end| (end.code, end.reason.into()))
             }
             fn rtt(&mut self) -> Option<RoundTrip> {
-                self.$tx.sender().rtt()
+                self.$tx.with_sender(|tx| tx.rtt())
             }
         }
     };

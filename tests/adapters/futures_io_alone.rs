@@ -241,7 +241,7 @@ fn no_header_travels_alone() {
     assert!(format!("{ws:?}").contains("FuturesIo"));
     let (_reader, mut writer) = ws.into_split();
     let _ = writer.feed("data").unwrap();
-    writer.sender_mut().ping(b"?").unwrap();
+    writer.with_sender(|tx| tx.ping(b"?")).unwrap();
     assert!(matches!(once(writer.flush()), Poll::Ready(Ok(()))));
     let written = io.0.lock().unwrap();
     assert_eq!(written[0].len(), 20_004);

@@ -4,10 +4,10 @@ use crate::support::{
     alloc::{allocations, live, peak},
     blocking::bounded,
     endless::Endless,
+    talk::WithSender as _,
     wire::*,
 };
 use std::{
-    ops::DerefMut,
     pin::pin,
     task::{Context, Poll, Waker},
 };
@@ -21,7 +21,7 @@ trait Way: Sized {
     /// Whether all was written. If not, the call was given up.
     fn send(&mut self, message: Outbound<'_>) -> bool;
     fn flush(&mut self) -> bool;
-    fn tx(&mut self) -> impl DerefMut<Target = Sender>;
+    fn tx<T>(&mut self, f: impl FnOnce(&mut Sender) -> T) -> T;
 }
 
 fn once(future: impl Future<Output = Result<(), Error>>) -> bool {
@@ -51,8 +51,8 @@ macro_rules! way_of {
             fn flush(&mut self) -> bool {
                 $done(self.0.flush())
             }
-            fn tx(&mut self) -> impl DerefMut<Target = Sender> {
-                self.0.sender_mut()
+            fn tx<T>(&mut self, f: impl FnOnce(&mut Sender) -> T) -> T {
+                self.0.with_sender(f)
             }
         }
     };
@@ -126,9 +126,9 @@ fn nothing_is_copied_of_a_shared_message_that_the_stream_takes() {
             let cost = peak(|| assert!(way.send(message.clone())));
             assert!(cost < LITTLE, "{cost}");
             assert_eq!(io.state().taken, 10 + LEN);
-            assert!(!way.tx().has_outgoing());
-            let at = way.tx().fed();
-            assert!(way.tx().is_written(at));
+            assert!(!way.tx(|tx| tx.has_outgoing()));
+            let at = way.tx(|tx| tx.fed());
+            assert!(way.tx(|tx| tx.is_written(at)));
             // And nothing at all from then on, but for what a split connection has twice.
             assert!(way.send(message.clone()));
             let before = allocations();
@@ -138,8 +138,8 @@ fn nothing_is_copied_of_a_shared_message_that_the_stream_takes() {
         // With messages that wait.
         let io = stream();
         let mut way = W::new(connection(Role::Server, &config()), io.clone());
-        way.tx().feed("before").unwrap();
-        way.tx().ping(b"!").unwrap();
+        way.tx(|tx| tx.feed("before")).unwrap();
+        way.tx(|tx| tx.ping(b"!")).unwrap();
         let cost = peak(|| assert!(way.send(shared.into())));
         assert!(cost < LITTLE, "{cost}");
         let frames = frames(&io.state().written);
@@ -157,27 +157,27 @@ fn nothing_is_copied_of_a_shared_message_that_the_stream_takes_in_part_and_nothi
         let mut way = W::new(connection(Role::Server, &config()), io.clone());
         let mut head = 0;
         if before {
-            way.tx().feed("before").unwrap();
-            head = way.tx().buffered_amount();
+            way.tx(|tx| tx.feed("before")).unwrap();
+            head = way.tx(|tx| tx.buffered_amount());
         }
         let whole = head + 10 + LEN;
         io.state().room = cut;
-        let fed = way.tx().fed();
+        let fed = way.tx(|tx| tx.fed());
         let shared = bytes::Bytes::from(payload.clone());
         let cost = peak(|| assert!(!way.send(shared.into())));
         assert!(cost < LITTLE, "{cost} at {cut}");
         // It was fed, and what is left is owed, behind what a call of its own adds.
-        let at = way.tx().fed();
+        let at = way.tx(|tx| tx.fed());
         assert_ne!(at, fed);
-        assert!(!way.tx().is_written(at));
-        assert_eq!((way.tx().buffered_amount(), io.state().taken), (whole - cut, cut));
-        way.tx().ping(b"now").unwrap();
-        way.tx().feed("behind").unwrap();
+        assert!(!way.tx(|tx| tx.is_written(at)));
+        assert_eq!((way.tx(|tx| tx.buffered_amount()), io.state().taken), (whole - cut, cut));
+        way.tx(|tx| tx.ping(b"now")).unwrap();
+        way.tx(|tx| tx.feed("behind")).unwrap();
         io.state().room = 10;
         assert!(!way.flush());
         io.state().room = usize::MAX;
         assert!(way.flush());
-        assert!(way.tx().is_written(at) && !way.tx().has_outgoing());
+        assert!(way.tx(|tx| tx.is_written(at)) && !way.tx(|tx| tx.has_outgoing()));
         // The message is whole, and the Ping goes in at a boundary.
         let mut sent = sent(&io.state().written);
         let ping = sent.iter().position(|frame| *frame == (PING, b"now".to_vec())).unwrap();
@@ -219,11 +219,11 @@ fn a_ping_does_not_wait_for_all_that_was_fed_before() {
         let io = stream();
         let mut way = W::new(connection(Role::Server, &config()), io.clone());
         for _ in 0..300 {
-            way.tx().feed(&[1; 1000]).unwrap();
+            way.tx(|tx| tx.feed(&[1; 1000])).unwrap();
         }
         io.state().room = 5000;
         assert!(!way.send((&payload).into()));
-        way.tx().ping(b"now").unwrap();
+        way.tx(|tx| tx.ping(b"now")).unwrap();
         io.state().room = usize::MAX;
         assert!(way.flush());
         let sent = sent(&io.state().written);
@@ -242,8 +242,8 @@ fn one_that_is_under_way_is_not_cut_by_an_abort() {
         let mut way = W::new(connection(Role::Server, &config()), io.clone());
         io.state().room = 5000;
         assert!(!way.send((&payload).into()));
-        way.tx().abort(None).unwrap();
-        assert_eq!(way.tx().dropped(), 0, "it is under way");
+        way.tx(|tx| tx.abort(None)).unwrap();
+        assert_eq!(way.tx(|tx| tx.dropped()), 0, "it is under way");
         io.state().room = usize::MAX;
         assert!(way.flush());
         let frames = sent(&io.state().written);

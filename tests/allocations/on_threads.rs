@@ -149,7 +149,7 @@ fn split_halves_allocate_nothing_for_any_size_seen_before() {
                     let _ = writer.feed(payload).unwrap();
                     let _ = writer.feed(payload.clone()).unwrap();
                     writer.send(payload).unwrap();
-                    writer.sender_mut().ping(b"how are you?").unwrap();
+                    writer.with_sender(|tx| tx.ping(b"how are you?")).unwrap();
                     writer.flush().unwrap();
                 }
             });

@@ -174,7 +174,7 @@ where
                 assert_none!(format!("{what}, {size} bytes, with pings"), {
                     for _ in 0..3 {
                         let _ = writer.feed(&payload).unwrap();
-                        writer.sender_mut().ping(b"how are you?").unwrap();
+                        writer.with_sender(|tx| tx.ping(b"how are you?")).unwrap();
                         writer.flush().await.unwrap();
                     }
                     for _ in 0..3 {

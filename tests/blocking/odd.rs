@@ -216,8 +216,7 @@ fn a_stream_is_not_shut_before_it_has_flushed_what_a_writer_wrote() {
         io.held().takes = true;
         reading.join().unwrap().unwrap();
         let writer = writing.join().unwrap();
-        let sender = writer.sender();
-        assert!(sender.is_written(fed) && sender.buffered_amount() == 0);
-        assert_eq!(sender.dropped(), 0);
+        assert!(writer.is_written(fed) && writer.buffered_amount() == 0);
+        assert_eq!(writer.dropped(), 0);
     });
 }

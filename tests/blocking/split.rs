@@ -168,9 +168,8 @@ fn what_is_held_when_receiving_fails_is_dropped_at_once() {
         assert!(matches!(writer.send(vec![b'd'; 32 << 20]), Err(Error::WouldBlock)));
         peer.end();
         assert!(matches!(reader.recv(), Err(Error::Recv(RecvError::UnexpectedEof))));
-        let sender = writer.sender();
-        assert_eq!(sender.buffered_amount(), 0);
-        assert!(sender.dropped() > 0);
+        assert_eq!(writer.buffered_amount(), 0);
+        assert!(writer.dropped() > 0);
     });
 }
 
@@ -197,7 +196,7 @@ fn a_reader_that_has_to_finish_a_frame_goes_on_reading() {
         writer.set_write_timeout(Some(ms(100))).unwrap();
         let large = vec![b'd'; 32 << 20];
         assert!(matches!(writer.send(&large), Err(Error::WouldBlock)));
-        let before = writer.sender().buffered_amount();
+        let before = writer.buffered_amount();
         assert!(before > 0);
         let reading = hears_fifty(reader, &mut peer);
         // Nobody flushes, but the pong has to come out, and the frame before it.
@@ -236,9 +235,9 @@ fn the_reader_writes_the_idle_message_and_what_was_fed_before() {
         for _ in 0..3 {
             assert_eq!(peer.frame(), (TEXT, b"ping".to_vec()));
         }
-        assert!(writer.sender().is_written(fed));
+        assert!(writer.is_written(fed));
         // And in front of what else overtakes and waits for a flush, or behind it, but once.
-        let _ = writer.sender_mut().feed_first("first").unwrap();
+        let _ = writer.with_sender(|tx| tx.feed_first("first")).unwrap();
         let mut seen = Vec::new();
         while seen.last().is_none_or(|last| last != b"last") {
             if seen.len() == 3 {
@@ -260,7 +259,7 @@ fn the_reader_writes_what_was_fed_with_what_it_owes() {
         let ((mut reader, mut writer), mut peer) = split(&config());
         let fed = writer.feed("fed").unwrap();
         let shared = writer.feed(vec![1; 100_000]).unwrap();
-        let _ = writer.sender_mut().feed_first("first").unwrap();
+        let _ = writer.with_sender(|tx| tx.feed_first("first")).unwrap();
         peer.send(PING, b"1");
         let reading = thread::spawn(move || {
             while reader.recv().unwrap().is_some() {}
@@ -276,10 +275,8 @@ fn the_reader_writes_what_was_fed_with_what_it_owes() {
             peer.send(PING, payload);
             assert_eq!(peer.frame(), (PONG, payload.to_vec()));
         }
-        let sender = writer.sender();
-        assert!(sender.is_written(fed) && sender.is_written(shared));
-        assert_eq!(sender.buffered_amount(), 0);
-        drop(sender);
+        assert!(writer.is_written(fed) && writer.is_written(shared));
+        assert_eq!(writer.buffered_amount(), 0);
         // The answer to a Close goes behind all of it.
         let _ = writer.feed("last").unwrap();
         peer.send(CLOSE, &close_body(1000, ""));
@@ -557,7 +554,7 @@ fn after_a_failed_write_what_the_peer_said_is_still_received() {
     let (mut reader, mut writer) = server(io, &config()).into_split().unwrap();
     let error = writer.send("order").unwrap_err();
     assert!(matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::BrokenPipe));
-    assert!(writer.sender().dropped() > 0 && writer.sender().is_closed());
+    assert!(writer.dropped() > 0 && writer.with_sender(|tx| tx.is_closed()));
     assert!(matches!(writer.flush(), Err(Error::Io(_))));
     assert_eq!(text(&mut reader), "one");
     assert_eq!(text(&mut reader), "two");
@@ -647,7 +644,7 @@ fn the_heartbeat_pings_though_something_was_fed_and_not_flushed() {
         let beat = Config { heartbeat: Some(Heartbeat::new(ms(80), PATIENCE)), ..config() };
         let ((mut reader, mut writer), mut peer) = split(&beat);
         let _ = writer.feed("not flushed").unwrap();
-        let _ = writer.sender_mut().feed_first("nor this").unwrap();
+        let _ = writer.with_sender(|tx| tx.feed_first("nor this")).unwrap();
         let there = thread::spawn(move || text(&mut reader));
         let ping = loop {
             let (b0, payload) = peer.frame();
@@ -659,7 +656,7 @@ fn the_heartbeat_pings_though_something_was_fed_and_not_flushed() {
         peer.send(PONG, &ping);
         peer.send(TEXT, b"alive");
         assert_eq!(there.join().unwrap(), "alive");
-        assert!(writer.sender().rtt().is_some());
+        assert!(writer.with_sender(|tx| tx.rtt()).is_some());
     });
 }
 
@@ -700,10 +697,10 @@ fn timeouts_of_the_caller_and_streams_that_do_not_block() {
         let large = vec![0; 32 << 20];
         assert!(matches!(writer.send(&large), Err(Error::WouldBlock)));
         assert_eq!(peer.frame().0, PONG);
-        let position = writer.sender().fed();
+        let position = writer.fed();
         let reading = thread::spawn(move || peer.frame().1.len());
         while matches!(writer.flush(), Err(Error::WouldBlock)) {}
-        assert!(writer.sender().is_written(position));
+        assert!(writer.is_written(position));
         assert_eq!(reading.join().unwrap(), 32 << 20);
     });
 }
@@ -739,14 +736,14 @@ fn without_the_other_half_each_goes_on() {
 
         let ((reader, mut writer), mut peer) = split(&config());
         drop(reader);
-        writer.sender_mut().ping(b"!").unwrap();
+        writer.with_sender(|tx| tx.ping(b"!")).unwrap();
         writer.flush().unwrap();
         writer.send("x").unwrap();
         assert_eq!(peer.frame(), (PING, b"!".to_vec()));
         assert_eq!(peer.frame(), (TEXT, b"x".to_vec()));
         drop(peer);
         while writer.send("y").is_ok() {}
-        assert!(writer.sender().is_closed());
+        assert!(writer.with_sender(|tx| tx.is_closed()));
     });
 }
 
@@ -760,10 +757,10 @@ fn a_stream_that_cannot_be_cloned_is_not_split() {
 fn every_way_to_queue_a_message_leads_to_the_same_stream() {
     bounded(|| {
         let ((_reader, mut writer), mut peer) = split(&config());
-        let (fed, amount) = feed_in_every_way(&mut writer.sender_mut());
+        let (fed, amount) = writer.with_sender(feed_in_every_way);
         writer.flush().unwrap();
-        assert!(writer.sender().is_written(fed) && writer.sender().buffered_amount() == 0);
-        writer.sender_mut().pong(b"unasked").unwrap();
+        assert!(writer.is_written(fed) && writer.buffered_amount() == 0);
+        writer.with_sender(|tx| tx.pong(b"unasked")).unwrap();
         writer.flush().unwrap();
         let mut length = 0;
         for (b0, payload) in fed_in_every_way() {
@@ -776,7 +773,7 @@ fn every_way_to_queue_a_message_leads_to_the_same_stream() {
         // At the limit there is no room.
         let ((_reader, mut writer), _peer) = split(&Config { high_water: 10, ..config() });
         let _ = writer.feed([0; 10].as_slice()).unwrap();
-        assert!(!writer.sender().has_room());
+        assert!(!writer.with_sender(|tx| tx.has_room()));
     });
 }
 
@@ -786,12 +783,13 @@ fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
         let ((mut reader, mut writer), mut peer) = split(&config());
         let _ = writer.feed("late").unwrap();
         let long = "x".repeat(124);
-        let bad = writer.sender_mut().abort(CloseFrame::with_reason(CloseCode::NORMAL, &long));
+        let bad =
+            writer.with_sender(|tx| tx.abort(CloseFrame::with_reason(CloseCode::NORMAL, &long)));
         assert_eq!(bad, Err(SendError::ReasonTooLong));
         let slow = CloseFrame::with_reason(CloseCode::TRY_AGAIN_LATER, "too slow");
-        writer.sender_mut().abort(slow).unwrap();
+        writer.with_sender(|tx| tx.abort(slow)).unwrap();
         writer.flush().unwrap();
-        assert!(writer.sender().is_closed() && writer.sender().dropped() == 6);
+        assert!(writer.with_sender(|tx| tx.is_closed()) && writer.dropped() == 6);
         let (b0, body) = peer.frame();
         assert_eq!((b0, &body[..]), (CLOSE, &b"\x03\xf5too slow"[..]));
         peer.send(CLOSE, b"\x03\xe9bye");
@@ -800,7 +798,7 @@ fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
         assert_eq!((end.code, end.reason, end.clean), (1001, "bye", true));
         peer.at_end();
         // Again there is nothing to do.
-        assert_eq!(writer.sender_mut().abort(None), Err(SendError::Closed));
+        assert_eq!(writer.with_sender(|tx| tx.abort(None)), Err(SendError::Closed));
         writer.flush().unwrap();
     });
 }

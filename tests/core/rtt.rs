@@ -368,9 +368,9 @@ mod over_blocking {
             for text in ["a", "b"] {
                 assert_eq!(reader.recv().unwrap().unwrap().as_text(), Some(text));
             }
-            plausible(reader.sender().rtt(), began);
-            let rtt = reader.sender().rtt();
-            assert_eq!(rtt, writer.sender().rtt());
+            plausible(reader.with_sender(|tx| tx.rtt()), began);
+            let rtt = reader.with_sender(|tx| tx.rtt());
+            assert_eq!(rtt, writer.with_sender(|tx| tx.rtt()));
             there.join().unwrap();
         });
     }
@@ -456,9 +456,9 @@ mod over_tokio {
             for text in ["a", "b"] {
                 assert_eq!(reader.recv().await.unwrap().unwrap().as_text(), Some(text));
             }
-            exactly(reader.sender().rtt(), ms(30));
-            let rtt = reader.sender().rtt();
-            assert_eq!(rtt, writer.sender().rtt());
+            exactly(reader.with_sender(|tx| tx.rtt()), ms(30));
+            let rtt = reader.with_sender(|tx| tx.rtt());
+            assert_eq!(rtt, writer.with_sender(|tx| tx.rtt()));
         })
         .await;
     }

@@ -135,7 +135,7 @@ async fn a_split_connection_counts_as_a_whole_one() {
                 writer.send(&[1; 20_000]).await.unwrap();
                 writer.close(CloseCode::NORMAL).await.unwrap();
                 while reader.recv().await.unwrap().is_some() {}
-                let sent = reader.sender().counters();
+                let sent = reader.with_sender(|tx| tx.counters());
                 (sent, reader.receiver().counters())
             } else {
                 for _ in 0..count {
@@ -205,11 +205,11 @@ async fn what_a_split_connection_wrote_counts_when_it_is_broken_too() {
             writer.send("hello").await.unwrap();
             let _ = theirs.recv().await.unwrap();
         }
-        let before = reader.sender().counters();
+        let before = reader.with_sender(|tx| tx.counters());
         assert_eq!((before.wire, before.calls), (33, 3));
         drop(theirs);
-        assert!(reader.recv().await.is_err() && writer.sender().is_closed());
-        assert_eq!(reader.sender().counters(), before);
+        assert!(reader.recv().await.is_err() && writer.with_sender(|tx| tx.is_closed()));
+        assert_eq!(reader.with_sender(|tx| tx.counters()), before);
     })
     .await;
 }

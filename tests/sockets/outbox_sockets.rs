@@ -202,8 +202,8 @@ async fn tokio_a_split_subscriber_waits_with_a_writer_of_its_own() {
             let mut outbox = Outbox::new(Overflow::Wait);
             outbox.max_bytes = 50_000;
             loop {
-                outbox.feed(Time::ZERO, &mut writer.sender_mut()).unwrap();
-                let busy = writer.sender().buffered_amount() > 0;
+                writer.with_sender(|tx| outbox.feed(Time::ZERO, tx)).unwrap();
+                let busy = writer.buffered_amount() > 0;
                 tokio::select! {
                     tick = source.recv(), if outbox.has_room() => match tick {
                         Some(tick) => outbox.push(Time::ZERO, tick).unwrap(),
@@ -246,17 +246,17 @@ async fn tokio_a_split_subscriber_who_is_too_slow_ends_both_halves() {
         let mut outbox = Outbox::new(policy);
         outbox.max_bytes = 100_000;
         let gone = loop {
-            outbox.feed(Time::ZERO, &mut writer.sender_mut()).unwrap();
+            writer.with_sender(|tx| outbox.feed(Time::ZERO, tx)).unwrap();
             let _ = tokio::time::timeout(Duration::from_millis(1), writer.flush()).await;
             if let Err(error) = outbox.push(Time::ZERO, tick(0, 0, 10_000)) {
                 break error;
             }
         };
         assert_eq!(gone, PushError::Disconnected(CloseCode::TRY_AGAIN_LATER));
-        outbox.feed(Time::ZERO, &mut writer.sender_mut()).unwrap();
+        writer.with_sender(|tx| outbox.feed(Time::ZERO, tx)).unwrap();
         // The reader, which sleeps, has to learn that a deadline runs now: its peer never reads.
         assert!(reading.await.unwrap().is_err());
-        assert!(writer.sender().is_closed());
+        assert!(writer.with_sender(|tx| tx.is_closed()));
         drop(near);
     })
     .await;
@@ -286,7 +286,7 @@ fn blocking_a_publisher_pushes_while_the_subscribers_thread_is_stuck_in_a_write(
                     if state.0.counts().waiting == 0 {
                         break;
                     }
-                    state.0.feed(Time::ZERO, &mut writer.sender_mut()).unwrap();
+                    writer.with_sender(|tx| state.0.feed(Time::ZERO, tx)).unwrap();
                     drop(state);
                     writer.flush().unwrap();
                 }

@@ -67,18 +67,18 @@ where
             1 => {
                 // Dropped while it waits; whether the message was taken, `fed` tells.
                 writer.ready().await.unwrap();
-                let before = writer.sender().fed();
+                let before = writer.fed();
                 tokio::select! {
                     biased;
                     sent = writer.send(&message) => sent.unwrap(),
                     () = yield_now() => {}
                 }
-                if writer.sender().fed() == before {
+                if writer.fed() == before {
                     writer.send(&message).await.unwrap();
                 }
             }
             2 => {
-                writer.sender_mut().ping(b"x").unwrap();
+                writer.with_sender(|tx| tx.ping(b"x")).unwrap();
                 writer.flush().await.unwrap();
                 writer.send(&message).await.unwrap();
             }
@@ -140,7 +140,7 @@ fn run_blocking<S: Stream + Send + 'static>(
         for k in 0..COUNT {
             let message = numbered(k, &mut dice, 40_000);
             if dice.once_in(5) {
-                writer.sender_mut().ping(b"x").unwrap();
+                writer.with_sender(|tx| tx.ping(b"x")).unwrap();
                 writer.flush().unwrap();
             }
             writer.send(&message).unwrap();

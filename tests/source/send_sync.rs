@@ -4,7 +4,6 @@
 
 const fn both<T: Send + Sync>() {}
 const fn send<T: Send>() {}
-const fn is_sync<T: Sync>(_: &T) {}
 
 /// A row of types, each asked by one of the functions above.
 macro_rules! all {
@@ -53,7 +52,7 @@ mod core_types {
 
 #[allow(dead_code)]
 mod blocking_adapter {
-    use super::{both, is_sync, send};
+    use super::{both, send};
     use std::{cell::Cell, net::TcpStream};
     use tickwire::blocking::*;
 
@@ -64,17 +63,12 @@ mod blocking_adapter {
     all!(both: TlsStream, WebSocket<TlsStream>, Reader<TlsStream>, Writer<TlsStream>);
     // What a half is depends on the stream alone.
     all!(send: Reader<Cell<u8>>, Writer<Cell<u8>>);
-
-    // Not `Send`: it is a lock, to be given back where it was taken.
-    fn guard(writer: &mut Writer<TcpStream>) {
-        is_sync(&writer.sender());
-    }
 }
 
 #[cfg(feature = "tokio")]
 #[allow(dead_code)]
 mod tokio_adapter {
-    use super::{both, is_sync};
+    use super::both;
     use tickwire::tokio::*;
     use tokio::net::{
         TcpStream,
@@ -85,11 +79,6 @@ mod tokio_adapter {
     all!(both: Reader<OwnedReadHalf, OwnedWriteHalf>, Writer<OwnedWriteHalf>, MessageOrRoom<'_>);
     #[cfg(feature = "rustls")]
     all!(both: TlsStream<TcpStream>, WebSocket<TlsStream<TcpStream>>);
-
-    // Not `Send`: it is a lock, to be given back where it was taken.
-    fn guard(writer: &mut Writer<OwnedWriteHalf>) {
-        is_sync(&writer.sender());
-    }
 
     /// The shape of a session: other work of its own between two messages, by `&self`.
     struct Session {
@@ -119,7 +108,7 @@ mod tokio_adapter {
 #[cfg(feature = "futures")]
 #[allow(dead_code)]
 mod futures_io_adapter {
-    use super::{both, is_sync};
+    use super::both;
     use async_net::TcpStream;
     use std::time::Instant;
     use tickwire::futures_io::*;
@@ -129,11 +118,6 @@ mod futures_io_adapter {
     all!(both: Incoming<TcpStream, Timer>, WebSocket<TcpStream, Timer>, MessageOrRoom<'_>);
     all!(both: Reader<ReadHalf<TcpStream>, WriteHalf<TcpStream>, Timer>, ReadHalf<TcpStream>);
     all!(both: Writer<WriteHalf<TcpStream>, Timer>, WriteHalf<TcpStream>);
-
-    // Not `Send`: it is a lock, to be given back where it was taken.
-    fn guard(writer: &mut Writer<WriteHalf<TcpStream>, Timer>) {
-        is_sync(&writer.sender());
-    }
 }
 
 /// The names of all public types stand above, as the listing of the public API has them.

@@ -8,10 +8,11 @@ use std::{
     future::Future,
     pin::pin,
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 use tickwire::{
     Chunk, CloseCode, CloseFrame, DataKind, Error, OwnedMessage, Position, SendError, Sender,
-    blocking, tokio as on_tokio,
+    blocking, futures_io, tokio as on_tokio,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -152,6 +153,38 @@ macro_rules! persist {
     }};
 }
 
+/// The calls of a sending half, for a whole WebSocket too, so that one test can use either.
+pub trait WithSender {
+    fn with_sender<T>(&mut self, f: impl FnOnce(&mut Sender) -> T) -> T;
+    fn fed(&mut self) -> Position {
+        self.with_sender(|tx| Sender::fed(tx))
+    }
+    fn is_written(&mut self, position: Position) -> bool {
+        self.with_sender(|tx| Sender::is_written(tx, position))
+    }
+    fn buffered_amount(&mut self) -> usize {
+        self.with_sender(|tx| Sender::buffered_amount(tx))
+    }
+}
+
+impl<S> WithSender for on_tokio::WebSocket<S> {
+    fn with_sender<T>(&mut self, f: impl FnOnce(&mut Sender) -> T) -> T {
+        f(self.sender_mut())
+    }
+}
+
+impl<S> WithSender for blocking::WebSocket<S> {
+    fn with_sender<T>(&mut self, f: impl FnOnce(&mut Sender) -> T) -> T {
+        f(self.sender_mut())
+    }
+}
+
+impl<S> WithSender for futures_io::WebSocket<S, fn(Instant) -> async_io::Timer> {
+    fn with_sender<T>(&mut self, f: impl FnOnce(&mut Sender) -> T) -> T {
+        f(self.sender_mut())
+    }
+}
+
 macro_rules! says {
     ($([$($bounds:tt)*] $type:ty, $corked:literal:
         |$call:ident| $done:expr; $ws:ident => $close:expr;)*) => {$(
@@ -168,10 +201,10 @@ macro_rules! says {
                 self.feed(payload)
             }
             fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
-                self.sender_mut().feed_chunk(chunk)
+                self.with_sender(|tx| tx.feed_chunk(chunk))
             }
             async fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-                self.sender_mut().ping(payload)?;
+                self.with_sender(|tx| tx.ping(payload))?;
                 Says::flush(self).await
             }
             async fn flush(&mut self) -> Result<(), Error> {
@@ -182,7 +215,7 @@ macro_rules! says {
                 persist!($close)
             }
             fn is_written(&mut self, position: Position) -> bool {
-                self.sender().is_written(position)
+                self.with_sender(|tx| Sender::is_written(tx, position))
             }
         }
     )*};

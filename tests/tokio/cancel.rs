@@ -1,6 +1,6 @@
 //! Cancel safety of the tokio adapter: a fresh future for every single poll, over streams that
 //! stutter byte by byte, loses, doubles and cuts nothing (P210, P211, A81).
-use crate::support::tokio::*;
+use crate::support::{talk::WithSender as _, tokio::*};
 use std::task::Poll;
 use tickwire::{
     CloseCode, CloseFrame, Config, DataKind, Error, Event, OwnedMessage, SendError,
@@ -216,18 +216,18 @@ macro_rules! send_all {
         for i in 0..COUNT {
             let message = message(i);
             loop {
-                let before = $sender.sender().fed();
+                let before = $sender.fed();
                 match once!($sender.send(&message)) {
                     Poll::Ready(sent) => {
                         sent.unwrap();
-                        assert_ne!($sender.sender().fed(), before);
+                        assert_ne!($sender.fed(), before);
                     }
-                    Poll::Pending if $sender.sender().fed() == before => continue, // was not fed
+                    Poll::Pending if $sender.fed() == before => continue, // was not fed
                     Poll::Pending => fresh!($sender.flush()).unwrap(),
                 }
-                let at = $sender.sender().fed();
-                assert!($sender.sender().is_written(at));
-                assert_eq!($sender.sender().buffered_amount(), 0);
+                let at = $sender.fed();
+                assert!($sender.is_written(at));
+                assert_eq!($sender.buffered_amount(), 0);
                 break;
             }
         }
@@ -512,13 +512,13 @@ async fn both_halves_in_turn_survive_being_dropped_at_every_poll() {
             loop {
                 turn += 1;
                 if turn % favour == 0 && feeding {
-                    let before = writer.sender().fed();
+                    let before = writer.fed();
                     if fed < COUNT {
                         match once!(writer.send(&message(fed))) {
                             Poll::Ready(Ok(())) => fed += 1,
                             Poll::Ready(Err(Error::Send(SendError::Closed))) => feeding = false,
                             Poll::Ready(Err(error)) => panic!("{error}"),
-                            Poll::Pending if writer.sender().fed() != before => fed += 1,
+                            Poll::Pending if writer.fed() != before => fed += 1,
                             Poll::Pending => {}
                         }
                     } else {

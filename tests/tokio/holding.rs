@@ -1,6 +1,6 @@
 //! A stream that takes bytes and holds them, as TLS does: what counts as written, who is woken, and
 //! when it has refused for too long.
-use crate::support::wire::connection;
+use crate::support::{talk::WithSender as _, wire::connection};
 use std::{
     io,
     pin::{Pin, pin},
@@ -112,19 +112,18 @@ async fn what_was_flushed_stays_written_whatever_is_held_later() {
             io.state().room = 0;
             let order = tx.feed("a").unwrap();
             assert!(once(tx.flush()).is_pending());
-            let first = tx.sender_mut().feed_first("urgent").unwrap();
+            let first = tx.with_sender(|tx| tx.feed_first("urgent")).unwrap();
             io.state().room = usize::MAX;
             assert!(once(tx.flush()).is_ready());
             io.state().flushes = false;
             for room in [0, 50, usize::MAX] {
                 match later {
                     "in order" => _ = tx.feed(&[1; 1000]).unwrap(),
-                    "first" => _ = tx.sender_mut().feed_first(&[2; 200]).unwrap(),
-                    _ => tx.sender_mut().pong(b"0123456789").unwrap(),
+                    "first" => _ = tx.with_sender(|tx| tx.feed_first(&[2; 200])).unwrap(),
+                    _ => tx.with_sender(|tx| tx.pong(b"0123456789")).unwrap(),
                 }
                 io.state().room = room;
                 assert!(once(tx.flush()).is_pending());
-                let tx = tx.sender();
                 assert!(tx.is_written(order) && tx.is_written(first), "{later}, {room}");
             }
         });
@@ -161,7 +160,7 @@ async fn a_cancelled_send_is_written_by_the_reader() {
         // Without a wake-up at the deadline.
         let patience = Duration::from_secs(if woken { 1 } else { 60 });
         assert!(timeout(patience, recv).await.is_err());
-        assert_eq!(writer.sender().buffered_amount(), 0);
+        assert_eq!(writer.buffered_amount(), 0);
     }
 }
 

@@ -175,7 +175,8 @@ fn on_a_thread(test: impl FnOnce() + Send + 'static) {
 fn a_waker_of_before_that_uses_the_connection_when_it_is_dropped_does_not_wait_for_itself() {
     on_a_thread(|| {
         let ((mut reader, mut writer), io) = scripted(b"", &config());
-        let before = last_waker(move || writer.sender_mut().close(CloseCode::GOING_AWAY).unwrap());
+        let before =
+            last_waker(move || writer.with_sender(|tx| tx.close(CloseCode::GOING_AWAY)).unwrap());
         assert!(poll_with!(&before, reader.recv()).is_pending());
         drop(before);
         io.with(|_| {}); // the stream forgets it
@@ -266,7 +267,7 @@ async fn a_pong_leaves_though_the_writers_future_was_dropped_in_mid_write() {
         near.read_exact(&mut wire).await.unwrap();
         let opcodes: Vec<_> = frames(&wire).iter().map(|f| f.b0).collect();
         assert_eq!(opcodes, [BINARY, PONG]);
-        assert_eq!(writer.sender().buffered_amount(), 0);
+        assert_eq!(writer.buffered_amount(), 0);
         drop(near);
         reading.await.unwrap().unwrap_err();
     })
@@ -317,9 +318,9 @@ async fn the_peer_closes_and_both_halves_know() {
         });
         assert!(reader.recv().await.unwrap().is_none());
         assert_eq!(reader.closed().unwrap().reason, "bye");
-        assert!(reader.closed().unwrap().clean && writer.sender().is_closed());
+        assert!(reader.closed().unwrap().clean && writer.with_sender(|tx| tx.is_closed()));
         assert!(matches!(writer.send("late").await, Err(Error::Send(SendError::Closed))));
-        assert_eq!(writer.sender().dropped(), 0, "what was queued went before the answer");
+        assert_eq!(writer.dropped(), 0, "what was queued went before the answer");
         closing.await.unwrap();
     })
     .await;
@@ -428,7 +429,7 @@ async fn a_failed_write_is_seen_by_both_halves_and_hides_nothing_that_was_receiv
                 assert!(once!(reader.recv()).is_pending());
                 assert!(writer.flush().await.is_err(), "what was fed is lost: flush has to say so");
             }
-            assert!(writer.sender().is_closed() && writer.sender().dropped() > 0);
+            assert!(writer.with_sender(|tx| tx.is_closed()) && writer.dropped() > 0);
             assert!(matches!(writer.send("x").await, Err(Error::Send(SendError::Closed))));
             if who == "writer" {
                 assert_eq!(reader.recv().await.unwrap().unwrap().as_bytes(), b"last words");
@@ -452,7 +453,7 @@ async fn a_writer_that_waits_learns_that_the_readers_write_failed() {
         io.with(|s| s.room = 10);
         let (woken, waker) = waker();
         assert!(poll_with!(&waker, writer.send(&[1; 5000])).is_pending());
-        let at = writer.sender().fed();
+        let at = writer.fed();
         io.with(|s| {
             s.input.extend(masked(PING, b"!"));
             s.wakers.clear(); // only the reader is polled
@@ -462,7 +463,7 @@ async fn a_writer_that_waits_learns_that_the_readers_write_failed() {
         assert!(woken.0.load(Relaxed) > 0, "the writer was not told");
         let flushed = writer.flush().await;
         assert!(flushed.is_err(), "a message that was dropped must not be reported as written");
-        assert!(!writer.sender().is_written(at));
+        assert!(!writer.is_written(at));
     })
     .await;
 }
@@ -486,20 +487,39 @@ async fn a_writer_that_waits_is_woken_if_receiving_fails_and_not_by_the_peers_cl
 }
 
 #[tokio::test]
-async fn only_a_guard_under_which_the_sender_was_closed_wakes_the_reader() {
+async fn only_a_call_that_closes_the_sender_wakes_the_reader() {
     let ((mut reader, mut writer), _) = scripted(b"", &config());
     let (woken, waker) = waker();
     assert!(poll_with!(&waker, reader.recv()).is_pending());
-    let _ = writer.sender_mut().feed("fed").unwrap();
-    drop(reader.sender());
+    let _ = writer.with_sender(|tx| tx.feed("fed")).unwrap();
+    reader.with_sender(|_| ());
     assert_eq!(woken.0.load(Relaxed), 0);
-    writer.sender_mut().close(None).unwrap();
+    writer.with_sender(|tx| tx.close(None)).unwrap();
     assert_eq!(woken.0.load(Relaxed), 1);
     assert!(poll_with!(&waker, reader.recv()).is_pending());
-    drop(writer.sender()); // it was closed before
+    writer.with_sender(|_| ()); // it was closed before
     assert_eq!(woken.0.load(Relaxed), 1);
-    let guard = writer.sender();
-    assert_eq!(format!("{guard:?}"), format!("{:?}", &*guard));
+}
+
+#[tokio::test]
+async fn both_halves_say_what_became_of_a_message() {
+    let ((mut reader, mut writer), io) = scripted(b"", &config());
+    io.with(|s| s.room = 10);
+    let start = writer.fed();
+    let fed = writer.feed(&[1; 100]).unwrap();
+    assert!(writer.fed() == fed && fed != start);
+    assert!(once!(writer.flush()).is_pending());
+    assert!(!reader.is_written(fed) && !writer.is_written(fed));
+    assert_eq!(writer.buffered_amount(), 92); // 2 of header
+    io.with(|s| s.room = usize::MAX);
+    writer.flush().await.unwrap();
+    assert!(reader.is_written(fed) && writer.is_written(fed));
+    let late = writer.feed(&[2; 100]).unwrap();
+    io.with(|s| s.broken = true);
+    assert!(writer.flush().await.is_err());
+    assert!(!reader.is_written(late) && !writer.is_written(late));
+    assert_eq!((writer.dropped(), writer.buffered_amount()), (102, 0));
+    assert_eq!(reader.with_sender(|tx| (tx.dropped(), tx.is_closed())), (102, true));
 }
 
 /// The reader waits; three seconds later the writer is closed like this.
@@ -525,7 +545,8 @@ async fn the_close_timeout_runs_for_a_reader_that_waited_before_the_writer_close
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_waits_learns_that_the_writers_sender_was_closed() {
-    the_close_timeout_runs_from(async |writer| writer.sender_mut().close(None).unwrap()).await;
+    the_close_timeout_runs_from(async |writer| writer.with_sender(|tx| tx.close(None)).unwrap())
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -544,7 +565,7 @@ async fn the_write_timeout_ends_both_halves() {
             };
             let writing =
                 async move { (writer.send(&[0; 500]).await.unwrap_err(), Instant::now(), writer) };
-            let ((read, read_at), (wrote, wrote_at, writer)) = if order == 1 {
+            let ((read, read_at), (wrote, wrote_at, mut writer)) = if order == 1 {
                 tokio::join!(reading, writing)
             } else {
                 let (w, r) = tokio::join!(writing, reading);
@@ -555,7 +576,7 @@ async fn the_write_timeout_ends_both_halves() {
             assert_eq!((wrote_at - began).as_secs(), 30);
             assert!(timeout(&read), "order {order}: {read:?}");
             assert!((read_at - began).as_secs() <= 31, "order {order}");
-            assert!(writer.sender().dropped() > 0 && writer.sender().is_closed());
+            assert!(writer.dropped() > 0 && writer.with_sender(|tx| tx.is_closed()));
         }
     })
     .await;
@@ -723,12 +744,18 @@ async fn what_was_begun_before_the_split_goes_on_after_it() {
         let position = ws.sender().fed();
         assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("first"));
         let (mut reader, mut writer) = ws.into_split_with(|io| (io.clone(), io));
-        assert_eq!(writer.sender().fed(), position);
-        assert!(!writer.sender().is_written(position));
+        assert_eq!(writer.fed(), position);
+        assert!(!writer.is_written(position));
         assert!(matches!(writer.feed("inside"), Err(SendError::MessageInProgress)));
         let _ = writer
-            .sender_mut()
-            .feed_chunk(Chunk { kind: DataKind::Text, first: false, data: b"and half", last: true })
+            .with_sender(|tx| {
+                tx.feed_chunk(Chunk {
+                    kind: DataKind::Text,
+                    first: false,
+                    data: b"and half",
+                    last: true,
+                })
+            })
             .unwrap();
         io.with(|s| {
             s.room = usize::MAX;
@@ -736,7 +763,7 @@ async fn what_was_begun_before_the_split_goes_on_after_it() {
         });
         assert_eq!(reader.recv().await.unwrap().unwrap().as_text(), Some("second"));
         writer.flush().await.unwrap();
-        assert!(writer.sender().is_written(position));
+        assert!(writer.is_written(position));
         let sent = messages(&io.frames());
         assert_eq!(sent[0].as_message(), Message::Text("before"));
         assert_eq!(sent[1].as_message(), Message::Text("half and half"));
@@ -752,15 +779,15 @@ async fn messages_that_overtake_keep_their_place_while_the_writer_is_in_mid_writ
         let _ = writer.feed(&[1; 200]).unwrap();
         assert!(once!(writer.flush()).is_pending()); // the first has begun
         let second = writer.feed(&[2; 200]).unwrap();
-        let urgent = writer.sender_mut().feed_first("urgent").unwrap();
-        let more = writer.sender_mut().feed_first("more").unwrap();
-        assert!(!writer.sender().is_written(urgent) && !writer.sender().is_written(second));
+        let urgent = writer.with_sender(|tx| tx.feed_first("urgent")).unwrap();
+        let more = writer.with_sender(|tx| tx.feed_first("more")).unwrap();
+        assert!(!writer.is_written(urgent) && !writer.is_written(second));
         io.with(|s| s.room = 204 - 10 + 8);
         assert!(once!(writer.flush()).is_pending());
-        assert!(writer.sender().is_written(urgent) && !writer.sender().is_written(more));
+        assert!(writer.is_written(urgent) && !writer.is_written(more));
         io.with(|s| s.room = usize::MAX);
         writer.flush().await.unwrap();
-        assert!(writer.sender().is_written(more) && writer.sender().is_written(second));
+        assert!(writer.is_written(more) && writer.is_written(second));
         let sent = messages(&io.frames());
         assert_eq!(sent.len(), 4);
         assert_eq!(sent[1].as_message(), Message::Text("urgent"));
@@ -793,25 +820,27 @@ where
                 let (a, b) = payload.split_at(payload.len() / 2);
                 let kind = DataKind::Binary;
                 let _ = writer
-                    .sender_mut()
-                    .feed_chunk(Chunk { kind, first: true, data: a, last: false })
+                    .with_sender(|tx| {
+                        tx.feed_chunk(Chunk { kind, first: true, data: a, last: false })
+                    })
                     .unwrap();
                 yield_now().await;
                 writer.ready().await.unwrap();
                 let _ = writer
-                    .sender_mut()
-                    .feed_chunk(Chunk { kind, first: false, data: b, last: true })
+                    .with_sender(|tx| {
+                        tx.feed_chunk(Chunk { kind, first: false, data: b, last: true })
+                    })
                     .unwrap();
             }
             3 => {
                 // Dropped after one poll, then finished by flush.
-                let before = writer.sender().fed();
+                let before = writer.fed();
                 let sent = tokio::select! {
                     biased;
                     sent = writer.send(&payload) => { sent.unwrap(); true }
                     () = async {} => false,
                 };
-                if !sent && writer.sender().fed() == before {
+                if !sent && writer.fed() == before {
                     writer.send(&payload).await.unwrap();
                 }
             }
@@ -821,7 +850,7 @@ where
             }
         }
         if dice.once_in(10) {
-            writer.sender_mut().ping(&i.to_be_bytes()).unwrap();
+            writer.with_sender(|tx| tx.ping(&i.to_be_bytes())).unwrap();
             writer.flush().await.unwrap();
         }
         if dice.once_in(5) {
@@ -924,10 +953,10 @@ async fn nothing_is_armed_and_no_time_is_needed_where_nothing_waits() {
 #[tokio::test]
 async fn every_way_to_queue_a_message_leads_to_the_same_stream() {
     let ((_reader, mut writer), io) = scripted(b"", &config());
-    let (fed, amount) = feed_in_every_way(&mut writer.sender_mut());
+    let (fed, amount) = writer.with_sender(feed_in_every_way);
     writer.flush().await.unwrap();
-    assert!(writer.sender().is_written(fed) && writer.sender().buffered_amount() == 0);
-    writer.sender_mut().pong(b"unasked").unwrap();
+    assert!(writer.is_written(fed) && writer.buffered_amount() == 0);
+    writer.with_sender(|tx| tx.pong(b"unasked")).unwrap();
     writer.flush().await.unwrap();
     let wire = io.with(|s| std::mem::take(&mut s.output));
     assert_eq!(amount, wire.len() - 2 - 7);
@@ -938,7 +967,7 @@ async fn every_way_to_queue_a_message_leads_to_the_same_stream() {
     // At the limit there is no room.
     let ((_reader, mut writer), _) = scripted(b"", &Config { high_water: 10, ..config() });
     let _ = writer.feed([0; 10].as_slice()).unwrap();
-    assert!(!writer.sender().has_room());
+    assert!(!writer.with_sender(|tx| tx.has_room()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -950,17 +979,18 @@ async fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
         let _ = writer.feed("late").unwrap();
         let slow = CloseFrame::with_reason(CloseCode::TRY_AGAIN_LATER, "too slow");
         let long = "x".repeat(124);
-        let bad = writer.sender_mut().abort(CloseFrame::with_reason(CloseCode::NORMAL, &long));
+        let bad =
+            writer.with_sender(|tx| tx.abort(CloseFrame::with_reason(CloseCode::NORMAL, &long)));
         assert_eq!(bad, Err(SendError::ReasonTooLong));
-        writer.sender_mut().abort(slow).unwrap();
+        writer.with_sender(|tx| tx.abort(slow)).unwrap();
         writer.flush().await.unwrap();
-        assert!(writer.sender().is_closed() && writer.sender().dropped() == 6);
+        assert!(writer.with_sender(|tx| tx.is_closed()) && writer.dropped() == 6);
         assert!(reader.recv().await.unwrap().is_none());
         let end = reader.closed().unwrap();
         assert_eq!((end.code, end.reason, end.clean), (1001, "bye", true));
         assert_eq!(sent(&io.with(|s| s.output.clone())), [(CLOSE, close_body(1013, "too slow"))]);
         // Again there is nothing to do.
-        assert_eq!(writer.sender_mut().abort(None), Err(SendError::Closed));
+        assert_eq!(writer.with_sender(|tx| tx.abort(None)), Err(SendError::Closed));
         writer.flush().await.unwrap();
     })
     .await;

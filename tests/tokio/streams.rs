@@ -94,7 +94,7 @@ async fn a_sink_is_ready_again_when_the_peer_has_read() {
                     let (reader, mut writer) = ours.into_split();
                     for _ in 0..count {
                         SinkExt::feed(&mut writer, message.clone()).await.unwrap();
-                        assert!(writer.sender().buffered_amount() < 3 << 10);
+                        assert!(writer.buffered_amount() < 3 << 10);
                     }
                     SinkExt::close(&mut writer).await.unwrap();
                     assert!(reader.map(|item| item.unwrap()).collect::<Vec<_>>().await.is_empty());

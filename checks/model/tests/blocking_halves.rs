@@ -161,10 +161,7 @@ fn what_a_write_under_way_took_is_not_reported_as_dropped() {
         let sending = move || {
             let fed = [b"ab".as_slice(), b"x"].map(|payload| writer.feed(payload));
             let _ = writer.flush();
-            move || {
-                let tx = writer.sender();
-                (fed.map(|at| at.ok().map(|at| tx.is_written(at))), tx.dropped())
-            }
+            move || (fed.map(|at| at.ok().map(|at| writer.is_written(at))), writer.dropped())
         };
         let receiving = move || assert!(reader.recv().is_err());
         (thread::spawn(receiving), thread::spawn(sending))

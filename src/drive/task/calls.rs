@@ -309,7 +309,7 @@ macro_rules! writing {
         ///
         /// [`Error::Send`] for a frame that cannot be sent, otherwise as [`flush`](Self::flush).
         pub async fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
-            begun(self.sender_mut().close(frame))?;
+            begun(self.0.with_sender(|tx| tx.close(frame)))?;
             self.flush().await
         }
     };

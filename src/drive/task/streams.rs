@@ -196,7 +196,7 @@ macro_rules! sink {
 
             fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
                 let this = self.get_mut();
-                begun(this.sender_mut().close(CloseCode::NORMAL))?;
+                begun(this.0.with_sender(|tx| tx.close(CloseCode::NORMAL)))?;
                 this.0.sink_flush(cx)
             }
         }
@@ -214,10 +214,11 @@ macro_rules! sink {
                 let ws = &mut self.0;
                 match event {
                     OwnedEvent::Message(message) => return Pin::new(ws).start_send(message),
-                    OwnedEvent::Ping(payload) => ws.sender_mut().ping(&payload),
-                    OwnedEvent::Pong(payload) => ws.sender_mut().pong(&payload),
+                    OwnedEvent::Ping(payload) => ws.0.with_sender(|tx| tx.ping(&payload)),
+                    OwnedEvent::Pong(payload) => ws.0.with_sender(|tx| tx.pong(&payload)),
                     OwnedEvent::Close(frame) => {
-                        ws.sender_mut().close(frame.as_ref().map(CloseFrame::from))
+                        let frame = frame.as_ref().map(CloseFrame::from);
+                        ws.0.with_sender(|tx| tx.close(frame))
                     }
                 }
                 .map_err(Error::from)

@@ -141,12 +141,8 @@ async fn send_pieces(ws: WebSocket<tokio::net::TcpStream>) -> Result<(), Error> 
             for i in 1..=LARGE / PIECE {
                 writer.ready().await?;
                 let last = i == LARGE / PIECE;
-                let _ = writer.sender_mut().feed_chunk(Chunk {
-                    kind: DataKind::Binary,
-                    first: i == 1,
-                    data,
-                    last,
-                })?;
+                let chunk = Chunk { kind: DataKind::Binary, first: i == 1, data, last };
+                let _ = writer.with_sender(|tx| tx.feed_chunk(chunk))?;
             }
             writer.flush().await?;
         }

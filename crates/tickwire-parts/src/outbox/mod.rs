@@ -170,8 +170,8 @@ pub struct OutboxCounts {
 /// ```
 ///
 /// With threads instead of tasks, put the outbox into a mutex. The publisher pushes under the lock.
-/// The subscriber's writing thread feeds the `sender_mut()` of its `Writer` under the lock, and
-/// flushes without the lock.
+/// Under the lock, the subscriber's writing thread feeds the sender of its `Writer`
+/// (`writer.with_sender(|tx| outbox.feed(now, tx))`). It flushes without the lock.
 ///
 /// # What an outbox cannot see
 ///
