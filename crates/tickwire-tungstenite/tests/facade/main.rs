@@ -8,6 +8,7 @@ mod deflate;
 mod errors;
 mod handshake;
 mod heads;
+mod hostile;
 #[cfg(target_os = "linux")]
 mod sigpipe;
 #[cfg(target_os = "linux")]
