@@ -6,6 +6,7 @@
 /// [feeds]: crate::guide::recipes::feeds
 /// [servers]: crate::guide::recipes::servers
 /// [browsers]: crate::guide::recipes::browsers
+/// [socketio]: crate::guide::recipes::socketio
 /// [operations]: crate::guide::recipes::operations
 /// [latency]: crate::guide::recipes::latency
 /// [testing]: crate::guide::recipes::testing
@@ -20,6 +21,9 @@ pub mod recipes {
 
     #[doc = include_str!("../docs/recipes/browsers.md")]
     pub mod browsers {}
+
+    #[doc = include_str!("../docs/recipes/socketio.md")]
+    pub mod socketio {}
 
     #[doc = include_str!("../docs/recipes/operations.md")]
     pub mod operations {}

@@ -99,7 +99,7 @@ const NOT_HERE: &[(&[u16], &str)] = &[
     (&[81], "the loop has no futures"),
     (&[86], "the core calculates with times; the loop's clock is an `Instant`"),
     (&[97], "`Backoff` of tickwire-parts"),
-    (&[87, 88, 89, 90, 99], "examples/socketio_server"),
+    (&[87, 88, 89, 90, 99], "Engine.IO and Socket.IO, which no code of ours speaks"),
     (&[100], "the core's deadlines, which count no bytes yet"),
 ];
 
