@@ -15,8 +15,10 @@
 //! `--heartbeat`, its peers are right to give it up.
 //!
 //! Needs Linux, for what it knows about the processes.
+#[path = "../../tests/support/alloc.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod alloc;
 mod client;
-mod heap;
 mod mix;
 mod server;
 mod verdict;
@@ -34,6 +36,11 @@ use std::{
 use tickwire::{Config, Heartbeat};
 use tokio::runtime::{Builder, Runtime};
 use verdict::{History, Run, Usage};
+
+/// Counts what is in use of the heap. Resident memory has the holes between that too, which come and
+/// go with no leak.
+#[global_allocator]
+static HEAP: alloc::Counting = alloc::Counting;
 
 const HELP: &str = "\
 Many connections, coming and going, for a long time: does anything fail, leak or grow?

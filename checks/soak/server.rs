@@ -1,7 +1,7 @@
 //! The server, in a process of its own: echoes, and ends each connection as its client has
 //! announced.
 use crate::{
-    heap,
+    alloc,
     mix::{Ending, LONGEST},
     verdict::Usage,
 };
@@ -217,7 +217,7 @@ impl Usage {
         let rss = field(&status, "VmRSS:").ok_or(io::ErrorKind::InvalidData)?;
         // One of them is the directory's own.
         let descriptors = fs::read_dir("/proc/self/fd")?.count() as u64 - 1;
-        Ok(Self { heap: heap::live() as u64 / 1024, rss, descriptors })
+        Ok(Self { heap: alloc::live_everywhere() as u64 / 1024, rss, descriptors })
     }
 }
 

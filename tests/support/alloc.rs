@@ -1,9 +1,12 @@
-//! An allocator that counts, by thread, what it is asked for.
+//! An allocator that counts what it is asked for: by thread, and what all threads have in use.
 #![allow(unsafe_code)]
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
+    sync::atomic::{AtomicI64, Ordering::Relaxed},
 };
+
+static EVERYWHERE: AtomicI64 = AtomicI64::new(0);
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -19,6 +22,11 @@ pub fn allocations() -> u64 {
 /// How many bytes more this thread has allocated than freed.
 pub fn live() -> i64 {
     LIVE.get()
+}
+
+/// How many bytes more all threads have allocated than freed.
+pub fn live_everywhere() -> i64 {
+    EVERYWHERE.load(Relaxed)
 }
 
 /// The most that `live` has been since this was last asked.
@@ -56,6 +64,7 @@ pub fn uncounted<T>(f: impl FnOnce() -> T) -> T {
 pub struct Counting;
 
 fn note(bytes: i64) {
+    EVERYWHERE.fetch_add(bytes, Relaxed);
     // `try_with`: a thread that ends still frees.
     let _ = LIVE.try_with(|live| {
         live.set(live.get() + bytes);
@@ -66,8 +75,8 @@ fn note(bytes: i64) {
     });
 }
 
-// SAFETY: every call is passed on to `System` unchanged; the counters are `Cell`s in `const`
-// thread-locals without destructors, so that they neither allocate nor unwind.
+// SAFETY: every call is passed on to `System` unchanged; the counters are an atomic, and `Cell`s in
+// `const` thread-locals without destructors, so that they neither allocate nor unwind.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note(layout.size() as i64);
