@@ -166,20 +166,26 @@ fn connect() {
     });
 }
 
+/// Answers two requests with this.
+fn answering_twice(response: String) -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        for _ in 0..2 {
+            let mut peer = Peer::new(listener.accept().unwrap().0);
+            while !peer.exact(1).ends_with(b"\n") || peer.exact(2) != b"\r\n" {}
+            peer.wire(response.as_bytes());
+        }
+    });
+    (url, server)
+}
+
 #[test]
 fn connect_to_what_redirects() {
     bounded(|| {
         let (url, server) = echo_server(1);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let from = format!("ws://{}/", listener.local_addr().unwrap());
-        let redirecting = thread::spawn(move || {
-            for _ in 0..2 {
-                let mut peer = Peer::new(listener.accept().unwrap().0);
-                while !peer.exact(1).ends_with(b"\n") || peer.exact(2) != b"\r\n" {}
-                let head = "HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: ";
-                peer.wire(format!("{head}{url}\r\n\r\n").as_bytes());
-            }
-        });
+        let head = "HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: ";
+        let (from, redirecting) = answering_twice(format!("{head}{url}\r\n\r\n"));
         they_echo(tungstenite::connect(&from).unwrap().0);
         let error = blocking::connect(&from, &Config::default()).unwrap_err();
         assert!(matches!(error, Error::Refused(refusal) if refusal.status == 302));
@@ -191,15 +197,8 @@ fn connect_to_what_redirects() {
 #[test]
 fn refusal() {
     bounded(|| {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("ws://{}/", listener.local_addr().unwrap());
-        let refusing = thread::spawn(move || {
-            for _ in 0..2 {
-                let mut peer = Peer::new(listener.accept().unwrap().0);
-                while !peer.exact(1).ends_with(b"\n") || peer.exact(2) != b"\r\n" {}
-                peer.wire(b"HTTP/1.1 403 No\r\nX-Why: closed\r\nContent-Length: 4\r\n\r\nshut");
-            }
-        });
+        let response = "HTTP/1.1 403 No\r\nX-Why: closed\r\nContent-Length: 4\r\n\r\nshut";
+        let (url, refusing) = answering_twice(response.to_owned());
         let Err(TheirError::Http(theirs)) = tungstenite::connect(&url) else { panic!() };
         let ours = blocking::connect(&url, &Config::default());
         let Err(Error::Refused(ours)) = ours else { panic!("{ours:?}") };
