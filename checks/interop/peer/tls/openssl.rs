@@ -5,7 +5,6 @@ use crate::{Adapter, Result};
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
         Arc,
@@ -30,9 +29,9 @@ struct Openssl {
 }
 
 impl Openssl {
-    fn start(args: &[&str]) -> Result<Self> {
+    fn start(args: &str) -> Result<Self> {
         let mut child = Command::new("openssl")
-            .args(args)
+            .args(args.split(' '))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -116,19 +115,10 @@ fn talk_in(way: Way, files: &Files) -> bool {
 
 fn client(way: Way, files: &Files) -> Result<(TlsStream, Openssl)> {
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let (to, cert, key) = (port.to_string(), path(&files.cert)?, path(&files.key)?);
-    let mut ssl = Openssl::start(&[
-        "s_server",
-        "-accept",
-        &to,
-        "-cert",
-        cert,
-        "-key",
-        key,
-        "-tls1_3",
-        "-max_send_frag",
-        "1000",
-    ])?;
+    let (cert, key) = (files.cert.display(), files.key.display());
+    let mut ssl = Openssl::start(&format!(
+        "s_server -accept {port} -cert {cert} -key {key} -tls1_3 -max_send_frag 1000"
+    ))?;
     ssl.hears("ACCEPT")?;
     let relay = Relay::to(([127, 0, 0, 1], port).into(), u64::from(port))?;
     let request = Request::new("wss://localhost/")?;
@@ -139,27 +129,15 @@ fn client(way: Way, files: &Files) -> Result<(TlsStream, Openssl)> {
 fn server(way: Way, files: &Files) -> Result<(TlsStream, Openssl)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let relay = Relay::to(listener.local_addr()?, u64::from(listener.local_addr()?.port()))?;
-    let (to, cert) = (relay.address.to_string(), path(&files.cert)?);
-    let ssl = Openssl::start(&[
-        "s_client",
-        "-connect",
-        &to,
-        "-servername",
-        "localhost",
-        "-CAfile",
-        cert,
-        "-tls1_3",
-        "-max_send_frag",
-        "1000",
-    ])?;
+    let ssl = Openssl::start(&format!(
+        "s_client -connect {} -servername localhost -CAfile {} -tls1_3 -max_send_frag 1000",
+        relay.address,
+        files.cert.display()
+    ))?;
     let mut config = way.server(files)?;
     // Which it prints where it hears them, amid a line.
     Arc::make_mut(&mut config).send_tls13_tickets = 0;
     Ok((TlsStream::server(listener.accept()?.0, config)?, ssl))
-}
-
-fn path(path: &Path) -> Result<&str> {
-    path.to_str().ok_or_else(|| "a path that is not UTF-8".into())
 }
 
 fn talk(way: Way, mut io: TlsStream, mut ssl: Openssl, request: &str) -> Result<String> {
