@@ -1,7 +1,8 @@
-"""What hub.py needs: processes and their lines, a broker that counts reads, servers, subscribers, checks."""
+"""What hub.py needs: processes and their lines, a broker that counts reads, publishers, servers, subscribers, checks."""
+import asyncio
 import http.server
+import importlib.util
 import os
-import queue
 import re
 import shutil
 import signal
@@ -43,15 +44,11 @@ class Process:
 
     def __init__(self, *command):
         self.lines = []
-        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         threading.Thread(target=lambda: self.lines.extend(map(str.rstrip, self.child.stdout)), daemon=True).start()
 
     def prints(self, pattern):
         return within(lambda: next((m for line in list(self.lines) if (m := re.search(pattern, line))), None))
-
-    def say(self, line):
-        self.child.stdin.write(line + "\n")
-        self.child.stdin.flush()
 
     def kill(self):
         self.child.send_signal(signal.SIGKILL)
@@ -77,7 +74,6 @@ const [urls, ...channels] = decodeURIComponent(location.hash.slice(1)).split(" "
 const hub = new Hub(urls.split(","), (word, channel, payload) =>
   print(word === "message" ? `${channel} ${payload}` : `# ${word} ${channel} ${payload}`), 1000);
 channels.forEach((channel) => hub.subscribe(channel));
-for (;;) await hub.publish(...(await (await fetch("/say")).text()).split(/ (.*)/s, 2));
 </script>"""
 
 
@@ -85,7 +81,7 @@ class Page(Process):
     """The client for browsers in Chromium, as if it were a program."""
 
     def __init__(self, urls, channel):
-        page, self.said = self, queue.Queue()
+        page = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
@@ -93,7 +89,7 @@ class Page(Process):
                     with open(os.path.join(CLIENTS, "hub.mjs")) as client:
                         self.answer(client.read(), "text/javascript")
                 else:
-                    self.answer(page.said.get() if self.path == "/say" else PAGE, "text/html")
+                    self.answer(PAGE, "text/html")
 
             def do_POST(self):
                 page.lines.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
@@ -117,9 +113,6 @@ class Page(Process):
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", f"--user-data-dir={self.profile}",
             "--remote-debugging-port=0", f"http://127.0.0.1:{server.server_port}/#{urls}%20{channel}",
         )
-
-    def say(self, line):
-        self.said.put(line)
 
     def kill(self):
         self.child.terminate()  # it ends its own processes
@@ -166,6 +159,17 @@ class Broker:
         except OSError:
             pass  # it was killed
 
+    def make(self, stream, most):
+        """Makes a stream that keeps so many bytes."""
+        config = f'{{"name":"{stream}","subjects":["{stream}.*"],"max_bytes":{most},"storage":"file"}}'
+        with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as connection:
+            broker = connection.makefile("rwb")
+            broker.write(f'CONNECT {{"verbose":false}}\r\nSUB made 1\r\nPUB $JS.API.STREAM.CREATE.{stream} made '
+                         f"{len(config)}\r\n{config}\r\n".encode())
+            broker.flush()
+            while not broker.readline().startswith(b"MSG made "):
+                pass
+
     def connections(self):
         """How many there are, but for the one that counts reads."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor}/connz") as answer:
@@ -179,61 +183,92 @@ class Broker:
         return sum(".CREATE." in subject for subject in asked) - pages, pages
 
 
-class Plain:
-    """Redis, or NATS without a log. Keeps its port when it is killed."""
+class Redis:
+    """Keeps its port when it is killed."""
 
-    def __init__(self, kind):
-        self.kind, self.port, self.monitor = kind, free_port(), free_port()
-        self.url = f"{kind}://127.0.0.1:{self.port}"
+    def __init__(self):
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
         self.start()
 
     def start(self):
-        if self.kind == "redis":
-            program = os.environ.get("REDIS_SERVER", "redis-server")
-            options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", str(self.port)]
-        else:
-            program = os.environ.get("NATS_SERVER", "nats-server")
-            options = ["-a", "127.0.0.1", "-p", str(self.port), "-m", str(self.monitor), "-l", os.devnull]
-        self.process = Process(program, *options)
+        program = os.environ.get("REDIS_SERVER", "redis-server")
+        self.process = Process(program, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", str(self.port))
         return within(lambda: self.subscribed("a") is not None)
 
-    def redis(self, command):
+    def ask(self, *commands):
         """What Redis answers, line by line; nothing if it is not there."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as connection:
-                connection.sendall(f"{command}\r\nQUIT\r\n".encode())
+                connection.sendall("".join(f"{command}\r\n" for command in (*commands, "QUIT")).encode())
                 return connection.makefile().read().splitlines()[:-1]
         except OSError:
             return []
 
     def connections(self):
-        """How many there are to Redis, but for the one that asks."""
-        return sum(line.startswith("id=") for line in self.redis("CLIENT LIST")) - 1
-
-    def subjects(self, subject):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor}/subsz?subs=1&limit=10000") as answer:
-                return answer.read().decode().count(f'"subject": "{subject}"')
-        except OSError:
-            return None
+        """How many there are, but for the one that asks."""
+        return sum(line.startswith("id=") for line in self.ask("CLIENT LIST")) - 1
 
     def subscribed(self, channel):
         """How many processes have subscribed to a channel; `None` if the broker is not there."""
-        if self.kind != "redis":
-            return self.subjects(f"feed.{channel}")
-        answer = self.redis(f"PUBSUB NUMSUB feed:{channel}")
+        answer = self.ask(f"PUBSUB NUMSUB feed:{channel}")
         return int(answer[-1][1:]) if answer else None
 
-    def publish(self, name, message):
-        """Publishes by a channel's name at the broker, and says how many processes get it."""
-        if self.kind == "redis":
-            return int(self.redis(f'PUBLISH {name} "{message}"')[-1][1:])
-        subject = name.replace(":", ".")
-        with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as connection:
-            said = f'CONNECT {{"verbose":false}}\r\nPUB {subject} {len(message)}\r\n{message}\r\nPING\r\n'
-            connection.sendall(said.encode())
-            next(line for line in connection.makefile() if line.startswith("PONG"))
-        return self.subjects(subject)
+    def publish(self, name, *payloads):
+        """Publishes by a channel's name at the broker, and says how many processes get each."""
+        return [int(line[1:]) for line in self.ask(*(f'PUBLISH {name} "{payload}"' for payload in payloads))]
+
+
+class Publisher(threading.Thread):
+    """Publishes numbers to JetStream, and repeats, under the same `Nats-Msg-Id`, what was not confirmed."""
+
+    def __init__(self, broker, numbers, rate, size=0, channel=CHANNEL, prefix="feed"):
+        super().__init__(daemon=True)
+        self.broker, self.numbers, self.rate, self.size = broker, list(numbers), rate, size
+        self.subject, self.name, self.whole = f"{prefix}.{channel}", os.urandom(8).hex(), False
+        self.start()
+
+    def run(self):
+        began, at, until = time.monotonic(), 0, time.monotonic() + PATIENCE
+        while at < len(self.numbers) and time.monotonic() < until:
+            try:
+                with socket.create_connection(("127.0.0.1", self.broker.port), 1) as connection:
+                    connection.settimeout(10)
+                    broker = connection.makefile("rwb")
+                    broker.write(b'CONNECT {"verbose":false,"headers":true}\r\nSUB acks 1\r\n')
+                    while at < len(self.numbers):
+                        time.sleep(max(0, began + at / self.rate - time.monotonic()))
+                        due = int((time.monotonic() - began) * self.rate) + 1
+                        batch = self.numbers[at:min(due, at + 256)]
+                        for n, number in enumerate(batch):
+                            head = f"NATS/1.0\r\nNats-Msg-Id: {self.name} {at + n}\r\n\r\n"
+                            said = f"{head}{number:0{self.size}}"
+                            broker.write(f"HPUB {self.subject} acks {len(head)} {len(said)}\r\n{said}\r\n".encode())
+                        broker.flush()
+                        for _ in batch:
+                            self.confirmed(broker)
+                        at += len(batch)
+                        until = time.monotonic() + PATIENCE
+            except OSError:
+                time.sleep(0.05)
+        self.whole = at == len(self.numbers)
+
+    @staticmethod
+    def confirmed(broker):
+        while line := broker.readline():
+            if line.startswith(b"PING"):
+                broker.write(b"PONG\r\n")
+                broker.flush()
+            if b"MSG acks " in line:
+                if b'"seq"' in broker.read(int(line.split()[-1])):
+                    return
+                raise OSError("not confirmed")
+        raise OSError("the connection is over")
+
+    def ends(self):
+        """Whether the broker has all."""
+        self.join()
+        return self.whole
 
 
 class Client:
@@ -271,24 +306,14 @@ class Client:
         return self.is_told(answer)
 
     def messages(self, channel):
-        """FROM, SEQ and PAYLOAD of each so far."""
-        fields = (line.split(" ", 5) for line in self.seen if line.startswith(f"message {channel} "))
-        return [(line[2], int(line[3]), line[5]) for line in fields]
+        """The payload of each so far."""
+        return [line.split(" ", 2)[2] for line in self.seen if line.startswith(f"message {channel} ")]
 
     def reads(self, channel, count):
         have = len(self.messages(channel))
         while have < count and self.begins(f"message {channel} "):
             have += 1
         return have == count
-
-    def publishes(self, channel, count):
-        """Numbered messages, no more than 100 under way; whether the broker has all."""
-        for first in range(0, count, 100):
-            for n in range(first, first + 100):
-                self.ws.send(f"pub {channel} {n}")
-            if not all(self.begins(f"published {channel} ") for _ in range(100)):
-                return False
-        return True
 
 
 class Hub:
@@ -299,11 +324,6 @@ class Hub:
         options = ["--bus", broker.url, "--listen", "127.0.0.1:0", *most, *options]
         self.process = Process(program, *options)
         self.url = self.process.prints(r"^listening on (ws://\S+)").group(1)
-
-
-def publish(program, url, count, rate, size=64, channel=CHANNEL):
-    options = ["--count", str(count), "--rate", str(rate), "--size", str(size)]
-    return Process(program, "publish", channel, "--bus", url, *options)
 
 
 class Subscriber:
@@ -335,7 +355,7 @@ class Subscriber:
             log, at = self.place.split(" ")
             self.rises &= int(words[2]) > int(at)
             self.place = f"{log} {words[2]}"
-            self.payloads.append(words[6].lstrip("0"))
+            self.payloads.append(words[3].lstrip("0"))
         self.gaps += words[0] == "gap"
         self.stale += words[0] == "stale"
         return told
@@ -355,25 +375,38 @@ class Subscriber:
         return whole and self.ask(f"unsub {self.channel}") == f"unsubscribed {self.channel}"
 
 
-def forgetful(port):
-    """A way to the broker: of the first connection's answers some kilobytes pass, then it is cut."""
-    relay = socket.create_server(("127.0.0.1", 0))
+class Crowd(threading.Thread):
+    """Many subscribers, by the client for Python, and what all of them saw. They come back by themselves."""
 
-    def pass_on(source, sink, most):
-        try:
-            while most > 0 and (data := source.recv(min(most, 4096))):
-                sink.sendall(data)
-                most -= len(data)
-            time.sleep(0.2)  # the broker takes what is under way
-            sink.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
+    def __init__(self, urls, subscribers):
+        super().__init__(daemon=True)
+        spec = importlib.util.spec_from_file_location("client", os.path.join(CLIENTS, "hub.py"))
+        spec.loader.exec_module(client := importlib.util.module_from_spec(spec))
+        self.clients = [client.Hub(list(urls), [CHANNEL]) for _ in range(subscribers)]
+        self.last, self.at = [0] * subscribers, [None] * subscribers
+        self.disordered, self.stale, self.gaps = 0, 0, 0
+        self.start()
 
-    def accept():
-        for most in (8192, *[1 << 60] * 100):
-            publisher, broker = relay.accept()[0], socket.create_connection(("127.0.0.1", port))
-            threading.Thread(target=pass_on, args=[publisher, broker, 1 << 60], daemon=True).start()
-            threading.Thread(target=pass_on, args=[broker, publisher, most], daemon=True).start()
+    def run(self):
+        async def follow():
+            await asyncio.gather(*(self.one(i, client) for i, client in enumerate(self.clients)))
 
-    threading.Thread(target=accept, daemon=True).start()
-    return relay.getsockname()[1]
+        asyncio.run(follow())
+
+    async def one(self, i, client):
+        async for word, _, payload in client:
+            if word == "message":
+                self.disordered += int(payload) != self.last[i] + 1
+                self.last[i] = int(payload)
+            if word == "subscribed":
+                self.at[i] = client.urls[0]
+            self.stale += word == "stale"
+            self.gaps += word == "gap"
+
+    def there(self, server):
+        """How many are subscribed at a server, and have no other connection."""
+        return sum(at == server.url == client.urls[0] for at, client in zip(self.at, self.clients))
+
+    def whole(self, count):
+        """How many have all, if none had one twice or out of order."""
+        return 0 if self.disordered else sum(last == count for last in self.last)

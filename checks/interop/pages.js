@@ -7,7 +7,7 @@ const { readFileSync } = require("node:fs");
 const net = require("node:net");
 const { DESK, PHONE, PATIENCE, servers, check, same, serve, run, open, drawn, fits, accessible, schemes } = require("./page_support");
 
-const [marketFeed, tokens, chat, axum, feedHandler, pictures] = process.argv.slice(2);
+const [marketFeed, tokens, chat, axum, pictures] = process.argv.slice(2);
 
 // The page's estimate of the server's clock, over simulated time: ms by our clock, which the
 // server's is ahead of.
@@ -280,25 +280,6 @@ async function checkAxum(browser) {
   await server.stop("SIGKILL");
 }
 
-async function checkFeedHandler(browser) {
-  const who = "feed_handler: ", server = await run(feedHandler, ["--feeds", "20", "--seconds", "600", "--page", "127.0.0.1:0"]);
-  const { page, complaints, close } = await open(browser, server.address, DESK);
-  await check(who + "feeds and stages are drawn, axe finds nothing", async () => {
-    await page.waitForFunction(() => document.querySelectorAll("#feeds i.all").length > 10 && document.querySelector("rect"));
-    await accessible(page);
-  });
-  await check(who + "the page greys out at the end, axe finds nothing", async () => {
-    await server.stop("SIGKILL");
-    await page.waitForFunction(() => document.querySelector("#sum").textContent === "it has ended");
-    const colours = await page.evaluate(() =>
-      [...document.querySelectorAll("#feeds i")].map((cell) => getComputedStyle(cell).backgroundColor));
-    same("the feeds' colours", [...new Set(colours)], ["rgb(136, 136, 136)"]);
-    await accessible(page);
-  });
-  await check(who + "no complaints", () => same("complaints", complaints, []));
-  await close();
-}
-
 // The page's code in docs/recipes/browsers.md, against a server that playwright-core plays.
 async function checkRecipe(browser) {
   await check("the recipe's page resumes after a cut, takes the state after a gap, and stops when it is outdated", async () => {
@@ -361,7 +342,6 @@ async function takePictures(browser) {
     await checkTokens(browser);
     await checkChat(browser);
     await checkAxum(browser);
-    await checkFeedHandler(browser);
     await checkRecipe(browser);
   } finally {
     await browser.close();

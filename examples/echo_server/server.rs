@@ -10,6 +10,7 @@ use super::{
     ACCEPT_PAUSE, CLOSE_TIMEOUT, Options, Served, announce, cannot_listen, log, processor_time,
     refusal, report,
 };
+use arguments::serve::{socket, stop_asked};
 use std::{
     cell::Cell,
     io,
@@ -53,7 +54,7 @@ pub(crate) fn serve(mut options: Options) -> io::Result<()> {
     // This thread only waits for signals.
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let entered = runtime.enter();
-    let mut signals = Signals::new()?;
+    let stop_asked = stop_asked()?;
     drop(entered);
 
     let shared = options.threads > 1;
@@ -73,7 +74,7 @@ pub(crate) fn serve(mut options: Options) -> io::Result<()> {
         running.push(until);
     }
 
-    runtime.block_on(signals.any());
+    runtime.block_on(stop_asked);
     drop(running); // all threads are told before the first is waited for
     for (i, thread) in threads.into_iter().enumerate() {
         let served = thread.join().map_err(|_| io::Error::other("a thread has panicked"))?;
@@ -95,13 +96,7 @@ impl Worker {
     fn new(address: SocketAddr, shared: bool) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let entered = runtime.enter(); // whose listener it will be
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        if cfg!(unix) {
-            socket.set_reuseaddr(true)?; // it means something else on Windows
-        }
+        let socket = socket(address)?;
         if shared {
             share_port(&socket)?;
         }
@@ -231,43 +226,4 @@ where
         MESSAGES.set(MESSAGES.get() + 1);
     }
     Ok(())
-}
-
-/// The signals that ask a program to end.
-struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn any(&mut self) {
-        select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-#[cfg(not(unix))]
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {})
-    }
-
-    async fn any(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await // there is no such signal to wait for
-        }
-    }
 }

@@ -30,7 +30,7 @@ mod over_tokio;
 mod report;
 mod subscriber;
 
-use arguments::{Arguments, cannot_listen, refuse};
+use arguments::{Arguments, cannot_listen, refuse, serve::socket};
 use feed::{Feed, Market, SEND_BUFFER};
 use market_feed::{BoxError, book, clock, page, source, wire}; // `feed_handler` uses them too
 use report::{Outcome, grouped};
@@ -43,7 +43,7 @@ use std::{
     thread::{self, ScopedJoinHandle, sleep},
     time::Duration,
 };
-use tokio::{net::TcpSocket, runtime::Runtime};
+use tokio::runtime::Runtime;
 
 const HELP: &str = "\
 A market feed over WebSocket: one server, many subscribers.
@@ -173,8 +173,7 @@ fn listen(options: &Options, address: SocketAddr) -> Result<bool, BoxError> {
 /// Listens, with a [`SEND_BUFFER`] for those who will connect.
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     runtime()?.block_on(async {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.set_reuseaddr(cfg!(unix))?;
+        let socket = socket(address)?;
         socket.set_send_buffer_size(SEND_BUFFER)?;
         socket.bind(address)?;
         socket.listen(1024)?.into_std()

@@ -17,6 +17,9 @@
 //! such line, is the value where none is given.
 //!
 //! A mistake ends the program with one line on standard error and exit code 2.
+#[cfg(feature = "tokio")]
+pub mod serve;
+
 use lexopt::{Arg, Parser, ValueExt};
 use std::{
     error::Error,

@@ -1,20 +1,17 @@
-// A browser's client of tickwire-hub-1 (../PROTOCOL.md). It reconnects, and loses nothing.
+// A browser's client of tickwire-hub-2 (../PROTOCOL.md). It reconnects, and loses nothing.
 //
 //   import { Hub } from "./hub.mjs";
 //   const hub = new Hub(["wss://a.example"], (word, channel, payload) => console.log(payload));
 //   hub.subscribe("EURUSD");
-//   const seq = await hub.publish("EURUSD", "1.0842");
 //
 // Under Node (before 22 with --experimental-websocket): node hub.mjs URL[,URL..] CHANNEL.. prints
-// `CHANNEL PAYLOAD`, and publishes such lines of standard input.
+// `CHANNEL PAYLOAD`.
 const FINAL = new Set([1002, 1003, 1007, 1008, 1009, 1010, 1015]); // another attempt would not help
 
 export class Hub {
   #urls; #heed; #firstDelay; #socket; #attempts = 0;
   #places = new Map(); // channel: [], ["last"] or [LOG, AT]
   #open = false;
-  #answer = null; // what settles the `pub` without an answer
-  #published = Promise.resolve();
 
   /// `heed(word, channel, payload)`: word is `message`, `subscribed`, `stale`, `gap` or `error`. A
   /// message's payload is a string, or a Uint8Array if it is not UTF-8.
@@ -33,24 +30,12 @@ export class Hub {
     this.#say(["unsub", channel]);
   }
 
-  /// Resolves to SEQ; rejects if nobody knows whether the broker has the message. One at a time.
-  publish(channel, payload) {
-    const publish = () => new Promise((resolve, reject) => {
-      if (!this.#open) return reject(new Error("not connected"));
-      this.#answer = { resolve, reject };
-      this.#say(["pub", channel, payload]);
-    });
-    const answered = this.#published.then(publish);
-    this.#published = answered.catch(() => {});
-    return answered;
-  }
-
   #say(words) {
     if (this.#open) this.#socket.send(words.join(" "));
   }
 
   #connect() {
-    this.#socket = new WebSocket(this.#urls[0], "tickwire-hub-1");
+    this.#socket = new WebSocket(this.#urls[0], "tickwire-hub-2");
     this.#socket.binaryType = "arraybuffer";
     this.#socket.onopen = () => {
       this.#open = true;
@@ -59,7 +44,6 @@ export class Hub {
     this.#socket.onmessage = ({ data }) => this.#told(data);
     this.#socket.onclose = ({ code }) => {
       this.#open = false;
-      this.#answer?.reject(new Error("the connection ended"));
       if (FINAL.has(code)) return this.#heed("error", null, `closed with ${code}`);
       const most = Math.min(this.#firstDelay * 2 ** this.#attempts, 60_000);
       const least = this.#attempts++ ? most / 2 : 0;
@@ -72,20 +56,18 @@ export class Hub {
     // The words before a payload are ASCII. So they have the same places in latin1 as in the bytes.
     const bytes = typeof data === "string" ? null : new Uint8Array(data);
     const text = bytes ? new TextDecoder("latin1").decode(bytes) : data;
-    const words = text.split(" ", 7);
+    const words = text.split(" ", 4);
     const [word, channel] = words;
     const payload = (before) => {
       const at = words.slice(0, before).join(" ").length + 1;
       return bytes ? bytes.subarray(at) : text.slice(at);
     };
-    if (word === "published") this.#answer?.resolve(BigInt(words[2]));
-    if (text.startsWith("error not published")) this.#answer?.reject(new Error(text));
     if (word === "error") return this.#heed(word, null, payload(1));
     if (!this.#places.has(channel)) return; // given up meanwhile
     if (word === "subscribed") this.#attempts = 0;
     if (word === "subscribed") this.#places.set(channel, words.slice(2));
     if (word === "entry") this.#places.get(channel)[1] = words[2];
-    if (word === "message" || word === "entry") this.#heed("message", channel, payload(word === "entry" ? 6 : 5));
+    if (word === "message" || word === "entry") this.#heed("message", channel, payload(word === "entry" ? 3 : 2));
     if (["subscribed", "stale", "gap"].includes(word)) this.#heed(word, channel, words.slice(2).join(" "));
   }
 }
@@ -95,6 +77,4 @@ if (globalThis.process?.argv[1] === decodeURI(new URL(import.meta.url).pathname)
   const hub = new Hub(urls.split(","), (word, channel, payload) =>
     console.log(word === "message" ? `${channel} ${payload}` : `# ${word} ${channel} ${payload}`), 1000);
   channels.forEach((channel) => hub.subscribe(channel));
-  const { createInterface } = await import("node:readline");
-  for await (const line of createInterface({ input: process.stdin })) await hub.publish(...line.split(/ (.*)/s, 2));
 }

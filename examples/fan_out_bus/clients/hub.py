@@ -1,7 +1,7 @@
-"""A client of the subprotocol tickwire-hub-1 (../PROTOCOL.md): comes back to any server, with nothing lost or twice.
+"""A client of the subprotocol tickwire-hub-2 (../PROTOCOL.md): comes back to any server, with nothing lost or twice.
 
     pip install websockets
-    python3 hub.py URL[,URL..] CHANNEL..    prints `CHANNEL PAYLOAD`; publishes such lines of standard input
+    python3 hub.py URL[,URL..] CHANNEL..    prints `CHANNEL PAYLOAD`
 """
 import asyncio
 import random
@@ -18,26 +18,12 @@ class Hub:
     def __init__(self, urls, channels, first_delay=5.0):
         self.urls, self.first_delay = urls, first_delay
         self.places = dict.fromkeys(channels)  # channel: None, "last" or [LOG, AT]
-        self.ws, self.answer, self.publishing = None, None, asyncio.Lock()
-
-    async def publish(self, channel, payload):
-        """Returns SEQ. Raises ConnectionError if nobody knows whether the broker has the message. One at a time."""
-        async with self.publishing:
-            if self.ws is None:
-                raise ConnectionError("not connected")
-            self.answer = asyncio.get_running_loop().create_future()
-            try:
-                await self.ws.send(f"pub {channel} {payload}")
-            except websockets.ConnectionClosed:
-                pass  # the end of the connection answers
-            return await self.answer
 
     async def __aiter__(self):
         attempts = 0
         while True:
             try:
-                async with websockets.connect(self.urls[0], subprotocols=["tickwire-hub-1"], max_size=1 << 21) as ws:
-                    self.ws = ws
+                async with websockets.connect(self.urls[0], subprotocols=["tickwire-hub-2"], max_size=1 << 21) as ws:
                     for channel, place in self.places.items():
                         await ws.send(" ".join(["sub", channel, *([place] if place == "last" else place or [])]))
                     async for message in ws:
@@ -48,10 +34,6 @@ class Hub:
                 print(f"{self.urls[0]}: {error}", file=sys.stderr)
                 if isinstance(error, websockets.ConnectionClosed) and error.rcvd and error.rcvd.code in FINAL:
                     raise
-            finally:
-                self.ws = None
-                if self.answer and not self.answer.done():
-                    self.answer.set_exception(ConnectionError("the connection ended"))
             most = min(self.first_delay * 2**attempts, 60)
             await asyncio.sleep(random.uniform(most / 2 if attempts else 0, most))
             self.urls.append(self.urls.pop(0))  # the next server
@@ -60,38 +42,24 @@ class Hub:
     def told(self, message):
         word, _, rest = message.partition(b" ")
         if (word := word.decode()) == "error":
-            reason = rest.decode()
-            if reason.startswith("not published") and self.answer and not self.answer.done():
-                self.answer.set_exception(ConnectionError(reason))
-            return word, None, reason
+            return word, None, rest.decode()
         channel, _, rest = rest.partition(b" ")
         channel = channel.decode()
-        if word == "published" and self.answer and not self.answer.done():
-            self.answer.set_result(int(rest))
-        elif word == "subscribed":
+        if word == "subscribed":
             self.places[channel] = rest.decode().split() or None
         elif word == "entry":
             at, _, rest = rest.partition(b" ")
             self.places[channel][1] = at.decode()
         if word in ("message", "entry"):
-            return "message", channel, rest.split(b" ", 3)[3]
+            return "message", channel, rest
         return (word, channel, rest.decode()) if word in ("subscribed", "stale", "gap") else None
 
 
 async def main(urls, *channels):
     hub = Hub(urls.split(","), channels, first_delay=1.0)
-
-    async def publish():
-        lines = asyncio.StreamReader()
-        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-        async for line in lines:
-            await hub.publish(*line.decode().rstrip("\n").split(" ", 1))
-
-    publishing = asyncio.create_task(publish())  # kept, or it may be collected
     async for word, channel, payload in hub:
         shown = f"{channel} {payload.decode(errors='replace')}" if word == "message" else f"# {word} {channel} {payload}"
         print(shown, flush=True)
-    await publishing
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-//! A client of the subprotocol `tickwire-hub-1` (`PROTOCOL.md`): comes back to any server, with
+//! A client of the subprotocol `tickwire-hub-2` (`PROTOCOL.md`): comes back to any server, with
 //! nothing lost or twice.
-use std::{collections::HashMap, io, str, time::Duration};
+use std::{collections::HashMap, str, time::Duration};
 use tickwire::{
     Config, Dial, Error, Heartbeat, SystemEntropy,
     handshake::client::Request,
@@ -9,23 +9,19 @@ use tickwire::{
 use tickwire_parts::Backoff;
 
 pub struct Hub {
-    /// The next one first.
-    urls: Vec<String>,
+    /// To each server, the next one first.
+    requests: Vec<Request>,
     /// What follows `sub CHANNEL`: nothing, ` last` or ` LOG AT`.
     places: HashMap<String, String>,
     backoff: Backoff,
 }
 
-/// What a server says. `word` is the first word; only messages have a publisher, a number and a
-/// time.
+/// What a server says. `word` is the first word.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Told<'a> {
     pub word: &'a str,
     pub channel: &'a str,
     pub at: Option<u64>,
-    pub from: &'a str,
-    pub seq: u64,
-    pub nanos: u64,
     /// Of a message; else what follows the channel.
     pub payload: &'a [u8],
 }
@@ -42,29 +38,26 @@ impl<'a> Told<'a> {
         let word = next()?;
         let channel = if word == "error" { "" } else { next()? };
         let at = if word == "entry" { Some(next()?.parse().ok()?) } else { None };
-        let (from, seq, nanos) = match word {
-            "message" | "entry" => (next()?, next()?.parse().ok()?, next()?.parse().ok()?),
-            _ => ("-", 0, 0),
-        };
-        Some(Self { word, channel, at, from, seq, nanos, payload })
+        Some(Self { word, channel, at, payload })
     }
 }
 
 impl Hub {
     /// `urls`: separated by commas.
-    pub fn new(urls: &str, channels: &[String]) -> io::Result<Self> {
-        let places = channels.iter().map(|name| (name.clone(), String::new())).collect();
-        let backoff = Backoff::new(SystemEntropy::new()?);
-        Ok(Self { urls: urls.split(',').map(str::to_owned).collect(), places, backoff })
+    pub fn new(urls: &str, channels: &[&str]) -> Result<Self, Error> {
+        let request = |url| Ok(Request::new(url)?.subprotocols(&["tickwire-hub-2"])?);
+        let requests = urls.split(',').map(request).collect::<Result<_, Error>>()?;
+        let places = channels.iter().map(|&name| (name.to_owned(), String::new())).collect();
+        Ok(Self { requests, places, backoff: Backoff::new(SystemEntropy::new()?) })
     }
 
     /// Connects to the next server, and subscribes to all channels.
     pub async fn open(&mut self) -> Result<WebSocket<MaybeTls>, Error> {
-        let request = Request::new(&self.urls[0])?.subprotocols(&["tickwire-hub-1"])?;
-        self.urls.rotate_left(1);
         let heartbeat = Some(Heartbeat::BEHIND_PROXIES);
-        let mut ws =
-            Dial::new(&request).connect(&Config { heartbeat, ..Config::default() }).await?;
+        let config = Config { heartbeat, ..Config::default() };
+        let dialed = Dial::new(&self.requests[0]).connect(&config).await;
+        self.requests.rotate_left(1);
+        let mut ws = dialed?;
         for (channel, place) in &self.places {
             ws.send(&*format!("sub {channel}{place}")).await?;
         }

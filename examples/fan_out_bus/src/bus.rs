@@ -1,7 +1,8 @@
-//! A broker, as the rest of the program sees it: who publishes, who subscribes, what is kept.
+//! A broker, as the rest of the program sees it.
 //!
-//! Two kinds of connection, and each ends with its first error: [`follow`](crate::follow) and
-//! [`publisher`](crate::publisher) make the next one. Nothing here connects again by itself.
+//! A process has one connection, and a second one while it reads the log. A connection ends with
+//! its first error. [`follow`](crate::follow) and [`replay`](crate::replay) make the next one:
+//! nothing here connects again by itself.
 use crate::protocol::Place;
 use futures_util::Stream;
 use std::{error::Error, future::Future, io, sync::Arc, time::Duration};
@@ -20,36 +21,13 @@ pub const PATIENCE: Duration = Duration::from_secs(3);
 pub trait Bus: Clone {
     /// As people know it.
     const NAME: &'static str;
-    /// Whether it keeps what was published: a message that may not have arrived is published again
-    /// then under the same number, and kept once; and what was missed can be read.
-    const KEEPS: bool;
-
     type Link: Link;
-    type Subscriptions: Subscriptions;
 
-    /// A connection to publish on, and to read what is kept.
-    async fn link(&self) -> Result<Self::Link>;
-
-    /// A connection that subscribes, and what comes on it, to its end.
-    async fn subscriptions(
-        &self,
-    ) -> Result<(Self::Subscriptions, impl Stream<Item = Result<Arrived>>)>;
+    /// A connection, and what comes on its subscriptions, to its end.
+    async fn connect(&self) -> Result<(Self::Link, impl Stream<Item = Result<Arrived>>)>;
 }
 
 pub trait Link {
-    /// Whether the broker is there.
-    async fn ping(&mut self) -> Result<()>;
-
-    /// Publishes all, in order. The broker has them when this returns; if it fails, some.
-    async fn publish(&mut self, messages: &[Outgoing<'_>]) -> Result<()>;
-
-    /// Part of what is kept of a channel, from the first behind number `after` on.
-    async fn read(&self, _channel: &str, _after: u64) -> Result<Page<Vec<u8>>> {
-        Err(io::Error::from(io::ErrorKind::Unsupported).into()) // nothing is kept
-    }
-}
-
-pub trait Subscriptions {
     /// Whether the broker is there.
     async fn ping(&mut self) -> Result<()>;
 
@@ -58,20 +36,17 @@ pub trait Subscriptions {
     async fn subscribe(&mut self, channels: &[(Arc<str>, Start)]) -> Result<Vec<Began>>;
 
     async fn unsubscribe(&mut self, channels: &[Arc<str>]) -> Result<()>;
-}
 
-/// What is to be published.
-pub struct Outgoing<'a> {
-    pub channel: &'a str,
-    /// No two messages have the same, and one that is published again has the same again.
-    pub id: String,
-    pub message: Vec<u8>,
+    /// Part of what is kept of a channel, from the first behind number `after` on.
+    async fn read(&self, _channel: &str, _after: u64) -> Result<Page<Vec<u8>>> {
+        Err(io::Error::from(io::ErrorKind::Unsupported).into()) // nothing is kept
+    }
 }
 
 /// What came on a subscription.
 pub struct Arrived {
     pub channel: Arc<str>,
-    pub message: Vec<u8>,
+    pub payload: Vec<u8>,
     /// Its number in the log; `None`: the broker keeps none.
     pub at: Option<u64>,
     /// The broker has more messages of the channel, which come next.

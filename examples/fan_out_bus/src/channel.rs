@@ -9,33 +9,27 @@
 use crate::{
     bus::{Began, Page, Start},
     hub::Subscriber,
-    protocol::{Envelope, From, Place},
+    protocol::{From, Place},
     tail::Tail,
 };
 use std::{collections::HashMap, sync::Arc};
-use tickwire::{Prepared, Time};
+use tickwire::Prepared;
 
-/// As many publishers' numbers are remembered for a channel; if there are more, all are forgotten,
-/// and what is missing just then goes unseen.
-pub const MAX_PUBLISHERS: usize = 64;
-
+#[derive(Default)]
 pub struct Channel {
     pub name: Arc<str>,
     pub members: HashMap<u64, Member>,
     pub stage: Progress,
     /// Up to where all was delivered; `None`: the broker keeps no log, or has not said yet.
     pub place: Option<Place>,
-    /// The last number of each publisher.
-    pub last: HashMap<Box<str>, u64>,
     pub tail: Tail,
-    /// Somebody sees to the members that are behind.
-    pub served: bool,
 }
 
 /// How far the subscription at the broker is.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Progress {
     /// Is not confirmed, or lost.
+    #[default]
     Asked,
     /// Began further back, and has come to the log's end once it is here.
     CatchingUp(u64),
@@ -57,7 +51,7 @@ enum Stage {
 }
 
 /// What the members that are behind wait for.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
     /// What the log has behind this number.
     Read(u64),
@@ -66,31 +60,15 @@ pub enum Need {
 }
 
 impl Channel {
-    pub fn new(name: Arc<str>) -> Self {
-        Self {
-            name,
-            members: HashMap::new(),
-            stage: Progress::Asked,
-            place: None,
-            last: HashMap::new(),
-            tail: Tail::default(),
-            served: false,
-        }
-    }
-
     /// Takes one in, or once more. Says what it needs before it is live.
-    pub fn join(&mut self, now: Time, who: &Arc<Subscriber>, from: From) -> Option<Need> {
+    pub fn join(&mut self, who: &Arc<Subscriber>, from: From) -> Option<Need> {
         let mut member = Member { who: who.clone(), stage: Stage::New(from) };
         let need = match self.stage {
-            Progress::Live => self.serve(now, &mut member),
+            Progress::Live => self.serve(&mut member),
             _ => None,
         };
         self.members.insert(who.id, member);
         need
-    }
-
-    pub fn leave(&mut self, who: &Subscriber) {
-        self.members.remove(&who.id);
     }
 
     /// Where its subscription has to begin.
@@ -104,7 +82,7 @@ impl Channel {
     }
 
     /// The broker has confirmed the subscription.
-    pub fn confirm(&mut self, now: Time, began: Began) -> Option<Need> {
+    pub fn confirm(&mut self, began: Began) -> Option<Need> {
         let Began { place, whole, end, more } = began;
         self.place = place;
         if let Some(place) = place.filter(|_| !whole) {
@@ -116,29 +94,29 @@ impl Channel {
             }
             if !whole {
                 member.stage = Stage::Live(0);
-                member.who.tell(now, &format!("gap {} ?", self.name));
+                member.who.tell(&format!("gap {}", self.name));
             }
             if let (Stage::Live(_), Some(_)) = (&member.stage, place) {
-                member.who.tell(now, &subscribed(&self.name, place));
+                member.who.tell(&subscribed(&self.name, place));
             }
         }
         self.stage = Progress::CatchingUp(end);
-        if more { None } else { self.caught_up(now) }
+        if more { None } else { self.caught_up() }
     }
 
     /// Sends all who are behind what the tail has for them. Says what they need next: first of all
     /// what is oldest in the log.
-    pub fn serve_all(&mut self, now: Time) -> Option<Need> {
+    pub fn serve_all(&mut self) -> Option<Need> {
         if self.stage != Progress::Live {
             return None; // again once it is
         }
         let mut members = std::mem::take(&mut self.members);
-        let need = members.values_mut().filter_map(|member| self.serve(now, member)).min();
+        let need = members.values_mut().filter_map(|member| self.serve(member)).min();
         self.members = members;
         need
     }
 
-    fn serve(&self, now: Time, member: &mut Member) -> Option<Need> {
+    fn serve(&self, member: &mut Member) -> Option<Need> {
         let Self { name, place, tail, .. } = self;
         let who = &member.who;
         if let Stage::New(from) = member.stage {
@@ -147,18 +125,18 @@ impl Channel {
                 (From::Place(from), Some(here), _) if from.log == here.log => from.at,
                 (From::Last, Some(_), Some((newest, _))) => newest.saturating_sub(1),
                 (From::Place(_), Some(_), _) => {
-                    who.tell(now, &format!("gap {name} ?"));
+                    who.tell(&format!("gap {name}"));
                     here
                 }
                 _ => here,
             };
             member.stage = Stage::Behind { at, told: false };
             if place.is_none() {
-                who.tell(now, &subscribed(name, None));
+                who.tell(&subscribed(name, None));
                 match (from, tail.newest()) {
                     // There is no log.
-                    (From::Place(_), _) => who.tell(now, &format!("gap {name} ?")),
-                    (From::Last, Some((_, newest))) => who.push(now, newest, 0),
+                    (From::Place(_), _) => who.tell(&format!("gap {name}")),
+                    (From::Last, Some((_, newest))) => who.push(newest),
                     _ => {}
                 }
                 member.stage = Stage::Live(0);
@@ -170,13 +148,13 @@ impl Channel {
             return Some(if who.has_room() { Need::Read(*at) } else { Need::Room });
         };
         if !std::mem::replace(told, true) {
-            who.tell(now, &subscribed(name, Some(Place { at: *at, ..here })));
+            who.tell(&subscribed(name, Some(Place { at: *at, ..here })));
         }
         for (number, message) in behind {
             if !who.has_room() {
                 return Some(Need::Room);
             }
-            who.push(now, message, 0);
+            who.push(message);
             *at = *number;
         }
         member.stage = Stage::Live(here.at);
@@ -185,7 +163,7 @@ impl Channel {
 
     /// Sends a page of the log to all who are behind and need it, and keeps what joins the tail.
     /// `false`: it is of another log.
-    pub fn read(&mut self, now: Time, page: &Page<Prepared>, tail: Option<usize>) -> bool {
+    pub fn read(&mut self, page: &Page<Prepared>, tail: Option<usize>) -> bool {
         let Some(here) = self.place.filter(|here| here.log == page.log) else { return false };
         for Member { who, stage } in self.members.values_mut() {
             let Stage::Behind { at, told } = stage else { continue };
@@ -196,17 +174,17 @@ impl Channel {
             let missing = lost || *at + 1 < page.first;
             if missing {
                 *at = if lost { page.last } else { page.first - 1 };
-                who.tell(now, &format!("gap {} ?", self.name));
+                who.tell(&format!("gap {}", self.name));
             }
             if missing || !*told {
                 *told = true;
-                who.tell(now, &subscribed(&self.name, Some(Place { at: *at, ..here })));
+                who.tell(&subscribed(&self.name, Some(Place { at: *at, ..here })));
             }
             let first = page.messages.partition_point(|(number, _)| number <= at);
             let room = page.messages[first..].iter().all(|(number, message)| {
                 let room = who.has_room();
                 if room {
-                    who.push(now, message, 0);
+                    who.push(message);
                     *at = *number;
                 }
                 room
@@ -222,74 +200,35 @@ impl Channel {
         true
     }
 
-    /// Pushes to all who are live, and says to how many.
-    pub fn push(
-        &mut self,
-        now: Time,
-        message: &Prepared,
-        nanos: u64,
-        at: Option<u64>,
-        tail: Option<usize>,
-    ) -> u64 {
+    /// Pushes to all who are live.
+    pub fn push(&mut self, message: &Prepared, at: Option<u64>, tail: Option<usize>) {
         if let (Some(place), Some(at)) = (&mut self.place, at) {
             place.at = at;
         }
         self.tail.push(at, message, tail);
-        let mut pushed = 0;
         for member in self.members.values() {
             match member.stage {
-                Stage::Live(after) if at.is_none_or(|at| at > after) => {
-                    member.who.push(now, message, nanos);
-                    pushed += 1;
-                }
+                Stage::Live(after) if at.is_none_or(|at| at > after) => member.who.push(message),
                 _ => {}
             }
         }
-        pushed
     }
 
     /// The broker has sent all that it had when the subscription began.
-    pub fn caught_up(&mut self, now: Time) -> Option<Need> {
+    pub fn caught_up(&mut self) -> Option<Need> {
         if let (Progress::CatchingUp(end), Some(place)) = (self.stage, &mut self.place) {
             place.at = place.at.max(end);
         }
         self.stage = Progress::Live;
-        self.serve_all(now)
-    }
-
-    /// Whether a message of the log has been delivered before.
-    pub fn has(&self, at: u64) -> bool {
-        self.place.is_some_and(|place| at <= place.at)
-    }
-
-    /// How many messages of its publisher are missing before this one; `None` if a later one has
-    /// been delivered.
-    pub fn missing_before(&mut self, envelope: &Envelope<'_>) -> Option<u64> {
-        if envelope.seq == 0 {
-            return Some(0);
-        }
-        match self.last.get_mut(envelope.from) {
-            Some(last) => {
-                let missing = envelope.seq.checked_sub(last.checked_add(1)?)?;
-                *last = envelope.seq;
-                Some(missing)
-            }
-            None => {
-                if self.last.len() >= MAX_PUBLISHERS {
-                    self.last.clear();
-                }
-                self.last.insert(envelope.from.into(), envelope.seq);
-                Some(0)
-            }
-        }
+        self.serve_all()
     }
 
     /// For all who get what comes: to those who are behind, nothing is missing.
-    pub fn tell_all(&self, now: Time, text: &str) {
+    pub fn tell_all(&self, text: &str) {
         let message = Prepared::new(text);
         for member in self.members.values() {
             if let Stage::Live(_) = member.stage {
-                member.who.push(now, &message, 0);
+                member.who.push(&message);
             }
         }
     }

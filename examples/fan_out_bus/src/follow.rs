@@ -4,14 +4,13 @@
 //! confirmation is always that of what was asked last. What comes is handed over as it comes. When
 //! the connection breaks, or a ping is not answered, all is asked for again on the next one.
 use crate::{
-    bus::{Arrived, Bus, Result, Subscriptions},
-    hub::Hub,
+    bus::{Bus, Link, Result, backoff},
+    hub::{Changes, Hub},
 };
-use futures_util::{Stream, StreamExt};
-use std::{collections::HashSet, convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
-use tickwire::Time;
+use futures_util::StreamExt;
+use std::{convert::Infallible, io, pin::pin, time::Duration};
 use tickwire_parts::Backoff;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 /// How often the broker is asked whether it is there, when there is nothing else to ask.
 const PING_EVERY: Duration = Duration::from_secs(3);
@@ -19,93 +18,56 @@ const PING_EVERY: Duration = Duration::from_secs(3);
 /// Up to as many channels are asked for at once.
 const BATCH: usize = 1000;
 
-pub struct Follower<B> {
-    pub bus: B,
-    pub hub: Arc<Hub>,
-    pub epoch: Instant,
+/// Does not end.
+pub async fn follow<B: Bus>(bus: &B, hub: &Hub) -> io::Result<()> {
+    let mut backoff = backoff()?;
+    loop {
+        let Err(error) = connection(bus, hub, &mut backoff).await;
+        hub.lost();
+        let Some(delay) = backoff.next() else { return Ok(()) };
+        eprintln!("{}: {error}; again in {} ms", B::NAME, delay.as_millis());
+        sleep(delay).await;
+    }
 }
 
-impl<B: Bus> Follower<B> {
-    /// Does not end.
-    pub async fn run(self, mut backoff: Backoff) {
-        loop {
-            let Err(error) = self.follow(&mut backoff).await;
-            self.hub.lost(self.now());
-            let Some(delay) = backoff.next() else { return };
-            eprintln!("{}: {error}; again in {} ms", B::NAME, delay.as_millis());
-            sleep(delay).await;
-        }
-    }
-
-    /// One connection, to its end. Both halves run in this task: the confirmation of a channel
-    /// reaches the hub before the first message on it.
-    async fn follow(&self, backoff: &mut Backoff) -> Result<Infallible> {
-        let (subscriptions, arrived) = self.bus.subscriptions().await?;
-        tokio::select! {
-            ended = self.subscribe(subscriptions, backoff) => ended,
-            ended = self.receive(arrived) => ended,
-        }
-    }
-
-    /// Hands over what comes until the connection ends. It never waits for anything else: what
-    /// the client library holds for us may have no bound.
-    async fn receive(&self, arrived: impl Stream<Item = Result<Arrived>>) -> Result<Infallible> {
+/// One connection, to its end. Both halves run in this task: the confirmation of a channel reaches
+/// the hub before the first message on it.
+async fn connection<B: Bus>(bus: &B, hub: &Hub, backoff: &mut Backoff) -> Result<Infallible> {
+    let (link, arrived) = bus.connect().await?;
+    // It never waits for anything else: what the client library holds for us may have no bound.
+    let receive = async {
         let mut arrived = pin!(arrived);
         while let Some(arrived) = arrived.next().await {
-            self.hub.deliver(self.now(), &arrived?);
+            hub.deliver(&arrived?);
         }
         Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
+    };
+    tokio::select! {
+        ended = subscribe(link, hub, backoff) => ended,
+        ended = receive => ended,
     }
+}
 
-    /// Asks the broker for what the hub wants, and whether it is there.
-    async fn subscribe(
-        &self,
-        mut at: B::Subscriptions,
-        backoff: &mut Backoff,
-    ) -> Result<Infallible> {
-        let mut confirmed: HashSet<Arc<str>> = HashSet::new();
-        loop {
-            let changed = self.hub.changed(BATCH);
-            if changed.is_empty() {
-                if timeout(PING_EVERY, self.hub.changes.notified()).await.is_err() {
-                    at.ping().await?;
-                    backoff.reset();
-                }
-                continue;
-            }
-            let (mut take_up, mut give_up) = (Vec::new(), Vec::new());
-            for (name, wanted) in changed {
-                match (wanted, confirmed.contains(&name)) {
-                    (true, false) => take_up.push((name.clone(), self.hub.start(&name))),
-                    (false, true) => give_up.push(name),
-                    // Was given up and taken up again. If that was since it was confirmed, its
-                    // members wait: it is asked for once more, and says where it begins.
-                    (true, true) if !self.hub.is_confirmed(&name) => {
-                        give_up.push(name.clone());
-                        take_up.push((name.clone(), self.hub.start(&name)));
-                    }
-                    (true, true) => {}
-                    (false, false) => {}
-                }
-            }
-            if !give_up.is_empty() {
-                at.unsubscribe(&give_up).await?;
-                give_up.iter().for_each(|name| {
-                    confirmed.remove(name);
-                });
-            }
-            if !take_up.is_empty() {
-                let began = at.subscribe(&take_up).await?;
+/// Asks the broker for what the hub wants, and whether it is there.
+async fn subscribe(mut at: impl Link, hub: &Hub, backoff: &mut Backoff) -> Result<Infallible> {
+    loop {
+        let Changes { give_up, take_up } = hub.changed(BATCH);
+        if give_up.is_empty() && take_up.is_empty() {
+            if timeout(PING_EVERY, hub.changes.notified()).await.is_err() {
+                at.ping().await?;
                 backoff.reset();
-                for ((name, _), began) in take_up.into_iter().zip(began) {
-                    self.hub.confirm(self.now(), &name, began);
-                    confirmed.insert(name);
-                }
+            }
+            continue;
+        }
+        if !give_up.is_empty() {
+            at.unsubscribe(&give_up).await?;
+        }
+        if !take_up.is_empty() {
+            let began = at.subscribe(&take_up).await?;
+            backoff.reset();
+            for ((name, _), began) in take_up.into_iter().zip(began) {
+                hub.confirm(&name, began);
             }
         }
-    }
-
-    fn now(&self) -> Time {
-        Time::new(self.epoch.elapsed())
     }
 }

@@ -1,43 +1,28 @@
 //! What can be said on the command line.
-use crate::{
-    bus::Failure,
-    over_jetstream::{JetStream, Keep},
-    over_nats::Nats,
-    over_redis::Redis,
-    protocol,
-};
+use crate::{bus::Failure, client::Hub, nats::Nats, over_jetstream::JetStream, over_redis::Redis};
 use arguments::{Arguments, refuse};
-use std::{env, fmt::Write, fs, net::SocketAddr, sync::Arc, time::Duration};
-use tickwire::{CloseCode, handshake::client::Request};
+use std::{env, fmt::Write, net::SocketAddr, sync::Arc};
+use tickwire::CloseCode;
 use tickwire_parts::Overflow;
 
 const HELP: &str = "\
-WebSocket fan-out over Redis, NATS or JetStream: any number of these processes, publishers anywhere.
+WebSocket fan-out over Redis or NATS JetStream: any number of these processes, publishers anywhere.
 
 Usage: fan_out_bus [OPTION]...                     serves subscribers
-       fan_out_bus publish CHANNEL [OPTION]...     numbered messages
-       fan_out_bus client URL[,URL..] CHANNEL...   prints messages, publishes `CHANNEL PAYLOAD`
-       fan_out_bus watch CHANNEL URL[,URL..]... [OPTION]...  subscribes at each server (the \
-others take
-                                                   over when it goes), shows rate and lag
+       fan_out_bus client URL[,URL..] CHANNEL...   prints messages
 
   WORD...               what to do, as above
-  --bus URL             redis://HOST:PORT, nats://HOST:PORT, or for NATS' log
-                        jetstream://HOST:PORT [redis://127.0.0.1:6379]
+  --bus URL             redis://HOST:PORT, or jetstream://HOST:PORT for NATS JetStream, which has
+                        a log [redis://127.0.0.1:6379]
   --user NAME           known to the broker; the password, or NATS' token, is in the environment as
                         BUS_PASSWORD, so that no list of processes shows it
   --tls                 to the broker: its certificate has to be for HOST
   --ca FILE             the same, and only certificates of this PEM file count (else the
                         system's)
-  --threads N           that share one connection to the broker (else one a processor)
-  --prefix TEXT         before each channel's name there (else feed: at Redis, feed. at NATS)
-with a log, when its stream does not exist yet:
-  --keep SECONDS        what is older is deleted [3600]
-  --keep-bytes N        so is the oldest of more [1073741824]
-  --replicas N          on so many brokers of a cluster [1]
+  --prefix WORD         before each channel's name there: WORD:CHANNEL at Redis, WORD.CHANNEL at
+                        NATS, whose stream has this name [feed]
 serving:
   --listen ADDR         with port 0 on any free port [127.0.0.1:9004]
-  --stats               a line each second: rates, lag, gaps
   --slow POLICY         disconnect (with 1013) or drop (the oldest) [disconnect]
   --max-behind BYTES    what may wait for one subscriber [1048576]
   --tail BYTES          of its newest messages each channel keeps, for who comes back [1048576]
@@ -46,39 +31,31 @@ serving:
   --max-connections N   the most subscribers [10000]
   --max-per-address N   the most from one address, or from one /64 of IPv6 [100]; behind a balancer
                         as many as in all
-publish:
-  --count N             so many [1000]
-  --rate N              so many a second (else all at once)
-  --size BYTES          of each [64]
-watch:
-  --subscribers N       at each server [1]
-  --seconds N           then sum up (else when interrupted)
 
   --help                this text
 ";
 
 /// Goes before each channel's name at the broker, so that clients can ask for nothing else there:
-/// not for another application's channels, nor for `__keyspace@0__:*` or `$JS.API.>`.
+/// not for another application's channels, nor for `__keyspace@0__:*` or `$JS.API.>`. At NATS it
+/// is the stream's name, too.
 #[derive(Clone)]
-pub struct Prefix(Arc<str>);
+pub struct Prefix(pub Arc<str>);
 
 impl Prefix {
-    pub fn new(prefix: &str) -> Self {
-        Self(prefix.into())
-    }
-
-    /// For Redis.
+    /// A name at Redis.
     pub fn of(&self, channel: &str) -> String {
-        format!("{}{channel}", self.0)
+        format!("{}:{channel}", self.0)
     }
 
+    /// Back to the channel.
     pub fn strip<'a>(&self, name: &'a str) -> Option<&'a str> {
-        name.strip_prefix(&*self.0)
+        name.strip_prefix(&*self.0)?.strip_prefix(':')
     }
 
-    /// For NATS: one token, whatever it is called. Dots and wildcards mean something there.
+    /// A subject at NATS: one token, whatever the channel is called. Dots and wildcards mean
+    /// something there.
     pub fn subject(&self, channel: &str) -> String {
-        let mut subject = self.0.to_string();
+        let mut subject = format!("{}.", self.0);
         for byte in channel.bytes() {
             match byte {
                 b'.' | b'*' | b'>' | b'%' => _ = write!(subject, "%{byte:02X}"),
@@ -86,17 +63,6 @@ impl Prefix {
             }
         }
         subject
-    }
-
-    /// Of all channels.
-    pub fn all_subjects(&self) -> String {
-        format!("{}*", self.0)
-    }
-
-    /// The stream that keeps them. Prefixes that differ in `.` and `_` alone would have the same
-    /// one, and the broker refuses the second.
-    pub fn stream(&self) -> String {
-        self.0.trim_end_matches('.').replace('.', "_")
     }
 }
 
@@ -107,36 +73,24 @@ pub struct Access {
     /// Without a user: NATS' token.
     pub password: Option<String>,
     pub tls: bool,
-    /// The only certificates to trust, in PEM; else the system's.
-    pub ca: Option<Vec<u8>>,
+    /// A file with the only certificates to trust, in PEM; else the system's.
+    pub ca: Option<String>,
 }
 
 /// Which broker.
 pub enum Broker {
     Redis(Redis),
-    Nats(Nats),
     JetStream(JetStream),
 }
 
 impl Broker {
-    fn new(url: &str, prefix: Option<&str>, keep: Keep, access: Access) -> Result<Self, Failure> {
-        let Some((scheme, rest)) = url.split_once("://") else {
-            return Err(format!("--bus {url}: no broker").into());
-        };
-        if scheme.starts_with("redis") {
-            let prefix = Prefix::new(prefix.unwrap_or("feed:"));
-            return Ok(Self::Redis(Redis::new(url, prefix, access)?));
-        }
-        let prefix = prefix.unwrap_or("feed.");
-        let visible = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        let tokens = prefix.strip_suffix('.').filter(|prefix| prefix.bytes().all(visible));
-        if tokens.is_none_or(|prefix| prefix.split('.').any(str::is_empty)) {
-            return Err(format!("--prefix {prefix}: for NATS, words with a dot behind each").into());
-        }
-        let nats = Nats::new(format!("nats://{rest}"), Prefix::new(prefix), access);
-        match scheme {
-            "nats" => Ok(Self::Nats(nats)),
-            "jetstream" => Ok(Self::JetStream(JetStream { nats, keep })),
+    fn new(url: &str, prefix: Prefix, access: Access) -> Result<Self, Failure> {
+        match url.split_once("://") {
+            Some(("redis", _)) => Ok(Self::Redis(Redis::new(url, prefix, access)?)),
+            Some(("jetstream", rest)) => {
+                let url = format!("nats://{rest}");
+                Ok(Self::JetStream(JetStream { nats: Nats { url, access }, prefix }))
+            }
             _ => Err(format!("--bus {url}: no broker").into()),
         }
     }
@@ -144,14 +98,11 @@ impl Broker {
 
 pub enum Mode {
     Serve(Serve),
-    Publish { channel: String, count: u64, rate: Option<u64>, size: usize },
-    Client { urls: String, channels: Vec<String> },
-    Watch { channel: String, urls: Vec<String>, subscribers: usize, time: Option<Duration> },
+    Client(Hub),
 }
 
 pub struct Serve {
     pub listen: SocketAddr,
-    pub stats: bool,
     pub slow: Overflow,
     pub max_behind: usize,
     pub tail: usize,
@@ -161,86 +112,44 @@ pub struct Serve {
     pub max_per_address: usize,
 }
 
-pub struct Options {
-    /// `None`: one a processor.
-    pub threads: Option<usize>,
-    pub broker: Broker,
-    pub mode: Mode,
-}
-
-impl Options {
-    pub fn read() -> Self {
-        let args = Arguments::read(HELP);
-        let size = |name, least, most| args.number(name, least..=most);
-        let keep = Keep {
-            time: Duration::from_secs(args.number("--keep", 1..=1 << 32)),
-            bytes: args.number("--keep-bytes", 1..=1 << 50),
-            replicas: size("--replicas", 1, 5),
-        };
-        let words = args.all("WORD");
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let mode = match words[..] {
-            [] => Mode::Serve(Serve {
-                listen: args.address("--listen"),
-                stats: args.has("--stats"),
-                slow: match args.one_of("--slow", &[("disconnect", true), ("drop", false)]) {
-                    true => Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER),
-                    false => Overflow::DropOldest,
-                },
-                tail: size("--tail", 0, 1 << 40),
-                max_memory: size("--max-memory", 1 << 20, 1 << 50),
-                max_behind: size("--max-behind", 1024, 1 << 40),
-                max_channels: size("--max-channels", 1, 1 << 20),
-                max_connections: size("--max-connections", 1, 1 << 24),
-                max_per_address: size("--max-per-address", 1, 1 << 24),
-            }),
-            ["publish", name] => Mode::Publish {
-                channel: channel(name),
-                count: args.number("--count", 1..=u64::MAX),
-                rate: args.has("--rate").then(|| args.number("--rate", 1..=10_000_000)),
-                size: size("--size", 0, 1 << 20),
-            },
-            ["client", urls, ref names @ ..] => Mode::Client {
-                urls: servers(urls),
-                channels: names.iter().map(|name| channel(name)).collect(),
-            },
-            ["watch", name, ref urls @ ..] if !urls.is_empty() => Mode::Watch {
-                channel: channel(name),
-                urls: urls.iter().map(|urls| servers(urls)).collect(),
-                subscribers: size("--subscribers", 1, 1_000_000),
-                time: args
-                    .has("--seconds")
-                    .then(|| Duration::from_secs(args.number("--seconds", 1..=1 << 32))),
-            },
-            _ => refuse(format_args!("{:?} is nothing to do", words.join(" "))),
-        };
-        let ca = args.optional("--ca").map(|file| {
-            fs::read(&file).unwrap_or_else(|error| refuse(format_args!("--ca {file}: {error}")))
-        });
-        let (user, password) = (args.optional("--user"), env::var("BUS_PASSWORD").ok());
-        let access = Access { user, password, tls: ca.is_some() || args.has("--tls"), ca };
-        let prefix = args.optional("--prefix");
-        let broker = Broker::new(&args.text("--bus"), prefix.as_deref(), keep, access);
-        let threads = args.has("--threads").then(|| size("--threads", 1, 1024));
-        Self { threads, broker: broker.unwrap_or_else(|error| refuse(error)), mode }
-    }
-}
-
-fn channel(name: &str) -> String {
-    match protocol::channel(name.as_bytes()) {
-        Ok(name) => name.to_owned(),
-        Err(bad) => refuse(format_args!("{name:?}: {bad}")),
-    }
-}
-
-/// URLs separated by commas.
-fn servers(urls: &str) -> String {
-    for url in urls.split(',') {
-        if let Err(error) = Request::new(url) {
-            refuse(format_args!("{url:?}: {error}"));
+pub fn read() -> (Broker, Mode) {
+    let args = Arguments::read(HELP);
+    let size = |name, least, most| args.number(name, least..=most);
+    let ca = args.optional("--ca");
+    let (user, password) = (args.optional("--user"), env::var("BUS_PASSWORD").ok());
+    let access = Access { user, password, tls: ca.is_some() || args.has("--tls"), ca };
+    let prefix = args.read_by("--prefix", |word| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        let is_word = !word.is_empty() && word.bytes().all(fits);
+        if is_word { Ok(Prefix(word.into())) } else { Err("expected letters, digits, - and _") }
+    });
+    let broker =
+        Broker::new(&args.text("--bus"), prefix, access).unwrap_or_else(|error| refuse(error));
+    let words = args.all("WORD");
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mode = match words[..] {
+        [] => Mode::Serve(Serve {
+            listen: args.address("--listen"),
+            slow: args.one_of(
+                "--slow",
+                &[
+                    ("disconnect", Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER)),
+                    ("drop", Overflow::DropOldest),
+                ],
+            ),
+            tail: size("--tail", 0, 1 << 40),
+            max_memory: size("--max-memory", 1 << 20, 1 << 50),
+            max_behind: size("--max-behind", 1024, 1 << 40),
+            max_channels: size("--max-channels", 1, 1 << 20),
+            max_connections: size("--max-connections", 1, 1 << 24),
+            max_per_address: size("--max-per-address", 1, 1 << 24),
+        }),
+        ["client", urls, ref channels @ ..] => {
+            Mode::Client(Hub::new(urls, channels).unwrap_or_else(|error| refuse(error)))
         }
-    }
-    urls.to_owned()
+        _ => refuse(format_args!("{:?} is nothing to do", words.join(" "))),
+    };
+    (broker, mode)
 }
 
 #[cfg(test)]
@@ -249,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_channel_is_one_token_at_nats() {
-        let prefix = Prefix::new("feed.");
+        let prefix = Prefix("feed".into());
         for (channel, subject) in [
             ("EURUSD", "feed.EURUSD"),
             ("a.b", "feed.a%2Eb"),

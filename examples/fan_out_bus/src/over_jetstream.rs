@@ -4,11 +4,9 @@
 //! broker pushes from a number on, and counts what it pushes; when a count is left out, the
 //! connection ends and the next one begins where this one was.
 use crate::{
-    bus::{
-        Arrived, Began, Bus, Failure, Link, Outgoing, Page, Result, Start, Subscriptions, answer,
-        broken,
-    },
-    over_nats::{Connection, Nats, Streams},
+    bus::{Arrived, Began, Bus, Link, Page, Result, Start, answer, broken},
+    nats::{Connection, Nats, Streams},
+    options::Prefix,
     protocol::Place,
 };
 use async_nats::{
@@ -16,12 +14,11 @@ use async_nats::{
     jetstream::{
         self, Context, Message,
         consumer::{AckPolicy, DeliverPolicy, pull, push},
-        message::PublishMessage,
         stream::{Config, Info, Stream as Log},
     },
 };
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use std::{future::IntoFuture, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 /// As many messages are read at once, and up to as many bytes: more than the longest message has.
@@ -41,73 +38,47 @@ const FORGOTTEN: Duration = Duration::from_secs(10);
 /// How often the broker shows that a consumer lives while nothing comes.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// Within this a message that is published again is kept once.
+/// Within this a message that is published again, under the same `Nats-Msg-Id`, is kept once.
 const DUPLICATES: Duration = Duration::from_secs(120);
 
-/// What the stream is made with. One that exists stays as it is.
-#[derive(Clone)]
-pub struct Keep {
-    pub time: Duration,
-    pub bytes: i64,
-    /// On so many brokers of a cluster.
-    pub replicas: usize,
-}
+/// What a new stream keeps. One that exists stays as it is, so make it before, with `nats stream
+/// add`, if you want something else, such as three replicas.
+const MAX_AGE: Duration = Duration::from_secs(3600);
+const MAX_BYTES: i64 = 1 << 30;
 
 #[derive(Clone)]
 pub struct JetStream {
     pub nats: Nats,
-    pub keep: Keep,
+    pub prefix: Prefix,
 }
 
-/// A connection to publish on and to read the log.
 pub struct Kept {
     connection: Connection,
+    prefix: Prefix,
     context: Context,
     log: Log,
-    /// Something was published on this connection.
-    proven: bool,
-}
-
-pub struct Consumers {
     streams: Streams,
-    context: Context,
-    log: Log,
-}
-
-impl JetStream {
-    async fn open(&self) -> Result<(Connection, Context, Log)> {
-        let connection = self.nats.connect().await?;
-        let context = jetstream::new(connection.client.clone());
-        let prefix = &self.nats.prefix;
-        let config = Config {
-            name: prefix.stream(),
-            subjects: vec![prefix.all_subjects()],
-            max_age: self.keep.time,
-            max_bytes: self.keep.bytes,
-            num_replicas: self.keep.replicas,
-            duplicate_window: DUPLICATES.min(self.keep.time),
-            ..Config::default()
-        };
-        let log = answer(context.get_or_create_stream(config)).await?;
-        Ok((connection, context, log))
-    }
 }
 
 impl Bus for JetStream {
     const NAME: &'static str = "NATS";
-    const KEEPS: bool = true;
     type Link = Kept;
-    type Subscriptions = Consumers;
 
-    async fn link(&self) -> Result<Kept> {
-        let (connection, context, log) = self.open().await?;
-        Ok(Kept { connection, context, log, proven: false })
-    }
-
-    async fn subscriptions(&self) -> Result<(Consumers, impl Stream<Item = Result<Arrived>>)> {
-        let (connection, context, log) = self.open().await?;
-        let (streams, arrived) = Streams::new(connection);
-        Ok((Consumers { streams, context, log }, arrived))
+    async fn connect(&self) -> Result<(Kept, impl Stream<Item = Result<Arrived>>)> {
+        let connection = self.nats.connect().await?;
+        let context = jetstream::new(connection.client.clone());
+        let prefix = self.prefix.clone();
+        let config = Config {
+            name: prefix.0.to_string(),
+            subjects: vec![format!("{}.*", prefix.0)],
+            max_age: MAX_AGE,
+            max_bytes: MAX_BYTES,
+            duplicate_window: DUPLICATES,
+            ..Config::default()
+        };
+        let log = answer(context.get_or_create_stream(config)).await?;
+        let (streams, arrived) = Streams::new(&connection);
+        Ok((Kept { connection, prefix, context, log, streams }, arrived))
     }
 }
 
@@ -116,22 +87,25 @@ impl Link for Kept {
         self.connection.settle().await
     }
 
-    async fn publish(&mut self, mut messages: &[Outgoing<'_>]) -> Result<()> {
-        // The first alone: if that is refused, none behind it may be taken before it.
-        if !self.proven
-            && let Some((first, others)) = messages.split_first()
-        {
-            answer(self.send(first).await?.into_future()).await?;
-            (self.proven, messages) = (true, others);
+    async fn subscribe(&mut self, channels: &[(Arc<str>, Start)]) -> Result<Vec<Began>> {
+        let info = answer(self.log.get_info()).await?;
+        let begun: Vec<_> = stream::iter(channels)
+            .map(|(channel, start)| self.consumer(channel, *start, &info))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut all = Vec::new();
+        for ((channel, _), (began, messages)) in channels.iter().zip(begun) {
+            let arrived = in_order(channel.clone(), messages, self.context.clone());
+            self.streams.run(channel, arrived);
+            all.push(began);
         }
-        let mut sent = Vec::with_capacity(messages.len());
-        for outgoing in messages {
-            sent.push(self.send(outgoing).await?);
-        }
-        for sent in sent {
-            answer(sent.into_future()).await?;
-        }
-        Ok(())
+        Ok(all)
+    }
+
+    async fn unsubscribe(&mut self, channels: &[Arc<str>]) -> Result<()> {
+        self.streams.running.retain(|channel, _| !channels.contains(channel));
+        self.connection.settle().await
     }
 
     async fn read(&self, channel: &str, after: u64) -> Result<Page<Vec<u8>>> {
@@ -141,7 +115,7 @@ impl Link for Kept {
                 start_sequence: after.saturating_add(1),
             },
             ack_policy: AckPolicy::None,
-            filter_subject: self.connection.prefix.subject(channel),
+            filter_subject: self.prefix.subject(channel),
             inactive_threshold: FORGOTTEN,
             memory_storage: true,
             ..pull::Config::default()
@@ -178,50 +152,13 @@ impl Link for Kept {
 }
 
 impl Kept {
-    async fn send(&self, outgoing: &Outgoing<'_>) -> Result<jetstream::context::PublishAckFuture> {
-        let message = PublishMessage::build()
-            .message_id(&*outgoing.id)
-            .payload(outgoing.message.clone().into());
-        let subject = self.connection.prefix.subject(outgoing.channel);
-        Ok(self.context.send_publish(subject, message).await?)
-    }
-}
-
-impl Subscriptions for Consumers {
-    async fn ping(&mut self) -> Result<()> {
-        self.streams.connection.settle().await
-    }
-
-    async fn subscribe(&mut self, channels: &[(Arc<str>, Start)]) -> Result<Vec<Began>> {
-        let info = answer(self.log.get_info()).await?;
-        let begun: Vec<_> = stream::iter(channels)
-            .map(|(channel, start)| self.consumer(channel, *start, &info))
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
-        let mut all = Vec::new();
-        for ((channel, _), (began, messages)) in channels.iter().zip(begun) {
-            let arrived = in_order(channel.clone(), messages, self.context.clone());
-            self.streams.run(channel, Box::pin(arrived));
-            all.push(began);
-        }
-        Ok(all)
-    }
-
-    async fn unsubscribe(&mut self, channels: &[Arc<str>]) -> Result<()> {
-        self.streams.end(channels);
-        self.streams.connection.settle().await
-    }
-}
-
-impl Consumers {
     async fn consumer(
         &self,
         channel: &str,
         start: Start,
         info: &Info,
     ) -> Result<(Began, Subscriber)> {
-        let client = &self.streams.connection.client;
+        let client = &self.connection.client;
         let (log, state) = (made(info), &info.state);
         let (first, end) = (state.first_sequence, state.last_sequence);
         let (mut place, mut whole) = (None, false);
@@ -242,7 +179,7 @@ impl Consumers {
         let mut config = push::Config {
             deliver_policy,
             ack_policy: AckPolicy::None,
-            filter_subject: self.streams.connection.prefix.subject(channel),
+            filter_subject: self.prefix.subject(channel),
             inactive_threshold: FORGOTTEN,
             flow_control: true,
             idle_heartbeat: HEARTBEAT,
@@ -277,7 +214,7 @@ fn made(info: &Info) -> u64 {
 
 /// What the broker says about a message: the numbers of the consumer and of the log, and how many
 /// are to come.
-fn numbers(message: &Message) -> std::result::Result<(u64, u64, u64), Failure> {
+fn numbers(message: &Message) -> Result<(u64, u64, u64)> {
     let info = message.info()?;
     Ok((info.consumer_sequence, info.stream_sequence, info.pending))
 }
@@ -311,8 +248,8 @@ fn in_order(
                     if count != last + 1 {
                         return Err(io::Error::other("the consumer left something out").into());
                     }
-                    let (channel, message) = (channel.clone(), message.payload.to_vec());
-                    Ok(Arrived { channel, message, at: Some(at), more: pending > 0 })
+                    let (channel, payload) = (channel.clone(), message.payload.to_vec());
+                    Ok(Arrived { channel, payload, at: Some(at), more: pending > 0 })
                 });
                 return Some((arrived, (messages, last + 1)));
             }

@@ -10,7 +10,7 @@ const OVERHEAD: usize = 64;
 #[derive(Default)]
 pub struct Tail {
     from: u64,
-    bytes: usize,
+    pub bytes: usize,
     messages: VecDeque<(u64, Prepared)>,
 }
 
@@ -53,10 +53,6 @@ impl Tail {
 
     pub fn newest(&self) -> Option<&(u64, Prepared)> {
         self.messages.back()
-    }
-
-    pub fn bytes(&self) -> usize {
-        self.bytes
     }
 
     fn trim(&mut self, most: usize) {

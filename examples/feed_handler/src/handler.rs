@@ -2,13 +2,11 @@
 use crate::{
     BoxError, Plan,
     feed::Feed,
-    line::{End, Line, Peer, Seat},
-    page::{self, Page},
+    line::{End, Line, Seat},
     stages::Stages,
 };
 use std::{
     io,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
@@ -55,7 +53,7 @@ impl Rules {
 
 /// Many feeds on one thread.
 pub struct Handler {
-    net: Loop<Peer>,
+    net: Loop<Seat>,
     state: State,
 }
 
@@ -68,7 +66,6 @@ struct State {
     /// The loop's beginning, since the epoch of Unix.
     began: Duration,
     stages: Stages,
-    page: Option<Page>,
 }
 
 impl Handler {
@@ -116,20 +113,9 @@ impl Handler {
         let timers = (0..lines.len() + feeds.len()).map(|_| None).collect();
         let unix = UNIX_EPOCH.elapsed().unwrap_or_default();
         let began = unix.saturating_sub(net.net().now() - Time::ZERO);
-        let mut state = State { feeds, lines, timers, began, stages: Stages::new()?, page: None };
+        let mut state = State { feeds, lines, timers, began, stages: Stages::new()? };
         (0..state.lines.len()).for_each(|at| state.dial_if_due(&mut net.net(), at));
         Ok(Self { net, state })
-    }
-
-    /// Lets browsers watch, and returns the URL to open in one.
-    ///
-    /// # Errors
-    ///
-    /// If the operating system refuses the address.
-    pub fn listen(&mut self, address: SocketAddr) -> Result<String, BoxError> {
-        let (page, url) = Page::listen(&mut self.net.net(), address)?;
-        self.state.page = Some(page);
-        Ok(url)
     }
 
     pub fn feeds(&self) -> &[Feed] {
@@ -161,24 +147,14 @@ impl Handler {
 }
 
 impl State {
-    fn on(&mut self, net: &mut Net<'_, Peer>, event: Event<'_, Peer>) {
+    fn on(&mut self, net: &mut Net<'_, Seat>, event: Event<'_, Seat>) {
         match event {
             Event::Message { from, message, receiver } => {
                 self.take(net, from, message.as_bytes(), receiver);
             }
             Event::Open(handle) => self.opened(net, handle),
-            Event::Closed { handle, end, value: Peer::Line(seat) } => {
+            Event::Closed { handle, end, value: seat } => {
                 self.ended(net, handle, &end.into(), seat);
-            }
-            Event::Request { from, request, answer } => {
-                if let Some(page) = &mut self.page {
-                    page.admit(from, &request, answer);
-                }
-            }
-            Event::Timer(page::TIMER) => {
-                if let Some(page) = &mut self.page {
-                    page.show(net, &self.feeds, &self.lines, &self.stages);
-                }
             }
             Event::Timer(number) => {
                 let at = number as usize;
@@ -196,23 +172,23 @@ impl State {
     }
 
     /// Dials a line if it is time to; else a timer says when it is.
-    fn dial_if_due(&mut self, net: &mut Net<'_, Peer>, at: usize) {
+    fn dial_if_due(&mut self, net: &mut Net<'_, Seat>, at: usize) {
         let now = net.now();
         let due = self.lines[at].dials_at();
         self.arm(net, at, due.filter(|due| *due > now));
         if due.is_some_and(|due| due <= now) {
             let seat = Seat { line: at, part: None, since: now, useful: false };
             let line = &mut self.lines[at];
-            match net.dial(line.dial.clone(), Peer::Line(seat)) {
+            match net.dial(line.dial.clone(), seat) {
                 Ok(handle) => line.dialing = Some(handle),
                 Err(error) => line.over(&End::Failed(error), now),
             }
         }
     }
 
-    fn opened(&mut self, net: &mut Net<'_, Peer>, handle: Handle) {
+    fn opened(&mut self, net: &mut Net<'_, Seat>, handle: Handle) {
         let now = net.now();
-        let Some(Peer::Line(seat)) = net.value_mut(handle) else { return };
+        let Some(seat) = net.value_mut(handle) else { return };
         let at = seat.line;
         let line = &mut self.lines[at];
         let feed = &mut self.feeds[line.feed];
@@ -229,9 +205,9 @@ impl State {
     }
 
     /// A connection in whose place another is.
-    fn retire(&mut self, net: &mut Net<'_, Peer>, old: Handle) {
+    fn retire(&mut self, net: &mut Net<'_, Seat>, old: Handle) {
         let now = net.now();
-        let Some(Peer::Line(seat)) = net.value_mut(old) else { return };
+        let Some(seat) = net.value_mut(old) else { return };
         let line = &mut self.lines[seat.line];
         line.replaced += 1;
         if let Some(part) = seat.part.take() {
@@ -241,11 +217,9 @@ impl State {
     }
 
     #[inline]
-    fn take(&mut self, net: &mut Net<'_, Peer>, from: Handle, payload: &[u8], receiver: &Receiver) {
+    fn take(&mut self, net: &mut Net<'_, Seat>, from: Handle, payload: &[u8], receiver: &Receiver) {
         let begin = net.now();
-        let Some(Peer::Line(Seat { line: at, part: Some(part), since, useful })) =
-            net.value_mut(from)
-        else {
+        let Some(Seat { line: at, part: Some(part), since, useful }) = net.value_mut(from) else {
             return; // another has taken its place, or it only watches
         };
         let at = *at;
@@ -262,14 +236,14 @@ impl State {
                 }
             }
             Err(foreign) => {
-                if let Some(Peer::Line(seat)) = net.remove(from) {
+                if let Some(seat) = net.remove(from) {
                     self.ended(net, from, &End::Foreign(foreign), seat);
                 }
                 return;
             }
         }
         let in_sequence = |handle: &Handle| match net.value(*handle) {
-            Some(Peer::Line(Seat { part: Some(part), .. })) => feed.in_sequence(part),
+            Some(Seat { part: Some(part), .. }) => feed.in_sequence(part),
             _ => false,
         };
         if let Some(old) = line.rotation.retire(in_sequence) {
@@ -279,7 +253,7 @@ impl State {
         self.look_after(net, self.lines[at].feed);
     }
 
-    fn ended(&mut self, net: &mut Net<'_, Peer>, handle: Handle, end: &End, seat: Seat) {
+    fn ended(&mut self, net: &mut Net<'_, Seat>, handle: Handle, end: &End, seat: Seat) {
         let (at, now) = (seat.line, net.now());
         let line = &mut self.lines[at];
         let _ = line.rotation.ended(|ended| *ended == handle);
@@ -298,7 +272,7 @@ impl State {
 
     /// A gap is to be looked at when it is lost; then a line is to ask for a snapshot.
     #[inline]
-    fn look_after(&mut self, net: &mut Net<'_, Peer>, at: usize) {
+    fn look_after(&mut self, net: &mut Net<'_, Seat>, at: usize) {
         let feed = &mut self.feeds[at];
         let next = feed.poll_timeout();
         if feed.wants_to_ask() {
@@ -313,7 +287,7 @@ impl State {
 
     /// Sets a timer, or moves it, or cancels it.
     #[inline]
-    fn arm(&mut self, net: &mut Net<'_, Peer>, at: usize, next: Option<Time>) {
+    fn arm(&mut self, net: &mut Net<'_, Seat>, at: usize, next: Option<Time>) {
         let armed = &mut self.timers[at];
         if armed.map(|(time, _)| time) != next {
             armed.take().map(|(_, timer)| net.cancel_timer(timer));

@@ -5,11 +5,9 @@
 //! | `handler`  | all lines of all feeds, as the events of one loop                                   |
 //! | `line`     | a line: its connections, when to dial the next, why the last one ended              |
 //! | `feed`     | what becomes of the messages: lines arbitrated, the book rebuilt and checked        |
-//! | `page`     | those who watch all that in a browser                                               |
 //! | `report`   | what each feed lost                                                                 |
 //! | `stages`   | how long each stage takes                                                           |
 //! | `exchange` | the exchange, on a thread of this process                                           |
-//! | `measure`  | the figures                                                                         |
 //!
 //! Sockets, TLS, turns and deadlines are `tickwire-loop`'s. The exchange itself, and what is on its
 //! wire, is in the library of `market_feed`.
@@ -17,8 +15,6 @@ pub mod exchange;
 pub mod feed;
 pub mod handler;
 pub mod line;
-pub mod measure;
-mod page;
 pub mod report;
 pub mod stages;
 

@@ -24,14 +24,7 @@ pub struct Line {
     pub ended: Option<String>,
 }
 
-/// What belongs to a connection: the loop keeps it, and gives it back at the end.
-pub(crate) enum Peer {
-    Line(Seat),
-    /// It watches the handler: see `page`.
-    Watcher,
-}
-
-/// What belongs to a connection of a line.
+/// What belongs to a connection of a line: the loop keeps it, and gives it back at the end.
 pub(crate) struct Seat {
     /// The number of its line.
     pub(crate) line: usize,

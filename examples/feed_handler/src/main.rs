@@ -6,22 +6,12 @@
 //! cargo run --release -p feed_handler
 //! ```
 //!
-//! With `--uring`, the handler uses io_uring in place of epoll. The first of these commands prints
-//! the URL of a page that draws the feeds. The second needs a machine that does nothing else:
-//!
-//! ```text
-//! cargo run --release -p feed_handler -- --seconds 600 --page 127.0.0.1:8080
-//! cargo run --release -p feed_handler -- --measure even      # or bursts
-//! ```
-//!
-//! `lib.rs` lists the modules, and `--help` describes the options. The program `feeds` in
+//! With `--uring`, the handler uses io_uring in place of epoll. `lib.rs` lists the modules, and `--help` describes the options. The program `feeds` in
 //! `benches/peers` compares the handler's client with boomnet's client.
 mod options;
 
-use feed_handler::{
-    BoxError, exchange, exchange::Exchange, handler::Handler, measure, report::Report,
-};
-use options::{Options, What};
+use feed_handler::{BoxError, exchange, exchange::Exchange, handler::Handler, report::Report};
+use options::Options;
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -34,15 +24,7 @@ const LEVEL: Duration = Duration::from_secs(10);
 const BEAT: Duration = Duration::from_millis(20);
 
 fn main() -> ExitCode {
-    let options = Options::read();
-    let done = match options.measure {
-        None => run(&options),
-        Some(what) => figures(what, &options).map(|figures| {
-            print!("{figures}");
-            true
-        }),
-    };
-    match done {
+    match run(&Options::read()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -52,22 +34,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn figures(what: What, options: &Options) -> Result<String, BoxError> {
-    match what {
-        What::Even => measure::even(options.rounds),
-        What::Bursts => measure::bursts(options.rounds, options.uring),
-    }
-}
-
 /// Follows the feeds, and says what was lost.
 fn run(options: &Options) -> Result<bool, BoxError> {
     let exchange = Exchange::start(options.plan)?;
     let tls = exchange::trusting(exchange.root())?;
     let rules = exchange.rules();
     let mut handler = Handler::new(&exchange.subscriptions(), rules, options.uring, tls)?;
-    if let Some(address) = options.page {
-        println!("open {} in a browser to watch", handler.listen(address)?);
-    }
     let until = Instant::now() + options.seconds;
     while Instant::now() < until {
         handler.turn(BEAT)?;

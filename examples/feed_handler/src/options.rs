@@ -1,7 +1,7 @@
 //! The command line.
-use arguments::{Arguments, refuse};
+use arguments::Arguments;
 use feed_handler::{Pace, Plan};
-use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, time::Duration};
 
 const HELP: &str = "\
 A feed handler: one thread follows many feeds over wss, merges the lines of each feed, and
@@ -18,10 +18,6 @@ Usage: feed_handler [OPTION]...
                     bytes of many lines; the kernel's times of arrival are then not known;
                     fails if the kernel refuses io_uring
 
-  --page ADDR       print a URL for a browser: its page draws the feeds, and gets them from
-                    ADDR, such as 127.0.0.1:8080; without TLS, so ADDR has to be on the
-                    loopback
-
 Options of the exchange:
   --lines N         the number of lines of each feed [2]
   --rate N          ticks a second, of all feeds together [10000]
@@ -29,11 +25,6 @@ Options of the exchange:
   --life S          also cut each connection at this age; the handler replaces it earlier
   --silence S       close a connection on which the handler says nothing for this long [30];
                     the handler says `ping` earlier
-
-Measurements, in place of all that, on a machine that does nothing else:
-  --measure WHAT    even: 200 feeds compared with one, at 20,000 messages a second; bursts:
-                    all feeds at once
-  --rounds N        how often to measure [21]
 
   --help            this text
 
@@ -43,39 +34,20 @@ gave up no line. With 200 feeds, build the program with --release.
 
 const SECONDS: RangeInclusive<f64> = 0.0..=86_400.0;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum What {
-    Even,
-    Bursts,
-}
-
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// The figures to measure, in place of following feeds.
-    pub(crate) measure: Option<What>,
-    pub(crate) rounds: usize,
     pub(crate) uring: bool,
     pub(crate) seconds: Duration,
-    pub(crate) page: Option<SocketAddr>,
     pub(crate) plan: Plan,
 }
 
 impl Options {
     pub(crate) fn read() -> Self {
         let args = Arguments::read(HELP);
-        let figures = [("even", What::Even), ("bursts", What::Bursts)];
-        let measure = args.has("--measure").then(|| args.one_of("--measure", &figures));
-        let uring = args.has("--uring");
-        if uring && measure == Some(What::Even) {
-            refuse("--measure even needs the kernel's times: not with --uring");
-        }
         let seconds = |name| args.seconds(name, SECONDS);
         Self {
-            measure,
-            rounds: args.number("--rounds", 1..=1000),
-            uring,
+            uring: args.has("--uring"),
             seconds: seconds("--seconds"),
-            page: args.has("--page").then(|| args.address("--page")),
             plan: Plan {
                 feeds: args.number("--feeds", 1..=10_000),
                 lines: args.number("--lines", 1..=16),

@@ -52,11 +52,4 @@ impl Stages {
             ("message to book", &self.message_to_book),
         ]
     }
-
-    pub fn clear(&mut self) {
-        let Self { kernel_to_read, kernel_to_message, read_to_message, message_to_book } = self;
-        for stage in [kernel_to_read, kernel_to_message, read_to_message, message_to_book] {
-            stage.reset();
-        }
-    }
 }

@@ -8,16 +8,10 @@ use feed_handler::{
     report::Report,
 };
 use std::{
-    fs,
     io::{Write, stderr},
     process::Command,
     sync::{Mutex, MutexGuard, PoisonError},
-    thread,
     time::{Duration, Instant},
-};
-use tickwire::{
-    Config, Error, Message,
-    blocking::{MaybeTls, WebSocket, connect},
 };
 
 include!("../../../tests/support/patience.rs");
@@ -221,74 +215,6 @@ fn a_feed_whose_certificate_is_wrong_is_given_up_and_the_others_go_on() {
     // Nothing came, the book is not the exchange's, and both lines are given up.
     let report = Report::new(&mut handler, &exchange);
     assert_eq!(report.failed.len(), 2 * 4, "{report}");
-}
-
-/// Calls this in a thread, and the handler goes on meanwhile.
-fn meanwhile<T: Send + 'static>(
-    handler: &mut Handler,
-    call: impl FnOnce() -> T + Send + 'static,
-) -> T {
-    let called = thread::spawn(call);
-    follow(handler, |_| called.is_finished());
-    called.join().expect("no panic")
-}
-
-/// Connects as a page does. The error is the status of a rejection.
-fn watch(handler: &mut Handler, url: &str) -> Result<WebSocket<MaybeTls>, u16> {
-    let url = url.to_owned();
-    meanwhile(handler, move || match connect(&url, &Config::default()) {
-        Err(Error::Refused(refusal)) => Err(refusal.status),
-        connected => Ok(connected.expect("an answer")),
-    })
-}
-
-#[test]
-fn those_who_have_the_url_watch_in_a_browser() {
-    let _alone = alone();
-    let exchange = Exchange::start(plan(5, 1000)).expect("a port");
-    let mut handler = follower(&exchange, exchange.rules(), false);
-    let url = handler.listen(([127, 0, 0, 1], 0).into()).expect("a port");
-    let (file, target) = url.split_once('#').expect("a fragment");
-    let page = fs::read_to_string(file.strip_prefix("file://").unwrap()).expect("the file");
-    assert!(page.contains("new WebSocket(`ws://${location.hash.slice(1)}`)"));
-    follow(&mut handler, |handler| {
-        handler.lines().iter().all(Line::is_open)
-            && handler.feeds().iter().all(|feed| feed.tally.delivered > 0)
-    });
-
-    let url = format!("ws://{target}");
-    let mut first = watch(&mut handler, &url).expect("it is accepted");
-    let (first, states) = meanwhile(&mut handler, || {
-        let states = [(); 2].map(|()| match first.recv() {
-            Ok(Some(Message::Text(state))) => state.to_owned(),
-            other => panic!("{other:?}"),
-        });
-        (first, states)
-    });
-    assert_ne!(states[0], states[1]);
-    for state in states {
-        assert!(state.starts_with("{\"feeds\":[[2,") && state.ends_with("]}]}"), "{state}");
-        for stage in ["kernel to read", "kernel to message", "read to message", "message to book"] {
-            assert!(state.contains(stage), "{state}");
-        }
-    }
-
-    // A client without the secret is refused, and so is a ninth that has the secret.
-    let (address, secret) = target.split_once('/').expect("a path");
-    for path in ["", &secret[1..], &format!("{secret}0")] {
-        let refused = watch(&mut handler, &format!("ws://{address}/{path}"));
-        assert_eq!(refused.err(), Some(404), "{path}");
-    }
-    let watching: Vec<_> = (1..8).map(|_| watch(&mut handler, &url)).collect();
-    assert!(watching.iter().all(Result::is_ok));
-    assert_eq!(watch(&mut handler, &url).err(), Some(503));
-    drop(first);
-    let until = Instant::now() + PATIENCE;
-    while let Err(status) = watch(&mut handler, &url) {
-        assert!(status == 503 && Instant::now() < until, "one that left keeps its place");
-    }
-    // None of these connections was taken for a line's.
-    assert!(handler.lines().iter().all(|line| line.opened == 1 && line.ended.is_none()));
 }
 
 #[test]

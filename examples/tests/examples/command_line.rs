@@ -109,7 +109,7 @@ fn elsewhere(name: &str) -> Option<&'static [&'static str]> {
     match name {
         "client" | "reconnect" | "round_trip" => Some(&["http://localhost"]),
         "proxy" => Some(&["http://localhost", "http://localhost"]),
-        "fan_out_bus" => Some(&["watch", "channel", "http://localhost"]),
+        "fan_out_bus" => Some(&["client", "http://localhost", "channel"]),
         _ => None,
     }
 }

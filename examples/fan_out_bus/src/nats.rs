@@ -1,0 +1,124 @@
+//! A connection to NATS.
+//!
+//! The client library would connect again by itself, without a word on what was missed meanwhile.
+//! Here a connection ends when it breaks.
+use crate::{
+    bus::{Arrived, PATIENCE, Result, answer, broken},
+    options::Access,
+};
+use async_nats::{Client, ConnectOptions, Event, Subscriber};
+use futures_util::{Stream, StreamExt, stream::unfold};
+use std::{collections::HashMap, sync::Arc};
+use tokio::{
+    select,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+/// As many messages wait between a subscription and the hub.
+const WAITING: usize = 1024;
+
+#[derive(Clone)]
+pub struct Nats {
+    pub url: String,
+    pub access: Access,
+}
+
+pub struct Connection {
+    pub client: Client,
+    /// What is published to `inbox` comes back: the broker has done all before it then.
+    echo: Subscriber,
+    inbox: String,
+    broken: watch::Receiver<bool>,
+}
+
+impl Nats {
+    pub async fn connect(&self) -> Result<Connection> {
+        let (says, broken) = watch::channel(false);
+        let Access { user, password, tls, ca } = self.access.clone();
+        let mut options = match (user, password) {
+            (Some(user), password) => {
+                ConnectOptions::with_user_and_password(user, password.unwrap_or_default())
+            }
+            (None, Some(token)) => ConnectOptions::with_token(token),
+            (None, None) => ConnectOptions::new(),
+        };
+        options = options
+            .require_tls(tls)
+            .connection_timeout(PATIENCE)
+            .request_timeout(Some(PATIENCE))
+            .max_reconnects(1)
+            .event_callback(move |event| {
+                match event {
+                    // A slow consumer is us: something has been left out.
+                    Event::Disconnected | Event::Closed | Event::SlowConsumer(_) => {
+                        says.send_replace(true);
+                    }
+                    Event::ServerError(error) => eprintln!("NATS: {error}"),
+                    _ => {}
+                }
+                async {}
+            });
+        if let Some(ca) = ca {
+            options = options.add_root_certificates(ca.into()); // in place of the system's
+        }
+        let client = answer(options.connect(&self.url)).await?;
+        let inbox = client.new_inbox();
+        let echo = client.subscribe(inbox.clone()).await?;
+        Ok(Connection { client, echo, inbox, broken })
+    }
+}
+
+impl Connection {
+    /// What was asked for before this is done when it returns.
+    pub async fn settle(&mut self) -> Result<()> {
+        self.client.publish(self.inbox.clone(), Default::default()).await?;
+        let mut until = self.broken.clone();
+        select! {
+            biased;
+            _ = until.wait_for(|broken| *broken) => Err(broken()),
+            echo = answer(async { self.echo.next().await.ok_or_else(broken) }) => echo.map(drop),
+        }
+    }
+}
+
+/// The subscriptions of a connection. A task each takes what comes to one queue.
+pub struct Streams {
+    queue: mpsc::Sender<Result<Arrived>>,
+    /// Dropping a task ends its subscription.
+    pub running: HashMap<Arc<str>, JoinSet<()>>,
+}
+
+impl Streams {
+    pub fn new(connection: &Connection) -> (Self, impl Stream<Item = Result<Arrived>> + use<>) {
+        let (queue, arrived) = mpsc::channel(WAITING);
+        let until = connection.broken.clone();
+        let arrived = unfold((arrived, until), |(mut arrived, mut until)| async move {
+            let one = select! {
+                biased;
+                _ = until.wait_for(|broken| *broken) => Some(Err(broken())),
+                one = arrived.recv() => one,
+            };
+            one.map(|one| (one, (arrived, until)))
+        });
+        (Self { queue, running: HashMap::new() }, arrived)
+    }
+
+    /// From now on what a subscription gets is put into the queue.
+    pub fn run(
+        &mut self,
+        channel: &Arc<str>,
+        messages: impl Stream<Item = Result<Arrived>> + Send + 'static,
+    ) {
+        let (queue, mut task) = (self.queue.clone(), JoinSet::new());
+        task.spawn(async move {
+            let mut messages = std::pin::pin!(messages);
+            while let Some(message) = messages.next().await {
+                if queue.send(message).await.is_err() {
+                    return;
+                }
+            }
+        });
+        self.running.insert(channel.clone(), task);
+    }
+}
