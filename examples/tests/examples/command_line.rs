@@ -128,6 +128,8 @@ fn a_url_of_no_websocket_is_a_wrong_command_line() {
 fn short(name: &str) -> &'static [&'static str] {
     match name {
         "market_feed" => &["--seconds", "1", "--clients", "3", "--rate", "200"],
+        "big_message" => &["--mib", "4"],
+        "order_entry" => &["--quotes", "300", "--orders", "50"],
         "feed_handler" => &["--seconds", "2", "--feeds", "4", "--rate", "400"],
         _ => &[],
     }
@@ -155,7 +157,8 @@ fn a_demonstration_that_succeeds_exits_with_0() {
     }
     shown.remove("feed_handler"); // where it is built
     if cfg!(feature = "tokio") {
-        let all = ["ack", "auth", "market_feed", "reconnect"];
+        let all =
+            ["ack", "auth", "big_message", "market_feed", "order_entry", "own_loop", "reconnect"];
         assert_eq!(Vec::from_iter(shown), all);
     }
 }

@@ -12,6 +12,7 @@ mod command_line;
 #[cfg(feature = "tokio")]
 #[path = "../../ack/cutter.rs"]
 mod cutter;
+mod demonstrations;
 mod echo;
 mod listed;
 mod market_feed;
