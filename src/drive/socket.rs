@@ -2,7 +2,7 @@
 use super::{Core, Error, Output, Received, Socket, Source, Whole, Written};
 use crate::proto::{
     close::CloseFrame,
-    connection::{Closed, Sender, Step},
+    connection::{Closed, Step},
     error::{RecvError, SendError},
     pool,
 };
@@ -83,7 +83,10 @@ impl<I: Source + Output> Socket<Whole, I> {
 
     /// Gives `f` the sender, for any call, as a sending half does.
     #[cfg(feature = "futures")]
-    pub(crate) fn with_sender<T>(&mut self, f: impl FnOnce(&mut Sender) -> T) -> T {
+    pub(crate) fn with_sender<T>(
+        &mut self,
+        f: impl FnOnce(&mut crate::proto::connection::Sender) -> T,
+    ) -> T {
         f(self.core.conn.sender_mut())
     }
 

@@ -160,7 +160,7 @@ impl Arguments {
     }
 
     /// What `read` makes of the text; it says what was expected.
-    fn read_by<T, E: Display>(&self, name: &str, read: impl FnOnce(&str) -> Result<T, E>) -> T {
+    pub fn read_by<T, E: Display>(&self, name: &str, read: impl FnOnce(&str) -> Result<T, E>) -> T {
         let text = self.text(name);
         read(&text).unwrap_or_else(|error| refuse(format_args!("{name} {text:?}: {error}")))
     }

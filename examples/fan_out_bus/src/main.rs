@@ -17,7 +17,7 @@
 //! | `redis://127.0.0.1:6379` | at most once | `gap` |
 //! | `jetstream://127.0.0.1:4222` | once, in the order of the log | what was missed, as long as it is kept |
 //!
-//! `PROTOCOL.md` has the words of clients, `clients` has three of them, and `docs/SCALING.md`
+//! `PROTOCOL.md` has the words of clients, `clients` has three of them, and `SCALING.md`
 //! compares the brokers. There is no list of origins and no login: put in `session` of `server.rs`
 //! what your application knows, before it is reachable by browsers.
 mod bus;
