@@ -9,6 +9,8 @@ mod errors;
 mod handshake;
 mod heads;
 mod hostile;
+#[cfg(unix)]
+mod shim;
 #[cfg(target_os = "linux")]
 mod sigpipe;
 #[cfg(target_os = "linux")]

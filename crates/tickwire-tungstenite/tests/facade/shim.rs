@@ -1,0 +1,122 @@
+//! The script `shim`, on lock files as cargo writes them.
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// A package of Cargo.lock, with the entries of its dependencies as they are written there.
+fn package(name: &str, version: &str, source: bool, dependencies: &[&str]) -> String {
+    let source = match source {
+        true => "source = \"registry+https://github.com/rust-lang/crates.io-index\"\n",
+        false => "",
+    };
+    let dependencies: String =
+        dependencies.iter().map(|entry| format!(" \"{entry}\",\n")).collect();
+    format!(
+        "[[package]]\nname = \"{name}\"\nversion = \"{version}\"\n{source}dependencies = [\n\
+         {dependencies}]\n\n"
+    )
+}
+
+/// Runs the script beside this lock file. Returns its folder and its output.
+fn run(case: &str, lock: &[String]) -> (PathBuf, Output) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("shim-{case}"));
+    let _ = fs::remove_dir_all(&folder); // of an earlier run
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("Cargo.lock"), format!("version = 4\n\n{}", lock.concat())).unwrap();
+    let shim = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim");
+    let output = Command::new(shim).arg("shims").current_dir(&folder).output().unwrap();
+    (folder, output)
+}
+
+fn patched(output: &Output) -> Vec<String> {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// The first word of each line.
+fn keys(output: &Output) -> Vec<String> {
+    patched(output).iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn of_two_packages_only_those_that_something_uses_are_written() {
+    let lock = [
+        package("axum", "0.8.9", true, &["futures-util", "tokio-tungstenite"]),
+        package("tokio-tungstenite", "0.29.0", true, &["tungstenite"]),
+        package("tungstenite", "0.29.0", true, &["bytes"]),
+    ];
+    let (folder, output) = run("one", &lock);
+    let expected = "tokio-tungstenite-29 = { package = 'tokio-tungstenite', \
+                    path = 'shims/tokio-tungstenite-29' }";
+    assert_eq!(patched(&output), ["[patch.crates-io]", expected]);
+    assert!(!folder.join("shims/tungstenite-29").exists());
+
+    let written = folder.join("shims/tokio-tungstenite-29");
+    let manifest = fs::read_to_string(written.join("Cargo.toml")).unwrap();
+    for line in [
+        "name = \"tokio-tungstenite\"",
+        "version = \"0.29.0\"",
+        "default = [\"connect\"]",
+        "rustls-tls-native-roots = [\"tickwire-tungstenite/rustls-tls-native-roots\"]",
+    ] {
+        assert!(manifest.lines().any(|other| other == line), "{line} is not in {manifest}");
+    }
+    let root = fs::read_to_string(written.join("src/lib.rs")).unwrap();
+    assert_eq!(root, "pub use tickwire_tungstenite::*;\n");
+}
+
+/// 0.20.1 is too old to be replaced. 0.28.0 is not from a registry, so a patch cannot replace it.
+#[test]
+fn each_version_is_written_and_one_that_is_too_old_is_named() {
+    let lock = [
+        package("app", "0.1.0", false, &["feed", "tungstenite 0.28.0"]),
+        package("axum", "0.8.9", true, &["tokio-tungstenite 0.29.0"]),
+        package("feed", "1.0.0", true, &["tokio-tungstenite 0.20.1", "tungstenite 0.26.2"]),
+        package("tokio-tungstenite", "0.20.1", true, &["tungstenite 0.20.1"]),
+        package("tokio-tungstenite", "0.29.0", true, &["tungstenite 0.29.0"]),
+        package("tungstenite", "0.20.1", true, &[]),
+        package("tungstenite", "0.26.2", true, &[]),
+        package("tungstenite", "0.28.0", false, &[]),
+        package("tungstenite", "0.29.0", true, &[]),
+    ];
+    let (folder, output) = run("many", &lock);
+    assert_eq!(keys(&output), ["[patch.crates-io]", "tokio-tungstenite-29", "tungstenite-26"]);
+    let root = fs::read_to_string(folder.join("shims/tungstenite-26/src/lib.rs")).unwrap();
+    assert_eq!(root, "pub use tickwire_tungstenite::tungstenite::*;\n");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.starts_with("tokio-tungstenite 0.20.1 stays as it is"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+/// As after a clone, if the packages are not committed; and after an update of axum.
+#[test]
+fn a_patch_of_an_earlier_run_is_written_again_and_an_unused_one_is_not() {
+    let lock = [
+        package("app", "0.1.0", false, &["axum", "socketioxide"]),
+        package("axum", "0.9.0", true, &["tokio-tungstenite 0.30.0"]),
+        package("feed", "1.0.0", true, &["tokio-tungstenite 0.28.0"]),
+        package("tokio-tungstenite", "0.28.0", false, &["tickwire-tungstenite"]),
+        package("tokio-tungstenite", "0.30.0", true, &["tungstenite"]),
+        package("tungstenite", "0.30.0", true, &[]),
+        "[[patch.unused]]\nname = \"tokio-tungstenite\"\nversion = \"0.29.0\"\n".to_owned(),
+    ];
+    let (_, output) = run("again", &lock);
+    assert_eq!(
+        keys(&output),
+        ["[patch.crates-io]", "tokio-tungstenite-28", "tokio-tungstenite-30"]
+    );
+}
+
+/// Old lock files have version and source in each entry.
+#[test]
+fn an_entry_with_its_source_is_understood_and_nothing_to_replace_is_an_error() {
+    let entry = "tungstenite 0.30.0 (registry+https://github.com/rust-lang/crates.io-index)";
+    let user = package("app", "0.1.0", false, &[entry]);
+    let (_, output) = run("old", &[user, package("tungstenite", "0.30.0", true, &[])]);
+    assert_eq!(patched(&output).len(), 2);
+    let (folder, output) = run("none", &[package("app", "0.1.0", false, &["bytes"])]);
+    assert!(!output.status.success() && output.stdout.is_empty());
+    assert!(!folder.join("shims").exists());
+}
