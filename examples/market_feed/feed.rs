@@ -3,16 +3,14 @@
 use crate::{
     book::Book,
     clock,
-    source::Ticks,
+    source::Walk,
     wire::{self, Tick},
 };
 use signal_hook::{consts::SIGINT, flag};
 use std::{
-    fmt::Display,
     io,
-    iter::Peekable,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -41,6 +39,8 @@ pub(crate) fn config() -> Config {
     } // one that takes nothing for so long is gone
 }
 
+const SEED: u64 = 6455;
+
 /// How many batches are kept for the sessions. One that misses a batch catches up.
 const BATCHES: usize = 64;
 
@@ -54,16 +54,15 @@ pub(crate) struct Batch {
 /// What feed, sessions and the one who started them share.
 #[derive(Debug, Default)]
 pub(crate) struct Market {
-    /// Whether to print how sessions fail.
-    verbose: bool,
-    /// How the first one did.
-    trouble: OnceLock<String>,
     state: Mutex<State>,
-    go: AtomicBool,
-    /// A signal sets it as well.
-    stop: Arc<AtomicBool>,
-    clients: AtomicU64,
-    due: AtomicU64,
+    /// Lets the ticks begin.
+    pub(crate) go: AtomicBool,
+    /// Ends the feed before its time; a signal sets it as well.
+    pub(crate) stop: Arc<AtomicBool>,
+    /// How many subscribers there have been.
+    pub(crate) clients: AtomicU64,
+    /// How many ticks were due to the subscribers that have left, summed over them.
+    pub(crate) due: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -74,46 +73,9 @@ struct State {
 }
 
 impl Market {
-    pub(crate) fn verbose() -> Self {
-        Self { verbose: true, ..Self::default() }
-    }
-
-    /// Tells of something that went wrong, and that the others need not care about.
-    pub(crate) fn tell(&self, what: impl Display) {
-        self.trouble.get_or_init(|| what.to_string());
-        if self.verbose {
-            eprintln!("market_feed: {what}");
-        }
-    }
-
-    /// The first thing told.
-    pub(crate) fn trouble(&self) -> Option<&str> {
-        self.trouble.get().map(String::as_str)
-    }
-
-    /// Lets the ticks begin.
-    pub(crate) fn go(&self) {
-        self.go.store(true, Relaxed);
-    }
-
-    /// Ends the feed before its time.
-    pub(crate) fn stop(&self) {
-        self.stop.store(true, Relaxed);
-    }
-
-    /// The same by ctrl-c, from now on.
+    /// Ctrl-c ends the feed from now on.
     pub(crate) fn stop_by_signal(&self) -> io::Result<()> {
         flag::register(SIGINT, self.stop.clone()).map(drop)
-    }
-
-    /// How many subscribers there have been.
-    pub(crate) fn clients(&self) -> u64 {
-        self.clients.load(Relaxed)
-    }
-
-    /// How many ticks were due to the subscribers that have left, summed over them.
-    pub(crate) fn due(&self) -> u64 {
-        self.due.load(Relaxed)
     }
 
     /// Why the feed has ended, for the subscribers.
@@ -138,7 +100,9 @@ impl State {
 
 /// The one producer.
 pub(crate) struct Feed {
-    ticks: Peekable<Ticks>,
+    walk: Walk,
+    /// Ticks a second.
+    rate: u32,
     length: Duration,
     started: Option<Instant>,
     market: Arc<Market>,
@@ -146,9 +110,10 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    pub(crate) fn new(ticks: Ticks, length: Option<Duration>, market: Arc<Market>) -> Self {
+    pub(crate) fn new(rate: u32, length: Option<Duration>, market: Arc<Market>) -> Self {
         Self {
-            ticks: ticks.peekable(),
+            walk: Walk::new(SEED), // the same ticks each time
+            rate,
             length: length.unwrap_or(Duration::MAX),
             started: None,
             market,
@@ -166,16 +131,18 @@ impl Feed {
             return true;
         }
         let elapsed = self.started.get_or_insert_with(Instant::now).elapsed();
-        let due = |at: Duration| at <= elapsed && at < self.length;
         let mut state = self.market.state();
         let mut batch = Batch { first: state.sequence + 1, ticks: Vec::new() };
-        while let Some(tick) = self.ticks.next_if(|tick| due(tick.at)) {
+        let due = (elapsed.min(self.length).as_secs_f64() * f64::from(self.rate)) as u64;
+        while state.sequence < due
+            && let Some(update) = self.walk.next()
+        {
             state.sequence += 1;
-            state.book.apply(tick.update);
+            state.book.apply(update);
             let tick = Tick {
                 sequence: state.sequence,
                 encoded_at: clock::now(),
-                update: tick.update,
+                update,
                 checksum: state.book.checksum(),
             };
             batch.ticks.push(Prepared::new(&tick.encode()));
@@ -185,22 +152,13 @@ impl Feed {
             // An error says that nobody listens, which is fine.
             let _ = self.batches.send(Arc::new(batch));
         }
-        self.ticks.peek().is_some_and(|next| next.at < self.length)
-    }
-
-    pub(crate) fn market(&self) -> Arc<Market> {
-        self.market.clone()
+        elapsed < self.length
     }
 
     /// A session's end of it.
     pub(crate) fn outlet(&self) -> Outlet {
-        Outlet {
-            market: self.market.clone(),
-            batches: self.batches.subscribe(),
-            joined: 0,
-            done: 0,
-            behind: false,
-        }
+        let (market, batches) = (self.market.clone(), self.batches.subscribe());
+        Outlet { market, batches, joined: 0, done: 0, behind: false }
     }
 }
 
@@ -208,21 +166,14 @@ impl Feed {
 /// whether it keeps up or not.
 #[derive(Debug)]
 pub(crate) struct Outlet {
-    market: Arc<Market>,
+    pub(crate) market: Arc<Market>,
     batches: broadcast::Receiver<Arc<Batch>>,
     /// The newest tick when the subscriber came.
     joined: u64,
     /// The newest tick it was sent, or that was conflated into what it was sent.
-    done: u64,
+    pub(crate) done: u64,
     /// It is too slow, and waits for a snapshot.
     behind: bool,
-}
-
-/// What is to be sent now, in this order.
-#[derive(Debug)]
-pub(crate) struct Due<'b> {
-    pub(crate) snapshot: Option<Vec<u8>>,
-    pub(crate) ticks: &'b [Prepared],
 }
 
 impl Outlet {
@@ -245,25 +196,24 @@ impl Outlet {
         }
     }
 
-    /// What of `batch` is due, when `backlog` bytes of what was sent before are not written yet.
-    /// Whoever sends it says so with [`sent`](Self::sent).
-    pub(crate) fn due<'b>(&mut self, batch: &'b Batch, backlog: usize) -> Due<'b> {
+    /// What of `batch` is due, a snapshot first, when `backlog` bytes of what was sent before are
+    /// not written yet. Whoever sends ticks adds their number to `done`.
+    pub(crate) fn due<'b>(
+        &mut self,
+        batch: &'b Batch,
+        backlog: usize,
+    ) -> (Option<Vec<u8>>, &'b [Prepared]) {
         self.behind |= backlog > BACKLOG || batch.first > self.done + 1;
         let mut snapshot = None;
         if self.behind {
             if backlog > 0 {
-                return Due { snapshot: None, ticks: &[] };
+                return (None, &[]);
             }
             snapshot = self.catch_up();
         }
         // The snapshot may be newer than the batch.
         let old = usize::try_from(self.done + 1 - batch.first).unwrap_or(usize::MAX);
-        Due { snapshot, ticks: batch.ticks.get(old..).unwrap_or_default() }
-    }
-
-    /// Says that another `n` ticks were sent.
-    pub(crate) fn sent(&mut self, n: usize) {
-        self.done += n as u64;
+        (snapshot, batch.ticks.get(old..).unwrap_or_default())
     }
 
     /// The newest state, in place of all ticks that were not sent; `None` if there are none.
@@ -273,10 +223,6 @@ impl Outlet {
         let skipped = state.sequence - self.done;
         self.done = state.sequence;
         (skipped > 0).then(|| state.snapshot(skipped))
-    }
-
-    pub(crate) fn farewell(&self) -> CloseFrame<'static> {
-        self.market.farewell()
     }
 }
 

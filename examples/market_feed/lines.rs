@@ -80,7 +80,7 @@ pub struct Plan {
 /// All feeds, and what their sessions share.
 pub struct Exchange {
     plan: Plan,
-    tls: Tls,
+    tls: Arc<ServerConfig>,
     began: Instant,
     feeds: Vec<Numbered>,
     quiet: AtomicBool,
@@ -108,7 +108,7 @@ struct Published {
 }
 
 impl Exchange {
-    pub fn new(plan: Plan, tls: Tls) -> Arc<Self> {
+    pub fn new(plan: Plan, tls: Arc<ServerConfig>) -> Arc<Self> {
         let feed = |seed| {
             let state = State { walk: Walk::new(seed), book: Book::default(), sequence: 0 };
             Numbered { state: Mutex::new(state), ticks: broadcast::Sender::new(KEPT) }
@@ -197,7 +197,7 @@ impl Exchange {
         let _: Result<(), BoxError> = async {
             stream.set_nodelay(true)?;
             stream.set_zero_linger()?; // one that is cut is reset
-            let ws = accept(self.tls.stream(stream)?, &config()).await?;
+            let ws = accept(TlsStream::server(stream, self.tls.clone())?, &config()).await?;
             Session::new(&self, line, ws).run().await
         }
         .await;
@@ -405,39 +405,15 @@ impl Ticks {
     }
 }
 
-/// The server's end of TLS.
-#[derive(Clone)]
-pub struct Tls {
-    config: Arc<ServerConfig>,
-    /// In PEM, for those who are to trust it: one that was made here.
-    root: Option<Arc<str>>,
-}
-
-impl Tls {
-    /// Signed by itself, for this machine.
-    pub fn make() -> Result<Self, BoxError> {
-        let pair = rcgen::generate_simple_self_signed(["localhost".into(), "127.0.0.1".into()])?;
-        let key = PrivateKeyDer::try_from(pair.signing_key.serialize_der())?;
-        let mut config = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![pair.cert.der().clone()], key)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        config.enable_secret_extraction = true; // records in place
-        Ok(Self { config: config.into(), root: Some(pair.cert.pem().into()) })
-    }
-
-    /// The certificate that was made.
-    pub fn root(&self) -> Option<&str> {
-        self.root.as_deref()
-    }
-
-    pub fn stream(&self, tcp: TcpStream) -> Result<TlsStream<TcpStream>, BoxError> {
-        Ok(TlsStream::server(tcp, self.config.clone())?)
-    }
-}
-
-impl From<Arc<ServerConfig>> for Tls {
-    fn from(config: Arc<ServerConfig>) -> Self {
-        Self { config, root: None }
-    }
+/// The server's end of TLS, with a certificate for this machine that it has signed itself; and that,
+/// in PEM, for those who are to trust it.
+pub fn self_signed() -> Result<(Arc<ServerConfig>, String), BoxError> {
+    let pair = rcgen::generate_simple_self_signed(["localhost".into(), "127.0.0.1".into()])?;
+    let key = PrivateKeyDer::try_from(pair.signing_key.serialize_der())?;
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![pair.cert.der().clone()], key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.enable_secret_extraction = true; // records in place
+    Ok((config.into(), pair.cert.pem()))
 }

@@ -30,16 +30,14 @@ mod over_tokio;
 mod report;
 mod subscriber;
 
-use arguments::{Arguments, cannot_listen, refuse, serve::socket};
+use arguments::{Arguments, Failure, cannot_listen, refuse, serve::socket};
 use feed::{Feed, Market, SEND_BUFFER};
 use market_feed::{BoxError, book, clock, page, source, wire}; // `feed_handler` uses them too
 use report::{Outcome, grouped};
-use source::{Ticks, Walk};
 use std::{
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    process::ExitCode,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     thread::{self, ScopedJoinHandle, sleep},
     time::Duration,
 };
@@ -72,8 +70,6 @@ What the result says:
 /// Of the default run, whose 500,000 messages a second two cores can bear with time to spare.
 const SECONDS: Duration = Duration::from_secs(5);
 
-const SEED: u64 = 6455;
-
 /// What `--listen` shows to browsers.
 const PAGE: &str = include_str!("page.html");
 
@@ -98,76 +94,57 @@ impl Options {
             seconds: args.has("--seconds").then(|| args.seconds("--seconds", 0.1..=86_400.0)),
         }
     }
-
-    /// The ticks of a run, the same each time.
-    fn ticks(&self) -> Ticks {
-        Box::new(source::paced(Walk::new(SEED), self.rate))
-    }
 }
 
-fn main() -> ExitCode {
+fn main() -> Result<(), Failure> {
     let options = Options::read();
     let done = match options.listen {
         None => run(&options),
         Some(address) => listen(&options, address),
     };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    Ok(done.map_err(|error| error.to_string())?)
 }
 
 /// Both ends in this process: the server on a thread, the subscribers on another.
-fn run(options: &Options) -> Result<bool, BoxError> {
+fn run(options: &Options) -> Result<(), BoxError> {
     let clients = options.clients;
     let length = options.seconds.unwrap_or(SECONDS);
     let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     let url = format!("ws://{}", listener.local_addr()?);
     let market = Arc::<Market>::default();
-    let feed = Feed::new(options.ticks(), Some(length), market.clone());
+    let feed = Feed::new(options.rate, Some(length), market.clone());
     let cpu = clock::cpu();
     let stats = thread::scope(|scope| {
         let server = scope.spawn(|| over_tokio::serve(listener, feed));
         let subscribers = scope.spawn(|| over_tokio::subscribe(&url, clients));
         let ended = || server.is_finished() || subscribers.is_finished();
-        while !ended() && market.clients() < clients as u64 {
+        while !ended() && market.clients.load(Relaxed) < clients as u64 {
             sleep(Duration::from_millis(1));
         }
-        market.go();
+        market.go.store(true, Relaxed);
         let stats = join(subscribers);
-        market.stop(); // should nobody have listened to its end
+        market.stop.store(true, Relaxed); // should nobody have listened to its end
         join(server).and(stats)
     });
-    let stats = stats.map_err(|error| {
-        let trouble = market.trouble().map(|trouble| format!(" (server: {trouble})"));
-        format!("{error}{}", trouble.unwrap_or_default())
-    })?;
+    let stats = stats?;
     let cpu = clock::cpu().zip(cpu).map(|(after, before)| after.saturating_sub(before));
-    let outcome = Outcome { sent: market.due(), stats, cpu };
+    let outcome = Outcome { sent: market.due.load(Relaxed), stats, cpu };
     say(&outcome.table())?;
-    if !outcome.is_sound() {
-        eprintln!("error: ticks were lost or books differ");
-    }
-    Ok(outcome.is_sound())
+    if outcome.is_sound() { Ok(()) } else { Err("ticks were lost or books differ".into()) }
 }
 
 /// Serves until ctrl-c, or for `--seconds`.
-fn listen(options: &Options, address: SocketAddr) -> Result<bool, BoxError> {
+fn listen(options: &Options, address: SocketAddr) -> Result<(), BoxError> {
     let listener = bind(address).map_err(cannot_listen(address))?;
     let at = listener.local_addr()?;
-    let market = Arc::new(Market::verbose());
+    let market = Arc::<Market>::default();
     market.stop_by_signal()?; // before anybody knows of the server
     say(&format!("listening on ws://{at}\nopen http://{at} in a browser to watch\n"))?;
-    market.go();
-    let feed = Feed::new(options.ticks(), options.seconds, market.clone());
+    market.go.store(true, Relaxed);
+    let feed = Feed::new(options.rate, options.seconds, market.clone());
     over_tokio::serve(listener, feed)?;
-    let (clients, sent) = (market.clients(), market.due());
-    say(&format!("served {} subscribers, sent {} ticks\n", grouped(clients), grouped(sent)))?;
-    Ok(true)
+    let (clients, sent) = (market.clients.load(Relaxed), market.due.load(Relaxed));
+    say(&format!("served {} subscribers, sent {} ticks\n", grouped(clients), grouped(sent)))
 }
 
 /// Listens, with a [`SEND_BUFFER`] for those who will connect.

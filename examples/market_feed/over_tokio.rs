@@ -6,7 +6,7 @@ use crate::{
     subscriber::{Stats, Subscriber},
     wire::Echo,
 };
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 use tickwire::{Config, handshake::server::Accept, tokio::Incoming};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -22,9 +22,8 @@ pub(crate) fn serve(listener: std::net::TcpListener, feed: Feed) -> Result<(), B
 
 /// Subscribes `clients` times, until the server ends the feed.
 pub(crate) fn subscribe(url: &str, clients: usize) -> Result<Stats, BoxError> {
-    let url: Arc<str> = url.into();
     runtime()?.block_on(async {
-        let mut tasks: JoinSet<_> = (0..clients).map(|_| follow(url.clone())).collect();
+        let mut tasks: JoinSet<_> = (0..clients).map(|_| follow(url.to_owned())).collect();
         let mut sum = Stats::new()?;
         while let Some(stats) = tasks.join_next().await {
             sum.add(&stats??)?;
@@ -36,14 +35,10 @@ pub(crate) fn subscribe(url: &str, clients: usize) -> Result<Stats, BoxError> {
 /// Accepts, publishes, and starts a session for each stream.
 async fn accept_all(listener: std::net::TcpListener, mut feed: Feed) -> Result<(), BoxError> {
     let listener = TcpListener::from_std(listener)?;
-    let market = feed.market();
     let mut sessions = JoinSet::new();
-    let start = |(stream, peer): (TcpStream, SocketAddr), outlet| {
-        let (session, market) = (session(stream, outlet), market.clone());
-        async move {
-            if let Err(error) = session.await {
-                market.tell(format_args!("subscriber {peer}: {error}"));
-            }
+    let start = |(stream, peer): (TcpStream, SocketAddr), outlet| async move {
+        if let Err(error) = session(stream, outlet).await {
+            eprintln!("market_feed: subscriber {peer}: {error}");
         }
     };
     let mut beat = interval(INTERVAL);
@@ -56,7 +51,7 @@ async fn accept_all(listener: std::net::TcpListener, mut feed: Feed) -> Result<(
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => drop(sessions.spawn(start(accepted, feed.outlet()))),
                 Err(error) => {
-                    market.tell(format_args!("cannot accept: {error}"));
+                    eprintln!("market_feed: cannot accept: {error}");
                     sleep(INTERVAL).await; // out of file descriptors, most likely
                 }
             },
@@ -93,11 +88,11 @@ async fn session(stream: TcpStream, mut outlet: Outlet) -> Result<(), BoxError> 
             },
             batch = outlet.batch() => {
                 let Some(batch) = batch else { break };
-                let due = outlet.due(&batch, ws.sender().buffered_amount());
+                let (snapshot, ticks) = outlet.due(&batch, ws.sender().buffered_amount());
                 // What cannot be fed is what a subscriber that just leaves does not miss.
-                let _ = due.snapshot.map(|snapshot| ws.feed(&snapshot));
-                let fed = due.ticks.iter().map_while(|tick| ws.feed(tick).ok());
-                outlet.sent(fed.count());
+                let _ = snapshot.map(|snapshot| ws.feed(&snapshot));
+                let fed = ticks.iter().map_while(|tick| ws.feed(tick).ok());
+                outlet.done += fed.count() as u64;
             }
         }
     }
@@ -106,15 +101,15 @@ async fn session(stream: TcpStream, mut outlet: Outlet) -> Result<(), BoxError> 
         ws.ready().await?;
         let _ = ws.feed(&snapshot);
     }
-    ws.close(outlet.farewell()).await?;
+    ws.close(outlet.market.farewell()).await?;
     Ok(())
 }
 
-async fn follow(url: Arc<str>) -> Result<Stats, BoxError> {
+async fn follow(url: String) -> Result<Stats, BoxError> {
     let mut subscriber = Subscriber::new()?;
     let mut ws = tickwire::tokio::connect(&url, &Config::default()).await?;
     while let Some(received) = ws.recv_to_reply().await? {
         subscriber.take(received.message.as_bytes())?;
     }
-    Ok(subscriber.into_stats())
+    Ok(subscriber.stats)
 }

@@ -20,39 +20,35 @@ impl Outcome {
     }
 
     pub(crate) fn table(&self) -> String {
-        let cells = ROWS.iter().filter_map(|(name, cell)| Some((name, cell(self)?)));
-        cells.map(|(name, cell)| format!("{name:<18}{cell:>14}\n")).collect()
-    }
-
-    fn latency_micros(&self, percentile: f64) -> Option<String> {
-        let nanos = self.stats.latency.value_at_percentile(percentile);
-        Some(format!("{} µs", grouped(nanos.div_ceil(1000))))
+        let stats = &self.stats;
+        let mut table = String::new();
+        let mut row = |name, cell: String| table += &format!("{name:<18}{cell:>14}\n");
+        row("ticks sent", grouped(self.sent));
+        row("ticks received", grouped(stats.received));
+        row("conflated", grouped(stats.conflated));
+        row("gaps", grouped(stats.gaps));
+        row("bad checksums", grouped(stats.bad_checksums));
+        row("ticks per second", grouped(stats.ticks_per_second().round() as u64));
+        if let Some(cpu) = self.cpu {
+            let enough = stats.received >= ENOUGH;
+            let each = || format!("{} ns", grouped(cpu.as_nanos() as u64 / stats.received));
+            row("CPU per tick", if enough { each() } else { "-".into() });
+        }
+        let latency = |percentile| {
+            let nanos = stats.latency.value_at_percentile(percentile);
+            format!("{} µs", grouped(nanos.div_ceil(1000)))
+        };
+        row("latency p50", latency(50.0));
+        row("        p99", latency(99.0));
+        row("        p99.9", latency(99.9));
+        row("        max", latency(100.0));
+        table
     }
 }
 
 /// Fewer ticks do not say what one costs: the clock of [`clock::cpu`](crate::clock::cpu) is coarse,
 /// and connecting takes its part.
 const ENOUGH: u64 = 100_000;
-
-type Cell = fn(&Outcome) -> Option<String>;
-
-/// The table; a row is left out where nothing is known.
-const ROWS: [(&str, Cell); 11] = [
-    ("ticks sent", |run| Some(grouped(run.sent))),
-    ("ticks received", |run| Some(grouped(run.stats.received))),
-    ("conflated", |run| Some(grouped(run.stats.conflated))),
-    ("gaps", |run| Some(grouped(run.stats.gaps))),
-    ("bad checksums", |run| Some(grouped(run.stats.bad_checksums))),
-    ("ticks per second", |run| Some(grouped(run.stats.ticks_per_second().round() as u64))),
-    ("CPU per tick", |run| {
-        let (cpu, ticks) = (run.cpu?.as_nanos() as u64, run.stats.received);
-        Some(if ticks < ENOUGH { "-".into() } else { format!("{} ns", grouped(cpu / ticks)) })
-    }),
-    ("latency p50", |run| run.latency_micros(50.0)),
-    ("        p99", |run| run.latency_micros(99.0)),
-    ("        p99.9", |run| run.latency_micros(99.9)),
-    ("        max", |run| run.latency_micros(100.0)),
-];
 
 /// 1234567 as 1,234,567.
 pub(crate) fn grouped(n: u64) -> String {

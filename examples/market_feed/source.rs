@@ -1,24 +1,6 @@
 //! Where ticks come from: a random walk.
 use crate::book::{Level, Side, Symbol, Update, mix};
-use std::{collections::VecDeque, time::Duration};
-
-/// An update, and when it is due, counted from the start of the feed.
-#[derive(Clone, Copy, Debug)]
-pub struct Timed {
-    pub at: Duration,
-    pub update: Update,
-}
-
-pub type Ticks = Box<dyn Iterator<Item = Timed> + Send>;
-
-/// `rate` updates a second.
-pub fn paced(updates: impl Iterator<Item = Update>, rate: u32) -> impl Iterator<Item = Timed> {
-    updates.zip(0_u64..).map(move |(update, n)| {
-        let (seconds, rest) = (n / u64::from(rate), n % u64::from(rate));
-        let at = Duration::new(seconds, (rest * 1_000_000_000 / u64::from(rate)) as u32);
-        Timed { at, update }
-    })
-}
+use std::collections::VecDeque;
 
 /// Name, first price, and the least step between prices, in 1e-9.
 const INSTRUMENTS: [(&str, i64, i64); 8] = [

@@ -2,13 +2,10 @@
 use crate::{
     book::Book,
     clock,
-    wire::{Payload, Snapshot, Tick},
+    wire::{Foreign, Payload, Snapshot, Tick},
 };
 use hdrhistogram::Histogram;
-use std::{
-    fmt::{self, Display},
-    time::Duration,
-};
+use std::time::Duration;
 
 /// What subscribers saw: one of them, or all together.
 #[derive(Clone, Debug)]
@@ -66,24 +63,12 @@ impl Stats {
     }
 }
 
-/// Something that is no message of a market feed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Foreign;
-
-impl Display for Foreign {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the server sent something that is no tick and no snapshot")
-    }
-}
-
-impl std::error::Error for Foreign {}
-
 /// One subscriber.
 pub(crate) struct Subscriber {
     book: Book,
     /// The newest tick seen or skipped; `None` before the first snapshot.
     sequence: Option<u64>,
-    stats: Stats,
+    pub(crate) stats: Stats,
 }
 
 impl Subscriber {
@@ -93,7 +78,7 @@ impl Subscriber {
 
     #[inline]
     pub(crate) fn take(&mut self, payload: &[u8]) -> Result<(), Foreign> {
-        match (Payload::decode(payload).ok_or(Foreign)?, self.sequence) {
+        match (Payload::decode(payload)?, self.sequence) {
             (Payload::Tick(tick), Some(newest)) => self.take_tick(&tick, newest),
             (Payload::Tick(_), None) => return Err(Foreign), // it has to begin with a snapshot
             (Payload::Snapshot(snapshot), newest) => self.take_snapshot(&snapshot, newest),
@@ -129,9 +114,5 @@ impl Subscriber {
             self.stats.gaps += sequence.checked_sub(expected).unwrap_or(1);
         }
         self.sequence = Some(sequence);
-    }
-
-    pub(crate) fn into_stats(self) -> Stats {
-        self.stats
     }
 }

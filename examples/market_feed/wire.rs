@@ -43,6 +43,7 @@
 //!      8     8  the subscriber's own
 //! ```
 use crate::book::{Level, Side, Symbol, Update};
+use std::fmt;
 
 pub const TICK_LEN: usize = 48;
 const SNAPSHOT_LEN: usize = 40;
@@ -73,6 +74,18 @@ pub enum Payload<'a> {
     Tick(Tick),
     Snapshot(Snapshot<'a>),
 }
+
+/// Something that is no message of a feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Foreign;
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("something that is no tick and no snapshot")
+    }
+}
+
+impl std::error::Error for Foreign {}
 
 impl Tick {
     #[inline]
@@ -138,9 +151,13 @@ impl Echo {
 }
 
 impl<'a> Payload<'a> {
-    /// `None` for what is neither of the two.
     #[inline]
-    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, Foreign> {
+        Self::read(bytes).ok_or(Foreign)
+    }
+
+    #[inline]
+    fn read(bytes: &'a [u8]) -> Option<Self> {
         if len(bytes)? != bytes.len() {
             return None;
         }

@@ -4,26 +4,19 @@ use crate::{
     feed::Feed,
     handler::{Rules, Subscription},
 };
-use market_feed::lines::{self, Tls};
-use std::{
-    net::TcpListener,
-    sync::Arc,
-    thread::{self, JoinHandle},
-};
-use tickwire::tls::rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
-use tokio::{runtime::Builder, select, sync::oneshot};
+use market_feed::lines;
+use std::{io, net::TcpListener, sync::Arc};
+use tickwire::tls::{Client, platform_config_and_roots};
+use tokio::runtime::{Builder, Runtime};
 
-/// It ends with this.
 pub struct Exchange {
     exchange: Arc<lines::Exchange>,
     urls: Vec<String>,
     plan: Plan,
-    root: String,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    /// What it takes to trust its certificate.
+    pub tls: Client,
+    /// Its thread ends with this.
+    _runtime: Runtime,
 }
 
 impl Exchange {
@@ -34,26 +27,25 @@ impl Exchange {
     ///
     /// Those of the system.
     pub fn start(plan: Plan) -> Result<Self, BoxError> {
-        let tls = Tls::make()?;
-        let root = tls.root().unwrap_or_default().to_owned();
-        let listeners = (0..plan.lines).map(|_| listen()).collect::<Result<Vec<_>, _>>()?;
+        let (theirs, root) = lines::self_signed()?;
+        let tls = platform_config_and_roots(root.as_bytes())?;
+        let listen = |_| {
+            let listener = TcpListener::bind(("127.0.0.1", 0))?;
+            listener.set_nonblocking(true).map(|()| listener)
+        };
+        let listeners = (0..plan.lines).map(listen).collect::<Result<Vec<_>, io::Error>>()?;
         let url = |listener: &TcpListener| {
             listener.local_addr().map(|at| format!("wss://localhost:{}", at.port()))
         };
         let urls = listeners.iter().map(url).collect::<Result<_, _>>()?;
-        let exchange = lines::Exchange::new(plan, tls);
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let (stop, stopped) = oneshot::channel();
+        let exchange = lines::Exchange::new(plan, theirs);
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let serving = exchange.clone();
-        let thread = thread::Builder::new().name("exchange".into()).spawn(move || {
-            runtime.block_on(async {
-                select! {
-                    error = serving.serve(listeners) => eprintln!("exchange: {error}"),
-                    _ = stopped => {}
-                }
-            });
-        })?;
-        Ok(Self { exchange, urls, plan, root, stop: Some(stop), thread: Some(thread) })
+        runtime.spawn(async move {
+            let error = serving.serve(listeners).await;
+            eprintln!("exchange: {error}");
+        });
+        Ok(Self { exchange, urls, plan, tls, _runtime: runtime })
     }
 
     /// All its feeds, with all lines of each.
@@ -64,12 +56,7 @@ impl Exchange {
 
     /// What it asks of connections.
     pub fn rules(&self) -> Rules {
-        Rules::of(&self.plan)
-    }
-
-    /// Its certificate, in PEM.
-    pub fn root(&self) -> &str {
-        &self.root
+        Rules { life: self.plan.life, silence: self.plan.silence }
     }
 
     /// How many connections it has cut.
@@ -82,48 +69,11 @@ impl Exchange {
         self.exchange.quiet();
     }
 
-    /// Whether a feed has come as far as the exchange has.
-    pub fn is_level(&self, feed: &Feed) -> bool {
-        let newest = self.exchange.newest(feed.number()).map(|(newest, _)| newest);
-        newest.is_some() && newest == feed.newest()
-    }
-
     /// Whether all levels of a feed's books are those of the exchange.
     pub fn is_same(&self, feed: &Feed) -> bool {
-        let newest = self.exchange.newest(feed.number());
+        let newest = self.exchange.newest(feed.number);
         newest.is_some_and(|(newest, book)| {
-            Some(newest) == feed.newest() && book.levels().eq(feed.book().levels())
+            Some(newest) == feed.newest && book.levels().eq(feed.book.levels())
         })
     }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
-}
-
-fn listen() -> std::io::Result<TcpListener> {
-    let listener = TcpListener::bind(("127.0.0.1", 0))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
-/// A client that trusts these certificates, in PEM, and no others.
-///
-/// # Errors
-///
-/// If there is none among them.
-pub fn trusting(pem: &str) -> Result<Arc<ClientConfig>, BoxError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        roots.add(certificate?)?;
-    }
-    if roots.is_empty() {
-        return Err("no certificate".into());
-    }
-    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    config.enable_secret_extraction = true; // records in place
-    Ok(config.into())
 }

@@ -4,9 +4,8 @@
 //! and where ticks are lost because no line has them, where no line was open, or the book is wrong.
 use market_feed::{
     book::Book,
-    wire::{Payload, Snapshot, Tick},
+    wire::{Foreign, Payload, Snapshot, Tick},
 };
-use std::fmt;
 use tickwire::Time;
 use tickwire_feed::{Arbiter, Event, Line, Verdict};
 use tickwire_loop::Handle;
@@ -14,8 +13,6 @@ use tickwire_loop::Handle;
 /// What has become of a feed's ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Messages of all lines.
-    pub messages: u64,
     /// Ticks that are in the book one by one, in order.
     pub delivered: u64,
     /// Ticks that are not delivered: a snapshot is in their place.
@@ -30,22 +27,19 @@ pub struct Tally {
 }
 
 pub struct Feed {
-    number: usize,
+    /// The exchange's number of it.
+    pub number: usize,
     arbiter: Arbiter<Tick>,
     /// How many lines are open.
     lines: usize,
-    book: Book,
+    pub(crate) book: Book,
     /// The newest tick in the book, once there is one.
-    newest: Option<u64>,
+    pub newest: Option<u64>,
     needs_snapshot: bool,
     /// The connection that was asked for one.
     asked: Option<Handle>,
     pub tally: Tally,
 }
-
-/// Something that is no message of a feed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Foreign;
 
 impl Feed {
     /// The exchange's number of it.
@@ -60,18 +54,6 @@ impl Feed {
             asked: None,
             tally: Tally::default(),
         }
-    }
-
-    pub fn number(&self) -> usize {
-        self.number
-    }
-
-    pub fn newest(&self) -> Option<u64> {
-        self.newest
-    }
-
-    pub(crate) fn book(&self) -> &Book {
-        &self.book
     }
 
     /// A line is subscribed.
@@ -108,8 +90,7 @@ impl Feed {
     #[inline]
     pub(crate) fn take(&mut self, line: &Line, payload: &[u8], now: Time) -> Result<bool, Foreign> {
         let mut is_next = false;
-        self.tally.messages += 1;
-        match Payload::decode(payload).ok_or(Foreign)? {
+        match Payload::decode(payload)? {
             Payload::Tick(tick) => match self.arbiter.offer(line, tick.sequence, now, || tick) {
                 Verdict::Next => {
                     is_next = true;
@@ -167,11 +148,5 @@ impl Feed {
         self.needs_snapshot = snapshot.checksum != self.book.checksum();
         self.tally.wrong += u64::from(self.needs_snapshot);
         self.arbiter.resync(snapshot.sequence + 1, now);
-    }
-}
-
-impl fmt::Display for Foreign {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("something that is no tick and no snapshot")
     }
 }

@@ -1,6 +1,6 @@
 //! The handler: all lines of all feeds, as the events of one loop.
 use crate::{
-    BoxError, Plan,
+    BoxError,
     feed::Feed,
     line::{End, Line, Seat},
     stages::Stages,
@@ -10,9 +10,7 @@ use std::{
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
-use tickwire::{
-    CloseCode, Config, Entropy, Heartbeat, Receiver, SystemEntropy, Time, tls::rustls::ClientConfig,
-};
+use tickwire::{CloseCode, Config, Entropy, Heartbeat, Receiver, SystemEntropy, Time, tls::Client};
 use tickwire_feed::Rotation;
 use tickwire_loop::{Dial, Event, Handle, Loop, Net, Settings, Timer};
 use tickwire_parts::Backoff;
@@ -40,10 +38,6 @@ pub struct Rules {
 }
 
 impl Rules {
-    pub fn of(plan: &Plan) -> Self {
-        Self { life: plan.life, silence: plan.silence }
-    }
-
     /// When the successor of a connection is dialed, before that is cut: not those of all lines at
     /// once.
     fn lead(life: Duration, line: usize) -> Duration {
@@ -78,7 +72,7 @@ impl Handler {
         subscriptions: &[Subscription],
         rules: Rules,
         uring: bool,
-        tls: Arc<ClientConfig>,
+        tls: Client,
     ) -> Result<Self, BoxError> {
         let mut config = Config {
             heartbeat: Some(Heartbeat::TRADING),
@@ -128,11 +122,6 @@ impl Handler {
 
     pub fn stages(&mut self) -> &mut Stages {
         &mut self.state.stages
-    }
-
-    /// How many messages there have been.
-    pub fn messages(&self) -> u64 {
-        self.feeds().iter().map(|feed| feed.tally.messages).sum()
     }
 
     /// One round: waits, for `most` at most, and gives each line that can go on its turn.
@@ -196,7 +185,7 @@ impl State {
         line.dialing = None;
         line.opened += 1;
         // Before the snapshot, so that there is no hole in between.
-        let _ = net.send(handle, &*format!("subscribe {}", feed.number()));
+        let _ = net.send(handle, &*format!("subscribe {}", feed.number));
         if let Some(old) = line.rotation.opened(handle, now) {
             self.retire(net, old);
         }
@@ -279,7 +268,7 @@ impl State {
             let mut lines = self.lines.iter().filter(|line| line.feed == at);
             if let Some(&handle) = lines.find_map(|line| line.rotation.iter().next()) {
                 feed.ask(handle);
-                let _ = net.send(handle, &*format!("snapshot {}", feed.number()));
+                let _ = net.send(handle, &*format!("snapshot {}", feed.number));
             }
         }
         self.arm(net, self.lines.len() + at, next);

@@ -1,5 +1,5 @@
 //! One line of a feed: which connections it has, when to dial the next, and why the last one ended.
-use crate::feed::Foreign;
+use market_feed::wire::Foreign;
 use std::io;
 use tickwire::{Error, Time};
 use tickwire_feed::Rotation;
@@ -63,22 +63,9 @@ impl Line {
         backoff: Backoff,
         rotation: Rotation<Handle>,
     ) -> Self {
-        Self {
-            feed,
-            dial,
-            backoff,
-            rotation,
-            dialing: None,
-            dials: Some(Time::ZERO),
-            opened: 0,
-            replaced: 0,
-            ended: None,
-        }
-    }
-
-    /// Which of the handler's feeds it is a line of.
-    pub fn feed(&self) -> usize {
-        self.feed
+        let (dialing, dials, ended) = (None, Some(Time::ZERO), None);
+        let (opened, replaced) = (0, 0);
+        Self { feed, dial, backoff, rotation, dialing, dials, opened, replaced, ended }
     }
 
     pub fn is_open(&self) -> bool {

@@ -10,11 +10,11 @@
 //! `benches/peers` compares the handler's client with boomnet's client.
 mod options;
 
-use feed_handler::{BoxError, exchange, exchange::Exchange, handler::Handler, report::Report};
+use arguments::Failure;
+use feed_handler::{BoxError, exchange::Exchange, handler::Handler, report::Report};
 use options::Options;
 use std::{
     io::{self, Write},
-    process::ExitCode,
     time::{Duration, Instant},
 };
 
@@ -23,22 +23,14 @@ const LEVEL: Duration = Duration::from_secs(10);
 /// To look at the clock.
 const BEAT: Duration = Duration::from_millis(20);
 
-fn main() -> ExitCode {
-    match run(&Options::read()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> Result<(), Failure> {
+    Ok(run(&Options::read()).map_err(|error| error.to_string())?)
 }
 
 /// Follows the feeds, and says what was lost.
-fn run(options: &Options) -> Result<bool, BoxError> {
+fn run(options: &Options) -> Result<(), BoxError> {
     let exchange = Exchange::start(options.plan)?;
-    let tls = exchange::trusting(exchange.root())?;
-    let rules = exchange.rules();
+    let (rules, tls) = (exchange.rules(), exchange.tls.clone());
     let mut handler = Handler::new(&exchange.subscriptions(), rules, options.uring, tls)?;
     let until = Instant::now() + options.seconds;
     while Instant::now() < until {
@@ -46,10 +38,10 @@ fn run(options: &Options) -> Result<bool, BoxError> {
     }
     exchange.quiet();
     let until = Instant::now() + LEVEL;
-    while Instant::now() < until && !handler.feeds().iter().all(|feed| exchange.is_level(feed)) {
+    while Instant::now() < until && !handler.feeds().iter().all(|feed| exchange.is_same(feed)) {
         handler.turn(BEAT)?;
     }
     let report = Report::new(&mut handler, &exchange);
     write!(io::stdout(), "{report}")?;
-    Ok(report.is_sound())
+    if report.failed.is_empty() { Ok(()) } else { Err("not all went well".into()) }
 }

@@ -19,9 +19,6 @@ pub struct Stages {
 }
 
 impl Stages {
-    /// # Errors
-    ///
-    /// None, for these bounds.
     pub fn new() -> Result<Self, hdrhistogram::CreationError> {
         let stage = || Histogram::new_with_bounds(1, 60_000_000_000, 3);
         Ok(Self {

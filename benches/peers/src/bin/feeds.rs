@@ -227,7 +227,7 @@ fn serve(feeds: usize, rate: u32, pace: &str) {
     let plan =
         Plan { feeds, lines: 1, rate, pace, late, cut_every: None, life: None, silence: None };
     let tls = tickwire_peers::tls::server(true); // with the certificate of all rows here
-    let exchange = Exchange::new(plan, tls.into());
+    let exchange = Exchange::new(plan, tls);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     panic!("{}", runtime.expect("a runtime").block_on(exchange.serve(vec![listener])));
 }
