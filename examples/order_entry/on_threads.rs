@@ -61,10 +61,10 @@ fn send(mut writer: Writer<Spin<TcpStream>>, orders: u64, pending: &Pending) -> 
     for number in 1..=orders {
         let order = Order { kind: Kind::Quote, number, price: 1_084_200_000, size: 100 };
         pending.lock().insert(number, Instant::now()); // before `feed`: see above
-        let fed = order.feed(&mut writer.sender_mut());
+        let fed = writer.with_sender(|tx| order.feed(tx));
         let position = fed.inspect_err(|_| _ = pending.lock().remove(&number))?;
         if let Err(error) = writer.flush() {
-            if !writer.sender().is_written(position) {
+            if !writer.is_written(position) {
                 pending.lock().remove(&number);
             }
             return Err(error);
