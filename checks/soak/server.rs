@@ -67,13 +67,13 @@ impl FromStr for Line {
 
 /// What either end of a connection is set to.
 pub(crate) fn config(deflate: bool) -> Config {
-    let config = Config {
+    Config {
         max_message: LONGEST,
         handshake_timeout: Duration::from_secs(30), // ten thousand may connect at once
         close_timeout: Duration::from_secs(30),
+        deflate: deflate.then(Deflate::default),
         ..Config::default()
-    };
-    if deflate { Config { deflate: Some(Deflate::default()), ..config } } else { config }
+    }
 }
 
 /// Serves until stdin ends. The first line of stdout has the ports.

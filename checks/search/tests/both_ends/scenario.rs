@@ -48,21 +48,15 @@ pub(crate) const MANY: u8 = u8::MAX;
 
 impl Scenario {
     pub(crate) fn config(&self) -> Config {
-        let config = Config {
+        let heartbeat = Heartbeat::new(Duration::from_secs(10), Duration::from_secs(4));
+        Config {
             read_buffer: 512,
             close_timeout: CLOSE_TIMEOUT,
             frame_timeout: FRAME_TIMEOUT,
             write_timeout: WRITE_TIMEOUT,
             auto_close: !self.by_hand,
+            heartbeat: self.heartbeat.then_some(heartbeat),
             ..Config::default()
-        };
-        if self.heartbeat {
-            Config {
-                heartbeat: Some(Heartbeat::new(Duration::from_secs(10), Duration::from_secs(4))),
-                ..config
-            }
-        } else {
-            config
         }
     }
 }
