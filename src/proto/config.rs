@@ -270,7 +270,7 @@ impl Default for Config {
 #[non_exhaustive]
 pub struct Heartbeat {
     /// A Ping is sent when nothing was received for this time. The Ping can be late by up to a
-    /// fifth of this time.
+    /// fifth of this time, or early by a twentieth.
     pub interval: Duration,
     /// How long the peer may send nothing after the Ping was written.
     pub timeout: Duration,
@@ -278,10 +278,10 @@ pub struct Heartbeat {
 
 impl Heartbeat {
     /// Sends a Ping when nothing was received for `interval`. Each interval has five checks, so the
-    /// Ping can be late by up to a fifth of `interval`. If nothing at all arrives within `timeout`
-    /// after the Ping was written, the connection fails with
-    /// [`PongTimeout`](crate::RecvError::PongTimeout). Any byte received is a sign of life.
-    /// Intervals below 5 ms count as 5 ms.
+    /// Ping can be late by up to a fifth of `interval`; if a check was late, the Ping can be early
+    /// by up to a twentieth. If nothing at all arrives within `timeout` after the Ping was written,
+    /// the connection fails with [`PongTimeout`](crate::RecvError::PongTimeout). Any byte received
+    /// is a sign of life. Intervals below 5 ms count as 5 ms.
     ///
     /// If the Ping can be written, a receiving call thus finds a dead peer within `timeout` plus
     /// 1.25 × `interval` after the peer's last byte. (Otherwise

@@ -32,6 +32,7 @@ mod prepared;
 mod reads;
 mod rfc_examples;
 mod rtt;
+mod silence;
 mod text;
 mod timers;
 mod url;

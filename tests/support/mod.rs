@@ -9,6 +9,7 @@ pub(crate) mod bounded;
 pub(crate) mod carriers;
 #[cfg(feature = "deflate")]
 pub(crate) mod deflate;
+pub(crate) mod distant;
 #[cfg(feature = "std")]
 pub(crate) mod endless;
 #[cfg(all(feature = "tokio", feature = "deflate", feature = "rustls"))]
