@@ -110,7 +110,7 @@ impl Dial<'_> {
         let made = self.blocking_stream(began, config, connector);
         let (mut stream, mut ahead) = made.map_err(|error| self.of_proxy(error))?;
         if let Some(tls) = tls {
-            stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead))?;
+            stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead), true)?;
         }
         client_since(began, stream, self.request, config, &ahead)
     }

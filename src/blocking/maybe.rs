@@ -2,15 +2,13 @@
 #[cfg(feature = "rustls")]
 use super::tls::{TlsStream, client};
 use super::{Interest, Stream};
-#[cfg(feature = "rustls")]
-use crate::tls::layers::Maybe;
 use crate::{
     drive::Error,
     proto::url::Target,
     socket::Timestamped,
     tls::{
         Client,
-        layers::{dialed, inner, layers, mapped},
+        layers::{inner, maybe_tls},
     },
 };
 use std::{
@@ -19,34 +17,23 @@ use std::{
     time::Duration,
 };
 
-type Layers<S> = layers!(S);
-
-/// The stream of a connection made by [`connect`](crate::blocking::connect). Its lowest layer is
-/// TCP, or the stream `S` of the connector given to
-/// [`blocking_connect_with`](crate::Dial::blocking_connect_with). If the URL of the server or of a
-/// proxy asks for TLS, TLS is around that stream.
-#[derive(Debug)]
-pub struct MaybeTls<S = Timestamped<TcpStream>>(Layers<S>);
-
-impl<S: Stream> MaybeTls<S> {
-    dialed!();
-
-    /// The TLS session with the server, if the URL is `wss`. While the returned guard lives, no
-    /// handle of the stream can read or write. Feature `rustls`.
-    #[cfg(feature = "rustls")]
-    pub fn tls(&self) -> Option<impl core::ops::Deref<Target = crate::tls::Session>> {
-        match &self.0 {
-            Maybe::Plain(_) | Maybe::ToProxy(_) => None,
-            Maybe::Tls(tls) => Some(tls.held()),
-            Maybe::Within(tls) => Some(tls.held()),
-        }
-    }
+maybe_tls! {
+    /// The stream of a connection made by [`connect`](crate::blocking::connect). Its lowest layer
+    /// is TCP, or the stream `S` of the connector given to
+    /// [`blocking_connect_with`](crate::Dial::blocking_connect_with). If the URL of the server or
+    /// of a proxy asks for TLS, TLS is around that stream.
+    [Stream]
 }
 
-impl MaybeTls {
-    /// The TCP stream, below any TLS. If there is a proxy, the stream leads to the proxy.
-    pub fn tcp(&self) -> &TcpStream {
-        self.get_ref().get_ref()
+#[cfg(feature = "rustls")]
+impl<S: Stream> MaybeTls<S> {
+    /// The TLS session with the server, if the URL is `wss`. While the returned guard lives, no
+    /// handle of the stream can read or write. Feature `rustls`.
+    pub fn tls(&self) -> Option<impl core::ops::Deref<Target = crate::tls::Session>> {
+        match &self.0 {
+            Layers::Tls(tls, true) => Some(tls.session()),
+            _ => None,
+        }
     }
 }
 
@@ -106,7 +93,11 @@ impl<S: Stream> Stream for MaybeTls<S> {
     }
 
     fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self(mapped!(&self.0, stream => stream.try_clone()?)))
+        Ok(Self(match &self.0 {
+            Layers::Plain(io) => Layers::Plain(io.try_clone()?),
+            #[cfg(feature = "rustls")]
+            Layers::Tls(tls, is_server) => Layers::Tls(Box::new((**tls).try_clone()?), *is_server),
+        }))
     }
 
     fn writes_vectored(&self) -> bool {

@@ -1,22 +1,8 @@
 //! TLS over a stream that blocks, in handles for two threads.
 //!
-//! The handles share three locks. A thread that waits for the stream holds no lock that the other
-//! thread has to wait for:
-//!
-//! - `session` is TLS itself: a handle locks it to encrypt or decrypt, and never holds this lock
-//!   during I/O.
-//! - `input` is the right to read the stream. A reader that waits for input holds no other lock, so
-//!   that another thread can write during this wait.
-//! - `output` is the right to write the stream and to flush it, with the ciphertext to be written.
-//!   A holder that has written everything checks, with `session` locked, that the session has
-//!   nothing more to write. Then the holder releases `output` before `session`, so that no
-//!   ciphertext is left without a writer. A writer waits for `output`. But a reader with ciphertext
-//!   to write never waits for `output`. Otherwise it could wait for ever: the writer that holds
-//!   `output` may be waiting until the peer reads, and the peer until this reader reads.
-mod output;
-
-use self::output::{Shared, is_passing, lock};
-use super::{Interest, Stream};
+//! The handles share the state of TLS behind one lock, which no thread holds during I/O. So a
+//! thread that waits for the stream keeps no other thread waiting.
+use super::{Interest, Stream, stream::in_vain};
 use crate::{
     drive::Error,
     proto::url::Target,
@@ -27,12 +13,17 @@ use std::{
     io::{self, IoSlice, Read, Write},
     net::TcpStream,
     ops::Deref,
-    sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Poll, ready},
     time::{Duration, Instant},
 };
 use tickwire_tls::{
-    BARREN, Client, Server,
+    Client, Server,
     rustls::{Connection, pki_types::ServerName},
+    stream::{self, BARREN, Carrier, Tls},
 };
 
 /// TLS over another stream, as a client or a server. `connect` uses this type for `wss`. A server
@@ -89,6 +80,20 @@ pub struct TlsStream<S = TcpStream> {
     part: fn(&mut Self),
 }
 
+/// The state that all handles of one stream share.
+struct Shared {
+    tls: Mutex<Tls>,
+    /// The number of handles. When the last handle is dropped, it sends a close_notify if the
+    /// session still owes one.
+    handles: AtomicUsize,
+}
+
+/// Locks a mutex. Ignores poisoning, so that a panic in one handle does not make the other handles
+/// panic too.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl<S: Stream> TlsStream<S> {
     /// Makes a client's stream to the server `name`, for example [`Request::target`]. The server's
     /// certificate must be for that name, whatever address was dialed. ALPN always asks for
@@ -126,7 +131,13 @@ impl<S: Stream> TlsStream<S> {
     }
 
     fn of(io: S, session: Session) -> Self {
-        Self { io, shared: Shared::new(session), read_timeout: Mutex::default(), part: Self::part }
+        let shared = Shared { tls: Mutex::new(Tls::new(session)), handles: AtomicUsize::new(1) };
+        let part = |stream: &mut Self| {
+            if stream.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+                stream::part(&mut stream.carrier(false));
+            }
+        };
+        Self { io, shared: Arc::new(shared), read_timeout: Mutex::default(), part }
     }
 
     /// Completes the TLS handshake, so that you can inspect the [`session`](Self::session) before
@@ -141,7 +152,8 @@ impl<S: Stream> TlsStream<S> {
     pub fn handshake(&mut self) -> io::Result<()> {
         let (began, limit) = (Instant::now(), *lock(&self.read_timeout));
         loop {
-            match self.agree(true).and_then(|()| self.flush()) {
+            let agreed = self.call(true, Interest::READ, |call| stream::handshake(call));
+            match agreed.and_then(|()| self.flush()) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                     if limit.is_some_and(|limit| began.elapsed() >= limit) {
                         return Err(io::ErrorKind::WouldBlock.into());
@@ -152,94 +164,22 @@ impl<S: Stream> TlsStream<S> {
         }
     }
 
-    /// Completes the handshake, but does not send the last handshake messages of this end. They
-    /// leave together with the first data.
-    fn agree(&mut self, waits: bool) -> io::Result<()> {
-        let mut waited = false;
-        loop {
-            let session = self.shared.session();
-            if !session.is_handshaking() {
-                return Ok(());
-            }
-            let checked = session.check();
-            drop(session);
-            if let Err(error) = checked {
-                let _ = self.shared.try_send(&mut self.io, false);
-                return Err(error);
-            }
-            if waited {
-                return Err(io::ErrorKind::Interrupted.into());
-            }
-            self.fill(waits)?;
-            waited = waits;
-        }
+    fn carrier(&mut self, waits: bool) -> Call<'_, S> {
+        Call { io: &mut self.io, tls: &self.shared.tls, waits, put_off: None }
     }
 
-    /// Sends the handshake messages that are waiting, then reads the stream once. Returns the
-    /// number of bytes read.
-    fn fill(&mut self, waits: bool) -> io::Result<usize> {
-        // After the handshake only the writer sends, so a reader does not lock `output`.
-        if self.shared.session().is_opening() {
-            self.shared.try_send(&mut self.io, waits)?;
-        }
-        let mut wire = self.shared.session().lend();
-        let done = match waits {
-            true => self.io.read(wire.room()),
-            false => self.io.try_read(wire.room()),
-        };
-        let mut session = self.shared.session();
-        session.restore(wire);
-        match done {
-            Ok(0) => session.end_of_stream(),
-            Ok(len) => session.commit(len),
-            Err(_) => session.commit(0),
-        }
-        done
-    }
-
-    fn read_slice(&mut self, buf: &mut [u8], waits: bool) -> io::Result<usize> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        let shared = self.shared.clone(); // so that `fill` can borrow `self` under this lock
-        let _input = lock(&shared.input);
-        let (mut waited, mut barren) = (false, 0);
-        loop {
-            let read = shared.session().read_on(buf);
-            match read {
-                Ok(Some(n)) => return Ok(n),
-                Ok(None) if waited || barren > BARREN => {
-                    return Err(io::ErrorKind::Interrupted.into());
-                }
-                Ok(None) => barren += self.fill(waits)?,
-                Err(error) => {
-                    let _ = shared.try_send(&mut self.io, false);
-                    return Err(error);
-                }
-            }
-            waited = waits;
-        }
-    }
-
-    fn write_slices(&mut self, from: &[IoSlice<'_>], waits: bool) -> io::Result<usize> {
-        loop {
-            match self.shared.write(&mut self.io, from, waits)? {
-                Some(taken) => return Ok(taken),
-                None => self.agree(waits)?,
-            }
-        }
-    }
-
-    fn part(&mut self) {
-        if self.shared.handles.fetch_sub(1, Ordering::AcqRel) > 1 {
-            return;
-        }
-        let mut session = self.shared.session();
-        if session.owes_close() {
-            session.close();
-            drop(session);
-            // Does not wait: the peer may never read.
-            let _ = self.shared.try_send(&mut self.io, false);
+    /// Makes a call of the stream. `interest` is what the call would wait for.
+    #[inline]
+    fn call<T>(
+        &mut self,
+        waits: bool,
+        interest: Interest,
+        work: impl FnOnce(&mut Call<'_, S>) -> Poll<io::Result<T>>,
+    ) -> io::Result<T> {
+        let mut call = self.carrier(waits);
+        match work(&mut call) {
+            Poll::Ready(done) => done,
+            Poll::Pending => Err(call.pending(interest)),
         }
     }
 }
@@ -254,12 +194,18 @@ impl<S> TlsStream<S> {
     /// for, and whether records are opened in place. While the returned guard lives, no handle of
     /// the stream can read or write.
     pub fn session(&self) -> impl Deref<Target = Session> {
-        self.held()
+        Held(lock(&self.shared.tls))
     }
+}
 
-    /// Like [`session`](Self::session), with a return type that can be named.
-    pub(crate) fn held(&self) -> MutexGuard<'_, Session> {
-        self.shared.session()
+/// A guard of the session.
+struct Held<'a>(MutexGuard<'a, Tls>);
+
+impl Deref for Held<'_> {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.0.session
     }
 }
 
@@ -275,48 +221,145 @@ impl<S: fmt::Debug> fmt::Debug for TlsStream<S> {
     }
 }
 
+/// A call of a thread.
+struct Call<'a, S> {
+    io: &'a mut S,
+    tls: &'a Mutex<Tls>,
+    /// Whether to call `read`, `write` and `flush` of the stream below, which may wait, or
+    /// `try_read`, `try_write` and `try_flush`.
+    waits: bool,
+    /// The error with which the stream below has put the last call off.
+    put_off: Option<io::Error>,
+}
+
+impl<S: Stream> Call<'_, S> {
+    #[inline]
+    fn polled<T>(&mut self, done: io::Result<T>) -> Poll<io::Result<T>> {
+        match done {
+            Err(error) if is_passing(&error) => {
+                self.put_off = Some(error);
+                Poll::Pending
+            }
+            done => Poll::Ready(done),
+        }
+    }
+
+    /// Returns the error of a call that was put off: that of the stream below, so that the caller
+    /// learns whether it was a timeout or a signal. Without such an error, another handle is
+    /// reading or writing. The other handle may be waiting for the stream, so this call does too.
+    #[cold]
+    fn pending(&mut self, interest: Interest) -> io::Error {
+        match self.put_off.take() {
+            Some(error) => error,
+            None if !self.waits => io::ErrorKind::WouldBlock.into(),
+            None => match self.io.wait(interest, None) {
+                Ok(()) => io::ErrorKind::Interrupted.into(),
+                Err(error) => error,
+            },
+        }
+    }
+}
+
+/// Whether the call that failed with this error can be repeated.
+fn is_passing(error: &io::Error) -> bool {
+    in_vain(error) || error.kind() == io::ErrorKind::Interrupted
+}
+
+impl<S: Stream> Carrier for Call<'_, S> {
+    #[inline]
+    fn with<T>(&mut self, work: impl FnOnce(&mut Tls) -> T) -> T {
+        work(&mut lock(self.tls))
+    }
+
+    fn poll_read(&mut self, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        let read = if self.waits { self.io.read(room) } else { self.io.try_read(room) };
+        self.polled(read)
+    }
+
+    #[inline]
+    fn poll_write(&mut self) -> Poll<io::Result<bool>> {
+        let bytes = ready!(self.with(Tls::lend_output));
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(false)); // another handle wrote them
+        }
+        let written = match self.waits {
+            true => self.io.write(bytes.filled()),
+            false => self.io.try_write(&[IoSlice::new(bytes.filled())]),
+        };
+        let written = self.polled(written);
+        self.with(|tls| {
+            tls.restore_output(bytes);
+            written.map(|len| tls.wrote(len?))
+        })
+    }
+
+    #[inline]
+    fn poll_flush(&mut self) -> Poll<io::Result<()>> {
+        let flushed = if self.waits { self.io.flush() } else { self.io.try_flush() };
+        self.polled(flushed)
+    }
+
+    /// `Pending` for a call that waits: its read would wait for the peer, and the peer perhaps for
+    /// the bytes that the stream refuses.
+    fn send_aside(&mut self, last: bool) -> Poll<()> {
+        let waits = self.waits;
+        self.waits &= !last;
+        let sent = stream::send(self);
+        self.waits = waits;
+        if waits { sent.map(drop) } else { Poll::Ready(()) }
+    }
+
+    /// A call that waits reads once only.
+    fn go_on(&mut self, read: usize) -> Poll<()> {
+        if read <= if self.waits { 0 } else { BARREN } {
+            return Poll::Ready(());
+        }
+        self.put_off = Some(io::ErrorKind::Interrupted.into());
+        Poll::Pending
+    }
+}
+
 impl<S: Stream> Read for TlsStream<S> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.read_slice(buf, true)
+        self.call(true, Interest::READ, |call| stream::read(call, buf))
     }
 }
 
 impl<S: Stream> Write for TlsStream<S> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.write_slices(&[IoSlice::new(buf)], true)
+        self.write_vectored(&[IoSlice::new(buf)])
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.write_slices(bufs, true)
+        self.call(true, Interest::WRITE, |call| stream::write(call, bufs))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.shared.flush(&mut self.io, true)
+        self.call(true, Interest::WRITE, |call| stream::flush(call))
     }
 }
 
 impl<S: Stream> Stream for TlsStream<S> {
     fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.read_slice(buf, false)
+        self.call(false, Interest::READ, |call| stream::read(call, buf))
     }
 
     fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.write_slices(bufs, false)
+        self.call(false, Interest::WRITE, |call| stream::write(call, bufs))
     }
 
     fn try_flush(&mut self) -> io::Result<()> {
-        self.shared.flush(&mut self.io, false)
+        self.call(false, Interest::WRITE, |call| stream::flush(call))
     }
 
     /// Adapts `interest` to the handshake. During the handshake, reading and writing both need
     /// input. While handshake messages are unsent, reading and writing also need a stream that
     /// accepts bytes.
     fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
-        let session = self.shared.session();
-        let (handshaking, opening) = (session.is_handshaking(), session.is_opening());
-        let unsent = session.has_outgoing();
-        drop(session);
-        let write = opening && (unsent || self.shared.holds_output());
+        let tls = lock(&self.shared.tls);
+        let handshaking = tls.session.is_handshaking();
+        let write = tls.session.is_opening() && tls.has_output();
+        drop(tls);
         let interest = match handshaking {
             true => Interest { read: true, write },
             false => Interest { write: interest.write || write, ..interest },
@@ -337,8 +380,7 @@ impl<S: Stream> Stream for TlsStream<S> {
     /// Sends a close_notify, then shuts the stream down for writing. After `WouldBlock`, `TimedOut`
     /// or `Interrupted` the close_notify may still be unsent: call this again.
     fn shutdown(&mut self) -> io::Result<()> {
-        self.shared.session().close(); // a second call changes nothing
-        match self.shared.flush(&mut self.io, false) {
+        match self.call(false, Interest::WRITE, |call| stream::close(call)) {
             Err(error) if is_passing(&error) => Err(error),
             drained => self.io.shutdown().and(drained),
         }
@@ -346,7 +388,7 @@ impl<S: Stream> Stream for TlsStream<S> {
 
     /// Fails with `NotConnected` until the TLS handshake is over.
     fn try_clone(&self) -> io::Result<Self> {
-        if self.shared.session().is_handshaking() {
+        if self.session().is_handshaking() {
             return Err(io::ErrorKind::NotConnected.into());
         }
         let io = self.io.try_clone()?;
@@ -369,6 +411,6 @@ pub(crate) fn client<S: Stream>(
     ahead: &[u8],
 ) -> Result<TlsStream<S>, Error> {
     let stream = TlsStream::client(io, target, config)?;
-    stream.shared.session().begin_with(ahead);
+    lock(&stream.shared.tls).session.begin_with(ahead);
     Ok(stream)
 }

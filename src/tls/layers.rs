@@ -1,91 +1,90 @@
 //! The streams of dialed connections. The lowest layer is TCP, or the stream of a connector. TLS to
 //! a proxy comes above the lowest layer, if the proxy's URL is `https`. TLS to the server is the
-//! highest layer, if the server's URL is `wss`. Each adapter has its own type, made of the parts in
-//! this module.
+//! highest layer, if the server's URL is `wss`. Each adapter has its own type, because each has its
+//! own TLS stream. The macros of this module have what the two types have in common.
 
-/// A stream without TLS, or with one or two TLS streams around it.
-#[derive(Debug)]
-pub(crate) enum Maybe<S, T, U> {
-    Plain(S),
-    /// TLS to the server.
-    Tls(T),
-    /// TLS to a proxy.
-    ToProxy(T),
-    /// TLS to the server, inside TLS to a proxy.
-    Within(U),
-}
+/// Defines `MaybeTls` over a stream with the traits `$bound`, the calls that make it, and the calls
+/// that return what is below TLS. The module that invokes this macro imports from its adapter
+/// `TlsStream` and the function `client`, which puts TLS around a stream.
+macro_rules! maybe_tls {
+    ($(#[$doc:meta])* [$($bound:tt)*]) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct MaybeTls<S = Timestamped<TcpStream>>(Layers<S>);
 
-/// The layers over an `$io`. Each module that invokes a macro of this file imports [`Maybe`], and
-/// from its adapter `TlsStream` and the function `client`, which puts TLS around a stream.
-macro_rules! layers {
-    ($io:ident) => {
-        Maybe<$io, TlsStream<$io>, TlsStream<TlsStream<$io>>>
-    };
-}
-pub(crate) use layers;
-
-/// Constructors of `MaybeTls<S>`, and `get_ref`.
-macro_rules! dialed {
-    () => {
-        /// Wraps a stream to a server, or to a proxy. `tls` is the configuration of TLS to the
-        /// proxy; `None` if there is no proxy, or if its URL asks for no TLS.
-        pub(crate) fn new(io: S, proxy: &Target, tls: Option<Client>) -> Result<Self, Error> {
-            Ok(Self(match tls {
-                None => Maybe::Plain(io),
-                Some(tls) => Maybe::ToProxy(client(io, proxy, tls, &[])?),
-            }))
+        #[derive(Debug)]
+        enum Layers<S> {
+            Plain(S),
+            /// TLS over a stream that may have TLS itself: TLS to the server inside TLS to a proxy.
+            /// `true`: TLS to the server.
+            #[cfg(feature = "rustls")]
+            Tls(Box<TlsStream<MaybeTls<S>>>, bool),
         }
 
-        /// Puts TLS to the server around the stream. `ahead` has the bytes that were already read
-        /// from the stream.
-        pub(crate) fn with_tls(
-            self,
-            to: &Target,
-            tls: Client,
-            ahead: &[u8],
-        ) -> Result<Self, Error> {
-            Ok(Self(match self.0 {
-                Maybe::Plain(io) => Maybe::Tls(client(io, to, tls, ahead)?),
-                Maybe::ToProxy(outer) => Maybe::Within(client(outer, to, tls, ahead)?),
-                done @ (Maybe::Tls(_) | Maybe::Within(_)) => done,
-            }))
+        impl<S: $($bound)*> MaybeTls<S> {
+            /// Wraps a stream to a server, or to a proxy. `tls` is the configuration of TLS to the
+            /// proxy; `None` if there is no proxy, or if its URL asks for no TLS.
+            pub(crate) fn new(io: S, proxy: &Target, tls: Option<Client>) -> Result<Self, Error> {
+                let plain = Self(Layers::Plain(io));
+                match tls {
+                    None => Ok(plain),
+                    Some(tls) => plain.with_tls(proxy, tls, &[], false),
+                }
+            }
+
+            /// Puts TLS around the stream: to the server (`is_server`), or to a proxy. `ahead` has
+            /// the bytes that were already read from the stream.
+            #[cfg(feature = "rustls")]
+            pub(crate) fn with_tls(
+                self,
+                to: &Target,
+                tls: Client,
+                ahead: &[u8],
+                is_server: bool,
+            ) -> Result<Self, Error> {
+                let tls = Box::new(client(self, to, tls, ahead)?);
+                Ok(Self(Layers::Tls(tls, is_server)))
+            }
+
+            #[cfg(not(feature = "rustls"))]
+            pub(crate) fn with_tls(
+                self,
+                _: &Target,
+                tls: Client,
+                _: &[u8],
+                _: bool,
+            ) -> Result<Self, Error> {
+                match tls {}
+            }
+
+            /// The stream below any TLS. If there is a proxy, the stream leads to the proxy.
+            pub fn get_ref(&self) -> &S {
+                match &self.0 {
+                    Layers::Plain(io) => io,
+                    #[cfg(feature = "rustls")]
+                    Layers::Tls(tls, _) => tls.get_ref().get_ref(),
+                }
+            }
         }
 
-        /// The stream below any TLS. If there is a proxy, the stream leads to the proxy.
-        pub fn get_ref(&self) -> &S {
-            match &self.0 {
-                Maybe::Plain(io) => io,
-                Maybe::Tls(tls) | Maybe::ToProxy(tls) => tls.get_ref(),
-                Maybe::Within(tls) => tls.get_ref().get_ref(),
+        impl MaybeTls {
+            /// The TCP stream, below any TLS. If there is a proxy, the stream leads to the proxy.
+            pub fn tcp(&self) -> &TcpStream {
+                self.get_ref().get_ref()
             }
         }
     };
 }
-pub(crate) use dialed;
+pub(crate) use maybe_tls;
 
 /// Evaluates `$do` with the stream in `$layers`, whatever the variant.
 macro_rules! inner {
-    ($layers:expr, $stream:ident => $do:expr) => {{
+    ($layers:expr, $stream:ident => $do:expr) => {
         match $layers {
-            Maybe::Plain($stream) => $do,
-            Maybe::Tls($stream) => $do,
-            Maybe::ToProxy($stream) => $do,
-            Maybe::Within($stream) => $do,
+            Layers::Plain($stream) => $do,
+            #[cfg(feature = "rustls")]
+            Layers::Tls($stream, _) => $do,
         }
-    }};
+    };
 }
 pub(crate) use inner;
-
-/// Like `inner`, but the result of `$do` is another stream, and the macro wraps that stream in the
-/// same variant.
-macro_rules! mapped {
-    ($layers:expr, $stream:ident => $do:expr) => {{
-        match $layers {
-            Maybe::Plain($stream) => Maybe::Plain($do),
-            Maybe::Tls($stream) => Maybe::Tls($do),
-            Maybe::ToProxy($stream) => Maybe::ToProxy($do),
-            Maybe::Within($stream) => Maybe::Within($do),
-        }
-    }};
-}
-pub(crate) use mapped;

@@ -1,6 +1,5 @@
 //! Replaces the module `tls` if the feature `rustls` is off. The type of the configuration has no
 //! values, so no TLS stream is ever made.
-#[path = "no_layers.rs"]
 pub(crate) mod layers;
 
 use std::io;

@@ -166,7 +166,7 @@ impl Dial<'_> {
         let tls = self.client_tls()?;
         let (mut stream, mut ahead) = made.await.map_err(|error| self.of_proxy(error))?;
         if let Some(tls) = tls {
-            stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead))?;
+            stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead), true)?;
         }
         client_since(began, stream, self.request, config, &ahead).await
     }

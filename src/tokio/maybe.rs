@@ -1,15 +1,13 @@
 //! The stream of a connection that a `connect` call of `tokio` has made.
 #[cfg(feature = "rustls")]
 use super::tls::{TlsStream, client};
-#[cfg(feature = "rustls")]
-use crate::tls::layers::Maybe;
 use crate::{
     drive::Error,
     proto::url::Target,
     socket::Timestamped,
     tls::{
         Client,
-        layers::{dialed, inner, layers},
+        layers::{inner, maybe_tls},
     },
 };
 use ::tokio::{
@@ -22,36 +20,26 @@ use std::{
     task::{Context, Poll},
 };
 
-type Layers<S> = layers!(S);
-
-/// The stream of a connection made by [`connect`](crate::tokio::connect). Its lowest layer is TCP,
-/// or the stream `S` of the connector given to [`connect_with`](crate::Dial::connect_with). If the
-/// URL of the server or of a proxy asks for TLS, TLS is around that stream.
-///
-/// `into_split` puts a lock around the stream. For two halves without this lock, over plain TCP,
-/// dial the TCP stream yourself. Then use [`client`](fn@crate::tokio::client) and
-/// `into_split_with(TcpStream::into_split)`.
-#[derive(Debug)]
-pub struct MaybeTls<S = Timestamped<TcpStream>>(Layers<S>);
-
-impl<S: AsyncRead + AsyncWrite + Unpin> MaybeTls<S> {
-    dialed!();
-
-    /// The TLS session with the server, if the URL is `wss`. Feature `rustls`.
-    #[cfg(feature = "rustls")]
-    pub fn tls(&self) -> Option<&crate::tls::Session> {
-        match &self.0 {
-            Maybe::Plain(_) | Maybe::ToProxy(_) => None,
-            Maybe::Tls(tls) => Some(tls.session()),
-            Maybe::Within(tls) => Some(tls.session()),
-        }
-    }
+maybe_tls! {
+    /// The stream of a connection made by [`connect`](crate::tokio::connect). Its lowest layer is
+    /// TCP, or the stream `S` of the connector given to
+    /// [`connect_with`](crate::Dial::connect_with). If the URL of the server or of a proxy asks for
+    /// TLS, TLS is around that stream.
+    ///
+    /// `into_split` puts a lock around the stream. For two halves without this lock, over plain
+    /// TCP, dial the TCP stream yourself. Then use [`client`](fn@crate::tokio::client) and
+    /// `into_split_with(TcpStream::into_split)`.
+    [AsyncRead + AsyncWrite + Unpin]
 }
 
-impl MaybeTls {
-    /// The TCP stream, below any TLS. If there is a proxy, the stream leads to the proxy.
-    pub fn tcp(&self) -> &TcpStream {
-        self.get_ref().get_ref()
+#[cfg(feature = "rustls")]
+impl<S: AsyncRead + AsyncWrite + Unpin> MaybeTls<S> {
+    /// The TLS session with the server, if the URL is `wss`. Feature `rustls`.
+    pub fn tls(&self) -> Option<&crate::tls::Session> {
+        match &self.0 {
+            Layers::Tls(tls, true) => Some(tls.session()),
+            _ => None,
+        }
     }
 }
 

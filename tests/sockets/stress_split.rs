@@ -175,7 +175,7 @@ fn blocking_halves_in_four_threads_lose_nothing() {
     });
 }
 
-/// The same over TLS, whose own locks the halves share too, with messages compressed that refer to
+/// The same over TLS, whose own lock the halves share too, with messages compressed that refer to
 /// those before them.
 #[cfg(all(feature = "rustls", feature = "deflate"))]
 mod compressed_over_tls {

@@ -25,7 +25,7 @@ impl Buffer {
     }
 
     /// The number of bytes in the buffer.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.end - self.start
     }
 
@@ -67,7 +67,7 @@ impl Buffer {
     }
 
     /// Room to read a stream into, at least 4 KiB.
-    pub fn room(&mut self) -> &mut [u8] {
+    pub(super) fn room(&mut self) -> &mut [u8] {
         if self.bytes.len() - self.end < LEAST {
             self.make_room(LEAST.max(WIRE - self.len().min(WIRE)));
         }
@@ -79,7 +79,7 @@ impl Buffer {
     /// # Panics
     ///
     /// If the room was smaller than `len`.
-    pub fn commit(&mut self, len: usize) {
+    pub(super) fn commit(&mut self, len: usize) {
         assert!(len <= self.bytes.len() - self.end, "committed more than was spare");
         self.end += len;
     }
@@ -93,7 +93,7 @@ impl Buffer {
 
     /// Removes the first `len` bytes, or all bytes if there are fewer.
     #[inline]
-    pub fn consume(&mut self, len: usize) {
+    pub(super) fn consume(&mut self, len: usize) {
         self.start += len.min(self.len());
         if self.is_empty() {
             self.clear();
@@ -106,7 +106,7 @@ impl Buffer {
 
     /// Returns the memory to the pool if the buffer is empty.
     #[inline]
-    pub fn shed(&mut self) {
+    pub(super) fn shed(&mut self) {
         if self.is_empty() {
             pool::give(core::mem::take(&mut self.bytes));
             self.clear();

@@ -40,7 +40,7 @@ impl Session {
     /// # Errors
     ///
     /// As [`read`](Self::read).
-    pub fn read_on(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
+    pub(super) fn read_on(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
         if to.is_empty() {
             return Ok(Some(0));
         }

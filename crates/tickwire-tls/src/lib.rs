@@ -3,13 +3,12 @@
 //! This crate is made for [tickwire](https://docs.rs/tickwire), but does not depend on it. This
 //! crate is unstable, and it will shrink once rustls lends plaintext: see the README.
 //!
-//! An event loop calls the [`Session`] directly. `tokio::TlsStream` (feature `tokio`) makes the
-//! same calls. [`Buffer`], [`Below`] and [`BARREN`] are for other kinds of streams on a `Session`.
+//! An event loop calls the [`Session`] directly. `tokio::TlsStream` (feature `tokio`) puts a
+//! session over a stream. The module [`stream`] is for other kinds of streams.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
 
 mod agreed;
-mod below;
 mod buffer;
 mod buffered;
 mod config;
@@ -23,6 +22,7 @@ mod pool;
 mod records;
 mod roots;
 mod session;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "tokio")]
@@ -31,10 +31,8 @@ pub mod tokio;
 #[cfg(not(target_os = "android"))]
 pub use self::config::platform_config_and_roots;
 pub use self::{
-    below::Below,
-    buffer::Buffer,
     config::{Client, Server, platform_config},
-    session::{BARREN, Session},
+    session::Session,
 };
 pub use ::rustls;
 use ::rustls::{AlertDescription, CertificateError, pki_types::UnixTime};

@@ -12,12 +12,6 @@ use std::{
     vec,
 };
 
-/// The most ciphertext, in bytes, that one read of a stream opens without finding data. After more
-/// bytes the read yields, so that other tasks run and deadlines are checked. This limit is larger
-/// than any record, and larger than the longest handshake message in full records. So the yield
-/// interrupts neither a record nor a handshake message.
-pub const BARREN: usize = 128 << 10;
-
 /// A TLS session without I/O: it turns ciphertext into plaintext, and plaintext into ciphertext.
 ///
 /// A session stands between a stream and a protocol. Each round of a loop makes these calls, in
@@ -380,12 +374,6 @@ impl Session {
         }
     }
 
-    /// Takes all outgoing ciphertext, so that the caller can write it while other threads use the
-    /// session.
-    pub fn take_outgoing(&mut self) -> Buffer {
-        core::mem::take(&mut self.out)
-    }
-
     /// Checks that TLS has not failed, and that the stream has not ended.
     ///
     /// # Errors
@@ -404,29 +392,12 @@ impl Session {
     /// Checks that a stream may accept a write now. During the handshake, a client's write is
     /// allowed, because the write may begin the handshake. A server's write fails instead of
     /// waiting for the client, so that a server can reject a silent client at once.
-    ///
-    /// # Errors
-    ///
-    /// `NotConnected` for a server in its handshake.
-    pub fn may_write(&self) -> io::Result<()> {
+    pub(super) fn may_write(&self) -> io::Result<()> {
         if self.is_handshaking() && self.engine.is_server() {
             let what = "nothing can be written before the TLS handshake is over";
             return Err(io::Error::new(io::ErrorKind::NotConnected, what));
         }
         Ok(())
-    }
-
-    /// Lends the input buffer. The caller reads the stream into the buffer's [`room`](Buffer::room)
-    /// while other threads use the session, then gives the buffer back with
-    /// [`restore`](Self::restore).
-    pub fn lend(&mut self) -> Buffer {
-        core::mem::take(&mut self.input)
-    }
-
-    /// Takes the lent buffer back. Bytes that were committed to the buffer count as read into
-    /// [`spare_mut`](Self::spare_mut).
-    pub fn restore(&mut self, wire: Buffer) {
-        self.input = wire;
     }
 
     /// Adds ciphertext that was read from the stream before the session was made.
@@ -450,7 +421,7 @@ impl Session {
     ///
     /// As [`write`](Self::write).
     #[inline]
-    pub fn write_slices(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(super) fn write_slices(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
         let taken = self.call(|session| session.seal(from))??;
         self.opening &= taken == 0;
         Ok(taken)

@@ -1,6 +1,9 @@
 //! TLS over a tokio stream.
 use super::{Client, Server};
-use crate::{BARREN, Below, Session, TlsError};
+use crate::{
+    Session, TlsError,
+    stream::{self, BARREN, Carrier, Tls},
+};
 use ::rustls::{Connection, pki_types::ServerName};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use std::{
@@ -33,10 +36,9 @@ use std::{
 /// halves would read the stream below, and that stream wakes only one half.
 pub struct TlsStream<S> {
     io: S,
-    session: Box<Session>,
+    tls: Box<Tls>,
     /// The waker of the task whose write or flush waits for the stream below.
     writer: Option<Waker>,
-    below: Below,
     /// The function that `drop` calls to send our close_notify, if the peer has sent its own. A
     /// function pointer, because `Drop` cannot require that `S` can be written to.
     part: fn(&mut Self),
@@ -74,8 +76,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     }
 
     fn of(io: S, session: Session) -> Self {
-        let session = Box::new(session);
-        Self { io, session, writer: None, below: Below::default(), part: Self::part }
+        let tls = Box::new(Tls::new(session));
+        let part = |stream: &mut Self| {
+            stream::part(&mut stream.call(&mut Context::from_waker(Waker::noop())));
+        };
+        Self { io, tls, writer: None, part }
     }
 
     /// Completes the TLS handshake, so that the caller can inspect the [`session`](Self::session)
@@ -87,157 +92,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     ///
     /// As [`poll_read`](AsyncRead::poll_read).
     pub async fn handshake(&mut self) -> io::Result<()> {
-        poll_fn(|cx| self.poll_handshake(cx)).await?;
+        poll_fn(|cx| stream::handshake(&mut self.call(cx))).await?;
         poll_fn(|cx| Pin::new(&mut *self).poll_flush(cx)).await
     }
 
-    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.session.is_handshaking() {
-            self.check()?;
-            ready!(self.poll_fill(cx))?;
-        }
-        Poll::Ready(Ok(()))
+    fn call<'a, 'c>(&'a mut self, cx: &'a mut Context<'c>) -> Call<'a, 'c, S> {
+        let Self { io, tls, writer, .. } = self;
+        Call { io, tls, writer, cx, write_blocked: false }
     }
 
-    /// Sends the handshake's messages, then reads the stream below once. Returns the number of
-    /// bytes read.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.session.is_opening() {
-            // The result is ignored. A blocked stream wakes this task, and a stream that failed
-            // also fails or ends the reads.
-            self.send_to_read(cx);
-        }
-        let mut room = ReadBuf::new(self.session.spare_mut());
-        let done = Pin::new(&mut self.io).poll_read(cx, &mut room);
-        let len = room.filled().len();
-        match (&done, len) {
-            (Poll::Ready(Ok(())), 0) => self.session.end_of_stream(),
-            (Poll::Ready(Ok(())), len) => self.session.commit(len),
-            _ => self.session.commit(0),
-        }
-        done.map_ok(|()| len)
-    }
-
-    /// Checks that the session can go on. If TLS has failed, sends the alert.
-    fn check(&mut self) -> io::Result<()> {
-        self.session.check().inspect_err(|_| self.say_last())
-    }
-
-    /// Sends all ciphertext, as far as the stream takes it now.
-    fn say_last(&mut self) {
-        let waker = self.writer.clone().unwrap_or_else(|| Waker::noop().clone());
-        let _ = self.poll_send(&mut Context::from_waker(&waker));
-    }
-
-    /// As [`poll_send`](Self::poll_send), for a task that reads. Another task that waits to write
-    /// is still woken.
-    fn send_to_read(&mut self, cx: &mut Context<'_>) {
-        let sent = match self.writer.clone() {
-            None => self.poll_send(cx),
-            Some(writer) => {
-                let both = Waker::from(Arc::new(Both(cx.waker().clone(), writer)));
-                self.poll_send(&mut Context::from_waker(&both))
-            }
-        };
-        if sent.is_ready()
-            && let Some(writer) = self.writer.take()
-        {
-            writer.wake();
-        }
-    }
-
-    /// As [`poll_drain`](Self::poll_drain), for a task that writes.
+    /// Makes a call that writes. If the stream below refuses bytes, keeps the task's waker.
     #[inline]
-    fn drain_to_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.below.check()?;
-        let drained = self.poll_drain(cx);
-        self.writes(drained, cx)
-    }
-
-    /// Returns `done`, the result for a task that writes. If `done` is pending, keeps the task's
-    /// waker.
-    fn writes<T>(&mut self, done: Poll<T>, cx: &Context<'_>) -> Poll<T> {
-        self.writer = done.is_pending().then(|| cx.waker().clone());
-        done
-    }
-
-    /// Writes all ciphertext, and flushes the stream below if that stream took ciphertext since its
-    /// last flush.
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.session.has_outgoing() {
-            ready!(self.poll_drain(cx))?;
-        }
-        ready!(self.poll_flush_below(cx))?;
-        self.session.flushed();
-        Poll::Ready(Ok(()))
-    }
-
-    /// Flushes the stream below if that stream took ciphertext since its last flush.
-    fn poll_flush_below(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.below.dirty {
-            match Pin::new(&mut self.io).poll_flush(cx) {
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                flushed => ready!(flushed)?,
-            }
-            self.below.dirty = false;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Writes all ciphertext. A stream below that buffers has room again once it is flushed.
-    #[inline]
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let out @ [_, ..] = self.session.outgoing() {
-            match Pin::new(&mut self.io).poll_write(cx, out) {
-                Poll::Pending if self.below.dirty => ready!(self.poll_flush_below(cx))?,
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(n)) => {
-                    self.session.advance(n);
-                    self.below.took();
-                }
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_write_slices(
+    fn write<T>(
         &mut self,
         cx: &mut Context<'_>,
-        from: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if self.session.is_opening() {
-            // The last messages of the handshake are written together with the first data.
-            self.session.may_write()?;
-            ready!(self.poll_handshake(cx))?;
-        } else if self.session.has_outgoing() {
-            ready!(self.drain_to_write(cx))?;
-        }
-        let mut taken = self.session.write_slices(from)?;
-        if taken == 0 {
-            // Either `from` is empty, or the outgoing buffer is full. The buffer is full only while
-            // the last messages of the handshake wait in the buffer. These messages are written
-            // first, because a write of 0 bytes would be an error.
-            ready!(self.drain_to_write(cx))?;
-            taken = self.session.write_slices(from)?;
-        }
-        self.below.begin();
-        if let Poll::Ready(Err(error)) = self.drain_to_write(cx) {
-            self.below.fail(error)?;
-        }
-        Poll::Ready(Ok(taken)) // the next flush writes the rest
-    }
-
-    fn part(&mut self) {
-        if self.session.owes_close() {
-            self.session.close();
-            self.say_last();
-        }
+        work: impl FnOnce(&mut Call<'_, '_, S>) -> Poll<T>,
+    ) -> Poll<T> {
+        let mut call = self.call(cx);
+        let done = work(&mut call);
+        *call.writer = call.write_blocked.then(|| call.cx.waker().clone());
+        done
     }
 }
 
@@ -250,13 +124,13 @@ impl<S> TlsStream<S> {
     /// The session, for example to read the version, the certificates, the server name, and whether
     /// this crate opens and seals the records ([`Session::in_place`]).
     pub fn session(&self) -> &Session {
-        &self.session
+        &self.tls.session
     }
 
     /// Adds bytes that were read from the stream below before the `TlsStream` was made. Call this
     /// before the first read.
     pub fn begin_with(&mut self, ahead: &[u8]) {
-        self.session.begin_with(ahead);
+        self.tls.session.begin_with(ahead);
     }
 }
 
@@ -278,28 +152,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if buf.remaining() == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        let mut barren = 0;
-        loop {
-            match this.session.read_on(buf.initialize_unfilled()) {
-                Ok(Some(n)) => {
-                    buf.advance(n);
-                    return Poll::Ready(Ok(()));
-                }
-                Ok(None) if barren > BARREN => {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                Ok(None) => barren += ready!(this.poll_fill(cx))?,
-                Err(error) => {
-                    this.say_last();
-                    return Poll::Ready(Err(error));
-                }
-            }
-        }
+        let call = &mut self.get_mut().call(cx);
+        let len = ready!(stream::read(call, buf.initialize_unfilled()))?;
+        buf.advance(len);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -309,7 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_write_slices(cx, &[IoSlice::new(buf)])
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -317,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_write_slices(cx, bufs)
+        self.get_mut().write(cx, |call| stream::write(call, bufs))
     }
 
     /// Always `true`: the slices of one write share records.
@@ -326,20 +182,101 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.below.check()?;
-        this.below.dirty = true; // a flush is passed on even if nothing was written here
-        let sent = this.poll_send(cx);
-        this.writes(sent, cx)
+        self.get_mut().write(cx, |call| stream::flush(call))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.session.close(); // only the first call has an effect
-        ready!(this.drain_to_write(cx))?;
-        let shut = Pin::new(&mut this.io).poll_shutdown(cx);
-        this.below.dirty &= shut.is_pending(); // `poll_shutdown` also flushes
-        this.writes(shut, cx)
+        self.get_mut().write(cx, |call| {
+            ready!(stream::close(call))?;
+            let shut = Pin::new(&mut *call.io).poll_shutdown(call.cx);
+            call.write_blocked = shut.is_pending();
+            shut
+        })
+    }
+}
+
+/// A call of a task.
+struct Call<'a, 'c, S> {
+    io: &'a mut S,
+    tls: &'a mut Tls,
+    writer: &'a mut Option<Waker>,
+    cx: &'a mut Context<'c>,
+    /// Whether the stream below has refused bytes, and has this call's waker for them.
+    write_blocked: bool,
+}
+
+impl<S> Call<'_, '_, S> {
+    /// Returns the result of a write or a flush of the stream below. A signal does not end the
+    /// call: the task tries again.
+    #[inline]
+    fn written<T>(&mut self, mut done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(error)) = &done
+            && error.kind() == io::ErrorKind::Interrupted
+        {
+            self.cx.waker().wake_by_ref();
+            done = Poll::Pending;
+        }
+        self.write_blocked = done.is_pending();
+        done
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
+    #[inline]
+    fn with<T>(&mut self, work: impl FnOnce(&mut Tls) -> T) -> T {
+        work(self.tls)
+    }
+
+    fn poll_read(&mut self, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut room = ReadBuf::new(room);
+        let done = Pin::new(&mut *self.io).poll_read(self.cx, &mut room);
+        done.map_ok(|()| room.filled().len())
+    }
+
+    #[inline]
+    fn poll_write(&mut self) -> Poll<io::Result<bool>> {
+        let out @ [_, ..] = self.tls.session.outgoing() else {
+            return Poll::Ready(Ok(false));
+        };
+        let written = Pin::new(&mut *self.io).poll_write(self.cx, out);
+        let len = ready!(self.written(written))?;
+        Poll::Ready(self.tls.wrote(len))
+    }
+
+    #[inline]
+    fn poll_flush(&mut self) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut *self.io).poll_flush(self.cx);
+        self.written(flushed)
+    }
+
+    /// Never `Pending`: a task reads even if the stream refuses bytes or fails. A blocked stream
+    /// wakes the task. If the stream has failed, a read has the better error, such as the peer's
+    /// alert.
+    fn send_aside(&mut self, _: bool) -> Poll<()> {
+        let Some(other) = self.writer.clone() else {
+            let _ = stream::send(self);
+            return Poll::Ready(());
+        };
+        // A stream keeps one waker for writing. This waker wakes both tasks, because otherwise this
+        // call would take the writer's wake-up away.
+        let both = Waker::from(Arc::new(Both(self.cx.waker().clone(), other)));
+        let Self { io, tls, writer, .. } = self;
+        let cx = &mut Context::from_waker(&both);
+        let sent = stream::send(&mut Call { io, tls, writer, cx, write_blocked: false });
+        if sent.is_ready()
+            && let Some(writer) = self.writer.take()
+        {
+            writer.wake();
+        }
+        Poll::Ready(())
+    }
+
+    fn go_on(&mut self, read: usize) -> Poll<()> {
+        if read <= BARREN {
+            return Poll::Ready(());
+        }
+        self.cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

@@ -1,0 +1,331 @@
+//! A session over a stream. The functions of this module are the calls of a TLS stream: the same
+//! for a task, whose calls return `Pending`, and for a thread, whose calls may wait.
+//!
+//! No call of the stream below happens while [`Carrier::with`] lends the state. So a thread can
+//! lock the state for that time alone, and a thread that waits for the stream keeps no other thread
+//! waiting. Instead of a longer lock, a thread lends itself the ciphertext that it writes, and the
+//! buffer that it reads into. A reader with ciphertext to send does not wait for a thread that
+//! writes: that writer may be waiting until the peer reads, and the peer until this reader reads.
+//! The writer sends the reader's ciphertext too, since it stops only when nothing more is outgoing.
+use crate::{Session, buffer::Buffer};
+use std::{
+    io::{self, IoSlice},
+    mem,
+    task::{Poll, ready},
+};
+
+/// The most ciphertext, in bytes, that one read of a task opens without finding data. After more
+/// bytes the read yields, so that other tasks run and deadlines are checked. Otherwise a peer could
+/// keep the read busy for ever with records without data. This limit is larger than any record, and
+/// larger than the longest handshake message in full records. So the yield interrupts neither a
+/// record nor a handshake message.
+pub const BARREN: usize = 128 << 10;
+
+/// The state of a TLS stream.
+pub struct Tls {
+    /// The session.
+    pub session: Session,
+    /// Whether a thread has the outgoing ciphertext to write it.
+    writing: bool,
+    /// Whether a call has the session's input buffer to read into it.
+    reading: bool,
+    /// The stream below took ciphertext, and was not flushed since then.
+    dirty: bool,
+    /// The stream below took ciphertext of the current write.
+    taken: bool,
+    /// The error of a write that returned success. The next write or flush returns the error.
+    failed: Option<io::Error>,
+}
+
+/// What a call of a TLS stream works with: the state, the stream below, and a way to wait.
+pub trait Carrier {
+    /// Lends the state to `work`, which does no I/O.
+    fn with<T>(&mut self, work: impl FnOnce(&mut Tls) -> T) -> T;
+
+    /// Reads the stream once. `Pending`: the stream has no bytes now.
+    fn poll_read(&mut self, room: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Writes outgoing ciphertext to the stream once, and reports the bytes written to
+    /// [`Tls::wrote`], whose result it returns. `Pending`: the stream refuses bytes now, a signal
+    /// interrupted the call, or another call writes.
+    fn poll_write(&mut self) -> Poll<io::Result<bool>>;
+
+    /// Flushes the stream. `Pending`: as for [`poll_write`](Self::poll_write).
+    fn poll_flush(&mut self) -> Poll<io::Result<()>>;
+
+    /// Calls [`send`] for a call that reads, or, with `last`, for a call that ends and waits for
+    /// nothing. `Pending`: the stream refuses bytes, and the call must not read before it accepts
+    /// them.
+    fn send_aside(&mut self, last: bool) -> Poll<()>;
+
+    /// Asks whether a call may go on, although it has read `read` bytes and found no data.
+    /// `Pending`: the call ends here. The caller may repeat it at once.
+    fn go_on(&mut self, read: usize) -> Poll<()>;
+}
+
+/// Reads plaintext. Returns 0 after the peer's close_notify, and if `to` is empty. `Pending`: the
+/// stream has no bytes now, the read yields, or another call reads.
+pub fn read(on: &mut impl Carrier, to: &mut [u8]) -> Poll<io::Result<usize>> {
+    let mut barren = 0;
+    loop {
+        match on.with(|tls| tls.session.read_on(to)) {
+            Ok(Some(n)) => return Poll::Ready(Ok(n)),
+            Ok(None) => barren += ready!(fill(on, barren))?,
+            Err(error) => return failed(on, error),
+        }
+    }
+}
+
+/// Completes the handshake, but does not send the last handshake messages of this end. They leave
+/// together with the first data.
+pub fn handshake(on: &mut impl Carrier) -> Poll<io::Result<()>> {
+    let mut read = 0;
+    loop {
+        match on.with(|tls| tls.session.is_handshaking().then(|| tls.session.check())) {
+            None => return Poll::Ready(Ok(())),
+            Some(Ok(())) => read += ready!(fill(on, read))?,
+            Some(Err(error)) => return failed(on, error),
+        }
+    }
+}
+
+/// TLS has failed: sends the alert that tells the peer why.
+#[cold]
+fn failed<T>(on: &mut impl Carrier, error: io::Error) -> Poll<io::Result<T>> {
+    let _ = on.send_aside(true);
+    Poll::Ready(Err(error))
+}
+
+/// Reads the stream once. During the handshake, sends first what the peer may be waiting for.
+/// Returns the number of bytes read. `read` is the number of bytes that this call has read before.
+fn fill(on: &mut impl Carrier, read: usize) -> Poll<io::Result<usize>> {
+    ready!(on.go_on(read));
+    if on.with(|tls| tls.session.is_opening() && !tls.writing) {
+        ready!(on.send_aside(false));
+    }
+    let Some(mut wire) = on.with(Tls::take_input) else { return Poll::Pending };
+    let done = on.poll_read(wire.room());
+    on.with(|tls| tls.restore_input(wire, &done));
+    done
+}
+
+/// Seals as many bytes as the session has room for, and writes until the stream refuses more; the
+/// next write or flush writes the rest. Returns the number of bytes sealed. `Pending`: nothing was
+/// sealed, because the stream refuses earlier ciphertext, the handshake is under way, or another
+/// call writes.
+///
+/// # Errors
+///
+/// Those of the session and of the stream. If the stream fails when it has taken a part of the
+/// records, the data may arrive, so the write returns success and the next call the error.
+#[inline]
+pub fn write(on: &mut impl Carrier, from: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    loop {
+        match on.with(|tls| tls.seal(from))? {
+            Sealed::Data(taken) => {
+                if let Poll::Ready(Err(error)) = drain(on) {
+                    on.with(|tls| tls.fail(error))?;
+                }
+                return Poll::Ready(Ok(taken));
+            }
+            Sealed::Later => ready!(drain(on))?,
+            Sealed::Handshaking => ready!(handshake(on))?,
+        }
+    }
+}
+
+/// Writes and flushes everything. Flushes the stream below even if nothing was written here,
+/// because that stream may hold bytes that somebody else wrote.
+pub fn flush(on: &mut impl Carrier) -> Poll<io::Result<()>> {
+    let outgoing = on.with(|tls| {
+        tls.dirty = true;
+        tls.check().map(|()| tls.is_outgoing())
+    })?;
+    send_if(on, outgoing)
+}
+
+/// Sends a close_notify, and flushes everything. The caller then shuts the stream below.
+pub fn close(on: &mut impl Carrier) -> Poll<io::Result<()>> {
+    let outgoing = on.with(|tls| {
+        tls.session.close(); // only the first call has an effect
+        tls.check().map(|()| tls.is_outgoing())
+    })?;
+    send_if(on, outgoing)
+}
+
+/// The stream is dropped. Sends our close_notify if the peer has sent its own, so that the peer can
+/// tell this end from one that was cut off (RFC 9846 §6.1). Waits for nothing: the peer may never
+/// read.
+pub fn part(on: &mut impl Carrier) {
+    let owes = on.with(|tls| {
+        let owes = tls.session.owes_close();
+        if owes {
+            tls.session.close();
+        }
+        owes
+    });
+    if owes {
+        let _ = on.send_aside(true);
+    }
+}
+
+/// Writes everything, and flushes the stream below if that stream took ciphertext since its last
+/// flush. `Pending`: the stream refuses bytes, or another call writes.
+pub fn send(on: &mut impl Carrier) -> Poll<io::Result<()>> {
+    let outgoing = on.with(|tls| tls.is_outgoing());
+    send_if(on, outgoing)
+}
+
+#[inline]
+fn send_if(on: &mut impl Carrier, outgoing: bool) -> Poll<io::Result<()>> {
+    if outgoing {
+        ready!(drain(on))?;
+    }
+    flush_below(on)
+}
+
+/// Writes everything.
+#[inline]
+fn drain(on: &mut impl Carrier) -> Poll<io::Result<()>> {
+    loop {
+        match on.poll_write() {
+            Poll::Ready(Ok(true)) => {}
+            // A stream that buffers has room again once it is flushed.
+            Poll::Pending if on.with(|tls| tls.dirty && !tls.writing) => ready!(flush_below(on))?,
+            done => return done.map_ok(drop),
+        }
+    }
+}
+
+/// Flushes the stream below if that stream took ciphertext since its last flush.
+#[inline]
+fn flush_below(on: &mut impl Carrier) -> Poll<io::Result<()>> {
+    // `dirty` is reset before the flush, because another thread may write during the flush.
+    let (dirty, opening) = on.with(|tls| (mem::take(&mut tls.dirty), tls.session.is_opening()));
+    let done = if dirty { on.poll_flush() } else { Poll::Ready(Ok(())) };
+    match &done {
+        Poll::Ready(Ok(())) if opening => on.with(|tls| {
+            if !tls.has_output() {
+                tls.session.flushed();
+            }
+        }),
+        Poll::Ready(Ok(())) => {}
+        _ => on.with(|tls| tls.dirty |= dirty),
+    }
+    done
+}
+
+/// What [`Tls::seal`] did.
+enum Sealed {
+    /// It sealed so many bytes.
+    Data(usize),
+    /// Nothing, because earlier ciphertext has to be written first.
+    Later,
+    Handshaking,
+}
+
+impl Tls {
+    /// A stream's state before its first call.
+    pub fn new(session: Session) -> Self {
+        let (writing, reading, dirty, taken) = (false, false, false, false);
+        Self { session, writing, reading, dirty, taken, failed: None }
+    }
+
+    /// Whether ciphertext is not written, or not flushed.
+    pub fn has_output(&self) -> bool {
+        self.is_outgoing() || self.dirty
+    }
+
+    /// Whether ciphertext is not written.
+    #[inline]
+    fn is_outgoing(&self) -> bool {
+        self.session.has_outgoing() || self.writing
+    }
+
+    #[inline]
+    fn check(&mut self) -> io::Result<()> {
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    #[inline]
+    fn seal(&mut self, from: &[IoSlice<'_>]) -> io::Result<Sealed> {
+        self.check()?;
+        let session = &mut self.session;
+        if session.is_opening() {
+            // The last messages of the handshake leave together with the first data.
+            if session.is_handshaking() {
+                return session.may_write().map(|()| Sealed::Handshaking);
+            }
+        } else if session.has_outgoing() || self.writing {
+            // Nothing is sealed, so that the caller keeps the data if the stream refuses bytes.
+            return Ok(Sealed::Later);
+        }
+        self.taken = false;
+        match session.write_slices(from)? {
+            // The messages of the handshake leave no room.
+            0 if session.has_outgoing() => Ok(Sealed::Later),
+            taken => Ok(Sealed::Data(taken)),
+        }
+    }
+
+    /// The stream has failed in a write. If it took a part of the write's records before, the data
+    /// may arrive. So the write then counts as successful, and the next call returns the error.
+    #[cold]
+    fn fail(&mut self, error: io::Error) -> io::Result<()> {
+        if !self.taken {
+            return Err(error);
+        }
+        self.failed = Some(error);
+        Ok(())
+    }
+
+    /// Says that the stream took `len` bytes of the outgoing ciphertext. Returns whether more is
+    /// outgoing.
+    #[inline]
+    pub fn wrote(&mut self, len: usize) -> io::Result<bool> {
+        if len == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.session.advance(len);
+        (self.dirty, self.taken) = (true, true);
+        Ok(self.session.has_outgoing())
+    }
+
+    /// Lends the outgoing ciphertext to a thread, which then writes it. `Pending`: another thread
+    /// has it.
+    #[inline]
+    pub fn lend_output(&mut self) -> Poll<Buffer> {
+        if self.writing {
+            return Poll::Pending;
+        }
+        self.writing = self.session.has_outgoing();
+        Poll::Ready(mem::take(&mut self.session.out))
+    }
+
+    /// Takes the lent ciphertext back, before a call of [`wrote`](Self::wrote). So a thread that
+    /// has written everything also writes what another thread has added since.
+    #[inline]
+    pub fn restore_output(&mut self, mut bytes: Buffer) {
+        self.writing = false;
+        if self.session.has_outgoing() {
+            bytes.push(self.session.out.filled());
+        }
+        self.session.out = bytes;
+    }
+
+    /// Takes the right to read the stream, with the buffer to read into; `None` while another call
+    /// reads.
+    fn take_input(&mut self) -> Option<Buffer> {
+        (!mem::replace(&mut self.reading, true)).then(|| mem::take(&mut self.session.input))
+    }
+
+    fn restore_input(&mut self, wire: Buffer, done: &Poll<io::Result<usize>>) {
+        self.reading = false;
+        self.session.input = wire;
+        match done {
+            Poll::Ready(Ok(0)) => self.session.end_of_stream(),
+            Poll::Ready(Ok(len)) => self.session.commit(*len),
+            _ => self.session.commit(0),
+        }
+    }
+}
