@@ -56,6 +56,8 @@ impl Buffer {
         if self.len() + len <= self.bytes.len() {
             self.bytes.copy_within(self.start..self.end, 0);
         } else {
+            // At least twice as long, so that a buffer that grows by small steps copies each byte a
+            // few times at most.
             let mut larger = pool::take((self.len() + len).max(2 * self.len()).max(LEAST));
             if let Some(to) = larger.get_mut(..self.len()) {
                 to.copy_from_slice(self.filled());

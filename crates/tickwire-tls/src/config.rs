@@ -93,6 +93,8 @@ pub fn platform_config() -> Result<Client, TlsError> {
     let verifier = Verifier::new(provider.clone());
     let verifier = verifier.map_err(|error| roots::explained(error, std::env::var_os))?;
     let config = client_config(verifier, provider)?;
+    // Two threads may both come here. Both get the configuration of the first, so that they share
+    // its tickets. An error is not kept: the program may install a provider, and call again.
     Ok(CONFIG.get_or_init(|| config).clone())
 }
 
@@ -153,6 +155,6 @@ fn client_config(verifier: Verifier, provider: Arc<CryptoProvider>) -> Result<Cl
         .dangerous() // a custom verifier: the platform's
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
-    config.enable_secret_extraction = true;
+    config.enable_secret_extraction = true; // records in place
     Ok(config.into())
 }

@@ -31,6 +31,7 @@ impl std::error::Error for Panicked {}
 /// the panic may have left it inconsistent.
 #[inline]
 pub(super) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, Error> {
+    // Safe to assert, because no caller uses the object that panicked again.
     catch_unwind(AssertUnwindSafe(call)).map_err(panicked)
 }
 

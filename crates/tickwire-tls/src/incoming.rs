@@ -1,9 +1,5 @@
 //! The receiving side: decrypts arrived ciphertext, as far as there is room for the plaintext.
-use super::{
-    engine::Engine,
-    records::{Fault, Opened},
-    session::Session,
-};
+use super::{engine::Engine, fault::Fault, records::Opened, session::Session};
 use std::{boxed::Box, io};
 
 impl Session {
@@ -51,6 +47,8 @@ impl Session {
             0 => called?,
             _ => return Ok(Some(end)),
         }
+        // A close_notify is authenticated. The end of the stream alone is not: an attacker can cut
+        // a TCP connection off, so without a close_notify the end is an error (§6.1).
         match self.ended {
             true => Ok(Some(0)),
             false => self.check().map(|()| None),
@@ -144,6 +142,7 @@ impl Session {
             records.end(Some(alert), &mut self.out);
         }
         self.failed = Some(fault.error);
+        // Nothing behind a bad record is opened: nobody knows what is missing before it.
         self.input.clear();
     }
 
@@ -159,6 +158,8 @@ impl Session {
             if !handshaking || opening.state().is_handshaking() {
                 return;
             }
+            // The handshake has just ended. Without keys, the loop goes on, because rustls has not
+            // seen the records that came with the last message.
             if opening.gives_keys() {
                 self.change();
             }
@@ -167,6 +168,7 @@ impl Session {
 
     /// Takes over the record layer, at the end of the handshake.
     fn change(&mut self) {
+        // If rustls fails here, it is used up, and nothing can take its place.
         let failed = Engine::Failed { handshaking: true };
         if let Engine::Opening(opening) = core::mem::replace(&mut self.engine, failed) {
             match opening.into_records() {

@@ -54,8 +54,11 @@ impl Seal {
         let (key, iv) = parts(secrets)?;
         let limit = suite.common.confidentiality_limit;
         Ok(match suite.quic {
+            // A provider may be approved by FIPS for TLS, and not for QUIC. Then its protection of
+            // records is used.
             Some(quic) if quic.fips() || !suite.aead_alg.fips() => {
                 let key = quic.packet_key(key, iv);
+                // Whichever is lower, since both are limits of the same cipher (RFC 9001 §6.6).
                 let limit = limit.min(key.confidentiality_limit());
                 Self::InPlace(key, limit)
             }
@@ -80,6 +83,8 @@ pub(super) fn decrypter(
 
 /// Whether the provider hands over the keys of this suite.
 pub(super) fn gives_keys(suite: &'static Tls13CipherSuite) -> bool {
+    // Asked with a key of zeros: to ask with the real keys would take rustls' connection apart, and
+    // rustls could not go on if the answer were no.
     let secrets = suite.aead_alg.extract_keys(AeadKey::from([0; 32]), Iv::from([0; 12]));
     secrets.is_ok_and(|secrets| parts(secrets).is_ok())
 }

@@ -14,6 +14,7 @@ mod buffered;
 mod config;
 mod engine;
 mod facts;
+mod fault;
 mod guard;
 mod incoming;
 mod kernel;

@@ -161,6 +161,8 @@ impl Opening {
             match self.step(&mut None, out)? {
                 Next::Step => continue,
                 Next::End => return Ok(true),
+                // rustls would wait for a message as long as its header says, up to 16 MiB, and
+                // this crate would keep it all, before anybody is authenticated.
                 Next::Wait if self.seen > HANDSHAKE => {
                     return Err(InvalidMessage::HandshakePayloadTooLarge.into());
                 }
@@ -232,6 +234,7 @@ impl Opening {
     /// Encrypts `say`, after the handshake records that rustls still has to send.
     fn send(&mut self, say: Say<'_>, out: &mut Buffer) -> Result<(), Error> {
         let mut say = Some(say);
+        // `say` has its turn after the last step, when rustls has nothing else to send.
         while let Next::Step = self.step(&mut say, out)? {}
         match say {
             None => Ok(()),
@@ -250,6 +253,8 @@ impl Opening {
     pub(super) fn into_records(mut self) -> Result<(Records, Buffer), Error> {
         let name = self.name.take();
         let agreed = Agreed::of(self.state(), name);
+        // rustls calls this dangerous, because from here on the sequence numbers are ours: a number
+        // used twice under one key would break the cipher.
         let (secrets, kernel) = match self.side {
             Side::Client(conn) => {
                 let (secrets, kernel) = conn.dangerous_into_kernel_connection()?;

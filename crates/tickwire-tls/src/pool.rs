@@ -40,6 +40,8 @@ impl Pool {
     /// Takes no buffer longer than twice `len`. Otherwise the first few bytes of a record could
     /// occupy a buffer of megabytes.
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
+        // The buffer is not zeroed, which would cost more than opening a short record. It may have
+        // bytes of another connection, but nobody reads behind what was committed to it.
         let at = self.free.iter().rposition(|kept| (len..=2 * len).contains(&kept.len()))?;
         let buffer = self.free.swap_remove(at);
         self.bytes -= buffer.capacity();

@@ -5,6 +5,7 @@
 use super::{
     agreed::Agreed,
     buffer::Buffer,
+    fault::Fault,
     kernel::{Kernel, Seal, decrypter},
 };
 use ::rustls::{
@@ -42,12 +43,6 @@ const WARNINGS: u8 = 4;
 pub(super) const UPDATES: u64 = (1 << 48) - 1;
 /// The first sequence number that is never used.
 const LAST: u64 = u64::MAX - 1;
-
-/// Why a connection has to end, and the alert that tells the peer why, if an alert is sent.
-pub(super) struct Fault {
-    pub(super) error: Error,
-    pub(super) alert: Option<AlertDescription>,
-}
 
 /// What the first record of some ciphertext contains. `record` is the record's length.
 pub(super) enum Opened {
@@ -125,6 +120,8 @@ impl Records {
 
     /// Opens the first record in `wire`, in place.
     pub(super) fn open(&mut self, wire: &mut [u8]) -> Result<Opened, Fault> {
+        // The header is judged as soon as it is there. Otherwise a peer that announces too long a
+        // record could fill the buffer first.
         let Some(record) = record(wire)? else {
             return Ok(Opened::Partial);
         };
@@ -133,14 +130,18 @@ impl Records {
         };
         let (kind, plain) = self.decrypt(body)?;
         let payload = body.get(plain.clone()).unwrap_or_default();
+        // §5.1: no other record comes between the parts of a handshake message.
         if kind != ContentType::Handshake && !self.partial.is_empty() {
             return Err(PeerMisbehaved::MessageInterleavedWithHandshakeMessage.into());
         }
         match kind {
+            // §5.1: only data may be empty.
             ContentType::Alert | ContentType::Handshake if payload.is_empty() => {
                 return Err(unexpected(kind));
             }
             ContentType::ApplicationData => {
+                // Empty data is legal, but costs us a decryption and gives the program nothing.
+                // Only data resets the count: tickets and warnings are as cheap for the peer.
                 if payload.is_empty() {
                     bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyEmptyFragments)?;
                 } else {
@@ -162,11 +163,14 @@ impl Records {
     fn decrypt(&mut self, body: &mut [u8]) -> Result<(ContentType, Range<usize>), Fault> {
         let seq = next(&mut self.opened)?;
         let at = body.as_ptr() as usize;
+        // §5.2: each protected record has this type and version outside.
         let message = InboundOpaqueMessage::new(
             ContentType::ApplicationData,
             ProtocolVersion::TLSv1_2,
             &mut *body,
         );
+        // The provider lends the plaintext, but does not say where it lies. The addresses say so. A
+        // provider that decrypts elsewhere is found out below, without `unsafe`.
         let opened = self.decrypter.decrypt(message, seq).map(|message| {
             let from = (message.payload.as_ptr() as usize).wrapping_sub(at);
             (message.typ, from..from.wrapping_add(message.payload.len()))
@@ -175,6 +179,8 @@ impl Records {
             Ok((kind, plain)) if body.get(plain.clone()).is_some() => Ok((kind, plain)),
             Ok((kind, plain)) if plain.is_empty() => Ok((kind, 0..0)),
             Ok(_) => Err(Error::General("plaintext outside its record".into()).into()),
+            // A provider may decrypt before it checks the tag. What an attacker made up must not
+            // stay in the buffer that data is read from.
             Err(error) => {
                 body.fill(0);
                 Err(error.into())
@@ -194,9 +200,11 @@ impl Records {
         let description = AlertDescription::from(description);
         let received = |alert| Fault { error: Error::AlertReceived(description), alert };
         match (level, description) {
+            // §6: the type of an alert says how severe it is, so the level of these two is ignored.
             (1 | 2, AlertDescription::CloseNotify) => return Ok(true),
             (1 | 2, AlertDescription::UserCanceled) => {}
             (1, _) => return Err(received(Some(AlertDescription::DecodeError))),
+            // §6.2: the peer has closed the connection already, so nobody would read our alert.
             (2, _) => return Err(received(None)),
             _ => return Err(received(Some(AlertDescription::IllegalParameter))),
         }
@@ -221,6 +229,8 @@ impl Records {
     fn messages<'m>(&mut self, mut from: &'m [u8]) -> Result<&'m [u8], Fault> {
         while let Some((&[kind, a, b, c], rest)) = from.split_first_chunk() {
             let len = u32::from_be_bytes([0, a, b, c]) as usize;
+            // Checked before the body arrives: a message may announce 16 MiB, which `partial` would
+            // keep.
             if len > HANDSHAKE {
                 return Err(InvalidMessage::HandshakePayloadTooLarge.into());
             }
@@ -253,12 +263,17 @@ impl Records {
     /// Handles the peer's KeyUpdate (RFC 9846 §4.7.3): the peer's later records are under the
     /// peer's next key.
     fn updated(&mut self, body: &[u8], last: bool) -> Result<(), Fault> {
+        // §5.1: a key change is at the end of a record. Otherwise one handshake message could be
+        // under two keys.
         if !last {
             return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into());
         }
+        // Each KeyUpdate makes us derive a key, which costs as much as kilobytes of data.
         bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyKeyUpdateRequests)?;
         match body {
             [0] => {}
+            // The answer waits for our next data or alert. So any number of requests costs us one
+            // KeyUpdate, and a peer that asks and never reads cannot make our output grow.
             [1] => self.owes_update = self.updates < UPDATES,
             [_] => return Err(InvalidMessage::InvalidKeyUpdate.into()),
             [] => return Err(InvalidMessage::MissingData("KeyUpdateRequest").into()),
@@ -277,6 +292,8 @@ impl Records {
         if self.silent {
             return Err(Error::General("nothing is sent behind the last alert".into()));
         }
+        // What has no room stays with the caller. Otherwise a peer that reads nothing would make
+        // our output grow.
         let all: usize = from.iter().map(|slice| slice.len()).sum();
         let taken = all.min(WAITING.saturating_sub(out.len()));
         let mut from = Slices::new(from);
@@ -294,6 +311,8 @@ impl Records {
     /// record under this key.
     #[inline]
     fn update_if_due(&mut self, out: &mut Buffer) -> Result<(), Error> {
+        // §5.5: the KeyUpdate is sealed under the old key too, so it must be the last record that
+        // this key may seal.
         let last = self.sealed.saturating_add(1) >= self.seal.limit();
         if self.owes_update || last { self.update(out) } else { Ok(()) }
     }
@@ -304,6 +323,8 @@ impl Records {
             return Err(Error::EncryptError);
         }
         (self.owes_update, self.updates) = (false, self.updates + 1);
+        // A KeyUpdate (24) of one byte, 0: the peer need not answer. Two ends that asked each other
+        // would go on for ever. The old key seals it, and the next key everything behind it.
         self.say(ContentType::Handshake, &[24, 0, 0, 1, 0], out)?;
         let (seq, secrets) = self.kernel.next_to_seal()?;
         self.seal = Seal::new(self.suite, secrets)?;
@@ -344,6 +365,7 @@ impl Records {
         let seq = next(&mut self.sealed)?;
         match &mut self.seal {
             Seal::InPlace(key, _) => {
+                // Header, plaintext, content type, tag (§5.2). There is no padding.
                 let all = HEADER + len + 1 + TAG;
                 let room = out.spare(all).split_first_chunk_mut::<HEADER>();
                 let Some((header, (body, rest))) = room
@@ -351,6 +373,8 @@ impl Records {
                 else {
                     return Err(Error::EncryptError);
                 };
+                // No length is cut off here, because `len` is at most `PLAIN`. Type and version are
+                // the same in each record, so that nobody sees which records have alerts.
                 let [hi, lo] = u16::to_be_bytes((len + 1 + TAG) as u16);
                 *header = [23, 3, 3, hi, lo];
                 if let Some((inner, plain)) = body.split_last_mut() {
@@ -396,12 +420,14 @@ fn record(wire: &[u8]) -> Result<Option<usize>, Fault> {
     };
     let len = usize::from(u16::from_be_bytes([hi, lo]));
     match ContentType::from(kind) {
+        // These two mean that the peer speaks no TLS, so the error says so.
         ContentType::Unknown(_) => Err(InvalidMessage::InvalidContentType.into()),
         _ if version != 3 => Err(InvalidMessage::UnknownProtocolVersion.into()),
         ContentType::ApplicationData if len > PLAIN + EXPANSION => {
             Err(Error::PeerSentOversizedRecord.into())
         }
         ContentType::ApplicationData => Ok(Some(HEADER + len)),
+        // Everything is protected now. §5 allows a change_cipher_spec in the handshake only.
         kind => Err(unexpected(kind)),
     }
 }
@@ -427,37 +453,6 @@ fn bounded(seen: &mut u8, most: u8, or: PeerMisbehaved) -> Result<(), Fault> {
 fn unexpected(got_type: ContentType) -> Fault {
     let expect_types = vec![ContentType::ApplicationData, ContentType::Handshake];
     Error::InappropriateMessage { expect_types, got_type }.into()
-}
-
-/// Adds the alert that belongs to the error (RFC 9846 §6.2).
-impl From<Error> for Fault {
-    fn from(error: Error) -> Self {
-        let alert = match &error {
-            Error::DecryptError => AlertDescription::BadRecordMac,
-            Error::PeerSentOversizedRecord => AlertDescription::RecordOverflow,
-            Error::InvalidMessage(
-                InvalidMessage::InvalidKeyUpdate | InvalidMessage::DuplicateExtension(_),
-            ) => AlertDescription::IllegalParameter,
-            Error::InvalidMessage(_) => AlertDescription::DecodeError,
-            Error::InappropriateMessage { .. }
-            | Error::InappropriateHandshakeMessage { .. }
-            | Error::PeerMisbehaved(_) => AlertDescription::UnexpectedMessage,
-            _ => AlertDescription::InternalError,
-        };
-        Self { error, alert: Some(alert) }
-    }
-}
-
-impl From<PeerMisbehaved> for Fault {
-    fn from(error: PeerMisbehaved) -> Self {
-        Error::from(error).into()
-    }
-}
-
-impl From<InvalidMessage> for Fault {
-    fn from(error: InvalidMessage) -> Self {
-        Error::from(error).into()
-    }
 }
 
 /// The bytes of several slices, one slice after the other.

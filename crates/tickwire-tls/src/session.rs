@@ -282,6 +282,7 @@ impl Session {
     /// seal. `BrokenPipe` after [`close`](Self::close).
     pub fn write(&mut self, from: &mut impl Buf) -> io::Result<usize> {
         if self.is_handshaking() {
+            // A caller that only writes has to learn here that the handshake has failed.
             return self.check().map(|()| 0);
         }
         let mut all = 0;
@@ -309,6 +310,7 @@ impl Session {
     /// session catches the panic.
     pub fn close(&mut self) {
         self.closed = true;
+        // Nothing follows a fatal alert (§6.2).
         if self.failed.is_none() {
             let _ = self.call(Self::announce_end); // a panic is the error of later calls
         }
