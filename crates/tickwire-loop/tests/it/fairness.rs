@@ -1,37 +1,58 @@
 //! No connection keeps the others waiting.
 use crate::common::{LONG, REQUEST, chosen, echo, frame, head};
+use rustix::io::ioctl_fionread;
 use std::{
     io::{ErrorKind, Read, Write},
     mem,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{TcpListener, TcpStream},
     thread,
     time::{Duration, Instant},
 };
 use tickwire::{Config, handshake::server::Accept};
 use tickwire_loop::{Dial, Door, Event, Loop, Net, Settings};
 
-/// An honest peer is served within this number of rounds, whatever the others do. One would be
-/// enough, but a busy system may be late with the bytes.
-const ROUNDS: u32 = 20;
+/// An honest peer is served within this number of rounds after its bytes have arrived, whatever the
+/// others do. Over io_uring, a round may have no buffer left for them.
+const ROUNDS: usize = 20;
 const MS: Duration = Duration::from_millis(1);
 
 /// An echo server that the test turns by hand, so that it counts the rounds.
 pub(crate) struct ByHand {
     net: Loop<usize>,
-    address: SocketAddr,
-    honest: Vec<TcpStream>,
+    listener: TcpListener,
+    door: Door,
+    honest: Vec<Ends>,
     rounds: usize,
     /// Of each connection, in the order of opening: the delivered messages, and their bytes.
     delivered: Vec<(usize, usize)>,
 }
 
+/// Both ends of a connection. The loop has the far one, too.
+struct Ends {
+    near: TcpStream,
+    far: TcpStream,
+}
+
+impl Ends {
+    /// Writes, and waits until it has arrived. A busy system may take long for that.
+    fn write(&mut self, bytes: &[u8]) {
+        self.near.write_all(bytes).unwrap();
+        let began = Instant::now();
+        while ioctl_fionread(&self.far).unwrap() < bytes.len() as u64 {
+            assert!(began.elapsed() < LONG, "it does not arrive");
+            thread::yield_now();
+        }
+    }
+}
+
 impl ByHand {
     /// The first connection is that of an honest peer.
     pub(crate) fn new(config: Config) -> Self {
-        let mut net = Loop::new(chosen(Settings::default())).unwrap();
-        let address = net.net().listen(([127, 0, 0, 1], 0).into(), Door::new(config)).unwrap();
-        let mut server = Self { net, address, honest: vec![], rounds: 0, delivered: vec![] };
-        let honest = server.open();
+        let net = Loop::new(chosen(Settings::default())).unwrap();
+        let (listener, door) = (TcpListener::bind("127.0.0.1:0").unwrap(), Door::new(config));
+        let (rounds, delivered) = (0, vec![]);
+        let mut server = Self { net, listener, door, honest: vec![], rounds, delivered };
+        let honest = server.open_ends();
         server.honest.push(honest);
         server
     }
@@ -76,10 +97,21 @@ impl ByHand {
         }
     }
 
-    /// Opens a connection, within the rounds that it may take.
+    fn connect(&mut self) -> Ends {
+        let near = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
+        let far = self.listener.accept().unwrap().0;
+        self.net.net().adopt(far.try_clone().unwrap(), &self.door).unwrap();
+        Ends { near, far }
+    }
+
     fn open(&mut self) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.write_all(REQUEST.as_bytes()).unwrap();
+        self.open_ends().near
+    }
+
+    /// Opens a connection, within the rounds that it may take.
+    fn open_ends(&mut self) -> Ends {
+        let mut ends = self.connect();
+        ends.write(REQUEST.as_bytes());
         let before = self.delivered.len();
         (0..ROUNDS).for_each(|_| {
             if self.delivered.len() == before {
@@ -87,27 +119,33 @@ impl ByHand {
             }
         });
         assert_eq!(self.delivered.len(), before + 1);
-        stream.set_read_timeout(Some(LONG)).unwrap();
-        assert!(head(&mut stream).starts_with("HTTP/1.1 101 "));
-        stream.set_nonblocking(true).unwrap();
-        stream
+        ends.near.set_read_timeout(Some(LONG)).unwrap();
+        assert!(head(&mut ends.near).starts_with("HTTP/1.1 101 "));
+        ends.near.set_nonblocking(true).unwrap();
+        ends
     }
 
     /// The honest peer has an echo, while before each round `others` do what they do.
     pub(crate) fn echo(&mut self, mut others: impl FnMut()) {
         others();
         let sent = frame(&self.rounds.to_be_bytes());
-        self.honest[0].write_all(&sent).unwrap();
-        let mut back = [0; 10];
-        for _ in 0..ROUNDS {
+        self.honest[0].write(&sent);
+        let (before, began) = (self.delivered[0].0, self.rounds);
+        while self.delivered[0].0 == before {
+            assert!(self.rounds < began + ROUNDS, "it is not delivered within {ROUNDS} rounds");
             others();
             self.round();
-            match self.honest[0].read(&mut back) {
-                Ok(n) => return assert_eq!(back[2..n], sent[6..]),
+        }
+        let (mut back, began) = ([0; 10], Instant::now());
+        let n = loop {
+            match self.honest[0].near.read(&mut back) {
+                Ok(n) => break n,
                 Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
             }
-        }
-        panic!("no echo within {ROUNDS} rounds");
+            assert!(began.elapsed() < LONG, "the echo was not written in the same round");
+            thread::yield_now();
+        };
+        assert_eq!(back[2..n], sent[6..]);
     }
 
     /// The honest peer has its echoes, and each flood goes on all the time.
@@ -385,9 +423,9 @@ fn a_peer_that_does_not_read_keeps_nobody_waiting() {
 #[test]
 fn a_slow_handshake_keeps_nobody_waiting() {
     let mut server = ByHand::new(Config::default());
-    let mut slow = TcpStream::connect(server.address).unwrap();
+    let mut slow = server.connect();
     for byte in &REQUEST.as_bytes()[..30] {
-        slow.write_all(&[*byte]).unwrap();
+        slow.near.write_all(&[*byte]).unwrap();
         server.echo(|| {});
         server.open();
     }
