@@ -1,4 +1,4 @@
-//! A heap of deadlines, for connections and for the application's timers.
+//! A heap of deadlines, for connections.
 use tickwire::Time;
 
 /// A heap with at most one deadline for each id. Ids are small numbers, so the heap finds a
@@ -17,10 +17,6 @@ impl Deadlines {
         self.heap.first().map(|&(time, _)| time)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.heap.len()
-    }
-
     /// Removes the earliest deadline if it is not after `now`, and returns its id.
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<u32> {
         let &(time, id) = self.heap.first()?;
@@ -30,33 +26,20 @@ impl Deadlines {
         })
     }
 
-    /// Sets the deadline of `id`.
-    pub(crate) fn set(&mut self, id: u32, time: Time) {
-        match self.place(id) {
-            Some(at) => {
-                if let Some(entry) = self.heap.get_mut(at) {
-                    entry.0 = time;
-                }
-                self.settle(at);
-            }
-            None => {
-                let index = id as usize;
-                if self.places.len() <= index {
-                    self.places.resize(index + 1, 0);
-                }
-                self.heap.push((time, id));
-                self.settle(self.heap.len() - 1);
-            }
-        }
-    }
-
     /// Sets the deadline of `id`, unless an earlier one is set. So moving a deadline to later times
     /// costs nothing. At the old time the owner gets a turn, and sets the new deadline.
     pub(crate) fn set_no_later(&mut self, id: u32, time: Time) {
-        let armed = self.place(id).and_then(|at| self.heap.get(at));
-        if armed.is_none_or(|&(armed, _)| time < armed) {
-            self.set(id, time);
+        let at = self.place(id).unwrap_or(self.heap.len());
+        match self.heap.get_mut(at) {
+            Some((armed, _)) if *armed <= time => return,
+            Some((armed, _)) => *armed = time,
+            None => {
+                let known = self.places.len().max(id as usize + 1);
+                self.places.resize(known, 0);
+                self.heap.push((time, id));
+            }
         }
+        self.settle(at);
     }
 
     pub(crate) fn remove(&mut self, id: u32) {
@@ -133,7 +116,8 @@ mod tests {
             let (id, time) = (random(50) as u32, Time::new(Duration::from_millis(random(1000))));
             match random(4) {
                 0 => {
-                    deadlines.set(id, time);
+                    deadlines.remove(id);
+                    deadlines.set_no_later(id, time);
                     model.insert(id, time);
                 }
                 1 => {

@@ -2,7 +2,7 @@
 //! the request and its response.
 use crate::stage::{Dialing, Open, Stage};
 use crate::system::{Stream, Token, fault};
-use crate::wire::{Next, Wire, is_passing};
+use crate::wire::{Pause, Wire, is_passing};
 use crate::{dial::Dial, handle::Handle, inner::Inner, net::Handler, slots::Peer, tls::Tls};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -12,24 +12,10 @@ use std::{
     net::{IpAddr, SocketAddr, TcpStream},
 };
 use tickwire::{
-    Error, SystemEntropy, Time,
+    Connection, Error, SystemEntropy,
     handshake::{HandshakeError, Progress, client::Handshake},
 };
 use tickwire_dial::{Race, Step};
-
-/// How the turn of a dialed connection ended.
-enum Stop {
-    Wait(Option<Time>),
-    Again,
-    Open,
-    Failed(Error),
-}
-
-impl Stop {
-    fn io(error: io::Error) -> Self {
-        Self::Failed(error.into())
-    }
-}
 
 impl<T> Inner<T> {
     /// Begins to dial.
@@ -95,30 +81,22 @@ impl<T> Inner<T> {
         mut dialing: Box<Dialing>,
         handler: &mut Handler<'_, T>,
     ) -> Option<Box<Open>> {
-        let stop = match &dialing.handshake {
-            _ if dialing.given_up => Stop::io(ErrorKind::ConnectionAborted.into()),
+        let shaken = match &dialing.handshake {
+            _ if dialing.given_up => Err(io::Error::from(ErrorKind::ConnectionAborted).into()),
             None => self.race(handle, &mut dialing),
             Some(_) => self.shake_hands(handle, &mut dialing),
         };
-        match stop {
-            Stop::Wait(until) => {
-                let deadline = dialing.deadline();
-                let until = until.unwrap_or(deadline).min(deadline);
-                self.put(handle, Stage::Dialing(dialing), Some(until));
+        let error = match shaken {
+            Ok(conn) => return Some(self.open(handle, conn, dialing.dial.config)),
+            Err(Pause::Failed(error)) => error,
+            Err(Pause::Wait(until)) => {
+                let until = until.into_iter().chain([dialing.deadline()]).min();
+                self.put(handle, Stage::Dialing(dialing), until);
+                return None;
             }
-            Stop::Again => {
-                self.put(handle, Stage::Dialing(dialing), None);
-                self.make_ready(handle.at);
-            }
-            Stop::Open => match self.become_open(handle, *dialing) {
-                Ok(open) => return Some(open),
-                Err(error) => self.finish(handle, None, Some(error), handler),
-            },
-            Stop::Failed(error) => {
-                self.put(handle, Stage::Dialing(dialing), None);
-                self.finish(handle, None, Some(error), handler);
-            }
-        }
+        };
+        self.put(handle, Stage::Dialing(dialing), None);
+        self.finish(handle, None, Some(error), handler);
         None
     }
 
@@ -136,15 +114,16 @@ impl<T> Inner<T> {
 
     /// Checks the attempts that are under way, and begins those that are due. Begins the opening
     /// handshake once an attempt has connected.
-    fn race(&mut self, handle: Handle, dialing: &mut Dialing) -> Stop {
+    fn race(&mut self, handle: Handle, dialing: &mut Dialing) -> Result<Connection, Pause> {
         let timed_out = self.clock.now >= dialing.deadline();
         let target = dialing.dial.request.target();
         let Some(race) = &mut dialing.race else {
-            let fails = |kind: ErrorKind| Stop::io(named(kind.into(), "resolving", target.host()));
+            let fails =
+                |kind: ErrorKind| Err(named(kind.into(), "resolving", target.host()).into());
             return match self.resolver.deadline(target.host()) {
                 None => fails(ErrorKind::ResourceBusy), // too many names are being resolved
                 Some(until) if timed_out || until <= self.clock.now => fails(ErrorKind::TimedOut),
-                until => Stop::Wait(until),
+                until => Err(Pause::Wait(until)),
             };
         };
         let mut at = 0;
@@ -167,18 +146,18 @@ impl<T> Inner<T> {
             for (to, _) in &dialing.attempts {
                 race.failed(*to, ErrorKind::TimedOut.into());
             }
-            return Stop::io(lost(race, target.host()));
+            return Err(lost(race, target.host()).into());
         }
         loop {
             match race.next(self.clock.now - dialing.began) {
-                None => return Stop::io(lost(race, target.host())),
+                None => return Err(lost(race, target.host()).into()),
                 Some(Step::Wait(until)) => {
-                    return Stop::Wait(until.map(|until| dialing.began + until));
+                    return Err(Pause::Wait(until.map(|until| dialing.began + until)));
                 }
                 Some(Step::Connect(to)) => {
                     let begun = begin_connect(to, &dialing.dial).and_then(|stream| {
                         let (token, stamps) = (Token::Slot(handle.at), dialing.dial.stamps_reads);
-                        self.system.adopt_connecting(stream, token, stamps)
+                        self.system.adopt(stream, token, stamps)
                     });
                     match begun {
                         Ok(stream) => dialing.attempts.push((to, stream)),
@@ -194,7 +173,7 @@ impl<T> Inner<T> {
         handle: Handle,
         dialing: &mut Dialing,
         (to, stream): (SocketAddr, Stream),
-    ) -> Stop {
+    ) -> Result<Connection, Pause> {
         let dial = &dialing.dial;
         let secure = dial.request.target().secure();
         let tls = secure.then(|| Tls::client(dial.tls_config.as_ref(), &dial.request));
@@ -204,7 +183,7 @@ impl<T> Inner<T> {
             Ok(made) => made,
             Err(error) => {
                 self.system.close(stream);
-                return Stop::Failed(error);
+                return Err(error.into());
             }
         };
         let mut handshake = Handshake::new(&dial.request, &dial.config, entropy);
@@ -220,68 +199,39 @@ impl<T> Inner<T> {
         self.shake_hands(handle, dialing)
     }
 
-    fn shake_hands(&mut self, handle: Handle, dialing: &mut Dialing) -> Stop {
-        let now = self.clock.now;
+    /// Goes on with the opening handshake.
+    fn shake_hands(&mut self, handle: Handle, dialing: &mut Dialing) -> Result<Connection, Pause> {
         let wire = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut());
         let (Some(handshake), Some(wire)) = (&mut dialing.handshake, wire) else {
-            return Stop::io(ErrorKind::NotConnected.into());
+            return Err(io::Error::from(ErrorKind::NotConnected).into());
         };
-        let (mut spent, mut late) = (0, false);
+        let mut spent = 0;
         loop {
             match wire.say(&mut self.system, handshake.outgoing()) {
                 Ok(n) => handshake.advance(n),
                 Err(error) if is_passing(&error) => {}
-                Err(error) => return Stop::io(error),
+                Err(error) => return Err(error.into()),
             }
             match handshake.step() {
-                Ok(Progress::Complete) => return Stop::Open,
-                // `become_open` returns the refusal as an error.
-                Err(HandshakeError::Refused { .. }) => return Stop::Open,
-                Err(error) => return Stop::Failed(error.into()),
                 Ok(Progress::Partial) => {}
-            }
-            let share_used = spent >= self.settings.turn_bytes;
-            let until = || handshake.reading.poll_timeout();
-            match wire.next((true, share_used, false), now, until) {
-                Next::Read => {}
-                Next::TellTime if !share_used && wire.find_unread(&mut self.system) > 0 => {
-                    late = true
+                done => {
+                    let handshake = dialing.handshake.take().ok_or(HandshakeError::Incomplete)?;
+                    let Err(error) = done else { return Ok(handshake.into_connection()?) };
+                    return Err(match handshake.into_refusal() {
+                        Some(refusal) => Error::Refused(Box::new(refusal)).into(),
+                        None => error.into(),
+                    });
                 }
-                Next::TellTime => {
-                    let _ = handshake.reading.handle_timeout(now); // `step` returns the error
-                    continue;
-                }
-                Next::Rest { unfinished: true, .. } => return Stop::Again,
-                Next::Rest { until, .. } => return Stop::Wait(until),
             }
-            match wire.read(&mut self.system, handshake.reading.spare_mut(), &mut spent) {
-                Ok(0) => handshake.reading.end_of_stream(),
-                Ok(n) => handshake.reading.commit(n),
-                // The bytes that arrived in time are not here yet.
-                Err(error) if is_passing(&error) && late => return Stop::Again,
-                Err(error) if is_passing(&error) => {}
+            let spent = (&mut spent, self.settings.turn_bytes);
+            match wire.shake(&mut self.system, &mut handshake.reading, self.clock.now, spent) {
                 // A refusal says more than the error that ended the stream behind its head.
-                Err(_) if handshake.response().is_some() => handshake.reading.end_of_stream(),
-                Err(error) => {
-                    let _ = wire.send(&mut self.system); // the TLS alert
-                    return Stop::io(error);
+                Err(Pause::Failed(_)) if handshake.response().is_some() => {
+                    handshake.reading.end_of_stream();
                 }
+                shaken => shaken?,
             }
         }
-    }
-
-    fn become_open(&mut self, handle: Handle, dialing: Dialing) -> Result<Box<Open>, Error> {
-        let Some(mut handshake) = dialing.handshake else {
-            return Err(HandshakeError::Incomplete.into());
-        };
-        if let Err(error) = handshake.step() {
-            return Err(match handshake.into_refusal() {
-                Some(refusal) => Error::Refused(Box::new(refusal)),
-                None => error.into(),
-            });
-        }
-        let conn = handshake.into_connection()?;
-        Ok(self.open(handle, conn, dialing.dial.config))
     }
 }
 

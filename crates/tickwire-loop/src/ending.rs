@@ -1,7 +1,8 @@
 //! The ends of connections, and their events.
 use crate::event::{End, Event};
 use crate::net::{Handler, Net};
-use crate::{handle::Handle, inner::Inner, stage::Open};
+use crate::stage::{Open, Stage};
+use crate::{handle::Handle, inner::Inner};
 use std::io::{self, ErrorKind};
 use tickwire::{Error, RecvError};
 
@@ -15,12 +16,14 @@ impl<T> Inner<T> {
         handler: &mut Handler<'_, T>,
     ) {
         let slot = self.slots.get(handle);
+        let is_over_queued = slot.is_some_and(|slot| matches!(slot.stage, Stage::OverQueued));
         let by_outbox = slot.and_then(|slot| slot.outbox.as_ref()?.disconnected());
         let unwritten = slot.and_then(|slot| slot.wire.as_ref()?.broken).map(io::Error::from);
         let Some(value) = self.free(handle) else { return };
         let error = open.as_mut().and_then(|open| open.error.take());
         let closed = open.as_ref().and_then(|open| open.conn.closed());
         let end = match (failed.or(error.or(unwritten).map(Error::from)), closed) {
+            _ if is_over_queued => End::OverQueued,
             _ if let Some(code) = by_outbox => End::Disconnected(code),
             // The stream's own error says more than that the stream ended.
             (Some(failed), None) => End::Failed(failed),
@@ -32,15 +35,6 @@ impl<T> Inner<T> {
         };
         self.counts.disconnected += u64::from(by_outbox.is_some());
         handler(&mut Net::new(self), Event::Closed { handle, end, value });
-    }
-
-    /// Delivers `Event::Closed` for the connections that `relieve` disconnected.
-    pub(crate) fn tell_ended(&mut self, handler: &mut Handler<'_, T>) {
-        while let Some(handle) = self.queues.ended.pop() {
-            if let Some(value) = self.free(handle) {
-                handler(&mut Net::new(self), Event::Closed { handle, end: End::OverQueued, value });
-            }
-        }
     }
 
     /// Removes all connections, because the time for a shutdown is over.

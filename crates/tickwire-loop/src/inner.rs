@@ -1,12 +1,12 @@
 //! The state of a loop, and the actions that several of its modules share: opening and ending a
 //! connection, writing, and counting queued bytes.
-use crate::door::{self, Addresses, Handshakes};
 use crate::settings::{Counts, Settings};
 use crate::stage::{Open, Stage};
-use crate::system::{System, Waker};
+use crate::system::{System, Token, Waker};
 use crate::{
-    clock::Clock, current::Current, deadlines::Deadlines, handle::Handle, pool::Pool,
-    queues::Queues, received::Stopped, resolve::Resolver, slots::Slots, timers::Timers, wire::Wire,
+    clock::Clock, current::Current, deadlines::Deadlines, entrance::Entrance, handle::Handle,
+    pool::Buffers, queues::Queues, receiving::Receiving, resolve::Resolver, slots::Slots,
+    timers::Timers, wire::Wire,
 };
 use std::{io, mem, sync::Arc};
 use tickwire::{Config, Connection, Sender, Time};
@@ -20,18 +20,16 @@ pub(crate) struct Inner<T> {
     pub(crate) system: System,
     pub(crate) waker: Waker,
     pub(crate) slots: Slots<T>,
-    pub(crate) doors: Vec<door::Open>,
-    pub(crate) addresses: Addresses,
-    pub(crate) handshakes: Handshakes,
-    /// The deadlines of slots (even ids) and of timers (odd ids).
+    pub(crate) entrance: Entrance,
+    /// The deadlines of slots.
     pub(crate) deadlines: Deadlines,
     pub(crate) timers: Timers,
     pub(crate) resolver: Resolver,
     pub(crate) queues: Queues,
     pub(crate) current: Current,
-    pub(crate) stopped: Stopped,
-    pub(crate) inputs: Pool,
-    pub(crate) outputs: Pool,
+    pub(crate) receiving: Receiving,
+    pub(crate) buffers: Buffers,
+    /// What has happened. What exists now is counted where it is.
     pub(crate) counts: Counts,
     /// The number of connections whose peer did not answer our Close in time, and whose stream is
     /// read until it ends.
@@ -40,8 +38,6 @@ pub(crate) struct Inner<T> {
     /// When to remove the connections that are left, if the loop is shutting down.
     pub(crate) shuts_at: Option<Time>,
     pub(crate) stops: bool,
-    /// When to accept again, after an accept failed.
-    pub(crate) accept_at: Option<Time>,
 }
 
 impl<T> Inner<T> {
@@ -51,27 +47,23 @@ impl<T> Inner<T> {
         settings.turn_bytes = settings.turn_bytes.max(1);
         let (system, waker) = System::new(settings.io_uring)?;
         Ok(Self {
+            entrance: Entrance::new(&settings),
+            receiving: Receiving::new(settings.max_received),
             settings,
             system,
             resolver: Resolver::new(waker.clone()),
             waker,
             slots: Slots::default(),
-            doors: Vec::new(),
-            addresses: Addresses::default(),
-            handshakes: Handshakes::default(),
             deadlines: Deadlines::default(),
             timers: Timers::default(),
             queues: Queues::default(),
             current: Current::default(),
-            stopped: Stopped::default(),
-            inputs: Pool::default(),
-            outputs: Pool::default(),
+            buffers: Buffers::default(),
             counts: Counts::default(),
             draining: 0,
             clock: Clock::new(),
             shuts_at: None,
             stops: false,
-            accept_at: None,
         })
     }
 
@@ -85,7 +77,7 @@ impl<T> Inner<T> {
     /// Makes sure that the slot gets a turn at `until` or earlier.
     pub(crate) fn arm(&mut self, at: u32, until: Option<Time>) {
         if let Some(until) = until {
-            self.deadlines.set_no_later(at << 1, until);
+            self.deadlines.set_no_later(at, until);
         }
     }
 
@@ -108,25 +100,28 @@ impl<T> Inner<T> {
     ) -> Box<Open> {
         if let Some(slot) = self.slots.get_mut(handle) {
             slot.config = Some(config);
-            slot.marks.open = true;
+            let token = Token::Slot(handle.at);
+            slot.wire = slot.wire.take().map(|wire| wire.opened(&mut self.system, token));
             self.counts.open += 1;
         }
         // If the handshake's deadline stayed set, the kernel would arm a timer for each wait.
-        self.deadlines.remove(handle.at << 1);
+        self.deadlines.remove(handle.at);
         self.make_whole(handle, conn)
     }
 
     /// Frees a slot, and closes its streams. Returns the application's value.
     pub(crate) fn free(&mut self, handle: Handle) -> Option<T> {
-        let mut freed = self.slots.free(handle)?;
-        self.counts.open -= usize::from(freed.marks.open);
+        let freed = self.slots.free(handle)?;
+        self.counts.open -= usize::from(freed.config.is_some());
         self.draining -= usize::from(freed.marks.drains);
         self.counts.queued -= freed.queued;
-        self.deadlines.remove(handle.at << 1);
+        self.deadlines.remove(handle.at);
         self.current.change();
-        self.stopped.first.take_if(|(first, _)| *first == handle);
+        self.receiving.forget(handle);
         match freed.stage {
-            Stage::Open(Some(mut open)) | Stage::Accepted(mut open) => self.forget(&mut open),
+            Stage::Open(Some(mut open)) | Stage::Accepted(mut open) => {
+                self.forget(handle, &mut open);
+            }
             Stage::Dialing(dialing) => self.end_dialing(handle, *dialing),
             _ => {}
         }
@@ -134,9 +129,7 @@ impl<T> Inner<T> {
             self.system.close(stream);
         }
         if let Some(peer) = freed.peer.filter(|peer| peer.is_accepted) {
-            self.addresses.leave(peer.ip, freed.marks.phase.is_some());
-            self.handshakes.change(&mut freed.marks.phase, None);
-            self.counts.accepted_now -= 1;
+            self.entrance.leave(peer.ip, freed.marks.phase);
         }
         freed.value
     }
@@ -163,30 +156,23 @@ impl<T> Inner<T> {
         if !mem::replace(&mut slot.marks.unwritten, true) {
             self.queues.unwritten.push(handle.at);
             if !tx.has_outgoing() {
-                tx.lend(self.outputs.take());
+                tx.lend(self.buffers.outputs.take());
             }
         }
         Some(tx)
     }
 
-    /// Gives the empty buffers of a connection back to the loop's pools.
-    #[inline]
-    pub(crate) fn keep_buffers(&mut self, open: &mut Open) {
-        self.inputs.give(open.conn.receiver_mut().reclaim());
-        self.outputs.give(open.conn.sender_mut().reclaim());
-    }
-
     /// Ends the counting of what a connection has received, because it is over.
-    pub(crate) fn forget(&mut self, open: &mut Open) {
-        self.keep_buffers(open);
-        self.stopped.count(&mut self.counts.received, &mut open.received, 0);
+    pub(crate) fn forget(&mut self, handle: Handle, open: &mut Open) {
+        self.buffers.keep(&mut open.conn);
+        self.receiving.count(handle, &mut open.received, 0);
     }
 
     /// Puts an open connection back into its slot. Gives its empty buffers back, counts its queued
     /// bytes, arms its deadline, and gives it a turn if `Event::Room` is due. `until` is the
     /// deadline of the connection without its outbox.
     pub(crate) fn rest(&mut self, handle: Handle, mut open: Box<Open>, mut until: Option<Time>) {
-        self.keep_buffers(&mut open);
+        self.buffers.keep(&mut open.conn);
         let Some(slot) = self.slots.get_mut(handle) else { return };
         let mut queued = open.conn.sender().buffered_amount();
         if let Some(outbox) = &slot.outbox {
@@ -201,15 +187,7 @@ impl<T> Inner<T> {
         slot.set_queued(&mut self.counts, queued);
         let in_stream = slot.wire.as_ref().map_or(0, |wire| wire.held());
         let received = open.conn.receiver().buffer_len() + in_stream;
-        if received > 0 || open.received.bytes > 0 || self.stopped.first.is_some() {
-            self.stopped.count(&mut self.counts.received, &mut open.received, received);
-            if received == 0 {
-                open.received.until = None;
-                self.stopped.first.take_if(|(first, _)| *first == handle);
-            } else if self.stopped.is_first(handle) {
-                self.stopped.first = Some((handle, received));
-            }
-        }
+        self.receiving.count(handle, &mut open.received, received);
         // The write before this may have made the room. No further note need come.
         let owes_room = slot.owes_room(open.conn.sender());
         if let Stage::Open(place) = &mut slot.stage {
@@ -227,17 +205,22 @@ impl<T> Inner<T> {
             let Some(&at) = self.queues.unwritten.get(i) else { break };
             let Some((handle, slot)) = self.slots.entry(at) else { continue };
             slot.marks.unwritten = false;
-            let Some(mut open) = self.take_open(handle) else { continue };
-            if let Some(slot) = self.slots.get_mut(handle) {
-                slot.pump(&mut self.system, &mut open.conn, self.clock.now);
-            }
-            let over = open.conn.sender().is_closed();
-            let until = open.conn.poll_timeout();
-            self.rest(handle, open, until);
-            if over {
-                self.make_ready(at); // its turn goes on with the end
-            }
+            self.write_outside(handle);
         }
         self.queues.unwritten.clear();
+    }
+
+    /// Writes what a connection has to send, outside of its turn.
+    pub(crate) fn write_outside(&mut self, handle: Handle) {
+        let Some(mut open) = self.take_open(handle) else { return };
+        if let Some(slot) = self.slots.get_mut(handle) {
+            slot.pump(&mut self.system, &mut open.conn, self.clock.now);
+        }
+        let over = open.conn.sender().is_closed();
+        let until = open.conn.poll_timeout();
+        self.rest(handle, open, until);
+        if over {
+            self.make_ready(handle.at); // its turn goes on with the end
+        }
     }
 }

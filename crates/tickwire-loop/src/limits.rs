@@ -52,31 +52,22 @@ impl<T> Inner<T> {
     fn write_again(&mut self, handle: Handle) {
         let Inner { slots, system, .. } = self;
         let wire = slots.get_mut(handle).and_then(|slot| slot.wire.as_mut());
-        if wire.is_some_and(|wire| wire.accepts_again(system))
-            && let Some(mut open) = self.take_open(handle)
-        {
-            if let Some(slot) = self.slots.get_mut(handle) {
-                slot.pump(&mut self.system, &mut open.conn, self.clock.now);
-            }
-            let until = open.conn.poll_timeout();
-            self.rest(handle, open, until);
+        if wire.is_some_and(|wire| wire.accepts_again(system)) {
+            self.write_outside(handle);
         }
     }
 
     /// Lets connections read again that the limit on received bytes has stopped.
     pub(crate) fn resume_stopped(&mut self) {
-        let (all, limit) = (self.counts.received, self.settings.max_received);
-        if self.stopped.queue.is_empty() {
+        if self.receiving.stopped.is_empty() {
             return;
         }
-        for _ in 0..self.stopped.resumable(all, limit) {
-            let Some(handle) = self.stopped.queue.pop_front() else { break };
+        for _ in 0..self.receiving.resumable() {
+            let Some(handle) = self.receiving.stopped.pop_front() else { break };
             let Some(slot) = self.slots.get_mut(handle) else { continue };
             let Stage::Open(Some(open)) = &mut slot.stage else { continue };
-            open.received.queued = false;
-            let bytes = open.received.bytes;
+            self.receiving.resume(handle, &mut open.received);
             self.queues.make_ready(handle.at, slot);
-            self.stopped.first.get_or_insert((handle, bytes));
         }
     }
 
@@ -84,7 +75,7 @@ impl<T> Inner<T> {
     /// stream accepts it at once.
     fn disconnect(&mut self, handle: Handle, mut open: Box<Open>) {
         let _ = open.conn.sender_mut().abort(CloseCode::TRY_AGAIN_LATER);
-        self.forget(&mut open);
+        self.forget(handle, &mut open);
         let Some(slot) = self.slots.get_mut(handle) else { return };
         if let Some(wire) = &mut slot.wire {
             wire.write(&mut self.system, open.conn.sender_mut());
@@ -96,6 +87,6 @@ impl<T> Inner<T> {
         if let Some(wire) = slot.wire.take() {
             self.system.close(wire.stream);
         }
-        self.queues.ended.push(handle);
+        self.make_ready(handle.at); // its turn delivers the end
     }
 }

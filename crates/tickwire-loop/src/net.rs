@@ -22,9 +22,7 @@ use tickwire_parts::{Outbox, PushError};
 pub(crate) type Handler<'h, T> = dyn FnMut(&mut Net<'_, T>, Event<'_, T>) + 'h;
 
 /// The commands of a loop. A handler gets a `Net` with each event. Outside of the handler,
-/// [`Loop::net`](crate::Loop::net) returns one. No command calls the handler. No command blocks,
-/// with one exception: over io_uring, [`stop_listening`](Self::stop_listening) and
-/// [`shut_down`](Self::shut_down) wait up to 100 ms for each listener, until its port is free.
+/// [`Loop::net`](crate::Loop::net) returns one. No command calls the handler, and none blocks.
 pub struct Net<'n, T> {
     pub(crate) inner: &'n mut Inner<T>,
     /// The sender of the connection that has its turn: `Inner::current`. Its message may be lent,
@@ -79,16 +77,14 @@ impl<'n, T> Net<'n, T> {
         let peer = stream.peer_addr()?;
         stream.set_nonblocking(true)?;
         self.inner.check_not_shutting()?;
-        self.inner.handshakes.held |= !self.inner.may_accept(); // so that silent ones are closed
+        self.inner.entrance.held |= !self.inner.entrance.may_accept(); // so that silent ones are closed
         self.inner.admit_stream(stream, peer, door);
         Ok(())
     }
 
     /// Closes all listeners. Connections stay.
     pub fn stop_listening(&mut self) {
-        for open in mem::take(&mut self.inner.doors) {
-            self.inner.system.stop_listening(open.listener);
-        }
+        self.inner.entrance.doors.clear();
     }
 
     /// Dials a server. [`Event::Open`](crate::Event::Open) reports that the connection is open, or
@@ -350,12 +346,7 @@ impl<'n, T> Net<'n, T> {
     /// Returns the address of the other end. `None` while a connection is being dialed, or if it is
     /// gone.
     pub fn peer_addr(&self, of: Handle) -> Option<SocketAddr> {
-        let Inner { slots, system, .. } = &*self.inner;
-        let slot = slots.get(of)?;
-        let peer = slot.peer?;
-        // The operating system knows more: the scope of an IPv6 address. It forgets after a reset.
-        let known = slot.wire.as_ref().and_then(|wire| system.peer_addr(&wire.stream).ok());
-        Some(known.unwrap_or(SocketAddr::new(peer.ip, peer.port)))
+        Some(self.inner.slots.get(of)?.peer?.address())
     }
 
     /// Pauses or resumes reading. While a connection is paused, the loop delivers none of its
@@ -414,16 +405,12 @@ impl<'n, T> Net<'n, T> {
     /// [`Event::Timer`](crate::Event::Timer) with this number. If `at` has passed, the timer is due
     /// at once.
     pub fn set_timer(&mut self, at: Time, number: u64) -> Timer {
-        let (timer, id) = self.inner.timers.set(number);
-        self.inner.deadlines.set(id, at);
-        timer
+        self.inner.timers.set(at, number)
     }
 
     /// Cancels a timer. Returns its number; `None` if it has already fired or was cancelled.
     pub fn cancel_timer(&mut self, timer: Timer) -> Option<u64> {
-        let (id, number) = self.inner.timers.cancel(timer)?;
-        self.inner.deadlines.remove(id);
-        Some(number)
+        self.inner.timers.cancel(timer)
     }
 
     /// Returns a waker, with which another thread can wake the loop.
@@ -438,10 +425,16 @@ impl<'n, T> Net<'n, T> {
 
     /// Returns what the loop has done so far, and what it has now.
     pub fn counts(&self) -> Counts {
-        let now = &self.inner.handshakes;
-        let handshakes_now = now.silent + now.waiting + now.under_way + now.deferred;
-        let (waiting, deferred) = (now.waiting, now.deferred);
-        Counts { handshakes_now, waiting, deferred, ..self.inner.counts }
+        let Inner { entrance, receiving, counts, .. } = &*self.inner;
+        let [silent, waiting, under_way, deferred] = entrance.phases;
+        Counts {
+            accepted_now: entrance.accepted,
+            handshakes_now: silent + waiting + under_way + deferred,
+            waiting,
+            deferred,
+            received: receiving.all,
+            ..*counts
+        }
     }
 
     /// Ends the loop in an orderly way: closes the listeners, gives up connections that are not

@@ -50,10 +50,6 @@ impl Session {
         match *self {}
     }
 
-    pub(crate) fn has_outgoing(&self) -> bool {
-        match *self {}
-    }
-
     pub(crate) fn outgoing(&mut self) -> &[u8] {
         match *self {}
     }

@@ -3,44 +3,23 @@
 use crate::event::{Answer, Decision, Event};
 use crate::net::{Handler, Net};
 use crate::stage::{Open, Opening, Rejected, Stage};
-use crate::wire::{Next, Wire, is_passing};
-use crate::{door::Phase, handle::Handle, inner::Inner, run::RETRY};
+use crate::wire::{Pause, Wire, is_passing};
+use crate::{entrance::Phase, handle::Handle, inner::Inner, run::RETRY};
 use std::{
-    io::ErrorKind,
+    io::{self, ErrorKind},
     mem,
     time::{Duration, UNIX_EPOCH},
 };
-use tickwire::{
-    Time,
-    handshake::{
-        Progress,
-        server::{Accept, Rejection},
-    },
+use tickwire::handshake::{
+    Progress,
+    server::{Accept, Rejection},
 };
 
-/// For each place for a handshake, this number of connections may be accepted and silent. Until it
-/// has sent something, a connection takes little memory.
-const SILENT: usize = 4;
 /// If too many connections are silent, those are closed that have been silent for so long. Honest
 /// clients send at once, or within a round trip or two.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The least number of connections from one address that may be in their handshake.
-const LEAST_SHARE: usize = 8;
 /// How long a rejected client has to read the response.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// How the turn of a handshake ended.
-enum Stop {
-    /// It waits for its stream, or for a deadline.
-    Wait(Option<Time>),
-    /// It has input to read, and goes on in the next turn.
-    Again,
-    /// The request is complete.
-    Complete,
-    Reject(Rejection),
-    /// The stream or TLS has failed.
-    Failed,
-}
 
 impl<T> Inner<T> {
     /// Goes on with an opening handshake. Returns the connection if it is open now.
@@ -51,73 +30,48 @@ impl<T> Inner<T> {
         handler: &mut Handler<'_, T>,
     ) -> Option<Box<Open>> {
         match self.read_request(handle, &mut opening) {
-            Stop::Wait(until) => self.put(handle, Stage::Opening(opening), until),
-            Stop::Again => {
-                self.put(handle, Stage::Opening(opening), None);
-                self.make_ready(handle.at);
-            }
-            Stop::Complete => return self.ask(handle, opening, handler),
-            Stop::Reject(rejection) => self.refuse(handle, *opening, rejection),
-            Stop::Failed => self.fail(handle),
+            Ok(None) => return self.ask(handle, opening, handler),
+            Ok(Some(rejection)) => self.refuse(handle, *opening, rejection),
+            Err(Pause::Wait(until)) => self.put(handle, Stage::Opening(opening), until),
+            Err(Pause::Failed(_)) => self.fail(handle),
         }
         None
     }
 
-    /// Reads until the request is complete.
-    fn read_request(&mut self, handle: Handle, opening: &mut Opening) -> Stop {
+    /// Reads until the request is complete. Returns the reason if it has to be rejected.
+    fn read_request(
+        &mut self,
+        handle: Handle,
+        opening: &mut Opening,
+    ) -> Result<Option<Rejection>, Pause> {
         let now = self.clock.now;
         if let Some(until) = opening.answer_by {
             return match until <= now {
-                true => Stop::Reject(Rejection::new(503)),
-                false => Stop::Wait(Some(until)),
+                true => Ok(Some(Rejection::new(503))),
+                false => Err(Pause::Wait(Some(until))),
             };
         }
         let until = opening.deadline();
         if until.is_none_or(|at| at > now) && !self.has_place(handle) {
-            return Stop::Wait(until);
+            return Err(Pause::Wait(until));
         }
         let handshake = &mut opening.handshake;
-        let Some(wire) = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut()) else {
-            return Stop::Failed;
-        };
-        // Ciphertext may be left from a turn in which the stream accepted no more.
-        if wire.send(&mut self.system).is_err_and(|error| !is_passing(&error)) {
-            return Stop::Failed;
-        }
-        let (mut spent, mut late) = (0, false);
+        let wire = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut());
+        let wire = wire.ok_or(io::Error::from(ErrorKind::NotConnected))?;
+        let mut spent = 0;
         loop {
+            // The TLS handshake, and ciphertext that is left from an earlier turn.
+            match wire.send(&mut self.system) {
+                Err(error) if !is_passing(&error) => return Err(error.into()),
+                _ => {}
+            }
             match handshake.step() {
-                Ok(Progress::Complete) => return Stop::Complete,
-                Err(error) => return Stop::Reject(error.into()),
+                Ok(Progress::Complete) => return Ok(None),
+                Err(error) => return Ok(Some(error.into())),
                 Ok(Progress::Partial) => {}
             }
-            let share_used = spent >= self.settings.turn_bytes;
-            let until = || handshake.reading.poll_timeout();
-            match wire.next((true, share_used, false), now, until) {
-                Next::Read => {}
-                Next::TellTime if !share_used && wire.find_unread(&mut self.system) > 0 => {
-                    late = true
-                }
-                Next::TellTime => {
-                    let _ = handshake.reading.handle_timeout(now); // `step` returns the error
-                    continue;
-                }
-                Next::Rest { unfinished: true, .. } => return Stop::Again,
-                Next::Rest { until, .. } => return Stop::Wait(until),
-            }
-            let read = wire.read(&mut self.system, handshake.reading.spare_mut(), &mut spent);
-            let sent = wire.send(&mut self.system); // the TLS handshake, or an alert
-            match read {
-                Ok(0) => handshake.reading.end_of_stream(),
-                Ok(n) => handshake.reading.commit(n),
-                // The bytes that arrived in time are not here yet.
-                Err(error) if is_passing(&error) && late => return Stop::Again,
-                Err(error) if is_passing(&error) => {}
-                Err(_) => return Stop::Failed,
-            }
-            if sent.is_err_and(|error| !is_passing(&error)) {
-                return Stop::Failed;
-            }
+            let spent = (&mut spent, self.settings.turn_bytes);
+            wire.shake(&mut self.system, &mut handshake.reading, now, spent)?;
         }
     }
 
@@ -136,11 +90,11 @@ impl<T> Inner<T> {
         self.slots.get(handle)?; // the application may have removed it
         match answer.0 {
             Decision::Accept(accept, value) => return self.admit(handle, *opening, accept, value),
-            Decision::Defer if self.handshakes.deferred >= self.places() => {
+            Decision::Defer if !self.entrance.may_defer() => {
                 self.refuse(handle, *opening, Rejection::new(503));
             }
             Decision::Defer => {
-                self.set_phase(handle, Some(Phase::Deferred));
+                self.set_phase(handle, Phase::Deferred);
                 let until = self.clock.now + opening.config.handshake_timeout;
                 opening.answer_by = Some(until);
                 self.put(handle, Stage::Opening(opening), Some(until));
@@ -205,11 +159,8 @@ impl<T> Inner<T> {
             return drop(self.free(handle));
         }
         slot.set_queued(counts, response.len() - *said);
-        let until = *until;
+        let until = if again { clock.now } else { *until };
         self.put(handle, Stage::Rejected(rejected), Some(until));
-        if again {
-            self.make_ready(handle.at);
-        }
     }
 
     /// Takes a deferred request out of its slot, to accept or reject it.
@@ -231,75 +182,47 @@ impl<T> Inner<T> {
     }
 
     fn end_opening(&mut self, handle: Handle) {
-        self.set_phase(handle, None);
-        if let Some(peer) = self.slots.get(handle).and_then(|slot| slot.peer) {
-            self.addresses.opened(peer.ip);
+        if let Some(slot) = self.slots.get_mut(handle)
+            && let Some(peer) = slot.peer
+        {
+            self.entrance.opened(peer.ip, &mut slot.marks.phase);
         }
     }
 
-    fn set_phase(&mut self, handle: Handle, phase: Option<Phase>) {
+    fn set_phase(&mut self, handle: Handle, phase: Phase) {
         if let Some(slot) = self.slots.get_mut(handle) {
-            self.handshakes.change(&mut slot.marks.phase, phase);
+            self.entrance.change(&mut slot.marks.phase, Some(phase));
         }
     }
 
     // The places for handshakes.
 
-    fn places(&self) -> usize {
-        self.settings.max_handshakes.max(1)
-    }
-
-    /// Returns how many connections an address may have, and how many that are not open.
-    pub(crate) fn most_of_address(&self) -> (usize, usize) {
-        let all = self.settings.max_per_address;
-        match all >= self.settings.max_connections {
-            true => (all, all), // peers may share an address
-            false => (all, (self.places() / 8).max(LEAST_SHARE)),
-        }
-    }
-
-    /// Whether a connection may go on. If it has sent its first bytes, it takes a place, or waits
-    /// for one.
+    /// Whether a connection may go on. It takes a place for that.
     fn has_place(&mut self, handle: Handle) -> bool {
-        let is_free = self.handshakes.under_way < self.places() && self.handshakes.waiting == 0;
         let Some(slot) = self.slots.get_mut(handle) else { return false };
-        let phase = &mut slot.marks.phase;
-        if *phase == Some(Phase::Silent) && slot.wire.as_ref().is_some_and(Wire::is_readable) {
-            if !is_free {
-                self.handshakes.queue.push_back(handle);
-            }
-            let to = if is_free { Phase::UnderWay } else { Phase::Waiting };
-            self.handshakes.change(phase, Some(to));
-        }
-        *phase != Some(Phase::Waiting)
+        let readable = slot.wire.as_ref().is_some_and(Wire::is_readable);
+        self.entrance.goes_on(handle, &mut slot.marks.phase, readable)
     }
 
     /// Gives free places to the connections that wait for one. If places are left, the doors accept
     /// again.
     pub(crate) fn fill_places(&mut self) {
-        while self.handshakes.under_way < self.places()
-            && let Some(handle) = self.handshakes.queue.pop_front()
-        {
+        while let Some(handle) = self.entrance.next_waiting() {
             if self.slots.get(handle).is_some_and(|of| of.marks.phase == Some(Phase::Waiting)) {
-                self.set_phase(handle, Some(Phase::UnderWay));
+                self.set_phase(handle, Phase::UnderWay);
                 self.make_ready(handle.at);
             }
         }
-        if !self.handshakes.held || self.handshakes.under_way >= self.places() {
+        if !self.entrance.held || !self.entrance.has_room() {
             return;
         }
-        if !self.may_accept() && self.accept_at.is_none() {
+        if !self.entrance.may_accept() && self.entrance.accept_at.is_none() {
             self.close_silent();
         }
-        if self.may_accept() {
-            self.handshakes.held = false;
-            self.queues.knocked.extend(0..self.doors.len() as u32);
+        if self.entrance.may_accept() {
+            self.entrance.held = false;
+            self.look_at_doors();
         }
-    }
-
-    pub(crate) fn may_accept(&self) -> bool {
-        let (now, places) = (&self.handshakes, self.places());
-        now.under_way < places && now.silent + now.waiting < SILENT.saturating_mul(places)
     }
 
     /// Closes the connections that have been silent for `PATIENCE`. The next call is made after
@@ -317,7 +240,7 @@ impl<T> Inner<T> {
                 self.free(handle);
             }
         }
-        self.accept_at = Some(now + RETRY);
+        self.entrance.accept_at = Some(now + RETRY);
     }
 }
 

@@ -2,6 +2,7 @@
 //! none.
 
 use std::mem;
+use tickwire::Connection;
 
 /// The most memory that the list of a pool keeps, in bytes.
 const MOST: usize = 4 << 20;
@@ -9,6 +10,22 @@ const MOST: usize = 4 << 20;
 /// The number of buffers for which the list has room from the start. If the list grew later, it
 /// would allocate memory between messages.
 const LISTED: usize = 64;
+
+/// The buffers that connections use in their turns.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    pub(crate) inputs: Pool,
+    pub(crate) outputs: Pool,
+}
+
+impl Buffers {
+    /// Takes back the empty buffers of a connection.
+    #[inline]
+    pub(crate) fn keep(&mut self, conn: &mut Connection) {
+        self.inputs.give(conn.receiver_mut().reclaim());
+        self.outputs.give(conn.sender_mut().reclaim());
+    }
+}
 
 /// A stack of buffers. The buffer that was given back last is used first, because it is still in
 /// the processor's cache.

@@ -1,5 +1,5 @@
 //! The queues of a round: which slots and doors the loop still has something to do for.
-use crate::{handle::Handle, slots::Slot};
+use crate::{slots::Slot, stage::Stage};
 use std::{collections::VecDeque, mem};
 
 #[derive(Default)]
@@ -15,8 +15,6 @@ pub(crate) struct Queues {
     /// The queue of slots whose connections are whole, each once. The first one becomes dormant
     /// first.
     pub(crate) whole: VecDeque<u32>,
-    /// Connections that a limit of all connections disconnected. Their `Event::Closed` is due.
-    pub(crate) ended: Vec<Handle>,
 }
 
 impl Queues {
@@ -24,15 +22,16 @@ impl Queues {
     #[inline]
     pub(crate) fn make_ready<T>(&mut self, at: u32, slot: &mut Slot<T>) {
         if !mem::replace(&mut slot.marks.ready, true) {
-            self.ready.push(at);
+            match slot.stage {
+                Stage::Opening(_) => self.opening.push_back(at),
+                _ => self.ready.push(at),
+            }
         }
     }
 
     /// Whether the next round has nothing to do before something happens.
     pub(crate) fn are_idle(&self) -> bool {
         let queues = [&self.ready, &self.knocked, &self.unwritten];
-        self.ended.is_empty()
-            && self.opening.is_empty()
-            && queues.iter().all(|queue| queue.is_empty())
+        self.opening.is_empty() && queues.iter().all(|queue| queue.is_empty())
     }
 }

@@ -1,11 +1,11 @@
 //! [`Loop`]: rounds of waiting, turns and writes.
-use crate::door::{self, Door, Phase};
 use crate::net::{Handler, Net};
 use crate::settings::{Settings, Waiting};
 use crate::stage::{Open, Opening, Stage};
 use crate::system::{Token, fault};
 use crate::{
-    event::Event, handle::Handle, inner::Inner, slots::Peer, tls::Tls, turn::Turn, wire::Wire,
+    door::Door, event::Event, handle::Handle, inner::Inner, slots::Peer, tls::Tls, turn::Turn,
+    wire::Wire,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
@@ -111,21 +111,18 @@ impl<T> Loop<T> {
                 handler(&mut Net::new(inner), Event::Woken);
             }
         }
-        inner.accept_at.take_if(|at| *at <= now).into_iter().for_each(|_| {
-            inner.queues.knocked.extend(0..inner.doors.len() as u32);
-        });
-        if !inner.queues.knocked.is_empty() {
-            inner.accept_knocked();
+        if inner.entrance.accept_at.take_if(|at| *at <= now).is_some() {
+            inner.look_at_doors();
         }
+        inner.accept_knocked();
         inner.expire(handler);
         mem::swap(&mut inner.queues.ready, &mut self.round);
         for at in self.round.drain(..) {
-            inner.give_turn(at, handler);
+            inner.take_turn(at, handler);
         }
         inner.give_opening_turns(handler);
         inner.resume_stopped();
         inner.relieve(); // replies count for the limit only now
-        inner.tell_ended(handler);
         if let Some(at) = inner.shuts_at {
             if inner.slots.is_empty() {
                 inner.stops = true;
@@ -149,7 +146,8 @@ impl<T> Loop<T> {
         if spins || is_over || !inner.queues.are_idle() {
             return Some(Duration::ZERO);
         }
-        let times = [inner.deadlines.first(), inner.shuts_at, inner.accept_at];
+        let timer = inner.timers.first();
+        let times = [inner.deadlines.first(), timer, inner.shuts_at, inner.entrance.accept_at];
         let first = times.into_iter().flatten().min();
         let due = first.map(|at| at - inner.clock.read());
         due.into_iter().chain(most).min()
@@ -212,12 +210,17 @@ impl<T> Inner<T> {
         door: Door,
     ) -> io::Result<SocketAddr> {
         self.check_not_shutting()?;
-        let at = self.doors.len() as u32;
-        let listener = self.system.listen(listener, Token::Door(at))?;
+        let at = self.entrance.doors.len() as u32;
         let address = listener.local_addr()?;
-        self.doors.push(door::Open { door, listener });
+        let listener = self.system.listen(listener, Token::Door(at))?;
+        self.entrance.doors.push((door, listener));
         self.queues.knocked.push(at);
         Ok(address)
+    }
+
+    /// Accepts at all doors in the next round.
+    pub(crate) fn look_at_doors(&mut self) {
+        self.queues.knocked.extend(0..self.entrance.doors.len() as u32);
     }
 
     /// Accepts the connections that wait, at most `ACCEPTS` at each door.
@@ -228,27 +231,22 @@ impl<T> Inner<T> {
                     self.queues.knocked.push(at); // no new note announces the rest
                     break;
                 }
-                if !self.may_accept() {
-                    self.handshakes.held = true;
+                if !self.entrance.may_accept() {
+                    self.entrance.held = true;
                     self.counts.held += 1;
                     break;
                 }
-                let Some(open) = self.doors.get(at as usize) else { break };
-                match self.system.accept(&open.listener) {
+                let Some((door, listener)) = self.entrance.doors.get(at as usize) else { break };
+                match self.system.accept(listener) {
                     Ok((stream, peer)) => {
-                        let door = open.door.clone();
+                        let door = door.clone();
                         self.admit_stream(stream, peer, &door);
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                    Err(error) if is_of_peer(&error) => {
-                        // Over io_uring it was accepted, but its address is not known any more.
-                        let accepted = u64::from(error.kind() == ErrorKind::NotConnected);
-                        self.counts.accepted += accepted;
-                        self.counts.handshakes_failed += accepted;
-                    }
+                    Err(error) if is_of_peer(&error) => {}
                     Err(_) => {
                         self.counts.accept_failed += 1;
-                        self.accept_at = Some(self.clock.now + RETRY);
+                        self.entrance.accept_at = Some(self.clock.now + RETRY);
                         break;
                     }
                 }
@@ -259,11 +257,12 @@ impl<T> Inner<T> {
     /// Gives an accepted stream a slot, within the limits.
     pub(crate) fn admit_stream(&mut self, stream: TcpStream, peer: SocketAddr, door: &Door) {
         self.counts.accepted += 1;
-        if self.counts.accepted_now >= self.settings.max_connections {
+        if self.entrance.accepted >= self.settings.max_connections {
             self.counts.over_connections += 1;
             return;
         }
-        if !self.addresses.enter(peer.ip(), self.most_of_address()) {
+        let mut phase = None;
+        if !self.entrance.enter(peer.ip(), &mut phase) {
             self.counts.over_per_address += 1;
             return;
         }
@@ -273,13 +272,12 @@ impl<T> Inner<T> {
         let taken = tls.ok().and_then(|tls| Some((tls, self.slots.take(Stage::Opening(opening))?)));
         let Some((tls, handle)) = taken else {
             self.counts.handshakes_failed += 1;
-            self.addresses.leave(peer.ip(), true);
+            self.entrance.leave(peer.ip(), phase);
             return;
         };
-        self.counts.accepted_now += 1;
         let Some(slot) = self.slots.get_mut(handle) else { return };
         slot.peer = Some(Peer::new(peer, true));
-        self.handshakes.change(&mut slot.marks.phase, Some(Phase::Silent));
+        slot.marks.phase = phase;
         match self.system.adopt(stream, Token::Slot(handle.at), door.stamps_reads) {
             Ok(stream) => {
                 let stamps = door.config.stamp_reads || door.stamps_reads;
@@ -290,16 +288,6 @@ impl<T> Inner<T> {
                 self.counts.handshakes_failed += 1;
                 self.free(handle);
             }
-        }
-    }
-
-    /// Gives the connection of a slot its turn. The turns of opening handshakes come later.
-    fn give_turn(&mut self, at: u32, handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>)) {
-        match self.slots.at(at) {
-            Some(slot) if matches!(slot.stage, Stage::Opening(_)) => {
-                self.queues.opening.push_back(at)
-            }
-            _ => self.take_turn(at, handler),
         }
     }
 
@@ -318,11 +306,16 @@ impl<T> Inner<T> {
         }
     }
 
+    /// Gives the connection of a slot its turn.
     fn take_turn(&mut self, at: u32, handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>)) {
         let Some((handle, slot)) = self.slots.entry(at) else { return };
         slot.marks.ready = false;
         let open = match &mut slot.stage {
             Stage::Open(open) => open.take(),
+            Stage::Dormant => {
+                self.wake(handle);
+                self.take_open(handle)
+            }
             _ => self.proceed(handle, handler),
         };
         if let Some(open) = open {
@@ -330,16 +323,11 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Gives a turn to a connection that is dormant or not open yet. Returns the connection if it
+    /// Gives a turn to a connection that is not open yet. Returns the connection if it
     /// is open and whole now.
     fn proceed(&mut self, handle: Handle, handler: &mut Handler<'_, T>) -> Option<Box<Open>> {
         let slot = self.slots.get_mut(handle)?;
         let open = match mem::replace(&mut slot.stage, Stage::Turn) {
-            Stage::Dormant => {
-                slot.stage = Stage::Dormant;
-                self.wake(handle);
-                return self.take_open(handle);
-            }
             Stage::Opening(opening) => self.open_up(handle, opening, handler)?,
             Stage::Accepted(open) => open,
             Stage::Dialing(dialing) => self.go_on_dialing(handle, dialing, handler)?,
@@ -347,7 +335,12 @@ impl<T> Inner<T> {
                 self.go_on_rejected(handle, rejected);
                 return None;
             }
-            stage @ (Stage::Free | Stage::Turn | Stage::Open(_) | Stage::OverQueued) => {
+            Stage::OverQueued => {
+                slot.stage = Stage::OverQueued;
+                self.finish(handle, None, None, handler);
+                return None;
+            }
+            stage @ (Stage::Free | Stage::Turn | Stage::Open(_) | Stage::Dormant) => {
                 slot.stage = stage;
                 return None;
             }
@@ -357,15 +350,15 @@ impl<T> Inner<T> {
 
     /// Gives a turn to the slots whose deadlines have passed, and delivers the timers that are due.
     fn expire(&mut self, handler: &mut Handler<'_, T>) {
-        // At most as many deadlines as there are at first. Otherwise a handler that always sets a
+        let now = self.clock.now;
+        while let Some(at) = self.deadlines.pop_due(now) {
+            self.make_ready(at);
+        }
+        // At most as many timers as there are at first. Otherwise a handler that always sets a
         // timer that is due would keep this loop going.
-        for _ in 0..self.deadlines.len() {
-            let Some(id) = self.deadlines.pop_due(self.clock.now) else { return };
-            if id & 1 == 0 {
-                self.make_ready(id >> 1);
-            } else if let Some(number) = self.timers.take(id) {
-                handler(&mut Net::new(self), Event::Timer(number));
-            }
+        for _ in 0..self.timers.len() {
+            let Some(number) = self.timers.pop_due(now) else { return };
+            handler(&mut Net::new(self), Event::Timer(number));
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The slots of connections, and the handles that name connections.
 use crate::{
-    door::Phase, handle::Handle, settings::Counts, stage::Stage, system::System, wire::Wire,
+    entrance::Phase, handle::Handle, settings::Counts, stage::Stage, system::System, wire::Wire,
 };
 use std::{
     mem,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6},
     sync::Arc,
 };
 use tickwire::{Config, Connection, Dormant, RecvError, Sender, Time};
@@ -27,18 +27,31 @@ pub(crate) struct Slot<T> {
     pub(crate) config: Option<Arc<Config>>,
 }
 
-/// The other end of a connection. A `SocketAddr` would make each slot 12 bytes longer.
+/// The other end of a connection. A `SocketAddr` would make each slot 8 bytes longer.
 #[derive(Clone, Copy)]
 pub(crate) struct Peer {
     pub(crate) ip: IpAddr,
-    pub(crate) port: u16,
+    port: u16,
+    /// The scope of an IPv6 address.
+    scope: u32,
     /// Whether the connection was accepted, so that `Addresses` counts it.
     pub(crate) is_accepted: bool,
 }
 
 impl Peer {
     pub(crate) fn new(address: SocketAddr, is_accepted: bool) -> Self {
-        Self { ip: address.ip(), port: address.port(), is_accepted }
+        let scope = match address {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(v6) => v6.scope_id(),
+        };
+        Self { ip: address.ip(), port: address.port(), scope, is_accepted }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        match self.ip {
+            IpAddr::V4(ip) => SocketAddrV4::new(ip, self.port).into(),
+            IpAddr::V6(ip) => SocketAddrV6::new(ip, self.port, 0, self.scope).into(),
+        }
     }
 }
 
@@ -61,8 +74,6 @@ pub(crate) struct Marks {
     /// The phase of its opening handshake, if it was accepted and is not open yet. It then counts
     /// for its address's share of the handshakes.
     pub(crate) phase: Option<Phase>,
-    /// `Counts::open` counts the connection.
-    pub(crate) open: bool,
     /// `Inner::draining` counts the connection.
     pub(crate) drains: bool,
 }
@@ -166,16 +177,12 @@ impl<T> Slots<T> {
         Some((Handle { at, generation: slot.generation }, slot))
     }
 
-    /// Returns the handle of the connection at `at`, if there is one.
-    #[inline]
-    pub(crate) fn handle(&self, at: u32) -> Option<Handle> {
-        let slot = self.at(at).filter(|slot| !matches!(slot.stage, Stage::Free))?;
-        Some(Handle { at, generation: slot.generation })
-    }
-
     /// Returns the handles of all connections, in the order of their slots.
     pub(crate) fn handles(&self) -> impl Iterator<Item = Handle> + '_ {
-        (0..self.known() as u32).filter_map(|at| self.handle(at))
+        (0..self.known() as u32).filter_map(|at| {
+            let slot = self.at(at).filter(|slot| !matches!(slot.stage, Stage::Free))?;
+            Some(Handle { at, generation: slot.generation })
+        })
     }
 
     fn known(&self) -> usize {

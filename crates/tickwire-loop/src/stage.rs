@@ -1,5 +1,5 @@
 //! What a slot's connection is doing, and the state that it has meanwhile.
-use crate::{dial::Dial, received::Received, system::Stream};
+use crate::{dial::Dial, receiving::Received, system::Stream};
 use std::{io, net::SocketAddr, sync::Arc};
 use tickwire::{
     CloseCode, CloseFrame, Config, Connection, Time,

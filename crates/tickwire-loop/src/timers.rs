@@ -1,48 +1,46 @@
-//! The application's timers. Their deadlines are in the loop's heap.
+//! The application's timers.
+use std::collections::BTreeMap;
+use tickwire::Time;
 
 /// Names a timer, so that you can cancel it. Once the timer has fired, it names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Timer {
-    at: u32,
-    generation: u32,
-}
+pub struct Timer(Key);
+
+/// When the timer is due, and the number of timers that were set before it.
+type Key = (Time, u64);
 
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    /// For each place: its generation, and the application's number while its timer is set.
-    places: Vec<(u32, Option<u64>)>,
-    free: Vec<u32>,
+    /// The application's numbers.
+    set: BTreeMap<Key, u64>,
+    /// The number of timers that were ever set.
+    next: u64,
 }
 
 impl Timers {
-    /// Makes a timer. Returns it, and its id in the heap of deadlines.
-    pub(crate) fn set(&mut self, number: u64) -> (Timer, u32) {
-        let at = self.free.pop().unwrap_or_else(|| {
-            self.places.push((0, None));
-            self.places.len() as u32 - 1
-        });
-        let mut generation = 0;
-        if let Some(place) = self.places.get_mut(at as usize) {
-            place.1 = Some(number);
-            generation = place.0;
-        }
-        (Timer { at, generation }, at << 1 | 1)
+    pub(crate) fn set(&mut self, at: Time, number: u64) -> Timer {
+        let key = (at, self.next);
+        self.next += 1;
+        self.set.insert(key, number);
+        Timer(key)
     }
 
-    /// Fires or cancels the timer with this id: frees its place, and returns its number.
-    pub(crate) fn take(&mut self, id: u32) -> Option<u64> {
-        let at = id >> 1;
-        let (generation, number) = self.places.get_mut(at as usize)?;
-        let number = number.take()?;
-        *generation = generation.wrapping_add(1);
-        self.free.push(at);
-        Some(number)
+    /// Cancels a timer, and returns its number. `None` if it is no longer set.
+    pub(crate) fn cancel(&mut self, timer: Timer) -> Option<u64> {
+        self.set.remove(&timer.0)
     }
 
-    /// Cancels a timer. Returns its id in the heap, and its number. `None` if it is no longer set.
-    pub(crate) fn cancel(&mut self, timer: Timer) -> Option<(u32, u64)> {
-        let &(generation, _) = self.places.get(timer.at as usize)?;
-        let id = timer.at << 1 | 1;
-        (generation == timer.generation).then(|| self.take(id).map(|number| (id, number)))?
+    pub(crate) fn len(&self) -> usize {
+        self.set.len()
+    }
+
+    pub(crate) fn first(&self) -> Option<Time> {
+        self.set.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Removes the earliest timer if it is not after `now`, and returns its number.
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<u64> {
+        let first = self.set.first_entry().filter(|first| first.key().0 <= now)?;
+        Some(first.remove())
     }
 }

@@ -6,7 +6,7 @@
 use crate::net::{Handler, Net};
 use crate::stage::{Open, Stage};
 use crate::wire::{Next, Wire, is_passing};
-use crate::{event::Event, handle::Handle, inner::Inner, received::ABOVE, slots::Slot};
+use crate::{event::Event, handle::Handle, inner::Inner, slots::Slot};
 use std::{io::ErrorKind, mem, time::Duration};
 use tickwire::{CloseCode, Connection, Step, Time};
 
@@ -42,7 +42,7 @@ pub(crate) struct Turn<'i, T> {
 enum Stop {
     /// All input is delivered.
     Starved,
-    /// Receiving has ended.
+    /// Receiving has ended, or the application removed the connection.
     Ended,
     /// The application has paused reading, or there is no room for replies.
     Held,
@@ -52,8 +52,6 @@ enum Stop {
     /// The turn has delivered `turn_messages` messages, so other connections have their turns
     /// first.
     Share,
-    /// The application removed the connection.
-    Removed,
 }
 
 /// How a turn goes on after a write.
@@ -66,7 +64,6 @@ enum After {
     },
     /// The connection is over.
     Ended,
-    Removed,
 }
 
 impl<'i, T> Turn<'i, T> {
@@ -100,10 +97,9 @@ impl<'i, T> Turn<'i, T> {
                     return;
                 }
                 After::Ended => {
-                    self.inner.forget(&mut self.open);
+                    self.inner.forget(self.handle, &mut self.open);
                     return self.inner.finish(self.handle, Some(self.open), None, handler);
                 }
-                After::Removed => return self.inner.forget(&mut self.open),
             }
         }
     }
@@ -115,7 +111,7 @@ impl<'i, T> Turn<'i, T> {
         let conn = &mut self.open.conn;
         let nothing_queued = slot.queued == 0 && !slot.marks.unwritten;
         if nothing_queued {
-            conn.sender_mut().lend(self.inner.outputs.take());
+            conn.sender_mut().lend(self.inner.buffers.outputs.take());
         }
         // If bytes are queued, there may be no room for replies, so the turn begins with a write.
         let starved = mem::take(&mut slot.marks.starved);
@@ -132,23 +128,22 @@ impl<'i, T> Turn<'i, T> {
     /// Whether the limit on received bytes lets the connection read.
     #[inline]
     fn may_read(&self) -> bool {
-        let Inner { stopped, counts, settings, .. } = &*self.inner;
         let held = || self.open.conn.receiver().buffer_len();
-        stopped.may_read(self.handle, (counts.received, settings.max_received), held)
+        self.inner.receiving.may_read(self.handle, held)
     }
 
     /// Stops reading until the limit lets the connection read. Returns whether the connection is
     /// given up, because it has waited for too long.
     #[cold]
     fn stop_reading(&mut self) -> bool {
-        let Inner { slots, stopped, counts, clock, .. } = &mut *self.inner;
+        let Inner { slots, receiving, counts, clock, .. } = &mut *self.inner;
         let slot = slots.get(self.handle);
         let config = slot.and_then(|slot| slot.config.as_ref());
         let timeout = config.map_or(Duration::ZERO, |config| config.frame_timeout);
         let received = &mut self.open.received;
         let is_readable = slot.and_then(|slot| slot.wire.as_ref()).is_some_and(Wire::is_readable);
         if is_readable && !mem::replace(&mut received.queued, true) {
-            stopped.queue.push_back(self.handle);
+            receiving.stopped.push_back(self.handle);
         }
         let over = *received.until.get_or_insert(clock.now + timeout) <= clock.now;
         counts.over_received += u64::from(over && self.open.give_up());
@@ -157,11 +152,11 @@ impl<'i, T> Turn<'i, T> {
 
     /// Reads once.
     fn read(&mut self) {
-        let Inner { slots, system, inputs, clock, .. } = &mut *self.inner;
+        let Inner { slots, system, buffers, clock, .. } = &mut *self.inner;
         let Some(Slot { wire: Some(wire), .. }) = slots.get_mut(self.handle) else { return };
         let rx = self.open.conn.receiver_mut();
         if !rx.has_buffer() {
-            rx.lend(inputs.take());
+            rx.lend(buffers.inputs.take());
         }
         match wire.receive(system, rx, clock.epoch, &mut self.spent) {
             Ok(0) => rx.end_of_stream(),
@@ -188,7 +183,7 @@ impl<'i, T> Turn<'i, T> {
         let mut delivered = false;
         loop {
             if inner.current.take_changed() {
-                let Some(slot) = inner.slots.get(handle) else { return Stop::Removed };
+                let Some(slot) = inner.slots.get(handle) else { return Stop::Ended };
                 inner.current.look(handle, slot);
                 if slot.marks.paused {
                     inner.current.change();
@@ -233,20 +228,16 @@ impl<'i, T> Turn<'i, T> {
 
     /// Writes, and decides how the turn goes on after delivering has stopped.
     fn write(&mut self, stop: Stop) -> After {
-        if stop == Stop::Removed {
-            return After::Removed;
-        }
         let stops = stop == Stop::Starved && !self.may_read();
         if stops && self.stop_reading() {
             return After::Again;
         }
-        let Inner { slots, system, clock, draining, settings, stopped, counts, .. } =
-            &mut *self.inner;
-        let Some(slot) = slots.get_mut(self.handle) else { return After::Removed };
+        let Inner { slots, system, clock, draining, settings, receiving, .. } = &mut *self.inner;
+        let Some(slot) = slots.get_mut(self.handle) else { return After::Ended };
         let conn = &mut self.open.conn;
         slot.marks.starved = stop == Stop::Starved;
         slot.pump(system, conn, clock.now);
-        let Some(wire) = &mut slot.wire else { return After::Removed };
+        let Some(wire) = &mut slot.wire else { return After::Ended };
         let held = slot.marks.paused || is_full(conn) || stops;
         conn.set_paused(held);
         let mut reads = match stop {
@@ -257,7 +248,7 @@ impl<'i, T> Turn<'i, T> {
             Stop::Starved => !held,
             Stop::Held | Stop::Cork if !held => return After::Again, // the write made room
             Stop::Held | Stop::Cork => false,
-            Stop::Share | Stop::Removed => {
+            Stop::Share => {
                 return After::Rest { unfinished: true, until: conn.poll_timeout() };
             }
         };
@@ -276,17 +267,13 @@ impl<'i, T> Turn<'i, T> {
                 reads = false;
                 wire.tell_time(system, conn, clock.now);
             }
-            Next::Rest { unfinished, mut until } => {
-                let mut also = self.open.received.until.filter(|_| stops);
-                if stopped.is_first(self.handle) && !unfinished {
-                    let until = self.open.received.until.filter(|at| *at > clock.now);
-                    let full = counts.received > settings.max_received.saturating_add(ABOVE);
-                    let stays = self.spent > 0 || full && until.is_some();
-                    let wait = stopped.wait_for_first(clock.now, stays);
-                    also = wait.or(self.open.received.until);
-                }
-                until = until.into_iter().chain(also).min();
-                return After::Rest { unfinished, until };
+            Next::Rest { unfinished: true, until } => {
+                return After::Rest { unfinished: true, until };
+            }
+            Next::Rest { unfinished, until } => {
+                let (received, did) = (&self.open.received, (self.spent > 0, stops));
+                let also = receiving.until(self.handle, received, did, clock.now);
+                return After::Rest { unfinished, until: until.into_iter().chain(also).min() };
             }
         }
         self.reads = reads;

@@ -10,7 +10,7 @@
 //! more instructions if its connection was dormant, but no more of the processor's time, because
 //! more of the memory stays in the processor's caches.
 use crate::stage::{Open, Stage};
-use crate::{handle::Handle, inner::Inner, received::Received};
+use crate::{handle::Handle, inner::Inner, receiving::Received};
 use std::mem;
 use tickwire::Connection;
 
@@ -32,7 +32,7 @@ impl<T> Inner<T> {
             let Some(slot) = self.slots.at_mut(at) else { continue };
             // An outbox may have messages that the connection does not have yet: they count as
             // queued.
-            match mem::replace(&mut slot.stage, Stage::Dormant) {
+            let stage = match mem::replace(&mut slot.stage, Stage::Dormant) {
                 Stage::Open(Some(mut open)) if slot.queued == 0 && open.received.bytes == 0 => {
                     match mem::replace(&mut open.conn, conn).into_dormant() {
                         Ok(dormant) => {
@@ -43,19 +43,16 @@ impl<T> Inner<T> {
                         }
                         Err(other) => conn = mem::replace(&mut open.conn, other),
                     }
-                    slot.stage = Stage::Open(Some(open));
-                    self.queues.whole.push_back(at);
+                    Stage::Open(Some(open))
                 }
-                stage @ (Stage::Open(_) | Stage::Turn | Stage::Accepted(_)) => {
-                    slot.stage = stage;
-                    self.queues.whole.push_back(at);
-                }
-                // The whole connection that had this slot is gone, so the slot leaves the queue.
-                stage => {
-                    slot.stage = stage;
-                    slot.marks.whole = false;
-                }
+                stage => stage,
+            };
+            // If the whole connection that had this slot is gone, the slot leaves the queue.
+            slot.marks.whole = matches!(stage, Stage::Open(_) | Stage::Turn | Stage::Accepted(_));
+            if slot.marks.whole {
+                self.queues.whole.push_back(at);
             }
+            slot.stage = stage;
         }
         Box::new(Open { conn, error: None, received: Received::default() })
     }

@@ -1,11 +1,12 @@
 //! A connection's stream, plain or under TLS, and whether it is readable and writable.
-use crate::system::{Note, Stream, System};
+use crate::system::{Note, Stream, System, Token};
 use crate::tls::Tls;
+use bytes::Buf;
 use std::{
     io::{self, ErrorKind},
     time::Instant,
 };
-use tickwire::{Connection, Ending, Receiver, Sender, Time};
+use tickwire::{Connection, Ending, Error, Receiver, Sender, Time, handshake::Reading};
 
 /// A stream that does not block. A note reports a change only once, so the wire remembers it until
 /// a call would block.
@@ -37,12 +38,31 @@ pub(crate) enum Next {
     },
 }
 
+/// Why the turn of a connection that is not open yet has stopped.
+pub(crate) enum Pause {
+    /// It waits for its stream, or for this time. If it goes on in the next round, the time is now.
+    Wait(Option<Time>),
+    Failed(Error),
+}
+
+impl<E: Into<Error>> From<E> for Pause {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 impl Wire {
     /// Makes the wire of a connected stream. If `readable` is set, the first turn tries to read
     /// without a note. `stamps`: whether the times of reads are recorded.
     pub(crate) fn new(stream: Stream, tls: Option<Box<Tls>>, readable: bool, stamps: bool) -> Self {
         let (writable, shut, broken) = (true, false, None);
         Self { stream, tls, readable, writable, shut, broken, stamps }
+    }
+
+    /// Its connection has opened. The back end may have to be asked again whether it is writable.
+    pub(crate) fn opened(self, system: &mut System, token: Token) -> Self {
+        let stream = system.opened(self.stream, token);
+        Self { stream, writable: true, ..self }
     }
 
     pub(crate) fn note(&mut self, note: &Note) {
@@ -164,6 +184,40 @@ impl Wire {
         self.count(read, spent)
     }
 
+    /// Reads once for an opening handshake, or tells it the time. `spent` counts the bytes that the
+    /// turn has read, of `most`.
+    pub(crate) fn shake(
+        &mut self,
+        system: &mut System,
+        reading: &mut Reading,
+        now: Time,
+        (spent, most): (&mut usize, usize),
+    ) -> Result<(), Pause> {
+        let share_used = *spent >= most;
+        let late = match self.next((true, share_used, false), now, || reading.poll_timeout()) {
+            Next::Read => false,
+            Next::TellTime if !share_used && self.find_unread(system) > 0 => true,
+            Next::TellTime => {
+                let _ = reading.handle_timeout(now); // its `step` returns the error
+                return Ok(());
+            }
+            Next::Rest { unfinished: true, .. } => return Err(Pause::Wait(Some(now))),
+            Next::Rest { until, .. } => return Err(Pause::Wait(until)),
+        };
+        match self.read(system, reading.spare_mut(), spent) {
+            Ok(0) => reading.end_of_stream(),
+            Ok(n) => reading.commit(n),
+            // The bytes that arrived in time are not here yet.
+            Err(error) if is_passing(&error) && late => return Err(Pause::Wait(Some(now))),
+            Err(error) if is_passing(&error) => {}
+            Err(error) => {
+                let _ = self.send(system); // the TLS alert
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
     /// Reads and opens TLS records. `stamps`: the epoch, if the time of the read is recorded.
     fn open(
         &mut self,
@@ -218,11 +272,24 @@ impl Wire {
         if self.tls.is_some() {
             return self.write_sealed(system, tx);
         }
-        let wrote = self.writable.then(|| system.write(&mut self.stream, &mut tx.outgoing()));
-        if let Some(Err(error)) = &wrote {
-            self.refused(error);
+        self.put(system, &mut tx.outgoing()).is_ok() && self.broken.is_none()
+    }
+
+    /// Writes as much as the stream accepts, and advances `out`. An error, such as `WouldBlock`, if
+    /// bytes are left.
+    #[inline]
+    fn put(&mut self, system: &mut System, out: &mut impl Buf) -> io::Result<()> {
+        if !self.writable {
+            return Err(ErrorKind::WouldBlock.into());
         }
-        matches!(wrote, Some(Ok(()))) && self.broken.is_none()
+        let wrote = system.write(&mut self.stream, out);
+        if let Err(error) = &wrote {
+            self.writable = false;
+            if error.kind() != ErrorKind::WouldBlock {
+                self.broken.get_or_insert(error.kind());
+            }
+        }
+        wrote
     }
 
     fn write_sealed(&mut self, system: &mut System, tx: &mut Sender) -> bool {
@@ -236,7 +303,7 @@ impl Wire {
             // Seal more only after all ciphertext is written. Until then the rest stays in the
             // connection, where control frames can overtake and `high_water` holds.
             match tls.session.write(&mut tx.outgoing()) {
-                Ok(0) if !tls.session.has_outgoing() => return false,
+                Ok(0) if tls.session.outgoing().is_empty() => return false,
                 Ok(_) => {}
                 Err(error) => {
                     self.broken.get_or_insert(error.kind());
@@ -262,34 +329,20 @@ impl Wire {
         }
     }
 
-    fn refused(&mut self, error: &io::Error) {
-        self.writable = false;
-        if error.kind() != ErrorKind::WouldBlock {
-            self.broken.get_or_insert(error.kind());
-        }
-    }
-
     /// Writes the ciphertext of the TLS session.
     ///
     /// # Errors
     ///
     /// `WouldBlock` if the stream accepts no more for now; otherwise the stream's error.
     pub(crate) fn send(&mut self, system: &mut System) -> io::Result<()> {
-        let Some(tls) = &mut self.tls else { return Ok(()) };
-        while tls.session.has_outgoing() {
-            if !self.writable {
-                return Err(ErrorKind::WouldBlock.into());
-            }
-            match system.write_slice(&mut self.stream, tls.session.outgoing()) {
-                Ok(n) => tls.session.advance(n),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    self.refused(&error);
-                    return Err(error);
-                }
-            }
-        }
-        Ok(())
+        let Some(mut tls) = self.tls.take() else { return Ok(()) };
+        let mut rest = tls.session.outgoing();
+        let all = rest.len();
+        let sent = if all > 0 { self.put(system, &mut rest) } else { Ok(()) };
+        let n = all - rest.len();
+        tls.session.advance(n);
+        self.tls = Some(tls);
+        sent
     }
 
     /// Writes bytes of an opening handshake. Returns the number of bytes accepted; 0 before the TLS
@@ -298,15 +351,10 @@ impl Wire {
         let said = match &mut self.tls {
             Some(tls) => tls.session.write(&mut text),
             None if text.is_empty() => return Ok(0),
-            None if !self.writable => return Err(ErrorKind::WouldBlock.into()),
             None => {
-                let wrote = system.write_slice(&mut self.stream, text);
-                if let Err(error) = &wrote
-                    && error.kind() != ErrorKind::Interrupted
-                {
-                    self.refused(error);
-                }
-                return wrote;
+                let all = text.len();
+                let wrote = self.put(system, &mut text);
+                return if text.len() < all { Ok(all - text.len()) } else { wrote.map(|()| 0) };
             }
         };
         match self.send(system) {

@@ -1,57 +1,43 @@
-//! mio or io_uring, chosen when a loop is made.
+//! mio, and beside it a ring of io_uring, if a loop asked for one when it was made. The streams of
+//! open connections move to the ring, unless their reads tell the time of arrival.
 mod uring;
 
-use super::{Note, Token, mio, waker::Waker};
+use super::{
+    Note, Token,
+    mio::{self, Listener, Mio},
+    waker::Waker,
+};
+use bytes::Buf;
+use rustix::io::ioctl_fionbio;
 use std::{
     io::{self, ErrorKind},
     net::{SocketAddr, TcpListener, TcpStream},
     time::Duration,
 };
-use tickwire::{Arrival, Outgoing, Receiver};
+use tickwire::{Arrival, Receiver};
 
-/// A back end.
-pub(crate) enum System {
-    Mio(mio::Mio),
-    Uring(Box<uring::Uring>),
+/// Waits for all sockets, and makes the calls on them.
+pub(crate) struct System {
+    mio: Mio,
+    ring: Option<Box<uring::Uring>>,
 }
 
-/// A stream of the back end.
+/// A stream.
 pub(crate) enum Stream {
     Mio(mio::Stream),
-    Uring(uring::Stream),
+    Ring(uring::Stream),
 }
 
-/// A listener of the back end.
-pub(crate) enum Listener {
-    Mio(mio::Listener),
-    Uring(uring::Listener),
-}
-
-/// Forwards calls to the back end. `make`: calls that make a stream or a listener. `of`: calls on a
-/// stream or a listener. `all`: other calls.
+/// Forwards calls on a stream to the part that has it.
 macro_rules! forward {
-    ($(make $kind:ident: $make:ident($($a:ident: $a_type:ty),*);)*
-     $(of $of:ident: $call:ident($first:ty $(, $b:ident: $b_type:ty)*) -> $out:ty, $none:expr;)*
-     $(all: $all:ident($($c:ident: $c_type:ty),*);)*) => {
+    ($($call:ident($of:ty $(, $arg:ident: $arg_type:ty)*) -> $out:ty, $none:expr;)*) => {
         impl System {
-            $(pub(crate) fn $make(&mut self, $($a: $a_type),*) -> io::Result<$kind> {
-                match self {
-                    Self::Mio(system) => system.$make($($a),*).map($kind::Mio),
-                    Self::Uring(system) => system.$make($($a),*).map($kind::Uring),
-                }
-            })*
             $(#[inline]
-            pub(crate) fn $call(&mut self, of: $first $(, $b: $b_type)*) -> $out {
-                match (self, of) {
-                    (Self::Mio(system), $of::Mio(of)) => system.$call(of $(, $b)*),
-                    (Self::Uring(system), $of::Uring(of)) => system.$call(of $(, $b)*),
-                    _ => $none, // not reached: a loop has one back end
-                }
-            })*
-            $(pub(crate) fn $all(&mut self, $($c: $c_type),*) -> io::Result<()> {
-                match self {
-                    Self::Mio(system) => system.$all($($c),*),
-                    Self::Uring(system) => system.$all($($c),*),
+            pub(crate) fn $call(&mut self, of: $of $(, $arg: $arg_type)*) -> $out {
+                match (of, &mut self.ring) {
+                    (Stream::Mio(of), _) => self.mio.$call(of $(, $arg)*),
+                    (Stream::Ring(of), Some(ring)) => ring.$call(of $(, $arg)*),
+                    (Stream::Ring(_), None) => $none, // not reached
                 }
             })*
         }
@@ -59,83 +45,110 @@ macro_rules! forward {
 }
 
 forward! {
-    make Listener: listen(listener: TcpListener, token: Token);
-    make Stream: adopt(stream: TcpStream, token: Token, stamps: bool);
-    make Stream: adopt_connecting(stream: TcpStream, token: Token, stamps: bool);
-    of Listener: accept(&Listener)
-        -> io::Result<(TcpStream, SocketAddr)>, Err(ErrorKind::InvalidInput.into());
-    of Listener: stop_listening(Listener) -> (), ();
-    of Stream: is_connected(&Stream) -> io::Result<bool>, Err(ErrorKind::InvalidInput.into());
-    of Stream: unread(&Stream) -> u32, 0;
-    of Stream: accepts_again(&Stream) -> bool, false;
-    of Stream: read(&mut Stream, to: &mut [u8])
-        -> io::Result<(usize, bool)>, Err(ErrorKind::InvalidInput.into());
-    of Stream: receive(&mut Stream, to: &mut Receiver)
-        -> io::Result<(usize, bool)>, Err(ErrorKind::InvalidInput.into());
-    of Stream: arrived(&Stream) -> Option<Arrival>, None;
-    of Stream: write(&mut Stream, out: &mut Outgoing<'_>)
-        -> io::Result<()>, Err(ErrorKind::InvalidInput.into());
-    of Stream: write_slice(&mut Stream, from: &[u8])
-        -> io::Result<usize>, Err(ErrorKind::InvalidInput.into());
-    of Stream: shut_down(&mut Stream) -> io::Result<()>, Err(ErrorKind::InvalidInput.into());
-    of Stream: close(Stream) -> (), ();
-    all: wait(timeout: Option<Duration>, take: &mut impl FnMut(Note));
-    all: submit();
+    unread(&Stream) -> u32, 0;
+    accepts_again(&Stream) -> bool, false;
+    read(&mut Stream, to: &mut [u8])
+        -> io::Result<(usize, bool)>, Err(ErrorKind::NotConnected.into());
+    receive(&mut Stream, to: &mut Receiver)
+        -> io::Result<(usize, bool)>, Err(ErrorKind::NotConnected.into());
+    write(&mut Stream, out: &mut impl Buf) -> io::Result<()>, Err(ErrorKind::NotConnected.into());
+    shut_down(&mut Stream) -> io::Result<()>, Err(ErrorKind::NotConnected.into());
+    close(Stream) -> (), ();
 }
 
 impl System {
     /// `io_uring`: whether to use it. If the kernel refuses io_uring, mio is used.
     pub(crate) fn new(io_uring: bool) -> io::Result<(Self, Waker)> {
-        let unasked = Err(ErrorKind::Unsupported.into());
-        Self::or_mio(if io_uring { uring::Uring::new() } else { unasked })
-    }
-
-    /// Returns the io_uring back end if it was made, and mio otherwise.
-    fn or_mio(made: io::Result<(uring::Uring, Waker)>) -> io::Result<(Self, Waker)> {
-        match made {
-            Ok((system, waker)) => Ok((Self::Uring(Box::new(system)), waker)),
-            Err(_) => mio::Mio::new(false).map(|(system, waker)| (Self::Mio(system), waker)),
-        }
+        let ring = if io_uring { uring::Uring::new().ok() } else { None };
+        let (mio, waker) = Mio::begin()?;
+        Ok((Self { mio, ring: ring.map(Box::new) }, waker))
     }
 
     pub(crate) fn is_io_uring(&self) -> bool {
-        match self {
-            Self::Mio(system) => system.is_io_uring(),
-            Self::Uring(_) => true,
+        self.ring.is_some()
+    }
+
+    pub(crate) fn listen(&mut self, listener: TcpListener, token: Token) -> io::Result<Listener> {
+        self.mio.listen(listener, token)
+    }
+
+    pub(crate) fn accept(&mut self, from: &Listener) -> io::Result<(TcpStream, SocketAddr)> {
+        self.mio.accept(from)
+    }
+
+    pub(crate) fn adopt(
+        &mut self,
+        stream: TcpStream,
+        token: Token,
+        stamps: bool,
+    ) -> io::Result<Stream> {
+        self.mio.adopt(stream, token, stamps).map(Stream::Mio)
+    }
+
+    pub(crate) fn is_connected(&mut self, of: &Stream) -> io::Result<bool> {
+        match of {
+            Stream::Mio(of) => self.mio.is_connected(of),
+            Stream::Ring(_) => Ok(true),
         }
     }
 
-    pub(crate) fn peer_addr(&self, of: &Stream) -> io::Result<SocketAddr> {
-        match (self, of) {
-            (Self::Mio(system), Stream::Mio(of)) => system.peer_addr(of),
-            (Self::Uring(system), Stream::Uring(of)) => system.peer_addr(of),
-            _ => Err(ErrorKind::InvalidInput.into()),
+    /// Moves the stream of an open connection to the ring. If that fails, it stays with mio.
+    pub(crate) fn opened(&mut self, stream: Stream, token: Token) -> Stream {
+        match (stream, &mut self.ring) {
+            (Stream::Mio(mio::Stream::Plain(mut tcp)), Some(ring)) => {
+                // In nonblocking mode the kernel would not wait for bytes.
+                let left = self.mio.poll.registry().deregister(&mut tcp);
+                match left.and_then(|()| Ok(ioctl_fionbio(&tcp, false)?)) {
+                    Ok(()) => Stream::Ring(ring.adopt(tcp.into(), token)),
+                    Err(_) => Stream::Mio(mio::Stream::Plain(tcp)),
+                }
+            }
+            (stream, _) => stream,
         }
     }
-}
 
-impl Listener {
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        match self {
-            Self::Mio(listener) => listener.local_addr(),
-            Self::Uring(listener) => listener.local_addr(),
+    pub(crate) fn arrived(&self, of: &Stream) -> Option<Arrival> {
+        match of {
+            Stream::Mio(of) => self.mio.arrived(of),
+            Stream::Ring(_) => None,
         }
+    }
+
+    pub(crate) fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        take: &mut impl FnMut(Note),
+    ) -> io::Result<()> {
+        match &mut self.ring {
+            None => self.mio.wait(timeout, take),
+            Some(ring) => match ring.wait(&self.mio.poll, timeout, take)? {
+                true => self.mio.wait(Some(Duration::ZERO), take),
+                false => Ok(()),
+            },
+        }
+    }
+
+    /// Passes all written bytes on to the operating system.
+    pub(crate) fn submit(&mut self) -> io::Result<()> {
+        self.ring.as_mut().map_or(Ok(()), |ring| ring.submit())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::faults::plan;
 
     #[test]
     fn a_kernel_that_refuses_io_uring_has_mio() {
         // The errors of a sandbox (EPERM), an old kernel (EINVAL), and one without io_uring
         // (ENOSYS).
         for code in [1, 22, 38] {
-            let (system, _) = System::or_mio(Err(io::Error::from_raw_os_error(code))).unwrap();
+            plan("setup", 0, io::Error::from_raw_os_error(code));
+            let (system, _) = System::new(true).unwrap();
             assert!(!system.is_io_uring());
         }
-        let (system, _) = System::or_mio(Err(ErrorKind::Unsupported.into())).unwrap();
+        let (system, _) = System::new(false).unwrap();
         assert!(!system.is_io_uring());
     }
 }

@@ -11,7 +11,7 @@ use std::{
     net::{self, Shutdown, SocketAddr},
     time::Duration,
 };
-use tickwire::{Arrival, Outgoing, Receiver, Timestamped};
+use tickwire::{Arrival, Receiver, Timestamped};
 
 /// The most events that one wait returns. A round records all of them before the first turn. With
 /// 1,024 events and 5,000 busy connections, the slots had left the processor's caches by the time
@@ -23,7 +23,7 @@ const PIECES: usize = 16;
 
 /// Waits for all sockets, and makes the calls on them.
 pub(crate) struct Mio {
-    poll: Poll,
+    pub(super) poll: Poll,
     events: Events,
 }
 
@@ -60,14 +60,10 @@ impl Token {
 }
 
 impl Mio {
-    pub(crate) fn is_io_uring(&self) -> bool {
-        false
-    }
-
-    pub(crate) fn new(_io_uring: bool) -> io::Result<(Self, Waker)> {
+    pub(super) fn begin() -> io::Result<(Self, Waker)> {
         let poll = fault("setup").and_then(|()| Poll::new())?;
         let waker = mio::Waker::new(poll.registry(), Token::Waker.number())?;
-        Ok((Self { poll, events: Events::with_capacity(EVENTS) }, Waker::new(move || waker.wake())))
+        Ok((Self { poll, events: Events::with_capacity(EVENTS) }, Waker::new(waker)))
     }
 
     // Sockets.
@@ -90,12 +86,7 @@ impl Mio {
         Ok((stream.into(), peer))
     }
 
-    /// Closes a listener.
-    pub(crate) fn stop_listening(&mut self, listener: Listener) {
-        drop(listener); // this also removes it from the poll
-    }
-
-    /// Registers a stream in nonblocking mode, as `accept` returns it. `stamps`: whether its reads
+    /// Registers a stream in nonblocking mode, which may be connecting. `stamps`: whether its reads
     /// tell the time of arrival.
     pub(crate) fn adopt(
         &mut self,
@@ -114,18 +105,7 @@ impl Mio {
         })
     }
 
-    /// Adds a stream that is connecting. A note reports when the result of
-    /// [`is_connected`](Self::is_connected) has changed.
-    pub(crate) fn adopt_connecting(
-        &mut self,
-        stream: net::TcpStream,
-        token: Token,
-        stamps: bool,
-    ) -> io::Result<Stream> {
-        self.adopt(stream, token, stamps)
-    }
-
-    /// Whether a stream is connected; `false` while it is connecting.
+    /// Whether a stream is connected; `false` while it is connecting. A note reports a change.
     pub(crate) fn is_connected(&mut self, stream: &Stream) -> io::Result<bool> {
         fault("is_connected")?;
         let tcp = stream.tcp();
@@ -139,10 +119,6 @@ impl Mio {
             Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    pub(crate) fn peer_addr(&self, of: &Stream) -> io::Result<SocketAddr> {
-        of.tcp().peer_addr()
     }
 
     // Waiting.
@@ -168,12 +144,6 @@ impl Mio {
                 failed: None,
             });
         }
-        Ok(())
-    }
-
-    /// Passes all written bytes on to the operating system. Does nothing here, because each write
-    /// has done so already.
-    pub(crate) fn submit(&mut self) -> io::Result<()> {
         Ok(())
     }
 
@@ -228,7 +198,7 @@ impl Mio {
     /// Writes as much as the stream accepts, and advances `out`. Returns an error, such as
     /// `WouldBlock`, if bytes are left.
     #[inline]
-    pub(crate) fn write(&mut self, stream: &mut Stream, out: &mut Outgoing<'_>) -> io::Result<()> {
+    pub(crate) fn write(&mut self, stream: &mut Stream, out: &mut impl Buf) -> io::Result<()> {
         while out.has_remaining() {
             let wrote = fault("write").and_then(|()| match out.chunk() {
                 all if all.len() == out.remaining() => stream.tcp().write(all),
@@ -244,15 +214,6 @@ impl Mio {
         Ok(())
     }
 
-    /// Writes one slice of TLS records, or of an opening handshake.
-    pub(crate) fn write_slice(&mut self, stream: &mut Stream, from: &[u8]) -> io::Result<usize> {
-        fault("write")?;
-        match stream.tcp().write(from) {
-            Ok(0) if !from.is_empty() => Err(ErrorKind::WriteZero.into()),
-            wrote => wrote,
-        }
-    }
-
     /// Shuts the stream for writing.
     pub(crate) fn shut_down(&mut self, stream: &mut Stream) -> io::Result<()> {
         fault("shut_down")?;
@@ -265,12 +226,6 @@ impl Mio {
     }
 }
 
-impl Listener {
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
-}
-
 impl Stream {
     fn tcp(&self) -> &TcpStream {
         match self {
@@ -279,7 +234,7 @@ impl Stream {
         }
     }
 
-    fn write_pieces(&self, from: &Outgoing<'_>) -> io::Result<usize> {
+    fn write_pieces(&self, from: &impl Buf) -> io::Result<usize> {
         let mut pieces = [IoSlice::new(&[]); PIECES];
         let n = from.chunks_vectored(&mut pieces);
         write_vectored(self.tcp(), pieces.get(..n).unwrap_or_default())

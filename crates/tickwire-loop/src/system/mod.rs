@@ -2,38 +2,30 @@
 //! them.
 //!
 //! The loop works with readiness. A stream counts as readable or writable until a call returns
-//! `WouldBlock`; a [`Note`] then reports when the stream is ready again. Two calls also suit a
-//! kernel that reads and writes by itself, as io_uring does:
+//! `WouldBlock`; a [`Note`] then reports when the stream is ready again. [`mio::Mio`] has the calls.
+//! Two of them also suit a kernel that reads and writes by itself, as io_uring does:
 //!
 //! - [`receive`](mio::Mio::receive) takes the connection's `Receiver`, not a slice. So a back end
 //!   that already has the bytes in a buffer can lend this buffer to the receiver.
 //! - [`write`](mio::Mio::write) may accept bytes and send them later. While a back end still keeps
 //!   such bytes, [`shut_down`](mio::Mio::shut_down) returns `WouldBlock`.
 //!
-//! A back end is one type with the methods of [`mio::Mio`]. Nothing above this module is generic
-//! over the back end, or knows which back end is in use.
+//! Nothing above this module is generic over the back end, or knows which back end is in use.
 // On other processors the crate `io-uring` does not compile.
-#[cfg(all(
-    feature = "io-uring",
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
+#[cfg_attr(
+    not(all(
+        feature = "io-uring",
+        target_os = "linux",
+        any(target_arch = "x86_64", target_arch = "aarch64")
+    )),
+    path = "alone.rs"
+)]
 mod either;
-pub(crate) mod mio;
+mod mio;
 mod waker;
 
-#[cfg(all(
-    feature = "io-uring",
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
-pub(crate) use self::either::{Listener, Stream, System};
-#[cfg(not(all(
-    feature = "io-uring",
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-)))]
-pub(crate) use self::mio::{Listener, Mio as System, Stream};
+pub(crate) use self::either::{Stream, System};
+pub(crate) use self::mio::Listener;
 pub use self::waker::Waker;
 use std::io;
 

@@ -2,7 +2,6 @@
 use super::fault;
 use std::{
     fmt, io,
-    panic::RefUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,14 +16,12 @@ use std::{
 pub struct Waker {
     /// Whether `Event::Woken` is due.
     asked: Arc<AtomicBool>,
-    end_wait: Arc<dyn Fn() -> io::Result<()> + Send + Sync + RefUnwindSafe>,
+    poll: Arc<mio::Waker>,
 }
 
 impl Waker {
-    pub(super) fn new(
-        end_wait: impl Fn() -> io::Result<()> + Send + Sync + RefUnwindSafe + 'static,
-    ) -> Self {
-        Self { asked: Arc::default(), end_wait: Arc::new(end_wait) }
+    pub(super) fn new(poll: mio::Waker) -> Self {
+        Self { asked: Arc::default(), poll: Arc::new(poll) }
     }
 
     /// Makes the loop deliver [`Event::Woken`](crate::Event::Woken) soon. Several calls before this
@@ -46,7 +43,7 @@ impl Waker {
     /// Ends the wait without `Event::Woken`.
     pub(crate) fn wake_quietly(&self) -> io::Result<()> {
         fault("wake")?;
-        (self.end_wait)()
+        self.poll.wake()
     }
 
     /// Returns whether `Event::Woken` is due, and clears this mark until the next `wake`.

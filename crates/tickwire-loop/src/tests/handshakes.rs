@@ -1,6 +1,6 @@
 //! The places for opening handshakes, at times that are set.
 use super::{LONG, REQUEST, Server};
-use crate::Settings;
+use crate::{Settings, entrance::Phase};
 use std::{
     io::{Read, Write},
     net::TcpStream,
@@ -23,11 +23,11 @@ fn silent_peers_are_closed_for_their_age_alone_and_honest_ones_get_in() {
     let mut server = Server::new(settings, config);
     let mut slow = connect(&server);
     slow.write_all(&REQUEST[..20]).unwrap();
-    server.until(|server| server.net.inner.handshakes.under_way == 1);
+    server.until(|server| server.net.inner.entrance.number(Phase::UnderWay) == 1);
     let mut honest = Vec::new();
     for round in 1..=3 {
         let silent: Vec<_> = (0..8).map(|_| connect(&server)).collect();
-        server.until(|server| server.net.inner.handshakes.silent == 8);
+        server.until(|server| server.net.inner.entrance.number(Phase::Silent) == 8);
         let mut peer = connect(&server);
         peer.write_all(REQUEST).unwrap();
         honest.push(peer);

@@ -1,16 +1,16 @@
 //! Receiving and sending: the completions of the kernel, and the calls of the loop.
-use super::{COPIES, Held, MOST_FILLED, PIECES, Place, SHORT, Stream, Uring, fault, ring::Of};
+use super::{COPIES, MOST_FILLED, PIECES, Place, SHORT, Stream, Uring, fault, ring::Of};
 use bytes::{Buf, BufMut};
 use rustix::{
     io::{Errno, ioctl_fionread},
     net::{SendAncillaryBuffer, SendFlags, sendmsg},
 };
 use std::{
-    io::{self, ErrorKind, IoSlice, Read},
+    io::{self, ErrorKind, IoSlice},
     mem,
     net::Shutdown,
 };
-use tickwire::{Arrival, Outgoing, Receiver};
+use tickwire::Receiver;
 
 impl Uring {
     // Completions.
@@ -94,24 +94,12 @@ impl Uring {
     /// bytes, and whether the stream has no more for now.
     pub(crate) fn read(&mut self, stream: &mut Stream, to: &mut [u8]) -> io::Result<(usize, bool)> {
         fault("read")?;
-        if let Held::Stamped(tcp) = &mut self.place(stream.0)?.held {
-            let read = tcp.read(to);
-            return self.read_by_itself(stream.0, read);
-        }
         match self.place(stream.0)?.received.read(to) {
             (0, None) => self.end_of(stream.0),
             (n, emptied) => {
                 self.ring.put(emptied);
                 Ok((n, self.took(stream.0)))
             }
-        }
-    }
-
-    /// Returns when the bytes of the last read arrived, if the stream records that.
-    pub(crate) fn arrived(&self, stream: &Stream) -> Option<Arrival> {
-        match &self.places.get(stream.0 as usize)?.held {
-            Held::Stamped(tcp) => tcp.arrived(),
-            _ => None,
         }
     }
 
@@ -123,11 +111,6 @@ impl Uring {
         stream: &mut Stream,
         to: &mut Receiver,
     ) -> io::Result<(usize, bool)> {
-        if let Held::Stamped(_) = self.place(stream.0)?.held {
-            let read = self.read(stream, to.spare_mut())?;
-            to.commit(read.0);
-            return Ok(read);
-        }
         fault("read")?;
         let Some((buffer, n)) = self.place(stream.0)?.received.pop() else {
             return self.end_of(stream.0);
@@ -160,18 +143,10 @@ impl Uring {
         self.place(at).is_ok_and(|place| place.received.bytes() == 0 && place.end.is_none())
     }
 
-    /// Completes a read by a direct call: if it found no bytes, asks for a note.
-    fn read_by_itself(&mut self, at: u32, read: io::Result<usize>) -> io::Result<(usize, bool)> {
-        if read.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
-            self.go_on(at);
-        }
-        read.map(|n| (n, false))
-    }
-
     /// Writes as much as the stream accepts, and advances `out`. Short output is only copied. Until
     /// the copy is sent, the stream accepts no more.
     #[inline]
-    pub(crate) fn write(&mut self, stream: &mut Stream, out: &mut Outgoing<'_>) -> io::Result<()> {
+    pub(crate) fn write(&mut self, stream: &mut Stream, out: &mut impl Buf) -> io::Result<()> {
         while out.has_remaining() {
             match self.write_some(stream.0, out) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -181,11 +156,11 @@ impl Uring {
         Ok(())
     }
 
-    fn write_some(&mut self, at: u32, out: &mut Outgoing<'_>) -> io::Result<()> {
+    fn write_some(&mut self, at: u32, out: &mut impl Buf) -> io::Result<()> {
         fault("write")?;
         let copies = self.copies;
         let place = self.writable(at)?;
-        if out.remaining() > SHORT || copies >= COPIES || !matches!(place.held, Held::Plain(_)) {
+        if out.remaining() > SHORT || copies >= COPIES {
             let mut pieces = [IoSlice::new(&[]); PIECES];
             let several = out.chunks_vectored(&mut pieces);
             let n = self.send_now(at, pieces.get(..several).unwrap_or_default())?;
@@ -201,13 +176,6 @@ impl Uring {
             None => Ok(()),
             Some(_) => Err(ErrorKind::InvalidInput.into()), // not reached: see `writable`
         }
-    }
-
-    /// Writes one slice of TLS records, or of an opening handshake.
-    pub(crate) fn write_slice(&mut self, stream: &mut Stream, from: &[u8]) -> io::Result<usize> {
-        fault("write")?;
-        self.writable(stream.0)?;
-        self.send_now(stream.0, &[IoSlice::new(from)])
     }
 
     /// Returns the place of a stream if no send is under way on it.

@@ -11,12 +11,10 @@ use io_uring::{
     types::{BufRingEntry, CancelBuilder, Fd, SubmitArgs, Timespec},
 };
 use std::{
-    alloc::{Layout, alloc_zeroed, dealloc},
+    cell::UnsafeCell,
     collections::VecDeque,
-    io::{self, ErrorKind},
-    mem,
+    io, mem,
     os::fd::RawFd,
-    ptr::NonNull,
     sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
@@ -51,19 +49,16 @@ const LONGEST: Duration = Duration::from_secs(1 << 30);
 pub(super) enum Of {
     Receive,
     Send,
-    /// Report once that there is something to read.
-    Readable,
     /// Report once that there is room to write.
     Writable,
-    /// Report each call of the waker.
-    Wake,
+    /// Report once that a poll has an event.
+    Poll,
     /// Cancel another request.
     Cancel,
 }
 
 impl Of {
-    const ALL: [Self; 6] =
-        [Self::Receive, Self::Send, Self::Readable, Self::Writable, Self::Wake, Self::Cancel];
+    const ALL: [Self; 5] = [Self::Receive, Self::Send, Self::Writable, Self::Poll, Self::Cancel];
 
     /// Returns the number of a request: `at` in the upper bits, the kind in the lower 3.
     fn number(self, at: u32) -> u64 {
@@ -103,7 +98,7 @@ pub(super) struct Ring {
     /// is not empty.
     sending: Vec<Vec<u8>>,
     /// `BUFFERS` entries, which tell the kernel which buffers it may fill.
-    entries: NonNull<BufRingEntry>,
+    entries: Box<[Page]>,
     tail: u16,
     /// The receive buffers, by number. Invariant: the kernel may write to those not in `missing`,
     /// and those in `missing` are empty.
@@ -114,14 +109,10 @@ pub(super) struct Ring {
     spare: Vec<Vec<u8>>,
 }
 
-// SAFETY: `entries` is the only field that is not Send. It points to memory that belongs to this
-// ring, and no other code has the pointer.
-unsafe impl Send for Ring {}
-
-fn layout() -> io::Result<Layout> {
-    Layout::from_size_align(usize::from(BUFFERS) * size_of::<BufRingEntry>(), PAGE)
-        .map_err(|_| ErrorKind::InvalidInput.into())
-}
+/// A page of memory, which the kernel reads.
+#[repr(C, align(4096))]
+struct Page(UnsafeCell<[u8; PAGE]>);
+const _: () = assert!(BUFFERS as usize * size_of::<BufRingEntry>() <= PAGE);
 
 impl Ring {
     /// # Errors
@@ -139,9 +130,6 @@ impl Ring {
             .setup_r_disabled()
             .setup_cqsize(8 * QUEUE)
             .build(QUEUE)?;
-        // SAFETY: the layout has a size above zero.
-        let entries = NonNull::new(unsafe { alloc_zeroed(layout()?) });
-        let entries = entries.ok_or(ErrorKind::OutOfMemory)?.cast::<BufRingEntry>();
         let mut all = Self {
             ring,
             enabled: false,
@@ -149,13 +137,13 @@ impl Ring {
             outstanding: 0,
             sends: 0,
             sending: Vec::new(),
-            entries,
+            entries: Box::new([Page(UnsafeCell::new([0; PAGE]))]),
             tail: 0,
             with_kernel: vec![Vec::new(); usize::from(BUFFERS)],
             missing: (0..BUFFERS).collect(),
             spare: Vec::new(),
         };
-        let begin = entries.as_ptr() as u64;
+        let begin = all.entries.as_ptr() as u64;
         fault("register buffers")?;
         // SAFETY: there are `BUFFERS` entries, which are zero and begin at a page. They are freed
         // only after the group is unregistered: see `drop`.
@@ -170,10 +158,9 @@ impl Ring {
         self.push(&opcode::RecvMulti::new(Fd(stream), GROUP).build(), Of::Receive, at);
     }
 
-    /// Asks for a report when `fd` has this event of poll(2): once, or each time if `repeats` is
-    /// set.
-    pub(super) fn poll(&mut self, at: u32, of: Of, fd: RawFd, event: u32, repeats: bool) {
-        self.push(&opcode::PollAdd::new(Fd(fd), event).multi(repeats).build(), of, at);
+    /// Asks for one report when `fd` has this event of poll(2).
+    pub(super) fn poll(&mut self, at: u32, of: Of, fd: RawFd, event: u32) {
+        self.push(&opcode::PollAdd::new(Fd(fd), event).build(), of, at);
     }
 
     pub(super) fn cancel(&mut self, at: u32, of: Of) {
@@ -313,16 +300,16 @@ impl Ring {
                 *place = buffer;
             }
             self.tail = self.tail.wrapping_add(1);
+            let first = self.entries.as_ptr().cast::<BufRingEntry>().cast_mut();
             // SAFETY: `at` is below the number of entries, and the kernel reads this entry only
             // after the tail has passed it, below.
-            let entry = unsafe { &mut *self.entries.as_ptr().add(at) };
+            let entry = unsafe { &mut *first.add(at) };
             // The buffer has `LEN` bytes or more. It is in `with_kernel` (`id` comes from
             // `missing`, so it is below `BUFFERS`), where nobody uses it before the kernel names
             // it.
             entry.set_addr(begin);
             entry.set_len(LEN as u32);
             entry.set_bid(id);
-            let first = self.entries.as_ptr();
             // SAFETY: the tail is aligned, lies in the first entry, and is only read by the kernel.
             let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(first).cast_mut()) };
             tail.store(self.tail, Ordering::Release);
@@ -351,16 +338,13 @@ impl Drop for Ring {
     fn drop(&mut self) {
         let ended = if self.enabled { self.end_all() } else { Ok(()) };
         if ended.is_err() || self.enabled && self.outstanding > 0 {
-            mem::forget((mem::take(&mut self.sending), mem::take(&mut self.with_kernel)));
+            let of_kernel = (mem::take(&mut self.sending), mem::take(&mut self.with_kernel));
+            mem::forget((of_kernel, mem::take(&mut self.entries)));
             return;
         }
         // If `new` failed before it registered the entries, this call fails. The kernel then does
         // not know them.
         let _ = self.ring.submitter().unregister_buf_ring(GROUP);
-        let Ok(layout) = layout() else { return };
-        // SAFETY: the kernel knows the entries no longer, they were allocated with this layout, and
-        // nobody uses them below.
-        unsafe { dealloc(self.entries.as_ptr().cast(), layout) };
     }
 }
 

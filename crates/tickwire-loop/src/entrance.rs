@@ -1,0 +1,200 @@
+//! Who may come in: the doors, the connections of each address, and the places for opening
+//! handshakes.
+use crate::{door::Door, handle::Handle, settings::Settings, system::Listener};
+use std::{
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    mem,
+    net::{IpAddr, Ipv6Addr},
+};
+use tickwire::Time;
+
+/// For each place for a handshake, this number of connections may be accepted and silent. Until it
+/// has sent something, a connection takes little memory.
+const SILENT: usize = 4;
+/// The least number of connections from one address that may be in their handshake.
+const LEAST_SHARE: usize = 8;
+
+/// What an accepted connection that is not open yet is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It has sent nothing.
+    Silent,
+    /// It has sent something, and waits for a place in which to be read.
+    Waiting,
+    /// It has one of the places of `max_handshakes`.
+    UnderWay,
+    /// The application decides later about its request.
+    Deferred,
+}
+
+pub(crate) struct Entrance {
+    pub(crate) doors: Vec<(Door, Listener)>,
+    /// The number of connections of each address, in all and not open.
+    addresses: HashMap<IpAddr, (usize, usize)>,
+    /// The most of both.
+    most: (usize, usize),
+    /// The number of accepted connections.
+    pub(crate) accepted: usize,
+    /// The number of accepted connections in each phase.
+    pub(crate) phases: [usize; 4],
+    places: usize,
+    /// Those that wait for a place, the oldest first. Some of them may have ended.
+    waiting: VecDeque<Handle>,
+    /// Connections may wait in the kernel, because the loop does not accept them.
+    pub(crate) held: bool,
+    /// When to accept again, after an accept failed.
+    pub(crate) accept_at: Option<Time>,
+}
+
+impl Entrance {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let places = settings.max_handshakes.max(1);
+        let all = settings.max_per_address;
+        let not_open = match all >= settings.max_connections {
+            true => all, // peers may share an address
+            false => (places / 8).max(LEAST_SHARE),
+        };
+        Self {
+            doors: Vec::new(),
+            addresses: HashMap::new(),
+            most: (all, not_open),
+            accepted: 0,
+            phases: [0; 4],
+            places,
+            waiting: VecDeque::new(),
+            held: false,
+            accept_at: None,
+        }
+    }
+
+    pub(crate) fn number(&self, phase: Phase) -> usize {
+        self.phases.get(phase as usize).copied().unwrap_or_default()
+    }
+
+    /// Changes the phase of a connection. `None`: its handshake is not begun, or over.
+    pub(crate) fn change(&mut self, phase: &mut Option<Phase>, to: Option<Phase>) {
+        if let Some(from) = mem::replace(phase, to).and_then(|of| self.phases.get_mut(of as usize))
+        {
+            *from -= 1;
+        }
+        if let Some(to) = to.and_then(|of| self.phases.get_mut(of as usize)) {
+            *to += 1;
+        }
+    }
+
+    /// Counts a new connection. Returns `false` if its address has too many already, in all or not
+    /// open.
+    pub(crate) fn enter(&mut self, address: IpAddr, phase: &mut Option<Phase>) -> bool {
+        let address = counted_as(address);
+        let (all, not_open) = self.addresses.get(&address).copied().unwrap_or_default();
+        let has_room = all < self.most.0 && not_open < self.most.1;
+        if has_room {
+            self.addresses.insert(address, (all + 1, not_open + 1));
+            self.accepted += 1;
+            self.change(phase, Some(Phase::Silent));
+        }
+        has_room
+    }
+
+    /// The handshake of a connection is over.
+    pub(crate) fn opened(&mut self, address: IpAddr, phase: &mut Option<Phase>) {
+        if let Some((_, not_open)) = self.addresses.get_mut(&counted_as(address)) {
+            *not_open -= 1;
+        }
+        self.change(phase, None);
+    }
+
+    /// Forgets a connection, which may be open or not.
+    pub(crate) fn leave(&mut self, address: IpAddr, mut phase: Option<Phase>) {
+        if let Entry::Occupied(mut entry) = self.addresses.entry(counted_as(address)) {
+            entry.get_mut().0 -= 1;
+            entry.get_mut().1 -= usize::from(phase.is_some());
+            if entry.get().0 == 0 {
+                entry.remove();
+            }
+        }
+        self.change(&mut phase, None);
+        self.accepted -= 1;
+    }
+
+    pub(crate) fn may_accept(&self) -> bool {
+        let not_begun = self.number(Phase::Silent) + self.number(Phase::Waiting);
+        self.has_room() && not_begun < SILENT.saturating_mul(self.places)
+    }
+
+    /// Whether a place for a handshake is free.
+    pub(crate) fn has_room(&self) -> bool {
+        self.number(Phase::UnderWay) < self.places
+    }
+
+    /// Whether a further request may be deferred.
+    pub(crate) fn may_defer(&self) -> bool {
+        self.number(Phase::Deferred) < self.places
+    }
+
+    /// Whether a connection may go on. If it has sent its first bytes (`readable`), it takes a
+    /// place, or waits for one.
+    pub(crate) fn goes_on(
+        &mut self,
+        handle: Handle,
+        phase: &mut Option<Phase>,
+        readable: bool,
+    ) -> bool {
+        if *phase == Some(Phase::Silent) && readable {
+            let is_free = self.has_room() && self.number(Phase::Waiting) == 0;
+            if !is_free {
+                self.waiting.push_back(handle);
+            }
+            self.change(phase, Some(if is_free { Phase::UnderWay } else { Phase::Waiting }));
+        }
+        *phase != Some(Phase::Waiting)
+    }
+
+    /// Returns the next connection to get a place, if one is free. It may have ended.
+    pub(crate) fn next_waiting(&mut self) -> Option<Handle> {
+        if self.has_room() { self.waiting.pop_front() } else { None }
+    }
+}
+
+/// Returns the address under which connections count: a whole IPv4 address, or the first 64 bits of
+/// an IPv6 address. An IPv4 address that is written as an IPv6 address (`::ffff:a.b.c.d`) counts as
+/// IPv4.
+fn counted_as(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_its_places_and_gives_them_back() {
+        let mut entrance = Entrance::new(&Settings::default());
+        let [here, there]: [IpAddr; 2] = [[127, 0, 0, 1].into(), [127, 0, 0, 2].into()];
+        let mapped = "::ffff:127.0.0.1".parse().unwrap();
+        let enter = |of: &mut Entrance, address, all, not_open| {
+            of.most = (all, not_open);
+            of.enter(address, &mut None)
+        };
+        assert!(enter(&mut entrance, here, 2, 2) && enter(&mut entrance, mapped, 2, 2));
+        entrance.opened(mapped, &mut Some(Phase::Silent));
+        assert!(!enter(&mut entrance, here, 2, 2));
+        assert!(!enter(&mut entrance, here, 3, 1), "one is not open");
+        assert!(enter(&mut entrance, there, 2, 1));
+        entrance.leave(here, None);
+        assert!(enter(&mut entrance, mapped, 2, 2));
+        entrance.leave(there, Some(Phase::Silent));
+        assert_eq!(entrance.addresses.len(), 1, "an address without connections takes no memory");
+        assert!(enter(&mut entrance, "2001:db8::1".parse().unwrap(), 1, 1));
+        assert!(!enter(&mut entrance, "2001:db8::2".parse().unwrap(), 1, 1));
+        assert!(!enter(&mut entrance, "2001:db8:0:1::2".parse().unwrap(), 0, 0));
+        assert_eq!(entrance.addresses.len(), 2);
+        assert_eq!((entrance.accepted, entrance.number(Phase::Silent)), (3, 3));
+    }
+}

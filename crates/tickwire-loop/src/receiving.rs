@@ -1,0 +1,153 @@
+//! The limit on the bytes that all connections together have received and not delivered.
+//!
+//! ```text
+//! all read | those within a fair share read | .. and within 128 KiB | those that hold nothing
+//!          3/4 of the limit                 7/8 of it                the limit
+//! ```
+//!
+//! Of those that were stopped, the first one reads in any case, so that their messages end one
+//! after the other.
+use crate::handle::Handle;
+use std::{collections::VecDeque, time::Duration};
+use tickwire::Time;
+
+/// A read may double what a connection holds, but adds at least and at most so much.
+const READ: (usize, usize) = (16 << 10, 128 << 10);
+/// Above 7/8 of the limit, a connection may hold so much, and some bytes that its buffers have
+/// besides.
+const LITTLE: usize = 129 << 10;
+/// The time that the first one may bring nothing. Otherwise a peer that sends half a message would
+/// keep the others waiting until a deadline passes. It does so if all exceed the limit by `ABOVE`:
+/// each that stops being the first holds up to a message more.
+const PATIENCE: Duration = Duration::from_secs(1);
+const ABOVE: usize = 1 << 20;
+
+/// What an open connection has received and not delivered.
+#[derive(Default)]
+pub(crate) struct Received {
+    /// The memory of these bytes, after the last turn.
+    pub(crate) bytes: usize,
+    /// When a connection that was stopped is given up. Kept until its message has ended.
+    pub(crate) until: Option<Time>,
+    /// Whether it is in `Receiving::stopped`.
+    pub(crate) queued: bool,
+}
+
+/// What all open connections hold, and the connections that may not read.
+pub(crate) struct Receiving {
+    /// The bytes that all hold.
+    pub(crate) all: usize,
+    limit: usize,
+    /// The number of connections that hold received bytes.
+    holders: usize,
+    /// The connections that were stopped, in this order.
+    pub(crate) stopped: VecDeque<Handle>,
+    /// The one that reads in any case, and what it holds. The limit is for the others.
+    first: Option<(Handle, usize)>,
+    /// When another takes the place of `first`, unless it has read something by then.
+    patience: Option<Time>,
+    /// The fair share when the stopped connections last were asked to try again.
+    share: usize,
+}
+
+impl Receiving {
+    pub(crate) fn new(limit: usize) -> Self {
+        let (stopped, first, patience) = (VecDeque::new(), None, None);
+        Self { all: 0, limit, holders: 0, stopped, first, patience, share: 0 }
+    }
+
+    /// Counts what a connection holds from now on.
+    #[inline]
+    pub(crate) fn count(&mut self, of: Handle, held: &mut Received, bytes: usize) {
+        if bytes == 0 && held.bytes == 0 && self.first.is_none() {
+            return; // the common case
+        }
+        self.all = self.all - held.bytes + bytes;
+        self.holders = self.holders - usize::from(held.bytes > 0) + usize::from(bytes > 0);
+        held.bytes = bytes;
+        if bytes == 0 {
+            held.until = None;
+            self.forget(of);
+        } else if self.is_first(of) {
+            self.first = Some((of, bytes));
+        }
+    }
+
+    /// A connection is over, or holds nothing. If it was the first, another takes its place.
+    pub(crate) fn forget(&mut self, of: Handle) {
+        self.first.take_if(|(first, _)| *first == of);
+    }
+
+    /// Whether a connection may read. `held`: what it holds.
+    #[inline]
+    pub(crate) fn may_read(&self, of: Handle, held: impl FnOnce() -> usize) -> bool {
+        let limit = self.limit;
+        if self.all <= limit / 4 * 3 || self.is_first(of) {
+            return true;
+        }
+        let most = match self.others() {
+            others if others <= limit / 4 * 3 => return true,
+            others if others <= limit / 8 * 7 => self.fair_share(),
+            others if others <= limit => self.fair_share().min(LITTLE),
+            _ => 0,
+        };
+        let held = held();
+        held == 0 || held + held.clamp(READ.0, READ.1) <= most
+    }
+
+    /// A connection ends its turn and waits for input. `read`: whether the turn has read something.
+    /// `stops`: whether the limit has stopped it. Returns when it needs a turn in any case.
+    #[inline]
+    pub(crate) fn until(
+        &mut self,
+        of: Handle,
+        held: &Received,
+        (read, stops): (bool, bool),
+        now: Time,
+    ) -> Option<Time> {
+        if !self.is_first(of) {
+            return held.until.filter(|_| stops);
+        }
+        let full = self.all > self.limit.saturating_add(ABOVE);
+        if read || full && held.until.is_some_and(|at| at > now) {
+            self.patience = Some(now + PATIENCE);
+        }
+        self.patience = self.patience.filter(|at| *at > now);
+        if self.patience.is_none() {
+            self.first = None;
+        }
+        self.patience.or(held.until)
+    }
+
+    #[inline]
+    fn is_first(&self, handle: Handle) -> bool {
+        self.first.is_some_and(|(first, _)| first == handle)
+    }
+
+    /// What all but the first hold.
+    fn others(&self) -> usize {
+        self.all.saturating_sub(self.first.map_or(0, |(_, bytes)| bytes))
+    }
+
+    fn fair_share(&self) -> usize {
+        self.limit / 4 * 3 / self.holders.max(1)
+    }
+
+    /// Returns how many of the stopped connections try again: all if there is room, or the fair
+    /// share has grown by 1/8; otherwise the first one if no other reads in any case.
+    pub(crate) fn resumable(&mut self) -> usize {
+        let share = self.fair_share();
+        if self.others() <= self.limit / 4 * 3 || share / 9 * 8 > self.share {
+            self.share = share;
+            return self.stopped.len();
+        }
+        self.share = self.share.min(share);
+        usize::from(self.first.is_none()).min(self.stopped.len())
+    }
+
+    /// A connection that was stopped tries again. It becomes the first, if there is none.
+    pub(crate) fn resume(&mut self, of: Handle, held: &mut Received) {
+        held.queued = false;
+        self.first.get_or_insert((of, held.bytes));
+    }
+}

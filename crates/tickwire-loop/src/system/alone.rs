@@ -1,0 +1,22 @@
+//! mio alone, for builds without io_uring. The methods are those of `either.rs`.
+pub(crate) use super::mio::{Mio as System, Stream};
+use super::{Token, Waker};
+use std::io;
+
+impl System {
+    pub(crate) fn new(_: bool) -> io::Result<(Self, Waker)> {
+        Self::begin()
+    }
+
+    pub(crate) fn is_io_uring(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn opened(&mut self, stream: Stream, _: Token) -> Stream {
+        stream
+    }
+
+    pub(crate) fn submit(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
