@@ -1,7 +1,6 @@
 //! What a turn has read from the slot of its connection. Finding the slot takes time, so the turn
 //! reads it again only after a command may have changed it.
 use crate::{handle::Handle, slots::Slot};
-use std::mem;
 
 #[derive(Default)]
 pub(crate) struct Current {
@@ -10,22 +9,24 @@ pub(crate) struct Current {
     /// `of`, if it had no outbox when the turn last read its slot. `None` after `change`.
     direct: Option<Handle>,
     /// Whether a connection was removed or paused, or its outbox was changed, since the turn last
-    /// read the slot of its connection. It may be this connection. Also set if this connection was
-    /// paused before.
+    /// read the slot of its connection. It may be this connection. Also set while this connection
+    /// is paused.
     changed: bool,
 }
 
 impl Current {
     /// Begins a turn.
+    #[inline]
     pub(crate) fn begin<T>(&mut self, handle: Handle, slot: &Slot<T>) {
         self.of = Some(handle);
         self.look(handle, slot);
-        self.changed = slot.marks.paused;
     }
 
     /// Notes what the turn assumes about its slot.
+    #[inline]
     pub(crate) fn look<T>(&mut self, handle: Handle, slot: &Slot<T>) {
         self.direct = slot.outbox.is_none().then_some(handle);
+        self.changed = slot.marks.paused;
     }
 
     /// Makes the turn read the slot of its connection again.
@@ -35,8 +36,8 @@ impl Current {
 
     /// Whether the turn has to read the slot again.
     #[inline]
-    pub(crate) fn take_changed(&mut self) -> bool {
-        mem::take(&mut self.changed)
+    pub(crate) fn has_changed(&self) -> bool {
+        self.changed
     }
 
     #[inline]

@@ -119,17 +119,12 @@ impl Entrance {
 
     pub(crate) fn may_accept(&self) -> bool {
         let not_begun = self.number(Phase::Silent) + self.number(Phase::Waiting);
-        self.has_room() && not_begun < SILENT.saturating_mul(self.places)
+        self.has_room(Phase::UnderWay) && not_begun < SILENT.saturating_mul(self.places)
     }
 
-    /// Whether a place for a handshake is free.
-    pub(crate) fn has_room(&self) -> bool {
-        self.number(Phase::UnderWay) < self.places
-    }
-
-    /// Whether a further request may be deferred.
-    pub(crate) fn may_defer(&self) -> bool {
-        self.number(Phase::Deferred) < self.places
+    /// Whether a further connection may be in this phase, which has places.
+    pub(crate) fn has_room(&self, phase: Phase) -> bool {
+        self.number(phase) < self.places
     }
 
     /// Whether a connection may go on. If it has sent its first bytes (`readable`), it takes a
@@ -141,7 +136,7 @@ impl Entrance {
         readable: bool,
     ) -> bool {
         if *phase == Some(Phase::Silent) && readable {
-            let is_free = self.has_room() && self.number(Phase::Waiting) == 0;
+            let is_free = self.has_room(Phase::UnderWay) && self.number(Phase::Waiting) == 0;
             if !is_free {
                 self.waiting.push_back(handle);
             }
@@ -152,7 +147,7 @@ impl Entrance {
 
     /// Returns the next connection to get a place, if one is free. It may have ended.
     pub(crate) fn next_waiting(&mut self) -> Option<Handle> {
-        if self.has_room() { self.waiting.pop_front() } else { None }
+        if self.has_room(Phase::UnderWay) { self.waiting.pop_front() } else { None }
     }
 }
 

@@ -117,7 +117,6 @@ impl<T> Inner<T> {
         self.counts.queued -= freed.queued;
         self.deadlines.remove(handle.at);
         self.current.change();
-        self.receiving.forget(handle);
         match freed.stage {
             Stage::Open(Some(mut open)) | Stage::Accepted(mut open) => {
                 self.forget(handle, &mut open);

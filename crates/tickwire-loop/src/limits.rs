@@ -32,7 +32,13 @@ impl<T> Inner<T> {
         let mut most: Vec<_> = self.slots.handles().filter_map(queued).collect();
         most.retain(|(queued, _)| *queued > 0);
         most.sort_unstable_by(|a, b| b.cmp(a));
-        most.iter().for_each(|(_, handle)| self.write_again(*handle));
+        for (_, handle) in &most {
+            // The stream accepted no more. It may accept more by now.
+            let wire = self.slots.get_mut(*handle).and_then(|slot| slot.wire.as_mut());
+            if wire.is_some_and(|wire| wire.accepts_again(&mut self.system)) {
+                self.write_outside(*handle);
+            }
+        }
         for (_, handle) in most {
             if self.counts.queued <= target {
                 break;
@@ -45,15 +51,6 @@ impl<T> Inner<T> {
                 self.counts.over_queued += 1;
                 self.free(handle);
             }
-        }
-    }
-
-    /// Writes again if the stream, which accepted no more, does by now.
-    fn write_again(&mut self, handle: Handle) {
-        let Inner { slots, system, .. } = self;
-        let wire = slots.get_mut(handle).and_then(|slot| slot.wire.as_mut());
-        if wire.is_some_and(|wire| wire.accepts_again(system)) {
-            self.write_outside(handle);
         }
     }
 

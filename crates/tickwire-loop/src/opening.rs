@@ -90,7 +90,7 @@ impl<T> Inner<T> {
         self.slots.get(handle)?; // the application may have removed it
         match answer.0 {
             Decision::Accept(accept, value) => return self.admit(handle, *opening, accept, value),
-            Decision::Defer if !self.entrance.may_defer() => {
+            Decision::Defer if !self.entrance.has_room(Phase::Deferred) => {
                 self.refuse(handle, *opening, Rejection::new(503));
             }
             Decision::Defer => {
@@ -127,7 +127,9 @@ impl<T> Inner<T> {
         self.end_opening(handle);
         self.counts.handshakes_failed += 1;
         let until = self.clock.now + opening.config.handshake_timeout;
-        let response = opening.handshake.reject(dated(rejection));
+        // RFC 9110 §6.6.1 requires a Date. One that the application has set stays.
+        let rejection = rejection.date(UNIX_EPOCH.elapsed().unwrap_or_default());
+        let response = opening.handshake.reject(rejection);
         let rejected = Rejected { response, said: 0, is_shut: false, until };
         self.go_on_rejected(handle, Box::new(rejected));
     }
@@ -213,7 +215,7 @@ impl<T> Inner<T> {
                 self.make_ready(handle.at);
             }
         }
-        if !self.entrance.held || !self.entrance.has_room() {
+        if !self.entrance.held || !self.entrance.has_room(Phase::UnderWay) {
             return;
         }
         if !self.entrance.may_accept() && self.entrance.accept_at.is_none() {
@@ -242,9 +244,4 @@ impl<T> Inner<T> {
         }
         self.entrance.accept_at = Some(now + RETRY);
     }
-}
-
-/// Adds the Date that RFC 9110 §6.6.1 requires, unless the application set one.
-fn dated(rejection: Rejection) -> Rejection {
-    rejection.date(UNIX_EPOCH.elapsed().unwrap_or_default())
 }

@@ -8,6 +8,8 @@ pub(crate) struct Queues {
     pub(crate) ready: Vec<u32>,
     /// The slots of opening handshakes that were ready, each once. Their turns end the round.
     pub(crate) opening: VecDeque<u32>,
+    /// The slots whose last turns used up their shares, each once. Their turns come last.
+    pub(crate) unfinished: VecDeque<u32>,
     /// The doors at which connections may wait to be accepted.
     pub(crate) knocked: Vec<u32>,
     /// The slots of connections that were sent something outside of their turns, each once.
@@ -29,9 +31,18 @@ impl Queues {
         }
     }
 
+    /// Gives the slot another turn, after those that are ready only then.
+    pub(crate) fn make_ready_later<T>(&mut self, at: u32, slot: &mut Slot<T>) {
+        if !mem::replace(&mut slot.marks.ready, true) {
+            self.unfinished.push_back(at);
+        }
+    }
+
     /// Whether the next round has nothing to do before something happens.
     pub(crate) fn are_idle(&self) -> bool {
         let queues = [&self.ready, &self.knocked, &self.unwritten];
-        self.opening.is_empty() && queues.iter().all(|queue| queue.is_empty())
+        self.opening.is_empty()
+            && self.unfinished.is_empty()
+            && queues.iter().all(|queue| queue.is_empty())
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Receiving {
     /// The bytes that all hold.
     pub(crate) all: usize,
     limit: usize,
+    /// 3/4 of the limit. Up to here, all read.
+    calm: usize,
     /// The number of connections that hold received bytes.
     holders: usize,
     /// The connections that were stopped, in this order.
@@ -53,7 +55,8 @@ pub(crate) struct Receiving {
 impl Receiving {
     pub(crate) fn new(limit: usize) -> Self {
         let (stopped, first, patience) = (VecDeque::new(), None, None);
-        Self { all: 0, limit, holders: 0, stopped, first, patience, share: 0 }
+        let calm = limit / 4 * 3;
+        Self { all: 0, limit, calm, holders: 0, stopped, first, patience, share: 0 }
     }
 
     /// Counts what a connection holds from now on.
@@ -67,28 +70,22 @@ impl Receiving {
         held.bytes = bytes;
         if bytes == 0 {
             held.until = None;
-            self.forget(of);
+            self.first.take_if(|(first, _)| *first == of); // another takes its place
         } else if self.is_first(of) {
             self.first = Some((of, bytes));
         }
     }
 
-    /// A connection is over, or holds nothing. If it was the first, another takes its place.
-    pub(crate) fn forget(&mut self, of: Handle) {
-        self.first.take_if(|(first, _)| *first == of);
-    }
-
     /// Whether a connection may read. `held`: what it holds.
     #[inline]
     pub(crate) fn may_read(&self, of: Handle, held: impl FnOnce() -> usize) -> bool {
-        let limit = self.limit;
-        if self.all <= limit / 4 * 3 || self.is_first(of) {
+        if self.all <= self.calm || self.is_first(of) {
             return true;
         }
         let most = match self.others() {
-            others if others <= limit / 4 * 3 => return true,
-            others if others <= limit / 8 * 7 => self.fair_share(),
-            others if others <= limit => self.fair_share().min(LITTLE),
+            others if others <= self.calm => return true,
+            others if others <= self.limit / 8 * 7 => self.fair_share(),
+            others if others <= self.limit => self.fair_share().min(LITTLE),
             _ => 0,
         };
         let held = held();
@@ -130,14 +127,14 @@ impl Receiving {
     }
 
     fn fair_share(&self) -> usize {
-        self.limit / 4 * 3 / self.holders.max(1)
+        self.calm / self.holders.max(1)
     }
 
     /// Returns how many of the stopped connections try again: all if there is room, or the fair
     /// share has grown by 1/8; otherwise the first one if no other reads in any case.
     pub(crate) fn resumable(&mut self) -> usize {
         let share = self.fair_share();
-        if self.others() <= self.limit / 4 * 3 || share / 9 * 8 > self.share {
+        if self.others() <= self.calm || share / 9 * 8 > self.share {
             self.share = share;
             return self.stopped.len();
         }

@@ -4,11 +4,12 @@ use crate::settings::{Settings, Waiting};
 use crate::stage::{Open, Opening, Stage};
 use crate::system::{Token, fault};
 use crate::{
-    door::Door, event::Event, handle::Handle, inner::Inner, slots::Peer, tls::Tls, turn::Turn,
-    wire::Wire,
+    door::Door, event::Event, handle::Handle, inner::Inner, queues::Queues, slots::Peer, tls::Tls,
+    turn::Turn, wire::Wire,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
+    collections::VecDeque,
     io::{self, ErrorKind},
     mem,
     net::{SocketAddr, TcpListener, TcpStream},
@@ -23,9 +24,11 @@ const ACCEPTS: usize = 64;
 /// standard library asks for only 128. If no place is free, the client's TCP tries again after a
 /// second.
 const BACKLOG: i32 = 4096;
-/// The time that the handshakes of accepted connections may take in a round. The beginning of one
-/// under TLS takes 0.1 ms, so a hundred at once would keep open connections waiting for 10 ms.
-const HANDSHAKES: Duration = Duration::from_millis(1);
+/// The time that the handshakes of accepted connections may take in a round, and the time of the
+/// connections whose last turns used up their shares. Then the loop looks for those that are ready
+/// only now. A handshake under TLS begins with 0.1 ms, and a share takes up to 0.3 ms. So a hundred
+/// of them at once would keep open connections waiting for 10 to 30 ms.
+const LATE: Duration = Duration::from_micros(250);
 /// The time from a failed accept to the next try.
 pub(crate) const RETRY: Duration = Duration::from_millis(100);
 
@@ -102,7 +105,7 @@ impl<T> Loop<T> {
         let woken = self.wait(self.timeout(most))?;
         let inner = &mut self.inner;
         let now = inner.clock.tick();
-        if woken || !inner.queues.ready.is_empty() || !inner.queues.knocked.is_empty() {
+        if woken || !inner.queues.are_idle() {
             self.busy = now;
         }
         if woken {
@@ -116,21 +119,20 @@ impl<T> Loop<T> {
         }
         inner.accept_knocked();
         inner.expire(handler);
+        // No connection gets two shares in a round.
+        let unfinished = inner.queues.unfinished.len();
         mem::swap(&mut inner.queues.ready, &mut self.round);
         for at in self.round.drain(..) {
             inner.take_turn(at, handler);
         }
-        inner.give_opening_turns(handler);
+        inner.give_late_turns(usize::MAX, |queues| &mut queues.opening, handler);
+        inner.give_late_turns(unfinished, |queues| &mut queues.unfinished, handler);
         inner.resume_stopped();
         inner.relieve(); // replies count for the limit only now
-        if let Some(at) = inner.shuts_at {
-            if inner.slots.is_empty() {
-                inner.stops = true;
-            } else if at <= now {
-                inner.end_all(handler);
-                inner.stops = true;
-            }
+        if inner.shuts_at.is_some_and(|at| at <= now) {
+            inner.end_all(handler);
         }
+        inner.stops |= inner.shuts_at.is_some() && inner.slots.is_empty();
         Ok(!inner.stops)
     }
 
@@ -157,8 +159,6 @@ impl<T> Loop<T> {
     /// loop.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         let Inner { system, slots, queues, .. } = &mut self.inner;
-        // A connection whose turn used up its share comes after those that are ready only now.
-        mem::swap(&mut queues.ready, &mut self.round);
         let mut woken = false;
         #[cfg(test)]
         crate::tests::faults::waits(timeout);
@@ -173,7 +173,6 @@ impl<T> Loop<T> {
                 queues.make_ready(at, slot);
             }
         });
-        queues.ready.append(&mut self.round);
         waited.map(|()| woken)
     }
 }
@@ -181,12 +180,8 @@ impl<T> Loop<T> {
 impl<T> Inner<T> {
     /// Returns an error during a shutdown, because the loop takes no new connections then.
     pub(crate) fn check_not_shutting(&self) -> io::Result<()> {
-        match self.shuts_at {
-            Some(_) => {
-                Err(io::Error::new(ErrorKind::ConnectionAborted, "the loop is shutting down"))
-            }
-            None => Ok(()),
-        }
+        let why = "the loop is shutting down";
+        self.shuts_at.map_or(Ok(()), |_| Err(io::Error::new(ErrorKind::ConnectionAborted, why)))
     }
 
     pub(crate) fn listen(&mut self, address: SocketAddr, door: Door) -> io::Result<SocketAddr> {
@@ -291,14 +286,18 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Gives handshakes their turns, the one that has waited the longest first, until `HANDSHAKES`
-    /// have passed.
-    fn give_opening_turns(&mut self, handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>)) {
-        if self.queues.opening.is_empty() {
-            return;
-        }
-        let until = self.clock.read() + HANDSHAKES;
-        while let Some(at) = self.queues.opening.pop_front() {
+    /// Gives up to `most` slots of a queue their turns, the one that has waited the longest first,
+    /// until `LATE` has passed.
+    fn give_late_turns(
+        &mut self,
+        most: usize,
+        queue: fn(&mut Queues) -> &mut VecDeque<u32>,
+        handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>),
+    ) {
+        let mut began = None;
+        for _ in 0..most {
+            let Some(at) = queue(&mut self.queues).pop_front() else { return };
+            let until = *began.get_or_insert_with(|| self.clock.read()) + LATE;
             self.take_turn(at, handler);
             if self.clock.read() >= until {
                 return;
@@ -319,7 +318,7 @@ impl<T> Inner<T> {
             _ => self.proceed(handle, handler),
         };
         if let Some(open) = open {
-            Turn::begin(self, handle, open).serve(handler);
+            Turn::serve(self, handle, open, handler);
         }
     }
 

@@ -58,7 +58,7 @@ impl Peer {
 /// Facts about a slot and its connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Marks {
-    /// The slot is in `Queues::ready` or `Queues::opening`.
+    /// The slot is in `Queues::ready`, `Queues::opening` or `Queues::unfinished`.
     pub(crate) ready: bool,
     /// The slot is in `Queues::unwritten`.
     pub(crate) unwritten: bool,
@@ -83,13 +83,6 @@ pub(crate) struct Marks {
 const MOST_DRAINING: usize = 1024;
 
 impl Marks {
-    /// Returns the marks that stay when the slot is freed, because the lists still have entries for
-    /// the slot.
-    fn of_lists(self) -> Self {
-        let Self { ready, unwritten, whole, .. } = self;
-        Self { ready, unwritten, whole, ..Self::default() }
-    }
-
     /// Whether the loop goes on with a connection that is ending. It does not if the peer did not
     /// answer our Close in time, and as many of these connections are drained as may be.
     pub(crate) fn may_drain(&mut self, conn: &Connection, draining: &mut usize) -> bool {
@@ -143,7 +136,10 @@ impl<T> Slots<T> {
     /// Frees a slot, and returns what was in it. From then on its handle names nothing.
     pub(crate) fn free(&mut self, handle: Handle) -> Option<Slot<T>> {
         let slot = self.get_mut(handle)?;
-        let free = Slot::free(slot.generation.wrapping_add(1), slot.marks.of_lists());
+        // The lists still have entries for the slot.
+        let Marks { ready, unwritten, whole, .. } = slot.marks;
+        let marks = Marks { ready, unwritten, whole, ..Marks::default() };
+        let free = Slot::free(slot.generation.wrapping_add(1), marks);
         let freed = mem::replace(slot, free);
         self.free.push(handle.at);
         self.used -= 1;

@@ -26,7 +26,7 @@ pub(crate) struct Turn<'i, T> {
     /// delivered.
     cork: usize,
     /// How many messages the turn may still deliver.
-    messages: u32,
+    messages: i64,
     /// How many bytes the turn has read.
     spent: usize,
     /// Whether the turn goes on with a read.
@@ -67,47 +67,48 @@ enum After {
 }
 
 impl<'i, T> Turn<'i, T> {
-    /// Begins the turn of an open connection that was taken out of its slot.
-    pub(crate) fn begin(inner: &'i mut Inner<T>, handle: Handle, open: Box<Open>) -> Self {
-        let messages = inner.settings.turn_messages;
-        let (spent, reads, looked, mut cork) = (0, false, false, 0);
-        if let Some(slot) = inner.slots.get(handle) {
-            inner.current.begin(handle, slot);
-            let limit = slot.config.as_ref().map(|of| of.cork_limit.min(of.high_water));
-            cork = limit.unwrap_or_default();
-        }
-        Self { inner, handle, open, cork, messages, spent, reads, looked, since: None }
-    }
-
-    /// Gives the connection its turn.
-    pub(crate) fn serve(mut self, handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>)) {
-        self.prepare(handler);
-        loop {
-            if mem::take(&mut self.reads) {
-                self.read();
+    /// Gives an open connection, which was taken out of its slot, its turn. Neither the turn nor a
+    /// reference to its fields is passed to a function that is not inlined. Otherwise all fields
+    /// would be in memory, which takes more instructions in each turn.
+    #[inline]
+    pub(crate) fn serve(
+        inner: &'i mut Inner<T>,
+        handle: Handle,
+        open: Box<Open>,
+        handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>),
+    ) {
+        let (cork, messages, spent) = (0, inner.settings.turn_messages.into(), 0);
+        let (reads, looked, since) = (false, false, None);
+        let mut turn = Self { inner, handle, open, cork, messages, spent, reads, looked, since };
+        turn.prepare(handler);
+        let (unfinished, until) = loop {
+            if mem::take(&mut turn.reads) {
+                turn.read();
             }
-            let stop = self.deliver(handler);
-            match self.write(stop) {
+            let stop = turn.deliver(handler);
+            match turn.write(stop) {
                 After::Again => {}
-                After::Rest { unfinished, until } => {
-                    self.inner.rest(self.handle, self.open, until);
-                    if unfinished {
-                        self.inner.make_ready(self.handle.at);
-                    }
-                    return;
-                }
+                After::Rest { unfinished, until } => break (unfinished, until),
                 After::Ended => {
-                    self.inner.forget(self.handle, &mut self.open);
-                    return self.inner.finish(self.handle, Some(self.open), None, handler);
+                    turn.inner.forget(handle, &mut turn.open);
+                    return turn.inner.finish(handle, Some(turn.open), None, handler);
                 }
             }
+        };
+        turn.inner.rest(handle, turn.open, until);
+        if unfinished && let Some(slot) = turn.inner.slots.get_mut(handle) {
+            turn.inner.queues.make_ready_later(handle.at, slot);
         }
     }
 
     /// Decides how the turn begins, and delivers `Event::Room` if it is due.
+    #[inline]
     fn prepare(&mut self, handler: &mut Handler<'_, T>) {
         let may_read = self.may_read();
         let Some(slot) = self.inner.slots.get_mut(self.handle) else { return };
+        self.inner.current.begin(self.handle, slot);
+        let limit = slot.config.as_ref().map(|of| of.cork_limit.min(of.high_water));
+        self.cork = limit.unwrap_or_default();
         let conn = &mut self.open.conn;
         let nothing_queued = slot.queued == 0 && !slot.marks.unwritten;
         if nothing_queued {
@@ -132,25 +133,8 @@ impl<'i, T> Turn<'i, T> {
         self.inner.receiving.may_read(self.handle, held)
     }
 
-    /// Stops reading until the limit lets the connection read. Returns whether the connection is
-    /// given up, because it has waited for too long.
-    #[cold]
-    fn stop_reading(&mut self) -> bool {
-        let Inner { slots, receiving, counts, clock, .. } = &mut *self.inner;
-        let slot = slots.get(self.handle);
-        let config = slot.and_then(|slot| slot.config.as_ref());
-        let timeout = config.map_or(Duration::ZERO, |config| config.frame_timeout);
-        let received = &mut self.open.received;
-        let is_readable = slot.and_then(|slot| slot.wire.as_ref()).is_some_and(Wire::is_readable);
-        if is_readable && !mem::replace(&mut received.queued, true) {
-            receiving.stopped.push_back(self.handle);
-        }
-        let over = *received.until.get_or_insert(clock.now + timeout) <= clock.now;
-        counts.over_received += u64::from(over && self.open.give_up());
-        over
-    }
-
     /// Reads once.
+    #[inline]
     fn read(&mut self) {
         let Inner { slots, system, buffers, clock, .. } = &mut *self.inner;
         let Some(Slot { wire: Some(wire), .. }) = slots.get_mut(self.handle) else { return };
@@ -158,7 +142,10 @@ impl<'i, T> Turn<'i, T> {
         if !rx.has_buffer() {
             rx.lend(buffers.inputs.take());
         }
-        match wire.receive(system, rx, clock.epoch, &mut self.spent) {
+        let mut spent = self.spent;
+        let received = wire.receive(system, rx, clock.epoch, &mut spent);
+        self.spent = spent;
+        match received {
             Ok(0) => rx.end_of_stream(),
             Ok(_) => {}
             Err(error) if is_passing(&error) => {}
@@ -177,16 +164,16 @@ impl<'i, T> Turn<'i, T> {
     }
 
     /// Delivers the received messages and control frames.
+    #[inline]
     fn deliver(&mut self, handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>)) -> Stop {
         let Self { inner, handle, open, cork, messages, .. } = self;
         let (handle, conn) = (*handle, &mut open.conn);
         let mut delivered = false;
         loop {
-            if inner.current.take_changed() {
+            if inner.current.has_changed() {
                 let Some(slot) = inner.slots.get(handle) else { return Stop::Ended };
                 inner.current.look(handle, slot);
                 if slot.marks.paused {
-                    inner.current.change();
                     return if conn.closed().is_some() { drop_received(conn) } else { Stop::Held };
                 }
             }
@@ -199,7 +186,7 @@ impl<'i, T> Turn<'i, T> {
             if over {
                 return if is_full(conn) { Stop::Held } else { Stop::Cork };
             }
-            if *messages == 0 {
+            if *messages <= 0 {
                 return Stop::Share;
             }
             let step = conn.step();
@@ -208,7 +195,7 @@ impl<'i, T> Turn<'i, T> {
             match step {
                 Ok(Step::Message) => {
                     let Some(message) = rx.message() else { continue };
-                    *messages = messages.saturating_sub((message.as_bytes().len() / LONG) as u32);
+                    *messages -= (message.as_bytes().len() / LONG) as i64;
                     let event = Event::Message { from: handle, message, receiver: rx };
                     handler(&mut Net::in_turn(inner, tx), event);
                 }
@@ -221,15 +208,16 @@ impl<'i, T> Turn<'i, T> {
                 Ok(Step::Closed) | Err(_) => return Stop::Ended,
                 Ok(_) => return Stop::Starved,
             }
-            *messages = messages.saturating_sub(1);
+            *messages -= 1;
             delivered = true;
         }
     }
 
     /// Writes, and decides how the turn goes on after delivering has stopped.
+    #[inline]
     fn write(&mut self, stop: Stop) -> After {
         let stops = stop == Stop::Starved && !self.may_read();
-        if stops && self.stop_reading() {
+        if stops && self.inner.stop_reading(self.handle, &mut self.open) {
             return After::Again;
         }
         let Inner { slots, system, clock, draining, settings, receiving, .. } = &mut *self.inner;
@@ -255,13 +243,14 @@ impl<'i, T> Turn<'i, T> {
         // Once a turn, deadlines come before more input, so that a flood puts off none.
         let looks = !mem::replace(&mut self.looked, true);
         // The clock is read only if the turn may take long: not if one read emptied the stream.
-        if reads && wire.is_readable() {
+        let readable = reads && wire.is_readable();
+        if readable {
             let now = clock.read();
             let passed = now - *self.since.get_or_insert(now);
             self.spent = self.spent.max((passed.as_nanos() / NANOS_PER_BYTE) as usize);
         }
-        let may_read = (reads, self.spent >= settings.turn_bytes, looks);
-        match wire.next(may_read, clock.now, || conn.poll_timeout()) {
+        let may_read = (readable, self.spent >= settings.turn_bytes, looks);
+        match Next::after(may_read, clock.now, || conn.poll_timeout()) {
             Next::Read => {}
             Next::TellTime => {
                 reads = false;
@@ -282,6 +271,23 @@ impl<'i, T> Turn<'i, T> {
 }
 
 impl<T> Inner<T> {
+    /// A connection stops reading until the limit lets it read. Returns whether it is given up,
+    /// because it has waited for too long.
+    #[cold]
+    fn stop_reading(&mut self, handle: Handle, open: &mut Open) -> bool {
+        let Inner { slots, receiving, counts, clock, .. } = self;
+        let slot = slots.get(handle);
+        let config = slot.and_then(|slot| slot.config.as_ref());
+        let timeout = config.map_or(Duration::ZERO, |config| config.frame_timeout);
+        let is_readable = slot.and_then(|slot| slot.wire.as_ref()).is_some_and(Wire::is_readable);
+        if is_readable && !mem::replace(&mut open.received.queued, true) {
+            receiving.stopped.push_back(handle);
+        }
+        let over = *open.received.until.get_or_insert(clock.now + timeout) <= clock.now;
+        counts.over_received += u64::from(over && open.give_up());
+        over
+    }
+
     /// Delivers `Event::Open`. Returns the connection for its first turn.
     pub(crate) fn begin(
         &mut self,

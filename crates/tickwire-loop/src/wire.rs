@@ -38,6 +38,28 @@ pub(crate) enum Next {
     },
 }
 
+impl Next {
+    /// Returns what to do next. `readable`: whether there is input, and the connection takes it.
+    /// `share_used`: whether the turn may read no more. `looks`: whether to look at the next deadline
+    /// even if there is something to read. `until`: the next deadline, asked only if it matters.
+    #[inline]
+    pub(crate) fn after(
+        (readable, share_used, looks): (bool, bool, bool),
+        now: Time,
+        until: impl FnOnce() -> Option<Time>,
+    ) -> Self {
+        let reads_on = readable && !share_used;
+        if reads_on && !looks {
+            return Self::Read;
+        }
+        let until = until();
+        if until.is_some_and(|at| at <= now) {
+            return Self::TellTime;
+        }
+        if reads_on { Self::Read } else { Self::Rest { unfinished: readable, until } }
+    }
+}
+
 /// Why the turn of a connection that is not open yet has stopped.
 pub(crate) enum Pause {
     /// It waits for its stream, or for this time. If it goes on in the next round, the time is now.
@@ -85,28 +107,6 @@ impl Wire {
     #[inline]
     pub(crate) fn held(&self) -> usize {
         self.tls.as_ref().map_or(0, |tls| tls.session.buffered())
-    }
-
-    /// Returns what to do next. `reads`: whether the connection takes input. `share_used`: whether
-    /// the turn may read no more. `looks`: whether to look at the next deadline even if there is
-    /// something to read. `until`: the next deadline, asked only if it matters.
-    #[inline]
-    pub(crate) fn next(
-        &mut self,
-        (reads, share_used, looks): (bool, bool, bool),
-        now: Time,
-        until: impl FnOnce() -> Option<Time>,
-    ) -> Next {
-        let readable = reads && self.is_readable();
-        let reads_on = readable && !share_used;
-        if reads_on && !looks {
-            return Next::Read;
-        }
-        let until = until();
-        if until.is_some_and(|at| at <= now) {
-            return Next::TellTime;
-        }
-        if reads_on { Next::Read } else { Next::Rest { unfinished: readable, until } }
     }
 
     /// Tells the connection the time. If a deadline on the peer's silence has passed, only a read
@@ -194,7 +194,9 @@ impl Wire {
         (spent, most): (&mut usize, usize),
     ) -> Result<(), Pause> {
         let share_used = *spent >= most;
-        let late = match self.next((true, share_used, false), now, || reading.poll_timeout()) {
+        let late = match Next::after((self.is_readable(), share_used, false), now, || {
+            reading.poll_timeout()
+        }) {
             Next::Read => false,
             Next::TellTime if !share_used && self.find_unread(system) > 0 => true,
             Next::TellTime => {

@@ -36,7 +36,7 @@ pub(crate) enum Stream {
 }
 
 /// A listener that does not block.
-pub(crate) struct Listener(TcpListener);
+pub(crate) type Listener = TcpListener;
 
 impl Token {
     const WAKER: usize = usize::MAX;
@@ -77,12 +77,12 @@ impl Mio {
         listener.set_nonblocking(true)?;
         let mut listener = TcpListener::from_std(listener);
         self.poll.registry().register(&mut listener, token.number(), Interest::READABLE)?;
-        Ok(Listener(listener))
+        Ok(listener)
     }
 
     pub(crate) fn accept(&mut self, from: &Listener) -> io::Result<(net::TcpStream, SocketAddr)> {
         fault("accept")?;
-        let (stream, peer) = from.0.accept()?;
+        let (stream, peer) = from.accept()?;
         Ok((stream.into(), peer))
     }
 

@@ -381,6 +381,36 @@ fn a_turn_that_takes_long_reads_no_more() {
     }
 }
 
+/// A turn takes 1 ms here, so one of them is enough. Then the loop looks at those that are ready.
+#[test]
+fn a_round_gives_few_turns_to_those_that_used_up_their_share() {
+    const PEERS: usize = 20;
+    let (mut net, one) = loop_and_peer(Settings { turn_messages: 1, ..Settings::default() });
+    let address = one.peer_addr().unwrap();
+    let bytes = [REQUEST.as_bytes(), &frame(b"a").repeat(10)].concat();
+    let _peers = [(); PEERS].map(|()| {
+        let mut peer = TcpStream::connect(address).unwrap();
+        peer.write_all(&bytes).unwrap();
+        peer
+    });
+    let mut all = 0;
+    while net.net().counts().open < PEERS {
+        all += turn(&mut net);
+    }
+    while all < 10 * PEERS as u32 {
+        let mut delivered = 0;
+        let each = net.turn(MS, |_, event| {
+            if let Event::Message { .. } = event {
+                thread::sleep(MS);
+                delivered += 1;
+            }
+        });
+        each.unwrap();
+        assert!(delivered <= 2, "{delivered}");
+        all += delivered;
+    }
+}
+
 #[test]
 fn a_connection_that_is_ready_only_now_comes_before_one_that_used_up_its_share() {
     let (mut net, mut one) = loop_and_peer(Settings { turn_messages: 1, ..Settings::default() });
