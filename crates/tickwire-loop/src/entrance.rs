@@ -27,6 +27,7 @@ pub(crate) enum Phase {
     Deferred,
 }
 
+#[derive(Default)]
 pub(crate) struct Entrance {
     pub(crate) doors: Vec<(Door, Listener)>,
     /// The number of connections of each address, in all and not open.
@@ -54,17 +55,7 @@ impl Entrance {
             true => all, // peers may share an address
             false => (places / 8).max(LEAST_SHARE),
         };
-        Self {
-            doors: Vec::new(),
-            addresses: HashMap::new(),
-            most: (all, not_open),
-            accepted: 0,
-            phases: [0; 4],
-            places,
-            waiting: VecDeque::new(),
-            held: false,
-            accept_at: None,
-        }
+        Self { most: (all, not_open), places, ..Self::default() }
     }
 
     pub(crate) fn number(&self, phase: Phase) -> usize {
@@ -85,11 +76,13 @@ impl Entrance {
     /// Counts a new connection. Returns `false` if its address has too many already, in all or not
     /// open.
     pub(crate) fn enter(&mut self, address: IpAddr, phase: &mut Option<Phase>) -> bool {
-        let address = counted_as(address);
-        let (all, not_open) = self.addresses.get(&address).copied().unwrap_or_default();
-        let has_room = all < self.most.0 && not_open < self.most.1;
+        if self.most.0 == 0 {
+            return false; // the address would get an entry without a connection
+        }
+        let (all, not_open) = self.addresses.entry(counted_as(address)).or_default();
+        let has_room = *all < self.most.0 && *not_open < self.most.1;
         if has_room {
-            self.addresses.insert(address, (all + 1, not_open + 1));
+            (*all, *not_open) = (*all + 1, *not_open + 1);
             self.accepted += 1;
             self.change(phase, Some(Phase::Silent));
         }
