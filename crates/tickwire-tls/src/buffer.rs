@@ -8,7 +8,7 @@ const LEAST: usize = 4 << 10;
 const WIRE: usize = 32 << 10;
 
 /// Ciphertext that was read from a stream, or that is to be written to a stream. Once the buffer is
-/// empty, [`shed`](Self::shed) returns its memory to the thread's pool.
+/// empty, its memory goes back to the thread's pool.
 #[derive(Default)]
 pub struct Buffer {
     /// Invariant: the content is `bytes[start..end]`.

@@ -48,7 +48,7 @@ impl Session {
             _ => return Ok(Some(end)),
         }
         // A close_notify is authenticated. The end of the stream alone is not: an attacker can cut
-        // a TCP connection off, so without a close_notify the end is an error (§6.1).
+        // a TCP connection off, so without a close_notify the end is an error (RFC 9846 §6.1).
         match self.ended {
             true => Ok(Some(0)),
             false => self.check().map(|()| None),

@@ -130,12 +130,12 @@ impl Records {
         };
         let (kind, plain) = self.decrypt(body)?;
         let payload = body.get(plain.clone()).unwrap_or_default();
-        // §5.1: no other record comes between the parts of a handshake message.
+        // RFC 9846 §5.1: no other record comes between the parts of a handshake message.
         if kind != ContentType::Handshake && !self.partial.is_empty() {
             return Err(PeerMisbehaved::MessageInterleavedWithHandshakeMessage.into());
         }
         match kind {
-            // §5.1: only data may be empty.
+            // RFC 9846 §5.1: only data may be empty.
             ContentType::Alert | ContentType::Handshake if payload.is_empty() => {
                 return Err(unexpected(kind));
             }
@@ -163,7 +163,7 @@ impl Records {
     fn decrypt(&mut self, body: &mut [u8]) -> Result<(ContentType, Range<usize>), Fault> {
         let seq = next(&mut self.opened)?;
         let at = body.as_ptr() as usize;
-        // §5.2: each protected record has this type and version outside.
+        // RFC 9846 §5.2: each protected record has this type and version outside.
         let message = InboundOpaqueMessage::new(
             ContentType::ApplicationData,
             ProtocolVersion::TLSv1_2,
@@ -200,11 +200,13 @@ impl Records {
         let description = AlertDescription::from(description);
         let received = |alert| Fault { error: Error::AlertReceived(description), alert };
         match (level, description) {
-            // §6: the type of an alert says how severe it is, so the level of these two is ignored.
+            // RFC 9846 §6: the type of an alert says how severe it is, so the level of these two is
+            // ignored.
             (1 | 2, AlertDescription::CloseNotify) => return Ok(true),
             (1 | 2, AlertDescription::UserCanceled) => {}
             (1, _) => return Err(received(Some(AlertDescription::DecodeError))),
-            // §6.2: the peer has closed the connection already, so nobody would read our alert.
+            // RFC 9846 §6.2: the peer has closed the connection already, so nobody would read our
+            // alert.
             (2, _) => return Err(received(None)),
             _ => return Err(received(Some(AlertDescription::IllegalParameter))),
         }
@@ -263,8 +265,8 @@ impl Records {
     /// Handles the peer's KeyUpdate (RFC 9846 §4.7.3): the peer's later records are under the
     /// peer's next key.
     fn updated(&mut self, body: &[u8], last: bool) -> Result<(), Fault> {
-        // §5.1: a key change is at the end of a record. Otherwise one handshake message could be
-        // under two keys.
+        // RFC 9846 §5.1: a key change is at the end of a record. Otherwise one handshake message
+        // could be under two keys.
         if !last {
             return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into());
         }
@@ -311,8 +313,8 @@ impl Records {
     /// record under this key.
     #[inline]
     fn update_if_due(&mut self, out: &mut Buffer) -> Result<(), Error> {
-        // §5.5: the KeyUpdate is sealed under the old key too, so it must be the last record that
-        // this key may seal.
+        // RFC 9846 §5.5: the KeyUpdate is sealed under the old key too, so it must be the last
+        // record that this key may seal.
         let last = self.sealed.saturating_add(1) >= self.seal.limit();
         if self.owes_update || last { self.update(out) } else { Ok(()) }
     }
@@ -365,7 +367,7 @@ impl Records {
         let seq = next(&mut self.sealed)?;
         match &mut self.seal {
             Seal::InPlace(key, _) => {
-                // Header, plaintext, content type, tag (§5.2). There is no padding.
+                // Header, plaintext, content type, tag (RFC 9846 §5.2). There is no padding.
                 let all = HEADER + len + 1 + TAG;
                 let room = out.spare(all).split_first_chunk_mut::<HEADER>();
                 let Some((header, (body, rest))) = room
@@ -427,7 +429,8 @@ fn record(wire: &[u8]) -> Result<Option<usize>, Fault> {
             Err(Error::PeerSentOversizedRecord.into())
         }
         ContentType::ApplicationData => Ok(Some(HEADER + len)),
-        // Everything is protected now. §5 allows a change_cipher_spec in the handshake only.
+        // Everything is protected now. RFC 9846 §5 allows a change_cipher_spec in the handshake
+        // only.
         kind => Err(unexpected(kind)),
     }
 }

@@ -310,7 +310,7 @@ impl Session {
     /// session catches the panic.
     pub fn close(&mut self) {
         self.closed = true;
-        // Nothing follows a fatal alert (§6.2).
+        // Nothing follows a fatal alert (RFC 9846 §6.2).
         if self.failed.is_none() {
             let _ = self.call(Self::announce_end); // a panic is the error of later calls
         }

@@ -7,7 +7,8 @@
 //! buffer that it reads into. A reader with ciphertext to send does not wait for a thread that
 //! writes: that writer may be waiting until the peer reads, and the peer until this reader reads.
 //! The writer sends the reader's ciphertext too, since it stops only when nothing more is outgoing.
-use crate::{Session, buffer::Buffer};
+use crate::Session;
+pub use crate::buffer::Buffer;
 use std::{
     io::{self, IoSlice},
     mem,
