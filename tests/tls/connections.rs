@@ -395,6 +395,36 @@ fn a_thread_stuck_in_a_write_does_not_keep_the_other_from_reading() {
 }
 
 #[test]
+fn two_handles_that_write_at_the_same_time_lose_nothing() {
+    const PART: usize = 20_000;
+    const TIMES: usize = 100;
+    for role in ROLES {
+        bounded(move || {
+            let (mut stream, mut raw) = over(role, |tcp| tcp);
+            let peer = thread::spawn(move || {
+                raw.handshake().unwrap();
+                raw.hear(2 * PART * TIMES)
+            });
+            stream.handshake().unwrap();
+            let clone = stream.try_clone().unwrap();
+            let writing = [(stream, 1), (clone, 2)].map(|(mut handle, byte)| {
+                thread::spawn(move || {
+                    for _ in 0..TIMES {
+                        handle.write_all(&[byte; PART]).unwrap();
+                    }
+                    handle.flush().unwrap();
+                    handle
+                })
+            });
+            let _handles = writing.map(|writing| writing.join().unwrap());
+            let heard = peer.join().unwrap();
+            let count = |byte| heard.iter().filter(|heard| **heard == byte).count();
+            assert_eq!([count(1), count(2)], [PART * TIMES; 2]);
+        });
+    }
+}
+
+#[test]
 fn a_stream_is_cloned_only_after_the_handshake() {
     let authority = Authority::new();
     let (tcp, _far) = tcp_pair();
