@@ -14,43 +14,24 @@ const ENDS: [usize; 2] = [CLIENT, SERVER];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    App(usize),
-    /// Up to the end of a frame, or of its first byte.
-    Write(usize, bool),
-    Block(usize),
-    FailWrite(usize),
-    /// Up to the end of a frame, or all of it but the last byte.
-    Read(usize, bool),
-    /// All that is here, of several frames.
-    ReadAll(usize),
-    EndOfStream(usize),
-    Step(usize),
-    /// What `ending` says of the stream.
-    Follow(usize),
-    Tell(usize),
+    /// An end is handed this, and reads so many bytes.
+    Of(usize, Input, usize),
     /// To the next deadline, or half way.
-    Pass {
-        half: bool,
-    },
+    Pass { half: bool },
     /// What an end wrote and the other did not read is lost; it is told that, or nothing.
-    Lose {
-        writer: usize,
-        told: bool,
-    },
+    Lose { writer: usize, told: bool },
     /// Both ways, and writes fail.
     Reset,
-    /// An end is no more; what it wrote arrives.
-    Kill(usize),
 }
 
 impl Action {
     pub(crate) fn is_fault(self) -> bool {
-        matches!(self, Self::Lose { .. } | Self::Kill(_) | Self::Reset)
+        matches!(self, Self::Lose { .. } | Self::Of(_, Input::Kill, _) | Self::Reset)
     }
 
     /// Whether only time, or a fault, can change something.
     pub(crate) fn is_quiet(self) -> bool {
-        self.is_fault() || matches!(self, Self::Pass { .. } | Self::Block(_))
+        self.is_fault() || matches!(self, Self::Pass { .. } | Self::Of(_, Input::Block, _))
     }
 }
 
@@ -152,35 +133,38 @@ impl Pair {
 
     fn actions_of(&self, e: usize, ends: [&Facts; 2], rest: &Rest, all: &mut Vec<Action>) {
         let (end, peer) = (ends[e], ends[1 - e]);
+        let mut of = |input, n| all.push(Action::Of(e, input, n));
         if end.gone {
             return;
         }
         if end.dirty {
-            all.push(Action::Step(e));
+            of(Input::Step, 0);
         }
-        if end.end_due.is_some() {
-            all.push(Action::Follow(e));
+        match end.end_due {
+            Some(Ending::ShutDown) => of(Input::ShutDown, 0),
+            Some(_) => of(Input::Drop, 0),
+            None => {}
         }
         let (prompt, lazy) = (self.scenario.pace == Pace::Prompt, self.scenario.pace == Pace::Lazy);
         let writes = end.outgoing && !end.blocked;
         if end.next_op.is_some() && !(prompt && writes) {
-            all.push(Action::App(e));
+            of(Input::App, 0);
         }
         if end.is_busy() && !lazy {
             return;
         }
         if end.outgoing {
             if !rest.reset {
-                all.push(Action::Write(e, false));
+                of(Input::Write { inside: false }, 0);
                 if rest.cuts > 0 && end.out.at_boundary() {
-                    all.push(Action::Write(e, true));
+                    of(Input::Write { inside: true }, 0);
                 }
             }
             if rest.blocks > 0 && !end.blocked && !rest.reset {
-                all.push(Action::Block(e));
+                of(Input::Block, 0);
             }
             if rest.reset || peer.gone {
-                all.push(Action::FailWrite(e));
+                of(Input::FailWrite, 0);
             }
         }
         if prompt && writes {
@@ -188,22 +172,22 @@ impl Pair {
         }
         let due = !end.dirty && end.deadline.is_some_and(|at| at <= rest.now);
         if due && (lazy || !writes) {
-            all.push(Action::Tell(e));
+            of(Input::Tell(rest.now), 0);
         }
         if end.reads && !(prompt && due) {
             let stream = rest.streams[1 - e];
             let here = stream.here(&peer.out);
             let (n, begun) = stream.next(&peer.out);
             if here > 0 {
-                all.push(Action::Read(e, false));
+                of(Input::Read, n); // up to the end of a frame
                 if rest.cuts > 0 && !begun && n > 1 {
-                    all.push(Action::Read(e, true));
+                    of(Input::Read, n - 1);
                 }
                 if here > n {
-                    all.push(Action::ReadAll(e));
+                    of(Input::Read, here); // of several frames
                 }
             } else if stream.has_ended(&peer.out) && !end.eof {
-                all.push(Action::EndOfStream(e));
+                of(Input::EndOfStream, 0);
             }
         }
     }
@@ -221,29 +205,21 @@ impl Pair {
 
     /// What an action hands to an end, if to any, and the bytes that are read.
     pub(crate) fn input(&self, world: &World, action: Action) -> Option<(usize, Input, &[u8])> {
-        let read = |e: usize, less: Option<usize>| {
-            let (stream, out) = (world.rest.streams[1 - e], &self.ends.get(world.ends[1 - e]).out);
-            let n = less.map_or(stream.here(out), |less| stream.next(out).0 - less);
-            (e, Input::Read, &out.bytes[stream.read..][..n])
-        };
-        let plain = |e, input| (e, input, &[][..]);
-        Some(match action {
-            Action::App(e) => plain(e, Input::App),
-            Action::Write(e, inside) => plain(e, Input::Write { inside }),
-            Action::Block(e) => plain(e, Input::Block),
-            Action::FailWrite(e) => plain(e, Input::FailWrite),
-            Action::Read(e, inside) => read(e, Some(usize::from(inside))),
-            Action::ReadAll(e) => read(e, None),
-            Action::EndOfStream(e) => plain(e, Input::EndOfStream),
-            Action::Step(e) => plain(e, Input::Step),
-            Action::Follow(e) if self.ends.get(world.ends[e]).end_due == Some(Ending::ShutDown) => {
-                plain(e, Input::ShutDown)
+        let Action::Of(e, input, n) = action else { return None };
+        let (stream, out) = (world.rest.streams[1 - e], &self.ends.get(world.ends[1 - e]).out);
+        Some((e, input, &out.bytes[stream.read..][..n]))
+    }
+
+    /// Whether it is a read or a write that ends inside a frame.
+    fn is_cut(&self, world: &World, action: Action) -> bool {
+        match action {
+            Action::Of(_, Input::Write { inside }, _) => inside,
+            Action::Of(e, Input::Read, n) => {
+                let out = &self.ends.get(world.ends[1 - e]).out;
+                n < world.rest.streams[1 - e].next(out).0
             }
-            Action::Follow(e) => plain(e, Input::Drop),
-            Action::Tell(e) => plain(e, Input::Tell(world.rest.now)),
-            Action::Kill(e) => plain(e, Input::Kill),
-            Action::Pass { .. } | Action::Lose { .. } | Action::Reset => return None,
-        })
+            _ => false,
+        }
     }
 
     // What happens.
@@ -252,15 +228,17 @@ impl Pair {
     pub(crate) fn apply(&mut self, before: &World, action: Action) -> Result<World, String> {
         let mut world = *before;
         let rest = &mut world.rest;
+        if rest.cuts < MANY && self.is_cut(before, action) {
+            rest.cuts -= 1;
+        }
         match action {
-            Action::Write(_, true) | Action::Read(_, true) if rest.cuts < MANY => rest.cuts -= 1,
-            Action::Block(_) => rest.blocks -= 1,
-            Action::FailWrite(_) => rest.calm = false,
+            Action::Of(_, Input::Block, _) => rest.blocks -= 1,
+            Action::Of(_, Input::FailWrite, _) => rest.calm = false,
             Action::Pass { half } => {
                 pass(self.both(before), rest, half);
                 rest.ticks -= u8::from(self.scenario.heartbeat && !half);
             }
-            Action::Lose { .. } | Action::Reset | Action::Kill(_) => fault(action, rest),
+            _ if action.is_fault() => fault(action, rest),
             _ => {}
         }
         let Some((e, input, bytes)) = self.input(before, action) else {
@@ -436,7 +414,7 @@ fn faults_now(ends: [&Facts; 2], rest: &Rest, all: &mut Vec<Action>) {
             all.push(Action::Lose { writer: e, told: false });
         }
         if !end.gone {
-            all.push(Action::Kill(e));
+            all.push(Action::Of(e, Input::Kill, 0));
         }
     }
     all.push(Action::Reset);
@@ -449,7 +427,7 @@ fn fault(fault: Action, rest: &mut Rest) {
         Action::Lose { writer, told } => {
             rest.streams[writer].mode = if told { Mode::Cut } else { Mode::Black };
         }
-        Action::Kill(e) => rest.streams[e].end(),
+        Action::Of(e, ..) => rest.streams[e].end(),
         _ => {
             rest.reset = true;
             rest.streams.iter_mut().for_each(|stream| stream.mode = Mode::Cut);
