@@ -9,14 +9,14 @@ use std::{
 use tickwire::tls::rustls::{
     ClientConfig, ConnectionTrafficSecrets, DigitallySignedStruct, Error, KeyLog, NamedGroup,
     RootCertStore, ServerConfig, SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion,
-    Tls12CipherSuite, Tls13CipherSuite,
+    Tls13CipherSuite,
     client::{
         ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
         Tls13ClientSessionValue, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{
-        CipherSuiteCommon, CryptoProvider, GetRandomFailed, SecureRandom,
+        CryptoProvider, GetRandomFailed, SecureRandom,
         cipher::{
             AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, KeyBlockShape,
             MessageDecrypter, MessageEncrypter, OutboundOpaqueMessage, OutboundPlainMessage,
@@ -293,25 +293,13 @@ impl StoresServerSessions for Fused<Arc<ServerSessionMemoryCache>> {
 }
 
 fn suite(suite: &SupportedCipherSuite) -> SupportedCipherSuite {
-    let common = |of: &CipherSuiteCommon| CipherSuiteCommon {
-        suite: of.suite,
-        hash_provider: of.hash_provider,
-        confidentiality_limit: of.confidentiality_limit,
+    let tls13 = |suite: &mut Tls13CipherSuite| {
+        suite.aead_alg = Box::leak(Box::new(Fused(suite.aead_alg)));
+        suite.quic = suite.quic.map(|quic| Box::leak(Box::new(Fused(quic))) as &dyn Algorithm);
     };
-    match suite {
-        SupportedCipherSuite::Tls13(suite) => {
-            let aead_alg = Box::leak(Box::new(Fused(suite.aead_alg)));
-            let quic = suite.quic.map(|quic| Box::leak(Box::new(Fused(quic))) as &dyn Algorithm);
-            let common = common(&suite.common);
-            let suite = Tls13CipherSuite { common, aead_alg, quic, ..**suite };
-            SupportedCipherSuite::Tls13(Box::leak(Box::new(suite)))
-        }
-        SupportedCipherSuite::Tls12(suite) => {
-            let aead_alg = Box::leak(Box::new(Fused(suite.aead_alg)));
-            let suite = Tls12CipherSuite { common: common(&suite.common), aead_alg, ..**suite };
-            SupportedCipherSuite::Tls12(Box::leak(Box::new(suite)))
-        }
-    }
+    provider::altered(suite, tls13, |suite| {
+        suite.aead_alg = Box::leak(Box::new(Fused(suite.aead_alg)));
+    })
 }
 
 fn provider() -> Arc<CryptoProvider> {

@@ -10,9 +10,9 @@ use std::{
 use tickwire::tls::rustls::{
     self, ClientConfig, ClientConnection, Connection, ConnectionTrafficSecrets, ContentType,
     ProtocolVersion, RootCertStore, ServerConfig, ServerConnection, SupportedCipherSuite,
-    SupportedProtocolVersion, Tls12CipherSuite, Tls13CipherSuite,
+    SupportedProtocolVersion,
     crypto::{
-        CipherSuiteCommon, CryptoProvider,
+        CryptoProvider,
         cipher::{
             AeadKey, Iv, KeyBlockShape, MessageDecrypter, MessageEncrypter, OutboundChunks,
             OutboundOpaqueMessage, OutboundPlainMessage, PrefixedPayload, Tls12AeadAlgorithm,
@@ -114,23 +114,11 @@ impl Tls12AeadAlgorithm for By12 {
 }
 
 fn unsealed(suite: &SupportedCipherSuite) -> SupportedCipherSuite {
-    let common = |of: &CipherSuiteCommon| CipherSuiteCommon {
-        suite: of.suite,
-        hash_provider: of.hash_provider,
-        confidentiality_limit: of.confidentiality_limit,
-    };
-    match suite {
-        SupportedCipherSuite::Tls13(suite) => {
-            let aead_alg = Box::leak(Box::new(By13(suite.aead_alg)));
-            let suite = Tls13CipherSuite { common: common(&suite.common), aead_alg, ..**suite };
-            SupportedCipherSuite::Tls13(Box::leak(Box::new(suite)))
-        }
-        SupportedCipherSuite::Tls12(suite) => {
-            let aead_alg = Box::leak(Box::new(By12(suite.aead_alg)));
-            let suite = Tls12CipherSuite { common: common(&suite.common), aead_alg, ..**suite };
-            SupportedCipherSuite::Tls12(Box::leak(Box::new(suite)))
-        }
-    }
+    provider::altered(
+        suite,
+        |suite| suite.aead_alg = Box::leak(Box::new(By13(suite.aead_alg))),
+        |suite| suite.aead_alg = Box::leak(Box::new(By12(suite.aead_alg))),
+    )
 }
 
 /// The peer's.

@@ -25,7 +25,7 @@ use tickwire::{
     tls::rustls::{
         ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection,
         SupportedCipherSuite, Tls13CipherSuite,
-        crypto::{CipherSuiteCommon, CryptoProvider},
+        crypto::CryptoProvider,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName},
         server::WebPkiClientVerifier,
     },
@@ -176,14 +176,7 @@ pub fn altered(
     suite: SupportedCipherSuite,
     change: impl FnOnce(&mut Tls13CipherSuite),
 ) -> SupportedCipherSuite {
-    let suite = suite.tls13().unwrap();
-    let CipherSuiteCommon { suite: id, hash_provider, confidentiality_limit } = suite.common;
-    let mut altered = Tls13CipherSuite {
-        common: CipherSuiteCommon { suite: id, hash_provider, confidentiality_limit },
-        ..*suite
-    };
-    change(&mut altered);
-    SupportedCipherSuite::Tls13(Box::leak(Box::new(altered)))
+    provider::altered(&suite, change, |_| unreachable!("a suite of TLS 1.2"))
 }
 
 // Both adapters.
