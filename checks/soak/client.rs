@@ -1,6 +1,6 @@
 //! The clients: so many connections at once, each replaced by a new one when its time has come.
 use crate::{
-    mix::{Dice, Ending, Exchange, Kind, LONGEST, Material},
+    mix::{Dice, Ending, Exchange, Kind, LONGEST},
     server::{Failure, closed, drain, unanswered},
 };
 use std::{
@@ -190,41 +190,44 @@ impl Clients {
 
     async fn exchange(&self, ws: &mut Ws, dice: &mut Dice) -> Result<(), Failure> {
         let Some(exchange) = Exchange::draw(dice) else { return Ok(()) };
-        let material = Material::get();
         let mut messages = 1;
         match exchange {
             Exchange::Small => {
-                let message = material.bytes(16 + dice.roll(257), dice);
-                ws.send(message).await?;
-                echoed(ws, message.into()).await?;
+                let len = 16 + dice.roll(257);
+                let message = dice.bytes(len);
+                ws.send(&message).await?;
+                echoed(ws, (&message).into()).await?;
             }
             Exchange::Text => {
-                let text = material.text(100 + dice.roll(1001), dice);
-                ws.send(text).await?;
-                echoed(ws, text.into()).await?;
+                let len = 100 + dice.roll(1001);
+                let text = dice.text(len);
+                ws.send(&text).await?;
+                echoed(ws, (&text).into()).await?;
             }
             Exchange::Large => {
-                let message = material.bytes((32 << 10) + dice.roll(LONGEST - (32 << 10)), dice);
-                feed_pieces(ws, message, true, dice).await?;
+                let len = (32 << 10) + dice.roll(LONGEST - (32 << 10));
+                let message = dice.bytes(len);
+                feed_pieces(ws, &message, true, dice).await?;
                 ws.flush().await?;
-                echoed(ws, message.into()).await?;
+                echoed(ws, (&message).into()).await?;
             }
             Exchange::Burst => {
                 messages = 2 + dice.roll(15);
-                let burst: Vec<_> =
-                    (0..messages).map(|_| material.bytes(16 + dice.roll(257), dice)).collect();
-                for &message in &burst {
+                let lens: Vec<_> = (0..messages).map(|_| 16 + dice.roll(257)).collect();
+                let burst: Vec<_> = lens.into_iter().map(|len| dice.bytes(len)).collect();
+                for message in &burst {
                     let _ = ws.feed(message)?;
                 }
                 ws.flush().await?;
-                for message in burst {
+                for message in &burst {
                     echoed(ws, message.into()).await?;
                 }
             }
             Exchange::Ping => {
                 messages = 0;
-                let payload = material.bytes(8 + dice.roll(100), dice);
-                ws.sender_mut().ping(payload)?;
+                let len = 8 + dice.roll(100);
+                let payload = dice.bytes(len);
+                ws.sender_mut().ping(&payload)?;
                 ws.flush().await?;
                 loop {
                     match ws.recv_event().await? {
@@ -258,9 +261,9 @@ impl Clients {
             Ending::Server => closed(&mut ws, CloseCode::GOING_AWAY).await,
             Ending::Abort => closed(&mut ws, CloseCode::TRY_AGAIN_LATER).await,
             Ending::Reset => {
-                let material = Material::get();
-                ws.send(material.bytes(100, dice)).await?;
-                feed_pieces(&mut ws, material.bytes(20_000, dice), false, dice).await?;
+                ws.send(&dice.bytes(100)).await?;
+                let message = dice.bytes(20_000);
+                feed_pieces(&mut ws, &message, false, dice).await?;
                 ws.flush().await?;
                 // Its echo is there and unread, so that the system resets the connection.
                 Ok(ws.get_ref().readable().await?)

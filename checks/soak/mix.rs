@@ -1,5 +1,4 @@
 //! What is drawn by lot: kinds of messages, ways to end, contents.
-use std::{iter, sync::OnceLock};
 
 /// Numbers that are the same in each run with the same seed (xorshift).
 #[derive(Clone, Debug)]
@@ -16,6 +15,21 @@ impl Dice {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 11) as usize % sides
+    }
+
+    /// So many bytes that do not compress.
+    pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
+        (0..len).map(|_| self.roll(256) as u8).collect()
+    }
+
+    /// A text that does, of at least so many bytes.
+    pub(crate) fn text(&mut self, len: usize) -> String {
+        let mut text = String::new();
+        while text.len() < len {
+            text += WORDS[self.roll(WORDS.len())];
+            text.push(' ');
+        }
+        text
     }
 }
 
@@ -117,41 +131,3 @@ impl Ending {
 pub(crate) const LONGEST: usize = 256 << 10;
 
 const WORDS: [&str; 8] = ["bid", "ask", "12.50", "€", "grün", "漢字", "🙂", "EURUSD"];
-
-/// What messages are cut from, so that each has content of its own at no cost.
-pub(crate) struct Material {
-    /// Does not compress.
-    noise: Vec<u8>,
-    /// Does.
-    words: String,
-}
-
-impl Material {
-    pub(crate) fn get() -> &'static Self {
-        static MATERIAL: OnceLock<Material> = OnceLock::new();
-        MATERIAL.get_or_init(|| {
-            let mut dice = Dice::new(7);
-            let noise = (0..LONGEST + 65536).map(|_| dice.roll(256) as u8).collect();
-            let words = iter::repeat_with(|| [WORDS[dice.roll(WORDS.len())], " "]);
-            Self { noise, words: words.take(8192).flatten().collect() }
-        })
-    }
-
-    pub(crate) fn bytes(&self, len: usize, dice: &mut Dice) -> &[u8] {
-        let len = len.min(LONGEST);
-        let at = dice.roll(self.noise.len() - len);
-        &self.noise[at..at + len]
-    }
-
-    /// About so many bytes.
-    pub(crate) fn text(&self, len: usize, dice: &mut Dice) -> &str {
-        let whole = |mut at: usize| {
-            while !self.words.is_char_boundary(at) {
-                at -= 1;
-            }
-            at
-        };
-        let at = dice.roll(self.words.len() - len);
-        &self.words[whole(at)..whole(at + len)]
-    }
-}
