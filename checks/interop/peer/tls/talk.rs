@@ -78,6 +78,7 @@ fn heard(ws: &mut dyn Socket) -> Result<Option<OwnedEvent>> {
     loop {
         match ws.event()? {
             Some(OwnedEvent::Ping(_)) => {}
+            Some(OwnedEvent::Pong(payload)) if payload != PING => {} // to our heartbeat
             other => return Ok(other),
         }
     }
