@@ -22,7 +22,6 @@ use tickwire::{
 use tokio::runtime::Runtime;
 
 type Received = Result<Option<Seen>, Error>;
-type Response = Option<(u16, Option<Vec<u8>>)>;
 
 fn event(event: Option<Event<'_>>) -> Option<Seen> {
     event.map(Seen::from)
@@ -45,7 +44,6 @@ pub(crate) trait End: Sized {
     fn accept(io: UnixStream, how: How, config: &Config) -> Result<Self, Error>;
     fn client(io: UnixStream, how: How, request: &Request, config: &Config) -> Result<Self, Error>;
     /// The status, and the header X-Region.
-    fn client_response(io: UnixStream, request: &Request) -> Result<Response, Error>;
     fn accept_with(io: UnixStream, config: &Config, accept: Accept<'_>) -> Result<Self, Error>;
     fn accept_corked(io: UnixStream, config: &Config) -> Result<Self, Error>;
     fn reject(io: UnixStream, config: &Config, rejection: Rejection) -> Result<(), Error>;
@@ -226,13 +224,6 @@ macro_rules! end {
             ) -> Result<Self, Error> {
                 let io = Line::new($stream, how);
                 $run!($adapter::client(io, $($timers,)? request, config)).map(Self::new)
-            }
-            fn client_response($io: UnixStream, request: &Request) -> Result<Response, Error> {
-                let io = Line::new($stream, How::PLAIN);
-                let ws = $run!($adapter::client(io, $($timers,)? request, &Config::default()))?;
-                Ok(ws.connection().response().map(|response| {
-                    (response.status, response.headers().get("X-Region").map(<[u8]>::to_vec))
-                }))
             }
             fn accept_with(
                 $io: UnixStream,

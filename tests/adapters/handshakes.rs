@@ -14,7 +14,7 @@ use std::{
 use tickwire::{
     CloseCode, Config, Error, OwnedMessage, Role,
     handshake::{
-        HandshakeError, accept_key,
+        HandshakeError,
         client::Request,
         server::{Accept, Rejection},
     },
@@ -28,7 +28,6 @@ crate::everywhere! {
     a_request_that_does_not_come_is_answered_with_408
     a_client_says_how_it_was_refused
     a_client_waits_a_second_for_the_body_of_a_refusal
-    a_client_has_the_response_that_it_asked_to_keep
     a_server_that_does_not_answer_is_given_up
     two_ends_meet_and_talk
     two_ends_meet_byte_by_byte
@@ -169,26 +168,6 @@ fn a_client_waits_a_second_for_the_body_of_a_refusal<E: End>() {
                 assert!(began.elapsed() >= Duration::from_secs(1), "it had its second");
             }
             other => panic!("{other:?}"),
-        });
-    }
-}
-
-fn a_client_has_the_response_that_it_asked_to_keep<E: End>() {
-    for keep in [false, true] {
-        let far = |peer: &mut Peer| {
-            let head = peer.head();
-            let key = head.split("Sec-WebSocket-Key: ").nth(1).and_then(|rest| rest.get(..24));
-            let answer = format!(
-                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                 Sec-WebSocket-Accept: {}\r\nX-Region: fra\r\n\r\n",
-                accept_key(key.unwrap())
-            );
-            peer.io.write_all(answer.as_bytes()).unwrap();
-        };
-        arrive(far, |io| {
-            let request = if keep { request().keep_response() } else { request() };
-            let response = E::client_response(io, &request).unwrap();
-            assert_eq!(response, keep.then(|| (101, Some(b"fra".to_vec()))));
         });
     }
 }

@@ -4,7 +4,10 @@ use super::{
     Connection, Receiver, Sender, inbound::Inbound, next::LoopState, receiver::Kept as Received,
     sender::Kept as Sent, timers::Kept as Ticking,
 };
-use crate::proto::{config::Config, role::Role};
+use crate::proto::{
+    config::{Config, Negotiated},
+    role::Role,
+};
 use alloc::boxed::Box;
 use core::fmt;
 
@@ -31,7 +34,7 @@ pub struct Dormant {
     rx: Received,
     tx: Sent,
     timers: Ticking,
-    opened: Option<Box<super::inbound::Opened>>,
+    negotiated: Option<Box<Negotiated>>,
     role: Role,
 }
 
@@ -59,8 +62,8 @@ impl Connection {
             return Err(self);
         }
         let role = inbound.role;
-        let (timers, opened) = inbound.keep();
-        Ok(Dormant { rx: inbound.rx.keep(), tx: tx.keep(), timers, opened, role })
+        let (timers, negotiated) = inbound.keep();
+        Ok(Dormant { rx: inbound.rx.keep(), tx: tx.keep(), timers, negotiated, role })
     }
 }
 
@@ -68,10 +71,10 @@ impl Dormant {
     /// Makes the connection active again. `config` has to be the `Config` with which the connection
     /// was made.
     pub fn into_connection(self, config: &Config) -> Connection {
-        let Self { rx, tx, timers, opened, role } = self;
+        let Self { rx, tx, timers, negotiated, role } = self;
         let rx = Receiver::from_kept(rx, role, config);
         Connection {
-            inbound: Inbound::from_kept(rx, timers, opened, role, config).into(),
+            inbound: Inbound::from_kept(rx, timers, negotiated, role, config).into(),
             tx: Sender::from_kept(tx, config).into(),
             loop_state: LoopState::default(),
         }

@@ -14,8 +14,7 @@ use crate::proto::{
     role::Role,
     time::Time,
 };
-use alloc::{boxed::Box, vec::Vec};
-use core::fmt;
+use alloc::boxed::Box;
 
 /// The receiving half, the deadlines, and the facts that decide how the stream ends.
 #[derive(Debug)]
@@ -28,24 +27,8 @@ pub struct Inbound {
     shut: Option<u64>,
     /// Whether reads are stamped: [`Config::stamp_reads`].
     pub(crate) stamps_reads: bool,
-    /// `None` in the usual case: the handshake agreed on neither a subprotocol nor compression, and
-    /// no response was kept.
-    opened: Option<Box<Opened>>,
-}
-
-/// The results of the opening handshake.
-#[derive(Default)]
-pub(super) struct Opened {
-    negotiated: Negotiated,
-    /// The head of the server's response, if the client asked to keep it; otherwise empty.
-    response: Box<[u8]>,
-}
-
-/// Omits the response, which may contain secrets.
-impl fmt::Debug for Opened {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.negotiated.fmt(f)
-    }
+    /// `None` in the usual case: the handshake agreed on neither a subprotocol nor compression.
+    negotiated: Option<Box<Negotiated>>,
 }
 
 impl Empty for Inbound {
@@ -61,7 +44,7 @@ impl Inbound {
         // Everything that may panic is built first. If nothing after it can panic, the compiler
         // builds the rest of the struct in its final place, without a copy.
         Self {
-            opened: (!plain).then(|| Box::new(Opened { negotiated, response: Box::default() })),
+            negotiated: (!plain).then(|| Box::new(negotiated)),
             timers: Timers::new(config),
             rx: Receiver::new(role, config),
             role,
@@ -78,19 +61,19 @@ impl Inbound {
     }
 
     /// Takes out the parts that a dormant connection keeps, except the parts of the receiver.
-    pub(super) fn keep(&mut self) -> (timers::Kept, Option<Box<Opened>>) {
-        (self.timers.keep(), self.opened.take())
+    pub(super) fn keep(&mut self) -> (timers::Kept, Option<Box<Negotiated>>) {
+        (self.timers.keep(), self.negotiated.take())
     }
 
     pub(super) fn from_kept(
         rx: Receiver,
         timers: timers::Kept,
-        opened: Option<Box<Opened>>,
+        negotiated: Option<Box<Negotiated>>,
         role: Role,
         config: &Config,
     ) -> Self {
         let timers = Timers::from_kept(timers, config);
-        Self { rx, timers, role, shut: None, stamps_reads: config.stamp_reads, opened }
+        Self { rx, timers, role, shut: None, stamps_reads: config.stamp_reads, negotiated }
     }
 
     #[inline]
@@ -243,14 +226,6 @@ impl Inbound {
     pub(crate) fn negotiated(&self) -> &Negotiated {
         // Most connections agree on neither a subprotocol nor compression, and share this value.
         static NOTHING: Negotiated = Negotiated { subprotocol: None, deflate: None };
-        self.opened.as_ref().map_or(&NOTHING, |opened| &opened.negotiated)
-    }
-
-    pub(super) fn response(&self) -> Option<&[u8]> {
-        self.opened.as_ref().map(|opened| &opened.response[..]).filter(|head| !head.is_empty())
-    }
-
-    pub(crate) fn keep_response(&mut self, head: Vec<u8>) {
-        self.opened.get_or_insert_default().response = head.into();
+        self.negotiated.as_deref().unwrap_or(&NOTHING)
     }
 }

@@ -139,11 +139,6 @@ impl Connection {
         self.tx.begin_with(free, response);
     }
 
-    /// Returns the head of the handshake's response, if it was kept.
-    pub(crate) fn response_head(&self) -> Option<&[u8]> {
-        self.inbound.response()
-    }
-
     /// From now on the connection takes its buffers from `memory`, and returns them to it.
     pub(crate) fn set_memory(&mut self, memory: &'static Memory) {
         self.inbound.rx.set_memory(memory);

@@ -67,7 +67,6 @@ pub struct Handshake {
     expected: [u8; ACCEPT_LEN],
     subprotocols: Outlined<Vec<String>>,
     require_subprotocol: bool,
-    keep_response: bool,
     /// The status line of a complete 101 at the front of the buffer.
     head: Option<StatusLine>,
     /// A final response other than a 101, with the part of its body that is kept.
@@ -98,7 +97,6 @@ impl Handshake {
             expected: accept_value(&key),
             subprotocols: request.subprotocols.clone().into(),
             require_subprotocol: request.require_subprotocol,
-            keep_response: request.keep_response,
             head: None,
             refusal: Outlined::default(),
         }
@@ -209,14 +207,10 @@ impl Handshake {
             deflate: deflate::agree(Extensions::new(response.headers()), &self.config)?,
         };
         let head_len = response.head.len();
-        let kept = self.keep_response.then(|| response.head.to_vec());
         trace::opened(Role::Client, || self.path(), negotiated.subprotocol.as_deref());
         let mut connection =
             Connection::new(Role::Client, &self.config, negotiated, Some(self.entropy));
         self.reading.end(head_len, &mut connection, &[]);
-        if let Some(head) = kept {
-            connection.inbound().keep_response(head);
-        }
         Ok(connection)
     }
 
@@ -230,15 +224,6 @@ impl Handshake {
     fn path(&self) -> &str {
         let target = self.request.split(|&b| b == b' ').nth(1).unwrap_or_default();
         head::text(target.split(|&b| b == b'?').next().unwrap_or_default())
-    }
-}
-
-impl Connection {
-    /// The server's response to the opening handshake, if the client's request had
-    /// [`keep_response`](Request::keep_response) set; otherwise `None`. Also `None` for a
-    /// connection opened through `tickwire-http`, because there the caller has the response.
-    pub fn response(&self) -> Option<ResponseHead<'_>> {
-        self.response_head().map(|head| ResponseHead { status: 101, head })
     }
 }
 

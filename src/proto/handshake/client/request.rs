@@ -37,7 +37,6 @@ pub struct Request {
     /// The offered subprotocols. Invariant: each name is a token, and no name is repeated.
     pub(super) subprotocols: Vec<String>,
     pub(super) require_subprotocol: bool,
-    pub(super) keep_response: bool,
 }
 
 impl Request {
@@ -119,15 +118,6 @@ impl Request {
         }
     }
 
-    /// Keeps the status and the headers of the response that opens the connection, for
-    /// [`Connection::response`](crate::Connection::response). The kept head takes memory as long as
-    /// the connection exists: usually a few hundred bytes, at most [`max_head`](Config::max_head).
-    /// A [`Refusal`](super::Refusal) has status and headers without this call.
-    pub fn keep_response(mut self) -> Self {
-        self.keep_response = true;
-        self
-    }
-
     /// Sets user and password for Basic authentication (RFC 7617), in UTF-8. They replace the user
     /// and password of the URL.
     ///
@@ -192,13 +182,7 @@ impl From<Target> for Request {
             Some(userinfo) => [(AUTHORIZATION.to_string(), basic(userinfo))].into(),
             None => Vec::new(),
         };
-        Self {
-            target,
-            headers,
-            subprotocols: Vec::new(),
-            require_subprotocol: false,
-            keep_response: false,
-        }
+        Self { target, headers, subprotocols: Vec::new(), require_subprotocol: false }
     }
 }
 

@@ -9,8 +9,7 @@ use crate::proto::{
 use alloc::vec::Vec;
 use core::{fmt, time::Duration};
 
-/// The server's response, borrowed from the handshake, from a refusal, or from a connection that
-/// keeps it.
+/// The server's response, borrowed from the handshake or from a refusal.
 #[derive(Clone, Copy)]
 pub struct ResponseHead<'a> {
     /// The HTTP status.
@@ -23,25 +22,6 @@ impl<'a> ResponseHead<'a> {
     /// All headers, in the order of the wire.
     pub fn headers(&self) -> Headers<'a> {
         Headers::of(self.head)
-    }
-
-    /// How long the server asks to wait before the next attempt (RFC 9110 §10.2.3). Retry-After is
-    /// a number of seconds or a date. For a date, the result is the time from the response's Date
-    /// to Retry-After, so no clock is needed. `None` if Retry-After is missing or malformed, or if
-    /// it is a date and the response has no valid Date.
-    pub fn retry_after(&self) -> Option<Duration> {
-        let value = self.headers().get("Retry-After")?;
-        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-        let seconds = match number(value) {
-            Some(seconds) => seconds,
-            // RFC 9111 §1.2.2: a number that is too large counts as the largest number.
-            None if digits => u64::MAX,
-            None => {
-                let now = date::seconds(self.headers().get(date::NAME)?)?;
-                date::seconds(value)?.saturating_sub(now)
-            }
-        };
-        Some(Duration::from_secs(seconds))
     }
 }
 
@@ -83,10 +63,23 @@ impl Refusal {
         Headers::of(&self.head)
     }
 
-    /// How long the server asks to wait before the next attempt: as
-    /// [`ResponseHead::retry_after`].
+    /// How long the server asks to wait before the next attempt (RFC 9110 §10.2.3). Retry-After is
+    /// a number of seconds or a date. For a date, the result is the time from the response's Date
+    /// to Retry-After, so no clock is needed. `None` if Retry-After is missing or malformed, or if
+    /// it is a date and the response has no valid Date.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.response().retry_after()
+        let value = self.headers().get("Retry-After")?;
+        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        let seconds = match number(value) {
+            Some(seconds) => seconds,
+            // RFC 9111 §1.2.2: a number that is too large counts as the largest number.
+            None if digits => u64::MAX,
+            None => {
+                let now = date::seconds(self.headers().get(date::NAME)?)?;
+                date::seconds(value)?.saturating_sub(now)
+            }
+        };
+        Some(Duration::from_secs(seconds))
     }
 
     pub(super) fn response(&self) -> ResponseHead<'_> {
