@@ -24,8 +24,8 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    CloseCode, CloseFrame, Config, Connection, Error, Event, Events, OwnedEvent, OwnedMessage,
-    RecvError, Role, SendError, futures_io as smol, tokio as on_tokio,
+    CloseCode, CloseFrame, Config, Connection, Error, Events, OwnedEvent, OwnedMessage, RecvError,
+    Role, SendError, futures_io as smol, tokio as on_tokio,
 };
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -36,7 +36,6 @@ macro_rules! each_way {
             tokio_split: super::TokioSplit;
             futures_io_whole: super::FuturesIo;
             futures_io_split: super::FuturesIoSplit;
-            by_hand: super::ByHand;
         }
     };
 }
@@ -72,7 +71,6 @@ struct Tokio;
 struct TokioSplit;
 struct FuturesIo;
 struct FuturesIoSplit;
-struct ByHand;
 
 impl Way for Tokio {
     type Events = SplitStream<Events<TokioSocket>>;
@@ -114,61 +112,6 @@ impl Way for FuturesIoSplit {
         let ws = SmolSocket::from_parts(of_smol(io), Timer::at as Timers, conn);
         let (reader, writer) = ws.into_split_with(|io| (io.clone(), io));
         (Events(reader), Events(writer))
-    }
-}
-
-/// What a user may write without `Events`: over the polls of receiving, and the `Sink` of messages.
-struct Mine {
-    ws: TokioSocket,
-    over: bool,
-}
-
-impl Stream for Mine {
-    type Item = Result<OwnedEvent, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.over {
-            return Poll::Ready(None);
-        }
-        let polled = self.ws.poll_recv_event(cx).map_ok(|event| event.map(OwnedEvent::from));
-        polled.map(Result::transpose).map(|item| {
-            self.over = !matches!(item, Some(Ok(_)));
-            item
-        })
-    }
-}
-
-impl Sink<OwnedEvent> for Mine {
-    type Error = Error;
-
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Pin::new(&mut self.ws).poll_ready(cx)
-    }
-    fn start_send(mut self: Pin<&mut Self>, event: OwnedEvent) -> Result<(), Error> {
-        let tx = self.ws.sender_mut();
-        Ok(match Event::from(&event) {
-            Event::Message(message) => tx.feed(message).map(drop),
-            Event::Ping(payload) => tx.ping(payload),
-            Event::Pong(payload) => tx.pong(payload),
-            Event::Close(frame) => tx.close(frame),
-        }?)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Pin::new(&mut self.ws).poll_flush(cx)
-    }
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Pin::new(&mut self.ws).poll_close(cx)
-    }
-}
-
-impl Way for ByHand {
-    type Events = SplitStream<Mine>;
-    type Sink = SplitSink<Mine, OwnedEvent>;
-
-    fn halves(io: UnixStream, conn: Connection) -> (Self::Events, Self::Sink) {
-        let ws = TokioSocket::from_parts(of_tokio(io), conn);
-        let (sink, events) = Mine { ws, over: false }.split();
-        (events, sink)
     }
 }
 
@@ -632,21 +575,12 @@ macro_rules! message {
     };
 }
 
-macro_rules! event {
-    ($task:ident) => {
-        $task
-            .does(|mut ws, cx| ws.poll_recv_event(cx).map_ok(|got| got.map(OwnedEvent::from)))
-            .unwrap()
-    };
-}
-
 #[test]
-fn a_poll_lends_the_next_message_or_event_of_a_whole_and_of_a_half() {
+fn a_poll_lends_the_next_message_of_a_whole_and_of_a_half() {
     let far = |peer: &mut Peer| {
         for _ in 0..2 {
             peer.say(PING, b"unseen");
             peer.say(TEXT, b"one");
-            peer.say(PING, b"seen");
         }
         peer.say(CLOSE, &close_body(1000, ""));
         while peer.hear().is_some() {}
@@ -656,12 +590,9 @@ fn a_poll_lends_the_next_message_or_event_of_a_whole_and_of_a_half() {
     dialog(Peer::new(other, Role::Server), far, || {
         let mut ws = Task::new(TokioSocket::from_parts(of_tokio(io), conn));
         assert_eq!(message!(ws), Some(OwnedMessage::from("one")));
-        assert_eq!(event!(ws), Some(ping("seen")));
         let (reader, _writer) = ws.of.into_split_with(tokio::net::UnixStream::into_split);
         let mut reader = Task::new(reader);
         assert_eq!(message!(reader), Some(OwnedMessage::from("one")));
-        assert_eq!(event!(reader), Some(ping("seen")));
-        assert_eq!(event!(reader), Some(close(1000, "")));
         assert_eq!(message!(reader), None);
         assert!(!reader.of.is_terminated(), "no stream has been asked");
     });

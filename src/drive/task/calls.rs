@@ -134,10 +134,9 @@ macro_rules! receiving {
         ///
         /// # Who may poll
         ///
-        /// One task polls the receiving side: by this call, by
-        /// [`poll_recv_event`](Self::poll_recv_event), or as a `Stream`. The same task or one other
-        /// task polls the sending side as a `Sink` (feature `futures`). Each side wakes only the
-        /// task that polled it last. After [`Sender::close`](crate::Sender::close), the deadline on
+        /// One task polls the receiving side, by this call or as a `Stream`. The same task or one
+        /// other task polls the sending side as a `Sink` (feature `futures`). Each side wakes only
+        /// the task that polled it last. After [`Sender::close`](crate::Sender::close), the deadline on
         /// the peer's Close begins at the latest with the next poll of the receiving side. A poll
         /// of the sending side wakes the receiving task, so that this poll comes soon.
         ///
@@ -155,20 +154,6 @@ macro_rules! receiving {
         ) -> Poll<Result<Option<Message<'_>>, Error>> {
             let ready = ready!(self.0.poll_item(cx, Want::Message));
             Poll::Ready(self.0.take(ready, |rx| rx.message()))
-        }
-
-        /// Polls [`recv_event`](Self::recv_event). The documentation of
-        /// [`poll_recv`](Self::poll_recv) says which task may poll.
-        ///
-        /// # Errors
-        ///
-        /// As [`recv`](Self::recv).
-        pub fn poll_recv_event(
-            &mut self,
-            cx: &mut Context<'_>,
-        ) -> Poll<Result<Option<Event<'_>>, Error>> {
-            let ready = ready!(self.0.poll_item(cx, Want::Event));
-            Poll::Ready(self.0.take(ready, |rx| rx.event()))
         }
     };
 }
