@@ -931,8 +931,23 @@ impl Write for Stream {
     }
 }
 
-/// Takes timeouts, as a socket does.
+/// Takes timeouts, as a socket does, and writes as `WithoutTimeouts` does.
 impl blocking::Stream for Stream {
+    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        Read::read(self, buf)
+    }
+
+    fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match bufs {
+            [bytes] => Write::write(self, bytes),
+            _ => tickwire::without_sigpipe(|| self.write_vectored(bufs)),
+        }
+    }
+
+    fn wait(&self, _: blocking::Interest, _: Option<Duration>) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }

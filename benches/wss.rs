@@ -328,6 +328,21 @@ impl Write for Std {
 }
 
 impl blocking::Stream for Std {
+    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read(buf)
+    }
+
+    fn try_write(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        match bufs {
+            [bytes] => self.write(bytes),
+            _ => self.write_vectored(bufs),
+        }
+    }
+
+    fn wait(&self, _: blocking::Interest, _: Option<Duration>) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }

@@ -369,6 +369,21 @@ impl Write for Pipe {
 }
 
 impl blocking::Stream for Pipe {
+    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read(buf)
+    }
+
+    fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match bufs {
+            [bytes] => self.write(bytes),
+            _ => self.write_vectored(bufs),
+        }
+    }
+
+    fn wait(&self, _: blocking::Interest, _: Option<Duration>) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn shutdown(&mut self) -> io::Result<()> {
         self.shut();
         Ok(())

@@ -105,9 +105,19 @@ impl<S: Stream> Write for Spin<S> {
     }
 }
 
-/// No call of a `Spin` waits. So the defaults of the calls that must not wait (`try_read`,
-/// `try_write`, `try_flush`), which call `read`, `write` and `flush`, are right.
+/// No call of a `Spin` waits, so `read` and the default of `try_flush`, which calls `flush`, are
+/// right where a call must not wait.
 impl<S: Stream> Stream for Spin<S> {
+    #[inline]
+    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read(buf)
+    }
+
+    #[inline]
+    fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.io.try_write(bufs)
+    }
+
     /// Returns at once, so that the adapter spins.
     fn wait(&self, _: Interest, _: Option<Duration>) -> io::Result<()> {
         Ok(())

@@ -21,9 +21,10 @@ use std::{
 /// `WouldBlock`, `Interrupted`, or a `TimedOut` that has no error number of the operating system.
 /// (On Windows it may have one.)
 ///
-/// All calls of this trait have a default. [`WithoutTimeouts`] uses the defaults to make a `Stream`
-/// of any `Read + Write`. If a stream of your own wraps a socket, forward the calls to the socket.
-/// For example, this stream counts the bytes read:
+/// A stream of your own has at least the three calls `try_read`, `try_write` and `wait`. The
+/// deadlines of [`Config`](crate::Config) depend on them. [`WithoutTimeouts`] makes a `Stream` of any
+/// `Read + Write`, without deadlines. If your stream wraps a socket, forward the calls to the
+/// socket. For example, this stream counts the bytes read:
 ///
 /// ```
 /// use std::{io::{self, IoSlice, Read, Write}, net::TcpStream, time::Duration};
@@ -68,30 +69,21 @@ use std::{
 /// }
 /// ```
 pub trait Stream: Read + Write {
-    /// Reads the bytes that have arrived. If no bytes have arrived, fails with `WouldBlock`. The
-    /// default is `read`, which may wait. While `read` waits, the adapter notices no deadline.
+    /// Reads the bytes that have arrived. If no bytes have arrived, fails with `WouldBlock`. This
+    /// call must not wait: while it waits, the adapter notices no deadline.
     ///
     /// # Errors
     ///
     /// The operating system's errors.
-    #[inline]
-    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.read(buf)
-    }
+    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize>;
 
     /// Writes as many bytes as the stream accepts now. If the stream accepts no byte, fails with
-    /// `WouldBlock`. The default is `write`, which may wait.
+    /// `WouldBlock`. This call must not wait: while it waits, the adapter notices no deadline.
     ///
     /// # Errors
     ///
     /// The operating system's errors.
-    #[inline]
-    fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        match bufs {
-            [bytes] => self.write(bytes),
-            _ => without_sigpipe(|| self.write_vectored(bufs)),
-        }
-    }
+    fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize>;
 
     /// Flushes, and fails with `WouldBlock` if bytes are left. The default is `flush`, which may
     /// wait.
@@ -109,16 +101,13 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// The operating system's errors. `Unsupported`, the default, means that the stream cannot
-    /// wait. A call of the WebSocket that would have to wait then returns
+    /// The operating system's errors. `Unsupported` means that the stream cannot wait. A call of
+    /// the WebSocket that would have to wait then returns
     /// [`Error::WouldBlock`](crate::Error::WouldBlock). `WouldBlock` means that the user wants no
     /// call to wait, as on a socket that the user made non-blocking. If `timeout` is zero, do not
     /// return `WouldBlock`: the adapter only asks whether the stream can wait, or a deadline has
     /// just passed. `Interrupted` counts as an early return. Any other error ends the call.
-    fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()> {
-        let _ = (interest, timeout);
-        Err(io::ErrorKind::Unsupported.into())
-    }
+    fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()>;
 
     /// Sets how long a `read` may wait; `None` sets no limit. After this time the read fails with
     /// `WouldBlock` or `TimedOut`, and loses nothing. The adapter calls this before the first read
@@ -348,7 +337,24 @@ pointer!(Box<S>);
 #[derive(Clone, Debug, Default)]
 pub struct WithoutTimeouts<S>(pub S);
 
-impl<S: Read + Write> Stream for WithoutTimeouts<S> {}
+impl<S: Read + Write> Stream for WithoutTimeouts<S> {
+    #[inline]
+    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read(buf)
+    }
+
+    #[inline]
+    fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match bufs {
+            [bytes] => self.write(bytes),
+            _ => without_sigpipe(|| self.write_vectored(bufs)),
+        }
+    }
+
+    fn wait(&self, _: Interest, _: Option<Duration>) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
 
 impl<S: Read> Read for WithoutTimeouts<S> {
     #[inline]

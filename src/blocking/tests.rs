@@ -52,6 +52,9 @@ impl Write for Script {
 }
 
 impl Stream for Script {
+    fn try_read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        self.read(buf)
+    }
     fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         self.write(&bufs[0])
     }

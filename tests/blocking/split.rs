@@ -431,6 +431,9 @@ impl Write for Silent {
 }
 
 impl Stream for Silent {
+    fn try_write(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
+        self.write_vectored(bufs)
+    }
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         *self.0.timeout.lock().unwrap() = timeout;
         Ok(())

@@ -362,6 +362,12 @@ impl Write for Late {
 }
 
 impl Stream for Late {
+    fn try_read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        self.read(buf)
+    }
+    fn try_write(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
+        self.write_vectored(bufs)
+    }
     /// Waits in vain, ten times as long as it may.
     fn wait(&self, _: Interest, timeout: Option<Duration>) -> io::Result<()> {
         if timeout != Some(Duration::ZERO) {
@@ -815,6 +821,19 @@ impl Write for Dripping {
 }
 
 impl Stream for Dripping {
+    fn try_read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        self.read(buf)
+    }
+    fn try_write(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
+        self.write_vectored(bufs)
+    }
+    fn wait(
+        &self,
+        _: tickwire::blocking::Interest,
+        _: Option<std::time::Duration>,
+    ) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
     fn try_clone(&self) -> io::Result<Self> {
         Ok(self.clone())
     }

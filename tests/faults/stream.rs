@@ -436,6 +436,9 @@ impl Write for Io {
 }
 
 impl blocking::Stream for Io {
+    fn try_write(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
+        self.write_vectored(bufs)
+    }
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.state().read_timeout = timeout;
         Ok(())

@@ -256,6 +256,9 @@ mod blocking {
     }
 
     impl Stream for Stuck {
+        fn try_write(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
+            self.write_vectored(bufs)
+        }
         fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
             self.0.lock().unwrap().read_timeout = timeout;
             Ok(())
@@ -359,6 +362,19 @@ mod blocking {
     }
 
     impl Stream for Held {
+        fn try_read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+            self.read(buf)
+        }
+        fn try_write(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
+            self.write_vectored(bufs)
+        }
+        fn wait(
+            &self,
+            _: tickwire::blocking::Interest,
+            _: Option<std::time::Duration>,
+        ) -> std::io::Result<()> {
+            Err(std::io::ErrorKind::Unsupported.into())
+        }
         fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
             Ok(())
         }

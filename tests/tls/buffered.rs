@@ -332,6 +332,9 @@ mod on_threads {
     }
 
     impl Stream for Held {
+        fn try_write(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
+            self.write_vectored(bufs)
+        }
         fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
             self.tcp.set_read_timeout(timeout)
         }
@@ -545,6 +548,9 @@ mod on_threads {
     }
 
     impl Stream for Reluctant {
+        fn try_write(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
+            self.write_vectored(bufs)
+        }
         fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
             self.0.set_read_timeout(timeout)
         }

@@ -43,6 +43,21 @@ impl<S: Io> Write for AsStd<S> {
 }
 
 impl<S: Io> tickwire::blocking::Stream for AsStd<S> {
+    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read(buf)
+    }
+
+    fn try_write(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        match bufs {
+            [bytes] => self.write(bytes),
+            _ => tickwire::without_sigpipe(|| self.write_vectored(bufs)),
+        }
+    }
+
+    fn wait(&self, _: tickwire::blocking::Interest, _: Option<std::time::Duration>) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn writes_vectored(&self) -> bool {
         self.0.is_write_vectored()
     }

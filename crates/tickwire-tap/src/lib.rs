@@ -59,8 +59,7 @@ const TITLE: &str = "tickwire tap 1";
 /// #     fn write(&mut self, from: &[u8]) -> std::io::Result<usize> { Ok(from.len()) }
 /// #     fn flush(&mut self) -> std::io::Result<()> { Ok(()) }
 /// # }
-/// # impl tickwire::blocking::Stream for Deaf {}
-/// # let stream = Deaf;
+/// # let stream = tickwire::blocking::WithoutTimeouts(Deaf);
 /// let path = std::env::temp_dir().join(format!("tickwire-doc-{}.tap", std::process::id()));
 /// let tap = Tap::new(stream, std::fs::File::create(&path)?);
 /// let ended = tickwire::blocking::accept(tap, &Config::default());

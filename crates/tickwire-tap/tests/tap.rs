@@ -406,6 +406,15 @@ impl Write for Noted {
 }
 
 impl blocking::Stream for Noted {
+    fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        io::Read::read(self, buf)
+    }
+    fn try_write(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        match bufs {
+            [bytes] => io::Write::write(self, bytes),
+            _ => io::Write::write_vectored(self, bufs),
+        }
+    }
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.note(format!("read timeout {timeout:?}"));
         Ok(())
