@@ -342,7 +342,7 @@ pub use proto::connection::counters::Traffic;
 #[cfg(feature = "deflate")]
 pub use proto::deflate;
 pub use proto::{
-    close::{CloseCode, CloseFrame, IntoClose, OwnedCloseFrame},
+    close::{CloseCode, CloseFrame, IntoClose, InvalidCloseCode, OwnedCloseFrame},
     config::{Config, Heartbeat, Negotiated},
     connection::{
         Closed, Connection, Dormant, Ending, MessageWriter, Next, Outgoing, Position, ReadyState,

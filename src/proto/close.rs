@@ -2,7 +2,7 @@
 //! valid codes.
 //!
 //! The connection decides whether and when a Close is sent.
-pub use crate::proto::code::CloseCode;
+pub use crate::proto::code::{CloseCode, InvalidCloseCode};
 use crate::proto::{error::ProtocolError, frame::Control};
 use alloc::string::String;
 

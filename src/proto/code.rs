@@ -61,6 +61,28 @@ impl CloseCode {
     }
 }
 
+/// As [`CloseCode::new`], for callers that want an error.
+///
+/// ```
+/// use tickwire::CloseCode;
+///
+/// assert_eq!(CloseCode::try_from(4001).map(u16::from), Ok(4001));
+/// let error = CloseCode::try_from(1005).unwrap_err();
+/// assert_eq!(error.to_string(), "1005 is no close code that a Close frame may have");
+/// ```
+impl TryFrom<u16> for CloseCode {
+    type Error = InvalidCloseCode;
+
+    fn try_from(code: u16) -> Result<Self, InvalidCloseCode> {
+        Self::new(code).ok_or(InvalidCloseCode(code))
+    }
+}
+
+/// The error of `CloseCode::try_from`, with the number: no Close frame may have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is no close code that a Close frame may have")]
+pub struct InvalidCloseCode(pub u16);
+
 impl From<CloseCode> for u16 {
     fn from(code: CloseCode) -> Self {
         code.0

@@ -17,8 +17,7 @@ use core::{
 /// let epoch = Instant::now();
 /// let now = Time::new(epoch.elapsed());
 /// assert_eq!(now + Duration::from_secs(1) - now, Duration::from_secs(1));
-/// let since_epoch: Duration = now - Time::ZERO;
-/// # let _ = since_epoch;
+/// assert_eq!(Time::new(now.since_epoch()), now);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(Duration);
@@ -31,6 +30,12 @@ impl Time {
     #[inline]
     pub const fn new(since_epoch: Duration) -> Self {
         Self(since_epoch)
+    }
+
+    /// The time that has passed since the caller's epoch.
+    #[inline]
+    pub const fn since_epoch(self) -> Duration {
+        self.0
     }
 
     /// Returns the earliest of the given times. `None` if all are `None`.

@@ -608,6 +608,7 @@ fn a_request_can_be_looked_at_whether_it_passed_or_not() {
         assert_eq!(request.host(), None);
         assert_eq!(request.headers().get("x"), Some(&b"1"[..]));
         assert_eq!(request.headers().get("y"), None);
+        assert_eq!((request.header("X"), request.header("y")), (Some("1"), None));
         let headers: Vec<_> = request.headers().collect();
         assert_eq!(headers, [("X", &b"1"[..]), ("x", b"2")]);
         assert!(!request.is_upgrade());
@@ -624,7 +625,10 @@ fn a_request_can_be_looked_at_whether_it_passed_or_not() {
     let mut bytes = with(&["X: ??"]);
     let at = bytes.windows(2).position(|pair| pair == b"??").unwrap();
     bytes[at..at + 2].copy_from_slice(b"\xff\x80");
-    look(&bytes, |request| assert_eq!(request.headers().get("X"), Some(&b"\xff\x80"[..])));
+    look(&bytes, |request| {
+        assert_eq!(request.headers().get("X"), Some(&b"\xff\x80"[..]));
+        assert_eq!(request.header("X"), None);
+    });
     // No head, no request.
     let (handshake, _) = fed(&Config::default(), b"GET / HTTP/2.0\r\n\r\n", 99);
     assert!(handshake.request().is_none());

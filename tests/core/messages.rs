@@ -1,10 +1,10 @@
 //! Messages and close frames as values: what they show in a log, what they turn into.
-use crate::support::wire::{TEXT, connection, drain, sent};
+use crate::support::wire::{BINARY, TEXT, connection, drain, sent};
 use bytes::Bytes;
-use std::cmp::Ordering::Greater;
+use std::{borrow::Cow, cmp::Ordering::Greater, sync::Arc};
 use tickwire::{
-    Chunk, CloseCode, CloseFrame, Config, DataKind, Event, Message, OwnedEvent, OwnedMessage, Role,
-    Text,
+    Chunk, CloseCode, CloseFrame, Config, DataKind, Event, InvalidCloseCode, Message, OwnedEvent,
+    OwnedMessage, Role, Text,
 };
 
 #[test]
@@ -109,6 +109,29 @@ fn an_event_is_made_of_all_that_an_owned_message_is_made_of() {
         assert_eq!(binary, from);
     }
     assert_eq!(OwnedEvent::from(Event::Ping(b"abc")), OwnedEvent::Ping("abc".into()));
+}
+
+#[test]
+fn what_holds_text_or_bytes_is_sent_as_such() {
+    let mut conn = connection(Role::Server, &Config::default());
+    let tx = conn.sender_mut();
+    tx.feed(Cow::Borrowed("a")).unwrap();
+    tx.feed(Cow::<str>::Owned("b".into())).unwrap();
+    tx.feed(Box::<str>::from("c")).unwrap();
+    tx.feed(Arc::<str>::from("d")).unwrap();
+    tx.feed([1, 2]).unwrap();
+    tx.feed(&[3]).unwrap();
+    let text = ["a", "b", "c", "d"].map(|text| (TEXT, text.as_bytes().to_vec()));
+    let bytes = [vec![1, 2], vec![3]].map(|bytes| (BINARY, bytes));
+    assert_eq!(sent(&drain(&mut conn)), [&text[..], &bytes[..]].concat());
+}
+
+#[test]
+fn a_number_converts_into_a_close_code_only_if_a_close_may_have_it() {
+    for number in 0..=u16::MAX {
+        let converted = CloseCode::try_from(number);
+        assert_eq!(converted, CloseCode::new(number).ok_or(InvalidCloseCode(number)));
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ mod core_types {
     all!(both: server::Origins);
     // Errors.
     all!(both: Error, Closed<'_>, Dial<'_>, RecvError, SendError, ProtocolError, HandshakeError);
-    all!(both: HeaderError, PushError, UrlError);
+    all!(both: HeaderError, InvalidCloseCode, PushError, UrlError);
 
     #[cfg(feature = "counters")]
     all!(both: Traffic);

@@ -2,7 +2,7 @@
 pub(crate) mod prepared;
 
 use crate::proto::message::{DataKind, Message, OwnedMessage};
-use alloc::{borrow::Cow, string::String, vec::Vec};
+use alloc::{borrow::Cow, boxed::Box, string::String, sync::Arc, vec::Vec};
 use bytes::Bytes;
 use core::fmt;
 use prepared::Prepared;
@@ -13,11 +13,13 @@ use prepared::Prepared;
 ///
 /// - `&str`, `&[u8]`, [`Message`] and references to `String`, `Vec<u8>`, [`Bytes`] and
 ///   [`OwnedMessage`]. The payload is copied into the outgoing buffer.
-/// - `String`, `Vec<u8>`, [`Bytes`] and [`OwnedMessage`]. If the message is not compressed, a
+/// - `String`, `Box<str>`, `Vec<u8>`, `[u8; N]`, [`Bytes`] and [`OwnedMessage`]. If the message is not compressed, a
 ///   server copies a payload of less than [`min_vectored`](crate::Config::min_vectored) bytes. The
 ///   server sends any other payload from where it is, by a vectored write. Over a stream without
 ///   vectored writes, and in [`feed_first`](crate::Sender::feed_first), the server copies every
 ///   payload.
+/// - `Cow<str>`, as the `&str` or the `String` in it; and `Arc<str>`, whose text is copied into a
+///   `String` first. (A `&str` of it is copied once.)
 /// - [`Prepared`] or a reference to it. By the same rule, a server copies the prepared frame, or
 ///   sends its payload from where it is.
 ///
@@ -126,6 +128,33 @@ impl From<String> for Outbound<'_> {
     #[inline]
     fn from(text: String) -> Self {
         Content::Vec(DataKind::Text, text.into_bytes()).into()
+    }
+}
+
+impl From<Box<str>> for Outbound<'_> {
+    fn from(text: Box<str>) -> Self {
+        text.into_string().into()
+    }
+}
+
+impl From<Arc<str>> for Outbound<'_> {
+    fn from(text: Arc<str>) -> Self {
+        String::from(&*text).into()
+    }
+}
+
+impl<'a> From<Cow<'a, str>> for Outbound<'a> {
+    fn from(text: Cow<'a, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => text.into(),
+        }
+    }
+}
+
+impl<const N: usize> From<[u8; N]> for Outbound<'_> {
+    fn from(payload: [u8; N]) -> Self {
+        Vec::from(payload).into()
     }
 }
 

@@ -48,8 +48,14 @@ impl<'a> RequestHead<'a> {
     pub fn host(&self) -> Option<&'a str> {
         match Form::of(self.target()) {
             Some(Form::Absolute { authority, .. }) => Some(authority),
-            _ => core::str::from_utf8(self.headers().get(HOST)?).ok(),
+            _ => self.header(HOST),
         }
+    }
+
+    /// The first value of the header `name`, without the blanks around it. Names match without
+    /// regard to case. `None` also for a value that is not UTF-8: see [`headers`](Self::headers).
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        core::str::from_utf8(self.headers().get(name)?).ok()
     }
 
     /// All headers, in the order of the wire.
