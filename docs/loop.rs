@@ -9,7 +9,7 @@ fn ready(conn: &mut Connection, mut tcp: &TcpStream, now: Time) -> Result<Wait, 
     loop {
         conn.set_paused(!conn.sender().has_room()); // read nothing from a peer that does not read
         match conn.next(now) {
-            Next::Event(Event::Message(message), tx) => drop(tx.feed(message)), // there is room
+            Next::Event(Event::Message(message), tx) => _ = tx.feed(message), // there is room
             Next::Event(..) => {} // replies to Pings and Closes are queued already
             Next::Write(mut out) => match tcp.write(out.chunk()) {
                 Ok(n @ 1..) => out.advance(n),

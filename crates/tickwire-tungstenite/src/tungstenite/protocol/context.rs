@@ -314,10 +314,10 @@ impl WebSocketContext {
             spare::lend_out(tx);
         }
         match message {
-            Message::Text(text) => drop(tx.feed(text.as_str())?),
-            Message::Binary(bytes) if bytes.len() < SHARED_FROM => drop(tx.feed(&bytes)?),
+            Message::Text(text) => _ = tx.feed(text.as_str())?,
+            Message::Binary(bytes) if bytes.len() < SHARED_FROM => _ = tx.feed(&bytes)?,
             // An owned payload costs more instructions, and a short payload is copied anyway.
-            Message::Binary(bytes) => drop(tx.feed(Outbound::from(bytes))?),
+            Message::Binary(bytes) => _ = tx.feed(Outbound::from(bytes))?,
             Message::Ping(payload) => tx.ping(&payload)?,
             Message::Pong(payload) => tx.pong(&payload)?,
             Message::Close(body) => return self.close_to(stream, body),
