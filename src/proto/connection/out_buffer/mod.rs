@@ -36,8 +36,9 @@ const SMALL_USES: u8 = 64;
 /// See the module. For a new field see `Sender::from_kept`.
 #[derive(Default)]
 pub(crate) struct OutBuffer {
-    /// The frames queued in order, without spliced payloads, and then the room. The room is part of
-    /// the vector's length, so that headers and payloads are written directly to their places.
+    /// First the frames queued in order, less the payloads that are spliced; then free room. The
+    /// room is part of the vector's length, so that headers and payloads are written directly to
+    /// their places.
     bytes: Vec<u8>,
     /// How much of `bytes` was written.
     sent: usize,

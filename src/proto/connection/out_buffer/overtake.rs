@@ -85,9 +85,9 @@ impl OutBuffer {
 
     /// Gives the new frames in `controls` their place; the first `placed` bytes of `controls` have
     /// a place already. If `placed` is not 0, the new frames join the splice of these bytes.
-    /// Otherwise the new frames go before the first data frame in the content of which nothing was
-    /// written. Without such a data frame, the new frames go to the end. No other byte moves. There
-    /// must be new frames, because no splice may be empty.
+    /// Otherwise they go in front of the first data frame that has not begun to leave. Without such
+    /// a data frame, the new frames go to the end. No other byte moves. There must be new frames,
+    /// because no splice may be empty.
     pub(in crate::proto::connection) fn place_controls(&mut self, placed: usize) {
         let new = self.controls.len() - placed;
         self.spliced += new;
