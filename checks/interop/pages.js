@@ -7,7 +7,7 @@ const { readFileSync } = require("node:fs");
 const net = require("node:net");
 const { DESK, PHONE, PATIENCE, servers, check, same, serve, run, open, drawn, fits, accessible, schemes } = require("./page_support");
 
-const [marketFeed, tokens, chat, axum, pictures] = process.argv.slice(2);
+const [marketFeed, tokens, axum, pictures] = process.argv.slice(2);
 
 // The page's estimate of the server's clock, over simulated time: ms by our clock, which the
 // server's is ahead of.
@@ -241,34 +241,6 @@ async function checkTokens(browser) {
   await server.stop("SIGKILL");
 }
 
-async function checkChat(browser) {
-  const who = "chat: ", server = await run(chat, ["127.0.0.1:0"]);
-  const [ada, bob] = [await open(browser, server.address, DESK), await open(browser, server.address, PHONE)];
-  const say = async ({ page }, said) => (await page.fill("input", said), await page.click("button"));
-  const hears = ({ page }, line) => page.waitForFunction((line) => [...document.querySelectorAll("#said div")]
-    .some(({ textContent }) => textContent === line), line);
-  await check(who + "axe finds nothing at the door", () => accessible(ada.page));
-  await check(who + "two pages talk, and no markup is run", async () => {
-    await say(ada, "Ada");
-    await hears(ada, "Ada is here");
-    await say(bob, "Bob");
-    await hears(ada, "Bob is here");
-    await say(bob, "<b>hello</b>");
-    for (const page of [ada, bob]) await hears(page, "Bob: <b>hello</b>");
-  });
-  await check(who + "axe finds nothing in the room", () => accessible(ada.page));
-  await check(who + "it joins again after a restart", async () => {
-    await server.stop("SIGKILL");
-    await ada.page.waitForFunction(() => /lost/.test(document.querySelector("[role=status]").textContent));
-    await check(who + "axe finds nothing when the connection is lost", () => accessible(ada.page));
-    const again = await run(chat, [server.address]);
-    await ada.page.waitForFunction(() => document.querySelector("[role=status]").textContent === "You are Ada.");
-    await again.stop("SIGKILL");
-  });
-  await check(who + "no complaints", () => same("complaints", [...ada.complaints, ...bob.complaints], []));
-  for (const { close } of [ada, bob]) await close();
-}
-
 async function checkAxum(browser) {
   const server = await serve(axum, "127.0.0.1:0"), { page, complaints, close } = await open(browser, server.address, DESK);
   await check("axum: both messages come back, axe finds nothing", async () => {
@@ -340,7 +312,6 @@ async function takePictures(browser) {
     await checkSlowly(browser);
     await checkFeed(browser);
     await checkTokens(browser);
-    await checkChat(browser);
     await checkAxum(browser);
     await checkRecipe(browser);
   } finally {

@@ -1,6 +1,6 @@
 //! What `market_feed` and `feed_handler` have in common: what is on the wire, and where ticks come
 //! from; and the exchange of `feed_handler`, which `benches/peers` uses too. `page` serves the
-//! pages of `tokens` and `chat` as well.
+//! page of `tokens` as well.
 #![cfg(feature = "tokio")]
 #![allow(missing_docs)] // of these two programs, and nobody else's
 pub mod book;

@@ -1,5 +1,5 @@
-//! How a page for browsers is served: as the answer to a request that is no upgrade. `tokens` and
-//! `chat` use it too.
+//! How a page for browsers is served: as the answer to a request that is no upgrade. `tokens` uses
+//! it too.
 use crate::BoxError;
 use tickwire::{
     Entropy, SystemEntropy,

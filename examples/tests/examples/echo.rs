@@ -1,4 +1,4 @@
-//! The examples `echo_server`, `round_trip`, `echo` and `chat` as programs: the lines of output and
+//! The examples `echo_server`, `round_trip` and `echo` as programs: the lines of output and
 //! exit codes that other programs rely on. Needs the examples built, as a plain `cargo test` does.
 #![cfg(all(unix, feature = "tokio"))]
 
@@ -341,48 +341,18 @@ mod over_tls {
     }
 }
 
-/// `echo` or `chat`, on a free port.
-fn classic(name: &str) -> (Program, String) {
-    let program = Program::start(name, &["127.0.0.1:0"]);
-    let line = program.line();
-    let url = line.strip_prefix("listening on ").expect(&line).to_string();
-    (program, url)
-}
-
 #[test]
 fn the_classic_echo_sends_everything_back() {
-    let (_program, url) = classic("echo");
+    let program = Program::start("echo", &["127.0.0.1:0"]);
+    let line = program.line();
+    let url = line.strip_prefix("listening on ").expect(&line);
     wait(async {
-        let mut ws = connect(&url, &Config::default()).await.unwrap();
+        let mut ws = connect(url, &Config::default()).await.unwrap();
         for message in [Message::Text("hello"), Message::Binary(&[7; 70_000]), Message::Text("")] {
             assert_eq!(round_trip(&mut ws, message).await.as_message(), message);
         }
         ws.close(CloseCode::NORMAL).await.unwrap();
         assert!(ws.closed().unwrap().clean);
-    });
-}
-
-#[test]
-fn the_classic_chat_tells_who_said_what() {
-    let (_program, url) = classic("chat");
-    wait(async {
-        let mut ada = connect(&url, &Config::default()).await.unwrap();
-        ada.send("Ada").await.unwrap();
-        assert_eq!(ada.recv().await.unwrap(), Some(Message::Text("Ada is here")));
-        let mut bob = connect(&url, &Config::default()).await.unwrap();
-        bob.send(" Bob ").await.unwrap();
-        bob.send("hello").await.unwrap();
-        for line in ["Bob is here", "Bob: hello"] {
-            assert_eq!(ada.recv().await.unwrap(), Some(Message::Text(line)));
-            assert_eq!(bob.recv().await.unwrap(), Some(Message::Text(line)));
-        }
-        bob.close(CloseCode::NORMAL).await.unwrap();
-        assert_eq!(ada.recv().await.unwrap(), Some(Message::Text("Bob has left")));
-        // Nobody without a name.
-        let mut nobody = connect(&url, &Config::default()).await.unwrap();
-        nobody.send(" ").await.unwrap();
-        assert_eq!(nobody.recv().await.unwrap(), None);
-        assert_eq!(nobody.closed().unwrap().code, 1003);
     });
 }
 
