@@ -405,8 +405,8 @@ impl Ticks {
     }
 }
 
-/// The server's end of TLS, with a certificate for this machine that it has signed itself; and that,
-/// in PEM, for those who are to trust it.
+/// The server's end of TLS, with a certificate for this machine that it has signed itself; and the
+/// certificate in PEM, for those who are to trust it.
 pub fn self_signed() -> Result<(Arc<ServerConfig>, String), BoxError> {
     let pair = rcgen::generate_simple_self_signed(["localhost".into(), "127.0.0.1".into()])?;
     let key = PrivateKeyDer::try_from(pair.signing_key.serialize_der())?;

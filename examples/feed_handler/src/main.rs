@@ -6,8 +6,8 @@
 //! cargo run --release -p feed_handler
 //! ```
 //!
-//! With `--uring`, the handler uses io_uring in place of epoll. `lib.rs` lists the modules, and `--help` describes the options. The program `feeds` in
-//! `benches/peers` compares the handler's client with boomnet's client.
+//! With `--uring`, the handler uses io_uring in place of epoll. `lib.rs` lists the modules, and
+//! `--help` describes the options. `feeds` in `benches/peers` compares the client with boomnet's.
 mod options;
 
 use arguments::Failure;

@@ -7,7 +7,7 @@ const SHOWN: usize = 20;
 
 /// Of a run.
 pub struct Report {
-    /// Empty if nothing was lost: those that lost ticks, or whose book was wrong, or is not that of the exchange, and how.
+    /// Feeds that lost ticks, or whose book is wrong or not the exchange's, and lines given up.
     pub failed: Vec<String>,
     /// How many connections were opened, those that were dialed again included.
     pub opened: u64,
@@ -46,8 +46,8 @@ impl Report {
         let replaced: u64 = handler.lines().iter().map(|line| line.replaced).sum();
         let mut text = format!(
             "{delivered} ticks delivered once and in order, {duplicates} dropped that another line \
-             had brought\n{opened} connections opened, {replaced} replaced before their time, {} cut \
-             by the exchange\n",
+             had brought\n{opened} connections opened, {replaced} replaced before their time, {} \
+             cut by the exchange\n",
             exchange.cuts()
         );
         for (name, stage) in handler.stages().each() {
