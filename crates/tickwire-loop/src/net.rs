@@ -77,7 +77,8 @@ impl<'n, T> Net<'n, T> {
         let peer = stream.peer_addr()?;
         stream.set_nonblocking(true)?;
         self.inner.check_not_shutting()?;
-        self.inner.entrance.held |= !self.inner.entrance.may_accept(); // so that silent ones are closed
+        // So that silent ones are closed.
+        self.inner.entrance.held |= !self.inner.entrance.may_accept();
         self.inner.admit_stream(stream, peer, door);
         Ok(())
     }

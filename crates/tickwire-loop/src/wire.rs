@@ -40,8 +40,9 @@ pub(crate) enum Next {
 
 impl Next {
     /// Returns what to do next. `readable`: whether there is input, and the connection takes it.
-    /// `share_used`: whether the turn may read no more. `looks`: whether to look at the next deadline
-    /// even if there is something to read. `until`: the next deadline, asked only if it matters.
+    /// `share_used`: whether the turn may read no more. `looks`: whether to look at the next
+    /// deadline even if there is something to read. `until`: the next deadline, asked only if it
+    /// matters.
     #[inline]
     pub(crate) fn after(
         (readable, share_used, looks): (bool, bool, bool),
