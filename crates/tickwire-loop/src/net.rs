@@ -77,7 +77,7 @@ impl<'n, T> Net<'n, T> {
         let peer = stream.peer_addr()?;
         stream.set_nonblocking(true)?;
         self.inner.check_not_shutting()?;
-        // So that silent ones are closed.
+        // If none may be accepted, the silent ones have to be closed.
         self.inner.entrance.held |= !self.inner.entrance.may_accept();
         self.inner.admit_stream(stream, peer, door);
         Ok(())

@@ -2,8 +2,8 @@
 //! them.
 //!
 //! The loop works with readiness. A stream counts as readable or writable until a call returns
-//! `WouldBlock`; a [`Note`] then reports when the stream is ready again. [`mio::Mio`] has the calls.
-//! Two of them also suit a kernel that reads and writes by itself, as io_uring does:
+//! `WouldBlock`; a [`Note`] then reports when the stream is ready again. [`mio::Mio`] has the
+//! calls. Two of them also suit a kernel that reads and writes by itself, as io_uring does:
 //!
 //! - [`receive`](mio::Mio::receive) takes the connection's `Receiver`, not a slice. So a back end
 //!   that already has the bytes in a buffer can lend this buffer to the receiver.
