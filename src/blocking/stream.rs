@@ -22,8 +22,8 @@ use std::{
 /// (On Windows it may have one.)
 ///
 /// A stream of your own has at least the three calls `try_read`, `try_write` and `wait`. The
-/// deadlines of [`Config`](crate::Config) depend on them. [`WithoutTimeouts`] makes a `Stream` of any
-/// `Read + Write`, without deadlines. If your stream wraps a socket, forward the calls to the
+/// deadlines of [`Config`](crate::Config) depend on them. [`WithoutTimeouts`] makes a `Stream` of
+/// any `Read + Write`, without deadlines. If your stream wraps a socket, forward the calls to the
 /// socket. For example, this stream counts the bytes read:
 ///
 /// ```
