@@ -238,12 +238,8 @@ impl Inflate {
                 return Err(BAD);
             }
             match done.status {
-                Status::StreamEnd if taken <= n => {
-                    if taken == n {
-                        return Ok(None);
-                    }
-                    begun = taken;
-                }
+                Status::StreamEnd if taken == n => return Ok(None),
+                Status::StreamEnd if taken < n => begun = taken,
                 Status::Progress if full => {}
                 Status::Progress if taken <= n => begun = taken,
                 Status::Progress if taken == whole && begun == n && flushed => {
