@@ -13,11 +13,11 @@ use prepared::Prepared;
 ///
 /// - `&str`, `&[u8]`, [`Message`] and references to `String`, `Vec<u8>`, [`Bytes`] and
 ///   [`OwnedMessage`]. The payload is copied into the outgoing buffer.
-/// - `String`, `Box<str>`, `Vec<u8>`, `[u8; N]`, [`Bytes`] and [`OwnedMessage`]. If the message is not compressed, a
-///   server copies a payload of less than [`min_vectored`](crate::Config::min_vectored) bytes. The
-///   server sends any other payload from where it is, by a vectored write. Over a stream without
-///   vectored writes, and in [`feed_first`](crate::Sender::feed_first), the server copies every
-///   payload.
+/// - `String`, `Box<str>`, `Vec<u8>`, `[u8; N]`, [`Bytes`] and [`OwnedMessage`]. If the message is
+///   not compressed, a server copies a payload of less than
+///   [`min_vectored`](crate::Config::min_vectored) bytes. The server sends any other payload from
+///   where it is, by a vectored write. Over a stream without vectored writes, and in
+///   [`feed_first`](crate::Sender::feed_first), the server copies every payload.
 /// - `Cow<str>`, as the `&str` or the `String` in it; and `Arc<str>`, whose text is copied into a
 ///   `String` first. (A `&str` of it is copied once.)
 /// - [`Prepared`] or a reference to it. By the same rule, a server copies the prepared frame, or
