@@ -129,8 +129,8 @@ impl Out {
     ///
     /// If `inbound` is `None`, checks only the deadline on writing. If this deadline has passed,
     /// only the sending side ends. The reader is woken, and takes over the error at its next
-    /// deadline. If closing had not begun, the reader has a deadline at once. Otherwise that deadline
-    /// may be up to `close_timeout` later.
+    /// deadline. If closing had not begun, the reader has a deadline at once. Otherwise that
+    /// deadline may be up to `close_timeout` later.
     ///
     /// Returns whether there is now an error, or a frame that waits for its place. If so, the
     /// caller goes round its loop once more instead of waiting. `frame_waits` decides, not
