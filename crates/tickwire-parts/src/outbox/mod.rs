@@ -343,9 +343,9 @@ impl Outbox {
         self.queue.is_empty() || self.bytes < self.max_bytes
     }
 
-    /// Whether `message` stays within [`max_bytes`](Self::max_bytes), or nothing else waits. If
-    /// not, its push may make the policy act. So [`feed`](Self::feed) first, if the stream may
-    /// accept bytes.
+    /// Whether `message` fits into [`max_bytes`](Self::max_bytes). Always true for an empty outbox.
+    /// If `false`, a push of the message may make the policy act. So [`feed`](Self::feed) first, if
+    /// the stream may accept bytes.
     pub fn fits(&self, message: &Outbound<'_>) -> bool {
         self.queue.is_empty() || self.bytes.saturating_add(size(message)) <= self.max_bytes
     }
