@@ -33,57 +33,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A loop of your own, over a stream that blocks:
-//!
-//! ```
-//! use std::{error::Error, io::{Read, Write}};
-//! use tickwire::{Config, Connection, Entropy, Time, handshake::{Progress, client, server}};
-//!
-//! fn accept<S: Read + Write>(
-//!     io: &mut S,
-//!     config: &Config,
-//!     now: impl Fn() -> Time,
-//! ) -> Result<Connection, Box<dyn Error>> {
-//!     let mut server = server::Handshake::new(config);
-//!     loop {
-//!         match server.step() {
-//!             Ok(Progress::Complete) => return Ok(server.accept(server::Accept::default())?),
-//!             // After a timeout, `step` returns the error.
-//!             Ok(Progress::Partial) if server.reading.handle_timeout(now()).is_err() => continue,
-//!             Ok(Progress::Partial) => {}
-//!             Err(error) => {
-//!                 // After this, shut the stream, and drain it.
-//!                 io.write_all(&server.reject(error.clone()))?;
-//!                 return Err(error.into());
-//!             }
-//!         }
-//!         match io.read(server.reading.spare_mut())? {
-//!             0 => server.reading.end_of_stream(),
-//!             n => server.reading.commit(n),
-//!         }
-//!     }
-//! }
-//!
-//! fn open<S: Read + Write>(
-//!     io: &mut S,
-//!     mut client: client::Handshake,
-//!     now: impl Fn() -> Time,
-//! ) -> Result<Connection, Box<dyn Error>> {
-//!     while !client.outgoing().is_empty() {
-//!         let n = io.write(client.outgoing())?;
-//!         client.advance(n);
-//!     }
-//!     while client.step()? == Progress::Partial {
-//!         client.reading.handle_timeout(now())?;
-//!         match io.read(client.reading.spare_mut())? {
-//!             0 => client.reading.end_of_stream(),
-//!             n => client.reading.commit(n),
-//!         }
-//!     }
-//!     Ok(client.into_connection()?)
-//! }
-//! ```
-//!
+//! [`server::Handshake`] and [`client::Handshake`] each have an example over a stream that blocks.
 //! Set a timeout on the stream, so that no read waits beyond
 //! [`poll_timeout`](Reading::poll_timeout). After the handshake, serve the connection: see
 //! [`Connection::next`](crate::Connection::next). A server's connection first writes the 101

@@ -48,6 +48,30 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 /// wait for bytes, use [`poll_timeout`] and [`handle_timeout`]. The calls for reading and time are
 /// methods of [`reading`](Self::reading).
 ///
+/// ```
+/// use std::{error::Error, io::{Read, Write}};
+/// use tickwire::{Connection, Time, handshake::{Progress, client::Handshake}};
+///
+/// fn open<S: Read + Write>(
+///     io: &mut S,
+///     mut client: Handshake,
+///     now: impl Fn() -> Time,
+/// ) -> Result<Connection, Box<dyn Error>> {
+///     while !client.outgoing().is_empty() {
+///         let n = io.write(client.outgoing())?;
+///         client.advance(n);
+///     }
+///     while client.step()? == Progress::Partial {
+///         client.reading.handle_timeout(now())?;
+///         match io.read(client.reading.spare_mut())? {
+///             0 => client.reading.end_of_stream(),
+///             n => client.reading.commit(n),
+///         }
+///     }
+///     Ok(client.into_connection()?)
+/// }
+/// ```
+///
 /// [`spare_mut`]: Reading::spare_mut
 /// [`commit`]: Reading::commit
 /// [`end_of_stream`]: Reading::end_of_stream

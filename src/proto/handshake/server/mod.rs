@@ -94,6 +94,33 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 /// bytes, use [`poll_timeout`] and [`handle_timeout`]. These calls, except `step`, are methods of
 /// [`reading`](Self::reading).
 ///
+/// ```
+/// use std::{error::Error, io::{Read, Write}};
+/// use tickwire::{Config, Connection, Time, handshake::{Progress, server::{Accept, Handshake}}};
+///
+/// fn accept<S: Read + Write>(
+///     io: &mut S,
+///     now: impl Fn() -> Time,
+/// ) -> Result<Connection, Box<dyn Error>> {
+///     let mut server = Handshake::new(&Config::default());
+///     loop {
+///         match server.step() {
+///             Ok(Progress::Complete) => return Ok(server.accept(Accept::default())?),
+///             Ok(Progress::Partial) if server.reading.handle_timeout(now()).is_ok() => {}
+///             Ok(Progress::Partial) => continue, // too late: now `step` returns the error
+///             Err(error) => {
+///                 io.write_all(&server.reject(error.clone()))?; // then shut the stream, and drain
+///                 return Err(error.into());
+///             }
+///         }
+///         match io.read(server.reading.spare_mut())? {
+///             0 => server.reading.end_of_stream(),
+///             n => server.reading.commit(n),
+///         }
+///     }
+/// }
+/// ```
+///
 /// [`spare_mut`]: Reading::spare_mut
 /// [`commit`]: Reading::commit
 /// [`end_of_stream`]: Reading::end_of_stream
