@@ -8,11 +8,10 @@ use std::{
     future::Future,
     pin::pin,
     task::{Context, Poll, Waker},
-    time::Instant,
 };
 use tickwire::{
     Chunk, CloseCode, CloseFrame, DataKind, Error, OwnedMessage, Position, SendError, Sender,
-    blocking, futures_io, tokio as on_tokio,
+    blocking, tokio as on_tokio,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -179,7 +178,10 @@ impl<S> WithSender for blocking::WebSocket<S> {
     }
 }
 
-impl<S> WithSender for futures_io::WebSocket<S, fn(Instant) -> async_io::Timer> {
+#[cfg(feature = "futures")]
+impl<S> WithSender
+    for tickwire::futures_io::WebSocket<S, fn(std::time::Instant) -> async_io::Timer>
+{
     fn with_sender<T>(&mut self, f: impl FnOnce(&mut Sender) -> T) -> T {
         f(self.sender_mut())
     }
