@@ -6,9 +6,8 @@
 //! ```
 //!
 //! `answers.rs` is what a program needs; `model.rs` stands for the model. Where tokens only come
-//! and the rest can be requests, server-sent events would do: see SCALING.md of the
-//! example `fan_out_bus`. Nothing bounds how many peers come: for the loopback. See the example
-//! `bounded`.
+//! and the rest can be requests, server-sent events would do: SCALING.md of `fan_out_bus` compares.
+//! Nothing bounds how many peers come: for the loopback. See the example `bounded`.
 mod answers;
 mod model;
 
