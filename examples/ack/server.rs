@@ -51,7 +51,7 @@ pub(crate) async fn serve(stream: TcpStream, orders: &Orders) -> Result<(), Erro
     while let Some(received) = ws.recv_to_reply().await? {
         match orders.take(&client, received.message.as_bytes()) {
             // One acknowledgement for all that came together; it leaves with the next read.
-            Ok(up_to) if !received.info().more => _ = ws.feed(up_to.to_be_bytes())?,
+            Ok(up_to) if !received.info().more => _ = ws.feed(&up_to.to_be_bytes())?,
             Ok(_) => {}
             Err(what) => {
                 let close = CloseFrame::with_reason(CloseCode::POLICY_VIOLATION, &what);

@@ -145,7 +145,7 @@ impl Feed {
                 update,
                 checksum: state.book.checksum(),
             };
-            batch.ticks.push(Prepared::new(tick.encode()));
+            batch.ticks.push(Prepared::new(&tick.encode()));
         }
         drop(state);
         if !batch.ticks.is_empty() {

@@ -233,7 +233,7 @@ impl Numbered {
         state.book.apply(update);
         let (sequence, checksum) = (state.sequence, state.book.checksum());
         let tick = Tick { sequence, encoded_at: clock::now(), update, checksum };
-        let message = Prepared::new(tick.encode());
+        let message = Prepared::new(&tick.encode());
         // An error says that nobody listens, which is fine.
         let _ = self.ticks.send(Published { at: Instant::now(), sequence, message });
     }

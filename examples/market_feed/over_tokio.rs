@@ -81,7 +81,7 @@ async fn session(stream: TcpStream, mut outlet: Outlet) -> Result<(), BoxError> 
             received = ws.recv_to_reply() => match received? {
                 Some(said) => {
                     if let Some(echo) = Echo::decode(said.message.as_bytes(), clock::now()) {
-                        let _ = said.sender.feed(echo.answer(clock::now()));
+                        let _ = said.sender.feed(&echo.answer(clock::now()));
                     }
                 }
                 None => return Ok(()),

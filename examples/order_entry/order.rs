@@ -32,7 +32,7 @@ impl Order {
     pub(crate) fn feed_first(&self, tx: &mut Sender) -> Result<Position, SendError> {
         let mut bytes = [0; LEN];
         self.write(&mut bytes);
-        tx.feed_first(bytes)
+        tx.feed_first(&bytes)
     }
 
     fn write(&self, to: &mut [u8]) {

@@ -211,7 +211,7 @@ fn an_outbox_allocates_nothing_in_steady_state() {
         let mut outbox = Outbox::new(policy);
         outbox.max_bytes = 300 * 128;
         let mut conn = connection(Role::Server, &Config::default());
-        let message = Prepared::new([1; 64]);
+        let message = Prepared::new(&[1; 64]);
         let mut turn = || {
             for key in 0..1000 {
                 let _ = outbox.push_keyed(Time::ZERO, key % 250, &message);
@@ -232,7 +232,7 @@ fn an_outbox_allocates_nothing_in_steady_state() {
 #[test]
 fn an_outbox_keeps_places_for_1024_messages_and_gives_more_back() {
     for policy in [Overflow::Wait, Overflow::Conflate] {
-        let message = Prepared::new([1; 8]);
+        let message = Prepared::new(&[1; 8]);
         let mut conn = connection(Role::Server, &Config::default());
         let mut turn = |outbox: &mut Outbox, messages| {
             for key in 0..messages {

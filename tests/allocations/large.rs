@@ -219,7 +219,7 @@ fn a_ping_does_not_wait_for_all_that_was_fed_before() {
         let io = stream();
         let mut way = W::new(connection(Role::Server, &config()), io.clone());
         for _ in 0..300 {
-            way.tx(|tx| tx.feed([1; 1000])).unwrap();
+            way.tx(|tx| tx.feed(&[1; 1000])).unwrap();
         }
         io.state().room = 5000;
         assert!(!way.send((&payload).into()));

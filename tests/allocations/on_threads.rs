@@ -172,8 +172,8 @@ fn a_pong_that_overtakes_half_written_data_allocates_nothing() {
                 let (mut reader, mut writer) = ws.into_split().unwrap();
                 warm(|| {
                     io.state().room = 10;
-                    let _ = writer.feed([1; 1000]).unwrap();
-                    let _ = writer.feed([2; 1000]).unwrap();
+                    let _ = writer.feed(&[1; 1000]).unwrap();
+                    let _ = writer.feed(&[2; 1000]).unwrap();
                     assert!(matches!(writer.flush(), Err(Error::WouldBlock)));
                     assert!(until_there!(reader.recv()).is_some());
                     io.state().room = usize::MAX;
@@ -182,8 +182,8 @@ fn a_pong_that_overtakes_half_written_data_allocates_nothing() {
             } else {
                 warm(|| {
                     io.state().room = 10;
-                    let _ = ws.feed([1; 1000]).unwrap();
-                    let _ = ws.feed([2; 1000]).unwrap();
+                    let _ = ws.feed(&[1; 1000]).unwrap();
+                    let _ = ws.feed(&[2; 1000]).unwrap();
                     assert!(matches!(ws.flush(), Err(Error::WouldBlock)));
                     assert!(until_there!(ws.recv()).is_some());
                     io.state().room = usize::MAX;

@@ -217,8 +217,8 @@ async fn a_pong_that_overtakes_half_written_data_allocates_nothing() {
             let (mut reader, mut writer) = ws.into_split();
             assert_none!(what, {
                 io.state().room = 10;
-                let _ = writer.feed([1; 1000]).unwrap();
-                let _ = writer.feed([2; 1000]).unwrap();
+                let _ = writer.feed(&[1; 1000]).unwrap();
+                let _ = writer.feed(&[2; 1000]).unwrap();
                 assert!(once!(writer.flush()).is_pending());
                 assert!(fresh!(reader.recv()).unwrap().is_some());
                 io.state().room = usize::MAX;
@@ -227,8 +227,8 @@ async fn a_pong_that_overtakes_half_written_data_allocates_nothing() {
         } else {
             assert_none!(what, {
                 io.state().room = 10;
-                let _ = ws.feed([1; 1000]).unwrap();
-                let _ = ws.feed([2; 1000]).unwrap();
+                let _ = ws.feed(&[1; 1000]).unwrap();
+                let _ = ws.feed(&[2; 1000]).unwrap();
                 assert!(once!(ws.flush()).is_pending());
                 assert!(fresh!(ws.recv()).unwrap().is_some());
                 io.state().room = usize::MAX;

@@ -226,7 +226,7 @@ async fn publish(policy: Overflow, meet: mpsc::Sender<Option<SocketAddr>>) -> Ou
     }
     let payload = [7; TICK];
     for _ in 0..TICKS {
-        assert!(ticks.send(Prepared::new(payload)).is_ok());
+        assert!(ticks.send(Prepared::new(&payload)).is_ok());
         while !ticks.is_empty() {
             yield_now().await; // until every task has taken it
         }

@@ -319,7 +319,7 @@ fn a23_replies_to_the_many_small_messages_of_one_read_leave_before_they_pile_up(
     let reply = |ws: &mut Ws| {
         loop {
             match ws.recv_to_reply() {
-                Ok(Some(received)) => drop(received.sender.feed([7; 1000]).unwrap()),
+                Ok(Some(received)) => drop(received.sender.feed(&[7; 1000]).unwrap()),
                 other => break End::of(other.map(|_| ())),
             }
         }

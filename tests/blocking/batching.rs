@@ -177,7 +177,7 @@ fn a_reader_goes_on_with_what_a_writer_gave_up() {
         let io = scripted([masked(PING, b"?")]);
         io.script().room = Some(10);
         let (mut reader, mut writer) = server(io.clone(), &config()).into_split().unwrap();
-        let _ = writer.feed([7; 100_000]).unwrap();
+        let _ = writer.feed(&[7; 100_000]).unwrap();
         let _ = writer.feed("quote").unwrap();
         assert!(matches!(writer.flush(), Err(Error::WouldBlock)));
         io.script().room = None;

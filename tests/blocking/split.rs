@@ -88,7 +88,7 @@ fn both_directions_run_at_full_speed_in_either_role() {
             });
             let writing = thread::spawn(move || {
                 for i in 0..20_000u32 {
-                    let _ = writer.feed(i.to_le_bytes()).unwrap();
+                    let _ = writer.feed(&i.to_le_bytes()).unwrap();
                     if i % 10 == 0 {
                         writer.flush().unwrap();
                     }

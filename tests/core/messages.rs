@@ -119,7 +119,7 @@ fn what_holds_text_or_bytes_is_sent_as_such() {
     tx.feed(Cow::<str>::Owned("b".into())).unwrap();
     tx.feed(Box::<str>::from("c")).unwrap();
     tx.feed(Arc::<str>::from("d")).unwrap();
-    tx.feed([1, 2]).unwrap();
+    tx.feed(&[1, 2]).unwrap();
     tx.feed(&[3]).unwrap();
     let text = ["a", "b", "c", "d"].map(|text| (TEXT, text.as_bytes().to_vec()));
     let bytes = [vec![1, 2], vec![3]].map(|bytes| (BINARY, bytes));

@@ -43,7 +43,7 @@ async fn a_flush_that_stays_pending_ends_by_the_write_timeout() {
             // In a call that receives.
             let (io, _peer) = buffered(b"", 64);
             let mut ws = if is_server { server(io, &config()) } else { client(io, &config()) };
-            let _ = ws.feed([7; 500]).unwrap();
+            let _ = ws.feed(&[7; 500]).unwrap();
             let began = Instant::now();
             let error = recv_error(ws.recv().await.map(|_| ()).unwrap_err());
             assert_eq!((error, began.elapsed().as_secs()), (RecvError::WriteTimeout, 3));
@@ -63,7 +63,7 @@ async fn a_flush_that_stays_pending_ends_both_halves_by_the_write_timeout() {
                 let error = recv_error(writer.send(&[7; 500]).await.unwrap_err());
                 assert_eq!((error, began.elapsed().as_secs()), (RecvError::WriteTimeout, 3));
             } else {
-                let _ = writer.feed([7; 500]).unwrap();
+                let _ = writer.feed(&[7; 500]).unwrap();
                 assert!(once!(writer.flush()).is_pending());
             }
             let error = recv_error(reader.recv().await.map(|_| ()).unwrap_err());
@@ -102,7 +102,7 @@ async fn a_flush_that_stays_pending_does_not_keep_the_end_waiting() {
             input.extend(masked(CLOSE, b""));
             let (io, _peer) = buffered(&input, 64);
             let mut ws = server(io, &config());
-            let _ = ws.feed([7; 500]).unwrap();
+            let _ = ws.feed(&[7; 500]).unwrap();
             let began = Instant::now();
             let (message, end, flushed) = if halves {
                 let (mut reader, mut writer) = ws.into_split_with(split);
@@ -169,7 +169,7 @@ async fn the_answer_to_a_close_is_flushed_before_the_end_is_told() {
                 let input = to(role_of(is_server), CLOSE, close_body(1000, ""));
                 let (io, peer) = buffered(&input, 64);
                 let mut ws = if is_server { server(io, &config()) } else { client(io, &config()) };
-                let _ = ws.feed([7; 500]).unwrap();
+                let _ = ws.feed(&[7; 500]).unwrap();
                 let far = peer.clone();
                 let hanging_up = tokio::spawn(async move {
                     sleep(Duration::from_secs(1)).await;
@@ -399,7 +399,7 @@ mod blocking {
                         true => server(held, &config()),
                         false => client(held, &config()),
                     };
-                    let _ = ws.feed([7; 100]).unwrap();
+                    let _ = ws.feed(&[7; 100]).unwrap();
                     let clean = if halves {
                         let (mut reader, _writer) = ws.into_split().unwrap();
                         assert_eq!(reader.recv().unwrap(), None);

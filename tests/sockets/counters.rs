@@ -54,10 +54,10 @@ fn every_way_of_sending_counts_and_the_receiver_counts_the_same() {
             let (mut tx, mut rx) = if client_sends { (client, server) } else { (server, client) };
             let sender = tx.sender_mut();
             sender.feed("text").unwrap();
-            sender.feed([7; 300]).unwrap();
+            sender.feed(&[7; 300]).unwrap();
             sender.feed(Bytes::from(vec![7; 5_000])).unwrap();
-            sender.feed(Prepared::new([7; 10])).unwrap();
-            sender.feed(Prepared::new([7; 6_000])).unwrap();
+            sender.feed(Prepared::new(&[7; 10])).unwrap();
+            sender.feed(Prepared::new(&[7; 6_000])).unwrap();
             for (data, last) in [("a", false), ("", false), ("bc", true)] {
                 let data = data.as_bytes();
                 let first = sender.message_in_progress().is_none();
@@ -103,7 +103,7 @@ fn what_is_refused_does_not_count() {
     client.sender_mut().feed("one").unwrap();
     assert!(client.sender_mut().feed("two").is_err());
     carry(&mut client, &mut server, 100);
-    client.sender_mut().feed([0; 11]).unwrap();
+    client.sender_mut().feed(&[0; 11]).unwrap();
     use bytes::Buf;
     let bytes = client.sender_mut().outgoing().chunk().to_vec();
     feed(&mut server, &bytes);

@@ -39,7 +39,7 @@ async fn a_batch_of_50_costs_an_echo_one_read_and_one_write() {
         let mut client = client(near, &config());
         for round in 0..10 {
             for i in 0..50 {
-                let _ = client.feed([i; 100]).unwrap();
+                let _ = client.feed(&[i; 100]).unwrap();
             }
             client.flush().await.unwrap();
             for i in 0..50 {
@@ -106,7 +106,7 @@ async fn split_halves_write_a_batch_once_and_a_message_once() {
         let echoing = tokio::spawn(echo(server(far, &config())));
         for _ in 0..10 {
             for i in 0..50 {
-                let _ = writer.feed([i; 100]).unwrap();
+                let _ = writer.feed(&[i; 100]).unwrap();
             }
             writer.flush().await.unwrap();
             for i in 0..50 {
@@ -134,7 +134,7 @@ async fn a_large_batch_is_written_when_the_cork_limit_is_passed() {
         let echoing = tokio::spawn(echo(server(far, &config)));
         let mut client = client(near, &config);
         for i in 0..100 {
-            let _ = client.feed([i; 996]).unwrap(); // 1000 on the wire of a server
+            let _ = client.feed(&[i; 996]).unwrap(); // 1000 on the wire of a server
         }
         client.flush().await.unwrap();
         for i in 0..100 {
@@ -267,7 +267,7 @@ async fn an_echo_over_split_halves_costs_one_read_and_one_write_a_batch() {
         let mut client = client(near, &config());
         for batch in [1, 50, 1, 7] {
             for i in 0..batch {
-                let _ = client.feed([i; 100]).unwrap();
+                let _ = client.feed(&[i; 100]).unwrap();
                 client.sender_mut().ping(b"?").unwrap(); // only the newest of these leaves
             }
             client.flush().await.unwrap();
@@ -465,7 +465,7 @@ async fn info_tells_the_newest_of_a_burst() {
         let mut client = client(near, &config());
         let mut server = server(far, &config());
         for i in 0..30 {
-            let _ = server.feed([i; 20]).unwrap();
+            let _ = server.feed(&[i; 20]).unwrap();
             server.sender_mut().ping(&[i]).unwrap();
         }
         server.flush().await.unwrap();

@@ -250,7 +250,7 @@ async fn a_send_dropped_before_there_was_room_sent_nothing() {
     let io = Scripted::new(&[]);
     io.with(|s| s.room = 0);
     let mut ws = server(io.clone(), &config);
-    let first = ws.feed([1; 200]).unwrap();
+    let first = ws.feed(&[1; 200]).unwrap();
     for _ in 0..5 {
         assert!(once!(ws.send("no room")).is_pending());
         assert_eq!(ws.sender().fed(), first);

@@ -118,8 +118,8 @@ async fn what_was_flushed_stays_written_whatever_is_held_later() {
             io.state().flushes = false;
             for room in [0, 50, usize::MAX] {
                 match later {
-                    "in order" => _ = tx.feed([1; 1000]).unwrap(),
-                    "first" => _ = tx.with_sender(|tx| tx.feed_first([2; 200])).unwrap(),
+                    "in order" => _ = tx.feed(&[1; 1000]).unwrap(),
+                    "first" => _ = tx.with_sender(|tx| tx.feed_first(&[2; 200])).unwrap(),
                     _ => tx.with_sender(|tx| tx.pong(b"0123456789")).unwrap(),
                 }
                 io.state().room = room;
@@ -178,7 +178,7 @@ async fn a_reader_that_makes_room_wakes_the_writer_flushed_or_not() {
         let io = Holds::new(0, flushes);
         let (mut reader, mut writer) =
             io.ws(&Config { high_water: 100, ..Config::default() }).into_split();
-        let _ = writer.feed([1; 200]).unwrap();
+        let _ = writer.feed(&[1; 200]).unwrap();
         let woken = Arc::new(Count(AtomicUsize::new(0)));
         let mut ready = pin!(writer.ready());
         let waker = Waker::from(woken.clone());

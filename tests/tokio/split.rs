@@ -86,7 +86,7 @@ async fn a_ping_is_answered_at_the_next_frame_boundary_while_the_writer_is_in_mi
         let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()) });
         let sending = tokio::spawn(async move {
             for i in 0..3 {
-                let _ = writer.feed([i; 5000]).unwrap();
+                let _ = writer.feed(&[i; 5000]).unwrap();
             }
             writer.flush().await.unwrap();
             writer
@@ -126,7 +126,7 @@ async fn the_streams_one_waker_wakes_both_who_wait_for_it() {
         let ((mut reader, mut writer), io) = scripted(&masked(PING, b"1"), &config());
         io.with(|s| s.room = 1);
         let ((read, for_reader), (write, for_writer)) = (waker(), waker());
-        let _ = writer.feed([1; 5000]).unwrap();
+        let _ = writer.feed(&[1; 5000]).unwrap();
         if reader_last {
             assert!(poll_with!(&for_writer, writer.flush()).is_pending());
             assert!(poll_with!(&for_reader, reader.recv()).is_pending());
@@ -358,7 +358,7 @@ async fn a_violation_is_not_spun_upon_while_writing_is_blocked() {
         // In real time: what spins inside of a poll would stop a paused clock.
         let config = Config { close_timeout: Duration::from_millis(50), ..config() };
         let (mut reader, mut writer) = server(io, &config).into_split();
-        let _ = writer.feed([7; 5000]).unwrap();
+        let _ = writer.feed(&[7; 5000]).unwrap();
         peer.write_all(&plain(BINARY, b"not masked")).await.unwrap();
         let error = reader.recv().await.map(|_| ()).unwrap_err();
         assert!(matches!(error, Error::Recv(RecvError::Protocol(_))), "{error:?}");
@@ -506,7 +506,7 @@ async fn both_halves_say_what_became_of_a_message() {
     let ((mut reader, mut writer), io) = scripted(b"", &config());
     io.with(|s| s.room = 10);
     let start = writer.fed();
-    let fed = writer.feed([1; 100]).unwrap();
+    let fed = writer.feed(&[1; 100]).unwrap();
     assert!(writer.fed() == fed && fed != start);
     assert!(once!(writer.flush()).is_pending());
     assert!(!reader.is_written(fed) && !writer.is_written(fed));
@@ -514,7 +514,7 @@ async fn both_halves_say_what_became_of_a_message() {
     io.with(|s| s.room = usize::MAX);
     writer.flush().await.unwrap();
     assert!(reader.is_written(fed) && writer.is_written(fed));
-    let late = writer.feed([2; 100]).unwrap();
+    let late = writer.feed(&[2; 100]).unwrap();
     io.with(|s| s.broken = true);
     assert!(writer.flush().await.is_err());
     assert!(!reader.is_written(late) && !writer.is_written(late));
@@ -674,9 +674,9 @@ async fn a_pong_joins_a_batch_behind_one_write_call() {
     bounded(async {
         let ((mut reader, mut writer), io) = scripted(b"", &config());
         for _ in 0..5 {
-            let _ = writer.feed([1; 15_000]).unwrap();
+            let _ = writer.feed(&[1; 15_000]).unwrap();
         }
-        let _ = writer.feed([2; 20_000]).unwrap();
+        let _ = writer.feed(&[2; 20_000]).unwrap();
         io.with(|s| s.room = 20_000);
         assert!(once!(writer.flush()).is_pending());
         io.with(|s| s.input.extend(masked(PING, b"p")));
@@ -776,9 +776,9 @@ async fn messages_that_overtake_keep_their_place_while_the_writer_is_in_mid_writ
     bounded(async {
         let ((_reader, mut writer), io) = scripted(b"", &config());
         io.with(|s| s.room = 10);
-        let _ = writer.feed([1; 200]).unwrap();
+        let _ = writer.feed(&[1; 200]).unwrap();
         assert!(once!(writer.flush()).is_pending()); // the first has begun
-        let second = writer.feed([2; 200]).unwrap();
+        let second = writer.feed(&[2; 200]).unwrap();
         let urgent = writer.with_sender(|tx| tx.feed_first("urgent")).unwrap();
         let more = writer.with_sender(|tx| tx.feed_first("more")).unwrap();
         assert!(!writer.is_written(urgent) && !writer.is_written(second));

@@ -177,7 +177,7 @@ async fn a_task_that_takes_over_a_side_is_woken_and_so_is_the_other_side() {
             let mut cx = Context::from_waker(task);
             Sink::<OwnedMessage>::poll_flush(std::pin::Pin::new(ws), &mut cx).is_pending()
         };
-        let _ = ours.feed([7; 100_000]).unwrap();
+        let _ = ours.feed(&[7; 100_000]).unwrap();
         assert!(flush(&mut ours, &before));
         assert!(matches!(ours.poll_next_unpin(&mut Context::from_waker(&reader)), Poll::Pending));
         assert!(flush(&mut ours, &writer));

@@ -120,7 +120,7 @@ async fn flush_does_not_say_that_all_is_written_when_it_was_dropped() {
         // The write timeout passed after the peer's Close had come.
         let (mut ws, io) = scripted(&masked(CLOSE, b""), &config());
         io.with(|s| s.room = 10);
-        let at = ws.feed([0; 100]).unwrap();
+        let at = ws.feed(&[0; 100]).unwrap();
         assert!(once!(ws.recv()).is_pending());
         let flushed = ws.flush().await;
         assert!(!ws.sender().is_written(at) && flushed.is_err(), "{flushed:?}");
@@ -259,7 +259,7 @@ async fn a_violation_does_not_cost_the_replies_that_short_writes_can_still_take(
         let mut ws = server(short, &config());
         let error = loop {
             match ws.recv_to_reply().await {
-                Ok(Some(received)) => drop(received.sender.feed([1; 1000]).unwrap()),
+                Ok(Some(received)) => drop(received.sender.feed(&[1; 1000]).unwrap()),
                 Ok(None) => panic!("no Close was sent"),
                 Err(error) => break recv_error(error),
             }
@@ -593,7 +593,7 @@ async fn close_is_bounded_whatever_the_peer_does() {
             let far = io.clone();
             if what == "full" {
                 io.with(|s| s.room = 10);
-                let _ = ws.feed([0; 1000]).unwrap();
+                let _ = ws.feed(&[0; 1000]).unwrap();
             }
             let peer = tokio::spawn(async move {
                 match what {
@@ -643,7 +643,7 @@ async fn a_peer_that_closes_and_does_not_read_our_answer_cannot_hold_us() {
     bounded(async {
         let (mut ws, io) = scripted(&masked(CLOSE, close_body(1000, "")), &config());
         io.with(|s| s.room = 10);
-        let _ = ws.feed([0; 100]).unwrap();
+        let _ = ws.feed(&[0; 100]).unwrap();
         let began = Instant::now();
         let _ = ws.recv().await.map(|_| ());
         assert_eq!(began.elapsed().as_secs(), 5);
@@ -734,7 +734,7 @@ async fn abort_overtakes_what_was_fed() {
         let (mut ws, io) = scripted(b"", &config());
         io.with(|s| s.room = 10);
         for i in 0..5 {
-            let _ = ws.feed([i; 100]).unwrap();
+            let _ = ws.feed(&[i; 100]).unwrap();
         }
         assert!(once!(ws.flush()).is_pending());
         ws.sender_mut().abort(CloseCode::INTERNAL_ERROR).unwrap();
@@ -1864,7 +1864,7 @@ fn all_of_it_can_be_sent_to_another_thread_while_it_waits() {
 async fn room_for_one_byte_means_that_all_is_written_although_the_peer_is_silent() {
     let (near, mut far) = duplex(64);
     let mut ws = server(near, &Config::default());
-    let position = ws.feed([7; 1000]).unwrap();
+    let position = ws.feed(&[7; 1000]).unwrap();
     let short = Duration::from_millis(20);
     assert!(tokio::time::timeout(short, ws.recv_or_room(1)).await.is_err());
     assert!(!ws.sender().is_written(position));
@@ -1882,7 +1882,7 @@ async fn room_for_one_byte_means_that_all_is_written_although_the_peer_is_silent
 async fn a_connection_that_is_closing_has_no_room_again() {
     let (near, mut far) = duplex(64);
     let mut ws = server(near, &Config { close_timeout: Duration::from_secs(50), ..config() });
-    ws.feed([7; 1000]).unwrap();
+    ws.feed(&[7; 1000]).unwrap();
     ws.sender_mut().close(CloseCode::NORMAL).unwrap();
     let reading = tokio::spawn(async move {
         far.read_exact(&mut [0; 1008]).await.unwrap();

@@ -417,7 +417,7 @@ fn send() {
         theirs.send(TheirMessage::text("buy")).unwrap();
         theirs.send(TheirMessage::binary(vec![1, 2])).unwrap();
         ours.send("buy").unwrap();
-        ours.send([1, 2]).unwrap();
+        ours.send(&[1, 2]).unwrap();
         for peer in [&mut to_theirs, &mut to_ours] {
             assert_eq!(peer.frame(), (TEXT, b"buy".to_vec()));
             assert_eq!(peer.frame(), (BINARY, vec![1, 2]));
@@ -525,7 +525,7 @@ fn write_buffer_full() {
         let mut ours = server(near, &Config { high_water: LIMIT, ..Config::default() });
         let mut kept = 0;
         loop {
-            match ours.feed(MESSAGE) {
+            match ours.feed(&MESSAGE) {
                 Err(SendError::Full { .. }) => break,
                 fed => drop(fed.unwrap()),
             }
@@ -544,9 +544,9 @@ fn write_buffer_full() {
 fn max_write_buffer_size() {
     assert_eq!(WebSocketConfig::default().max_write_buffer_size, usize::MAX);
     let (mut ours, _peer) = our_server(&Config::default());
-    let _ = ours.feed([0; (1 << 20) - 20]).unwrap(); // less than 1 MiB is unsent: one more
-    let _ = ours.feed([0; 20]).unwrap();
-    assert!(matches!(ours.feed([0; 1]), Err(SendError::Full { limit: 0x10_0000, .. })));
+    let _ = ours.feed(&[0; (1 << 20) - 20]).unwrap(); // less than 1 MiB is unsent: one more
+    let _ = ours.feed(&[0; 20]).unwrap();
+    assert!(matches!(ours.feed(&[0; 1]), Err(SendError::Full { limit: 0x10_0000, .. })));
 }
 
 #[test]
@@ -572,7 +572,7 @@ fn write_buffer_size() {
     let ours = stream();
     let mut ws = server(ours.clone(), &Config { cork_limit: 3000, ..Config::default() });
     for _ in 0..4 {
-        let _ = ws.feed([7; 1000]).unwrap();
+        let _ = ws.feed(&[7; 1000]).unwrap();
     }
     assert_eq!(ours.script().writes, 0);
     ws.flush().unwrap();
@@ -673,7 +673,7 @@ fn a_half_close_drops_what_is_queued_and_a_close_does_not() {
         io.script().room = Some(1000);
         let mut ws = server(io.clone(), &Config::default());
         assert_eq!(ws.recv().unwrap(), Some(Message::Text("all")));
-        let _ = ws.feed([7; 50_000]).unwrap();
+        let _ = ws.feed(&[7; 50_000]).unwrap();
         assert!(matches!(ws.flush(), Err(Error::WouldBlock)));
         let ended = match ws.recv() {
             Err(Error::WouldBlock) => {

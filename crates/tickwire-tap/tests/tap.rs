@@ -136,7 +136,7 @@ fn a_blocking_session_replays_and_so_does_its_violation() {
         let request = Request::new(&format!("ws://{address}/")).unwrap();
         let mut ws = blocking::client(tcp, &request, &Config::default()).unwrap();
         ws.send("one").unwrap();
-        ws.send([2; 70_000]).unwrap();
+        ws.send(&[2; 70_000]).unwrap();
         Write::write_all(ws.get_mut(), b"\x82\x00").unwrap(); // not masked
         while let Ok(Some(_)) = ws.recv() {}
         ws.closed().map_or(1006, |end| end.code)

@@ -167,7 +167,7 @@ pub struct Direction {
 impl Direction {
     /// Returns the parameters with the window limited to between `least` and 15 bits.
     fn with_at_least(self, least: u8) -> Self {
-        Self { window_bits: self.window_bits.clamp(least, 15), ..self }
+        Self { window_bits: self.window_bits.max(least).min(15), ..self }
     }
 }
 

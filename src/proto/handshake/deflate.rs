@@ -7,14 +7,11 @@ use crate::proto::{
     config::Config,
     deflate::{self, Answer, DeflateParams, Offer},
 };
-use alloc::{
-    format,
-    string::{String, ToString},
-};
+use alloc::{format, string::String};
 
 /// Returns the value of a client's offer; `None` if the client offers no compression.
 pub(super) fn offer(config: &Config) -> Option<String> {
-    config.deflate.as_ref().map(|ours| Offer::of(ours).0.to_string())
+    config.deflate.as_ref().map(|ours| format!("{}", Offer::of(ours).0))
 }
 
 /// Accepts the first offer that a server can accept. Returns the header line for the response, with

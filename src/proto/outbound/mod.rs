@@ -11,9 +11,9 @@ use prepared::Prepared;
 ///
 /// These types convert into an `Outbound`:
 ///
-/// - `&str`, `&[u8]`, [`Message`] and references to `String`, `Vec<u8>`, [`Bytes`] and
+/// - `&str`, `&[u8]`, `&[u8; N]`, [`Message`] and references to `String`, `Vec<u8>`, [`Bytes`] and
 ///   [`OwnedMessage`]. The payload is copied into the outgoing buffer.
-/// - `String`, `Box<str>`, `Vec<u8>`, `[u8; N]`, [`Bytes`] and [`OwnedMessage`]. If the message is
+/// - `String`, `Box<str>`, `Vec<u8>`, [`Bytes`] and [`OwnedMessage`]. If the message is
 ///   not compressed, a server copies a payload of less than
 ///   [`min_vectored`](crate::Config::min_vectored) bytes. The server sends any other payload from
 ///   where it is, by a vectored write. Over a stream without vectored writes, and in
@@ -152,12 +152,8 @@ impl<'a> From<Cow<'a, str>> for Outbound<'a> {
     }
 }
 
-impl<const N: usize> From<[u8; N]> for Outbound<'_> {
-    fn from(payload: [u8; N]) -> Self {
-        Vec::from(payload).into()
-    }
-}
-
+// No array by value: clippy would then advise against the borrow of `feed(&array)`, and the array
+// would be allocated.
 impl From<Vec<u8>> for Outbound<'_> {
     #[inline]
     fn from(payload: Vec<u8>) -> Self {
