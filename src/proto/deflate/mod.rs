@@ -5,14 +5,7 @@
 //! messages. The handshake writes offers and answers. `zlib-rs` compresses and inflates, whatever
 //! backend other crates of the program choose for `flate2`.
 //!
-//! Compression is off unless both ends ask for it:
-//!
-//! ```
-//! use tickwire::{Config, deflate::Deflate};
-//!
-//! let config = Config { deflate: Some(Deflate::default()), ..Config::default() };
-//! # let _ = config;
-//! ```
+//! Compression is off unless both ends ask for it, by [`Config::deflate`](crate::Config::deflate).
 //!
 //! # What it costs in memory
 //!
@@ -83,11 +76,15 @@ pub(crate) use params::{Answer, NAME, Offer};
 /// compression, messages are sent uncompressed.
 ///
 /// ```
-/// use tickwire::deflate::Deflate;
+/// # #[cfg(feature = "deflate")] {
+/// use tickwire::{Config, deflate::Deflate};
 ///
 /// // For a feed that repeats itself: the server's messages may refer back to earlier messages.
 /// let mut feed = Deflate { level: 2, min_size: 64, ..Deflate::default() };
 /// feed.server.takeover = true;
+/// let config = Config { deflate: Some(feed), ..Config::default() };
+/// # let _ = config;
+/// # }
 /// ```
 ///
 /// # Secrets
@@ -208,6 +205,7 @@ impl Deflate {
 /// build the value yourself:
 ///
 /// ```
+/// # #[cfg(feature = "deflate")] {
 /// use tickwire::{Config, Connection, Negotiated, deflate::{DeflateParams, Deflate, Direction}};
 ///
 /// let server = Direction { takeover: true, ..Direction::default() };
@@ -215,6 +213,7 @@ impl Deflate {
 /// let config = Config { deflate: Some(Deflate::default()), ..Config::default() };
 /// let conn = Connection::server(&config, Negotiated::from(agreed));
 /// # let _ = conn;
+/// # }
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeflateParams {
