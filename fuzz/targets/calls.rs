@@ -6,8 +6,9 @@
 //! what overtakes came as early as promised, and no data follows a Close; what was received is
 //! what the reference reads out of the same wire.
 #![no_main]
-#[path = "../../checks/soak/heap.rs"]
-mod heap;
+#[path = "../../tests/support/alloc.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod alloc;
 
 use arbitrary::Arbitrary;
 use bytes::{Buf, Bytes};
@@ -24,6 +25,9 @@ use tickwire_fuzz::{
     inflate::{Stream, inflate},
     reference::{self, End, Head, Limits},
 };
+
+#[global_allocator]
+static HEAP: alloc::Counting = alloc::Counting;
 
 /// Stands for a Ping of the heartbeat's, whose payload of four bytes is its own: longer than any.
 const HEARTBEAT: [u8; 126] = [0; 126];
@@ -282,7 +286,7 @@ impl Ledger {
             config =
                 Config { idle_message: Some((Duration::from_secs(2), (&IDLE).into())), ..config };
         }
-        let base = heap::live();
+        let base = alloc::live_everywhere() as usize;
         let mut negotiated = Negotiated::default();
         if let Some(takeover) = s.takeover {
             config = Config {
@@ -833,7 +837,7 @@ impl Ledger {
             + self.written.capacity()
             + self.wire.capacity()
             + self.received.capacity();
-        let live = heap::live().saturating_sub(self.base);
+        let live = (alloc::live_everywhere() as usize).saturating_sub(self.base);
         // Twice for buffers that double, 64 KiB for each buffer lent or read into.
         let bound = 2 * (self.limits.message + 2 * self.high_water + 2 * self.longest)
             + 4 * (128 << 10)
