@@ -48,9 +48,9 @@ use tickwire_tls::{
 ///
 /// [`shutdown`](Stream::shutdown) sends a close_notify first. If the peer has sent its
 /// close_notify, the last dropped handle sends ours, unless ours was sent before. A drop sends by
-/// [`try_write`](Stream::try_write), so it does not wait unless the stream below has no such call
-/// of its own. If the stream ends without the peer's close_notify, somebody may have cut the stream
-/// off, so a read fails with `UnexpectedEof`.
+/// [`try_write`](Stream::try_write), so it does not wait, unless that call of the stream below
+/// waits, as the one of `WithoutTimeouts` may. If the stream ends without the peer's close_notify,
+/// somebody may have cut the stream off, so a read fails with `UnexpectedEof`.
 ///
 /// [`try_clone`](Stream::try_clone) makes a second handle of the same session, so that one thread
 /// reads while another writes.

@@ -15,7 +15,9 @@
 /// crate's TLS: the adapters of this crate call this function themselves. It remains for you to
 /// call this function
 ///
-/// - in a [loop of your own](crate::Connection::next), around `write_vectored` to a socket,
+/// - in a [loop of your own](crate::Connection::next), and in
+///   [`try_write`](crate::blocking::Stream::try_write) of a stream of your own, around
+///   `write_vectored` to a socket,
 /// - around reads, writes and flushes of a TLS stream of rustls or tokio-rustls, in a stream type
 ///   of your own. (`tickwire-tungstenite` does so for its TLS streams.)
 ///
