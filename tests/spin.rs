@@ -277,12 +277,7 @@ impl Write for Shy {
 }
 
 impl Stream for Shy {
-    fn try_read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        self.read(buf)
-    }
-    fn try_write(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
-        self.write_vectored(bufs)
-    }
+    crate::support::tries::tries!();
     fn wait(&self, _: Interest, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
@@ -402,12 +397,7 @@ impl Write for Odd {
 }
 
 impl Stream for Odd {
-    fn try_read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        self.read(buf)
-    }
-    fn try_write(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
-        self.write_vectored(bufs)
-    }
+    crate::support::tries::tries!();
     fn set_nodelay(&self, yes: bool) -> io::Result<()> {
         self.asked.borrow_mut().push(if yes { "nodelay" } else { "delay" });
         Ok(())

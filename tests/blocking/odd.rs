@@ -178,12 +178,7 @@ impl Write for Holding {
 }
 
 impl Stream for Holding {
-    fn try_read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        self.read(buf)
-    }
-    fn try_write(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
-        self.write_vectored(bufs)
-    }
+    crate::support::tries::tries!();
     /// For a while: it is asked again.
     fn wait(&self, _: Interest, timeout: Option<Duration>) -> io::Result<()> {
         thread::sleep(timeout.unwrap_or(ms(5)).min(ms(5)));

@@ -362,12 +362,7 @@ impl Write for Late {
 }
 
 impl Stream for Late {
-    fn try_read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        self.read(buf)
-    }
-    fn try_write(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
-        self.write_vectored(bufs)
-    }
+    crate::support::tries::tries!();
     /// Waits in vain, ten times as long as it may.
     fn wait(&self, _: Interest, timeout: Option<Duration>) -> io::Result<()> {
         if timeout != Some(Duration::ZERO) {
@@ -821,19 +816,8 @@ impl Write for Dripping {
 }
 
 impl Stream for Dripping {
-    fn try_read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        self.read(buf)
-    }
-    fn try_write(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
-        self.write_vectored(bufs)
-    }
-    fn wait(
-        &self,
-        _: tickwire::blocking::Interest,
-        _: Option<std::time::Duration>,
-    ) -> std::io::Result<()> {
-        Err(std::io::ErrorKind::Unsupported.into())
-    }
+    crate::support::tries::tries!();
+    crate::support::tries::cannot_wait!();
     fn try_clone(&self) -> io::Result<Self> {
         Ok(self.clone())
     }

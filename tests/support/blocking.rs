@@ -237,12 +237,7 @@ impl Write for Scripted {
 }
 
 impl Stream for Scripted {
-    fn try_read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        self.read(buf)
-    }
-    fn try_write(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
-        self.write_vectored(bufs)
-    }
+    crate::support::tries::tries!();
     fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
         self.script().timeouts += 1;
         Ok(())

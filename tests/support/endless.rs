@@ -99,19 +99,8 @@ impl Write for Endless {
 }
 
 impl blocking::Stream for Endless {
-    fn try_read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        self.read(buf)
-    }
-    fn try_write(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
-        self.write_vectored(bufs)
-    }
-    fn wait(
-        &self,
-        _: tickwire::blocking::Interest,
-        _: Option<std::time::Duration>,
-    ) -> std::io::Result<()> {
-        Err(std::io::ErrorKind::Unsupported.into())
-    }
+    crate::support::tries::tries!();
+    crate::support::tries::cannot_wait!();
     fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }

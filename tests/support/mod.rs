@@ -32,6 +32,8 @@ pub(crate) mod talk;
 pub(crate) mod tls;
 #[cfg(feature = "tokio")]
 pub(crate) mod tokio;
+#[cfg(feature = "std")]
+pub(crate) mod tries;
 pub(crate) mod wire;
 
 use proptest::test_runner::Config as ProptestConfig;

@@ -1517,19 +1517,8 @@ impl Write for &Slow {
 }
 
 impl blocking::Stream for &Slow {
-    fn try_read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        self.read(buf)
-    }
-    fn try_write(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
-        self.write_vectored(bufs)
-    }
-    fn wait(
-        &self,
-        _: tickwire::blocking::Interest,
-        _: Option<std::time::Duration>,
-    ) -> std::io::Result<()> {
-        Err(std::io::ErrorKind::Unsupported.into())
-    }
+    crate::support::tries::tries!();
+    crate::support::tries::cannot_wait!();
 }
 
 /// A signal interrupts the flush behind each write, once.

@@ -715,19 +715,8 @@ fn t25_a_task_that_reads_what_brings_no_data_lets_others_have_their_turn() {
 
 /// It never has to wait.
 impl Stream for Pipe {
-    fn try_read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        self.read(buf)
-    }
-    fn try_write(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
-        self.write_vectored(bufs)
-    }
-    fn wait(
-        &self,
-        _: tickwire::blocking::Interest,
-        _: Option<std::time::Duration>,
-    ) -> std::io::Result<()> {
-        Err(std::io::ErrorKind::Unsupported.into())
-    }
+    crate::support::tries::tries!();
+    crate::support::tries::cannot_wait!();
     fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
