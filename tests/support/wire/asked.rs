@@ -55,15 +55,6 @@ impl Asked {
         panic!("it asks for more and more: {:?}", self.conn);
     }
 
-    /// Runs it, and lets the time pass each time that it waits for that alone, until it waits for
-    /// something else or is over.
-    pub(crate) fn run_on(&mut self) {
-        while let Some(Wait { until: Some(at), .. }) = self.run() {
-            assert!(at > Time::new(self.now), "it is as late as that");
-            self.now = at - Time::ZERO;
-        }
-    }
-
     /// Does one thing. `Some`: there is nothing to do.
     pub(crate) fn turn(&mut self) -> Option<Option<Wait>> {
         match self.conn.next(Time::new(self.now)) {
