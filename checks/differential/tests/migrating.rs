@@ -2,10 +2,11 @@
 //! it does on the other, or differs as the row says. Of the crates without a place in this program
 //! only what `feed` becomes is held.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#[allow(dead_code, unreachable_pub, unused_imports)]
+#[allow(dead_code, unreachable_pub, unused_imports, unused_macros)]
 #[path = "../../../tests/support"]
 mod support {
     pub(crate) mod blocking;
+    pub(crate) mod tries;
     pub(crate) mod wire;
 }
 

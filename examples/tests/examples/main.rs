@@ -19,12 +19,13 @@ mod market_feed;
 mod reconnect;
 mod rooms;
 #[cfg(all(unix, feature = "rustls"))]
-#[allow(dead_code, unreachable_pub, unused_imports)]
+#[allow(dead_code, unreachable_pub, unused_imports, unused_macros)]
 #[path = "../../../tests/support"]
 mod support {
     pub(crate) mod blocking;
     pub(crate) mod provider;
     pub(crate) mod tls;
+    pub(crate) mod tries;
     pub(crate) mod wire;
 }
 mod support_program;
