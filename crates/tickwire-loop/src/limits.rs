@@ -59,11 +59,13 @@ impl<T> Inner<T> {
         if self.receiving.stopped.is_empty() {
             return;
         }
-        for _ in 0..self.receiving.resumable() {
+        let mut resumable = self.receiving.resumable();
+        while resumable > 0 {
             let Some(handle) = self.receiving.stopped.pop_front() else { break };
+            // It may have ended, or have read its message to the end meanwhile.
             let Some(slot) = self.slots.get_mut(handle) else { continue };
             let Stage::Open(Some(open)) = &mut slot.stage else { continue };
-            self.receiving.resume(handle, &mut open.received);
+            resumable -= usize::from(self.receiving.resume(handle, &mut open.received));
             self.queues.make_ready(handle.at, slot);
         }
     }

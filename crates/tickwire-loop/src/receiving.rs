@@ -27,8 +27,10 @@ const ABOVE: usize = 1 << 20;
 pub(crate) struct Received {
     /// The memory of these bytes, after the last turn.
     pub(crate) bytes: usize,
-    /// When a connection that was stopped is given up. Kept until its message has ended.
+    /// When a connection that was stopped is given up, unless a message of it has ended by then.
     pub(crate) until: Option<Time>,
+    /// Whether a message was delivered since the last count.
+    pub(crate) message_ended: bool,
     /// Whether it is in `Receiving::stopped`.
     pub(crate) queued: bool,
 }
@@ -67,13 +69,21 @@ impl Receiving {
         }
         self.all = self.all - held.bytes + bytes;
         self.holders = self.holders - usize::from(held.bytes > 0) + usize::from(bytes > 0);
-        held.bytes = bytes;
+        (held.bytes, held.message_ended) = (bytes, false);
         if bytes == 0 {
             held.until = None;
             self.first.take_if(|(first, _)| *first == of); // another takes its place
         } else if self.is_first(of) {
             self.first = Some((of, bytes));
         }
+    }
+
+    /// A message of a connection was delivered, and it holds `rest`. If it was the first one,
+    /// another takes its place. Otherwise a peer that sends without a pause would keep the place.
+    pub(crate) fn message_ended(&mut self, of: Handle, held: &mut Received, rest: usize) {
+        self.count(of, held, rest);
+        held.until = None;
+        self.first.take_if(|(first, _)| *first == of);
     }
 
     /// Whether a connection may read. `held`: what it holds.
@@ -110,9 +120,7 @@ impl Receiving {
             self.patience = Some(now + PATIENCE);
         }
         self.patience = self.patience.filter(|at| *at > now);
-        if self.patience.is_none() {
-            self.first = None;
-        }
+        self.first.take_if(|_| self.patience.is_none());
         self.patience.or(held.until)
     }
 
@@ -142,9 +150,30 @@ impl Receiving {
         usize::from(self.first.is_none()).min(self.stopped.len())
     }
 
-    /// A connection that was stopped tries again. It becomes the first, if there is none.
-    pub(crate) fn resume(&mut self, of: Handle, held: &mut Received) {
+    /// A connection that was stopped tries again. It becomes the first, if there is none. Returns
+    /// `false` if it holds nothing: then it reads anyway, and may become dormant.
+    pub(crate) fn resume(&mut self, of: Handle, held: &mut Received) -> bool {
         held.queued = false;
-        self.first.get_or_insert((of, held.bytes));
+        if held.bytes > 0 {
+            self.first.get_or_insert((of, held.bytes));
+        }
+        held.bytes > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It may become dormant, and then be removed. Nobody else would become the first.
+    #[test]
+    fn a_connection_that_holds_nothing_is_never_the_first() {
+        let mut receiving = Receiving::new(1 << 20);
+        let [one, two] = [0, 1].map(|at| Handle { at, generation: 0 });
+        let mut held = Received { queued: true, ..Received::default() };
+        assert!(!receiving.resume(one, &mut held));
+        assert!(!held.queued && receiving.first.is_none());
+        receiving.count(two, &mut held, 1);
+        assert!(receiving.resume(two, &mut held) && receiving.is_first(two));
     }
 }

@@ -102,6 +102,7 @@ impl<T> Loop<T> {
             return Ok(false);
         }
         self.inner.fill_places();
+        self.inner.resume_stopped();
         let woken = self.wait(self.timeout(most))?;
         let inner = &mut self.inner;
         let now = inner.clock.tick();
@@ -127,7 +128,6 @@ impl<T> Loop<T> {
         }
         inner.give_late_turns(usize::MAX, |queues| &mut queues.opening, handler);
         inner.give_late_turns(unfinished, |queues| &mut queues.unfinished, handler);
-        inner.resume_stopped();
         inner.relieve(); // replies count for the limit only now
         if inner.shuts_at.is_some_and(|at| at <= now) {
             inner.end_all(handler);

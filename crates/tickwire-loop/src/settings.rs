@@ -92,10 +92,11 @@ pub struct Settings {
     /// This limit stops many peers that each begin a long message from filling the memory. Above
     /// 3/4 of it, a connection reads no more if it would hold more than a fair share; above 7/8,
     /// more than 128 KiB; above the limit, if it holds anything. Only the one that has waited the
-    /// longest goes on, so that the messages arrive one after the other; if it brings nothing for a
-    /// second, and there is room, the next one goes on. A connection that has waited for its
-    /// [`frame_timeout`](tickwire::Config::frame_timeout) is closed with 1013. So all hold at most
-    /// one message and a read of 16 KiB for each connection more than the limit.
+    /// longest goes on until its message has ended, so that the messages arrive one after the
+    /// other; if it brings nothing for a second, and there is room, the next one goes on. A
+    /// connection that has waited for its [`frame_timeout`](tickwire::Config::frame_timeout),
+    /// without the end of a message, is closed with 1013. So all hold at most one message and a
+    /// read of 16 KiB for each connection more than the limit.
     pub max_received: usize,
 
     /// The most messages that one turn of a connection delivers; default 256, and 0 counts as 1.

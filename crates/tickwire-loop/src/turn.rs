@@ -167,7 +167,7 @@ impl<'i, T> Turn<'i, T> {
     #[inline]
     fn deliver(&mut self, handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>)) -> Stop {
         let Self { inner, handle, open, cork, messages, .. } = self;
-        let (handle, conn) = (*handle, &mut open.conn);
+        let (handle, Open { conn, received, .. }) = (*handle, &mut **open);
         let mut delivered = false;
         loop {
             if inner.current.has_changed() {
@@ -196,6 +196,7 @@ impl<'i, T> Turn<'i, T> {
                 Ok(Step::Message) => {
                     let Some(message) = rx.message() else { continue };
                     *messages -= (message.as_bytes().len() / LONG) as i64;
+                    received.message_ended = true;
                     let event = Event::Message { from: handle, message, receiver: rx };
                     handler(&mut Net::in_turn(inner, tx), event);
                 }
@@ -216,6 +217,11 @@ impl<'i, T> Turn<'i, T> {
     /// Writes, and decides how the turn goes on after delivering has stopped.
     #[inline]
     fn write(&mut self, stop: Stop) -> After {
+        let Open { conn, received, .. } = &mut *self.open;
+        if received.bytes > 0 && received.message_ended {
+            let rest = conn.receiver().buffer_len();
+            self.inner.receiving.message_ended(self.handle, received, rest);
+        }
         let stops = stop == Stop::Starved && !self.may_read();
         if stops && self.inner.stop_reading(self.handle, &mut self.open) {
             return After::Again;

@@ -4,6 +4,7 @@ mod ends;
 pub(crate) mod faults;
 mod handshakes;
 mod names;
+mod received;
 mod stall;
 mod stamps;
 

@@ -1,0 +1,125 @@
+//! The limit on received bytes: what it does when time passes, and between two rounds.
+use super::{Server, faults};
+use crate::Settings;
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+use tickwire::Config;
+
+const KIB: usize = 1 << 10;
+
+fn server() -> Server {
+    Server::new(Settings { max_received: 1024 * KIB, ..Settings::default() }, Config::default())
+}
+
+/// A masked binary message of 1 or 64 KiB with a key of zeros.
+fn message(kib: usize) -> Vec<u8> {
+    let head: &[u8] = match kib {
+        1 => &[0x82, 0xfe, 4, 0],
+        _ => &[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0],
+    };
+    [head, &[0; 4], &vec![7; kib * KIB]].concat()
+}
+
+/// The first part of a message of 1 KiB, and its rest with the first part of the next one.
+fn parts() -> (Vec<u8>, Vec<u8>) {
+    let (first, rest) = (message(1)[..500].to_vec(), message(1)[500..].to_vec());
+    let next = [&rest[..], &first].concat();
+    (first, next)
+}
+
+impl Server {
+    fn received(&mut self) -> usize {
+        self.net.net().counts().received
+    }
+
+    /// Opens connections that each send the first 13 KiB of a message, until a connection that
+    /// holds anything has to wait.
+    fn press(&mut self) -> Vec<TcpStream> {
+        let mut peers = Vec::new();
+        while self.received() < 800 * KIB {
+            let (before, mut peer) = (self.received(), self.peer());
+            peer.write_all(&message(64)[..13 * KIB]).unwrap();
+            self.until(|server| server.received() > before);
+            peers.push(peer);
+        }
+        peers
+    }
+
+    fn until_echo(&mut self, peer: &mut TcpStream) {
+        self.until(|server| {
+            assert_eq!(server.net.net().counts().over_received, 0);
+            peer.read(&mut [0; 1028]).is_ok_and(|n| n == 1028)
+        });
+    }
+}
+
+/// The stream always holds a part of a message, because each write ends in the middle of one.
+#[test]
+fn a_stream_of_messages_does_not_keep_the_place_of_the_first() {
+    let mut server = server();
+    let mut stream = server.peer();
+    stream.set_nonblocking(true).unwrap();
+    let (first, next) = parts();
+    stream.write_all(&first).unwrap();
+    let pressing = server.press();
+    let mut waiting = &pressing[0];
+    stream.write_all(&next).unwrap();
+    server.until_echo(&mut stream);
+    waiting.write_all(&message(64)[13 * KIB..]).unwrap();
+    waiting.set_nonblocking(true).unwrap();
+    let mut echoed = 0;
+    for n in 0.. {
+        stream.write_all(&next).unwrap();
+        server.until_echo(&mut stream);
+        echoed += waiting.read(&mut [0; 128 * KIB]).unwrap_or_default();
+        if echoed == 10 + 64 * KIB {
+            break;
+        }
+        assert!(n < 1000, "{echoed} {:?}", server.net);
+    }
+}
+
+/// The stream always holds a part of a message, because each write ends in the middle of one.
+#[test]
+fn a_connection_that_waited_for_a_moment_is_not_closed_for_a_wait_much_later() {
+    let mut server = server();
+    let mut stream = server.peer();
+    let (first, next) = parts();
+    stream.write_all(&first).unwrap();
+    server.until(|server| server.received() > 0);
+    for _ in 0..2 {
+        let pressing = server.press();
+        stream.write_all(&next).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        server.until_echo(&mut stream);
+        drop(pressing);
+        server.until(|server| server.received() < 100 * KIB);
+        for _ in 0..2 {
+            server.net.inner.clock.epoch -= Duration::from_secs(40);
+            stream.write_all(&next).unwrap();
+            server.until_echo(&mut stream);
+        }
+    }
+}
+
+/// Without it, the loop would sleep, because no note comes for bytes that arrived before.
+#[test]
+fn a_removal_between_two_rounds_lets_a_connection_read_that_waits() {
+    let mut server = server();
+    let mut peers = server.press();
+    let all = server.opened.clone();
+    server.until(|server| {
+        // The first one keeps its place, because it brings something in each round.
+        peers.iter_mut().take(2).for_each(|peer| peer.write_all(&[7]).unwrap());
+        server.net.inner.receiving.stopped.contains(&all[1])
+    });
+    for handle in all.iter().filter(|handle| **handle != all[1]) {
+        assert!(server.net.net().remove(*handle).is_some());
+    }
+    faults::take_waits();
+    server.round().unwrap();
+    assert_eq!(faults::take_waits(), [Some(Duration::ZERO)]);
+}
