@@ -103,7 +103,7 @@ impl<T> Inner<T> {
     /// Ends what a connection that was being dialed has begun.
     pub(crate) fn end_dialing(&mut self, handle: Handle, dialing: Dialing) {
         if dialing.race.is_none() {
-            self.resolver.leave(handle, dialing.dial.request.target().host());
+            self.resolver.leave(handle);
         }
         self.close_attempts(dialing.attempts);
     }
@@ -120,7 +120,7 @@ impl<T> Inner<T> {
         let Some(race) = &mut dialing.race else {
             let fails =
                 |kind: ErrorKind| Err(named(kind.into(), "resolving", target.host()).into());
-            return match self.resolver.deadline(target.host()) {
+            return match self.resolver.deadline(handle) {
                 None => fails(ErrorKind::ResourceBusy), // too many names are being resolved
                 Some(until) if timed_out || until <= self.clock.now => fails(ErrorKind::TimedOut),
                 until => Err(Pause::Wait(until)),

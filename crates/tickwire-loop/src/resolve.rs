@@ -44,33 +44,27 @@ impl Resolver {
 
     /// Looks up a name for a connection that is being dialed, unless there are `NAMES` others.
     pub(crate) fn look_up(&mut self, handle: Handle, host: &str, now: Time) {
-        let full = self.lookups.len() == NAMES;
-        match self.lookups.iter_mut().find(|lookup| *lookup.host == *host) {
-            Some(lookup) => drop(lookup.dials.insert(handle)),
-            None if full => {}
-            None => {
-                let (dials, until) = ([handle].into(), now + DEADLINE);
-                self.lookups.push(Lookup { host: host.into(), dials, until, runs: false });
-                self.go_on();
-            }
+        if let Some(lookup) = self.lookups.iter_mut().find(|lookup| *lookup.host == *host) {
+            lookup.dials.insert(handle);
+        } else if self.lookups.len() < NAMES {
+            let (dials, until) = ([handle].into(), now + DEADLINE);
+            self.lookups.push(Lookup { host: host.into(), dials, until, runs: false });
+            self.go_on();
         }
     }
 
-    /// Returns the time at which the dials of a name give up its lookup.
-    pub(crate) fn deadline(&self, host: &str) -> Option<Time> {
-        self.lookups.iter().find(|lookup| *lookup.host == *host).map(|lookup| lookup.until)
+    /// Returns the time at which a dial gives up the lookup of its name. `None` if it found no room
+    /// among `NAMES`, even if a later dial of the name did.
+    pub(crate) fn deadline(&self, of: Handle) -> Option<Time> {
+        self.lookups.iter().find(|lookup| lookup.dials.contains(&of)).map(|lookup| lookup.until)
     }
 
     /// Forgets a dial. A lookup that has not begun ends with its last dial.
-    pub(crate) fn leave(&mut self, handle: Handle, host: &str) {
-        if let Some(at) = self.lookups.iter().position(|lookup| *lookup.host == *host)
-            && let Some(lookup) = self.lookups.get_mut(at)
-        {
+    pub(crate) fn leave(&mut self, handle: Handle) {
+        self.lookups.retain_mut(|lookup| {
             lookup.dials.remove(&handle);
-            if lookup.dials.is_empty() && !lookup.runs {
-                self.lookups.remove(at);
-            }
-        }
+            lookup.runs || !lookup.dials.is_empty()
+        });
     }
 
     /// Returns the dials and the result of the next lookup that is done.

@@ -70,6 +70,20 @@ fn names_and_threads_are_bounded_and_a_lookup_that_has_not_begun_ends_with_its_d
 }
 
 #[test]
+fn a_dial_that_found_no_room_for_its_name_fails_although_a_later_dial_of_the_name_finds_some() {
+    let mut server = server();
+    faults::hold("resolve stuck");
+    let dials: Vec<_> = (0..1024).map(|n| dial_stuck(&mut server, n)).collect();
+    server.dial_itself("localhost");
+    server.net.net().remove(dials[1023]);
+    server.dial_itself("localhost");
+    server.until(|server| !server.ends.is_empty());
+    assert_eq!(server.ends, ["failed: resource busy, resolving localhost"]);
+    faults::release();
+    server.until(|server| server.opened.len() == 2);
+}
+
+#[test]
 fn a_lookup_has_a_deadline_of_its_own() {
     let mut server = server();
     faults::hold("resolve stuck");
