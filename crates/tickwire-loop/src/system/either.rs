@@ -3,7 +3,7 @@
 mod uring;
 
 use super::{
-    Note, Token,
+    Note, Token, fault,
     mio::{self, Listener, Mio},
     waker::Waker,
 };
@@ -95,13 +95,13 @@ impl System {
     /// Moves the stream of an open connection to the ring. If that fails, it stays with mio.
     pub(crate) fn opened(&mut self, stream: Stream, token: Token) -> Stream {
         match (stream, &mut self.ring) {
-            (Stream::Mio(mio::Stream::Plain(mut tcp)), Some(ring)) => {
-                // In nonblocking mode the kernel would not wait for bytes.
-                let left = self.mio.poll.registry().deregister(&mut tcp);
-                match left.and_then(|()| Ok(ioctl_fionbio(&tcp, false)?)) {
-                    Ok(()) => Stream::Ring(ring.adopt(tcp.into(), token)),
-                    Err(_) => Stream::Mio(mio::Stream::Plain(tcp)),
-                }
+            // In nonblocking mode the kernel would not wait for bytes.
+            (Stream::Mio(mio::Stream::Plain(mut tcp)), Some(ring))
+                if fault("fionbio").is_ok() && ioctl_fionbio(&tcp, false).is_ok() =>
+            {
+                // If this failed, mio's notes would come too. A note is only a hint.
+                let _ = self.mio.poll.registry().deregister(&mut tcp);
+                Stream::Ring(ring.adopt(tcp.into(), token))
             }
             (stream, _) => stream,
         }

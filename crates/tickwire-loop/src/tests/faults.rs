@@ -166,6 +166,15 @@ fn a_kernel_that_refuses_any_call_of_io_uring_has_mio() {
 
 /// What was sent stays in the queue of requests.
 #[test]
+fn a_stream_that_the_ring_cannot_have_stays_with_mio() {
+    let Some(mut server) = over_io_uring() else { return };
+    server.fault("fionbio", 0, ErrorKind::Other);
+    for mut peer in [server.peer(), server.peer()] {
+        server.echoes(&mut peer);
+    }
+}
+
+#[test]
 fn a_call_of_the_ring_that_fails_is_an_error_of_the_turn_and_loses_nothing() {
     for call in ["enable", "enter", "submit"] {
         let Some(mut server) = over_io_uring() else { return };
