@@ -5,7 +5,7 @@
 //! message is lent. `Net` reaches this connection only through its sender.
 use crate::net::{Handler, Net};
 use crate::stage::{Open, Stage};
-use crate::wire::{Next, Wire, is_passing};
+use crate::wire::{NextAction, Wire, is_passing};
 use crate::{event::Event, handle::Handle, inner::Inner, slots::Slot};
 use std::{io::ErrorKind, mem, time::Duration};
 use tickwire::{CloseCode, Connection, Step, Time};
@@ -57,7 +57,7 @@ enum Stop {
 /// How a turn goes on after a write.
 enum After {
     Again,
-    /// The turn is over. See [`Next::Rest`].
+    /// The turn is over. See [`NextAction::Rest`].
     Rest {
         unfinished: bool,
         until: Option<Time>,
@@ -256,16 +256,16 @@ impl<'i, T> Turn<'i, T> {
             self.spent = self.spent.max((passed.as_nanos() / NANOS_PER_BYTE) as usize);
         }
         let may_read = (readable, self.spent >= settings.turn_bytes, looks);
-        match Next::after(may_read, clock.now, || conn.poll_timeout()) {
-            Next::Read => {}
-            Next::TellTime => {
+        match NextAction::after(may_read, clock.now, || conn.poll_timeout()) {
+            NextAction::Read => {}
+            NextAction::TellTime => {
                 reads = false;
                 wire.tell_time(system, conn, clock.now);
             }
-            Next::Rest { unfinished: true, until } => {
+            NextAction::Rest { unfinished: true, until } => {
                 return After::Rest { unfinished: true, until };
             }
-            Next::Rest { unfinished, until } => {
+            NextAction::Rest { unfinished, until } => {
                 let (received, did) = (&self.open.received, (self.spent > 0, stops));
                 let also = receiving.until(self.handle, received, did, clock.now);
                 return After::Rest { unfinished, until: until.into_iter().chain(also).min() };

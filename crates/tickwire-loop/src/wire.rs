@@ -26,7 +26,7 @@ pub(crate) struct Wire {
 
 /// What a turn does next, after it has processed all input that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum NextAction {
     Read,
     /// Tell the connection the time, because a deadline is due.
     TellTime,
@@ -38,7 +38,7 @@ pub(crate) enum Next {
     },
 }
 
-impl Next {
+impl NextAction {
     /// Returns what to do next. `readable`: whether there is input, and the connection takes it.
     /// `share_used`: whether the turn may read no more. `looks`: whether to look at the next
     /// deadline even if there is something to read. `until`: the next deadline, asked only if it
@@ -195,17 +195,17 @@ impl Wire {
         (spent, most): (&mut usize, usize),
     ) -> Result<(), Pause> {
         let share_used = *spent >= most;
-        let late = match Next::after((self.is_readable(), share_used, false), now, || {
+        let late = match NextAction::after((self.is_readable(), share_used, false), now, || {
             reading.poll_timeout()
         }) {
-            Next::Read => false,
-            Next::TellTime if !share_used && self.find_unread(system) > 0 => true,
-            Next::TellTime => {
+            NextAction::Read => false,
+            NextAction::TellTime if !share_used && self.find_unread(system) > 0 => true,
+            NextAction::TellTime => {
                 let _ = reading.handle_timeout(now); // its `step` returns the error
                 return Ok(());
             }
-            Next::Rest { unfinished: true, .. } => return Err(Pause::Wait(Some(now))),
-            Next::Rest { until, .. } => return Err(Pause::Wait(until)),
+            NextAction::Rest { unfinished: true, .. } => return Err(Pause::Wait(Some(now))),
+            NextAction::Rest { until, .. } => return Err(Pause::Wait(until)),
         };
         match self.read(system, reading.spare_mut(), spent) {
             Ok(0) => reading.end_of_stream(),
