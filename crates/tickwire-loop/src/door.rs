@@ -6,7 +6,31 @@ use tickwire::Config;
 /// How connections of a listener are accepted: `ws` with this configuration, or `wss`.
 ///
 /// The limits on their number are in [`Settings`](crate::Settings), because they hold for all
-/// listeners of a loop together.
+/// listeners of a loop together. A listener of your own ([`Net::listen_on`](crate::Net::listen_on))
+/// may have other options. Here each subscriber has an outbox, and little room in the operating
+/// system behind it:
+///
+/// ```no_run
+/// use socket2::{Domain, Socket, Type};
+/// use std::net::SocketAddr;
+/// use tickwire::{Config, handshake::server::Accept};
+/// use tickwire_loop::{Door, Event, Loop, Settings};
+/// use tickwire_parts::{Outbox, Overflow};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+/// socket.set_send_buffer_size(32 << 10)?; // SO_SNDBUF; each accepted connection gets it
+/// socket.bind(&SocketAddr::from(([127, 0, 0, 1], 9000)).into())?;
+/// socket.listen(4096)?;
+/// let mut net = Loop::<()>::new(Settings::default())?;
+/// net.net().listen_on(socket.into(), Door::new(Config::default()))?;
+/// net.run(|net, event| match event {
+///     Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+///     Event::Open(handle) => drop(net.set_outbox(handle, Outbox::new(Overflow::Conflate))),
+///     _ => {}
+/// })
+/// # }
+/// ```
 #[derive(Clone)]
 #[must_use]
 pub struct Door {

@@ -45,4 +45,15 @@ impl<T> Inner<T> {
             self.finish(handle, None, Some(error.into()), handler);
         }
     }
+
+    /// Gives up a connection that is not open. If it is being dialed, it ends in its next turn.
+    pub(crate) fn give_up(&mut self, of: Handle) {
+        let Some(slot) = self.slots.get_mut(of) else { return };
+        match &mut slot.stage {
+            // `Turn`: its request is lent.
+            Stage::Opening(_) | Stage::Turn | Stage::Rejected(_) => drop(self.free(of)),
+            Stage::Dialing(dialing) => dialing.given_up = true,
+            _ => {}
+        }
+    }
 }

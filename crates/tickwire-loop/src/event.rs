@@ -119,6 +119,15 @@ impl<T> Answer<T> {
     /// Rejects the request. The loop adds a Date to the response if it has none. A long response
     /// has [`handshake_timeout`](tickwire::Config::handshake_timeout) to leave; meanwhile it counts
     /// as queued. Then the client has a second to read the rest.
+    ///
+    /// ```
+    /// use tickwire::handshake::server::Rejection;
+    /// use tickwire_loop::Answer;
+    ///
+    /// fn not_found(answer: &mut Answer<()>) {
+    ///     answer.reject(Rejection::new(404).body("no such feed"));
+    /// }
+    /// ```
     pub fn reject(&mut self, rejection: impl Into<Rejection>) {
         self.0 = Decision::Reject(rejection.into());
     }
@@ -128,7 +137,8 @@ impl<T> Answer<T> {
     /// message from another connection. If there is no decision within another
     /// [`handshake_timeout`](tickwire::Config::handshake_timeout), the loop rejects the request
     /// with 503. It does so at once if [`max_handshakes`](crate::Settings::max_handshakes) requests
-    /// are deferred already.
+    /// are deferred already. A deferred request keeps its place even if its client is gone, because
+    /// the loop does not read from it meanwhile.
     pub fn defer(&mut self) {
         self.0 = Decision::Defer;
     }
@@ -159,7 +169,9 @@ pub enum SendError {
 pub struct Sent {
     /// The number of connections that queued the message, directly or in their outboxes.
     pub taken: usize,
-    /// The number of connections that refused the message, because they are slow or closing.
+    /// The number of connections that refused the message, because they are slow or closing. They
+    /// are closing from the moment at which their outbox
+    /// [disconnects](tickwire_parts::PushError::Disconnected) them.
     pub refused: usize,
     /// The number of handles that named no open connection.
     pub not_open: usize,

@@ -54,7 +54,8 @@ impl<'n, T> Net<'n, T> {
     }
 
     /// Accepts connections from a listener that the program made itself, or got from a service
-    /// manager. Use it to set socket options, which accepted connections inherit on Linux.
+    /// manager. Use it to set socket options, which accepted connections inherit on Linux: see the
+    /// example of [`Door`].
     ///
     /// # Errors
     ///
@@ -351,11 +352,17 @@ impl<'n, T> Net<'n, T> {
     }
 
     /// Pauses or resumes reading. While a connection is paused, the loop delivers none of its
-    /// messages and stops reading, so TCP slows the peer down. The heartbeat stops too, so a peer
-    /// that vanishes meanwhile is found only by a write. If the connection ends while it is paused,
-    /// because a deadline of closing or writing passes, the messages that it has received are
-    /// dropped. (The loop also pauses reading by itself while a connection has no room for
-    /// replies.)
+    /// messages and stops reading, so TCP slows the peer down. (The loop also pauses reading by
+    /// itself while a connection has no room for replies.)
+    ///
+    /// The heartbeat stops too. So while nothing is sent to a paused connection, no event tells
+    /// that its peer is gone, even if the peer was killed. A write that fails ends the connection
+    /// after [`close_timeout`](tickwire::Config::close_timeout); if the peer accepts no bytes,
+    /// [`write_timeout`](tickwire::Config::write_timeout) ends it. [`close`](Self::close) and
+    /// [`shut_down`](Self::shut_down) do not resume reading: the answer to the Close stays unread,
+    /// and `close_timeout` ends the connection with
+    /// [`CloseTimeout`](tickwire::RecvError::CloseTimeout). In all these cases the messages that it
+    /// has received are dropped.
     pub fn pause(&mut self, of: Handle, paused: bool) {
         if let Some(slot) = self.inner.slots.get_mut(of) {
             slot.marks.paused = paused;
@@ -368,9 +375,11 @@ impl<'n, T> Net<'n, T> {
     /// to the connection, except for messages in an outbox that the stream does not accept now:
     /// these are dropped with the outbox. The handler still gets the messages that the peer sends
     /// before its own Close, but cannot answer them. [`Event::Closed`](crate::Event::Closed)
-    /// reports the end. The loop gives up a connection that is not open yet. If `frame` is `None`,
-    /// the Close has no code. It also has no code if a server gives 1010, which only clients may
-    /// send (RFC 6455 §7.4.1).
+    /// reports the end. The loop gives up a connection that is not open yet.
+    ///
+    /// `frame` is a [`CloseCode`](tickwire::CloseCode), a [`CloseFrame`](tickwire::CloseFrame) with
+    /// a reason, or `None` for a Close without a code. The Close also has no code if a server gives
+    /// 1010, which only clients may send (RFC 6455 §7.4.1).
     pub fn close<'f>(&mut self, of: Handle, frame: impl IntoClose<'f>) {
         self.drain(of);
         if let Some(tx) = self.sender(of) {
@@ -404,7 +413,8 @@ impl<'n, T> Net<'n, T> {
 
     /// Sets a timer. At the time `at` (of the clock of [`now`](Self::now)), the loop delivers
     /// [`Event::Timer`](crate::Event::Timer) with this number. If `at` has passed, the timer is due
-    /// at once.
+    /// at once. Outside of the handler, first read the clock (`let now = net.net().now();`), then
+    /// set the timer (`net.net().set_timer(now + delay, 7)`): both calls of `net` borrow the loop.
     pub fn set_timer(&mut self, at: Time, number: u64) -> Timer {
         self.inner.timers.set(at, number)
     }
@@ -443,6 +453,11 @@ impl<'n, T> Net<'n, T> {
     /// [`run`](crate::Loop::run) returns when all connections are gone. After `within` it removes
     /// the connections that are left, with [`Event::Closed`](crate::Event::Closed) and the error
     /// `TimedOut`, and returns.
+    ///
+    /// Closing a connection may take its [`close_timeout`](tickwire::Config::close_timeout) and
+    /// longer. So let `within` be some seconds more; if both are equal, either end may come. A peer
+    /// gets no 1001 if its connection is closing already, or if what was sent before does not leave
+    /// in time.
     pub fn shut_down(&mut self, within: Duration) {
         let until = self.inner.clock.read() + within;
         self.inner.shuts_at = Some(self.inner.shuts_at.map_or(until, |at| at.min(until)));
@@ -453,9 +468,8 @@ impl<'n, T> Net<'n, T> {
     }
 
     /// Ends the loop for good after this round, or before the next one if no round runs: then no
-    /// further event comes. Peers get
-    /// no Close, and what is not written yet is lost. From then on [`run`](crate::Loop::run)
-    /// returns at once.
+    /// further event comes. Peers get no Close, and what is not written yet is lost. From then on
+    /// [`run`](crate::Loop::run) returns at once.
     pub fn stop(&mut self) {
         self.inner.stops = true;
     }
@@ -464,19 +478,6 @@ impl<'n, T> Net<'n, T> {
 /// When this number of connections have unwritten messages, the loop writes them before the end of
 /// the round. Until they are written, each of these connections holds a buffer.
 const MOST_UNWRITTEN: usize = 512;
-
-impl<T> Inner<T> {
-    /// Gives up a connection that is not open. If it is being dialed, it ends in its next turn.
-    fn give_up(&mut self, of: Handle) {
-        let Some(slot) = self.slots.get_mut(of) else { return };
-        match &mut slot.stage {
-            // `Turn`: its request is lent.
-            Stage::Opening(_) | Stage::Turn | Stage::Rejected(_) => drop(self.free(of)),
-            Stage::Dialing(dialing) => dialing.given_up = true,
-            _ => {}
-        }
-    }
-}
 
 /// Shows the counts.
 impl<T> std::fmt::Debug for Net<'_, T> {

@@ -64,6 +64,21 @@ impl<T> Loop<T> {
 
     /// Runs until a [`shut_down`](Net::shut_down) is done, or [`stop`](Net::stop) is called.
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tickwire_loop::{Event, Loop, Settings};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut net = Loop::<()>::new(Settings::default())?;
+    /// let waker = net.net().waker(); // for the thread that waits for SIGTERM
+    /// # waker.wake()?;
+    /// net.run(|net, event| match event {
+    ///     Event::Woken => net.shut_down(Duration::from_secs(10)),
+    ///     _ => {}
+    /// })
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// If waiting for the operating system's events fails, or if io_uring does not take the written

@@ -39,7 +39,8 @@ pub struct Settings {
     pub max_connections: usize,
 
     /// The most accepted connections from one address that may exist at once; default 1,024. A
-    /// connection above this limit is closed at once, and its peer sees only the end of the stream.
+    /// connection above this limit is closed at once, and its peer sees only a reset, or the end of
+    /// the stream.
     /// To answer with a status, count by [`peer_addr`](crate::Net::peer_addr) in the handler, and
     /// reject the request. A connection counts until the loop has noticed its end. IPv6 addresses
     /// with the same first 64 bits count as one address, because one customer usually has all of
@@ -199,7 +200,8 @@ pub struct Counts {
     /// Connections that ended because their [outbox](crate::Net::set_outbox) had disconnected them.
     pub disconnected: u64,
     /// Accepted connections whose opening handshake failed: because of an error in TLS or HTTP, a
-    /// deadline, the end of the stream, or a rejection by the application.
+    /// deadline, the end of the stream, or a rejection by the application, its 404 for a wrong path
+    /// included.
     pub handshakes_failed: u64,
     /// Calls that failed to accept a connection, for example because no file descriptor was left.
     /// After such a failure, the loop tries again in 100 ms.

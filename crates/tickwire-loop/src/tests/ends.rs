@@ -223,8 +223,40 @@ fn a_deferred_request_gives_its_place_on_and_has_another_bound() {
     let mut head = [0; 13];
     second.read_exact(&mut head).unwrap();
     assert_eq!(&head, b"HTTP/1.1 503 ");
+    drop(first);
+    (0..3).for_each(|_| assert!(server.round().unwrap()));
     let counts = server.net.net().counts();
     assert_eq!((counts.handshakes_now, counts.deferred, counts.evicted), (1, 1, 0));
+}
+
+/// The heartbeat of the connection has stopped too.
+#[test]
+fn a_paused_connection_finds_its_peer_gone_only_when_it_writes_or_closes() {
+    let heartbeat = Some(Heartbeat::new(Duration::from_secs(20), Duration::from_secs(10)));
+    for act in ["send", "close", "shut_down"] {
+        let config = Config { heartbeat, ..Config::default() };
+        let mut server = Server::new(Settings::default(), config);
+        let peer = server.peer();
+        let handle = server.opened[0];
+        server.net.net().pause(handle, true);
+        drop(peer);
+        for _ in 0..30 {
+            server.round().unwrap();
+            server.net.inner.clock.epoch -= Duration::from_secs(10);
+        }
+        assert!(server.ends.is_empty());
+        match act {
+            "send" => {}
+            "close" => server.net.net().close(handle, CloseCode::NORMAL),
+            _ => server.net.net().shut_down(LONG),
+        }
+        server.until(|server| {
+            let _ = server.net.net().send(handle, "one of them fails");
+            server.net.inner.clock.epoch -= Duration::from_secs(1);
+            !server.ends.is_empty()
+        });
+        assert_eq!(server.ends, ["closed: Some(CloseTimeout)"], "{act}");
+    }
 }
 
 /// Peers that read nothing get replies, which are not counted before the turn ends.
