@@ -1,6 +1,9 @@
 //! Prints the public API as rustdoc's JSON has it, a line for each item, sorted: what a change
 //! adds, takes away or makes different is then the lines of a diff.
 //!
+//! A type of another crate has the path of its definition, which may be private: rustdoc's JSON has
+//! no other path for it.
+//!
 //! Left out is what would drown the rest: what blanket implementations give to every type, and that
 //! a type has an auto trait; that it lacks one, or has it under a condition, is said.
 //!
