@@ -67,31 +67,6 @@ fn the_limit_on_messages_is_on_the_sum_of_their_fragments() {
     }
 }
 
-#[test]
-fn sums_of_fragments_do_not_wrap() {
-    // A02
-    for role in ROLES {
-        for max in [1000, usize::MAX, usize::MAX - 1] {
-            let config = Config { max_message: max, ..Config::default() };
-            let key = key_of(peer(role));
-            for n in [(1 << 63) - 1, (1 << 63) - 999, u64::from(u32::MAX), 1 << 31] {
-                let wire =
-                    [to(role, BINARY_OPEN, vec![1; 1000]), head(CONT_OPEN, key, Len::Long(n))];
-                let mut conn = connection(role, &config);
-                let seen = receive(&mut conn, &wire.concat());
-                if 1000 + n > max as u64 {
-                    let limit = u32::try_from(max).unwrap_or(u32::MAX);
-                    assert_eq!(seen, [Seen::Failed(RecvError::MessageTooBig { limit })]);
-                } else {
-                    assert_eq!(seen, []); // legal so far, and nothing was reserved for it
-                    assert!(conn.receiver_mut().spare_mut().len() <= 256 << 10);
-                    assert_eq!(receive(&mut conn, &vec![7; times(100_000, 500)]), []);
-                }
-            }
-        }
-    }
-}
-
 /// With 32 bits, a frame and its header together may be longer than a `usize` holds; and room may
 /// be asked for before that header was checked.
 #[test]
@@ -176,41 +151,6 @@ fn the_quick_path_and_the_slow_one_count_fragments_alike() {
         let whole = transcript(role, &config, &wire, []);
         assert_eq!(whole, transcript(role, &config, &wire, 0..wire.len()), "{role:?}");
     }
-}
-
-#[test]
-#[cfg_attr(miri, ignore = "131,072 fragments")]
-fn endless_empty_fragments_are_stopped_by_default() {
-    // A17
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
-        receive(&mut conn, &to(role, TEXT_OPEN, ""));
-        let batch = to(role, CONT_OPEN, "").repeat(1024);
-        for _ in 0..127 {
-            assert_eq!(receive(&mut conn, &batch), []);
-        }
-        let seen = receive(&mut conn, &batch);
-        let limit = 131_072;
-        assert_eq!(seen, [Seen::Failed(RecvError::TooManyFragments { limit })]);
-        assert_eq!(sent(&drain(&mut conn)), [(CLOSE, vec![3, 0xf0])]);
-    }
-}
-
-#[test]
-#[cfg_attr(miri, ignore = "the default limit of 16 MiB")]
-fn the_default_limits_stop_a_message_of_two_gigabytes() {
-    // A05, A18: in frames of 1 MiB.
-    let mut conn = client(&Config::default());
-    let header = head(BINARY_OPEN, None, Len::Long(1 << 20));
-    let next = head(CONT_OPEN, None, Len::Long(1 << 20));
-    let piece = vec![0; 1 << 20];
-    for i in 0..16 {
-        assert_eq!(receive(&mut conn, if i == 0 { &header } else { &next }), []);
-        assert_eq!(receive(&mut conn, &piece), []);
-    }
-    let limit = 16 << 20;
-    let seen = receive(&mut conn, &next);
-    assert_eq!(seen, [Seen::Failed(RecvError::MessageTooBig { limit })]);
 }
 
 #[test]

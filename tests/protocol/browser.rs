@@ -1,7 +1,8 @@
 //! 15 Browser API rules worth mirroring.
 use crate::support::{carriers::serve_with, heads, wire::*};
+use std::time::Duration;
 use tickwire::{
-    CloseCode, CloseFrame, Config, Ending, ReadyState, Role, SendError,
+    CloseCode, CloseFrame, Config, Ending, ReadyState, Role, SendError, Time,
     handshake::{
         HandshakeError, HeaderError,
         client::{Handshake, Request},
@@ -16,14 +17,15 @@ fn p221_the_ready_state_only_moves_forward() {
         [ReadyState::Open, ReadyState::Closing, ReadyState::Closed].map(|state| state as u8),
         [1, 2, 3]
     );
-    for seed in 0..1000 {
+    for seed in 0..4000 {
         let mut rng = Rng(seed);
         let role = ROLES[rng.below(2)];
-        let mut conn = connection(role, &Config::default());
-        let mut state = conn.ready_state();
+        let config = Config { auto_close: rng.once_in(2), ..Config::default() };
+        let mut conn = connection(role, &config);
+        let (mut state, mut now) = (conn.ready_state(), Duration::ZERO);
         assert_eq!(state, ReadyState::Open);
-        for _ in 0..10 {
-            match rng.below(9) {
+        for _ in 0..12 {
+            match rng.below(12) {
                 0 => drop(receive(&mut conn, &to(role, CLOSE, ""))),
                 1 => drop(receive(&mut conn, &to(role, 0x83, ""))),
                 2 => drop(receive(&mut conn, &to(role, TEXT, "x"))),
@@ -32,6 +34,12 @@ fn p221_the_ready_state_only_moves_forward() {
                 5 => conn.receiver_mut().end_of_stream(),
                 6 if conn.ending() == Ending::ShutDown => conn.shut_down(),
                 7 => drop(drain(&mut conn)),
+                8 => drop(conn.sender_mut().abort(None)),
+                9 if rng.once_in(3) => conn.write_failed(),
+                10 => {
+                    now += Duration::from_secs(2);
+                    let _ = tell(&mut conn, Time::new(now));
+                }
                 _ => drop(events(&mut conn)),
             }
             assert!(conn.ready_state() >= state, "seed {seed}");

@@ -229,12 +229,14 @@ fn p064_a_close_that_answers_or_reports_a_violation_is_the_last_frame() {
                 assert_eq!(sent(&drain(&mut conn)), want);
             }
         }
-        // A violation behind our Close: the connection has failed, what waits is dropped.
+        // A violation behind our Close: the connection has failed, the Pong that waits is dropped.
         let mut conn = connection(role, &Config::default());
+        conn.sender_mut().feed("data").unwrap();
         conn.sender_mut().close(None).unwrap();
         receive(&mut conn, &[to(role, PING, "before"), to(role, 0x83, "")].concat());
         assert_eq!(conn.sender_mut().ping(b""), Err(SendError::Closed));
-        assert_eq!(sent(&drain(&mut conn)), [(CLOSE, vec![])]);
+        assert_eq!(sent(&drain(&mut conn)), [(TEXT, b"data".to_vec()), (CLOSE, vec![])]);
+        assert!(!conn.closed().is_some_and(|end| end.clean));
     }
 }
 
@@ -463,8 +465,15 @@ fn p069_a_message_that_the_peers_close_cut_off_can_be_asked_for() {
 fn p070_a_server_ends_the_stream_as_soon_as_both_closes_have_passed() {
     for closer in ROLES {
         let mut pair = Pair::new(&Config::default());
-        pair.end(closer).conn.sender_mut().close(None).unwrap();
+        pair.end(closer).conn.sender_mut().close(why(1001, "bye")).unwrap();
         pair.drive();
+        for role in ROLES {
+            let reason = if role == closer { "" } else { "bye" };
+            let end = pair.end(role);
+            assert_eq!(end.seen, [Seen::Close(Some((1001, reason.to_owned()))), Seen::Closed]);
+            assert!(end.conn.closed().unwrap().clean && end.gone);
+            assert_eq!(end.conn.ready_state(), ReadyState::Closed);
+        }
         assert_eq!(pair.server.endings, [Ending::ShutDown, Ending::Discard, Ending::Done]);
         let then = [Ending::Discard, Ending::ShutDown, Ending::Done];
         assert_eq!(pair.client.endings, then, "waits for that");

@@ -51,11 +51,24 @@ fn p041_a_ping_behind_a_close_is_not_answered() {
 fn p042_pings_that_wait_are_answered_each_up_to_sixteen_and_of_more_the_newest() {
     for role in ROLES {
         let pings = |n: u8| (0..n).flat_map(|i| to(role, PING, [i])).collect::<Vec<u8>>();
-        for (n, first) in [(2, 0), (16, 0), (17, 16)] {
-            let mut conn = connection(role, &Config::default());
-            receive(&mut conn, &pings(n));
-            let want: Vec<_> = (first..n).map(|i| (PONG, vec![i])).collect();
-            assert_eq!(sent(&drain(&mut conn)), want, "of {n}");
+        for (n, first) in
+            [(1, 0), (2, 0), (15, 0), (16, 0), (17, 16), (18, 17), (33, 32), (200, 199)]
+        {
+            for asked in [true, false] {
+                let mut conn = connection(role, &Config::default());
+                if asked {
+                    receive(&mut conn, &pings(n));
+                } else {
+                    (0..n).for_each(|i| conn.sender_mut().pong(&[i]).unwrap());
+                }
+                let want: Vec<_> = (first..n).map(|i| (PONG, vec![i])).collect();
+                let amount = conn.sender().buffered_amount();
+                let wire = drain(&mut conn);
+                assert_eq!((sent(&wire), wire.len()), (want, amount), "of {n}");
+                // Counted anew behind each write.
+                receive(&mut conn, &to(role, PING, "again"));
+                assert_eq!(sent(&drain(&mut conn)), [(PONG, b"again".to_vec())]);
+            }
         }
         let mut conn = connection(role, &Config::default());
         for _ in 0..1000 {

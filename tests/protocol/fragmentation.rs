@@ -1,6 +1,9 @@
 //! 3 Fragmentation.
 use crate::{delivers, fails, fails_behind, support::wire::*};
-use tickwire::{Chunk, Config, DataKind, ProtocolError, RecvError, SendError, frame::Header};
+use tickwire::{
+    Chunk, Config, DataKind, OwnedMessage, Prepared, ProtocolError, RecvError, SendError,
+    frame::Header,
+};
 
 #[test]
 fn p028_fragments_become_one_message_of_the_kind_of_the_first() {
@@ -10,6 +13,12 @@ fn p028_fragments_become_one_message_of_the_kind_of_the_first() {
                 [to(role, open, "ab"), to(role, CONT_OPEN, "cd"), to(role, CONT, "ef")].concat();
             delivers(role, &wire, &[whole]);
         }
+        // Longer than any buffer that is there before.
+        let long = "x".repeat(70_000);
+        let wire = [to(role, TEXT_OPEN, &long), to(role, CONT_OPEN, ""), to(role, CONT, &long)];
+        let wire = wire.concat();
+        let (seen, _) = transcript(role, &Config::default(), &wire, (0..wire.len()).step_by(4099));
+        assert_eq!(seen, [text(&long.repeat(2))]);
     }
 }
 
@@ -34,6 +43,9 @@ fn p030_a_new_message_inside_a_fragmented_one_is_refused() {
             for b0 in [TEXT, BINARY, TEXT_OPEN, BINARY_OPEN] {
                 let wire = [to(role, open, "a"), to(role, b0, "b")].concat();
                 fails(role, &wire, ProtocolError::ExpectedContinuation);
+                // With RSV1 it is the bit that is refused.
+                let wire = [to(role, open, ""), to(role, 0x40 | b0, "b")].concat();
+                fails(role, &wire, ProtocolError::ReservedBits);
             }
         }
     }
@@ -118,9 +130,15 @@ fn p035_two_messages_cannot_be_interleaved() {
     for role in ROLES {
         let mut conn = connection(role, &Config::default());
         let tx = conn.sender_mut();
+        for last in [false, true] {
+            assert_eq!(tx.feed_chunk(chunk(false, b"more", last)), Err(SendError::NoMessage));
+        }
         tx.feed_chunk(chunk(true, b"a", false)).unwrap();
         let queued = tx.buffered_amount();
         assert_eq!(tx.feed("other"), Err(SendError::MessageInProgress));
+        assert_eq!(tx.feed(vec![0; 9000]), Err(SendError::MessageInProgress));
+        assert_eq!(tx.feed(OwnedMessage::from("other")), Err(SendError::MessageInProgress));
+        assert_eq!(tx.feed(&Prepared::new("other")), Err(SendError::MessageInProgress));
         for other in [chunk(true, b"other", true), chunk(true, b"other", false)] {
             assert_eq!(tx.feed_chunk(other), Err(SendError::MessageInProgress));
         }
@@ -141,6 +159,11 @@ fn p035_two_messages_cannot_be_interleaved() {
         let (a, b) = (at((TEXT_OPEN, b"a")), at((CONT, b"b")));
         assert!(!(a..b).contains(&at((TEXT, b"first"))), "{frames:?}");
         assert!(at((TEXT, b"other")) > b, "{frames:?}");
+        // What is unfinished when this half closes is not in progress any more.
+        conn.sender_mut().feed_chunk(chunk(true, b"cut", false)).unwrap();
+        conn.sender_mut().close(None).unwrap();
+        assert_eq!(conn.sender().message_in_progress(), None);
+        assert_eq!(conn.sender_mut().feed_chunk(chunk(false, b"", true)), Err(SendError::Closed));
     }
 }
 

@@ -21,17 +21,21 @@ fn p001_every_field_of_a_header_is_where_the_rfc_has_it_and_encoding_is_the_inve
             for len in [0, 1, 125, 126, 0xffff, 0x1_0000, u64::MAX >> 1] {
                 let wire = head(b0, key, Len::of(len));
                 let control = b0 & 0x08 != 0;
-                let close_of_one = b0 & 0x0f == 0x08 && len == 1;
-                let legal = matches!(b0 & 0xf, 0..=2 | 8..=10)
-                    && (!control || (b0 & 0x80 != 0 && len <= 125 && !close_of_one));
-                match Header::parse(&wire) {
-                    Ok(Some((header, n))) => {
-                        assert!(legal && n == wire.len());
-                        assert_eq!(header.payload_len, len);
+                let fault = match b0 & 0xf {
+                    3..=7 | 11..=15 => Some(ProtocolError::ReservedOpCode),
+                    _ if control && (b0 & 0x80 == 0 || len > 125) => {
+                        Some(ProtocolError::BadControlFrame)
+                    }
+                    8 if len == 1 => Some(ProtocolError::BadClose),
+                    _ => None,
+                };
+                match (Header::parse(&wire), fault) {
+                    (Ok(Some((header, n))), None) => {
+                        assert_eq!((n, header.payload_len), (wire.len(), len));
                         let (again, n) = header.encode();
                         assert_eq!(again[..n], wire);
                     }
-                    other => assert!(!legal && other.is_err(), "{wire:x?}: {other:?}"),
+                    (parsed, fault) => assert_eq!(parsed.err(), fault, "{wire:x?}"),
                 }
             }
         }
@@ -274,13 +278,20 @@ fn p016_an_error_is_told_once_and_nothing_behind_it_is_parsed() {
         let mut conn = connection(role, &Config::default());
         receive(&mut conn, &wire.concat());
         drain(&mut conn);
-        for more in &wire {
+        for more in wire.iter().chain([&vec![0x55; 1 << 20]]) {
             feed(&mut conn, more);
             assert_eq!(conn.step(), Err(error.into()));
             assert_eq!(conn.step_chunk(), Err(error.into()));
-            assert!(conn.receiver().event().is_none() && conn.receiver().message().is_none());
+            let rx = conn.receiver_mut();
+            assert!(rx.event().is_none() && rx.message().is_none() && rx.chunk().is_none());
+            assert!(rx.take_message().is_none() && !rx.info().more);
+            let buffer = rx.reclaim();
+            rx.lend(buffer);
             assert!(!conn.sender().has_outgoing());
         }
+        conn.receiver_mut().end_of_stream();
+        conn.write_failed();
+        assert_eq!(conn.step(), Err(error.into()));
     }
 }
 

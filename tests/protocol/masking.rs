@@ -145,6 +145,7 @@ fn p024_the_phase_of_the_mask_goes_on_over_reads_of_any_length() {
                 masker.apply(piece);
             }
             assert_eq!(buffer[align..], want, "{len} at {align} by {step}");
+            assert_eq!(format!("{masker:?}"), "Masker"); // keys are not logged
         }
     }
     for len in [0, 1, 3, 4, 5, 31, 32, 33, 300] {

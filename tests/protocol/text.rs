@@ -21,8 +21,16 @@ fn refused_everywhere(bad: &[u8]) {
 
 #[test]
 fn p076_text_that_is_not_utf_8_is_refused() {
-    for bad in [&b"\x80"[..], b"\xbf", b"\xff", b"\xe9", b"\xc3\x28", b"\xe2\x82\x28", b"caf\xe9!"]
-    {
+    for bad in [
+        &b"\x80"[..],
+        b"\xbf",
+        b"\xff",
+        b"\xe9",
+        b"\xc3\x28",
+        b"\xe2\x82\x28",
+        b"\xf0\x9f\x98(",
+        b"caf\xe9!",
+    ] {
         refused_everywhere(bad);
     }
 }
@@ -118,6 +126,11 @@ fn p082_odd_characters_pass_unchanged() {
         ] {
             delivers(role, &to(role, TEXT, odd), &[text(odd)]);
         }
+        // Characters of all lengths, however reads cut them.
+        let all: String = (0..0x11_0000).step_by(97).filter_map(char::from_u32).collect();
+        let wire = to(role, TEXT, &all);
+        let cuts = (0..wire.len()).step_by(13);
+        assert_eq!(transcript(role, &Config::default(), &wire, cuts).0, [text(&all)]);
     }
 }
 
