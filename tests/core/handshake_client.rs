@@ -1,36 +1,21 @@
 //! The client's opening handshake: what it asks, which responses it takes, what it says of the
 //! others, and that how the bytes are cut changes nothing.
 use crate::support::{
-    heads::{
-        RESPONSE as VALID, feed_head, first_messages, judge, response as with, response_with,
-        steps, wire,
-    },
+    carriers::SampleNonce,
+    heads::{feed_head, judge, response as with, response_with, steps},
     wire::times,
 };
 use bytes::Buf;
 use std::time::Duration;
 use tickwire::{
-    Config, Entropy, Message, Step, Time,
+    Config, Message, Step, Time,
     handshake::{
-        HandshakeError, HeaderError, Progress, accept_key,
+        HandshakeError, HeaderError, Progress,
         client::{Handshake, Refusal, Request},
         server,
     },
-    url::{Target, UrlError},
+    url::Target,
 };
-
-/// The nonce of RFC 6455 §1.3, again and again.
-struct Sample;
-
-impl Entropy for Sample {
-    fn fill(&mut self, dest: &mut [u8]) {
-        for (to, from) in dest.iter_mut().zip(b"the sample nonce".iter().cycle()) {
-            *to = *from;
-        }
-    }
-}
-
-const AGREED: &str = "HTTP/1.1 101 Switching Protocols";
 
 /// A valid response with one header replaced, or left out.
 fn replaced(name: &str, by: Option<&str>) -> Vec<u8> {
@@ -42,7 +27,7 @@ fn request() -> Request {
 }
 
 fn begun(request: &Request, config: &Config) -> Handshake {
-    let mut handshake = Handshake::new(request, config, Sample);
+    let mut handshake = Handshake::new(request, config, SampleNonce(None));
     handshake.advance(handshake.outgoing().len());
     handshake
 }
@@ -76,14 +61,8 @@ fn verdict(bytes: &[u8]) -> Result<Progress, HandshakeError> {
     verdict_of(&request(), &Config::default(), bytes)
 }
 
-#[track_caller]
-fn rejected(bytes: &[u8], error: HandshakeError) {
-    assert_eq!(verdict(bytes), Err(error), "{}", bytes.escape_ascii());
-    assert!(!error.is_retryable());
-}
-
 fn asked(request: &Request) -> String {
-    let handshake = Handshake::new(request, &Config::default(), Sample);
+    let handshake = Handshake::new(request, &Config::default(), SampleNonce(None));
     String::from_utf8(handshake.outgoing().to_vec()).unwrap()
 }
 
@@ -114,30 +93,9 @@ fn the_request_is_exactly_what_the_rfc_asks_for() {
     assert_eq!(request.target().resource(), "/a%20b");
 }
 
-// P089.
-#[test]
-fn each_handshake_has_a_key_of_its_own() {
-    struct Counter(u8);
-    impl Entropy for Counter {
-        fn fill(&mut self, dest: &mut [u8]) {
-            self.0 += 1;
-            dest.fill(self.0);
-        }
-    }
-    let request = request();
-    let key = |seed| {
-        let handshake = Handshake::new(&request, &Config::default(), Counter(seed));
-        let text = String::from_utf8(handshake.outgoing().to_vec()).unwrap();
-        let key = text.split("Sec-WebSocket-Key: ").nth(1).unwrap().split("\r\n").next().unwrap();
-        assert!(key.len() == 24 && key.ends_with("=="));
-        key.to_string()
-    };
-    assert_ne!(key(1), key(2));
-}
-
 #[test]
 fn the_request_may_be_written_in_pieces() {
-    let mut handshake = Handshake::new(&request(), &Config::default(), Sample);
+    let mut handshake = Handshake::new(&request(), &Config::default(), SampleNonce(None));
     let whole = handshake.outgoing().to_vec();
     let mut written = Vec::new();
     while !handshake.outgoing().is_empty() {
@@ -175,161 +133,6 @@ fn error_of(result: Result<Request, HeaderError>) -> HeaderError {
     result.expect_err("must be refused")
 }
 
-// P090 - P092, A66.
-#[test]
-fn the_caller_cannot_break_the_request() {
-    use HeaderError::*;
-    let cases = [
-        ("", "x", BadName),
-        ("a b", "x", BadName),
-        ("a\r\nb", "x", BadName),
-        ("host", "x", Reserved),
-        ("Upgrade", "x", Reserved),
-        ("connection", "x", Reserved),
-        ("Content-Length", "1", Reserved),
-        ("transfer-encoding", "chunked", Reserved),
-        ("Sec-WebSocket-Key", "x", Reserved),
-        ("SEC-WEBSOCKET-EXTENSIONS", "x", Reserved),
-        ("User-Agent", "x\r\nHost: evil", BadValue),
-        ("User-Agent", "x\n", BadValue),
-        ("User-Agent", "\0", BadValue),
-    ];
-    for (name, value, error) in cases {
-        assert_eq!(error_of(request().header(name, value)), error, "{name:?}");
-    }
-    for (names, error) in [
-        (&[""][..], BadSubprotocol),
-        (&["a b"], BadSubprotocol),
-        (&["a,b"], BadSubprotocol),
-        (&["a\r\nb"], BadSubprotocol),
-        (&["caf\u{e9}"], BadSubprotocol),
-        (&["a", "b", "a"], RepeatedSubprotocol),
-    ] {
-        assert_eq!(error_of(request().subprotocols(names)), error);
-    }
-    assert!(request().subprotocols(&["a", "A"]).is_ok());
-    for origin in ["null", "x", "https://a/", "https://a\r\n"] {
-        assert_eq!(error_of(request().origin(origin)), BadOrigin);
-    }
-    assert_eq!(Request::new("ws://h/\r\n").unwrap_err(), UrlError::IllegalCharacter);
-}
-
-// P096, P097, P099, P103, A62, A95.
-#[test]
-fn responses_of_every_legal_shape_are_taken() {
-    let cases = [
-        with(&[]),
-        with(&["Set-Cookie: a=b", "Set-Cookie: c=d", "X: caf\u{e9}"]),
-        with(&["Content-Length: 0"]),
-        with(&["Content-Length: 5", "Transfer-Encoding: chunked"]),
-        with(&["Sec-WebSocket-Extensions:"]),
-        wire("HTTP/1.1 101", VALID),
-        wire("HTTP/1.1 101 ", VALID),
-        wire("HTTP/1.1 101 Dumb Increase", VALID),
-        replaced("Upgrade", Some("upgrade:WebSocket \t")),
-        replaced("Upgrade", Some("upgrade:WebSocket\r\nUpgrade: websocket")),
-        replaced("Connection", Some("connection: upgrade, keep-alive")),
-        replaced("Connection", Some("Connection: keep-alive\r\nConnection: Upgrade")),
-        replaced(
-            "Sec-WebSocket-Accept",
-            Some("sec-websocket-accept:\t s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\t"),
-        ),
-    ];
-    for bytes in cases {
-        assert_eq!(verdict(&bytes), Ok(Progress::Complete), "{}", bytes.escape_ascii());
-    }
-}
-
-// P095 - P100, A60, A61, A62, A96.
-#[test]
-fn a_101_that_proves_nothing_is_rejected() {
-    use HandshakeError::*;
-    rejected(&wire("HTTP/1.0 101 Switching Protocols", VALID), BadHttpVersion);
-    rejected(&wire("HTTP/2 101 Switching Protocols", VALID), BadHttpVersion);
-    rejected(&replaced("Upgrade", None), NotUpgrade);
-    for value in [
-        "websocketx",
-        "h2c",
-        "",
-        "websocket, h2c",
-        "websocket\r\nUpgrade: h2c",
-        "h2c\r\nUpgrade: websocket",
-    ] {
-        rejected(&replaced("Upgrade", Some(&format!("Upgrade: {value}"))), NotUpgrade);
-    }
-    rejected(&replaced("Connection", None), NotConnectionUpgrade);
-    for value in ["no-upgrade", "close", "", "upgradex"] {
-        let bytes = replaced("Connection", Some(&format!("Connection: {value}")));
-        rejected(&bytes, NotConnectionUpgrade);
-    }
-    let accept = "Sec-WebSocket-Accept";
-    let right = accept_key("dGhlIHNhbXBsZSBub25jZQ==");
-    rejected(&replaced(accept, None), MissingHeader(accept));
-    let flipped = right.to_lowercase();
-    for value in [
-        "",
-        "x",
-        &flipped,
-        &right[..27],
-        &format!("{right}x"),
-        &format!("{right}:x"),
-        &format!("{right}, x"),
-        &format!("x {right}"),
-        &format!("\"{right}\""),
-        &accept_key(""),
-        &accept_key("x3JJHMbDL1EzLkh9GBhXDw=="),
-        "dGhlIHNhbXBsZSBub25jZQ==",
-    ] {
-        rejected(&replaced(accept, Some(&format!("{accept}: {value}"))), BadAccept);
-    }
-    rejected(&with(&[VALID[2]]), RepeatedHeader(accept));
-    let half = format!("{accept}: {}\r\n{accept}: {}", &right[..14], &right[14..]);
-    rejected(&replaced(accept, Some(&half)), RepeatedHeader(accept));
-}
-
-// P100 - P104, P149, A64.
-#[test]
-fn the_server_may_choose_only_what_was_offered() {
-    use HandshakeError::*;
-    let (protocol, extensions) = ("Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions");
-    let offering = request().subprotocols(&["v2", "v1"]).unwrap();
-    let config = Config::default();
-    let on = |headers: &[&str]| verdict_of(&offering, &config, &with(headers));
-    assert_eq!(on(&[]), Ok(Progress::Complete));
-    assert_eq!(on(&["Sec-WebSocket-Protocol:  v1 "]), Ok(Progress::Complete));
-    for (value, error) in [
-        ("v3", UnexpectedSubprotocol),
-        ("V1", UnexpectedSubprotocol),
-        ("v", UnexpectedSubprotocol),
-        ("v11", UnexpectedSubprotocol),
-        ("", BadHeader(protocol)),
-        ("v1, v2", BadHeader(protocol)),
-        ("v1 ;", BadHeader(protocol)),
-        ("v1\r\nSec-WebSocket-Protocol: v1", RepeatedHeader(protocol)),
-    ] {
-        assert_eq!(on(&[&format!("{protocol}: {value}")]), Err(error), "{value}");
-    }
-    rejected(&with(&["Sec-WebSocket-Protocol: v1"]), UnexpectedSubprotocol);
-    rejected(&with(&["Sec-WebSocket-Extensions: permessage-deflate"]), UnexpectedExtension);
-    rejected(&with(&["Sec-WebSocket-Extensions: a; b=\"c"]), BadHeader(extensions));
-    rejected(
-        &with(&["Sec-WebSocket-Extensions: a", "Sec-WebSocket-Extensions: a"]),
-        RepeatedHeader(extensions),
-    );
-
-    let (handshake, _) = fed(&offering, &config, &with(&["Sec-WebSocket-Protocol: v1"]), 9);
-    let connection = handshake.into_connection().unwrap();
-    assert_eq!(connection.negotiated().subprotocol.as_deref(), Some("v1"));
-    let (handshake, _) = fed(&offering, &config, &with(&[]), 9);
-    assert_eq!(handshake.into_connection().unwrap().negotiated().subprotocol.as_deref(), None);
-    let demanding = offering.require_subprotocol().unwrap();
-    assert_eq!(verdict_of(&demanding, &config, &with(&[])), Err(NoSubprotocol));
-    // Not the server's fault.
-    let none = demanding.subprotocols(&[""; 0]).unwrap_err();
-    assert_eq!(none, HeaderError::NoSubprotocol);
-    assert_eq!(request().require_subprotocol().unwrap_err(), none);
-}
-
 // P131 on the client's side.
 #[test]
 fn what_parsers_read_differently_is_rejected() {
@@ -354,30 +157,6 @@ fn what_parsers_read_differently_is_rejected() {
         let error = verdict(good.replacen(from, to, 1).as_bytes()).unwrap_err();
         assert!(matches!(error, HandshakeError::Malformed { .. }), "{from:?} {to:?}: {error}");
     }
-}
-
-// P106, A63.
-#[test]
-fn interim_responses_are_skipped_up_to_a_limit() {
-    let interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
-    let times = |n| [interim.repeat(n).into_bytes(), with(&[])].concat();
-    assert_eq!(verdict(&times(4)), Ok(Progress::Complete));
-    rejected(&times(5), HandshakeError::TooManyInterim { limit: 8 });
-    let none = Config { max_interim: 0, ..Config::default() };
-    let error = HandshakeError::TooManyInterim { limit: 0 };
-    assert_eq!(verdict_of(&request(), &none, &times(1)), Err(error));
-    assert_eq!(verdict_of(&request(), &none, &with(&[])), Ok(Progress::Complete));
-}
-
-// P106, A63.
-#[test]
-#[cfg_attr(miri, ignore = "the default limits, of up to 64 KiB")]
-fn an_endless_head_hits_a_limit() {
-    use HandshakeError::*;
-    let endless = [b"HTTP/1.1 101 ", &*vec![b'y'; 70_000]].concat();
-    rejected(&endless, HeadTooLong { limit: 65536 });
-    let headers = (0..200).map(|i| format!("X-{i}: y"));
-    rejected(&wire(AGREED, headers), TooManyHeaders { limit: 128 });
 }
 
 /// The refusal that `bytes` make, the same however they are cut.
@@ -506,7 +285,7 @@ fn a_refusal_is_shown_in_one_line_without_secrets() {
     assert!(shown.contains(r"\x1b[2Jgo away\r\nHTTP/1.1"), "{shown}");
 
     let request = Request::new("ws://u:s3cret@h").unwrap().header("Cookie", "s3cret").unwrap();
-    let handshake = Handshake::new(&request, &Config::default(), Sample);
+    let handshake = Handshake::new(&request, &Config::default(), SampleNonce(None));
     for shown in [format!("{request:?}"), format!("{handshake:?}")] {
         assert!(!shown.contains("s3cret") && !shown.contains("dTpz"), "{shown}");
     }
@@ -568,23 +347,10 @@ fn the_line_of_a_chunk_is_not_waited_for_for_ever() {
     }
 }
 
-// P105, A65.
-#[test]
-fn frames_right_behind_the_response_are_the_first_messages() {
-    let open = |handshake: Handshake| {
-        assert_eq!(handshake.response().map(|response| response.status), Some(101));
-        let connection = handshake.into_connection().unwrap();
-        assert!(!connection.sender().has_outgoing());
-        connection
-    };
-    let begin = || begun(&request(), &Config::default());
-    first_messages(begin, Handshake::step, open, &with(&[]), b"\x81\x02hi\x82\x01\0");
-}
-
 // P093.
 #[test]
 fn an_agreement_before_the_request_was_written_is_rejected() {
-    let mut handshake = Handshake::new(&request(), &Config::default(), Sample);
+    let mut handshake = Handshake::new(&request(), &Config::default(), SampleNonce(None));
     handshake.advance(handshake.outgoing().len() - 1);
     let bytes = with(&[]);
     feed_head(&mut handshake, &bytes);
@@ -609,21 +375,6 @@ fn there_is_no_connection_before_a_valid_response() {
     handshake.reading.end_of_stream();
     assert_eq!(handshake.step(), Err(HandshakeError::UnexpectedEof));
     assert!(handshake.response().is_none() && handshake.into_refusal().is_none());
-}
-
-// P107, A63.
-#[test]
-fn the_clock_ends_the_wait_for_a_response_and_for_the_rest_of_a_refusal() {
-    let at = |s| Time::new(Duration::from_secs(s));
-    let config = Config { handshake_timeout: Duration::from_secs(5), ..Config::default() };
-    let mut handshake = begun(&request(), &config);
-    assert_eq!(handshake.reading.poll_timeout(), Some(Time::ZERO));
-    assert_eq!(handshake.reading.handle_timeout(at(100)), Ok(()));
-    assert_eq!(handshake.reading.poll_timeout(), Some(at(105)));
-    assert_eq!(handshake.reading.handle_timeout(at(104)), Ok(()));
-    assert_eq!(handshake.reading.handle_timeout(at(105)), Err(HandshakeError::Timeout));
-    assert_eq!(handshake.step(), Err(HandshakeError::Timeout));
-    assert_eq!(handshake.reading.poll_timeout(), None);
 }
 
 // P107, A63.
@@ -682,7 +433,7 @@ fn client_and_server_agree_with_each_other() {
         .unwrap()
         .origin("https://example.com")
         .unwrap();
-    let mut client = Handshake::new(&request, &config, Sample);
+    let mut client = Handshake::new(&request, &config, SampleNonce(None));
     let mut server = server::Handshake::new(&config);
     feed_head(&mut server, client.outgoing());
     client.advance(usize::MAX);

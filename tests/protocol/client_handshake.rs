@@ -120,6 +120,10 @@ fn p090_subprotocols_are_tokens_and_no_two_the_same() {
     for name in ["", "a b", "a,b", "a\r\nb", "caf\u{e9}", "a;b", "\"a\"", "a/b"] {
         assert_eq!(offer(&["good", name]).unwrap_err(), HeaderError::BadSubprotocol, "{name:?}");
     }
+    for origin in ["null", "x", "https://a/"] {
+        let error = Request::new("ws://h").unwrap().origin(origin).unwrap_err();
+        assert_eq!(error, HeaderError::BadOrigin, "{origin}");
+    }
     assert_eq!(offer(&["a", "b", "a"]).unwrap_err(), HeaderError::RepeatedSubprotocol);
     let text = asked(&offer(&["b", "a", "A"]).unwrap());
     assert!(text.contains("\r\nSec-WebSocket-Protocol: b, a, A\r\n"), "{text}");
@@ -219,6 +223,9 @@ fn p095_a_101_of_another_http_is_rejected() {
         let wire = wire(&format!("{version} 101 Switching Protocols"), RESPONSE);
         rejected(&wire, HandshakeError::BadHttpVersion);
     }
+    for line in ["HTTP/1.1 101", "HTTP/1.1 101 ", "HTTP/1.1 101 Dumb Increase"] {
+        taken(&wire(line, RESPONSE));
+    }
 }
 
 #[test]
@@ -234,6 +241,7 @@ fn p096_upgrade_has_to_be_websocket() {
         rejected(&response_with("Upgrade", lines), HandshakeError::NotUpgrade);
     }
     taken(&response_with("Upgrade", &["UPGRADE:  WebSocket "]));
+    taken(&response_with("Upgrade", &["upgrade:WebSocket", "Upgrade: websocket"]));
 }
 
 #[test]
@@ -305,6 +313,7 @@ fn p101_an_extension_that_was_not_offered_is_rejected() {
         let wire = response(&[&format!("Sec-WebSocket-Extensions: {value}")]);
         rejected(&wire, HandshakeError::UnexpectedExtension);
     }
+    taken(&response(&["Sec-WebSocket-Extensions:"]));
 }
 
 /// How a client that offers `v2` and `v1` takes this choice.
@@ -316,6 +325,8 @@ fn chosen(lines: &[&str]) -> Dialed {
 #[test]
 fn p102_a_subprotocol_that_was_not_offered_is_rejected() {
     assert_eq!(chosen(&["Sec-WebSocket-Protocol: v1"]).subprotocol.as_deref(), Some("v1"));
+    let list = chosen(&["Sec-WebSocket-Protocol: v1, v2"]).verdict;
+    assert_eq!(list, Err(HandshakeError::BadHeader("Sec-WebSocket-Protocol")));
     for name in ["v3", "V1", "v", "v11"] {
         let dialed = chosen(&[&format!("Sec-WebSocket-Protocol: {name}")]);
         assert_eq!(dialed.verdict, Err(HandshakeError::UnexpectedSubprotocol), "{name}");
@@ -332,6 +343,10 @@ fn p103_a_server_may_choose_no_subprotocol_unless_one_is_demanded() {
     let demanding = request.require_subprotocol().unwrap();
     let dialed = dial_with(&demanding, &Config::default(), &response(&[]));
     assert_eq!(dialed.verdict, Err(HandshakeError::NoSubprotocol));
+    // Not the server's fault.
+    let none = demanding.subprotocols(&[""; 0]).unwrap_err();
+    assert_eq!(none, HeaderError::NoSubprotocol);
+    assert_eq!(Request::new("ws://h").unwrap().require_subprotocol().unwrap_err(), none);
 }
 
 #[test]
@@ -392,6 +407,7 @@ fn p107_the_wait_for_a_response_has_an_end() {
     let at = |secs| Time::new(Duration::from_secs(secs));
     let request = Request::new("ws://h").unwrap();
     let mut handshake = Handshake::new(&request, &config, SampleNonce(None));
+    assert_eq!(handshake.reading.poll_timeout(), Some(Time::ZERO));
     handshake.reading.handle_timeout(at(5)).unwrap();
     assert_eq!(handshake.reading.poll_timeout(), Some(at(15)));
     feed_head(&mut handshake, b"H");
@@ -401,6 +417,7 @@ fn p107_the_wait_for_a_response_has_an_end() {
     );
     assert_eq!(handshake.reading.handle_timeout(at(15)), Err(HandshakeError::Timeout));
     assert_eq!(handshake.step(), Err(HandshakeError::Timeout));
+    assert_eq!(handshake.reading.poll_timeout(), None);
 }
 
 #[cfg(feature = "tokio")]

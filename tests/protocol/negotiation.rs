@@ -57,7 +57,7 @@ fn p138_the_subprotocols_of_all_lines_are_one_list_in_order() {
 fn p139_the_server_chooses_what_was_offered_or_nothing() {
     let line = "Sec-WebSocket-Protocol: a, b";
     assert_eq!(chosen(&["b", "a"], &[line]).as_deref(), Some("b"));
-    assert_eq!(chosen(&["c"], &[line]), None);
+    assert_eq!(chosen(&["c", "A", "ab"], &[line]), None);
     assert_eq!(chosen(&[], &[line]), None);
     assert_eq!(chosen(&[""], &[line]), None);
     assert_eq!(chosen(&["a"], &[]), None);
@@ -75,6 +75,10 @@ fn p140_empty_elements_are_skipped_and_bad_tokens_refused() {
     }
     let twice = request(&["Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: a"]);
     assert_eq!(serve(&twice).status, 400);
+    for (many, status) in [(128, 101), (129, 400)] {
+        let names = (0..many).map(|i| format!("p{i}")).collect::<Vec<_>>().join(",");
+        assert_eq!(serve(&request(&[&format!("Sec-WebSocket-Protocol: {names}")])).status, status);
+    }
 }
 
 #[test]
@@ -146,6 +150,8 @@ fn p143_a_quoted_value_has_to_be_a_token_once_unescaped() {
     for value in ["a; b=\"\"", "a; b=\"1,0\"", "a; b=\"1 0\"", "a; b=\"\\\"\"", "a; b=\"\\ \""] {
         refused(value);
     }
+    refused("a; b=\"c\"d");
+    refused("a; b=caf\u{e9}");
 }
 
 #[test]
@@ -182,7 +188,10 @@ fn p146_a_malformed_list_of_extensions_is_refused() {
 
 #[test]
 fn p147_unknown_extensions_are_ignored() {
-    for value in ["x-unknown", "x; y=z; y", "x-webkit-deflate-frame", "constructor; __proto__=a"] {
+    ignored(&",".repeat(30_000));
+    for value in
+        ["", "x-unknown", "x; y=z; y", "x-webkit-deflate-frame", "constructor; __proto__=a"]
+    {
         ignored(value);
     }
 }

@@ -33,8 +33,11 @@ fn accepted(wire: &[u8]) -> Served {
 
 #[test]
 fn p112_another_method_than_get_is_refused() {
-    for method in ["POST", "HEAD", "PUT", "OPTIONS", "CONNECT", "get", "GETX"] {
-        let wire = wire(&format!("{method} / HTTP/1.1"), REQUEST);
+    let methods = ["POST", "HEAD", "PUT", "OPTIONS", "CONNECT", "get", "GETX"];
+    let lines = methods.map(|method| format!("{method} / HTTP/1.1"));
+    let others = ["OPTIONS * HTTP/1.1", "CONNECT example.com:80 HTTP/1.1"].map(str::to_owned);
+    for line in lines.iter().chain(&others) {
+        let wire = wire(line, REQUEST);
         let served = refused(&wire, HandshakeError::BadMethod, 405);
         assert_eq!(served.named("Allow"), ["GET"]);
     }
@@ -67,6 +70,7 @@ fn p114_http_1_2_to_1_9_are_as_1_1_and_another_major_version_is_refused() {
         let served = accepted(&wire(&format!("GET /a?b HTTP/1.{minor}"), REQUEST));
         assert_eq!(served.named("Sec-WebSocket-Accept"), [ACCEPT]);
     }
+    accepted(&[b"\r\n", &*request(&[])].concat()); // RFC 9112 §2.2
     let mut handshake = Handshake::new(&Config::default());
     feed_head(&mut handshake, &wire("GET /chat HTTP/1.2", REQUEST));
     assert_eq!(handshake.step(), Ok(Progress::Complete));
@@ -93,8 +97,30 @@ fn p115_exactly_one_host_is_needed() {
     for host in ["Host: example.com", "Host: other.example", "host:"] {
         refused(&request(&[host]), HandshakeError::RepeatedHeader("Host"), 400);
     }
-    for host in ["Host:", "Host: a b", "Host: a/b", "Host: u@a", "Host: a:b", "Host: ::1"] {
-        refused(&request_with("Host", &[host]), HandshakeError::BadHeader("Host"), 400);
+    for host in [
+        "",
+        "a b",
+        "a, b",
+        "a\tb",
+        "http://a",
+        "a/b",
+        "u@a",
+        "a:b",
+        "::1",
+        "[::1",
+        "[v1.a]",
+        "a<b>",
+        "a\"b\"",
+        "a:0",
+        "a:65536",
+        "a:80:80",
+        "caf\u{e9}",
+    ] {
+        let wire = request_with("Host", &[&format!("Host: {host}")]);
+        refused(&wire, HandshakeError::BadHeader("Host"), 400);
+    }
+    for host in ["[::1]:8080", "EXAMPLE.com:443", "127.0.0.1:", "."] {
+        accepted(&request_with("Host", &[&format!("Host: {host}")]));
     }
     // Every name of RFC 3986, as it was sent.
     for host in ["a~b", "a!b", "%2Ftmp%2Fa.sock", "$&'()*+,;=", "a..b:81"] {
@@ -104,10 +130,15 @@ fn p115_exactly_one_host_is_needed() {
         assert_eq!(handshake.step(), Ok(Progress::Complete));
         assert_eq!(handshake.request().unwrap().host(), Some(host));
     }
-    for host in ["a\\b", "a?b", "a#b", "a%", "a%2", "a%zz"] {
+    for host in ["a\\b", "a?b", "a#b", "a%", "a%2", "a%zz", "a%%20"] {
         let wire = request_with("Host", &[&format!("Host: {host}")]);
         refused(&wire, HandshakeError::BadHeader("Host"), 400);
     }
+    // A target that names a host names the same one, zone and all.
+    let headers = REQUEST.map(|header| header.replace("example.com", "[fe80::1%25a]:80"));
+    accepted(&wire("GET ws://[FE80::1%25a]/ HTTP/1.1", &headers));
+    let other = wire("GET ws://[fe80::1%25b]/ HTTP/1.1", &headers);
+    refused(&other, HandshakeError::HostMismatch, 400);
 }
 
 #[test]
@@ -116,9 +147,16 @@ fn p116_an_upgrade_to_websocket_has_to_be_asked_for() {
         let served = refused(&request_with("Upgrade", lines), HandshakeError::NotUpgrade, 426);
         assert_eq!(served.named("Upgrade"), ["websocket"]);
     }
-    for line in ["Upgrade: WEBSOCKET", "upgrade:WebSocket", "Upgrade: h2c, websocket"] {
+    for line in [
+        "Upgrade: WEBSOCKET",
+        "upgrade:WebSocket",
+        "Upgrade: h2c, websocket",
+        "upgrade: \t h2c , websocket\t",
+        "Upgrade: , ,websocket,",
+    ] {
         accepted(&request_with("Upgrade", &[line]));
     }
+    accepted(&request_with("Upgrade", &["Upgrade: websocket", "Upgrade: WEBSOCKET"]));
 }
 
 #[test]
@@ -139,7 +177,13 @@ fn p117_connection_has_to_contain_upgrade() {
 
 #[test]
 fn p118_a_part_of_a_token_does_not_count() {
-    for line in ["Upgrade: websocketx", "Upgrade: xwebsocket", "Upgrade: websocket/13"] {
+    for line in [
+        "Upgrade: websocketx",
+        "Upgrade: xwebsocket",
+        "Upgrade: websocket/13",
+        "Upgrade: websocket;q=1",
+        "Upgrade: \"websocket\"",
+    ] {
         refused(&request_with("Upgrade", &[line]), HandshakeError::NotUpgrade, 426);
     }
     for line in ["Connection: no-upgrade", "Connection: upgrade-insecure", "Connection: upgrades"] {
@@ -155,7 +199,17 @@ fn p119_exactly_one_key_of_16_bytes_is_needed() {
     refused(&request_with(KEY, &[]), HandshakeError::MissingHeader(KEY), 400);
     let twice = request(&["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]);
     refused(&twice, HandshakeError::RepeatedHeader(KEY), 400);
-    for key in ["", "not base64!", "AAAA", "AAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAAAA"] {
+    for key in [
+        "",
+        "A",
+        "not base64!",
+        "AAAA",
+        "AAAAAAAAAAAAAAAAAAAA",
+        "AAAAAAAAAAAAAAAAAAAAAAAA",
+        "dGhlIHNhbXBsZSBub25jZQA=",
+        "dGhlIHNhbXBsZSBub25j=Q==",
+        "dGhlIHNhbXBsZSBub25jZ\u{e9}=",
+    ] {
         let wire = request_with(KEY, &[&format!("{KEY}: {key}")]);
         refused(&wire, HandshakeError::BadHeader(KEY), 400);
     }
@@ -182,6 +236,7 @@ fn p120_of_odd_base64_only_trailing_bits_are_let_pass() {
 #[test]
 fn p121_the_accept_value_is_over_the_text_of_the_key() {
     assert_eq!(accepted(&request(&[])).named("Sec-WebSocket-Accept"), [ACCEPT]);
+    assert_eq!(accept_key("x3JJHMbDL1EzLkh9GBhXDw=="), "HSmrc0sMlYUkAGmm5OPpG2HaGWk=");
     // The same 16 bytes in another text.
     let (one, two) = ("AAAAAAAAAAAAAAAAAAAAAA==", "AAAAAAAAAAAAAAAAAAAAAB==");
     let values = [one, two].map(|key| {
@@ -202,7 +257,7 @@ fn p122_a_request_without_a_version_is_told_which_is_spoken() {
 
 #[test]
 fn p123_any_other_version_is_told_which_is_spoken() {
-    for version in ["8", "12", "14", "013", "13, 8", "13x", "+13", ""] {
+    for version in ["8", "12", "14", "013", "13, 8", "13x", "13;", "+13", "1 3", ""] {
         let wire = request_with(VERSION, &[&format!("{VERSION}: {version}")]);
         let served = refused(&wire, HandshakeError::UnsupportedVersion, 426);
         assert_eq!(served.named(VERSION), ["13"]);
@@ -283,8 +338,12 @@ fn p128_a_request_with_a_body_is_refused_and_closed() {
         "Content-Length: 5",
         "Content-Length: 00",
         "Content-Length: -0",
+        "Content-Length: x",
+        "Content-Length: ",
+        "Content-Length: 0, 0",
         "Transfer-Encoding: chunked",
         "Transfer-Encoding: identity",
+        "transfer-encoding:",
     ] {
         let wire = [request(&[line]), b"GET /smuggled HTTP/1.1\r\n\r\n".to_vec()].concat();
         refused(&wire, HandshakeError::HasBody, 400);
@@ -349,10 +408,29 @@ fn p131_what_parsers_read_in_two_ways_is_refused() {
         ("GET /chat", "GET /ch#at"),
         ("GET /chat", "GET chat"),
         ("GET /chat", " GET /chat"),
+        ("GET /chat", "GET *"),
+        ("GET /chat", "GET example.com:80"),
+        ("GET /chat", "GET http://exa mple/"),
+        ("GET /chat", "GET /\u{e9}"),
+        ("GET /chat HTTP/1.1", "GET"),
+        ("GET /chat HTTP/1.1", "GET / / HTTP/1.1"),
+        ("GET /chat HTTP/1.1", "GET / HTTP/1.1 "),
+        ("GET /chat HTTP/1.1", "GET / ICY/1.1"),
+        ("GET", "G\u{e9}T"),
+        ("X: y\r", "X: y\r\r"),
+        ("X: y", "X y"),
+        ("X: y", "\"X\": y"),
     ] {
         let served = serve(good.replacen(from, to, 1).as_bytes());
         assert_eq!(served.status, 400, "{from:?} {to:?}");
         assert!(served.shut && served.outcome.is_none());
+    }
+    // A TLS client, and one that speaks the oldest drafts.
+    for (wire, what) in [
+        (&b"\x16\x03\x01\x02\x00\x01"[..], "this is TLS, not HTTP"),
+        (b"\r\n\r\nGET / HTTP/1.1\r\n\r\n", "empty line"),
+    ] {
+        refused(wire, HandshakeError::Malformed { what }, 400);
     }
 }
 
@@ -401,18 +479,28 @@ fn p134_a_head_that_trickles_in_is_given_up() {
     let at = |secs| Time::new(Duration::from_secs(secs));
     let mut handshake = Handshake::new(&config);
     let wire = request(&[]);
-    for second in 0..10 {
-        feed_head(&mut handshake, &[wire[second as usize]]);
+    // The clock starts with the first call.
+    assert_eq!(handshake.reading.poll_timeout(), Some(Time::ZERO));
+    for second in 100..110 {
+        feed_head(&mut handshake, &[wire[second as usize - 100]]);
         assert_eq!(
             (handshake.step(), handshake.reading.handle_timeout(at(second))),
             (Ok(Progress::Partial), Ok(()))
         );
-        assert_eq!(handshake.reading.poll_timeout(), Some(at(10)));
+        assert_eq!(handshake.reading.poll_timeout(), Some(at(110)));
     }
-    assert_eq!(handshake.reading.handle_timeout(at(10)), Err(HandshakeError::Timeout));
+    assert_eq!(handshake.reading.handle_timeout(at(110)), Err(HandshakeError::Timeout));
     assert_eq!(handshake.step(), Err(HandshakeError::Timeout));
+    assert_eq!(handshake.reading.poll_timeout(), None);
     let response = handshake.reject(HandshakeError::Timeout);
     assert!(response.starts_with(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n"));
+    // And ends with the request.
+    let mut handshake = Handshake::new(&config);
+    feed_head(&mut handshake, &wire);
+    assert_eq!(handshake.step(), Ok(Progress::Complete));
+    for second in [0, 1000] {
+        assert_eq!(handshake.reading.handle_timeout(at(second)), Ok(()));
+    }
 }
 
 #[cfg(feature = "tokio")]
@@ -475,7 +563,12 @@ fn p136_the_callers_headers_cannot_break_the_response() {
         ("X", "a\0b", HeaderError::BadValue),
         ("X\r\nY", "a", HeaderError::BadName),
         ("X: Y", "a", HeaderError::BadName),
+        ("X Y", "a", HeaderError::BadName),
+        ("caf\u{e9}", "a", HeaderError::BadName),
         ("", "a", HeaderError::BadName),
+        ("X", "\x7f", HeaderError::BadValue),
+        ("Host", "a", HeaderError::Reserved),
+        ("sec-websocket-anything", "a", HeaderError::Reserved),
         ("Upgrade", "h2c", HeaderError::Reserved),
         ("connection", "close", HeaderError::Reserved),
         ("Sec-WebSocket-Accept", "x", HeaderError::Reserved),
@@ -485,10 +578,15 @@ fn p136_the_callers_headers_cannot_break_the_response() {
     ] {
         assert_eq!(Accept::default().header(name, value).unwrap_err(), error, "{name:?}");
         assert_eq!(Rejection::new(403).header(name, value).unwrap_err(), error, "{name:?}");
+        assert_eq!(Rejection::from(error).status(), 500);
     }
-    let accept = Accept::default().header("Set-Cookie", "a=b").unwrap();
+    let long = "y".repeat(2000); // too long for the stack
+    let accept = Accept::default().header("Set-Cookie", "a=b").unwrap().header("Tab", "a\tb");
+    let accept = accept.unwrap().header("Empty", "").unwrap().header("Long", &long).unwrap();
     let served = serve_with(&Config::default(), accept, &request(&[]));
-    assert_eq!(served.named("Set-Cookie"), ["a=b"]);
+    for (name, value) in [("Set-Cookie", "a=b"), ("Tab", "a\tb"), ("Empty", ""), ("Long", &long)] {
+        assert_eq!(served.named(name), [value]);
+    }
 }
 
 #[test]
@@ -508,4 +606,10 @@ fn p137_there_is_no_101_before_the_whole_request_has_passed() {
     let mut handshake = Handshake::new(&Config::default());
     feed_head(&mut handshake, &bad);
     assert_eq!(handshake.accept(Accept::default()).unwrap_err(), HandshakeError::NotUpgrade);
+    // An end of the stream that is seen with the whole request ends the connection, not that.
+    let mut handshake = Handshake::new(&Config::default());
+    feed_head(&mut handshake, &wire);
+    handshake.reading.end_of_stream();
+    assert_eq!(handshake.step(), Ok(Progress::Complete));
+    assert!(handshake.accept(Accept::default()).unwrap().step().is_err());
 }

@@ -112,36 +112,3 @@ pub(crate) fn judge<H: Reads>(
     }
     Ok(Progress::Partial)
 }
-
-/// However a head and two frames behind it, the text `hi` and a zero, are cut: they are the first
-/// messages of the connection that `open` makes.
-pub(crate) fn first_messages<H: Reads>(
-    begin: impl Fn() -> H,
-    step: impl Fn(&mut H) -> Result<Progress, HandshakeError>,
-    open: impl Fn(H) -> Connection,
-    head: &[u8],
-    frames: &[u8],
-) {
-    let bytes = [head, frames].concat();
-    for cut in (0..=bytes.len()).step_by(every(37)) {
-        let (before, rest) = bytes.split_at(cut);
-        let mut handshake = begin();
-        feed_head(&mut handshake, before);
-        let early = step(&mut handshake).unwrap() == Progress::Complete;
-        assert_eq!(early, cut >= head.len());
-        let mut connection = if early {
-            let mut connection = open(handshake);
-            feed(&mut connection, rest);
-            connection
-        } else {
-            feed_head(&mut handshake, rest);
-            assert_eq!(step(&mut handshake), Ok(Progress::Complete));
-            open(handshake)
-        };
-        assert_eq!(connection.step(), Ok(Step::Message));
-        assert_eq!(connection.receiver().message(), Some(Message::Text("hi")));
-        assert_eq!(connection.step(), Ok(Step::Message));
-        assert_eq!(connection.receiver().message(), Some(Message::Binary(&[0])));
-        assert_eq!(connection.step(), Ok(Step::NeedInput));
-    }
-}
