@@ -3,7 +3,6 @@
 //! Nothing in `reference` calls the crate under test, except for the names of its errors.
 pub mod head;
 pub mod inflate;
-pub mod net;
 pub mod peers;
 pub mod reference;
 pub mod tls;

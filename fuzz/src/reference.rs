@@ -218,7 +218,7 @@ impl Head {
     }
 
     /// What this header alone shows to be wrong, in any connection.
-    pub fn wrong_alone(&self) -> Vec<ProtocolError> {
+    fn wrong_alone(&self) -> Vec<ProtocolError> {
         let mut wrong = vec![];
         if matches!(self.opcode, 3..=7 | 11..=15) {
             wrong.push(ProtocolError::ReservedOpCode);

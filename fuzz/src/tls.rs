@@ -264,7 +264,7 @@ fn turn(pipe: &Pipe, peer: &mut Connection) {
 }
 
 /// A server's and a client's configuration for `localhost`, the same ones each time.
-pub fn shared(in_place: bool) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+fn shared(in_place: bool) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     static ALL: OnceLock<[(Arc<ServerConfig>, Arc<ClientConfig>); 2]> = OnceLock::new();
     let make = |in_place| {
         let Configs { client, server } = configs(false);

@@ -2,6 +2,10 @@
 //! alone. The input makes the choices of a script.
 #![no_main]
 #![allow(dead_code)] // what the tests alone use
+#[path = "../../crates/tickwire-loop/tests/model/dice.rs"]
+mod dice;
+#[path = "../../crates/tickwire-loop/tests/model/flow.rs"]
+mod flow;
 #[path = "../../crates/tickwire-loop/tests/model/reference.rs"]
 mod reference;
 #[path = "../../crates/tickwire-loop/tests/model/script.rs"]
@@ -9,7 +13,8 @@ mod script;
 #[path = "../../crates/tickwire-loop/tests/model/wire.rs"]
 mod wire;
 
-use script::{Dice, config, play, settings};
+use dice::{Dice, config, settings};
+use script::play;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let Some((first, choices)) = input.split_first() else { return };

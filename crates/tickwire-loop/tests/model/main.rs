@@ -4,13 +4,16 @@
 //! seed alone. Without it, scripts are played for `MODEL_SECONDS`, by default for 15 s; with
 //! `TESTS=all`, for an hour.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![cfg(all(target_os = "linux", feature = "rustls"))]
+#![cfg(all(target_os = "linux", feature = "rustls", feature = "stamps"))]
+mod dice;
+mod flow;
 mod reference;
 mod scenes;
 mod script;
 mod wire;
 
-use script::{Dice, config, play, settings};
+use dice::{Dice, config, settings};
+use script::play;
 use std::{env::*, panic::*, process::Command, time::Instant};
 
 fn io_uring() -> bool {

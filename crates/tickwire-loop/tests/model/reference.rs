@@ -1,15 +1,17 @@
 //! The reference: what the documentation of `tickwire-loop` promises about each connection, checked
 //! at each event and after each round.
+use crate::flow::{Class, Flow};
 use crate::wire::{CLOSE, End as PeerEnd, Peer, TEXT};
 use std::{
     collections::{BTreeMap, VecDeque},
+    io::ErrorKind,
     rc::Rc,
 };
 use tickwire::{
     Error, Event, Message, Prepared, RecvError, Time,
     handshake::server::{Accept, Rejection},
 };
-use tickwire_loop::{Counts, End, Handle, Net, SendError, Settings, Timer};
+use tickwire_loop::{Counts, End, Handle, Net, SendError, Sent as SentTo, Settings, Timer};
 use tickwire_parts::{Outbox, Overflow, PushError};
 
 /// The application's value. `Rc` shows that each is dropped.
@@ -17,66 +19,6 @@ use tickwire_parts::{Outbox, Overflow, PushError};
 pub struct Value {
     pub number: u64,
     pub _alive: Rc<()>,
-}
-
-/// Which messages of a flow keep their order among each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    Direct,
-    Outbox,
-    /// A key of an outbox that conflates.
-    Key(u64),
-}
-
-#[derive(Debug)]
-struct Sent {
-    text: bool,
-    bytes: Rc<[u8]>,
-    class: Class,
-    /// Whether the docs allow its loss.
-    loose: bool,
-    /// A raw peer has sent all of it once so many bytes are flushed.
-    offset: u64,
-}
-
-/// One direction of a connection.
-#[derive(Debug, Default)]
-pub struct Flow {
-    /// The messages that are not delivered yet.
-    sent: VecDeque<Sent>,
-    /// Once the sending end is over: whether in order, that is, after both Closes.
-    pub over: Option<bool>,
-}
-
-impl Flow {
-    pub fn sent(&mut self, text: bool, bytes: Rc<[u8]>, class: Class, offset: u64) {
-        if let Class::Key(_) = class {
-            self.loosen(|before| before.class == class);
-        }
-        self.sent.push_back(Sent { text, bytes, class, loose: false, offset });
-    }
-
-    fn loosen(&mut self, which: impl Fn(&Sent) -> bool) {
-        self.sent.iter_mut().for_each(|sent| sent.loose |= which(sent));
-    }
-
-    fn delivered(&mut self, text: bool, bytes: &[u8]) {
-        let at = self.sent.iter().position(|sent| sent.text == text && *sent.bytes == *bytes);
-        let at = at.unwrap_or_else(|| panic!("twice, altered, or never sent: {:.60?}", bytes));
-        let class = self.sent[at].class;
-        let mut n = 0;
-        self.sent.retain(|sent| {
-            n += 1;
-            let before = n <= at && sent.class == class;
-            assert!(!before || sent.loose, "{class:?}: before message {n} came {bytes:.8?}");
-            n != at + 1 && !before
-        });
-    }
-
-    /// Whether nothing has to come any more, if the sender has flushed so many bytes.
-    fn is_done(&self, flushed: u64) -> bool {
-        self.sent.iter().all(|sent| sent.loose || sent.offset > flushed)
-    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -234,6 +176,38 @@ impl Reference {
         }
     }
 
+    /// Records the result of a send to several: it does not tell which refused the message.
+    #[rustfmt::skip]
+    pub fn sent_to(&mut self, net: &Net<'_, Value>, to: &[Handle], key: Option<u64>, message: Message<'_>, sent: SentTo) {
+        assert_eq!(sent.taken + sent.refused + sent.not_open, to.len());
+        for &handle in to {
+            if sent.taken == to.len() {
+                self.sent(net, handle, key, message, Ok(()));
+                continue;
+            }
+            if sent.taken > 0 {
+                let conn = self.conn(handle);
+                let class = if conn.policy.is_some() { Class::Outbox } else { Class::Direct };
+                let (link, side) = (conn.link, conn.side);
+                let flow = &mut self.links[link][side];
+                flow.loosen(|sent| sent.class.is_of_an_outbox()); // it may have replaced one
+                flow.sent(message.as_text().is_some(), message.as_bytes().into(), class, 0);
+                flow.sent.back_mut().expect("it was just pushed").loose = true;
+            }
+            if sent.refused > 0 {
+                self.refused(handle);
+            }
+        }
+    }
+
+    /// A message was fed to the connection itself, beside its outbox.
+    pub fn fed(&mut self, to: Handle, text: bool, bytes: Rc<[u8]>, class: Class) {
+        let conn = self.conn(to);
+        assert!(!conn.closing, "accepted behind a Close: {conn:?}");
+        let (link, side) = (conn.link, conn.side);
+        self.links[link][side].sent(text, bytes, class, 0);
+    }
+
     /// `send_to` counted it among `refused`.
     pub fn refused(&mut self, handle: Handle) {
         let conn = self.conn(handle);
@@ -259,7 +233,7 @@ impl Reference {
             conn.code = code;
         }
         let (link, side) = (conn.link, conn.side);
-        self.links[link][side].loosen(|sent| sent.class != Class::Direct);
+        self.links[link][side].loosen(|sent| sent.class.is_of_an_outbox());
     }
 
     /// `Net::close` was called.
@@ -312,6 +286,9 @@ impl Reference {
                 }
             }
             End::Failed(Error::Refused(_)) => assert_eq!(conn.state, State::Dialing),
+            End::Failed(Error::Io(error)) if error.kind() == ErrorKind::TimedOut => {
+                assert!(self.hasty || self.shutting, "what it waited for has come: {error}");
+            }
             End::OverQueued => self.over_queued += 1,
             End::Disconnected(code) => {
                 assert!(matches!(u16::from(*code), 1008 | 1013) && conn.state == State::Open);
@@ -423,6 +400,7 @@ impl Reference {
         assert!((of(State::Open)..=most).contains(&counts.open), "{most}: {counts:?}");
         let accepted = self.conns.values().filter(lives).filter(|conn| conn.side == 1).count();
         assert!((accepted..=settings.max_connections).contains(&counts.accepted_now), "{counts:?}");
+        assert!(counts.handshakes_now <= counts.accepted_now, "{counts:?}");
         let deferred = of(State::Asking)..=settings.max_handshakes.max(1);
         assert!(deferred.contains(&counts.deferred), "{deferred:?}: {counts:?}");
         // What was sent at the end of a round is written in the next; io_uring writes beside them.

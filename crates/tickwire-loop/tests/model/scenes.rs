@@ -1,7 +1,7 @@
 //! Promises of the documentation that a random script rarely comes to.
 use crate::{
-    script::{LONG, dial, door},
-    wire::{BINARY, Peer, TEXT, Tls, listener},
+    script::LONG,
+    wire::{BINARY, Peer, TEXT, Tls, dial, door, listener},
 };
 use std::{
     net::{SocketAddr, TcpListener},
@@ -71,7 +71,8 @@ fn when<'a, R>(
 impl Stage {
     fn new(settings: Settings, config: Config, tls: bool, listener: TcpListener) -> Self {
         let (mut net, config) = (Loop::new(settings).unwrap(), Arc::new(config));
-        let door = net.net().listen_on(listener, door(&config, tls)).unwrap();
+        let door = door(&config, tls.then(Tls::get));
+        let door = net.net().listen_on(listener, door).unwrap();
         let (peers, log) = (Vec::new(), Vec::new());
         Self { net, door, tls, config, peers, log, opened: None, rejects: None }
     }
@@ -140,7 +141,8 @@ impl Stage {
     /// A raw server, which the loop dials.
     fn server(&mut self, hook: Hook<'_>) -> Handle {
         let listener = listener(false);
-        let dial = dial(&self.config, self.tls, listener.local_addr().unwrap(), "");
+        let to = listener.local_addr().unwrap();
+        let dial = dial(&self.config, self.tls.then(Tls::get), to.port(), &[to], "");
         self.net.net().dial(dial, ()).unwrap();
         self.turn(hook);
         self.peers.push(Peer::new(listener.accept().unwrap().0, 1, self.tls));

@@ -1,90 +1,28 @@
 //! Random scripts: calls of the loop inside and outside of events, and raw peers.
 use crate::{
-    reference::{Class, Reference, State, Value},
-    wire::{self, BINARY, PING, PONG, Peer, TEXT, Tls},
+    dice::Dice,
+    flow::Class,
+    reference::{Reference, State, Value},
+    wire::{self, BINARY, PING, PONG, Peer, TEXT, Tls, dial, door},
 };
 use std::{
     fs,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 use tickwire::{
-    CloseCode, CloseFrame, Config, Heartbeat, Message, Prepared,
+    Chunk, CloseCode, CloseFrame, Config, DataKind, Message, Prepared,
     handshake::server::{Accept, Rejection},
 };
-use tickwire_loop::{Answer, Dial, Door, Event, Handle, Loop, Net, SendError, Settings, Waiting};
+use tickwire_loop::{Answer, Door, Event, Handle, Loop, Net, Settings};
 use tickwire_parts::{Outbox, Overflow};
 
 /// Whatever was promised comes sooner, on however busy a machine.
 pub const LONG: Duration = Duration::from_secs(30);
 const LENGTHS: [usize; 12] = [0, 1, 5, 9, 40, 125, 126, 1000, 5000, 17_000, 65_535, 70_000];
 const ILLEGAL: [&[u8]; 4] = [&[0x83, 0x80], &[0xc1, 0x80], &[0x09, 0x80], &[0x80, 0x80]];
-
-/// Where the choices come from: a seed, or a fuzzer's bytes.
-pub enum Dice<'a> {
-    Seed(u64),
-    #[allow(dead_code)] // for the fuzz target
-    Bytes(&'a [u8]),
-}
-
-impl Dice<'_> {
-    fn below(&mut self, n: usize) -> usize {
-        match self {
-            Self::Seed(state) => {
-                *state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                (*state >> 33) as usize % n
-            }
-            Self::Bytes(bytes) => bytes.split_off_first().map_or(0, |&byte| usize::from(byte) % n),
-        }
-    }
-
-    fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == n - 1
-    }
-
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len())]
-    }
-}
-
-pub fn settings(dice: &mut Dice<'_>, io_uring: bool) -> Settings {
-    let spins = [Waiting::Spin, Waiting::SpinFor(Duration::MAX), Waiting::SpinFor(Duration::ZERO)];
-    let few = |dice: &mut Dice<'_>, most| if dice.one_in(5) { dice.below(6) } else { most };
-    Settings {
-        waiting: if dice.one_in(4) { dice.pick(&spins) } else { Waiting::Sleep },
-        max_connections: few(dice, 65_536),
-        max_per_address: few(dice, 1024),
-        max_handshakes: few(dice, 1024),
-        max_queued: dice.pick(&[1 << 28, 1 << 28, 1 << 28, 1 << 17, 1 << 14, 0, usize::MAX]),
-        max_received: dice.pick(&[1 << 28, 1 << 28, 1 << 16, 0, usize::MAX]),
-        turn_messages: dice.pick(&[256, 0, 1, 2, u32::MAX]),
-        turn_bytes: dice.pick(&[1 << 16, 1 << 16, 0, 1, 100, usize::MAX]),
-        max_whole: dice.pick(&[1024, 0, 0, 1, 2]),
-        io_uring,
-        ..Settings::default()
-    }
-}
-
-pub fn config(dice: &mut Dice<'_>) -> Config {
-    let hasty = dice.one_in(4);
-    let ms = Duration::from_millis;
-    let far = [ms(600_000), Duration::MAX];
-    let mut soon = |least: u64| if hasty { ms(least + 20) } else { dice.pick(&far) };
-    Config {
-        close_timeout: soon(0),
-        handshake_timeout: soon(80),
-        frame_timeout: soon(0),
-        write_timeout: soon(0),
-        heartbeat: hasty.then_some(Heartbeat::new(ms(20), ms(20))),
-        high_water: dice.pick(&[1 << 20, 1, 1000, 20_000]),
-        cork_limit: dice.pick(&[1 << 16, 0, 1000]),
-        read_buffer: dice.pick(&[1 << 14, 0]),
-        min_vectored: dice.pick(&[1 << 14, 0]),
-        ..Config::default()
-    }
-}
 
 struct Script<'d, 'b> {
     dice: &'d mut Dice<'b>,
@@ -97,17 +35,8 @@ struct Script<'d, 'b> {
     count: u64,
     /// Whether handlers call commands, and turn requests down.
     acts: bool,
-}
-
-pub fn door(config: &Arc<Config>, tls: bool) -> Door {
-    let door = Door::new(config.clone());
-    if tls { door.tls(Tls::get().server.clone()) } else { door }
-}
-
-pub fn dial(config: &Arc<Config>, tls: bool, to: SocketAddr, path: &str) -> Dial {
-    let url = format!("{}://localhost:{}/{path}", if tls { "wss" } else { "ws" }, to.port());
-    let dial = Dial::to(&url).expect("a URL").addresses([to]).config(config.clone());
-    dial.tls(Tls::get().client.clone())
+    /// The handler of the next wake-up ends the loop, by a shutdown that may take so long.
+    shuts_within: Option<Duration>,
 }
 
 impl Script<'_, '_> {
@@ -151,13 +80,30 @@ impl Script<'_, '_> {
                 assert!(due <= net.now(), "early");
                 assert_eq!(net.cancel_timer(timer), None);
             }
-            Event::Woken => assert!(std::mem::take(&mut reference.wakes), "comes once"),
+            Event::Woken => {
+                assert!(std::mem::take(&mut reference.wakes), "comes once");
+                if let Some(within) = self.shuts_within.take() {
+                    self.shut_down(net, within);
+                }
+            }
         }
         let acts = if self.acts { self.dice.pick(&[0, 0, 0, 1, 1, 2, 5]) } else { 0 };
         (0..acts).for_each(|_| self.act(net, own, lent));
         if let Some((from, answer)) = asked {
             self.answer(from, answer);
         }
+    }
+
+    fn shut_down(&mut self, net: &mut Net<'_, Value>, within: Duration) {
+        net.shut_down(within);
+        self.reference.shuts();
+        self.doors.clear();
+    }
+
+    /// A door, with the kernel's times of arrival or without.
+    fn door(&mut self, tls: bool) -> Door {
+        let tls = tls.then(|| &Tls::both()[self.dice.below(2)]);
+        door(&self.config, tls).timestamps(self.dice.one_in(4))
     }
 
     fn rejection(&mut self) -> Rejection {
@@ -193,12 +139,13 @@ impl Script<'_, '_> {
         let key = self.dice.one_in(2).then(|| self.dice.below(3) as u64);
         let result = match (key, self.dice.below(4)) {
             (key, 0) => {
-                let sent = net.send_keyed_to([to], key, &Prepared::new(message));
-                assert_eq!(sent.taken + sent.refused + sent.not_open, 1);
-                if sent.refused == 1 {
-                    return self.reference.refused(to);
-                }
-                if sent.taken == 1 { Ok(()) } else { Err(SendError::NotOpen) }
+                let others = self.reference.conns.iter();
+                let others = others.filter(|(_, conn)| boxed || conn.policy.is_none());
+                let mut all: Vec<_> = others.map(|(&handle, _)| handle).collect();
+                all.retain(|&handle| handle != to && self.dice.one_in(2));
+                all.push(to);
+                let sent = net.send_keyed_to(all.iter().copied(), key, &Prepared::new(message));
+                return self.reference.sent_to(net, &all, key, message, sent);
             }
             (Some(key), _) => net.send_keyed(to, key, message),
             (_, 1) => net.send(to, message.to_owned()),
@@ -207,8 +154,43 @@ impl Script<'_, '_> {
         self.reference.sent(net, to, key, message, result);
     }
 
+    /// Feeds the connection itself, beside its outbox: in two chunks, or a message that overtakes.
+    fn feed(&mut self, net: &mut Net<'_, Value>, to: Handle) {
+        let (text, bytes) = self.payload(9);
+        let kind = if text { DataKind::Text } else { DataKind::Binary };
+        let Some(sender) = net.sender(to) else { return };
+        if self.dice.one_in(2) {
+            let fed = match std::str::from_utf8(&bytes) {
+                Ok(it) if text => sender.feed_first(it),
+                _ => sender.feed_first(&bytes[..]),
+            };
+            if fed.is_ok() {
+                self.reference.fed(to, text, bytes, Class::First);
+            }
+            return;
+        }
+        let (first, last) = bytes.split_at(self.dice.below(bytes.len()));
+        if sender.feed_chunk(Chunk { kind, first: true, data: first, last: false }).is_ok() {
+            match sender.feed_chunk(Chunk { kind, first: false, data: last, last: true }) {
+                Ok(_) => self.reference.fed(to, text, bytes, Class::Direct),
+                Err(_) => self.remove(net, to), // the message would stay incomplete
+            }
+        }
+    }
+
+    fn remove(&mut self, net: &mut Net<'_, Value>, handle: Handle) {
+        // One that `max_queued` has ended gets no event now.
+        let is_open = self.reference.conn(handle).state == State::Open;
+        let over_queued = is_open && net.sender(handle).is_none();
+        self.reference.over_queued += u64::from(over_queued);
+        let value = net.remove(handle);
+        let conn = self.reference.over(handle, false);
+        assert_eq!(value.map(|value| value.number), conn.value);
+        self.reference.probe(net, handle);
+    }
+
     fn act(&mut self, net: &mut Net<'_, Value>, own: Option<Handle>, lent: Option<Message<'_>>) {
-        let (what, conns) = (self.dice.below(32), &self.reference.conns);
+        let (what, conns) = (self.dice.below(34), &self.reference.conns);
         let handle = match self.dice.below(8) {
             _ if what < 4 => return self.globals(net),
             0 => self.reference.dead.back().copied().or(own),
@@ -227,15 +209,7 @@ impl Script<'_, '_> {
                 net.close(handle, CloseCode::new(code).map(CloseFrame::from));
                 self.reference.closes(handle, code);
             }
-            18 => {
-                // One that `max_queued` has ended gets no event now.
-                let over_queued = conn.state == State::Open && net.sender(handle).is_none();
-                self.reference.over_queued += u64::from(over_queued);
-                let value = net.remove(handle);
-                let conn = self.reference.over(handle, false);
-                assert_eq!(value.map(|value| value.number), conn.value);
-                self.reference.probe(net, handle);
-            }
+            18 => self.remove(net, handle),
             19..=22 => {
                 conn.paused = what < 21;
                 net.pause(handle, conn.paused);
@@ -251,6 +225,7 @@ impl Script<'_, '_> {
             }
             27 => drop(net.sender(handle).map(|sender| sender.ping(b"ping"))),
             28..=31 => self.decide(net, handle),
+            32 | 33 => self.feed(net, handle),
             _ => {}
         }
     }
@@ -305,14 +280,20 @@ impl Script<'_, '_> {
             }
         };
         let number = self.number();
-        let dial = dial(&self.config, tls, to, &link.to_string());
-        match net.dial(dial, self.reference.value(number)) {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 1)); // it refuses connections
+        let both = [nowhere, to];
+        let addresses = self.dice.pick(&[&both[1..], &both[1..], &both, &[]]);
+        let tls = tls.then(|| &Tls::both()[self.dice.below(2)]);
+        let dial = dial(&self.config, tls, to.port(), addresses, &link.to_string());
+        let dial = dial.attempt_delay(Duration::ZERO).prepare(|_| Ok(()));
+        match net.dial(dial.timestamps(self.dice.one_in(4)), self.reference.value(number)) {
             Ok(handle) => self.reference.begin(handle, link, 0, Some(number)),
             Err(error) => assert!(self.reference.shutting, "{error:?}"),
         }
     }
 
     fn globals(&mut self, net: &mut Net<'_, Value>) {
+        let _ = format!("{net:?}");
         let tls = self.dice.one_in(2);
         match self.dice.below(12) {
             0 | 1 => {
@@ -331,8 +312,11 @@ impl Script<'_, '_> {
                 self.reference.wakes = true;
             }
             5 => {
-                let listener = wire::listener(self.dice.one_in(2));
-                let address = net.listen_on(listener, door(&self.config, tls));
+                let door = self.door(tls);
+                let address = match self.dice.below(3) {
+                    0 => net.listen(([127, 0, 0, 1], 0).into(), door.share_port(true)),
+                    tiny => net.listen_on(wire::listener(tiny == 1), door),
+                };
                 assert_eq!(address.is_err(), self.reference.shutting);
                 self.doors.extend(address.ok().map(|address| (address, tls)));
             }
@@ -345,9 +329,13 @@ impl Script<'_, '_> {
                 let (listener, link) = (wire::listener(false), self.reference.link());
                 let address = listener.local_addr().expect("bound");
                 self.reference.raw.extend(Peer::ask(address, tls, false, link));
-                let stream = listener.accept().expect("a stream").0;
-                let adopted = net.adopt(stream, &door(&self.config, tls));
-                assert_eq!(adopted.is_err(), self.reference.shutting);
+                let (stream, door) = (listener.accept().expect("a stream").0, self.door(tls));
+                if self.dice.one_in(4) {
+                    let _ = stream.shutdown(Shutdown::Both);
+                    let _ = net.adopt(stream, &door); // it may not have an address
+                } else {
+                    assert_eq!(net.adopt(stream, &door).is_err(), self.reference.shutting);
+                }
             }
             8.. if self.reference.links.len() < 60 => self.dial(net),
             _ => {}
@@ -360,11 +348,14 @@ impl Script<'_, '_> {
         if peers == 0 || self.dice.one_in(6) {
             let Some(&(to, tls)) = self.doors.last().filter(|_| links < 60) else { return };
             let link = self.reference.link();
+            let tls = tls != self.dice.one_in(16); // or not what the door expects
             let mut peer = Peer::ask(to, tls, self.dice.one_in(3), link).expect("a connection");
             peer.most[0] = self.dice.pick(&[1 << 20, 1, 30, 0]);
             return self.reference.raw.push(peer);
         }
         let (at, (text, bytes)) = (self.dice.below(peers), self.payload(0));
+        let garbage: Vec<_> =
+            (0..self.dice.below(40)).map(|_| self.dice.below(256) as u8).collect();
         let peer = &mut self.reference.raw[at];
         let (what, kind) = (self.dice.below(24), if text { TEXT } else { BINARY });
         if what < 14 && (peer.mute || peer.sent_close || peer.head.is_none()) {
@@ -398,12 +389,20 @@ impl Script<'_, '_> {
             }
             16..=21 => peer.most[what % 2] = self.dice.pick(&[0, 1, 100, 1 << 20]),
             22 => peer.polite = false,
+            23 if !peer.sent_close => {
+                peer.raw(&garbage);
+                peer.mute = true;
+                self.reference.links[peer.link][peer.side].anything = true;
+            }
             _ => {}
         }
     }
 
     fn turn(&mut self, net: &mut Loop<Value>, most: Duration) -> bool {
+        let is_due = self.reference.wakes;
+        let (most, began) = (if is_due { 2 * LONG } else { most }, Instant::now());
         let goes_on = net.turn(most, |net, event| self.event(net, event)).expect("a round");
+        assert!(began.elapsed() < LONG, "it sleeps, though a wake-up is due: {is_due}");
         for at in (0..self.servers.len()).rev() {
             if let Ok((tcp, _)) = self.servers[at].0.accept() {
                 let (_, link, tls) = self.servers.swap_remove(at);
@@ -454,13 +453,15 @@ pub fn play(dice: &mut Dice<'_>, settings: Settings, config: Config) {
     let (before, config) = (descriptors(), Arc::new(config));
     let mut net = Loop::<Value>::new(settings.clone()).expect("a loop");
     let doors = [false, true].map(|tls| {
-        let address = net.net().listen(([127, 0, 0, 1], 0).into(), door(&config, tls));
+        let tls_config = tls.then(Tls::get);
+        let address = net.net().listen(([127, 0, 0, 1], 0).into(), door(&config, tls_config));
         (address.expect("a port"), tls)
     });
     let (hasty, peeks) = (config.heartbeat.is_some(), dice.one_in(2));
     let reference = Reference { hasty, peeks, ..Reference::default() };
     let (doors, servers, count, acts) = (doors.into(), Vec::new(), 0, true);
-    let mut script = Script { dice, reference, settings, config, doors, servers, count, acts };
+    #[rustfmt::skip]
+    let mut script = Script { dice, reference, settings, config, doors, servers, count, acts, shuts_within: None };
     for _ in 0..script.dice.pick(&[20, 60, 200]) {
         match script.dice.below(8) {
             _ if matches!(script.dice, Dice::Bytes([])) => break,
@@ -483,9 +484,13 @@ pub fn play(dice: &mut Dice<'_>, settings: Settings, config: Config) {
         }
         _ => {
             let within = [Duration::MAX, Duration::ZERO, Duration::from_millis(20)];
-            net.net().shut_down(script.dice.pick(&within));
-            script.reference.shuts();
-            script.doors.clear();
+            let within = script.dice.pick(&within);
+            if script.dice.one_in(2) {
+                script.shut_down(&mut net.net(), within);
+            } else {
+                net.net().waker().wake().expect("a wake-up");
+                (script.reference.wakes, script.shuts_within) = (true, Some(within));
+            }
             script.settle(&mut net, true);
             script.reference.gone(&mut net.net());
         }

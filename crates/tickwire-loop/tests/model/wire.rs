@@ -1,4 +1,5 @@
-//! Raw peers: a second codec for RFC 6455, over sockets that the test drives, `ws` and `wss`.
+//! Raw peers: a second codec for RFC 6455, over sockets that the test drives, `ws` and `wss`. And
+//! the doors and dials of the loop, which they talk to.
 use bytes::Buf;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustix::net::{AddressFamily, SocketType, socket, sockopt};
@@ -16,6 +17,7 @@ use tickwire::{
         pki_types::PrivateKeyDer,
     },
 };
+use tickwire_loop::{Dial, Door};
 
 pub const TEXT: u8 = 0x81;
 pub const BINARY: u8 = 0x82;
@@ -23,15 +25,16 @@ pub const CLOSE: u8 = 0x88;
 pub const PING: u8 = 0x89;
 pub const PONG: u8 = 0x8a;
 
-/// One authority for all runs, with a client's and a server's configuration.
+/// A client's and a server's configuration, by one authority for all runs.
 pub struct Tls {
     pub client: Arc<ClientConfig>,
     pub server: Arc<ServerConfig>,
 }
 
 impl Tls {
-    pub fn get() -> &'static Self {
-        static TLS: OnceLock<Tls> = OnceLock::new();
+    /// Through rustls, and in place.
+    pub fn both() -> &'static [Self; 2] {
+        static TLS: OnceLock<[Tls; 2]> = OnceLock::new();
         TLS.get_or_init(|| {
             let mut params = CertificateParams::new([]).unwrap();
             params.distinguished_name.push(DnType::CommonName, "the model's authority");
@@ -47,9 +50,19 @@ impl Tls {
                 vec![leaf.der().clone()],
                 PrivateKeyDer::Pkcs8(key.serialize_der().into()),
             );
-            let client = client.with_no_client_auth();
-            Self { client: client.into(), server: server.unwrap().into() }
+            let (client, server) = (client.with_no_client_auth(), server.unwrap());
+            [false, true].map(|in_place| {
+                let (mut client, mut server) = (client.clone(), server.clone());
+                client.enable_secret_extraction = in_place;
+                server.enable_secret_extraction = in_place;
+                Self { client: client.into(), server: server.into() }
+            })
         })
+    }
+
+    /// Through rustls, as the raw peers have it.
+    pub fn get() -> &'static Self {
+        &Self::both()[0]
     }
 }
 
@@ -111,6 +124,24 @@ pub fn listener(tiny: bool) -> TcpListener {
         sockopt::set_socket_send_buffer_size(&listener, 1).unwrap();
     }
     listener
+}
+
+pub fn door(config: &Arc<Config>, tls: Option<&Tls>) -> Door {
+    let door = Door::new(config.clone());
+    if let Some(tls) = tls { door.tls(tls.server.clone()) } else { door }
+}
+
+/// Looks the host up, if there is no address.
+pub fn dial(
+    config: &Arc<Config>,
+    tls: Option<&Tls>,
+    port: u16,
+    to: &[SocketAddr],
+    path: &str,
+) -> Dial {
+    let url = format!("{}://localhost:{port}/{path}", if tls.is_some() { "wss" } else { "ws" });
+    let dial = Dial::to(&url).expect("a URL").addresses(to.iter().copied()).config(config.clone());
+    dial.tls(tls.unwrap_or(Tls::get()).client.clone())
 }
 
 impl Peer {

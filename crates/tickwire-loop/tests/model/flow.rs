@@ -1,0 +1,75 @@
+//! The messages of one direction of a connection: which of them have to come, and in what order.
+use std::{collections::VecDeque, rc::Rc};
+
+/// Which messages of a flow keep their order among each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    Direct,
+    /// A message that overtakes.
+    First,
+    Outbox,
+    /// A key of an outbox that conflates.
+    Key(u64),
+}
+
+impl Class {
+    pub fn is_of_an_outbox(self) -> bool {
+        matches!(self, Self::Outbox | Self::Key(_))
+    }
+}
+
+#[derive(Debug)]
+pub struct Sent {
+    text: bool,
+    bytes: Rc<[u8]>,
+    pub class: Class,
+    /// Whether the docs allow its loss.
+    pub loose: bool,
+    /// A raw peer has sent all of it once so many bytes are flushed.
+    offset: u64,
+}
+
+/// One direction of a connection.
+#[derive(Debug, Default)]
+pub struct Flow {
+    /// The messages that are not delivered yet.
+    pub sent: VecDeque<Sent>,
+    /// Once the sending end is over: whether in order, that is, after both Closes.
+    pub over: Option<bool>,
+    /// A raw peer has sent bytes that may be anything, also messages.
+    pub anything: bool,
+}
+
+impl Flow {
+    pub fn sent(&mut self, text: bool, bytes: Rc<[u8]>, class: Class, offset: u64) {
+        if let Class::Key(_) = class {
+            self.loosen(|before| before.class == class);
+        }
+        self.sent.push_back(Sent { text, bytes, class, loose: false, offset });
+    }
+
+    pub fn loosen(&mut self, which: impl Fn(&Sent) -> bool) {
+        self.sent.iter_mut().for_each(|sent| sent.loose |= which(sent));
+    }
+
+    pub fn delivered(&mut self, text: bool, bytes: &[u8]) {
+        if self.anything {
+            return;
+        }
+        let at = self.sent.iter().position(|sent| sent.text == text && *sent.bytes == *bytes);
+        let at = at.unwrap_or_else(|| panic!("twice, altered, or never sent: {:.60?}", bytes));
+        let class = self.sent[at].class;
+        let mut n = 0;
+        self.sent.retain(|sent| {
+            n += 1;
+            let before = n <= at && sent.class == class;
+            assert!(!before || sent.loose, "{class:?}: before message {n} came {bytes:.8?}");
+            n != at + 1 && !before
+        });
+    }
+
+    /// Whether nothing has to come any more, if the sender has flushed so many bytes.
+    pub fn is_done(&self, flushed: u64) -> bool {
+        self.anything || self.sent.iter().all(|sent| sent.loose || sent.offset > flushed)
+    }
+}
