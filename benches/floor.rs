@@ -8,15 +8,9 @@
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use sha1::{Digest as _, Sha1};
 use std::hint::black_box;
-use std::io::{self, ErrorKind, Write};
 use std::mem::MaybeUninit;
-use std::net::TcpStream;
 use std::ops::Range;
 use tickwire::{Config, Connection, Entropy, Negotiated, Step, SystemEntropy};
-
-/// Below the first length form, at both sides of its end, a full TCP segment, the read buffer,
-/// large.
-pub const SIZES: [usize; 6] = [32, 125, 126, 1400, 16 << 10, 1 << 20];
 
 pub struct Rng(pub u64);
 
@@ -470,18 +464,6 @@ pub fn frame_len(payload: usize, masked: bool) -> usize {
         _ => 10,
     };
     head + payload + if masked { 4 } else { 0 }
-}
-
-/// Writes all, spinning while there is no room.
-pub fn write_spinning(io: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match io.write(bytes) {
-            Ok(n) => bytes = &bytes[n..],
-            Err(e) if e.kind() == ErrorKind::WouldBlock => std::hint::spin_loop(),
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
 }
 
 /// How many messages to send before they are written: what makes 16 KiB.

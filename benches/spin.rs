@@ -10,10 +10,10 @@
 //! `cargo bench -p benches --bench spin [-- SIZE [ROUNDS]]`
 mod floor;
 
-use floor::{Body, messages, write_spinning};
+use floor::{Body, messages};
 use std::{
     error::Error,
-    io::{ErrorKind, Read},
+    io::{self, ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
     process::Command,
     sync::mpsc,
@@ -60,6 +60,18 @@ impl Bare {
         io.set_nonblocking(true)?;
         Ok(Self { io, buf: vec![0; len] })
     }
+}
+
+/// Writes all, spinning while there is no room.
+fn write_spinning(io: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match io.write(bytes) {
+            Ok(n) => bytes = &bytes[n..],
+            Err(e) if e.kind() == ErrorKind::WouldBlock => std::hint::spin_loop(),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
 impl End for Bare {

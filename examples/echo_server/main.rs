@@ -10,8 +10,7 @@
 //! every peer with Close 1001 and wait a few seconds for theirs. `--help` lists the options.
 //!
 //! With `--stats` the last lines tell what each thread did, and what processor time it took, by
-//! itself: that of the load is not in it. `cargo bench -p benches --bench threads` compares 1
-//! thread with 2.
+//! itself: that of the load is not in it.
 //!
 //! Here are the options and what is printed; the server itself is in `server.rs`.
 mod server;
