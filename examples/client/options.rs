@@ -1,10 +1,6 @@
 //! The command line.
-use crate::{Result, input::Input, tls};
+use crate::{Result, input::Input};
 use arguments::{Arguments, refuse};
-use std::{
-    io::{self, IsTerminal},
-    time::Duration,
-};
 use tickwire::{Config, handshake::client::Request};
 
 const HELP: &str = "\
@@ -18,15 +14,8 @@ Usage: client URL [OPTION]...
   --ca FILE             for wss: trust the authorities in this file (PEM), instead of those that
                         the system trusts
   --deflate             offer permessage-deflate
-
   --send LINE           send this line instead of those of standard input; again for more
-  -                     with --send: and then those of standard input
-  --wait S              at the end of the input, close once the server has been silent for S seconds
-                        (else 1 after a pipe or a file, 0 after a terminal or --send)
   --take N              close once N messages have arrived, and not at the end of the input
-
-  --verbose, -v         say on standard error what was agreed on, and how long connecting, TLS,
-                        the handshake and a round trip took
   --record FILE         record what passes, inside of TLS, for the example `replay`: secrets too
   --help, -h            this text
 
@@ -60,11 +49,11 @@ pub(crate) struct Options {
     pub(crate) request: Request,
     pub(crate) config: Config,
     /// `None`: as the system has it.
-    pub(crate) tls: Option<tls::Tls>,
+    #[cfg(feature = "rustls")]
+    pub(crate) tls: Option<tickwire::tls::Client>,
     pub(crate) input: Input,
     /// After how many messages to close.
     pub(crate) take: Option<u64>,
-    pub(crate) verbose: bool,
     pub(crate) record: Option<String>,
 }
 
@@ -76,23 +65,24 @@ impl Options {
 
     fn new(args: &Arguments) -> Result<Self> {
         let request = request(args)?;
-        let tls = trusted(args, request.target().secure())?;
+        let ca = args.optional("--ca");
+        if ca.is_some() && !request.target().secure() {
+            return Err("--ca: the URL is not of wss".into());
+        }
+        #[cfg(not(feature = "rustls"))]
+        if ca.is_some() {
+            return Err("--ca: TLS is not built in: add --features rustls".into());
+        }
         let config = Config { max_message: MAX_MESSAGE, ..Config::default() };
         let config = if args.has("--deflate") { compressing(config)? } else { config };
         let take = args.has("--take").then(|| args.number("--take", 1..=u64::MAX));
-        let lines = args.all("--send");
-        let stdin = args.has("-") || lines.is_empty();
-        let wait = match args.has("--wait") {
-            true => args.seconds("--wait", 0.0..=86_400.0),
-            false => Duration::from_secs((stdin && !io::stdin().is_terminal()).into()),
-        };
         Ok(Self {
             request,
             config,
-            tls,
-            input: Input { lines, stdin, wait, stays: take.is_some() },
+            #[cfg(feature = "rustls")]
+            tls: ca.map(|file| trust(&file)).transpose()?,
+            input: Input { lines: args.all("--send"), stays: take.is_some() },
             take,
-            verbose: args.has("--verbose"),
             record: args.optional("--record"),
         })
     }
@@ -110,12 +100,26 @@ fn request(args: &Arguments) -> Result<Request> {
     Ok(offered.map_err(|error| format!("--subprotocol: {error}"))?)
 }
 
-fn trusted(args: &Arguments, secure: bool) -> Result<Option<tls::Tls>> {
-    match args.optional("--ca") {
-        None => Ok(None),
-        Some(_) if !secure => Err("--ca: the URL is not of wss".into()),
-        Some(file) => tls::trust(&file).map(Some),
+/// Trusts the authorities in a file, and no others.
+#[cfg(feature = "rustls")]
+fn trust(file: &str) -> Result<tickwire::tls::Client> {
+    use tickwire::tls::rustls::{
+        ClientConfig, RootCertStore,
+        pki_types::{CertificateDer, pem::PemObject},
+    };
+    let mut roots = RootCertStore::empty();
+    let fail = |error: &dyn std::fmt::Display| format!("--ca {file:?}: {error}");
+    for root in CertificateDer::pem_file_iter(file).map_err(|error| fail(&error))? {
+        let root = root.map_err(|error| fail(&error))?;
+        roots.add(root).map_err(|error| fail(&error))?;
     }
+    if roots.is_empty() {
+        return Err(fail(&"no certificate in it").into());
+    }
+    let builder = ClientConfig::builder().with_root_certificates(roots);
+    let mut config = builder.with_no_client_auth();
+    config.enable_secret_extraction = true; // records in place
+    Ok(config.into())
 }
 
 #[cfg(feature = "deflate")]
