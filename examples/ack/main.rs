@@ -24,6 +24,11 @@ use tokio::{net::TcpListener, sync::mpsc};
 const ORDERS: u64 = 10_000;
 const CUTS: u32 = 100;
 
+/// Of any length, so that cuts are everywhere in its frame.
+fn order(n: u64) -> Vec<u8> {
+    format!("buy {n} ").repeat(1 + n as usize % 40).into_bytes()
+}
+
 const HELP: &str = "\
 Orders over a network that breaks, each of which is done exactly once.
 
@@ -47,13 +52,13 @@ async fn main() -> Result<(), Failure> {
     });
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("ws://{}/desk-7", listener.local_addr()?);
-    tokio::spawn(cutter::run(listener, server, CUTS, 1500));
+    tokio::spawn(cutter::run(listener, server, CUTS, 3000));
 
     println!("{ORDERS} orders over a network that cuts {CUTS} connections ..");
     let (send, receive) = mpsc::channel(16);
     tokio::spawn(async move {
         for n in 1..=ORDERS {
-            let _ = send.send(format!("buy {n}").into_bytes()).await;
+            let _ = send.send(order(n)).await;
         }
     });
     let mut quick = Backoff::new(SystemEntropy::new()?);
@@ -62,9 +67,7 @@ async fn main() -> Result<(), Failure> {
 
     let accounts = account.lock();
     let done = accounts.get("/desk-7").map_or(&[][..], |account| &account.done);
-    let right = done
-        .iter()
-        .eq((1..=ORDERS).map(|n| format!("buy {n}").into_bytes()).collect::<Vec<_>>().iter());
+    let right = done.iter().cloned().eq((1..=ORDERS).map(order)) && connections == CUTS + 1;
     println!(
         "{} were done over {connections} connections, {}",
         done.len(),
