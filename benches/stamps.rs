@@ -1,6 +1,6 @@
 //! What the kernel's time of arrival costs a read on the loopback: `read` beside a `Timestamped`
-//! stream's `recvmsg` with its control message, bare and in both adapters, which look at the clock
-//! too then.
+//! stream's `recvmsg` with its control message, bare and in `blocking`, which looks at the clock too
+//! then.
 //!
 //! In a turn each of 64 connections has one message waiting, and is read once; only that is timed.
 //! A round is 15 turns of each of the two, one after the other, in changing order, and what it says
@@ -23,10 +23,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tickwire::{
-    Config, Connection, Negotiated, SystemEntropy, Timestamped, blocking, tokio as on_tokio,
-};
-use tokio::runtime::{Builder, Runtime};
+use tickwire::{Config, Connection, Negotiated, SystemEntropy, Timestamped, blocking};
 
 const CONNECTIONS: usize = 64;
 const TURNS: usize = 15;
@@ -43,12 +40,10 @@ enum Near {
     Timestamped(Vec<Timestamped<TcpStream>>),
     Blocking(Vec<blocking::WebSocket<TcpStream>>),
     BlockingStamped(Vec<blocking::WebSocket<Timestamped<TcpStream>>>),
-    Tokio(Runtime, Vec<on_tokio::WebSocket<tokio::net::TcpStream>>),
-    TokioStamped(Runtime, Vec<on_tokio::WebSocket<Timestamped<tokio::net::TcpStream>>>),
 }
 
 /// By their names, without and with.
-const SIDES: [&str; 3] = ["bare", "blocking", "tokio"];
+const SIDES: [&str; 2] = ["bare", "blocking"];
 
 struct Side {
     near: Near,
@@ -84,29 +79,9 @@ impl Side {
                 let open = |tcp| blocking::WebSocket::from_parts(tcp, conn());
                 Near::Blocking(each.map(open).collect())
             }
-            ("blocking", true) => {
+            _ => {
                 let open = |tcp| blocking::WebSocket::from_parts(stamped(tcp), conn());
                 Near::BlockingStamped(each.map(open).collect())
-            }
-            _ => {
-                let runtime =
-                    Builder::new_current_thread().enable_all().build().expect("a runtime");
-                let entered = runtime.enter();
-                let each = each.map(|tcp| {
-                    tcp.set_nonblocking(true).expect("a socket");
-                    tokio::net::TcpStream::from_std(tcp).expect("a runtime")
-                });
-                if stamps {
-                    let open = |tcp| on_tokio::WebSocket::from_parts(stamped(tcp), conn());
-                    let all = each.map(open).collect();
-                    drop(entered);
-                    Near::TokioStamped(runtime, all)
-                } else {
-                    let all =
-                        each.map(|tcp| on_tokio::WebSocket::from_parts(tcp, conn())).collect();
-                    drop(entered);
-                    Near::Tokio(runtime, all)
-                }
             }
         };
         Self { near, far }
@@ -121,10 +96,10 @@ impl Side {
     /// Reads what was sent; returns how many were stamped.
     fn receive(&mut self) -> usize {
         macro_rules! each {
-            ($all:expr $(, $wait:ident)?) => {{
+            ($all:expr) => {{
                 let mut stamped = 0;
                 for ws in $all {
-                    let received = ws.recv_to_reply() $(.$wait)?.expect("no error");
+                    let received = ws.recv_to_reply().expect("no error");
                     let received = received.expect("a message");
                     stamped += usize::from(black_box(received.info()).arrived.is_some());
                 }
@@ -149,8 +124,6 @@ impl Side {
             }
             Near::Blocking(all) => each!(all),
             Near::BlockingStamped(all) => each!(all),
-            Near::Tokio(runtime, all) => runtime.block_on(async { each!(all, await) }),
-            Near::TokioStamped(runtime, all) => runtime.block_on(async { each!(all, await) }),
         }
     }
 

@@ -6,7 +6,7 @@ mod tests;
 use crate::{
     drive::Error,
     proto::{handshake::client::Request, url::Target},
-    socket::{Handle, Timestamped},
+    socket::Handle,
     tls,
 };
 use proxy::Proxy;
@@ -44,7 +44,6 @@ pub struct Dial<'r> {
     // A method that needs a feature shares its name with no field. If `tls` were a field too, rustc
     // would report for `dial.tls(..)`, with the feature off, that `tls` is a private field.
     tls_config: Option<tls::Client>,
-    stamps_reads: bool,
 }
 
 /// The hook that gets each socket before the socket connects.
@@ -63,14 +62,7 @@ impl<'r> Dial<'r> {
     /// used, even if the environment names a proxy.
     pub fn new(request: &'r Request) -> Self {
         let delay = Duration::from_millis(250);
-        Self {
-            request,
-            delay,
-            prepare: None,
-            via_proxy: None,
-            tls_config: None,
-            stamps_reads: false,
-        }
+        Self { request, delay, prepare: None, via_proxy: None, tls_config: None }
     }
 
     /// Sets the delay after which the next attempt to connect begins while earlier attempts go on:
@@ -104,20 +96,12 @@ impl<'r> Dial<'r> {
     ///
     /// Under "Options of TCP sockets", the recipes list the options that matter for market data,
     /// and show how to set them with the crate `socket2`. To set options of an open connection, use
-    /// its stream: `ws.get_ref().tcp()`.
+    /// its stream: `ws.get_ref().get_ref()`.
     pub fn prepare(
         mut self,
         hook: impl Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'r,
     ) -> Self {
         self.prepare = Some(Prepare(Arc::new(hook)));
-        self
-    }
-
-    /// Sets whether each read also gets the kernel's time of arrival (SO_TIMESTAMPING, only on
-    /// Linux). The default is `false`. For details see [`Timestamped`]. Feature `stamps`.
-    #[cfg(feature = "stamps")]
-    pub fn timestamps(mut self, yes: bool) -> Self {
-        self.stamps_reads = yes;
         self
     }
 
@@ -160,11 +144,6 @@ impl<'r> Dial<'r> {
         return hook(socket.as_fd());
         #[cfg(windows)]
         return hook(socket.as_socket());
-    }
-
-    /// Wraps a dialed stream. If `timestamps` was set, asks the kernel to stamp the reads.
-    pub(crate) fn stamped<S: Handle>(&self, tcp: S) -> io::Result<Timestamped<S>> {
-        if self.stamps_reads { Timestamped::new(tcp) } else { Ok(Timestamped::wrap(tcp, false)) }
     }
 
     /// Prepares the attempts to connect to a target, whose addresses are `found`. An attempt fails

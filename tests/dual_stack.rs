@@ -120,13 +120,13 @@ mod linux {
         let began = Instant::now();
         let ws = dial.blocking_connect(&config).unwrap();
         let blocking = began.elapsed();
-        assert!(ws.get_ref().tcp().peer_addr().unwrap().is_ipv4());
+        assert!(ws.get_ref().get_ref().peer_addr().unwrap().is_ipv4());
         drop(ws);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (tokio, alone) = runtime.block_on(async {
             let began = Instant::now();
             let ws = dial.connect(&config).await.unwrap();
-            assert!(ws.get_ref().tcp().peer_addr().unwrap().is_ipv4());
+            assert!(ws.get_ref().get_ref().peer_addr().unwrap().is_ipv4());
             let tokio = began.elapsed();
             // Alone, the first address answers nothing until the time is over.
             let request = Request::new(&format!("ws://[2001:db8::2]:{port}/")).unwrap();

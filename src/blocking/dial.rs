@@ -4,7 +4,6 @@ use crate::{
     dial::{Attempts, Dial},
     drive::{Error, Timed, sync::Instant},
     proto::{config::Config, handshake::client::Request, url::Target},
-    socket::Timestamped,
 };
 use std::{
     io,
@@ -78,8 +77,8 @@ impl Dial<'_> {
     /// handshake. [`handshake_timeout`](Config::handshake_timeout) bounds these steps. This timeout
     /// counts from the beginning of the call, so it includes the connector's time. The server's
     /// certificate must be for the host of the URL, whatever the connector dials.
-    /// [`prepare`](Self::prepare) and [`timestamps`](Self::timestamps) have no effect, because they
-    /// are for TCP streams that this crate makes.
+    /// [`prepare`](Self::prepare) has no effect, because it is for TCP streams that this crate
+    /// makes.
     ///
     /// ```no_run
     /// use std::net::TcpStream;
@@ -131,12 +130,7 @@ impl Dial<'_> {
         Ok((io.io, ahead))
     }
 
-    fn blocking_tcp(
-        &self,
-        to: &Target,
-        began: Instant,
-        config: &Config,
-    ) -> io::Result<Timestamped<TcpStream>> {
+    fn blocking_tcp(&self, to: &Target, began: Instant, config: &Config) -> io::Result<TcpStream> {
         let limit = config.handshake_timeout;
         let (host, port) = (String::from(to.host()), to.port());
         let found = match host.parse::<IpAddr>() {
@@ -146,7 +140,7 @@ impl Dial<'_> {
             }),
         };
         let attempts = self.attempts(to, found, limit)?;
-        self.stamped(self.blocking_tcp_to_any(attempts, began)?)
+        self.blocking_tcp_to_any(attempts, began)
     }
 
     pub(crate) fn blocking_tcp_to_any(

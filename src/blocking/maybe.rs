@@ -5,7 +5,6 @@ use super::{Interest, Stream};
 use crate::{
     drive::Error,
     proto::url::Target,
-    socket::Timestamped,
     tls::{
         Client,
         layers::{inner, maybe_tls},

@@ -1,20 +1,16 @@
 //! [`Timestamped`]: a stream whose reads also get the kernel's time of arrival.
-#[cfg(feature = "tokio")]
-mod tokio;
-
 use super::{Handle, arrival, kernel};
 use crate::proto::message::Arrival;
 use std::io::{self, IoSlice, Read, Write};
 
-/// A TCP stream of `std`, tokio or mio whose reads also get the kernel's time of arrival
+/// A TCP stream of `std` or mio whose reads also get the kernel's time of arrival
 /// (SO_TIMESTAMPING). Without the feature `stamps`, and on systems other than Linux, this type only
 /// forwards each call.
 ///
 /// With [`Config::stamp_reads`](crate::Config::stamp_reads) set,
-/// [`Info::arrived`](crate::Info::arrived) has the time for each message. The adapters' `connect`
-/// makes a stream that stamps reads if [`Dial::timestamps`](crate::Dial::timestamps) is set. A
-/// server calls `new` on the accepted stream. A client that opens its TCP stream without the
-/// crate's `connect` also calls `new`.
+/// [`Info::arrived`](crate::Info::arrived) has the time for each message. A server calls `new` on
+/// the accepted stream. A client calls `new` in the connector that it gives to
+/// [`Dial::blocking_connect_with`](crate::Dial::blocking_connect_with).
 ///
 /// Other streams may contain a `Timestamped`: [`Spin`](crate::blocking::Spin), a TLS stream of this
 /// or another crate, the halves of a stream. Over TLS, a message has the time of the read that

@@ -10,7 +10,7 @@ macro_rules! maybe_tls {
     ($(#[$doc:meta])* [$($bound:tt)*]) => {
         $(#[$doc])*
         #[derive(Debug)]
-        pub struct MaybeTls<S = Timestamped<TcpStream>>(Layers<S>);
+        pub struct MaybeTls<S = TcpStream>(Layers<S>);
 
         #[derive(Debug)]
         enum Layers<S> {
@@ -64,13 +64,6 @@ macro_rules! maybe_tls {
                     #[cfg(feature = "rustls")]
                     Layers::Tls(tls, _) => tls.get_ref().get_ref(),
                 }
-            }
-        }
-
-        impl MaybeTls {
-            /// The TCP stream, below any TLS. If there is a proxy, the stream leads to the proxy.
-            pub fn tcp(&self) -> &TcpStream {
-                self.get_ref().get_ref()
             }
         }
     };

@@ -4,7 +4,6 @@ use crate::{
     dial::{Attempts, Dial},
     drive::{Error, Timed},
     proto::{config::Config, handshake::client::Request, url::Target},
-    socket::Timestamped,
 };
 use ::tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -114,8 +113,8 @@ impl Dial<'_> {
     /// one. This call still does TLS, asks the proxy for a tunnel, and makes the opening handshake.
     /// [`handshake_timeout`](Config::handshake_timeout) bounds these steps and the connector
     /// together. The server's certificate must be for the host of the URL, whatever the connector
-    /// dials. [`prepare`](Self::prepare) and [`timestamps`](Self::timestamps) have no effect,
-    /// because they are for TCP streams that this crate makes.
+    /// dials. [`prepare`](Self::prepare) has no effect, because it is for TCP streams that this
+    /// crate makes.
     ///
     /// ```no_run
     /// use tickwire::{Config, Dial, handshake::client::Request};
@@ -192,16 +191,11 @@ impl Dial<'_> {
         Ok((io.io, ahead))
     }
 
-    async fn tcp(
-        &self,
-        to: &Target,
-        began: Instant,
-        config: &Config,
-    ) -> io::Result<Timestamped<TcpStream>> {
+    async fn tcp(&self, to: &Target, began: Instant, config: &Config) -> io::Result<TcpStream> {
         let limit = config.handshake_timeout;
         let lookup = lookup_host((to.host(), to.port()));
         let found = within(limit.saturating_sub(began.elapsed()), lookup).await;
-        self.stamped(self.tcp_to_any(self.attempts(to, found, limit)?, began).await?)
+        self.tcp_to_any(self.attempts(to, found, limit)?, began).await
     }
 
     pub(crate) async fn tcp_to_any(

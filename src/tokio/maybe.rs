@@ -4,7 +4,6 @@ use super::tls::{TlsStream, client};
 use crate::{
     drive::Error,
     proto::url::Target,
-    socket::Timestamped,
     tls::{
         Client,
         layers::{inner, maybe_tls},

@@ -5,7 +5,7 @@ use crate::support::{
     wire::{BINARY, plain},
 };
 use std::{io::Write, thread};
-use tickwire::{Config, Timestamped, blocking, tokio as adapter};
+use tickwire::{Config, Timestamped, blocking};
 
 const ROUNDS: usize = 500;
 
@@ -34,18 +34,5 @@ fn the_time_of_arrival_costs_no_allocation() {
     assert_none(|| {
         far.write_all(&wire).unwrap();
         ws.recv_to_reply().unwrap().unwrap().info().arrived.is_some()
-    });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (near, mut far) = tcp_pair();
-    near.set_nonblocking(true).unwrap();
-    let near = {
-        let _entered = runtime.enter();
-        Timestamped::new(tokio::net::TcpStream::from_std(near).unwrap()).unwrap()
-    };
-    let mut ws = adapter::WebSocket::from_parts(near, conn(false, &config));
-    assert_none(|| {
-        far.write_all(&wire).unwrap();
-        runtime
-            .block_on(async { ws.recv_to_reply().await.unwrap().unwrap().info().arrived.is_some() })
     });
 }

@@ -67,7 +67,7 @@ fn a_client_and_a_server_talk_with_nodelay_on_and_close() {
             assert_eq!(ws.closed().unwrap().code, 1000);
         });
         let mut ws = connect(&url, &config()).unwrap();
-        assert!(ws.get_ref().tcp().nodelay().unwrap());
+        assert!(ws.get_ref().get_ref().nodelay().unwrap());
         let large = vec![7; 1 << 20];
         for message in [Message::Text("tick"), Message::Binary(b""), Message::Binary(&large)] {
             ws.send(message).unwrap();

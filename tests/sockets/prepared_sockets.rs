@@ -61,7 +61,7 @@ fn a_socket_is_prepared_before_it_connects() {
             let config = Config { handshake_timeout: limit, ..Config::default() };
             let dial = Dial::new(&request).prepare(|socket| buffered(&socket));
             let mut ws = dial.blocking_connect(&config).unwrap();
-            check(ws.get_ref().tcp());
+            check(ws.get_ref().get_ref());
             ws.send("there").unwrap();
             assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("there"));
             ws.close(None).unwrap();
@@ -80,7 +80,7 @@ fn a_prepared_socket_can_be_bound_to_a_local_address() {
         let local: SocketAddr = "127.0.0.5:0".parse().unwrap();
         let dial = Dial::new(&request).prepare(|it| SockRef::from(&it).bind(&local.into()));
         let mut ws = dial.blocking_connect(&Config::default()).unwrap();
-        assert_eq!(ws.get_ref().tcp().local_addr().unwrap().ip(), local.ip());
+        assert_eq!(ws.get_ref().get_ref().local_addr().unwrap().ip(), local.ip());
         ws.close(None).unwrap();
         serving.join().unwrap();
     });
@@ -136,7 +136,7 @@ async fn tokio_prepares_a_socket_before_it_connects() {
     let request = Request::new(&url).unwrap();
     let dial = Dial::new(&request).prepare(|socket| buffered(&socket));
     let mut ws = dial.connect(&Config::default()).await.unwrap();
-    check(ws.get_ref().tcp());
+    check(ws.get_ref().get_ref());
     ws.send("there").await.unwrap();
     assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("there"));
     ws.close(None).await.unwrap();

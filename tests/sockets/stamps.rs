@@ -18,6 +18,7 @@ use tickwire::{
     Config, Dial, Info, Step, Timestamped,
     blocking::{self, Spin, Stream},
     handshake::client::Request,
+    url::Target,
 };
 
 fn now() -> Duration {
@@ -48,6 +49,11 @@ fn serve() -> (std::net::SocketAddr, thread::JoinHandle<()>) {
 
 fn request() -> Request {
     Request::new("ws://localhost/").unwrap()
+}
+
+/// A connector.
+fn stamped(to: &Target) -> io::Result<Timestamped<TcpStream>> {
+    Timestamped::new(TcpStream::connect((to.host(), to.port()))?)
 }
 
 /// What a client has seen.
@@ -94,14 +100,14 @@ fn wait_on(began: Instant) {
     thread::sleep(ms(10));
 }
 
-/// Asks and receives until it has seen enough; by `$send` and `$recv`, which may wait by `$wait`.
+/// Asks and receives until it has seen enough.
 macro_rules! converse {
-    ($sender:expr, $receiver:expr $(, $wait:ident)?) => {{
+    ($sender:expr, $receiver:expr) => {{
         let (mut seen, began) = (Seen::default(), Instant::now());
         while !seen.enough() {
-            $sender.send("2") $(.$wait)?.unwrap();
+            $sender.send("2").unwrap();
             for ahead in 0..2 {
-                let received = $receiver.recv_to_reply() $(.$wait)?.unwrap().unwrap();
+                let received = $receiver.recv_to_reply().unwrap().unwrap();
                 let info = received.info();
                 assert_eq!(info.ahead, ahead);
                 seen.check(received.message.as_text().unwrap(), info);
@@ -115,10 +121,10 @@ macro_rules! converse {
 
 /// The same, where nothing is to be stamped.
 macro_rules! unstamped {
-    ($ws:expr $(, $wait:ident)?) => {{
+    ($ws:expr) => {{
         for _ in 0..3 {
-            $ws.send("1") $(.$wait)?.unwrap();
-            let received = $ws.recv_to_reply() $(.$wait)?.unwrap().unwrap();
+            $ws.send("1").unwrap();
+            let received = $ws.recv_to_reply().unwrap().unwrap();
             assert_eq!(received.info().arrived, None);
         }
     }};
@@ -185,11 +191,12 @@ fn halves_in_two_threads_have_it() {
 }
 
 #[test]
-fn connect_reads_it_if_asked_to() {
+fn a_dialed_stream_has_it_if_the_connector_asks_for_it() {
     bounded(|| {
         let (address, serving) = serve();
         let request = Request::new(&format!("ws://{address}")).unwrap();
-        let mut ws = Dial::new(&request).timestamps(true).blocking_connect(&config()).unwrap();
+        let dial = Dial::new(&request);
+        let mut ws = dial.blocking_connect_with(&config(), stamped).unwrap();
         converse!(ws, ws);
         ws.close(None).unwrap();
         serving.join().unwrap();
@@ -396,171 +403,44 @@ fn the_time_is_that_of_a_packet_capture() {
     });
 }
 
-#[cfg(feature = "tokio")]
-mod on_tokio {
+#[cfg(feature = "rustls")]
+mod under_tls {
     use super::*;
-    use tickwire::tokio as adapter;
-    use tokio::{
-        io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
-        net,
-    };
+    use crate::support::tls::Authority;
+    use tickwire::tls::rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 
-    async fn stamped(address: std::net::SocketAddr) -> Timestamped<net::TcpStream> {
-        Timestamped::new(net::TcpStream::connect(address).await.unwrap()).unwrap()
-    }
-
-    #[tokio::test]
-    async fn tokios_streams_have_it_whole_and_split() {
-        let (address, serving) = serve();
-        let mut ws = adapter::client(stamped(address).await, &request(), &config()).await.unwrap();
-        converse!(ws, ws, await);
-        ws.close(None).await.unwrap();
-        serving.join().unwrap();
-        let (address, serving) = serve();
-        let ws = adapter::client(stamped(address).await, &request(), &config()).await.unwrap();
-        let (mut reader, mut writer) = ws.into_split();
-        converse!(writer, reader, await);
-        writer.close(None).await.unwrap();
-        while reader.recv().await.unwrap().is_some() {}
-        serving.join().unwrap();
-        let (address, serving) = serve();
-        let ws = adapter::client(stamped(address).await, &request(), &config()).await.unwrap();
-        let (mut reader, mut writer) =
-            ws.into_split_with(Timestamped::<net::TcpStream>::into_split);
-        converse!(writer, reader, await);
-        writer.close(None).await.unwrap();
-        while reader.recv().await.unwrap().is_some() {}
-        serving.join().unwrap();
-    }
-
-    #[test]
-    fn a_reset_is_an_error_of_a_stamped_stream() {
-        bounded(|| {
-            let (near, far) = tcp_pair();
-            near.set_nonblocking(true).unwrap();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-            runtime.unwrap().block_on(async {
-                let near = net::TcpStream::from_std(near).unwrap();
-                let mut near = Timestamped::new(near).unwrap();
-                assert!(near.is_write_vectored());
-                socket2::SockRef::from(&far).set_linger(Some(Duration::ZERO)).unwrap();
-                drop(far);
-                let error = near.read(&mut [0; 1]).await.unwrap_err();
-                assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-            });
+    fn serve(authority: &Authority) -> (std::net::SocketAddr, thread::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, tls) = (listener.local_addr().unwrap(), authority.server());
+        let serving = thread::spawn(move || {
+            let (tcp, _) = listener.accept().unwrap();
+            serve_over(blocking::TlsStream::server(tcp, tls).unwrap());
         });
+        (address, serving)
     }
 
-    #[tokio::test]
-    async fn connect_of_tokio_reads_it_if_asked_to() {
-        for timestamps in [true, false] {
-            let (address, serving) = serve();
-            let request = Request::new(&format!("ws://{address}")).unwrap();
-            let dial = Dial::new(&request).timestamps(timestamps);
-            let mut ws = dial.connect(&config()).await.unwrap();
-            if timestamps {
-                converse!(ws, ws, await);
-            } else {
-                unstamped!(ws, await);
-            }
-            ws.close(None).await.unwrap();
-            serving.join().unwrap();
-        }
-    }
-
-    /// Bytes that come while a read is under way wake the next one: the read takes back that there
-    /// are more, and only what it knew of. Pieces of all lengths, some as long as the room for
-    /// them.
+    /// By this crate's streams, and by another's.
     #[test]
-    fn no_wakeup_is_lost() {
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
-        let work = async {
-            let mut pairs = tokio::task::JoinSet::new();
-            for pair in 0..8u64 {
-                let listener = net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-                let mut near = stamped(listener.local_addr().unwrap()).await;
-                let (mut far, _) = listener.accept().await.unwrap();
-                far.set_nodelay(true).unwrap();
-                pairs.spawn(async move {
-                    for round in 0..3000u64 {
-                        far.write_all(&vec![1; 1 + ((round * 7 + pair) % 96) as usize])
-                            .await
-                            .unwrap();
-                        if round % 64 == 0 {
-                            tokio::task::yield_now().await;
-                        }
-                    }
-                });
-                pairs.spawn(async move {
-                    let (mut got, mut room) = (0, [0; 64]);
-                    loop {
-                        match near.read(&mut room).await.unwrap() {
-                            0 => break,
-                            n => got += n as u64,
-                        }
-                    }
-                    assert_eq!(
-                        got,
-                        (0..3000).map(|round| 1 + (round * 7 + pair) % 96).sum::<u64>()
-                    );
-                });
-            }
-            while let Some(done) = pairs.join_next().await {
-                done.unwrap();
-            }
-        };
-        runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await.expect("it hangs") });
-    }
-
-    #[cfg(feature = "rustls")]
-    mod under_tls {
-        use super::*;
-        use crate::support::tls::Authority;
-        use tickwire::tls::rustls::pki_types::ServerName;
-
-        fn serve(authority: &Authority) -> (std::net::SocketAddr, thread::JoinHandle<()>) {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let (address, tls) = (listener.local_addr().unwrap(), authority.server());
-            let serving = thread::spawn(move || {
-                let (tcp, _) = listener.accept().unwrap();
-                serve_over(blocking::TlsStream::server(tcp, tls).unwrap());
-            });
-            (address, serving)
-        }
-
-        /// By this crate's streams, and by another's.
-        #[test]
-        fn over_tls_it_is_the_time_of_the_read_that_completed_the_record() {
+    fn over_tls_it_is_the_time_of_the_read_that_completed_the_record() {
+        bounded(|| {
             let authority = Authority::new();
-            let dial = |address: std::net::SocketAddr| {
-                Request::new(&format!("wss://localhost:{}", address.port())).unwrap()
-            };
             let (address, serving) = serve(&authority);
-            let request = dial(address);
-            let dialed = Dial::new(&request).timestamps(true).tls(authority.client());
-            let mut ws = dialed.blocking_connect(&config()).unwrap();
+            let url = format!("wss://localhost:{}", address.port());
+            let request = Request::new(&url).unwrap();
+            let dial = Dial::new(&request).tls(authority.client());
+            let mut ws = dial.blocking_connect_with(&config(), stamped).unwrap();
             converse!(ws, ws);
             ws.close(None).unwrap();
             serving.join().unwrap();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.unwrap().block_on(async {
-                let (address, serving) = serve(&authority);
-                let request = dial(address);
-                let dialed = Dial::new(&request).timestamps(true).tls(authority.client());
-                let mut ws = dialed.connect(&config()).await.unwrap();
-                converse!(ws, ws, await);
-                ws.close(None).await.unwrap();
-                serving.join().unwrap();
-                let (address, serving) = serve(&authority);
-                let connector = tokio_rustls::TlsConnector::from(authority.client());
-                let name = ServerName::try_from("localhost").unwrap();
-                let stream = connector.connect(name, stamped(address).await).await.unwrap();
-                let mut ws = adapter::client(stream, &request, &config()).await.unwrap();
-                converse!(ws, ws, await);
-                ws.close(None).await.unwrap();
-                serving.join().unwrap();
-            });
-        }
+            let (address, serving) = serve(&authority);
+            let name = ServerName::try_from("localhost").unwrap();
+            let session = ClientConnection::new(authority.client(), name).unwrap();
+            let tcp = Timestamped::new(TcpStream::connect(address).unwrap()).unwrap();
+            let stream = blocking::WithoutTimeouts(StreamOwned::new(session, tcp));
+            let mut ws = blocking::client(stream, &request, &config()).unwrap();
+            converse!(ws, ws);
+            ws.close(None).unwrap();
+            serving.join().unwrap();
+        });
     }
 }

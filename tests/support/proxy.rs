@@ -56,8 +56,8 @@ impl Ws {
 
     pub fn tcp_nodelay(&self) -> bool {
         match self {
-            Self::Tokio(ws, _) => ws.get_ref().tcp().nodelay().unwrap(),
-            Self::Blocking(ws) => ws.get_ref().tcp().nodelay().unwrap(),
+            Self::Tokio(ws, _) => ws.get_ref().get_ref().nodelay().unwrap(),
+            Self::Blocking(ws) => ws.get_ref().get_ref().nodelay().unwrap(),
         }
     }
 }

@@ -1614,7 +1614,7 @@ fn dialed() -> (blocking::MaybeTls, blocking::TlsStream<TcpStream>) {
 fn a_dialed_stream_writes_slices_together() {
     bounded(|| {
         let (mut near, mut far) = dialed();
-        assert!(near.writes_vectored() && near.tcp().writes_vectored());
+        assert!(near.writes_vectored() && near.get_ref().writes_vectored());
         assert!(far.writes_vectored());
         let slices =
             [io::IoSlice::new(b"one "), io::IoSlice::new(b"after "), io::IoSlice::new(b"another")];
@@ -1630,7 +1630,7 @@ fn a_dialed_stream_writes_slices_together() {
 fn a_dialed_stream_that_does_not_block_is_flushed_to_its_end() {
     bounded(|| {
         let (mut near, mut far) = dialed();
-        near.tcp().set_nonblocking(true).unwrap();
+        near.get_ref().set_nonblocking(true).unwrap();
         let mut taken = 0;
         let error = loop {
             match near.write(&[7; 16 << 10]) {
@@ -1669,7 +1669,7 @@ fn a_dialed_stream_of_tokio_writes_slices_together_and_is_flushed_to_its_end() {
         let dial = Dial::new(&request).tls(authority.client());
         let (near, mut far) = tokio::join!(dial.connect(&config), accepting);
         let mut near = near.unwrap().into_parts().0;
-        assert!(near.is_write_vectored() && near.tcp().is_write_vectored());
+        assert!(near.is_write_vectored() && near.get_ref().is_write_vectored());
         assert!(far.is_write_vectored());
         let mut taken = 0;
         std::future::poll_fn(|cx| {

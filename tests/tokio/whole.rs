@@ -1401,7 +1401,7 @@ async fn connect_reaches_a_listener_and_accept_answers() {
         let request = Request::new(&url).unwrap().header("X-Token", "abc").unwrap();
         let request = request.subprotocols(&["ticks.v1"]).unwrap();
         let mut ws = Dial::new(&request).connect(&config()).await.unwrap();
-        assert!(ws.get_ref().tcp().nodelay().unwrap());
+        assert!(ws.get_ref().get_ref().nodelay().unwrap());
         assert_eq!(ws.connection().negotiated().subprotocol.as_deref(), Some("ticks.v1"));
         ws.send("hello").await.unwrap();
         assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("hello"));
