@@ -63,10 +63,6 @@
 //! **Large payloads**, even owned and prepared payloads, are copied into each connection's buffer,
 //! because `futures-io` does not tell whether a stream has vectored writes. On a stream without
 //! vectored writes, a payload that is not copied would need a write of its own.
-mod split;
-
-pub use split::{ReadHalf, WriteHalf};
-
 use crate::{
     drive::{
         self, Half, Socket, Timed,
@@ -238,14 +234,9 @@ where
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
-    /// Splits the connection into two halves for two tasks. The halves of the stream share a lock.
-    /// If the stream can be split without a lock, use [`into_split_with`](Self::into_split_with).
-    pub fn into_split(self) -> Halves<ReadHalf<S>, WriteHalf<S>, T> {
-        self.into_split_with(split::split)
-    }
-
     /// Splits the connection into two halves for two tasks. `split` splits the stream, or makes two
-    /// handles of it: `|stream| (stream.clone(), stream)` for a TCP stream of async-net.
+    /// handles of it: `|stream| (stream.clone(), stream)` for a TCP stream of async-net. A stream
+    /// without handles is split by `futures_util::AsyncReadExt::split`, with a lock.
     ///
     /// Messages that were fed or received before are kept. If you are sending a message in chunks,
     /// the [`Writer`] continues that message.

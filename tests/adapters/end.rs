@@ -4,6 +4,10 @@ use crate::{
     support::{talk::WithSender as _, wire::Seen},
 };
 use async_io::{Async, Timer};
+use futures_util::{
+    AsyncReadExt,
+    io::{ReadHalf, WriteHalf},
+};
 use std::{
     os::unix::net::UnixStream,
     sync::LazyLock,
@@ -396,11 +400,11 @@ end! {
 
 end! {
     FuturesIoSplit(
-        smol::Reader<smol::ReadHalf<OnSmol>, smol::WriteHalf<OnSmol>, Timers>,
-        smol::Writer<smol::WriteHalf<OnSmol>, Timers>
+        smol::Reader<ReadHalf<OnSmol>, WriteHalf<OnSmol>, Timers>,
+        smol::Writer<WriteHalf<OnSmol>, Timers>
     ): smol::WebSocket<OnSmol, Timers>, false,
     split: |ws| {
-        let (reader, writer) = ws.into_split();
+        let (reader, writer) = ws.into_split_with(AsyncReadExt::split);
         Self(reader, writer)
     },
     sender: 1, stream: |io| of_smol(io),

@@ -123,7 +123,7 @@ fn all_of_it_can_be_sent_to_another_thread_while_it_waits() {
         ws.recv_chunk().await?;
         ws.send("x").await?;
         ws.close(CloseCode::NORMAL).await?;
-        let (mut reader, mut writer) = ws.into_split();
+        let (mut reader, mut writer) = ws.into_split_with(futures_util::AsyncReadExt::split);
         reader.recv().await?;
         writer.close(None).await
     }
@@ -239,7 +239,7 @@ fn no_header_travels_alone() {
     let _ = ws.feed(bytes::Bytes::from(vec![7; 20_000])).unwrap();
     assert!(matches!(once(ws.flush()), Poll::Ready(Ok(()))));
     assert!(format!("{ws:?}").contains("FuturesIo"));
-    let (_reader, mut writer) = ws.into_split();
+    let (_reader, mut writer) = ws.into_split_with(|io| (io.clone(), io));
     let _ = writer.feed("data").unwrap();
     writer.with_sender(|tx| tx.ping(b"?")).unwrap();
     assert!(matches!(once(writer.flush()), Poll::Ready(Ok(()))));

@@ -116,8 +116,7 @@ mod futures_io_adapter {
     type Timer = fn(Instant) -> async_io::Timer;
 
     all!(both: Incoming<TcpStream, Timer>, WebSocket<TcpStream, Timer>, MessageOrRoom<'_>);
-    all!(both: Reader<ReadHalf<TcpStream>, WriteHalf<TcpStream>, Timer>, ReadHalf<TcpStream>);
-    all!(both: Writer<WriteHalf<TcpStream>, Timer>, WriteHalf<TcpStream>);
+    all!(both: Reader<TcpStream, TcpStream, Timer>, Writer<TcpStream, Timer>);
 }
 
 /// The names of all public types stand above, as the listing of the public API has them.
