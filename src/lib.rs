@@ -131,51 +131,25 @@
 //! | use two tasks or threads | [`into_split`] | the receiving half answers Pings |
 //!
 //! The links lead to the `tokio` adapter. The other adapters have calls of the same names. But
-//! `futures_io` has no [`connect`], and `blocking` has no [`recv_or_room`]. In `blocking`,
-//! `Dial::blocking_connect` replaces `Dial::connect`, and [`into_split`] can fail.
+//! `futures_io` has no [`connect`], and only `into_split_with`. `blocking` has no [`recv_or_room`].
+//! In `blocking`, `Dial::blocking_connect` replaces `Dial::connect`, and [`into_split`] can fail.
 //!
-#![cfg_attr(
-    feature = "tokio",
-    doc = r"
-[`recv`]: crate::tokio::WebSocket::recv
-[`recv_owned`]: crate::tokio::WebSocket::recv_owned
-[`recv_to_reply`]: crate::tokio::WebSocket::recv_to_reply
-[`recv_event`]: crate::tokio::WebSocket::recv_event
-[`recv_chunk`]: crate::tokio::WebSocket::recv_chunk
-[`send`]: crate::tokio::WebSocket::send
-[`feed`]: crate::tokio::WebSocket::feed
-[`flush`]: crate::tokio::WebSocket::flush
-[`ready`]: crate::tokio::WebSocket::ready
-[`measure_rtt`]: crate::tokio::WebSocket::measure_rtt
-[`into_split`]: crate::tokio::WebSocket::into_split
-[`sender_mut()`]: crate::tokio::WebSocket::sender_mut
-[`with_sender`]: crate::tokio::Writer::with_sender
-[`recv_or_room`]: crate::tokio::WebSocket::recv_or_room
-[`connect`]: crate::tokio::connect()
-[`client`]: crate::tokio::client
-"
-)]
-#![cfg_attr(
-    not(feature = "tokio"),
-    doc = r"
-[`recv`]: crate::Connection
-[`recv_owned`]: crate::Connection
-[`recv_to_reply`]: crate::Connection
-[`recv_event`]: crate::Connection
-[`recv_chunk`]: crate::Connection
-[`send`]: crate::Connection
-[`feed`]: crate::Connection
-[`flush`]: crate::Connection
-[`ready`]: crate::Connection
-[`measure_rtt`]: crate::Connection
-[`into_split`]: crate::Connection
-[`sender_mut()`]: crate::Connection
-[`with_sender`]: crate::Connection
-[`recv_or_room`]: crate::Connection
-[`connect`]: crate::Connection
-[`client`]: crate::Connection
-"
-)]
+//! [`recv`]: crate::tokio::WebSocket::recv
+//! [`recv_owned`]: crate::tokio::WebSocket::recv_owned
+//! [`recv_to_reply`]: crate::tokio::WebSocket::recv_to_reply
+//! [`recv_event`]: crate::tokio::WebSocket::recv_event
+//! [`recv_chunk`]: crate::tokio::WebSocket::recv_chunk
+//! [`send`]: crate::tokio::WebSocket::send
+//! [`feed`]: crate::tokio::WebSocket::feed
+//! [`flush`]: crate::tokio::WebSocket::flush
+//! [`ready`]: crate::tokio::WebSocket::ready
+//! [`measure_rtt`]: crate::tokio::WebSocket::measure_rtt
+//! [`into_split`]: crate::tokio::WebSocket::into_split
+//! [`sender_mut()`]: crate::tokio::WebSocket::sender_mut
+//! [`with_sender`]: crate::tokio::Writer::with_sender
+//! [`recv_or_room`]: crate::tokio::WebSocket::recv_or_room
+//! [`connect`]: crate::tokio::connect()
+//! [`client`]: crate::tokio::client
 //!
 //! # Left to you
 //!
@@ -288,6 +262,8 @@
 //!   for AVX2, once the CPU was checked, and to make a `str` from validated bytes.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// Without the feature `tokio`, the links above to its adapter lead nowhere.
+#![cfg_attr(not(feature = "tokio"), allow(rustdoc::broken_intra_doc_links))]
 
 extern crate alloc;
 #[cfg(any(test, feature = "std"))]
