@@ -3,30 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 use super::*;
 use crate::proto::config::Config;
-use ::tokio::{net::TcpSocket, runtime::Builder, time::sleep};
-use std::{
-    net::{TcpListener, TcpStream},
-    os::fd::AsRawFd,
-    string::ToString,
-    sync::Mutex,
-    time::Instant,
-};
+use ::tokio::{runtime::Builder, time::sleep};
+use std::{net::TcpListener, os::fd::AsRawFd, string::ToString, sync::Mutex, time::Instant};
+
+#[path = "../../tests/support/unanswered.rs"]
+mod unanswered;
+use unanswered::silent;
 
 const HERE: &str = "127.0.0.1:0";
-
-/// Returns an address that does not answer: the backlog of its socket stays full until the second
-/// returned value is dropped.
-fn silent() -> (SocketAddr, impl Sized) {
-    let runtime = Builder::new_current_thread().enable_io().build().unwrap();
-    let _entered = runtime.enter();
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(HERE.parse().unwrap()).unwrap();
-    let listener = socket.listen(0).unwrap();
-    let address = listener.local_addr().unwrap();
-    let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(100)).ok();
-    let waiting: Vec<_> = core::iter::from_fn(connect).collect();
-    (address, (listener, waiting, runtime))
-}
 
 /// No proxy reaches a Unix socket of this machine, and a proxy must not get the request's
 /// credentials.

@@ -1,24 +1,14 @@
 //! Addresses that do not answer, refuse or do not exist, before one that answers.
 #![allow(clippy::unwrap_used)]
 use super::*;
-use ::tokio::{net::TcpSocket, runtime::Builder};
+use ::tokio::runtime::Builder;
 use std::net::TcpListener;
 
-const HERE: &str = "127.0.0.1:0";
+#[path = "../../../../tests/support/unanswered.rs"]
+mod unanswered;
+use unanswered::silent;
 
-/// An address that does not answer: the backlog of its socket is full until the second value is
-/// dropped.
-fn silent() -> (SocketAddr, impl Sized) {
-    let runtime = Builder::new_current_thread().enable_io().build().unwrap();
-    let _entered = runtime.enter();
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(HERE.parse().unwrap()).unwrap();
-    let listener = socket.listen(0).unwrap();
-    let address = listener.local_addr().unwrap();
-    let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(100)).ok();
-    let waiting: Vec<_> = std::iter::from_fn(connect).collect();
-    (address, (listener, waiting, runtime))
-}
+const HERE: &str = "127.0.0.1:0";
 
 /// The address that a thread and a task reach. The task's runtime has no timers.
 fn dialed(addresses: &[SocketAddr]) -> [io::Result<SocketAddr>; 2] {
