@@ -55,7 +55,7 @@ pub(crate) trait Io {
     /// because a signal interrupted it.
     #[inline(always)]
     fn read_blocked(&self) -> Option<Blocked> {
-        Some(Blocked::Perhaps)
+        Some(Blocked::Perhaps(self.now()))
     }
 
     /// Reports that the stream refused bytes, so the next wait has to be for writing too. The

@@ -251,18 +251,19 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     /// In a task, the stream may also be `Pending` because the task has used up its runtime's
     /// budget. tokio's timer shares this budget, and it is ready only after the runtime has asked
     /// the operating system for news of its streams. So this call waits for the timer first.
+    /// Another task may also hold the stream's lock, so the next read that counts comes some time
+    /// later.
     #[cold]
     fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(at) = self.core.inbound().found_at() {
-            ready!(self.io.poll_sleep(at, cx));
-        }
+        let Some(at) = self.core.inbound().found_at() else { return Poll::Ready(()) };
+        ready!(self.io.poll_sleep(at, cx));
         if let Some(blocked) = self.io.read_blocked() {
             self.core.inbound().read_blocked(blocked);
         }
-        if self.core.inbound().found_at().is_none() {
-            return Poll::Ready(());
+        let Some(again) = self.core.inbound().found_at() else { return Poll::Ready(()) };
+        if self.io.poll_sleep(again, cx).is_ready() {
+            cx.waker().wake_by_ref();
         }
-        cx.waker().wake_by_ref();
         Poll::Pending
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct Habits {
 struct Piece {
     bytes: VecDeque<u8>,
     made: Micros,
+    /// When it came here; not known while it is on its way.
+    came: Micros,
     data: bool,
     /// Whether it has the last byte of its record.
     ends: bool,
@@ -126,7 +128,7 @@ impl Distant {
                     Some((_, Transit::Written(bytes))) => self.hear(&bytes),
                     Some((_, Transit::Piece(piece))) => {
                         self.whole_records += usize::from(piece.ends);
-                        self.kernel.push_back(piece);
+                        self.kernel.push_back(Piece { came: now, ..piece });
                     }
                     None => {}
                 }
@@ -164,7 +166,7 @@ impl Distant {
         let data = b0 == BINARY;
         self.last_data = if data { self.now } else { self.last_data };
         let bytes = plain(b0, payload).into();
-        self.outbox.push_back(Piece { bytes, made: self.now, data, ends: true });
+        self.outbox.push_back(Piece { bytes, made: self.now, came: NEVER, data, ends: true });
     }
 
     fn hear(&mut self, bytes: &[u8]) {
@@ -200,13 +202,14 @@ impl Distant {
 
     /// Whether a read brings bytes.
     pub(crate) fn is_readable(&self) -> bool {
-        !self.opened.is_empty()
-            || self.kernel.iter().any(|piece| !self.habits.records || piece.ends)
+        let kernel = if self.habits.records { self.whole_records } else { self.kernel.len() };
+        !self.opened.is_empty() || kernel > 0
     }
 
-    /// Whether a byte lies unread at our side, of any kind or of data.
-    pub(crate) fn has_unread(&self, data: bool) -> bool {
-        self.kernel.iter().chain(&self.opened).any(|piece| piece.data || !data)
+    /// Whether a byte that came by `by` lies unread at our side, of any kind or of data.
+    pub(crate) fn has_unread(&self, data: bool, by: Micros) -> bool {
+        let is_one = |piece: &Piece| piece.came <= by && (piece.data || !data);
+        self.kernel.iter().chain(&self.opened).any(is_one)
     }
 
     /// Reads what one read brings; `None` if it would block.
@@ -220,7 +223,7 @@ impl Distant {
                     None => piece,
                     Some(mut record) => {
                         record.bytes.extend(piece.bytes);
-                        Piece { ends, ..record }
+                        Piece { ends, came: piece.came, ..record }
                     }
                 };
                 match ends {

@@ -26,6 +26,7 @@ pub(crate) mod provider;
 pub(crate) mod proxy;
 #[cfg(target_os = "linux")]
 pub(crate) mod sigpipe;
+pub(crate) mod silence;
 #[cfg(feature = "tokio")]
 pub(crate) mod talk;
 #[cfg(all(feature = "rustls", feature = "tokio"))]

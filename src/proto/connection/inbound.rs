@@ -187,7 +187,7 @@ impl Inbound {
     }
 
     /// If a deadline on the peer's silence has passed, but a read has to show whether it may be
-    /// believed: the time when the deadline was found.
+    /// believed: from when on a read that perhaps blocked counts.
     #[inline]
     pub(crate) fn found_at(&self) -> Option<Time> {
         self.timers.found_at(&self.rx)

@@ -399,7 +399,7 @@ impl Timers {
     // Reads, while a deadline is found.
 
     /// Whether a deadline was found, so that a read has to show whether it may be believed. If so,
-    /// returns when it was found.
+    /// returns from when on a read that perhaps blocked counts.
     #[inline]
     pub(super) fn found_at(&self, rx: &Receiver) -> Option<Time> {
         self.found.as_ref().filter(|found| !found.is_believed(rx)).map(|found| found.at())

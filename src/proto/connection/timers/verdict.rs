@@ -5,7 +5,7 @@
 //! believes the deadline at the first of these:
 //!
 //! - A read after the deadline was found blocks. (If the caller cannot tell whether a read blocked,
-//!   two reads have to seem to.)
+//!   two reads have to seem to, [`AGAIN`] apart.)
 //! - All bytes that lay unread when the deadline was found are received, if the caller said how
 //!   many these are.
 //! - [`READS`] reads were made since the deadline was found.
@@ -24,14 +24,19 @@ const READS: u32 = 1024;
 /// How soon a caller has to tell the time again if it does not say whether its reads block.
 const SOON: Duration = Duration::from_millis(1);
 
+/// How long after a read that perhaps blocked the next one counts. A task that is woken at once
+/// finds a lock still held, so two reads would prove no more than one. A task holds the lock of a
+/// stream for one call that does not wait, which is far shorter.
+const AGAIN: Duration = Duration::from_millis(10);
+
 /// How certain it is that a read blocked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blocked {
-    /// The stream may also have put the read off: an async runtime limits how much a task reads,
-    /// and a stream may wait for a lock. The task has to be woken before its next read.
-    Perhaps = 1,
+    /// At this time the stream had nothing to read, or it put the read off: an async runtime limits
+    /// how much a task reads, and a stream may wait for a lock.
+    Perhaps(Time),
     /// The stream has nothing to read.
-    Surely = 2,
+    Surely,
 }
 
 /// A deadline that has passed, and is not believed yet.
@@ -39,14 +44,17 @@ pub(crate) enum Blocked {
 pub(super) struct Found {
     /// The error that the connection fails with once the deadline is believed.
     error: RecvError,
-    /// When the deadline was found.
+    /// From when on a read that perhaps blocked counts: when the deadline was found, or [`AGAIN`]
+    /// after the last such read.
     at: Time,
     /// When the caller last told the time.
     told: Time,
     /// [`Receiver::reads`] when the deadline was found.
     reads: u32,
-    /// The sum of the `Blocked` of the reads since.
-    blocked: u8,
+    /// Whether a read has perhaps blocked since.
+    doubted: bool,
+    /// Whether it is certain that a read has blocked since.
+    blocked: bool,
     /// The number of bytes received when the deadline was found.
     total: u64,
     /// How many bytes lay unread then, if the caller said so.
@@ -56,7 +64,7 @@ pub(super) struct Found {
 impl Found {
     pub(super) fn new(error: RecvError, at: Time, rx: &Receiver) -> Self {
         let (reads, total) = (rx.reads(), rx.total());
-        Self { error, at, told: at, reads, blocked: 0, total, unread: None }
+        Self { error, at, told: at, reads, doubted: false, blocked: false, total, unread: None }
     }
 
     pub(super) fn error(&self) -> RecvError {
@@ -78,7 +86,14 @@ impl Found {
 
     /// Records that a read blocked that began after the deadline was found.
     pub(super) fn read_blocked(&mut self, blocked: Blocked) {
-        self.blocked = self.blocked.saturating_add(blocked as u8);
+        match blocked {
+            Blocked::Surely => self.blocked = true,
+            Blocked::Perhaps(now) if now >= self.at => {
+                self.blocked |= self.doubted;
+                (self.doubted, self.at) = (true, now + AGAIN);
+            }
+            Blocked::Perhaps(_) => {}
+        }
     }
 
     pub(super) fn set_unread(&mut self, bytes: u64) {
@@ -90,6 +105,6 @@ impl Found {
             Some(unread) => rx.total().wrapping_sub(self.total) >= unread,
             None => rx.reads().wrapping_sub(self.reads) >= READS,
         };
-        read || self.blocked >= Blocked::Surely as u8
+        read || self.blocked
     }
 }
