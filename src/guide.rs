@@ -1,5 +1,8 @@
-//! Documents: recipes, and tables that list calls of other crates with our counterparts. The module
-//! has no functions or types, and adds nothing to a program.
+//! Pages to read: this module has no functions or types, and adds nothing to a program.
+//!
+//! - [`recipes`]: code for common jobs, such as reconnecting, slow subscribers, TLS and shutdown
+//! - [`limits`]: every limit and deadline with its default, and how much memory a peer can fill
+//! - [`migrating`]: symptoms, and the calls of other crates with their counterparts here
 
 // If a link is defined twice, rustdoc uses the first definition: the one here. The included file
 // defines the same links again for readers of the repository.
@@ -34,6 +37,9 @@ pub mod recipes {
     #[doc = include_str!("../docs/recipes/testing.md")]
     pub mod testing {}
 }
+
+#[doc = include_str!("../docs/LIMITS.md")]
+pub mod limits {}
 
 #[doc = include_str!("../docs/MIGRATING.md")]
 pub mod migrating {}

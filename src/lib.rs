@@ -249,13 +249,21 @@
 //! - Nothing that a peer sends makes this crate panic or hang. A connection's memory stays within a
 //!   small multiple of the limits in [`Config`], which are finite by default. Memory grows with the
 //!   bytes received, never with the length announced. [The memory that each kind of attack
-//!   takes](Config#what-a-peer-can-make-a-connection-keep) is measured.
-//! - Messages received before a violation or a broken stream are delivered before the error.
+//!   takes](guide::limits#what-a-peer-can-make-a-connection-keep) is measured.
+//! - Messages received before a violation, a broken stream or a failed write are delivered before
+//!   the error, or before `None` if the peer's Close came first.
+//! - Every byte of a fed message is written, waits, or is dropped.
+//!   [`buffered_amount`](Sender::buffered_amount) counts the waiting bytes, those of control frames
+//!   too, [`dropped`](Sender::dropped) counts the dropped bytes, and
+//!   [`is_written`](Sender::is_written) says whether one message is written.
 //! - Every future of an open connection can be dropped at any point: no bytes are lost or sent
 //!   twice. (If you drop a `send` before it has queued its message, the message is not sent.)
 //!   Dropping a future of a handshake drops the handshake's stream.
 //! - A connection builds no illegal frame: close codes, reasons and control payloads are checked
-//!   before a byte is queued.
+//!   before a byte is queued. A [`Text`] is always valid UTF-8.
+//! - The adapters give each client a generator of masking keys of its own (`SystemEntropy`):
+//!   ChaCha12, seeded by the operating system. A program that makes the [`Connection`] itself
+//!   chooses the [`Entropy`].
 //! - On Linux, a write to a peer that is gone is an error, and never ends the process by SIGPIPE:
 //!   see `without_sigpipe` for the exceptions.
 //! - `unsafe` is in one file, `src/proto/kernel.rs`, for two purposes: to call functions compiled

@@ -7,17 +7,24 @@ use crate::proto::{
 use alloc::string::String;
 use core::time::Duration;
 
-/// Settings of a connection and of its opening handshake. With the defaults, a hostile peer can
-/// neither fill memory nor stretch a handshake, a frame, a write or the closing without limit. But
-/// a silent peer can keep an idle connection open for ever. To find a dead peer, set
-/// [`heartbeat`](Self::heartbeat).
+/// Settings of a connection and of its opening handshake. Most programs set some of these five:
+///
+/// | field | default | set it |
+/// |---|---|---|
+/// | [`max_message`](Self::max_message) | 16 MiB | to little more than your longest message |
+/// | [`heartbeat`](Self::heartbeat) | off | to find a peer that vanished: see the presets of [`Heartbeat`] |
+/// | [`data_timeout`](Self::data_timeout) | off | to find a peer that answers Pings and sends no more data |
+/// | [`high_water`](Self::high_water) | 1 MiB | to the bytes that may wait for a slow peer |
+/// | [`deflate`](Self::deflate) | off | to compress messages |
 ///
 /// ```
+/// use std::time::Duration;
 /// use tickwire::{Config, Heartbeat};
 ///
 /// let config = Config {
 ///     max_message: 64 << 10,
 ///     heartbeat: Some(Heartbeat::TRADING),
+///     data_timeout: Some(Duration::from_secs(10)),
 ///     ..Config::default()
 /// };
 /// ```
@@ -25,7 +32,11 @@ use core::time::Duration;
 /// The `..` is necessary because later versions may add fields. A connection copies its settings
 /// when it begins, so later changes of the `Config` do not affect that connection.
 ///
-#[doc = include_str!("../../docs/LIMITS.md")]
+/// With the defaults, a hostile peer can neither fill memory nor stretch a handshake, a frame, a
+/// write or the closing without limit. [Limits](crate::guide::limits) has a table of all limits and
+/// their defaults, how late a deadline may be, and the memory that each kind of attack takes. A
+/// recipe has [limits for small
+/// messages](crate::guide::recipes::servers#limits-for-small-messages).
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The longest message received whole, in bytes; default 16 MiB. A frame header that announces
@@ -36,6 +47,41 @@ pub struct Config {
     /// This limit stops a peer from filling memory. A message received in chunks may be longer than
     /// the limit. Its frames may be longer only if [`max_frame`](Self::max_frame) allows it.
     pub max_message: usize,
+
+    /// Sends a Ping to a silent peer, and fails the connection to a dead peer; default: none.
+    /// [`Heartbeat`] has presets.
+    pub heartbeat: Option<Heartbeat>,
+
+    /// How long the peer may send no data; default: without limit. Control frames do not count.
+    /// This setting finds a server that still sends Pings, or still answers the Pings of the
+    /// [heartbeat](Self::heartbeat), but sends no more data.
+    ///
+    /// The timeout starts when a receiving call first reads. Each byte of a data payload restarts
+    /// it, as does the end of a data message, even of an empty one. Pings, Pongs and empty
+    /// fragments do not. Once a Close is queued or received, the timeout no longer runs. A value
+    /// below 5 ms counts as 5 ms. The time in which a call waits to send does not count.
+    ///
+    /// After the timeout the connection fails with
+    /// [`DataTimeout`](crate::RecvError::DataTimeout), and sends a Close with 1001. A program that
+    /// receives late loses nothing: the call first reads what has arrived, up to 1,024 reads. With
+    /// this setting, receiving calls read the clock for each read, which costs about 20 ns.
+    pub data_timeout: Option<Duration>,
+
+    /// Once this many bytes are unwritten, feeding fails with
+    /// [`SendError::Full`](crate::SendError::Full); default 1 MiB. While fewer bytes are unwritten,
+    /// a message of any length is accepted whole. 0 counts as 1. Frames that overtake queued
+    /// messages do not count, but [`feed_first`](crate::Sender::feed_first) fails once all
+    /// unwritten bytes together reach twice this number.
+    ///
+    /// Without this limit, the messages for a peer that does not read would fill memory. If a large
+    /// message makes the buffer much longer than `high_water`, the buffer is freed once all its
+    /// bytes are written.
+    pub high_water: usize,
+
+    /// Offers permessage-deflate (RFC 7692) as a client, and accepts it as a server; default: none.
+    /// The module `deflate` has the settings and their costs. Always `None` without the feature
+    /// `deflate`.
+    pub deflate: Option<Deflate>,
 
     /// The longest payload of a frame received, in bytes; default: the length that
     /// [`max_message`](Self::max_message) allows. A frame with a longer payload fails the
@@ -58,26 +104,13 @@ pub struct Config {
     /// message of this length. The buffer grows while a longer message arrives.
     pub read_buffer: usize,
 
-    /// Once this many bytes are unwritten, feeding fails with
-    /// [`SendError::Full`](crate::SendError::Full); default 1 MiB. While fewer bytes are unwritten,
-    /// a message of any length is accepted whole. 0 counts as 1. Frames that overtake queued
-    /// messages do not count, but [`feed_first`](crate::Sender::feed_first) fails once all
-    /// unwritten bytes together reach twice this number.
-    ///
-    /// Without this limit, the messages for a peer that does not read would fill memory. If a large
-    /// message makes the buffer much longer than `high_water`, the buffer is freed once all its
-    /// bytes are written.
-    pub high_water: usize,
-
     /// An adapter holds back the replies to a batch of messages until it has processed the batch,
     /// or until this many bytes wait to be written; default 64 KiB. A limit above
     /// [`high_water`](Self::high_water) counts as `high_water`.
     ///
     /// Without this limit, the first reply of a long batch would wait until the whole batch is
-    /// processed. The following was measured with replies of 1 KiB (`benches/RESULTS.md`). A limit
-    /// of 16 KiB costs 17 % more processor time than the default, because it causes more system
-    /// calls. A limit of 128 KiB or more saves 6 %, but the slowest first replies wait 13 times as
-    /// long.
+    /// processed. A lower limit causes more system calls, and with a higher limit the first reply
+    /// waits longer (measured in `benches/RESULTS.md`).
     pub cork_limit: usize,
 
     /// A server does not copy an owned or prepared payload of at least this many bytes into the
@@ -112,25 +145,6 @@ pub struct Config {
     /// the bytes arrived, for [`Info::arrived`](crate::Info::arrived). The default is `false`,
     /// because reading the clock for each read costs about 20 ns.
     pub stamp_reads: bool,
-
-    /// Sends a Ping to a silent peer, and fails the connection to a dead peer; default: none.
-    /// [`Heartbeat`] has presets.
-    pub heartbeat: Option<Heartbeat>,
-
-    /// How long the peer may send no data; default: without limit. Control frames do not count.
-    /// This setting finds a server that still sends Pings, or still answers the Pings of the
-    /// [heartbeat](Self::heartbeat), but sends no more data.
-    ///
-    /// The timeout starts when a receiving call first reads. Each byte of a data payload restarts
-    /// it, as does the end of a data message, even of an empty one. Pings, Pongs and empty
-    /// fragments do not. Once a Close is queued or received, the timeout no longer runs. A value
-    /// below 5 ms counts as 5 ms. The time in which a call waits to send does not count.
-    ///
-    /// After the timeout the connection fails with
-    /// [`DataTimeout`](crate::RecvError::DataTimeout), and sends a Close with 1001. A program that
-    /// receives late loses nothing: the call first reads what has arrived, up to 1,024 reads. With
-    /// this setting, receiving calls read the clock for each read, which costs about 20 ns.
-    pub data_timeout: Option<Duration>,
 
     /// Sends this message whenever no other message was sent for this duration; default: none. The
     /// message may leave early by up to a fifth of the duration, or late if the program rarely
@@ -222,11 +236,6 @@ pub struct Config {
     /// The most bytes that a client keeps of the body of a refusal (a final response other than a
     /// 101); default 4 KiB. A client waits for them at most a second behind the refusal's head.
     pub max_refusal_body: usize,
-
-    /// Offers permessage-deflate (RFC 7692) as a client, and accepts it as a server; default: none.
-    /// The module `deflate` has the settings and their costs. Always `None` without the feature
-    /// `deflate`.
-    pub deflate: Option<Deflate>,
 
     // Not for use. This field makes `..` necessary, so that a new field breaks no program.
     #[doc(hidden)]

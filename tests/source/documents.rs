@@ -73,6 +73,9 @@ fn target(from: &Path, link: &str) -> Option<(PathBuf, Option<String>)> {
     if let Some(recipes) = path.strip_prefix("crate::guide::recipes::") {
         return Some((root().join(format!("docs/recipes/{recipes}.md")), heading));
     }
+    if path == "crate::guide::limits" {
+        return Some((root().join("docs/LIMITS.md"), heading));
+    }
     if path.contains("://") || path.starts_with("crate") {
         return None; // rustdoc looks at items
     }

@@ -1,4 +1,4 @@
-//! `SECURITY.md`, and the defaults in `docs/LIMITS.md`, held against the code: what they say of
+//! `SECURITY.md`, and the limits in `docs/LIMITS.md`, held against the code: what they say of
 //! defaults, constants, tests, `unsafe` and dependencies is so.
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -100,7 +100,7 @@ fn the_defaults_of_all_limits_are_as_said() {
     let defaults = defaults();
     assert!(defaults.len() >= 20, "{defaults:?}");
     let mut named: BTreeSet<&str> = NO_LIMITS.into();
-    for row in rows(section(PAGE, "## Limits")) {
+    for row in rows(section(LIMITS, "## Settings")) {
         if let [name, said, _, _] = row[..]
             && !row[2].contains("src/")
         {
@@ -110,26 +110,13 @@ fn the_defaults_of_all_limits_are_as_said() {
         }
     }
     let unnamed = defaults.keys().filter(|name| !named.contains(&***name));
-    assert_eq!(unnamed.collect::<Vec<_>>(), [""; 0], "limits that SECURITY.md does not name");
-
-    let mut found = 0;
-    for row in rows(section(LIMITS, "## Defaults")) {
-        for pair in row.chunks(2) {
-            if let [name, said] = pair
-                && let Some(name) = quoted(name).next()
-            {
-                says_the_default(&defaults, name, said);
-                found += 1;
-            }
-        }
-    }
-    assert!(found >= 16, "{found}");
+    assert_eq!(unnamed.collect::<Vec<_>>(), [""; 0], "limits that LIMITS.md does not name");
 }
 
 #[test]
 fn the_fixed_limits_are_as_said() {
     let mut found = 0;
-    for row in rows(section(PAGE, "## Limits")) {
+    for row in rows(section(LIMITS, "## Settings")) {
         let Some((path, name)) = quoted(row[2]).next().and_then(|place| place.split_once(": "))
         else {
             continue;
