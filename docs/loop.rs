@@ -3,11 +3,14 @@ use std::io::{ErrorKind::Interrupted, ErrorKind::WouldBlock, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use tickwire::{Connection, Event, Next, RecvError, Time, Wait};
 
-/// Runs the connection until it has to wait. Call this function at the start, and then whenever a
-/// condition of the returned `Wait` is met. `Err`: the connection is over, so drop the stream.
-fn ready(conn: &mut Connection, mut tcp: &TcpStream, now: Time) -> Result<Wait, Option<RecvError>> {
+/// Why a connection is over. Then drop the stream.
+type Over = Option<RecvError>;
+
+/// Runs the connection until it has to wait. Call this at the start, and then whenever a
+/// condition of the returned `Wait` is met.
+fn ready(conn: &mut Connection, mut tcp: &TcpStream, now: Time) -> Result<Wait, Over> {
     loop {
-        conn.set_paused(!conn.sender().has_room()); // read nothing from a peer that does not read
+        conn.set_paused(!conn.sender().has_room()); // a peer that does not read is not read
         match conn.next(now) {
             Next::Event(Event::Message(message), tx) => _ = tx.feed(message), // there is room
             Next::Event(..) => {} // replies to Pings and Closes are queued already

@@ -22,6 +22,12 @@ use tickwire_dial::{Race, Step};
 /// How to connect: the request, and the way to make the stream. To connect to a URL with the
 /// defaults, call the adapter's function `connect`.
 ///
+/// Recipes: [reconnect](crate::guide::recipes::feeds#reconnect), [proxies](
+/// crate::guide::recipes::feeds#connect-through-a-proxy), [addresses and other
+/// streams](crate::guide::recipes::feeds#choose-the-addresses-or-another-stream), [options of TCP
+/// sockets](crate::guide::recipes::latency#options-of-tcp-sockets), [all
+/// others](crate::guide::recipes).
+///
 /// ```no_run
 /// use tickwire::{Config, Dial, Error, handshake::client::Request};
 ///

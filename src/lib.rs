@@ -1,5 +1,5 @@
-//! WebSockets (RFC 6455) for small, urgent, binary messages, as in market data, order entry, games
-//! and devices.
+//! WebSockets (RFC 6455) for many small binary messages, as in market data, order entry, games and
+//! devices.
 //!
 //! - A **sans-IO core** ([`Connection`], [`frame`], [`mask`], [`handshake`]): the caller passes
 //!   bytes, time and entropy, so the core runs under any runtime, in a test, in a fuzzer, and
@@ -10,6 +10,22 @@
 //!   batch of messages costs one read and one write.
 //! - Every check that the RFC requires is made, and everything that a peer can make grow has a
 //!   limit. Each violation has a precise error for you, and a close code for the peer.
+//!
+//! # Start here
+//!
+//! - A client: [`connect`], or [`Dial`] with options
+//! - A server: [`accept`], or [`Incoming`] to see the request first
+//! - Threads: the same calls in [`blocking`]; other runtimes: `futures_io`
+//! - [`Config`]: limits, heartbeat and timeouts, [all with their defaults](guide::limits)
+//! - [Recipes](guide::recipes): [reconnect](guide::recipes::feeds#reconnect), [dead
+//!   peers](guide::recipes::feeds#find-a-dead-peer), [slow
+//!   subscribers](guide::recipes::servers#a-subscriber-that-is-too-slow),
+//!   [`wss`](guide::recipes::servers#serve-wss), [cancel
+//!   safety](guide::recipes::servers#cancel-safety),
+//!   [shutdown](guide::recipes::operations#shut-down-gracefully) and more
+//! - [Migrating](guide::migrating) from tungstenite and other crates, with symptoms of typical
+//!   problems
+//! - Your own loop: [`Connection`]
 //!
 //! # A server
 //!
@@ -39,15 +55,16 @@
 //!
 //! ```no_run
 //! # #[cfg(feature = "tokio")] {
-//! use tickwire::{CloseCode, Config, tokio::connect};
+//! use tickwire::{CloseCode, Config, Heartbeat, tokio::connect};
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let mut ws = connect("ws://127.0.0.1:9000/feed", &Config::default()).await?;
+//!     let config = Config { heartbeat: Some(Heartbeat::TRADING), ..Config::default() };
+//!     let mut ws = connect("ws://127.0.0.1:9000/feed", &config).await?;
 //!     ws.send("subscribe").await?; // a `str` is sent as text, bytes are sent as binary
-//!     while let Some(received) = ws.recv_to_reply().await? {
-//!         if !received.info().more {
-//!             println!("{:?}", received.message); // only the newest of a burst
+//!     while let Some(message) = ws.recv().await? {
+//!         println!("{message:?}"); // borrowed from the receive buffer
+//!         if message.as_text() == Some("bye") {
 //!             break;
 //!         }
 //!     }
@@ -56,49 +73,6 @@
 //! }
 //! # }
 //! ```
-//! # Your own I/O
-//!
-//! ```
-//! use bytes::Buf;
-//! use tickwire::{Config, Connection, Event, Message, Negotiated, Next, Time};
-//!
-//! let mut server = Connection::server(&Config::default(), Negotiated::default());
-//! let wire = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"; // "Hello", masked (§5.7)
-//! let mut wrote = Vec::new();
-//! for _ in 0..3 {
-//!     match server.next(Time::ZERO) {
-//!         Next::Read(rx) => {
-//!             rx.spare_mut()[..wire.len()].copy_from_slice(wire);
-//!             rx.commit(wire.len());
-//!         }
-//!         Next::Event(Event::Message(message), tx) => {
-//!             assert_eq!(message, Message::Text("Hello"));
-//!             tx.feed(message)?;
-//!         }
-//!         Next::Write(mut out) => {
-//!             wrote.extend_from_slice(out.chunk());
-//!             out.advance(out.remaining());
-//!         }
-//!         _ => {} // a control frame, a wait, or the end
-//!     }
-//! }
-//! assert_eq!(wrote, b"\x81\x05Hello");
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! The documentation of [`Connection`] shows the whole loop.
-//!
-//! # The life of a byte
-//!
-//! ```text
-//! socket -> spare_mut | commit -> step -> message()    a slice of the receive buffer, unmasked
-//!                                    |
-//!                                    v replies
-//! socket <- outgoing() <- Sender <- feed               one copy, during which a client masks
-//! ```
-//!
-//! [`Sender::outgoing`] returns a [`Buf`](bytes::Buf): write its chunks, and `advance` it by the
-//! number of bytes that the socket accepted.
 //!
 //! # Which call
 //!
@@ -150,6 +124,52 @@
 //! [`recv_or_room`]: crate::tokio::WebSocket::recv_or_room
 //! [`connect`]: crate::tokio::connect()
 //! [`client`]: crate::tokio::client
+//! [`accept`]: crate::tokio::accept
+//! [`Incoming`]: crate::tokio::Incoming
+//!
+//! # Your own I/O
+//!
+//! ```
+//! use bytes::Buf;
+//! use tickwire::{Config, Connection, Event, Message, Negotiated, Next, Time};
+//!
+//! let mut server = Connection::server(&Config::default(), Negotiated::default());
+//! let wire = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"; // "Hello", masked (§5.7)
+//! let mut wrote = Vec::new();
+//! for _ in 0..3 {
+//!     match server.next(Time::ZERO) {
+//!         Next::Read(rx) => {
+//!             rx.spare_mut()[..wire.len()].copy_from_slice(wire);
+//!             rx.commit(wire.len());
+//!         }
+//!         Next::Event(Event::Message(message), tx) => {
+//!             assert_eq!(message, Message::Text("Hello"));
+//!             tx.feed(message)?;
+//!         }
+//!         Next::Write(mut out) => {
+//!             wrote.extend_from_slice(out.chunk());
+//!             out.advance(out.remaining());
+//!         }
+//!         _ => {} // a control frame, a wait, or the end
+//!     }
+//! }
+//! assert_eq!(wrote, b"\x81\x05Hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The documentation of [`Connection`] shows the whole loop.
+//!
+//! # The life of a byte
+//!
+//! ```text
+//! socket -> spare_mut | commit -> step -> message()    a slice of the receive buffer, unmasked
+//!                                    |
+//!                                    v replies
+//! socket <- outgoing() <- Sender <- feed               one copy, during which a client masks
+//! ```
+//!
+//! [`Sender::outgoing`] returns a [`Buf`](bytes::Buf): write its chunks, and `advance` it by the
+//! number of bytes that the socket accepted.
 //!
 //! # Left to you
 //!

@@ -74,12 +74,25 @@ pub(crate) fn client_since<S: Stream>(
 }
 
 /// A client's opening request, and its stream. Look at the request, then accept or reject it.
+/// [Know who is asking](crate::guide::recipes::servers#know-who-is-asking) says what to check.
+///
+/// ```no_run
+/// use tickwire::handshake::{HandshakeError, server::Accept};
+/// use tickwire::{Config, Error, blocking::Incoming};
+///
+/// # fn serve(stream: std::net::TcpStream) -> Result<(), Error> {
+/// let incoming = Incoming::read(stream, &Config::default())?;
+/// if incoming.request().path() != "/feed" {
+///     return incoming.reject(HandshakeError::NotFound);
+/// }
+/// let mut ws = incoming.accept(Accept::default().subprotocols(&["ticks.v2", "ticks.v1"]))?;
+/// ws.send("welcome")
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Incoming<S>(drive::Incoming<Timed<S, Thread>>);
 
 impl<S: Stream> Incoming<S> {
-    incoming!(WebSocket<S>);
-
     /// Reads a request and makes all checks of RFC 6455 §4.2.1. If the request is bad, this call
     /// answers with the error's status and ends the stream.
     ///
@@ -113,6 +126,8 @@ impl<S: Stream> Incoming<S> {
         let checked = ready_or_would_block(this.poll_request(&mut context()))??;
         Ok((Self(this), checked))
     }
+
+    incoming!(WebSocket<S>);
 
     /// Accepts the request, and writes the response before the call returns.
     ///

@@ -94,35 +94,22 @@ pub use tls::TlsStream;
 
 use crate::drive::{
     Core, Ready, Received, Socket, Timed, Want, Whole, begun,
-    calls::{names::*, probe, receives, whole},
+    calls::{feed, names::*, probe, receives, whole},
     sync::Instant,
 };
 #[cfg(doc)]
 use crate::proto::config::Config;
 use crate::proto::connection::Step;
+use split::WRITER_WAIT;
 use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use thread::{Thread, context};
+use thread::{READ_TIMEOUT, Thread, context};
 
-/// The calls of a whole connection and of the receiving half. `$Sender` is the type to which an
-/// answer is fed.
-macro_rules! receiving {
-    ($Sender:ty) => {
-        /// Sets how long a receiving call may wait for its result before it returns
-        /// [`Error::WouldBlock`]. `None`, the default, sets no limit. Neither a Ping nor a part of
-        /// a message restarts this timeout.
-        ///
-        /// # Errors
-        ///
-        /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], which a timeout needs.
-        pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
-            self.0.io.check(timeout)?;
-            self.0.io.wait.read_limit = timeout;
-            Ok(())
-        }
-
+/// The first call of a whole connection and of the receiving half.
+macro_rules! recv {
+    () => {
         /// Returns the next message, or `None` once the peer's Close was received and answered.
         /// (With [`auto_close`](crate::Config::auto_close) off, it may be unanswered.)
         ///
@@ -150,7 +137,14 @@ macro_rules! receiving {
             let ready = self.0.wait_message()?;
             self.0.take(ready, |rx| rx.message())
         }
+    };
+}
+use recv;
 
+/// The other calls of a whole connection and of the receiving half. `$Sender` is the type to which
+/// an answer is fed.
+macro_rules! receiving {
+    ($Sender:ty) => {
         /// Like [`recv`](Self::recv), but also returns the message's
         /// [`info`](crate::Received::info) and the sending half, so that you can answer while the
         /// message is alive. Replies leave in one write when the input is used up, or earlier once
@@ -218,11 +212,51 @@ macro_rules! receiving {
             let ready = self.0.wait_message()?;
             self.0.take(ready, Receiver::take_message)
         }
+
+        /// Sets how long a receiving call may wait for its result before it returns
+        /// [`Error::WouldBlock`]. `None`, the default, sets no limit. Neither a Ping nor a part of
+        /// a message restarts this timeout.
+        ///
+        /// # Errors
+        ///
+        /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], which a timeout needs.
+        pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
+            self.0.io.check(timeout)?;
+            self.0.io.wait.read_limit = timeout;
+            Ok(())
+        }
     };
 }
 use receiving;
 
-/// A WebSocket over `S`.
+/// An open WebSocket over `S`. A client gets one from [`connect`], or with options from
+/// [`Dial::blocking_connect`](crate::Dial::blocking_connect); `S` is then a [`MaybeTls`]. A server
+/// gets one from [`accept`], or from [`Incoming`] to see the request first. Over a stream of your
+/// own, a client calls [`client`].
+///
+/// ```no_run
+/// use tickwire::{CloseCode, Config, Heartbeat, blocking::connect};
+///
+/// # fn follow() -> Result<(), tickwire::Error> {
+/// let config = Config { heartbeat: Some(Heartbeat::TRADING), ..Config::default() };
+/// let mut ws = connect("ws://127.0.0.1:9000/feed", &config)?;
+/// ws.send("subscribe")?;
+/// while let Some(message) = ws.recv()? {
+///     println!("{message:?}"); // borrowed until the next receiving call
+///     if message.as_text() == Some("bye") {
+///         break;
+///     }
+/// }
+/// ws.close(CloseCode::NORMAL)
+/// # }
+/// ```
+///
+/// Recipes: [reconnect](crate::guide::recipes::feeds#reconnect), [find a dead
+/// peer](crate::guide::recipes::feeds#find-a-dead-peer), [orders with
+/// deadlines](crate::guide::recipes::feeds#orders-with-deadlines), [many connections on one
+/// thread](crate::guide::recipes::servers#many-connections-on-one-thread), [all
+/// others](crate::guide::recipes). [Limits](crate::guide::limits) has the defaults, and
+/// [Migrating](crate::guide::migrating) the calls of other crates.
 ///
 /// Dropping a WebSocket drops the stream at once, and loses messages that were not flushed. So call
 /// [`close`](Self::close) first. After the end of the connection, the WebSocket keeps the stream
@@ -230,47 +264,8 @@ use receiving;
 #[derive(Debug)]
 pub struct WebSocket<S>(Socket<Whole, Timed<S, Thread>>);
 
-impl<S> WebSocket<S> {
-    whole!();
-}
-
 impl<S: Stream> WebSocket<S> {
-    probe!();
-    receives!(S);
-    receiving!(&mut Sender);
-
-    /// Joins a stream and a connection whose opening handshake is done. Sets no option of the
-    /// stream.
-    pub fn from_parts(io: S, conn: Connection) -> Self {
-        Self(Socket::join(Timed::new(io, Instant::now()), conn))
-    }
-
-    /// Makes all further calls wait by [trying again and again](Spin) instead of sleeping. The
-    /// timeouts stay set, and messages fed or received before are kept.
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves.
-    /// After an error the connection is lost.
-    pub fn into_spin(self) -> std::io::Result<WebSocket<Spin<S>>> {
-        // `reads_time_out` in `wait` keeps the value of the old stream. This does no harm: a `Spin`
-        // reads in the same way whether a read may block or not.
-        let Socket { core, io: Timed { io, wait }, .. } = self.0;
-        Ok(WebSocket(Socket::new(core, Timed { io: Spin::new(io)?, wait })))
-    }
-
-    /// Sets how long a sending call waits for a stream that accepts no bytes. After that time the
-    /// call returns [`Error::WouldBlock`]. `None`, the default, sets no limit. Unlike
-    /// [`Config::write_timeout`], this timeout does not end the connection.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], which a timeout needs.
-    pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
-        self.0.io.check(timeout)?;
-        self.0.io.wait.write_limit = timeout;
-        Ok(())
-    }
+    recv!();
 
     /// Waits for room, feeds a message, and writes everything buffered. When the call returns `Ok`,
     /// the stream has accepted the message. This call copies a borrowed message.
@@ -297,6 +292,33 @@ impl<S: Stream> WebSocket<S> {
         let _ = self.feed(message)?;
         self.flush()
     }
+
+    feed!();
+
+    /// Closes the connection. Unless a Close was sent before, this call sends a Close behind
+    /// everything fed. Then the call discards input up to the peer's Close, and ends the stream as
+    /// [`recv`](Self::recv) does. [`close_timeout`](Config::close_timeout) says how long this may
+    /// take.
+    ///
+    /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a reason
+    /// ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None` for a Close without
+    /// a code.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
+    /// means that the peer's Close was received, or that the peer ended the stream after our Close
+    /// was written, as some servers do. In the second case, receiving calls return an error.
+    /// `clean` in [`closed`](Self::closed) says whether both Closes have passed. After
+    /// [`Error::WouldBlock`] call this again.
+    pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
+        begun(self.sender_mut().close(frame))?;
+        self.0.io.wait.begin(); // once: a discarded message must not restart the caller's timeout
+        while self.0.wait_on(Want::Message)? == Ready::Item {}
+        self.0.close_ended()
+    }
+
+    receiving!(&mut Sender);
 
     /// Waits until there is room for a message of any length. This call writes if there is no room,
     /// and does not read.
@@ -327,28 +349,77 @@ impl<S: Stream> WebSocket<S> {
         self.0.wait_until_ready(|ws, cx| ws.poll_flush(cx, false))?.map_err(|error| *error)
     }
 
-    /// Closes the connection. Unless a Close was sent before, this call sends a Close behind
-    /// everything fed. Then the call discards input up to the peer's Close, and ends the stream as
-    /// [`recv`](Self::recv) does. [`close_timeout`](Config::close_timeout) says how long this may
-    /// take.
-    ///
-    /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a reason
-    /// ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None` for a Close without
-    /// a code.
+    /// Sets how long a sending call waits for a stream that accepts no bytes. After that time the
+    /// call returns [`Error::WouldBlock`]. `None`, the default, sets no limit. Unlike
+    /// [`Config::write_timeout`], this timeout does not end the connection.
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
-    /// means that the peer's Close was received, or that the peer ended the stream after our Close
-    /// was written, as some servers do. In the second case, receiving calls return an error.
-    /// `clean` in [`closed`](Self::closed) says whether both Closes have passed. After
-    /// [`Error::WouldBlock`] call this again.
-    pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
-        begun(self.sender_mut().close(frame))?;
-        self.0.io.wait.begin(); // once: a discarded message must not restart the caller's timeout
-        while self.0.wait_on(Want::Message)? == Ready::Item {}
-        self.0.close_ended()
+    /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], which a timeout needs.
+    pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
+        self.0.io.check(timeout)?;
+        self.0.io.wait.write_limit = timeout;
+        Ok(())
     }
+
+    probe!();
+    receives!(S);
+
+    /// Makes all further calls wait by [trying again and again](Spin) instead of sleeping. The
+    /// timeouts stay set, and messages fed or received before are kept.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves.
+    /// After an error the connection is lost.
+    pub fn into_spin(self) -> std::io::Result<WebSocket<Spin<S>>> {
+        // `reads_time_out` in `wait` keeps the value of the old stream. This does no harm: a `Spin`
+        // reads in the same way whether a read may block or not.
+        let Socket { core, io: Timed { io, wait }, .. } = self.0;
+        Ok(WebSocket(Socket::new(core, Timed { io: Spin::new(io)?, wait })))
+    }
+
+    /// Joins a stream and a connection whose opening handshake is done. Sets no option of the
+    /// stream.
+    pub fn from_parts(io: S, conn: Connection) -> Self {
+        Self(Socket::join(Timed::new(io, Instant::now()), conn))
+    }
+
+    /// Splits the connection for two threads. Messages fed or received before are kept. If you are
+    /// sending a message in chunks, the [`Writer`] continues that message. The [`Reader`] keeps the
+    /// read timeout, and the `Writer` keeps the write timeout.
+    ///
+    /// The two halves use three handles of the stream: one to read from, one that both halves write
+    /// to, and one with which the writer waits for the stream.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Stream::try_clone`]: `Unsupported` for a stream that cannot be split. After
+    /// an error the connection is lost.
+    pub fn into_split(self) -> std::io::Result<(Reader<S>, Writer<S>)> {
+        // Nothing wakes the reader when the writer starts a deadline. With waits of `reader_wait`,
+        // the reader notices a deadline within about the first quarter of the deadline's time.
+        // (Each wait takes at least 1 ms, and a blocking read may end up to `MARGIN` late.)
+        let quarter = self.0.core.conn.shortest_sending_timeout() / 4;
+        let reader_wait = quarter.clamp(Duration::from_millis(1), READ_TIMEOUT);
+        let halves = self.0.into_halves(|mut read| {
+            let epoch = read.wait.epoch;
+            // Nobody waits with the handle `out`, so nobody reads what its polls note (`want`,
+            // `until`, `again`). `Socket::write` and `write_out` note the event on the half's own
+            // handle.
+            let out = Timed::new(read.io.try_clone()?, epoch);
+            let mut handle = Timed::new(read.io.try_clone()?, epoch);
+            handle.wait.write_limit = read.wait.write_limit.take();
+            handle.wait.longest_wait = Some(WRITER_WAIT);
+            read.wait.set_longest_wait(reader_wait);
+            Ok::<_, std::io::Error>((read, out, handle))
+        })?;
+        Ok((Reader(halves.0), Writer(halves.1)))
+    }
+}
+
+impl<S> WebSocket<S> {
+    whole!();
 }
 
 impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {

@@ -9,8 +9,8 @@
 //! timeout, but at most once a millisecond. A writer that waits for the stream checks every 50 ms
 //! whether receiving has failed.
 use super::{
-    Ready, Received, Stream, Want, WebSocket, receiving,
-    thread::{READ_TIMEOUT, Thread, context},
+    Ready, Received, Stream, Want, receiving, recv,
+    thread::{Thread, context},
 };
 use crate::drive::{
     self, Half, Socket, Timed, begun,
@@ -19,14 +19,14 @@ use crate::drive::{
 use std::{io, task::Poll, time::Duration};
 
 /// The longest wait of a writer. After each wait the writer checks whether receiving has failed.
-const WRITER_WAIT: Duration = Duration::from_millis(50);
+pub(super) const WRITER_WAIT: Duration = Duration::from_millis(50);
 
 /// The half that receives. Keep receiving: receiving calls answer Pings, notice the peer's Close,
 /// and check the deadlines. (The `Writer` also checks the deadline on writing.) Dropping the
 /// `Reader` ends receiving. After that, the [`Writer`] learns of the connection's end only when a
 /// write fails or times out.
 #[derive(Debug)]
-pub struct Reader<S>(Socket<Half<Timed<S, Thread>>, Timed<S, Thread>>);
+pub struct Reader<S>(pub(super) Socket<Half<Timed<S, Thread>>, Timed<S, Thread>>);
 
 /// The half that sends. Messages leave when the `Writer` flushes, or with the next write of the
 /// [`Reader`]. Dropping the `Writer` does not close the connection: call [`close`](Self::close)
@@ -34,67 +34,19 @@ pub struct Reader<S>(Socket<Half<Timed<S, Thread>>, Timed<S, Thread>>);
 ///
 /// There is only one `Writer`. For several senders, put a channel in front of the `Writer`.
 #[derive(Debug)]
-pub struct Writer<S>(drive::Writer<Timed<S, Thread>, Timed<S, Thread>>);
+pub struct Writer<S>(pub(super) drive::Writer<Timed<S, Thread>, Timed<S, Thread>>);
+
+impl<S: Stream> Reader<S> {
+    recv!();
+    receiving!(());
+    receives!(S);
+}
 
 impl<S> Reader<S> {
     half!();
 }
 
-impl<S: Stream> Reader<S> {
-    receives!(S);
-    receiving!(());
-}
-
 impl<S: Stream> Writer<S> {
-    writer!();
-}
-
-impl<S: Stream> WebSocket<S> {
-    /// Splits the connection for two threads. Messages fed or received before are kept. If you are
-    /// sending a message in chunks, the [`Writer`] continues that message. The [`Reader`] keeps the
-    /// read timeout, and the `Writer` keeps the write timeout.
-    ///
-    /// The two halves use three handles of the stream: one to read from, one that both halves write
-    /// to, and one with which the writer waits for the stream.
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`Stream::try_clone`]: `Unsupported` for a stream that cannot be split. After
-    /// an error the connection is lost.
-    pub fn into_split(self) -> io::Result<(Reader<S>, Writer<S>)> {
-        // Nothing wakes the reader when the writer starts a deadline. With waits of `reader_wait`,
-        // the reader notices a deadline within about the first quarter of the deadline's time.
-        // (Each wait takes at least 1 ms, and a blocking read may end up to `MARGIN` late.)
-        let quarter = self.0.core.conn.shortest_sending_timeout() / 4;
-        let reader_wait = quarter.clamp(Duration::from_millis(1), READ_TIMEOUT);
-        let halves = self.0.into_halves(|mut read| {
-            let epoch = read.wait.epoch;
-            // Nobody waits with the handle `out`, so nobody reads what its polls note (`want`,
-            // `until`, `again`). `Socket::write` and `write_out` note the event on the half's own
-            // handle.
-            let out = Timed::new(read.io.try_clone()?, epoch);
-            let mut handle = Timed::new(read.io.try_clone()?, epoch);
-            handle.wait.write_limit = read.wait.write_limit.take();
-            handle.wait.longest_wait = Some(WRITER_WAIT);
-            read.wait.set_longest_wait(reader_wait);
-            Ok::<_, io::Error>((read, out, handle))
-        })?;
-        Ok((Reader(halves.0), Writer(halves.1)))
-    }
-}
-
-impl<S: Stream> Writer<S> {
-    /// As [`WebSocket::set_write_timeout`].
-    ///
-    /// # Errors
-    ///
-    /// As [`WebSocket::set_write_timeout`].
-    pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.0.handle.check(timeout)?;
-        self.0.handle.wait.write_limit = timeout;
-        Ok(())
-    }
-
     /// As [`WebSocket::send`].
     ///
     /// # Errors
@@ -105,6 +57,22 @@ impl<S: Stream> Writer<S> {
         let _ = self.feed(message)?;
         self.flush()
     }
+
+    /// Queues a Close behind everything fed, unless a Close was queued before, and writes
+    /// everything. Keep receiving with the [`Reader`], which waits for the peer's Close for at most
+    /// [`close_timeout`](crate::Config::close_timeout), and ends the stream. `close_timeout` begins
+    /// when the `Reader` notices our Close: [the module](crate::blocking) says how soon.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Send`] for a frame that cannot be sent, otherwise as [`flush`](Self::flush). After
+    /// [`Error::WouldBlock`] call this again.
+    pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
+        begun(self.0.with_sender(|tx| tx.close(frame)))?;
+        self.flush()
+    }
+
+    writer!();
 
     /// As [`WebSocket::ready`].
     ///
@@ -125,18 +93,15 @@ impl<S: Stream> Writer<S> {
         self.write_out(false)
     }
 
-    /// Queues a Close behind everything fed, unless a Close was queued before, and writes
-    /// everything. Keep receiving with the [`Reader`], which waits for the peer's Close for at most
-    /// [`close_timeout`](crate::Config::close_timeout), and ends the stream. `close_timeout` begins
-    /// when the `Reader` notices our Close: [the module](crate::blocking) says how soon.
+    /// As [`WebSocket::set_write_timeout`].
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] for a frame that cannot be sent, otherwise as [`flush`](Self::flush). After
-    /// [`Error::WouldBlock`] call this again.
-    pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
-        begun(self.0.with_sender(|tx| tx.close(frame)))?;
-        self.flush()
+    /// As [`WebSocket::set_write_timeout`].
+    pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.0.handle.check(timeout)?;
+        self.0.handle.wait.write_limit = timeout;
+        Ok(())
     }
 
     /// Writes everything. With `enough`, does not wait for the stream once there is room for a

@@ -20,35 +20,9 @@ pub(crate) mod names {
     };
 }
 
-/// The calls of a whole connection.
+/// The calls of a whole connection, over any stream.
 macro_rules! whole {
     () => {
-        /// Returns the stream and the connection, separately. In `blocking`, the stream keeps the
-        /// read timeout, if the adapter has set one. A stream such as TLS may hold unflushed bytes.
-        /// If you join both parts again by `from_parts`, the next flush flushes these bytes. If you
-        /// want to drive the connection by hand instead, call `flush` before `into_parts`.
-        pub fn into_parts(self) -> (S, Connection) {
-            (self.0.io.io, self.0.core.conn)
-        }
-
-        /// The stream. A direct read takes bytes away from the WebSocket, and a direct write may
-        /// land inside a frame. In `blocking`, set timeouts on the WebSocket, not on the stream.
-        pub fn get_mut(&mut self) -> &mut S {
-            &mut self.0.io.io
-        }
-
-        /// How the connection ended, for a log: the codes of both Closes, and the error. `None`
-        /// until the peer's Close has come or an error has ended receiving. See
-        /// [`Connection::closed`](crate::Connection::closed).
-        pub fn closed(&self) -> Option<Closed<'_>> {
-            self.0.core.conn.closed()
-        }
-
-        /// The connection.
-        pub fn connection(&self) -> &Connection {
-            &self.0.core.conn
-        }
-
         /// The sending half, to read its state.
         #[inline]
         pub fn sender(&self) -> &Sender {
@@ -61,6 +35,38 @@ macro_rules! whole {
             self.0.core.conn.sender_mut()
         }
 
+        /// The connection.
+        pub fn connection(&self) -> &Connection {
+            &self.0.core.conn
+        }
+
+        /// How the connection ended, for a log: the codes of both Closes, and the error. `None`
+        /// until the peer's Close has come or an error has ended receiving. See
+        /// [`Connection::closed`](crate::Connection::closed).
+        pub fn closed(&self) -> Option<Closed<'_>> {
+            self.0.core.conn.closed()
+        }
+
+        /// The stream. A direct read takes bytes away from the WebSocket, and a direct write may
+        /// land inside a frame. In `blocking`, set timeouts on the WebSocket, not on the stream.
+        pub fn get_mut(&mut self) -> &mut S {
+            &mut self.0.io.io
+        }
+
+        /// Returns the stream and the connection, separately. In `blocking`, the stream keeps the
+        /// read timeout, if the adapter has set one. A stream such as TLS may hold unflushed bytes.
+        /// If you join both parts again by `from_parts`, the next flush flushes these bytes. If you
+        /// want to drive the connection by hand instead, call `flush` before `into_parts`.
+        pub fn into_parts(self) -> (S, Connection) {
+            (self.0.io.io, self.0.core.conn)
+        }
+    };
+}
+pub(crate) use whole;
+
+/// The call of a whole connection that queues a message.
+macro_rules! feed {
+    () => {
         /// Queues a message; see [`Sender::feed`](crate::Sender::feed). The next `flush` writes the
         /// message, and so does a receiving call that has used up its input. This call never waits:
         /// if there is no room, it fails with [`Full`](SendError::Full). To wait for room, call
@@ -75,7 +81,7 @@ macro_rules! whole {
         }
     };
 }
-pub(crate) use whole;
+pub(crate) use feed;
 
 /// The call of a whole connection that uses a clock.
 macro_rules! probe {
@@ -164,6 +170,18 @@ pub(crate) use half;
 /// The calls of the half that sends.
 macro_rules! writer {
     () => {
+        /// Queues a message; see [`Sender::feed`](crate::Sender::feed). The message leaves with the
+        /// next `flush`. This call never waits: if there is no room, it fails with
+        /// [`Full`](SendError::Full). To wait for room, call `ready` first.
+        ///
+        /// # Errors
+        ///
+        /// As [`Sender::feed`](crate::Sender::feed).
+        #[inline]
+        pub fn feed<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<Position, SendError> {
+            self.0.with(|tx| tx.feed(message))
+        }
+
         /// Calls `f` with the sending half of the core, for the calls of that half, which do no
         /// I/O. (An `Outbox` of `tickwire-parts` feeds it.) Calls of the other half wait until `f`
         /// returns. So `f` must not call the other half, and must take no lock: either could wait
@@ -201,18 +219,6 @@ macro_rules! writer {
         /// [`Sender::dropped`](crate::Sender::dropped).
         pub fn dropped(&self) -> u64 {
             self.0.with(|tx| tx.dropped())
-        }
-
-        /// Queues a message; see [`Sender::feed`](crate::Sender::feed). The message leaves with the
-        /// next `flush`. This call never waits: if there is no room, it fails with
-        /// [`Full`](SendError::Full). To wait for room, call `ready` first.
-        ///
-        /// # Errors
-        ///
-        /// As [`Sender::feed`](crate::Sender::feed).
-        #[inline]
-        pub fn feed<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<Position, SendError> {
-            self.0.with(|tx| tx.feed(message))
         }
 
         /// Queues a Ping. When its Pong arrives, [`Sender::rtt`](crate::Sender::rtt) has a new

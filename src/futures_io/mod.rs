@@ -96,7 +96,7 @@ use std::{
 /// use tickwire::futures_io::Timers;
 ///
 /// fn is_one(_: impl Timers) {}
-/// is_one(|_: Instant| ready(())); // compiles, but a future that is always ready makes a task spin
+/// is_one(|_: Instant| ready(())); // compiles, but makes a task spin
 ///
 /// /// A clock that stands still.
 /// #[derive(Clone)]
@@ -140,10 +140,13 @@ impl<F: Fn(Instant) -> S + Clone + Unpin, S: Future> Timers for F {
 /// A stream with its timers.
 type Over<S, T> = Timed<S, FuturesIo<T>>;
 
-/// A WebSocket over `S`, with timers made by `T`.
+/// An open WebSocket over `S`, with timers made by `T`. A server gets one from [`accept`], or from
+/// [`Incoming`] to see the request first, and a client from [`client`]. The [module](self) has an
+/// example.
 ///
 /// One task can both receive and publish. The next receiving call writes the messages that the task
 /// has fed. If the stream accepts these messages slowly, the call receives in the meantime.
+/// [Recipes](crate::guide::recipes) and [limits](crate::guide::limits) are in the guide.
 ///
 /// Dropping a WebSocket ends the stream at once, and loses messages that were not flushed. So call
 /// [`close`](WebSocket::close) first. After the end of the connection, the WebSocket keeps the
@@ -151,6 +154,7 @@ type Over<S, T> = Timed<S, FuturesIo<T>>;
 pub struct WebSocket<S, T: Timers>(task::WebSocket<Over<S, T>>);
 
 /// A client's opening request, and its stream. Look at the request, then accept or reject it.
+/// [Know who is asking](crate::guide::recipes::servers#know-who-is-asking) says what to check.
 pub struct Incoming<S, T: Timers>(drive::Incoming<Over<S, T>>);
 
 /// The half of a [`WebSocket`] that receives. Keep receiving: receiving calls answer Pings, handle
@@ -253,6 +257,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
         });
         (Reader(reader), Writer(writer))
     }
+}
+
+impl<S, T: Timers> WebSocket<S, T> {
+    crate::drive::calls::whole!();
 }
 
 /// After this many reads in a row without a wait, the task yields. So other tasks run, even if a

@@ -120,7 +120,9 @@
 //! use tickwire::{Connection, Event, Next, Time, tls::Session};
 //!
 //! /// Runs one end until this end has to wait. Returns the texts that it received.
-//! fn run(tls: &mut Session, conn: &mut Connection, far: &mut Session) -> io::Result<Vec<String>> {
+//! type Texts = io::Result<Vec<String>>;
+//!
+//! fn run(tls: &mut Session, conn: &mut Connection, far: &mut Session) -> Texts {
 //!     let mut came = vec![];
 //!     loop {
 //!         match conn.next(Time::ZERO) {

@@ -76,42 +76,38 @@ use std::{
     time::Duration,
 };
 
-/// A WebSocket over `S`.
-///
-/// One task can both receive and publish. The next receiving call writes the messages that the task
-/// has fed. If the stream accepts these messages slowly, the call receives in the meantime.
+/// An open WebSocket over `S`. A client gets one from [`connect`], or with options from
+/// [`Dial`](crate::Dial); `S` is then a [`MaybeTls`]. A server gets one from [`accept`], or from
+/// [`Incoming`] to see the request first. Over a stream of your own, a client calls [`client`].
 ///
 /// ```no_run
-/// # use tickwire::{CloseCode, Error, Prepared, tokio::WebSocket};
-/// # use tokio::net::TcpStream;
-/// use tokio::sync::broadcast;
+/// use tickwire::{CloseCode, Config, Heartbeat, tokio::connect};
 ///
-/// async fn subscriber(
-///     mut ws: WebSocket<TcpStream>,
-///     mut ticks: broadcast::Receiver<Prepared>,
-/// ) -> Result<(), Error> {
-///     loop {
-///         tokio::select! {
-///             message = ws.recv() => match message? {
-///                 Some(message) => println!("{message:?}"),
-///                 None => return Ok(()), // the peer has closed
-///             },
-///             tick = ticks.recv() => match tick {
-///                 Ok(tick) if ws.feed(&tick).is_ok() => {}
-///                 Err(broadcast::error::RecvError::Closed) => {
-///                     return ws.close(CloseCode::GOING_AWAY).await;
-///                 }
-///                 _ => return ws.close(CloseCode::TRY_AGAIN_LATER).await, // it is too slow
-///             }
-///         }
+/// # async fn follow() -> Result<(), tickwire::Error> {
+/// let config = Config { heartbeat: Some(Heartbeat::TRADING), ..Config::default() };
+/// let mut ws = connect("ws://127.0.0.1:9000/feed", &config).await?;
+/// ws.send("subscribe").await?;
+/// while let Some(message) = ws.recv().await? {
+///     println!("{message:?}"); // borrowed until the next receiving call
+///     if message.as_text() == Some("bye") {
+///         break;
 ///     }
 /// }
+/// ws.close(CloseCode::NORMAL).await
+/// # }
 /// ```
 ///
-/// [`buffered_amount`](crate::Sender::buffered_amount) does not include bytes that the operating
-/// system has accepted and not sent. With a smaller `SO_SNDBUF`, you notice a slow peer earlier. An
-/// `Outbox` of `tickwire-parts`, together with [`recv_or_room`](WebSocket::recv_or_room), decides
-/// which messages a slow peer gets.
+/// One task can both receive and publish, by `select!`. The next receiving call writes the messages
+/// that the task has fed. If the stream accepts these messages slowly, the call receives in the
+/// meantime. Every call of an open connection is [cancel
+/// safe](crate::guide::recipes::servers#cancel-safety).
+///
+/// Recipes: [reconnect](crate::guide::recipes::feeds#reconnect), [find a dead
+/// peer](crate::guide::recipes::feeds#find-a-dead-peer), [receive and
+/// publish](crate::guide::recipes::servers#receive-and-publish-in-one-task), [a subscriber that is
+/// too slow](crate::guide::recipes::servers#a-subscriber-that-is-too-slow), [all
+/// others](crate::guide::recipes). [Limits](crate::guide::limits) has the defaults, and
+/// [Migrating](crate::guide::migrating) the calls of other crates.
 ///
 /// Dropping a WebSocket ends the stream at once, and loses messages that were not flushed. So call
 /// [`close`](WebSocket::close) first. After the end of the connection, the WebSocket keeps the
@@ -120,6 +116,7 @@ use std::{
 pub struct WebSocket<S>(task::WebSocket<Timed<S, Tokio>>);
 
 /// A client's opening request, and its stream. Look at the request, then accept or reject it.
+/// [Know who is asking](crate::guide::recipes::servers#know-who-is-asking) says what to check.
 ///
 /// ```no_run
 /// # use tickwire::{Config, Error};
@@ -256,6 +253,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         });
         (Reader(reader), Writer(writer))
     }
+}
+
+impl<S> WebSocket<S> {
+    crate::drive::calls::whole!();
 }
 
 /// A clock, and tokio's timer for the next deadline. `sleep` is `None` until a call first waits for

@@ -185,6 +185,31 @@ fn lines_have_at_most_100_columns() {
     }
 }
 
+/// rustdoc shows 96 columns of code in a window of 1,300 pixels. Hidden lines do not count.
+#[test]
+fn code_in_the_documentation_fits_a_window() {
+    let published =
+        ["src", "crates", "README.md", "docs/recipes", "docs/MIGRATING.md", "docs/loop.rs"];
+    let published = published.map(|part| root().join(part));
+    let files = rust_files().into_iter().chain(pages()).chain([root().join("docs/loop.rs")]);
+    for path in files.filter(|path| published.iter().any(|part| path.starts_with(part))) {
+        let is_code = path.ends_with("docs/loop.rs");
+        let has_docs = !is_code && path.extension().is_some_and(|extension| extension == "rs");
+        let mut fenced = is_code;
+        for (mut line, number) in fs::read_to_string(&path).unwrap().lines().zip(1..) {
+            if has_docs {
+                let line_of_docs = line.trim_start().strip_prefix("//");
+                let line_of_docs = line_of_docs.and_then(|rest| rest.strip_prefix(['/', '!']));
+                line = line_of_docs.map_or("", |rest| rest.strip_prefix(' ').unwrap_or(rest));
+            }
+            fenced ^= line.trim_start().starts_with("```");
+            let columns = line.chars().count();
+            let fits = !fenced || columns <= 95 || line.starts_with("# ");
+            assert!(fits, "{}:{number}: {columns} columns", path.display());
+        }
+    }
+}
+
 /// One screen to decide, one to start.
 #[test]
 fn the_readme_is_short_and_comes_to_the_code_early() {

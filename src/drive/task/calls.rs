@@ -17,10 +17,9 @@ pub(crate) mod names {
     };
 }
 
-/// The calls of a whole connection and of the receiving half. `$Sender` is the type to which an
-/// answer is fed.
-macro_rules! receiving {
-    ($Sender:ty) => {
+/// The first call of a whole connection and of the receiving half.
+macro_rules! recv {
+    () => {
         /// Returns the next message, or `None` once the peer's Close was received and answered.
         /// (With [`auto_close`](crate::Config::auto_close) off, it may be unanswered.)
         ///
@@ -50,7 +49,14 @@ macro_rules! receiving {
         pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message<'_>>, Error>> {
             Recv(Some(&mut self.0))
         }
+    };
+}
+pub(crate) use recv;
 
+/// The other calls of a whole connection and of the receiving half. `$Sender` is the type to which
+/// an answer is fed.
+macro_rules! receiving {
+    ($Sender:ty) => {
         /// Like [`recv`](Self::recv), but also returns the message's
         /// [`info`](crate::Received::info) and the sending half, so that you can answer while the
         /// message is alive. Replies leave in one write when the input is used up, or earlier once
@@ -159,67 +165,8 @@ macro_rules! receiving {
 }
 pub(crate) use receiving;
 
-/// The calls that only a whole connection has.
-macro_rules! sending {
-    () => {
-        /// Like [`recv`](Self::recv), but also returns once there is room again. Use this call when
-        /// you have more to feed. There is room while fewer than `below` bytes, and fewer than
-        /// [`high_water`](crate::Config::high_water) bytes, are unsent. If there is already room
-        /// when you call, this call returns only on a message or at the end. With an `Outbox` of
-        /// `tickwire-parts`, pass its `max_unsent` as `below`. A `below` of 0 counts as 1.
-        /// Once the sender [is closed](crate::Sender::is_closed), this call never returns `Room`.
-        ///
-        /// Cancel safe, as [`recv`](Self::recv).
-        ///
-        /// # Errors
-        ///
-        /// As [`recv`](Self::recv).
-        pub async fn recv_or_room(&mut self, below: usize) -> Result<MessageOrRoom<'_>, Error> {
-            let lacked = !self.0.has_room_below(below);
-            let ready = poll_fn(|cx| match self.0.poll_message(cx) {
-                Poll::Ready(ready) => Poll::Ready(Some(ready)),
-                Poll::Pending if lacked && self.0.has_room_below(below) => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            })
-            .await;
-            match ready {
-                None => Ok(MessageOrRoom::Room),
-                Some(Ready::End) => self.0.ended::<()>().map(|_| MessageOrRoom::Closed),
-                Some(Ready::Item) => {
-                    Ok(self.0.message().map_or(MessageOrRoom::Closed, MessageOrRoom::Message))
-                }
-            }
-        }
-
-        /// Closes the connection. Unless a Close was sent before, this call sends a Close behind
-        /// everything fed. Then the call discards input up to the peer's Close, and ends the stream
-        /// as [`recv`](Self::recv) does. [`close_timeout`](crate::Config::close_timeout) says how
-        /// long this may take.
-        ///
-        /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a
-        /// reason ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None` for a
-        /// Close without a code.
-        ///
-        /// Cancel safe: you can call it again. Messages that were discarded before the future was
-        /// dropped are lost.
-        ///
-        /// # Errors
-        ///
-        /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
-        /// means that the peer's Close was received, or that the peer ended the stream after our
-        /// Close was written, as some servers do. In the second case, receiving calls return an
-        /// error. `clean` in [`closed`](Self::closed) says whether both Closes have passed.
-        pub async fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
-            begun(self.sender_mut().close(frame))?;
-            while poll_fn(|cx| self.0.poll_more(cx, Want::Message)).await == Ready::Item {}
-            self.0.close_ended()
-        }
-    };
-}
-pub(crate) use sending;
-
-/// The sending calls of a whole connection and of the sending half.
-macro_rules! sends {
+/// The first call of a whole connection and of the sending half that sends.
+macro_rules! send {
     () => {
         /// Waits for room, feeds a message, and writes everything buffered. When the call returns
         /// `Ok`, the stream has accepted the message. This call copies a borrowed message.
@@ -246,7 +193,13 @@ macro_rules! sends {
             let _ = self.feed(message)?;
             self.flush().await
         }
+    };
+}
+pub(crate) use send;
 
+/// The parts of `send`, beside `feed`.
+macro_rules! flushing {
+    () => {
         /// Waits until there is room for a message of any length. This call writes if there is no
         /// room, and does not read.
         ///
@@ -279,10 +232,75 @@ macro_rules! sends {
         }
     };
 }
-pub(crate) use sends;
+pub(crate) use flushing;
 
-/// The calls that only the sending half has.
-macro_rules! writing {
+/// Closes a whole connection.
+macro_rules! close {
+    () => {
+        /// Closes the connection. Unless a Close was sent before, this call sends a Close behind
+        /// everything fed. Then the call discards input up to the peer's Close, and ends the stream
+        /// as [`recv`](Self::recv) does. [`close_timeout`](crate::Config::close_timeout) says how
+        /// long this may take.
+        ///
+        /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a
+        /// reason ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None` for a
+        /// Close without a code.
+        ///
+        /// Cancel safe: you can call it again. Messages that were discarded before the future was
+        /// dropped are lost.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
+        /// means that the peer's Close was received, or that the peer ended the stream after our
+        /// Close was written, as some servers do. In the second case, receiving calls return an
+        /// error. `clean` in [`closed`](Self::closed) says whether both Closes have passed.
+        pub async fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
+            begun(self.sender_mut().close(frame))?;
+            while poll_fn(|cx| self.0.poll_more(cx, Want::Message)).await == Ready::Item {}
+            self.0.close_ended()
+        }
+    };
+}
+pub(crate) use close;
+
+/// The call that only a whole connection has.
+macro_rules! room {
+    () => {
+        /// Like [`recv`](Self::recv), but also returns once there is room again. Use this call when
+        /// you have more to feed. There is room while fewer than `below` bytes, and fewer than
+        /// [`high_water`](crate::Config::high_water) bytes, are unsent. If there is already room
+        /// when you call, this call returns only on a message or at the end. With an `Outbox` of
+        /// `tickwire-parts`, pass its `max_unsent` as `below`. A `below` of 0 counts as 1.
+        /// Once the sender [is closed](crate::Sender::is_closed), this call never returns `Room`.
+        ///
+        /// Cancel safe, as [`recv`](Self::recv).
+        ///
+        /// # Errors
+        ///
+        /// As [`recv`](Self::recv).
+        pub async fn recv_or_room(&mut self, below: usize) -> Result<MessageOrRoom<'_>, Error> {
+            let lacked = !self.0.has_room_below(below);
+            let ready = poll_fn(|cx| match self.0.poll_message(cx) {
+                Poll::Ready(ready) => Poll::Ready(Some(ready)),
+                Poll::Pending if lacked && self.0.has_room_below(below) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            })
+            .await;
+            match ready {
+                None => Ok(MessageOrRoom::Room),
+                Some(Ready::End) => self.0.ended::<()>().map(|_| MessageOrRoom::Closed),
+                Some(Ready::Item) => {
+                    Ok(self.0.message().map_or(MessageOrRoom::Closed, MessageOrRoom::Message))
+                }
+            }
+        }
+    };
+}
+pub(crate) use room;
+
+/// Closes the sending half.
+macro_rules! close_half {
     () => {
         /// Queues a Close behind everything fed, unless a Close was queued before, and writes
         /// everything. Keep receiving with the [`Reader`], which waits for the peer's Close for at
@@ -299,51 +317,51 @@ macro_rules! writing {
         }
     };
 }
-pub(crate) use writing;
+pub(crate) use close_half;
 
 /// Implements the calls of an adapter's types, for streams with the traits `$Read` and `$Write`. If
 /// the adapter has no timers of its own, the caller passes `$timers`, a value of type `$T` that
 /// makes timers.
 macro_rules! adapter {
     ($Read:path, $Write:path $(, $timers:ident: $T:ident: $Timers:path)?) => {
-        impl<S $(, $T: $Timers)?> WebSocket<S $(, $T)?> {
-            $crate::drive::calls::whole!();
-            $crate::drive::calls::probe!();
-        }
-
         impl<S: $Read + $Write + Unpin $(, $T: $Timers)?> WebSocket<S $(, $T)?> {
+            $crate::drive::task::calls::recv!();
+            $crate::drive::task::calls::send!();
+            $crate::drive::calls::feed!();
+            $crate::drive::task::calls::close!();
+            $crate::drive::task::calls::receiving!(&mut Sender);
+            $crate::drive::task::calls::room!();
+            $crate::drive::task::calls::flushing!();
+            $crate::drive::calls::probe!();
+            $crate::drive::calls::receives!(S);
+
             /// Joins a stream and a connection whose opening handshake is done.
             pub fn from_parts(io: S $(, $timers: $T)?, conn: Connection) -> Self {
                 Self(Socket::join(Timed::new(io $(, $timers)?), conn))
             }
+        }
 
-            $crate::drive::calls::receives!(S);
-            $crate::drive::task::calls::receiving!(&mut Sender);
-            $crate::drive::task::calls::sends!();
-            $crate::drive::task::calls::sending!();
+        impl<R: $Read + Unpin, W: $Write + Unpin $(, $T: $Timers)?> Reader<R, W $(, $T)?> {
+            $crate::drive::task::calls::recv!();
+            $crate::drive::task::calls::receiving!(());
+            $crate::drive::calls::receives!(R);
         }
 
         impl<R, W $(, $T: $Timers)?> Reader<R, W $(, $T)?> {
             $crate::drive::calls::half!();
         }
 
-        impl<R: $Read + Unpin, W: $Write + Unpin $(, $T: $Timers)?> Reader<R, W $(, $T)?> {
-            $crate::drive::calls::receives!(R);
-            $crate::drive::task::calls::receiving!(());
+        impl<W: $Write + Unpin $(, $T: $Timers)?> Writer<W $(, $T)?> {
+            $crate::drive::task::calls::send!();
+            $crate::drive::task::calls::close_half!();
+            $crate::drive::task::calls::flushing!();
         }
 
         impl<W $(, $T: $Timers)?> Writer<W $(, $T)?> {
             $crate::drive::calls::writer!();
         }
 
-        impl<W: $Write + Unpin $(, $T: $Timers)?> Writer<W $(, $T)?> {
-            $crate::drive::task::calls::sends!();
-            $crate::drive::task::calls::writing!();
-        }
-
         impl<S: $Read + $Write + Unpin $(, $T: $Timers)?> Incoming<S $(, $T)?> {
-            $crate::drive::calls::incoming!(WebSocket<S $(, $T)?>);
-
             /// Reads a request and makes all checks of RFC 6455 §4.2.1. If the request is bad, this
             /// call answers with the error's status and ends the stream.
             ///
@@ -377,6 +395,8 @@ macro_rules! adapter {
                 let checked = this.fill().await?;
                 Ok((Self(this), checked))
             }
+
+            $crate::drive::calls::incoming!(WebSocket<S $(, $T)?>);
 
             /// Accepts the request, and writes the response before the call returns.
             ///

@@ -47,7 +47,12 @@ use alloc::boxed::Box;
 use core::time::Duration;
 
 /// One open WebSocket connection without its stream. It turns received bytes into events, and
-/// messages into bytes to send.
+/// messages into bytes to send. A handshake without I/O ends in a `Connection`: that of a
+/// [client](crate::handshake::client::Handshake), or of a
+/// [server](crate::handshake::server::Handshake). Most programs use an adapter instead: `tokio`,
+/// `blocking` or `futures_io`. The guide has [recipes](crate::guide::recipes), such as [wss in your
+/// own loop](crate::guide::recipes::latency#wss-in-your-own-loop), and
+/// [limits](crate::guide::limits).
 ///
 /// # Your own loop
 ///
@@ -59,8 +64,8 @@ use core::time::Duration;
 #[doc = include_str!("../../../docs/loop.rs")]
 /// ```
 ///
-/// The same loop serves edge-triggered readiness (mio, epoll). Over TLS the loop reads and writes
-/// through a `tls::Session` (feature `rustls`).
+/// The same loop serves edge-triggered readiness (mio, epoll): see the example `own_loop`. Over TLS
+/// the loop reads and writes through a `tls::Session` (feature `rustls`).
 ///
 /// # The fine calls
 ///

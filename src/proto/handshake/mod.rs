@@ -21,7 +21,7 @@
 //! let mut client = client::Handshake::new(&request, &config, Fixed);
 //! let mut server = server::Handshake::new(&config);
 //!
-//! let n = client.outgoing().len(); // here all at once; a socket may accept and return fewer bytes
+//! let n = client.outgoing().len(); // here all at once; a socket may accept fewer bytes
 //! server.reading.spare_mut()[..n].copy_from_slice(client.outgoing());
 //! client.advance(n);
 //! server.reading.commit(n);

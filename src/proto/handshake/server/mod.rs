@@ -109,7 +109,7 @@ const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 ///             Ok(Progress::Partial) if server.reading.handle_timeout(now()).is_ok() => {}
 ///             Ok(Progress::Partial) => continue, // too late: now `step` returns the error
 ///             Err(error) => {
-///                 io.write_all(&server.reject(error.clone()))?; // then shut the stream, and drain
+///                 io.write_all(&server.reject(error.clone()))?; // then shut and drain
 ///                 return Err(error.into());
 ///             }
 ///         }
