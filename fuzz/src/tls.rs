@@ -262,16 +262,3 @@ fn turn(pipe: &Pipe, peer: &mut Connection) {
     }
     pipe.put(&wire);
 }
-
-/// A server's and a client's configuration for `localhost`, the same ones each time.
-fn shared(in_place: bool) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
-    static ALL: OnceLock<[(Arc<ServerConfig>, Arc<ClientConfig>); 2]> = OnceLock::new();
-    let make = |in_place| {
-        let Configs { client, server } = configs(false);
-        let (mut client, mut server) = (client.clone(), server.clone());
-        client.enable_secret_extraction = in_place;
-        server.enable_secret_extraction = in_place;
-        (server.into(), client.into())
-    };
-    ALL.get_or_init(|| [false, true].map(make))[usize::from(in_place)].clone()
-}
