@@ -122,17 +122,6 @@ impl Server {
         self.rss()
     }
 
-    /// The most bytes that were resident since [`forget_peak`](Self::forget_peak).
-    pub fn peak(&self) -> u64 {
-        let status = self.file("status");
-        let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-        line.and_then(first_number).unwrap_or(0) * 1024
-    }
-
-    pub fn forget_peak(&self) {
-        let _ = fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5");
-    }
-
     /// Where it listens.
     pub fn port(&self) -> u16 {
         self.port
