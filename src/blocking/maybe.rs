@@ -1,6 +1,6 @@
 //! The stream of a connection that a `connect` call of `blocking` has made.
 #[cfg(feature = "rustls")]
-use super::tls::{TlsStream, client};
+use super::TlsStream;
 use super::{Interest, Stream};
 use crate::{
     drive::Error,

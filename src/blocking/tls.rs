@@ -3,11 +3,7 @@
 //! The handles share the state of TLS behind one lock, which no thread holds during I/O. So a
 //! thread that waits for the stream keeps no other thread waiting.
 use super::{Interest, Stream, stream::in_vain};
-use crate::{
-    drive::Error,
-    proto::url::Target,
-    tls::{self, Session},
-};
+use crate::{drive::Error, tls::Session};
 use std::{
     fmt,
     io::{self, IoSlice, Read, Write},
@@ -97,8 +93,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl<S: Stream> TlsStream<S> {
     /// Makes a client's stream to the server `name`, for example [`Request::target`]. The server's
     /// certificate must be for that name, whatever address was dialed. ALPN always asks for
-    /// HTTP/1.1. [`platform_config`](tls::platform_config) returns a `config` with the platform's
-    /// roots.
+    /// HTTP/1.1. [`platform_config`](crate::tls::platform_config) returns a `config` with the
+    /// platform's roots.
     ///
     /// [`Request::target`]: crate::handshake::client::Request::target
     ///
@@ -188,6 +184,11 @@ impl<S> TlsStream<S> {
     /// The stream below TLS.
     pub fn get_ref(&self) -> &S {
         &self.io
+    }
+
+    /// Adds bytes that were read from the stream below before the `TlsStream` was made.
+    pub(crate) fn begin_with(&mut self, ahead: &[u8]) {
+        lock(&self.shared.tls).session.begin_with(ahead);
     }
 
     /// The session. It knows the protocol version, the certificates, the name that the client asked
@@ -401,16 +402,4 @@ impl<S: Stream> Stream for TlsStream<S> {
     fn writes_vectored(&self) -> bool {
         true
     }
-}
-
-/// Makes a client's TLS stream. `ahead` has the bytes that were read from the stream before.
-pub(crate) fn client<S: Stream>(
-    io: S,
-    target: &Target,
-    config: tls::Client,
-    ahead: &[u8],
-) -> Result<TlsStream<S>, Error> {
-    let stream = TlsStream::client(io, target, config)?;
-    lock(&stream.shared.tls).session.begin_with(ahead);
-    Ok(stream)
 }

@@ -4,8 +4,8 @@
 //! own TLS stream. The macros of this module have what the two types have in common.
 
 /// Defines `MaybeTls` over a stream with the traits `$bound`, the calls that make it, and the calls
-/// that return what is below TLS. The module that invokes this macro imports from its adapter
-/// `TlsStream` and the function `client`, which puts TLS around a stream.
+/// that return what is below TLS. The module that invokes this macro imports the `TlsStream` of its
+/// adapter.
 macro_rules! maybe_tls {
     ($(#[$doc:meta])* [$($bound:tt)*]) => {
         $(#[$doc])*
@@ -42,8 +42,9 @@ macro_rules! maybe_tls {
                 ahead: &[u8],
                 is_server: bool,
             ) -> Result<Self, Error> {
-                let tls = Box::new(client(self, to, tls, ahead)?);
-                Ok(Self(Layers::Tls(tls, is_server)))
+                let mut stream = TlsStream::client(self, to, tls)?;
+                stream.begin_with(ahead);
+                Ok(Self(Layers::Tls(Box::new(stream), is_server)))
             }
 
             #[cfg(not(feature = "rustls"))]

@@ -1,6 +1,6 @@
 //! The stream of a connection that a `connect` call of `tokio` has made.
 #[cfg(feature = "rustls")]
-use super::tls::{TlsStream, client};
+use super::TlsStream;
 use crate::{
     drive::Error,
     proto::url::Target,

@@ -41,13 +41,11 @@
 //! (SO_REUSEPORT), can use every processor: see the example `echo_server`, `--threads`.
 mod dial;
 mod maybe;
-#[cfg(feature = "rustls")]
-mod tls;
 
 pub use dial::connect;
 pub use maybe::MaybeTls;
 #[cfg(feature = "rustls")]
-pub use tls::TlsStream;
+pub use tickwire_tls::tokio::TlsStream;
 
 use crate::{
     drive::{
