@@ -406,9 +406,9 @@ impl Timers {
     }
 
     /// Records that a read blocked.
-    pub(super) fn read_blocked(&mut self, blocked: Blocked) {
+    pub(super) fn read_blocked(&mut self, blocked: Blocked, rx: &Receiver) {
         if let Some(found) = &mut self.found {
-            found.read_blocked(blocked);
+            found.read_blocked(blocked, rx);
         }
     }
 
