@@ -37,6 +37,7 @@ fn the_peer_closes_and_is_answered_with_its_code<E: End>() {
         let far = move |peer: &mut Peer| {
             peer.say(TEXT, b"last");
             peer.say(CLOSE, &close_body(code, "enough"));
+            peer.expect(BINARY, &bytes(2));
             peer.expect(CLOSE, &close_body(code, ""));
             if role == Role::Server {
                 assert_eq!(peer.hear(), None); // the server ends the stream (§7.1.1)
@@ -44,6 +45,7 @@ fn the_peer_closes_and_is_answered_with_its_code<E: End>() {
             over.send(()).unwrap();
         };
         meet(role, &Config::default(), How::PLAIN, far, |mut end: E| {
+            let _ = end.feed(&binary(2)).unwrap(); // goes before the answer
             assert_eq!(end.recv().unwrap(), Some(text("last")));
             for _ in 0..2 {
                 assert_eq!(end.recv().unwrap(), None);
@@ -73,8 +75,10 @@ fn this_end_closes_and_gets_the_answer<E: End>() {
             let refused = end.close(frame);
             assert!(matches!(refused, Err(Error::Send(SendError::ReasonTooLong))));
             end.close(CloseFrame::with_reason(CloseCode::GOING_AWAY, "bye")).unwrap();
+            end.close(CloseCode::NORMAL.into()).unwrap(); // the first one counts
             assert!(end.was_clean());
-            assert_eq!(end.close_code(), 1001);
+            assert_eq!((end.close_code(), end.sent_code()), (1001, 1001));
+            assert!(end.send(&binary(1)).is_err());
         });
     }
 }
@@ -167,6 +171,7 @@ fn the_end_of_the_stream_is_not_a_close<E: End>() {
             for _ in 0..2 {
                 assert_eq!(recv_error(end.recv()), RecvError::UnexpectedEof);
             }
+            assert!(end.send(&binary(1)).is_err());
             assert_eq!((end.was_clean(), end.close_code(), end.sent_code()), (false, 1006, 1006));
         });
     }

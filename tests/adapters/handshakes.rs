@@ -3,7 +3,7 @@ use crate::{
     MS, Peer, dialog,
     end::End,
     line::How,
-    support::wire::{BINARY, CLOSE, Seen, TEXT, close_body, masked, text},
+    support::wire::{BINARY, CLOSE, Seen, TEXT, close_body, is_dated_now, masked, text},
 };
 use std::{
     io::{Read, Write},
@@ -89,11 +89,14 @@ fn what_is_not_an_opening_request_is_answered<E: End>() {
         (REQUEST.replace("GET", "POST"), 405),
         (REQUEST.replace("Version: 13", "Version: 8"), 426),
         ("\x16\x03\x01 hello\r\n\r\n".into(), 400),
+        (format!("GET /{} HTTP/1.1\r\n", "x".repeat(10_000)), 414),
+        (REQUEST.replace("Host: ", &"A: b\r\n".repeat(200)), 431),
     ] {
         let far = move |peer: &mut Peer| {
             peer.io.write_all(request.as_bytes()).unwrap();
             let answer = peer.rest();
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+            is_dated_now(&answer);
             peer.io.shutdown(std::net::Shutdown::Both).unwrap();
         };
         arrive(far, |io| match E::accept(io, How::PLAIN, &Config::default()).map(drop) {

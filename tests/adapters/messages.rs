@@ -183,6 +183,7 @@ fn pings_go_out_at_once_and_a_probe_is_timed<E: End>() {
         let (b0, payload) = peer.hear().unwrap();
         assert_eq!(b0, PING);
         std::thread::sleep(20 * MS);
+        peer.say(TEXT, b"before");
         peer.say(PONG, &payload);
         peer.say(TEXT, b"done");
     };
@@ -190,6 +191,9 @@ fn pings_go_out_at_once_and_a_probe_is_timed<E: End>() {
         end.ping(b"payload").unwrap();
         assert!(end.ping(&[0; 126]).is_err());
         end.measure_rtt().unwrap();
+        // When the Pong is received, and neither before nor with the next look.
+        assert_eq!(end.rtt(), None);
+        assert_eq!(end.recv().unwrap(), Some(text("before")));
         assert_eq!(end.rtt(), None);
         assert_eq!(end.recv().unwrap(), Some(text("done")));
         let rtt = end.rtt().unwrap().latest;

@@ -1,6 +1,6 @@
 //! The two halves of a blocking connection, in two threads: neither keeps the other from its work,
 //! and both learn of the end.
-use crate::{support::blocking::*, whole::is_alive};
+use crate::support::blocking::*;
 use std::{
     io::{self, Read, Write},
     mem,
@@ -10,8 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    CloseCode, CloseFrame, Config, DataKind, Error, Event, Heartbeat, Message, OwnedMessage,
-    RecvError, SendError,
+    Config, Error, Event, Heartbeat, RecvError, SendError,
     blocking::{Incoming, Interest, Reader, Stream, WithoutTimeouts, Writer},
     handshake::server::Accept,
 };
@@ -66,44 +65,6 @@ fn hears_fifty(mut reader: Reader<TcpStream>, peer: &mut Peer) -> thread::JoinHa
         assert_eq!(hearing.recv_timeout(PATIENCE).unwrap(), [i]);
     }
     reading
-}
-
-#[test]
-fn both_directions_run_at_full_speed_in_either_role() {
-    bounded(|| {
-        let (near, far) = tcp_pair();
-        let config = config();
-        let all_read = Arc::new(Barrier::new(4));
-        let ends = [client(near, &config), server(far, &config)].map(|ws| {
-            let (mut reader, mut writer) = ws.into_split().unwrap();
-            let [read, written] = [all_read.clone(), all_read.clone()];
-            let reading = thread::spawn(move || {
-                for i in 0..20_000u32 {
-                    let message = reader.recv().unwrap().unwrap();
-                    assert_eq!(message, Message::Binary(&i.to_le_bytes()));
-                }
-                read.wait();
-                assert_eq!(reader.recv().unwrap(), None);
-                assert!(reader.closed().unwrap().clean);
-            });
-            let writing = thread::spawn(move || {
-                for i in 0..20_000u32 {
-                    let _ = writer.feed(&i.to_le_bytes()).unwrap();
-                    if i % 10 == 0 {
-                        writer.flush().unwrap();
-                    }
-                }
-                writer.flush().unwrap();
-                written.wait();
-                writer.close(None).unwrap();
-                assert!(matches!(writer.send("late"), Err(Error::Send(SendError::Closed))));
-            });
-            [reading, writing]
-        });
-        for thread in ends.into_iter().flatten() {
-            thread.join().unwrap();
-        }
-    });
 }
 
 #[test]
@@ -318,46 +279,6 @@ fn a_corked_response_is_written_by_the_reader() {
 }
 
 #[test]
-fn a_close_of_the_writer_is_waited_for_by_the_reader() {
-    bounded(|| {
-        let ((mut reader, mut writer), mut peer) = split(&config());
-        let reading = thread::spawn(move || (reader.recv().unwrap().is_none(), reader));
-        let _ = writer.feed("before").unwrap();
-        writer.close(CloseCode::NORMAL).unwrap();
-        writer.close(None).unwrap();
-        assert_eq!(peer.frame(), (TEXT, b"before".to_vec()));
-        assert_eq!(peer.frame(), (CLOSE, close_body(1000, "")));
-        peer.send(CLOSE, &close_body(1000, ""));
-        peer.at_end();
-        drop(peer);
-        let (ended, reader) = reading.join().unwrap();
-        assert!(ended && reader.closed().is_some_and(|end| end.clean));
-        assert_eq!(reader.closed().unwrap().code, 1000);
-    });
-}
-
-#[test]
-fn both_ends_may_close_at_once() {
-    bounded(|| {
-        let (near, far) = tcp_pair();
-        let config = config();
-        let ends = [client(near, &config), server(far, &config)].map(|ws| {
-            let (mut reader, mut writer) = ws.into_split().unwrap();
-            [
-                thread::spawn(move || {
-                    assert_eq!(reader.recv().unwrap(), None);
-                    assert!(reader.closed().unwrap().clean);
-                }),
-                thread::spawn(move || writer.close(None).unwrap()),
-            ]
-        });
-        for thread in ends.into_iter().flatten() {
-            thread.join().unwrap();
-        }
-    });
-}
-
-#[test]
 fn a_peer_that_does_not_answer_a_close_is_left_in_time() {
     bounded(|| {
         for talks in [false, true] {
@@ -489,25 +410,6 @@ fn a_reader_that_waits_is_stopped_by_the_writers_close() {
 }
 
 #[test]
-fn the_end_of_the_stream_reaches_both() {
-    bounded(|| {
-        for cut in [0, 5] {
-            let ((mut reader, mut writer), mut peer) = split(&config());
-            peer.send(TEXT, b"whole");
-            peer.wire(&masked(TEXT, b"cut off")[..cut]);
-            peer.end();
-            assert_eq!(text(&mut reader), "whole");
-            for _ in 0..2 {
-                let error = reader.recv().unwrap_err();
-                assert!(matches!(error, Error::Recv(RecvError::UnexpectedEof)));
-            }
-            let error = writer.send("anybody?").unwrap_err();
-            assert!(matches!(error, Error::Recv(RecvError::UnexpectedEof)), "{error:?}");
-        }
-    });
-}
-
-#[test]
 fn a_writer_stuck_in_a_write_learns_that_receiving_has_ended() {
     bounded(|| {
         let config = Config { close_timeout: ms(300), ..config() };
@@ -614,34 +516,6 @@ fn given_up(timeout: Duration) -> Option<(Halves, Peer)> {
 }
 
 #[test]
-fn a_dead_peer_is_found_by_the_heartbeat_and_the_writer_learns_of_it() {
-    bounded(|| {
-        let beat = Config { heartbeat: Some(Heartbeat::new(ms(80), ms(200))), ..config() };
-        let began = Instant::now();
-        let ((mut reader, mut writer), mut peer) = split(&beat);
-        let error = reader.recv().unwrap_err();
-        assert!(matches!(error, Error::Recv(RecvError::PongTimeout)));
-        took(began, ms(280));
-        assert_eq!(peer.frame().0, PING);
-        let error = writer.send("?").unwrap_err();
-        assert!(matches!(error, Error::Recv(RecvError::PongTimeout)));
-
-        with_time_enough(|timeout| {
-            let beat =
-                Config { heartbeat: Some(Heartbeat::new(timeout * 2 / 5, timeout)), ..config() };
-            let ((mut reader, writer), mut peer) = split(&beat);
-            let there = thread::spawn(move || {
-                let _writer = writer; // or the stream stays open
-                reader.recv_owned()
-            });
-            peer.lives_for(5);
-            let _ = peer.0.write_all(&masked(TEXT, b"alive"));
-            is_alive(there.join().unwrap())
-        });
-    });
-}
-
-#[test]
 fn the_heartbeat_pings_though_something_was_fed_and_not_flushed() {
     bounded(|| {
         let beat = Config { heartbeat: Some(Heartbeat::new(ms(80), PATIENCE)), ..config() };
@@ -660,20 +534,6 @@ fn the_heartbeat_pings_though_something_was_fed_and_not_flushed() {
         peer.send(TEXT, b"alive");
         assert_eq!(there.join().unwrap(), "alive");
         assert!(writer.with_sender(|tx| tx.rtt()).is_some());
-    });
-}
-
-#[test]
-fn a_frame_that_trickles_in_is_given_up() {
-    bounded(|| {
-        let ((mut reader, _writer), peer) = split(&Config { frame_timeout: ms(200), ..config() });
-        let slow = masked(TEXT, [b'x'; 10_000]);
-        let trickling = thread::spawn(move || trickle(peer.0, &slow, ms(15)));
-        let began = Instant::now();
-        assert!(matches!(reader.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
-        took(began, ms(200));
-        drop((reader, _writer));
-        trickling.join().unwrap();
     });
 }
 
@@ -757,56 +617,6 @@ fn a_stream_that_cannot_be_cloned_is_not_split() {
 }
 
 #[test]
-fn every_way_to_queue_a_message_leads_to_the_same_stream() {
-    bounded(|| {
-        let ((_reader, mut writer), mut peer) = split(&config());
-        let (fed, amount) = writer.with_sender(feed_in_every_way);
-        writer.flush().unwrap();
-        assert!(writer.is_written(fed) && writer.buffered_amount() == 0);
-        writer.with_sender(|tx| tx.pong(b"unasked")).unwrap();
-        writer.flush().unwrap();
-        let mut length = 0;
-        for (b0, payload) in fed_in_every_way() {
-            length += 2 + payload.len();
-            assert_eq!(peer.frame(), (b0, payload));
-        }
-        assert_eq!(amount, length);
-        assert_eq!(peer.frame(), (PONG, b"unasked".to_vec()));
-
-        // At the limit there is no room.
-        let ((_reader, mut writer), _peer) = split(&Config { high_water: 10, ..config() });
-        let _ = writer.feed([0; 10].as_slice()).unwrap();
-        assert!(!writer.with_sender(|tx| tx.has_room()));
-    });
-}
-
-#[test]
-fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
-    bounded(|| {
-        let ((mut reader, mut writer), mut peer) = split(&config());
-        let _ = writer.feed("late").unwrap();
-        let long = "x".repeat(124);
-        let bad =
-            writer.with_sender(|tx| tx.abort(CloseFrame::with_reason(CloseCode::NORMAL, &long)));
-        assert_eq!(bad, Err(SendError::ReasonTooLong));
-        let slow = CloseFrame::with_reason(CloseCode::TRY_AGAIN_LATER, "too slow");
-        writer.with_sender(|tx| tx.abort(slow)).unwrap();
-        writer.flush().unwrap();
-        assert!(writer.with_sender(|tx| tx.is_closed()) && writer.dropped() == 6);
-        let (b0, body) = peer.frame();
-        assert_eq!((b0, &body[..]), (CLOSE, &b"\x03\xf5too slow"[..]));
-        peer.send(CLOSE, b"\x03\xe9bye");
-        assert!(reader.recv().unwrap().is_none());
-        let end = reader.closed().unwrap();
-        assert_eq!((end.code, end.reason, end.clean), (1001, "bye", true));
-        peer.at_end();
-        // Again there is nothing to do.
-        assert_eq!(writer.with_sender(|tx| tx.abort(None)), Err(SendError::Closed));
-        writer.flush().unwrap();
-    });
-}
-
-#[test]
 fn why_writing_ended_goes_along_with_the_halves() {
     bounded(|| {
         let io = Scripted::new([Read1::Bytes(masked(CLOSE, close_body(1000, "")))]);
@@ -820,32 +630,5 @@ fn why_writing_ended_goes_along_with_the_halves() {
         let (mut reader, mut writer) = ws.into_split().unwrap();
         assert!(reader.recv().is_err_and(timed_out));
         assert!(writer.flush().is_err_and(timed_out));
-    });
-}
-
-#[test]
-fn a_split_reader_gives_pieces_events_and_messages_to_keep() {
-    bounded(|| {
-        let ((mut reader, _writer), mut peer) = split(&config());
-        for (b0, payload) in [(0x01, "pie"), (0x80, "ces"), (PONG, "x"), (BINARY, "kept")] {
-            peer.send(b0, payload.as_bytes());
-        }
-        let mut pieces = Vec::new();
-        loop {
-            let chunk = reader.recv_chunk().unwrap().unwrap();
-            assert_eq!(chunk.kind, DataKind::Text);
-            pieces.extend_from_slice(chunk.data);
-            if chunk.last {
-                break;
-            }
-        }
-        assert_eq!(pieces, b"pieces");
-        assert!(matches!(reader.recv_event().unwrap(), Some(Event::Pong(b"x"))));
-        assert_eq!(reader.recv_owned().unwrap(), Some(OwnedMessage::from(b"kept")));
-        peer.send(CLOSE, b"");
-        assert!(reader.recv_chunk().unwrap().is_none());
-        assert!(reader.recv_owned().unwrap().is_none() && reader.recv_event().unwrap().is_none());
-        assert!(reader.recv_to_reply().unwrap().is_none());
-        assert_eq!(reader.closed().map(|end| (end.reason, end.code)), Some(("", 1005)));
     });
 }

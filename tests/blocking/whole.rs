@@ -16,8 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    CloseCode, CloseFrame, Config, DataKind, Error, Event, Heartbeat, Message, OwnedMessage,
-    RecvError, SendError,
+    CloseCode, CloseFrame, Config, Error, Event, Heartbeat, Message, RecvError, SendError,
     blocking::{
         Incoming, Interest, Stream, WebSocket, WithoutTimeouts, accept, client as shake, connect,
     },
@@ -34,17 +33,6 @@ fn text<S: Stream>(ws: &mut WebSocket<S>) -> String {
 
 fn would_block<T>(result: Result<T, Error>) -> bool {
     matches!(result, Err(Error::WouldBlock))
-}
-
-/// Whether a peer that answers in time was kept: none does on a machine that is busy.
-pub(crate) fn is_alive(received: Result<Option<OwnedMessage>, Error>) -> bool {
-    match received {
-        Err(Error::Recv(RecvError::PongTimeout)) => false,
-        received => {
-            assert_eq!(received.unwrap().unwrap().as_bytes(), b"alive");
-            true
-        }
-    }
 }
 
 /// A server on a port of its own that does this with its first connection; its URL.
@@ -425,20 +413,6 @@ fn the_callers_timeouts_are_waited_for_once_and_no_longer_than_they_are() {
 }
 
 #[test]
-fn a_ping_is_answered_by_a_call_that_waits() {
-    bounded(|| {
-        let (mut ws, mut peer) = served(&config());
-        let waiting = thread::spawn(move || text(&mut ws));
-        for payload in [&b"one"[..], b"two"] {
-            peer.send(PING, payload);
-            assert_eq!(peer.frame(), (PONG, payload.to_vec()));
-        }
-        peer.send(TEXT, b"done");
-        assert_eq!(waiting.join().unwrap(), "done");
-    });
-}
-
-#[test]
 fn an_interrupted_call_is_made_again() {
     let io = Scripted::new([
         Read1::Fail(io::ErrorKind::Interrupted),
@@ -447,55 +421,6 @@ fn an_interrupted_call_is_made_again() {
         Read1::Bytes(masked(TEXT, b"a")[3..].to_vec()),
     ]);
     assert_eq!(text(&mut server(io, &config())), "a");
-}
-
-#[test]
-fn messages_in_pieces_and_what_is_known_of_them() {
-    let wire = [masked(0x02, b"abc"), masked(0x80, b"def"), masked(TEXT, b"x"), masked(TEXT, b"y")];
-    let mut ws = server(Scripted::new([Read1::Bytes(wire.concat())]), &config());
-    let mut whole: Vec<u8> = Vec::new();
-    loop {
-        let chunk = ws.recv_chunk().unwrap().unwrap();
-        assert_eq!(chunk.kind, DataKind::Binary);
-        whole.extend(chunk.data);
-        if chunk.last {
-            break;
-        }
-    }
-    assert_eq!(whole, b"abcdef");
-    let received = ws.recv_to_reply().unwrap().unwrap();
-    assert_eq!((received.message, received.info().more), (Message::Text("x"), true));
-    let received = ws.recv_to_reply().unwrap().unwrap();
-    assert_eq!((received.message, received.info().more), (Message::Text("y"), false));
-}
-
-#[test]
-fn after_a_failed_write_what_the_peer_said_is_still_received() {
-    for kind in [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset] {
-        let said =
-            [masked(TEXT, b"one"), masked(TEXT, b"two"), masked(CLOSE, close_body(1008, ""))];
-        let io = Scripted::new([Read1::Bytes(said.concat())]);
-        io.script().write_error = Some(kind);
-        let mut ws = server(io, &config());
-        let sent = ws.send("order");
-        assert!(matches!(sent, Err(Error::Io(error)) if error.kind() == kind));
-        assert_eq!(text(&mut ws), "one");
-        assert_eq!(text(&mut ws), "two");
-        assert_eq!(ws.recv().unwrap(), None);
-        assert_eq!(ws.closed().unwrap().code, 1008);
-        assert!(!ws.closed().is_some_and(|end| end.clean));
-        assert!(ws.sender().dropped() > 0);
-    }
-    // Without a Close it is the error of the write that is returned.
-    let io = Scripted::new([Read1::Bytes(masked(TEXT, b"one"))]);
-    io.script().write_error = Some(io::ErrorKind::BrokenPipe);
-    let mut ws = server(io, &config());
-    let _ = ws.feed("order").unwrap();
-    assert_eq!(text(&mut ws), "one");
-    // What was fed is gone, and a flush does not hide it.
-    assert!(matches!(ws.flush(), Err(Error::Io(_))));
-    let error = ws.recv().unwrap_err();
-    assert!(matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::BrokenPipe));
 }
 
 #[test]
@@ -520,77 +445,6 @@ fn a_real_reset_does_not_hide_what_came_before_it() {
         }
         assert_eq!(ws.recv().unwrap(), None);
         assert_eq!(ws.closed().unwrap().code, 1008);
-    });
-}
-
-#[test]
-fn the_end_of_the_stream_is_told_apart_from_a_close() {
-    bounded(|| {
-        // In the middle of a frame, and between two.
-        for cut in [4, 0] {
-            let (mut ws, mut peer) = served(&config());
-            peer.send(TEXT, b"whole");
-            peer.wire(&masked(TEXT, b"cut off")[..cut]);
-            peer.end();
-            assert_eq!(text(&mut ws), "whole");
-            assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::UnexpectedEof))));
-            assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::UnexpectedEof))));
-            assert_eq!(ws.closed().map_or(1006, |end| end.code), 1006);
-        }
-    });
-}
-
-#[test]
-fn a_violation_is_reported_to_the_peer_without_a_reset() {
-    bounded(|| {
-        let (mut ws, mut peer) = served(&config());
-        let peer = thread::spawn(move || {
-            peer.wire(&plain(TEXT, b"not masked"));
-            peer.wire(&[0; 100_000]); // unread, it would become a reset
-            assert_eq!(peer.frame(), (CLOSE, close_body(1002, "")));
-            peer.at_end();
-        });
-        let error = ws.recv().unwrap_err();
-        assert!(matches!(error, Error::Recv(RecvError::Protocol(_))));
-        peer.join().unwrap();
-    });
-}
-
-#[test]
-fn a_close_of_the_peer_is_answered_and_the_server_ends_the_stream() {
-    bounded(|| {
-        let (mut ws, mut peer) = served(&config());
-        let _ = ws.feed("fed before").unwrap();
-        peer.send(CLOSE, &close_body(1000, ""));
-        let closing = thread::spawn(move || {
-            assert_eq!(ws.recv().unwrap(), None);
-            assert!(ws.closed().unwrap().clean);
-        });
-        assert_eq!(peer.frame(), (TEXT, b"fed before".to_vec()));
-        assert_eq!(peer.frame(), (CLOSE, close_body(1000, "")));
-        peer.at_end();
-        drop(peer);
-        closing.join().unwrap();
-    });
-}
-
-#[test]
-fn both_ends_may_close_at_once() {
-    bounded(|| {
-        let (near, far) = tcp_pair();
-        let (mut near, mut far) = (client(near, &config()), server(far, &config()));
-        near.sender_mut().close(None).unwrap();
-        near.flush().unwrap();
-        far.sender_mut().close(None).unwrap();
-        far.flush().unwrap();
-        let there = thread::spawn(move || {
-            far.close(None).unwrap();
-            assert!(far.closed().unwrap().clean);
-        });
-        near.close(None).unwrap();
-        assert!(near.closed().unwrap().clean);
-        drop(near); // which the server waits for
-        there.join().unwrap();
     });
 }
 
@@ -677,24 +531,6 @@ fn a_peer_that_never_reads_is_given_up() {
 }
 
 #[test]
-fn a_write_timeout_does_not_hide_what_was_received() {
-    bounded(|| {
-        let (mut ws, mut peer) =
-            served(&Config { write_timeout: ms(200), high_water: 64 << 20, ..config() });
-        let input: Vec<u8> = (0..3).flat_map(|i| masked(BINARY, [i])).collect();
-        peer.wire(&input); // at once, and so it is read at once
-        assert_eq!(ws.recv().unwrap(), Some(Message::Binary(&[0])));
-        let _ = ws.feed(vec![0; 32 << 20]).unwrap();
-        let timed_out = |error| matches!(error, Error::Recv(RecvError::WriteTimeout));
-        assert!(timed_out(ws.flush().unwrap_err()));
-        for i in 1..3 {
-            assert_eq!(ws.recv().unwrap(), Some(Message::Binary(&[i])));
-        }
-        assert!(timed_out(ws.recv().map(|_| ()).unwrap_err()));
-    });
-}
-
-#[test]
 fn the_callers_write_timeout_passes_and_nothing_is_cut() {
     bounded(|| {
         let (mut ws, mut peer) = served(&config());
@@ -717,46 +553,6 @@ fn the_callers_write_timeout_passes_and_nothing_is_cut() {
     });
 }
 
-#[test]
-fn two_peers_that_both_write_first_do_not_stop_each_other() {
-    bounded(|| {
-        let (near, far) = tcp_pair();
-        fn talk(mut ws: WebSocket<TcpStream>) {
-            let _ = ws.feed(vec![5; 16 << 20]).unwrap();
-            assert_eq!(ws.recv().unwrap().unwrap().as_bytes().len(), 16 << 20);
-            ws.flush().unwrap();
-            ws.close(None).unwrap();
-        }
-        let config = config();
-        let (near, far) = (client(near, &config), server(far, &config));
-        let there = thread::spawn(move || talk(far));
-        talk(near);
-        there.join().unwrap();
-    });
-}
-
-#[test]
-fn a_dead_peer_is_found_by_the_heartbeat_and_a_live_one_is_kept() {
-    bounded(|| {
-        let config = Config { heartbeat: Some(Heartbeat::new(ms(80), ms(200))), ..config() };
-        let began = Instant::now();
-        let (mut ws, mut peer) = served(&config);
-        let error = ws.recv().unwrap_err();
-        assert!(matches!(error, Error::Recv(RecvError::PongTimeout)));
-        took(began, ms(280));
-        assert_eq!(peer.frame().0, PING);
-
-        with_time_enough(|timeout| {
-            let beat = Heartbeat::new(timeout * 2 / 5, timeout);
-            let (mut ws, mut peer) = served(&Config { heartbeat: Some(beat), ..patient() });
-            let there = thread::spawn(move || ws.recv_owned());
-            peer.lives_for(5);
-            let _ = peer.0.write_all(&masked(TEXT, b"alive"));
-            is_alive(there.join().unwrap())
-        });
-    });
-}
-
 /// A flush pauses the deadlines on reading. The next read may only block with a timeout again.
 #[test]
 fn after_a_flush_that_waited_a_read_that_may_block_has_a_timeout() {
@@ -772,26 +568,6 @@ fn after_a_flush_that_waited_a_read_that_may_block_has_a_timeout() {
     assert_eq!(io.script().timeouts, 0);
     assert!(would_block(ws.recv()));
     assert_eq!(io.script().timeouts, 1);
-}
-
-#[test]
-fn a_frame_that_does_not_end_is_given_up_silent_or_trickling() {
-    bounded(|| {
-        let config = Config { frame_timeout: ms(200), ..config() };
-        let (mut ws, mut peer) = served(&config);
-        peer.wire(&masked(TEXT, b"never whole")[..9]);
-        let began = Instant::now();
-        assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
-        took(began, ms(200));
-        let (mut ws, peer) = served(&config);
-        let slow = masked(TEXT, [b'x'; 10_000]);
-        let trickling = thread::spawn(move || trickle(peer.0, &slow, ms(15)));
-        let began = Instant::now();
-        assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
-        took(began, ms(200));
-        drop(ws);
-        trickling.join().unwrap();
-    });
 }
 
 /// Gives some 6,000 bytes a second, one a read, for ever.
@@ -860,27 +636,6 @@ fn other_streams_serve_as_well() {
     });
 }
 
-#[cfg(unix)]
-#[test]
-fn a_unix_socket_and_a_client_over_it() {
-    bounded(|| {
-        let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
-        let there = thread::spawn(move || {
-            let mut ws = accept(far, &config()).unwrap();
-            while let Some(received) = ws.recv_to_reply().unwrap() {
-                let _ = received.sender.feed(received.message).unwrap();
-            }
-        });
-        let request = Request::new("ws://localhost/").unwrap();
-        let mut ws = shake(near, &request, &config()).unwrap();
-        let large = vec![1; 3 << 20]; // more than the socket holds
-        ws.send(&large).unwrap();
-        assert_eq!(ws.recv().unwrap().unwrap().as_bytes().len(), 3 << 20);
-        ws.close(None).unwrap();
-        there.join().unwrap();
-    });
-}
-
 // The opening handshake.
 
 const GOOD: &str = "GET /feed HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -923,45 +678,6 @@ fn a_refusal_can_be_read_to_its_end() {
             assert_eq!(status == "403", answer.ends_with("who are you?"));
             is_dated_now(&answer);
         }
-    });
-}
-
-#[test]
-fn a_request_that_does_not_come_is_answered_with_408() {
-    bounded(|| {
-        for sent in [0, 20] {
-            let (near, far) = tcp_pair();
-            let mut peer = Peer::new(far);
-            peer.wire(&GOOD.as_bytes()[..sent]);
-            let there = thread::spawn(move || {
-                let began = Instant::now();
-                let error =
-                    accept(near, &Config { handshake_timeout: ms(150), ..config() }).unwrap_err();
-                assert!(matches!(error, Error::Handshake(HandshakeError::Timeout)));
-                took(began, ms(150));
-            });
-            let mut answer = [0; 13];
-            peer.0.read_exact(&mut answer).unwrap();
-            assert_eq!(&answer, b"HTTP/1.1 408 ");
-            peer.rest();
-            drop(peer);
-            there.join().unwrap();
-        }
-    });
-}
-
-#[test]
-fn plain_http_can_be_answered_with_a_page() {
-    bounded(|| {
-        let (near, far) = tcp_pair();
-        let mut peer = Peer::new(far);
-        peer.wire(b"GET /index.html HTTP/1.1\r\nHost: x\r\n\r\n");
-        peer.end();
-        let (incoming, checked) = Incoming::read_any(near, &config()).unwrap();
-        assert_eq!(checked, Err(HandshakeError::NotUpgrade));
-        assert_eq!(incoming.request().path(), "/index.html");
-        incoming.reject(Rejection::new(200).body("<h1>ticks</h1>")).unwrap();
-        assert!(peer.rest().ends_with(b"<h1>ticks</h1>"));
     });
 }
 
@@ -1086,43 +802,6 @@ fn a_shared_payload_is_written_from_where_it_lies_with_its_header() {
     assert_eq!(io.script().written, expected);
     assert_eq!(io.script().flushes, 1);
     let _ = io.clone().flush();
-}
-
-#[test]
-fn a_connection_says_where_it_stands_and_why_it_failed() {
-    use tickwire::ReadyState::{Closed, Closing, Open};
-    bounded(|| {
-        let (mut ws, mut peer) = served(&config());
-        assert_eq!(
-            (
-                ws.connection().ready_state(),
-                ws.closed(),
-                ws.connection().sender().buffered_amount()
-            ),
-            (Open, None, 0)
-        );
-        let _ = ws.feed("waits").unwrap();
-        assert_eq!(ws.sender().buffered_amount(), 7);
-        let long = "x".repeat(124);
-        let bad = ws.close(CloseFrame::with_reason(CloseCode::NORMAL, &long));
-        assert!(matches!(bad, Err(Error::Send(SendError::ReasonTooLong))));
-        assert_eq!(ws.connection().ready_state(), Open);
-        peer.send(CLOSE, b"\x03\xe9bye");
-        assert!(ws.recv_event().unwrap().is_some());
-        assert_eq!(ws.connection().ready_state(), Closing);
-        assert!(ws.recv_event().unwrap().is_none());
-        let end = ws.closed().unwrap();
-        assert_eq!((end.code, end.reason, end.error), (1001, "bye", None));
-        assert_eq!(ws.connection().ready_state(), Closed);
-        assert!(ws.recv_owned().unwrap().is_none());
-
-        let (mut ws, mut peer) = served(&config());
-        peer.wire(&[0xff, 0x80, 0, 0, 0, 0]);
-        let failed = matches!(ws.recv(), Err(Error::Recv(RecvError::Protocol(_))));
-        assert!(failed && ws.connection().ready_state() == Closed);
-        let error = ws.closed().and_then(|end| end.error);
-        assert!(matches!(error, Some(RecvError::Protocol(_))), "{error:?}");
-    });
 }
 
 #[test]

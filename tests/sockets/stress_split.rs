@@ -7,7 +7,7 @@ use crate::support::{
 };
 use std::{sync::Arc, thread, time::Duration};
 use tickwire::{
-    CloseCode, Config, Error, Heartbeat, SendError,
+    Chunk, CloseCode, Config, DataKind, Error, Event, Heartbeat, SendError,
     blocking::{Reader as BlockingReader, Stream, Writer as BlockingWriter},
     tokio::{Reader, Writer},
 };
@@ -43,10 +43,24 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    for k in 0..count {
-        check(reader.recv().await.unwrap().expect("not closed yet").as_bytes(), k);
+    let (mut next, mut newest) = (0, 0);
+    while next < count {
+        match reader.recv_event().await.unwrap().expect("not closed yet") {
+            Event::Message(message) => {
+                check(message.as_bytes(), next);
+                next += 1;
+            }
+            // An answer to one of ours, or to a heartbeat.
+            Event::Pong(payload) if payload.len() == 8 => {
+                let number = u64::from_be_bytes(payload.try_into().unwrap());
+                assert!(number >= newest, "pong {number} after {newest}");
+                newest = number;
+            }
+            Event::Close(_) => panic!("closed early"),
+            Event::Ping(_) | Event::Pong(_) => {}
+        }
     }
-    assert!(reader.recv().await.unwrap().is_none());
+    while reader.recv().await.unwrap().is_some() {}
     assert!(reader.closed().unwrap().clean);
 }
 
@@ -59,7 +73,7 @@ where
     let mut dice = Rng(seed | 1);
     for k in 0..count {
         let message = numbered(k, &mut dice, longest);
-        match dice.below(6) {
+        match dice.below(7) {
             0 => {
                 writer.ready().await.unwrap();
                 let _ = writer.feed(&message).unwrap();
@@ -78,9 +92,19 @@ where
                 }
             }
             2 => {
-                writer.with_sender(|tx| tx.ping(b"x")).unwrap();
+                writer.with_sender(|tx| tx.ping(&u64::from(k).to_be_bytes())).unwrap();
                 writer.flush().await.unwrap();
                 writer.send(&message).await.unwrap();
+            }
+            3 => {
+                let (a, b) = message.split_at(message.len() / 2);
+                let kind = DataKind::Binary;
+                for (first, data) in [(true, a), (false, b)] {
+                    writer.ready().await.unwrap();
+                    let chunk = Chunk { kind, first, data, last: !first };
+                    let _ = writer.with_sender(|tx| tx.feed_chunk(chunk)).unwrap();
+                    yield_now().await;
+                }
             }
             _ => writer.send(&message).await.unwrap(),
         }

@@ -98,10 +98,7 @@ impl<S: Read + Write> Peer<S> {
     /// The next frame from a server.
     pub fn frame(&mut self) -> (u8, Vec<u8>) {
         let head = self.exact(2);
-        self.frame_of(head[0], head[1])
-    }
-
-    fn frame_of(&mut self, b0: u8, b1: u8) -> (u8, Vec<u8>) {
+        let (b0, b1) = (head[0], head[1]);
         assert_eq!(b1 & 0x80, 0, "a server masks nothing");
         let n = match b1 {
             126 => u16::from_be_bytes(self.exact(2).try_into().unwrap()).into(),
@@ -109,18 +106,6 @@ impl<S: Read + Write> Peer<S> {
             n => n.into(),
         };
         (b0, self.exact(n))
-    }
-
-    /// Answers this many Pings, or fewer if it is given up before.
-    pub fn lives_for(&mut self, pings: usize) {
-        for _ in 0..pings {
-            let mut head = [0; 2];
-            if self.0.read_exact(&mut head).is_err() {
-                return;
-            }
-            assert_eq!(self.frame_of(head[0], head[1]).0, PING);
-            let _ = self.0.write_all(&masked(PONG, b""));
-        }
     }
 
     /// The stream ends here, without a reset.

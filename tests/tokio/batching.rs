@@ -441,45 +441,6 @@ async fn send_is_one_write_and_one_flush_of_the_stream() {
 }
 
 #[tokio::test]
-async fn a_buffering_stream_is_flushed_before_the_adapter_waits() {
-    bounded(async {
-        let (near, far) = duplex(1 << 16);
-        let far = tokio::io::BufWriter::new(far);
-        let echoing = tokio::spawn(echo(server(far, &config())));
-        let mut client = client(near, &config());
-        for i in 0..10 {
-            client.send(&[i; 50]).await.unwrap();
-            assert_eq!(client.recv().await.unwrap().unwrap().as_bytes(), [i; 50]);
-        }
-        client.close(None).await.unwrap();
-        drop(client);
-        echoing.await.unwrap();
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn info_tells_the_newest_of_a_burst() {
-    bounded(async {
-        let (near, far) = duplex(1 << 16);
-        let mut client = client(near, &config());
-        let mut server = server(far, &config());
-        for i in 0..30 {
-            let _ = server.feed(&[i; 20]).unwrap();
-            server.sender_mut().ping(&[i]).unwrap();
-        }
-        server.flush().await.unwrap();
-        for i in 0..30 {
-            let received = client.recv_to_reply().await.unwrap().unwrap();
-            assert_eq!(received.message.as_bytes(), [i; 20]);
-            assert_eq!(received.info().more, i < 29, "{i}");
-            assert!(received.info().read_at.is_none());
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn the_request_of_a_client_is_one_write_and_early_frames_are_not_lost() {
     bounded(async {
         // P105, A65

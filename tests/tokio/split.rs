@@ -57,57 +57,6 @@ macro_rules! poll_with {
 }
 
 #[tokio::test]
-async fn pings_are_answered_while_the_writers_task_sleeps() {
-    bounded(async {
-        let (mut near, far) = duplex(256);
-        let (mut reader, writer) = server(far, &config()).into_split();
-        let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()) });
-        for i in 0..5 {
-            near.write_all(&masked(PING, [i])).await.unwrap();
-            let mut pong = [0; 3];
-            near.read_exact(&mut pong).await.unwrap();
-            assert_eq!(pong, [0x8a, 1, i]);
-        }
-        near.write_all(&masked(CLOSE, b"")).await.unwrap();
-        let mut close = [0; 2];
-        near.read_exact(&mut close).await.unwrap();
-        drop(near);
-        reading.await.unwrap().unwrap();
-        drop(writer);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_ping_is_answered_at_the_next_frame_boundary_while_the_writer_is_in_mid_write() {
-    bounded(async {
-        let (mut near, far) = duplex(100);
-        let (mut reader, mut writer) = server(far, &config()).into_split();
-        let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()) });
-        let sending = tokio::spawn(async move {
-            for i in 0..3 {
-                let _ = writer.feed(&[i; 5000]).unwrap();
-            }
-            writer.flush().await.unwrap();
-            writer
-        });
-        yield_now().await; // the pipe is full now, the first frame has begun
-        near.write_all(&masked(PING, b"!")).await.unwrap();
-        for _ in 0..10 {
-            yield_now().await;
-        }
-        let mut wire = vec![0; 3 * 5004 + 3];
-        near.read_exact(&mut wire).await.unwrap();
-        let opcodes: Vec<_> = frames(&wire).iter().map(|f| f.b0).collect();
-        assert_eq!(opcodes, [BINARY, PONG, BINARY, BINARY]);
-        let _writer = sending.await.unwrap();
-        drop(near);
-        reading.await.unwrap().unwrap_err();
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_writer_learns_at_once_that_the_reader_has_failed_the_connection() {
     let ((mut reader, mut writer), io) = scripted(b"", &config());
     reader.fail(CloseCode::POLICY_VIOLATION).unwrap();
@@ -275,82 +224,6 @@ async fn a_pong_leaves_though_the_writers_future_was_dropped_in_mid_write() {
 }
 
 #[tokio::test]
-async fn the_writer_closes_and_the_reader_gets_the_peers_close_and_ends() {
-    bounded(async {
-        let (near, far) = duplex(256);
-        let (mut reader, mut writer) = server(far, &config()).into_split();
-        let mut client = client(near, &config());
-        let reading = tokio::spawn(async move {
-            let mut got = 0;
-            while reader.recv().await.unwrap().is_some() {
-                got += 1;
-            }
-            (got, reader)
-        });
-        client.send("in flight").await.unwrap();
-        let _ = writer.feed("last").unwrap();
-        writer.close(CloseFrame::with_reason(CloseCode::GOING_AWAY, "done")).await.unwrap();
-        writer.close(None).await.unwrap(); // the first one counts
-        assert!(matches!(writer.feed("late"), Err(SendError::Closed)));
-        assert!(matches!(writer.send("late").await, Err(Error::Send(SendError::Closed))));
-        assert_eq!(client.recv().await.unwrap().unwrap().as_text(), Some("last"));
-        assert!(client.recv().await.unwrap().is_none());
-        assert_eq!(client.closed().unwrap().reason, "done");
-        assert!(client.closed().unwrap().clean);
-        drop(client);
-        let (got, reader) = reading.await.unwrap();
-        let end = reader.closed().unwrap();
-        assert_eq!((got, end.clean, end.code), (1, true, 1001));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn the_peer_closes_and_both_halves_know() {
-    bounded(async {
-        let (near, far) = duplex(1 << 16);
-        let (mut reader, mut writer) = server(far, &config()).into_split();
-        let mut client = client(near, &config());
-        let _ = writer.feed("queued").unwrap();
-        let closing = tokio::spawn(async move {
-            client.close(CloseFrame::with_reason(CloseCode::NORMAL, "bye")).await.unwrap();
-            assert!(client.closed().unwrap().clean);
-        });
-        assert!(reader.recv().await.unwrap().is_none());
-        assert_eq!(reader.closed().unwrap().reason, "bye");
-        assert!(reader.closed().unwrap().clean && writer.with_sender(|tx| tx.is_closed()));
-        assert!(matches!(writer.send("late").await, Err(Error::Send(SendError::Closed))));
-        assert_eq!(writer.dropped(), 0, "what was queued went before the answer");
-        closing.await.unwrap();
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_violation_ends_both_halves() {
-    bounded(async {
-        let mut input = masked(BINARY, b"good");
-        input.extend(plain(BINARY, b"not masked")); // P019
-        let ((mut reader, mut writer), io) = scripted(&input, &config());
-        io.with(|s| s.room = 10);
-        let (woken, waker) = waker();
-        assert!(poll_with!(&waker, writer.send(&[0; 5000])).is_pending());
-        assert_eq!(reader.recv().await.unwrap().unwrap().as_bytes(), b"good");
-        assert!(once!(reader.recv()).is_pending(), "the frame under way has to end first");
-        io.with(|s| (s.room, s.at_end) = (usize::MAX, AtEnd::Eof));
-        assert!(matches!(reader.recv().await, Err(Error::Recv(RecvError::Protocol(_)))));
-        assert!(woken.0.load(Relaxed) > 0);
-        assert!(matches!(writer.flush().await, Err(Error::Recv(RecvError::Protocol(_)))));
-        assert!(matches!(writer.send("x").await, Err(Error::Recv(RecvError::Protocol(_)))));
-        let frames = io.frames();
-        assert_eq!(frames.len(), 2);
-        assert_eq!((frames[0].payload.len(), frames[1].b0), (5000, CLOSE));
-        assert_eq!(frames[1].payload, close_body(1002, ""));
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_violation_is_not_spun_upon_while_writing_is_blocked() {
     bounded(async {
         let (io, mut peer) = duplex(1000);
@@ -501,27 +374,6 @@ async fn only_a_call_that_closes_the_sender_wakes_the_reader() {
     assert_eq!(woken.0.load(Relaxed), 1);
 }
 
-#[tokio::test]
-async fn both_halves_say_what_became_of_a_message() {
-    let ((mut reader, mut writer), io) = scripted(b"", &config());
-    io.with(|s| s.room = 10);
-    let start = writer.fed();
-    let fed = writer.feed(&[1; 100]).unwrap();
-    assert!(writer.fed() == fed && fed != start);
-    assert!(once!(writer.flush()).is_pending());
-    assert!(!reader.is_written(fed) && !writer.is_written(fed));
-    assert_eq!(writer.buffered_amount(), 92); // 2 of header
-    io.with(|s| s.room = usize::MAX);
-    writer.flush().await.unwrap();
-    assert!(reader.is_written(fed) && writer.is_written(fed));
-    let late = writer.feed(&[2; 100]).unwrap();
-    io.with(|s| s.broken = true);
-    assert!(writer.flush().await.is_err());
-    assert!(!reader.is_written(late) && !writer.is_written(late));
-    assert_eq!((writer.dropped(), writer.buffered_amount()), (102, 0));
-    assert_eq!(reader.with_sender(|tx| (tx.dropped(), tx.is_closed())), (102, true));
-}
-
 /// The reader waits; three seconds later the writer is closed like this.
 async fn the_close_timeout_runs_from(close: impl AsyncFnOnce(&mut Writer<Scripted>)) {
     bounded(async {
@@ -611,30 +463,6 @@ fn beating() -> Config {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_heartbeat_works_over_split_halves() {
-    bounded(async {
-        // P204, P205
-        let ((mut reader, _writer), io) = scripted(b"", &beating());
-        let began = Instant::now();
-        let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()).unwrap_err() });
-        for _ in 0..3 {
-            let before = io.frames().len();
-            while io.frames().len() == before {
-                sleep(Duration::from_millis(100)).await;
-            }
-            assert_eq!(io.frames()[before].b0, PING);
-            io.with(|s| s.input.extend(masked(PONG, b"")));
-        }
-        let last_pong = began.elapsed();
-        let error = reading.await.unwrap();
-        assert!(matches!(error, Error::Recv(RecvError::PongTimeout)), "{error:?}");
-        let silent = (began.elapsed() - last_pong).as_secs_f64();
-        assert!((29.9..=35.2).contains(&silent), "{silent}");
-    })
-    .await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_connection_that_was_blocked_in_a_write_before_it_was_split_keeps_its_heartbeat() {
     bounded(async {
         let io = Scripted::new(b"");
@@ -705,28 +533,6 @@ async fn the_heartbeat_pings_though_something_was_fed_and_not_flushed() {
     .await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_frame_timeout_works_over_split_halves() {
-    bounded(async {
-        // A25
-        let ((mut reader, mut writer), io) = scripted(b"", &config());
-        let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()).unwrap_err() });
-        let began = Instant::now();
-        let wire = masked(BINARY, [0; 100]);
-        for byte in &wire[..70] {
-            io.with(|s| s.input.push_back(*byte));
-            sleep(Duration::from_secs(1)).await;
-            if reading.is_finished() {
-                break;
-            }
-        }
-        assert!(matches!(reading.await.unwrap(), Error::Recv(RecvError::FrameTimeout)));
-        assert!((60..=61).contains(&began.elapsed().as_secs()));
-        assert!(matches!(writer.flush().await, Err(Error::Recv(RecvError::FrameTimeout))));
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn what_was_begun_before_the_split_goes_on_after_it() {
     bounded(async {
@@ -769,170 +575,6 @@ async fn what_was_begun_before_the_split_goes_on_after_it() {
         assert_eq!(sent[1].as_message(), Message::Text("half and half"));
     })
     .await;
-}
-
-#[tokio::test]
-async fn messages_that_overtake_keep_their_place_while_the_writer_is_in_mid_write() {
-    bounded(async {
-        let ((_reader, mut writer), io) = scripted(b"", &config());
-        io.with(|s| s.room = 10);
-        let _ = writer.feed(&[1; 200]).unwrap();
-        assert!(once!(writer.flush()).is_pending()); // the first has begun
-        let second = writer.feed(&[2; 200]).unwrap();
-        let urgent = writer.with_sender(|tx| tx.feed_first("urgent")).unwrap();
-        let more = writer.with_sender(|tx| tx.feed_first("more")).unwrap();
-        assert!(!writer.is_written(urgent) && !writer.is_written(second));
-        io.with(|s| s.room = 204 - 10 + 8);
-        assert!(once!(writer.flush()).is_pending());
-        assert!(writer.is_written(urgent) && !writer.is_written(more));
-        io.with(|s| s.room = usize::MAX);
-        writer.flush().await.unwrap();
-        assert!(writer.is_written(more) && writer.is_written(second));
-        let sent = messages(&io.frames());
-        assert_eq!(sent.len(), 4);
-        assert_eq!(sent[1].as_message(), Message::Text("urgent"));
-        assert_eq!(sent[2].as_message(), Message::Text("more"));
-        assert_eq!(sent[3].as_message(), Message::Binary(&[2; 200]));
-    })
-    .await;
-}
-
-/// Sends numbered messages and now and then a ping, in all the ways there are.
-async fn chatter<W>(mut writer: Writer<W>, count: u32, seed: u64) -> Writer<W>
-where
-    W: tokio::io::AsyncWrite + Unpin,
-{
-    let mut dice = Rng(seed);
-    for i in 0..count {
-        let mut payload = i.to_be_bytes().to_vec();
-        payload.resize(4 + dice.below(300), i as u8);
-        if dice.once_in(500) {
-            payload.resize(200_000, i as u8);
-        }
-        match dice.below(8) {
-            0 => writer.send(&payload).await.unwrap(),
-            1 => {
-                writer.ready().await.unwrap();
-                let _ = writer.feed(payload).unwrap();
-            }
-            2 => {
-                writer.ready().await.unwrap();
-                let (a, b) = payload.split_at(payload.len() / 2);
-                let kind = DataKind::Binary;
-                let _ = writer
-                    .with_sender(|tx| {
-                        tx.feed_chunk(Chunk { kind, first: true, data: a, last: false })
-                    })
-                    .unwrap();
-                yield_now().await;
-                writer.ready().await.unwrap();
-                let _ = writer
-                    .with_sender(|tx| {
-                        tx.feed_chunk(Chunk { kind, first: false, data: b, last: true })
-                    })
-                    .unwrap();
-            }
-            3 => {
-                // Dropped after one poll, then finished by flush.
-                let before = writer.fed();
-                let sent = tokio::select! {
-                    biased;
-                    sent = writer.send(&payload) => { sent.unwrap(); true }
-                    () = async {} => false,
-                };
-                if !sent && writer.fed() == before {
-                    writer.send(&payload).await.unwrap();
-                }
-            }
-            _ => {
-                writer.ready().await.unwrap();
-                let _ = writer.feed(&payload).unwrap();
-            }
-        }
-        if dice.once_in(10) {
-            writer.with_sender(|tx| tx.ping(&i.to_be_bytes())).unwrap();
-            writer.flush().await.unwrap();
-        }
-        if dice.once_in(5) {
-            yield_now().await;
-        }
-    }
-    writer.flush().await.unwrap();
-    writer
-}
-
-/// Checks that the messages are numbered without a gap, and that pongs never go back.
-async fn listen<R, W>(mut reader: Reader<R, W>, count: u32, seed: u64) -> (Reader<R, W>, u32)
-where
-    R: tokio::io::AsyncRead + Unpin,
-    W: tokio::io::AsyncWrite + Unpin,
-{
-    let mut dice = Rng(seed);
-    let (mut next, mut pongs, mut newest) = (0, 0, 0);
-    while next < count {
-        match reader.recv_event().await.unwrap().expect("not closed yet") {
-            tickwire::Event::Message(message) => {
-                let (number, rest) = message.as_bytes().split_first_chunk().unwrap();
-                assert_eq!(u32::from_be_bytes(*number), next);
-                assert!(rest.iter().all(|&b| b == next as u8), "message {next}");
-                next += 1;
-            }
-            tickwire::Event::Pong(payload) => {
-                let number = u32::from_be_bytes(payload.try_into().unwrap());
-                assert!(number >= newest, "pong {number} after {newest}");
-                newest = number;
-                pongs += 1;
-            }
-            tickwire::Event::Ping(_) => {}
-            tickwire::Event::Close(_) => panic!("closed early"),
-        }
-        if dice.once_in(7) {
-            yield_now().await;
-        }
-    }
-    (reader, pongs)
-}
-
-const MANY: u32 = 20_000;
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn twenty_thousand_messages_each_way_with_pings_arrive_whole_and_in_order() {
-    bounded(async {
-        for tcp in [true, false] {
-            let config = Config { high_water: 20_000, cork_limit: 8_000, ..config() };
-            let mut tasks = vec![];
-            if tcp {
-                let (near, far) = tcp_pair().await;
-                let near = client(near, &config).into_split_with(|s| s.into_split());
-                let far = server(far, &config).into_split_with(|s| s.into_split());
-                tasks.push(tokio::spawn(run(near, 1)));
-                tasks.push(tokio::spawn(run(far, 2)));
-            } else {
-                let (near, far) = pair(3000, &config);
-                tasks.push(tokio::spawn(run(near.into_split(), 3)));
-                tasks.push(tokio::spawn(run(far.into_split(), 4)));
-            }
-            for task in tasks {
-                task.await.unwrap();
-            }
-        }
-    })
-    .await;
-
-    async fn run<R, W>((reader, writer): (Reader<R, W>, Writer<W>), seed: u64)
-    where
-        R: tokio::io::AsyncRead + Unpin + Send + 'static,
-        W: tokio::io::AsyncWrite + Unpin + Send + 'static,
-    {
-        let listening = tokio::spawn(listen(reader, MANY, seed + 10));
-        let mut writer = chatter(writer, MANY, seed).await;
-        let (mut reader, pongs) = listening.await.unwrap();
-        assert!(pongs > 100, "{pongs} pongs");
-        let closing = tokio::spawn(async move { writer.close(None).await.map(|()| writer) });
-        while reader.recv().await.unwrap().is_some() {}
-        assert!(reader.closed().unwrap().clean);
-        closing.await.unwrap().unwrap();
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -139,25 +139,6 @@ async fn a_closed_sink_refuses_and_closes_once() {
     .await;
 }
 
-#[tokio::test]
-async fn halves_in_two_tasks_both_wake_when_the_stream_takes_bytes_again() {
-    bounded(async {
-        let (ours, mut theirs) = pair(1 << 10, &Config::default());
-        let (mut sink, mut stream) = StreamExt::split(ours);
-        let sending = tokio::spawn(async move {
-            sink.send(OwnedMessage::from(vec![7; 100_000])).await.unwrap();
-        });
-        tokio::task::yield_now().await; // it waits for the stream to take more
-        let receiving = tokio::spawn(async move { stream.next().await.is_none() });
-        tokio::task::yield_now().await; // and so does this, which is asked last
-        assert_eq!(theirs.recv().await.unwrap().unwrap().as_bytes().len(), 100_000);
-        sending.await.unwrap();
-        theirs.close(None).await.unwrap();
-        assert!(receiving.await.unwrap());
-    })
-    .await;
-}
-
 #[derive(Default)]
 struct Count(AtomicUsize);
 
@@ -190,43 +171,6 @@ async fn a_task_that_takes_over_a_side_is_woken_and_so_is_the_other_side() {
         );
         let [same, writer, reader] = woken();
         assert_eq!((same, writer, reader), (old, 1, 1));
-    })
-    .await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_close_by_the_one_task_gives_the_other_its_deadline() {
-    bounded(async {
-        let (ours, theirs) = pair(1 << 10, &Config::default());
-        let (mut sink, mut stream) = StreamExt::split(ours);
-        let receiving = tokio::spawn(async move { stream.next().await });
-        tokio::task::yield_now().await;
-        SinkExt::close(&mut sink).await.unwrap();
-        let ended = receiving.await.unwrap(); // the peer says nothing
-        assert!(matches!(ended, Some(Err(Error::Recv(RecvError::CloseTimeout)))), "{ended:?}");
-        drop(theirs);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn what_ends_the_one_task_ends_the_other() {
-    bounded(async {
-        let (io, mut raw) = tokio::io::duplex(1 << 10);
-        let (mut sink, mut stream) = StreamExt::split(server(io, &Config::default()));
-        let sending =
-            tokio::spawn(
-                async move { sink.send(OwnedMessage::from(vec![7; 100_000])).await.is_err() },
-            );
-        let receiving = tokio::spawn(async move { stream.next().await });
-        tokio::task::yield_now().await;
-        // A violation: nothing of what is queued is taken, and then the stream ends.
-        raw.write_all(&plain(BINARY, b"not masked")).await.unwrap();
-        tokio::task::yield_now().await;
-        drop(raw);
-        assert!(sending.await.unwrap());
-        let ended = receiving.await.unwrap();
-        assert!(matches!(ended, Some(Err(Error::Recv(RecvError::Protocol(_))))), "{ended:?}");
     })
     .await;
 }
