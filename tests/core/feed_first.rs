@@ -106,18 +106,6 @@ fn it_waits_for_the_last_chunk_of_a_message_begun() {
 }
 
 #[test]
-fn it_passes_a_message_in_chunks_that_has_not_begun_to_be_written() {
-    let mut conn = server(&Config::default());
-    conn.sender_mut().feed_chunk(opening(b"x")).unwrap();
-    conn.sender_mut().feed_first("first").unwrap();
-    let mut wire = drain(&mut conn);
-    conn.sender_mut().feed_chunk(ending(b"y")).unwrap();
-    wire.extend(drain(&mut conn));
-    let mut far = client(&Config::default());
-    assert_eq!(receive(&mut far, &wire), [text("first"), binary("xy")]);
-}
-
-#[test]
 fn it_is_admitted_up_to_twice_high_water() {
     for role in ROLES {
         let mut conn = connection(role, &Config { high_water: 100, ..Config::default() });
@@ -132,22 +120,6 @@ fn it_is_admitted_up_to_twice_high_water() {
         conn.sender_mut().feed_first("").unwrap();
         conn.sender_mut().close(None).unwrap();
         assert_eq!(conn.sender_mut().feed_first(""), Err(SendError::Closed));
-    }
-}
-
-#[test]
-fn with_nothing_buffered_it_is_an_ordinary_message() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
-        let first = conn.sender_mut().feed_first("alone").unwrap();
-        conn.sender_mut().feed("behind").unwrap();
-        let mut far = connection(peer(role), &Config::default());
-        assert_eq!(receive(&mut far, &drain(&mut conn)), [text("alone"), text("behind")]);
-        assert!(conn.sender().is_written(first));
-        conn.sender_mut().ping(b"p").unwrap();
-        conn.sender_mut().feed_first("again").unwrap();
-        let want = [Seen::Ping(b"p".to_vec()), text("again")];
-        assert_eq!(receive(&mut far, &drain(&mut conn)), want);
     }
 }
 

@@ -78,32 +78,6 @@ impl Clocked {
 }
 
 #[test]
-fn a_feed_that_pings_and_sends_nothing_is_found_in_time() {
-    // Its last message at any time; a Ping each second, before and after.
-    let timeout = 10 * SECOND;
-    let config = Config { data_timeout: Some(timeout), ..Config::default() };
-    for role in ROLES {
-        for phase in (0..100u32).step_by(every(67)) {
-            let mut end = Clocked::new(role, &config);
-            for _ in 0..5 {
-                end.pass(SECOND * 9 + phase * 9 * MS).unwrap();
-                assert_eq!(end.hear(TEXT, "tick"), [text("tick")]);
-            }
-            let last = end.now;
-            let error = loop {
-                if let Err(error) = end.pass(SECOND) {
-                    break error;
-                }
-                assert_eq!(end.hear(PING, "alive"), [Seen::Ping(b"alive".into())]);
-            };
-            let took = end.now - last;
-            assert!((timeout..=timeout * 6 / 5).contains(&took), "{role:?} {phase}: {took:?}");
-            end.tells_the_peer(error, 1001);
-        }
-    }
-}
-
-#[test]
 fn it_runs_from_the_beginning() {
     for role in ROLES {
         let mut end =
@@ -305,31 +279,6 @@ fn pauses_for_a_moment_hide_no_silence() {
 }
 
 #[test]
-fn a_day_of_pings_and_a_tick_now_and_then_is_a_live_feed() {
-    let config = Config {
-        data_timeout: Some(30 * SECOND),
-        heartbeat: Some(Heartbeat::BEHIND_PROXIES),
-        ..Config::default()
-    };
-    for role in ROLES {
-        let mut end = Clocked::new(role, &config);
-        for i in 0..times(24 * 3600, 30) as u32 {
-            end.hear(PING, "");
-            if i % 29 == 0 {
-                assert_eq!(end.hear(BINARY, [7; 20]), [binary([7; 20])]);
-            }
-            assert_eq!(end.pass(SECOND), Ok(()), "after {i} s");
-            end.wrote.clear(); // Pongs
-        }
-        let found = (0..60).find(|_| {
-            end.hear(PING, "");
-            end.pass(SECOND).is_err()
-        });
-        assert!(found.is_some_and(|s| s <= 36), "{found:?}");
-    }
-}
-
-#[test]
 fn a_dead_peer_is_the_heartbeats_and_a_closing_one_the_close_timers() {
     let config = Config {
         data_timeout: Some(30 * SECOND),
@@ -438,7 +387,7 @@ fn a_message_of_ours_puts_it_off_and_a_control_frame_does_not() {
 
 #[test]
 fn what_the_peer_sends_changes_nothing_of_it() {
-    // A busy feed that is only read, for a day: Pings, Pongs, data.
+    // A busy feed that is only read, for an hour: Pings, Pongs, data.
     for role in ROLES {
         let config = Config {
             data_timeout: Some(10 * SECOND),
@@ -448,7 +397,7 @@ fn what_the_peer_sends_changes_nothing_of_it() {
         let mut end = Clocked::new(role, &config);
         let burst = [to(role, PING, ""), to(role, BINARY, [7; 20]), to(role, PONG, "")].concat();
         let mut pings = 0;
-        for second in 1..=times(24 * 3600, 45) as u32 {
+        for second in 1..=times(3600, 45) as u32 {
             receive(&mut end.conn, &burst);
             assert_eq!(end.pass(SECOND), Ok(()));
             pings += end.said().iter().filter(|(b0, _)| *b0 == TEXT).count() as u32;

@@ -1,6 +1,5 @@
 //! A message encoded once for many connections.
 use crate::support::wire::*;
-use bytes::Buf;
 use tickwire::{Config, DataKind, Message, Prepared, Role, SendError};
 
 /// By the first byte of the frame.
@@ -34,38 +33,6 @@ fn a_prepared_message_is_the_frame_that_feed_makes() {
             }
         }
     }
-}
-
-#[test]
-fn a_large_prepared_message_is_shared_and_a_small_one_copied() {
-    let config = Config { min_vectored: 1000, ..Config::default() };
-    for (len, shared) in [(900, false), (2000, true)] {
-        let prepared = Prepared::new(&vec![7; len]);
-        let mut conn = server(&config);
-        conn.sender_mut().feed(&prepared).unwrap();
-        let mut out = conn.sender_mut().outgoing();
-        out.advance(4);
-        let here = prepared.frame().as_ptr_range();
-        assert_eq!(here.contains(&out.chunk().as_ptr()), shared, "{len}");
-        assert_eq!(out.remaining(), len);
-    }
-}
-
-#[test]
-fn clones_and_many_subscribers_get_the_same_bytes() {
-    let config = Config::default();
-    let prepared = Prepared::new("tick");
-    let clones = vec![prepared.clone(); 3];
-    for role in ROLES {
-        for prepared in &clones {
-            let mut conn = connection(role, &config);
-            conn.sender_mut().feed(prepared).unwrap();
-            conn.sender_mut().feed(prepared).unwrap();
-            let mut far = connection(peer(role), &config);
-            assert_eq!(receive(&mut far, &drain(&mut conn)), [text("tick"), text("tick")]);
-        }
-    }
-    assert_eq!(kind(&prepared), DataKind::Text);
 }
 
 #[test]

@@ -87,6 +87,10 @@ fn p171_rsv1_on_a_continuation_frame_is_refused() {
         [to(role, RSV1 | TEXT_OPEN, &HELLO[..3]), to(role, RSV1 | CONT, &HELLO[3..])].concat()
     };
     fails(wire, ProtocolError::ReservedBits);
+    let of_plain = |role| [to(role, TEXT_OPEN, ""), to(role, RSV1 | CONT, HELLO)].concat();
+    fails(of_plain, ProtocolError::ReservedBits);
+    let twice = |role| [to(role, RSV1 | TEXT_OPEN, HELLO), to(role, RSV1 | TEXT, HELLO)].concat();
+    fails(twice, ProtocolError::ExpectedContinuation);
 }
 
 #[test]
@@ -109,9 +113,20 @@ fn p173_p176_plain_messages_leave_the_context_as_it_is() {
 #[test]
 fn p174_a_message_ends_with_a_flush_that_is_not_sent() {
     for role in ROLES {
-        let mut conn = end(role, agreed(true));
+        // As RFC 7692 §7.2.3 has it, of level 6.
+        let deflate = Deflate { min_size: 0, level: 6, ..Deflate::default() };
+        let config = Config { deflate: Some(deflate), ..Config::default() };
+        let mut conn = agreeing(agreed(true), || connection(role, &config));
+        for text in ["Hello", "Hello", ""] {
+            conn.sender_mut().feed(text).unwrap();
+        }
+        let second = b"\xf2\x00\x11\x00\x00".to_vec();
+        let want = [(RSV1 | TEXT, HELLO.to_vec()), (RSV1 | TEXT, second), (TEXT, vec![])];
+        assert_eq!(sent(&drain(&mut conn)), want);
+        // Alone it would grow.
+        let mut conn = end(role, agreed(false));
         conn.sender_mut().feed("Hello").unwrap();
-        assert_eq!(sent(&drain(&mut conn)), [(RSV1 | TEXT, HELLO.to_vec())]);
+        assert_eq!(sent(&drain(&mut conn)), [(TEXT, b"Hello".to_vec())]);
     }
 }
 
@@ -130,6 +145,10 @@ fn p178_last_blocks_end_no_connection() {
             .concat()
     };
     delivers(wire, &[text("Hello"), text("HelloHello"), text("Hello")]);
+    // Without what §7.2.3.4 adds, and with the tail left in.
+    for bare in [&last[..7], b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff\xff"] {
+        delivers(|role| to(role, RSV1 | TEXT, bare), &[text("Hello")]);
+    }
 }
 
 #[test]
@@ -140,7 +159,7 @@ fn p179_two_blocks() {
 
 #[test]
 fn p180_empty_messages() {
-    for empty in [&b"\x00"[..], b"\x02\x00", b"\x03\x00"] {
+    for empty in [&b"\x00"[..], b"\x02\x00", b"\x03\x00", b"\x01"] {
         let wire = |role| [to(role, RSV1 | BINARY, empty), to(role, RSV1 | TEXT, HELLO)].concat();
         delivers(wire, &[binary(""), text("Hello")]);
     }
@@ -238,7 +257,7 @@ fn p187_history_is_not_visible_where_it_is_not_taken_over() {
 fn p188_messages_longer_than_any_window() {
     let mut rng = Rng(5);
     let data: Vec<u8> = (0..40 << 10).map(|_| b'a' + rng.below(4) as u8).collect();
-    for bits in 9..=15 {
+    for (bits, takeover) in (9..=15).flat_map(|bits| [(bits, true), (bits, false)]) {
         let mut raw = Compress::new_with_window_bits(Compression::new(6), false, bits);
         let mut out = vec![0; 80 << 10];
         let mut wires = vec![Vec::new(), Vec::new()];
@@ -249,12 +268,15 @@ fn p188_messages_longer_than_any_window() {
             for (role, wire) in ROLES.into_iter().zip(&mut wires) {
                 wire.extend(to(role, RSV1 | BINARY, payload));
             }
+            if !takeover {
+                raw.reset();
+            }
         }
-        let agreed = with_window(agreed(true), Role::Server, bits);
+        let agreed = with_window(agreed(takeover), Role::Server, bits);
         let agreed = with_window(agreed, Role::Client, bits);
         for (role, wire) in ROLES.into_iter().zip(wires) {
             let want = [binary(&data), binary(&data)];
-            assert_eq!(receive(&mut end(role, agreed), &wire), want, "{bits}");
+            assert_eq!(receive(&mut end(role, agreed), &wire), want, "{bits} {takeover}");
         }
     }
 }
