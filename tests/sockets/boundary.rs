@@ -5,7 +5,6 @@
 //! Who may come in is the subject of `examples/tests/examples/auth.rs`, of `handshake_server.rs`
 //! (origins) and of `attacks/boundary.rs` (certificates, redirects, proxies).
 use crate::support::{
-    self,
     heads::feed_head,
     wire::{
         BINARY, CLOSE, CONT_OPEN, PING, ROLES, TEXT, TEXT_OPEN, close_body, connection, feed, to,
@@ -340,33 +339,6 @@ fn tame(shown: &str) {
     assert!(shown.len() < 2048, "{} bytes: {shown}", shown.len());
 }
 
-#[test]
-fn messages_and_closes_are_shown_escaped_and_cut() {
-    let text = hostile();
-    for message in [Message::Text(&text), Message::Binary(text.as_bytes())] {
-        tame(&format!("{message:?}"));
-        tame(&format!("{:?}", message.to_owned()));
-        tame(&format!("{:?}", tickwire::Event::Message(message)));
-        tame(&format!("{:?}", Outbound::from(message.to_owned())));
-    }
-    for last in [true, false] {
-        let data = text.as_bytes();
-        tame(&format!("{:?}", Chunk { kind: DataKind::Text, first: !last, data, last }));
-    }
-    let bytes = &text.as_bytes()[..125];
-    let event = |event: tickwire::Event<'_>| tame(&format!("{event:?}"));
-    event(tickwire::Event::Ping(bytes));
-    event(tickwire::Event::Pong(bytes));
-    let reason: String = text.chars().take(100).collect();
-    let frame = CloseFrame::with_reason(CloseCode::NORMAL, &reason);
-    tame(&format!("{frame} {frame:?}"));
-    event(tickwire::Event::Close(Some(frame)));
-    // In a text that is cut, no character is.
-    for before in 0..70 {
-        tame(&format!("{:?}", Message::Text(&("x".repeat(before) + "\u{1f4c8}\u{e9}"))));
-    }
-}
-
 /// What a head may have of it: no control character, but bytes that are not ASCII, in any order.
 fn hostile_in_a_head() -> Vec<u8> {
     hostile().bytes().filter(|b| *b >= b' ' && *b != 0x7f).take(20_000).collect()
@@ -413,42 +385,6 @@ fn what_is_no_head_at_all_is_named_and_not_repeated() {
         tame(&format!("{error} {error:?} {handshake:?}"));
         let shown = format!("{error:?}{handshake:?}");
         assert!(!shown.contains("2J") && !shown.contains("127.0.0.1"), "{shown}");
-    }
-}
-
-#[test]
-fn a_refusal_is_shown_escaped_and_cut() {
-    let (value, body) = (hostile_in_a_head(), hostile());
-    let length = format!("\r\nContent-Length: {}\r\n\r\n", body.len());
-    for reason in [&value[..], b"", b"\t\xff"] {
-        let wire = [
-            &b"HTTP/1.1 403 "[..],
-            reason,
-            b"\r\nServer: ",
-            &value,
-            length.as_bytes(),
-            body.as_bytes(),
-        ]
-        .concat();
-        let request = client::Request::new("ws://h").unwrap();
-        let mut handshake = client::Handshake::new(&request, &Config::default(), Fixed);
-        handshake.advance(usize::MAX);
-        let mut rest = &wire[..];
-        let error = loop {
-            let (piece, after) = rest.split_at(rest.len().min(300));
-            feed_head(&mut handshake, piece);
-            rest = after;
-            if let Err(error) = handshake.step() {
-                break error;
-            }
-        };
-        tame(&format!("{error} {error:?} {handshake:?}"));
-        let refusal = handshake.into_refusal().unwrap();
-        tame(&format!("{refusal} {refusal:?} {:?}", refusal.headers()));
-        let error = Error::Refused(Box::new(refusal));
-        tame(&error.to_string());
-        tame(&format!("{error:?}"));
-        assert!(error.source().is_none());
     }
 }
 
@@ -601,45 +537,4 @@ fn nothing_a_server_is_asked_to_send_puts_a_line_of_its_own_into_the_response() 
         let length = format!("Content-Length: {}", response.len() - end);
         assert!(lines(&response[..end]).contains(&length.as_bytes()), "{bad:?}");
     }
-}
-
-#[test]
-fn nothing_in_a_message_or_a_close_is_more_than_its_frame() {
-    for role in ROLES {
-        for bad in SPLITTERS.iter().chain(&LOOKALIKES) {
-            let mut conn = connection(role, &Config::default());
-            let tx = conn.sender_mut();
-            tx.feed(*bad).unwrap();
-            tx.ping(bad.as_bytes()).unwrap();
-            tx.close(CloseFrame::with_reason(CloseCode::NORMAL, bad)).unwrap();
-            let frames = support::wire::sent(&support::wire::drain(&mut conn));
-            let mut payloads: Vec<_> = frames.into_iter().map(|(_, payload)| payload).collect();
-            payloads.sort();
-            let close = close_body(1000, bad);
-            let mut want = [close, bad.as_bytes().to_vec(), bad.as_bytes().to_vec()];
-            want.sort();
-            assert_eq!(payloads, want, "{role:?} {bad:?}");
-        }
-    }
-}
-
-/// Nobody is dialed for what cannot be asked.
-#[cfg(feature = "tokio")]
-#[test]
-fn what_is_refused_is_refused_before_a_byte_is_written() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let address = listener.local_addr().unwrap();
-    let config = Config::default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    for bad in SPLITTERS.iter().chain(&LOOKALIKES) {
-        for url in [format!("ws://{address}/{bad}"), format!("ws://u{bad}:p@{address}/")] {
-            let error = tickwire::blocking::connect(&url, &config).map(drop).unwrap_err();
-            assert!(matches!(error, Error::Url(_)), "{error:?}");
-            let dialed = runtime.block_on(tickwire::tokio::connect(&url, &config));
-            assert!(matches!(dialed, Err(Error::Url(_))));
-        }
-    }
-    let nobody = listener.accept().unwrap_err();
-    assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock, "somebody was dialed");
 }

@@ -17,8 +17,6 @@ mod deflate_adapters;
 #[cfg(feature = "tokio")]
 mod outbox_sockets;
 mod own_loop;
-#[cfg(feature = "tokio")]
-mod plain_http;
 mod prepared_sockets;
 #[cfg(feature = "tokio")]
 mod proxies;
@@ -28,7 +26,5 @@ mod sigpipe;
 mod stamps;
 #[cfg(feature = "tokio")]
 mod stress_split;
-#[cfg(feature = "tokio")]
-mod suite;
 #[cfg(all(feature = "tracing", feature = "tokio"))]
 mod tracing;
