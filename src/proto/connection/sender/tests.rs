@@ -1,6 +1,6 @@
 use super::{Sender, Time};
 use crate::proto::{
-    close::{CloseCode, CloseFrame},
+    close::CloseCode,
     config::{Config, Negotiated},
     connection::{Connection, Next},
 };
@@ -66,26 +66,6 @@ fn a_message_fed_first_that_an_abort_drops_is_not_written_wherever_it_lay() {
         *gone |= at.is_ok_and(|at| tx.is_written(at));
     });
     assert_eq!(gone, [false; 3]);
-}
-
-/// The Close of a violation waits until everything fed before is written, unless the stream refuses
-/// bytes.
-#[test]
-fn a_violations_close_waits_for_what_was_fed_and_passes_what_is_refused() {
-    for refused in [false, true] {
-        let mut conn = Connection::server(&Config::default(), Negotiated::default());
-        let tx = &mut conn.tx;
-        assert!(tx.feed("data").is_ok());
-        assert!(tx.fail(CloseCode::PROTOCOL_ERROR.into()).is_ok());
-        assert_eq!(tx.outgoing().remaining(), 6);
-        if refused {
-            tx.write_blocked();
-        } else {
-            tx.outgoing().advance(6);
-        }
-        assert_eq!(wire(tx), b"\x88\x02\x03\xea");
-        assert_eq!((tx.dropped(), tx.close_written()), (if refused { 6 } else { 0 }, true));
-    }
 }
 
 /// A compressor usually takes more memory than all other parts of a connection.
@@ -225,22 +205,6 @@ fn what_was_written_before_the_stream_failed_is_not_dropped() {
     assert_eq!((tx.dropped(), fed.is_ok_and(|at| tx.is_written(at))), (0, true));
 }
 
-#[test]
-fn a_pong_that_is_placed_behind_our_close_is_dropped_when_the_peers_comes() {
-    for begun in [0, 1] {
-        let mut conn = Connection::server(&Config::default(), Negotiated::default());
-        let tx = &mut conn.tx;
-        assert!(tx.close(None).is_ok());
-        tx.outgoing().advance(begun);
-        tx.answer_ping(b"?");
-        assert_eq!(tx.outgoing().remaining(), 2 + 3 - begun);
-        tx.end_controls();
-        assert_eq!(wire(tx), b"\x88\0"[begun..]);
-        assert!(!tx.outgoing().has_remaining() && tx.close_written());
-        assert_eq!(tx.buffered_amount(), 0);
-    }
-}
-
 /// The stream has accepted our Close and not flushed it. The Pong behind the Close is dropped,
 /// unless a part of it was written. Then no byte is left to write, and the buffer can be reclaimed.
 #[test]
@@ -275,71 +239,6 @@ fn a_pong_that_is_placed_before_our_close_stays_when_the_peers_comes() {
         sent.extend(wire(tx));
     }
     assert_eq!(sent, b"\x8a\x01?\x81\x04data\x88\0");
-}
-
-/// When the peer's Close comes, a Pong behind our Close stays only if its first byte was written.
-#[test]
-fn the_peers_close_cuts_no_pong_that_was_begun_behind_ours() {
-    for spliced in [false, true] {
-        for at in 2..=2 + 3 + 4 {
-            let mut conn = Connection::server(&Config::default(), Negotiated::default());
-            let tx = &mut conn.tx;
-            let mut written = 0;
-            assert!(tx.close(None).is_ok());
-            if !spliced {
-                tx.outgoing().advance(2);
-                written = 2;
-            }
-            tx.answer_ping(b"?");
-            tx.answer_ping(b"2!");
-            tx.outgoing().advance(at - written);
-            tx.write_blocked();
-            tx.end_controls();
-            let left = match at {
-                3 | 4 => 5 - at,
-                6..=8 => 9 - at,
-                _ => 0,
-            };
-            assert_eq!(tx.buffered_amount(), left, "{spliced} {at}");
-            assert_eq!((tx.close_written(), tx.close_gone()), (left == 0, true));
-            let mut sent = Vec::new();
-            while tx.has_outgoing() {
-                sent.extend(wire(tx));
-            }
-            assert!(b"\x8a\x01?\x8a\x022!".ends_with(&sent) || at < 6);
-            assert_eq!(sent.len(), left, "{spliced} {at}");
-            assert!(tx.close_written(), "{spliced} {at}");
-            assert_eq!((tx.buffered_amount(), tx.dropped()), (0, 0));
-            assert_eq!(tx.poll_timeout(), None);
-        }
-    }
-}
-
-/// A Ping that waits when our Close is queued goes before the Close. A later Pong does not overtake
-/// the Ping.
-#[test]
-fn control_frames_keep_their_order_at_the_close() {
-    for fed in [&[][..], &["late"]] {
-        for written in 0..=12 {
-            let mut conn = Connection::server(&Config::default(), Negotiated::default());
-            let tx = &mut conn.tx;
-            let data = [tx.feed("data"), tx.feed("more")]; // 6 bytes each
-            assert!(data.iter().all(Result::is_ok));
-            tx.outgoing().advance(written);
-            assert!(fed.iter().all(|late| tx.feed(*late).is_ok()));
-            assert!(tx.ping(b"1").is_ok());
-            assert!(tx.close(None).is_ok());
-            tx.answer_ping(b"2");
-            let mut sent = Vec::new();
-            while tx.has_outgoing() {
-                sent.extend(wire(tx));
-            }
-            let at = |frame: &[u8]| sent.windows(frame.len()).position(|at| at == frame);
-            let (first, second) = (at(b"\x89\x011"), at(b"\x8a\x012"));
-            assert!(first.is_some() && first < second, "{written}: {sent:02x?}");
-            assert!(first < at(b"\x88\0"), "{written}: {sent:02x?}");
-        }
-    }
 }
 
 fn wire(tx: &mut Sender) -> Vec<u8> {
@@ -382,16 +281,6 @@ fn a_ping_that_waits_is_dropped_by_a_violations_close_that_overtakes() {
     tx.write_blocked();
     assert_eq!(wire(tx), b"\x89\x01a\x88\x02\x03\xea");
     assert!(!tx.has_outgoing());
-}
-
-/// The peer's reason is not echoed, so it is no part of our Close.
-#[test]
-fn the_answer_to_a_close_has_its_code_and_no_reason() {
-    let mut conn = Connection::server(&Config::default(), Negotiated::default());
-    conn.tx.end_controls();
-    conn.tx.answer_close(Some(CloseFrame::with_reason(CloseCode::NORMAL, "bye")));
-    assert_eq!(conn.tx.close_frame(), Some(CloseCode::NORMAL.into()));
-    assert_eq!(wire(&mut conn.tx), b"\x88\x02\x03\xe8");
 }
 
 #[test]
