@@ -314,27 +314,6 @@ fn a_close_that_was_written_does_not_count_for_what_it_dropped() {
 }
 
 #[test]
-fn echoing_to_a_peer_that_does_not_read_stops_at_high_water() {
-    // A24: the caller is told, and the connection can be closed.
-    let high_water = times(10_000, 2000);
-    let config = Config { high_water, ..Config::default() };
-    for role in ROLES {
-        let mut conn = connection(role, &config);
-        let wire = to(role, BINARY, [7; 900]).repeat(times(100, 10));
-        let mut refused = false;
-        feed(&mut conn, &wire);
-        while let Ok(tickwire::Step::Message) = conn.step() {
-            let (rx, tx) = conn.split_mut();
-            refused |= tx.feed(rx.message().unwrap()).is_err();
-        }
-        let amount = conn.sender().buffered_amount();
-        assert!(refused && (high_water..=high_water + 920).contains(&amount));
-        conn.sender_mut().close(None).unwrap();
-        assert_eq!(sent(&drain(&mut conn)).last(), Some(&(CLOSE, vec![])));
-    }
-}
-
-#[test]
 #[should_panic(expected = "advanced past the end")]
 fn advancing_past_the_end_panics() {
     let mut conn = server(&Config::default());

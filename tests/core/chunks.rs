@@ -28,49 +28,6 @@ fn join(seen: Vec<Seen>) -> Vec<Seen> {
 }
 
 #[test]
-fn pieces_joined_are_the_message_at_every_cut() {
-    for role in ROLES {
-        let wire = [
-            to(role, TEXT, "κόσμε"),
-            to(role, BINARY_OPEN, b"one"),
-            to(role, PING, "p"),
-            to(role, CONT_OPEN, ""),
-            to(role, CONT, b"two"),
-            to(role, TEXT, ""),
-            to(role, BINARY, vec![5; 300]),
-            to(role, CLOSE, ""),
-        ]
-        .concat();
-        let want = [
-            text("κόσμε"),
-            Seen::Ping(b"p".to_vec()),
-            binary("onetwo"),
-            text(""),
-            binary(vec![5; 300]),
-            Seen::Close(None),
-            Seen::Closed,
-        ];
-        for cut in (0..=wire.len()).step_by(every(67)) {
-            let mut conn = connection(role, &Config::default());
-            let mut seen = Vec::new();
-            for piece in [&wire[..cut], &wire[cut..]] {
-                feed(&mut conn, piece);
-                seen.extend(chunks(&mut conn));
-            }
-            seen.dedup_by(|a, b| a == b && *a == Seen::Closed);
-            assert_eq!(join(seen), want, "{role:?} {cut}");
-        }
-        let mut conn = connection(role, &Config::default());
-        let mut seen = Vec::new();
-        for piece in wire.chunks(every(11)) {
-            feed(&mut conn, piece);
-            seen.extend(chunks(&mut conn));
-        }
-        assert_eq!(join(seen), want);
-    }
-}
-
-#[test]
 fn pieces_are_handed_out_as_they_arrive() {
     for role in ROLES {
         let wire = to(role, BINARY, b"0123456789");
@@ -273,25 +230,6 @@ fn the_frame_timer_does_not_run_for_chunks() {
         }
         now += Duration::from_millis(1); // the time of ten bytes
         assert_eq!(tell(&mut conn, Time::new(now)), Err(RecvError::FrameTimeout));
-    }
-}
-
-#[test]
-fn a_message_sent_in_chunks_arrives_whole() {
-    for from in ROLES {
-        let mut pair = Pair::new(&Config::default());
-        let data: Vec<u8> = (0..times(100_000, 8_000)).map(|i| i as u8).collect();
-        let pieces: Vec<&[u8]> = data.chunks(777).collect();
-        for (i, piece) in pieces.iter().enumerate() {
-            let last = i + 1 == pieces.len();
-            let chunk = Chunk { kind: DataKind::Binary, first: i == 0, data: piece, last };
-            pair.end(from).conn.sender_mut().feed_chunk(chunk).unwrap();
-            if i % 10 == 0 {
-                pair.drive();
-            }
-        }
-        pair.drive();
-        assert_eq!(pair.end(peer(from)).seen, [binary(&data)]);
     }
 }
 

@@ -12,34 +12,6 @@ fn closed_with(code: u16) -> Seen {
 }
 
 #[test]
-fn an_orderly_close_goes_behind_all_that_was_fed() {
-    // P064, A35: at every write offset, with control frames that wait.
-    for role in ROLES {
-        let mut probe = connection(role, &Config::default());
-        probe.sender_mut().feed("one").unwrap();
-        probe.sender_mut().feed("two").unwrap();
-        let total = drain(&mut probe).len();
-        for at in 0..=total {
-            let mut conn = connection(role, &Config::default());
-            conn.sender_mut().feed("one").unwrap();
-            conn.sender_mut().feed("two").unwrap();
-            let mut wire = write(&mut conn, at);
-            conn.sender_mut().ping(b"p").unwrap();
-            conn.sender_mut().feed_first("first").unwrap();
-            conn.sender_mut().close(CloseCode::NORMAL).unwrap();
-            assert_eq!(conn.sender_mut().feed("three"), Err(SendError::Closed));
-            assert_eq!(conn.sender_mut().feed_first("three"), Err(SendError::Closed));
-            wire.extend(drain(&mut conn));
-            let mut sent = sent(&wire);
-            assert_eq!(sent.pop(), Some((CLOSE, 1000u16.to_be_bytes().to_vec())));
-            sent.retain(|f| *f != (PING, b"p".to_vec()) && *f != (TEXT, b"first".to_vec()));
-            assert_eq!(sent, [(TEXT, b"one".to_vec()), (TEXT, b"two".to_vec())]);
-            assert_eq!(conn.sender().dropped(), 0);
-        }
-    }
-}
-
-#[test]
 fn nothing_follows_a_close_not_even_a_pong_that_waited_for_another() {
     // P064: one pong has its place and is not written, a second waits, then the Close is queued,
     // by us or as an answer.

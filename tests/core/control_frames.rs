@@ -102,62 +102,6 @@ fn a_control_frame_overtakes_all_that_has_not_begun_at_every_write_offset() {
 }
 
 #[test]
-fn pongs_overtake_again_and_again_byte_by_byte() {
-    // A new ping with every byte written: each pong is whole, between frames, data in order.
-    let config = Config { min_vectored: 32, ..Config::default() };
-    for role in ROLES {
-        for every in [7, 3, 2, 1].into_iter().take(times(4, 1)) {
-            let mut conn = connection(role, &config);
-            let fed = load(&mut conn);
-            let (mut wire, mut i) = (Vec::new(), 0u32);
-            while conn.sender().buffered_amount() > 0 && i < 2000 {
-                if i % every == 0 && i < 300 {
-                    receive(&mut conn, &to(role, PING, i.to_be_bytes()));
-                }
-                wire.extend(write(&mut conn, 1));
-                i += 1;
-            }
-            wire.extend(drain(&mut conn));
-            let (pongs, data): (Vec<_>, Vec<_>) =
-                sent(&wire).into_iter().partition(|f| f.0 == PONG);
-            assert_eq!(data, fed, "{role:?} every {every}");
-            assert!(pongs.is_sorted() && !pongs.is_empty());
-        }
-    }
-}
-
-#[test]
-fn a_pong_waits_for_no_more_than_the_frame_under_way() {
-    let mut conn = server(&Config::default());
-    conn.sender_mut().feed(&vec![0; 1000]).unwrap();
-    conn.sender_mut().feed(&vec![1; 1000]).unwrap();
-    let mut wire = write(&mut conn, 1);
-    receive(&mut conn, &masked(PING, "p"));
-    wire.extend(write(&mut conn, 1003 + 3));
-    assert_eq!(sent(&wire), [(BINARY, vec![0; 1000]), (PONG, b"p".to_vec())]);
-}
-
-#[test]
-fn frames_written_before_the_ping_came_are_not_walked_into() {
-    // The role only changes the header's length.
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
-        let fed = times(200, 50);
-        for i in 0..fed {
-            conn.sender_mut().feed(&vec![i as u8; i]).unwrap();
-        }
-        let mut wire = Vec::new();
-        for i in 0..times(50, 10) as u8 {
-            wire.extend(write(&mut conn, 333));
-            receive(&mut conn, &to(role, PING, [i]));
-        }
-        wire.extend(drain(&mut conn));
-        let data = sent(&wire).into_iter().filter(|f| f.0 == BINARY);
-        assert!(data.map(|f| f.1).eq((0..fed).map(|i| vec![i as u8; i])));
-    }
-}
-
-#[test]
 fn control_frames_keep_their_order_around_a_close() {
     // RFC 6455 §5.5.2: found by `calls`. Those that wait for others to overtake overtake with them,
     // and what comes after the Close does not go before them.

@@ -38,32 +38,69 @@ fn pieces(role: Role, config: &Config, lens: &[usize], error: Option<(RecvError,
 }
 
 #[test]
-fn a_message_of_the_limit_passes_and_one_byte_more_does_not() {
-    // P014, P206
+fn each_limit_is_exact_in_one_frame_and_in_several() {
+    // P014, P015, P032, P206, A02, A05, A17
+    let big = |limit| Some((RecvError::MessageTooBig { limit }, 1009));
+    let message = |max_message| Config { max_message, ..Config::default() };
+    let frame = |limit| Config { max_frame: Some(limit), ..Config::default() };
+    let several = |max_fragments| Config { max_fragments, ..Config::default() };
+    let mut cases = vec![
+        (message(1000), vec![500, 500], None),
+        (message(1000), vec![1000, 0, 0], None),
+        (message(1000), vec![0, 0, 1000], None),
+        (message(1000), vec![300, 300, 300, 100], None),
+        (message(1000), vec![500, 501], big(1000)),
+        (message(1000), vec![1000, 1], big(1000)),
+        (message(1000), vec![1, 1, 1, 998], big(1000)),
+    ];
+    let lens = [0, 1, 125, 126, 127, 4095, 4096, 65535, 65536, 70_000];
+    for limit in lens.into_iter().take(times(10, 5)) {
+        cases.push((message(limit), vec![limit], None));
+        cases.push((message(limit), vec![limit + 1], big(limit as u32)));
+    }
+    for limit in [0, 100, 126, 5000, 66_000].into_iter().take(times(5, 3)) {
+        let error = Some((RecvError::FrameTooBig { limit: limit as u32 }, 1009));
+        cases.push((frame(limit), vec![limit], None));
+        cases.push((frame(limit), vec![limit, limit, 0], None));
+        cases.push((frame(limit), vec![limit + 1], error));
+        cases.push((frame(limit), vec![limit, limit + 1], error));
+    }
+    for limit in [1, 2, 3, 50].into_iter().take(times(4, 2)) {
+        let error = Some((RecvError::TooManyFragments { limit }, 1008));
+        for len in [0, 1, 7].into_iter().step_by(every(2)) {
+            cases.push((several(limit), vec![len; limit as usize], None));
+            cases.push((several(limit), vec![len; limit as usize + 1], error));
+        }
+    }
     for role in ROLES {
-        let limits = [0, 1, 125, 126, 127, 4095, 4096, 65535, 65536, 70_000];
-        for limit in limits.into_iter().take(times(10, 5)) {
-            let config = Config { max_message: limit, ..Config::default() };
-            let error = Some((RecvError::MessageTooBig { limit: limit as u32 }, 1009));
-            pieces(role, &config, &[limit], None);
-            pieces(role, &config, &[limit + 1], error);
+        for (config, lens, error) in &cases {
+            pieces(role, config, lens, *error);
         }
     }
 }
 
 #[test]
-fn the_limit_on_messages_is_on_the_sum_of_their_fragments() {
-    // P015, A02, A05
+fn fragments_are_counted_for_each_message_and_control_frames_against_no_limit() {
     for role in ROLES {
-        let config = Config { max_message: 1000, ..Config::default() };
-        let error = Some((RecvError::MessageTooBig { limit: 1000 }, 1009));
-        pieces(role, &config, &[500, 500], None);
-        pieces(role, &config, &[1000, 0, 0], None);
-        pieces(role, &config, &[0, 0, 1000], None);
-        pieces(role, &config, &[500, 501], error);
-        pieces(role, &config, &[1000, 1], error);
-        pieces(role, &config, &[1, 1, 1, 998], error);
-        pieces(role, &config, &[300, 300, 300, 100], None);
+        let mut wire = [to(role, TEXT_OPEN, "a"), to(role, CONT, "b")].concat().repeat(20);
+        let (seen, _) =
+            transcript(role, &Config { max_fragments: 2, ..Config::default() }, &wire, []);
+        assert_eq!(seen, vec![text("ab"); 20]);
+        wire = to(role, TEXT, "a").repeat(20);
+        let (seen, _) =
+            transcript(role, &Config { max_fragments: 1, ..Config::default() }, &wire, []);
+        assert_eq!(seen, vec![text("a"); 20]);
+        let none =
+            Config { max_message: 0, max_frame: Some(0), max_fragments: 0, ..Config::default() };
+        let (seen, _) = transcript(role, &none, &to(role, PING, "not data"), []);
+        assert_eq!(seen, [Seen::Ping(b"not data".to_vec())]);
+        // With no fragments at all, cut or whole, it is the same.
+        for (b0, payload) in [(BINARY, "x"), (TEXT, "xyz")] {
+            let wire = to(role, b0, payload);
+            let config = Config { max_fragments: 0, ..Config::default() };
+            let whole = transcript(role, &config, &wire, []);
+            assert_eq!(whole, transcript(role, &config, &wire, 0..wire.len()), "{role:?}");
+        }
     }
 }
 
@@ -84,72 +121,6 @@ fn a_frames_length_and_its_headers_do_not_wrap() {
                 assert_eq!(events(&mut conn), want, "{role:?} {n}");
             }
         }
-    }
-}
-
-#[test]
-fn a_frame_of_the_limit_passes_and_one_byte_more_does_not() {
-    for role in ROLES {
-        for limit in [0, 100, 126, 5000, 66_000].into_iter().take(times(5, 3)) {
-            let config = Config { max_frame: Some(limit), ..Config::default() };
-            let error = Some((RecvError::FrameTooBig { limit: limit as u32 }, 1009));
-            pieces(role, &config, &[limit], None);
-            pieces(role, &config, &[limit, limit, 0], None);
-            pieces(role, &config, &[limit + 1], error);
-            pieces(role, &config, &[limit, limit + 1], error);
-        }
-        // Without one of its own it is that of messages.
-        let config = Config { max_message: 10, ..Config::default() };
-        pieces(role, &config, &[11], Some((RecvError::MessageTooBig { limit: 10 }, 1009)));
-        // Control frames are not held against either.
-        let config =
-            Config { max_message: 0, max_frame: Some(0), max_fragments: 1, ..Config::default() };
-        let wire = to(role, PING, "not data");
-        let (seen, _) = transcript(role, &config, &wire, []);
-        assert_eq!(seen, [Seen::Ping(b"not data".to_vec())]);
-    }
-}
-
-#[test]
-fn a_message_of_the_most_fragments_passes_and_one_more_does_not() {
-    // P032, P206, A17
-    for role in ROLES {
-        for limit in [1, 2, 3, 50].into_iter().take(times(4, 2)) {
-            let config = Config { max_fragments: limit, ..Config::default() };
-            let error = Some((RecvError::TooManyFragments { limit }, 1008));
-            let count = limit as usize;
-            for len in [0, 1, 7].into_iter().step_by(every(2)) {
-                pieces(role, &config, &vec![len; count], None);
-                pieces(role, &config, &vec![len; count + 1], error);
-            }
-            // Counted for each message, whole ones among them.
-            let mut one = to(role, TEXT_OPEN, "a");
-            for _ in 1..limit {
-                one.extend(to(role, CONT_OPEN, ""));
-            }
-            if limit > 1 {
-                one.truncate(one.len() - to(role, CONT_OPEN, "").len());
-                one.extend(to(role, CONT, ""));
-            } else {
-                one = to(role, TEXT, "a");
-            }
-            let (seen, _) = transcript(role, &config, &one.repeat(20), []);
-            assert_eq!(seen, vec![text("a"); 20]);
-        }
-    }
-}
-
-#[test]
-fn the_quick_path_and_the_slow_one_count_fragments_alike() {
-    // No fragments at all allowed: cut or whole, it is the same.
-    for role in ROLES {
-        let config = Config { max_fragments: 0, ..Config::default() };
-        let wire = to(role, BINARY, "x");
-        let whole = transcript(role, &config, &wire, []);
-        assert_eq!(whole, transcript(role, &config, &wire, 0..wire.len()), "{role:?}");
-        let wire = to(role, TEXT, "xyz");
-        let whole = transcript(role, &config, &wire, []);
-        assert_eq!(whole, transcript(role, &config, &wire, 0..wire.len()), "{role:?}");
     }
 }
 
