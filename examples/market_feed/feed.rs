@@ -1,11 +1,6 @@
 //! The server without its sockets: ticks are numbered, encoded once, and handed to all sessions;
 //! and what a session does when its subscriber is too slow.
-use crate::{
-    book::Book,
-    clock,
-    source::Walk,
-    wire::{self, Tick},
-};
+use crate::source::Numbered;
 use signal_hook::{consts::SIGINT, flag};
 use std::{
     io,
@@ -52,9 +47,9 @@ pub(crate) struct Batch {
 }
 
 /// What feed, sessions and the one who started them share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Market {
-    state: Mutex<State>,
+    state: Mutex<Numbered>,
     /// Lets the ticks begin.
     pub(crate) go: AtomicBool,
     /// Ends the feed before its time; a signal sets it as well.
@@ -65,14 +60,17 @@ pub(crate) struct Market {
     pub(crate) due: AtomicU64,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    book: Book,
-    /// Of the newest tick.
-    sequence: u64,
-}
-
 impl Market {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(Numbered::new(SEED)), // the same ticks each time
+            go: AtomicBool::default(),
+            stop: Arc::default(),
+            clients: AtomicU64::default(),
+            due: AtomicU64::default(),
+        })
+    }
+
     /// Ctrl-c ends the feed from now on.
     pub(crate) fn stop_by_signal(&self) -> io::Result<()> {
         flag::register(SIGINT, self.stop.clone()).map(drop)
@@ -86,39 +84,27 @@ impl Market {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Numbered> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn snapshot(&self, skipped: u64) -> Vec<u8> {
-        let Self { book, sequence } = self;
-        wire::snapshot(*sequence, skipped, clock::now(), book.checksum(), book.levels())
     }
 }
 
 /// The one producer.
 pub(crate) struct Feed {
-    walk: Walk,
     /// Ticks a second.
     rate: u32,
     length: Duration,
     started: Option<Instant>,
     market: Arc<Market>,
+    /// Without WebSocket.
+    pub(crate) bare: bool,
     batches: broadcast::Sender<Arc<Batch>>,
 }
 
 impl Feed {
-    pub(crate) fn new(rate: u32, length: Option<Duration>, market: Arc<Market>) -> Self {
-        Self {
-            walk: Walk::new(SEED), // the same ticks each time
-            rate,
-            length: length.unwrap_or(Duration::MAX),
-            started: None,
-            market,
-            batches: broadcast::Sender::new(BATCHES),
-        }
+    pub(crate) fn new(rate: u32, length: Duration, market: Arc<Market>, bare: bool) -> Self {
+        let batches = broadcast::Sender::new(BATCHES);
+        Self { rate, length, started: None, market, bare, batches }
     }
 
     /// Publishes what has become due; to be called every [`INTERVAL`]. `false` once the feed has
@@ -135,17 +121,9 @@ impl Feed {
         let mut batch = Batch { first: state.sequence + 1, ticks: Vec::new() };
         let due = (elapsed.min(self.length).as_secs_f64() * f64::from(self.rate)) as u64;
         while state.sequence < due
-            && let Some(update) = self.walk.next()
+            && let Some(tick) = state.tick()
         {
-            state.sequence += 1;
-            state.book.apply(update);
-            let tick = Tick {
-                sequence: state.sequence,
-                encoded_at: clock::now(),
-                update,
-                checksum: state.book.checksum(),
-            };
-            batch.ticks.push(Prepared::new(&tick.encode()));
+            batch.ticks.push(Prepared::new(&tick));
         }
         drop(state);
         if !batch.ticks.is_empty() {

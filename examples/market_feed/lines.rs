@@ -17,9 +17,7 @@
 use crate::{
     BoxError,
     book::{Book, mix},
-    clock,
-    source::Walk,
-    wire::{self, Tick},
+    source::Numbered,
 };
 use std::{
     sync::{
@@ -82,21 +80,14 @@ pub struct Exchange {
     plan: Plan,
     tls: Arc<ServerConfig>,
     began: Instant,
-    feeds: Vec<Numbered>,
+    feeds: Vec<Feed>,
     quiet: AtomicBool,
     cuts: AtomicU64,
 }
 
-struct Numbered {
-    state: Mutex<State>,
+struct Feed {
+    state: Mutex<Numbered>,
     ticks: broadcast::Sender<Published>,
-}
-
-struct State {
-    walk: Walk,
-    book: Book,
-    /// Of the newest tick.
-    sequence: u64,
 }
 
 /// A tick, encoded once for all.
@@ -110,8 +101,8 @@ struct Published {
 impl Exchange {
     pub fn new(plan: Plan, tls: Arc<ServerConfig>) -> Arc<Self> {
         let feed = |seed| {
-            let state = State { walk: Walk::new(seed), book: Book::default(), sequence: 0 };
-            Numbered { state: Mutex::new(state), ticks: broadcast::Sender::new(KEPT) }
+            let state = Mutex::new(Numbered::new(seed));
+            Feed { state, ticks: broadcast::Sender::new(KEPT) }
         };
         Arc::new(Self {
             plan,
@@ -198,7 +189,8 @@ impl Exchange {
             stream.set_nodelay(true)?;
             stream.set_zero_linger()?; // one that is cut is reset
             let ws = accept(TlsStream::server(stream, self.tls.clone())?, &config()).await?;
-            Session::new(&self, line, ws).run().await
+            let (exchange, heard) = (&*self, Instant::now());
+            Session { exchange, line, ws, ticks: None, cut: None, heard }.run().await
         }
         .await;
     }
@@ -219,28 +211,17 @@ fn config() -> Config {
     Config { max_message: 1 << 10, write_timeout: Duration::from_secs(5), ..Config::default() }
 }
 
-impl Numbered {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl Feed {
+    fn state(&self) -> MutexGuard<'_, Numbered> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tick(&self) {
         let mut state = self.state();
-        let Some(update) = state.walk.next() else {
-            return;
-        };
-        state.sequence += 1;
-        state.book.apply(update);
-        let (sequence, checksum) = (state.sequence, state.book.checksum());
-        let tick = Tick { sequence, encoded_at: clock::now(), update, checksum };
-        let message = Prepared::new(&tick.encode());
+        let Some(tick) = state.tick() else { return };
+        let (at, sequence, message) = (Instant::now(), state.sequence, Prepared::new(&tick));
         // An error says that nobody listens, which is fine.
-        let _ = self.ticks.send(Published { at: Instant::now(), sequence, message });
-    }
-
-    fn snapshot(&self) -> Vec<u8> {
-        let State { book, sequence, .. } = &*self.state();
-        wire::snapshot(*sequence, 0, clock::now(), book.checksum(), book.levels())
+        let _ = self.ticks.send(Published { at, sequence, message });
     }
 }
 
@@ -278,11 +259,7 @@ struct Session<'e> {
     heard: Instant,
 }
 
-impl<'e> Session<'e> {
-    fn new(exchange: &'e Exchange, line: usize, ws: WebSocket<TlsStream<TcpStream>>) -> Self {
-        Self { exchange, line, ws, ticks: None, cut: None, heard: Instant::now() }
-    }
-
+impl Session<'_> {
     async fn run(mut self) -> Result<(), BoxError> {
         let exchange = self.exchange;
         loop {
@@ -304,7 +281,7 @@ impl<'e> Session<'e> {
                             self.cut = cut.into_iter().chain(aged).min();
                         }
                         Some(Request::Snapshot(feed)) if feed < exchange.feeds.len() => {
-                            let _ = self.ws.feed(exchange.feeds[feed].snapshot())?;
+                            let _ = self.ws.feed(exchange.feeds[feed].state().snapshot(0))?;
                         }
                         _ => {
                             let why = "subscribe N, snapshot N";

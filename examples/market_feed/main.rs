@@ -1,8 +1,8 @@
-//! A market feed: one server, many subscribers, small urgent binary messages.
+//! A market feed: one server, many subscribers, small binary messages.
 //!
 //! Without arguments it serves eight order books that walk at random on a free port of this
-//! machine, subscribes to them 50 times, and says after 5 seconds what arrived and how fast.
-//! `--help` lists what else it does.
+//! machine, subscribes to them 50 times, and says what arrived and how late, over WebSocket and
+//! over bare TCP. Then it raises the load. `--help` lists what else it does.
 //!
 //! ```text
 //! cargo run --release --example market_feed
@@ -13,18 +13,18 @@
 //! | file            | what is there                                                            |
 //! |-----------------|--------------------------------------------------------------------------|
 //! | `over_tokio`    | the server's and the subscribers' use of `tickwire::tokio`               |
+//! | `bare_tcp`      | the same without WebSocket                                               |
 //! | `feed`          | encoded once for all; conflation: newest state, not an ever longer queue |
 //! | `wire`          | the binary layout of ticks and snapshots, with its offsets               |
 //! | `subscriber`    | what a careful subscriber checks                                         |
 //! | `page.html`     | a subscriber in a browser, on the server's own address                   |
 //! | `lines`         | the exchange of `feed_handler`: many feeds, each over several lines       |
 //!
-//! How it is measured: ticks are produced at `--rate` and published every 5 ms, so they come in
-//! bursts; each burst is one write for each subscriber. Latency is from a tick's encoding to when a
-//! subscriber has decoded it and brought its book up to date, so it includes the wait behind the
-//! other subscribers' writes: the last of 50 is written to last. CPU time is that of both ends, for
-//! each tick received, once there are enough of them. Server and subscribers have a thread each, as
-//! if they were two programs. Nothing is left out as warm-up.
+//! How it is measured: ticks are published every 5 ms, and each burst is one write for each
+//! subscriber. Latency is from a tick's encoding to when a subscriber has decoded it and brought
+//! its book up to date. Server and subscribers have a thread each, as if they were two programs.
+//! Nothing is left out as warm-up.
+mod bare_tcp;
 mod feed;
 mod over_tokio;
 mod report;
@@ -37,7 +37,7 @@ use report::{Outcome, grouped};
 use std::{
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::atomic::Ordering::Relaxed,
     thread::{self, ScopedJoinHandle, sleep},
     time::Duration,
 };
@@ -46,7 +46,7 @@ use tokio::runtime::Runtime;
 const HELP: &str = "\
 A market feed over WebSocket: one server, many subscribers.
 
-Without options: 50 subscribers in this process for 5 seconds, then the result.
+Without options: 50 subscribers in this process, then the same over bare TCP, then more load.
 
 Usage: market_feed [OPTIONS]
 
@@ -54,21 +54,21 @@ Usage: market_feed [OPTIONS]
                       find a page there that draws the feed. Nothing bounds how many peers
                       come: for the loopback. See the example `bounded`.
   --clients N         subscribers, without --listen [50]
-  --rate N            ticks a second, each of which goes to every subscriber [10000]
-  --seconds S         how long (else 5; with --listen, until ctrl-c)
+  --rate N            ticks a second, each of which goes to every subscriber [1000]; with
+                      this option, without --listen, the load is not raised
+  --seconds S         how long (else 3 for each run; with --listen, until ctrl-c)
   --help              this
-
-What the result says:
-  conflated           ticks left out for subscribers that were too slow for them; in their
-                      place came a snapshot with the newest state, which says how many
-  gaps                ticks that are missing without a word: there should be none
-  CPU per tick        of both ends together; - below 100,000 ticks: it would be noise
-  latency             from a tick's encoding to its being checked; it includes queueing
-                      behind the writes to the other subscribers
 ";
 
-/// Of the default run, whose 500,000 messages a second two cores can bear with time to spare.
-const SECONDS: Duration = Duration::from_secs(5);
+/// Of a run that compares.
+const SECONDS: Duration = Duration::from_secs(3);
+
+/// WebSocket and bare TCP take turns, so that what else the machine does disturbs both.
+const TURNS: u32 = 3;
+
+/// The load is raised by so many ticks a second, up to so many steps.
+const STEP: u32 = 2_500;
+const STEPS: u32 = 10;
 
 /// What `--listen` shows to browsers.
 const PAGE: &str = include_str!("page.html");
@@ -77,6 +77,7 @@ struct Options {
     listen: Option<SocketAddr>,
     clients: usize,
     rate: u32,
+    raise: bool,
     seconds: Option<Duration>,
 }
 
@@ -91,6 +92,7 @@ impl Options {
             listen,
             clients: args.number("--clients", 1..=10_000),
             rate: args.number("--rate", 1..=1_000_000),
+            raise: !args.has("--rate"),
             seconds: args.has("--seconds").then(|| args.seconds("--seconds", 0.1..=86_400.0)),
         }
     }
@@ -105,18 +107,58 @@ fn main() -> Result<(), Failure> {
     Ok(done.map_err(|error| error.to_string())?)
 }
 
-/// Both ends in this process: the server on a thread, the subscribers on another.
+/// Compares the feed with bare TCP, then looks for the load that it bears.
 fn run(options: &Options) -> Result<(), BoxError> {
-    let clients = options.clients;
+    let Options { clients, rate, .. } = *options;
     let length = options.seconds.unwrap_or(SECONDS);
+    say(&format!(
+        "{} subscribers, {} messages a second to each, for {} s; in turns over bare TCP\n",
+        grouped(clients as u64),
+        grouped(rate.into()),
+        length.as_secs_f64(),
+    ))?;
+    let turn = |bare| measure(clients, rate, length / TURNS, bare);
+    let (mut ours, mut bare) = (turn(false)?, turn(true)?);
+    for _ in 1..TURNS {
+        ours.add(&turn(false)?)?;
+        bare.add(&turn(true)?)?;
+    }
+    say(&report::table(&ours, &bare))?;
+    if options.raise {
+        say(&raised(clients, length.min(Duration::from_secs(1)))?)?;
+    }
+    say(&report::shown(&ours, &bare))
+}
+
+/// The highest load with a p99 below a millisecond, found by raising it step by step.
+fn raised(clients: usize, length: Duration) -> Result<String, BoxError> {
+    let mut borne = 0;
+    for rate in (1..=STEPS).map(|step| step * STEP) {
+        let run = measure(clients, rate, length, false)?;
+        if run.latency(99.0) >= 1000 || run.stats.conflated > 0 {
+            break;
+        }
+        borne = rate;
+    }
+    let (each, all) = (grouped(borne.into()), grouped(u64::from(borne) * clients as u64));
+    Ok(match borne {
+        0 => format!("p99 of latency is above 1 ms at {STEP} messages a second to each\n"),
+        _ => format!(
+            "p99 of latency stays below 1 ms up to {all} messages a second, {each} to each\n"
+        ),
+    })
+}
+
+/// Both ends in this process: the server on a thread, the subscribers on another.
+fn measure(clients: usize, rate: u32, length: Duration, bare: bool) -> Result<Outcome, BoxError> {
     let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-    let url = format!("ws://{}", listener.local_addr()?);
-    let market = Arc::<Market>::default();
-    let feed = Feed::new(options.rate, Some(length), market.clone());
+    let address = listener.local_addr()?;
+    let market = Market::new();
+    let feed = Feed::new(rate, length, market.clone(), bare);
     let cpu = clock::cpu();
     let stats = thread::scope(|scope| {
         let server = scope.spawn(|| over_tokio::serve(listener, feed));
-        let subscribers = scope.spawn(|| over_tokio::subscribe(&url, clients));
+        let subscribers = scope.spawn(|| over_tokio::subscribe(address, clients, bare));
         let ended = || server.is_finished() || subscribers.is_finished();
         while !ended() && market.clients.load(Relaxed) < clients as u64 {
             sleep(Duration::from_millis(1));
@@ -125,23 +167,21 @@ fn run(options: &Options) -> Result<(), BoxError> {
         let stats = join(subscribers);
         market.stop.store(true, Relaxed); // should nobody have listened to its end
         join(server).and(stats)
-    });
-    let stats = stats?;
+    })?;
     let cpu = clock::cpu().zip(cpu).map(|(after, before)| after.saturating_sub(before));
-    let outcome = Outcome { sent: market.due.load(Relaxed), stats, cpu };
-    say(&outcome.table())?;
-    if outcome.is_sound() { Ok(()) } else { Err("ticks were lost or books differ".into()) }
+    Outcome { sent: market.due.load(Relaxed), stats, cpu }.sound()
 }
 
 /// Serves until ctrl-c, or for `--seconds`.
 fn listen(options: &Options, address: SocketAddr) -> Result<(), BoxError> {
     let listener = bind(address).map_err(cannot_listen(address))?;
     let at = listener.local_addr()?;
-    let market = Arc::<Market>::default();
+    let market = Market::new();
     market.stop_by_signal()?; // before anybody knows of the server
     say(&format!("listening on ws://{at}\nopen http://{at} in a browser to watch\n"))?;
     market.go.store(true, Relaxed);
-    let feed = Feed::new(options.rate, options.seconds, market.clone());
+    let length = options.seconds.unwrap_or(Duration::MAX);
+    let feed = Feed::new(options.rate, length, market.clone(), false);
     over_tokio::serve(listener, feed)?;
     let (clients, sent) = (market.clients.load(Relaxed), market.due.load(Relaxed));
     say(&format!("served {} subscribers, sent {} ticks\n", grouped(clients), grouped(sent)))

@@ -1,6 +1,6 @@
 //! The feed over `tickwire::tokio`: a task for each session, a task for each subscriber.
 use crate::{
-    BoxError, PAGE, clock,
+    BoxError, PAGE, bare_tcp, clock,
     feed::{Feed, INTERVAL, Outlet, config},
     page, runtime,
     subscriber::{Stats, Subscriber},
@@ -21,9 +21,15 @@ pub(crate) fn serve(listener: std::net::TcpListener, feed: Feed) -> Result<(), B
 }
 
 /// Subscribes `clients` times, until the server ends the feed.
-pub(crate) fn subscribe(url: &str, clients: usize) -> Result<Stats, BoxError> {
+pub(crate) fn subscribe(to: SocketAddr, clients: usize, bare: bool) -> Result<Stats, BoxError> {
     runtime()?.block_on(async {
-        let mut tasks: JoinSet<_> = (0..clients).map(|_| follow(url.to_owned())).collect();
+        let mut tasks = JoinSet::new();
+        for _ in 0..clients {
+            match bare {
+                true => tasks.spawn(bare_tcp::follow(to)),
+                false => tasks.spawn(follow(format!("ws://{to}"))),
+            };
+        }
         let mut sum = Stats::new()?;
         while let Some(stats) = tasks.join_next().await {
             sum.add(&stats??)?;
@@ -35,9 +41,13 @@ pub(crate) fn subscribe(url: &str, clients: usize) -> Result<Stats, BoxError> {
 /// Accepts, publishes, and starts a session for each stream.
 async fn accept_all(listener: std::net::TcpListener, mut feed: Feed) -> Result<(), BoxError> {
     let listener = TcpListener::from_std(listener)?;
-    let mut sessions = JoinSet::new();
+    let (mut sessions, bare) = (JoinSet::new(), feed.bare);
     let start = |(stream, peer): (TcpStream, SocketAddr), outlet| async move {
-        if let Err(error) = session(stream, outlet).await {
+        let ended = match bare {
+            true => bare_tcp::session(stream, outlet).await,
+            false => session(stream, outlet).await,
+        };
+        if let Err(error) = ended {
             eprintln!("market_feed: subscriber {peer}: {error}");
         }
     };

@@ -1,8 +1,8 @@
-//! What is shown: the result, as a table.
-use crate::subscriber::Stats;
+//! What is shown: the results of two runs, side by side, in words for who has never seen them.
+use crate::{BoxError, subscriber::Stats};
 use std::time::Duration;
 
-/// What came of the run.
+/// What came of a run.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     /// Ticks due to the subscribers, summed over them.
@@ -13,42 +13,66 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Nothing was lost, and all books were right.
-    pub(crate) fn is_sound(&self) -> bool {
-        let Stats { received, conflated, .. } = self.stats;
-        self.stats.is_sound() && received + conflated == self.sent
+    /// An error if a tick was lost, or a book was not the server's.
+    pub(crate) fn sound(self) -> Result<Self, BoxError> {
+        let Stats { received, conflated, gaps, bad_checksums, .. } = self.stats;
+        match received + conflated == self.sent && gaps + bad_checksums == 0 {
+            true => Ok(self),
+            false => Err(format!("ticks were lost or books differ: {self:?}").into()),
+        }
     }
 
-    pub(crate) fn table(&self) -> String {
-        let stats = &self.stats;
-        let mut table = String::new();
-        let mut row = |name, cell: String| table += &format!("{name:<18}{cell:>14}\n");
-        row("ticks sent", grouped(self.sent));
-        row("ticks received", grouped(stats.received));
-        row("conflated", grouped(stats.conflated));
-        row("gaps", grouped(stats.gaps));
-        row("bad checksums", grouped(stats.bad_checksums));
-        row("ticks per second", grouped(stats.ticks_per_second().round() as u64));
-        if let Some(cpu) = self.cpu {
-            let enough = stats.received >= ENOUGH;
-            let each = || format!("{} ns", grouped(cpu.as_nanos() as u64 / stats.received));
-            row("CPU per tick", if enough { each() } else { "-".into() });
-        }
-        let latency = |percentile| {
-            let nanos = stats.latency.value_at_percentile(percentile);
-            format!("{} µs", grouped(nanos.div_ceil(1000)))
-        };
-        row("latency p50", latency(50.0));
-        row("        p99", latency(99.0));
-        row("        p99.9", latency(99.9));
-        row("        max", latency(100.0));
-        table
+    pub(crate) fn add(&mut self, other: &Self) -> Result<(), BoxError> {
+        self.sent += other.sent;
+        self.cpu = self.cpu.zip(other.cpu).map(|(cpu, more)| cpu + more);
+        Ok(self.stats.add(&other.stats)?)
+    }
+
+    /// In microseconds.
+    pub(crate) fn latency(&self, percentile: f64) -> u64 {
+        self.stats.latency.value_at_percentile(percentile).div_ceil(1000)
+    }
+
+    /// In nanoseconds for each tick. Fewer ticks do not say what one costs: the clock of
+    /// [`clock::cpu`](crate::clock::cpu) is coarse, and connecting takes its part.
+    fn cpu_each(&self) -> Option<u64> {
+        let enough = self.stats.received >= 100_000;
+        self.cpu.filter(|_| enough).map(|cpu| cpu.as_nanos() as u64 / self.stats.received)
     }
 }
 
-/// Fewer ticks do not say what one costs: the clock of [`clock::cpu`](crate::clock::cpu) is coarse,
-/// and connecting takes its part.
-const ENOUGH: u64 = 100_000;
+pub(crate) fn table(ours: &Outcome, bare: &Outcome) -> String {
+    let mut table = format!("{:<18}{:>12}{:>12}\n", "", "WebSocket", "bare TCP");
+    let mut row = |name: &str, cell: &dyn Fn(&Outcome) -> String, words: &str| {
+        table += &format!("{name:<18}{:>12}{:>12}  {words}\n", cell(ours), cell(bare));
+    };
+    row("messages sent", &|run| grouped(run.sent), "a tick to one subscriber is a message");
+    let words = "once and in order, and each book is the server's";
+    row("messages received", &|run| grouped(run.stats.received), words);
+    let words = "left out for a slow subscriber: a snapshot came instead";
+    row("conflated", &|run| grouped(run.stats.conflated), words);
+    let words = "both ends together; needs 100,000 messages";
+    let each = |run: &Outcome| run.cpu_each().map_or("-".into(), |ns| grouped(ns) + " ns");
+    row("CPU per message", &each, words);
+    for (name, percentile, words) in [
+        ("latency p50", 50.0, "from a tick's encoding to its being checked, so also"),
+        ("        p99", 99.0, "the wait behind the writes to other subscribers"),
+        ("        p99.9", 99.9, ""),
+        ("        max", 100.0, ""),
+    ] {
+        row(name, &|run| grouped(run.latency(percentile)) + " µs", words);
+    }
+    table
+}
+
+/// What the two runs show, in a line.
+pub(crate) fn shown(ours: &Outcome, bare: &Outcome) -> String {
+    let ratio = |ours: u64, bare: u64| format!("{:.2}", ours as f64 / bare.max(1) as f64);
+    let latency = ratio(ours.latency(50.0), bare.latency(50.0));
+    let cpu = ours.cpu_each().zip(bare.cpu_each()).map(|(ours, bare)| ratio(ours, bare));
+    let cpu = cpu.map_or(String::new(), |cpu| format!(", and {cpu} times the CPU"));
+    format!("Shown: WebSocket took {latency} times the median latency of bare TCP{cpu}.\n")
+}
 
 /// 1234567 as 1,234,567.
 pub(crate) fn grouped(n: u64) -> String {

@@ -1,5 +1,9 @@
-//! Where ticks come from: a random walk.
-use crate::book::{Level, Side, Symbol, Update, mix};
+//! Where ticks come from: a random walk, whose updates are numbered.
+use crate::{
+    book::{Book, Level, Side, Symbol, Update, mix},
+    clock,
+    wire::{self, TICK_LEN, Tick},
+};
 use std::collections::VecDeque;
 
 /// Name, first price, and the least step between prices, in 1e-9.
@@ -16,6 +20,34 @@ const INSTRUMENTS: [(&str, i64, i64); 8] = [
 
 /// How many prices each side of a book has.
 const DEPTH: i64 = 10;
+
+/// A walk, the books after its newest tick, and the number of this tick.
+#[derive(Debug)]
+pub struct Numbered {
+    walk: Walk,
+    pub book: Book,
+    pub sequence: u64,
+}
+
+impl Numbered {
+    pub fn new(seed: u64) -> Self {
+        Self { walk: Walk::new(seed), book: Book::default(), sequence: 0 }
+    }
+
+    /// The next tick, encoded; `None` never comes.
+    pub fn tick(&mut self) -> Option<[u8; TICK_LEN]> {
+        let update = self.walk.next()?;
+        self.sequence += 1;
+        self.book.apply(update);
+        let (sequence, encoded_at) = (self.sequence, clock::now());
+        Some(Tick { sequence, encoded_at, update, checksum: self.book.checksum() }.encode())
+    }
+
+    pub fn snapshot(&self, skipped: u64) -> Vec<u8> {
+        let Self { book, sequence, .. } = self;
+        wire::snapshot(*sequence, skipped, clock::now(), book.checksum(), book.levels())
+    }
+}
 
 /// Eight order books that walk at random: the same ones for the same seed. First all levels appear,
 /// then sizes change, and now and then a price moves, which is a burst of four updates.

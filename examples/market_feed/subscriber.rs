@@ -5,7 +5,6 @@ use crate::{
     wire::{Foreign, Payload, Snapshot, Tick},
 };
 use hdrhistogram::Histogram;
-use std::time::Duration;
 
 /// What subscribers saw: one of them, or all together.
 #[derive(Clone, Debug)]
@@ -20,24 +19,13 @@ pub(crate) struct Stats {
     pub(crate) bad_checksums: u64,
     /// From encoded to decoded, in nanoseconds.
     pub(crate) latency: Histogram<u32>,
-    /// When the first tick was encoded, and the last one decoded.
-    first: u64,
-    last: u64,
 }
 
 impl Stats {
     pub(crate) fn new() -> Result<Self, hdrhistogram::CreationError> {
         // Up to a minute, to three digits.
         let latency = Histogram::new_with_bounds(1, 60_000_000_000, 3)?;
-        Ok(Self {
-            received: 0,
-            conflated: 0,
-            gaps: 0,
-            bad_checksums: 0,
-            latency,
-            first: u64::MAX,
-            last: 0,
-        })
+        Ok(Self { received: 0, conflated: 0, gaps: 0, bad_checksums: 0, latency })
     }
 
     pub(crate) fn add(&mut self, other: &Self) -> Result<(), hdrhistogram::AdditionError> {
@@ -45,21 +33,7 @@ impl Stats {
         self.conflated += other.conflated;
         self.gaps += other.gaps;
         self.bad_checksums += other.bad_checksums;
-        self.first = self.first.min(other.first);
-        self.last = self.last.max(other.last);
         self.latency.add(&other.latency)
-    }
-
-    /// Over the time in which there were any.
-    pub(crate) fn ticks_per_second(&self) -> f64 {
-        match Duration::from_nanos(self.last.saturating_sub(self.first)).as_secs_f64() {
-            0.0 => 0.0,
-            seconds => self.received as f64 / seconds,
-        }
-    }
-
-    pub(crate) fn is_sound(&self) -> bool {
-        self.gaps == 0 && self.bad_checksums == 0
     }
 }
 
@@ -89,10 +63,8 @@ impl Subscriber {
     #[inline]
     fn take_tick(&mut self, tick: &Tick, newest: u64) {
         self.book.apply(tick.update);
-        let now = clock::now();
         let stats = &mut self.stats;
-        stats.latency.saturating_record(now.saturating_sub(tick.encoded_at));
-        (stats.first, stats.last) = (stats.first.min(tick.encoded_at), now);
+        stats.latency.saturating_record(clock::now().saturating_sub(tick.encoded_at));
         stats.received += 1;
         stats.bad_checksums += u64::from(tick.checksum != self.book.checksum());
         self.follow(newest + 1, tick.sequence);

@@ -197,7 +197,7 @@ impl Snapshot<'_> {
 /// How long the message is that begins here: `None` if it is of no kind we know, or its first eight
 /// bytes are not all here.
 #[inline]
-fn len(bytes: &[u8]) -> Option<usize> {
+pub fn len(bytes: &[u8]) -> Option<usize> {
     let mut fields = Fields(bytes);
     let [kind, ..] = fields.take::<4>()?;
     match (kind, fields.u32()?) {

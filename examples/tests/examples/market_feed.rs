@@ -20,28 +20,29 @@ fn run(args: &str) -> (i32, String, String) {
     (code, text(out), text(errors))
 }
 
-/// The number in a row of the table.
+/// The number in a row of the table, of WebSocket.
 fn number(table: &str, row: &str) -> u64 {
     let line = table.lines().find(|line| line.starts_with(row)).expect(row);
-    let number = line[row.len()..].trim().replace(',', "");
-    number.trim_end_matches(" µs").parse().expect(line)
+    let number = line[row.len()..].split_whitespace().next().expect(line);
+    number.replace(',', "").parse().expect(line)
 }
 
-/// Few ticks do not say what one costs; where the system does not tell, there is no row.
+/// Few ticks do not say what one costs, and not every system tells.
 #[test]
 fn every_tick_arrives_or_is_accounted_for() {
-    for args in ["--clients 2 --rate 1000", "--clients 5 --rate 50000"] {
-        let (code, table, errors) = run(&format!("--seconds 1 {args}"));
+    let raised = "--seconds 0.1 --clients 2";
+    for args in [raised, "--seconds 0.5 --clients 5 --rate 50000"] {
+        let (code, table, errors) = run(args);
         assert_eq!(code, 0, "{errors}");
-        let [sent, received, conflated, gaps] =
-            ["ticks sent", "ticks received", "conflated", "gaps"].map(|row| number(&table, row));
-        assert!(sent > 0 && sent == received + conflated && gaps == 0, "{table}");
+        let rows = ["messages sent", "messages received", "conflated"];
+        let [sent, received, conflated] = rows.map(|row| number(&table, row));
+        assert!(sent > 0 && sent == received + conflated, "{table}");
         let latency = ["latency p50", "        p99 ", "        p99.9", "        max"];
         assert!(latency.map(|row| number(&table, row)).is_sorted(), "{table}");
-        if let Some(cpu) = table.lines().find(|line| line.starts_with("CPU per tick")) {
-            assert_eq!(cpu.ends_with(" -"), received < 100_000, "{table}");
-            assert!(cpu.ends_with(" -") || cpu.ends_with(" ns"), "{table}");
-        }
+        let cpu = table.lines().find(|line| line.starts_with("CPU per message")).unwrap();
+        assert!(!cpu.contains(" ns") || received >= 100_000, "{table}");
+        assert!(table.lines().last().unwrap().starts_with("Shown: "), "{table}");
+        assert_eq!(table.contains("\np99 of latency "), args == raised, "{table}");
     }
 }
 
