@@ -8,6 +8,8 @@
 //! that the writer can start is below four seconds, the reader checks about four times in that
 //! timeout, but at most once a millisecond. A writer that waits for the stream checks every 50 ms
 //! whether receiving has failed.
+#[cfg(doc)]
+use super::WebSocket;
 use super::{
     Ready, Received, Stream, Want, receiving, recv,
     thread::{Thread, context},
