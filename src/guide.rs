@@ -1,11 +1,9 @@
 //! Pages to read: this module has no functions or types, and adds nothing to a program.
-//!
-//! - [`recipes`]: code for common jobs, such as reconnecting, slow subscribers, TLS and shutdown
-//! - [`limits`]: every limit and deadline with its default, and how much memory a peer can fill
-//! - [`migrating`]: symptoms, and the calls of other crates with their counterparts here
 
 // If a link is defined twice, rustdoc uses the first definition: the one here. The included file
 // defines the same links again for readers of the repository.
+/// Code for common jobs, such as reconnecting, slow subscribers, TLS and shutdown.
+///
 /// [feeds]: crate::guide::recipes::feeds
 /// [servers]: crate::guide::recipes::servers
 /// [browsers]: crate::guide::recipes::browsers
@@ -16,30 +14,48 @@
 ///
 #[doc = include_str!("../docs/recipes/README.md")]
 pub mod recipes {
+    /// Find a dead peer, reconnect, and know which orders were sent.
+    ///
     #[doc = include_str!("../docs/recipes/feeds.md")]
     pub mod feeds {}
 
+    /// Many or slow subscribers, tasks and threads, TLS, access control.
+    ///
     #[doc = include_str!("../docs/recipes/servers.md")]
     pub mod servers {}
 
+    /// Pages and phones, proxies and balancers.
+    ///
     #[doc = include_str!("../docs/recipes/browsers.md")]
     pub mod browsers {}
 
+    /// Serve clients of Socket.IO, or leave it.
+    ///
     #[doc = include_str!("../docs/recipes/socketio.md")]
     pub mod socketio {}
 
+    /// Shutdown, metrics, logs, compression, a million connections.
+    ///
     #[doc = include_str!("../docs/recipes/operations.md")]
     pub mod operations {}
 
+    /// Settings and measurements for low latency.
+    ///
     #[doc = include_str!("../docs/recipes/latency.md")]
     pub mod latency {}
 
+    /// Tests without sockets and without waiting.
+    ///
     #[doc = include_str!("../docs/recipes/testing.md")]
     pub mod testing {}
 }
 
+/// Every limit and deadline with its default, and how much memory a peer can fill.
+///
 #[doc = include_str!("../docs/LIMITS.md")]
 pub mod limits {}
 
+/// Symptoms of typical problems, and the calls of other crates with their counterparts here.
+///
 #[doc = include_str!("../docs/MIGRATING.md")]
 pub mod migrating {}

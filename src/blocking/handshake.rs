@@ -129,7 +129,8 @@ impl<S: Stream> Incoming<S> {
 
     incoming!(WebSocket<S>);
 
-    /// Accepts the request, and writes the response before the call returns.
+    /// Accepts the request, and writes the response before the call returns. Pass
+    /// `Accept::default()` if there is nothing to choose.
     ///
     /// # Errors
     ///

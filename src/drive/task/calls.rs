@@ -398,7 +398,8 @@ macro_rules! adapter {
 
             $crate::drive::calls::incoming!(WebSocket<S $(, $T)?>);
 
-            /// Accepts the request, and writes the response before the call returns.
+            /// Accepts the request, and writes the response before the call returns. Pass
+            /// `Accept::default()` if there is nothing to choose.
             ///
             /// Dropping the future drops the stream.
             ///
