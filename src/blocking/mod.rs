@@ -71,6 +71,7 @@
 //! whole [`WebSocket`] must check by itself whether to stop: set a timeout with
 //! [`set_read_timeout`](WebSocket::set_read_timeout), and check at each [`Error::WouldBlock`] of
 //! `recv`.
+mod calls;
 mod dial;
 mod handshake;
 mod maybe;
@@ -93,19 +94,15 @@ pub use stream::{Interest, Stream, WithoutTimeouts};
 pub use tls::TlsStream;
 
 use crate::drive::{
-    Core, Ready, Received, Socket, Timed, Want, Whole, begun,
+    Ready, Received, Socket, Timed, Want, Whole, begun,
     calls::{feed, names::*, probe, receives, whole},
     sync::Instant,
 };
 #[cfg(doc)]
 use crate::proto::config::Config;
-use crate::proto::connection::Step;
 use split::WRITER_WAIT;
-use std::{
-    task::{Context, Poll},
-    time::Duration,
-};
-use thread::{READ_TIMEOUT, Thread, context};
+use std::time::Duration;
+use thread::{READ_TIMEOUT, Thread};
 
 /// The first call of a whole connection and of the receiving half.
 macro_rules! recv {
@@ -213,6 +210,39 @@ macro_rules! receiving {
             self.0.take(ready, Receiver::take_message)
         }
 
+        /// Leaves the peer `within` this time, whatever the peer does. Use this call for a peer that
+        /// may be dead, for example when your own check finds a stale feed: `close` would wait for
+        /// the peer's answer, for up to [`close_timeout`](crate::Config::close_timeout).
+        ///
+        /// Our Close goes out at once, ahead of all fed messages of which nothing was written. These
+        /// messages are dropped, as by [`Sender::abort`](crate::Sender::abort). (If a Close was
+        /// queued before, it stays where it is.) Then the closing handshake goes on as usual, and
+        /// input is discarded. When it has ended, but at the latest after `within`, the connection
+        /// is over: drop it, and the stream with it. With a `within` of zero this call waits for
+        /// nothing: it writes what the stream accepts, and ends.
+        ///
+        /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
+        /// [`Sender::is_written`](crate::Sender::is_written) which messages the peer may have
+        /// received. Receiving calls return the end, or
+        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before it. On a
+        /// `Reader`, the `Writer` can send nothing more. The timeouts of `set_read_timeout` and
+        /// `set_write_timeout` do not apply to this call.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Send`] for a frame that cannot be sent: then nothing has changed. A failed
+        /// closing handshake is no error here. [`Error::WouldBlock`] if the stream cannot wait, and
+        /// `within` has not passed: call again. While a stream without
+        /// [`wait`](crate::blocking::Stream::wait) blocks, this call blocks too.
+        pub fn leave<'f>(
+            &mut self,
+            frame: impl IntoClose<'f>,
+            within: Duration,
+        ) -> Result<(), Error> {
+            self.0.begin_leave(frame, within)?;
+            self.0.wait_to_leave()
+        }
+
         /// Sets how long a receiving call may wait for its result before it returns
         /// [`Error::WouldBlock`]. `None`, the default, sets no limit. Neither a Ping nor a part of
         /// a message restarts this timeout.
@@ -298,7 +328,7 @@ impl<S: Stream> WebSocket<S> {
     /// Closes the connection. Unless a Close was sent before, this call sends a Close behind
     /// everything fed. Then the call discards input up to the peer's Close, and ends the stream as
     /// [`recv`](Self::recv) does. [`close_timeout`](Config::close_timeout) says how long this may
-    /// take.
+    /// take. For a peer that may be dead, use [`leave`](Self::leave).
     ///
     /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a reason
     /// ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None` for a Close without
@@ -420,66 +450,6 @@ impl<S: Stream> WebSocket<S> {
 
 impl<S> WebSocket<S> {
     whole!();
-}
-
-impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
-    /// Returns the next message, by the fast path if possible. The fast path does not wait, so it
-    /// need not start the caller's timeout.
-    #[inline]
-    fn wait_message(&mut self) -> Result<Ready, Error> {
-        match self.quick() {
-            Some(Step::Message) => Ok(Ready::Item),
-            _ => self.wait_for(Want::Message),
-        }
-    }
-
-    /// Makes a receiving call: starts the caller's timeout, then waits for an item or the end of
-    /// the connection.
-    fn wait_for(&mut self, want: Want) -> Result<Ready, Error> {
-        self.io.wait.begin();
-        self.wait_on(want)
-    }
-
-    /// Like [`wait_for`](Self::wait_for), but `begin` was called before.
-    #[inline(never)] // called at several places
-    fn wait_on(&mut self, want: Want) -> Result<Ready, Error> {
-        self.wait_until_ready(|socket, cx| socket.poll_more(cx, want))
-    }
-
-    /// Polls and waits alternately, until the poll is ready. Fails if a wait fails. After
-    /// `WouldBlock` the caller may call again, because the polls keep their state in the
-    /// connection.
-    #[inline]
-    fn wait_until_ready<T>(
-        &mut self,
-        mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>,
-    ) -> Result<T, Error> {
-        loop {
-            if let Poll::Ready(done) = poll(self, &mut context()) {
-                return Ok(done);
-            }
-            self.io.wait()?;
-        }
-    }
-
-    /// Waits for room for an answer, within the caller's write timeout. Then waits for a message,
-    /// within the read timeout. Messages that are discarded after our Close do not restart the read
-    /// timeout. One wait for room is enough, because nobody can feed during this call. (A task can
-    /// drop the future, feed, and then poll a new future. So `poll_to_reply` checks the room at
-    /// each poll.) The idle message, which the crate may feed during this call, takes no room,
-    /// because it overtakes queued messages.
-    #[inline(never)] // keeps the fast path of `recv_to_reply` small
-    fn wait_to_reply(&mut self) -> Result<Ready, Error> {
-        self.io.wait.begin_sending();
-        self.wait_until_ready(|socket, cx| C::poll_answerable(socket, cx))?;
-        self.io.wait.begin();
-        loop {
-            match self.wait_on(Want::Message)? {
-                Ready::Item if self.core.is_mute() => {}
-                ready => return Ok(ready),
-            }
-        }
-    }
 }
 
 #[cfg(test)]

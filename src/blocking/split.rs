@@ -63,7 +63,8 @@ impl<S: Stream> Writer<S> {
     /// Queues a Close behind everything fed, unless a Close was queued before, and writes
     /// everything. Keep receiving with the [`Reader`], which waits for the peer's Close for at most
     /// [`close_timeout`](crate::Config::close_timeout), and ends the stream. `close_timeout` begins
-    /// when the `Reader` notices our Close: [the module](crate::blocking) says how soon.
+    /// when the `Reader` notices our Close: [the module](crate::blocking) says how soon. For a peer
+    /// that may be dead, use [`leave`](Self::leave).
     ///
     /// # Errors
     ///
@@ -72,6 +73,26 @@ impl<S: Stream> Writer<S> {
     pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
         begun(self.0.with_sender(|tx| tx.close(frame)))?;
         self.flush()
+    }
+
+    /// Leaves the peer `within` this time, whatever the peer does, as `leave` of the [`Reader`]
+    /// does. This call returns once our Close is written, or after `within`. The [`Reader`] then
+    /// waits for the peer's Close, and its call ends in the same time, or up to a second later if
+    /// it was waiting already. If you do not receive any more, drop both halves.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Send`] for a frame that cannot be sent: then nothing has changed. A failed write is
+    /// no error here. [`Error::WouldBlock`] if the stream cannot wait, and `within` has not passed.
+    pub fn leave<'f>(&mut self, frame: impl IntoClose<'f>, within: Duration) -> Result<(), Error> {
+        self.0.begin_leave(frame, within)?;
+        let limit = self.0.handle.wait.write_limit.take();
+        let flushed = self.flush();
+        self.0.handle.wait.write_limit = limit;
+        match flushed {
+            Err(Error::WouldBlock) => Err(Error::WouldBlock),
+            _ => Ok(()),
+        }
     }
 
     writer!();

@@ -146,7 +146,7 @@ impl<I: Source + Output> Core<I> for Whole {
         let tx = whole.conn.sender();
         Outlook {
             ends: [tx.is_closed(), tx.is_broken(), whole.conn.receiver().failure().is_some()],
-            blocked: tx.poll_timeout().is_some(),
+            blocked: tx.is_stalled(),
             room: tx.has_room(),
         }
     });

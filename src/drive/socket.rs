@@ -1,12 +1,15 @@
 //! The polls behind the waiting calls of all adapters.
 use super::{Core, Error, Output, Received, Socket, Source, Whole, Written};
 use crate::proto::{
-    close::CloseFrame,
+    close::{CloseFrame, IntoClose},
     connection::{Closed, Step},
     error::{RecvError, SendError},
     pool,
 };
-use std::task::{Context, Poll, ready};
+use std::{
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
     /// Returns the message that the last step reached, with facts about it and the sender to answer
@@ -24,6 +27,17 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             out.recv_error = inbound.receiver().error().or(out.recv_error);
             Ok(())
         })
+    }
+
+    /// Begins to leave: the connection is over `within` from now, at the latest. Other calls go on
+    /// from here to the end.
+    pub(crate) fn begin_leave<'f>(
+        &mut self,
+        frame: impl IntoClose<'f>,
+        within: Duration,
+    ) -> Result<(), SendError> {
+        let by = self.io.now() + within;
+        self.core.with(|_, tx, _| tx.leave(frame, by))
     }
 
     /// The fast path of `recv_to_reply`. Takes a message that was already read, unless queued

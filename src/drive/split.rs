@@ -16,6 +16,7 @@ use super::{
     wakers::{Side, Wakers},
 };
 use crate::proto::{
+    close::IntoClose,
     connection::{Closed, Inbound, Sender},
     error::SendError,
     outlined::Outlined,
@@ -26,6 +27,7 @@ use std::{
     io,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 /// Before each write, a writer yields at most this many times to a reader that waits for the lock.
@@ -380,12 +382,39 @@ impl<W: Io, H> Writer<W, H> {
         let Sending { tx, io, .. } = &mut *locked.sending;
         tx.measure_rtt(io.now())
     }
+
+    /// As [`Socket::begin_leave`]. Wakes the reader, which ends the connection by then. Returns the
+    /// time now.
+    pub(crate) fn begin_leave<'f>(
+        &mut self,
+        frame: impl IntoClose<'f>,
+        within: Duration,
+    ) -> Result<Time, SendError> {
+        let mut locked = self.link.lock();
+        let Sending { tx, io, .. } = &mut *locked.sending;
+        let now = io.now();
+        tx.leave(frame, now + within).map(|()| now)
+    }
 }
 
 impl<W: Output, H> Writer<W, H> {
     /// Waits for room for a message. Fails as `has_room` and `poll_flush` do.
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Written> {
         if self.has_room()? { Poll::Ready(Ok(())) } else { self.poll_flush(cx, true) }
+    }
+
+    /// Writes what the stream accepts, in a task that leaves: see [`Socket::leave`]. Ready when
+    /// everything is written, a write has failed, or the runtime's timer is ready.
+    #[cfg(feature = "_task")]
+    pub(crate) fn poll_last(&mut self, began: Time, cx: &mut Context<'_>) -> Poll<()> {
+        self.link.wakers.park(Side::Writer, cx);
+        match self.link.poll_write(Side::Writer, |written, _| written.map(drop)) {
+            Poll::Pending => {
+                let cx = &mut Context::from_waker(&self.link.both);
+                self.link.lock().sending.io.poll_sleep(began, cx)
+            }
+            written => written,
+        }
     }
 
     /// Writes everything. With `enough`, does not wait for the stream once there is room for a

@@ -274,6 +274,35 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// The defaults, with short timeouts for a trading client, which would rather connect again than
+    /// wait:
+    ///
+    /// - [`heartbeat`](Self::heartbeat): [`Heartbeat::TRADING`], which finds a dead server within
+    ///   3.25 s.
+    /// - [`close_timeout`](Self::close_timeout): 1 s. A live server answers a Close after one round
+    ///   trip. One second is enough for two lost segments in a row (TCP repeats a segment after 200
+    ///   ms or more, and then after twice that time).
+    /// - [`handshake_timeout`](Self::handshake_timeout): 3 s. It covers the lookup of the name, TCP,
+    ///   TLS and the upgrade. TCP repeats a lost SYN after 1 s, so one SYN may be lost. A frozen
+    ///   server still accepts TCP connections, so only this timeout ends an attempt to connect to
+    ///   it.
+    /// - [`write_timeout`](Self::write_timeout): 5 s. If the server reads nothing for 5 s, an order
+    ///   in the queue is too old. (A server that also sends nothing is found by the heartbeat.)
+    ///
+    /// Set [`data_timeout`](Self::data_timeout) too if the feed is never quiet for long. The preset
+    /// is too short for networks that pause for seconds, such as mobile networks.
+    pub fn trading() -> Self {
+        Self {
+            heartbeat: Some(Heartbeat::TRADING),
+            close_timeout: Duration::from_secs(1),
+            handshake_timeout: Duration::from_secs(3),
+            write_timeout: Duration::from_secs(5),
+            ..Self::default()
+        }
+    }
+}
+
 /// When to send a Ping, and when to consider the peer dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -322,6 +351,10 @@ impl Heartbeat {
     /// after 200 ms or more, then again after twice that time. A timeout of 2 s is enough for two
     /// losses in a row on a path between continents. The preset is too short for networks that
     /// pause for seconds, such as mobile networks.
+    ///
+    /// [`Config::trading`] has this heartbeat, and the other timeouts to match. If your own check
+    /// finds a dead server earlier, call the adapter's `leave`: `close` would wait for the server's
+    /// answer.
     pub const TRADING: Self = Self::new(Duration::from_secs(1), Duration::from_secs(2));
 
     /// For a phone, or a device on batteries: a Ping after 4 min, a timeout of 30 s. A dead server

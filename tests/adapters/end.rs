@@ -15,7 +15,7 @@ use std::{
 };
 use tickwire::{
     Chunk, CloseFrame, Config, Connection, Error, Event, Info, Message, OwnedMessage, Position,
-    RoundTrip, SendError, blocking, futures_io as smol,
+    RecvError, RoundTrip, SendError, blocking, futures_io as smol,
     handshake::{
         HandshakeError,
         client::Request,
@@ -79,17 +79,23 @@ pub(crate) trait End: Sized {
     /// Closes and receives to the end.
     fn close(&mut self, frame: CloseFrame<'_>) -> Result<(), Error>;
     fn feed_close(&mut self) -> Result<(), SendError>;
+    /// `leave` of the half that receives.
+    fn leave(&mut self, frame: CloseFrame<'_>, within: Duration) -> Result<(), Error>;
+    /// `leave` of the half that sends.
+    fn leave_sending(&mut self, frame: CloseFrame<'_>, within: Duration) -> Result<(), Error>;
     fn fail(&mut self, frame: CloseFrame<'_>) -> Result<(), SendError>;
     /// Sends all this, and receives as many messages meanwhile.
     fn both(&mut self, out: &[OwnedMessage], count: usize) -> Result<Vec<Seen>, Error>;
 
     // What is known.
+    fn fed(&mut self) -> Position;
     fn is_written(&mut self, position: Position) -> bool;
     fn buffered_amount(&mut self) -> usize;
     fn was_clean(&self) -> bool;
     fn close_code(&self) -> u16;
     fn sent_code(&self) -> u16;
     fn close_frame(&self) -> Option<(u16, String)>;
+    fn closed_by(&self) -> Option<RecvError>;
     fn rtt(&mut self) -> Option<RoundTrip>;
 }
 
@@ -321,6 +327,16 @@ macro_rules! end {
             fn feed_close(&mut self) -> Result<(), SendError> {
                 self.$tx.with_sender(|tx| tx.close(None))
             }
+            fn leave(&mut self, frame: CloseFrame<'_>, within: Duration) -> Result<(), Error> {
+                $run!(self.0.leave(frame, within))
+            }
+            fn leave_sending(
+                &mut self,
+                frame: CloseFrame<'_>,
+                within: Duration,
+            ) -> Result<(), Error> {
+                $run!(self.$tx.leave(frame, within))
+            }
             fn close(&mut self, frame: CloseFrame<'_>) -> Result<(), Error> {
                 $run!(self.$tx.close(frame))?;
                 while self.recv()?.is_some() {}
@@ -333,6 +349,9 @@ macro_rules! end {
                 $both!(self, $run, out, count)
             }
 
+            fn fed(&mut self) -> Position {
+                self.$tx.with_sender(|tx| tx.fed())
+            }
             fn is_written(&mut self, position: Position) -> bool {
                 self.$tx.is_written(position)
             }
@@ -350,6 +369,9 @@ macro_rules! end {
             }
             fn close_frame(&self) -> Option<(u16, String)> {
                 self.0.closed().map(|end| (end.code, end.reason.into()))
+            }
+            fn closed_by(&self) -> Option<RecvError> {
+                self.0.closed().and_then(|end| end.error)
             }
             fn rtt(&mut self) -> Option<RoundTrip> {
                 self.$tx.with_sender(|tx| tx.rtt())

@@ -54,6 +54,7 @@ mod deadlines;
 mod endings;
 mod events;
 mod handshakes;
+mod leaving;
 mod messages;
 mod streams;
 

@@ -21,6 +21,7 @@ mod fragmentation;
 mod framing;
 mod handshake_client;
 mod handshake_server;
+mod leaving;
 mod lending;
 mod limits;
 mod liveness;

@@ -13,6 +13,7 @@ mod connections;
 mod connectors;
 mod empty_records;
 mod hello;
+mod leaving;
 mod numbers;
 mod panics;
 mod pipe;

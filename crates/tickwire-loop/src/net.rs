@@ -380,6 +380,10 @@ impl<'n, T> Net<'n, T> {
     /// `frame` is a [`CloseCode`](tickwire::CloseCode), a [`CloseFrame`](tickwire::CloseFrame) with
     /// a reason, or `None` for a Close without a code. The Close also has no code if a server gives
     /// 1010, which only clients may send (RFC 6455 §7.4.1).
+    ///
+    /// To leave a peer that may be dead, call [`Sender::leave`] of its [`sender`](Self::sender)
+    /// instead, with a time of [`now`](Self::now). [`Event::Closed`](crate::Event::Closed) then
+    /// comes at this time, whatever the peer does.
     pub fn close<'f>(&mut self, of: Handle, frame: impl IntoClose<'f>) {
         self.drain(of);
         if let Some(tx) = self.sender(of) {

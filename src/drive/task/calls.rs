@@ -132,6 +132,40 @@ macro_rules! receiving {
             self.0.take(ready, Receiver::take_message)
         }
 
+        /// Leaves the peer `within` this time, whatever the peer does. Use this call for a peer that
+        /// may be dead, for example when your own check finds a stale feed: `close` would wait for
+        /// the peer's answer, for up to [`close_timeout`](crate::Config::close_timeout).
+        ///
+        /// Our Close goes out at once, ahead of all fed messages of which nothing was written. These
+        /// messages are dropped, as by [`Sender::abort`](crate::Sender::abort). (If a Close was
+        /// queued before, it stays where it is.) Then the closing handshake goes on as usual, and
+        /// input is discarded. When it has ended, but at the latest after `within`, the connection
+        /// is over: drop it, and the stream with it. With a `within` of zero this call does not wait
+        /// for the peer: it writes what the stream accepts, and ends. (If the stream accepts nothing
+        /// at first, it tries again once the runtime's timer is ready, within about a millisecond.)
+        ///
+        /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
+        /// [`Sender::is_written`](crate::Sender::is_written) which messages the peer may have
+        /// received. Receiving calls return the end, or
+        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before it. On a
+        /// `Reader`, the `Writer` can send nothing more.
+        ///
+        /// Cancel safe: `within` counts from the first call, and any receiving call goes on.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Send`] for a frame that cannot be sent: then nothing has changed. A failed
+        /// closing handshake is no error here.
+        pub async fn leave<'f>(
+            &mut self,
+            frame: impl IntoClose<'f>,
+            within: Duration,
+        ) -> Result<(), Error> {
+            self.0.begin_leave(frame, within)?;
+            self.0.leave().await;
+            Ok(())
+        }
+
         /// Polls [`recv`](Self::recv). Use this call in a `Future` or a `Stream` of your own.
         ///
         /// All state is in the connection, so a poll loses nothing, and you may make any other
@@ -240,7 +274,7 @@ macro_rules! close {
         /// Closes the connection. Unless a Close was sent before, this call sends a Close behind
         /// everything fed. Then the call discards input up to the peer's Close, and ends the stream
         /// as [`recv`](Self::recv) does. [`close_timeout`](crate::Config::close_timeout) says how
-        /// long this may take.
+        /// long this may take. For a peer that may be dead, use [`leave`](Self::leave).
         ///
         /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a
         /// reason ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None` for a
@@ -304,7 +338,8 @@ macro_rules! close_half {
     () => {
         /// Queues a Close behind everything fed, unless a Close was queued before, and writes
         /// everything. Keep receiving with the [`Reader`], which waits for the peer's Close for at
-        /// most [`close_timeout`](crate::Config::close_timeout), and ends the stream.
+        /// most [`close_timeout`](crate::Config::close_timeout), and ends the stream. For a peer that
+        /// may be dead, use [`leave`](Self::leave).
         ///
         /// Cancel safe: call it again.
         ///
@@ -314,6 +349,28 @@ macro_rules! close_half {
         pub async fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
             begun(self.0.with_sender(|tx| tx.close(frame)))?;
             self.flush().await
+        }
+
+        /// Leaves the peer `within` this time, whatever the peer does, as `leave` of the [`Reader`]
+        /// does. This call returns once our Close is written, or after `within`. The [`Reader`] then
+        /// waits for the peer's Close, and its call ends in the same time. If you do not receive any
+        /// more, drop both halves.
+        ///
+        /// Cancel safe: `within` counts from the first call. The [`Reader`] goes on.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Send`] for a frame that cannot be sent: then nothing has changed. A failed
+        /// write is no error here.
+        pub async fn leave<'f>(
+            &mut self,
+            frame: impl IntoClose<'f>,
+            within: Duration,
+        ) -> Result<(), Error> {
+            let began = self.0.begin_leave(frame, within)?;
+            poll_fn(|cx| self.0.poll_last(began, cx)).await;
+            let _ = self.flush().await;
+            Ok(())
         }
     };
 }

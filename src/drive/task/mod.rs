@@ -14,6 +14,7 @@ pub(crate) use handshake::accept;
 use super::{Core, Error, Output, Ready, Received, Socket, Source, Want, Whole};
 use crate::proto::{connection::Step, message::Message};
 use std::{
+    future::poll_fn,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -51,6 +52,22 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             Some(Step::Message) => Poll::Ready(Ready::Item),
             _ => self.poll_more(cx, Want::Message),
         }
+    }
+
+    /// Drives the connection to its end, after [`begin_leave`](Self::begin_leave).
+    ///
+    /// Even if the bound is zero, our Close gets one honest try. A stream also refuses bytes if the
+    /// task has used up its runtime's budget, or if the runtime has not asked the operating system
+    /// for news of a new stream yet. A timer is ready only after the runtime has done both.
+    pub(crate) async fn leave(&mut self) {
+        let began = self.io.now();
+        let written = poll_fn(|cx| match self.write(cx) {
+            Poll::Pending => self.io.poll_sleep(began, cx),
+            written => written,
+        });
+        written.await;
+        while poll_fn(|cx| self.poll_more(cx, Want::Message)).await == Ready::Item {}
+        let _ = self.ended::<()>(); // later calls find the error in the core
     }
 
     /// Returns the message that the last step reached; `None` if it reached no message.

@@ -104,8 +104,9 @@ enum Stream {
     Ended,
     /// The stream was shut for writing.
     Shut,
-    /// The stream ended and was shut, or it failed, or a phase of closing timed out, or the peer
-    /// sent more than `DRAIN` bytes after its Close was overdue.
+    /// The stream ended and was shut, or it failed, or a phase of closing timed out, or the time of
+    /// [`Sender::leave`] has passed, or the peer sent more than `DRAIN` bytes after its Close was
+    /// overdue.
     Gone,
 }
 
@@ -178,7 +179,7 @@ impl Closing {
             _ => Ours::None,
         };
         let stream = match (behind.is_some(), rx.eof) {
-            _ if given_up => Stream::Gone,
+            _ if given_up || tx.has_left() => Stream::Gone,
             // `fail` breaks the sender of an overdue connection, but not its stream.
             _ if tx.is_broken() && theirs != Theirs::Overdue => Stream::Gone,
             _ if theirs == Theirs::Overdue && behind > Some(DRAIN) => Stream::Gone,

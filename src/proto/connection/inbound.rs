@@ -163,8 +163,11 @@ impl Inbound {
 
     #[inline(never)]
     fn earliest(&self, tx: &Sender) -> Option<Time> {
-        let own = self.timers.poll(&self.rx, tx, self.phase(tx));
-        Time::earliest(&[own, tx.poll_timeout()])
+        let phase = self.phase(tx);
+        let own = self.timers.poll(&self.rx, tx, phase);
+        // The time of `leave` may lie behind the end of the connection.
+        let sending = tx.poll_timeout().filter(|_| phase != Phase::Over);
+        Time::earliest(&[own, sending])
     }
 
     /// Tells the time. Early and repeated calls are harmless.

@@ -4,7 +4,7 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     sync::mpsc::{Receiver, channel},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tickwire::{
     CloseCode, Config, Prepared, RecvError, SendError as Core, handshake::server::Accept,
@@ -324,4 +324,31 @@ fn a_paused_connection_delivers_nothing_until_it_goes_on() {
     assert!(told.try_recv().is_err());
     server.call(move |net| net.pause(handle, false));
     assert_eq!(next(&told).1, b"two");
+}
+
+/// The peer reads nothing and says nothing, and no deadline of the configuration passes in time.
+#[test]
+fn a_peer_that_may_be_dead_is_left_in_time() {
+    let timeout = 10 * LONG;
+    let config = Config { write_timeout: timeout, close_timeout: timeout, ..Config::default() };
+    let (server, told) = server(Settings::default(), config);
+    for within in [Duration::ZERO, Duration::from_millis(30)] {
+        for blocked in [false, true] {
+            let _stream = server.raw_open();
+            let handle = opened(&told);
+            if blocked {
+                block(&server, handle);
+            }
+            let began = Instant::now();
+            server.call(move |net| {
+                let by = net.now() + within;
+                net.sender(handle).unwrap().leave(CloseCode::GOING_AWAY, by).unwrap();
+            });
+            match next(&told) {
+                Told::Closed(error) => assert_eq!(error, Some(RecvError::CloseTimeout)),
+                _ => panic!("another event"),
+            }
+            assert!(began.elapsed() >= within);
+        }
+    }
 }

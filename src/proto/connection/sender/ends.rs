@@ -13,10 +13,38 @@ use crate::proto::{
 };
 use alloc::boxed::Box;
 
+/// Whether [`leave`](Sender::leave) was called, and what became of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Leaves {
+    #[default]
+    No,
+    By(Time),
+    /// The time has passed, or the deadline on writing passed before it.
+    Left,
+}
+
+impl Leaves {
+    fn set(&mut self, by: Time) {
+        *self = match *self {
+            Self::No => Self::By(by),
+            Self::By(before) => Self::By(before.min(by)),
+            Self::Left => Self::Left,
+        };
+    }
+
+    /// Makes the time pass, because the epoch changes.
+    pub(super) fn restart(&mut self) {
+        if *self != Self::No {
+            self.set(Time::ZERO);
+        }
+    }
+}
+
 impl Sender {
     /// Starts the closing handshake, or answers the peer's Close. The Close goes behind everything
     /// queued. `None` sends a Close with an empty body. After this call no message is accepted.
-    /// Automatic Pongs go on until the peer's Close comes.
+    /// Automatic Pongs go on until the peer's Close comes. For a peer that may be dead, use
+    /// [`leave`](Self::leave).
     ///
     /// A message in chunks that is in progress stays unfinished, and the peer notices this.
     /// Messages of [`feed_first`](Self::feed_first) that wait for its end are dropped.
@@ -44,6 +72,31 @@ impl Sender {
         let frame = frame.into();
         let body = self.close_body(frame)?;
         self.close_now(frame, body, true);
+        Ok(())
+    }
+
+    /// Leaves a peer that may be dead: closes at once, as [`abort`](Self::abort) does, and ends the
+    /// connection at the time `by`, whatever the peer does. `by` is a time of the caller's clock, and
+    /// may have passed: then our Close is written if the stream accepts it at once. With an adapter,
+    /// prefer the adapter's `leave`, which also drives the connection to its end.
+    ///
+    /// Until `by` the closing handshake goes on as usual, and may end earlier. If it has not ended at
+    /// `by`, the connection fails with [`CloseTimeout`](RecvError::CloseTimeout), and nothing more is
+    /// read or written: drop the stream. But if both Closes have passed by then, there is no error.
+    ///
+    /// If a Close was queued before, it stays where it is, and this call only sets the time. If this
+    /// call is repeated, the earliest time counts. If the connection moves to another adapter, it
+    /// ends at once.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonTooLong`](SendError::ReasonTooLong) and [`BadCloseCode`](SendError::BadCloseCode), as
+    /// for [`close`](Self::close). Then nothing has changed.
+    pub fn leave<'f>(&mut self, frame: impl IntoClose<'f>, by: Time) -> Result<(), SendError> {
+        match self.abort(frame) {
+            Ok(()) | Err(SendError::Closed) => self.leaves.set(by),
+            refused => return refused,
+        }
         Ok(())
     }
 
@@ -215,32 +268,57 @@ impl Sender {
     /// time of arrival.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
-        !self.is_closed() && self.poll_timeout().is_none() && !self.pong_waits()
+        !self.is_closed() && !self.is_stalled() && !self.pong_waits()
     }
 
-    // The deadline on writing. By this time the stream must have accepted or flushed some bytes.
+    /// Whether the stream refuses bytes.
+    #[inline]
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.out.stall.poll().is_some()
+    }
+
+    /// Whether the time of [`leave`](Self::leave) has passed, so that the stream is dropped as it
+    /// is.
+    pub(crate) fn has_left(&self) -> bool {
+        self.leaves == Leaves::Left
+    }
+
+    // The deadline on writing, by which the stream must have accepted or flushed some bytes, and
+    // the time of `leave`.
 
     #[inline]
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
-        self.out.stall.poll()
+        match self.leaves {
+            Leaves::By(by) => Some(self.out.stall.poll().map_or(by, |at| at.min(by))),
+            _ => self.out.stall.poll(),
+        }
     }
 
-    /// Checks the deadline on writing. The first call after a refused write or flush only starts
-    /// the deadline. If the deadline has passed, the call closes this half. Afterwards
+    /// Checks both deadlines. The first call after a refused write or flush only starts the
+    /// deadline on writing. If one of them has passed, the call closes this half. Afterwards
     /// `poll_timeout` returns `None`, so the loop of `poll_stall` in `drive` ends. `Ok` does not
     /// mean that this half is open.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
-        if !self.out.stall.handle(now, self.write_timeout) {
+        let stalled = self.out.stall.handle(now, self.write_timeout);
+        let left = matches!(self.leaves, Leaves::By(by) if now >= by);
+        if !stalled && !left {
             return Ok(());
         }
-        // `close_gone` is read before `write_failed`, which may set it. If it is set already,
-        // `end_controls` has run: the peer's Close came, or this end failed the connection. Then
-        // closing needs nothing more from this end, not even the rest of the frame behind our
-        // Close. `timers.rs` decides the same for `Phase::Trailing`. While the peer's Close is
-        // awaited, `close_gone` is `false`, so the error is `WriteTimeout`.
-        let trails = self.close_gone();
-        self.write_failed();
-        if trails { Ok(()) } else { Err(RecvError::WriteTimeout) }
+        if self.leaves != Leaves::No {
+            self.leaves = Leaves::Left;
+        }
+        // If the peer's Close came, or this end failed the connection, `end_controls` has run. If
+        // our Close has left too, closing needs nothing more from this end, not even the rest of
+        // the frame behind our Close. `timers.rs` decides the same for `Phase::Trailing`. While the
+        // peer's Close is awaited, there is an error.
+        let (answers, gone) = (self.urgent.close_is_last, self.close_gone());
+        self.write_failed(); // may set `close_gone`
+        match left {
+            _ if gone => Ok(()),
+            true if answers && self.close_gone() => Ok(()),
+            true => Err(RecvError::CloseTimeout),
+            false => Err(RecvError::WriteTimeout),
+        }
     }
 
     /// Reports that the stream refuses bytes for now. If there are no bytes to write, the report is

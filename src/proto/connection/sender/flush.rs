@@ -13,6 +13,7 @@ impl Sender {
     /// deadline on writing starts again at the next time told.
     pub(in crate::proto::connection) fn restart_clock(&mut self) {
         self.out.stall.restart();
+        self.leaves.restart();
         if let Some(trips) = &mut self.urgent.trips {
             trips.restart();
         }

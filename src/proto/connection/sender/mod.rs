@@ -40,6 +40,7 @@ use core::{fmt, time::Duration};
 use deflate::Deflate;
 pub(super) use dormant::Kept;
 use encoder::Encoder;
+use ends::Leaves;
 use ledger::Ledger;
 pub use ledger::Position;
 use urgent::{Tail, Urgent};
@@ -65,6 +66,7 @@ pub struct Sender {
     pub(super) auto_close: bool,
     pub(super) explains: bool,
     state: State,
+    leaves: Leaves,
     urgent: Urgent,
     ledger: Ledger,
     close: Option<Box<(CloseCode, Box<str>)>>,
@@ -130,6 +132,7 @@ impl Sender {
             auto_close: config.auto_close,
             explains: config.explain_violations,
             state: State::Open,
+            leaves: Leaves::No,
             urgent: Urgent::default(),
             ledger: Ledger::default(),
             close: None,
