@@ -347,6 +347,7 @@ pub use proto::connection::counters::Traffic;
 pub use proto::deflate;
 pub use proto::{
     close::{CloseCode, CloseFrame, IntoClose, InvalidCloseCode, OwnedCloseFrame},
+    code::Retry,
     config::{Config, Heartbeat, Negotiated},
     connection::{
         Closed, Connection, Dormant, Ending, MessageWriter, Next, Outgoing, Position, ReadyState,

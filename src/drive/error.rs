@@ -1,5 +1,6 @@
 //! The errors of an adapter's calls.
 use crate::proto::{
+    code::Retry,
     error::{RecvError, SendError},
     handshake::HandshakeError,
 };
@@ -102,29 +103,49 @@ impl Error {
     ///
     /// [`retry_delay`](Self::retry_delay) says how long to wait.
     pub fn is_retryable(&self) -> bool {
+        self.retry() == Retry::BackOff
+    }
+
+    /// What a client that must stay connected does after this error.
+    ///
+    /// - [`Retry::BackOff`] for the errors that [are retryable](Self::is_retryable): faults of the
+    ///   network, and the statuses 408, 425, 429 and 5xx except 501 and 505.
+    /// - [`Retry::Stop`] if an attempt in the same way does harm, or can never succeed: the statuses
+    ///   401, 407 and 418, credentials that a SOCKS5 proxy refuses, a certificate that either end
+    ///   refuses, a bad URL or header, and `wss` without TLS.
+    /// - [`Retry::Alarm`] for all other errors: any other status, such as 403 and 404, a violation
+    ///   by the peer, and other faults of TLS and of the system. Also for
+    ///   [`WouldBlock`](Self::WouldBlock), and for [`Send`](Self::Send) except
+    ///   [`SendError::Closed`], after which this connection goes on.
+    pub fn retry(&self) -> Retry {
+        let alarm_if = |wrong| if wrong { Retry::Alarm } else { Retry::BackOff };
         match self {
             // Retry if the network failed or the data stopped, but not if a rule was broken or the
             // application failed the connection. An error without a close code means that the
             // network failed or the peer was silent or slow. `DataTimeout` has a close code, but
             // means that the data stopped.
-            Self::Recv(error) => error.close_code().is_none() || *error == RecvError::DataTimeout,
+            Self::Recv(error) => {
+                alarm_if(error.close_code().is_some() && *error != RecvError::DataTimeout)
+            }
             // `Unsupported` includes a socket option that the operating system lacks.
-            Self::Io(error) => !matches!(
+            Self::Io(error) => alarm_if(matches!(
                 error.kind(),
                 ErrorKind::InvalidInput
                     | ErrorKind::InvalidData
                     | ErrorKind::PermissionDenied
                     | ErrorKind::Unsupported
-            ),
+            )),
             #[cfg(feature = "rustls")]
-            Self::Tls(error) => error.is_retryable(),
-            Self::Handshake(error) => error.is_retryable(),
-            Self::Refused(refusal) => {
-                HandshakeError::Refused { status: refusal.status }.is_retryable()
-            }
-            Self::Proxy(error) => error.is_retryable(),
-            Self::Send(error) => *error == SendError::Closed,
-            Self::WouldBlock | Self::Url(_) | Self::Header(_) | Self::NoTls => false,
+            Self::Tls(error) => match error.is_about_certificate() {
+                true => Retry::Stop,
+                false => alarm_if(!error.is_retryable()),
+            },
+            Self::Handshake(error) => error.retry(),
+            Self::Refused(refusal) => HandshakeError::Refused { status: refusal.status }.retry(),
+            Self::Proxy(error) => error.retry(),
+            Self::Send(error) => alarm_if(*error != SendError::Closed),
+            Self::WouldBlock => Retry::Alarm,
+            Self::Url(_) | Self::Header(_) | Self::NoTls => Retry::Stop,
         }
     }
 

@@ -1,4 +1,25 @@
-//! Close codes (RFC 6455 §7.4).
+//! Close codes (RFC 6455 §7.4), and what a client does after the end of a connection.
+
+/// What a client that must stay connected does after a connection, or an attempt to connect, has
+/// ended. `Backoff` of the crate `tickwire-parts` has the delays.
+///
+/// The method `retry` of [`Error`](crate::Error), of [`HandshakeError`](crate::handshake) and of
+/// [`CloseCode`] decides. Their method `is_retryable` tells only [`BackOff`](Self::BackOff) from the
+/// other two, for a client that may give up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+// Exhaustive: a `_` arm would either give up too early, or go on where it does harm.
+pub enum Retry {
+    /// A new connection may succeed soon: connect again with growing delays.
+    BackOff,
+    /// Something is wrong that may not pass by itself, such as a 404 or a violation by the peer. But
+    /// it may: exchanges answer so during maintenance. Tell a person, and try again rarely.
+    Alarm,
+    /// Another attempt in the same way does harm, or cannot succeed. An exchange that bans an
+    /// address prolongs the ban, wrong credentials lock an account, and a bad certificate may be an
+    /// attack. Tell a person, and connect again only when that person says so.
+    Stop,
+}
+
 /// A close code that may appear in a Close frame (§7.4): 1000–1003, 1007–1014, 3000–4999.
 ///
 /// The codes 1005, 1006 and 1015 are no values of this type, because they must never be sent. APIs
@@ -52,6 +73,17 @@ impl CloseCode {
     #[inline]
     pub const fn is_retryable(self) -> bool {
         !matches!(self.0, 1000 | 1002 | 1003 | 1007..=1010 | 3000 | 3003)
+    }
+
+    /// What a client that must stay connected does after a Close with this code.
+    /// [`Retry::BackOff`] for the codes that [are retryable](Self::is_retryable), [`Retry::Stop`]
+    /// for 3000 (unauthorized), and [`Retry::Alarm`] for the others.
+    pub const fn retry(self) -> Retry {
+        match self.0 {
+            3000 => Retry::Stop,
+            _ if self.is_retryable() => Retry::BackOff,
+            _ => Retry::Alarm,
+        }
     }
 
     /// The number, as on the wire.

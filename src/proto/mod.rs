@@ -5,7 +5,7 @@
 //! `tests/source/architecture.rs` checks this.
 mod block;
 pub(crate) mod close;
-mod code;
+pub(crate) mod code;
 pub(crate) mod config;
 pub(crate) mod connection;
 #[cfg_attr(not(feature = "deflate"), expect(unreachable_pub))]

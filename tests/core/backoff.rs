@@ -3,7 +3,7 @@
 use crate::support::{set, wire::every};
 use proptest::prelude::*;
 use std::time::Duration;
-use tickwire::{CloseCode, ProtocolError, RecvError, handshake::HandshakeError};
+use tickwire::{CloseCode, ProtocolError, RecvError, Retry, handshake::HandshakeError};
 use tickwire_parts::Backoff;
 
 const MS: Duration = Duration::from_millis(1);
@@ -360,4 +360,94 @@ fn a_refusal_is_followed_by_what_its_retry_after_asks_for() {
         assert_eq!(delay.is_some(), again, "{status}");
         assert!(delay.is_none_or(|delay| (100 * SECOND..=105 * SECOND).contains(&delay)));
     }
+}
+
+/// Whatever may pass by itself is tried again: rarely, if a person should look at it. Whatever does
+/// harm is not.
+#[test]
+fn what_does_harm_stops_and_all_else_goes_on() {
+    for status in 200..=999 {
+        let retry = match status {
+            401 | 407 | 418 => Retry::Stop,
+            408 | 425 | 429 | 500 | 502..=504 | 506..=599 => Retry::BackOff,
+            _ => Retry::Alarm,
+        };
+        for error in [HandshakeError::Refused { status }, HandshakeError::ConnectRefused { status }]
+        {
+            assert_eq!(error.retry(), retry, "{status}");
+        }
+    }
+    for (error, retry) in [
+        (HandshakeError::Timeout, Retry::BackOff),
+        (HandshakeError::BadAccept, Retry::Alarm),
+        (HandshakeError::SocksMethod, Retry::Stop),
+        (HandshakeError::SocksCredentials, Retry::Stop),
+        (HandshakeError::SocksRefused { reply: 5 }, Retry::BackOff),
+        (HandshakeError::SocksRefused { reply: 2 }, Retry::Alarm),
+    ] {
+        assert_eq!(error.retry(), retry, "{error}");
+    }
+    for code in (0..=u16::MAX).filter_map(CloseCode::new) {
+        let retry = match code.get() {
+            3000 => Retry::Stop,
+            1000 | 1002 | 1003 | 1007..=1010 | 3003 => Retry::Alarm,
+            _ => Retry::BackOff,
+        };
+        assert_eq!(code.retry(), retry, "{code:?}");
+        assert_eq!(retry == Retry::BackOff, code.is_retryable());
+    }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn an_error_of_an_adapter_says_whether_a_client_that_must_not_give_up_goes_on() {
+    use std::io::{self, ErrorKind};
+    use tickwire::{Error, SendError, handshake::HeaderError, url::UrlError};
+    let io = |kind: ErrorKind| Error::Io(io::Error::from(kind));
+    let refused = |status| Error::Handshake(HandshakeError::Refused { status });
+    for (error, retry) in [
+        (Error::Recv(RecvError::PongTimeout), Retry::BackOff),
+        (Error::Recv(RecvError::DataTimeout), Retry::BackOff),
+        (Error::Recv(RecvError::Protocol(ProtocolError::BadUtf8)), Retry::Alarm),
+        (Error::Recv(RecvError::MessageTooBig { limit: 1 }), Retry::Alarm),
+        (Error::Send(SendError::Closed), Retry::BackOff),
+        (Error::Send(SendError::ReasonTooLong), Retry::Alarm),
+        (Error::WouldBlock, Retry::Alarm),
+        (io(ErrorKind::ConnectionRefused), Retry::BackOff),
+        (io(ErrorKind::PermissionDenied), Retry::Alarm),
+        (refused(403), Retry::Alarm),
+        (refused(401), Retry::Stop),
+        (refused(503), Retry::BackOff),
+        (Error::Proxy(Box::new(refused(407))), Retry::Stop),
+        (Error::Proxy(Box::new(io(ErrorKind::TimedOut))), Retry::BackOff),
+        (Error::Url(UrlError::NoScheme), Retry::Stop),
+        (Error::Header(HeaderError::BadName), Retry::Stop),
+        (Error::NoTls, Retry::Stop),
+    ] {
+        assert_eq!(error.retry(), retry, "{error}");
+        assert_eq!(error.retry() == Retry::BackOff, error.is_retryable(), "{error}");
+    }
+}
+
+#[test]
+fn rare_attempts_are_a_minute_apart_and_not_at_the_same_time() {
+    for (longest, least) in [(0, 60), (30, 60), (60, 60), (300, 300)] {
+        let delays = (0..1000).map(|seed| {
+            let mut backoff = Backoff::seeded(seed);
+            backoff.max_delay = longest * SECOND;
+            backoff.rarely().unwrap_or_default()
+        });
+        let (mut earliest, mut latest) = (Duration::MAX, Duration::ZERO);
+        for delay in delays {
+            (earliest, latest) = (earliest.min(delay), latest.max(delay));
+        }
+        let (least, edge) = (least * SECOND, least * SECOND / 200);
+        assert!((least..least + edge).contains(&earliest), "{earliest:?}");
+        assert!((least * 5 / 4 - edge..=least * 5 / 4).contains(&latest), "{latest:?}");
+    }
+    let mut backoff = Backoff::seeded(1);
+    backoff.max_delay = Duration::MAX;
+    assert_eq!(backoff.rarely(), Some(Duration::MAX));
+    backoff.max_attempts = Some(2);
+    assert_eq!((backoff.rarely().is_some(), backoff.rarely(), backoff.attempts()), (true, None, 2));
 }

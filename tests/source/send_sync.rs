@@ -21,6 +21,7 @@ mod core_types {
     // The core.
     all!(both: Connection, Dormant, Receiver, Sender, Outgoing<'_>, MessageWriter<'_>, Next<'_>);
     all!(both: Step, Text, Wait, Ending, ReadyState, Position, RoundTrip, Config, Heartbeat);
+    all!(both: Retry);
     all!(both: Negotiated, Role, Time, SystemEntropy, Box<dyn Entropy + Send + Sync>);
     // Messages and frames.
     all!(both: Message<'_>, OwnedMessage, DataKind, Event<'_>, OwnedEvent, Chunk<'_>, Info, Arrival);

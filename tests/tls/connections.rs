@@ -23,8 +23,8 @@ use std::{
     thread,
 };
 use tickwire::{
-    CloseCode, Config, Connection, Dial, Error, Message, Negotiated, OwnedMessage, RecvError, Role,
-    SystemEntropy,
+    CloseCode, Config, Connection, Dial, Error, Message, Negotiated, OwnedMessage, RecvError,
+    Retry, Role, SystemEntropy,
     blocking::{self, Stream, WithoutTimeouts},
     handshake::{HandshakeError, client::Request},
     tls::{
@@ -990,6 +990,22 @@ fn a_peer_s_alert_says_whether_another_attempt_may_succeed() {
     }
     assert!(again(rustls::Error::DecryptError));
     assert!(!again(rustls::Error::EncryptError));
+    // A client that must not give up goes on, unless a certificate is the reason.
+    let retry = |error: rustls::Error| Error::Tls(error.into()).retry();
+    for (alert, wants) in [
+        (Alert::InternalError, Retry::BackOff),
+        (Alert::HandshakeFailure, Retry::Alarm),
+        (Alert::ProtocolVersion, Retry::Alarm),
+        (Alert::UnknownCA, Retry::Stop),
+        (Alert::BadCertificate, Retry::Stop),
+        (Alert::CertificateExpired, Retry::Stop),
+        (Alert::CertificateRequired, Retry::Stop),
+        (Alert::AccessDenied, Retry::Stop),
+    ] {
+        assert_eq!(retry(rustls::Error::AlertReceived(alert)), wants, "{alert:?}");
+    }
+    assert_eq!(retry(CertificateError::Expired.into()), Retry::Stop);
+    assert_eq!(retry(rustls::Error::EncryptError), Retry::Alarm);
 }
 
 #[test]

@@ -10,6 +10,9 @@ use tickwire::{CloseCode, Entropy, handshake::HandshakeError};
 /// a first delay of 0 would never grow.
 const LEAST_STEP: Duration = Duration::from_millis(100);
 
+/// [`Backoff::rarely`] waits at least this long.
+const RARELY: Duration = Duration::from_secs(60);
+
 /// The close code 1012 asks clients to come back after a random 5 to 30 s (IANA registry).
 const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 
@@ -40,6 +43,47 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 ///
 /// backoff.reset();
 /// assert!(backoff.next() <= Some(Duration::from_secs(1)));
+/// ```
+///
+/// # What ends the attempts
+///
+/// By default a client gives up when another attempt is likely to end in the same way. The calls
+/// `after_..` return `None` after
+///
+/// - the close codes 1000, 1002, 1003, 1007 to 1010, 3000 and 3003,
+/// - every HTTP status except 101, 408, 425, 429 and 5xx, and 501 and 505,
+/// - a violation of the protocol by the peer, such as one byte that is not UTF-8,
+/// - an error of TLS, of the URL, or of the proxy's credentials,
+/// - [`max_attempts`](Self::max_attempts) delays.
+///
+/// An exchange may answer 403 or 404 during maintenance. A program that must not give up asks
+/// [`Retry`](tickwire::Retry) after a `None`:
+///
+/// ```
+/// use std::time::Duration;
+/// use tickwire::{CloseCode, Error, Retry};
+/// use tickwire_parts::Backoff;
+///
+/// /// `Ok` has the code of [`Closed`](tickwire::Closed). `None`: stop until a person says go on.
+/// fn next_delay(backoff: &mut Backoff, ended: &Result<u16, Error>) -> Option<Duration> {
+///     let (delay, retry) = match ended {
+///         Ok(code) => (backoff.after_close(*code), CloseCode::new(*code).map(CloseCode::retry)),
+///         Err(error) => (backoff.after_error(error.retry_delay()), Some(error.retry())),
+///     };
+///     match retry {
+///         Some(Retry::Stop) => None, // a wrong key, a ban, a bad certificate
+///         Some(Retry::Alarm) => {
+///             eprintln!("look at this: {ended:?}");
+///             backoff.rarely()
+///         }
+///         Some(Retry::BackOff) | None => delay,
+///     }
+/// }
+///
+/// let mut backoff = Backoff::seeded(1);
+/// assert!(next_delay(&mut backoff, &Ok(1006)).is_some());
+/// assert!(next_delay(&mut backoff, &Ok(1002)) >= Some(Duration::from_secs(60)));
+/// assert_eq!(next_delay(&mut backoff, &Ok(3000)), None); // unauthorized
 /// ```
 ///
 /// [The page of the crate](crate) shows a client that connects again.
@@ -163,6 +207,16 @@ impl Backoff {
     ) -> Option<Duration> {
         let retryable = HandshakeError::Refused { status }.is_retryable();
         self.after_error(retryable.then_some(retry_after.unwrap_or_default()))
+    }
+
+    /// The delay after an end for which [`Retry::Alarm`](tickwire::Retry::Alarm) asks: a random
+    /// time from `c` to 1.25 × `c`, where `c` is [`max_delay`](Self::max_delay), but at least 60 s.
+    /// So a server that refuses a program is dialed at most once a minute. Returns `None` if the
+    /// attempts exceed [`max_attempts`](Self::max_attempts).
+    pub fn rarely(&mut self) -> Option<Duration> {
+        let _ = self.next()?; // counts, as every attempt does
+        let least = self.max_delay.max(RARELY);
+        Some(self.between(least, least.saturating_add(least / 4)))
     }
 
     /// The upper bound of the next delay.

@@ -106,6 +106,34 @@ impl TlsError {
         }
     }
 
+    /// Whether one end refused the other's certificate, or asked for one in vain. Another attempt then
+    /// fails too, until a person has changed a certificate or what is trusted.
+    pub fn is_about_certificate(&self) -> bool {
+        use AlertDescription as Alert;
+        let alert = match &*self.0 {
+            ::rustls::Error::AlertReceived(alert) => alert,
+            error => {
+                return matches!(
+                    error,
+                    ::rustls::Error::InvalidCertificate(_)
+                        | ::rustls::Error::NoCertificatesPresented
+                );
+            }
+        };
+        matches!(
+            alert,
+            Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::CertificateRequired
+                | Alert::UnknownCA
+                | Alert::AccessDenied
+                | Alert::NoCertificate
+        )
+    }
+
     /// Whether rustls panicked, or code that rustls calls: the crypto provider, or a certificate
     /// verifier, resolver, key log or ticket store of the configuration. The session has caught the
     /// panic. Please report a panic of rustls.

@@ -51,6 +51,7 @@ pub mod server;
 pub use head::Headers;
 pub use reading::Reading;
 
+use crate::proto::code::Retry;
 use alloc::string::String;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha1::{Digest, Sha1};
@@ -310,6 +311,22 @@ impl HandshakeError {
             }
             Self::SocksRefused { reply } => matches!(reply, 1 | 3..=6),
             _ => false,
+        }
+    }
+
+    /// What a client that must stay connected does after this error. [`Retry::BackOff`] for the
+    /// errors that [are retryable](Self::is_retryable). [`Retry::Stop`] for the statuses 401, 407
+    /// and 418 (with which exchanges ban an address), and if a SOCKS5 proxy wants other
+    /// credentials. [`Retry::Alarm`] for all other errors, such as 403 and 404, which exchanges
+    /// also answer during maintenance.
+    pub const fn retry(self) -> Retry {
+        match self {
+            Self::Refused { status: 401 | 407 | 418 }
+            | Self::ConnectRefused { status: 401 | 407 | 418 }
+            | Self::SocksMethod
+            | Self::SocksCredentials => Retry::Stop,
+            _ if self.is_retryable() => Retry::BackOff,
+            _ => Retry::Alarm,
         }
     }
 }
