@@ -190,16 +190,19 @@ macro_rules! shown {
 }
 shown!(WebSocket<S> Incoming<S> Reader<R, W> Writer<W>);
 
-/// Reads an opening request, and accepts every valid request. To check the path, the
-/// [user](crate::handshake::server#who-is-asking) or the
+/// Reads an opening request, and accepts every valid request. This call sets no option of the
+/// stream. So on TCP, turn off Nagle's algorithm first, or small messages may wait 40 ms:
+/// `stream.set_nodelay(true)?`.
+///
+/// To check the path, the [user](crate::handshake::server#who-is-asking) or the
 /// [origin](crate::handshake::server::Origins) first, use [`Incoming`]. A server that recognises
 /// users by cookies must check the origin.
 ///
-/// This call sets no option of the stream. On TCP, call `set_nodelay(true)` before. This call waits
-/// for the request for at most [`handshake_timeout`](Config::handshake_timeout). If the stream
-/// refuses the response, the call waits for up to [`write_timeout`](Config::write_timeout) more. (A
-/// socket accepts the response at once.) After a bad request the call discards input for up to a
-/// second more. So call `accept` in a task of its own, not in the loop that accepts sockets.
+/// This call waits for the request for at most [`handshake_timeout`](Config::handshake_timeout). If
+/// the stream refuses the response, the call waits for up to
+/// [`write_timeout`](Config::write_timeout) more. (A socket accepts the response at once.) After a
+/// bad request the call discards input for up to a second more. So call `accept` in a task of its
+/// own, not in the loop that accepts sockets.
 ///
 /// Dropping the future drops the stream.
 ///
