@@ -111,10 +111,9 @@ impl<'r> Dial<'r> {
         self
     }
 
-    /// Sets the proxy to connect through. With `None`, the default, no proxy is used. No proxy is
-    /// used for a `ws+unix` URL either, because no proxy reaches a Unix socket of this machine.
+    /// Sets the proxy to connect through. With `None`, the default, no proxy is used.
     pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
-        self.via_proxy = proxy.into().filter(|_| self.target().socket_path().is_none());
+        self.via_proxy = proxy.into();
         self
     }
 
@@ -160,10 +159,6 @@ impl<'r> Dial<'r> {
         found: io::Result<impl Iterator<Item = SocketAddr>>,
         limit: Duration,
     ) -> io::Result<Attempts<'t>> {
-        if to.socket_path().is_some() {
-            let why = "a URL of a Unix socket needs a connector: use connect_with";
-            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
-        }
         let found = found.map_err(|error| unresolved(to, error))?;
         Ok(Attempts { to, limit, race: Race::new(found, self.delay) })
     }

@@ -37,7 +37,6 @@ fuzz_target!(|data: &[u8]| {
         (again.secure(), again.port(), again.host_header(), again.resource()),
         (target.secure(), target.port(), target.host_header(), target.resource())
     );
-    assert_eq!(again.socket_path(), target.socket_path());
     check_request(url, &target);
 });
 
@@ -50,7 +49,6 @@ struct Parts {
     port: u16,
     resource: String,
     userinfo: bool,
-    socket: Option<String>,
 }
 
 fn check(target: &Target, want: &Parts) {
@@ -73,15 +71,13 @@ fn check(target: &Target, want: &Parts) {
     };
     let shown = format!(
         "Target {{ secure: {}, host: {:?}, port: {}, path: {path:?}, query: {:?}, \
-         userinfo: {:?}, socket_path: {:?} }}",
+         userinfo: {:?} }}",
         want.secure,
         target.host(),
         want.port,
         hidden(query),
         hidden(want.userinfo),
-        want.socket,
     );
-    assert_eq!(target.socket_path(), want.socket.as_deref());
     assert_eq!(format!("{target:?}"), shown);
 }
 
@@ -136,11 +132,6 @@ fn read(url: &str) -> Option<Parts> {
     let bytes = url.as_bytes();
     if bytes.iter().any(|&b| b <= 0x20 || b == 0x7f || b"\"<>\\#".contains(&b)) {
         return None;
-    }
-    if let Some((scheme, rest)) = url.split_once(':')
-        && scheme.eq_ignore_ascii_case("ws+unix")
-    {
-        return read_unix(rest);
     }
     let colon = url.find("://")?;
     let secure = match &*url[..colon].to_ascii_lowercase() {
@@ -207,26 +198,6 @@ fn read(url: &str) -> Option<Parts> {
         port,
         resource: if resource.starts_with('/') { resource.into() } else { format!("/{resource}") },
         userinfo: !userinfo.is_empty(),
-        socket: None,
-    })
-}
-
-/// As Node's `ws`: the socket's path, a colon, path and query.
-fn read_unix(rest: &str) -> Option<Parts> {
-    let (socket, resource) = rest.split_once(':').unwrap_or((rest, ""));
-    let socket = socket.strip_prefix("//").unwrap_or(socket);
-    if socket.is_empty() || !resource.is_ascii() {
-        return None;
-    }
-    Some(Parts {
-        secure: false,
-        host: "localhost".into(),
-        zone: None,
-        v6: false,
-        port: 80,
-        resource: format!("/{}", resource.strip_prefix('/').unwrap_or(resource)),
-        userinfo: false,
-        socket: Some(socket.into()),
     })
 }
 

@@ -12,16 +12,6 @@ use unanswered::silent;
 
 const HERE: &str = "127.0.0.1:0";
 
-/// No proxy reaches a Unix socket of this machine, and a proxy must not get the request's
-/// credentials.
-#[test]
-fn a_unix_socket_has_no_proxy() {
-    let request = Request::new("ws+unix:/run/feed.sock:/").unwrap();
-    let dial = Dial::new(&request).proxy(Proxy::new("http://proxy.example:3128").unwrap());
-    assert_eq!(dial.first_hop().unwrap().0.socket_path(), Some("/run/feed.sock"));
-    assert!(dial.via_proxy.is_none());
-}
-
 fn request() -> Request {
     Request::new("ws://several.example/").unwrap()
 }

@@ -23,18 +23,17 @@ pub enum UrlError {
     /// The scheme is `http` or `https` instead of `ws` or `wss`.
     #[error("scheme of the URL is http or https: write ws:// or wss:// instead")]
     HttpScheme,
-    /// The scheme is none of `ws`, `wss` and `ws+unix`.
+    /// The scheme is neither `ws` nor `wss`.
     #[error("scheme of the URL is neither ws nor wss")]
     UnknownScheme,
-    /// The URL has no host, or the URL of a Unix socket has no path.
-    #[error("URL has no host, or a ws+unix URL has no socket path")]
+    /// The URL has no host.
+    #[error("URL has no host")]
     EmptyHost,
     /// The host is not a name, an IPv4 address, or an IPv6 address in brackets.
     #[error("host of the URL is malformed")]
     BadHost,
-    /// The host is percent-encoded. No resolver decodes a name: write the name itself. For a Unix
-    /// socket, write `ws+unix:` and its path.
-    #[error("host of the URL is percent-encoded: write the name itself (for a socket, ws+unix:)")]
+    /// The host is percent-encoded. No resolver decodes a name: write the name itself.
+    #[error("host of the URL is percent-encoded: write the name itself")]
     EncodedHost,
     /// The host is not in ASCII: write its A-label form, `xn--...` (RFC 5890).
     #[error("host of the URL is not ASCII: write it in its xn-- form")]
@@ -94,7 +93,6 @@ pub struct Target {
     /// `user:password` as in Basic authentication, percent-decoded. Invariant: the user has no
     /// colon.
     userinfo: Option<Vec<u8>>,
-    socket_path: Option<String>,
 }
 
 impl Target {
@@ -138,13 +136,6 @@ impl Target {
         &self.resource
     }
 
-    /// The path of the Unix socket to dial, for a URL such as `ws+unix:/run/feed.sock:/ticks`. To
-    /// dial the socket, pass a connector of your own to `Dial::connect_with`. The host of such a
-    /// URL is `localhost`. `None` for every other URL.
-    pub fn socket_path(&self) -> Option<&str> {
-        self.socket_path.as_deref()
-    }
-
     /// Returns `user:password`, percent-decoded.
     pub(crate) fn userinfo(&self) -> Option<&[u8]> {
         self.userinfo.as_deref()
@@ -183,21 +174,7 @@ impl Target {
                 _ => format!("/{resource}"),
             },
             userinfo,
-            socket_path: None,
         })
-    }
-
-    /// Parses the part of a `ws+unix` URL behind the scheme and its colon: the path of the socket,
-    /// a colon, path and query. Node's package `ws` reads such URLs in the same way.
-    fn of_socket(rest: &str) -> Result<Self, UrlError> {
-        let (socket, resource) = cut(rest, b':').unwrap_or((rest, ""));
-        let socket = socket.strip_prefix("//").unwrap_or(socket);
-        if socket.is_empty() {
-            return Err(UrlError::EmptyHost);
-        }
-        let resource = resource.strip_prefix('/').unwrap_or(resource);
-        let here = Self::behind_scheme(&format!("localhost/{resource}"), false, 80)?;
-        Ok(Self { socket_path: Some(socket.to_string()), ..here })
     }
 }
 
@@ -206,8 +183,7 @@ impl FromStr for Target {
 
     /// Parses a URL.
     ///
-    /// The case of scheme and host does not matter. An empty port means the default. Besides `ws`
-    /// and `wss`, the scheme `ws+unix` is accepted, for a [Unix socket](Self::socket_path).
+    /// The case of scheme and host does not matter. An empty port means the default.
     /// Percent-encoding in path and query is passed on unchanged. The characters `` ^`{|} `` are
     /// passed on too: RFC 3986 wants them encoded, but servers accept them.
     ///
@@ -216,11 +192,6 @@ impl FromStr for Target {
     /// See [`UrlError`].
     fn from_str(url: &str) -> Result<Self, UrlError> {
         check(url)?;
-        if let Some((scheme, rest)) = cut(url, b':')
-            && known(scheme) == Some("ws+unix")
-        {
-            return Self::of_socket(rest);
-        }
         let (scheme, rest) = split_scheme(url).ok_or(UrlError::NoScheme)?;
         let secure = match known(scheme) {
             Some("ws") => false,
@@ -237,11 +208,6 @@ impl FromStr for Target {
 /// contain a token, log `{:?}` instead.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(path) = &self.socket_path {
-            // `://`, because the parser drops two leading slashes, and `path` may itself begin with
-            // two.
-            return write!(f, "ws+unix://{path}:{}", self.resource);
-        }
         let scheme = if self.secure { "wss" } else { "ws" };
         write!(f, "{scheme}://{}{}", self.host_header, self.resource)
     }
@@ -262,7 +228,6 @@ impl fmt::Debug for Target {
             .field("path", &path)
             .field("query", &query.map(|_| HIDDEN))
             .field("userinfo", &self.userinfo.as_ref().map(|_| HIDDEN))
-            .field("socket_path", &self.socket_path)
             .finish()
     }
 }
@@ -286,7 +251,7 @@ pub(crate) fn check(url: &str) -> Result<(), UrlError> {
 
 /// Returns the scheme in lower case, if it is a scheme of WebSockets, HTTP or SOCKS5.
 pub(crate) fn known(scheme: &str) -> Option<&'static str> {
-    let all = ["ws", "wss", "ws+unix", "http", "https", "socks5", "socks5h"];
+    let all = ["ws", "wss", "http", "https", "socks5", "socks5h"];
     all.into_iter().find(|known| known.eq_ignore_ascii_case(scheme))
 }
 

@@ -198,32 +198,3 @@ fn no_text_makes_the_parser_panic_or_yields_what_would_split_a_request() {
     }
     assert!(parsed > times(500, 0), "{parsed}");
 }
-
-#[test]
-fn the_url_of_a_unix_socket_is_that_of_nodes_ws() {
-    for (url, path, resource) in [
-        ("ws+unix:/run/feed.sock:/ticks?all", "/run/feed.sock", "/ticks?all"),
-        ("WS+unix:///run/feed.sock:/ticks", "/run/feed.sock", "/ticks"),
-        ("ws+unix:./feed.sock", "./feed.sock", "/"),
-        ("ws+unix:/run/feed.sock:?all", "/run/feed.sock", "/?all"),
-        ("ws+unix:/run/feed.sock:/a:b@c", "/run/feed.sock", "/a:b@c"),
-        ("ws+unix:////run/feed.sock", "//run/feed.sock", "/"),
-    ] {
-        let target = url.parse::<Target>().unwrap();
-        assert_eq!((target.socket_path(), target.resource()), (Some(path), resource), "{url}");
-        assert_eq!((target.host(), target.host_header()), ("localhost", "localhost"));
-        assert!(!target.secure());
-        assert_eq!(target.to_string().parse::<Target>().unwrap(), target);
-    }
-    assert_eq!("ws://h/".parse::<Target>().unwrap().socket_path(), None);
-    for (url, error) in [
-        ("ws+unix:", UrlError::EmptyHost),
-        ("ws+unix://", UrlError::EmptyHost),
-        ("ws+unix::/ticks", UrlError::EmptyHost),
-        ("ws+unix:/run/a b:/", UrlError::IllegalCharacter),
-        ("ws+unix:/run/feed.sock:/#f", UrlError::Fragment),
-        ("ws+unix:/run/feed#.sock:/", UrlError::Fragment),
-    ] {
-        assert_eq!(url.parse::<Target>(), Err(error), "{url}");
-    }
-}

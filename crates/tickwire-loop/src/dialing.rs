@@ -26,10 +26,6 @@ impl<T> Inner<T> {
     pub(crate) fn dial(&mut self, dial: Dial, value: T) -> Result<Handle, Error> {
         self.check_not_shutting()?;
         let target = dial.request.target();
-        if target.socket_path().is_some() {
-            let why = "the loop dials no Unix sockets";
-            return Err(io::Error::new(ErrorKind::Unsupported, why).into());
-        }
         if target.secure() && cfg!(not(feature = "rustls")) {
             return Err(Error::NoTls);
         }

@@ -7,7 +7,7 @@ use tickwire_dial::is_bypassed;
 /// Returns the proxy for this server, by `HTTPS_PROXY`, or else by `ALL_PROXY`. A `ws` URL has
 /// the same proxy as a `wss` URL, because both need a tunnel. (RFC 6455 §4.1 prefers a proxy for
 /// HTTPS to a proxy for HTTP.) A variable in lower case takes precedence over the same variable in
-/// upper case. An empty value counts as unset. A Unix socket has no proxy.
+/// upper case. An empty value counts as unset.
 pub(super) fn chosen(
     server: &Target,
     value: impl Fn(&str) -> Result<Option<String>, UrlError>,
@@ -24,7 +24,6 @@ pub(super) fn chosen(
         return Ok(None);
     };
     match first(&["no_proxy", "NO_PROXY"])? {
-        _ if server.socket_path().is_some() => Ok(None),
         Some(list) if is_bypassed(&list, server.server_name(), server.port()) => Ok(None),
         _ => Address::parse(url.trim()).map(Some),
     }

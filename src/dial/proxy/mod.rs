@@ -75,7 +75,7 @@ impl Proxy {
     /// Returns the proxy that the environment names for `server`, which is usually the
     /// [`target`](crate::handshake::client::Request::target) of a request. The variable is
     /// `HTTPS_PROXY`, or else `ALL_PROXY`, for `ws` and `wss` alike. The result is `None` if
-    /// neither variable is set, if `NO_PROXY` lists the server, or if the server is a Unix socket.
+    /// neither variable is set, or if `NO_PROXY` lists the server.
     /// A variable in lower case takes precedence over the same variable in upper case. An empty
     /// value counts as unset. `HTTP_PROXY` is ignored, because in a CGI program the remote client
     /// can set it by the header `Proxy`.
