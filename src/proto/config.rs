@@ -133,13 +133,6 @@ pub struct Config {
     /// [`close`](crate::Sender::close).
     pub auto_close: bool,
 
-    /// Whether a Close that reports a violation, a limit or `data_timeout` has a reason (§7.1.6);
-    /// default `false`. A reason helps the authors of the peer to find their fault. The reason is
-    /// the error's text, such as `frame from a client is not masked` or `message longer than the
-    /// limit of 4096 bytes (max_message)`. This text shows limits of this `Config`, and never
-    /// received data.
-    pub explain_violations: bool,
-
     /// Whether the adapters record the time of each read, for
     /// [`Info::read_at`](crate::Info::read_at). Over a `Timestamped` stream they also record when
     /// the bytes arrived, for [`Info::arrived`](crate::Info::arrived). The default is `false`,
@@ -254,7 +247,6 @@ impl Default for Config {
             min_vectored: 16 << 10,
             auto_pong: true,
             auto_close: true,
-            explain_violations: false,
             stamp_reads: false,
             heartbeat: None,
             data_timeout: None,

@@ -11,11 +11,10 @@ const PAGE: &str = include_str!("../../SECURITY.md");
 const LIMITS: &str = include_str!("../../docs/LIMITS.md");
 
 /// Settings that are no limit on a peer.
-const NO_LIMITS: [&str; 8] = [
+const NO_LIMITS: [&str; 7] = [
     "min_vectored",
     "auto_pong",
     "auto_close",
-    "explain_violations",
     "stamp_reads",
     "idle_message",
     "deflate",

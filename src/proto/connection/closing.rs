@@ -47,9 +47,8 @@
 use super::{Receiver, Sender};
 #[cfg(doc)]
 use crate::proto::config::Config;
-use crate::proto::{close::CloseFrame, error::RecvError, message::DataKind, role::Role};
-use alloc::string::String;
-use core::{fmt::Write, time::Duration};
+use crate::proto::{error::RecvError, message::DataKind, role::Role};
+use core::time::Duration;
 
 /// The phases `Reporting`, `Trailing`, `Waiting`, `Shutting` and `Discarding` may each take at most
 /// this long. `Discarding` reads input and drops it, because TCP sends RST instead of FIN if a
@@ -284,16 +283,8 @@ pub(super) fn fail(error: RecvError, tx: &mut Sender) {
     let Some(code) = error.close_code() else {
         return tx.write_failed(); // The stream ended or a deadline passed: a Close is of no use.
     };
-    let mut reason = String::new();
-    if tx.explains {
-        // Writing to a `String` cannot fail. `to_string` would add code that panics on a failure.
-        let _ = match error {
-            RecvError::Protocol(violation) => write!(reason, "{violation}"),
-            limit => write!(reason, "{limit}"),
-        };
-    }
-    let told = tx.fail(CloseFrame::with_reason(code, &reason));
-    debug_assert_eq!(told, Ok(()), "our own reasons are short");
+    let told = tx.fail(code.into());
+    debug_assert_eq!(told, Ok(()), "a Close without a reason fits");
 }
 
 /// How a connection ended; see [`Connection::closed`](super::Connection::closed).
