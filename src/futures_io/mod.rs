@@ -68,7 +68,7 @@ use crate::{
         self, Half, Socket, Timed,
         task::{
             self,
-            calls::{adapter, names::*},
+            calls::{adapter, names::*, output},
         },
     },
     proto::{
@@ -76,7 +76,6 @@ use crate::{
         handshake::{HandshakeError, client::Request},
         time::Time,
     },
-    socket::sigpipe::without_sigpipe,
 };
 use ::futures_io::{AsyncRead, AsyncWrite};
 use std::{
@@ -347,30 +346,4 @@ impl<S: AsyncRead + Unpin, T: Timers> drive::Source for Timed<S, FuturesIo<T>> {
     }
 }
 
-impl<S: AsyncWrite + Unpin, T: Timers> drive::Output for Timed<S, FuturesIo<T>> {
-    #[inline(always)]
-    fn poll_write(
-        &mut self,
-        slices: &[IoSlice<'_>],
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
-        let io = Pin::new(&mut self.io);
-        match slices {
-            [bytes] => io.poll_write(cx, bytes),
-            _ => without_sigpipe(|| io.poll_write_vectored(cx, slices)),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        false
-    }
-
-    #[inline(always)]
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_close(cx)
-    }
-}
+output!([S: AsyncWrite + Unpin, T: Timers] FuturesIo<T>, poll_close, |_stream| false);

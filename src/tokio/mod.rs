@@ -52,7 +52,7 @@ use crate::{
         self, Half, Socket, Timed,
         task::{
             self,
-            calls::{adapter, names::*},
+            calls::{adapter, names::*, output},
         },
     },
     proto::{
@@ -61,7 +61,6 @@ use crate::{
         outlined::Outlined,
         time::Time,
     },
-    socket::sigpipe::without_sigpipe,
 };
 use ::tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf},
@@ -316,30 +315,4 @@ impl<S: AsyncRead + Unpin> drive::Source for Timed<S, Tokio> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> drive::Output for Timed<S, Tokio> {
-    #[inline(always)]
-    fn poll_write(
-        &mut self,
-        slices: &[IoSlice<'_>],
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
-        let io = Pin::new(&mut self.io);
-        match slices {
-            [bytes] => io.poll_write(cx, bytes),
-            _ => without_sigpipe(|| io.poll_write_vectored(cx, slices)),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    #[inline(always)]
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
+output!([S: AsyncWrite + Unpin] Tokio, poll_shutdown, |stream| stream.is_write_vectored());

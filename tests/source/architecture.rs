@@ -9,8 +9,8 @@ use std::{
 /// Each module of the crate, and the others that it may name. `guide` holds documents alone.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     // Adapters. Each with the TLS stream that is its own.
-    ("tokio", &["dial", "drive", "proto", "socket", "tls"]),
-    ("futures_io", &["drive", "proto", "socket"]),
+    ("tokio", &["dial", "drive", "proto", "tls"]),
+    ("futures_io", &["drive", "proto"]),
     ("blocking", &["dial", "drive", "proto", "socket", "tls"]),
     // What they have in common.
     ("dial", &["drive", "proto", "socket", "tls"]),

@@ -6,10 +6,13 @@
 /// The names that the bodies of the macros use. They include the
 /// [names](crate::drive::calls::names) of `drive::calls`.
 pub(crate) mod names {
-    pub(crate) use crate::drive::{
-        Ready, Received, Want, begun,
-        calls::names::*,
-        task::{Recv, RecvToReply},
+    pub(crate) use crate::{
+        drive::{
+            Ready, Received, Want, begun,
+            calls::names::*,
+            task::{Recv, RecvToReply},
+        },
+        socket::sigpipe::without_sigpipe,
     };
     pub(crate) use std::{
         future::poll_fn,
@@ -495,3 +498,39 @@ macro_rules! adapter {
     };
 }
 pub(crate) use adapter;
+
+/// Implements `Output` for the streams of an adapter, whose timer is a `$wait`. `$close` is the
+/// call that ends a stream.
+macro_rules! output {
+    ([$($generics:tt)*] $wait:ty, $close:ident, |$stream:ident| $vectored:expr) => {
+        impl<$($generics)*> $crate::drive::Output for $crate::drive::Timed<S, $wait> {
+            #[inline(always)]
+            fn poll_write(
+                &mut self,
+                slices: &[IoSlice<'_>],
+                cx: &mut Context<'_>,
+            ) -> Poll<io::Result<usize>> {
+                let io = Pin::new(&mut self.io);
+                match slices {
+                    [bytes] => io.poll_write(cx, bytes),
+                    _ => without_sigpipe(|| io.poll_write_vectored(cx, slices)),
+                }
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                let $stream = &self.io;
+                $vectored
+            }
+
+            #[inline(always)]
+            fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.io).poll_flush(cx)
+            }
+
+            fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.io).$close(cx)
+            }
+        }
+    };
+}
+pub(crate) use output;
