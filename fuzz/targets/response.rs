@@ -84,9 +84,9 @@ fn run(config: &Config, request: &Request, wire: &[u8], cut: u8, eof: bool) -> O
         verdict = client.step();
         assert!(verdict.is_err(), "more to come behind the end");
     }
-    let response = client.response().map(|response| {
+    let response = client.response().map(|(status, headers)| {
         let own = |(name, value): (&str, &[u8])| (name.to_owned(), value.to_vec());
-        (response.status, response.headers().map(own).collect())
+        (status, headers.map(own).collect())
     });
     if verdict != Ok(Progress::Complete) {
         let refusal = client.into_refusal();

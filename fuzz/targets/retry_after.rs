@@ -1,5 +1,4 @@
-//! Retry-After (RFC 9110 §10.2.3), in seconds or as a date beside the response's own, against a
-//! plain reading of both; and what `Backoff` makes of it and of everything else that it is told,
+//! The seconds of Retry-After (RFC 9110 §10.2.3) against a plain reading; and what `Backoff` makes of it and of everything else that it is told,
 //! against a model.
 #![no_main]
 use arbitrary::Arbitrary;
@@ -37,28 +36,14 @@ enum Op {
     Lived(Span),
     Closed(u16),
     Refused(u16, Option<Span>),
-    /// The same through a response: two header values.
-    Response {
-        status: u16,
-        retry_after: Value,
-        date: Option<Value>,
-    },
+    /// The same through a response: a header value.
+    Response(u16, Value),
 }
 
 #[derive(Arbitrary, Debug)]
 enum Value {
     Bytes(Vec<u8>),
     Number(u64),
-    Date {
-        weekday: u8,
-        day: u8,
-        month: u8,
-        year: u16,
-        hour: u8,
-        minute: u8,
-        second: u8,
-        spoilt: Option<(u8, u8)>,
-    },
 }
 
 impl Span {
@@ -80,34 +65,9 @@ impl Value {
                 bytes.iter().filter(fine).take(60).copied().collect()
             }
             Self::Number(n) => n.to_string().into_bytes(),
-            Self::Date { weekday, day, month, year, hour, minute, second, spoilt } => {
-                let mut date = format!(
-                    "{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
-                    DAYS[usize::from(weekday % 7)],
-                    day % 34,
-                    MONTHS[usize::from(month % 12)],
-                    // Around the limits, as a rule.
-                    if year % 2 == 0 { 1960 + year / 2 % 180 } else { year % 10_000 },
-                    hour % 25,
-                    minute % 62,
-                    second % 63,
-                )
-                .into_bytes();
-                if let Some((at, byte)) = spoilt
-                    && !matches!(byte, 0..=31 | 127)
-                {
-                    let at = usize::from(*at) % date.len();
-                    date[at] = *byte;
-                }
-                date
-            }
         }
     }
 }
-
-const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 struct Sevens;
 
@@ -191,10 +151,10 @@ fn apply(backoff: &mut Backoff, op: &Op) -> Option<Duration> {
         }
         Op::Closed(code) => backoff.after_close(*code),
         Op::Refused(status, after) => backoff.after_refusal(*status, after.map(Span::get)),
-        Op::Response { status, retry_after, date } => {
-            let (status, after) = respond(*status, retry_after, date.as_ref());
+        Op::Response(status, retry_after) => {
+            let (status, after) = respond(*status, retry_after);
             let direct = backoff.clone().after_refusal(status, after);
-            let refusal = refused(status, retry_after, date.as_ref());
+            let refusal = refused(status, retry_after);
             let got = backoff.after_error(Error::Refused(Box::new(refusal)).retry_delay());
             assert_eq!(got, direct);
             got
@@ -228,8 +188,8 @@ fn expect(model: &mut Model, op: &Op) -> Option<(Duration, Duration)> {
             })
         }
         Op::Refused(status, after) => after_refusal(model, *status, after.map(Span::get)),
-        Op::Response { status, retry_after, date } => {
-            let (status, after) = respond(*status, retry_after, date.as_ref());
+        Op::Response(status, retry_after) => {
+            let (status, after) = respond(*status, retry_after);
             after_refusal(model, status, after)
         }
     }
@@ -250,7 +210,7 @@ fn after_refusal(
 }
 
 /// A status that refuses, and what the plain reading makes of the values.
-fn respond(status: u16, retry_after: &Value, date: Option<&Value>) -> (u16, Option<Duration>) {
+fn respond(status: u16, retry_after: &Value) -> (u16, Option<Duration>) {
     let status = 400 + status % 200;
     let value = retry_after.bytes();
     let value = trim(&value);
@@ -259,26 +219,16 @@ fn respond(status: u16, retry_after: &Value, date: Option<&Value>) -> (u16, Opti
         let text = std::str::from_utf8(value).expect("digits");
         Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)))
     } else {
-        let from = date.and_then(|date| seconds(trim(&date.bytes())));
-        let to = seconds(value);
-        from.zip(to).map(|(from, to)| Duration::from_secs(to.saturating_sub(from)))
+        None
     };
     (status, after)
 }
 
 /// The same through a client, which gives its refusal.
-fn refused(
-    status: u16,
-    retry_after: &Value,
-    date: Option<&Value>,
-) -> tickwire::handshake::client::Refusal {
+fn refused(status: u16, retry_after: &Value) -> tickwire::handshake::client::Refusal {
     let mut wire = format!("HTTP/1.1 {status} No\r\nContent-Length: 0\r\n").into_bytes();
     wire.extend(b"Retry-After: ");
     wire.extend(retry_after.bytes());
-    if let Some(date) = date {
-        wire.extend(b"\r\nDate: ");
-        wire.extend(date.bytes());
-    }
     wire.extend(b"\r\n\r\n");
     let request = Request::new("ws://example.com/").expect("a URL");
     let mut client = Handshake::new(&request, &Config::default(), Sevens);
@@ -289,35 +239,4 @@ fn refused(
     client.reading.commit(wire.len());
     let verdict = client.step();
     client.into_refusal().unwrap_or_else(|| panic!("{verdict:?}"))
-}
-
-/// Counts days one by one.
-fn seconds(date: &[u8]) -> Option<u64> {
-    if date.len() != 29 {
-        return None;
-    }
-    // Which day of the week it says is not looked at.
-    let date = std::str::from_utf8(&date[3..]).ok()?;
-    let fields: Vec<&str> = date.split(' ').collect();
-    let &[",", day, month, year, time, "GMT"] = &fields[..] else { return None };
-    let clock: Vec<&str> = time.split(':').collect();
-    let &[hour, minute, second] = &clock[..] else { return None };
-    let number = |text: &str, len: usize| {
-        let fine = text.len() == len && text.bytes().all(|b| b.is_ascii_digit());
-        fine.then(|| text.parse::<u64>().expect("digits"))
-    };
-    let (day, year) = (number(day, 2)?, number(year, 4)?);
-    let month = MONTHS.iter().position(|name| *name == month)?;
-    let (hour, minute, second) = (number(hour, 2)?, number(minute, 2)?, number(second, 2)?);
-    if year < 1970 || day == 0 || day > 31 || hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    let leap = |year: u64| {
-        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-    };
-    let lens =
-        |year| [31, if leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let years: u64 = (1970..year).map(|year| if leap(year) { 366 } else { 365 }).sum();
-    let months: u64 = lens(year)[..month].iter().sum();
-    Some((years + months + day - 1) * 86_400 + hour * 3600 + minute * 60 + second)
 }

@@ -98,12 +98,10 @@ fn a_request_can_be_looked_at_whether_it_passed_or_not() {
         assert_eq!((request.header("X"), request.header("y")), (Some("1"), None));
         let headers: Vec<_> = request.headers().collect();
         assert_eq!(headers, [("X", &b"1"[..]), ("x", b"2")]);
-        assert!(!request.is_upgrade());
     });
     look(&wire("GET HTTP://Example.com?q HTTP/1.1", VALID), |request| {
         assert_eq!((request.path(), request.query()), ("/", Some("q")));
         assert_eq!(request.host(), Some("Example.com"));
-        assert!(request.is_upgrade());
     });
     look(&wire("OPTIONS * HTTP/1.1", ["Host: h"]), |request| {
         assert_eq!((request.path(), request.query(), request.host()), ("*", None, Some("h")));
@@ -392,23 +390,6 @@ fn a_refusal_says_allow_once_and_tells_plain_http_what_this_is() {
 }
 
 #[test]
-fn an_upgrade_is_asked_for_by_both_of_its_headers() {
-    for (headers, upgrade) in [
-        (&["Upgrade: websocket", "Connection: Upgrade"][..], true),
-        (&["Upgrade: h2c, WebSocket", "Connection: keep-alive", "Connection: x, upgrade"], true),
-        (&["Upgrade: websocket"], false),
-        (&["Connection: Upgrade"], false),
-        (&["Upgrade: h2c", "Connection: Upgrade"], false),
-        (&["Upgrade: websocket", "Connection: close"], false),
-        (&[], false),
-    ] {
-        look(&wire("POST / HTTP/1.1", headers), |request| {
-            assert_eq!(request.is_upgrade(), upgrade, "{headers:?}");
-        });
-    }
-}
-
-#[test]
 fn the_first_fault_in_the_order_of_the_bytes_is_the_verdict() {
     use HandshakeError::{HeadTooLong, RequestLineTooLong};
     let config =
@@ -451,7 +432,7 @@ fn no_bytes_make_the_handshake_panic() {
         let (handshake, whole) = fed(&config, &bytes, bytes.len());
         assert_eq!(fed(&config, &bytes, step).1, whole, "{}", bytes.escape_ascii());
         if let Some(request) = handshake.request() {
-            let _ = (request.path(), request.query(), request.host(), request.is_upgrade());
+            let _ = (request.path(), request.query(), request.host());
             let _ = (request.subprotocols().count(), request.headers().count());
             let _ = format!("{request:?}");
         }

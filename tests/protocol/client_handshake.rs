@@ -481,8 +481,8 @@ fn p230_a_folded_line_of_a_response_is_unfolded() {
         feed_head(&mut handshake, &[byte]);
         let _ = handshake.step();
     }
-    let response = handshake.response().unwrap();
-    assert_eq!(response.headers().get("set-cookie"), Some(&b"a=b;   path=/    ;secure"[..]));
+    let (_, headers) = handshake.response().unwrap();
+    assert_eq!(headers.get("set-cookie"), Some(&b"a=b;   path=/    ;secure"[..]));
 }
 
 #[test]

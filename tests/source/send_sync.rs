@@ -30,7 +30,7 @@ mod core_types {
     all!(both: Backoff, Outbox, Outbound<'_>, OutboxCounts, Overflow);
     // The handshake.
     all!(both: Target, Reading, Progress, Headers<'_>);
-    all!(both: client::Request, client::Handshake, client::ResponseHead<'_>, client::Refusal);
+    all!(both: client::Request, client::Handshake, client::Refusal);
     all!(both: server::RequestHead<'_>, server::Handshake, server::Accept<'_>, server::Rejection);
     all!(both: server::Origins);
     // Errors.

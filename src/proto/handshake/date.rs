@@ -1,6 +1,4 @@
-//! Dates in headers (RFC 9110 §5.6.7), in the form IMF-fixdate. The two obsolete forms are not
-//! accepted, because servers must not send them.
-use super::head;
+//! Dates in headers (RFC 9110 §5.6.7), in the form IMF-fixdate.
 use alloc::{format, string::String};
 
 const MONTHS: [&str; 12] =
@@ -14,32 +12,6 @@ const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 
 /// The last second of the year 9999, in seconds since 1970.
 const LAST: u64 = 253_402_300_799;
-
-/// Parses a date such as `Sun, 06 Nov 1994 08:49:37 GMT`, into seconds since 1970. `None` for all
-/// other forms, and for dates before 1970. The weekday is not checked.
-pub(super) fn seconds(value: &[u8]) -> Option<u64> {
-    let Ok(
-        &[_, _, _, b',', b' ', d0, d1, b' ', m0, m1, m2, b' ', y0, y1, y2, y3, b' ', ref time @ ..],
-    ) = <&[u8; 29]>::try_from(value)
-    else {
-        return None;
-    };
-    let &[h0, h1, b':', n0, n1, b':', s0, s1, b' ', b'G', b'M', b'T'] = time else { return None };
-    let month = MONTHS.iter().position(|name| name.as_bytes() == [m0, m1, m2])? as u64;
-    let year = digits(&[y0, y1, y2, y3])?;
-    let (day, hour) = (digits(&[d0, d1])?, digits(&[h0, h1])?);
-    let (minute, second) = (digits(&[n0, n1])?, digits(&[s0, s1])?);
-    // 60: a leap second.
-    if !(1970..=9999).contains(&year)
-        || !(1..=31).contains(&day)
-        || hour > 23
-        || minute > 59
-        || second > 60
-    {
-        return None;
-    }
-    Some(((days(year, month) + day - 1) * 24 + hour) * 3600 + minute * 60 + second)
-}
 
 /// Writes the date that is `seconds` after the start of 1970. `None` after the year 9999, because a
 /// date has four digits for the year.
@@ -68,15 +40,10 @@ fn days(year: u64, month: u64) -> u64 {
     365 * year + leap_days + (153 * month + 2) / 5 - 719_468
 }
 
-fn digits(bytes: &[u8]) -> Option<u64> {
-    bytes.iter().all(u8::is_ascii_digit).then(|| head::text(bytes).parse().ok())?
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{LAST, seconds, text};
+    use super::{LAST, text};
     use alloc::format;
-    use proptest::prelude::*;
 
     /// Compares `text` with a calendar that is counted day by day.
     #[test]
@@ -105,40 +72,5 @@ mod tests {
         assert_eq!(day * 86_400 - 1, LAST);
         assert_eq!(text(LAST).as_deref(), Some("Fri, 31 Dec 9999 23:59:59 GMT"));
         assert_eq!((text(LAST + 1), text(u64::MAX)), (None, None));
-    }
-
-    proptest! {
-        #[test]
-        fn a_date_is_read_as_it_was_written(at in 0..=LAST) {
-            prop_assert_eq!(text(at).and_then(|date| seconds(date.as_bytes())), Some(at));
-        }
-    }
-
-    #[test]
-    fn dates_are_seconds_since_1970() {
-        for (date, expected) in [
-            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
-            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),
-            ("Tue, 29 Feb 2000 23:59:59 GMT", Some(951_868_799)),
-            ("Wed, 01 Mar 2000 00:00:00 GMT", Some(951_868_800)),
-            ("Mon, 01 Mar 2100 00:00:00 GMT", Some(4_107_542_400)),
-            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(253_402_300_799)),
-            ("Sunday, 06-Nov-94 08:49:37 GMT", None),
-            ("Sun Nov  6 08:49:37 1994", None),
-            ("Sun, 06 Nov 1994 08:49:37 UTC", None),
-            ("Sun, 06 nov 1994 08:49:37 GMT", None),
-            ("Sun, 06 Nov 1969 08:49:37 GMT", None),
-            ("Sun, 32 Nov 1994 08:49:37 GMT", None),
-            ("Sun, +6 Nov 1994 08:49:37 GMT", None),
-            ("Sun, 06 Nov 1994 24:00:00 GMT", None),
-            ("Sun, 06 Nov 1994 08:60:00 GMT", None),
-            ("Sat, 31 Dec 2016 23:59:60 GMT", Some(1_483_228_800)),
-            ("Sat, 31 Dec 2016 23:59:61 GMT", None),
-            ("Sat, 31 Dec 2016 23:59:99 GMT", None),
-            ("Sun, 00 Nov 1994 08:49:37 GMT", None),
-            ("", None),
-        ] {
-            assert_eq!(seconds(date.as_bytes()), expected, "{date}");
-        }
     }
 }

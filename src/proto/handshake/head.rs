@@ -283,12 +283,6 @@ impl RequestLine {
         (text(method), text(target))
     }
 
-    /// Whether the request is of HTTP/1.0. `head` must be the head that was parsed.
-    pub(super) fn is_1_0(self, head: &[u8]) -> bool {
-        // 9 is the length of two blanks and `HTTP/1.`.
-        head.get(self.method + self.target + 9) == Some(&b'0')
-    }
-
     /// Returns the headers. `head` must be the head that was parsed.
     pub(super) fn headers(self, head: &[u8]) -> Headers<'_> {
         // 12 is the length of two blanks, `HTTP/1.1`, CR and LF.

@@ -16,7 +16,7 @@ mod request;
 mod response;
 
 pub use request::Request;
-pub use response::{Refusal, ResponseHead};
+pub use response::Refusal;
 
 use super::{
     ACCEPT_LEN, HandshakeError, KEY_LEN, Progress, accept_value, deflate,
@@ -203,13 +203,13 @@ impl Handshake {
         Ok(Progress::Partial)
     }
 
-    /// The response, once its head is complete: the 101 or a refusal. Interim responses are not
-    /// shown.
-    pub fn response(&self) -> Option<ResponseHead<'_>> {
+    /// The response's status and headers, once its head is complete: of the 101 or of a refusal.
+    /// Interim responses are not shown.
+    pub fn response(&self) -> Option<(u16, Headers<'_>)> {
         match (&*self.refusal, self.head) {
-            (Some(body), _) => Some(body.refusal.response()),
+            (Some(body), _) => Some((body.refusal.status, body.refusal.headers())),
             (None, Some(StatusLine { status, len, .. })) => {
-                Some(ResponseHead { status, head: self.reading.buf.wire().get(..len)? })
+                Some((status, Headers::of(self.reading.buf.wire().get(..len)?)))
             }
             (None, None) => None,
         }
@@ -222,19 +222,19 @@ impl Handshake {
     /// [`HandshakeError::Incomplete`] if the response is not complete. The error of
     /// [`step`](Self::step) if the response failed a check.
     pub fn into_connection(mut self) -> Result<Connection, HandshakeError> {
-        let (Progress::Complete, Some(response)) = (self.step()?, self.response()) else {
+        let (Progress::Complete, Some(StatusLine { len, .. })) = (self.step()?, self.head) else {
             return Err(HandshakeError::Incomplete);
         };
-        let name = response.headers().get(PROTOCOL);
+        let headers = Headers::of(self.reading.buf.wire().get(..len).unwrap_or_default());
+        let name = headers.get(PROTOCOL);
         let negotiated = Negotiated {
             subprotocol: name.map(|name| head::text(name).into()),
-            deflate: deflate::agree(Extensions::new(response.headers()), &self.config)?,
+            deflate: deflate::agree(Extensions::new(headers), &self.config)?,
         };
-        let head_len = response.head.len();
         trace::opened(Role::Client, || self.path(), negotiated.subprotocol.as_deref());
         let mut connection =
             Connection::new(Role::Client, &self.config, negotiated, Some(self.entropy));
-        self.reading.end(head_len, &mut connection, &[]);
+        self.reading.end(len, &mut connection, &[]);
         Ok(connection)
     }
 

@@ -2,38 +2,9 @@
 use super::body::number;
 #[cfg(doc)]
 use crate::proto::config::Config;
-use crate::proto::{
-    handshake::{date, head::Headers},
-    shown::Shown,
-};
+use crate::proto::{handshake::head::Headers, shown::Shown};
 use alloc::vec::Vec;
 use core::{fmt, time::Duration};
-
-/// The server's response, borrowed from the handshake or from a refusal.
-#[derive(Clone, Copy)]
-pub struct ResponseHead<'a> {
-    /// The HTTP status.
-    pub status: u16,
-    /// The bytes from the status line to the empty line.
-    pub(super) head: &'a [u8],
-}
-
-impl<'a> ResponseHead<'a> {
-    /// All headers, in the order of the wire.
-    pub fn headers(&self) -> Headers<'a> {
-        Headers::of(self.head)
-    }
-}
-
-/// Shows the status and the names of the headers.
-impl fmt::Debug for ResponseHead<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseHead")
-            .field("status", &self.status)
-            .field("headers", &self.headers())
-            .finish()
-    }
-}
 
 /// A server's final response other than a 101: status, headers, and at most
 /// [`max_refusal_body`](Config::max_refusal_body) bytes from the start of the body, as far as they
@@ -63,27 +34,14 @@ impl Refusal {
         Headers::of(&self.head)
     }
 
-    /// How long the server asks to wait before the next attempt (RFC 9110 §10.2.3). Retry-After is
-    /// a number of seconds or a date. For a date, the result is the time from the response's Date
-    /// to Retry-After, so no clock is needed. `None` if Retry-After is missing or malformed, or if
-    /// it is a date and the response has no valid Date.
+    /// How long the server asks to wait before the next attempt, by Retry-After in seconds
+    /// (RFC 9110 §10.2.3). `None` if Retry-After is missing or malformed, or if it is a date, which
+    /// few servers send.
     pub fn retry_after(&self) -> Option<Duration> {
         let value = self.headers().get("Retry-After")?;
         let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-        let seconds = match number(value) {
-            Some(seconds) => seconds,
-            // RFC 9111 §1.2.2: a number that is too large counts as the largest number.
-            None if digits => u64::MAX,
-            None => {
-                let now = date::seconds(self.headers().get(date::NAME)?)?;
-                date::seconds(value)?.saturating_sub(now)
-            }
-        };
-        Some(Duration::from_secs(seconds))
-    }
-
-    pub(super) fn response(&self) -> ResponseHead<'_> {
-        ResponseHead { status: self.status, head: &self.head }
+        // RFC 9111 §1.2.2: a number that is too large counts as the largest number.
+        digits.then(|| Duration::from_secs(number(value).unwrap_or(u64::MAX)))
     }
 
     /// Returns the text behind the status in the status line.

@@ -1,5 +1,5 @@
 //! The request of a client, as a server sees it.
-use super::{HOST, PROTOCOL, UPGRADE};
+use super::{HOST, PROTOCOL};
 use crate::proto::url::{split_authority, split_scheme};
 use crate::proto::{
     handshake::head::{self, Headers, RequestLine},
@@ -68,15 +68,6 @@ impl<'a> RequestHead<'a> {
     pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
         let elements = self.headers().named(PROTOCOL).flat_map(head::list);
         elements.filter(|element| head::is_token(element)).map(head::text)
-    }
-
-    /// Whether the headers Upgrade and Connection ask for an upgrade to WebSocket. If `true`, the
-    /// request can still fail other checks. If `false`, the request does not ask for a WebSocket:
-    /// in HTTP/1.0, Upgrade has no meaning (RFC 9110 §7.8).
-    pub fn is_upgrade(&self) -> bool {
-        let has =
-            |name, token| self.headers().named(name).any(|value| head::has_token(value, token));
-        !self.line.is_1_0(self.head) && has(UPGRADE, "websocket") && has("Connection", "upgrade")
     }
 
     fn resource(&self) -> &'a str {
