@@ -2,9 +2,11 @@
 use crate::support::wire::*;
 use tickwire::{Config, DataKind, Message, Prepared, Role, SendError};
 
-/// By the first byte of the frame.
+/// By the first byte of the frame that a server sends.
 fn kind(prepared: &Prepared) -> DataKind {
-    if prepared.frame()[0] == 0x81 { DataKind::Text } else { DataKind::Binary }
+    let mut conn = server(&Config::default());
+    let _ = conn.sender_mut().feed(prepared).unwrap();
+    if drain(&mut conn)[0] == 0x81 { DataKind::Text } else { DataKind::Binary }
 }
 
 #[test]
@@ -26,9 +28,6 @@ fn a_prepared_message_is_the_frame_that_feed_makes() {
                     let wire = drain(&mut one);
                     assert_eq!(wire, drain(&mut two), "{role:?} {len}");
                     assert!(two.sender().is_written(position));
-                    if role == Role::Server {
-                        assert_eq!(prepared.frame(), &wire);
-                    }
                 }
             }
         }

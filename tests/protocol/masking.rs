@@ -185,7 +185,6 @@ fn p026_the_mask_covers_the_payload_and_nothing_else() {
 fn p027_no_caller_chooses_the_key_of_a_frame() {
     // A prepared message is one frame for all, and still masked anew by each client, each time.
     let prepared = Prepared::new("chosen");
-    assert_eq!(prepared.frame()[..], *b"\x81\x06chosen", "no key is in it");
     let mut conn = client(&Config::default());
     conn.sender_mut().feed(&prepared).unwrap();
     conn.sender_mut().feed(&prepared).unwrap();

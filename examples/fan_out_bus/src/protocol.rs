@@ -87,6 +87,8 @@ pub fn prepare(channel: &str, at: Option<u64>, payload: &[u8]) -> Prepared {
 mod tests {
     use super::*;
     use crate::client::Told;
+    use bytes::Buf;
+    use tickwire::{Config, Connection, Negotiated};
 
     #[test]
     fn wishes_are_read_and_others_are_refused() {
@@ -127,7 +129,10 @@ mod tests {
                 let word = if at.is_some() { "entry" } else { "message" };
                 let told = Told { word, channel: "EURUSD", at, payload };
                 assert_eq!(Told::parse(prepared.payload()), Some(told));
-                assert_eq!(prepared.frame()[0] == 0x81, str::from_utf8(payload).is_ok());
+                let mut server = Connection::server(&Config::default(), Negotiated::default());
+                let _ = server.sender_mut().feed(&prepared).unwrap();
+                let first = server.sender_mut().outgoing().chunk()[0];
+                assert_eq!(first == 0x81, str::from_utf8(payload).is_ok());
             }
         }
     }

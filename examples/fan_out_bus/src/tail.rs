@@ -65,7 +65,7 @@ impl Tail {
 }
 
 fn size(message: &Prepared) -> usize {
-    message.frame().len() + OVERHEAD
+    message.payload().len() + OVERHEAD
 }
 
 #[cfg(test)]

@@ -77,12 +77,6 @@ impl Prepared {
         }
     }
 
-    /// The frame that a server sends without compression.
-    #[inline]
-    pub fn frame(&self) -> &Bytes {
-        &self.plain.frame
-    }
-
     /// The payload.
     #[inline]
     pub fn payload(&self) -> &[u8] {
