@@ -6,7 +6,7 @@ mod tests;
 use crate::{
     drive::Error,
     proto::{handshake::client::Request, url::Target},
-    socket::Handle,
+    socket::AsSocket,
     tls,
 };
 use proxy::Proxy;
@@ -143,7 +143,7 @@ impl<'r> Dial<'r> {
     }
 
     /// Passes a socket to the hook, if there is a hook. Call this before the socket connects.
-    pub(crate) fn prepare_socket<S: Handle>(&self, socket: &S) -> io::Result<()> {
+    pub(crate) fn prepare_socket<S: AsSocket>(&self, socket: &S) -> io::Result<()> {
         let Some(Prepare(hook)) = &self.prepare else { return Ok(()) };
         #[cfg(not(windows))]
         return hook(socket.as_fd());

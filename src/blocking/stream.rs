@@ -1,6 +1,6 @@
 //! The calls that the blocking adapter needs of a stream.
 use super::sys;
-use crate::socket::{Handle, Timestamped, sigpipe::without_sigpipe};
+use crate::socket::{AsSocket, Timestamped, sigpipe::without_sigpipe};
 use std::{
     boxed::Box,
     io::{self, IoSlice, IoSliceMut, Read, Write},
@@ -280,7 +280,7 @@ macro_rules! forwarded {
     };
 }
 
-impl<S: Stream + Handle> Stream for Timestamped<S> {
+impl<S: Stream + AsSocket> Stream for Timestamped<S> {
     forwarded!(this => this.io);
 
     #[inline]

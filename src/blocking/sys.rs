@@ -1,7 +1,7 @@
 //! System calls on a socket: calls that never wait, and one call that only waits. On Unix the
 //! socket stays in blocking mode, so that a plain read can wait too.
 use super::Interest;
-use crate::socket::Handle;
+use crate::socket::AsSocket;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -15,7 +15,7 @@ use std::{
 /// the adapter tries the socket in any case. A timeout that is too long for the operating system
 /// means no limit.
 pub(super) fn poll_socket(
-    socket: &impl Handle,
+    socket: &impl AsSocket,
     want: Interest,
     timeout: Option<Duration>,
 ) -> io::Result<()> {
@@ -48,7 +48,7 @@ mod calls {
 
     #[inline]
     pub(in super::super) fn try_read(
-        socket: &mut (impl Handle + Read),
+        socket: &mut (impl AsSocket + Read),
         buf: &mut [u8],
     ) -> io::Result<usize> {
         Ok(recv(socket, buf, RecvFlags::DONTWAIT)?.1)
@@ -56,7 +56,7 @@ mod calls {
 
     #[inline]
     pub(in super::super) fn try_write(
-        socket: &mut impl Handle,
+        socket: &mut impl AsSocket,
         bufs: &[IoSlice<'_>],
     ) -> io::Result<usize> {
         let flags = SendFlags::DONTWAIT | NO_SIGNAL;
@@ -71,7 +71,7 @@ mod calls {
     /// because the user may change it. With a timeout of zero, the call does not wait, and ignores
     /// the mode.
     pub(in super::super) fn wait(
-        socket: &impl Handle,
+        socket: &impl AsSocket,
         want: Interest,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
@@ -94,7 +94,7 @@ mod calls {
     use std::io::Write;
 
     pub(in super::super) fn try_read(
-        socket: &mut (impl Handle + Read),
+        socket: &mut (impl AsSocket + Read),
         buf: &mut [u8],
     ) -> io::Result<usize> {
         ioctl_fionbio(&*socket, true)?;
@@ -102,7 +102,7 @@ mod calls {
     }
 
     pub(in super::super) fn try_write(
-        socket: &mut (impl Handle + Write),
+        socket: &mut (impl AsSocket + Write),
         bufs: &[IoSlice<'_>],
     ) -> io::Result<usize> {
         ioctl_fionbio(&*socket, true)?;

@@ -161,7 +161,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             // resume. Otherwise `next_deadline` below would leave them out, and a thread could
             // block in its read past them.
             let Self { core, io, .. } = &mut *self;
-            core.inbound().reads(|| io.now());
+            core.inbound().resume_if_paused(|| io.now());
             // If the stream refused bytes, the read must not block, because nobody would write
             // these bytes until the read ends.
             if I::WAITS && written.is_ready() {

@@ -28,21 +28,21 @@ impl<E: Entropy + ?Sized> Entropy for Box<E> {
 /// Masking keys. The source fills 64 keys at once, so that most keys cost only a load and an
 /// addition.
 pub(crate) struct Keys {
-    /// The index in `drawn` of the next key to return; beyond the end if `drawn` must be filled
+    /// The index in `keys` of the next key to return; beyond the end if `keys` must be filled
     /// again. Invariant: the keys from this index on were not returned yet.
     at: usize,
-    drawn: [[u8; 4]; 64],
+    keys: [[u8; 4]; 64],
     source: Box<dyn Entropy + Send + Sync>,
 }
 
 impl Keys {
     pub(crate) fn new(source: Box<dyn Entropy + Send + Sync>) -> Self {
-        Self { at: usize::MAX, drawn: [[0; 4]; 64], source }
+        Self { at: usize::MAX, keys: [[0; 4]; 64], source }
     }
 
     #[inline]
     pub(crate) fn next(&mut self) -> [u8; 4] {
-        match self.drawn.get(self.at) {
+        match self.keys.get(self.at) {
             Some(&key) => {
                 self.at += 1;
                 key
@@ -54,8 +54,8 @@ impl Keys {
     #[cold]
     #[inline(never)]
     fn refill(&mut self) -> [u8; 4] {
-        self.source.fill(self.drawn.as_flattened_mut());
+        self.source.fill(self.keys.as_flattened_mut());
         self.at = 1;
-        self.drawn[0]
+        self.keys[0]
     }
 }

@@ -183,9 +183,9 @@ pub struct Info {
     /// The time of the read that completed the message, if the caller passed the time to
     /// [`set_read`](crate::Receiver::set_read). The time counts from the caller's epoch.
     ///
-    /// The adapters pass the time if [`stamp_reads`](crate::Config::stamp_reads) is set. Their
-    /// epoch is the moment when they began to dial or to accept, or got the connection. This epoch
-    /// cannot be read. So only the difference of two times of the same connection has a meaning: it
+    /// The adapters pass the time if [`stamp_reads`](crate::Config::stamp_reads) is set. An
+    /// adapter's epoch is the moment when it began to dial, began to accept, or took over the
+    /// connection. This epoch cannot be read. So only the difference of two times of the same connection has a meaning: it
     /// is the time between two reads. To learn how old a message is, use
     /// [`arrived`](Self::arrived), or an event loop of your own, which chooses the epoch.
     pub read_at: Option<Time>,

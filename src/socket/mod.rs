@@ -8,6 +8,6 @@ pub(crate) mod timestamped;
 pub(crate) use timestamped::Timestamped;
 
 #[cfg(not(windows))]
-pub(crate) use std::os::fd::AsFd as Handle;
+pub(crate) use std::os::fd::AsFd as AsSocket;
 #[cfg(windows)]
-pub(crate) use std::os::windows::io::AsSocket as Handle;
+pub(crate) use std::os::windows::io::AsSocket;

@@ -1,5 +1,5 @@
 //! [`Timestamped`]: a stream whose reads also get the kernel's time of arrival.
-use super::{Handle, arrival, kernel};
+use super::{AsSocket, arrival, kernel};
 use crate::proto::message::Arrival;
 use std::io::{self, IoSlice, Read, Write};
 
@@ -62,7 +62,7 @@ impl<S> Timestamped<S> {
     }
 }
 
-impl<S: Handle> Timestamped<S> {
+impl<S: AsSocket> Timestamped<S> {
     /// Wraps a stream, and asks the kernel to stamp its reads. On systems other than Linux, and
     /// without the feature `stamps`, no read is stamped.
     ///
@@ -113,7 +113,7 @@ impl<S: Handle> Timestamped<S> {
     }
 }
 
-impl<S: Read + Handle> Read for Timestamped<S> {
+impl<S: Read + AsSocket> Read for Timestamped<S> {
     #[inline]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.read_as(buf, |io, buf| io.read(buf), true)

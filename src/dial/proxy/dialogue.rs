@@ -15,7 +15,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::{http_connect, look::Look, socks5};
+use super::{answer::ReadAnswer, http_connect, socks5};
 use crate::proto::{
     config::Config,
     handshake::{HandshakeError, Progress, Reading},
@@ -26,7 +26,7 @@ use core::fmt;
 use std::vec::Vec;
 
 /// Makes the first bytes to send to a proxy, and the function that parses the proxy's answers.
-type Begin = fn(Option<&[u8]>, &Target) -> Result<(Vec<u8>, Look), HandshakeError>;
+type Begin = fn(Option<&[u8]>, &Target) -> Result<(Vec<u8>, ReadAnswer), HandshakeError>;
 
 /// The address of a proxy, its protocol, and our credentials.
 #[derive(Clone)]
@@ -79,7 +79,7 @@ pub struct Dialogue {
     pub reading: Reading,
     /// The bytes to write now.
     request: Vec<u8>,
-    look: Look,
+    read_answer: ReadAnswer,
 }
 
 impl Dialogue {
@@ -89,8 +89,8 @@ impl Dialogue {
     ///
     /// [`HandshakeError::Socks`] for a name that SOCKS5 cannot carry.
     pub fn new(proxy: &Address, server: &Target, config: &Config) -> Result<Self, HandshakeError> {
-        let (request, look) = (proxy.begin)(proxy.target.userinfo(), server)?;
-        Ok(Self { reading: Reading::new(Role::Client, config), request, look })
+        let (request, read_answer) = (proxy.begin)(proxy.target.userinfo(), server)?;
+        Ok(Self { reading: Reading::new(Role::Client, config), request, read_answer })
     }
 
     /// The bytes to write before the next read.
@@ -117,7 +117,7 @@ impl Dialogue {
             // sent.
             None if !self.outgoing().is_empty() => Ok(Progress::Partial),
             None => {
-                let found = (self.look)(&mut self.reading, &mut self.request);
+                let found = (self.read_answer)(&mut self.reading, &mut self.request);
                 self.reading.conclude(found)
             }
         }

@@ -1,5 +1,5 @@
 //! A tunnel by HTTP's CONNECT (RFC 9110 §9.3.6).
-use super::look::Look;
+use super::answer::ReadAnswer;
 use crate::proto::{
     handshake::{
         HandshakeError, Progress, Reading, basic,
@@ -12,7 +12,7 @@ use std::{boxed::Box, format, string::String, vec::Vec};
 pub(super) fn begin(
     userinfo: Option<&[u8]>,
     server: &Target,
-) -> Result<(Vec<u8>, Look), HandshakeError> {
+) -> Result<(Vec<u8>, ReadAnswer), HandshakeError> {
     Ok((encode(userinfo, server), Box::new(|reading, _| look(reading))))
 }
 

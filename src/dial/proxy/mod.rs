@@ -1,10 +1,10 @@
 //! [`Proxy`], to connect through a proxy. Besides the exports in `lib.rs`, only `dial` names this
 //! module.
+mod answer;
 #[cfg_attr(not(fuzzing), allow(unreachable_pub))] // a fuzz target uses the public items
 pub(crate) mod dialogue;
 mod environment;
 mod http_connect;
-mod look;
 mod socks5;
 
 use crate::{

@@ -1,5 +1,5 @@
 //! A tunnel by SOCKS5. The crate `tickwire-dial` has the protocol.
-use super::look::Look;
+use super::answer::ReadAnswer;
 use crate::proto::{
     handshake::{HandshakeError, Progress, Reading},
     url::Target,
@@ -10,7 +10,7 @@ use tickwire_dial::{Login, Socks5, SocksError};
 pub(super) fn begin(
     userinfo: Option<&[u8]>,
     server: &Target,
-) -> Result<(Vec<u8>, Look), HandshakeError> {
+) -> Result<(Vec<u8>, ReadAnswer), HandshakeError> {
     let login = userinfo.and_then(login);
     let (mut socks5, greeting) =
         Socks5::new(server.unzoned(), server.port(), login).map_err(fault)?;

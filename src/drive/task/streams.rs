@@ -16,7 +16,7 @@ use crate::{
 };
 use std::task::{Context, Poll, ready};
 
-pub(crate) type Next<T> = Poll<Option<Result<T, Error>>>;
+pub(crate) type PolledItem<T> = Poll<Option<Result<T, Error>>>;
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
     /// Polls for the next item of a `Stream`.
@@ -25,7 +25,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         cx: &mut Context<'_>,
         want: Want,
         take: impl FnOnce(&mut Receiver) -> Option<T>,
-    ) -> Next<T> {
+    ) -> PolledItem<T> {
         if self.stream_ended {
             return Poll::Ready(None);
         }
@@ -119,7 +119,7 @@ pub struct Events<S>(
 
 /// The names that the macros of this file use.
 pub(crate) mod names {
-    pub(crate) use super::{Events, Next};
+    pub(crate) use super::{Events, PolledItem};
     pub(crate) use crate::proto::{
         close::{CloseCode, CloseFrame},
         event::OwnedEvent,
@@ -140,7 +140,7 @@ macro_rules! stream {
         impl<$($generics)*> Stream for $Type {
             type Item = Result<OwnedMessage, Error>;
 
-            fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Next<OwnedMessage> {
+            fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledItem<OwnedMessage> {
                 self.0.poll_owned(cx, Want::Message, Receiver::take_message)
             }
         }
@@ -154,7 +154,7 @@ macro_rules! stream {
         impl<$($generics)*> Stream for Events<$Type> {
             type Item = Result<OwnedEvent, Error>;
 
-            fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Next<OwnedEvent> {
+            fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledItem<OwnedEvent> {
                 self.0.0.poll_owned(cx, Want::Event, |rx| match rx.take_message() {
                     Some(message) => Some(message.into()),
                     None => rx.event().map(OwnedEvent::from),

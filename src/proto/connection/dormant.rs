@@ -1,8 +1,8 @@
 //! [`Dormant`]: an idle connection without its buffers and settings, in about an eighth of the
 //! memory.
 use super::{
-    Connection, Receiver, Sender, inbound::Inbound, next::LoopState, receiver::Kept as Received,
-    sender::Kept as Sent, timers::Kept as Ticking,
+    Connection, Receiver, Sender, inbound::Inbound, next::LoopState, receiver::DormantReceiver,
+    sender::DormantSender, timers::DormantTimers,
 };
 use crate::proto::{
     config::{Config, Negotiated},
@@ -31,9 +31,9 @@ use core::fmt;
 /// assert!(conn.sender_mut().feed("hello").is_ok());
 /// ```
 pub struct Dormant {
-    rx: Received,
-    tx: Sent,
-    timers: Ticking,
+    rx: DormantReceiver,
+    tx: DormantSender,
+    timers: DormantTimers,
     negotiated: Option<Box<Negotiated>>,
     role: Role,
 }

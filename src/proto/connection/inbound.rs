@@ -61,13 +61,13 @@ impl Inbound {
     }
 
     /// Takes out the parts that a dormant connection keeps, except the parts of the receiver.
-    pub(super) fn keep(&mut self) -> (timers::Kept, Option<Box<Negotiated>>) {
+    pub(super) fn keep(&mut self) -> (timers::DormantTimers, Option<Box<Negotiated>>) {
         (self.timers.keep(), self.negotiated.take())
     }
 
     pub(super) fn from_kept(
         rx: Receiver,
-        timers: timers::Kept,
+        timers: timers::DormantTimers,
         negotiated: Option<Box<Negotiated>>,
         role: Role,
         config: &Config,
@@ -220,7 +220,7 @@ impl Inbound {
     /// Reports that reading goes on now. The function `now`, which reads the clock, is called only
     /// after a pause.
     #[inline]
-    pub(crate) fn reads(&mut self, now: impl FnOnce() -> Time) {
+    pub(crate) fn resume_if_paused(&mut self, now: impl FnOnce() -> Time) {
         if !self.timers.run() {
             self.timers.resume(now());
         }

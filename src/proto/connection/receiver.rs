@@ -27,7 +27,7 @@ use crate::proto::{
 };
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
-pub(super) use dormant::Kept;
+pub(super) use dormant::DormantReceiver;
 use inflate::Inflate;
 use progress::{Handing, InProgress, Limits};
 use read::LastRead;
@@ -473,7 +473,7 @@ impl Receiver {
     }
 
     /// The position in the received bytes of the first byte that is not consumed yet.
-    fn place(&self) -> u64 {
+    fn stream_position(&self) -> u64 {
         self.total.wrapping_sub(self.buf.wire_len() as u64)
     }
 }

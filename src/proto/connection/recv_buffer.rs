@@ -101,7 +101,7 @@ impl RecvBuffer {
     /// The next wire bytes, as an array. If fewer bytes have arrived, the last bytes of the array
     /// are stale or zeros.
     #[inline(always)]
-    pub(super) fn front(&self) -> Option<[u8; SHORT_LEN]> {
+    pub(super) fn first_bytes(&self) -> Option<[u8; SHORT_LEN]> {
         self.bytes.get(self.next..)?.first_chunk().copied()
     }
 

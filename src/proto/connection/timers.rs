@@ -18,7 +18,7 @@ mod looks;
 mod silence;
 mod verdict;
 
-pub(super) use dormant::Kept;
+pub(super) use dormant::DormantTimers;
 pub(crate) use verdict::Blocked;
 
 use super::{Receiver, Sender, closing::Phase};

@@ -57,7 +57,7 @@ pub(crate) enum Status {
 /// Writes `input` as stored blocks (RFC 1951 §3.2.4), followed by [`TAIL`]. If a connection
 /// compresses, it frames every message of several chunks as compressed. So a chunk for which zlib
 /// fails becomes stored blocks.
-pub(crate) fn store(input: &[u8], out: &mut Output) {
+pub(crate) fn store(input: &[u8], out: &mut ZlibOutput) {
     for block in input.chunks(0xffff) {
         let len = block.len() as u16;
         out.push(&[0]);
@@ -71,7 +71,7 @@ pub(crate) fn store(input: &[u8], out: &mut Output) {
 
 /// A growing buffer. Its memory comes from the thread's pool when room is first needed.
 #[derive(Default)]
-pub(crate) struct Output {
+pub(crate) struct ZlibOutput {
     bytes: Buffer,
     /// The number of bytes written. Invariant: `len <= bytes.len()`.
     len: usize,
@@ -81,7 +81,7 @@ pub(crate) struct Output {
 /// this length, so reads and outputs can use the same buffers of the pool.
 const FIRST: usize = 16 << 10;
 
-impl Output {
+impl ZlibOutput {
     pub(crate) fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
@@ -184,7 +184,7 @@ impl Output {
 }
 
 /// Returns the part of a compressed message that is sent (RFC 7692 §7.2.1).
-pub(crate) fn without_tail(out: &Output) -> &[u8] {
+pub(crate) fn without_tail(out: &ZlibOutput) -> &[u8] {
     out.bytes().strip_suffix(&TAIL).unwrap_or_default()
 }
 
@@ -196,7 +196,11 @@ mod tests {
     #[test]
     fn half_a_buffer_is_well_filled() {
         for (len, well) in [(0, false), (49, false), (50, true), (100, true)] {
-            assert_eq!(Output { bytes: vec![0; 100].into(), len }.is_well_filled(), well, "{len}");
+            assert_eq!(
+                ZlibOutput { bytes: vec![0; 100].into(), len }.is_well_filled(),
+                well,
+                "{len}"
+            );
         }
     }
 }

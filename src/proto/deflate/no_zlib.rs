@@ -3,7 +3,7 @@
 //! value.
 use super::{
     Deflate,
-    codec::{Broken, Inflated, Output, Setting},
+    codec::{Broken, Inflated, Setting, ZlibOutput},
 };
 use alloc::boxed::Box;
 use core::{
@@ -41,7 +41,7 @@ impl Compressor {
         match *self {}
     }
 
-    pub(crate) fn compress(&mut self, _: &[u8], _: &mut Output) -> Result<(), Broken> {
+    pub(crate) fn compress(&mut self, _: &[u8], _: &mut ZlibOutput) -> Result<(), Broken> {
         match *self {}
     }
 }
@@ -77,7 +77,7 @@ impl Zlib {
         match self {}
     }
 
-    pub(crate) fn compress_alone(self, _: Setting, _: &[u8], _: &mut Output) -> bool {
+    pub(crate) fn compress_alone(self, _: Setting, _: &[u8], _: &mut ZlibOutput) -> bool {
         match self {}
     }
 

@@ -5,7 +5,7 @@
 //! of another connection. Without the feature `deflate`, `no_zlib.rs` replaces this file.
 use super::{
     Deflate,
-    codec::{Broken, Inflated, Output, Setting, Status, TAIL},
+    codec::{Broken, Inflated, Setting, Status, TAIL, ZlibOutput},
 };
 use std::{
     boxed::Box,
@@ -50,7 +50,11 @@ impl Compressor {
     ///
     /// This function never stops early, even if the output becomes longer than the input, because a
     /// compressor of zlib-rs (0.6.8) cannot be reset while it holds unread output.
-    pub(crate) fn compress(&mut self, mut input: &[u8], out: &mut Output) -> Result<(), Broken> {
+    pub(crate) fn compress(
+        &mut self,
+        mut input: &[u8],
+        out: &mut ZlibOutput,
+    ) -> Result<(), Broken> {
         loop {
             let room = out.room(usize::MAX).ok_or(Broken)?;
             let before = (self.raw.total_in(), self.raw.total_out());
@@ -72,18 +76,18 @@ impl Compressor {
 
 /// The unused compressors and decompressors that a thread keeps, in the order in which they were
 /// given back.
-struct Kept {
-    idle: Vec<Idle>,
-    /// The sum of the [costs](Idle::cost) of the values in `idle`.
+struct IdlePool {
+    idle: Vec<Spare>,
+    /// The sum of the [costs](Spare::cost) of the values in `idle`.
     bytes: usize,
 }
 
-enum Idle {
+enum Spare {
     Compressor(Box<Compressor>),
     Decompressor(Box<Decompressor>),
 }
 
-impl Idle {
+impl Spare {
     /// The number of bytes that zlib-rs allocates for the value, rounded up to the next KiB.
     fn cost(&self) -> usize {
         match self {
@@ -96,18 +100,18 @@ impl Idle {
 }
 
 std::thread_local! {
-    static KEPT: RefCell<Kept> = const { RefCell::new(Kept { idle: Vec::new(), bytes: 0 }) };
+    static THREAD: RefCell<IdlePool> = const { RefCell::new(IdlePool { idle: Vec::new(), bytes: 0 }) };
 }
 
-impl Kept {
-    fn take(&mut self, wanted: impl Fn(&Idle) -> bool) -> Option<Idle> {
+impl IdlePool {
+    fn take(&mut self, wanted: impl Fn(&Spare) -> bool) -> Option<Spare> {
         let at = self.idle.iter().rposition(wanted)?;
         let idle = self.idle.remove(at);
         self.bytes -= idle.cost();
         Some(idle)
     }
 
-    fn give(&mut self, idle: Idle, limit: usize) {
+    fn give(&mut self, idle: Spare, limit: usize) {
         self.bytes += idle.cost();
         self.idle.push(idle);
         while self.bytes > limit && !self.idle.is_empty() {
@@ -116,12 +120,12 @@ impl Kept {
     }
 }
 
-fn take(wanted: impl Fn(&Idle) -> bool) -> Option<Idle> {
-    KEPT.try_with(|kept| kept.borrow_mut().take(wanted)).ok().flatten()
+fn take(wanted: impl Fn(&Spare) -> bool) -> Option<Spare> {
+    THREAD.try_with(|kept| kept.borrow_mut().take(wanted)).ok().flatten()
 }
 
-fn give(idle: Idle, limit: usize) {
-    let _ = KEPT.try_with(|kept| kept.borrow_mut().give(idle, limit)); // Err: the thread is ending.
+fn give(idle: Spare, limit: usize) {
+    let _ = THREAD.try_with(|kept| kept.borrow_mut().give(idle, limit)); // Err: the thread is ending.
 }
 
 /// The thread's compressors and decompressors, for a connection whose setting
@@ -142,8 +146,8 @@ impl Zlib {
 
     /// Returns a compressor without history.
     pub(crate) fn compressor(self, setting: Setting) -> Box<Compressor> {
-        match take(|idle| matches!(idle, Idle::Compressor(it) if it.setting == setting)) {
-            Some(Idle::Compressor(compressor)) => compressor,
+        match take(|idle| matches!(idle, Spare::Compressor(it) if it.setting == setting)) {
+            Some(Spare::Compressor(compressor)) => compressor,
             _ => Box::new(Compressor::new(setting)),
         }
     }
@@ -151,13 +155,18 @@ impl Zlib {
     /// Gives a compressor back for the next connection.
     pub(crate) fn give_compressor(self, mut compressor: Box<Compressor>) {
         compressor.reset();
-        give(Idle::Compressor(compressor), self.memory);
+        give(Spare::Compressor(compressor), self.memory);
     }
 
     /// Compresses a whole message without reference to earlier messages. `out` must be empty.
     /// Unless zlib failed, `out` then ends with [`TAIL`]. Returns `false` if the message did not
     /// become shorter, or if zlib failed.
-    pub(crate) fn compress_alone(self, setting: Setting, payload: &[u8], out: &mut Output) -> bool {
+    pub(crate) fn compress_alone(
+        self,
+        setting: Setting,
+        payload: &[u8],
+        out: &mut ZlibOutput,
+    ) -> bool {
         let mut compressor = self.compressor(setting);
         if compressor.compress(payload, out).is_err() {
             return false;
@@ -168,8 +177,8 @@ impl Zlib {
 
     /// Returns a decompressor without history.
     pub(crate) fn decompressor(self) -> Box<Decompressor> {
-        match take(|idle| matches!(idle, Idle::Decompressor(_))) {
-            Some(Idle::Decompressor(decompressor)) => decompressor,
+        match take(|idle| matches!(idle, Spare::Decompressor(_))) {
+            Some(Spare::Decompressor(decompressor)) => decompressor,
             _ => Box::new(decompressor()),
         }
     }
@@ -177,7 +186,7 @@ impl Zlib {
     /// Gives a decompressor back for the next connection.
     pub(crate) fn give_decompressor(self, mut decompressor: Box<Decompressor>) {
         decompressor.reset(false);
-        give(Idle::Decompressor(decompressor), self.memory);
+        give(Spare::Decompressor(decompressor), self.memory);
     }
 }
 
@@ -253,7 +262,7 @@ mod tests {
         for len in [0, 1, 0xffff, 0x10000, 200_000].into_iter().take(if cfg!(miri) { 2 } else { 5 })
         {
             let input: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
-            let mut out = Output::default();
+            let mut out = ZlibOutput::default();
             store(&input, &mut out);
             assert!(out.bytes().ends_with(&TAIL));
             let (mut raw, mut back) = (decompressor(), vec![0; len + 1]);
@@ -266,22 +275,22 @@ mod tests {
     #[test]
     fn a_thread_keeps_no_more_than_it_may_and_the_newest_longest() {
         let setting = |window_bits| Setting { level: 1, window_bits };
-        let cost = |bits| Idle::Compressor(Box::new(Compressor::new(setting(bits)))).cost();
-        let mut kept = Kept { idle: Vec::new(), bytes: 0 };
+        let cost = |bits| Spare::Compressor(Box::new(Compressor::new(setting(bits)))).cost();
+        let mut kept = IdlePool { idle: Vec::new(), bytes: 0 };
         let limit = cost(9) + cost(10) + cost(11);
         for bits in 9..=12 {
-            kept.give(Idle::Compressor(Box::new(Compressor::new(setting(bits)))), limit);
+            kept.give(Spare::Compressor(Box::new(Compressor::new(setting(bits)))), limit);
             assert!(kept.bytes <= limit);
         }
         let mut has = |bits| {
             let wanted =
-                |idle: &Idle| matches!(idle, Idle::Compressor(it) if it.setting == setting(bits));
+                |idle: &Spare| matches!(idle, Spare::Compressor(it) if it.setting == setting(bits));
             kept.take(wanted).is_some()
         };
         assert!(has(12) && has(11) && !has(9));
         assert!(!has(12), "it was taken");
         for _ in 0..3 {
-            kept.give(Idle::Decompressor(Box::new(decompressor())), 1);
+            kept.give(Spare::Decompressor(Box::new(decompressor())), 1);
         }
         assert_eq!((kept.idle.len(), kept.bytes), (0, 0));
     }
@@ -289,15 +298,15 @@ mod tests {
     #[test]
     fn to_its_very_limit_a_thread_keeps_what_zlib_takes() {
         let compressor = |window_bits| {
-            Idle::Compressor(Box::new(Compressor::new(Setting { level: 1, window_bits })))
+            Spare::Compressor(Box::new(Compressor::new(Setting { level: 1, window_bits })))
         };
         for (idle, takes) in [
             (compressor(9), (2 + 244) << 10),
             (compressor(15), (128 + 244) << 10),
-            (Idle::Decompressor(Box::new(decompressor())), 47 << 10),
+            (Spare::Decompressor(Box::new(decompressor())), 47 << 10),
         ] {
             assert_eq!(idle.cost(), takes);
-            let mut kept = Kept { idle: Vec::new(), bytes: 0 };
+            let mut kept = IdlePool { idle: Vec::new(), bytes: 0 };
             kept.give(idle, takes);
             assert_eq!(kept.idle.len(), 1);
             if let Some(idle) = kept.take(|_| true) {
@@ -320,7 +329,7 @@ mod tests {
                     if i < turn % 20 { b'a' } else { (random >> 24) as u8 }
                 })
                 .collect();
-            let mut out = Output::default();
+            let mut out = ZlibOutput::default();
             let worth = Zlib { memory: 0 }.compress_alone(setting, &payload, &mut out);
             assert_eq!(worth, without_tail(&out).len() < payload.len());
             match payload.len().cmp(&without_tail(&out).len()) {

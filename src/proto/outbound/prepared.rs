@@ -1,7 +1,7 @@
 //! A message that is encoded once and sent to many connections.
 use crate::proto::{
     deflate::{
-        codec::{self, Output, Setting},
+        codec::{self, Setting, ZlibOutput},
         zlib::{PerSetting, Zlib},
     },
     frame::{Header, OpCode},
@@ -90,7 +90,7 @@ impl Prepared {
     }
 
     fn compress(&self, setting: Setting, zlib: Zlib) -> Option<Encoded> {
-        let mut out = Output::default();
+        let mut out = ZlibOutput::default();
         let done = zlib.compress_alone(setting, self.payload(), &mut out);
         let header = Header { rsv1: true, ..Header::new(opcode(self.kind), 0) };
         let encoded = done.then(|| Encoded::new(header, codec::without_tail(&out)));

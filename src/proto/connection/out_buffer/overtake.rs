@@ -156,8 +156,8 @@ impl OutBuffer {
     }
 
     /// Moves the whole messages in `frames`, which must not be empty, to their place. This place is
-    /// before the first message in the content of which nothing was written, and behind everything
-    /// that overtakes this message already. Without such a message the place is the end of the
+    /// in front of the first message that has not begun to leave, and after everything that
+    /// overtakes this message already. Without such a message the place is the end of the
     /// content. If the content ends inside a message in chunks, the end is no place for a message,
     /// and `frames` stays as it is. Otherwise `frames` is empty afterwards.
     pub(in crate::proto::connection) fn overtake_messages(&mut self, frames: &mut Vec<u8>) {

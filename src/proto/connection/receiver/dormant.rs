@@ -3,7 +3,7 @@ use super::Receiver;
 use crate::proto::{config::Config, connection::counters::Traffic, role::Role};
 
 /// The fields of [`Receiver`] that a dormant connection keeps.
-pub(in crate::proto::connection) struct Kept {
+pub(in crate::proto::connection) struct DormantReceiver {
     total: u64,
     not_data: u64,
     heard: bool,
@@ -17,13 +17,22 @@ impl Receiver {
         self.is_idle() && self.inflate.is_none()
     }
 
-    pub(in crate::proto::connection) fn keep(&mut self) -> Kept {
+    pub(in crate::proto::connection) fn keep(&mut self) -> DormantReceiver {
         let Self { total, not_data, heard, tally, .. } = self;
-        Kept { total: *total, not_data: *not_data, heard: *heard, tally: core::mem::take(tally) }
+        DormantReceiver {
+            total: *total,
+            not_data: *not_data,
+            heard: *heard,
+            tally: core::mem::take(tally),
+        }
     }
 
-    pub(in crate::proto::connection) fn from_kept(kept: Kept, role: Role, config: &Config) -> Self {
-        let Kept { total, not_data, heard, tally } = kept;
+    pub(in crate::proto::connection) fn from_kept(
+        kept: DormantReceiver,
+        role: Role,
+        config: &Config,
+    ) -> Self {
+        let DormantReceiver { total, not_data, heard, tally } = kept;
         Self { total, not_data, heard, tally, ..Self::new(role, config) }
     }
 }

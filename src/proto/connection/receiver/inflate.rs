@@ -10,7 +10,7 @@ use crate::proto::{
     connection::recv_buffer::{RecvBuffer, SLACK},
     deflate::{
         Deflate, DeflateParams,
-        codec::Output,
+        codec::ZlibOutput,
         zlib::{Decompressor, Zlib},
     },
     error::RecvError,
@@ -34,7 +34,7 @@ pub(super) struct Inflate {
     zlib: Zlib,
     raw: Option<Box<Decompressor>>,
     /// The inflated bytes of the message, except the bytes of earlier chunks.
-    out: Output,
+    out: ZlibOutput,
     /// The number of wire bytes in the receive buffer that are unmasked already. They wait because
     /// the output was full, and must not be unmasked again.
     unmasked: usize,
@@ -64,7 +64,7 @@ impl Receiver {
                 takeover: agreed.of(sender).takeover,
                 zlib,
                 raw: None,
-                out: Output::default(),
+                out: ZlibOutput::default(),
                 unmasked: 0,
                 taken: 0,
                 last: [0; 2],

@@ -20,7 +20,7 @@ impl Receiver {
         if self.buf.wire_len() == 0 {
             return (self.quick_below > 0).then(|| self.quick_starved());
         }
-        let header = ShortHeader::parse(self.buf.front()?, self.mask_bit)?;
+        let header = ShortHeader::parse(self.buf.first_bytes()?, self.mask_bit)?;
         if header.payload_len >= self.quick_below {
             return None;
         }

@@ -41,7 +41,7 @@ impl Receiver {
     /// of a data frame that waits in the buffer. So `quick` need not count the messages that it
     /// handles.
     pub(in crate::proto::connection) fn data_mark(&self) -> Option<u64> {
-        let consumed = self.place().wrapping_sub(self.not_data);
+        let consumed = self.stream_position().wrapping_sub(self.not_data);
         let ahead = match &self.state {
             State::Header => match Header::parse(self.buf.wire()) {
                 Ok(Some((header, len))) => {
@@ -65,7 +65,7 @@ impl Receiver {
     pub(in crate::proto::connection) fn unfinished(&self) -> Option<Unfinished> {
         let frame = match self.state {
             State::Payload { .. } | State::Control { .. } => Some(self.frame_start),
-            State::Header if self.buf.wire_len() > 0 => Some(self.place()),
+            State::Header if self.buf.wire_len() > 0 => Some(self.stream_position()),
             _ => None,
         };
         let message = match &self.message {

@@ -213,7 +213,7 @@ impl Receiver {
 
     /// Consumes a header of `len` bytes that was checked, and begins its frame.
     fn begin(&mut self, header: Header, len: usize) {
-        let (began, rsv1) = (self.place(), header.rsv1);
+        let (began, rsv1) = (self.stream_position(), header.rsv1);
         self.frame_start = began;
         self.buf.skip(len);
         self.not_data = self.not_data.wrapping_add(len as u64);

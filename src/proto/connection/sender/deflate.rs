@@ -6,7 +6,7 @@ use super::Sender;
 use crate::proto::{
     deflate::{
         self, DeflateParams,
-        codec::{self, Output, Setting, TAIL},
+        codec::{self, Setting, TAIL, ZlibOutput},
         zlib::{Boxed, Compressor, Zlib},
     },
     frame::{FIN, RSV1},
@@ -30,8 +30,8 @@ struct Deflating {
     /// on; otherwise only while a message in chunks is compressed.
     own: Option<Box<Compressor>>,
     /// Whether, since `own` last ran, a compressed message was queued that `own` did not compress.
-    /// If so, back-references of `own` would no longer fit the peer's window. So the function `own`
-    /// then resets the compressor before its next use.
+    /// If so, back-references of `own` would no longer fit the peer's window, so `compressor()`
+    /// resets it first.
     stale: bool,
 }
 
@@ -74,7 +74,7 @@ impl Sender {
         let Some(deflate) = &mut self.deflate.0 else {
             return false;
         };
-        let mut out = Output::default();
+        let mut out = ZlibOutput::default();
         let done = deflate.compress(payload, &mut out);
         self.frame_output(b0, payload.len(), out, done)
     }
@@ -85,14 +85,14 @@ impl Sender {
         let Some(deflate) = &mut self.deflate.0 else {
             return false;
         };
-        let (mut out, len) = (Output::default(), lies.len());
+        let (mut out, len) = (ZlibOutput::default(), lies.len());
         let done = deflate.compress(self.out.built(lies), &mut out);
         self.frame_output(b0, len, out, done)
     }
 
     /// If `done`, frames `out`, the compressed form of a message of `len` bytes. Otherwise drops
     /// `out`. Returns `done`.
-    fn frame_output(&mut self, b0: u8, len: usize, mut out: Output, done: bool) -> bool {
+    fn frame_output(&mut self, b0: u8, len: usize, mut out: ZlibOutput, done: bool) -> bool {
         if done {
             let packed = codec::without_tail(&out);
             self.encoder.tally.packed(len, packed.len());
@@ -135,7 +135,7 @@ impl Sender {
         let Some(deflate) = &mut self.deflate.0 else {
             return false;
         };
-        let mut out = Output::default();
+        let mut out = ZlibOutput::default();
         deflate.chunk(data, last, &mut out);
         self.encoder.tally.packed(data.len(), out.len());
         self.frame(b0 | if begins { RSV1 } else { 0 }, out.bytes());
@@ -154,14 +154,14 @@ impl Deflating {
     /// Compresses a whole message into `out`, which must be empty. If the result is `true`, `out`
     /// ends with `TAIL`. If it is `false`, the message should be sent uncompressed, and the caller
     /// drops the bytes in `out`.
-    fn compress(&mut self, payload: &[u8], out: &mut Output) -> bool {
+    fn compress(&mut self, payload: &[u8], out: &mut ZlibOutput) -> bool {
         if !self.wants(payload) {
             return false;
         }
         if self.takeover {
             // The output is sent even if it is longer than the message: the compressor's window
             // contains the message now, and later messages may refer to it.
-            let done = self.own().compress(payload, out).is_ok();
+            let done = self.compressor().compress(payload, out).is_ok();
             if !done {
                 self.own = None;
             }
@@ -175,7 +175,7 @@ impl Deflating {
     /// Returns the connection's compressor, ready for the next bytes. After an error of the
     /// compressor the caller drops it, and the next call makes a new compressor. A new compressor
     /// refers only to bytes that it compressed itself, and the peer gets all these bytes.
-    fn own(&mut self) -> &mut Compressor {
+    fn compressor(&mut self) -> &mut Compressor {
         let own = self.own.get_or_insert_with(|| self.zlib.compressor(self.setting));
         if core::mem::take(&mut self.stale) {
             own.reset();
@@ -185,9 +185,9 @@ impl Deflating {
 
     /// Compresses a chunk of a message. The output ends at a byte boundary, so the next chunk may
     /// come from a new compressor or, if compressing fails, be sent in stored blocks.
-    fn chunk(&mut self, data: &[u8], last: bool, out: &mut Output) {
+    fn chunk(&mut self, data: &[u8], last: bool, out: &mut ZlibOutput) {
         // `Compressor::compress` needs at least one byte.
-        if !data.is_empty() && self.own().compress(data, out).is_err() {
+        if !data.is_empty() && self.compressor().compress(data, out).is_err() {
             self.own = None;
             out.clear();
             codec::store(data, out);

@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 
 /// The fields that a dormant connection keeps, of [`Sender`] and of its parts: the ledger, the
 /// outgoing buffer and `Urgent`.
-pub(in crate::proto::connection) struct Kept {
+pub(in crate::proto::connection) struct DormantSender {
     /// The number of bytes fed in order, all of which were written.
     fed: u64,
     /// The position in the bytes fed in order where the last data ends.
@@ -36,10 +36,10 @@ impl Sender {
     /// sender and for its `Inbound`. Afterwards the sender has the encoder of a server, so a
     /// client's frames would leave unmasked: the caller must drop the sender. (`Sender` implements
     /// `Drop`, which forbids moving fields out. So this takes `&mut self`.)
-    pub(in crate::proto::connection) fn keep(&mut self) -> Kept {
+    pub(in crate::proto::connection) fn keep(&mut self) -> DormantSender {
         let fed = self.out.fed();
         let (data_end, first_fed) = self.ledger.keep(fed);
-        Kept {
+        DormantSender {
             fed,
             data_end,
             first_fed,
@@ -49,7 +49,7 @@ impl Sender {
         }
     }
 
-    /// Makes a sender that goes on where the dormant one stopped. Fields that `Kept` lacks begin as
+    /// Makes a sender that goes on where the dormant one stopped. Fields that `DormantSender` lacks begin as
     /// in a new sender. The checks `may_be_dormant` of the sender, the receiver and the timers make
     /// sure of this: each of these fields has its initial value, or its value does not matter. For
     /// example, the receiver's check rules out `close_is_last`, and the check of the timers rules
@@ -59,8 +59,8 @@ impl Sender {
     ///
     /// Keep each new field of the sender or of its parts here. The exceptions are fields that have
     /// their initial value whenever `may_be_dormant` is true, and fields whose value may be lost.
-    pub(in crate::proto::connection) fn from_kept(kept: Kept, config: &Config) -> Self {
-        let Kept { fed, data_end, first_fed, trips, encoder, writes } = kept;
+    pub(in crate::proto::connection) fn from_kept(kept: DormantSender, config: &Config) -> Self {
+        let DormantSender { fed, data_end, first_fed, trips, encoder, writes } = kept;
         let mut sender = Self::new(config, None);
         sender.encoder = encoder;
         sender.out.begin_at(fed);

@@ -38,7 +38,7 @@ use alloc::{boxed::Box, vec::Vec};
 pub use build::MessageWriter;
 use core::{fmt, time::Duration};
 use deflate::Deflate;
-pub(super) use dormant::Kept;
+pub(super) use dormant::DormantSender;
 use encoder::Encoder;
 use ends::Leaves;
 use ledger::Ledger;
@@ -327,7 +327,7 @@ impl Sender {
         // `open` means that the content ends inside a message in chunks, in which §5.4 forbids
         // other messages. Then an overtaking message gets a place only before an unwritten message
         // in `out`. So if `out` is empty, the overtaking message does not count.
-        let first = self.urgent.has_first() && !self.out.open;
+        let first = self.urgent.has_messages() && !self.out.open;
         self.out.len() > 0 || first || self.control_waits()
     }
 
@@ -335,7 +335,7 @@ impl Sender {
     /// it can.
     #[inline]
     pub(crate) fn frame_waits(&self) -> bool {
-        self.control_waits() || self.urgent.has_first()
+        self.control_waits() || self.urgent.has_messages()
     }
 
     /// Whether a control frame waits beside the buffer.

@@ -145,7 +145,7 @@ impl Urgent {
     }
 
     #[inline]
-    pub(super) fn has_first(&self) -> bool {
+    pub(super) fn has_messages(&self) -> bool {
         !self.first.is_empty()
     }
 
@@ -186,7 +186,7 @@ impl Urgent {
             self.place_controls(to);
         }
         // The messages go behind the control frames placed above.
-        if self.has_first() {
+        if self.has_messages() {
             to.out.overtake_messages(&mut self.first);
         }
         // The Close of `fail` may still wait in `close`. Once everything before it has been

@@ -29,20 +29,20 @@ enum State {
 }
 
 /// The fields of `State::Listening`, which a dormant connection keeps; `None` for `Unarmed`.
-pub(super) type Kept = Option<(u8, Time)>;
+pub(super) type DormantBeat = Option<(u8, Time)>;
 
 impl Beat {
     pub(super) fn new(heartbeat: Heartbeat) -> Self {
         Self { heartbeat, state: State::Unarmed }
     }
 
-    pub(super) fn from_kept(heartbeat: Heartbeat, kept: Kept) -> Self {
+    pub(super) fn from_kept(heartbeat: Heartbeat, kept: DormantBeat) -> Self {
         let state =
             kept.map_or(State::Unarmed, |(silent, until)| State::Listening { silent, until });
         Self { heartbeat, state }
     }
 
-    pub(super) fn keep(&self) -> Kept {
+    pub(super) fn keep(&self) -> DormantBeat {
         match self.state {
             State::Listening { silent, until } => Some((silent, until)),
             _ => None,

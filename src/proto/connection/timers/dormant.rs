@@ -9,8 +9,8 @@ use crate::proto::config::Config;
 use alloc::boxed::Box;
 
 /// The fields of [`Timers`] that a dormant connection keeps.
-pub(in crate::proto::connection) struct Kept {
-    beat: beat::Kept,
+pub(in crate::proto::connection) struct DormantTimers {
+    beat: beat::DormantBeat,
     silence: Option<Box<Silence>>,
     idle: Option<Box<Idle>>,
 }
@@ -25,13 +25,13 @@ impl Timers {
             && self.expired.is_none()
     }
 
-    pub(in crate::proto::connection) fn keep(&mut self) -> Kept {
+    pub(in crate::proto::connection) fn keep(&mut self) -> DormantTimers {
         let beat = self.beat.as_ref().and_then(Beat::keep);
-        Kept { beat, silence: self.silence.take(), idle: self.idle.take() }
+        DormantTimers { beat, silence: self.silence.take(), idle: self.idle.take() }
     }
 
-    pub(in crate::proto::connection) fn from_kept(kept: Kept, config: &Config) -> Self {
-        let Kept { beat, silence, idle } = kept;
+    pub(in crate::proto::connection) fn from_kept(kept: DormantTimers, config: &Config) -> Self {
+        let DormantTimers { beat, silence, idle } = kept;
         let beat = config.heartbeat.map(|heartbeat| Beat::from_kept(heartbeat, beat));
         Self { beat, silence, idle, ..Self::bare(config) }
     }
