@@ -1,6 +1,6 @@
 //! A message encoded once for many connections.
 use crate::support::wire::*;
-use tickwire::{Config, DataKind, Message, Prepared, Role, SendError};
+use tickwire::{Config, DataKind, Message, Prepared, SendError};
 
 /// By the first byte of the frame that a server sends.
 fn kind(prepared: &Prepared) -> DataKind {
