@@ -210,16 +210,16 @@ macro_rules! receiving {
             self.0.take(ready, Receiver::take_message)
         }
 
-        /// Leaves the peer `within` this time, whatever the peer does. Use this call for a peer that
-        /// may be dead, for example when your own check finds a stale feed: `close` would wait for
-        /// the peer's answer, for up to [`close_timeout`](crate::Config::close_timeout).
+        /// Leaves the peer `within` this time, whatever the peer does. Use this call for a peer
+        /// that may be dead, for example when your own check finds a stale feed: `close` would wait
+        /// for the peer's answer, for up to [`close_timeout`](crate::Config::close_timeout).
         ///
-        /// Our Close goes out at once, ahead of all fed messages of which nothing was written. These
-        /// messages are dropped, as by [`Sender::abort`](crate::Sender::abort). (If a Close was
-        /// queued before, it stays where it is.) Then the closing handshake goes on as usual, and
-        /// input is discarded. When it has ended, but at the latest after `within`, the connection
-        /// is over: drop it, and the stream with it. With a `within` of zero this call waits for
-        /// nothing: it writes what the stream accepts, and ends.
+        /// Our Close goes out at once, ahead of all fed messages of which nothing was written.
+        /// These messages are dropped, as by [`Sender::abort`](crate::Sender::abort). (If a Close
+        /// was queued before, it stays where it is.) Then the closing handshake goes on as usual,
+        /// and input is discarded. When it has ended, but at the latest after `within`, the
+        /// connection is over: drop it, and the stream with it. With a `within` of zero this call
+        /// waits for nothing: it writes what the stream accepts, and ends.
         ///
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
         /// [`Sender::is_written`](crate::Sender::is_written) which messages the peer may have

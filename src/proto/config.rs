@@ -267,18 +267,18 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The defaults, with short timeouts for a trading client, which would rather connect again than
-    /// wait:
+    /// The defaults, with short timeouts for a trading client, which would rather connect again
+    /// than wait:
     ///
     /// - [`heartbeat`](Self::heartbeat): [`Heartbeat::TRADING`], which finds a dead server within
     ///   3.25 s.
     /// - [`close_timeout`](Self::close_timeout): 1 s. A live server answers a Close after one round
     ///   trip. One second is enough for two lost segments in a row (TCP repeats a segment after 200
     ///   ms or more, and then after twice that time).
-    /// - [`handshake_timeout`](Self::handshake_timeout): 3 s. It covers the lookup of the name, TCP,
-    ///   TLS and the upgrade. TCP repeats a lost SYN after 1 s, so one SYN may be lost. A frozen
-    ///   server still accepts TCP connections, so only this timeout ends an attempt to connect to
-    ///   it.
+    /// - [`handshake_timeout`](Self::handshake_timeout): 3 s. It covers the lookup of the name,
+    ///   TCP, TLS and the upgrade. TCP repeats a lost SYN after 1 s, so one SYN may be lost. A
+    ///   frozen server still accepts TCP connections, so only this timeout ends an attempt to
+    ///   connect to it.
     /// - [`write_timeout`](Self::write_timeout): 5 s. If the server reads nothing for 5 s, an order
     ///   in the queue is too old. (A server that also sends nothing is found by the heartbeat.)
     ///

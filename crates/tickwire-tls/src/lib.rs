@@ -106,8 +106,8 @@ impl TlsError {
         }
     }
 
-    /// Whether one end refused the other's certificate, or asked for one in vain. Another attempt then
-    /// fails too, until a person has changed a certificate or what is trusted.
+    /// Whether one end refused the other's certificate, or asked for one in vain. Another attempt
+    /// then fails too, until a person has changed a certificate or what is trusted.
     pub fn is_about_certificate(&self) -> bool {
         use AlertDescription as Alert;
         let alert = match &*self.0 {

@@ -135,17 +135,18 @@ macro_rules! receiving {
             self.0.take(ready, Receiver::take_message)
         }
 
-        /// Leaves the peer `within` this time, whatever the peer does. Use this call for a peer that
-        /// may be dead, for example when your own check finds a stale feed: `close` would wait for
-        /// the peer's answer, for up to [`close_timeout`](crate::Config::close_timeout).
+        /// Leaves the peer `within` this time, whatever the peer does. Use this call for a peer
+        /// that may be dead, for example when your own check finds a stale feed: `close` would wait
+        /// for the peer's answer, for up to [`close_timeout`](crate::Config::close_timeout).
         ///
-        /// Our Close goes out at once, ahead of all fed messages of which nothing was written. These
-        /// messages are dropped, as by [`Sender::abort`](crate::Sender::abort). (If a Close was
-        /// queued before, it stays where it is.) Then the closing handshake goes on as usual, and
-        /// input is discarded. When it has ended, but at the latest after `within`, the connection
-        /// is over: drop it, and the stream with it. With a `within` of zero this call does not wait
-        /// for the peer: it writes what the stream accepts, and ends. (If the stream accepts nothing
-        /// at first, it tries again once the runtime's timer is ready, within about a millisecond.)
+        /// Our Close goes out at once, ahead of all fed messages of which nothing was written.
+        /// These messages are dropped, as by [`Sender::abort`](crate::Sender::abort). (If a Close
+        /// was queued before, it stays where it is.) Then the closing handshake goes on as usual,
+        /// and input is discarded. When it has ended, but at the latest after `within`, the
+        /// connection is over: drop it, and the stream with it. With a `within` of zero this call
+        /// does not wait for the peer: it writes what the stream accepts, and ends. (If the stream
+        /// accepts nothing at first, it tries again once the runtime's timer is ready, within about
+        /// a millisecond.)
         ///
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
         /// [`Sender::is_written`](crate::Sender::is_written) which messages the peer may have
@@ -341,8 +342,8 @@ macro_rules! close_half {
     () => {
         /// Queues a Close behind everything fed, unless a Close was queued before, and writes
         /// everything. Keep receiving with the [`Reader`], which waits for the peer's Close for at
-        /// most [`close_timeout`](crate::Config::close_timeout), and ends the stream. For a peer that
-        /// may be dead, use [`leave`](Self::leave).
+        /// most [`close_timeout`](crate::Config::close_timeout), and ends the stream. For a peer
+        /// that may be dead, use [`leave`](Self::leave).
         ///
         /// Cancel safe: call it again.
         ///
@@ -355,9 +356,9 @@ macro_rules! close_half {
         }
 
         /// Leaves the peer `within` this time, whatever the peer does, as `leave` of the [`Reader`]
-        /// does. This call returns once our Close is written, or after `within`. The [`Reader`] then
-        /// waits for the peer's Close, and its call ends in the same time. If you do not receive any
-        /// more, drop both halves.
+        /// does. This call returns once our Close is written, or after `within`. The [`Reader`]
+        /// then waits for the peer's Close, and its call ends in the same time. If you do not
+        /// receive any more, drop both halves.
         ///
         /// Cancel safe: `within` counts from the first call. The [`Reader`] goes on.
         ///

@@ -76,22 +76,23 @@ impl Sender {
     }
 
     /// Leaves a peer that may be dead: closes at once, as [`abort`](Self::abort) does, and ends the
-    /// connection at the time `by`, whatever the peer does. `by` is a time of the caller's clock, and
-    /// may have passed: then our Close is written if the stream accepts it at once. With an adapter,
-    /// prefer the adapter's `leave`, which also drives the connection to its end.
+    /// connection at the time `by`, whatever the peer does. `by` is a time of the caller's clock,
+    /// and may have passed: then our Close is written if the stream accepts it at once. With an
+    /// adapter, prefer the adapter's `leave`, which also drives the connection to its end.
     ///
-    /// Until `by` the closing handshake goes on as usual, and may end earlier. If it has not ended at
-    /// `by`, the connection fails with [`CloseTimeout`](RecvError::CloseTimeout), and nothing more is
-    /// read or written: drop the stream. But if both Closes have passed by then, there is no error.
+    /// Until `by` the closing handshake goes on as usual, and may end earlier. If it has not ended
+    /// at `by`, the connection fails with [`CloseTimeout`](RecvError::CloseTimeout), and nothing
+    /// more is read or written: drop the stream. But if both Closes have passed by then, there is
+    /// no error.
     ///
-    /// If a Close was queued before, it stays where it is, and this call only sets the time. If this
-    /// call is repeated, the earliest time counts. If the connection moves to another adapter, it
-    /// ends at once.
+    /// If a Close was queued before, it stays where it is, and this call only sets the time. If
+    /// this call is repeated, the earliest time counts. If the connection moves to another adapter,
+    /// it ends at once.
     ///
     /// # Errors
     ///
-    /// [`ReasonTooLong`](SendError::ReasonTooLong) and [`BadCloseCode`](SendError::BadCloseCode), as
-    /// for [`close`](Self::close). Then nothing has changed.
+    /// [`ReasonTooLong`](SendError::ReasonTooLong) and [`BadCloseCode`](SendError::BadCloseCode),
+    /// as for [`close`](Self::close). Then nothing has changed.
     pub fn leave<'f>(&mut self, frame: impl IntoClose<'f>, by: Time) -> Result<(), SendError> {
         match self.abort(frame) {
             Ok(()) | Err(SendError::Closed) => self.leaves.set(by),
