@@ -115,6 +115,8 @@ pub(crate) struct Watched {
     /// Since then: for how long nothing could be read, and the number of reads.
     away: Micros,
     reads: u32,
+    /// Since the last sign of life, something other than the peer has put a read off.
+    pub(crate) was_put_off: bool,
     /// When a read last found nothing. A task may be away before it asks again and cuts the peer.
     blocked_at: Micros,
     /// How much later than LIMITS says an error may come, as far as the model's steps are coarse.
@@ -127,7 +129,8 @@ impl Watched {
         let peer = Distant::new(case.habits.clone(), seed + 1);
         let rng = Rng(seed + 2);
         let (now, sign, away, reads, blocked_at, slack) = (0, None, 0, 0, 0, 10 * MS);
-        Self { case, peer, rng, now, sign, away, reads, blocked_at, slack }
+        let was_put_off = false;
+        Self { case, peer, rng, now, sign, away, reads, was_put_off, blocked_at, slack }
     }
 
     pub(crate) fn pass(&mut self, time: Micros) {
@@ -157,6 +160,7 @@ impl Watched {
         };
         if sign != self.sign {
             (self.sign, self.away, self.reads) = (sign, 0, 0);
+            self.was_put_off = false;
         }
         n
     }

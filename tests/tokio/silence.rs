@@ -32,7 +32,7 @@ struct World {
     watched: Watched,
     epoch: Instant,
     wakes: Pin<Box<Sleep>>,
-    /// One in so many reads is put off.
+    /// One in so many reads is put off, but one alone between two signs of life.
     hold: Option<(Hold, usize)>,
     held_until: Option<Micros>,
     /// The error was found, and this end's Close was written.
@@ -44,10 +44,6 @@ impl World {
         let mut watched = Watched::new(seed);
         // Its timers have a millisecond, and it asks the stream again after ten.
         watched.slack = 25 * MS;
-        // While a Ping comes every 10 ms, it goes on for 1,024 reads.
-        if watched.case.habits.ping_gap <= 20 * MS {
-            watched.case.read = watched.case.habits.ping_gap;
-        }
         let often = watched.rng.of(&[1, 2, 3]);
         let hold = watched.rng.of(&[None, Some(Hold::Budget), Some(Hold::Lock), Some(Hold::Lock)]);
         Self {
@@ -76,9 +72,11 @@ impl World {
     /// Whether a read is put off.
     fn poll_hold(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.held_until.is_none()
+            && !self.watched.was_put_off
             && let Some((hold, often)) = self.hold
             && self.watched.rng.once_in(often)
         {
+            self.watched.was_put_off = true;
             let held = match hold {
                 Hold::Budget => 0,
                 Hold::Lock => 1 + self.watched.rng.next() % HELD,

@@ -198,7 +198,7 @@ impl Inbound {
 
     /// Records that the last read, which brought nothing, blocked.
     pub(crate) fn read_blocked(&mut self, blocked: Blocked) {
-        self.timers.read_blocked(blocked, &self.rx);
+        self.timers.read_blocked(blocked);
     }
 
     /// Records how many bytes lie unread in the stream.

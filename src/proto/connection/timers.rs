@@ -406,9 +406,9 @@ impl Timers {
     }
 
     /// Records that a read blocked.
-    pub(super) fn read_blocked(&mut self, blocked: Blocked, rx: &Receiver) {
+    pub(super) fn read_blocked(&mut self, blocked: Blocked) {
         if let Some(found) = &mut self.found {
-            found.read_blocked(blocked, rx);
+            found.read_blocked(blocked);
         }
     }
 

@@ -5,7 +5,7 @@
 //! believes the deadline at the first of these:
 //!
 //! - A read after the deadline was found blocks. (If the caller cannot tell whether a read blocked,
-//!   two reads have to seem to, [`AGAIN`] apart, and no byte may come in between.)
+//!   two reads have to seem to, [`AGAIN`] apart.)
 //! - All bytes that lay unread when the deadline was found are received, if the caller said how
 //!   many these are.
 //! - [`READS`] reads were made since the deadline was found.
@@ -51,9 +51,8 @@ pub(super) struct Found {
     told: Time,
     /// [`Receiver::reads`] when the deadline was found.
     reads: u32,
-    /// The number of bytes received when the last read perhaps blocked. If bytes came after it,
-    /// that read proves nothing: it may have been put off while they lay there.
-    doubted: Option<u64>,
+    /// Whether a read has perhaps blocked since.
+    doubted: bool,
     /// Whether it is certain that a read has blocked since.
     blocked: bool,
     /// The number of bytes received when the deadline was found.
@@ -65,7 +64,7 @@ pub(super) struct Found {
 impl Found {
     pub(super) fn new(error: RecvError, at: Time, rx: &Receiver) -> Self {
         let (reads, total) = (rx.reads(), rx.total());
-        Self { error, at, told: at, reads, doubted: None, blocked: false, total, unread: None }
+        Self { error, at, told: at, reads, doubted: false, blocked: false, total, unread: None }
     }
 
     pub(super) fn error(&self) -> RecvError {
@@ -86,12 +85,14 @@ impl Found {
     }
 
     /// Records that a read blocked that began after the deadline was found.
-    pub(super) fn read_blocked(&mut self, blocked: Blocked, rx: &Receiver) {
+    pub(super) fn read_blocked(&mut self, blocked: Blocked) {
         match blocked {
             Blocked::Surely => self.blocked = true,
             Blocked::Perhaps(now) if now >= self.at => {
-                self.blocked |= self.doubted == Some(rx.total());
-                (self.doubted, self.at) = (Some(rx.total()), now + AGAIN);
+                // Also if bytes came in between: a program that looks seldom may find a Ping each
+                // time.
+                self.blocked |= self.doubted;
+                (self.doubted, self.at) = (true, now + AGAIN);
             }
             Blocked::Perhaps(_) => {}
         }
