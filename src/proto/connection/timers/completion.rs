@@ -2,7 +2,6 @@
 //! that holds a connection by sending a byte now and then.
 use super::{Receiver, looks::SHORTEST};
 use crate::proto::{connection::Unfinished, time::Time};
-use alloc::boxed::Box;
 use core::time::Duration;
 
 /// Bytes per second. Each received byte puts the deadline off by the time that it takes at this
@@ -15,19 +14,12 @@ const SEVERAL: u32 = 10;
 /// The time is told at least so often within `frame_timeout`. If it is told later, the program
 /// slept, and our buffers may have been full, so that the peer could not send. So only one such
 /// part counts then.
-const TIMES_TOLD: u32 = 4;
+const PARTS: u32 = 4;
 
 #[derive(Debug)]
 pub(super) struct Completion {
     /// [`Config::frame_timeout`](crate::Config::frame_timeout).
     timeout: Duration,
-    /// Boxed, since most connections never wait for the rest of a frame. Kept from then on, so that
-    /// a frame costs no allocation.
-    awaited: Option<Box<Awaited>>,
-}
-
-#[derive(Debug, Default)]
-struct Awaited {
     /// When the caller last told a time. `None` if nothing was unfinished then.
     told: Option<Time>,
     frame: Left,
@@ -46,7 +38,7 @@ struct Left {
 
 impl Completion {
     pub(super) fn new(timeout: Duration) -> Self {
-        Self { timeout, awaited: None }
+        Self { timeout, told: None, frame: Left::default(), message: Left::default() }
     }
 
     pub(super) fn restart(&mut self) {
@@ -55,53 +47,40 @@ impl Completion {
 
     /// Whether a complete frame or message is awaited.
     pub(super) fn is_awaited(&self, rx: &Receiver) -> bool {
-        self.told().is_some() && rx.unfinished().is_some()
+        self.told.is_some() && rx.unfinished().is_some()
     }
 
     /// Leaves out a pause of reading.
     pub(super) fn put_off(&mut self, by: Duration) {
-        if let Some(Awaited { told: Some(told), .. }) = self.awaited.as_deref_mut() {
-            *told = *told + by;
-        }
-    }
-
-    fn told(&self) -> Option<Time> {
-        self.awaited.as_ref()?.told
+        self.told = self.told.map(|told| told + by);
     }
 
     /// When the caller has to tell the time: at once if something has begun since the last time.
     pub(super) fn next(&self, rx: &Receiver) -> Option<Time> {
         let Unfinished { frame, message } = rx.unfinished()?;
-        let known =
-            self.awaited.as_ref().filter(|it| (it.frame.of, it.message.of) == (frame, message));
-        let due = known.and_then(|it| {
-            let left = [&it.frame, &it.message].map(|it| it.of.map_or(Duration::MAX, |_| it.left));
-            Some(it.told? + left[0].min(left[1]).min(self.part()))
-        });
-        Some(due.unwrap_or(Time::ZERO))
+        let known = self.told.filter(|_| (self.frame.of, self.message.of) == (frame, message));
+        let left = [&self.frame, &self.message].map(|it| it.of.map_or(Duration::MAX, |_| it.left));
+        Some(known.map_or(Time::ZERO, |told| told + left[0].min(left[1]).min(self.part())))
     }
 
     /// Counts the time since the last call, and the bytes received. Returns whether no time is
     /// left.
     pub(super) fn passed(&mut self, now: Time, rx: &Receiver) -> bool {
         let Some(Unfinished { frame, message }) = rx.unfinished() else {
-            if let Some(awaited) = &mut self.awaited {
-                awaited.told = None;
-            }
+            self.told = None;
             return false;
         };
-        let past = self.told().map_or(Duration::ZERO, |told| (now - told).min(self.part()));
-        let awaited = self.awaited.get_or_insert_default();
-        awaited.told = Some(now);
+        let past = self.told.map_or(Duration::ZERO, |told| (now - told).min(self.part()));
+        self.told = Some(now);
         // All bytes behind the start of an unfinished frame are its own. Those of a message are
         // payloads of data frames alone: Pings between its frames give it no time.
-        let of_frame = awaited.frame.passed(frame, self.timeout, past, Some(rx.total()));
+        let of_frame = self.frame.passed(frame, self.timeout, past, Some(rx.total()));
         let whole = self.timeout.saturating_mul(SEVERAL);
-        awaited.message.passed(message, whole, past, rx.data_mark()) || of_frame
+        self.message.passed(message, whole, past, rx.data_mark()) || of_frame
     }
 
     fn part(&self) -> Duration {
-        (self.timeout / TIMES_TOLD).max(SHORTEST)
+        (self.timeout / PARTS).max(SHORTEST)
     }
 }
 
