@@ -52,7 +52,8 @@ use crate::{
         self, Half, Socket, Timed,
         task::{
             self,
-            calls::{adapter, names::*, output},
+            calls::{adapter, names::*},
+            output::output,
         },
     },
     proto::{

@@ -145,8 +145,7 @@ macro_rules! receiving {
         /// and input is discarded. When it has ended, but at the latest after `within`, the
         /// connection is over: drop it, and the stream with it. With a `within` of zero this call
         /// does not wait for the peer: it writes what the stream accepts, and ends. (If the stream
-        /// accepts nothing at first, it tries again once the runtime's timer is ready, within about
-        /// a millisecond.)
+        /// accepts nothing at first, it tries again about a millisecond later.)
         ///
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
         /// [`Sender::is_written`](crate::Sender::is_written) which messages the peer may have
@@ -499,39 +498,3 @@ macro_rules! adapter {
     };
 }
 pub(crate) use adapter;
-
-/// Implements `Output` for the streams of an adapter, whose timer is a `$wait`. `$close` is the
-/// call that ends a stream.
-macro_rules! output {
-    ([$($generics:tt)*] $wait:ty, $close:ident, |$stream:ident| $vectored:expr) => {
-        impl<$($generics)*> $crate::drive::Output for $crate::drive::Timed<S, $wait> {
-            #[inline(always)]
-            fn poll_write(
-                &mut self,
-                slices: &[IoSlice<'_>],
-                cx: &mut Context<'_>,
-            ) -> Poll<io::Result<usize>> {
-                let io = Pin::new(&mut self.io);
-                match slices {
-                    [bytes] => io.poll_write(cx, bytes),
-                    _ => without_sigpipe(|| io.poll_write_vectored(cx, slices)),
-                }
-            }
-
-            fn is_write_vectored(&self) -> bool {
-                let $stream = &self.io;
-                $vectored
-            }
-
-            #[inline(always)]
-            fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.io).poll_flush(cx)
-            }
-
-            fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.io).$close(cx)
-            }
-        }
-    };
-}
-pub(crate) use output;

@@ -5,6 +5,7 @@
 //! write their streams, and how to wait for a deadline.
 pub(crate) mod calls;
 mod handshake;
+pub(crate) mod output;
 pub(crate) mod polls;
 #[cfg(feature = "futures")]
 pub(crate) mod streams;
