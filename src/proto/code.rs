@@ -4,15 +4,15 @@
 /// ended. `Backoff` of the crate `tickwire-parts` has the delays.
 ///
 /// The method `retry` of [`Error`](crate::Error), of [`HandshakeError`](crate::handshake) and of
-/// [`CloseCode`] decides. Their method `is_retryable` tells only [`BackOff`](Self::BackOff) from the
-/// other two, for a client that may give up.
+/// [`CloseCode`] decides. Their method `is_retryable` tells only [`BackOff`](Self::BackOff) from
+/// the other two, for a client that may give up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 // Exhaustive: a `_` arm would either give up too early, or go on where it does harm.
 pub enum Retry {
     /// A new connection may succeed soon: connect again with growing delays.
     BackOff,
-    /// Something is wrong that may not pass by itself, such as a 404 or a violation by the peer. But
-    /// it may: exchanges answer so during maintenance. Tell a person, and try again rarely.
+    /// Something is wrong that may not pass by itself, such as a 404 or a violation by the peer.
+    /// But it may: exchanges answer so during maintenance. Tell a person, and try again rarely.
     Alarm,
     /// Another attempt in the same way does harm, or cannot succeed. An exchange that bans an
     /// address prolongs the ban, wrong credentials lock an account, and a bad certificate may be an
