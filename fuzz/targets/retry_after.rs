@@ -1,5 +1,5 @@
-//! The seconds of Retry-After (RFC 9110 §10.2.3) against a plain reading; and what `Backoff` makes of it and of everything else that it is told,
-//! against a model.
+//! The seconds of Retry-After (RFC 9110 §10.2.3) against a plain reading; and what `Backoff` makes
+//! of it and of everything else that it is told, against a model.
 #![no_main]
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;

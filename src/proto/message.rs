@@ -185,9 +185,9 @@ pub struct Info {
     ///
     /// The adapters pass the time if [`stamp_reads`](crate::Config::stamp_reads) is set. An
     /// adapter's epoch is the moment when it began to dial, began to accept, or took over the
-    /// connection. This epoch cannot be read. So only the difference of two times of the same connection has a meaning: it
-    /// is the time between two reads. To learn how old a message is, use
-    /// [`arrived`](Self::arrived), or an event loop of your own, which chooses the epoch.
+    /// connection. This epoch cannot be read. So only the difference of two times of the same
+    /// connection has a meaning: it is the time between two reads. To learn how old a message is,
+    /// use [`arrived`](Self::arrived), or an event loop of your own, which chooses the epoch.
     pub read_at: Option<Time>,
     /// The time of arrival, by the kernel's clock, of the last bytes of the read that completed the
     /// message. The adapters set this value over a `Timestamped` stream if
