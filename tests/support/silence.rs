@@ -1,5 +1,5 @@
-//! Deadlines on a peer's silence, and what must be true of a connection that has them: a peer is cut
-//! if and only if it was silent at its own side, within the bounds of LIMITS.
+//! Deadlines on a peer's silence, and what must be true of a connection that has them: a peer is
+//! cut if and only if it was silent at its own side, within the bounds of LIMITS.
 use super::{distant::*, wire::*};
 use std::time::Duration;
 use tickwire::{Config, Heartbeat, RecvError};
