@@ -1,6 +1,6 @@
 //! What the kernel's time of arrival costs a read on the loopback: `read` beside a `Timestamped`
-//! stream's `recvmsg` with its control message, bare and in `blocking`, which looks at the clock too
-//! then.
+//! stream's `recvmsg` with its control message, bare and in `blocking`, which then looks at the
+//! clock too.
 //!
 //! In a turn each of 64 connections has one message waiting, and is read once; only that is timed.
 //! A round is 15 turns of each of the two, one after the other, in changing order, and what it says

@@ -37,8 +37,8 @@ use tickwire::{Config, Heartbeat};
 use tokio::runtime::{Builder, Runtime};
 use verdict::{History, Run, Usage};
 
-/// Counts what is in use of the heap. Resident memory has the holes between that too, which come and
-/// go with no leak.
+/// Counts what is in use of the heap. Resident memory has the holes between that too, which come
+/// and go with no leak.
 #[global_allocator]
 static HEAP: alloc::Counting = alloc::Counting;
 

@@ -297,9 +297,9 @@ impl ShortHeader {
     /// Parses a short header with the mask bit `mask_bit`, in a few comparisons. `None` for every
     /// other header, legal or not: the caller must then use [`Header::parse`].
     ///
-    /// `wire` may end in stale bytes of the buffer, after the bytes that have arrived. If the header
-    /// extends into stale bytes, the result has no meaning. The caller notices this, because the
-    /// frame of this header ends after the bytes that have arrived.
+    /// `wire` may end in stale bytes of the buffer, behind the bytes that have arrived. If the
+    /// header extends into stale bytes, the result has no meaning. The caller notices this, because
+    /// the frame of this header ends behind the bytes that have arrived.
     #[inline(always)]
     pub(crate) fn parse(wire: [u8; SHORT_LEN], mask_bit: u8) -> Option<Self> {
         let [b0, b1, ..] = wire;

@@ -24,8 +24,8 @@ mod core_types {
     all!(both: Retry);
     all!(both: Negotiated, Role, Time, SystemEntropy, Box<dyn Entropy + Send + Sync>);
     // Messages and frames.
-    all!(both: Message<'_>, OwnedMessage, DataKind, Event<'_>, OwnedEvent, Chunk<'_>, Info, Arrival);
-    all!(both: Prepared, CloseCode, CloseFrame<'_>, OwnedCloseFrame, OpCode, Header, Masker);
+    all!(both: Message<'_>, OwnedMessage, DataKind, Event<'_>, OwnedEvent, Chunk<'_>, Info);
+    all!(both: Arrival, Prepared, CloseCode, CloseFrame<'_>, OwnedCloseFrame, OpCode, Header, Masker);
     // Beside the core.
     all!(both: Backoff, Outbox, Outbound<'_>, OutboxCounts, Overflow);
     // The handshake.

@@ -20,6 +20,7 @@ fn every_rule_of_the_record_layer_has_a_test() {
             "connectors",
             "empty_records",
             "hello",
+            "leaving",
             "numbers",
             "panics",
             "pipe",

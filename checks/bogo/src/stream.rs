@@ -65,7 +65,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Sends the alert, and lets the runner read it: an unread byte here would reset the connection.
+    /// Sends the alert, and lets the runner read it: an unread byte would reset the connection.
     fn last(&mut self, error: io::Error) -> io::Error {
         let sent = self.flush().and_then(|()| self.tcp.shutdown(Shutdown::Write));
         let _ = sent.and_then(|()| io::copy(&mut self.tcp, &mut io::sink()));

@@ -149,7 +149,7 @@ impl Device {
 /// queue has. `false`: the connection is over.
 fn serve(conn: &mut Connection, uart: &mut Uart, now: Time) -> bool {
     loop {
-        // A line that is slower than its peer sets the pace: nothing is read without room to answer.
+        // A line that is slower than its peer sets the pace: no read without room to answer.
         conn.set_paused(!conn.sender().has_room());
         match conn.next(now) {
             Next::Event(Event::Message(message), tx) => drop(tx.feed(message)), // there is room

@@ -256,8 +256,8 @@ fn each_way_of_ending_gives_memory_and_descriptors_back_over_wss() {
     each_end_gives_back(sampled(10_000, 180), |of| Door::new(of).tls(server.clone()), over);
 }
 
-/// A server that keeps nothing for later sessions, because that would count for the connections. And
-/// what makes a client's stream.
+/// A server that keeps nothing for later sessions, because that would count for the connections.
+/// And what makes a client's stream.
 #[cfg(feature = "rustls")]
 fn tls() -> (Arc<ServerConfig>, impl Fn(TcpStream) -> StreamOwned<ClientConnection, TcpStream>) {
     let (mut server, client) = tls_configs();

@@ -140,7 +140,10 @@ macro_rules! stream {
         impl<$($generics)*> Stream for $Type {
             type Item = Result<OwnedMessage, Error>;
 
-            fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledItem<OwnedMessage> {
+            fn poll_next(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+            ) -> PolledItem<OwnedMessage> {
                 self.0.poll_owned(cx, Want::Message, Receiver::take_message)
             }
         }

@@ -100,7 +100,8 @@ impl Spare {
 }
 
 std::thread_local! {
-    static THREAD: RefCell<IdlePool> = const { RefCell::new(IdlePool { idle: Vec::new(), bytes: 0 }) };
+    static THREAD: RefCell<IdlePool> =
+        const { RefCell::new(IdlePool { idle: Vec::new(), bytes: 0 }) };
 }
 
 impl IdlePool {
@@ -125,7 +126,8 @@ fn take(wanted: impl Fn(&Spare) -> bool) -> Option<Spare> {
 }
 
 fn give(idle: Spare, limit: usize) {
-    let _ = THREAD.try_with(|kept| kept.borrow_mut().give(idle, limit)); // Err: the thread is ending.
+    // Err: the thread is ending.
+    let _ = THREAD.try_with(|kept| kept.borrow_mut().give(idle, limit));
 }
 
 /// The thread's compressors and decompressors, for a connection whose setting

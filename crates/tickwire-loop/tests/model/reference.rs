@@ -139,8 +139,14 @@ impl Reference {
     }
 
     /// Records the result of a send.
-    #[rustfmt::skip]
-    pub fn sent(&mut self, net: &Net<'_, Value>, to: Handle, key: Option<u64>, message: Message<'_>, result: Result<(), SendError>) {
+    pub fn sent(
+        &mut self,
+        net: &Net<'_, Value>,
+        to: Handle,
+        key: Option<u64>,
+        message: Message<'_>,
+        result: Result<(), SendError>,
+    ) {
         let over_queued = net.counts().over_queued > self.over_queued; // their events are due
         let conn = self.conn(to);
         match result {
@@ -177,8 +183,14 @@ impl Reference {
     }
 
     /// Records the result of a send to several: it does not tell which refused the message.
-    #[rustfmt::skip]
-    pub fn sent_to(&mut self, net: &Net<'_, Value>, to: &[Handle], key: Option<u64>, message: Message<'_>, sent: SentTo) {
+    pub fn sent_to(
+        &mut self,
+        net: &Net<'_, Value>,
+        to: &[Handle],
+        key: Option<u64>,
+        message: Message<'_>,
+        sent: SentTo,
+    ) {
         assert_eq!(sent.taken + sent.refused + sent.not_open, to.len());
         for &handle in to {
             if sent.taken == to.len() {

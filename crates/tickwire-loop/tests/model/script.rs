@@ -460,8 +460,17 @@ pub fn play(dice: &mut Dice<'_>, settings: Settings, config: Config) {
     let (hasty, peeks) = (config.heartbeat.is_some(), dice.one_in(2));
     let reference = Reference { hasty, peeks, ..Reference::default() };
     let (doors, servers, count, acts) = (doors.into(), Vec::new(), 0, true);
-    #[rustfmt::skip]
-    let mut script = Script { dice, reference, settings, config, doors, servers, count, acts, shuts_within: None };
+    let mut script = Script {
+        dice,
+        reference,
+        settings,
+        config,
+        doors,
+        servers,
+        count,
+        acts,
+        shuts_within: None,
+    };
     for _ in 0..script.dice.pick(&[20, 60, 200]) {
         match script.dice.below(8) {
             _ if matches!(script.dice, Dice::Bytes([])) => break,

@@ -157,10 +157,27 @@ impl Peer {
         let (head, partial, closed, end) = (None, None, None, None);
         let [sent_close, wants_fin, has_fin, mute] = [false; 4];
         let (polite, most, link, queued, seen) = (true, [1 << 20; 2], 0, 0, 0);
-        #[rustfmt::skip]
         return Self {
-            tcp, tls, side, out, queued, input, head, body, got, partial, closed, end,
-            sent_close, wants_fin, has_fin, polite, most, link, seen, mute,
+            tcp,
+            tls,
+            side,
+            out,
+            queued,
+            input,
+            head,
+            body,
+            got,
+            partial,
+            closed,
+            end,
+            sent_close,
+            wants_fin,
+            has_fin,
+            polite,
+            most,
+            link,
+            seen,
+            mute,
         };
     }
 
