@@ -58,6 +58,11 @@ impl Flow {
         }
         let at = self.sent.iter().position(|sent| sent.text == text && *sent.bytes == *bytes);
         let at = at.unwrap_or_else(|| panic!("twice, altered, or never sent: {:.60?}", bytes));
+        if self.sent[at].loose
+            && let Some(same) = self.sent.range_mut(at + 1..).find(|sent| *sent.bytes == *bytes)
+        {
+            same.loose = true; // one of the two has come
+        }
         let class = self.sent[at].class;
         let mut n = 0;
         self.sent.retain(|sent| {

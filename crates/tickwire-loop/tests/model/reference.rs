@@ -51,6 +51,15 @@ pub struct Conn {
 }
 
 impl Conn {
+    /// The class of a message that is sent now.
+    fn class(&self, key: Option<u64>) -> Class {
+        match (self.policy, key) {
+            (None, _) => Class::Direct,
+            (Some(Overflow::Conflate), Some(key)) => Class::Key(key),
+            _ => Class::Outbox,
+        }
+    }
+
     fn disconnects(&self) -> bool {
         matches!(self.policy, Some(Overflow::Conflate | Overflow::Disconnect(_)))
     }
@@ -152,11 +161,7 @@ impl Reference {
         match result {
             Ok(()) => {
                 assert!(!conn.closing, "accepted behind a Close: {conn:?}");
-                let class = match (conn.policy, key) {
-                    (None, _) => Class::Direct,
-                    (Some(Overflow::Conflate), Some(key)) => Class::Key(key),
-                    _ => Class::Outbox,
-                };
+                let class = conn.class(key);
                 let (link, side, policy) = (conn.link, conn.side, conn.policy);
                 let flow = &mut self.links[link][side];
                 flow.sent(message.as_text().is_some(), message.as_bytes().into(), class, 0);
@@ -199,7 +204,7 @@ impl Reference {
             }
             if sent.taken > 0 {
                 let conn = self.conn(handle);
-                let class = if conn.policy.is_some() { Class::Outbox } else { Class::Direct };
+                let class = conn.class(key);
                 let (link, side) = (conn.link, conn.side);
                 let flow = &mut self.links[link][side];
                 flow.loosen(|sent| sent.class.is_of_an_outbox()); // it may have replaced one

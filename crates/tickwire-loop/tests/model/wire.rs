@@ -76,6 +76,8 @@ pub enum End {
 pub struct Peer {
     tcp: TcpStream,
     tls: Option<Connection>,
+    /// Whether the other end has sent something to TLS.
+    speaks_tls: bool,
     /// 0 for a client, 1 for a server.
     pub side: usize,
     /// What it has to write, and how much it has queued so far.
@@ -155,11 +157,12 @@ impl Peer {
         });
         let (out, input, body, got) = (vec![], vec![], vec![], vec![]);
         let (head, partial, closed, end) = (None, None, None, None);
-        let [sent_close, wants_fin, has_fin, mute] = [false; 4];
+        let [speaks_tls, sent_close, wants_fin, has_fin, mute] = [false; 5];
         let (polite, most, link, queued, seen) = (true, [1 << 20; 2], 0, 0, 0);
         return Self {
             tcp,
             tls,
+            speaks_tls,
             side,
             out,
             queued,
@@ -286,12 +289,19 @@ impl Peer {
         let read = match &mut self.tls {
             None => self.tcp.read(&mut bytes).inspect(|&n| plain = n),
             Some(tls) => {
+                let mut first = [22];
+                let peeked = self.tcp.peek(&mut first).unwrap_or(0);
                 let came = tls.read_tls(&mut (&self.tcp).take(most as u64));
-                let failed = tls.process_new_packets().is_err();
+                let began = self.speaks_tls;
+                self.speaks_tls |= peeked > 0;
+                // For a response without TLS, a debug assertion of rustls 0.23 fails.
+                if !began && !(20..=23).contains(&first[0]) || tls.process_new_packets().is_err() {
+                    let _ = tls.reader().read_to_end(&mut self.input);
+                    self.end = Some(End::Broken);
+                    return;
+                }
                 match tls.reader().read(&mut bytes) {
-                    Err(error) if error.kind() == ErrorKind::WouldBlock && !failed => {
-                        came.map(|n| n.max(1))
-                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => came.map(|n| n.max(1)),
                     other => other.inspect(|&n| plain = n), // 0 after close_notify
                 }
             }

@@ -52,8 +52,8 @@ impl Sender {
     /// Makes a sender that goes on where the dormant one stopped. Fields that `DormantSender` lacks
     /// begin as in a new sender. The checks `may_be_dormant` of the sender, the receiver and the
     /// timers make sure of this: each of these fields has its initial value, or none that matters.
-    /// For example, the receiver's check rules out `close_is_last`, and that of the timers rules out
-    /// a heartbeat's Ping under way. Forgetting three values costs only time: the arguments of
+    /// So the receiver's check rules out `close_is_last`, and that of the timers rules out a
+    /// heartbeat's Ping under way. Forgetting three values costs only time: the arguments of
     /// `set_memory` and of `set_flat`, and the count `small_uses`. `urgent.beat` is forgotten too:
     /// it is about a past Ping, and nobody reads it before the next `owe_beat`.
     ///
