@@ -8,7 +8,7 @@
 //! Of those that were stopped, the first one reads in any case, so that their messages end one
 //! after the other.
 use crate::handle::Handle;
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, mem, time::Duration};
 use tickwire::Time;
 
 /// A read may double what a connection holds, but adds at least and at most so much.
@@ -29,10 +29,19 @@ pub(crate) struct Received {
     pub(crate) bytes: usize,
     /// When a connection that was stopped is given up, unless a message of it has ended by then.
     pub(crate) until: Option<Time>,
-    /// Whether a message was delivered since the last count.
+    /// Whether a message was delivered, and `take_message_ended` was not called since.
     pub(crate) message_ended: bool,
     /// Whether it is in `Receiving::stopped`.
     pub(crate) queued: bool,
+}
+
+impl Received {
+    /// Returns whether a message was delivered since the last call. A wait has ended with it.
+    pub(crate) fn take_message_ended(&mut self) -> bool {
+        let ended = mem::take(&mut self.message_ended);
+        self.until = self.until.filter(|_| !ended);
+        ended
+    }
 }
 
 /// What all open connections hold, and the connections that may not read.
@@ -69,21 +78,16 @@ impl Receiving {
         }
         self.all = self.all - held.bytes + bytes;
         self.holders = self.holders - usize::from(held.bytes > 0) + usize::from(bytes > 0);
-        (held.bytes, held.message_ended) = (bytes, false);
+        held.bytes = bytes;
         if bytes == 0 {
             held.until = None;
-            self.first.take_if(|(first, _)| *first == of); // another takes its place
+        }
+        if held.take_message_ended() || bytes == 0 {
+            // Another takes its place. Otherwise a peer that sends without a pause would keep it.
+            self.first.take_if(|(first, _)| *first == of);
         } else if self.is_first(of) {
             self.first = Some((of, bytes));
         }
-    }
-
-    /// A message of a connection was delivered, and it holds `rest`. If it was the first one,
-    /// another takes its place. Otherwise a peer that sends without a pause would keep the place.
-    pub(crate) fn message_ended(&mut self, of: Handle, held: &mut Received, rest: usize) {
-        self.count(of, held, rest);
-        held.until = None;
-        self.first.take_if(|(first, _)| *first == of);
     }
 
     /// Whether a connection may read. `held`: what it holds.

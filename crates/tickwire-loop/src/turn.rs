@@ -217,11 +217,6 @@ impl<'i, T> Turn<'i, T> {
     /// Writes, and decides how the turn goes on after delivering has stopped.
     #[inline]
     fn write(&mut self, stop: Stop) -> After {
-        let Open { conn, received, .. } = &mut *self.open;
-        if received.bytes > 0 && received.message_ended {
-            let rest = conn.receiver().buffer_len();
-            self.inner.receiving.message_ended(self.handle, received, rest);
-        }
         let stops = stop == Stop::Starved && !self.may_read();
         if stops && self.inner.stop_reading(self.handle, &mut self.open) {
             return After::Again;
@@ -289,6 +284,7 @@ impl<T> Inner<T> {
         if is_readable && !mem::replace(&mut open.received.queued, true) {
             receiving.stopped.push_back(handle);
         }
+        open.received.take_message_ended();
         let over = *open.received.until.get_or_insert(clock.now + timeout) <= clock.now;
         counts.over_received += u64::from(over && open.give_up());
         over

@@ -159,7 +159,7 @@ impl Peer {
         let (head, partial, closed, end) = (None, None, None, None);
         let [speaks_tls, sent_close, wants_fin, has_fin, mute] = [false; 5];
         let (polite, most, link, queued, seen) = (true, [1 << 20; 2], 0, 0, 0);
-        return Self {
+        Self {
             tcp,
             tls,
             speaks_tls,
@@ -181,7 +181,7 @@ impl Peer {
             link,
             seen,
             mute,
-        };
+        }
     }
 
     /// A client that has queued its request. Its receive buffer is small if `tiny`.
