@@ -49,10 +49,9 @@ impl<'a> From<&'a Parts> for Head<'a> {
 
 impl Head<'_> {
     /// Whether the request asks for a WebSocket, even if the request is otherwise wrong. In
-    /// HTTP/1.1 the headers Upgrade and Connection ask for a WebSocket, as for
-    /// [`RequestHead::is_upgrade`]. From HTTP/2 on, an extended CONNECT asks for a WebSocket if its
-    /// `:protocol` is `websocket`. hyper has the value of `:protocol` in the extension
-    /// `hyper::ext::Protocol`.
+    /// HTTP/1.1 the headers Upgrade and Connection ask for a WebSocket. From HTTP/2 on, an extended
+    /// CONNECT asks for a WebSocket if its `:protocol` is `websocket`. hyper has the value of
+    /// `:protocol` in the extension `hyper::ext::Protocol`.
     ///
     /// Use this method to tell an opening request from plain HTTP before the request is routed.
     /// [`Upgrade`] then makes the checks.
