@@ -3,9 +3,10 @@
 /// What a client that must stay connected does after a connection, or an attempt to connect, has
 /// ended. `Backoff` of the crate `tickwire-parts` has the delays.
 ///
-/// The method `retry` of [`Error`](crate::Error), of [`HandshakeError`](crate::handshake) and of
-/// [`CloseCode`] decides. Their method `is_retryable` tells only [`BackOff`](Self::BackOff) from
-/// the other two, for a client that may give up.
+/// The method `retry` of [`Error`](crate::Error), of
+/// [`HandshakeError`](crate::handshake::HandshakeError) and of [`CloseCode`] decides. Their method
+/// `is_retryable` tells only [`BackOff`](Self::BackOff) from the other two, for a client that may
+/// give up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 // Exhaustive: a `_` arm would either give up too early, or go on where it does harm.
 pub enum Retry {

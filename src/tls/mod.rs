@@ -119,9 +119,9 @@
 //! use std::io;
 //! use tickwire::{Connection, Event, Next, Time, tls::Session};
 //!
-//! /// Runs one end until this end has to wait. Returns the texts that it received.
 //! type Texts = io::Result<Vec<String>>;
 //!
+//! /// Runs one end until this end has to wait. Returns the texts that it received.
 //! fn run(tls: &mut Session, conn: &mut Connection, far: &mut Session) -> Texts {
 //!     let mut came = vec![];
 //!     loop {
