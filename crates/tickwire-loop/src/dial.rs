@@ -1,13 +1,10 @@
 //! [`Dial`]: how to connect to a server.
-use crate::tls;
-#[cfg(not(windows))]
-use std::os::fd::BorrowedFd as Borrowed;
-#[cfg(windows)]
-use std::os::windows::io::BorrowedSocket as Borrowed;
+use crate::{
+    hook::{Borrowed, Hook},
+    tls,
+};
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 use tickwire::{Config, handshake::client::Request, url::UrlError};
-
-type Hook = dyn Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync;
 
 /// How to connect to a server: the request, and the way to make the stream.
 ///
@@ -27,7 +24,7 @@ pub struct Dial {
     pub(crate) tls_config: Option<tls::Client>,
     pub(crate) delay: Duration,
     pub(crate) known: Vec<SocketAddr>,
-    pub(crate) hook: Option<Arc<Hook>>,
+    pub(crate) hook: Hook,
     pub(crate) stamps_reads: bool,
 }
 
@@ -52,7 +49,7 @@ impl Dial {
             tls_config: None,
             delay: Duration::from_millis(250),
             known: Vec::new(),
-            hook: None,
+            hook: Hook::default(),
             stamps_reads: false,
         }
     }
@@ -95,7 +92,7 @@ impl Dial {
         mut self,
         hook: impl Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        self.hook = Some(Arc::new(hook));
+        self.hook = Hook::new(hook);
         self
     }
 
@@ -105,15 +102,6 @@ impl Dial {
     pub fn timestamps(mut self, yes: bool) -> Self {
         self.stamps_reads = yes;
         self
-    }
-
-    /// Calls the hook.
-    pub(crate) fn prepare_socket(&self, socket: &socket2::Socket) -> io::Result<()> {
-        let Some(hook) = &self.hook else { return Ok(()) };
-        #[cfg(not(windows))]
-        return hook(std::os::fd::AsFd::as_fd(socket));
-        #[cfg(windows)]
-        return hook(std::os::windows::io::AsSocket::as_socket(socket));
     }
 }
 

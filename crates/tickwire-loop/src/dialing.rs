@@ -235,7 +235,7 @@ impl<T> Inner<T> {
 fn begin_connect(to: SocketAddr, dial: &Dial) -> io::Result<TcpStream> {
     fault("socket")?;
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-    dial.prepare_socket(&socket)?;
+    dial.hook.call(&socket)?;
     fault("connect")?;
     socket.set_nonblocking(true)?;
     match socket.connect(&to.into()) {

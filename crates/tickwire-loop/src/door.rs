@@ -1,6 +1,9 @@
 //! What a loop accepts: [`Door`].
-use crate::tls;
-use std::sync::Arc;
+use crate::{
+    hook::{Borrowed, Hook},
+    tls,
+};
+use std::{io, sync::Arc};
 use tickwire::Config;
 
 /// How connections of a listener are accepted: `ws` with this configuration, or `wss`.
@@ -36,6 +39,7 @@ use tickwire::Config;
 pub struct Door {
     pub(crate) config: Arc<Config>,
     pub(crate) tls_config: Option<tls::Server>,
+    pub(crate) hook: Hook,
     pub(crate) stamps_reads: bool,
     pub(crate) shares_port: bool,
 }
@@ -43,7 +47,13 @@ pub struct Door {
 impl Door {
     /// Accepts `ws` connections.
     pub fn new(config: impl Into<Arc<Config>>) -> Self {
-        Self { config: config.into(), tls_config: None, stamps_reads: false, shares_port: false }
+        Self {
+            config: config.into(),
+            tls_config: None,
+            hook: Hook::default(),
+            stamps_reads: false,
+            shares_port: false,
+        }
     }
 
     /// Accepts `wss` connections instead. In the configuration, set `alpn_protocols` to `http/1.1`
@@ -52,6 +62,22 @@ impl Door {
     #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
     pub fn tls(mut self, config: impl Into<tls::Server>) -> Self {
         self.tls_config = Some(config.into());
+        self
+    }
+
+    /// Sets a hook that is called with each accepted TCP socket, before the loop reads from it. It
+    /// also gets each socket that the program [adopts](crate::Net::adopt). Use it to set options of
+    /// a connection, such as SO_BUSY_POLL or TCP_USER_TIMEOUT. Afterwards the loop sets
+    /// TCP_NODELAY. Set SO_RCVBUF on the listener instead ([`Net::listen_on`](
+    /// crate::Net::listen_on)), because the ends agree on the scale of TCP's window before a
+    /// connection is accepted. On Windows the hook gets a `BorrowedSocket`. If the hook returns an
+    /// error, the loop closes the connection, and counts it among
+    /// [`handshakes_failed`](crate::Counts::handshakes_failed).
+    pub fn prepare(
+        mut self,
+        hook: impl Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.hook = Hook::new(hook);
         self
     }
 

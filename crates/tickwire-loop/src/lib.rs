@@ -13,6 +13,7 @@ mod ending;
 mod entrance;
 mod event;
 mod handle;
+mod hook;
 mod inner;
 mod limits;
 mod net;

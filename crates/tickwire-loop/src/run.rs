@@ -288,7 +288,9 @@ impl<T> Inner<T> {
         let Some(slot) = self.slots.get_mut(handle) else { return };
         slot.peer = Some(Peer::new(peer, true));
         slot.marks.phase = phase;
-        match self.system.adopt(stream, Token::Slot(handle.at), door.stamps_reads) {
+        let token = Token::Slot(handle.at);
+        let prepared = door.hook.call(&stream);
+        match prepared.and_then(|()| self.system.adopt(stream, token, door.stamps_reads)) {
             Ok(stream) => {
                 let stamps = door.config.stamp_reads || door.stamps_reads;
                 slot.wire = Some(Wire::new(stream, tls, false, stamps));

@@ -200,8 +200,8 @@ pub struct Counts {
     /// Connections that ended because their [outbox](crate::Net::set_outbox) had disconnected them.
     pub disconnected: u64,
     /// Accepted connections whose opening handshake failed: because of an error in TLS or HTTP, a
-    /// deadline, the end of the stream, or a rejection by the application, its 404 for a wrong path
-    /// included.
+    /// deadline, the end of the stream, an error of [`prepare`](crate::Door::prepare)'s hook, or a
+    /// rejection by the application, its 404 for a wrong path included.
     pub handshakes_failed: u64,
     /// Calls that failed to accept a connection, for example because no file descriptor was left.
     /// After such a failure, the loop tries again in 100 ms.

@@ -4,6 +4,7 @@
 mod attacks;
 mod common;
 mod dialing;
+mod doors;
 mod dormant;
 mod draining;
 mod fairness;
