@@ -7,8 +7,7 @@
 //! - `on_tokio.rs`: quotes queue up behind a peer that does not read. A cancel overtakes all of
 //!   them of which nothing was written (`feed_first`). When the line is cut, `is_written` tells
 //!   which orders may have left, and which cannot have: only the latter may be sent again.
-//! - `on_threads.rs`: one thread sends orders, and another one, which spins, takes the answers. Its
-//!   main comment says who registers an order, and before which call.
+//! - `on_threads.rs`: one thread sends orders, and another one, which spins, takes the answers.
 //! - `order.rs`: an order is built in the send buffer, without an allocation or a copy.
 mod on_threads;
 mod on_tokio;
