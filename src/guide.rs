@@ -39,7 +39,7 @@ pub mod recipes {
     #[doc = include_str!("../docs/recipes/operations.md")]
     pub mod operations {}
 
-    /// Settings and measurements for low latency.
+    /// Settings for low latency, in the program and below it, and measurements.
     ///
     #[doc = include_str!("../docs/recipes/latency.md")]
     pub mod latency {}
