@@ -185,8 +185,10 @@ impl<I: Source + Output> Core<I> for Whole {
     // The pool lends the buffer that came back last. The next connection first receives, so it is
     // to find a receive buffer there.
     fn give_back(&mut self) {
-        pool::give(self.conn.sender_mut().reclaim());
-        pool::give(self.conn.receiver_mut().reclaim());
+        if let Some(unused) = self.conn.sender_mut().unused() {
+            pool::give(unused);
+        }
+        pool::give(&mut self.conn.receiver_mut().reclaim());
     }
 
     // While fewer than `cork_limit` bytes are queued, there is room for an answer, because

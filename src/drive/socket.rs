@@ -65,8 +65,10 @@ impl<I: Source + Output> Socket<Whole, I> {
             }
             match core.out.poll_drain(core.conn.sender_mut(), io, cx) {
                 Poll::Ready(Ok(())) => {
-                    if !I::WAITS {
-                        pool::give(core.conn.sender_mut().reclaim());
+                    if !I::WAITS
+                        && let Some(unused) = core.conn.sender_mut().unused()
+                    {
+                        pool::give(unused);
                     }
                     return Poll::Ready(Ok(()));
                 }

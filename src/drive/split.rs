@@ -205,8 +205,11 @@ impl<W: Output> Shared<W> {
         let room = full && tx.has_room();
         let was_blocked = self.blocked.load(Relaxed);
         self.blocked.store(blocked, Relaxed);
-        if !W::WAITS && !blocked {
-            pool::give(tx.reclaim());
+        if !W::WAITS
+            && !blocked
+            && let Some(unused) = tx.unused()
+        {
+            pool::give(unused);
         }
         let result = then(written, &locked.sending);
         drop(locked);
@@ -305,7 +308,7 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
     }
 
     fn give_back(&mut self) {
-        pool::give(self.inbound.receiver_mut().reclaim());
+        pool::give(&mut self.inbound.receiver_mut().reclaim());
     }
 
     #[inline(always)]

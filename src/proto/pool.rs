@@ -5,7 +5,11 @@
 //! The pool also keeps long buffers, so that a large message can reuse the buffer of an earlier
 //! large message.
 use crate::proto::memory::Memory;
-use std::{cell::RefCell, vec, vec::Vec};
+use std::{
+    cell::{Cell, RefCell},
+    mem, vec,
+    vec::Vec,
+};
 
 /// The length of the shortest buffer that is kept, in bytes. Allocating a shorter buffer, such as a
 /// handshake's, costs less than finding it here.
@@ -14,9 +18,20 @@ const LEAST: usize = 4 << 10;
 /// The most bytes that the pool of one thread keeps, in all its buffers together.
 const MOST: usize = 4 << 20;
 
+/// The length of the longest buffer that may be the `last` one, in bytes.
+const SHORT: usize = 64 << 10;
+
 /// The functions by which a connection takes buffers from the running thread's pool and gives them
 /// back.
-pub(crate) static POOL: Memory = Memory { take_to, give };
+pub(crate) static POOL: Memory = Memory { take_to, give: |mut buffer| give(&mut buffer) };
+
+struct Thread {
+    /// A buffer of up to `SHORT` bytes, or an empty one. A task that sends one message at a time
+    /// needs one buffer: it takes the buffer for each message, and gives it back after each flush.
+    /// This field makes both cheap.
+    last: Cell<Vec<u8>>,
+    rest: RefCell<Pool>,
+}
 
 struct Pool {
     /// The buffers kept. If several buffers fit, the one given back last is taken, because it is
@@ -27,33 +42,72 @@ struct Pool {
 }
 
 std::thread_local! {
-    static THREAD: RefCell<Pool> = const { RefCell::new(Pool { free: Vec::new(), bytes: 0 }) };
+    static THREAD: Thread = const {
+        Thread {
+            last: Cell::new(Vec::new()),
+            rest: RefCell::new(Pool { free: Vec::new(), bytes: 0 }),
+        }
+    };
 }
 
 /// Replaces `to`, which is empty, by a buffer of at least `len` initialised bytes. A buffer of the
 /// pool has the contents of its last use. Buffers of at most twice `len` are preferred to longer
 /// ones.
 pub(crate) fn take_to(to: &mut Vec<u8>, len: usize) {
-    let taken = THREAD.try_with(|pool| pool.borrow_mut().take_last(to, len));
-    if !matches!(taken, Ok(true)) {
+    if !exchange(to, |last, _| fits(last, len)) {
         take_other(to, len);
     }
+}
+
+/// Takes `buffer`, which is then empty. Keeps it for the next connection, or frees it if it is too
+/// short or the pool is full.
+#[inline(always)]
+pub(crate) fn give(buffer: &mut Vec<u8>) {
+    if !buffer.is_empty()
+        && !exchange(buffer, |last, given| {
+            last.is_empty() && (LEAST..=SHORT).contains(&given.len())
+        })
+    {
+        give_other(buffer);
+    }
+}
+
+/// Exchanges `buffer` and the thread's last buffer if `may` allows it. Returns whether it did.
+/// Neither is dropped here, so the compiler needs no code for that.
+#[inline(always)]
+fn exchange(buffer: &mut Vec<u8>, may: impl FnOnce(&[u8], &[u8]) -> bool) -> bool {
+    let exchanged = THREAD.try_with(|thread| {
+        let mut last = thread.last.take();
+        let may = may(&last, buffer);
+        if may {
+            mem::swap(&mut last, buffer);
+        }
+        thread.last.set(last);
+        may
+    });
+    matches!(exchanged, Ok(true)) // an error means that the thread is ending
 }
 
 #[cold]
 #[inline(never)] // keeps `take_to` short
 fn take_other(to: &mut Vec<u8>, len: usize) {
-    let kept = THREAD.try_with(|pool| pool.borrow_mut().take(len)).ok().flatten();
-    *to = kept.unwrap_or_else(|| vec![0; len]);
+    let kept = THREAD.try_with(|thread| {
+        let mut rest = thread.rest.borrow_mut();
+        rest.give(thread.last.take());
+        rest.take(len)
+    });
+    *to = kept.ok().flatten().unwrap_or_else(|| vec![0; len]);
 }
 
-/// Keeps a buffer for the next connection, or frees it if it is too short or the pool is full.
-#[inline]
-pub(crate) fn give(buffer: Vec<u8>) {
-    if !buffer.is_empty() {
-        // An error means that the thread is ending.
-        let _ = THREAD.try_with(|pool| pool.borrow_mut().give(buffer));
-    }
+#[cold]
+#[inline(never)] // keeps `give` short
+fn give_other(buffer: &mut Vec<u8>) {
+    let buffer = mem::take(buffer);
+    let _ = THREAD.try_with(|thread| {
+        let mut rest = thread.rest.borrow_mut();
+        rest.give(thread.last.take());
+        rest.give(buffer);
+    });
 }
 
 #[inline]
@@ -62,16 +116,6 @@ fn fits(buffer: &[u8], len: usize) -> bool {
 }
 
 impl Pool {
-    #[inline]
-    fn take_last(&mut self, to: &mut Vec<u8>, len: usize) -> bool {
-        if !self.free.last().is_some_and(|last| fits(last, len)) {
-            return false;
-        }
-        *to = self.free.pop().unwrap_or_default();
-        self.bytes -= to.capacity();
-        true
-    }
-
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
         let any = || self.free.iter().rposition(|kept| kept.len() >= len);
         let at = self.free.iter().rposition(|kept| fits(kept, len)).or_else(any)?;
@@ -80,7 +124,6 @@ impl Pool {
         Some(buffer)
     }
 
-    #[inline]
     fn give(&mut self, buffer: Vec<u8>) {
         if buffer.len() >= LEAST && buffer.capacity() <= MOST - self.bytes {
             self.bytes += buffer.capacity();
@@ -118,5 +161,29 @@ mod tests {
             }
             assert_eq!(pool.take(10_000).map(|b| b.len()), Some(if fits { len } else { 50_000 }));
         }
+    }
+    #[test]
+    fn a_thread_takes_what_it_was_given_whether_or_not_it_is_the_last_one() {
+        let taken = |len| {
+            let mut to = Vec::new();
+            take_to(&mut to, len);
+            (to.len(), to[0])
+        };
+        let of_a_new_thread = move || {
+            for (len, mark) in [(16 << 10, 1), (64 << 10, 2), (100 << 10, 3), (LEAST - 1, 4)] {
+                let mut buffer = vec![mark; len];
+                give(&mut buffer);
+                assert!(buffer.is_empty());
+            }
+            assert_eq!(taken(100 << 10), (100 << 10, 3));
+            assert_eq!(taken(10 << 10), (16 << 10, 1));
+            assert_eq!(taken(10 << 10), (64 << 10, 2), "rather than a new one");
+            assert_eq!(taken(10 << 10), (10 << 10, 0));
+            give(&mut vec![5; 16 << 10]);
+            give(&mut vec![6; 16 << 10]);
+            assert_eq!(taken(16 << 10), (16 << 10, 6));
+            assert_eq!(taken(16 << 10), (16 << 10, 5));
+        };
+        assert!(std::thread::spawn(of_a_new_thread).join().is_ok());
     }
 }

@@ -1197,3 +1197,21 @@ async fn a_connection_that_has_ended_holds_no_buffer() {
     assert_eq!(ws.recv().await.unwrap(), None);
     assert!(!ws.connection().receiver().has_buffer());
 }
+
+#[cfg(feature = "futures")]
+#[tokio::test(start_paused = true)]
+async fn a_connection_holds_no_buffer_once_its_sink_is_flushed() {
+    use futures_util::{SinkExt, StreamExt};
+    for len in [10, 1000, 16 << 10, 100 << 10] {
+        let (mut ws, io) = scripted(b"", &config());
+        for i in 0..10 {
+            io.with(|s| s.input.extend(masked(BINARY, vec![i; len])));
+            let message = ws.next().await.unwrap().unwrap();
+            assert!(once!(ws.next()).is_pending());
+            // Another task may send while the receiving task waits, and is not polled again.
+            SinkExt::send(&mut ws, message).await.unwrap();
+        }
+        let held = held(ws);
+        assert!(held <= 4 << 10, "{len} byte messages: {held} bytes");
+    }
+}

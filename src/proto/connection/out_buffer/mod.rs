@@ -161,7 +161,7 @@ impl OutBuffer {
     #[inline]
     pub(super) fn room_keeping(&mut self, n: usize, keep: usize) -> &mut [u8] {
         if self.bytes.len() - self.end < n {
-            self.grow(n, keep);
+            self.lengthen(n, keep);
         }
         self.bytes.get_mut(self.end..).and_then(|room| room.get_mut(..n)).unwrap_or_default()
     }
@@ -204,10 +204,17 @@ impl OutBuffer {
     /// Offsets that callers hold become invalid.
     #[cold]
     #[inline(never)]
-    fn grow(&mut self, n: usize, keep: usize) {
+    fn lengthen(&mut self, n: usize, keep: usize) {
         if self.bytes.is_empty() {
             return (self.memory.take_to)(&mut self.bytes, n.max(FIRST));
         }
+        self.grow(n, keep);
+    }
+
+    /// Lengthens a buffer that has memory.
+    #[cold]
+    #[inline(never)] // keeps `lengthen` short
+    fn grow(&mut self, n: usize, keep: usize) {
         // The room may be shorter than `keep`, if `MessageWriter` has written nothing behind the
         // place for the header.
         let keep = keep.min(self.bytes.len() - self.end);
@@ -282,10 +289,10 @@ impl OutBuffer {
         }
     }
 
-    /// Returns the buffer if it has no content, and otherwise an empty `Vec`.
+    /// The buffer, if it has no content. The caller may take it away.
     #[inline]
-    pub(crate) fn reclaim(&mut self) -> Vec<u8> {
-        if self.end > 0 { Vec::new() } else { core::mem::take(&mut self.bytes) }
+    pub(crate) fn unused(&mut self) -> Option<&mut Vec<u8>> {
+        (self.end == 0).then_some(&mut self.bytes)
     }
 
     /// Marks the content so far as a handshake's response, which has no frames.

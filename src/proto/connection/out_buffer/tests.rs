@@ -194,10 +194,10 @@ fn a_longer_buffer_may_be_lent_and_an_empty_one_be_had_back() {
     out.append(b"x");
     out.lend(vec![4; 200]);
     assert_eq!(out.bytes.len(), 101, "there is something in it");
-    assert!(out.reclaim().is_empty());
+    assert!(out.unused().is_none());
     write(&mut out, 1);
-    assert_eq!(out.reclaim().len(), 101);
-    assert!(out.reclaim().is_empty());
+    assert_eq!(out.unused().map(std::mem::take).map(|bytes| bytes.len()), Some(101));
+    assert!(out.unused().is_some_and(|bytes| bytes.is_empty()));
 }
 
 #[test]

@@ -290,7 +290,13 @@ impl Sender {
     /// Returns the outgoing buffer if it holds no bytes, and otherwise an empty `Vec`.
     #[inline]
     pub fn reclaim(&mut self) -> Vec<u8> {
-        self.out.reclaim()
+        self.unused().map(core::mem::take).unwrap_or_default()
+    }
+
+    /// The buffer that [`reclaim`](Self::reclaim) would return, where it is.
+    #[inline]
+    pub(crate) fn unused(&mut self) -> Option<&mut Vec<u8>> {
+        self.out.unused()
     }
 
     /// Gives the sender a buffer to encode into. The sender uses `buffer.len()` bytes, not the
