@@ -13,6 +13,7 @@
 //! itself: that of the load is not in it.
 //!
 //! Here are the options and what is printed; the server itself is in `server.rs`.
+mod scale;
 mod server;
 mod tls;
 
@@ -22,7 +23,7 @@ use std::{
     io::{self, Write},
     net::SocketAddr,
     ops::RangeInclusive,
-    process::ExitCode,
+    process::{self, ExitCode},
     time::Duration,
 };
 use tickwire::{
@@ -37,6 +38,8 @@ Usage: echo_server [OPTION]...
 
   --listen ADDR         where to listen [127.0.0.1:9001]; with port 0 on any free port
   --threads N           threads, each with a listener and a runtime of its own [1]
+  --scale N             serve nobody: with 1 to N threads, print what they do under a load of
+                        messages of 64 bytes, 16 in flight on each of 16 connections a thread
   --subprotocol NAME    agree to this subprotocol; again for more, best first
   --tls-cert FILE       speak TLS, with this certificate and those up to its authority (PEM)
   --tls-key FILE        the certificate's private key (PEM)
@@ -91,6 +94,9 @@ fn compressing(_: Config) -> std::result::Result<Config, &'static str> {
 impl Options {
     fn read() -> Self {
         let args = Arguments::read(HELP);
+        if args.has("--scale") {
+            process::exit(scale::run(&args).map_or_else(|error| refuse(error), |()| 0));
+        }
         let tls = match (args.optional("--tls-cert"), args.optional("--tls-key")) {
             (None, None) => None,
             (Some(cert), Some(key)) => {

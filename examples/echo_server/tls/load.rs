@@ -1,8 +1,13 @@
 //! What to show to those who dial `wss://`, from files.
 use std::{error::Error, sync::Arc};
-use tickwire::tls::rustls::{
-    ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+use tickwire::{
+    Config, Dial,
+    blocking::{MaybeTls, WebSocket},
+    handshake::client::Request,
+    tls::rustls::{
+        ClientConfig, RootCertStore, ServerConfig,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    },
 };
 
 pub(crate) type Tls = Arc<ServerConfig>;
@@ -24,4 +29,19 @@ pub(crate) fn load(cert: &str, key: &str) -> Result<Tls, Box<dyn Error>> {
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.enable_secret_extraction = true; // records in place
     Ok(config.into())
+}
+
+/// Dials a server that has the certificate of a file, which alone is trusted.
+pub(crate) fn connect(
+    url: &str,
+    cert: Option<&str>,
+) -> Result<WebSocket<MaybeTls>, Box<dyn Error>> {
+    let request = Request::new(url)?;
+    let mut roots = RootCertStore::empty();
+    for cert in cert.map(CertificateDer::pem_file_iter).transpose()?.into_iter().flatten() {
+        roots.add(cert?)?;
+    }
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.enable_secret_extraction = true; // records in place
+    Ok(Dial::new(&request).tls(config).blocking_connect(&Config::default())?)
 }

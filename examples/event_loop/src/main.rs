@@ -5,6 +5,8 @@
 //! cargo run --release -p event_loop -- --io-uring --threads 2
 //! cargo run --release -p event_loop -- --tls-cert C.pem --tls-key K.pem
 //! ```
+#[path = "../../echo_server/scale.rs"]
+mod scale;
 #[path = "../../echo_server/tls/load.rs"]
 mod tls;
 
@@ -19,6 +21,8 @@ Usage: event_loop [OPTION]...
 
   --listen ADDR     where to listen [127.0.0.1:9001]; with port 0 on any free port
   --threads N       run a loop in each of N threads, all on one port [1]; on Windows only 1
+  --scale N         serve nobody: with 1 to N threads, print what they do under a load of
+                    messages of 64 bytes, 16 in flight on each of 16 connections a thread
   --io-uring        use io_uring in place of epoll (Linux 6.1); if the kernel refuses
                     io_uring, the program says so and uses epoll
   --tls-cert FILE   speak TLS, with this certificate and those up to its authority (PEM)
@@ -35,6 +39,9 @@ SIGINT and SIGTERM end the program at once: no connection gets a Close.
 /// Serves until a loop fails.
 fn main() -> Result<(), Failure> {
     let args = Arguments::read(HELP);
+    if args.has("--scale") {
+        return Ok(scale::run(&args)?);
+    }
     let (listen, threads) = (args.address("--listen"), args.number("--threads", 1..=1024));
     let tls = match (args.optional("--tls-cert"), args.optional("--tls-key")) {
         (None, None) => None,

@@ -64,8 +64,17 @@ fn it_speaks_wss_with_the_certificate_it_was_given() {
 }
 
 #[test]
+fn scale_prints_a_row_for_each_number_of_threads() {
+    let (code, out, err) = start(&["--scale", "1"]).finish();
+    assert_eq!((code, out.len()), (0, 2), "{out:?} {err:?}");
+    let figures: Vec<f64> = out[1].split_whitespace().filter_map(|it| it.parse().ok()).collect();
+    let expected = if cfg!(target_os = "linux") { 3 } else { 2 };
+    assert!(figures.len() == expected && figures.iter().all(|&it| it > 0.0), "{out:?}");
+}
+
+#[test]
 fn a_wrong_command_line_is_refused() {
-    for wrong in [&["--threads", "0"][..], &["--tls-cert", "a.pem"]] {
+    for wrong in [&["--threads", "0"][..], &["--tls-cert", "a.pem"], &["--scale", "0"]] {
         assert_eq!(start(wrong).finish().0, 2, "{wrong:?}");
     }
 }

@@ -1,0 +1,77 @@
+//! `--scale`: what the server does with more threads. Each row's server is this program, started
+//! again. The load is in this process, and takes processors too.
+use arguments::Arguments;
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
+use tickwire::blocking::{MaybeTls, WebSocket};
+
+/// Prints a row for each number of threads.
+pub(crate) fn run(args: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let [cert, key] = ["--tls-cert", "--tls-key"].map(|name| (name, args.optional(name)));
+    println!("threads  messages/s  ns of processor time a message");
+    for threads in 1..=args.number("--scale", 1..=1024) {
+        let mut server = Command::new(env::current_exe()?);
+        server.args(["--listen", "127.0.0.1:0", "--threads", &threads.to_string()]);
+        server.args(args.has("--io-uring").then_some("--io-uring"));
+        for (name, file) in [&cert, &key] {
+            server.args(file.iter().flat_map(|file| [*name, file]));
+        }
+        let mut server = server.stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        BufReader::new(server.stdout.take().ok_or("no output")?).read_line(&mut line)?;
+        let url = line.trim().trim_start_matches("listening on ");
+        let connect = |_| super::tls::connect(url, cert.1.as_deref());
+        let all = (0..16 * threads).map(connect).collect::<Result<Vec<_>, _>>();
+        let row = all.map(|all| measure(all, &server));
+        let _ = server.kill().and_then(|()| server.wait());
+        let (messages, took) = row?;
+        let cost = took.map_or("not told by this system".to_owned(), |took| {
+            format!("{:.0}", took.as_nanos() as f64 / messages as f64)
+        });
+        println!("{threads:7}  {messages:10}  {cost}");
+    }
+    Ok(())
+}
+
+/// Returns the messages of a second, and the server's processor time.
+fn measure(all: Vec<WebSocket<MaybeTls>>, server: &Child) -> (u64, Option<Duration>) {
+    let (messages, stop) = (&AtomicU64::new(0), &AtomicBool::new(false));
+    let now = || (messages.load(Relaxed), processor(server));
+    thread::scope(|scope| {
+        all.into_iter().for_each(|ws| _ = scope.spawn(move || load(ws, messages, stop)));
+        thread::sleep(Duration::from_millis(200));
+        let before = now();
+        thread::sleep(Duration::from_secs(1));
+        let after = now();
+        stop.store(true, Relaxed);
+        (
+            after.0 - before.0,
+            after.1.zip(before.1).map(|(after, before)| after.saturating_sub(before)),
+        )
+    })
+}
+
+/// Sends batches, and takes each back before the next. Ends when told to, or if the server fails.
+fn load(mut ws: WebSocket<MaybeTls>, messages: &AtomicU64, stop: &AtomicBool) {
+    while !stop.load(Relaxed) && (0..16).all(|_| ws.feed(&[b'x'; 64]).is_ok()) && ws.flush().is_ok()
+    {
+        for _ in 0..16 {
+            let Ok(Some(_)) = ws.recv() else { return };
+            messages.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// What the threads of a process have taken so far, where the system tells: on Linux.
+fn processor(of: &Child) -> Option<Duration> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", of.id())).ok()?;
+    let stat = |task: fs::DirEntry| fs::read_to_string(task.path().join("schedstat")).ok();
+    let nanos = |stat: String| stat.split_ascii_whitespace().next()?.parse::<u64>().ok();
+    Some(Duration::from_nanos(tasks.flatten().filter_map(stat).filter_map(nanos).sum()))
+}
