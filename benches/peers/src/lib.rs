@@ -12,7 +12,6 @@ pub mod loops;
 pub mod mem;
 pub mod net;
 pub mod peers;
-pub mod probe;
 pub mod proc;
 pub mod table;
 pub mod tls;

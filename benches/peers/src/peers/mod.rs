@@ -37,8 +37,6 @@ pub struct Can {
     pub handshake: bool,
     /// `Conn::echo_batch` does more than `Conn::echo`.
     pub batch: bool,
-    /// `Peer::flood`, and Pings answered while it goes on.
-    pub flood: bool,
     /// permessage-deflate, and whether the sender may keep its window between messages.
     pub deflate: bool,
     pub takeover: bool,
@@ -51,7 +49,6 @@ impl Can {
         sockets: true,
         handshake: true,
         batch: true,
-        flood: false,
         deflate: true,
         takeover: true,
     };
@@ -76,12 +73,6 @@ pub trait Peer: 'static {
     async fn accept<S: Io>(mut io: S) -> Option<Self::Conn<S>> {
         crate::net::accept_http(&mut io).await?;
         Some(Self::server(io).await)
-    }
-
-    /// Sends `payload` for ever, as fast as the peer reads, and receives (so answers Pings) beside
-    /// it, by what the crate has for that.
-    async fn flood<S: Io>(_: Self::Conn<S>, _payload: Vec<u8>) {
-        unreachable!("{} does not take part", Self::NAME)
     }
 
     /// The crate's own handshake, where `accept` cannot be it (hyper changes the stream's type).
@@ -217,19 +208,6 @@ pub fn can(name: &str) -> Can {
 /// Names of those that can.
 pub fn names(can_do: impl Fn(Can) -> bool) -> Vec<&'static str> {
     crate::chosen(NAMES.iter().copied().filter(|name| can_do(can(name))))
-}
-
-/// `Peer::flood` for crates whose connection is a `Stream` and a `Sink` of one item type.
-pub async fn flood_stream<W, M: Clone>(ws: W, message: M)
-where
-    W: futures_util::Stream + futures_util::Sink<M>,
-{
-    use futures_util::{SinkExt, StreamExt};
-
-    let (mut sink, mut stream) = ws.split();
-    let send = async { while sink.feed(message.clone()).await.is_ok() {} };
-    let receive = async { while stream.next().await.is_some() {} };
-    tokio::join!(send, receive);
 }
 
 /// `Conn::echo_batch` for crates whose connection is a `Stream` and a `Sink` of one item type.

@@ -6,7 +6,7 @@ use sockudo_ws::handshake::server_handshake;
 use sockudo_ws::stream::CompressedWebSocketStream;
 use sockudo_ws::{Config, DeflateConfig, Message, WebSocketStream};
 
-use super::{Can, Conn, Io, Peer, echo_stream, flood_stream};
+use super::{Can, Conn, Io, Peer, echo_stream};
 
 pub struct Sockudo;
 pub struct SockudoDefault;
@@ -19,7 +19,7 @@ macro_rules! peer {
     ($peer:ident, $name:literal, $config:expr) => {
         impl Peer for $peer {
             const NAME: &'static str = $name;
-            const CAN: Can = Can { flood: true, ..Can::ALL };
+            const CAN: Can = Can::ALL;
             type Conn<S: Io> = WebSocketStream<S>;
             type Deflated<S: Io> = CompressedWebSocketStream<S>;
 
@@ -41,9 +41,6 @@ macro_rules! peer {
             async fn accept<S: Io>(mut io: S) -> Option<Self::Conn<S>> {
                 server_handshake(&mut io).await.ok()?;
                 Some(Self::server(io).await)
-            }
-            async fn flood<S: Io>(conn: Self::Conn<S>, payload: Vec<u8>) {
-                flood_stream(conn, Message::Binary(payload.into())).await;
             }
         }
     };

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
 use tickwire::{
-    Config, Connection, Error, Message, Negotiated, Prepared, Step, SystemEntropy, blocking,
+    Config, Connection, Error, Negotiated, Prepared, Step, SystemEntropy, blocking,
     handshake::{
         Progress,
         server::{Accept, Handshake},
@@ -197,7 +197,7 @@ pub struct Tokio;
 
 impl Peer for Tokio {
     const NAME: &'static str = TOKIO;
-    const CAN: Can = Can { flood: true, deflate: DEFLATE, ..Can::ALL };
+    const CAN: Can = Can { deflate: DEFLATE, ..Can::ALL };
     type Conn<S: Io> = adapter::WebSocket<S>;
     type Deflated<S: Io> = adapter::WebSocket<S>;
 
@@ -212,16 +212,6 @@ impl Peer for Tokio {
     }
     async fn accept<S: Io>(io: S) -> Option<Self::Conn<S>> {
         adapter::accept(io, &Config::default()).await.ok()
-    }
-    async fn flood<S: Io>(conn: Self::Conn<S>, payload: Vec<u8>) {
-        let (mut reader, mut writer) = conn.into_split();
-        let send = async {
-            while writer.ready().await.is_ok() {
-                while writer.feed(Message::Binary(&payload)).is_ok() {}
-            }
-        };
-        let receive = async { while let Ok(Some(_)) = reader.recv().await {} };
-        tokio::join!(send, receive);
     }
 }
 

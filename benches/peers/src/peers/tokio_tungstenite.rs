@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 
 use super::tungstenite::SMALL;
-use super::{Can, Conn, Io, NoDeflate, Peer, echo_stream, flood_stream};
+use super::{Can, Conn, Io, NoDeflate, Peer, echo_stream};
 
 /// Peers of a crate that has tokio-tungstenite's API, each with a size of the read buffer.
 macro_rules! peers {
@@ -22,7 +22,7 @@ macro_rules! peers {
 
             impl Peer for $peer {
                 const NAME: &'static str = $name;
-                const CAN: Can = Can { flood: true, deflate: false, ..Can::ALL };
+                const CAN: Can = Can { deflate: false, ..Can::ALL };
                 type Conn<S: Io> = $api::WebSocketStream<S>;
                 type Deflated<S: Io> = NoDeflate;
 
@@ -36,9 +36,6 @@ macro_rules! peers {
                 }
                 async fn accept<S: Io>(io: S) -> Option<Self::Conn<S>> {
                     $api::accept_async_with_config(io, Self::config()).await.ok()
-                }
-                async fn flood<S: Io>(conn: Self::Conn<S>, payload: Vec<u8>) {
-                    flood_stream(conn, $api::tungstenite::Message::Binary(payload.into())).await;
                 }
             }
         )*

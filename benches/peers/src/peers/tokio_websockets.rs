@@ -7,13 +7,13 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio_websockets::{ClientBuilder, Message, ServerBuilder, WebSocketStream};
 
-use super::{Can, Conn, Io, NoDeflate, Peer, flood_stream};
+use super::{Can, Conn, Io, NoDeflate, Peer};
 
 pub struct TokioWebsockets;
 
 impl Peer for TokioWebsockets {
     const NAME: &'static str = "tokio-websockets";
-    const CAN: Can = Can { flood: true, deflate: false, ..Can::ALL };
+    const CAN: Can = Can { deflate: false, ..Can::ALL };
     type Conn<S: Io> = WebSocketStream<S>;
     type Deflated<S: Io> = NoDeflate;
 
@@ -25,9 +25,6 @@ impl Peer for TokioWebsockets {
     }
     async fn accept<S: Io>(io: S) -> Option<Self::Conn<S>> {
         Some(ServerBuilder::new().accept(io).await.ok()?.1)
-    }
-    async fn flood<S: Io>(conn: Self::Conn<S>, payload: Vec<u8>) {
-        flood_stream(conn, Message::binary(payload)).await;
     }
 }
 

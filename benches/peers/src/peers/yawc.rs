@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use yawc::{CompressionLevel, DeflateOptions, Frame, OpCode, Options, Role, WebSocket};
 
-use super::{Can, Conn, Io, Peer, echo_stream, flood_stream, hyper_upgrade};
+use super::{Can, Conn, Io, Peer, echo_stream, hyper_upgrade};
 
 pub struct Yawc;
 
@@ -14,7 +14,7 @@ fn options() -> Options {
 
 impl Peer for Yawc {
     const NAME: &'static str = "yawc";
-    const CAN: Can = Can { flood: true, ..Can::ALL };
+    const CAN: Can = Can::ALL;
     type Conn<S: Io> = WebSocket<S>;
     type Deflated<S: Io> = WebSocket<S>;
 
@@ -37,9 +37,6 @@ impl Peer for Yawc {
         };
         let options = Options { compression: Some(deflate), ..options() };
         WebSocket::from_stream_with_extensions(io, Role::Server, Some(agreed), options).unwrap()
-    }
-    async fn flood<S: Io>(conn: Self::Conn<S>, payload: Vec<u8>) {
-        flood_stream(conn, Frame::binary(payload)).await;
     }
     async fn handshake<S: Io>(io: S) -> bool {
         match hyper_upgrade(io, |request| {
