@@ -1,13 +1,12 @@
 // Checks of the pages of examples, driven in Chromium by playwright-core: prints a line, ok
 // or FAIL, for each. With a folder, puts pictures of them there.
 //
-//   node pages.js MARKET_FEED TOKENS CHAT AXUM FEED_HANDLER [FOLDER]
+//   node pages.js MARKET_FEED AXUM [FOLDER]
 const { chromium } = require("playwright-core");
 const { readFileSync } = require("node:fs");
-const net = require("node:net");
 const { DESK, PHONE, PATIENCE, servers, check, same, serve, run, open, drawn, fits, accessible, schemes } = require("./page_support");
 
-const [marketFeed, tokens, axum, pictures] = process.argv.slice(2);
+const [marketFeed, axum, pictures] = process.argv.slice(2);
 
 // The page's estimate of the server's clock, over simulated time: ms by our clock, which the
 // server's is ahead of.
@@ -149,98 +148,6 @@ async function checkFeed(browser) {
   await server.stop("SIGKILL");
 }
 
-// A way to `address` on which each connection is cut, whatever it is doing, until `cuts` were.
-async function cutter(address, cuts) {
-  const [host, port] = address.split(":");
-  const proxy = net.createServer((near) => {
-    const far = net.connect(+port, host);
-    for (const [one, other] of [[near, far], [far, near]]) one.on("error", () => {}).on("close", () => other.destroy()).pipe(other);
-    near.once("data", (head) => /upgrade: websocket/i.test(head) && cuts-- > 0 &&
-      setTimeout(() => near.destroy(), 100 * Math.random()));
-  });
-  await new Promise((resolve) => proxy.listen(0, "127.0.0.1", resolve));
-  return { address: "127.0.0.1:" + proxy.address().port, stop: () => proxy.close() };
-}
-
-const status = (page, pattern) => page.waitForFunction((pattern) => new RegExp(pattern).test(document.querySelector("p").textContent), pattern);
-const asked = async (page, prompt) => (await page.fill("input", prompt), page.click("button"));
-const text = (page) => page.textContent("output");
-
-async function checkTokens(browser) {
-  const who = "tokens: ", PROMPT = "249";
-  let server = await serve(tokens, "127.0.0.1:0");
-  const { page, complaints, close } = await open(browser, server.address, PHONE);
-  let whole;
-  await check(who + "an answer comes token by token", async () => {
-    await page.evaluate(() => {
-      window.seen = [];
-      new MutationObserver(() => seen.push(answer.have)).observe(document.querySelector("output"), { childList: true });
-    });
-    await asked(page, PROMPT);
-    await status(page, "^end \\d+ complete$");
-    whole = await text(page);
-    const { seen, have } = await page.evaluate(() => ({ seen, have: answer.have }));
-    if (!(seen.length > 30 && have >= 200)) throw new Error(`${have} tokens in ${seen.length} pieces`);
-  });
-  await check(who + "a stop ends it within a burst", async () => {
-    await asked(page, PROMPT);
-    await page.waitForFunction(() => answer.have > 40);
-    const before = await page.evaluate(() => (document.querySelector("button").click(), answer.have));
-    await status(page, "^end \\d+ stopped$");
-    const after = await page.evaluate(() => answer.have), part = await text(page);
-    if (!(after < before + 20 && whole.startsWith(part) && part.length < whole.length)) throw new Error(`stopped at ${before}, ended at ${after}`);
-  });
-  await check(who + "a page that is busy holds the model up, and misses nothing", async () => {
-    await asked(page, PROMPT);
-    await page.waitForFunction(() => answer.have > 10);
-    const ahead = await page.evaluate(async () => {
-      const began = performance.now(), last = setInterval(() => {});
-      while (performance.now() - began < 1500);
-      for (let id = 1; id <= last; id++) clearInterval(id); // nor does it say for a while what it has
-      await new Promise((resolve) => setTimeout(resolve, 500));
-      return answer.have - told;
-    });
-    same("ahead of what it said", ahead, 64);
-    await page.evaluate(() => setInterval(() => answer.have > told && ws.send("have " + (told = answer.have)), 50));
-    await status(page, "^end \\d+ complete$");
-    same("the answer", await text(page), whole);
-  });
-  await check(who + "no complaints", () => same("complaints", complaints, []));
-  await check(who + "fits a phone", async () => same("without scrolling sideways", await fits(page), true));
-  await close();
-  await check(who + "over connections that are cut nothing is lost and nothing comes twice", async () => {
-    const way = await cutter(server.address, 12), { page, close } = await open(browser, way.address, DESK);
-    await asked(page, PROMPT);
-    await status(page, "^end \\d+ complete$");
-    same("the answer", await text(page), whole);
-    const cuts = await page.evaluate(() => cuts);
-    if (cuts < 3) throw new Error(`only ${cuts} cuts`);
-    // Also a stop that was said while there was no connection.
-    await asked(page, PROMPT);
-    await page.waitForFunction(() => answer.have > 10);
-    await page.evaluate(() => (ws?.close(), document.querySelector("button").click()));
-    await status(page, "^end \\d+ stopped$");
-    await close();
-    way.stop();
-  });
-  await check(who + "an answer that a restarted server does not have is called lost, and can be asked for again", async () => {
-    const { page, close } = await open(browser, server.address, DESK);
-    await check(who + "axe finds nothing", () => accessible(page));
-    await asked(page, PROMPT);
-    await page.waitForFunction(() => answer.have > 10);
-    await server.stop("SIGKILL");
-    server = await serve(tokens, server.address);
-    await status(page, "^the rest of this answer is lost after token \\d+$");
-    await check(who + "axe finds nothing after a loss", () => accessible(page));
-    await page.click("text=Ask again");
-    await status(page, "^end \\d+ complete$");
-    same("the answer", await text(page), whole);
-    same("it is not offered again", await page.isVisible("#again"), false);
-    await close();
-  });
-  await server.stop("SIGKILL");
-}
-
 async function checkAxum(browser) {
   const server = await serve(axum, "127.0.0.1:0"), { page, complaints, close } = await open(browser, server.address, DESK);
   await check("axum: both messages come back, axe finds nothing", async () => {
@@ -255,8 +162,7 @@ async function checkAxum(browser) {
 // The page's code in docs/recipes/browsers.md, against a server that playwright-core plays.
 async function checkRecipe(browser) {
   await check("the recipe's page resumes after a cut, takes the state after a gap, and stops when it is outdated", async () => {
-    const text = readFileSync(__dirname + "/../../docs/recipes/browsers.md", "utf8"), page = await browser.newPage(), said = [];
-    page.setDefaultTimeout(PATIENCE);
+        page.setDefaultTimeout(PATIENCE);
     let socket;
     await page.routeWebSocket(/./, (route) => (socket = route, route.onMessage((message) => said.push(JSON.parse(message).seen))));
     const state = (log, at, state) => socket.send(JSON.stringify({ log, at, state }));
@@ -311,7 +217,6 @@ async function takePictures(browser) {
     await checkClocks();
     await checkSlowly(browser);
     await checkFeed(browser);
-    await checkTokens(browser);
     await checkAxum(browser);
     await checkRecipe(browser);
   } finally {

@@ -9,9 +9,6 @@
 //! that was really taken, for programs that asked for port 0. SIGTERM and SIGINT say goodbye to
 //! every peer with Close 1001 and wait a few seconds for theirs. `--help` lists the options.
 //!
-//! With `--stats` the last lines tell what each thread did, and what processor time it took, by
-//! itself: that of the load is not in it.
-//!
 //! Here are the options and what is printed; the server itself is in `server.rs`.
 mod scale;
 mod server;
@@ -19,7 +16,6 @@ mod tls;
 
 use arguments::{Arguments, cannot_listen, log, refuse};
 use std::{
-    fmt, fs,
     io::{self, Write},
     net::SocketAddr,
     ops::RangeInclusive,
@@ -45,8 +41,6 @@ Usage: echo_server [OPTION]...
   --tls-key FILE        the certificate's private key (PEM)
   --max-message BYTES   the longest message [67108864]
   --deflate             agree to permessage-deflate
-  --stats               at the end, print connections, messages and processor time of each
-                        thread
   --help                this text
 
 Nothing bounds how many peers come: for the loopback. See the example `bounded`.
@@ -67,7 +61,6 @@ struct Options {
     threads: usize,
     subprotocols: Vec<String>,
     tls: Option<tls::Tls>,
-    stats: bool,
     config: Config,
 }
 
@@ -115,7 +108,6 @@ impl Options {
             threads: args.number("--threads", THREADS),
             subprotocols: args.all("--subprotocol"),
             tls,
-            stats: args.has("--stats"),
             config: match args.has("--deflate") {
                 true => compressing(config).unwrap_or_else(|why| refuse(why)),
                 false => config,
@@ -146,40 +138,4 @@ fn announce(url: &str) -> io::Result<()> {
     let mut out = io::stdout();
     writeln!(out, "listening on {url}")?;
     out.flush()
-}
-
-/// What one thread did.
-#[derive(Default)]
-struct Served {
-    connections: u64,
-    /// Received, and sent back.
-    messages: u64,
-    /// Where the system tells.
-    processor: Option<Duration>,
-}
-
-impl fmt::Display for Served {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} connections, {} messages", self.connections, self.messages)?;
-        let Some(took) = self.processor.map(|took| took.as_secs_f64()) else {
-            return Ok(());
-        };
-        write!(f, ", {took:.3} s of processor time")?;
-        match self.messages {
-            0 => Ok(()),
-            n => write!(f, ", {:.3} us a message", took * 1e6 / n as f64),
-        }
-    }
-}
-
-/// The processor time that the calling thread has taken so far, user's and system's together, where
-/// the system tells: on Linux.
-fn processor_time() -> Option<Duration> {
-    let stat = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    stat.split_ascii_whitespace().next()?.parse().ok().map(Duration::from_nanos)
-}
-
-/// One line on standard output of what was done; that nobody reads it is no error.
-fn report(who: fmt::Arguments<'_>, served: &Served) {
-    let _ = writeln!(io::stdout(), "{who}: {served}");
 }

@@ -3,16 +3,12 @@
 //!
 //! What the threads have in common: the options, whose count of owners changes with each
 //! connection and which only an opening handshake reads. A message touches its connection, the
-//! runtime's queue and timers, the pool of buffers and the count below, all of its own thread; the
+//! runtime's queue and timers, and the pool of buffers, all of its own thread; the
 //! server's sockets are known to one epoll instance only. So no lock, no counter and no cache line
 //! goes from one processor to another.
-use super::{
-    ACCEPT_PAUSE, CLOSE_TIMEOUT, Options, Served, announce, cannot_listen, log, processor_time,
-    refusal, report,
-};
+use super::{ACCEPT_PAUSE, CLOSE_TIMEOUT, Options, announce, cannot_listen, log, refusal};
 use arguments::serve::{socket, stop_asked};
 use std::{
-    cell::Cell,
     io,
     net::SocketAddr,
     pin::{Pin, pin},
@@ -38,12 +34,6 @@ use tokio::{
 
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 4096;
-
-thread_local! {
-    /// How many connections this thread has opened, and messages it has echoed.
-    static CONNECTIONS: Cell<u64> = const { Cell::new(0) };
-    static MESSAGES: Cell<u64> = const { Cell::new(0) };
-}
 
 /// Is ready when the server stops. A connection polls this future whenever it wakes. `changed` of a
 /// `watch` would cost twice as much.
@@ -76,11 +66,8 @@ pub(crate) fn serve(mut options: Options) -> io::Result<()> {
 
     runtime.block_on(stop_asked);
     drop(running); // all threads are told before the first is waited for
-    for (i, thread) in threads.into_iter().enumerate() {
-        let served = thread.join().map_err(|_| io::Error::other("a thread has panicked"))?;
-        if options.stats {
-            report(format_args!("thread {}", i + 1), &served);
-        }
+    for thread in threads {
+        thread.join().map_err(|_| io::Error::other("a thread has panicked"))?;
     }
     Ok(())
 }
@@ -106,10 +93,8 @@ impl Worker {
         Ok(Self { runtime, listener })
     }
 
-    fn run(self, options: &Arc<Options>, stop: oneshot::Receiver<()>) -> Served {
+    fn run(self, options: &Arc<Options>, stop: oneshot::Receiver<()>) {
         self.runtime.block_on(accept_all(self.listener, options, stop));
-        let (connections, messages) = (CONNECTIONS.get(), MESSAGES.get());
-        Served { connections, messages, processor: processor_time() }
     }
 }
 
@@ -184,7 +169,6 @@ where
     let Some(mut ws) = Box::pin(open(stream, options, stop.as_mut())).await? else {
         return Ok(());
     };
-    CONNECTIONS.set(CONNECTIONS.get() + 1);
     select! {
         // First, because a peer that floods keeps the echo busy until tokio's budget is used up.
         biased;
@@ -223,7 +207,6 @@ where
 {
     while let Some(received) = ws.recv_to_reply().await? {
         let _ = received.sender.feed(received.message)?;
-        MESSAGES.set(MESSAGES.get() + 1);
     }
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! What `market_feed` and `feed_handler` have in common: what is on the wire, and where ticks come
-//! from; and the exchange of `feed_handler`, which `benches/peers` uses too. `page` serves the
-//! page of `tokens` as well.
+//! from; and the exchange of `feed_handler`, which `benches/peers` uses too.
 #![cfg(feature = "tokio")]
 #![allow(missing_docs)] // of these two programs, and nobody else's
 pub mod book;

@@ -1,5 +1,4 @@
-//! How a page for browsers is served: as the answer to a request that is no upgrade. `tokens` uses
-//! it too.
+//! How a page for browsers is served: as the answer to a request that is no upgrade.
 use crate::BoxError;
 use tickwire::{
     Entropy, SystemEntropy,

@@ -144,47 +144,6 @@ fn a_signal_closes_every_connection_with_1001() {
 }
 
 #[test]
-fn the_server_tells_at_the_end_what_each_thread_did_if_asked() {
-    const CONNECTIONS: u64 = 40;
-    const MESSAGES: u64 = 5; // of each
-    for threads in ["2", "1"] {
-        let (server, address) = server(&["--threads", threads, "--stats"]);
-        wait(async {
-            let mut peers = Vec::new();
-            for _ in 0..CONNECTIONS {
-                let url = format!("ws://{address}/");
-                let mut ws = connect(&url, &Config::default()).await.unwrap();
-                for _ in 0..MESSAGES {
-                    let _ = round_trip(&mut ws, Message::Binary(&[7; 64])).await;
-                }
-                peers.push(ws);
-            }
-            server.signal("-TERM");
-            for mut ws in peers {
-                assert!(ws.recv().await.unwrap().is_none());
-            }
-        });
-        let (code, out, errors) = server.finish();
-        assert_eq!((code, out.len().to_string(), errors), (0, threads.into(), vec![]), "{out:?}");
-        assert!(out.iter().all(|line| line.starts_with("thread ")), "{out:?}");
-        let sum = |unit: &str| out.iter().map(|line| figure(line, unit)).sum::<f64>();
-        assert_eq!(sum(" connections") as u64, CONNECTIONS, "{out:?}");
-        // The system deals them out: 40 to one of two is as likely as 40 heads in a row.
-        assert!(out.iter().all(|line| figure(line, " connections") > 0.0), "{out:?}");
-        assert_eq!(sum(" messages") as u64, CONNECTIONS * MESSAGES, "{out:?}");
-        if cfg!(target_os = "linux") {
-            assert!(sum(" s of processor time") > 0.0, "{out:?}");
-        }
-    }
-}
-
-/// The number in front of `unit`.
-fn figure(line: &str, unit: &str) -> f64 {
-    let before = &line[..line.find(unit).expect(line)];
-    before.rsplit(' ').next().unwrap().parse().expect(line)
-}
-
-#[test]
 fn a_peer_that_does_not_answer_holds_the_server_for_some_seconds_only() {
     let (server, address) = server(&[]);
     let ws = wait(connect(&format!("ws://{address}/"), &Config::default())).unwrap();

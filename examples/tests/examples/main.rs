@@ -9,9 +9,6 @@ mod auth;
 mod bounded;
 mod client;
 mod command_line;
-#[cfg(feature = "tokio")]
-#[path = "../../ack/cutter.rs"]
-mod cutter;
 mod demonstrations;
 mod echo;
 mod listed;
@@ -29,4 +26,3 @@ mod support {
     pub(crate) mod wire;
 }
 mod support_program;
-mod tokens;
