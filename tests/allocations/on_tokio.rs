@@ -11,7 +11,7 @@ use tickwire::{
     Config, Prepared,
     tokio::{Reader, WebSocket, Writer},
 };
-use tokio::io::{AsyncRead, AsyncWrite, duplex};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// With two ends on a thread, what they need at once stays below the 4 MiB that a thread keeps.
 const SIZES: [usize; 5] = [0, 64, 1 << 10, 16 << 10, 100 << 10];
@@ -131,18 +131,6 @@ where
 }
 
 #[tokio::test]
-async fn a_message_there_and_back_allocates_nothing_over_a_pipe() {
-    bounded(async {
-        let config = config();
-        let (near, far) = duplex(1 << 20);
-        whole("client", client(near, &config), server(far, &config)).await;
-        let (near, far) = duplex(1 << 20);
-        whole("server", server(near, &config), client(far, &config)).await;
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_message_there_and_back_allocates_nothing_over_tcp() {
     bounded(async {
         let config = config();
@@ -241,67 +229,6 @@ async fn a_pong_that_overtakes_half_written_data_allocates_nothing() {
     }
 }
 
-#[tokio::test]
-async fn shared_and_prepared_payloads_are_sent_without_an_allocation() {
-    bounded(async {
-        let config = config();
-        for is_server in [true, false] {
-            let (near, far) = tcp_pair().await;
-            let mut ws = WebSocket::from_parts(near, conn(is_server, &config));
-            let mut far = WebSocket::from_parts(far, conn(!is_server, &config));
-            for size in SIZES {
-                let payload = Bytes::from(vec![7; size]);
-                let prepared = Prepared::new(&payload);
-                assert_none!(format!("server {is_server}, {size} bytes"), {
-                    let sending = async {
-                        let _ = ws.feed(&prepared).unwrap();
-                        let _ = ws.feed(payload.clone()).unwrap();
-                        ws.flush().await.unwrap();
-                    };
-                    let receiving = async {
-                        for _ in 0..2 {
-                            assert_eq!(
-                                far.recv_to_reply()
-                                    .await
-                                    .unwrap()
-                                    .unwrap()
-                                    .message
-                                    .as_bytes()
-                                    .len(),
-                                size
-                            );
-                        }
-                    };
-                    tokio::join!(sending, receiving);
-                });
-            }
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn chunks_are_received_without_an_allocation() {
-    bounded(async {
-        let config = config();
-        let (near, far) = tcp_pair().await;
-        let mut client = client(near, &config);
-        let mut server = server(far, &config);
-        let payload = vec![1; 200_000];
-        assert_none!("chunks of 200,000 bytes", {
-            let sending = async { client.send(&payload).await.unwrap() };
-            let receiving = async {
-                let mut got = 0;
-                while got < payload.len() {
-                    got += server.recv_chunk().await.unwrap().unwrap().data.len();
-                }
-            };
-            tokio::join!(sending, receiving);
-        });
-    })
-    .await;
-}
-
 #[test]
 fn a_thousand_messages_kept_cost_two_allocations_a_block_and_dropped_at_once_none() {
     for is_server in [true, false] {
@@ -326,6 +253,7 @@ fn a_thousand_messages_kept_cost_two_allocations_a_block_and_dropped_at_once_non
 mod deflate {
     use super::*;
     use tickwire::{Connection, Negotiated, SystemEntropy, deflate::Deflate};
+    use tokio::io::duplex;
 
     /// Both ends of a pipe, and what they agreed on.
     fn compressing(

@@ -278,33 +278,6 @@ fn a_corked_response_is_written_by_the_reader() {
     });
 }
 
-#[test]
-fn a_peer_that_does_not_answer_a_close_is_left_in_time() {
-    bounded(|| {
-        for talks in [false, true] {
-            let ((mut reader, mut writer), mut peer) =
-                split(&Config { close_timeout: ms(200), ..config() });
-            let talking = thread::spawn(move || {
-                let chatter = masked(BINARY, [0; 1000]).repeat(20);
-                while talks && peer.0.write_all(&chatter).is_ok() {}
-                peer
-            });
-            let began = Instant::now();
-            writer.close(None).unwrap();
-            let error = loop {
-                match reader.recv() {
-                    Ok(message) => assert!(message.is_some()),
-                    Err(error) => break error,
-                }
-            };
-            assert!(matches!(error, Error::Recv(RecvError::CloseTimeout)), "{error:?}");
-            took(began, ms(200));
-            drop((reader, writer));
-            drop(talking.join().unwrap());
-        }
-    });
-}
-
 /// A stream on which nothing comes. Its first read meets the test twice: when it has begun, and
 /// before it waits as long as it may.
 #[derive(Clone)]

@@ -449,36 +449,6 @@ fn a_real_reset_does_not_hide_what_came_before_it() {
 }
 
 #[test]
-fn a_peer_that_does_not_answer_a_close_is_left_in_time() {
-    bounded(|| {
-        let (mut ws, peer) = served(&Config { close_timeout: ms(200), ..config() });
-        let began = Instant::now();
-        let closed = ws.close(CloseCode::NORMAL);
-        assert!(matches!(closed, Err(Error::Recv(RecvError::CloseTimeout))));
-        took(began, ms(200));
-        drop(peer);
-        // Nor does it help to keep talking.
-        let (mut ws, mut peer) = served(&Config { close_timeout: ms(200), ..config() });
-        let talking = thread::spawn(move || {
-            let chatter = masked(BINARY, [0; 1000]).repeat(20);
-            while peer.0.write_all(&chatter).is_ok() {}
-        });
-        let began = Instant::now();
-        let closed = ws.close(None);
-        assert!(matches!(closed, Err(Error::Recv(RecvError::CloseTimeout))), "{closed:?}");
-        took(began, ms(200));
-        drop(ws);
-        talking.join().unwrap();
-        // Not even without a pause.
-        let io = Scripted::default();
-        io.script().endless = masked(BINARY, [0; 100]).repeat(10);
-        let mut ws = server(io, &Config { close_timeout: ms(200), ..config() });
-        let closed = ws.close(None);
-        assert!(matches!(closed, Err(Error::Recv(RecvError::CloseTimeout))), "{closed:?}");
-    });
-}
-
-#[test]
 fn input_is_received_while_output_is_stuck_and_output_goes_on_as_soon_as_it_can() {
     // A try to write for each message takes longer, and so does output that waits.
     bounded(|| {
@@ -879,36 +849,5 @@ fn wrapped_streams_do_what_the_stream_does() {
         assert!(unix.writes_vectored());
         Stream::shutdown(&mut clone).unwrap();
         assert_eq!(far.read(&mut [0; 1]).unwrap(), 0);
-    });
-}
-
-#[test]
-fn reads_are_stamped_when_asked_for() {
-    bounded(|| {
-        for stamps in [true, false] {
-            let config = Config { stamp_reads: stamps, ..config() };
-            let (url, there) = serving(move |stream| {
-                let mut ws = accept(stream, &config).unwrap();
-                // Not behind the response, which is read by the handshake.
-                assert_eq!(ws.recv_to_reply().unwrap().unwrap().info().read_at.is_some(), stamps);
-                let _ = ws.feed("a").unwrap();
-                ws.send("b").unwrap();
-                ws.send("c").unwrap();
-                assert_eq!(text(&mut ws), "go on");
-                ws.send("d").unwrap();
-                ws.close(None).unwrap();
-            });
-            let mut ws =
-                connect(&url, &Config { stamp_reads: stamps, ..Config::default() }).unwrap();
-            ws.send("x").unwrap();
-            let at: Vec<_> =
-                (0..3).map(|_| ws.recv_to_reply().unwrap().unwrap().info().read_at).collect();
-            assert!(at.iter().all(|at| at.is_some() == stamps) && at.is_sorted(), "{at:?}");
-            let (mut reader, mut writer) = ws.into_split().unwrap();
-            writer.send("go on").unwrap();
-            assert_eq!(reader.recv_to_reply().unwrap().unwrap().info().read_at.is_some(), stamps);
-            assert_eq!(reader.recv().unwrap(), None);
-            there.join().unwrap();
-        }
     });
 }

@@ -3,7 +3,6 @@
 use crate::support::{
     carriers::SampleNonce,
     heads::{feed_head, judge, response as with, response_with, steps},
-    wire::times,
 };
 use bytes::Buf;
 use std::time::Duration;
@@ -462,43 +461,6 @@ fn a_client_understands_how_a_server_refuses() {
         assert_eq!(refusal.status, rejection.status());
         assert_eq!(refusal.headers().get("Connection"), Some(&b"close"[..]));
         assert_eq!(refusal.retry_after().is_some(), rejection.status() == 503);
-    }
-}
-
-#[test]
-fn no_bytes_make_the_handshake_panic() {
-    let valid = [
-        with(&["Sec-WebSocket-Protocol: a"]),
-        b"HTTP/1.1 103 x\r\n\r\n\
-          HTTP/1.1 500 y\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
-            .to_vec(),
-    ];
-    let odd = b"\r\n\t :,;\"\\=/?#\0\x7f\xff13f";
-    let mut seed = 7_u32;
-    let mut random = |n: usize| {
-        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (seed >> 8) as usize % n
-    };
-    let request = request().subprotocols(&["a"]).unwrap();
-    let config = Config::default();
-    for round in 0..times(5_000, 10) {
-        let mut bytes = valid[round % 2].clone();
-        for _ in 0..=random(3) {
-            let at = random(bytes.len());
-            match random(3) {
-                0 => bytes[at] = odd[random(odd.len())],
-                1 => bytes.insert(at, odd[random(odd.len())]),
-                _ => drop(bytes.remove(at)),
-            }
-        }
-        let (handshake, whole) = fed(&request, &config, &bytes, bytes.len());
-        let (cut, verdict) = fed(&request, &config, &bytes, 1 + random(9));
-        assert_eq!(verdict, whole, "{}", bytes.escape_ascii());
-        let _ = format!("{handshake:?}");
-        match whole {
-            Ok(Progress::Complete) => assert!(handshake.into_connection().is_ok()),
-            _ => assert_eq!(handshake.into_refusal(), cut.into_refusal()),
-        }
     }
 }
 

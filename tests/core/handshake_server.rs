@@ -409,42 +409,6 @@ fn the_first_fault_in_the_order_of_the_bytes_is_the_verdict() {
 }
 
 #[test]
-fn no_bytes_make_the_handshake_panic() {
-    let valid = with(&["Sec-WebSocket-Protocol: a, b", "Sec-WebSocket-Extensions: a; b=\"c\""]);
-    let odd = b"\r\n\t :,;\"\\=/?#[]%@\0\x7f\xff13";
-    let mut seed = 7_u32;
-    let mut random = |n: usize| {
-        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (seed >> 8) as usize % n
-    };
-    let config = Config::default();
-    for _ in 0..times(5_000, 10) {
-        let mut bytes = valid.clone();
-        for _ in 0..=random(3) {
-            let at = random(bytes.len());
-            match random(3) {
-                0 => bytes[at] = odd[random(odd.len())],
-                1 => bytes.insert(at, odd[random(odd.len())]),
-                _ => drop(bytes.remove(at)),
-            }
-        }
-        let step = 1 + random(9);
-        let (handshake, whole) = fed(&config, &bytes, bytes.len());
-        assert_eq!(fed(&config, &bytes, step).1, whole, "{}", bytes.escape_ascii());
-        if let Some(request) = handshake.request() {
-            let _ = (request.path(), request.query(), request.host());
-            let _ = (request.subprotocols().count(), request.headers().count());
-            let _ = format!("{request:?}");
-        }
-        match whole {
-            Err(error) => assert!(handshake.reject(error).starts_with(b"HTTP/1.1 ")),
-            Ok(Progress::Complete) => assert!(handshake.accept(Accept::default()).is_ok()),
-            Ok(Progress::Partial) => {}
-        }
-    }
-}
-
-#[test]
 fn a_fault_that_the_caller_finds_is_final() {
     let mut handshake = passed(&with(&[]));
     assert_eq!(handshake.reading.fail(HandshakeError::NotFound), HandshakeError::NotFound);

@@ -4,11 +4,11 @@ use crate::support::tls::{Authority, IN_PLACE};
 use bytes::Buf;
 use std::{
     collections::VecDeque,
-    io::{self, ErrorKind, Read, Write},
+    io::{self, ErrorKind, Read},
     sync::Arc,
 };
 use tickwire::{
-    CloseCode, Config, Connection, Ending, Error, OwnedMessage, RecvError, Step, SystemEntropy,
+    CloseCode, Config, Connection, Ending, Error, OwnedMessage, Step, SystemEntropy,
     handshake::{
         Progress,
         client::{self, Request},
@@ -16,9 +16,7 @@ use tickwire::{
     },
     tls::{
         BadCertificate, Session,
-        rustls::{
-            self, AlertDescription, ClientConfig, ServerConfig, ServerConnection, version::TLS12,
-        },
+        rustls::{self, ClientConfig, ServerConfig, version::TLS12},
     },
 };
 
@@ -401,42 +399,6 @@ fn sessions_stack() {
     }
 }
 
-#[test]
-fn the_peer_may_change_its_key_and_ask_for_ours_at_any_time() {
-    let (client, server) = configs();
-    let target: tickwire::url::Target = "wss://localhost/".parse().unwrap();
-    let mut client = Session::client(Arc::new(client), &target).unwrap();
-    let mut far = ServerConnection::new(Arc::new(server)).unwrap();
-    let turn = |client: &mut Session, far: &mut ServerConnection| {
-        let mut wire = &taken(client)[..];
-        while !wire.is_empty() {
-            far.read_tls(&mut wire).unwrap();
-            far.process_new_packets().unwrap();
-        }
-        let mut wire = vec![];
-        while far.wants_write() {
-            far.write_tls(&mut wire).unwrap();
-        }
-        give(client, &wire);
-    };
-    for _ in 0..4 {
-        turn(&mut client, &mut far);
-    }
-    for round in 0..100 {
-        for _ in 0..round % 3 {
-            far.refresh_traffic_keys().unwrap();
-        }
-        far.writer().write_all(b"to and").unwrap();
-        turn(&mut client, &mut far);
-        let (plain, last) = hear(&mut client, 4);
-        assert!(plain == b"to and" && last.unwrap().is_none());
-        assert_eq!(client.write(&mut &b"fro"[..]).unwrap(), 3);
-        turn(&mut client, &mut far);
-        let mut back = [0; 10];
-        assert_eq!(far.reader().read(&mut back).unwrap(), 3);
-    }
-}
-
 // Limits.
 
 #[test]
@@ -629,59 +591,6 @@ fn bytes_that_are_not_tls_are_refused_with_an_alert() {
 }
 
 #[test]
-fn nothing_behind_a_bad_record_is_delivered_and_the_peer_is_told() {
-    let (mut client, mut server) = agreed();
-    let good = say(&mut client, b"before");
-    let mut bad = say(&mut client, b"garbled");
-    *bad.last_mut().unwrap() ^= 1;
-    let behind = say(&mut client, b"behind");
-    give(&mut server, &[good, bad, behind.clone()].concat());
-    let error = rustls_error(failure(&mut server, b"before"));
-    assert_eq!(error, rustls::Error::DecryptError);
-    give(&mut server, &behind);
-    failure(&mut server, b"");
-    assert!(server.write(&mut &b"an answer"[..]).is_err());
-    carry(&mut server, &mut client);
-    let error = rustls_error(failure(&mut client, b""));
-    assert_eq!(error, rustls::Error::AlertReceived(AlertDescription::BadRecordMac));
-}
-
-#[test]
-fn an_end_without_a_close_notify_is_an_error_behind_all_that_came() {
-    let (mut client, mut server) = agreed();
-    let wire = say(&mut client, &bytes(20_000));
-    let (_, half) = (wire.clone(), say(&mut client, b"cut"));
-    give(&mut server, &[&wire[..], &half[..half.len() - 1]].concat());
-    server.end_of_stream();
-    assert_eq!(failure(&mut server, &bytes(20_000)).kind(), ErrorKind::UnexpectedEof);
-    // In the handshake too.
-    let (mut client, _) = sessions(configs());
-    client.end_of_stream();
-    assert_eq!(failure(&mut client, b"").kind(), ErrorKind::UnexpectedEof);
-    assert!(client.write(&mut &b"lost"[..]).is_err());
-}
-
-#[test]
-fn the_connection_above_says_that_it_was_cut_off() {
-    let (client, server) = sessions(configs());
-    let mut pair = Pair::new(vec![client], vec![server], 1000);
-    pair.run();
-    pair.client.conn().sender_mut().feed("half of it").unwrap();
-    let mut frame = pair.client.conn().sender_mut().outgoing().copy_to_bytes(5);
-    write(&mut pair.client.tls, &mut pair.up, &mut frame).unwrap();
-    pair.up.ended = true;
-    let End { tls, .. } = &mut pair.server;
-    let mut part = [0; 100];
-    assert_eq!(read(tls, &mut pair.up, &mut part).unwrap(), Some(5));
-    assert!(read(tls, &mut pair.up, &mut part).is_err());
-    let conn = pair.server.conn();
-    conn.receiver_mut().spare_mut()[..5].copy_from_slice(&part[..5]);
-    conn.receiver_mut().commit(5);
-    conn.receiver_mut().end_of_stream();
-    assert_eq!(conn.step(), Err(RecvError::UnexpectedEof));
-}
-
-#[test]
 fn a_close_notify_ends_one_side_and_what_is_behind_it_is_ignored() {
     let (mut client, mut server) = agreed();
     let last = say(&mut client, b"last");
@@ -717,15 +626,5 @@ fn a_bad_record_behind_both_ways_to_close_is_an_error() {
             give(session, &[&[23, 3, 3, 0, 20][..], &bytes(20)].concat());
             failure(session, b"");
         }
-    }
-}
-
-#[test]
-fn a_server_learns_the_name_asked_for() {
-    for configs in [configs(), by_tls_1_2()] {
-        let (mut client, mut server) = sessions(configs);
-        settle(&mut client, &mut server);
-        assert_eq!((server.server_name(), client.server_name()), (Some("localhost"), None));
-        assert!(client.peer_certificates().is_some_and(|all| all.len() == 1));
     }
 }

@@ -6,7 +6,6 @@ use tickwire::{
     CloseCode, CloseFrame, Config, DataKind, Error, Event, OwnedMessage, SendError,
     tokio::{Reader, WebSocket, Writer},
 };
-use tokio::io::duplex;
 
 const STEPS: [usize; 6] = [1, 2, 3, 13, 127, 100_000];
 const COUNT: u8 = 24;
@@ -92,19 +91,6 @@ async fn recv_survives_being_dropped_at_every_poll() {
         }
         assert!(got == sent(), "server {server}, step {step}");
         assert!(fresh!(ws.recv()).unwrap().is_none());
-        check_end(&ws, server);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn recv_owned_survives_being_dropped_at_every_poll() {
-    for (server, step) in cases() {
-        let mut ws = stuttering(server, step);
-        let mut got = vec![];
-        while let Some(message) = fresh!(ws.recv_owned()).unwrap() {
-            got.push(message);
-        }
-        assert!(got == sent(), "server {server}, step {step}");
         check_end(&ws, server);
     }
 }
@@ -318,90 +304,6 @@ async fn a_violation_is_reported_whole_though_every_future_is_dropped() {
     }
 }
 
-#[tokio::test]
-async fn select_against_a_ticker_loses_nothing() {
-    bounded(async {
-        for room in [1, 7, 100] {
-            let (near, far) = duplex(room); // every message takes many polls
-            let mut server = server(far, &config());
-            let sending = tokio::spawn(async move {
-                let mut client = client(near, &config());
-                for message in &sent() {
-                    client.send(message).await.unwrap();
-                }
-                client.close(None).await.unwrap();
-            });
-            let mut got = vec![];
-            loop {
-                tokio::select! {
-                    biased;
-                    () = tokio::task::yield_now() => {}
-                    message = server.recv() => match message.unwrap() {
-                        Some(message) => got.push(message.to_owned()),
-                        None => break,
-                    }
-                }
-            }
-            assert!(got == sent());
-            sending.await.unwrap();
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn select_between_recv_and_an_outbox_loses_nothing_either_way() {
-    bounded(async {
-        let (near, far) = duplex(64);
-        let (feed, mut outbox) = tokio::sync::mpsc::channel::<OwnedMessage>(3);
-        let producing = tokio::spawn(async move {
-            for message in sent() {
-                feed.send(message).await.unwrap();
-                tokio::task::yield_now().await;
-            }
-        });
-        let serving = tokio::spawn(async move {
-            let mut ws = server(far, &config());
-            let (mut got, mut open) = (vec![], true);
-            loop {
-                tokio::select! {
-                    message = ws.recv() => match message.unwrap() {
-                        Some(message) => got.push(message.to_owned()),
-                        None => return got,
-                    },
-                    next = outbox.recv(), if open => match next {
-                        Some(message) => {
-                            while matches!(ws.feed(&message), Err(SendError::Full { .. })) {
-                                ws.ready().await.unwrap();
-                            }
-                        }
-                        None => open = false,
-                    }
-                }
-            }
-        });
-        let (mut reader, mut writer) = client(near, &config()).into_split();
-        let sending = tokio::spawn(async move {
-            for message in &sent() {
-                writer.send(message).await.unwrap();
-            }
-            writer
-        });
-        let mut got = vec![];
-        while got.len() < usize::from(COUNT) {
-            got.push(reader.recv().await.unwrap().unwrap().to_owned());
-        }
-        assert!(got == sent());
-        producing.await.unwrap();
-        let mut writer = sending.await.unwrap();
-        writer.close(None).await.unwrap();
-        assert!(reader.recv().await.unwrap().is_none());
-        drop((reader, writer));
-        assert!(serving.await.unwrap() == sent());
-    })
-    .await;
-}
-
 // Split.
 
 type Halves = (Reader<Remote, Remote>, Writer<Remote>);
@@ -410,21 +312,6 @@ fn split(server: bool, step: usize) -> (Halves, Remote) {
     let io = Remote::new(Stutter::new(input(server), step));
     let ws = WebSocket::from_parts(io.clone(), conn(server, &config()));
     (ws.into_split_with(|io| (io.clone(), io)), io)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_split_readers_recv_survives_being_dropped_at_every_poll() {
-    for (server, step) in cases() {
-        let ((mut reader, _writer), io) = split(server, step);
-        let mut got = vec![];
-        while let Some(message) = fresh!(reader.recv()).unwrap() {
-            got.push(message.to_owned());
-        }
-        assert!(got == sent(), "server {server}, step {step}");
-        assert!(reader.closed().unwrap().clean);
-        assert_eq!(reader.closed().unwrap().reason, "bye");
-        io.with(|io| assert!(check_output(io, server).is_empty() && io.shut));
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -226,41 +226,6 @@ async fn a_stream_that_never_has_to_wait_cannot_escape_the_deadline_on_its_end()
 
 // Backpressure.
 
-#[tokio::test]
-async fn a_peer_that_reads_late_gets_every_reply() {
-    bounded(async {
-        let config = Config { high_water: 10_000, cork_limit: 4_000, ..config() };
-        let (near, far) = duplex(1000);
-        let echoing = tokio::spawn(async move {
-            let mut ws = server(far, &config);
-            while let Some(received) = ws.recv_to_reply().await.unwrap() {
-                let _ = received.sender.feed(received.message).unwrap();
-            }
-        });
-        let (mut read, mut write) = tokio::io::split(near);
-        let writing = tokio::spawn(async move {
-            for i in 0..500_u32 {
-                let wire = masked(BINARY, [i as u8; 300]);
-                write.write_all(&wire).await.unwrap();
-            }
-            write.write_all(&masked(CLOSE, b"")).await.unwrap();
-            write
-        });
-        for _ in 0..10_000 {
-            yield_now().await; // all stands still by now
-        }
-        assert!(!writing.is_finished(), "TCP would stop the peer (P209)");
-        let mut wire = vec![0; 500 * 304 + 2];
-        read.read_exact(&mut wire).await.unwrap();
-        for (i, message) in messages(&frames(&wire)).iter().enumerate() {
-            assert_eq!(message.as_bytes()[..], [i as u8; 300]);
-        }
-        drop((read, writing.await.unwrap()));
-        echoing.await.unwrap();
-    })
-    .await;
-}
-
 // The write timeout holds when receiving is over, too: else these calls wait for ever.
 
 #[tokio::test(start_paused = true)]
@@ -311,41 +276,6 @@ async fn close_is_bounded_whatever_the_peer_does() {
             assert!(ws.recv().await.is_err());
             peer.abort();
         }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn close_is_bounded_though_the_peer_sends_as_fast_as_it_can() {
-    bounded(async {
-        // Reads are never dry; the deadline is seen all the same. In real time, since paused time
-        // stands still while anybody is busy.
-        let config = Config { close_timeout: Duration::from_millis(100), ..config() };
-        let (mut near, far) = duplex(1 << 16);
-        let mut ws = server(far, &config);
-        let flooding = tokio::spawn(async move {
-            let wire = masked(BINARY, [1; 1000]).repeat(50);
-            while near.write_all(&wire).await.is_ok() {}
-        });
-        let error = recv_error(ws.close(None).await.unwrap_err());
-        assert_eq!(error, RecvError::CloseTimeout);
-        drop(ws);
-        flooding.await.unwrap();
-    })
-    .await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_peer_that_closes_and_does_not_read_our_answer_cannot_hold_us() {
-    bounded(async {
-        let (mut ws, io) = scripted(&masked(CLOSE, close_body(1000, "")), &config());
-        io.with(|s| s.room = 10);
-        let _ = ws.feed(&[0; 100]).unwrap();
-        let began = Instant::now();
-        let _ = ws.recv().await.map(|_| ());
-        assert_eq!(began.elapsed().as_secs(), 5);
-        assert!(!ws.closed().is_some_and(|end| end.clean));
-        assert_eq!(ws.closed().unwrap().code, 1000);
     })
     .await;
 }
@@ -457,41 +387,6 @@ async fn a_ping_is_written_when_it_is_due_though_another_deadline_is_awaited() {
         sleep(Duration::from_secs(26)).await;
         assert!(io.frames().iter().any(|f| f.b0 == PING), "no ping within 1.25 intervals");
         receiving.abort();
-    })
-    .await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_peer_that_dies_at_any_moment_is_found_within_a_quarter_more_and_the_timeout() {
-    bounded(async {
-        // P204: whatever the phase of the heartbeat in which the last byte arrived.
-        for (interval, timeout) in [(20, 10), (10, 30)] {
-            for last in 0..70 {
-                let beat =
-                    Heartbeat::new(Duration::from_secs(interval), Duration::from_secs(timeout));
-                let (mut ws, io) = scripted(b"", &Config { heartbeat: Some(beat), ..config() });
-                let far = io.clone();
-                let began = Instant::now();
-                tokio::spawn(async move {
-                    // Answers pings until it dies.
-                    let mut answered = 0;
-                    while began.elapsed().as_secs() < last {
-                        let pings = far.frames().len();
-                        if pings > answered {
-                            answered = pings;
-                            far.with(|s| s.input.extend(masked(PONG, b"")));
-                        }
-                        sleep(Duration::from_millis(50)).await;
-                    }
-                    far.with(|s| s.input.extend(masked(PONG, b"")));
-                });
-                let error = recv_error(ws.recv().await.map(|_| ()).unwrap_err());
-                assert_eq!(error, RecvError::PongTimeout);
-                let silent = began.elapsed().as_secs_f64() - last as f64;
-                let most = interval as f64 * 1.25 + timeout as f64 + 0.1;
-                assert!(silent <= most, "died after {last} s, found after {silent} s > {most}");
-            }
-        }
     })
     .await;
 }
@@ -723,36 +618,6 @@ fn a_runtime_without_a_clock_is_enough_where_no_deadline_is_armed() {
         }
         echoing.await.unwrap();
     });
-}
-
-#[tokio::test(start_paused = true)]
-async fn reads_are_stamped_when_asked_for() {
-    bounded(async {
-        let request = Request::new("ws://localhost/").unwrap();
-        let config = Config { stamp_reads: true, ..config() };
-        let (near, far) = duplex(1000);
-        let (ws, far) =
-            tokio::join!(tickwire::tokio::client(near, &request, &config), accept(far, &config));
-        let (mut ws, mut far) = (ws.unwrap(), far.unwrap());
-        let mut last = None;
-        for _ in 0..3 {
-            advance(Duration::from_secs(7)).await;
-            far.send("tick").await.unwrap();
-            let received = ws.recv_to_reply().await.unwrap().unwrap();
-            let read_at = received.info().read_at.expect("it was asked for");
-            if let Some(last) = last {
-                assert_eq!(read_at - last, Duration::from_secs(7));
-            }
-            last = Some(read_at);
-        }
-        let (mut reader, _writer) = ws.into_split();
-        far.send("tick").await.unwrap();
-        assert!(reader.recv_to_reply().await.unwrap().unwrap().info().read_at.is_some());
-        let mut plain = server(Scripted::new(&masked(TEXT, b"tick")), &Config::default());
-        let received = plain.recv_to_reply().await.unwrap().unwrap();
-        assert_eq!(received.info().read_at, None, "it was not");
-    })
-    .await;
 }
 
 // Memory.
