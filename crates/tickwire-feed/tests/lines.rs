@@ -1,102 +1,13 @@
-//! Lines that are cut, delayed and reordered against each other: an `Arbiter` beside a set of the
-//! same numbers.
+//! Numbers of any size in calls of any order, and lines that are cut, delayed and reordered against
+//! each other.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use proptest::prelude::*;
-use std::{
-    collections::{BTreeSet, HashSet},
-    rc::Rc,
-    time::Duration,
-};
+use std::{collections::HashSet, rc::Rc, time::Duration};
 use tickwire::Time;
 use tickwire_feed::{Arbiter, Event, Line, Numbers, Verdict};
 
-/// What a set of all numbers that came says should have been delivered by now.
-#[derive(Default)]
-struct Model {
-    brought: BTreeSet<u64>,
-    /// The highest number of each line that is open.
-    lines: Vec<Option<u64>>,
-    next: u64,
-    delivered: Vec<u64>,
-    lost: Vec<(u64, u64)>,
-}
-
-impl Model {
-    fn bring(&mut self, line: usize, number: u64) {
-        self.brought.insert(number);
-        self.lines[line] = Some(number);
-        self.settle();
-    }
-
-    fn settle(&mut self) {
-        loop {
-            while self.brought.contains(&self.next) {
-                self.delivered.push(self.next);
-                self.next += 1;
-            }
-            let Some(&behind) = self.brought.range(self.next..).next() else { return };
-            if !self.lines.iter().all(|highest| highest.is_some_and(|highest| highest >= behind)) {
-                return;
-            }
-            self.lost.push((self.next, behind - 1));
-            self.next = behind;
-        }
-    }
-}
-
-/// A message of three numbers for each of the model's, or of one.
-fn numbers(number: u64, width: u64) -> Numbers {
-    Numbers { first: number * width, last: number * width + width - 1 }
-}
-
-/// Delivers to `to` all that is in order, and goes on behind each gap, which goes to `lost`.
-fn drain(arbiter: &mut Arbiter<u64>, to: &mut Vec<u64>, lost: &mut Vec<(u64, u64)>, width: u64) {
-    while let Some(event) = arbiter.poll(Time::ZERO) {
-        match event {
-            Event::Message(number) => to.push(number),
-            Event::Gap(gap) => {
-                lost.push((gap.first / width, gap.last / width));
-                arbiter.resume(Time::ZERO);
-            }
-            Event::Restart => panic!("numbers only rise"),
-        }
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
-
-    /// Each step is a line and how many numbers it leaves out.
-    #[test]
-    fn an_arbiter_delivers_what_a_set_of_the_numbers_says(
-        lines in 1_usize..4,
-        width in prop_oneof![Just(1_u64), Just(3)],
-        steps in prop::collection::vec(
-            (0_usize..3, prop_oneof![8 => Just(0_u64), 1 => 1_u64..5, 1 => 1_u64..60]),
-            0..400,
-        ),
-    ) {
-        let mut arbiter = Arbiter::new();
-        arbiter.resync(0, Time::ZERO);
-        let handles: Vec<Line> = (0..lines).map(|_| arbiter.open()).collect();
-        let mut model = Model { lines: vec![None; lines], ..Model::default() };
-        let mut at = vec![0_u64; lines];
-        let (mut delivered, mut lost) = (Vec::new(), Vec::new());
-        for (line, left_out) in steps {
-            let line = line % lines;
-            let number = at[line] + left_out;
-            at[line] = number + 1;
-            model.bring(line, number);
-            match arbiter.offer(&handles[line], numbers(number, width), Time::ZERO, || number) {
-                Verdict::Next => delivered.push(number),
-                Verdict::Duplicate | Verdict::Kept => {}
-                Verdict::Refused => prop_assert!(false, "there is room"),
-            }
-            drain(&mut arbiter, &mut delivered, &mut lost, width);
-            prop_assert_eq!(&delivered, &model.delivered);
-            prop_assert_eq!(&lost, &model.lost);
-        }
-    }
 
     /// Whatever lines bring and callers call: no panic, the bound is kept, nothing is delivered
     /// twice or out of order between two synchronisations.
