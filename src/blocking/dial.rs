@@ -13,7 +13,6 @@ use std::{
     thread,
     time::Duration,
     vec,
-    vec::Vec,
 };
 
 /// Connects to a `ws` URL or, with the feature `rustls`, to a `wss` URL. TCP_NODELAY is on. For
@@ -107,27 +106,26 @@ impl Dial<'_> {
         let began = Instant::now();
         let tls = self.client_tls()?;
         let made = self.blocking_stream(began, config, connector);
-        let (mut stream, mut ahead) = made.map_err(|error| self.of_proxy(error))?;
+        let mut stream = made.map_err(|error| self.of_proxy(error))?;
         if let Some(tls) = tls {
-            stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead), true)?;
+            stream = stream.with_tls(self.target(), tls, true)?;
         }
-        client_since(began, stream, self.request, config, &ahead)
+        client_since(began, stream, self.request, config)
     }
 
-    /// Makes a stream to the server. Also returns the bytes that were already read from it.
+    /// Makes a stream to the server.
     fn blocking_stream<S: Stream>(
         &self,
         began: Instant,
         config: &Config,
         connector: impl FnOnce(&Target) -> io::Result<S>,
-    ) -> Result<(MaybeTls<S>, Vec<u8>), Error> {
+    ) -> Result<MaybeTls<S>, Error> {
         let (to, tls) = self.first_hop()?;
         let mut io = Timed::opening(began, MaybeTls::new(connector(to)?, to, tls)?);
-        let ahead = match &self.via_proxy {
-            None => Vec::new(),
-            Some(proxy) => wait(proxy.tunnel(&mut io, self.target(), config))??,
-        };
-        Ok((io.io, ahead))
+        if let Some(proxy) = &self.via_proxy {
+            wait(proxy.tunnel(&mut io, self.target(), config))??;
+        }
+        Ok(io.io)
     }
 
     fn blocking_tcp(&self, to: &Target, began: Instant, config: &Config) -> io::Result<TcpStream> {

@@ -58,19 +58,17 @@ pub fn accept<S: Stream>(io: S, config: &Config) -> Result<WebSocket<S>, Error> 
 /// make the stream blocking during the handshake, or use
 /// [`client::Handshake`](crate::handshake::client::Handshake) and [`WebSocket::from_parts`].
 pub fn client<S: Stream>(io: S, request: &Request, config: &Config) -> Result<WebSocket<S>, Error> {
-    client_since(Instant::now(), io, request, config, &[])
+    client_since(Instant::now(), io, request, config)
 }
 
-/// Like [`client`], for a dialed stream. The handshake's deadline counts from `began`. `ahead` has
-/// the bytes that were read from the stream before.
+/// Like [`client`], for a dialed stream. The handshake's deadline counts from `began`.
 pub(crate) fn client_since<S: Stream>(
     began: Instant,
     io: S,
     request: &Request,
     config: &Config,
-    ahead: &[u8],
 ) -> Result<WebSocket<S>, Error> {
-    wait(drive::client(Timed::opening(began, io), request, config, ahead))?.map(WebSocket)
+    wait(drive::client(Timed::opening(began, io), request, config))?.map(WebSocket)
 }
 
 /// A client's opening request, and its stream. Look at the request, then accept or reject it.

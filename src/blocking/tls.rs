@@ -186,11 +186,6 @@ impl<S> TlsStream<S> {
         &self.io
     }
 
-    /// Adds bytes that were read from the stream below before the `TlsStream` was made.
-    pub(crate) fn begin_with(&mut self, ahead: &[u8]) {
-        lock(&self.shared.tls).session.begin_with(ahead);
-    }
-
     /// The session. It knows the protocol version, the certificates, the name that the client asked
     /// for, and whether records are opened in place. While the returned guard lives, no handle of
     /// the stream can read or write.

@@ -81,7 +81,7 @@ impl<I: Source + Output> Incoming<I> {
         // change nothing.
         let mut told = handshake.reading.handle_timeout(Time::ZERO);
         while told.is_ok() {
-            ready!(poll_read(io, &mut handshake.reading, cx))?;
+            ready!(poll_read(io, &mut handshake.reading, usize::MAX, cx))?;
             // The step comes before the deadline's check: a complete request counts, even if the
             // deadline has passed.
             told = match handshake.step() {
@@ -129,16 +129,13 @@ impl<I: Source + Output> Incoming<I> {
     }
 }
 
-/// Makes the opening handshake as a client. The deadline counts from the epoch of `io`. `ahead` has
-/// the bytes that were read from `io` before.
+/// Makes the opening handshake as a client. The deadline counts from the epoch of `io`.
 pub(crate) async fn client<I: Source + Output>(
     mut io: I,
     request: &Request,
     config: &Config,
-    ahead: &[u8],
 ) -> Result<Socket<Whole, I>, Error> {
     let mut handshake = client::Handshake::new(request, config, SystemEntropy::new()?);
-    handshake.reading.put(ahead);
     // This call starts the deadline. Before it, `poll_timeout` would return `ZERO`.
     handshake.reading.handle_timeout(Time::ZERO)?;
     let by = handshake.reading.poll_timeout();
@@ -149,11 +146,8 @@ pub(crate) async fn client<I: Source + Output>(
     }
     // `step` refuses a 101 while a part of the request is unsent (`EarlyResponse`), so `advance`
     // comes before the first step. `advance` reports all bytes, even if the deadline passed before
-    // they were written: then the check of the deadline below returns the error. (The handshake
-    // cannot succeed before that check: only `ahead` has been read, and a response in `ahead`
-    // cannot match the random key of this request.)
+    // they were written: then the check of the deadline below returns the error.
     handshake.advance(usize::MAX);
-    // Each round steps before it reads, because `ahead` may hold a whole refusal.
     loop {
         let told = match handshake.step() {
             Ok(Progress::Complete) => break,
@@ -166,7 +160,7 @@ pub(crate) async fn client<I: Source + Output>(
                 None => error.into(),
             });
         }
-        match poll_fn(|cx| poll_read(&mut io, &mut handshake.reading, cx)).await {
+        match poll_fn(|cx| poll_read(&mut io, &mut handshake.reading, usize::MAX, cx)).await {
             // The server's response says more than the error that ended the stream. The next step
             // returns the response, with the part of its body that has arrived.
             Err(_) if handshake.response().is_some() => handshake.reading.end_of_stream(),
@@ -176,16 +170,19 @@ pub(crate) async fn client<I: Source + Output>(
     Ok(Socket::join(io, handshake.into_connection()?))
 }
 
-/// Reads once, or waits for the stream. After a ready `Ok`, step again and check the deadline:
-/// bytes have arrived, the stream has ended, or the wait is over. After the end of the stream each
-/// call is ready at once. So from then on `step` must not return `Partial` without bytes to write.
-/// Otherwise the caller's loop would spin until the deadline.
+/// Reads once, at most `most` bytes, or waits for the stream. After a ready `Ok`, step again and
+/// check the deadline: bytes have arrived, the stream has ended, or the wait is over. After the end
+/// of the stream each call is ready at once. So from then on `step` must not return `Partial`
+/// without bytes to write. Otherwise the caller's loop would spin until the deadline.
 pub(crate) fn poll_read<I: Source + Output>(
     io: &mut I,
     to: &mut Reading,
+    most: usize,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
-    match read(io, to.spare_mut(), cx) {
+    let spare = to.spare_mut();
+    let most = most.min(spare.len());
+    match read(io, &mut spare[..most], cx) {
         Poll::Ready(Ok(0)) => to.end_of_stream(),
         Poll::Ready(Ok(n)) => to.commit(n),
         Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),

@@ -237,7 +237,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     T: Timers,
 {
-    drive::client(Timed::new(io, timers), request, config, &[]).await.map(WebSocket)
+    drive::client(Timed::new(io, timers), request, config).await.map(WebSocket)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {

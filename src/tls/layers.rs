@@ -28,22 +28,19 @@ macro_rules! maybe_tls {
                 let plain = Self(Layers::Plain(io));
                 match tls {
                     None => Ok(plain),
-                    Some(tls) => plain.with_tls(proxy, tls, &[], false),
+                    Some(tls) => plain.with_tls(proxy, tls, false),
                 }
             }
 
-            /// Puts TLS around the stream: to the server (`is_server`), or to a proxy. `ahead` has
-            /// the bytes that were already read from the stream.
+            /// Puts TLS around the stream: to the server (`is_server`), or to a proxy.
             #[cfg(feature = "rustls")]
             pub(crate) fn with_tls(
                 self,
                 to: &Target,
                 tls: Client,
-                ahead: &[u8],
                 is_server: bool,
             ) -> Result<Self, Error> {
-                let mut stream = TlsStream::client(self, to, tls)?;
-                stream.begin_with(ahead);
+                let stream = TlsStream::client(self, to, tls)?;
                 Ok(Self(Layers::Tls(Box::new(stream), is_server)))
             }
 
@@ -52,7 +49,6 @@ macro_rules! maybe_tls {
                 self,
                 _: &Target,
                 tls: Client,
-                _: &[u8],
                 _: bool,
             ) -> Result<Self, Error> {
                 match tls {}

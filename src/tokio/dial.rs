@@ -70,8 +70,8 @@ fn connecting<'d>(url: &'d str, config: &'d Config) -> Connecting<'d> {
         // This function does not call `dial.connect`, so that a program without a `Dial` of its own
         // links no code for proxies.
         let made = async {
-            let (to, tls) = (dial.target(), None);
-            Ok((MaybeTls::new(dial.tcp(to, began, config).await?, to, tls)?, Vec::new()))
+            let to = dial.target();
+            MaybeTls::new(dial.tcp(to, began, config).await?, to, None)
         };
         dial.open(began, config, made).await
     })
@@ -154,41 +154,39 @@ impl Dial<'_> {
         self.open(began, config, made).await
     }
 
-    /// Opens the connection over a stream. `made` makes the stream, and returns the bytes that were
-    /// already read from it.
+    /// Opens the connection over the stream that `made` makes.
     async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         began: Instant,
         config: &Config,
-        made: impl Future<Output = Result<(MaybeTls<S>, Vec<u8>), Error>>,
+        made: impl Future<Output = Result<MaybeTls<S>, Error>>,
     ) -> Result<WebSocket<MaybeTls<S>>, Error> {
         let tls = self.client_tls()?;
-        let (mut stream, mut ahead) = made.await.map_err(|error| self.of_proxy(error))?;
+        let mut stream = made.await.map_err(|error| self.of_proxy(error))?;
         if let Some(tls) = tls {
-            stream = stream.with_tls(self.target(), tls, &core::mem::take(&mut ahead), true)?;
+            stream = stream.with_tls(self.target(), tls, true)?;
         }
-        client_since(began, stream, self.request, config, &ahead).await
+        client_since(began, stream, self.request, config).await
     }
 
-    /// Makes a stream to the server. Also returns the bytes that were already read from it.
+    /// Makes a stream to the server.
     async fn stream<'d, S, F>(
         &'d self,
         began: Instant,
         config: &Config,
         connector: impl FnOnce(&'d Target) -> F,
-    ) -> Result<(MaybeTls<S>, Vec<u8>), Error>
+    ) -> Result<MaybeTls<S>, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
         F: Future<Output = io::Result<S>>,
     {
         let (to, tls) = self.first_hop()?;
         let mut io = Timed::since(began, MaybeTls::new(connector(to).await?, to, tls)?);
-        let ahead = match &self.via_proxy {
-            None => Vec::new(),
+        if let Some(proxy) = &self.via_proxy {
             // The future is boxed, so that it takes no memory in connections without a proxy.
-            Some(proxy) => Box::pin(proxy.tunnel(&mut io, self.target(), config)).await?,
-        };
-        Ok((io.io, ahead))
+            Box::pin(proxy.tunnel(&mut io, self.target(), config)).await?;
+        }
+        Ok(io.io)
     }
 
     async fn tcp(&self, to: &Target, began: Instant, config: &Config) -> io::Result<TcpStream> {

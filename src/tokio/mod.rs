@@ -213,22 +213,20 @@ pub async fn client<S>(io: S, request: &Request, config: &Config) -> Result<WebS
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    client_since(Instant::now(), io, request, config, &[]).await
+    client_since(Instant::now(), io, request, config).await
 }
 
 /// Makes the opening handshake over a dialed stream. `handshake_timeout` counts from `began`.
-/// `ahead` has the bytes of the server that were already read from the stream.
 pub(crate) async fn client_since<S>(
     began: Instant,
     io: S,
     request: &Request,
     config: &Config,
-    ahead: &[u8],
 ) -> Result<WebSocket<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    drive::client(Timed::since(began, io), request, config, ahead).await.map(WebSocket)
+    drive::client(Timed::since(began, io), request, config).await.map(WebSocket)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {

@@ -402,14 +402,6 @@ impl Session {
         Ok(())
     }
 
-    /// Adds ciphertext that was read from the stream before the session was made.
-    pub fn begin_with(&mut self, ahead: &[u8]) {
-        if !ahead.is_empty() {
-            self.input.push(ahead);
-            self.go_on();
-        }
-    }
-
     /// Returns empty buffers to the pool.
     pub(super) fn shed(&mut self) {
         self.input.shed();

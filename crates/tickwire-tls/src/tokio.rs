@@ -126,12 +126,6 @@ impl<S> TlsStream<S> {
     pub fn session(&self) -> &Session {
         &self.tls.session
     }
-
-    /// Adds bytes that were read from the stream below before the `TlsStream` was made. Call this
-    /// before the first read.
-    pub fn begin_with(&mut self, ahead: &[u8]) {
-        self.tls.session.begin_with(ahead);
-    }
 }
 
 impl<S> Drop for TlsStream<S> {

@@ -9,7 +9,7 @@
 //! ```text
 //! outgoing, advance      until all is written
 //! spare_mut, commit --> step --> Partial   write what there is, then read more
-//!                            --> Complete  ahead() and all that follows is the tunnel's
+//!                            --> Complete  the tunnel begins behind the answer
 //!                            --> Err(e)    there is no tunnel
 //! ```
 #[cfg(test)]
@@ -121,12 +121,6 @@ impl Dialogue {
                 self.reading.conclude(found)
             }
         }
-    }
-
-    /// Once the dialogue is complete, returns the bytes received behind the proxy's answer. They
-    /// belong to the tunnel.
-    pub fn ahead(&self) -> &[u8] {
-        self.reading.wire()
     }
 }
 

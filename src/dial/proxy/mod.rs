@@ -22,7 +22,7 @@ use crate::{
 };
 use dialogue::{Address, Dialogue};
 use environment::chosen;
-use std::{env, fmt, future::poll_fn, string::String, vec::Vec};
+use std::{env, fmt, future::poll_fn, string::String};
 
 /// A proxy to connect through, by HTTP's CONNECT or by SOCKS5. Pass it to
 /// [`Dial::proxy`](crate::Dial::proxy).
@@ -117,14 +117,14 @@ impl Proxy {
         super::client_tls(self.target(), self.tls.as_ref())
     }
 
-    /// Asks the proxy for a tunnel to the server. Returns the bytes of the tunnel that were already
-    /// read. The deadline counts from the epoch of `io`.
+    /// Asks the proxy for a tunnel to the server. Reads no byte of the tunnel. The deadline counts
+    /// from the epoch of `io`.
     pub(crate) async fn tunnel<I: Source + Output>(
         &self,
         io: &mut I,
         server: &Target,
         config: &Config,
-    ) -> Result<Vec<u8>, Error> {
+    ) -> Result<(), Error> {
         let mut dialogue = Dialogue::new(&self.address, server, config)?;
         dialogue.reading.handle_timeout(Time::ZERO)?;
         loop {
@@ -136,11 +136,13 @@ impl Proxy {
                 dialogue.advance(usize::MAX);
             }
             match dialogue.step()? {
-                Progress::Complete => return Ok(dialogue.ahead().to_vec()),
+                Progress::Complete => return Ok(()),
                 Progress::Partial => dialogue.reading.handle_timeout(io.now())?,
             }
             if dialogue.outgoing().is_empty() {
-                poll_fn(|cx| poll_read(io, &mut dialogue.reading, cx)).await?;
+                // Each read is for one byte, because the tunnel begins behind the answer, whose
+                // length is not known before.
+                poll_fn(|cx| poll_read(io, &mut dialogue.reading, 1, cx)).await?;
             }
         }
     }

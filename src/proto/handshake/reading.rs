@@ -90,18 +90,6 @@ impl Reading {
     }
 
     /// Commits bytes as if they had been read: the bytes that a proxy sent behind its response.
-    pub(crate) fn put(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let place = self.spare_mut();
-            let (now, later) = bytes.split_at(place.len().min(bytes.len()));
-            if let Some(place) = place.get_mut(..now.len()) {
-                place.copy_from_slice(now);
-            }
-            self.commit(now.len());
-            bytes = later;
-        }
-    }
-
     /// Reports that the stream ended after the bytes committed.
     pub fn end_of_stream(&mut self) {
         self.eof = true;

@@ -59,7 +59,7 @@ fn dialogue(proxy: &str, server: &str, wire: &[u8], piece: usize) -> Outcome {
             },
         }
     }
-    let mut ahead = dialogue.ahead().to_vec();
+    let mut ahead = dialogue.reading.wire().to_vec();
     pieces.for_each(|piece| ahead.extend_from_slice(piece));
     (said, Ok(ahead))
 }
