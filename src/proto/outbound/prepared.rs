@@ -1,25 +1,24 @@
-//! A message that is encoded once and sent to many connections.
+//! A message that is made once and sent to many connections.
 use crate::proto::{
     deflate::{
         codec::{self, Setting, ZlibOutput},
         zlib::{PerSetting, Zlib},
     },
-    frame::{Header, OpCode},
+    frame::OpCode,
     message::DataKind,
     outbound::IntoOutbound,
 };
-use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
 
-/// A message that is encoded once, for fan-out to many connections. On a server, each feed then
-/// only copies the frame. A payload of at least [`min_vectored`](crate::Config::min_vectored) bytes
-/// is shared instead, if the stream has vectored writes.
+/// A message for fan-out to many connections: made once, and compressed once. On a server, each
+/// feed then only writes a header and copies the payload. A payload of at least
+/// [`min_vectored`](crate::Config::min_vectored) bytes is shared instead, if the stream has
+/// vectored writes.
 ///
-/// A `Prepared` contains a server's frame. A client must mask each frame with a fresh masking key,
-/// so a client gains nothing over an ordinary [`feed`](crate::Sender::feed). Over TLS, each
-/// connection encrypts the frame with its own key. For a short message, this encryption costs more
-/// than all other work.
+/// A client must mask each frame with a fresh masking key, so a client shares no payload. Over TLS,
+/// each connection encrypts the frame with its own key. For a short message, this encryption costs
+/// more than all other work.
 ///
 /// With permessage-deflate the message is compressed once for each setting (level and window),
 /// independently of other messages. Even with context takeover, a `Prepared` refers to no earlier
@@ -40,11 +39,11 @@ use core::fmt;
 /// ```
 #[derive(Clone)]
 pub struct Prepared {
-    pub(crate) plain: Encoded,
+    pub(crate) payload: Bytes,
     pub(crate) kind: DataKind,
     /// The compressed forms of the message; `None` if the message must not be compressed. A form is
     /// `None` if compression would not make the message shorter, or if zlib failed.
-    packed: Option<PerSetting<Option<Encoded>>>,
+    packed: Option<PerSetting<Option<Bytes>>>,
 }
 
 /// Shows kind and length, not the payload.
@@ -54,15 +53,8 @@ impl fmt::Debug for Prepared {
     }
 }
 
-/// A frame as a server sends it: unmasked.
-#[derive(Clone)]
-pub(crate) struct Encoded {
-    pub(crate) frame: Bytes,
-    header_len: u8,
-}
-
 impl Prepared {
-    /// Encodes `message` once, with one allocation and one copy. The feature `deflate` adds an
+    /// Copies `message` once, with one allocation. The feature `deflate` adds an
     /// allocation of a few bytes. The message is compressed when a connection first has to send it
     /// compressed. All connections with the same settings, on any thread, share the result.
     ///
@@ -71,7 +63,7 @@ impl Prepared {
         let message = message.into();
         let (kind, payload) = message.parts();
         Self {
-            plain: Encoded::new(Header::new(opcode(kind), 0), payload),
+            payload: Bytes::copy_from_slice(payload),
             kind,
             packed: (!message.plain).then(PerSetting::new),
         }
@@ -80,38 +72,21 @@ impl Prepared {
     /// The payload.
     #[inline]
     pub fn payload(&self) -> &[u8] {
-        self.plain.payload()
+        &self.payload
     }
 
     /// Returns the message compressed with `setting`. `None` if the message must not be compressed
     /// or would not become shorter, or if zlib failed.
-    pub(crate) fn compressed(&self, setting: Setting, zlib: Zlib) -> Option<&Encoded> {
+    pub(crate) fn compressed(&self, setting: Setting, zlib: Zlib) -> Option<&Bytes> {
         self.packed.as_ref()?.get(zlib, setting, || self.compress(setting, zlib)).as_ref()
     }
 
-    fn compress(&self, setting: Setting, zlib: Zlib) -> Option<Encoded> {
+    fn compress(&self, setting: Setting, zlib: Zlib) -> Option<Bytes> {
         let mut out = ZlibOutput::default();
         let done = zlib.compress_alone(setting, self.payload(), &mut out);
-        let header = Header { rsv1: true, ..Header::new(opcode(self.kind), 0) };
-        let encoded = done.then(|| Encoded::new(header, codec::without_tail(&out)));
+        let packed = done.then(|| Bytes::copy_from_slice(codec::without_tail(&out)));
         out.give();
-        encoded
-    }
-}
-
-impl Encoded {
-    /// Encodes a frame with `payload`. Its header is `header`, but with the length of `payload`.
-    fn new(header: Header, payload: &[u8]) -> Self {
-        let (head, n) = Header { payload_len: payload.len() as u64, ..header }.encode();
-        let mut frame = Vec::with_capacity(n + payload.len());
-        frame.extend_from_slice(&head[..n]);
-        frame.extend_from_slice(payload);
-        Self { frame: frame.into(), header_len: n as u8 }
-    }
-
-    #[inline]
-    pub(crate) fn payload(&self) -> &[u8] {
-        self.frame.get(usize::from(self.header_len)..).unwrap_or_default()
+        packed
     }
 }
 

@@ -117,8 +117,9 @@ impl Sender {
         // The peer's window will contain this message, but the window of the compressor `own` will
         // not. (If there is no `own` yet, a new compressor will need no reset.)
         deflate.stale = deflate.own.is_some();
-        self.encoder.tally.packed(message.payload().len(), compressed.payload().len());
-        self.frame_encoded(RSV1 | opcode(message.kind).unfragmented(), compressed);
+        self.encoder.tally.packed(message.payload().len(), compressed.len());
+        let b0 = RSV1 | opcode(message.kind).unfragmented();
+        self.frame_owned(b0, compressed, bytes::Bytes::clone);
         true
     }
 

@@ -8,7 +8,7 @@ use crate::proto::{
     message::{Chunk, DataKind},
     outbound::{
         Content, IntoOutbound, Outbound,
-        prepared::{Encoded, Prepared, opcode},
+        prepared::{Prepared, opcode},
     },
     utf8::Utf8Validator,
 };
@@ -43,7 +43,8 @@ impl Sender {
             }
             Content::Prepared(message) => {
                 if self.admits() || !self.feed_prepared_slow(&message, plain)? {
-                    self.frame_encoded(opcode(message.kind).unfragmented(), &message.plain);
+                    let b0 = opcode(message.kind).unfragmented();
+                    self.frame_owned(b0, &message.payload, Bytes::clone);
                 }
             }
         }
@@ -68,15 +69,15 @@ impl Sender {
 
     /// Feeds an owned payload. A server splices a long payload that it does not compress, which
     /// saves a copy.
-    fn feed_owned(
+    fn feed_owned<P: AsRef<[u8]> + Into<Bytes>>(
         &mut self,
         kind: DataKind,
-        payload: impl AsRef<[u8]> + Into<Bytes>,
+        payload: P,
         plain: bool,
     ) -> Result<(), SendError> {
         let b0 = opcode(kind).unfragmented();
         if self.admits() || !self.feed_slow(b0, payload.as_ref(), plain)? {
-            self.frame_owned(b0, payload);
+            self.frame_owned(b0, payload, P::into);
         }
         Ok(())
     }
@@ -219,29 +220,20 @@ impl Sender {
         self.encoder.count(b0, payload.len());
     }
 
-    /// Queues an encoded message. A server copies the encoded frame, or splices its payload. A
-    /// client encodes a masked frame, because every frame needs a fresh key (§5.3). `b0` must be
-    /// the encoded frame's first byte.
+    /// Queues a frame with a payload that `own` makes an owned payload. A client copies and masks
+    /// the payload. A server copies a payload of less than `min_vectored` bytes, and splices a
+    /// longer payload.
     #[inline]
-    pub(super) fn frame_encoded(&mut self, b0: u8, encoded: &Encoded) {
-        let frame = &encoded.frame;
-        if self.encoder.masks() {
-            self.frame(b0, encoded.payload());
-        } else if frame.len() < self.min_vectored {
-            self.encoder.count(b0, encoded.payload().len());
-            self.out.append(frame);
-        } else {
-            self.frame_owned(b0, frame.slice_ref(encoded.payload()));
-        }
-    }
-
-    /// Queues a frame with an owned payload. A client copies and masks the payload. A server copies
-    /// a payload of less than `min_vectored` bytes, and splices a longer payload.
-    fn frame_owned(&mut self, b0: u8, payload: impl AsRef<[u8]> + Into<Bytes>) {
+    pub(super) fn frame_owned<P: AsRef<[u8]>>(
+        &mut self,
+        b0: u8,
+        payload: P,
+        own: impl FnOnce(P) -> Bytes,
+    ) {
         if self.encoder.masks() || payload.as_ref().len() < self.min_vectored {
             self.frame(b0, payload.as_ref());
         } else {
-            self.encoder.splice(&mut self.out, b0, payload.into());
+            self.encoder.splice(&mut self.out, b0, own(payload));
         }
     }
 }
