@@ -13,13 +13,20 @@ const MAX_CHUNK_LINE: usize = 256;
 #[derive(Debug)]
 pub(super) struct Body {
     pub(super) refusal: Refusal,
-    rest: Rest,
+    /// The number of unread bytes of the body or, if it is chunked, of this chunk.
+    /// [`UNTIL_EOF`]: all bytes up to the end of the stream.
+    left: u64,
+    chunked: bool,
+    /// The number of unread bytes of the CRLF behind this chunk.
+    line_end: usize,
 }
+
+const UNTIL_EOF: u64 = u64::MAX;
 
 impl Body {
     pub(super) fn of(refusal: Refusal) -> Self {
-        let rest = Rest::of(&refusal);
-        Self { refusal, rest }
+        let (left, chunked) = framing(&refusal);
+        Self { refusal, left, chunked, line_end: 0 }
     }
 
     pub(super) fn refused(&self) -> HandshakeError {
@@ -27,99 +34,53 @@ impl Body {
     }
 
     /// Moves bytes from `buf` into the body, until the body has `max` bytes. Returns `true` if the
-    /// body has ended or has `max` bytes.
+    /// body has ended, at its last chunk or at an invalid chunk too, or has `max` bytes.
     pub(super) fn take(&mut self, buf: &mut RecvBuffer, eof: bool, max: usize) -> bool {
         let body = &mut self.refusal.body;
         loop {
             let (wire, room) = (buf.wire(), max - body.len());
-            if room == 0 || matches!(self.rest, Rest::Known(0)) {
+            if room == 0 || (self.left == 0 && !self.chunked) {
                 return true;
             }
-            if wire.is_empty() {
+            let n = if wire.is_empty() {
                 return eof;
-            }
-            match self.rest.take(wire, room) {
-                Taken::Body(n) => {
-                    body.extend_from_slice(wire.get(..n).unwrap_or_default());
-                    buf.skip(n);
+            } else if self.left > 0 {
+                let n = usize::try_from(self.left).unwrap_or(usize::MAX).min(wire.len()).min(room);
+                body.extend_from_slice(wire.get(..n).unwrap_or_default());
+                self.left -= n as u64;
+                n
+            } else if self.line_end > 0 {
+                let n = wire.len().min(self.line_end);
+                self.line_end -= n;
+                n
+            } else {
+                match httparse::parse_chunk_size(wire) {
+                    Ok(httparse::Status::Complete((n, data @ 1..))) if n <= MAX_CHUNK_LINE => {
+                        (self.left, self.line_end) = (data, 2);
+                        n
+                    }
+                    Ok(httparse::Status::Partial) if wire.len() < MAX_CHUNK_LINE => return eof,
+                    _ => return true,
                 }
-                Taken::Framing(n) => buf.skip(n),
-                Taken::Nothing => return eof,
-                Taken::End => return true,
-            }
-        }
-    }
-}
-
-/// The framing of the unread rest of a body.
-#[derive(Clone, Copy, Debug)]
-enum Rest {
-    /// The number of unread bytes of the body.
-    Known(u64),
-    /// `data` is the number of unread bytes of this chunk; 0 between chunks. `line_end` is the
-    /// number of unread bytes of the CRLF behind this chunk.
-    Chunked {
-        data: u64,
-        line_end: usize,
-    },
-    UntilEof,
-}
-
-/// The meaning of the next bytes on the wire.
-enum Taken {
-    Body(usize),
-    /// This many bytes belong to the line before a chunk, or to the CRLF behind a chunk.
-    Framing(usize),
-    /// More bytes are needed to decide.
-    Nothing,
-    /// The body ends here, at the last chunk or at an invalid chunk.
-    End,
-}
-
-impl Rest {
-    /// Determines the meaning of the first bytes of `wire`, which must not be empty. Counts at most
-    /// `room` bytes as body.
-    fn take(&mut self, wire: &[u8], room: usize) -> Taken {
-        let most = wire.len().min(room);
-        match self {
-            Self::UntilEof => Taken::Body(most),
-            Self::Known(left) | Self::Chunked { data: left @ 1.., .. } => {
-                let n = usize::try_from(*left).map_or(most, |left| most.min(left));
-                *left -= n as u64;
-                Taken::Body(n)
-            }
-            Self::Chunked { line_end: 0, .. } => match httparse::parse_chunk_size(wire) {
-                Ok(httparse::Status::Complete((n, data @ 1..))) if n <= MAX_CHUNK_LINE => {
-                    *self = Self::Chunked { data, line_end: 2 };
-                    Taken::Framing(n)
-                }
-                Ok(httparse::Status::Partial) if wire.len() < MAX_CHUNK_LINE => Taken::Nothing,
-                _ => Taken::End,
-            },
-            Self::Chunked { line_end, .. } => {
-                let n = wire.len().min(*line_end);
-                *line_end -= n;
-                Taken::Framing(n)
-            }
-        }
-    }
-
-    /// Determines the framing of a refusal's body. In doubt the body ends with the stream, because
-    /// no further response follows.
-    fn of(refusal: &Refusal) -> Self {
-        if matches!(refusal.status, 204 | 304) {
-            return Self::Known(0);
-        }
-        let mut codings = refusal.headers().named("Transfer-Encoding").peekable();
-        if codings.peek().is_some() {
-            return match codings.any(|value| head::has_token(value, "chunked")) {
-                true => Self::Chunked { data: 0, line_end: 0 },
-                false => Self::UntilEof,
             };
+            buf.skip(n);
         }
-        let length = refusal.headers().get("Content-Length").and_then(number);
-        length.map_or(Self::UntilEof, Self::Known)
     }
+}
+
+/// Returns the length of a refusal's body, and whether the body is chunked. In doubt the body ends
+/// with the stream, because no further response follows.
+fn framing(refusal: &Refusal) -> (u64, bool) {
+    if matches!(refusal.status, 204 | 304) {
+        return (0, false);
+    }
+    let mut codings = refusal.headers().named("Transfer-Encoding").peekable();
+    if codings.peek().is_some() {
+        let chunked = codings.any(|value| head::has_token(value, "chunked"));
+        return (if chunked { 0 } else { UNTIL_EOF }, chunked);
+    }
+    let length = refusal.headers().get("Content-Length").and_then(number);
+    (length.unwrap_or(UNTIL_EOF), false)
 }
 
 /// Parses a decimal number. `None` if `value` is empty, has other characters than digits, or is too
