@@ -5,7 +5,7 @@ use super::Receiver;
 impl Receiver {
     /// Counts of the traffic received so far. Feature `counters`.
     pub fn counters(&self) -> Traffic {
-        self.tally
+        self.counts.tally
     }
 }
 

@@ -1,8 +1,8 @@
 //! [`Dormant`]: an idle connection without its buffers and settings, in about an eighth of the
 //! memory.
 use super::{
-    Connection, Receiver, Sender, inbound::Inbound, next::LoopState, receiver::DormantReceiver,
-    sender::DormantSender, timers::DormantTimers,
+    Connection, Sender, inbound::Inbound, next::LoopState, receiver::Counts, sender::DormantSender,
+    timers::DormantTimers,
 };
 use crate::proto::{
     config::{Config, Negotiated},
@@ -31,7 +31,7 @@ use core::fmt;
 /// assert!(conn.sender_mut().feed("hello").is_ok());
 /// ```
 pub struct Dormant {
-    rx: DormantReceiver,
+    counts: Counts,
     tx: DormantSender,
     timers: DormantTimers,
     negotiated: Option<Box<Negotiated>>,
@@ -61,9 +61,13 @@ impl Connection {
         if !inbound.may_be_dormant() || !tx.may_be_dormant() {
             return Err(self);
         }
-        let role = inbound.role;
-        let (timers, negotiated) = inbound.keep();
-        Ok(Dormant { rx: inbound.rx.keep(), tx: tx.keep(), timers, negotiated, role })
+        Ok(Dormant {
+            counts: core::mem::take(&mut inbound.rx.counts),
+            tx: tx.keep(),
+            timers: inbound.timers.keep(),
+            negotiated: inbound.negotiated.take(),
+            role: inbound.role,
+        })
     }
 }
 
@@ -71,10 +75,9 @@ impl Dormant {
     /// Makes the connection active again. `config` has to be the `Config` with which the connection
     /// was made.
     pub fn into_connection(self, config: &Config) -> Connection {
-        let Self { rx, tx, timers, negotiated, role } = self;
-        let rx = Receiver::from_kept(rx, role, config);
+        let Self { counts, tx, timers, negotiated, role } = self;
         Connection {
-            inbound: Inbound::from_kept(rx, timers, negotiated, role, config).into(),
+            inbound: Inbound::from_kept(counts, timers, negotiated, role, config).into(),
             tx: Sender::from_kept(tx, config).into(),
             loop_state: LoopState::default(),
         }

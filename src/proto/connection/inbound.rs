@@ -4,7 +4,8 @@
 use super::{
     Closed, Delivery, Ending, ReadyState, Receiver, Sender, Step,
     closing::{self, Closing, Course, Phase},
-    timers::{self, Blocked, Timers},
+    receiver::Counts,
+    timers::{Blocked, DormantTimers, Timers},
 };
 use crate::proto::{
     close::CloseFrame,
@@ -28,7 +29,7 @@ pub struct Inbound {
     /// Whether reads are stamped: [`Config::stamp_reads`].
     pub(crate) stamps_reads: bool,
     /// `None` in the usual case: the handshake agreed on neither a subprotocol nor compression.
-    negotiated: Option<Box<Negotiated>>,
+    pub(super) negotiated: Option<Box<Negotiated>>,
 }
 
 impl Empty for Inbound {
@@ -60,19 +61,15 @@ impl Inbound {
         self.shut.is_none() && self.rx.may_be_dormant() && self.timers.may_be_dormant()
     }
 
-    /// Takes out the parts that a dormant connection keeps, except the parts of the receiver.
-    pub(super) fn keep(&mut self) -> (timers::DormantTimers, Option<Box<Negotiated>>) {
-        (self.timers.keep(), self.negotiated.take())
-    }
-
     pub(super) fn from_kept(
-        rx: Receiver,
-        timers: timers::DormantTimers,
+        counts: Counts,
+        timers: DormantTimers,
         negotiated: Option<Box<Negotiated>>,
         role: Role,
         config: &Config,
     ) -> Self {
-        let timers = Timers::from_kept(timers, config);
+        let (mut rx, timers) = (Receiver::new(role, config), Timers::from_kept(timers, config));
+        rx.counts = counts;
         Self { rx, timers, role, shut: None, stamps_reads: config.stamp_reads, negotiated }
     }
 

@@ -4,7 +4,6 @@
 //! This file has the calls that put bytes into the buffer, and the getters of the receiver's state.
 //! `quick` handles the common case, and `walk` handles the bytes that `quick` declines. `respond`
 //! of [`inbound`](super::inbound) queues the reply to a frame in the sender.
-mod dormant;
 mod inflate;
 mod progress;
 mod quick;
@@ -27,7 +26,6 @@ use crate::proto::{
 };
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
-pub(super) use dormant::DormantReceiver;
 use inflate::Inflate;
 use progress::{Handing, InProgress, Limits};
 use read::LastRead;
@@ -69,8 +67,6 @@ pub struct Receiver {
     quick_below: usize,
     /// The mask bit that the second byte of each of the peer's frames must have.
     mask_bit: u8,
-    /// Whether bytes arrived since the heartbeat last called `take_heard`.
-    heard: bool,
     pub(super) eof: bool,
     /// Whether the stream failed, so that the peer has not ended it. Invariant: then `eof` is set.
     cut_short: bool,
@@ -79,21 +75,13 @@ pub struct Receiver {
     cut_off_by: Option<RecvError>,
     state: State,
     message: Option<InProgress>,
-    /// The number of bytes received, modulo 2⁶⁴. Positions in the received bytes are computed from
-    /// `total`. The deadline on a frame or message tells two of them apart by their positions.
-    total: u64,
+    pub(super) counts: Counts,
     /// The number of reads, modulo 2³². Reads that brought nothing count too, if the caller
     /// reported them.
     reads: u32,
     /// The position in the received bytes at which the frame in progress began.
     frame_start: u64,
-    /// The number of consumed bytes that are not data: control frames, and headers that `walk`
-    /// consumed. For each message that ends in `walk`, 1 is subtracted, so that even a message
-    /// without payload changes `data_mark`. Headers that `quick` consumed count as data, so that
-    /// `quick` need not count anything.
-    not_data: u64,
     read: LastRead,
-    pub(super) tally: Traffic,
     limits: Limits,
     close: Option<Box<Control>>,
     /// `Some` if the handshake agreed on permessage-deflate, until receiving ends.
@@ -105,13 +93,30 @@ pub struct Receiver {
 
 /// Shows states and lengths, but no bytes. Payloads may be secret, and the buffer may hold bytes of
 /// another connection that used it before.
+/// The counts of what was received. A dormant connection keeps these fields of its receiver, and no
+/// others.
+#[derive(Default)]
+pub(super) struct Counts {
+    /// The number of bytes received, modulo 2⁶⁴. Positions in the received bytes are computed from
+    /// `total`. The deadline on a frame or message tells two of them apart by their positions.
+    total: u64,
+    /// The number of consumed bytes that are not data: control frames, and headers that `walk`
+    /// consumed. For each message that ends in `walk`, 1 is subtracted, so that even a message
+    /// without payload changes `data_mark`. Headers that `quick` consumed count as data, so that
+    /// `quick` need not count anything.
+    not_data: u64,
+    /// Whether bytes arrived since the heartbeat last called `take_heard`.
+    heard: bool,
+    pub(super) tally: Traffic,
+}
+
 impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver")
             .field("state", &self.state)
             .field("current", &self.current)
             .field("fragments", &self.message.as_ref().map_or(0, |message| message.fragments))
-            .field("received", &self.total)
+            .field("received", &self.counts.total)
             .field("ahead", &self.buf.wire_len())
             .field("eof", &self.eof)
             .finish_non_exhaustive()
@@ -164,18 +169,15 @@ impl Receiver {
             view: (0, 0),
             quick_below: 0,
             mask_bit: if role == Role::Server { frame::MASK } else { 0 },
-            heard: false,
             eof: false,
             cut_short: false,
             cut_off_by: None,
             state: State::Header,
             message: None,
-            total: 0,
+            counts: Counts::default(),
             reads: 0,
             frame_start: 0,
-            not_data: 0,
             read: LastRead::default(),
-            tally: Traffic::default(),
             limits: Limits::new(config),
             close: None,
             inflate: None,
@@ -188,8 +190,8 @@ impl Receiver {
     /// Takes over the bytes behind the handshake's head. Returns the head's buffer if no bytes
     /// follow the head, and otherwise an empty `Vec`.
     pub(super) fn begin_with(&mut self, head: RecvBuffer) -> Vec<u8> {
-        self.total = head.wire().len() as u64;
-        self.tally.read(head.wire().len());
+        self.counts.total = head.wire().len() as u64;
+        self.counts.tally.read(head.wire().len());
         self.buf.take_over(head)
     }
 
@@ -253,11 +255,11 @@ impl Receiver {
     /// Records that `n` bytes arrived.
     #[inline]
     fn took(&mut self, n: usize) {
-        self.heard |= n > 0;
+        self.counts.heard |= n > 0;
         self.reads = self.reads.wrapping_add(1);
         self.read.handed_out = 0;
-        self.total = self.total.wrapping_add(n as u64);
-        self.tally.read(n);
+        self.counts.total = self.counts.total.wrapping_add(n as u64);
+        self.counts.tally.read(n);
     }
 
     /// Reports that the stream ended. Complete messages and control frames that were received
@@ -457,6 +459,12 @@ impl Receiver {
         self.quick_below > 0 && self.buf.wire_len() == 0
     }
 
+    /// Whether a dormant connection may keep nothing but `counts`. Always `false` if messages may
+    /// be compressed.
+    pub(super) fn may_be_dormant(&self) -> bool {
+        self.is_idle() && self.inflate.is_none()
+    }
+
     /// Whether no message is in progress, and the next bytes are a frame's header.
     fn between_messages(&self) -> bool {
         matches!(self.state, State::Header) && self.message.is_none()
@@ -474,7 +482,7 @@ impl Receiver {
 
     /// The position in the received bytes of the first byte that is not consumed yet.
     fn stream_position(&self) -> u64 {
-        self.total.wrapping_sub(self.buf.wire_len() as u64)
+        self.counts.total.wrapping_sub(self.buf.wire_len() as u64)
     }
 }
 

@@ -48,7 +48,7 @@ impl Receiver {
         self.buf.go_to(payload.end);
         self.view = (payload.start, payload.end);
         self.read.handed_out = self.read.handed_out.wrapping_add(1);
-        self.tally.frame(header.opcode.unfragmented(), header.payload_len);
+        self.counts.tally.frame(header.opcode.unfragmented(), header.payload_len);
         trace::received(self.role(), header.payload_len);
         Some(Step::Message)
     }

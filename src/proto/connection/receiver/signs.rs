@@ -14,7 +14,7 @@ pub(in crate::proto::connection) struct Unfinished {
 impl Receiver {
     /// The number of bytes received, modulo 2⁶⁴.
     pub(crate) fn total(&self) -> u64 {
-        self.total
+        self.counts.total
     }
 
     /// The number of reads, modulo 2³².
@@ -30,7 +30,7 @@ impl Receiver {
 
     /// Whether bytes arrived since the previous call of `take_heard`.
     pub(in crate::proto::connection) fn take_heard(&mut self) -> bool {
-        core::mem::take(&mut self.heard)
+        core::mem::take(&mut self.counts.heard)
     }
 
     /// Returns a number that changes whenever a payload byte of a data frame arrives, and whenever
@@ -41,7 +41,7 @@ impl Receiver {
     /// of a data frame that waits in the buffer. So `quick` need not count the messages that it
     /// handles.
     pub(in crate::proto::connection) fn data_mark(&self) -> Option<u64> {
-        let consumed = self.stream_position().wrapping_sub(self.not_data);
+        let consumed = self.stream_position().wrapping_sub(self.counts.not_data);
         let ahead = match &self.state {
             State::Header => match Header::parse(self.buf.wire()) {
                 Ok(Some((header, len))) => {

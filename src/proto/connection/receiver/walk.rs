@@ -216,7 +216,7 @@ impl Receiver {
         let (began, rsv1) = (self.stream_position(), header.rsv1);
         self.frame_start = began;
         self.buf.skip(len);
-        self.not_data = self.not_data.wrapping_add(len as u64);
+        self.counts.not_data = self.counts.not_data.wrapping_add(len as u64);
         let mask = header.masking_key.map(Masker::new);
         match header.opcode {
             OpCode::Continuation => {
@@ -232,7 +232,7 @@ impl Receiver {
                 return;
             }
         }
-        self.tally.frame(header.opcode as u8, 0); // The payload is counted when it is taken.
+        self.counts.tally.frame(header.opcode as u8, 0); // The payload is counted when it is taken.
         self.state = State::Payload { remaining: header.payload_len, fin: header.fin, mask };
     }
 
@@ -246,10 +246,10 @@ impl Receiver {
         let whole = delivery == Delivery::Whole && handing == Handing::Whole;
         let Taken { wire, stop, here } = self.take_data(whole)?;
         let last = stop == Stop::End;
-        self.tally.more(wire, last);
+        self.counts.tally.more(wire, last);
         if last {
             self.message = None;
-            self.not_data = self.not_data.wrapping_sub(1);
+            self.counts.not_data = self.counts.not_data.wrapping_sub(1);
         }
         let shown = match (handing, delivery) {
             (Handing::Skipping, _) => {
@@ -283,7 +283,7 @@ impl Receiver {
     /// Takes the received part of a data frame: unmasks it, inflates it if it is compressed, and
     /// validates it if it is text. Each byte is taken only once.
     fn take_data(&mut self, whole: bool) -> Result<Taken, RecvError> {
-        let Self { state, message, buf, inflate, limits, tally, .. } = self;
+        let Self { state, message, buf, inflate, limits, counts, .. } = self;
         let (State::Payload { remaining, fin, mask }, Some(message)) = (state, message) else {
             // This never happens: `begin` has set both.
             return Ok(Taken { wire: 0, stop: Stop::Input, here: 0..0 });
@@ -297,7 +297,7 @@ impl Receiver {
                 let before = inflate.bytes().len();
                 let (wire, stop) = inflate.take(buf, n, mask.as_mut(), end, limit)?;
                 let (bytes, here) = inflate.bytes_mut();
-                tally.packed(here.len() - before, wire);
+                counts.tally.packed(here.len() - before, wire);
                 (wire, stop, bytes, here)
             }
             _ => {
@@ -341,13 +341,13 @@ impl Receiver {
     ) -> Result<Step, RecvError> {
         let role = self.role();
         let range = self.buf.take_aside(len);
-        self.not_data = self.not_data.wrapping_add(len as u64);
+        self.counts.not_data = self.counts.not_data.wrapping_add(len as u64);
         let payload = self.buf.get_mut(range.clone());
         if let Some(mut mask) = mask {
             mask.apply(payload);
         }
         self.state = State::Header;
-        self.tally.frame(opcode.unfragmented(), len);
+        self.counts.tally.frame(opcode.unfragmented(), len);
         let step = match opcode {
             OpCode::Ping => Step::Ping,
             OpCode::Pong => Step::Pong,
