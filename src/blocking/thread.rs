@@ -37,31 +37,8 @@ pub(crate) struct Thread {
     /// The caller's time limit for a sending call, counted anew whenever the stream accepts bytes;
     /// `None` for no limit.
     pub(super) write_limit: Option<Duration>,
-    /// The time at which the caller's time limit ends this call; `None` without a limit. Each call
-    /// that may wait, except those of a handshake, begins with [`begin`](Self::begin) or
-    /// [`begin_sending`](Self::begin_sending). Both functions set this field and `sends`, and reset
-    /// `unread`, `want` and `until`.
-    call_ends: Option<Time>,
-    /// Whether this call sends. If so, its time limit starts anew whenever the stream accepts
-    /// bytes.
-    sends: bool,
-    /// `true` until this call reads for the first time. A call reads once even if its time limit
-    /// has passed, so that a caller with a short limit still makes progress.
-    unread: bool,
-    /// The events that the last polls would wait for. Each poll adds events, and `wait` removes
-    /// them. An event that is left from an earlier poll costs only another poll. But a missing
-    /// event would make the thread wait for ever. So each poll that returns `Pending` notes an
-    /// event or a deadline, or sets `again`.
-    want: Interest,
-    /// The earliest deadline that the last polls would wait for.
-    until: Option<Time>,
-    /// Whether the polls stopped although the stream would not block. Either the time limit of the
-    /// call put a read off, or a signal or TLS interrupted a call of the stream (see `failed`). If
-    /// this flag is set, `wait`
-    /// returns at once: the call polls again, or fails because its time limit has passed. In the
-    /// handle `out` of a split connection, which both halves write to, nobody reads this flag: each
-    /// half waits with a handle of its own until the stream accepts bytes.
-    again: bool,
+    call: Call,
+    noted: Noted,
     /// Whether the next read may block. `may_wait` sets this before a read, and `poll_read` resets
     /// it.
     read_waits: bool,
@@ -75,18 +52,46 @@ pub(crate) struct Thread {
     reads_time_out: Option<bool>,
 }
 
+/// The state of a call. Each call that may wait, except those of a handshake, begins with
+/// [`begin`](Thread::begin) or [`begin_sending`](Thread::begin_sending).
+#[derive(Debug, Default)]
+struct Call {
+    /// The time at which the caller's time limit ends this call; `None` without a limit.
+    ends: Option<Time>,
+    /// Whether this call sends. If so, its time limit starts anew whenever the stream accepts
+    /// bytes.
+    sends: bool,
+    /// Whether this call has read. A call reads once even if its time limit has passed, so that a
+    /// caller with a short limit still makes progress.
+    has_read: bool,
+}
+
+/// What the last polls would wait for. Each poll adds to it, and `wait` takes it. What is left from
+/// an earlier poll costs only another poll. But if something were missing, the thread would wait
+/// for ever. So each poll that returns `Pending` notes an event or a deadline, or sets `again`.
+#[derive(Debug, Default)]
+struct Noted {
+    /// The events.
+    want: Interest,
+    /// The earliest deadline.
+    until: Option<Time>,
+    /// Whether the polls stopped although the stream would not block. Either the time limit of the
+    /// call put a read off, or a signal or TLS interrupted a call of the stream (see `failed`). If
+    /// this flag is set, `wait` returns at once: the call polls again, or fails because its time
+    /// limit has passed. In the handle `out` of a split connection, which both halves write to,
+    /// nobody reads this flag: each half waits with a handle of its own until the stream accepts
+    /// bytes.
+    again: bool,
+}
+
 impl Thread {
     fn new(epoch: Instant) -> Self {
         Self {
             epoch,
             read_limit: None,
             write_limit: None,
-            call_ends: None,
-            sends: false,
-            unread: true,
-            want: Interest::default(),
-            until: None,
-            again: false,
+            call: Call::default(),
+            noted: Noted::default(),
             read_waits: false,
             longest_wait: None,
             reads_time_out: None,
@@ -115,21 +120,22 @@ impl Thread {
         self.begin_call(true, self.write_limit);
     }
 
-    /// Starts the time limit of a call, and forgets the events and deadlines that earlier polls
-    /// noted. `poll_write` calls this in the middle of a sending call. That is safe, because the
-    /// sending call notes its events again before it waits. `again` is kept, because a wrong `true`
-    /// costs only another poll.
+    /// Starts the time limit of a call, and forgets what earlier polls noted. `poll_write` calls
+    /// this in the middle of a sending call. That is safe, because the sending call notes its
+    /// events again before it waits.
     #[inline]
     fn begin_call(&mut self, sends: bool, limit: Option<Duration>) {
-        self.call_ends = limit.map(|limit| self.now() + limit);
-        self.sends = sends;
-        self.unread = true;
-        self.want = Interest::default();
-        self.until = None;
+        self.call.ends = limit.map(|limit| self.now() + limit);
+        self.call.sends = sends;
+        self.call.has_read = false;
+        // Not by `Noted::default()`, which would store every byte of it.
+        self.noted.want = Interest::default();
+        self.noted.until = None;
+        self.noted.again = false;
     }
 
     fn call_is_over(&self) -> bool {
-        self.call_ends.is_some_and(|ends| self.now() >= ends)
+        self.call.ends.is_some_and(|ends| self.now() >= ends)
     }
 
     /// Returns the result of a call of the stream. If the call would block, notes `want` and
@@ -147,13 +153,13 @@ impl Thread {
     #[cold]
     fn failed<T>(&mut self, error: io::Error, want: Interest) -> Poll<io::Result<T>> {
         match error.kind() {
-            _ if in_vain(&error) => self.want = self.want.with(want),
+            _ if in_vain(&error) => self.noted.want = self.noted.want.with(want),
             // A signal interrupted the call. Or a TLS stream made a blocking read that completed no
             // record with data, or read many bytes without data. Do not repeat the call here,
             // because the deadlines must be checked first. To note `want` instead of `again` would
             // be wrong: on a stream that cannot wait, a signal would then end the call, or drop a
             // handshake.
-            ErrorKind::Interrupted => self.again = true,
+            ErrorKind::Interrupted => self.noted.again = true,
             _ => return Poll::Ready(Err(error)),
         }
         Poll::Pending
@@ -178,8 +184,7 @@ impl<S: Stream> Timed<S, Thread> {
     #[inline(never)] // called at several places, and compiled for each type of stream
     pub(super) fn wait(&mut self) -> Result<(), Error> {
         let Self { io, wait } = self;
-        let (want, until) = (mem::take(&mut wait.want), wait.until.take());
-        let again = mem::take(&mut wait.again);
+        let Noted { want, until, again } = mem::take(&mut wait.noted);
         if wait.call_is_over() {
             return Err(Error::WouldBlock);
         }
@@ -187,7 +192,7 @@ impl<S: Stream> Timed<S, Thread> {
             return Ok(());
         }
         let longest = wait.longest_wait.map(|longest| wait.now() + longest);
-        let until = Time::earliest(&[until, wait.call_ends, longest]);
+        let until = Time::earliest(&[until, wait.call.ends, longest]);
         let Err(error) = io.wait(want, until.map(|at| at - wait.now())) else { return Ok(()) };
         match error.kind() {
             ErrorKind::Interrupted => Ok(()),
@@ -198,7 +203,7 @@ impl<S: Stream> Timed<S, Thread> {
 
     /// Waits until the stream accepts bytes, but not longer than until `until`.
     pub(super) fn wait_to_write(&mut self, until: Option<Time>) -> Result<(), Error> {
-        (self.wait.want, self.wait.until) = (Interest::WRITE, until);
+        self.wait.noted = Noted { want: Interest::WRITE, until, again: false };
         self.wait()
     }
 
@@ -230,8 +235,8 @@ impl<S: Stream> Io for Timed<S, Thread> {
         if self.now() >= until {
             return Poll::Ready(());
         }
-        let wait = &mut self.wait;
-        wait.until = Some(wait.until.map_or(until, |before| before.min(until)));
+        let noted = &mut self.wait.noted;
+        noted.until = Time::earliest(&[noted.until, Some(until)]);
         Poll::Pending
     }
 
@@ -239,7 +244,7 @@ impl<S: Stream> Io for Timed<S, Thread> {
         // The last poll of the stream was `Pending`, so the poll has noted its events or `again`.
         // In a handshake nothing else notes a time, and the user cannot have set a time limit yet,
         // so `by` is the only time to wait for.
-        self.wait.until = by;
+        self.wait.noted.until = by;
         // `Pending`: the stream is non-blocking, or the stream cannot wait and its last call failed
         // with `WouldBlock` or `TimedOut`. The caller then drops the handshake and returns
         // `WouldBlock`. Only `reject` ignores a `Pending`, after the response is written. A failure
@@ -261,18 +266,19 @@ impl<S: Stream> Io for Timed<S, Thread> {
         // needs the stream's read timeout, and this timeout must pass before the next deadline. If
         // the caller has set a time limit, no read blocks, because the limit may be shorter than
         // the stream's read timeout. Then the poll(2) in `Timed::wait` keeps the limit.
-        wait.read_waits = wait.call_ends.is_none()
+        wait.read_waits = wait.call.ends.is_none()
             && until.is_none_or(|at| at >= wait.now() + longest + MARGIN)
             && ((until.is_none() && wait.longest_wait.is_none())
                 || *wait.reads_time_out.get_or_insert_with(set_timeout));
     }
 
     fn write_blocked(&mut self) {
-        self.wait.want = self.wait.want.with(Interest::WRITE);
+        let noted = &mut self.wait.noted;
+        noted.want = noted.want.with(Interest::WRITE);
     }
 
     fn read_blocked(&self) -> Option<Blocked> {
-        (!self.wait.again).then_some(Blocked::Surely)
+        (!self.wait.noted.again).then_some(Blocked::Surely)
     }
 }
 
@@ -282,11 +288,11 @@ impl<S: Stream> Source for Timed<S, Thread> {
     fn poll_read(&mut self, spare: &mut [u8], _: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Self { io, wait } = self;
         let waits = mem::take(&mut wait.read_waits);
-        let first = mem::take(&mut wait.unread);
+        let has_read = mem::replace(&mut wait.call.has_read, true);
         // The time limit of the call has passed, and the call has read before. `again` makes `wait`
         // return `WouldBlock` at once.
-        if !first && wait.call_is_over() {
-            wait.again = true;
+        if has_read && wait.call_is_over() {
+            wait.noted.again = true;
             return Poll::Pending;
         }
         let read = if waits { io.read(spare) } else { io.try_read(spare) };
@@ -305,7 +311,7 @@ impl<S: Stream> Output for Timed<S, Thread> {
         let written = io.try_write(slices);
         // When the stream accepts bytes in a sending call, the caller's time limit for that call
         // starts anew, if there is one. Nothing restarts the time limit of a receiving call.
-        if wait.sends && wait.call_ends.is_some() && written.is_ok() {
+        if wait.call.sends && wait.call.ends.is_some() && written.is_ok() {
             wait.begin_sending();
         }
         wait.polled(written, Interest::WRITE)
