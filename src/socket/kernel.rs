@@ -19,15 +19,16 @@ use std::{
 #[repr(align(16))]
 struct Control([u8; 128]);
 
-/// Asks the kernel to stamp reads. Returns `Ok(true)` if the kernel accepts. (`no_kernel.rs`
-/// returns `Ok(false)`.)
-pub(super) fn stamp_reads<S: AsFd>(socket: &S) -> io::Result<bool> {
+/// Whether the kernel can stamp reads. (`false` in `no_kernel.rs`.)
+pub(super) const STAMPS: bool = true;
+
+/// Asks the kernel to stamp reads.
+pub(super) fn stamp_reads<S: AsFd>(socket: &S) -> io::Result<()> {
     let made = TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
         | TimestampingFlag::SOF_TIMESTAMPING_RX_HARDWARE;
     let told = TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
         | TimestampingFlag::SOF_TIMESTAMPING_RAW_HARDWARE;
-    setsockopt(socket, Timestamping, &(made | told))?;
-    Ok(true)
+    Ok(setsockopt(socket, Timestamping, &(made | told))?)
 }
 
 /// Reads once. `waits`: whether a read of a blocking socket waits for bytes.

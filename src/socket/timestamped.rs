@@ -32,15 +32,13 @@ use std::io::{self, IoSlice, Read, Write};
 #[derive(Debug)]
 pub struct Timestamped<S> {
     pub(crate) io: S,
-    /// Whether the kernel was asked to stamp reads.
-    pub(crate) on: bool,
     arrived: Option<Arrival>,
 }
 
 impl<S> Timestamped<S> {
-    /// Wraps a stream. `on`: whether the kernel was asked to stamp the reads.
-    pub(crate) fn wrap(io: S, on: bool) -> Self {
-        Self { io, on, arrived: None }
+    /// Wraps a stream whose reads the kernel stamps, if it can.
+    pub(crate) fn wrap(io: S) -> Self {
+        Self { io, arrived: None }
     }
 
     /// The inner stream.
@@ -89,14 +87,14 @@ impl<S: AsSocket> Timestamped<S> {
     ///
     /// The operating system's error, if it refuses SO_TIMESTAMPING.
     pub fn new(io: S) -> io::Result<Self> {
-        let asked = kernel::stamp_reads(&io);
         let named = |error: io::Error| {
             io::Error::new(error.kind(), std::format!("SO_TIMESTAMPING: {error}"))
         };
-        Ok(Self::wrap(io, asked.map_err(named)?))
+        kernel::stamp_reads(&io).map_err(named)?;
+        Ok(Self::wrap(io))
     }
 
-    /// Makes a stamped read if the kernel was asked to stamp, otherwise calls `plain`. `waits`:
+    /// Makes a stamped read if the kernel can stamp, otherwise calls `plain`. `waits`:
     /// whether a stamped read of a blocking stream waits for bytes.
     #[inline]
     pub(crate) fn read_as(
@@ -105,7 +103,7 @@ impl<S: AsSocket> Timestamped<S> {
         plain: impl FnOnce(&mut S, &mut [u8]) -> io::Result<usize>,
         waits: bool,
     ) -> io::Result<usize> {
-        if !self.on {
+        if !kernel::STAMPS {
             return plain(&mut self.io, buf);
         }
         let read = kernel::read(&self.io, buf, waits)?;
