@@ -57,11 +57,11 @@ pub(super) struct Shared<W> {
     blocked: AtomicBool,
     /// Whether the sending side has no deadline, no queued Close, and no received Pong that lacks
     /// its time of arrival. If so, the reader need not lock the sending side to find its next
-    /// deadline. Dropping a [`Locked`] updates this flag before it releases the lock. Without this
+    /// deadline. [`with`](Self::with) updates this flag before it releases the lock. Without this
     /// flag the reader would lock before each wait, and would then often wait for a writer that
     /// sends without pause.
     quiet: AtomicBool,
-    /// Whether the reader waits in [`read_lock`](Self::read_lock). If so, a writer yields before
+    /// Whether the reader waits in [`with_first`](Self::with_first). If so, a writer yields before
     /// its next write. The lock is not fair: without the yields, a writer whose stream keeps
     /// accepting bytes would get the lock again and again.
     awaited: AtomicBool,
@@ -76,53 +76,11 @@ struct Sending<W> {
     io: W,
 }
 
-/// The locked sending side. While this guard lives, every other call that needs the lock waits. If
-/// an error has ended the connection since the lock was taken, dropping the guard wakes both
-/// halves. If the sender was closed in that time, dropping the guard wakes the reader. `was_closed`
-/// and `had_ended` are the state when the lock was taken.
-struct Locked<'a, W> {
-    quiet: &'a AtomicBool,
-    was_closed: bool,
-    had_ended: bool,
-    sending: MutexGuard<'a, Sending<W>>,
-    news: News<'a>, // dropped after the lock, so that nobody is woken under the lock
-}
-
-#[derive(Debug)]
-struct News<'a> {
-    reader: bool,
-    writer: bool,
-    wakers: &'a Wakers,
-}
-
 impl<W> Sending<W> {
     /// Whether an error has ended the connection: receiving or writing has failed, or a deadline
     /// has passed. Both halves must learn of this.
     fn has_ended(&self) -> bool {
         self.out.recv_error.is_some() || self.tx.is_broken()
-    }
-}
-
-impl<W> Drop for Locked<'_, W> {
-    #[inline]
-    fn drop(&mut self) {
-        let Sending { tx, .. } = &*self.sending;
-        self.quiet.store(tx.is_idle(), Relaxed);
-        self.news.writer = self.sending.has_ended() && !self.had_ended;
-        // The reader has to watch the deadline that a Close starts.
-        self.news.reader = self.news.writer || (tx.is_closed() && !self.was_closed);
-    }
-}
-
-impl Drop for News<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.reader {
-            self.wakers.wake(Side::Reader);
-        }
-        if self.writer {
-            self.wakers.wake(Side::Writer);
-        }
     }
 }
 
@@ -147,27 +105,43 @@ impl<W> Shared<W> {
         lock(&self.sending)
     }
 
-    /// Locks, and afterwards wakes the halves that have to learn of a change. Use this for every
-    /// call that may queue a Close, may start a deadline, or may end the connection.
-    fn lock(&self) -> Locked<'_, W> {
-        let sending = self.look();
-        Locked {
-            quiet: &self.quiet,
-            was_closed: sending.tx.is_closed(),
-            had_ended: sending.has_ended(),
-            sending,
-            news: News { reader: false, writer: false, wakers: &self.wakers },
-        }
+    /// Gives `f` the sending side, and afterwards wakes the halves that have to learn of a change.
+    /// Use this for every call that may queue a Close, may start a deadline, or may end the
+    /// connection. Every other call that needs the lock waits while `f` runs.
+    fn with<T>(&self, f: impl FnOnce(&mut Sending<W>) -> T) -> T {
+        self.change(self.look(), f)
     }
 
-    /// Locks the sending side for the half that receives, ahead of a writer that sends without
-    /// pause. [`with`](Core::with) and `next_deadline` of the reader use this. The reader's writes,
-    /// its shutdown and its getters do not set `awaited`.
-    fn read_lock(&self) -> Locked<'_, W> {
+    /// As [`with`](Self::with), for the half that receives, ahead of a writer that sends without
+    /// pause. [`Core::with`] and `next_deadline` of the reader use this. The reader's writes, its
+    /// shutdown and its getters do not set `awaited`.
+    fn with_first<T>(&self, f: impl FnOnce(&mut Sending<W>) -> T) -> T {
         self.awaited.store(true, Relaxed);
-        let locked = self.lock();
+        let sending = self.look();
         self.awaited.store(false, Relaxed);
-        locked
+        self.change(sending, f)
+    }
+
+    #[inline]
+    fn change<T>(
+        &self,
+        mut sending: MutexGuard<'_, Sending<W>>,
+        f: impl FnOnce(&mut Sending<W>) -> T,
+    ) -> T {
+        let (was_closed, had_ended) = (sending.tx.is_closed(), sending.has_ended());
+        let result = f(&mut sending);
+        self.quiet.store(sending.tx.is_idle(), Relaxed);
+        let ended = sending.has_ended() && !had_ended;
+        let closed = sending.tx.is_closed() && !was_closed;
+        drop(sending); // so that nobody is woken under the lock
+        // The reader has to watch the deadline that a Close starts.
+        if ended || closed {
+            self.wakers.wake(Side::Reader);
+        }
+        if ended {
+            self.wakers.wake(Side::Writer);
+        }
+        result
     }
 
     /// Yields while `awaited` is set. The writer calls this before each write, outside the lock.
@@ -195,24 +169,24 @@ impl<W: Output> Shared<W> {
         if side == Side::Writer {
             self.let_reader_pass();
         }
-        let mut locked = self.lock();
-        let Sending { tx, out, io } = &mut *locked.sending;
-        let full = !tx.has_room();
-        let written = out.poll_drain(tx, io, &mut Context::from_waker(&self.both));
-        let blocked = written.is_pending();
-        // The other half is woken for room only if this write made the room. Otherwise two halves
-        // whose writes are refused would wake each other without end.
-        let room = full && tx.has_room();
-        let was_blocked = self.blocked.load(Relaxed);
-        self.blocked.store(blocked, Relaxed);
-        if !W::WAITS
-            && !blocked
-            && let Some(unused) = tx.unused()
-        {
-            pool::give(unused);
-        }
-        let result = then(written, &locked.sending);
-        drop(locked);
+        let (result, blocked, was_blocked, room) = self.with(|sending| {
+            let Sending { tx, out, io } = &mut *sending;
+            let full = !tx.has_room();
+            let written = out.poll_drain(tx, io, &mut Context::from_waker(&self.both));
+            let blocked = written.is_pending();
+            // The other half is woken for room only if this write made the room. Otherwise two
+            // halves whose writes are refused would wake each other without end.
+            let room = full && tx.has_room();
+            let was_blocked = self.blocked.load(Relaxed);
+            self.blocked.store(blocked, Relaxed);
+            if !W::WAITS
+                && !blocked
+                && let Some(unused) = tx.unused()
+            {
+                pool::give(unused);
+            }
+            (then(written, sending), blocked, was_blocked, room)
+        });
         // The other half may be waiting until the refused bytes are written. If it is the writer,
         // it may instead be waiting for room. The stream may have dropped its waker, so this call
         // wakes the other half. If no write was refused before, nobody waits, and a wake-up would
@@ -272,9 +246,8 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
 
     fn with<T>(&mut self, f: impl FnOnce(&mut Inbound, &mut Sender, &mut Out) -> T) -> T {
         self.owes = true;
-        let mut locked = self.link.read_lock();
-        let Sending { tx, out, .. } = &mut *locked.sending;
-        f(&mut self.inbound, tx, out)
+        let inbound = &mut self.inbound;
+        self.link.with_first(|Sending { tx, out, .. }| f(inbound, tx, out))
     }
 
     /// Parks the waker before reading any shared state, so that no change goes unnoticed.
@@ -293,7 +266,7 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
         // `poll_write` parks the waker too, but a poll may come here without calling `poll_write`.
         self.link.wakers.park(Side::Reader, cx);
         let cx = &mut Context::from_waker(&self.link.both);
-        shutdown(&mut self.link.lock().sending.io, cx)
+        self.link.with(|sending| shutdown(&mut sending.io, cx))
     }
 
     /// Relies on an earlier `poll_write`, which parks the waker. If the writer queues a Close after
@@ -304,7 +277,7 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
         if self.inbound.is_idle() && self.link.quiet.load(Relaxed) {
             return None;
         }
-        self.inbound.poll_timeout(&self.link.read_lock().sending.tx)
+        self.link.with_first(|sending| self.inbound.poll_timeout(&sending.tx))
     }
 
     fn give_back(&mut self) {
@@ -375,15 +348,13 @@ impl<W, H> Writer<W, H> {
 
     /// Gives `f` the sender, for any call. Wakes the reader if it has to learn of a change.
     pub(crate) fn with_sender<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
-        f(&mut self.link.lock().sending.tx)
+        self.link.with(|sending| f(&mut sending.tx))
     }
 }
 
 impl<W: Io, H> Writer<W, H> {
     pub(crate) fn measure_rtt(&mut self) -> Result<(), SendError> {
-        let mut locked = self.link.lock();
-        let Sending { tx, io, .. } = &mut *locked.sending;
-        tx.measure_rtt(io.now())
+        self.link.with(|Sending { tx, io, .. }| tx.measure_rtt(io.now()))
     }
 
     /// As [`Socket::begin_leave`]. Wakes the reader, which ends the connection by then. Returns the
@@ -393,10 +364,10 @@ impl<W: Io, H> Writer<W, H> {
         frame: impl IntoClose<'f>,
         within: Duration,
     ) -> Result<Time, SendError> {
-        let mut locked = self.link.lock();
-        let Sending { tx, io, .. } = &mut *locked.sending;
-        let now = io.now();
-        tx.leave(frame, now + within).map(|()| now)
+        self.link.with(|Sending { tx, io, .. }| {
+            let now = io.now();
+            tx.leave(frame, now + within).map(|()| now)
+        })
     }
 }
 
@@ -414,7 +385,7 @@ impl<W: Output, H> Writer<W, H> {
         match self.link.poll_write(Side::Writer, |written, _| written.map(drop)) {
             Poll::Pending => {
                 let cx = &mut Context::from_waker(&self.link.both);
-                self.link.lock().sending.io.poll_sleep(began, cx)
+                self.link.with(|sending| sending.io.poll_sleep(began, cx))
             }
             written => written,
         }
@@ -461,19 +432,21 @@ impl<W: Output, H> Writer<W, H> {
     /// itself, and waits with its own handle.
     fn poll_stall(&self) -> Poll<()> {
         let cx = &mut Context::from_waker(&self.link.both);
-        let mut locked = self.link.lock(); // its drop tells the other half of a passed deadline
-        let Sending { tx, out, io } = &mut *locked.sending;
-        while let Some(at) = tx.poll_timeout() {
-            let now = io.now();
-            if at > now {
-                ready!(io.poll_sleep(at, cx));
-            } else {
-                // The first call of `handle_timeout` starts the deadline. Before that call,
-                // `poll_timeout` returns a time that has passed. After a passed deadline nothing is
-                // to be written, so `poll_timeout` returns `None`, and the loop ends.
-                out.handle_timeout(None, tx, now);
+        // `with` tells the other half of a passed deadline.
+        self.link.with(|Sending { tx, out, io }| {
+            while let Some(at) = tx.poll_timeout() {
+                let now = io.now();
+                if at > now {
+                    ready!(io.poll_sleep(at, cx));
+                } else {
+                    // The first call of `handle_timeout` starts the deadline. Before that call,
+                    // `poll_timeout` returns a time that has passed. After a passed deadline
+                    // nothing is to be written, so `poll_timeout` returns `None`, and the loop
+                    // ends.
+                    out.handle_timeout(None, tx, now);
+                }
             }
-        }
-        Poll::Ready(())
+            Poll::Ready(())
+        })
     }
 }
