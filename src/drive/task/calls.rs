@@ -271,114 +271,6 @@ macro_rules! flushing {
 }
 pub(crate) use flushing;
 
-/// Closes a whole connection.
-macro_rules! close {
-    () => {
-        /// Closes the connection. Unless a Close was sent before, this call sends a Close behind
-        /// everything fed. Then the call discards input up to the peer's Close, and ends the stream
-        /// as [`recv`](Self::recv) does. [`close_timeout`](crate::Config::close_timeout) says how
-        /// long this may take. For a peer that may be dead, use [`leave`](Self::leave).
-        ///
-        /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a
-        /// reason ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None` for a
-        /// Close without a code.
-        ///
-        /// Cancel safe: you can call it again. Messages that were discarded before the future was
-        /// dropped are lost.
-        ///
-        /// # Errors
-        ///
-        /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
-        /// means that the peer's Close was received, or that the peer ended the stream after our
-        /// Close was written, as some servers do. In the second case, receiving calls return an
-        /// error. `clean` in [`closed`](Self::closed) says whether both Closes have passed.
-        pub async fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
-            begun(self.sender_mut().close(frame))?;
-            while poll_fn(|cx| self.0.poll_more(cx, Want::Message)).await == Ready::Item {}
-            self.0.close_ended()
-        }
-    };
-}
-pub(crate) use close;
-
-/// The call that only a whole connection has.
-macro_rules! room {
-    () => {
-        /// Like [`recv`](Self::recv), but also returns once there is room again. Use this call when
-        /// you have more to feed. There is room while fewer than `below` bytes, and fewer than
-        /// [`high_water`](crate::Config::high_water) bytes, are unsent. If there is already room
-        /// when you call, this call returns only on a message or at the end. With an `Outbox` of
-        /// `tickwire-parts`, pass its `max_unsent` as `below`. A `below` of 0 counts as 1.
-        /// Once the sender [is closed](crate::Sender::is_closed), this call never returns `Room`.
-        ///
-        /// Cancel safe, as [`recv`](Self::recv).
-        ///
-        /// # Errors
-        ///
-        /// As [`recv`](Self::recv).
-        pub async fn recv_or_room(&mut self, below: usize) -> Result<MessageOrRoom<'_>, Error> {
-            let lacked = !self.0.has_room_below(below);
-            let ready = poll_fn(|cx| match self.0.poll_message(cx) {
-                Poll::Ready(ready) => Poll::Ready(Some(ready)),
-                Poll::Pending if lacked && self.0.has_room_below(below) => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            })
-            .await;
-            match ready {
-                None => Ok(MessageOrRoom::Room),
-                Some(Ready::End) => self.0.ended::<()>().map(|_| MessageOrRoom::Closed),
-                Some(Ready::Item) => {
-                    Ok(self.0.message().map_or(MessageOrRoom::Closed, MessageOrRoom::Message))
-                }
-            }
-        }
-    };
-}
-pub(crate) use room;
-
-/// Closes the sending half.
-macro_rules! close_half {
-    () => {
-        /// Queues a Close behind everything fed, unless a Close was queued before, and writes
-        /// everything. Keep receiving with the [`Reader`], which waits for the peer's Close for at
-        /// most [`close_timeout`](crate::Config::close_timeout), and ends the stream. For a peer
-        /// that may be dead, use [`leave`](Self::leave).
-        ///
-        /// Cancel safe: call it again.
-        ///
-        /// # Errors
-        ///
-        /// [`Error::Send`] for a frame that cannot be sent, otherwise as [`flush`](Self::flush).
-        pub async fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
-            begun(self.0.with_sender(|tx| tx.close(frame)))?;
-            self.flush().await
-        }
-
-        /// Leaves the peer `within` this time, whatever the peer does, as `leave` of the [`Reader`]
-        /// does. This call returns once our Close is written, or after `within`. The [`Reader`]
-        /// then waits for the peer's Close, and its call ends in the same time. If you do not
-        /// receive any more, drop both halves.
-        ///
-        /// Cancel safe: `within` counts from the first call. The [`Reader`] goes on.
-        ///
-        /// # Errors
-        ///
-        /// [`Error::Send`] for a frame that cannot be sent: then nothing has changed. A failed
-        /// write is no error here.
-        pub async fn leave<'f>(
-            &mut self,
-            frame: impl IntoClose<'f>,
-            within: Duration,
-        ) -> Result<(), Error> {
-            let began = self.0.begin_leave(frame, within)?;
-            poll_fn(|cx| self.0.poll_last(began, cx)).await;
-            let _ = self.flush().await;
-            Ok(())
-        }
-    };
-}
-pub(crate) use close_half;
-
 /// Implements the calls of an adapter's types, for streams with the traits `$Read` and `$Write`. If
 /// the adapter has no timers of its own, the caller passes `$timers`, a value of type `$T` that
 /// makes timers.
@@ -388,9 +280,65 @@ macro_rules! adapter {
             $crate::drive::task::calls::recv!();
             $crate::drive::task::calls::send!();
             $crate::drive::calls::feed!();
-            $crate::drive::task::calls::close!();
+
+            /// Closes the connection. Unless a Close was sent before, this call sends a Close
+            /// behind everything fed. Then the call discards input up to the peer's Close, and ends
+            /// the stream as [`recv`](Self::recv) does.
+            /// [`close_timeout`](crate::Config::close_timeout) says how long this may take. For a
+            /// peer that may be dead, use [`leave`](Self::leave).
+            ///
+            /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a
+            /// reason ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None` for
+            /// a Close without a code.
+            ///
+            /// Cancel safe: you can call it again. Messages that were discarded before the future
+            /// was dropped are lost.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv).
+            /// `Ok` means that the peer's Close was received, or that the peer ended the stream
+            /// after our Close was written, as some servers do. In the second case, receiving calls
+            /// return an error. `clean` in [`closed`](Self::closed) says whether both Closes have
+            /// passed.
+            pub async fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
+                begun(self.sender_mut().close(frame))?;
+                while poll_fn(|cx| self.0.poll_more(cx, Want::Message)).await == Ready::Item {}
+                self.0.close_ended()
+            }
+
             $crate::drive::task::calls::receiving!(&mut Sender);
-            $crate::drive::task::calls::room!();
+
+            /// Like [`recv`](Self::recv), but also returns once there is room again. Use this call
+            /// when you have more to feed. There is room while fewer than `below` bytes, and fewer
+            /// than [`high_water`](crate::Config::high_water) bytes, are unsent. If there is
+            /// already room when you call, this call returns only on a message or at the end. With
+            /// an `Outbox` of `tickwire-parts`, pass its `max_unsent` as `below`. A `below` of 0
+            /// counts as 1. Once the sender [is closed](crate::Sender::is_closed), this call never
+            /// returns `Room`.
+            ///
+            /// Cancel safe, as [`recv`](Self::recv).
+            ///
+            /// # Errors
+            ///
+            /// As [`recv`](Self::recv).
+            pub async fn recv_or_room(&mut self, below: usize) -> Result<MessageOrRoom<'_>, Error> {
+                let lacked = !self.0.has_room_below(below);
+                let ready = poll_fn(|cx| match self.0.poll_message(cx) {
+                    Poll::Ready(ready) => Poll::Ready(Some(ready)),
+                    Poll::Pending if lacked && self.0.has_room_below(below) => Poll::Ready(None),
+                    Poll::Pending => Poll::Pending,
+                })
+                .await;
+                match ready {
+                    None => Ok(MessageOrRoom::Room),
+                    Some(Ready::End) => self.0.ended::<()>().map(|_| MessageOrRoom::Closed),
+                    Some(Ready::Item) => {
+                        Ok(self.0.message().map_or(MessageOrRoom::Closed, MessageOrRoom::Message))
+                    }
+                }
+            }
+
             $crate::drive::task::calls::flushing!();
             $crate::drive::calls::probe!();
             $crate::drive::calls::receives!(S);
@@ -413,7 +361,45 @@ macro_rules! adapter {
 
         impl<W: $Write + Unpin $(, $T: $Timers)?> Writer<W $(, $T)?> {
             $crate::drive::task::calls::send!();
-            $crate::drive::task::calls::close_half!();
+
+            /// Queues a Close behind everything fed, unless a Close was queued before, and writes
+            /// everything. Keep receiving with the [`Reader`], which waits for the peer's Close for
+            /// at most [`close_timeout`](crate::Config::close_timeout), and ends the stream. For a
+            /// peer that may be dead, use [`leave`](Self::leave).
+            ///
+            /// Cancel safe: call it again.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::Send`] for a frame that cannot be sent, otherwise as
+            /// [`flush`](Self::flush).
+            pub async fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
+                begun(self.0.with_sender(|tx| tx.close(frame)))?;
+                self.flush().await
+            }
+
+            /// Leaves the peer `within` this time, whatever the peer does, as `leave` of the
+            /// [`Reader`] does. This call returns once our Close is written, or after `within`. The
+            /// [`Reader`] then waits for the peer's Close, and its call ends in the same time. If
+            /// you do not receive any more, drop both halves.
+            ///
+            /// Cancel safe: `within` counts from the first call. The [`Reader`] goes on.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::Send`] for a frame that cannot be sent: then nothing has changed. A failed
+            /// write is no error here.
+            pub async fn leave<'f>(
+                &mut self,
+                frame: impl IntoClose<'f>,
+                within: Duration,
+            ) -> Result<(), Error> {
+                let began = self.0.begin_leave(frame, within)?;
+                poll_fn(|cx| self.0.poll_last(began, cx)).await;
+                let _ = self.flush().await;
+                Ok(())
+            }
+
             $crate::drive::task::calls::flushing!();
         }
 
