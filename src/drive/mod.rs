@@ -64,9 +64,6 @@ pub(crate) type Written = Result<(), Box<Error>>;
 pub(crate) struct Socket<C, I> {
     pub(crate) core: C,
     pub(crate) io: I,
-    /// Whether the program wants the time of each read. The connection's `Config` decides, so the
-    /// value never changes.
-    stamps_reads: bool,
     /// The error behind the last `Ready::End`, until [`ended`](Self::ended) returns it; `None`
     /// after a clean end. A poll stores the error here, because passing a wide result through
     /// futures costs more than a step.
@@ -84,12 +81,10 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     /// connection comes from another `Socket`, all fields of that `Socket` except `core` and `io`
     /// may be dropped: `failed` is `None` between calls, and reads and polls set the rest again.
     #[inline]
-    pub(crate) fn new(mut core: C, io: I) -> Self {
-        let stamps_reads = core.inbound().stamps_reads;
+    pub(crate) fn new(core: C, io: I) -> Self {
         Self {
             core,
             io,
-            stamps_reads,
             failed: Outlined::default(),
             #[cfg(feature = "_task")]
             polled: None,
@@ -108,16 +103,16 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Returns the result of a receiving call. The function `item` fetches the item at which the
+    /// Returns the result of a receiving call. The function `fetch` gets the item at which the
     /// last step stopped. So no other step may come between the poll and this call.
     #[inline(always)]
     pub(crate) fn take<'a, T>(
         &'a mut self,
         ready: Ready,
-        item: impl FnOnce(&'a mut Receiver) -> Option<T>,
+        fetch: impl FnOnce(&'a mut Receiver) -> Option<T>,
     ) -> Result<Option<T>, Error> {
         match ready {
-            Ready::Item => Ok(item(self.core.inbound().receiver_mut())),
+            Ready::Item => Ok(fetch(self.core.inbound().receiver_mut())),
             Ready::End => self.ended(),
         }
     }
@@ -186,7 +181,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 
     #[inline(always)]
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
-        if self.stamps_reads {
+        if self.core.inbound().stamps_reads {
             return self.poll_stamped(cx);
         }
         self.poll_input(cx)
@@ -220,17 +215,12 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     #[inline]
     fn poll_take(&mut self, cx: &mut Context<'_>, read: Poll<IoResult<usize>>) -> Poll<()> {
         match read {
-            Poll::Ready(Ok(0)) => self.end_of_stream(),
-            Poll::Ready(Ok(n)) => self.commit(n),
-            // TLS ended without a close_notify. Only a Close says that nothing is missing.
-            Poll::Ready(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
-                self.end_of_stream();
-            }
-            Poll::Ready(Err(error)) => {
-                // All messages that have arrived are delivered first. Then `poll_end` reports the
-                // first error of the stream, unless `Out::reason` chooses another result.
-                self.core.with(|_, _, out| out.io_failed(error));
-                self.core.inbound().receiver_mut().stream_failed();
+            Poll::Ready(read) => {
+                if let Some(error) = self.took(read) {
+                    // All messages that have arrived are delivered first. Then `poll_end` reports
+                    // the first error of the stream, unless `Out::reason` chooses another result.
+                    self.core.with(|_, _, out| out.io_failed(error));
+                }
             }
             Poll::Pending => {
                 self.core.inbound().receiver_mut().read_in_vain();
@@ -280,9 +270,20 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         due
     }
 
+    /// Tells the receiver the result of a read. Returns the error with which the stream has failed.
     #[inline(always)]
-    fn commit(&mut self, n: usize) {
-        self.core.inbound().receiver_mut().commit(n);
+    fn took(&mut self, read: IoResult<usize>) -> Option<std::io::Error> {
+        let rx = self.core.inbound().receiver_mut();
+        match read {
+            Ok(n @ 1..) => rx.commit(n),
+            Err(error) if error.kind() != ErrorKind::UnexpectedEof => {
+                rx.stream_failed();
+                return Some(error);
+            }
+            // Most peers end TLS without close_notify. Only a Close says that nothing is missing.
+            Ok(0) | Err(_) => rx.end_of_stream(),
+        }
+        None
     }
 
     /// Ends the measurement of a round trip if the received Pong answers a Ping of ours and still
@@ -324,10 +325,6 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    fn end_of_stream(&mut self) {
-        self.core.inbound().receiver_mut().end_of_stream();
-    }
-
     /// Ends the stream in the steps that the core asks for, then stores the error that ended the
     /// connection, if any, in `failed`. Each round asks anew, because a step or a passed deadline
     /// changes what is left to do.
@@ -350,13 +347,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 }
                 // A read error is not kept: the connection's result is decided. `poll_read` would
                 // work too, but it is inlined: a call here would duplicate its code.
-                Ending::Discard => self.poll_stamped(cx).map(|read| match read {
-                    Ok(0) => self.end_of_stream(),
-                    Ok(n) => self.commit(n),
-                    // Most peers end TLS without close_notify.
-                    Err(error) if error.kind() == ErrorKind::UnexpectedEof => self.end_of_stream(),
-                    Err(_) => self.core.inbound().receiver_mut().stream_failed(),
-                }),
+                Ending::Discard => self.poll_stamped(cx).map(|read| _ = self.took(read)),
             };
             // Each round checks the deadlines: a stream that never blocks must not postpone them.
             let alarm = self.poll_alarm(cx);
