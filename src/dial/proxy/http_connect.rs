@@ -1,10 +1,7 @@
 //! A tunnel by HTTP's CONNECT (RFC 9110 §9.3.6).
 use super::answer::ReadAnswer;
 use crate::proto::{
-    handshake::{
-        HandshakeError, Progress, Reading, basic,
-        head::{self, StatusLine},
-    },
+    handshake::{HandshakeError, Progress, Reading, basic},
     url::Target,
 };
 use std::{boxed::Box, format, string::String, vec::Vec};
@@ -35,22 +32,15 @@ fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
 /// Parses the head of the answer. If the proxy agrees, the bytes behind the head belong to the
 /// tunnel.
 fn look(reading: &mut Reading) -> Result<Progress, HandshakeError> {
-    loop {
-        head::begins_well(reading.wire())?;
-        let Some(len) = reading.head_len()? else {
-            return Ok(Progress::Partial);
-        };
-        let line = StatusLine::parse(reading.wire().get(..len).unwrap_or_default())?;
-        match line.status {
-            // RFC 9110 §9.3.6: any 2xx agrees, and has no body, even with a Content-Length or
-            // Transfer-Encoding.
-            200..=299 => {
-                reading.skip(len);
-                return Ok(Progress::Complete);
-            }
-            // A 101 is an error, because no upgrade was asked for.
-            100 | 102..=199 => reading.skip_interim(line)?,
-            status => return Err(HandshakeError::ConnectRefused { status }),
+    let Some(line) = reading.final_response()? else { return Ok(Progress::Partial) };
+    match line.status {
+        // RFC 9110 §9.3.6: any 2xx agrees, and has no body, even with a Content-Length or
+        // Transfer-Encoding.
+        200..=299 => {
+            reading.skip(line.len);
+            Ok(Progress::Complete)
         }
+        // A 101 is an error, because no upgrade was asked for.
+        status => Err(HandshakeError::ConnectRefused { status }),
     }
 }

@@ -301,7 +301,7 @@ pub(crate) struct StatusLine {
 
 impl StatusLine {
     /// Parses a head that [`Scan`] accepted.
-    pub(crate) fn parse(head: &[u8]) -> Result<Self, HandshakeError> {
+    pub(super) fn parse(head: &[u8]) -> Result<Self, HandshakeError> {
         let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut parsed = httparse::Response::new(&mut []);
         let config = httparse::ParserConfig::default();
@@ -319,7 +319,7 @@ impl StatusLine {
 
 /// Checks the first bytes of a status line, so that a wrong protocol is found before a line is
 /// complete.
-pub(crate) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
+pub(super) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
     const STATUS_LINE: &[u8] = b"HTTP/";
     let what = match wire.first() {
         Some(0x15 | 0x16) => "a TLS record, where plain HTTP is spoken",

@@ -1,7 +1,7 @@
 //! Reading the peer's head: the part common to both roles.
 use super::{
     HandshakeError, Progress,
-    head::{Scan, StatusLine},
+    head::{Scan, StatusLine, begins_well},
 };
 use crate::proto::{
     config::Config,
@@ -178,16 +178,30 @@ impl Reading {
 
     /// Returns the length of the head at the front of `buf`, in bytes, once the head is complete.
     /// Folded lines of a response are then one line each.
-    pub(crate) fn head_len(&mut self) -> Result<Option<usize>, HandshakeError> {
+    pub(super) fn head_len(&mut self) -> Result<Option<usize>, HandshakeError> {
         match self.scan.run(self.buf.wire_mut())? {
             None if self.eof => Err(HandshakeError::UnexpectedEof),
             len => Ok(len),
         }
     }
 
+    /// Returns the status line of a complete response at the front of `buf`. Interim responses are
+    /// skipped, except a 101.
+    pub(crate) fn final_response(&mut self) -> Result<Option<StatusLine>, HandshakeError> {
+        loop {
+            begins_well(self.wire())?;
+            let Some(len) = self.head_len()? else { return Ok(None) };
+            let line = StatusLine::parse(self.wire().get(..len).unwrap_or_default())?;
+            match line.status {
+                100 | 102..=199 => self.skip_interim(line)?,
+                _ => return Ok(Some(line)),
+            }
+        }
+    }
+
     /// Drops the interim response at the front of `buf`. The bytes of the next response may follow
     /// directly.
-    pub(crate) fn skip_interim(&mut self, line: StatusLine) -> Result<(), HandshakeError> {
+    fn skip_interim(&mut self, line: StatusLine) -> Result<(), HandshakeError> {
         // RFC 9110 §15.2: HTTP/1.0 has no interim responses.
         if line.minor != 1 {
             return Err(HandshakeError::BadHttpVersion);

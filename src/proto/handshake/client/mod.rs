@@ -160,47 +160,33 @@ impl Handshake {
     }
 
     fn look(&mut self) -> Result<Progress, HandshakeError> {
-        loop {
-            if let Some(body) = &mut *self.refusal {
-                let eof = self.reading.is_at_end();
-                return match body.take(&mut self.reading.buf, eof, self.config.max_refusal_body) {
-                    true => Err(body.refused()),
-                    false => Ok(Progress::Partial),
-                };
-            }
-            head::begins_well(self.reading.buf.wire())?;
-            let Some(len) = self.reading.head_len()? else {
+        if self.refusal.is_none() {
+            let Some(line) = self.reading.final_response()? else {
                 return Ok(Progress::Partial);
             };
-            if let Progress::Complete = self.examine(len)? {
+            if line.status == 101 {
+                // Only HTTP/1.1 can be upgraded (RFC 9110 §7.8).
+                if line.minor != 1 {
+                    return Err(HandshakeError::BadHttpVersion);
+                }
+                (self.head, self.reading.has_head) = (Some(line), true);
+                self.check(Headers::of(self.reading.wire().get(..line.len).unwrap_or_default()))?;
                 return Ok(Progress::Complete);
             }
+            let head = self.reading.wire().get(..line.len).unwrap_or_default();
+            let body = Body::of(Refusal::new(line.status, head));
+            self.reading.skip(line.len);
+            self.reading.expect_body(body.refused());
+            *self.refusal = Some(body);
         }
-    }
-
-    /// Examines a complete head.
-    fn examine(&mut self, len: usize) -> Result<Progress, HandshakeError> {
-        let head = self.reading.buf.wire().get(..len).unwrap_or_default();
-        let line = StatusLine::parse(head)?;
-        match line.status {
-            // Only HTTP/1.1 can be upgraded (RFC 9110 §7.8).
-            101 if line.minor != 1 => return Err(HandshakeError::BadHttpVersion),
-            101 => {
-                self.head = Some(line);
-                self.reading.has_head = true;
-                let head = self.reading.buf.wire().get(..len).unwrap_or_default();
-                self.check(Headers::of(head))?;
-                return Ok(Progress::Complete);
-            }
-            100..=199 => self.reading.skip_interim(line)?,
-            status => {
-                let body = Body::of(Refusal::new(status, head));
-                self.reading.buf.skip(len);
-                self.reading.expect_body(body.refused());
-                *self.refusal = Some(body);
-            }
+        let (eof, max) = (self.reading.is_at_end(), self.config.max_refusal_body);
+        match &mut *self.refusal {
+            Some(body) => match body.take(&mut self.reading.buf, eof, max) {
+                true => Err(body.refused()),
+                false => Ok(Progress::Partial),
+            },
+            None => Ok(Progress::Partial), // This never happens: it was set above.
         }
-        Ok(Progress::Partial)
     }
 
     /// The response's status and headers, once its head is complete: of the 101 or of a refusal.
