@@ -5,9 +5,9 @@
 use super::Sender;
 use crate::proto::{
     deflate::{
-        self, DeflateParams,
+        Deflate, DeflateParams,
         codec::{self, Setting, TAIL, ZlibOutput},
-        zlib::{Boxed, Compressor, Zlib},
+        zlib::{Compressor, Zlib},
     },
     frame::{FIN, RSV1},
     outbound::prepared::{Prepared, opcode},
@@ -16,12 +16,8 @@ use crate::proto::{
 use alloc::boxed::Box;
 use core::ops::Range;
 
-/// The compressing side of permessage-deflate. `None` if the handshake did not agree on it, if zlib
-/// does not support the agreed window, and once this half is closed.
-#[derive(Default)]
-pub(super) struct Deflate(Option<Boxed<Deflating>>);
-
-struct Deflating {
+/// The compressing side of permessage-deflate.
+pub(super) struct Deflating {
     setting: Setting,
     takeover: bool,
     min_size: usize,
@@ -35,27 +31,17 @@ struct Deflating {
     stale: bool,
 }
 
-impl Deflate {
-    pub(super) fn is_on(&self) -> bool {
-        self.0.is_some()
-    }
-
-    pub(super) fn stop(&mut self) {
-        self.0 = None;
-    }
-}
-
 impl Sender {
     /// Compresses messages from now on, with the parameters `agreed`. `role` is the role of this
     /// end. If zlib does not support the agreed window, no message is compressed.
     pub(in crate::proto::connection) fn set_deflate(
         &mut self,
         role: Role,
-        ours: &deflate::Deflate,
+        ours: &Deflate,
         agreed: DeflateParams,
     ) {
         let setting = Setting::new(ours, agreed.of(role).window_bits);
-        self.deflate.0 = Zlib::new(ours).zip(setting).map(|(zlib, setting)| {
+        self.deflate = Zlib::new(ours).zip(setting).map(|(zlib, setting)| {
             zlib.boxed(Deflating {
                 setting,
                 takeover: agreed.of(role).takeover,
@@ -71,7 +57,7 @@ impl Sender {
     /// Compresses and frames a whole message. Returns `false`, and queues nothing, if the message
     /// should be sent uncompressed.
     pub(super) fn frame_compressed(&mut self, b0: u8, payload: &[u8]) -> bool {
-        let Some(deflate) = &mut self.deflate.0 else {
+        let Some(deflate) = &mut self.deflate else {
             return false;
         };
         let mut out = ZlibOutput::default();
@@ -82,7 +68,7 @@ impl Sender {
     /// Works as [`frame_compressed`](Self::frame_compressed) for a message that was built in the
     /// range `lies` of the room.
     pub(super) fn frame_compressed_built(&mut self, b0: u8, lies: Range<usize>) -> bool {
-        let Some(deflate) = &mut self.deflate.0 else {
+        let Some(deflate) = &mut self.deflate else {
             return false;
         };
         let (mut out, len) = (ZlibOutput::default(), lies.len());
@@ -105,7 +91,7 @@ impl Sender {
     /// Works as [`frame_compressed`](Self::frame_compressed) for a message that may have been
     /// compressed for other connections.
     pub(super) fn frame_precompressed(&mut self, message: &Prepared) -> bool {
-        let Some(deflate) = &mut self.deflate.0 else {
+        let Some(deflate) = &mut self.deflate else {
             return false;
         };
         if !deflate.wants(message.payload()) {
@@ -133,7 +119,7 @@ impl Sender {
             // A message in one chunk is a whole message, which may be too short to compress.
             return self.frame_compressed(b0, data);
         }
-        let Some(deflate) = &mut self.deflate.0 else {
+        let Some(deflate) = &mut self.deflate else {
             return false;
         };
         let mut out = ZlibOutput::default();

@@ -28,7 +28,7 @@ impl Sender {
         matches!(self.state, State::Open)
             && self.is_idle()
             && !self.has_outgoing()
-            && !self.deflate.is_on()
+            && self.deflate.is_none()
             && self.held_back() == 0
     }
 

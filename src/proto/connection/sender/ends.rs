@@ -160,7 +160,7 @@ impl Sender {
 
     /// Stops feeding, and frees the compressor. `state` must be `Closing` or `Closed`.
     fn stop(&mut self) {
-        self.deflate.stop();
+        self.deflate = None;
         self.set_admission();
     }
 

@@ -177,7 +177,7 @@ impl Sender {
     /// Sets `admit_below`. Call this after each change of `state` or `deflate`, which decide
     /// whether a message may be fed, and by which path.
     pub(super) fn set_admission(&mut self) {
-        let at_once = matches!(self.state, State::Open) && !self.deflate.is_on();
+        let at_once = matches!(self.state, State::Open) && self.deflate.is_none();
         self.admit_below = if at_once { self.high_water } else { 0 };
     }
 

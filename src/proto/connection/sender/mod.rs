@@ -25,6 +25,7 @@ use super::{
 use crate::proto::{
     close::{CloseCode, CloseFrame},
     config::Config,
+    deflate::zlib::Boxed,
     entropy::Keys,
     error::SendError,
     frame::Control,
@@ -37,7 +38,7 @@ use crate::proto::{
 use alloc::{boxed::Box, vec::Vec};
 pub use build::MessageWriter;
 use core::{fmt, time::Duration};
-use deflate::Deflate;
+use deflate::Deflating;
 pub(super) use dormant::DormantSender;
 use encoder::Encoder;
 use ends::Leaves;
@@ -69,7 +70,9 @@ pub struct Sender {
     urgent: Urgent,
     ledger: Ledger,
     close: Option<Box<(CloseCode, Box<str>)>>,
-    deflate: Deflate,
+    /// `None` if the handshake did not agree on compression, if zlib does not support the agreed
+    /// window, and once this half is closed.
+    deflate: Option<Boxed<Deflating>>,
     // `out` and `encoder` come last, because dropping them may panic. If the drop of a field may
     // panic, the compiler emits the drop code of all later fields twice: with and without a panic.
     pub(super) out: OutBuffer,
@@ -134,7 +137,7 @@ impl Sender {
             urgent: Urgent::default(),
             ledger: Ledger::default(),
             close: None,
-            deflate: Deflate::default(),
+            deflate: None,
         }
     }
 
