@@ -434,15 +434,15 @@ impl<S: Stream> WebSocket<S> {
         let reader_wait = quarter.clamp(Duration::from_millis(1), READ_TIMEOUT);
         let halves = self.0.into_halves(|mut read| {
             let epoch = read.wait.epoch;
-            // Nobody waits with the handle `out`, so nobody reads what its polls note (`want`,
+            // Nobody waits with the handle `write`, so nobody reads what its polls note (`want`,
             // `until`, `again`). `Socket::write` and `write_out` note the event on the half's own
             // handle.
-            let out = Timed::new(read.io.try_clone()?, epoch);
+            let write = Timed::new(read.io.try_clone()?, epoch);
             let mut handle = Timed::new(read.io.try_clone()?, epoch);
             handle.wait.write_limit = read.wait.write_limit.take();
             handle.wait.longest_wait = Some(WRITER_WAIT);
             read.wait.set_longest_wait(reader_wait);
-            Ok::<_, std::io::Error>((read, out, handle))
+            Ok::<_, std::io::Error>((read, write, handle))
         })?;
         Ok((Reader(halves.0), Writer(halves.1)))
     }

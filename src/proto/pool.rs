@@ -54,7 +54,7 @@ std::thread_local! {
 /// pool has the contents of its last use. Buffers of at most twice `len` are preferred to longer
 /// ones.
 pub(crate) fn take_to(to: &mut Vec<u8>, len: usize) {
-    if !exchange(to, |last, _| fits(last, len)) {
+    if !exchange(to, |last, _| has_suitable_len(last, len)) {
         take_other(to, len);
     }
 }
@@ -111,14 +111,14 @@ fn give_other(buffer: &mut Vec<u8>) {
 }
 
 #[inline]
-fn fits(buffer: &[u8], len: usize) -> bool {
+fn has_suitable_len(buffer: &[u8], len: usize) -> bool {
     (len..=2 * len).contains(&buffer.len())
 }
 
 impl Pool {
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
         let any = || self.free.iter().rposition(|kept| kept.len() >= len);
-        let at = self.free.iter().rposition(|kept| fits(kept, len)).or_else(any)?;
+        let at = self.free.iter().rposition(|kept| has_suitable_len(kept, len)).or_else(any)?;
         let buffer = self.free.remove(at);
         self.bytes -= buffer.capacity();
         Some(buffer)

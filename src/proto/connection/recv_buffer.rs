@@ -416,9 +416,9 @@ impl RecvBuffer {
             (self.base, self.base / 4)
         };
         if self.stashed || self.room() < least {
-            let fits = wire + least + SLACK <= self.bytes.len();
+            let fits_at_front = wire + least + SLACK <= self.bytes.len();
             // Without a message only the wire bytes move, to the front, where enough space is free.
-            if kept == 0 && self.next >= wire && !self.stashed && fits {
+            if kept == 0 && self.next >= wire && !self.stashed && fits_at_front {
                 self.bytes.copy_within(self.next..self.end, 0);
                 (self.msg, self.msg_end, self.next, self.end) = (0, 0, 0, wire);
             } else {

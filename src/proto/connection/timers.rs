@@ -29,14 +29,14 @@ use completion::Completion;
 use core::time::Duration;
 use idle::Idle;
 use silence::Silence;
-use verdict::Found;
+use verdict::{PassedDeadline, SOON};
 
 /// After this many reads the caller has to look at the clock, even if every read brings bytes.
 /// Otherwise a peer that never stops sending would postpone every deadline.
 const READS: u32 = 64;
 
 /// All deadlines except the deadline on writing, which `OutBuffer` keeps.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Timers {
     close_timeout: Duration,
     completion: Completion,
@@ -47,7 +47,7 @@ pub(super) struct Timers {
     end: Option<End>,
     pause: Pause,
     /// A deadline on the peer's silence that has passed, and is not believed yet.
-    found: Option<Box<Found>>,
+    found: Option<Box<PassedDeadline>>,
     /// The number of [`Receiver::reads`] at which the caller has to look at the clock next.
     looks_at: u32,
     /// Whether the peer's Close did not come in time, but other bytes did: see `Theirs::Overdue`.
@@ -76,8 +76,9 @@ impl End {
 
 /// The state of a pause of reading. While reading is paused, the peer's silence proves nothing. So
 /// the deadlines on silence move by the length of the pause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Pause {
+    #[default]
     No,
     /// When the pause began; `None` until the caller has told a time.
     Since(Option<Time>),
@@ -101,16 +102,8 @@ impl Timers {
         Self {
             close_timeout: config.close_timeout,
             completion: Completion::new(config.frame_timeout),
-            beat: None,
-            silence: None,
-            idle: None,
-            end: None,
-            pause: Pause::No,
-            found: None,
             looks_at: READS,
-            overdue: false,
-            given_up: false,
-            expired: None,
+            ..Self::default()
         }
     }
 
@@ -244,7 +237,7 @@ impl Timers {
             Some(found) if found.is_believed(rx) => Some(Time::ZERO),
             // The caller has to read. If it does not say whether the read blocked, it is asked
             // again soon.
-            Some(found) => Some(found.next()),
+            Some(found) => Some(found.told + SOON),
             None => self.next_verdict(rx, tx, phase),
         };
         let pong = tx.pong_waits().then_some(Time::ZERO);
@@ -378,7 +371,7 @@ impl Timers {
             return Ok(());
         };
         match &mut self.found {
-            Some(found) if found.error() == error => {
+            Some(found) if found.error == error => {
                 if found.is_believed(rx) {
                     self.found = None;
                     return Err(match error.close_code() {
@@ -389,9 +382,9 @@ impl Timers {
                         }
                     });
                 }
-                found.wait(now);
+                found.told = now;
             }
-            found => *found = Some(Box::new(Found::new(error, now, rx))),
+            found => *found = Some(Box::new(PassedDeadline::new(error, now, rx))),
         }
         Ok(())
     }
@@ -402,7 +395,7 @@ impl Timers {
     /// returns from when on a read that perhaps blocked counts.
     #[inline]
     pub(super) fn found_at(&self, rx: &Receiver) -> Option<Time> {
-        self.found.as_ref().filter(|found| !found.is_believed(rx)).map(|found| found.at())
+        self.found.as_ref().filter(|found| !found.is_believed(rx)).map(|found| found.at)
     }
 
     /// Records that a read blocked.

@@ -14,9 +14,9 @@ const SEVERAL: u32 = 10;
 /// The time is told at least so often within `frame_timeout`. If it is told later, the program
 /// slept, and our buffers may have been full, so that the peer could not send. So only one such
 /// part counts then.
-const PARTS: u32 = 4;
+const TIMES_TOLD: u32 = 4;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Completion {
     /// [`Config::frame_timeout`](crate::Config::frame_timeout).
     timeout: Duration,
@@ -38,7 +38,7 @@ struct Left {
 
 impl Completion {
     pub(super) fn new(timeout: Duration) -> Self {
-        Self { timeout, told: None, frame: Left::default(), message: Left::default() }
+        Self { timeout, ..Self::default() }
     }
 
     pub(super) fn restart(&mut self) {
@@ -80,7 +80,7 @@ impl Completion {
     }
 
     fn part(&self) -> Duration {
-        (self.timeout / PARTS).max(SHORTEST)
+        (self.timeout / TIMES_TOLD).max(SHORTEST)
     }
 }
 

@@ -22,7 +22,7 @@ use core::time::Duration;
 const READS: u32 = 1024;
 
 /// How soon a caller has to tell the time again if it does not say whether its reads block.
-const SOON: Duration = Duration::from_millis(1);
+pub(super) const SOON: Duration = Duration::from_millis(1);
 
 /// How long after a read that perhaps blocked the next one counts. A task that is woken at once
 /// finds a lock still held, so two reads would prove no more than one. A task holds the lock of a
@@ -41,14 +41,14 @@ pub(crate) enum Blocked {
 
 /// A deadline that has passed, and is not believed yet.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct PassedDeadline {
     /// The error that the connection fails with once the deadline is believed.
-    error: RecvError,
+    pub(super) error: RecvError,
     /// From when on a read that perhaps blocked counts: when the deadline was found, or [`AGAIN`]
     /// after the last such read.
-    at: Time,
+    pub(super) at: Time,
     /// When the caller last told the time.
-    told: Time,
+    pub(super) told: Time,
     /// [`Receiver::reads`] when the deadline was found.
     reads: u32,
     /// Whether a read has perhaps blocked since.
@@ -61,27 +61,10 @@ pub(super) struct Found {
     unread: Option<u64>,
 }
 
-impl Found {
+impl PassedDeadline {
     pub(super) fn new(error: RecvError, at: Time, rx: &Receiver) -> Self {
         let (reads, total) = (rx.reads(), rx.total());
         Self { error, at, told: at, reads, doubted: false, blocked: false, total, unread: None }
-    }
-
-    pub(super) fn error(&self) -> RecvError {
-        self.error
-    }
-
-    pub(super) fn at(&self) -> Time {
-        self.at
-    }
-
-    /// When the caller has to tell the time, if the deadline is not believed before.
-    pub(super) fn next(&self) -> Time {
-        self.told + SOON
-    }
-
-    pub(super) fn wait(&mut self, now: Time) {
-        self.told = now;
     }
 
     /// Records that a read blocked that began after the deadline was found.
