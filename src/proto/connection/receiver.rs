@@ -358,7 +358,7 @@ impl Receiver {
     /// message. Use it to limit what many connections hold together.
     #[inline]
     pub fn buffer_len(&self) -> usize {
-        self.buf.bytes.len() + self.inflate.as_ref().map_or(0, |inflate| inflate.buffer_len())
+        self.buf.bytes.len() + self.inflate.as_ref().map_or(0, |inflate| inflate.out.buffer_len())
     }
 
     /// Forgets the event at which `step` stopped. The bytes of its message or chunk may then be
@@ -370,7 +370,7 @@ impl Receiver {
         } else if self.inflated {
             self.inflated = false;
             if let Some(inflate) = &mut self.inflate {
-                inflate.clear();
+                inflate.out.clear();
             }
         }
         self.current = Current::Nothing;
@@ -472,12 +472,7 @@ impl Receiver {
 
     /// Whether at least one chunk of the message in progress was handed out.
     fn in_chunks(&self) -> bool {
-        self.handing().is_some_and(|handing| handing != Handing::Whole)
-    }
-
-    /// How far the message in progress was handed out; `None` if no message is in progress.
-    fn handing(&self) -> Option<Handing> {
-        self.message.as_ref().map(|message| message.handing)
+        self.message.as_ref().is_some_and(|message| message.handing != Handing::Whole)
     }
 
     /// The position in the received bytes of the first byte that is not consumed yet.

@@ -134,22 +134,10 @@ impl RecvBuffer {
         self.bytes.overwrite(from..)?.get_mut(..len)
     }
 
-    /// See [`Buffer::unmask_text`].
-    #[inline(always)]
-    pub(super) fn unmask_text(&mut self, range: Range<usize>, key: Option<[u8; 4]>) -> bool {
-        self.bytes.unmask_text(range, key)
-    }
-
     /// Whether the wire bytes behind the next `skip` bytes are the beginning of a text: see
     /// [`Buffer::begins_text`].
     pub(super) fn begins_text(&mut self, skip: usize) -> bool {
         self.bytes.begins_text(self.next + skip..self.end)
-    }
-
-    /// The bytes that the last UTF-8 check accepted.
-    #[inline]
-    pub(super) fn text(&self) -> &str {
-        self.bytes.text()
     }
 
     /// The range of the received part of the message.

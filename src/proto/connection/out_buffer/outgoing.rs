@@ -27,27 +27,10 @@ impl Buf for Outgoing<'_> {
 
     #[inline]
     fn chunk(&self) -> &[u8] {
-        self.0.chunk()
-    }
-
-    #[cfg(feature = "std")]
-    fn chunks_vectored<'a>(&'a self, dst: &mut [std::io::IoSlice<'a>]) -> usize {
-        self.0.chunks_vectored(dst)
-    }
-
-    #[inline]
-    fn advance(&mut self, n: usize) {
-        self.0.advance(n);
-    }
-}
-
-impl OutBuffer {
-    /// The first slice of `chunks_vectored`.
-    #[inline]
-    fn chunk(&self) -> &[u8] {
-        match self.splices.front() {
-            Some(splice) if splice.at == self.sent => self.content(splice),
-            front => self.between(self.sent, front.map_or(self.end, |s| s.at)),
+        let out = &*self.0;
+        match out.splices.front() {
+            Some(splice) if splice.at == out.sent => out.content(splice),
+            front => out.between(out.sent, front.map_or(out.end, |s| s.at)),
         }
     }
 
@@ -55,11 +38,12 @@ impl OutBuffer {
     /// then this splice. The rest of the content comes last.
     #[cfg(feature = "std")]
     fn chunks_vectored<'a>(&'a self, dst: &mut [std::io::IoSlice<'a>]) -> usize {
-        let tail = (self.end, &[][..]);
-        let stops = self.splices.iter().map(|s| (s.at, self.content(s))).chain([tail]);
-        let (mut from, mut filled) = (self.sent, 0);
+        let out = &*self.0;
+        let tail = (out.end, &[][..]);
+        let stops = out.splices.iter().map(|s| (s.at, out.content(s))).chain([tail]);
+        let (mut from, mut filled) = (out.sent, 0);
         for (at, spliced) in stops {
-            for piece in [self.between(from, at), spliced] {
+            for piece in [out.between(from, at), spliced] {
                 if piece.is_empty() {
                     continue;
                 }
@@ -72,5 +56,10 @@ impl OutBuffer {
             from = at;
         }
         filled
+    }
+
+    #[inline]
+    fn advance(&mut self, n: usize) {
+        self.0.advance(n);
     }
 }

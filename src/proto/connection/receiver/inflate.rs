@@ -14,13 +14,11 @@ use crate::proto::{
         zlib::{Decompressor, Zlib},
     },
     error::RecvError,
-    kernel::Buffer,
     mask::Masker,
     message::{DataKind, OwnedMessage},
     role::Role,
 };
 use alloc::boxed::Box;
-use core::ops::Range;
 use stream::Ending;
 
 /// The largest number of bytes that are inflated for one chunk.
@@ -34,7 +32,7 @@ pub(super) struct Inflate {
     zlib: Zlib,
     raw: Option<Box<Decompressor>>,
     /// The inflated bytes of the message, except the bytes of earlier chunks.
-    out: ZlibOutput,
+    pub(super) out: ZlibOutput,
     /// The number of wire bytes in the receive buffer that are unmasked already. They wait because
     /// the output was full, and must not be unmasked again.
     unmasked: usize,
@@ -76,11 +74,6 @@ impl Receiver {
 }
 
 impl Inflate {
-    /// The length of the buffer of inflated bytes.
-    pub(super) fn buffer_len(&self) -> usize {
-        self.out.buffer_len()
-    }
-
     /// The number of compressed bytes taken so far of the message in progress.
     pub(super) fn taken(&self) -> u64 {
         self.taken
@@ -120,26 +113,6 @@ impl Inflate {
         {
             self.zlib.give_decompressor(raw);
         }
-    }
-
-    /// The inflated bytes of the message, except the bytes of earlier chunks.
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.out.bytes()
-    }
-
-    /// The buffer, and the range of the inflated bytes in it.
-    pub(super) fn bytes_mut(&mut self) -> (&mut Buffer, Range<usize>) {
-        self.out.bytes_mut()
-    }
-
-    /// The inflated bytes that the last UTF-8 check accepted.
-    pub(super) fn text(&self) -> &str {
-        self.out.text()
-    }
-
-    /// Drops the inflated bytes.
-    pub(super) fn clear(&mut self) {
-        self.out.clear();
     }
 
     /// Gives the buffer of inflated bytes back to the thread's pool if it is empty. The receiver

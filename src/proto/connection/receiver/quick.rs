@@ -35,7 +35,7 @@ impl Receiver {
         let key = (self.mask_bit != 0).then_some(header.key);
         if header.opcode == OpCode::Text {
             // If the text is invalid, `step_slow` finds the fault again and reports it.
-            if !self.buf.unmask_text(payload.clone(), key) {
+            if !self.buf.bytes.unmask_text(payload.clone(), key) {
                 return None;
             }
             self.current = Current::Message(DataKind::Text);

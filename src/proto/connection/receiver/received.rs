@@ -103,7 +103,7 @@ impl Receiver {
     #[inline]
     fn view(&self) -> Option<&[u8]> {
         match &self.inflate {
-            Some(inflate) if self.inflated => Some(inflate.bytes()),
+            Some(inflate) if self.inflated => Some(inflate.out.bytes()),
             _ => self.buf.get(self.view.0..self.view.1),
         }
     }
@@ -111,8 +111,8 @@ impl Receiver {
     #[inline]
     fn text(&self) -> &str {
         match &self.inflate {
-            Some(inflate) if self.inflated => inflate.text(),
-            _ => self.buf.text(),
+            Some(inflate) if self.inflated => inflate.out.text(),
+            _ => self.buf.bytes.text(),
         }
     }
 }

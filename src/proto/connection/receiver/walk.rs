@@ -294,9 +294,9 @@ impl Receiver {
         let (wire, stop, bytes, here) = match inflate {
             Some(inflate) if message.compressed => {
                 let limit = whole.then_some(limits.max_message);
-                let before = inflate.bytes().len();
+                let before = inflate.out.bytes().len();
                 let (wire, stop) = inflate.take(buf, n, mask.as_mut(), end, limit)?;
-                let (bytes, here) = inflate.bytes_mut();
+                let (bytes, here) = inflate.out.bytes_mut();
                 counts.tally.packed(here.len() - before, wire);
                 (wire, stop, bytes, here)
             }
@@ -328,7 +328,7 @@ impl Receiver {
     /// Drops the buffered part of the message in progress.
     fn let_go(&mut self, compressed: bool) {
         match &mut self.inflate {
-            Some(inflate) if compressed => inflate.clear(),
+            Some(inflate) if compressed => inflate.out.clear(),
             _ => self.buf.release(),
         }
     }
