@@ -455,7 +455,9 @@ macro_rules! adapter {
             /// for [`write_timeout`](crate::Config::write_timeout). [`Error::Handshake`] for a
             /// request that [`read_any`](Self::read_any) found bad.
             pub async fn accept(self, accept: Accept<'_>) -> Result<WebSocket<S $(, $T)?>, Error> {
-                self.0.accepted(accept).await.map(WebSocket)
+                let mut ws = self.accept_corked(accept)?;
+                ws.flush().await?;
+                Ok(ws)
             }
 
             /// Rejects the request: writes the response, and ends the stream. A Date header is

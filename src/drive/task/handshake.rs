@@ -88,13 +88,6 @@ impl<I: Source + Output> Incoming<I> {
         poll_fn(|cx| self.poll_request(cx)).await
     }
 
-    /// Does the work of `Incoming::accept` of the adapters.
-    pub(crate) async fn accepted(self, accept: Accept<'_>) -> Result<WebSocket<I>, Error> {
-        let mut ws = self.accept_corked(accept)?;
-        poll_fn(|cx| ws.poll_flush(cx, false)).await.map_err(|error| *error)?;
-        Ok(ws)
-    }
-
     /// Does the work of `Incoming::reject` of the adapters.
     pub(crate) async fn rejected(mut self, rejection: impl Into<Rejection>) -> Result<(), Error> {
         self.answer(rejection.into()).await?;
