@@ -6,6 +6,7 @@ use super::{
     codec::{Broken, Inflated, Setting, ZlibOutput},
 };
 use alloc::boxed::Box;
+use bytes::Bytes;
 use core::{
     convert::Infallible,
     marker::PhantomData,
@@ -90,15 +91,11 @@ impl Zlib {
     }
 }
 
-#[derive(Clone)]
-pub(crate) struct PerSetting<V>(PhantomData<V>);
+#[derive(Clone, Default)]
+pub(crate) struct Packed;
 
-impl<V> PerSetting<V> {
-    pub(crate) fn new() -> Self {
-        Self(PhantomData)
-    }
-
-    pub(crate) fn get(&self, zlib: Zlib, _: Setting, _: impl Fn() -> V) -> &V {
+impl Packed {
+    pub(crate) fn get(&self, zlib: Zlib, _: Setting, _: &[u8]) -> Option<&Bytes> {
         match zlib {}
     }
 }

@@ -5,8 +5,9 @@
 //! of another connection. Without the feature `deflate`, `no_zlib.rs` replaces this file.
 use super::{
     Deflate,
-    codec::{Broken, Inflated, Setting, Status, TAIL, ZlibOutput},
+    codec::{Broken, Inflated, Setting, Status, TAIL, ZlibOutput, without_tail},
 };
+use bytes::Bytes;
 use std::{
     boxed::Box,
     cell::RefCell,
@@ -220,43 +221,30 @@ pub(crate) fn inflate(
     Ok(Inflated { taken, made, status, full: made == room.len() })
 }
 
-/// A value for each setting in use: a linked list, whose entries are made when they are first
-/// needed. Each link is a `OnceLock`, so that all threads share the entries, and read them without
-/// a lock.
-#[derive(Clone)]
-pub(crate) struct PerSetting<V>(Arc<Slot<V>>);
+/// The compressed forms of a message, one for each window of 9 to 15 bits. A form is made when it
+/// is first needed; it is `None` if compression would not make the message shorter, or if zlib
+/// failed. All threads share the forms, and read them without a lock.
+#[derive(Clone, Default)]
+pub(crate) struct Packed(Arc<[OnceLock<Option<Bytes>>; 7]>);
 
-type Slot<V> = OnceLock<Box<Entry<V>>>;
-
-struct Entry<V> {
-    setting: Setting,
-    value: V,
-    next: Slot<V>,
-}
-
-impl<V> PerSetting<V> {
-    pub(crate) fn new() -> Self {
-        Self(Arc::default())
-    }
-
-    /// Returns the value for `setting`, which `make` makes if there is none yet.
-    pub(crate) fn get(&self, _: Zlib, setting: Setting, make: impl Fn() -> V) -> &V {
-        let mut slot = &*self.0;
-        loop {
-            let new = || Box::new(Entry { setting, value: make(), next: Slot::new() });
-            let entry = slot.get_or_init(new);
-            if entry.setting == setting {
-                return &entry.value;
-            }
-            slot = &entry.next;
-        }
+impl Packed {
+    /// Returns the form for the window of `setting`. The level of the first call decides.
+    pub(crate) fn get(&self, zlib: Zlib, setting: Setting, payload: &[u8]) -> Option<&Bytes> {
+        let pack = || {
+            let mut out = ZlibOutput::default();
+            let done = zlib.compress_alone(setting, payload, &mut out);
+            let packed = done.then(|| Bytes::copy_from_slice(without_tail(&out)));
+            out.give();
+            packed
+        };
+        self.0.get(usize::from(setting.window_bits) - 9)?.get_or_init(pack).as_ref()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::deflate::codec::{store, without_tail};
+    use crate::proto::deflate::codec::store;
     use std::vec;
 
     #[test]

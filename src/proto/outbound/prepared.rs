@@ -1,8 +1,8 @@
 //! A message that is made once and sent to many connections.
 use crate::proto::{
     deflate::{
-        codec::{self, Setting, ZlibOutput},
-        zlib::{PerSetting, Zlib},
+        codec::Setting,
+        zlib::{Packed, Zlib},
     },
     frame::OpCode,
     message::DataKind,
@@ -20,11 +20,11 @@ use core::fmt;
 /// each connection encrypts the frame with its own key. For a short message, this encryption costs
 /// more than all other work.
 ///
-/// With permessage-deflate the message is compressed once for each setting (level and window),
-/// independently of other messages. Even with context takeover, a `Prepared` refers to no earlier
-/// message. If a `Prepared` was sent compressed, the next message that the connection compresses
-/// refers to no earlier message either. So connections that send only `Prepared` messages gain
-/// nothing from takeover.
+/// With permessage-deflate the message is compressed once for each window, at the level of the
+/// first connection that sends it, independently of other messages. Even with context takeover, a
+/// `Prepared` refers to no earlier message. If a `Prepared` was sent compressed, the next message
+/// that the connection compresses refers to no earlier message either. So connections that send
+/// only `Prepared` messages gain nothing from takeover.
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated, Prepared};
@@ -41,9 +41,8 @@ use core::fmt;
 pub struct Prepared {
     pub(crate) payload: Bytes,
     pub(crate) kind: DataKind,
-    /// The compressed forms of the message; `None` if the message must not be compressed. A form is
-    /// `None` if compression would not make the message shorter, or if zlib failed.
-    packed: Option<PerSetting<Option<Bytes>>>,
+    /// `None` if the message must not be compressed.
+    packed: Option<Packed>,
 }
 
 /// Shows kind and length, not the payload.
@@ -54,9 +53,9 @@ impl fmt::Debug for Prepared {
 }
 
 impl Prepared {
-    /// Copies `message` once, with one allocation. The feature `deflate` adds an
-    /// allocation of a few bytes. The message is compressed when a connection first has to send it
-    /// compressed. All connections with the same settings, on any thread, share the result.
+    /// Copies `message` once, with one allocation. The feature `deflate` adds an allocation of
+    /// about 300 bytes. The message is compressed when a connection first has to send it
+    /// compressed. All connections with the same window, on any thread, share the result.
     ///
     /// A message made by [`Outbound::plain`](crate::Outbound::plain) is never compressed.
     pub fn new<'m>(message: impl IntoOutbound<'m>) -> Self {
@@ -65,7 +64,7 @@ impl Prepared {
         Self {
             payload: Bytes::copy_from_slice(payload),
             kind,
-            packed: (!message.plain).then(PerSetting::new),
+            packed: (!message.plain).then(Packed::default),
         }
     }
 
@@ -78,15 +77,7 @@ impl Prepared {
     /// Returns the message compressed with `setting`. `None` if the message must not be compressed
     /// or would not become shorter, or if zlib failed.
     pub(crate) fn compressed(&self, setting: Setting, zlib: Zlib) -> Option<&Bytes> {
-        self.packed.as_ref()?.get(zlib, setting, || self.compress(setting, zlib)).as_ref()
-    }
-
-    fn compress(&self, setting: Setting, zlib: Zlib) -> Option<Bytes> {
-        let mut out = ZlibOutput::default();
-        let done = zlib.compress_alone(setting, self.payload(), &mut out);
-        let packed = done.then(|| Bytes::copy_from_slice(codec::without_tail(&out)));
-        out.give();
-        packed
+        self.packed.as_ref()?.get(zlib, setting, &self.payload)
     }
 }
 
