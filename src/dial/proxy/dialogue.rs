@@ -64,12 +64,7 @@ impl Address {
 /// Hides the user and the password.
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Address")
-            .field("secure", &self.target.secure())
-            .field("host", &self.target.host())
-            .field("port", &self.target.port())
-            .field("credentials", &self.target.userinfo().map(|_| "(hidden)"))
-            .finish()
+        self.target.fmt(f)
     }
 }
 
