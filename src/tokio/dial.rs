@@ -53,7 +53,7 @@ use tickwire_dial::Step;
 /// # }
 /// ```
 pub async fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
-    connecting(url, config).await
+    Dial::new(&Request::new(url)?).connect(config).await
 }
 
 /// The future of a connection that is being made. It is boxed as a trait object, so its body is
@@ -61,21 +61,6 @@ pub async fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, 
 /// unit of a program that polls the future.
 type Connecting<'d> =
     Pin<Box<dyn Future<Output = Result<WebSocket<MaybeTls>, Error>> + Send + Sync + 'd>>;
-
-fn connecting<'d>(url: &'d str, config: &'d Config) -> Connecting<'d> {
-    Box::pin(async move {
-        let began = Instant::now();
-        let request = Request::new(url)?;
-        let dial = Dial::new(&request);
-        // This function does not call `dial.connect`, so that a program without a `Dial` of its own
-        // links no code for proxies.
-        let made = async {
-            let to = dial.target();
-            MaybeTls::new(dial.tcp(to, began, config).await?, to, None)
-        };
-        dial.open(began, config, made).await
-    })
-}
 
 /// Adapter `tokio`.
 impl Dial<'_> {
@@ -101,8 +86,7 @@ impl Dial<'_> {
 
     fn connecting<'d>(&'d self, config: &'d Config) -> Connecting<'d> {
         let began = Instant::now();
-        let made = self.stream(began, config, move |to| self.tcp(to, began, config));
-        Box::pin(self.open(began, config, made))
+        Box::pin(self.open(began, config, move |to| self.tcp(to, began, config)))
     }
 
     /// Connects over a stream that `connector` makes. Use this call for a Unix socket, for a
@@ -150,19 +134,23 @@ impl Dial<'_> {
         F: Future<Output = io::Result<S>>,
     {
         let (began, limit) = (Instant::now(), config.handshake_timeout);
-        let made = self.stream(began, config, |to| within(limit, connector(to)));
-        self.open(began, config, made).await
+        self.open(began, config, |to| within(limit, connector(to))).await
     }
 
-    /// Opens the connection over the stream that `made` makes.
-    async fn open<S: AsyncRead + AsyncWrite + Unpin>(
-        &self,
+    /// Opens the connection over the stream that `connector` makes.
+    async fn open<'d, S, F>(
+        &'d self,
         began: Instant,
         config: &Config,
-        made: impl Future<Output = Result<MaybeTls<S>, Error>>,
-    ) -> Result<WebSocket<MaybeTls<S>>, Error> {
+        connector: impl FnOnce(&'d Target) -> F,
+    ) -> Result<WebSocket<MaybeTls<S>>, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        F: Future<Output = io::Result<S>>,
+    {
         let tls = self.client_tls()?;
-        let mut stream = made.await.map_err(|error| self.of_proxy(error))?;
+        let made = self.stream(began, config, connector).await;
+        let mut stream = made.map_err(|error| self.of_proxy(error))?;
         if let Some(tls) = tls {
             stream = stream.with_tls(self.target(), tls, true)?;
         }
