@@ -7,7 +7,7 @@ use bytes::Buf;
 use std::{fmt, str::FromStr, time::Duration};
 use tickwire::{
     Config, Connection, Entropy, Event, Role, Step, Time,
-    handshake::{HandshakeError, Progress, client, server},
+    handshake::{HandshakeError, Progress, Reading, client, server},
 };
 
 /// Copies all of `$bytes` into the free end of `$to`, and commits them.
@@ -141,25 +141,13 @@ impl Recording {
 
     fn replay_server(&self, config: &Config) -> Result<(Connection, &[Passed]), HandshakeError> {
         let mut handshake = server::Handshake::new(config);
-        for (i, passed) in self.passed.iter().enumerate().filter(|(_, passed)| passed.received) {
-            match passed.bytes.is_empty() {
-                true => handshake.reading.end_of_stream(),
-                false => {
-                    put!(handshake.reading, &passed.bytes);
-                }
-            }
-            if let Progress::Complete = handshake.step()? {
-                let answer = self.head();
-                if !answer.starts_with(b"HTTP/1.1 101 ") {
-                    return Err(HandshakeError::Incomplete);
-                }
-                let chosen: Vec<&str> = named(&answer, PROTOCOL).collect();
-                let connection =
-                    handshake.accept(server::Accept::default().subprotocols(chosen))?;
-                return Ok((connection, self.passed.get(i + 1..).unwrap_or_default()));
-            }
+        let rest = self.read_head(&mut handshake, |it| &mut it.reading, |it| it.step())?;
+        let answer = self.head();
+        if !answer.starts_with(b"HTTP/1.1 101 ") {
+            return Err(HandshakeError::Incomplete);
         }
-        Err(HandshakeError::Incomplete)
+        let chosen: Vec<&str> = named(&answer, PROTOCOL).collect();
+        Ok((handshake.accept(server::Accept::default().subprotocols(chosen))?, rest))
     }
 
     fn replay_client(&self, config: &Config) -> Result<(Connection, &[Passed]), HandshakeError> {
@@ -169,16 +157,27 @@ impl Recording {
         let mut handshake = client::Handshake::new(&request, config, nonce);
         let all = handshake.outgoing().len();
         handshake.advance(all);
+        let rest = self.read_head(&mut handshake, |it| &mut it.reading, |it| it.step())?;
+        Ok((handshake.into_connection()?, rest))
+    }
+
+    /// Hands the recorded input to a handshake until it is complete. Returns the rest of the
+    /// recording.
+    fn read_head<H>(
+        &self,
+        handshake: &mut H,
+        reading: fn(&mut H) -> &mut Reading,
+        step: fn(&mut H) -> Result<Progress, HandshakeError>,
+    ) -> Result<&[Passed], HandshakeError> {
         for (i, passed) in self.passed.iter().enumerate().filter(|(_, passed)| passed.received) {
             match passed.bytes.is_empty() {
-                true => handshake.reading.end_of_stream(),
+                true => reading(handshake).end_of_stream(),
                 false => {
-                    put!(handshake.reading, &passed.bytes);
+                    put!(reading(handshake), &passed.bytes);
                 }
             }
-            if let Progress::Complete = handshake.step()? {
-                let connection = handshake.into_connection()?;
-                return Ok((connection, self.passed.get(i + 1..).unwrap_or_default()));
+            if let Progress::Complete = step(handshake)? {
+                return Ok(self.passed.get(i + 1..).unwrap_or_default());
             }
         }
         Err(HandshakeError::Incomplete)
