@@ -3,14 +3,20 @@
 //! The handles share the state of TLS behind one lock, which no thread holds during I/O. So a
 //! thread that waits for the stream keeps no other thread waiting.
 use super::{Interest, Stream, stream::in_vain};
-use crate::{drive::Error, tls::Session};
+use crate::{
+    drive::{
+        Error,
+        sync::{Mutex, MutexGuard, lock},
+    },
+    tls::Session,
+};
 use std::{
     fmt,
     io::{self, IoSlice, Read, Write},
     net::TcpStream,
     ops::Deref,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Poll, ready},
@@ -82,12 +88,6 @@ struct Shared {
     /// The number of handles. When the last handle is dropped, it sends a close_notify if the
     /// session still owes one.
     handles: AtomicUsize,
-}
-
-/// Locks a mutex. Ignores poisoning, so that a panic in one handle does not make the other handles
-/// panic too.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<S: Stream> TlsStream<S> {
