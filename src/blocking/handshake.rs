@@ -14,16 +14,7 @@ use crate::{
         handshake::{HandshakeError, client::Request},
     },
 };
-use std::{pin::pin, task::Poll};
-
-/// Returns the result of a handshake's poll. In this adapter the poll of a handshake waits by
-/// itself, so `Pending` means that the stream is non-blocking or cannot wait.
-fn ready_or_would_block<T>(poll: Poll<T>) -> Result<T, Error> {
-    match poll {
-        Poll::Ready(done) => Ok(done),
-        Poll::Pending => Err(Error::WouldBlock),
-    }
-}
+use std::{future::poll_fn, pin::pin, task::Poll};
 
 /// Sets TCP_NODELAY, if the stream has this option. Then reads an opening request, and accepts
 /// every good request. Use [`Incoming`] to look at the request first: at the path, at [who is
@@ -121,7 +112,7 @@ impl<S: Stream> Incoming<S> {
     /// [`Error::Io`], [`Error::WouldBlock`].
     pub fn read_any(io: S, config: &Config) -> Result<(Self, Result<(), HandshakeError>), Error> {
         let mut this = drive::Incoming::new(Timed::opening(Instant::now(), io), config);
-        let checked = ready_or_would_block(this.poll_request(&mut context()))??;
+        let checked = wait(poll_fn(|cx| this.poll_request(cx)))??;
         Ok((Self(this), checked))
     }
 
@@ -161,7 +152,10 @@ impl<S: Stream> Incoming<S> {
 /// Runs a future whose poll waits by itself, in `poll_wait`. So one poll completes the future. If
 /// the stream is non-blocking or cannot wait, this call drops the future and returns `WouldBlock`.
 pub(crate) fn wait<F: Future>(future: F) -> Result<F::Output, Error> {
-    ready_or_would_block(pin!(future).poll(&mut context()))
+    match pin!(future).poll(&mut context()) {
+        Poll::Ready(done) => Ok(done),
+        Poll::Pending => Err(Error::WouldBlock),
+    }
 }
 
 impl<S: Stream> Timed<S, Thread> {
