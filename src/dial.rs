@@ -132,7 +132,7 @@ impl<'r> Dial<'r> {
     pub(crate) fn first_hop(&self) -> Result<(&Target, Option<tls::Client>), Error> {
         match &self.via_proxy {
             None => Ok((self.target(), None)),
-            Some(proxy) => Ok((proxy.target(), proxy.client_tls()?)),
+            Some(proxy) => Ok((proxy.target(), client_tls(proxy.target(), proxy.tls.as_ref())?)),
         }
     }
 

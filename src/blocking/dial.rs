@@ -105,27 +105,19 @@ impl Dial<'_> {
     ) -> Result<WebSocket<MaybeTls<S>>, Error> {
         let began = Instant::now();
         let tls = self.client_tls()?;
-        let made = self.blocking_stream(began, config, connector);
-        let mut stream = made.map_err(|error| self.of_proxy(error))?;
+        let make = || {
+            let (to, tls) = self.first_hop()?;
+            let mut io = Timed::opening(began, MaybeTls::new(connector(to)?, to, tls)?);
+            if let Some(proxy) = &self.via_proxy {
+                wait(proxy.tunnel(&mut io, self.target(), config))??;
+            }
+            Ok(io.io)
+        };
+        let mut stream = make().map_err(|error| self.of_proxy(error))?;
         if let Some(tls) = tls {
             stream = stream.with_tls(self.target(), tls, true)?;
         }
         client_since(began, stream, self.request, config)
-    }
-
-    /// Makes a stream to the server.
-    fn blocking_stream<S: Stream>(
-        &self,
-        began: Instant,
-        config: &Config,
-        connector: impl FnOnce(&Target) -> io::Result<S>,
-    ) -> Result<MaybeTls<S>, Error> {
-        let (to, tls) = self.first_hop()?;
-        let mut io = Timed::opening(began, MaybeTls::new(connector(to)?, to, tls)?);
-        if let Some(proxy) = &self.via_proxy {
-            wait(proxy.tunnel(&mut io, self.target(), config))??;
-        }
-        Ok(io.io)
     }
 
     fn blocking_tcp(&self, to: &Target, began: Instant, config: &Config) -> io::Result<TcpStream> {

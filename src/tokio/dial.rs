@@ -149,32 +149,20 @@ impl Dial<'_> {
         F: Future<Output = io::Result<S>>,
     {
         let tls = self.client_tls()?;
-        let made = self.stream(began, config, connector).await;
-        let mut stream = made.map_err(|error| self.of_proxy(error))?;
+        let made = async {
+            let (to, tls) = self.first_hop()?;
+            let mut io = Timed::since(began, MaybeTls::new(connector(to).await?, to, tls)?);
+            if let Some(proxy) = &self.via_proxy {
+                // The future is boxed, so that it takes no memory in connections without a proxy.
+                Box::pin(proxy.tunnel(&mut io, self.target(), config)).await?;
+            }
+            Ok(io.io)
+        };
+        let mut stream = made.await.map_err(|error| self.of_proxy(error))?;
         if let Some(tls) = tls {
             stream = stream.with_tls(self.target(), tls, true)?;
         }
         client_since(began, stream, self.request, config).await
-    }
-
-    /// Makes a stream to the server.
-    async fn stream<'d, S, F>(
-        &'d self,
-        began: Instant,
-        config: &Config,
-        connector: impl FnOnce(&'d Target) -> F,
-    ) -> Result<MaybeTls<S>, Error>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-        F: Future<Output = io::Result<S>>,
-    {
-        let (to, tls) = self.first_hop()?;
-        let mut io = Timed::since(began, MaybeTls::new(connector(to).await?, to, tls)?);
-        if let Some(proxy) = &self.via_proxy {
-            // The future is boxed, so that it takes no memory in connections without a proxy.
-            Box::pin(proxy.tunnel(&mut io, self.target(), config)).await?;
-        }
-        Ok(io.io)
     }
 
     async fn tcp(&self, to: &Target, began: Instant, config: &Config) -> io::Result<TcpStream> {

@@ -52,7 +52,7 @@ use std::{env, fmt, future::poll_fn, string::String};
 #[derive(Clone)]
 pub struct Proxy {
     address: Address,
-    tls: Option<tls::Client>,
+    pub(super) tls: Option<tls::Client>,
 }
 
 impl Proxy {
@@ -111,10 +111,6 @@ impl Proxy {
     /// The target to dial: the host and port of the proxy.
     pub(crate) fn target(&self) -> &Target {
         &self.address.target
-    }
-
-    pub(crate) fn client_tls(&self) -> Result<Option<tls::Client>, Error> {
-        super::client_tls(self.target(), self.tls.as_ref())
     }
 
     /// Asks the proxy for a tunnel to the server. Reads no byte of the tunnel. The deadline counts
