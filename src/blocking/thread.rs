@@ -125,13 +125,8 @@ impl Thread {
     /// events again before it waits.
     #[inline]
     fn begin_call(&mut self, sends: bool, limit: Option<Duration>) {
-        self.call.ends = limit.map(|limit| self.now() + limit);
-        self.call.sends = sends;
-        self.call.has_read = false;
-        // Not by `Noted::default()`, which would store every byte of it.
-        self.noted.want = Interest::default();
-        self.noted.until = None;
-        self.noted.again = false;
+        let ends = limit.map(|limit| self.now() + limit);
+        (self.call, self.noted) = (Call { ends, sends, has_read: false }, Noted::default());
     }
 
     fn call_is_over(&self) -> bool {
