@@ -24,6 +24,7 @@ crate::everywhere! {
     a_good_request_is_accepted_and_frames_behind_it_are_kept
     a_response_may_wait_for_the_first_message
     a_request_may_be_refused
+    limits_and_compression_are_those_given_at_accept
     what_is_not_an_opening_request_is_answered
     a_request_that_does_not_come_is_answered_with_408
     a_client_says_how_it_was_refused
@@ -82,6 +83,36 @@ fn a_request_may_be_refused<E: End>() {
     arrive(far, |io| {
         E::reject(io, &Config::default(), Rejection::new(403).body("who are you?")).unwrap();
     });
+}
+
+/// The request breaks the limits on heads of the configuration given at accept.
+fn limits_and_compression_are_those_given_at_accept<E: End>() {
+    #[cfg(feature = "deflate")]
+    for compresses in [false, true] {
+        let config = move |compresses: bool| Config {
+            deflate: compresses.then(tickwire::deflate::Deflate::default),
+            ..Config::default()
+        };
+        let far = move |peer: &mut Peer| {
+            let offer = "Sec-WebSocket-Extensions: permessage-deflate";
+            let offer = REQUEST.replace("Sec-WebSocket-Protocol: v2", offer);
+            peer.io.write_all(offer.as_bytes()).unwrap();
+            assert_eq!(peer.head().contains("permessage-deflate"), compresses);
+            peer.say(BINARY, b"1234");
+            peer.say(BINARY, b"12345");
+            peer.expect(CLOSE, &close_body(1009, ""));
+            peer.io.shutdown(std::net::Shutdown::Both).unwrap();
+        };
+        arrive(far, |io| {
+            let (max_message, max_head, max_headers, max_request_line) = (4, 1, 1, 1);
+            let heads = Config { max_head, max_headers, max_request_line, ..config(compresses) };
+            let accept = Accept::default().config(Config { max_message, ..heads });
+            let mut end = E::accept_with(io, &config(!compresses), accept).unwrap();
+            assert_eq!(end.recv().unwrap(), Some(Seen::Binary(b"1234".into())));
+            let too_big = tickwire::RecvError::MessageTooBig { limit: 4 };
+            assert!(matches!(end.recv(), Err(Error::Recv(error)) if error == too_big));
+        });
+    }
 }
 
 fn what_is_not_an_opening_request_is_answered<E: End>() {

@@ -72,7 +72,7 @@ pub struct WebSocketUpgrade {
     stream: OnUpgrade,
     version: Version,
     protocols: Vec<String>,
-    headers: Accept<'static>,
+    accept: Accept<'static>,
     failed: Option<Failed>,
 }
 
@@ -82,7 +82,7 @@ type Failed = Mutex<Box<dyn FnOnce(Error) + Send>>;
 impl WebSocketUpgrade {
     /// Sets limits, deadlines, heartbeat and compression in place of the defaults.
     pub fn config(mut self, config: &Config) -> Self {
-        self.upgrade.set_config(config);
+        self.accept = self.accept.config(config.clone());
         self
     }
 
@@ -116,7 +116,7 @@ impl WebSocketUpgrade {
     ///
     /// As [`Accept::header`].
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, HeaderError> {
-        self.headers = self.headers.header(name, value)?;
+        self.accept = self.accept.header(name, value)?;
         Ok(self)
     }
 
@@ -148,8 +148,8 @@ impl WebSocketUpgrade {
         F: FnOnce(WebSocket) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let Self { upgrade, stream, version, protocols, headers, failed } = self;
-        let (response, connection) = match upgrade.accept(headers.subprotocols(&protocols)) {
+        let Self { upgrade, stream, version, protocols, accept, failed } = self;
+        let (response, connection) = match upgrade.accept(accept.subprotocols(&protocols)) {
             Ok(agreed) => agreed,
             Err(error) => {
                 return WebSocketRejection { rejection: error.into(), version }.into_response();
@@ -203,7 +203,7 @@ impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
             stream,
             version,
             protocols: Vec::new(),
-            headers: Accept::default(),
+            accept: Accept::default(),
             failed: None,
         })
     }

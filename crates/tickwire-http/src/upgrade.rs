@@ -99,7 +99,6 @@ impl fmt::Debug for Head<'_> {
 pub struct Upgrade {
     /// The handshake of the request, which has passed every check.
     handshake: Handshake,
-    /// The configuration of the connection.
     config: Config,
     /// The request is an extended CONNECT, of HTTP/2 or later.
     extended: bool,
@@ -160,23 +159,6 @@ impl Upgrade {
         self.handshake.request().unwrap_or_default()
     }
 
-    /// Sets another configuration for the connection. The request was already checked with the
-    /// limits of the first configuration.
-    pub fn set_config(&mut self, config: &Config) {
-        let (max_head, max_headers, max_request_line) = (usize::MAX, usize::MAX, usize::MAX);
-        let unlimited = Config { max_head, max_headers, max_request_line, ..config.clone() };
-        let (request, mut head) = (self.request(), Vec::with_capacity(512));
-        push_line(&mut head, &[request.method(), " ", request.target(), " HTTP/1.1"]);
-        request.headers().for_each(|(name, value)| push_header(&mut head, name, value));
-        push_line(&mut head, &[]);
-        // The new handshake agrees on extensions as the new configuration says.
-        self.handshake = Handshake::new(&unlimited);
-        put(&mut self.handshake.reading, &head);
-        let passed = self.handshake.step();
-        debug_assert_eq!(passed, Ok(Progress::Complete)); // as in the first handshake
-        self.config = config.clone();
-    }
-
     /// Accepts the request. Returns the response to send: 101, or 200 to an extended CONNECT. Also
     /// returns the connection, for the stream that the HTTP stack hands over after the response.
     ///
@@ -184,6 +166,7 @@ impl Upgrade {
     ///
     /// Only errors that [`new`](Self::new) would have returned.
     pub fn accept(self, accept: Accept<'_>) -> Result<(Response<()>, Connection), HandshakeError> {
+        let chosen = accept.get_config().cloned();
         let mut agreed = self.handshake.accept(accept)?;
         let mut head = agreed.sender_mut().outgoing();
         let head = head.copy_to_bytes(head.remaining());
@@ -198,7 +181,8 @@ impl Upgrade {
         }
         // This is a new connection, because `agreed` would count the response among the
         // connection's bytes.
-        Ok((response, Connection::server(&self.config, agreed.negotiated().clone())))
+        let config = chosen.as_deref().unwrap_or(&self.config);
+        Ok((response, Connection::server(config, agreed.negotiated().clone())))
     }
 }
 

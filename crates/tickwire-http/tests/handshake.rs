@@ -246,34 +246,30 @@ fn a_request_says_whether_it_asks_for_a_websocket() {
 }
 
 #[test]
-fn the_connection_has_the_configuration_set_last() {
-    let mut upgrade = check(&get()).unwrap();
-    upgrade.set_config(&Config { max_message: 10, ..Config::default() });
-    let (_, mut connection) = upgrade.accept(Accept::default()).unwrap();
+fn the_connection_has_the_configuration_given_at_accept() {
+    let accept = Accept::default().config(Config { max_message: 10, ..Config::default() });
+    let (_, mut connection) = check(&get()).unwrap().accept(accept).unwrap();
     let frame = [&b"\x82\x8b\0\0\0\0"[..], &[7; 11]].concat();
     feed(&mut connection, &frame);
     assert!(matches!(connection.step(), Err(RecvError::MessageTooBig { .. })));
 }
 
-/// The configuration may depend on the request, so the server sets it after the checks.
 #[test]
-fn a_request_that_passed_the_checks_is_accepted_whatever_limits_are_set_later() {
+fn a_request_that_passed_the_checks_is_accepted_whatever_limits_are_given_at_accept() {
     for config in [
         Config { max_head: 1, ..Config::default() },
         Config { max_headers: 1, ..Config::default() },
         Config { max_request_line: 1, ..Config::default() },
     ] {
         for request in [get(), connect()] {
-            let mut upgrade = check(&request).unwrap();
-            upgrade.set_config(&config);
-            assert_eq!(upgrade.request().path(), "/feed");
-            assert!(upgrade.accept(Accept::default()).is_ok());
+            let accept = Accept::default().config(config.clone());
+            assert!(check(&request).unwrap().accept(accept).is_ok());
         }
     }
 }
 
 #[test]
-fn compression_is_agreed_on_as_the_configuration_set_last_says() {
+fn compression_is_agreed_on_as_the_configuration_given_at_accept_says() {
     let config = Config { deflate: Some(Deflate::default()), ..Config::default() };
     let request = client::Request::new("ws://example.com/").unwrap();
     for (open, version) in [
@@ -283,12 +279,11 @@ fn compression_is_agreed_on_as_the_configuration_set_last_says() {
         // The server chooses whether its messages refer to earlier ones.
         for takeover in [false, true] {
             let (request, opening) = open(&request, &config, SystemEntropy::new().unwrap());
-            let mut upgrade = check(&request).unwrap();
             let mut deflate = Deflate::default();
             deflate.server.takeover = takeover;
-            upgrade.set_config(&Config { deflate: Some(deflate), ..Config::default() });
-            assert_eq!(upgrade.request().path(), "/");
-            let (mut response, server) = upgrade.accept(Accept::default()).unwrap();
+            let config = Config { deflate: Some(deflate), ..Config::default() };
+            let accept = Accept::default().config(config);
+            let (mut response, server) = check(&request).unwrap().accept(accept).unwrap();
             assert!(response.headers().contains_key("sec-websocket-extensions"));
             *response.version_mut() = version;
             let client = opening.accept(&response).unwrap();

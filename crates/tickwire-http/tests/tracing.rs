@@ -82,8 +82,7 @@ fn a_handshake_through_an_http_stack_is_told_once() {
     assert!(told[3..].iter().all(|line| line.starts_with(&begins("Client"))), "{told:#?}");
 
     let (request, opening) = opening();
-    let mut upgrade = Upgrade::new(&request, None, &config).unwrap();
-    upgrade.set_config(&Config { max_message: 10, ..config.clone() });
+    let upgrade = Upgrade::new(&request, None, &config).unwrap();
     let (response, server) = upgrade.accept(Accept::default()).unwrap();
     let client = opening.accept(&response).unwrap();
     drop((server, client));

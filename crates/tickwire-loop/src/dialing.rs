@@ -188,8 +188,7 @@ impl<T> Inner<T> {
         if let Some(slot) = self.slots.get_mut(handle) {
             // No note may come: the end of the stream may have been noted during the attempt. So
             // the wire counts as readable.
-            let stamps = dial.config.stamp_reads || dial.stamps_reads;
-            slot.wire = Some(Wire::new(stream, tls, true, stamps));
+            slot.wire = Some(Wire::new(stream, tls, true, dial.stamps_reads));
             slot.peer = Some(Peer::new(to, false));
         }
         self.shake_hands(handle, dialing)

@@ -99,9 +99,9 @@ impl<T> Inner<T> {
         config: Arc<Config>,
     ) -> Box<Open> {
         if let Some(slot) = self.slots.get_mut(handle) {
+            let (token, stamps) = (Token::Slot(handle.at), config.stamp_reads);
             slot.config = Some(config);
-            let token = Token::Slot(handle.at);
-            slot.wire = slot.wire.take().map(|wire| wire.opened(&mut self.system, token));
+            slot.wire = slot.wire.take().map(|wire| wire.opened(&mut self.system, token, stamps));
             self.counts.open += 1;
         }
         // If the handshake's deadline stayed set, the kernel would arm a timer for each wait.

@@ -113,13 +113,14 @@ impl<T> Inner<T> {
         accept: Accept<'_>,
         value: T,
     ) -> Option<Box<Open>> {
+        let config = accept.get_config().cloned().unwrap_or(opening.config);
         let Ok(conn) = opening.handshake.accept(accept) else {
             self.fail(handle); // not reached: the request is complete
             return None;
         };
         self.end_opening(handle);
         self.slots.get_mut(handle)?.value = Some(value);
-        Some(self.open(handle, conn, opening.config))
+        Some(self.open(handle, conn, config))
     }
 
     /// Rejects a request. The response has `handshake_timeout` to leave.

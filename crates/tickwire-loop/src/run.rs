@@ -292,8 +292,7 @@ impl<T> Inner<T> {
         let prepared = door.hook.call(&stream);
         match prepared.and_then(|()| self.system.adopt(stream, token, door.stamps_reads)) {
             Ok(stream) => {
-                let stamps = door.config.stamp_reads || door.stamps_reads;
-                slot.wire = Some(Wire::new(stream, tls, false, stamps));
+                slot.wire = Some(Wire::new(stream, tls, false, door.stamps_reads));
                 self.arm(handle.at, until);
             }
             Err(_) => {

@@ -83,9 +83,10 @@ impl Wire {
     }
 
     /// Its connection has opened. The back end may have to be asked again whether it is writable.
-    pub(crate) fn opened(self, system: &mut System, token: Token) -> Self {
+    /// `stamps`: whether the times of reads are recorded, even if the kernel records none.
+    pub(crate) fn opened(self, system: &mut System, token: Token, stamps: bool) -> Self {
         let stream = system.opened(self.stream, token);
-        Self { stream, writable: true, ..self }
+        Self { stream, writable: true, stamps: stamps || self.stamps, ..self }
     }
 
     pub(crate) fn note(&mut self, note: &Note) {

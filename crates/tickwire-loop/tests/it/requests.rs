@@ -1,8 +1,8 @@
 //! The application accepts, rejects or defers each request.
-use crate::common::{REQUEST, Running, head, next, say};
+use crate::common::{REQUEST, Running, frame, head, next, say};
 use std::{
     io::{self, Read, Write},
-    sync::mpsc::channel,
+    sync::{Arc, mpsc::channel},
     time::{Duration, Instant},
 };
 use tickwire::{
@@ -59,6 +59,59 @@ fn each_request_is_accepted_or_rejected() {
     let counts = server.wait_for(|counts| counts.accepted_now == 1);
     assert_eq!((counts.open, counts.handshakes_now), (1, 0));
     assert_eq!((counts.accepted, counts.handshakes_failed), (4, 2));
+}
+
+/// The first connection is dormant while the second opens.
+#[test]
+fn limits_and_the_times_of_reads_are_those_given_at_accept() {
+    let (tell, told) = channel();
+    let small = Config { max_message: 4, stamp_reads: true, max_head: 1, ..Config::default() };
+    let small = Arc::new(small);
+    let settings = Settings { max_whole: 1, ..Settings::default() };
+    let server =
+        Running::<()>::with(
+            settings,
+            Door::new(Config::default()),
+            move |net, event| match event {
+                Event::Request { request, answer, from } => match request.path() {
+                    "/small" => answer.accept(Accept::default().config(small.clone()), ()),
+                    "/deferred" => {
+                        answer.defer();
+                        say(&tell, Err(from));
+                    }
+                    _ => answer.accept(Accept::default(), ()),
+                },
+                Event::Message { from, message, receiver } => {
+                    say(&tell, Ok((message.as_bytes().len(), receiver.info().read_at.is_some())));
+                    let _ = net.send(from, message);
+                }
+                _ => {}
+            },
+        );
+    let mut peers: Vec<_> = ["/small", "/deferred", "/other"]
+        .map(|path| {
+            let mut raw = server.raw();
+            raw.write_all(asked(path).as_bytes()).unwrap();
+            if path == "/deferred" {
+                let deferred = next(&told).unwrap_err();
+                let config = Config { max_message: 4, stamp_reads: true, ..Config::default() };
+                let accept = Accept::default().config(config);
+                assert!(server.call(move |net| net.accept(deferred, accept, ())));
+            }
+            assert!(head(&mut raw).starts_with("HTTP/1.1 101 "), "{path}");
+            raw
+        })
+        .into();
+    let other = peers.pop().unwrap();
+    for mut small in peers {
+        small.write_all(&[frame(b"1234"), frame(b"12345")].concat()).unwrap();
+        let mut answer = [0; 10];
+        small.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"\x82\x041234\x88\x02\x03\xf1");
+        assert_eq!(next(&told).unwrap(), (4, true));
+    }
+    (&other).write_all(&frame(b"12345")).unwrap();
+    assert_eq!(next(&told).unwrap(), (5, false));
 }
 
 /// More than the system holds, of which the server reads and drops all.

@@ -225,8 +225,8 @@ impl Handshake {
             Some(_) => ("Sec-WebSocket-Protocol: ", "\r\n"),
             None => ("", ""),
         };
-        let (extension, deflate) =
-            deflate::accept(Extensions::new(request.headers()), &self.config);
+        let config = accept.get_config().map_or(&self.config, |chosen| chosen);
+        let (extension, deflate) = deflate::accept(Extensions::new(request.headers()), config);
         let negotiated = Negotiated { subprotocol: chosen.map(Into::into), deflate };
         // §4.2.2 step 5.
         let value = accept_value(&self.key);
@@ -244,7 +244,7 @@ impl Handshake {
         ];
         trace::opened(Role::Server, || request.path(), negotiated.subprotocol.as_deref());
         let head_len = request.head.len();
-        let mut connection = Connection::server(&self.config, negotiated);
+        let mut connection = Connection::server(config, negotiated);
         self.reading.end(head_len, &mut connection, &response);
         Ok(connection)
     }

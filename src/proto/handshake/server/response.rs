@@ -1,11 +1,13 @@
 //! The responses with which a server accepts or rejects a request.
 use super::RequestHead;
-use crate::proto::handshake::{
-    HandshakeError, HeaderError, date, head::Headers, push, push_header,
+use crate::proto::{
+    config::Config,
+    handshake::{HandshakeError, HeaderError, date, head::Headers, push, push_header},
 };
 use alloc::{
     format,
     string::{String, ToString},
+    sync::Arc,
     vec::Vec,
 };
 use core::{fmt, time::Duration};
@@ -27,6 +29,7 @@ pub struct Accept<'a> {
     subprotocols: Vec<&'a str>,
     /// Encoded headers, each with its line end.
     pub(super) lines: String,
+    config: Option<Arc<Config>>,
 }
 
 impl<'a> Accept<'a> {
@@ -50,6 +53,33 @@ impl<'a> Accept<'a> {
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, HeaderError> {
         push_header(&mut self.lines, name, value)?;
         Ok(self)
+    }
+
+    /// Sets the connection's limits, deadlines and compression, in place of the configuration with
+    /// which the request was read. So they may depend on the request. The limits on the request's
+    /// head have applied already.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tickwire::{Config, handshake::server::{Accept, RequestHead}};
+    ///
+    /// /// Share `orders` between the connections.
+    /// fn accept(request: RequestHead<'_>, orders: &Arc<Config>) -> Accept<'static> {
+    ///     match request.path() {
+    ///         "/orders" => Accept::default().config(orders.clone()),
+    ///         _ => Accept::default(),
+    ///     }
+    /// }
+    /// # let _ = accept;
+    /// ```
+    pub fn config(mut self, config: impl Into<Arc<Config>>) -> Self {
+        self.config = Some(config.into());
+        self
+    }
+
+    /// The configuration that [`config`](Self::config) set.
+    pub fn get_config(&self) -> Option<&Arc<Config>> {
+        self.config.as_ref()
     }
 
     /// Returns the first of our subprotocols that the client also offers.
