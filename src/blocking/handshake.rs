@@ -126,7 +126,9 @@ impl<S: Stream> Incoming<S> {
     /// [`Error::Io`] if the stream fails. [`Error::Recv`] if the stream accepted no byte for
     /// [`write_timeout`](Config::write_timeout). [`Error::WouldBlock`] on a non-blocking stream.
     /// [`Error::Handshake`] for a request that [`read_any`](Self::read_any) found bad.
-    pub fn accept(self, accept: Accept<'_>) -> Result<WebSocket<S>, Error> {
+    #[rustfmt::skip] // the compiler shows the next line to a caller that passes nothing
+    pub fn accept(self, /* Accept::default() */ accept: Accept<'_>)
+        -> Result<WebSocket<S>, Error> {
         let mut ws = self.accept_corked(accept)?;
         ws.flush()?;
         Ok(ws)

@@ -454,7 +454,8 @@ macro_rules! adapter {
             /// [`Error::Io`] if the stream fails. [`Error::Recv`] if the stream accepted no byte
             /// for [`write_timeout`](crate::Config::write_timeout). [`Error::Handshake`] for a
             /// request that [`read_any`](Self::read_any) found bad.
-            pub async fn accept(self, accept: Accept<'_>) -> Result<WebSocket<S $(, $T)?>, Error> {
+            pub async fn accept(self, /* Accept::default() */ accept: Accept<'_>)
+                -> Result<WebSocket<S $(, $T)?>, Error> {
                 let mut ws = self.accept_corked(accept)?;
                 ws.flush().await?;
                 Ok(ws)
@@ -482,7 +483,6 @@ macro_rules! adapter {
             sink!([S: $Read + $Write + Unpin $(, $T: $Timers)?] WebSocket<S $(, $T)?>);
             sink!([W: $Write + Unpin $(, $T: $Timers)?] Writer<W $(, $T)?>);
         };
-
     };
 }
 pub(crate) use adapter;
