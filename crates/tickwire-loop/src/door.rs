@@ -4,7 +4,7 @@ use crate::{
     tls,
 };
 use std::{io, sync::Arc};
-use tickwire::Config;
+use tickwire::{Config, handshake::server::Rejection};
 
 /// How connections of a listener are accepted: `ws` with this configuration, or `wss`.
 ///
@@ -38,22 +38,55 @@ use tickwire::Config;
 #[must_use]
 pub struct Door {
     pub(crate) config: Arc<Config>,
+    pub(crate) health_checks: HealthChecks,
     pub(crate) tls_config: Option<tls::Server>,
     pub(crate) hook: Hook,
     pub(crate) stamps_reads: bool,
     pub(crate) shares_port: bool,
 }
 
+/// Paths, and the answers to health checks there.
+pub(crate) type HealthChecks = Arc<Vec<(String, Rejection)>>;
+
 impl Door {
     /// Accepts `ws` connections.
     pub fn new(config: impl Into<Arc<Config>>) -> Self {
         Self {
             config: config.into(),
+            health_checks: Arc::default(),
             tls_config: None,
             hook: Hook::default(),
             stamps_reads: false,
             shares_port: false,
         }
+    }
+
+    /// Answers the health checks of a balancer at this path. A health check is a GET, HEAD or
+    /// OPTIONS of HTTP/1.1 or 1.0 that has no body and asks for no WebSocket. The path has to be
+    /// the same byte for byte; its query does not matter. Any other request is treated as without
+    /// this call, so a WebSocket may have the same path. The loop looks at the paths in the order
+    /// of the calls, and no event tells of the check.
+    ///
+    /// ```
+    /// use tickwire::{Config, handshake::server::Rejection};
+    /// use tickwire_loop::Door;
+    ///
+    /// let door = Door::new(Config::default())
+    ///     .health_check("/health", Rejection::new(200).body("ok\n"))
+    ///     .health_check("/", Rejection::new(200)); // HAProxy's default: `OPTIONS / HTTP/1.0`
+    /// # let _ = door;
+    /// ```
+    ///
+    /// A health check has the limits of an opening handshake: those of [`Config`] on its head and
+    /// its time, and those of [`Settings`](crate::Settings) on the number of connections. It waits
+    /// for a place of [`max_handshakes`](crate::Settings::max_handshakes), and fails if the loop
+    /// accepts no more connections. The stream ends after the answer, as after a
+    /// [rejection](crate::Answer::reject). [`Counts::health_checks`](crate::Counts::health_checks)
+    /// counts the answers. An event of the feature `tracing` reports a failed opening handshake,
+    /// with the status that the check would get without this call.
+    pub fn health_check(mut self, path: impl Into<String>, answer: Rejection) -> Self {
+        Arc::make_mut(&mut self.health_checks).push((path.into(), answer));
+        self
     }
 
     /// Accepts `wss` connections instead. In the configuration, set `alpn_protocols` to `http/1.1`

@@ -19,8 +19,8 @@ pub enum Event<'e, T> {
     /// request with 403.
     ///
     /// For a request that fails a check, this event does not come. The loop answers it with the
-    /// status of the error: 426 if the request is plain HTTP, such as the `GET /health` of a load
-    /// balancer. So give health checks a port of their own, or let them open a WebSocket.
+    /// status of the error: 426 if the request is plain HTTP. For the health checks of a balancer,
+    /// see [`Door::health_check`](crate::Door::health_check).
     Request {
         /// Names the connection.
         from: Handle,

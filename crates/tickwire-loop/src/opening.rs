@@ -31,7 +31,13 @@ impl<T> Inner<T> {
     ) -> Option<Box<Open>> {
         match self.read_request(handle, &mut opening) {
             Ok(None) => return self.ask(handle, opening, handler),
-            Ok(Some(rejection)) => self.refuse(handle, *opening, rejection),
+            Ok(Some(rejection)) => match opening.health_check() {
+                Some(answer) => {
+                    self.counts.health_checks += 1;
+                    self.answer(handle, *opening, answer);
+                }
+                None => self.refuse(handle, *opening, rejection),
+            },
             Err(Pause::Wait(until)) => self.put(handle, Stage::Opening(opening), until),
             Err(Pause::Failed(_)) => self.fail(handle),
         }
@@ -123,10 +129,15 @@ impl<T> Inner<T> {
         Some(self.open(handle, conn, config))
     }
 
-    /// Rejects a request. The response has `handshake_timeout` to leave.
+    /// Rejects a request.
     pub(crate) fn refuse(&mut self, handle: Handle, opening: Opening, rejection: Rejection) {
-        self.end_opening(handle);
         self.counts.handshakes_failed += 1;
+        self.answer(handle, opening, rejection);
+    }
+
+    /// Ends a connection with a response, which has `handshake_timeout` to leave.
+    fn answer(&mut self, handle: Handle, opening: Opening, rejection: Rejection) {
+        self.end_opening(handle);
         let until = self.clock.now + opening.config.handshake_timeout;
         // RFC 9110 §6.6.1 requires a Date. One that the application has set stays.
         let rejection = rejection.date(UNIX_EPOCH.elapsed().unwrap_or_default());

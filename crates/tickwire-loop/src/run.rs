@@ -277,7 +277,7 @@ impl<T> Inner<T> {
             return;
         }
         let tls = door.tls_config.as_ref().map(Tls::server).transpose();
-        let opening = Opening::new(door.config.clone(), self.clock.now);
+        let opening = Opening::new(door, self.clock.now);
         let until = opening.deadline();
         let taken = tls.ok().and_then(|tls| Some((tls, self.slots.take(Stage::Opening(opening))?)));
         let Some((tls, handle)) = taken else {

@@ -203,6 +203,8 @@ pub struct Counts {
     /// deadline, the end of the stream, an error of [`prepare`](crate::Door::prepare)'s hook, or a
     /// rejection by the application, its 404 for a wrong path included.
     pub handshakes_failed: u64,
+    /// [Health checks](crate::Door::health_check) answered. They do not count as failed handshakes.
+    pub health_checks: u64,
     /// Calls that failed to accept a connection, for example because no file descriptor was left.
     /// After such a failure, the loop tries again in 100 ms.
     pub accept_failed: u64,

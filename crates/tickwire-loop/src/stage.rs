@@ -1,9 +1,17 @@
 //! What a slot's connection is doing, and the state that it has meanwhile.
-use crate::{dial::Dial, receiving::Received, system::Stream};
+use crate::{
+    dial::Dial,
+    door::{Door, HealthChecks},
+    receiving::Received,
+    system::Stream,
+};
 use std::{io, net::SocketAddr, sync::Arc};
 use tickwire::{
     CloseCode, CloseFrame, Config, Connection, Time,
-    handshake::{client, server},
+    handshake::{
+        HandshakeError::{BadMethod, NotUpgrade, OldHttpVersion},
+        client, server,
+    },
 };
 use tickwire_dial::Race;
 
@@ -50,16 +58,37 @@ pub(crate) struct Opening {
     pub(crate) began: Time,
     pub(crate) handshake: server::Handshake,
     pub(crate) config: Arc<Config>,
+    health_checks: HealthChecks,
     /// The time at which a deferred request is rejected. `None` if the request is not deferred.
     pub(crate) answer_by: Option<Time>,
 }
 
 impl Opening {
     /// Begins a handshake. Its deadline runs from `now` on.
-    pub(crate) fn new(config: Arc<Config>, now: Time) -> Box<Self> {
-        let mut handshake = server::Handshake::new(&config);
+    pub(crate) fn new(door: &Door, now: Time) -> Box<Self> {
+        let mut handshake = server::Handshake::new(&door.config);
         let _ = handshake.reading.handle_timeout(now); // starts the deadline
-        Box::new(Self { began: now, handshake, config, answer_by: None })
+        let (config, health_checks) = (door.config.clone(), door.health_checks.clone());
+        Box::new(Self { began: now, handshake, config, health_checks, answer_by: None })
+    }
+
+    /// Returns the door's answer to a request that failed a check, if it is a health check.
+    pub(crate) fn health_check(&mut self) -> Option<server::Rejection> {
+        // A GET of HTTP/1.1 that has a body, or no Host, fails with another error.
+        let Err(error @ (OldHttpVersion | BadMethod | NotUpgrade)) = self.handshake.step() else {
+            return None;
+        };
+        let request = self.handshake.request()?;
+        let has_host = error == OldHttpVersion || request.header("Host").is_some();
+        let has_body = request.headers().any(|(name, value)| {
+            name.eq_ignore_ascii_case("Transfer-Encoding")
+                || name.eq_ignore_ascii_case("Content-Length") && value != b"0"
+        });
+        if has_body || !has_host || !matches!(request.method(), "GET" | "HEAD" | "OPTIONS") {
+            return None;
+        }
+        let found = self.health_checks.iter().find(|(path, _)| path == request.path());
+        found.map(|(_, answer)| answer.clone())
     }
 
     /// Returns when the peer has to have sent its request.

@@ -8,6 +8,7 @@ mod doors;
 mod dormant;
 mod draining;
 mod fairness;
+mod health;
 mod limits;
 mod messages;
 #[cfg(feature = "rustls")]
