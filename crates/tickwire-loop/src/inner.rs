@@ -170,6 +170,7 @@ impl<T> Inner<T> {
     /// Puts an open connection back into its slot. Gives its empty buffers back, counts its queued
     /// bytes, arms its deadline, and gives it a turn if `Event::Room` is due. `until` is the
     /// deadline of the connection without its outbox.
+    #[inline(always)] // into the turn, which it ends
     pub(crate) fn rest(&mut self, handle: Handle, mut open: Box<Open>, mut until: Option<Time>) {
         self.buffers.keep(&mut open.conn);
         let Some(slot) = self.slots.get_mut(handle) else { return };

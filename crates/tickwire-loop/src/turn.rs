@@ -69,7 +69,8 @@ enum After {
 impl<'i, T> Turn<'i, T> {
     /// Gives an open connection, which was taken out of its slot, its turn. Neither the turn nor a
     /// reference to its fields is passed to a function that is not inlined. Otherwise all fields
-    /// would be in memory, which takes more instructions in each turn.
+    /// would be in memory, which takes more instructions in each turn. `#[inline]` alone left calls
+    /// in some programs: 7 % more instructions for a message that comes alone.
     #[inline]
     pub(crate) fn serve(
         inner: &'i mut Inner<T>,
@@ -102,7 +103,7 @@ impl<'i, T> Turn<'i, T> {
     }
 
     /// Decides how the turn begins, and delivers `Event::Room` if it is due.
-    #[inline]
+    #[inline(always)]
     fn prepare(&mut self, handler: &mut Handler<'_, T>) {
         let may_read = self.may_read();
         let Some(slot) = self.inner.slots.get_mut(self.handle) else { return };
@@ -134,7 +135,7 @@ impl<'i, T> Turn<'i, T> {
     }
 
     /// Reads once.
-    #[inline]
+    #[inline(always)]
     fn read(&mut self) {
         let Inner { slots, system, buffers, clock, .. } = &mut *self.inner;
         let Some(Slot { wire: Some(wire), .. }) = slots.get_mut(self.handle) else { return };
@@ -215,7 +216,7 @@ impl<'i, T> Turn<'i, T> {
     }
 
     /// Writes, and decides how the turn goes on after delivering has stopped.
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, stop: Stop) -> After {
         let stops = stop == Stop::Starved && !self.may_read();
         if stops && self.inner.stop_reading(self.handle, &mut self.open) {
@@ -262,8 +263,11 @@ impl<'i, T> Turn<'i, T> {
             }
             NextAction::Rest { unfinished, until } => {
                 let (received, did) = (&self.open.received, (self.spent > 0, stops));
-                let also = receiving.until(self.handle, received, did, clock.now);
-                return After::Rest { unfinished, until: until.into_iter().chain(also).min() };
+                let until = match receiving.until(self.handle, received, did, clock.now) {
+                    None => until, // the common case
+                    also => until.into_iter().chain(also).min(),
+                };
+                return After::Rest { unfinished, until };
             }
         }
         self.reads = reads;
