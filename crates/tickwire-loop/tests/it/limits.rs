@@ -6,8 +6,8 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tickwire::Config;
-use tickwire_loop::{Counts, Door, Loop, Settings};
+use tickwire::{Config, Message};
+use tickwire_loop::{Counts, Door, Loop, Settings, Waiting};
 
 fn is_closed(mut stream: TcpStream) -> bool {
     stream.read(&mut [0]).unwrap_or(0) == 0
@@ -155,4 +155,47 @@ fn more_connections_than_a_round_accepts_are_accepted_in_the_next_rounds() {
         assert!(began.elapsed() < LONG, "{net:?}");
         net.turn(Duration::from_millis(10), |_, _| {}).unwrap();
     }
+}
+
+/// The smallest value of each limit that lets a connection in.
+pub(crate) fn least() -> Settings {
+    Settings {
+        waiting: Waiting::SpinFor(Duration::ZERO),
+        max_connections: 1,
+        max_per_address: 1,
+        max_handshakes: 0,
+        max_queued: 0,
+        max_received: 0,
+        turn_messages: 0,
+        turn_bytes: 0,
+        max_whole: 0,
+        ..settings()
+    }
+}
+
+/// Also what is sent outside of its turn leaves, because its stream accepts it at once.
+#[test]
+fn a_connection_echoes_with_each_setting_at_its_smallest_over_ws() {
+    let server = echo(least(), Config::default());
+    let mut ws = server.connect();
+    for len in [0, 1, 1000, 20_000] {
+        let message = vec![b'x'; len];
+        ws.send(&message[..]).unwrap();
+        assert_eq!(ws.recv().unwrap(), Some(Message::Binary(&message)));
+        let sent = message.clone();
+        server.call(move |net| {
+            let of = net.handles().next().unwrap();
+            assert_eq!(net.send(of, sent), Ok(()));
+        });
+        assert_eq!(ws.recv().unwrap(), Some(Message::Binary(&message)));
+    }
+}
+
+#[test]
+fn a_limit_of_no_connection_closes_each_and_counts_it() {
+    let connections = echo(Settings { max_connections: 0, ..least() }, Config::default());
+    let addresses = echo(Settings { max_per_address: 0, ..least() }, Config::default());
+    assert!(is_closed(connections.raw()) && is_closed(addresses.raw()));
+    assert_eq!(connections.counts().over_connections, 1);
+    assert_eq!(addresses.counts().over_per_address, 1);
 }

@@ -2,7 +2,7 @@
 use crate::{
     common::{LONG, REQUEST, Running, frame, head, next, say},
     fairness::ByHand,
-    limits::{each_of_a_storm_gets_in, three_places},
+    limits::{each_of_a_storm_gets_in, least, three_places},
     slow::{block, impatient, opened, server_at, stalls},
 };
 use std::{
@@ -102,6 +102,19 @@ fn a_server_echoes_over_tls_in_place_and_through_rustls() {
         let server = secure_echo(Config::default(), &keys);
         echoes(&server, &keys);
         server.wait_for(|counts| counts.open == 0);
+    }
+}
+
+#[test]
+fn a_connection_echoes_with_each_setting_at_its_smallest_over_wss() {
+    for keys in [true, false].map(keys) {
+        let server = secure_echo_with(least(), Config::default(), &keys);
+        let mut ws = connect(&keys.client, server.address).unwrap();
+        for len in [0, 1, 1000, 20_000] {
+            let sent = vec![b'x'; len];
+            ws.send(&sent[..]).unwrap();
+            assert_eq!(ws.recv().unwrap(), Some(Message::Binary(&sent)));
+        }
     }
 }
 
