@@ -345,8 +345,8 @@ impl<'n, T> Net<'n, T> {
         self.inner.slots.handles()
     }
 
-    /// Returns the address of the other end. `None` while a connection is being dialed, or if it is
-    /// gone.
+    /// Returns the address of the other end. `None` before a dialed connection has connected to an
+    /// address, or if the connection is gone.
     pub fn peer_addr(&self, of: Handle) -> Option<SocketAddr> {
         Some(self.inner.slots.get(of)?.peer?.address())
     }

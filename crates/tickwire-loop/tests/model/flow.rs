@@ -1,5 +1,6 @@
 //! The messages of one direction of a connection: which of them have to come, and in what order.
-use std::{collections::VecDeque, rc::Rc};
+use std::collections::VecDeque;
+use tickwire::{Message, OwnedMessage};
 
 /// Which messages of a flow keep their order among each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,16 +13,9 @@ pub enum Class {
     Key(u64),
 }
 
-impl Class {
-    pub fn is_of_an_outbox(self) -> bool {
-        matches!(self, Self::Outbox | Self::Key(_))
-    }
-}
-
 #[derive(Debug)]
 pub struct Sent {
-    text: bool,
-    bytes: Rc<[u8]>,
+    message: OwnedMessage,
     pub class: Class,
     /// Whether the docs allow its loss.
     pub loose: bool,
@@ -29,7 +23,6 @@ pub struct Sent {
     offset: u64,
 }
 
-/// One direction of a connection.
 #[derive(Debug, Default)]
 pub struct Flow {
     /// The messages that are not delivered yet.
@@ -41,25 +34,31 @@ pub struct Flow {
 }
 
 impl Flow {
-    pub fn sent(&mut self, text: bool, bytes: Rc<[u8]>, class: Class, offset: u64) {
+    pub fn sent(&mut self, message: impl Into<OwnedMessage>, class: Class, offset: u64) {
         if let Class::Key(_) = class {
             self.loosen(|before| before.class == class);
         }
-        self.sent.push_back(Sent { text, bytes, class, loose: false, offset });
+        self.sent.push_back(Sent { message: message.into(), class, loose: false, offset });
     }
 
     pub fn loosen(&mut self, which: impl Fn(&Sent) -> bool) {
         self.sent.iter_mut().for_each(|sent| sent.loose |= which(sent));
     }
 
-    pub fn delivered(&mut self, text: bool, bytes: &[u8]) {
+    /// What an outbox holds may be lost from now on.
+    pub fn loosen_outbox(&mut self) {
+        self.loosen(|sent| matches!(sent.class, Class::Outbox | Class::Key(_)));
+    }
+
+    pub fn delivered(&mut self, message: Message<'_>) {
         if self.anything {
             return;
         }
-        let at = self.sent.iter().position(|sent| sent.text == text && *sent.bytes == *bytes);
-        let at = at.unwrap_or_else(|| panic!("twice, altered, or never sent: {:.60?}", bytes));
+        let is_it = |sent: &Sent| sent.message.as_message() == message;
+        let at = self.sent.iter().position(is_it);
+        let at = at.unwrap_or_else(|| panic!("twice, altered, or never sent: {message:.60?}"));
         if self.sent[at].loose
-            && let Some(same) = self.sent.range_mut(at + 1..).find(|sent| *sent.bytes == *bytes)
+            && let Some(same) = self.sent.range_mut(at + 1..).find(|sent| is_it(sent))
         {
             same.loose = true; // one of the two has come
         }
@@ -68,7 +67,7 @@ impl Flow {
         self.sent.retain(|sent| {
             n += 1;
             let before = n <= at && sent.class == class;
-            assert!(!before || sent.loose, "{class:?}: before message {n} came {bytes:.8?}");
+            assert!(!before || sent.loose, "{class:?}: before message {n} came {message:.60?}");
             n != at + 1 && !before
         });
     }

@@ -3,25 +3,28 @@ use crate::{
     dice::Dice,
     flow::Class,
     reference::{Reference, State, Value},
-    wire::{self, BINARY, PING, PONG, Peer, TEXT, Tls, dial, door},
+    wire::{self, BINARY, CLOSE, PING, PONG, Peer, TEXT, Tls},
 };
 use std::{
     fs,
+    mem::{replace, take},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 use tickwire::{
-    Chunk, CloseCode, CloseFrame, Config, DataKind, Message, Prepared,
+    Chunk, CloseCode, CloseFrame, Config, Message, OwnedMessage, Prepared,
     handshake::server::{Accept, Rejection},
 };
-use tickwire_loop::{Answer, Door, Event, Handle, Loop, Net, Settings};
+use tickwire_loop::{Answer, Dial, Door, Event, Handle, Loop, Net, Settings};
 use tickwire_parts::{Outbox, Overflow};
 
 /// Whatever was promised comes sooner, on however busy a machine.
-pub const LONG: Duration = Duration::from_secs(30);
-const LENGTHS: [usize; 12] = [0, 1, 5, 9, 40, 125, 126, 1000, 5000, 17_000, 65_535, 70_000];
+const LONG: Duration = Duration::from_secs(30);
+/// A request with this method begins as a ClientHello does.
+const HELLO: &str = "\x16\x03\x01";
+const LENGTHS: [usize; 12] = [0, 1, 5, 9, 40, 125, 126, 1000, 5000, 17_000, 65_535, 300_000];
 const ILLEGAL: [&[u8]; 4] = [&[0x83, 0x80], &[0xc1, 0x80], &[0x09, 0x80], &[0x80, 0x80]];
 
 struct Script<'d, 'b> {
@@ -45,104 +48,147 @@ impl Script<'_, '_> {
         self.count
     }
 
-    fn payload(&mut self, least: usize) -> (bool, Rc<[u8]>) {
+    fn message(&mut self, len: usize) -> OwnedMessage {
         let number = self.number();
-        let len = self.dice.pick(&LENGTHS).max(least);
-        let fill = std::iter::repeat(b'a' + (number % 26) as u8);
-        let head = format!("{number:08}");
-        let bytes = head.bytes().skip(8usize.saturating_sub(len)).chain(fill).take(len);
-        (self.dice.one_in(2), bytes.collect())
+        let letter = char::from(b'a' + (number % 26) as u8).to_string();
+        let text = format!("{number:08}{}", letter.repeat(len));
+        let text = &text[8usize.saturating_sub(len)..][..len];
+        if self.dice.one_in(2) { text.into() } else { text.as_bytes().into() }
     }
 
     fn event(&mut self, net: &mut Net<'_, Value>, event: Event<'_, Value>) {
         let (mut lent, mut asked, mut own) = (None, None, None);
+        let mut acts = if self.acts { &[0, 0, 1, 1, 2, 5][..] } else { &[0] };
         let reference = &mut self.reference;
         match event {
             Event::Request { from, request, answer } => {
-                let link = request.path()[1..].parse().expect("the number of a link");
-                reference.begin(from, link, 1, None);
+                let client: usize = request.path()[1..].parse().expect("the number of a flow");
+                reference.begin(from, client + 1, None);
                 (own, asked) = (Some(from), Some((from, answer)));
             }
-            Event::Open(handle) => own = reference.opened(net, handle),
+            Event::Open(handle) => {
+                let conn = reference.conn(handle);
+                assert!(matches!(conn.state, State::Dialing | State::Accepted), "{conn:?}");
+                conn.state = State::Open;
+                assert!(net.connection(handle).is_some());
+                assert_eq!(net.value(handle).map(|value| value.0), conn.value);
+                (own, acts) = (Some(handle), &[0, 1, 2, 5]);
+                if self.dice.one_in(3) {
+                    self.outbox(net, handle);
+                }
+            }
             Event::Message { from, message, .. } => {
                 assert!(net.connection(from).is_none(), "it has its turn");
-                (own, lent) = (reference.message(from, message), Some(message));
+                let conn = reference.open(from);
+                assert!(!conn.paused, "a message of a paused connection");
+                let peers = conn.flow ^ 1;
+                reference.flows[peers].delivered(message);
+                (own, lent) = (Some(from), Some(message));
             }
-            Event::Control { from, event } => own = reference.control(from, event),
-            Event::Room(handle) => own = reference.room(handle),
+            Event::Control { from, event } => {
+                reference.open(from);
+                if let tickwire::Event::Close(_) = event {
+                    reference.closing(from, None); // the answer is queued already
+                }
+                own = Some(from);
+            }
+            Event::Room(handle) => {
+                let room = take(&mut reference.open(handle).room);
+                assert!(room.is_some(), "Room without a refusal");
+                own = Some(handle);
+            }
             Event::Closed { handle, end, value } => {
                 reference.closed(handle, &end, &value);
                 reference.probe(net, handle);
             }
             Event::Timer(number) => {
-                let at = reference.timers.iter().position(|timer| timer.2 == number);
-                let (timer, due, _) = reference.timers.swap_remove(at.expect("fires once"));
+                let (timer, due) = reference.timers.remove(&number).expect("fires once");
                 assert!(due <= net.now(), "early");
                 assert_eq!(net.cancel_timer(timer), None);
             }
             Event::Woken => {
-                assert!(std::mem::take(&mut reference.wakes), "comes once");
+                assert!(take(&mut reference.wakes), "comes once");
                 if let Some(within) = self.shuts_within.take() {
                     self.shut_down(net, within);
                 }
             }
         }
-        let acts = if self.acts { self.dice.pick(&[0, 0, 0, 1, 1, 2, 5]) } else { 0 };
-        (0..acts).for_each(|_| self.act(net, own, lent));
+        (0..self.dice.pick(acts)).for_each(|_| self.act(net, own, lent));
         if let Some((from, answer)) = asked {
-            self.answer(from, answer);
+            self.decide(net, from, Some(answer));
         }
     }
 
     fn shut_down(&mut self, net: &mut Net<'_, Value>, within: Duration) {
         net.shut_down(within);
-        self.reference.shuts();
+        self.reference.shutting = true;
+        self.handles().into_iter().for_each(|handle| self.reference.closes(handle, 1001));
         self.doors.clear();
+    }
+
+    fn handles(&self) -> Vec<Handle> {
+        self.reference.conns.keys().copied().collect()
     }
 
     /// A door, with the kernel's times of arrival or without.
     fn door(&mut self, tls: bool) -> Door {
-        let tls = tls.then(|| &Tls::both()[self.dice.below(2)]);
-        door(&self.config, tls).timestamps(self.dice.one_in(4))
+        let door = Door::new(self.config.clone()).timestamps(self.dice.one_in(4));
+        let tls = tls.then(|| &Tls::all()[self.dice.pick(&[0, 0, 0, 1, 1, 1, 2])]);
+        if let Some(tls) = tls { door.tls(tls.server.clone()) } else { door }
     }
 
-    fn rejection(&mut self) -> Rejection {
-        Rejection::new(404).body(vec![b'r'; 4 * self.dice.pick(&LENGTHS)])
-    }
-
-    fn answer(&mut self, from: Handle, answer: &mut Answer<Value>) {
-        let (number, mut next) = (self.number(), (State::GivenUp, None));
-        match if self.acts { self.dice.below(8) } else { 7 } {
-            0 => answer.reject(self.rejection()),
-            1 => return answer.defer(),
-            2 => {} // without a decision, 403
-            _ => {
-                next = (State::Accepted, Some(number));
-                answer.accept(Accept::default(), self.reference.value(number));
-            }
-        }
-        let conn = self.reference.conns.get_mut(&from);
-        if let Some(conn) = conn.filter(|conn| conn.state == State::Asking) {
-            (conn.state, conn.value) = next;
-        }
-    }
-
-    fn send(&mut self, net: &mut Net<'_, Value>, to: Handle, lent: Option<Message<'_>>) {
-        let boxed = self.reference.conns[&to].policy.is_some();
-        let (text, bytes) = self.payload(if boxed { 9 } else { 0 });
-        let own = match text {
-            true => Message::Text(std::str::from_utf8(&bytes).expect("ASCII")),
-            false => Message::Binary(&bytes),
+    fn listen(&mut self, net: &mut Net<'_, Value>, tls: bool) {
+        let door = self.door(tls);
+        let address = match self.dice.below(4) {
+            0 => net.listen(([127, 0, 0, 1], 0).into(), door.share_port(true)),
+            tiny => net.listen_on(wire::listener(tiny > 1), door),
         };
+        assert_eq!(address.is_err(), self.reference.shutting);
+        self.doors.extend(address.ok().map(|address| (address, tls)));
+    }
+
+    /// Decides about a request, in its event or after it was deferred.
+    fn decide(&mut self, net: &mut Net<'_, Value>, of: Handle, answer: Option<&mut Answer<Value>>) {
+        let (number, rejects) = (self.number(), self.acts && self.dice.one_in(3));
+        let rejection = Rejection::new(404).body(vec![b'r'; 4 * self.dice.pick(&LENGTHS)]);
+        let value = (number, self.reference.alive.clone());
+        let conn = self.reference.conns.get(&of);
+        let waits = match answer {
+            Some(_) => conn.is_some_and(|conn| conn.state == State::Asking),
+            None => net.request(of).is_some(),
+        };
+        match (answer, rejects) {
+            (None, true) => assert_eq!(net.reject(of, rejection), waits),
+            (None, false) => assert_eq!(net.accept(of, Accept::default(), value), waits),
+            (Some(answer), true) => match self.dice.below(3) {
+                0 => return answer.defer(),
+                1 => answer.reject(rejection),
+                _ => {} // without a decision, 403
+            },
+            (Some(answer), false) => answer.accept(Accept::default(), value),
+        }
+        if waits {
+            let conn = self.reference.conn(of);
+            let next = if rejects { State::GivenUp } else { State::Accepted };
+            assert_eq!(replace(&mut conn.state, next), State::Asking);
+            conn.value = (!rejects).then_some(number);
+        }
+    }
+
+    fn send(&mut self, net: &mut Net<'_, Value>, to: Handle, lent: Option<Message<'_>>, n: usize) {
+        let boxed = self.reference.conns[&to].policy.is_some();
+        let len = if boxed { n.max(9) } else { n };
+        let own = self.message(len);
         let lent = lent.filter(|_| !boxed && self.dice.one_in(2));
-        let message = lent.unwrap_or(own);
+        let message = lent.unwrap_or(own.as_message());
         let key = self.dice.one_in(2).then(|| self.dice.below(3) as u64);
         let result = match (key, self.dice.below(4)) {
             (key, 0) => {
-                let others = self.reference.conns.iter();
-                let others = others.filter(|(_, conn)| boxed || conn.policy.is_none());
-                let mut all: Vec<_> = others.map(|(&handle, _)| handle).collect();
-                all.retain(|&handle| handle != to && self.dice.one_in(2));
+                let mut all = self.handles();
+                all.retain(|handle| {
+                    let conn = &self.reference.conns[handle];
+                    *handle != to && (boxed || conn.policy.is_none()) && self.dice.one_in(2)
+                });
                 all.push(to);
                 let sent = net.send_keyed_to(all.iter().copied(), key, &Prepared::new(message));
                 return self.reference.sent_to(net, &all, key, message, sent);
@@ -156,59 +202,59 @@ impl Script<'_, '_> {
 
     /// Feeds the connection itself, beside its outbox: in two chunks, or a message that overtakes.
     fn feed(&mut self, net: &mut Net<'_, Value>, to: Handle) {
-        let (text, bytes) = self.payload(9);
-        let kind = if text { DataKind::Text } else { DataKind::Binary };
+        let len = self.dice.pick(&LENGTHS).max(9);
+        let owned = self.message(len);
+        let message = owned.as_message();
         let Some(sender) = net.sender(to) else { return };
         if self.dice.one_in(2) {
-            let fed = match std::str::from_utf8(&bytes) {
-                Ok(it) if text => sender.feed_first(it),
-                _ => sender.feed_first(&bytes[..]),
-            };
-            if fed.is_ok() {
-                self.reference.fed(to, text, bytes, Class::First);
+            if sender.feed_first(message).is_ok() {
+                self.reference.fed(to, message, Class::First);
             }
             return;
         }
-        let (first, last) = bytes.split_at(self.dice.below(bytes.len()));
-        if sender.feed_chunk(Chunk { kind, first: true, data: first, last: false }).is_ok() {
-            match sender.feed_chunk(Chunk { kind, first: false, data: last, last: true }) {
-                Ok(_) => self.reference.fed(to, text, bytes, Class::Direct),
+        let (kind, (data, rest)) = (message.kind(), owned.as_bytes().split_at(self.dice.below(9)));
+        if sender.feed_chunk(Chunk { kind, first: true, data, last: false }).is_ok() {
+            match sender.feed_chunk(Chunk { kind, first: false, data: rest, last: true }) {
+                Ok(_) => self.reference.fed(to, message, Class::Direct),
                 Err(_) => self.remove(net, to), // the message would stay incomplete
             }
         }
     }
 
+    fn close(&mut self, net: &mut Net<'_, Value>, handle: Handle) {
+        let code = self.dice.pick(&[1000, 1001, 3000, 1005]);
+        net.close(handle, CloseCode::new(code).map(CloseFrame::from));
+        self.reference.closes(handle, code);
+    }
+
     fn remove(&mut self, net: &mut Net<'_, Value>, handle: Handle) {
         // One that `max_queued` has ended gets no event now.
-        let is_open = self.reference.conn(handle).state == State::Open;
-        let over_queued = is_open && net.sender(handle).is_none();
+        let conn = self.reference.conn(handle);
+        let over_queued = conn.state == State::Open && net.sender(handle).is_none();
         self.reference.over_queued += u64::from(over_queued);
-        let value = net.remove(handle);
-        let conn = self.reference.over(handle, false);
-        assert_eq!(value.map(|value| value.number), conn.value);
+        let (value, conn) = (net.remove(handle), self.reference.over(handle, false));
+        assert_eq!(value.map(|value| value.0), conn.value);
         self.reference.probe(net, handle);
     }
 
     fn act(&mut self, net: &mut Net<'_, Value>, own: Option<Handle>, lent: Option<Message<'_>>) {
-        let (what, conns) = (self.dice.below(34), &self.reference.conns);
+        let (what, conns) = (self.dice.below(40), &self.reference.conns);
         let handle = match self.dice.below(8) {
             _ if what < 4 => return self.globals(net),
-            0 => self.reference.dead.back().copied().or(own),
+            0 => self.reference.dead.last().copied().or(own),
             1..=3 if own.is_some() => own,
             _ if conns.is_empty() => return,
             _ => conns.keys().nth(self.dice.below(conns.len())).copied(),
         };
         let Some(handle) = handle else { return };
-        let Some(conn) = self.reference.conns.get_mut(&handle) else {
-            return self.reference.probe(net, handle);
-        };
+        let conn = self.reference.conns.get_mut(&handle);
+        let Some(conn) = conn else { return self.reference.probe(net, handle) };
         match what {
-            4..=15 => (0..=self.dice.below(4)).for_each(|_| self.send(net, handle, lent)),
-            16 | 17 => {
-                let code = self.dice.pick(&[1000, 1001, 3000, 1005]);
-                net.close(handle, CloseCode::new(code).map(CloseFrame::from));
-                self.reference.closes(handle, code);
-            }
+            4..=15 => (0..self.dice.pick(&[1, 2, 3, 5, 30])).for_each(|_| {
+                let len = self.dice.pick(&LENGTHS);
+                self.send(net, handle, lent, len);
+            }),
+            16 | 17 => self.close(net, handle),
             18 => self.remove(net, handle),
             19..=22 => {
                 conn.paused = what < 21;
@@ -216,38 +262,30 @@ impl Script<'_, '_> {
             }
             23 => {
                 if let Some(value) = net.value_mut(handle) {
-                    value.number += 1 << 32;
-                    conn.value = Some(value.number);
+                    value.0 += 1 << 32;
+                    conn.value = Some(value.0);
                 }
             }
-            24..=26 if conn.state == State::Open && net.sender(handle).is_some() => {
+            24..=28 | 36.. if conn.state == State::Open && net.sender(handle).is_some() => {
                 self.outbox(net, handle);
             }
-            27 => drop(net.sender(handle).map(|sender| sender.ping(b"ping"))),
-            28..=31 => self.decide(net, handle),
-            32 | 33 => self.feed(net, handle),
+            29 => drop(net.sender(handle).map(|sender| sender.ping(b"ping"))),
+            30..=33 => self.decide(net, handle, None),
+            34 | 35 => self.feed(net, handle),
             _ => {}
         }
     }
 
-    fn decide(&mut self, net: &mut Net<'_, Value>, handle: Handle) {
-        let (number, deferred) = (self.number(), net.request(handle).is_some());
-        let mut next = (State::GivenUp, None);
-        if self.acts && self.dice.one_in(3) {
-            assert_eq!(net.reject(handle, self.rejection()), deferred);
-        } else {
-            let value = self.reference.value(number);
-            assert_eq!(net.accept(handle, Accept::default(), value), deferred);
-            next = (State::Accepted, Some(number));
-        }
-        let conn = self.reference.conn(handle);
-        if deferred {
-            assert_eq!(std::mem::replace(&mut conn.state, next.0), State::Asking);
-            conn.value = next.1;
-        }
-    }
-
+    /// Changes the outbox. If it is that of a connection to a raw server that has read all that came
+    /// before, sends more than it holds: the stream takes that, whatever the policy. If its peer has
+    /// stalled, the policy acts.
     fn outbox(&mut self, net: &mut Net<'_, Value>, handle: Handle) {
+        let conn = &self.reference.conns[&handle];
+        let reads = |peer: &Peer| peer.most[1] == 1 << 20 && peer.input.ended.is_none();
+        let stalls = self.reference.raw(conn.flow ^ 1).is_some_and(|peer| peer.most[1] == 0);
+        let bursts = !(self.reference.hasty || conn.closing || self.settings.max_queued < 1 << 20)
+            && (conn.flow.is_multiple_of(2) && self.reference.flows[conn.flow].sent.is_empty())
+            && self.reference.raw(conn.flow ^ 1).is_some_and(reads);
         let disconnect = Overflow::Disconnect(CloseCode::POLICY_VIOLATION);
         let policies = [Overflow::Wait, Overflow::DropOldest, Overflow::Conflate, disconnect];
         let policy = (!self.dice.one_in(4)).then(|| self.dice.pick(&policies));
@@ -256,6 +294,9 @@ impl Script<'_, '_> {
             outbox.max_bytes = self.dice.pick(&[1 << 20, 0, 1000, 100_000]);
             outbox.max_unsent = self.dice.pick(&[Outbox::MAX_UNSENT, 0, 1, usize::MAX]);
             outbox.max_age = self.dice.one_in(4).then_some(Duration::from_millis(5));
+            if bursts {
+                (outbox.max_bytes, outbox.max_age) = (20_000, None);
+            }
             outbox
         });
         let before = net.set_outbox(handle, next);
@@ -265,14 +306,26 @@ impl Script<'_, '_> {
         if before.is_some() {
             self.reference.disconnected(handle); // what waits goes with the outbox
         }
+        if bursts && policy.is_some() {
+            for n in 0..100 {
+                let message = self.message(1000);
+                assert_eq!(net.send(handle, message.as_message()), Ok(()), "message {n} of 100");
+                self.reference.fed(handle, message.as_message(), Class::Direct);
+            }
+            if self.dice.one_in(2) {
+                self.close(net, handle);
+            }
+        } else if stalls && policy.is_some() {
+            (0..40).for_each(|_| self.send(net, handle, None, 65_535));
+        }
     }
 
     fn dial(&mut self, net: &mut Net<'_, Value>) {
-        let link = self.reference.link();
+        let flow = self.reference.flow();
         let (to, tls) = match self.doors.is_empty() || self.dice.one_in(2) {
             false => self.dice.pick(&self.doors),
             true => {
-                let server = (wire::listener(false), link, self.dice.one_in(2));
+                let server = (wire::listener(false), flow + 1, self.dice.one_in(2));
                 server.0.set_nonblocking(true).expect("a socket");
                 let to = (server.0.local_addr().expect("bound"), server.2);
                 self.servers.push(server);
@@ -282,12 +335,14 @@ impl Script<'_, '_> {
         let number = self.number();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1)); // it refuses connections
         let both = [nowhere, to];
-        let addresses = self.dice.pick(&[&both[1..], &both[1..], &both, &[]]);
-        let tls = tls.then(|| &Tls::both()[self.dice.below(2)]);
-        let dial = dial(&self.config, tls, to.port(), addresses, &link.to_string());
-        let dial = dial.attempt_delay(Duration::ZERO).prepare(|_| Ok(()));
-        match net.dial(dial.timestamps(self.dice.one_in(4)), self.reference.value(number)) {
-            Ok(handle) => self.reference.begin(handle, link, 0, Some(number)),
+        let addresses = self.dice.pick(&[&both[1..], &both[1..], &both, &[]]); // or by its name
+        let scheme = if tls { "wss" } else { "ws" };
+        let dial = Dial::to(&format!("{scheme}://localhost:{}/{flow}", to.port())).expect("a URL");
+        let dial = dial.addresses(addresses.iter().copied()).config(self.config.clone());
+        let dial = dial.attempt_delay(Duration::ZERO).timestamps(self.dice.one_in(4));
+        let dial = dial.tls(Tls::all()[self.dice.below(2)].client.clone()).prepare(|_| Ok(()));
+        match net.dial(dial, (number, self.reference.alive.clone())) {
+            Ok(handle) => self.reference.begin(handle, flow, Some(number)),
             Err(error) => assert!(self.reference.shutting, "{error:?}"),
         }
     }
@@ -299,10 +354,10 @@ impl Script<'_, '_> {
             0 | 1 => {
                 let delay = Duration::from_millis(self.dice.pick(&[0, 0, 1, 20, u64::MAX]));
                 let (number, at) = (self.number(), net.now() + delay);
-                self.reference.timers.push((net.set_timer(at, number), at, number));
+                self.reference.timers.insert(number, (net.set_timer(at, number), at));
             }
             2 => {
-                if let Some((timer, _, number)) = self.reference.timers.pop() {
+                if let Some((number, (timer, _))) = self.reference.timers.pop_last() {
                     assert_eq!(net.cancel_timer(timer), Some(number));
                     assert_eq!(net.cancel_timer(timer), None);
                 }
@@ -311,24 +366,16 @@ impl Script<'_, '_> {
                 net.waker().wake().expect("a wake-up");
                 self.reference.wakes = true;
             }
-            5 => {
-                let door = self.door(tls);
-                let address = match self.dice.below(3) {
-                    0 => net.listen(([127, 0, 0, 1], 0).into(), door.share_port(true)),
-                    tiny => net.listen_on(wire::listener(tiny == 1), door),
-                };
-                assert_eq!(address.is_err(), self.reference.shutting);
-                self.doors.extend(address.ok().map(|address| (address, tls)));
-            }
+            5 => self.listen(net, tls),
             6 if self.dice.one_in(4) => {
                 net.stop_listening();
                 let mut doors = self.doors.drain(..);
                 assert!(doors.all(|door| TcpStream::connect(door.0).is_err()), "it still listens");
             }
             7 => {
-                let (listener, link) = (wire::listener(false), self.reference.link());
+                let (listener, flow) = (wire::listener(false), self.reference.flow());
                 let address = listener.local_addr().expect("bound");
-                self.reference.raw.extend(Peer::ask(address, tls, false, link));
+                self.reference.raw.push(Peer::ask(address, tls, "GET", false, flow));
                 let (stream, door) = (listener.accept().expect("a stream").0, self.door(tls));
                 if self.dice.one_in(4) {
                     let _ = stream.shutdown(Shutdown::Both);
@@ -337,80 +384,82 @@ impl Script<'_, '_> {
                     assert_eq!(net.adopt(stream, &door).is_err(), self.reference.shutting);
                 }
             }
-            8.. if self.reference.links.len() < 60 => self.dial(net),
+            8.. if self.reference.flows.len() < 120 => self.dial(net),
             _ => {}
         }
     }
 
     /// What a raw peer does.
     fn play(&mut self) {
-        let (links, peers) = (self.reference.links.len(), self.reference.raw.len());
+        let (flows, peers) = (self.reference.flows.len(), self.reference.raw.len());
         if peers == 0 || self.dice.one_in(6) {
-            let Some(&(to, tls)) = self.doors.last().filter(|_| links < 60) else { return };
-            let link = self.reference.link();
-            let tls = tls != self.dice.one_in(16); // or not what the door expects
-            let mut peer = Peer::ask(to, tls, self.dice.one_in(3), link).expect("a connection");
-            peer.most[0] = self.dice.pick(&[1 << 20, 1, 30, 0]);
+            let Some(&(to, tls)) = self.doors.last().filter(|_| flows < 120) else { return };
+            let (flow, as_other) = (self.reference.flow(), self.dice.one_in(16));
+            let method = if as_other && !tls { HELLO } else { "GET" };
+            let mut peer = Peer::ask(to, tls && !as_other, method, self.dice.one_in(2), flow);
+            peer.most = [[1 << 20, 1, 30, 0], [1 << 20, 100, 0, 0]].map(|of| self.dice.pick(&of));
             return self.reference.raw.push(peer);
         }
-        let (at, (text, bytes)) = (self.dice.below(peers), self.payload(0));
-        let garbage: Vec<_> =
-            (0..self.dice.below(40)).map(|_| self.dice.below(256) as u8).collect();
+        let (at, len) = (self.dice.below(peers), self.dice.pick(&LENGTHS));
+        let message = self.message(len);
         let peer = &mut self.reference.raw[at];
-        let (what, kind) = (self.dice.below(24), if text { TEXT } else { BINARY });
-        if what < 14 && (peer.mute || peer.sent_close || peer.head.is_none()) {
+        let flow = &mut self.reference.flows[peer.flow];
+        let (what, output) = (self.dice.below(24), &mut peer.output);
+        if what < 14 && (output.mute || output.has_close || peer.input.head.is_none()) {
             return;
         }
-        peer.mute |= (12..15).contains(&what); // something illegal, half a frame, FIN
+        output.mute |= (12..15).contains(&what); // something illegal, half a frame, FIN
         match what {
             0..=9 => {
+                let bytes = message.as_bytes();
+                let kind = if message.as_message().as_text().is_some() { TEXT } else { BINARY };
                 let cut = self.dice.below(bytes.len() + 1);
                 let end = if self.dice.one_in(3) {
                     peer.frame(kind & 15, &bytes[..cut]);
                     peer.frame(PING, b"between");
                     peer.frame(0x80, &bytes[cut..])
                 } else {
-                    peer.frame(kind, &bytes)
+                    peer.frame(kind, bytes)
                 };
-                let flow = &mut self.reference.links[peer.link][peer.side];
-                flow.sent(text, bytes, Class::Direct, end);
+                flow.sent(message, Class::Direct, end);
             }
             10 => drop(peer.frame(self.dice.pick(&[PING, PONG]), b"control")),
-            11 => peer.close(self.dice.pick(&[1000, 1005, 4000])),
+            11 => drop(peer.frame(CLOSE, self.dice.pick(&[b"", b"\x03\xe8", b"\x0f\xa0bye"]))),
             12 => peer.raw(self.dice.pick(&ILLEGAL)),
-            13 => peer.raw(&[0x82, if peer.side == 0 { 0xfe } else { 0x7e }, 1, 0, 1, 2, 3, 4]),
-            14 => peer.wants_fin = true,
+            13 => peer.raw(&[0x82, if peer.flow % 2 == 1 { 0x7e } else { 0xfe }, 1, 0, 1, 2, 3, 4]),
+            14 => output.wants_fin = true,
             15 => {
+                flow.over = Some(false);
                 let peer = self.reference.raw.swap_remove(at);
-                self.reference.links[peer.link][peer.side].over = Some(false);
                 if self.dice.one_in(2) {
                     peer.reset();
                 }
             }
             16..=21 => peer.most[what % 2] = self.dice.pick(&[0, 1, 100, 1 << 20]),
             22 => peer.polite = false,
-            23 if !peer.sent_close => {
-                peer.raw(&garbage);
-                peer.mute = true;
-                self.reference.links[peer.link][peer.side].anything = true;
+            23 if !output.has_close => {
+                peer.raw(&[(); 20].map(|()| self.dice.below(256) as u8)[self.dice.below(20)..]);
+                peer.output.mute = true;
+                flow.anything = true;
             }
             _ => {}
         }
     }
 
     fn turn(&mut self, net: &mut Loop<Value>, most: Duration) -> bool {
-        let is_due = self.reference.wakes;
+        let (now, shutting) = (net.net().now(), self.reference.shutting);
+        let is_due = self.reference.wakes
+            || self.reference.timers.values().any(|(_, at)| *at <= now)
+            || shutting && net.net().handles().next().is_none();
         let (most, began) = (if is_due { 2 * LONG } else { most }, Instant::now());
         let goes_on = net.turn(most, |net, event| self.event(net, event)).expect("a round");
-        assert!(began.elapsed() < LONG, "it sleeps, though a wake-up is due: {is_due}");
-        for at in (0..self.servers.len()).rev() {
-            if let Ok((tcp, _)) = self.servers[at].0.accept() {
-                let (_, link, tls) = self.servers.swap_remove(at);
-                let mut peer = Peer::new(tcp, 1, tls);
-                peer.link = link;
-                self.reference.raw.push(peer);
-            }
-        }
+        assert!(began.elapsed() < LONG, "it sleeps, though something is due: {is_due}");
+        self.servers.retain(|(listener, flow, tls)| {
+            let came = listener.accept().map(|(tcp, _)| Peer::new(tcp, *flow, *tls));
+            let waits = came.is_err();
+            self.reference.raw.extend(came);
+            waits
+        });
         self.reference.pump();
         if goes_on {
             self.reference.check(&mut net.net(), &self.settings);
@@ -421,20 +470,22 @@ impl Script<'_, '_> {
     /// Rounds until the loop ends, or all that was promised has come.
     fn settle(&mut self, net: &mut Loop<Value>, until_end: bool) -> bool {
         let began = Instant::now();
-        while until_end || !self.reference.is_quiet(net.net().now()) {
+        while until_end || !self.reference.is_quiet(&net.net()) {
             for peer in &mut self.reference.raw {
                 peer.most = [1 << 20; 2];
                 if self.reference.hasty {
                     peer.polite = false; // it falls silent, so a deadline ends it
                 } else if !peer.polite {
-                    peer.wants_fin = true;
+                    peer.output.wants_fin = true;
                 }
             }
-            for handle in self.reference.conns.keys().copied().collect::<Vec<_>>() {
-                if std::mem::take(&mut self.reference.conn(handle).paused) {
+            for handle in self.handles() {
+                let conn = self.reference.conns.get_mut(&handle).expect("it lives");
+                // One that is closing stays paused if its close_timeout is short.
+                if !(conn.closing && self.reference.hasty) && take(&mut conn.paused) {
                     net.net().pause(handle, false);
                 }
-                self.decide(&mut net.net(), handle);
+                self.decide(&mut net.net(), handle, None);
             }
             if !self.turn(net, Duration::from_millis(1)) {
                 return false;
@@ -450,27 +501,21 @@ impl Script<'_, '_> {
 pub fn play(dice: &mut Dice<'_>, settings: Settings, config: Config) {
     let descriptors = || fs::read_dir("/proc/self/fd").expect("Linux").count();
     Tls::get();
-    let (before, config) = (descriptors(), Arc::new(config));
+    let before = descriptors();
     let mut net = Loop::<Value>::new(settings.clone()).expect("a loop");
-    let doors = [false, true].map(|tls| {
-        let tls_config = tls.then(Tls::get);
-        let address = net.net().listen(([127, 0, 0, 1], 0).into(), door(&config, tls_config));
-        (address.expect("a port"), tls)
-    });
     let (hasty, peeks) = (config.heartbeat.is_some(), dice.one_in(2));
-    let reference = Reference { hasty, peeks, ..Reference::default() };
-    let (doors, servers, count, acts) = (doors.into(), Vec::new(), 0, true);
     let mut script = Script {
         dice,
-        reference,
+        reference: Reference { hasty, peeks, ..Reference::default() },
         settings,
-        config,
-        doors,
-        servers,
-        count,
-        acts,
+        config: config.into(),
+        doors: vec![],
+        servers: vec![],
+        count: 0,
+        acts: true,
         shuts_within: None,
     };
+    [false, true].into_iter().for_each(|tls| script.listen(&mut net.net(), tls));
     for _ in 0..script.dice.pick(&[20, 60, 200]) {
         match script.dice.below(8) {
             _ if matches!(script.dice, Dice::Bytes([])) => break,
@@ -486,10 +531,10 @@ pub fn play(dice: &mut Dice<'_>, settings: Settings, config: Config) {
     match script.dice.below(4) {
         0 => {}
         1 => {
+            net.net().waker().wake().expect("a wake-up");
             net.net().stop();
-            assert!(
-                !net.turn(LONG, |_, event| panic!("after a stop: {event:?}")).expect("a round")
-            );
+            let after = net.turn(LONG, |_, event| panic!("after a stop: {event:?}"));
+            assert!(!after.expect("a round"));
         }
         _ => {
             let within = [Duration::MAX, Duration::ZERO, Duration::from_millis(20)];

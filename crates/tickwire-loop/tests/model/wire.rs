@@ -1,7 +1,6 @@
-//! Raw peers: a second codec for RFC 6455, over sockets that the test drives, `ws` and `wss`. And
-//! the doors and dials of the loop, which they talk to.
+//! Raw peers: a second codec for RFC 6455, over sockets that the test drives, `ws` and `wss`.
 use bytes::Buf;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustix::net::{AddressFamily, SocketType, socket, sockopt};
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -10,14 +9,13 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Config,
+    Config, OwnedMessage,
     handshake::server::{Accept, Handshake},
     tls::rustls::{
         ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection,
         pki_types::PrivateKeyDer,
     },
 };
-use tickwire_loop::{Dial, Door};
 
 pub const TEXT: u8 = 0x81;
 pub const BINARY: u8 = 0x82;
@@ -25,36 +23,32 @@ pub const CLOSE: u8 = 0x88;
 pub const PING: u8 = 0x89;
 pub const PONG: u8 = 0x8a;
 
-/// A client's and a server's configuration, by one authority for all runs.
+/// A client's and a server's configuration, by one certificate for all runs.
 pub struct Tls {
     pub client: Arc<ClientConfig>,
     pub server: Arc<ServerConfig>,
 }
 
 impl Tls {
-    /// Through rustls, and in place.
-    pub fn both() -> &'static [Self; 2] {
-        static TLS: OnceLock<[Tls; 2]> = OnceLock::new();
+    /// Through rustls, in place, and with a server's configuration that rustls refuses.
+    pub fn all() -> &'static [Self; 3] {
+        static TLS: OnceLock<[Tls; 3]> = OnceLock::new();
         TLS.get_or_init(|| {
-            let mut params = CertificateParams::new([]).unwrap();
-            params.distinguished_name.push(DnType::CommonName, "the model's authority");
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap());
-            let (authority, key) = (authority.unwrap(), KeyPair::generate().unwrap());
-            let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-            let leaf = params.signed_by(&key, &authority).unwrap();
+            let CertifiedKey { cert, signing_key } =
+                generate_simple_self_signed(["localhost".to_owned()]).unwrap();
             let mut roots = RootCertStore::empty();
-            roots.add(authority.der().clone()).unwrap();
+            roots.add(cert.der().clone()).unwrap();
             let client = ClientConfig::builder().with_root_certificates(roots);
             let server = ServerConfig::builder().with_no_client_auth().with_single_cert(
-                vec![leaf.der().clone()],
-                PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+                vec![cert.der().clone()],
+                PrivateKeyDer::Pkcs8(signing_key.serialize_der().into()),
             );
             let (client, server) = (client.with_no_client_auth(), server.unwrap());
-            [false, true].map(|in_place| {
+            [(false, None), (true, None), (true, Some(1))].map(|(in_place, fragment)| {
                 let (mut client, mut server) = (client.clone(), server.clone());
                 client.enable_secret_extraction = in_place;
                 server.enable_secret_extraction = in_place;
+                server.max_fragment_size = fragment; // rustls wants at least 32
                 Self { client: client.into(), server: server.into() }
             })
         })
@@ -62,61 +56,51 @@ impl Tls {
 
     /// Through rustls, as the raw peers have it.
     pub fn get() -> &'static Self {
-        &Self::both()[0]
+        &Self::all()[0]
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    Eof,
-    /// A reset, or TLS that broke or lacks its close_notify.
-    Broken,
+/// What has come from the loop.
+#[derive(Default)]
+pub struct Input {
+    bytes: Vec<u8>,
+    /// The head of the request or response, and what followed that of a rejection.
+    pub head: Option<String>,
+    body: Vec<u8>,
+    /// The messages that the reference has not taken.
+    pub messages: Vec<OwnedMessage>,
+    partial: Option<(u8, Vec<u8>)>,
+    pub has_close: bool,
+    /// Once the stream has ended: whether in order, not with a reset, or TLS that broke or lacks
+    /// its close_notify.
+    pub ended: Option<bool>,
+}
+
+/// What goes to the loop.
+#[derive(Default)]
+pub struct Output {
+    bytes: Vec<u8>,
+    /// How much has been queued so far.
+    queued: u64,
+    pub has_close: bool,
+    /// Whether the stream ends in order once all that is queued is written, and whether it has.
+    pub wants_fin: bool,
+    pub has_fin: bool,
+    /// Something illegal, half a frame, or its FIN is queued.
+    pub mute: bool,
 }
 
 pub struct Peer {
     tcp: TcpStream,
     tls: Option<Connection>,
-    /// Whether the other end has sent something to TLS.
-    speaks_tls: bool,
-    /// 0 for a client, 1 for a server.
-    pub side: usize,
-    /// What it has to write, and how much it has queued so far.
-    out: Vec<u8>,
-    queued: u64,
-    input: Vec<u8>,
-    /// The head of the request or response that came, and what followed that of a rejection.
-    pub head: Option<String>,
-    pub body: Vec<u8>,
-    /// The messages, Pings and Pongs that came; the first byte of a frame tells which.
-    pub got: Vec<(u8, Vec<u8>)>,
-    partial: Option<(u8, Vec<u8>)>,
-    /// The code of the loop's Close; 1005 for none.
-    pub closed: Option<u16>,
-    pub end: Option<End>,
-    pub sent_close: bool,
-    /// Whether it ends the stream in order once all that is queued is written.
-    pub wants_fin: bool,
-    pub has_fin: bool,
+    /// The flow of its messages: even for a client, and the next one for its server.
+    pub flow: usize,
     /// Whether it answers requests, Pings and Closes.
     pub polite: bool,
     /// The most that it writes and reads at once.
     pub most: [usize; 2],
-    /// For the reference: the number of its connection, and how many of `got` it has seen.
-    pub link: usize,
-    pub seen: usize,
-    /// It has sent something illegal, half a frame, or its FIN.
-    pub mute: bool,
-}
-
-/// A socket whose receive buffer is small and does not grow, if `tiny`. (One below the MSS of the
-/// loopback would make TCP wait for its timers.)
-fn connect(to: SocketAddr, tiny: bool) -> io::Result<TcpStream> {
-    let fd = socket(AddressFamily::INET, SocketType::STREAM, None)?;
-    if tiny {
-        sockopt::set_socket_recv_buffer_size(&fd, 1 << 16)?;
-    }
-    rustix::net::connect(&fd, &to)?;
-    Ok(fd.into())
+    pub input: Input,
+    pub output: Output,
 }
 
 /// A listener whose streams have the smallest send buffer, if `tiny`.
@@ -128,109 +112,70 @@ pub fn listener(tiny: bool) -> TcpListener {
     listener
 }
 
-pub fn door(config: &Arc<Config>, tls: Option<&Tls>) -> Door {
-    let door = Door::new(config.clone());
-    if let Some(tls) = tls { door.tls(tls.server.clone()) } else { door }
-}
-
-/// Looks the host up, if there is no address.
-pub fn dial(
-    config: &Arc<Config>,
-    tls: Option<&Tls>,
-    port: u16,
-    to: &[SocketAddr],
-    path: &str,
-) -> Dial {
-    let url = format!("{}://localhost:{port}/{path}", if tls.is_some() { "wss" } else { "ws" });
-    let dial = Dial::to(&url).expect("a URL").addresses(to.iter().copied()).config(config.clone());
-    dial.tls(tls.unwrap_or(Tls::get()).client.clone())
-}
-
 impl Peer {
-    pub fn new(tcp: TcpStream, side: usize, tls: bool) -> Self {
+    pub fn new(tcp: TcpStream, flow: usize, tls: bool) -> Self {
         tcp.set_nonblocking(true).unwrap();
         tcp.set_nodelay(true).unwrap();
         let name = "localhost".try_into().unwrap();
-        let tls = tls.then(|| match side {
+        let tls = tls.then(|| match flow % 2 {
             0 => ClientConnection::new(Tls::get().client.clone(), name).unwrap().into(),
             _ => ServerConnection::new(Tls::get().server.clone()).unwrap().into(),
         });
-        let (out, input, body, got) = (vec![], vec![], vec![], vec![]);
-        let (head, partial, closed, end) = (None, None, None, None);
-        let [speaks_tls, sent_close, wants_fin, has_fin, mute] = [false; 5];
-        let (polite, most, link, queued, seen) = (true, [1 << 20; 2], 0, 0, 0);
-        Self {
-            tcp,
-            tls,
-            speaks_tls,
-            side,
-            out,
-            queued,
-            input,
-            head,
-            body,
-            got,
-            partial,
-            closed,
-            end,
-            sent_close,
-            wants_fin,
-            has_fin,
-            polite,
-            most,
-            link,
-            seen,
-            mute,
-        }
+        let (input, output) = Default::default();
+        Self { tcp, tls, flow, polite: true, most: [1 << 20; 2], input, output }
     }
 
-    /// A client that has queued its request. Its receive buffer is small if `tiny`.
-    pub fn ask(to: SocketAddr, tls: bool, tiny: bool, link: usize) -> io::Result<Self> {
-        let mut peer = Self::new(connect(to, tiny)?, 0, tls);
-        peer.link = link;
+    /// A client that has queued a request with this method. If `tiny`, its receive buffer is small and does not
+    /// grow. (One below the MSS of the loopback would make TCP wait for its timers.)
+    pub fn ask(to: SocketAddr, tls: bool, method: &str, tiny: bool, flow: usize) -> Self {
+        let fd = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        if tiny {
+            sockopt::set_socket_recv_buffer_size(&fd, 1 << 16).unwrap();
+        }
+        rustix::net::connect(&fd, &to).unwrap();
+        let mut peer = Self::new(fd.into(), flow, tls);
         let head = format!(
-            "GET /{link} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "{method} /{flow} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         );
         peer.raw(head.as_bytes());
-        Ok(peer)
+        peer
+    }
+
+    fn is_server(&self) -> bool {
+        self.flow % 2 == 1
     }
 
     pub fn raw(&mut self, bytes: &[u8]) {
-        if !self.wants_fin {
-            self.out.extend(bytes);
-            self.queued += bytes.len() as u64;
+        if !self.output.wants_fin {
+            self.output.bytes.extend(bytes);
+            self.output.queued += bytes.len() as u64;
         }
     }
 
     /// Queues a frame. Returns the number of bytes that are flushed once all of it is.
     pub fn frame(&mut self, b0: u8, payload: &[u8]) -> u64 {
-        let (mask, n) = (if self.side == 1 { 0 } else { 0x80 }, payload.len());
+        let (mask, key) = match self.is_server() {
+            true => (0, &[0; 4]), // without a key, as if it were of zeros
+            false => (0x80, &[7, 0, 200, 33]),
+        };
         let mut head = vec![b0];
-        match n {
-            0..126 => head.push(mask | n as u8),
-            126..0x1_0000 => head.extend([mask | 126, (n >> 8) as u8, n as u8]),
-            _ => {
-                head.push(mask | 127);
-                head.extend((n as u64).to_be_bytes());
-            }
+        match payload.len() {
+            n @ 0..126 => head.push(mask | n as u8),
+            n @ 126..0x1_0000 => head.extend([mask | 126, (n >> 8) as u8, n as u8]),
+            n => head.extend([&[mask | 127][..], &(n as u64).to_be_bytes()].concat()),
         }
-        self.sent_close |= b0 == CLOSE;
-        let key = if self.side == 1 { &[0][..] } else { &[7, 0, 200, 33] };
-        head.extend(if self.side == 1 { &[] } else { key });
+        head.extend(key.iter().filter(|_| mask > 0));
         head.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+        self.output.has_close |= b0 == CLOSE;
         self.raw(&head);
-        self.queued
-    }
-
-    pub fn close(&mut self, code: u16) {
-        self.frame(CLOSE, &code.to_be_bytes()[..if code == 1005 { 0 } else { 2 }]);
+        self.output.queued
     }
 
     /// The plaintext that the operating system has accepted.
     pub fn flushed(&self) -> u64 {
         let held = self.tls.as_ref().is_some_and(|tls| tls.wants_write() || tls.is_handshaking());
-        if held { 0 } else { self.queued - self.out.len() as u64 }
+        if held { 0 } else { self.output.queued - self.output.bytes.len() as u64 }
     }
 
     /// Ends the stream with a reset.
@@ -238,135 +183,132 @@ impl Peer {
         sockopt::set_socket_linger(&self.tcp, Some(Duration::ZERO)).unwrap();
     }
 
-    pub fn status(&self) -> Option<u16> {
-        self.head.as_ref()?.split(' ').nth(1)?.parse().ok()
-    }
-
     pub fn is_open(&self) -> bool {
-        self.head.is_some() && (self.side == 1 || self.status() == Some(101))
+        let open = |head: &String| self.is_server() || head.starts_with("HTTP/1.1 101 ");
+        self.input.head.as_ref().is_some_and(open)
     }
 
-    pub fn messages(&self) -> Vec<&[u8]> {
-        self.got.iter().filter(|(b0, _)| *b0 < CLOSE).map(|(_, payload)| &payload[..]).collect()
+    /// Whether a part of a rejection's body has not come, though the peer has not said more.
+    pub fn waits_for_body(&self) -> bool {
+        let mut lines = self.input.head.iter().flat_map(|head| head.lines());
+        let length = lines.find_map(|line| line.strip_prefix("Content-Length: ")?.parse().ok());
+        length > Some(self.input.body.len()) && !self.output.mute
     }
 
     /// Writes and reads what it may.
     pub fn pump(&mut self) {
         let [write_most, read_most] = self.most;
         if self.write(write_most).is_err() {
-            self.out.clear();
-            self.end.get_or_insert(End::Broken);
+            self.output.bytes.clear();
+            self.input.ended.get_or_insert(false);
         }
-        if self.end.is_none() && read_most > 0 {
-            self.read(read_most);
+        if self.input.ended.is_none() && read_most > 0 {
+            match self.read(read_most as u64) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                read => self.input.ended = Some(read.is_ok()),
+            }
         }
         self.decode();
     }
 
     fn write(&mut self, most: usize) -> io::Result<()> {
-        let mut n = self.out.len().min(most);
+        let mut bytes = &self.output.bytes[..self.output.bytes.len().min(most)];
         if let Some(tls) = &mut self.tls {
-            n = tls.writer().write(&self.out[..n])?;
+            let n = tls.writer().write(bytes)?;
+            bytes = &bytes[..n];
             while most > 0 && tls.wants_write() && blocks(tls.write_tls(&mut self.tcp))? > 0 {}
-        } else if n > 0 {
-            n = blocks(self.tcp.write(&self.out[..n]))?;
+        } else if !bytes.is_empty() {
+            bytes = &bytes[..blocks(self.tcp.write(bytes))?];
         }
-        self.out.drain(..n);
-        if self.wants_fin && !self.has_fin && self.out.is_empty() {
+        let n = bytes.len();
+        self.output.bytes.drain(..n);
+        if self.output.wants_fin && !self.output.has_fin && self.output.bytes.is_empty() {
             if let Some(tls) = &mut self.tls {
                 tls.send_close_notify();
                 blocks(tls.write_tls(&mut self.tcp))?;
             }
-            self.has_fin = true;
+            self.output.has_fin = true;
             self.tcp.shutdown(Shutdown::Write)?;
         }
         Ok(())
     }
 
-    fn read(&mut self, most: usize) {
-        let mut bytes = vec![0; most.min(1 << 16)];
-        let mut plain = 0;
-        let read = match &mut self.tls {
-            None => self.tcp.read(&mut bytes).inspect(|&n| plain = n),
-            Some(tls) => {
-                let mut first = [22];
-                let peeked = self.tcp.peek(&mut first).unwrap_or(0);
-                let came = tls.read_tls(&mut (&self.tcp).take(most as u64));
-                let began = self.speaks_tls;
-                self.speaks_tls |= peeked > 0;
-                // For a response without TLS, a debug assertion of rustls 0.23 fails.
-                if !began && !(20..=23).contains(&first[0]) || tls.process_new_packets().is_err() {
-                    let _ = tls.reader().read_to_end(&mut self.input);
-                    self.end = Some(End::Broken);
-                    return;
-                }
-                match tls.reader().read(&mut bytes) {
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => came.map(|n| n.max(1)),
-                    other => other.inspect(|&n| plain = n), // 0 after close_notify
-                }
-            }
+    /// Reads until the end of the stream. Fails with `WouldBlock` if it has not come yet.
+    fn read(&mut self, most: u64) -> io::Result<usize> {
+        let (mut tcp, into) = ((&self.tcp).take(most), &mut self.input.bytes);
+        let later = Err(ErrorKind::WouldBlock.into());
+        let Some(tls) = &mut self.tls else {
+            let came = tcp.read_to_end(into)?;
+            return if came as u64 == most { later } else { Ok(came) };
         };
-        self.input.extend(&bytes[..plain]);
-        match read {
-            Ok(0) => self.end = Some(End::Eof),
-            Err(error) if error.kind() != ErrorKind::WouldBlock => self.end = Some(End::Broken),
-            _ => {}
+        let came = tls.read_tls(&mut tcp);
+        let valid = tls.process_new_packets().map_err(io::Error::other);
+        match tls.reader().read_to_end(into) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => valid.and(came).and(later),
+            ended => ended,
         }
     }
 
     fn decode(&mut self) {
-        if self.head.is_none()
-            && let Some(at) = self.input.windows(4).position(|four| four == b"\r\n\r\n")
+        if self.input.head.is_none()
+            && let Some(at) = self.input.bytes.windows(4).position(|four| four == b"\r\n\r\n")
         {
-            let head: Vec<u8> = self.input.drain(..at + 4).collect();
-            if self.side == 1 && self.polite {
+            let head: Vec<u8> = self.input.bytes.drain(..at + 4).collect();
+            if self.is_server() && self.polite {
                 let response = accept(&head);
                 self.raw(&response);
             }
-            self.head = Some(String::from_utf8(head).unwrap());
+            self.input.head = Some(String::from_utf8(head).unwrap());
         }
         if !self.is_open() {
-            let rest = if self.head.is_some() { std::mem::take(&mut self.input) } else { vec![] };
-            return self.body.extend(rest);
+            if self.input.head.is_some() {
+                self.input.body.append(&mut self.input.bytes);
+            }
+            return;
         }
         while let Some((b0, mut payload)) = self.next_frame() {
-            assert!(self.closed.is_none() || b0 > CLOSE, "{b0:#x} follows the loop's Close");
-            if b0 == CLOSE {
-                let code = payload.first_chunk().map_or(1005, |&code| u16::from_be_bytes(code));
-                self.closed = Some(code);
-                if self.polite && !self.sent_close {
-                    self.close(code);
+            assert!(!self.input.has_close || b0 > CLOSE, "{b0:#x} follows the loop's Close");
+            match b0 {
+                CLOSE => {
+                    self.input.has_close = true;
+                    if self.polite && !self.output.has_close {
+                        self.frame(CLOSE, &payload);
+                    }
+                    self.output.wants_fin |= self.polite;
                 }
-                self.wants_fin |= self.polite;
-            } else if b0 == PING && self.polite {
-                self.frame(PONG, &payload);
-            } else if b0 < CLOSE {
-                assert_eq!(b0 & 15 == 0, self.partial.is_some(), "{b0:#x} out of its place");
-                let partial = self.partial.get_or_insert((b0 | 0x80, Vec::new()));
-                partial.1.append(&mut payload);
-            }
-            self.got.extend(if b0 > CLOSE { Some((b0, payload)) } else { None });
-            if b0 >= 0x80 {
-                self.got.extend(self.partial.take_if(|_| b0 < CLOSE));
+                PING if self.polite => drop(self.frame(PONG, &payload)),
+                PING | PONG => {}
+                _ => {
+                    let partial = self.input.partial.take();
+                    assert_eq!(b0 & 15 == 0, partial.is_some(), "{b0:#x} out of its place");
+                    let (kind, mut all) = partial.unwrap_or((b0 | 0x80, Vec::new()));
+                    all.append(&mut payload);
+                    match kind {
+                        _ if b0 < 0x80 => self.input.partial = Some((kind, all)),
+                        TEXT => self.input.messages.push(String::from_utf8(all).unwrap().into()),
+                        _ => self.input.messages.push(all.into()),
+                    }
+                }
             }
         }
     }
 
     fn next_frame(&mut self) -> Option<(u8, Vec<u8>)> {
-        let (&b0, &b1) = (self.input.first()?, self.input.get(1)?);
-        let (long, mask) = (b1 & 127, if self.side == 1 { 4 } else { 0 });
-        assert_eq!(b1 >= 128, self.side == 1, "clients mask, servers do not");
+        let bytes = &mut self.input.bytes;
+        let (&b0, &b1) = (bytes.first()?, bytes.get(1)?);
+        let (long, mask) = (b1 & 127, if self.flow % 2 == 1 { 4 } else { 0 });
+        assert_eq!(b1 >= 128, mask > 0, "clients mask, servers do not");
         assert!(matches!(b0, 0..=2 | 0x80..=0x82 | CLOSE..=PONG), "the loop sent {b0:#x}");
         assert!(b0 < CLOSE || long < 126, "a long control frame");
         let (head, n) = match long {
-            126 => (4, u16::from_be_bytes(*self.input.get(2..)?.first_chunk()?) as usize),
-            127 => (10, u64::from_be_bytes(*self.input.get(2..)?.first_chunk()?) as usize),
+            126 => (4, u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?) as usize),
+            127 => (10, u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?) as usize),
             n => (2, n.into()),
         };
         let start = head + mask;
-        self.input.get(start + n..)?; // else it is not whole
-        let key = if mask == 0 { vec![0] } else { self.input[head..start].to_vec() };
-        let payload = self.input.drain(..start + n).skip(start);
+        bytes.get(start + n..)?; // else it is not whole
+        let key = if mask == 0 { vec![0] } else { bytes[head..start].to_vec() };
+        let payload = bytes.drain(..start + n).skip(start);
         Some((b0, payload.zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect()))
     }
 }
