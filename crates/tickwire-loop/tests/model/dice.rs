@@ -42,14 +42,14 @@ pub fn settings(dice: &mut Dice<'_>, io_uring: bool) -> Settings {
         max_received: dice.pick(&[1 << 28, 1 << 28, 1 << 16, 0, usize::MAX]),
         turn_messages: dice.pick(&[256, 0, 1, 2, u32::MAX]),
         turn_bytes: dice.pick(&[1 << 16, 1 << 16, 0, 1, 100, usize::MAX]),
-        max_whole: dice.pick(&[1024, 0, 0, 1, 2]),
+        max_whole: dice.pick(&[1024, 0, 0, 0, 1, 2]),
         io_uring,
         ..Settings::default()
     }
 }
 
 pub fn config(dice: &mut Dice<'_>) -> Config {
-    let hasty = dice.one_in(4);
+    let hasty = dice.one_in(3);
     let ms = Duration::from_millis;
     let far = [ms(600_000), Duration::MAX];
     let mut soon = |least: u64| if hasty { ms(least + 20) } else { dice.pick(&far) };

@@ -54,11 +54,11 @@ impl Flow {
         if self.anything {
             return;
         }
-        let is_it = |sent: &Sent| sent.message.as_message() == message;
-        let at = self.sent.iter().position(is_it);
+        let is = |sent: &Sent| sent.message.as_message() == message;
+        let at = self.sent.iter().position(is);
         let at = at.unwrap_or_else(|| panic!("twice, altered, or never sent: {message:.60?}"));
         if self.sent[at].loose
-            && let Some(same) = self.sent.range_mut(at + 1..).find(|sent| is_it(sent))
+            && let Some(same) = self.sent.range_mut(at + 1..).find(|sent| is(sent) && !sent.loose)
         {
             same.loose = true; // one of the two has come
         }

@@ -24,7 +24,7 @@ use tickwire_parts::{Outbox, Overflow};
 const LONG: Duration = Duration::from_secs(30);
 /// A request with this method begins as a ClientHello does.
 const HELLO: &str = "\x16\x03\x01";
-const LENGTHS: [usize; 12] = [0, 1, 5, 9, 40, 125, 126, 1000, 5000, 17_000, 65_535, 300_000];
+const LENGTHS: [usize; 12] = [0, 1, 5, 9, 40, 125, 126, 1000, 5000, 17_000, 65_535, 70_000];
 const ILLEGAL: [&[u8]; 4] = [&[0x83, 0x80], &[0xc1, 0x80], &[0x09, 0x80], &[0x80, 0x80]];
 
 struct Script<'d, 'b> {
@@ -150,7 +150,7 @@ impl Script<'_, '_> {
     /// Decides about a request, in its event or after it was deferred.
     fn decide(&mut self, net: &mut Net<'_, Value>, of: Handle, answer: Option<&mut Answer<Value>>) {
         let (number, rejects) = (self.number(), self.acts && self.dice.one_in(3));
-        let rejection = Rejection::new(404).body(vec![b'r'; 4 * self.dice.pick(&LENGTHS)]);
+        let rejection = Rejection::new(404).body(vec![b'r'; 17 * self.dice.pick(&LENGTHS)]);
         let value = (number, self.reference.alive.clone());
         let conn = self.reference.conns.get(&of);
         let waits = match answer {
@@ -316,7 +316,7 @@ impl Script<'_, '_> {
                 self.close(net, handle);
             }
         } else if stalls && policy.is_some() {
-            (0..40).for_each(|_| self.send(net, handle, None, 65_535));
+            (0..40).for_each(|_| self.send(net, handle, None, 17_000));
         }
     }
 
@@ -500,7 +500,6 @@ impl Script<'_, '_> {
 /// Plays one script.
 pub fn play(dice: &mut Dice<'_>, settings: Settings, config: Config) {
     let descriptors = || fs::read_dir("/proc/self/fd").expect("Linux").count();
-    Tls::get();
     let before = descriptors();
     let mut net = Loop::<Value>::new(settings.clone()).expect("a loop");
     let (hasty, peeks) = (config.heartbeat.is_some(), dice.one_in(2));
@@ -524,6 +523,7 @@ pub fn play(dice: &mut Dice<'_>, settings: Settings, config: Config) {
             _ => drop(script.turn(&mut net, Duration::ZERO)),
         }
     }
+    (0..3).for_each(|_| script.dial(&mut net.net())); // what opens now is left alone
     script.acts = false;
     script.settle(&mut net, false);
     script.reference.ends();
