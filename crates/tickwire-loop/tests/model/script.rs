@@ -276,9 +276,8 @@ impl Script<'_, '_> {
         }
     }
 
-    /// Changes the outbox. If it is that of a connection to a raw server that has read all that came
-    /// before, sends more than it holds: the stream takes that, whatever the policy. If its peer has
-    /// stalled, the policy acts.
+    /// Changes the outbox. Sends more than it holds to a raw server that has read all that came
+    /// before: the stream takes that, whatever the policy. If a peer has stalled, the policy acts.
     fn outbox(&mut self, net: &mut Net<'_, Value>, handle: Handle) {
         let conn = &self.reference.conns[&handle];
         let reads = |peer: &Peer| peer.most[1] == 1 << 20 && peer.input.ended.is_none();

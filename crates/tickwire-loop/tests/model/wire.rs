@@ -125,8 +125,8 @@ impl Peer {
         Self { tcp, tls, flow, polite: true, most: [1 << 20; 2], input, output }
     }
 
-    /// A client that has queued a request with this method. If `tiny`, its receive buffer is small and does not
-    /// grow. (One below the MSS of the loopback would make TCP wait for its timers.)
+    /// A client that has queued a request. If `tiny`, its receive buffer stays small. (One below
+    /// the MSS of the loopback would make TCP wait for its timers.)
     pub fn ask(to: SocketAddr, tls: bool, method: &str, tiny: bool, flow: usize) -> Self {
         let fd = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         if tiny {
@@ -135,8 +135,9 @@ impl Peer {
         rustix::net::connect(&fd, &to).unwrap();
         let mut peer = Self::new(fd.into(), flow, tls);
         let head = format!(
-            "{method} /{flow} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            "{method} /{flow} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Sec-WebSocket-Version: 13\r\n\r\n"
         );
         peer.raw(head.as_bytes());
         peer
