@@ -9,7 +9,10 @@ use std::{
     thread,
     time::Duration,
 };
-use tickwire::blocking::{MaybeTls, WebSocket};
+use tickwire::{
+    CloseCode,
+    blocking::{MaybeTls, WebSocket},
+};
 
 /// Prints a row for each number of threads.
 pub(crate) fn run(args: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
@@ -66,6 +69,7 @@ fn load(mut ws: WebSocket<MaybeTls>, messages: &AtomicU64, stop: &AtomicBool) {
             messages.fetch_add(1, Relaxed);
         }
     }
+    let _ = ws.close(CloseCode::NORMAL); // so that the server has nothing to complain of
 }
 
 /// What the threads of a process have taken so far, where the system tells: on Linux.
