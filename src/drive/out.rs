@@ -2,7 +2,7 @@
 //! bytes and keeps the errors that end the connection. This file also has the loop that writes on
 //! an open connection, and the function that checks its deadlines.
 use super::{
-    Error, Output, again,
+    Error, Output, Written, again,
     io::{flush, write},
 };
 use crate::proto::{
@@ -129,8 +129,7 @@ impl Out {
     ///
     /// If `inbound` is `None`, checks only the deadline on writing. If this deadline has passed,
     /// only the sending side ends. The reader is woken, and takes over the error at its next
-    /// deadline. If closing had not begun, the reader has a deadline at once. Otherwise that
-    /// deadline may be up to `close_timeout` later.
+    /// deadline, which is at once.
     ///
     /// Returns whether there is now an error, or a frame that waits for its place. If so, the
     /// caller goes round its loop once more instead of waiting. `frame_waits` decides, not
@@ -179,16 +178,18 @@ impl Out {
         }
     }
 
-    /// Returns the error that a flush reports if queued messages will not be written: the stream's
-    /// error, the error that ended receiving, or `Closed`. Later flushes report the same error,
-    /// unless a receiving call has taken the stream's error, or receiving has ended in the other
-    /// half since.
+    /// Returns the result of a flush once the sender is broken: the stream's error, the error that
+    /// ended receiving, or `Closed`. But if our Close had left, no message is lost, and there may be
+    /// no error. Later flushes have the same result, unless a receiving call has taken the stream's
+    /// error, or receiving has ended in the other half since.
     #[cold]
-    pub(super) fn lost(&self) -> Error {
-        match (&*self.io_error, self.recv_error) {
+    pub(super) fn lost(&self, tx: &Sender) -> Written {
+        let error = match (&*self.io_error, self.recv_error) {
             (Some(error), _) => again(error).into(),
             (None, Some(error)) => error.into(),
+            (None, None) if tx.close_gone() => return Ok(()),
             (None, None) => SendError::Closed.into(),
-        }
+        };
+        Err(Box::new(error))
     }
 }

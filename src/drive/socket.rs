@@ -61,7 +61,7 @@ impl<I: Source + Output> Socket<Whole, I> {
             // bytes. No deadline on writing runs any more, so nothing would bound a wait for their
             // flush.
             if core.conn.sender().is_broken() {
-                return Poll::Ready(Err(core.out.lost().into()));
+                return Poll::Ready(core.out.lost(core.conn.sender()));
             }
             match core.out.poll_drain(core.conn.sender_mut(), io, cx) {
                 Poll::Ready(Ok(())) => {

@@ -273,11 +273,19 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
     /// this call, and so starts a deadline, the writer wakes this half. (A thread is not woken: its
     /// wait is bounded.) While the reader discards input, it needs no earlier `poll_write`, because
     /// the writer can start no deadline any more.
+    ///
+    /// If the writer found a passed deadline, its error ends receiving too. So the reader has a
+    /// deadline at once, and takes over the error.
     fn next_deadline(&mut self) -> Option<Time> {
         if self.inbound.is_idle() && self.link.quiet.load(Relaxed) {
             return None;
         }
-        self.link.with_first(|sending| self.inbound.poll_timeout(&sending.tx))
+        let rx = self.inbound.receiver();
+        let receives = !rx.is_closed() && rx.failure().is_none();
+        self.link.with_first(|Sending { tx, out, .. }| match out.recv_error {
+            Some(_) if receives => Some(Time::ZERO),
+            _ => self.inbound.poll_timeout(tx),
+        })
     }
 
     fn give_back(&mut self) {
@@ -410,7 +418,11 @@ impl<W: Output, H> Writer<W, H> {
                     // This error is returned even if no write has failed. So it comes before
                     // `lost`, which returns only the stream's error or `Closed`.
                     (_, Some(error)) => Poll::Ready(Err(Error::from(error).into())),
-                    _ if tx.is_broken() => Poll::Ready(Err(out.lost().into())),
+                    // The reader may have closed this half while this call waited for room.
+                    _ if enough && tx.is_closed() => {
+                        Poll::Ready(Err(Error::from(SendError::Closed).into()))
+                    }
+                    _ if tx.is_broken() => Poll::Ready(out.lost(tx)),
                     (Poll::Pending, _) if !(enough && tx.has_room()) => Poll::Pending,
                     _ => Poll::Ready(Ok(())),
                 }

@@ -39,6 +39,26 @@ fn owned(message: Option<OwnedMessage>) -> Option<Seen> {
     message.map(|message| Event::Message(Message::from(&message)).into())
 }
 
+/// A call of the half that sends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Call {
+    Ready,
+    Flush,
+    Close,
+    Leave(Duration),
+}
+
+macro_rules! make {
+    ($call:ident of $tx:expr, $run:ident) => {
+        match $call {
+            Call::Ready => $run!($tx.ready()),
+            Call::Flush => $run!($tx.flush()),
+            Call::Close => $run!($tx.close(None)),
+            Call::Leave(within) => $run!($tx.leave(None, within)),
+        }
+    };
+}
+
 pub(crate) trait End: Sized {
     /// What was fed leaves while this end receives.
     const WHOLE: bool;
@@ -83,6 +103,8 @@ pub(crate) trait End: Sized {
     fn leave(&mut self, frame: CloseFrame<'_>, within: Duration) -> Result<(), Error>;
     /// `leave` of the half that sends.
     fn leave_sending(&mut self, frame: CloseFrame<'_>, within: Duration) -> Result<(), Error>;
+    /// `leave` of the half that receives, while the other half waits in `call`: what that returns.
+    fn leave_beside(&mut self, call: Call, within: Duration) -> Result<(), Error>;
     fn fail(&mut self, frame: CloseFrame<'_>) -> Result<(), SendError>;
     /// Sends all this, and receives as many messages meanwhile.
     fn both(&mut self, out: &[OwnedMessage], count: usize) -> Result<Vec<Seen>, Error>;
@@ -201,11 +223,33 @@ macro_rules! both_split {
     }};
 }
 
+// How one half leaves while the other waits.
+
+macro_rules! beside_whole {
+    ($this:ident, $run:ident, $call:ident, $within:ident) => {{
+        $run!($this.0.leave(None, $within))?;
+        make!($call of $this.0, $run)
+    }};
+}
+
+macro_rules! beside_split {
+    ($this:ident, $run:ident, $call:ident, $within:ident) => {{
+        let Self(reader, writer) = $this;
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| make!($call of writer, $run));
+            std::thread::sleep(Duration::from_millis(20)); // till it waits, most likely
+            $run!(reader.leave(None, $within))?;
+            waits.join().unwrap()
+        })
+    }};
+}
+
 macro_rules! end {
     (
         $name:ident($($part:ty),+): $adapter:ident::WebSocket<$($of:ty),+>, $whole:literal,
         split: |$ws:ident| $shape:expr, sender: $tx:tt, stream: |$io:ident| $stream:expr,
-        timers: [$($timers:expr)?], $run:ident, $within:ident, $echo:ident, $both:ident
+        timers: [$($timers:expr)?], $run:ident, $within:ident, $echo:ident, $both:ident,
+        $beside:ident
     ) => {
         pub(crate) struct $name($($part),+);
 
@@ -337,6 +381,9 @@ macro_rules! end {
             ) -> Result<(), Error> {
                 $run!(self.$tx.leave(frame, within))
             }
+            fn leave_beside(&mut self, call: Call, within: Duration) -> Result<(), Error> {
+                $beside!(self, $run, call, within)
+            }
             fn close(&mut self, frame: CloseFrame<'_>) -> Result<(), Error> {
                 $run!(self.$tx.close(frame))?;
                 while self.recv()?.is_some() {}
@@ -398,7 +445,7 @@ pub(crate) fn of_smol(io: UnixStream) -> async_net::unix::UnixStream {
 end! {
     Tokio(on_tokio::WebSocket<OnTokio>): on_tokio::WebSocket<OnTokio>, true,
     split: |ws| Self(ws), sender: 0, stream: |io| of_tokio(io), timers: [],
-    run_tokio, within_tokio, echo_whole, both_whole
+    run_tokio, within_tokio, echo_whole, both_whole, beside_whole
 }
 
 end! {
@@ -411,13 +458,13 @@ end! {
         Self(reader, writer)
     },
     sender: 1, stream: |io| of_tokio(io), timers: [],
-    run_tokio, within_tokio, echo_split, both_split
+    run_tokio, within_tokio, echo_split, both_split, beside_split
 }
 
 end! {
     FuturesIo(smol::WebSocket<OnSmol, Timers>): smol::WebSocket<OnSmol, Timers>, true,
     split: |ws| Self(ws), sender: 0, stream: |io| of_smol(io),
-    timers: [Timer::at as Timers], run_smol, within_smol, echo_whole, both_whole
+    timers: [Timer::at as Timers], run_smol, within_smol, echo_whole, both_whole, beside_whole
 }
 
 end! {
@@ -430,13 +477,13 @@ end! {
         Self(reader, writer)
     },
     sender: 1, stream: |io| of_smol(io),
-    timers: [Timer::at as Timers], run_smol, within_smol, echo_split, both_split
+    timers: [Timer::at as Timers], run_smol, within_smol, echo_split, both_split, beside_split
 }
 
 end! {
     Blocking(blocking::WebSocket<OnThreads>): blocking::WebSocket<OnThreads>, true,
     split: |ws| Self(ws), sender: 0, stream: |io| io, timers: [],
-    run_thread, within_thread, echo_whole, both_whole
+    run_thread, within_thread, echo_whole, both_whole, beside_whole
 }
 
 end! {
@@ -447,5 +494,5 @@ end! {
         Self(reader, writer)
     },
     sender: 1, stream: |io| io, timers: [],
-    run_thread, within_thread, echo_split, both_split
+    run_thread, within_thread, echo_split, both_split, beside_split
 }

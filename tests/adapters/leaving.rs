@@ -1,12 +1,12 @@
 //! `leave`: a call that ends in time, whatever the peer does. A test that waits for the peer hangs.
 use crate::{
     MS, Peer, binary,
-    end::End,
+    end::{Call, End},
     line::How,
     meet, recv_error, serve,
     support::{
         blocking::{PATIENCE, patient, took},
-        wire::{BINARY, CLOSE, TEXT, close_body, text},
+        wire::{BINARY, CLOSE, Seen, TEXT, close_body, text},
     },
 };
 use std::{
@@ -19,6 +19,8 @@ use tickwire::{CloseCode, CloseFrame, Error, RecvError, Role, SendError};
 crate::everywhere! {
     a_frozen_peer_is_left_in_time
     a_frozen_peer_is_left_in_time_by_the_half_that_sends
+    whatever_the_half_that_sends_waits_for_the_other_leaves_in_time
+    a_peer_that_closed_first_and_stays_is_left_with_nothing_lost
     a_peer_that_only_listens_gets_our_close_first
     a_peer_that_answers_ends_it_before_the_time
     a_flood_does_not_put_it_off
@@ -87,6 +89,45 @@ fn a_frozen_peer_is_left_in_time_by_the_half_that_sends<E: End>() {
                 assert!(end.flush().is_err());
             });
         }
+    }
+}
+
+fn whatever_the_half_that_sends_waits_for_the_other_leaves_in_time<E: End>() {
+    for within in [Duration::ZERO, 40 * MS, PATIENCE] {
+        for call in [Call::Ready, Call::Flush, Call::Close, Call::Leave(60 * MS)] {
+            if within == PATIENCE && (E::WHOLE || call != Call::Leave(60 * MS)) {
+                continue;
+            }
+            frozen(|mut end: E| {
+                begin(&mut end, true);
+                let done = end.leave_beside(call, within);
+                assert_eq!(
+                    done.is_ok(),
+                    matches!(call, Call::Leave(_)),
+                    "{call:?}, {within:?}: {done:?}"
+                );
+                assert_eq!(end.closed_by(), Some(RecvError::CloseTimeout));
+            });
+        }
+    }
+}
+
+fn a_peer_that_closed_first_and_stays_is_left_with_nothing_lost<E: End>() {
+    for within in BOUNDS {
+        let (done, told) = channel::<()>();
+        let far = move |peer: &mut Peer| {
+            peer.say(CLOSE, &close_body(1001, ""));
+            peer.expect(CLOSE, &close_body(1001, ""));
+            assert!(told.recv().is_err());
+        };
+        meet(Role::Client, &patient(), How::PLAIN, far, |mut end: E| {
+            assert!(matches!(end.event().unwrap(), Some(Seen::Close(_))));
+            end.flush().unwrap();
+            end.leave(AWAY, within).unwrap();
+            assert!(end.was_clean());
+            end.flush().unwrap();
+            drop(done);
+        });
     }
 }
 

@@ -434,6 +434,65 @@ async fn the_write_timeout_ends_both_halves() {
     .await;
 }
 
+/// The stream accepts nothing, and one task drives both halves.
+#[tokio::test(start_paused = true)]
+async fn whichever_half_finds_that_the_time_to_leave_has_passed_both_end() {
+    const MS: Duration = Duration::from_millis(1);
+    bounded(async {
+        for within in [30 * MS, Duration::from_secs(1)] {
+            for leaves_by in [None, Some(within), Some(20 * within)] {
+                for reader_first in [true, false] {
+                    let ((mut reader, mut writer), io) = scripted(b"", &config());
+                    io.with(|s| s.room = 0);
+                    let _ = writer.feed(&[0; 500]).unwrap();
+                    let began = Instant::now();
+                    let reading = async {
+                        match leaves_by {
+                            None => assert!(reader.recv().await.is_err()),
+                            Some(by) => reader.leave(None, by).await.unwrap(),
+                        }
+                        began.elapsed()
+                    };
+                    let writing = async {
+                        sleep(MS).await; // the reader waits
+                        writer.leave(None, within - MS).await.unwrap();
+                        began.elapsed()
+                    };
+                    let ended = match reader_first {
+                        true => tokio::join!(reading, writing),
+                        false => {
+                            let (w, r) = tokio::join!(writing, reading);
+                            (r, w)
+                        }
+                    };
+                    assert_eq!(ended, (within, within), "{leaves_by:?}");
+                    let error = reader.closed().unwrap().error;
+                    assert_eq!(error, Some(RecvError::CloseTimeout));
+                }
+            }
+        }
+    })
+    .await;
+}
+
+/// A Close waits behind a message of which the stream accepts nothing.
+#[tokio::test(start_paused = true)]
+async fn a_write_timeout_that_the_writer_finds_ends_the_reader_while_it_waits_for_a_close() {
+    bounded(async {
+        let config = Config { close_timeout: Duration::from_secs(300), ..config() };
+        let ((mut reader, mut writer), io) = scripted(b"", &config);
+        io.with(|s| s.room = 0);
+        let _ = writer.feed(&[0; 500]).unwrap();
+        let began = Instant::now();
+        let (closed, read) = tokio::join!(writer.close(None), reader.recv());
+        for error in [closed.unwrap_err(), read.map(drop).unwrap_err()] {
+            assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
+        }
+        assert_eq!(began.elapsed(), config.write_timeout);
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn progress_in_writing_keeps_the_write_timeout_away() {
     bounded(async {
@@ -657,6 +716,7 @@ async fn a_pong_behind_a_written_close_that_cannot_leave_spoils_no_clean_end() {
         let (end, reader) = ended.await.unwrap();
         assert_eq!(end.unwrap(), None, "{fails}");
         assert!(reader.closed().unwrap().clean, "{fails}");
+        assert_eq!(writer.flush().await.is_err(), fails);
     }
 }
 
