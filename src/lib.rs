@@ -90,6 +90,9 @@
 //! | limit how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, which feeds [`sender_mut()`] of a WebSocket, or the sender that [`with_sender`] of a `Writer` passes to a closure | four policies: wait, drop, conflate, disconnect |
 //! | check which website's page opens the connection | [`Origins`](handshake::server::Origins) | [why to check](handshake::server#who-is-asking); the example `auth` |
 //! | connect again | `Backoff` of `tickwire-parts` | random, growing delays; the example `reconnect` |
+//! | decide what to do after an error | [`Error::retry`] | [`Retry`]: connect again, tell a person, or stop |
+//! | use short timeouts, as a trading client | [`Config::trading`] | for the handshake, the heartbeat, writing and closing |
+//! | end a connection to a peer that may be dead | [`leave`] | it ends within the time that you pass; `close` waits for the peer's answer |
 //! | send a secret uncompressed | [`Outbound::plain`] and [`feed`] | on a connection that compresses, the length could reveal the secret |
 //! | build a message in the outgoing buffer | [`build`](Sender::build) | no `Vec` for the message |
 //! | overtake waiting messages | [`feed_first`](Sender::feed_first) | for example, the cancellation of an order overtakes queued quotes |
@@ -118,6 +121,7 @@
 //! [`flush`]: crate::tokio::WebSocket::flush
 //! [`ready`]: crate::tokio::WebSocket::ready
 //! [`measure_rtt`]: crate::tokio::WebSocket::measure_rtt
+//! [`leave`]: crate::tokio::WebSocket::leave
 //! [`into_split`]: crate::tokio::WebSocket::into_split
 //! [`sender_mut()`]: crate::tokio::WebSocket::sender_mut
 //! [`with_sender`]: crate::tokio::Writer::with_sender

@@ -76,9 +76,10 @@ impl<S: Stream> Writer<S> {
     }
 
     /// Leaves the peer `within` this time, whatever the peer does, as `leave` of the [`Reader`]
-    /// does. This call returns once our Close is written, or after `within`. The [`Reader`] then
-    /// waits for the peer's Close, and its call ends in the same time, or up to a second later if
-    /// it was waiting already. If you do not receive any more, drop both halves.
+    /// does. But this call discards no input: the [`Reader`] still delivers messages. This call
+    /// returns once our Close is written, or after `within`. The [`Reader`] then waits for the
+    /// peer's Close, and its call ends in the same time, or up to a second later if it was waiting
+    /// already. If you do not receive any more, drop both halves.
     ///
     /// # Errors
     ///

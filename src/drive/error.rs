@@ -150,8 +150,10 @@ impl Error {
     }
 
     /// The shortest time to wait before another attempt: the server's Retry-After, or zero. `None`
-    /// if another attempt would [not help](Self::is_retryable). Pass this value to `Backoff` of the
-    /// crate `tickwire-parts`.
+    /// if another attempt would [not help](Self::is_retryable), even if the server sent a
+    /// Retry-After with a status such as 403 or 404; `retry_after` of the
+    /// [refusal](Self::Refused) has it then. Pass this value to `Backoff` of the crate
+    /// `tickwire-parts`, which obeys at most an hour of it. The server may ask for up to 68 years.
     pub fn retry_delay(&self) -> Option<Duration> {
         let asked = match self {
             Self::Refused(refusal) => refusal.retry_after(),

@@ -62,8 +62,9 @@ pub struct Config {
     /// below 5 ms counts as 5 ms. The time in which a call waits to send does not count.
     ///
     /// After the timeout the connection fails with
-    /// [`DataTimeout`](crate::RecvError::DataTimeout), and sends a Close with 1001. A program that
-    /// receives late loses nothing: the call first reads what has arrived, up to 1,024 reads. With
+    /// [`DataTimeout`](crate::RecvError::DataTimeout), and sends a Close with 1001. The call that
+    /// receives returns this error up to a second later, because it waits until the peer ends the
+    /// stream. A program that receives late loses nothing: the call first reads what has arrived, up to 1,024 reads. With
     /// this setting, receiving calls read the clock for each read, which costs about 20 ns.
     pub data_timeout: Option<Duration>,
 
@@ -280,7 +281,8 @@ impl Config {
     ///   frozen server still accepts TCP connections, so only this timeout ends an attempt to
     ///   connect to it.
     /// - [`write_timeout`](Self::write_timeout): 5 s. If the server reads nothing for 5 s, an order
-    ///   in the queue is too old. (A server that also sends nothing is found by the heartbeat.)
+    ///   in the queue is too old. If TCP's send window is full, the Ping of the heartbeat cannot be
+    ///   written either. So these 5 s, not the 3.25 s, end a connection whose server dies then.
     ///
     /// Set [`data_timeout`](Self::data_timeout) too if the feed is never quiet for long. The preset
     /// is too short for networks that pause for seconds, such as mobile networks.

@@ -241,7 +241,9 @@ fn what_may_be_tried_again_says_so() {
         ("-1", None),
         ("+1", None),
         ("", None),
-        ("99999999999999999999999", Some(u64::MAX)),
+        ("2147483647", Some((1 << 31) - 1)),
+        ("2147483649", Some(1 << 31)),
+        ("99999999999999999999999", Some(1 << 31)),
     ] {
         let bytes = format!("HTTP/1.1 503 x\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n");
         let refusal = refusal_to(&Config::default(), bytes.as_bytes(), false);

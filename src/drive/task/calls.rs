@@ -379,7 +379,8 @@ macro_rules! adapter {
             }
 
             /// Leaves the peer `within` this time, whatever the peer does, as `leave` of the
-            /// [`Reader`] does. This call returns once our Close is written, or after `within`. The
+            /// [`Reader`] does. But this call discards no input: the [`Reader`] still delivers
+            /// messages. This call returns once our Close is written, or after `within`. The
             /// [`Reader`] then waits for the peer's Close, and its call ends in the same time. If
             /// you do not receive any more, drop both halves.
             ///
