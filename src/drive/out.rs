@@ -179,9 +179,9 @@ impl Out {
     }
 
     /// Returns the result of a flush once the sender is broken: the stream's error, the error that
-    /// ended receiving, or `Closed`. But if our Close had left, no message is lost, and there may be
-    /// no error. Later flushes have the same result, unless a receiving call has taken the stream's
-    /// error, or receiving has ended in the other half since.
+    /// ended receiving, or `Closed`. But if our Close had left, no message is lost, so without an
+    /// error the flush succeeds. Later flushes have the same result, unless a receiving call has
+    /// taken the stream's error, or receiving has ended in the other half since.
     #[cold]
     pub(super) fn lost(&self, tx: &Sender) -> Written {
         let error = match (&*self.io_error, self.recv_error) {

@@ -61,11 +61,11 @@ pub struct Config {
     /// fragments do not. Once a Close is queued or received, the timeout no longer runs. A value
     /// below 5 ms counts as 5 ms. The time in which a call waits to send does not count.
     ///
-    /// After the timeout the connection fails with
-    /// [`DataTimeout`](crate::RecvError::DataTimeout), and sends a Close with 1001. The call that
-    /// receives returns this error up to a second later, because it waits until the peer ends the
-    /// stream. A program that receives late loses nothing: the call first reads what has arrived, up to 1,024 reads. With
-    /// this setting, receiving calls read the clock for each read, which costs about 20 ns.
+    /// After the timeout the connection fails with [`DataTimeout`](crate::RecvError::DataTimeout),
+    /// and sends a Close with 1001. The call that receives returns this error up to a second later,
+    /// because it waits until the peer ends the stream. A program that receives late loses nothing:
+    /// the call first reads what has arrived, up to 1,024 reads. With this setting, receiving calls
+    /// read the clock for each read, which costs about 20 ns.
     pub data_timeout: Option<Duration>,
 
     /// Once this many bytes are unwritten, feeding fails with

@@ -236,8 +236,15 @@ macro_rules! beside_split {
     ($this:ident, $run:ident, $call:ident, $within:ident) => {{
         let Self(reader, writer) = $this;
         std::thread::scope(|scope| {
-            let waits = scope.spawn(|| make!($call of writer, $run));
-            std::thread::sleep(Duration::from_millis(20)); // till it waits, most likely
+            // Most likely, the writer waits before the reader leaves, or leaves after it.
+            let pause = Duration::from_millis(20);
+            let waits = scope.spawn(move || {
+                if let Call::Leave(_) = $call {
+                    std::thread::sleep(2 * pause);
+                }
+                make!($call of writer, $run)
+            });
+            std::thread::sleep(pause);
             $run!(reader.leave(None, $within))?;
             waits.join().unwrap()
         })

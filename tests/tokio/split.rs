@@ -479,16 +479,25 @@ async fn whichever_half_finds_that_the_time_to_leave_has_passed_both_end() {
 #[tokio::test(start_paused = true)]
 async fn a_write_timeout_that_the_writer_finds_ends_the_reader_while_it_waits_for_a_close() {
     bounded(async {
-        let config = Config { close_timeout: Duration::from_secs(300), ..config() };
-        let ((mut reader, mut writer), io) = scripted(b"", &config);
-        io.with(|s| s.room = 0);
-        let _ = writer.feed(&[0; 500]).unwrap();
-        let began = Instant::now();
-        let (closed, read) = tokio::join!(writer.close(None), reader.recv());
-        for error in [closed.unwrap_err(), read.map(drop).unwrap_err()] {
-            assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
+        // `join` changes its order at each poll, so either half finds it.
+        for polls in [1, 2] {
+            let config = Config { close_timeout: Duration::from_secs(300), ..config() };
+            let ((mut reader, mut writer), io) = scripted(b"", &config);
+            io.with(|s| s.room = 0);
+            let _ = writer.feed(&[0; 500]).unwrap();
+            let began = Instant::now();
+            let closing = async {
+                for _ in 0..polls {
+                    yield_now().await; // the reader waits
+                }
+                writer.close(None).await
+            };
+            let (closed, read) = tokio::join!(closing, reader.recv());
+            for error in [closed.unwrap_err(), read.map(drop).unwrap_err()] {
+                assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
+            }
+            assert_eq!(began.elapsed(), config.write_timeout);
         }
-        assert_eq!(began.elapsed(), config.write_timeout);
     })
     .await;
 }
