@@ -1,5 +1,6 @@
-//! Parts that a client of a market data feed needs beside its WebSockets. Each part works alone,
-//! does no I/O, and takes the time from its caller.
+//! Follows market data feeds. [`Follower`] is a whole client, except for the sockets: it says when
+//! to dial, what to send, and when to leave. It is made of parts. Each part works alone too, does
+//! no I/O, and takes the time from its caller.
 //!
 //! - [`Arbiter`] merges several lines that carry one feed. The first arrival of each message
 //!   counts, messages are delivered in order, and gaps are reported.
@@ -10,8 +11,7 @@
 //! - [`Attempts`] keeps the attempts to connect within an address's limit, and allows no attempt
 //!   while the server wants the address to stay away.
 //!
-//! The parts use [`Time`](tickwire::Time) and nothing else of `tickwire`, so they work with any
-//! connection. README.md shows the parts together, under tokio.
+//! Nothing here names a connection type, so all works with any connection. README.md shows how.
 //!
 //! This is a separate crate, because most connections carry no feed. `tickwire` does not depend on
 //! it.
@@ -21,13 +21,17 @@ extern crate alloc;
 
 mod arbiter;
 mod event;
+mod follower;
 mod pace;
 mod rotation;
+mod told;
 
 pub use arbiter::Arbiter;
 pub use event::{Event, Gap, Line, Numbers, Verdict};
+pub use follower::Follower;
 pub use pace::{Attempts, Pace, Paced};
 pub use rotation::Rotation;
+pub use told::{Action, ConnectionId, Ended, Incoming, Say, State, Subscription};
 
 /// Compiles the code of README.md.
 #[cfg(doctest)]

@@ -173,6 +173,11 @@ impl Pace {
         Self::build(self.most, self.window, self.at_once, reserve)
     }
 
+    /// The same limits, of which nothing is used yet.
+    pub(crate) fn anew(&self) -> Self {
+        Self::build(self.most, self.window, self.at_once, self.reserve)
+    }
+
     fn build(most: u32, window: Duration, at_once: u32, reserve: u32) -> Self {
         let most = most.max(1);
         let reserve = reserve.min(most - 1);

@@ -1,0 +1,419 @@
+//! Follows a feed: tells its caller when to dial, send and leave.
+//!
+//! ```text
+//! line 0   Run: Backoff, Rotation      Open   seat 0   seat 1   ..   what was said and heard
+//!                                      Open   seat 0   seat 1        the successor
+//! line 1   Run: Backoff, Rotation      Open   seat 0   seat 1
+//!                                             Arbiter  Arbiter  ..   one for each subscription
+//! ```
+//!
+//! Invariant: before `due`, only a call other than `poll` can give `poll` something to do. Each
+//! such call sets `due` back, or adds to `unpolled` or `left`.
+mod open;
+mod poll;
+mod run;
+
+use crate::{
+    Arbiter, Attempts, ConnectionId, Ended, Incoming, Pace, Rotation, State, Subscription, Verdict,
+};
+use alloc::{collections::VecDeque, vec::Vec};
+use core::{fmt, ops::Range, time::Duration};
+use open::Open;
+use run::Run;
+use tickwire::{CloseCode, Time};
+use tickwire_parts::Backoff;
+
+/// Follows a feed: says when to dial, which address, what to send, and when to leave. You own the
+/// sockets, the messages and the clock. `T` is the type of a kept message, for example `String`.
+///
+/// Call [`poll`](Self::poll) and do what it says, until it says [`Action::Wait`]. Wait until that
+/// time, or until something happens. Say what has happened by [`opened`](Self::opened),
+/// [`heard`](Self::heard) or [`ended`](Self::ended), and call `poll` again. README.md has a program
+/// that does this over sockets. Here the sockets are left out:
+///
+/// ```
+/// use std::time::Duration;
+/// use tickwire::Time;
+/// use tickwire_feed::{
+///     Action, Attempts, Follower, Incoming, Pace, Say, State, Subscription, Verdict,
+/// };
+/// use tickwire_parts::Backoff;
+///
+/// let second = Duration::from_secs(1);
+/// let mut attempts = Attempts::new(Pace::new(250, 300 * second));
+/// let mut follower = Follower::<String>::new();
+/// follower.addresses = 2;
+/// follower.add_line(Backoff::seeded(1), Duration::MAX, Duration::ZERO);
+/// let watch = Subscription { ask_after: Some(5 * second), resume: true, ..Default::default() };
+/// let trades = follower.subscribe(watch).unwrap();
+///
+/// let mut now = Time::ZERO; // from your own clock
+/// let dial = follower.poll(now, &mut attempts);
+/// let Action::Dial { connection, address: 0 } = dial else { panic!("{dial:?}") };
+/// follower.opened(connection, now); // once the handshake has succeeded
+/// let send = Action::Send { connection, say: Say::Subscribe(trades..trades + 1) };
+/// assert_eq!(follower.poll(now, &mut attempts), send);
+///
+/// // The exchange answers, and sends trade number 7.
+/// let trade = Incoming::Data { subscription: trades, numbers: Some(7.into()) };
+/// let verdicts = [Incoming::Answer(trades), trade]
+///     .map(|incoming| follower.heard(connection, incoming, now, || "trade 7".to_string()));
+/// assert_eq!(verdicts, [None, Some(Verdict::Next)]); // use the trade now
+/// let Action::Wait(until) = follower.poll(now, &mut attempts) else { panic!() };
+/// assert_eq!((until, follower.states().next()), (now + 5 * second, Some(State::Following)));
+///
+/// // 5 s of silence: is the market quiet, or is the subscription dead?
+/// now = until;
+/// assert_eq!(follower.poll(now, &mut attempts), send);
+/// let Action::Wait(until) = follower.poll(now, &mut attempts) else { panic!() };
+///
+/// // No answer for 3 s: it is dead. The other address may be well.
+/// now = until;
+/// assert!(matches!(follower.poll(now, &mut attempts), Action::Leave { .. }));
+/// while let Action::Wait(until) = follower.poll(now, &mut attempts) {
+///     now = until; // the pace of the attempts
+/// }
+/// assert_eq!(follower.states().next().unwrap().to_string(), "dials address 1");
+/// ```
+///
+/// # What to give
+///
+/// At least one [line](Self::add_line) and one [subscription](Self::subscribe), and an answer to
+/// each [`Say`]. A line has one connection, and for a short time its successor too. All
+/// subscriptions of a follower go over each of its connections. If an exchange limits the
+/// subscriptions of a connection, make several followers, which share the [`Attempts`].
+///
+/// The time that you give must not go backwards, as [`Time`] says.
+///
+/// # What it promises
+///
+/// - **Numbers.** From the first delivered number of a subscription on, each number is either
+///   delivered once, in order, or lies in one [`Action::Gap`]. "Delivered" means
+///   [`Verdict::Next`] or [`Action::Message`]. The numbers that the exchange sent while no
+///   connection was open lie in a gap too, once the next number has come. A gap is told once all
+///   lines have passed it, or after [`Arbiter::patience`]. After [`Action::Restart`] the count
+///   begins anew, and after [`Arbiter::resync`] the snapshot stands for the numbers below it.
+/// - **Dials.** There is no [`Action::Dial`] without a successful [`Attempts::take`]. A line dials
+///   one connection at a time.
+/// - **After an end.** What [`Retry`](tickwire::Retry) says of the end decides. `BackOff` waits for
+///   the delay of `Backoff`, and `Alarm` for its `rarely`. `Stop` ends the line's attempts until
+///   [`go_on`](Self::go_on). `Backoff` starts anew after a connection that lasted for its
+///   `max_delay`. After 429 and 418, [`Attempts`] keeps all lines away for the bounded Retry-After.
+/// - **Addresses.** After each attempt that failed, and after each connection that ended, a line
+///   turns to the next address. It dials that address at once after [`Ended::Failed`] and
+///   [`Ended::Silent`], until as many have failed in a row as there are addresses. Only then the
+///   delays count. (A connection that lasted for `max_delay` starts a new row.)
+/// - **A quiet market** is not cut. If the exchange answers what it is asked, silence ends no
+///   connection, unless [`Subscription::leave_after`] is set.
+/// - **A dead connection or subscription** is left within [`answer_within`](Self::answer_within)
+///   after it was asked. The follower asks a silent connection after
+///   [`probe_after`](Self::probe_after), and a silent subscription after
+///   [`ask_after`](Subscription::ask_after). A new subscription without an answer is left after
+///   twice `answer_within`, and a login without an answer after `answer_within`. The pace may delay
+///   each question. The [heartbeat](tickwire::Config::heartbeat) of the connection works beside
+///   this, and finds a dead network earlier. Set no
+///   [`data_timeout`](tickwire::Config::data_timeout), which would cut a quiet market.
+/// - **Successors.** A connection is left for its successor only once the successor alone can
+///   continue: each subscription with numbers is [in sequence](Arbiter::in_sequence) there. A
+///   subscription that is quiet on both counts after its answer and `answer_within`. If that never
+///   comes true, the older connection stays until the exchange cuts it, and the successor takes its
+///   place.
+/// - **Clocks.** If the time stands still, nothing becomes due, and each deadline comes later. If
+///   your program stands still, as a suspended laptop does, the time jumps, and messages wait
+///   unread. So a `poll` that comes more than 1 s after the time of [`Action::Wait`] leaves nothing
+///   for silence before another `answer_within` has passed. Two such polls in a row count as a slow
+///   program, which gets this grace once. Read what has arrived before you call `poll`, or the
+///   arbiter's patience may end for numbers that wait unread: they are then told as a gap.
+///
+/// # What it holds
+///
+/// At most [`MOST_LINES`](Self::MOST_LINES) lines with two connections each, and
+/// [`MOST_SUBSCRIPTIONS`](Self::MOST_SUBSCRIPTIONS) subscriptions, each with one [`Arbiter`] (see
+/// its limits on kept messages) and at most one unanswered question on each connection. A gap stays
+/// in its arbiter until `poll` has told it. So nothing that a peer sends makes a follower grow,
+/// except kept messages. `Debug` shows what the lines do, and no message. The follower never holds
+/// a login.
+pub struct Follower<T> {
+    /// How many addresses there are to dial: 1 unless set. 0 counts as 1.
+    pub addresses: usize,
+    /// The pace of the messages on each connection: 4 in 1.2 s unless set, of which one is reserved
+    /// for probes.
+    pub pace: Pace,
+    /// Whether each connection begins with a [login](Say::Login): `false` unless set. The
+    /// subscriptions wait until the login is [accepted](Incoming::LoggedIn).
+    pub login: bool,
+    /// How many subscriptions [one message](Say::Subscribe) may have: 1 unless set. 0 counts as 1.
+    pub batch: usize,
+    /// Send a [probe](Say::Probe) after this time without a message: `None` unless set, because the
+    /// exchange must answer the probe by a message.
+    pub probe_after: Option<Duration>,
+    /// How long the exchange may take to answer a login, a subscription or a probe: 3 s unless set.
+    /// The time begins when [`Action::Send`] is returned.
+    pub answer_within: Duration,
+    runs: Vec<Run>,
+    subscriptions: Vec<Option<Followed<T>>>,
+    /// The id of the next connection.
+    next: u64,
+    /// Connections to leave.
+    left: VecDeque<(ConnectionId, CloseCode)>,
+    /// The subscriptions whose arbiters have to be polled.
+    unpolled: Range<usize>,
+    /// When something is due that no call announces.
+    due: Time,
+    /// The time that the last `Action::Wait` has told.
+    told: Option<Time>,
+    /// Until when silence ends no connection, because the program stood still.
+    grace: Time,
+    /// A `poll` that was too late has led to `grace`, and no poll has come in time since.
+    is_late: bool,
+}
+
+struct Followed<T> {
+    watch: Subscription,
+    arbiter: Arbiter<T>,
+}
+
+impl<T> Default for Follower<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Follower<T> {
+    /// The most lines of a follower.
+    pub const MOST_LINES: usize = 16;
+
+    /// The most subscriptions of a follower.
+    pub const MOST_SUBSCRIPTIONS: usize = 4096;
+
+    /// A follower without lines and subscriptions.
+    pub fn new() -> Self {
+        Self {
+            addresses: 1,
+            pace: Pace::new(4, Duration::from_millis(1200)).reserve(1),
+            login: false,
+            batch: 1,
+            probe_after: None,
+            answer_within: Duration::from_secs(3),
+            runs: Vec::new(),
+            subscriptions: Vec::new(),
+            next: 0,
+            left: VecDeque::new(),
+            unpolled: 0..0,
+            due: Time::ZERO,
+            told: None,
+            grace: Time::ZERO,
+            is_late: false,
+        }
+    }
+
+    /// Adds a line: a connection to the feed, and its successors. With two lines, each brings the
+    /// whole feed, and the [arbiters](Arbiter) fill the gaps of one from the other. The line *n*
+    /// first dials the address *n*, counted around.
+    ///
+    /// `backoff` has the delays between attempts. Give each line another seed. The exchange cuts a
+    /// connection at the age of `life`, so the follower dials a successor `lead` earlier, as
+    /// [`Rotation::new`] says. Give each line another lead. Without such a limit, use
+    /// [`Duration::MAX`] and zero.
+    ///
+    /// Does nothing if there are [`MOST_LINES`](Self::MOST_LINES) already.
+    pub fn add_line(&mut self, backoff: Backoff, life: Duration, lead: Duration) {
+        if self.runs.len() < Self::MOST_LINES {
+            let address = self.runs.len();
+            self.runs.push(Run::new(backoff, Rotation::new(life, lead), address));
+            self.due = Time::ZERO;
+        }
+    }
+
+    /// Adds a subscription, and returns its index: the lowest that is free. Each connection says
+    /// the subscription, the open ones too.
+    ///
+    /// Returns `None` if there are [`MOST_SUBSCRIPTIONS`](Self::MOST_SUBSCRIPTIONS) already.
+    pub fn subscribe(&mut self, subscription: Subscription) -> Option<usize> {
+        let free = self.subscriptions.iter().position(Option::is_none);
+        let at = free.unwrap_or(self.subscriptions.len());
+        if at == Self::MOST_SUBSCRIPTIONS {
+            return None;
+        }
+        let mut arbiter = Arbiter::new();
+        if subscription.resume {
+            arbiter.resume(Time::ZERO); // starts with the first message
+        }
+        let followed = Some(Followed { watch: subscription, arbiter });
+        match self.subscriptions.get_mut(at) {
+            Some(place) => *place = followed,
+            None => self.subscriptions.push(followed),
+        }
+        for open in self.runs.iter_mut().flat_map(|run| run.rotation.iter_mut()) {
+            open.subscribe([(at, subscription)], self.batch);
+        }
+        self.due = Time::ZERO;
+        Some(at)
+    }
+
+    /// Forgets a subscription: you need it no more, or the exchange has refused it. Its data is
+    /// [ignored](Self::heard) from now on. Tell the exchange yourself.
+    pub fn unsubscribe(&mut self, subscription: usize) {
+        let opens = self.runs.iter_mut().flat_map(|run| run.rotation.iter_mut());
+        for seat in opens.filter_map(|open| open.seats.get_mut(subscription)) {
+            *seat = None;
+        }
+        if let Some(place) = self.subscriptions.get_mut(subscription) {
+            *place = None;
+        }
+    }
+
+    /// The arbiter of a subscription, for [`resync`](Arbiter::resync) or
+    /// [`resume`](Arbiter::resume), or to set its limits. Do not call its `offer`, `poll`, `open`
+    /// or `close`: the follower does. Call [`poll`](Self::poll) afterwards.
+    pub fn arbiter(&mut self, subscription: usize) -> Option<&mut Arbiter<T>> {
+        self.unpolled = 0..self.subscriptions.len();
+        let followed = self.subscriptions.get_mut(subscription)?.as_mut()?;
+        Some(&mut followed.arbiter)
+    }
+
+    /// What each line is doing.
+    pub fn states(&self) -> impl Iterator<Item = State> {
+        self.runs.iter().map(|run| run.state(self.addresses.max(1)))
+    }
+
+    /// Dials again with every line that has [stopped](State::Stopped). Call it once a person has
+    /// said so.
+    pub fn go_on(&mut self, now: Time) {
+        for run in self.runs.iter_mut().filter(|run| run.not_before.is_none()) {
+            run.backoff.reset();
+            run.not_before = Some(now);
+        }
+        self.due = now;
+    }
+
+    /// Says that a [dialed](Action::Dial) connection is open: its handshake has succeeded.
+    pub fn opened(&mut self, connection: ConnectionId, now: Time) {
+        let dialed = |run: &&mut Run| run.dialing == Some(connection);
+        let Some(run) = self.runs.iter_mut().find(dialed) else { return };
+        run.dialing = None;
+        let mut open = Open::new(connection, self.pace.anew(), now);
+        if self.login {
+            open.log_in();
+        }
+        let all = self.subscriptions.iter().enumerate();
+        let all = all.filter_map(|(at, followed)| Some((at, followed.as_ref()?.watch)));
+        open.subscribe(all, self.batch);
+        if let Some(old) = run.rotation.opened(open, now) {
+            self.leave(old);
+        }
+        self.due = now;
+    }
+
+    /// Says that an attempt has failed, or that a connection is over. `attempts` hears of a
+    /// refusal. Does nothing after [`Action::Leave`].
+    pub fn ended(
+        &mut self,
+        connection: ConnectionId,
+        ended: Ended,
+        now: Time,
+        attempts: &mut Attempts,
+    ) {
+        let is_known = |run: &Run| run.dialing == Some(connection) || run.has(connection);
+        let Some(at) = self.runs.iter().position(is_known) else { return };
+        let away = match ended {
+            Ended::Refused { status, retry_after } => attempts.refused(status, retry_after, now),
+            _ => None,
+        };
+        self.finish(at, connection, ended, away, now);
+    }
+
+    /// Says that a message has come. `own` makes the copy to keep, and is called only if the
+    /// arbiter [keeps](Verdict::Kept) the message. Call [`poll`](Self::poll) afterwards.
+    ///
+    /// With [`Verdict::Next`], use the data now. With any other verdict, you have nothing to do.
+    /// Returns `None` if the message is no data, or if the connection or the subscription is
+    /// unknown.
+    pub fn heard(
+        &mut self,
+        connection: ConnectionId,
+        incoming: Incoming,
+        now: Time,
+        own: impl FnOnce() -> T,
+    ) -> Option<Verdict> {
+        let at = self.runs.iter().position(|run| run.has(connection))?;
+        let run = &mut self.runs[at];
+        let open = run.rotation.iter_mut().find(|open| open.id == connection)?;
+        open.hear(&incoming, self.batch, now);
+        match incoming {
+            Incoming::Data { subscription, numbers } => {
+                let followed = self.subscriptions.get_mut(subscription)?.as_mut()?;
+                let seat = open.seat_mut(subscription)?;
+                let arbiter = &mut followed.arbiter;
+                let verdict = numbers.map_or(Verdict::Next, |numbers| {
+                    let line = seat.line.get_or_insert_with(|| arbiter.open());
+                    arbiter.offer(line, numbers, now, own)
+                });
+                self.poll_again(subscription);
+                self.retire(at, now);
+                return Some(verdict);
+            }
+            Incoming::LoggedIn => {}
+            Incoming::Ending => run.rotation.hasten(now),
+            Incoming::Wrong(retry) => self.leave_now(at, connection, Ended::Failed(retry), now),
+            Incoming::Answer(_) | Incoming::Other => return None,
+        }
+        self.due = now;
+        None
+    }
+
+    /// Has `poll` poll the arbiter of this subscription.
+    fn poll_again(&mut self, subscription: usize) {
+        self.unpolled = match self.unpolled.is_empty() {
+            true => subscription..subscription + 1,
+            false => self.unpolled.start.min(subscription)..self.unpolled.end.max(subscription + 1),
+        };
+    }
+
+    /// Leaves a connection that has given a reason to.
+    fn leave_now(&mut self, at: usize, connection: ConnectionId, ended: Ended, now: Time) {
+        self.left.push_back((connection, CloseCode::GOING_AWAY));
+        self.finish(at, connection, ended, None, now);
+    }
+
+    fn finish(
+        &mut self,
+        at: usize,
+        connection: ConnectionId,
+        ended: Ended,
+        away: Option<Time>,
+        now: Time,
+    ) {
+        let run = &mut self.runs[at];
+        run.dialing = run.dialing.filter(|dialing| *dialing != connection);
+        let open = run.remove(connection, now);
+        run.over(ended, away, self.addresses, now);
+        open.into_iter().for_each(|open| self.close_lines(open));
+        self.due = now;
+    }
+
+    /// Leaves a connection that nobody needs any more.
+    fn leave(&mut self, open: Open) {
+        self.left.push_back((open.id, CloseCode::NORMAL));
+        self.close_lines(open);
+    }
+
+    /// No gap waits for this connection any more.
+    fn close_lines(&mut self, open: Open) {
+        for (seat, followed) in open.seats.into_iter().zip(&mut self.subscriptions) {
+            if let Some(line) = seat.and_then(|seat| seat.line)
+                && let Some(followed) = followed
+            {
+                followed.arbiter.close(line);
+            }
+        }
+        self.unpolled = 0..self.subscriptions.len();
+    }
+}
+
+/// Shows what the lines do.
+impl<T> fmt::Debug for Follower<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.states()).finish()
+    }
+}

@@ -1,0 +1,303 @@
+//! An open connection: what was said over it, and which answers are still due.
+use crate::{Arbiter, ConnectionId, Incoming, Line, Pace, Paced, Say, Subscription};
+use alloc::vec::Vec;
+use core::{ops::Range, time::Duration};
+use tickwire::Time;
+
+/// A question to the peer: the login, a subscription or the probe.
+#[derive(Clone, Copy)]
+enum Ask {
+    /// Nothing is asked: the answer has come, or none is expected.
+    No,
+    /// The question waits for its turn in the queue. `last`: as in `Said`.
+    Queued { last: bool },
+    /// Said at this time, and not answered yet. If the `last` question stays unanswered, the
+    /// connection is left. Any other is repeated first.
+    Said { at: Time, last: bool },
+}
+
+/// What is due for an `Ask`.
+enum Due {
+    Leave,
+    Say,
+    Nothing,
+    At(Time),
+}
+
+/// How long the peer may take to answer.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    pub(super) probe_after: Option<Duration>,
+    pub(super) answer_within: Duration,
+    /// Silence ends no connection before this time, because the program stood still.
+    pub(super) grace: Time,
+}
+
+impl Ask {
+    /// Decides what is due. `silent_at` is when silence becomes a reason to ask.
+    fn turn(&mut self, silent_at: Option<Time>, patience: &Patience, now: Time) -> Due {
+        let due = match *self {
+            Self::Queued { .. } => return Due::Nothing, // the queue has a time of its own
+            Self::Said { at, .. } => Some((at + patience.answer_within).max(patience.grace)),
+            Self::No => silent_at,
+        };
+        match (due, *self) {
+            (None, _) => Due::Nothing,
+            (Some(due), _) if now < due => Due::At(due),
+            (Some(_), Self::Said { last: true, .. }) => Due::Leave,
+            (Some(_), _) => {
+                *self = Self::Queued { last: true };
+                Due::Say
+            }
+        }
+    }
+
+    /// Notes that the question is said now, if it is still to be asked.
+    fn say(&mut self, now: Time) -> bool {
+        match *self {
+            Self::Queued { last } => *self = Self::Said { at: now, last },
+            Self::No | Self::Said { .. } => return false,
+        }
+        true
+    }
+
+    fn is_last(self) -> bool {
+        matches!(self, Self::Queued { last: true } | Self::Said { last: true, .. })
+    }
+}
+
+/// A subscription's place on one connection.
+pub(super) struct Seat {
+    watch: Subscription,
+    ask: Ask,
+    /// The `start` of the message that last said the subscription.
+    said_by: usize,
+    /// When data or an answer last came.
+    heard: Time,
+    /// When data last came.
+    pub(super) data: Option<Time>,
+    pub(super) answered: Option<Time>,
+    /// The connection's line in the subscription's arbiter, once the subscription is said.
+    pub(super) line: Option<Line>,
+    pub(super) is_numbered: bool,
+}
+
+impl Seat {
+    fn new(watch: Subscription) -> Self {
+        Self {
+            watch,
+            ask: Ask::Queued { last: false },
+            said_by: 0,
+            heard: Time::ZERO,
+            data: None,
+            answered: None,
+            line: None,
+            is_numbered: false,
+        }
+    }
+
+    fn say(&mut self, start: usize, now: Time) -> bool {
+        if !self.ask.say(now) {
+            return false;
+        }
+        self.said_by = start;
+        if self.watch.ask_after.is_none() {
+            self.ask = Ask::No;
+        }
+        true
+    }
+
+    fn answer(&mut self, now: Time) {
+        (self.ask, self.heard) = (Ask::No, now);
+        self.answered.get_or_insert(now);
+    }
+
+    /// Whether the feed loses nothing of this subscription if the connection with the `old` seat
+    /// goes. In a quiet market no data can tell, so what `old` may still bring has time to come.
+    pub(super) fn replaces<T>(
+        &self,
+        old: Option<&Self>,
+        arbiter: &Arbiter<T>,
+        answer_within: Duration,
+        now: Time,
+    ) -> bool {
+        if self.is_numbered {
+            return self.line.as_ref().is_some_and(|line| arbiter.in_sequence(line));
+        }
+        let old = old.and_then(|old| old.data);
+        let is_quiet = |answered: Time| {
+            answered + answer_within <= now && old.is_none_or(|data| data <= answered)
+        };
+        self.data.is_some() || self.answered.is_some_and(is_quiet)
+    }
+
+    fn turn(&mut self, patience: &Patience, now: Time) -> Due {
+        let leaves = self.watch.leave_after.zip(self.data.or(self.answered));
+        let leaves = leaves.map(|(after, since)| (since + after).max(patience.grace));
+        if leaves.is_some_and(|leaves| leaves <= now) {
+            return Due::Leave;
+        }
+        // Without an answer so far, only data would tell that the subscription works.
+        let heard = self.answered.and(self.watch.ask_after).map(|after| self.heard + after);
+        match (self.ask.turn(heard, patience, now), leaves) {
+            (Due::Nothing, Some(leaves)) => Due::At(leaves),
+            (Due::At(due), Some(leaves)) => Due::At(due.min(leaves)),
+            (due, _) => due,
+        }
+    }
+}
+
+pub(super) struct Open {
+    pub(super) id: ConnectionId,
+    pub(super) opened: Time,
+    /// When a message last came.
+    heard: Time,
+    login: Ask,
+    probe: Ask,
+    sending: Paced<Say>,
+    /// By subscription. `None`: there is no subscription of this index.
+    pub(super) seats: Vec<Option<Seat>>,
+}
+
+impl Open {
+    pub(super) fn new(id: ConnectionId, pace: Pace, now: Time) -> Self {
+        let (login, probe, seats) = (Ask::No, Ask::No, Vec::new());
+        Self { id, opened: now, heard: now, login, probe, sending: Paced::new(pace), seats }
+    }
+
+    pub(super) fn seat(&self, subscription: usize) -> Option<&Seat> {
+        self.seats.get(subscription)?.as_ref()
+    }
+
+    pub(super) fn seat_mut(&mut self, subscription: usize) -> Option<&mut Seat> {
+        self.seats.get_mut(subscription)?.as_mut()
+    }
+
+    /// Queues the login. The subscriptions wait for its answer.
+    pub(super) fn log_in(&mut self) {
+        self.login = Ask::Queued { last: true }; // a wrong login that is repeated locks an account
+        self.sending.push(Say::Login);
+    }
+
+    pub(super) fn is_logged_in(&self) -> bool {
+        matches!(self.login, Ask::No)
+    }
+
+    /// Gives these subscriptions a seat each, and says them, unless the login comes first.
+    pub(super) fn subscribe(
+        &mut self,
+        subscriptions: impl IntoIterator<Item = (usize, Subscription)>,
+        batch: usize,
+    ) {
+        let mut new: Vec<usize> = Vec::new();
+        for (subscription, watch) in subscriptions {
+            while self.seats.len() <= subscription {
+                self.seats.push(None);
+            }
+            self.seats[subscription] = Some(Seat::new(watch));
+            new.push(subscription);
+        }
+        if self.is_logged_in() {
+            self.queue(new, batch);
+        }
+    }
+
+    /// Queues subscriptions, up to `batch` neighbours in each message.
+    fn queue(&mut self, subscriptions: impl IntoIterator<Item = usize>, batch: usize) {
+        let mut range: Range<usize> = 0..0;
+        for next in subscriptions {
+            if range.end != next || range.len() >= batch {
+                self.push(range);
+                range = next..next;
+            }
+            range.end = next + 1;
+        }
+        self.push(range);
+    }
+
+    fn push(&mut self, range: Range<usize>) {
+        if !range.is_empty() {
+            self.sending.push(Say::Subscribe(range));
+        }
+    }
+
+    /// The next message to send now. What has been answered in the meantime is left out.
+    pub(super) fn poll(&mut self, now: Time) -> Option<Say> {
+        while let Some(say) = self.sending.poll(now) {
+            let is_wanted = match &say {
+                Say::Login => self.login.say(now),
+                Say::Probe => self.probe.say(now),
+                Say::Subscribe(range) => {
+                    let seats = self.seats[range.clone()].iter_mut().flatten();
+                    seats.fold(false, |wanted, seat| seat.say(range.start, now) | wanted)
+                }
+            };
+            if is_wanted {
+                return Some(say);
+            }
+        }
+        None
+    }
+
+    /// Takes note of a message.
+    pub(super) fn hear(&mut self, incoming: &Incoming, batch: usize, now: Time) {
+        (self.heard, self.probe) = (now, Ask::No);
+        match *incoming {
+            Incoming::LoggedIn if !self.is_logged_in() => {
+                self.login = Ask::No;
+                let seated = |(subscription, seat): (usize, &Option<Seat>)| {
+                    seat.is_some().then_some(subscription)
+                };
+                let seated: Vec<_> = self.seats.iter().enumerate().filter_map(seated).collect();
+                self.queue(seated, batch);
+            }
+            Incoming::Answer(start) => {
+                let said = self.seats.iter_mut().skip(start).flatten();
+                said.filter(|seat| seat.said_by == start).for_each(|seat| seat.answer(now));
+            }
+            Incoming::Data { subscription, numbers } => {
+                if let Some(seat) = self.seat_mut(subscription) {
+                    seat.answer(now);
+                    seat.data = Some(now);
+                    seat.is_numbered |= numbers.is_some();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Asks what has to be asked now. Returns when to look again, or `None`: leave.
+    pub(super) fn look(&mut self, patience: &Patience, now: Time) -> Option<Time> {
+        let mut next = Time::new(Duration::MAX);
+        let silent_at = patience.probe_after.map(|after| self.heard + after);
+        let asked = [
+            (self.login.turn(None, patience, now), None),
+            (self.probe.turn(silent_at, patience, now), Some(Say::Probe)),
+        ];
+        let seats = self.seats.iter_mut().enumerate();
+        let seats = seats.filter_map(|(at, seat)| {
+            let due = seat.as_mut()?.turn(patience, now);
+            Some((due, Some(Say::Subscribe(at..at + 1))))
+        });
+        for (due, say) in asked.into_iter().chain(seats) {
+            match (due, say) {
+                (Due::Leave, _) => return None,
+                (Due::At(due), _) => next = next.min(due),
+                (Due::Say, Some(say)) => {
+                    self.sending.push_urgent(say);
+                    next = now; // `poll` sends it, or tells when it can
+                }
+                _ => {}
+            }
+        }
+        Some(self.sending.poll_timeout().map_or(next, |due| next.min(due)))
+    }
+
+    /// The number of subscriptions that are not said or not answered, and whether an answer to the
+    /// last question is due.
+    pub(super) fn missing(&self) -> (usize, bool) {
+        let asks = || self.seats.iter().flatten().map(|seat| seat.ask);
+        let missing = asks().filter(|ask| !matches!(ask, Ask::No) && !ask.is_last()).count();
+        (missing, self.probe.is_last() || asks().any(Ask::is_last))
+    }
+}

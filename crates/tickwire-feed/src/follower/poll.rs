@@ -1,0 +1,161 @@
+//! What a follower does next.
+use super::{
+    Followed, Follower,
+    open::{Open, Patience},
+};
+use crate::{Action, Attempts, ConnectionId, Ended, Event, Say};
+use core::time::Duration;
+use tickwire::Time;
+
+/// The longest wait that `poll` returns.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// A `poll` that comes this much later than asked shows that the program stood still.
+const STOOD_STILL: Duration = Duration::from_secs(1);
+
+impl<T> Follower<T> {
+    /// Says what to do now. Call it until it returns [`Action::Wait`]: after each other call, and
+    /// at the time that `Action::Wait` has.
+    ///
+    /// `attempts` limits the attempts of all connections from your address, so share it with your
+    /// other followers. The follower dials only what [`Attempts::take`] allows.
+    pub fn poll(&mut self, now: Time, attempts: &mut Attempts) -> Action<T> {
+        self.note_late_poll(now);
+        loop {
+            if let Some((connection, code)) = self.left.pop_front() {
+                return Action::Leave { connection, code };
+            }
+            if let Some(action) = self.poll_arbiters(now) {
+                return action;
+            }
+            if now < self.due {
+                self.told = Some(self.due);
+                return Action::Wait(self.due);
+            }
+            if let Some(action) = self.act(now, attempts) {
+                return action;
+            }
+        }
+    }
+
+    /// If the program stood still, messages may wait unread, so silence proves nothing yet. A
+    /// program that is always too late gets this grace only once.
+    fn note_late_poll(&mut self, now: Time) {
+        let Some(told) = self.told.take() else { return };
+        let is_late = now - told > STOOD_STILL;
+        if is_late && !self.is_late {
+            self.grace = now + self.answer_within;
+        }
+        self.is_late = is_late;
+    }
+
+    fn poll_arbiters(&mut self, now: Time) -> Option<Action<T>> {
+        while let Some(at) = self.unpolled.next() {
+            let Some(Some(followed)) = self.subscriptions.get_mut(at) else { continue };
+            let arbiter = &mut followed.arbiter;
+            let Some(event) = arbiter.poll(now) else {
+                let due = arbiter.poll_timeout().map(|due| due.max(now + Duration::from_millis(1)));
+                self.due = due.map_or(self.due, |due| self.due.min(due));
+                continue;
+            };
+            self.unpolled.start = at; // there may be more
+            if followed.watch.resume && !matches!(event, Event::Message(_)) {
+                arbiter.resume(now);
+            }
+            return Some(match event {
+                Event::Message(message) => Action::Message { subscription: at, message },
+                Event::Gap(gap) => Action::Gap { subscription: at, gap },
+                Event::Restart => Action::Restart { subscription: at },
+            });
+        }
+        None
+    }
+
+    /// Does what is due. Without an action, `due`, `unpolled` or `left` says what comes next.
+    fn act(&mut self, now: Time, attempts: &mut Attempts) -> Option<Action<T>> {
+        let mut due = now + LONGEST_WAIT;
+        let Self { probe_after, answer_within, grace, .. } = *self;
+        let patience = Patience { probe_after, answer_within, grace };
+        for at in 0..self.runs.len() {
+            let run = &mut self.runs[at];
+            let dials_at = run.dials_at();
+            if let Some(again) = dials_at {
+                match if now < again { Err(again) } else { attempts.take(now) } {
+                    Ok(()) => return Some(self.dial(at)),
+                    Err(again) => due = due.min(again),
+                }
+            }
+            let mut silent = None;
+            for open in run.rotation.iter_mut() {
+                let connection = open.id;
+                if let Some(say) = open.poll(now) {
+                    open_lines(open, &say, &mut self.subscriptions);
+                    return Some(Action::Send { connection, say });
+                }
+                match open.look(&patience, now) {
+                    Some(again) => due = due.min(again),
+                    None => silent = Some(connection),
+                }
+            }
+            if let Some(connection) = silent {
+                self.leave_now(at, connection, Ended::Silent, now);
+                return None;
+            }
+            if run.rotation.iter().nth(1).is_some() {
+                due = due.min(now + answer_within.max(STOOD_STILL));
+                self.retire(at, now);
+            }
+        }
+        self.due = due;
+        for at in 0..self.subscriptions.len() {
+            let followed = self.subscriptions[at].as_ref();
+            match followed.and_then(|followed| followed.arbiter.poll_timeout()) {
+                Some(again) if again <= now => self.poll_again(at),
+                Some(again) => self.due = self.due.min(again),
+                None => {}
+            }
+        }
+        None
+    }
+
+    fn dial(&mut self, at: usize) -> Action<T> {
+        let connection = ConnectionId(self.next);
+        self.next += 1;
+        let run = &mut self.runs[at];
+        run.dialing = Some(connection);
+        Action::Dial { connection, address: run.address % self.addresses.max(1) }
+    }
+
+    /// Leaves the older connection of a line, if nothing depends on it any more.
+    pub(super) fn retire(&mut self, at: usize, now: Time) {
+        let (mut old, mut new) = (None, None);
+        for open in self.runs[at].rotation.iter() {
+            (old, new) = (new, Some(open));
+        }
+        let (Some(old), Some(new)) = (old, new) else { return };
+        let replaces = |(at, followed): (usize, &Option<Followed<T>>)| {
+            let Some(followed) = followed else { return true };
+            new.seat(at).is_some_and(|seat| {
+                seat.replaces(old.seat(at), &followed.arbiter, self.answer_within, now)
+            })
+        };
+        let is_level = new.is_logged_in() && self.subscriptions.iter().enumerate().all(replaces);
+        if let Some(old) = self.runs[at].rotation.retire(|_| is_level) {
+            self.leave(old);
+            self.due = now;
+        }
+    }
+}
+
+/// Opens the lines of the subscriptions that are being said. From now on the arbiters wait for this
+/// connection too.
+fn open_lines<T>(open: &mut Open, say: &Say, subscriptions: &mut [Option<Followed<T>>]) {
+    let Say::Subscribe(range) = say else { return };
+    for at in range.clone() {
+        if let Some(seat) = open.seat_mut(at)
+            && let Some(Some(followed)) = subscriptions.get_mut(at)
+        {
+            seat.line.get_or_insert_with(|| followed.arbiter.open());
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A line: one connection after the other, with a successor beside it where it is due.
+use super::open::Open;
+use crate::{ConnectionId, Ended, Rotation, State};
+use core::time::Duration;
+use tickwire::{CloseCode, Retry, Time, handshake::HandshakeError};
+use tickwire_parts::Backoff;
+
+pub(super) struct Run {
+    pub(super) backoff: Backoff,
+    pub(super) rotation: Rotation<Open>,
+    /// The attempt that is under way.
+    pub(super) dialing: Option<ConnectionId>,
+    /// The address that is dialed next, counted around.
+    pub(super) address: usize,
+    /// How many attempts and connections have ended since `backoff` was last reset.
+    pub(super) failed: usize,
+    /// No attempt before this time. `None`: no attempt.
+    pub(super) not_before: Option<Time>,
+    pub(super) after: Option<(Ended, Retry)>,
+}
+
+impl Run {
+    pub(super) fn new(backoff: Backoff, rotation: Rotation<Open>, address: usize) -> Self {
+        let (dialing, failed, after) = (None, 0, None);
+        let not_before = Some(Time::ZERO);
+        Self { backoff, rotation, dialing, address, failed, not_before, after }
+    }
+
+    /// Removes an open connection, which is over.
+    pub(super) fn remove(&mut self, connection: ConnectionId, now: Time) -> Option<Open> {
+        let open = self.rotation.ended(|open| open.id == connection)?;
+        self.backoff.connected_for(now - open.opened);
+        if self.backoff.attempts() == 0 {
+            self.failed = 0;
+        }
+        Some(open)
+    }
+
+    pub(super) fn has(&self, connection: ConnectionId) -> bool {
+        self.rotation.iter().any(|open| open.id == connection)
+    }
+
+    /// When to dial. `None` while an attempt is under way, and if none is wanted.
+    pub(super) fn dials_at(&self) -> Option<Time> {
+        let due = match self.rotation.iter().next() {
+            Some(_) => self.rotation.poll_timeout()?,
+            None => Time::ZERO,
+        };
+        self.not_before.filter(|_| self.dialing.is_none()).map(|at| at.max(due))
+    }
+
+    /// An attempt failed, or a connection has ended. `away`: when the server lets this address
+    /// come back.
+    pub(super) fn over(&mut self, ended: Ended, away: Option<Time>, addresses: usize, now: Time) {
+        let retry = match ended {
+            Ended::Closed(code) => CloseCode::new(code).map_or(Retry::BackOff, CloseCode::retry),
+            Ended::Refused { status, .. } => HandshakeError::Refused { status }.retry(),
+            Ended::Failed(retry) => retry,
+            Ended::Silent => Retry::BackOff,
+        };
+        self.failed += 1;
+        self.address = self.address.wrapping_add(1);
+        let delay = match (retry, ended) {
+            (Retry::Stop, _) => None,
+            (Retry::Alarm, _) => self.backoff.rarely(),
+            (_, Ended::Closed(code)) => self.backoff.after_close(code),
+            (_, Ended::Refused { status, retry_after }) => match away {
+                Some(at) => self.backoff.next().map(|delay| (at - now) + delay),
+                None => self.backoff.after_refusal(status, retry_after),
+            },
+            // The other addresses may be well, so waiting helps only once all have failed.
+            _ if self.failed < addresses => self.backoff.next().map(|_| Duration::ZERO),
+            _ => self.backoff.next(),
+        };
+        (self.not_before, self.after) = (delay.map(|delay| now + delay), Some((ended, retry)));
+    }
+
+    pub(super) fn state(&self, addresses: usize) -> State {
+        let mut open = self.rotation.iter();
+        let Some(current) = open.next() else {
+            return match (self.dialing, self.not_before, self.after) {
+                (Some(_), ..) => State::Dialing { address: self.address % addresses },
+                (None, None, Some((after, _))) => State::Stopped { after },
+                (None, Some(until), Some((after, Retry::Alarm))) => State::Alarm { until, after },
+                (None, until, after) => State::Waiting {
+                    until: until.unwrap_or(Time::ZERO),
+                    after: after.map(|(after, _)| after),
+                },
+            };
+        };
+        match current.missing() {
+            _ if !current.is_logged_in() => State::LoggingIn,
+            (_, true) => State::Probing,
+            (0, false) if open.next().is_some() || self.dialing.is_some() => State::Replacing,
+            (0, false) => State::Following,
+            (missing, false) => State::Subscribing { missing },
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What a `Follower` says and hears.
+#[cfg(doc)]
+use crate::{Arbiter, Follower, Rotation};
+use crate::{Gap, Numbers};
+use core::{fmt, ops::Range, time::Duration};
+use tickwire::{CloseCode, Retry, Time};
+
+/// A connection of a [`Follower`], from [`Action::Dial`] to its end. No two connections of a
+/// follower have the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub(crate) u64);
+
+/// What to do now: the result of [`Follower::poll`]. `T` is the type of a kept message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action<T> {
+    /// Connect to this address, which is an index into your list of addresses. Then call
+    /// [`opened`](Follower::opened) or [`ended`](Follower::ended). Use a
+    /// [`handshake_timeout`](tickwire::Config::handshake_timeout), as
+    /// [`Config::trading`](tickwire::Config::trading) has it: a frozen server still accepts TCP
+    /// connections. The follower does not end an attempt by itself.
+    Dial {
+        /// The new connection.
+        connection: ConnectionId,
+        /// Below [`Follower::addresses`].
+        address: usize,
+    },
+    /// Send this message now, over this open connection. The message keeps to the pace only if you
+    /// send it at once.
+    Send {
+        /// The open connection.
+        connection: ConnectionId,
+        /// What the message has to say.
+        say: Say,
+    },
+    /// End this open connection without waiting for the peer, for example by `leave` with a time of
+    /// zero, and drop it. Do not call [`ended`](Follower::ended) for it: the follower has done with
+    /// it, and ignores all that still comes from it.
+    Leave {
+        /// The open connection.
+        connection: ConnectionId,
+        /// The code for the Close. 1000 if a successor has taken the connection's place, or nobody
+        /// needs it any more; 1001 if the peer did not answer, or
+        /// [`Incoming::Wrong`] was heard.
+        code: CloseCode,
+    },
+    /// Use this message now: the [arbiter](Arbiter) had kept it, and it is the next of its
+    /// subscription.
+    Message {
+        /// The subscription's index.
+        subscription: usize,
+        /// The kept message, as `own` made it in [`Follower::heard`].
+        message: T,
+    },
+    /// These numbers are lost: see [`Event::Gap`](crate::Event::Gap). Each lost number is told
+    /// once. If [`Subscription::resume`] is false, nothing more of this subscription is delivered
+    /// until you call [`resync`](Arbiter::resync) or [`resume`](Arbiter::resume) of its
+    /// [arbiter](Follower::arbiter).
+    Gap {
+        /// The subscription's index.
+        subscription: usize,
+        /// The lost numbers.
+        gap: Gap,
+    },
+    /// The numbers of this subscription begin anew: see [`Event::Restart`](crate::Event::Restart).
+    /// If [`Subscription::resume`] is false, this comes with the first message too, and nothing is
+    /// delivered until you call [`resync`](Arbiter::resync) or [`resume`](Arbiter::resume) of the
+    /// [arbiter](Follower::arbiter).
+    Restart {
+        /// The subscription's index.
+        subscription: usize,
+    },
+    /// Nothing is to be done. Call [`Follower::poll`] again after each other call, and at this
+    /// time. The time is later than now, and at most an hour away.
+    Wait(Time),
+}
+
+/// What a message has to say. You make the message. So a login can carry a fresh signature, and the
+/// follower never sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Say {
+    /// Who you are. Comes once for each connection, before all subscriptions, if
+    /// [`Follower::login`] is set.
+    Login,
+    /// Subscribe to these subscriptions, in one message: one subscription, or up to
+    /// [`Follower::batch`] at once. Use `start` of the range as the id of the request, because
+    /// [`Incoming::Answer`] wants it back. This comes again if the subscription stays unanswered,
+    /// or if its data stays away.
+    Subscribe(Range<usize>),
+    /// Something that the exchange answers by a message, such as the text `ping`. (The answer to a
+    /// Ping frame is no message.) Comes only if [`Follower::probe_after`] is set.
+    Probe,
+}
+
+/// What a received message is, as you have read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    /// The exchange has accepted the [login](Say::Login).
+    LoggedIn,
+    /// The answer to the [`Say::Subscribe`] whose range began with this index. If the exchange
+    /// refuses a subscription, call [`Follower::unsubscribe`] instead.
+    Answer(usize),
+    /// Data of a subscription. Data is an answer too.
+    Data {
+        /// The subscription's index.
+        subscription: usize,
+        /// The sequence numbers, as the exchange counts them for this subscription. With numbers,
+        /// each message is delivered once, in order, and gaps are found. Data without numbers is
+        /// delivered as it comes: twice while two connections overlap, and with unknown losses.
+        numbers: Option<Numbers>,
+    },
+    /// Any other message, such as the answer to a [probe](Say::Probe). It shows that the peer
+    /// lives.
+    Other,
+    /// The exchange says that it will end its connections soon, as Binance does by
+    /// `serverShutdown`. The follower dials a successor now: see [`Rotation::hasten`].
+    Ending,
+    /// This peer is of no use: it refuses the login ([`Retry::Stop`]), or sends what is no feed
+    /// ([`Retry::Alarm`]). The follower leaves the connection.
+    Wrong(Retry),
+}
+
+/// How a connection, or an attempt to connect, has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By a Close, or without one: the code of [`Closed`](tickwire::Closed), including 1005 and
+    /// 1006.
+    Closed(u16),
+    /// The server refused the handshake. `Error::Refused` has both values.
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The time that the server wants. [`Attempts`](crate::Attempts) and `Backoff` bound it.
+        retry_after: Option<Duration>,
+    },
+    /// By any other error: the result of `Error::retry`.
+    Failed(Retry),
+    /// The follower left the connection, because a probe, a login or a subscription stayed
+    /// unanswered, or because a subscription sent no data for
+    /// [`leave_after`](Subscription::leave_after). You need not give this one.
+    Silent,
+}
+
+/// What one subscription promises. The default watches nothing, and waits for a snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Subscription {
+    /// Ask again after this silence: `None` unless set. If the subscription has brought neither
+    /// data nor an answer for this time, the follower says it [again](Say::Subscribe). With data or
+    /// an answer within [`Follower::answer_within`] the market is quiet, and the connection stays.
+    /// Without, the follower leaves.
+    ///
+    /// Also, a new subscription that stays unanswered for `answer_within` is said once more, and
+    /// then the follower leaves. With `None`, the follower expects no answers: choose this for an
+    /// exchange that does not answer a repeated subscription.
+    pub ask_after: Option<Duration>,
+    /// Leave the connection after this time without data, answered or not: `None` unless set. Set
+    /// it, above `ask_after`, if this subscription is never quiet for so long. It finds a
+    /// subscription that has died although the exchange answers. It counts from the last data, or
+    /// from the first answer.
+    pub leave_after: Option<Duration>,
+    /// After a lost gap, go on by [`Arbiter::resume`], and start with the first message: `false`
+    /// unless set. Set it if each message makes sense alone, as trades do. An order book needs a
+    /// snapshot: see [`Action::Gap`].
+    pub resume: bool,
+}
+
+/// What a line of a [`Follower`] is doing. `Display` gives a sentence for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The line has no connection, and waits before it dials.
+    Waiting {
+        /// Not before this time. The [attempts](crate::Attempts) may make it later.
+        until: Time,
+        /// Why the last connection or attempt ended. `None` before the first attempt.
+        after: Option<Ended>,
+    },
+    /// As `Waiting`, but [tell a person](Retry::Alarm): this may not pass by itself.
+    Alarm {
+        /// Not before this time, a minute or more after the end.
+        until: Time,
+        /// Why the last connection or attempt ended.
+        after: Ended,
+    },
+    /// The line dials, and has no open connection.
+    Dialing {
+        /// The address's index.
+        address: usize,
+    },
+    /// The connection is open, and the login is not answered yet.
+    LoggingIn,
+    /// The connection is open, and subscriptions are not said or not answered yet.
+    Subscribing {
+        /// How many.
+        missing: usize,
+    },
+    /// The connection, or a subscription, was silent, and was asked: the answer is awaited.
+    Probing,
+    /// All is well.
+    Following,
+    /// All is well, and a successor of the connection is dialed or open.
+    Replacing,
+    /// The line has no connection, and dials no more until [`Follower::go_on`] says so. [Tell a
+    /// person](Retry::Stop).
+    Stopped {
+        /// Why.
+        after: Ended,
+    },
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(code) => write!(f, "the connection was closed with {code}"),
+            Self::Refused { status, .. } => write!(f, "the server answered {status}"),
+            Self::Failed(_) => f.write_str("the connection failed"),
+            Self::Silent => f.write_str("the server did not answer"),
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting { after: None, .. } => f.write_str("has not dialed yet"),
+            Self::Waiting { after: Some(after), .. } => write!(f, "waits to dial: {after}"),
+            Self::Alarm { after, .. } => write!(f, "look at this; waits to dial: {after}"),
+            Self::Dialing { address } => write!(f, "dials address {address}"),
+            Self::LoggingIn => f.write_str("logs in"),
+            Self::Subscribing { missing } => write!(f, "subscribes: {missing} to go"),
+            Self::Probing => f.write_str("silent: has asked, and waits for the answer"),
+            Self::Following => f.write_str("follows"),
+            Self::Replacing => f.write_str("follows, and opens the next connection"),
+            Self::Stopped { after } => write!(f, "stopped until told to go on: {after}"),
+        }
+    }
+}
