@@ -1,7 +1,7 @@
 //! An open connection: what was said over it, and which answers are still due.
 use crate::{Arbiter, ConnectionId, Incoming, Line, Pace, Paced, Say, Subscription};
 use alloc::vec::Vec;
-use core::{ops::Range, time::Duration};
+use core::time::Duration;
 use tickwire::Time;
 
 /// A question to the peer: the login, a subscription or the probe.
@@ -16,13 +16,11 @@ enum Ask {
     Said { at: Time, last: bool },
 }
 
-/// What is due for an `Ask`.
-enum Due {
-    Leave,
-    Say,
-    Nothing,
-    At(Time),
-}
+/// When to look at an `Ask` again, and whether to say it now. `None`: leave the connection.
+type Due = Option<(Time, bool)>;
+
+/// Nothing is due until something else happens.
+const NEVER: Time = Time::new(Duration::MAX);
 
 /// How long the peer may take to answer.
 #[derive(Clone, Copy)]
@@ -37,17 +35,16 @@ impl Ask {
     /// Decides what is due. `silent_at` is when silence becomes a reason to ask.
     fn turn(&mut self, silent_at: Option<Time>, patience: &Patience, now: Time) -> Due {
         let due = match *self {
-            Self::Queued { .. } => return Due::Nothing, // the queue has a time of its own
+            Self::Queued { .. } => None, // the queue has a time of its own
             Self::Said { at, .. } => Some((at + patience.answer_within).max(patience.grace)),
             Self::No => silent_at,
         };
-        match (due, *self) {
-            (None, _) => Due::Nothing,
-            (Some(due), _) if now < due => Due::At(due),
-            (Some(_), Self::Said { last: true, .. }) => Due::Leave,
-            (Some(_), _) => {
+        match (due.unwrap_or(NEVER), *self) {
+            (due, _) if now < due => Some((due, false)),
+            (_, Self::Said { last: true, .. }) => None,
+            _ => {
                 *self = Self::Queued { last: true };
-                Due::Say
+                Some((now, true))
             }
         }
     }
@@ -71,7 +68,7 @@ pub(super) struct Seat {
     watch: Subscription,
     ask: Ask,
     /// The `start` of the message that last said the subscription.
-    said_by: usize,
+    said_by: Option<usize>,
     /// When data or an answer last came.
     heard: Time,
     /// When data last came.
@@ -87,7 +84,7 @@ impl Seat {
         Self {
             watch,
             ask: Ask::Queued { last: false },
-            said_by: 0,
+            said_by: None,
             heard: Time::ZERO,
             data: None,
             answered: None,
@@ -100,7 +97,7 @@ impl Seat {
         if !self.ask.say(now) {
             return false;
         }
-        self.said_by = start;
+        self.said_by = Some(start);
         if self.watch.ask_after.is_none() {
             self.ask = Ask::No;
         }
@@ -133,17 +130,14 @@ impl Seat {
 
     fn turn(&mut self, patience: &Patience, now: Time) -> Due {
         let leaves = self.watch.leave_after.zip(self.data.or(self.answered));
-        let leaves = leaves.map(|(after, since)| (since + after).max(patience.grace));
-        if leaves.is_some_and(|leaves| leaves <= now) {
-            return Due::Leave;
+        let leaves = leaves.map_or(NEVER, |(after, since)| (since + after).max(patience.grace));
+        if leaves <= now {
+            return None;
         }
         // Without an answer so far, only data would tell that the subscription works.
-        let heard = self.answered.and(self.watch.ask_after).map(|after| self.heard + after);
-        match (self.ask.turn(heard, patience, now), leaves) {
-            (Due::Nothing, Some(leaves)) => Due::At(leaves),
-            (Due::At(due), Some(leaves)) => Due::At(due.min(leaves)),
-            (due, _) => due,
-        }
+        let silent_at = self.answered.and(self.watch.ask_after).map(|after| self.heard + after);
+        let (due, say) = self.ask.turn(silent_at, patience, now)?;
+        Some((due.min(leaves), say))
     }
 }
 
@@ -198,26 +192,23 @@ impl Open {
             new.push(subscription);
         }
         if self.is_logged_in() {
-            self.queue(new, batch);
+            self.queue(new, batch, false);
         }
     }
 
-    /// Queues subscriptions, up to `batch` neighbours in each message.
-    fn queue(&mut self, subscriptions: impl IntoIterator<Item = usize>, batch: usize) {
-        let mut range: Range<usize> = 0..0;
-        for next in subscriptions {
-            if range.end != next || range.len() >= batch {
-                self.push(range);
-                range = next..next;
+    /// Queues subscriptions, up to `batch` neighbours in each message. Those that are said again
+    /// overtake those that were never said.
+    fn queue(&mut self, subscriptions: Vec<usize>, batch: usize, again: bool) {
+        let mut left = &subscriptions[..];
+        while let Some(&start) = left.first() {
+            let neighbours = left.iter().zip(start..).take(batch.max(1));
+            let many = neighbours.take_while(|&(&at, next)| at == next).count();
+            let say = Say::Subscribe(start..start + many);
+            match again {
+                true => self.sending.push_urgent(say),
+                false => self.sending.push(say),
             }
-            range.end = next + 1;
-        }
-        self.push(range);
-    }
-
-    fn push(&mut self, range: Range<usize>) {
-        if !range.is_empty() {
-            self.sending.push(Say::Subscribe(range));
+            left = &left[many..];
         }
     }
 
@@ -249,11 +240,11 @@ impl Open {
                     seat.is_some().then_some(subscription)
                 };
                 let seated: Vec<_> = self.seats.iter().enumerate().filter_map(seated).collect();
-                self.queue(seated, batch);
+                self.queue(seated, batch, false);
             }
             Incoming::Answer(start) => {
                 let said = self.seats.iter_mut().skip(start).flatten();
-                said.filter(|seat| seat.said_by == start).for_each(|seat| seat.answer(now));
+                said.filter(|seat| seat.said_by == Some(start)).for_each(|seat| seat.answer(now));
             }
             Incoming::Data { subscription, numbers } => {
                 if let Some(seat) = self.seat_mut(subscription) {
@@ -267,29 +258,21 @@ impl Open {
     }
 
     /// Asks what has to be asked now. Returns when to look again, or `None`: leave.
-    pub(super) fn look(&mut self, patience: &Patience, now: Time) -> Option<Time> {
-        let mut next = Time::new(Duration::MAX);
+    pub(super) fn look(&mut self, patience: &Patience, batch: usize, now: Time) -> Option<Time> {
+        let (login_due, _) = self.login.turn(None, patience, now)?; // it is never repeated
         let silent_at = patience.probe_after.map(|after| self.heard + after);
-        let asked = [
-            (self.login.turn(None, patience, now), None),
-            (self.probe.turn(silent_at, patience, now), Some(Say::Probe)),
-        ];
-        let seats = self.seats.iter_mut().enumerate();
-        let seats = seats.filter_map(|(at, seat)| {
-            let due = seat.as_mut()?.turn(patience, now);
-            Some((due, Some(Say::Subscribe(at..at + 1))))
-        });
-        for (due, say) in asked.into_iter().chain(seats) {
-            match (due, say) {
-                (Due::Leave, _) => return None,
-                (Due::At(due), _) => next = next.min(due),
-                (Due::Say, Some(say)) => {
-                    self.sending.push_urgent(say);
-                    next = now; // `poll` sends it, or tells when it can
-                }
-                _ => {}
-            }
+        let (probe_due, say) = self.probe.turn(silent_at, patience, now)?;
+        if say {
+            self.sending.push_urgent(Say::Probe);
         }
+        let (mut next, mut again) = (login_due.min(probe_due), Vec::new());
+        for (at, seat) in self.seats.iter_mut().enumerate() {
+            let Some(seat) = seat else { continue };
+            let (due, say) = seat.turn(patience, now)?;
+            next = next.min(due);
+            again.extend(say.then_some(at));
+        }
+        self.queue(again, batch, true); // `poll` sends it, or tells when it can
         Some(self.sending.poll_timeout().map_or(next, |due| next.min(due)))
     }
 

@@ -92,7 +92,7 @@ impl<T> Follower<T> {
                     open_lines(open, &say, &mut self.subscriptions);
                     return Some(Action::Send { connection, say });
                 }
-                match open.look(&patience, now) {
+                match open.look(&patience, self.batch, now) {
                     Some(again) => due = due.min(again),
                     None => silent = Some(connection),
                 }

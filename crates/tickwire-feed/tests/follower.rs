@@ -1,0 +1,273 @@
+//! What a follower says to do, where the simulated days of an exchange do not reach.
+#![allow(clippy::unwrap_used, clippy::panic)]
+use std::time::Duration;
+use tickwire::{CloseCode, Retry, Time};
+use tickwire_feed::{
+    Action, Attempts, ConnectionId, Ended, Follower, Incoming, Pace, Say, State, Subscription,
+    Verdict,
+};
+use tickwire_parts::Backoff;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A follower with one line, its attempts and its clock.
+struct Desk {
+    follower: Follower<u64>,
+    attempts: Attempts,
+    now: Time,
+}
+
+impl Desk {
+    fn new(subscriptions: &[Subscription]) -> Self {
+        let mut follower = Follower::new();
+        follower.pace = Pace::new(100, SECOND).at_once(50).reserve(10);
+        for &subscription in subscriptions {
+            follower.subscribe(subscription).unwrap();
+        }
+        let attempts = Attempts::new(Pace::new(1000, SECOND).at_once(100));
+        Self { follower, attempts, now: Time::ZERO }
+    }
+
+    fn line(mut self, life: Duration, lead: Duration) -> Self {
+        self.follower.add_line(Backoff::seeded(1), life, lead);
+        self
+    }
+
+    fn poll(&mut self) -> Action<u64> {
+        self.follower.poll(self.now, &mut self.attempts)
+    }
+
+    /// What is done until the follower waits.
+    fn all(&mut self) -> Vec<Action<u64>> {
+        std::iter::from_fn(|| Some(self.poll()).filter(|a| !matches!(a, Action::Wait(_)))).collect()
+    }
+
+    /// Waits as long as the follower asks, then polls.
+    fn next(&mut self) -> Action<u64> {
+        loop {
+            match self.poll() {
+                Action::Wait(until) => self.now = until,
+                action => return action,
+            }
+        }
+    }
+
+    fn dialed(&mut self) -> (ConnectionId, usize) {
+        match self.next() {
+            Action::Dial { connection, address } => (connection, address),
+            action => panic!("{action:?}"),
+        }
+    }
+
+    fn open(&mut self) -> ConnectionId {
+        let (id, _) = self.dialed();
+        self.follower.opened(id, self.now);
+        id
+    }
+
+    fn hear(&mut self, from: ConnectionId, incoming: Incoming) -> Option<Verdict> {
+        self.follower.heard(from, incoming, self.now, || 0)
+    }
+
+    fn data(&mut self, from: ConnectionId, subscription: usize, number: u64) -> Option<Verdict> {
+        let numbers = Some(number.into());
+        self.follower.heard(from, Incoming::Data { subscription, numbers }, self.now, || number)
+    }
+
+    fn end(&mut self, id: ConnectionId, ended: Ended) {
+        self.follower.ended(id, ended, self.now, &mut self.attempts);
+    }
+
+    fn state(&self) -> State {
+        self.follower.states().next().unwrap()
+    }
+}
+
+fn trades() -> Subscription {
+    Subscription { ask_after: Some(5 * SECOND), resume: true, ..Subscription::default() }
+}
+
+fn said(actions: &[Action<u64>]) -> Vec<Say> {
+    let say = |action: &Action<u64>| match action {
+        Action::Send { say, .. } => Some(say.clone()),
+        _ => None,
+    };
+    actions.iter().filter_map(say).collect()
+}
+
+#[test]
+fn neighbours_share_a_message_and_an_answer_is_for_one_message() {
+    let watch = Subscription { ask_after: Some(30 * SECOND), ..trades() };
+    let mut desk = Desk::new(&[watch; 5]).line(Duration::MAX, Duration::ZERO);
+    desk.follower.batch = 2;
+    desk.follower.unsubscribe(2);
+    let id = desk.open();
+    let say = [Say::Subscribe(0..2), Say::Subscribe(3..5)];
+    assert_eq!(said(&desk.all()), say);
+    assert_eq!(desk.state(), State::Subscribing { missing: 4 });
+    desk.hear(id, Incoming::Answer(0));
+    assert_eq!(desk.state(), State::Subscribing { missing: 2 });
+    // The other two are said once more, and then it is over. Data is an answer for one of them.
+    desk.now = desk.now + 3 * SECOND;
+    assert_eq!(said(&desk.all()), [Say::Subscribe(3..5)]);
+    desk.data(id, 3, 1);
+    assert_eq!(desk.state(), State::Probing);
+    let left = Action::Leave { connection: id, code: CloseCode::GOING_AWAY };
+    assert_eq!(desk.next(), left);
+    assert_eq!(desk.now, Time::ZERO + 6 * SECOND);
+    // The lowest free index is the next, and a new connection says it too.
+    assert_eq!(desk.follower.subscribe(trades()), Some(2));
+    desk.open();
+    assert_eq!(
+        said(&desk.all()),
+        [Say::Subscribe(0..2), Say::Subscribe(2..4), Say::Subscribe(4..5)]
+    );
+}
+
+#[test]
+fn subscriptions_wait_for_the_login_which_is_said_once() {
+    let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
+    desk.follower.login = true;
+    let id = desk.open();
+    assert_eq!(said(&desk.all()), [Say::Login]);
+    assert_eq!(desk.state(), State::LoggingIn);
+    desk.hear(id, Incoming::LoggedIn);
+    desk.hear(id, Incoming::LoggedIn);
+    assert_eq!(said(&desk.all()), [Say::Subscribe(0..1)]);
+    desk.hear(id, Incoming::Wrong(Retry::Stop));
+    assert_eq!(desk.all(), [Action::Leave { connection: id, code: CloseCode::GOING_AWAY }]);
+    assert_eq!(desk.state(), State::Stopped { after: Ended::Failed(Retry::Stop) });
+    desk.now = desk.now + 24 * 3600 * SECOND;
+    assert_eq!(desk.all(), []);
+    desk.follower.go_on(desk.now);
+    desk.open();
+    // A login without an answer is not repeated.
+    assert_eq!(said(&desk.all()), [Say::Login]);
+    assert!(matches!(desk.next(), Action::Leave { .. }));
+}
+
+#[test]
+fn each_address_is_tried_at_once_and_then_the_delays_count() {
+    let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
+    desk.follower.addresses = 3;
+    for address in 0..3 {
+        let (id, dialed) = desk.dialed();
+        assert_eq!((dialed, desk.now), (address, Time::ZERO));
+        desk.end(id, Ended::Failed(Retry::BackOff));
+    }
+    // A server that accepts and drops is not dialed in a tight loop, whatever its address.
+    for address in [0, 1, 2, 0] {
+        let before = desk.now;
+        let (id, dialed) = desk.dialed();
+        assert_eq!(dialed, address);
+        assert!(desk.now - before >= 5 * SECOND, "{:?}", desk.now - before);
+        desk.follower.opened(id, desk.now);
+        desk.end(id, Ended::Failed(Retry::BackOff));
+    }
+}
+
+#[test]
+fn an_alarm_waits_for_a_minute_and_a_429_keeps_all_lines_away() {
+    let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
+    let (id, _) = desk.dialed();
+    desk.end(id, Ended::Refused { status: 403, retry_after: None });
+    assert!(matches!(desk.state(), State::Alarm { until, .. } if until - desk.now >= 60 * SECOND));
+    let (id, _) = desk.dialed();
+    let away = desk.now + 600 * SECOND;
+    desk.end(id, Ended::Refused { status: 429, retry_after: Some(600 * SECOND) });
+    desk.follower.add_line(Backoff::seeded(2), Duration::MAX, Duration::ZERO);
+    desk.dialed();
+    assert!(desk.now >= away);
+}
+
+#[test]
+fn a_quiet_successor_takes_over_once_what_was_on_the_way_had_time_to_come() {
+    let mut desk = Desk::new(&[trades()]).line(3600 * SECOND, 60 * SECOND);
+    let old = desk.open();
+    desk.all();
+    desk.data(old, 0, 7);
+    while let Action::Wait(until) = desk.poll() {
+        desk.now = until;
+        desk.hear(old, Incoming::Answer(0));
+        if desk.now >= Time::ZERO + 3540 * SECOND {
+            break;
+        }
+    }
+    let new = desk.open();
+    desk.all();
+    desk.hear(new, Incoming::Answer(0));
+    let answered = desk.now;
+    assert_eq!(desk.state(), State::Replacing);
+    assert_eq!(desk.next(), Action::Leave { connection: old, code: CloseCode::NORMAL });
+    assert!(desk.now - answered >= desk.follower.answer_within);
+    assert_eq!(desk.data(new, 0, 8), Some(Verdict::Next));
+}
+
+#[test]
+fn a_program_that_stood_still_asks_before_it_leaves() {
+    let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
+    let id = desk.open();
+    desk.all();
+    desk.hear(id, Incoming::Answer(0));
+    assert!(matches!(desk.next(), Action::Send { .. }));
+    let Action::Wait(until) = desk.poll() else { panic!() };
+    // The answer was due, but so was this call.
+    desk.now = until + 60 * SECOND;
+    let Action::Wait(until) = desk.poll() else { panic!() };
+    assert_eq!(until, desk.now + desk.follower.answer_within);
+    // A program that is always late gets this once.
+    desk.now = until + 2 * SECOND;
+    assert!(matches!(desk.poll(), Action::Leave { .. }));
+}
+
+#[test]
+fn the_numbers_sent_while_nobody_listened_are_told_once() {
+    let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
+    let id = desk.open();
+    desk.all();
+    assert_eq!(desk.data(id, 0, 7), Some(Verdict::Next));
+    desk.end(id, Ended::Closed(1012));
+    assert_eq!(desk.data(id, 0, 8), None); // it is over
+    let id = desk.open();
+    desk.all();
+    assert_eq!(desk.data(id, 0, 10), Some(Verdict::Kept));
+    let told = desk.all();
+    let [Action::Gap { subscription: 0, gap }, Action::Message { message: 10, .. }] = &told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!((gap.first, gap.last), (8, 9));
+}
+
+#[test]
+fn a_subscription_that_is_never_quiet_for_so_long_is_left_though_it_answers() {
+    let watch = Subscription { leave_after: Some(20 * SECOND), ..trades() };
+    let mut desk = Desk::new(&[watch]).line(Duration::MAX, Duration::ZERO);
+    let id = desk.open();
+    desk.all();
+    desk.hear(id, Incoming::Answer(0));
+    while let Action::Send { say, .. } = desk.next() {
+        assert_eq!(say, Say::Subscribe(0..1));
+        desk.hear(id, Incoming::Answer(0));
+    }
+    assert_eq!(desk.now, Time::ZERO + 20 * SECOND);
+}
+
+#[test]
+fn limits_hold() {
+    let mut desk = Desk::new(&[]);
+    for _ in 0..20 {
+        desk.follower.add_line(Backoff::seeded(1), Duration::MAX, Duration::ZERO);
+    }
+    assert_eq!(desk.follower.states().count(), Follower::<u64>::MOST_LINES);
+    for n in 0..Follower::<u64>::MOST_SUBSCRIPTIONS {
+        assert_eq!(desk.follower.subscribe(trades()), Some(n));
+    }
+    assert_eq!(desk.follower.subscribe(trades()), None);
+    let id = desk.open();
+    // What nobody asked for changes nothing.
+    for incoming in [Incoming::Answer(usize::MAX), Incoming::Answer(9999), Incoming::LoggedIn] {
+        assert_eq!(desk.hear(id, incoming), None);
+    }
+    assert_eq!(desk.data(id, 9999, 1), None);
+}
