@@ -110,9 +110,10 @@ use tickwire_parts::Backoff;
 ///   [`probe_after`](Self::probe_after), and a silent subscription after
 ///   [`ask_after`](Subscription::ask_after). A new subscription without an answer is left after
 ///   twice `answer_within`, and a login without an answer after `answer_within`. The pace may delay
-///   each question. The [heartbeat](tickwire::Config::heartbeat) of the connection works beside
-///   this, and finds a dead network earlier. Set no
-///   [`data_timeout`](tickwire::Config::data_timeout), which would cut a quiet market.
+///   each question, and subscriptions that were not said yet come first. The
+///   [heartbeat](tickwire::Config::heartbeat) of the connection works beside this, and finds a dead
+///   network earlier. Set no [`data_timeout`](tickwire::Config::data_timeout), which would cut a
+///   quiet market.
 /// - **Successors.** A connection is left for its successor only once the successor alone can
 ///   continue: each subscription with numbers is [in sequence](Arbiter::in_sequence) there. A
 ///   subscription that is quiet on both counts after its answer and `answer_within`. If that never
@@ -136,8 +137,9 @@ use tickwire_parts::Backoff;
 pub struct Follower<T> {
     /// How many addresses there are to dial: 1 unless set. 0 counts as 1.
     pub addresses: usize,
-    /// The pace of the messages on each connection: 4 in 1.2 s unless set, of which one is reserved
-    /// for probes.
+    /// The pace of the messages on each connection: 4 in 1.2 s unless set. Messages leave in the
+    /// order in which they became due, so a repeated question waits for subscriptions that are
+    /// still to be said.
     pub pace: Pace,
     /// Whether each connection begins with a [login](Say::Login): `false` unless set. The
     /// subscriptions wait until the login is [accepted](Incoming::LoggedIn).
@@ -190,7 +192,7 @@ impl<T> Follower<T> {
     pub fn new() -> Self {
         Self {
             addresses: 1,
-            pace: Pace::new(4, Duration::from_millis(1200)).reserve(1),
+            pace: Pace::new(4, Duration::from_millis(1200)),
             login: false,
             batch: 1,
             probe_after: None,

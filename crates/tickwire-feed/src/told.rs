@@ -163,7 +163,9 @@ pub struct Subscription {
     pub resume: bool,
 }
 
-/// What a line of a [`Follower`] is doing. `Display` gives a sentence for a person.
+/// What a line of a [`Follower`] is doing. With several connections, the older one counts. If more
+/// than one state fits an open connection, the first in this order counts: `LoggingIn`,
+/// `Subscribing`, `Probing`, `Replacing`, `Following`. `Display` gives a sentence for a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// The line has no connection, and waits before it dials.

@@ -148,6 +148,8 @@ pub(super) struct Open {
     heard: Time,
     login: Ask,
     probe: Ask,
+    /// First come, first served: at a slow pace, questions that are repeated would otherwise keep
+    /// back subscriptions that were never said.
     sending: Paced<Say>,
     /// By subscription. `None`: there is no subscription of this index.
     pub(super) seats: Vec<Option<Seat>>,
@@ -192,22 +194,17 @@ impl Open {
             new.push(subscription);
         }
         if self.is_logged_in() {
-            self.queue(new, batch, false);
+            self.queue(new, batch);
         }
     }
 
-    /// Queues subscriptions, up to `batch` neighbours in each message. Those that are said again
-    /// overtake those that were never said.
-    fn queue(&mut self, subscriptions: Vec<usize>, batch: usize, again: bool) {
+    /// Queues subscriptions, up to `batch` neighbours in each message.
+    fn queue(&mut self, subscriptions: Vec<usize>, batch: usize) {
         let mut left = &subscriptions[..];
         while let Some(&start) = left.first() {
             let neighbours = left.iter().zip(start..).take(batch.max(1));
             let many = neighbours.take_while(|&(&at, next)| at == next).count();
-            let say = Say::Subscribe(start..start + many);
-            match again {
-                true => self.sending.push_urgent(say),
-                false => self.sending.push(say),
-            }
+            self.sending.push(Say::Subscribe(start..start + many));
             left = &left[many..];
         }
     }
@@ -240,7 +237,7 @@ impl Open {
                     seat.is_some().then_some(subscription)
                 };
                 let seated: Vec<_> = self.seats.iter().enumerate().filter_map(seated).collect();
-                self.queue(seated, batch, false);
+                self.queue(seated, batch);
             }
             Incoming::Answer(start) => {
                 let said = self.seats.iter_mut().skip(start).flatten();
@@ -263,7 +260,7 @@ impl Open {
         let silent_at = patience.probe_after.map(|after| self.heard + after);
         let (probe_due, say) = self.probe.turn(silent_at, patience, now)?;
         if say {
-            self.sending.push_urgent(Say::Probe);
+            self.sending.push(Say::Probe);
         }
         let (mut next, mut again) = (login_due.min(probe_due), Vec::new());
         for (at, seat) in self.seats.iter_mut().enumerate() {
@@ -272,7 +269,7 @@ impl Open {
             next = next.min(due);
             again.extend(say.then_some(at));
         }
-        self.queue(again, batch, true); // `poll` sends it, or tells when it can
+        self.queue(again, batch); // `poll` sends it, or tells when it can
         Some(self.sending.poll_timeout().map_or(next, |due| next.min(due)))
     }
 

@@ -90,10 +90,10 @@ impl Run {
         };
         match current.missing() {
             _ if !current.is_logged_in() => State::LoggingIn,
+            (missing @ 1.., _) => State::Subscribing { missing },
             (_, true) => State::Probing,
-            (0, false) if open.next().is_some() || self.dialing.is_some() => State::Replacing,
-            (0, false) => State::Following,
-            (missing, false) => State::Subscribing { missing },
+            _ if open.next().is_some() || self.dialing.is_some() => State::Replacing,
+            _ => State::Following,
         }
     }
 }
