@@ -1,48 +1,59 @@
-//! The loop, without tokio.
-use super::feed::{Feed, PROVEN, Subscription};
-use std::{thread::sleep, time::Instant};
-use tickwire::{Dial, Error};
-use tickwire_parts::Backoff;
+//! The sockets, over threads: one for each connection, which receives.
+use super::client::{Client, News};
+use std::{
+    collections::HashMap,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+use tickwire::{
+    Config, Dial, Error, Time,
+    blocking::{MaybeTls, Writer},
+    handshake::client::Request,
+};
+use tickwire_feed::{Action, ConnectionId};
 
-/// Follows a feed over as many connections as it takes; returns when another would not help: the
-/// code of a Close that is meant to last, or an error such as status 401.
-pub(crate) fn run(
-    subscription: &Subscription,
-    backoff: &mut Backoff,
-    feed: &mut impl Feed,
-) -> Result<u16, Error> {
-    loop {
-        let ended = session(subscription, backoff, feed);
-        let delay = match &ended {
-            Ok(code) => backoff.after_close(*code),
-            Err(error) => backoff.after_error(error.retry_delay()),
-        };
-        let Some(delay) = delay else { return ended };
-        feed.gap(&ended, delay);
-        sleep(delay);
+type Tell = mpsc::SyncSender<(ConnectionId, News<Writer<MaybeTls>>)>;
+
+/// Follows the feed until the client stops for good.
+pub(crate) fn run(client: &mut Client) {
+    let (began, mut open) = (Instant::now(), HashMap::<_, Writer<_>>::new());
+    let (tell, news): (Tell, _) = mpsc::sync_channel(16);
+    while let Some(action) = client.poll(Time::new(began.elapsed())) {
+        match action {
+            Action::Dial { connection, address } => {
+                let (request, tell) = (client.requests[address].clone(), tell.clone());
+                thread::spawn(move || {
+                    let ended = follow(connection, &request, &tell);
+                    let _ = tell.send((connection, News::Ended(ended)));
+                });
+            }
+            Action::Send { connection, say } => {
+                if let Some(writer) = open.get_mut(&connection) {
+                    let _ = writer.send(client.message(say)); // the reader learns of the error
+                }
+            }
+            Action::Leave { connection, code } => {
+                if let Some(mut writer) = open.remove(&connection) {
+                    let _ = writer.leave(code, Duration::ZERO);
+                }
+            }
+            Action::Wait(until) => {
+                if let Ok(news) = news.recv_timeout(until - Time::new(began.elapsed())) {
+                    client.told(news, &mut open, began);
+                }
+            }
+            _ => {}
+        }
     }
 }
 
-/// One connection, from saying who we are to its end.
-fn session(
-    subscription: &Subscription,
-    backoff: &mut Backoff,
-    feed: &mut impl Feed,
-) -> Result<u16, Error> {
-    let mut ws = Dial::new(&subscription.request).blocking_connect(&subscription.config)?;
-    let opened = Instant::now();
-    ws.feed(&*format!("auth {}", subscription.token))?;
-    for topic in &subscription.topics {
-        ws.feed(&*format!("subscribe {topic}"))?;
+/// One connection.
+fn follow(id: ConnectionId, to: &Request, tell: &Tell) -> Result<u16, Error> {
+    let (mut reader, writer) = Dial::new(to).blocking_connect(&Config::trading())?.into_split()?;
+    let _ = tell.send((id, News::Opened(writer)));
+    while let Some(message) = reader.recv()? {
+        let _ = tell.send((id, News::new(message)));
     }
-    ws.flush()?;
-    while let Some(message) = ws.recv()? {
-        // Not before: that it was opened says little, and so does a message, where each connection
-        // ends right behind one.
-        if opened.elapsed() >= PROVEN {
-            backoff.reset();
-        }
-        feed.message(message);
-    }
-    Ok(ws.closed().map_or(1006, |end| end.code))
+    Ok(reader.closed().map_or(1006, |end| end.code))
 }

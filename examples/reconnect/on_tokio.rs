@@ -1,49 +1,54 @@
-//! The loop, on tokio.
-use super::feed::{Feed, PROVEN, Subscription};
-use std::time::Instant;
-use tickwire::{Dial, Error};
-use tickwire_parts::Backoff;
-use tokio::time::sleep;
+//! The sockets, under tokio: a task for each connection.
+use super::client::{Client, News};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+use tickwire::{CloseCode, Config, Dial, Error, Time, handshake::client::Request};
+use tickwire_feed::{Action, ConnectionId};
+use tokio::{select, sync::mpsc, time::sleep_until};
 
-/// Follows a feed over as many connections as it takes; returns when another would not help: the
-/// code of a Close that is meant to last, or an error such as status 401.
-pub(crate) async fn run(
-    subscription: &Subscription,
-    backoff: &mut Backoff,
-    feed: &mut impl Feed,
-) -> Result<u16, Error> {
-    loop {
-        let ended = session(subscription, backoff, feed).await;
-        let delay = match &ended {
-            Ok(code) => backoff.after_close(*code),
-            Err(error) => backoff.after_error(error.retry_delay()),
-        };
-        let Some(delay) = delay else { return ended };
-        feed.gap(&ended, delay);
-        sleep(delay).await;
+type Tell = mpsc::Sender<(ConnectionId, News<mpsc::Sender<String>>)>;
+
+/// Follows the feed until the client stops for good.
+pub(crate) async fn run(client: &mut Client) {
+    let (began, mut open) = (Instant::now(), HashMap::<_, mpsc::Sender<_>>::new());
+    let (tell, mut news): (Tell, _) = mpsc::channel(16);
+    while let Some(action) = client.poll(Time::new(began.elapsed())) {
+        match action {
+            Action::Dial { connection, address } => {
+                let (request, tell) = (client.requests[address].clone(), tell.clone());
+                tokio::spawn(async move {
+                    let ended = follow(connection, &request, &tell).await;
+                    let _ = tell.send((connection, News::Ended(ended))).await;
+                });
+            }
+            Action::Send { connection, say } => _ = open[&connection].try_send(client.message(say)),
+            Action::Leave { connection, .. } => drop(open.remove(&connection)),
+            Action::Wait(until) => select! {
+                Some(news) = news.recv() => client.told(news, &mut open, began),
+                () = sleep_until((began + until.since_epoch()).into()) => {}
+            },
+            _ => {}
+        }
     }
 }
 
-/// One connection, from saying who we are to its end.
-async fn session(
-    subscription: &Subscription,
-    backoff: &mut Backoff,
-    feed: &mut impl Feed,
-) -> Result<u16, Error> {
-    let mut ws = Dial::new(&subscription.request).connect(&subscription.config).await?;
-    let opened = Instant::now();
-    ws.feed(&*format!("auth {}", subscription.token))?;
-    for topic in &subscription.topics {
-        ws.feed(&*format!("subscribe {topic}"))?;
-    }
-    ws.flush().await?;
-    while let Some(message) = ws.recv().await? {
-        // Not before: that it was opened says little, and so does a message, where each connection
-        // ends right behind one.
-        if opened.elapsed() >= PROVEN {
-            backoff.reset();
+/// One connection. It leaves once nobody has more to say.
+async fn follow(id: ConnectionId, to: &Request, tell: &Tell) -> Result<u16, Error> {
+    let mut ws = Dial::new(to).connect(&Config::trading()).await?;
+    let (says, mut said) = mpsc::channel(64);
+    let _ = tell.send((id, News::Opened(says))).await;
+    loop {
+        select! {
+            text = said.recv() => match text {
+                Some(text) => ws.send(text).await?,
+                None => return ws.leave(CloseCode::GOING_AWAY, Duration::ZERO).await.map(|()| 1001),
+            },
+            message = ws.recv() => match message? {
+                Some(message) => drop(tell.send((id, News::new(message))).await),
+                None => return Ok(ws.closed().map_or(1006, |end| end.code)),
+            },
         }
-        feed.message(message);
     }
-    Ok(ws.closed().map_or(1006, |end| end.code))
 }

@@ -57,6 +57,12 @@ impl Server {
         Ok(())
     }
 
+    /// Sends so many messages to nobody.
+    #[cfg(test)]
+    pub(crate) fn skip(&mut self, messages: u64) {
+        self.number += messages;
+    }
+
     /// Takes a connection, hears who it is and what it wants (`said` lines), sends it two messages,
     /// and ends it. Returns what it said.
     pub(crate) async fn serve(&mut self, said: usize, end: End) -> Result<Vec<String>, Error> {
@@ -81,7 +87,13 @@ impl Server {
         while lines.len() < said
             && let Some(message) = ws.recv().await?
         {
-            lines.extend(message.as_text().map(str::to_owned));
+            let Some(line) = message.as_text().map(str::to_owned) else { continue };
+            let answer = match line.split_once(' ') {
+                Some(("subscribe", topic)) => format!("ok {topic}"),
+                _ => "welcome".into(),
+            };
+            lines.push(line);
+            ws.send(answer).await?;
         }
         for _ in 0..2 {
             self.number += 1;

@@ -3,11 +3,9 @@
 use crate::{
     alone::{alone, besieged},
     bounded_threads, bounded_tokio,
-    feed::{Feed, Subscription},
     harness::{
         ADAPTERS, Adapter, Door, Foe, PATIENCE, POOL, READ, REQUEST, SMALL, STATE, Ws, duel,
     },
-    on_threads, on_tokio,
     opening::head,
     rooms::Rooms,
     session,
@@ -29,8 +27,8 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    CloseCode, Config, Error, Heartbeat, Message, Negotiated, OwnedMessage, Prepared, Role, Time,
-    blocking,
+    CloseCode, Config, Dial, Error, Heartbeat, Message, Negotiated, OwnedMessage, Prepared, Role,
+    Time, blocking,
     handshake::client::Request,
     tokio::{MessageOrRoom, WebSocket},
 };
@@ -686,25 +684,6 @@ enum Drops {
     AfterAFrame,
 }
 
-/// Notes the delays, and those that the defaults would have asked for.
-struct Gaps {
-    delays: Vec<Duration>,
-    defaults: Backoff,
-    asked: Vec<Duration>,
-}
-
-impl Feed for Gaps {
-    fn message(&mut self, message: Message<'_>) {
-        assert_eq!(message, Message::Text("one frame"));
-    }
-
-    fn gap(&mut self, ended: &Result<u16, Error>, delay: Duration) {
-        let Err(error) = ended else { panic!("{ended:?}") };
-        self.delays.push(delay);
-        self.asked.extend(self.defaults.after_error(error.retry_delay()));
-    }
-}
-
 #[test]
 fn a97_a_peer_that_drops_is_called_less_and_less_often() {
     thread::scope(|scope| {
@@ -719,33 +698,28 @@ fn a97_a_peer_that_drops_is_called_less_and_less_often() {
 fn calls(adapter: Adapter, drops: Drops) {
     const TIMES: u32 = 1000;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let subscription = Subscription {
-        request: Request::new(&format!("ws://{}", listener.local_addr().unwrap())).unwrap(),
-        config: Config::default(),
-        token: "secret".into(),
-        topics: vec!["a".into()],
-    };
-    // The loops of the example `reconnect`: here with delays of nothing at first, and of
-    // a millisecond at most, so that a thousand pass.
+    let request = Request::new(&format!("ws://{}", listener.local_addr().unwrap())).unwrap();
+    // Delays of nothing at first, and of a millisecond at most, so that a thousand pass.
     let most = Duration::from_millis(1);
     let mut backoff = Backoff::seeded(1);
     backoff.first_delay = Duration::ZERO;
     backoff.max_delay = most;
     backoff.max_attempts = Some(TIMES);
-    let many = Vec::with_capacity(TIMES as usize);
-    let mut gaps = Gaps { delays: many.clone(), defaults: Backoff::seeded(2), asked: many };
-    gaps.delays.reserve(TIMES as usize);
     let client = move || {
-        let ended = match adapter {
-            Adapter::Blocking => on_threads::run(&subscription, &mut backoff, &mut gaps),
-            Adapter::Tokio => tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap()
-                .block_on(on_tokio::run(&subscription, &mut backoff, &mut gaps)),
-        };
-        assert!(ended.is_err());
-        (gaps.delays, gaps.asked)
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (mut delays, mut asked) = (Vec::with_capacity(1000), Vec::with_capacity(1000));
+        let mut defaults = Backoff::seeded(2);
+        loop {
+            let called = match adapter {
+                Adapter::Blocking => on_a_thread(&request),
+                Adapter::Tokio => runtime.block_on(on_tokio(&request)),
+            };
+            let retry_delay = called.unwrap_err().retry_delay();
+            let Some(delay) = backoff.after_error(retry_delay) else { return (delays, asked) };
+            delays.push(delay);
+            asked.extend(defaults.after_error(retry_delay));
+            thread::sleep(delay);
+        }
     };
     let ((delays, asked), (), heap) = alone(client, || {
         for _ in 0..=TIMES {
@@ -772,6 +746,24 @@ fn calls(adapter: Adapter, drops: Drops) {
     // As much as one connection, and no more the thousandth time than the first.
     heap.under(&what, SMALL + head(512) + (64 << 10)); // and tokio's runtime
     assert!(heap.kept <= 4 * READ, "{what}: {heap:?}");
+}
+
+fn on_a_thread(request: &Request) -> Result<(), Error> {
+    let mut ws = Dial::new(request).blocking_connect(&Config::default())?;
+    ws.send("subscribe a")?;
+    while let Some(message) = ws.recv()? {
+        assert_eq!(message, Message::Text("one frame"));
+    }
+    Ok(())
+}
+
+async fn on_tokio(request: &Request) -> Result<(), Error> {
+    let mut ws = Dial::new(request).connect(&Config::default()).await?;
+    ws.send("subscribe a").await?;
+    while let Some(message) = ws.recv().await? {
+        assert_eq!(message, Message::Text("one frame"));
+    }
+    Ok(())
 }
 
 fn drop_at(drops: Drops, io: TcpStream) {

@@ -19,15 +19,6 @@ mod bounded_threads;
 #[path = "../../examples/bounded/door_tokio.rs"]
 mod bounded_tokio;
 #[cfg(feature = "tokio")]
-#[path = "../../examples/reconnect/feed.rs"]
-mod feed;
-#[cfg(feature = "tokio")]
-#[path = "../../examples/reconnect/on_threads.rs"]
-mod on_threads;
-#[cfg(feature = "tokio")]
-#[path = "../../examples/reconnect/on_tokio.rs"]
-mod on_tokio;
-#[cfg(feature = "tokio")]
 #[path = "../../examples/rooms/rooms.rs"]
 mod rooms;
 #[cfg(feature = "tokio")]

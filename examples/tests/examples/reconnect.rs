@@ -1,8 +1,10 @@
-//! The loops of the example `reconnect`, driven through every kind of loss, on both adapters.
+//! The shells of the example `reconnect`, driven through every kind of loss.
 #![cfg(feature = "tokio")]
 
-#[path = "../../reconnect/feed.rs"]
-mod feed;
+#[path = "../../reconnect/client.rs"]
+mod client;
+#[path = "../../reconnect/on_loop.rs"]
+mod on_loop;
 #[path = "../../reconnect/on_threads.rs"]
 mod on_threads;
 #[path = "../../reconnect/on_tokio.rs"]
@@ -10,11 +12,10 @@ mod on_tokio;
 #[path = "../../reconnect/unreliable.rs"]
 mod unreliable;
 
-use self::feed::{Feed, Subscription};
+use self::client::Client;
 use self::unreliable::{End, Server};
 use crate::bounded::bounded;
 use std::{
-    io,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -22,86 +23,50 @@ use std::{
     },
     time::Duration,
 };
-use tickwire::{
-    CloseCode, Config, Error, Heartbeat, Message, RecvError,
-    handshake::{HandshakeError, client::Request},
-};
+use tickwire::{CloseCode, handshake::client::Request};
 use tickwire_parts::Backoff;
+use tokio::{net::TcpListener, task::spawn_blocking};
 
-const MAX_DELAY: Duration = Duration::from_millis(20);
+#[derive(Clone, Copy)]
+enum Adapter {
+    Tokio,
+    Blocking,
+    Loop,
+}
 
-/// What the application heard: messages, and gaps in short.
+/// What the client showed.
 #[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<String>>>);
+struct Shown(Arc<Mutex<Vec<String>>>);
 
-impl Heard {
-    fn push(&self, line: String) {
-        self.0.lock().unwrap().push(line);
-    }
-
+impl Shown {
     fn lines(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
-}
 
-impl Feed for Heard {
-    fn message(&mut self, message: Message<'_>) {
-        self.push(message.as_text().unwrap().to_owned());
-    }
-
-    fn gap(&mut self, ended: &Result<u16, Error>, delay: Duration) {
-        let why = match ended {
-            Ok(code) => format!("closed {code}"),
-            Err(Error::Refused(refusal)) => format!("status {}", refusal.status),
-            Err(Error::Recv(RecvError::UnexpectedEof)) => "end".into(),
-            Err(Error::Recv(RecvError::PongTimeout)) => "dead".into(),
-            Err(Error::Handshake(HandshakeError::UnexpectedEof)) => "end in the handshake".into(),
-            Err(Error::Io(error)) => match error.kind() {
-                io::ErrorKind::ConnectionRefused => "nobody listens".into(),
-                io::ErrorKind::ConnectionReset => "reset".into(),
-                kind => format!("{kind:?}"),
-            },
-            Err(error) => format!("{error}"),
-        };
-        // Longer than the longest delay only where the server asked for it.
-        let asked = if why == "status 503" { Duration::from_secs(1) } else { Duration::ZERO };
-        assert!(asked <= delay && delay <= asked + MAX_DELAY, "{why}: {delay:?}");
-        self.push(format!("gap: {why}"));
+    async fn until(&self, line: &str) {
+        while !self.lines().iter().any(|shown| shown == line) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 }
 
-type Client = tokio::task::JoinHandle<(Result<u16, Error>, Backoff)>;
-
-/// A client of the loop under test, in a task or a thread.
-fn start(server: &Server, blocking: bool, backoff: Backoff) -> (Heard, Client) {
-    let heard = Heard::default();
-    let beat = Heartbeat::new(Duration::from_millis(100), Duration::from_secs(5));
-    let subscription = Subscription {
-        request: Request::new(&server.url()).unwrap(),
-        config: Config { heartbeat: Some(beat), ..Config::default() },
-        token: "secret".into(),
-        topics: vec!["a".into(), "b".into()],
-    };
-    let (mut feed, mut backoff) = (heard.clone(), backoff);
-    let client = if blocking {
-        tokio::task::spawn_blocking(move || {
-            let ended = on_threads::run(&subscription, &mut backoff, &mut feed);
-            (ended, backoff)
-        })
-    } else {
-        tokio::spawn(async move {
-            let ended = on_tokio::run(&subscription, &mut backoff, &mut feed).await;
-            (ended, backoff)
-        })
-    };
-    (heard, client)
-}
-
-fn quick() -> Backoff {
+/// A client under test, in a task or a thread.
+fn start(urls: &[String], adapter: Adapter) -> (Shown, tokio::task::JoinHandle<()>) {
+    let shown = Shown::default();
+    let lines = shown.clone();
     let mut backoff = Backoff::seeded(1);
     backoff.first_delay = Duration::from_millis(1);
-    backoff.max_delay = MAX_DELAY;
-    backoff
+    backoff.max_delay = Duration::from_millis(20);
+    let requests = urls.iter().map(|url| Request::new(url).unwrap()).collect();
+    let topics = vec!["a".into(), "b".into()];
+    let show = move |line: &str| lines.0.lock().unwrap().push(line.to_owned());
+    let mut client = Client::new(requests, "secret".into(), topics, backoff, show);
+    let running = match adapter {
+        Adapter::Tokio => tokio::spawn(async move { on_tokio::run(&mut client).await }),
+        Adapter::Blocking => spawn_blocking(move || on_threads::run(&mut client)),
+        Adapter::Loop => spawn_blocking(move || on_loop::run(&mut client).unwrap()),
+    };
+    (shown, running)
 }
 
 /// An address whose port nobody else takes while the server is down.
@@ -113,9 +78,9 @@ fn address() -> SocketAddr {
     (host, 0).into()
 }
 
-async fn through_every_kind_of_loss(blocking: bool) {
+async fn through_every_kind_of_loss(adapter: Adapter) {
     let mut server = Server::bind(address()).await.unwrap();
-    let (heard, client) = start(&server, blocking, quick());
+    let (shown, client) = start(&[server.url()], adapter);
     for end in [
         End::InHandshake,
         End::Eof,
@@ -133,106 +98,76 @@ async fn through_every_kind_of_loss(blocking: bool) {
         }
     }
     server.down();
-    while heard.lines().last().unwrap() != "gap: nobody listens" {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    shown.until("message 12").await;
     server.up().await.unwrap();
+    server.skip(2); // sent while nobody listened
     server.serve(3, End::Eof).await.unwrap();
+    shown.until("message 16").await; // a gap is told within a second
     server.serve(3, End::Refused(401, None)).await.unwrap();
-    let (ended, _) = client.await.unwrap();
-    assert!(matches!(ended, Err(Error::Refused(refusal)) if refusal.status == 401));
+    client.await.unwrap();
 
-    let mut lines = heard.lines();
-    lines.dedup_by(|a, b| a == b && a == "gap: nobody listens"); // as often as it takes
-    // A connection that was closed with something unread may end with RST.
-    if lines[0] == "gap: reset" {
-        lines[0] = "gap: end in the handshake".into();
+    let lines = shown.lines();
+    let fed: Vec<_> = lines
+        .iter()
+        .filter(|line| line.starts_with("message") || line.starts_with("-- lost"))
+        .map(String::as_str)
+        .collect();
+    let mut all: Vec<_> = (1..=12).map(|n| format!("message {n}")).collect();
+    all.extend(["-- lost: 13 to 14", "message 15", "message 16"].map(String::from));
+    assert_eq!(fed, all);
+    for (ended, times) in [
+        ("the connection failed", 4), // in the handshake, the end of the stream twice, the reset
+        ("the connection was closed with 1012", 1),
+        ("the server answered 503", 1),
+        ("the server did not answer", 1),
+        ("the connection was closed with 1013", 1),
+        ("the connection was closed with 1001", 1),
+    ] {
+        let line = format!("-- waits to dial: {ended}");
+        let shown = lines.iter().filter(|shown| **shown == line).count();
+        assert!(shown >= times, "{line}: {lines:#?}"); // more often while nobody listens
     }
-    assert_eq!(
-        lines,
-        [
-            "gap: end in the handshake",
-            "message 1",
-            "message 2",
-            "gap: end",
-            "message 3",
-            "message 4",
-            "gap: closed 1012",
-            "message 5",
-            "message 6",
-            "gap: reset",
-            "gap: status 503",
-            "message 7",
-            "message 8",
-            "gap: dead",
-            "message 9",
-            "message 10",
-            "gap: closed 1013",
-            "message 11",
-            "message 12",
-            "gap: closed 1001",
-            "gap: nobody listens",
-            "message 13",
-            "message 14",
-            "gap: end",
-        ]
-    );
+    assert_eq!(lines.last().unwrap(), "-- stopped until told to go on: the server answered 401");
 }
 
 #[tokio::test]
 async fn tokio_goes_through_every_kind_of_loss_and_stops_at_401() {
-    bounded(through_every_kind_of_loss(false)).await;
+    bounded(through_every_kind_of_loss(Adapter::Tokio)).await;
 }
 
 #[tokio::test]
 async fn blocking_goes_through_every_kind_of_loss_and_stops_at_401() {
-    bounded(through_every_kind_of_loss(true)).await;
-}
-
-// P202, A97.
-async fn accepted_and_dropped_a_hundred_times(blocking: bool) {
-    let mut server = Server::bind(address()).await.unwrap();
-    // Delays of at most 1 ms, and an end: what is counted is that none of these proves useful.
-    let mut backoff = quick();
-    backoff.max_delay = Duration::from_millis(1);
-    backoff.max_attempts = Some(100);
-    let (heard, client) = start(&server, blocking, backoff);
-    for n in 0..101 {
-        let end = if n % 2 == 0 { End::InHandshake } else { End::Refused(500, None) };
-        server.serve(0, end).await.unwrap();
-    }
-    let (ended, backoff) = client.await.unwrap();
-    assert!(ended.is_err());
-    assert_eq!((backoff.attempts(), heard.lines().len()), (100, 100));
+    bounded(through_every_kind_of_loss(Adapter::Blocking)).await;
 }
 
 #[tokio::test]
-async fn tokio_a_server_that_drops_whom_it_accepts_is_given_up() {
-    bounded(accepted_and_dropped_a_hundred_times(false)).await;
+async fn the_loop_goes_through_every_kind_of_loss_and_stops_at_401() {
+    bounded(through_every_kind_of_loss(Adapter::Loop)).await;
 }
 
 #[tokio::test]
-async fn blocking_a_server_that_drops_whom_it_accepts_is_given_up() {
-    bounded(accepted_and_dropped_a_hundred_times(true)).await;
-}
-
-async fn closed_for_good(blocking: bool) {
-    for code in [CloseCode::NORMAL, CloseCode::POLICY_VIOLATION] {
+async fn a_frozen_server_that_accepts_tcp_is_left_for_the_next_address() {
+    bounded(async {
+        let frozen = TcpListener::bind(address()).await.unwrap(); // and never accepts
         let mut server = Server::bind(address()).await.unwrap();
-        let (heard, client) = start(&server, blocking, quick());
-        server.serve(3, End::Closed(code)).await.unwrap();
-        let (ended, _) = client.await.unwrap();
-        assert_eq!(ended.unwrap(), code.get());
-        assert_eq!(heard.lines(), ["message 1", "message 2"]);
-    }
+        let url = format!("ws://{}", frozen.local_addr().unwrap());
+        let (shown, client) = start(&[url, server.url()], Adapter::Tokio);
+        server.serve(3, End::Eof).await.unwrap();
+        shown.until("message 2").await;
+        client.abort();
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn tokio_stops_where_the_server_means_it() {
-    bounded(closed_for_good(false)).await;
-}
-
-#[tokio::test]
-async fn blocking_stops_where_the_server_means_it() {
-    bounded(closed_for_good(true)).await;
+async fn a_close_that_means_it_raises_an_alarm() {
+    bounded(async {
+        let mut server = Server::bind(address()).await.unwrap();
+        let (shown, client) = start(&[server.url()], Adapter::Tokio);
+        server.serve(3, End::Closed(CloseCode::POLICY_VIOLATION)).await.unwrap();
+        let alarm = "-- look at this; waits to dial: the connection was closed with 1008";
+        shown.until(alarm).await;
+        client.abort();
+    })
+    .await;
 }
