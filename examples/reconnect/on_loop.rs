@@ -11,7 +11,7 @@ pub(crate) fn run(client: &mut Client) -> Result<(), Error> {
     let mut open = HashMap::new();
     while let Some(action) = client.poll(net.net().now()) {
         match action {
-            Action::Dial { connection, address } => {
+            Action::Dial { connection, address, .. } => {
                 let dial = Dial::new(client.requests[address].clone()).config(Config::trading());
                 open.insert(connection, net.net().dial(dial, connection)?);
             }

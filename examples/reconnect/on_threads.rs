@@ -21,7 +21,7 @@ pub(crate) fn run(client: &mut Client) {
     let (tell, news): (Tell, _) = mpsc::sync_channel(16);
     while let Some(action) = client.poll(Time::new(began.elapsed())) {
         match action {
-            Action::Dial { connection, address } => {
+            Action::Dial { connection, address, .. } => {
                 let (request, tell) = (client.requests[address].clone(), tell.clone());
                 thread::spawn(move || {
                     let ended = follow(connection, &request, &tell);

@@ -16,7 +16,7 @@ pub(crate) async fn run(client: &mut Client) {
     let (tell, mut news): (Tell, _) = mpsc::channel(16);
     while let Some(action) = client.poll(Time::new(began.elapsed())) {
         match action {
-            Action::Dial { connection, address } => {
+            Action::Dial { connection, address, .. } => {
                 let (request, tell) = (client.requests[address].clone(), tell.clone());
                 tokio::spawn(async move {
                     let ended = follow(connection, &request, &tell).await;

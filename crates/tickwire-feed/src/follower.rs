@@ -49,7 +49,7 @@ use tickwire_parts::Backoff;
 ///
 /// let mut now = Time::ZERO; // from your own clock
 /// let dial = follower.poll(now, &mut attempts);
-/// let Action::Dial { connection, address: 0 } = dial else { panic!("{dial:?}") };
+/// let Action::Dial { connection, address: 0, .. } = dial else { panic!("{dial:?}") };
 /// follower.opened(connection, now); // once the handshake has succeeded
 /// let send = Action::Send { connection, say: Say::Subscribe(trades..trades + 1) };
 /// assert_eq!(follower.poll(now, &mut attempts), send);
@@ -99,10 +99,12 @@ use tickwire_parts::Backoff;
 ///   the delay of `Backoff`, and `Alarm` for its `rarely`. `Stop` ends the line's attempts until
 ///   [`go_on`](Self::go_on). `Backoff` starts anew after a connection that lasted for its
 ///   `max_delay`. After 429 and 418, [`Attempts`] keeps all lines away for the bounded Retry-After.
-/// - **Addresses.** After each attempt that failed, and after each connection that ended, a line
-///   turns to the next address. It dials that address at once after [`Ended::Failed`] and
-///   [`Ended::Silent`], until as many have failed in a row as there are addresses. Only then the
-///   delays count. (A connection that lasted for `max_delay` starts a new row.)
+/// - **Addresses.** After an attempt that failed, and after a connection that ended, a line next
+///   dials the address after that one. (A connection that is left for its successor does not
+///   count.) It dials at once after [`Ended::Silent`], and after [`Ended::Failed`] with
+///   [`Retry::BackOff`](tickwire::Retry::BackOff), until as many have failed in a row as there are
+///   addresses. Only then the delays count. (A connection that lasted for `max_delay` starts a new
+///   row.)
 /// - **A quiet market** is not cut. If the exchange answers what it is asked, silence ends no
 ///   connection, unless [`Subscription::leave_after`] is set.
 /// - **A dead connection or subscription** is left within [`answer_within`](Self::answer_within)
@@ -274,9 +276,9 @@ impl<T> Follower<T> {
         Some(&mut followed.arbiter)
     }
 
-    /// What each line is doing.
+    /// What each line is doing, in the order of [`add_line`](Self::add_line).
     pub fn states(&self) -> impl Iterator<Item = State> {
-        self.runs.iter().map(|run| run.state(self.addresses.max(1)))
+        self.runs.iter().map(Run::state)
     }
 
     /// Dials again with every line that has [stopped](State::Stopped). Call it once a person has
@@ -291,10 +293,12 @@ impl<T> Follower<T> {
 
     /// Says that a [dialed](Action::Dial) connection is open: its handshake has succeeded.
     pub fn opened(&mut self, connection: ConnectionId, now: Time) {
-        let dialed = |run: &&mut Run| run.dialing == Some(connection);
-        let Some(run) = self.runs.iter_mut().find(dialed) else { return };
-        run.dialing = None;
-        let mut open = Open::new(connection, self.pace.anew(), now);
+        let dialed = |(id, _): &mut (ConnectionId, usize)| *id == connection;
+        let found =
+            self.runs.iter_mut().find_map(|run| Some((run.dialing.take_if(dialed)?.1, run)));
+        let Some((address, run)) = found else { return };
+        run.after = None;
+        let mut open = Open::new(connection, address, self.pace.anew(), now);
         if self.login {
             open.log_in();
         }
@@ -316,7 +320,7 @@ impl<T> Follower<T> {
         now: Time,
         attempts: &mut Attempts,
     ) {
-        let is_known = |run: &Run| run.dialing == Some(connection) || run.has(connection);
+        let is_known = |run: &Run| run.dials(connection) || run.has(connection);
         let Some(at) = self.runs.iter().position(is_known) else { return };
         let away = match ended {
             Ended::Refused { status, retry_after } => attempts.refused(status, retry_after, now),
@@ -387,9 +391,10 @@ impl<T> Follower<T> {
         now: Time,
     ) {
         let run = &mut self.runs[at];
-        run.dialing = run.dialing.filter(|dialing| *dialing != connection);
+        let dialed = run.dialing.take_if(|(id, _)| *id == connection).map(|(_, address)| address);
         let open = run.remove(connection, now);
-        run.over(ended, away, self.addresses, now);
+        let address = dialed.or(open.as_ref().map(|open| open.address)).unwrap_or(0);
+        run.over(ended, address, self.addresses.max(1), away, now);
         open.into_iter().for_each(|open| self.close_lines(open));
         self.due = now;
     }

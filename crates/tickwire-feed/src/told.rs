@@ -21,6 +21,8 @@ pub enum Action<T> {
     Dial {
         /// The new connection.
         connection: ConnectionId,
+        /// The line that it belongs to: an index into [`Follower::states`].
+        line: usize,
         /// Below [`Follower::addresses`].
         address: usize,
     },
@@ -115,7 +117,8 @@ pub enum Incoming {
     /// `serverShutdown`. The follower dials a successor now: see [`Rotation::hasten`].
     Ending,
     /// This peer is of no use: it refuses the login ([`Retry::Stop`]), or sends what is no feed
-    /// ([`Retry::Alarm`]). The follower leaves the connection.
+    /// ([`Retry::Alarm`]). The follower leaves the connection, and ignores all that still comes
+    /// from it.
     Wrong(Retry),
 }
 
@@ -163,9 +166,11 @@ pub struct Subscription {
     pub resume: bool,
 }
 
-/// What a line of a [`Follower`] is doing. With several connections, the older one counts. If more
-/// than one state fits an open connection, the first in this order counts: `LoggingIn`,
-/// `Subscribing`, `Probing`, `Replacing`, `Following`. `Display` gives a sentence for a person.
+/// What a line of a [`Follower`] is doing. `Display` gives a sentence for a person.
+///
+/// If several fit, the first in this order counts: `Stopped`, `Alarm`, `Dialing`, `Waiting`,
+/// `LoggingIn`, `Subscribing`, `Probing`, `Replacing`, `Following`. With a successor, the last five
+/// are about the older connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// The line has no connection, and waits before it dials.
@@ -175,7 +180,8 @@ pub enum State {
         /// Why the last connection or attempt ended. `None` before the first attempt.
         after: Option<Ended>,
     },
-    /// As `Waiting`, but [tell a person](Retry::Alarm): this may not pass by itself.
+    /// [Tell a person](Retry::Alarm): this may not pass by itself. The line waits before it dials,
+    /// and may still have a connection, whose successor could not be opened.
     Alarm {
         /// Not before this time, a minute or more after the end.
         until: Time,
@@ -200,8 +206,8 @@ pub enum State {
     Following,
     /// All is well, and a successor of the connection is dialed or open.
     Replacing,
-    /// The line has no connection, and dials no more until [`Follower::go_on`] says so. [Tell a
-    /// person](Retry::Stop).
+    /// [Tell a person](Retry::Stop). The line dials no more until [`Follower::go_on`] says so. If
+    /// it still has a connection, the follower follows that to its end.
     Stopped {
         /// Why.
         after: Ended,

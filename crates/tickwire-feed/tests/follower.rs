@@ -54,7 +54,7 @@ impl Desk {
 
     fn dialed(&mut self) -> (ConnectionId, usize) {
         match self.next() {
-            Action::Dial { connection, address } => (connection, address),
+            Action::Dial { connection, line: 0, address } => (connection, address),
             action => panic!("{action:?}"),
         }
     }
@@ -176,7 +176,7 @@ fn an_alarm_waits_for_a_minute_and_a_429_keeps_all_lines_away() {
     let away = desk.now + 600 * SECOND;
     desk.end(id, Ended::Refused { status: 429, retry_after: Some(600 * SECOND) });
     desk.follower.add_line(Backoff::seeded(2), Duration::MAX, Duration::ZERO);
-    desk.dialed();
+    assert!(matches!(desk.next(), Action::Dial { line: 1, .. }));
     assert!(desk.now >= away);
 }
 
@@ -201,6 +201,26 @@ fn a_quiet_successor_takes_over_once_what_was_on_the_way_had_time_to_come() {
     assert_eq!(desk.next(), Action::Leave { connection: old, code: CloseCode::NORMAL });
     assert!(desk.now - answered >= desk.follower.answer_within);
     assert_eq!(desk.data(new, 0, 8), Some(Verdict::Next));
+}
+
+#[test]
+fn a_stop_for_the_successor_is_told_and_outlives_the_older_connection() {
+    let mut desk = Desk::new(&[Subscription::default()]).line(3600 * SECOND, 60 * SECOND);
+    desk.follower.addresses = 3;
+    let old = desk.open();
+    desk.all();
+    let (new, _) = desk.dialed();
+    assert_eq!(desk.state(), State::Replacing);
+    let (stop, end) = (Ended::Refused { status: 401, retry_after: None }, Ended::Closed(1001));
+    desk.end(new, stop);
+    assert_eq!(desk.state(), State::Stopped { after: stop });
+    assert_eq!(desk.data(old, 0, 7), Some(Verdict::Kept)); // followed to its end
+    desk.end(old, end);
+    desk.now = desk.now + 3600 * SECOND;
+    assert_eq!(desk.all(), [Action::Restart { subscription: 0 }]);
+    desk.follower.go_on(desk.now);
+    // Both had the address 0.
+    assert_eq!(desk.dialed().1, 1);
 }
 
 #[test]

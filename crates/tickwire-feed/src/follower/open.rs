@@ -143,6 +143,7 @@ impl Seat {
 
 pub(super) struct Open {
     pub(super) id: ConnectionId,
+    pub(super) address: usize,
     pub(super) opened: Time,
     /// When a message last came.
     heard: Time,
@@ -156,9 +157,9 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) fn new(id: ConnectionId, pace: Pace, now: Time) -> Self {
-        let (login, probe, seats) = (Ask::No, Ask::No, Vec::new());
-        Self { id, opened: now, heard: now, login, probe, sending: Paced::new(pace), seats }
+    pub(super) fn new(id: ConnectionId, address: usize, pace: Pace, now: Time) -> Self {
+        let (login, probe, seats, sending) = (Ask::No, Ask::No, Vec::new(), Paced::new(pace));
+        Self { id, address, opened: now, heard: now, login, probe, sending, seats }
     }
 
     pub(super) fn seat(&self, subscription: usize) -> Option<&Seat> {

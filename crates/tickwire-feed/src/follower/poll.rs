@@ -122,8 +122,9 @@ impl<T> Follower<T> {
         let connection = ConnectionId(self.next);
         self.next += 1;
         let run = &mut self.runs[at];
-        run.dialing = Some(connection);
-        Action::Dial { connection, address: run.address % self.addresses.max(1) }
+        let address = run.address % self.addresses.max(1);
+        run.dialing = Some((connection, address));
+        Action::Dial { connection, line: at, address }
     }
 
     /// Leaves the older connection of a line, if nothing depends on it any more.

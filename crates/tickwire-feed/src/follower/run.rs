@@ -8,14 +8,15 @@ use tickwire_parts::Backoff;
 pub(super) struct Run {
     pub(super) backoff: Backoff,
     pub(super) rotation: Rotation<Open>,
-    /// The attempt that is under way.
-    pub(super) dialing: Option<ConnectionId>,
+    /// The attempt that is under way, and its address.
+    pub(super) dialing: Option<(ConnectionId, usize)>,
     /// The address that is dialed next, counted around.
     pub(super) address: usize,
     /// How many attempts and connections have ended since `backoff` was last reset.
     pub(super) failed: usize,
     /// No attempt before this time. `None`: no attempt.
     pub(super) not_before: Option<Time>,
+    /// What `not_before` comes from. `None` once a connection has opened.
     pub(super) after: Option<(Ended, Retry)>,
 }
 
@@ -36,6 +37,10 @@ impl Run {
         Some(open)
     }
 
+    pub(super) fn dials(&self, connection: ConnectionId) -> bool {
+        self.dialing.is_some_and(|(id, _)| id == connection)
+    }
+
     pub(super) fn has(&self, connection: ConnectionId) -> bool {
         self.rotation.iter().any(|open| open.id == connection)
     }
@@ -49,9 +54,16 @@ impl Run {
         self.not_before.filter(|_| self.dialing.is_none()).map(|at| at.max(due))
     }
 
-    /// An attempt failed, or a connection has ended. `away`: when the server lets this address
-    /// come back.
-    pub(super) fn over(&mut self, ended: Ended, away: Option<Time>, addresses: usize, now: Time) {
+    /// An attempt to this address failed, or a connection to it has ended. `away`: when the server
+    /// lets us come back.
+    pub(super) fn over(
+        &mut self,
+        ended: Ended,
+        address: usize,
+        addresses: usize,
+        away: Option<Time>,
+        now: Time,
+    ) {
         let retry = match ended {
             Ended::Closed(code) => CloseCode::new(code).map_or(Retry::BackOff, CloseCode::retry),
             Ended::Refused { status, .. } => HandshakeError::Refused { status }.retry(),
@@ -59,7 +71,9 @@ impl Run {
             Ended::Silent => Retry::BackOff,
         };
         self.failed += 1;
-        self.address = self.address.wrapping_add(1);
+        if self.address % addresses == address {
+            self.address = (address + 1) % addresses;
+        }
         let delay = match (retry, ended) {
             (Retry::Stop, _) => None,
             (Retry::Alarm, _) => self.backoff.rarely(),
@@ -72,21 +86,27 @@ impl Run {
             _ if self.failed < addresses => self.backoff.next().map(|_| Duration::ZERO),
             _ => self.backoff.next(),
         };
-        (self.not_before, self.after) = (delay.map(|delay| now + delay), Some((ended, retry)));
+        // The older connection may end while the line waits, or has stopped, for its successor.
+        let not_before = delay.map(|delay| now + delay);
+        if self.not_before.is_some_and(|before| not_before.is_none_or(|at| before <= at)) {
+            (self.not_before, self.after) = (not_before, Some((ended, retry)));
+        }
     }
 
-    pub(super) fn state(&self, addresses: usize) -> State {
+    pub(super) fn state(&self) -> State {
         let mut open = self.rotation.iter();
-        let Some(current) = open.next() else {
-            return match (self.dialing, self.not_before, self.after) {
-                (Some(_), ..) => State::Dialing { address: self.address % addresses },
-                (None, None, Some((after, _))) => State::Stopped { after },
-                (None, Some(until), Some((after, Retry::Alarm))) => State::Alarm { until, after },
-                (None, until, after) => State::Waiting {
-                    until: until.unwrap_or(Time::ZERO),
-                    after: after.map(|(after, _)| after),
-                },
-            };
+        let current = open.next();
+        match (self.not_before, self.after, self.dialing) {
+            (None, Some((after, _)), _) => return State::Stopped { after },
+            (Some(until), Some((after, Retry::Alarm)), None) => {
+                return State::Alarm { until, after };
+            }
+            (_, _, Some((_, address))) if current.is_none() => return State::Dialing { address },
+            _ => {}
+        }
+        let Some(current) = current else {
+            let until = self.not_before.unwrap_or(Time::ZERO);
+            return State::Waiting { until, after: self.after.map(|(after, _)| after) };
         };
         match current.missing() {
             _ if !current.is_logged_in() => State::LoggingIn,
