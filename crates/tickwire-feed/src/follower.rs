@@ -99,12 +99,13 @@ use tickwire_parts::Backoff;
 ///   the delay of `Backoff`, and `Alarm` for its `rarely`. `Stop` ends the line's attempts until
 ///   [`go_on`](Self::go_on). `Backoff` starts anew after a connection that lasted for its
 ///   `max_delay`. After 429 and 418, [`Attempts`] keeps all lines away for the bounded Retry-After.
-/// - **Addresses.** After an attempt that failed, and after a connection that ended, a line next
-///   dials the address after that one. (A connection that is left for its successor does not
-///   count.) It dials at once after [`Ended::Silent`], and after [`Ended::Failed`] with
-///   [`Retry::BackOff`](tickwire::Retry::BackOff), until as many have failed in a row as there are
-///   addresses. Only then the delays count. (A connection that lasted for `max_delay` starts a new
-///   row.)
+/// - **Addresses.** After an attempt that failed, and after [`Ended::Silent`], a line turns to the
+///   next address. After any other end of a connection, it dials the same address again, unless
+///   another line has a connection there: then the next address to which no other line has one, if
+///   there is any. A line that has turned dials at once after [`Ended::Silent`], and after
+///   [`Ended::Failed`] with [`Retry::BackOff`](tickwire::Retry::BackOff), until as many attempts and
+///   connections have ended in a row as there are addresses. Only then the delays count. (A
+///   connection that lasted for `max_delay` starts a new row.)
 /// - **A quiet market** is not cut. If the exchange answers what it is asked, silence ends no
 ///   connection, unless [`Subscription::leave_after`] is set.
 /// - **A dead connection or subscription** is left within [`answer_within`](Self::answer_within)
@@ -391,12 +392,35 @@ impl<T> Follower<T> {
         now: Time,
     ) {
         let run = &mut self.runs[at];
-        let dialed = run.dialing.take_if(|(id, _)| *id == connection).map(|(_, address)| address);
+        let dialed = run.dialing.take_if(|(id, _)| *id == connection);
         let open = run.remove(connection, now);
-        let address = dialed.or(open.as_ref().map(|open| open.address)).unwrap_or(0);
-        run.over(ended, address, self.addresses.max(1), away, now);
+        let address = match (dialed, &open) {
+            (Some((_, address)), _) => address,
+            (None, Some(open)) => open.address,
+            (None, None) => return,
+        };
+        let addresses = self.addresses.max(1);
+        let is_next = run.address % addresses == address; // else the line has turned already
+        let other = match dialed.is_some() || ended == Ended::Silent {
+            true => Some((address + 1) % addresses),
+            false => self.unused(at, address),
+        };
+        let run = &mut self.runs[at];
+        run.over(ended, other.filter(|_| is_next), addresses, away, now);
         open.into_iter().for_each(|open| self.close_lines(open));
         self.due = now;
+    }
+
+    /// The next address without a connection, if another line has one to this address. Two lines
+    /// over one server would fall silent together.
+    fn unused(&self, at: usize, address: usize) -> Option<usize> {
+        let others = || self.runs.iter().enumerate().filter(|(other, _)| *other != at);
+        let uses = |address| {
+            let mut opens = others().flat_map(|(_, run)| run.rotation.iter());
+            opens.any(|open| open.address == address)
+        };
+        let mut next = (address + 1..self.addresses).chain(0..address);
+        if uses(address) { next.find(|address| !uses(*address)) } else { None }
     }
 
     /// Leaves a connection that nobody needs any more.

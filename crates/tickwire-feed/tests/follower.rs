@@ -155,8 +155,8 @@ fn each_address_is_tried_at_once_and_then_the_delays_count() {
         assert_eq!((dialed, desk.now), (address, Time::ZERO));
         desk.end(id, Ended::Failed(Retry::BackOff));
     }
-    // A server that accepts and drops is not dialed in a tight loop, whatever its address.
-    for address in [0, 1, 2, 0] {
+    // A server that accepts and drops is dialed again, but not in a tight loop.
+    for address in [0, 0, 0, 0] {
         let before = desk.now;
         let (id, dialed) = desk.dialed();
         assert_eq!(dialed, address);
@@ -219,8 +219,32 @@ fn a_stop_for_the_successor_is_told_and_outlives_the_older_connection() {
     desk.now = desk.now + 3600 * SECOND;
     assert_eq!(desk.all(), [Action::Restart { subscription: 0 }]);
     desk.follower.go_on(desk.now);
-    // Both had the address 0.
+    // The attempt turned the line, and the end of the older connection did not.
     assert_eq!(desk.dialed().1, 1);
+}
+
+#[test]
+fn two_lines_come_back_to_different_servers() {
+    let mut desk = Desk::new(&[Subscription::default()]).line(Duration::MAX, Duration::ZERO);
+    desk = desk.line(Duration::MAX, Duration::ZERO);
+    desk.follower.addresses = 2;
+    let dials = desk.all();
+    let [
+        Action::Dial { connection: first, line: 0, address: 0 },
+        Action::Dial { connection: second, line: 1, address: 1 },
+    ] = dials[..]
+    else {
+        panic!("{dials:?}")
+    };
+    // The first server is frozen, so both lines have the second one.
+    desk.end(first, Ended::Failed(Retry::BackOff));
+    let (first, address) = desk.dialed();
+    assert_eq!(address, 1);
+    desk.follower.opened(first, desk.now);
+    desk.follower.opened(second, desk.now);
+    desk.end(first, Ended::Closed(1001));
+    desk.all();
+    assert_eq!(desk.dialed().1, 0); // and not there again
 }
 
 #[test]

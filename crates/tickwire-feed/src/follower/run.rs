@@ -54,12 +54,12 @@ impl Run {
         self.not_before.filter(|_| self.dialing.is_none()).map(|at| at.max(due))
     }
 
-    /// An attempt to this address failed, or a connection to it has ended. `away`: when the server
-    /// lets us come back.
+    /// An attempt failed, or a connection has ended. `other`: turn to this address. `away`: when the
+    /// server lets us come back.
     pub(super) fn over(
         &mut self,
         ended: Ended,
-        address: usize,
+        other: Option<usize>,
         addresses: usize,
         away: Option<Time>,
         now: Time,
@@ -71,9 +71,7 @@ impl Run {
             Ended::Silent => Retry::BackOff,
         };
         self.failed += 1;
-        if self.address % addresses == address {
-            self.address = (address + 1) % addresses;
-        }
+        self.address = other.unwrap_or(self.address);
         let delay = match (retry, ended) {
             (Retry::Stop, _) => None,
             (Retry::Alarm, _) => self.backoff.rarely(),
@@ -83,7 +81,9 @@ impl Run {
                 None => self.backoff.after_refusal(status, retry_after),
             },
             // The other addresses may be well, so waiting helps only once all have failed.
-            _ if self.failed < addresses => self.backoff.next().map(|_| Duration::ZERO),
+            _ if other.is_some() && self.failed < addresses => {
+                self.backoff.next().map(|_| Duration::ZERO)
+            }
             _ => self.backoff.next(),
         };
         // The older connection may end while the line waits, or has stopped, for its successor.
