@@ -89,7 +89,7 @@
 //! | send one message to many peers | [`Prepared`] and [`feed`] | a server encodes it once for all |
 //! | limit how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, which feeds [`sender_mut()`] of a WebSocket, or the sender that [`with_sender`] of a `Writer` passes to a closure | four policies: wait, drop, conflate, disconnect |
 //! | check which website's page opens the connection | [`Origins`](handshake::server::Origins) | [why to check](handshake::server#who-is-asking); the example `auth` |
-//! | connect again | `Backoff` of `tickwire-parts` | random, growing delays; the example `reconnect` |
+//! | connect again | `Backoff` of `tickwire-parts` | random, growing delays; `Follower` of `tickwire-feed` for a feed; the example `reconnect` |
 //! | decide what to do after an error | [`Error::retry`] | [`Retry`]: connect again, tell a person, or stop |
 //! | use short timeouts, as a trading client | [`Config::trading`] | for the handshake, the heartbeat, writing and closing |
 //! | end a connection to a peer that may be dead | [`leave`] | it ends within the time that you pass; `close` waits for the peer's answer |
@@ -179,7 +179,8 @@
 //!
 //! - **Reconnecting.** Only the application knows what has to happen after a connect: how to log
 //!   in, what to subscribe to, and what to do about missed data. `Backoff` of the crate
-//!   `tickwire-parts` says whether to try again, and when. The example `reconnect` shows the loop.
+//!   `tickwire-parts` says whether to try again, and when. `Follower` of `tickwire-feed` follows a
+//!   feed, as the example `reconnect` shows.
 //! - **The number of connections.** This crate limits the cost of each connection, and your accept
 //!   loop must limit the number of connections. The example `bounded` limits the handshakes in
 //!   progress and the number of peers, in total and for each address.

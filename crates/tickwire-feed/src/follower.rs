@@ -13,6 +13,8 @@ mod open;
 mod poll;
 mod run;
 
+#[cfg(doc)]
+use crate::{Action, Say};
 use crate::{
     Arbiter, Attempts, ConnectionId, Ended, Incoming, Pace, Rotation, State, Subscription, Verdict,
 };

@@ -1,8 +1,8 @@
 //! How long to wait before the next attempt to connect (RFC 6455 §7.2.3).
 //!
 //! This module decides the next delay, and whether another attempt makes sense. The caller waits,
-//! connects, logs in, subscribes again and recovers missed messages. The example `reconnect` does
-//! this, except that it marks a gap instead of recovering messages.
+//! connects, logs in, subscribes again and recovers missed messages. `Follower` of the crate
+//! `tickwire-feed` does this for a feed.
 use core::time::Duration;
 use tickwire::{CloseCode, Entropy, handshake::HandshakeError};
 
@@ -141,9 +141,8 @@ impl Backoff {
     /// A successful opening handshake is not enough: wait for a subscribed message, or for the
     /// answer to a request. One message is not enough either. If you reset after one message, a
     /// peer that sends one message and then drops the connection is dialed again after the first
-    /// delay, every time. So also require that the connection was open for some seconds, as the
-    /// example `reconnect` does. In a client that only sends, use
-    /// [`connected_for`](Self::connected_for).
+    /// delay, every time. So also require that the connection was open for some seconds, or
+    /// use [`connected_for`](Self::connected_for).
     pub const fn reset(&mut self) {
         self.attempts = 0;
     }
