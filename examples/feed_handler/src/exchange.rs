@@ -2,7 +2,7 @@
 use crate::{
     BoxError, Plan,
     feed::Feed,
-    handler::{Rules, Subscription},
+    handler::{Followed, Rules},
 };
 use market_feed::lines;
 use std::{io, net::TcpListener, sync::Arc};
@@ -49,9 +49,9 @@ impl Exchange {
     }
 
     /// All its feeds, with all lines of each.
-    pub fn subscriptions(&self) -> Vec<Subscription> {
+    pub fn followed(&self) -> Vec<Followed> {
         let feeds = 0..self.plan.feeds;
-        feeds.map(|feed| Subscription { feed, lines: self.urls.clone() }).collect()
+        feeds.map(|feed| Followed { feed, lines: self.urls.clone() }).collect()
     }
 
     /// What it asks of connections.

@@ -1,14 +1,15 @@
-//! One feed: what its lines bring becomes one sequence of ticks, and the book is rebuilt from them.
+//! One feed: what becomes of its messages. Its lines become one sequence of ticks, and the book is
+//! rebuilt from them.
 //!
-//! A line that has been dialed subscribes, and asks for a snapshot if the feed needs one: at first,
-//! and where ticks are lost because no line has them, where no line was open, or the book is wrong.
+//! Each connection subscribes and then asks for a snapshot, which is the answer to its
+//! subscription. Another snapshot is asked for where ticks are lost, or the book is wrong.
 use market_feed::{
     book::Book,
-    wire::{Foreign, Payload, Snapshot, Tick},
+    wire::{Payload, Snapshot, Tick},
 };
-use tickwire::Time;
-use tickwire_feed::{Arbiter, Event, Line, Verdict};
-use tickwire_loop::Handle;
+use tickwire::{Retry, Time};
+use tickwire_feed::{ConnectionId, Follower, Incoming, State, Verdict};
+use tickwire_loop::{Dial, Handle};
 
 /// What has become of a feed's ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,127 +27,139 @@ pub struct Tally {
     pub wrong: u64,
 }
 
+/// What has become of a line.
+#[derive(Debug, Default)]
+pub struct Line {
+    /// How many connections were opened.
+    pub opened: u64,
+    /// How many of them were closed because another had taken their place.
+    pub replaced: u64,
+    /// Why the last one ended, or could not be had.
+    pub ended: Option<String>,
+}
+
 pub struct Feed {
     /// The exchange's number of it.
     pub number: usize,
-    arbiter: Arbiter<Tick>,
-    /// How many lines are open.
-    lines: usize,
+    pub lines: Vec<Line>,
+    pub(crate) follower: Follower<Tick>,
+    /// How to dial each address.
+    pub(crate) dials: Vec<Dial>,
+    /// The connections that are followed, or dialed.
+    pub(crate) connections: Vec<(ConnectionId, Handle)>,
     pub(crate) book: Book,
     /// The newest tick in the book, once there is one.
     pub newest: Option<u64>,
     needs_snapshot: bool,
-    /// The connection that was asked for one.
-    asked: Option<Handle>,
+    /// A snapshot is to be asked for.
+    pub(crate) asks: bool,
     pub tally: Tally,
 }
 
 impl Feed {
-    /// The exchange's number of it.
-    pub fn new(number: usize) -> Self {
+    pub(crate) fn new(number: usize, follower: Follower<Tick>, dials: Vec<Dial>) -> Self {
         Self {
             number,
-            arbiter: Arbiter::new(),
-            lines: 0,
+            lines: follower.states().map(|_| Line::default()).collect(),
+            follower,
+            dials,
+            connections: Vec::new(),
             book: Book::default(),
             newest: None,
             needs_snapshot: true,
-            asked: None,
+            asks: false,
             tally: Tally::default(),
         }
     }
 
-    /// A line is subscribed.
-    pub(crate) fn open(&mut self) -> Line {
-        self.lines += 1;
-        self.arbiter.open()
+    /// Whether a line will not be dialed again: that would do harm.
+    pub fn has_given_up(&self, line: usize) -> bool {
+        self.follower.states().nth(line).is_some_and(|state| matches!(state, State::Stopped { .. }))
     }
 
-    /// Whether nothing would be lost if this line alone were left.
-    pub(crate) fn in_sequence(&self, line: &Line) -> bool {
-        !self.needs_snapshot && self.arbiter.in_sequence(line)
+    pub(crate) fn handle(&self, id: ConnectionId) -> Option<Handle> {
+        self.connections.iter().find(|(known, _)| *known == id).map(|&(_, handle)| handle)
     }
 
-    /// A line's connection is over.
-    pub(crate) fn close(&mut self, line: Line, of: Handle, now: Time) {
-        self.arbiter.close(line);
-        self.lines -= 1;
-        self.needs_snapshot |= self.lines == 0; // who knows what is missed
-        self.asked = self.asked.filter(|&asked| asked != of);
-        self.settle(now);
+    /// Forgets a connection that is over. Returns whether it was followed.
+    pub(crate) fn forget(&mut self, id: ConnectionId) -> bool {
+        let at = self.connections.iter().position(|(known, _)| *known == id);
+        at.map(|at| self.connections.swap_remove(at)).is_some()
     }
 
-    /// A snapshot was asked for, through this connection.
-    pub(crate) fn ask(&mut self, of: Handle) {
-        self.asked = Some(of);
-    }
-
-    /// Whether a snapshot is needed that nobody was asked for.
-    pub(crate) fn wants_to_ask(&self) -> bool {
-        self.needs_snapshot && self.asked.is_none()
-    }
-
-    /// A message of a line. Returns whether it is a tick that was the next.
+    /// A message of a connection. Returns whether it is a tick that was the next.
     #[inline]
-    pub(crate) fn take(&mut self, line: &Line, payload: &[u8], now: Time) -> Result<bool, Foreign> {
-        let mut is_next = false;
-        match Payload::decode(payload)? {
-            Payload::Tick(tick) => match self.arbiter.offer(line, tick.sequence, now, || tick) {
-                Verdict::Next => {
-                    is_next = true;
-                    self.apply(&tick);
+    pub(crate) fn take(&mut self, from: ConnectionId, payload: &[u8], now: Time) -> bool {
+        match Payload::decode(payload) {
+            Ok(Payload::Tick(tick)) => {
+                let numbers = Some(tick.sequence.into());
+                let data = Incoming::Data { subscription: 0, numbers };
+                let verdict = self.follower.heard(from, data, now, || tick);
+                match verdict {
+                    Some(Verdict::Next) => self.apply(&tick),
+                    Some(Verdict::Duplicate) => self.tally.duplicates += 1,
+                    _ => {}
                 }
-                Verdict::Duplicate => self.tally.duplicates += 1,
-                Verdict::Kept | Verdict::Refused => {}
-            },
-            Payload::Snapshot(snapshot) => self.restore(&snapshot, now),
-        }
-        self.settle(now);
-        Ok(is_next)
-    }
-
-    /// When [`settle`](Self::settle) has to be called although nothing has come.
-    pub(crate) fn poll_timeout(&self) -> Option<Time> {
-        self.arbiter.poll_timeout()
-    }
-
-    /// Goes on with what is in order now.
-    #[inline]
-    pub(crate) fn settle(&mut self, now: Time) {
-        while let Some(event) = self.arbiter.poll(now) {
-            match event {
-                Event::Message(tick) => self.apply(&tick),
-                Event::Gap(_) => self.needs_snapshot = true,
-                Event::Restart => (self.newest, self.needs_snapshot) = (None, true),
+                return verdict == Some(Verdict::Next);
+            }
+            Ok(Payload::Snapshot(snapshot)) => {
+                let _ = self.follower.heard(from, Incoming::Answer(0), now, || unreachable!());
+                self.restore(&snapshot, now);
+            }
+            Err(_) => {
+                let wrong = Incoming::Wrong(Retry::Alarm);
+                let _ = self.follower.heard(from, wrong, now, || unreachable!());
             }
         }
+        false
+    }
+
+    /// A connection is over. Without another, ticks are missed, and the exchange may be quiet when
+    /// the next one comes: then no tick shows the gap, but its snapshot does.
+    pub(crate) fn is_left(&mut self) {
+        use State::{Dialing, Stopped, Waiting};
+        let is_down = |state| matches!(state, Dialing { .. } | Stopped { .. } | Waiting { .. });
+        self.needs_snapshot |= self.follower.states().all(is_down);
+    }
+
+    /// Ticks are lost, or the book is wrong.
+    pub(crate) fn needs_snapshot(&mut self) {
+        self.asks |= !self.needs_snapshot; // else one is on its way
+        self.needs_snapshot = true;
     }
 
     #[inline]
-    fn apply(&mut self, tick: &Tick) {
+    pub(crate) fn apply(&mut self, tick: &Tick) {
         self.book.apply(tick.update);
         let is_next = self.newest.is_some_and(|newest| tick.sequence == newest + 1);
         self.newest = Some(tick.sequence);
         self.tally.delivered += 1;
         if !is_next || tick.checksum != self.book.checksum() {
             self.tally.wrong += 1;
-            self.needs_snapshot = true;
+            self.needs_snapshot();
         }
     }
 
     fn restore(&mut self, snapshot: &Snapshot<'_>, now: Time) {
-        self.asked = None;
-        // One that is behind the book is of no use: another is asked for.
+        if !self.needs_snapshot {
+            return;
+        }
         let newest = self.newest.unwrap_or(snapshot.sequence);
-        if !self.needs_snapshot || snapshot.sequence < newest {
+        if snapshot.sequence < newest {
+            self.asks = true; // it is behind the book
             return;
         }
         self.book = snapshot.levels().collect();
         self.tally.snapshots += 1;
         self.tally.lost += snapshot.sequence - newest;
         self.newest = Some(snapshot.sequence);
-        self.needs_snapshot = snapshot.checksum != self.book.checksum();
-        self.tally.wrong += u64::from(self.needs_snapshot);
-        self.arbiter.resync(snapshot.sequence + 1, now);
+        self.needs_snapshot = false;
+        if let Some(arbiter) = self.follower.arbiter(0) {
+            arbiter.resync(snapshot.sequence + 1, now);
+        }
+        if snapshot.checksum != self.book.checksum() {
+            self.tally.wrong += 1;
+            self.needs_snapshot();
+        }
     }
 }

@@ -31,7 +31,7 @@ fn main() -> Result<(), Failure> {
 fn run(options: &Options) -> Result<(), BoxError> {
     let exchange = Exchange::start(options.plan)?;
     let (rules, tls) = (exchange.rules(), exchange.tls.clone());
-    let mut handler = Handler::new(&exchange.subscriptions(), rules, options.uring, tls)?;
+    let mut handler = Handler::new(&exchange.followed(), rules, options.uring, tls)?;
     let until = Instant::now() + options.seconds;
     while Instant::now() < until {
         handler.turn(BEAT)?;

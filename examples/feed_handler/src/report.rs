@@ -34,16 +34,18 @@ impl Report {
                 failed.push(format!("feed {number}: its book is not the exchange's"));
             }
         }
-        for line in handler.lines().iter().filter(|line| line.has_given_up()) {
-            let why = line.ended.as_deref().unwrap_or_default();
-            let feed = handler.feeds()[line.feed].number;
-            failed.push(format!("feed {feed}: a line was given up: {why}"));
+        for feed in handler.feeds() {
+            for (at, line) in feed.lines.iter().enumerate().filter(|(at, _)| feed.has_given_up(*at))
+            {
+                let why = line.ended.as_deref().unwrap_or_default();
+                failed.push(format!("feed {}: line {at} was given up: {why}", feed.number));
+            }
         }
         let sum = |of: fn(&Tally) -> u64| handler.feeds().iter().map(|feed| of(&feed.tally)).sum();
         let (delivered, duplicates): (u64, u64) =
             (sum(|tally| tally.delivered), sum(|tally| tally.duplicates));
-        let opened = handler.lines().iter().map(|line| line.opened).sum();
-        let replaced: u64 = handler.lines().iter().map(|line| line.replaced).sum();
+        let opened = handler.lines().map(|line| line.opened).sum();
+        let replaced: u64 = handler.lines().map(|line| line.replaced).sum();
         let mut text = format!(
             "{delivered} ticks delivered once and in order, {duplicates} dropped that another line \
              had brought\n{opened} connections opened, {replaced} replaced before their time, {} \
