@@ -165,6 +165,9 @@ pub struct Follower<T> {
     left: VecDeque<(ConnectionId, CloseCode)>,
     /// The subscriptions whose arbiters have to be polled.
     unpolled: Range<usize>,
+    /// Data has come while a line has two connections. Only `poll` leaves the older one, because the
+    /// successor may end before.
+    retires: bool,
     /// When something is due that no call announces.
     due: Time,
     /// The time that the last `Action::Wait` has told.
@@ -207,6 +210,7 @@ impl<T> Follower<T> {
             next: 0,
             left: VecDeque::new(),
             unpolled: 0..0,
+            retires: false,
             due: Time::ZERO,
             told: None,
             grace: Time::ZERO,
@@ -358,8 +362,8 @@ impl<T> Follower<T> {
                     let line = seat.line.get_or_insert_with(|| arbiter.open());
                     arbiter.offer(line, numbers, now, own)
                 });
+                self.retires |= run.rotation.iter().nth(1).is_some();
                 self.poll_again(subscription);
-                self.retire(at, now);
                 return Some(verdict);
             }
             Incoming::LoggedIn => {}

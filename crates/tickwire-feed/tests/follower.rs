@@ -125,6 +125,38 @@ fn neighbours_share_a_message_and_an_answer_is_for_one_message() {
 }
 
 #[test]
+fn what_is_forgotten_while_it_waits_for_its_turn_is_not_said() {
+    let mut desk = Desk::new(&[Subscription::default(); 6]).line(Duration::MAX, Duration::ZERO);
+    desk.follower.batch = 100;
+    desk.follower.pace = Pace::new(1, 10 * SECOND);
+    desk.follower.login = true;
+    let id = desk.open();
+    desk.all();
+    desk.hear(id, Incoming::LoggedIn);
+    for subscription in [0, 3, 5] {
+        desk.follower.unsubscribe(subscription);
+    }
+    let mut say = || said(&[desk.next()]);
+    assert_eq!([say(), say()].concat(), [Say::Subscribe(1..3), Say::Subscribe(4..5)]);
+    assert_eq!(desk.all(), []);
+}
+
+#[test]
+fn a_successor_that_ends_at_once_leaves_the_older_connection_in_place() {
+    let watch = Subscription { ask_after: None, ..trades() };
+    let mut desk = Desk::new(&[watch]).line(3600 * SECOND, 60 * SECOND);
+    let old = desk.open();
+    desk.all();
+    let new = desk.open();
+    desk.all();
+    desk.data(old, 0, 7);
+    desk.data(new, 0, 7);
+    desk.end(new, Ended::Closed(1006));
+    assert!(!desk.all().iter().any(|action| matches!(action, Action::Leave { .. })));
+    assert_eq!(desk.data(old, 0, 8), Some(Verdict::Next));
+}
+
+#[test]
 fn subscriptions_wait_for_the_login_which_is_said_once() {
     let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
     desk.follower.login = true;

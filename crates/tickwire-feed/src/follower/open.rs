@@ -1,7 +1,7 @@
 //! An open connection: what was said over it, and which answers are still due.
 use crate::{Arbiter, ConnectionId, Incoming, Line, Pace, Paced, Say, Subscription};
 use alloc::vec::Vec;
-use core::time::Duration;
+use core::{ops::Range, time::Duration};
 use tickwire::Time;
 
 /// A question to the peer: the login, a subscription or the probe.
@@ -212,20 +212,32 @@ impl Open {
 
     /// The next message to send now. What has been answered in the meantime is left out.
     pub(super) fn poll(&mut self, now: Time) -> Option<Say> {
-        while let Some(say) = self.sending.poll(now) {
-            let is_wanted = match &say {
+        while let Some(mut say) = self.sending.poll(now) {
+            let is_wanted = match &mut say {
                 Say::Login => self.login.say(now),
                 Say::Probe => self.probe.say(now),
-                Say::Subscribe(range) => {
-                    let seats = self.seats[range.clone()].iter_mut().flatten();
-                    seats.fold(false, |wanted, seat| seat.say(range.start, now) | wanted)
-                }
+                Say::Subscribe(range) => self.say(range, now),
             };
             if is_wanted {
                 return Some(say);
             }
         }
         None
+    }
+
+    /// Notes that the first of these subscriptions are said now, up to one that is forgotten. Those
+    /// behind it need a message of their own.
+    fn say(&mut self, range: &mut Range<usize>, now: Time) -> bool {
+        let is_free = |at: &usize| self.seat(*at).is_none();
+        range.start = range.clone().find(|at| !is_free(at)).unwrap_or(range.end);
+        let end = range.clone().find(is_free).unwrap_or(range.end);
+        let rest = end..range.end;
+        range.end = end;
+        if !rest.is_empty() {
+            self.sending.push(Say::Subscribe(rest));
+        }
+        let seats = self.seats[range.clone()].iter_mut().flatten();
+        seats.fold(false, |wanted, seat| seat.say(range.start, now) | wanted)
     }
 
     /// Takes note of a message.

@@ -21,6 +21,9 @@ impl<T> Follower<T> {
     /// other followers. The follower dials only what [`Attempts::take`] allows.
     pub fn poll(&mut self, now: Time, attempts: &mut Attempts) -> Action<T> {
         self.note_late_poll(now);
+        if core::mem::take(&mut self.retires) {
+            (0..self.runs.len()).for_each(|at| self.retire(at, now));
+        }
         loop {
             if let Some((connection, code)) = self.left.pop_front() {
                 return Action::Leave { connection, code };
@@ -128,7 +131,7 @@ impl<T> Follower<T> {
     }
 
     /// Leaves the older connection of a line, if nothing depends on it any more.
-    pub(super) fn retire(&mut self, at: usize, now: Time) {
+    fn retire(&mut self, at: usize, now: Time) {
         let (mut old, mut new) = (None, None);
         for open in self.runs[at].rotation.iter() {
             (old, new) = (new, Some(open));
