@@ -56,7 +56,8 @@ pub enum Action<T> {
     /// These numbers are lost: see [`Event::Gap`](crate::Event::Gap). Each lost number is told
     /// once. If [`Subscription::resume`] is false, nothing more of this subscription is delivered
     /// until you call [`resync`](Arbiter::resync) or [`resume`](Arbiter::resume) of its
-    /// [arbiter](Follower::arbiter).
+    /// [arbiter](Follower::arbiter). If your snapshot ends before the gap does, take a newer one
+    /// first: `resync` with the older one leads to the same gap.
     Gap {
         /// The subscription's index.
         subscription: usize,
