@@ -1,0 +1,130 @@
+//! The settings of a day, of the client and of the exchange: drawn from the seed.
+use crate::{Note, oracle::Rules, world::*};
+use std::time::Duration;
+use tickwire_feed::{Attempts, Follower, Pace, Subscription};
+use tickwire_parts::Backoff;
+
+/// A program that has not added its lines and its subscriptions yet.
+pub(crate) struct Settings {
+    pub(crate) plan: Plan,
+    pub(crate) rules: Rules,
+    pub(crate) follower: Follower<Note>,
+    pub(crate) attempts: Attempts,
+    pub(crate) subscription: Subscription,
+    /// Takes a snapshot after a gap.
+    pub(crate) snapshots: bool,
+    /// Forgets a refused subscription for a minute.
+    pub(crate) gives_up: bool,
+    life: Duration,
+    lead: Duration,
+    first_delay: Duration,
+}
+
+const CAP: Ms = 10 * MINUTE;
+
+fn plan(dice: &mut Dice, streams: usize, life: Ms, finds: [bool; 2]) -> Plan {
+    Plan {
+        hosts: dice.between(1, 3) as usize,
+        streams,
+        login: dice.one_in(2),
+        life,
+        warns: dice.one_in(3),
+        every: dice.of(&[0, MINUTE, 5 * MINUTE, 5 * MINUTE, 20 * MINUTE]),
+        tick: dice.of(&[SECOND, 4 * SECOND, 10 * SECOND]),
+        heartbeat: dice.of(&[0, 3250]),
+        finds,
+    }
+}
+
+const fn ms(ms: Ms) -> Duration {
+    Duration::from_millis(ms)
+}
+
+impl Settings {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut dice = Dice(seed ^ 0xDA75);
+        let (lines, streams) = (dice.of(&[1, 1, 2, 3]), dice.between(1, 6));
+        let pace = dice.of(&[(4, 1200, 1), (4, 1200, 0), (10, 1000, 0), (1, 10_000, 0)]);
+        let probe_after = dice.of(&[None, Some(5 * SECOND), Some(30 * SECOND)]);
+        let ask_after = dice.of(&[None, Some(20 * SECOND), Some(2 * MINUTE)]);
+        let ask_after = ask_after.or(probe_after.is_none().then_some(30 * SECOND));
+        let leave_after = dice.of(&[None, None, Some(4 * MINUTE)]);
+        let answer_within = dice.of(&[3 * SECOND, SECOND, 5 * SECOND]);
+        let attempts = dice.of(&[(250, 5 * MINUTE), (10, MINUTE), (1, MINUTE)]);
+        let life = dice.of(&[DAY, 6 * HOUR, 2 * HOUR, 20 * MINUTE]);
+        let lead = life / 10;
+        let finds = [leave_after.is_some(), ask_after.is_some()];
+        let plan = plan(&mut dice, streams as usize, life, finds);
+        // A question waits for the pace behind those of all subscriptions, twice each.
+        let all = (pace.1 / Ms::from(pace.0 - pace.2) + 1) * (2 * streams + 3);
+        let silence = probe_after.unwrap_or(Ms::MAX).min(ask_after.unwrap_or(Ms::MAX));
+        let rules = Rules {
+            dials: (attempts.0 as usize, attempts.1),
+            pace: (pace.0 as usize, pace.1),
+            dead: silence + 3 * answer_within + all + SECOND,
+            mute: leave_after.unwrap_or(0) + all + 2 * answer_within + SECOND,
+            said: all + answer_within + SECOND,
+            again: answer_within.min(silence),
+            idle: 76 * SECOND + lines as Ms * 2 * attempts.1 / Ms::from(attempts.0),
+            retry_after: CAP,
+            window: attempts.1,
+            replaced: life - lead * lines as Ms,
+            lines,
+            calm: plan.every == 0 && leave_after.is_none() && pace.1 < 10_000,
+            quiet: leave_after.is_none(),
+            answers: ask_after.is_some(),
+        };
+        let mut follower = Follower::new();
+        (follower.addresses, follower.login) = (plan.hosts, plan.login);
+        follower.pace = Pace::new(pace.0, ms(pace.1)).reserve(pace.2);
+        follower.batch = dice.of(&[1, 1, 2, 100]);
+        (follower.probe_after, follower.answer_within) = (probe_after.map(ms), ms(answer_within));
+        let (ask_after, leave_after) = (ask_after.map(ms), leave_after.map(ms));
+        let subscription = Subscription { ask_after, leave_after, resume: dice.one_in(2) };
+        Self {
+            plan,
+            rules,
+            follower,
+            attempts: Attempts::new(Pace::new(attempts.0, ms(attempts.1))),
+            snapshots: !subscription.resume && dice.one_in(2),
+            subscription,
+            gives_up: dice.one_in(2),
+            life: ms(life),
+            lead: ms(lead),
+            first_delay: ms(5 * SECOND),
+        }
+    }
+
+    /// Settings at the ends of their ranges: then only some rules can be kept.
+    pub(crate) fn extreme(seed: u64) -> Self {
+        let (mut set, mut dice) = (Self::new(seed), Dice(seed ^ 0xE97E));
+        let ends = [Duration::ZERO, Duration::from_nanos(1), ms(SECOND), Duration::MAX];
+        set.subscription.ask_after = Some(dice.of(&ends)).filter(|_| !dice.one_in(4));
+        set.subscription.leave_after = Some(dice.of(&ends)).filter(|_| !dice.one_in(4));
+        set.follower.probe_after = Some(dice.of(&ends)).filter(|_| !dice.one_in(4));
+        set.follower.answer_within = dice.of(&ends);
+        (set.life, set.lead, set.first_delay) = (dice.of(&ends), dice.of(&ends), dice.of(&ends));
+        set.follower.batch = dice.of(&[0, usize::MAX]);
+        set.follower.addresses = dice.of(&[0, 1, set.plan.hosts]);
+        set.follower.pace = Pace::new(1, ms(MINUTE)).reserve(9);
+        let attempts = dice.of(&[(1, MINUTE), (50, SECOND)]);
+        set.attempts = Attempts::new(Pace::new(attempts.0, ms(attempts.1)));
+        (set.rules.dials, set.rules.window) = ((attempts.0 as usize, attempts.1), attempts.1);
+        (set.rules.pace, set.rules.lines) =
+            ((1, MINUTE), dice.of(&[1, Follower::<Note>::MOST_LINES]));
+        set.plan.every = 20 * SECOND;
+        set
+    }
+
+    /// Adds the lines and the subscriptions. Returns the stream of each subscription.
+    pub(crate) fn begin(&mut self, seed: u64) -> Vec<Option<usize>> {
+        self.attempts.max_retry_after = ms(CAP);
+        for line in 0..self.rules.lines as u32 {
+            let mut backoff = Backoff::seeded(seed * 16 + u64::from(line));
+            (backoff.max_retry_after, backoff.first_delay) = (ms(CAP), self.first_delay);
+            self.follower.add_line(backoff, self.life, self.lead.saturating_mul(line + 1));
+        }
+        let streams = 0..self.plan.streams;
+        streams.map(|_| self.follower.subscribe(self.subscription)).collect()
+    }
+}
