@@ -62,10 +62,11 @@ impl Door {
     }
 
     /// Answers the health checks of a balancer at this path. A health check is a GET, HEAD or
-    /// OPTIONS of HTTP/1.1 or 1.0 that has no body and asks for no WebSocket. The path has to be
-    /// the same byte for byte; its query does not matter. Any other request is treated as without
-    /// this call, so a WebSocket may have the same path. The loop looks at the paths in the order
-    /// of the calls, and no event tells of the check.
+    /// OPTIONS of HTTP/1.x that has no body, one Host (none is enough in HTTP/1.0), and neither a
+    /// `Sec-WebSocket-Key` nor an `Upgrade` to `websocket`. The path begins with `/` and has no
+    /// query. It has to be the path of the request's target byte for byte; the query there does not
+    /// matter. Any other request is treated as without this call, so a WebSocket may have the same
+    /// path. The loop looks at the paths in the order of the calls. No event tells of the check.
     ///
     /// ```
     /// use tickwire::{Config, handshake::server::Rejection};
@@ -78,12 +79,14 @@ impl Door {
     /// ```
     ///
     /// A health check has the limits of an opening handshake: those of [`Config`] on its head and
-    /// its time, and those of [`Settings`](crate::Settings) on the number of connections. It waits
-    /// for a place of [`max_handshakes`](crate::Settings::max_handshakes), and fails if the loop
-    /// accepts no more connections. The stream ends after the answer, as after a
-    /// [rejection](crate::Answer::reject). [`Counts::health_checks`](crate::Counts::health_checks)
-    /// counts the answers. An event of the feature `tracing` reports a failed opening handshake,
-    /// with the status that the check would get without this call.
+    /// its time, and those of [`Settings`](crate::Settings) on the number of connections, in all
+    /// and for each address. It waits for a place of
+    /// [`max_handshakes`](crate::Settings::max_handshakes), so a storm of handshakes may delay it
+    /// for `handshake_timeout`. It fails if the loop accepts no more connections. The stream ends
+    /// after the answer, as after a [rejection](crate::Answer::reject).
+    /// [`Counts::health_checks`](crate::Counts::health_checks) counts the answers. An event of the
+    /// feature `tracing` reports a failed opening handshake, with the status that the check would
+    /// get without this call.
     pub fn health_check(mut self, path: impl Into<String>, answer: Rejection) -> Self {
         Arc::make_mut(&mut self.health_checks).push((path.into(), answer));
         self
@@ -100,7 +103,8 @@ impl Door {
 
     /// Sets a hook that is called with each accepted TCP socket, before the loop reads from it. It
     /// also gets each socket that the program [adopts](crate::Net::adopt). Use it to set options of
-    /// a connection, such as SO_BUSY_POLL or TCP_USER_TIMEOUT. Afterwards the loop sets
+    /// a connection by `socket2::SockRef::from(&socket)`, such as TCP_USER_TIMEOUT. A duplicate of
+    /// the descriptor that you keep would keep the connection open. Afterwards the loop sets
     /// TCP_NODELAY. Set SO_RCVBUF on the listener instead ([`Net::listen_on`](
     /// crate::Net::listen_on)), because the ends agree on the scale of TCP's window before a
     /// connection is accepted. On Windows the hook gets a `BorrowedSocket`. If the hook returns an

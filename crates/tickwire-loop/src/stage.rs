@@ -74,17 +74,29 @@ impl Opening {
 
     /// Returns the door's answer to a request that failed a check, if it is a health check.
     pub(crate) fn health_check(&mut self) -> Option<server::Rejection> {
-        // A GET of HTTP/1.1 that has a body, or no Host, fails with another error.
+        // Of a GET of HTTP/1.1, the handshake has checked Host and body. It ends its checks before
+        // them for another method or version.
         let Err(error @ (OldHttpVersion | BadMethod | NotUpgrade)) = self.handshake.step() else {
             return None;
         };
         let request = self.handshake.request()?;
-        let has_host = error == OldHttpVersion || request.header("Host").is_some();
-        let has_body = request.headers().any(|(name, value)| {
-            name.eq_ignore_ascii_case("Transfer-Encoding")
-                || name.eq_ignore_ascii_case("Content-Length") && value != b"0"
-        });
-        if has_body || !has_host || !matches!(request.method(), "GET" | "HEAD" | "OPTIONS") {
+        let mut hosts = 0;
+        for (name, value) in request.headers() {
+            let is = |known: &str| name.eq_ignore_ascii_case(known);
+            let wants_websocket = is("Sec-WebSocket-Key")
+                || is("Upgrade")
+                    && value.to_ascii_lowercase().windows(9).any(|w| w == b"websocket");
+            let has_body = is("Transfer-Encoding") || is("Content-Length") && value != b"0";
+            if wants_websocket || has_body || is("Host") && value.is_empty() {
+                return None;
+            }
+            hosts += u32::from(is("Host"));
+        }
+        // RFC 9112 §3.2: in HTTP/1.0, Host may be missing.
+        if !(hosts == 1 || hosts == 0 && error == OldHttpVersion)
+            || !matches!(request.method(), "GET" | "HEAD" | "OPTIONS")
+            || !request.target().starts_with('/')
+        {
             return None;
         }
         let found = self.health_checks.iter().find(|(path, _)| path == request.path());

@@ -40,6 +40,15 @@ const OTHERS: &Cases = &[
     ("GET /health HTTP/1.1\r\n\r\n", "400", ""), // no Host
     ("HEAD /health HTTP/1.1\r\n\r\n", "405", ""),
     ("GET /health HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", "400", ""),
+    // Whoever asks for a WebSocket is told what is wrong with the request.
+    ("GET /health HTTP/1.0\r\nHost: a\r\nUpgrade: WebSocket\r\n\r\n", "426", ""),
+    ("HEAD /health HTTP/1.1\r\nHost: a\r\nUpgrade: h2c, websocket\r\n\r\n", "405", ""),
+    ("GET /health HTTP/1.0\r\nHost: a\r\nSec-WebSocket-Key: a\r\n\r\n", "426", ""), // by nginx
+    // RFC 9112 §3.2
+    ("OPTIONS /health HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", "405", ""),
+    ("HEAD /health HTTP/1.1\r\nHost:\r\n\r\n", "405", ""),
+    ("GET /health HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", "426", ""),
+    ("OPTIONS http://b/health HTTP/1.1\r\nHost: a\r\n\r\n", "405", ""),
     ("GET /health\r\n\r\n", "400", ""),
     ("\0\x01\r\n\r\n", "400", ""),
 ];
