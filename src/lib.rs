@@ -86,7 +86,7 @@
 //! | send a message larger than memory | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` of a [`Chunk`] mark the first and the last chunk |
 //! | send a message now | [`send`] | when `send` returns `Ok`, the stream has accepted the message |
 //! | send several messages | [`feed`] .. [`flush`] | they are written together; if the buffer is full, `feed` fails, and [`ready`] waits for room |
-//! | send one message to many peers | [`Prepared`] and [`feed`] | a server encodes it once for all |
+//! | send one message to many peers | [`Prepared`] and [`feed`] | all share the payload, and each window compresses it once |
 //! | limit how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, which feeds [`sender_mut()`] of a WebSocket, or the sender that [`with_sender`] of a `Writer` passes to a closure | four policies: wait, drop, conflate, disconnect |
 //! | check which website's page opens the connection | [`Origins`](handshake::server::Origins) | [why to check](handshake::server#who-is-asking); the example `auth` |
 //! | connect again | `Backoff` of `tickwire-parts` | random, growing delays; `Follower` of `tickwire-feed` for a feed; the example `reconnect` |

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use std::{collections::HashSet, rc::Rc, time::Duration};
 use tickwire::Time;
-use tickwire_feed::{Arbiter, Event, Line, Numbers, Verdict};
+use tickwire_feed::{Arbiter, Event, Numbers, Verdict};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]

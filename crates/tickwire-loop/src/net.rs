@@ -177,7 +177,8 @@ impl<'n, T> Net<'n, T> {
         self.queue(to, Some(key), message.into())
     }
 
-    /// Queues one message for many connections. The message is encoded only once.
+    /// Queues one message for many connections. They share its payload, which is compressed at most
+    /// once for each window.
     pub fn send_to(&mut self, to: impl IntoIterator<Item = Handle>, message: &Prepared) -> Sent {
         self.send_keyed_to(to, None, message)
     }
