@@ -91,8 +91,6 @@ pub struct Receiver {
     inflated: bool,
 }
 
-/// Shows states and lengths, but no bytes. Payloads may be secret, and the buffer may hold bytes of
-/// another connection that used it before.
 /// The counts of what was received. A dormant connection keeps these fields of its receiver, and no
 /// others.
 #[derive(Default)]
@@ -110,6 +108,8 @@ pub(super) struct Counts {
     pub(super) tally: Traffic,
 }
 
+/// Shows states and lengths, but no bytes. Payloads may be secret, and the buffer may hold bytes of
+/// another connection that used it before.
 impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver")

@@ -89,7 +89,6 @@ impl Reading {
         }
     }
 
-    /// Commits bytes as if they had been read: the bytes that a proxy sent behind its response.
     /// Reports that the stream ended after the bytes committed.
     pub fn end_of_stream(&mut self) {
         self.eof = true;
