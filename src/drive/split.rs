@@ -84,6 +84,46 @@ impl<W> Sending<W> {
     }
 }
 
+/// Notes a change of the sending side when it is dropped: also if the application's closure, stream
+/// or waker panics after the change.
+struct Change<'a, 'n, W> {
+    was_closed: bool,
+    had_ended: bool,
+    quiet: &'a AtomicBool,
+    news: &'a mut News<'n>,
+    sending: MutexGuard<'a, Sending<W>>,
+}
+
+/// Wakes the halves that have to learn of a change when it is dropped.
+struct News<'a> {
+    ended: bool,
+    closed: bool,
+    wakers: &'a Wakers,
+}
+
+impl<W> Drop for Change<'_, '_, W> {
+    #[inline]
+    fn drop(&mut self) {
+        let Sending { tx, .. } = &*self.sending;
+        self.quiet.store(tx.is_idle(), Relaxed);
+        self.news.ended = self.sending.has_ended() && !self.had_ended;
+        self.news.closed = tx.is_closed() && !self.was_closed;
+    }
+}
+
+impl Drop for News<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // The reader has to watch the deadline that a Close starts.
+        if self.ended || self.closed {
+            self.wakers.wake(Side::Reader);
+        }
+        if self.ended {
+            self.wakers.wake(Side::Writer);
+        }
+    }
+}
+
 impl<W> Shared<W> {
     fn new(tx: Outlined<Sender>, out: Out, io: W) -> Arc<Self> {
         let wakers = Arc::<Wakers>::default();
@@ -105,9 +145,9 @@ impl<W> Shared<W> {
         lock(&self.sending)
     }
 
-    /// Gives `f` the sending side, and afterwards wakes the halves that have to learn of a change.
-    /// Use this for every call that may queue a Close, may start a deadline, or may end the
-    /// connection. Every other call that needs the lock waits while `f` runs.
+    /// Gives `f` the sending side, and afterwards wakes the halves that have to learn of a change,
+    /// even if `f` panics. Use this for every call that may queue a Close, may start a deadline, or
+    /// may end the connection. Every other call that needs the lock waits while `f` runs.
     fn with<T>(&self, f: impl FnOnce(&mut Sending<W>) -> T) -> T {
         self.change(self.look(), f)
     }
@@ -125,23 +165,19 @@ impl<W> Shared<W> {
     #[inline]
     fn change<T>(
         &self,
-        mut sending: MutexGuard<'_, Sending<W>>,
+        sending: MutexGuard<'_, Sending<W>>,
         f: impl FnOnce(&mut Sending<W>) -> T,
     ) -> T {
-        let (was_closed, had_ended) = (sending.tx.is_closed(), sending.has_ended());
-        let result = f(&mut sending);
-        self.quiet.store(sending.tx.is_idle(), Relaxed);
-        let ended = sending.has_ended() && !had_ended;
-        let closed = sending.tx.is_closed() && !was_closed;
-        drop(sending); // so that nobody is woken under the lock
-        // The reader has to watch the deadline that a Close starts.
-        if ended || closed {
-            self.wakers.wake(Side::Reader);
-        }
-        if ended {
-            self.wakers.wake(Side::Writer);
-        }
-        result
+        // `news` is dropped after the lock, so that nobody is woken under the lock.
+        let mut news = News { ended: false, closed: false, wakers: &self.wakers };
+        let mut change = Change {
+            was_closed: sending.tx.is_closed(),
+            had_ended: sending.has_ended(),
+            quiet: &self.quiet,
+            news: &mut news,
+            sending,
+        };
+        f(&mut change.sending)
     }
 
     /// Yields while `awaited` is set. The writer calls this before each write, outside the lock.

@@ -3,6 +3,7 @@
 use crate::support::{blocking, tokio::*};
 use std::{
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
         Arc, Mutex,
@@ -399,6 +400,22 @@ async fn the_close_timeout_runs_for_a_reader_that_waited_before_the_writer_close
 async fn a_reader_that_waits_learns_that_the_writers_sender_was_closed() {
     the_close_timeout_runs_from(async |writer| writer.with_sender(|tx| tx.close(None)).unwrap())
         .await;
+}
+
+/// The closure panics behind its Close.
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_waits_learns_of_a_close_by_a_closure_that_panicked() {
+    the_close_timeout_runs_from(async |writer| {
+        let closes = || {
+            writer.with_sender(|tx| {
+                tx.close(None).unwrap();
+                panic!("of the program");
+            })
+        };
+        assert!(catch_unwind(AssertUnwindSafe(closes)).is_err());
+        let _ = writer.flush().await;
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
