@@ -15,10 +15,11 @@ use std::{
 /// handshake's, costs less than finding it here.
 const LEAST: usize = 4 << 10;
 
-/// The most bytes that the pool of one thread keeps, in all its buffers together.
+/// The most bytes that the pool of one thread keeps, in all its buffers together except the `last`
+/// one.
 const MOST: usize = 4 << 20;
 
-/// The length of the longest buffer that may be the `last` one, in bytes.
+/// The memory of the largest buffer that may be the `last` one, in bytes.
 const SHORT: usize = 64 << 10;
 
 /// The functions by which a connection takes buffers from the running thread's pool and gives them
@@ -65,7 +66,7 @@ pub(crate) fn take_to(to: &mut Vec<u8>, len: usize) {
 pub(crate) fn give(buffer: &mut Vec<u8>) {
     if !buffer.is_empty()
         && !exchange(buffer, |last, given| {
-            last.is_empty() && (LEAST..=SHORT).contains(&given.len())
+            last.is_empty() && given.len() >= LEAST && given.capacity() <= SHORT
         })
     {
         give_other(buffer);
@@ -75,7 +76,7 @@ pub(crate) fn give(buffer: &mut Vec<u8>) {
 /// Exchanges `buffer` and the thread's last buffer if `may` allows it. Returns whether it did.
 /// Neither is dropped here, so the compiler needs no code for that.
 #[inline(always)]
-fn exchange(buffer: &mut Vec<u8>, may: impl FnOnce(&[u8], &[u8]) -> bool) -> bool {
+fn exchange(buffer: &mut Vec<u8>, may: impl FnOnce(&Vec<u8>, &Vec<u8>) -> bool) -> bool {
     let exchanged = THREAD.try_with(|thread| {
         let mut last = thread.last.take();
         let may = may(&last, buffer);
@@ -162,6 +163,7 @@ mod tests {
             assert_eq!(pool.take(10_000).map(|b| b.len()), Some(if fits { len } else { 50_000 }));
         }
     }
+
     #[test]
     fn a_thread_takes_what_it_was_given_whether_or_not_it_is_the_last_one() {
         let taken = |len| {
@@ -183,6 +185,19 @@ mod tests {
             give(&mut vec![6; 16 << 10]);
             assert_eq!(taken(16 << 10), (16 << 10, 6));
             assert_eq!(taken(16 << 10), (16 << 10, 5));
+        };
+        assert!(std::thread::spawn(of_a_new_thread).join().is_ok());
+    }
+
+    #[test]
+    fn the_last_buffer_is_short_by_its_memory_too() {
+        let of_a_new_thread = || {
+            let mut long = Vec::with_capacity(2 * MOST);
+            long.resize(16 << 10, 1);
+            give(&mut long);
+            let mut to = Vec::new();
+            take_to(&mut to, 16 << 10);
+            assert_eq!(to[0], 0, "the pool kept it");
         };
         assert!(std::thread::spawn(of_a_new_thread).join().is_ok());
     }
