@@ -105,8 +105,8 @@ use tickwire_parts::Backoff;
 ///   next address. After any other end of a connection, it dials the same address again, unless
 ///   another line has a connection there: then the next address to which no other line has one, if
 ///   there is any. A line that has turned dials at once after [`Ended::Silent`], and after
-///   [`Ended::Failed`] with [`Retry::BackOff`](tickwire::Retry::BackOff), until as many attempts and
-///   connections have ended in a row as there are addresses. Only then the delays count. (A
+///   [`Ended::Failed`] with [`Retry::BackOff`](tickwire::Retry::BackOff), until as many attempts
+///   and connections have ended in a row as there are addresses. Only then the delays count. (A
 ///   connection that lasted for `max_delay` starts a new row.)
 /// - **A quiet market** is not cut. If the exchange answers what it is asked, silence ends no
 ///   connection, unless [`Subscription::leave_after`] is set.
