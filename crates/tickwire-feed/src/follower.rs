@@ -165,8 +165,8 @@ pub struct Follower<T> {
     left: VecDeque<(ConnectionId, CloseCode)>,
     /// The subscriptions whose arbiters have to be polled.
     unpolled: Range<usize>,
-    /// Data has come while a line has two connections. Only `poll` leaves the older one, because the
-    /// successor may end before.
+    /// Data has come while a line has two connections. Only `poll` leaves the older one, because
+    /// the successor may end before.
     retires: bool,
     /// When something is due that no call announces.
     due: Time,

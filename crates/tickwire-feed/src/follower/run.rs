@@ -54,8 +54,8 @@ impl Run {
         self.not_before.filter(|_| self.dialing.is_none()).map(|at| at.max(due))
     }
 
-    /// An attempt failed, or a connection has ended. `other`: turn to this address. `away`: when the
-    /// server lets us come back.
+    /// An attempt failed, or a connection has ended. `other`: turn to this address. `away`: when
+    /// the server lets us come back.
     pub(super) fn over(
         &mut self,
         ended: Ended,
