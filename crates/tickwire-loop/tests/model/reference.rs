@@ -136,6 +136,8 @@ impl Reference {
                 let (class, drops) = (conn.class(key), conn.policy == Some(Overflow::DropOldest));
                 flow.loosen(|sent| drops && sent.class == class);
                 self.fed(to, message, class);
+                let ages = net.outbox(to).is_some_and(|outbox| outbox.max_age.is_some());
+                self.conn_and_flow(to).1.loosen(|sent| ages && drops && sent.class == class);
             }
             Err(_) if full && conn.closing => {}
             Err(_) if full => conn.room = Some(true),
