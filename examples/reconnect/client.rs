@@ -130,9 +130,7 @@ impl Client {
     pub(crate) fn ended(&mut self, id: ConnectionId, ended: Result<u16, Error>, now: Time) {
         let ended = match ended {
             Ok(code) => Ended::Closed(code),
-            Err(Error::Refused(no)) => {
-                Ended::Refused { status: no.status, retry_after: no.retry_after() }
-            }
+            Err(Error::Refused(no)) => (&*no).into(),
             Err(error) => Ended::Failed(error.retry()),
         };
         self.follower.ended(id, ended, now, &mut self.attempts);

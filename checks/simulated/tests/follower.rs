@@ -169,9 +169,7 @@ async fn follow(told: Rc<RefCell<Told>>) {
                 tokio::task::spawn_local(async move {
                     let ended = connect(connection, address, &tell).await;
                     let ended = ended.unwrap_or_else(|error| match error {
-                        Error::Refused(no) => {
-                            Ended::Refused { status: no.status, retry_after: no.retry_after() }
-                        }
+                        Error::Refused(no) => (&*no).into(),
                         error => Ended::Failed(error.retry()),
                     });
                     let _ = tell.send((connection, News::Ended(ended)));

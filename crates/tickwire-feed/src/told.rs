@@ -3,7 +3,7 @@
 use crate::{Arbiter, Follower, Rotation};
 use crate::{Gap, Numbers};
 use core::{fmt, ops::Range, time::Duration};
-use tickwire::{CloseCode, Retry, Time};
+use tickwire::{CloseCode, Retry, Time, handshake::client::Refusal};
 
 /// A connection of a [`Follower`], from [`Action::Dial`] to its end. No two connections of a
 /// follower have the same id.
@@ -129,7 +129,7 @@ pub enum Ended {
     /// By a Close, or without one: the code of [`Closed`](tickwire::Closed), including 1005 and
     /// 1006.
     Closed(u16),
-    /// The server refused the handshake. `Error::Refused` has both values.
+    /// The server refused the handshake. Make it from the [`Refusal`] of `Error::Refused`.
     Refused {
         /// The HTTP status.
         status: u16,
@@ -213,6 +213,12 @@ pub enum State {
         /// Why.
         after: Ended,
     },
+}
+
+impl From<&Refusal> for Ended {
+    fn from(refusal: &Refusal) -> Self {
+        Self::Refused { status: refusal.status, retry_after: refusal.retry_after() }
+    }
 }
 
 impl fmt::Display for Ended {

@@ -178,9 +178,7 @@ impl State {
 
     fn failed(&mut self, net: &Net<'_, Seat>, seat: Seat, error: &Error) {
         let ended = match error {
-            Error::Refused(no) => {
-                Ended::Refused { status: no.status, retry_after: no.retry_after() }
-            }
+            Error::Refused(no) => (&**no).into(),
             error => Ended::Failed(error.retry()),
         };
         self.ended(net, seat, ended, error.to_string());
