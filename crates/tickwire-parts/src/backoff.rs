@@ -86,7 +86,7 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// assert_eq!(next_delay(&mut backoff, &Ok(3000)), None); // unauthorized
 /// ```
 ///
-/// [The page of the crate](crate) shows a client that connects again.
+/// "Reconnect" in the guide of `tickwire` shows a client that connects again.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     /// The longest first delay. 5 s unless set, as in RFC 6455 §7.2.3. With 0, the first new
