@@ -3,7 +3,6 @@ use ::rustls::{
     CommonState, HandshakeKind, NamedGroup, ProtocolVersion, SupportedCipherSuite,
     pki_types::CertificateDer,
 };
-use std::{string::String, vec::Vec};
 
 /// The results of a handshake that is over, kept after rustls' connection is gone.
 pub(super) struct Agreed {

@@ -1,6 +1,6 @@
 //! A buffer of ciphertext. The thread's pool lends the memory while the buffer holds bytes.
 use crate::pool;
-use std::{io, vec::Vec};
+use std::io;
 
 /// The smallest buffer to build records in, and the least room to read into, in bytes.
 const LEAST: usize = 4 << 10;
@@ -137,7 +137,6 @@ impl Drop for Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::vec;
 
     #[test]
     fn the_first_bytes_of_a_record_hold_no_buffer_of_megabytes() {

@@ -3,10 +3,7 @@
 //! and writes while `wants_write`. rustls 0.23 panics on some inputs in other orders.
 use super::{buffer::Buffer, records::WAITING};
 use ::rustls::{CommonState, Connection, Error};
-use std::{
-    io::{self, IoSlice, Read, Write},
-    string::ToString,
-};
+use std::io::{self, IoSlice, Read, Write};
 
 /// After each call, rustls holds no ciphertext to write: `out` has all of it.
 pub(super) struct Buffered(Connection);

@@ -7,10 +7,8 @@ use ::rustls::{
 };
 use rustls_platform_verifier::Verifier;
 use std::{
-    fmt, format, io,
-    string::String,
+    fmt, io,
     sync::{Arc, OnceLock},
-    vec::Vec,
 };
 
 /// Defines a configuration, and its conversions from and to that of rustls.

@@ -1,6 +1,5 @@
 //! The parts that do a session's work: rustls, or the record layer of this crate.
 use super::{buffer::Buffer, buffered::Buffered, opening::Opening, records::Records};
-use std::boxed::Box;
 
 pub(super) enum Engine {
     /// rustls does the handshake, and opens and seals the records.

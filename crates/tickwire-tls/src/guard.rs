@@ -2,10 +2,8 @@
 use ::rustls::{Error, OtherError};
 use std::{
     any::Any,
-    boxed::Box,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    string::String,
     sync::Arc,
 };
 

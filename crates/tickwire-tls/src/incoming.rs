@@ -1,6 +1,6 @@
 //! The receiving side: decrypts arrived ciphertext, as far as there is room for the plaintext.
 use super::{engine::Engine, fault::Fault, records::Opened, session::Session};
-use std::{boxed::Box, io};
+use std::io;
 
 impl Session {
     /// Opens the records that have arrived, copies their plaintext to `to`, and returns the length

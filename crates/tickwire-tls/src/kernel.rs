@@ -9,7 +9,6 @@ use ::rustls::{
     quic::PacketKey,
     server::ServerConnectionData,
 };
-use std::boxed::Box;
 
 /// rustls' object that stores tickets and derives the next keys, for a client or a server.
 pub(super) enum Kernel {

@@ -37,7 +37,7 @@ pub use self::{
 };
 pub use ::rustls;
 use ::rustls::{AlertDescription, CertificateError, pki_types::UnixTime};
-use std::{boxed::Box, fmt, io, string::ToString, vec::Vec};
+use std::{fmt, io};
 
 /// The protocol that a client asks for by ALPN (RFC 7301). A WebSocket connection begins as
 /// HTTP/1.1.

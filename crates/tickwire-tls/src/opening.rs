@@ -18,12 +18,7 @@ use ::rustls::{
         WriteTraffic,
     },
 };
-use std::{
-    io::IoSlice,
-    string::{String, ToString},
-    sync::Arc,
-    vec::Vec,
-};
+use std::{io::IoSlice, sync::Arc};
 
 enum Side {
     Client(UnbufferedClientConnection),

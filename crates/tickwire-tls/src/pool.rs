@@ -1,6 +1,6 @@
 //! The pool: each thread keeps memory, and lends it to sessions while they read or write. So a
 //! session that waits holds no memory.
-use std::{cell::RefCell, vec, vec::Vec};
+use std::cell::RefCell;
 
 /// The most memory that one thread keeps, in bytes.
 const MOST: usize = 4 << 20;

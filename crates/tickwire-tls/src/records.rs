@@ -17,7 +17,7 @@ use ::rustls::{
     },
 };
 use core::{ops::Range, slice};
-use std::{boxed::Box, io::IoSlice, vec, vec::Vec};
+use std::io::IoSlice;
 
 /// The size of a record's header: type, version and length.
 pub(super) const HEADER: usize = 5;

@@ -3,7 +3,7 @@ use ::rustls::{
     Error, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
-use std::{env, ffi::OsString, format, fs, path::PathBuf, string::String, vec::Vec};
+use std::{env, ffi::OsString, fs, path::PathBuf};
 
 /// Editors of Windows begin a text with this byte order mark, which hides the first line of a PEM
 /// text.
@@ -58,7 +58,6 @@ pub(crate) fn behind_marks(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{boxed::Box, string::ToString};
 
     #[cfg(all(unix, not(target_vendor = "apple")))]
     #[test]

@@ -6,11 +6,7 @@ use crate::{
 use ::rustls::{ClientConnection, Connection, Error, ServerConnection, pki_types::ServerName};
 use bytes::Buf;
 use core::ops::Range;
-use std::{
-    boxed::Box,
-    io::{self, IoSlice},
-    vec,
-};
+use std::io::{self, IoSlice};
 
 /// A TLS session without I/O: it turns ciphertext into plaintext, and plaintext into ciphertext.
 ///

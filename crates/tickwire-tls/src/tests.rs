@@ -7,7 +7,7 @@ use ::rustls::{
     crypto::{CipherSuiteCommon, CryptoProvider, ring},
     pki_types::{PrivateKeyDer, ServerName},
 };
-use std::{boxed::Box, io::Read, sync::Arc, vec, vec::Vec};
+use std::{io::Read, sync::Arc};
 
 /// The most records under a key.
 const LIMIT: u64 = 8;

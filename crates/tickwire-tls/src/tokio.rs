@@ -7,7 +7,6 @@ use crate::{
 use ::rustls::{Connection, pki_types::ServerName};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use std::{
-    boxed::Box,
     fmt,
     future::poll_fn,
     io::{self, IoSlice},
