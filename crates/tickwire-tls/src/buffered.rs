@@ -26,15 +26,17 @@ impl Buffered {
     }
 
     /// Moves to `out` all ciphertext that rustls has to write.
-    pub(super) fn speak(&mut self, out: &mut Buffer) {
+    fn speak(&mut self, out: &mut Buffer) {
         // A `Buffer` takes everything, so no write fails.
         while self.0.wants_write() && self.0.write_tls(out).is_ok() {}
     }
 
-    /// Lets rustls open records until it holds plaintext, or until the peer's close_notify. The
-    /// rest stays in `input`. After the close_notify, rustls must get no call for the bytes behind
-    /// it.
-    pub(super) fn take(&mut self, input: &mut Buffer, out: &mut Buffer) -> Result<(), Error> {
+    /// Lets rustls say its first message, and open records until it holds plaintext, or until the
+    /// peer's close_notify. The rest stays in `input`. Returns whether the peer has sent its
+    /// close_notify: rustls must get no call for the bytes behind it.
+    pub(super) fn take(&mut self, input: &mut Buffer, out: &mut Buffer) -> Result<bool, Error> {
+        self.speak(out);
+        let mut ended = false;
         while !input.is_empty() && self.0.wants_read() {
             match self.0.read_tls(&mut input.filled()) {
                 Ok(0) => return Err(Error::General("rustls took no input".into())),
@@ -43,18 +45,15 @@ impl Buffered {
             }
             let processed = self.0.process_new_packets();
             self.speak(out); // after an error, the alert
-            processed?;
+            ended = processed?.peer_has_closed();
         }
-        Ok(())
+        Ok(ended)
     }
 
-    /// Copies plaintext to `to`, and returns its length; 0 after the peer's close_notify.
-    ///
-    /// # Errors
-    ///
-    /// `WouldBlock` if rustls needs more input.
-    pub(super) fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        self.0.reader().read(to)
+    /// Copies plaintext to `to`, and returns its length. An error here only says that rustls needs
+    /// more input, because `take` returns all others.
+    pub(super) fn read(&mut self, to: &mut [u8]) -> usize {
+        self.0.reader().read(to).unwrap_or(0)
     }
 
     /// Seals data, until `out` holds about `WAITING` bytes. Returns the number of bytes sealed.

@@ -69,29 +69,16 @@ impl Session {
         }
     }
 
-    /// Copies plaintext to `to`, and returns its length. Returns 0 after the peer's close_notify
-    /// too.
+    /// Copies plaintext to `to`, and returns its length.
     fn read_from_rustls(&mut self, to: &mut [u8]) -> usize {
-        loop {
-            let Engine::Rustls(conn) = &mut self.engine else { return 0 };
-            match conn.read(to) {
-                Ok(0) => {
-                    self.ended = true;
-                    self.input.clear(); // what lies behind a close_notify is not data (A98)
-                    return 0;
-                }
-                Ok(n) => return n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => {
-                    self.eof = true;
-                    return 0;
-                }
+        while let Engine::Rustls(conn) = &mut self.engine {
+            let len = conn.read(to);
+            if len > 0 || self.input.is_empty() {
+                return len;
             }
-            if self.input.is_empty() {
-                return 0;
-            }
-            self.decrypt();
+            self.process();
         }
+        0
     }
 
     /// Opens the first record. Returns `false` if no whole record is there, or if the session is
@@ -146,26 +133,6 @@ impl Session {
         self.input.clear();
     }
 
-    /// Continues the handshake. If rustls keeps the keys, also processes the records after the
-    /// handshake.
-    fn progress(&mut self) {
-        while let (Engine::Opening(opening), None) = (&mut self.engine, &self.failed) {
-            let handshaking = opening.state().is_handshaking();
-            match opening.take(&mut self.out) {
-                Ok(ended) => self.ended |= ended,
-                Err(error) => return self.failed = Some(error),
-            }
-            if !handshaking || opening.state().is_handshaking() {
-                return;
-            }
-            // The handshake has just ended. Without keys, the loop goes on, because rustls has not
-            // seen the records that came with the last message.
-            if opening.gives_keys() {
-                self.change();
-            }
-        }
-    }
-
     /// Takes over the record layer, at the end of the handshake.
     fn change(&mut self) {
         // If rustls fails here, it is used up, and nothing can take its place.
@@ -184,38 +151,39 @@ impl Session {
     /// Processes new input. If the session works in place (`Engine::Records`), `read` opens the
     /// records, and this call leaves them in `input`.
     pub(super) fn go_on(&mut self) {
-        match &self.engine {
-            _ if self.ended || self.failed.is_some() => {
-                // Bytes after a close_notify are not data (A98). Unread data stays.
-                if self.plain.is_empty() {
-                    self.input.clear();
-                }
-            }
-            Engine::Records(_) | Engine::Failed { .. } => {}
-            Engine::Rustls(_) | Engine::Opening(_) => {
-                let _ = self.call(Self::process); // a panic is the error of the next read
-            }
-        }
-    }
-
-    fn process(&mut self) {
-        match &mut self.engine {
-            Engine::Opening(opening) => {
-                opening.push(self.input.filled());
+        if self.ended || self.failed.is_some() {
+            // Bytes after a close_notify are not data (A98). Unread data stays.
+            if self.plain.is_empty() {
                 self.input.clear();
-                self.progress();
             }
-            _ => self.decrypt(),
+        } else if !self.in_place() {
+            let _ = self.call(Self::process); // a panic is the error of the next read
         }
     }
 
-    /// Lets rustls decrypt the input, until rustls holds plaintext.
-    fn decrypt(&mut self) {
-        if let Engine::Rustls(conn) = &mut self.engine
-            && let Err(error) = conn.take(&mut self.input, &mut self.out)
+    /// Lets rustls process the input, and take over its keys once it hands them over. Without
+    /// input, rustls says a client's first message.
+    pub(super) fn process(&mut self) {
+        let ended = match &mut self.engine {
+            Engine::Rustls(conn) => conn.take(&mut self.input, &mut self.out),
+            Engine::Opening(opening) => opening.take(&mut self.input, &mut self.out),
+            Engine::Records(_) | Engine::Failed { .. } => return,
+        };
+        match ended {
+            Ok(false) => {}
+            Ok(true) => {
+                self.ended = true;
+                self.input.clear(); // what lies behind a close_notify is not data (A98)
+            }
+            Err(error) => {
+                self.failed = Some(error);
+                self.input.clear();
+            }
+        }
+        if let (Engine::Opening(opening), None) = (&self.engine, &self.failed)
+            && opening.is_done()
         {
-            self.failed = Some(error);
-            self.input.clear();
+            self.change();
         }
     }
 }

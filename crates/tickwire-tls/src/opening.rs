@@ -18,7 +18,10 @@ use ::rustls::{
         WriteTraffic,
     },
 };
-use std::{io::IoSlice, sync::Arc};
+use std::{
+    io::{IoSlice, Read},
+    sync::Arc,
+};
 
 enum Side {
     Client(UnbufferedClientConnection),
@@ -125,21 +128,18 @@ impl Opening {
     }
 
     /// Moves to `out` all messages that rustls has to send.
-    pub(super) fn speak(&mut self, out: &mut Buffer) -> Result<(), Error> {
+    fn speak(&mut self, out: &mut Buffer) -> Result<(), Error> {
         while self.state().wants_write() {
             self.step(&mut None, out)?;
         }
         Ok(())
     }
 
-    /// Appends input.
-    pub(super) fn push(&mut self, wire: &[u8]) {
-        self.input.push(wire);
-    }
-
-    /// Processes the input. Returns whether the peer has sent its close_notify. Stops at the end of
-    /// the handshake, so that [`into_records`](Self::into_records) can take over.
-    pub(super) fn take(&mut self, out: &mut Buffer) -> Result<bool, Error> {
+    /// Processes all input. Returns whether the peer has sent its close_notify. Stops as soon as
+    /// [`into_records`](Self::into_records) can take over.
+    pub(super) fn take(&mut self, input: &mut Buffer, out: &mut Buffer) -> Result<bool, Error> {
+        self.input.push(input.filled());
+        input.clear();
         let ended = self.take_records(out);
         if ended.is_err() {
             let _ = self.speak(out); // the alert
@@ -151,7 +151,6 @@ impl Opening {
     /// Gives rustls one record at a time. Records after the handshake's last record must not reach
     /// rustls, because we may take over their keys.
     fn take_records(&mut self, out: &mut Buffer) -> Result<bool, Error> {
-        let opening = self.state().is_handshaking();
         loop {
             match self.step(&mut None, out)? {
                 Next::Step => continue,
@@ -164,8 +163,7 @@ impl Opening {
                 Next::Wait => {}
             }
             let behind = self.input.filled().get(self.seen..).unwrap_or_default();
-            let done = opening && !self.state().is_handshaking();
-            if done || behind.is_empty() {
+            if behind.is_empty() || self.is_done() {
                 return Ok(false);
             }
             match behind.get(..record_len(behind)) {
@@ -191,10 +189,7 @@ impl Opening {
 
     /// Copies decrypted data to `to`, and returns its length.
     pub(super) fn read(&mut self, to: &mut [u8]) -> usize {
-        let len = self.plain.len().min(to.len());
-        if let (Some(to), Some(from)) = (to.get_mut(..len), self.plain.filled().get(..len)) {
-            to.copy_from_slice(from);
-        }
+        let len = self.plain.filled().read(to).unwrap_or(0); // a slice returns no error
         self.plain.consume(len);
         self.plain.shed();
         len
@@ -237,11 +232,11 @@ impl Opening {
         }
     }
 
-    /// Whether rustls can hand over the keys, once the handshake is over. The last handshake
-    /// message ends its record (RFC 9846 §5.1), so rustls has not seen any of the records after it.
-    pub(super) fn gives_keys(&self) -> bool {
+    /// Whether the handshake is over, and rustls can hand over the keys. The last handshake message
+    /// ends its record (RFC 9846 §5.1), so rustls has not seen any of the records after it.
+    pub(super) fn is_done(&self) -> bool {
         let suite = self.state().negotiated_cipher_suite().and_then(|suite| suite.tls13());
-        suite.is_some_and(gives_keys)
+        !self.state().is_handshaking() && suite.is_some_and(gives_keys)
     }
 
     /// Returns the record layer that takes over, and the input that has arrived for this layer.

@@ -194,17 +194,8 @@ impl Session {
             ended: false,
             closed: false,
         };
-        let _ = session.call(Self::begin); // a panic is the error of later calls
+        let _ = session.call(Self::process); // a panic is the error of later calls
         session
-    }
-
-    /// Queues a client's first message.
-    fn begin(&mut self) {
-        match &mut self.engine {
-            Engine::Rustls(conn) => conn.speak(&mut self.out),
-            Engine::Opening(opening) => self.failed = opening.speak(&mut self.out).err(),
-            Engine::Records(_) | Engine::Failed { .. } => {}
-        }
     }
 
     /// Lets the engine work. Every call of rustls and of its provider, except the getters of their
