@@ -1,5 +1,6 @@
 //! The receiving side: decrypts arrived ciphertext, as far as there is room for the plaintext.
-use super::{engine::Engine, fault::Fault, records::Opened, session::Session};
+use super::{engine::Engine, fault::alert, records::Opened, session::Session};
+use ::rustls::Error;
 use std::io;
 
 impl Session {
@@ -91,7 +92,7 @@ impl Session {
         if self.ended || self.failed.is_some() {
             return false;
         }
-        match records.open(self.input.filled_mut()) {
+        match records.open(self.input.filled_mut(), &mut self.out) {
             Ok(Opened::Partial) => return false,
             Ok(Opened::Data { record, plain }) if !plain.is_empty() => {
                 (self.record, self.plain) = (record, plain);
@@ -105,7 +106,10 @@ impl Session {
                 self.ended = true;
                 self.input.clear();
             }
-            Err(fault) => self.fail(fault),
+            Err(error) => {
+                records.end(Some(alert(&error)), &mut self.out); // if none was sent yet
+                self.fail(error);
+            }
         }
         true
     }
@@ -124,11 +128,8 @@ impl Session {
         len
     }
 
-    fn fail(&mut self, fault: Fault) {
-        if let (Engine::Records(records), Some(alert)) = (&mut self.engine, fault.alert) {
-            records.end(Some(alert), &mut self.out);
-        }
-        self.failed = Some(fault.error);
+    fn fail(&mut self, error: Error) {
+        self.failed = Some(error);
         // Nothing behind a bad record is opened: nobody knows what is missing before it.
         self.input.clear();
     }
@@ -175,10 +176,7 @@ impl Session {
                 self.ended = true;
                 self.input.clear(); // what lies behind a close_notify is not data (A98)
             }
-            Err(error) => {
-                self.failed = Some(error);
-                self.input.clear();
-            }
+            Err(error) => self.fail(error),
         }
         if let (Engine::Opening(opening), None) = (&self.engine, &self.failed)
             && opening.is_done()

@@ -5,7 +5,6 @@
 use super::{
     agreed::Agreed,
     buffer::Buffer,
-    fault::Fault,
     kernel::{Kernel, Seal, decrypter},
 };
 use ::rustls::{
@@ -74,7 +73,7 @@ pub(super) struct Records {
     owes_update: bool,
     /// The number of KeyUpdates that we have sent.
     pub(super) updates: u64,
-    /// We have sent an alert, after which we send nothing more.
+    /// We have sent an alert, or received a fatal one. After either we send nothing more.
     silent: bool,
     /// The beginning of a handshake message whose rest has not arrived.
     partial: Vec<u8>,
@@ -118,8 +117,9 @@ impl Records {
         matches!(self.kernel, Kernel::Server(_))
     }
 
-    /// Opens the first record in `wire`, in place.
-    pub(super) fn open(&mut self, wire: &mut [u8]) -> Result<Opened, Fault> {
+    /// Opens the first record in `wire`, in place. `out` gets our alert only if the record is an
+    /// alert that has to be answered. After any other error, the alert follows from the error.
+    pub(super) fn open(&mut self, wire: &mut [u8], out: &mut Buffer) -> Result<Opened, Error> {
         // The header is judged as soon as it is there. Otherwise a peer that announces too long a
         // record could fill the buffer first.
         let Some(record) = record(wire)? else {
@@ -150,7 +150,7 @@ impl Records {
                 let plain = HEADER + plain.start..HEADER + plain.end;
                 return Ok(Opened::Data { record, plain });
             }
-            ContentType::Alert if self.alerted(payload)? => return Ok(Opened::End),
+            ContentType::Alert if self.alerted(payload, out)? => return Ok(Opened::End),
             ContentType::Alert => {}
             ContentType::Handshake => self.take_handshake(payload)?,
             kind => return Err(unexpected(kind)),
@@ -160,7 +160,7 @@ impl Records {
 
     /// Decrypts a record. Returns its content type, and where in `body` its plaintext is. If
     /// decrypting fails, nothing of the plaintext is left in `body`.
-    fn decrypt(&mut self, body: &mut [u8]) -> Result<(ContentType, Range<usize>), Fault> {
+    fn decrypt(&mut self, body: &mut [u8]) -> Result<(ContentType, Range<usize>), Error> {
         let seq = next(&mut self.opened)?;
         let at = body.as_ptr() as usize;
         // RFC 9846 §5.2: each protected record has this type and version outside.
@@ -178,19 +178,19 @@ impl Records {
         match opened {
             Ok((kind, plain)) if body.get(plain.clone()).is_some() => Ok((kind, plain)),
             Ok((kind, plain)) if plain.is_empty() => Ok((kind, 0..0)),
-            Ok(_) => Err(Error::General("plaintext outside its record".into()).into()),
+            Ok(_) => Err(Error::General("plaintext outside its record".into())),
             // A provider may decrypt before it checks the tag. What an attacker made up must not
             // stay in the buffer that data is read from.
             Err(error) => {
                 body.fill(0);
-                Err(error.into())
+                Err(error)
             }
         }
     }
 
     /// Handles an alert. Returns whether the alert is the close_notify (RFC 9846 §6.1). Every other
     /// alert ends the connection, except user_canceled.
-    fn alerted(&mut self, alert: &[u8]) -> Result<bool, Fault> {
+    fn alerted(&mut self, alert: &[u8], out: &mut Buffer) -> Result<bool, Error> {
         let &[level, description] = alert else {
             return Err(match alert.len() {
                 0 | 1 => InvalidMessage::MissingData("AlertDescription").into(),
@@ -198,25 +198,26 @@ impl Records {
             });
         };
         let description = AlertDescription::from(description);
-        let received = |alert| Fault { error: Error::AlertReceived(description), alert };
         match (level, description) {
             // RFC 9846 §6: the type of an alert says how severe it is, so the level of these two is
             // ignored.
             (1 | 2, AlertDescription::CloseNotify) => return Ok(true),
-            (1 | 2, AlertDescription::UserCanceled) => {}
-            (1, _) => return Err(received(Some(AlertDescription::DecodeError))),
+            (1 | 2, AlertDescription::UserCanceled) => {
+                let error = PeerMisbehaved::TooManyWarningAlertsReceived;
+                return bounded(&mut self.warnings, WARNINGS, error).map(|()| false);
+            }
+            (1, _) => self.end(Some(AlertDescription::DecodeError), out),
             // RFC 9846 §6.2: the peer has closed the connection already, so nobody would read our
             // alert.
-            (2, _) => return Err(received(None)),
-            _ => return Err(received(Some(AlertDescription::IllegalParameter))),
+            (2, _) => self.silent = true,
+            _ => self.end(Some(AlertDescription::IllegalParameter), out),
         }
-        bounded(&mut self.warnings, WARNINGS, PeerMisbehaved::TooManyWarningAlertsReceived)?;
-        Ok(false)
+        Err(Error::AlertReceived(description))
     }
 
     /// Processes the handshake messages in a record, and keeps the beginning of an incomplete
     /// message.
-    fn take_handshake(&mut self, payload: &[u8]) -> Result<(), Fault> {
+    fn take_handshake(&mut self, payload: &[u8]) -> Result<(), Error> {
         let mut all = core::mem::take(&mut self.partial);
         all.extend_from_slice(payload);
         let left = self.messages(&all)?.len();
@@ -228,7 +229,7 @@ impl Records {
     }
 
     /// Processes the whole messages in `from`, and returns the rest.
-    fn messages<'m>(&mut self, mut from: &'m [u8]) -> Result<&'m [u8], Fault> {
+    fn messages<'m>(&mut self, mut from: &'m [u8]) -> Result<&'m [u8], Error> {
         while let Some((&[kind, a, b, c], rest)) = from.split_first_chunk() {
             let len = u32::from_be_bytes([0, a, b, c]) as usize;
             // Checked before the body arrives: a message may announce 16 MiB, which `partial` would
@@ -246,10 +247,10 @@ impl Records {
     }
 
     /// Processes one message. `last`: whether no other message follows in the same record.
-    fn message(&mut self, kind: HandshakeType, body: &[u8], last: bool) -> Result<(), Fault> {
+    fn message(&mut self, kind: HandshakeType, body: &[u8], last: bool) -> Result<(), Error> {
         match (kind, &mut self.kernel) {
             (HandshakeType::NewSessionTicket, Kernel::Client(kernel)) => {
-                Ok(kernel.handle_new_session_ticket(body)?)
+                kernel.handle_new_session_ticket(body)
             }
             (HandshakeType::KeyUpdate, _) => self.updated(body, last),
             (got_type, _) => {
@@ -257,14 +258,14 @@ impl Records {
                     false => vec![HandshakeType::NewSessionTicket, HandshakeType::KeyUpdate],
                     true => vec![HandshakeType::KeyUpdate],
                 };
-                Err(Error::InappropriateHandshakeMessage { expect_types, got_type }.into())
+                Err(Error::InappropriateHandshakeMessage { expect_types, got_type })
             }
         }
     }
 
     /// Handles the peer's KeyUpdate (RFC 9846 §4.7.3): the peer's later records are under the
     /// peer's next key.
-    fn updated(&mut self, body: &[u8], last: bool) -> Result<(), Fault> {
+    fn updated(&mut self, body: &[u8], last: bool) -> Result<(), Error> {
         // RFC 9846 §5.1: a key change is at the end of a record. Otherwise one handshake message
         // could be under two keys.
         if !last {
@@ -416,7 +417,7 @@ fn seal_whole(
 }
 
 /// The length of the first record in `wire`; `None` if its header is incomplete.
-fn record(wire: &[u8]) -> Result<Option<usize>, Fault> {
+fn record(wire: &[u8]) -> Result<Option<usize>, Error> {
     let Some(&[kind, version, _, hi, lo]) = wire.first_chunk() else {
         return Ok(None);
     };
@@ -426,7 +427,7 @@ fn record(wire: &[u8]) -> Result<Option<usize>, Fault> {
         ContentType::Unknown(_) => Err(InvalidMessage::InvalidContentType.into()),
         _ if version != 3 => Err(InvalidMessage::UnknownProtocolVersion.into()),
         ContentType::ApplicationData if len > PLAIN + EXPANSION => {
-            Err(Error::PeerSentOversizedRecord.into())
+            Err(Error::PeerSentOversizedRecord)
         }
         ContentType::ApplicationData => Ok(Some(HEADER + len)),
         // Everything is protected now. RFC 9846 §5 allows a change_cipher_spec in the handshake
@@ -445,7 +446,7 @@ fn next(seq: &mut u64) -> Result<u64, Error> {
     Ok(this)
 }
 
-fn bounded(seen: &mut u8, most: u8, or: PeerMisbehaved) -> Result<(), Fault> {
+fn bounded(seen: &mut u8, most: u8, or: PeerMisbehaved) -> Result<(), Error> {
     if *seen == most {
         return Err(or.into());
     }
@@ -453,9 +454,9 @@ fn bounded(seen: &mut u8, most: u8, or: PeerMisbehaved) -> Result<(), Fault> {
     Ok(())
 }
 
-fn unexpected(got_type: ContentType) -> Fault {
+fn unexpected(got_type: ContentType) -> Error {
     let expect_types = vec![ContentType::ApplicationData, ContentType::Handshake];
-    Error::InappropriateMessage { expect_types, got_type }.into()
+    Error::InappropriateMessage { expect_types, got_type }
 }
 
 /// The bytes of several slices, one slice after the other.
