@@ -35,12 +35,8 @@ pub(super) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, Error> {
 
 #[cold]
 fn panicked(panic: Box<dyn Any + Send>) -> Error {
-    let text = match panic.downcast::<String>() {
-        Ok(text) => *text,
-        Err(panic) => {
-            panic.downcast::<&str>().map_or_else(|_| String::new(), |text| (*text).into())
-        }
-    };
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    let text = text.or_else(|| panic.downcast_ref().cloned()).unwrap_or_default();
     OtherError(Arc::new(Panicked(text))).into()
 }
 

@@ -36,8 +36,11 @@ pub use self::{
     session::Session,
 };
 pub use ::rustls;
-use ::rustls::{AlertDescription, CertificateError, pki_types::UnixTime};
-use std::{fmt, io};
+use ::rustls::{AlertDescription as Alert, CertificateError, Error, pki_types::UnixTime};
+use std::{
+    fmt::{self, Write},
+    io,
+};
 
 /// The protocol that a client asks for by ALPN (RFC 7301). A WebSocket connection begins as
 /// HTTP/1.1.
@@ -48,13 +51,13 @@ const ALPN: &[u8] = b"http/1.1";
 /// The error's source is rustls' error. The error's text is safe to print: text from the peer is
 /// escaped and truncated.
 #[derive(Clone, PartialEq)]
-pub struct TlsError(Box<::rustls::Error>);
+pub struct TlsError(Box<Error>);
 
 /// Escapes and truncates the text as `Display` does, because a certificate may have any number of
 /// names.
 impl fmt::Debug for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Escaped { to: f, left: 256 }.write(format_args!("TlsError({:?})", self.0))
+        write!(Escaped { to: f, left: 256 }, "TlsError({:?})", self.0)
     }
 }
 
@@ -82,7 +85,7 @@ impl TlsError {
     /// What is wrong with the peer's certificate, if TLS failed because of the certificate.
     pub fn certificate(&self) -> Option<BadCertificate> {
         match &*self.0 {
-            ::rustls::Error::InvalidCertificate(error) => Some(BadCertificate::of(error)),
+            Error::InvalidCertificate(error) => Some(BadCertificate::of(error)),
             _ => None,
         }
     }
@@ -91,46 +94,38 @@ impl TlsError {
     /// record, or the peer has a temporary fault. `false` if either end refused the other's
     /// certificate, and if the ends share no parameters.
     pub fn is_retryable(&self) -> bool {
-        use AlertDescription as Alert;
-        match &*self.0 {
-            ::rustls::Error::DecryptError | ::rustls::Error::FailedToGetRandomBytes => true,
-            ::rustls::Error::AlertReceived(alert) => matches!(
-                alert,
-                Alert::BadRecordMac
-                    | Alert::DecryptError
-                    | Alert::DecryptionFailed
-                    | Alert::InternalError
-                    | Alert::UserCanceled
-            ),
-            _ => false,
-        }
+        matches!(
+            &*self.0,
+            Error::DecryptError
+                | Error::FailedToGetRandomBytes
+                | Error::AlertReceived(
+                    Alert::BadRecordMac
+                        | Alert::DecryptError
+                        | Alert::DecryptionFailed
+                        | Alert::InternalError
+                        | Alert::UserCanceled
+                )
+        )
     }
 
     /// Whether one end refused the other's certificate, or asked for one in vain. Another attempt
     /// then fails too, until a person has changed a certificate or what is trusted.
     pub fn is_about_certificate(&self) -> bool {
-        use AlertDescription as Alert;
-        let alert = match &*self.0 {
-            ::rustls::Error::AlertReceived(alert) => alert,
-            error => {
-                return matches!(
-                    error,
-                    ::rustls::Error::InvalidCertificate(_)
-                        | ::rustls::Error::NoCertificatesPresented
-                );
-            }
-        };
         matches!(
-            alert,
-            Alert::BadCertificate
-                | Alert::UnsupportedCertificate
-                | Alert::CertificateRevoked
-                | Alert::CertificateExpired
-                | Alert::CertificateUnknown
-                | Alert::CertificateRequired
-                | Alert::UnknownCA
-                | Alert::AccessDenied
-                | Alert::NoCertificate
+            &*self.0,
+            Error::InvalidCertificate(_)
+                | Error::NoCertificatesPresented
+                | Error::AlertReceived(
+                    Alert::BadCertificate
+                        | Alert::UnsupportedCertificate
+                        | Alert::CertificateRevoked
+                        | Alert::CertificateExpired
+                        | Alert::CertificateUnknown
+                        | Alert::CertificateRequired
+                        | Alert::UnknownCA
+                        | Alert::AccessDenied
+                        | Alert::NoCertificate
+                )
         )
     }
 
@@ -144,7 +139,7 @@ impl TlsError {
     /// The TLS error inside the `io::Error` of a stream of this crate, or of another stream on
     /// rustls.
     pub fn inside(error: &io::Error) -> Option<Self> {
-        error.get_ref()?.downcast_ref::<::rustls::Error>().cloned().map(Self::from)
+        error.get_ref()?.downcast_ref::<Error>().cloned().map(Self::from)
     }
 
     /// The `io::Error` that a stream returns for this error.
@@ -153,8 +148,8 @@ impl TlsError {
     }
 }
 
-impl From<::rustls::Error> for TlsError {
-    fn from(error: ::rustls::Error) -> Self {
+impl From<Error> for TlsError {
+    fn from(error: Error) -> Self {
         Self(Box::new(error))
     }
 }
@@ -169,60 +164,54 @@ impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut f = Escaped { to: f, left: 256 };
         match &*self.0 {
-            ::rustls::Error::InvalidCertificate(error) if shows_authority(error) => {
-                f.write(format_args!(
-                    "certificate is self-signed as an authority's (CA:TRUE), which no server may \
-                     show as its own: make a certificate with basicConstraints=critical,CA:FALSE"
-                ))
-            }
-            ::rustls::Error::InvalidCertificate(error) => {
-                f.write(format_args!("certificate {}", BadCertificate::of(error)))?;
+            Error::InvalidCertificate(error) if shows_authority(error) => f.write_str(
+                "certificate is self-signed as an authority's (CA:TRUE), which no server may show \
+                 as its own: make a certificate with basicConstraints=critical,CA:FALSE",
+            ),
+            Error::InvalidCertificate(error) => {
+                write!(f, "certificate {}", BadCertificate::of(error))?;
                 match error {
                     CertificateError::NotValidForNameContext { expected, presented } => {
-                        f.write(format_args!(": asked for {}; ", expected.to_str()))?;
+                        write!(f, ": asked for {}; ", expected.to_str())?;
                         match presented.as_slice() {
-                            [] => f.write(format_args!(
-                                "it names no host (subjectAltName; the common name does not count)"
-                            )),
+                            [] => f.write_str(
+                                "it names no host (subjectAltName; the common name does not count)",
+                            ),
                             names => {
                                 // rustls shows a name as `DnsName("example.com")`.
                                 let plain = |name: &String| {
                                     name.split('"').nth(1).unwrap_or(name).to_string()
                                 };
                                 let names: Vec<_> = names.iter().map(plain).collect();
-                                f.write(format_args!(
-                                    "dial a name of the certificate, or change it; it is for {}",
-                                    names.join(", ")
-                                ))
+                                let names = names.join(", ");
+                                f.write_str("dial a name of the certificate, or change it; ")?;
+                                write!(f, "it is for {names}")
                             }
                         }
                     }
                     CertificateError::ExpiredContext { time, not_after } => {
                         let days = days(*not_after, *time);
-                        f.write(format_args!(" {days} days ago: renew it, or set the clock here"))
+                        write!(f, " {days} days ago: renew it, or set the clock here")
                     }
                     CertificateError::NotValidYetContext { time, not_before } => {
                         let days = days(*time, *not_before);
-                        f.write(format_args!(", but in {days} days: wait, or set the clock here"))
+                        write!(f, ", but in {days} days: wait, or set the clock here")
                     }
-                    CertificateError::UnknownIssuer => f.write(format_args!(
-                        ": trust its authority, for example with `platform_config_and_roots`"
-                    )),
-                    CertificateError::Other(error) => f.write(format_args!(": {}", error.0)),
-                    other => f.write(format_args!(": {other}")),
+                    CertificateError::UnknownIssuer => f.write_str(
+                        ": trust its authority, for example with `platform_config_and_roots`",
+                    ),
+                    CertificateError::Other(error) => write!(f, ": {}", error.0),
+                    other => write!(f, ": {other}"),
                 }
             }
-            ::rustls::Error::AlertReceived(alert) => {
-                f.write(format_args!("TLS was refused by the peer: {alert:?}"))
-            }
-            ::rustls::Error::InvalidMessage(what) => f.write(format_args!(
+            Error::AlertReceived(alert) => write!(f, "TLS was refused by the peer: {alert:?}"),
+            Error::InvalidMessage(what) => write!(
+                f,
                 "received data is not TLS (does the peer speak plain ws?), or is garbled: {what:?}"
-            )),
-            ::rustls::Error::UnsupportedNameType => {
-                f.write(format_args!("TLS cannot ask for a host of this name"))
-            }
-            ::rustls::Error::Other(error) => f.write(format_args!("TLS: {}", error.0)),
-            other => f.write(format_args!("TLS: {other}")),
+            ),
+            Error::UnsupportedNameType => f.write_str("TLS cannot ask for a host of this name"),
+            Error::Other(error) => write!(f, "TLS: {}", error.0),
+            other => write!(f, "TLS: {other}"),
         }
     }
 }
@@ -287,13 +276,7 @@ struct Escaped<'a, 'b> {
     left: usize,
 }
 
-impl Escaped<'_, '_> {
-    fn write(&mut self, text: fmt::Arguments<'_>) -> fmt::Result {
-        fmt::Write::write_fmt(self, text)
-    }
-}
-
-impl fmt::Write for Escaped<'_, '_> {
+impl Write for Escaped<'_, '_> {
     fn write_str(&mut self, s: &str) -> fmt::Result {
         for c in s.chars() {
             if self.left == 0 {
