@@ -158,14 +158,8 @@ pub fn close(on: &mut impl Carrier) -> Poll<io::Result<()>> {
 /// tell this end from one that was cut off (RFC 9846 §6.1). Waits for nothing: the peer may never
 /// read.
 pub fn part(on: &mut impl Carrier) {
-    let owes = on.with(|tls| {
-        let owes = tls.session.owes_close();
-        if owes {
-            tls.session.close();
-        }
-        owes
-    });
-    if owes {
+    if on.with(|tls| tls.session.owes_close()) {
+        on.with(|tls| tls.session.close());
         let _ = on.send_aside(true);
     }
 }
