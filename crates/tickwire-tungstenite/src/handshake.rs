@@ -15,7 +15,6 @@ use crate::{
 };
 use std::{
     future::poll_fn,
-    io::{self, Read, Write},
     task::{Poll, Waker},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -47,8 +46,8 @@ where
     R: IntoClientRequest + Unpin,
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let stream = Woken::new(stream);
-    let started = ClientHandshake::start(stream, request.into_client_request()?, config)?;
+    let request = request.into_client_request()?;
+    let started = ClientHandshake::start(opening(stream), request, config)?;
     let (socket, response) = drive(started).await?;
     Ok((open(socket), response))
 }
@@ -107,36 +106,26 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     C: Callback + Unpin,
 {
-    Ok(open(drive(ServerHandshake::start(Woken::new(stream), callback, config)).await?))
+    Ok(open(drive(ServerHandshake::start(opening(stream), callback, config)).await?))
 }
 
 /// From here on two tasks may poll the stream, so it gets other wakers.
-fn open<S>(socket: WebSocket<Woken<S>>) -> WebSocketStream<S> {
+fn open<S>(socket: WebSocket<Opening<S>>) -> WebSocketStream<S> {
     WebSocketStream::new(socket.socket.stream, socket.context)
 }
 
 /// A stream during a handshake. Both directions of the stream wake the handshake's task, because no
 /// other task has the stream yet.
-#[derive(Debug)]
-struct Woken<S> {
-    stream: S,
-    waker: Waker,
-}
+type Opening<S> = Polled<'static, S, Waker>;
 
-impl<S> Woken<S> {
-    fn new(stream: S) -> Self {
-        Self { stream, waker: Waker::noop().clone() } // `drive` sets the task's waker
-    }
-
-    fn polled(&mut self) -> Polled<'_, S> {
-        Polled { stream: &mut self.stream, waker: &self.waker, half: None }
-    }
+fn opening<S>(stream: S) -> Opening<S> {
+    Polled { stream, waker: Waker::noop().clone(), half: None } // `drive` sets the task's waker
 }
 
 /// Continues a handshake whenever the stream is ready, up to the handshake's end.
 async fn drive<S, R>(started: MidHandshake<R>) -> Result<R::FinalResult>
 where
-    R: HandshakeRole<InternalStream = Woken<S>>,
+    R: HandshakeRole<InternalStream = Opening<S>>,
 {
     let mut under_way = Some(started);
     poll_fn(|cx| {
@@ -154,20 +143,4 @@ where
         }
     })
     .await
-}
-
-impl<S: AsyncRead + Unpin> Read for Woken<S> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.polled().read(buf)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> Write for Woken<S> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.polled().write(buf)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.polled().flush()
-    }
 }

@@ -1,30 +1,37 @@
 //! A stream of tokio, with the calls of a stream that does not block.
-use crate::wake::{Both, Side};
+use futures_util::task::AtomicWaker;
 use std::{
+    borrow::Borrow,
     io::{self, IoSlice, Read, Write},
     pin::Pin,
     task::{Context, Poll, Waker},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream during one poll. While the stream is pending, a call returns `WouldBlock`.
-pub(crate) struct Polled<'a, S> {
-    pub(crate) stream: &'a mut S,
-    /// The waker that the stream remembers for writing. It wakes both halves.
-    pub(crate) waker: &'a Waker,
-    /// The polling task's half and waker, if the connection is split.
-    pub(crate) half: Option<(&'a Both, Side, &'a Waker)>,
+/// A stream during one poll, or during a handshake. While the stream is pending, a call returns
+/// `WouldBlock`.
+pub(crate) struct Polled<'a, S, W> {
+    pub(crate) stream: S,
+    /// The waker that the stream remembers. For an open connection, the stream remembers it only
+    /// for writing, and it wakes both halves.
+    pub(crate) waker: W,
+    /// The waker of the task that polls an open connection, and the place that keeps it while the
+    /// task waits until the stream can be written.
+    pub(crate) half: Option<(&'a AtomicWaker, &'a Waker)>,
 }
 
-impl<S: AsyncWrite + Unpin> Polled<'_, S> {
+impl<S: AsyncWrite + Unpin, W: Borrow<Waker>> Polled<'_, S, W> {
     fn poll_write<T>(
         &mut self,
         poll: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> io::Result<T> {
-        if let Some((both, side, waker)) = self.half {
-            both.register(side, waker);
+        // Before the stream is polled: a stream that becomes ready after the poll, on another
+        // thread, would otherwise wake nobody.
+        if let Some((place, waker)) = self.half {
+            place.register(waker);
         }
-        would_block(poll(Pin::new(self.stream), &mut Context::from_waker(self.waker)))
+        let cx = &mut Context::from_waker(self.waker.borrow());
+        would_block(poll(Pin::new(&mut self.stream), cx))
     }
 }
 
@@ -35,18 +42,18 @@ fn would_block<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
     }
 }
 
-impl<S: AsyncRead + Unpin> Read for Polled<'_, S> {
+impl<S: AsyncRead + Unpin, W: Borrow<Waker>> Read for Polled<'_, S, W> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         // Only one half reads, so the stream wakes its task directly.
-        let waker = self.half.map_or(self.waker, |(_, _, waker)| waker);
+        let waker = self.half.map_or(self.waker.borrow(), |(_, waker)| waker);
         let mut buf = ReadBuf::new(buf);
         let mut cx = Context::from_waker(waker);
-        would_block(Pin::new(&mut *self.stream).poll_read(&mut cx, &mut buf))?;
+        would_block(Pin::new(&mut self.stream).poll_read(&mut cx, &mut buf))?;
         Ok(buf.filled().len())
     }
 }
 
-impl<S: AsyncWrite + Unpin> Write for Polled<'_, S> {
+impl<S: AsyncWrite + Unpin, W: Borrow<Waker>> Write for Polled<'_, S, W> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.poll_write(|stream, cx| stream.poll_write(cx, buf))
     }

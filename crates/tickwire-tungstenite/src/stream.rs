@@ -6,7 +6,7 @@ use crate::{
         protocol::{CloseFrame, Message, Role, WebSocketConfig, WebSocketContext},
         util::NonBlockingResult,
     },
-    wake::{Both, Side},
+    wake::Both,
 };
 use futures_util::{
     sink::{Sink, SinkExt},
@@ -113,24 +113,14 @@ impl<S> WebSocketStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
-    /// The connection, and the stream in the form that the connection reads and writes. `task` has
-    /// the polling task's half and waker.
-    fn parts<'a>(
-        &'a mut self,
-        task: Option<(Side, &'a Waker)>,
-    ) -> (&'a mut WebSocketContext, Polled<'a, S>) {
-        let Self { stream, context, both, waker, .. } = self;
-        let half = task.map(|(side, waker)| (&**both, side, waker));
-        (context, Polled { stream, waker, half })
-    }
-
     /// Makes a call that succeeds only once the buffer is empty.
     fn poll_out(
         &mut self,
         cx: &Context<'_>,
-        call: impl FnOnce(&mut WebSocketContext, &mut Polled<'_, S>) -> Result<()>,
+        call: impl FnOnce(&mut WebSocketContext, &mut Polled<'_, &mut S, &Waker>) -> Result<()>,
     ) -> Poll<Result<()>> {
-        let (context, mut stream) = self.parts(Some((Side::Writer, cx.waker())));
+        let Self { stream, context, both, waker, .. } = self;
+        let mut stream = Polled { stream, waker: &*waker, half: Some((&both.writer, cx.waker())) };
         match call(context, &mut stream).no_block() {
             Ok(None) => Poll::Pending,
             flushed => {
@@ -158,7 +148,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocketStream<S> {
         if self.ended {
             return Poll::Ready(None);
         }
-        let (context, mut stream) = self.parts(Some((Side::Reader, cx.waker())));
+        let Self { stream, context, both, waker, .. } = &mut *self;
+        let mut stream = Polled { stream, waker: &*waker, half: Some((&both.reader, cx.waker())) };
         match context.read(&mut stream) {
             Ok(message) => Poll::Ready(Some(Ok(message))),
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
@@ -194,7 +185,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
     fn start_send(mut self: Pin<&mut Self>, item: Message) -> Result<()> {
         // No task waits for this write. If the stream refuses it, `poll_ready` or `poll_flush`
         // comes next, and registers its task.
-        let (context, mut stream) = self.parts(None);
+        let Self { stream, context, waker, .. } = &mut *self;
+        let mut stream = Polled { stream, waker: &*waker, half: None };
         let taken = context.write(&mut stream, item).no_block();
         self.blocked = matches!(taken, Ok(None)); // the message is in the buffer
         taken.map(drop)

@@ -3,34 +3,13 @@
 //! The task that reads also writes, mostly Pongs. But a stream remembers only one waker for
 //! writing. So the stream gets a waker that wakes both tasks. For reading there is only one task.
 use futures_util::task::AtomicWaker;
-use std::{
-    sync::Arc,
-    task::{Wake, Waker},
-};
+use std::{sync::Arc, task::Wake};
 
-/// The half that waits until the stream can be written.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Side {
-    Reader,
-    Writer,
-}
-
-/// The wakers of both halves.
+/// The wakers of both halves, for a half that waits until the stream can be written.
 #[derive(Debug, Default)]
 pub(crate) struct Both {
-    reader: AtomicWaker,
-    writer: AtomicWaker,
-}
-
-impl Both {
-    /// Remembers the waker of the half that waits. Call this before the stream is polled: a stream
-    /// that becomes ready after the poll, on another thread, would otherwise wake nobody.
-    pub(crate) fn register(&self, side: Side, waker: &Waker) {
-        match side {
-            Side::Reader => self.reader.register(waker),
-            Side::Writer => self.writer.register(waker),
-        }
-    }
+    pub(crate) reader: AtomicWaker,
+    pub(crate) writer: AtomicWaker,
 }
 
 impl Wake for Both {
