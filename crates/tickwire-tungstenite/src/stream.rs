@@ -51,10 +51,7 @@ impl<S> WebSocketStream<S> {
     }
 
     /// A connection on a stream whose opening handshake is done.
-    pub async fn from_raw_socket(stream: S, role: Role, config: Option<WebSocketConfig>) -> Self
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    pub async fn from_raw_socket(stream: S, role: Role, config: Option<WebSocketConfig>) -> Self {
         Self::new(stream, WebSocketContext::new(role, config))
     }
 
@@ -65,10 +62,7 @@ impl<S> WebSocketStream<S> {
         part: Vec<u8>,
         role: Role,
         config: Option<WebSocketConfig>,
-    ) -> Self
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> Self {
         Self::new(stream, WebSocketContext::from_partially_read(part, role, config))
     }
 
@@ -79,18 +73,12 @@ impl<S> WebSocketStream<S> {
     }
 
     /// The stream.
-    pub fn get_ref(&self) -> &S
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    pub fn get_ref(&self) -> &S {
         &self.stream
     }
 
     /// The stream.
-    pub fn get_mut(&mut self) -> &mut S
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    pub fn get_mut(&mut self) -> &mut S {
         &mut self.stream
     }
 
@@ -98,21 +86,18 @@ impl<S> WebSocketStream<S> {
     pub fn get_config(&self) -> &WebSocketConfig {
         self.context.get_config()
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// Sends a Close. Keep reading until the end, to receive the peer's Close.
     ///
     /// # Errors
     ///
     /// The errors of the stream, and of [`WebSocketContext::close`].
-    pub async fn close(&mut self, msg: Option<CloseFrame>) -> Result<()>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    pub async fn close(&mut self, msg: Option<CloseFrame>) -> Result<()> {
         self.send(Message::Close(msg)).await
     }
-}
 
-impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// Makes a call that succeeds only once the buffer is empty.
     fn poll_out(
         &mut self,
