@@ -5,7 +5,7 @@ use crate::tungstenite::{
     message::{CloseFrame, Frame, FrameHeader, Message},
     util::NonBlockingResult,
 };
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::io::{self, IoSlice, Read, Write};
 use tickwire::{
     Connection, Entropy, Event, Negotiated, Outbound, OwnedMessage, Step, without_sigpipe,
@@ -356,12 +356,7 @@ impl WebSocketContext {
     fn push_raw(&mut self, mut frame: Frame) {
         // tickwire cannot queue a frame that it has not made. So everything before this frame moves
         // from its queue into ours, which is always written first.
-        let mut out = self.conn.sender_mut().outgoing();
-        while out.has_remaining() {
-            self.raw.extend_from_slice(out.chunk());
-            let n = out.chunk().len();
-            out.advance(n);
-        }
+        self.raw.put(self.conn.sender_mut().outgoing());
         // Whoever knows the key and chooses the payload chooses the bytes on the wire (RFC 6455
         // §10.3). So a client's frame always gets a key of ours.
         if self.conn.role() == tickwire::Role::Client {
@@ -401,13 +396,8 @@ impl WebSocketContext {
     }
 
     fn write_out(&mut self, stream: &mut dyn Wire) -> Result<()> {
-        while !self.raw.is_empty() {
-            let n = written(stream.write_some(&[IoSlice::new(&self.raw)]))
-                .map_err(|error| self.failed(error))?;
-            self.raw.advance(n.min(self.raw.len()));
-        }
         loop {
-            let mut out = self.conn.sender_mut().outgoing();
+            let mut out = (&mut self.raw).chain(self.conn.sender_mut().outgoing());
             let (first, all) = (out.chunk().len(), out.remaining());
             let wrote = match all {
                 0 => return Ok(()),
@@ -419,8 +409,10 @@ impl WebSocketContext {
                     stream.write_some(slices.get(..n).unwrap_or_default())
                 }
             };
-            match written(wrote) {
-                Ok(n) => out.advance(n.min(all)),
+            match wrote {
+                Ok(n @ 1..) => out.advance(n.min(all)),
+                // A stream that takes no byte is gone.
+                Ok(_) => return Err(self.failed(io::ErrorKind::ConnectionReset.into())),
                 Err(error) => return Err(self.failed(error)),
             }
         }
@@ -474,14 +466,6 @@ fn data(message: OwnedMessage) -> Message {
     match message {
         OwnedMessage::Text(text) => Message::Text(text.into()),
         OwnedMessage::Binary(bytes) => Message::Binary(bytes),
-    }
-}
-
-/// Turns a write of 0 bytes into an error, because the stream is gone.
-fn written(wrote: io::Result<usize>) -> io::Result<usize> {
-    match wrote {
-        Ok(0) => Err(io::ErrorKind::ConnectionReset.into()),
-        wrote => wrote,
     }
 }
 

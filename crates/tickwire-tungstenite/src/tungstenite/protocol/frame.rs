@@ -1,7 +1,10 @@
 //! Reading and writing single frames.
 pub use crate::tungstenite::message::{CloseFrame, Frame, FrameHeader, Utf8Bytes, coding};
 
-use crate::tungstenite::error::{CapacityError, Result};
+use crate::tungstenite::{
+    buffer::ReadBuffer,
+    error::{CapacityError, Result},
+};
 use bytes::{Buf, BytesMut};
 use std::{
     io::{self, Cursor, Read, Write},
@@ -80,7 +83,7 @@ impl Frame {
 #[derive(Debug)]
 pub struct FrameSocket<Stream> {
     stream: Stream,
-    input: BytesMut,
+    input: ReadBuffer<READ>,
     output: BytesMut,
 }
 
@@ -92,12 +95,13 @@ impl<Stream> FrameSocket<Stream> {
 
     /// A socket on a stream of which `part` was read already.
     pub fn from_partially_read(stream: Stream, part: Vec<u8>) -> Self {
-        Self { stream, input: BytesMut::from(&*part), output: BytesMut::new() }
+        let input = ReadBuffer::from_partially_read(part);
+        Self { stream, input, output: BytesMut::new() }
     }
 
     /// Returns the stream, and the bytes that were read but belong to no returned frame.
     pub fn into_inner(self) -> (Stream, BytesMut) {
-        (self.stream, self.input)
+        (self.stream, BytesMut::from(&*self.input.into_vec()))
     }
 
     /// The stream.
@@ -120,38 +124,30 @@ impl<Stream: Read> FrameSocket<Stream> {
     pub fn read(&mut self, max_size: Option<usize>) -> Result<Option<Frame>> {
         let max_size = max_size.unwrap_or(usize::MAX);
         loop {
-            let mut cursor = Cursor::new(&self.input);
-            if let Some((header, length)) = FrameHeader::parse(&mut cursor)? {
+            let mut cursor = Cursor::new(self.input.chunk());
+            if let Some((mut header, length)) = FrameHeader::parse(&mut cursor)? {
                 let size = usize::try_from(length).unwrap_or(usize::MAX);
                 if size > max_size {
                     return Err(CapacityError::MessageTooLong { size, max_size }.into());
                 }
-                if cursor.remaining() >= size {
-                    let begin = self.input.len() - cursor.remaining();
-                    self.input.advance(begin);
-                    return Ok(Some(self.take(header, size)));
+                if let Some(payload) = cursor.chunk().get(..size) {
+                    let mut payload = payload.to_vec();
+                    // The payload is no longer masked, so the frame must not keep the key: written
+                    // again, it would be masked once more, with a key that the peer chose.
+                    if let Some(key) = header.mask.take() {
+                        Masker::new(key).apply(&mut payload);
+                    }
+                    let rest = cursor.remaining() - size;
+                    self.input.advance(self.input.remaining() - rest);
+                    return Ok(Some(Frame::from_payload(header, payload.into())));
                 }
             }
             // The buffer grows with what arrives, and not with the length that a header claims: a
             // peer could otherwise take 2⁶³ bytes of memory with a header of 14.
-            let before = self.input.len();
-            self.input.resize(before + READ, 0);
-            let read = self.stream.read(self.input.get_mut(before..).unwrap_or_default());
-            self.input.truncate(before + read.as_ref().copied().unwrap_or(0).min(READ));
-            if read? == 0 {
+            if self.input.read_from(&mut self.stream)? == 0 {
                 return Ok(None);
             }
         }
-    }
-
-    fn take(&mut self, mut header: FrameHeader, size: usize) -> Frame {
-        let mut payload = self.input.split_to(size);
-        // The payload is no longer masked, so the frame must not keep the key: written again, it
-        // would be masked once more, with a key that the peer chose.
-        if let Some(key) = header.mask.take() {
-            Masker::new(key).apply(&mut payload);
-        }
-        Frame::from_payload(header, payload.freeze())
     }
 }
 

@@ -16,14 +16,14 @@ thread_local! {
 pub(super) fn lend(rx: &mut Receiver) {
     // A message whose rest has to arrive keeps its buffer over a wait.
     if !rx.has_buffer() {
-        take(&READ, |buffer| rx.lend(buffer));
+        rx.lend(take(&READ));
     }
 }
 
 /// Lends the write buffer. Call this before a message is fed, if `reclaim` was called since the
 /// last message.
 pub(super) fn lend_out(tx: &mut Sender) {
-    take(&WRITE, |buffer| tx.lend(buffer));
+    tx.lend(take(&WRITE));
 }
 
 /// Takes both buffers back. Call this before a wait.
@@ -32,11 +32,9 @@ pub(super) fn reclaim(rx: &mut Receiver, tx: &mut Sender) {
     keep(&WRITE, tx.reclaim());
 }
 
-fn take(slot: &'static LocalKey<Cell<Vec<u8>>>, lend: impl FnOnce(Vec<u8>)) {
-    let buffer = slot.try_with(Cell::take).unwrap_or_default(); // empty if the thread is ending
-    if !buffer.is_empty() {
-        lend(buffer);
-    }
+/// Takes the thread's buffer; an empty one if there is none, or if the thread is ending.
+fn take(slot: &'static LocalKey<Cell<Vec<u8>>>) -> Vec<u8> {
+    slot.try_with(Cell::take).unwrap_or_default()
 }
 
 fn keep(slot: &'static LocalKey<Cell<Vec<u8>>>, buffer: Vec<u8>) {
