@@ -1,10 +1,10 @@
 //! The race from a task.
 use super::{DELAY, next};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::{
-    future::{Future, poll_fn},
+    future::poll_fn,
     io,
     net::SocketAddr,
-    pin::Pin,
     sync::{
         LazyLock,
         mpsc::{Sender, channel},
@@ -16,37 +16,29 @@ use std::{
 use tickwire_dial::{Race, Step};
 use tokio::net::TcpStream;
 
-/// An attempt to connect.
-type Attempt = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
-
 /// Connects. If the future is dropped, all attempts are closed.
 pub(crate) async fn connect(
     addresses: impl IntoIterator<Item = SocketAddr>,
 ) -> io::Result<TcpStream> {
     let (mut race, began) = (Race::new(addresses, DELAY), Instant::now());
-    let mut under_way: Vec<(SocketAddr, Attempt)> = Vec::new();
+    let mut under_way = FuturesUnordered::new();
     // The last call of `wake_at`. Each attempt wakes this task, and without this variable each of
     // these polls would leave one more alarm behind.
     let mut alarm: Option<(Instant, Waker)> = None;
     poll_fn(|cx| {
         loop {
-            let mut at = 0;
-            while let Some((to, attempt)) = under_way.get_mut(at) {
-                match attempt.as_mut().poll(cx) {
-                    Poll::Pending => at += 1,
-                    Poll::Ready(Ok(tcp)) => return Poll::Ready(Ok(tcp)),
-                    Poll::Ready(Err(error)) => {
-                        race.failed(*to, error);
-                        // Another attempt is now at this place, so `at` stays.
-                        drop(under_way.swap_remove(at));
-                    }
+            while let Poll::Ready(Some((to, done))) = under_way.poll_next_unpin(cx) {
+                match done {
+                    Ok(tcp) => return Poll::Ready(Ok(tcp)),
+                    Err(error) => race.failed(to, error),
                 }
             }
-            match next(&mut race, began.elapsed()) {
-                Err(error) => return Poll::Ready(Err(error)),
-                Ok(Step::Connect(to)) => under_way.push((to, Box::pin(TcpStream::connect(to)))),
-                Ok(Step::Wait(None)) => return Poll::Pending,
-                Ok(Step::Wait(Some(until))) => {
+            match next(&mut race, began.elapsed())? {
+                Step::Connect(to) => {
+                    under_way.push(async move { (to, TcpStream::connect(to).await) });
+                }
+                Step::Wait(None) => return Poll::Pending,
+                Step::Wait(Some(until)) => {
                     let due = began + until;
                     let set =
                         |(at, waker): &(Instant, Waker)| *at == due && waker.will_wake(cx.waker());
