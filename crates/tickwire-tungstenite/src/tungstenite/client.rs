@@ -90,7 +90,9 @@ fn connect_once(
 ) -> Result<(WebSocket<MaybeTlsStream<TcpStream>>, Response)> {
     let uri = request.uri();
     let tls = tls::setup(uri, None)?;
-    let mut stream = dial(host(uri)?, port(uri)?, uri)?;
+    let connected = dial::connect((host(uri)?, port(uri)?).to_socket_addrs()?);
+    // tungstenite hides the operating system's error behind this variant, which programs match.
+    let mut stream = connected.map_err(|_| UrlError::UnableToConnect(uri.to_string()))?;
     // As in tungstenite's `connect`, which has no argument for it.
     NoDelay::set_nodelay(&mut stream, true)?;
     tls::client(request, stream, config, tls).map_err(|error| match error {
@@ -101,12 +103,6 @@ fn connect_once(
             std::io::Error::from(std::io::ErrorKind::WouldBlock).into()
         }
     })
-}
-
-fn dial(host: &str, port: u16, uri: &Uri) -> Result<TcpStream> {
-    let connected = dial::connect((host, port).to_socket_addrs()?);
-    // tungstenite hides the operating system's error behind this variant, which programs match.
-    connected.map_err(|_| UrlError::UnableToConnect(uri.to_string()).into())
 }
 
 /// Does the opening handshake on a connected stream.

@@ -12,7 +12,6 @@ use crate::tungstenite::{
     uri::uri_mode,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use bytes::Buf;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use std::{
     fmt,
@@ -107,14 +106,12 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
             return Err(Error::Http(Box::new(response)));
         }
         exchange(&mut response, &theirs, &ours)?;
-        let conn = opening.accept(&response).map_err(|error| match error.into() {
-            Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(
-                SubProtocolError::InvalidSubProtocol,
-            )) if !offers => ProtocolError::SecWebSocketSubProtocolError(
-                SubProtocolError::ServerSentSubProtocolNoneRequested,
-            )
-            .into(),
-            error => error,
+        let conn = opening.accept(&response).map_err(|error| match error {
+            HandshakeError::UnexpectedSubprotocol if !offers => {
+                let error = SubProtocolError::ServerSentSubProtocolNoneRequested;
+                ProtocolError::SecWebSocketSubProtocolError(error).into()
+            }
+            error => Error::from(error),
         })?;
         // The program gets the response as the server sent it.
         exchange(&mut response, &ours, &theirs)?;
@@ -128,11 +125,7 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
 fn refusal_body(response: &Response, tail: &[u8]) -> Vec<u8> {
     let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
     for name in ["transfer-encoding", "content-length"] {
-        for value in response.headers().get_all(name) {
-            for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-                bytes.extend_from_slice(part);
-            }
-        }
+        response.headers().get_all(name).iter().for_each(|value| push(&mut bytes, name, value));
     }
     bytes.extend_from_slice(b"\r\n");
     bytes.extend_from_slice(tail);
@@ -141,10 +134,8 @@ fn refusal_body(response: &Response, tail: &[u8]) -> Vec<u8> {
     let config = Config { max_refusal_body: usize::MAX, ..Config::default() };
     let mut handshake = core::Handshake::new(&same, &config, Keys::new());
     let mut rest = &bytes[..];
-    while rest.has_remaining() {
-        let place = handshake.reading.spare_mut();
-        let n = place.len().min(rest.len());
-        rest.copy_to_slice(place.get_mut(..n).unwrap_or_default());
+    while !rest.is_empty() {
+        let n = rest.read(handshake.reading.spare_mut()).unwrap_or(0); // a slice returns no error
         handshake.reading.commit(n);
     }
     handshake.reading.end_of_stream();
@@ -207,11 +198,6 @@ fn write_request(request: &Request, offer: Option<&HeaderValue>) -> Result<(Vec<
     let path = request.uri().path_and_query().ok_or(UrlError::NoPathOrQuery)?;
     let version = version_as_str(request.version())?;
     let mut bytes = format!("GET {path} {version}\r\n").into_bytes();
-    let mut push = |name: &str, value: &HeaderValue| {
-        for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            bytes.extend_from_slice(part);
-        }
-    };
     let headers = request.headers();
     let mut key = "";
     for (name, written) in &REQUIRED {
@@ -220,7 +206,7 @@ fn write_request(request: &Request, offer: Option<&HeaderValue>) -> Result<(Vec<
             return Err(invalid(name.clone()));
         };
         key = value.to_str()?;
-        push(written, value);
+        push(&mut bytes, written, value);
     }
     for (name, value) in headers {
         let name = match *name {
@@ -230,13 +216,20 @@ fn write_request(request: &Request, offer: Option<&HeaderValue>) -> Result<(Vec<
             _ if REQUIRED.iter().any(|(required, _)| required == name) => continue,
             _ => name.as_ref(), // `as_str` is inlined, with a table of all names
         };
-        push(name, value);
+        push(&mut bytes, name, value);
     }
     if let Some(offer) = offer {
-        push(header::SEC_WEBSOCKET_EXTENSIONS.as_str(), offer);
+        push(&mut bytes, header::SEC_WEBSOCKET_EXTENSIONS.as_str(), offer);
     }
     bytes.extend_from_slice(b"\r\n");
     Ok((bytes, key.to_owned()))
+}
+
+/// Appends a header line.
+fn push(bytes: &mut Vec<u8>, name: &str, value: &HeaderValue) {
+    for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+        bytes.extend_from_slice(part);
+    }
 }
 
 /// A new random Sec-WebSocket-Key.

@@ -31,7 +31,7 @@ pub type ErrorResponse = http::Response<Option<String>>;
 ///
 /// If the request does not ask for a WebSocket.
 pub fn create_response(request: &Request) -> Result<Response> {
-    Ok(agree(request, &WebSocketConfig::default())?.0)
+    create_response_with_body(request, || ())
 }
 
 /// As [`create_response`], with a body.

@@ -14,7 +14,6 @@ impl Message {
     pub fn into_text(self) -> Result<Utf8Bytes> {
         match self {
             Self::Text(text) => Ok(text),
-            Self::Close(body) => Ok(body.map(|body| body.reason).unwrap_or_default()),
             other => Ok(other.into_data().try_into()?),
         }
     }
