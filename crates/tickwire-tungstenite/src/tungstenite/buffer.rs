@@ -3,7 +3,7 @@ use bytes::Buf;
 use std::io::{self, Cursor, Read};
 
 /// Bytes read and not yet consumed; each read asks for `CHUNK_SIZE` bytes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ReadBuffer<const CHUNK_SIZE: usize> {
     bytes: Cursor<Vec<u8>>,
 }
@@ -77,11 +77,5 @@ impl<const CHUNK_SIZE: usize> Buf for ReadBuffer<CHUNK_SIZE> {
 
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
-    }
-}
-
-impl<const CHUNK_SIZE: usize> Default for ReadBuffer<CHUNK_SIZE> {
-    fn default() -> Self {
-        Self::new()
     }
 }

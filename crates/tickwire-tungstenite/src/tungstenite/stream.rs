@@ -1,6 +1,5 @@
 //! Streams with TLS or without.
 use std::{
-    fmt,
     io::{self, IoSlice, Read, Write},
     net::TcpStream,
 };
@@ -46,6 +45,7 @@ impl<S: Read + Write + NoDelay> NoDelay for Tls<S> {
 
 /// A stream, perhaps with TLS.
 #[non_exhaustive]
+#[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // as in tungstenite's API
 pub enum MaybeTlsStream<S: Read + Write> {
     /// Without TLS.
@@ -53,16 +53,6 @@ pub enum MaybeTlsStream<S: Read + Write> {
     /// With TLS by rustls.
     #[cfg(feature = "__rustls-tls")]
     Rustls(Tls<S>),
-}
-
-impl<S: Read + Write + fmt::Debug> fmt::Debug for MaybeTlsStream<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Plain(stream) => f.debug_tuple("Plain").field(stream).finish(),
-            #[cfg(feature = "__rustls-tls")]
-            Self::Rustls(stream) => f.debug_tuple("Rustls").field(&stream.sock).finish(),
-        }
-    }
 }
 
 /// Calls a method of the stream in either variant.
@@ -98,10 +88,6 @@ impl<S: Read + Write> Write for MaybeTlsStream<S> {
 
 impl<S: Read + Write + NoDelay> NoDelay for MaybeTlsStream<S> {
     fn set_nodelay(&mut self, nodelay: bool) -> io::Result<()> {
-        match self {
-            Self::Plain(stream) => stream.set_nodelay(nodelay),
-            #[cfg(feature = "__rustls-tls")]
-            Self::Rustls(stream) => stream.set_nodelay(nodelay),
-        }
+        either!(self.set_nodelay(nodelay))
     }
 }

@@ -55,11 +55,14 @@ impl<Role: HandshakeRole> MidHandshake<Role> {
 }
 
 /// Why there is no connection.
+#[derive(thiserror::Error)]
 pub enum HandshakeError<Role: HandshakeRole> {
     /// The handshake is not done yet: the stream would block.
+    #[error("handshake not done: the stream would block")]
     Interrupted(MidHandshake<Role>),
     /// The handshake failed.
-    Failure(Error),
+    #[error(transparent)]
+    Failure(#[from] Error),
 }
 
 // Not derived, because a role, with the caller's stream and callback, need not be `Debug`. Programs
@@ -70,23 +73,6 @@ impl<Role: HandshakeRole> fmt::Debug for HandshakeError<Role> {
             Self::Interrupted(_) => f.write_str("Interrupted(..)"),
             Self::Failure(error) => f.debug_tuple("Failure").field(error).finish(),
         }
-    }
-}
-
-impl<Role: HandshakeRole> fmt::Display for HandshakeError<Role> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Interrupted(_) => f.write_str("handshake not done: the stream would block"),
-            Self::Failure(error) => error.fmt(f),
-        }
-    }
-}
-
-impl<Role: HandshakeRole> std::error::Error for HandshakeError<Role> {}
-
-impl<Role: HandshakeRole> From<Error> for HandshakeError<Role> {
-    fn from(error: Error) -> Self {
-        Self::Failure(error)
     }
 }
 
