@@ -22,12 +22,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn is_server(&self) -> bool {
+    /// Whether this is a server whose handshake is under way.
+    pub(super) fn awaits_client(&self) -> bool {
         match self {
-            Self::Rustls(conn) => conn.is_server(),
-            Self::Opening(opening) => opening.is_server(),
-            Self::Records(records) => records.is_server(),
-            Self::Failed { .. } => false,
+            Self::Rustls(conn) => conn.is_server() && conn.state().is_handshaking(),
+            Self::Opening(opening) => opening.is_server() && opening.state().is_handshaking(),
+            Self::Records(_) | Self::Failed { .. } => false,
         }
     }
 

@@ -16,7 +16,7 @@ macro_rules! agreed {
                 $of_rustls
             }
             Engine::Records(records) => {
-                let $agreed = records.agreed();
+                let $agreed = &records.agreed;
                 $ours
             }
             Engine::Failed { .. } => None,
@@ -67,8 +67,8 @@ impl Session {
                 Connection::Client(_) => None,
                 Connection::Server(conn) => conn.server_name(),
             },
-            Engine::Opening(opening) => opening.server_name(),
-            Engine::Records(records) => records.agreed().name.as_deref(),
+            Engine::Opening(opening) => opening.name.as_deref(),
+            Engine::Records(records) => records.agreed.name.as_deref(),
             Engine::Failed { .. } => None,
         }
     }

@@ -30,7 +30,7 @@ enum Side {
 
 pub(super) struct Opening {
     side: Side,
-    /// The most plaintext in a record.
+    /// The most plaintext in a record, in bytes.
     fragment: usize,
     /// Ciphertext that has arrived. rustls has looked at the first `seen` bytes, and has to see
     /// them again at its next step.
@@ -40,7 +40,7 @@ pub(super) struct Opening {
     /// for a client.
     hello: Option<Hello>,
     /// The server name in the ClientHello. rustls' unbuffered connection does not tell this name.
-    name: Option<String>,
+    pub(super) name: Option<String>,
     /// Data that is decrypted and not yet read.
     plain: Buffer,
 }
@@ -76,18 +76,20 @@ impl Opening {
         name: ServerName<'static>,
         alpn: Vec<Vec<u8>>,
     ) -> Result<Self, Error> {
-        let fragment = fragment(config.max_fragment_size);
+        let size = config.max_fragment_size;
         let conn = UnbufferedClientConnection::new_with_alpn(config, name, alpn)?;
-        Ok(Self::new(Side::Client(conn), fragment, None))
+        Ok(Self::new(Side::Client(conn), size, None))
     }
 
     pub(super) fn server(config: Arc<ServerConfig>) -> Result<Self, Error> {
-        let fragment = fragment(config.max_fragment_size);
+        let size = config.max_fragment_size;
         let conn = UnbufferedServerConnection::new(config)?;
-        Ok(Self::new(Side::Server(conn), fragment, Some(Hello::default())))
+        Ok(Self::new(Side::Server(conn), size, Some(Hello::default())))
     }
 
-    fn new(side: Side, fragment: usize, hello: Option<Hello>) -> Self {
+    /// `size` is the configuration's `max_fragment_size`, which also counts the header.
+    fn new(side: Side, size: Option<usize>, hello: Option<Hello>) -> Self {
+        let fragment = size.map_or(PLAIN, |size| size.saturating_sub(HEADER)).clamp(1, PLAIN);
         Self {
             side,
             fragment,
@@ -108,10 +110,6 @@ impl Opening {
             Side::Client(conn) => conn,
             Side::Server(conn) => conn,
         }
-    }
-
-    pub(super) fn server_name(&self) -> Option<&str> {
-        self.name.as_deref()
     }
 
     /// Lets rustls take one step on the first `seen` bytes of the input.
@@ -363,10 +361,4 @@ fn server_name(hello: Option<&[u8]>) -> Option<String> {
         }
     }
     None
-}
-
-/// The most plaintext in a record, in bytes. `max_fragment_size` of a configuration also counts the
-/// header.
-fn fragment(size: Option<usize>) -> usize {
-    size.map_or(PLAIN, |size| size.saturating_sub(HEADER)).clamp(1, PLAIN)
 }

@@ -58,7 +58,7 @@ pub(super) enum Opened {
 /// The record layer, in both directions. This type is not `Clone`, because a sequence number must
 /// be used only once.
 pub(super) struct Records {
-    agreed: Agreed,
+    pub(super) agreed: Agreed,
     kernel: Kernel,
     suite: &'static Tls13CipherSuite,
     decrypter: Box<dyn MessageDecrypter>,
@@ -107,14 +107,6 @@ impl Records {
             dataless: 0,
             warnings: 0,
         })
-    }
-
-    pub(super) fn agreed(&self) -> &Agreed {
-        &self.agreed
-    }
-
-    pub(super) fn is_server(&self) -> bool {
-        matches!(self.kernel, Kernel::Server(_))
     }
 
     /// Opens the first record in `wire`, in place. `out` gets our alert only if the record is an
@@ -253,10 +245,12 @@ impl Records {
                 kernel.handle_new_session_ticket(body)
             }
             (HandshakeType::KeyUpdate, _) => self.updated(body, last),
-            (got_type, _) => {
-                let expect_types = match self.is_server() {
-                    false => vec![HandshakeType::NewSessionTicket, HandshakeType::KeyUpdate],
-                    true => vec![HandshakeType::KeyUpdate],
+            (got_type, kernel) => {
+                let expect_types = match kernel {
+                    Kernel::Client(_) => {
+                        vec![HandshakeType::NewSessionTicket, HandshakeType::KeyUpdate]
+                    }
+                    Kernel::Server(_) => vec![HandshakeType::KeyUpdate],
                 };
                 Err(Error::InappropriateHandshakeMessage { expect_types, got_type })
             }

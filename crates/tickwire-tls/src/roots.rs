@@ -25,10 +25,10 @@ pub(crate) fn explained(
     variable: impl Fn(&'static str) -> Option<OsString>,
 ) -> Error {
     let looks = cfg!(unix) && !cfg!(any(target_os = "android", target_vendor = "apple"));
-    let Error::General(text) = error else { return error };
-    if !looks {
-        return Error::General(text);
-    }
+    let text = match error {
+        Error::General(text) if looks => text,
+        error => return error,
+    };
     let told = |name| Some(format!("{name} is {}", variable(name)?.display()));
     let set: Vec<String> = VARIABLES.into_iter().filter_map(told).collect();
     let places = match &set[..] {

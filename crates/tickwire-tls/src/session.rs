@@ -382,7 +382,7 @@ impl Session {
     /// allowed, because the write may begin the handshake. A server's write fails instead of
     /// waiting for the client, so that a server can reject a silent client at once.
     pub(super) fn may_write(&self) -> io::Result<()> {
-        if self.is_handshaking() && self.engine.is_server() {
+        if self.engine.awaits_client() {
             let what = "nothing can be written before the TLS handshake is over";
             return Err(io::Error::new(io::ErrorKind::NotConnected, what));
         }

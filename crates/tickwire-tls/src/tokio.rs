@@ -96,8 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     }
 
     fn call<'a, 'c>(&'a mut self, cx: &'a mut Context<'c>) -> Call<'a, 'c, S> {
-        let Self { io, tls, writer, .. } = self;
-        Call { io, tls, writer, cx, write_blocked: false }
+        Call { stream: self, cx, write_blocked: false }
     }
 
     /// Makes a call that writes. If the stream below refuses bytes, keeps the task's waker.
@@ -109,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     ) -> Poll<T> {
         let mut call = self.call(cx);
         let done = work(&mut call);
-        *call.writer = call.write_blocked.then(|| call.cx.waker().clone());
+        call.stream.writer = call.write_blocked.then(|| call.cx.waker().clone());
         done
     }
 }
@@ -181,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.get_mut().write(cx, |call| {
             ready!(stream::close(call))?;
-            let shut = Pin::new(&mut *call.io).poll_shutdown(call.cx);
+            let shut = Pin::new(&mut call.stream.io).poll_shutdown(call.cx);
             call.write_blocked = shut.is_pending();
             shut
         })
@@ -190,9 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
 
 /// A call of a task.
 struct Call<'a, 'c, S> {
-    io: &'a mut S,
-    tls: &'a mut Tls,
-    writer: &'a mut Option<Waker>,
+    stream: &'a mut TlsStream<S>,
     cx: &'a mut Context<'c>,
     /// Whether the stream below has refused bytes, and has this call's waker for them.
     write_blocked: bool,
@@ -217,28 +214,28 @@ impl<S> Call<'_, '_, S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
     #[inline]
     fn with<T>(&mut self, work: impl FnOnce(&mut Tls) -> T) -> T {
-        work(self.tls)
+        work(&mut self.stream.tls)
     }
 
     fn poll_read(&mut self, room: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut room = ReadBuf::new(room);
-        let done = Pin::new(&mut *self.io).poll_read(self.cx, &mut room);
+        let done = Pin::new(&mut self.stream.io).poll_read(self.cx, &mut room);
         done.map_ok(|()| room.filled().len())
     }
 
     #[inline]
     fn poll_write(&mut self) -> Poll<io::Result<bool>> {
-        let out @ [_, ..] = self.tls.session.outgoing() else {
+        let out @ [_, ..] = self.stream.tls.session.outgoing() else {
             return Poll::Ready(Ok(false));
         };
-        let written = Pin::new(&mut *self.io).poll_write(self.cx, out);
+        let written = Pin::new(&mut self.stream.io).poll_write(self.cx, out);
         let len = ready!(self.written(written))?;
-        Poll::Ready(self.tls.wrote(len))
+        Poll::Ready(self.stream.tls.wrote(len))
     }
 
     #[inline]
     fn poll_flush(&mut self) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut *self.io).poll_flush(self.cx);
+        let flushed = Pin::new(&mut self.stream.io).poll_flush(self.cx);
         self.written(flushed)
     }
 
@@ -246,18 +243,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
     /// wakes the task. If the stream has failed, a read has the better error, such as the peer's
     /// alert.
     fn send_aside(&mut self, _: bool) -> Poll<()> {
-        let Some(other) = self.writer.clone() else {
+        let Some(other) = self.stream.writer.clone() else {
             let _ = stream::send(self);
             return Poll::Ready(());
         };
         // A stream keeps one waker for writing. This waker wakes both tasks, because otherwise this
         // call would take the writer's wake-up away.
         let both = Waker::from(Arc::new(Both(self.cx.waker().clone(), other)));
-        let Self { io, tls, writer, .. } = self;
-        let cx = &mut Context::from_waker(&both);
-        let sent = stream::send(&mut Call { io, tls, writer, cx, write_blocked: false });
+        let sent = stream::send(&mut self.stream.call(&mut Context::from_waker(&both)));
         if sent.is_ready()
-            && let Some(writer) = self.writer.take()
+            && let Some(writer) = self.stream.writer.take()
         {
             writer.wake();
         }
