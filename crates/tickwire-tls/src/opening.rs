@@ -125,23 +125,14 @@ impl Opening {
         next
     }
 
-    /// Moves to `out` all messages that rustls has to send.
-    fn speak(&mut self, out: &mut Buffer) -> Result<(), Error> {
-        while self.state().wants_write() {
-            self.step(&mut None, out)?;
-        }
-        Ok(())
-    }
-
     /// Processes all input. Returns whether the peer has sent its close_notify. Stops as soon as
     /// [`into_records`](Self::into_records) can take over.
     pub(super) fn take(&mut self, input: &mut Buffer, out: &mut Buffer) -> Result<bool, Error> {
         self.input.push(input.filled());
         input.clear();
         let ended = self.take_records(out);
-        if ended.is_err() {
-            let _ = self.speak(out); // the alert
-        }
+        // After an error, the alert.
+        while ended.is_err() && self.state().wants_write() && self.step(&mut None, out).is_ok() {}
         self.input.shed();
         ended
     }

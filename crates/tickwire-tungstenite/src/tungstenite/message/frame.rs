@@ -65,7 +65,7 @@ impl FrameHeader {
     }
 
     /// The header's bytes for a payload of `length` bytes, and their number.
-    fn encode(&self, length: u64) -> ([u8; MAX_HEADER_LEN], usize) {
+    pub(crate) fn encode(&self, length: u64) -> ([u8; MAX_HEADER_LEN], usize) {
         let Self { is_final: fin, rsv1, rsv2, rsv3, mask: masking_key, .. } = *self;
         let (opcode, payload_len) = (Known::Continuation, length);
         let header = Header { fin, rsv1, rsv2, rsv3, opcode, masking_key, payload_len };
@@ -74,12 +74,6 @@ impl FrameHeader {
         // Continuation are 0.
         bytes[0] |= u8::from(self.opcode);
         (bytes, n)
-    }
-
-    /// Appends the header for a payload of `length` bytes to `to`.
-    pub(crate) fn put(&self, length: u64, to: &mut BytesMut) {
-        let (bytes, n) = self.encode(length);
-        to.extend_from_slice(bytes.get(..n).unwrap_or(&bytes));
     }
 }
 
@@ -170,7 +164,8 @@ impl Frame {
     /// Appends the frame to `to`, masked if its header has a key.
     pub(crate) fn put(&self, to: &mut BytesMut) {
         to.reserve(self.len());
-        self.header.put(self.payload.len() as u64, to);
+        let (header, n) = self.header.encode(self.payload.len() as u64);
+        to.extend_from_slice(header.get(..n).unwrap_or(&header));
         let begin = to.len();
         to.extend_from_slice(&self.payload);
         if let Some(key) = self.header.mask {

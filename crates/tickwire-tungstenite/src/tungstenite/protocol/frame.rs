@@ -38,9 +38,8 @@ impl FrameHeader {
     ///
     /// The errors of `output`.
     pub fn format(&self, length: u64, output: &mut impl Write) -> Result<()> {
-        let mut bytes = BytesMut::new();
-        self.put(length, &mut bytes);
-        Ok(output.write_all(&bytes)?)
+        let (bytes, n) = self.encode(length);
+        Ok(output.write_all(bytes.get(..n).unwrap_or(&bytes))?)
     }
 }
 
