@@ -24,6 +24,7 @@ use tickwire::{CloseCode, Config, Error, Heartbeat, RecvError, Role};
 crate::everywhere! {
     a_silent_peer_is_pinged_and_given_up
     a_peer_that_answers_is_kept
+    the_heartbeat_pings_though_something_was_fed_and_not_flushed
     an_answer_to_our_close_is_not_waited_for_forever
     a_peer_that_does_not_read_is_given_up
     a_frame_that_does_not_end_is_given_up
@@ -32,6 +33,12 @@ crate::everywhere! {
     who_receives_late_gets_what_came
     who_only_receives_says_the_idle_message
     a_flood_of_either_kind_does_not_put_off_the_idle_message
+}
+
+crate::over! { [who_receives_gives_up_a_peer_that_does_not_read]
+    tokio_whole: crate::end::Tokio;
+    futures_io_whole: crate::end::FuturesIo;
+    blocking_whole: crate::end::Blocking;
 }
 
 /// Passes `f`, in which a deadline begins, and says that it took at least as long.
@@ -74,6 +81,30 @@ fn a_peer_that_answers_is_kept<E: End>() {
     });
 }
 
+/// A partial frame is there too, so that another deadline is armed.
+fn the_heartbeat_pings_though_something_was_fed_and_not_flushed<E: End>() {
+    let far = |peer: &mut Peer| {
+        let frame = peer.frame(TEXT, b"alive");
+        peer.io.write_all(&frame[..4]).unwrap();
+        let ping = loop {
+            match peer.hear().unwrap() {
+                (PING, payload) => break payload,
+                (b0, _) => assert_eq!(b0, BINARY), // which is free to leave with the Ping
+            }
+        };
+        peer.io.write_all(&frame[4..]).unwrap();
+        peer.say(PONG, &ping);
+        peer.say(TEXT, b"answered");
+    };
+    let config = Config { heartbeat: Some(Heartbeat::new(80 * MS, PATIENCE)), ..Config::default() };
+    meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
+        let _ = end.feed(&binary(1)).unwrap();
+        assert_eq!(end.recv().unwrap(), Some(text("alive")));
+        assert_eq!(end.recv().unwrap(), Some(text("answered")));
+        assert!(end.rtt().is_some());
+    });
+}
+
 fn an_answer_to_our_close_is_not_waited_for_forever<E: End>() {
     let far = |peer: &mut Peer| {
         let _ = peer.hear().unwrap();
@@ -87,7 +118,8 @@ fn an_answer_to_our_close_is_not_waited_for_forever<E: End>() {
     });
 }
 
-fn a_peer_that_does_not_read_is_given_up<E: End>() {
+/// By a call that sends, or by one that receives.
+fn given_up<E: End>(sends: bool) {
     let (done, told) = std::sync::mpsc::channel();
     let far = move |peer: &mut Peer| {
         let two = [peer.frame(TEXT, b"first"), peer.frame(TEXT, b"second")].concat();
@@ -97,13 +129,25 @@ fn a_peer_that_does_not_read_is_given_up<E: End>() {
     let config = Config { write_timeout: 200 * MS, ..Config::default() };
     meet(Role::Server, &config, How::PLAIN, far, |mut end: E| {
         assert_eq!(end.recv().unwrap(), Some(text("first")));
-        let sent = takes(200 * MS, || end.send(&binary(1 << 20)));
-        assert_eq!(recv_error(sent), RecvError::WriteTimeout);
+        if sends {
+            let sent = takes(200 * MS, || end.send(&binary(1 << 20)));
+            assert_eq!(recv_error(sent), RecvError::WriteTimeout);
+        } else {
+            let _ = end.feed(&binary(1 << 20)).unwrap();
+        }
         assert_eq!(end.recv().unwrap(), Some(text("second"))); // read before
         assert_eq!(recv_error(end.recv()), RecvError::WriteTimeout);
         assert!(matches!(end.ready(), Err(Error::Send(_) | Error::Recv(_))));
         done.send(()).unwrap();
     });
+}
+
+fn a_peer_that_does_not_read_is_given_up<E: End>() {
+    given_up::<E>(true);
+}
+
+fn who_receives_gives_up_a_peer_that_does_not_read<E: End>() {
+    given_up::<E>(false);
 }
 
 fn a_frame_that_does_not_end_is_given_up<E: End>() {

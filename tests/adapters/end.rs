@@ -14,8 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    Chunk, CloseFrame, Config, Connection, Error, Event, Info, Message, OwnedMessage, Position,
-    RecvError, RoundTrip, SendError, blocking, futures_io as smol,
+    Chunk, CloseFrame, Config, Connection, DataKind, Error, Event, Info, Message, OwnedMessage,
+    Position, RecvError, RoundTrip, SendError, blocking, futures_io as smol,
     handshake::{
         HandshakeError,
         client::Request,
@@ -118,6 +118,8 @@ pub(crate) trait End: Sized {
     fn sent_code(&self) -> u16;
     fn close_frame(&self) -> Option<(u16, String)>;
     fn closed_by(&self) -> Option<RecvError>;
+    /// The message that the end cut off.
+    fn cut(&self) -> Option<DataKind>;
     fn rtt(&mut self) -> Option<RoundTrip>;
 }
 
@@ -426,6 +428,9 @@ macro_rules! end {
             }
             fn closed_by(&self) -> Option<RecvError> {
                 self.0.closed().and_then(|end| end.error)
+            }
+            fn cut(&self) -> Option<DataKind> {
+                self.0.closed().and_then(|end| end.cut)
             }
             fn rtt(&mut self) -> Option<RoundTrip> {
                 self.$tx.with_sender(|tx| tx.rtt())

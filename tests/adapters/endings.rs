@@ -4,11 +4,19 @@ use crate::{
     end::End,
     line::How,
     meet, recv_error, serve,
-    support::wire::{BINARY, CLOSE, PING, PONG, ROLES, TEXT, close_body, text},
+    support::wire::{BINARY, CLOSE, PING, PONG, ROLES, TEXT, TEXT_OPEN, close_body, text},
 };
-use std::io::Write;
+use std::{
+    io::{
+        ErrorKind::{BrokenPipe, ConnectionReset},
+        Read, Write,
+    },
+    net::Shutdown,
+    thread,
+};
 use tickwire::{
-    CloseCode, CloseFrame, Config, Error, Position, ProtocolError, RecvError, Role, SendError,
+    CloseCode, CloseFrame, Config, DataKind, Error, Position, ProtocolError, RecvError, Role,
+    SendError,
 };
 
 crate::everywhere! {
@@ -31,42 +39,57 @@ crate::over! { [an_end_that_has_closed_reads_on_with_more_unsent_than_high_water
     blocking_whole: crate::end::Blocking;
 }
 
+/// In the middle of a message of its own. A stream that holds back what it took gets a flush before
+/// the end is told.
 fn the_peer_closes_and_is_answered_with_its_code<E: End>() {
-    for (role, code) in ROLES.into_iter().flat_map(|role| [(role, 1000), (role, 4321)]) {
-        let (over, told) = std::sync::mpsc::channel();
-        let far = move |peer: &mut Peer| {
-            peer.say(TEXT, b"last");
-            peer.say(CLOSE, &close_body(code, "enough"));
-            peer.expect(BINARY, &bytes(2));
-            peer.expect(CLOSE, &close_body(code, ""));
-            if role == Role::Server {
-                assert_eq!(peer.hear(), None); // the server ends the stream (§7.1.1)
-            }
-            over.send(()).unwrap();
-        };
-        meet(role, &Config::default(), How::PLAIN, far, |mut end: E| {
-            let _ = end.feed(&binary(2)).unwrap(); // goes before the answer
-            assert_eq!(end.recv().unwrap(), Some(text("last")));
-            for _ in 0..2 {
-                assert_eq!(end.recv().unwrap(), None);
-            }
-            assert!(end.was_clean());
-            assert_eq!((end.close_code(), end.sent_code()), (code, code));
-            assert_eq!(end.close_frame(), Some((code, "enough".into())));
-            assert!(matches!(end.feed(&binary(1)), Err(SendError::Closed)));
-            assert!(end.send(&binary(1)).is_err());
-            told.recv().unwrap(); // before the stream is dropped
-        });
+    let all = ROLES.into_iter().flat_map(|role| [(role, 1000), (role, 4321)]);
+    for (role, code) in all {
+        for how in [How::PLAIN, How::HOLDS] {
+            let (over, told) = std::sync::mpsc::channel();
+            let far = move |peer: &mut Peer| {
+                peer.say(TEXT, b"last");
+                peer.say(TEXT_OPEN, b"cut");
+                peer.say(CLOSE, &close_body(code, "enough"));
+                peer.expect(BINARY, &bytes(2));
+                peer.expect(CLOSE, &close_body(code, ""));
+                if role == Role::Server {
+                    assert_eq!(peer.hear(), None); // the server ends the stream (§7.1.1)
+                }
+                over.send(()).unwrap();
+            };
+            meet(role, &Config::default(), how, far, |mut end: E| {
+                let _ = end.feed(&binary(2)).unwrap(); // goes before the answer
+                assert_eq!(end.recv().unwrap(), Some(text("last")));
+                for _ in 0..2 {
+                    assert_eq!(end.recv().unwrap(), None);
+                }
+                assert!(end.was_clean());
+                assert_eq!((end.close_code(), end.sent_code()), (code, code));
+                assert_eq!(end.close_frame(), Some((code, "enough".into())));
+                assert_eq!(end.cut(), Some(DataKind::Text));
+                assert!(matches!(end.feed(&binary(1)), Err(SendError::Closed)));
+                assert!(end.send(&binary(1)).is_err());
+                told.recv().unwrap(); // before the stream is dropped
+            });
+        }
     }
 }
 
 fn this_end_closes_and_gets_the_answer<E: End>() {
     for role in ROLES {
-        let far = |peer: &mut Peer| {
+        let far = move |peer: &mut Peer| {
             peer.expect(BINARY, &bytes(3));
             peer.expect(CLOSE, &close_body(1001, "bye"));
             peer.say(BINARY, b"on its way when the Close came");
+            for ping in [b"a", b"b"] {
+                peer.say(PING, ping);
+                peer.expect(PONG, ping);
+            }
             peer.say(CLOSE, &close_body(1001, ""));
+            if role == Role::Client {
+                peer.io.shutdown(Shutdown::Write).unwrap();
+            }
+            assert_eq!(peer.hear(), None, "nothing after both Closes");
         };
         meet(role, &Config::default(), How::PLAIN, far, |mut end: E| {
             let _ = end.feed(&binary(3)).unwrap();
@@ -97,24 +120,33 @@ fn both_ends_may_close_at_once<E: End>() {
     }
 }
 
+/// And a megabyte behind it that nobody looks at does not take the Close away (P072).
 fn a_violation_is_told_to_the_peer_behind_what_came_before_it<E: End>() {
-    let far = |peer: &mut Peer| {
-        peer.say(TEXT, b"good");
-        peer.say(PING, b"answered");
-        peer.io.write_all(b"\x81\x05Hello").unwrap(); // from a client, and not masked
-        peer.expect(PONG, b"answered");
-        peer.expect(CLOSE, &close_body(1002, ""));
-        assert_eq!(peer.hear(), None);
-    };
-    serve(far, |mut end: E| {
-        assert_eq!(end.recv().unwrap(), Some(text("good")));
-        for _ in 0..2 {
-            let error = recv_error(end.recv());
-            assert_eq!(error, RecvError::Protocol(ProtocolError::MaskRequired));
-        }
-        assert!(!end.was_clean());
-        assert!(end.send(&binary(1)).is_err());
-    });
+    for role in ROLES {
+        let far = |peer: &mut Peer| {
+            peer.say(TEXT, b"good");
+            peer.say(PING, b"answered");
+            let all = [peer.frame(0x83, b""), vec![0x55; 1 << 20]].concat();
+            let mut io = peer.io.try_clone().unwrap();
+            let behind = thread::spawn(move || match io.write_all(&all) {
+                Ok(()) => io.shutdown(Shutdown::Write).unwrap(),
+                Err(e) => assert!(matches!(e.kind(), ConnectionReset | BrokenPipe), "{e}"),
+            });
+            peer.expect(PONG, b"answered");
+            peer.expect(CLOSE, &close_body(1002, ""));
+            assert_eq!(peer.io.read(&mut [0]).unwrap(), 0, "the end, and no reset");
+            behind.join().unwrap();
+        };
+        meet(role, &Config::default(), How::PLAIN, far, |mut end: E| {
+            assert_eq!(end.recv().unwrap(), Some(text("good")));
+            for _ in 0..2 {
+                let error = recv_error(end.recv());
+                assert_eq!(error, RecvError::Protocol(ProtocolError::ReservedOpCode));
+            }
+            assert!(!end.was_clean());
+            assert!(end.send(&binary(1)).is_err());
+        });
+    }
 }
 
 fn a_limit_of_ours_closes_with_1009<E: End>() {
@@ -163,7 +195,7 @@ fn the_end_of_the_stream_is_not_a_close<E: End>() {
             peer.say(TEXT, b"whole");
             let frame = peer.frame(TEXT, b"cut");
             peer.io.write_all(&frame[..cut]).unwrap();
-            peer.io.shutdown(std::net::Shutdown::Write).unwrap();
+            peer.io.shutdown(Shutdown::Write).unwrap();
             assert_eq!(peer.hear(), None);
         };
         serve(far, |mut end: E| {
@@ -222,22 +254,30 @@ fn a_peer_that_is_gone_fails_whoever_sends<E: End>() {
 }
 
 fn what_came_before_a_failed_write_is_received_to_be_answered_too<E: End>() {
-    let (gone, over) = std::sync::mpsc::channel();
-    let far = move |peer: &mut Peer| {
-        for message in ["last but one", "last"] {
-            peer.say(TEXT, message.as_bytes());
-        }
-        peer.io = std::os::unix::net::UnixStream::pair().unwrap().0;
-        gone.send(()).unwrap();
-    };
-    serve(far, |mut end: E| {
-        over.recv().unwrap();
-        assert!(end.send(&binary(10)).is_err());
-        for message in ["last but one", "last"] {
-            assert_eq!(end.recv_info().unwrap().unwrap().0, text(message));
-        }
-        assert!(end.recv_info().is_err());
-    });
+    for closes in [false, true] {
+        let (gone, over) = std::sync::mpsc::channel();
+        let far = move |peer: &mut Peer| {
+            for message in ["last but one", "last"] {
+                peer.say(TEXT, message.as_bytes());
+            }
+            if closes {
+                peer.say(CLOSE, &close_body(1008, ""));
+            }
+            peer.io = std::os::unix::net::UnixStream::pair().unwrap().0;
+            gone.send(()).unwrap();
+        };
+        serve(far, |mut end: E| {
+            over.recv().unwrap();
+            assert!(end.send(&binary(10)).is_err());
+            for message in ["last but one", "last"] {
+                assert_eq!(end.recv_info().unwrap().unwrap().0, text(message));
+            }
+            // Without a Close, the error is told.
+            assert_eq!(end.recv_info().is_ok_and(|got| got.is_none()), closes);
+            let code = if closes { 1008 } else { 1006 };
+            assert_eq!((end.close_code(), end.was_clean()), (code, false));
+        });
+    }
 }
 
 fn an_end_that_has_closed_reads_on_with_more_unsent_than_high_water<E: End>() {

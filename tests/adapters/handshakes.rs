@@ -72,13 +72,24 @@ fn a_response_may_wait_for_the_first_message<E: End>() {
     });
 }
 
+/// Sends this, and much behind it that nobody reads, and returns the whole answer (P130, A67, A68).
+fn refused(peer: &mut Peer, request: &str) -> String {
+    let much = [request.as_bytes(), &vec![b'x'; 3 << 20]].concat();
+    let mut io = peer.io.try_clone().unwrap();
+    let sending = thread::spawn(move || io.write_all(&much).is_ok());
+    let answer = peer.rest();
+    assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    is_dated_now(&answer);
+    peer.io.shutdown(std::net::Shutdown::Both).unwrap();
+    sending.join().unwrap();
+    answer
+}
+
 fn a_request_may_be_refused<E: End>() {
     let far = |peer: &mut Peer| {
-        peer.io.write_all(REQUEST.as_bytes()).unwrap();
-        let answer = peer.rest();
+        let answer = refused(peer, REQUEST);
         assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
         assert!(answer.ends_with("\r\n\r\nwho are you?"), "{answer}");
-        peer.io.shutdown(std::net::Shutdown::Both).unwrap();
     };
     arrive(far, |io| {
         E::reject(io, &Config::default(), Rejection::new(403).body("who are you?")).unwrap();
@@ -118,17 +129,15 @@ fn limits_and_compression_are_those_given_at_accept<E: End>() {
 fn what_is_not_an_opening_request_is_answered<E: End>() {
     for (request, status) in [
         (REQUEST.replace("GET", "POST"), 405),
+        (REQUEST.replace("HTTP/1.1", "HTTP/1.0"), 426),
         (REQUEST.replace("Version: 13", "Version: 8"), 426),
         ("\x16\x03\x01 hello\r\n\r\n".into(), 400),
         (format!("GET /{} HTTP/1.1\r\n", "x".repeat(10_000)), 414),
         (REQUEST.replace("Host: ", &"A: b\r\n".repeat(200)), 431),
     ] {
         let far = move |peer: &mut Peer| {
-            peer.io.write_all(request.as_bytes()).unwrap();
-            let answer = peer.rest();
+            let answer = refused(peer, &request);
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
-            is_dated_now(&answer);
-            peer.io.shutdown(std::net::Shutdown::Both).unwrap();
         };
         arrive(far, |io| match E::accept(io, How::PLAIN, &Config::default()).map(drop) {
             Err(Error::Handshake(error)) => assert_eq!(error.status(), status),
@@ -165,18 +174,29 @@ fn request() -> Request {
     Request::new("ws://localhost/feed").unwrap()
 }
 
+/// A reset behind the answer, as of a server that has not read all, does not hide it: it would look
+/// like something to be tried again.
 fn a_client_says_how_it_was_refused<E: End>() {
-    let far = |peer: &mut Peer| {
-        assert!(peer.head().starts_with("GET /feed HTTP/1.1\r\n"));
-        let answer = b"HTTP/1.1 503 No\r\nContent-Length: 5\r\n\r\nlater";
-        peer.io.write_all(answer).unwrap();
-    };
-    arrive(far, |io| match E::client(io, How::PLAIN, &request(), &Config::default()).map(drop) {
-        Err(Error::Refused(refusal)) => {
-            assert_eq!((refusal.status, &refusal.body[..]), (503, &b"later"[..]));
-        }
-        other => panic!("{other:?}"),
-    });
+    for (reset, answer) in [
+        (false, "HTTP/1.1 401 No\r\nContent-Length: 5\r\n\r\nlater"),
+        (true, "HTTP/1.1 401 No\r\nContent-Length: 100\r\n\r\nlater"),
+    ] {
+        let far = move |peer: &mut Peer| {
+            if reset {
+                peer.io.read_exact(&mut [0]).unwrap();
+            } else {
+                assert!(peer.head().starts_with("GET /feed HTTP/1.1\r\n"));
+            }
+            peer.io.write_all(answer.as_bytes()).unwrap();
+        };
+        arrive(far, |io| {
+            let error = E::client(io, How::PLAIN, &request(), &Config::default()).map(drop);
+            let error = error.unwrap_err();
+            assert!(!error.is_retryable());
+            let Error::Refused(refusal) = error else { panic!("{error:?}") };
+            assert_eq!((refusal.status, &refusal.body[..]), (401, &b"later"[..]));
+        });
+    }
 }
 
 /// Without the bound on the time of the body, each of these would take an hour.
@@ -258,10 +278,17 @@ fn two_ends_meet_byte_by_byte<E: End>() {
 fn two_ends_meet_and_compress<E: End>() {
     #[cfg(feature = "deflate")]
     {
-        let config =
-            Config { deflate: Some(tickwire::deflate::Deflate::default()), ..Config::default() };
+        let deflate = tickwire::deflate::Deflate::default();
+        let config = Config { deflate: Some(deflate), ..Config::default() };
         let messages = [0, 10, 3000].map(|n| OwnedMessage::from("1.0842 ".repeat(n)));
-        talk::<E>(How::PLAIN, &config, messages.to_vec());
+        for takeover in [false, true] {
+            let mut deflate = deflate;
+            (deflate.server.takeover, deflate.client.takeover) = (takeover, takeover);
+            let config = Config { deflate: Some(deflate), ..Config::default() };
+            let text = (0..50).map(|i| format!("tick {i}: {}", "1.0842 ".repeat(i * i % 700)));
+            let texts = text.chain(["x".repeat(300_000)]).map(OwnedMessage::from);
+            talk::<E>(How::PLAIN, &config, messages.iter().cloned().chain(texts).collect());
+        }
         // It is agreed on, and saves what it should.
         let far = |peer: &mut Peer| {
             let offer = REQUEST.replace(

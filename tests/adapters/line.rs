@@ -105,8 +105,9 @@ impl<S: Bare> Line<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// What is not flushed by now is lost.
     fn end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.pass_on(cx))?;
+        self.held.clear();
         self.io.poll_end(cx)
     }
 }

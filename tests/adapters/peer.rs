@@ -85,9 +85,9 @@ impl Peer {
         String::from_utf8(self.read.drain(..end).collect()).unwrap()
     }
 
-    /// All that is left of the stream.
+    /// All that is left of the stream, whose end is no reset.
     pub(crate) fn rest(&mut self) -> String {
-        while self.fill() {}
+        self.io.read_to_end(&mut self.read).unwrap();
         String::from_utf8(std::mem::take(&mut self.read)).unwrap()
     }
 }

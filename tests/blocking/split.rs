@@ -420,36 +420,6 @@ fn a_violation_is_reported_past_a_writer_as_soon_as_there_is_room() {
 }
 
 #[test]
-fn after_a_failed_write_what_the_peer_said_is_still_received() {
-    let said = [
-        masked(TEXT, b"one"),
-        masked(PING, b"?"),
-        masked(TEXT, b"two"),
-        masked(CLOSE, close_body(1008, "")),
-    ];
-    let io = Scripted::new([Read1::Bytes(said.concat())]);
-    io.script().write_error = Some(io::ErrorKind::BrokenPipe);
-    let (mut reader, mut writer) = server(io, &config()).into_split().unwrap();
-    let error = writer.send("order").unwrap_err();
-    assert!(matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::BrokenPipe));
-    assert!(writer.dropped() > 0 && writer.with_sender(|tx| tx.is_closed()));
-    assert!(matches!(writer.flush(), Err(Error::Io(_))));
-    assert_eq!(text(&mut reader), "one");
-    assert_eq!(text(&mut reader), "two");
-    assert_eq!(reader.recv().unwrap(), None);
-    assert_eq!(reader.closed().map(|end| (end.code, end.clean)), Some((1008, false)));
-    // The same where it is the reader's write that fails; without a Close, the error is told.
-    let io = Scripted::new([Read1::Bytes(said[..3].concat())]);
-    io.script().write_error = Some(io::ErrorKind::BrokenPipe);
-    let (mut reader, mut writer) = server(io, &config()).into_split().unwrap();
-    assert_eq!(text(&mut reader), "one");
-    assert_eq!(text(&mut reader), "two");
-    let error = reader.recv().unwrap_err();
-    assert!(matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::BrokenPipe));
-    assert!(writer.send("order").is_err());
-}
-
-#[test]
 fn a_peer_that_never_reads_is_given_up_by_both() {
     bounded(|| {
         let ((mut reader, writer), peer) = split(&Config { write_timeout: ms(300), ..config() });
@@ -486,28 +456,6 @@ fn given_up(timeout: Duration) -> Option<(Halves, Peer)> {
         Err(Error::Recv(RecvError::WriteTimeout)) => None,
         sent => panic!("{sent:?}"),
     }
-}
-
-#[test]
-fn the_heartbeat_pings_though_something_was_fed_and_not_flushed() {
-    bounded(|| {
-        let beat = Config { heartbeat: Some(Heartbeat::new(ms(80), PATIENCE)), ..config() };
-        let ((mut reader, mut writer), mut peer) = split(&beat);
-        let _ = writer.feed("not flushed").unwrap();
-        let _ = writer.with_sender(|tx| tx.feed_first("nor this")).unwrap();
-        let there = thread::spawn(move || text(&mut reader));
-        let ping = loop {
-            let (b0, payload) = peer.frame();
-            if b0 == PING {
-                break payload;
-            }
-            assert_eq!(b0, TEXT); // the one that overtakes is free to leave with the Ping
-        };
-        peer.send(PONG, &ping);
-        peer.send(TEXT, b"alive");
-        assert_eq!(there.join().unwrap(), "alive");
-        assert!(writer.with_sender(|tx| tx.rtt()).is_some());
-    });
 }
 
 #[test]

@@ -225,15 +225,7 @@ fn a_refusal_comes_with_its_headers_and_the_start_of_its_body() {
 
 // P203.
 #[test]
-fn what_may_be_tried_again_says_so() {
-    use HandshakeError::*;
-    for status in [408, 425, 429, 500, 502, 503, 504] {
-        assert!(Refused { status }.is_retryable());
-    }
-    for status in [200, 301, 400, 401, 403, 404, 426, 501, 505] {
-        assert!(!Refused { status }.is_retryable());
-    }
-    assert!(Timeout.is_retryable() && UnexpectedEof.is_retryable() && !BadAccept.is_retryable());
+fn a_refusal_says_when_to_come_back() {
     for (value, seconds) in [
         ("120", Some(120)),
         ("0", Some(0)),

@@ -420,28 +420,6 @@ fn p107_the_wait_for_a_response_has_an_end() {
     assert_eq!(handshake.reading.poll_timeout(), None);
 }
 
-#[cfg(feature = "tokio")]
-#[test]
-fn p107_the_tokio_adapter_stops_waiting() {
-    crate::support::carriers::block_on(async {
-        let (near, _far) = tokio::io::duplex(4096);
-        let request = Request::new("ws://h").unwrap();
-        let dialed = tickwire::tokio::client(near, &request, &Config::default()).await;
-        let Err(tickwire::Error::Handshake(error)) = dialed else { panic!("{dialed:?}") };
-        assert_eq!(error, HandshakeError::Timeout);
-    });
-}
-
-#[cfg(feature = "std")]
-#[test]
-fn p107_the_blocking_adapter_stops_waiting() {
-    let (near, _far) = crate::close::tcp_pair();
-    let config = Config { handshake_timeout: Duration::from_millis(50), ..Config::default() };
-    let dialed = tickwire::blocking::client(near, &Request::new("ws://h").unwrap(), &config);
-    let Err(tickwire::Error::Handshake(error)) = dialed else { panic!("{dialed:?}") };
-    assert_eq!(error, HandshakeError::Timeout);
-}
-
 #[test]
 fn p230_a_folded_line_of_a_response_is_unfolded() {
     let dialed = chosen(&["X: a", "Sec-WebSocket-Protocol:", " \t v1", " \t "]);

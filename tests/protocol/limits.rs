@@ -79,59 +79,6 @@ fn p205_any_byte_is_a_sign_of_life() {
     }
 }
 
-#[cfg(feature = "tokio")]
-#[test]
-fn p204_p205_the_tokio_adapter_keeps_the_living_and_leaves_the_dead() {
-    use tokio::io::AsyncWriteExt;
-    crate::support::carriers::block_on(async {
-        for role in ROLES {
-            let (near, mut far) = tokio::io::duplex(1 << 16);
-            let conn = connection(role, &beating());
-            let mut ws = tickwire::tokio::WebSocket::from_parts(near, conn);
-            let peer = async {
-                for _ in 0..10 {
-                    tokio::time::sleep(Duration::from_secs(3)).await;
-                    far.write_all(&to(role, TEXT, "alive")).await.unwrap();
-                }
-                far // kept open, and silent
-            };
-            let began = tokio::time::Instant::now();
-            let reading = async {
-                let mut n = 0;
-                loop {
-                    match ws.recv().await {
-                        Ok(message) => n += usize::from(message.is_some()),
-                        Err(tickwire::Error::Recv(error)) => break (n, error),
-                        Err(other) => panic!("{other:?}"),
-                    }
-                }
-            };
-            let (far, (n, error)) = tokio::join!(peer, reading);
-            assert_eq!((n, error), (10, RecvError::PongTimeout));
-            let after = began.elapsed() - Duration::from_secs(30);
-            assert!(after >= Duration::from_secs(6) && after <= Duration::from_secs(7));
-            drop(far);
-        }
-    });
-}
-
-#[cfg(feature = "std")]
-#[test]
-fn p204_the_blocking_adapter_leaves_the_dead() {
-    for role in ROLES {
-        let (near, far) = crate::close::tcp_pair();
-        near.set_read_timeout(None).unwrap();
-        let beat = Heartbeat::new(Duration::from_millis(40), Duration::from_millis(20));
-        let conn = connection(role, &Config { heartbeat: Some(beat), ..Config::default() });
-        let began = std::time::Instant::now();
-        let mut ws = tickwire::blocking::WebSocket::from_parts(near, conn);
-        let error = ws.recv().unwrap_err();
-        assert!(matches!(error, tickwire::Error::Recv(RecvError::PongTimeout)), "{error:?}");
-        assert!(began.elapsed() >= Duration::from_millis(60));
-        drop(far);
-    }
-}
-
 #[test]
 fn p206_every_limit_holds_to_the_one_and_is_finite_by_default() {
     for role in ROLES {
@@ -168,54 +115,6 @@ fn p206_every_limit_holds_to_the_one_and_is_finite_by_default() {
     // Heads, headers, request lines and interim responses are at P106 and P133, Pongs at P042.
 }
 
-#[test]
-fn p207_what_is_queued_has_a_bound_and_the_caller_learns_of_it() {
-    for role in ROLES {
-        let config = Config { high_water: 1000, ..Config::default() };
-        let mut conn = connection(role, &config);
-        let tx = conn.sender_mut();
-        let refusal = loop {
-            if let Err(error) = tx.feed(&[0; 90]) {
-                break error;
-            }
-            assert!(tx.buffered_amount() < 1000 + 100);
-        };
-        let buffered = tx.buffered_amount();
-        assert!(buffered >= 1000);
-        assert_eq!(refusal, SendError::Full { buffered: buffered as u32, limit: 1000 });
-        for _ in 0..100 {
-            tx.feed(&[0; 90]).unwrap_err();
-        }
-        assert_eq!(tx.buffered_amount(), buffered, "nothing was queued");
-        write(&mut conn, buffered - 999);
-        conn.sender_mut().feed(b"again").unwrap();
-    }
-}
-
-#[test]
-fn p208_a_peer_that_pings_and_never_reads_costs_little() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
-        let pings = to(role, PING, [7; 125]).repeat(100);
-        conn.sender_mut().feed(&[0; 500]).unwrap();
-        let mut began = write(&mut conn, 10); // and then it takes nothing more
-        conn.write_blocked();
-        for _ in 0..200 {
-            assert_eq!(receive(&mut conn, &pings).len(), 100);
-            assert!(conn.sender().buffered_amount() <= 510 + 16 * 131);
-        }
-        began.extend(drain(&mut conn));
-        assert!(sent(&began).len() <= 17);
-        // And it is given up.
-        let mut conn = connection(role, &Config::default());
-        receive(&mut conn, &pings);
-        conn.sender_mut().outgoing(); // the write takes nothing
-        conn.write_blocked();
-        tell(&mut conn, at(0)).unwrap();
-        assert_eq!(tell(&mut conn, at(30_000)), Err(RecvError::WriteTimeout));
-    }
-}
-
 #[cfg(feature = "std")]
 #[test]
 fn p209_nothing_is_read_that_nobody_asks_for() {
@@ -243,56 +142,6 @@ fn p209_nothing_is_read_that_nobody_asks_for() {
             let (mut reader, _writer) = ws.into_split();
             assert!(reader.recv().await.unwrap().is_some());
             assert!(line.left() >= wire.len() - most, "split or not");
-        });
-    }
-}
-
-#[cfg(feature = "tokio")]
-#[test]
-fn p210_futures_dropped_at_every_poll_lose_and_double_nothing() {
-    use crate::support::carriers::{Line, block_on};
-    use std::{
-        pin::pin,
-        task::{Context, Poll, Waker},
-    };
-    /// Drops the future after each poll that is not the last.
-    macro_rules! insist {
-        ($call:expr) => {
-            loop {
-                let mut cx = Context::from_waker(Waker::noop());
-                if let Poll::Ready(done) = pin!($call).poll(&mut cx) {
-                    break done;
-                }
-            }
-        };
-    }
-    for role in ROLES {
-        block_on(async {
-            let wire = [
-                to(role, TEXT_OPEN, "one "),
-                to(role, PING, "p"),
-                to(role, CONT, "message"),
-                to(role, BINARY, vec![5; 300]),
-                to(role, CLOSE, ""),
-            ];
-            // A byte a read, and every other read has to wait.
-            let line = Line::new(&wire.concat(), 1);
-            let conn = connection(role, &Config::default());
-            let mut ws = tickwire::tokio::WebSocket::from_parts(line.clone(), conn);
-            let mut seen = Vec::new();
-            insist!(ws.send("ours")).unwrap();
-            while let Some(event) = insist!(ws.recv_event()).unwrap() {
-                seen.push(Seen::from(event));
-            }
-            let want = [
-                Seen::Ping(b"p".to_vec()),
-                text("one message"),
-                binary([5; 300]),
-                Seen::Close(None),
-            ];
-            assert_eq!(seen, want);
-            let want = [(TEXT, b"ours".to_vec()), (PONG, b"p".to_vec()), (CLOSE, vec![])];
-            assert_eq!(sent(&line.output()), want);
         });
     }
 }

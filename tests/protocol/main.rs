@@ -1,5 +1,6 @@
 //! Every requirement of the protocol checklist (PROTOCOL.md) under its number, in each role it
-//! applies to, through the core and, where an adapter could spoil it, through both adapters.
+//! applies to, through the core and, in memory, through both adapters. Over sockets and in time the
+//! adapters are tested in `tests/adapters`.
 //!
 //! The checklist has more to say on each number; the tests of this crate by subject, which these
 //! do not repeat, cite the numbers too. `numbers` checks that none is left out.

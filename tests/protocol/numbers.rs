@@ -24,6 +24,12 @@ const SECTIONS: &[Module<'_>] = &[
 
 /// Numbers without a test, and why.
 const WITHOUT: &[(RangeInclusive<u16>, &str)] = &[
+    (71..=71, "tests/core/timers.rs, the_last_phases_are_bounded_too"),
+    (
+        72..=72,
+        "of the adapters, which own the stream: tests/adapters/endings.rs, \
+         a_violation_is_told_to_the_peer_behind_what_came_before_it",
+    ),
     (108..=108, "only browsers pool connections; a program opens as many as it asks for"),
     (110..=110, "redirects are not followed; P094 hands them to the caller"),
     (
@@ -32,6 +38,22 @@ const WITHOUT: &[(RangeInclusive<u16>, &str)] = &[
          checks/interop/run proxy",
     ),
     (151..=151, "there is no second extension that could be stacked"),
+    (
+        203..=203,
+        "tests/core/backoff.rs, from \
+         close_codes_that_another_attempt_would_meet_again_end_the_attempts on",
+    ),
+    (
+        207..=207,
+        "tests/core/backpressure.rs, \
+         feeding_is_refused_once_high_water_is_reached_and_a_message_below_it_is_whole",
+    ),
+    (
+        208..=208,
+        "tests/core/control_frames.rs, a_ping_flood_with_a_blocked_writer_is_bounded, and \
+         tests/core/timers.rs, a_stream_that_refuses_every_byte_is_given_up",
+    ),
+    (210..=210, "of the futures of the adapter for tokio: tests/tokio/cancel.rs"),
     (
         213..=220,
         "HTTP/2 and HTTP/3 are the HTTP stack's: \

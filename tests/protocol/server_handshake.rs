@@ -501,44 +501,6 @@ fn p134_a_head_that_trickles_in_is_given_up() {
     }
 }
 
-#[cfg(feature = "tokio")]
-#[test]
-fn p134_the_tokio_adapter_answers_408() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    crate::support::carriers::block_on(async {
-        let (near, mut far) = tokio::io::duplex(4096);
-        let config = Config::default();
-        let peer = async {
-            let mut response = Vec::new();
-            far.write_all(b"GET / HT").await.unwrap();
-            far.read_to_end(&mut response).await.unwrap();
-            response
-        };
-        let (served, response) = tokio::join!(tickwire::tokio::accept(near, &config), peer);
-        let Err(tickwire::Error::Handshake(error)) = served else { panic!("{served:?}") };
-        assert_eq!(error, HandshakeError::Timeout);
-        assert!(response.starts_with(b"HTTP/1.1 408 Request Timeout\r\n"));
-    });
-}
-
-#[cfg(feature = "std")]
-#[test]
-fn p134_the_blocking_adapter_answers_408() {
-    use std::io::{Read, Write};
-    let (near, mut far) = crate::close::tcp_pair();
-    far.write_all(b"GET / HT").unwrap();
-    let peer = std::thread::spawn(move || {
-        let mut response = Vec::new();
-        far.read_to_end(&mut response).unwrap();
-        response
-    });
-    let config = Config { handshake_timeout: Duration::from_millis(50), ..Config::default() };
-    let served = tickwire::blocking::accept(near, &config);
-    let Err(tickwire::Error::Handshake(error)) = served else { panic!("{served:?}") };
-    assert_eq!(error, HandshakeError::Timeout);
-    assert!(peer.join().unwrap().starts_with(b"HTTP/1.1 408 Request Timeout\r\n"));
-}
-
 #[test]
 fn p135_the_101_holds_what_it_has_to_and_nothing_else() {
     let served = accepted(&request(&["Sec-WebSocket-Extensions: permessage-deflate"]));

@@ -223,31 +223,3 @@ fn p202_a_server_that_accepts_and_drops_is_not_called_in_a_tight_loop() {
     backoff.reset();
     assert!(backoff.next().unwrap() <= Duration::from_secs(5));
 }
-
-#[test]
-fn p203_the_server_is_obeyed_and_what_cannot_be_mended_is_not_retried() {
-    let second = Duration::from_secs(1);
-    for seed in 0..100 {
-        let backoff = || Backoff::seeded(seed);
-        // Restart: 5 to 30 s. Try again later: as late as it gets.
-        let delay = backoff().after_close(1012).unwrap();
-        assert!((5 * second..=30 * second).contains(&delay), "{delay:?}");
-        let delay = backoff().after_close(1013).unwrap();
-        assert!((30 * second..=60 * second).contains(&delay), "{delay:?}");
-        // Growing goes on behind both.
-        let mut grown = backoff();
-        grown.by_ref().take(5).for_each(drop);
-        assert!(grown.after_close(1012).unwrap() >= 30 * second);
-        assert_eq!(grown.attempts(), 6);
-        for status in [429, 503] {
-            let delay = backoff().after_refusal(status, Some(90 * second)).unwrap();
-            assert!((90 * second..=95 * second).contains(&delay), "{status}: {delay:?}");
-        }
-        for code in [1002, 1003, 1007, 1008, 1009, 1010] {
-            assert_eq!(backoff().after_close(code), None, "{code}");
-        }
-        for status in [400, 401, 403, 404, 405, 410, 426] {
-            assert_eq!(backoff().after_refusal(status, Some(second)), None, "{status}");
-        }
-    }
-}

@@ -12,8 +12,6 @@ mod buffered_streams;
 mod connectors;
 #[cfg(all(feature = "counters", feature = "tokio"))]
 mod counters;
-#[cfg(all(feature = "deflate", feature = "tokio"))]
-mod deflate_adapters;
 #[cfg(feature = "tokio")]
 mod outbox_sockets;
 mod own_loop;

@@ -602,22 +602,6 @@ async fn a_pong_joins_a_batch_behind_one_write_call() {
     .await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_heartbeat_pings_though_something_was_fed_and_not_flushed() {
-    bounded(async {
-        let ((mut reader, mut writer), io) = scripted(b"", &beating());
-        // A partial frame is there too, so that another deadline is armed.
-        io.with(|s| s.input.extend(&masked(BINARY, [1; 5000])[..1000]));
-        assert!(once!(reader.recv()).is_pending());
-        let _ = writer.feed("not flushed").unwrap();
-        let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()) });
-        sleep(Duration::from_secs(26)).await;
-        assert!(io.frames().iter().any(|f| f.b0 == PING), "no ping within 1.25 intervals");
-        drop(reading);
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn what_was_begun_before_the_split_goes_on_after_it() {
     bounded(async {

@@ -1,6 +1,6 @@
 //! The tokio adapter: how connections end, what failures hide, timers, memory, the opening
 //! handshake over real and scripted streams.
-use crate::support::{alloc::live, tokio::*, wire::is_dated_now};
+use crate::support::{alloc::live, tokio::*};
 use std::{io, task::Poll, time::Duration};
 use tickwire::{
     CloseCode, CloseFrame, Config, Dial, Error, Event, Heartbeat, ReadyState, RecvError,
@@ -851,37 +851,6 @@ async fn connect_says_what_is_wrong() {
     .await;
 }
 
-#[tokio::test]
-async fn a_refused_peer_reads_the_whole_response_and_fin_whatever_it_has_sent() {
-    bounded(async {
-        // P130, A67, A68
-        for size in [0, 3 << 20] {
-            let (near, far) = tcp_pair().await;
-            let (mut read, mut write) = near.into_split();
-            let writing = tokio::spawn(async move {
-                write.write_all(REQUEST.as_bytes()).await.unwrap();
-                write.write_all(&vec![b'x'; size]).await.unwrap();
-                write
-            });
-            let serving = tokio::spawn(async move {
-                let incoming = Incoming::read(far, &config()).await.unwrap();
-                incoming.reject(Rejection::new(403).body("who are you?")).await.unwrap();
-            });
-            let write = writing.await.unwrap();
-            let mut answer = vec![];
-            read.read_to_end(&mut answer).await.expect("FIN, not RST");
-            let answer = String::from_utf8(answer).unwrap();
-            assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
-            assert!(answer.to_ascii_lowercase().contains("connection: close\r\n"));
-            assert!(answer.ends_with("\r\n\r\nwho are you?"));
-            is_dated_now(&answer);
-            drop((read, write));
-            serving.await.unwrap();
-        }
-    })
-    .await;
-}
-
 #[tokio::test(start_paused = true)]
 async fn read_any_gives_back_plain_http_to_be_answered() {
     bounded(async {
@@ -921,22 +890,6 @@ async fn answered(response: &str, at_end: AtEnd) -> Result<WebSocket<Scripted>, 
     io.with(|s| s.at_end = at_end);
     let request = Request::new("ws://example.com/").unwrap();
     tickwire::tokio::client(io, &request, &config()).await
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_reset_behind_a_refusal_does_not_hide_it() {
-    bounded(async {
-        // As from a server that has not read all: it would look like something to be tried again.
-        let response = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\nno entry";
-        match answered(response, AtEnd::Reset).await {
-            Err(error @ Error::Refused(_)) if error.is_retryable() => panic!("{error:?}"),
-            Err(Error::Refused(refusal)) => {
-                assert_eq!((refusal.status, &refusal.body[..]), (401, &b"no entry"[..]));
-            }
-            other => panic!("{:?}", other.map(|_| ())),
-        }
-    })
-    .await;
 }
 
 #[tokio::test(start_paused = true)]
