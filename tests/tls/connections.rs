@@ -900,67 +900,47 @@ fn assert_bad(errors: Vec<Error>, what: BadCertificate, says: &str) {
     }
 }
 
-// A73: a certificate for another name, expired, self-signed: refused, and the error says so.
-
 #[test]
-fn a73_a_certificate_for_another_host_is_refused() {
+fn a73_a_bad_certificate_is_refused_and_the_error_says_why() {
     let authority = Authority::new();
-    let errors = refused(&authority.issue(&["example.com"]), &authority.client(), "localhost");
-    assert_bad(
-        errors,
-        BadCertificate::WrongName,
-        "certificate is for another host: asked for localhost; dial a name of the certificate, or \
-         change it; it is for example.com",
-    );
-    // A name is not an address, nor the other way.
-    let errors = refused(&authority.issue(&["localhost"]), &authority.client(), "127.0.0.1");
-    assert_bad(errors, BadCertificate::WrongName, "asked for 127.0.0.1");
-    let errors = refused(&authority.issue(&["127.0.0.1"]), &authority.client(), "localhost");
-    assert_bad(errors, BadCertificate::WrongName, "asked for localhost");
-}
-
-#[test]
-fn a73_a_certificate_out_of_its_time_is_refused() {
-    let authority = Authority::new();
-    let old = authority.issue_with(&["localhost"], |params| {
-        params.not_before = date_time_ymd(2001, 1, 1);
-        params.not_after = date_time_ymd(2002, 1, 1);
-    });
-    let errors = refused(&old, &authority.client(), "localhost");
-    assert_bad(errors, BadCertificate::Expired, "days ago: renew it, or set the clock here");
-    let new = authority.issue_with(&["localhost"], |params| {
-        params.not_before = date_time_ymd(3001, 1, 1);
-        params.not_after = date_time_ymd(3002, 1, 1);
-    });
-    let errors = refused(&new, &authority.client(), "localhost");
-    assert_bad(errors, BadCertificate::NotYetValid, "days: wait, or set the clock here");
-}
-
-#[test]
-fn a73_a_certificate_nobody_known_vouches_for_is_refused() {
-    let known = Authority::new().client();
-    let says = "certificate is self-signed, or of an authority that is not trusted here: trust its \
-                authority, for example with `platform_config_and_roots`";
-    let lone = self_signed(&["localhost"], |_| {});
-    assert_bad(refused(&lone, &known, "localhost"), BadCertificate::NotTrusted, says);
-    // What `openssl req -x509` makes says that it is an authority.
-    let lone = self_signed(&["localhost"], |params| {
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    });
-    let so = "certificate is self-signed as an authority's (CA:TRUE)";
-    assert_bad(refused(&lone, &known, "localhost"), BadCertificate::NotTrusted, so);
-    let other = Authority::new().issue(&["localhost"]);
-    assert_bad(refused(&other, &known, "localhost"), BadCertificate::NotTrusted, says);
-}
-
-#[test]
-fn a_client_s_certificate_used_by_a_server_is_refused() {
-    let authority = Authority::new();
-    let wrong = authority.issue_with(&["localhost"], |params| {
+    let named = |name: &str| authority.issue(&[name]);
+    let of_the_year = |year| {
+        authority.issue_with(&["localhost"], |params| {
+            params.not_before = date_time_ymd(year, 1, 1);
+            params.not_after = date_time_ymd(year + 1, 1, 1);
+        })
+    };
+    let of_a_client = authority.issue_with(&["localhost"], |params| {
         params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
     });
-    let errors = refused(&wrong, &authority.client(), "localhost");
-    assert_bad(errors, BadCertificate::WrongPurpose, "certificate is not for this use");
+    // What `openssl req -x509` makes says that it is an authority.
+    let as_authority = self_signed(&["localhost"], |params| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    });
+    let untrusted = "certificate is self-signed, or of an authority that is not trusted here: \
+                     trust its authority, for example with `platform_config_and_roots`";
+    let another = "certificate is for another host: asked for localhost; dial a name of the \
+                   certificate, or change it; it is for example.com";
+    use BadCertificate::*;
+    for (identity, host, what, says) in [
+        (named("example.com"), "localhost", WrongName, another),
+        // A name is not an address, nor the other way.
+        (named("localhost"), "127.0.0.1", WrongName, "asked for 127.0.0.1"),
+        (named("127.0.0.1"), "localhost", WrongName, "asked for localhost"),
+        (of_the_year(2001), "localhost", Expired, "days ago: renew it, or set the clock here"),
+        (of_the_year(3001), "localhost", NotYetValid, "days: wait, or set the clock here"),
+        (of_a_client, "localhost", WrongPurpose, "certificate is not for this use"),
+        (self_signed(&["localhost"], |_| {}), "localhost", NotTrusted, untrusted),
+        (
+            as_authority,
+            "localhost",
+            NotTrusted,
+            "certificate is self-signed as an authority's (CA:TRUE)",
+        ),
+        (Authority::new().issue(&["localhost"]), "localhost", NotTrusted, untrusted),
+    ] {
+        assert_bad(refused(&identity, &authority.client(), host), what, says);
+    }
 }
 
 #[test]
