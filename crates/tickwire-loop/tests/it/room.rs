@@ -47,7 +47,8 @@ fn producer(plan: Plan, door: Door) -> (Running<()>, Receiver<()>) {
                     net.set_outbox(handle, outbox);
                 }
             }
-            Event::Room(_) => {
+            Event::Room(handle) => {
+                assert_eq!(Some(handle), peer);
                 assert!(mem::take(&mut refused), "{plan:?}: a Room without a refusal");
                 say(&tell, ());
             }
