@@ -34,12 +34,11 @@ impl Memory {
         self.used.fetch_add(after.wrapping_sub(before), Relaxed); // wraps to less
     }
 
-    #[cfg(test)]
     pub fn used(&self) -> usize {
         self.used.load(Relaxed)
     }
 
     fn is_short(&self) -> bool {
-        self.used.load(Relaxed) >= self.half
+        self.used() >= self.half
     }
 }

@@ -18,12 +18,6 @@ use tokio::{
 /// As many messages wait between a subscription and the hub.
 const WAITING: usize = 1024;
 
-#[derive(Clone)]
-pub struct Nats {
-    pub url: String,
-    pub access: Access,
-}
-
 pub struct Connection {
     pub client: Client,
     /// What is published to `inbox` comes back: the broker has done all before it then.
@@ -32,10 +26,10 @@ pub struct Connection {
     broken: watch::Receiver<bool>,
 }
 
-impl Nats {
-    pub async fn connect(&self) -> Result<Connection> {
+impl Connection {
+    pub async fn open(url: &str, access: Access) -> Result<Self> {
         let (says, broken) = watch::channel(false);
-        let Access { user, password, tls, ca } = self.access.clone();
+        let Access { user, password, tls, ca } = access;
         let mut options = match (user, password) {
             (Some(user), password) => {
                 ConnectOptions::with_user_and_password(user, password.unwrap_or_default())
@@ -62,14 +56,12 @@ impl Nats {
         if let Some(ca) = ca {
             options = options.add_root_certificates(ca.into()); // in place of the system's
         }
-        let client = answer(options.connect(&self.url)).await?;
+        let client = answer(options.connect(url)).await?;
         let inbox = client.new_inbox();
         let echo = client.subscribe(inbox.clone()).await?;
-        Ok(Connection { client, echo, inbox, broken })
+        Ok(Self { client, echo, inbox, broken })
     }
-}
 
-impl Connection {
     /// What was asked for before this is done when it returns.
     pub async fn settle(&mut self) -> Result<()> {
         self.client.publish(self.inbox.clone(), Default::default()).await?;

@@ -1,5 +1,5 @@
 //! What can be said on the command line.
-use crate::{bus::Failure, client::Hub, nats::Nats, over_jetstream::JetStream, over_redis::Redis};
+use crate::{bus::Failure, client::Hub, over_jetstream::JetStream, over_redis::Redis};
 use arguments::{Arguments, refuse};
 use std::{env, fmt::Write, net::SocketAddr, sync::Arc};
 use tickwire::CloseCode;
@@ -89,7 +89,7 @@ impl Broker {
             Some(("redis", _)) => Ok(Self::Redis(Redis::new(url, prefix, access)?)),
             Some(("jetstream", rest)) => {
                 let url = format!("nats://{rest}");
-                Ok(Self::JetStream(JetStream { nats: Nats { url, access }, prefix }))
+                Ok(Self::JetStream(JetStream { url, access, prefix }))
             }
             _ => Err(format!("--bus {url}: no broker").into()),
         }

@@ -5,8 +5,8 @@
 //! connection ends and the next one begins where this one was.
 use crate::{
     bus::{Arrived, Began, Bus, Link, Page, Result, Start, answer, broken},
-    nats::{Connection, Nats, Streams},
-    options::Prefix,
+    nats::{Connection, Streams},
+    options::{Access, Prefix},
     protocol::Place,
 };
 use async_nats::{
@@ -48,7 +48,8 @@ const MAX_BYTES: i64 = 1 << 30;
 
 #[derive(Clone)]
 pub struct JetStream {
-    pub nats: Nats,
+    pub url: String,
+    pub access: Access,
     pub prefix: Prefix,
 }
 
@@ -65,7 +66,7 @@ impl Bus for JetStream {
     type Link = Kept;
 
     async fn connect(&self) -> Result<(Kept, impl Stream<Item = Result<Arrived>>)> {
-        let connection = self.nats.connect().await?;
+        let connection = Connection::open(&self.url, self.access.clone()).await?;
         let context = jetstream::new(connection.client.clone());
         let prefix = self.prefix.clone();
         let config = Config {
