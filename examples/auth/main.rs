@@ -12,6 +12,7 @@ mod serve;
 
 use arguments::{Arguments, Failure};
 use std::process::ExitCode;
+use tickwire::{CloseCode, Config, Dial, Error, handshake::client::Request};
 
 const HELP: &str = "\
 Who may come in: cookie and Origin, a token among the subprotocols, Bearer, Basic.
@@ -28,7 +29,7 @@ async fn main() -> Result<ExitCode, Failure> {
     let address = serve::start(&secrets).await?;
     let mut code = ExitCode::SUCCESS;
     for (who, request, want) in serve::attempts(&address, &secrets)? {
-        let got = serve::ask(request).await?;
+        let got = ask(request).await?;
         let shown = match &got {
             Ok(greeting) => greeting.clone(),
             Err(status) => format!("refused with {status}"),
@@ -41,4 +42,19 @@ async fn main() -> Result<ExitCode, Failure> {
         }
     }
     Ok(code)
+}
+
+/// Asks, and returns the greeting, or the status it was refused with.
+async fn ask(request: Request) -> Result<Result<String, u16>, Error> {
+    let mut ws = match Dial::new(&request).connect(&Config::default()).await {
+        Ok(ws) => ws,
+        Err(Error::Refused(refusal)) => return Ok(Err(refusal.status)),
+        Err(error) => return Err(error),
+    };
+    let greeting = match ws.recv().await? {
+        Some(message) => message.as_text().unwrap_or_default().to_owned(),
+        None => String::new(),
+    };
+    ws.close(CloseCode::NORMAL).await?;
+    Ok(Ok(greeting))
 }

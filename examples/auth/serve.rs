@@ -2,7 +2,7 @@
 use super::gate::{COOKIE, Gate, PROTOCOL, Way};
 use std::{io, sync::Arc};
 use tickwire::{
-    CloseCode, Config, Dial, Entropy, Error, SystemEntropy,
+    Config, Entropy, Error, SystemEntropy,
     handshake::{
         HeaderError,
         client::Request,
@@ -70,21 +70,6 @@ impl Secrets {
         };
         Ok(Self { session: secret(), token: secret(), key: secret() })
     }
-}
-
-/// Asks, and returns the greeting, or the status it was refused with.
-pub(crate) async fn ask(request: Request) -> Result<Result<String, u16>, Error> {
-    let mut ws = match Dial::new(&request).connect(&Config::default()).await {
-        Ok(ws) => ws,
-        Err(Error::Refused(refusal)) => return Ok(Err(refusal.status)),
-        Err(error) => return Err(error),
-    };
-    let greeting = match ws.recv().await? {
-        Some(message) => message.as_text().unwrap_or_default().to_owned(),
-        None => String::new(),
-    };
-    ws.close(CloseCode::NORMAL).await?;
-    Ok(Ok(greeting))
 }
 
 /// Who tries: what they have, and what should come of it.

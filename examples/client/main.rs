@@ -1,8 +1,8 @@
 //! A WebSocket client for the terminal and for scripts: lines go out, what arrives is printed.
 //!
 //! ```text
-//! cargo run --release --example client -- ws://127.0.0.1:9001
-//! printf 'hi\n/binary c0ffee\n' | cargo run --release --example client -- ws://127.0.0.1:9001
+//! cargo run --release --features rustls,deflate --example client -- ws://127.0.0.1:9001
+//! printf 'hi\n/binary c0ffee\n' | target/release/examples/client ws://127.0.0.1:9001
 //! ```
 //!
 //! Sending and receiving wait for different things, so each has half of the connection. When there
@@ -28,7 +28,7 @@ use std::{
 };
 use tickwire::{
     CloseFrame, Closed, Dial, Error, Event, Message,
-    tokio::{Reader, WebSocket, Writer, client},
+    tokio::{Reader, TlsStream, WebSocket, Writer, client},
 };
 use tickwire_tap::Tap;
 use tokio::{
@@ -68,13 +68,11 @@ async fn talk(options: &Options) -> Result<u8> {
     let fail = |error| -> Box<dyn error::Error> {
         match error {
             Error::Refused(_) => Box::new(error), // says who speaks
-            Error::NoTls => "wss:// needs TLS: add --features rustls".into(),
             _ => format!("{}: {error}", options.request.target().host_header()).into(),
         }
     };
     let Some(file) = &options.record else {
         let dial = Dial::new(&options.request);
-        #[cfg(feature = "rustls")]
         let dial = options.tls.iter().fold(dial, |dial, tls| dial.tls(tls.clone()));
         return converse(dial.connect(&options.config).await.map_err(fail)?, options).await;
     };
@@ -87,20 +85,11 @@ async fn talk(options: &Options) -> Result<u8> {
         let ws = client(Tap::new(tcp, record), &options.request, &options.config).await;
         return converse(ws.map_err(fail)?, options).await;
     }
-    #[cfg(not(feature = "rustls"))]
-    return Err(fail(Error::NoTls));
-    #[cfg(feature = "rustls")]
-    {
-        let tls = options.tls.clone().map_or_else(tickwire::tls::platform_config, Ok);
-        let secure = tickwire::tokio::TlsStream::client(
-            tcp,
-            target,
-            tls.map_err(Error::from).map_err(fail)?,
-        );
-        let secure = Tap::new(secure.map_err(Error::from).map_err(fail)?, record);
-        let ws = client(secure, &options.request, &options.config).await;
-        converse(ws.map_err(fail)?, options).await
-    }
+    let tls = options.tls.clone().map_or_else(tickwire::tls::platform_config, Ok);
+    let tls = tls.and_then(|tls| TlsStream::client(tcp, target, tls));
+    let secure = Tap::new(tls.map_err(|error| fail(error.into()))?, record);
+    let ws = client(secure, &options.request, &options.config).await;
+    converse(ws.map_err(fail)?, options).await
 }
 
 /// A connection in conversation, as both halves see it.

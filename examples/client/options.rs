@@ -1,7 +1,8 @@
 //! The command line.
 use crate::{Result, input::Input};
 use arguments::{Arguments, refuse};
-use tickwire::{Config, handshake::client::Request};
+use std::fs;
+use tickwire::{Config, deflate::Deflate, handshake::client::Request, tls};
 
 const HELP: &str = "\
 A WebSocket client: lines from standard input go out, what arrives is printed.
@@ -11,8 +12,7 @@ Usage: client URL [OPTION]...
   URL                   of the server: ws://HOST:PORT/PATH, or wss
   --header 'K: V'       send this header too; again for more
   --subprotocol NAME    offer this subprotocol; again for more, best first
-  --ca FILE             for wss: trust the authorities in this file (PEM), instead of those that
-                        the system trusts
+  --ca FILE             for wss: trust the authorities in this file (PEM) too
   --deflate             offer permessage-deflate
   --send LINE           send this line instead of those of standard input; again for more
   --take N              close once N messages have arrived, and not at the end of the input
@@ -49,8 +49,7 @@ pub(crate) struct Options {
     pub(crate) request: Request,
     pub(crate) config: Config,
     /// `None`: as the system has it.
-    #[cfg(feature = "rustls")]
-    pub(crate) tls: Option<tickwire::tls::Client>,
+    pub(crate) tls: Option<tls::Client>,
     pub(crate) input: Input,
     /// After how many messages to close.
     pub(crate) take: Option<u64>,
@@ -69,17 +68,12 @@ impl Options {
         if ca.is_some() && !request.target().secure() {
             return Err("--ca: the URL is not of wss".into());
         }
-        #[cfg(not(feature = "rustls"))]
-        if ca.is_some() {
-            return Err("--ca: TLS is not built in: add --features rustls".into());
-        }
-        let config = Config { max_message: MAX_MESSAGE, ..Config::default() };
-        let config = if args.has("--deflate") { compressing(config)? } else { config };
+        let deflate = args.has("--deflate").then(Deflate::default);
+        let config = Config { max_message: MAX_MESSAGE, deflate, ..Config::default() };
         let take = args.has("--take").then(|| args.number("--take", 1..=u64::MAX));
         Ok(Self {
             request,
             config,
-            #[cfg(feature = "rustls")]
             tls: ca.map(|file| trust(&file)).transpose()?,
             input: Input { lines: args.all("--send"), stays: take.is_some() },
             take,
@@ -100,34 +94,9 @@ fn request(args: &Arguments) -> Result<Request> {
     Ok(offered.map_err(|error| format!("--subprotocol: {error}"))?)
 }
 
-/// Trusts the authorities in a file, and no others.
-#[cfg(feature = "rustls")]
-fn trust(file: &str) -> Result<tickwire::tls::Client> {
-    use tickwire::tls::rustls::{
-        ClientConfig, RootCertStore,
-        pki_types::{CertificateDer, pem::PemObject},
-    };
-    let mut roots = RootCertStore::empty();
+/// Trusts the authorities in a file beside those that the system trusts.
+fn trust(file: &str) -> Result<tls::Client> {
     let fail = |error: &dyn std::fmt::Display| format!("--ca {file:?}: {error}");
-    for root in CertificateDer::pem_file_iter(file).map_err(|error| fail(&error))? {
-        let root = root.map_err(|error| fail(&error))?;
-        roots.add(root).map_err(|error| fail(&error))?;
-    }
-    if roots.is_empty() {
-        return Err(fail(&"no certificate in it").into());
-    }
-    let builder = ClientConfig::builder().with_root_certificates(roots);
-    let mut config = builder.with_no_client_auth();
-    config.enable_secret_extraction = true; // records in place
-    Ok(config.into())
-}
-
-#[cfg(feature = "deflate")]
-fn compressing(config: Config) -> std::result::Result<Config, &'static str> {
-    Ok(Config { deflate: Some(tickwire::deflate::Deflate::default()), ..config })
-}
-
-#[cfg(not(feature = "deflate"))]
-fn compressing(_: Config) -> std::result::Result<Config, &'static str> {
-    Err("--deflate: permessage-deflate is not built in: add --features deflate")
+    let pem = fs::read(file).map_err(|error| fail(&error))?;
+    Ok(tls::platform_config_and_roots(&pem).map_err(|error| fail(&error))?)
 }

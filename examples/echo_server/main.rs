@@ -1,8 +1,7 @@
 //! An echo server: every message goes back as it came, text as text, binary as binary.
 //!
 //! ```text
-//! cargo run --release --example echo_server -- --listen 127.0.0.1:9001
-//! cargo run --release --example echo_server --features rustls -- --tls-cert C.pem --tls-key K.pem
+//! cargo run --release --features rustls,deflate --example echo_server -- --listen 127.0.0.1:9001
 //! ```
 //!
 //! The first line on standard output is `listening on ws://ADDR`, or `wss://ADDR`, with the port
@@ -20,11 +19,14 @@ use std::{
     net::SocketAddr,
     ops::RangeInclusive,
     process::{self, ExitCode},
+    sync::Arc,
     time::Duration,
 };
 use tickwire::{
     Config,
+    deflate::Deflate,
     handshake::{HandshakeError, server::Rejection},
+    tls::rustls::ServerConfig,
 };
 
 const HELP: &str = "\
@@ -60,7 +62,7 @@ struct Options {
     listen: SocketAddr,
     threads: usize,
     subprotocols: Vec<String>,
-    tls: Option<tls::Tls>,
+    tls: Option<Arc<ServerConfig>>,
     config: Config,
 }
 
@@ -74,43 +76,22 @@ fn main() -> ExitCode {
     }
 }
 
-#[cfg(feature = "deflate")]
-fn compressing(config: Config) -> std::result::Result<Config, &'static str> {
-    Ok(Config { deflate: Some(tickwire::deflate::Deflate::default()), ..config })
-}
-
-#[cfg(not(feature = "deflate"))]
-fn compressing(_: Config) -> std::result::Result<Config, &'static str> {
-    Err("--deflate: permessage-deflate is not built in: add --features deflate")
-}
-
 impl Options {
     fn read() -> Self {
         let args = Arguments::read(HELP);
         if args.has("--scale") {
             process::exit(scale::run(&args).map_or_else(|error| refuse(error), |()| 0));
         }
-        let tls = match (args.optional("--tls-cert"), args.optional("--tls-key")) {
-            (None, None) => None,
-            (Some(cert), Some(key)) => {
-                tls::load(&cert, &key).map(Some).unwrap_or_else(|error| refuse(error))
-            }
-            (Some(_), None) => refuse("--tls-cert: needs --tls-key"),
-            (None, Some(_)) => refuse("--tls-key: needs --tls-cert"),
-        };
-        let config = Config {
-            max_message: args.number("--max-message", BYTES),
-            close_timeout: CLOSE_TIMEOUT,
-            ..Config::default()
-        };
         Self {
             listen: args.address("--listen"),
             threads: args.number("--threads", THREADS),
             subprotocols: args.all("--subprotocol"),
-            tls,
-            config: match args.has("--deflate") {
-                true => compressing(config).unwrap_or_else(|why| refuse(why)),
-                false => config,
+            tls: tls::given(&args),
+            config: Config {
+                max_message: args.number("--max-message", BYTES),
+                deflate: args.has("--deflate").then(Deflate::default),
+                close_timeout: CLOSE_TIMEOUT,
+                ..Config::default()
             },
         }
     }
@@ -127,7 +108,7 @@ fn refusal(error: HandshakeError, url: String) -> Rejection {
     match error {
         HandshakeError::NotUpgrade => Rejection::new(error.status()).body(format!(
             "This is an echo server for WebSocket clients: what you send comes back. Try\n\n    \
-             cargo run --release --example client -- {url}\n"
+             cargo run --release --features rustls,deflate --example client -- {url}\n"
         )),
         _ => Rejection::from(error),
     }

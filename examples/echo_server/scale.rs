@@ -2,7 +2,9 @@
 //! again. The load is in this process, and takes processors too.
 use arguments::Arguments;
 use std::{
-    env, fs,
+    env,
+    error::Error,
+    fs,
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -10,12 +12,14 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    CloseCode,
+    CloseCode, Config, Dial,
     blocking::{MaybeTls, WebSocket},
+    handshake::client::Request,
+    tls::platform_config_and_roots,
 };
 
 /// Prints a row for each number of threads.
-pub(crate) fn run(args: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn run(args: &Arguments) -> Result<(), Box<dyn Error>> {
     let [cert, key] = ["--tls-cert", "--tls-key"].map(|name| (name, args.optional(name)));
     println!("threads  messages/s  ns of processor time a message");
     for threads in 1..=args.number("--scale", 1..=1024) {
@@ -29,9 +33,8 @@ pub(crate) fn run(args: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         let mut line = String::new();
         BufReader::new(server.stdout.take().ok_or("no output")?).read_line(&mut line)?;
         let url = line.trim().trim_start_matches("listening on ");
-        let connect = |_| super::tls::connect(url, cert.1.as_deref());
-        let all = (0..16 * threads).map(connect).collect::<Result<Vec<_>, _>>();
-        let row = all.map(|all| measure(all, &server));
+        let all = (0..16 * threads).map(|_| connect(url, cert.1.as_deref())).collect();
+        let row = Result::<Vec<_>, _>::map(all, |all| measure(all, &server));
         let _ = server.kill().and_then(|()| server.wait());
         let (messages, took) = row?;
         let cost = took.map_or("not told by this system".to_owned(), |took| {
@@ -40,6 +43,16 @@ pub(crate) fn run(args: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         println!("{threads:7}  {messages:10}  {cost}");
     }
     Ok(())
+}
+
+/// Dials a server that has the certificate of a file.
+fn connect(url: &str, cert: Option<&str>) -> Result<WebSocket<MaybeTls>, Box<dyn Error>> {
+    let request = Request::new(url)?;
+    let mut dial = Dial::new(&request);
+    if let Some(file) = cert {
+        dial = dial.tls(platform_config_and_roots(&fs::read(file)?)?);
+    }
+    Ok(dial.blocking_connect(&Config::default())?)
 }
 
 /// Returns the messages of a second, and the server's processor time.

@@ -15,12 +15,10 @@ use std::{
     sync::Arc,
     thread,
 };
-#[cfg(feature = "rustls")]
-use tickwire::tokio::TlsStream;
 use tickwire::{
     CloseCode, Error,
     handshake::server::Accept,
-    tokio::{Incoming, WebSocket},
+    tokio::{Incoming, TlsStream, WebSocket},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -155,7 +153,6 @@ async fn converse(stream: TcpStream, options: &Options, stop: Stop) -> Result<()
     stream.set_nodelay(true)?;
     match options.tls.clone() {
         None => serve_one(stream, options, stop).await,
-        #[cfg(feature = "rustls")]
         Some(tls) => serve_one(TlsStream::server(stream, tls)?, options, stop).await,
     }
 }

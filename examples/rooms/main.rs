@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example rooms
-//! cargo run --release --example client -- ws://127.0.0.1:9003     # once for each to talk
+//! cargo run --release --features rustls,deflate --example client -- ws://127.0.0.1:9003 # for each
 //! //join tea
 //! hello
 //! ```

@@ -7,10 +7,10 @@
 //! ```
 #[path = "../../echo_server/scale.rs"]
 mod scale;
-#[path = "../../echo_server/tls/load.rs"]
+#[path = "../../echo_server/tls.rs"]
 mod tls;
 
-use arguments::{Arguments, Failure, cannot_listen, refuse};
+use arguments::{Arguments, Failure, cannot_listen};
 use event_loop::{Service, bind, run};
 use std::{process, thread};
 
@@ -43,13 +43,7 @@ fn main() -> Result<(), Failure> {
         return Ok(scale::run(&args)?);
     }
     let (listen, threads) = (args.address("--listen"), args.number("--threads", 1..=1024));
-    let tls = match (args.optional("--tls-cert"), args.optional("--tls-key")) {
-        (None, None) => None,
-        (Some(cert), Some(key)) => {
-            tls::load(&cert, &key).map(Some).unwrap_or_else(|error| refuse(error))
-        }
-        _ => refuse("--tls-cert and --tls-key belong together"),
-    };
+    let tls = tls::given(&args);
     let scheme = if tls.is_some() { "wss" } else { "ws" };
     let io_uring = args.has("--io-uring");
     let service = Service { tls, io_uring, shares_port: threads > 1, ..Service::default() };

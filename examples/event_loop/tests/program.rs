@@ -3,13 +3,11 @@
 #[path = "../../tests/examples/support_program.rs"]
 mod support_program;
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path};
 use support_program::Program;
 use tickwire::{
-    CloseCode, Config, Dial, Message,
-    blocking::connect,
-    handshake::client::Request,
-    tls::rustls::{ClientConfig, RootCertStore},
+    CloseCode, Config, Dial, Message, blocking::connect, handshake::client::Request,
+    tls::platform_config_and_roots,
 };
 
 fn start(args: &[&str]) -> Program {
@@ -52,10 +50,8 @@ fn it_speaks_wss_with_the_certificate_it_was_given() {
     let running = start(&tls);
     let line = running.line();
     let request = Request::new(line.strip_prefix("listening on ").expect("where")).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(pair.cert.der().clone()).unwrap();
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    let dial = Dial::new(&request).tls(Arc::new(config));
+    let tls = platform_config_and_roots(pair.cert.pem().as_bytes()).unwrap();
+    let dial = Dial::new(&request).tls(tls);
     let mut ws = dial.blocking_connect(&Config::default()).expect("it is accepted");
     ws.send("Zoë").unwrap();
     assert_eq!(ws.recv().unwrap(), Some(Message::Text("Zoë")));

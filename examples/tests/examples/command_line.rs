@@ -19,6 +19,8 @@ fn quoted(line: &str) -> &str {
 /// The examples of this package that these features build.
 fn of_this_package() -> Vec<PathBuf> {
     let built = |feature: &str| match feature {
+        "deflate" => cfg!(feature = "deflate"),
+        "rustls" => cfg!(feature = "rustls"),
         "std" => cfg!(feature = "std"),
         "tokio" => cfg!(feature = "tokio"),
         other => panic!("the feature {other} is not known here"),
@@ -100,7 +102,7 @@ fn every_example_has_help_and_refuses_what_it_does_not_know() {
         listening += 1;
     }
     if cfg!(feature = "tokio") {
-        assert!(listening >= 5, "{listening} of them listen");
+        assert!(listening >= 4, "{listening} of them listen");
     }
 }
 

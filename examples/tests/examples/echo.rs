@@ -1,6 +1,6 @@
 //! The examples `echo_server`, `round_trip` and `echo` as programs: the lines of output and
 //! exit codes that other programs rely on. Needs the examples built, as a plain `cargo test` does.
-#![cfg(all(unix, feature = "tokio"))]
+#![cfg(all(unix, feature = "deflate", feature = "rustls", feature = "tokio"))]
 
 use crate::support_program::{PATIENCE, Program, server};
 use std::{
@@ -86,7 +86,6 @@ fn the_server_chooses_the_subprotocol_it_likes_best() {
     }
 }
 
-#[cfg(feature = "deflate")]
 #[test]
 fn the_server_agrees_to_deflate_if_it_is_told_to() {
     let config = Config { deflate: Some(Default::default()), ..Config::default() };
@@ -152,20 +151,6 @@ fn a_peer_that_does_not_answer_holds_the_server_for_some_seconds_only() {
     drop(ws);
 }
 
-#[cfg(not(feature = "rustls"))]
-#[test]
-fn options_of_tls_name_the_feature_that_is_missing() {
-    for (program, args) in [
-        ("echo_server", &["--tls-cert", "c.pem", "--tls-key", "k.pem"][..]),
-        ("client", &["wss://127.0.0.1:1", "--ca", "c.pem"]),
-    ] {
-        let (code, out, errors) = Program::start(program, args).finish();
-        assert_eq!((code, out.len(), errors.len()), (2, 0, 1), "{args:?} {errors:?}");
-        assert!(errors[0].contains("add --features rustls"), "{errors:?}");
-    }
-}
-
-#[cfg(feature = "rustls")]
 mod over_tls {
     use crate::{
         support::tls::{Authority, self_signed},
@@ -304,7 +289,7 @@ mod over_tls {
         for (args, says) in [
             (&[ws, "--ca", ca][..], "--ca: the URL is not of wss"),
             (&[wss, "--ca", "/nowhere"], "--ca \"/nowhere\": "),
-            (&[wss, "--ca", key], "no certificate in it"),
+            (&[wss, "--ca", key], "no certificate"),
         ] {
             let (code, out, errors) = client(args, b"");
             assert_eq!((code, out.len(), errors.len()), (2, 0, 1), "{args:?} {errors:?}");
