@@ -32,11 +32,12 @@ impl<T> Inner<T> {
         let mut most: Vec<_> = self.slots.handles().filter_map(queued).collect();
         most.retain(|(queued, _)| *queued > 0);
         most.sort_unstable_by(|a, b| b.cmp(a));
-        for (_, handle) in &most {
-            // The stream accepted no more. It may accept more by now.
-            let wire = self.slots.get_mut(*handle).and_then(|slot| slot.wire.as_mut());
-            if wire.is_some_and(|wire| wire.accepts_again(&mut self.system)) {
-                self.write_outside(*handle);
+        for &(_, handle) in &most {
+            // The stream accepted no more. It may accept more by now, and again after each write.
+            while let Some(wire) = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut())
+                && wire.accepts_again(&mut self.system)
+            {
+                self.write_outside(handle);
             }
         }
         for (_, handle) in most {

@@ -49,7 +49,7 @@ pub fn settings(dice: &mut Dice<'_>, io_uring: bool) -> Settings {
 }
 
 pub fn config(dice: &mut Dice<'_>) -> Config {
-    let hasty = dice.one_in(3);
+    let hasty = dice.one_in(2);
     let ms = Duration::from_millis;
     let far = [ms(600_000), Duration::MAX];
     let mut soon = |least: u64| if hasty { ms(least + 20) } else { dice.pick(&far) };

@@ -11,6 +11,8 @@ pub enum Class {
     Outbox,
     /// A key of an outbox that conflates.
     Key(u64),
+    /// What an outbox must not lose, because the stream accepts it.
+    Burst,
 }
 
 #[derive(Debug)]

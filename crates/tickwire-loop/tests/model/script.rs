@@ -114,6 +114,11 @@ impl Script<'_, '_> {
             }
         }
         (0..self.dice.pick(acts)).for_each(|_| self.act(net, own, lent));
+        if self.dice.one_in(2) {
+            // Makes others whole, and perhaps this one dormant, as the last thing of the event.
+            let others = self.handles().into_iter().filter(|other| Some(*other) != own);
+            others.for_each(|other| _ = net.connection(other));
+        }
         if let Some((from, answer)) = asked {
             self.decide(net, from, Some(answer));
         }
@@ -276,13 +281,14 @@ impl Script<'_, '_> {
         }
     }
 
-    /// Changes the outbox. Sends more than it holds to a raw server that has read all that came
-    /// before: the stream takes that, whatever the policy. If a peer has stalled, the policy acts.
+    /// Changes the outbox. To a raw server that has read all, sends more than outbox and loop hold:
+    /// the stream takes that, whatever the policy. If a peer has stalled, the policy acts.
     fn outbox(&mut self, net: &mut Net<'_, Value>, handle: Handle) {
         let conn = &self.reference.conns[&handle];
         let reads = |peer: &Peer| peer.most[1] == 1 << 20 && peer.input.ended.is_none();
         let stalls = self.reference.raw(conn.flow ^ 1).is_some_and(|peer| peer.most[1] == 0);
-        let bursts = !(self.reference.hasty || conn.closing || self.settings.max_queued < 1 << 20)
+        let alone = net.counts().queued == 0 || self.settings.max_queued >= 1 << 20;
+        let bursts = (alone && !self.reference.hasty && !conn.closing)
             && (conn.flow.is_multiple_of(2) && self.reference.flows[conn.flow].sent.is_empty())
             && self.reference.raw(conn.flow ^ 1).is_some_and(reads);
         let disconnect = Overflow::Disconnect(CloseCode::POLICY_VIOLATION);
@@ -290,12 +296,10 @@ impl Script<'_, '_> {
         let policy = (!self.dice.one_in(4)).then(|| self.dice.pick(&policies));
         let next = policy.map(|policy| {
             let mut outbox = Outbox::new(policy);
-            outbox.max_bytes = self.dice.pick(&[1 << 20, 0, 1000, 100_000]);
+            let bounds = [[1 << 20, 0, 1000, 100_000], [1 << 20, 20_000, 20_000, 20_000]];
+            outbox.max_bytes = self.dice.pick(&bounds[usize::from(bursts)]);
             outbox.max_unsent = self.dice.pick(&[Outbox::MAX_UNSENT, 0, 1, usize::MAX]);
-            outbox.max_age = self.dice.one_in(4).then_some(Duration::from_millis(5));
-            if bursts {
-                (outbox.max_bytes, outbox.max_age) = (20_000, None);
-            }
+            outbox.max_age = (!bursts && self.dice.one_in(4)).then_some(Duration::from_millis(5));
             outbox
         });
         let before = net.set_outbox(handle, next);
@@ -309,10 +313,11 @@ impl Script<'_, '_> {
             for n in 0..100 {
                 let message = self.message(1000);
                 assert_eq!(net.send(handle, message.as_message()), Ok(()), "message {n} of 100");
-                self.reference.fed(handle, message.as_message(), Class::Direct);
+                self.reference.fed(handle, message.as_message(), Class::Burst);
             }
-            if self.dice.one_in(2) {
-                self.close(net, handle);
+            match self.dice.one_in(2) {
+                true => self.close(net, handle),
+                false => self.feed(net, handle),
             }
         } else if stalls && policy.is_some() {
             (0..40).for_each(|_| self.send(net, handle, None, 17_000));
@@ -473,7 +478,7 @@ impl Script<'_, '_> {
             for peer in &mut self.reference.raw {
                 peer.most = [1 << 20; 2];
                 if self.reference.hasty {
-                    peer.polite = false; // it falls silent, so a deadline ends it
+                    peer.polite &= !peer.is_open(); // then silent, so a deadline ends it
                 } else if !peer.polite {
                     peer.output.wants_fin = true;
                 }
@@ -522,7 +527,7 @@ pub fn play(dice: &mut Dice<'_>, settings: Settings, config: Config) {
             _ => drop(script.turn(&mut net, Duration::ZERO)),
         }
     }
-    (0..3).for_each(|_| script.dial(&mut net.net())); // what opens now is left alone
+    (0..8).for_each(|_| script.dial(&mut net.net())); // what opens now is left alone
     script.acts = false;
     script.settle(&mut net, false);
     script.reference.ends();
