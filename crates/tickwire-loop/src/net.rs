@@ -226,12 +226,12 @@ impl<'n, T> Net<'n, T> {
         key: Option<u64>,
         message: Outbound<'_>,
     ) -> Result<(), SendError> {
-        if self.inner.slots.get(to).ok_or(SendError::NotOpen)?.outbox.is_none() {
-            let tx = self.sender(to).ok_or(SendError::NotOpen)?;
+        let has_outbox = self.outbox(to).is_some();
+        let tx = self.sender(to).ok_or(SendError::NotOpen)?; // the loop then feeds the outbox too
+        if !has_outbox {
             return Ok(tx.feed(message).map(drop)?);
         }
-        // This also makes the loop feed the outbox.
-        let is_closed = self.sender(to).ok_or(SendError::NotOpen)?.is_closed();
+        let is_closed = tx.is_closed();
         if is_closed && self.outbox(to).is_some_and(|outbox| outbox.disconnected().is_none()) {
             return Err(tickwire::SendError::Closed.into());
         }
@@ -256,7 +256,9 @@ impl<'n, T> Net<'n, T> {
         if let (Some(outbox), Some(wire)) = (&mut slot.outbox, &mut slot.wire)
             && let Some(tx) = match (&mut self.tx, &mut slot.stage) {
                 (Some(tx), _) if current.is(of) => Some(&mut **tx),
-                (_, Stage::Open(Some(open))) => Some(open.conn.sender_mut()),
+                (_, Stage::Open(Some(open)) | Stage::Accepted(open)) => {
+                    Some(open.conn.sender_mut())
+                }
                 _ => None,
             }
         {

@@ -6,10 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    Config,
+    CloseCode, Config,
     handshake::server::{Accept, Rejection},
 };
 use tickwire_loop::{Door, Event, Settings};
+use tickwire_parts::{Outbox, Overflow};
 
 fn asked(path: &str) -> String {
     REQUEST.replace("/feed", path)
@@ -112,6 +113,31 @@ fn limits_and_the_times_of_reads_are_those_given_at_accept() {
     }
     (&other).write_all(&frame(b"12345")).unwrap();
     assert_eq!(next(&told).unwrap(), (5, false));
+}
+
+/// The stream accepts all of it, though `Event::Open` is still to come.
+#[test]
+fn an_accepted_request_gets_more_than_its_outbox_holds() {
+    let (tell, told) = channel();
+    let door = Door::new(Config::default());
+    let server = Running::<()>::with(Settings::default(), door, move |_, event| {
+        if let Event::Request { answer, from, .. } = event {
+            answer.defer();
+            say(&tell, from);
+        }
+    });
+    let mut raw = server.raw();
+    raw.write_all(REQUEST.as_bytes()).unwrap();
+    let handle = next(&told);
+    server.call(move |net| {
+        assert!(net.accept(handle, Accept::default(), ()));
+        let mut outbox = Outbox::new(Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER));
+        outbox.max_bytes = 1000;
+        net.set_outbox(handle, outbox);
+        (0..100).for_each(|_| net.send(handle, &[0; 100][..]).unwrap());
+    });
+    assert!(head(&mut raw).starts_with("HTTP/1.1 101 "));
+    raw.read_exact(&mut [0; 100 * 102]).unwrap();
 }
 
 /// More than the system holds, of which the server reads and drops all.
