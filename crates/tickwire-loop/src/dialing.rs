@@ -8,7 +8,6 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io::{self, ErrorKind},
-    mem,
     net::{IpAddr, SocketAddr, TcpStream},
 };
 use tickwire::{
@@ -96,18 +95,6 @@ impl<T> Inner<T> {
         None
     }
 
-    /// Ends what a connection that was being dialed has begun.
-    pub(crate) fn end_dialing(&mut self, handle: Handle, dialing: Dialing) {
-        if dialing.race.is_none() {
-            self.resolver.leave(handle);
-        }
-        self.close_attempts(dialing.attempts);
-    }
-
-    fn close_attempts(&mut self, attempts: Vec<(SocketAddr, Stream)>) {
-        attempts.into_iter().for_each(|(_, stream)| self.system.close(stream));
-    }
-
     /// Checks the attempts that are under way, and begins those that are due. Begins the opening
     /// handshake once an attempt has connected.
     fn race(&mut self, handle: Handle, dialing: &mut Dialing) -> Result<Connection, Pause> {
@@ -128,13 +115,12 @@ impl<T> Inner<T> {
                 Ok(false) => at += 1,
                 Ok(true) => {
                     let connected = dialing.attempts.swap_remove(at);
-                    self.close_attempts(mem::take(&mut dialing.attempts));
+                    dialing.attempts.clear();
                     return self.begin_handshake(handle, dialing, connected);
                 }
                 Err(error) => {
                     race.failed(*to, error);
-                    let (_, stream) = dialing.attempts.swap_remove(at);
-                    self.system.close(stream);
+                    dialing.attempts.swap_remove(at);
                 }
             }
         }
@@ -174,14 +160,7 @@ impl<T> Inner<T> {
         let secure = dial.request.target().secure();
         let tls = secure.then(|| Tls::client(dial.tls_config.as_ref(), &dial.request));
         let entropy = fault("entropy").and_then(|()| SystemEntropy::new());
-        let made = tls.transpose().and_then(|tls| Ok((tls, entropy?)));
-        let (tls, entropy) = match made {
-            Ok(made) => made,
-            Err(error) => {
-                self.system.close(stream);
-                return Err(error.into());
-            }
-        };
+        let (tls, entropy) = (tls.transpose()?, entropy?);
         let mut handshake = Handshake::new(&dial.request, &dial.config, entropy);
         let _ = handshake.reading.handle_timeout(dialing.began); // its deadline counts from there
         dialing.handshake = Some(handshake);

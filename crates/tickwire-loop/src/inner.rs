@@ -121,7 +121,7 @@ impl<T> Inner<T> {
             Stage::Open(Some(mut open)) | Stage::Accepted(mut open) => {
                 self.forget(handle, &mut open);
             }
-            Stage::Dialing(dialing) => self.end_dialing(handle, *dialing),
+            Stage::Dialing(_) => self.resolver.leave(handle),
             _ => {}
         }
         if let Some(Wire { stream, .. }) = freed.wire {

@@ -132,6 +132,7 @@ pub(crate) struct Dialing {
     pub(crate) began: Time,
     /// The race to the addresses, once these are known. Its times count from `began`.
     pub(crate) race: Option<Race<io::Error>>,
+    /// Dropping such a stream closes it, because no ring has a stream before it is open.
     pub(crate) attempts: Vec<(SocketAddr, Stream)>,
     /// The opening handshake, once an attempt has connected.
     pub(crate) handshake: Option<client::Handshake>,
