@@ -12,8 +12,8 @@ use crate::proto::{
 };
 use core::{fmt, time::Duration};
 
-/// The length of a read, in bytes. Most heads fit, and a peer that sends no head makes us hold only
-/// a buffer of about this length.
+/// The length of a read, in bytes, unless [`max_head`](Config::max_head) is lower. Most heads fit,
+/// and a peer that sends no head makes us hold only a buffer of about this length.
 const HEAD: usize = 2 << 10;
 
 /// How long a client waits for the body of a refusal, from the time that it is told behind the
@@ -48,7 +48,7 @@ impl Reading {
     pub(crate) fn new(role: Role, config: &Config) -> Self {
         Self {
             role,
-            buf: RecvBuffer::new(HEAD),
+            buf: RecvBuffer::new(HEAD.min(config.max_head)),
             scan: Scan::new(role, config),
             outcome: None,
             has_head: false,

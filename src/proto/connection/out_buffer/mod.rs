@@ -25,7 +25,8 @@ use alloc::{collections::VecDeque, vec::Vec};
 use bytes::{Buf, Bytes};
 use core::{fmt, ops::Range};
 
-/// The least length of a new buffer in bytes, even if its first frame is shorter.
+/// The least length of a new buffer in bytes, even if its first frame is shorter. If `high_water`
+/// is lower, it is the least length instead: the buffer of a small device need not be longer.
 const FIRST: usize = 16 << 10;
 /// A buffer longer than `LARGE` bytes is freed once it was emptied `SMALL_USES` times in a row with
 /// at most a quarter of it used. If the buffer were freed as soon as it is empty, every burst would
@@ -68,8 +69,8 @@ pub(crate) struct OutBuffer {
     pub(super) stall: Stall,
     /// How many times in a row a large buffer was emptied with at most a quarter of it used.
     small_uses: u8,
-    /// A buffer of more bytes than this is freed as soon as it is empty.
-    longest: usize,
+    /// See [`Config::high_water`](crate::proto::config::Config::high_water).
+    pub(super) high_water: usize,
     pub(super) writes: Writes,
     pub(super) memory: &'static Memory,
     /// Each splice is written when `sent` reaches its offset. Invariants: offsets never decrease,
@@ -115,14 +116,10 @@ impl Kind {
 }
 
 impl OutBuffer {
-    /// Makes an empty buffer for a queue of about `high_water` bytes. A buffer that is longer than
-    /// both `LARGE` and four times `high_water` is freed as soon as it is empty. Only a large
-    /// message can need that length, and a new allocation costs little compared with copying and
-    /// writing that message. Without this rule, one message of 16 MiB would keep 16 MiB allocated
-    /// until the buffer was emptied 64 more times.
+    /// Makes an empty buffer for a queue of about `high_water` bytes.
     #[inline(always)]
     pub(super) fn new(high_water: usize) -> Self {
-        Self { longest: high_water.saturating_mul(4).max(LARGE), ..Self::default() }
+        Self { high_water, ..Self::default() }
     }
 
     /// Continues the positions of an earlier buffer, whose `fed` bytes were all written.
@@ -206,7 +203,8 @@ impl OutBuffer {
     #[inline(never)]
     fn lengthen(&mut self, n: usize, keep: usize) {
         if self.bytes.is_empty() {
-            return (self.memory.take_to)(&mut self.bytes, n.max(FIRST));
+            let len = n.max(self.least());
+            return (self.memory.take_to)(&mut self.bytes, len);
         }
         self.grow(n, keep);
     }
@@ -236,14 +234,19 @@ impl OutBuffer {
                 }
             }
         }
-        // A lent buffer may be shorter than `FIRST`.
-        let len = self.end.saturating_add(n).max(self.bytes.len() * 2).max(FIRST);
+        // A lent buffer may be shorter than `least`.
+        let len = self.end.saturating_add(n).max(self.bytes.len() * 2).max(self.least());
         let mut bytes = self.memory.take(len);
         let filled = self.end + keep;
         if let (Some(to), Some(from)) = (bytes.get_mut(..filled), self.bytes.get(..filled)) {
             to.copy_from_slice(from);
         }
         (self.memory.give)(core::mem::replace(&mut self.bytes, bytes));
+    }
+
+    /// The least length of a new buffer.
+    fn least(&self) -> usize {
+        FIRST.min(self.high_water)
     }
 
     /// Moves the bytes from `mark` on, and the first `keep` bytes of the room, to the front. `mark`
@@ -269,12 +272,15 @@ impl OutBuffer {
         (self.mark, self.sent, self.end) = (0, 0, 0);
     }
 
-    /// Frees a large buffer if its length is no longer needed. `end` must still be the number of
-    /// bytes used.
+    /// Frees a buffer of more than `LARGE` bytes if its length is no longer needed. `end` must
+    /// still be the number of bytes used. A buffer of more than four times `high_water` is freed at
+    /// once. Only a large message can need that length, and a new allocation costs little compared
+    /// with copying and writing that message. Without this rule, one message of 16 MiB would keep
+    /// 16 MiB allocated until the buffer was emptied 64 more times.
     #[cold]
     fn free_if_unneeded(&mut self) {
         self.small_uses = if self.end > self.bytes.len() / 4 { 0 } else { self.small_uses + 1 };
-        if self.small_uses == SMALL_USES || self.bytes.len() > self.longest {
+        if self.small_uses == SMALL_USES || self.bytes.len() > self.high_water.saturating_mul(4) {
             self.small_uses = 0;
             (self.memory.give)(core::mem::take(&mut self.bytes));
         }

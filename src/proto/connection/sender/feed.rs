@@ -156,7 +156,7 @@ impl Sender {
             return Err(SendError::Closed);
         }
         // `has_room` would not do, because it does not count messages that overtake.
-        if self.buffered_amount() >= self.high_water.saturating_mul(2) {
+        if self.buffered_amount() >= self.out.high_water.saturating_mul(2) {
             return Err(self.full());
         }
         let (kind, payload) = message.parts();
@@ -178,7 +178,7 @@ impl Sender {
     /// whether a message may be fed, and by which path.
     pub(super) fn set_admission(&mut self) {
         let at_once = matches!(self.state, State::Open) && self.deflate.is_none();
-        self.admit_below = if at_once { self.high_water } else { 0 };
+        self.admit_below = if at_once { self.out.high_water } else { 0 };
     }
 
     /// Whether a message is framed without further checks. If not, `admit` decides. `true` implies
@@ -208,7 +208,10 @@ impl Sender {
     }
 
     fn full(&self) -> SendError {
-        SendError::Full { buffered: shown(self.buffered_amount()), limit: shown(self.high_water) }
+        SendError::Full {
+            buffered: shown(self.buffered_amount()),
+            limit: shown(self.out.high_water),
+        }
     }
 
     /// Queues a frame. Encodes its header and payload in one pass into the room behind the content.

@@ -55,7 +55,6 @@ pub struct Sender {
     /// is 0 if this half is closed, if a message in chunks is in progress, or if messages may be
     /// compressed; otherwise it is `high_water`.
     admit_below: usize,
-    high_water: usize,
     /// See [`Config::cork_limit`]. Invariant: `cork_limit <= high_water`. So while `out` has fewer
     /// bytes to write than `cork_limit`, there is [room](Self::has_room), and a reply is not
     /// refused with `Full`. So an adapter's fast path need not check the room:
@@ -126,7 +125,6 @@ impl Sender {
             out: OutBuffer::new(high_water),
             admit_below: high_water,
             encoder: Encoder::new(keys),
-            high_water,
             cork_limit: config.cork_limit.min(high_water),
             min_vectored: config.min_vectored,
             write_timeout: config.write_timeout,
@@ -359,7 +357,7 @@ impl Sender {
     #[inline]
     pub fn has_room(&self) -> bool {
         let unsent = self.out.fed().wrapping_sub(self.out.written());
-        unsent < self.high_water as u64
+        unsent < self.out.high_water as u64
     }
 
     /// Whether the bytes in `out` have reached [`cork_limit`](Config::cork_limit), so that the
