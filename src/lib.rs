@@ -189,8 +189,8 @@
 //! # Choices that the RFCs leave open
 //!
 //! - Up to 16 waiting Pings are answered individually, because test suites expect a Pong for each
-//!   Ping. If more Pings wait, only the newest is answered, as §5.5.3 allows. So a flood of Pings
-//!   cannot fill memory with Pongs.
+//!   Ping. If more Pings wait, or [`high_water`](Config::high_water) bytes of them, only the newest
+//!   is answered, as §5.5.3 allows. So a flood of Pings cannot fill memory with Pongs.
 //! - The Close that reports a violation follows the replies to earlier messages, because these
 //!   messages were legal. But if the stream refuses bytes while replies wait, the Close overtakes
 //!   the unwritten replies, which are dropped. Otherwise a peer that reads slowly might not learn

@@ -70,6 +70,14 @@ fn p042_pings_that_wait_are_answered_each_up_to_sixteen_and_of_more_the_newest()
                 assert_eq!(sent(&drain(&mut conn)), [(PONG, b"again".to_vec())]);
             }
         }
+        // Where little memory is, the bytes count too.
+        let mut conn = connection(role, &Config { high_water: 300, ..Config::default() });
+        for n in [2, 3, 4, 1] {
+            (0..n).for_each(|i| _ = receive(&mut conn, &to(role, PING, [i; 125])));
+            let want = if n <= 2 { (0..n).collect() } else { vec![n - 1] };
+            let want: Vec<_> = want.into_iter().map(|i| (PONG, vec![i; 125])).collect();
+            assert_eq!(sent(&drain(&mut conn)), want, "of {n}");
+        }
         let mut conn = connection(role, &Config::default());
         for _ in 0..1000 {
             receive(&mut conn, &pings(200));

@@ -206,14 +206,15 @@ impl Sender {
 
     /// Queues a Pong. The Pong goes before a waiting Ping, and before data as [`ping`](Self::ping)
     /// says. A Pong may be unsolicited (§5.5.3). If more than 16 Pongs wait for their place among
-    /// the outgoing bytes, only the newest is sent.
+    /// the outgoing bytes, or [`high_water`](Config::high_water) bytes of them, only the newest is
+    /// sent.
     ///
     /// # Errors
     ///
     /// As [`ping`](Self::ping).
     pub fn pong(&mut self, payload: &[u8]) -> Result<(), SendError> {
         let control = self.control(payload)?;
-        self.urgent.push_pong(control.payload());
+        self.urgent.push_pong(control.payload(), self.out.high_water);
         Ok(())
     }
 
@@ -230,7 +231,7 @@ impl Sender {
 
     pub(super) fn answer_ping(&mut self, payload: &[u8]) {
         if !self.is_over() {
-            self.urgent.push_pong(payload);
+            self.urgent.push_pong(payload, self.out.high_water);
         }
     }
 

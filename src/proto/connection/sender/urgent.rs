@@ -14,7 +14,7 @@ pub(super) struct Urgent {
     /// The payloads of the waiting Pongs, each preceded by its length.
     pongs: Vec<u8>,
     /// The number of Pongs queued since Pongs were last placed or dropped, counted up to
-    /// `MAX_PONGS`.
+    /// `MAX_PONGS`; `MAX_PONGS` if Pongs were dropped because of their length.
     pinged: u8,
     /// The payload of the waiting Ping, preceded by its length; empty if no Ping waits. A `Vec`,
     /// because most connections never send a Ping, and an array would enlarge them all.
@@ -80,10 +80,12 @@ impl Tail<'_> {
 impl Urgent {
     // Frames that wait.
 
-    /// Queues a Pong. `payload` has at most 125 bytes.
-    pub(super) fn push_pong(&mut self, payload: &[u8]) {
-        if self.pinged == MAX_PONGS {
-            self.pongs.clear(); // From here on, only the newest Ping is answered.
+    /// Queues a Pong. `payload` has at most 125 bytes. `high_water` limits the bytes of several
+    /// Pongs, for a device with little memory.
+    pub(super) fn push_pong(&mut self, payload: &[u8], high_water: usize) {
+        if self.pinged == MAX_PONGS || self.pongs.len() + payload.len() >= high_water {
+            self.pongs.clear();
+            self.pinged = MAX_PONGS; // From here on, only the newest Ping is answered.
         } else {
             self.pinged += 1;
         }
