@@ -31,8 +31,14 @@ impl<T> DerefMut for Boxed<T> {
     }
 }
 
-pub(crate) fn settings(ours: Option<Deflate>) -> Option<Deflate> {
-    ours
+// The compiler does not know that an `Option<Deflate>` is `None`, because a `Deflate` has fields.
+
+pub(crate) fn wanted(_: Option<&Deflate>) -> Option<&Deflate> {
+    None
+}
+
+pub(crate) fn settings(_: Option<Deflate>) -> Option<Deflate> {
+    None
 }
 
 pub(crate) enum Compressor {}

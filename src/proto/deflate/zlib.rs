@@ -24,6 +24,11 @@ pub(super) type Supported = ();
 /// The part of a connection that only compression needs.
 pub(crate) type Boxed<T> = Box<T>;
 
+/// Returns the settings with which a handshake offers or accepts compression.
+pub(crate) fn wanted(ours: Option<&Deflate>) -> Option<&Deflate> {
+    ours
+}
+
 /// Returns the settings of a connection that agreed on compression.
 pub(crate) fn settings(ours: Option<Deflate>) -> Option<Deflate> {
     Some(ours.unwrap_or_default())

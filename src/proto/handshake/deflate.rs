@@ -5,19 +5,19 @@ use super::{
 };
 use crate::proto::{
     config::Config,
-    deflate::{self, Answer, DeflateParams, Offer},
+    deflate::{self, Answer, DeflateParams, Offer, zlib},
 };
 use alloc::{format, string::String};
 
 /// Returns the value of a client's offer; `None` if the client offers no compression.
 pub(super) fn offer(config: &Config) -> Option<String> {
-    config.deflate.as_ref().map(|ours| format!("{}", Offer::of(ours).0))
+    zlib::wanted(config.deflate.as_ref()).map(|ours| format!("{}", Offer::of(ours).0))
 }
 
 /// Accepts the first offer that a server can accept. Returns the header line for the response, with
 /// its line end, and the parameters agreed on.
 pub(super) fn accept(offers: Extensions<'_>, config: &Config) -> (String, Option<DeflateParams>) {
-    let accepted = config.deflate.as_ref().and_then(|ours| {
+    let accepted = zlib::wanted(config.deflate.as_ref()).and_then(|ours| {
         offers.filter(is_deflate).find_map(|offer| Offer::parse(offer.params)?.answer(ours))
     });
     match accepted {
@@ -31,7 +31,7 @@ pub(super) fn agree(
     mut chosen: Extensions<'_>,
     config: &Config,
 ) -> Result<Option<DeflateParams>, HandshakeError> {
-    match (chosen.next(), chosen.next(), &config.deflate) {
+    match (chosen.next(), chosen.next(), zlib::wanted(config.deflate.as_ref())) {
         (None, _, _) => Ok(None),
         (Some(one), None, Some(ours)) if is_deflate(&one) => {
             let answer = Answer::parse(one.params).ok_or(HandshakeError::BadDeflate)?;

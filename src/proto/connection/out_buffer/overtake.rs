@@ -36,7 +36,7 @@ impl OutBuffer {
     /// Walks our own headers from `mark` on. Stops at the first `wanted` frame that begins at or
     /// behind `sent`, or else at the end. Moves `mark` forward, at most to `sent`, so that the next
     /// search is short.
-    fn find(&mut self, wanted: impl Fn(OpCode) -> bool) -> Boundary {
+    fn find(&mut self, wanted: fn(OpCode) -> bool) -> Boundary {
         let (mut at, mut splices) = (self.mark, 0);
         loop {
             if at <= self.sent {
