@@ -10,6 +10,7 @@
 /// [socketio]: crate::guide::recipes::socketio
 /// [operations]: crate::guide::recipes::operations
 /// [latency]: crate::guide::recipes::latency
+/// [devices]: crate::guide::recipes::devices
 /// [testing]: crate::guide::recipes::testing
 ///
 #[doc = include_str!("../docs/recipes/README.md")]
@@ -43,6 +44,11 @@ pub mod recipes {
     ///
     #[doc = include_str!("../docs/recipes/latency.md")]
     pub mod latency {}
+
+    /// A client without an operating system, in 64 KiB of memory.
+    ///
+    #[doc = include_str!("../docs/recipes/devices.md")]
+    pub mod devices {}
 
     /// Tests without sockets and without waiting.
     ///

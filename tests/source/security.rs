@@ -282,6 +282,18 @@ fn unsafe_is_where_it_is_said_to_be() {
     assert_eq!(found, rows.len());
 }
 
+/// It builds for another target, where no check of this workspace compiles it.
+#[test]
+fn the_firmware_denies_unsafe_outside_of_its_board() {
+    let main = read("examples/device/src/main.rs");
+    assert!(main.contains("\n#![deny(unsafe_code)]\n"), "{main}");
+    assert_eq!(main.matches("\n#[allow(unsafe_code)]\nmod board;\n").count(), 1);
+    for path in sources("examples/device/src") {
+        let allowed = fs::read_to_string(&path).unwrap().matches("allow(unsafe_code)").count();
+        assert_eq!(allowed, usize::from(path.ends_with("main.rs")), "{}", path.display());
+    }
+}
+
 #[test]
 fn the_dependencies_of_the_core_are_those_named() {
     let manifest = read("Cargo.toml");
