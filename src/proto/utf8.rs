@@ -8,10 +8,6 @@ use core::fmt;
 
 pub(crate) use kernel::is_valid;
 
-/// No valid text begins with the pieces so far, or the text has ended inside a character.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct InvalidUtf8;
-
 /// Checks the pieces of a text, and keeps the incomplete character at the end of a piece.
 #[derive(Clone, Default)]
 pub(crate) struct Utf8Validator {
@@ -28,39 +24,38 @@ impl fmt::Debug for Utf8Validator {
 }
 
 impl Utf8Validator {
-    /// Checks the next piece of a text.
-    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<(), InvalidUtf8> {
+    /// Checks the next piece of a text: whether a valid text begins with the pieces so far.
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> bool {
         while self.len > 0 {
             let Some((&first, rest)) = bytes.split_first() else {
-                return Ok(());
+                return true;
             };
             bytes = rest;
             let at = usize::from(self.len & 3); // `len <= 3`, so `& 3` only saves a bounds check.
             self.partial[at] = first;
             match core::str::from_utf8(&self.partial[..=at]) {
                 Ok(_) => self.len = 0,
-                Err(e) if e.error_len().is_some() => return Err(InvalidUtf8),
+                Err(e) if e.error_len().is_some() => return false,
                 Err(_) => self.len += 1,
             }
         }
-        let whole = kernel::whole_characters(bytes).ok_or(InvalidUtf8)?;
+        let Some(whole) = kernel::whole_characters(bytes) else { return false };
         let cut = bytes.get(whole..).unwrap_or_default();
         if let Some(partial) = self.partial.get_mut(..cut.len()) {
             partial.copy_from_slice(cut);
         }
         self.len = cut.len() as u8;
-        Ok(())
+        true
     }
 
     /// Checks the next piece, and ends the text if the piece is the last.
-    pub(crate) fn push_all(&mut self, bytes: &[u8], last: bool) -> Result<(), InvalidUtf8> {
-        self.push(bytes)?;
-        if last { self.finish() } else { Ok(()) }
+    pub(crate) fn push_all(&mut self, bytes: &[u8], last: bool) -> bool {
+        self.push(bytes) && (!last || self.finish())
     }
 
-    /// Ends the text, and prepares for the next text. Fails if the last character is incomplete.
-    pub(crate) fn finish(&mut self) -> Result<(), InvalidUtf8> {
-        if core::mem::take(&mut self.len) == 0 { Ok(()) } else { Err(InvalidUtf8) }
+    /// Ends the text, and prepares for the next text: whether the last character is complete.
+    pub(crate) fn finish(&mut self) -> bool {
+        core::mem::take(&mut self.len) == 0
     }
 }
 
@@ -91,21 +86,21 @@ mod tests {
         let want = oracle(bytes);
         // Fed byte by byte, the validator fails exactly at the impossible byte.
         let mut v = Utf8Validator::default();
-        let failed = bytes.iter().position(|&b| v.push(&[b]).is_err());
+        let failed = bytes.iter().position(|&b| !v.push(&[b]));
         match want {
             Err(at) => assert_eq!(failed, Some(at), "{bytes:02x?}"),
             Ok(complete) => {
                 assert_eq!(failed, None, "{bytes:02x?}");
-                assert_eq!(v.finish().is_ok(), complete, "{bytes:02x?}");
+                assert_eq!(v.finish(), complete, "{bytes:02x?}");
             }
         }
         // The result does not change if the bytes come in two pieces, cut at any byte.
         for cut in 0..=bytes.len() {
             let mut v = Utf8Validator::default();
-            let pushed = v.push(&bytes[..cut]).and_then(|()| v.push(&bytes[cut..]));
-            assert_eq!(pushed.is_ok(), want.is_ok(), "{bytes:02x?} at {cut}");
-            if pushed.is_ok() {
-                assert_eq!(v.finish().is_ok(), want == Ok(true));
+            let pushed = v.push(&bytes[..cut]) && v.push(&bytes[cut..]);
+            assert_eq!(pushed, want.is_ok(), "{bytes:02x?} at {cut}");
+            if pushed {
+                assert_eq!(v.finish(), want == Ok(true));
             }
         }
     }

@@ -56,7 +56,7 @@ impl InProgress {
         let valid = match (whole, last) {
             (true, true) => bytes.is_text(range),
             (true, false) => bytes.begins_text(range),
-            (false, _) => self.utf8.push_all(bytes.get(range).unwrap_or_default(), last).is_ok(),
+            (false, _) => self.utf8.push_all(bytes.get(range).unwrap_or_default(), last),
         };
         if valid { Ok(()) } else { Err(ProtocolError::BadUtf8) }
     }

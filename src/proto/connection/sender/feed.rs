@@ -112,8 +112,8 @@ impl Sender {
         if !self.has_room() {
             return Err(self.full());
         }
-        if kind == DataKind::Text {
-            utf8.push_all(data, last).map_err(|_| SendError::BadUtf8)?;
+        if kind == DataKind::Text && !utf8.push_all(data, last) {
+            return Err(SendError::BadUtf8);
         }
         // Nothing fails from here on, so the compressor never sees a chunk that is not queued.
         let opcode = if first { opcode(kind) } else { OpCode::Continuation };
