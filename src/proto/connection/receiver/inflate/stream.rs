@@ -2,7 +2,7 @@
 use super::{Inflate, Stop};
 use crate::proto::{
     deflate::{
-        codec::{Inflated, Status, TAIL},
+        codec::{Status, TAIL},
         zlib::{self, Decompressor},
     },
     error::{ProtocolError, RecvError},
@@ -66,13 +66,8 @@ impl Inflate {
         n: usize,
         most: usize,
     ) -> Result<(usize, Stop), RecvError> {
-        let Some((_, behind)) = wire.split_at_mut_checked(n) else {
-            return Err(BAD); // This never happens: the buffer has the room.
-        };
-        let Some(behind) = behind.first_chunk_mut::<BEHIND>() else {
-            return Err(BAD);
-        };
-        let next = *behind; // These bytes may be the next frame's. They are restored below.
+        // These bytes may be the next frame's, and are restored below. The buffer always has them.
+        let next = *wire.get(n..).and_then(|behind| behind.first_chunk::<BEHIND>()).ok_or(BAD)?;
         let done = self.finish(raw, wire, n, Ending::default(), most);
         if let Some(to) = wire.get_mut(n..n + BEHIND) {
             to.copy_from_slice(&next);
@@ -109,9 +104,7 @@ impl Inflate {
             }
         }
         let mut input = [0; 2 + BEHIND];
-        for (to, byte) in input.iter_mut().zip(self.last) {
-            *to = byte;
-        }
+        [input[0], input[1]] = self.last;
         let Ending { taken: done, begun, full } = self.ending.unwrap_or_default();
         let from = Ending { taken: done.into(), begun: begun.into(), full };
         let Some(ending) = self.finish(raw, &mut input, self.kept.into(), from, most)? else {
@@ -177,7 +170,7 @@ impl Inflate {
                 return Ok((taken, Stop::Full));
             };
             let rest = input.get(taken..).unwrap_or_default();
-            let done = inflate(raw, rest, room, false)?;
+            let done = zlib::inflate(raw, rest, room, false).map_err(|_| BAD)?;
             taken += done.taken;
             self.out.filled(done.made);
             if !done.full && !matches!(done.status, Status::StreamEnd) {
@@ -227,7 +220,7 @@ impl Inflate {
                 return Ok(Some(Ending { taken, begun, full }));
             };
             let rest = input.get(taken..).unwrap_or_default();
-            let done = inflate(raw, rest, room, true)?;
+            let done = zlib::inflate(raw, rest, room, true).map_err(|_| BAD)?;
             self.out.filled(done.made);
             if full && done.made == 0 {
                 begun = taken; // No output was waiting, so zlib had stopped at a block's end.
@@ -245,7 +238,7 @@ impl Inflate {
                 Status::Progress if taken == whole && begun == n && flushed => {
                     // If bits of the byte ff were left, they began a block with BFINAL, which ends
                     // here.
-                    let done = inflate(raw, &[], &mut [0], true)?;
+                    let done = zlib::inflate(raw, &[], &mut [0], true).map_err(|_| BAD)?;
                     let last = matches!(done.status, Status::StreamEnd);
                     return if last { Err(BAD) } else { Ok(None) };
                 }
@@ -286,13 +279,4 @@ fn followed<'w>(
         to.copy_from_slice(behind);
     }
     Ok((input, whole))
-}
-
-fn inflate(
-    raw: &mut Decompressor,
-    input: &[u8],
-    room: &mut [u8],
-    blockwise: bool,
-) -> Result<Inflated, RecvError> {
-    zlib::inflate(raw, input, room, blockwise).map_err(|_| BAD)
 }
