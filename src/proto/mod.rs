@@ -27,7 +27,6 @@ pub(crate) mod role;
 pub(crate) mod shown;
 mod text;
 pub(crate) mod time;
-#[cfg_attr(not(feature = "tracing"), path = "no_trace.rs")]
 pub(crate) mod trace;
 pub mod url;
 mod utf8;

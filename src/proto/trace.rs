@@ -1,12 +1,16 @@
 //! Events of the crate `tracing`, for operators. The documentation in `lib.rs` has a table of these
-//! events. Without the feature `tracing`, `no_trace.rs` replaces this file.
+//! events. Without the feature `tracing`, no event is emitted.
 //!
 //! The caller adds spans, because only the caller can name the connection. Text from the peer is
 //! truncated and escaped. Payloads of messages, queries of URLs and header values are never shown,
 //! except the subprotocol that a server has chosen.
+#![cfg_attr(not(feature = "tracing"), allow(unused, clippy::single_match))]
+#[cfg_attr(not(feature = "tracing"), path = "trace/no_events.rs")]
+mod events;
+
 use crate::proto::{close::CloseFrame, error::RecvError, role::Role, shown::Shown};
 use core::fmt::Display;
-use tracing::{debug, info, trace};
+use events::{debug, info, trace};
 
 /// The target of all events. No event has its module as target, so users can filter all events by
 /// this one target.
@@ -52,7 +56,7 @@ pub(crate) fn close_received(role: Role, frame: Option<CloseFrame<'_>>) {
     debug!(
         target: TARGET,
         ?role,
-        code = code(frame),
+        code = frame.map_or(1005, |frame| frame.code.get()),
         reason = %Shown(frame.map_or("", |frame| frame.reason).as_bytes()),
         "Close received"
     );
@@ -61,11 +65,8 @@ pub(crate) fn close_received(role: Role, frame: Option<CloseFrame<'_>>) {
 /// Reports that a Close was queued.
 #[inline]
 pub(crate) fn close_queued(role: Role, frame: Option<CloseFrame<'_>>) {
-    debug!(target: TARGET, ?role, code = code(frame), "Close queued");
-}
-
-fn code(frame: Option<CloseFrame<'_>>) -> u16 {
-    frame.map_or(1005, |frame| frame.code.get())
+    let code = frame.map_or(1005, |frame| frame.code.get());
+    debug!(target: TARGET, ?role, code, "Close queued");
 }
 
 /// Reports that a sender was dropped with messages unsent. `bytes` returns the number of unsent

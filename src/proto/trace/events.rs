@@ -1,0 +1,2 @@
+//! The macros that emit events.
+pub(super) use tracing::{debug, info, trace};
