@@ -99,10 +99,8 @@ impl<I: Source + Output> Incoming<I> {
     pub(crate) async fn answer(&mut self, rejection: Rejection) -> Result<(), Error> {
         let response = self.handshake.reject(rejection.dated(std::time::UNIX_EPOCH.elapsed().ok()));
         let by = self.io.now() + self.write_timeout;
-        match write_all(&mut self.io, &response, Some(by)).await {
-            Some(written) => Ok(written?),
-            None => Err(RecvError::WriteTimeout.into()),
-        }
+        let written = write_all(&mut self.io, &response, Some(by)).await?;
+        if written { Ok(()) } else { Err(RecvError::WriteTimeout.into()) }
     }
 
     /// Shuts the stream down for writing, then discards input; both together take at most
@@ -141,9 +139,7 @@ pub(crate) async fn client<I: Source + Output>(
     let by = handshake.reading.poll_timeout();
     // A failed write ends the handshake, even if a refusal has arrived. A read for the refusal
     // might wait until the deadline, because the failed write does not end the stream's input.
-    if let Some(written) = write_all(&mut io, handshake.outgoing(), by).await {
-        written?;
-    }
+    write_all(&mut io, handshake.outgoing(), by).await?;
     // `step` refuses a 101 while a part of the request is unsent (`EarlyResponse`), so `advance`
     // comes before the first step. `advance` reports all bytes, even if the deadline passed before
     // they were written: then the check of the deadline below returns the error.
@@ -155,10 +151,8 @@ pub(crate) async fn client<I: Source + Output>(
             Err(error) => Err(error),
         };
         if let Err(error) = told {
-            return Err(match handshake.into_refusal() {
-                Some(refusal) => Error::Refused(Box::new(refusal)),
-                None => error.into(),
-            });
+            let refused = handshake.into_refusal().map(|refusal| Error::Refused(Box::new(refusal)));
+            return Err(refused.unwrap_or_else(|| error.into()));
         }
         match poll_fn(|cx| poll_read(&mut io, &mut handshake.reading, usize::MAX, cx)).await {
             // The server's response says more than the error that ended the stream. The next step
@@ -191,13 +185,13 @@ pub(crate) fn poll_read<I: Source + Output>(
     Poll::Ready(Ok(()))
 }
 
-/// Writes all bytes, then flushes. Returns `None` if the flush is not done at the time `by`. In
+/// Writes all bytes, then flushes. Returns `false` if the flush is not done at the time `by`. In
 /// that case a part of the bytes may be written.
 pub(crate) async fn write_all<I: Source + Output>(
     io: &mut I,
     mut bytes: &[u8],
     by: Option<Time>,
-) -> Option<io::Result<()>> {
+) -> io::Result<bool> {
     let written = within(io, by, |io, cx| {
         while !bytes.is_empty() {
             let n = ready!(outcome(ready!(io.poll_write(&[IoSlice::new(bytes)], cx)), cx))?;
@@ -205,7 +199,7 @@ pub(crate) async fn write_all<I: Source + Output>(
         }
         flush(io, &mut 0, cx) // a handshake does not count unflushed bytes
     });
-    written.await
+    Ok(written.await.transpose()?.is_some())
 }
 
 /// Returns the result of `poll`, or `None` if `poll` is not ready by `by`. Polls at least once,

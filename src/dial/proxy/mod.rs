@@ -22,7 +22,7 @@ use crate::{
 };
 use dialogue::{Address, Dialogue};
 use environment::chosen;
-use std::{env, fmt, future::poll_fn, string::String};
+use std::{env, future::poll_fn, string::String};
 
 /// A proxy to connect through, by HTTP's CONNECT or by SOCKS5. Pass it to
 /// [`Dial::proxy`](crate::Dial::proxy).
@@ -49,7 +49,7 @@ use std::{env, fmt, future::poll_fn, string::String};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Proxy {
     address: Address,
     pub(super) tls: Option<tls::Client>,
@@ -126,9 +126,7 @@ impl Proxy {
         loop {
             if !dialogue.outgoing().is_empty() {
                 let by = dialogue.reading.poll_timeout();
-                if let Some(written) = write_all(io, dialogue.outgoing(), by).await {
-                    written?;
-                }
+                write_all(io, dialogue.outgoing(), by).await?;
                 dialogue.advance(usize::MAX);
             }
             match dialogue.step()? {
@@ -141,12 +139,5 @@ impl Proxy {
                 poll_fn(|cx| poll_read(io, &mut dialogue.reading, 1, cx)).await?;
             }
         }
-    }
-}
-
-/// Hides the user and the password.
-impl fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Proxy").field(&self.address).finish()
     }
 }
