@@ -41,9 +41,10 @@ impl Out {
         Self { unflushed: tx.held_back(), ..Self::default() }
     }
 
-    /// Writes everything queued, then flushes. A byte leaves the sender only when the stream
-    /// accepts the byte, so a dropped future loses nothing. If the stream refuses bytes and still
-    /// holds earlier bytes, this call flushes the stream, then writes again.
+    /// Places the waiting frames, writes everything queued, and flushes once the stream refuses
+    /// bytes or has accepted all bytes. A byte leaves the sender only when the stream accepts the
+    /// byte, so a dropped future loses nothing. If the stream refuses bytes and still holds earlier
+    /// bytes, this call flushes the stream, then writes again.
     ///
     /// `Pending`: the stream has the waker of `cx`, and the deadline on writing runs. Callers rely
     /// on the waker and on the deadline. But once the sender is broken or has ended, a refused
@@ -60,62 +61,49 @@ impl Out {
         io: &mut W,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let written = ready!(self.poll_all(tx, io, cx));
-        if let Err(error) = &written {
-            self.write_failed(tx, again(error));
-        }
-        Poll::Ready(written)
-    }
-
-    /// Does the work of [`poll_drain`](Self::poll_drain), but keeps no error. The order: place the
-    /// waiting frames, write, and flush once the stream refuses bytes or has accepted all bytes.
-    #[inline]
-    fn poll_all<W: Output>(
-        &mut self,
-        tx: &mut Sender,
-        io: &mut W,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        let unflushed = &mut self.unflushed;
         // Bytes are unflushed here only if the stream refused to flush them in an earlier call. So
         // this call flushes first.
-        let mut refused = *unflushed > 0;
+        let mut refused = self.unflushed > 0;
         loop {
             let done = !tx.has_outgoing();
-            if *unflushed > 0 && (refused || done) {
-                let flushed = flush(io, unflushed, cx);
+            if self.unflushed > 0 && (refused || done) {
+                let flushed = flush(io, &mut self.unflushed, cx);
                 // `set_unflushed` comes before `ready!` returns, for two reasons. A `Pending` flush
                 // must start the deadline. After an error, a Close among the unflushed bytes must
                 // not count as written.
-                tx.set_unflushed(*unflushed);
-                ready!(flushed)?;
+                tx.set_unflushed(self.unflushed);
+                if let Err(error) = ready!(flushed) {
+                    return self.write_failed(tx, error);
+                }
             }
             if done {
                 return Poll::Ready(Ok(()));
             }
             let mut out = tx.outgoing();
-            if let Poll::Ready(written) = write(io, &out, cx) {
-                let n = written?;
-                out.advance(n);
-                *unflushed += n;
-                continue;
+            match write(io, &out, cx) {
+                Poll::Ready(Ok(n)) => {
+                    out.advance(n);
+                    self.unflushed += n;
+                }
+                Poll::Ready(Err(error)) => return self.write_failed(tx, error),
+                Poll::Pending if self.unflushed == 0 => {
+                    tx.write_blocked();
+                    return Poll::Pending;
+                }
+                Poll::Pending => refused = true, // flush, then write again
             }
-            if *unflushed == 0 {
-                tx.write_blocked();
-                return Poll::Pending;
-            }
-            refused = true; // flush, then write again
         }
     }
 
-    /// Closes the sender, and keeps the error. A passed deadline may close the sender too, but does
-    /// not call this function: the stream may still work, and then flushes the bytes that it
-    /// accepted.
+    /// Closes the sender, keeps a copy of the error, and returns the error. A passed deadline may
+    /// close the sender too, but does not call this function: the stream may still work, and then
+    /// flushes the bytes that it accepted.
     #[cold]
-    fn write_failed(&mut self, tx: &mut Sender, error: io::Error) {
+    fn write_failed(&mut self, tx: &mut Sender, error: io::Error) -> Poll<io::Result<()>> {
         tx.write_failed();
         self.unflushed = 0; // otherwise later rounds would flush the stream that has failed
-        self.io_failed(error);
+        self.io_failed(again(&error));
+        Poll::Ready(Err(error))
     }
 
     /// Keeps the first error of the stream.
