@@ -1,5 +1,4 @@
 //! [`Outlined`]: a value that is dropped by a call.
-use alloc::vec::Vec;
 use core::{
     mem::{self, ManuallyDrop},
     ops::{Deref, DerefMut},
@@ -23,12 +22,6 @@ pub(crate) trait Empty {
 impl<T> Empty for Option<T> {
     fn empty() -> Self {
         None
-    }
-}
-
-impl<T> Empty for Vec<T> {
-    fn empty() -> Self {
-        Self::new()
     }
 }
 

@@ -69,7 +69,7 @@ mod params;
 #[cfg_attr(not(feature = "deflate"), path = "no_zlib.rs")]
 pub(crate) mod zlib;
 
-pub(crate) use params::{Answer, NAME, Offer};
+pub(crate) use params::{Answer, NAME, Offer, Params};
 
 /// Settings of permessage-deflate: what to offer and answer, and how to compress. Compression is
 /// off unless [`Config::deflate`](crate::Config::deflate) is set. If the peer does not agree to

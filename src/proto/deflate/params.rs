@@ -39,8 +39,9 @@ enum Bits {
 }
 
 impl Params {
-    /// Parses parameters. `None` if a parameter is unknown or repeated, or has a forbidden value.
-    fn parse<'a>(params: impl Iterator<Item = Param<'a>>) -> Option<Self> {
+    /// Parses parameters. `None` if a parameter is unknown or repeated, or has a forbidden value:
+    /// an offer with such a parameter must be declined (§7.1).
+    pub(crate) fn parse<'a>(params: impl Iterator<Item = Param<'a>>) -> Option<Self> {
         let mut parsed = Self::default();
         for (name, value) in params {
             let again = match (name, value.as_deref()) {
@@ -71,11 +72,6 @@ fn bits(value: &str) -> Option<u8> {
 }
 
 impl Offer {
-    /// Parses an offer. `None` if the offer must be declined (§7.1).
-    pub(crate) fn parse<'a>(params: impl Iterator<Item = Param<'a>>) -> Option<Self> {
-        Params::parse(params).map(Self)
-    }
-
     /// Makes the offer of a client with these settings.
     pub(crate) fn of(ours: &Deflate) -> Self {
         let DeflateParams { server, client } = ours.within_limits();

@@ -1,11 +1,12 @@
 //! permessage-deflate in the opening handshake (RFC 7692 §7).
 use super::{
     HandshakeError,
-    extensions::{self, Extension, Extensions},
+    extensions::{self, Extension},
+    head::Headers,
 };
 use crate::proto::{
     config::Config,
-    deflate::{self, Answer, DeflateParams, Offer, zlib},
+    deflate::{self, Answer, DeflateParams, Offer, Params, zlib},
 };
 use alloc::{format, string::String};
 
@@ -16,9 +17,10 @@ pub(super) fn offer(config: &Config) -> Option<String> {
 
 /// Accepts the first offer that a server can accept. Returns the header line for the response, with
 /// its line end, and the parameters agreed on.
-pub(super) fn accept(offers: Extensions<'_>, config: &Config) -> (String, Option<DeflateParams>) {
+pub(super) fn accept(request: Headers<'_>, config: &Config) -> (String, Option<DeflateParams>) {
     let accepted = zlib::wanted(config.deflate.as_ref()).and_then(|ours| {
-        offers.filter(is_deflate).find_map(|offer| Offer::parse(offer.params)?.answer(ours))
+        let mut offers = extensions::all(request).filter(is_deflate);
+        offers.find_map(|offer| Offer(Params::parse(offer.params)?).answer(ours))
     });
     match accepted {
         Some((answer, agreed)) => (format!("{}: {}\r\n", extensions::NAME, answer.0), Some(agreed)),
@@ -26,11 +28,12 @@ pub(super) fn accept(offers: Extensions<'_>, config: &Config) -> (String, Option
     }
 }
 
-/// Returns the parameters agreed on, given the extensions that the server chose.
+/// Returns the parameters agreed on, by the extensions that the server chose.
 pub(super) fn agree(
-    mut chosen: Extensions<'_>,
+    response: Headers<'_>,
     config: &Config,
 ) -> Result<Option<DeflateParams>, HandshakeError> {
+    let mut chosen = extensions::all(response);
     match (chosen.next(), chosen.next(), zlib::wanted(config.deflate.as_ref())) {
         (None, _, _) => Ok(None),
         (Some(one), None, Some(ours)) if is_deflate(&one) => {

@@ -16,36 +16,13 @@ use alloc::{borrow::Cow, string::String};
 /// The name of the header.
 pub(super) const NAME: &str = "Sec-WebSocket-Extensions";
 
-/// The extensions in all header lines of a head, in the order of the lines.
-pub(super) struct Extensions<'a> {
-    headers: Headers<'a>,
-    /// The rest of the current line.
-    line: &'a [u8],
-}
-
-impl<'a> Extensions<'a> {
-    pub(super) fn new(headers: Headers<'a>) -> Self {
-        Self { headers, line: &[] }
-    }
-}
-
-/// Iterates over the extensions. If a line violates the grammar, the rest of that line is skipped.
-/// After the checks of a handshake, every line is valid.
-impl<'a> Iterator for Extensions<'a> {
-    type Item = Extension<'a>;
-
-    fn next(&mut self) -> Option<Extension<'a>> {
-        loop {
-            match Extension::take(&mut self.line) {
-                Ok(Some(extension)) => return Some(extension),
-                Ok(None) | Err(Malformed) => {
-                    let (_, line) =
-                        self.headers.find(|(name, _)| name.eq_ignore_ascii_case(NAME))?;
-                    self.line = line;
-                }
-            }
-        }
-    }
+/// Iterates over the extensions in all header lines of a head, in the order of the lines. If a line
+/// violates the grammar, the rest of that line is skipped. After the checks of a handshake, every
+/// line is valid.
+pub(super) fn all(headers: Headers<'_>) -> impl Iterator<Item = Extension<'_>> {
+    headers
+        .named(NAME)
+        .flat_map(|mut line| core::iter::from_fn(move || Extension::take(&mut line).ok().flatten()))
 }
 
 /// One extension that a head names, with its parameters.

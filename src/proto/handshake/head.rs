@@ -463,14 +463,11 @@ fn take_element<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 /// Whether a list contains this token as an element, without regard to case. The first test is for
-/// the usual list, which has one element.
+/// the usual list, which has one element; inlined, it knows the token.
 #[inline]
 pub(super) fn has_token(value: &[u8], token: &str) -> bool {
-    value.eq_ignore_ascii_case(token.as_bytes()) || lists(value, token)
-}
-
-fn lists(value: &[u8], token: &str) -> bool {
-    list(value).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+    let is_token = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());
+    is_token(value) || list(value).any(is_token)
 }
 
 #[cfg(test)]

@@ -83,11 +83,9 @@ fn framing(refusal: &Refusal) -> (u64, bool) {
     (length.unwrap_or(UNTIL_EOF), false)
 }
 
-/// Parses a decimal number. `None` if `value` is empty, has other characters than digits, or is too
-/// large.
+/// Parses a decimal number; returns `u64::MAX` for a larger number. `None` if `value` is empty, or
+/// has other characters than digits.
 pub(super) fn number(value: &[u8]) -> Option<u64> {
-    if !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    head::text(value).parse().ok()
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    digits.then(|| head::text(value).parse().unwrap_or(u64::MAX))
 }

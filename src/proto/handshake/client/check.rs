@@ -1,10 +1,9 @@
 //! The checks of RFC 6455 §4.1 on a response.
-use super::{Handshake, PROTOCOL};
+use super::Handshake;
 use crate::proto::handshake::{
-    HandshakeError, deflate,
-    extensions::{self, Extensions},
+    HandshakeError, deflate, extensions,
     head::{self, Headers},
-    server::once,
+    server::{PROTOCOL, once},
 };
 
 const ACCEPT: &str = "Sec-WebSocket-Accept";
@@ -55,7 +54,7 @@ impl Handshake {
         }
         // §4.1 item 5.
         if extended {
-            deflate::agree(Extensions::new(headers), &self.config)?;
+            deflate::agree(headers, &self.config)?;
         }
         // §4.1 item 6.
         match subprotocol {

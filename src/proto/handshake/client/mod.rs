@@ -20,9 +20,9 @@ pub use response::Refusal;
 
 use super::{
     ACCEPT_LEN, HandshakeError, KEY_LEN, Progress, accept_value, deflate,
-    extensions::Extensions,
     head::{self, Headers, StatusLine},
     reading::Reading,
+    server::PROTOCOL,
 };
 use crate::proto::{
     config::{Config, Negotiated},
@@ -36,8 +36,6 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use body::Body;
 use core::fmt;
-
-const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 
 /// A request that is being written, or its response that is being read. The buffer of the response
 /// becomes the connection's buffer.
@@ -89,7 +87,7 @@ pub struct Handshake {
     sent: usize,
     /// The Sec-WebSocket-Accept that answers our key.
     expected: [u8; ACCEPT_LEN],
-    subprotocols: Outlined<Vec<String>>,
+    subprotocols: Vec<String>,
     require_subprotocol: bool,
     /// The status line of a complete 101 at the front of the buffer.
     head: Option<StatusLine>,
@@ -119,7 +117,7 @@ impl Handshake {
             request: request.encode(&key, config),
             sent: 0,
             expected: accept_value(&key),
-            subprotocols: request.subprotocols.clone().into(),
+            subprotocols: request.subprotocols.clone(),
             require_subprotocol: request.require_subprotocol,
             head: None,
             refusal: Outlined::default(),
@@ -180,25 +178,23 @@ impl Handshake {
             *self.refusal = Some(body);
         }
         let (eof, max) = (self.reading.is_at_end(), self.config.max_refusal_body);
-        match &mut *self.refusal {
-            Some(body) => match body.take(&mut self.reading.buf, eof, max) {
-                true => Err(body.refused()),
-                false => Ok(Progress::Partial),
-            },
-            None => Ok(Progress::Partial), // This never happens: it was set above.
+        let Some(body) = &mut *self.refusal else {
+            return Ok(Progress::Partial); // This never happens: it was set above.
+        };
+        match body.take(&mut self.reading.buf, eof, max) {
+            true => Err(body.refused()),
+            false => Ok(Progress::Partial),
         }
     }
 
     /// The response's status and headers, once its head is complete: of the 101 or of a refusal.
     /// Interim responses are not shown.
     pub fn response(&self) -> Option<(u16, Headers<'_>)> {
-        match (&*self.refusal, self.head) {
-            (Some(body), _) => Some((body.refusal.status, body.refusal.headers())),
-            (None, Some(StatusLine { status, len, .. })) => {
-                Some((status, Headers::of(self.reading.buf.wire().get(..len)?)))
-            }
-            (None, None) => None,
+        if let Some(Body { refusal, .. }) = &*self.refusal {
+            return Some((refusal.status, refusal.headers()));
         }
+        let StatusLine { status, len, .. } = self.head?;
+        Some((status, Headers::of(self.reading.wire().get(..len)?)))
     }
 
     /// Becomes the connection. The connection's first input is the bytes after the response.
@@ -215,7 +211,7 @@ impl Handshake {
         let name = headers.get(PROTOCOL);
         let negotiated = Negotiated {
             subprotocol: name.map(|name| head::text(name).into()),
-            deflate: deflate::agree(Extensions::new(headers), &self.config)?,
+            deflate: deflate::agree(headers, &self.config)?,
         };
         trace::opened(Role::Client, || self.path(), negotiated.subprotocol.as_deref());
         let mut connection =

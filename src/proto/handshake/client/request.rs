@@ -2,7 +2,8 @@
 use crate::proto::{
     config::Config,
     handshake::{
-        HeaderError, KEY_LEN, basic, check_header, deflate, extensions, head, push, server,
+        HeaderError, KEY_LEN, basic, check_header, deflate, extensions, head, push,
+        server::{self, ORIGIN},
     },
     url::{Target, UrlError},
 };
@@ -13,7 +14,6 @@ use alloc::{
 use core::fmt;
 
 const AUTHORIZATION: &str = "Authorization";
-const ORIGIN: &str = "Origin";
 
 /// A client's request. You can use a request repeatedly, because each
 /// [`Handshake`](super::Handshake) has a fresh nonce.

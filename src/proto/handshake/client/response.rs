@@ -38,11 +38,10 @@ impl Refusal {
     /// (RFC 9110 §10.2.3). `None` if Retry-After is missing or malformed, or if it is a date, which
     /// few servers send. At most 2^31 s, which is 68 years.
     pub fn retry_after(&self) -> Option<Duration> {
-        let value = self.headers().get("Retry-After")?;
-        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        let seconds = number(self.headers().get("Retry-After")?)?;
         // RFC 9111 §1.2.2: a number that is too large counts as 2^31. A later time would overflow
         // an `Instant`.
-        digits.then(|| Duration::from_secs(number(value).unwrap_or(u64::MAX).min(1 << 31)))
+        Some(Duration::from_secs(seconds.min(1 << 31)))
     }
 
     /// Returns the text behind the status in the status line.

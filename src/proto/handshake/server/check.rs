@@ -4,6 +4,7 @@ use crate::proto::{
     handshake::{HandshakeError, KEY_LEN, extensions, head},
     url::Authority,
 };
+use alloc::vec::Vec;
 
 const KEY: &str = "Sec-WebSocket-Key";
 const VERSION: &str = "Sec-WebSocket-Version";
@@ -25,7 +26,7 @@ pub(super) fn request<'a>(
         return Err(HandshakeError::BadMethod);
     }
     let (mut host, mut origin, mut upgrade, mut version, mut key) = (None, None, None, None, None);
-    let (mut connection, mut body, mut offered) = (false, false, None);
+    let (mut connection, mut body, mut offered) = (false, false, Vec::new());
     for &httparse::Header { name, value } in &*request.headers {
         // Most clients write a name as RFC 6455 does, so the first comparison is usually enough.
         let is = |known: &str| name == known || name.eq_ignore_ascii_case(known);
@@ -42,7 +43,7 @@ pub(super) fn request<'a>(
         } else if is(ORIGIN) {
             once(&mut origin, value, ORIGIN)?;
         } else if is(PROTOCOL) {
-            offered.get_or_insert_with(Offered::new).add(value)?;
+            add_offered(&mut offered, value)?;
         } else if is(extensions::NAME) {
             extensions::check(value)?;
         } else if is("Content-Length") {
@@ -137,28 +138,15 @@ static BASE64: [bool; 256] = {
     digits
 };
 
-/// The subprotocols of the header lines so far. Invariant: each name is a token, and no name is
-/// repeated (RFC 6455 §4.1 item 10).
-struct Offered<'a> {
-    names: [&'a [u8]; MAX_SUBPROTOCOLS],
-    /// The number of `names` in use.
-    len: usize,
-}
-
-impl<'a> Offered<'a> {
-    fn new() -> Self {
-        Self { names: [&[]; MAX_SUBPROTOCOLS], len: 0 }
-    }
-
-    fn add(&mut self, value: &'a [u8]) -> Result<(), HandshakeError> {
-        for name in head::list(value) {
-            let (before, free) = self.names.split_at_mut_checked(self.len).unwrap_or_default();
-            match free.first_mut() {
-                Some(slot) if head::is_token(name) && !before.contains(&name) => *slot = name,
-                _ => return Err(HandshakeError::BadHeader(PROTOCOL)),
-            }
-            self.len += 1;
+/// Adds the subprotocols of a header line to those of the lines before. Each name must be a token,
+/// and no name may be repeated (RFC 6455 §4.1 item 10).
+fn add_offered<'a>(offered: &mut Vec<&'a [u8]>, line: &'a [u8]) -> Result<(), HandshakeError> {
+    for name in head::list(line) {
+        let is_new = offered.len() < MAX_SUBPROTOCOLS && !offered.contains(&name);
+        if !is_new || !head::is_token(name) {
+            return Err(HandshakeError::BadHeader(PROTOCOL));
         }
-        Ok(())
+        offered.push(name);
     }
+    Ok(())
 }

@@ -70,8 +70,7 @@ pub use request::RequestHead;
 pub use response::{Accept, Rejection};
 
 use super::{
-    HandshakeError, KEY_LEN, Progress, accept_value, deflate, extensions::Extensions,
-    head::RequestLine, reading::Reading,
+    HandshakeError, KEY_LEN, Progress, accept_value, deflate, head::RequestLine, reading::Reading,
 };
 use crate::proto::{
     config::{Config, Negotiated},
@@ -79,13 +78,13 @@ use crate::proto::{
     role::Role,
     trace,
 };
-use alloc::vec::Vec;
+use alloc::{format, vec::Vec};
 use core::fmt;
 
 const HOST: &str = "Host";
-const ORIGIN: &str = "Origin";
+pub(super) const ORIGIN: &str = "Origin";
 const UPGRADE: &str = "Upgrade";
-const PROTOCOL: &str = "Sec-WebSocket-Protocol";
+pub(super) const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 
 /// A request that is being read. Its buffer becomes the connection's buffer.
 ///
@@ -221,23 +220,18 @@ impl Handshake {
             return Err(HandshakeError::Incomplete);
         };
         let chosen = accept.choose(&request);
-        let (name, name_end) = match chosen {
-            Some(_) => ("Sec-WebSocket-Protocol: ", "\r\n"),
-            None => ("", ""),
-        };
+        let protocol = chosen.map(|name| format!("{PROTOCOL}: {name}\r\n")).unwrap_or_default();
         let config = accept.get_config().map_or(&self.config, |chosen| chosen);
-        let (extension, deflate) = deflate::accept(Extensions::new(request.headers()), config);
+        let (extension, deflate) = deflate::accept(request.headers(), config);
         let negotiated = Negotiated { subprotocol: chosen.map(Into::into), deflate };
         // §4.2.2 step 5.
         let value = accept_value(&self.key);
-        let response: [&[u8]; 9] = [
+        let response: [&[u8]; 7] = [
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
               Sec-WebSocket-Accept: ",
             &value,
             b"\r\n",
-            name.as_bytes(),
-            chosen.unwrap_or_default().as_bytes(),
-            name_end.as_bytes(),
+            protocol.as_bytes(),
             extension.as_bytes(),
             accept.lines.as_bytes(),
             b"\r\n",

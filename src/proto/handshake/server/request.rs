@@ -1,6 +1,6 @@
 //! The request of a client, as a server sees it.
 use super::{HOST, PROTOCOL};
-use crate::proto::url::{split_authority, split_scheme};
+use crate::proto::url::{known, split_authority, split_scheme};
 use crate::proto::{
     handshake::head::{self, Headers, RequestLine},
     shown::Shown,
@@ -107,11 +107,10 @@ impl<'a> Form<'a> {
             return Some(Self::Origin);
         }
         let (scheme, rest) = split_scheme(target)?;
-        let is = |known: &str| scheme.eq_ignore_ascii_case(known);
-        let secure = match () {
-            () if is("ws") || is("http") => false,
-            () if is("wss") || is("https") => true,
-            () => return None,
+        let secure = match known(scheme)? {
+            "ws" | "http" => false,
+            "wss" | "https" => true,
+            _ => return None,
         };
         let (authority, resource) = split_authority(rest);
         Some(Self::Absolute { secure, authority, resource })
