@@ -40,8 +40,7 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
         let left = loop {
             match self.wait_on(Want::Message) {
                 Ok(Ready::Item) => {}
-                Ok(Ready::End) => break Ok(()),
-                Err(error) => break Err(error),
+                ended => break ended.map(drop),
             }
         };
         self.io.wait.read_limit = limit;

@@ -94,7 +94,7 @@ pub use stream::{Interest, Stream, WithoutTimeouts};
 pub use tls::TlsStream;
 
 use crate::drive::{
-    Ready, Received, Socket, Timed, Want, Whole, begun,
+    Ready, Received, Socket, Timed, Want, Whole,
     calls::{feed, names::*, probe, receives, whole},
     sync::Instant,
 };

@@ -15,7 +15,7 @@ use super::{
     thread::{Thread, context},
 };
 use crate::drive::{
-    self, Half, Socket, Timed, begun,
+    self, Half, Socket, Timed,
     calls::{half, names::*, receives, writer},
 };
 use std::{io, task::Poll, time::Duration};

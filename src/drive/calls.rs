@@ -12,7 +12,7 @@ pub(crate) mod names {
         proto::{
             close::{CloseFrame, IntoClose},
             connection::{Closed, Connection, Position, Receiver, Sender},
-            error::SendError,
+            error::{SendError, begun},
             handshake::server::{Accept, Rejection, RequestHead},
             message::{Chunk, Event, Message, OwnedMessage},
             outbound::IntoOutbound,

@@ -28,7 +28,6 @@ pub(crate) use handshake::{Incoming, client};
 pub(crate) use io::{Io, Output, Source, Timed};
 pub(crate) use out::Out;
 pub(crate) use received::Received;
-pub(crate) use socket::begun;
 pub(crate) use split::{Half, Writer};
 
 use crate::{
@@ -202,10 +201,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         let read = self.poll_input(cx);
         if let Poll::Ready(Ok(1..)) = read {
             let (rx, at) = (self.core.inbound().receiver_mut(), self.io.now());
-            match arrival::left() {
-                Some(arrived) => rx.set_read(Some(at), arrived),
-                None => rx.set_read_at(at),
-            }
+            // Bytes without a stamp of their own arrived together with those of an earlier read.
+            let arrived = arrival::left().unwrap_or_else(|| rx.info().arrived);
+            rx.set_read(Some(at), arrived);
         }
         read
     }

@@ -126,12 +126,3 @@ impl<I: Source + Output> Socket<Whole, I> {
         self.poll_flush(cx, true)
     }
 }
-
-/// Returns the result of a call of `Sender::close`. Turns the error `Closed` into `Ok`, because the
-/// sending half was closed before that call.
-pub(crate) fn begun(closed: Result<(), SendError>) -> Result<(), SendError> {
-    match closed {
-        Err(SendError::Closed) => Ok(()),
-        closed => closed,
-    }
-}

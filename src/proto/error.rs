@@ -176,6 +176,12 @@ pub enum SendError {
     BadUtf8,
 }
 
+/// Returns the result of a call that closes a sending half. Turns the error `Closed` into `Ok`,
+/// because the half was closed before that call.
+pub(crate) fn begun(closed: Result<(), SendError>) -> Result<(), SendError> {
+    closed.or_else(|error| if error == SendError::Closed { Ok(()) } else { Err(error) })
+}
+
 /// Converts a length into the form that errors show. `u32` keeps the errors small.
 pub(crate) fn shown(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)

@@ -8,7 +8,7 @@
 pub(crate) mod names {
     pub(crate) use crate::{
         drive::{
-            Ready, Received, Want, begun,
+            Ready, Received, Want,
             calls::names::*,
             task::{Recv, RecvToReply},
         },

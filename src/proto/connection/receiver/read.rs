@@ -23,12 +23,6 @@ impl Receiver {
         (self.read.at, self.read.arrived) = (at, arrived);
     }
 
-    /// Sets when the last read was made. The time of arrival stays, because the bytes of this read
-    /// arrived together with the bytes of an earlier read.
-    pub(crate) fn set_read_at(&mut self, at: Time) {
-        self.read.at = Some(at);
-    }
-
     /// When the last read was made, if the caller gave the time.
     pub(in crate::proto::connection) fn read_at(&self) -> Option<Time> {
         self.read.at

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::proto::{
     close::{CloseCode, CloseFrame, IntoClose},
-    error::{RecvError, SendError},
+    error::{RecvError, SendError, begun},
     frame::{Control, OpCode},
     time::Time,
     trace,
@@ -94,10 +94,8 @@ impl Sender {
     /// [`ReasonTooLong`](SendError::ReasonTooLong) and [`BadCloseCode`](SendError::BadCloseCode),
     /// as for [`close`](Self::close). Then nothing has changed.
     pub fn leave<'f>(&mut self, frame: impl IntoClose<'f>, by: Time) -> Result<(), SendError> {
-        match self.abort(frame) {
-            Ok(()) | Err(SendError::Closed) => self.leaves.set(by),
-            refused => return refused,
-        }
+        begun(self.abort(frame))?;
+        self.leaves.set(by);
         Ok(())
     }
 
