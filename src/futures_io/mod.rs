@@ -81,7 +81,6 @@ use crate::{
 use ::futures_io::{AsyncRead, AsyncWrite};
 use std::{
     boxed::Box,
-    convert::Infallible,
     fmt,
     io::{self, IoSlice},
     pin::Pin,
@@ -240,32 +239,6 @@ where
     drive::client(Timed::new(io, timers), request, config).await.map(WebSocket)
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin, T: Timers> WebSocket<S, T> {
-    /// Splits the connection into two halves for two tasks. `split` splits the stream, or makes two
-    /// handles of it: `|stream| (stream.clone(), stream)` for a TCP stream of async-net. A stream
-    /// without handles is split by `futures_util::AsyncReadExt::split`, with a lock.
-    ///
-    /// Messages that were fed or received before are kept. If you are sending a message in chunks,
-    /// the [`Writer`] continues that message.
-    pub fn into_split_with<R, W>(self, split: impl FnOnce(S) -> (R, W)) -> Halves<R, W, T>
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
-        let Ok((reader, writer)) = self.0.into_halves(|Timed { io, wait }| {
-            let (read, write) = split(io);
-            let FuturesIo { ref timers, epoch, .. } = wait;
-            let twin = FuturesIo { timers: timers.clone(), epoch, sleep: None, reads: 0 };
-            Ok::<_, Infallible>((Timed { io: read, wait }, Timed { io: write, wait: twin }, ()))
-        });
-        (Reader(reader), Writer(writer))
-    }
-}
-
-impl<S, T: Timers> WebSocket<S, T> {
-    crate::drive::calls::whole!();
-}
-
 /// After this many reads in a row without a wait, the task yields. So other tasks run, even if a
 /// peer sends faster than this task reads.
 const READS: u8 = 64;
@@ -291,6 +264,13 @@ impl<S, T: Timers> Timed<S, FuturesIo<T>> {
     fn new(io: S, timers: T) -> Self {
         let epoch = timers.now();
         Self { io, wait: FuturesIo { timers, epoch, sleep: None, reads: 0 } }
+    }
+}
+
+impl<T: Timers> FuturesIo<T> {
+    /// Timers with the same clock, for the other half of a split connection.
+    fn twin(&self) -> Self {
+        Self { timers: self.timers.clone(), epoch: self.epoch, sleep: None, reads: 0 }
     }
 }
 

@@ -68,7 +68,6 @@ use ::tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 use std::{
-    convert::Infallible,
     io::{self, IoSlice},
     pin::Pin,
     time::Duration,
@@ -235,27 +234,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     pub fn into_split(self) -> Halves<ReadHalf<S>, WriteHalf<S>> {
         self.into_split_with(::tokio::io::split)
     }
-
-    /// Splits the connection into two halves for two tasks. `split` splits the stream, for example
-    /// `TcpStream::into_split`.
-    ///
-    /// Messages that were fed or received before are kept. If you are sending a message in chunks,
-    /// the [`Writer`] continues that message.
-    pub fn into_split_with<R, W>(self, split: impl FnOnce(S) -> (R, W)) -> Halves<R, W>
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
-        let Ok((reader, writer)) = self.0.into_halves(|Timed { io, wait }| {
-            let ((read, write), epoch) = (split(io), wait.epoch);
-            Ok::<_, Infallible>((Timed { io: read, wait }, Timed::since(epoch, write), ()))
-        });
-        (Reader(reader), Writer(writer))
-    }
-}
-
-impl<S> WebSocket<S> {
-    crate::drive::calls::whole!();
 }
 
 /// A clock, and tokio's timer for the next deadline. `sleep` is `None` until a call first waits for
@@ -287,6 +265,11 @@ impl<S> drive::Io for Timed<S, Tokio> {
 }
 
 impl Tokio {
+    /// A timer with the same clock, for the other half of a split connection.
+    fn twin(&self) -> Self {
+        Self { epoch: self.epoch, sleep: Outlined::default() }
+    }
+
     /// Not generic over the stream, so that this is compiled once for all streams.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
         // Bounds the wait, because a time further away may not fit into an `Instant`. An early

@@ -20,188 +20,6 @@ pub(crate) mod names {
     };
 }
 
-/// The first call of a whole connection and of the receiving half.
-macro_rules! recv {
-    () => {
-        /// Returns the next message, or `None` once the peer's Close was received and answered.
-        /// (With [`auto_close`](crate::Config::auto_close) off, it may be unanswered.)
-        ///
-        /// The message is borrowed from the connection, and lives until the next call. When the
-        /// input is used up, this call writes the queued replies. On a whole WebSocket, this call
-        /// also writes the messages that were fed.
-        ///
-        /// After both Closes, this call also waits until both ends have ended the stream, for at
-        /// most a second. To skip this wait, use
-        /// [`recv_event`](Self::recv_event). On [`Event::Close`](crate::Event::Close), read the
-        /// code from [`closed`](Self::closed), call `flush` (of the `Writer`, if the connection is
-        /// split) to send the answer, and drop the stream.
-        ///
-        /// Cancel safe: a message is consumed by the call that follows, not by the call that
-        /// returns the message.
-        ///
-        /// # Errors
-        ///
-        /// [`Error::Recv`] for a fault of the peer or the network, or a passed deadline.
-        /// [`Error::Io`] if the stream fails, or `Error::Tls` if TLS fails. All messages that
-        /// arrived before the error are delivered first. Later calls fail too. After a violation,
-        /// this call sends a Close, unless a Close was sent before. Then it ends the stream within
-        /// a few seconds, and returns the error. If you drop the future in this time,
-        /// [`closed`](Self::closed) already has the error. Keep the first error: later calls do not
-        /// repeat the error of the stream.
-        #[inline]
-        pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message<'_>>, Error>> {
-            Recv(Some(&mut self.0))
-        }
-    };
-}
-pub(crate) use recv;
-
-/// The other calls of a whole connection and of the receiving half. `$Sender` is the type to which
-/// an answer is fed.
-macro_rules! receiving {
-    ($Sender:ty) => {
-        /// Like [`recv`](Self::recv), but also returns the message's
-        /// [`info`](crate::Received::info) and the sending half, so that you can answer while the
-        /// message is alive. Replies leave in one write when the input is used up, or earlier once
-        /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
-        ///
-        /// This call hands out a message only while fewer than
-        /// [`high_water`](crate::Config::high_water) bytes are unsent. (Frames that overtake queued
-        /// messages do not count.) So, if you feed one reply to each message and `high_water` is at
-        /// least 4 KiB, `feed` never fails with `Full`. (The Pongs to the Pings of one read fit
-        /// into 4 KiB.) If the peer does not read, this call stops reading too, until the peer
-        /// reads again or the write timeout ends the connection. (So two ends that answer each
-        /// message with several messages can block each other.) After our own Close, messages up to
-        /// the peer's Close are discarded. After a failed write, messages are still delivered, but
-        /// nothing can be fed.
-        ///
-        /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,
-        /// and returns no sending half.
-        ///
-        /// Cancel safe, as [`recv`](Self::recv).
-        ///
-        /// # Errors
-        ///
-        /// As [`recv`](Self::recv).
-        #[inline]
-        pub fn recv_to_reply(
-            &mut self,
-        ) -> impl Future<Output = Result<Option<Received<'_, $Sender>>, Error>> {
-            RecvToReply(Some(&mut self.0))
-        }
-
-        /// Returns the next message or control frame, or `None` after the peer's Close. Use this
-        /// call in proxies, which forward control frames, and when
-        /// [`auto_pong`](crate::Config::auto_pong) or [`auto_close`](crate::Config::auto_close) is
-        /// off.
-        ///
-        /// Cancel safe, as [`recv`](Self::recv).
-        ///
-        /// # Errors
-        ///
-        /// As [`recv`](Self::recv).
-        pub async fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
-            let ready = poll_fn(|cx| self.0.poll_more(cx, Want::Event)).await;
-            self.0.take(ready, |rx| rx.event())
-        }
-
-        /// Returns the next chunk of a message as soon as the chunk has arrived. Use this call for
-        /// messages that are too large for memory.
-        /// [`Connection::step_chunk`](crate::Connection::step_chunk) says which limits apply. A
-        /// call of [`recv`](Self::recv) in the middle of a message skips the rest of that message.
-        /// If the peer closes in the middle of a message, no chunk has `last` set, and
-        /// [`Closed::cut`](crate::Closed::cut) is set.
-        ///
-        /// Cancel safe, as [`recv`](Self::recv).
-        ///
-        /// # Errors
-        ///
-        /// As [`recv`](Self::recv).
-        pub async fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
-            let ready = poll_fn(|cx| self.0.poll_more(cx, Want::Chunk)).await;
-            self.0.take(ready, |rx| rx.chunk())
-        }
-
-        /// Like [`recv`](Self::recv), but returns a message that the caller can keep: see
-        /// [`Receiver::take_message`](crate::Receiver::take_message).
-        ///
-        /// Cancel safe, as [`recv`](Self::recv).
-        ///
-        /// # Errors
-        ///
-        /// As [`recv`](Self::recv).
-        pub async fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
-            let ready = poll_fn(|cx| self.0.poll_message(cx)).await;
-            self.0.take(ready, Receiver::take_message)
-        }
-
-        /// Leaves the peer `within` this time, whatever the peer does. Use this call for a peer
-        /// that may be dead, for example when your own check finds a stale feed: `close` would wait
-        /// for the peer's answer, for up to [`close_timeout`](crate::Config::close_timeout).
-        ///
-        /// Our Close goes out at once, ahead of all fed messages of which nothing was written.
-        /// These messages are dropped, as by [`Sender::abort`](crate::Sender::abort). (If a Close
-        /// was queued before, it stays where it is.) Then the closing handshake goes on as usual,
-        /// and input is discarded. When it has ended, but at the latest after `within`, the
-        /// connection is over: drop it, and the stream with it. With a `within` of zero this call
-        /// does not wait for the peer: it writes what the stream accepts, and ends. (If the stream
-        /// accepts nothing at first, it tries again about a millisecond later.)
-        ///
-        /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
-        /// [`Sender::is_written`](crate::Sender::is_written) which messages the peer may have
-        /// received. Receiving calls return the end, or
-        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before it. On a
-        /// `Reader`, the `Writer` can send nothing more.
-        ///
-        /// Cancel safe: `within` counts from the first call, and any receiving call goes on.
-        ///
-        /// # Errors
-        ///
-        /// [`Error::Send`] for a frame that cannot be sent: then nothing has changed. A failed
-        /// closing handshake is no error here.
-        pub async fn leave<'f>(
-            &mut self,
-            frame: impl IntoClose<'f>,
-            within: Duration,
-        ) -> Result<(), Error> {
-            self.0.begin_leave(frame, within)?;
-            self.0.leave().await;
-            Ok(())
-        }
-
-        /// Polls [`recv`](Self::recv). Use this call in a `Future` or a `Stream` of your own.
-        ///
-        /// All state is in the connection, so a poll loses nothing, and you may make any other
-        /// receiving call next. On a whole WebSocket, the first poll that finds no whole message in
-        /// the buffer allocates memory for the wakers.
-        ///
-        /// # Who may poll
-        ///
-        /// One task polls the receiving side, by this call or as a `Stream`. The same task or one
-        /// other task polls the sending side as a `Sink` (feature `futures`). Each side wakes only
-        /// the task that polled it last. After [`Sender::close`](crate::Sender::close), the
-        /// deadline on the peer's Close begins at the latest with the next poll of the receiving
-        /// side. A poll of the sending side wakes the receiving task, so that this poll comes soon.
-        ///
-        /// All other calls that wait are for a WebSocket that one task drives. Every future of a
-        /// whole WebSocket, such as the future of [`recv`](Self::recv), replaces the wakers of both
-        /// sides. So a second task might never wake up. After `into_split`, each half belongs to
-        /// one task, which may make any call of its half. You need no lock of your own.
-        ///
-        /// # Errors
-        ///
-        /// As [`recv`](Self::recv).
-        pub fn poll_recv(
-            &mut self,
-            cx: &mut Context<'_>,
-        ) -> Poll<Result<Option<Message<'_>>, Error>> {
-            let ready = ready!(self.0.poll_item(cx, Want::Message));
-            Poll::Ready(self.0.take(ready, |rx| rx.message()))
-        }
-    };
-}
-pub(crate) use receiving;
-
 /// The first call of a whole connection and of the sending half that sends.
 macro_rules! send {
     () => {
@@ -277,7 +95,7 @@ pub(crate) use flushing;
 macro_rules! adapter {
     ($Read:path, $Write:path $(, $timers:ident: $T:ident: $Timers:path)?) => {
         impl<S: $Read + $Write + Unpin $(, $T: $Timers)?> WebSocket<S $(, $T)?> {
-            $crate::drive::task::calls::recv!();
+            $crate::drive::task::receiving::recv!();
             $crate::drive::task::calls::send!();
             $crate::drive::calls::feed!();
 
@@ -307,7 +125,7 @@ macro_rules! adapter {
                 self.0.close_ended()
             }
 
-            $crate::drive::task::calls::receiving!(&mut Sender);
+            $crate::drive::task::receiving::receiving!(&mut Sender);
 
             /// Like [`recv`](Self::recv), but also returns once there is room again. Use this call
             /// when you have more to feed. There is room while fewer than `below` bytes, and fewer
@@ -347,11 +165,37 @@ macro_rules! adapter {
             pub fn from_parts(io: S $(, $timers: $T)?, conn: Connection) -> Self {
                 Self(Socket::join(Timed::new(io $(, $timers)?), conn))
             }
+
+            /// Splits the connection into two halves for two tasks. `split` splits the stream, as
+            /// `TcpStream::into_split` of tokio does, or makes two handles of it:
+            /// `|stream| (stream.clone(), stream)` for a TCP stream of async-net.
+            ///
+            /// Messages that were fed or received before are kept. If you are sending a message in
+            /// chunks, the [`Writer`] continues that message.
+            pub fn into_split_with<R, W>(
+                self,
+                split: impl FnOnce(S) -> (R, W),
+            ) -> Halves<R, W $(, $T)?>
+            where
+                R: $Read + Unpin,
+                W: $Write + Unpin,
+            {
+                let Ok((reader, writer)) = self.0.into_halves(|Timed { io, wait }| {
+                    let ((read, write), twin) = (split(io), wait.twin());
+                    let (read, write) = (Timed { io: read, wait }, Timed { io: write, wait: twin });
+                    Ok::<_, core::convert::Infallible>((read, write, ()))
+                });
+                (Reader(reader), Writer(writer))
+            }
+        }
+
+        impl<S $(, $T: $Timers)?> WebSocket<S $(, $T)?> {
+            $crate::drive::calls::whole!();
         }
 
         impl<R: $Read + Unpin, W: $Write + Unpin $(, $T: $Timers)?> Reader<R, W $(, $T)?> {
-            $crate::drive::task::calls::recv!();
-            $crate::drive::task::calls::receiving!(());
+            $crate::drive::task::receiving::recv!();
+            $crate::drive::task::receiving::receiving!(());
             $crate::drive::calls::receives!(R);
         }
 

@@ -7,6 +7,7 @@ pub(crate) mod calls;
 mod handshake;
 pub(crate) mod output;
 pub(crate) mod polls;
+pub(crate) mod receiving;
 #[cfg(feature = "futures")]
 pub(crate) mod streams;
 
