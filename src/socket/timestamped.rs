@@ -50,14 +50,6 @@ impl<S> Timestamped<S> {
     pub fn arrived(&self) -> Option<Arrival> {
         self.arrived
     }
-
-    /// Stores the time of a stamped read, and returns the read's length.
-    #[inline]
-    fn note(&mut self, (n, arrived): (usize, Option<Arrival>)) -> usize {
-        self.arrived = arrived;
-        arrival::leave(arrived);
-        n
-    }
 }
 
 impl<S: AsSocket> Timestamped<S> {
@@ -106,8 +98,10 @@ impl<S: AsSocket> Timestamped<S> {
         if !kernel::STAMPS {
             return plain(&mut self.io, buf);
         }
-        let read = kernel::read(&self.io, buf, waits)?;
-        Ok(self.note(read))
+        let (n, arrived) = kernel::read(&self.io, buf, waits)?;
+        self.arrived = arrived;
+        arrival::leave(arrived);
+        Ok(n)
     }
 }
 

@@ -1,8 +1,12 @@
 //! [`Dormant`]: an idle connection without its buffers and settings, in about an eighth of the
 //! memory.
 use super::{
-    Connection, Sender, inbound::Inbound, next::LoopState, receiver::Counts, sender::DormantSender,
-    timers::DormantTimers,
+    Connection, Receiver, Sender,
+    inbound::Inbound,
+    next::LoopState,
+    receiver::Counts,
+    sender::DormantSender,
+    timers::{DormantTimers, Timers},
 };
 use crate::proto::{
     config::{Config, Negotiated},
@@ -76,8 +80,11 @@ impl Dormant {
     /// was made.
     pub fn into_connection(self, config: &Config) -> Connection {
         let Self { counts, tx, timers, negotiated, role } = self;
+        let (mut rx, timers) = (Receiver::new(role, config), Timers::from_kept(timers, config));
+        rx.counts = counts;
+        let stamps_reads = config.stamp_reads;
         Connection {
-            inbound: Inbound::from_kept(counts, timers, negotiated, role, config).into(),
+            inbound: Inbound { rx, timers, role, shut: None, stamps_reads, negotiated }.into(),
             tx: Sender::from_kept(tx, config).into(),
             loop_state: LoopState::default(),
         }

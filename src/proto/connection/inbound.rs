@@ -4,8 +4,7 @@
 use super::{
     Closed, Delivery, Ending, ReadyState, Receiver, Sender, Step,
     closing::{self, Closing, Course, Phase},
-    receiver::Counts,
-    timers::{Blocked, DormantTimers, Timers},
+    timers::{Blocked, Timers},
 };
 use crate::proto::{
     close::CloseFrame,
@@ -25,7 +24,7 @@ pub struct Inbound {
     pub(super) timers: Timers,
     pub(super) role: Role,
     /// The number of bytes received when the stream was shut for writing; `None` before.
-    shut: Option<u64>,
+    pub(super) shut: Option<u64>,
     /// Whether reads are stamped: [`Config::stamp_reads`].
     pub(crate) stamps_reads: bool,
     /// `None` in the usual case: the handshake agreed on neither a subprotocol nor compression.
@@ -59,18 +58,6 @@ impl Inbound {
     /// of the heartbeat, the deadline on data and the idle message.
     pub(super) fn may_be_dormant(&self) -> bool {
         self.shut.is_none() && self.rx.may_be_dormant() && self.timers.may_be_dormant()
-    }
-
-    pub(super) fn from_kept(
-        counts: Counts,
-        timers: DormantTimers,
-        negotiated: Option<Box<Negotiated>>,
-        role: Role,
-        config: &Config,
-    ) -> Self {
-        let (mut rx, timers) = (Receiver::new(role, config), Timers::from_kept(timers, config));
-        rx.counts = counts;
-        Self { rx, timers, role, shut: None, stamps_reads: config.stamp_reads, negotiated }
     }
 
     #[inline]
@@ -196,11 +183,6 @@ impl Inbound {
     /// Records that the last read, which brought nothing, blocked.
     pub(crate) fn read_blocked(&mut self, blocked: Blocked) {
         self.timers.read_blocked(blocked);
-    }
-
-    /// Records how many bytes lie unread in the stream.
-    pub(super) fn set_unread(&mut self, bytes: u64) {
-        self.timers.set_unread(bytes);
     }
 
     /// Reports that the stream was shut for writing.

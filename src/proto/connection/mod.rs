@@ -252,14 +252,14 @@ impl Connection {
     /// [`must_read`](Self::must_read). The deadline is then decided once so many bytes are
     /// received.
     pub fn set_unread(&mut self, bytes: usize) {
-        self.inbound.set_unread(bytes as u64);
+        self.inbound.timers.set_unread(bytes as u64);
     }
 
     /// Returns the shortest timeout that the sending half can start. If the two halves of a split
     /// connection cannot wake each other, each wait of the receiving half must be shorter than this
     /// timeout. Otherwise the receiving half would notice the timeout late.
     pub(crate) fn shortest_sending_timeout(&self) -> Duration {
-        self.inbound.timers.close_timeout().min(self.tx.write_timeout)
+        self.inbound.timers.close_timeout.min(self.tx.write_timeout)
     }
 
     // Outputs.

@@ -403,11 +403,7 @@ impl Receiver {
         let came = self.is_closed();
         let frame = self.close_frame();
         (came || error.is_some()).then(|| Closed {
-            code: match frame {
-                Some(frame) => frame.code.get(),
-                None if came => 1005,
-                None => 1006,
-            },
+            code: frame.map_or(if came { 1005 } else { 1006 }, |frame| frame.code.get()),
             reason: frame.map_or("", |frame| frame.reason),
             sent_code,
             clean,

@@ -38,7 +38,7 @@ const READS: u32 = 64;
 /// All deadlines except the deadline on writing, which `OutBuffer` keeps.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    close_timeout: Duration,
+    pub(super) close_timeout: Duration,
     completion: Completion,
     beat: Option<Beat>,
     /// Boxed, because most connections have no deadline on data.
@@ -105,10 +105,6 @@ impl Timers {
             looks_at: READS,
             ..Self::default()
         }
-    }
-
-    pub(super) fn close_timeout(&self) -> Duration {
-        self.close_timeout
     }
 
     /// Forgets all times that the caller has told, because the epoch changes.

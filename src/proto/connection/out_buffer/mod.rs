@@ -18,8 +18,7 @@ mod tests;
 
 pub use outgoing::Outgoing;
 
-use super::counters::Writes;
-use super::stall::Stall;
+use super::{counters::Writes, stall::Stall};
 use crate::proto::memory::Memory;
 use alloc::{collections::VecDeque, vec::Vec};
 use bytes::{Buf, Bytes};

@@ -148,7 +148,7 @@ impl Sender {
     /// `close_is_last` must be set before this call.
     fn closed(&mut self, frame: Option<CloseFrame<'_>>) {
         trace::close_queued(self.encoder.role(), frame);
-        self.close = frame.map(|f| Box::new((f.code, Box::from(f.reason))));
+        self.close = frame.map(|f| Box::new(f.into()));
         self.state = match self.urgent.close_is_last {
             true => State::Closed { broken: false },
             false => State::Closing,

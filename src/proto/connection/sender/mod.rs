@@ -23,7 +23,7 @@ use super::{
     rtt::RoundTrip,
 };
 use crate::proto::{
-    close::{CloseCode, CloseFrame},
+    close::{CloseFrame, OwnedCloseFrame},
     config::Config,
     deflate::zlib::Boxed,
     entropy::Keys,
@@ -68,7 +68,7 @@ pub struct Sender {
     leaves: Leaves,
     urgent: Urgent,
     ledger: Ledger,
-    close: Option<Box<(CloseCode, Box<str>)>>,
+    close: Option<Box<OwnedCloseFrame>>,
     /// `None` if the handshake did not agree on compression, if zlib does not support the agreed
     /// window, and once this half is closed.
     deflate: Option<Boxed<Deflating>>,
@@ -83,7 +83,7 @@ impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender")
             .field("state", &self.state)
-            .field("close_code", &self.close.as_ref().map(|close| close.0))
+            .field("close_code", &self.close.as_ref().map(|close| close.code))
             .field("buffered", &self.buffered_amount())
             .field("dropped", &self.dropped())
             .finish_non_exhaustive()
@@ -428,7 +428,6 @@ impl Sender {
     /// The body of the Close that this half has queued; `None` before a Close is queued, and for an
     /// empty body.
     pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
-        let (code, reason) = &**self.close.as_ref()?;
-        Some(CloseFrame { code: *code, reason })
+        self.close.as_deref().map(CloseFrame::from)
     }
 }

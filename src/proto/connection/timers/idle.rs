@@ -33,11 +33,6 @@ impl Idle {
         Self { after: (*after).max(SHORTEST), message: message.clone(), last: None, fed: None }
     }
 
-    /// The time from one look to the next.
-    pub(super) fn between_looks(&self) -> Duration {
-        self.after / LOOKS
-    }
-
     pub(super) fn restart(&mut self) {
         self.last = None;
     }
@@ -45,7 +40,7 @@ impl Idle {
     /// When to look next.
     pub(super) fn next(&self) -> Time {
         let Some(last) = &self.last else { return Time::ZERO };
-        let (look, due) = (last.at + self.between_looks(), last.since + self.after);
+        let (look, due) = (last.at + self.after / LOOKS, last.since + self.after);
         // If an idle message was due but could not be fed, the next look tries again.
         if due > last.at { look.min(due) } else { look }
     }
