@@ -300,9 +300,8 @@ impl<T> Follower<T> {
 
     /// Says that a [dialed](Action::Dial) connection is open: its handshake has succeeded.
     pub fn opened(&mut self, connection: ConnectionId, now: Time) {
-        let dialed = |(id, _): &mut (ConnectionId, usize)| *id == connection;
-        let found =
-            self.runs.iter_mut().find_map(|run| Some((run.dialing.take_if(dialed)?.1, run)));
+        let mut runs = self.runs.iter_mut();
+        let found = runs.find_map(|run| Some((run.end_dialing(connection)?, run)));
         let Some((address, run)) = found else { return };
         run.after = None;
         let mut open = Open::new(connection, address, self.pace.anew(), now);
@@ -398,13 +397,9 @@ impl<T> Follower<T> {
         now: Time,
     ) {
         let run = &mut self.runs[at];
-        let dialed = run.dialing.take_if(|(id, _)| *id == connection);
+        let dialed = run.end_dialing(connection);
         let open = run.remove(connection, now);
-        let address = match (dialed, &open) {
-            (Some((_, address)), _) => address,
-            (None, Some(open)) => open.address,
-            (None, None) => return,
-        };
+        let Some(address) = dialed.or(open.as_ref().map(|open| open.address)) else { return };
         let addresses = self.addresses.max(1);
         let is_next = run.address % addresses == address; // else the line has turned already
         let other = match dialed.is_some() || ended == Ended::Silent {

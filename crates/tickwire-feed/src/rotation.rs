@@ -5,6 +5,7 @@
 //! current    |------- life - lead ---|-- lead --|
 //! successor                           | dialed .. | in sequence: the older one may go
 //! ```
+use alloc::vec::Vec;
 use core::{fmt, time::Duration};
 use tickwire::Time;
 
@@ -39,8 +40,8 @@ use tickwire::Time;
 pub struct Rotation<C> {
     life: Duration,
     lead: Duration,
-    current: Option<Held<C>>,
-    successor: Option<Held<C>>,
+    /// The current connection and its successor: at most two, the older one first.
+    held: Vec<Held<C>>,
 }
 
 struct Held<C> {
@@ -54,25 +55,21 @@ impl<C> Rotation<C> {
     /// `lead` earlier. Choose a `lead` long enough for several attempts to connect, with a
     /// `Backoff`'s delays between them.
     pub const fn new(life: Duration, lead: Duration) -> Self {
-        Self { life, lead, current: None, successor: None }
+        Self { life, lead, held: Vec::new() }
     }
 
     /// Whether to dial: there is no connection, or the successor is due and not yet open. This
     /// stays true until [`opened`](Self::opened), so do not begin another attempt while one is
     /// under way.
     pub fn is_due(&self, now: Time) -> bool {
-        match &self.current {
-            Some(current) => self.successor.is_none() && current.due <= now,
-            None => true,
-        }
+        self.held.is_empty() || self.poll_timeout().is_some_and(|due| due <= now)
     }
 
     /// When [`is_due`](Self::is_due) becomes true by itself. `None` if there is no connection, or
     /// if there is a successor. A time that has passed is still returned, so do not wait for it
     /// while an attempt is under way.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let current = self.current.as_ref()?;
-        self.successor.is_none().then_some(current.due)
+        self.held.first().filter(|_| self.held.len() == 1).map(|current| current.due)
     }
 
     /// Says that a connection is open and subscribed: the first connection, or a successor. If
@@ -80,8 +77,9 @@ impl<C> Rotation<C> {
     /// connection: close it.
     pub fn opened(&mut self, connection: C, now: Time) -> Option<C> {
         let due = now + self.life.saturating_sub(self.lead);
-        let place = if self.current.is_none() { &mut self.current } else { &mut self.successor };
-        place.replace(Held { connection, due }).map(|old| old.connection)
+        let replaced = if self.held.len() == 2 { self.held.pop() } else { None };
+        self.held.push(Held { connection, due });
+        replaced.map(|old| old.connection)
     }
 
     /// Returns the older connection, to be closed, once there is a successor that is [in
@@ -89,20 +87,16 @@ impl<C> Rotation<C> {
     /// the older connection brings. Call `retire` after each message of the successor.
     #[must_use = "close the connection that is returned"]
     pub fn retire(&mut self, in_sequence: impl FnOnce(&C) -> bool) -> Option<C> {
-        let successor = self.successor.take_if(|successor| in_sequence(&successor.connection))?;
-        self.current.replace(successor).map(|old| old.connection)
+        let successor = self.held.get(1)?;
+        in_sequence(&successor.connection).then(|| self.held.remove(0).connection)
     }
 
     /// Removes and returns a connection that is over. If the older connection is over, the
     /// successor takes its place.
     #[must_use = "close the line of the connection that is returned"]
     pub fn ended(&mut self, mut which: impl FnMut(&C) -> bool) -> Option<C> {
-        if let Some(successor) = self.successor.take_if(|held| which(&held.connection)) {
-            return Some(successor.connection);
-        }
-        let ended = self.current.take_if(|held| which(&held.connection))?;
-        self.current = self.successor.take();
-        Some(ended.connection)
+        let at = self.held.iter().rposition(|held| which(&held.connection))?;
+        Some(self.held.remove(at).connection)
     }
 
     /// Says that the exchange is about to end connections, as Binance announces by
@@ -110,20 +104,19 @@ impl<C> Rotation<C> {
     /// end that successor too. So the next successor is due as soon as the older connection is
     /// gone.
     pub fn hasten(&mut self, now: Time) {
-        for held in [&mut self.current, &mut self.successor].into_iter().flatten() {
+        for held in &mut self.held {
             held.due = held.due.min(now);
         }
     }
 
     /// The open connections, the older connection first. Read from each of them.
     pub fn iter(&self) -> impl Iterator<Item = &C> {
-        [&self.current, &self.successor].into_iter().flatten().map(|held| &held.connection)
+        self.held.iter().map(|held| &held.connection)
     }
 
     /// The same connections, mutable.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut C> {
-        let Self { current, successor, .. } = self;
-        [current, successor].into_iter().flatten().map(|held| &mut held.connection)
+        self.held.iter_mut().map(|held| &mut held.connection)
     }
 }
 
@@ -131,8 +124,8 @@ impl<C> Rotation<C> {
 impl<C> fmt::Debug for Rotation<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rotation")
-            .field("due", &self.current.as_ref().map(|held| held.due))
-            .field("has_successor", &self.successor.is_some())
+            .field("due", &self.held.first().map(|held| held.due))
+            .field("has_successor", &(self.held.len() == 2))
             .finish_non_exhaustive()
     }
 }

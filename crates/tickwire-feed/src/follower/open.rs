@@ -51,10 +51,8 @@ impl Ask {
 
     /// Notes that the question is said now, if it is still to be asked.
     fn say(&mut self, now: Time) -> bool {
-        match *self {
-            Self::Queued { last } => *self = Self::Said { at: now, last },
-            Self::No | Self::Said { .. } => return false,
-        }
+        let Self::Queued { last } = *self else { return false };
+        *self = Self::Said { at: now, last };
         true
     }
 
@@ -188,9 +186,7 @@ impl Open {
     ) {
         let mut new: Vec<usize> = Vec::new();
         for (subscription, watch) in subscriptions {
-            while self.seats.len() <= subscription {
-                self.seats.push(None);
-            }
+            self.seats.resize_with(self.seats.len().max(subscription + 1), || None);
             self.seats[subscription] = Some(Seat::new(watch));
             new.push(subscription);
         }
@@ -201,12 +197,9 @@ impl Open {
 
     /// Queues subscriptions, up to `batch` neighbours in each message.
     fn queue(&mut self, subscriptions: Vec<usize>, batch: usize) {
-        let mut left = &subscriptions[..];
-        while let Some(&start) = left.first() {
-            let neighbours = left.iter().zip(start..).take(batch.max(1));
-            let many = neighbours.take_while(|&(&at, next)| at == next).count();
-            self.sending.push(Say::Subscribe(start..start + many));
-            left = &left[many..];
+        let neighbours = subscriptions.chunk_by(|at, next| at + 1 == *next);
+        for group in neighbours.flat_map(|group| group.chunks(batch.max(1))) {
+            self.sending.push(Say::Subscribe(group[0]..group[0] + group.len()));
         }
     }
 
@@ -246,11 +239,8 @@ impl Open {
         match *incoming {
             Incoming::LoggedIn if !self.is_logged_in() => {
                 self.login = Ask::No;
-                let seated = |(subscription, seat): (usize, &Option<Seat>)| {
-                    seat.is_some().then_some(subscription)
-                };
-                let seated: Vec<_> = self.seats.iter().enumerate().filter_map(seated).collect();
-                self.queue(seated, batch);
+                let seated = (0..self.seats.len()).filter(|at| self.seat(*at).is_some());
+                self.queue(seated.collect(), batch);
             }
             Incoming::Answer(start) => {
                 let said = self.seats.iter_mut().skip(start).flatten();

@@ -81,8 +81,7 @@ impl<T> Follower<T> {
         let patience = Patience { probe_after, answer_within, grace };
         for at in 0..self.runs.len() {
             let run = &mut self.runs[at];
-            let dials_at = run.dials_at();
-            if let Some(again) = dials_at {
+            if let Some(again) = run.dials_at() {
                 match if now < again { Err(again) } else { attempts.take(now) } {
                     Ok(()) => return Some(self.dial(at)),
                     Err(again) => due = due.min(again),
@@ -132,11 +131,8 @@ impl<T> Follower<T> {
 
     /// Leaves the older connection of a line, if nothing depends on it any more.
     fn retire(&mut self, at: usize, now: Time) {
-        let (mut old, mut new) = (None, None);
-        for open in self.runs[at].rotation.iter() {
-            (old, new) = (new, Some(open));
-        }
-        let (Some(old), Some(new)) = (old, new) else { return };
+        let opens = || self.runs[at].rotation.iter();
+        let (Some(old), Some(new)) = (opens().next(), opens().nth(1)) else { return };
         let replaces = |(at, followed): (usize, &Option<Followed<T>>)| {
             let Some(followed) = followed else { return true };
             new.seat(at).is_some_and(|seat| {

@@ -41,6 +41,11 @@ impl Run {
         self.dialing.is_some_and(|(id, _)| id == connection)
     }
 
+    /// Ends the attempt to dial that has this id. Returns its address.
+    pub(super) fn end_dialing(&mut self, connection: ConnectionId) -> Option<usize> {
+        self.dialing.take_if(|(id, _)| *id == connection).map(|(_, address)| address)
+    }
+
     pub(super) fn has(&self, connection: ConnectionId) -> bool {
         self.rotation.iter().any(|open| open.id == connection)
     }
