@@ -44,9 +44,18 @@ macro_rules! send {
         /// for [`flush`](Self::flush). After an error of the stream or a write timeout, you can
         /// still receive the messages that have arrived.
         pub async fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
-            self.ready().await?;
-            let _ = self.feed(message)?;
-            self.flush().await
+            let mut message = Some(message);
+            poll_fn(|cx| {
+                if message.is_some() {
+                    ready!(self.0.poll_room(cx))?;
+                }
+                if let Some(message) = message.take() {
+                    let _ = self.feed(message).map_err(Error::from)?;
+                }
+                self.0.poll_flush(cx, false)
+            })
+            .await
+            .map_err(|error| *error)
         }
     };
 }
