@@ -22,7 +22,7 @@ pub(crate) async fn accept<I: Source + Output>(
     io: I,
     config: &Config,
 ) -> Result<WebSocket<I>, Error> {
-    let mut accepting = Accepting::Reading(Incoming::new(io, config));
+    let mut accepting = Accepting::Reading(Some(Incoming::new(io, config)));
     let checked = poll_fn(|cx| accepting.poll(cx)).await?;
     let error = match checked {
         Ok(()) => HandshakeError::Incomplete, // not returned: after `Ok` the state is `Writing`
@@ -30,8 +30,8 @@ pub(crate) async fn accept<I: Source + Output>(
     };
     match accepting {
         Accepting::Writing(ws) => Ok(ws),
-        Accepting::Reading(handshake) => Err(handshake.reject_bad(error).await),
-        Accepting::Neither => Err(error.into()), // not reached: the poll above has failed
+        Accepting::Reading(Some(handshake)) => Err(handshake.reject_bad(error).await),
+        Accepting::Reading(None) => Err(error.into()), // not reached: the poll above has failed
     }
 }
 
@@ -39,22 +39,24 @@ pub(crate) async fn accept<I: Source + Output>(
 /// would reserve memory for both the handshake and the connection as long as the task lives.
 #[allow(clippy::large_enum_variant)] // the variants share memory: the purpose of this type
 enum Accepting<I> {
-    Reading(Incoming<I>),
+    /// `None` while the handshake becomes a connection, and afterwards if `accept_corked` failed.
+    Reading(Option<Incoming<I>>),
     Writing(WebSocket<I>),
-    /// A placeholder while the handshake becomes a connection. It stays only if `accept_corked`
-    /// fails.
-    Neither,
 }
 
 impl<I: Source + Output> Accepting<I> {
     /// Ready once the response is written, or the request is found bad.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Result<(), HandshakeError>, Error>> {
-        if let Self::Reading(handshake) = self {
+        if let Self::Reading(reading) = self
+            && let Some(handshake) = reading
+        {
             if let Err(error) = ready!(handshake.poll_request(cx))? {
                 return Poll::Ready(Ok(Err(error)));
             }
-            if let Self::Reading(handshake) = core::mem::replace(self, Self::Neither) {
-                *self = Self::Writing(handshake.accept_corked(Accept::default())?);
+            if let Some(handshake) = reading.take() {
+                let ws = handshake.accept_corked(Accept::default())?;
+                // `None` has nothing to drop. An assignment would drop it, and move `ws` once more.
+                core::mem::forget(core::mem::replace(self, Self::Writing(ws)));
             }
         }
         if let Self::Writing(ws) = self {
