@@ -39,6 +39,7 @@ pub(crate) fn give(buffer: Vec<u8>) {
 impl Pool {
     /// Takes no buffer longer than twice `len`. Otherwise the first few bytes of a record could
     /// occupy a buffer of megabytes.
+    #[inline]
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
         // The buffer is not zeroed, which would cost more than opening a short record. It may have
         // bytes of another connection, but nobody reads behind what was committed to it.
@@ -48,6 +49,7 @@ impl Pool {
         Some(buffer)
     }
 
+    #[inline]
     fn give(&mut self, buffer: Vec<u8>) {
         if buffer.capacity() <= MOST - self.bytes {
             if self.free.capacity() == 0 {

@@ -138,20 +138,24 @@ pub fn write(on: &mut impl Carrier, from: &[IoSlice<'_>]) -> Poll<io::Result<usi
 /// Writes and flushes everything. Flushes the stream below even if nothing was written here,
 /// because that stream may hold bytes that somebody else wrote.
 pub fn flush(on: &mut impl Carrier) -> Poll<io::Result<()>> {
-    let outgoing = on.with(|tls| {
+    // Asked in one call of `with`, which locks in a thread.
+    let due = on.with(|tls| {
         tls.dirty = true;
-        tls.check().map(|()| tls.is_outgoing())
+        tls.check().map(|()| (!tls.is_outgoing()).then(|| tls.take_dirty()))
     })?;
-    send_if(on, outgoing)
+    match due {
+        Some(due) => flush_below(on, due),
+        None => send(on),
+    }
 }
 
 /// Sends a close_notify, and flushes everything. The caller then shuts the stream below.
 pub fn close(on: &mut impl Carrier) -> Poll<io::Result<()>> {
-    let outgoing = on.with(|tls| {
+    on.with(|tls| {
         tls.session.close(); // only the first call has an effect
-        tls.check().map(|()| tls.is_outgoing())
+        tls.check()
     })?;
-    send_if(on, outgoing)
+    send(on)
 }
 
 /// The stream is dropped. Sends our close_notify if the peer has sent its own, so that the peer can
@@ -167,16 +171,11 @@ pub fn part(on: &mut impl Carrier) {
 /// Writes everything, and flushes the stream below if that stream took ciphertext since its last
 /// flush. `Pending`: the stream refuses bytes, or another call writes.
 pub fn send(on: &mut impl Carrier) -> Poll<io::Result<()>> {
-    let outgoing = on.with(|tls| tls.is_outgoing());
-    send_if(on, outgoing)
-}
-
-#[inline]
-fn send_if(on: &mut impl Carrier, outgoing: bool) -> Poll<io::Result<()>> {
-    if outgoing {
+    if on.with(|tls| tls.is_outgoing()) {
         ready!(drain(on))?;
     }
-    flush_below(on)
+    let due = on.with(Tls::take_dirty);
+    flush_below(on, due)
 }
 
 /// Writes everything.
@@ -186,17 +185,18 @@ fn drain(on: &mut impl Carrier) -> Poll<io::Result<()>> {
         match on.poll_write() {
             Poll::Ready(Ok(true)) => {}
             // A stream that buffers has room again once it is flushed.
-            Poll::Pending if on.with(|tls| tls.dirty && !tls.writing) => ready!(flush_below(on))?,
+            Poll::Pending if on.with(|tls| tls.dirty && !tls.writing) => {
+                let due = on.with(Tls::take_dirty);
+                ready!(flush_below(on, due))?;
+            }
             done => return done.map_ok(drop),
         }
     }
 }
 
-/// Flushes the stream below if that stream took ciphertext since its last flush.
+/// Flushes the stream below, if [`Tls::take_dirty`] said so.
 #[inline]
-fn flush_below(on: &mut impl Carrier) -> Poll<io::Result<()>> {
-    // `dirty` is reset before the flush, because another thread may write during the flush.
-    let (dirty, opening) = on.with(|tls| (mem::take(&mut tls.dirty), tls.session.is_opening()));
+fn flush_below(on: &mut impl Carrier, (dirty, opening): (bool, bool)) -> Poll<io::Result<()>> {
     let done = if dirty { on.poll_flush() } else { Poll::Ready(Ok(())) };
     match &done {
         Poll::Ready(Ok(())) if opening => on.with(|tls| {
@@ -235,6 +235,14 @@ impl Tls {
     #[inline]
     fn is_outgoing(&self) -> bool {
         self.session.has_outgoing() || self.writing
+    }
+
+    /// Returns whether the stream below took ciphertext since its last flush, and whether the
+    /// handshake is not yet done, written and flushed. Call this before the flush, and not after
+    /// it, because another thread may write during the flush.
+    #[inline]
+    fn take_dirty(&mut self) -> (bool, bool) {
+        (mem::take(&mut self.dirty), self.session.is_opening())
     }
 
     #[inline]
