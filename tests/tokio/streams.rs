@@ -2,14 +2,17 @@
 use crate::support::tokio::*;
 use futures_util::{Sink, SinkExt, StreamExt, TryStreamExt, stream::FusedStream};
 use std::{
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Wake, Waker},
 };
-use tickwire::{Config, DataKind, Error, Events, OwnedMessage, ReadyState, RecvError};
-use tokio::io::AsyncWriteExt;
+use tickwire::{
+    Config, DataKind, Error, Events, OwnedMessage, ReadyState, RecvError, tokio::WebSocket,
+};
+use tokio::io::{AsyncWriteExt, DuplexStream};
 
 fn texts(count: usize) -> Vec<OwnedMessage> {
     (0..count).map(|i| OwnedMessage::from(format!("message {i}"))).collect()
@@ -148,27 +151,45 @@ impl Wake for Count {
     }
 }
 
+fn flush_waits(ws: &mut WebSocket<DuplexStream>, task: &Waker) -> bool {
+    let mut cx = Context::from_waker(task);
+    Sink::<OwnedMessage>::poll_flush(Pin::new(ws), &mut cx).is_pending()
+}
+
+fn next_waits(ws: &mut WebSocket<DuplexStream>, task: &Waker) -> bool {
+    ws.poll_next_unpin(&mut Context::from_waker(task)).is_pending()
+}
+
+#[tokio::test]
+async fn a_task_that_waited_alone_is_woken_when_a_later_one_writes_its_bytes() {
+    bounded(async {
+        let count: Arc<Count> = Arc::default();
+        let (writer, reader) = (Waker::from(count.clone()), Waker::from(Arc::<Count>::default()));
+        let (mut ours, mut theirs) = pair(1 << 10, &Config::default());
+        assert!(!flush_waits(&mut ours, &writer));
+        let _ = ours.feed(&[7; 1500]).unwrap();
+        assert!(flush_waits(&mut ours, &writer));
+        assert!(next_waits(&mut theirs, Waker::noop()));
+        let by_the_stream = count.0.load(SeqCst);
+        assert!(next_waits(&mut ours, &reader), "it has written the rest");
+        assert_eq!(count.0.load(SeqCst), by_the_stream + 1);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_task_that_takes_over_a_side_is_woken_and_so_is_the_other_side() {
     bounded(async {
         let counts: [Arc<Count>; 3] = Default::default();
         let [before, writer, reader] = counts.each_ref().map(|count| Waker::from(count.clone()));
         let (mut ours, mut theirs) = pair(1 << 10, &Config::default());
-        let flush = |ws: &mut tickwire::tokio::WebSocket<_>, task| {
-            let mut cx = Context::from_waker(task);
-            Sink::<OwnedMessage>::poll_flush(std::pin::Pin::new(ws), &mut cx).is_pending()
-        };
         let _ = ours.feed(&[7; 100_000]).unwrap();
-        assert!(flush(&mut ours, &before));
-        assert!(matches!(ours.poll_next_unpin(&mut Context::from_waker(&reader)), Poll::Pending));
-        assert!(flush(&mut ours, &writer));
+        assert!(flush_waits(&mut ours, &before));
+        assert!(next_waits(&mut ours, &reader));
+        assert!(flush_waits(&mut ours, &writer));
         let woken = || counts.each_ref().map(|count| count.0.load(SeqCst));
         let [old, ..] = woken();
-        assert!(
-            std::pin::pin!(theirs.recv())
-                .poll(&mut Context::from_waker(Waker::noop()))
-                .is_pending()
-        );
+        assert!(next_waits(&mut theirs, Waker::noop()));
         let [same, writer, reader] = woken();
         assert_eq!((same, writer, reader), (old, 1, 1));
     })

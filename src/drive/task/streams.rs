@@ -20,6 +20,7 @@ pub(crate) type PolledItem<T> = Poll<Option<Result<T, Error>>>;
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
     /// Polls for the next item of a `Stream`.
+    #[inline]
     pub(crate) fn poll_owned<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -39,10 +40,16 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 
 impl<I: Source + Output> WebSocket<I> {
     /// Does the work of `poll_ready` of a `Sink`.
+    #[inline]
     pub(crate) fn sink_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.has_room() {
             return Poll::Ready(Ok(())); // the common case, in which nobody has to be woken
         }
+        self.sink_room(cx)
+    }
+
+    #[inline(never)] // keeps `sink_ready` small
+    fn sink_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.poll_side(Side::Writer, cx, |ws, cx| ws.poll_room(cx)).map_err(|error| *error)
     }
 
@@ -157,6 +164,7 @@ macro_rules! stream {
         impl<$($generics)*> Stream for Events<$Type> {
             type Item = Result<OwnedEvent, Error>;
 
+            #[inline]
             fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledItem<OwnedEvent> {
                 self.0.0.poll_owned(cx, Want::Event, |rx| match rx.take_message() {
                     Some(message) => Some(message.into()),
@@ -213,6 +221,7 @@ macro_rules! sink {
                 Pin::new(&mut self.get_mut().0).poll_ready(cx)
             }
 
+            #[inline]
             fn start_send(mut self: Pin<&mut Self>, event: OwnedEvent) -> Result<(), Error> {
                 let ws = &mut self.0;
                 match event {
