@@ -1,28 +1,25 @@
-//! A program without the standard library: a day in the life of a device (`device.rs`, the loop to
-//! read) and of what calls it, on a clock that is a number. It fails to build when anything below
-//! `tickwire`, `tickwire-feed` or `tickwire-parts` brings `std` with it, since that has a panic
-//! handler of its own.
+//! A program without the standard library: a client and a server in memory, on a clock that is a
+//! number. It fails to build when anything below `tickwire`, `tickwire-feed` or `tickwire-parts`
+//! brings `std` with it, since that has a panic handler of its own. `examples/device` is firmware.
 #![no_std]
 #![no_main]
 
 extern crate alloc;
 
-mod device;
-
+use alloc::vec::Vec;
 use bytes::Buf;
 use core::{
     alloc::{GlobalAlloc, Layout},
     ffi::{c_char, c_int, c_void},
     time::Duration,
 };
-use device::{Device, Queue, Uart};
+use tickwire::{
+    CloseCode, Config, Connection, Entropy, Event, Heartbeat, Next, Role, Time,
+    handshake::{Progress, client, server},
+};
 use tickwire_dial as _; // links, and all below it
 use tickwire_feed as _;
 use tickwire_parts as _;
-use tickwire::{
-    CloseCode, Config, Connection, Entropy, Message, RecvError, Step, Time,
-    handshake::{Progress, client::{Handshake, Request}},
-};
 
 #[link(name = "c")]
 unsafe extern "C" {
@@ -74,150 +71,109 @@ impl Entropy for Counter {
     }
 }
 
-/// The other end of the line: what it has seen.
-#[derive(Default, PartialEq)]
-struct Seen {
-    echoes: u32,
-    pings: u32,
-    pongs: u32,
-    closed: bool,
-}
-
 /// Exit codes: 0 for success, else where it went wrong.
 #[unsafe(no_mangle)]
 extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
-    let mut line = Line {
-        device: Device::new(),
-        uart: Uart { received: Queue::new(), to_send: Queue::new() },
-        now: Time::ZERO,
-    };
-    match line.day() {
-        Ok(()) => 0,
-        Err(Failed(at)) => at,
+    talk().err().unwrap_or(0)
+}
+
+/// How many messages, Pings and Closes an end has received.
+type Seen = [u32; 3];
+
+fn talk() -> Result<(), c_int> {
+    let heartbeat = Heartbeat::new(Duration::from_secs(10), Duration::from_secs(5));
+    let config = Config { heartbeat: Some(heartbeat), ..Config::default() };
+    let (mut client, mut server) = open(&config).ok_or(1)?;
+    let mut now = Time::ZERO;
+    let tx = client.sender_mut();
+    let fed = tx.feed("Zoë").is_ok() && tx.feed(&[7; 300][..]).is_ok();
+    expect(fed && exchange(&mut client, &mut server, now) == ([2, 0, 0], [2, 0, 0]), 2)?;
+    // Silence: the server asks, and the client answers.
+    for at in 3..6 {
+        now = server.poll_timeout().ok_or(at)?;
+        while exchange(&mut client, &mut server, now) != ([0, 1, 0], [0; 3]) {
+            let later = server.poll_timeout().ok_or(at)?;
+            expect(later > now, at)?;
+            now = later;
+        }
+    }
+    expect(client.sender_mut().close(CloseCode::NORMAL).is_ok(), 6)?;
+    expect(exchange(&mut client, &mut server, now) == ([0, 0, 1], [0, 0, 1]), 7)
+}
+
+/// The opening handshake.
+fn open(config: &Config) -> Option<(Connection, Connection)> {
+    let request = client::Request::new("ws://device/").ok()?;
+    let mut client = client::Handshake::new(&request, &Config::default(), Counter(0));
+    let mut server = server::Handshake::new(config);
+    while server.step().ok()? == Progress::Partial {
+        let n = move_bytes(client.outgoing(), server.reading.spare_mut());
+        client.advance(n);
+        server.reading.commit(n);
+    }
+    let mut server = server.accept(server::Accept::default()).ok()?;
+    while client.step().ok()? == Progress::Partial {
+        let mut out = server.sender_mut().outgoing();
+        let n = move_bytes(out.chunk(), client.reading.spare_mut());
+        out.advance(n);
+        client.reading.commit(n);
+    }
+    Some((client.into_connection().ok()?, server))
+}
+
+/// Goes on until neither end has anything to say.
+fn exchange(client: &mut Connection, server: &mut Connection, now: Time) -> (Seen, Seen) {
+    let (mut to_client, mut to_server) = (Vec::new(), Vec::new());
+    let (mut at_client, mut at_server) = (Seen::default(), Seen::default());
+    loop {
+        turn(client, &mut to_client, &mut to_server, now, &mut at_client);
+        turn(server, &mut to_server, &mut to_client, now, &mut at_server);
+        if to_client.is_empty() {
+            return (at_client, at_server);
+        }
     }
 }
 
-/// Where.
-struct Failed(c_int);
-
-struct Line {
-    device: Device,
-    uart: Uart,
-    now: Time,
-}
-
-impl Line {
-    /// All a device lives through.
-    fn day(&mut self) -> Result<(), Failed> {
-        // A text and 300 bytes come back through queues of 64, and a Ping is answered.
-        let mut host = self.call().ok_or(Failed(1))?;
-        let tx = host.sender_mut();
-        let fed = tx.feed("Zoë").is_ok() && tx.feed(&[7; 300][..]).is_ok();
-        let seen = self.exchange(&mut host).map_err(|_| Failed(2))?;
-        expect(fed && host.sender_mut().ping(b"?").is_ok(), 3)?;
-        expect(seen == Seen { echoes: 2, ..Seen::default() }, 4)?;
-        let seen = self.exchange(&mut host).map_err(|_| Failed(5))?;
-        expect(seen == Seen { pongs: 1, ..Seen::default() }, 6)?;
-
-        // Silence: the device asks, the host answers.
-        for round in 0..3 {
-            let seen = self.sleep_until_it_says(&mut host).ok_or(Failed(7 + round))?;
-            expect(seen == Seen { pings: 1, ..Seen::default() }, 10 + round)?;
-        }
-        // The host is gone: the device gives up by itself, in 10 s to 12.5 s and 5 s.
-        let gone = self.now;
-        while self.device.is_open() {
-            self.now = self.device.wakes_at().ok_or(Failed(13))?;
-            self.device.run(&mut self.uart, self.now);
-            self.drain();
-        }
-        let waited = (self.now - gone).as_millis();
-        expect((15_000..=17_500).contains(&waited), 14)?;
-
-        // Who calls with something else is told so, and who says nothing is, after 10 s.
-        expect(self.says(b"GET / HTTP/1.0\r\n\r\n", b"HTTP/1.1 426 "), 15)?;
-        self.now = self.now + Duration::from_secs(10);
-        expect(self.says(b"", b"HTTP/1.1 408 "), 16)?;
-
-        // The next one closes in order, and the line is free again.
-        let mut host = self.call().ok_or(Failed(17))?;
-        expect(host.sender_mut().close(CloseCode::NORMAL).is_ok(), 18)?;
-        let seen = self.exchange(&mut host).map_err(|_| Failed(19))?;
-        expect(seen == Seen { closed: true, ..Seen::default() } && !self.device.is_open(), 20)
-    }
-
-    /// The opening handshake.
-    fn call(&mut self) -> Option<Connection> {
-        let request = Request::new("ws://device/").ok()?;
-        let mut handshake = Handshake::new(&request, &Config::default(), Counter(0));
-        while handshake.step().ok()? == Progress::Partial {
-            let n = self.uart.received.push(handshake.outgoing());
-            handshake.advance(n);
-            self.device.run(&mut self.uart, self.now);
-            let n = self.uart.to_send.pop(handshake.reading.spare_mut());
-            handshake.reading.commit(n);
-        }
-        handshake.into_connection().ok()
-    }
-
-    /// Until neither end has anything to say.
-    fn exchange(&mut self, host: &mut Connection) -> Result<Seen, RecvError> {
-        let mut seen = Seen::default();
-        loop {
-            match host.step()? {
-                Step::Message => {
-                    let message = host.receiver().message();
-                    let whole = Message::Binary(&[7; 300]);
-                    seen.echoes += u32::from([Some("Zoë".into()), Some(whole)].contains(&message));
-                }
-                Step::Ping => seen.pings += 1,
-                Step::Pong => seen.pongs += 1,
-                Step::Close => seen.closed = true,
-                Step::Closed => return Ok(seen),
-                Step::NeedInput => {
-                    let mut out = host.sender_mut().outgoing();
-                    let sent = self.uart.received.push(out.chunk());
-                    out.advance(sent);
-                    self.device.run(&mut self.uart, self.now);
-                    let n = self.uart.to_send.pop(host.receiver_mut().spare_mut());
-                    host.receiver_mut().commit(n);
-                    if sent + n == 0 {
-                        return Ok(seen);
+/// Does all that can be done now. The server echoes.
+fn turn(conn: &mut Connection, from: &mut Vec<u8>, to: &mut Vec<u8>, now: Time, seen: &mut Seen) {
+    let echoes = conn.role() == Role::Server;
+    loop {
+        match conn.next(now) {
+            Next::Event(event, tx) => match event {
+                Event::Message(message) => {
+                    seen[0] += 1;
+                    if echoes {
+                        let _ = tx.feed(message);
                     }
                 }
+                Event::Ping(_) => seen[1] += 1,
+                Event::Pong(_) => {}
+                Event::Close(_) => seen[2] += 1,
+            },
+            Next::Write(mut out) => {
+                let len = out.chunk().len();
+                to.extend_from_slice(out.chunk());
+                out.advance(len);
             }
-        }
-    }
-
-    fn sleep_until_it_says(&mut self, host: &mut Connection) -> Option<Seen> {
-        loop {
-            self.now = self.device.wakes_at()?;
-            let seen = self.exchange(host).ok()?;
-            if seen != Seen::default() {
-                return Some(seen);
-            }
-        }
-    }
-
-    /// Whether the device answers these bytes with something that begins so.
-    fn says(&mut self, bytes: &[u8], begins: &[u8]) -> bool {
-        self.uart.received.push(bytes);
-        self.device.run(&mut self.uart, self.now);
-        let mut answer = [0; 64];
-        let n = self.uart.to_send.pop(&mut answer);
-        self.device.run(&mut self.uart, self.now);
-        self.drain();
-        answer[..n].starts_with(begins)
-    }
-
-    /// Nobody is there to read it.
-    fn drain(&mut self) {
-        while self.uart.to_send.pop(&mut [0; 64]) > 0 {
-            self.device.run(&mut self.uart, self.now);
+            Next::Read(rx) => match move_bytes(from, rx.spare_mut()) {
+                0 => conn.read_blocked(),
+                n => {
+                    rx.commit(n);
+                    from.drain(..n);
+                }
+            },
+            Next::ShutDown => conn.shut_down(),
+            Next::Wait(_) | Next::Over(_) => return,
         }
     }
 }
 
-fn expect(holds: bool, at: c_int) -> Result<(), Failed> {
-    if holds { Ok(()) } else { Err(Failed(at)) }
+fn move_bytes(from: &[u8], to: &mut [u8]) -> usize {
+    let n = from.len().min(to.len());
+    to[..n].copy_from_slice(&from[..n]);
+    n
+}
+
+fn expect(holds: bool, at: c_int) -> Result<(), c_int> {
+    if holds { Ok(()) } else { Err(at) }
 }
