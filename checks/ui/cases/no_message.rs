@@ -6,7 +6,6 @@ struct Order;
 
 fn place(ws: &mut WebSocket<TcpStream>, tx: &mut Sender) {
     drop(ws.send(Order));
-    tx.feed(42).unwrap();
     tx.feed(Some("text")).unwrap();
 }
 
