@@ -249,7 +249,8 @@ macro_rules! receiving {
         ///
         /// # Errors
         ///
-        /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], which a timeout needs.
+        /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], because a timeout
+        /// needs this method.
         pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
             self.0.io.check(timeout)?;
             self.0.io.wait.read_limit = timeout;
@@ -385,7 +386,8 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], which a timeout needs.
+    /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], because a timeout needs
+    /// this method.
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
         self.0.io.check(timeout)?;
         self.0.io.wait.write_limit = timeout;

@@ -251,7 +251,7 @@ impl<S: Stream> Io for Timed<S, Thread> {
         }
     }
 
-    /// Decides whether the next `poll_read` may block, which saves a `poll(2)`.
+    /// Decides whether the next `poll_read` may block. A blocking read saves a `poll(2)`.
     #[inline]
     fn may_wait(&mut self, until: Option<Time>) {
         let Self { io, wait } = self;

@@ -1,4 +1,4 @@
-//! [`Outlined`]: a value that is dropped by a call.
+//! [`Outlined`]: a value whose drop code is one function, not inlined.
 use core::{
     mem::ManuallyDrop,
     ops::{Deref, DerefMut},

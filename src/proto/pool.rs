@@ -19,7 +19,7 @@ const LEAST: usize = 4 << 10;
 /// one.
 const MOST: usize = 4 << 20;
 
-/// The memory of the largest buffer that may be the `last` one, in bytes.
+/// The largest capacity, in bytes, of the `last` buffer.
 const SHORT: usize = 64 << 10;
 
 /// The functions by which a connection takes buffers from the running thread's pool and gives them

@@ -137,8 +137,8 @@ use tickwire_parts::Backoff;
 /// [`MOST_SUBSCRIPTIONS`](Self::MOST_SUBSCRIPTIONS) subscriptions, each with one [`Arbiter`] (see
 /// its limits on kept messages) and at most one unanswered question on each connection. A gap stays
 /// in its arbiter until `poll` has told it. So nothing that a peer sends makes a follower grow,
-/// except kept messages. `Debug` shows what the lines do, and no message. The follower never holds
-/// a login.
+/// except kept messages. `Debug` shows the state of each line, but no message. The follower never
+/// holds a login.
 pub struct Follower<T> {
     /// How many addresses there are to dial: 1 unless set. 0 counts as 1.
     pub addresses: usize,

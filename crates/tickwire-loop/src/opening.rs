@@ -15,10 +15,10 @@ use tickwire::handshake::{
     server::{Accept, Rejection},
 };
 
-/// If too many connections are silent, those are closed that have been silent for so long. Honest
-/// clients send at once, or within a round trip or two.
+/// If too many connections are silent, the loop closes those that have been silent for this time.
+/// Honest clients send at once, or within a round trip or two.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a rejected client has to read the response.
+/// How long the loop lets a rejected client read the response, once the response is written.
 const LINGER: Duration = Duration::from_secs(1);
 
 impl<T> Inner<T> {

@@ -7,8 +7,8 @@ use std::{
     sync::Arc,
 };
 
-/// rustls panicked, or code that rustls calls: the crypto provider, a certificate verifier or
-/// resolver, a key log, a store of tickets.
+/// rustls, or code that rustls calls, panicked. This code is the crypto provider, a certificate
+/// verifier or resolver, a key log, or a store of tickets.
 #[derive(Debug)]
 pub(super) struct Panicked(String);
 

@@ -131,7 +131,7 @@ impl Opening {
         self.input.push(input.filled());
         input.clear();
         let ended = self.take_records(out);
-        // After an error, the alert.
+        // After an error, append the alert to `out`.
         while ended.is_err() && self.state().wants_write() && self.step(&mut None, out).is_ok() {}
         self.input.shed();
         ended

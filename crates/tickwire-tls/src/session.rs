@@ -164,7 +164,7 @@ impl Session {
     }
 
     /// A session as a server. In the configuration, set `alpn_protocols` to `http/1.1` alone. To
-    /// have records [in place](Self::in_place), also set `enable_secret_extraction`.
+    /// process records [in place](Self::in_place), also set `enable_secret_extraction`.
     ///
     /// # Errors
     ///

@@ -15,7 +15,7 @@ use std::{
     task::{Poll, ready},
 };
 
-/// The most ciphertext, in bytes, that one read of a task opens without finding data. After more
+/// The most ciphertext, in bytes, that one async read decrypts without finding data. After more
 /// bytes the read yields, so that other tasks run and deadlines are checked. Otherwise a peer could
 /// keep the read busy for ever with records without data. This limit is larger than any record, and
 /// larger than the longest handshake message in full records. So the yield interrupts neither a

@@ -1,4 +1,4 @@
-//! The most KeyUpdates: a number that no test can reach by sending them.
+//! Tests the limit on sent KeyUpdates. No test can reach this limit by sending them.
 #![allow(clippy::unwrap_used, clippy::panic)]
 use super::{Session, engine::Engine, records::UPDATES};
 use ::rustls::{
@@ -44,7 +44,8 @@ fn ends() -> (Session, ServerConnection) {
     (client, server)
 }
 
-/// What the client sends, which the server can open; its length.
+/// Gives the server the client's outgoing ciphertext, which the server must be able to open.
+/// Returns the length of the ciphertext.
 fn sent(client: &mut Session, server: &mut ServerConnection) -> usize {
     let wire = client.outgoing().to_vec();
     client.advance(wire.len());
@@ -57,7 +58,7 @@ fn sent(client: &mut Session, server: &mut ServerConnection) -> usize {
     wire.len()
 }
 
-/// The client reads what the server has sent, which is no data.
+/// Gives the client what the server has sent. This must contain no data.
 fn hear(server: &mut ServerConnection, client: &mut Session) {
     let mut wire = Vec::new();
     while server.wants_write() {
@@ -74,7 +75,7 @@ fn no_more_than_2_48_minus_1_key_updates_are_sent() {
     let (data, update) = (5 + 1 + 17, 5 + 5 + 17);
     let Engine::Records(records) = &mut client.engine else { panic!("not in place") };
     records.updates = UPDATES - 1;
-    // The last one is sent, then the peer's requests are ignored.
+    // The client sends the last KeyUpdate, then ignores the peer's requests.
     for expected in [update + data, data, data] {
         server.refresh_traffic_keys().unwrap();
         hear(&mut server, &mut client);

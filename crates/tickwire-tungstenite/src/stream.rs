@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A connection on a stream of tokio: a [`Stream`] and a [`Sink`] of messages.
 ///
-/// After `StreamExt::split`, one task may read while another writes. Whichever half is polled next
+/// After `StreamExt::split`, one task may read while another writes. The half that is polled next
 /// answers the Pings.
 ///
 /// # Cancel safety

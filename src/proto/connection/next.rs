@@ -8,7 +8,7 @@ use crate::proto::{error::RecvError, message::Event, time::Time};
 /// The result of [`Connection::next`]: what the caller has to do next.
 #[must_use]
 #[derive(Debug)]
-// Exhaustive: a loop that ignored a new variant would stand still.
+// Exhaustive: a loop that ignores a new variant would hang.
 pub enum Next<'a> {
     /// A message, Ping, Pong or Close arrived. Automatic replies are queued already. Give your own
     /// replies to the sender.
@@ -37,7 +37,7 @@ pub enum Next<'a> {
 /// What a connection waits for. Each field that is `true` or `Some` is a condition that ends the
 /// wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Exhaustive: a loop that ignored a new condition would stand still.
+// Exhaustive: a loop that ignores a new condition would hang.
 pub struct Wait {
     /// The stream can be read.
     pub readable: bool,

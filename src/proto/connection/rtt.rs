@@ -1,8 +1,8 @@
 //! Measures round-trip times, from a Ping to its Pong. The payload tells which Ping a Pong answers.
 //!
-//! The sending half queues Pings, the receiving half finds Pongs, and the caller tells the time. If
-//! the caller does not give a Pong's time of arrival, the next time that the caller tells counts as
-//! the time of arrival.
+//! The sending half queues Pings, the receiving half finds Pongs, and the caller passes the time.
+//! If the caller does not give a Pong's time of arrival, the next `Time` that the caller passes
+//! becomes the time of arrival.
 use crate::proto::time::Time;
 use core::time::Duration;
 
@@ -97,8 +97,8 @@ impl Trips {
         }
     }
 
-    /// Whether a received Pong still lacks its time of arrival. If so, the next time that the
-    /// caller tells becomes the Pong's time of arrival.
+    /// Whether a received Pong still lacks its time of arrival. If so, the next `Time` that the
+    /// caller passes becomes the Pong's time of arrival.
     pub(super) fn wait(&self) -> bool {
         self.answered.is_some()
     }

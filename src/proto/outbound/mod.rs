@@ -18,8 +18,8 @@ use prepared::Prepared;
 ///   [`min_vectored`](crate::Config::min_vectored) bytes. The server sends any other payload from
 ///   where it is, by a vectored write. Over a stream without vectored writes, and in
 ///   [`feed_first`](crate::Sender::feed_first), the server copies every payload.
-/// - `Cow<str>`, as the `&str` or the `String` in it; and `Arc<str>`, whose text is copied into a
-///   `String` first. (A `&str` of it is copied once.)
+/// - `Cow<str>`, as the `&str` or the `String` in it.
+/// - `Arc<str>`. Its text is first copied into a `String`. To copy only once, pass a `&str` of it.
 /// - [`Prepared`] or a reference to it. By the same rule, a server copies the prepared frame, or
 ///   sends its payload from where it is.
 ///

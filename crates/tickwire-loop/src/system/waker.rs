@@ -28,7 +28,8 @@ impl Waker {
     /// event cause only one event and one system call. First send your message through a channel,
     /// then call `wake`.
     ///
-    /// `Ok` does not mean that the loop still exists. Only the channel tells: its receiver is gone.
+    /// `Ok` does not mean that the loop still exists. To learn that the loop is gone, send through
+    /// the channel: the send fails once its receiver is dropped.
     ///
     /// # Errors
     ///

@@ -35,7 +35,8 @@ fn a_slot_is_in_the_queue_once_however_often_it_is_used_again() {
     assert_eq!(server.net.inner.queues.whole.len(), 1);
 }
 
-/// Each connection is active in turn. The shorter queue has only the connection that becomes whole.
+/// Each connection is active in turn. With `max_whole` = 1, the queue keeps only the connection
+/// that became whole last.
 #[test]
 fn connections_that_were_whole_become_dormant_again_although_all_are_active() {
     for (max_whole, connections) in [(1, 6), (4, 12)] {

@@ -150,7 +150,7 @@ fn a_rejected_client_that_is_gone_gives_its_place_back_at_once() {
     }
 }
 
-/// The loop is late: the Pong is in the stream, and the time for it is over.
+/// The Pong is unread in the stream, and its deadline has passed.
 #[test]
 fn what_waits_in_the_stream_counts_before_a_deadline() {
     let pause = Duration::from_millis(100);
@@ -170,7 +170,7 @@ fn what_waits_in_the_stream_counts_before_a_deadline() {
     assert_eq!(server.ends, [""; 0]);
 }
 
-/// Runs a round, in which the handler does this at each request. The request is deferred then.
+/// Runs a round. At each request, the handler defers the request, then calls `act`.
 fn at_request(server: &mut Server, mut act: impl FnMut(&mut Net<'_, ()>, Handle)) {
     let handler = |net: &mut Net<'_, ()>, event: Event<'_, ()>| {
         if let Event::Request { from, answer, .. } = event {

@@ -4,8 +4,8 @@ use crate::{Dial, Handle};
 use std::{io::ErrorKind, time::Duration};
 use tickwire::Config;
 
-/// Dials a name whose lookup lasts until `release` and then fails, and runs a round. No name server
-/// is asked.
+/// Dials a name, then runs a round. The lookup lasts until `release`, then fails. No name server is
+/// asked.
 fn dial_stuck(server: &mut Server, n: usize) -> Handle {
     server.fault(format!("resolve stuck{n}").leak(), 0, ErrorKind::NotFound);
     let config = Config { handshake_timeout: Duration::MAX, ..Config::default() };

@@ -93,7 +93,8 @@ fn received(error: tickwire::RecvError) -> Error {
         RecvError::TooManyFragments { .. } => return Error::AttackAttempt,
         RecvError::Protocol(broken) => broken,
         RecvError::UnexpectedEof => return ProtocolError::ResetWithoutClosingHandshake.into(),
-        // A deadline, which cannot pass here: nobody tells tickwire the time, as in tungstenite.
+        // A deadline. It never passes here, because this crate, like tungstenite, never tells the
+        // core the time.
         late => return io::Error::new(io::ErrorKind::TimedOut, late).into(),
     };
     match broken {

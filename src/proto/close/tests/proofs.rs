@@ -23,8 +23,8 @@ fn every_code_is_allowed_or_not() {
     assert!(allowed.is_none_or(|allowed| allowed.get() == code));
 }
 
-/// The length of the longest body: a code, and a reason of four bytes, because a character has at
-/// most four. A longer reason is only more input for the standard library's check of UTF-8.
+/// The length of the longest body that is tried: a 2-byte code and one character of at most 4
+/// bytes. A longer reason only gives the standard library's check of UTF-8 more input.
 const N: usize = 6;
 
 /// All bodies of up to `N` bytes.
@@ -35,7 +35,7 @@ fn every_body_is_parsed_or_refused() {
     let n = kani::any_where(|&n: &usize| n <= N);
     let code = u16::from_be_bytes([bytes[0], bytes[1]]);
     let allowed = n >= 2 && may_be_sent(code);
-    // §5.5.1: the reason is UTF-8, as the table of RFC 3629 has it.
+    // §5.5.1: the reason is UTF-8, as the table of RFC 3629 defines it.
     let utf8 = n >= 2 && is_valid_by_the_table(&bytes[2..n]);
     match CloseFrame::parse(&bytes[..n]) {
         Ok(None) => assert!(n == 0),

@@ -102,8 +102,8 @@ pub struct MessageWriter<'a> {
 }
 
 impl MessageWriter<'_> {
-    /// Appends `n` zero bytes to the message, and returns them, for a layout of your own. They are
-    /// zeroed for each call, so no part of an older message can be sent.
+    /// Appends `n` zero bytes to the message, and returns them, so that you can fill them yourself.
+    /// Each call zeroes them, so no part of an older message can be sent.
     ///
     /// # Panics
     ///
@@ -112,7 +112,7 @@ impl MessageWriter<'_> {
     pub fn zeroed(&mut self, n: usize) -> &mut [u8] {
         let len = self.len();
         if len == 0 {
-            // Most messages in a layout of their own have only this part, and are not moved then.
+            // Most messages that are filled this way have only this part, and then are not moved.
             self.at = frame::header_len(n, self.tx.encoder.masks());
         }
         let keep = self.at + len;

@@ -36,7 +36,7 @@ pub(super) struct Urgent {
     pub(super) first: Vec<u8>,
 }
 
-/// Whether a Close overtakes even if the stream is not blocked.
+/// Whether a Close overtakes queued messages even if the stream is not blocked.
 pub(super) type AtOnce = bool;
 
 /// Up to this many waiting Pings are answered individually. If more Pings wait, only the newest is
@@ -80,8 +80,9 @@ impl Tail<'_> {
 impl Urgent {
     // Frames that wait.
 
-    /// Queues a Pong. `payload` has at most 125 bytes. `high_water` limits the bytes of several
-    /// Pongs, for a device with little memory.
+    /// Queues a Pong. `payload` has at most 125 bytes. `high_water` also limits the total bytes of
+    /// the waiting Pongs, for a device with little memory. At this limit, only the newest Ping
+    /// is answered.
     pub(super) fn push_pong(&mut self, payload: &[u8], high_water: usize) {
         if self.pinged == MAX_PONGS || self.pongs.len() + payload.len() >= high_water {
             self.pongs.clear();

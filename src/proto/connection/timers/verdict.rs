@@ -5,14 +5,14 @@
 //! believes the deadline at the first of these:
 //!
 //! - A read after the deadline was found blocks. (If the caller cannot tell whether a read blocked,
-//!   two reads have to seem to, [`AGAIN`] apart.)
+//!   two reads, at least [`AGAIN`] apart, must seem to block.)
 //! - All bytes that lay unread when the deadline was found are received, if the caller said how
 //!   many these are.
 //! - [`READS`] reads were made since the deadline was found.
 //!
-//! If bytes arrive in time, the deadline moves, and is found anew if it passes again. So a program
-//! that slept reads what the peer sent meanwhile, and a flood of other input delays an error by at
-//! most `READS` reads.
+//! If bytes arrive in time, the deadline moves. If the moved deadline passes, it is found again. So
+//! a program that slept reads what the peer sent meanwhile, and a flood of other input delays an
+//! error by at most `READS` reads.
 use super::Receiver;
 use crate::proto::{error::RecvError, time::Time};
 use core::time::Duration;

@@ -3,8 +3,9 @@
 use super::*;
 use crate::proto::kernel::proofs::{BETWEEN, State, read_all};
 
-/// The length of the longest piece: the rest of one character, and the beginning of another, have
-/// at most three bytes each. The characters between these two only go to `kernel::is_valid`.
+/// The length of the longest piece that is tried: up to 3 bytes that end one character, and up to 3
+/// that begin the next character. A longer piece has characters between them, which only go to
+/// `kernel::is_valid`.
 const N: usize = 6;
 
 /// Returns the state of a validator. `None` if its invariant does not hold.

@@ -14,7 +14,7 @@ thread_local! {
 
 /// Lends the read buffer. Call this before a read.
 pub(super) fn lend(rx: &mut Receiver) {
-    // A message whose rest has to arrive keeps its buffer over a wait.
+    // A partly received message may have kept its buffer during the wait.
     if !rx.has_buffer() {
         rx.lend(take(&READ));
     }
