@@ -8,8 +8,7 @@ pub(crate) struct Queues {
     pub(crate) ready: Vec<u32>,
     /// The slots of opening handshakes that were ready, each once. Their turns end the round.
     pub(crate) opening: VecDeque<u32>,
-    /// The slots whose last turns used up their shares, and those in the middle of a long message,
-    /// each once. Their turns come last.
+    /// The slots whose last turns used up their shares, each once. Their turns come last.
     pub(crate) unfinished: VecDeque<u32>,
     /// The doors at which connections may wait to be accepted.
     pub(crate) knocked: Vec<u32>,
@@ -25,9 +24,8 @@ impl Queues {
     #[inline]
     pub(crate) fn make_ready<T>(&mut self, at: u32, slot: &mut Slot<T>) {
         if !mem::replace(&mut slot.marks.ready, true) {
-            match &slot.stage {
+            match slot.stage {
                 Stage::Opening(_) => self.opening.push_back(at),
-                Stage::Open(Some(open)) if open.received.is_long() => self.unfinished.push_back(at),
                 _ => self.ready.push(at),
             }
         }

@@ -16,8 +16,6 @@ const READ: (usize, usize) = (16 << 10, 128 << 10);
 /// Above 7/8 of the limit, a connection may hold so much, and some bytes that its buffers have
 /// besides.
 const LITTLE: usize = 129 << 10;
-/// A connection that holds more than this is in the middle of a long message.
-const LONG: usize = 64 << 10;
 /// The time that the first one may bring nothing. Otherwise a peer that sends half a message would
 /// keep the others waiting until a deadline passes. It does so if all exceed the limit by `ABOVE`:
 /// each that stops being the first holds up to a message more.
@@ -38,14 +36,6 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// Whether the connection is in the middle of a long message. Then its turns come after those
-    /// of the others, and read once. Otherwise 1,024 peers that filled the memory made the 99th
-    /// percentile of another peer's round trip 8 to 15 ms; now it is 0.7 to 0.9 ms.
-    #[inline]
-    pub(crate) fn is_long(&self) -> bool {
-        self.bytes > LONG
-    }
-
     /// Returns whether a message was delivered since the last call. A wait has ended with it.
     pub(crate) fn take_message_ended(&mut self) -> bool {
         let ended = mem::take(&mut self.message_ended);

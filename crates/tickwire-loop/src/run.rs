@@ -25,11 +25,10 @@ const ACCEPTS: usize = 64;
 /// second.
 const BACKLOG: i32 = 4096;
 /// The time that the handshakes of accepted connections may take in a round, and the time of the
-/// connections in the queue `unfinished`. The last of these turns may exceed it. Then the loop
-/// looks for those that are ready only now. A handshake under TLS begins with 0.1 ms, and a share
-/// takes up to 0.3 ms. So a hundred of them at once would keep open connections waiting for 10 to
-/// 30 ms.
-const LATE: Duration = Duration::from_micros(25);
+/// connections whose last turns used up their shares. Then the loop looks for those that are ready
+/// only now. A handshake under TLS begins with 0.1 ms, and a share takes up to 0.3 ms. So a hundred
+/// of them at once would keep open connections waiting for 10 to 30 ms.
+const LATE: Duration = Duration::from_micros(250);
 /// The time from a failed accept to the next try.
 pub(crate) const RETRY: Duration = Duration::from_millis(100);
 

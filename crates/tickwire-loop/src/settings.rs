@@ -109,8 +109,7 @@ pub struct Settings {
 
     /// After this number of bytes, a turn reads no more from its connection; default 64 KiB, and 0
     /// counts as 1. The last read of the turn may exceed this number. From the first read on, 4 ns
-    /// of the turn count as a byte, the time of the handler included. While a connection holds more
-    /// than 64 KiB of a message, a turn reads once.
+    /// of the turn count as a byte, the time of the handler included.
     ///
     /// This limit stops large messages, and what takes more time than its bytes suggest (TLS
     /// records without a message, KeyUpdates, inflating), from keeping the other connections

@@ -246,15 +246,13 @@ impl<'i, T> Turn<'i, T> {
         let looks = !mem::replace(&mut self.looked, true);
         // The clock is read only if the turn may take long: not if one read emptied the stream.
         let readable = reads && wire.is_readable();
-        let mut share_used = false;
         if readable {
             let now = clock.read();
             let passed = now - *self.since.get_or_insert(now);
             self.spent = self.spent.max((passed.as_nanos() / NANOS_PER_BYTE) as usize);
-            let share = if self.open.received.is_long() { 1 } else { settings.turn_bytes };
-            share_used = self.spent >= share;
         }
-        match NextAction::after((readable, share_used, looks), clock.now, || conn.poll_timeout()) {
+        let may_read = (readable, self.spent >= settings.turn_bytes, looks);
+        match NextAction::after(may_read, clock.now, || conn.poll_timeout()) {
             NextAction::Read => {}
             NextAction::TellTime => {
                 reads = false;

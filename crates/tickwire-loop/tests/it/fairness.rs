@@ -435,31 +435,6 @@ fn a_connection_that_is_ready_only_now_comes_before_one_that_used_up_its_share()
     assert_eq!(delivered[0], 1);
 }
 
-/// The rest of its message has arrived first, and is delivered in the same round.
-#[test]
-fn a_connection_in_the_middle_of_a_long_message_has_its_turn_after_the_others() {
-    let mut server = ByHand::new(Config::default());
-    let (mut long, message) = (server.open_ends(), frame(&[7; 200_000]));
-    let (begin, end) = message.split_at(message.len() - 10);
-    long.near.write_all(begin).unwrap();
-    while server.net().counts().received < begin.len() {
-        server.round();
-    }
-    (0..ROUNDS).for_each(|_| server.round()); // all of it is read
-    long.write(end);
-    server.honest[0].write(&frame(b"a"));
-    let mut delivered = Vec::new();
-    while delivered.len() < 2 {
-        let each = server.net.turn(MS, |_, event| {
-            if let Event::Message { message, .. } = event {
-                delivered.push(message.as_bytes().len());
-            }
-        });
-        each.unwrap();
-    }
-    assert_eq!(delivered, [1, 200_000]);
-}
-
 #[test]
 fn a_peer_that_does_not_read_keeps_nobody_waiting() {
     let mut server = ByHand::new(Config { write_timeout: LONG, ..Config::default() });
