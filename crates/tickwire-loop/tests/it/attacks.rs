@@ -1,7 +1,7 @@
 //! The list of attacks over the loop. The core and the handshakes stand against them by themselves,
-//! and the crate's own `tests/attacks` shows it. Here each names the test that makes it on a loop:
-//! on its sockets, its turns, its limits and its handles.
-use crate::common::{LONG, REQUEST, Running, echo, head};
+//! and the crate's own `tests/attacks` shows it. Here the bytes pass through the loop's sockets and
+//! TLS, and the attacks on a loop (its turns, limits and handles) name their tests.
+use crate::common::{LONG, REQUEST, Running, echo, frame, head};
 use std::{
     env,
     io::{Read, Write},
@@ -11,14 +11,48 @@ use std::{
 use tickwire::Config;
 use tickwire_loop::Settings;
 
-/// Attacks whose bytes are among the vectors, those on what the loop does itself, and the test that
-/// makes each.
+/// Number, what the peer sends after its handshake, and all that it gets.
+const FRAMES: &[(u16, &[u8], &[u8])] = &[
+    (1, b"\x82\xff\x80\0\0\0\0\0\0\0\0\0\0\0", b"\x88\x02\x03\xea"),
+    (3, b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0", b"\x88\x02\x03\xf1"),
+    (3, b"\x82\xff\0\x20\0\0\0\0\0\x01\0\0\0\0", b"\x88\x02\x03\xf1"),
+    (4, b"\x82\xff\0\0\x01\0\0\0\0\0\0\0\0\0", b"\x88\x02\x03\xf1"),
+    (6, b"\x82\xfe\0\x05\0\0\0\0hello", b"\x88\x02\x03\xea"),
+    (6, b"\x89\xfe\0\x05\0\0\0\0hello", b"\x88\x02\x03\xea"),
+    (7, b"\0hello\xff", b"\x88\x02\x03\xea"),
+    (8, b"\xa2\x80\0\0\0\0", b"\x88\x02\x03\xea"),
+    (8, b"\x92\x80\0\0\0\0", b"\x88\x02\x03\xea"),
+    (9, b"\x82\x01a\x82\x81\0\0\0\0b", b"\x88\x02\x03\xea"),
+    (12, b"\x89\xfe\0\x7e\0\0\0\0", b"\x88\x02\x03\xea"),
+    (15, b"\x82\x81\0\0\0\0a\x83\x80\0\0\0\0\x82\x81\0\0\0\0b", b"\x82\x01a\x88\x02\x03\xea"),
+    (17, b"\x01\x80\0\0\0\0\0\x80\0\0\0\0\0\x80\0\0\0\0\0\x80\0\0\0\0", b"\x88\x02\x03\xf0"),
+    (19, b"\x01\x81\0\0\0\0a\x81\x81\0\0\0\0b", b"\x88\x02\x03\xea"),
+    (29, b"\x88\x81\0\0\0\0\x03", b"\x88\x02\x03\xea"),
+    (29, b"\x88\x82\0\0\0\0\x03\xed", b"\x88\x02\x03\xea"),
+    (29, b"\x88\x83\0\0\0\0\x03\xe8\xc3", b"\x88\x02\x03\xef"),
+    (34, b"\x88\x82\0\0\0\0\x03\xe8\x82\x81\0\0\0\0a\x89\x80\0\0\0\0", b"\x88\x02\x03\xe8"),
+    (36, b"\x81\x82\0\0\0\0\xc3\x28", b"\x88\x02\x03\xef"),
+    (38, b"\x89\x82\0\0\0\0\xc3\x28\x88\x80\0\0\0\0", b"\x8a\x02\xc3\x28\x88\0"),
+    (41, b"\xc1\x81\0\0\0\0a", b"\x88\x02\x03\xea"),
+    (43, b"\xc9\x80\0\0\0\0", b"\x88\x02\x03\xea"),
+    (94, b"\x01\x81\0\0\0\0a\x88\x82\0\0\0\0\x03\xe8", b"\x88\x02\x03\xe8"),
+];
+
+/// Number, what the line of the request is replaced by, and the status.
+const REQUESTS: &[(u16, &str, &str, &str)] = &[
+    (57, "Upgrade: websocket\r\n", "", "426"),
+    (57, "Host: localhost\r\n", "", "400"),
+    (58, "Host: localhost\r\n", "Host: localhost\r\nHost: other\r\n", "400"),
+    (59, "Host: ", "Host : ", "400"),
+    (60, "Upgrade: websocket", "Upgrade: notwebsocket", "426"),
+    (67, "Version: 13", "Version: 12", "426"),
+    (69, "Host: ", "Content-Length: 5\r\nHost: ", "400"),
+    (70, "HTTP/1.1", "HTTP/1.0", "426"),
+    (92, "dGhlIHNhbXBsZSBub25jZQ==", "dGhl", "400"),
+];
+
+/// Attacks on what the loop does itself, and the test that makes each.
 const ELSEWHERE: &[(&[u16], &str)] = &[
-    (
-        &[1, 3, 4, 6, 7, 8, 9, 12, 15, 17, 19, 29, 34, 36, 38, 41, 43, 94],
-        "frames_have_the_events_the_replies_and_the_codes_of_the_vectors",
-    ),
-    (&[57, 58, 59, 60, 65, 67, 69, 70, 92], "requests_have_the_responses_of_the_vectors"),
     (&[20], "pings_of_a_peer_that_reads_nothing_queue_few_pongs"),
     (&[21], "a_flood_of_pongs_gets_no_reply_and_keeps_nobody_waiting"),
     (&[22], "control_frames_between_two_fragments_keep_nobody_waiting"),
@@ -39,7 +73,8 @@ const ELSEWHERE: &[(&[u16], &str)] = &[
     (&[73], "a_client_dials_wss_and_a_wrong_certificate_is_its_error"),
     (&[73], "a_client_refuses_a_certificate_for_another_name_and_an_expired_one"),
     (&[77], "a_turn_delivers_its_share_of_messages"),
-    (&[78, 79], "random_scripts_break_no_promise"),
+    (&[78], "a_connection_may_be_removed_in_its_own_turn"),
+    (&[79], "a_handle_of_a_connection_that_is_gone_names_nothing"),
     (&[79], "subscribers_that_come_and_go_during_a_broadcast_leave_nothing_behind"),
     (&[80], "over_the_bound_the_connection_with_the_most_is_disconnected"),
     (&[82, 102], "silent_peers_are_closed_for_their_age_alone_and_honest_ones_get_in"),
@@ -68,8 +103,53 @@ const NOT_HERE: &[(&[u16], &str)] = &[
     (&[100], "the core's deadlines, which count no bytes yet"),
 ];
 
+/// Writes `bytes`, and reads until the server has shut the stream.
+fn answer(mut stream: impl Read + Write, bytes: &[u8]) -> Vec<u8> {
+    stream.write_all(bytes).unwrap();
+    let mut read = Vec::new();
+    // The server may close a stream of which it has not read everything: that resets it.
+    let _ = stream.read_to_end(&mut read);
+    read
+}
+
 fn config() -> Config {
     Config { max_fragments: 3, ..Config::default() }
+}
+
+fn each_attack_is_answered<S: Read + Write>(server: &Running<()>, open: impl Fn() -> S) {
+    for (number, bytes, expected) in FRAMES {
+        assert_eq!(&answer(open(), bytes), expected, "A{number:02} {bytes:x?}");
+    }
+    server.wait_for(|counts| counts.open == 0);
+}
+
+#[test]
+fn attacks_by_frames_have_their_codes_over_ws() {
+    let server = echo(Settings::default(), config());
+    each_attack_is_answered(&server, || server.raw_open());
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn attacks_by_frames_have_their_codes_over_wss() {
+    let keys = crate::tls::keys(true);
+    let server = crate::tls::secure_echo(config(), &keys);
+    each_attack_is_answered(&server, || crate::tls::by_rustls(&server, &keys));
+}
+
+/// A second request follows at once. It is neither answered nor taken for frames.
+#[test]
+fn attacks_by_requests_are_rejected_once() {
+    let server = echo(Settings::default(), config());
+    for (number, line, other, status) in REQUESTS {
+        let request = REQUEST.replace(line, other);
+        assert_ne!(request, REQUEST, "A{number:02}");
+        let back = answer(server.raw(), [&*request, REQUEST].concat().as_bytes());
+        let back = String::from_utf8(back).unwrap();
+        assert!(back.starts_with(&format!("HTTP/1.1 {status} ")), "A{number:02} {back}");
+        assert_eq!(back.matches("HTTP/1.1 ").count(), 1, "A{number:02} {back}");
+    }
+    server.wait_for(|counts| counts.accepted_now == 0);
 }
 
 /// A53. Heads without end, of one line and of many, arrive byte by byte. Each gets one response at
@@ -132,6 +212,14 @@ fn a_head_that_trickles_in_ends_at_its_limit_over_wss() {
     each_head_trickles(32 << 10, serve, |server| crate::tls::raw_by_rustls(server, &keys));
 }
 
+/// A65: the first frame comes in the segment of the request.
+#[test]
+fn a_frame_behind_the_request_is_a_frame() {
+    let server = echo(Settings::default(), config());
+    let bytes = [REQUEST.as_bytes(), &frame(b"a"), b"\x88\x80\0\0\0\0"].concat();
+    assert!(answer(server.raw(), &bytes).ends_with(b"\r\n\r\n\x82\x01a\x88\0"));
+}
+
 #[test]
 fn each_attack_of_the_list_has_a_test_or_a_reason() {
     let sources = [
@@ -145,9 +233,7 @@ fn each_attack_of_the_list_has_a_test_or_a_reason() {
         include_str!("slow.rs"),
         include_str!("time.rs"),
         include_str!("tls.rs"),
-        include_str!("vectors.rs"),
         include_str!("../allocations.rs"),
-        include_str!("../model/main.rs"),
         include_str!("../../src/tests/handshakes.rs"),
         include_str!("../../src/tests/names.rs"),
         include_str!("../../src/tests/stall.rs"),
@@ -157,7 +243,9 @@ fn each_attack_of_the_list_has_a_test_or_a_reason() {
         assert!(sources.iter().any(|source| source.contains(&begin)), "{numbers:?} {test}");
     }
     let tables = ELSEWHERE.iter().chain(NOT_HERE).flat_map(|(numbers, _)| *numbers).copied();
-    let mut all: Vec<u16> = tables.collect();
+    let mut all: Vec<u16> = tables.chain([65]).collect();
+    all.extend(FRAMES.iter().map(|row| row.0));
+    all.extend(REQUESTS.iter().map(|row| row.0));
     all.sort_unstable();
     all.dedup();
     assert_eq!(all, (1..=103).collect::<Vec<_>>());

@@ -1,6 +1,7 @@
 //! Messages: echoed, sent on while they are lent, to many at once.
-use crate::common::{LONG, Running, frame, next, say};
+use crate::common::{LONG, Running, echo, frame, next, say};
 use std::{
+    collections::BTreeSet,
     io::{Read, Write},
     sync::{
         atomic::{AtomicBool, Ordering},
@@ -10,7 +11,150 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{Config, Message, Prepared, blocking::WebSocket, handshake::server::Accept};
-use tickwire_loop::{Door, Event, Handle, Settings};
+use tickwire_loop::{Door, Event, Handle, SendError, Sent, Settings};
+
+#[test]
+fn messages_are_echoed_whole_whatever_their_length() {
+    let server = echo(Settings::default(), Config::default());
+    let mut ws = server.connect();
+    ws.get_ref().set_read_timeout(Some(LONG)).unwrap();
+    for len in [0, 1, 125, 126, 70_000, 3 << 20] {
+        let sent = vec![b'x'; len];
+        ws.send(&sent[..]).unwrap();
+        assert_eq!(ws.recv().unwrap(), Some(Message::Binary(&sent)));
+    }
+    ws.send("text").unwrap();
+    assert_eq!(ws.recv().unwrap(), Some(Message::Text("text")));
+    ws.close(tickwire::CloseCode::NORMAL).unwrap();
+    server.wait_for(|counts| counts.open == 0);
+}
+
+/// The connection that lends the message is among those that it goes to.
+#[test]
+fn a_lent_message_goes_to_its_sender_and_to_others() {
+    let mut all = BTreeSet::new();
+    let server = Running::<()>::with(
+        Settings::default(),
+        Door::new(Config::default()),
+        move |net, event| match event {
+            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+            Event::Open(handle) => drop(all.insert(handle)),
+            Event::Closed { handle, .. } => drop(all.remove(&handle)),
+            Event::Message { from, message, .. } => {
+                let sent = net.send_to(all.iter().copied(), &Prepared::new(message));
+                assert_eq!((sent.taken, sent.refused, sent.not_open), (all.len(), 0, 0));
+                net.send(from, message).unwrap();
+            }
+            _ => {}
+        },
+    );
+    let mut peers: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    server.wait_for(|counts| counts.open == 3);
+    peers[1].send("to all").unwrap();
+    for peer in &mut peers {
+        assert_eq!(peer.recv().unwrap(), Some(Message::Text("to all")));
+    }
+    assert_eq!(peers[1].recv().unwrap(), Some(Message::Text("to all")));
+}
+
+#[test]
+fn a_batch_is_answered_in_order() {
+    let server = echo(Settings::default(), Config::default());
+    let mut raw = server.raw_open();
+    let mut wire = Vec::new();
+    for i in 0..5000_u32 {
+        wire.extend(frame(&i.to_be_bytes()));
+    }
+    let mut write = raw.try_clone().unwrap();
+    let writer = std::thread::spawn(move || write.write_all(&wire).unwrap());
+    let mut back = vec![0; 5000 * 6];
+    raw.read_exact(&mut back).unwrap();
+    for (i, reply) in back.chunks(6).enumerate() {
+        assert_eq!(reply, [&[0x82, 4][..], &(i as u32).to_be_bytes()].concat());
+    }
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_handle_of_a_connection_that_is_gone_names_nothing() {
+    let (tell, told) = channel();
+    let server = Running::<u32>::with(
+        Settings::default(),
+        Door::new(Config::default()),
+        move |net, event| match event {
+            Event::Request { answer, .. } => answer.accept(Accept::default(), 7),
+            Event::Open(handle) => say(&tell, handle),
+            Event::Closed { handle, value, .. } => {
+                assert_eq!(value, 7);
+                assert_eq!(net.send(handle, "late"), Err(SendError::NotOpen));
+                say(&tell, handle);
+            }
+            _ => {}
+        },
+    );
+    let first = server.connect();
+    let handle: Handle = next(&told);
+    drop(first);
+    assert_eq!(next(&told), handle);
+    let _second = server.connect(); // it takes the place of the first
+    let other = next(&told);
+    assert_ne!(other, handle);
+    server.call(move |net| {
+        assert_eq!(net.value(handle), None);
+        assert_eq!(net.value_mut(other), Some(&mut 7));
+        assert_eq!(net.send(handle, "late"), Err(SendError::NotOpen));
+        let sent = net.send_to([handle, other], &Prepared::new("both"));
+        assert_eq!((sent.taken, sent.not_open), (1, 1));
+        assert_ne!(sent, Sent::default());
+        assert!(net.peer_addr(handle).is_none() && net.peer_addr(other).is_some());
+        assert_eq!(net.remove(handle), None);
+        assert_eq!(net.remove(other), Some(7));
+        assert_eq!(net.counts().open, 0);
+    });
+}
+
+/// Pings reach the handler too, and are answered by then.
+#[test]
+fn control_frames_are_events() {
+    let (tell, told) = channel();
+    let server =
+        Running::<()>::with(Settings::default(), Door::new(Config::default()), move |_, event| {
+            match event {
+                Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+                Event::Control { event, .. } => say(&tell, format!("{event:?}")),
+                _ => {}
+            }
+        });
+    let mut raw = server.raw_open();
+    raw.write_all(b"\x89\x82\0\0\0\0hi\x88\x82\0\0\0\0\x03\xe8").unwrap();
+    let mut back = Vec::new();
+    raw.read_to_end(&mut back).unwrap();
+    assert_eq!(back, b"\x8a\x02hi\x88\x02\x03\xe8");
+    assert_eq!(next(&told), format!("{:?}", tickwire::Event::Ping(b"hi")));
+    assert!(next(&told).starts_with("Close("));
+}
+
+/// Removing the connection whose message is lent ends its turn.
+#[test]
+fn a_connection_may_be_removed_in_its_own_turn() {
+    let (tell, told) = channel();
+    let server = Running::<&str>::with(
+        Settings::default(),
+        Door::new(Config::default()),
+        move |net, event| match event {
+            Event::Request { answer, .. } => answer.accept(Accept::default(), "value"),
+            Event::Message { from, .. } => say(&tell, net.remove(from)),
+            Event::Closed { .. } => panic!("it was removed"),
+            _ => {}
+        },
+    );
+    let mut raw = server.raw_open();
+    raw.write_all(&[frame(b"a"), frame(b"b")].concat()).unwrap();
+    assert_eq!(next(&told), Some("value"));
+    assert_eq!(raw.read(&mut [0; 9]).unwrap_or(0), 0);
+    assert!(told.try_recv().is_err(), "the second message is not delivered");
+    assert_eq!(server.counts().open, 0);
+}
 
 /// What is sent in another connection's turn, or from outside, leaves too.
 #[test]

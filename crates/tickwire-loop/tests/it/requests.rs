@@ -169,6 +169,64 @@ fn a_rejected_client_that_sends_on_gets_its_response_and_no_reset() {
 }
 
 #[test]
+fn a_request_that_is_none_gets_its_status_and_no_event() {
+    let server =
+        Running::<()>::with(Settings::default(), Door::new(Config::default()), |_, event| {
+            panic!("{event:?}")
+        });
+    for (text, status) in [
+        ("GET /health HTTP/1.1\r\nHost: a\r\n\r\n", "426"), // plain HTTP
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n!", "405"),
+        ("\x16\x03\x01\r\n", "400"),
+    ] {
+        let mut raw = server.raw();
+        raw.write_all(text.as_bytes()).unwrap();
+        let mut answer = String::new();
+        raw.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+    server.wait_for(|counts| counts.handshakes_failed == 3 && counts.accepted_now == 0);
+}
+
+#[test]
+fn a_deferred_request_is_answered_later() {
+    let (tell, told) = channel();
+    let server =
+        Running::<u8>::with(Settings::default(), Door::new(Config::default()), move |_, event| {
+            match event {
+                Event::Request { from, answer, .. } => {
+                    answer.defer();
+                    say(&tell, Some(from));
+                }
+                Event::Open(_) => say(&tell, None),
+                _ => {}
+            }
+        });
+    let mut accepted = server.raw();
+    accepted.write_all(asked("/a").as_bytes()).unwrap();
+    let first = next(&told).unwrap();
+    let mut rejected = server.raw();
+    rejected.write_all(asked("/b").as_bytes()).unwrap();
+    let second = next(&told).unwrap();
+    server.call(move |net| {
+        assert_eq!(net.request(first).unwrap().path(), "/a");
+        assert_eq!(net.counts().handshakes_now, 2);
+        let own = String::from("ticks.v1"); // not a constant
+        assert!(net.accept(first, Accept::default().subprotocols(&[own]), 1));
+        assert!(!net.accept(first, Accept::default(), 2), "it was answered");
+        assert_eq!(net.sender(first).unwrap().feed("early").map(drop), Ok(()));
+        assert!(net.reject(second, Rejection::new(401)));
+        assert!(!net.reject(second, Rejection::new(401)), "it was answered");
+    });
+    assert_eq!(next(&told), None);
+    assert!(head(&mut accepted).starts_with("HTTP/1.1 101 "));
+    let mut early = [0; 7];
+    accepted.read_exact(&mut early).unwrap();
+    assert_eq!(&early, b"\x81\x05early");
+    assert!(head(&mut rejected).starts_with("HTTP/1.1 401 "));
+}
+
+#[test]
 fn a_deferred_request_that_nobody_answers_is_rejected_in_time() {
     let handshake_timeout = Duration::from_millis(50);
     let server = Running::<()>::with(

@@ -14,7 +14,7 @@ use tickwire_parts::{Outbox, Overflow};
 
 pub(crate) enum Told {
     Open(Handle),
-    Room,
+    Room(Handle),
     OverQueued(Handle),
     Disconnected(CloseCode),
     Closed(Option<RecvError>),
@@ -31,7 +31,7 @@ pub(crate) fn server_at(settings: Settings, door: Door) -> (Running<()>, Receive
         let told = match event {
             Event::Request { answer, .. } => return answer.accept(Accept::default(), ()),
             Event::Open(handle) => Told::Open(handle),
-            Event::Room(_) => Told::Room,
+            Event::Room(handle) => Told::Room(handle),
             Event::Closed { handle, end: End::OverQueued, .. } => Told::OverQueued(handle),
             Event::Closed { end: End::Disconnected(code), .. } => Told::Disconnected(code),
             Event::Closed { end: End::Closed(closed), .. } => Told::Closed(closed.error),
@@ -109,6 +109,18 @@ pub(crate) fn stalls(server: &Running<()>, told: &Receiver<Told>) -> bool {
 
 fn drain(mut stream: TcpStream) {
     std::thread::spawn(move || while stream.read(&mut [0; 1 << 16]).is_ok_and(|n| n > 0) {});
+}
+
+#[test]
+fn a_refused_message_is_followed_by_room_once_there_is_some() {
+    let (server, told) = server(Settings::default(), Config::default());
+    let stream = server.raw_open();
+    let handle = opened(&told);
+    // What the system takes at the end of a round makes room too.
+    fill(&server, handle);
+    fill(&server, handle);
+    drain(stream);
+    assert!(matches!(next(&told), Told::Room(of) if of == handle));
 }
 
 /// While there is no room for a reply, messages wait in the stream, and none is delivered.
@@ -284,6 +296,34 @@ fn a_connection_with_unwritten_bytes_counts_as_these_and_a_buffer() {
         });
         waiting > 0 && queued == waiting + (16 << 10)
     });
+}
+
+#[test]
+fn a_paused_connection_delivers_nothing_until_it_goes_on() {
+    let (tell, told) = channel();
+    let server = Running::<()>::with(
+        Settings::default(),
+        Door::new(Config::default()),
+        move |net, event| match event {
+            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+            Event::Message { from, message, .. } => {
+                net.pause(from, true);
+                say(&tell, (from, message.as_bytes().to_vec()));
+            }
+            _ => {}
+        },
+    );
+    let mut ws = server.connect();
+    ws.feed("one").unwrap();
+    ws.feed("two").unwrap();
+    ws.flush().unwrap();
+    let (handle, one) = next(&told);
+    assert_eq!(one, b"one");
+    server.counts(); // a round passes
+    server.counts();
+    assert!(told.try_recv().is_err());
+    server.call(move |net| net.pause(handle, false));
+    assert_eq!(next(&told).1, b"two");
 }
 
 /// The peer reads nothing and says nothing, and no deadline of the configuration passes in time.

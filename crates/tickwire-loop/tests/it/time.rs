@@ -108,6 +108,41 @@ fn half_a_frame_is_waited_for_no_longer_than_its_timeout() {
     }
 }
 
+#[test]
+fn a_shutdown_closes_every_connection_with_1001_and_ends_the_loop() {
+    let (tell, told) = channel();
+    let server = thread::spawn(move || {
+        let mut net = Loop::<()>::new(chosen(Settings::default())).unwrap();
+        let door = Door::new(Config::default());
+        let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+        say(&tell, address);
+        let mut closed = 0;
+        net.run(|net, event| match event {
+            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+            Event::Message { .. } => net.shut_down(LONG),
+            Event::Closed { .. } => closed += 1,
+            _ => {}
+        })
+        .unwrap();
+        closed
+    });
+    let address = next(&told);
+    let request = tickwire::handshake::client::Request::new("ws://localhost/").unwrap();
+    let connect = || {
+        let stream = std::net::TcpStream::connect(address).unwrap();
+        tickwire::blocking::client(stream, &request, &Config::default()).unwrap()
+    };
+    let (mut one, mut other) = (connect(), connect());
+    let silent = std::net::TcpStream::connect(address).unwrap(); // in its handshake
+    one.send("the end").unwrap();
+    for ws in [&mut one, &mut other] {
+        assert_eq!(ws.recv().unwrap(), None);
+        assert_eq!(ws.connection().closed().unwrap().code, 1001);
+    }
+    assert_eq!(server.join().unwrap(), 2);
+    drop(silent);
+}
+
 /// If the peer's time to answer the Close is over at the same time, either end comes, once.
 #[test]
 fn a_shutdown_ends_in_time_though_a_peer_does_not_answer() {
