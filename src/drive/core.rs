@@ -23,10 +23,10 @@ pub(crate) enum Want {
 /// A whole connection, or its receiving half, over a stream `I`. A whole connection owns its
 /// sending side. The receiving half locks the sending side, which both halves share.
 pub(crate) trait Core<I>: Sized {
-    /// Reads the outlook of a whole connection, which two tasks may poll. If two tasks do,
-    /// `poll_side` compares the outlook after each poll with the outlook that it kept before, and
-    /// wakes the other task if the change matters to that task. `None` for the receiving half: the
-    /// two halves of a split connection wake each other themselves.
+    /// Reads the outlook of a whole connection. Once both of its sides are polled, `poll_side`
+    /// compares the outlook after each poll with the outlook that it kept before, and wakes the
+    /// task of the other side if the change matters to that task. `None` for the receiving half:
+    /// the two halves of a split connection wake each other themselves.
     const OUTLOOK: Option<fn(&Self) -> Outlook>;
     /// The type that the caller feeds an answer to: `()` for the receiving half, because only the
     /// `Writer` can send.

@@ -78,6 +78,11 @@ fn p042_pings_that_wait_are_answered_each_up_to_sixteen_and_of_more_the_newest()
             let want: Vec<_> = want.into_iter().map(|i| (PONG, vec![i; 125])).collect();
             assert_eq!(sent(&drain(&mut conn)), want, "of {n}");
         }
+        // A Pong of the application's own leaves no Ping without its answer.
+        let mut conn = connection(role, &Config { high_water: 1, ..Config::default() });
+        receive(&mut conn, &to(role, PING, [1; 125]));
+        conn.sender_mut().pong(&[2; 125]).unwrap();
+        assert_eq!(sent(&drain(&mut conn)), [1, 2].map(|i| (PONG, vec![i; 125])));
         let mut conn = connection(role, &Config::default());
         for _ in 0..1000 {
             receive(&mut conn, &pings(200));

@@ -1,6 +1,6 @@
 //! `Stream` and `Sink` of the tokio adapter: items, ends, errors once, backpressure, closing.
 use crate::support::tokio::*;
-use futures_util::{Sink, SinkExt, StreamExt, TryStreamExt, stream::FusedStream};
+use futures_util::{Sink, SinkExt, StreamExt, TryStreamExt, future, stream::FusedStream};
 use std::{
     pin::Pin,
     sync::{
@@ -8,11 +8,13 @@ use std::{
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     task::{Context, Wake, Waker},
+    time::Duration,
 };
 use tickwire::{
     Config, DataKind, Error, Events, OwnedMessage, ReadyState, RecvError, tokio::WebSocket,
 };
 use tokio::io::{AsyncWriteExt, DuplexStream};
+use tokio::time::{sleep, timeout};
 
 fn texts(count: usize) -> Vec<OwnedMessage> {
     (0..count).map(|i| OwnedMessage::from(format!("message {i}"))).collect()
@@ -175,6 +177,22 @@ async fn a_task_that_waited_alone_is_woken_when_a_later_one_writes_its_bytes() {
         assert_eq!(count.0.load(SeqCst), by_the_stream + 1);
     })
     .await;
+}
+
+/// The reader waits first, without a deadline, and the writer of the same task gives it one.
+#[tokio::test(start_paused = true)]
+async fn one_task_that_polls_both_sides_is_woken_by_either() {
+    let config = Config { close_timeout: Duration::from_secs(1), ..Config::default() };
+    let (ours, _silent) = pair(1 << 14, &config);
+    let (mut sink, mut stream) = ours.split();
+    let writing = async {
+        sink.send(OwnedMessage::from(&[1][..])).await.unwrap();
+        sleep(Duration::from_millis(10)).await;
+        sink.close().await.unwrap();
+    };
+    let both = timeout(Duration::from_secs(3600), future::join(stream.next(), writing)).await;
+    let (end, ()) = both.expect("the reader learns of the Close");
+    assert!(matches!(end, Some(Err(Error::Recv(RecvError::CloseTimeout)))), "{end:?}");
 }
 
 #[tokio::test]

@@ -2,20 +2,20 @@
 //! listener that does TLS if it was given a certificate.
 //!
 //! Nothing bounds how many peers come: for the loopback. See the example `bounded`.
-#[path = "../../echo_server/tls.rs"]
-mod tls;
-
-use arguments::{Arguments, Failure, cannot_listen};
-use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
-use tickwire::{
-    tls::rustls::ServerConfig,
-    tokio::{TlsStream, WebSocket},
+use arguments::{Arguments, Failure, cannot_listen, refuse};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
+use std::{error::Error, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use tickwire::tokio::WebSocket;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
-    time::sleep,
+    sync::mpsc,
+    time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 
 pub const PAGE: &str = include_str!("page.html");
 
@@ -55,36 +55,60 @@ pub type Stream = Pin<Box<dyn Io>>;
 pub trait Io: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
 
-/// Its streams do their TLS handshake, if any, when they are first read.
+/// Connections whose TLS handshakes, if any, are done.
 pub struct Listener {
-    tcp: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
+    address: SocketAddr,
+    ready: mpsc::Receiver<(Stream, SocketAddr)>,
 }
 
 impl Listener {
     /// Listens as the command line says, see [`HELP`].
     pub async fn from_arguments() -> Result<Self, Failure> {
         let args = Arguments::read(HELP);
-        let (listen, mut tls) = (args.address("--listen"), tls::given(&args));
-        if let Some(config) = &mut tls {
-            Arc::make_mut(config).alpn_protocols = vec![b"h2".into(), b"http/1.1".into()];
-        }
+        let listen = args.address("--listen");
+        let tls = match (args.optional("--tls-cert"), args.optional("--tls-key")) {
+            (Some(certificate), Some(key)) => {
+                Some(acceptor(&certificate, &key).unwrap_or_else(|error| refuse(error)))
+            }
+            (None, None) => None,
+            _ => refuse("--tls-cert and --tls-key go together"),
+        };
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let tcp = TcpListener::bind(listen).await.map_err(cannot_listen(listen))?;
-        println!("listening on {scheme}://{}", tcp.local_addr()?);
-        Ok(Self { tcp, tls })
+        let listener = Self::bind(listen, tls).await.map_err(cannot_listen(listen))?;
+        println!("listening on {scheme}://{}", listener.address);
+        Ok(listener)
     }
 
-    async fn next(&self) -> io::Result<(Stream, SocketAddr)> {
-        let (tcp, peer) = self.tcp.accept().await?;
-        tcp.set_nodelay(true)?;
-        Ok(match &self.tls {
-            None => (Box::pin(tcp), peer),
-            Some(tls) => {
-                let tls = TlsStream::server(tcp, tls.clone()).map_err(io::Error::other)?;
-                (Box::pin(tls), peer)
+    async fn bind(address: SocketAddr, tls: Option<TlsAcceptor>) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let (sender, ready) = mpsc::channel(64);
+        tokio::spawn(async move {
+            loop {
+                let (tcp, peer) = match listener.accept().await {
+                    Ok(accepted) => accepted,
+                    Err(_) => {
+                        sleep(Duration::from_millis(100)).await; // out of descriptors, say
+                        continue;
+                    }
+                };
+                let _ = tcp.set_nodelay(true);
+                let (sender, tls) = (sender.clone(), tls.clone());
+                tokio::spawn(async move {
+                    let stream: Stream = match tls {
+                        None => Box::pin(tcp),
+                        Some(tls) => {
+                            match timeout(Duration::from_secs(10), tls.accept(tcp)).await {
+                                Ok(Ok(stream)) => Box::pin(stream),
+                                _ => return, // no TLS client
+                            }
+                        }
+                    };
+                    let _ = sender.send((stream, peer)).await;
+                });
             }
-        })
+        });
+        Ok(Self { address, ready })
     }
 }
 
@@ -93,15 +117,24 @@ impl axum::serve::Listener for Listener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Stream, SocketAddr) {
-        loop {
-            match self.next().await {
-                Ok(accepted) => return accepted,
-                Err(_) => sleep(Duration::from_millis(100)).await, // out of descriptors, say
-            }
+        match self.ready.recv().await {
+            Some(accepted) => accepted,
+            None => std::future::pending().await, // the task that accepts never ends
         }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp.local_addr()
+        Ok(self.address)
     }
+}
+
+fn acceptor(certificate: &str, key: &str) -> Result<TlsAcceptor, Box<dyn Error>> {
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect)
+        .map_err(|error| format!("--tls-cert {certificate:?}: {error}"))?;
+    let key =
+        PrivateKeyDer::from_pem_file(key).map_err(|error| format!("--tls-key {key:?}: {error}"))?;
+    let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".into(), b"http/1.1".into()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -13,8 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use program::{PATIENCE, Program};
 use std::net::SocketAddr;
 use tickwire::{
-    CloseCode, CloseFrame, Config, SystemEntropy, handshake::client::Request,
-    tls::platform_config_and_roots, tokio::WebSocket,
+    CloseCode, CloseFrame, Config, SystemEntropy, handshake::client::Request, tokio::WebSocket,
 };
 use tickwire_http::Opening;
 use tokio::{
@@ -109,7 +108,10 @@ async fn so_it_does_over_tls() {
             let server = Server::start(program, &["--tls-cert", certificate, "--tls-key", key]);
             let url = format!("wss://localhost:{}/echo", server.address.port());
             let request = Request::new(&url).unwrap().subprotocols(&["echo.v1"]).unwrap();
-            let tls = platform_config_and_roots(pair.cert.pem().as_bytes()).unwrap();
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(pair.cert.der().clone()).unwrap();
+            let tls = rustls::ClientConfig::builder().with_root_certificates(roots);
+            let tls = std::sync::Arc::new(tls.with_no_client_auth());
             let ws = tickwire::Dial::new(&request).tls(tls).connect(&Config::default()).await;
             converse(ws.unwrap()).await;
             server.says("HTTP/1.1: open");

@@ -3,7 +3,7 @@
 use super::{encoder::Encoder, ledger::Ledger};
 use crate::proto::{
     connection::{out_buffer::OutBuffer, rtt::Trips},
-    frame::{Control, OpCode},
+    frame::{Control, MAX_CONTROL_LEN, OpCode},
     time::Time,
 };
 use alloc::{boxed::Box, vec::Vec};
@@ -82,9 +82,11 @@ impl Urgent {
 
     /// Queues a Pong. `payload` has at most 125 bytes. `high_water` also limits the total bytes of
     /// the waiting Pongs, for a device with little memory. At this limit, only the newest Ping
-    /// is answered.
+    /// is answered. Two Pongs always have room, so that the application's own Pong keeps no Ping
+    /// without its answer.
     pub(super) fn push_pong(&mut self, payload: &[u8], high_water: usize) {
-        if self.pinged == MAX_PONGS || self.pongs.len() + payload.len() >= high_water {
+        let limit = high_water.max(2 * (1 + MAX_CONTROL_LEN));
+        if self.pinged == MAX_PONGS || self.pongs.len() + payload.len() >= limit {
             self.pongs.clear();
             self.pinged = MAX_PONGS; // From here on, only the newest Ping is answered.
         } else {

@@ -61,8 +61,15 @@ pub enum HandshakeError<Role: HandshakeRole> {
     #[error("handshake not done: the stream would block")]
     Interrupted(MidHandshake<Role>),
     /// The handshake failed.
-    #[error(transparent)]
-    Failure(#[from] Error),
+    #[error("{0}")]
+    Failure(Error),
+}
+
+// Not derived, because that makes the error a source, which tungstenite's has not.
+impl<Role: HandshakeRole> From<Error> for HandshakeError<Role> {
+    fn from(error: Error) -> Self {
+        Self::Failure(error)
+    }
 }
 
 // Not derived, because a role, with the caller's stream and callback, need not be `Debug`. Programs
