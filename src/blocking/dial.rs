@@ -104,7 +104,7 @@ impl Dial<'_> {
         connector: impl FnOnce(&Target) -> io::Result<S>,
     ) -> Result<WebSocket<MaybeTls<S>>, Error> {
         let began = Instant::now();
-        let tls = self.client_tls()?;
+        let tls = self.client_tls()?; // `open` of the adapter `tokio` says why this comes first
         let make = || {
             let (to, tls) = self.first_hop()?;
             let mut io = Timed::opening(began, MaybeTls::new(connector(to)?, to, tls)?);

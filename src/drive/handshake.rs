@@ -108,6 +108,10 @@ impl<I: Source + Output> Incoming<I> {
     /// and the peer might lose the response. The shutdown comes first, so that the peer sees the
     /// end of the response and can end its side. The discarding stops early if the
     /// peer ends its side, or if a read fails.
+    ///
+    /// Other tasks run even if the peer floods: tokio's sockets yield once the task's budget is
+    /// used up, and `futures_io` yields after `READS` reads. Under tokio, a stream without a budget
+    /// that always has bytes may hold its thread for the whole time.
     pub(crate) async fn linger(&mut self) {
         let io = &mut self.io;
         let end = io.now() + LINGER;
@@ -118,7 +122,9 @@ impl<I: Source + Output> Incoming<I> {
         let drained = within(io, by, |io, cx| {
             loop {
                 match ready!(read(io, &mut sink, cx)) {
-                    Ok(1..) if io.now() < end => {} // a flood must not keep this loop going
+                    // `within` checks the time only after a wait. A stream that always has bytes
+                    // never waits (`a_flood_keeps_no_rejection_longer_than_its_second`).
+                    Ok(1..) if io.now() < end => {}
                     _ => return Poll::Ready(()),
                 }
             }

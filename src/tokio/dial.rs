@@ -137,7 +137,8 @@ impl Dial<'_> {
         self.open(began, config, |to| within(limit, connector(to))).await
     }
 
-    /// Opens the connection over the stream that `connector` makes.
+    /// Opens the connection over the stream that `connector` makes. `Dial::blocking_connect_with`
+    /// has the same steps.
     async fn open<'d, S, F>(
         &'d self,
         began: Instant,
@@ -148,6 +149,8 @@ impl Dial<'_> {
         S: AsyncRead + AsyncWrite + Unpin,
         F: Future<Output = io::Result<S>>,
     {
+        // Before `made`, so that nothing is dialed if TLS to the server is impossible, and so that
+        // `of_proxy` does not report this error as the proxy's.
         let tls = self.client_tls()?;
         let made = async {
             let (to, tls) = self.first_hop()?;

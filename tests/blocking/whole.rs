@@ -18,7 +18,10 @@ use std::{
 use tickwire::{
     CloseCode, CloseFrame, Config, Error, Event, Heartbeat, Message, RecvError, SendError,
     blocking::{Incoming, Interest, Stream, WebSocket, WithoutTimeouts, accept, connect},
-    handshake::{HandshakeError, server::Accept},
+    handshake::{
+        HandshakeError,
+        server::{Accept, Rejection},
+    },
 };
 
 fn config() -> Config {
@@ -574,6 +577,17 @@ fn a_corked_response_leaves_with_the_first_messages_and_early_frames_are_kept() 
     assert_eq!(script.trace, "rwr");
     assert!(script.written.starts_with(b"HTTP/1.1 101 "));
     assert!(script.written.ends_with(b"snapshot"));
+}
+
+#[test]
+fn a_flood_keeps_no_rejection_longer_than_its_second() {
+    bounded(|| {
+        let io = Scripted::new([Read1::Bytes(GOOD.into())]);
+        io.script().endless = vec![b'x'; 4 << 10];
+        Incoming::read(io.clone(), &config()).unwrap().reject(Rejection::new(403)).unwrap();
+        let script = io.script();
+        assert!(script.written.starts_with(b"HTTP/1.1 403 ") && script.reads > 2);
+    });
 }
 
 #[cfg(not(windows))] // where the adapter waits all the same: blocking/sys.rs

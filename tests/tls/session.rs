@@ -4,7 +4,7 @@ use crate::support::tls::{Authority, IN_PLACE};
 use bytes::Buf;
 use std::{
     collections::VecDeque,
-    io::{self, ErrorKind, Read},
+    io::{self, ErrorKind, Read, Write},
     sync::Arc,
 };
 use tickwire::{
@@ -16,7 +16,7 @@ use tickwire::{
     },
     tls::{
         BadCertificate, Session,
-        rustls::{self, ClientConfig, ServerConfig, version::TLS12},
+        rustls::{self, ClientConfig, ClientConnection, ServerConfig, version::TLS12},
     },
 };
 
@@ -387,6 +387,35 @@ fn it_does_whichever_end_opens_in_place_and_by_tls_1_2() {
             pair.client.tls[0].protocol_version(),
             Some(rustls::ProtocolVersion::TLSv1_2.into())
         );
+    }
+}
+
+/// In rustls' unbuffered connection, early data that nobody reads would stop the handshake.
+#[test]
+fn a_server_that_accepts_early_data_leaves_its_records_to_rustls_and_drops_that_data() {
+    let (mut client, mut server) = configs();
+    (client.enable_early_data, server.max_early_data_size) = (true, 1000);
+    let (client, server) = (Arc::new(client), Arc::new(server));
+    for resumes in [false, true] {
+        let mut near =
+            ClientConnection::new(client.clone(), "localhost".try_into().unwrap()).unwrap();
+        assert_eq!(near.early_data().is_some(), resumes);
+        if let Some(mut early) = near.early_data() {
+            early.write_all(b"early").unwrap();
+        }
+        let (mut near, mut far) = (Session::new(near), Session::server(server.clone()).unwrap());
+        for _ in 0..3 {
+            carry(&mut near, &mut far);
+            assert_eq!(far.read(&mut [0; 9]).unwrap(), None);
+            carry(&mut far, &mut near);
+            assert_eq!(near.read(&mut [0; 9]).unwrap(), None);
+        }
+        let Some(rustls::Connection::Client(client)) = near.connection() else { panic!() };
+        assert_eq!(client.is_early_data_accepted(), resumes);
+        assert!(!far.is_handshaking() && !far.in_place() && far.connection().is_some());
+        let wire = say(&mut near, b"after it");
+        give(&mut far, &wire);
+        assert_eq!(hear(&mut far, 100).0, b"after it");
     }
 }
 

@@ -199,8 +199,11 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Writes what was sent to all connections outside of their turns.
+    /// Writes what was sent to all connections outside of their turns. Skips a connection that has
+    /// its turn, and one that is `Accepted`: its own turn writes.
     pub(crate) fn write_unwritten(&mut self) {
+        // Nothing may join the queue during this loop: `clear` would drop it, and its mark would
+        // keep it out for ever. So `write_outside` calls neither the handler nor `sender`.
         for i in 0..self.queues.unwritten.len() {
             let Some(&at) = self.queues.unwritten.get(i) else { break };
             let Some((handle, slot)) = self.slots.entry(at) else { continue };

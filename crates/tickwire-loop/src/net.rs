@@ -318,8 +318,11 @@ impl<'n, T> Net<'n, T> {
     // One connection.
 
     /// Returns an open connection, to read what was negotiated, the response to its request, or its
-    /// round-trip time. `None` if the handle names no open connection. Also `None` for the
-    /// connection that a [`Message`](crate::Event::Message), [`Control`](crate::Event::Control) or
+    /// round-trip time. If the connection is dormant, this call makes it whole, which may make
+    /// another one dormant: see [`max_whole`](crate::Settings::max_whole).
+    ///
+    /// `None` if the handle names no open connection. Also `None` for the connection that a
+    /// [`Message`](crate::Event::Message), [`Control`](crate::Event::Control) or
     /// [`Room`](crate::Event::Room) names, during this event.
     pub fn connection(&mut self, of: Handle) -> Option<&Connection> {
         self.inner.wake(of);

@@ -202,7 +202,9 @@ impl<T> Inner<T> {
     pub(crate) fn listen(&mut self, address: SocketAddr, door: Door) -> io::Result<SocketAddr> {
         fault("socket")?;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        // On Windows this option would let another program take the port.
+        // On Unix a restarted server can then listen on its port at once, although connections of
+        // the old server are in TIME_WAIT. On Windows this option would let another program take
+        // the port.
         #[cfg(not(windows))]
         socket.set_reuse_address(true)?;
         if door.shares_port {

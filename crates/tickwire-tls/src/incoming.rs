@@ -70,7 +70,9 @@ impl Session {
         }
     }
 
-    /// Copies plaintext to `to`, and returns its length.
+    /// Copies plaintext to `to`, and returns its length. While rustls has none, gives it more of
+    /// `input`. The loop ends, because each `process` shortens `input`: without plaintext rustls
+    /// wants to read, and [`Buffered::take`](crate::buffered::Buffered::take) reads or fails.
     fn read_from_rustls(&mut self, to: &mut [u8]) -> usize {
         while let Engine::Rustls(conn) = &mut self.engine {
             let len = conn.read(to);

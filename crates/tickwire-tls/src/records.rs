@@ -83,6 +83,9 @@ pub(super) struct Records {
 }
 
 impl Records {
+    /// Takes over after the handshake. `fragment` is from 1 to `PLAIN`, as `Opening::new` clamps
+    /// it: with 0, `write` would seal empty records for ever; a longer record is illegal (RFC 9846
+    /// §5.1), and its length may not fit into the header.
     pub(super) fn new(
         agreed: Agreed,
         secrets: ExtractedSecrets,
@@ -284,6 +287,10 @@ impl Records {
 
     /// Seals data in the fewest records, until `out` holds about `WAITING` bytes. Returns the
     /// number of bytes sealed.
+    ///
+    /// After an error, `out` keeps the records that were sealed before it, and nobody knows how
+    /// many bytes they hold. So the caller must not repeat the write: the peer would get these
+    /// bytes twice.
     #[inline]
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> Result<usize, Error> {
         if self.silent {

@@ -164,15 +164,16 @@ impl Session {
     }
 
     /// A session as a server. In the configuration, set `alpn_protocols` to `http/1.1` alone. To
-    /// process records [in place](Self::in_place), also set `enable_secret_extraction`.
+    /// process records [in place](Self::in_place), also set `enable_secret_extraction`. Leave
+    /// `max_early_data_size` at 0: a session drops early data, although rustls accepts it.
     ///
     /// # Errors
     ///
     /// If the configuration is inconsistent.
     pub fn server(config: impl Into<Server>) -> Result<Self, TlsError> {
         let Server(config) = config.into();
-        // Sessions do not read early data, and rustls' unbuffered connection cannot leave it
-        // unread.
+        // Sessions do not read early data. In rustls' unbuffered connection, early data that nobody
+        // reads would stop the handshake.
         if config.enable_secret_extraction && config.max_early_data_size == 0 {
             let opening = caught(|| Opening::server(config))??;
             Ok(Self::with(Engine::Opening(Box::new(opening))))
@@ -266,7 +267,9 @@ impl Session {
     ///
     /// The error of [`read`](Self::read), once TLS has failed, or once the stream has ended during
     /// the handshake. During the handshake, this call returns the error even if there is nothing to
-    /// seal. `BrokenPipe` after [`close`](Self::close).
+    /// seal. `BrokenPipe` after [`close`](Self::close). If sealing fails, the TLS error; `read`
+    /// goes on then. Do not write again after an error: a part of `from` may be outgoing although
+    /// `from` was not advanced past it.
     pub fn write(&mut self, from: &mut impl Buf) -> io::Result<usize> {
         if self.is_handshaking() {
             // A caller that only writes has to learn here that the handshake has failed.
@@ -412,6 +415,7 @@ impl Session {
     fn seal(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
         match &mut self.engine {
             Engine::Records(records) if self.failed.is_none() && !self.closed => {
+                // Not in `failed`, which also ends `read`: the peer's records can still be opened.
                 records.write(from, &mut self.out).map_err(io_error)
             }
             _ => self.seal_otherwise(from),

@@ -283,8 +283,10 @@ pub(super) fn fail(error: RecvError, tx: &mut Sender) {
     let Some(code) = error.close_code() else {
         return tx.write_failed(); // The stream ended or a deadline passed: a Close is of no use.
     };
+    // A server must not send 1010. Only `Failed` can have this code, and `Inbound::fail` checked it
+    // and closed `tx` before. A closed sender accepts every code, because it queues nothing.
     let told = tx.fail(code.into());
-    debug_assert_eq!(told, Ok(()), "a Close without a reason fits");
+    debug_assert_eq!(told, Ok(()), "without a reason it fits, and a server has no 1010 here");
 }
 
 /// How a connection ended; see [`Connection::closed`](super::Connection::closed).

@@ -187,6 +187,9 @@ impl Ring {
         None
     }
 
+    /// Queues a request, behind the backlog if there is one: the kernel must get requests in this
+    /// order. A `Cancel` before its send would cancel nothing, and a closed stream would keep its
+    /// place as long as the peer does not read.
     fn push(&mut self, entry: &squeue::Entry, of: Of, at: u32) {
         let entry = entry.clone().user_data(of.number(at));
         self.outstanding += 1;
