@@ -72,8 +72,8 @@ pub struct Config {
     /// [`SendError::Full`](crate::SendError::Full); default 1 MiB. While fewer bytes are unwritten,
     /// a message of any length is accepted whole. 0 counts as 1. Frames that overtake queued
     /// messages do not count, but [`feed_first`](crate::Sender::feed_first) fails once all
-    /// unwritten bytes together reach twice this number. Once waiting Pongs reach this number, and 252
-    /// bytes, only the newest Ping is answered.
+    /// unwritten bytes together reach twice this number. Once waiting Pongs reach this number, and
+    /// 252 bytes, only the newest Ping is answered.
     ///
     /// Without this limit, the messages for a peer that does not read would fill memory. If a large
     /// message makes the buffer much longer than `high_water`, the buffer is freed once all its

@@ -45,8 +45,9 @@ impl Wake for Pair {
 }
 
 impl Polled {
-    /// Whether `task` is the task of `side`, and nobody has polled the other side. One task may poll
-    /// both sides in turn, by `join!` for example, and one side may change what the other waits for.
+    /// Whether `task` is the task of `side`, and nobody has polled the other side. One task may
+    /// poll both sides in turn, by `join!` for example, and one side may change what the other
+    /// waits for.
     #[inline(always)]
     fn is_alone(&mut self, side: Side, task: &Waker) -> bool {
         let (own, other) = sides(&mut self.tasks, side);
