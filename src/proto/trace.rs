@@ -56,7 +56,7 @@ pub(crate) fn close_received(role: Role, frame: Option<CloseFrame<'_>>) {
     debug!(
         target: TARGET,
         ?role,
-        code = frame.map_or(1005, |frame| frame.code.get()),
+        code = code(frame),
         reason = %Shown(frame.map_or("", |frame| frame.reason).as_bytes()),
         "Close received"
     );
@@ -65,15 +65,18 @@ pub(crate) fn close_received(role: Role, frame: Option<CloseFrame<'_>>) {
 /// Reports that a Close was queued.
 #[inline]
 pub(crate) fn close_queued(role: Role, frame: Option<CloseFrame<'_>>) {
-    let code = frame.map_or(1005, |frame| frame.code.get());
-    debug!(target: TARGET, ?role, code, "Close queued");
+    debug!(target: TARGET, ?role, code = code(frame), "Close queued");
+}
+
+fn code(frame: Option<CloseFrame<'_>>) -> u16 {
+    frame.map_or(1005, |frame| frame.code.get())
 }
 
 /// Reports that a sender was dropped with messages unsent. `bytes` returns the number of unsent
 /// bytes of these messages. If the number is 0, nothing is reported.
 #[inline]
 pub(crate) fn unsent(role: Role, bytes: impl FnOnce() -> u64) {
-    let unsent = bytes();
+    let unsent = if events::EMITTED { bytes() } else { 0 };
     if unsent > 0 {
         info!(target: TARGET, ?role, unsent, "dropped with messages unsent");
     }

@@ -1,2 +1,3 @@
 //! The macros that emit events.
+pub(super) const EMITTED: bool = true;
 pub(super) use tracing::{debug, info, trace};

@@ -1,4 +1,6 @@
 //! Replaces the module `events` if the feature `tracing` is off. No events are emitted.
+pub(super) const EMITTED: bool = false;
+
 macro_rules! no_event {
     ($($event:tt)*) => {{}};
 }
