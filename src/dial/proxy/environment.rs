@@ -13,10 +13,12 @@ pub(super) fn chosen(
     value: impl Fn(&str) -> Result<Option<String>, UrlError>,
 ) -> Result<Option<Address>, UrlError> {
     let first = |names: &[&str]| {
-        let filled = names.iter().find_map(|name| {
-            value(name).map(|text| text.filter(|text| !text.trim().is_empty())).transpose()
-        });
-        filled.transpose()
+        for name in names {
+            if let Some(text) = value(name)?.filter(|text| !text.trim().is_empty()) {
+                return Ok(Some(text));
+            }
+        }
+        Ok(None)
     };
     let Some(url) = first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])? else {
         return Ok(None);
