@@ -61,12 +61,12 @@ impl Polled {
     /// atomic operations took 230 ns of that time.
     fn waker<'a>(&'a mut self, side: Side, task: &'a Waker) -> &'a Waker {
         let (own, other) = sides(&mut self.tasks, side);
-        let alone = other.as_ref().is_none_or(|other| other.will_wake(task));
+        let one_task = other.as_ref().is_none_or(|other| other.will_wake(task));
         if own.as_ref().is_none_or(|own| !own.will_wake(task)) {
             *own = Some(task.clone());
             self.both = None;
         }
-        if alone {
+        if one_task {
             return task;
         }
         self.both.get_or_insert_with(|| Arc::new(self.tasks.clone()).into())
