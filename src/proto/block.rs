@@ -12,8 +12,8 @@
 //! has a separate allocation.
 use bytes::{Bytes, BytesMut};
 
-/// The longest message that is put into a block, in bytes. With a higher maximum, too many bytes at
-/// the end of a block could stay unused.
+/// The longest message that is put into a block, in bytes. A higher maximum could leave too many
+/// bytes at the end of a block unused.
 pub(crate) const LARGEST: usize = 4 << 10;
 
 /// The length of a block, in bytes. A block is full when the next message, of up to `LARGEST`
@@ -22,8 +22,8 @@ pub(crate) const LARGEST: usize = 4 << 10;
 /// KiB.
 pub(crate) const BLOCK: usize = 2 * (16 << 10) + LARGEST;
 
-/// The length from which a message is long, in bytes. Asking whether all parts were dropped takes
-/// longer than writing a shorter message outside the cache.
+/// The length from which a message is long, in bytes. For a shorter message, asking whether all
+/// parts were dropped takes longer than writing outside the cache.
 const LONG: usize = 512;
 
 #[cfg(feature = "std")]
@@ -32,8 +32,7 @@ std::thread_local! {
 }
 
 /// Copies received bytes for a caller that keeps them. With `std`, a copy of 1 to `LARGEST` bytes
-/// is a part of the thread's block. A longer copy, and every copy without `std`, has its own
-/// allocation.
+/// is a part of the thread's block. Any other copy that is not empty has its own allocation.
 #[inline]
 pub(crate) fn copy(bytes: &[u8]) -> Bytes {
     #[cfg(feature = "std")]
@@ -49,7 +48,7 @@ pub(crate) fn copy(bytes: &[u8]) -> Bytes {
 fn part(block: &mut BytesMut, bytes: &[u8]) -> Bytes {
     let is_at_front = bytes.len() >= LONG && block.try_reclaim(BLOCK);
     if !is_at_front && block.capacity() < bytes.len() {
-        block.reserve(BLOCK);
+        block.reserve(BLOCK); // to the front if all parts were dropped, otherwise a new block
     }
     block.extend_from_slice(bytes);
     block.split().freeze()

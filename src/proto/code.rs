@@ -1,7 +1,7 @@
 //! Close codes (RFC 6455 §7.4), and what a client does after the end of a connection.
 
 /// What a client that must stay connected does after a connection, or an attempt to connect, has
-/// ended. `Backoff` of the crate `tickwire-parts` has the delays.
+/// ended. `Backoff` of the crate `tickwire-parts` computes the delays.
 ///
 /// The method `retry` of [`Error`](crate::Error), of
 /// [`HandshakeError`](crate::handshake::HandshakeError) and of [`CloseCode`] decides. Their method
@@ -12,8 +12,8 @@
 pub enum Retry {
     /// A new connection may succeed soon: connect again with growing delays.
     BackOff,
-    /// Something is wrong that may not pass by itself, such as a 404 or a violation by the peer.
-    /// But it may: exchanges answer so during maintenance. Tell a person, and try again rarely.
+    /// The fault may be permanent, such as a 404 or a violation by the peer. It may also pass:
+    /// exchanges answer 404 during maintenance. Tell a person, and try again rarely.
     Alarm,
     /// Another attempt in the same way does harm, or cannot succeed. An exchange that bans an
     /// address prolongs the ban, wrong credentials lock an account, and a bad certificate may be an
@@ -94,7 +94,7 @@ impl CloseCode {
     }
 }
 
-/// As [`CloseCode::new`], for callers that want an error.
+/// Does the same as [`CloseCode::new`], with an error in place of `None`.
 ///
 /// ```
 /// use tickwire::CloseCode;
@@ -111,7 +111,7 @@ impl TryFrom<u16> for CloseCode {
     }
 }
 
-/// The error of `CloseCode::try_from`, with the number: no Close frame may have it.
+/// The error of `CloseCode::try_from`: no Close frame may have this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is no close code that a Close frame may have")]
 pub struct InvalidCloseCode(pub u16);

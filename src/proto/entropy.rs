@@ -10,10 +10,10 @@ use alloc::boxed::Box;
 
 /// A source of unpredictable bytes, for a client's masking keys and nonce.
 ///
-/// A source must be cryptographically strong. Two connections must not get the same sequence. So do
-/// not clone a source, and do not use a source in both processes after a `fork`. A source must be
-/// `Send` and `Sync`, because the connection that keeps it is `Send` and `Sync`. With the feature
-/// `std`, use `SystemEntropy`. Without `std`, supply a source such as a hardware generator.
+/// A source must be cryptographically strong. Two connections must not get the same sequence: do
+/// not clone a source, and do not use it in both processes after a `fork`. A source must be `Send`
+/// and `Sync`, because the connection that keeps it is `Send` and `Sync`. With the feature `std`,
+/// use `SystemEntropy`. Without `std`, supply a source such as a hardware generator.
 pub trait Entropy {
     /// Fills `dest` with unpredictable bytes.
     fn fill(&mut self, dest: &mut [u8]);

@@ -177,7 +177,7 @@ pub enum SendError {
 }
 
 /// Returns the result of a call that closes a sending half. Turns the error `Closed` into `Ok`,
-/// because the half was closed before that call.
+/// because the half was closed already, as the caller wants.
 pub(crate) fn begun(closed: Result<(), SendError>) -> Result<(), SendError> {
     closed.or_else(|error| if error == SendError::Closed { Ok(()) } else { Err(error) })
 }

@@ -1,7 +1,7 @@
 //! Frame headers on the wire (RFC 6455 §5.2). This module parses and encodes a [`Header`].
 //!
 //! You can use this module with your own buffers and state machine. The module enforces the rules
-//! that a single header can break. The connection enforces the rules on masking, reserved bits and
+//! that concern one header alone. The connection enforces the rules on masking, reserved bits and
 //! fragmented messages.
 //!
 //! ```
@@ -166,7 +166,8 @@ impl Header {
         if opcode == OpCode::Close && len7 == 1 {
             return Err(ProtocolError::BadClose);
         }
-        // §5.2: the length is in its shortest form, and the top bit of the longest form is clear.
+        // §5.2: the length is in its shortest form, and the top bit of the longest form is clear. A
+        // length in eight bytes that begins with six zero bytes would fit in two bytes.
         let (payload_len, rest) = match len7 {
             LEN16 => match rest.split_first_chunk() {
                 Some((n, rest)) if u16::from_be_bytes(*n) > 125 => {
@@ -225,7 +226,7 @@ impl Header {
     }
 }
 
-/// Encodes a header with the first byte `b0` to the front of `to`. The payload length has its
+/// Writes a header with the first byte `b0` to the front of `to`, and the payload length in its
 /// shortest form. Returns the length of the header.
 #[inline]
 pub(crate) const fn store(

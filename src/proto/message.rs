@@ -76,7 +76,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Shows at most the first 64 bytes, and escapes what cannot be printed.
+/// Shows at most the first 64 bytes, and escapes unprintable characters.
 impl fmt::Debug for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 64;
@@ -153,8 +153,8 @@ pub struct Chunk<'a> {
     pub kind: DataKind,
     /// Whether the message begins with this chunk.
     pub first: bool,
-    /// The bytes of this chunk; may be empty. A chunk of text may end inside a character. The
-    /// chunks of a text up to this one, joined, are always the beginning of a valid text.
+    /// The bytes of this chunk; may be empty. A chunk of text may end inside a character. All
+    /// chunks of a text so far, joined, are always the beginning of a valid text.
     pub data: &'a [u8],
     /// Whether the message ends with this chunk.
     pub last: bool,
@@ -177,16 +177,16 @@ pub struct Info {
     /// inflated length are not checked yet. Bytes that the operating system still holds do not
     /// count.
     pub more: bool,
-    /// The number of messages delivered before this message since the last read was
-    /// [committed](crate::Receiver::commit). Messages that the program skipped count too.
+    /// The number of messages delivered between the last [commit](crate::Receiver::commit) of a
+    /// read and this message. Messages that the program skipped count too.
     pub ahead: u32,
     /// The time of the read that completed the message, if the caller passed the time to
     /// [`set_read`](crate::Receiver::set_read). The time counts from the caller's epoch.
     ///
     /// The adapters pass the time if [`stamp_reads`](crate::Config::stamp_reads) is set. An
     /// adapter's epoch is the moment when it began to dial, began to accept, or took over the
-    /// connection. This epoch cannot be read. So only the difference of two times of the same
-    /// connection has a meaning: it is the time between two reads. To learn how old a message is,
+    /// connection. The program cannot read this epoch, so only the difference of two times of the
+    /// same connection has a meaning: the time between two reads. To learn how old a message is,
     /// use [`arrived`](Self::arrived), or an event loop of your own, which chooses the epoch.
     pub read_at: Option<Time>,
     /// The time of arrival, by the kernel's clock, of the last bytes of the read that completed the
@@ -218,17 +218,16 @@ pub struct Arrival {
 ///
 /// These types convert into text: `&str`, `String`, [`Text`] and references to them. These types
 /// convert into binary data: byte slices and arrays, `Vec<u8>`, [`Bytes`] and references to them. A
-/// [`Message`] converts into a message of its own kind. `Bytes::from(message)` returns the payload
-/// without copying it.
+/// [`Message`] keeps its kind. `Bytes::from(message)` returns the payload without copying it.
 ///
 /// # What a kept message keeps alive
 ///
 /// A message of up to 4 KiB that `recv_owned` returned is a part of a block of 36 KiB. All
 /// connections of a thread share these blocks. A thousand messages of 200 bytes thus cost 12
-/// allocations if all are kept. If each is dropped before the next is received, one block serves
-/// them all. A full block is freed when the last of its messages is dropped. If you keep only a few
-/// of many messages for long, keep copies: `message.as_message().to_owned()` makes a copy with an
-/// allocation of its own.
+/// allocations if all are kept. If each message is dropped before the next is received, one block
+/// serves all messages. A full block is freed when the last of its messages is dropped. If you keep
+/// only a few of many messages for long, keep copies: `message.as_message().to_owned()` makes a
+/// copy with an allocation of its own.
 ///
 /// A message of more than 4 KiB that fills at least half of the buffer it was received or inflated
 /// into keeps that buffer alive. Any other message of more than 4 KiB has its own allocation. Each

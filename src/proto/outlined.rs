@@ -4,7 +4,7 @@ use core::{
     ops::{Deref, DerefMut},
 };
 
-/// A value whose drop code is a function of its own.
+/// A value whose drop code is one function, which every place that drops the value calls.
 ///
 /// Without this type, the compiler puts the drop code of a value into each place that may drop the
 /// value, and each await and each possible panic is such a place. For a connection this code is
@@ -14,7 +14,7 @@ pub(crate) struct Outlined<T: Empty>(ManuallyDrop<T>);
 
 /// A type that has a value without anything to drop.
 pub(crate) trait Empty {
-    /// Returns that value. It stays in place of the value that was dropped, and is never used.
+    /// Returns a value without anything to drop. It replaces the dropped value, and is never used.
     fn empty() -> Self;
 }
 

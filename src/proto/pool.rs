@@ -19,7 +19,7 @@ const LEAST: usize = 4 << 10;
 /// one.
 const MOST: usize = 4 << 20;
 
-/// The largest capacity, in bytes, of the `last` buffer.
+/// The largest capacity of the `last` buffer, in bytes. `MOST` does not count this buffer.
 const SHORT: usize = 64 << 10;
 
 /// The functions by which a connection takes buffers from the running thread's pool and gives them
@@ -29,7 +29,7 @@ pub(crate) static POOL: Memory = Memory { take_to, give: |mut buffer| give(&mut 
 struct Thread {
     /// A buffer of up to `SHORT` bytes, or an empty one. A task that sends one message at a time
     /// needs one buffer: it takes the buffer for each message, and gives it back after each flush.
-    /// This field makes both cheap.
+    /// This field makes both steps cheap.
     last: Cell<Vec<u8>>,
     rest: RefCell<Pool>,
 }
@@ -60,8 +60,8 @@ pub(crate) fn take_to(to: &mut Vec<u8>, len: usize) {
     }
 }
 
-/// Takes `buffer`, which is then empty. Keeps it for the next connection, or frees it if it is too
-/// short or the pool is full.
+/// Takes `buffer`, and leaves an empty one. Keeps the buffer for the next connection, or frees it
+/// if it is too short or the pool is full.
 #[inline(always)]
 pub(crate) fn give(buffer: &mut Vec<u8>) {
     if !buffer.is_empty()
@@ -73,8 +73,8 @@ pub(crate) fn give(buffer: &mut Vec<u8>) {
     }
 }
 
-/// Exchanges `buffer` and the thread's last buffer if `may` allows it. Returns whether it did.
-/// Neither is dropped here, so the compiler needs no code for that.
+/// Exchanges `buffer` and the thread's last buffer if `may` allows it. Returns whether they were
+/// exchanged. Neither buffer is dropped here, so no drop code is compiled.
 #[inline(always)]
 fn exchange(buffer: &mut Vec<u8>, may: impl FnOnce(&Vec<u8>, &Vec<u8>) -> bool) -> bool {
     let exchanged = THREAD.try_with(|thread| {
@@ -94,7 +94,7 @@ fn exchange(buffer: &mut Vec<u8>, may: impl FnOnce(&Vec<u8>, &Vec<u8>) -> bool) 
 fn take_other(to: &mut Vec<u8>, len: usize) {
     let kept = THREAD.try_with(|thread| {
         let mut rest = thread.rest.borrow_mut();
-        rest.give(thread.last.take());
+        rest.give(thread.last.take()); // It may be the only one that is long enough.
         rest.take(len)
     });
     *to = kept.ok().flatten().unwrap_or_else(|| vec![0; len]);
@@ -107,7 +107,7 @@ fn give_other(buffer: &mut Vec<u8>) {
     let _ = THREAD.try_with(|thread| {
         let mut rest = thread.rest.borrow_mut();
         rest.give(thread.last.take());
-        rest.give(buffer);
+        rest.give(buffer); // The newest buffer is last, where `take` begins its search.
     });
 }
 
@@ -117,6 +117,8 @@ fn has_suitable_len(buffer: &[u8], len: usize) -> bool {
 }
 
 impl Pool {
+    /// Removes the newest buffer of a suitable length or, without one, the newest that is long
+    /// enough.
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
         let any = || self.free.iter().rposition(|kept| kept.len() >= len);
         let at = self.free.iter().rposition(|kept| has_suitable_len(kept, len)).or_else(any)?;

@@ -12,8 +12,7 @@ use crate::proto::{close::CloseFrame, error::RecvError, role::Role, shown::Shown
 use core::fmt::Display;
 use events::{debug, info, trace};
 
-/// The target of all events. No event has its module as target, so users can filter all events by
-/// this one target.
+/// The target of all events. It replaces the module of an event, so one filter finds all events.
 const TARGET: &str = "tickwire";
 
 /// Reports that an opening handshake succeeded; `path` is the requested path. Only a server shows
@@ -31,7 +30,8 @@ pub(crate) fn opened<'p>(role: Role, path: impl FnOnce() -> &'p str, subprotocol
     );
 }
 
-/// Reports that an opening handshake failed; `status` is the status of a server's response.
+/// Reports that an opening handshake failed. `status` is the status of the server's response; a
+/// client's event has none.
 #[inline]
 pub(crate) fn handshake_failed(role: Role, error: impl Display, status: u16) {
     let status = (role == Role::Server).then_some(status);
@@ -82,7 +82,8 @@ pub(crate) fn unsent(role: Role, bytes: impl FnOnce() -> u64) {
     }
 }
 
-/// Reports the error that ended receiving.
+/// Reports the error that ended receiving. An error without a close code is the end of the stream,
+/// or a passed deadline other than `data_timeout`.
 #[inline]
 pub(crate) fn failed(role: Role, error: RecvError) {
     match error.close_code() {

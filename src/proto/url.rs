@@ -1,10 +1,9 @@
 //! [`Target`]: a `ws` or `wss` URL (RFC 6455 §3), parsed into the host and port to dial and the
 //! resource to request.
 //!
-//! On the wire, path and query are as in the URL, and the host is in lower case. So this module
-//! refuses a URL whose path or query must be encoded first. The module resolves no names, speaks no
-//! TLS and follows no redirects. Internationalised host names must be in their ASCII form
-//! (`xn--...`).
+//! On the wire, path and query are as in the URL, and the host is in lower case. This module
+//! refuses a URL whose path or query must be encoded first. It resolves no names, speaks no TLS and
+//! follows no redirects. Internationalised host names must be in their ASCII form (`xn--...`).
 use alloc::{
     format,
     string::{String, ToString},
@@ -63,11 +62,11 @@ pub enum UrlError {
     TooLong,
 }
 
-/// The longest URL, in bytes. Even with every byte percent-encoded, which makes the URL three times
-/// as long, it stays below 64 KiB, the limit of common HTTP stacks.
+/// The longest URL, in bytes. Percent-encoding every byte triples this length. The result is still
+/// below 64 KiB, the limit of common HTTP stacks.
 const MAX_URL: usize = 16 << 10;
 
-/// The host to dial, and the resource to request (RFC 6455 §3).
+/// A parsed URL: the host to dial, and the resource to request (RFC 6455 §3).
 ///
 /// ```
 /// use tickwire::url::Target;
@@ -204,8 +203,8 @@ impl FromStr for Target {
 }
 
 /// Shows the URL without user and password. An IPv6 address is shown without its zone, as in the
-/// Host header, because a zone has a meaning on this machine only. The query is shown. If it may
-/// contain a token, log `{:?}` instead.
+/// Host header, because a zone has a meaning on this machine only. The query is shown: if a query
+/// may contain a token, log `{:?}` instead.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.secure { "wss" } else { "ws" };
@@ -271,6 +270,7 @@ pub(crate) struct Authority<'a> {
 }
 
 impl<'a> Authority<'a> {
+    /// Parses a host, with a port if `text` names one. An IPv6 address must be in brackets.
     pub(crate) fn parse(text: &'a str) -> Result<Self, UrlError> {
         if let Some(text) = text.strip_prefix('[') {
             let (address, after) = cut(text, b']').ok_or(UrlError::BadHost)?;
@@ -354,7 +354,7 @@ fn is_reg_name(host: &str) -> bool {
 }
 
 /// Splits `text` at the first byte `at`, which must be ASCII. `str::split_once` searches for a
-/// `char`, which costs more in a text as short as this, and is compiled anew at each call.
+/// `char`. That search is slower in a short text, and the compiler copies its code to each call.
 fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
     let found = text.bytes().position(|b| b == at)?;
     Some((text.get(..found)?, text.get(found + 1..)?))
@@ -378,7 +378,7 @@ fn parse_port(text: &str) -> Result<Option<u16>, UrlError> {
     if text.is_empty() {
         return Ok(None);
     }
-    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    let digits = text.bytes().all(|b| b.is_ascii_digit()); // `parse` would accept a plus sign.
     match text.parse() {
         Ok(port @ 1..) if digits => Ok(Some(port)),
         _ => Err(UrlError::BadPort),
@@ -390,20 +390,20 @@ fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
     if text.is_empty() {
         return Ok(None);
     }
+    // RFC 3986 §3.2.1: userinfo has these characters only percent-encoded.
     if text.bytes().any(|b| b"@[]".contains(&b) || !b.is_ascii()) {
         return Err(UrlError::BadUserinfo);
     }
     let (user, password) = cut(text, b':').unwrap_or((text, ""));
     let mut userinfo = decode(user)?;
-    // RFC 7617 §2: a server takes the bytes before the first colon as the user, and the rest as the
-    // password.
+    // RFC 7617 §2: to a server, the user ends at the first colon.
     if userinfo.contains(&b':') {
         return Err(UrlError::BadUserinfo);
     }
     userinfo.push(b':');
     userinfo.extend(decode(password)?);
     if userinfo.iter().any(u8::is_ascii_control) {
-        return Err(UrlError::BadUserinfo);
+        return Err(UrlError::BadUserinfo); // RFC 7617 §2: no control characters.
     }
     Ok(Some(userinfo))
 }

@@ -1,8 +1,8 @@
 //! Checks UTF-8 that comes in pieces of any length (RFC 6455 §8.1). The check of a piece fails if
-//! the piece has an impossible byte.
+//! no valid text begins with the bytes so far.
 //!
-//! The module `kernel` validates whole characters. This module joins the bytes of a character that
-//! is spread over pieces.
+//! The module `kernel` validates whole characters. This module checks a character whose bytes are
+//! spread over several pieces.
 use crate::proto::kernel;
 use core::fmt;
 
@@ -24,8 +24,9 @@ impl fmt::Debug for Utf8Validator {
 }
 
 impl Utf8Validator {
-    /// Checks the next piece of a text: whether a valid text begins with the pieces so far.
+    /// Checks the next piece. Returns whether a valid text begins with the pieces so far.
     pub(crate) fn push(&mut self, mut bytes: &[u8]) -> bool {
+        // A character that the last piece left incomplete is completed byte by byte.
         while self.len > 0 {
             let Some((&first, rest)) = bytes.split_first() else {
                 return true;
@@ -53,7 +54,7 @@ impl Utf8Validator {
         self.push(bytes) && (!last || self.finish())
     }
 
-    /// Ends the text, and prepares for the next text: whether the last character is complete.
+    /// Ends the text, and begins the next. Returns whether the last character was complete.
     pub(crate) fn finish(&mut self) -> bool {
         core::mem::take(&mut self.len) == 0
     }

@@ -6,7 +6,7 @@ use std::fmt;
 /// own generator.
 ///
 /// ChaCha12 is also the generator of `rand`'s `StdRng`. Every 64th frame of a client waits until
-/// new masking keys are drawn: 100 ns with ChaCha12. (With ChaCha20 it would be 150 ns.)
+/// new masking keys are drawn: 100 ns with ChaCha12. With ChaCha20 the wait would be 150 ns.
 pub struct SystemEntropy(chacha20::ChaCha12Rng);
 
 impl SystemEntropy {

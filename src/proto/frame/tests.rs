@@ -71,7 +71,7 @@ const LENGTHS: [u64; 14] = [
     1 << 63,
 ];
 
-/// Returns headers with these first two bytes: one for each of the lengths that this form holds.
+/// Returns headers with these first two bytes, one for each length that the form in `b1` can hold.
 fn wires(b0: u8, b1: u8, lengths: impl Iterator<Item = u64>) -> impl Iterator<Item = [u8; 14]> {
     lengths.filter_map(move |payload_len| {
         let mut wire = [b0, b1, 2, 3, 4, 5, 6, 7, 8, 9, 0xa1, 0xb2, 0xc3, 0xd4];

@@ -2,8 +2,8 @@
 use super::*;
 use crate::proto::kernel::proofs::is_valid_by_the_table;
 
-/// §7.4: whether a code may be in a Close frame, as the RFC lists the ranges; 1012 to 1014 are from
-/// IANA's registry.
+/// Whether a code may be in a Close frame, by the ranges in §7.4; 1012 to 1014 are from IANA's
+/// registry.
 fn may_be_sent(code: u16) -> bool {
     match code {
         0..=999 => false,
