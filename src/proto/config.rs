@@ -63,17 +63,17 @@ pub struct Config {
     ///
     /// After the timeout the connection fails with [`DataTimeout`](crate::RecvError::DataTimeout),
     /// and sends a Close with 1001. The call that receives returns this error up to a second later,
-    /// because it waits until the peer ends the stream. A program that receives late loses nothing:
-    /// the call first reads what has arrived, up to 1,024 reads. With this setting, receiving calls
-    /// read the clock for each read, which costs about 20 ns.
+    /// because it waits until the peer ends the stream. A program that receives late loses no data:
+    /// the call first reads the data that has arrived, in up to 1,024 reads. With this setting,
+    /// receiving calls read the clock for each read, which costs about 20 ns.
     pub data_timeout: Option<Duration>,
 
     /// Once this many bytes are unwritten, feeding fails with
     /// [`SendError::Full`](crate::SendError::Full); default 1 MiB. While fewer bytes are unwritten,
     /// a message of any length is accepted whole. 0 counts as 1. Frames that overtake queued
     /// messages do not count, but [`feed_first`](crate::Sender::feed_first) fails once all
-    /// unwritten bytes together reach twice this number. Once waiting Pongs reach this number, and
-    /// 252 bytes, only the newest Ping is answered.
+    /// unwritten bytes together reach twice this number. Once at least this many bytes of Pongs
+    /// wait, and at least 252, only the newest Ping is answered.
     ///
     /// Without this limit, the messages for a peer that does not read would fill memory. If a large
     /// message makes the buffer much longer than `high_water`, the buffer is freed once all its
@@ -156,11 +156,10 @@ pub struct Config {
     /// let config = Config { idle_message, ..Config::default() };
     /// ```
     ///
-    /// A message counts as sent when it is fed. Feeding reads no clock: instead, counters are
-    /// compared five times in each interval of this duration. Control frames do not count as
-    /// messages. If the server answers the idle message, the program receives the answer as an
-    /// ordinary message, and has to recognise it. Like any message, the answer restarts
-    /// [`data_timeout`](Self::data_timeout).
+    /// A message counts as sent when it is fed. Feeding reads no clock. Instead, the connection
+    /// checks five times in each interval of this duration whether a message was fed. Control
+    /// frames do not count as messages. The program receives a server's answer to the idle message
+    /// as an ordinary message, which also restarts [`data_timeout`](Self::data_timeout).
     ///
     /// The first interval begins with the first check. The message overtakes messages that wait to
     /// be written ([`feed_first`](crate::Sender::feed_first)), and is not compressed. The idle
@@ -191,7 +190,7 @@ pub struct Config {
     /// - If the peer goes on sending and does not answer our Close, it may still be reading what
     ///   was sent before. This end then shuts the stream for writing, behind everything that the
     ///   stream has accepted, and reads and drops input until the peer ends the stream. All this
-    ///   takes at most one more `close_timeout`, and 16 MiB.
+    ///   takes at most one more `close_timeout`, and ends early after 16 MiB of input.
     /// - If the stream blocks writes, shutting it can take one more second, as can writing the rest
     ///   of a Ping or Pong that stands behind our Close.
     /// - If the peer's Close comes before ours is written, writing ours can take one more
@@ -200,12 +199,13 @@ pub struct Config {
 
     /// How long one frame may take from its first byte to its last; default 60 s. Each received
     /// byte adds the time that it takes at 16 KiB a second, so a large frame may come over a slow
-    /// line. A message gets ten times `frame_timeout`, and the time of its payload. If the program
-    /// sleeps for longer than a quarter of `frame_timeout`, only a quarter counts: meanwhile our
-    /// buffers may have been full, so that the peer could not send.
+    /// line. A message in several frames gets ten times `frame_timeout`, and the same time for each
+    /// byte of its payload. If the program does not receive for longer than a quarter of
+    /// `frame_timeout`, only that quarter counts, because our buffers may have been full, so that
+    /// the peer could not send.
     ///
-    /// The timeout does not apply to payloads received in chunks, unless the program skips the rest
-    /// of the message. It stops peers that hold a connection by sending a byte now and then.
+    /// The timeout stops peers that hold a connection by sending a byte now and then. It does not
+    /// apply to payloads received in chunks, unless the program skips the rest of the message.
     pub frame_timeout: Duration,
 
     /// How long the stream may accept no byte while bytes wait to be written; default 30 s. The
@@ -229,10 +229,10 @@ pub struct Config {
     pub max_interim: u32,
 
     /// The most bytes that a client keeps of the body of a refusal (a final response other than a
-    /// 101); default 4 KiB. A client waits for them at most a second behind the refusal's head.
+    /// 101); default 4 KiB. A client waits for the body at most a second after the refusal's head.
     pub max_refusal_body: usize,
 
-    // Not for use. This field makes `..` necessary, so that a new field breaks no program.
+    // This field makes `..` necessary, so that a later version can add fields. Do not use it.
     #[doc(hidden)]
     pub more: (),
 }
@@ -277,13 +277,13 @@ impl Config {
     /// - [`close_timeout`](Self::close_timeout): 1 s. A live server answers a Close after one round
     ///   trip. One second is enough for two lost segments in a row (TCP repeats a segment after 200
     ///   ms or more, and then after twice that time).
-    /// - [`handshake_timeout`](Self::handshake_timeout): 3 s. It covers the lookup of the name,
-    ///   TCP, TLS and the upgrade. TCP repeats a lost SYN after 1 s, so one SYN may be lost. A
-    ///   frozen server still accepts TCP connections, so only this timeout ends an attempt to
+    /// - [`handshake_timeout`](Self::handshake_timeout): 3 s. This time covers the lookup of the
+    ///   name, TCP, TLS and the upgrade. TCP repeats a lost SYN after 1 s, so one SYN may be lost.
+    ///   A frozen server still accepts TCP connections, so only this timeout ends an attempt to
     ///   connect to it.
     /// - [`write_timeout`](Self::write_timeout): 5 s. If the server reads nothing for 5 s, an order
-    ///   in the queue is too old. If TCP's send window is full, the Ping of the heartbeat cannot be
-    ///   written either. So these 5 s, not the 3.25 s, end a connection whose server dies then.
+    ///   in the queue is too old. If the server dies while TCP's send window is full, no Ping can
+    ///   be written. Then these 5 s, not the 3.25 s, end the connection.
     ///
     /// Set [`data_timeout`](Self::data_timeout) too if the feed is never quiet for long. The preset
     /// is too short for networks that pause for seconds, such as mobile networks.
@@ -305,7 +305,7 @@ pub struct Heartbeat {
     /// A Ping is sent when nothing was received for this time. The Ping can be late by up to a
     /// fifth of this time, or early by a twentieth.
     pub interval: Duration,
-    /// How long the peer may send nothing after the Ping was written.
+    /// After a Ping was written, the longest time for which the peer may send nothing.
     pub timeout: Duration,
 }
 
@@ -333,9 +333,9 @@ impl Heartbeat {
     /// Proxies and load balancers cut idle connections, commonly after 60 s (nginx's
     /// `proxy_read_timeout`, AWS's load balancers), sometimes after 30 to 55 s. Pings at most 24 s
     /// apart stay below all these limits, and TCP can repeat a lost Ping in time. A proxy may keep
-    /// its own connection to the server long after the client is gone. Only a Ping that stays
-    /// without a Pong shows that the client is gone. A timeout of 20 s gives a phone time to change
-    /// networks, and TCP time to retransmit.
+    /// its own connection to the server long after the client is gone. Only a Ping that gets no
+    /// Pong shows that the client is gone. A timeout of 20 s gives a phone time to change networks,
+    /// and TCP time to retransmit.
     pub const BEHIND_PROXIES: Self = Self::new(Duration::from_secs(20), Duration::from_secs(20));
 
     /// For a trading client or similar: a Ping after 1 s, a timeout of 2 s. A dead server is found
@@ -347,9 +347,8 @@ impl Heartbeat {
     /// losses in a row on a path between continents. The preset is too short for networks that
     /// pause for seconds, such as mobile networks.
     ///
-    /// [`Config::trading`] has this heartbeat, and the other timeouts to match. If your own check
-    /// finds a dead server earlier, call the adapter's `leave`: `close` would wait for the server's
-    /// answer.
+    /// [`Config::trading`] has this heartbeat and matching timeouts. If your own check finds a dead
+    /// server earlier, call the adapter's `leave`: `close` would wait for the server's answer.
     pub const TRADING: Self = Self::new(Duration::from_secs(1), Duration::from_secs(2));
 
     /// For a phone, or a device on batteries: a Ping after 4 min, a timeout of 30 s. A dead server
@@ -365,20 +364,20 @@ impl Heartbeat {
     pub const PHONE: Self = Self::new(Duration::from_secs(4 * 60), Duration::from_secs(30));
 }
 
-/// The result of the opening handshake's negotiation. The default value means that nothing was
-/// agreed on. If you use a connection without an HTTP handshake, build the value yourself.
+/// The result of the opening handshake's negotiation. The default value means that the two ends
+/// agreed on nothing. For a connection without an HTTP handshake, build the value yourself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Negotiated {
     /// The subprotocol (§1.9), if one was agreed on.
     pub subprotocol: Option<String>,
-    /// The parameters of permessage-deflate, if it was agreed on; `None` without the feature
-    /// `deflate`. All other settings of compression come from `Config::deflate`. If
+    /// The parameters of permessage-deflate, if the two ends agreed on it; always `None` without
+    /// the feature `deflate`. All other settings of compression come from `Config::deflate`. If
     /// `Config::deflate` is `None`, the defaults of `Deflate` apply.
     pub deflate: Option<DeflateParams>,
 }
 
-/// The result has these parameters of compression, and no subprotocol.
+/// Makes a result with these parameters of compression, and without a subprotocol.
 impl From<DeflateParams> for Negotiated {
     fn from(agreed: DeflateParams) -> Self {
         Self { subprotocol: None, deflate: Some(agreed) }

@@ -29,10 +29,10 @@ impl Setting {
     }
 }
 
-/// The error if zlib failed. The compressor or decompressor must then be dropped.
+/// The error of a call in which zlib failed. Its compressor or decompressor must be dropped.
 pub(crate) struct Broken;
 
-/// What one call inflated.
+/// The result of one call that inflates.
 pub(crate) struct Inflated {
     /// The number of input bytes taken.
     pub(crate) taken: usize,
@@ -50,7 +50,7 @@ pub(crate) enum Status {
     Progress,
     /// The call did nothing.
     NoProgress,
-    /// At the end of the DEFLATE stream (BFINAL). Another DEFLATE stream may follow.
+    /// The call reached the end of the DEFLATE stream (BFINAL). Another DEFLATE stream may follow.
     StreamEnd,
 }
 
@@ -59,17 +59,17 @@ pub(crate) enum Status {
 /// fails becomes stored blocks.
 pub(crate) fn store(input: &[u8], out: &mut ZlibOutput) {
     for block in input.chunks(0xffff) {
-        let len = block.len() as u16;
+        let len = block.len() as u16; // A stored block has at most 0xffff bytes.
         out.push(&[0]);
         out.push(&len.to_le_bytes());
         out.push(&(!len).to_le_bytes());
         out.push(block);
     }
-    out.push(&[0]);
+    out.push(&[0]); // The header of an empty stored block; `TAIL` is the rest of this block.
     out.push(&TAIL);
 }
 
-/// A growing buffer. Its memory comes from the thread's pool when room is first needed.
+/// A growing buffer, which takes its memory from the thread's pool when room is first needed.
 #[derive(Default)]
 pub(crate) struct ZlibOutput {
     bytes: Buffer,
@@ -107,6 +107,7 @@ impl ZlibOutput {
         self.bytes.get_mut(self.len..end).filter(|room| !room.is_empty())
     }
 
+    /// Doubles the buffer, to at least `FIRST` bytes. `room` uses at most `most` of these bytes.
     #[cold]
     fn grow(&mut self, most: usize) {
         let mut bytes = MEMORY.take((2 * self.len).min(most).max(FIRST));
@@ -177,7 +178,7 @@ impl ZlibOutput {
         core::mem::take(&mut self.bytes).into_text()
     }
 
-    /// Whether the contents fill at least half of the buffer.
+    /// Whether the contents fill at least half of the buffer, so that a message may keep it alive.
     pub(crate) fn is_well_filled(&self) -> bool {
         self.len >= self.bytes.len() / 2
     }

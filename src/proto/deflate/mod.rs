@@ -89,11 +89,10 @@ pub(crate) use params::{Answer, NAME, Offer, Params};
 ///
 /// # Secrets
 ///
-/// The length of a compressed message reveals something about its content. Suppose that an attacker
-/// sees the lengths, and that text which the attacker chooses is compressed together with a secret,
-/// in one message or, with takeover, in one connection. Then the attacker can guess the secret byte
-/// by byte (CRIME, BREACH; RFC 7692 §8). Send secrets as
-/// [`Outbound::plain`](crate::Outbound::plain).
+/// The length of a compressed message reveals something about its content. An attacker who sees
+/// these lengths can guess a secret byte by byte, if text that the attacker chooses is compressed
+/// together with the secret: in one message or, with takeover, in one connection (CRIME, BREACH;
+/// RFC 7692 §8). Send secrets as [`Outbound::plain`](crate::Outbound::plain).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deflate {
     /// How hard to compress, from 1 (fastest) to 9 (smallest); default 1. A value outside this
@@ -114,15 +113,15 @@ pub struct Deflate {
     /// several chunks is always compressed, because its length is not known when it begins.
     pub min_size: usize,
     /// The most bytes that a thread keeps in unused compressors and decompressors; default 2 MiB,
-    /// which is about five compressors or 40 decompressors. Beyond that, the thread frees those
-    /// that were unused for longest.
+    /// which is about five compressors or 40 decompressors. Above this limit, the thread frees the
+    /// ones that were unused for longest.
     pub memory: usize,
     /// Whether, and how far, messages of the server may refer back to earlier messages.
     ///
     /// A server with takeover uses it if the client agrees. A client leaves takeover to the server,
-    /// whatever this setting says: see [`require_no_takeover`](Self::require_no_takeover). A client
-    /// with a window below 15 bits asks the server for this limit. If the server compresses without
-    /// agreeing to the limit, the handshake fails with
+    /// whatever this setting says: see [`require_no_takeover`](Self::require_no_takeover). With
+    /// `window_bits` below 15, a client asks the server for this window. If the server compresses
+    /// without agreeing to the window, the handshake fails with
     /// [`UnmetDeflate`](crate::handshake::HandshakeError::UnmetDeflate).
     ///
     /// With takeover, messages that repeat each other become much smaller. Each end then keeps a
@@ -177,7 +176,7 @@ impl Default for Direction {
 #[cfg(feature = "deflate")]
 impl Default for Deflate {
     /// No takeover, except for messages of a server that uses it; windows of 15 bits, level 1,
-    /// compression of messages from 128 bytes on, 2 MiB kept by a thread.
+    /// compression of messages from 128 bytes on, and 2 MiB kept by each thread.
     fn default() -> Self {
         Self {
             level: 1,
@@ -201,8 +200,8 @@ impl Deflate {
 }
 
 /// The parameters that two ends agreed on: part of [`Negotiated`](crate::Negotiated). The default
-/// has no takeover, and windows of 15 bits. If you use a connection without an HTTP handshake,
-/// build the value yourself:
+/// has no takeover, and windows of 15 bits. For a connection without an HTTP handshake, build the
+/// value yourself:
 ///
 /// ```
 /// # #[cfg(feature = "deflate")] {

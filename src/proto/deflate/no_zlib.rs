@@ -1,6 +1,6 @@
 //! Replaces `zlib.rs` if the feature `deflate` is off. Compression cannot be configured or agreed
-//! on, because the types here have no values. So the compiler drops all code that needs such a
-//! value.
+//! on, because the types here have no values. So the compiler drops all code that needs a value of
+//! these types.
 use super::{
     Deflate,
     codec::{Broken, Inflated, Setting, ZlibOutput},
@@ -31,7 +31,8 @@ impl<T> DerefMut for Boxed<T> {
     }
 }
 
-// The compiler does not know that an `Option<Deflate>` is `None`, because a `Deflate` has fields.
+// An `Option<Deflate>` is always `None` here. Because a `Deflate` has fields, the compiler sees
+// this only in the results of these functions.
 
 pub(crate) fn wanted(_: Option<&Deflate>) -> Option<&Deflate> {
     None

@@ -39,8 +39,8 @@ enum Bits {
 }
 
 impl Params {
-    /// Parses parameters. `None` if a parameter is unknown or repeated, or has a forbidden value:
-    /// an offer with such a parameter must be declined (§7.1).
+    /// Parses parameters. `None` if a parameter is unknown or repeated, or has a forbidden value. A
+    /// server must decline an offer with such a parameter (§7.1).
     pub(crate) fn parse<'a>(params: impl Iterator<Item = Param<'a>>) -> Option<Self> {
         let mut parsed = Self::default();
         for (name, value) in params {
@@ -77,8 +77,8 @@ impl Offer {
         let DeflateParams { server, client } = ours.within_limits();
         let limit = |bits: u8| (bits < 15).then_some(bits);
         Self(Params {
-            // Not by default: some servers always use takeover. Asked for none, they answer without
-            // this parameter, which §7.1.1.1 forbids, or decline compression.
+            // Off by default. Servers that always use takeover answer without this parameter, which
+            // §7.1.1.1 forbids, or decline compression.
             server_no_takeover: ours.require_no_takeover,
             client_no_takeover: !client.takeover,
             server_bits: limit(server.window_bits),
@@ -95,6 +95,7 @@ impl Offer {
         if server_bits < 9 {
             return None;
         }
+        // The window that the client announces; without a number, 15 bits.
         let known = match theirs.client_bits {
             Some(Bits::AtMost(bits)) => bits,
             Some(Bits::Any) | None => 15,
@@ -118,6 +119,7 @@ impl Offer {
         let answer = Params {
             server_no_takeover: !agreed.server.takeover,
             client_no_takeover: !agreed.client.takeover,
+            // Only if offered: some clients refuse a parameter that they did not offer.
             server_bits: theirs.server_bits.map(|_| server_bits),
             client_bits: (client_bits < known).then_some(Bits::AtMost(client_bits)),
         };
@@ -149,7 +151,7 @@ impl Answer {
             (_, bits) => bits.unwrap_or(15),
         };
         // §7.1.2.2: the answer may have `client_max_window_bits` only if the offer has it, and with
-        // at most the offered value.
+        // at most the offered value. Without it, our own limit stays.
         let client_bits = match (ours.client_bits, theirs.client_bits) {
             (Some(Bits::AtMost(most)), None) => most,
             (_, None) => 15,

@@ -18,7 +18,7 @@ use zlib_rs::{DeflateFlush, InflateFlush};
 
 pub(crate) use zlib_rs::Inflate as Decompressor;
 
-/// The type of a field that every [`Deflate`] has.
+/// The type of `Deflate::more`. In `no_zlib.rs` this type has no values, so there is no `Deflate`.
 pub(super) type Supported = ();
 
 /// The part of a connection that only compression needs.
@@ -136,8 +136,8 @@ fn give(idle: Spare, limit: usize) {
     let _ = THREAD.try_with(|kept| kept.borrow_mut().give(idle, limit));
 }
 
-/// The thread's compressors and decompressors, for a connection whose setting
-/// [`Deflate::memory`](crate::deflate::Deflate::memory) is this one.
+/// Access to the thread's compressors and decompressors. `memory` is the connection's setting
+/// [`Deflate::memory`](crate::deflate::Deflate::memory).
 #[derive(Clone, Copy)]
 pub(crate) struct Zlib {
     memory: usize,
@@ -177,7 +177,7 @@ impl Zlib {
     ) -> bool {
         let mut compressor = self.compressor(setting);
         if compressor.compress(payload, out).is_err() {
-            return false;
+            return false; // The compressor is dropped: see `Broken`.
         }
         self.give_compressor(compressor);
         out.len() < payload.len() + TAIL.len()
@@ -199,7 +199,7 @@ impl Zlib {
 }
 
 fn decompressor() -> Decompressor {
-    Decompressor::new(false, 15) // The longest window can inflate every message.
+    Decompressor::new(false, 15) // Raw DEFLATE. The longest window can inflate every message.
 }
 
 /// Inflates until the input is used up or `room` is full. With `blockwise`, also stops after each
@@ -227,13 +227,13 @@ pub(crate) fn inflate(
 }
 
 /// The compressed forms of a message, one for each window of 9 to 15 bits. A form is made when it
-/// is first needed; it is `None` if compression would not make the message shorter, or if zlib
+/// is first needed. It is `None` if compression would not make the message shorter, or if zlib
 /// failed. All threads share the forms, and read them without a lock.
 #[derive(Clone, Default)]
 pub(crate) struct Packed(Arc<[OnceLock<Option<Bytes>>; 7]>);
 
 impl Packed {
-    /// Returns the form for the window of `setting`. The level of the first call decides.
+    /// Returns the form for the window of `setting`. Only the level of the first call counts.
     pub(crate) fn get(&self, zlib: Zlib, setting: Setting, payload: &[u8]) -> Option<&Bytes> {
         let pack = || {
             let mut out = ZlibOutput::default();

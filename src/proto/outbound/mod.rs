@@ -19,9 +19,9 @@ use prepared::Prepared;
 ///   where it is, by a vectored write. Over a stream without vectored writes, and in
 ///   [`feed_first`](crate::Sender::feed_first), the server copies every payload.
 /// - `Cow<str>`, as the `&str` or the `String` in it.
-/// - `Arc<str>`. Its text is first copied into a `String`. To copy only once, pass a `&str` of it.
-/// - [`Prepared`] or a reference to it. By the same rule, a server copies the prepared frame, or
-///   sends its payload from where it is.
+/// - `Arc<str>`. Its text is first copied into a `String`. To copy only once, pass a `&str`.
+/// - [`Prepared`] or a reference to it. A server copies its payload, or sends it from where it is,
+///   by the same rule.
 ///
 /// A client always copies, because it masks. Types of text are sent as text messages, types of
 /// bytes as binary messages. A [`Message`], an [`OwnedMessage`] and a [`Prepared`] are sent as the
@@ -29,7 +29,7 @@ use prepared::Prepared;
 #[derive(Clone)]
 pub struct Outbound<'a> {
     pub(crate) content: Content<'a>,
-    /// If `true`, the message is never compressed.
+    /// Whether the message must not be compressed.
     pub(crate) plain: bool,
 }
 
@@ -65,10 +65,9 @@ impl<'a> Outbound<'a> {
     /// compress.
     ///
     /// The length of a compressed message shows how much the message repeats itself or, with
-    /// context takeover, earlier messages. Suppose that an attacker sees this length, and that text
-    /// which the attacker chose is compressed together with a secret. Then the attacker can guess
-    /// the secret byte by byte (CRIME, BREACH; RFC 7692 §8). Later messages never refer back to a
-    /// plain message.
+    /// context takeover, earlier messages. An attacker who sees this length can guess a secret byte
+    /// by byte, if text that the attacker chose is compressed together with the secret (CRIME,
+    /// BREACH; RFC 7692 §8). Later messages never refer back to a plain message.
     pub fn plain(message: impl Into<Self>) -> Self {
         Self { plain: true, ..message.into() }
     }
@@ -152,8 +151,8 @@ impl<'a> From<Cow<'a, str>> for Outbound<'a> {
     }
 }
 
-// No array by value: clippy would then advise against the borrow of `feed(&array)`, and the array
-// would be allocated.
+// An array by value does not convert. Otherwise clippy would advise to remove the `&` of
+// `feed(&array)`, and an array by value would need an allocation.
 impl From<Vec<u8>> for Outbound<'_> {
     #[inline]
     fn from(payload: Vec<u8>) -> Self {

@@ -6,9 +6,9 @@
 //! length is proved separately. The lengths below take every path: fewer bytes than a word, two
 //! words, blocks of 16 and of 32 bytes, with tails of several lengths. The kernel for AVX2 has the
 //! same code as the kernel for blocks of 32 bytes, but is compiled for wider registers. From 2 KiB
-//! on, a payload is masked in place as two pieces, cut by its address. The function that cuts it is
-//! proved for a shorter payload, because 2 KiB would take the solver too long. So no harness takes
-//! the branch that selects this function.
+//! on, a payload is masked in place as two pieces, cut by its address. The function for these two
+//! pieces is proved for a shorter payload, because 2 KiB would take the solver too long. So no
+//! harness takes the branch that selects this function.
 use super::*;
 use core::str::Utf8Error;
 
@@ -57,7 +57,7 @@ fn a_long_payload_is_masked_while_it_is_copied() {
     masks::<64>([32, 33, 47, 64], copy_xor_blocks);
 }
 
-/// The lengths from which on another kernel is selected, below 2 KiB; and 63 bytes.
+/// The lengths below 2 KiB at which a different kernel is selected, and 63 bytes.
 #[kani::proof]
 fn each_length_has_its_kernel() {
     masks::<64>([63, 64], |to, _, key| xor_to_read(to, key));
@@ -66,8 +66,7 @@ fn each_length_has_its_kernel() {
 }
 
 /// From 2 KiB on, a payload is masked as two pieces, so that the second is aligned to 32 bytes. The
-/// function for this is proved for 63 bytes, which leave at least 32 bytes to the second piece, at
-/// every alignment.
+/// proof takes 63 bytes at every alignment, which leave at least 32 bytes to the second piece.
 #[kani::proof]
 #[kani::unwind(9)]
 fn two_pieces_are_masked_as_one() {
@@ -125,8 +124,8 @@ pub(in crate::proto) fn read_all(mut state: State, bytes: &[u8]) -> Option<State
     Some(state)
 }
 
-/// Stands for `core::str::from_utf8`. The code passes at most four bytes. It uses only whether the
-/// bytes are valid, and whether invalid bytes are a beginning of valid ones.
+/// Stands for `core::str::from_utf8`. The code passes at most four bytes. The code uses only
+/// whether the bytes are valid, and whether invalid bytes are the beginning of valid bytes.
 /// `the_table_is_that_of_the_standard_library` proves that both results are right.
 #[allow(invalid_from_utf8)]
 pub(in crate::proto) fn from_utf8(bytes: &[u8]) -> Result<&str, Utf8Error> {
