@@ -1,5 +1,5 @@
-//! Parses Sec-WebSocket-Extensions (RFC 6455 §9.1), in linear time. Only a value with escapes is
-//! copied.
+//! Parses Sec-WebSocket-Extensions (RFC 6455 §9.1) in linear time, and copies only values with
+//! escapes.
 //!
 //! The module `deflate` interprets permessage-deflate (RFC 7692), and agrees on its parameters.
 //!
@@ -17,8 +17,8 @@ use alloc::{borrow::Cow, string::String};
 pub(super) const NAME: &str = "Sec-WebSocket-Extensions";
 
 /// Iterates over the extensions in all header lines of a head, in the order of the lines. If a line
-/// violates the grammar, the rest of that line is skipped. After the checks of a handshake, every
-/// line is valid.
+/// violates the grammar, the rest of that line is skipped. Once a handshake has checked the head,
+/// every line is valid.
 pub(super) fn all(headers: Headers<'_>) -> impl Iterator<Item = Extension<'_>> {
     headers
         .named(NAME)
@@ -92,7 +92,7 @@ pub(super) fn check(mut value: &[u8]) -> Result<bool, HandshakeError> {
     }
 }
 
-/// This line violates the grammar of RFC 6455 §9.1.
+/// The error of a line that violates the grammar of RFC 6455 §9.1.
 #[derive(Debug)]
 struct Malformed;
 

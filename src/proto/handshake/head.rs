@@ -18,7 +18,7 @@ use core::{fmt, mem::MaybeUninit};
 /// `tickwire-http` adds to a request of HTTP/2.
 const MAX_HEADERS: usize = 132;
 
-/// Finds the end of a head. Scans each byte once, and a CR at the end of a read once more. The
+/// Finds the end of a head. Each byte is scanned once, and a CR at the end of a read twice. The
 /// result depends only on the bytes, not on how reads cut them.
 #[derive(Debug)]
 pub(super) struct Scan {
@@ -35,7 +35,7 @@ pub(super) struct Scan {
     max_headers: usize,
     /// The limit on the first line, in bytes; `usize::MAX` for a response, which has no such limit.
     max_line: usize,
-    /// Whether the head is that of a response.
+    /// Whether the head belongs to a response.
     response: bool,
 }
 
@@ -57,9 +57,9 @@ impl Scan {
     }
 
     /// Continues the scan. `bytes` has the bytes of the last call and all bytes that arrived since.
-    /// Returns the length of the head, empty line included, once the head is complete. Writes to
-    /// `bytes` only to [unfold](Self::unfold) a line, and to [count](count_as_1_1) the version of a
-    /// request as HTTP/1.1.
+    /// Returns the length of the head, empty line included, once the head is complete. Changes
+    /// `bytes` only to [unfold](Self::unfold) a line, or to [replace](count_as_1_1) the version of
+    /// a request by HTTP/1.1.
     pub(super) fn run(&mut self, bytes: &mut [u8]) -> Result<Option<usize>, HandshakeError> {
         loop {
             // Bytes beyond the limits are not examined, so that the error is always for the first
@@ -115,15 +115,16 @@ impl Scan {
     }
 
     /// Joins the current line, which begins with a blank, to the line before: the line end and the
-    /// blank become spaces (RFC 9112 §5.2). Nothing can continue the first line. A server refuses
-    /// all folded lines, as that section allows.
+    /// blank become spaces (RFC 9112 §5.2). The first line cannot be continued. A server refuses
+    /// all folded lines, which this section allows.
     #[cold]
     fn unfold(&mut self, bytes: &mut [u8]) -> Result<(), HandshakeError> {
         match bytes.get_mut(self.at - LINE_END..=self.at) {
             Some(fold) if self.response && self.lines > 1 => fold.fill(b' '),
             _ => return Err(HandshakeError::Malformed { what: "folded line" }),
         }
-        // The longer line is counted at its end. It is not empty, because `at` is beyond `line`.
+        // `run` counts the joined line at its end, and sees that it is not empty, because `at` is
+        // beyond `line`.
         self.lines -= 1;
         self.at += 1;
         Ok(())
@@ -166,9 +167,9 @@ impl Scan {
     }
 }
 
-/// Writes HTTP/1.1 in place of HTTP/1.2 to 1.9 at the end of a request line. A request of a later
-/// minor version is processed as one of the latest version known (RFC 9110 §2.5), and `httparse`
-/// knows no later one.
+/// Writes HTTP/1.1 in place of HTTP/1.2 to 1.9 at the end of a request line. A server processes a
+/// request of a later minor version as a request of the latest version that it knows (RFC 9110
+/// §2.5). `httparse` knows at most 1.1.
 fn count_as_1_1(line: &mut [u8]) {
     if let [.., b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'2'..=b'9'] = line {
         *minor = b'1';
@@ -357,9 +358,8 @@ fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
 /// The headers of a request or response: an iterator over names and values, in the order of the
 /// wire.
 ///
-/// Names are as the peer wrote them, so compare them without regard to case. Values contain any
-/// bytes except control characters (but may contain tabs), and have no blanks around them (RFC 9110
-/// §5.5).
+/// Names are as the peer wrote them, so compare them without regard to case. Values may contain all
+/// bytes except control characters other than tabs, and have no blanks around them (RFC 9110 §5.5).
 #[derive(Clone)]
 pub struct Headers<'a> {
     /// The lines of a validated head that were not returned yet, up to the empty line.
@@ -421,8 +421,8 @@ impl fmt::Debug for Headers<'_> {
     }
 }
 
-/// Converts bytes that were checked to be ASCII. (Bytes that are not UTF-8 would give an empty
-/// text.)
+/// Converts bytes that were checked to be ASCII. Bytes that are not UTF-8 would become an empty
+/// text.
 pub(super) fn text(ascii: &[u8]) -> &str {
     core::str::from_utf8(ascii).unwrap_or_default()
 }
@@ -462,8 +462,8 @@ fn take_element<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     (!element.is_empty()).then(|| trim(element))
 }
 
-/// Whether a list contains this token as an element, without regard to case. The first test is for
-/// the usual list, which has one element; inlined, it knows the token.
+/// Whether a list contains this token as an element, without regard to case. The first test handles
+/// the usual list, which has one element. Inlining makes the token a constant.
 #[inline]
 pub(super) fn has_token(value: &[u8], token: &str) -> bool {
     let is_token = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());

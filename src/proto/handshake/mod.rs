@@ -3,7 +3,7 @@
 //! Each role has a state machine that takes bytes, checks them, and becomes a
 //! [`Connection`](crate::Connection). Bytes that were read behind the head are the connection's
 //! first input. The caller handles connecting, TLS, proxies and redirects. The stream carries only
-//! this one exchange of HTTP. After a failed handshake, drop the stream; a server first writes its
+//! this one exchange of HTTP. After a failed handshake, drop the stream. A server first writes its
 //! response.
 //!
 //! ```
@@ -72,8 +72,7 @@ const KEY_LEN: usize = 24;
 /// The length of a Sec-WebSocket-Accept, in bytes: base64 of 20 bytes.
 const ACCEPT_LEN: usize = 28;
 
-/// Why a handshake failed. Once `step` has returned an error, every later call of `step` returns
-/// this error again.
+/// Why a handshake failed. After an error, every later call of `step` returns this error again.
 ///
 /// An error contains no text from the wire, so you can log it, and send it to the peer, unchanged.
 /// The variants show limits as `u32`. A limit above `u32::MAX` is shown as `u32::MAX`.
@@ -173,9 +172,9 @@ pub enum HandshakeError {
     /// an application rejects a request with it.
     #[error("no such resource")]
     NotFound,
-    /// A CONNECT of HTTP/2 or HTTP/3 whose `:protocol` is not `websocket` (RFC 8441 §5), or that
-    /// has none, and so asks for a tunnel; answered with 501. Only `tickwire-http` returns this
-    /// error.
+    /// A CONNECT of HTTP/2 or HTTP/3 whose `:protocol` is not `websocket` (RFC 8441 §5), or a
+    /// CONNECT without `:protocol`, which asks for a tunnel; answered with 501. Only
+    /// `tickwire-http` returns this error.
     #[error("CONNECT asks for something else than a WebSocket: its :protocol is not websocket")]
     UnknownProtocol,
     /// The server answered with a status other than 101.
@@ -249,8 +248,8 @@ pub enum HandshakeError {
     },
 }
 
-/// Returns what the error message adds after the proxy's status: a hint at credentials for 407,
-/// nothing for any other status.
+/// Returns the end of the error message after the proxy's status: a hint at credentials for 407,
+/// and nothing for any other status.
 const fn credentials_wanted(status: u16) -> &'static str {
     if status == 407 { ": the proxy wants credentials, or others than its URL has" } else { "" }
 }
@@ -272,8 +271,8 @@ const fn socks_reply(reply: u8) -> &'static str {
 
 impl HandshakeError {
     /// The HTTP status with which a server answers this error: 400, 403, 404, 405, 408, 414, 426,
-    /// 431, 501 or 505. For an error that only a client can get, the status is 502 (Bad Gateway):
-    /// if the client is part of a gateway, the gateway can answer with this status.
+    /// 431, 501 or 505. For an error that only a client can get, the status is 502 (Bad Gateway): a
+    /// gateway whose client gets the error can answer with this status.
     pub const fn status(self) -> u16 {
         match self {
             Self::Malformed { .. }
@@ -402,16 +401,16 @@ fn push_header(lines: &mut String, name: &str, value: &str) -> Result<(), Header
     Ok(())
 }
 
-/// Appends parts of a head. Not inlined, because a head has many parts, and a call is less code
-/// than an append.
+/// Appends parts of a head. This function is not inlined, because a call is less code than an
+/// append, and a head has many parts.
 #[inline(never)]
 fn push(text: &mut String, parts: &[&str]) {
     parts.iter().for_each(|part| text.push_str(part));
 }
 
-/// Checks a header that the caller adds. Refuses a header that only the handshake may set, a name
-/// that is not a token, and control characters, because some of them could end the line (RFC 9110
-/// §5.1, §5.5).
+/// Checks a header that the caller adds. Refuses a header that only the handshake may set, and a
+/// name that is not a token. Also refuses control characters, because some could end the line (RFC
+/// 9110 §5.1, §5.5).
 fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     const RESERVED: [&str; 7] =
         ["Host", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer"];

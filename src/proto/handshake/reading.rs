@@ -16,8 +16,9 @@ use core::{fmt, time::Duration};
 /// and a peer that sends no head makes us hold only a buffer of about this length.
 const HEAD: usize = 2 << 10;
 
-/// How long a client waits for the body of a refusal, from the time that it is told behind the
-/// refusal's head. Status and headers say why the server refuses, and a body may have no end.
+/// How long a client waits for the body of a refusal, counted from the first call of
+/// `handle_timeout` after the refusal's head. Status and headers tell why the server refuses, and a
+/// body may never end.
 const REFUSAL_BODY: Duration = Duration::from_secs(1);
 
 /// The reading part of a handshake in either role. You report to it the bytes read, the end of the
@@ -72,7 +73,7 @@ impl Reading {
     pub fn spare_mut(&mut self) -> &mut [u8] {
         let wire = self.buf.wire().len();
         // Beyond `max_head` the buffer doubles. With constant steps instead, each step would copy
-        // everything that the peer has sent so far.
+        // all bytes that the peer has sent so far.
         let limit = if wire < self.max_head { self.max_head } else { 2 * wire };
         self.buf.spare_mut(limit, 0)
     }
@@ -94,15 +95,15 @@ impl Reading {
         self.eof = true;
     }
 
-    /// Tells the time. The first call starts the handshake timeout. The first call behind the head
-    /// of a refusal starts the second that a client waits for the refusal's body. Early and
-    /// repeated calls are harmless.
+    /// Tells the time. The first call starts the handshake timeout. A client's first call after the
+    /// head of a refusal starts the wait of one second for the refusal's body. Early and repeated
+    /// calls are harmless.
     ///
     /// # Errors
     ///
     /// [`HandshakeError::Timeout`] if the peer's head was not complete within
-    /// [`handshake_timeout`](Config::handshake_timeout). A client gets [`Refused`] instead, if only
-    /// the body of a refusal was incomplete, within that time or within its second. The earlier
+    /// [`handshake_timeout`](Config::handshake_timeout). [`Refused`] if the head of a refusal was
+    /// complete, but its body was not complete within that time or within a second. The earlier
     /// error, if the handshake had failed before.
     ///
     /// [`Refused`]: HandshakeError::Refused
@@ -121,8 +122,8 @@ impl Reading {
     }
 
     /// Fails the handshake with a fault that the caller has found. Use this call if you parse the
-    /// head yourself, as an HTTP stack does. An event of `tracing` reports the error. This call and
-    /// later calls of `step`, `handle_timeout` and `fail` return the error. If the handshake had
+    /// head yourself, as an HTTP stack does. An event of `tracing` reports the error, and this call
+    /// and later calls of `step`, `handle_timeout` and `fail` return it. If the handshake had
     /// failed before, this call returns that earlier error instead, and changes nothing.
     pub fn fail(&mut self, error: HandshakeError) -> HandshakeError {
         if let Some(Err(earlier)) = self.outcome {
@@ -139,8 +140,8 @@ impl Reading {
     // Outputs.
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next. [`Time::ZERO`], which is due at
-    /// once, if that call has a timeout to start: before its first call, and behind the head of a
-    /// refusal. `None` once the handshake has an outcome.
+    /// once, if that call must start a timeout: at first, and after the head of a refusal. `None`
+    /// once the handshake has an outcome.
     pub fn poll_timeout(&self) -> Option<Time> {
         let running = self.deadline.filter(|_| self.timeout.is_none());
         self.outcome.is_none().then_some(running.unwrap_or(Time::ZERO))
@@ -176,7 +177,7 @@ impl Reading {
     }
 
     /// Returns the length of the head at the front of `buf`, in bytes, once the head is complete.
-    /// Folded lines of a response are then one line each.
+    /// Each folded line of a response is then one line.
     pub(super) fn head_len(&mut self) -> Result<Option<usize>, HandshakeError> {
         match self.scan.run(self.buf.wire_mut())? {
             None if self.eof => Err(HandshakeError::UnexpectedEof),
@@ -214,8 +215,8 @@ impl Reading {
         Ok(())
     }
 
-    /// Bounds the time for the rest of a refusal, and sets the error with which the handshake fails
-    /// after that time.
+    /// Limits the time for the body of a refusal, and sets the error with which the handshake then
+    /// fails. A shorter handshake timeout that has not started yet still holds.
     pub(super) fn expect_body(&mut self, refused: HandshakeError) {
         self.timeout = Some(REFUSAL_BODY.min(self.timeout.unwrap_or(REFUSAL_BODY)));
         self.timeout_error = refused;
@@ -235,7 +236,7 @@ impl Reading {
         found
     }
 
-    /// Hands the bytes after the head to the connection, whose first output is `response`.
+    /// Hands the bytes after the head to the connection, and makes `response` its first output.
     #[inline]
     pub(super) fn end(mut self, head: usize, connection: &mut Connection, response: &[&[u8]]) {
         self.buf.skip(head);

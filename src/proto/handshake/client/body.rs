@@ -33,8 +33,9 @@ impl Body {
         HandshakeError::Refused { status: self.refusal.status }
     }
 
-    /// Moves bytes from `buf` into the body, until the body has `max` bytes. Returns `true` if the
-    /// body has ended, at its last chunk or at an invalid chunk too, or has `max` bytes.
+    /// Moves bytes from `buf` into the body, up to `max` bytes. Returns `true` once no more bytes
+    /// will be added: the body has `max` bytes, or has ended: by its length, at its last chunk, at
+    /// an invalid chunk, or with the stream.
     pub(super) fn take(&mut self, buf: &mut RecvBuffer, eof: bool, max: usize) -> bool {
         let body = &mut self.refusal.body;
         loop {
@@ -60,7 +61,7 @@ impl Body {
                         n
                     }
                     Ok(httparse::Status::Partial) if wire.len() < MAX_CHUNK_LINE => return eof,
-                    _ => return true,
+                    _ => return true, // The last chunk, which has length 0, or an invalid chunk.
                 }
             };
             buf.skip(n);
@@ -84,7 +85,7 @@ fn framing(refusal: &Refusal) -> (u64, bool) {
 }
 
 /// Parses a decimal number; returns `u64::MAX` for a larger number. `None` if `value` is empty, or
-/// has other characters than digits.
+/// has a character that is not a digit.
 pub(super) fn number(value: &[u8]) -> Option<u64> {
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     digits.then(|| head::text(value).parse().unwrap_or(u64::MAX))

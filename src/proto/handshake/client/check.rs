@@ -14,8 +14,8 @@ const HEADERS: [&str; 5] = ["Upgrade", "Connection", ACCEPT, PROTOCOL, extension
 
 impl Handshake {
     /// Makes the checks of RFC 6455 §4.1 on a 101. Content-Length and Transfer-Encoding have no
-    /// meaning in a 101, because every 1xx ends at its empty line (RFC 9112 §6.3): what follows is
-    /// frames. Some servers send these headers, such as aiohttp up to version 3.5.
+    /// meaning in a 101, because every 1xx ends at its empty line (RFC 9112 §6.3), and frames
+    /// follow. Some servers send these headers, such as aiohttp up to version 3.5.
     pub(super) fn check(&self, headers: Headers<'_>) -> Result<(), HandshakeError> {
         if !self.outgoing().is_empty() {
             return Err(HandshakeError::EarlyResponse);
@@ -30,6 +30,7 @@ impl Handshake {
                     upgrade = Some(fine && upgrade.unwrap_or(true));
                 }
                 "Connection" => connection |= head::has_token(value, "upgrade"),
+                // §11.3.2 to §11.3.4: a response must not repeat these three headers.
                 ACCEPT => once(&mut accept, value, ACCEPT)?,
                 PROTOCOL => once(&mut subprotocol, value, PROTOCOL)?,
                 extensions::NAME => {

@@ -91,13 +91,13 @@ pub struct Handshake {
     require_subprotocol: bool,
     /// The status line of a complete 101 at the front of the buffer.
     head: Option<StatusLine>,
-    /// A final response other than a 101, with the part of its body that is kept.
+    /// A final response other than a 101, with the start of its body.
     refusal: Outlined<Option<Body>>,
 }
 
 impl Handshake {
-    /// Encodes the request, with a nonce from `entropy`. The connection later takes its masking
-    /// keys from `entropy` too.
+    /// Encodes the request, with a nonce from `entropy`. The connection takes its masking keys from
+    /// `entropy` too.
     pub fn new(
         request: &Request,
         config: &Config,
@@ -130,9 +130,9 @@ impl Handshake {
         self.request.get(self.sent..).unwrap_or_default()
     }
 
-    /// Reports that the first `n` bytes of [`outgoing`](Self::outgoing) were written. If `n` is
-    /// larger than the length of `outgoing`, it counts as this length. Until all of the request is
-    /// reported as written, [`step`](Self::step) refuses a 101.
+    /// Reports that the first `n` bytes of [`outgoing`](Self::outgoing) were written. A larger `n`
+    /// counts as the length of `outgoing`. Until the whole request is reported as written,
+    /// [`step`](Self::step) refuses a 101.
     pub fn advance(&mut self, n: usize) {
         self.sent += n.min(self.request.len() - self.sent);
     }
@@ -167,6 +167,7 @@ impl Handshake {
                 if line.minor != 1 {
                     return Err(HandshakeError::BadHttpVersion);
                 }
+                // Before the check, so that `response` also shows a 101 that fails it.
                 (self.head, self.reading.has_head) = (Some(line), true);
                 self.check(Headers::of(self.reading.wire().get(..line.len).unwrap_or_default()))?;
                 return Ok(Progress::Complete);
@@ -179,7 +180,7 @@ impl Handshake {
         }
         let (eof, max) = (self.reading.is_at_end(), self.config.max_refusal_body);
         let Some(body) = &mut *self.refusal else {
-            return Ok(Progress::Partial); // This never happens: it was set above.
+            return Ok(Progress::Partial); // This never happens: `refusal` is set above.
         };
         match body.take(&mut self.reading.buf, eof, max) {
             true => Err(body.refused()),
@@ -187,8 +188,8 @@ impl Handshake {
         }
     }
 
-    /// The response's status and headers, once its head is complete: of the 101 or of a refusal.
-    /// Interim responses are not shown.
+    /// The status and headers of the 101 or of a refusal, once the head is complete. Interim
+    /// responses are not shown.
     pub fn response(&self) -> Option<(u16, Headers<'_>)> {
         if let Some(Body { refusal, .. }) = &*self.refusal {
             return Some((refusal.status, refusal.headers()));

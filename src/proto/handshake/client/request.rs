@@ -52,8 +52,8 @@ impl Request {
 
     /// Adds a header. A second Authorization or Origin replaces the first. Headers that the
     /// handshake sets are refused: for subprotocols use [`subprotocols`](Self::subprotocols), and
-    /// Host follows from the URL. To send a Host that differs from the address dialed, make the
-    /// request for the URL with that host, dial yourself, and call the adapter's `client`.
+    /// Host follows from the URL. To send another Host than the dialed one, make the request for a
+    /// URL with this Host, dial yourself, and call the adapter's `client`.
     ///
     /// # Errors
     ///
@@ -68,8 +68,8 @@ impl Request {
         Ok(self)
     }
 
-    /// Sets the subprotocols to offer, best first (RFC 6455 §4.1 item 10). Replaces those of an
-    /// earlier call.
+    /// Sets the subprotocols to offer, best first (RFC 6455 §4.1 item 10). Replaces the
+    /// subprotocols of an earlier call.
     ///
     /// # Errors
     ///
@@ -111,6 +111,7 @@ impl Request {
         self.with_what_it_requires()
     }
 
+    /// Refuses a request that requires a subprotocol, but offers none.
     fn with_what_it_requires(self) -> Result<Self, HeaderError> {
         match self.require_subprotocol && self.subprotocols.is_empty() {
             true => Err(HeaderError::NoSubprotocol),
@@ -155,8 +156,8 @@ impl Request {
         let mut push = |parts: &[&str]| push(&mut text, parts);
         push(&["GET ", self.target.resource(), " HTTP/1.1\r\nHost: ", self.target.host_header()]);
         push(&["\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"]);
-        // The version stands behind the key, as browsers write them, because there are servers that
-        // cannot parse a request whose last header is the key.
+        // The version stands behind the key, as browsers write them, because some servers cannot
+        // parse a request whose last header is the key.
         push(&["Sec-WebSocket-Key: ", head::text(key), "\r\nSec-WebSocket-Version: 13\r\n"]);
         for (i, name) in self.subprotocols.iter().enumerate() {
             push(&[if i == 0 { "Sec-WebSocket-Protocol: " } else { ", " }, name]);
@@ -175,7 +176,7 @@ impl Request {
     }
 }
 
-/// Does the same as [`Request::new`], for a URL that is already parsed.
+/// Makes the request that [`Request::new`] makes, from a URL that is already parsed.
 impl From<Target> for Request {
     fn from(target: Target) -> Self {
         let headers = match target.userinfo() {

@@ -6,13 +6,12 @@ use crate::proto::{handshake::head::Headers, shown::Shown};
 use alloc::vec::Vec;
 use core::{fmt, time::Duration};
 
-/// A server's final response other than a 101: status, headers, and at most
-/// [`max_refusal_body`](Config::max_refusal_body) bytes from the start of the body, as far as they
-/// arrived within a second of the head.
+/// A server's final response other than a 101: status, headers, and the start of the body. At most
+/// [`max_refusal_body`](Config::max_refusal_body) bytes are kept, and only bytes that arrived
+/// within a second of the head.
 ///
-/// Redirects are not followed. Trust a refusal no more than the connection over which it came. You
-/// can log a refusal directly, because its `Display` and `Debug` escape and truncate the server's
-/// text.
+/// Redirects are not followed. A refusal is no more trustworthy than its connection. You can log a
+/// refusal directly, because its `Display` and `Debug` escape and truncate the server's text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The HTTP status.
@@ -24,7 +23,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Makes a refusal with a validated head, and without a body so far.
+    /// Makes a refusal with a validated head and an empty body.
     pub(super) fn new(status: u16, head: &[u8]) -> Self {
         Self { status, head: head.to_vec(), body: Vec::new() }
     }

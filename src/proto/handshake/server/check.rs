@@ -10,7 +10,7 @@ const KEY: &str = "Sec-WebSocket-Key";
 const VERSION: &str = "Sec-WebSocket-Version";
 
 /// The most subprotocols that a client may offer. Each name is compared with all others, because no
-/// name may be repeated. This maximum keeps the comparisons too cheap for an attack.
+/// name may be repeated. This maximum keeps the comparisons so cheap that an attack gains nothing.
 const MAX_SUBPROTOCOLS: usize = 128;
 
 /// Makes the checks of RFC 6455 §4.2.1 on a request of HTTP/1.x. Returns the request's
@@ -89,8 +89,8 @@ fn target(target: Option<&str>, host: &[u8]) -> Result<(), HandshakeError> {
     let authority = authority.ok_or(HandshakeError::BadHeader(HOST))?;
     match target.and_then(Form::of) {
         Some(Form::Origin) => Ok(()),
-        // RFC 9112 §3.2.2: an absolute target takes precedence over the Host header. We require
-        // that both name the same host and port.
+        // RFC 9112 §3.2.2: an absolute target takes precedence over the Host header. This server
+        // requires that both name the same host and port.
         Some(Form::Absolute { secure, authority: target, .. }) => match Authority::parse(target) {
             Ok(target) if target.same(&authority, secure) => Ok(()),
             Ok(_) => Err(HandshakeError::HostMismatch),
@@ -138,8 +138,8 @@ static BASE64: [bool; 256] = {
     digits
 };
 
-/// Adds the subprotocols of a header line to those of the lines before. Each name must be a token,
-/// and no name may be repeated (RFC 6455 §4.1 item 10).
+/// Adds the subprotocols of a header line to `offered`. Each name must be a token, and no name may
+/// be repeated (RFC 6455 §4.1 item 10).
 fn add_offered<'a>(offered: &mut Vec<&'a [u8]>, line: &'a [u8]) -> Result<(), HandshakeError> {
     for name in head::list(line) {
         let is_new = offered.len() < MAX_SUBPROTOCOLS && !offered.contains(&name);

@@ -90,7 +90,7 @@ pub(super) const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 ///
 /// Call [`spare_mut`], read, call [`commit`] or [`end_of_stream`], then [`step`](Self::step).
 /// Repeat this until `step` no longer returns [`Partial`](Progress::Partial). While you wait for
-/// bytes, use [`poll_timeout`] and [`handle_timeout`]. These calls, except `step`, are methods of
+/// bytes, use [`poll_timeout`] and [`handle_timeout`]. All these calls except `step` are methods of
 /// [`reading`](Self::reading).
 ///
 /// ```
@@ -194,6 +194,7 @@ impl Handshake {
                 Err(error) => return Err(error),
             },
         };
+        // Before the result of the checks, so that `request` also shows a request that failed them.
         self.head = Some(line);
         reading.has_head = true;
         self.key = *checked?;
@@ -201,8 +202,8 @@ impl Handshake {
     }
 
     /// The request, once it is complete and well-formed HTTP/1.1 or 1.0, even if it is not a valid
-    /// upgrade. So a server can respond to plain HTTP itself. After that response, the server must
-    /// end the stream. [`step`](Self::step) says whether the request passed the checks.
+    /// upgrade. So a program can respond to plain HTTP itself, and must then end the stream.
+    /// [`step`](Self::step) says whether the request passed the checks.
     pub fn request(&self) -> Option<RequestHead<'_>> {
         let line = self.head?;
         Some(RequestHead { line, head: self.reading.buf.wire().get(..line.len)? })
@@ -243,10 +244,10 @@ impl Handshake {
         Ok(connection)
     }
 
-    /// Returns the bytes of a response that rejects the request, whether or not the request is
-    /// valid. Write these bytes, shut the stream for writing, drain it for a moment, and drop it.
-    /// The response to an error has the error's [`status`](HandshakeError::status) and says in
-    /// plain text what is wrong, but repeats no text from the request.
+    /// Returns the bytes of a response that rejects the request, which may be valid or faulty.
+    /// Write these bytes, shut the stream for writing, drain it for a moment, and drop it. The
+    /// response to an error has the error's [`status`](HandshakeError::status) and says in plain
+    /// text what is wrong, but repeats no text from the request.
     ///
     /// The response always has `Connection: close`. It has a Content-Length unless the status is
     /// 204 or 304, and a Date if [`Rejection::date`] is set. A HEAD request gets no body.

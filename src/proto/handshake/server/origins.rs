@@ -6,8 +6,8 @@ use crate::proto::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// The origins (RFC 6454) whose pages may connect. The check stops cross-site hijacking (RFC 6455
-/// §10.2), in which a page of any site uses the cookies that the user's browser sends.
+/// The origins (RFC 6454) whose pages may connect. Checking the Origin stops cross-site hijacking
+/// (RFC 6455 §10.2), in which a page of any site uses the cookies that the user's browser sends.
 ///
 /// A request's Origin must equal one of these origins in the form that browsers send: the whole
 /// origin, without the scheme's default port. Case does not matter. Prefixes, suffixes and
@@ -50,9 +50,9 @@ impl Origins {
         Ok(Self { allowed: allowed.collect::<Result<_, _>>()?, required: false })
     }
 
-    /// Refuses requests without an Origin too. By default these requests are allowed, because they
-    /// do not come from browsers. A program other than a browser could send any Origin, so
-    /// requiring one does not stop such a program.
+    /// Makes [`allows`](Self::allows) refuse requests without an Origin too. By default these
+    /// requests are allowed, because they do not come from browsers. A program other than a browser
+    /// can send any Origin, so this setting does not stop it.
     pub fn required(mut self) -> Self {
         self.required = true;
         self
@@ -73,7 +73,7 @@ impl Origins {
     }
 }
 
-/// Writes an origin as browsers do (RFC 6454 §6.2).
+/// Converts an origin into the form that browsers send (RFC 6454 §6.2).
 pub(in crate::proto::handshake) fn normalise(origin: &str) -> Result<String, HeaderError> {
     let (scheme, authority) = split_scheme(origin).ok_or(HeaderError::BadOrigin)?;
     let legal = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b);
@@ -81,7 +81,7 @@ pub(in crate::proto::handshake) fn normalise(origin: &str) -> Result<String, Hea
         return Err(HeaderError::BadOrigin);
     }
     let parsed = Authority::parse(authority).map_err(|_| HeaderError::BadOrigin)?;
-    // A host may have an asterisk, but who writes one here expects it to match other hosts.
+    // A host may have an asterisk, but a caller who writes one here expects a wildcard.
     if parsed.host.contains('*') || parsed.check_name().is_err() {
         return Err(HeaderError::BadOrigin);
     }

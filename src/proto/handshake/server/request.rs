@@ -43,8 +43,8 @@ impl<'a> RequestHead<'a> {
         self.resource().split_once('?').map(|(_, query)| query)
     }
 
-    /// The host and port requested, as written: those of the target if it names a host, otherwise
-    /// those of the Host header. Always `Some` if the request passed the checks.
+    /// The host and port requested, as written: from the target if it names a host, otherwise from
+    /// the Host header. Always `Some` if the request passed the checks.
     pub fn host(&self) -> Option<&'a str> {
         match Form::of(self.target()) {
             Some(Form::Absolute { authority, .. }) => Some(authority),
@@ -78,8 +78,7 @@ impl<'a> RequestHead<'a> {
     }
 }
 
-/// Shows method, path and the names of the headers, but no query and no values, which may be
-/// secret.
+/// Shows method, path and the names of the headers. Query and values may be secret, and are hidden.
 impl fmt::Debug for RequestHead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestHead")
@@ -102,6 +101,7 @@ pub(super) enum Form<'a> {
 }
 
 impl<'a> Form<'a> {
+    /// `None` if the target names no resource: `host:port`, `*`, or a URL of another scheme.
     pub(super) fn of(target: &'a str) -> Option<Self> {
         if target.starts_with('/') {
             return Some(Self::Origin);

@@ -56,8 +56,8 @@ impl<'a> Accept<'a> {
     }
 
     /// Sets the connection's limits, deadlines and compression, in place of the configuration with
-    /// which the request was read. So they may depend on the request. The limits on the request's
-    /// head have applied already.
+    /// which the request was read. So these settings may depend on the request. The limits on the
+    /// request's head were applied before.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -187,7 +187,7 @@ impl Rejection {
                     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
                 ]);
             }
-            405 if !has("Allow") => push(&["Allow: GET\r\n"]),
+            405 if !has("Allow") => push(&["Allow: GET\r\n"]), // RFC 9110 §15.5.6
             _ => {}
         }
         let body: &[u8] = if matches!(self.status, 204 | 205 | 304) { &[] } else { &self.body };
@@ -230,9 +230,8 @@ impl From<HandshakeError> for Rejection {
     }
 }
 
-/// Makes a 500 without a body, because a bad header is a fault of the program. With this
-/// conversion, a function that returns a `Rejection` as error can use
-/// `Rejection::new(401).header(..)?`.
+/// Makes a 500 without a body, because a bad header is a fault of the program. A function that
+/// returns a `Rejection` as error can thus use `Rejection::new(401).header(..)?`.
 impl From<HeaderError> for Rejection {
     fn from(_: HeaderError) -> Self {
         Self::new(500)

@@ -70,7 +70,7 @@ fn a_parameter_is_that_of_the_grammar() {
     let (bytes, n): ([u8; N], usize) = (kani::any(), kani::any_where(|&n| n <= N));
     let mut rest = &bytes[..n];
     let param = take_param(&mut rest);
-    // Where the name and the value lie, and where the parameter ends.
+    // The ranges of the name and of the value, the state, and the end of the parameter.
     let (mut name, mut value, mut state, mut end) = (0..0, 0..0, Before, 0);
     while end < n {
         let Some(next) = read(state, bytes[end]) else { break };
@@ -116,7 +116,7 @@ fn stored(ascii: &[u8]) -> &str {
 }
 
 /// Stands for [`take_param`]: takes any number of bytes, or refuses them. A parameter has at least
-/// one byte. So this function may do whatever `take_param` does, and more. The proof of
+/// one byte. So the results of this function include all results of `take_param`. The proof of
 /// `take_param` is `a_parameter_is_that_of_the_grammar`.
 fn any_param<'a>(rest: &mut &'a [u8]) -> Result<Option<RawParam<'a>>, Malformed> {
     let n = kani::any_where(|&n: &usize| n <= rest.len());

@@ -3,10 +3,10 @@
 use super::*;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// The length of the longest input about searches, lines and lists.
+/// The length of the longest input of the proofs about searches, lines and lists.
 const N: usize = 64;
 
-/// Where a simple loop finds a byte.
+/// Returns the index at which a simple loop finds a byte.
 fn first(bytes: &[u8], byte: u8) -> Option<usize> {
     let mut i = 0;
     while i < bytes.len() {
@@ -29,8 +29,8 @@ fn a_byte_is_found_where_a_loop_finds_it() {
 /// The address and the length of the name of the last header.
 static NAME: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
-/// Stands for [`trim`], but cuts off nothing. So the proofs below are about the bytes that `trim`
-/// gets; `the_blanks_around_a_value_are_cut_off` is about `trim`.
+/// Stands for [`trim`], but cuts off nothing. So the proofs with `untrimmed` are about the bytes
+/// that `trim` gets. `the_blanks_around_a_value_are_cut_off` is about `trim` itself.
 fn untrimmed(value: &[u8]) -> &[u8] {
     value
 }
