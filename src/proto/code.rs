@@ -4,9 +4,9 @@
 /// ended. `Backoff` of the crate `tickwire-parts` computes the delays.
 ///
 /// The method `retry` of [`Error`](crate::Error), of
-/// [`HandshakeError`](crate::handshake::HandshakeError) and of [`CloseCode`] decides. Their method
-/// `is_retryable` tells only [`BackOff`](Self::BackOff) from the other two, for a client that may
-/// give up.
+/// [`HandshakeError`](crate::handshake::HandshakeError) and of [`CloseCode`] returns this value.
+/// Their method `is_retryable`, for a client that may give up, only tells
+/// [`BackOff`](Self::BackOff) from the other two values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 // Exhaustive: a `_` arm would either give up too early, or go on where it does harm.
 pub enum Retry {

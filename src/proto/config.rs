@@ -115,15 +115,14 @@ pub struct Config {
     /// waits longer (measured in `benches/RESULTS.md`).
     pub cork_limit: usize,
 
-    /// A server does not copy an owned or prepared payload of at least this many bytes into the
-    /// outgoing buffer: a vectored write sends the payload from where it is. The default is 16 KiB,
-    /// because copying a shorter payload costs less than a TCP write of two pieces
-    /// (`benches/RESULTS.md`). Set a lower value for a fan-out to many slow peers, so that their
-    /// queues share the payload.
+    /// A server copies no owned or prepared payload of at least this many bytes into the outgoing
+    /// buffer. A vectored write sends the payload from where it is. The default is 16 KiB, because
+    /// copying a shorter payload costs less than a TCP write of two pieces (`benches/RESULTS.md`).
+    /// Set a lower value for a fan-out to many slow peers, so that their queues share the payload.
     ///
-    /// All other payloads are copied: borrowed or compressed payloads, those of a client (which
-    /// masks them), those given to [`feed_first`](crate::Sender::feed_first), and those over a
-    /// stream without vectored writes.
+    /// All other payloads are copied: borrowed and compressed payloads, payloads of a client (which
+    /// masks them), payloads given to [`feed_first`](crate::Sender::feed_first), and payloads over
+    /// a stream without vectored writes.
     pub min_vectored: usize,
 
     /// Whether Pings are answered automatically (§5.5.2); default `true`. If `false`, answer each
@@ -201,8 +200,8 @@ pub struct Config {
     /// byte adds the time that it takes at 16 KiB a second, so a large frame may come over a slow
     /// line. A message in several frames gets ten times `frame_timeout`, and the same time for each
     /// byte of its payload. If the program does not receive for longer than a quarter of
-    /// `frame_timeout`, only that quarter counts, because our buffers may have been full, so that
-    /// the peer could not send.
+    /// `frame_timeout`, only that quarter counts: our buffers may have been full, so that the peer
+    /// could not send.
     ///
     /// The timeout stops peers that hold a connection by sending a byte now and then. It does not
     /// apply to payloads received in chunks, unless the program skips the rest of the message.
@@ -316,13 +315,13 @@ impl Heartbeat {
     /// the connection fails with [`PongTimeout`](crate::RecvError::PongTimeout). Any byte received
     /// is a sign of life. Intervals below 5 ms count as 5 ms.
     ///
-    /// If the Ping can be written, a receiving call thus finds a dead peer within `timeout` plus
-    /// 1.25 × `interval` after the peer's last byte. (Otherwise
-    /// [`write_timeout`](Config::write_timeout) ends the connection.) If `interval` is a second or
-    /// more, this time includes the lateness of the adapters: 1 ms with tokio, up to 30 ms in
-    /// `blocking`. The heartbeat is checked only while a call waits for the stream: see "Timers" at
-    /// the adapter's module. The Pings also measure the [round-trip time](crate::Sender::rtt). With
-    /// a timeout of [`Duration::MAX`] the heartbeat sends Pings and never gives up.
+    /// If the Ping can be written, a receiving call finds a dead peer within `timeout` plus 1.25 ×
+    /// `interval` after the peer's last byte. If `interval` is a second or more, this time includes
+    /// the lateness of the adapters: 1 ms with tokio, up to 30 ms in `blocking`. If the Ping cannot
+    /// be written, [`write_timeout`](Config::write_timeout) ends the connection. The heartbeat is
+    /// checked only while a call waits for the stream: see "Timers" at the adapter's module. The
+    /// Pings also measure the [round-trip time](crate::Sender::rtt). With a timeout of
+    /// [`Duration::MAX`] the heartbeat sends Pings and never gives up.
     pub const fn new(interval: Duration, timeout: Duration) -> Self {
         Self { interval, timeout }
     }

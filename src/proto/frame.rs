@@ -269,6 +269,7 @@ pub(crate) const fn header_len(payload_len: usize, masked: bool) -> usize {
     store(&mut [0; MAX_HEADER_LEN], 0, payload_len as u64, key)
 }
 
+/// Stores `bytes` at `at`, where the callers leave room. No panic is possible (`checks/panics`).
 #[inline]
 const fn put<const N: usize>(to: &mut [u8; MAX_HEADER_LEN], at: usize, bytes: [u8; N]) {
     if let Some((_, to)) = to.split_at_mut_checked(at)
@@ -310,11 +311,11 @@ impl ShortHeader {
         if b0.wrapping_sub(text) > 1 || (b1 ^ mask_bit) & MASK != 0 {
             return None;
         }
-        let mut key = u64::from_le_bytes(wire) >> 16;
+        let mut key = u64::from_le_bytes(wire) >> 16; // all bytes behind the first two
         // Shifted right by 5, the mask bit is 4: the length of the masking key.
         let (mut payload_len, mut len) = (usize::from(b1 & !MASK), 2 + usize::from(mask_bit >> 5));
         if payload_len >= usize::from(LEN16) {
-            payload_len = usize::from((key as u16).swap_bytes());
+            payload_len = usize::from((key as u16).swap_bytes()); // big-endian on the wire
             if b1 & !MASK == LEN64 || payload_len < usize::from(LEN16) {
                 return None;
             }

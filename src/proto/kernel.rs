@@ -268,7 +268,7 @@ fn ascii_blocks(bytes: &[u8]) -> usize {
     }
 }
 
-/// Initialised bytes. One range of them can be known text: validated, and not written to since.
+/// Initialised bytes. One range can be known text: validated, and not written to since then.
 #[derive(Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
@@ -359,8 +359,8 @@ impl Buffer {
         whole.is_some()
     }
 
-    /// Returns where a check of `range` begins: at the end of the known text, if this text begins
-    /// where `range` begins and ends inside it; otherwise at the start of `range`.
+    /// Returns where a check of `range` begins: at the end of the known text, if that text begins
+    /// where `range` begins, and ends inside `range`; otherwise at its start.
     #[inline]
     fn known(&self, range: &Range<usize>) -> usize {
         let inside = (range.start..=range.end).contains(&self.text.end);

@@ -1,4 +1,4 @@
-//! The memory of a connection: which function supplies its buffers, and which takes them back.
+//! The memory of a connection: the functions that supply its buffers and take them back.
 //!
 //! Buffers come from the heap, unless an adapter uses its thread's pool (module `pool`). A buffer
 //! is initialised to its length, and has zeros or the contents of its last use.
@@ -13,8 +13,8 @@ pub(crate) mod counted;
 #[derive(Debug)]
 pub(crate) struct Memory {
     /// Replaces an empty buffer by a buffer of at least this many bytes. The function does not
-    /// return a `Vec`, because the processor would stall: it would store the words of the `Vec` one
-    /// by one, and load them together right afterwards.
+    /// return a `Vec`: the processor would store the words of the `Vec` one by one, load them
+    /// together right afterwards, and stall.
     pub(crate) take_to: fn(&mut Vec<u8>, usize),
     /// Takes back a buffer that the connection no longer needs.
     pub(crate) give: fn(Vec<u8>),

@@ -11,8 +11,8 @@ use std::{
     vec::Vec,
 };
 
-/// The length of the shortest buffer that is kept, in bytes. Allocating a shorter buffer, such as a
-/// handshake's, costs less than finding it here.
+/// The length of the shortest buffer that is kept, in bytes. Allocating a shorter buffer, such as
+/// the buffer of a handshake, costs less than finding one here.
 const LEAST: usize = 4 << 10;
 
 /// The most bytes that the pool of one thread keeps, in all its buffers together except the `last`

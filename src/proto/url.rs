@@ -184,7 +184,7 @@ impl FromStr for Target {
     ///
     /// The case of scheme and host does not matter. An empty port means the default.
     /// Percent-encoding in path and query is passed on unchanged. The characters `` ^`{|} `` are
-    /// passed on too: RFC 3986 wants them encoded, but servers accept them.
+    /// passed on too: RFC 3986 requires encoding them, but servers accept them.
     ///
     /// # Errors
     ///

@@ -14,9 +14,9 @@
 //! takeover, a connection keeps its own compressor from its first use until sending ends, and its
 //! own decompressor from the first compressed message until receiving ends.
 //!
-//! By default, no message of ours refers back to earlier messages, and a server forbids this to its
-//! clients. But a client leaves the choice for the server's messages to the server, because some
-//! servers always use takeover (Tornado, Mojolicious). A client with
+//! By default, no message of ours refers back to earlier messages, and a server forbids its clients
+//! to refer back. But a client leaves the choice for the server's messages to the server, because
+//! some servers always use takeover (Tornado, Mojolicious). A client with
 //! [`require_no_takeover`](Deflate::require_no_takeover) refuses these servers.
 //!
 //! | bytes that compression adds to a connection | idle, no message yet | idle, after messages |
@@ -28,12 +28,12 @@
 //! | takeover for our messages, window of 9 bits | 168 | 246 KiB |
 //!
 //! The table is for a 64-bit target; `tests/allocations/deflate.rs` measures it. In zlib-rs, every
-//! compressor has a hash table of 128 KiB, whatever its window, and every decompressor a window of
-//! 32 KiB. While a compressed message is partly fed or received, its connection holds one of the
+//! compressor has a hash table of 128 KiB, whatever its window, and every decompressor has a window
+//! of 32 KiB. While a compressed message is partly fed or received, its connection holds one of the
 //! thread's compressors or decompressors.
 //!
-//! `feed` compresses a whole message at once. While the writer of a split connection compresses, it
-//! holds the lock that both halves share, so the reader's Pongs wait.
+//! `feed` compresses a whole message at once. While the sending half of a split connection
+//! compresses, it holds the lock that both halves share, so Pongs wait.
 //!
 //! # Choices that RFC 7692 leaves open
 //!
@@ -114,15 +114,15 @@ pub struct Deflate {
     pub min_size: usize,
     /// The most bytes that a thread keeps in unused compressors and decompressors; default 2 MiB,
     /// which is about five compressors or 40 decompressors. Above this limit, the thread frees the
-    /// ones that were unused for longest.
+    /// compressors and decompressors unused for longest.
     pub memory: usize,
     /// Whether, and how far, messages of the server may refer back to earlier messages.
     ///
-    /// A server with takeover uses it if the client agrees. A client leaves takeover to the server,
-    /// whatever this setting says: see [`require_no_takeover`](Self::require_no_takeover). With
-    /// `window_bits` below 15, a client asks the server for this window. If the server compresses
-    /// without agreeing to the window, the handshake fails with
-    /// [`UnmetDeflate`](crate::handshake::HandshakeError::UnmetDeflate).
+    /// A server with this `takeover` set uses takeover if the client agrees. A client leaves
+    /// takeover to the server, whatever this setting says: see
+    /// [`require_no_takeover`](Self::require_no_takeover). With `window_bits` below 15, a client
+    /// asks the server for this window. If the server compresses without agreeing to the window,
+    /// the handshake fails with [`UnmetDeflate`](crate::handshake::HandshakeError::UnmetDeflate).
     ///
     /// With takeover, messages that repeat each other become much smaller. Each end then keeps a
     /// compressor or decompressor for this connection alone; see the
@@ -136,8 +136,8 @@ pub struct Deflate {
     /// setting.
     ///
     /// With takeover, each connection of the client keeps a decompressor, 47 KiB, from the first
-    /// compressed message on. With this setting, no connection keeps one: the offer asks for
-    /// `server_no_context_takeover` (§7.1.1.1). If the server compresses without agreeing, the
+    /// compressed message on. With this setting, no connection keeps a decompressor: the offer asks
+    /// for `server_no_context_takeover` (§7.1.1.1). If the server compresses without agreeing, the
     /// handshake fails with [`UnmetDeflate`](crate::handshake::HandshakeError::UnmetDeflate).
     /// Tornado and Mojolicious, which always use takeover, never agree. Some servers decline
     /// compression instead (Netty by default).

@@ -22,7 +22,7 @@ pub(crate) struct Offer(pub(crate) Params);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Answer(pub(crate) Params);
 
-/// The parameters of an offer or an answer. `Display` writes them as in the header.
+/// The parameters of an offer or an answer. `Display` writes the value of the header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Params {
     server_no_takeover: bool,

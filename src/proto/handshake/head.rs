@@ -107,6 +107,7 @@ impl Scan {
                     return Err(HandshakeError::Malformed { what: "control character" });
                 }
                 found => {
+                    // No control character, or a CR whose next byte is not there.
                     self.at = found.map_or(seen.len(), |(i, ..)| i);
                     return if bytes.len() >= window { Err(self.too_long()) } else { Ok(None) };
                 }
@@ -263,7 +264,8 @@ impl RequestLine {
             Ok(httparse::Status::Complete(len)) if len == head.len() => {}
             Ok(_) => return Err(HandshakeError::Malformed { what: "first line" }),
             Err(e) => {
-                // `Scan` let every minor version pass, so what is left of HTTP/1 is malformed.
+                // httparse accepts 1.0 and 1.1, and `Scan` replaced 1.2 to 1.9, so any other 1.x is
+                // malformed.
                 let version = head.split(|&b| b == b' ').nth(2);
                 return Err(refused(e, version.filter(|v| !v.starts_with(b"HTTP/1."))));
             }

@@ -38,8 +38,8 @@ impl Refusal {
     /// few servers send. At most 2^31 s, which is 68 years.
     pub fn retry_after(&self) -> Option<Duration> {
         let seconds = number(self.headers().get("Retry-After")?)?;
-        // RFC 9111 §1.2.2: a number that is too large counts as 2^31. A later time would overflow
-        // an `Instant`.
+        // RFC 9111 §1.2.2: a number that is too large counts as 2^31. Much longer times would
+        // overflow an `Instant`.
         Some(Duration::from_secs(seconds.min(1 << 31)))
     }
 

@@ -76,7 +76,7 @@ impl Origins {
 /// Converts an origin into the form that browsers send (RFC 6454 §6.2).
 pub(in crate::proto::handshake) fn normalise(origin: &str) -> Result<String, HeaderError> {
     let (scheme, authority) = split_scheme(origin).ok_or(HeaderError::BadOrigin)?;
-    let legal = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b);
+    let legal = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b); // RFC 3986 §3.1
     if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.bytes().all(legal) {
         return Err(HeaderError::BadOrigin);
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::proto::kernel::proofs::{BETWEEN, State, read_all};
 
 /// The length of the longest piece that is tried: up to 3 bytes that end one character, and up to 3
-/// that begin the next character. A longer piece has characters between them, which only go to
+/// that begin the next character. A longer piece has more characters in between, which only go to
 /// `kernel::is_valid`.
 const N: usize = 6;
 

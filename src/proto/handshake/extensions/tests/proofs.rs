@@ -3,7 +3,7 @@
 use super::*;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// The place of a byte in the grammar: what the bytes before it were.
+/// The place of a byte in the grammar, named for the bytes before it.
 #[derive(Clone, Copy, PartialEq)]
 enum State {
     /// Blanks, or nothing.
