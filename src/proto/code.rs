@@ -56,8 +56,8 @@ impl CloseCode {
     /// 1014: a gateway got an invalid response from its upstream (IANA registry).
     pub const BAD_GATEWAY: Self = Self(1014);
 
-    /// Checks a code. `None` if it must not appear in a Close frame: below 1000, 1004–1006, 1015,
-    /// unassigned codes up to 2999, 5000 and above.
+    /// Checks a code. `None` for a code that must not appear in a Close frame: below 1000,
+    /// 1004–1006, 1015, unassigned codes up to 2999, 5000 and above.
     #[inline]
     pub const fn new(code: u16) -> Option<Self> {
         match code {

@@ -53,19 +53,20 @@ pub struct Config {
     pub heartbeat: Option<Heartbeat>,
 
     /// How long the peer may send no data; default: without limit. Control frames do not count.
-    /// This setting finds a server that still sends Pings, or still answers the Pings of the
-    /// [heartbeat](Self::heartbeat), but sends no more data.
+    /// This setting finds a server that sends no more data, but still sends Pings or answers the
+    /// Pings of the [heartbeat](Self::heartbeat).
     ///
     /// The timeout starts when a receiving call first reads. Each byte of a data payload restarts
-    /// it, as does the end of a data message, even of an empty one. Pings, Pongs and empty
-    /// fragments do not. Once a Close is queued or received, the timeout no longer runs. A value
-    /// below 5 ms counts as 5 ms. The time in which a call waits to send does not count.
+    /// the timeout, and so does the end of a data message, even of an empty message. Pings, Pongs
+    /// and empty fragments do not restart it. Once a Close is queued or received, the timeout no
+    /// longer runs. A value below 5 ms counts as 5 ms. The time in which a call waits to send does
+    /// not count.
     ///
     /// After the timeout the connection fails with [`DataTimeout`](crate::RecvError::DataTimeout),
     /// and sends a Close with 1001. The call that receives returns this error up to a second later,
-    /// because it waits until the peer ends the stream. A program that receives late loses no data:
-    /// the call first reads the data that has arrived, in up to 1,024 reads. With this setting,
-    /// receiving calls read the clock for each read, which costs about 20 ns.
+    /// because this call waits until the peer ends the stream. A program that receives late loses
+    /// no data: the call first reads the data that has arrived, in up to 1,024 reads. With this
+    /// setting, receiving calls read the clock for each read, which costs about 20 ns.
     pub data_timeout: Option<Duration>,
 
     /// Once this many bytes are unwritten, feeding fails with
@@ -171,10 +172,9 @@ pub struct Config {
     ///
     /// In the last three cases the next check tries again.
     ///
-    /// Receiving calls drive the checks, as does a `send` that waits. On a split connection the
-    /// receiving half drives the checks and sends the message. A duration below 5 ms counts as 5
-    /// ms. With this setting, receiving calls read the clock for each read, which costs about 20
-    /// ns.
+    /// Receiving calls make the checks, and so does a `send` that waits. On a split connection the
+    /// receiving half makes the checks and sends the message. A duration below 5 ms counts as 5 ms.
+    /// With this setting, receiving calls read the clock for each read, which costs about 20 ns.
     pub idle_message: Option<(Duration, OwnedMessage)>,
 
     /// How long the opening handshake may take; default 10 s. In `connect`, this time includes the
@@ -190,8 +190,8 @@ pub struct Config {
     ///   was sent before. This end then shuts the stream for writing, behind everything that the
     ///   stream has accepted, and reads and drops input until the peer ends the stream. All this
     ///   takes at most one more `close_timeout`, and ends early after 16 MiB of input.
-    /// - If the stream blocks writes, shutting it can take one more second, as can writing the rest
-    ///   of a Ping or Pong that stands behind our Close.
+    /// - If the stream blocks writes, shutting it can take one more second. Writing the rest of a
+    ///   Ping or Pong behind our Close can also take one more second.
     /// - If the peer's Close comes before ours is written, writing ours can take one more
     ///   `close_timeout`.
     pub close_timeout: Duration,
@@ -340,8 +340,8 @@ impl Heartbeat {
     /// For a trading client or similar: a Ping after 1 s, a timeout of 2 s. A dead server is found
     /// within 3.25 s.
     ///
-    /// A quiet market and a dead connection look the same. A Ping per second tells them apart, and
-    /// is worth its cost: no Ping is sent while anything arrives. TCP retransmits a lost segment
+    /// A quiet market and a dead connection look the same. A Ping per second tells them apart at
+    /// little cost, because no Ping is sent while anything arrives. TCP retransmits a lost segment
     /// after 200 ms or more, then again after twice that time. A timeout of 2 s is enough for two
     /// losses in a row on a path between continents. The preset is too short for networks that
     /// pause for seconds, such as mobile networks.

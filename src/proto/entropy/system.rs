@@ -14,7 +14,7 @@ impl SystemEntropy {
     ///
     /// # Errors
     ///
-    /// If the operating system cannot provide randomness, for example early at boot, or in a
+    /// Fails if the operating system cannot provide randomness, for example early at boot, or in a
     /// sandbox that forbids the system call.
     pub fn new() -> std::io::Result<Self> {
         use chacha20::rand_core::SeedableRng;

@@ -83,7 +83,7 @@ impl Reading {
     ///
     /// # Panics
     ///
-    /// If `n` is more than the length of `spare_mut`, unless the handshake has failed.
+    /// Panics if `n` is more than the length of `spare_mut`, unless the handshake has failed.
     pub fn commit(&mut self, n: usize) {
         if !matches!(self.outcome, Some(Err(_))) {
             self.buf.commit(n);

@@ -20,11 +20,11 @@ use core::fmt;
 /// each connection encrypts the frame with its own key. For a short message, this encryption costs
 /// more than all other work.
 ///
-/// With permessage-deflate the message is compressed once for each window, at the level of the
-/// first connection that sends it, independently of other messages. Even with context takeover, a
-/// `Prepared` refers to no earlier message. If a `Prepared` was sent compressed, the next message
-/// that the connection compresses refers to no earlier message either. So connections that send
-/// only `Prepared` messages gain nothing from takeover.
+/// With permessage-deflate the message is compressed once for each window, independently of other
+/// messages. The first connection that sends the message decides the level. Even with context
+/// takeover, a `Prepared` refers to no earlier message. If a `Prepared` was sent compressed, the
+/// next message that the connection compresses refers to no earlier message either. So connections
+/// that send only `Prepared` messages gain nothing from takeover.
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated, Prepared};
