@@ -116,7 +116,7 @@ fn xor_long(bytes: &mut [u8], key: [u8; 4]) {
         fn xor_avx2(bytes: &mut [u8], key: [u8; 4]) {
             xor_blocks(bytes, key);
         }
-        // SAFETY: the processor has AVX2, as was just found out.
+        // SAFETY: `is_x86_feature_detected` above found AVX2.
         return unsafe { xor_avx2(bytes, key) };
     }
     xor_blocks(bytes, key);
@@ -162,7 +162,7 @@ fn copy_xor_long(to: &mut [u8], from: &[u8], key: [u8; 4]) {
         fn copy_xor_avx2(to: &mut [u8], from: &[u8], key: [u8; 4]) {
             copy_xor_blocks(to, from, key);
         }
-        // SAFETY: the processor has AVX2, as was just found out.
+        // SAFETY: `is_x86_feature_detected` above found AVX2.
         return unsafe { copy_xor_avx2(to, from, key) };
     }
     copy_xor_blocks(to, from, key);
@@ -251,7 +251,7 @@ fn ascii_long(bytes: &[u8]) -> usize {
         fn ascii_avx2(bytes: &[u8]) -> usize {
             ascii_blocks(bytes)
         }
-        // SAFETY: the processor has AVX2, as was just found out.
+        // SAFETY: `is_x86_feature_detected` above found AVX2.
         return unsafe { ascii_avx2(bytes) };
     }
     ascii_blocks(bytes)

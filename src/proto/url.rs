@@ -360,7 +360,7 @@ fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
     Some((text.get(..found)?, text.get(found + 1..)?))
 }
 
-/// Splits a URL into the part before the first `://`, its scheme, and the part behind.
+/// Splits a URL at the first `://` into its scheme and the part behind.
 pub(crate) fn split_scheme(url: &str) -> Option<(&str, &str)> {
     let at = url.as_bytes().windows(3).position(|bytes| bytes == b"://")?;
     Some((url.get(..at)?, url.get(at + 3..)?))

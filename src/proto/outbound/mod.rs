@@ -24,8 +24,7 @@ use prepared::Prepared;
 ///   by the same rule.
 ///
 /// A client always copies, because it masks. Types of text are sent as text messages, types of
-/// bytes as binary messages. A [`Message`], an [`OwnedMessage`] and a [`Prepared`] are sent as the
-/// kind that they have.
+/// bytes as binary messages. A [`Message`], an [`OwnedMessage`] and a [`Prepared`] keep their kind.
 #[derive(Clone)]
 pub struct Outbound<'a> {
     pub(crate) content: Content<'a>,
