@@ -1,4 +1,4 @@
-//! How the calls of a connection wait: they poll as a task does, and the thread waits in between.
+//! How the calls of a connection wait: each polls like a task, and the thread waits between polls.
 use super::{
     Stream,
     thread::{Thread, context},
@@ -33,7 +33,7 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
         self.wait_until_ready(|socket, cx| socket.poll_more(cx, want))
     }
 
-    /// Drives the connection to its end, after `begin_leave`, without the caller's timeout.
+    /// Drives the connection to its end, by the time of `begin_leave`, not by the caller's timeout.
     pub(super) fn wait_to_leave(&mut self) -> Result<(), Error> {
         let limit = self.io.wait.read_limit.take();
         self.io.wait.begin();
@@ -44,7 +44,7 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
             }
         };
         self.io.wait.read_limit = limit;
-        let _ = self.ended::<()>(); // later calls find the error in the core
+        let _ = self.ended::<()>(); // drops the stored error: later calls get it from the core
         left
     }
 
@@ -66,10 +66,10 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
 
     /// Waits for room for an answer, within the caller's write timeout. Then waits for a message,
     /// within the read timeout. Messages that are discarded after our Close do not restart the read
-    /// timeout. One wait for room is enough, because nobody can feed during this call. (A task can
-    /// drop the future, feed, and then poll a new future. So `poll_to_reply` checks the room at
-    /// each poll.) The idle message, which the crate may feed during this call, takes no room,
-    /// because it overtakes queued messages.
+    /// timeout. One wait for room is enough, because the program cannot feed during this call. (A
+    /// task can drop the future, feed, and then poll a new future. So `poll_to_reply` checks the
+    /// room at each poll.) The idle message, which the crate may feed during this call, takes no
+    /// room, because it overtakes queued messages.
     #[inline(never)] // keeps the fast path of `recv_to_reply` small
     pub(super) fn wait_to_reply(&mut self) -> Result<Ready, Error> {
         self.io.wait.begin_sending();

@@ -20,8 +20,8 @@ use std::{
 ///
 /// [`handshake_timeout`](Config::handshake_timeout) bounds resolving, connecting, TLS and the
 /// opening handshake together. A name, unlike an address, is resolved in a thread of its own. If
-/// that takes too long, this thread goes on until the operating system's resolver gives up, and its
-/// result is dropped. The addresses of a name are tried in a race (RFC 8305): see
+/// the lookup takes too long, that thread goes on until the operating system's resolver gives up,
+/// and the result is dropped. The addresses of a name are tried in a race (RFC 8305): see
 /// [`attempt_delay`](Dial::attempt_delay). Redirects are not followed: a redirect is an
 /// [`Error::Refused`]. A `wss` URL needs the features `rustls` and `ring`, or `rustls` and a
 /// [provider of your choice](crate#features). TLS trusts the platform's roots.
@@ -55,7 +55,7 @@ pub fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, Error>
 
 /// Adapter `blocking`.
 impl Dial<'_> {
-    /// Connects, as [`connect`](crate::blocking::connect).
+    /// Connects like [`connect`](crate::blocking::connect).
     ///
     /// # Errors
     ///
@@ -120,6 +120,7 @@ impl Dial<'_> {
         client_since(began, stream, self.request, config)
     }
 
+    /// Resolves and dials the target. An address needs no lookup, so it needs no thread.
     fn blocking_tcp(&self, to: &Target, began: Instant, config: &Config) -> io::Result<TcpStream> {
         let limit = config.handshake_timeout;
         let (host, port) = (String::from(to.host()), to.port());
@@ -155,8 +156,8 @@ impl Dial<'_> {
     }
 }
 
-/// Runs a call that nothing can end early in a thread of its own, and waits for it, but not longer
-/// than `limit`. After that time the error is `TimedOut`, and the thread goes on alone.
+/// Runs `call` in a thread of its own, because nothing can end `call` early. Waits for its result
+/// for at most `limit`. After that time the error is `TimedOut`, and the thread goes on alone.
 fn within<T: Send + 'static>(
     limit: Duration,
     call: impl FnOnce() -> io::Result<T> + Send + 'static,

@@ -27,12 +27,12 @@
 //! **Waiting.** Every call waits as long as necessary, within the deadlines of [`Config`]. To wait
 //! for a shorter time, use [`set_read_timeout`](WebSocket::set_read_timeout) and
 //! [`set_write_timeout`](WebSocket::set_write_timeout). When one of these timeouts has passed, or a
-//! non-blocking stream would block, the call returns [`Error::WouldBlock`]. This ends an opening
-//! handshake. In a connection, nothing received or queued is lost. A receiving call, `ready`,
-//! `flush` and `close` go on when called again. **`send` does not**: a second call may send the
-//! message twice. Instead, compare [`fed()`](Sender::fed) before and after the call. If the value
-//! has changed, the message is queued, and `flush` writes the rest of the message. Otherwise the
-//! message was not sent.
+//! non-blocking stream would block, the call returns [`Error::WouldBlock`]. `WouldBlock` ends an
+//! opening handshake. On an open connection, nothing received or queued is lost. A receiving call,
+//! `ready`, `flush` and `close` go on when called again. **`send` does not**: a second call may
+//! send the message twice. Instead, compare [`fed()`](Sender::fed) before and after the call. If
+//! the value has changed, the message is queued, and `flush` writes the rest of the message.
+//! Otherwise the message was not sent.
 //!
 //! On Linux, these timeouts end about 0.1 ms late; with [`Spin`], at most about 40 µs late.
 //!
@@ -50,18 +50,18 @@
 //! While the stream blocks, the adapter notices no deadline. You cannot set a timeout (the call
 //! fails with `Unsupported`), and a connection over a `WithoutTimeouts` cannot be split. A TLS
 //! stream can wait if the stream below it can. The adapter does not wait for a socket that you made
-//! non-blocking. On Windows the adapter makes each socket non-blocking, and the socket stays so if
-//! you take it back. Windows does not tell whether a socket is non-blocking, so there the adapter
-//! always waits.
+//! non-blocking. On Windows the adapter makes each socket non-blocking, and the socket stays
+//! non-blocking if you take it back. Windows does not tell whether a socket is non-blocking, so
+//! there the adapter always waits.
 //!
 //! **The least latency.** After [`into_spin`](WebSocket::into_spin) no call ever sleeps. While a
 //! call waits, it keeps a whole core busy: see [`Spin`].
 //!
 //! **Two threads.** [`into_split`](WebSocket::into_split) gives a [`Reader`] and a [`Writer`].
 //! Neither half wakes the other, because a wake-up would need more file descriptors. Instead, the
-//! waits of both halves are bounded. When the writer starts a deadline, the reader notices within
-//! about a second. If a quarter of [`close_timeout`](Config::close_timeout) or of
-//! [`write_timeout`](Config::write_timeout) is shorter, the reader notices within about that
+//! waits of both halves are bounded. When the writer starts a deadline, the reader notices the
+//! deadline within about a second. If a quarter of [`close_timeout`](Config::close_timeout) or of
+//! [`write_timeout`](Config::write_timeout) is shorter, the reader notices it within about that
 //! quarter, or within some milliseconds if the quarter is even shorter. A writer that waits for the
 //! stream notices within 50 ms that receiving has failed.
 //!
@@ -108,7 +108,7 @@ use thread::{READ_TIMEOUT, Thread};
 macro_rules! recv {
     () => {
         /// Returns the next message, or `None` once the peer's Close was received and answered.
-        /// (With [`auto_close`](crate::Config::auto_close) off, it may be unanswered.)
+        /// (With [`auto_close`](crate::Config::auto_close) off, the Close may be unanswered.)
         ///
         /// The message is borrowed from the connection, and lives until the next call. When the
         /// input is used up, this call writes the queued replies, and waits for input. On a whole
@@ -126,9 +126,9 @@ macro_rules! recv {
         /// [`Error::Recv`] for a fault of the peer or the network, or a passed deadline.
         /// [`Error::Io`] if the stream fails, or `Error::Tls` if TLS fails. All messages that
         /// arrived before the error are delivered first. Later calls fail too. After a violation,
-        /// this call sends a Close, unless a Close was sent before. Then it ends the stream within
-        /// a few seconds, and returns the error. [`Error::WouldBlock`] is not a failure: call
-        /// again.
+        /// this call sends a Close, unless a Close was sent before. Then this call ends the stream
+        /// within a few seconds, and returns the error. [`Error::WouldBlock`] is not a failure:
+        /// call again.
         #[inline]
         pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
             let ready = self.0.wait_message()?;
@@ -210,21 +210,21 @@ macro_rules! receiving {
             self.0.take(ready, Receiver::take_message)
         }
 
-        /// Leaves the peer `within` this time, whatever the peer does. Use this call for a peer
-        /// that may be dead, for example when your own check finds a stale feed: `close` would wait
-        /// for the peer's answer, for up to [`close_timeout`](crate::Config::close_timeout).
+        /// Leaves the peer within the time `within`, whatever the peer does. Use this call for a
+        /// peer that may be dead, for example when your own check finds a stale feed: `close` would
+        /// wait for the peer's answer, for up to [`close_timeout`](crate::Config::close_timeout).
         ///
-        /// Our Close goes out at once, ahead of all fed messages of which nothing was written.
+        /// Our Close goes out at once, ahead of all fed messages that are completely unwritten.
         /// These messages are dropped, as by [`Sender::abort`](crate::Sender::abort). (If a Close
         /// was queued before, it stays where it is.) Then the closing handshake goes on as usual,
-        /// and input is discarded. When it has ended, but at the latest after `within`, the
-        /// connection is over: drop it, and the stream with it. With a `within` of zero this call
-        /// waits for nothing: it writes what the stream accepts, and ends.
+        /// and input is discarded. When the closing handshake has ended, or `within` has passed,
+        /// the connection is over: drop the connection together with the stream. With a `within` of
+        /// zero this call waits for nothing: it writes what the stream accepts, and ends.
         ///
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
         /// [`Sender::is_written`](crate::Sender::is_written) which messages the peer may have
-        /// received. Receiving calls return the end, or
-        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before it. On a
+        /// received. Later receiving calls return the end, or
+        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before the end. On a
         /// `Reader`, the `Writer` can send nothing more. The timeouts of `set_read_timeout` and
         /// `set_write_timeout` do not apply to this call.
         ///
@@ -286,8 +286,8 @@ use receiving;
 /// peer](crate::guide::recipes::feeds#find-a-dead-peer), [orders with
 /// deadlines](crate::guide::recipes::feeds#orders-with-deadlines), [many connections on one
 /// thread](crate::guide::recipes::servers#many-connections-on-one-thread), [all
-/// others](crate::guide::recipes). [Limits](crate::guide::limits) has the defaults, and
-/// [Migrating](crate::guide::migrating) the calls of other crates.
+/// others](crate::guide::recipes). [Limits](crate::guide::limits) lists the defaults, and
+/// [Migrating](crate::guide::migrating) lists the calls of other crates.
 ///
 /// Dropping a WebSocket drops the stream at once, and loses messages that were not flushed. So call
 /// [`close`](Self::close) first. After the end of the connection, the WebSocket keeps the stream

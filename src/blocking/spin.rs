@@ -1,8 +1,8 @@
 //! A stream that never sleeps: for the least latency, at the price of a core.
 //!
-//! Only the waiting differs from other streams. A read tries many times before it fails with
-//! `WouldBlock`. Then the adapter checks its deadlines and calls [`wait`](Stream::wait), which
-//! returns at once. So the adapter reads again.
+//! A `Spin` differs from other streams only in the way it waits. A read tries many times before it
+//! fails with `WouldBlock`. Then the adapter checks its deadlines and calls [`wait`](Stream::wait),
+//! which returns at once. So the adapter reads again.
 use super::{Interest, Stream};
 use std::{
     hint::spin_loop,
@@ -58,18 +58,19 @@ impl<S: Stream> Spin<S> {
     ///
     /// The errors of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves.
     pub fn new(io: S) -> io::Result<Self> {
+        // Only asks whether the stream can wait. If it cannot, its `try_` calls may block instead.
         io.wait(Interest::WRITE, Some(Duration::ZERO))?;
         Ok(Self { io })
     }
 
-    /// The stream.
+    /// Returns the inner stream.
     pub fn into_inner(self) -> S {
         self.io
     }
 }
 
 impl<S> Spin<S> {
-    /// The stream.
+    /// The inner stream.
     pub fn get_ref(&self) -> &S {
         &self.io
     }
@@ -105,8 +106,8 @@ impl<S: Stream> Write for Spin<S> {
     }
 }
 
-/// No call of a `Spin` waits, so `read` and the default of `try_flush`, which calls `flush`, are
-/// right where a call must not wait.
+/// No call of a `Spin` waits. So `try_read` may call `read`, and the default `try_flush` may call
+/// `flush`.
 impl<S: Stream> Stream for Spin<S> {
     #[inline]
     fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {

@@ -49,7 +49,7 @@ impl<S> Reader<S> {
 }
 
 impl<S: Stream> Writer<S> {
-    /// As [`WebSocket::send`].
+    /// Works like [`WebSocket::send`].
     ///
     /// # Errors
     ///
@@ -75,11 +75,11 @@ impl<S: Stream> Writer<S> {
         self.flush()
     }
 
-    /// Leaves the peer `within` this time, whatever the peer does, as `leave` of the [`Reader`]
-    /// does. But this call discards no input: the [`Reader`] still delivers messages. This call
-    /// returns once our Close is written, or after `within`. The [`Reader`] then waits for the
-    /// peer's Close, and its call ends in the same time, or up to a second later if it was waiting
-    /// already. If you do not receive any more, drop both halves.
+    /// Leaves the peer within the time `within`, whatever the peer does, like `leave` of the
+    /// [`Reader`]. But this call discards no input: the [`Reader`] still delivers messages. This
+    /// call returns once our Close is written, or after `within`. A receiving call of the
+    /// [`Reader`] then waits for the peer's Close, and ends within the same time, or up to a second
+    /// later if the call was waiting already. If you do not receive any more, drop both halves.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ impl<S: Stream> Writer<S> {
     /// no error here. [`Error::WouldBlock`] if the stream cannot wait, and `within` has not passed.
     pub fn leave<'f>(&mut self, frame: impl IntoClose<'f>, within: Duration) -> Result<(), Error> {
         self.0.begin_leave(frame, within)?;
-        let limit = self.0.handle.wait.write_limit.take();
+        let limit = self.0.handle.wait.write_limit.take(); // `within` bounds this flush instead
         let flushed = self.flush();
         self.0.handle.wait.write_limit = limit;
         match flushed {
@@ -98,7 +98,7 @@ impl<S: Stream> Writer<S> {
 
     writer!();
 
-    /// As [`WebSocket::ready`].
+    /// Works like [`WebSocket::ready`].
     ///
     /// # Errors
     ///
@@ -107,8 +107,8 @@ impl<S: Stream> Writer<S> {
         if self.0.has_room()? { Ok(()) } else { self.write_out(true) }
     }
 
-    /// As [`WebSocket::flush`]. The call waits until the stream has accepted everything, and does
-    /// not depend on the reader's thread.
+    /// Works like [`WebSocket::flush`]. The call waits until the stream has accepted everything,
+    /// and does not depend on the reader's thread.
     ///
     /// # Errors
     ///
@@ -117,7 +117,7 @@ impl<S: Stream> Writer<S> {
         self.write_out(false)
     }
 
-    /// As [`WebSocket::set_write_timeout`].
+    /// Works like [`WebSocket::set_write_timeout`].
     ///
     /// # Errors
     ///
@@ -140,8 +140,8 @@ impl<S: Stream> Writer<S> {
             }
             let (until, left) = self.0.with(|tx| (tx.poll_timeout(), tx.buffered_amount()));
             // If fewer bytes are left, one of the halves has written some, so the caller's timeout
-            // begins again. `poll_write` cannot restart this timeout: it runs on the handle that
-            // both halves write to, but only `self.0.handle` has the timeout.
+            // begins again. `poll_write` cannot restart this timeout, because it runs on the handle
+            // that both halves write to, and only `self.0.handle` has the timeout.
             if left < before {
                 self.0.handle.wait.begin_sending();
             }

@@ -19,7 +19,7 @@ use std::{
 ///
 /// The adapter repeats a call that moves bytes, flushes or shuts down if the call fails with
 /// `WouldBlock`, `Interrupted`, or a `TimedOut` that has no error number of the operating system.
-/// (On Windows it may have one.)
+/// (On Windows, the adapter also repeats a call after a `TimedOut` that has an error number.)
 ///
 /// A stream of your own has at least the three calls `try_read`, `try_write` and `wait`. The
 /// deadlines of [`Config`](crate::Config) depend on them. [`WithoutTimeouts`] makes a `Stream` of
@@ -111,8 +111,8 @@ pub trait Stream: Read + Write {
 
     /// Sets how long a `read` may wait; `None` sets no limit. After this time the read fails with
     /// `WouldBlock` or `TimedOut`, and loses nothing. The adapter calls this before the first read
-    /// that may wait while a deadline is running, and again after a split. The timeout is then a
-    /// second or less.
+    /// that may wait while a deadline is running, and again after a split, with a timeout of at
+    /// most a second.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ pub trait Stream: Read + Write {
     }
 
     /// Makes another handle of the same stream, so that one thread can read while another writes. A
-    /// split makes two: the handles of one stream share whatever the stream buffers.
+    /// split makes two more handles. All handles share the bytes that the stream buffers.
     ///
     /// # Errors
     ///
@@ -185,12 +185,12 @@ impl Interest {
     }
 }
 
-/// Whether a call of a stream waited in vain, or would have to wait, so that it can be repeated.
+/// Whether a failed call waited in vain, or would have to wait. Then the call can be repeated.
 ///
-/// `TimedOut` without an error number comes from a stream of the caller whose own timeout has
+/// `TimedOut` without an error number comes from a caller's own stream, whose own timeout has
 /// passed. On Unix, `TimedOut` with a number means that the peer is gone. Windows uses one number
-/// for a peer that is gone and for a call that timed out. So on Windows only a deadline, such as
-/// the heartbeat's, finds that the peer is gone.
+/// for a peer that is gone and for a call that timed out. So on Windows only a deadline, for
+/// example of the heartbeat, detects that the peer is gone.
 pub(crate) fn in_vain(error: &io::Error) -> bool {
     let of_the_peer = !cfg!(windows) && error.raw_os_error().is_some();
     match error.kind() {
@@ -346,7 +346,7 @@ impl<S: Read + Write> Stream for WithoutTimeouts<S> {
     #[inline]
     fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         match bufs {
-            [bytes] => self.write(bytes),
+            [bytes] => self.write(bytes), // raises no SIGPIPE on a socket of std
             _ => without_sigpipe(|| self.write_vectored(bufs)),
         }
     }

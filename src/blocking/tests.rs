@@ -1,4 +1,4 @@
-//! A thread that was late, with a clock that the test sets.
+//! A thread that calls too late, with a clock that each test sets.
 use super::{Interest, Stream, WebSocket};
 use crate::{
     drive::Error,
@@ -20,7 +20,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const PONG: &[u8] = b"\x8a\x80\0\0\0\0";
 const MESSAGE: &[u8] = b"\x82\x81\0\0\0\0x";
 
-/// Gives each piece in one read, never waits, and ends once it is shut.
+/// A stream that returns each piece in one read, never waits, and ends once it is shut down.
 #[derive(Default)]
 struct Script {
     inbox: VecDeque<&'static [u8]>,
@@ -72,12 +72,12 @@ impl WebSocket<Script> {
         Self::from_parts(Script::default(), Connection::server(config, Default::default()))
     }
 
-    /// The time passes, and the program does nothing.
+    /// Lets time pass, in which the program does nothing.
     fn sleep(&mut self, time: Duration) {
         self.0.io.wait.epoch -= time;
     }
 
-    /// Receives until there is nothing more. Returns how many messages came.
+    /// Receives until the stream would block. Returns the number of messages received.
     fn receive(&mut self) -> Result<usize, RecvError> {
         for messages in 0.. {
             match self.recv() {
@@ -114,7 +114,7 @@ fn a_stall_cuts_no_live_peer_however_many_reads_came_before() {
         ws.get_mut().inbox.push_back(PONG);
         ws.sleep(SECOND * 60);
         assert_eq!(ws.receive(), Ok(0), "{reads} reads before");
-        // And a dead peer is found.
+        // A dead peer is still found.
         ws.waits_for_a_pong();
         ws.sleep(SECOND * 60);
         assert_eq!(ws.receive(), Err(RecvError::PongTimeout), "{reads} reads before");

@@ -66,9 +66,10 @@ struct Call {
     has_read: bool,
 }
 
-/// What the last polls would wait for. Each poll adds to it, and `wait` takes it. What is left from
-/// an earlier poll costs only another poll. But if something were missing, the thread would wait
-/// for ever. So each poll that returns `Pending` notes an event or a deadline, or sets `again`.
+/// The events and deadlines to wait for. Each poll adds its own, and `wait` takes all. An entry
+/// left from an earlier poll costs only another poll. But if an entry were missing, the thread
+/// would wait for ever. So each poll that returns `Pending` notes an event or a deadline, or sets
+/// `again`.
 #[derive(Debug, Default)]
 struct Noted {
     /// The events.
@@ -196,7 +197,7 @@ impl<S: Stream> Timed<S, Thread> {
         }
     }
 
-    /// Waits until the stream accepts bytes, but not longer than until `until`.
+    /// Waits until the stream accepts bytes, at most until the time `until`.
     pub(super) fn wait_to_write(&mut self, until: Option<Time>) -> Result<(), Error> {
         self.wait.noted = Noted { want: Interest::WRITE, until, again: false };
         self.wait()
@@ -272,6 +273,7 @@ impl<S: Stream> Io for Timed<S, Thread> {
         noted.want = noted.want.with(Interest::WRITE);
     }
 
+    /// `again`: the read was interrupted, or `poll_read` put it off. So it did not block.
     fn read_blocked(&self) -> Option<Blocked> {
         (!self.wait.noted.again).then_some(Blocked::Surely)
     }

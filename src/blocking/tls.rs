@@ -38,10 +38,10 @@ use tickwire_tls::{
 /// together with the opening handshake. A server's writes fail with `NotConnected` until the TLS
 /// handshake is over, so that a silent client cannot make a server wait.
 ///
-/// `read` and `write` wait in the stream below; `try_read` and `try_write` do not. One `read` waits
-/// for the stream at most once. If no whole record with data has arrived by then, the `read` fails
-/// with `Interrupted`. Call `read` again, as std's own loops do. So a peer that sends a record byte
-/// by byte, or records without data, cannot keep a thread in one call.
+/// `read` and `write` wait in the stream below; `try_read` and `try_write` do not wait. One `read`
+/// waits for the stream at most once. If no whole record with data has arrived by then, the `read`
+/// fails with `Interrupted`. Call `read` again, as std's own loops do. So a peer that sends a
+/// record byte by byte, or records without data, cannot keep a thread in one call.
 ///
 /// A write goes to the stream below at once, in as few records as possible. If that stream refuses
 /// bytes, the next write or flush writes them. The stream below may buffer, and may be a
@@ -50,9 +50,9 @@ use tickwire_tls::{
 ///
 /// [`shutdown`](Stream::shutdown) sends a close_notify first. If the peer has sent its
 /// close_notify, the last dropped handle sends ours, unless ours was sent before. A drop sends by
-/// [`try_write`](Stream::try_write), so it does not wait, unless that call of the stream below
-/// waits, as the one of `WithoutTimeouts` may. If the stream ends without the peer's close_notify,
-/// somebody may have cut the stream off, so a read fails with `UnexpectedEof`.
+/// [`try_write`](Stream::try_write) of the stream below. So a drop does not wait, unless this
+/// `try_write` waits, as `try_write` of a `WithoutTimeouts` may. If the stream ends without the
+/// peer's close_notify, somebody may have cut the stream off, so a read fails with `UnexpectedEof`.
 ///
 /// [`try_clone`](Stream::try_clone) makes a second handle of the same session, so that one thread
 /// reads while another writes.
@@ -138,8 +138,8 @@ impl<S: Stream> TlsStream<S> {
 
     /// Completes the TLS handshake, so that you can inspect the [`session`](Self::session) before
     /// you read. The read timeout set on this stream (`Stream::set_read_timeout`) also bounds the
-    /// whole handshake, to at most twice the timeout, even if the peer sends byte by byte. It does
-    /// not bound writes. For writes, the stream below may have a timeout of its own.
+    /// whole handshake, to at most twice the timeout, even if the peer sends byte by byte. The read
+    /// timeout does not bound writes. For writes, the stream below may have a timeout of its own.
     ///
     /// # Errors
     ///
@@ -149,6 +149,7 @@ impl<S: Stream> TlsStream<S> {
         let (began, limit) = (Instant::now(), *lock(&self.read_timeout));
         loop {
             let agreed = self.call(true, Interest::READ, |call| stream::handshake(call));
+            // `stream::handshake` leaves our last handshake messages to this flush.
             match agreed.and_then(|()| self.flush()) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                     if limit.is_some_and(|limit| began.elapsed() >= limit) {
@@ -164,7 +165,7 @@ impl<S: Stream> TlsStream<S> {
         Call { io: &mut self.io, tls: &self.shared.tls, waits, put_off: None }
     }
 
-    /// Makes a call of the stream. `interest` is what the call would wait for.
+    /// Makes a call of the stream. `interest`: the events that the call would wait for.
     #[inline]
     fn call<T>(
         &mut self,
@@ -217,18 +218,20 @@ impl<S: fmt::Debug> fmt::Debug for TlsStream<S> {
     }
 }
 
-/// A call of a thread.
+/// One call of a thread, for the functions of `tickwire_tls::stream`.
 struct Call<'a, S> {
     io: &'a mut S,
     tls: &'a Mutex<Tls>,
     /// Whether to call `read`, `write` and `flush` of the stream below, which may wait, or
     /// `try_read`, `try_write` and `try_flush`.
     waits: bool,
-    /// The error with which the stream below has put the last call off.
+    /// The last error of the stream below, if the call can be repeated. `pending` returns the
+    /// error.
     put_off: Option<io::Error>,
 }
 
 impl<S: Stream> Call<'_, S> {
+    /// Returns `Pending` for an error after which the call can be repeated, and keeps this error.
     #[inline]
     fn polled<T>(&mut self, done: io::Result<T>) -> Poll<io::Result<T>> {
         match done {
@@ -240,9 +243,10 @@ impl<S: Stream> Call<'_, S> {
         }
     }
 
-    /// Returns the error of a call that was put off: that of the stream below, so that the caller
-    /// learns whether it was a timeout or a signal. Without such an error, another handle is
-    /// reading or writing. The other handle may be waiting for the stream, so this call does too.
+    /// Returns the error of a `Pending` call. An error of the stream below tells the caller whether
+    /// the reason was a timeout or a signal. Without an error, another handle is reading or
+    /// writing, and may be waiting for the stream. So a call that may wait waits for the stream
+    /// too.
     #[cold]
     fn pending(&mut self, interest: Interest) -> io::Error {
         match self.put_off.take() {
@@ -295,8 +299,9 @@ impl<S: Stream> Carrier for Call<'_, S> {
         self.polled(flushed)
     }
 
-    /// `Pending` for a call that waits: its read would wait for the peer, and the peer perhaps for
-    /// the bytes that the stream refuses.
+    /// If the stream refuses bytes, a call that may wait must not read, so it is `Pending`: its
+    /// read would wait for the peer, while the peer may be waiting for these bytes. Other calls are
+    /// `Ready`.
     fn send_aside(&mut self, last: bool) -> Poll<()> {
         let waits = self.waits;
         self.waits &= !last;
@@ -305,7 +310,7 @@ impl<S: Stream> Carrier for Call<'_, S> {
         if waits { sent.map(drop) } else { Poll::Ready(()) }
     }
 
-    /// A call that waits reads once only.
+    /// A call that may wait reads only once. Other calls stop after `BARREN` bytes without data.
     fn go_on(&mut self, read: usize) -> Poll<()> {
         if read <= if self.waits { 0 } else { BARREN } {
             return Poll::Ready(());
