@@ -47,8 +47,8 @@ pub struct Dial<'r> {
     delay: Duration,
     prepare: Option<Prepare<'r>>,
     pub(crate) via_proxy: Option<Proxy>,
-    // A method that needs a feature shares its name with no field. If `tls` were a field too, rustc
-    // would report for `dial.tls(..)`, with the feature off, that `tls` is a private field.
+    // Not named `tls`, like the method: with the feature `rustls` off, rustc would report for
+    // `dial.tls(..)` that `tls` is a private field, not that the method is missing.
     tls_config: Option<tls::Client>,
 }
 
@@ -176,6 +176,7 @@ impl Attempts<'_> {
     /// Returns what to do next: connect, or wait. Fails once all attempts have failed, or `limit`
     /// has passed. The error names each address that was dialed and why it failed.
     pub(crate) fn next(&mut self, now: Duration) -> io::Result<Step> {
+        // After the limit, the attempts under way count as failed, so that the error names them.
         let timed_out = now >= self.limit;
         if timed_out {
             for address in self.race.under_way().to_vec() {
@@ -199,8 +200,7 @@ impl Attempts<'_> {
         });
         match failures.pop() {
             Some((_, error)) => failed(text, error),
-            // No attempt has begun, because the lookup took the whole time, or the name has no
-            // address.
+            // No attempt has begun: the lookup took the whole time, or the name has no address.
             None if timed_out => unresolved(self.to, io::ErrorKind::TimedOut.into()),
             None => unresolved(self.to, io::ErrorKind::NotFound.into()),
         }

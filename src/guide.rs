@@ -30,7 +30,7 @@ pub mod recipes {
     #[doc = include_str!("../docs/recipes/browsers.md")]
     pub mod browsers {}
 
-    /// Serve clients of Socket.IO, or leave it.
+    /// Serve clients of Socket.IO, or leave Socket.IO.
     ///
     #[doc = include_str!("../docs/recipes/socketio.md")]
     pub mod socketio {}

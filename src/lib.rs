@@ -108,8 +108,9 @@
 //! | use two tasks or threads | [`into_split`] | the receiving half answers Pings |
 //!
 //! The links lead to the `tokio` adapter. The other adapters have calls of the same names. But
-//! `futures_io` has no [`connect`], and only `into_split_with`. `blocking` has no [`recv_or_room`].
-//! In `blocking`, `Dial::blocking_connect` replaces `Dial::connect`, and [`into_split`] can fail.
+//! `futures_io` has no [`connect`], and `into_split_with` instead of [`into_split`]. `blocking` has
+//! no [`recv_or_room`]. In `blocking`, `Dial::blocking_connect` replaces `Dial::connect`, and
+//! [`into_split`] can fail.
 //!
 //! [`recv`]: crate::tokio::WebSocket::recv
 //! [`recv_owned`]: crate::tokio::WebSocket::recv_owned
@@ -222,9 +223,9 @@
 //! - `tokio` (default): the `tokio` adapter.
 //! - `stamps`: the kernel's time of arrival for each read (on Linux), by `Timestamped`.
 //! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two,
-//!   and the module `tls`. Only conversions have types of rustls 0.23. The feature brings no
-//!   cryptographic provider: enable `ring` too, or let your program install one at the start of
-//!   `main`. The module `tls` shows how.
+//!   and the module `tls`. In this crate's API, types of rustls 0.23 are only in conversions. The
+//!   feature brings no cryptographic provider: enable `ring` too, or let your program install one
+//!   at the start of `main`. The module `tls` shows how.
 //! - `ring`: `rustls`, and ring as the provider of programs that install none.
 //! - `counters`: counts of the traffic of each connection.
 //! - `futures`: the `futures_io` adapter, for smol and other runtimes. The WebSockets of
@@ -278,8 +279,8 @@
 //! - Messages received before a violation, a broken stream or a failed write are delivered before
 //!   the error, or before `None` if the peer's Close came first.
 //! - Every byte of a fed message is written, waits, or is dropped.
-//!   [`buffered_amount`](Sender::buffered_amount) counts the waiting bytes, those of control frames
-//!   too, [`dropped`](Sender::dropped) counts the dropped bytes, and
+//!   [`buffered_amount`](Sender::buffered_amount) counts the waiting bytes, including control
+//!   frames, [`dropped`](Sender::dropped) counts the dropped bytes, and
 //!   [`is_written`](Sender::is_written) says whether one message is written.
 //! - Every future of an open connection can be dropped at any point: no bytes are lost or sent
 //!   twice. (If you drop a `send` before it has queued its message, the message is not sent.)
@@ -323,8 +324,8 @@ pub mod futures_io;
     feature = "tokio"
 ))]
 pub mod guide;
-// Without an adapter for tasks, functions that only such adapters call are dead code. In builds
-// with such an adapter, the lint is on, and finds all other dead code.
+// Functions that only the adapters for tasks call are dead code in builds without these adapters.
+// In builds with one of them the lint is on, and finds all other dead code.
 #[cfg_attr(not(feature = "_task"), allow(dead_code))]
 mod proto;
 #[cfg(feature = "std")]

@@ -76,8 +76,8 @@ impl Dial<'_> {
     /// handshake. [`handshake_timeout`](Config::handshake_timeout) bounds these steps. This timeout
     /// counts from the beginning of the call, so it includes the connector's time. The server's
     /// certificate must be for the host of the URL, whatever the connector dials.
-    /// [`prepare`](Self::prepare) has no effect, because it is for TCP streams that this crate
-    /// makes.
+    /// [`prepare`](Self::prepare) has no effect, because the hook is only for this crate's TCP
+    /// streams.
     ///
     /// ```no_run
     /// use std::net::TcpStream;

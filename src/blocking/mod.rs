@@ -127,8 +127,8 @@ macro_rules! recv {
         /// [`Error::Io`] if the stream fails, or `Error::Tls` if TLS fails. All messages that
         /// arrived before the error are delivered first. Later calls fail too. After a violation,
         /// this call sends a Close, unless a Close was sent before. Then this call ends the stream
-        /// within a few seconds, and returns the error. [`Error::WouldBlock`] is not a failure:
-        /// call again.
+        /// within a few seconds, and returns the error. [`Error::WouldBlock`] is no failure: call
+        /// again.
         #[inline]
         pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
             let ready = self.0.wait_message()?;
@@ -249,8 +249,7 @@ macro_rules! receiving {
         ///
         /// # Errors
         ///
-        /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], because a timeout
-        /// needs this method.
+        /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], which a timeout needs.
         pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
             self.0.io.check(timeout)?;
             self.0.io.wait.read_limit = timeout;
@@ -386,8 +385,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], because a timeout needs
-    /// this method.
+    /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], which a timeout needs.
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
         self.0.io.check(timeout)?;
         self.0.io.wait.write_limit = timeout;
@@ -411,8 +409,7 @@ impl<S: Stream> WebSocket<S> {
         Ok(WebSocket(Socket::new(core, Timed { io: Spin::new(io)?, wait })))
     }
 
-    /// Joins a stream and a connection whose opening handshake is done. Sets no option of the
-    /// stream.
+    /// Joins a stream and a connection whose opening handshake is done. Sets no stream option.
     pub fn from_parts(io: S, conn: Connection) -> Self {
         Self(Socket::join(Timed::new(io, Instant::now()), conn))
     }

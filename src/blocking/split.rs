@@ -146,8 +146,7 @@ impl<S: Stream> Writer<S> {
                 self.0.handle.wait.begin_sending();
             }
             before = left;
-            // This thread writes the refused bytes itself. Its next write sets the flag `blocked`
-            // anew.
+            // This thread writes the refused bytes itself. Its next write sets `blocked` anew.
             self.0.share_rest(false);
             let waited = self.0.handle.wait_to_write(until);
             if waited.is_err() {

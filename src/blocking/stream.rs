@@ -85,7 +85,7 @@ pub trait Stream: Read + Write {
     /// The operating system's errors.
     fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Flushes, and fails with `WouldBlock` if bytes are left. The default is `flush`, which may
+    /// Flushes. Fails with `WouldBlock` if bytes are left. By default this is `flush`, which may
     /// wait.
     ///
     /// # Errors

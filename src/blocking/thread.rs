@@ -39,8 +39,7 @@ pub(crate) struct Thread {
     pub(super) write_limit: Option<Duration>,
     call: Call,
     noted: Noted,
-    /// Whether the next read may block. `may_wait` sets this before a read, and `poll_read` resets
-    /// it.
+    /// Whether the next read may block. `may_wait` sets this flag, and `poll_read` resets it.
     read_waits: bool,
     /// The longest wait of one half of a split connection. After this time the thread polls again,
     /// to notice changes by the other half, which cannot wake this thread. `None` for a whole
@@ -58,8 +57,7 @@ pub(crate) struct Thread {
 struct Call {
     /// The time at which the caller's time limit ends this call; `None` without a limit.
     ends: Option<Time>,
-    /// Whether this call sends. If so, its time limit starts anew whenever the stream accepts
-    /// bytes.
+    /// Whether this call sends. If so, its time limit restarts whenever the stream accepts bytes.
     sends: bool,
     /// Whether this call has read. A call reads once even if its time limit has passed, so that a
     /// caller with a short limit still makes progress.
@@ -79,9 +77,8 @@ struct Noted {
     /// Whether the polls stopped although the stream would not block. Either the time limit of the
     /// call put a read off, or a signal or TLS interrupted a call of the stream (see `failed`). If
     /// this flag is set, `wait` returns at once: the call polls again, or fails because its time
-    /// limit has passed. In the handle of a split connection that both halves write to,
-    /// nobody reads this flag: each half waits with a handle of its own until the stream accepts
-    /// bytes.
+    /// limit has passed. In the handle of a split connection that both halves write to, nobody
+    /// reads this flag: each half waits with a handle of its own until the stream accepts bytes.
     again: bool,
 }
 
@@ -144,8 +141,8 @@ impl Thread {
         }
     }
 
-    /// Handles a failed call of the stream. `Pending`: the thread has to wait for `want`, or to
-    /// repeat the call.
+    /// Handles a failed call of the stream. `Pending`: the thread must wait for `want` or repeat
+    /// the call.
     #[cold]
     fn failed<T>(&mut self, error: io::Error, want: Interest) -> Poll<io::Result<T>> {
         match error.kind() {

@@ -225,8 +225,7 @@ struct Call<'a, S> {
     /// Whether to call `read`, `write` and `flush` of the stream below, which may wait, or
     /// `try_read`, `try_write` and `try_flush`.
     waits: bool,
-    /// The last error of the stream below, if the call can be repeated. `pending` returns the
-    /// error.
+    /// The last error of the stream below, if the call can be repeated. `pending` returns it.
     put_off: Option<io::Error>,
 }
 
@@ -243,10 +242,9 @@ impl<S: Stream> Call<'_, S> {
         }
     }
 
-    /// Returns the error of a `Pending` call. An error of the stream below tells the caller whether
-    /// the reason was a timeout or a signal. Without an error, another handle is reading or
-    /// writing, and may be waiting for the stream. So a call that may wait waits for the stream
-    /// too.
+    /// Returns the error of a `Pending` call. The stream's own error tells the caller whether it
+    /// was a timeout or a signal. Without an error, another handle is reading or writing, and may
+    /// be waiting for the stream. So a call that may wait waits for the stream too.
     #[cold]
     fn pending(&mut self, interest: Interest) -> io::Error {
         match self.put_off.take() {
@@ -300,7 +298,7 @@ impl<S: Stream> Carrier for Call<'_, S> {
     }
 
     /// If the stream refuses bytes, a call that may wait must not read, so it is `Pending`: its
-    /// read would wait for the peer, while the peer may be waiting for these bytes. Other calls are
+    /// read would wait for the peer, while the peer may wait for these bytes. Other calls are
     /// `Ready`.
     fn send_aside(&mut self, last: bool) -> Poll<()> {
         let waits = self.waits;

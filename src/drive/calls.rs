@@ -182,8 +182,8 @@ macro_rules! writer {
             self.0.with(|tx| tx.feed(message))
         }
 
-        /// Calls `f` with the sending half of the core, for the calls of that half, which do no
-        /// I/O. (An `Outbox` of `tickwire-parts` feeds it.) Calls of the other half wait until `f`
+        /// Calls `f` with the sending half of the core, for all calls that need no I/O. (In `f`, an
+        /// `Outbox` of `tickwire-parts` can feed this half.) Calls of the other half wait until `f`
         /// returns. So `f` must not call the other half, and must take no lock: either could wait
         /// for ever. If `f` queues a Close, the receiving half wakes once `f` has returned. (In
         /// `blocking`, the receiving half notices the Close within about a second.)

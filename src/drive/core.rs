@@ -98,8 +98,7 @@ pub(crate) trait Core<I>: Sized {
             },
         };
         let step = rx.step_slow(delivery);
-        // For these three steps `Inbound::respond` does nothing. So the receiving half need not
-        // lock for them.
+        // For these three steps `Inbound::respond` does nothing, so a receiving half need not lock.
         if !matches!(step, Ok(Step::Message | Step::NeedInput | Step::Closed)) {
             self.with(|inbound, tx, _| inbound.respond(&step, tx));
         }
@@ -165,8 +164,7 @@ impl<I: Source + Output> Core<I> for Whole {
 
     #[inline(always)]
     fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
-        // `poll_drain` would return the same result. This check saves the call, which is not
-        // inlined.
+        // `poll_drain` would return the same result, but is not inlined. This check saves its call.
         if self.out.unflushed == 0 && !self.conn.sender().has_outgoing() {
             return Poll::Ready(());
         }
@@ -182,8 +180,8 @@ impl<I: Source + Output> Core<I> for Whole {
         self.conn.poll_timeout()
     }
 
-    // The pool lends the buffer that came back last. The next connection first receives, so it is
-    // to find a receive buffer there.
+    // The pool first hands out the buffer that it got last. The next connection begins by
+    // receiving, so the receive buffer is given back last.
     fn give_back(&mut self) {
         if let Some(unused) = self.conn.sender_mut().unused() {
             pool::give(unused);

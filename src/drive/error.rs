@@ -24,11 +24,11 @@ pub enum Error {
     #[error(transparent)]
     Send(#[from] SendError),
     /// The stream failed, so the connection has ended. (In `blocking`, a later call may go on after
-    /// an error of `Stream::wait`.) If a TLS stream ended without a close_notify, this is an error
-    /// of the kind `UnexpectedEof` only before the connection was open; later it is
+    /// an error of `Stream::wait`.) The end of a TLS stream without a close_notify is an error of
+    /// the kind `UnexpectedEof` only before the connection is open; later the error is
     /// [`RecvError::UnexpectedEof`], as without TLS. If connecting failed, the error names each
-    /// address that was dialed, or the host and port of a failed lookup. Its source is the error of
-    /// the lookup or of the last attempt.
+    /// address that was dialed, or the host and port of a failed lookup. The error's source is the
+    /// error of the lookup or of the last attempt.
     #[error(transparent)]
     Io(io::Error),
     /// TLS failed, most often because of the peer's certificate, and the connection has ended. Or
@@ -74,8 +74,7 @@ pub enum Error {
     NoTls,
 }
 
-/// The stream reports a TLS error inside an `io::Error`. This conversion turns the TLS error into
-/// an [`Error::Tls`].
+/// The stream reports a TLS error inside an `io::Error`. This error becomes an [`Error::Tls`].
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         #[cfg(feature = "rustls")]
@@ -110,13 +109,13 @@ impl Error {
     ///
     /// - [`Retry::BackOff`] for the errors that [are retryable](Self::is_retryable): faults of the
     ///   network, and the statuses 408, 425, 429 and 5xx except 501 and 505.
-    /// - [`Retry::Stop`] if an attempt in the same way does harm, or can never succeed: the
+    /// - [`Retry::Stop`] if the same attempt again would do harm, or can never succeed: the
     ///   statuses 401, 407 and 418, credentials that a SOCKS5 proxy refuses, a certificate that
     ///   either end refuses, a bad URL or header, and `wss` without TLS.
     /// - [`Retry::Alarm`] for all other errors: any other status, such as 403 and 404, a violation
     ///   by the peer, and other faults of TLS and of the system. Also for
-    ///   [`WouldBlock`](Self::WouldBlock), and for [`Send`](Self::Send) except
-    ///   [`SendError::Closed`], after which this connection goes on.
+    ///   [`WouldBlock`](Self::WouldBlock) and [`Send`](Self::Send), because this connection then
+    ///   goes on. ([`SendError::Closed`] gives [`Retry::BackOff`].)
     pub fn retry(&self) -> Retry {
         let alarm_if = |wrong| if wrong { Retry::Alarm } else { Retry::BackOff };
         match self {
@@ -151,9 +150,10 @@ impl Error {
 
     /// The shortest time to wait before another attempt: the server's Retry-After, or zero. `None`
     /// if another attempt would [not help](Self::is_retryable), even if the server sent a
-    /// Retry-After with a status such as 403 or 404; `retry_after` of the
-    /// [refusal](Self::Refused) has it then. Pass this value to `Backoff` of the crate
-    /// `tickwire-parts`, which obeys at most an hour of it. The server may ask for up to 68 years.
+    /// Retry-After with a status such as 403 or 404. In that case `retry_after` of the
+    /// [refusal](Self::Refused) returns the server's time. Pass the result to `Backoff` of the
+    /// crate `tickwire-parts`, which obeys at most an hour of it. The server may ask for up to 68
+    /// years.
     pub fn retry_delay(&self) -> Option<Duration> {
         let asked = match self {
             Self::Refused(refusal) => refusal.retry_after(),

@@ -33,6 +33,7 @@ impl<I: Source + Output> Socket<Whole, I> {
     /// Joins a stream and a connection whose opening handshake is done.
     #[inline]
     pub(crate) fn join(io: I, mut conn: Connection) -> Self {
+        // A blocking thread keeps the buffers of its connection, so it needs no pool.
         if !I::WAITS {
             conn.set_memory(&POOL);
         }
@@ -106,8 +107,8 @@ impl<I: Source + Output> Incoming<I> {
     /// Shuts the stream down for writing, then discards input; both together take at most
     /// [`LINGER`]. If input is unread when the stream is dropped, the operating system sends RST,
     /// and the peer might lose the response. The shutdown comes first, so that the peer sees the
-    /// end of the response and can end its side. The discarding stops early if the
-    /// peer ends its side, or if a read fails.
+    /// end of the response and can end its side. Discarding stops early if the peer ends its side,
+    /// or if a read fails.
     ///
     /// Other tasks run even if the peer floods: tokio's sockets yield once the task's budget is
     /// used up, and `futures_io` yields after `READS` reads. Under tokio, a stream without a budget
@@ -208,8 +209,8 @@ pub(crate) async fn write_all<I: Source + Output>(
     Ok(written.await.transpose()?.is_some())
 }
 
-/// Returns the result of `poll`, or `None` if `poll` is not ready by `by`. Polls at least once,
-/// even after `by`. After a wait the clock decides: if `by` has passed, `poll` is not called again.
+/// Returns the result of `poll`; `None` if `poll` is not ready at the time `by`. Polls at least
+/// once, even after `by`. After a wait the clock decides: after `by`, `poll` is not called again.
 ///
 /// `poll` must register the waker or, in a thread, note the event that `poll_wait` has to wait for.
 /// A thread forgets the event in the wait, so `poll` comes before each wait.

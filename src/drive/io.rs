@@ -51,8 +51,8 @@ pub(crate) trait Io {
         let _ = until;
     }
 
-    /// Says how certain it is that the last read, which was `Pending`, blocked. `None`: it did not,
-    /// because a signal interrupted it.
+    /// Says how certain it is that the last read, which was `Pending`, blocked. `None`: the read
+    /// did not block. For example, a signal interrupted it.
     #[inline(always)]
     fn read_blocked(&self) -> Option<Blocked> {
         Some(Blocked::Perhaps(self.now()))
@@ -71,7 +71,7 @@ pub(crate) trait Source: Io {
     fn poll_read(&mut self, spare: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 }
 
-/// Reads once.
+/// Reads once. If a signal interrupts the read, it is `Pending`, and the woken task repeats it.
 #[inline(always)]
 pub(crate) fn read<I: Source>(
     io: &mut I,
@@ -119,8 +119,7 @@ pub(crate) fn shutdown<I: Output>(io: &mut I, cx: &mut Context<'_>) -> Poll<()> 
     }
 }
 
-/// Writes once. `out` must have bytes. The caller then advances `out` by the number of bytes
-/// written.
+/// Writes once. `out` must have bytes. The caller advances `out` by the number of bytes written.
 #[inline]
 pub(super) fn write<I: Output>(
     io: &mut I,
@@ -164,8 +163,7 @@ pub(super) fn outcome(written: io::Result<usize>, cx: &Context<'_>) -> Poll<io::
     }
 }
 
-/// Flushes the stream, which holds `unflushed` bytes. Sets this number to 0 only if the flush
-/// succeeds.
+/// Flushes the stream, which holds `unflushed` bytes. Sets this number to 0 only on success.
 #[inline]
 pub(crate) fn flush<I: Output>(
     io: &mut I,

@@ -92,7 +92,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Returns the result after `Ready::End`: the error that a poll stored, or `None` after a clean
+    /// Returns the result after `Ready::End`: the error that a poll stored; `None` after a clean
     /// end.
     #[cold]
     pub(crate) fn ended<T>(&mut self) -> Result<Option<T>, Error> {
@@ -201,7 +201,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         let read = self.poll_input(cx);
         if let Poll::Ready(Ok(1..)) = read {
             let (rx, at) = (self.core.inbound().receiver_mut(), self.io.now());
-            // Bytes without a stamp of their own arrived together with those of an earlier read.
+            // Without a new stamp, the bytes arrived with an earlier read, and keep its time.
             let arrived = arrival::left().unwrap_or_else(|| rx.info().arrived);
             rx.set_read(Some(at), arrived);
         }
@@ -239,8 +239,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     /// In a task, the stream may also be `Pending` because the task has used up its runtime's
     /// budget. tokio's timer shares this budget, and it is ready only after the runtime has asked
     /// the operating system for news of its streams. So this call waits for the timer first.
-    /// Another task may also hold the stream's lock, so the next read that counts comes some time
-    /// later.
+    /// Another task may also hold the stream's lock, so the next read counts only some time later
+    /// (`AGAIN` in `verdict.rs`).
     #[cold]
     fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.core.inbound().found_at() else { return Poll::Ready(()) };
@@ -249,14 +249,15 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             self.core.inbound().read_blocked(blocked);
         }
         let Some(again) = self.core.inbound().found_at() else { return Poll::Ready(()) };
+        // A timer that is ready already does not wake the task.
         if self.io.poll_sleep(again, cx).is_ready() {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
 
-    /// Looks at the clock, and tells the core the time if a deadline is due. Returns whether it did
-    /// so, and the loop has to begin anew.
+    /// Looks at the clock, and tells the core the time if a deadline is due. Returns whether a
+    /// deadline was due: then the loop has to begin anew.
     #[cold]
     fn look(&mut self) -> bool {
         let now = self.io.now();
@@ -268,7 +269,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         due
     }
 
-    /// Tells the receiver the result of a read. Returns the error with which the stream has failed.
+    /// Tells the receiver the result of a read. Returns the stream's error if the read failed.
     #[inline(always)]
     fn took(&mut self, read: IoResult<usize>) -> Option<std::io::Error> {
         let rx = self.core.inbound().receiver_mut();
@@ -278,7 +279,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 rx.stream_failed();
                 return Some(error);
             }
-            // Most peers end TLS without close_notify. Only a Close says that nothing is missing.
+            // Most peers end TLS without close_notify (`UnexpectedEof`). Only a Close says that
+            // nothing is missing.
             Ok(0) | Err(_) => rx.end_of_stream(),
         }
         None

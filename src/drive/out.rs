@@ -115,9 +115,8 @@ impl Out {
     /// Checks all deadlines. If a deadline fails the connection, receiving ends once everything
     /// that was read is delivered. The other half learns the reason from `recv_error`.
     ///
-    /// If `inbound` is `None`, checks only the deadline on writing. If this deadline has passed,
-    /// only the sending side ends. The reader is woken, and takes over the error at its next
-    /// deadline, which is at once.
+    /// If `inbound` is `None`, checks only the deadline on writing. If it has passed, only the
+    /// sending side ends. The reader is woken, has a deadline at once, and takes over the error.
     ///
     /// Returns whether there is now an error, or a frame that waits for its place. If so, the
     /// caller goes round its loop once more instead of waiting. `frame_waits` decides, not

@@ -29,8 +29,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         })
     }
 
-    /// Begins to leave: the connection is over `within` from now, at the latest. Other calls go on
-    /// from here to the end.
+    /// Begins to leave: the connection is over once `within` has passed, or earlier. Later calls
+    /// drive the connection to its end.
     pub(crate) fn begin_leave<'f>(
         &mut self,
         frame: impl IntoClose<'f>,
@@ -85,10 +85,11 @@ impl<I: Source + Output> Socket<Whole, I> {
         }
     }
 
-    /// Returns the result of `close`, after `Ready::End`. A peer that ends the stream once it has
-    /// our Close is no error, although §5.5.1 asks for an answer.
+    /// Returns the result of `close`, after `Ready::End`. It is no error if the peer ends the
+    /// stream instead of answering our Close, although §5.5.1 asks for an answer.
     pub(crate) fn close_ended(&mut self) -> Result<(), Error> {
         let conn = &self.core.conn;
+        // 1006: our Close was not written. `unconfirmed`: the peer has not ended the stream either.
         let sent = |end: Closed<'_>| end.sent_code != 1006 && !end.unconfirmed;
         let all = conn.closed().is_some_and(sent) && conn.sender().dropped() == 0;
         match self.ended::<()>() {

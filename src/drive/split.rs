@@ -84,8 +84,8 @@ impl<W> Sending<W> {
     }
 }
 
-/// Notes a change of the sending side when it is dropped: also if the application's closure, stream
-/// or waker panics after the change.
+/// When dropped, notes a change of the sending side, even if the application's closure, stream or
+/// waker panics after the change.
 struct Change<'a, 'n, W> {
     was_closed: bool,
     had_ended: bool,
@@ -94,7 +94,7 @@ struct Change<'a, 'n, W> {
     sending: MutexGuard<'a, Sending<W>>,
 }
 
-/// Wakes the halves that have to learn of a change when it is dropped.
+/// When dropped, wakes the halves that have to learn of a change.
 struct News<'a> {
     ended: bool,
     closed: bool,
@@ -152,9 +152,9 @@ impl<W> Shared<W> {
         self.change(self.look(), f)
     }
 
-    /// As [`with`](Self::with), for the half that receives, ahead of a writer that sends without
-    /// pause. [`Core::with`] and `next_deadline` of the reader use this. The reader's writes, its
-    /// shutdown and its getters do not set `awaited`.
+    /// Like [`with`](Self::with), for the receiving half, which gets ahead of a writer that sends
+    /// without pause. [`Core::with`] and `next_deadline` of the reader use this. The reader's
+    /// writes, its shutdown and its getters do not set `awaited`.
     fn with_first<T>(&self, f: impl FnOnce(&mut Sending<W>) -> T) -> T {
         self.awaited.store(true, Relaxed);
         let sending = self.look();
@@ -401,8 +401,8 @@ impl<W: Io, H> Writer<W, H> {
         self.link.with(|Sending { tx, io, .. }| tx.measure_rtt(io.now()))
     }
 
-    /// As [`Socket::begin_leave`]. Wakes the reader, which ends the connection by then. Returns the
-    /// time now.
+    /// Like [`Socket::begin_leave`]. Wakes the reader, which ends the connection in time. Returns
+    /// the current time.
     pub(crate) fn begin_leave<'f>(
         &mut self,
         frame: impl IntoClose<'f>,

@@ -23,8 +23,7 @@ pub(crate) use {
     },
 };
 
-/// Locks a mutex. Ignores poisoning, so that a panic in one half does not make the other half panic
-/// too.
+/// Locks a mutex. Ignores poisoning, so that a panic in one half causes no panic in the other half.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

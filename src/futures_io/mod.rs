@@ -57,8 +57,8 @@
 //! **Timers.** The deadlines of [`Config`] are checked only while a call is polled. The adapter
 //! spawns no task, so keep receiving. A timer is made only when a call first waits for a deadline.
 //!
-//! **Memory.** A waiting connection holds no buffers, except for bytes that it still needs. When
-//! bytes arrive or are sent, the connection takes buffers from a pool of the thread.
+//! **Memory.** A waiting connection holds no buffers, except those with bytes that it still needs.
+//! When bytes arrive or are sent, the connection takes buffers from a pool of the thread.
 //!
 //! **Large payloads**, even owned and prepared payloads, are copied into each connection's buffer,
 //! because `futures-io` does not tell whether a stream has vectored writes. On a stream without
@@ -140,8 +140,8 @@ impl<F: Fn(Instant) -> S + Clone + Unpin, S: Future> Timers for F {
 type Over<S, T> = Timed<S, FuturesIo<T>>;
 
 /// An open WebSocket over `S`, with timers made by `T`. A server gets one from [`accept`], or from
-/// [`Incoming`] to see the request first, and a client from [`client`]. The [module](self) has an
-/// example.
+/// [`Incoming`] to see the request first. A client gets one from [`client`]. The [module](self) has
+/// an example.
 ///
 /// One task can both receive and publish. The next receiving call writes the messages that the task
 /// has fed. If the stream accepts these messages slowly, the call receives in the meantime.
@@ -166,8 +166,7 @@ pub struct Reader<R, W, T: Timers>(Socket<Half<Over<W, T>>, Over<R, T>>);
 /// call `close` first. After the drop, messages that are not flushed are written only when the
 /// [`Reader`] writes something. `closed` of the [`Reader`] says how the connection ended.
 ///
-/// There is only one `Writer`. Several tasks that send need a channel to the task that has the
-/// `Writer`.
+/// There is only one `Writer`. If several tasks send, put a channel in front of the `Writer`.
 pub struct Writer<W, T: Timers>(drive::Writer<Over<W, T>>);
 
 /// The two halves of a WebSocket.
@@ -297,7 +296,7 @@ impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
         };
         let armed = match sleep {
             Some(armed) => {
-                // An early wake-up now and then costs less than to set the timer after each read.
+                // An early wake-up now and then costs less than setting the timer after each read.
                 if armed.until.is_none_or(|set| until < set) {
                     armed.timer.set(set());
                     armed.until = Some(until);

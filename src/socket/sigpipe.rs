@@ -1,9 +1,9 @@
 //! Writes that raise no SIGPIPE.
 //!
 //! std writes one slice to a socket by `send` with MSG_NOSIGNAL, and mio and tokio call std. But
-//! std writes several slices by `writev`, which has no such flag.
+//! std writes several slices by `writev`, which cannot take this flag.
 
-/// Runs `call`. What `call` writes in this thread raises no SIGPIPE.
+/// Runs `call` so that its writes in this thread raise no SIGPIPE.
 ///
 /// A write to a socket or pipe whose peer is gone raises SIGPIPE, which by default ends the
 /// process. A program whose `main` is Rust ignores SIGPIPE, and gets an error from the write. But
@@ -12,8 +12,8 @@
 /// than this line, before its first thread: `signal(SIGPIPE, SIG_IGN);`
 ///
 /// Without that line, a connection raises no SIGPIPE over sockets of std and tokio, or over this
-/// crate's TLS: the adapters of this crate call this function themselves. It remains for you to
-/// call this function
+/// crate's TLS: the adapters of this crate call this function themselves. You must call this
+/// function yourself
 ///
 /// - in a [loop of your own](crate::Connection::next), and in
 ///   [`try_write`](crate::blocking::Stream::try_write) of a stream of your own, around
@@ -28,9 +28,9 @@
 /// - on Unix systems other than Linux, Android and Apple's. There this function only runs `call`.
 ///   On Apple's systems, std and tokio set an option of each socket instead (SO_NOSIGPIPE).
 ///
-/// If the process ignores SIGPIPE, this function only runs `call`. The first call of this function
-/// looks that up, so a program that restores the default action has to do so before. Otherwise the
-/// thread blocks SIGPIPE while `call` runs, which costs six short system calls.
+/// If the process ignores SIGPIPE, this function only runs `call`. Otherwise the thread blocks
+/// SIGPIPE while `call` runs, which costs six short system calls. The first call of this function
+/// checks which is the case. So a program that restores the default action must do this earlier.
 ///
 /// ```
 /// use std::{io::{IoSlice, Write}, net::{TcpListener, TcpStream}};
@@ -57,7 +57,7 @@ mod blocked {
     use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise};
     use std::{fs::File, io::Read, sync::OnceLock};
 
-    /// While this lives, SIGPIPE is blocked in the thread that made it.
+    /// While a `Blocked` lives, SIGPIPE is blocked in the thread that made the `Blocked`.
     pub(super) struct Blocked(());
 
     impl Blocked {
@@ -70,7 +70,8 @@ mod blocked {
             }
         }
 
-        /// `None` if the thread had blocked SIGPIPE before. Then a pending SIGPIPE is not ours.
+        /// `None` if the thread had blocked SIGPIPE before: `drop` must not take its pending
+        /// SIGPIPE.
         #[cold]
         fn new() -> Option<Self> {
             let before = pipe().thread_swap_mask(SigmaskHow::SIG_BLOCK).ok()?;
@@ -79,9 +80,10 @@ mod blocked {
     }
 
     impl Drop for Blocked {
-        /// Takes the SIGPIPE that a write has raised, before it could be delivered. Nothing safe
-        /// asks whether one is pending, and to wait for one that is not would take for ever. So
-        /// this raises another. Both are for this thread, so that only one of them is kept.
+        /// Takes the SIGPIPE that a write may have raised, before it is delivered. No safe call
+        /// tells whether a SIGPIPE is pending, and waiting for one that is not would never end. So
+        /// this function raises one itself. Both are for this thread, so the kernel keeps only one
+        /// of them.
         fn drop(&mut self) {
             if raise(Signal::SIGPIPE).is_ok() {
                 let _ = pipe().wait();
@@ -94,13 +96,14 @@ mod blocked {
         SigSet::from(Signal::SIGPIPE)
     }
 
-    /// Whether the process ignores SIGPIPE: a bit of the 33rd field of proc_pid_stat(5). Only safe
-    /// calls are wanted here, and of those no other tells the action of a signal.
+    /// Whether the process ignores SIGPIPE: a bit of the 33rd field of proc_pid_stat(5). No other
+    /// safe call tells the action of a signal, and this file has no `unsafe`.
     fn is_ignored() -> Option<bool> {
         let mut stat = [0; 2048];
         let len = File::open("/proc/self/stat").and_then(|mut file| file.read(&mut stat)).ok()?;
         let stat = core::str::from_utf8(stat.get(..len)?).ok()?;
         // The second field, a name in parentheses, may have blanks and parentheses of its own.
+        // `rest` begins with the third field, so the 33rd field is number 30 of `rest`.
         let (_, rest) = stat.rsplit_once(')')?;
         let ignored: u64 = rest.split_ascii_whitespace().nth(30)?.parse().ok()?;
         Some(ignored >> (Signal::SIGPIPE as i32 - 1) & 1 == 1)

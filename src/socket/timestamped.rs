@@ -36,7 +36,7 @@ pub struct Timestamped<S> {
 }
 
 impl<S> Timestamped<S> {
-    /// Wraps a stream whose reads the kernel stamps, if it can.
+    /// Wraps a stream whose reads the kernel stamps, if the kernel can.
     pub(crate) fn wrap(io: S) -> Self {
         Self { io, arrived: None }
     }
@@ -86,8 +86,8 @@ impl<S: AsSocket> Timestamped<S> {
         Ok(Self::wrap(io))
     }
 
-    /// Makes a stamped read if the kernel can stamp, otherwise calls `plain`. `waits`:
-    /// whether a stamped read of a blocking stream waits for bytes.
+    /// Makes a stamped read if the kernel can stamp, otherwise calls `plain`. `waits`: whether a
+    /// stamped read of a blocking stream waits for bytes.
     #[inline]
     pub(crate) fn read_as(
         &mut self,

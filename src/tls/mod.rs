@@ -3,23 +3,24 @@
 //! wrong.
 //!
 //! The TLS streams are `tokio::TlsStream` and `blocking::TlsStream`. For a `wss` URL, `connect`
-//! puts a TLS stream around TCP. A server passes its TLS stream to `accept`: a stream of this
-//! module, or any other TLS stream. An event loop of your own calls the [`Session`].
+//! puts a TLS stream around TCP. A server passes its TLS stream to `accept`: one of these two
+//! types, or any other TLS stream. An event loop of your own calls the [`Session`].
 //!
-//! A [`Client`] or a [`Server`] is a configuration. Only conversions have types of rustls 0.23,
-//! which is re-exported here: those from and to rustls' configurations, errors and connections. So
+//! A [`Client`] or a [`Server`] is a configuration. Types of rustls 0.23, which is re-exported
+//! here, are only in conversions from and to rustls' configurations, errors and connections. So
 //! another version of rustls can join without a breaking change of this crate.
 //!
 //! # The cryptographic provider
 //!
 //! The feature `rustls` brings no cryptography. The configurations that this crate makes use the
 //! process's [default provider](rustls::crypto::CryptoProvider::install_default). Without a default
-//! they use ring, if the feature `ring` is on. (To build ring, you need only a C compiler.)
-//! Otherwise making them fails with an error that says so. This crate never installs a default,
-//! because only a program can choose for all its crates.
+//! they use ring, if the feature `ring` is on. (To build ring, you need only a C compiler.) With
+//! neither, making a configuration fails with an error that says so. This crate never installs a
+//! default, because only a program can choose for all its crates.
 //!
-//! A program chooses by one line at the start of `main`. Instead of `ring` it may name `aws_lc_rs`,
-//! if it enables rustls' feature `aws-lc-rs`, or a provider that comes in a crate of its own:
+//! A program chooses its provider by one line at the start of `main`. Instead of `ring` it may name
+//! `aws_lc_rs`, if it enables rustls' feature `aws-lc-rs`, or a provider that comes in a crate of
+//! its own:
 //!
 //! ```no_run
 //! # use tickwire::tls::rustls;
@@ -28,7 +29,7 @@
 //!
 //! The line is also needed if the crates of the program enable two providers of rustls. Without the
 //! line, rustls' own `builder()` panics then, in whatever crate calls it. So enable `ring` only if
-//! no other crate of the program enables a provider. (If one is enabled, the first call of
+//! no other crate of the program enables a provider. (If only one is enabled, the first call of
 //! `builder()` makes it the default. A program that relies on this depends on the order of calls.)
 //! A library should enable `rustls` alone, so that its users can choose; its tests may have a
 //! provider as a dev-dependency.
@@ -56,11 +57,11 @@
 //! received only a part of a record holds up to 16 KiB more. A thread that waits in `blocking` also
 //! holds the buffer of 32 KiB that receives its ciphertext.
 //!
-//! If rustls panics, or code that rustls calls, such as the provider or a certificate verifier,
-//! only its connection ends: with an error for which [`TlsError::is_panic`] is `true`. With
-//! `panic = "abort"` the process ends. Debug builds of rustls 0.23 panic if a bad record arrives
-//! after our close_notify. `docs/TLS.md` in the repository has more about panics. It also has the
-//! rules of the record layer, and the place of each rule in the code.
+//! If rustls panics, or code that rustls calls (such as the provider or a certificate verifier),
+//! only that connection ends: with an error for which [`TlsError::is_panic`] is `true`. With `panic
+//! = "abort"` the process ends. Debug builds of rustls 0.23 panic if a bad record arrives after our
+//! close_notify. `docs/TLS.md` in the repository has more about panics. It also has the rules of
+//! the record layer, and the place of each rule in the code.
 //!
 //! ```no_run
 //! # #[cfg(feature = "tokio")] {
@@ -196,7 +197,7 @@ pub use tickwire_tls::{
 use crate::proto::url::Target;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 
-/// The default configuration.
+/// Returns the default configuration, for a TLS client. `None` only in `off.rs`.
 pub(crate) fn default_client() -> Result<Option<Client>, TlsError> {
     platform_config().map(Some)
 }

@@ -64,7 +64,7 @@ type Connecting<'d> =
 
 /// Adapter `tokio`.
 impl Dial<'_> {
-    /// Connects, as [`connect`](crate::tokio::connect). Feature `tokio`.
+    /// Connects like [`connect`](crate::tokio::connect). Feature `tokio`.
     ///
     /// Cancel safe: if you drop the future, there is no connection. The future borrows the `Dial`
     /// and the `Config`. In a `select!`, a temporary `Dial` or `Config` would be dropped too early
@@ -149,8 +149,8 @@ impl Dial<'_> {
         S: AsyncRead + AsyncWrite + Unpin,
         F: Future<Output = io::Result<S>>,
     {
-        // Before `made`, so that nothing is dialed if TLS to the server is impossible, and so that
-        // `of_proxy` does not report this error as the proxy's.
+        // This call comes before `made`. So nothing is dialed if TLS to the server is impossible,
+        // and `of_proxy` does not report this error as the proxy's.
         let tls = self.client_tls()?;
         let made = async {
             let (to, tls) = self.first_hop()?;
@@ -175,6 +175,7 @@ impl Dial<'_> {
         self.tcp_to_any(self.attempts(to, found, limit)?, began).await
     }
 
+    /// Polls all attempts together. Returning drops the other attempts, which closes their sockets.
     pub(crate) async fn tcp_to_any(
         &self,
         mut attempts: Attempts<'_>,
@@ -207,6 +208,7 @@ impl Dial<'_> {
         }
     }
 
+    /// Dials one address. The options come before `connect`, because some affect the first segment.
     async fn tcp_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_nodelay(true)?;
@@ -215,7 +217,7 @@ impl Dial<'_> {
     }
 }
 
-/// Waits for `done`, but not longer than `limit`. After that time the error is `TimedOut`.
+/// Waits for `done`, for at most `limit`. After that time the error is `TimedOut`.
 async fn within<T>(limit: Duration, done: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(limit, done).await.unwrap_or_else(|late| Err(late.into()))
 }

@@ -31,8 +31,8 @@
 //! (`enable_time` or `enable_all`). Without the time driver, tokio panics when a call first waits
 //! for a deadline.
 //!
-//! **Memory.** A waiting connection holds no buffers, except for bytes that it still needs. When
-//! bytes arrive or are sent, the connection takes buffers from a pool of the thread.
+//! **Memory.** A waiting connection holds no buffers, except those with bytes that it still needs.
+//! When bytes arrive or are sent, the connection takes buffers from a pool of the thread.
 //!
 //! **Threads.** The connections of a thread share only the thread's pool. While messages are
 //! received and sent, threads share no lock, counter or cache line, with two exceptions: the halves
@@ -103,8 +103,8 @@ use std::{
 /// peer](crate::guide::recipes::feeds#find-a-dead-peer), [receive and
 /// publish](crate::guide::recipes::servers#receive-and-publish-in-one-task), [a subscriber that is
 /// too slow](crate::guide::recipes::servers#a-subscriber-that-is-too-slow), [all
-/// others](crate::guide::recipes). [Limits](crate::guide::limits) has the defaults, and
-/// [Migrating](crate::guide::migrating) the calls of other crates.
+/// others](crate::guide::recipes). [Limits](crate::guide::limits) lists the defaults, and
+/// [Migrating](crate::guide::migrating) lists the calls of other crates.
 ///
 /// Dropping a WebSocket ends the stream at once, and loses messages that were not flushed. So call
 /// [`close`](WebSocket::close) first. After the end of the connection, the WebSocket keeps the
@@ -154,8 +154,7 @@ pub struct Reader<R, W>(Socket<Half<Timed<W, Tokio>>, Timed<R, Tokio>>);
 /// call `close` first. After the drop, messages that are not flushed are written only when the
 /// [`Reader`] writes something. `closed` of the [`Reader`] says how the connection ended.
 ///
-/// There is only one `Writer`. Several tasks that send need a channel to the task that has the
-/// `Writer`.
+/// There is only one `Writer`. If several tasks send, put a channel in front of the `Writer`.
 #[derive(Debug)]
 pub struct Writer<W>(drive::Writer<Timed<W, Tokio>>);
 
@@ -270,7 +269,7 @@ impl Tokio {
         Self { epoch: self.epoch, sleep: Outlined::default() }
     }
 
-    /// Not generic over the stream, so that this is compiled once for all streams.
+    /// This function is not generic over the stream, so it is compiled once for all streams.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
         // Bounds the wait, because a time further away may not fit into an `Instant`. An early
         // wake-up does no harm.
@@ -278,8 +277,8 @@ impl Tokio {
         let Self { epoch, sleep } = self;
         let at = *epoch + (until - Time::ZERO).min(epoch.elapsed() + FAR);
         let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        // Setting the timer costs more than an early wake-up now and then, and a deadline that each
-        // read puts off would set it after each read.
+        // An early wake-up now and then costs less than setting the timer. So a deadline that each
+        // read moves later does not set the timer after each read.
         let set = sleep.deadline();
         if at < set || (at > set && sleep.is_elapsed()) {
             sleep.as_mut().reset(at);

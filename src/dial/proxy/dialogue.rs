@@ -1,4 +1,4 @@
-//! The dialogue that asks a proxy for a tunnel to the server, without I/O: by HTTP's CONNECT, or by
+//! The dialogue that asks a proxy for a tunnel to the server, without I/O: by HTTP's CONNECT or by
 //! SOCKS5.
 //!
 //! A [`Dialogue`] uses the stream before TLS to the server and before the opening handshake. It has
@@ -108,8 +108,7 @@ impl Dialogue {
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         match self.reading.outcome() {
             Some(outcome) => outcome,
-            // Bytes that have already arrived cannot be the answer to a request that was not yet
-            // sent.
+            // Bytes that have already arrived cannot answer a request that is not sent yet.
             None if !self.outgoing().is_empty() => Ok(Progress::Partial),
             None => {
                 let found = (self.read_answer)(&mut self.reading, &mut self.request);

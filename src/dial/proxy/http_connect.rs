@@ -29,8 +29,7 @@ fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
     format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{credentials}\r\n").into_bytes()
 }
 
-/// Parses the head of the answer. If the proxy agrees, the bytes behind the head belong to the
-/// tunnel.
+/// Parses the head of the answer. If the proxy agrees, the bytes behind the head are the tunnel's.
 fn look(reading: &mut Reading) -> Result<Progress, HandshakeError> {
     let Some(line) = reading.final_response()? else { return Ok(Progress::Partial) };
     match line.status {

@@ -31,8 +31,7 @@ use std::{env, future::poll_fn, string::String};
 /// [`handshake_timeout`](Config::handshake_timeout) bounds the whole dial: dialing the proxy, TLS
 /// to the proxy, the proxy's answer, TLS to the server and the opening handshake. The head of the
 /// proxy's answer has the same limits as the head of a server's answer. If the proxy makes no
-/// tunnel, the error is [`Error::Proxy`], so nobody mistakes the proxy's answer for the server's
-/// answer.
+/// tunnel, the error is [`Error::Proxy`], so nobody mistakes the proxy's answer for the server's.
 ///
 /// ```no_run
 /// use tickwire::{Config, Dial, Proxy, handshake::client::Request};
@@ -74,11 +73,11 @@ impl Proxy {
 
     /// Returns the proxy that the environment names for `server`, which is usually the
     /// [`target`](crate::handshake::client::Request::target) of a request. The variable is
-    /// `HTTPS_PROXY`, or else `ALL_PROXY`, for `ws` and `wss` alike. The result is `None` if
-    /// neither variable is set, or if `NO_PROXY` lists the server.
-    /// A variable in lower case takes precedence over the same variable in upper case. An empty
-    /// value counts as unset. `HTTP_PROXY` is ignored, because in a CGI program the remote client
-    /// can set it by the header `Proxy`.
+    /// `HTTPS_PROXY` if it is set, otherwise `ALL_PROXY`, for both `ws` and `wss`. The result is
+    /// `None` if neither variable is set, or if `NO_PROXY` lists the server. A variable in lower
+    /// case takes precedence over the same variable in upper case. An empty value counts as unset.
+    /// `HTTP_PROXY` is ignored, because in a CGI program the remote client can set it by the header
+    /// `Proxy`.
     ///
     /// `NO_PROXY` is a list, separated by commas or blanks. An entry is `*`, a name, an address or
     /// a network (`192.0.2.0/24`), and may end with `:port`. The entry `example.com` matches that
@@ -122,11 +121,13 @@ impl Proxy {
         config: &Config,
     ) -> Result<(), Error> {
         let mut dialogue = Dialogue::new(&self.address, server, config)?;
-        dialogue.reading.handle_timeout(Time::ZERO)?;
+        dialogue.reading.handle_timeout(Time::ZERO)?; // starts the deadline
         loop {
             if !dialogue.outgoing().is_empty() {
                 let by = dialogue.reading.poll_timeout();
                 write_all(io, dialogue.outgoing(), by).await?;
+                // Also if the deadline passed before all was written: `handle_timeout` below then
+                // fails.
                 dialogue.advance(usize::MAX);
             }
             match dialogue.step()? {

@@ -20,7 +20,7 @@ pub(crate) mod names {
     };
 }
 
-/// The first call of a whole connection and of the sending half that sends.
+/// The call `send` of a whole connection and of the sending half.
 macro_rules! send {
     () => {
         /// Waits for room, feeds a message, and writes everything buffered. When the call returns
@@ -61,7 +61,7 @@ macro_rules! send {
 }
 pub(crate) use send;
 
-/// The parts of `send`, beside `feed`.
+/// The calls `ready` and `flush`: `send` does the work of `ready`, `feed` and `flush`.
 macro_rules! flushing {
     () => {
         /// Waits until there is room for a message of any length. This call writes if there is no
@@ -118,8 +118,8 @@ macro_rules! adapter {
             /// reason ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None` for
             /// a Close without a code.
             ///
-            /// Cancel safe: you can call it again. Messages that were discarded before the future
-            /// was dropped are lost.
+            /// Cancel safe: you can call `close` again. Messages that were discarded before the
+            /// future was dropped are lost.
             ///
             /// # Errors
             ///
@@ -220,7 +220,7 @@ macro_rules! adapter {
             /// at most [`close_timeout`](crate::Config::close_timeout), and ends the stream. For a
             /// peer that may be dead, use [`leave`](Self::leave).
             ///
-            /// Cancel safe: call it again.
+            /// Cancel safe: you can call `close` again.
             ///
             /// # Errors
             ///
@@ -231,11 +231,11 @@ macro_rules! adapter {
                 self.flush().await
             }
 
-            /// Leaves the peer `within` this time, whatever the peer does, as `leave` of the
-            /// [`Reader`] does. But this call discards no input: the [`Reader`] still delivers
-            /// messages. This call returns once our Close is written, or after `within`. The
-            /// [`Reader`] then waits for the peer's Close, and its call ends in the same time. If
-            /// you do not receive any more, drop both halves.
+            /// Leaves the peer within the time `within`, whatever the peer does, like `leave` of
+            /// the [`Reader`]. But this call discards no input: the [`Reader`] still delivers
+            /// messages. This call returns once our Close is written, or after `within`. A
+            /// receiving call of the [`Reader`] then waits for the peer's Close, and ends within
+            /// the same time. If you do not receive any more, drop both halves.
             ///
             /// Cancel safe: `within` counts from the first call. The [`Reader`] goes on.
             ///

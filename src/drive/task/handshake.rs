@@ -55,7 +55,8 @@ impl<I: Source + Output> Accepting<I> {
             }
             if let Some(handshake) = reading.take() {
                 let ws = handshake.accept_corked(Accept::default())?;
-                // `None` has nothing to drop. An assignment would drop it, and move `ws` once more.
+                // The old `Reading(None)` owns nothing. An assignment would drop it, and move `ws`
+                // again.
                 core::mem::forget(core::mem::replace(self, Self::Writing(ws)));
             }
         }

@@ -46,8 +46,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Polls for the next message, by the fast path if possible. If the fast path finds no message,
-    /// calls `poll_more`.
+    /// Polls for the next message, by the fast path if possible, otherwise by `poll_more`.
     #[inline(always)]
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         match self.quick() {
@@ -58,9 +57,10 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 
     /// Drives the connection to its end, after [`begin_leave`](Self::begin_leave).
     ///
-    /// Even if the bound is zero, our Close gets one honest try. A stream also refuses bytes if the
-    /// task has used up its runtime's budget, or if the runtime has not asked the operating system
-    /// for news of a new stream yet. A timer is ready only after the runtime has done both.
+    /// A stream also refuses bytes if the task has used up its runtime's budget, or if the runtime
+    /// has not yet asked the operating system about a new stream. A timer is ready only when
+    /// neither is the case. So, even if `within` is zero, a refused Close waits for a timer, and is
+    /// then tried again.
     pub(crate) async fn leave(&mut self) {
         let began = self.io.now();
         let written = poll_fn(|cx| match self.write(cx) {
@@ -69,7 +69,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         });
         written.await;
         while poll_fn(|cx| self.poll_more(cx, Want::Message)).await == Ready::Item {}
-        let _ = self.ended::<()>(); // later calls find the error in the core
+        let _ = self.ended::<()>(); // drops the stored error: later calls get it from the core
     }
 
     /// Returns the message that the last step reached; `None` if it reached no message.
@@ -88,7 +88,7 @@ pub enum MessageOrRoom<'a> {
     /// There is room again for a message.
     Room,
     /// The peer's Close was received and answered. (With [`auto_close`](crate::Config::auto_close)
-    /// off, it may be unanswered.)
+    /// off, the Close may be unanswered.)
     Closed,
 }
 
@@ -123,7 +123,7 @@ impl<'a, C: Core<I>, I: Source> Future for RecvToReply<'a, C, I> {
         let Some(drive) = self.0.as_mut() else {
             return Poll::Pending; // polled after completion
         };
-        // `poll_to_reply` would cost one more call. If our Close is queued during this poll, no
+        // If `is_free`, `poll_message` saves one call. If our Close is queued during this poll, no
         // message follows, so none has to be discarded.
         let free = drive.core.is_free();
         let polled = if free { drive.poll_message(cx) } else { drive.poll_to_reply(cx) };

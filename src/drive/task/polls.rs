@@ -45,8 +45,8 @@ impl Wake for Pair {
 }
 
 impl Polled {
-    /// Whether `task` is the task of `side`, and nobody has polled the other side. One task may
-    /// poll both sides in turn, by `join!` for example, and one side may change what the other
+    /// Whether `task` is the task of `side`, and nobody has polled the other side. A task that
+    /// polls both sides, by `join!` for example, is not alone: one side may change what the other
     /// waits for.
     #[inline(always)]
     fn is_alone(&mut self, side: Side, task: &Waker) -> bool {
@@ -74,6 +74,7 @@ impl Polled {
 }
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
+    /// Polls the receiving side. The fast path changes nothing that the other side waits for.
     pub(crate) fn poll_item(&mut self, cx: &mut Context<'_>, want: Want) -> Poll<Ready> {
         match self.quick() {
             Some(Step::Message) => Poll::Ready(Ready::Item),

@@ -1,12 +1,12 @@
 //! The receiving calls of the adapters for tasks, of a whole connection and of a reader.
 //!
-//! Where these macros are invoked, the names of [`calls`](super::calls) are imported.
+//! Each module that invokes a macro of this file imports the names of [`calls`](super::calls).
 
 /// The first call of a whole connection and of the receiving half.
 macro_rules! recv {
     () => {
         /// Returns the next message, or `None` once the peer's Close was received and answered.
-        /// (With [`auto_close`](crate::Config::auto_close) off, it may be unanswered.)
+        /// (With [`auto_close`](crate::Config::auto_close) off, the Close may be unanswered.)
         ///
         /// The message is borrowed from the connection, and lives until the next call. When the
         /// input is used up, this call writes the queued replies. On a whole WebSocket, this call
@@ -18,16 +18,16 @@ macro_rules! recv {
         /// code from [`closed`](Self::closed), call `flush` (of the `Writer`, if the connection is
         /// split) to send the answer, and drop the stream.
         ///
-        /// Cancel safe: a message is consumed by the call that follows, not by the call that
-        /// returns the message.
+        /// Cancel safe: the call that returns a message does not consume it. The next receiving
+        /// call does.
         ///
         /// # Errors
         ///
         /// [`Error::Recv`] for a fault of the peer or the network, or a passed deadline.
         /// [`Error::Io`] if the stream fails, or `Error::Tls` if TLS fails. All messages that
         /// arrived before the error are delivered first. Later calls fail too. After a violation,
-        /// this call sends a Close, unless a Close was sent before. Then it ends the stream within
-        /// a few seconds, and returns the error. If you drop the future in this time,
+        /// this call sends a Close, unless a Close was sent before. Then this call ends the stream
+        /// within a few seconds, and returns the error. If you drop the future meanwhile,
         /// [`closed`](Self::closed) already has the error. Keep the first error: later calls do not
         /// repeat the error of the stream.
         #[inline]
@@ -117,22 +117,22 @@ macro_rules! receiving {
             self.0.take(ready, Receiver::take_message)
         }
 
-        /// Leaves the peer `within` this time, whatever the peer does. Use this call for a peer
-        /// that may be dead, for example when your own check finds a stale feed: `close` would wait
-        /// for the peer's answer, for up to [`close_timeout`](crate::Config::close_timeout).
+        /// Leaves the peer within the time `within`, whatever the peer does. Use this call for a
+        /// peer that may be dead, for example when your own check finds a stale feed: `close` would
+        /// wait for the peer's answer, for up to [`close_timeout`](crate::Config::close_timeout).
         ///
-        /// Our Close goes out at once, ahead of all fed messages of which nothing was written.
+        /// Our Close goes out at once, ahead of all fed messages that are completely unwritten.
         /// These messages are dropped, as by [`Sender::abort`](crate::Sender::abort). (If a Close
         /// was queued before, it stays where it is.) Then the closing handshake goes on as usual,
-        /// and input is discarded. When it has ended, but at the latest after `within`, the
-        /// connection is over: drop it, and the stream with it. With a `within` of zero this call
-        /// does not wait for the peer: it writes what the stream accepts, and ends. (If the stream
-        /// accepts nothing at first, it tries again about a millisecond later.)
+        /// and input is discarded. When the closing handshake has ended, or `within` has passed,
+        /// the connection is over: drop the connection together with the stream. With a `within` of
+        /// zero this call does not wait for the peer: it writes what the stream accepts, and ends.
+        /// (If the stream accepts nothing at first, the call tries again about 1 ms later.)
         ///
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
         /// [`Sender::is_written`](crate::Sender::is_written) which messages the peer may have
-        /// received. Receiving calls return the end, or
-        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before it. On a
+        /// received. Later receiving calls return the end, or
+        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before the end. On a
         /// `Reader`, the `Writer` can send nothing more.
         ///
         /// Cancel safe: `within` counts from the first call, and any receiving call goes on.

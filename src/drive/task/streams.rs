@@ -104,7 +104,7 @@ impl<W: Output> Writer<W> {
 /// **The sink** queues an item, and the next flush sends it. The sink queues a message like
 /// [`feed`](crate::Sender::feed), and a Ping, Pong or Close like [`ping`](crate::Sender::ping),
 /// [`pong`](crate::Sender::pong) and [`close`](crate::Sender::close). So a Ping or Pong overtakes
-/// messages of which no byte was written. If several Pings wait, only the newest is sent. A Close
+/// messages that are completely unwritten. If several Pings wait, only the newest is sent. A Close
 /// goes behind everything queued. After our Close or our answer to the peer's Close, sending fails
 /// with [`Closed`](crate::SendError::Closed). Unlike the calls of the [`Sender`](crate::Sender),
 /// the sink waits for room before every item, even before a control frame. If you forward received
