@@ -15,8 +15,8 @@
 //! The feature `rustls` brings no cryptography. The configurations that this crate makes use the
 //! process's [default provider](rustls::crypto::CryptoProvider::install_default). Without a default
 //! they use ring, if the feature `ring` is on. (To build ring, you need only a C compiler.) With
-//! neither, making a configuration fails with an error that says so. This crate never installs a
-//! default, because only a program can choose for all its crates.
+//! neither of the two, making a configuration fails with an error that says so. This crate never
+//! installs a default, because only a program can choose for all its crates.
 //!
 //! A program chooses its provider by one line at the start of `main`. Instead of `ring` it may name
 //! `aws_lc_rs`, if it enables rustls' feature `aws-lc-rs`, or a provider that comes in a crate of
@@ -29,10 +29,10 @@
 //!
 //! The line is also needed if the crates of the program enable two providers of rustls. Without the
 //! line, rustls' own `builder()` panics then, in whatever crate calls it. So enable `ring` only if
-//! no other crate of the program enables a provider. (If only one is enabled, the first call of
-//! `builder()` makes it the default. A program that relies on this depends on the order of calls.)
-//! A library should enable `rustls` alone, so that its users can choose; its tests may have a
-//! provider as a dev-dependency.
+//! no other crate of the program enables a provider. (If only one provider is enabled, the first
+//! call of `builder()` makes it the default. A program that relies on this depends on the order of
+//! calls.) A library should enable `rustls` alone, so that its users can choose; its tests may have
+//! a provider as a dev-dependency.
 //!
 //! # Records in place
 //!
@@ -58,10 +58,10 @@
 //! holds the buffer of 32 KiB that receives its ciphertext.
 //!
 //! If rustls panics, or code that rustls calls (such as the provider or a certificate verifier),
-//! only that connection ends: with an error for which [`TlsError::is_panic`] is `true`. With `panic
-//! = "abort"` the process ends. Debug builds of rustls 0.23 panic if a bad record arrives after our
-//! close_notify. `docs/TLS.md` in the repository has more about panics. It also has the rules of
-//! the record layer, and the place of each rule in the code.
+//! only that connection ends, with an error for which [`TlsError::is_panic`] is `true`. But with
+//! `panic = "abort"` the process ends. Debug builds of rustls 0.23 panic if a bad record arrives
+//! after our close_notify. `docs/TLS.md` in the repository has more about panics. It also has the
+//! rules of the record layer, and the place of each rule in the code.
 //!
 //! ```no_run
 //! # #[cfg(feature = "tokio")] {
@@ -197,7 +197,7 @@ pub use tickwire_tls::{
 use crate::proto::url::Target;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 
-/// Returns the default configuration, for a TLS client. `None` only in `off.rs`.
+/// Returns the default configuration of a client. `None` only in `off.rs`, without TLS.
 pub(crate) fn default_client() -> Result<Option<Client>, TlsError> {
     platform_config().map(Some)
 }

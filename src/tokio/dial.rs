@@ -208,7 +208,7 @@ impl Dial<'_> {
         }
     }
 
-    /// Dials one address. The options come before `connect`, because some affect the first segment.
+    /// Dials one address. Options come before `connect`: some affect the first TCP segment.
     async fn tcp_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_nodelay(true)?;

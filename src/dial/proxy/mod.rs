@@ -126,8 +126,7 @@ impl Proxy {
             if !dialogue.outgoing().is_empty() {
                 let by = dialogue.reading.poll_timeout();
                 write_all(io, dialogue.outgoing(), by).await?;
-                // Also if the deadline passed before all was written: `handle_timeout` below then
-                // fails.
+                // Even if the deadline has cut the write short: `handle_timeout` below then fails.
                 dialogue.advance(usize::MAX);
             }
             match dialogue.step()? {
