@@ -53,7 +53,7 @@ pub fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, Error>
     Dial::new(&Request::new(url)?).blocking_connect(config)
 }
 
-/// Adapter `blocking`.
+/// The calls of the adapter `blocking`.
 impl Dial<'_> {
     /// Connects like [`connect`](crate::blocking::connect).
     ///
@@ -134,6 +134,7 @@ impl Dial<'_> {
         self.blocking_tcp_to_any(attempts, began)
     }
 
+    /// Connects to the first address that answers. The option and the hook come before `connect`.
     pub(crate) fn blocking_tcp_to_any(
         &self,
         mut attempts: Attempts<'_>,

@@ -298,7 +298,7 @@ impl<S: Stream + AsSocket> Stream for Timestamped<S> {
     }
 
     fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self::wrap(self.io.try_clone()?))
+        Ok(Self::wrap(self.io.try_clone()?)) // the kernel already stamps this socket's reads
     }
 }
 

@@ -242,9 +242,9 @@ impl<S: Stream> Call<'_, S> {
         }
     }
 
-    /// Returns the error of a `Pending` call. The stream's own error tells the caller whether it
-    /// was a timeout or a signal. Without an error, another handle is reading or writing, and may
-    /// be waiting for the stream. So a call that may wait waits for the stream too.
+    /// Returns the error of a `Pending` call. The stream's own error shows the caller a timeout or
+    /// a signal. Without an error, another handle is reading or writing, and may be waiting for the
+    /// stream. So a call that may wait waits for the stream too.
     #[cold]
     fn pending(&mut self, interest: Interest) -> io::Error {
         match self.put_off.take() {
@@ -376,8 +376,9 @@ impl<S: Stream> Stream for TlsStream<S> {
         self.io.set_nodelay(yes)
     }
 
-    /// Sends a close_notify, then shuts the stream down for writing. After `WouldBlock`, `TimedOut`
-    /// or `Interrupted` the close_notify may still be unsent: call this again.
+    /// Sends a close_notify, then shuts the stream down for writing, even if the session or the
+    /// stream has failed. But after `WouldBlock`, `TimedOut` or `Interrupted` the close_notify may
+    /// still be unsent: call this again.
     fn shutdown(&mut self) -> io::Result<()> {
         match self.call(false, Interest::WRITE, |call| stream::close(call)) {
             Err(error) if is_passing(&error) => Err(error),

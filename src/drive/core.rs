@@ -201,10 +201,10 @@ impl<I: Source + Output> Core<I> for Whole {
     fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
         let tx = socket.core.conn.sender();
         if !tx.has_room() && !tx.is_closed() {
-            // `drop` ignores the error of a failed write, so receiving goes on. `Out` keeps the
-            // error, and a receiving call returns it, unless the peer's Close or a violation ends
-            // receiving first. A failed write closes the sender, so a second call does not flush
-            // again.
+            // `map(drop)` ignores the error of a failed write, so receiving goes on. `Out` keeps
+            // the error, and a receiving call returns it, unless the peer's Close or a violation
+            // ends receiving first. A failed write closes the sender, so a second call does not
+            // flush again.
             return socket.poll_flush(cx, true).map(drop);
         }
         if tx.reached_cork_limit() {

@@ -201,7 +201,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         let read = self.poll_input(cx);
         if let Poll::Ready(Ok(1..)) = read {
             let (rx, at) = (self.core.inbound().receiver_mut(), self.io.now());
-            // Without a new stamp, the bytes arrived with an earlier read, and keep its time.
+            // Without a new stamp, the bytes arrived with an earlier read, and have its time.
             let arrived = arrival::left().unwrap_or_else(|| rx.info().arrived);
             rx.set_read(Some(at), arrived);
         }

@@ -149,8 +149,8 @@ impl Out {
 
     /// Returns the error that a receiving call reports; `last` is the result of its last step. An
     /// error with a close code, such as a violation, takes precedence over the error of the stream,
-    /// because it says more; the error of the stream is then dropped. The error of the stream takes
-    /// precedence over any other `RecvError`, and is reported once.
+    /// which says less, and is then dropped. The error of the stream takes precedence over any
+    /// other `RecvError`, and is reported once.
     #[cold]
     pub(super) fn reason(&mut self, last: Result<Step, RecvError>) -> Option<Error> {
         match last {

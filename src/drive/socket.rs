@@ -68,7 +68,7 @@ impl<I: Source + Output> Socket<Whole, I> {
                     if !I::WAITS
                         && let Some(unused) = core.conn.sender_mut().unused()
                     {
-                        pool::give(unused);
+                        pool::give(unused); // a thread keeps its buffers: see `Io::WAITS`
                     }
                     return Poll::Ready(Ok(()));
                 }

@@ -131,7 +131,7 @@ impl<W> Shared<W> {
             both: wakers.clone().into(),
             wakers,
             blocked: AtomicBool::new(true), // not known until the first `poll_write`
-            quiet: AtomicBool::new(false),
+            quiet: AtomicBool::new(false), // not known either, until the first `with`
             awaited: AtomicBool::new(false),
             sending: Mutex::new(Sending { tx, out, io }),
         })
@@ -219,7 +219,7 @@ impl<W: Output> Shared<W> {
                 && !blocked
                 && let Some(unused) = tx.unused()
             {
-                pool::give(unused);
+                pool::give(unused); // a thread keeps its buffers: see `Io::WAITS`
             }
             (then(written, sending), blocked, was_blocked, room)
         });

@@ -43,6 +43,7 @@ pub(super) fn read<S: AsFd>(
     let slices = &mut [IoSliceMut::new(buf)];
     let flags = if waits { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
     let read = recvmsg::<()>(socket, slices, Some(&mut control.0), flags)?;
+    // If the `cmsg`s did not all fit into `control`, `cmsgs` fails, and this read has no time.
     let arrived = read.cmsgs().ok().and_then(|mut all| all.find_map(arrived));
     Ok((read.bytes, arrived))
 }

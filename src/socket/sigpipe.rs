@@ -61,6 +61,7 @@ mod blocked {
     pub(super) struct Blocked(());
 
     impl Blocked {
+        /// `None` if SIGPIPE need not be blocked. If its action is unknown, SIGPIPE is blocked.
         #[inline]
         pub(super) fn unless_ignored() -> Option<Self> {
             static IGNORED: OnceLock<bool> = OnceLock::new();

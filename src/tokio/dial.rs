@@ -62,7 +62,7 @@ pub async fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, 
 type Connecting<'d> =
     Pin<Box<dyn Future<Output = Result<WebSocket<MaybeTls>, Error>> + Send + Sync + 'd>>;
 
-/// Adapter `tokio`.
+/// The calls of the adapter `tokio`.
 impl Dial<'_> {
     /// Connects like [`connect`](crate::tokio::connect). Feature `tokio`.
     ///

@@ -14,7 +14,8 @@ pub(super) fn begin(
 }
 
 /// Returns the request. RFC 9110 §9.3.6: the target of the request is the host and the port. The
-/// port must be there, because CONNECT has no default port.
+/// port must be there, because CONNECT has no default port. A zone has a meaning on this machine
+/// only, so the host has none here.
 fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
     let (host, port) = (server.unzoned(), server.port());
     let authority = match host.contains(':') {

@@ -2,7 +2,7 @@
 //!
 //! Each module that invokes a macro of this file imports the names of [`calls`](super::calls).
 
-/// The first call of a whole connection and of the receiving half.
+/// The call `recv` of a whole connection and of the receiving half.
 macro_rules! recv {
     () => {
         /// Returns the next message, or `None` once the peer's Close was received and answered.
@@ -50,11 +50,11 @@ macro_rules! receiving {
         /// This call hands out a message only while fewer than
         /// [`high_water`](crate::Config::high_water) bytes are unsent. (Frames that overtake queued
         /// messages do not count.) So, if you feed one reply to each message and `high_water` is at
-        /// least 4 KiB, `feed` never fails with `Full`. (The Pongs to the Pings of one read fit
-        /// into 4 KiB.) If the peer does not read, this call stops reading too, until the peer
-        /// reads again or the write timeout ends the connection. (So two ends that answer each
-        /// message with several messages can block each other.) After our own Close, messages up to
-        /// the peer's Close are discarded. After a failed write, messages are still delivered, but
+        /// least 4 KiB, `feed` never fails with `Full`. (4 KiB hold the Pongs to all Pings of one
+        /// read.) If the peer does not read, this call stops reading too, until the peer reads
+        /// again or the write timeout ends the connection. (So two ends that answer each message
+        /// with several messages can block each other.) After our own Close, messages up to the
+        /// peer's Close are discarded. After a failed write, messages are still delivered, but
         /// nothing can be fed.
         ///
         /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,
