@@ -25,7 +25,7 @@ pub mod recipes {
     #[doc = include_str!("../docs/recipes/servers.md")]
     pub mod servers {}
 
-    /// Pages and phones, proxies and balancers.
+    /// Web pages, phones, proxies and load balancers.
     ///
     #[doc = include_str!("../docs/recipes/browsers.md")]
     pub mod browsers {}

@@ -185,8 +185,7 @@
 //! - **The number of connections.** This crate limits the cost of each connection, and your accept
 //!   loop must limit the number of connections. The example `bounded` limits the handshakes in
 //!   progress and the number of peers, in total and for each address.
-//! - **Acknowledged delivery, rooms.** The examples `ack` and `rooms` show how to add them, in
-//!   little code.
+//! - **Acknowledged delivery, rooms.** The examples `ack` and `rooms` show how, in little code.
 //!
 //! # Choices that the RFCs leave open
 //!

@@ -13,7 +13,7 @@
 ///
 /// Without that line, a connection raises no SIGPIPE over sockets of std and tokio, or over this
 /// crate's TLS: the adapters of this crate call this function themselves. You must call this
-/// function yourself
+/// function yourself:
 ///
 /// - in a [loop of your own](crate::Connection::next), and in
 ///   [`try_write`](crate::blocking::Stream::try_write) of a stream of your own, around
@@ -21,7 +21,7 @@
 /// - around reads, writes and flushes of a TLS stream of rustls or tokio-rustls, in a stream type
 ///   of your own. (`tickwire-tungstenite` does so for its TLS streams.)
 ///
-/// SIGPIPE may still be raised
+/// SIGPIPE may still be raised:
 ///
 /// - by the responses that hyper writes itself, below `tickwire-axum`,
 /// - by writes to Unix sockets, if the compiler is older than Rust 1.90,
@@ -30,7 +30,7 @@
 ///
 /// If the process ignores SIGPIPE, this function only runs `call`. Otherwise the thread blocks
 /// SIGPIPE while `call` runs, which costs six short system calls. The first call of this function
-/// checks which is the case. So a program that restores the default action must do this earlier.
+/// checks which is the case. So a program that restores the default action must restore it earlier.
 ///
 /// ```
 /// use std::{io::{IoSlice, Write}, net::{TcpListener, TcpStream}};
@@ -82,9 +82,9 @@ mod blocked {
 
     impl Drop for Blocked {
         /// Takes the SIGPIPE that a write may have raised, before it is delivered. No safe call
-        /// tells whether a SIGPIPE is pending, and waiting for one that is not would never end. So
-        /// this function raises one itself. Both are for this thread, so the kernel keeps only one
-        /// of them.
+        /// tells whether a SIGPIPE is pending, and waiting for one that is not pending would never
+        /// end. So this function raises one itself. Both are for this thread, so the kernel keeps
+        /// only one of them.
         fn drop(&mut self) {
             if raise(Signal::SIGPIPE).is_ok() {
                 let _ = pipe().wait();

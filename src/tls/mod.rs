@@ -8,7 +8,7 @@
 //!
 //! A [`Client`] or a [`Server`] is a configuration. Types of rustls 0.23, which is re-exported
 //! here, are only in conversions from and to rustls' configurations, errors and connections. So
-//! another version of rustls can join without a breaking change of this crate.
+//! another version of rustls can be added without a breaking change of this crate.
 //!
 //! # The cryptographic provider
 //!
