@@ -59,7 +59,7 @@ impl Dial<'_> {
     ///
     /// # Errors
     ///
-    /// As [`connect`](crate::blocking::connect). [`Error::Io`] also if the hook of
+    /// The errors of [`connect`](crate::blocking::connect). [`Error::Io`] also if the hook of
     /// [`prepare`](Self::prepare) returned an error for each address. [`Error::Proxy`] if the proxy
     /// makes no tunnel.
     pub fn blocking_connect(&self, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
@@ -96,8 +96,8 @@ impl Dial<'_> {
     ///
     /// # Errors
     ///
-    /// As [`blocking_connect`](Self::blocking_connect). [`Error::Io`] also for an error that the
-    /// connector returns.
+    /// The errors of [`blocking_connect`](Self::blocking_connect). [`Error::Io`] also for an error
+    /// of the connector.
     pub fn blocking_connect_with<S: Stream>(
         &self,
         config: &Config,

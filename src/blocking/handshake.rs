@@ -31,7 +31,7 @@ use std::{future::poll_fn, pin::pin, task::Poll};
 ///
 /// # Errors
 ///
-/// As [`Incoming::read`] and [`Incoming::accept`].
+/// The errors of [`Incoming::read`] and [`Incoming::accept`].
 pub fn accept<S: Stream>(io: S, config: &Config) -> Result<WebSocket<S>, Error> {
     Incoming::read(io, config)?.accept(Accept::default())
 }
@@ -109,7 +109,7 @@ impl<S: Stream> Incoming<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`], [`Error::WouldBlock`].
+    /// [`Error::Io`] if the stream fails. [`Error::WouldBlock`] as for [`read`](Self::read).
     pub fn read_any(io: S, config: &Config) -> Result<(Self, Result<(), HandshakeError>), Error> {
         let mut this = drive::Incoming::new(Timed::opening(Instant::now(), io), config);
         let checked = wait(poll_fn(|cx| this.poll_request(cx)))??;

@@ -162,7 +162,7 @@ macro_rules! receiving {
         ///
         /// # Errors
         ///
-        /// As [`recv`](Self::recv).
+        /// The errors of [`recv`](Self::recv).
         #[inline]
         pub fn recv_to_reply(&mut self) -> Result<Option<Received<'_, $Sender>>, Error> {
             if !self.0.quick_to_reply() && self.0.wait_to_reply()? == Ready::End {
@@ -178,7 +178,7 @@ macro_rules! receiving {
         ///
         /// # Errors
         ///
-        /// As [`recv`](Self::recv).
+        /// The errors of [`recv`](Self::recv).
         pub fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
             let ready = self.0.wait_for(Want::Event)?;
             self.0.take(ready, |rx| rx.event())
@@ -193,7 +193,7 @@ macro_rules! receiving {
         ///
         /// # Errors
         ///
-        /// As [`recv`](Self::recv).
+        /// The errors of [`recv`](Self::recv).
         pub fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
             let ready = self.0.wait_for(Want::Chunk)?;
             self.0.take(ready, |rx| rx.chunk())
@@ -204,7 +204,7 @@ macro_rules! receiving {
         ///
         /// # Errors
         ///
-        /// As [`recv`](Self::recv).
+        /// The errors of [`recv`](Self::recv).
         pub fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
             let ready = self.0.wait_message()?;
             self.0.take(ready, Receiver::take_message)

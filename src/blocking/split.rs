@@ -53,7 +53,7 @@ impl<S: Stream> Writer<S> {
     ///
     /// # Errors
     ///
-    /// As [`WebSocket::send`].
+    /// The errors of [`WebSocket::send`].
     pub fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
         self.ready()?;
         let _ = self.feed(message)?;
@@ -102,7 +102,7 @@ impl<S: Stream> Writer<S> {
     ///
     /// # Errors
     ///
-    /// As [`WebSocket::ready`].
+    /// The errors of [`WebSocket::ready`].
     pub fn ready(&mut self) -> Result<(), Error> {
         if self.0.has_room()? { Ok(()) } else { self.write_out(true) }
     }
@@ -112,7 +112,7 @@ impl<S: Stream> Writer<S> {
     ///
     /// # Errors
     ///
-    /// As [`WebSocket::flush`]. Also the error that ended receiving.
+    /// The errors of [`WebSocket::flush`]. Also the error that ended receiving.
     pub fn flush(&mut self) -> Result<(), Error> {
         self.write_out(false)
     }
@@ -121,7 +121,7 @@ impl<S: Stream> Writer<S> {
     ///
     /// # Errors
     ///
-    /// As [`WebSocket::set_write_timeout`].
+    /// The errors of [`WebSocket::set_write_timeout`].
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.0.handle.check(timeout)?;
         self.0.handle.wait.write_limit = timeout;

@@ -74,7 +74,7 @@ macro_rules! feed {
         ///
         /// # Errors
         ///
-        /// As [`Sender::feed`](crate::Sender::feed).
+        /// The errors of [`Sender::feed`](crate::Sender::feed).
         #[inline]
         pub fn feed<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<Position, SendError> {
             self.0.core.conn.sender_mut().feed(message)
@@ -93,7 +93,7 @@ macro_rules! probe {
         ///
         /// # Errors
         ///
-        /// [`Closed`](SendError::Closed).
+        /// [`Closed`](SendError::Closed), as for [`Sender::ping`](crate::Sender::ping).
         pub fn measure_rtt(&mut self) -> Result<(), SendError> {
             self.0.core.conn.sender_mut().measure_rtt(self.0.io.now())
         }
@@ -117,7 +117,7 @@ macro_rules! receives {
         ///
         /// # Errors
         ///
-        /// As [`Connection::fail`](crate::Connection::fail).
+        /// The errors of [`Connection::fail`](crate::Connection::fail).
         ///
         /// ```no_run
         /// # use tickwire::{CloseCode, CloseFrame, Error, blocking::WebSocket};
@@ -176,7 +176,7 @@ macro_rules! writer {
         ///
         /// # Errors
         ///
-        /// As [`Sender::feed`](crate::Sender::feed).
+        /// The errors of [`Sender::feed`](crate::Sender::feed).
         #[inline]
         pub fn feed<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<Position, SendError> {
             self.0.with(|tx| tx.feed(message))
@@ -226,7 +226,7 @@ macro_rules! writer {
         ///
         /// # Errors
         ///
-        /// [`Closed`](SendError::Closed).
+        /// [`Closed`](SendError::Closed), as for [`Sender::ping`](crate::Sender::ping).
         pub fn measure_rtt(&mut self) -> Result<(), SendError> {
             self.0.measure_rtt()
         }

@@ -73,7 +73,7 @@ impl Dial<'_> {
     ///
     /// # Errors
     ///
-    /// As [`connect`](crate::tokio::connect). [`Error::Io`] also if the hook of
+    /// The errors of [`connect`](crate::tokio::connect). [`Error::Io`] also if the hook of
     /// [`prepare`](Self::prepare) returned an error for each address. [`Error::Proxy`] if the proxy
     /// makes no tunnel.
     ///
@@ -119,7 +119,7 @@ impl Dial<'_> {
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect). [`Error::Io`] also for an error that the connector returns.
+    /// The errors of [`connect`](Self::connect). [`Error::Io`] also for an error of the connector.
     ///
     /// # Panics
     ///

@@ -88,7 +88,7 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new), for the value of the variable.
+    /// The errors of [`new`](Self::new), for the value of the variable.
     /// [`IllegalCharacter`](UrlError::IllegalCharacter) also for a value that is not Unicode.
     pub fn from_env(server: &Target) -> Result<Option<Self>, UrlError> {
         let value = |name: &str| {

@@ -148,7 +148,7 @@ macro_rules! adapter {
             ///
             /// # Errors
             ///
-            /// As [`recv`](Self::recv).
+            /// The errors of [`recv`](Self::recv).
             pub async fn recv_or_room(&mut self, below: usize) -> Result<MessageOrRoom<'_>, Error> {
                 let lacked = !self.0.has_room_below(below);
                 let ready = poll_fn(|cx| match self.0.poll_message(cx) {
@@ -285,7 +285,7 @@ macro_rules! adapter {
             ///
             /// # Errors
             ///
-            /// [`Error::Io`].
+            /// [`Error::Io`] if the stream fails.
             pub async fn read_any(
                 io: S
                 $(, $timers: $T)?,

@@ -64,7 +64,7 @@ macro_rules! receiving {
         ///
         /// # Errors
         ///
-        /// As [`recv`](Self::recv).
+        /// The errors of [`recv`](Self::recv).
         #[inline]
         pub fn recv_to_reply(
             &mut self,
@@ -81,7 +81,7 @@ macro_rules! receiving {
         ///
         /// # Errors
         ///
-        /// As [`recv`](Self::recv).
+        /// The errors of [`recv`](Self::recv).
         pub async fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
             let ready = poll_fn(|cx| self.0.poll_more(cx, Want::Event)).await;
             self.0.take(ready, |rx| rx.event())
@@ -98,7 +98,7 @@ macro_rules! receiving {
         ///
         /// # Errors
         ///
-        /// As [`recv`](Self::recv).
+        /// The errors of [`recv`](Self::recv).
         pub async fn recv_chunk(&mut self) -> Result<Option<Chunk<'_>>, Error> {
             let ready = poll_fn(|cx| self.0.poll_more(cx, Want::Chunk)).await;
             self.0.take(ready, |rx| rx.chunk())
@@ -111,7 +111,7 @@ macro_rules! receiving {
         ///
         /// # Errors
         ///
-        /// As [`recv`](Self::recv).
+        /// The errors of [`recv`](Self::recv).
         pub async fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
             let ready = poll_fn(|cx| self.0.poll_message(cx)).await;
             self.0.take(ready, Receiver::take_message)
@@ -172,7 +172,7 @@ macro_rules! receiving {
         ///
         /// # Errors
         ///
-        /// As [`recv`](Self::recv).
+        /// The errors of [`recv`](Self::recv).
         pub fn poll_recv(
             &mut self,
             cx: &mut Context<'_>,
