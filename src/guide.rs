@@ -40,7 +40,7 @@ pub mod recipes {
     #[doc = include_str!("../docs/recipes/operations.md")]
     pub mod operations {}
 
-    /// Settings for low latency, in the program and below it, and measurements.
+    /// Settings for low latency in the program and in the system, and measurements.
     ///
     #[doc = include_str!("../docs/recipes/latency.md")]
     pub mod latency {}

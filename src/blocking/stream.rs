@@ -187,10 +187,10 @@ impl Interest {
 
 /// Whether a failed call waited in vain, or would have to wait. Then the call can be repeated.
 ///
-/// `TimedOut` without an error number comes from a caller's own stream, whose own timeout has
-/// passed. On Unix, `TimedOut` with a number means that the peer is gone. Windows uses one number
-/// for a peer that is gone and for a call that timed out. So on Windows only a deadline, for
-/// example of the heartbeat, detects that the peer is gone.
+/// `TimedOut` without an error number comes from a caller's own stream, whose timeout has passed.
+/// On Unix, `TimedOut` with a number means that the peer is gone. Windows uses one number for a
+/// peer that is gone and for a call that timed out. So on Windows only a deadline, for example of
+/// the heartbeat, detects that the peer is gone.
 pub(crate) fn in_vain(error: &io::Error) -> bool {
     let of_the_peer = !cfg!(windows) && error.raw_os_error().is_some();
     match error.kind() {

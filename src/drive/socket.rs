@@ -12,8 +12,8 @@ use std::{
 };
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// Returns the message that the last step reached, with facts about it and the sender to answer
-    /// with.
+    /// Returns the message that the last step reached, facts about it, and the sender for an
+    /// answer.
     #[inline(always)]
     pub(crate) fn received(&mut self) -> Option<Received<'_, C::Sender<'_>>> {
         self.core.received()

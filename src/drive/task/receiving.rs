@@ -1,4 +1,4 @@
-//! The receiving calls of the adapters for tasks, of a whole connection and of a reader.
+//! The receiving calls of a whole connection and of a reader, in the adapters for tasks.
 //!
 //! Each module that invokes a macro of this file imports the names of [`calls`](super::calls).
 
