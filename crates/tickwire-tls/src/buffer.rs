@@ -1,4 +1,4 @@
-//! A buffer of ciphertext. The thread's pool lends the memory while the buffer holds bytes.
+//! A buffer of ciphertext or plaintext. The thread's pool lends the memory of a buffer in use.
 use crate::pool;
 use std::io;
 
@@ -7,8 +7,8 @@ const LEAST: usize = 4 << 10;
 /// The size of a new buffer to read into: twice the plaintext of the longest record.
 const WIRE: usize = 32 << 10;
 
-/// Ciphertext that was read from a stream, or that is to be written to a stream. Once the buffer is
-/// empty, its memory goes back to the thread's pool.
+/// Ciphertext that was read from a stream or is to be written to a stream, or decrypted data that
+/// waits to be read. The thread's pool lends the memory.
 #[derive(Default)]
 pub struct Buffer {
     /// Invariant: the content is `bytes[start..end]`.
@@ -56,8 +56,8 @@ impl Buffer {
         if self.len() + len <= self.bytes.len() {
             self.bytes.copy_within(self.start..self.end, 0);
         } else {
-            // At least twice as long, so that a buffer that grows by small steps copies each byte a
-            // few times at most.
+            // At least twice as long. Otherwise a buffer that grows by small steps would copy all
+            // its bytes at each step.
             let mut larger = pool::take((self.len() + len).max(2 * self.len()).max(LEAST));
             if let Some(to) = larger.get_mut(..self.len()) {
                 to.copy_from_slice(self.filled());
@@ -70,6 +70,7 @@ impl Buffer {
 
     /// Room to read a stream into, at least 4 KiB.
     pub(super) fn room(&mut self) -> &mut [u8] {
+        // Content and room get `WIRE` bytes together, or more if the room would be below `LEAST`.
         if self.bytes.len() - self.end < LEAST {
             self.make_room(LEAST.max(WIRE - self.len().min(WIRE)));
         }
@@ -82,6 +83,7 @@ impl Buffer {
     ///
     /// If the room was smaller than `len`.
     pub(super) fn commit(&mut self, len: usize) {
+        // Without this check, a wrong `len` would make `filled` return nothing: content is lost.
         assert!(len <= self.bytes.len() - self.end, "committed more than was spare");
         self.end += len;
     }
@@ -102,6 +104,7 @@ impl Buffer {
         }
     }
 
+    /// Removes all bytes, and keeps the memory for the next ones.
     pub(super) fn clear(&mut self) {
         (self.start, self.end) = (0, 0);
     }

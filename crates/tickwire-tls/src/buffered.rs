@@ -1,6 +1,6 @@
-//! rustls' buffered connection, for the sessions whose records rustls opens and seals. The calls
-//! come in the order in which rustls' own users make them: rustls reads only while `wants_read`,
-//! and writes while `wants_write`. rustls 0.23 panics on some inputs in other orders.
+//! rustls' buffered connection, for the sessions whose records rustls opens and seals. This module
+//! calls rustls in the order in which rustls' own users do: rustls reads only while `wants_read`,
+//! and writes only while `wants_write`. rustls 0.23 panics on some inputs in other orders.
 use super::{buffer::Buffer, records::WAITING};
 use ::rustls::{CommonState, Connection, Error};
 use std::io::{self, IoSlice, Read, Write};
@@ -31,9 +31,9 @@ impl Buffered {
         while self.0.wants_write() && self.0.write_tls(out).is_ok() {}
     }
 
-    /// Lets rustls say its first message, and open records until it holds plaintext, or until the
-    /// peer's close_notify. The rest stays in `input`. Returns whether the peer has sent its
-    /// close_notify: rustls must get no call for the bytes behind it.
+    /// Lets rustls send its first message. Then lets rustls open records until it holds plaintext,
+    /// or until the peer's close_notify. The rest stays in `input`. Returns whether the peer has
+    /// sent its close_notify: rustls must get no call for the bytes behind it.
     pub(super) fn take(&mut self, input: &mut Buffer, out: &mut Buffer) -> Result<bool, Error> {
         self.speak(out);
         let mut ended = false;
@@ -50,13 +50,14 @@ impl Buffered {
         Ok(ended)
     }
 
-    /// Copies plaintext to `to`, and returns its length. An error here only says that rustls needs
-    /// more input, because `take` returns all others.
+    /// Copies plaintext to `to`, and returns its length. An error of rustls here only means that
+    /// rustls needs more input: `take` has returned every other error.
     pub(super) fn read(&mut self, to: &mut [u8]) -> usize {
         self.0.reader().read(to).unwrap_or(0)
     }
 
-    /// Seals data, until `out` holds about `WAITING` bytes. Returns the number of bytes sealed.
+    /// Seals data, unless `out` holds `WAITING` bytes already. Returns the number of bytes sealed:
+    /// rustls' buffer limit, by default 64 KiB too, bounds it. So `out` may reach twice `WAITING`.
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> io::Result<usize> {
         if out.len() >= WAITING {
             return Ok(0);

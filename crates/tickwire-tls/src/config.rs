@@ -1,4 +1,4 @@
-//! The configurations of TLS, and those that this crate makes.
+//! The types for TLS configurations, and the functions that make a client's configuration.
 use super::{TlsError, roots};
 use ::rustls::{
     CertificateError, ClientConfig, OtherError, RootCertStore, ServerConfig,
@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-/// Defines a configuration, and its conversions from and to that of rustls.
+/// Defines a configuration type, and its conversions from and to rustls' type.
 macro_rules! config {
     ($(#[$doc:meta])* $name:ident of $theirs:ident) => {
         $(#[$doc])*
@@ -46,7 +46,7 @@ macro_rules! config {
 }
 
 config! {
-    /// A client's configuration of TLS: [`platform_config`], or one of rustls.
+    /// A client's configuration of TLS: [`platform_config`], or a configuration made with rustls.
     ///
     /// Cheap to clone. Clones share the session tickets, which make the next connection to the same
     /// server cheaper. To change a configuration, convert it to rustls' type and back.
@@ -61,12 +61,11 @@ config! {
 /// A client's configuration, with the platform's roots and without a client certificate. If the
 /// platform has a verifier of its own, that verifier checks certificates.
 ///
-/// The configuration is loaded on first use and kept for the life of the program, with the provider
-/// of that time. So install a default before. The session
-/// tickets are kept too, and make a second connection to the same server cheaper.
+/// The first call loads the configuration, with the provider of that moment. The configuration and
+/// its session tickets then stay for the life of the program. So install a default provider before
+/// the first call. The tickets make a second connection to the same server cheaper.
 /// `enable_secret_extraction` is set, so that this crate can open and seal records in place. The
-/// setting also lets any code that makes a session with this configuration ask for the session's
-/// keys.
+/// setting also lets any code that makes a session with this configuration ask for the keys.
 ///
 /// On Linux and the BSDs the roots come from the operating system's bundle of certificates, or from
 /// the files that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. Malformed certificates and dead links
@@ -76,8 +75,8 @@ config! {
 /// # Errors
 ///
 /// If the process has no [default provider](CryptoProvider::install_default) and the feature `ring`
-/// is off, or if the platform has no roots. The text then has the values of `SSL_CERT_FILE` and
-/// `SSL_CERT_DIR`, where these count. A later call tries again.
+/// is off. Also if the platform has no roots: on Linux and the BSDs, the error's text then has the
+/// values of `SSL_CERT_FILE` and `SSL_CERT_DIR`. A later call tries again.
 pub fn platform_config() -> Result<Client, TlsError> {
     static CONFIG: OnceLock<Client> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
@@ -104,7 +103,7 @@ pub fn platform_config() -> Result<Client, TlsError> {
 /// # Errors
 ///
 /// As [`platform_config`], but a platform without roots is no error. Also if the text has no
-/// certificate, or a malformed one: the error has its number, counted from 1.
+/// certificate, or a malformed certificate: the error names its number, counted from 1.
 #[cfg(not(target_os = "android"))]
 pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
     let pem = roots::without_marks(pem);
@@ -123,7 +122,7 @@ pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
     client_config(Verifier::new_with_extra_roots(roots, provider.clone())?, provider)
 }
 
-/// The error of a text with roots.
+/// The error for a PEM text from which the roots cannot be taken.
 #[cfg(not(target_os = "android"))]
 fn bad_root(what: String) -> TlsError {
     let error = io::Error::new(io::ErrorKind::InvalidData, format!("in the PEM text, {what}"));

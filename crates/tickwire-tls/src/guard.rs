@@ -20,8 +20,8 @@ impl fmt::Display for Panicked {
 
 impl std::error::Error for Panicked {}
 
-/// Calls rustls. With `panic = "abort"`, a panic ends the process all the same. So a caller also
-/// has to call rustls only when rustls asks for it, as rustls' own users do.
+/// Calls rustls. With `panic = "abort"`, a panic ends the process despite this function. So callers
+/// must also call rustls only when rustls asks for it, as rustls' own users do.
 ///
 /// # Errors
 ///
@@ -29,7 +29,7 @@ impl std::error::Error for Panicked {}
 /// the panic may have left it inconsistent.
 #[inline]
 pub(super) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, Error> {
-    // Safe to assert, because no caller uses the object that panicked again.
+    // `AssertUnwindSafe` is right, because after a panic no caller uses the object again.
     catch_unwind(AssertUnwindSafe(call)).map_err(panicked)
 }
 

@@ -42,7 +42,8 @@ impl Session {
             return Ok(Some(0));
         }
         let mut end = 0;
-        // The data before a panic counts. The panic is the error of the next call.
+        // Data that was copied before a panic is returned first. The panic is the error of the next
+        // call.
         let called = self.call(|session| session.copy_plain(to, &mut end));
         match end {
             0 => called?,
@@ -56,7 +57,8 @@ impl Session {
         }
     }
 
-    /// Copies plaintext to `to` from `end` on, as far as there is room, and moves `end`.
+    /// Copies plaintext to `to` from `end` on, as far as there is room, and moves `end`. An
+    /// `Opening` has already decrypted its input, in [`process`](Self::process).
     fn copy_plain(&mut self, to: &mut [u8], end: &mut usize) {
         match &mut self.engine {
             Engine::Rustls(_) => *end += self.read_from_rustls(to),
@@ -70,9 +72,10 @@ impl Session {
         }
     }
 
-    /// Copies plaintext to `to`, and returns its length. While rustls has none, gives it more of
-    /// `input`. The loop ends, because each `process` shortens `input`: without plaintext rustls
-    /// wants to read, and [`Buffered::take`](crate::buffered::Buffered::take) reads or fails.
+    /// Copies plaintext to `to`, and returns its length. If rustls has no plaintext, gives rustls
+    /// more of `input`. The loop ends, because each `process` shortens `input`: without plaintext
+    /// rustls wants to read, and [`Buffered::take`](crate::buffered::Buffered::take) reads or
+    /// fails.
     fn read_from_rustls(&mut self, to: &mut [u8]) -> usize {
         while let Engine::Rustls(conn) = &mut self.engine {
             let len = conn.read(to);
@@ -85,8 +88,8 @@ impl Session {
     }
 
     /// Opens the first record. Returns `false` if no whole record is there, or if the session is
-    /// over. Also `false` behind a handshake message if the read has data: a KeyUpdate takes as
-    /// long as kilobytes of data, so the caller may want to do something else first.
+    /// over. Also returns `false` after a handshake message if the read has data: a KeyUpdate takes
+    /// as long as kilobytes of data, so the caller may want to do something else first.
     fn open_one(&mut self, has_data: bool) -> bool {
         let Engine::Records(records) = &mut self.engine else {
             return false;
@@ -132,13 +135,13 @@ impl Session {
 
     fn fail(&mut self, error: Error) {
         self.failed = Some(error);
-        // Nothing behind a bad record is opened: nobody knows what is missing before it.
+        // Nothing after a bad record is opened, because the data of that record is missing.
         self.input.clear();
     }
 
     /// Takes over the record layer, at the end of the handshake.
     fn change(&mut self) {
-        // If rustls fails here, it is used up, and nothing can take its place.
+        // If rustls fails here, its connection is already consumed, and nothing can take its place.
         let failed = Engine::Failed { handshaking: true };
         if let Engine::Opening(opening) = core::mem::replace(&mut self.engine, failed) {
             match opening.into_records() {
@@ -155,7 +158,7 @@ impl Session {
     /// records, and this call leaves them in `input`.
     pub(super) fn go_on(&mut self) {
         if self.ended || self.failed.is_some() {
-            // Bytes after a close_notify are not data (A98). Unread data stays.
+            // Bytes after a close_notify or an error are not data (A98). Unread data stays.
             if self.plain.is_empty() {
                 self.input.clear();
             }
@@ -164,8 +167,8 @@ impl Session {
         }
     }
 
-    /// Lets rustls process the input, and take over its keys once it hands them over. Without
-    /// input, rustls says a client's first message.
+    /// Lets rustls process the input, and replaces rustls once it can hand over its keys. Without
+    /// input, rustls writes a client's first message to `out`.
     pub(super) fn process(&mut self) {
         let ended = match &mut self.engine {
             Engine::Rustls(conn) => conn.take(&mut self.input, &mut self.out),
@@ -176,7 +179,7 @@ impl Session {
             Ok(false) => {}
             Ok(true) => {
                 self.ended = true;
-                self.input.clear(); // what lies behind a close_notify is not data (A98)
+                self.input.clear(); // bytes after a close_notify are not data (A98)
             }
             Err(error) => self.fail(error),
         }

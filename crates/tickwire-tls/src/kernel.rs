@@ -20,6 +20,8 @@ pub(super) enum Kernel {
 type Next = Result<(u64, ConnectionTrafficSecrets), Error>;
 
 impl Kernel {
+    /// Moves on to the peer's next key. Call this once for each KeyUpdate of the peer: one call
+    /// more or less, and the ends have different keys.
     pub(super) fn next_to_open(&mut self) -> Next {
         match self {
             Self::Client(kernel) => kernel.update_rx_secret(),
@@ -27,6 +29,7 @@ impl Kernel {
         }
     }
 
+    /// Moves on to our next key. Call this once for each KeyUpdate of ours, after it is sealed.
     pub(super) fn next_to_seal(&mut self) -> Next {
         match self {
             Self::Client(kernel) => kernel.update_tx_secret(),
@@ -53,11 +56,11 @@ impl Seal {
         let (key, iv) = parts(secrets)?;
         let limit = suite.common.confidentiality_limit;
         Ok(match suite.quic {
-            // A provider may be approved by FIPS for TLS, and not for QUIC. Then its protection of
-            // records is used.
+            // A provider may have FIPS approval for TLS, and none for QUIC. Then `Whole` seals the
+            // records.
             Some(quic) if quic.fips() || !suite.aead_alg.fips() => {
                 let key = quic.packet_key(key, iv);
-                // Whichever is lower, since both are limits of the same cipher (RFC 9001 §6.6).
+                // The lower limit counts, since both are limits of the same cipher (RFC 9001 §6.6).
                 let limit = limit.min(key.confidentiality_limit());
                 Self::InPlace(key, limit)
             }
@@ -82,7 +85,7 @@ pub(super) fn decrypter(
 
 /// Whether the provider hands over the keys of this suite.
 pub(super) fn gives_keys(suite: &'static Tls13CipherSuite) -> bool {
-    // Asked with a key of zeros: to ask with the real keys would take rustls' connection apart, and
+    // Asks with a key of zeros. To ask with the real keys would consume rustls' connection, and
     // rustls could not go on if the answer were no.
     let secrets = suite.aead_alg.extract_keys(AeadKey::from([0; 32]), Iv::from([0; 12]));
     secrets.is_ok_and(|secrets| parts(secrets).is_ok())

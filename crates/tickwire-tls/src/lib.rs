@@ -53,8 +53,7 @@ const ALPN: &[u8] = b"http/1.1";
 #[derive(Clone, PartialEq)]
 pub struct TlsError(Box<Error>);
 
-/// Escapes and truncates the text as `Display` does, because a certificate may have any number of
-/// names.
+/// Escapes and truncates the text as `Display` does. A certificate may have any number of names.
 impl fmt::Debug for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(Escaped { to: f, left: 256 }, "TlsError({:?})", self.0)
@@ -90,9 +89,9 @@ impl TlsError {
         }
     }
 
-    /// Whether a new connection may succeed later, for example because the network garbled a
-    /// record, or the peer has a temporary fault. `false` if either end refused the other's
-    /// certificate, and if the ends share no parameters.
+    /// Whether a new connection may succeed later. Examples: the network garbled a record, or the
+    /// peer has a temporary fault. `false` if either end refused the other's certificate, and if
+    /// the ends share no parameters.
     pub fn is_retryable(&self) -> bool {
         matches!(
             &*self.0,
@@ -108,8 +107,8 @@ impl TlsError {
         )
     }
 
-    /// Whether one end refused the other's certificate, or asked for one in vain. Another attempt
-    /// then fails too, until a person has changed a certificate or what is trusted.
+    /// Whether one end refused the other's certificate, or asked for a certificate and got none.
+    /// Then another attempt fails too, until a person changes a certificate or what an end trusts.
     pub fn is_about_certificate(&self) -> bool {
         matches!(
             &*self.0,
@@ -129,9 +128,9 @@ impl TlsError {
         )
     }
 
-    /// Whether rustls panicked, or code that rustls calls: the crypto provider, or a certificate
-    /// verifier, resolver, key log or ticket store of the configuration. The session has caught the
-    /// panic. Please report a panic of rustls.
+    /// Whether rustls, or code that rustls calls, panicked. This code is the crypto provider, or a
+    /// certificate verifier, resolver, key log or ticket store of the configuration. The session
+    /// has caught the panic. Please report a panic of rustls.
     pub fn is_panic(&self) -> bool {
         guard::is_panic(&self.0)
     }
@@ -217,13 +216,14 @@ impl fmt::Display for TlsError {
 }
 
 /// Whether the peer shows an authority's certificate as its own. That certificate is nearly always
-/// self-signed. (rustls has no variant for this error. The text is the error's name in the
-/// verifier.)
+/// self-signed, so it counts as `NotTrusted`. rustls has no variant for this error, so this
+/// function compares the error's text, which is its name in the verifier (webpki).
 fn shows_authority(error: &CertificateError) -> bool {
     matches!(error, CertificateError::Other(error) if error.to_string() == "CaUsedAsEndEntity")
 }
 
-/// Whether the certificate is for another use, in the words of the platform's verifier.
+/// Whether the platform's verifier says that the certificate is for another use. Its error type for
+/// that is private, so this function compares the error's text.
 fn has_other_use(error: &CertificateError) -> bool {
     let words = "certificate had invalid extensions";
     matches!(error, CertificateError::Other(error) if error.to_string() == words)
@@ -270,9 +270,11 @@ impl fmt::Display for BadCertificate {
     }
 }
 
-/// A writer that escapes all characters except printable ASCII, and truncates the text.
+/// A writer that escapes all characters except printable ASCII, and truncates the text: the peer
+/// chooses a part of it, which could otherwise control the terminal or fill the log.
 struct Escaped<'a, 'b> {
     to: &'a mut fmt::Formatter<'b>,
+    /// The number of characters that may still be written.
     left: usize,
 }
 

@@ -30,7 +30,7 @@ enum Side {
 
 pub(super) struct Opening {
     side: Side,
-    /// The most plaintext in a record, in bytes.
+    /// The most plaintext in a record of ours, in bytes.
     fragment: usize,
     /// Ciphertext that has arrived. rustls has looked at the first `seen` bytes, and has to see
     /// them again at its next step.
@@ -88,6 +88,7 @@ impl Opening {
     }
 
     /// `size` is the configuration's `max_fragment_size`, which also counts the header.
+    /// `Records::new` says why `fragment` is clamped.
     fn new(side: Side, size: Option<usize>, hello: Option<Hello>) -> Self {
         let fragment = size.map_or(PLAIN, |size| size.saturating_sub(HEADER)).clamp(1, PLAIN);
         Self {
@@ -144,8 +145,8 @@ impl Opening {
             match self.step(&mut None, out)? {
                 Next::Step => continue,
                 Next::End => return Ok(true),
-                // rustls would wait for a message as long as its header says, up to 16 MiB, and
-                // this crate would keep it all, before anybody is authenticated.
+                // rustls would wait for a message of any length that its header announces, up to 16
+                // MiB, and this crate would keep it all. The peer is not authenticated yet.
                 Next::Wait if self.seen > HANDSHAKE => {
                     return Err(InvalidMessage::HandshakePayloadTooLarge.into());
                 }
@@ -165,7 +166,7 @@ impl Opening {
                 }
                 None => {
                     // rustls also checks an incomplete record, so that bytes that are not TLS fail
-                    // at once.
+                    // at once. The bytes count as seen only when their record is whole.
                     let len = behind.len();
                     self.seen += len;
                     let looked = self.step(&mut None, out);
@@ -189,8 +190,8 @@ impl Opening {
         self.plain
     }
 
-    /// Encrypts data in the fewest records, until `out` holds about `WAITING` bytes. Returns the
-    /// number of bytes encrypted.
+    /// Encrypts data in the fewest records, until `out` holds about `WAITING` bytes. rustls takes
+    /// one slice here, so the slices are joined. Returns the number of bytes encrypted.
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> Result<usize, Error> {
         let (mut data, mut room) = (Vec::new(), WAITING.saturating_sub(out.len()));
         for slice in from {
@@ -203,7 +204,7 @@ impl Opening {
     }
 
     /// Sends the close_notify if the handshake is over. Otherwise the stream ends without a
-    /// close_notify.
+    /// close_notify, because rustls' unbuffered connection cannot send one yet.
     pub(super) fn close(&mut self, out: &mut Buffer) {
         if !self.state().is_handshaking() {
             let _ = self.send(Say::CloseNotify, out);
@@ -232,8 +233,8 @@ impl Opening {
     pub(super) fn into_records(mut self) -> Result<(Records, Buffer), Error> {
         let name = self.name.take();
         let agreed = Agreed::of(self.state(), name);
-        // rustls calls this dangerous, because from here on the sequence numbers are ours: a number
-        // used twice under one key would break the cipher.
+        // rustls calls this dangerous, because from here on this crate counts the sequence numbers:
+        // a number used twice under one key would break the cipher.
         let (secrets, kernel) = match self.side {
             Side::Client(conn) => {
                 let (secrets, kernel) = conn.dangerous_into_kernel_connection()?;
@@ -266,6 +267,7 @@ fn react<Data>(
             encoded.map(|()| Next::Step).map_err(|error| Error::General(error.to_string()))
         }
         Ok(ConnectionState::TransmitTlsData(message)) => {
+            // The bytes are in `out`, which keeps their order, so rustls need not wait.
             message.done();
             Ok(Next::Step)
         }
@@ -284,6 +286,7 @@ fn react<Data>(
             None => Ok(Next::Wait),
         },
         Ok(ConnectionState::PeerClosed) => Ok(Next::End),
+        // rustls needs more input, or both ends have closed. `Session::server` excludes early data.
         Ok(_) => Ok(Next::Wait),
     };
     (discard, next)
@@ -308,7 +311,8 @@ fn encrypt<Data>(
     encrypted.map_err(|_| Error::EncryptError)
 }
 
-/// Calls `write` with room in `out`, and again with more room if `write` asks for more.
+/// Calls `write` with room in `out`, and again with more room if `write` asks for more. Each call
+/// gets more room than the last, so the loop ends.
 fn fitting<E>(
     out: &mut Buffer,
     mut write: impl FnMut(&mut [u8]) -> Result<Result<usize, E>, InsufficientSizeError>,

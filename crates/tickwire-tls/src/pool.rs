@@ -2,10 +2,10 @@
 //! session that waits holds no memory.
 use std::cell::RefCell;
 
-/// The most memory that one thread keeps, in bytes.
+/// The most memory that one thread keeps, in bytes: it stays allocated after a burst.
 const MOST: usize = 4 << 20;
 
-/// The number of buffers that the list has room for from the beginning.
+/// The number of buffers that the list has room for from its first use on.
 const LISTED: usize = 32;
 
 struct Pool {
@@ -41,8 +41,8 @@ impl Pool {
     /// occupy a buffer of megabytes.
     #[inline]
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
-        // The buffer is not zeroed, which would cost more than opening a short record. It may have
-        // bytes of another connection, but nobody reads behind what was committed to it.
+        // The buffer is not zeroed: zeroing would cost more than opening a short record. The buffer
+        // may have bytes of another connection, but nobody reads behind the bytes committed since.
         let at = self.free.iter().rposition(|kept| (len..=2 * len).contains(&kept.len()))?;
         let buffer = self.free.swap_remove(at);
         self.bytes -= buffer.capacity();

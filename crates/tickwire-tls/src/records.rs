@@ -1,7 +1,7 @@
-//! The record layer of TLS 1.3 after the handshake (RFC 9846, chapters 5, 6 and 4.7). This module
-//! opens and seals records in place. rustls handles keys, tickets and secrets. rustls'
-//! cryptographic provider protects each record (AEAD, nonce, padding). This module does the rest:
-//! framing, sequence numbers, and the messages after the handshake.
+//! The record layer of TLS 1.3 after the handshake (RFC 9846, chapters 5, 6 and 4.7), which opens
+//! and seals records in place. rustls handles keys, tickets and secrets. rustls' cryptographic
+//! provider protects each record (AEAD, nonce, padding). This module does the rest: framing,
+//! sequence numbers, and the messages after the handshake.
 use super::{
     agreed::Agreed,
     buffer::Buffer,
@@ -33,14 +33,14 @@ pub(super) const HANDSHAKE: usize = 65535;
 pub(super) const WAITING: usize = 64 << 10;
 /// The most empty records and KeyUpdates without data between them. rustls allows 32 of each kind,
 /// but a record of one kind resets the count of the other kind. Here both kinds share one count, so
-/// that a peer cannot alternate between them for ever. `HANDSHAKE` bounds the parts of a handshake
-/// message: BoringSSL's tests send a ticket in records of one byte.
+/// that a peer cannot alternate them for ever. Parts of a handshake message do not count, because
+/// BoringSSL's tests send a ticket in records of one byte; `HANDSHAKE` bounds them.
 const DATALESS: u8 = 32;
 /// The most warning alerts in a connection. rustls has the same bound.
 const WARNINGS: u8 = 4;
 /// The most KeyUpdates that we send (RFC 9846 §4.7.3).
 pub(super) const UPDATES: u64 = (1 << 48) - 1;
-/// The first sequence number that is never used.
+/// The first sequence number that is never used. rustls has the same bound.
 const LAST: u64 = u64::MAX - 1;
 
 /// What the first record of some ciphertext contains. `record` is the record's length.
@@ -73,7 +73,7 @@ pub(super) struct Records {
     owes_update: bool,
     /// The number of KeyUpdates that we have sent.
     pub(super) updates: u64,
-    /// We have sent an alert, or received a fatal one. After either we send nothing more.
+    /// We have sent an alert, or received a fatal alert. From then on we send nothing.
     silent: bool,
     /// The beginning of a handshake message whose rest has not arrived.
     partial: Vec<u8>,
@@ -164,8 +164,8 @@ impl Records {
             ProtocolVersion::TLSv1_2,
             &mut *body,
         );
-        // The provider lends the plaintext, but does not say where it lies. The addresses say so. A
-        // provider that decrypts elsewhere is found out below, without `unsafe`.
+        // The provider returns the plaintext as a slice, without its position in `body`. The two
+        // addresses give the position. The `match` below rejects a slice outside `body`.
         let opened = self.decrypter.decrypt(message, seq).map(|message| {
             let from = (message.payload.as_ptr() as usize).wrapping_sub(at);
             (message.typ, from..from.wrapping_add(message.payload.len()))
@@ -174,8 +174,8 @@ impl Records {
             Ok((kind, plain)) if body.get(plain.clone()).is_some() => Ok((kind, plain)),
             Ok((kind, plain)) if plain.is_empty() => Ok((kind, 0..0)),
             Ok(_) => Err(Error::General("plaintext outside its record".into())),
-            // A provider may decrypt before it checks the tag. What an attacker made up must not
-            // stay in the buffer that data is read from.
+            // A provider may decrypt before it checks the tag. Bytes that an attacker made up must
+            // not stay in the buffer that data is read from.
             Err(error) => {
                 body.fill(0);
                 Err(error)
@@ -194,16 +194,16 @@ impl Records {
         };
         let description = AlertDescription::from(description);
         match (level, description) {
-            // RFC 9846 §6: the type of an alert says how severe it is, so the level of these two is
-            // ignored.
+            // RFC 9846 §6: the description of an alert says how severe it is, so the level of these
+            // two alerts is ignored.
             (1 | 2, AlertDescription::CloseNotify) => return Ok(true),
             (1 | 2, AlertDescription::UserCanceled) => {
                 let error = PeerMisbehaved::TooManyWarningAlertsReceived;
                 return bounded(&mut self.warnings, WARNINGS, error).map(|()| false);
             }
+            // Other warnings are illegal in TLS 1.3. The answers are those of rustls.
             (1, _) => self.end(Some(AlertDescription::DecodeError), out),
-            // RFC 9846 §6.2: the peer has closed the connection already, so nobody would read our
-            // alert.
+            // RFC 9846 §6.2: the peer has closed the connection already, and reads no alert.
             (2, _) => self.silent = true,
             _ => self.end(Some(AlertDescription::IllegalParameter), out),
         }
@@ -227,8 +227,7 @@ impl Records {
     fn messages<'m>(&mut self, mut from: &'m [u8]) -> Result<&'m [u8], Error> {
         while let Some((&[kind, a, b, c], rest)) = from.split_first_chunk() {
             let len = u32::from_be_bytes([0, a, b, c]) as usize;
-            // Checked before the body arrives: a message may announce 16 MiB, which `partial` would
-            // keep.
+            // Checked before the body arrives: `partial` would keep up to 16 MiB of a message.
             if len > HANDSHAKE {
                 return Err(InvalidMessage::HandshakePayloadTooLarge.into());
             }
@@ -296,8 +295,8 @@ impl Records {
         if self.silent {
             return Err(Error::General("nothing is sent behind the last alert".into()));
         }
-        // What has no room stays with the caller. Otherwise a peer that reads nothing would make
-        // our output grow.
+        // Bytes beyond `WAITING` stay with the caller. Otherwise a peer that reads nothing would
+        // make our output grow.
         let all: usize = from.iter().map(|slice| slice.len()).sum();
         let taken = all.min(WAITING.saturating_sub(out.len()));
         let mut from = Slices::new(from);
@@ -327,8 +326,8 @@ impl Records {
             return Err(Error::EncryptError);
         }
         (self.owes_update, self.updates) = (false, self.updates + 1);
-        // A KeyUpdate (24) of one byte, 0: the peer need not answer. Two ends that asked each other
-        // would go on for ever. The old key seals it, and the next key everything behind it.
+        // A KeyUpdate (24) of one byte, 0, asks for no answer: two ends that asked each other would
+        // go on for ever. The old key seals this record, and the next key all later records.
         self.say(ContentType::Handshake, &[24, 0, 0, 1, 0], out)?;
         let (seq, secrets) = self.kernel.next_to_seal()?;
         self.seal = Seal::new(self.suite, secrets)?;
@@ -345,7 +344,7 @@ impl Records {
             None => [1, AlertDescription::CloseNotify.into()],
             Some(description) => [2, description.into()],
         };
-        // If this fails, the key may seal no more records, and the peer just sees the stream end.
+        // An error is ignored: the key may seal no more records. The peer just sees the stream end.
         let _ = self.update_if_due(out).and_then(|()| self.say(ContentType::Alert, &alert, out));
         self.silent = true;
     }
@@ -377,8 +376,8 @@ impl Records {
                 else {
                     return Err(Error::EncryptError);
                 };
-                // No length is cut off here, because `len` is at most `PLAIN`. Type and version are
-                // the same in each record, so that nobody sees which records have alerts.
+                // `as` cuts nothing off, because `len` is at most `PLAIN`. Type and version are the
+                // same in each record, so that nobody sees which records have alerts.
                 let [hi, lo] = u16::to_be_bytes((len + 1 + TAG) as u16);
                 *header = [23, 3, 3, hi, lo];
                 if let Some((inner, plain)) = body.split_last_mut() {
@@ -393,7 +392,7 @@ impl Records {
                     }
                     _ => return sealed.and(Err(Error::EncryptError)),
                 }
-                out.commit(all);
+                out.commit(all); // last, so that a record that was not sealed is never sent
             }
             Seal::Whole(key, _) => out.push(&seal_whole(&mut **key, kind, from, len, seq)?),
         }
@@ -424,15 +423,14 @@ fn record(wire: &[u8]) -> Result<Option<usize>, Error> {
     };
     let len = usize::from(u16::from_be_bytes([hi, lo]));
     match ContentType::from(kind) {
-        // These two mean that the peer speaks no TLS, so the error says so.
+        // The next two errors mean that the peer does not speak TLS.
         ContentType::Unknown(_) => Err(InvalidMessage::InvalidContentType.into()),
         _ if version != 3 => Err(InvalidMessage::UnknownProtocolVersion.into()),
         ContentType::ApplicationData if len > PLAIN + EXPANSION => {
             Err(Error::PeerSentOversizedRecord)
         }
         ContentType::ApplicationData => Ok(Some(HEADER + len)),
-        // Everything is protected now. RFC 9846 §5 allows a change_cipher_spec in the handshake
-        // only.
+        // All records are protected now. RFC 9846 §5 allows change_cipher_spec in handshakes only.
         kind => Err(unexpected(kind)),
     }
 }
@@ -447,6 +445,7 @@ fn next(seq: &mut u64) -> Result<u64, Error> {
     Ok(this)
 }
 
+/// Counts one more, and returns the error `or` after `most`.
 fn bounded(seen: &mut u8, most: u8, or: PeerMisbehaved) -> Result<(), Error> {
     if *seen == most {
         return Err(or.into());

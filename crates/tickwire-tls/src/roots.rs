@@ -1,15 +1,16 @@
-//! What the platform's verifier does not say about its roots, and which it misses.
+//! Completes the platform's verifier: its errors name the files of the roots, and it misses some
+//! roots.
 use ::rustls::{
     Error, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use std::{env, ffi::OsString, fs, path::PathBuf};
 
-/// Editors of Windows begin a text with this byte order mark, which hides the first line of a PEM
-/// text.
+/// Editors of Windows begin a text with this byte order mark. A PEM parser then misses the first
+/// line.
 const MARK: &str = "\u{feff}";
 
-/// Leaves the marks out: one begins each of several texts that were joined.
+/// Removes all marks, because a text that was joined from several texts may have one before each.
 pub(crate) fn without_marks(pem: &[u8]) -> Vec<u8> {
     String::from_utf8_lossy(pem).replace(MARK, "").into_bytes()
 }
@@ -17,9 +18,8 @@ pub(crate) fn without_marks(pem: &[u8]) -> Vec<u8> {
 /// The variables that say where roots are, on systems without a verifier of their own.
 const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// Adds to an error of the platform's verifier where roots were looked for: the files that the
-/// variables name, if one is set, and otherwise the places that are usual on this system.
-/// `variable` returns the value of a variable.
+/// Adds the values of the variables, or that neither is set, to the error for a platform without
+/// roots. `variable` returns the value of a variable.
 pub(crate) fn explained(
     error: Error,
     variable: impl Fn(&'static str) -> Option<OsString>,
@@ -38,8 +38,9 @@ pub(crate) fn explained(
     Error::General(format!("{text}: {places}"))
 }
 
-/// The first certificate of each file that begins with a byte order mark, among the files that the
-/// variables name. The platform's verifier misses these.
+/// Returns the first certificate of each file that begins with a byte order mark, among the files
+/// that the variables name. The platform's verifier misses these certificates. A malformed
+/// certificate is left out, because the verifier would fail on it.
 pub(crate) fn behind_marks(
     variable: impl Fn(&'static str) -> Option<OsString>,
 ) -> Vec<CertificateDer<'static>> {

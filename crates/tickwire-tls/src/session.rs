@@ -80,9 +80,9 @@ use std::io::{self, IoSlice};
 /// outgoing ciphertext. If `read` fails, keep its error and write the outgoing ciphertext, which
 /// contains the alert for the peer.
 ///
-/// **Panics.** If rustls panics during a call of the session, or code that rustls calls, such as
-/// the provider or a certificate verifier, the session catches the panic and drops rustls. Then
-/// every [`read`](Self::read) and `write` fails, and [`TlsError::is_panic`] is `true` for the
+/// **Panics.** If rustls, or code that rustls calls (such as the provider or a certificate
+/// verifier), panics during a call of the session, the session catches the panic and drops rustls.
+/// Then every [`read`](Self::read) and `write` fails, and [`TlsError::is_panic`] is `true` for the
 /// error. Plaintext that rustls held at that moment is lost. The panic hook still reports the
 /// panic, and `panic = "abort"` ends the program.
 ///
@@ -210,6 +210,8 @@ impl Session {
         caught(|| work(self)).map_err(|error| self.panicked(error))
     }
 
+    /// Fails for good. Data that was decrypted before the panic stays readable: that of `Opening`
+    /// becomes the first record in `input`, and that of `Records` is already there.
     #[cold]
     fn panicked(&mut self, error: Error) -> io::Error {
         let plain = self.engine.fail();
@@ -257,8 +259,8 @@ impl Session {
     // Commands.
 
     /// Seals plaintext in the fewest records, and advances `from` past the bytes sealed. Returns
-    /// the number of bytes sealed. At most 64 KiB of ciphertext may be [outgoing](Self::outgoing).
-    /// Write this ciphertext out, then call again. Returns 0 during the TLS handshake.
+    /// the number of bytes sealed: 0 during the handshake, and 0 while 64 KiB of ciphertext are
+    /// [outgoing](Self::outgoing). Write this ciphertext out, then call again.
     ///
     /// Once nothing is [outgoing](Self::has_outgoing) here, the stream has everything that was
     /// sealed.
@@ -267,9 +269,9 @@ impl Session {
     ///
     /// The error of [`read`](Self::read), once TLS has failed, or once the stream has ended during
     /// the handshake. During the handshake, this call returns the error even if there is nothing to
-    /// seal. `BrokenPipe` after [`close`](Self::close). If sealing fails, the TLS error; `read`
-    /// goes on then. Do not write again after an error: a part of `from` may be outgoing although
-    /// `from` was not advanced past it.
+    /// seal. `BrokenPipe` after [`close`](Self::close). The TLS error, if sealing fails; `read`
+    /// still works then. Do not write again after an error: a part of `from` may be outgoing
+    /// although `from` was not advanced past it.
     pub fn write(&mut self, from: &mut impl Buf) -> io::Result<usize> {
         if self.is_handshaking() {
             // A caller that only writes has to learn here that the handshake has failed.
@@ -415,7 +417,8 @@ impl Session {
     fn seal(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
         match &mut self.engine {
             Engine::Records(records) if self.failed.is_none() && !self.closed => {
-                // Not in `failed`, which also ends `read`: the peer's records can still be opened.
+                // `failed` does not keep this error, because `failed` also ends `read`, which can
+                // still open the peer's records.
                 records.write(from, &mut self.out).map_err(io_error)
             }
             _ => self.seal_otherwise(from),
@@ -424,7 +427,7 @@ impl Session {
 
     #[cold]
     fn seal_otherwise(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
-        // Nothing is sent after an alert, and rustls must not be called again.
+        // After a failure nothing follows the alert, and rustls must not be called again.
         if self.failed.is_some() {
             return self.check().map(|()| 0);
         }

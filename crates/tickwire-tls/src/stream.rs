@@ -1,12 +1,12 @@
 //! A session over a stream. The functions of this module are the calls of a TLS stream: the same
 //! for a task, whose calls return `Pending`, and for a thread, whose calls may wait.
 //!
-//! No call of the stream below happens while [`Carrier::with`] lends the state. So a thread can
-//! lock the state for that time alone, and a thread that waits for the stream keeps no other thread
-//! waiting. Instead of a longer lock, a thread lends itself the ciphertext that it writes, and the
-//! buffer that it reads into. A reader with ciphertext to send does not wait for a thread that
-//! writes: that writer may be waiting until the peer reads, and the peer until this reader reads.
-//! The writer sends the reader's ciphertext too, since it stops only when nothing more is outgoing.
+//! No call of the stream below happens while [`Carrier::with`] lends the state. So a thread locks
+//! the state only for that time, and a thread that waits for the stream keeps no other thread
+//! waiting. Before I/O, a thread takes the ciphertext to write, or the buffer to read into, out of
+//! the state. A reader with ciphertext to send does not wait for a thread that writes: the writer
+//! may be waiting until the peer reads, and the peer may be waiting until this reader reads. The
+//! writer sends the reader's ciphertext too, since it stops only when nothing more is outgoing.
 use crate::Session;
 pub use crate::buffer::Buffer;
 use std::{
@@ -26,9 +26,9 @@ pub const BARREN: usize = 128 << 10;
 pub struct Tls {
     /// The session.
     pub session: Session,
-    /// Whether a thread has the outgoing ciphertext to write it.
+    /// Whether a thread has taken the outgoing ciphertext, and writes it.
     writing: bool,
-    /// Whether a call has the session's input buffer to read into it.
+    /// Whether a call has taken the session's input buffer, and reads into it.
     reading: bool,
     /// The stream below took ciphertext, and was not flushed since then.
     dirty: bool,
@@ -55,8 +55,8 @@ pub trait Carrier {
     fn poll_flush(&mut self) -> Poll<io::Result<()>>;
 
     /// Calls [`send`] for a call that reads, or, with `last`, for a call that ends and waits for
-    /// nothing. `Pending`: the stream refuses bytes, and the call must not read before it accepts
-    /// them.
+    /// nothing. `Pending`: the stream refuses bytes, and the call must not read before the stream
+    /// accepts them.
     fn send_aside(&mut self, last: bool) -> Poll<()>;
 
     /// Asks whether a call may go on, although it has read `read` bytes and found no data.
@@ -97,8 +97,9 @@ fn failed<T>(on: &mut impl Carrier, error: io::Error) -> Poll<io::Result<T>> {
     Poll::Ready(Err(error))
 }
 
-/// Reads the stream once. During the handshake, sends first what the peer may be waiting for.
-/// Returns the number of bytes read. `read` is the number of bytes that this call has read before.
+/// Reads the stream once. During the handshake, first sends the ciphertext that the peer may be
+/// waiting for, unless another thread is writing: that thread sends it too. Returns the number of
+/// bytes read. `read` is the number of bytes that this call has read before.
 fn fill(on: &mut impl Carrier, read: usize) -> Poll<io::Result<usize>> {
     ready!(on.go_on(read));
     if on.with(|tls| tls.session.is_opening() && !tls.writing) {
@@ -117,8 +118,8 @@ fn fill(on: &mut impl Carrier, read: usize) -> Poll<io::Result<usize>> {
 ///
 /// # Errors
 ///
-/// Those of the session and of the stream. If the stream fails when it has taken a part of the
-/// records, the data may arrive, so the write returns success and the next call the error.
+/// The errors of the session and of the stream. If the stream took a part of the records before it
+/// failed, the data may arrive. Then this write succeeds, and the next call returns the error.
 #[inline]
 pub fn write(on: &mut impl Carrier, from: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
     loop {
@@ -138,7 +139,7 @@ pub fn write(on: &mut impl Carrier, from: &[IoSlice<'_>]) -> Poll<io::Result<usi
 /// Writes and flushes everything. Flushes the stream below even if nothing was written here,
 /// because that stream may hold bytes that somebody else wrote.
 pub fn flush(on: &mut impl Carrier) -> Poll<io::Result<()>> {
-    // Asked in one call of `with`, which locks in a thread.
+    // One call of `with` for all, because `with` takes a lock in a thread.
     let due = on.with(|tls| {
         tls.dirty = true;
         tls.check().map(|()| (!tls.is_outgoing()).then(|| tls.take_dirty()))
@@ -158,9 +159,9 @@ pub fn close(on: &mut impl Carrier) -> Poll<io::Result<()>> {
     send(on)
 }
 
-/// The stream is dropped. Sends our close_notify if the peer has sent its own, so that the peer can
-/// tell this end from one that was cut off (RFC 9846 §6.1). Waits for nothing: the peer may never
-/// read.
+/// Call this when the TLS stream is dropped. Sends our close_notify if the peer has sent its own,
+/// so that the peer can tell this end of the stream from an attacker's cut (RFC 9846 §6.1). Waits
+/// for nothing, because the peer may never read.
 pub fn part(on: &mut impl Carrier) {
     if on.with(|tls| tls.session.owes_close()) {
         on.with(|tls| tls.session.close());
@@ -194,7 +195,8 @@ fn drain(on: &mut impl Carrier) -> Poll<io::Result<()>> {
     }
 }
 
-/// Flushes the stream below, if [`Tls::take_dirty`] said so.
+/// Flushes the stream below, if [`Tls::take_dirty`] said so. Another thread may have added output
+/// during the flush: then the handshake is not flushed yet. If the flush fails, it is still due.
 #[inline]
 fn flush_below(on: &mut impl Carrier, (dirty, opening): (bool, bool)) -> Poll<io::Result<()>> {
     let done = if dirty { on.poll_flush() } else { Poll::Ready(Ok(())) };
@@ -212,7 +214,7 @@ fn flush_below(on: &mut impl Carrier, (dirty, opening): (bool, bool)) -> Poll<io
 
 /// What [`Tls::seal`] did.
 enum Sealed {
-    /// It sealed so many bytes.
+    /// The number of bytes that it sealed.
     Data(usize),
     /// Nothing, because earlier ciphertext has to be written first.
     Later,
@@ -245,6 +247,7 @@ impl Tls {
         (mem::take(&mut self.dirty), self.session.is_opening())
     }
 
+    /// Returns the error that `fail` has kept for this call.
     #[inline]
     fn check(&mut self) -> io::Result<()> {
         self.failed.take().map_or(Ok(()), Err)
@@ -265,14 +268,14 @@ impl Tls {
         }
         self.taken = false;
         match session.write_slices(from)? {
-            // The messages of the handshake leave no room.
+            // The handshake's messages are outgoing, and leave no room for data.
             0 if session.has_outgoing() => Ok(Sealed::Later),
             taken => Ok(Sealed::Data(taken)),
         }
     }
 
-    /// The stream has failed in a write. If it took a part of the write's records before, the data
-    /// may arrive. So the write then counts as successful, and the next call returns the error.
+    /// Call this when the stream has failed in a write. If the stream took a part of the write's
+    /// records before, the data may arrive. Then the write succeeds, and the next call fails.
     #[cold]
     fn fail(&mut self, error: io::Error) -> io::Result<()> {
         if !self.taken {
@@ -305,8 +308,8 @@ impl Tls {
         Poll::Ready(mem::take(&mut self.session.out))
     }
 
-    /// Takes the lent ciphertext back, before a call of [`wrote`](Self::wrote). So a thread that
-    /// has written everything also writes what another thread has added since.
+    /// Takes the lent ciphertext back, before a call of [`wrote`](Self::wrote). Ciphertext that
+    /// another thread has added since goes behind it, and the writing thread writes both.
     #[inline]
     pub fn restore_output(&mut self, mut bytes: Buffer) {
         self.writing = false;
@@ -322,6 +325,7 @@ impl Tls {
         (!mem::replace(&mut self.reading, true)).then(|| mem::take(&mut self.session.input))
     }
 
+    /// Takes the buffer back. Nothing else has filled `input` meanwhile, because `reading` was set.
     fn restore_input(&mut self, wire: Buffer, done: &Poll<io::Result<usize>>) {
         self.reading = false;
         self.session.input = wire;

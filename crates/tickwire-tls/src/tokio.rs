@@ -251,6 +251,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
         // call would take the writer's wake-up away.
         let both = Waker::from(Arc::new(Both(self.cx.waker().clone(), other)));
         let sent = stream::send(&mut self.stream.call(&mut Context::from_waker(&both)));
+        // The stream below owes the writer no wake-up any more, so this call wakes it.
         if sent.is_ready()
             && let Some(writer) = self.stream.writer.take()
         {
@@ -263,7 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
         if read <= BARREN {
             return Poll::Ready(());
         }
-        self.cx.waker().wake_by_ref();
+        self.cx.waker().wake_by_ref(); // the task yields, but has to be polled again
         Poll::Pending
     }
 }
