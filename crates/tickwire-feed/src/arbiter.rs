@@ -6,13 +6,13 @@
 //!                next                         another gap is in front of it
 //! ```
 //!
-//! Invariant: `next` is the first number that is neither delivered nor told as lost. A synchronised
-//! arbiter delivers a message only if the message contains `next`, and skips a number only by a gap
-//! that `poll` reports. So no number is lost in silence, whatever else the arbiter remembers.
+//! Invariant: `next` is the first number that is neither delivered nor reported as lost. A
+//! synchronised arbiter delivers a message only if the message contains `next`, and skips a number
+//! only by a gap that `poll` reports. So every lost number is reported.
 //!
-//! A number behind `next` that a line brought shows a gap. Three things show such numbers: the
-//! first kept message; the lowest `refused` number; and, while something is refused, the `end` of
-//! each line and `refused_end`. The lowest of them ends the gap.
+//! A number above `next` that a line brought shows a gap. Such numbers are: the first kept message;
+//! the lowest `refused` number; and, while something is refused, the `end` of each line and
+//! `refused_end`. The lowest of these numbers ends the gap.
 mod gap;
 mod room;
 mod state;
@@ -60,9 +60,9 @@ use tickwire::Time;
 /// A message may stand for several numbers, as an update of an order book does: see [`Numbers`].
 ///
 /// The numbers of one line must ascend, as they do over a WebSocket: a line that has passed a gap
-/// will not fill the gap later. So each number behind the first delivered number is delivered at
-/// the latest when the slowest line brings it, or is reported as missing before any later number
-/// is delivered.
+/// will not fill the gap later. So each number above the first delivered number is delivered at the
+/// latest when the slowest line brings it, or is reported as missing before any later number is
+/// delivered.
 ///
 /// The arbiter holds at most [`most_kept`](Self::most_kept) messages, whatever the lines bring.
 /// [`Config::max_message`](tickwire::Config::max_message) limits the size of each message.
@@ -82,14 +82,14 @@ pub struct Arbiter<T> {
     /// count anew. Set `patience` to more than the time by which one line lags behind another.
     pub patience: Duration,
     state: State,
-    /// The first number that is neither delivered nor told as lost.
+    /// The first number that is neither delivered nor reported as lost.
     next: u64,
     /// The messages received and not delivered yet, in strictly ascending order of `first`. The
     /// numbers of a line ascend, so most messages go to the end.
     kept: VecDeque<Kept<T>>,
     lines: Vec<Source>,
-    /// The lowest number behind `next` that a line brought and the arbiter did not keep, and when
-    /// it arrived. The feed may have passed this number, but not all numbers that were refused.
+    /// The lowest number above `next` that a line brought and the arbiter did not keep, and when it
+    /// arrived. The feed may have passed this number, but not all numbers that were refused.
     refused: Option<(u64, Time)>,
     /// The highest `end` of a refused message within reach. A line's `end` shows the refused
     /// numbers beyond reach, but they may be wrong, so they are forgotten when the line closes or
@@ -142,6 +142,7 @@ impl<T> Arbiter<T> {
     /// Adds a line: a connection that is subscribed to the feed. From now on, a gap is lost only
     /// after this line too has passed the gap, or after [`patience`](Self::patience).
     pub fn open(&mut self) -> Line {
+        // A reused place keeps its `kept`: messages of the closed line may still be there.
         let at = self.lines.iter().position(|source| !source.is_open).unwrap_or(self.lines.len());
         match self.lines.get_mut(at) {
             Some(source) => (source.is_open, source.end) = (true, 0),
@@ -156,6 +157,7 @@ impl<T> Arbiter<T> {
         if let Some(source) = self.lines.get_mut(line.0) {
             source.is_open = false;
         }
+        // A gap that only this line could still fill is now lost, so `poll` has to look.
         self.watched |= self.state == State::Synced;
     }
 
@@ -233,6 +235,7 @@ impl<T> Arbiter<T> {
         self.forget_refused();
     }
 
+    /// Decides about a message that is neither the next of the feed nor an ordinary duplicate.
     #[inline(never)]
     fn elsewhere(
         &mut self,
@@ -250,6 +253,7 @@ impl<T> Arbiter<T> {
                 self.look_back(end, before, now);
                 return Verdict::Duplicate;
             }
+            // Every line is far below the feed, so the exchange counts anew.
             self.restart(State::Restarted);
             self.mark(line, end);
         }
@@ -272,7 +276,7 @@ impl<T> Arbiter<T> {
         verdict
     }
 
-    /// Notes whether a line counts anew that brought a message below the feed.
+    /// Notes whether the line that brought a message below the feed counts anew.
     fn look_back(&mut self, end: u64, before: u64, now: Time) {
         if end == self.next {
             self.anew = None;
@@ -326,6 +330,7 @@ impl<T> Arbiter<T> {
             }
         }
         if self.low {
+            // A line that began below the feed may just lag, unless all lines are below.
             let is_alone = self.all_lines(|end| end < self.next);
             let anew = self.anew.or(is_alone.then_some(now));
             self.anew = anew.filter(|_| self.ends().any(|end| 0 < end && end < self.next));

@@ -94,7 +94,7 @@ pub struct Gap {
     pub first: u64,
     /// The last missing number.
     pub last: u64,
-    /// When the gap was found: not before a number behind the gap, or a refused number of the gap,
-    /// had arrived. The gap has lasted for `now - since`.
+    /// When the gap was found. By then a number above the gap, or a refused number of the gap, had
+    /// arrived. The gap has lasted for `now - since`.
     pub since: Time,
 }

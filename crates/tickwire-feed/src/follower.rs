@@ -7,8 +7,8 @@
 //!                                             Arbiter  Arbiter  ..   one for each subscription
 //! ```
 //!
-//! Invariant: before `due`, only a call other than `poll` can give `poll` something to do. Each
-//! such call sets `due` back, or adds to `unpolled` or `left`.
+//! Invariant: before `due`, only a call other than `poll` can give `poll` something to do. Each of
+//! these calls sets `due` back, or adds to `unpolled` or `left`.
 mod open;
 mod poll;
 mod run;
@@ -28,10 +28,10 @@ use tickwire_parts::Backoff;
 /// Follows a feed: says when to dial, which address, what to send, and when to leave. You own the
 /// sockets, the messages and the clock. `T` is the type of a kept message, for example `String`.
 ///
-/// Call [`poll`](Self::poll) and do what it says, until it says [`Action::Wait`]. Wait until that
-/// time, or until something happens. Say what has happened by [`opened`](Self::opened),
+/// Call [`poll`](Self::poll) and do what it says, until it returns [`Action::Wait`]. Wait until
+/// that time, or until something happens. Report what has happened by [`opened`](Self::opened),
 /// [`heard`](Self::heard) or [`ended`](Self::ended), and call `poll` again. README.md has a program
-/// that does this over sockets. Here the sockets are left out:
+/// that does this over sockets. This example has no sockets:
 ///
 /// ```
 /// use std::time::Duration;
@@ -80,71 +80,73 @@ use tickwire_parts::Backoff;
 ///
 /// # What to give
 ///
-/// At least one [line](Self::add_line) and one [subscription](Self::subscribe), and an answer to
-/// each [`Say`]. A line has one connection, and for a short time its successor too. All
-/// subscriptions of a follower go over each of its connections. If an exchange limits the
-/// subscriptions of a connection, make several followers, which share the [`Attempts`].
+/// Give a follower at least one [line](Self::add_line) and one [subscription](Self::subscribe).
+/// Send each [`Say`], and report the exchange's answer. A line has one connection, and for a short
+/// time its successor too. All subscriptions of a follower go over each of its connections. If an
+/// exchange limits the subscriptions of a connection, make several followers, which share the
+/// [`Attempts`].
 ///
-/// The time that you give must not go backwards, as [`Time`] says.
+/// The time that you pass must not go backwards, as [`Time`] says.
 ///
 /// # What it promises
 ///
 /// - **Numbers.** From the first delivered number of a subscription on, each number is either
-///   delivered once, in order, or lies in one [`Action::Gap`]. "Delivered" means
-///   [`Verdict::Next`] or [`Action::Message`]. The numbers that the exchange sent while no
-///   connection was open lie in a gap too, once the next number has come. A gap is told once all
-///   lines have passed it, or after [`Arbiter::patience`]. After [`Action::Restart`] the count
-///   begins anew, and after [`Arbiter::resync`] the snapshot stands for the numbers below it.
+///   delivered once, in order, or lies in one [`Action::Gap`]. "Delivered" means [`Verdict::Next`]
+///   or [`Action::Message`]. The numbers that the exchange sent while no connection was open lie in
+///   a gap too, once the next number has come. A gap is reported once all lines have passed it, or
+///   after [`Arbiter::patience`]. After [`Action::Restart`] the count begins anew, and after
+///   [`Arbiter::resync`] the snapshot stands for the numbers below it.
 /// - **Dials.** There is no [`Action::Dial`] without a successful [`Attempts::take`]. A line dials
 ///   one connection at a time.
-/// - **After an end.** What [`Retry`](tickwire::Retry) says of the end decides. `BackOff` waits for
-///   the delay of `Backoff`, and `Alarm` for its `rarely`. `Stop` ends the line's attempts until
+/// - **After an end.** [`Retry`](tickwire::Retry) decides. `BackOff` waits for the next delay of
+///   `Backoff`, and `Alarm` for `Backoff::rarely`. `Stop` ends the line's attempts until
 ///   [`go_on`](Self::go_on). `Backoff` starts anew after a connection that lasted for its
 ///   `max_delay`. After 429 and 418, [`Attempts`] keeps all lines away for the bounded Retry-After.
 /// - **Addresses.** After an attempt that failed, and after [`Ended::Silent`], a line turns to the
-///   next address. After any other end of a connection, it dials the same address again, unless
-///   another line has a connection there: then the next address to which no other line has one, if
-///   there is any. A line that has turned dials at once after [`Ended::Silent`], and after
-///   [`Ended::Failed`] with [`Retry::BackOff`](tickwire::Retry::BackOff), until as many attempts
-///   and connections have ended in a row as there are addresses. Only then the delays count. (A
-///   connection that lasted for `max_delay` starts a new row.)
-/// - **A quiet market** is not cut. If the exchange answers what it is asked, silence ends no
+///   next address. After any other end of a connection, the line dials the same address again. But
+///   if another line has a connection there, it dials the next address without a connection of
+///   another line, if there is one. A line that has turned dials at once after [`Ended::Silent`],
+///   and after [`Ended::Failed`] with [`Retry::BackOff`](tickwire::Retry::BackOff), until as many
+///   attempts and connections have ended in a row as there are addresses. Only then the delays
+///   count. (A connection that lasted for `max_delay` starts a new row.)
+/// - **A quiet market** is not cut. If the exchange answers each question, silence ends no
 ///   connection, unless [`Subscription::leave_after`] is set.
 /// - **A dead connection or subscription** is left within [`answer_within`](Self::answer_within)
-///   after it was asked. The follower asks a silent connection after
+///   after the question. The follower asks a silent connection after
 ///   [`probe_after`](Self::probe_after), and a silent subscription after
 ///   [`ask_after`](Subscription::ask_after). A new subscription without an answer is left after
 ///   twice `answer_within`, and a login without an answer after `answer_within`. The pace may delay
-///   each question, and subscriptions that were not said yet come first. The
+///   each question, and subscriptions that were not sent yet come first. The
 ///   [heartbeat](tickwire::Config::heartbeat) of the connection works beside this, and finds a dead
 ///   network earlier. Set no [`data_timeout`](tickwire::Config::data_timeout), which would cut a
 ///   quiet market.
 /// - **Successors.** A connection is left for its successor only once the successor alone can
 ///   continue: each subscription with numbers is [in sequence](Arbiter::in_sequence) there. A
-///   subscription that is quiet on both counts after its answer and `answer_within`. If that never
-///   comes true, the older connection stays until the exchange cuts it, and the successor takes its
-///   place.
+///   subscription without data on both connections is ready `answer_within` after its answer. If
+///   the successor never gets so far, the older connection stays until the exchange cuts it, and
+///   the successor takes its place.
 /// - **Clocks.** If the time stands still, nothing becomes due, and each deadline comes later. If
 ///   your program stands still, as a suspended laptop does, the time jumps, and messages wait
-///   unread. So a `poll` that comes more than 1 s after the time of [`Action::Wait`] leaves nothing
-///   for silence before another `answer_within` has passed. Two such polls in a row count as a slow
-///   program, which gets this grace once. Read what has arrived before you call `poll`, or the
-///   arbiter's patience may end for numbers that wait unread: they are then told as a gap.
+///   unread. So if a `poll` comes more than 1 s after the time of [`Action::Wait`], no connection
+///   is left for silence until `answer_within` has passed. If the next such poll is late too, the
+///   program is just slow, and gets no second grace. Read all messages that have arrived before you
+///   call `poll`. Otherwise the arbiter's patience may end for numbers that wait unread, and a gap
+///   is reported.
 ///
 /// # What it holds
 ///
 /// At most [`MOST_LINES`](Self::MOST_LINES) lines with two connections each, and
-/// [`MOST_SUBSCRIPTIONS`](Self::MOST_SUBSCRIPTIONS) subscriptions, each with one [`Arbiter`] (see
-/// its limits on kept messages) and at most one unanswered question on each connection. A gap stays
-/// in its arbiter until `poll` has told it. So nothing that a peer sends makes a follower grow,
-/// except kept messages. `Debug` shows the state of each line, but no message. The follower never
-/// holds a login.
+/// [`MOST_SUBSCRIPTIONS`](Self::MOST_SUBSCRIPTIONS) subscriptions. Each subscription has one
+/// [`Arbiter`], whose limits bound the kept messages, and at most one unanswered question on each
+/// connection. A gap stays in its arbiter until `poll` has reported it. So nothing that a peer
+/// sends makes a follower grow, except kept messages. `Debug` shows the state of each line, but no
+/// message. The follower never holds a login.
 pub struct Follower<T> {
     /// How many addresses there are to dial: 1 unless set. 0 counts as 1.
     pub addresses: usize,
     /// The pace of the messages on each connection: 4 in 1.2 s unless set. Messages leave in the
     /// order in which they became due, so a repeated question waits for subscriptions that are
-    /// still to be said.
+    /// still to be sent.
     pub pace: Pace,
     /// Whether each connection begins with a [login](Say::Login): `false` unless set. The
     /// subscriptions wait until the login is [accepted](Incoming::LoggedIn).
@@ -165,12 +167,12 @@ pub struct Follower<T> {
     left: VecDeque<(ConnectionId, CloseCode)>,
     /// The subscriptions whose arbiters have to be polled.
     unpolled: Range<usize>,
-    /// Data has come while a line has two connections. Only `poll` leaves the older one, because
-    /// the successor may end before.
+    /// Data has come while a line has two connections, so the next `poll` decides whether to leave
+    /// the older one. `heard` does not decide, because the successor may end before the `poll`.
     retires: bool,
     /// When something is due that no call announces.
     due: Time,
-    /// The time that the last `Action::Wait` has told.
+    /// The time of the last `Action::Wait`.
     told: Option<Time>,
     /// Until when silence ends no connection, because the program stood still.
     grace: Time,
@@ -222,10 +224,10 @@ impl<T> Follower<T> {
     /// whole feed, and the [arbiters](Arbiter) fill the gaps of one from the other. The line *n*
     /// first dials the address *n*, counted around.
     ///
-    /// `backoff` has the delays between attempts. Give each line another seed. The exchange cuts a
-    /// connection at the age of `life`, so the follower dials a successor `lead` earlier, as
-    /// [`Rotation::new`] says. Give each line another lead. Without such a limit, use
-    /// [`Duration::MAX`] and zero.
+    /// `backoff` has the delays between attempts. Give each line a different seed. The exchange
+    /// cuts a connection at the age of `life`, so the follower dials a successor `lead` earlier, as
+    /// [`Rotation::new`] says. Give each line a different lead. If the exchange cuts no connection,
+    /// use [`Duration::MAX`] and zero.
     ///
     /// Does nothing if there are [`MOST_LINES`](Self::MOST_LINES) already.
     pub fn add_line(&mut self, backoff: Backoff, life: Duration, lead: Duration) {
@@ -236,8 +238,8 @@ impl<T> Follower<T> {
         }
     }
 
-    /// Adds a subscription, and returns its index: the lowest that is free. Each connection says
-    /// the subscription, the open ones too.
+    /// Adds a subscription, and returns its index: the lowest that is free. Each connection sends
+    /// the subscription, including those that are open already.
     ///
     /// Returns `None` if there are [`MOST_SUBSCRIPTIONS`](Self::MOST_SUBSCRIPTIONS) already.
     pub fn subscribe(&mut self, subscription: Subscription) -> Option<usize> {
@@ -262,8 +264,8 @@ impl<T> Follower<T> {
         Some(at)
     }
 
-    /// Forgets a subscription: you need it no more, or the exchange has refused it. Its data is
-    /// [ignored](Self::heard) from now on. Tell the exchange yourself.
+    /// Forgets a subscription, because you no longer need it, or the exchange has refused it. Its
+    /// data is [ignored](Self::heard) from now on. Tell the exchange yourself.
     pub fn unsubscribe(&mut self, subscription: usize) {
         let opens = self.runs.iter_mut().flat_map(|run| run.rotation.iter_mut());
         for seat in opens.filter_map(|open| open.seats.get_mut(subscription)) {
@@ -288,8 +290,8 @@ impl<T> Follower<T> {
         self.runs.iter().map(Run::state)
     }
 
-    /// Dials again with every line that has [stopped](State::Stopped). Call it once a person has
-    /// said so.
+    /// Dials again with every line that has [stopped](State::Stopped). Call this when a person has
+    /// decided so.
     pub fn go_on(&mut self, now: Time) {
         for run in self.runs.iter_mut().filter(|run| run.not_before.is_none()) {
             run.backoff.reset();
@@ -317,8 +319,8 @@ impl<T> Follower<T> {
         self.due = now;
     }
 
-    /// Says that an attempt has failed, or that a connection is over. `attempts` hears of a
-    /// refusal. Does nothing after [`Action::Leave`].
+    /// Says that an attempt has failed, or that a connection is over. A refusal is passed on to
+    /// `attempts`. Does nothing after [`Action::Leave`].
     pub fn ended(
         &mut self,
         connection: ConnectionId,
@@ -382,12 +384,13 @@ impl<T> Follower<T> {
         };
     }
 
-    /// Leaves a connection that has given a reason to.
+    /// Leaves a connection for the reason `ended`.
     fn leave_now(&mut self, at: usize, connection: ConnectionId, ended: Ended, now: Time) {
         self.left.push_back((connection, CloseCode::GOING_AWAY));
         self.finish(at, connection, ended, None, now);
     }
 
+    /// Handles the end of an attempt, or of a connection, of the line `at`.
     fn finish(
         &mut self,
         at: usize,

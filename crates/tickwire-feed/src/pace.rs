@@ -1,12 +1,12 @@
 //! Limits the number of messages, or of attempts to connect, in a window of time.
 //!
 //! A `Limiter` is a token bucket of the crate `ratelimit`. A bucket has a rate and a size, but an
-//! exchange limits the count of messages in a window. A `Limiter` never exceeds this count. In any
-//! stretch of time shorter than the window, a bucket of size `b` gives fewer than `b` plus the
-//! tokens that flow in during a window. If `most - b + 1` tokens flow in during a window, the
-//! stretch gets fewer than `most + 1` messages, so at most `most`. The bucket's window is one
-//! `TICK` longer than the exchange's window, because the bucket may last have read the clock one
-//! `TICK` before the stretch begins.
+//! exchange limits the count of messages in a window. A `Limiter` never exceeds this count, for
+//! this reason: in any stretch of time shorter than the window, a bucket of size `b` gives fewer
+//! than `b` plus the tokens that flow in during a window. If `most - b + 1` tokens flow in during a
+//! window, the stretch gets fewer than `most + 1` messages, so at most `most`. The bucket's window
+//! is one `TICK` longer than the exchange's window, because the bucket may last have read the clock
+//! one `TICK` before the stretch begins.
 //!
 //! A bucket that can give a whole window's messages at once refills by only one token per window.
 //! But orders come in bursts, all day. So if some messages are reserved for orders, a `Log` counts
@@ -87,7 +87,7 @@ impl Limiter {
     }
 }
 
-/// When messages or attempts were last allowed: at most `most` times. No stretch shorter than
+/// The times of the last `most` messages or attempts that were allowed. No stretch shorter than
 /// `window` has more than `most` of them.
 struct Log {
     most: usize,
@@ -173,7 +173,7 @@ impl Pace {
         Self::build(self.most, self.window, self.at_once, reserve)
     }
 
-    /// The same limits, of which nothing is used yet.
+    /// The same limits, with nothing used yet.
     pub(crate) fn anew(&self) -> Self {
         Self::build(self.most, self.window, self.at_once, self.reserve)
     }

@@ -1,4 +1,4 @@
-//! What a `Follower` says and hears.
+//! The types that a `Follower` returns, and the types that its caller passes to it.
 #[cfg(doc)]
 use crate::{Arbiter, Follower, Rotation};
 use crate::{Gap, Numbers};
@@ -35,8 +35,8 @@ pub enum Action<T> {
         say: Say,
     },
     /// End this open connection without waiting for the peer, for example by `leave` with a time of
-    /// zero, and drop it. Do not call [`ended`](Follower::ended) for it: the follower has done with
-    /// it, and ignores all that still comes from it.
+    /// zero, and drop it. Do not call [`ended`](Follower::ended) for it. The follower has forgotten
+    /// the connection, and ignores everything that still arrives over it.
     Leave {
         /// The open connection.
         connection: ConnectionId,
@@ -53,11 +53,11 @@ pub enum Action<T> {
         /// The kept message, as `own` made it in [`Follower::heard`].
         message: T,
     },
-    /// These numbers are lost: see [`Event::Gap`](crate::Event::Gap). Each lost number is told
+    /// These numbers are lost: see [`Event::Gap`](crate::Event::Gap). Each lost number is reported
     /// once. If [`Subscription::resume`] is false, nothing more of this subscription is delivered
     /// until you call [`resync`](Arbiter::resync) or [`resume`](Arbiter::resume) of its
-    /// [arbiter](Follower::arbiter). If your snapshot ends before the gap does, take a newer one
-    /// first: `resync` with the older one leads to the same gap.
+    /// [arbiter](Follower::arbiter). If your snapshot ends before the gap does, take a newer
+    /// snapshot first: `resync` with the older snapshot leads to the same gap.
     Gap {
         /// The subscription's index.
         subscription: usize,
@@ -72,29 +72,29 @@ pub enum Action<T> {
         /// The subscription's index.
         subscription: usize,
     },
-    /// Nothing is to be done. Call [`Follower::poll`] again after each other call, and at this
+    /// There is nothing to do now. Call [`Follower::poll`] again after each other call, and at this
     /// time. The time is later than now, and at most an hour away.
     Wait(Time),
 }
 
-/// What a message has to say. You make the message. So a login can carry a fresh signature, and the
-/// follower never sees it.
+/// The content of a message, which your program writes. So a login can carry a fresh signature, and
+/// the follower never sees the login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Say {
-    /// Who you are. Comes once for each connection, before all subscriptions, if
+    /// Log in. This comes once for each connection, before all subscriptions, if
     /// [`Follower::login`] is set.
     Login,
     /// Subscribe to these subscriptions, in one message: one subscription, or up to
-    /// [`Follower::batch`] at once. Use `start` of the range as the id of the request, because
-    /// [`Incoming::Answer`] wants it back. This comes again if the subscription stays unanswered,
-    /// or if its data stays away.
+    /// [`Follower::batch`] at once. Use `start` of the range as the id of the request, and give it
+    /// to [`Incoming::Answer`] when the answer arrives. This comes again if the subscription stays
+    /// unanswered, or if no data arrives.
     Subscribe(Range<usize>),
     /// Something that the exchange answers by a message, such as the text `ping`. (The answer to a
     /// Ping frame is no message.) Comes only if [`Follower::probe_after`] is set.
     Probe,
 }
 
-/// What a received message is, as you have read it.
+/// The meaning of a received message, which your program has parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incoming {
     /// The exchange has accepted the [login](Say::Login).
@@ -117,9 +117,9 @@ pub enum Incoming {
     /// The exchange says that it will end its connections soon, as Binance does by
     /// `serverShutdown`. The follower dials a successor now: see [`Rotation::hasten`].
     Ending,
-    /// This peer is of no use: it refuses the login ([`Retry::Stop`]), or sends what is no feed
-    /// ([`Retry::Alarm`]). The follower leaves the connection, and ignores all that still comes
-    /// from it.
+    /// This peer is of no use: it refuses the login ([`Retry::Stop`]), or its messages are not the
+    /// feed ([`Retry::Alarm`]). The follower leaves the connection, and ignores everything that
+    /// still arrives over it.
     Wrong(Retry),
 }
 
@@ -129,37 +129,37 @@ pub enum Ended {
     /// By a Close, or without one: the code of [`Closed`](tickwire::Closed), including 1005 and
     /// 1006.
     Closed(u16),
-    /// The server refused the handshake. Make it from the [`Refusal`] of `Error::Refused`.
+    /// The server refused the handshake. Make this value from the [`Refusal`] of `Error::Refused`.
     Refused {
         /// The HTTP status.
         status: u16,
-        /// The time that the server wants. [`Attempts`](crate::Attempts) and `Backoff` bound it.
+        /// The server's Retry-After. [`Attempts`](crate::Attempts) and `Backoff` bound it.
         retry_after: Option<Duration>,
     },
     /// By any other error: the result of `Error::retry`.
     Failed(Retry),
     /// The follower left the connection, because a probe, a login or a subscription stayed
     /// unanswered, or because a subscription sent no data for
-    /// [`leave_after`](Subscription::leave_after). You need not give this one.
+    /// [`leave_after`](Subscription::leave_after). Your program need not pass this value.
     Silent,
 }
 
-/// What one subscription promises. The default watches nothing, and waits for a snapshot.
+/// How the follower watches one subscription. By default it asks once, and waits for a snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Subscription {
     /// Ask again after this silence: `None` unless set. If the subscription has brought neither
-    /// data nor an answer for this time, the follower says it [again](Say::Subscribe). With data or
-    /// an answer within [`Follower::answer_within`] the market is quiet, and the connection stays.
-    /// Without, the follower leaves.
+    /// data nor an answer for this time, the follower sends it [again](Say::Subscribe). If data or
+    /// an answer comes within [`Follower::answer_within`], the market is quiet, and the connection
+    /// stays. Otherwise the follower leaves.
     ///
-    /// Also, a new subscription that stays unanswered for `answer_within` is said once more, and
+    /// Also, a new subscription that stays unanswered for `answer_within` is sent once more, and
     /// then the follower leaves. With `None`, the follower expects no answers: choose this for an
     /// exchange that does not answer a repeated subscription.
     pub ask_after: Option<Duration>,
-    /// Leave the connection after this time without data, answered or not: `None` unless set. Set
-    /// it, above `ask_after`, if this subscription is never quiet for so long. It finds a
-    /// subscription that has died although the exchange answers. It counts from the last data, or
-    /// from the first answer.
+    /// Leave the connection after this time without data, answered or not: `None` unless set. Set a
+    /// time longer than `ask_after` if this subscription is never silent for that long. It finds a
+    /// subscription that has died although the exchange answers. The time counts from the last
+    /// data, or from the first answer.
     pub leave_after: Option<Duration>,
     /// After a lost gap, go on by [`Arbiter::resume`], and start with the first message: `false`
     /// unless set. Set it if each message makes sense alone, as trades do. An order book needs a
@@ -196,9 +196,9 @@ pub enum State {
     },
     /// The connection is open, and the login is not answered yet.
     LoggingIn,
-    /// The connection is open, and subscriptions are not said or not answered yet.
+    /// The connection is open, and subscriptions are not sent or not answered yet.
     Subscribing {
-        /// How many.
+        /// The number of these subscriptions.
         missing: usize,
     },
     /// The connection, or a subscription, was silent, and was asked: the answer is awaited.
@@ -207,10 +207,10 @@ pub enum State {
     Following,
     /// All is well, and a successor of the connection is dialed or open.
     Replacing,
-    /// [Tell a person](Retry::Stop). The line dials no more until [`Follower::go_on`] says so. If
-    /// it still has a connection, the follower follows that to its end.
+    /// [Tell a person](Retry::Stop). The line dials no more until [`Follower::go_on`] is called. If
+    /// the line still has a connection, the follower keeps it until it ends.
     Stopped {
-        /// Why.
+        /// Why the last connection or attempt ended.
         after: Ended,
     },
 }

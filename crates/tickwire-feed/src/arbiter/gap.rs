@@ -1,4 +1,4 @@
-//! The open gap, and how the feed goes on after a lost one.
+//! The open gap, and how the feed goes on after a lost gap.
 use super::Arbiter;
 use super::state::State;
 use crate::Gap;
@@ -97,7 +97,7 @@ impl<T> Arbiter<T> {
             (State::Start | State::Restarted, None) => return self.state = State::Any,
             (State::Synced | State::Any, _) => return,
         };
-        // What was refused before may lie behind `next`. If it does not, `poll` forgets it.
+        // Refused numbers may lie above `next`. If none does, `poll` forgets them.
         self.refused = Some((next, now));
         self.go_on(next, kept.map_or(next, |first| first.max(next)), now);
     }

@@ -1,10 +1,12 @@
-//! Which messages are kept, and which message goes out if there is no room.
+//! Which messages are kept, and which message is dropped if there is no room.
 use super::Arbiter;
 use super::state::{Kept, State};
 use crate::Verdict;
 use tickwire::Time;
 
 impl<T> Arbiter<T> {
+    /// Keeps a message that is ahead of the feed. Of two messages with the same `first`, the
+    /// message with more numbers stays.
     pub(super) fn keep(
         &mut self,
         line: usize,

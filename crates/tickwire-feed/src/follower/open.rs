@@ -12,7 +12,7 @@ enum Ask {
     /// The question waits for its turn in the queue. `last`: as in `Said`.
     Queued { last: bool },
     /// Said at this time, and not answered yet. If the `last` question stays unanswered, the
-    /// connection is left. Any other is repeated first.
+    /// connection is left. Any other question is repeated first.
     Said { at: Time, last: bool },
 }
 
@@ -97,7 +97,7 @@ impl Seat {
         }
         self.said_by = Some(start);
         if self.watch.ask_after.is_none() {
-            self.ask = Ask::No;
+            self.ask = Ask::No; // no answer is expected
         }
         true
     }
@@ -108,7 +108,8 @@ impl Seat {
     }
 
     /// Whether the feed loses nothing of this subscription if the connection with the `old` seat
-    /// goes. In a quiet market no data can tell, so what `old` may still bring has time to come.
+    /// goes. In a quiet market no data shows this, so data that `old` may still bring gets
+    /// `answer_within`.
     pub(super) fn replaces<T>(
         &self,
         old: Option<&Self>,
@@ -132,7 +133,7 @@ impl Seat {
         if leaves <= now {
             return None;
         }
-        // Without an answer so far, only data would tell that the subscription works.
+        // `heard` counts only from the first answer or data on.
         let silent_at = self.answered.and(self.watch.ask_after).map(|after| self.heard + after);
         let (due, say) = self.ask.turn(silent_at, patience, now)?;
         Some((due.min(leaves), say))
@@ -170,7 +171,7 @@ impl Open {
 
     /// Queues the login. The subscriptions wait for its answer.
     pub(super) fn log_in(&mut self) {
-        self.login = Ask::Queued { last: true }; // a wrong login that is repeated locks an account
+        self.login = Ask::Queued { last: true }; // never repeated: wrong logins may lock an account
         self.sending.push(Say::Login);
     }
 
@@ -203,7 +204,7 @@ impl Open {
         }
     }
 
-    /// The next message to send now. What has been answered in the meantime is left out.
+    /// The next message to send now. A question that was answered meanwhile is left out.
     pub(super) fn poll(&mut self, now: Time) -> Option<Say> {
         while let Some(mut say) = self.sending.poll(now) {
             let is_wanted = match &mut say {
@@ -218,8 +219,8 @@ impl Open {
         None
     }
 
-    /// Notes that the first of these subscriptions are said now, up to one that is forgotten. Those
-    /// behind it need a message of their own.
+    /// Notes that the first subscriptions of the range are sent now, up to one that was forgotten.
+    /// The subscriptions after that one get a message of their own.
     fn say(&mut self, range: &mut Range<usize>, now: Time) -> bool {
         let is_free = |at: &usize| self.seat(*at).is_none();
         range.start = range.clone().find(|at| !is_free(at)).unwrap_or(range.end);
@@ -257,7 +258,7 @@ impl Open {
         }
     }
 
-    /// Asks what has to be asked now. Returns when to look again, or `None`: leave.
+    /// Asks what is due. Returns when to look again, or `None` to leave the connection.
     pub(super) fn look(&mut self, patience: &Patience, batch: usize, now: Time) -> Option<Time> {
         let (login_due, _) = self.login.turn(None, patience, now)?; // it is never repeated
         let silent_at = patience.probe_after.map(|after| self.heard + after);

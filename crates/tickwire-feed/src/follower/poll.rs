@@ -57,6 +57,7 @@ impl<T> Follower<T> {
             let Some(Some(followed)) = self.subscriptions.get_mut(at) else { continue };
             let arbiter = &mut followed.arbiter;
             let Some(event) = arbiter.poll(now) else {
+                // Later than now. Otherwise `poll` could go round for ever.
                 let due = arbiter.poll_timeout().map(|due| due.max(now + Duration::from_millis(1)));
                 self.due = due.map_or(self.due, |due| self.due.min(due));
                 continue;
@@ -104,6 +105,8 @@ impl<T> Follower<T> {
                 return None;
             }
             if run.rotation.iter().nth(1).is_some() {
+                // A quiet subscription is ready after `answer_within`. If that is 0, `due` must
+                // still be later than now, or `poll` would go round for ever.
                 due = due.min(now + answer_within.max(STOOD_STILL));
                 self.retire(at, now);
             }
@@ -147,7 +150,7 @@ impl<T> Follower<T> {
     }
 }
 
-/// Opens the lines of the subscriptions that are being said. From now on the arbiters wait for this
+/// Opens the lines of the subscriptions that are being sent. From now on the arbiters wait for this
 /// connection too.
 fn open_lines<T>(open: &mut Open, say: &Say, subscriptions: &mut [Option<Followed<T>>]) {
     let Say::Subscribe(range) = say else { return };

@@ -1,4 +1,4 @@
-//! A line: one connection after the other, with a successor beside it where it is due.
+//! A line: one connection after the other, with a successor beside it when it is due.
 use super::open::Open;
 use crate::{ConnectionId, Ended, Rotation, State};
 use core::time::Duration;
@@ -14,7 +14,7 @@ pub(super) struct Run {
     pub(super) address: usize,
     /// How many attempts and connections have ended since `backoff` was last reset.
     pub(super) failed: usize,
-    /// No attempt before this time. `None`: no attempt.
+    /// No attempt before this time. `None`: no attempt until `go_on`.
     pub(super) not_before: Option<Time>,
     /// What `not_before` comes from. `None` once a connection has opened.
     pub(super) after: Option<(Ended, Retry)>,
@@ -32,7 +32,7 @@ impl Run {
         let open = self.rotation.ended(|open| open.id == connection)?;
         self.backoff.connected_for(now - open.opened);
         if self.backoff.attempts() == 0 {
-            self.failed = 0;
+            self.failed = 0; // the connection has lasted for `max_delay`
         }
         Some(open)
     }
@@ -91,7 +91,8 @@ impl Run {
             }
             _ => self.backoff.next(),
         };
-        // The older connection may end while the line waits, or has stopped, for its successor.
+        // The older connection may end while the line waits for its successor, or has stopped. This
+        // end must not shorten the wait, or undo the stop.
         let not_before = delay.map(|delay| now + delay);
         if self.not_before.is_some_and(|before| not_before.is_none_or(|at| before <= at)) {
             (self.not_before, self.after) = (not_before, Some((ended, retry)));
