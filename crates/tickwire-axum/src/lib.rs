@@ -23,8 +23,8 @@
 //!
 //! A browser sends a user's cookies with the requests of any page, even a page of another site. So
 //! if cookies identify users, check the Origin with [`WebSocketUpgrade::origins`]. A request
-//! without an Origin passes that check, because it comes from a program, which could send any
-//! Origin. To refuse requests without an Origin too, use [`Origins::required`].
+//! without an Origin passes this check: it comes from a program that is no browser, and such a
+//! program can send any Origin. To refuse these requests too, use [`Origins::required`].
 //!
 //! The server has to do two things:
 //!
@@ -76,7 +76,7 @@ pub struct WebSocketUpgrade {
     failed: Option<Failed>,
 }
 
-/// The mutex makes the extractor `Sync`, even if the closure is not. Nobody locks it.
+/// The mutex makes the extractor `Sync`, even if the closure is not `Sync`. It is never locked.
 type Failed = Mutex<Box<dyn FnOnce(Error) + Send>>;
 
 impl WebSocketUpgrade {
@@ -137,8 +137,8 @@ impl WebSocketUpgrade {
         WebSocketRejection { rejection: rejection.into(), version: self.version }
     }
 
-    /// Accepts the request. Returns the response, and runs `serve` in a task of its own once the
-    /// client has been answered.
+    /// Accepts the request. Returns the response, and runs `serve` in a task of its own once axum
+    /// has sent the response.
     ///
     /// # Panics
     ///

@@ -12,9 +12,9 @@ use std::{io, net::TcpStream};
 /// Connects from a thread, as a [`Race`](crate::Race) says, and closes the attempts that have not
 /// won. Feature `blocking`.
 ///
-/// `next` returns what to do at this time; the time is that of `elapsed`. `next` also gets the
-/// attempt that has failed since its last call. `prepare` gets each socket before it connects. If
-/// `prepare` returns an error, the attempt has failed.
+/// `next` gets the time from `elapsed`, and the attempt that has failed since its last call. It
+/// returns what to do now. `prepare` gets each socket before it connects. If `prepare` returns an
+/// error, the attempt has failed.
 ///
 /// ```
 /// use std::{io, net::TcpListener, time::{Duration, Instant}};
@@ -61,7 +61,7 @@ pub fn connect(
         let (to, socket) = under_way.swap_remove(at);
         match socket.take_error().and_then(|failed| failed.map_or(Ok(()), Err)) {
             Ok(()) => {
-                socket.set_nonblocking(false)?;
+                socket.set_nonblocking(false)?; // the caller's thread blocks from now on
                 return Ok(socket.into());
             }
             Err(error) => failed = Some((to, error)),
@@ -89,7 +89,7 @@ fn begin(to: SocketAddr, prepare: impl Fn(&Socket) -> io::Result<()>) -> io::Res
 }
 
 /// Waits until an attempt has ended, and returns its index. Returns `None` after `timeout` or a
-/// signal.
+/// signal. Without a `timeout`, or with a `timeout` beyond the system's range, waits for ever.
 fn first_ready(
     attempts: &[(SocketAddr, Socket)],
     timeout: Option<Duration>,

@@ -41,6 +41,7 @@ fn split_port(entry: &str) -> (&str, Option<u16>) {
     }
 }
 
+/// Whether an entry without a port names this server. An `address` is never compared as a name.
 fn is_meant(entry: &str, name: &str, address: Option<IpAddr>) -> bool {
     if entry == "*" {
         return true;
@@ -72,8 +73,10 @@ fn is_meant_address(entry: &str, address: IpAddr) -> bool {
     };
     match (network.to_canonical(), address) {
         (IpAddr::V4(begin), IpAddr::V4(address)) => {
+            // An IPv4-mapped network counts the 96 bits before its IPv4 address too.
             let bits = if network.is_ipv6() { bits.checked_sub(96) } else { Some(bits) };
             let differ = u32::from(begin) ^ u32::from(address);
+            // For `/0` the shift is as wide as the type, so it returns `None`: all addresses match.
             bits.and_then(|bits| 32_u32.checked_sub(bits))
                 .is_some_and(|rest| differ.checked_shr(rest).unwrap_or(0) == 0)
         }

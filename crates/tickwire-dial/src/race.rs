@@ -1,4 +1,4 @@
-//! [`Race`] says to which addresses of a name to connect, and when (RFC 8305).
+//! [`Race`] says which addresses of a name to connect to, and when (RFC 8305).
 #[cfg(test)]
 mod tests;
 
@@ -52,8 +52,8 @@ pub enum Step {
 
 impl<E> Race<E> {
     /// A race between attempts to connect to `addresses`, which the resolver has sorted. `delay` is
-    /// the head start of each attempt. RFC 8305 §5 recommends 250 ms. A delay below 10 ms counts as
-    /// 10 ms.
+    /// the head start of each attempt. RFC 8305 §5 recommends 250 ms, and forbids less than 10 ms:
+    /// a shorter delay counts as 10 ms.
     pub fn new(addresses: impl IntoIterator<Item = SocketAddr>, delay: Duration) -> Self {
         let mut sorted: Vec<SocketAddr> = Vec::new();
         for address in addresses {
@@ -71,8 +71,8 @@ impl<E> Race<E> {
         }
     }
 
-    /// What to do next; `None` if the race is lost: every attempt has failed, or there was no
-    /// address. `now` must not be less than in an earlier call.
+    /// Returns what to do next, or `None` if the race is lost: every attempt has failed, or there
+    /// was no address. `now` must not be less than in an earlier call.
     pub fn next(&mut self, now: Duration) -> Option<Step> {
         if let Some(at) = self.next_at.filter(|at| self.untried.len() > 0 && now < *at) {
             return Some(Step::Wait(Some(at)));

@@ -116,6 +116,7 @@ impl Socks5 {
         self.expected = match self.expected {
             Answer::Reply => return Ok(Some((len, true))),
             Answer::Method if wire.get(1) == Some(&LOGIN) => {
+                // `method` has checked that there is a login.
                 *next = self.login.take().map(|login| login.0).unwrap_or_default();
                 Answer::Login
             }

@@ -20,8 +20,8 @@ use tickwire::{
 
 /// Makes the response that rejects a request, for an HTTP stack to send in HTTP `version`.
 ///
-/// A response of HTTP/1.1 has `Connection: close`, which the stack must obey, because nothing after
-/// a rejected upgrade may be read as a request. From HTTP/2 on, any 2xx status would accept the
+/// A response of HTTP/1.1 has `Connection: close`, which the stack must obey: bytes after a
+/// rejected upgrade must not be read as a request. From HTTP/2 on, any 2xx status would accept the
 /// request, so a 2xx status becomes 500 (RFC 9113 §8.5). The response has a Date if
 /// [`Rejection::date`] is set. hyper adds a Date by itself.
 pub fn rejection(rejection: impl Into<Rejection>, version: Version) -> Response<Vec<u8>> {
@@ -54,8 +54,8 @@ fn is_extended(version: Version) -> bool {
     version == Version::HTTP_2 || version == Version::HTTP_3
 }
 
-/// Refuses a head with more headers than the limit. The first line and the headers that we `added`
-/// are not counted.
+/// Refuses a head with more headers than the limit. The first line, and the headers that we have
+/// added (their number is `added`), are not counted.
 fn check_count(head: &[u8], added: usize, config: &Config) -> Result<(), HandshakeError> {
     // The handshake has room for four headers more than the limit, and we add at most four.
     let limit = config.max_headers.min(128);
@@ -81,16 +81,16 @@ fn push_line(head: &mut Vec<u8>, parts: &[&str]) {
     head.extend_from_slice(b"\r\n");
 }
 
-/// Appends one header line. A `HeaderName` is passed by `as_ref`: `as_str` is inlined, with a table
-/// of all names, 2 KB in each caller.
+/// Appends one header line. Callers pass a `HeaderName` by `as_ref`, because `as_str` is inlined
+/// with a table of all names, which takes 2 KB in each caller.
 fn push_header(head: &mut Vec<u8>, name: &str, value: &[u8]) {
     for part in [name.as_bytes(), b": ", value, b"\r\n"] {
         head.extend_from_slice(part);
     }
 }
 
-/// Adds the headers of a head that tickwire has written, except those in `left_out`. (To remove
-/// them later would link 4 KB of code in a program that never removes any.) A header or subprotocol
+/// Adds the headers of a head that tickwire has written, except the headers in `left_out`. (Code to
+/// remove them later would add 4 KB to a program that never removes any.) A header or subprotocol
 /// of the caller may be secret. So all headers except those in `OPEN` are marked as sensitive:
 /// `Debug` does not show them, and the tables of HPACK do not keep them (RFC 7541 §7.1.3).
 fn append(headers: &mut HeaderMap, head: &[u8], left_out: &[HeaderName]) {

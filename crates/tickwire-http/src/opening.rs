@@ -66,8 +66,8 @@ impl Opening {
         config: &Config,
         entropy: impl Entropy + Send + Sync + 'static,
     ) -> (Request<()>, Self) {
-        // No limit here, because it would also count the headers that `accept` adds to the
-        // response. `accept` checks `max_headers` itself, without those.
+        // No limit here, because the limit would also count the headers that `accept` adds to the
+        // response. `accept` checks `max_headers` itself, without the added headers.
         let uncounted = Config { max_headers: usize::MAX, ..config.clone() };
         let (mut asked, opening) = Self::new(request, &uncounted, entropy);
         *asked.method_mut() = Method::CONNECT;
@@ -98,7 +98,8 @@ impl Opening {
         Ok(Connection::client(&self.config, agreed, self.entropy))
     }
 
-    /// Translates the response into the head of a 101 of HTTP/1.1.
+    /// Translates the response into the head of a 101 of HTTP/1.1. For an extended CONNECT, adds
+    /// the headers that a 101 needs, and drops such headers of the response.
     fn as_upgrade<B>(&self, response: &Response<B>) -> Result<Vec<u8>, HandshakeError> {
         let version = response.version();
         let (spoken, agrees) = match self.extended {
@@ -141,8 +142,8 @@ impl fmt::Debug for Opening {
 }
 
 /// The nonce of the key. A handshake takes no other random bytes, so the entropy itself is kept for
-/// the connection that `accept` makes. The handshake's own connection is not used, because it would
-/// keep the response if the request asks for that.
+/// the connection that `accept` makes. The handshake's own connection is not used, because that
+/// connection would keep the response, if the request asks for it.
 struct Nonce([u8; 16]);
 
 impl Entropy for Nonce {

@@ -97,8 +97,7 @@ pub struct Backoff {
     /// limits the first delay too.
     pub max_delay: Duration,
     /// The longest Retry-After that is obeyed. A longer Retry-After counts as `max_retry_after`.
-    /// The default is 1 h, so that a server that says a year by mistake does not silence a client
-    /// for a year.
+    /// The default is 1 h. Otherwise a wrong Retry-After could silence a client for a year.
     pub max_retry_after: Duration,
     /// The largest number of delays in a row without a [`reset`](Self::reset). After these delays,
     /// the result is `None`. Unlimited unless set.
@@ -139,10 +138,10 @@ impl Backoff {
     /// delay.
     ///
     /// A successful opening handshake is not enough: wait for a subscribed message, or for the
-    /// answer to a request. One message is not enough either. If you reset after one message, a
-    /// peer that sends one message and then drops the connection is dialed again after the first
-    /// delay, every time. So also require that the connection was open for some seconds, or
-    /// use [`connected_for`](Self::connected_for).
+    /// answer to a request. One message is not enough either: a peer that sends one message and
+    /// then drops the connection would be dialed after the first delay every time. So also require
+    /// that the connection was open for some seconds, or use
+    /// [`connected_for`](Self::connected_for).
     pub const fn reset(&mut self) {
         self.attempts = 0;
     }
@@ -162,11 +161,11 @@ impl Backoff {
     /// [`Closed`](tickwire::Closed), including 1005 and 1006; see [`CloseCode::is_retryable`].
     /// Handle the application's own codes before this call.
     ///
-    /// 1012 (service restart) gives at least a random 5 to 30 s, as in the IANA registry. 1013 (try
-    /// again later) gives a random time between half the longest delay and the longest delay.
-    /// Neither delay exceeds the longest delay, whatever the first delay is. For your own server,
-    /// and in tests, set [`first_delay`](Self::first_delay) and [`max_delay`](Self::max_delay). If
-    /// `max_delay` is below 5 s, the delay after a 1012 is exactly `max_delay`.
+    /// 1012 (service restart) gives at least a random time from 5 to 30 s, as in the IANA registry.
+    /// 1013 (try again later) gives at least a random time from half the longest delay to the
+    /// longest delay. Neither delay exceeds the longest delay. For your own server, and in tests,
+    /// set [`first_delay`](Self::first_delay) and [`max_delay`](Self::max_delay). If `max_delay` is
+    /// below 5 s, the delay after a 1012 is exactly `max_delay`.
     pub fn after_close(&mut self, code: u16) -> Option<Duration> {
         if CloseCode::new(code).is_some_and(|code| !code.is_retryable()) {
             return None;
@@ -213,7 +212,7 @@ impl Backoff {
     /// So a server that refuses a program is dialed at most once a minute. Returns `None` if the
     /// attempts exceed [`max_attempts`](Self::max_attempts).
     pub fn rarely(&mut self) -> Option<Duration> {
-        let _ = self.next()?; // counts, as every attempt does
+        let _ = self.next()?; // counts the attempt, and ends the attempts at `max_attempts`
         let least = self.max_delay.max(RARELY);
         Some(self.between(least, least.saturating_add(least / 4)))
     }

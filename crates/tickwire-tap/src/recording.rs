@@ -30,10 +30,10 @@ const MAX_HEAD: usize = 64 << 10;
 
 /// The bytes that passed over a stream, in order.
 ///
-/// A replay gives the same events as the connection gave, with the same reads and times. A replay
-/// does not send the application's messages again, and drops the core's replies. A recording does
-/// not have the application's calls. So a replay also reports messages that the recorded connection
-/// discarded after `fail` or `close`.
+/// A replay gives the same events as the recorded connection, with the same reads and times. A
+/// replay does not send the application's messages again, and drops the core's replies. A recording
+/// does not have the application's calls. So a replay also reports messages that the recorded
+/// connection discarded after `fail` or `close`.
 ///
 /// A recording does not say when the connection read the clock, so a replay has no deadlines. A
 /// connection that a deadline has ended is still open at the end of its replay.
@@ -226,8 +226,8 @@ fn named<'h>(head: &'h [u8], name: &'static str) -> impl Iterator<Item = &'h str
     })
 }
 
-/// Gives the recorded nonce to the handshake, and zeros after that, because a replay sends nothing
-/// that needs masking keys.
+/// Gives the recorded nonce to the handshake, and only zeros after it: a replay sends nothing, and
+/// needs no masking keys.
 struct Nonce(Option<Vec<u8>>);
 
 impl Entropy for Nonce {
@@ -241,7 +241,7 @@ impl Entropy for Nonce {
 
 fn replay(connection: &mut Connection, passed: &[Passed], mut see: impl FnMut(Time, Event<'_>)) {
     let mut now = Time::ZERO;
-    step(connection, now, &mut see); // the bytes that one read brought together with the head
+    step(connection, now, &mut see); // bytes that the handshake's last read brought too
     for passed in passed {
         now = passed.at;
         match passed.bytes.is_empty() {

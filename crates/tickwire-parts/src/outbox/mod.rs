@@ -45,12 +45,11 @@ pub enum Overflow {
     /// each key changes. So a busy key does not keep other keys from being sent. Use this policy
     /// for market data. A message without a key stays in order and is never replaced.
     ///
-    /// The bounds may still be exceeded: if there are more keys, or messages without a key, than
-    /// room, or if a key has waited for longer than [`max_age`](Outbox::max_age). Then nothing can
-    /// be dropped unnoticed, so the subscriber is disconnected with 1013. So
-    /// [`max_bytes`](Outbox::max_bytes) must have room for all keys, each with its longest message
-    /// and 64 bytes. With less room, a burst disconnects even subscribers that read as fast as they
-    /// can.
+    /// There may be more keys, or messages without a key, than room, or a key may have waited for
+    /// longer than [`max_age`](Outbox::max_age). Then nothing can be dropped unnoticed, so the
+    /// subscriber is disconnected with 1013. So [`max_bytes`](Outbox::max_bytes) must have room for
+    /// all keys, each with its longest message and 64 bytes. With less room, a burst disconnects
+    /// even subscribers that read as fast as they can.
     Conflate,
     /// The subscriber is disconnected with this code, 1008 (policy violation) or 1013 (try again
     /// later, which asks a client to back off). A server must not use 1010. Use this policy for
@@ -170,8 +169,8 @@ pub struct OutboxCounts {
 /// ```
 ///
 /// With threads instead of tasks, put the outbox into a mutex. The publisher pushes under the lock.
-/// Under the lock, the subscriber's writing thread feeds the sender of its `Writer`
-/// (`writer.with_sender(|tx| outbox.feed(now, tx))`). It flushes without the lock.
+/// The subscriber's writing thread feeds the sender of its `Writer` under the lock
+/// (`writer.with_sender(|tx| outbox.feed(now, tx))`), and flushes without the lock.
 ///
 /// # What an outbox cannot see
 ///
@@ -196,8 +195,8 @@ pub struct Outbox {
     /// fed. For the policy to act on time, use [`poll_timeout`](Self::poll_timeout).
     ///
     /// The age of a message counts from the `now` of its push, or from the push of the first
-    /// message that it replaces in the queue. So read the clock right before the push. If your task
-    /// waits between the two, a new message is already old.
+    /// message that it replaces in the queue. So read the clock right before the push: if your task
+    /// waits in between, a new message is already old.
     pub max_age: Option<Duration>,
     /// The outbox feeds while less than this many bytes are unsent, so the last message may exceed
     /// the limit. 0 counts as 1. `max_unsent` is [`MAX_UNSENT`](Self::MAX_UNSENT) unless set, and
@@ -337,8 +336,8 @@ impl Outbox {
         self.queue.front().map(|entry| entry.since + age)
     }
 
-    /// Whether less than [`max_bytes`](Self::max_bytes), or nothing, waits, so that under
-    /// [`Overflow::Wait`] the next push is not refused.
+    /// Whether less than [`max_bytes`](Self::max_bytes) waits, or nothing at all. If `true`, the
+    /// next push under [`Overflow::Wait`] is not refused.
     pub fn has_room(&self) -> bool {
         self.queue.is_empty() || self.bytes < self.max_bytes
     }
@@ -418,6 +417,7 @@ impl Outbox {
             return Ok(());
         };
         let bytes = self.bytes.saturating_sub(size(&entry.message)).saturating_add(size(&message));
+        // A message that is no longer than the old one, or that is alone, fits in any case.
         if bytes > self.max_bytes && bytes > self.bytes && !alone {
             return Err(self.give_up(CloseCode::TRY_AGAIN_LATER, TOO_MUCH));
         }
@@ -439,6 +439,7 @@ impl Outbox {
         }
     }
 
+    /// Disconnects the subscriber, and drops all waiting messages: they will not be sent.
     fn give_up(&mut self, code: CloseCode, reason: &'static str) -> PushError {
         self.gave_up = Some(CloseFrame::with_reason(code, reason));
         self.counts.dropped += self.queue.len() as u64;
