@@ -13,8 +13,7 @@ use core::{net::SocketAddr, time::Duration};
 ///
 /// Call [`next`](Self::next) until it returns [`Step::Wait`], and again after each wait. Each `now`
 /// is the time since a moment that the caller chooses. This moment is the same for all calls. `E`
-/// is the type of an attempt's error. A race has no deadline: to give up, drop the race and the
-/// attempts.
+/// is the type of an attempt's error. A race has no deadline: to give up, drop it and the attempts.
 ///
 /// ```
 /// use std::{net::SocketAddr, time::Duration};

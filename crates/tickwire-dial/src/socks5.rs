@@ -40,8 +40,7 @@ pub enum SocksError {
 pub struct Login(Vec<u8>);
 
 impl Login {
-    /// `None` unless `user` and `password` each have 1 to 255 bytes, because SOCKS5 carries only
-    /// these lengths.
+    /// `None` unless `user` and `password` have 1 to 255 bytes each, as SOCKS5 requires.
     pub fn new(user: &[u8], password: &[u8]) -> Option<Self> {
         // RFC 1929 §2: the version, then user and password, each after its length.
         let mut login = vec![LOGIN_VERSION];

@@ -61,8 +61,7 @@ use tickwire::Time;
 ///
 /// The numbers of one line must ascend, as they do over a WebSocket: a line that has passed a gap
 /// will not fill the gap later. So each number above the first delivered number is delivered at the
-/// latest when the slowest line brings it, or is reported as missing before any later number is
-/// delivered.
+/// latest when the slowest line brings it, or is reported as missing before any later delivery.
 ///
 /// The arbiter holds at most [`most_kept`](Self::most_kept) messages, whatever the lines bring.
 /// [`Config::max_message`](tickwire::Config::max_message) limits the size of each message.

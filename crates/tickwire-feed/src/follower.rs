@@ -83,8 +83,7 @@ use tickwire_parts::Backoff;
 /// Give a follower at least one [line](Self::add_line) and one [subscription](Self::subscribe).
 /// Send each [`Say`], and report the exchange's answer. A line has one connection, and for a short
 /// time its successor too. All subscriptions of a follower go over each of its connections. If an
-/// exchange limits the subscriptions of a connection, make several followers, which share the
-/// [`Attempts`].
+/// exchange limits the subscriptions of a connection, several followers can share [`Attempts`].
 ///
 /// The time that you pass must not go backwards, as [`Time`] says.
 ///
@@ -130,8 +129,7 @@ use tickwire_parts::Backoff;
 ///   unread. So if a `poll` comes more than 1 s after the time of [`Action::Wait`], no connection
 ///   is left for silence until `answer_within` has passed. If the next such poll is late too, the
 ///   program is just slow, and gets no second grace. Read all messages that have arrived before you
-///   call `poll`. Otherwise the arbiter's patience may end for numbers that wait unread, and a gap
-///   is reported.
+///   call `poll`. Otherwise the arbiter's patience may end, and unread numbers count as a gap.
 ///
 /// # What it holds
 ///
@@ -341,8 +339,7 @@ impl<T> Follower<T> {
     /// arbiter [keeps](Verdict::Kept) the message. Call [`poll`](Self::poll) afterwards.
     ///
     /// With [`Verdict::Next`], use the data now. With any other verdict, you have nothing to do.
-    /// Returns `None` if the message is no data, or if the connection or the subscription is
-    /// unknown.
+    /// Returns `None` if the message is no data, or its connection or subscription is unknown.
     pub fn heard(
         &mut self,
         connection: ConnectionId,

@@ -6,8 +6,7 @@
 //!   counts, messages are delivered in order, and gaps are reported.
 //! - [`Rotation`] says when to replace a connection that the exchange will cut, and when nothing
 //!   depends on the old connection any more.
-//! - [`Paced`] and [`Pace`] keep messages within an exchange's limit. An order overtakes queued
-//!   subscriptions.
+//! - [`Paced`] and [`Pace`] keep to an exchange's limit. An order overtakes queued subscriptions.
 //! - [`Attempts`] keeps the attempts to connect within an address's limit, and allows no attempt
 //!   while the server wants the address to stay away.
 //!

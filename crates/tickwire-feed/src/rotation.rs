@@ -101,8 +101,7 @@ impl<C> Rotation<C> {
 
     /// Says that the exchange is about to end connections, as Binance announces by
     /// `serverShutdown`. A successor is due now. If there is a successor already, the exchange will
-    /// end that successor too. So the next successor is due as soon as the older connection is
-    /// gone.
+    /// end that successor too. So the next successor is due once the older connection is gone.
     pub fn hasten(&mut self, now: Time) {
         for held in &mut self.held {
             held.due = held.due.min(now);

@@ -45,8 +45,7 @@ pub enum Action<T> {
         /// [`Incoming::Wrong`] was heard.
         code: CloseCode,
     },
-    /// Use this message now: the [arbiter](Arbiter) had kept it, and it is the next of its
-    /// subscription.
+    /// Use this message now: the [arbiter](Arbiter) had kept it, and now it is the next message.
     Message {
         /// The subscription's index.
         subscription: usize,

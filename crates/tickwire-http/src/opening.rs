@@ -8,8 +8,7 @@ use tickwire::{
     url::Target,
 };
 
-/// A client's opening handshake whose request an HTTP stack sends. The `Opening` checks the
-/// response.
+/// A client's opening handshake. An HTTP stack sends the request; `Opening` checks the response.
 ///
 /// ```
 /// use tickwire::{Config, SystemEntropy, handshake::client::Request};

@@ -134,8 +134,7 @@ impl Backoff {
         self.attempts
     }
 
-    /// Says that the connection has served its purpose: the delays start anew, with the first
-    /// delay.
+    /// Says that the connection has served its purpose: the delays start anew.
     ///
     /// A successful opening handshake is not enough: wait for a subscribed message, or for the
     /// answer to a request. One message is not enough either: a peer that sends one message and

@@ -108,8 +108,7 @@ impl Recording {
     }
 
     /// Replays the whole recording, the opening handshake first, and passes each event to `see`.
-    /// Returns the connection in its final state: [`Connection::closed`] tells how the connection
-    /// ended.
+    /// Returns the connection in its final state: [`Connection::closed`] tells how it ended.
     ///
     /// Pass the `config` of the recorded connection. Different limits change the result, and
     /// permessage-deflate is agreed on only if `config` has it.
@@ -161,8 +160,7 @@ impl Recording {
         Ok((handshake.into_connection()?, rest))
     }
 
-    /// Hands the recorded input to a handshake until it is complete. Returns the rest of the
-    /// recording.
+    /// Hands recorded input to a handshake until it is complete. Returns the rest of the recording.
     fn read_head<H>(
         &self,
         handshake: &mut H,

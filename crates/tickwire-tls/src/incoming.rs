@@ -31,8 +31,7 @@ impl Session {
         self.input.len()
     }
 
-    /// As [`read`](Self::read), but keeps the input buffer, because the caller reads the stream
-    /// next.
+    /// As [`read`](Self::read), but keeps the input buffer for the next read of the stream.
     ///
     /// # Errors
     ///
@@ -42,8 +41,7 @@ impl Session {
             return Ok(Some(0));
         }
         let mut end = 0;
-        // Data that was copied before a panic is returned first. The panic is the error of the next
-        // call.
+        // Data copied before a panic is returned first. The next call returns the panic's error.
         let called = self.call(|session| session.copy_plain(to, &mut end));
         match end {
             0 => called?,
@@ -72,10 +70,9 @@ impl Session {
         }
     }
 
-    /// Copies plaintext to `to`, and returns its length. If rustls has no plaintext, gives rustls
-    /// more of `input`. The loop ends, because each `process` shortens `input`: without plaintext
-    /// rustls wants to read, and [`Buffered::take`](crate::buffered::Buffered::take) reads or
-    /// fails.
+    /// Copies plaintext to `to`, and returns its length. If rustls has no plaintext, gives it more
+    /// of `input`. The loop ends, because each `process` shortens `input`: without plaintext rustls
+    /// wants to read, and [`Buffered::take`](crate::buffered::Buffered::take) reads or fails.
     fn read_from_rustls(&mut self, to: &mut [u8]) -> usize {
         while let Engine::Rustls(conn) = &mut self.engine {
             let len = conn.read(to);

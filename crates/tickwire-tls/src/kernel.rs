@@ -56,8 +56,7 @@ impl Seal {
         let (key, iv) = parts(secrets)?;
         let limit = suite.common.confidentiality_limit;
         Ok(match suite.quic {
-            // A provider may have FIPS approval for TLS, and none for QUIC. Then `Whole` seals the
-            // records.
+            // A provider may have FIPS approval for TLS only, not for QUIC. Then `Whole` seals.
             Some(quic) if quic.fips() || !suite.aead_alg.fips() => {
                 let key = quic.packet_key(key, iv);
                 // The lower limit counts, since both are limits of the same cipher (RFC 9001 §6.6).

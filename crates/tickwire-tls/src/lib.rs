@@ -42,8 +42,7 @@ use std::{
     io,
 };
 
-/// The protocol that a client asks for by ALPN (RFC 7301). A WebSocket connection begins as
-/// HTTP/1.1.
+/// The protocol that a client asks for by ALPN (RFC 7301). A WebSocket begins as HTTP/1.1.
 const ALPN: &[u8] = b"http/1.1";
 
 /// Why TLS failed. The cause may be the peer, the network or this end's configuration.
@@ -135,8 +134,7 @@ impl TlsError {
         guard::is_panic(&self.0)
     }
 
-    /// The TLS error inside the `io::Error` of a stream of this crate, or of another stream on
-    /// rustls.
+    /// The TLS error inside the `io::Error` of a stream of this crate, or of any stream on rustls.
     pub fn inside(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref::<Error>().cloned().map(Self::from)
     }

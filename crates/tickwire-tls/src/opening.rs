@@ -36,8 +36,7 @@ pub(super) struct Opening {
     /// them again at its next step.
     input: Buffer,
     seen: usize,
-    /// A server's count of the ClientHello's bytes; `None` once the ClientHello is complete, and
-    /// for a client.
+    /// A server's count of the ClientHello's bytes. `None` once it is complete, and for a client.
     hello: Option<Hello>,
     /// The server name in the ClientHello. rustls' unbuffered connection does not tell this name.
     pub(super) name: Option<String>,

@@ -1,13 +1,11 @@
-//! Completes the platform's verifier: its errors name the files of the roots, and it misses some
-//! roots.
+//! Adds to the platform's verifier the places of the roots in errors, and roots that it misses.
 use ::rustls::{
     Error, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use std::{env, ffi::OsString, fs, path::PathBuf};
 
-/// Editors of Windows begin a text with this byte order mark. A PEM parser then misses the first
-/// line.
+/// Editors of Windows begin a text with this byte order mark, which hides its first line from PEM.
 const MARK: &str = "\u{feff}";
 
 /// Removes all marks, because a text that was joined from several texts may have one before each.

@@ -10,8 +10,7 @@ use std::io::{self, IoSlice};
 
 /// A TLS session without I/O: it turns ciphertext into plaintext, and plaintext into ciphertext.
 ///
-/// A session stands between a stream and a protocol. Each round of a loop makes these calls, in
-/// this order:
+/// A session stands between a stream and a protocol. Each round of a loop makes these calls:
 ///
 /// 1. [`read`](Self::read) plaintext, and hand it to the protocol.
 /// 2. [`write`](Self::write) the data that the protocol has to send.
@@ -118,8 +117,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Whether this crate opens and seals the records in place. `false` until the handshake is
-    /// over.
+    /// Whether this crate opens and seals the records in place. `false` during the handshake.
     pub fn in_place(&self) -> bool {
         matches!(self.engine, Engine::Records(_))
     }
@@ -262,8 +260,7 @@ impl Session {
     /// the number of bytes sealed: 0 during the handshake, and 0 while 64 KiB of ciphertext are
     /// [outgoing](Self::outgoing). Write this ciphertext out, then call again.
     ///
-    /// Once nothing is [outgoing](Self::has_outgoing) here, the stream has everything that was
-    /// sealed.
+    /// Once nothing is [outgoing](Self::has_outgoing), the stream has everything that was sealed.
     ///
     /// # Errors
     ///

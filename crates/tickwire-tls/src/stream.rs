@@ -285,8 +285,7 @@ impl Tls {
         Ok(())
     }
 
-    /// Says that the stream took `len` bytes of the outgoing ciphertext. Returns whether more is
-    /// outgoing.
+    /// Says that the stream took `len` bytes of outgoing ciphertext. Returns whether more is left.
     #[inline]
     pub fn wrote(&mut self, len: usize) -> io::Result<bool> {
         if len == 0 {
@@ -297,8 +296,7 @@ impl Tls {
         Ok(self.session.has_outgoing())
     }
 
-    /// Lends the outgoing ciphertext to a thread, which then writes it. `Pending`: another thread
-    /// has it.
+    /// Lends the outgoing ciphertext to a thread that writes it. `Pending`: another thread has it.
     #[inline]
     pub fn lend_output(&mut self) -> Poll<Buffer> {
         if self.writing {
@@ -319,8 +317,7 @@ impl Tls {
         self.session.out = bytes;
     }
 
-    /// Takes the right to read the stream, with the buffer to read into; `None` while another call
-    /// reads.
+    /// Takes the right to read the stream, and the buffer to read into. `None`: another call reads.
     fn take_input(&mut self) -> Option<Buffer> {
         (!mem::replace(&mut self.reading, true)).then(|| mem::take(&mut self.session.input))
     }

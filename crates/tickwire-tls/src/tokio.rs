@@ -240,8 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
     }
 
     /// Never `Pending`: a task reads even if the stream refuses bytes or fails. A blocked stream
-    /// wakes the task. If the stream has failed, a read has the better error, such as the peer's
-    /// alert.
+    /// wakes the task. If the stream fails, a read has a better error, such as the peer's alert.
     fn send_aside(&mut self, _: bool) -> Poll<()> {
         let Some(other) = self.stream.writer.clone() else {
             let _ = stream::send(self);

@@ -46,8 +46,7 @@ impl Index {
         }
     }
 
-    /// The slot of a key, or the free slot where the key would go. `None` if there is no slot at
-    /// all.
+    /// The slot of a key, or the free slot where the key would go. `None` if there are no slots.
     fn find(&self, key: u64) -> Option<usize> {
         let mask = self.slots.len().checked_sub(1)?;
         let mut at = self.home(key);

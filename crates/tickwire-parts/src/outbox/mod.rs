@@ -1,5 +1,4 @@
-//! One subscriber's queue, bounded in bytes and in age, with a policy for a subscriber that is too
-//! slow.
+//! One subscriber's queue, bounded in bytes and in age, with a policy for a slow subscriber.
 //!
 //! ```text
 //! push --> | oldest .. newest | --> feed --> Sender --> socket
@@ -183,8 +182,7 @@ pub struct OutboxCounts {
 /// throughput.
 pub struct Outbox {
     policy: Overflow,
-    /// The bound on the waiting bytes: the payloads, and 64 bytes for each message. 1 MiB unless
-    /// set.
+    /// The bound on the waiting bytes: payloads, and 64 bytes for each message. 1 MiB unless set.
     ///
     /// An empty outbox accepts a message of any length. Under [`Wait`](Overflow::Wait) an outbox
     /// accepts messages while less than `max_bytes` waits. So a push is never refused while
@@ -207,8 +205,7 @@ pub struct Outbox {
     queue: VecDeque<Entry>,
     /// The sum of `size` over the messages of `queue`.
     bytes: usize,
-    /// The number of the first entry of `queue`. The later entries have the following numbers, in
-    /// order.
+    /// The number of the first entry of `queue`. The later entries have the following numbers.
     front: u64,
     /// The entry of each key. Invariant: `index` has the numbers of all entries that have a key,
     /// and no others.
