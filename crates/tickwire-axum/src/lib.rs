@@ -18,8 +18,7 @@
 //! ```
 //!
 //! Route the handler with `any(feed)`, because WebSockets arrive as CONNECT over HTTP/2 and as GET
-//! over HTTP/1.1. A complete program is `examples/http_server`: `cargo run -p http_server --bin
-//! axum`.
+//! over HTTP/1.1. `cargo run -p http_server --bin axum` runs a complete program.
 //!
 //! A browser sends a user's cookies with the requests of any page, even a page of another site. So
 //! if cookies identify users, check the Origin with [`WebSocketUpgrade::origins`]. A request

@@ -81,9 +81,9 @@ pub enum Event<T> {
     ///   does not come if a line has since brought the feed's last number or a later number. A line
     ///   that has brought nothing does not prevent the event.
     ///
-    /// The feed's last number is the number before the one that the feed waits for. A line that was
-    /// below this number at [`resync`](Arbiter::resync) and goes on from there catches up with the
-    /// snapshot, and causes no event.
+    /// The feed waits for the number after the feed's last number. A line that was below the last
+    /// number at [`resync`](Arbiter::resync), and goes on from there, catches up with the snapshot,
+    /// and causes no event.
     Restart,
 }
 

@@ -69,8 +69,7 @@ impl Limiter {
 
     fn take(&mut self, now: Time) -> Result<(), Time> {
         let taken = self.ask(now);
-        // Only a refused `try_wait` tells when the next token comes, so ask again if no token is
-        // left.
+        // If no token is left, ask again: only a refused `try_wait` tells when the next one comes.
         let next =
             if taken.is_ok() && self.bucket.available() == 0 { self.ask(now) } else { taken };
         self.due = next.err().unwrap_or(Time::ZERO);
@@ -150,8 +149,7 @@ pub struct Pace {
 impl Pace {
     /// Allows at most `most` messages in any stretch shorter than `window`, evenly spread. A `most`
     /// of 0 counts as 1, and a `window` below a microsecond as a microsecond. The messages are
-    /// spread over one microsecond more than the window, because the limiter reads the clock to the
-    /// microsecond.
+    /// spread over one microsecond more than the window: the limiter's clock has steps of 1 µs.
     pub fn new(most: u32, window: Duration) -> Self {
         Self::build(most, window, 1, 0)
     }

@@ -239,6 +239,7 @@ fn as_connect(head: Head<'_>, protocol: &str, config: &Config) -> Result<Vec<u8>
             {
                 return Err(HandshakeError::HostMismatch);
             }
+            // Host and key are there already, and Cookie follows below.
             header::HOST | header::SEC_WEBSOCKET_KEY | header::COOKIE => {}
             _ => push_header(&mut text, name.as_ref(), value.as_bytes()),
         }

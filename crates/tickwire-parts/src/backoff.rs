@@ -90,8 +90,7 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 #[derive(Clone, Debug)]
 pub struct Backoff {
     /// The longest first delay. 5 s unless set, as in RFC 6455 §7.2.3. With 0, the first new
-    /// attempt comes at once. If `first_delay` is less than 100 ms, later delays double from 100
-    /// ms.
+    /// attempt comes at once. If it is less than 100 ms, later delays double from 100 ms.
     pub first_delay: Duration,
     /// The longest delay, unless a server demands more by Retry-After. 60 s unless set. `max_delay`
     /// limits the first delay too.

@@ -128,8 +128,7 @@ impl<S> Tap<S> {
         self.log('<', Some(bytes).filter(|bytes| !bytes.is_empty()));
     }
 
-    /// Records one write, which took the first `n` bytes of these slices. A write of no bytes is
-    /// not recorded.
+    /// Records one write, which took the first `n` bytes of these slices, unless `n` is 0.
     fn log_written(&self, bufs: &[IoSlice<'_>], n: usize) {
         if n == 0 {
             return;

@@ -99,6 +99,7 @@ impl Recording {
     /// The role of the recorded end, if the recording begins with the opening handshake.
     pub fn role(&self) -> Option<Role> {
         let first = self.passed.first()?;
+        // The first read or write may have fewer than the four bytes.
         match first.bytes.starts_with(b"GET ".get(..first.bytes.len().min(4))?) {
             true if first.bytes.is_empty() => None,
             true if first.received => Some(Role::Server),
@@ -186,7 +187,7 @@ impl Recording {
     fn head(&self) -> Vec<u8> {
         let mut head = Vec::new();
         for passed in self.passed.iter().filter(|passed| !passed.received) {
-            let from = head.len().saturating_sub(3);
+            let from = head.len().saturating_sub(3); // the end of a head may lie in two writes
             let room = MAX_HEAD.saturating_sub(head.len()).min(passed.bytes.len());
             head.extend_from_slice(passed.bytes.get(..room).unwrap_or_default());
             let new = head.get(from..).unwrap_or_default();

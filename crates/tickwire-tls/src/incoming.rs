@@ -138,13 +138,14 @@ impl Session {
 
     /// Takes over the record layer, at the end of the handshake.
     fn change(&mut self) {
-        // If rustls fails here, its connection is already consumed, and nothing can take its place.
+        // If rustls fails here, its connection is consumed, and nothing can take its place. The
+        // handshake then never ends, so that `stream::handshake` returns the error, not success.
         let failed = Engine::Failed { handshaking: true };
         if let Engine::Opening(opening) = core::mem::replace(&mut self.engine, failed) {
             match opening.into_records() {
                 Ok((records, rest)) => {
                     self.engine = Engine::Records(Box::new(records));
-                    self.input = rest;
+                    self.input = rest; // `Opening::take` has taken all input
                 }
                 Err(error) => self.failed = Some(error),
             }

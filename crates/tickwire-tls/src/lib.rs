@@ -272,7 +272,7 @@ impl fmt::Display for BadCertificate {
 /// chooses a part of it, which could otherwise control the terminal or fill the log.
 struct Escaped<'a, 'b> {
     to: &'a mut fmt::Formatter<'b>,
-    /// The number of characters that may still be written.
+    /// How many characters of the text may still follow. An escaped character counts as one.
     left: usize,
 }
 

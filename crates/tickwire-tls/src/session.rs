@@ -94,7 +94,7 @@ use std::io::{self, IoSlice};
 /// handles tickets and keys.
 pub struct Session {
     pub(super) engine: Engine,
-    /// A part of the handshake is not yet done, written and flushed. While this flag is set, the
+    /// A part of the handshake is not done, not written or not flushed. While this flag is set, the
     /// stream's reader also sends ciphertext, because the peer may wait for the rest of the
     /// handshake. The first write of data clears the flag: from then on the writer sends.
     opening: bool,
@@ -348,8 +348,8 @@ impl Session {
         self.engine.is_handshaking()
     }
 
-    /// Whether a part of the handshake is not yet done, written and flushed. While this is `true`,
-    /// the reader of the stream also has to write.
+    /// Whether a part of the handshake is not done, not written or not flushed. While this is
+    /// `true`, the reader of the stream also has to write.
     #[inline]
     pub fn is_opening(&self) -> bool {
         self.opening

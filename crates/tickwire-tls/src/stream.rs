@@ -6,7 +6,7 @@
 //! waiting. Before I/O, a thread takes the ciphertext to write, or the buffer to read into, out of
 //! the state. A reader with ciphertext to send does not wait for a thread that writes: the writer
 //! may be waiting until the peer reads, and the peer may be waiting until this reader reads. The
-//! writer sends the reader's ciphertext too, since it stops only when nothing more is outgoing.
+//! writer sends the reader's ciphertext too, because it stops only when nothing is outgoing.
 use crate::Session;
 pub use crate::buffer::Buffer;
 use std::{
@@ -54,9 +54,8 @@ pub trait Carrier {
     /// Flushes the stream. `Pending`: as for [`poll_write`](Self::poll_write).
     fn poll_flush(&mut self) -> Poll<io::Result<()>>;
 
-    /// Calls [`send`] for a call that reads, or, with `last`, for a call that ends and waits for
-    /// nothing. `Pending`: the stream refuses bytes, and the call must not read before the stream
-    /// accepts them.
+    /// Calls [`send`] on behalf of a call that reads. With `last`, that call ends, and waits for
+    /// nothing. `Pending`: the call must not read before the stream accepts the refused bytes.
     fn send_aside(&mut self, last: bool) -> Poll<()>;
 
     /// Asks whether a call may go on, although it has read `read` bytes and found no data.
@@ -218,6 +217,7 @@ enum Sealed {
     Data(usize),
     /// Nothing, because earlier ciphertext has to be written first.
     Later,
+    /// Nothing, because the handshake is under way.
     Handshaking,
 }
 

@@ -82,8 +82,7 @@ impl<T> Arbiter<T> {
     ///
     /// After a lost gap the feed goes on at the gap's `last` + 1. `poll` reports another
     /// [gap](crate::Event::Gap) if more numbers are missing, for example numbers that were
-    /// [refused](crate::Verdict::Refused). Messages that arrive late with numbers of the lost gap
-    /// are dropped.
+    /// [refused](crate::Verdict::Refused). Late messages with numbers of the lost gap are dropped.
     ///
     /// Otherwise the feed starts with the kept message that has the lowest number. If no message is
     /// kept, the next message that arrives is delivered, whatever its number. If the number was

@@ -48,8 +48,7 @@ impl<T> Arbiter<T> {
             return (at < self.kept.len()).then(|| self.kept.len() - 1);
         }
         // Drop the first message of the line with the most kept messages: a snapshot will contain
-        // that message. Each line keeps its share, because nobody knows yet which line has the
-        // right numbers.
+        // that message. Each line keeps its share, as any of them may have the right numbers.
         let kept = |line: usize| self.lines.get(line).map_or(0, |source| source.kept);
         let most = (0..self.lines.len()).max_by_key(|&other| (kept(other), other == line))?;
         let out = self.kept.iter().position(|kept| kept.line == most)?;

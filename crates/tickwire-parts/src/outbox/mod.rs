@@ -80,8 +80,7 @@ pub struct OutboxCounts {
     pub fed: u64,
     /// Messages replaced by a newer message of the same key.
     pub conflated: u64,
-    /// Messages dropped: to make room, because of their age, or because the subscriber was
-    /// disconnected.
+    /// Messages dropped to make room, for their age, or because the subscriber was disconnected.
     pub dropped: u64,
     /// Messages refused with [`Full`](PushError::Full) or
     /// [`Disconnected`](PushError::Disconnected). Refused messages are not part of `pushed`.
@@ -207,8 +206,7 @@ pub struct Outbox {
     bytes: usize,
     /// The number of the first entry of `queue`. The later entries have the following numbers.
     front: u64,
-    /// The entry of each key. Invariant: `index` has the numbers of all entries that have a key,
-    /// and no others.
+    /// The entry of each key. Invariant: `index` has exactly the numbers of the entries with a key.
     index: Index,
     counts: OutboxCounts,
     /// The Close for the subscriber, once the subscriber was too slow.
