@@ -122,14 +122,14 @@ use tickwire_parts::Backoff;
 /// - **Successors.** A connection is left for its successor only once the successor alone can
 ///   continue: each subscription with numbers is [in sequence](Arbiter::in_sequence) there. A
 ///   subscription without data on both connections is ready `answer_within` after its answer. If
-///   the successor never gets so far, the older connection stays until the exchange cuts it, and
+///   the successor never becomes ready, the older connection stays until the exchange cuts it, and
 ///   the successor takes its place.
 /// - **Clocks.** If the time stands still, nothing becomes due, and each deadline comes later. If
 ///   your program stands still, as a suspended laptop does, the time jumps, and messages wait
 ///   unread. So if a `poll` comes more than 1 s after the time of [`Action::Wait`], no connection
-///   is left for silence until `answer_within` has passed. If the next such poll is late too, the
-///   program is just slow, and gets no second grace. Read all messages that have arrived before you
-///   call `poll`. Otherwise the arbiter's patience may end, and unread numbers count as a gap.
+///   is left for silence until `answer_within` has passed. If the next `poll` after a wait is late
+///   too, the program is slow, and gets no second grace. Read all messages that have arrived before
+///   you call `poll`. Otherwise the arbiter's patience may end, and unread numbers count as a gap.
 ///
 /// # What it holds
 ///

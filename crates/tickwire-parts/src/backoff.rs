@@ -236,6 +236,7 @@ impl Backoff {
         least + Duration::from_nanos(part as u64)
     }
 
+    /// The next number of SplitMix64, whose constants these are.
     fn draw(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.random;

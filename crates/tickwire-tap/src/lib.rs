@@ -145,6 +145,7 @@ impl<S> Tap<S> {
 impl<S: Read> Read for Tap<S> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = self.io.read(buf)?;
+        // Into an empty `buf`, a read of 0 bytes does not mean the end of the stream.
         if !buf.is_empty() {
             self.log_read(buf.get(..n).unwrap_or_default());
         }

@@ -15,6 +15,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
     ) -> Poll<io::Result<()>> {
         let (before, asked) = (buf.filled().len(), buf.remaining() > 0);
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        // Without room in `buf`, a read of 0 bytes does not mean the end of the stream.
         if asked {
             self.log_read(buf.filled().get(before..).unwrap_or_default());
         }

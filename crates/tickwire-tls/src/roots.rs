@@ -5,7 +5,7 @@ use ::rustls::{
 };
 use std::{env, ffi::OsString, fs, path::PathBuf};
 
-/// Editors of Windows begin a text with this byte order mark, which hides its first line from PEM.
+/// The byte order mark, which editors of Windows write first. It hides a PEM text's first line.
 const MARK: &str = "\u{feff}";
 
 /// Removes all marks, because a text that was joined from several texts may have one before each.

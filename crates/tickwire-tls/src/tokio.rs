@@ -77,6 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     fn of(io: S, session: Session) -> Self {
         let tls = Box::new(Tls::new(session));
         let part = |stream: &mut Self| {
+            // `part` waits for nothing, so nobody has to be woken.
             stream::part(&mut stream.call(&mut Context::from_waker(Waker::noop())));
         };
         Self { io, tls, writer: None, part }

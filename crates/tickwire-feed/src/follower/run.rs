@@ -99,6 +99,7 @@ impl Run {
         }
     }
 
+    /// The checks have the order that the docs of [`State`] promise.
     pub(super) fn state(&self) -> State {
         let mut open = self.rotation.iter();
         let current = open.next();

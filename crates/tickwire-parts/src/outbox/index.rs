@@ -66,7 +66,7 @@ impl Index {
     fn grow(&mut self) {
         let double = (self.slots.len() * 2).max(16);
         let old = core::mem::replace(&mut self.slots, alloc::vec![None; double]);
-        self.taken = 0;
+        self.taken = 0; // `insert` counts again
         for (key, number) in old.into_iter().flatten() {
             self.insert(key, number);
         }

@@ -386,7 +386,7 @@ impl Outbox {
         let size = size(&message);
         while !self.fits(&message) {
             match self.policy {
-                Overflow::Wait if self.has_room() => break,
+                Overflow::Wait if self.has_room() => break, // the last message may exceed the bound
                 Overflow::Wait => return Err(PushError::Full),
                 Overflow::DropOldest => self.drop_front(),
                 Overflow::Conflate => {
