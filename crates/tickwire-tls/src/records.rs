@@ -26,7 +26,7 @@ const TAG: usize = 16;
 pub(super) const PLAIN: usize = 1 << 14;
 /// The most bytes that a record adds to its plaintext (RFC 9846 §5.2).
 const EXPANSION: usize = 256;
-/// The longest handshake message, in bytes, that is assembled from records. As in rustls.
+/// The longest handshake message, in bytes, that is assembled from records, as in rustls.
 pub(super) const HANDSHAKE: usize = 65535;
 /// The most ciphertext, in bytes, that may wait to be written. rustls has the same bound.
 pub(super) const WAITING: usize = 64 << 10;
@@ -209,7 +209,7 @@ impl Records {
         Err(Error::AlertReceived(description))
     }
 
-    /// Processes the handshake messages in a record, and keeps the beginning of an incomplete one.
+    /// Processes the handshake messages in a record, and keeps a message that is incomplete.
     fn take_handshake(&mut self, payload: &[u8]) -> Result<(), Error> {
         let mut all = core::mem::take(&mut self.partial);
         all.extend_from_slice(payload);

@@ -208,8 +208,8 @@ impl Session {
         caught(|| work(self)).map_err(|error| self.panicked(error))
     }
 
-    /// Fails for good. Data that was decrypted before the panic stays readable: that of `Opening`
-    /// becomes the first record in `input`, and that of `Records` is already there.
+    /// Fails for good. Data that this crate held before the panic stays readable: `Opening`'s data
+    /// becomes the first record in `input`, and data of `Records` is already there.
     #[cold]
     fn panicked(&mut self, error: Error) -> io::Error {
         let plain = self.engine.fail();
