@@ -26,9 +26,8 @@
 //! | Missing        | *                               | *                 | *      | Over       | §7.1.5  |
 //!
 //! A phase determines what to do with the stream, the ready state that a browser would show, and
-//! how long the phase may take. `LINGER` stands for a second, or for
-//! [`close_timeout`](Config::close_timeout) if that is shorter. `Leaving` and `Draining` share
-//! their time.
+//! how long the phase may take. `LINGER` is a second, or [`close_timeout`](Config::close_timeout)
+//! if that is shorter. `Leaving` and `Draining` share their time.
 //!
 //! | phase      | ending   | ready state | at most       |
 //! |------------|----------|-------------|---------------|
@@ -50,13 +49,13 @@ use crate::proto::config::Config;
 use crate::proto::{error::RecvError, message::DataKind, role::Role};
 use core::time::Duration;
 
-/// The phases `Reporting`, `Trailing`, `Waiting`, `Shutting` and `Discarding` may each take at most
-/// this long. `Discarding` reads input and drops it, because TCP sends RST instead of FIN if a
-/// program closes a socket with unread input. The RST makes the peer's TCP drop data that the peer
-/// has not read, which may include our Close.
+/// The longest time that each of the phases `Reporting`, `Trailing`, `Waiting`, `Shutting` and
+/// `Discarding` may take. `Discarding` reads input and drops it, because TCP sends RST instead of
+/// FIN if a program closes a socket with unread input. The RST makes the peer's TCP drop data that
+/// the peer has not read, which may include our Close.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
-/// `Draining` reads and drops at most this many bytes.
+/// `Draining` drops at most this many bytes, to limit the work for a peer that never stops sending.
 const DRAIN: u64 = 16 << 20;
 
 /// The state of the peer's Close.
@@ -69,7 +68,7 @@ enum Theirs {
     /// Close reports the failure, unless it was queued before or a write had failed.
     Violated,
     /// No Close came within `close_timeout` after ours was queued, but other bytes came. So the
-    /// peer may still be reading what was sent before our Close. It would lose this if the stream
+    /// peer may still be reading what was sent before our Close, and would lose it if the stream
     /// were dropped with unread input. So the stream is shut for writing, and read until it ends.
     Overdue,
     /// No Close came: receiving ended with another error that has no close code. The stream ended,
@@ -78,12 +77,13 @@ enum Theirs {
 }
 
 /// The state of our Close. `Written` may become `Queued` or `Followed` again: if a Ping is answered
-/// behind our Close, or if the stream reports that it has not flushed our Close. A failed write may
-/// turn `Written` into `Lost` or `Followed`, and a repeated report of it `Lost` into `Followed`.
+/// behind our Close, or if the stream turns out not to have flushed it. A failed write may turn
+/// `Written` into `Lost` or `Followed`. A repeated report of the failed write may turn `Lost` into
+/// `Followed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ours {
     None,
-    /// Our Close was queued. It may be written, with a Ping or Pong behind it that is not.
+    /// Our Close was queued. It may be written already, if a Ping or Pong behind it is not.
     Queued,
     /// Our Close is written. A Ping or Pong behind our Close is not completely written or flushed
     /// yet, or a write failed later. Unless a write failed, the rest of this frame is written too,
@@ -103,20 +103,21 @@ enum Stream {
     Ended,
     /// The stream was shut for writing.
     Shut,
-    /// The stream ended and was shut, or it failed, or a phase of closing timed out, or the time of
-    /// [`Sender::leave`] has passed, or the peer sent more than `DRAIN` bytes after its Close was
+    /// The stream ended and was shut, or failed; a phase of closing timed out; the time of
+    /// [`Sender::leave`] has passed; or the peer sent more than `DRAIN` bytes after its Close was
     /// overdue.
     Gone,
 }
 
-/// What became of the stream, as far as the two halves do not know it.
+/// The facts about the stream that neither of the two halves knows.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Course {
-    /// How many bytes were received since the stream was shut for writing, if it was.
+    /// The number of bytes received since the stream was shut for writing; `None` before that.
     pub(super) behind: Option<u64>,
-    /// Whether `Theirs::Overdue` was found.
+    /// Whether the peer's Close is overdue: see `Theirs::Overdue`.
     pub(super) overdue: bool,
-    /// Whether the stream is dropped as it is: it failed, or a phase of closing timed out.
+    /// Whether the stream is dropped as it is: the peer seems dead, or a phase of closing timed
+    /// out.
     pub(super) given_up: bool,
 }
 
@@ -135,13 +136,12 @@ pub(super) enum Phase {
     Open,
     /// The peer's Close is awaited. Our Close was queued, or a write failed.
     Closing,
-    /// The peer's Close came, and the caller has to answer it, because automatic Closes are
-    /// switched off.
+    /// The peer's Close came. Automatic Closes are switched off, so the caller has to answer it.
     Unanswered,
     /// The peer's Close came. Our Close, and everything before it, is being written.
     Answering,
-    /// After a violation, our Close, or the rest of a Ping or Pong behind it, is being written. Our
-    /// Close reports the violation, unless our Close was queued before the violation was found.
+    /// The peer broke a rule. Our Close, or the rest of a Ping or Pong behind it, is being written.
+    /// Our Close reports the violation, unless it was queued before the violation was found.
     Reporting,
     /// Both Closes have passed. The rest of a Ping or Pong behind our Close is being written.
     Trailing,
@@ -154,8 +154,7 @@ pub(super) enum Phase {
     /// The peer's Close is overdue, and the stream should be shut for writing. Over TLS this waits
     /// until the stream accepts the ciphertext of what was sent before.
     Leaving,
-    /// The peer's Close is overdue, and the stream was shut for writing. Input is discarded until
-    /// the stream ends.
+    /// The peer's Close is overdue. The stream was shut for writing, and is read until it ends.
     Draining,
     Over,
 }
@@ -170,6 +169,7 @@ impl Closing {
             Some(_) if overdue => Theirs::Overdue,
             Some(_) => Theirs::Missing,
         };
+        // The order matters: a Close that left before a write failed is `Followed`, not `Lost`.
         let ours = match tx {
             _ if tx.close_written() => Ours::Written,
             _ if tx.close_gone() => Ours::Followed,
@@ -266,9 +266,8 @@ impl Phase {
     }
 }
 
-/// Handles the peer's Close. Our Close is queued in reply (§5.5.1), unless it was queued before, a
-/// write has failed, or automatic Closes are switched off. From now on no frame is queued behind
-/// our Close.
+/// Handles the peer's Close. Queues our Close in reply (§5.5.1), unless it was queued before, a
+/// write has failed, or automatic Closes are off. From now on no frame is queued behind our Close.
 pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
     tx.end_controls();
     if tx.auto_close {
@@ -300,8 +299,8 @@ pub struct Closed<'a> {
     /// users. It may contain control characters, so print it with `{:?}`.
     pub reason: &'a str,
     /// The code of the Close that this end has queued, whether or not it is written yet. It is 1005
-    /// for a Close without a code. It is 1006 if there is no Close, or if a write failed, or the
-    /// time for closing was over, before our Close was written.
+    /// for a Close without a code. It is 1006 if no Close was queued, and if a write failed or the
+    /// time for closing passed before our Close was written.
     /// [`Sender::close_frame`](crate::Sender::close_frame) has the reason.
     pub sent_code: u16,
     /// Whether both Closes have passed (§7.1.4): the peer's Close was received, and our Close was
@@ -312,9 +311,9 @@ pub struct Closed<'a> {
     /// Why receiving failed, if it did.
     pub error: Option<RecvError>,
     /// Whether closing timed out ([`RecvError::CloseTimeout`]), and the peer did not end the stream
-    /// afterwards either. Then it is not known how much of what this end sent has arrived, even if
-    /// no byte was dropped here. `false` proves nothing: only the peer's answer to our Close shows
-    /// that everything before it has arrived.
+    /// afterwards either. Then nobody knows how much of the sent data has arrived, even if this end
+    /// dropped no byte. `false` proves nothing: only the peer's answer to our Close shows that
+    /// everything before it has arrived.
     pub unconfirmed: bool,
     /// The kind of the message that the peer had not finished when it sent its Close. With `step`,
     /// the received part of this message is lost. With `step_chunk`, this part was handed out, but
@@ -350,8 +349,8 @@ pub enum Ending {
     Done,
 }
 
-/// The state of a connection, with a browser's names and values. `CONNECTING` is missing, because
-/// in this crate a connecting socket has a different type: the handshake's. The state only moves
+/// The state of a connection, with a browser's names and values. `CONNECTING` is missing, because a
+/// connection that is still opening has a type of its own: the handshake. The state only moves
 /// forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 // Exhaustive: a browser has only these states.

@@ -1,5 +1,4 @@
-//! Counts a connection's traffic. Without the feature `counters`, `no_counters.rs` replaces this
-//! file.
+//! Counts a connection's traffic. `no_counters.rs` replaces this file without feature `counters`.
 use super::Receiver;
 
 impl Receiver {

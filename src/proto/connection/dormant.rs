@@ -1,5 +1,4 @@
-//! [`Dormant`]: an idle connection without its buffers and settings, in about an eighth of the
-//! memory.
+//! [`Dormant`]: an idle connection without buffers and settings, in an eighth of the memory.
 use super::{
     Connection, Receiver, Sender,
     inbound::Inbound,
@@ -16,7 +15,7 @@ use alloc::boxed::Box;
 use core::fmt;
 
 /// An idle connection in about an eighth of its memory, or a quarter with the feature `counters`,
-/// for a server of many connections of which few are active at a time.
+/// for a server with many connections, only a few of which are active at a time.
 ///
 /// [`Connection::into_dormant`] makes a connection dormant.
 /// [`into_connection`](Self::into_connection) makes it active again, for example when its stream is
@@ -76,8 +75,7 @@ impl Connection {
 }
 
 impl Dormant {
-    /// Makes the connection active again. `config` has to be the `Config` with which the connection
-    /// was made.
+    /// Makes the connection active again. `config` has to be the `Config` that the connection had.
     pub fn into_connection(self, config: &Config) -> Connection {
         let Self { counts, tx, timers, negotiated, role } = self;
         let (mut rx, timers) = (Receiver::new(role, config), Timers::from_kept(timers, config));

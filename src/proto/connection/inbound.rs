@@ -1,6 +1,5 @@
-//! [`Inbound`]: the receiver of a connection and its deadlines. The methods of `Inbound` get the
-//! sender as an argument, so they serve whole and split connections. (The halves of a split
-//! connection share the sender.)
+//! [`Inbound`]: the receiver of a connection and its deadlines. Its methods get the sender as an
+//! argument, because the halves of a split connection share the sender.
 use super::{
     Closed, Delivery, Ending, ReadyState, Receiver, Sender, Step,
     closing::{self, Closing, Course, Phase},
@@ -53,9 +52,9 @@ impl Inbound {
         }
     }
 
-    /// Whether the receiver and the deadlines allow a dormant connection. Receiving must go on, and
-    /// every received message must be complete and processed. No deadline may run, except the looks
-    /// of the heartbeat, the deadline on data and the idle message.
+    /// Whether the receiver and the deadlines allow the connection to become dormant. Receiving
+    /// must go on, and every received message must be complete and processed. No deadline may run,
+    /// except the looks of the heartbeat, the deadline on data and the idle message.
     pub(super) fn may_be_dormant(&self) -> bool {
         self.shut.is_none() && self.rx.may_be_dormant() && self.timers.may_be_dormant()
     }
@@ -123,13 +122,14 @@ impl Inbound {
         if self.rx.ended() || self.rx.failure().is_some() {
             return Err(SendError::Closed);
         }
+        // The sender checks the frame, so its call comes before the receiver changes.
         tx.fail(frame)?;
         self.rx.abandon(RecvError::Failed { code: frame.code });
         Ok(())
     }
 
-    /// Returns when to tell the time next. `None` means that no deadline runs until another call
-    /// starts one.
+    /// Returns the time at which the caller has to call `handle_timeout` next. `None` means that no
+    /// deadline runs until another call starts one.
     #[inline]
     pub(crate) fn poll_timeout(&self, tx: &Sender) -> Option<Time> {
         if self.is_idle() && tx.is_idle() {
@@ -139,7 +139,7 @@ impl Inbound {
         self.earliest(tx)
     }
 
-    /// If `true`, and if the sender is idle too, no deadline runs.
+    /// Whether no deadline of the inbound runs. If the sender is idle too, no deadline runs at all.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.rx.is_idle() && !self.timers.ticks()
@@ -149,7 +149,7 @@ impl Inbound {
     fn earliest(&self, tx: &Sender) -> Option<Time> {
         let phase = self.phase(tx);
         let own = self.timers.poll(&self.rx, tx, phase);
-        // The time of `leave` may lie behind the end of the connection.
+        // The time of `leave` may come after the connection is over. Then it has no effect.
         let sending = tx.poll_timeout().filter(|_| phase != Phase::Over);
         Time::earliest(&[own, sending])
     }
@@ -158,6 +158,7 @@ impl Inbound {
     pub(crate) fn handle_timeout(&mut self, now: Time, tx: &mut Sender) -> Result<(), RecvError> {
         let phase = self.phase(tx);
         let Self { rx, timers, .. } = self;
+        // `cut_off`: `step` still delivers everything received, and then fails with the error.
         timers.handle(now, rx, tx, phase).inspect_err(|&error| rx.cut_off(error))?;
         tx.handle_timeout(now).inspect_err(|&error| self.rx.cut_off(error))
     }
@@ -168,13 +169,12 @@ impl Inbound {
         self.timers.looks(&self.rx)
     }
 
-    /// Records that the caller looked at the clock.
     pub(crate) fn looked(&mut self) {
         self.timers.looked(&self.rx);
     }
 
-    /// If a deadline on the peer's silence has passed, but a read has to show whether it may be
-    /// believed: from when on a read that perhaps blocked counts.
+    /// `Some` if a deadline on the peer's silence has passed, and a read has to show whether it may
+    /// be believed. The value is the time from which on a read that perhaps blocked counts.
     #[inline]
     pub(crate) fn found_at(&self) -> Option<Time> {
         self.timers.found_at(&self.rx)
@@ -185,7 +185,6 @@ impl Inbound {
         self.timers.read_blocked(blocked);
     }
 
-    /// Reports that the stream was shut for writing.
     pub(crate) fn shut_down(&mut self) {
         self.shut.get_or_insert(self.rx.total());
     }
@@ -196,8 +195,7 @@ impl Inbound {
         self.timers.paused() && !self.rx.ended() && self.rx.failure().is_none()
     }
 
-    /// Reports that reading goes on now. The function `now`, which reads the clock, is called only
-    /// after a pause.
+    /// Reports that reading goes on now. `now` reads the clock, so it is called only after a pause.
     #[inline]
     pub(crate) fn resume_if_paused(&mut self, now: impl FnOnce() -> Time) {
         if !self.timers.run() {

@@ -47,12 +47,12 @@ use alloc::boxed::Box;
 use core::time::Duration;
 
 /// One open WebSocket connection without its stream. It turns received bytes into events, and
-/// messages into bytes to send. A handshake without I/O ends in a `Connection`: that of a
-/// [client](crate::handshake::client::Handshake), or of a
-/// [server](crate::handshake::server::Handshake). Most programs use an adapter instead: `tokio`,
-/// `blocking` or `futures_io`. The guide has [recipes](crate::guide::recipes), such as [wss in your
-/// own loop](crate::guide::recipes::latency#wss-in-your-own-loop), and
-/// [limits](crate::guide::limits).
+/// messages into bytes to send. The handshakes without I/O, for a
+/// [client](crate::handshake::client::Handshake) and for a
+/// [server](crate::handshake::server::Handshake), return a `Connection` when they succeed. Most
+/// programs use an adapter instead: `tokio`, `blocking` or `futures_io`. The guide has
+/// [recipes](crate::guide::recipes), such as [wss in your own
+/// loop](crate::guide::recipes::latency#wss-in-your-own-loop), and [limits](crate::guide::limits).
 ///
 /// # Your own loop
 ///
@@ -85,9 +85,9 @@ use core::time::Duration;
 ///
 /// After each `step` that returns no event, write the outgoing bytes. If `step` returned
 /// [`NeedInput`](Step::NeedInput), then read. If it returned [`Closed`](Step::Closed) or an error,
-/// do what `ending` says. If a read would block, call `read_blocked`. If `poll_timeout` is due,
-/// call `handle_timeout`, then `step` again, and read before you wait if
-/// [`must_read`](Self::must_read).
+/// do what `ending` says. If a read would block, call `read_blocked`. If the time of `poll_timeout`
+/// has come, call `handle_timeout`, then `step` again. If [`must_read`](Self::must_read) is `true`
+/// then, read before you wait.
 #[derive(Debug)]
 pub struct Connection {
     inbound: Outlined<Inbound>,
@@ -155,8 +155,8 @@ impl Connection {
     /// Reports that a write to the stream failed. The sender is closed, and its unwritten bytes are
     /// dropped; [`dropped`](Sender::dropped) counts the bytes of messages among them. Receiving
     /// goes on until the peer's Close or the end of the stream, for at most
-    /// [`close_timeout`](Config::close_timeout). The reason: the peer's last messages may say why
-    /// the write failed.
+    /// [`close_timeout`](Config::close_timeout). The peer's last messages may say why the write
+    /// failed.
     pub fn write_failed(&mut self) {
         self.tx.write_failed();
     }
@@ -164,12 +164,13 @@ impl Connection {
     /// Fails the connection because the peer broke a rule of the application. The effect is the
     /// same as after a violation of the protocol. Nothing more is delivered: received bytes that no
     /// `step` has processed are dropped. `frame` is the Close to send. It is sent after all frames
-    /// already queued. But if the stream refuses bytes before all these frames are written, data
-    /// frames of which nothing was written are dropped. So the Close leaves sooner. From here on
-    /// [`step`](Self::step) and [`closed`](Self::closed) report [`Failed`](RecvError::Failed).
+    /// already queued. But if the stream refuses bytes before all these frames are written, the
+    /// data frames that have not begun to leave are dropped, so that the Close leaves sooner. From
+    /// then on [`step`](Self::step) and [`closed`](Self::closed) report
+    /// [`Failed`](RecvError::Failed).
     ///
     /// The connection does not wait for the peer's Close. Do what [`ending`](Self::ending) says:
-    /// write our Close, shut the stream, and wait for its end, for a second at most.
+    /// write our Close, shut the stream, and wait at most a second for its end.
     ///
     /// If our Close was queued before this call, no second Close is sent. To close and still
     /// receive everything up to the peer's Close, use [`Sender::close`] or [`Sender::abort`].
@@ -201,31 +202,31 @@ impl Connection {
         self.inbound.timers.set_paused(paused);
     }
 
-    /// Reports that all times told from now on have a different epoch. Each deadline starts again,
-    /// with its full duration.
+    /// Reports that all times told from now on have a different epoch. Each deadline starts again
+    /// with its full duration, except the time of [`Sender::leave`], which counts as passed.
     pub(crate) fn restart_clock(&mut self) {
         self.inbound.timers.restart();
         self.tx.restart_clock();
     }
 
-    /// Returns when to call [`handle_timeout`](Self::handle_timeout) next. `None` means that no
-    /// deadline runs until another call starts one. A time in the past means: call `handle_timeout`
-    /// at once.
+    /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout) next. `None`
+    /// means that no deadline runs until another call starts one. A time in the past means: call
+    /// `handle_timeout` at once.
     #[inline]
     pub fn poll_timeout(&self) -> Option<Time> {
         self.inbound.poll_timeout(&self.tx)
     }
 
     /// Tells the connection the time. Early and repeated calls are harmless. Call it before a wait
-    /// if [`poll_timeout`](Self::poll_timeout) is due, and repeat it until `poll_timeout` is `None`
-    /// or in the future. While input keeps coming, call it now and then between two reads. First
-    /// call [`step`](Self::step) until it needs input.
+    /// if the time of [`poll_timeout`](Self::poll_timeout) has come, and repeat it until
+    /// `poll_timeout` is `None` or in the future. While input keeps coming, call it now and then
+    /// between two reads. First call [`step`](Self::step) until it needs input.
     ///
     /// A deadline on the peer's silence may pass while bytes of the peer lie unread. So the call
-    /// fails only after a later read has shown that the peer was silent: the read blocked, and you
-    /// reported it by [`read_blocked`](Self::read_blocked), or 1,024 reads brought no sign of life.
-    /// Until then [`must_read`](Self::must_read) is `true`: read, report, and call `handle_timeout`
-    /// again.
+    /// fails only after later reads have shown that the peer was silent: one blocked, and you
+    /// reported this by [`read_blocked`](Self::read_blocked), or 1,024 reads brought no sign of
+    /// life. Until then [`must_read`](Self::must_read) is `true`: read, report, and repeat this
+    /// call.
     ///
     /// # Errors
     ///
@@ -241,16 +242,15 @@ impl Connection {
     }
 
     /// Whether a deadline on the peer's silence has passed, and only a read can show whether the
-    /// peer is silent. Read then, even if nothing says that the stream is readable.
+    /// peer is really silent. If `true`, read, even if nothing says that the stream is readable.
     #[inline]
     pub fn must_read(&self) -> bool {
         self.inbound.found_at().is_some()
     }
 
-    /// Reports how many bytes lie unread in the stream (FIONREAD), for a stream whose reads do not
-    /// tell whether they block, as those of io_uring. Call it while
-    /// [`must_read`](Self::must_read). The deadline is then decided once so many bytes are
-    /// received.
+    /// Reports how many bytes lie unread in the stream (FIONREAD). Call it if reads do not tell
+    /// whether they block, as with io_uring, and while [`must_read`](Self::must_read) is `true`.
+    /// The deadline is then decided once this number of bytes is received.
     pub fn set_unread(&mut self, bytes: usize) {
         self.inbound.timers.set_unread(bytes as u64);
     }
@@ -264,12 +264,10 @@ impl Connection {
 
     // Outputs.
 
-    /// Consumes input up to the next event, and queues the automatic reply to that event, if it has
-    /// one.
+    /// Consumes input up to the next event, and queues the automatic reply to it, if there is one.
     ///
     /// The result does not borrow the connection. Until the next call that receives or tells the
-    /// time, [`Receiver::message`] returns the message, and [`event`](Receiver::event) returns any
-    /// kind of event.
+    /// time, [`Receiver::message`] returns the message, and [`event`](Receiver::event) any event.
     ///
     /// # Errors
     ///
@@ -279,6 +277,7 @@ impl Connection {
     /// our Close was queued before or a write has failed.
     #[inline]
     pub fn step(&mut self) -> Result<Step, RecvError> {
+        // The steps of `quick` have no effect on the sender, so `respond` is not called for them.
         match self.inbound.rx.quick() {
             Some(step) => Ok(step),
             None => self.step_slow(),
@@ -307,15 +306,14 @@ impl Connection {
     }
 
     /// Says what to do with the stream once [`step`](Self::step) returns [`Closed`](Step::Closed)
-    /// or fails. Before that the result has no meaning: it is [`Done`](Ending::Done) on an open
-    /// connection too.
+    /// or fails. Before that the result, [`Done`](Ending::Done), has no meaning.
     pub fn ending(&self) -> Ending {
         self.inbound.ending(&self.tx)
     }
 
     // The halves.
 
-    /// The receiving half by shared reference, to read the event at which [`step`](Self::step)
+    /// The receiving half by shared reference, to read the event where [`step`](Self::step)
     /// stopped.
     #[inline]
     pub fn receiver(&self) -> &Receiver {
@@ -340,7 +338,7 @@ impl Connection {
         &mut self.tx
     }
 
-    /// Both halves at once, so that you can feed the sender while you borrow a message from the
+    /// Both halves at once. So you can feed the sender while you borrow a message from the
     /// receiver.
     ///
     /// A message cannot outlive the next receiving call:

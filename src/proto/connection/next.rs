@@ -26,24 +26,21 @@ pub enum Next<'a> {
     /// would block (TLS has something to write first), call
     /// [`write_blocked`](Connection::write_blocked).
     ShutDown,
-    /// Wait until one condition of [`Wait`] is met, or until you have given the connection a
-    /// command.
+    /// Wait until a condition of [`Wait`] is met, or until you have given the connection a command.
     Wait(Wait),
     /// Drop the stream. The error says why receiving failed, or which deadline cut the closing
     /// handshake short. [`closed`](Connection::closed) says more.
     Over(Option<RecvError>),
 }
 
-/// What a connection waits for. Each field that is `true` or `Some` is a condition that ends the
-/// wait.
+/// What a connection waits for. Each field that is `true` or `Some` is a condition to end the wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: a loop that ignores a new condition would hang.
 pub struct Wait {
     /// The stream can be read.
     pub readable: bool,
-    /// The stream has refused bytes, and accepts bytes again. Over a TLS session, first write the
-    /// bytes that the session holds, then report by [`Sender::set_unflushed`] how many it still
-    /// holds.
+    /// The stream accepts bytes again after it refused some. Over a TLS session, first write the
+    /// bytes that the session holds. Then report the rest by [`Sender::set_unflushed`].
     pub writable: bool,
     /// The time at which the wait ends at the latest. `None` means that no deadline runs.
     pub until: Option<Time>,
@@ -59,7 +56,7 @@ pub(super) struct LoopState {
     obstacle: Obstacle,
     /// The number of reads asked for since the last wait. Invariant: at most `READS`.
     reads: u8,
-    /// [`Receiver::reads`] when the last read was asked for.
+    /// The value of [`Receiver::reads`] when `next` last asked for a read.
     asked_at: Option<u32>,
 }
 
@@ -80,11 +77,11 @@ impl Connection {
     ///
     /// Call `next` when the connection is new, when a condition of [`Wait`] is met, and after each
     /// command given during a wait. Then act on each result and call `next` again, until the result
-    /// is `Wait` or `Over`. An event is returned once. Every other result stays due until the
-    /// caller acts on it.
+    /// is `Wait` or `Over`. An event is returned once; any other result is repeated until you act
+    /// on it.
     ///
-    /// You may pass the same `now` until the next wait. While input never pauses, a wait comes
-    /// after 64 reads. It is due at once, so read the clock and call `next` again.
+    /// You may pass the same `now` until the next wait. If input never pauses, `next` returns a
+    /// wait after 64 reads. This wait ends at once: read the clock and call `next` again.
     ///
     /// The order of the results follows three rules. Everything received is delivered before
     /// anything is written, so that the replies to a batch leave in one write. Everything that the
@@ -99,6 +96,7 @@ impl Connection {
     pub fn next(&mut self, now: Time) -> Next<'_> {
         if !self.inbound.is_paused() && self.inbound.rx.quick() == Some(Step::Message) {
             let Self { inbound, tx, .. } = self;
+            // Never `None`, as in `event` below.
             let message = inbound.rx.message().map(Event::Message);
             return message.map_or(Next::Over(None), |message| Next::Event(message, tx));
         }
@@ -124,13 +122,13 @@ impl Connection {
 
     fn event(&mut self) -> Next<'_> {
         let Self { inbound, tx, .. } = self;
-        // The receiver has stopped at an event, so `event()` is never `None` here. The `Over` only
-        // avoids an `unwrap`.
+        // The receiver has stopped at an event, so this is never `None`. `Over` only avoids an
+        // `unwrap`.
         inbound.rx.event().map_or(Next::Over(None), |event| Next::Event(event, tx))
     }
 
-    /// Asks for a read. If the caller has reported nothing of the read before, that read brought
-    /// nothing.
+    /// Asks for a read. If the caller has reported nothing since the previous `Next::Read`, that
+    /// read brought nothing, and is counted here.
     fn read(&mut self) -> Next<'_> {
         let LoopState { reads, asked_at, .. } = self.loop_state;
         if asked_at == Some(self.inbound.rx.reads()) {
@@ -155,6 +153,7 @@ impl Connection {
                 Ok(_) => return self.event(),
             };
             let obstacle = self.loop_state.obstacle;
+            // A refused write is tried again only after a read or a wait, which reset the obstacle.
             if self.tx.has_outgoing() && (obstacle == Obstacle::Nothing || !self.tx.out.refused()) {
                 return Next::Write(self.tx.outgoing());
             }
@@ -165,6 +164,8 @@ impl Connection {
                     return Next::ShutDown;
                 }
                 Some((Phase::Over, _)) => {
+                    // After the peer's Close, `step` reports no deadline; the obstacle has its
+                    // error.
                     let passed = match obstacle {
                         Obstacle::DeadlinePassed(error) => Some(error),
                         _ => None,
@@ -176,6 +177,7 @@ impl Connection {
             // Reading goes on while a write is blocked. If both peers stopped reading until their
             // writes succeed, they would wait for each other for ever.
             let reads_on = reads && obstacle != Obstacle::ReadBlocked;
+            // An old `now` decides no deadline before a read. The wait below asks for a new time.
             let is_old = self.loop_state.reads >= READS;
             let looks = !reads_on || (!is_old && self.inbound.looks());
             let until = if looks { self.poll_timeout() } else { None };
@@ -185,7 +187,7 @@ impl Connection {
                 if let Err(error) = self.inbound.handle_timeout(now, &mut self.tx) {
                     self.loop_state.obstacle = Obstacle::DeadlinePassed(error);
                 } else if reads && self.inbound.found_at().is_some() {
-                    self.loop_state.obstacle = Obstacle::Nothing; // only a read can tell
+                    self.loop_state.obstacle = Obstacle::Nothing; // Only a read can tell.
                 }
                 continue;
             }

@@ -23,6 +23,7 @@ impl Stall {
         }
     }
 
+    /// Gives a running deadline its full time again, because the epoch of the times changes.
     pub(super) fn restart(&mut self) {
         if let Self::Until(_) = self {
             *self = Self::Unarmed;
@@ -33,7 +34,7 @@ impl Stall {
     pub(super) fn poll(self) -> Option<Time> {
         match self {
             Self::No => None,
-            Self::Unarmed => Some(Time::ZERO),
+            Self::Unarmed => Some(Time::ZERO), // Due at once, so that the caller tells the time.
             Self::Until(at) => Some(at),
         }
     }

@@ -6,10 +6,10 @@
 //! *arms* it: sets its deadline. So `step` and `feed` need not be told the time. Adapters sleep
 //! until a deadline and then tell the time.
 //!
-//! Each deadline has a file: `beat`, `completion`, `silence` and `idle` here, `stall` in
-//! `OutBuffer`. The phases of closing, which have no state of their own, are in this file. A
-//! deadline on the peer's silence is a *verdict* on the peer, and `verdict` says when it may be
-//! believed. All other deadlines are *duties*, which go by the clock.
+//! Each deadline has a file: `beat`, `completion`, `silence` and `idle` here, and `stall` beside
+//! this file, for the deadline that `OutBuffer` keeps. The deadlines of the phases of closing are
+//! in this file. A deadline on the peer's silence is a *verdict* on the peer; `verdict` says when
+//! it may be believed. All others are *duties*, which the clock alone decides.
 mod beat;
 mod completion;
 mod dormant;
@@ -52,10 +52,10 @@ pub(super) struct Timers {
     looks_at: u32,
     /// Whether the peer's Close did not come in time, but other bytes did: see `Theirs::Overdue`.
     pub(super) overdue: bool,
-    /// Whether the stream is dropped as it is: it failed, or a phase of closing timed out.
+    /// Whether the stream is dropped as it is: the peer seems dead, or a phase of closing timed
+    /// out.
     pub(super) given_up: bool,
-    /// The error that ended reading and writing, if a deadline passed. From then on no deadline
-    /// runs.
+    /// The error of a passed deadline that ended reading and writing. If `Some`, no deadline runs.
     expired: Option<RecvError>,
 }
 
@@ -69,6 +69,7 @@ struct End {
 }
 
 impl End {
+    /// Whether this deadline applies in `phase`. `Leaving` and `Draining` share one deadline.
     fn bounds(&self, phase: Phase) -> bool {
         self.phase == phase || (self.phase, phase) == (Phase::Leaving, Phase::Draining)
     }
@@ -80,7 +81,7 @@ impl End {
 enum Pause {
     #[default]
     No,
-    /// When the pause began; `None` until the caller has told a time.
+    /// The time at which the pause began; `None` until the caller has told a time.
     Since(Option<Time>),
     /// The pause began at this time, and has ended, but the caller has told no time since.
     Over(Time),
@@ -97,7 +98,7 @@ impl Timers {
         }
     }
 
-    /// The timers without those that a dormant connection keeps.
+    /// The timers, except those that a dormant connection keeps: these are `None`.
     fn bare(config: &Config) -> Self {
         Self {
             close_timeout: config.close_timeout,
@@ -126,6 +127,7 @@ impl Timers {
 
     #[inline]
     pub(super) fn set_paused(&mut self, paused: bool) {
+        // `set_paused(false)` outside a pause must not reset `found`.
         if paused || !self.run() {
             self.pause_or_resume(paused);
         }
@@ -138,7 +140,7 @@ impl Timers {
             (false, Pause::Since(since)) => since.map_or(Pause::No, Pause::Over),
             (_, as_it_was) => as_it_was,
         };
-        self.found = None;
+        self.found = None; // The pause moves the deadline, which then has to be found anew.
     }
 
     /// Whether reading goes on, and no past pause still has to be measured.
@@ -159,8 +161,8 @@ impl Timers {
         self.is_paused(now);
     }
 
-    /// Whether reading is paused. Measures the pause. Once a pause has ended, this call moves the
-    /// deadlines on silence by the length of the pause.
+    /// Whether reading is paused. Notes when a pause began. Once a pause has ended, this call moves
+    /// the deadlines on silence by the length of the pause.
     fn is_paused(&mut self, now: Time) -> bool {
         match self.pause {
             Pause::No => false,
@@ -183,9 +185,9 @@ impl Timers {
         }
     }
 
-    /// Returns when the caller has to tell the time, so that a pause is measured. `None` if there
-    /// is no pause to measure, or if the pause moves no running deadline. In both cases the caller
-    /// need not read the clock.
+    /// Returns the time at which the caller has to tell the time so that a pause is measured.
+    /// `None` if there is no pause to measure, or if the pause moves no running deadline. In both
+    /// cases the caller need not read the clock.
     fn next_of_pause(&self, rx: &Receiver) -> Option<Time> {
         let awaited = self.beat.as_ref().is_some_and(Beat::is_awaited)
             || self.silence.is_some()
@@ -208,6 +210,7 @@ impl Timers {
     /// deadline on data or an idle message, and otherwise after 64 reads.
     #[inline]
     pub(super) fn looks(&self, rx: &Receiver) -> bool {
+        // The count of reads wraps, so the two numbers are compared by their difference.
         rx.reads().wrapping_sub(self.looks_at) < u32::MAX / 2
     }
 
@@ -217,22 +220,23 @@ impl Timers {
         self.looks_at = rx.reads().wrapping_add(if often { 1 } else { READS });
     }
 
-    /// Returns the time at which the caller must call `handle` next. `handle` must move each due
-    /// deadline into the future, end it, or return its error, because the adapters call `handle`
-    /// until nothing is due.
+    /// Returns the time at which the caller must call `handle` next. The adapters call `handle`
+    /// until nothing is due, so it must move each due deadline into the future, end it, or return
+    /// its error.
     pub(super) fn poll(&self, rx: &Receiver, tx: &Sender, phase: Phase) -> Option<Time> {
         if self.expired.is_some() {
             return None;
         }
         let idle = self.idle.as_ref().map(|idle| idle.next()).filter(|_| phase == Phase::Open);
         let duties = Time::earliest(&[self.next_of_end(rx, phase), idle, self.next_of_pause(rx)]);
+        // The peer's silence proves nothing during a pause, and matters no more at the end.
         if self.paused() || rx.ended() {
             return duties;
         }
         let verdict = match &self.found {
             Some(found) if found.is_believed(rx) => Some(Time::ZERO),
-            // The caller has to read. If it does not say whether the read blocked, it is asked
-            // again soon.
+            // The caller has to read. If the caller does not say whether the read blocked, it has
+            // to tell the time again soon.
             Some(found) => Some(found.told + SOON),
             None => self.next_verdict(rx, tx, phase),
         };
@@ -242,7 +246,7 @@ impl Timers {
 
     fn next_of_end(&self, rx: &Receiver, phase: Phase) -> Option<Time> {
         phase.at_most(self.close_timeout)?;
-        // `step` has still to return the error that ends the phase.
+        // `step` still has to return the error that ends the phase, so the phase needs no deadline.
         let ends = phase == Phase::Closing && rx.failure().is_some();
         let armed = self.end.as_ref().filter(|end| end.bounds(phase));
         (!ends).then(|| armed.map_or(Time::ZERO, |end| end.until))
@@ -251,7 +255,7 @@ impl Timers {
     fn next_verdict(&self, rx: &Receiver, tx: &Sender, phase: Phase) -> Option<Time> {
         let frame = self.completion.next(rx);
         if phase != Phase::Open {
-            return frame;
+            return frame; // The deadline of the phase limits the peer's silence.
         }
         let beat = self.beat.as_ref().and_then(|beat| beat.next(tx));
         let data = self.silence.as_ref().map(|silence| silence.next(rx));
@@ -260,7 +264,6 @@ impl Timers {
 
     // Telling the time.
 
-    /// Tells the time.
     pub(super) fn handle(
         &mut self,
         now: Time,
@@ -304,6 +307,7 @@ impl Timers {
         match phase {
             Phase::Closing if rx.failure().is_some() => Ok(()),
             Phase::Closing if !tx.is_broken() && end.total != total => {
+                // No `expire`: the stream is still shut and drained, see `Theirs::Overdue`.
                 self.overdue = true;
                 Err(RecvError::CloseTimeout)
             }
@@ -326,7 +330,7 @@ impl Timers {
         }
     }
 
-    /// Ends reading and writing: the peer is taken for dead, or closing has taken too long.
+    /// Ends reading and writing, because the peer counts as dead or closing has taken too long.
     fn expire(&mut self, error: RecvError, tx: &mut Sender) -> RecvError {
         self.given_up = true;
         self.expired = Some(error);
@@ -334,8 +338,8 @@ impl Timers {
         error
     }
 
-    /// Looks at each deadline on the peer's silence. Returns the error of the first one that has
-    /// passed.
+    /// Looks at every deadline on the peer's silence, because a look also updates the deadline's
+    /// state. Returns the error of a passed deadline.
     fn passed(
         &mut self,
         now: Time,
@@ -372,6 +376,7 @@ impl Timers {
                     self.found = None;
                     return Err(match error.close_code() {
                         None => self.expire(error, tx),
+                        // A Close with this code is still written. The deadline ends.
                         Some(_) => {
                             self.silence = None;
                             error
@@ -387,14 +392,13 @@ impl Timers {
 
     // Reads, while a deadline is found.
 
-    /// Whether a deadline was found, so that a read has to show whether it may be believed. If so,
-    /// returns from when on a read that perhaps blocked counts.
+    /// `Some` if a deadline was found, and a read has to show whether it may be believed. The value
+    /// is the time from which on a read that perhaps blocked counts.
     #[inline]
     pub(super) fn found_at(&self, rx: &Receiver) -> Option<Time> {
         self.found.as_ref().filter(|found| !found.is_believed(rx)).map(|found| found.at)
     }
 
-    /// Records that a read blocked.
     pub(super) fn read_blocked(&mut self, blocked: Blocked) {
         if let Some(found) = &mut self.found {
             found.read_blocked(blocked);

@@ -93,8 +93,8 @@ fn it_is_clean_where_both_have_passed_and_never_while_it_is_open() {
     }
 }
 
-/// No call takes back that our Close was queued, that the peer's Close came, that receiving failed,
-/// or that the stream ended or was shut. So the ready state must not move back. Our Close may count
+/// No call undoes any of these facts: our Close was queued, the peer's Close came, receiving
+/// failed, the stream ended or was shut. So the ready state must not move back. Our Close may count
 /// as unwritten again: see `Ours`.
 #[test]
 fn whatever_happens_next_a_ready_state_never_goes_back() {

@@ -98,9 +98,9 @@ impl Facts {
 
     /// Whether these facts can be true together.
     fn agree(self) -> bool {
-        // One enum, `State` of the receiver, has the peer's Close and the error.
+        // The receiver's `State` holds the peer's Close or an error, never both.
         let either = !(self.rx_is_closed && self.rx_error);
-        // `closing::fail` and `Inbound::fail` close the sender before anyone asks for the phase.
+        // `closing::fail` and `Inbound::fail` close the sender before the phase is computed.
         let reported = !(self.rx_error && self.coded) || self.tx_is_closed;
         // `is_broken` and `close_written` are true only in states in which `is_closed` is true. A
         // Close has left only after it was queued, which closes the sender.
@@ -126,7 +126,7 @@ impl Facts {
             && stays(self.close_gone, next.close_gone)
             && stays(self.shut, next.shut)
             && (!self.shut || self.behind <= next.behind)
-            // It is found while the peer's Close is awaited.
+            // `overdue` is set only while the peer's Close is awaited.
             && (self.overdue == next.overdue || !self.rx_error && !self.rx_is_closed)
             && stays(self.overdue, next.overdue)
             && stays(self.given_up, next.given_up)
@@ -151,8 +151,7 @@ fn no_event_leads_back() {
     let before = now.closing(role, &mut rx, &tx);
     let after = next.closing(role, &mut rx, &tx);
     assert!(after.phase().ready_state() >= before.phase().ready_state());
-    // A clean end stays clean once `close_gone` is set. Until then, our Close may turn out to be
-    // unflushed.
+    // A clean end stays clean once `close_gone` is set. Before, our Close may still be unflushed.
     assert!(!before.is_clean() || after.is_clean() || !now.close_gone && !next.close_written);
     core::mem::forget((rx, tx, config));
 }
@@ -163,8 +162,7 @@ fn every_phase_ends_by_itself_or_by_the_caller() {
     let phase = now.phase();
     let bounded = phase.at_most(close_timeout);
     assert!(bounded.is_none_or(|most| most <= close_timeout));
-    // In a phase without a bound, the connection is open or over, or the caller has to answer the
-    // peer's Close.
+    // Only these phases have no bound: open, over, and waiting for the caller's answer to a Close.
     let open = now.theirs == Theirs::Awaited || now.theirs == Theirs::Came;
     assert!(bounded.is_some() || phase == Phase::Over || open && now.ours == Ours::None);
     // If the deadline of a phase of closing passes, the stream is `Gone`, and so the connection is
