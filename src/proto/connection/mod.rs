@@ -306,7 +306,7 @@ impl Connection {
     }
 
     /// Says what to do with the stream once [`step`](Self::step) returns [`Closed`](Step::Closed)
-    /// or fails. Before that the result, [`Done`](Ending::Done), has no meaning.
+    /// or fails. Before that it returns a [`Done`](Ending::Done) without meaning.
     pub fn ending(&self) -> Ending {
         self.inbound.ending(&self.tx)
     }

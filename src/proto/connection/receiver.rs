@@ -1,9 +1,8 @@
-//! The receiving half. It turns wire bytes into events, one at a time, each borrowed from the
-//! receiver.
+//! The receiving half. It turns wire bytes into events, one at a time, and lends each event out.
 //!
 //! This file has the calls that put bytes into the buffer, and the getters of the receiver's state.
-//! `quick` handles the common case, and `walk` handles the bytes that `quick` declines. `respond`
-//! of [`inbound`](super::inbound) queues the reply to a frame in the sender.
+//! `quick` handles the common case, and `walk` handles the bytes that `quick` declines. The
+//! function `respond` of [`inbound`](super::inbound) queues the reply to a frame in the sender.
 mod inflate;
 mod progress;
 mod quick;
@@ -68,7 +67,8 @@ pub struct Receiver {
     /// The mask bit that the second byte of each of the peer's frames must have.
     mask_bit: u8,
     pub(super) eof: bool,
-    /// Whether the stream failed, so that the peer has not ended it. Invariant: then `eof` is set.
+    /// Whether a read failed, so that it was not the peer that ended the stream. If so, `eof` is
+    /// set.
     cut_short: bool,
     /// The error that was passed to `cut_off`. Complete messages and control frames that were
     /// received are delivered before this error.
@@ -76,8 +76,7 @@ pub struct Receiver {
     state: State,
     message: Option<InProgress>,
     pub(super) counts: Counts,
-    /// The number of reads, modulo 2³². Reads that brought nothing count too, if the caller
-    /// reported them.
+    /// The number of reads, modulo 2³². Reads that brought nothing count if they are reported.
     reads: u32,
     /// The position in the received bytes at which the frame in progress began.
     frame_start: u64,
@@ -86,17 +85,16 @@ pub struct Receiver {
     close: Option<Box<Control>>,
     /// `Some` if the handshake agreed on permessage-deflate, until receiving ends.
     inflate: Option<Boxed<Inflate>>,
-    /// Whether the current message or chunk is in `inflate`, not in `buf`. Invariant: if so,
-    /// `quick_below` is 0.
+    /// Whether the current message or chunk is in `inflate`, not in `buf`. If so, `quick_below` is
+    /// 0.
     inflated: bool,
 }
 
-/// The counts of what was received. A dormant connection keeps these fields of its receiver, and no
-/// others.
+/// The counts of what was received. A dormant connection keeps only these fields.
 #[derive(Default)]
 pub(super) struct Counts {
     /// The number of bytes received, modulo 2⁶⁴. Positions in the received bytes are computed from
-    /// `total`. The deadline on a frame or message tells two of them apart by their positions.
+    /// `total`. The deadlines tell two frames or messages apart by their positions.
     total: u64,
     /// The number of consumed bytes that are not data: control frames, and headers that `walk`
     /// consumed. For each message that ends in `walk`, 1 is subtracted, so that even a message
@@ -207,6 +205,7 @@ impl Receiver {
     #[inline]
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.end_message();
+        // Otherwise no frame has begun, and `frame_rest` would only cost time to return 0.
         let partial = self.quick_below == 0 || self.buf.wire_len() > 0;
         let rest = if partial { self.frame_rest() } else { 0 };
         self.buf.spare_mut(self.limits.max_message, rest)
@@ -236,7 +235,7 @@ impl Receiver {
                 }
                 _ => 0,
             },
-            State::Control { .. } => 0,
+            State::Control { .. } => 0, // At most 125 bytes are missing: an ordinary read has room.
         }
     }
 
@@ -262,8 +261,8 @@ impl Receiver {
         self.counts.tally.read(n);
     }
 
-    /// Reports that the stream ended. Complete messages and control frames that were received
-    /// before are still delivered. After them, if no Close came, receiving fails with
+    /// Reports that the stream ended. Complete messages and control frames received before are
+    /// still delivered. If no Close is among them, receiving then fails with
     /// [`UnexpectedEof`](RecvError::UnexpectedEof), or with the error of a deadline that had passed
     /// before.
     pub fn end_of_stream(&mut self) {
@@ -272,8 +271,8 @@ impl Receiver {
         self.quick_below = 0;
     }
 
-    /// Reports that a read failed. The effect is that of [`end_of_stream`](Self::end_of_stream).
-    /// But if closing has timed out, the peer has not ended the stream: see
+    /// Reports that a read failed. Works as [`end_of_stream`](Self::end_of_stream), except that the
+    /// peer has not ended the stream. After closing has timed out, this matters for
     /// [`Closed::unconfirmed`](crate::Closed::unconfirmed).
     pub fn stream_failed(&mut self) {
         self.end_of_stream();
@@ -338,8 +337,7 @@ impl Receiver {
     /// [`chunk`](Self::chunk) and [`event`](Self::event) return `None`.
     ///
     /// If the received bytes that are still needed fill at most an eighth of the buffer, they move
-    /// to a small buffer that the connection keeps. If they fill more, the receiver keeps the
-    /// buffer.
+    /// to a small buffer that the connection keeps. Otherwise the receiver keeps the buffer.
     #[inline]
     pub fn reclaim(&mut self) -> Vec<u8> {
         self.end_message();
@@ -361,10 +359,11 @@ impl Receiver {
         self.buf.bytes.len() + self.inflate.as_ref().map_or(0, |inflate| inflate.out.buffer_len())
     }
 
-    /// Forgets the event at which `step` stopped. The bytes of its message or chunk may then be
-    /// overwritten.
+    /// Forgets the event at which `step` stopped. The bytes of the event may then be overwritten.
     #[inline]
     fn end_message(&mut self) {
+        // While `quick_below` is 0, `walk` releases messages itself: `buf` may hold one in
+        // progress.
         if self.quick_below > 0 {
             self.buf.release();
         } else if self.inflated {
@@ -434,8 +433,7 @@ impl Receiver {
         }
     }
 
-    /// Makes receiving fail with `error` at once. Received bytes that no `step` has processed are
-    /// not delivered.
+    /// Makes receiving fail with `error` at once. Bytes that no `step` has processed are dropped.
     pub(super) fn abandon(&mut self, error: RecvError) {
         self.end_message();
         self.buf.clear();
@@ -455,8 +453,8 @@ impl Receiver {
         self.quick_below > 0 && self.buf.wire_len() == 0
     }
 
-    /// Whether a dormant connection may keep nothing but `counts`. Always `false` if messages may
-    /// be compressed.
+    /// Whether a dormant connection needs only `counts`. Always `false` if messages may be
+    /// compressed.
     pub(super) fn may_be_dormant(&self) -> bool {
         self.is_idle() && self.inflate.is_none()
     }

@@ -57,6 +57,7 @@ struct Probe {
 impl Trips {
     /// Records that a Ping is queued. Returns its payload.
     pub(super) fn begin(&mut self, now: Time) -> [u8; MARK] {
+        // The Pong of such an old Ping would give no time, so the Ping gives up its place.
         if self.oldest.is_some_and(|probe| now - probe.queued > LONGEST) {
             self.oldest = self.newest.take();
         }
@@ -92,6 +93,7 @@ impl Trips {
             return;
         };
         self.answered = Some(probe.queued);
+        // `at` may be the time of an earlier read: see `Receiver::set_read`.
         if let Some(at) = at.filter(|&at| at >= probe.queued) {
             self.pong_at(at);
         }

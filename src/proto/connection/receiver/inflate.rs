@@ -26,8 +26,7 @@ const CHUNK: usize = 16 << 10;
 
 /// The receiving side of permessage-deflate.
 pub(super) struct Inflate {
-    /// Whether the peer compresses with context takeover, so that the decompressor is kept between
-    /// messages.
+    /// Whether the peer compresses with context takeover. If so, messages share a decompressor.
     takeover: bool,
     zlib: Zlib,
     raw: Option<Box<Decompressor>>,
@@ -48,8 +47,7 @@ pub(super) struct Inflate {
 }
 
 impl Receiver {
-    /// From now on the peer's messages may be compressed, with the parameters `agreed`. `role` is
-    /// the role of this end.
+    /// From now on this end, of role `role`, accepts compressed messages with parameters `agreed`.
     pub(in crate::proto::connection) fn set_deflate(
         &mut self,
         role: Role,
@@ -95,6 +93,7 @@ impl Inflate {
             mask.apply(buf.get_mut(buf.ahead(0, n)).get_mut(self.unmasked..).unwrap_or_default());
         }
         let most = limit.map_or(CHUNK, |limit| limit.saturating_add(1));
+        // `run` writes for a while to bytes behind the `n` bytes. The slack has room for them.
         let (taken, stop) = self.run(buf.get_mut(buf.ahead(0, n + SLACK)), n, end, most)?;
         buf.skip(taken);
         self.unmasked = n - taken;

@@ -31,8 +31,7 @@ pub(super) enum Handing {
     Whole,
     /// At least one chunk was handed out.
     Chunks,
-    /// Chunks were handed out, and the rest is skipped because the caller asked for a whole
-    /// message.
+    /// Chunks were handed out. The rest is skipped, because the caller asked for a whole message.
     Skipping,
 }
 
@@ -80,9 +79,8 @@ impl Limits {
         Self { max_message, max_frame, fragments: config.max_fragments.max(1), below }
     }
 
-    /// The largest number of payload bytes that a message may have on the wire. Incompressible data
-    /// grows when it is compressed: a little with zlib, and by an eighth with the simplest
-    /// encoders.
+    /// The largest number of payload bytes that a message may have on the wire. Compressing makes
+    /// incompressible data longer: a little with zlib, and by an eighth with the simplest encoders.
     fn on_the_wire(&self, compressed: bool) -> usize {
         let most = self.max_message;
         if compressed { most.saturating_add(most / 8).saturating_add(1 << 10) } else { most }
@@ -111,6 +109,7 @@ impl Limits {
     }
 
     pub(super) fn check_frame(&self, compressed: bool, payload_len: u64) -> Result<(), RecvError> {
+        // `below` is within both limits, so this comparison is enough for most frames.
         if payload_len < self.below as u64 {
             return Ok(());
         }

@@ -41,10 +41,11 @@ impl Receiver {
         }
     }
 
-    /// Returns facts about the current message besides its payload. The call costs time, because it
-    /// parses the headers that follow.
+    /// Returns facts about the current message, without its payload. The call parses the headers
+    /// that follow, which costs time.
     pub fn info(&self) -> Info {
         let more = self.between_messages() && self.more(self.buf.wire());
+        // `handed_out` counts the current message, unless this is a chunk before the last.
         let whole = !matches!(self.current, Current::Chunk { last: false, .. });
         let ahead = self.read.handed_out.saturating_sub(whole.into());
         Info { more, ahead, read_at: self.read.at, arrived: self.read.arrived }
@@ -71,11 +72,11 @@ impl Receiver {
         false
     }
 
-    /// Returns the current message as an owned value; [`OwnedMessage`] says which memory it keeps
-    /// alive. A message of up to 4 KiB is copied into a block that it shares with other messages. A
-    /// longer message that fills at least half of the buffer keeps that buffer, and the receiver
-    /// gets a new one. Any other message is copied. Returns `None` if the last `step` did not stop
-    /// at a message. Afterwards [`message`](Self::message) returns `None`.
+    /// Returns the current message as an owned value; [`OwnedMessage`] says which memory the value
+    /// keeps alive. A message of up to 4 KiB is copied into a block that it shares with other
+    /// messages. A longer message that fills at least half of the buffer keeps that buffer, and the
+    /// receiver gets a new one. Any other message is copied. Returns `None` if the last `step` did
+    /// not stop at a message. Afterwards [`message`](Self::message) returns `None`.
     pub fn take_message(&mut self) -> Option<OwnedMessage> {
         let Current::Message(kind) = self.current else { return None };
         if let Some(message) = self.message().filter(|it| it.as_bytes().len() <= block::LARGEST) {

@@ -3,11 +3,11 @@
 use super::{Receiver, State, progress::Handing};
 use crate::proto::frame::Header;
 
-/// Where in the received bytes a frame and a message began that are not complete.
+/// The positions in the received bytes at which an incomplete frame and message began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto::connection) struct Unfinished {
     pub(in crate::proto::connection) frame: Option<u64>,
-    /// A frame that is not known to be a control frame begins a message.
+    /// If no message is in progress, the position of the frame, because it may begin a message.
     pub(in crate::proto::connection) message: Option<u64>,
 }
 
@@ -34,8 +34,8 @@ impl Receiver {
     }
 
     /// Returns a number that changes whenever a payload byte of a data frame arrives, and whenever
-    /// a message ends. `None` while a complete frame, or payload bytes of a data frame in progress,
-    /// wait for `step`, which counts them.
+    /// a message ends. `None` while `step` still has to count bytes: those of a complete frame, or
+    /// payload of a data frame in progress.
     ///
     /// The number is the count of consumed bytes minus `not_data`, plus the received payload bytes
     /// of a data frame that waits in the buffer. So `quick` need not count the messages that it
@@ -61,7 +61,7 @@ impl Receiver {
     }
 
     /// The frame and the message that have begun and are not complete. `None` if nothing has begun,
-    /// and while the payload of a message is handed out in chunks, which has no deadline.
+    /// and within the payload of a message handed out in chunks, which has no deadline.
     pub(in crate::proto::connection) fn unfinished(&self) -> Option<Unfinished> {
         let frame = match self.state {
             State::Payload { .. } | State::Control { .. } => Some(self.frame_start),

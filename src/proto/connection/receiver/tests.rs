@@ -118,8 +118,8 @@ fn a_partial_text_waits_in_place_as_long_as_it_is_one() {
     let mut wire = frame(Role::Client, OpCode::Text, text.len());
     let from = wire.len() - text.len();
     wire[from..].copy_from_slice(text.as_bytes());
-    // The text is cut inside a character or between two characters, or the frame before its text.
-    // Its rest arrives byte by byte.
+    // The frame is cut before its text, inside a character, or between two characters. The rest
+    // arrives byte by byte.
     for here in [from, from + 3, from + 100, wire.len() - 1] {
         let mut rx = receiver(Role::Client, &Config::default());
         read(&mut rx, &wire[..here]);
@@ -188,7 +188,7 @@ fn a_compressed_frame_is_read_in_ordinary_pieces() {
     assert!((1000..1100).contains(&rx.spare_mut().len()));
 }
 
-/// Inside a large frame, a read asks for bytes up to the frame's end only. Bytes behind the frame
+/// Inside a large frame, a read asks only for bytes up to the frame's end, because bytes behind it
 /// would have to be moved.
 #[test]
 fn a_large_frame_is_read_up_to_its_end() {

@@ -43,8 +43,8 @@ pub(super) enum Stop {
 }
 
 impl Receiver {
-    /// Handles all input that `quick` declines. The caller must pass the result to `respond`. (For
-    /// a message, `NeedInput` and `Closed`, `respond` does nothing.)
+    /// Handles all input that `quick` declines. The caller must pass the result to `respond`, which
+    /// does nothing for a message, `NeedInput` and `Closed`.
     #[inline(never)]
     pub(crate) fn step_slow(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
         self.end_message();
@@ -79,6 +79,7 @@ impl Receiver {
         loop {
             match &self.state {
                 State::Header => {
+                    // Before the header is complete, so that a violation fails at its first byte.
                     if let [b0, rest @ ..] = self.buf.wire() {
                         self.check(*b0, rest.first())?;
                     }
@@ -183,10 +184,10 @@ impl Receiver {
     }
 
     /// Whether to leave a frame in the buffer until it is complete. Only the frame of an
-    /// unfragmented message waits, and only if one read can hold the whole frame. Such a frame
-    /// waits if it is compressed, or if its payload is shorter than `quick_below`, so that `quick`
-    /// can handle it later. An uncompressed text does not wait if it is masked, or if its received
-    /// part is not the beginning of valid UTF-8.
+    /// unfragmented message waits, and only if one read can hold the whole frame. It must also be
+    /// compressed, or its payload must be shorter than `quick_below`, so that `quick` can handle it
+    /// later. An uncompressed text does not wait if it is masked, or if its received part is not
+    /// the beginning of valid UTF-8.
     pub(super) fn waits(&mut self, header: &Header, len: usize) -> bool {
         header.fin
             && usize::try_from(header.payload_len).is_ok_and(|n| {

@@ -1,5 +1,4 @@
-//! The heartbeat: a Ping after an interval of silence, and the deadline on a sign of life after the
-//! Ping.
+//! The heartbeat: a Ping after an interval of silence, then a deadline on the peer's sign of life.
 use super::{Receiver, Sender, looks::LOOKS};
 use crate::proto::{config::Heartbeat, time::Time};
 use core::time::Duration;
@@ -19,7 +18,7 @@ enum State {
         silent: u8,
         until: Time,
     },
-    /// A Ping is queued, or was written before the epoch of the times changed.
+    /// A Ping is queued, or it was written before the epoch changed and gets its full time again.
     Pinging,
     /// A Ping was written. A byte has to arrive by `until`. The next look is at `look`.
     Pinged {
@@ -66,7 +65,8 @@ impl Beat {
         matches!(self.state, State::Pinged { .. })
     }
 
-    /// Moves the deadline by the length of a pause of reading.
+    /// Moves the deadline by the length of a pause of reading. While listening, only looks count,
+    /// and a pause makes none.
     pub(super) fn put_off(&mut self, by: Duration) {
         if let State::Pinged { until, look } = &mut self.state {
             (*until, *look) = (*until + by, *look + by);
@@ -81,7 +81,7 @@ impl Beat {
         }
     }
 
-    /// One look. After a whole interval without a byte, queues a Ping. Returns whether no byte
+    /// Makes a look. After a whole interval without a byte, queues a Ping. Returns whether no byte
     /// arrived within `timeout` after the Ping was written.
     pub(super) fn passed(&mut self, now: Time, rx: &mut Receiver, tx: &mut Sender) -> bool {
         let Self { heartbeat, state } = self;

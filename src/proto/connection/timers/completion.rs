@@ -1,19 +1,19 @@
-//! The deadlines on a frame, and on a message, that has begun and is not complete. They end a peer
-//! that holds a connection by sending a byte now and then.
+//! The deadlines on an incomplete frame and on an incomplete message. They stop a peer that holds a
+//! connection open by sending a byte now and then.
 use super::{Receiver, looks::SHORTEST};
 use crate::proto::{connection::Unfinished, time::Time};
 use core::time::Duration;
 
-/// Bytes per second. Each received byte puts the deadline off by the time that it takes at this
-/// rate, so that a peer on a slow line gets the time that it needs.
+/// A rate in bytes per second. Each received byte moves the deadline by the time that a byte takes
+/// at this rate, so that a peer on a slow line has enough time.
 const LEAST_RATE: u64 = 16 << 10;
 
 /// A message gets this many times `frame_timeout`, because its sender may wait between frames.
 const SEVERAL: u32 = 10;
 
-/// The time is told at least so often within `frame_timeout`. If it is told later, the program
-/// slept, and our buffers may have been full, so that the peer could not send. So only one such
-/// part counts then.
+/// The caller has to tell the time at least this many times within `frame_timeout`. If a call is
+/// late, the program slept, and full buffers may have kept the peer from sending. So between two
+/// calls, at most one such part of `frame_timeout` counts.
 const TIMES_TOLD: u32 = 4;
 
 #[derive(Debug, Default)]
@@ -29,10 +29,10 @@ pub(super) struct Completion {
 /// The time that is left to a frame or message.
 #[derive(Debug, Default)]
 struct Left {
-    /// Where it began, if there is one.
+    /// The position at which the frame or message began; `None` if there is none.
     of: Option<u64>,
     left: Duration,
-    /// The count of its bytes when `left` was last computed.
+    /// The count of received bytes, or of data for a message, when `left` was last computed.
     bytes: Option<u64>,
 }
 
@@ -45,17 +45,17 @@ impl Completion {
         *self = Self::new(self.timeout);
     }
 
-    /// Whether a complete frame or message is awaited.
+    /// Whether the deadline on a frame or message runs.
     pub(super) fn is_awaited(&self, rx: &Receiver) -> bool {
         self.told.is_some() && rx.unfinished().is_some()
     }
 
-    /// Leaves out a pause of reading.
+    /// Moves the deadlines by the length of a pause of reading.
     pub(super) fn put_off(&mut self, by: Duration) {
         self.told = self.told.map(|told| told + by);
     }
 
-    /// When the caller has to tell the time: at once if something has begun since the last time.
+    /// The time at which the caller has to tell the time: at once if a frame or message has begun.
     pub(super) fn next(&self, rx: &Receiver) -> Option<Time> {
         let Unfinished { frame, message } = rx.unfinished()?;
         let known = self.told.filter(|_| (self.frame.of, self.message.of) == (frame, message));
@@ -63,8 +63,7 @@ impl Completion {
         Some(known.map_or(Time::ZERO, |told| told + left[0].min(left[1]).min(self.part())))
     }
 
-    /// Counts the time since the last call, and the bytes received. Returns whether no time is
-    /// left.
+    /// Counts the time and the bytes since the last call. Returns whether no time is left.
     pub(super) fn passed(&mut self, now: Time, rx: &Receiver) -> bool {
         let Some(Unfinished { frame, message }) = rx.unfinished() else {
             self.told = None;
@@ -72,19 +71,23 @@ impl Completion {
         };
         let past = self.told.map_or(Duration::ZERO, |told| (now - told).min(self.part()));
         self.told = Some(now);
-        // All bytes behind the start of an unfinished frame are its own. Those of a message are
-        // payloads of data frames alone: Pings between its frames give it no time.
+        // All bytes behind the start of an incomplete frame belong to the frame. Only payloads of
+        // data frames belong to a message, so Pings between its frames give it no time.
         let of_frame = self.frame.passed(frame, self.timeout, past, Some(rx.total()));
         let whole = self.timeout.saturating_mul(SEVERAL);
         self.message.passed(message, whole, past, rx.data_mark()) || of_frame
     }
 
+    /// The longest time between two calls of `passed` that counts.
     fn part(&self) -> Duration {
         (self.timeout / TIMES_TOLD).max(SHORTEST)
     }
 }
 
 impl Left {
+    /// Subtracts `past`, and adds time for the bytes since the last call, if `bytes` is known. If
+    /// another frame or message began at `of`, it gets the time `whole`. Returns whether no time is
+    /// left.
     fn passed(
         &mut self,
         of: Option<u64>,
@@ -105,7 +108,7 @@ impl Left {
     }
 }
 
-/// The time that this many bytes take at `LEAST_RATE`.
+/// The time that this many bytes take at `LEAST_RATE`. (15,625 is 1,000,000 / 64.)
 fn time_of(bytes: u64) -> Duration {
     Duration::from_micros(bytes.saturating_mul(15_625) / (LEAST_RATE / 64))
 }

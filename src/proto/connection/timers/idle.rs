@@ -37,7 +37,7 @@ impl Idle {
         self.last = None;
     }
 
-    /// When to look next.
+    /// The time of the next look.
     pub(super) fn next(&self) -> Time {
         let Some(last) = &self.last else { return Time::ZERO };
         let (look, due) = (last.at + self.after / LOOKS, last.since + self.after);
@@ -68,8 +68,7 @@ impl Idle {
         if now < last.since + self.after || !free {
             return;
         }
-        // The idle message overtakes the messages that wait for a blocked stream, because they may
-        // wait for long.
+        // The idle message overtakes messages that wait for a blocked stream, which may take long.
         if let Ok(at) = tx.overtake(&self.message.as_message().into()) {
             (last.mark, last.since) = (tx.data_mark(), now);
             self.fed = Some(at);

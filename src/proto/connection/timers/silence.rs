@@ -1,5 +1,4 @@
-//! The deadline on data from the peer. It finds a peer that sends no more data, even if its control
-//! frames still arrive.
+//! The deadline on data from the peer. It finds a peer that sends control frames but no more data.
 use super::{Receiver, looks::SHORTEST};
 use crate::proto::time::Time;
 use core::time::Duration;
@@ -8,9 +7,9 @@ use core::time::Duration;
 #[derive(Debug)]
 pub(super) struct Silence {
     timeout: Duration,
-    /// [`Receiver::data_mark`] when the caller last told a time.
+    /// The [`Receiver::data_mark`] at the last look that found new data.
     mark: Option<u64>,
-    /// When data was last found to have come; `None` until the caller has told a time.
+    /// The time of the last look that found new data; `None` until the caller has told a time.
     since: Option<Time>,
 }
 
@@ -28,7 +27,7 @@ impl Silence {
         self.since = self.since.map(|since| since + by);
     }
 
-    /// When the caller has to tell the time: at once if data has come since the last time.
+    /// The time at which the caller has to tell the time: at once if new data has come.
     pub(super) fn next(&self, rx: &Receiver) -> Time {
         match self.since {
             Some(since) if rx.data_mark() == self.mark => since + self.timeout,

@@ -1,18 +1,17 @@
 //! When a deadline on the peer's silence may be believed.
 //!
-//! Such a deadline passes while the program may still have unread bytes of the peer, which disprove
-//! the silence. So a passed deadline is first only *found*. The connection goes on reading, and
+//! When such a deadline passes, bytes of the peer may still lie unread, and they would disprove the
+//! silence. So a passed deadline is first only *found*. The connection goes on reading, and
 //! believes the deadline at the first of these:
 //!
 //! - A read after the deadline was found blocks. (If the caller cannot tell whether a read blocked,
 //!   two reads, at least [`AGAIN`] apart, must seem to block.)
-//! - All bytes that lay unread when the deadline was found are received, if the caller said how
-//!   many these are.
+//! - The caller said how many bytes lay unread when the deadline was found, and all are received.
 //! - [`READS`] reads were made since the deadline was found.
 //!
 //! If bytes arrive in time, the deadline moves. If the moved deadline passes, it is found again. So
-//! a program that slept reads what the peer sent meanwhile, and a flood of other input delays an
-//! error by at most `READS` reads.
+//! a program that slept reads first what the peer sent meanwhile, and a flood of other input delays
+//! an error by at most `READS` reads.
 use super::Receiver;
 use crate::proto::{error::RecvError, time::Time};
 use core::time::Duration;
@@ -24,16 +23,16 @@ const READS: u32 = 1024;
 /// How soon a caller has to tell the time again if it does not say whether its reads block.
 pub(super) const SOON: Duration = Duration::from_millis(1);
 
-/// How long after a read that perhaps blocked the next one counts. A task that is woken at once
-/// finds a lock still held, so two reads would prove no more than one. A task holds the lock of a
-/// stream for one call that does not wait, which is far shorter.
+/// After a read that perhaps blocked, the next such read counts only this much later. A task that
+/// is woken at once may find the stream's lock still held, so two reads would prove no more than
+/// one. Tasks hold this lock far shorter: for one call that does not wait.
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// How certain it is that a read blocked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blocked {
-    /// At this time the stream had nothing to read, or it put the read off: an async runtime limits
-    /// how much a task reads, and a stream may wait for a lock.
+    /// At this time the stream had nothing to read, or it postponed the read: an async runtime
+    /// limits how much a task reads, and a stream may wait for a lock.
     Perhaps(Time),
     /// The stream has nothing to read.
     Surely,
@@ -44,12 +43,12 @@ pub(crate) enum Blocked {
 pub(super) struct PassedDeadline {
     /// The error that the connection fails with once the deadline is believed.
     pub(super) error: RecvError,
-    /// From when on a read that perhaps blocked counts: when the deadline was found, or [`AGAIN`]
-    /// after the last such read.
+    /// The time from which on a read that perhaps blocked counts: the time at which the deadline
+    /// was found, or [`AGAIN`] after the last read that counted.
     pub(super) at: Time,
-    /// When the caller last told the time.
+    /// The time that the caller told last.
     pub(super) told: Time,
-    /// [`Receiver::reads`] when the deadline was found.
+    /// The count [`Receiver::reads`] when the deadline was found.
     reads: u32,
     /// Whether a read has perhaps blocked since.
     doubted: bool,
@@ -72,8 +71,8 @@ impl PassedDeadline {
         match blocked {
             Blocked::Surely => self.blocked = true,
             Blocked::Perhaps(now) if now >= self.at => {
-                // Also if bytes came in between: a program that looks seldom may find a Ping each
-                // time.
+                // The second counts even if bytes came in between: a slow reader may always find a
+                // Ping.
                 self.blocked |= self.doubted;
                 (self.doubted, self.at) = (true, now + AGAIN);
             }
@@ -82,7 +81,7 @@ impl PassedDeadline {
     }
 
     pub(super) fn set_unread(&mut self, bytes: u64) {
-        self.unread.get_or_insert(bytes);
+        self.unread.get_or_insert(bytes); // Only the first: `total` is of that time.
     }
 
     pub(super) fn is_believed(&self, rx: &Receiver) -> bool {

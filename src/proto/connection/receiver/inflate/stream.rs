@@ -11,14 +11,12 @@ use crate::proto::{
 /// An empty stored block that begins at a byte boundary. It yields no output.
 const EMPTY: [u8; 5] = [0, 0, 0, 0xff, 0xff];
 
-/// The largest number of bytes that are put behind a message: [`TAIL`] or [`EMPTY`], and one more
-/// byte.
+/// The most bytes that `finish` puts behind a message: [`TAIL`] or [`EMPTY`], and one more byte.
 const BEHIND: usize = EMPTY.len() + 1;
 
 const BAD: RecvError = RecvError::Protocol(ProtocolError::BadDeflate);
 
-/// How far `finish` had inflated its input, the last bytes of a message, when the output became
-/// full.
+/// How far `finish` had inflated the last bytes of a message when the output became full.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Ending<N> {
     /// The number of input bytes that zlib had taken.
@@ -141,8 +139,7 @@ impl Inflate {
         Ok((wire.len(), stop))
     }
 
-    /// Saves the state when the output is full and everything before the bytes in `last` is
-    /// inflated.
+    /// Saves the state when the output is full and all bytes before those in `last` are inflated.
     fn pause(&mut self, Ending { taken, begun, full }: Ending<usize>) {
         self.ending = Some(Ending { taken: taken as u8, begun: begun as u8, full });
     }
@@ -200,10 +197,10 @@ impl Inflate {
     /// The header of a stored block ends with two zero bits (BTYPE 00), and at least the last of
     /// them is in the message's last byte. So a message whose last byte is ff cannot end with this
     /// header. Such a message is complete if a block ends with this byte, as happens if the sender
-    /// did not remove the tail. To check this, [`EMPTY`] is appended instead of the tail. A message
-    /// that ends with a block, but whose last byte is not ff, is refused, unless the block has
-    /// BFINAL. The reason: zlib does not say how many bits of the last byte are left, so the bytes
-    /// to append are unknown.
+    /// did not remove the tail. To check this, [`EMPTY`] is appended instead of the tail. If a
+    /// message ends with a block, but its last byte is not ff, it is refused, unless the block has
+    /// BFINAL: zlib does not say how many bits of that byte are left, so the bytes to append are
+    /// unknown.
     fn finish(
         &mut self,
         raw: &mut Decompressor,
@@ -236,7 +233,7 @@ impl Inflate {
                 Status::Progress if full => {}
                 Status::Progress if taken <= n => begun = taken,
                 Status::Progress if taken == whole && begun == n && flushed => {
-                    // If bits of the byte ff were left, they began a block with BFINAL, which ends
+                    // If bits of the byte ff were left, they began a block with BFINAL. It ends
                     // here.
                     let done = zlib::inflate(raw, &[], &mut [0], true).map_err(|_| BAD)?;
                     let last = matches!(done.status, Status::StreamEnd);
@@ -247,8 +244,7 @@ impl Inflate {
                 }
                 _ => return Err(BAD),
             }
-            // Only block ends in the last two bytes matter, so zlib need not stop before these
-            // bytes.
+            // Only block ends in the last two bytes matter, so zlib need not stop earlier.
             let early = n.saturating_sub(self.last.len());
             if taken < early {
                 let (more, stop) =
@@ -263,11 +259,10 @@ impl Inflate {
     }
 }
 
-/// Writes `behind` into `input`, behind its first `n` bytes. `input` must have room for `behind`
-/// and for one more byte. Returns the slice of the first `n` bytes, `behind` and this extra byte,
-/// and the slice's length without the extra byte. The extra byte is needed because zlib reports the
-/// end of a block only while input is left. If zlib takes the extra byte, the message is not
-/// complete.
+/// Writes `behind` into `input`, behind its first `n` bytes. `input` must have room for one extra
+/// byte. Returns the slice of the first `n` bytes, `behind` and the extra byte, and the slice's
+/// length without the extra byte. The extra byte is there because zlib reports the end of a block
+/// only while input is left. A message of which zlib takes this byte is incomplete.
 fn followed<'w>(
     input: &'w mut [u8],
     n: usize,

@@ -14,8 +14,8 @@ fn edges() -> impl Iterator<Item = u64> {
     (0..=u64::BITS).flat_map(|bit| around(1 << bit)).step_by(if cfg!(miri) { 37 } else { 1 })
 }
 
-/// Returns every pair of limits whose numbers are edges. The last edge is that of the sum of a
-/// compressed message.
+/// Returns every pair of limits whose numbers are edges. The last is the edge at which the sum for
+/// compressed messages wraps.
 fn all_limits() -> impl Iterator<Item = (Limits, Config)> {
     let sum = around((usize::MAX as u128 - 1024) / 9 * 8);
     let sizes: Vec<usize> = edges().chain(sum).filter_map(|n| n.try_into().ok()).collect();
@@ -26,7 +26,7 @@ fn all_limits() -> impl Iterator<Item = (Limits, Config)> {
     })
 }
 
-/// Returns what a message may have on the wire, computed in a type that has room for the sum.
+/// Returns the most bytes of a message on the wire, computed in a type with room for the sum.
 fn most(config: &Config, compressed: bool) -> u128 {
     let most = config.max_message as u128;
     let most = if compressed { most + most / 8 + 1024 } else { most };
