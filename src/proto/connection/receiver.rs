@@ -67,8 +67,7 @@ pub struct Receiver {
     /// The mask bit that the second byte of each of the peer's frames must have.
     mask_bit: u8,
     pub(super) eof: bool,
-    /// Whether a read failed, so that it was not the peer that ended the stream. If so, `eof` is
-    /// set.
+    /// Whether a read failed. If so, `eof` is set too, although the peer has not ended the stream.
     cut_short: bool,
     /// The error that was passed to `cut_off`. Complete messages and control frames that were
     /// received are delivered before this error.

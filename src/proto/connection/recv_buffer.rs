@@ -11,8 +11,8 @@
 //! sets both to `next`.
 //!
 //! No read writes to the slack. Because of the slack, a header can be loaded as one array wherever
-//! the header begins. Bytes beyond `end` are zeros, or stale bytes of a connection that used the
-//! buffer before. They are never used as data.
+//! the header begins. Bytes beyond `end` are zeros or stale, even of another connection that used
+//! the buffer before. They are never used as data.
 use crate::proto::{
     frame::{MAX_HEADER_LEN, SHORT_LEN},
     kernel::{Buffer, Text},
@@ -30,8 +30,8 @@ pub(crate) const SLACK: usize = SHORT_LEN;
 const MAX_READ: usize = 128 << 10;
 /// A buffer of at least this length grows by reallocation, and is initialised read by read. An
 /// earlier version replaced it by a new buffer of twice the length, and reading stalled while
-/// megabytes were copied. With a Ping behind 16 MiB in fragments, the 75th percentile of the time
-/// to the Pong was 2.7 ms then, and is 0.04 ms now.
+/// megabytes were copied. The 75th percentile of the time from a Ping behind 16 MiB in fragments to
+/// its Pong was 2.7 ms then, and is 0.04 ms now.
 const IN_PLACE: usize = 2 * MAX_READ;
 /// If a buffer is longer than one read needs, and this many reads in a row did not need its length,
 /// a shorter buffer replaces it.
@@ -48,7 +48,7 @@ pub(crate) struct RecvBuffer {
     msg: usize,
     msg_end: usize,
     /// The number of bytes that a read asks for, except inside a large frame: `Config::read_buffer`
-    /// plus the longest header, so one read can fetch a message of `read_buffer` bytes.
+    /// plus the longest header. So one read can fetch a message of `read_buffer` bytes.
     base: usize,
     /// The length of the last slice of `spare_mut`, minus the bytes committed since; 0 once the
     /// buffer is replaced. The bytes behind this slice may be old bytes, even of another
@@ -157,7 +157,7 @@ impl RecvBuffer {
         self.next = to;
     }
 
-    /// Drops `n` wire bytes. Behind a received part of a message, they become part of the gap.
+    /// Drops `n` wire bytes. If part of a message is in front of them, they become part of the gap.
     pub(crate) fn skip(&mut self, n: usize) {
         let whole = self.msg == self.msg_end;
         self.next = (self.next + n).min(self.end);
@@ -241,6 +241,7 @@ impl RecvBuffer {
     }
 
     fn fills(&self, len: usize) -> bool {
+        // The capacity counts, because the whole allocation stays alive.
         len >= self.bytes.capacity() / 2
     }
 
@@ -291,7 +292,7 @@ impl RecvBuffer {
         old
     }
 
-    /// Replaces the buffer with `bytes` if the message and the wire bytes fit and leave room.
+    /// Replaces the buffer with `bytes` if they have room for the message, the wire bytes and more.
     /// Otherwise drops `bytes`.
     #[inline]
     pub(super) fn lend(&mut self, bytes: Vec<u8>) {
@@ -306,7 +307,7 @@ impl RecvBuffer {
     }
 
     /// Replaces the buffer with `bytes`, whose first `n` bytes are the next input, and returns the
-    /// old buffer. Refuses `bytes` if the old buffer still holds bytes, because input must be
+    /// old buffer. Refuses `bytes` if the old buffer still holds data, because input must be
     /// contiguous, or if `bytes` has no room for the slack.
     #[inline]
     pub(super) fn lend_filled(&mut self, bytes: Vec<u8>, n: usize) -> Result<Vec<u8>, Vec<u8>> {
@@ -344,6 +345,7 @@ impl RecvBuffer {
         let mut small = core::mem::take(&mut self.small);
         if small.len() < kept + wire + SLACK {
             let len = (kept + wire + SLACK).next_power_of_two().max(64);
+            // `swap` keeps only a short buffer, so a longer one comes from the pool.
             small = if len > self.base / 8 { self.memory.take(len) } else { vec![0; len] };
             if small.len() > 2 * len {
                 // The buffer from `memory` is too long to be held for a few bytes.
@@ -355,12 +357,12 @@ impl RecvBuffer {
         bytes
     }
 
-    /// Returns the part of the buffer for the next read, which is never empty. If the buffer holds
-    /// no bytes, resets the cursors. If the space behind its bytes is short, moves the bytes to the
+    /// Returns the part of the buffer for the next read, which is never empty. Resets the cursors
+    /// if the buffer holds no data. If the space behind the data is short, moves the data to the
     /// front or grows the buffer. The buffer grows only as bytes arrive, so that an announced
     /// length alone costs no memory. `limit` is the length of the longest message, in bytes. `rest`
-    /// tells how many missing bytes of the frame in progress the buffer has to store. A large frame
-    /// is read only up to its end, so that no bytes behind it have to be moved.
+    /// is the number of missing bytes of the frame in progress that the buffer has to store. A
+    /// large frame is read only up to its end, so that no bytes behind it have to be moved.
     #[inline]
     pub(crate) fn spare_mut(&mut self, limit: usize, rest: usize) -> &mut [u8] {
         if self.is_empty() && self.bytes.len() == self.base + SLACK {
@@ -449,12 +451,13 @@ impl RecvBuffer {
             self.compact();
         }
         if self.room() == 0 {
-            // Moving the bytes has freed nothing. This happens only if the caller commits again and
-            // again without a `step`.
+            // Moving has freed nothing. This happens only if the caller commits repeatedly without
+            // a `step`.
             self.exchange(self.memory.take(2 * self.bytes.len()));
         }
     }
 
+    /// Moves the message to the front, and the wire bytes right behind it.
     fn compact(&mut self) {
         let (kept, wire) = self.held();
         self.bytes.copy_within(self.msg..self.msg_end, 0);

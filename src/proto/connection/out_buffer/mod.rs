@@ -25,20 +25,19 @@ use bytes::{Buf, Bytes};
 use core::{fmt, ops::Range};
 
 /// The least length of a new buffer in bytes, even if its first frame is shorter. If `high_water`
-/// is lower, it is the least length instead: the buffer of a small device need not be longer.
+/// is lower, it is the least length instead, for devices with little memory.
 const FIRST: usize = 16 << 10;
 /// A buffer longer than `LARGE` bytes is freed once it was emptied `SMALL_USES` times in a row with
-/// at most a quarter of it used. If the buffer were freed as soon as it is empty, every burst would
-/// allocate a new buffer.
+/// at most a quarter of it used. If it were freed as soon as it is empty, every burst would
+/// allocate.
 const LARGE: usize = 4 * FIRST;
 const SMALL_USES: u8 = 64;
 
-/// See the module. For a new field see `Sender::from_kept`.
+/// See the module's documentation. If you add a field, see `Sender::from_kept`.
 #[derive(Default)]
 pub(crate) struct OutBuffer {
-    /// First the frames queued in order, less the payloads that are spliced; then free room. The
-    /// room is part of the vector's length, so that headers and payloads are written directly to
-    /// their places.
+    /// First the frames queued in order, without spliced payloads; then free room. The room is part
+    /// of the vector's length, so that headers and payloads are written directly to it.
     bytes: Vec<u8>,
     /// How much of `bytes` was written.
     sent: usize,
@@ -60,8 +59,8 @@ pub(crate) struct OutBuffer {
     /// How much of `controls` was written.
     controls_sent: usize,
     /// `origin + end` is the number of bytes queued in order so far, spliced payloads included and
-    /// dropped bytes excluded. A function that moves or empties `bytes` adjusts `origin`, so that
-    /// positions stay valid.
+    /// dropped bytes excluded. Functions that move or empty `bytes` adjust `origin`, to keep
+    /// positions valid.
     origin: u64,
     /// Whether the content ends inside a message in chunks, so that no other message may follow.
     pub(super) open: bool,
@@ -98,12 +97,11 @@ struct Splice {
 enum Kind {
     /// The unwritten part of a payload. The header of its frame ends at `at`.
     Payload(Bytes),
-    /// Whole control frames. Their bytes are in `OutBuffer::controls`, because more control frames
-    /// may join them.
+    /// Whole control frames. Their bytes are in `OutBuffer::controls`, where more frames may join
+    /// them.
     Controls,
-    /// Whole messages that overtake, and the number of their written bytes. Small messages share
-    /// one splice. Otherwise the number of splices would grow with each small message while the
-    /// peer reads nothing.
+    /// Whole messages that overtake, and the number of their written bytes. Small messages share a
+    /// splice. Otherwise each would add a splice while the peer reads nothing.
     First(Vec<u8>, usize),
 }
 
@@ -132,8 +130,8 @@ impl OutBuffer {
         self.end - self.sent + self.spliced
     }
 
-    /// The number of bytes queued in order so far, without dropped bytes. Control frames that did
-    /// not overtake count.
+    /// The number of bytes queued in order so far, control frames included and dropped bytes
+    /// excluded.
     #[inline]
     pub(super) fn fed(&self) -> u64 {
         self.origin.wrapping_add(self.end as u64)
@@ -168,8 +166,7 @@ impl OutBuffer {
         self.end
     }
 
-    /// Copies `bytes` to the offset `at` of the buffer, which is in the room. Returns `false` if
-    /// they do not fit.
+    /// Copies `bytes` to the offset `at`, which is in the room. Returns `false` if they do not fit.
     #[inline]
     pub(super) fn put(&mut self, at: usize, bytes: &[u8]) -> bool {
         let Some(to) = self.bytes.get_mut(at..).and_then(|to| to.get_mut(..bytes.len())) else {
@@ -212,18 +209,16 @@ impl OutBuffer {
     #[cold]
     #[inline(never)] // keeps `lengthen` short
     fn grow(&mut self, n: usize, keep: usize) {
-        // The room may be shorter than `keep`, if `MessageWriter` has written nothing behind the
-        // place for the header.
+        // The room may be shorter than `keep` if `MessageWriter` has left only room for the header.
         let keep = keep.min(self.bytes.len() - self.end);
         // Written bytes are dropped here, because a queue that is never empty is never rewound and
-        // would grow for ever. To drop them, the bytes behind them are moved. This is done only if
-        // it frees at least as many bytes as it moves. So each byte is moved at most once on
+        // would grow for ever. Dropping them moves the bytes behind them. This is done only if it
+        // frees at least as many bytes as it moves, so that each byte is moved at most once on
         // average. The first check is about `sent`, because it costs less than `move_mark`.
         let rest = self.end - self.sent;
         if self.sent >= rest {
             self.move_mark();
-            // While a handshake's response is written, `mark` is ahead of `sent`, and no byte is
-            // dropped.
+            // During a handshake's response, `mark` is ahead of `sent`, and no byte is dropped.
             if self.mark <= self.sent && self.mark >= self.end - self.mark {
                 // The bytes from `mark` to `sent` are kept too, because the search for boundaries
                 // needs the header of the frame under way.
@@ -243,7 +238,6 @@ impl OutBuffer {
         (self.memory.give)(core::mem::replace(&mut self.bytes, bytes));
     }
 
-    /// The least length of a new buffer.
     fn least(&self) -> usize {
         FIRST.min(self.high_water)
     }
@@ -261,7 +255,7 @@ impl OutBuffer {
         (self.mark, self.sent, self.end) = (0, self.sent - n, self.end - n);
     }
 
-    /// Starts at the front again, once there are no bytes to write. There must be no splice.
+    /// Resets the cursors to the front. There must be no bytes to write, and no splice.
     #[inline]
     fn rewind(&mut self) {
         if self.bytes.len() > LARGE {
@@ -329,8 +323,8 @@ impl OutBuffer {
         self.stall = Stall::No;
     }
 
-    /// Whether the stream is blocked: since its last progress, it has refused to accept or to flush
-    /// bytes.
+    /// Whether the stream is blocked: it has refused to accept or flush bytes since its last
+    /// progress.
     pub(super) fn refused(&self) -> bool {
         self.stall != Stall::No
     }
@@ -345,7 +339,6 @@ impl OutBuffer {
         }
     }
 
-    /// Returns a range of `bytes`.
     #[inline]
     fn between(&self, from: usize, to: usize) -> &[u8] {
         self.bytes.get(from..to).unwrap_or_default()

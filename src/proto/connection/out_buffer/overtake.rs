@@ -33,18 +33,18 @@ impl OutBuffer {
         (found.at < self.end || !self.open).then_some(found)
     }
 
-    /// Walks our own headers from `mark` on. Stops at the first `wanted` frame that begins at or
-    /// behind `sent`, or else at the end. Moves `mark` forward, at most to `sent`, so that the next
-    /// search is short.
+    /// Walks our own headers from `mark` to the first `wanted` frame that begins at or behind
+    /// `sent`, or else to the end. Moves `mark` forward, at most to `sent`, to shorten the next
+    /// search.
     fn find(&mut self, wanted: fn(OpCode) -> bool) -> Boundary {
         let (mut at, mut splices) = (self.mark, 0);
         loop {
             if at <= self.sent {
                 self.mark = at;
             }
-            // Splices at earlier offsets are before the boundary. A payload spliced at `at` belongs
-            // to the frame before, and a splice under way must be completed first: these are before
-            // the boundary too.
+            // Splices at earlier offsets are before the boundary. So are a payload spliced at `at`,
+            // which belongs to the frame before, and a splice under way, which must be completed
+            // first.
             while self
                 .splices
                 .get(splices)
@@ -85,8 +85,8 @@ impl OutBuffer {
 
     /// Gives the new frames in `controls` their place; the first `placed` bytes of `controls` have
     /// a place already. If `placed` is not 0, the new frames join the splice of these bytes.
-    /// Otherwise they go in front of the first data frame that has not begun to leave. Without such
-    /// a data frame, the new frames go to the end. No other byte moves. There must be new frames,
+    /// Otherwise they go in front of the first data frame that has not begun to leave. If there is
+    /// no such data frame, they go to the end. No other byte moves. There must be new frames,
     /// because no splice may be empty.
     pub(in crate::proto::connection) fn place_controls(&mut self, placed: usize) {
         let new = self.controls.len() - placed;
@@ -100,8 +100,7 @@ impl OutBuffer {
     }
 
     /// Drops the frames in `controls` if they are the last outgoing bytes and no byte of them was
-    /// written. A stall goes on, because the stream still refuses the bytes before them, or refuses
-    /// to flush those bytes.
+    /// written. A stall goes on: the stream still refuses to accept or flush the bytes before them.
     pub(in crate::proto::connection) fn drop_last_controls(&mut self) {
         let end = self.end;
         let last = |s: &Splice| matches!(s.kind, Kind::Controls) && s.at == end && !s.begun;
@@ -124,8 +123,8 @@ impl OutBuffer {
     }
 
     /// Drops every frame of which nothing was written. All unwritten frames must be control frames,
-    /// as they are once our Close has left. The frame under way stays whole: if the stream ended
-    /// inside a frame, this would look like a fault to the peer.
+    /// as they are once our Close has left. The frame under way stays whole, because to the peer a
+    /// stream that ends inside a frame looks like a fault.
     pub(in crate::proto::connection) fn truncate_controls(&mut self) {
         debug_assert!(self.splices.iter().all(|splice| matches!(splice.kind, Kind::Controls)));
         self.end = self.find(|_| true).at;

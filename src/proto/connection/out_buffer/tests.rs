@@ -54,13 +54,13 @@ fn it_begins_with_16_kib_or_high_water_and_doubles() {
     let mut out = buffer();
     out.append(&frame(FIRST + 1, 0));
     assert_eq!(traffic(), (vec![FIRST + 1], vec![]));
-    // A queue that is never long needs less.
+    // With a low `high_water` the buffer begins shorter.
     let mut out = OutBuffer { memory: &COUNTED, ..OutBuffer::new(1024) };
     out.append(&frame(200, 0));
     assert_eq!(traffic(), (vec![1024], vec![]));
     out.append(&frame(1000, 0));
     assert_eq!(traffic(), (vec![2048], vec![1024]));
-    // A lent buffer may be small.
+    // A small lent buffer is replaced, not doubled.
     let mut out = buffer();
     out.lend(vec![0; 100]);
     out.append(&frame(200, 0));

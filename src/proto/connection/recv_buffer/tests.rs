@@ -160,7 +160,7 @@ fn with_a_message_in_it_the_gap_closes_first_then_the_front_and_then_it_grows() 
     // message, bytes of the gap, wire bytes. The other columns describe the next read: the bytes
     // that it asks for, where the message and the wire bytes then begin, whether the buffer grew.
     for (before, msg, gap, wire, spare, start, next, grown) in [
-        (0, 500, 100, 100, 300, 0, 600, false), // room enough
+        (0, 500, 100, 100, 300, 0, 600, false), // there is room enough
         (0, 500, 150, 100, 250, 0, 650, false),
         (0, 500, 151, 100, 400, 0, 500, false), // the gap closes
         (0, 500, 250, 250, 250, 0, 500, false),
@@ -275,8 +275,7 @@ fn it_never_grows_beyond_what_the_longest_message_needs() {
     assert_eq!(buf.bytes.len(), 500 + WHOLE);
     let mut short = with(0, 0, 0, BASE);
     assert_eq!(short.spare_mut(100, 0).len(), BASE / 4, "a quarter of a read at least");
-    // A buffer of the greatest length moves all bytes once no room is left, however little this
-    // frees.
+    // A buffer of the greatest length moves all bytes once no room is left, even to free a little.
     buf.commit(500);
     buf.skip(100);
     traffic();

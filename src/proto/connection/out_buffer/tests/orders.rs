@@ -1,6 +1,6 @@
-//! Every order of calls, up to a number of calls, against a model: the bytes to write, the counts
-//! and the invariants of the buffer are right after each call. Frames are small, so that few writes
-//! end at each of their bytes.
+//! Compares every order of a few calls with a model: the bytes to write, the counts and the
+//! invariants of the buffer must be right after each call. Frames are small, so that a few kinds of
+//! writes reach each of their bytes.
 use super::{super::Kind, *};
 use alloc::vec::Vec;
 
@@ -24,15 +24,15 @@ enum Call {
     First,
     /// A write of up to this many bytes.
     Write(usize),
-    /// The written bytes make room for others.
+    /// Drops written bytes at the front to make room.
     Front,
-    /// A Close behind all that is queued.
+    /// A Close behind everything queued.
     Close,
-    /// A Close that overtakes: data is dropped.
+    /// A Close that overtakes, and so drops data.
     Cut,
-    /// The end of the control frames behind a Close that has left.
+    /// Drops unwritten control frames behind a Close that has left.
     EndControls,
-    /// The end of the control frames in the last splice.
+    /// Drops the control frames in the last splice.
     DropLast,
 }
 use Call::*;
@@ -57,7 +57,7 @@ const CALLS: [Call; 17] = [
     DropLast,
 ];
 
-/// What is written in one piece: a frame queued in order, or the frames that share a splice.
+/// A frame queued in order, or all frames that share a splice.
 struct Item {
     what: What,
     bytes: Vec<u8>,
@@ -77,7 +77,7 @@ enum What {
 }
 
 impl Item {
-    /// The end of the last of its frames, of `len` bytes each, of which a byte was written.
+    /// The end of the last frame of which a byte was written. Each frame has `len` bytes.
     fn begun(&self, len: usize) -> usize {
         self.written.next_multiple_of(len)
     }
@@ -101,9 +101,9 @@ struct Model {
     fed: u64,
     open: bool,
     closed: bool,
-    /// Whether a response is still written.
+    /// Whether a response is being written.
     responds: bool,
-    /// Names each payload.
+    /// The number of calls so far. It is the payload of the next frame, so that payloads differ.
     serial: u8,
 }
 
@@ -128,12 +128,12 @@ impl Model {
         self.queue.push(Item { what, bytes: bytes.to_vec(), written: 0 });
     }
 
-    /// The place of the first frame that is `wanted` and of which nothing was written.
+    /// The index of the first `wanted` item of which nothing was written.
     fn place(&self, wanted: impl Fn(What) -> bool) -> Option<usize> {
         self.queue.iter().position(|item| wanted(item.what) && item.written == 0)
     }
 
-    /// Puts frames into the queue, or adds them to frames there.
+    /// Adds frames to the item at `joined` if it is of this kind. Otherwise queues a new item.
     fn insert(&mut self, what: What, joined: Option<usize>, at: usize, frames: &[u8]) {
         match joined.and_then(|at| self.queue.get_mut(at)).filter(|item| item.what == what) {
             Some(item) => item.bytes.extend_from_slice(frames),
@@ -155,7 +155,7 @@ impl Model {
         self.insert(What::Pings, pings, at, frame);
     }
 
-    /// A message goes before the first message, behind all that overtook this message.
+    /// A message goes before the first message, behind the messages that overtook this one.
     fn first(&mut self, frame: &[u8]) {
         let message = self.place(|what| what == What::Data(true));
         if message.is_some() || !self.open {
@@ -179,7 +179,7 @@ impl Model {
         self.responds &= self.queue.first().is_some_and(|item| item.bytes.starts_with(b"HTTP"));
     }
 
-    /// Drops the data of which nothing was written. Returns how many bytes.
+    /// Drops the data of which nothing was written. Returns the number of dropped bytes.
     fn cut(&mut self) -> usize {
         let before = self.bytes().len();
         for item in &mut self.queue {
@@ -200,7 +200,7 @@ impl Model {
         self.queue.iter().flat_map(|item| &item.bytes[item.written..]).copied().collect()
     }
 
-    /// The unwritten bytes of the items that `count`.
+    /// The number of unwritten bytes of the items for which `count` is true.
     fn len(&self, count: impl Fn(&Item) -> bool) -> usize {
         self.queue
             .iter()
@@ -210,7 +210,7 @@ impl Model {
     }
 }
 
-/// Makes the call, of the buffer and of the model.
+/// Makes the call on the buffer and on the model.
 fn make(call: Call, out: &mut OutBuffer, model: &mut Model) {
     model.serial += 1;
     let payload = model.serial;
@@ -286,7 +286,7 @@ fn make(call: Call, out: &mut OutBuffer, model: &mut Model) {
     }
 }
 
-/// The bytes to write, as `advance` removes them.
+/// The bytes to write, in the order in which `advance` removes them.
 fn bytes(out: &OutBuffer) -> Vec<u8> {
     let (mut from, mut bytes) = (out.sent, Vec::new());
     for splice in &out.splices {
@@ -335,11 +335,11 @@ fn check(out: &mut OutBuffer, model: &Model) {
     }
 }
 
-/// Tries each call behind those of `calls`, and so on, up to `most` calls.
+/// Tries each call after the calls in `calls`, then each call after that, up to `most` calls.
 fn try_all(calls: &mut Vec<Call>, most: usize) {
     for call in CALLS {
         let (mut out, mut model) = (OutBuffer::new(usize::MAX), Model::default());
-        out.lend(vec![0; 8]); // so that it soon grows
+        out.lend(vec![0; 8]); // so that the buffer soon grows
         calls.iter().for_each(|&call| make(call, &mut out, &mut model));
         if model.allows(call) {
             calls.push(call);
@@ -355,7 +355,7 @@ fn try_all(calls: &mut Vec<Call>, most: usize) {
     }
 }
 
-/// Says which calls were made, if it is dropped because a check fails.
+/// Prints the calls made when it is dropped, which happens only if a check fails.
 struct Tried<'a>(&'a [Call]);
 
 impl Drop for Tried<'_> {

@@ -1,12 +1,12 @@
-//! Proofs by Kani: a write without a splice, and a move to the front with at most one, keep the
-//! cursors and the counts of the buffer, and the bytes to write. The calls begin in any state that
-//! the invariant allows, in a buffer of 8 bytes. See `checks/kani`. The test `orders` tries the
-//! other calls, in every order.
+//! Proofs by Kani: a write without a splice, and a move to the front with at most one splice, keep
+//! the cursors and counts in order and the bytes to write unchanged. The calls begin in any state
+//! that the invariant allows, in a buffer of 8 bytes. See `checks/kani`. The test `orders` tries
+//! the other calls, in every order.
 use super::*;
 
 impl OutBuffer {
-    /// Sets the counts as if `fed` bytes had been fed and `unwritten` of them still waited, but
-    /// stores no bytes.
+    /// Sets the counts as if `fed` bytes had been fed and `unwritten` of them waited, but stores
+    /// none.
     pub(in crate::proto::connection) fn count(&mut self, fed: u64, unwritten: u64) {
         (self.origin, self.end) = (fed.wrapping_sub(unwritten), unwritten as usize);
     }

@@ -262,7 +262,7 @@ impl Inflate {
 /// Writes `behind` into `input`, behind its first `n` bytes. `input` must have room for one extra
 /// byte. Returns the slice of the first `n` bytes, `behind` and the extra byte, and the slice's
 /// length without the extra byte. The extra byte is there because zlib reports the end of a block
-/// only while input is left. A message of which zlib takes this byte is incomplete.
+/// only while input is left. If zlib takes this byte, the message is incomplete.
 fn followed<'w>(
     input: &'w mut [u8],
     n: usize,
