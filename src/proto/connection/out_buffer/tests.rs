@@ -60,7 +60,7 @@ fn it_begins_with_16_kib_or_high_water_and_doubles() {
     assert_eq!(traffic(), (vec![1024], vec![]));
     out.append(&frame(1000, 0));
     assert_eq!(traffic(), (vec![2048], vec![1024]));
-    // A small lent buffer is replaced, not doubled.
+    // A small lent buffer grows to the least length at once.
     let mut out = buffer();
     out.lend(vec![0; 100]);
     out.append(&frame(200, 0));

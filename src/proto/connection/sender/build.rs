@@ -25,8 +25,8 @@ impl Sender {
     ///
     /// With an adapter, call this on its `sender_mut()`, then `flush` to send the message. On a
     /// split connection the other half may have to wait while you build. Until
-    /// [`MessageWriter::feed`], a message that is built is no message in progress, and changes
-    /// nothing else.
+    /// [`MessageWriter::feed`], the message does not count as in progress, and changes nothing
+    /// else.
     ///
     /// ```
     /// use core::fmt::Write;
@@ -56,8 +56,8 @@ impl Sender {
     #[inline]
     pub fn build(&mut self, kind: DataKind) -> Result<MessageWriter<'_>, SendError> {
         self.admit()?;
-        // The header's length depends on the payload's length, which is not known yet. The room is
-        // for the header of a payload of 126 to 65,535 bytes. A payload of any other length is
+        // The header's length depends on the payload's length, which is not known yet. So the room
+        // fits the header of a payload of 126 to 65,535 bytes. A payload of any other length is
         // moved afterwards.
         let at = frame::header_len(126, self.encoder.masks());
         let end = self.out.content_end() + at;
@@ -65,8 +65,8 @@ impl Sender {
     }
 
     /// Queues the message that was built in the range `lies` of the room. The bytes of the room in
-    /// front of the message are for the header. `filled` adds the frame to the content, so it is
-    /// called only after everything that can fail.
+    /// front of the message are for the header. `filled` adds the frame to the content, so it comes
+    /// after everything that can fail.
     fn frame_built(&mut self, kind: DataKind, lies: Range<usize>) -> Result<Position, SendError> {
         let (b0, len) = (opcode(kind).unfragmented(), lies.len());
         // The text is checked before it is compressed, so that a refused text leaves no trace in
@@ -90,7 +90,7 @@ impl Sender {
 ///
 /// It implements [`fmt::Write`], and with `std` also `io::Write`. These writes never return an
 /// error. The buffer grows as needed. A message of less than 126 bytes, or of 64 KiB and more, is
-/// moved by a few bytes, once, unless one call of [`zeroed`](Self::zeroed) made all of it.
+/// moved once, by a few bytes, unless one call of [`zeroed`](Self::zeroed) made all of it.
 #[must_use = "nothing is queued until `feed` is called"]
 pub struct MessageWriter<'a> {
     tx: &'a mut Sender,
@@ -112,12 +112,13 @@ impl MessageWriter<'_> {
     pub fn zeroed(&mut self, n: usize) -> &mut [u8] {
         let len = self.len();
         if len == 0 {
-            // Most messages that are filled this way have only this part, and then are not moved.
+            // Most messages made with `zeroed` have only this part. Such a message is not moved
+            // later.
             self.at = frame::header_len(n, self.tx.encoder.masks());
         }
         let keep = self.at + len;
-        // `frame_built` asks for room for the longest header. Because this call asks for the same
-        // room, the buffer need not grow again.
+        // This call asks for room for the longest header, as `frame_built` does later, so that the
+        // buffer need not grow again.
         self.tx.out.room_keeping(n.saturating_add(keep + MAX_HEADER_LEN), keep);
         self.end = self.tx.out.content_end() + keep + n;
         // The second range tells the compiler the length, if `n` is a constant.

@@ -26,8 +26,8 @@ pub(super) struct Deflating {
     /// on; otherwise only while a message in chunks is compressed.
     own: Option<Box<Compressor>>,
     /// Whether, since `own` last ran, a compressed message was queued that `own` did not compress.
-    /// If so, back-references of `own` would no longer fit the peer's window, so `compressor()`
-    /// resets it first.
+    /// If so, back-references of `own` no longer fit the peer's window, so `compressor()` resets
+    /// it.
     stale: bool,
 }
 
@@ -76,8 +76,8 @@ impl Sender {
         self.frame_output(b0, len, out, done)
     }
 
-    /// If `done`, frames `out`, the compressed form of a message of `len` bytes. Otherwise drops
-    /// `out`. Returns `done`.
+    /// If `done`, frames `out`: a compressed message of `len` bytes. Otherwise drops `out`. Returns
+    /// `done`.
     fn frame_output(&mut self, b0: u8, len: usize, mut out: ZlibOutput, done: bool) -> bool {
         if done {
             let packed = codec::without_tail(&out);
@@ -100,8 +100,8 @@ impl Sender {
         let Some(compressed) = message.compressed(deflate.setting, deflate.zlib) else {
             return false;
         };
-        // The peer's window will contain this message, but the window of the compressor `own` will
-        // not. (If there is no `own` yet, a new compressor will need no reset.)
+        // The peer's window will contain this message, but the window of `own` will not. (Without
+        // `own`, nothing needs a reset.)
         deflate.stale = deflate.own.is_some();
         self.encoder.tally.packed(message.payload().len(), compressed.len());
         let b0 = RSV1 | opcode(message.kind).unfragmented();
@@ -133,8 +133,7 @@ impl Sender {
 
 impl Deflating {
     fn wants(&self, payload: &[u8]) -> bool {
-        // §7.2.3.6: an empty message would become longer. `Compressor::compress` also needs at
-        // least one byte.
+        // §7.2.3.6: an empty message would become longer. Also, `compress` needs at least one byte.
         !payload.is_empty() && payload.len() >= self.min_size
     }
 
@@ -180,8 +179,8 @@ impl Deflating {
             codec::store(data, out);
         }
         if last {
-            // §7.2.1: the last chunk is sent without `TAIL`. If the last chunk has no data, an
-            // empty stored block without `TAIL` is sent, which is one byte.
+            // §7.2.1: the last chunk is sent without `TAIL`. If the last chunk has no data, it is
+            // an empty stored block without `TAIL`: one byte.
             match out.len() {
                 0 => out.push(&[0]),
                 n => out.truncate(n - TAIL.len()),

@@ -22,8 +22,7 @@ pub(in crate::proto::connection) struct DormantSender {
 
 impl Sender {
     /// Whether this half is open, has nothing to send or to flush, and does not compress. An open
-    /// half has dropped nothing. The receiver and the timers check the other conditions: see
-    /// `from_kept`.
+    /// half has dropped nothing. The receiver and the timers check the rest: see `from_kept`.
     pub(in crate::proto::connection) fn may_be_dormant(&self) -> bool {
         matches!(self.state, State::Open)
             && self.is_idle()
@@ -33,9 +32,9 @@ impl Sender {
     }
 
     /// Takes out the parts that a dormant connection keeps. `may_be_dormant` must be true for this
-    /// sender and for its `Inbound`. Afterwards the sender has the encoder of a server, so a
-    /// client's frames would leave unmasked: the caller must drop the sender. (`Sender` implements
-    /// `Drop`, which forbids moving fields out. So this takes `&mut self`.)
+    /// sender and for its `Inbound`. The caller must then drop the sender: it has the encoder of a
+    /// server now, so a client's frames would leave unmasked. (This takes `&mut self`, because
+    /// `Sender` implements `Drop`, which forbids moving fields out.)
     pub(in crate::proto::connection) fn keep(&mut self) -> DormantSender {
         let fed = self.out.fed();
         let (data_end, first_fed) = self.ledger.keep(fed);
@@ -51,14 +50,14 @@ impl Sender {
 
     /// Makes a sender that goes on where the dormant one stopped. Fields that `DormantSender` lacks
     /// begin as in a new sender. The checks `may_be_dormant` of the sender, the receiver and the
-    /// timers make sure of this: each of these fields has its initial value, or none that matters.
-    /// So the receiver's check rules out `close_is_last`, and that of the timers rules out a
-    /// heartbeat's Ping under way. Forgetting three values costs only time: the arguments of
-    /// `set_memory` and of `set_flat`, and the count `small_uses`. `urgent.beat` is forgotten too:
-    /// it is about a past Ping, and nobody reads it before the next `owe_beat`.
+    /// timers make sure of this: each of these fields has its initial value, or a value that no
+    /// longer matters. For example, the receiver's check rules out `close_is_last`, and the timers'
+    /// check rules out a Ping of the heartbeat under way. Forgetting three values costs only time:
+    /// the arguments of `set_memory` and of `set_flat`, and the count `small_uses`. `urgent.beat`
+    /// is forgotten too: it describes a past Ping, and nobody reads it before the next `owe_beat`.
     ///
-    /// Keep each new field of the sender or of its parts here. The exceptions are fields that have
-    /// their initial value whenever `may_be_dormant` is true, and fields whose value may be lost.
+    /// If you add a field to the sender or to its parts, keep it here. A field need not be kept if
+    /// it has its initial value whenever `may_be_dormant` is true, or if its value may be lost.
     pub(in crate::proto::connection) fn from_kept(kept: DormantSender, config: &Config) -> Self {
         let DormantSender { fed, data_end, first_fed, trips, encoder, writes } = kept;
         let mut sender = Self::new(config, None);

@@ -79,8 +79,8 @@ impl Encoder {
 }
 
 /// Encodes a frame; returns its length. `to` must have room for `MAX_HEADER_LEN` bytes and the
-/// payload. The caller takes `key` from `Encoder::key` (a new key for each frame, §5.3), and counts
-/// the frame.
+/// payload. The caller gets `key` from `Encoder::key` (a new key per frame, §5.3), and counts the
+/// frame.
 #[inline]
 pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>) -> usize {
     let Some(head) = to.first_chunk_mut() else {
@@ -99,8 +99,7 @@ pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>
     end
 }
 
-/// Works as [`encode`] for a payload that is already in the range `payload` of `to`, at or near its
-/// final place.
+/// Works as [`encode`] for a payload that is in the range `payload` of `to`, near its final place.
 #[inline]
 pub(super) fn encode_around(
     to: &mut [u8],

@@ -13,7 +13,7 @@ use crate::proto::{
 };
 use alloc::boxed::Box;
 
-/// Whether [`leave`](Sender::leave) was called, and what became of it.
+/// Whether [`leave`](Sender::leave) was called, and whether its time has passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Leaves {
     #[default]
@@ -32,7 +32,7 @@ impl Leaves {
         };
     }
 
-    /// Makes the time pass, because the epoch changes.
+    /// Makes the time count as passed, because it means nothing in a new epoch.
     pub(super) fn restart(&mut self) {
         if *self != Self::No {
             self.set(Time::ZERO);
@@ -77,17 +77,18 @@ impl Sender {
 
     /// Leaves a peer that may be dead: closes at once, as [`abort`](Self::abort) does, and ends the
     /// connection at the time `by`, whatever the peer does. `by` is a time of the caller's clock,
-    /// and may have passed: then our Close is written if the stream accepts it at once. With an
-    /// adapter, prefer the adapter's `leave`, which also drives the connection to its end.
+    /// and may have passed already. If so, our Close is written only if the stream accepts it at
+    /// once. With an adapter, prefer the adapter's `leave`, which also drives the connection to its
+    /// end.
     ///
     /// Until `by` the closing handshake goes on as usual, and may end earlier. If it has not ended
     /// at `by`, the connection fails with [`CloseTimeout`](RecvError::CloseTimeout), and nothing
-    /// more is read or written: drop the stream. But if both Closes have passed by then, there is
-    /// no error.
+    /// more is read or written: drop the stream. There is no error if both Closes have passed by
+    /// then.
     ///
-    /// If a Close was queued before, it stays where it is, and this call only sets the time. If
-    /// this call is repeated, the earliest time counts. If the connection moves to another adapter,
-    /// it ends at once.
+    /// If a Close was queued before, it stays where it is, and this call only sets the time. Of
+    /// several calls, the earliest time counts. If the connection moves to another adapter, it ends
+    /// at once.
     ///
     /// # Errors
     ///
@@ -108,17 +109,16 @@ impl Sender {
         let Some(frame) = frame else {
             return Control::new([]).ok_or(SendError::ReasonTooLong);
         };
-        // §7.4.1: 1010 says that the server did not negotiate an extension, so only a client sends
-        // 1010.
+        // §7.4.1: 1010 says that the server did not negotiate an extension, so only clients send
+        // it.
         if frame.code == CloseCode::MANDATORY_EXTENSION && !self.encoder.masks() {
             return Err(SendError::BadCloseCode);
         }
         frame.encode().ok_or(SendError::ReasonTooLong)
     }
 
-    /// Queues a Close behind everything queued. An overtaking message that cannot be placed before
-    /// the Close is dropped: it waits for the end of a message in chunks, and no further chunk is
-    /// accepted.
+    /// Queues a Close behind everything queued. Drops overtaking messages that cannot be placed
+    /// before it: they wait for the end of a message in chunks, and no further chunk is accepted.
     fn close_in_order(&mut self, frame: Option<CloseFrame<'_>>, body: &[u8]) {
         // Waiting frames go before the Close. Messages that find no place are dropped next.
         self.place_waiting();
@@ -164,12 +164,10 @@ impl Sender {
 
     /// Reports that nothing more can be written: a write or the stream failed, or the peer counts
     /// as dead. This half is closed, and its unwritten bytes are dropped; see
-    /// [`dropped`](Self::dropped). A repeated call drops nothing more. It only records whether our
-    /// Close has left since the previous call: after a passed deadline, the stream may still flush
-    /// our Close.
+    /// [`dropped`](Self::dropped). A repeated call only records whether our Close has left since
+    /// then: after a passed deadline, the stream may still flush our Close.
     pub(crate) fn write_failed(&mut self) {
-        // The ledger counts the unwritten messages, so its call comes before the buffers are
-        // emptied.
+        // The ledger counts the unwritten messages, so it comes before the buffers are emptied.
         self.ledger.broken(&self.out, self.urgent.first_len());
         self.out.drop_unwritten();
         self.urgent.clear();
@@ -201,8 +199,8 @@ impl Sender {
                 // frames behind it may also be in `bytes`, or in a begun splice. These frames are
                 // still written, and the peer ignores them. Dropping them by `truncate_controls`
                 // would also end the stall, and `close_written` would be true before our Close is
-                // flushed. The ledger is not told, because the frames dropped here were not queued
-                // in order.
+                // flushed. The ledger is not told: the frames dropped here were not queued in
+                // order.
                 self.out.drop_last_controls();
             }
         }
@@ -220,10 +218,10 @@ impl Sender {
     }
 
     /// Queues a Close that tells the peer why this end fails the connection. The Close goes behind
-    /// all queued frames, except overtaking messages that cannot be placed before it: these are
-    /// dropped. But if the stream is blocked before the Close has its place, the Close overtakes.
-    /// Then data frames of which nothing was written are dropped, and so are Pings and Pongs
-    /// without a place. If this half is closed already, no Close is queued.
+    /// all queued frames. Overtaking messages that cannot be placed before it are dropped. But if
+    /// the stream is blocked before the Close has its place, the Close overtakes. Then data frames
+    /// of which nothing was written are dropped, and so are Pings and Pongs without a place. If
+    /// this half is closed already, no Close is queued.
     pub(in crate::proto::connection) fn fail(
         &mut self,
         frame: CloseFrame<'_>,
@@ -243,17 +241,16 @@ impl Sender {
     }
 
     /// Whether our Close and all frames behind it were written, and the stream does not refuse to
-    /// flush them. `false` after a failed write, even if our Close had left before; `close_gone`
-    /// tells whether it had.
+    /// flush them. `false` after a failed write, even if our Close had left before: see
+    /// `close_gone`.
     pub(crate) fn close_written(&self) -> bool {
         matches!(self.state, State::Closing | State::Closed { broken: false })
             && !self.has_outgoing()
             && !self.out.refused()
     }
 
-    /// Whether our Close is known to have left. Only `end_controls` and `write_failed` check
-    /// whether it has left. So the result is `false` while the peer's Close is awaited, unless a
-    /// write has failed.
+    /// Whether our Close is known to have left. Only `end_controls` and `write_failed` find this
+    /// out, so the result is `false` while the peer's Close is awaited, unless a write has failed.
     pub(crate) fn close_gone(&self) -> bool {
         self.ledger.close_gone
     }
@@ -263,8 +260,7 @@ impl Sender {
         matches!(self.state, State::Closed { broken: true })
     }
 
-    /// Whether this half is not closed, the stream refuses nothing, and no received Pong lacks its
-    /// time of arrival.
+    /// Whether this half is open, the stream refuses nothing, and no received Pong lacks its time.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         !self.is_closed() && !self.is_stalled() && !self.pong_waits()
@@ -276,14 +272,14 @@ impl Sender {
         self.out.stall.poll().is_some()
     }
 
-    /// Whether the time of [`leave`](Self::leave) has passed, so that the stream is dropped as it
+    /// Whether the time of [`leave`](Self::leave) has passed. If so, the stream is dropped as it
     /// is.
     pub(crate) fn has_left(&self) -> bool {
         self.leaves == Leaves::Left
     }
 
-    // The deadline on writing, by which the stream must have accepted or flushed some bytes, and
-    // the time of `leave`.
+    // The time of `leave`, and the deadline on writing: the stream must accept or flush bytes by
+    // then.
 
     #[inline]
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
@@ -320,8 +316,9 @@ impl Sender {
         }
     }
 
-    /// Reports that the stream refuses bytes for now. If there are no bytes to write, the report is
-    /// ignored: then the stream refused a shutdown, for which the deadline on writing must not run.
+    /// Reports that the stream refuses bytes for now. Without bytes to write, the stream has
+    /// refused a shutdown. The deadline on writing must not run for a shutdown, so the report is
+    /// ignored.
     pub(crate) fn write_blocked(&mut self) {
         if self.out.len() > 0 {
             self.out.stall.set(true);

@@ -16,8 +16,8 @@ use bytes::Bytes;
 
 impl Sender {
     /// Queues a message. A payload that is not compressed is copied at most once; a client masks it
-    /// in the same pass. See [`Outbound`] for the accepted types, and for the types that are not
-    /// copied at all.
+    /// in the same pass. [`Outbound`] lists the accepted types, and the types that are not copied
+    /// at all.
     ///
     /// `feed` does no I/O and never waits. While fewer bytes than
     /// [`high_water`](Config::high_water) are unsent, `feed` accepts a message of any length.
@@ -67,8 +67,7 @@ impl Sender {
         Ok(!plain && self.frame_precompressed(message))
     }
 
-    /// Feeds an owned payload. A server splices a long payload that it does not compress, which
-    /// saves a copy.
+    /// Feeds an owned payload. To save a copy, a server splices a long uncompressed payload.
     fn feed_owned<P: AsRef<[u8]> + Into<Bytes>>(
         &mut self,
         kind: DataKind,
@@ -86,8 +85,7 @@ impl Sender {
     /// chunk. [`first`](Chunk::first) begins the message, and [`last`](Chunk::last) ends it. Until
     /// the last chunk is queued, [`feed`](Self::feed) refuses messages, but control frames and
     /// messages of [`feed_first`](Self::feed_first) are accepted.
-    /// [`message_in_progress`](Self::message_in_progress) tells whether a message has begun and not
-    /// ended.
+    /// [`message_in_progress`](Self::message_in_progress) tells whether a message is unfinished.
     ///
     /// # Errors
     ///
@@ -99,8 +97,8 @@ impl Sender {
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
         let Chunk { kind, first, data, last } = chunk;
         // The room is checked after the state: `Full` asks the caller to try again, which is of no
-        // use if this half is closed. The text is checked after the room, so that a retry after
-        // `Full` costs no second check.
+        // use once this half is closed. The text is checked after the room: a retry after `Full`
+        // costs no second check.
         let mut utf8 = match &self.state {
             State::Open if first => Utf8Validator::default(),
             State::Open => return Err(SendError::NoMessage),
@@ -136,8 +134,7 @@ impl Sender {
     /// [`Closed`](SendError::Closed), and [`Full`](SendError::Full) once
     /// [`buffered_amount`](Self::buffered_amount) is twice [`high_water`](Config::high_water) or
     /// more. On an error nothing was queued. A message in chunks that is in progress causes no
-    /// error. But once a byte of the message in progress was written, the new message waits until
-    /// the last chunk is fed.
+    /// error. But once a byte of it was written, the new message waits until the last chunk is fed.
     pub fn feed_first<'m>(
         &mut self,
         message: impl IntoOutbound<'m>,
@@ -194,9 +191,8 @@ impl Sender {
         if self.admits() { Ok(()) } else { self.admit_slow() }
     }
 
-    /// Works as `admit` for the case that `admits` is `false`. This does not always mean an error:
-    /// `admits` is also `false` if messages may be compressed, or if overtaking frames fill the
-    /// buffer.
+    /// Works as `admit` if `admits` is `false`. This is not always an error: `admits` is also
+    /// `false` if messages may be compressed, or if overtaking frames fill the buffer.
     #[inline(never)]
     fn admit_slow(&self) -> Result<(), SendError> {
         match self.state {
@@ -223,9 +219,8 @@ impl Sender {
         self.encoder.count(b0, payload.len());
     }
 
-    /// Queues a frame with a payload that `own` makes an owned payload. A client copies and masks
-    /// the payload. A server copies a payload of less than `min_vectored` bytes, and splices a
-    /// longer payload.
+    /// Queues a frame. A client copies and masks the payload. A server copies a payload of less
+    /// than `min_vectored` bytes, and splices any other, which `own` turns into owned bytes.
     #[inline]
     pub(super) fn frame_owned<P: AsRef<[u8]>>(
         &mut self,

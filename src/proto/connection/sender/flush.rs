@@ -10,7 +10,8 @@ impl Sender {
     }
 
     /// Tells the sender that the caller's times have a different epoch from now on. A running
-    /// deadline on writing starts again at the next time told.
+    /// deadline on writing starts again at the next time told. The time of `leave` counts as
+    /// passed.
     pub(in crate::proto::connection) fn restart_clock(&mut self) {
         self.out.stall.restart();
         self.leaves.restart();
@@ -36,13 +37,13 @@ impl Sender {
             self.out.stall.set(false);
         }
         self.ledger.set_unflushed(bytes, &self.out, self.urgent.first_len());
-        // This uses `held_back`, not `bytes`: after `set_ended` or a failed write, `held_back` is
-        // 0, so no deadline on writing starts.
+        // `held_back`, not `bytes`: it is 0 after `set_ended` or a failed write, so that no
+        // deadline on writing starts then.
         self.out.stall.set(self.held_back() > 0);
     }
 
-    /// The number of bytes that the stream has accepted but not flushed; 0 after `set_ended` or a
-    /// failed write.
+    /// The number of accepted, unflushed bytes of the stream; 0 after `set_ended` or a failed
+    /// write.
     pub(crate) fn held_back(&self) -> usize {
         self.ledger.held_back()
     }

@@ -28,7 +28,7 @@ impl Position {
 
 /// The counts of `OutBuffer` include control frames. But `dropped` must count only data, and `fed`
 /// must return the end of the data. So the ledger keeps the positions where data and control frames
-/// end. For a new field see [`Sender::from_kept`](super::Sender::from_kept).
+/// end. If you add a field, see [`Sender::from_kept`](super::Sender::from_kept).
 #[derive(Debug)]
 pub(super) struct Ledger {
     /// The end of the last data before `control_end`. Invariant: `data_end <= control_end`, and
@@ -37,10 +37,10 @@ pub(super) struct Ledger {
     /// The end of the last control frame queued in order. Invariant: all bytes after it are data,
     /// so that feeding data need not update the ledger.
     control_end: u64,
-    /// The end of the last control frames that were queued in order behind written bytes only.
-    /// Invariant: unwritten bytes before this position are not data. Without this field, a failed
-    /// write would count these frames as dropped data. Control frames that are queued in order
-    /// behind unwritten bytes do not count here. Only our Close is queued in this way, and no data
+    /// The end of the last control frames that were queued in order when all bytes before them were
+    /// written. Invariant: unwritten bytes before this position are not data. Without this field, a
+    /// failed write would count these frames as dropped data. Our Close is the only control frame
+    /// that may be queued in order behind unwritten bytes. It does not count here, and no data
     /// follows it.
     ahead: u64,
     /// The end of our Close; `u64::MAX` until it has a place.
@@ -54,19 +54,16 @@ pub(super) struct Ledger {
     first_fed: u64,
     /// The number of dropped bytes of messages, in both sequences. It never decreases.
     pub(super) dropped: u64,
-    /// Whether our Close is known to have left. Only `note_close` sets this field. Once set, it
-    /// stays set.
+    /// Whether our Close is known to have left. Only `note_close` sets this field; it stays set.
     pub(super) close_gone: bool,
     /// The number of bytes that the stream accepted but has not flushed. The stream may still
     /// buffer these bytes, as TLS does.
     unflushed: usize,
     /// How far each sequence (in order, first) had been written when the stream last flushed
-    /// everything. Messages up to these positions count as written, even if the stream later
-    /// refuses to flush.
+    /// everything. Messages up to here count as written, even if the stream later refuses to flush.
     flushed: (u64, u64),
     /// Whether nothing more will be written. If so, all bytes that the stream accepted count as
-    /// written: some may have been sent, and the peer may have acted on them. Once set, it stays
-    /// set.
+    /// written, because the peer may have received some and acted on them. Once set, it stays set.
     pub(super) ended: bool,
 }
 
@@ -128,10 +125,10 @@ impl Ledger {
     }
 
     /// Records that no more data will be fed. From then on [`Ledger::fed`] does not change,
-    /// although `out.fed()` changes when data is dropped or a Close is queued. From then on
-    /// `data_end` may exceed `control_end`. This ends when a Close is queued in order behind all
-    /// data, but lasts if a Close overtakes or a write fails. An overtaking Close and a failed
-    /// write also set `lost_from`, so that the end of the data no longer depends on `control_end`.
+    /// although `out.fed()` changes when data is dropped or a Close is queued. `data_end` may
+    /// exceed `control_end` from then on, until a Close is queued in order behind all data. If a
+    /// Close overtakes or a write fails instead, `lost_from` is set too, so that the end of the
+    /// data no longer depends on `control_end`.
     pub(super) fn data_ended(&mut self, out: &OutBuffer) {
         self.data_end = self.data_end(out.fed());
     }
@@ -188,9 +185,8 @@ impl Ledger {
         Position::in_order(self.data_end(out.fed()))
     }
 
-    /// Returns a number that changes whenever a message is fed, whether in order or to overtake. At
-    /// each look, the idle message's timer compares this number with the number at the previous
-    /// look.
+    /// Returns a number that changes whenever a message is fed, whether in order or to overtake.
+    /// Each look of the idle message's timer compares it with the number at the previous look.
     pub(super) fn data_mark(&self, out: &OutBuffer) -> u64 {
         self.data_end(out.fed()).wrapping_add(self.first_fed)
     }
@@ -234,8 +230,8 @@ impl Ledger {
         if self.ended { 0 } else { self.unflushed }
     }
 
-    /// The number of unwritten bytes of messages that overtake, whether or not they have a place in
-    /// the buffer.
+    /// The number of unwritten bytes of messages that overtake, with or without a place in the
+    /// buffer.
     #[inline]
     fn first_left(&self, out: &OutBuffer, first_waiting: usize) -> usize {
         first_waiting + out.first_len()

@@ -57,8 +57,8 @@ pub struct Sender {
     admit_below: usize,
     /// See [`Config::cork_limit`]. Invariant: `cork_limit <= high_water`. So while `out` has fewer
     /// bytes to write than `cork_limit`, there is [room](Self::has_room), and a reply is not
-    /// refused with `Full`. So an adapter's fast path need not check the room:
-    /// `Core::is_free` checks only `cork_limit`, and that the sender is open.
+    /// refused with `Full`. `Core::is_free`, on an adapter's fast path, relies on this: it checks
+    /// only `cork_limit`, and that the sender is open.
     cork_limit: usize,
     min_vectored: usize,
     pub(super) write_timeout: Duration,
@@ -94,12 +94,11 @@ impl fmt::Debug for Sender {
 enum State {
     Open,
     /// A message in chunks is in progress. The fields are its kind, and the UTF-8 check of its
-    /// chunks so far, which only a text needs.
+    /// chunks so far, which only a text uses.
     MidMessage(DataKind, Utf8Validator),
     /// A Close was queued. No data may follow. Pings and Pongs may follow until the peer's Close
     /// comes or this end fails the connection (§5.5.1, §5.5.2). Invariant: our Close was placed in
-    /// `out`. Only a Close that `fail` has queued may wait in `urgent`, and then the state is
-    /// `Closed`.
+    /// `out`. (Only a Close of `fail` may wait in `urgent`, in the state `Closed`.)
     Closing,
     /// No further frame may be queued: both ends have closed, the connection failed, or a write
     /// failed. `broken`: whether `write_failed` was called.
@@ -116,8 +115,7 @@ impl Empty for Sender {
 
 impl Sender {
     /// Makes a sender that is open. `keys` are a client's masking keys; `None` for a server.
-    /// Nothing in here may panic or allocate, for the reason given in `Connection::new`. So the
-    /// caller makes the keys.
+    /// Nothing in here may panic or allocate: see `Connection::new`. So the caller makes the keys.
     #[inline(always)]
     pub(super) fn new(config: &Config, keys: Option<Box<Keys>>) -> Self {
         let high_water = config.high_water.max(1); // 0 would admit no message at all.
@@ -182,12 +180,10 @@ impl Sender {
 
     /// Queues a Ping, as [`ping`](Self::ping) does, with a payload of 4 bytes that identifies the
     /// Ping. When the Pong arrives, [`rtt`](Self::rtt) has a new time. The
-    /// [heartbeat](Config::heartbeat) also measures round trips, but sends a Ping only on a silent
-    /// connection.
+    /// [heartbeat](Config::heartbeat) also measures round trips, but only on a silent connection.
     ///
     /// If several Pings are under way, only the Pongs of the oldest and of the newest give a time.
-    /// (A peer may leave out the other Pongs, by §5.5.3.) A Pong that takes more than 60 s gives no
-    /// time.
+    /// (By §5.5.3 a peer may leave out the other Pongs.) After more than 60 s a Pong gives no time.
     ///
     /// `now` must come from the same clock as the times of
     /// [`set_read`](crate::Receiver::set_read) and `handle_timeout`. An adapter's clock is
@@ -205,9 +201,9 @@ impl Sender {
     }
 
     /// Queues a Pong. The Pong goes before a waiting Ping, and before data as [`ping`](Self::ping)
-    /// says. A Pong may be unsolicited (§5.5.3). If more than 16 Pongs wait for their place among
-    /// the outgoing bytes, or [`high_water`](Config::high_water) bytes of them, only the newest is
-    /// sent.
+    /// says. A Pong may be unsolicited (§5.5.3). If more than 16 Pongs, or
+    /// [`high_water`](Config::high_water) bytes of Pongs, wait for their place among the outgoing
+    /// bytes, only the newest is sent.
     ///
     /// # Errors
     ///
@@ -218,8 +214,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Checks and copies the caller's payload of a Ping or Pong. Fails with `Closed` if neither may
-    /// be sent.
+    /// Checks and copies the payload of a Ping or Pong. Fails with `Closed` if none may be sent.
     fn control(&self, payload: &[u8]) -> Result<Control, SendError> {
         if self.is_over() {
             return Err(SendError::Closed);
@@ -235,8 +230,8 @@ impl Sender {
         }
     }
 
-    /// Makes sure that a Ping is waiting to be sent, which then counts as the heartbeat's Ping.
-    /// This half must not be closed: the timers call this only in `Phase::Open`.
+    /// Makes sure that a Ping waits to be sent. It counts as the heartbeat's Ping. This half must
+    /// not be closed: the timers call this only in `Phase::Open`.
     pub(super) fn owe_beat(&mut self, now: Time) {
         self.urgent.owe_beat(now);
     }
@@ -246,7 +241,7 @@ impl Sender {
         self.urgent.beat_written(&self.out)
     }
 
-    /// Handles a Pong. `at` is its time of arrival, if the caller has told this time.
+    /// Handles a Pong. `at` is the Pong's time of arrival, if the caller has told this time.
     pub(super) fn hear_pong(&mut self, payload: &[u8], at: Option<Time>) {
         if let Some(trips) = &mut self.urgent.trips {
             trips.answer(payload, at);
@@ -270,8 +265,7 @@ impl Sender {
     // Outputs.
 
     /// Returns the bytes to write next, as a [`Buf`](bytes::Buf). First, this call places waiting
-    /// control frames and overtaking messages among these bytes, except those that have to wait
-    /// longer.
+    /// control frames and overtaking messages among them, if it can.
     #[inline]
     pub fn outgoing(&mut self) -> Outgoing<'_> {
         if self.frame_waits() {
@@ -280,8 +274,7 @@ impl Sender {
         Outgoing(&mut self.out)
     }
 
-    /// Moves the frames that wait beside the buffer into the buffer. Frames that cannot be placed
-    /// yet keep waiting.
+    /// Moves the frames that wait beside the buffer into the buffer. Some may have to wait longer.
     #[cold]
     #[inline(never)]
     fn place_waiting(&mut self) {
@@ -295,15 +288,14 @@ impl Sender {
         self.unused().map(core::mem::take).unwrap_or_default()
     }
 
-    /// The buffer that [`reclaim`](Self::reclaim) would return, where it is.
+    /// Access to the buffer that [`reclaim`](Self::reclaim) would return; `None` if it holds bytes.
     #[inline]
     pub(crate) fn unused(&mut self) -> Option<&mut Vec<u8>> {
         self.out.unused()
     }
 
     /// Gives the sender a buffer to encode into. The sender uses `buffer.len()` bytes, not the
-    /// capacity. If the sender already has a buffer that is not empty, or not shorter, this call
-    /// drops `buffer`.
+    /// capacity. If its present buffer holds bytes, or is not shorter, this call drops `buffer`.
     #[inline]
     pub fn lend(&mut self, buffer: Vec<u8>) {
         self.out.lend(buffer);
@@ -324,8 +316,8 @@ impl Sender {
         (self.out.len() + urgent).saturating_add(self.ledger.held_back())
     }
 
-    /// Whether the sender has bytes to write: true exactly if [`outgoing`](Self::outgoing) would
-    /// not be empty.
+    /// Whether the sender has bytes to write, so that [`outgoing`](Self::outgoing) would not be
+    /// empty.
     #[inline]
     pub fn has_outgoing(&self) -> bool {
         // `Connection::next` and the adapters' writes rely on the result. A wrong `true` would make
@@ -339,8 +331,7 @@ impl Sender {
         self.out.len() > 0 || first || self.control_waits()
     }
 
-    /// Whether a frame waits beside the buffer. [`outgoing`](Self::outgoing) places the frame, if
-    /// it can.
+    /// Whether a frame waits beside the buffer, to be placed by [`outgoing`](Self::outgoing).
     #[inline]
     pub(crate) fn frame_waits(&self) -> bool {
         self.control_waits() || self.urgent.has_messages()
@@ -369,8 +360,8 @@ impl Sender {
     }
 
     /// The position after the last message or chunk fed, whether or not it was written. Control
-    /// frames and [`feed_first`](Self::feed_first) do not change this position. So comparing two
-    /// positions tells whether a `send` whose future was dropped had fed its message.
+    /// frames and [`feed_first`](Self::feed_first) do not change this position. So if the future of
+    /// a `send` was dropped, comparing two positions tells whether it had fed its message.
     pub fn fed(&self) -> Position {
         self.ledger.fed(&self.out)
     }
@@ -378,8 +369,7 @@ impl Sender {
     /// Whether the message or chunk that ends at `position` was written: the stream has passed all
     /// its bytes to the operating system. Bytes that the stream still buffers (as TLS does) do not
     /// count as written. But once the connection has ended or a write has failed, they do count,
-    /// because some may have been sent. A message of which bytes were dropped never counts as
-    /// written.
+    /// because some may have been sent. A message that lost bytes never counts as written.
     pub fn is_written(&self, position: Position) -> bool {
         self.ledger.is_written(position, &self.out, self.urgent.first_len())
     }
@@ -425,8 +415,7 @@ impl Sender {
         matches!(self.state, State::Closed { .. })
     }
 
-    /// The body of the Close that this half has queued; `None` before a Close is queued, and for an
-    /// empty body.
+    /// The body of this half's Close; `None` before a Close is queued, and for an empty body.
     pub fn close_frame(&self) -> Option<CloseFrame<'_>> {
         self.close.as_deref().map(CloseFrame::from)
     }

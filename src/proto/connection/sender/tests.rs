@@ -8,8 +8,7 @@ use alloc::vec::Vec;
 use bytes::Buf;
 use core::time::Duration;
 
-/// Other tests cannot see whether a message is framed at once, because the slow path has the same
-/// result.
+/// No other test sees whether a message is framed at once: the slow path has the same result.
 #[test]
 fn an_open_half_frames_at_once_while_there_is_room() {
     let config = Config { high_water: 15, ..Config::default() };
@@ -117,8 +116,7 @@ fn all_that_was_fed_and_not_written_is_unsent_wherever_it_lies() {
     }
 }
 
-/// On a split connection, one half may call `is_written` while the stream refuses to flush what the
-/// other half wrote.
+/// One half of a split connection may call `is_written` while the other half's bytes are unflushed.
 #[test]
 fn what_a_stream_took_is_written_once_it_is_flushed() {
     let mut conn = Connection::server(&Config::default(), Negotiated::default());
@@ -296,8 +294,8 @@ fn a_callers_ping_that_waits_is_the_heartbeats_and_a_later_pong_is_not() {
     assert!(tx.beat_written() && tx.has_outgoing());
 }
 
-/// Two Pings queued at the same time have the same payload. An even earlier Ping is under way, and
-/// its Pong has not come.
+/// Two Pings queued at the same time have the same payload. A Ping of an earlier time is still
+/// under way.
 #[test]
 fn a_ping_that_replaces_one_of_the_same_time_is_measured() {
     let mut conn = Connection::server(&Config::default(), Negotiated::default());

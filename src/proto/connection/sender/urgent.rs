@@ -8,7 +8,7 @@ use crate::proto::{
 };
 use alloc::{boxed::Box, vec::Vec};
 
-/// The frames that wait. For a new field see [`Sender::from_kept`](super::Sender::from_kept).
+/// The frames that wait. If you add a field, see [`Sender::from_kept`](super::Sender::from_kept).
 #[derive(Default)]
 pub(super) struct Urgent {
     /// The payloads of the waiting Pongs, each preceded by its length.
@@ -21,8 +21,7 @@ pub(super) struct Urgent {
     ping: Vec<u8>,
     /// How far the heartbeat's Ping has come. Invariant: while this is `Owed`, `ping` is not empty.
     beat: BeatPing,
-    /// The round trips that are being measured, and their results; `None` before the first measured
-    /// Ping.
+    /// The measurements of round trips and their results; `None` before the first measured Ping.
     pub(super) trips: Option<Box<Trips>>,
     /// A Close that may overtake. The Close of `Sender::abort` overtakes at once. The Close of
     /// `Sender::fail` overtakes only if the stream is blocked. Boxed, because most connections
@@ -31,8 +30,7 @@ pub(super) struct Urgent {
     /// Whether our Close must be the last frame that is queued: the peer's Close came, or this end
     /// has failed the connection.
     pub(super) close_is_last: bool,
-    /// The frames of messages that overtake and have no place in the buffer yet. The ledger has
-    /// counted them as fed.
+    /// The frames of messages that overtake and have no place yet. The ledger counts them as fed.
     pub(super) first: Vec<u8>,
 }
 
@@ -81,9 +79,9 @@ impl Urgent {
     // Frames that wait.
 
     /// Queues a Pong. `payload` has at most 125 bytes. `high_water` also limits the total bytes of
-    /// the waiting Pongs, for a device with little memory. At this limit, only the newest Ping
-    /// is answered. Two Pongs always have room, so that the application's own Pong keeps no Ping
-    /// without its answer.
+    /// the waiting Pongs, for a device with little memory. At this limit, only the newest Ping is
+    /// answered. Two Pongs always have room, so that a Pong of the application cannot displace the
+    /// answer to a Ping.
     pub(super) fn push_pong(&mut self, payload: &[u8], high_water: usize) {
         let limit = high_water.max(2 * (1 + MAX_CONTROL_LEN));
         if self.pinged == MAX_PONGS || self.pongs.len() + payload.len() >= limit {
@@ -114,8 +112,8 @@ impl Urgent {
         self.set_ping(&mark);
     }
 
-    /// Drops the waiting Ping, and stops measuring its round trip, because no Pong will come for
-    /// it.
+    /// Drops the waiting Ping, and stops measuring its round trip, because its Pong will never
+    /// come.
     fn drop_ping(&mut self) {
         if let Some(trips) = &mut self.trips {
             payloads(&self.ping).for_each(|unsent| trips.forget(unsent));
@@ -164,7 +162,7 @@ impl Urgent {
         pongs.chain(payloads(&self.ping).map(|payload| (OpCode::Ping, payload)))
     }
 
-    /// The number of bytes of all waiting frames; `header` is the length of a control frame's
+    /// The length of all waiting frames in bytes; `header` is the length of a control frame's
     /// header.
     pub(super) fn len(&self, header: usize) -> usize {
         let close = self.close.as_ref().map(|close| close.0.payload());
@@ -175,8 +173,7 @@ impl Urgent {
     // Placing.
 
     /// Places the waiting frames into `to`. Frames that cannot be placed yet keep waiting.
-    /// `Sender::has_outgoing` says in advance whether `to` has bytes to write afterwards: change
-    /// both together.
+    /// `Sender::has_outgoing` predicts whether `to` has bytes to write then: change both together.
     pub(super) fn place(&mut self, to: &mut Tail<'_>) {
         // A Close that overtakes comes first, because it drops the data. Waiting control frames
         // then go behind it, or are dropped if the Close is last.
@@ -208,8 +205,8 @@ impl Urgent {
 
     /// Places a Close behind the frame under way and the control frames that have a place, and
     /// drops all data frames of which nothing was written. The frame under way stays: the peer
-    /// could not parse a Close in the middle of it. Before this call, `close_now` told the ledger
-    /// where the data ended.
+    /// could not parse a Close in the middle of it. `close_now` has told the ledger where the data
+    /// ended.
     fn cut(&mut self, body: &Control, to: &mut Tail<'_>) {
         // `close_is_last` is `false` only for an abort before the peer's Close came. In this case
         // Pings and Pongs may follow our Close.
@@ -220,8 +217,7 @@ impl Urgent {
         let dropped = to.out.truncate();
         first -= to.out.first_len();
         to.ledger.first_dropped(first);
-        // This call comes before `append`, because the Close reuses the positions of the dropped
-        // bytes.
+        // This comes before `append`, because the Close reuses the positions of the dropped bytes.
         to.ledger.in_order_dropped(dropped - first, to.out.fed());
         self.drop_first(to.ledger);
         to.append(OpCode::Close, body.payload());
@@ -238,8 +234,7 @@ impl Urgent {
         for (opcode, payload) in self.controls() {
             encoder.control(opcode, payload, |frame| frames.extend_from_slice(frame));
         }
-        // Unlike `drop_ping`, this goes on measuring the round trip, because the Ping's Pong will
-        // come.
+        // Unlike `drop_ping`, this does not end the measurement: the Ping's Pong will come.
         self.pongs.clear();
         self.pinged = 0;
         self.ping.clear();
@@ -268,8 +263,7 @@ impl Urgent {
 
     /// Whether the heartbeat's last Ping was written, so that `out` no longer holds it. If other
     /// control frames overtake later, the result is `false` again until they are written. So
-    /// `timers`, the only caller, asks no more once the result was `true`, unless the epoch
-    /// changes.
+    /// `timers`, the only caller, stops asking at the first `true`, unless the epoch changes.
     pub(super) fn beat_written(&self, out: &OutBuffer) -> bool {
         match self.beat {
             BeatPing::None | BeatPing::Owed => false,

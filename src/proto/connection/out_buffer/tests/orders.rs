@@ -133,7 +133,8 @@ impl Model {
         self.queue.iter().position(|item| wanted(item.what) && item.written == 0)
     }
 
-    /// Adds frames to the item at `joined` if it is of this kind. Otherwise queues a new item.
+    /// Adds frames to the item at `joined` if it is of this kind. Otherwise inserts a new item at
+    /// `at`.
     fn insert(&mut self, what: What, joined: Option<usize>, at: usize, frames: &[u8]) {
         match joined.and_then(|at| self.queue.get_mut(at)).filter(|item| item.what == what) {
             Some(item) => item.bytes.extend_from_slice(frames),

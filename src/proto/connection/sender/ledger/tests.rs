@@ -177,7 +177,6 @@ impl Pair {
         assert!(!cut || tx.is_broken(), "a frame is cut: {:02x?}", self.wire);
     }
 
-    /// Compares the ledger with the list.
     fn check(&self) {
         let tx = &self.conn.tx;
         let (there, sent, _) = on_wire(&self.wire);
