@@ -152,7 +152,7 @@ pub(super) enum Phase {
     /// The stream was shut for writing. Input is discarded until the stream ends.
     Discarding,
     /// The peer's Close is overdue, and the stream should be shut for writing. Over TLS this waits
-    /// until the stream accepts the ciphertext of what was sent before.
+    /// until the stream accepts the ciphertext of all earlier bytes.
     Leaving,
     /// The peer's Close is overdue. The stream was shut for writing, and is read until it ends.
     Draining,

@@ -37,7 +37,7 @@ pub(super) use signs::Unfinished;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: a loop that ignored a new variant would lose events.
 pub enum Step {
-    /// A whole data message, or, from [`step_chunk`](super::Connection::step_chunk), a chunk.
+    /// A whole data message. From [`step_chunk`](super::Connection::step_chunk): a chunk.
     Message,
     /// A Ping. Its Pong is queued, unless [`auto_pong`](Config::auto_pong) is off or a write has
     /// failed.
@@ -292,7 +292,7 @@ impl Receiver {
     }
 
     /// Lends a buffer whose first `n` bytes are received input. Use this call if the kernel chooses
-    /// the buffer for a read (provided buffers of io_uring). This call replaces
+    /// the buffer for a read, as with provided buffers of io_uring. This call replaces
     /// [`lend`](Self::lend), [`spare_mut`](Self::spare_mut) and [`commit`](Self::commit), and saves
     /// a copy. Afterwards [`message`](Self::message), [`chunk`](Self::chunk) and
     /// [`event`](Self::event) return `None`.
@@ -352,7 +352,7 @@ impl Receiver {
 
     /// The memory that received bytes use, in bytes: the buffer, the small buffer of
     /// [`reclaim`](Self::reclaim) while that is in use, and the inflated part of a compressed
-    /// message. Use it to limit what many connections hold together.
+    /// message. Use it to limit the memory that many connections hold together.
     #[inline]
     pub fn buffer_len(&self) -> usize {
         self.buf.bytes.len() + self.inflate.as_ref().map_or(0, |inflate| inflate.out.buffer_len())

@@ -122,8 +122,8 @@ impl OutBuffer {
         self.controls.truncate(len);
     }
 
-    /// Drops every frame of which nothing was written. All unwritten frames must be control frames,
-    /// as they are once our Close has left. The frame under way stays whole, because to the peer a
+    /// Drops every frame that has not begun to leave. All unwritten frames must be control frames,
+    /// which is so once our Close has left. The frame under way stays whole, because to the peer a
     /// stream that ends inside a frame looks like a fault.
     pub(in crate::proto::connection) fn truncate_controls(&mut self) {
         debug_assert!(self.splices.iter().all(|splice| matches!(splice.kind, Kind::Controls)));
@@ -156,7 +156,7 @@ impl OutBuffer {
 
     /// Moves the whole messages in `frames`, which must not be empty, to their place. This place is
     /// in front of the first message that has not begun to leave, and after everything that
-    /// overtakes this message already. Without such a message the place is the end of the
+    /// overtakes this message already. If there is no such message, the place is the end of the
     /// content. If the content ends inside a message in chunks, the end is no place for a message,
     /// and `frames` stays as it is. Otherwise `frames` is empty afterwards.
     pub(in crate::proto::connection) fn overtake_messages(&mut self, frames: &mut Vec<u8>) {
@@ -184,7 +184,7 @@ impl OutBuffer {
         self.overtaking - (self.controls.len() - self.controls_sent)
     }
 
-    /// Drops every data frame of which nothing was written, for a Close that overtakes. Returns the
+    /// Drops every data frame that has not begun to leave, for a Close that overtakes. Returns the
     /// number of dropped bytes, both of messages fed in order and of messages that overtook.
     /// [`first_len`](Self::first_len) decreases by the number of dropped bytes that overtook. The
     /// caller must append the Close at once, so `rewind` need not run, and a stall goes on. No
@@ -206,7 +206,7 @@ impl OutBuffer {
                     self.spliced -= if kept { 0 } else { bytes.len() };
                     kept
                 }
-                // A message of which a byte was written stays whole.
+                // A message that has begun to leave stays whole.
                 Kind::First(frames, sent) => {
                     let dropped = frames.len() - whole_frames(frames, *sent);
                     frames.truncate(frames.len() - dropped);

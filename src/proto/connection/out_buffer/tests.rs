@@ -93,8 +93,8 @@ fn what_is_written_is_let_go_where_that_frees_as_much_as_it_moves() {
         let takes = if let_go { NONE } else { (vec![2 * FIRST], vec![FIRST]) };
         assert_eq!(traffic(), takes, "{written}");
         assert_eq!((out.fed(), out.written()), (17 * 1024, written as u64));
-        // A frame that overtakes goes before the first frame of which nothing was written, whether
-        // or not written bytes were dropped.
+        // A frame that overtakes goes before the first frame that has not begun to leave, even if
+        // written bytes were dropped.
         out.controls.extend([0x89, 0]);
         out.place_controls(0);
         let at = written.next_multiple_of(1024);

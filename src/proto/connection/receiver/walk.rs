@@ -365,6 +365,7 @@ impl Receiver {
     }
 
     fn starved(&self) -> Result<Step, RecvError> {
+        // First the error of a passed deadline: `handle_timeout` has returned the same error.
         match (self.cut_off_by, self.eof) {
             (Some(error), _) => Err(error),
             (None, true) => Err(RecvError::UnexpectedEof),

@@ -28,7 +28,7 @@ impl Leaves {
         *self = match *self {
             Self::No => Self::By(by),
             Self::By(before) => Self::By(before.min(by)),
-            Self::Left => Self::Left,
+            Self::Left => Self::Left, // The stream is dropped: a later time changes nothing.
         };
     }
 
@@ -61,8 +61,8 @@ impl Sender {
         Ok(())
     }
 
-    /// Closes at once: data frames of which nothing was written are dropped, so the Close need not
-    /// wait for them. [`dropped`](Self::dropped) counts the bytes of these frames. Messages are
+    /// Closes at once: drops the data frames that have not begun to leave, so that the Close need
+    /// not wait for them. [`dropped`](Self::dropped) counts the bytes of these frames. Messages are
     /// still received, up to the peer's Close.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ impl Sender {
     pub fn abort<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), SendError> {
         let frame = frame.into();
         let body = self.close_body(frame)?;
-        self.close_now(frame, body, true);
+        self.close_now(frame, body, true); // `true`: the Close overtakes in any case.
         Ok(())
     }
 
@@ -95,7 +95,7 @@ impl Sender {
     /// [`ReasonTooLong`](SendError::ReasonTooLong) and [`BadCloseCode`](SendError::BadCloseCode),
     /// as for [`close`](Self::close). Then nothing has changed.
     pub fn leave<'f>(&mut self, frame: impl IntoClose<'f>, by: Time) -> Result<(), SendError> {
-        begun(self.abort(frame))?;
+        begun(self.abort(frame))?; // A Close queued before is no error.
         self.leaves.set(by);
         Ok(())
     }
@@ -177,7 +177,7 @@ impl Sender {
 
     /// Makes our Close the last frame that is queued. If our Close was queued already, drops the
     /// Pings and Pongs that wait in `urgent`, and some Pings and Pongs behind our Close. If our
-    /// Close has left, all frames of which nothing was written are dropped. Otherwise only the
+    /// Close has left, all frames that have not begun to leave are dropped. Otherwise only the
     /// control frames in the last splice are dropped, if nothing of that splice was written. Also
     /// records in `close_gone` whether our Close has left. `close_gone` decides the phase of
     /// closing, and what a passed deadline on writing means.
@@ -188,8 +188,8 @@ impl Sender {
             // Feeding has stopped already, so `set_admission` need not run.
             self.state = State::Closed { broken: false };
             // Only Pings and Pongs can be behind our Close, and the peer no longer expects them. A
-            // frame of which a part was written stays: a stream that ended inside a frame would
-            // look like a fault to the peer.
+            // frame under way stays: a stream that ended inside a frame would look like a fault to
+            // the peer.
             if self.ledger.note_close(&self.out) {
                 self.out.truncate_controls();
                 self.ledger.controls_dropped(&self.out);
@@ -219,9 +219,9 @@ impl Sender {
 
     /// Queues a Close that tells the peer why this end fails the connection. The Close goes behind
     /// all queued frames. Overtaking messages that cannot be placed before it are dropped. But if
-    /// the stream is blocked before the Close has its place, the Close overtakes. Then data frames
-    /// of which nothing was written are dropped, and so are Pings and Pongs without a place. If
-    /// this half is closed already, no Close is queued.
+    /// the stream is blocked before the Close has its place, the Close overtakes. Then the data
+    /// frames that have not begun to leave are dropped, and so are Pings and Pongs without a place.
+    /// If this half is closed already, no Close is queued.
     pub(in crate::proto::connection) fn fail(
         &mut self,
         frame: CloseFrame<'_>,
@@ -234,7 +234,7 @@ impl Sender {
         self.end_controls(); // before `close_now`, which reads `close_is_last`
         if let Some(body) = body {
             // `false`: the Close overtakes only if the stream is blocked, because the peer may
-            // still read what was fed before.
+            // still read the messages fed before.
             self.close_now(Some(frame), body, false);
         }
         Ok(())

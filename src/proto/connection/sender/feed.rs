@@ -52,8 +52,8 @@ impl Sender {
     }
 
     /// Handles a message for which [`admits`](Self::admits) is `false`. Fails if the message may
-    /// not be fed. Otherwise compresses and frames the message, unless it is `plain` or should not
-    /// be compressed. Returns `false` if the caller has to frame the message.
+    /// not be fed. Otherwise compresses and frames the message. But if the message is `plain` or
+    /// should not be compressed, returns `false`: then the caller frames it.
     #[inline(never)] // so that the usual case of `feed` stays short
     fn feed_slow(&mut self, b0: u8, payload: &[u8], plain: bool) -> Result<bool, SendError> {
         self.admit()?;
@@ -102,7 +102,7 @@ impl Sender {
         let mut utf8 = match &self.state {
             State::Open if first => Utf8Validator::default(),
             State::Open => return Err(SendError::NoMessage),
-            // A clone, because the validator has to stay as it was if this chunk is refused.
+            // A clone, because the validator must not change if this chunk is refused.
             State::MidMessage(begun, utf8) if *begun == kind && !first => utf8.clone(),
             State::MidMessage(..) => return Err(SendError::MessageInProgress),
             State::Closing | State::Closed { .. } => return Err(SendError::Closed),
@@ -125,9 +125,9 @@ impl Sender {
         Ok(self.position())
     }
 
-    /// Queues a message that overtakes all messages of which nothing has been written. Messages fed
-    /// this way do not overtake each other. Use this call for messages that must not wait, such as
-    /// the cancel of an order while quotes are queued.
+    /// Queues a message that overtakes all messages that have not begun to leave. Messages fed this
+    /// way do not overtake each other. Use this call for messages that must not wait, such as the
+    /// cancel of an order while quotes are queued.
     ///
     /// # Errors
     ///

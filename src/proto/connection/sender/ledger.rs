@@ -92,8 +92,8 @@ impl Ledger {
         (self.data_end(fed), self.first_fed)
     }
 
-    /// Restores the ledger of a sender that has written everything: `fed` bytes in order, of which
-    /// the data ends at `data_end`, and `first_fed` bytes of messages that overtook.
+    /// Restores the ledger of a sender that has written everything: `fed` bytes in order, whose
+    /// last data ends at `data_end`, and `first_fed` bytes of messages that overtook.
     pub(super) fn begin_at(&mut self, fed: u64, data_end: u64, first_fed: u64) {
         // `ahead` may stay 0: only a position behind unwritten bytes has an effect.
         (self.data_end, self.control_end) = (data_end, fed);

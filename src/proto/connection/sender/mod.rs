@@ -121,7 +121,7 @@ impl Sender {
         let high_water = config.high_water.max(1); // 0 would admit no message at all.
         Self {
             out: OutBuffer::new(high_water),
-            admit_below: high_water,
+            admit_below: high_water, // `set_admission` gives the same for this state.
             encoder: Encoder::new(keys),
             cork_limit: config.cork_limit.min(high_water),
             min_vectored: config.min_vectored,
@@ -156,16 +156,16 @@ impl Sender {
 
     // Commands.
 
-    /// Queues a Ping. The Ping goes behind waiting Pongs, and before data frames of which nothing
-    /// was written. If an earlier Ping still waits for its place among the outgoing bytes, the new
-    /// Ping replaces it. The peer's Pong arrives as an [`Event::Pong`](crate::Event::Pong) with the
-    /// same payload, so the caller can match the Pong to the Ping. For round-trip times, use
+    /// Queues a Ping. The Ping goes behind waiting Pongs, and before the data frames that have not
+    /// begun to leave. If an earlier Ping still waits for its place among the outgoing bytes, the
+    /// new Ping replaces it. The peer's Pong arrives as an [`Event::Pong`](crate::Event::Pong) with
+    /// the same payload, so the caller can match the Pong to the Ping. For round-trip times, use
     /// [`measure_rtt`](Self::measure_rtt).
     ///
-    /// A Ping may be queued even after our Close, until the peer's Close comes (§5.5.1). Such a
-    /// Ping still goes before the first data frame of which nothing was written. If there is no
-    /// such data frame, the Ping goes behind our Close. (Messages of
-    /// [`feed_first`](Self::feed_first) do not count as data frames here.)
+    /// A Ping may be queued even after our Close, until the peer's Close comes (§5.5.1). This Ping,
+    /// too, goes before the first data frame that has not begun to leave. Without one, it goes
+    /// behind our Close. (Messages of [`feed_first`](Self::feed_first) do not count as data frames
+    /// here.)
     ///
     /// # Errors
     ///
@@ -224,6 +224,7 @@ impl Sender {
 
     // Calls by the receiving half and its deadlines.
 
+    /// Queues the Pong for a received Ping, unless no more frames may be queued.
     pub(super) fn answer_ping(&mut self, payload: &[u8]) {
         if !self.is_over() {
             self.urgent.push_pong(payload, self.out.high_water);
@@ -313,6 +314,7 @@ impl Sender {
         } else {
             0
         };
+        // The caller chooses the number of held bytes, so the sum could overflow.
         (self.out.len() + urgent).saturating_add(self.ledger.held_back())
     }
 
@@ -352,7 +354,7 @@ impl Sender {
         unsent < self.out.high_water as u64
     }
 
-    /// Whether the bytes in `out` have reached [`cork_limit`](Config::cork_limit), so that the
+    /// Whether the bytes in `out` have reached [`cork_limit`](Config::cork_limit). If so, the
     /// adapter writes them before it has processed the whole batch of received messages.
     #[inline]
     pub(crate) fn reached_cork_limit(&self) -> bool {

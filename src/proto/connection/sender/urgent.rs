@@ -204,8 +204,8 @@ impl Urgent {
     }
 
     /// Places a Close behind the frame under way and the control frames that have a place, and
-    /// drops all data frames of which nothing was written. The frame under way stays: the peer
-    /// could not parse a Close in the middle of it. `close_now` has told the ledger where the data
+    /// drops all data frames that have not begun to leave. The frame under way stays whole, because
+    /// the peer could not parse a Close inside it. `close_now` has told the ledger where the data
     /// ended.
     fn cut(&mut self, body: &Control, to: &mut Tail<'_>) {
         // `close_is_last` is `false` only for an abort before the peer's Close came. In this case

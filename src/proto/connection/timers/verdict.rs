@@ -10,7 +10,7 @@
 //! - [`READS`] reads were made since the deadline was found.
 //!
 //! If bytes arrive in time, the deadline moves. If the moved deadline passes, it is found again. So
-//! a program that slept reads first what the peer sent meanwhile, and a flood of other input delays
+//! a program that slept first reads what the peer has sent since, and a flood of other input delays
 //! an error by at most `READS` reads.
 use super::Receiver;
 use crate::proto::{error::RecvError, time::Time};

@@ -77,7 +77,7 @@ enum What {
 }
 
 impl Item {
-    /// The end of the last frame of which a byte was written. Each frame has `len` bytes.
+    /// The end of the last frame that has begun to leave. Each frame has `len` bytes.
     fn begun(&self, len: usize) -> usize {
         self.written.next_multiple_of(len)
     }
@@ -128,7 +128,7 @@ impl Model {
         self.queue.push(Item { what, bytes: bytes.to_vec(), written: 0 });
     }
 
-    /// The index of the first `wanted` item of which nothing was written.
+    /// The index of the first `wanted` item that has not begun to leave.
     fn place(&self, wanted: impl Fn(What) -> bool) -> Option<usize> {
         self.queue.iter().position(|item| wanted(item.what) && item.written == 0)
     }
@@ -180,7 +180,7 @@ impl Model {
         self.responds &= self.queue.first().is_some_and(|item| item.bytes.starts_with(b"HTTP"));
     }
 
-    /// Drops the data of which nothing was written. Returns the number of dropped bytes.
+    /// Drops the data that has not begun to leave. Returns the number of dropped bytes.
     fn cut(&mut self) -> usize {
         let before = self.bytes().len();
         for item in &mut self.queue {
