@@ -103,9 +103,9 @@ enum Stream {
     Ended,
     /// The stream was shut for writing.
     Shut,
-    /// The stream ended and was shut, or failed; a phase of closing timed out; the time of
-    /// [`Sender::leave`] has passed; or the peer sent more than `DRAIN` bytes after its Close was
-    /// overdue.
+    /// One of these holds: the stream ended and was shut, the stream failed, a phase of closing
+    /// timed out, the time of [`Sender::leave`] has passed, or the peer sent more than `DRAIN`
+    /// bytes after its Close was overdue.
     Gone,
 }
 
@@ -140,8 +140,8 @@ pub(super) enum Phase {
     Unanswered,
     /// The peer's Close came. Our Close, and everything before it, is being written.
     Answering,
-    /// The peer broke a rule. Our Close, or the rest of a Ping or Pong behind it, is being written.
-    /// Our Close reports the violation, unless it was queued before the violation was found.
+    /// Receiving failed with a close code. Our Close, or the rest of a Ping or Pong behind it, is
+    /// being written. Our Close reports the failure, unless it was queued before the failure.
     Reporting,
     /// Both Closes have passed. The rest of a Ping or Pong behind our Close is being written.
     Trailing,

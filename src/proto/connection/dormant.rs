@@ -14,8 +14,8 @@ use crate::proto::{
 use alloc::boxed::Box;
 use core::fmt;
 
-/// An idle connection in about an eighth of its memory, or a quarter with the feature `counters`,
-/// for a server with many connections, only a few of which are active at a time.
+/// An idle connection in about an eighth of its memory, or a quarter with the feature `counters`.
+/// It is for servers with many connections, only a few of which are active at a time.
 ///
 /// [`Connection::into_dormant`] makes a connection dormant.
 /// [`into_connection`](Self::into_connection) makes it active again, for example when its stream is

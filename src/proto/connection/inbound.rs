@@ -158,7 +158,7 @@ impl Inbound {
     pub(crate) fn handle_timeout(&mut self, now: Time, tx: &mut Sender) -> Result<(), RecvError> {
         let phase = self.phase(tx);
         let Self { rx, timers, .. } = self;
-        // `cut_off`: `step` still delivers everything received, and then fails with the error.
+        // After `cut_off`, `step` still delivers everything received, then fails with the error.
         timers.handle(now, rx, tx, phase).inspect_err(|&error| rx.cut_off(error))?;
         tx.handle_timeout(now).inspect_err(|&error| self.rx.cut_off(error))
     }
@@ -186,6 +186,7 @@ impl Inbound {
     }
 
     pub(crate) fn shut_down(&mut self) {
+        // Only the first report counts: `DRAIN` limits the bytes since then.
         self.shut.get_or_insert(self.rx.total());
     }
 

@@ -155,8 +155,8 @@ impl Connection {
     /// Reports that a write to the stream failed. The sender is closed, and its unwritten bytes are
     /// dropped; [`dropped`](Sender::dropped) counts the bytes of messages among them. Receiving
     /// goes on until the peer's Close or the end of the stream, for at most
-    /// [`close_timeout`](Config::close_timeout). The peer's last messages may say why the write
-    /// failed.
+    /// [`close_timeout`](Config::close_timeout), because the peer's last messages may say why the
+    /// write failed.
     pub fn write_failed(&mut self) {
         self.tx.write_failed();
     }
@@ -223,10 +223,9 @@ impl Connection {
     /// between two reads. First call [`step`](Self::step) until it needs input.
     ///
     /// A deadline on the peer's silence may pass while bytes of the peer lie unread. So the call
-    /// fails only after later reads have shown that the peer was silent: one blocked, and you
-    /// reported this by [`read_blocked`](Self::read_blocked), or 1,024 reads brought no sign of
-    /// life. Until then [`must_read`](Self::must_read) is `true`: read, report, and repeat this
-    /// call.
+    /// fails only after later reads have shown that the peer was silent: a read blocked, which you
+    /// reported by [`read_blocked`](Self::read_blocked), or 1,024 reads brought no sign of life.
+    /// Until then [`must_read`](Self::must_read) is `true`: read, report, and repeat this call.
     ///
     /// # Errors
     ///

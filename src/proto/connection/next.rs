@@ -164,8 +164,8 @@ impl Connection {
                     return Next::ShutDown;
                 }
                 Some((Phase::Over, _)) => {
-                    // After the peer's Close, `step` reports no deadline; the obstacle has its
-                    // error.
+                    // After the peer's Close, `step` reports no passed deadline: the obstacle has
+                    // the error.
                     let passed = match obstacle {
                         Obstacle::DeadlinePassed(error) => Some(error),
                         _ => None,
@@ -177,7 +177,7 @@ impl Connection {
             // Reading goes on while a write is blocked. If both peers stopped reading until their
             // writes succeed, they would wait for each other for ever.
             let reads_on = reads && obstacle != Obstacle::ReadBlocked;
-            // An old `now` decides no deadline before a read. The wait below asks for a new time.
+            // If reads go on, an old `now` decides no deadline: the wait below asks for a new one.
             let is_old = self.loop_state.reads >= READS;
             let looks = !reads_on || (!is_old && self.inbound.looks());
             let until = if looks { self.poll_timeout() } else { None };

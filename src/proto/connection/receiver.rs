@@ -89,7 +89,7 @@ pub struct Receiver {
     inflated: bool,
 }
 
-/// The counts of what was received. A dormant connection keeps only these fields.
+/// The counts of what was received. A dormant connection keeps only these fields of its receiver.
 #[derive(Default)]
 pub(super) struct Counts {
     /// The number of bytes received, modulo 2⁶⁴. Positions in the received bytes are computed from
@@ -204,7 +204,7 @@ impl Receiver {
     #[inline]
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.end_message();
-        // Otherwise no frame has begun, and `frame_rest` would only cost time to return 0.
+        // Otherwise no frame has begun: `frame_rest` would return 0, and would cost time.
         let partial = self.quick_below == 0 || self.buf.wire_len() > 0;
         let rest = if partial { self.frame_rest() } else { 0 };
         self.buf.spare_mut(self.limits.max_message, rest)
@@ -271,8 +271,8 @@ impl Receiver {
     }
 
     /// Reports that a read failed. Works as [`end_of_stream`](Self::end_of_stream), except that the
-    /// peer has not ended the stream. After closing has timed out, this matters for
-    /// [`Closed::unconfirmed`](crate::Closed::unconfirmed).
+    /// peer has not ended the stream. This matters for
+    /// [`Closed::unconfirmed`](crate::Closed::unconfirmed) after closing has timed out.
     pub fn stream_failed(&mut self) {
         self.end_of_stream();
         self.cut_short = true;

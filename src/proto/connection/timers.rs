@@ -185,9 +185,9 @@ impl Timers {
         }
     }
 
-    /// Returns the time at which the caller has to tell the time so that a pause is measured.
-    /// `None` if there is no pause to measure, or if the pause moves no running deadline. In both
-    /// cases the caller need not read the clock.
+    /// Returns when the caller has to call `handle` so that a pause is measured. `None` if there is
+    /// no pause to measure, or if the pause moves no running deadline. In both cases the caller
+    /// need not read the clock.
     fn next_of_pause(&self, rx: &Receiver) -> Option<Time> {
         let awaited = self.beat.as_ref().is_some_and(Beat::is_awaited)
             || self.silence.is_some()
@@ -221,15 +221,16 @@ impl Timers {
     }
 
     /// Returns the time at which the caller must call `handle` next. The adapters call `handle`
-    /// until nothing is due, so it must move each due deadline into the future, end it, or return
-    /// its error.
+    /// until nothing is due, so `handle` must move each due deadline into the future, end it, or
+    /// return its error.
     pub(super) fn poll(&self, rx: &Receiver, tx: &Sender, phase: Phase) -> Option<Time> {
         if self.expired.is_some() {
             return None;
         }
         let idle = self.idle.as_ref().map(|idle| idle.next()).filter(|_| phase == Phase::Open);
         let duties = Time::earliest(&[self.next_of_end(rx, phase), idle, self.next_of_pause(rx)]);
-        // The peer's silence proves nothing during a pause, and matters no more at the end.
+        // During a pause the peer's silence proves nothing. Once receiving has ended, it has no
+        // effect.
         if self.paused() || rx.ended() {
             return duties;
         }
@@ -339,7 +340,7 @@ impl Timers {
     }
 
     /// Looks at every deadline on the peer's silence, because a look also updates the deadline's
-    /// state. Returns the error of a passed deadline.
+    /// state. Returns the error of the first passed deadline.
     fn passed(
         &mut self,
         now: Time,
@@ -376,7 +377,7 @@ impl Timers {
                     self.found = None;
                     return Err(match error.close_code() {
                         None => self.expire(error, tx),
-                        // A Close with this code is still written. The deadline ends.
+                        // Our Close reports this error, so writing goes on. Only the deadline ends.
                         Some(_) => {
                             self.silence = None;
                             error

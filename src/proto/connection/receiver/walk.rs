@@ -79,7 +79,7 @@ impl Receiver {
         loop {
             match &self.state {
                 State::Header => {
-                    // Before the header is complete, so that a violation fails at its first byte.
+                    // Checked before the header is complete: a violation fails at its first byte.
                     if let [b0, rest @ ..] = self.buf.wire() {
                         self.check(*b0, rest.first())?;
                     }
@@ -365,7 +365,7 @@ impl Receiver {
     }
 
     fn starved(&self) -> Result<Step, RecvError> {
-        // First the error of a passed deadline: `handle_timeout` has returned the same error.
+        // A passed deadline's error comes first: `handle_timeout` has returned it already.
         match (self.cut_off_by, self.eof) {
             (Some(error), _) => Err(error),
             (None, true) => Err(RecvError::UnexpectedEof),

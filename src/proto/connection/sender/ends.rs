@@ -165,7 +165,7 @@ impl Sender {
     /// Reports that nothing more can be written: a write or the stream failed, or the peer counts
     /// as dead. This half is closed, and its unwritten bytes are dropped; see
     /// [`dropped`](Self::dropped). A repeated call only records whether our Close has left since
-    /// then: after a passed deadline, the stream may still flush our Close.
+    /// the last call: after a passed deadline, the stream may still flush our Close.
     pub(crate) fn write_failed(&mut self) {
         // The ledger counts the unwritten messages, so it comes before the buffers are emptied.
         self.ledger.broken(&self.out, self.urgent.first_len());
@@ -289,10 +289,10 @@ impl Sender {
         }
     }
 
-    /// Checks both deadlines. The first call after a refused write or flush only starts the
-    /// deadline on writing. If one of them has passed, the call closes this half. Afterwards
-    /// `poll_timeout` returns `None`, so the loop of `poll_stall` in `drive` ends. `Ok` does not
-    /// mean that this half is open.
+    /// Checks the deadline on writing and the time of `leave`. The first call after a refused write
+    /// or flush only starts the deadline on writing. If either time has passed, the call closes
+    /// this half. Afterwards `poll_timeout` returns `None`, so the loop of `poll_stall` in `drive`
+    /// ends. `Ok` does not mean that this half is open.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
         let stalled = self.out.stall.handle(now, self.write_timeout);
         let left = matches!(self.leaves, Leaves::By(by) if now >= by);

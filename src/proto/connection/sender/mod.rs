@@ -163,9 +163,9 @@ impl Sender {
     /// [`measure_rtt`](Self::measure_rtt).
     ///
     /// A Ping may be queued even after our Close, until the peer's Close comes (§5.5.1). This Ping,
-    /// too, goes before the first data frame that has not begun to leave. Without one, it goes
-    /// behind our Close. (Messages of [`feed_first`](Self::feed_first) do not count as data frames
-    /// here.)
+    /// too, goes before the first data frame that has not begun to leave. If there is no such
+    /// frame, the Ping goes behind our Close. (Messages of [`feed_first`](Self::feed_first) do not
+    /// count as data frames here.)
     ///
     /// # Errors
     ///
@@ -183,7 +183,8 @@ impl Sender {
     /// [heartbeat](Config::heartbeat) also measures round trips, but only on a silent connection.
     ///
     /// If several Pings are under way, only the Pongs of the oldest and of the newest give a time.
-    /// (By §5.5.3 a peer may leave out the other Pongs.) After more than 60 s a Pong gives no time.
+    /// (By §5.5.3 a peer may leave out the other Pongs.) A Pong that comes after more than 60 s
+    /// gives no time.
     ///
     /// `now` must come from the same clock as the times of
     /// [`set_read`](crate::Receiver::set_read) and `handle_timeout`. An adapter's clock is
@@ -214,7 +215,8 @@ impl Sender {
         Ok(())
     }
 
-    /// Checks and copies the payload of a Ping or Pong. Fails with `Closed` if none may be sent.
+    /// Checks and copies the payload of a Ping or Pong. Fails with `Closed` if no Ping or Pong may
+    /// be sent.
     fn control(&self, payload: &[u8]) -> Result<Control, SendError> {
         if self.is_over() {
             return Err(SendError::Closed);
@@ -363,7 +365,7 @@ impl Sender {
 
     /// The position after the last message or chunk fed, whether or not it was written. Control
     /// frames and [`feed_first`](Self::feed_first) do not change this position. So if the future of
-    /// a `send` was dropped, comparing two positions tells whether it had fed its message.
+    /// a `send` was dropped, comparing two positions tells whether the `send` had fed its message.
     pub fn fed(&self) -> Position {
         self.ledger.fed(&self.out)
     }

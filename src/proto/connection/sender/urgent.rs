@@ -173,7 +173,8 @@ impl Urgent {
     // Placing.
 
     /// Places the waiting frames into `to`. Frames that cannot be placed yet keep waiting.
-    /// `Sender::has_outgoing` predicts whether `to` has bytes to write then: change both together.
+    /// `Sender::has_outgoing` predicts whether `to` has bytes to write afterwards: change both
+    /// together.
     pub(super) fn place(&mut self, to: &mut Tail<'_>) {
         // A Close that overtakes comes first, because it drops the data. Waiting control frames
         // then go behind it, or are dropped if the Close is last.

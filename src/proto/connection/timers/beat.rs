@@ -9,7 +9,7 @@ pub(super) struct Beat {
     state: State,
 }
 
-/// `Unarmed` until the caller tells a time.
+/// The state is `Unarmed` until the caller tells a time.
 #[derive(Debug)]
 enum State {
     Unarmed,
@@ -65,8 +65,8 @@ impl Beat {
         matches!(self.state, State::Pinged { .. })
     }
 
-    /// Moves the deadline by the length of a pause of reading. While listening, only looks count,
-    /// and a pause makes none.
+    /// Moves the deadline by the length of a pause of reading. In `Listening` only looks count, and
+    /// no look is made during a pause.
     pub(super) fn put_off(&mut self, by: Duration) {
         if let State::Pinged { until, look } = &mut self.state {
             (*until, *look) = (*until + by, *look + by);
@@ -88,9 +88,9 @@ impl Beat {
         let pause = between_looks(*heartbeat);
         let soon = now + pause;
         let pinged = |until: Time| State::Pinged { until, look: until.min(soon) };
-        // This look may be late. If it is late by at most a quarter of `pause` (the time between
-        // looks), the next look is due one `pause` after the planned time of this look. So small
-        // delays of an adapter do not add up.
+        // This look may be late. `pause` is the time between looks. If this look is late by at most
+        // a quarter of `pause`, the next look is due one `pause` after the planned time of this
+        // look. So small delays of an adapter do not add up.
         let due = match *state {
             State::Listening { until, .. } => until.max(now.before(pause / 4)),
             _ => now,

@@ -55,7 +55,7 @@ impl Completion {
         self.told = self.told.map(|told| told + by);
     }
 
-    /// The time at which the caller has to tell the time: at once if a frame or message has begun.
+    /// The time of the next look: at once if a frame or message has begun since the last look.
     pub(super) fn next(&self, rx: &Receiver) -> Option<Time> {
         let Unfinished { frame, message } = rx.unfinished()?;
         let known = self.told.filter(|_| (self.frame.of, self.message.of) == (frame, message));
@@ -85,9 +85,9 @@ impl Completion {
 }
 
 impl Left {
-    /// Subtracts `past`, and adds time for the bytes since the last call, if `bytes` is known. If
-    /// another frame or message began at `of`, it gets the time `whole`. Returns whether no time is
-    /// left.
+    /// Subtracts `past` from the time that is left, and adds time for the bytes since the last
+    /// call, if `bytes` is known. A new frame or message, at `of`, gets the time `whole` instead.
+    /// Returns whether no time is left.
     fn passed(
         &mut self,
         of: Option<u64>,

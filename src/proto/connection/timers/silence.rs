@@ -27,7 +27,7 @@ impl Silence {
         self.since = self.since.map(|since| since + by);
     }
 
-    /// The time at which the caller has to tell the time: at once if new data has come.
+    /// The time of the next look: at once if data has come since the last look.
     pub(super) fn next(&self, rx: &Receiver) -> Time {
         match self.since {
             Some(since) if rx.data_mark() == self.mark => since + self.timeout,

@@ -4,8 +4,8 @@
 //! silence. So a passed deadline is first only *found*. The connection goes on reading, and
 //! believes the deadline at the first of these:
 //!
-//! - A read after the deadline was found blocks. (If the caller cannot tell whether a read blocked,
-//!   two reads, at least [`AGAIN`] apart, must seem to block.)
+//! - A read blocks that began after the deadline was found. (If the caller cannot tell whether a
+//!   read blocked, two reads, at least [`AGAIN`] apart, must seem to block.)
 //! - The caller said how many bytes lay unread when the deadline was found, and all are received.
 //! - [`READS`] reads were made since the deadline was found.
 //!
@@ -16,8 +16,8 @@ use super::Receiver;
 use crate::proto::{error::RecvError, time::Time};
 use core::time::Duration;
 
-/// The number of reads after which a found deadline is believed, although no read has blocked. It
-/// has to be more than a socket's receive buffer (6 MiB on Linux) takes with reads of 16 KiB.
+/// The number of reads after which a found deadline is believed, although no read has blocked. With
+/// reads of 16 KiB, this is more than a socket's receive buffer holds (6 MiB on Linux).
 const READS: u32 = 1024;
 
 /// How soon a caller has to tell the time again if it does not say whether its reads block.
@@ -25,7 +25,7 @@ pub(super) const SOON: Duration = Duration::from_millis(1);
 
 /// After a read that perhaps blocked, the next such read counts only this much later. A task that
 /// is woken at once may find the stream's lock still held, so two reads would prove no more than
-/// one. Tasks hold this lock far shorter: for one call that does not wait.
+/// one. Tasks hold this lock for a far shorter time: for one call that does not wait.
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// How certain it is that a read blocked.
@@ -66,13 +66,13 @@ impl PassedDeadline {
         Self { error, at, told: at, reads, doubted: false, blocked: false, total, unread: None }
     }
 
-    /// Records that a read blocked that began after the deadline was found.
+    /// Records that a read blocked. It began after the deadline was found.
     pub(super) fn read_blocked(&mut self, blocked: Blocked) {
         match blocked {
             Blocked::Surely => self.blocked = true,
             Blocked::Perhaps(now) if now >= self.at => {
-                // The second counts even if bytes came in between: a slow reader may always find a
-                // Ping.
+                // The second such read counts even if bytes came in between, because a program that
+                // reads seldom may find a Ping each time.
                 self.blocked |= self.doubted;
                 (self.doubted, self.at) = (true, now + AGAIN);
             }

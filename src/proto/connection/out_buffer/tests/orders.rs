@@ -30,7 +30,7 @@ enum Call {
     Close,
     /// A Close that overtakes, and so drops data.
     Cut,
-    /// Drops unwritten control frames behind a Close that has left.
+    /// Drops control frames that have not begun to leave, behind a Close that has left.
     EndControls,
     /// Drops the control frames in the last splice.
     DropLast,
@@ -156,7 +156,7 @@ impl Model {
         self.insert(What::Pings, pings, at, frame);
     }
 
-    /// A message goes before the first message, behind the messages that overtook this one.
+    /// An overtaking message goes before the first message in order, behind those that overtook it.
     fn first(&mut self, frame: &[u8]) {
         let message = self.place(|what| what == What::Data(true));
         if message.is_some() || !self.open {

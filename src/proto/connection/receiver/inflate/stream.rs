@@ -197,9 +197,9 @@ impl Inflate {
     /// The header of a stored block ends with two zero bits (BTYPE 00), and at least the last of
     /// them is in the message's last byte. So a message whose last byte is ff cannot end with this
     /// header. Such a message is complete if a block ends with this byte, as happens if the sender
-    /// did not remove the tail. To check this, [`EMPTY`] is appended instead of the tail. If a
-    /// message ends with a block, but its last byte is not ff, it is refused, unless the block has
-    /// BFINAL: zlib does not say how many bits of that byte are left, so the bytes to append are
+    /// did not remove the tail. To check this, [`EMPTY`] is appended instead of the tail. A message
+    /// that ends with a block without BFINAL, but not with the byte ff, is refused. The reason:
+    /// zlib does not say how many bits of the last byte are left, so the bytes to append are
     /// unknown.
     fn finish(
         &mut self,

@@ -4,12 +4,12 @@
 use super::*;
 use alloc::vec::Vec;
 
-/// Returns the numbers of 64 bits that are next to `n`.
+/// Returns `n` and its neighbours, if they have at most 64 bits.
 fn around(n: u128) -> impl Iterator<Item = u64> {
     (n.saturating_sub(1)..=n + 1).filter_map(|n| u64::try_from(n).ok())
 }
 
-/// Returns the numbers of 64 bits around each power of two.
+/// Returns each power of two and its neighbours, if they have at most 64 bits.
 fn edges() -> impl Iterator<Item = u64> {
     (0..=u64::BITS).flat_map(|bit| around(1 << bit)).step_by(if cfg!(miri) { 37 } else { 1 })
 }
@@ -52,7 +52,7 @@ fn a_message_is_refused_exactly_above_its_limits() {
     for (limits, config) in all_limits().filter(|(_, config)| config.max_frame.is_none()) {
         for compressed in [false, true] {
             let most = most(&config, compressed);
-            // Above the limit already, not a byte may follow.
+            // If `kept` is above the limit already, no byte may follow.
             let kept = edges().chain(around(most));
             for (kept, at_most) in kept.map(|kept| (kept, most.saturating_sub(kept.into()))) {
                 for more in around(at_most).chain([0, 1 << 32, u64::MAX - kept, u64::MAX]) {

@@ -24,7 +24,7 @@ enum Call {
     Abort,
     /// The peer breaks the protocol.
     Fail,
-    /// The peer's Close.
+    /// The peer's Close comes.
     End,
     /// The stream fails.
     Break,
