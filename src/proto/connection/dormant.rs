@@ -1,4 +1,5 @@
-//! [`Dormant`]: an idle connection without buffers and settings, in an eighth of the memory.
+//! [`Dormant`]: an idle connection without its buffers and settings, in about an eighth of the
+//! memory.
 use super::{
     Connection, Receiver, Sender,
     inbound::Inbound,

@@ -266,7 +266,8 @@ impl Connection {
     /// Consumes input up to the next event, and queues the automatic reply to it, if there is one.
     ///
     /// The result does not borrow the connection. Until the next call that receives or tells the
-    /// time, [`Receiver::message`] returns the message, and [`event`](Receiver::event) any event.
+    /// time, [`Receiver::message`] returns the message, and [`event`](Receiver::event) returns any
+    /// kind of event.
     ///
     /// # Errors
     ///
@@ -305,14 +306,15 @@ impl Connection {
     }
 
     /// Says what to do with the stream once [`step`](Self::step) returns [`Closed`](Step::Closed)
-    /// or fails. Before that it returns a [`Done`](Ending::Done) without meaning.
+    /// or fails. Before that, its result has no meaning: it is [`Done`](Ending::Done) even on an
+    /// open connection.
     pub fn ending(&self) -> Ending {
         self.inbound.ending(&self.tx)
     }
 
     // The halves.
 
-    /// The receiving half by shared reference, to read the event where [`step`](Self::step)
+    /// The receiving half by shared reference, to read the event at which [`step`](Self::step)
     /// stopped.
     #[inline]
     pub fn receiver(&self) -> &Receiver {
@@ -337,7 +339,7 @@ impl Connection {
         &mut self.tx
     }
 
-    /// Both halves at once. So you can feed the sender while you borrow a message from the
+    /// Both halves at once, so that you can feed the sender while you borrow a message from the
     /// receiver.
     ///
     /// A message cannot outlive the next receiving call:

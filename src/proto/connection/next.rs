@@ -33,7 +33,8 @@ pub enum Next<'a> {
     Over(Option<RecvError>),
 }
 
-/// What a connection waits for. Each field that is `true` or `Some` is a condition to end the wait.
+/// What a connection waits for. Each field that is `true` or `Some` is a condition that ends the
+/// wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: a loop that ignores a new condition would hang.
 pub struct Wait {

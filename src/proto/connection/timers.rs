@@ -55,7 +55,8 @@ pub(super) struct Timers {
     /// Whether the stream is dropped as it is: the peer seems dead, or a phase of closing timed
     /// out.
     pub(super) given_up: bool,
-    /// The error of a passed deadline that ended reading and writing. If `Some`, no deadline runs.
+    /// The error of the passed deadline that ended reading and writing. From then on no deadline
+    /// runs.
     expired: Option<RecvError>,
 }
 

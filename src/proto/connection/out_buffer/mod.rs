@@ -29,7 +29,7 @@ use core::{fmt, ops::Range};
 const FIRST: usize = 16 << 10;
 /// A buffer longer than `LARGE` bytes is freed once it was emptied `SMALL_USES` times in a row with
 /// at most a quarter of it used. If it were freed as soon as it is empty, every burst would
-/// allocate.
+/// allocate a new buffer.
 const LARGE: usize = 4 * FIRST;
 const SMALL_USES: u8 = 64;
 

@@ -268,7 +268,8 @@ impl Sender {
     // Outputs.
 
     /// Returns the bytes to write next, as a [`Buf`](bytes::Buf). First, this call places waiting
-    /// control frames and overtaking messages among them, if it can.
+    /// control frames and overtaking messages among these bytes, except those that have to wait
+    /// longer.
     #[inline]
     pub fn outgoing(&mut self) -> Outgoing<'_> {
         if self.frame_waits() {

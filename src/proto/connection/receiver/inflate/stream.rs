@@ -233,7 +233,7 @@ impl Inflate {
                 Status::Progress if full => {}
                 Status::Progress if taken <= n => begun = taken,
                 Status::Progress if taken == whole && begun == n && flushed => {
-                    // If bits of the byte ff were left, they began a block with BFINAL. It ends
+                    // If bits of the byte ff were left, they began a block with BFINAL, which ends
                     // here.
                     let done = zlib::inflate(raw, &[], &mut [0], true).map_err(|_| BAD)?;
                     let last = matches!(done.status, Status::StreamEnd);
@@ -259,10 +259,10 @@ impl Inflate {
     }
 }
 
-/// Writes `behind` into `input`, behind its first `n` bytes. `input` must have room for one extra
-/// byte. Returns the slice of the first `n` bytes, `behind` and the extra byte, and the slice's
-/// length without the extra byte. The extra byte is there because zlib reports the end of a block
-/// only while input is left. If zlib takes this byte, the message is incomplete.
+/// Writes `behind` into `input`, behind its first `n` bytes. `input` must have room for `behind`
+/// and for one extra byte. Returns the slice of the first `n` bytes, `behind` and the extra byte,
+/// and the slice's length without the extra byte. The extra byte is there because zlib reports the
+/// end of a block only while input is left. If zlib takes this byte, the message is incomplete.
 fn followed<'w>(
     input: &'w mut [u8],
     n: usize,
