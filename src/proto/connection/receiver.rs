@@ -321,6 +321,7 @@ impl Receiver {
 
     #[inline(never)]
     fn copy_in(&mut self, mut bytes: &[u8]) {
+        // Each round makes room as for a read, so `bytes` may be longer than the buffer.
         while !bytes.is_empty() {
             let room = self.spare_mut();
             let n = room.len().min(bytes.len());

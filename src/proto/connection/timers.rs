@@ -274,7 +274,7 @@ impl Timers {
         phase: Phase,
     ) -> Result<(), RecvError> {
         if let Some(error) = self.expired {
-            return Err(error);
+            return Err(error); // A call after the end changes nothing, and repeats the error.
         }
         self.looked(rx);
         self.bound_phase(now, rx, tx, phase)?;
@@ -283,6 +283,7 @@ impl Timers {
             let passed = self.passed(now, rx, tx, phase);
             self.judge(passed, now, rx, tx)?;
         }
+        // A pause of reading does not stop the idle message, because only sending matters for it.
         if phase == Phase::Open
             && let Some(idle) = &mut self.idle
         {

@@ -66,6 +66,7 @@ impl Receiver {
 
     #[cold]
     pub(super) fn fail(&mut self, error: RecvError) {
+        // Every later `step` fails again. Only the first failure is traced.
         if !matches!(self.state, State::Failed(_)) {
             trace::failed(self.role(), error);
         }
@@ -334,6 +335,8 @@ impl Receiver {
         }
     }
 
+    /// Consumes a control frame that has arrived whole, and stops at it. The body of a Close is
+    /// copied, because `close_frame` has to return the body even after the buffer is reused.
     fn take_control(
         &mut self,
         opcode: OpCode,

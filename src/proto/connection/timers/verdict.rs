@@ -81,7 +81,7 @@ impl PassedDeadline {
     }
 
     pub(super) fn set_unread(&mut self, bytes: u64) {
-        self.unread.get_or_insert(bytes); // Only the first: `total` is of that time.
+        self.unread.get_or_insert(bytes); // Only the first count starts at `total`.
     }
 
     pub(super) fn is_believed(&self, rx: &Receiver) -> bool {

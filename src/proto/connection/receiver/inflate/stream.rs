@@ -94,6 +94,7 @@ impl Inflate {
         most: usize,
     ) -> Result<(usize, Stop), RecvError> {
         let mut taken = 0;
+        // With `ending`, an earlier call has taken all bytes, and only `finish` has to go on.
         if self.ending.is_none() {
             let stop;
             (taken, stop) = self.run_to_last(raw, wire, most)?;
@@ -120,6 +121,7 @@ impl Inflate {
         most: usize,
     ) -> Result<(usize, Stop), RecvError> {
         let kept = usize::from(self.kept);
+        // The first `early` of the kept bytes are no longer among the newest two.
         let early = (kept + wire.len()).saturating_sub(self.last.len()).min(kept);
         if early > 0 {
             let last = self.last;
@@ -144,6 +146,7 @@ impl Inflate {
         self.ending = Some(Ending { taken: taken as u8, begun: begun as u8, full });
     }
 
+    /// Appends `bytes` to `last`, which must have room for them.
     fn keep(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             if let Some(to) = self.last.get_mut(usize::from(self.kept)) {
