@@ -12,11 +12,11 @@ use std::{
 };
 use tickwire_dial::{Race, Step};
 
-/// The head start of each attempt: that of `tickwire::Dial`, which RFC 8305 §5 recommends.
+/// The head start of each attempt, as in `tickwire::Dial`. RFC 8305 §5 recommends this value.
 const DELAY: Duration = Duration::from_millis(250);
 
-/// What to do next. The error is that of the last attempt: the API has room for one `io::Error`,
-/// whose kind programs match.
+/// Returns the next step of the race. After the last failure, returns only the error of the last
+/// attempt, because the API has room for one `io::Error`, whose kind programs match.
 fn next(race: &mut Race<io::Error>, now: Duration) -> io::Result<Step> {
     race.next(now).ok_or_else(|| match race.take_failures().pop() {
         Some((_, error)) => error,
@@ -24,7 +24,7 @@ fn next(race: &mut Race<io::Error>, now: Duration) -> io::Result<Step> {
     })
 }
 
-/// Connects from a thread.
+/// Runs the race from a thread, which blocks until an address is connected or all have failed.
 pub(crate) fn connect(addresses: impl IntoIterator<Item = SocketAddr>) -> io::Result<TcpStream> {
     let (mut race, began) = (Race::new(addresses, DELAY), Instant::now());
     let next = |now, failed: Option<(SocketAddr, io::Error)>| {

@@ -109,7 +109,7 @@ where
     Ok(open(drive(ServerHandshake::start(opening(stream), callback, config)).await?))
 }
 
-/// From here on two tasks may poll the stream, so it gets other wakers.
+/// From now on two tasks may poll the stream, so the stream gets other wakers.
 fn open<S>(socket: WebSocket<Opening<S>>) -> WebSocketStream<S> {
     WebSocketStream::new(socket.socket.stream, socket.context)
 }
@@ -129,7 +129,7 @@ where
 {
     let mut under_way = Some(started);
     poll_fn(|cx| {
-        // Only a poll after the end finds nothing here, and `await` makes none.
+        // `under_way` is `None` only after the end, and `await` does not poll after the end.
         let Some(mut handshake) = under_way.take() else { return Poll::Pending };
         // The future may have moved to another task since the last poll.
         handshake.get_mut().get_mut().waker.clone_from(cx.waker());

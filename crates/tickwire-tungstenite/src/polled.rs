@@ -15,8 +15,8 @@ pub(crate) struct Polled<'a, S, W> {
     /// The waker that the stream remembers. For an open connection, the stream remembers it only
     /// for writing, and it wakes both halves.
     pub(crate) waker: W,
-    /// The waker of the task that polls an open connection, and the place that keeps it while the
-    /// task waits until the stream can be written.
+    /// For an open connection: the place for the polling task's waker while this task waits until
+    /// the stream can be written, and this waker. `None` if no task waits, and during a handshake.
     pub(crate) half: Option<(&'a AtomicWaker, &'a Waker)>,
 }
 

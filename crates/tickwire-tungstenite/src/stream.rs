@@ -36,10 +36,10 @@ pub struct WebSocketStream<S> {
     both: Arc<Both>,
     /// The waker made from `both`, which wakes the tasks of both halves.
     waker: Waker,
-    /// The stream of messages has ended.
+    /// Whether the stream of messages has ended.
     ended: bool,
-    /// The stream refused the last write: the buffer is flushed before the next message is
-    /// accepted.
+    /// Whether the stream refused the last write. If so, the buffer is flushed before the next
+    /// message is accepted.
     blocked: bool,
 }
 
@@ -50,7 +50,8 @@ impl<S> WebSocketStream<S> {
         Self { stream, context, both, waker, ended: false, blocked: false }
     }
 
-    /// A connection on a stream whose opening handshake is done.
+    /// A connection on a stream whose opening handshake is done. `async` only as in
+    /// tokio-tungstenite.
     pub async fn from_raw_socket(stream: S, role: Role, config: Option<WebSocketConfig>) -> Self {
         Self::new(stream, WebSocketContext::new(role, config))
     }

@@ -1,7 +1,7 @@
 //! Waking both halves of a connection that is split.
 //!
 //! The task that reads also writes, mostly Pongs. But a stream remembers only one waker for
-//! writing. So the stream gets a waker that wakes both tasks. For reading there is only one task.
+//! writing. So the stream gets a waker that wakes both tasks. Only one task reads.
 use futures_util::task::AtomicWaker;
 use std::{sync::Arc, task::Wake};
 
@@ -18,7 +18,7 @@ impl Wake for Both {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // Either may wait for room in the same buffer. The one that cannot go on registers again.
+        // Both may wait for room in the same buffer. A task that still has to wait registers again.
         self.reader.wake();
         self.writer.wake();
     }

@@ -16,14 +16,14 @@ use std::{
 use tickwire_dial::{Race, Step};
 use tokio::net::TcpStream;
 
-/// Connects. If the future is dropped, all attempts are closed.
+/// Runs the race from a task. If the future is dropped, all attempts are closed.
 pub(crate) async fn connect(
     addresses: impl IntoIterator<Item = SocketAddr>,
 ) -> io::Result<TcpStream> {
     let (mut race, began) = (Race::new(addresses, DELAY), Instant::now());
     let mut under_way = FuturesUnordered::new();
-    // The last call of `wake_at`. Each attempt wakes this task, and without this variable each of
-    // these polls would leave one more alarm behind.
+    // The arguments of the last call of `wake_at`. Each attempt wakes this task, and without this
+    // variable each poll would set one more alarm for the same time.
     let mut alarm: Option<(Instant, Waker)> = None;
     poll_fn(|cx| {
         loop {
@@ -55,8 +55,9 @@ pub(crate) async fn connect(
 }
 
 /// Wakes a task at this time, or soon after. A thread of this crate does that, because the runtime
-/// may have no timers, and tokio would then panic. The thread begins with the first call. It waits
-/// for one time after the other, which are nearly in order, because every head start is the same.
+/// may have no timers, and tokio's would then panic. The first call starts the thread. It waits for
+/// the times in the order of the calls: nearly the order of the times, because every head start is
+/// the same.
 fn wake_at(at: Instant, waker: Waker) {
     static ALARMS: LazyLock<Sender<(Instant, Waker)>> = LazyLock::new(|| {
         let (sender, alarms) = channel::<(Instant, Waker)>();

@@ -51,7 +51,7 @@ impl<const CHUNK_SIZE: usize> ReadBuffer<CHUNK_SIZE> {
         let before = bytes.len();
         bytes.resize(before + CHUNK_SIZE, 0);
         let read = stream.read(bytes.get_mut(before..).unwrap_or_default());
-        // Before the error is returned: the bytes added above were never read.
+        // Truncated before an error is returned too: the stream has not filled the added bytes.
         let n = read.as_ref().copied().unwrap_or(0).min(CHUNK_SIZE);
         bytes.truncate(before + n);
         read.map(|_| n)
@@ -60,7 +60,7 @@ impl<const CHUNK_SIZE: usize> ReadBuffer<CHUNK_SIZE> {
     fn drop_consumed(&mut self) {
         let consumed = usize::try_from(self.bytes.position()).unwrap_or(usize::MAX);
         let bytes = self.bytes.get_mut();
-        // `as_cursor_mut` lends the cursor to anybody, so its position may be behind the end.
+        // `as_cursor_mut` lends the cursor to anybody, so its position may be beyond the end.
         bytes.drain(..consumed.min(bytes.len()));
         self.bytes.set_position(0);
     }

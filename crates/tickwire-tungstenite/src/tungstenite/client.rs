@@ -67,12 +67,12 @@ pub fn connect_with_config<Req: IntoClientRequest>(
 fn redirected(mut request: Request, location: &HeaderValue) -> Result<Option<Request>> {
     let (next, ()) = location.to_str()?.into_client_request()?.into_parts();
     let (from, to) = (origin(request.uri())?, origin(&next.uri)?);
-    // Whoever controls one server could otherwise make the client repeat its request in the clear.
+    // Otherwise a server could make the client repeat its request in plain text.
     if from.0 && !to.0 {
         return Ok(None);
     }
     let headers = request.headers_mut();
-    // tungstenite sends these to any target: whoever can redirect a client would get them.
+    // tungstenite sends these to any target, so a server that redirects could give them to anybody.
     if from != to {
         for secret in [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION] {
             headers.remove(secret);
@@ -93,7 +93,7 @@ fn connect_once(
     let connected = dial::connect((host(uri)?, port(uri)?).to_socket_addrs()?);
     // tungstenite hides the operating system's error behind this variant, which programs match.
     let mut stream = connected.map_err(|_| UrlError::UnableToConnect(uri.to_string()))?;
-    // As in tungstenite's `connect`, which has no argument for it.
+    // As in tungstenite's `connect`, which has no argument for TCP_NODELAY.
     NoDelay::set_nodelay(&mut stream, true)?;
     tls::client(request, stream, config, tls).map_err(|error| match error {
         HandshakeError::Failure(error) => error,
@@ -186,7 +186,7 @@ impl IntoClientRequest for ClientRequestBuilder {
         for (name, value) in self.headers {
             headers.append(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
         }
-        // One header for all, as in tungstenite: some servers look at the first one only.
+        // One header for all subprotocols, as in tungstenite: some servers read only the first one.
         if !self.subprotocols.is_empty() {
             let offered = HeaderValue::try_from(self.subprotocols.join(", "))?;
             headers.append(header::SEC_WEBSOCKET_PROTOCOL, offered);

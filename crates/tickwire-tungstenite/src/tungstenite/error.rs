@@ -43,8 +43,8 @@ pub enum Error {
     /// A URL that cannot be dialed.
     #[error("URL: {0}")]
     Url(#[from] UrlError),
-    /// The server answered with a status other than 101. Or this end is the server, and answered
-    /// with an error response.
+    /// At a client: the server answered with a status other than 101. At a server: the callback
+    /// refused the request with this response.
     #[error("HTTP status {}", .0.status())]
     Http(Box<Response<Option<Vec<u8>>>>),
     /// A value that cannot be part of HTTP.
@@ -99,7 +99,7 @@ fn received(error: tickwire::RecvError) -> Error {
     };
     match broken {
         // Programs match on the variants below. tickwire's errors carry no data from the wire, so
-        // each variant with a value gets one that fits all cases.
+        // each variant with a value gets a value that fits all cases.
         Broken::BadUtf8 => Error::Utf8(broken.to_string()),
         Broken::ReservedBits => ProtocolError::NonZeroReservedBits.into(),
         Broken::ReservedOpCode => ProtocolError::InvalidOpcode(0).into(),
@@ -113,7 +113,7 @@ fn received(error: tickwire::RecvError) -> Error {
     }
 }
 
-/// Converts the error with which tickwire refused a message.
+/// Converts the error with which tickwire refused a message or a control frame.
 fn sent(error: tickwire::SendError) -> Error {
     match error {
         tickwire::SendError::ControlTooLong | tickwire::SendError::ReasonTooLong => {
@@ -122,7 +122,7 @@ fn sent(error: tickwire::SendError) -> Error {
         tickwire::SendError::BadUtf8 => Error::Utf8(error.to_string()),
         tickwire::SendError::BadCloseCode => ProtocolError::InvalidCloseSequence.into(),
         tickwire::SendError::Closed => ProtocolError::SendAfterClosing.into(),
-        // Of a full buffer or a message in pieces, neither of which this crate asks tickwire for.
+        // A full buffer, or a message in chunks: this crate asks tickwire for neither.
         other => io::Error::other(other).into(),
     }
 }

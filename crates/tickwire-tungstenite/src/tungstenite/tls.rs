@@ -45,8 +45,8 @@ pub(crate) use setup::Setup;
 #[cfg(not(feature = "__rustls-tls"))]
 pub(crate) type Setup = std::convert::Infallible;
 
-/// What a connection to this URL needs for TLS; `None` for `ws`. Call this before dialing: if the
-/// setup is missing, no server can help.
+/// Returns what a connection to this URL needs for TLS, or `None` for `ws`. Call this before
+/// dialing, because no server can help if the setup fails.
 pub(crate) fn setup(uri: &http::Uri, connector: Option<Connector>) -> Result<Option<Setup>> {
     match (uri_mode(uri)?, connector) {
         (Mode::Plain, _) => Ok(None),

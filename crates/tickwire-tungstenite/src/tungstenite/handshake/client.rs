@@ -33,14 +33,14 @@ pub type Response = http::Response<Option<Vec<u8>>>;
 
 /// The client's part in the handshake.
 pub struct ClientHandshake<S> {
-    /// `None` after the check.
+    /// `None` once the response has been checked.
     check: Option<Box<Check>>,
     stream: PhantomData<S>,
 }
 
 /// Checks the response, and makes the connection, whose first input is the bytes behind the
-/// response. It is a trait object, so that a program has its code, and the code that drops it, only
-/// once, and not once in each place that may drop a handshake.
+/// response. It is a trait object, so that a program has its code and drop code only once, instead
+/// of once in each place that may drop a handshake.
 type Check = dyn FnOnce(Response, Vec<u8>) -> Result<(WebSocketContext, Response)> + Send + Sync;
 
 impl<S: fmt::Debug> fmt::Debug for ClientHandshake<S> {
@@ -85,7 +85,7 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
     // in `request` already, so any URL will do here.
     let mut same = core::Request::new("ws://localhost/").map_err(|_| UrlError::NoHostName)?;
     if offers {
-        // tungstenite fails if the server chooses none of them.
+        // As in tungstenite, the server must choose one of the offered subprotocols.
         same = same
             .subprotocols(offered)
             .and_then(core::Request::require_subprotocol)
@@ -105,6 +105,7 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
             *response.body_mut() = Some(refusal_body(&response, &tail));
             return Err(Error::Http(Box::new(response)));
         }
+        // tickwire compares the header with the value for its own key.
         exchange(&mut response, &theirs, &ours)?;
         let conn = opening.accept(&response).map_err(|error| match error {
             HandshakeError::UnexpectedSubprotocol if !offers => {
@@ -121,7 +122,7 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
 }
 
 /// The part of a refusal's body that is in `tail`, the bytes behind its head. tickwire's handshake
-/// reads it, behind a head that has the status and the headers that tell where the body ends.
+/// reads the body, behind a new head with the status and the headers that tell where the body ends.
 fn refusal_body(response: &Response, tail: &[u8]) -> Vec<u8> {
     let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
     for name in ["transfer-encoding", "content-length"] {
@@ -187,7 +188,8 @@ pub fn generate_request(request: Request) -> Result<(Vec<u8>, String)> {
 
 /// As [`generate_request`]. `offer` replaces the extensions that the request offers.
 fn write_request(request: &Request, offer: Option<&HeaderValue>) -> Result<(Vec<u8>, String)> {
-    // Some servers recognise these names only with these capital letters.
+    // Some servers recognise these names only with these capital letters. The order is
+    // tungstenite's. The key is last, so that the loop below leaves it in `key`.
     static REQUIRED: [(HeaderName, &str); 5] = [
         (header::HOST, "Host"),
         (header::CONNECTION, "Connection"),
@@ -214,7 +216,7 @@ fn write_request(request: &Request, offer: Option<&HeaderValue>) -> Result<(Vec<
             header::SEC_WEBSOCKET_PROTOCOL => "Sec-WebSocket-Protocol",
             header::SEC_WEBSOCKET_EXTENSIONS if offer.is_some() => continue,
             _ if REQUIRED.iter().any(|(required, _)| required == name) => continue,
-            _ => name.as_ref(), // `as_str` is inlined, with a table of all names
+            _ => name.as_ref(), // `as_str` would inline a table of all names
         };
         push(&mut bytes, name, value);
     }
@@ -239,7 +241,7 @@ pub fn generate_key() -> String {
     STANDARD.encode(nonce)
 }
 
-/// Reads the server's answer, behind as many interim responses (RFC 9110 §15.2) as tickwire skips.
+/// Reads the final response, behind as many interim responses (RFC 9110 §15.2) as tickwire skips.
 impl TryParse for Response {
     fn try_parse(data: &[u8]) -> Result<Option<(usize, Self)>> {
         let limit = Config::default().max_interim;

@@ -3,10 +3,10 @@ use super::machine::TryParse;
 use crate::tungstenite::error::Result;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The most headers in a head.
+/// The most headers in a head, as in tungstenite.
 pub const MAX_HEADERS: usize = 124;
 
-/// Copies headers. A line end in a value is that of a folded line (RFC 9112 §5.2), and becomes
+/// Copies headers. A line end in a value comes from a folded line (RFC 9112 §5.2), and becomes
 /// spaces.
 pub(super) fn collect(raw: &[httparse::Header<'_>]) -> Result<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(raw.len());

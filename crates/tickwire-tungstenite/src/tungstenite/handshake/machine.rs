@@ -9,9 +9,9 @@ use std::io::{self, Read, Write};
 
 /// The size of a read, in bytes.
 const READ: usize = 4 << 10;
-/// The longest head, in bytes.
+/// The longest head, in bytes, as in tungstenite.
 const MAX_HEAD: usize = 64 << 10;
-/// The most reads in which a head may arrive, because each read parses the head from its start.
+/// The most reads of a head, as in tungstenite, because each read parses the head from its start.
 const MAX_READS: usize = 512;
 
 /// A stream, and the head that is read from it or written to it.

@@ -17,7 +17,7 @@ use tickwire::handshake::HandshakeError as Refused;
 #[derive(Debug)]
 pub struct MidHandshake<Role: HandshakeRole> {
     role: Role,
-    // By value: a round gives the machine back, or ends its stage and gives the stream back.
+    // Moved into each round, which returns the machine, or ends its stage and returns the stream.
     machine: HandshakeMachine<Role::InternalStream>,
 }
 
@@ -65,7 +65,7 @@ pub enum HandshakeError<Role: HandshakeRole> {
     Failure(Error),
 }
 
-// Not derived, because that makes the error a source, which tungstenite's has not.
+// Not derived by `#[from]`, which would make the error a source. tungstenite's error has no source.
 impl<Role: HandshakeRole> From<Error> for HandshakeError<Role> {
     fn from(error: Error) -> Self {
         Self::Failure(error)
@@ -127,8 +127,8 @@ impl From<Refused> for Error {
         const KEY: &str = "Sec-WebSocket-Key";
         const EXTENSIONS: HeaderName = http::header::SEC_WEBSOCKET_EXTENSIONS;
         let subprotocol = ProtocolError::SecWebSocketSubProtocolError;
-        // Where tungstenite has no variant for a fault, `InvalidHeader` names the header. What is
-        // left is `InvalidData` with tickwire's error inside, which says more than a near variant.
+        // Where tungstenite has no variant for a fault, `InvalidHeader` names the header. The rest
+        // is `InvalidData` with tickwire's error inside, which says more than a near variant.
         match error {
             Refused::BadMethod | Refused::NotConnect => ProtocolError::WrongHttpMethod.into(),
             Refused::BadHttpVersion | Refused::OldHttpVersion => {

@@ -51,7 +51,7 @@ fn agree<T>(
     request: &http::Request<T>,
     config: &WebSocketConfig,
 ) -> Result<(Response, Connection)> {
-    // Each rule of RFC 6455 §4.2.1 is checked there, and nowhere here.
+    // `Upgrade::new` checks each rule of RFC 6455 §4.2.1, so nothing here checks them again.
     let upgrade = Upgrade::new(request, None, &config.core())?;
     Ok(upgrade.accept(Accept::default())?)
 }
@@ -79,8 +79,8 @@ impl TryParse for Request {
 }
 
 pub(crate) fn request(head: httparse::Request<'_, '_>) -> Result<Request> {
-    // The request made below has GET and HTTP/1.1, whatever the head had. So nobody else checks
-    // these.
+    // Checked here, because the request made below always has GET and HTTP/1.1, whatever the head
+    // had.
     if head.method != Some("GET") {
         return Err(ProtocolError::WrongHttpMethod.into());
     }
@@ -178,8 +178,8 @@ impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
     /// The connection, without the extension if the callback removed the extension from the
     /// response.
     fn as_answered(&self, conn: Connection, response: &Response) -> Connection {
-        // The client goes by the response. If only this end used the extension, the client would
-        // fail the connection at the first compressed message.
+        // The client does what the response says. If only this end used the extension, the client
+        // would fail the connection at the first compressed message.
         let nothing = Negotiated::default();
         let said = response.headers().contains_key(&http::header::SEC_WEBSOCKET_EXTENSIONS);
         match said || *conn.negotiated() == nothing {

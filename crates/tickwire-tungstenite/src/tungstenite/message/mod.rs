@@ -1,7 +1,7 @@
 //! Messages and frames.
 //!
-//! [`Error`](super::Error) holds a refused message, so these types stand below it. Their methods
-//! that can fail are in `protocol`, which stands above.
+//! [`Error`](super::Error) holds a refused message, so its module depends on these types. To avoid
+//! a circle, their methods that return an `Error` are in `protocol`.
 pub mod coding;
 mod frame;
 mod utf8_bytes;

@@ -68,12 +68,12 @@ pub struct WebSocketContext {
     /// Bytes that are read and not yet given to `conn`.
     staged: Bytes,
     remask: Option<Box<Remask>>,
-    /// Frames that the caller made, and all bytes that were queued before them. These bytes are
-    /// written before the output of `conn`.
+    /// Frames that the caller made, and all bytes that were queued before these frames. All of
+    /// `raw` is written before the output of `conn`.
     raw: BytesMut,
-    /// A Pong or a Close that answers the peer is not yet written and flushed.
+    /// Whether a Pong or a Close that answers the peer is not yet written and flushed.
     reply_due: bool,
-    /// The connection waits for input, and has returned its buffers to the thread.
+    /// Whether the connection waits for input, and has returned its buffers to the thread.
     at_rest: bool,
     config: WebSocketConfig,
 }
@@ -144,7 +144,7 @@ impl WebSocketContext {
     /// the stream would block. An error for a violation by the peer, after which the connection is
     /// over.
     pub fn read<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<Message> {
-        // The one branch that a message costs an open connection.
+        // On an open connection, this branch is the only extra cost of a message.
         if self.state != State::Open || self.reply_due {
             self.before_read(stream)?;
         }
@@ -182,7 +182,7 @@ impl WebSocketContext {
     #[cold]
     fn broken(&mut self, stream: &mut dyn Wire, error: tickwire::RecvError) -> Error {
         self.state = State::Over;
-        // The caller has to hear of the violation. An error of this write would only hide it.
+        // An error of this write is ignored: it would only hide the violation from the caller.
         if self.write_out(stream).is_ok() {
             let _ = stream.flush_all();
         }
@@ -201,7 +201,7 @@ impl WebSocketContext {
             Event::Message(_) => return None,
         };
         if message.is_close() {
-            // If our Close went first, the peer's Close is its answer, and needs none.
+            // If our Close went first, the peer's Close is its answer, and needs no answer.
             self.reply_due |= self.state == State::Open;
             self.state = State::Closed { discarded: 0 };
         } else {
@@ -213,8 +213,8 @@ impl WebSocketContext {
     /// Gives the connection more input.
     fn fill(&mut self, stream: &mut dyn Wire) -> Result<()> {
         let rx = self.conn.receiver_mut();
-        // `remask` needs the bytes before `conn` has them. What it returns is staged: it is longer
-        // than what was read, so the free end of the receive buffer might be too short for it.
+        // `remask` needs the bytes before `conn` gets them. Its output is longer than what was
+        // read, and may not fit into the free end of the receive buffer. So the output is staged.
         let read = if let (true, Some(remask)) = (self.staged.is_empty(), &mut self.remask) {
             let mut some = [0; READ];
             let read = stream.read_some(&mut some);
@@ -229,7 +229,7 @@ impl WebSocketContext {
                 true => stream.read_some(room),
                 false => (&mut self.staged).reader().read(room),
             };
-            // A stream that claims more than it was given must not panic below.
+            // A stream may claim to have read more bytes than fit. That must cause no panic below.
             let n = read.as_ref().map_or(0, |&n| n.min(room.len()));
             rx.commit(n);
             read
@@ -238,7 +238,7 @@ impl WebSocketContext {
             Ok(0) => Err(self.end_of_stream()),
             Ok(n) => self.check_behind_close(n),
             Err(error) => {
-                // Only here is it known that the connection waits. A thread that blocks keeps its
+                // Only this error shows that the connection waits. A thread that blocks keeps its
                 // buffers, because nobody knows before a read whether it will wait.
                 if error.kind() == io::ErrorKind::WouldBlock {
                     let (rx, tx) = self.conn.split_mut();
@@ -304,8 +304,8 @@ impl WebSocketContext {
             self.check_not_over()?;
             return Err(ProtocolError::SendAfterClosing.into());
         }
-        // Before anything is queued, so that the error can hold the whole message. Without a limit,
-        // nothing is added up.
+        // Checked before anything is queued, so that the error can hold the whole message. Without
+        // a limit, the sum is not computed.
         if self.config.max_write_buffer_size != usize::MAX && self.is_too_much(&message) {
             return Err(Error::WriteBufferFull(Box::new(message)));
         }
@@ -316,7 +316,7 @@ impl WebSocketContext {
         match message {
             Message::Text(text) => _ = tx.feed(text.as_str())?,
             Message::Binary(bytes) if bytes.len() < SHARED_FROM => _ = tx.feed(&bytes)?,
-            // An owned payload costs more instructions, and a short payload is copied anyway.
+            // Feeding an owned payload costs more instructions, and a short one is copied anyway.
             Message::Binary(bytes) => _ = tx.feed(Outbound::from(bytes))?,
             Message::Ping(payload) => tx.ping(&payload)?,
             Message::Pong(payload) => tx.pong(&payload)?,
@@ -334,7 +334,8 @@ impl WebSocketContext {
         }
     }
 
-    /// Whether the buffer has no room for the message. A Pong or a Close is always accepted.
+    /// Whether the buffer has no room for the message. A Pong or a Close is always accepted,
+    /// because the peer waits for it.
     fn is_too_much(&self, message: &Message) -> bool {
         let mask = (self.conn.role() == tickwire::Role::Client).then_some([0; 4]);
         let header = FrameHeader { mask, ..Default::default() };
@@ -357,8 +358,8 @@ impl WebSocketContext {
         // tickwire cannot queue a frame that it has not made. So everything before this frame moves
         // from its queue into ours, which is always written first.
         self.raw.put(self.conn.sender_mut().outgoing());
-        // Whoever knows the key and chooses the payload chooses the bytes on the wire (RFC 6455
-        // §10.3). So a client's frame always gets a key of ours.
+        // Anybody who knows the key and chooses the payload also chooses the bytes on the wire (RFC
+        // 6455 §10.3). So a client's frame always gets a key of ours.
         if self.conn.role() == tickwire::Role::Client {
             let mut key = [0; 4];
             Keys::new().fill(&mut key);
@@ -380,7 +381,7 @@ impl WebSocketContext {
     fn flush_to(&mut self, stream: &mut dyn Wire) -> Result<()> {
         self.write_out(stream)?;
         stream.flush_all().map_err(|error| self.failed(error))?;
-        // Not earlier: until the flush has succeeded, each call tries again.
+        // Only after a successful flush: until then, each call tries again.
         self.reply_due = false;
         self.end_of_server()
     }
@@ -395,6 +396,7 @@ impl WebSocketContext {
         Ok(())
     }
 
+    /// Writes everything that waits, without a flush.
     fn write_out(&mut self, stream: &mut dyn Wire) -> Result<()> {
         loop {
             let mut out = (&mut self.raw).chain(self.conn.sender_mut().outgoing());
@@ -411,7 +413,7 @@ impl WebSocketContext {
             };
             match wrote {
                 Ok(n @ 1..) => out.advance(n.min(all)),
-                // A stream that takes no byte is gone.
+                // A stream that takes no byte is gone. tungstenite returns the same error.
                 Ok(_) => return Err(self.failed(io::ErrorKind::ConnectionReset.into())),
                 Err(error) => return Err(self.failed(error)),
             }

@@ -17,7 +17,7 @@ impl Entropy for Keys {
         match &mut self.0 {
             Some(system) => system.fill(dest),
             None => {
-                // Each `RandomState` has another key of SipHash, so each block is another one.
+                // Each `RandomState` has a different SipHash key, so each block of 8 bytes differs.
                 for chunk in dest.chunks_mut(8) {
                     let random = RandomState::new().build_hasher().finish().to_ne_bytes();
                     chunk.iter_mut().zip(random).for_each(|(to, from)| *to = from);

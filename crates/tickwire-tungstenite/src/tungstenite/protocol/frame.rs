@@ -76,8 +76,8 @@ impl Frame {
     }
 }
 
-/// Reads and writes single frames on a stream. Only the rules on single headers are checked, not
-/// those on masking, on messages or on the order of frames. The only limit is the `max_size` of
+/// Reads and writes single frames on a stream. It checks only the rules on single headers, not the
+/// rules on masking, messages or the order of frames. The only limit is the `max_size` of
 /// [`read`](Self::read).
 #[derive(Debug)]
 pub struct FrameSocket<Stream> {
@@ -92,7 +92,7 @@ impl<Stream> FrameSocket<Stream> {
         Self::from_partially_read(stream, Vec::new())
     }
 
-    /// A socket on a stream of which `part` was read already.
+    /// A socket on a stream whose first bytes, `part`, were read already.
     pub fn from_partially_read(stream: Stream, part: Vec<u8>) -> Self {
         let input = ReadBuffer::from_partially_read(part);
         Self { stream, input, output: BytesMut::new() }
@@ -115,7 +115,8 @@ impl<Stream> FrameSocket<Stream> {
 }
 
 impl<Stream: Read> FrameSocket<Stream> {
-    /// Reads and unmasks the next frame. Returns `None` at the end of the stream.
+    /// Reads and unmasks the next frame. Returns `None` at the end of the stream, even inside a
+    /// frame, as in tungstenite.
     ///
     /// # Errors
     ///
@@ -141,8 +142,8 @@ impl<Stream: Read> FrameSocket<Stream> {
                     return Ok(Some(Frame::from_payload(header, payload.into())));
                 }
             }
-            // The buffer grows with what arrives, and not with the length that a header claims: a
-            // peer could otherwise take 2⁶³ bytes of memory with a header of 14.
+            // The buffer grows with the received bytes, not with the length that a header claims: a
+            // peer could otherwise take 2⁶³ bytes of memory with a header of 14 bytes.
             if self.input.read_from(&mut self.stream)? == 0 {
                 return Ok(None);
             }

@@ -1,5 +1,5 @@
-//! The methods of [`Message`] that may return an [`Error`](crate::tungstenite::Error), which holds
-//! a `Message` itself.
+//! The methods of [`Message`] that may return an [`Error`](crate::tungstenite::Error). They are not
+//! beside `Message`, because `Error` holds a `Message`.
 use crate::tungstenite::{
     error::Result,
     message::{Message, Utf8Bytes},

@@ -1,5 +1,5 @@
-//! For servers that also accept unmasked frames: adds a masking key of zeros to these frames,
-//! before tickwire reads them.
+//! For servers that also accept unmasked frames: adds a masking key of zeros, which leaves the
+//! payload as it is, before tickwire reads these frames.
 use tickwire::frame::{Header, MAX_HEADER_LEN};
 
 /// The position in the stream of frames: inside a header or inside a payload.
@@ -31,8 +31,8 @@ impl Remask {
         to
     }
 
-    /// Passes the header on once it is complete. An invalid header is passed on as it is, so that
-    /// tickwire refuses it, with the error for what is wrong with it.
+    /// Passes the header on once it is complete. An invalid header is passed on unchanged, so that
+    /// tickwire refuses it with the matching error.
     fn end_header(&mut self, to: &mut Vec<u8>) {
         match Header::parse(&self.header) {
             Ok(None) => {}

@@ -23,8 +23,8 @@ pub(super) fn setup(uri: &Uri, connector: Option<Connector>) -> Result<Setup> {
     match connector {
         None => Ok((name, default_config()?)),
         Some(Connector::Rustls(config)) => Ok((name, config)),
-        // A program says `Plain` to forbid TLS. Going on without TLS would send its secrets in the
-        // clear.
+        // A program says `Plain` to forbid TLS. Going on without TLS would send its secrets in
+        // plain text.
         Some(Connector::Plain) => Err(UrlError::TlsFeatureNotEnabled.into()),
     }
 }
@@ -93,8 +93,8 @@ fn roots() -> Result<RootCertStore> {
     {
         let found = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(found.certs);
-        // One broken certificate of many is no reason to stop. Without any, the cause would
-        // otherwise show as the peer's fault: an unknown issuer.
+        // Ignore errors if any root was found. Without a root, fail here: the handshake would blame
+        // the peer's certificate for an unknown issuer.
         if roots.is_empty() {
             let [file, dir] = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os);
             let none = format!(
