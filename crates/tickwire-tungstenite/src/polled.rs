@@ -15,8 +15,8 @@ pub(crate) struct Polled<'a, S, W> {
     /// The waker that the stream remembers. For an open connection, the stream remembers it only
     /// for writing, and it wakes both halves.
     pub(crate) waker: W,
-    /// For an open connection: the place for the polling task's waker while this task waits until
-    /// the stream can be written, and this waker. `None` if no task waits, and during a handshake.
+    /// For an open connection: the place that keeps a task's waker while the task waits to write,
+    /// and the polling task's waker. `None` if no task waits, and during a handshake.
     pub(crate) half: Option<(&'a AtomicWaker, &'a Waker)>,
 }
 

@@ -70,8 +70,8 @@ impl FrameHeader {
         let (opcode, payload_len) = (Known::Continuation, length);
         let header = Header { fin, rsv1, rsv2, rsv3, opcode, masking_key, payload_len };
         let (mut bytes, n) = header.encode();
-        // Added here, because tickwire's header has no reserved opcodes, and a program may send one
-        // to test a peer. The bits of Continuation, which the header was encoded with, are 0.
+        // A program may send a reserved opcode to test a peer, and tickwire's type has none. So the
+        // opcode replaces that of Continuation, whose bits are 0.
         bytes[0] |= u8::from(self.opcode);
         (bytes, n)
     }
