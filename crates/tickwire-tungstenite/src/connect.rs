@@ -81,7 +81,7 @@ async fn connect(
     connector: Option<Connector>,
 ) -> Result<(WebSocketStream<MaybeTlsStream<TcpStream>>, Response)> {
     let uri = request.uri();
-    // Before the lookup and the dialing, neither of which can help a URL that is wrong.
+    // Checked before the lookup and the dialing: a wrong URL would fail after them too.
     let tls = setup(uri, connector)?;
     let addresses = lookup_host((host(uri)?, port(uri)?)).await?;
     let stream = dial::tokio::connect(addresses).await?;

@@ -155,6 +155,7 @@ impl WebSocketContext {
                         return Ok(data(message));
                     }
                 }
+                // `Closed`: a client reads on until the server ends the stream (RFC 6455 §7.1.1).
                 Ok(Step::NeedInput | Step::Closed) => self.fill(stream)?,
                 Ok(_) => {
                     if let Some(message) = self.control() {

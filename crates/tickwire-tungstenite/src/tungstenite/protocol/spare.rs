@@ -32,7 +32,7 @@ pub(super) fn reclaim(rx: &mut Receiver, tx: &mut Sender) {
     keep(&WRITE, tx.reclaim());
 }
 
-/// Takes the thread's buffer; an empty one if there is none, or if the thread is ending.
+/// Takes the thread's buffer. Returns an empty one if there is none, or if the thread is ending.
 fn take(slot: &'static LocalKey<Cell<Vec<u8>>>) -> Vec<u8> {
     slot.try_with(Cell::take).unwrap_or_default()
 }
