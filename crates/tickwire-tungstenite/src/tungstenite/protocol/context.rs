@@ -144,7 +144,7 @@ impl WebSocketContext {
     /// the stream would block. An error for a violation by the peer, after which the connection is
     /// over.
     pub fn read<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<Message> {
-        // On an open connection, this branch is the only extra cost of a message.
+        // For a message on an open connection, this is the only extra branch.
         if self.state != State::Open || self.reply_due {
             self.before_read(stream)?;
         }

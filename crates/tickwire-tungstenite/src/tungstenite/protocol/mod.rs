@@ -1,4 +1,4 @@
-//! Connections on streams that may block.
+//! Connections on streams that may block or not.
 mod config;
 mod context;
 mod entropy;
