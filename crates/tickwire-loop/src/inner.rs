@@ -29,20 +29,20 @@ pub(crate) struct Inner<T> {
     pub(crate) current: Current,
     pub(crate) receiving: Receiving,
     pub(crate) buffers: Buffers,
-    /// What has happened. What exists now is counted where it is.
+    /// The counters. [`Net::counts`](crate::Net::counts) adds the numbers that other fields keep.
     pub(crate) counts: Counts,
     /// The number of connections whose peer did not answer our Close in time, and whose stream is
     /// read until it ends.
     pub(crate) draining: usize,
     pub(crate) clock: Clock,
-    /// When to remove the connections that are left, if the loop is shutting down.
+    /// The time at which a shutdown removes the connections that are left.
     pub(crate) shuts_at: Option<Time>,
     pub(crate) stops: bool,
 }
 
 impl<T> Inner<T> {
     pub(crate) fn new(mut settings: Settings) -> io::Result<Self> {
-        // A turn that reads or delivers nothing would get nowhere.
+        // With a limit of 0, a turn would read or deliver nothing, and never get on.
         settings.turn_messages = settings.turn_messages.max(1);
         settings.turn_bytes = settings.turn_bytes.max(1);
         let (system, waker) = System::new(settings.io_uring)?;
@@ -104,7 +104,7 @@ impl<T> Inner<T> {
             slot.wire = slot.wire.take().map(|wire| wire.opened(&mut self.system, token, stamps));
             self.counts.open += 1;
         }
-        // If the handshake's deadline stayed set, the kernel would arm a timer for each wait.
+        // If the handshake's deadline stayed set, each wait would arm a timer in the kernel.
         self.deadlines.remove(handle.at);
         self.make_whole(handle, conn)
     }
@@ -112,11 +112,11 @@ impl<T> Inner<T> {
     /// Frees a slot, and closes its streams. Returns the application's value.
     pub(crate) fn free(&mut self, handle: Handle) -> Option<T> {
         let freed = self.slots.free(handle)?;
-        self.counts.open -= usize::from(freed.config.is_some());
+        self.counts.open -= usize::from(freed.config.is_some()); // only `open` sets it
         self.draining -= usize::from(freed.marks.drains);
         self.counts.queued -= freed.queued;
         self.deadlines.remove(handle.at);
-        self.current.change();
+        self.current.change(); // if its turn runs, the turn has to notice
         match freed.stage {
             Stage::Open(Some(mut open)) | Stage::Accepted(mut open) => {
                 self.forget(handle, &mut open);
@@ -161,7 +161,7 @@ impl<T> Inner<T> {
         Some(tx)
     }
 
-    /// Ends the counting of what a connection has received, because it is over.
+    /// Takes back the buffers of a connection that is over, and counts its received bytes no more.
     pub(crate) fn forget(&mut self, handle: Handle, open: &mut Open) {
         self.buffers.keep(&mut open.conn);
         self.receiving.count(handle, &mut open.received, 0);
@@ -188,7 +188,7 @@ impl<T> Inner<T> {
         let in_stream = slot.wire.as_ref().map_or(0, |wire| wire.held());
         let received = open.conn.receiver().buffer_len() + in_stream;
         self.receiving.count(handle, &mut open.received, received);
-        // The write before this may have made the room. No further note need come.
+        // The last write may have made the room, and perhaps no note comes to cause a turn.
         let owes_room = slot.owes_room(open.conn.sender());
         if let Stage::Open(place) = &mut slot.stage {
             *place = Some(open);
@@ -199,10 +199,10 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Writes what was sent to all connections outside of their turns. Skips a connection that has
-    /// its turn, and one that is `Accepted`: its own turn writes.
+    /// Writes what was sent to all connections outside of their turns. Skips connections that have
+    /// their turn or are `Accepted`: their own turns write.
     pub(crate) fn write_unwritten(&mut self) {
-        // Nothing may join the queue during this loop: `clear` would drop it, and its mark would
+        // No slot may join the queue during this loop: `clear` would drop it, and its mark would
         // keep it out for ever. So `write_outside` calls neither the handler nor `sender`.
         for i in 0..self.queues.unwritten.len() {
             let Some(&at) = self.queues.unwritten.get(i) else { break };

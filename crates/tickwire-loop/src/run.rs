@@ -24,12 +24,12 @@ const ACCEPTS: usize = 64;
 /// standard library asks for only 128. If no place is free, the client's TCP tries again after a
 /// second.
 const BACKLOG: i32 = 4096;
-/// The time that the handshakes of accepted connections may take in a round, and the time of the
-/// connections whose last turns used up their shares. Then the loop looks for those that are ready
-/// only now. A handshake under TLS begins with 0.1 ms, and a share takes up to 0.3 ms. So a hundred
-/// of them at once would keep open connections waiting for 10 to 30 ms.
+/// The time in a round for the handshakes of accepted connections, and for the connections whose
+/// last turns used up their shares. Afterwards the loop looks for connections that have become
+/// ready. The first step of a TLS handshake takes 0.1 ms, and a share up to 0.3 ms. So a hundred of
+/// them at once would keep open connections waiting for 10 to 30 ms.
 const LATE: Duration = Duration::from_micros(250);
-/// The time from a failed accept to the next try.
+/// The time from a failed accept to the next try. No note reports the connections that still wait.
 pub(crate) const RETRY: Duration = Duration::from_millis(100);
 
 /// An event loop: many connections on one thread, servers and clients, with and without TLS.
@@ -81,14 +81,14 @@ impl<T> Loop<T> {
     ///
     /// # Errors
     ///
-    /// If waiting for the operating system's events fails, or if io_uring does not take the written
-    /// bytes. The errors of connections and listeners do not end the loop.
+    /// If waiting for the operating system's events fails, or if io_uring does not accept the
+    /// written bytes. The errors of connections and listeners do not end the loop.
     pub fn run(
         &mut self,
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) -> io::Result<()> {
         while self.round(None, &mut handler)? {}
-        self.inner.system.submit()
+        self.inner.system.submit() // the copies of the last round: no wait follows that sends them
     }
 
     /// Runs one round: waits for at most `most`, and gives a turn to each connection that is ready.
@@ -116,6 +116,7 @@ impl<T> Loop<T> {
         if self.inner.stops {
             return Ok(false);
         }
+        // Before the wait: commands may have made room, which no note reports.
         self.inner.fill_places();
         self.inner.resume_stopped();
         let woken = self.wait(self.timeout(most))?;
@@ -135,7 +136,7 @@ impl<T> Loop<T> {
         }
         inner.accept_knocked();
         inner.expire(handler);
-        // No connection gets two shares in a round.
+        // Those that join in this round wait: no connection gets two shares in a round.
         let unfinished = inner.queues.unfinished.len();
         mem::swap(&mut inner.queues.ready, &mut self.round);
         for at in self.round.drain(..) {
@@ -151,7 +152,7 @@ impl<T> Loop<T> {
         Ok(!inner.stops)
     }
 
-    /// Returns the time that the next wait may take; `None`: without a limit.
+    /// Returns how long the next wait may take. `None` if it has no limit.
     fn timeout(&self, most: Option<Duration>) -> Option<Duration> {
         let inner = &self.inner;
         let spins = match inner.settings.waiting {
@@ -244,7 +245,7 @@ impl<T> Inner<T> {
                     break;
                 }
                 if !self.entrance.may_accept() {
-                    self.entrance.held = true;
+                    self.entrance.held = true; // they wait in the kernel: see `fill_places`
                     self.counts.held += 1;
                     break;
                 }
@@ -283,6 +284,7 @@ impl<T> Inner<T> {
         let until = opening.deadline();
         let taken = tls.ok().and_then(|tls| Some((tls, self.slots.take(Stage::Opening(opening))?)));
         let Some((tls, handle)) = taken else {
+            // rustls refuses the configuration, or no slot is free.
             self.counts.handshakes_failed += 1;
             self.entrance.leave(peer.ip(), phase);
             return;
@@ -340,8 +342,7 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Gives a turn to a connection that is not open yet. Returns the connection if it
-    /// is open and whole now.
+    /// Gives a turn to a connection that is not open yet. Returns the connection if it is open now.
     fn proceed(&mut self, handle: Handle, handler: &mut Handler<'_, T>) -> Option<Box<Open>> {
         let slot = self.slots.get_mut(handle)?;
         let open = match mem::replace(&mut slot.stage, Stage::Turn) {
@@ -353,7 +354,7 @@ impl<T> Inner<T> {
                 return None;
             }
             Stage::OverQueued => {
-                slot.stage = Stage::OverQueued;
+                slot.stage = Stage::OverQueued; // by which `finish` knows the reason
                 self.finish(handle, None, None, handler);
                 return None;
             }
@@ -371,8 +372,8 @@ impl<T> Inner<T> {
         while let Some(at) = self.deadlines.pop_due(now) {
             self.make_ready(at);
         }
-        // At most as many timers as there are at first. Otherwise a handler that always sets a
-        // timer that is due would keep this loop going.
+        // Delivers at most as many timers as are set now. Otherwise a handler that sets a due timer
+        // each time would keep this loop going.
         for _ in 0..self.timers.len() {
             let Some(number) = self.timers.pop_due(now) else { return };
             handler(&mut Net::new(self), Event::Timer(number));
@@ -390,8 +391,8 @@ fn share_port(_: &Socket) -> io::Result<()> {
     Err(ErrorKind::Unsupported.into())
 }
 
-/// Whether the next accept may succeed at once: this one peer was gone already, or a signal
-/// interrupted the call. Under wine, `NotConnected` is what a peer that is gone is called.
+/// Whether the next accept may succeed at once, because only this peer was gone, or a signal
+/// interrupted the call. Under wine, accept fails with `NotConnected` if the peer is gone.
 fn is_of_peer(error: &io::Error) -> bool {
     use ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, NotConnected};
     matches!(error.kind(), Interrupted | ConnectionAborted | ConnectionReset | NotConnected)

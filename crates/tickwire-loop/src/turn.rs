@@ -10,11 +10,11 @@ use crate::{event::Event, handle::Handle, inner::Inner, slots::Slot};
 use std::{io::ErrorKind, mem, time::Duration};
 use tickwire::{CloseCode, Connection, Step, Time};
 
-/// So much time of a turn counts as a byte of `turn_bytes`. Inflating 1 KiB of JSON takes 3 ns for
-/// each byte, and a KeyUpdate takes as long as 1.6 KB.
+/// This number of nanoseconds of a turn counts as one byte of `turn_bytes`. Inflating 1 KiB of JSON
+/// takes 3 ns for each byte, and a KeyUpdate takes as long as 1.6 KB.
 const NANOS_PER_BYTE: u128 = 4;
-/// So many bytes of a message count as a further message of `turn_messages`. Messages that were
-/// inflated may be long although the turn has read few bytes.
+/// Each time that a message has this many bytes, it counts as one more message of `turn_messages`.
+/// An inflated message may be long although the turn has read few bytes.
 const LONG: usize = 4 << 10;
 
 /// A turn.
@@ -22,18 +22,17 @@ pub(crate) struct Turn<'i, T> {
     inner: &'i mut Inner<T>,
     handle: Handle,
     open: Box<Open>,
-    /// Once so many bytes of replies are queued, they are written before more messages are
-    /// delivered.
+    /// Once this number of bytes of replies is queued, the turn writes before it delivers more.
     cork: usize,
-    /// How many messages the turn may still deliver.
+    /// The number of messages that the turn may still deliver.
     messages: i64,
-    /// How many bytes the turn has read.
+    /// The number of bytes that the turn has read, or more: see `NANOS_PER_BYTE`.
     spent: usize,
     /// Whether the turn goes on with a read.
     reads: bool,
     /// Whether the turn has looked at the next deadline.
     looked: bool,
-    /// When the turn first had more to read, after its first read.
+    /// The time at which the turn first had more to read, after its first read.
     since: Option<Time>,
 }
 
@@ -102,7 +101,7 @@ impl<'i, T> Turn<'i, T> {
         }
     }
 
-    /// Decides how the turn begins, and delivers `Event::Room` if it is due.
+    /// Decides whether the turn begins with a read, and delivers `Event::Room` if it is due.
     #[inline(always)]
     fn prepare(&mut self, handler: &mut Handler<'_, T>) {
         let may_read = self.may_read();
@@ -122,7 +121,7 @@ impl<'i, T> Turn<'i, T> {
             conn.set_paused(false);
         }
         if slot.owes_room(conn.sender()) {
-            (slot.marks.wants_room, self.reads) = (false, false);
+            (slot.marks.wants_room, self.reads) = (false, false); // the handler may fill the room
             handler(&mut Net::in_turn(self.inner, conn.sender_mut()), Event::Room(self.handle));
         }
     }
@@ -192,7 +191,7 @@ impl<'i, T> Turn<'i, T> {
             }
             let step = conn.step();
             let (rx, tx) = conn.split_mut();
-            // Two calls, so that the one for a message is compiled for a message alone.
+            // Two calls of the handler, so that the compiler can specialize the one for a message.
             match step {
                 Ok(Step::Message) => {
                     let Some(message) = rx.message() else { continue };
@@ -220,7 +219,7 @@ impl<'i, T> Turn<'i, T> {
     fn write(&mut self, stop: Stop) -> After {
         let stops = stop == Stop::Starved && !self.may_read();
         if stops && self.inner.stop_reading(self.handle, &mut self.open) {
-            return After::Again;
+            return After::Again; // the loop has given it up: the next pass delivers the end
         }
         let Inner { slots, system, clock, draining, settings, receiving, .. } = &mut *self.inner;
         let Some(slot) = slots.get_mut(self.handle) else { return After::Ended };
@@ -242,7 +241,7 @@ impl<'i, T> Turn<'i, T> {
                 return After::Rest { unfinished: true, until: conn.poll_timeout() };
             }
         };
-        // Once a turn, deadlines come before more input, so that a flood puts off none.
+        // Once in each turn, deadlines come before more input, so that a flood cannot put them off.
         let looks = !mem::replace(&mut self.looked, true);
         // The clock is read only if the turn may take long: not if one read emptied the stream.
         let readable = reads && wire.is_readable();
@@ -276,8 +275,8 @@ impl<'i, T> Turn<'i, T> {
 }
 
 impl<T> Inner<T> {
-    /// A connection stops reading until the limit lets it read. Returns whether it is given up,
-    /// because it has waited for too long.
+    /// Stops a connection from reading until the limit on received bytes lets it read. Returns
+    /// whether the loop gives it up, because it has waited for its `frame_timeout`.
     #[cold]
     fn stop_reading(&mut self, handle: Handle, open: &mut Open) -> bool {
         let Inner { slots, receiving, counts, clock, .. } = self;
@@ -285,6 +284,7 @@ impl<T> Inner<T> {
         let config = slot.and_then(|slot| slot.config.as_ref());
         let timeout = config.map_or(Duration::ZERO, |config| config.frame_timeout);
         let is_readable = slot.and_then(|slot| slot.wire.as_ref()).is_some_and(Wire::is_readable);
+        // Without unread bytes it need not wait in the queue: a note comes with the next bytes.
         if is_readable && !mem::replace(&mut open.received.queued, true) {
             receiving.stopped.push_back(handle);
         }
@@ -309,8 +309,8 @@ impl<T> Inner<T> {
         {
             let _ = tx.close(CloseCode::GOING_AWAY); // it may be closed already
         }
-        // It may have become dormant, if the handler sent to others. Without its first turn, none
-        // of its deadlines would be armed.
+        // It may have become dormant, if the handler sent to others. Its first turn arms its
+        // deadlines.
         self.wake(handle);
         self.take_open(handle)
     }

@@ -8,8 +8,8 @@ use std::{
 };
 use tickwire::{Connection, Ending, Error, Receiver, Sender, Time, handshake::Reading};
 
-/// A stream that does not block. A note reports a change only once, so the wire remembers it until
-/// a call would block.
+/// A stream that does not block. A note reports a change only once, so the wire remembers the
+/// change until a call would block.
 pub(crate) struct Wire {
     pub(crate) stream: Stream,
     pub(crate) tls: Option<Box<Tls>>,
@@ -63,7 +63,7 @@ impl NextAction {
 
 /// Why the turn of a connection that is not open yet has stopped.
 pub(crate) enum Pause {
-    /// It waits for its stream, or for this time. If it goes on in the next round, the time is now.
+    /// It waits for its stream, or for this time, which is now if it goes on in the next round.
     Wait(Option<Time>),
     Failed(Error),
 }
@@ -82,13 +82,14 @@ impl Wire {
         Self { stream, tls, readable, writable, shut, broken, stamps }
     }
 
-    /// Its connection has opened. The back end may have to be asked again whether it is writable.
+    /// Moves an opened connection's stream to its back end, where it counts as writable at first.
     /// `stamps`: whether the times of reads are recorded, even if the kernel records none.
     pub(crate) fn opened(self, system: &mut System, token: Token, stamps: bool) -> Self {
         let stream = system.opened(self.stream, token);
         Self { stream, writable: true, stamps: stamps || self.stamps, ..self }
     }
 
+    /// Takes a note over. After `shut` the stream counts as ready, so that calls meet its end.
     pub(crate) fn note(&mut self, note: &Note) {
         self.shut |= note.shut;
         self.readable |= note.shut || note.readable;
@@ -105,7 +106,7 @@ impl Wire {
         self.tls.as_ref().is_some_and(|tls| tls.holds)
     }
 
-    /// The memory of received bytes that the connection does not have yet.
+    /// Returns the memory of received bytes that are in the TLS session, and not in the connection.
     #[inline]
     pub(crate) fn held(&self) -> usize {
         self.tls.as_ref().map_or(0, |tls| tls.session.buffered())
@@ -119,15 +120,15 @@ impl Wire {
             return;
         }
         let unread = self.find_unread(system);
-        // Over TLS, the connection counts other bytes than the stream.
+        // Over TLS, the stream counts ciphertext, the connection plaintext: only 0 is the same.
         if self.tls.is_none() || (unread == 0 && !self.holds()) {
             conn.set_unread(unread);
         }
     }
 
     /// Returns how many bytes have arrived and are not read yet. If there are any, the wire counts
-    /// as readable from now on: if the loop is late, perhaps no note has reported them, and for
-    /// bytes behind an urgent byte no note need come.
+    /// as readable from now on: if the loop is late, perhaps no note has reported them, and no note
+    /// comes for bytes behind an urgent byte.
     pub(crate) fn find_unread(&mut self, system: &mut System) -> usize {
         let unread = system.unread(&self.stream) as usize;
         self.readable |= unread > 0;
@@ -168,8 +169,8 @@ impl Wire {
         self.count(read, spent)
     }
 
-    /// Reads plaintext of an opening handshake, or after a rejection, into a slice. The rest is as
-    /// in [`receive`](Self::receive).
+    /// Reads plaintext of an opening handshake, or after a rejection, into a slice. Otherwise it
+    /// does what [`receive`](Self::receive) does.
     pub(crate) fn read(
         &mut self,
         system: &mut System,
@@ -187,7 +188,7 @@ impl Wire {
     }
 
     /// Reads once for an opening handshake, or tells it the time. `spent` counts the bytes that the
-    /// turn has read, of `most`.
+    /// turn has read; it may read `most`.
     pub(crate) fn shake(
         &mut self,
         system: &mut System,
@@ -211,7 +212,7 @@ impl Wire {
         match self.read(system, reading.spare_mut(), spent) {
             Ok(0) => reading.end_of_stream(),
             Ok(n) => reading.commit(n),
-            // The bytes that arrived in time are not here yet.
+            // A passed deadline is checked only after the bytes that arrived in time are read.
             Err(error) if is_passing(&error) && late => return Err(Pause::Wait(Some(now))),
             Err(error) if is_passing(&error) => {}
             Err(error) => {
@@ -245,7 +246,7 @@ impl Wire {
             Ok(0) => tls.session.end_of_stream(),
             Ok(n) => tls.session.commit(n),
             Err(error) => {
-                tls.session.commit(0);
+                tls.session.commit(0); // the session then gives its buffer back
                 return Err(error);
             }
         }
@@ -259,7 +260,7 @@ impl Wire {
         match read {
             Ok((n, drained)) => {
                 *spent += n;
-                self.readable = n > 0 && (!drained || self.shut);
+                self.readable = n > 0 && (!drained || self.shut); // `shut`: no note follows
                 Ok(n)
             }
             Err(error) => {
@@ -276,11 +277,11 @@ impl Wire {
         if self.tls.is_some() {
             return self.write_sealed(system, tx);
         }
-        self.put(system, &mut tx.outgoing()).is_ok() && self.broken.is_none()
+        self.put(system, &mut tx.outgoing()).is_ok() && self.broken.is_none() // `Note::failed`
     }
 
-    /// Writes as much as the stream accepts, and advances `out`. An error, such as `WouldBlock`, if
-    /// bytes are left.
+    /// Writes as much as the stream accepts, and advances `out`. Returns an error, such as
+    /// `WouldBlock`, if bytes are left.
     #[inline]
     fn put(&mut self, system: &mut System, out: &mut impl Buf) -> io::Result<()> {
         if !self.writable {
@@ -307,7 +308,7 @@ impl Wire {
             // Seal more only after all ciphertext is written. Until then the rest stays in the
             // connection, where control frames can overtake and `high_water` holds.
             match tls.session.write(&mut tx.outgoing()) {
-                Ok(0) if tls.session.outgoing().is_empty() => return false,
+                Ok(0) if tls.session.outgoing().is_empty() => return false, // no progress
                 Ok(_) => {}
                 Err(error) => {
                     self.broken.get_or_insert(error.kind());
@@ -318,14 +319,14 @@ impl Wire {
         }
     }
 
-    /// Whether a stream that accepted no more accepts bytes again, though no note has come yet.
+    /// Whether a stream that accepted no more bytes does so again, though no note has come yet.
     pub(crate) fn accepts_again(&mut self, system: &mut System) -> bool {
         let again = !self.writable && system.accepts_again(&self.stream);
         self.writable |= again;
         again
     }
 
-    /// Tells the connection that the stream refused bytes: for now, or for good.
+    /// Tells the connection that the stream accepts no bytes: for now, or since a write failed.
     pub(crate) fn tell(&self, conn: &mut Connection) {
         match self.broken {
             Some(_) => conn.write_failed(), // reading goes on: the peer may say why
@@ -357,7 +358,7 @@ impl Wire {
             None if text.is_empty() => return Ok(0),
             None => {
                 let all = text.len();
-                let wrote = self.put(system, &mut text);
+                let wrote = self.put(system, &mut text); // some bytes, then perhaps an error
                 return if text.len() < all { Ok(all - text.len()) } else { wrote.map(|()| 0) };
             }
         };
@@ -424,6 +425,7 @@ impl Wire {
     }
 }
 
+/// Whether a later call may succeed.
 pub(crate) fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
