@@ -60,7 +60,7 @@ impl<T> Inner<T> {
                 let with_port = |to: &SocketAddr| SocketAddr::new(to.ip(), port);
                 let mut race = Race::new(found.iter().flatten().map(with_port), delay);
                 if let Err(error) = &found {
-                    let nowhere = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), 0);
+                    let nowhere = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), 0); // see `lost`
                     race.failed(nowhere, io::Error::new(error.kind(), error.to_string()));
                 }
                 dialing.race = Some(race);
@@ -90,7 +90,7 @@ impl<T> Inner<T> {
                 return None;
             }
         };
-        self.put(handle, Stage::Dialing(dialing), None);
+        self.put(handle, Stage::Dialing(dialing), None); // so that `free` leaves the lookup
         self.finish(handle, None, Some(error), handler);
         None
     }
@@ -124,6 +124,7 @@ impl<T> Inner<T> {
                 }
             }
         }
+        // Only now: an attempt that has connected wins, even if the loop is late.
         if timed_out {
             for (to, _) in &dialing.attempts {
                 race.failed(*to, ErrorKind::TimedOut.into());
@@ -165,8 +166,8 @@ impl<T> Inner<T> {
         let _ = handshake.reading.handle_timeout(dialing.began); // its deadline counts from there
         dialing.handshake = Some(handshake);
         if let Some(slot) = self.slots.get_mut(handle) {
-            // No note may come: the end of the stream may have been noted during the attempt. So
-            // the wire counts as readable.
+            // The note of the stream's end may have come during the attempt, and no other follows.
+            // So the wire counts as readable.
             slot.wire = Some(Wire::new(stream, tls, true, dial.stamps_reads));
             slot.peer = Some(Peer::new(to, false));
         }
@@ -199,7 +200,7 @@ impl<T> Inner<T> {
             }
             let spent = (&mut spent, self.settings.turn_bytes);
             match wire.shake(&mut self.system, &mut handshake.reading, self.clock.now, spent) {
-                // A refusal says more than the error that ended the stream behind its head.
+                // A refusal whose head is here says more than the error that ended its body.
                 Err(Pause::Failed(_)) if handshake.response().is_some() => {
                     handshake.reading.end_of_stream();
                 }
@@ -222,13 +223,13 @@ fn begin_connect(to: SocketAddr, dial: &Dial) -> io::Result<TcpStream> {
     }
 }
 
-/// Whether the connect is still under way. Windows returns `WOULDBLOCK` for that.
+/// Whether the connect is still under way. Windows then returns `WOULDBLOCK`.
 fn is_under_way(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INPROGRESS | Errno::WOULDBLOCK))
 }
 
-/// Returns the error of a race that no attempt has won: the texts of all failures, and the kind of
-/// the last.
+/// Returns the error of a race that no attempt has won. It has the texts of all failures, and the
+/// kind of the last failure.
 fn lost(race: &mut Race<io::Error>, host: &str) -> io::Error {
     let failures = race.take_failures();
     let text = |(to, error): &(SocketAddr, io::Error)| match to.port() {

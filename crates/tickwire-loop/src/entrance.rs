@@ -1,5 +1,5 @@
-//! Who may come in: the doors, the connections of each address, and the places for opening
-//! handshakes.
+//! Decides which connections the loop accepts: the doors, the connections of each address, and the
+//! places for opening handshakes.
 use crate::{door::Door, handle::Handle, settings::Settings, system::Listener};
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -8,10 +8,10 @@ use std::{
 };
 use tickwire::Time;
 
-/// For each place for a handshake, this number of connections may be accepted and silent. Until it
-/// has sent something, a connection takes little memory.
+/// For each place for a handshake, this number of connections may be accepted and silent. A silent
+/// connection takes little memory.
 const SILENT: usize = 4;
-/// The least number of connections from one address that may be in their handshake.
+/// One address may have this many connections in their handshake, even if its share is smaller.
 const LEAST_SHARE: usize = 8;
 
 /// What an accepted connection that is not open yet is doing.
@@ -32,18 +32,18 @@ pub(crate) struct Entrance {
     pub(crate) doors: Vec<(Door, Listener)>,
     /// The number of connections of each address, in all and not open.
     addresses: HashMap<IpAddr, (usize, usize)>,
-    /// The most of both.
+    /// The most connections of one address, in all and not open.
     most: (usize, usize),
     /// The number of accepted connections.
     pub(crate) accepted: usize,
     /// The number of accepted connections in each phase.
     pub(crate) phases: [usize; 4],
     places: usize,
-    /// Those that wait for a place, the oldest first. Some of them may have ended.
+    /// The connections that wait for a place, the oldest first. Some of them may have ended.
     waiting: VecDeque<Handle>,
-    /// Connections may wait in the kernel, because the loop does not accept them.
+    /// Whether connections may wait in the kernel, because the loop does not accept them.
     pub(crate) held: bool,
-    /// When to accept again, after an accept failed.
+    /// The time at which the loop accepts again, after a failed accept or a `close_silent`.
     pub(crate) accept_at: Option<Time>,
 }
 
@@ -52,7 +52,7 @@ impl Entrance {
         let places = settings.max_handshakes.max(1);
         let all = settings.max_per_address;
         let not_open = match all >= settings.max_connections {
-            true => all, // peers may share an address
+            true => all, // behind a proxy, all peers share an address
             false => (places / 8).max(LEAST_SHARE),
         };
         Self { most: (all, not_open), places, ..Self::default() }
@@ -89,7 +89,7 @@ impl Entrance {
         has_room
     }
 
-    /// The handshake of a connection is over.
+    /// Ends the handshake of a connection, whose request was accepted or rejected.
     pub(crate) fn opened(&mut self, address: IpAddr, phase: &mut Option<Phase>) {
         if let Some((_, not_open)) = self.addresses.get_mut(&counted_as(address)) {
             *not_open -= 1;
@@ -110,12 +110,13 @@ impl Entrance {
         self.accepted -= 1;
     }
 
+    /// Whether a place is free, and not too many connections are silent or wait for a place.
     pub(crate) fn may_accept(&self) -> bool {
         let not_begun = self.number(Phase::Silent) + self.number(Phase::Waiting);
         self.has_room(Phase::UnderWay) && not_begun < SILENT.saturating_mul(self.places)
     }
 
-    /// Whether a further connection may be in this phase, which has places.
+    /// Whether one more connection may be in this phase: `UnderWay` or `Deferred`.
     pub(crate) fn has_room(&self, phase: Phase) -> bool {
         self.number(phase) < self.places
     }
@@ -131,7 +132,7 @@ impl Entrance {
         if *phase == Some(Phase::Silent) && readable {
             let is_free = self.has_room(Phase::UnderWay) && self.number(Phase::Waiting) == 0;
             if !is_free {
-                self.waiting.push_back(handle);
+                self.waiting.push_back(handle); // behind those that wait already
             }
             self.change(phase, Some(if is_free { Phase::UnderWay } else { Phase::Waiting }));
         }

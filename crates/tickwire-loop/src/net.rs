@@ -17,16 +17,16 @@ use tickwire::{
 };
 use tickwire_parts::{Outbox, PushError};
 
-/// A handler: what the application does at an event. Only the turn of an open connection is
-/// compiled for the type of the application's closure, so that its call can be inlined.
+/// The application's handler of events. Only the turn of an open connection is compiled for the
+/// type of the application's closure, so that the compiler can inline the handler there.
 pub(crate) type Handler<'h, T> = dyn FnMut(&mut Net<'_, T>, Event<'_, T>) + 'h;
 
 /// The commands of a loop. A handler gets a `Net` with each event. Outside of the handler,
 /// [`Loop::net`](crate::Loop::net) returns one. No command calls the handler, and none blocks.
 pub struct Net<'n, T> {
     pub(crate) inner: &'n mut Inner<T>,
-    /// The sender of the connection that has its turn: `Inner::current`. Its message may be lent,
-    /// and it is not in its slot.
+    /// The sender of the connection that has its turn (`Inner::current`). During its turn this
+    /// connection is not in its slot, so that its message can be lent.
     tx: Option<&'n mut Sender>,
 }
 
@@ -42,12 +42,12 @@ impl<'n, T> Net<'n, T> {
 
     // Listening and dialing.
 
-    /// Listens on an address. Returns the address. For port 0, it has the port that the operating
+    /// Listens on an address. Returns this address; for port 0, with the port that the operating
     /// system chose.
     ///
     /// # Errors
     ///
-    /// If the operating system refuses it, and `ConnectionAborted` during a
+    /// An error of the operating system, or `ConnectionAborted` during a
     /// [shutdown](Self::shut_down).
     pub fn listen(&mut self, address: SocketAddr, door: Door) -> io::Result<SocketAddr> {
         self.inner.listen(address, door)
@@ -59,7 +59,7 @@ impl<'n, T> Net<'n, T> {
     ///
     /// # Errors
     ///
-    /// If the operating system refuses it, and `ConnectionAborted` during a
+    /// An error of the operating system, or `ConnectionAborted` during a
     /// [shutdown](Self::shut_down).
     pub fn listen_on(&mut self, listener: TcpListener, door: Door) -> io::Result<SocketAddr> {
         self.inner.listen_on(listener, door)
@@ -78,7 +78,7 @@ impl<'n, T> Net<'n, T> {
         let peer = stream.peer_addr()?;
         stream.set_nonblocking(true)?;
         self.inner.check_not_shutting()?;
-        // If none may be accepted, the silent ones have to be closed.
+        // If it is full here, `held` makes `fill_places` close silent connections.
         self.inner.entrance.held |= !self.inner.entrance.may_accept();
         self.inner.admit_stream(stream, peer, door);
         Ok(())
@@ -101,8 +101,7 @@ impl<'n, T> Net<'n, T> {
         self.inner.dial(dial, value)
     }
 
-    /// Returns a deferred request. `None` if its connection is gone, or if it was accepted or
-    /// rejected.
+    /// Returns a deferred request. `None` if the connection is gone, or the request was decided.
     pub fn request(&self, from: Handle) -> Option<RequestHead<'_>> {
         match &self.inner.slots.get(from)?.stage {
             Stage::Opening(opening) => opening.deferred(),
@@ -212,7 +211,7 @@ impl<'n, T> Net<'n, T> {
         let len = message.as_bytes().len();
         let sent = self.push(to, key, message);
         if sent.is_ok() {
-            self.inner.count_queued(to, len + 16);
+            self.inner.count_queued(to, len + 16); // about; `rest` counts exactly
         }
         if self.inner.queues.unwritten.len() >= MOST_UNWRITTEN {
             self.inner.write_unwritten();
@@ -227,15 +226,15 @@ impl<'n, T> Net<'n, T> {
         message: Outbound<'_>,
     ) -> Result<(), SendError> {
         let has_outbox = self.outbox(to).is_some();
-        let tx = self.sender(to).ok_or(SendError::NotOpen)?; // the loop then feeds the outbox too
+        let tx = self.sender(to).ok_or(SendError::NotOpen)?; // the round's end feeds its outbox
         if !has_outbox {
             return Ok(tx.feed(message).map(drop)?);
         }
-        let is_closed = tx.is_closed();
+        let is_closed = tx.is_closed(); // an outbox that disconnected it tells why, below
         if is_closed && self.outbox(to).is_some_and(|outbox| outbox.disconnected().is_none()) {
             return Err(tickwire::SendError::Closed.into());
         }
-        // The policy is for a slow peer. So before it acts, the stream gets what it accepts.
+        // Its policy is for a slow peer. So before it acts, the stream gets what it accepts.
         if self.outbox(to).is_some_and(|outbox| !outbox.fits(&message)) {
             self.drain(to);
         }
@@ -262,6 +261,7 @@ impl<'n, T> Net<'n, T> {
                 _ => None,
             }
         {
+            // Over io_uring, a stream accepts no more until the copy that is under way is sent.
             while !drain_outbox(outbox, wire, system, tx, clock.now) && wire.accepts_again(system) {
             }
             let queued = outbox.counts().bytes + tx.buffered_amount();
@@ -304,7 +304,7 @@ impl<'n, T> Net<'n, T> {
     /// little. So `max_bytes` must hold all that one call of the handler sends, apart from what
     /// the system's send buffer accepts.
     pub fn set_outbox(&mut self, of: Handle, outbox: impl Into<Option<Outbox>>) -> Option<Outbox> {
-        self.inner.current.change();
+        self.inner.current.change(); // `send` may no longer go past the outbox
         self.inner.make_ready(of.at); // `Event::Room` may be due
         let slot = self.inner.slots.get_mut(of)?;
         mem::replace(&mut slot.outbox, outbox.into().map(Box::new)).map(|outbox| *outbox)
@@ -367,8 +367,8 @@ impl<'n, T> Net<'n, T> {
     /// [`write_timeout`](tickwire::Config::write_timeout) ends it. [`close`](Self::close) and
     /// [`shut_down`](Self::shut_down) do not resume reading: the answer to the Close stays unread,
     /// and `close_timeout` ends the connection with
-    /// [`CloseTimeout`](tickwire::RecvError::CloseTimeout). In all these cases the messages that it
-    /// has received are dropped.
+    /// [`CloseTimeout`](tickwire::RecvError::CloseTimeout). In all these cases the messages that
+    /// the connection has received are dropped.
     pub fn pause(&mut self, of: Handle, paused: bool) {
         if let Some(slot) = self.inner.slots.get_mut(of) {
             slot.marks.paused = paused;
@@ -388,8 +388,8 @@ impl<'n, T> Net<'n, T> {
     /// 1010, which only clients may send (RFC 6455 §7.4.1).
     ///
     /// To leave a peer that may be dead, call [`Sender::leave`] of its [`sender`](Self::sender)
-    /// instead, with a time of [`now`](Self::now). [`Event::Closed`](crate::Event::Closed) then
-    /// comes at this time, whatever the peer does.
+    /// instead, with a time on the clock of [`now`](Self::now).
+    /// [`Event::Closed`](crate::Event::Closed) then comes at this time, whatever the peer does.
     pub fn close<'f>(&mut self, of: Handle, frame: impl IntoClose<'f>) {
         self.drain(of);
         if let Some(tx) = self.sender(of) {
@@ -398,7 +398,7 @@ impl<'n, T> Net<'n, T> {
                 let _ = tx.close(None);
             }
             if let Some(slot) = self.inner.slots.get_mut(of) {
-                // An outbox that has disconnected the connection tells why, at its end.
+                // An outbox that disconnected the connection stays: `Event::Closed` has its code.
                 slot.outbox.take_if(|outbox| outbox.disconnected().is_none());
             }
         } else {

@@ -58,6 +58,7 @@ impl<T> Inner<T> {
             };
         }
         let until = opening.deadline();
+        // Once its deadline has passed, it goes on without a place, to fail below.
         if until.is_none_or(|at| at > now) && !self.has_place(handle) {
             return Err(Pause::Wait(until));
         }
@@ -66,7 +67,7 @@ impl<T> Inner<T> {
         let wire = wire.ok_or(io::Error::from(ErrorKind::NotConnected))?;
         let mut spent = 0;
         loop {
-            // The TLS handshake, and ciphertext that is left from an earlier turn.
+            // This writes the TLS handshake, and ciphertext that is left from an earlier turn.
             match wire.send(&mut self.system) {
                 Err(error) if !is_passing(&error) => return Err(error.into()),
                 _ => {}
@@ -135,11 +136,11 @@ impl<T> Inner<T> {
         self.answer(handle, opening, rejection);
     }
 
-    /// Ends a connection with a response, which has `handshake_timeout` to leave.
+    /// Ends a connection with a response, and allows `handshake_timeout` for writing it.
     fn answer(&mut self, handle: Handle, opening: Opening, rejection: Rejection) {
         self.end_opening(handle);
         let until = self.clock.now + opening.config.handshake_timeout;
-        // RFC 9110 §6.6.1 requires a Date. One that the application has set stays.
+        // RFC 9110 §6.6.1 requires a Date. A Date that the application has set stays.
         let rejection = rejection.date(UNIX_EPOCH.elapsed().unwrap_or_default());
         let response = opening.handshake.reject(rejection);
         let rejected = Rejected { response, said: 0, is_shut: false, until };
@@ -163,7 +164,7 @@ impl<T> Inner<T> {
         while !over && !again {
             match wire.read(system, &mut [0; 4096], &mut spent) {
                 Ok(0) if *is_shut => over = true,
-                Ok(0) => break, // it may read though it writes no more
+                Ok(0) => break, // the client may still read, though it sends no more
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if !is_passing(&error) => over = true,
                 _ => again = spent >= self.settings.turn_bytes,
@@ -211,7 +212,7 @@ impl<T> Inner<T> {
 
     // The places for handshakes.
 
-    /// Whether a connection may go on. It takes a place for that.
+    /// Whether a connection may go on. With its first bytes it takes a place, or waits for one.
     fn has_place(&mut self, handle: Handle) -> bool {
         let Some(slot) = self.slots.get_mut(handle) else { return false };
         let readable = slot.wire.as_ref().is_some_and(Wire::is_readable);
@@ -230,6 +231,8 @@ impl<T> Inner<T> {
         if !self.entrance.held || !self.entrance.has_room(Phase::UnderWay) {
             return;
         }
+        // Places are free, but too many are silent. `accept_at` is set while it is too early to
+        // look.
         if !self.entrance.may_accept() && self.entrance.accept_at.is_none() {
             self.close_silent();
         }
@@ -239,8 +242,8 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Closes the connections that have been silent for `PATIENCE`. The next call is made after
-    /// `RETRY`, because it looks at all connections.
+    /// Closes the connections that have been silent for `PATIENCE`. The next call comes after
+    /// `RETRY` at the earliest, because each call looks at all connections.
     fn close_silent(&mut self) {
         let now = self.clock.now;
         for handle in self.slots.handles().collect::<Vec<_>>() {
@@ -248,7 +251,7 @@ impl<T> Inner<T> {
                 && let (Stage::Opening(opening), Some(wire)) = (&slot.stage, &mut slot.wire)
                 && slot.marks.phase == Some(Phase::Silent)
                 && opening.began + PATIENCE <= now
-                && wire.find_unread(&mut self.system) == 0
+                && wire.find_unread(&mut self.system) == 0 // a note may be late
             {
                 self.counts.evicted += 1;
                 self.free(handle);
