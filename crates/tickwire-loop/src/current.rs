@@ -8,9 +8,8 @@ pub(crate) struct Current {
     of: Option<Handle>,
     /// `of`, if it had no outbox when the turn last read its slot. `None` after `change`.
     direct: Option<Handle>,
-    /// Whether a connection was removed or paused, or its outbox was changed, since the turn last
-    /// read the slot of its connection. It may be this connection. Also set while this connection
-    /// is paused.
+    /// Whether any connection was removed or paused, or any outbox was changed, since the turn last
+    /// read the slot of its connection. Also set while the connection of the turn is paused.
     changed: bool,
 }
 

@@ -229,7 +229,7 @@ fn is_under_way(error: &io::Error) -> bool {
 }
 
 /// Returns the error of a race that no attempt has won. It has the texts of all failures, and the
-/// kind of the last failure.
+/// kind of the last one. Port 0 marks a failed lookup.
 fn lost(race: &mut Race<io::Error>, host: &str) -> io::Error {
     let failures = race.take_failures();
     let text = |(to, error): &(SocketAddr, io::Error)| match to.port() {

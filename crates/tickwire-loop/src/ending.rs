@@ -19,7 +19,7 @@ impl<T> Inner<T> {
         let is_over_queued = slot.is_some_and(|slot| matches!(slot.stage, Stage::OverQueued));
         let by_outbox = slot.and_then(|slot| slot.outbox.as_ref()?.disconnected());
         let unwritten = slot.and_then(|slot| slot.wire.as_ref()?.broken).map(io::Error::from);
-        let Some(value) = self.free(handle) else { return };
+        let Some(value) = self.free(handle) else { return }; // never dialed or open: no event
         let error = open.as_mut().and_then(|open| open.error.take());
         let closed = open.as_ref().and_then(|open| open.conn.closed());
         let end = match (failed.or(error.or(unwritten).map(Error::from)), closed) {
@@ -46,7 +46,7 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Gives up a connection that is not open. If it is being dialed, it ends in its next turn.
+    /// Gives up a connection that is not open. One that is being dialed ends in its next turn.
     pub(crate) fn give_up(&mut self, of: Handle) {
         let Some(slot) = self.slots.get_mut(of) else { return };
         match &mut slot.stage {

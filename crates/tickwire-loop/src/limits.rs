@@ -33,7 +33,7 @@ impl<T> Inner<T> {
         most.retain(|(queued, _)| *queued > 0);
         most.sort_unstable_by(|a, b| b.cmp(a));
         for &(_, handle) in &most {
-            // The stream accepted no more. It may accept more by now, and again after each write.
+            // The stream accepted no more. It may by now, and over io_uring again after each copy.
             while let Some(wire) = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut())
                 && wire.accepts_again(&mut self.system)
             {
@@ -55,7 +55,7 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Lets connections read again that the limit on received bytes has stopped.
+    /// Lets the connections that the limit on received bytes has stopped try to read again.
     pub(crate) fn resume_stopped(&mut self) {
         if self.receiving.stopped.is_empty() {
             return;
@@ -63,7 +63,7 @@ impl<T> Inner<T> {
         let mut resumable = self.receiving.resumable();
         while resumable > 0 {
             let Some(handle) = self.receiving.stopped.pop_front() else { break };
-            // It may have ended, or have read its message to the end meanwhile.
+            // It may have ended, or have become dormant after its message ended.
             let Some(slot) = self.slots.get_mut(handle) else { continue };
             let Stage::Open(Some(open)) = &mut slot.stage else { continue };
             resumable -= usize::from(self.receiving.resume(handle, &mut open.received));

@@ -1,4 +1,4 @@
-//! The queues of a round: which slots and doors the loop still has something to do for.
+//! The queues of a round: the slots and doors for which the loop still has something to do.
 use crate::{slots::Slot, stage::Stage};
 use std::{collections::VecDeque, mem};
 
@@ -6,7 +6,7 @@ use std::{collections::VecDeque, mem};
 pub(crate) struct Queues {
     /// The slots that get the next turns, each once.
     pub(crate) ready: Vec<u32>,
-    /// The slots of opening handshakes that were ready, each once. Their turns end the round.
+    /// The slots of opening handshakes that are ready, each once. They follow those of `ready`.
     pub(crate) opening: VecDeque<u32>,
     /// The slots whose last turns used up their shares, each once. Their turns come last.
     pub(crate) unfinished: VecDeque<u32>,
@@ -31,7 +31,7 @@ impl Queues {
         }
     }
 
-    /// Gives the slot another turn, after those that are ready only then.
+    /// Gives the slot a turn in a later round, after the slots that are ready in that round.
     pub(crate) fn make_ready_later<T>(&mut self, at: u32, slot: &mut Slot<T>) {
         if !mem::replace(&mut slot.marks.ready, true) {
             self.unfinished.push_back(at);

@@ -5,20 +5,20 @@
 //!          3/4 of the limit                 7/8 of it                the limit
 //! ```
 //!
-//! Of those that were stopped, the first one reads in any case, so that their messages end one
-//! after the other.
+//! Of the connections that were stopped, the first one reads in any case, so that their messages
+//! end one after the other.
 use crate::handle::Handle;
 use std::{collections::VecDeque, mem, time::Duration};
 use tickwire::Time;
 
-/// A read may double what a connection holds, but adds at least and at most so much.
+/// The least and the most bytes that a read is expected to add; between them, as many as are held.
 const READ: (usize, usize) = (16 << 10, 128 << 10);
-/// Above 7/8 of the limit, a connection may hold so much, and some bytes that its buffers have
-/// besides.
+/// Above 7/8 of the limit, a connection may hold this much: 128 KiB, and some bytes that its
+/// buffers have besides.
 const LITTLE: usize = 129 << 10;
-/// The time that the first one may bring nothing. Otherwise a peer that sends half a message would
-/// keep the others waiting until a deadline passes. It does so if all exceed the limit by `ABOVE`:
-/// each that stops being the first holds up to a message more.
+/// The time for which the first one may receive nothing. Without it, a peer that sends half a
+/// message would keep the others waiting until a deadline passes. While all exceed the limit by
+/// `ABOVE`, it may do so, because each that stops being the first adds up to a message.
 const PATIENCE: Duration = Duration::from_secs(1);
 const ABOVE: usize = 1 << 20;
 
@@ -27,7 +27,7 @@ const ABOVE: usize = 1 << 20;
 pub(crate) struct Received {
     /// The memory of these bytes, after the last turn.
     pub(crate) bytes: usize,
-    /// When a connection that was stopped is given up, unless a message of it has ended by then.
+    /// The time at which a stopped connection is given up, unless one of its messages has ended.
     pub(crate) until: Option<Time>,
     /// Whether a message was delivered, and `take_message_ended` was not called since.
     pub(crate) message_ended: bool,
@@ -36,7 +36,7 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// Returns whether a message was delivered since the last call. A wait has ended with it.
+    /// Returns whether a message was delivered since the last call. If so, unsets `until`.
     pub(crate) fn take_message_ended(&mut self) -> bool {
         let ended = mem::take(&mut self.message_ended);
         self.until = self.until.filter(|_| !ended);
@@ -55,11 +55,11 @@ pub(crate) struct Receiving {
     holders: usize,
     /// The connections that were stopped, in this order.
     pub(crate) stopped: VecDeque<Handle>,
-    /// The one that reads in any case, and what it holds. The limit is for the others.
+    /// The connection that reads in any case, and what it holds. The limit is for the others.
     first: Option<(Handle, usize)>,
-    /// When another takes the place of `first`, unless it has read something by then.
+    /// The time at which another one becomes `first`, unless `first` has read something by then.
     patience: Option<Time>,
-    /// The fair share when the stopped connections last were asked to try again.
+    /// The fair share at the time when the stopped connections last tried again.
     share: usize,
 }
 
@@ -83,7 +83,7 @@ impl Receiving {
             held.until = None;
         }
         if held.take_message_ended() || bytes == 0 {
-            // Another takes its place. Otherwise a peer that sends without a pause would keep it.
+            // It stops being the first: a peer that sends without a pause would stay it for ever.
             self.first.take_if(|(first, _)| *first == of);
         } else if self.is_first(of) {
             self.first = Some((of, bytes));
@@ -106,8 +106,8 @@ impl Receiving {
         held == 0 || held + held.clamp(READ.0, READ.1) <= most
     }
 
-    /// A connection ends its turn and waits for input. `read`: whether the turn has read something.
-    /// `stops`: whether the limit has stopped it. Returns when it needs a turn in any case.
+    /// Returns when a connection that now waits for input needs a turn, even without a note.
+    /// `read`: whether its turn has read something. `stops`: whether the limit has stopped it.
     #[inline]
     pub(crate) fn until(
         &mut self,
@@ -142,8 +142,8 @@ impl Receiving {
         self.calm / self.holders.max(1)
     }
 
-    /// Returns how many of the stopped connections try again: all if there is room, or the fair
-    /// share has grown by 1/8; otherwise the first one if no other reads in any case.
+    /// Returns how many of the stopped connections try again. All do if there is room, or if the
+    /// fair share has grown by 1/8. Otherwise one does, if no connection reads in any case.
     pub(crate) fn resumable(&mut self) -> usize {
         let share = self.fair_share();
         if self.others() <= self.calm || share / 9 * 8 > self.share {
@@ -154,8 +154,8 @@ impl Receiving {
         usize::from(self.first.is_none()).min(self.stopped.len())
     }
 
-    /// A connection that was stopped tries again. It becomes the first, if there is none. Returns
-    /// `false` if it holds nothing: then it reads anyway, and may become dormant.
+    /// Lets a stopped connection try again. It becomes the first, if there is none. Returns `false`
+    /// if it holds nothing: then it may read without being the first, and may become dormant.
     pub(crate) fn resume(&mut self, of: Handle, held: &mut Received) -> bool {
         held.queued = false;
         if held.bytes > 0 {
@@ -169,7 +169,7 @@ impl Receiving {
 mod tests {
     use super::*;
 
-    /// It may become dormant, and then be removed. Nobody else would become the first.
+    /// It may become dormant, and then be removed. No other connection would then become the first.
     #[test]
     fn a_connection_that_holds_nothing_is_never_the_first() {
         let mut receiving = Receiving::new(1 << 20);

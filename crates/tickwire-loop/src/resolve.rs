@@ -10,17 +10,17 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::{collections::BTreeSet, io, sync::Arc, thread, time::Duration};
 use tickwire::Time;
 
-/// The most lookups that run at once. 32 names without an answer leave as many threads to others.
+/// The most lookups that run at once. While 32 names get no answer, 32 threads are left for others.
 const THREADS: usize = 64;
 /// The most names that are looked up, or wait for a thread.
 const NAMES: usize = 1024;
-/// The dials of a name give up its lookup this long after the first of them asked. glibc waits for
-/// three silent name servers for as long.
+/// Dials give up a lookup this long after the first dial asked for it. glibc waits as long for
+/// three silent name servers.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Lookup {
     host: Arc<str>,
-    /// Its port is the dial's own.
+    /// The dials that wait for the addresses. Each dial adds its own port.
     dials: BTreeSet<Handle>,
     until: Time,
     /// Whether it has a thread.
@@ -33,7 +33,7 @@ type Found = (Arc<str>, io::Result<Vec<SocketAddr>>);
 pub(crate) struct Resolver {
     waker: Waker,
     found: (Sender<Found>, Receiver<Found>),
-    /// The oldest first. A lookup without a thread has dials.
+    /// The oldest first. Invariant: a lookup that has no thread yet has at least one dial.
     pub(crate) lookups: Vec<Lookup>,
 }
 
@@ -53,8 +53,8 @@ impl Resolver {
         }
     }
 
-    /// Returns the time at which a dial gives up the lookup of its name. `None` if it found no room
-    /// among `NAMES`, even if a later dial of the name did.
+    /// Returns the time at which a dial gives up the lookup of its name. `None` if the dial found
+    /// no room among `NAMES`, even if a later dial of its name did.
     pub(crate) fn deadline(&self, of: Handle) -> Option<Time> {
         self.lookups.iter().find(|lookup| lookup.dials.contains(&of)).map(|lookup| lookup.until)
     }
@@ -76,6 +76,7 @@ impl Resolver {
         Some((lookup.dials, addresses))
     }
 
+    /// Begins the oldest lookups until `THREADS` run. If no thread starts, its lookup fails.
     fn go_on(&mut self) {
         while self.lookups.iter().filter(|lookup| lookup.runs).count() < THREADS
             && let Some(next) = self.lookups.iter_mut().find(|lookup| !lookup.runs)
@@ -86,7 +87,7 @@ impl Resolver {
             let look_up = move || {
                 let resolved =
                     fault(&format!("resolve {host}")).and_then(|()| (&*host, 0).to_socket_addrs());
-                // Both calls fail only if the loop is gone.
+                // The send fails only without the loop. After a failed wake, the next one finds it.
                 let _ = found.send((host, resolved.map(Iterator::collect)));
                 let _ = waker.wake_quietly();
             };

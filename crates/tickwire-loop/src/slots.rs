@@ -34,7 +34,7 @@ pub(crate) struct Peer {
     port: u16,
     /// The scope of an IPv6 address.
     scope: u32,
-    /// Whether the connection was accepted, so that `Addresses` counts it.
+    /// Whether the connection was accepted, so that `Entrance` counts it.
     pub(crate) is_accepted: bool,
 }
 
@@ -66,8 +66,8 @@ pub(crate) struct Marks {
     pub(crate) whole: bool,
     /// The application paused reading.
     pub(crate) paused: bool,
-    /// The connection or its outbox refused a message because it had no room, so `Event::Room` is
-    /// due once it has room.
+    /// The connection or its outbox had no room for a message, so `Event::Room` is due once there
+    /// is room.
     pub(crate) wants_room: bool,
     /// The last turn delivered everything that was read. So the next turn begins with a read.
     pub(crate) starved: bool,
@@ -84,7 +84,7 @@ const MOST_DRAINING: usize = 1024;
 
 impl Marks {
     /// Whether the loop goes on with a connection that is ending. It does not if the peer did not
-    /// answer our Close in time, and as many of these connections are drained as may be.
+    /// answer our Close in time, and `MOST_DRAINING` others of this kind are drained already.
     pub(crate) fn may_drain(&mut self, conn: &Connection, draining: &mut usize) -> bool {
         let overdue = conn.closed().is_some_and(|end| end.error == Some(RecvError::CloseTimeout));
         if overdue && !self.drains {
@@ -113,7 +113,7 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
-    /// Takes a slot. `None` if all 2³¹ slots are in use.
+    /// Takes a slot. `None` if all 2³¹ slots are in use: a token of mio's needs one more bit.
     pub(crate) fn take(&mut self, stage: Stage) -> Option<Handle> {
         let at = match self.free.pop() {
             Some(at) => at,
@@ -136,7 +136,7 @@ impl<T> Slots<T> {
     /// Frees a slot, and returns what was in it. From then on its handle names nothing.
     pub(crate) fn free(&mut self, handle: Handle) -> Option<Slot<T>> {
         let slot = self.get_mut(handle)?;
-        // The lists still have entries for the slot.
+        // The queues still have entries for the slot. Without its marks it would be queued twice.
         let Marks { ready, unwritten, whole, .. } = slot.marks;
         let marks = Marks { ready, unwritten, whole, ..Marks::default() };
         let free = Slot::free(slot.generation.wrapping_add(1), marks);
@@ -246,8 +246,8 @@ impl<T> Slot<T> {
     }
 }
 
-/// Feeds the messages of the outbox to the connection and writes, until the outbox has no more for
-/// it, or the stream accepts no more. Returns `false` if the stream accepts no more.
+/// Feeds the messages of the outbox to the connection and writes, until the outbox has no more, or
+/// the stream accepts no more. Returns `false` if the stream accepts no more.
 pub(crate) fn drain_outbox(
     outbox: &mut Outbox,
     wire: &mut Wire,

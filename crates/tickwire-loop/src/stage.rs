@@ -74,8 +74,8 @@ impl Opening {
 
     /// Returns the door's answer to a request that failed a check, if it is a health check.
     pub(crate) fn health_check(&mut self) -> Option<server::Rejection> {
-        // Of a GET of HTTP/1.1, the handshake has checked Host and body. It ends its checks before
-        // them for another method or version.
+        // For a GET of HTTP/1.1, the handshake has checked Host and body. For other methods and
+        // versions it has not, because its checks ended with the error.
         let Err(error @ (OldHttpVersion | BadMethod | NotUpgrade)) = self.handshake.step() else {
             return None;
         };
@@ -103,7 +103,7 @@ impl Opening {
         found.map(|(_, answer)| answer.clone())
     }
 
-    /// Returns when the peer has to have sent its request.
+    /// Returns the time by which the peer has to have sent its request.
     pub(crate) fn deadline(&self) -> Option<Time> {
         self.handshake.reading.poll_timeout()
     }
@@ -119,9 +119,9 @@ impl Opening {
 /// not get the response.
 pub(crate) struct Rejected {
     pub(crate) response: Vec<u8>,
-    /// How much of `response` is written.
+    /// The number of bytes of `response` that are written.
     pub(crate) said: usize,
-    /// Whether all is written and the stream is shut for writing.
+    /// Whether all bytes are written and the stream is shut for writing.
     pub(crate) is_shut: bool,
     pub(crate) until: Time,
 }
@@ -132,7 +132,7 @@ pub(crate) struct Dialing {
     pub(crate) began: Time,
     /// The race to the addresses, once these are known. Its times count from `began`.
     pub(crate) race: Option<Race<io::Error>>,
-    /// Dropping such a stream closes it, because no ring has a stream before it is open.
+    /// The attempts under way. Dropping a stream closes it: io_uring has none before it is open.
     pub(crate) attempts: Vec<(SocketAddr, Stream)>,
     /// The opening handshake, once an attempt has connected.
     pub(crate) handshake: Option<client::Handshake>,
