@@ -1,4 +1,4 @@
-//! What a loop accepts: [`Door`].
+//! [`Door`]: how a loop accepts connections.
 use crate::{
     hook::{Borrowed, Hook},
     tls,
@@ -10,8 +10,8 @@ use tickwire::{Config, handshake::server::Rejection};
 ///
 /// The limits on their number are in [`Settings`](crate::Settings), because they hold for all
 /// listeners of a loop together. A listener of your own ([`Net::listen_on`](crate::Net::listen_on))
-/// may have other options. Here each subscriber has an outbox, and little room in the operating
-/// system behind it:
+/// may have other options. In this example each subscriber has an outbox, and behind it only a
+/// small send buffer in the operating system:
 ///
 /// ```no_run
 /// use socket2::{Domain, Socket, Type};
@@ -45,7 +45,7 @@ pub struct Door {
     pub(crate) shares_port: bool,
 }
 
-/// Paths, and the answers to health checks there.
+/// Paths, and the answer to health checks at each.
 pub(crate) type HealthChecks = Arc<Vec<(String, Rejection)>>;
 
 impl Door {
@@ -64,9 +64,9 @@ impl Door {
     /// Answers the health checks of a balancer at this path. A health check is a GET, HEAD or
     /// OPTIONS of HTTP/1.x that has no body, one Host (none is enough in HTTP/1.0), and neither a
     /// `Sec-WebSocket-Key` nor an `Upgrade` to `websocket`. The path begins with `/` and has no
-    /// query. It has to be the path of the request's target byte for byte; the query there does not
-    /// matter. Any other request is treated as without this call, so a WebSocket may have the same
-    /// path. The loop looks at the paths in the order of the calls. No event tells of the check.
+    /// query. It has to equal the path in the request's target byte for byte; a query in the target
+    /// does not matter. Any other request is treated as without this call, so a WebSocket may have
+    /// the same path. The loop compares paths in the order of the calls. No event reports a check.
     ///
     /// ```
     /// use tickwire::{Config, handshake::server::Rejection};
@@ -84,8 +84,8 @@ impl Door {
     /// [`max_handshakes`](crate::Settings::max_handshakes), so a storm of handshakes may delay it
     /// for `handshake_timeout`. It fails if the loop accepts no more connections. The stream ends
     /// after the answer, as after a [rejection](crate::Answer::reject).
-    /// [`Counts::health_checks`](crate::Counts::health_checks) counts the answers. An event of the
-    /// feature `tracing` reports a failed opening handshake, with the status that the check would
+    /// [`Counts::health_checks`](crate::Counts::health_checks) counts the answers. The feature
+    /// `tracing` reports each check as a failed opening handshake, with the status that it would
     /// get without this call.
     pub fn health_check(mut self, path: impl Into<String>, answer: Rejection) -> Self {
         Arc::make_mut(&mut self.health_checks).push((path.into(), answer));
@@ -119,11 +119,11 @@ impl Door {
     }
 
     /// Whether [`Net::listen`](crate::Net::listen) lets other listeners use the same address; the
-    /// default is `false`. With such a listener in each loop, Linux spreads new connections over
-    /// the loops (SO_REUSEPORT). Each of these listeners has to set this option, and all of them
-    /// have to belong to the same user. A listener that is closed resets the connections that it
-    /// has not accepted yet. On macOS the last listener gets all connections. On Windows `listen`
-    /// fails, because Windows has no such option.
+    /// default is `false`. If each loop has a listener with this option, Linux spreads new
+    /// connections over the loops (SO_REUSEPORT). Each of these listeners has to set this option,
+    /// and all of them have to belong to the same user. A listener that is closed resets the
+    /// connections that it has not accepted yet. On macOS the last listener gets all connections.
+    /// On Windows `listen` fails, because Windows has no such option.
     pub fn share_port(mut self, yes: bool) -> Self {
         self.shares_port = yes;
         self

@@ -32,8 +32,8 @@ pub enum Event<'e, T> {
     /// An accepted or dialed connection is open. [`Net::connection`](crate::Net::connection) tells
     /// what the handshake negotiated.
     Open(Handle),
-    /// A message arrived. [`Net::connection`](crate::Net::connection) returns `None` for `from`
-    /// meanwhile, so keep what you need of it at [`Open`](Self::Open).
+    /// A message arrived. During this event [`Net::connection`](crate::Net::connection) returns
+    /// `None` for `from`, so read what you need of the connection at [`Open`](Self::Open).
     Message {
         /// Names the connection.
         from: Handle,
@@ -52,9 +52,8 @@ pub enum Event<'e, T> {
         event: tickwire::Event<'e>,
     },
     /// There is room again: in a connection that refused a message with
-    /// [`Full`](tickwire::SendError::Full), or in its outbox, if that refused one with
-    /// [`Full`](tickwire_parts::PushError::Full). This event comes once after a refusal, or after
-    /// several.
+    /// [`Full`](tickwire::SendError::Full), or in its outbox, if the outbox refused it with
+    /// [`Full`](tickwire_parts::PushError::Full). One event may follow several refusals.
     Room(Handle),
     /// A connection is gone, and its handle names nothing. This event comes once for each
     /// connection that was dialed or was open, unless [`remove`](crate::Net::remove) removed it.
@@ -81,12 +80,12 @@ pub enum End<'e> {
     /// the violation, the missed deadline or the early end of the stream if there was one. A stream
     /// that ends without a Close is `UnexpectedEof` here.
     Closed(Closed<'e>),
-    /// The connection did not become open, or its stream failed: a read, or a write after which
-    /// nothing more came from the peer. For a connection that was open, the close code of RFC 6455
-    /// §7.1.5 is 1006.
+    /// The connection did not become open, or its stream failed: a read failed, or a write failed
+    /// and nothing more came from the peer. For a connection that was open, the close code of RFC
+    /// 6455 §7.1.5 is 1006.
     Failed(Error),
-    /// The connection's outbox disconnected it with this code, because the peer was too slow. If
-    /// the peer took the Close and answered it, this event comes then; otherwise it comes after
+    /// The connection's outbox disconnected it with this code, because the peer was too slow. The
+    /// end comes when the peer has answered the Close, or after
     /// [`close_timeout`](tickwire::Config::close_timeout).
     Disconnected(CloseCode),
     /// The loop disconnected the connection because all connections together had too many bytes
@@ -116,9 +115,9 @@ impl<T> Answer<T> {
         self.0 = Decision::Accept(accept, value);
     }
 
-    /// Rejects the request. The loop adds a Date to the response if it has none. A long response
-    /// has [`handshake_timeout`](tickwire::Config::handshake_timeout) to leave; meanwhile it counts
-    /// as queued. Then the client has a second to read the rest.
+    /// Rejects the request. The loop adds a Date to the response if it has none. Writing a long
+    /// response may take [`handshake_timeout`](tickwire::Config::handshake_timeout); meanwhile it
+    /// counts as queued. Then the client has a second to read the rest.
     ///
     /// ```
     /// use tickwire::handshake::server::Rejection;
@@ -134,7 +133,7 @@ impl<T> Answer<T> {
 
     /// Decides later, with [`Net::accept`](crate::Net::accept) or
     /// [`Net::reject`](crate::Net::reject). Use it if the decision needs another thread, or a
-    /// message from another connection. If there is no decision within another
+    /// message from another connection. If there is no decision within a further
     /// [`handshake_timeout`](tickwire::Config::handshake_timeout), the loop rejects the request
     /// with 503. It does so at once if [`max_handshakes`](crate::Settings::max_handshakes) requests
     /// are deferred already. A deferred request keeps its place even if its client is gone, because
@@ -152,7 +151,7 @@ pub enum SendError {
     /// accepted yet.
     #[error("the handle names no open connection")]
     NotOpen,
-    /// The connection refused the message. If the reason is [`Full`](tickwire::SendError::Full),
+    /// The connection refused the message. After [`Full`](tickwire::SendError::Full),
     /// [`Event::Room`] tells when there is room.
     #[error(transparent)]
     Refused(#[from] tickwire::SendError),

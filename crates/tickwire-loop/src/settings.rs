@@ -85,19 +85,20 @@ pub struct Settings {
     pub max_queued: usize,
 
     /// The bytes that all open connections together may hold in messages that have not wholly
-    /// arrived; default 256 MiB. The memory counts, so inflated bytes count, and ciphertext. What
-    /// rustls holds does not count (some 30 KiB a connection, if records are not opened in place),
-    /// nor what io_uring has received for a connection that waits: see
+    /// arrived; default 256 MiB. The limit is on memory, so inflated bytes and ciphertext count.
+    /// Bytes that rustls holds do not count (some 30 KiB a connection, if records are not opened in
+    /// place), nor bytes that io_uring has received for a connection that waits: see
     /// [`io_uring`](Self::io_uring).
     ///
-    /// This limit stops many peers that each begin a long message from filling the memory. Above
-    /// 3/4 of it, a connection reads no more if it would hold more than a fair share; above 7/8,
-    /// more than 128 KiB; above the limit, if it holds anything. Only the one that has waited the
-    /// longest goes on until its message has ended, so that the messages arrive one after the
-    /// other; if it brings nothing for a second, and there is room, the next one goes on. A
-    /// connection that has waited for its [`frame_timeout`](tickwire::Config::frame_timeout),
-    /// without the end of a message, is closed with 1013. So all hold at most one message and a
-    /// read of 16 KiB for each connection more than the limit.
+    /// This limit stops many peers that each begin a long message from filling the memory. A
+    /// connection stops reading above 3/4 of the limit if it would hold more than a fair share,
+    /// above 7/8 if it would hold more than 128 KiB, and above the limit if it holds anything. Only
+    /// the connection that has waited the longest reads on until its message has ended, so messages
+    /// arrive one after the other. If it receives nothing for a second, and there is room, the next
+    /// one reads. A connection that has waited for its
+    /// [`frame_timeout`](tickwire::Config::frame_timeout), without the end of a message, is closed
+    /// with 1013. So all together exceed the limit by at most one message, and a read of 16 KiB for
+    /// each connection.
     pub max_received: usize,
 
     /// The most messages that one turn of a connection delivers; default 256, and 0 counts as 1.
@@ -108,16 +109,16 @@ pub struct Settings {
     pub turn_messages: u32,
 
     /// After this number of bytes, a turn reads no more from its connection; default 64 KiB, and 0
-    /// counts as 1. The last read of the turn may exceed this number. From the first read on, 4 ns
-    /// of the turn count as a byte, the time of the handler included.
+    /// counts as 1. The last read of the turn may exceed this number. From the first read on, each
+    /// 4 ns of the turn count as one byte, including the time of the handler.
     ///
-    /// This limit stops large messages, and what takes more time than its bytes suggest (TLS
+    /// This limit stops large messages, and work that takes more time than its bytes suggest (TLS
     /// records without a message, KeyUpdates, inflating), from keeping the other connections
     /// waiting.
     pub turn_bytes: usize,
 
     /// The number of open connections that stay whole while they are idle; default 1,024. If more
-    /// are whole, the loop makes an idle one [dormant](tickwire::Dormant): the one that has been
+    /// are whole, the loop makes the idle connection [dormant](tickwire::Dormant) that has been
     /// whole the longest. A dormant connection uses about a quarter of the memory. Together,
     /// becoming dormant and becoming whole again take about 0.2 µs. Set this number higher if more
     /// connections are active all the time, and time counts for more than memory.
@@ -134,8 +135,8 @@ pub struct Settings {
     /// KiB if they arrive in one burst.
     pub io_uring: bool,
 
-    // Do not name this field. It makes `..` necessary in each program, so that a new field breaks
-    // none.
+    // Do not name this field. It makes `..` necessary in each program, so that a later field breaks
+    // no program.
     #[doc(hidden)]
     pub more: (),
 }
@@ -187,7 +188,7 @@ pub struct Counts {
     /// Connections closed at once because of [`max_per_address`](Settings::max_per_address), or
     /// because their address had its share of [`max_handshakes`](Settings::max_handshakes).
     pub over_per_address: u64,
-    /// How often the loop left connections in the kernel because of
+    /// The number of times that the loop left connections in the kernel because of
     /// [`max_handshakes`](Settings::max_handshakes).
     pub held: u64,
     /// Connections closed because they had sent nothing for 2 s while others waited: see
