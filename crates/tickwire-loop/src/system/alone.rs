@@ -1,4 +1,4 @@
-//! mio alone, for builds without io_uring. The methods are those of `either.rs`.
+//! mio alone, for builds without io_uring. It has the methods of `either.rs`.
 pub(crate) use super::mio::{Mio as System, Stream};
 use super::{Token, Waker};
 use std::io;

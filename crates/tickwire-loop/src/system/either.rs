@@ -28,7 +28,7 @@ pub(crate) enum Stream {
     Ring(uring::Stream),
 }
 
-/// Forwards calls on a stream to the part that has it.
+/// Forwards calls on a stream to the back end that has it.
 macro_rules! forward {
     ($($call:ident($of:ty $(, $arg:ident: $arg_type:ty)*) -> $out:ty, $none:expr;)*) => {
         impl System {
@@ -95,11 +95,12 @@ impl System {
     /// Moves the stream of an open connection to the ring. If that fails, it stays with mio.
     pub(crate) fn opened(&mut self, stream: Stream, token: Token) -> Stream {
         match (stream, &mut self.ring) {
-            // In nonblocking mode the kernel would not wait for bytes.
+            // First leave nonblocking mode, in which the kernel would not wait for bytes. If that
+            // fails, the stream has to be in mio's poll still, or no note would come.
             (Stream::Mio(mio::Stream::Plain(mut tcp)), Some(ring))
                 if fault("fionbio").is_ok() && ioctl_fionbio(&tcp, false).is_ok() =>
             {
-                // If this failed, mio's notes would come too. A note is only a hint.
+                // If this fails, mio's notes come too. That is harmless: a note is only a hint.
                 let _ = self.mio.poll.registry().deregister(&mut tcp);
                 Stream::Ring(ring.adopt(tcp.into(), token))
             }

@@ -88,8 +88,8 @@ impl Mio {
         Ok((stream.into(), peer))
     }
 
-    /// Registers a stream in nonblocking mode, which may be connecting. `stamps`: whether its reads
-    /// tell the time of arrival.
+    /// Registers a stream in nonblocking mode, which may still be connecting. `stamps`: whether its
+    /// reads tell the time of arrival.
     pub(crate) fn adopt(
         &mut self,
         stream: net::TcpStream,
@@ -149,8 +149,7 @@ impl Mio {
         Ok(())
     }
 
-    /// Whether a stream that accepted no more has accepted all bytes by now. Never here: a note
-    /// tells.
+    /// Whether a stream that accepted no more has accepted all bytes by now. `false`: a note tells.
     pub(crate) fn accepts_again(&mut self, _: &Stream) -> bool {
         false
     }
@@ -161,7 +160,7 @@ impl Mio {
     /// reported them.
     pub(crate) fn unread(&mut self, stream: &Stream) -> u32 {
         let counted = fault("unread").and_then(|()| Ok(ioctl_fionread(stream.tcp())?));
-        counted.map_or(0, |n| n as u32)
+        counted.map_or(0, |n| n as u32) // without a count, a passed deadline holds
     }
 
     /// Reads TLS records, or bytes of an opening handshake, into a slice. Returns the number of
@@ -252,15 +251,15 @@ fn write_vectored(tcp: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> 
 }
 
 /// Writes several slices. Windows has no SIGPIPE. On Apple's systems, an option of each socket
-/// turns it off.
+/// turns the signal off.
 #[cfg(any(windows, target_vendor = "apple"))]
 fn write_vectored(mut tcp: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     tcp.write_vectored(pieces)
 }
 
-/// Whether a read of `n` bytes, with room for `most`, has emptied the socket. If it has, a note
-/// reports the next bytes. On Windows this is never assumed, because mio sends a note only after a
-/// read that returned `WouldBlock`.
+/// Whether a read of `n` bytes, with room for `most`, has emptied the socket, so that a note
+/// reports the next bytes. Never on Windows, where mio sends a note only after a read that returned
+/// `WouldBlock`.
 fn is_drained(n: usize, most: usize) -> bool {
     cfg!(not(windows)) && n < most
 }

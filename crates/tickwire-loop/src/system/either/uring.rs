@@ -1,7 +1,7 @@
 //! Streams over io_uring (Linux 6.1 and later).
 //!
-//! The ring also reports when the poll of mio has an event. So listeners, wakers, and streams that
-//! are connecting or tell the time of arrival stay with mio.
+//! The ring also reports when mio's poll has an event. So listeners and wakers stay with mio, and
+//! so do streams that are connecting or tell the time of arrival.
 //!
 //! The kernel receives by itself, into buffers that it picks when bytes arrive. The filled buffers
 //! wait here until the connection has its turn. Short output is copied. The call that waits sends
@@ -52,9 +52,9 @@ pub(crate) struct Uring {
     outputs: Vec<Vec<u8>>,
     /// The number of buffers that are being sent from.
     copies: usize,
-    /// Whether the kernel is asked to report the next event of the poll.
+    /// Whether the kernel is asked to report the next event of mio's poll.
     polls: bool,
-    /// Whether it has reported one.
+    /// Whether the kernel has reported such an event.
     polled: bool,
 }
 
@@ -65,8 +65,8 @@ pub(crate) struct Stream(u32);
 #[derive(Default)]
 struct Place {
     token: Token,
-    /// In blocking mode, because in nonblocking mode the kernel would not wait for bytes. `None`:
-    /// the place is free.
+    /// The stream, in blocking mode: in nonblocking mode the kernel would not wait for bytes.
+    /// `None` if the place is free.
     tcp: Option<TcpStream>,
     /// A bit for each kind of request ([`Of`]), set while a request of this kind is under way.
     asked: u8,
@@ -81,7 +81,7 @@ struct Place {
     /// Whether to shut the stream for writing after the send that is under way.
     shuts: bool,
     received: Filled,
-    /// Set when nothing more will be received: 0 for the end of the stream, or the error code.
+    /// Set once nothing more will be received: 0 at the stream's end, otherwise an error code.
     end: Option<i32>,
     /// The error code of a send that failed.
     failed: Option<i32>,
@@ -158,7 +158,7 @@ impl Uring {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(false),
             asked => asked?,
         }
-        // The kernel looks at once. So this reports events that an earlier wait has left.
+        // The kernel looks at the poll at once, so it also reports events that mio has left there.
         if !mem::replace(&mut self.polls, true) {
             self.ring.poll(0, Of::Poll, descriptor(poll, Of::Poll), IN);
         }
@@ -175,8 +175,8 @@ impl Uring {
         self.ring.submit()
     }
 
-    /// Whether a stream that accepted no more has accepted all bytes by now. A copy may be the only
-    /// reason why it accepts no more; so the copies that wait are sent.
+    /// Whether a stream that accepted no more has accepted all bytes by now. Submits the copies
+    /// that wait, because a copy may be all that keeps the stream from accepting.
     pub(crate) fn accepts_again(&mut self, stream: &Stream) -> bool {
         let at = stream.0 as usize;
         let is_sending = |of: &Self| of.places.get(at).is_some_and(|of| of.is_asked(Of::Send));
@@ -228,7 +228,7 @@ impl Uring {
             self.notes.push(Note { token, readable, writable, shut: false, failed });
         }
         if !done.more && done.of == Of::Receive {
-            self.go_on(at);
+            self.go_on(at); // for example, no buffer was free
         }
         self.settle(at);
     }

@@ -126,7 +126,7 @@ impl Uring {
         match *end {
             Some(0) => Ok((0, true)),
             Some(code) => {
-                *end = Some(0);
+                *end = Some(0); // the error is told once
                 Err(io::Error::from_raw_os_error(code))
             }
             None => {
@@ -136,8 +136,8 @@ impl Uring {
         }
     }
 
-    /// Goes on receiving after bytes were read. Returns whether there is nothing more to read for
-    /// now.
+    /// Goes on receiving after bytes were read, which made room. Returns whether nothing is left to
+    /// read for now.
     fn took(&mut self, at: u32) -> bool {
         self.go_on(at);
         self.place(at).is_ok_and(|place| place.received.bytes() == 0 && place.end.is_none())
@@ -178,7 +178,7 @@ impl Uring {
         }
     }
 
-    /// Returns the place of a stream if no send is under way on it.
+    /// Returns the place of a stream if no send is under way on it, so that bytes keep their order.
     fn writable(&mut self, at: u32) -> io::Result<&mut Place> {
         let place = self.place(at)?;
         if let Some(code) = place.failed {
@@ -193,7 +193,7 @@ impl Uring {
 
     fn send_now(&mut self, at: u32, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let place = self.place(at)?;
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL; // `tcp` is in blocking mode
         match sendmsg(place.tcp()?, pieces, &mut SendAncillaryBuffer::default(), flags) {
             Ok(0) if pieces.iter().any(|piece| !piece.is_empty()) => {
                 Err(ErrorKind::WriteZero.into())

@@ -20,11 +20,11 @@ use std::{
 };
 
 /// The number of buffers from which the kernel picks, a power of two. The kernel receives for about
-/// 20 connections at a time, so 32 buffers are enough. More buffers would not stay in
-/// the processor's cache as well as these few do.
+/// 20 connections at a time, so 32 buffers are enough. More buffers would not stay in the
+/// processor's cache as well.
 const BUFFERS: u16 = 32;
 /// The most bytes that the kernel puts into one buffer. A message or a TLS record of 16 KiB fits
-/// with its header. If it came in two buffers, it would have to be copied.
+/// with its header. In two buffers it would have to be copied.
 pub(super) const LEN: usize = 17 << 10;
 /// The number of bytes that `Receiver::lend_filled` needs behind the received bytes.
 const BEHIND: usize = 8;
@@ -36,8 +36,8 @@ const QUEUE: u32 = 1024;
 /// wait submitted them, the kernel would receive twice in that call and run out of buffers. That
 /// cost 7 % more time with 512 connections.
 const FEW: usize = 4;
-/// When a ring is dropped, it waits for the requests that it cancelled. This is the number of such
-/// waits at most, and the time of each at most.
+/// When a ring is dropped, it waits for its cancelled requests: at most this often, and each time
+/// at most this long.
 const LAST_WAITS: (usize, Duration) = (50, Duration::from_millis(20));
 
 /// The longest wait, 34 years.
@@ -210,7 +210,7 @@ impl Ring {
         self.sends > 0
     }
 
-    /// Submits all requests. Those that the kernel does not accept now stay here.
+    /// Submits all requests. Requests that the kernel does not accept now stay here.
     pub(super) fn submit(&mut self) -> io::Result<()> {
         self.enable()?;
         self.sends = 0;
@@ -248,7 +248,7 @@ impl Ring {
             self.submit()?;
         }
         self.sends = 0;
-        // The kernel adds its clock, and takes a time that overflows for one that is over.
+        // The kernel adds its clock. If the sum overflows, it takes the time for one that is over.
         let timeout = timeout.map(|most| Timespec::from(most.min(LONGEST)));
         let mut args = SubmitArgs::new();
         if let Some(timeout) = &timeout {
@@ -322,7 +322,7 @@ impl Ring {
     /// Cancels all requests, and waits for their completions.
     fn end_all(&mut self) -> io::Result<()> {
         let cancel = opcode::AsyncCancel2::new(CancelBuilder::any().all());
-        self.push(&cancel.build(), Of::Cancel, u32::MAX >> 3);
+        self.push(&cancel.build(), Of::Cancel, u32::MAX >> 3); // nobody reads this number
         let (times, each) = LAST_WAITS;
         for _ in 0..times {
             self.wait(Some(each))?;
