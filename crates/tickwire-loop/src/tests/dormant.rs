@@ -3,7 +3,7 @@ use super::Server;
 use crate::{Settings, stage::Stage};
 use tickwire::Config;
 
-/// For each connection, in the order in which they opened: whether it is dormant.
+/// Returns whether each connection is dormant, in the order in which they opened.
 fn dormant(server: &Server) -> Vec<bool> {
     let slots = &server.net.inner.slots;
     let stage = |handle| &slots.get(handle).unwrap().stage;

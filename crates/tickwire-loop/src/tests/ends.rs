@@ -25,7 +25,7 @@ fn read_to_end(server: &mut Server, mut peer: &TcpStream) -> Vec<u8> {
     read
 }
 
-/// One note reports both, and no note follows.
+/// One note reports the message and the end, and no note follows.
 #[test]
 fn a_message_and_the_end_of_the_stream_may_come_at_once() {
     let mut server = server();
@@ -99,12 +99,12 @@ fn a_shutdown_of_a_stream_that_would_block_is_made_again() {
     server.fault("shut_down", 0, ErrorKind::WouldBlock);
     peer.write_all(CLOSE).unwrap();
     server.until(|server| server.made("shut_down") > 0);
-    peer.write_all(b"!").unwrap(); // the note about this says that the stream is writable, too
+    peer.write_all(b"!").unwrap(); // the note of this byte also reports that the stream is writable
     server.until(|server| server.made("shut_down") > 1);
     assert_eq!(read_to_end(&mut server, &peer), CLOSED);
 }
 
-/// The peer stays, and says nothing.
+/// The peer stays connected, and sends nothing more.
 #[test]
 fn after_a_write_that_failed_reading_goes_on_for_the_close_timeout() {
     let config = Config {
@@ -127,7 +127,7 @@ fn after_a_write_that_failed_reading_goes_on_for_the_close_timeout() {
     }
 }
 
-/// Not only after the second for which a client may read its response.
+/// Its place does not stay taken for the second in which a client may read its response.
 #[test]
 fn a_rejected_client_that_is_gone_gives_its_place_back_at_once() {
     for resets in [false, true] {
@@ -150,7 +150,7 @@ fn a_rejected_client_that_is_gone_gives_its_place_back_at_once() {
     }
 }
 
-/// The Pong is unread in the stream, and its deadline has passed.
+/// When the deadline of the Pong has passed, the Pong is still unread in the stream.
 #[test]
 fn what_waits_in_the_stream_counts_before_a_deadline() {
     let pause = Duration::from_millis(100);
@@ -259,7 +259,7 @@ fn a_paused_connection_finds_its_peer_gone_only_when_it_writes_or_closes() {
     }
 }
 
-/// Peers that read nothing get replies, which are not counted before the turn ends.
+/// The peers read nothing. Their replies are counted only at the end of each turn.
 #[test]
 fn replies_count_for_the_limit_on_queued_bytes() {
     let settings = Settings { max_queued: 1 << 20, ..Settings::default() };

@@ -34,7 +34,7 @@ struct Plan {
     made: BTreeMap<String, u64>,
     /// A slow call, and the time that it takes.
     slow: Option<(&'static str, Duration)>,
-    /// How calls begin that do not return before [`release`], and the thread that may not make one.
+    /// How the names of calls begin that last until [`release`], and a thread that may make none.
     held: Option<(&'static str, ThreadId)>,
     waits: Vec<Option<Duration>>,
 }
@@ -69,19 +69,19 @@ fn mine() -> Arc<Faults> {
     FAULTS.with_borrow(Arc::clone)
 }
 
-/// Makes one call fail: `nth` is the number of calls before it, counted from now.
+/// Makes one call of this name fail, after `nth` further calls.
 pub(crate) fn plan(call: &'static str, nth: u64, error: impl Into<io::Error>) {
     let made = made(call);
     mine().plan().fail.push((call, made + nth, error.into()));
 }
 
-/// Makes each call from now on take this time.
+/// Makes each call of this name take this time from now on.
 pub(crate) fn slow(call: &'static str, time: Duration) {
     mine().plan().slow = Some((call, time));
 }
 
-/// Makes each call from now on whose name begins so last until [`release`]. This thread may make
-/// none.
+/// From now on, each call whose name begins with `call` lasts until [`release`]. This thread may
+/// make no such call.
 pub(crate) fn hold(call: &'static str) {
     mine().plan().held = Some((call, thread::current().id()));
 }
@@ -97,17 +97,17 @@ pub(crate) fn made(call: &str) -> u64 {
     mine().plan().made.get(call).copied().unwrap_or_default()
 }
 
-/// A call begins.
+/// Counts a call, and returns its planned error if it has one.
 pub(crate) fn at(call: &str) -> io::Result<()> {
     mine().at(call)
 }
 
-/// A loop waits for this time at most.
+/// Notes the timeout of a loop's wait.
 pub(crate) fn waits(timeout: Option<Duration>) {
     mine().plan().waits.push(timeout);
 }
 
-/// Takes the times of the waits so far.
+/// Returns the timeouts of the waits since the last call.
 pub(crate) fn take_waits() -> Vec<Option<Duration>> {
     mem::take(&mut mine().plan().waits)
 }
@@ -146,7 +146,7 @@ fn a_loop_that_cannot_be_made_is_an_error() {
         plan("setup", 1, ErrorKind::OutOfMemory);
         let made = Loop::<()>::new(Settings { io_uring, ..Settings::default() });
         assert_eq!(made.map(drop).unwrap_err().kind(), ErrorKind::OutOfMemory);
-        let _ = at("setup"); // one was not made
+        let _ = at("setup"); // a loop over mio makes only one of the two calls
     }
 }
 
@@ -164,7 +164,6 @@ fn a_kernel_that_refuses_any_call_of_io_uring_has_mio() {
     }
 }
 
-/// What was sent stays in the queue of requests.
 #[test]
 fn a_stream_that_the_ring_cannot_have_stays_with_mio() {
     let Some(mut server) = over_io_uring() else { return };
@@ -174,6 +173,7 @@ fn a_stream_that_the_ring_cannot_have_stays_with_mio() {
     }
 }
 
+/// What was sent stays in the queue of requests.
 #[test]
 fn a_call_of_the_ring_that_fails_is_an_error_of_the_turn_and_loses_nothing() {
     for call in ["enable", "enter", "submit"] {
@@ -238,12 +238,13 @@ fn a_request_to_wait_that_the_kernel_refuses_is_made_again() {
 fn a_request_to_receive_that_the_kernel_refuses_ends_this_connection_alone() {
     let Some(mut server) = over_io_uring() else { return };
     let mut other = server.peer();
-    plan("ask Receive", 0, ErrorKind::OutOfMemory); // when it has opened
+    plan("ask Receive", 0, ErrorKind::OutOfMemory); // of the next connection
     let mut first = server.peer();
     server.until(|server| server.ends.len() == 1);
     assert_eq!(first.read(&mut [0]).unwrap_or(0), 0);
 
-    // While it is paused, the kernel is told to stop receiving. Afterwards the loop asks again.
+    // While the connection is paused, the loop tells the kernel to stop receiving. Afterwards it
+    // asks again.
     let (mut open, handle) = (server.peer(), *server.opened.last().unwrap());
     server.net.net().pause(handle, true);
     write_until_full(&mut server, &mut open);
@@ -261,7 +262,7 @@ fn a_request_to_receive_that_the_kernel_refuses_ends_this_connection_alone() {
     assert_eq!(server.net.net().counts().open, 1);
 }
 
-/// Bytes that arrive for a paused connection wait in this program, so there must be a bound.
+/// Bytes that arrive for a paused connection wait in this program, so their number needs a bound.
 #[test]
 fn a_cancellation_that_the_kernel_refuses_is_made_again_and_loses_nothing() {
     let Some(mut server) = over_io_uring() else { return };

@@ -1,4 +1,4 @@
-//! The places for opening handshakes, at times that are set.
+//! The places for opening handshakes, with a clock that the test moves.
 use super::{LONG, REQUEST, Server};
 use crate::{Settings, entrance::Phase};
 use std::{
@@ -14,7 +14,7 @@ fn connect(server: &Server) -> TcpStream {
     stream
 }
 
-/// A102. There are 2 places, so 8 connections may be silent. They come back when they are closed.
+/// A102. There are 2 places, so 8 connections may be silent. Each time, 8 new ones come.
 #[test]
 fn silent_peers_are_closed_for_their_age_alone_and_honest_ones_get_in() {
     let most = usize::MAX;

@@ -64,7 +64,7 @@ impl Server {
         })
     }
 
-    /// The faults are this thread's. As a rule, this server is the only loop in the thread.
+    /// Plans a fault for this thread, in which this server is the only loop as a rule.
     fn fault(&mut self, call: &'static str, nth: u64, kind: ErrorKind) {
         faults::plan(call, nth, kind);
     }
@@ -86,7 +86,7 @@ impl Server {
         peer
     }
 
-    /// Dials this server from its own loop. So both ends of the connection are in it.
+    /// Dials this server from its own loop, so that both ends of the connection are in this loop.
     fn dial_itself(&mut self, host: &str) {
         let dial = Dial::to(&format!("ws://{host}:{}/", self.address.port())).unwrap();
         self.net.net().dial(dial, ()).unwrap();
@@ -140,8 +140,8 @@ fn what_others_are_sent_in_a_round_costs_each_of_them_one_write() {
     peers.iter_mut().for_each(|peer| peer.read_exact(&mut [0; 80]).unwrap());
 }
 
-/// The loop writes early if this list has many connections. So a slot that is in the list because
-/// of a removed connection must count once, although the next connection in it is sent something.
+/// The loop writes early if this list is long. So a slot that a removed connection has left in the
+/// list must be there once, even if the next connection in the slot is sent something.
 #[test]
 fn a_slot_is_in_the_list_of_unwritten_ones_once_although_it_is_used_again() {
     let mut server = server();
@@ -251,7 +251,7 @@ fn a_read_or_a_write_that_fails_ends_this_connection_alone() {
         opening.write_all(REQUEST).unwrap();
         let made = server.made(call);
         server.until(|server| server.made(call) > made);
-        drop(opening); // after a failed write, what can still be read is delivered
+        drop(opening); // after a failed write, reading goes on until the end
         server.until(|server| server.net.net().counts().accepted_now == 1);
 
         let mut open = server.peer();
@@ -408,7 +408,7 @@ fn ciphertext_that_the_stream_does_not_take_is_given_up_in_time() {
         let dial = tickwire::Dial::new(&request).tls(Arc::new(client));
         let config = Config::default();
         let mut ws = dial.blocking_connect_with(&config, |_| TcpStream::connect(address)).unwrap();
-        ws.recv().map(drop) // an error, in time
+        ws.recv().map(drop) // has to fail, so that this thread ends
     });
     server.until(|server| !server.opened.is_empty());
     for nth in 0..10_000 {
@@ -448,7 +448,7 @@ fn a_loop_that_spins_never_sleeps_and_spin_for_sleeps_when_its_time_is_over() {
         assert_eq!(server.made("wait"), made + 1);
     }
 
-    const MINUTE: Duration = Duration::from_secs(60); // Windows has no time before its start
+    const MINUTE: Duration = Duration::from_secs(60); // Windows has none before its start
     let spins_first = Settings { waiting: Waiting::SpinFor(MINUTE), ..Settings::default() };
     let mut server = Server::new(spins_first, Config::default());
     for _ in 0..3 {
@@ -457,6 +457,6 @@ fn a_loop_that_spins_never_sleeps_and_spin_for_sleeps_when_its_time_is_over() {
         while waits(&mut server, MS) == [Some(ZERO)] {} // the listener's first note, at most
         assert_eq!(waits(&mut server, MS), [Some(MS)]);
         server.net.net().waker().wake().unwrap();
-        assert_eq!(waits(&mut server, MS), [Some(MS)]); // this wait tells of the waker
+        assert_eq!(waits(&mut server, MS), [Some(MS)]); // this wait reports the wake
     }
 }

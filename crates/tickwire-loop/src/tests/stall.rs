@@ -1,5 +1,5 @@
-//! The loop's thread was late: when it runs again, deadlines have passed, but the bytes that they
-//! wait for have arrived. A flood must not put off a deadline for all that.
+//! The loop's thread was late: deadlines have passed, but the bytes that they wait for have
+//! arrived. The loop has to read these first, and still a flood must not put off a deadline.
 use super::{HELLO, REQUEST, Server};
 use crate::{Dial, Settings, inner::Inner};
 use std::{
@@ -15,7 +15,7 @@ const PING: &[u8] = b"\x89\x80\0\0\0\0";
 /// The header of a message of 60,000 bytes.
 const LONG_HEADER: &[u8] = b"\x82\xfe\xea\x60\0\0\0\0";
 
-/// Each of its deadlines passes in a stall of twice `TIMEOUT`.
+/// With this configuration, each deadline passes in a stall of twice `TIMEOUT`.
 fn config() -> Config {
     Config {
         data_timeout: Some(TIMEOUT),
@@ -33,7 +33,7 @@ fn server(config: Config) -> Server {
 }
 
 impl Server {
-    /// As if no round had been run for so long.
+    /// Moves the clock, as if no round had run for twice `TIMEOUT`.
     fn stall(&mut self) {
         self.net.inner.clock.epoch -= 2 * TIMEOUT;
     }
@@ -109,7 +109,7 @@ fn bytes_may_have_arrived_that_no_note_has_reported() {
     }
 }
 
-/// Of the two peers, only one has its unread bytes counted.
+/// The loop can count the unread bytes of only one of the two peers.
 #[test]
 fn a_deadline_passes_although_the_unread_bytes_cannot_be_counted() {
     let mut server = server(config());
@@ -132,7 +132,7 @@ fn a_deadline_passes_although_the_unread_bytes_cannot_be_counted() {
     assert_eq!(server.net.net().counts().open, 1);
 }
 
-/// More than the notes of one wait, and more than the buffers of io_uring.
+/// There are more connections than notes of one wait, and than buffers of io_uring.
 #[test]
 fn each_of_many_connections_is_read_before_its_deadline_is_checked() {
     let mut server = server(config());
@@ -177,7 +177,7 @@ fn a_response_may_have_arrived_that_no_note_has_reported() {
         let _ = peer.read_to_end(&mut request); // it would block
         request.ends_with(b"\r\n\r\n")
     });
-    // It is a refusal, whose bytes need no calculation.
+    // A refusal, because it needs no `Sec-WebSocket-Accept`.
     peer.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").unwrap();
     server.stall();
     server.next_wait_reports_nothing();
@@ -218,7 +218,7 @@ fn a_frame_that_goes_on_too_slowly_does_not_put_off_its_deadline() {
     let mut peer = server.peer();
     peer.write_all(b"\x82\xff\0\0\x01\0\0\0\0\0\0\0\0\0").unwrap(); // 1 TiB
     (0..5).for_each(|_| assert!(server.round().unwrap()));
-    // Half of what the least rate of a frame asks for.
+    // Half of the least rate at which a frame has to arrive.
     assert!(ends_in_a_flood(&mut server, &mut peer, &[0; 10_000]).contains("FrameTimeout"));
 }
 
@@ -249,8 +249,8 @@ fn urgent_bytes_do_not_put_off_a_deadline() {
     assert!(server.ends[0].contains("DataTimeout"), "{:?}", server.ends);
 }
 
-/// `data_timeout` is also looked at before it passes. Here such a look waits for many Pings. The
-/// data arrives meanwhile, before the deadline.
+/// The loop also looks at `data_timeout` before it passes. Here such a look has to wait for many
+/// Pings. Meanwhile the data arrives, before the deadline.
 #[test]
 fn data_may_arrive_while_an_earlier_deadline_waits_for_other_bytes() {
     let mut server = server(config());
