@@ -62,7 +62,7 @@ impl Deadlines {
         }
     }
 
-    /// Moves the entry at `at` to its place in the heap, and notes this place in `places`.
+    /// Moves the entry at `at` up or down to its place in the heap, and notes this place.
     fn settle(&mut self, mut at: usize) {
         while let Some(parent) = at.checked_sub(1).map(|above| above / 2)
             && self.heap.get(at) < self.heap.get(parent)
@@ -88,8 +88,8 @@ impl Deadlines {
         }
     }
 
-    /// Swaps two entries, and notes the new place of the entry that moves to `a`. The caller notes
-    /// the other.
+    /// Swaps two entries, and notes the new place of the entry now at `a`. The caller notes the
+    /// other.
     fn swap(&mut self, a: usize, b: usize) {
         self.heap.swap(a, b);
         if let Some(&(_, id)) = self.heap.get(a) {

@@ -35,7 +35,7 @@ impl<T> Inner<T> {
         };
         let race = (!known.is_empty()).then(|| Race::new(known, dial.delay));
         let looks_up = race.is_none();
-        let began = self.clock.tick();
+        let began = self.clock.tick(); // its deadlines count from here, not from the last wait
         let (attempts, handshake) = (Vec::new(), None);
         let dialing = Dialing { dial, began, race, attempts, handshake, given_up: false };
         let stage = Stage::Dialing(Box::new(dialing));

@@ -38,6 +38,8 @@ pub(crate) struct Entrance {
     pub(crate) accepted: usize,
     /// The number of accepted connections in each phase.
     pub(crate) phases: [usize; 4],
+    /// The number of places for handshakes. With 0, no connection could ever open, so it is at
+    /// least 1.
     places: usize,
     /// The connections that wait for a place, the oldest first. Some of them may have ended.
     waiting: VecDeque<Handle>,
@@ -73,8 +75,7 @@ impl Entrance {
         }
     }
 
-    /// Counts a new connection. Returns `false` if its address has too many already, in all or not
-    /// open.
+    /// Counts a new connection. `false` if its address has too many already, in all or not open.
     pub(crate) fn enter(&mut self, address: IpAddr, phase: &mut Option<Phase>) -> bool {
         if self.most.0 == 0 {
             return false; // the address would get an entry without a connection

@@ -37,6 +37,7 @@ pub(crate) struct Inner<T> {
     pub(crate) clock: Clock,
     /// The time at which a shutdown removes the connections that are left.
     pub(crate) shuts_at: Option<Time>,
+    /// Whether the loop ends for good after this round.
     pub(crate) stops: bool,
 }
 
@@ -155,6 +156,7 @@ impl<T> Inner<T> {
         if !mem::replace(&mut slot.marks.unwritten, true) {
             self.queues.unwritten.push(handle.at);
             if !tx.has_outgoing() {
+                // Its buffer went back to the pool after its last turn.
                 tx.lend(self.buffers.outputs.take());
             }
         }
@@ -177,6 +179,8 @@ impl<T> Inner<T> {
         let mut queued = open.conn.sender().buffered_amount();
         if let Some(outbox) = &slot.outbox {
             queued += outbox.counts().bytes;
+            // A closed connection takes nothing more from its outbox, whose deadline would stay
+            // passed.
             if !open.conn.sender().is_closed() {
                 until = until.into_iter().chain(outbox.poll_timeout()).min();
             }

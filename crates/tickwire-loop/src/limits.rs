@@ -5,8 +5,8 @@ use std::mem;
 use tickwire::CloseCode;
 
 impl<T> Inner<T> {
-    /// Counts the bytes that were queued for a connection. If the loop is now over the limit, makes
-    /// room.
+    /// Counts the bytes that were queued for a connection. Makes room if the loop is now over the
+    /// limit.
     #[inline]
     pub(crate) fn count_queued(&mut self, handle: Handle, bytes: usize) {
         if let Some(slot) = self.slots.get_mut(handle) {
@@ -44,8 +44,8 @@ impl<T> Inner<T> {
             if self.counts.queued <= target {
                 break;
             }
-            // The connection that has its turn is not in its slot, and is skipped: `high_water`
-            // limits it.
+            // Skips the connection that has its turn, and is not in its slot: `high_water` limits
+            // it.
             if let Some(open) = self.take_open(handle) {
                 self.disconnect(handle, open);
             } else if self.slots.get(handle).is_some_and(|slot| slot.is_rejected()) {

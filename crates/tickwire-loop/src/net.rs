@@ -247,8 +247,7 @@ impl<'n, T> Net<'n, T> {
         }?)
     }
 
-    /// Writes from the outbox of an open connection until it is empty, or the stream accepts no
-    /// more.
+    /// Writes from a connection's outbox until it is empty, or the stream accepts no more.
     fn drain(&mut self, of: Handle) {
         let Inner { slots, system, counts, clock, current, .. } = &mut *self.inner;
         let Some(slot) = slots.get_mut(of) else { return };
@@ -269,8 +268,7 @@ impl<'n, T> Net<'n, T> {
         }
     }
 
-    /// If the connection or its outbox refused the message because it had no room, makes
-    /// `Event::Room` due.
+    /// Makes `Event::Room` due if the connection or its outbox had no room for the message.
     #[inline]
     fn note_full(&mut self, to: Handle, sent: Result<(), SendError>) -> Result<(), SendError> {
         if let Err(SendError::Refused(Full { .. }) | SendError::Outbox(PushError::Full)) = sent
@@ -447,7 +445,7 @@ impl<'n, T> Net<'n, T> {
     /// Returns what the loop has done so far, and what it has now.
     pub fn counts(&self) -> Counts {
         let Inner { entrance, receiving, counts, .. } = &*self.inner;
-        let [silent, waiting, under_way, deferred] = entrance.phases;
+        let [silent, waiting, under_way, deferred] = entrance.phases; // in the order of `Phase`
         Counts {
             accepted_now: entrance.accepted,
             handshakes_now: silent + waiting + under_way + deferred,
@@ -470,6 +468,7 @@ impl<'n, T> Net<'n, T> {
     /// in time.
     pub fn shut_down(&mut self, within: Duration) {
         let until = self.inner.clock.read() + within;
+        // A further call may shorten the time, and cannot extend it.
         self.inner.shuts_at = Some(self.inner.shuts_at.map_or(until, |at| at.min(until)));
         self.stop_listening();
         for of in self.handles().collect::<Vec<_>>() {

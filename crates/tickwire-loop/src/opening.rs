@@ -219,7 +219,7 @@ impl<T> Inner<T> {
         self.entrance.goes_on(handle, &mut slot.marks.phase, readable)
     }
 
-    /// Gives free places to the connections that wait for one. If places are left, the doors accept
+    /// Gives free places to the connections that wait for one. If some are left, the doors accept
     /// again.
     pub(crate) fn fill_places(&mut self) {
         while let Some(handle) = self.entrance.next_waiting() {
@@ -231,8 +231,7 @@ impl<T> Inner<T> {
         if !self.entrance.held || !self.entrance.has_room(Phase::UnderWay) {
             return;
         }
-        // Places are free, but too many are silent. `accept_at` is set while it is too early to
-        // look.
+        // Places are free, but too many are silent. Until `accept_at` they are left alone.
         if !self.entrance.may_accept() && self.entrance.accept_at.is_none() {
             self.close_silent();
         }

@@ -1,5 +1,4 @@
-//! A pool of buffers. Connections take buffers for their turns, so a connection that waits has
-//! none.
+//! A pool of buffers. Connections take buffers for their turns; a connection that waits has none.
 
 use std::mem;
 use tickwire::Connection;
@@ -40,7 +39,7 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Takes a buffer. If there is none, returns an empty vector, and the connection allocates a
+    /// Takes a buffer. If there is none, returns an empty vector: the connection allocates a
     /// buffer.
     #[inline]
     pub(crate) fn take(&mut self) -> Vec<u8> {

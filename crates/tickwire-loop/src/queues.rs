@@ -14,8 +14,7 @@ pub(crate) struct Queues {
     pub(crate) knocked: Vec<u32>,
     /// The slots of connections that were sent something outside of their turns, each once.
     pub(crate) unwritten: Vec<u32>,
-    /// The queue of slots whose connections are whole, each once. The first one becomes dormant
-    /// first.
+    /// The queue of slots whose connections are whole, each once. The first becomes dormant first.
     pub(crate) whole: VecDeque<u32>,
 }
 

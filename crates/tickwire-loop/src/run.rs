@@ -17,8 +17,7 @@ use std::{
 };
 use tickwire::Time;
 
-/// The most connections that one round accepts at a door. Further connections wait for the next
-/// round.
+/// The most connections that one round accepts at a door. Others wait for the next round.
 const ACCEPTS: usize = 64;
 /// The most connections that may wait to be accepted. The operating system may allow fewer, and the
 /// standard library asks for only 128. If no place is free, the client's TCP tries again after a
@@ -58,7 +57,7 @@ impl<T> Loop<T> {
 
     /// Returns the commands, for use outside of the handler.
     pub fn net(&mut self) -> Net<'_, T> {
-        self.inner.clock.tick();
+        self.inner.clock.tick(); // the last tick may be long ago
         Net::new(&mut self.inner)
     }
 
@@ -138,7 +137,7 @@ impl<T> Loop<T> {
         inner.expire(handler);
         // Those that join in this round wait: no connection gets two shares in a round.
         let unfinished = inner.queues.unfinished.len();
-        mem::swap(&mut inner.queues.ready, &mut self.round);
+        mem::swap(&mut inner.queues.ready, &mut self.round); // later ones: next round
         for at in self.round.drain(..) {
             inner.take_turn(at, handler);
         }
@@ -160,7 +159,7 @@ impl<T> Loop<T> {
             Waiting::Spin => true,
             Waiting::SpinFor(time) => inner.clock.read() - self.busy < time,
         };
-        let is_over = inner.shuts_at.is_some() && inner.slots.is_empty();
+        let is_over = inner.shuts_at.is_some() && inner.slots.is_empty(); // no event comes
         if spins || is_over || !inner.queues.are_idle() {
             return Some(Duration::ZERO);
         }
@@ -171,8 +170,7 @@ impl<T> Loop<T> {
         due.into_iter().chain(most).min()
     }
 
-    /// Waits, and passes the notes to their slots and doors. Returns whether a thread woke the
-    /// loop.
+    /// Waits, and passes notes to their slots and doors. Returns whether a thread woke the loop.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         let Inner { system, slots, queues, .. } = &mut self.inner;
         let mut woken = false;
@@ -328,7 +326,7 @@ impl<T> Inner<T> {
     /// Gives the connection of a slot its turn.
     fn take_turn(&mut self, at: u32, handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>)) {
         let Some((handle, slot)) = self.slots.entry(at) else { return };
-        slot.marks.ready = false;
+        slot.marks.ready = false; // first, so that its turn can make it ready again
         let open = match &mut slot.stage {
             Stage::Open(open) => open.take(),
             Stage::Dormant => {

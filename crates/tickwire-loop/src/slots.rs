@@ -24,6 +24,7 @@ pub(crate) struct Slot<T> {
     pub(crate) wire: Option<Wire>,
     pub(crate) value: Option<T>,
     pub(crate) outbox: Option<Box<Outbox>>,
+    /// `None` until the connection is open.
     pub(crate) config: Option<Arc<Config>>,
 }
 
@@ -66,8 +67,7 @@ pub(crate) struct Marks {
     pub(crate) whole: bool,
     /// The application paused reading.
     pub(crate) paused: bool,
-    /// The connection or its outbox had no room for a message, so `Event::Room` is due once there
-    /// is room.
+    /// A message was refused for lack of room, so `Event::Room` is due once there is room.
     pub(crate) wants_room: bool,
     /// The last turn delivered everything that was read. So the next turn begins with a read.
     pub(crate) starved: bool,
@@ -122,7 +122,7 @@ impl<T> Slots<T> {
                 // By a vector, because a block of a large `T` may not fit on the stack.
                 let block: Vec<_> = (0..BLOCK).map(|_| Slot::free(0, Marks::default())).collect();
                 self.blocks.push(block.try_into().ok()?);
-                self.free.extend((at + 1..at + BLOCK as u32).rev());
+                self.free.extend((at + 1..at + BLOCK as u32).rev()); // the lowest on top
                 at
             }
         };
@@ -206,8 +206,7 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Writes what the open connection has to send, including its outbox and the ciphertext of its
-    /// TLS session.
+    /// Writes what the open connection has to send, its outbox and its TLS ciphertext included.
     #[inline(always)] // so a turn with nothing to write makes no call
     pub(crate) fn pump(&mut self, system: &mut System, conn: &mut Connection, now: Time) {
         let Some(wire) = &mut self.wire else { return };
@@ -232,8 +231,8 @@ impl<T> Slot<T> {
         counts.queued = counts.queued - mem::replace(&mut self.queued, queued) + queued;
     }
 
-    /// Whether [`Event::Room`](crate::Event::Room) is due: a message was refused, and now there is
-    /// room for it.
+    /// Whether [`Event::Room`](crate::Event::Room) is due: a message was refused, and there is room
+    /// now.
     pub(crate) fn owes_room(&self, tx: &Sender) -> bool {
         let has_room = || self.outbox.as_ref().map_or(tx.has_room(), |outbox| outbox.has_room());
         self.marks.wants_room && !tx.is_closed() && has_room()

@@ -18,8 +18,7 @@ use tickwire_dial::Race;
 /// An open connection while it is whole.
 pub(crate) struct Open {
     pub(crate) conn: Connection,
-    /// The error of the stream, if it failed. The connection first delivers what arrived before the
-    /// error.
+    /// The error of the stream, if it failed. What arrived before the error is delivered first.
     pub(crate) error: Option<io::Error>,
     pub(crate) received: Received,
 }
@@ -123,6 +122,7 @@ pub(crate) struct Rejected {
     pub(crate) said: usize,
     /// Whether all bytes are written and the stream is shut for writing.
     pub(crate) is_shut: bool,
+    /// The time at which the loop closes the stream, whatever is left to do.
     pub(crate) until: Time,
 }
 

@@ -45,11 +45,9 @@ enum Stop {
     Ended,
     /// The application has paused reading, or there is no room for replies.
     Held,
-    /// The replies that wait have reached `cork_limit`, so they are written before more messages
-    /// are delivered.
+    /// The queued replies have reached `cork_limit`, so the turn writes them before it goes on.
     Cork,
-    /// The turn has delivered `turn_messages` messages, so other connections have their turns
-    /// first.
+    /// The turn has delivered `turn_messages` messages, so other connections come first.
     Share,
 }
 
@@ -90,7 +88,7 @@ impl<'i, T> Turn<'i, T> {
                 After::Again => {}
                 After::Rest { unfinished, until } => break (unfinished, until),
                 After::Ended => {
-                    turn.inner.forget(handle, &mut turn.open);
+                    turn.inner.forget(handle, &mut turn.open); // `finish` finds an empty slot
                     return turn.inner.finish(handle, Some(turn.open), None, handler);
                 }
             }
@@ -142,7 +140,7 @@ impl<'i, T> Turn<'i, T> {
         if !rx.has_buffer() {
             rx.lend(buffers.inputs.take());
         }
-        let mut spent = self.spent;
+        let mut spent = self.spent; // no reference to a field is passed: see `serve`
         let received = wire.receive(system, rx, clock.epoch, &mut spent);
         self.spent = spent;
         match received {
@@ -309,8 +307,7 @@ impl<T> Inner<T> {
         {
             let _ = tx.close(CloseCode::GOING_AWAY); // it may be closed already
         }
-        // It may have become dormant, if the handler sent to others. Its first turn arms its
-        // deadlines.
+        // It may be dormant, if the handler sent to others. Its first turn arms its deadlines.
         self.wake(handle);
         self.take_open(handle)
     }

@@ -18,8 +18,7 @@ use tickwire::Connection;
 const VISITS: usize = 8;
 
 impl<T> Inner<T> {
-    /// Makes a connection whole. It gets the memory of a connection that becomes dormant, or new
-    /// memory.
+    /// Makes a connection whole, in the memory of one that becomes dormant, or in new memory.
     pub(crate) fn make_whole(&mut self, handle: Handle, mut conn: Connection) -> Box<Open> {
         if let Some(slot) = self.slots.get_mut(handle)
             && !mem::replace(&mut slot.marks.whole, true)
@@ -30,8 +29,7 @@ impl<T> Inner<T> {
         for _ in 0..visits {
             let Some(at) = self.queues.whole.pop_front() else { break };
             let Some(slot) = self.slots.at_mut(at) else { continue };
-            // An outbox may have messages that the connection does not have yet: they count as
-            // queued.
+            // Messages in an outbox, which the connection does not have yet, count as queued.
             let stage = match mem::replace(&mut slot.stage, Stage::Dormant) {
                 Stage::Open(Some(mut open)) if slot.queued == 0 && open.received.bytes == 0 => {
                     match mem::replace(&mut open.conn, conn).into_dormant() {

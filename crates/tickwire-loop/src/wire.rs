@@ -368,8 +368,7 @@ impl Wire {
         }
     }
 
-    /// Writes the response to a rejected request from `said` on, and then shuts the stream for
-    /// writing.
+    /// Writes the response to a rejected request from `said` on, then shuts the stream for writing.
     ///
     /// # Errors
     ///

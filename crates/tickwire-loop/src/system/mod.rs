@@ -1,5 +1,4 @@
-//! What the loop asks of the operating system: sockets that do not block, and one wait for all of
-//! them.
+//! What the loop asks of the operating system: nonblocking sockets, and one wait for all.
 //!
 //! The loop works with readiness. A stream counts as readable or writable until a call returns
 //! `WouldBlock`; a [`Note`] then reports when the stream is ready again. [`mio::Mio`] has the

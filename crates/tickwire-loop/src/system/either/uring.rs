@@ -47,6 +47,7 @@ pub(crate) struct Uring {
     free: Vec<u32>,
     /// Notes for the next `wait`.
     notes: Vec<Note>,
+    /// Empty outside of `work_off`. It keeps its memory.
     batch: Vec<Completion>,
     /// Unused buffers to send from.
     outputs: Vec<Vec<u8>>,
@@ -169,8 +170,7 @@ impl Uring {
         Ok(mem::take(&mut self.polled))
     }
 
-    /// Passes all written bytes on to the operating system now. Without this call, the next wait
-    /// does that.
+    /// Passes all written bytes on to the operating system now. Otherwise the next wait does that.
     pub(crate) fn submit(&mut self) -> io::Result<()> {
         self.ring.submit()
     }
@@ -243,7 +243,7 @@ impl Uring {
     fn settle(&mut self, at: u32) {
         let Some(place) = self.places.get_mut(at as usize) else { return };
         if place.closed && place.requests == 0 && place.tcp.take().is_some() {
-            self.free.push(at);
+            self.free.push(at); // only once, because `tcp` is gone now
         }
     }
 
@@ -273,7 +273,7 @@ impl Uring {
     fn cancel(&mut self, at: u32, of: Of) {
         let Some(place) = self.places.get_mut(at as usize) else { return };
         if place.is_asked(of) {
-            place.requests += 1;
+            place.requests += 1; // `asked` has no bit for a `Cancel`
             self.ring.cancel(at, of);
         }
     }

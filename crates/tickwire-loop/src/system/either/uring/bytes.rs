@@ -136,8 +136,8 @@ impl Uring {
         }
     }
 
-    /// Goes on receiving after bytes were read, which made room. Returns whether nothing is left to
-    /// read for now.
+    /// Goes on receiving, because a read made room. Returns whether nothing is left to read for
+    /// now.
     fn took(&mut self, at: u32) -> bool {
         self.go_on(at);
         self.place(at).is_ok_and(|place| place.received.bytes() == 0 && place.end.is_none())

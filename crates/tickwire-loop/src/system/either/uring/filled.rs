@@ -33,8 +33,7 @@ impl Filled {
         None
     }
 
-    /// Removes the first buffer. Returns it with the number of unread bytes, which are at its
-    /// start.
+    /// Removes the first buffer. Returns it, its unread bytes at its start, and their number.
     pub(super) fn pop(&mut self) -> Option<(Vec<u8>, usize)> {
         let (mut buffer, end) = self.buffers.pop_front()?;
         let start = std::mem::take(&mut self.start);
@@ -45,8 +44,8 @@ impl Filled {
         Some((buffer, end - start))
     }
 
-    /// Copies bytes from the first buffer. Returns their number, and the buffer if all its bytes
-    /// are read.
+    /// Copies bytes from the first buffer. Returns their number, and the buffer once it is all
+    /// read.
     pub(super) fn read(&mut self, to: &mut [u8]) -> (usize, Option<Vec<u8>>) {
         let Some((first, end)) = self.buffers.front() else { return (0, None) };
         let n = (end - self.start).min(to.len());

@@ -28,6 +28,7 @@ const BUFFERS: u16 = 32;
 pub(super) const LEN: usize = 17 << 10;
 /// The number of bytes that `Receiver::lend_filled` needs behind the received bytes.
 const BEHIND: usize = 8;
+/// The number of the group of buffers to receive into, of which there is one.
 const GROUP: u16 = 0;
 const PAGE: usize = 4096;
 /// The most requests that one call submits.
