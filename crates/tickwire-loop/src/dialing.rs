@@ -124,7 +124,7 @@ impl<T> Inner<T> {
                 }
             }
         }
-        // Only now: an attempt that has connected wins, even if the loop is late.
+        // This comes after the attempts: one that has connected wins, even if the loop is late.
         if timed_out {
             for (to, _) in &dialing.attempts {
                 race.failed(*to, ErrorKind::TimedOut.into());

@@ -7,7 +7,8 @@ use std::io::{self, ErrorKind};
 use tickwire::{Error, RecvError};
 
 impl<T> Inner<T> {
-    /// Ends a connection, and delivers `Event::Closed`. `open` is the connection, if it was open.
+    /// Ends a connection, and delivers `Event::Closed`. `open`: the connection, if it was open.
+    /// `failed`: the error that ended it, if the caller has one.
     pub(crate) fn finish(
         &mut self,
         handle: Handle,
@@ -25,7 +26,7 @@ impl<T> Inner<T> {
         let end = match (failed.or(error.or(unwritten).map(Error::from)), closed) {
             _ if is_over_queued => End::OverQueued,
             _ if let Some(code) = by_outbox => End::Disconnected(code),
-            // The stream's own error says more than that the stream ended.
+            // The stream's error says more than `UnexpectedEof`.
             (Some(failed), None) => End::Failed(failed),
             (Some(failed), Some(closed)) if closed.error == Some(RecvError::UnexpectedEof) => {
                 End::Failed(failed)
@@ -50,7 +51,7 @@ impl<T> Inner<T> {
     pub(crate) fn give_up(&mut self, of: Handle) {
         let Some(slot) = self.slots.get_mut(of) else { return };
         match &mut slot.stage {
-            // `Turn`: its request is lent.
+            // In the stage `Turn`, its request is lent to the handler.
             Stage::Opening(_) | Stage::Turn | Stage::Rejected(_) => drop(self.free(of)),
             Stage::Dialing(dialing) => dialing.given_up = true,
             _ => {}

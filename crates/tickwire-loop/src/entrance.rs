@@ -14,12 +14,12 @@ const SILENT: usize = 4;
 /// One address may have this many connections in their handshake, even if its share is smaller.
 const LEAST_SHARE: usize = 8;
 
-/// What an accepted connection that is not open yet is doing.
+/// The phases of an accepted connection that is not open yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// It has sent nothing.
     Silent,
-    /// It has sent something, and waits for a place in which to be read.
+    /// It has sent something, and waits for a place. Without one, it is not read.
     Waiting,
     /// It has one of the places of `max_handshakes`.
     UnderWay,
@@ -64,7 +64,8 @@ impl Entrance {
         self.phases.get(phase as usize).copied().unwrap_or_default()
     }
 
-    /// Changes the phase of a connection. `None`: its handshake is not begun, or over.
+    /// Changes the phase of a connection. `None` stands for a handshake that has not begun or is
+    /// over.
     pub(crate) fn change(&mut self, phase: &mut Option<Phase>, to: Option<Phase>) {
         if let Some(from) = mem::replace(phase, to).and_then(|of| self.phases.get_mut(of as usize))
         {

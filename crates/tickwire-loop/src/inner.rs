@@ -43,7 +43,7 @@ pub(crate) struct Inner<T> {
 
 impl<T> Inner<T> {
     pub(crate) fn new(mut settings: Settings) -> io::Result<Self> {
-        // With a limit of 0, a turn would read or deliver nothing, and never get on.
+        // With a limit of 0, no turn would read or deliver anything.
         settings.turn_messages = settings.turn_messages.max(1);
         settings.turn_bytes = settings.turn_bytes.max(1);
         let (system, waker) = System::new(settings.io_uring)?;
@@ -156,7 +156,7 @@ impl<T> Inner<T> {
         if !mem::replace(&mut slot.marks.unwritten, true) {
             self.queues.unwritten.push(handle.at);
             if !tx.has_outgoing() {
-                // Its buffer went back to the pool after its last turn.
+                // A sender without unsent bytes has no buffer: it went back to the pool.
                 tx.lend(self.buffers.outputs.take());
             }
         }
@@ -179,8 +179,8 @@ impl<T> Inner<T> {
         let mut queued = open.conn.sender().buffered_amount();
         if let Some(outbox) = &slot.outbox {
             queued += outbox.counts().bytes;
-            // A closed connection takes nothing more from its outbox, whose deadline would stay
-            // passed.
+            // A closed connection takes nothing from its outbox. A passed deadline of the outbox
+            // would make the loop spin.
             if !open.conn.sender().is_closed() {
                 until = until.into_iter().chain(outbox.poll_timeout()).min();
             }

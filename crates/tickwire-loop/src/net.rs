@@ -71,14 +71,14 @@ impl<'n, T> Net<'n, T> {
     ///
     /// # Errors
     ///
-    /// If the stream is not connected, and `ConnectionAborted` during a
+    /// An error if the stream is not connected, or `ConnectionAborted` during a
     /// [shutdown](Self::shut_down). In both cases the stream is closed. It is not an error if a
     /// limit closes the stream; the [counts](Self::counts) show it.
     pub fn adopt(&mut self, stream: TcpStream, door: &Door) -> io::Result<()> {
         let peer = stream.peer_addr()?;
         stream.set_nonblocking(true)?;
         self.inner.check_not_shutting()?;
-        // If it is full here, `held` makes `fill_places` close silent connections.
+        // If nothing may be accepted now, `held` makes `fill_places` close silent connections.
         self.inner.entrance.held |= !self.inner.entrance.may_accept();
         self.inner.admit_stream(stream, peer, door);
         Ok(())
@@ -234,7 +234,7 @@ impl<'n, T> Net<'n, T> {
         if is_closed && self.outbox(to).is_some_and(|outbox| outbox.disconnected().is_none()) {
             return Err(tickwire::SendError::Closed.into());
         }
-        // Its policy is for a slow peer. So before it acts, the stream gets what it accepts.
+        // The outbox's policy is for slow peers. Before it acts, the stream gets what it accepts.
         if self.outbox(to).is_some_and(|outbox| !outbox.fits(&message)) {
             self.drain(to);
         }

@@ -18,7 +18,7 @@ use tickwire::handshake::{
 /// If too many connections are silent, the loop closes those that have been silent for this time.
 /// Honest clients send at once, or within a round trip or two.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long the loop lets a rejected client read the response, once the response is written.
+/// The time for which the loop lets a rejected client read the response, once it is written.
 const LINGER: Duration = Duration::from_secs(1);
 
 impl<T> Inner<T> {
@@ -58,7 +58,7 @@ impl<T> Inner<T> {
             };
         }
         let until = opening.deadline();
-        // Once its deadline has passed, it goes on without a place, to fail below.
+        // Once its deadline has passed, a handshake goes on without a place, and fails below.
         if until.is_none_or(|at| at > now) && !self.has_place(handle) {
             return Err(Pause::Wait(until));
         }
@@ -231,7 +231,8 @@ impl<T> Inner<T> {
         if !self.entrance.held || !self.entrance.has_room(Phase::UnderWay) {
             return;
         }
-        // Places are free, but too many are silent. Until `accept_at` they are left alone.
+        // Places are free, but too many connections are silent. While `accept_at` is set, it is too
+        // early for another call.
         if !self.entrance.may_accept() && self.entrance.accept_at.is_none() {
             self.close_silent();
         }

@@ -11,14 +11,15 @@ use crate::handle::Handle;
 use std::{collections::VecDeque, mem, time::Duration};
 use tickwire::Time;
 
-/// The least and the most bytes that a read is expected to add; between them, as many as are held.
+/// The least and the most bytes that a read is expected to add; between them, as many as it holds.
 const READ: (usize, usize) = (16 << 10, 128 << 10);
 /// Above 7/8 of the limit, a connection may hold this much: 128 KiB, and some bytes that its
 /// buffers have besides.
 const LITTLE: usize = 129 << 10;
 /// The time for which the first one may receive nothing. Without it, a peer that sends half a
 /// message would keep the others waiting until a deadline passes. While all exceed the limit by
-/// `ABOVE`, it may do so, because each that stops being the first adds up to a message.
+/// `ABOVE`, the first one may keep them waiting, because each connection that stops being the first
+/// adds up to a message.
 const PATIENCE: Duration = Duration::from_secs(1);
 const ABOVE: usize = 1 << 20;
 
@@ -83,7 +84,7 @@ impl Receiving {
             held.until = None;
         }
         if held.take_message_ended() || bytes == 0 {
-            // It stops being the first: a peer that sends without a pause would stay it for ever.
+            // A peer that sends without a pause would otherwise be the first for ever.
             self.first.take_if(|(first, _)| *first == of);
         } else if self.is_first(of) {
             self.first = Some((of, bytes));

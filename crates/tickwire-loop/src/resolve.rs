@@ -87,7 +87,8 @@ impl Resolver {
             let look_up = move || {
                 let resolved =
                     fault(&format!("resolve {host}")).and_then(|()| (&*host, 0).to_socket_addrs());
-                // The send fails only without the loop. After a failed wake, the next one finds it.
+                // The send fails only if the loop is gone. If the wake fails, the next wake finds
+                // the result.
                 let _ = found.send((host, resolved.map(Iterator::collect)));
                 let _ = waker.wake_quietly();
             };

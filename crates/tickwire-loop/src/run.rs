@@ -115,7 +115,7 @@ impl<T> Loop<T> {
         if self.inner.stops {
             return Ok(false);
         }
-        // Before the wait: commands may have made room, which no note reports.
+        // These come before the wait: commands may have made room, which no note reports.
         self.inner.fill_places();
         self.inner.resume_stopped();
         let woken = self.wait(self.timeout(most))?;
@@ -135,7 +135,7 @@ impl<T> Loop<T> {
         }
         inner.accept_knocked();
         inner.expire(handler);
-        // Those that join in this round wait: no connection gets two shares in a round.
+        // Slots that join in this round have to wait: no connection gets two shares in a round.
         let unfinished = inner.queues.unfinished.len();
         mem::swap(&mut inner.queues.ready, &mut self.round); // later ones: next round
         for at in self.round.drain(..) {

@@ -58,8 +58,8 @@ pub struct Settings {
     /// While one of these numbers is reached, the loop accepts nothing: connections wait in the
     /// kernel's queue, or in the loop if they were accepted before. A handshake that has a place is
     /// closed at its [`handshake_timeout`](tickwire::Config::handshake_timeout), and never because
-    /// others came. Only if too many connections are silent, the loop closes those that have sent
-    /// nothing for 2 s. As many requests as there are places may be
+    /// others came. The loop closes connections that have sent nothing for 2 s, but only if too
+    /// many are silent. As many requests as there are places may be
     /// [deferred](crate::Answer::defer); the loop rejects a further one with 503.
     ///
     /// One address may have an eighth of this number of connections that are not open, or 8 if that

@@ -119,7 +119,7 @@ impl<T> Slots<T> {
             Some(at) => at,
             None => {
                 let at = u32::try_from(self.known()).ok().filter(|at| *at < 1 << 31)?;
-                // By a vector, because a block of a large `T` may not fit on the stack.
+                // This begins as a vector: a block of a large `T` may not fit on the stack.
                 let block: Vec<_> = (0..BLOCK).map(|_| Slot::free(0, Marks::default())).collect();
                 self.blocks.push(block.try_into().ok()?);
                 self.free.extend((at + 1..at + BLOCK as u32).rev()); // the lowest on top

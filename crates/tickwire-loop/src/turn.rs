@@ -13,8 +13,8 @@ use tickwire::{CloseCode, Connection, Step, Time};
 /// This number of nanoseconds of a turn counts as one byte of `turn_bytes`. Inflating 1 KiB of JSON
 /// takes 3 ns for each byte, and a KeyUpdate takes as long as 1.6 KB.
 const NANOS_PER_BYTE: u128 = 4;
-/// Each time that a message has this many bytes, it counts as one more message of `turn_messages`.
-/// An inflated message may be long although the turn has read few bytes.
+/// A message counts as one more message of `turn_messages` for each time that it has this many
+/// bytes. An inflated message may be long although the turn has read few bytes.
 const LONG: usize = 4 << 10;
 
 /// A turn.
@@ -282,7 +282,7 @@ impl<T> Inner<T> {
         let config = slot.and_then(|slot| slot.config.as_ref());
         let timeout = config.map_or(Duration::ZERO, |config| config.frame_timeout);
         let is_readable = slot.and_then(|slot| slot.wire.as_ref()).is_some_and(Wire::is_readable);
-        // Without unread bytes it need not wait in the queue: a note comes with the next bytes.
+        // A connection without unread bytes is not queued: a note comes with its next bytes.
         if is_readable && !mem::replace(&mut open.received.queued, true) {
             receiving.stopped.push_back(handle);
         }

@@ -149,7 +149,8 @@ impl Mio {
         Ok(())
     }
 
-    /// Whether a stream that accepted no more has accepted all bytes by now. `false`: a note tells.
+    /// Whether a stream that accepted no more has accepted all bytes by now. Always `false` here,
+    /// because a note reports this.
     pub(crate) fn accepts_again(&mut self, _: &Stream) -> bool {
         false
     }
@@ -242,8 +243,8 @@ impl Stream {
     }
 }
 
-/// Writes several slices. Like std's write of one slice, this raises no SIGPIPE, which only a Rust
-/// `main` ignores.
+/// Writes several slices. Like std's write of one slice, this raises no SIGPIPE, a signal that only
+/// a Rust `main` ignores.
 #[cfg(not(any(windows, target_vendor = "apple")))]
 fn write_vectored(tcp: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};

@@ -177,7 +177,7 @@ fn a_response_may_have_arrived_that_no_note_has_reported() {
         let _ = peer.read_to_end(&mut request); // it would block
         request.ends_with(b"\r\n\r\n")
     });
-    // A refusal, because it needs no `Sec-WebSocket-Accept`.
+    // The response is a refusal, because a refusal needs no `Sec-WebSocket-Accept`.
     peer.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").unwrap();
     server.stall();
     server.next_wait_reports_nothing();

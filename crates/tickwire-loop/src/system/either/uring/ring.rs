@@ -249,7 +249,7 @@ impl Ring {
             self.submit()?;
         }
         self.sends = 0;
-        // The kernel adds its clock. If the sum overflows, it takes the time for one that is over.
+        // The kernel adds its clock to this time. If the sum overflows, the kernel does not wait.
         let timeout = timeout.map(|most| Timespec::from(most.min(LONGEST)));
         let mut args = SubmitArgs::new();
         if let Some(timeout) = &timeout {
