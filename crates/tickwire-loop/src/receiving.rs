@@ -11,15 +11,14 @@ use crate::handle::Handle;
 use std::{collections::VecDeque, mem, time::Duration};
 use tickwire::Time;
 
-/// The least and the most bytes that a read is expected to add; between them, as many as it holds.
+/// A read is expected to add as many bytes as a connection holds, within these two bounds.
 const READ: (usize, usize) = (16 << 10, 128 << 10);
 /// Above 7/8 of the limit, a connection may hold this much: 128 KiB, and some bytes that its
 /// buffers have besides.
 const LITTLE: usize = 129 << 10;
-/// The time for which the first one may receive nothing. Without it, a peer that sends half a
+/// The time for which `Receiving::first` may receive nothing. Without it, a peer that sends half a
 /// message would keep the others waiting until a deadline passes. While all exceed the limit by
-/// `ABOVE`, the first one may keep them waiting, because each connection that stops being the first
-/// adds up to a message.
+/// `ABOVE`, `first` stays, because each connection that stops being `first` adds up to a message.
 const PATIENCE: Duration = Duration::from_secs(1);
 const ABOVE: usize = 1 << 20;
 

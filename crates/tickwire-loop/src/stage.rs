@@ -82,6 +82,7 @@ impl Opening {
         let mut hosts = 0;
         for (name, value) in request.headers() {
             let is = |known: &str| name.eq_ignore_ascii_case(known);
+            // A client that asks for a WebSocket has to see the error's response, with its hint.
             let wants_websocket = is("Sec-WebSocket-Key")
                 || is("Upgrade")
                     && value.to_ascii_lowercase().windows(9).any(|w| w == b"websocket");

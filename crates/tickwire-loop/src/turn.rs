@@ -226,7 +226,7 @@ impl<'i, T> Turn<'i, T> {
         slot.pump(system, conn, clock.now);
         let Some(wire) = &mut slot.wire else { return After::Ended };
         let held = slot.marks.paused || is_full(conn) || stops;
-        conn.set_paused(held);
+        conn.set_paused(held); // the peer's deadlines wait while nothing is read
         let mut reads = match stop {
             Stop::Ended => match wire.end(system, conn) {
                 Some(reads) if slot.marks.may_drain(conn, draining) => reads,
@@ -252,7 +252,7 @@ impl<'i, T> Turn<'i, T> {
         match NextAction::after(may_read, clock.now, || conn.poll_timeout()) {
             NextAction::Read => {}
             NextAction::TellTime => {
-                reads = false;
+                reads = false; // first deliver the error, if a deadline has passed
                 wire.tell_time(system, conn, clock.now);
             }
             NextAction::Rest { unfinished: true, until } => {

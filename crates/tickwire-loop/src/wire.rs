@@ -197,6 +197,7 @@ impl Wire {
         (spent, most): (&mut usize, usize),
     ) -> Result<(), Pause> {
         let share_used = *spent >= most;
+        // Input comes before the deadline. A flood of it ends at `most`, then the deadline counts.
         let late = match NextAction::after((self.is_readable(), share_used, false), now, || {
             reading.poll_timeout()
         }) {

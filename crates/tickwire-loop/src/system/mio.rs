@@ -111,6 +111,7 @@ impl Mio {
     pub(crate) fn is_connected(&mut self, stream: &Stream) -> io::Result<bool> {
         fault("is_connected")?;
         let tcp = stream.tcp();
+        // The error of a failed connect is here. `peer_addr` fails as it does while connecting.
         if let Some(error) = tcp.take_error()? {
             return Err(error);
         }

@@ -216,6 +216,7 @@ impl Uring {
                 readable = self.received(at, done.result, done.buffer.take());
             }
             Of::Send => writable = self.sent(at, done.result, done.buffer.take()),
+            // If the kernel refused this request, the next write causes another one.
             Of::Writable => (place.blocked, writable) = (false, true),
             Of::Cancel if done.result.is_err() => place.stopping = false, // nothing was under way
             Of::Cancel | Of::Poll => {}
