@@ -302,7 +302,7 @@ impl<'n, T> Net<'n, T> {
     /// little. So `max_bytes` must hold all that one call of the handler sends, apart from what
     /// the system's send buffer accepts.
     pub fn set_outbox(&mut self, of: Handle, outbox: impl Into<Option<Outbox>>) -> Option<Outbox> {
-        self.inner.current.change(); // `send` may no longer go past the outbox
+        self.inner.current.change(); // so that `send` sees the outbox
         self.inner.make_ready(of.at); // `Event::Room` may be due
         let slot = self.inner.slots.get_mut(of)?;
         mem::replace(&mut slot.outbox, outbox.into().map(Box::new)).map(|outbox| *outbox)

@@ -137,7 +137,8 @@ impl<T> Loop<T> {
         inner.expire(handler);
         // Slots that join in this round have to wait: no connection gets two shares in a round.
         let unfinished = inner.queues.unfinished.len();
-        mem::swap(&mut inner.queues.ready, &mut self.round); // later ones: next round
+        // Slots that become ready from here on get their turns in the next round.
+        mem::swap(&mut inner.queues.ready, &mut self.round);
         for at in self.round.drain(..) {
             inner.take_turn(at, handler);
         }
@@ -159,7 +160,7 @@ impl<T> Loop<T> {
             Waiting::Spin => true,
             Waiting::SpinFor(time) => inner.clock.read() - self.busy < time,
         };
-        let is_over = inner.shuts_at.is_some() && inner.slots.is_empty(); // no event comes
+        let is_over = inner.shuts_at.is_some() && inner.slots.is_empty(); // no event would come
         if spins || is_over || !inner.queues.are_idle() {
             return Some(Duration::ZERO);
         }
@@ -243,7 +244,7 @@ impl<T> Inner<T> {
                     break;
                 }
                 if !self.entrance.may_accept() {
-                    self.entrance.held = true; // they wait in the kernel: see `fill_places`
+                    self.entrance.held = true; // clients wait in the kernel: see `fill_places`
                     self.counts.held += 1;
                     break;
                 }
@@ -352,7 +353,7 @@ impl<T> Inner<T> {
                 return None;
             }
             Stage::OverQueued => {
-                slot.stage = Stage::OverQueued; // by which `finish` knows the reason
+                slot.stage = Stage::OverQueued; // `finish` finds the reason here
                 self.finish(handle, None, None, handler);
                 return None;
             }

@@ -18,7 +18,7 @@ pub(crate) struct Wire {
     /// The peer has shut its end, or the stream has failed. No further note reports that there is
     /// something to read.
     shut: bool,
-    /// The error of a write that failed, other than `WouldBlock`.
+    /// The error of a failed write, other than `WouldBlock`. Over io_uring a later note brings it.
     pub(crate) broken: Option<ErrorKind>,
     /// Whether the times of reads are recorded.
     stamps: bool,
@@ -278,7 +278,7 @@ impl Wire {
         if self.tls.is_some() {
             return self.write_sealed(system, tx);
         }
-        self.put(system, &mut tx.outgoing()).is_ok() && self.broken.is_none() // `Note::failed`
+        self.put(system, &mut tx.outgoing()).is_ok() && self.broken.is_none() // see `broken`
     }
 
     /// Writes as much as the stream accepts, and advances `out`. Returns an error, such as
