@@ -211,7 +211,7 @@ impl<'n, T> Net<'n, T> {
         let len = message.as_bytes().len();
         let sent = self.push(to, key, message);
         if sent.is_ok() {
-            self.inner.count_queued(to, len + 16); // about; `rest` counts exactly
+            self.inner.count_queued(to, len + 16); // an estimate: `rest` counts exactly
         }
         if self.inner.queues.unwritten.len() >= MOST_UNWRITTEN {
             self.inner.write_unwritten();
@@ -226,7 +226,7 @@ impl<'n, T> Net<'n, T> {
         message: Outbound<'_>,
     ) -> Result<(), SendError> {
         let has_outbox = self.outbox(to).is_some();
-        let tx = self.sender(to).ok_or(SendError::NotOpen)?; // the round's end feeds its outbox
+        let tx = self.sender(to).ok_or(SendError::NotOpen)?; // puts it into `unwritten`
         if !has_outbox {
             return Ok(tx.feed(message).map(drop)?);
         }

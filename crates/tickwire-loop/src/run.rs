@@ -87,7 +87,7 @@ impl<T> Loop<T> {
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) -> io::Result<()> {
         while self.round(None, &mut handler)? {}
-        self.inner.system.submit() // the copies of the last round: no wait follows that sends them
+        self.inner.system.submit() // sends the last copies, because no wait follows
     }
 
     /// Runs one round: waits for at most `most`, and gives a turn to each connection that is ready.

@@ -122,7 +122,7 @@ impl<T> Slots<T> {
                 // This begins as a vector: a block of a large `T` may not fit on the stack.
                 let block: Vec<_> = (0..BLOCK).map(|_| Slot::free(0, Marks::default())).collect();
                 self.blocks.push(block.try_into().ok()?);
-                self.free.extend((at + 1..at + BLOCK as u32).rev()); // the lowest on top
+                self.free.extend((at + 1..at + BLOCK as u32).rev()); // the lowest comes first
                 at
             }
         };

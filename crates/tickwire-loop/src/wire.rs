@@ -261,7 +261,7 @@ impl Wire {
         match read {
             Ok((n, drained)) => {
                 *spent += n;
-                self.readable = n > 0 && (!drained || self.shut); // `shut`: no note follows
+                self.readable = n > 0 && (!drained || self.shut); // after `shut` no note comes
                 Ok(n)
             }
             Err(error) => {
@@ -359,7 +359,7 @@ impl Wire {
             None if text.is_empty() => return Ok(0),
             None => {
                 let all = text.len();
-                let wrote = self.put(system, &mut text); // some bytes, then perhaps an error
+                let wrote = self.put(system, &mut text); // may write some bytes, then fail
                 return if text.len() < all { Ok(all - text.len()) } else { wrote.map(|()| 0) };
             }
         };

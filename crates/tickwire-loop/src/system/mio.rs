@@ -162,7 +162,7 @@ impl Mio {
     /// reported them.
     pub(crate) fn unread(&mut self, stream: &Stream) -> u32 {
         let counted = fault("unread").and_then(|()| Ok(ioctl_fionread(stream.tcp())?));
-        counted.map_or(0, |n| n as u32) // without a count, a passed deadline holds
+        counted.map_or(0, |n| n as u32) // if this fails, a passed deadline counts
     }
 
     /// Reads TLS records, or bytes of an opening handshake, into a slice. Returns the number of

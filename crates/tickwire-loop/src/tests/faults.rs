@@ -238,7 +238,7 @@ fn a_request_to_wait_that_the_kernel_refuses_is_made_again() {
 fn a_request_to_receive_that_the_kernel_refuses_ends_this_connection_alone() {
     let Some(mut server) = over_io_uring() else { return };
     let mut other = server.peer();
-    plan("ask Receive", 0, ErrorKind::OutOfMemory); // of the next connection
+    plan("ask Receive", 0, ErrorKind::OutOfMemory); // the request for the next connection
     let mut first = server.peer();
     server.until(|server| server.ends.len() == 1);
     assert_eq!(first.read(&mut [0]).unwrap_or(0), 0);

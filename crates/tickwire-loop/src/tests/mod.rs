@@ -448,7 +448,7 @@ fn a_loop_that_spins_never_sleeps_and_spin_for_sleeps_when_its_time_is_over() {
         assert_eq!(server.made("wait"), made + 1);
     }
 
-    const MINUTE: Duration = Duration::from_secs(60); // Windows has none before its start
+    const MINUTE: Duration = Duration::from_secs(60); // Windows has no `Instant` before its start
     let spins_first = Settings { waiting: Waiting::SpinFor(MINUTE), ..Settings::default() };
     let mut server = Server::new(spins_first, Config::default());
     for _ in 0..3 {

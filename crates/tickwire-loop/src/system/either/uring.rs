@@ -229,7 +229,7 @@ impl Uring {
             self.notes.push(Note { token, readable, writable, shut: false, failed });
         }
         if !done.more && done.of == Of::Receive {
-            self.go_on(at); // for example, no buffer was free
+            self.go_on(at); // for example after no buffer was free
         }
         self.settle(at);
     }
