@@ -26,8 +26,8 @@
 //! | Missing        | *                               | *                 | *      | Over       | §7.1.5  |
 //!
 //! A phase determines what to do with the stream, the ready state that a browser would show, and
-//! how long the phase may take. `LINGER` is a second, or [`close_timeout`](Config::close_timeout)
-//! if that is shorter. `Leaving` and `Draining` share their time.
+//! how long the phase may take. `LINGER` is one second or [`close_timeout`](Config::close_timeout),
+//! whichever is shorter. `Leaving` and `Draining` share their time.
 //!
 //! | phase      | ending   | ready state | at most       |
 //! |------------|----------|-------------|---------------|
@@ -67,23 +67,23 @@ enum Theirs {
     /// protocol or a limit, or sent no data in time, or the application failed the connection. Our
     /// Close reports the failure, unless it was queued before or a write had failed.
     Violated,
-    /// No Close came within `close_timeout` after ours was queued, but other bytes came. So the
-    /// peer may still be reading what was sent before our Close, and would lose it if the stream
-    /// were dropped with unread input. So the stream is shut for writing, and read until it ends.
+    /// No Close came within `close_timeout` after ours was queued, but other bytes came. The peer
+    /// may still be reading data sent before our Close, and would lose it if the stream were
+    /// dropped with unread input. So the stream is shut for writing, and read until it ends.
     Overdue,
-    /// No Close came: receiving ended with another error that has no close code. The stream ended,
-    /// or a deadline passed that is not the deadline on data.
+    /// No Close came: receiving ended with an error without a close code, and `Overdue` does not
+    /// apply. The stream ended, or a deadline other than the deadline on data passed.
     Missing,
 }
 
-/// The state of our Close. `Written` may become `Queued` or `Followed` again: if a Ping is answered
-/// behind our Close, or if the stream turns out not to have flushed it. A failed write may turn
-/// `Written` into `Lost` or `Followed`. A repeated report of the failed write may turn `Lost` into
-/// `Followed`.
+/// The state of our Close. `Written` may become `Queued` or `Followed` again, if a Ping is answered
+/// behind our Close, or if the stream reports that it has not flushed our Close. A failed write may
+/// turn `Written` into `Lost` or `Followed`. A repeated report of the failed write may turn `Lost`
+/// into `Followed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ours {
     None,
-    /// Our Close was queued. It may be written already, if a Ping or Pong behind it is not.
+    /// Our Close was queued. It may be written already, while a Ping or Pong behind it is not.
     Queued,
     /// Our Close is written. A Ping or Pong behind our Close is not completely written or flushed
     /// yet, or a write failed later. Unless a write failed, the rest of this frame is written too,
@@ -104,8 +104,8 @@ enum Stream {
     /// The stream was shut for writing.
     Shut,
     /// One of these holds: the stream ended and was shut, the stream failed, a phase of closing
-    /// timed out, the time of [`Sender::leave`] has passed, or the peer sent more than `DRAIN`
-    /// bytes after its Close was overdue.
+    /// timed out, the time of [`Sender::leave`] has passed, or the peer's Close is overdue and more
+    /// than `DRAIN` bytes came after the stream was shut.
     Gone,
 }
 
@@ -116,8 +116,8 @@ pub(super) struct Course {
     pub(super) behind: Option<u64>,
     /// Whether the peer's Close is overdue: see `Theirs::Overdue`.
     pub(super) overdue: bool,
-    /// Whether the stream is dropped as it is: the peer seems dead, or a phase of closing timed
-    /// out.
+    /// Whether the stream is dropped without a shutdown: the peer seems dead, or a phase of closing
+    /// timed out.
     pub(super) given_up: bool,
 }
 
@@ -151,8 +151,8 @@ pub(super) enum Phase {
     Shutting,
     /// The stream was shut for writing. Input is discarded until the stream ends.
     Discarding,
-    /// The peer's Close is overdue, and the stream should be shut for writing. Over TLS this waits
-    /// until the stream accepts the ciphertext of all earlier bytes.
+    /// The peer's Close is overdue, and the stream should be shut for writing. Over TLS the
+    /// shutdown waits until the stream accepts the ciphertext of all earlier bytes.
     Leaving,
     /// The peer's Close is overdue. The stream was shut for writing, and is read until it ends.
     Draining,
@@ -179,7 +179,7 @@ impl Closing {
         };
         let stream = match (behind.is_some(), rx.eof) {
             _ if given_up || tx.has_left() => Stream::Gone,
-            // `fail` breaks the sender of an overdue connection, but not its stream.
+            // For `Overdue` too, `fail` has called `write_failed`, but the stream still works.
             _ if tx.is_broken() && theirs != Theirs::Overdue => Stream::Gone,
             _ if theirs == Theirs::Overdue && behind > Some(DRAIN) => Stream::Gone,
             (false, false) => Stream::Open,
@@ -299,8 +299,8 @@ pub struct Closed<'a> {
     /// users. It may contain control characters, so print it with `{:?}`.
     pub reason: &'a str,
     /// The code of the Close that this end has queued, whether or not it is written yet. It is 1005
-    /// for a Close without a code. It is 1006 if no Close was queued, and if a write failed or the
-    /// time for closing passed before our Close was written.
+    /// for a Close without a code. It is 1006 if no Close was queued. It is also 1006 if our Close
+    /// was not yet written when a write failed or the time for closing passed.
     /// [`Sender::close_frame`](crate::Sender::close_frame) has the reason.
     pub sent_code: u16,
     /// Whether both Closes have passed (§7.1.4): the peer's Close was received, and our Close was
@@ -310,10 +310,10 @@ pub struct Closed<'a> {
     pub clean: bool,
     /// Why receiving failed, if it did.
     pub error: Option<RecvError>,
-    /// Whether closing timed out ([`RecvError::CloseTimeout`]), and the peer did not end the stream
-    /// afterwards either. Then nobody knows how much of the sent data has arrived, even if this end
-    /// dropped no byte. `false` proves nothing: only the peer's answer to our Close shows that
-    /// everything before it has arrived.
+    /// Whether closing timed out ([`RecvError::CloseTimeout`]), and the peer did not even end the
+    /// stream afterwards. In that case nobody knows how much of the sent data has arrived, even if
+    /// this end dropped no byte. `false` proves nothing: only the peer's answer to our Close shows
+    /// that everything before it has arrived.
     pub unconfirmed: bool,
     /// The kind of the message that the peer had not finished when it sent its Close. With `step`,
     /// the received part of this message is lost. With `step_chunk`, this part was handed out, but
@@ -335,8 +335,8 @@ pub enum Ending {
     /// Read into [`spare_mut`](Receiver::spare_mut) and [`commit`](Receiver::commit) until the
     /// stream ends, then call [`end_of_stream`](Receiver::end_of_stream). The input is thrown away.
     /// [`handle_timeout`](super::Connection::handle_timeout) limits the wait to 1 s. If the peer's
-    /// Close did not come in time, the limit is [`close_timeout`](crate::Config::close_timeout) and
-    /// 16 MiB, because the peer may still be reading what was sent.
+    /// Close did not come in time, the limits are [`close_timeout`](crate::Config::close_timeout)
+    /// and 16 MiB, because the peer may still be reading our messages.
     ///
     /// If a server dropped the stream with unread input, TCP would reset the connection. The reset
     /// could discard the server's last bytes, including its Close, before the client has read them.

@@ -40,8 +40,8 @@ impl Inbound {
     #[inline(always)]
     pub(super) fn new(role: Role, config: &Config, negotiated: Negotiated) -> Self {
         let plain = negotiated == Negotiated::default();
-        // Everything that may panic is built first. If nothing after it can panic, the compiler
-        // builds the rest of the struct in its final place, without a copy.
+        // The parts whose construction may panic are built first. If nothing afterwards can panic,
+        // the compiler builds the rest of the struct in its final place, without a copy.
         Self {
             negotiated: (!plain).then(|| Box::new(negotiated)),
             timers: Timers::new(config),
@@ -54,7 +54,7 @@ impl Inbound {
 
     /// Whether the receiver and the deadlines allow the connection to become dormant. Receiving
     /// must go on, and every received message must be complete and processed. No deadline may run,
-    /// except the looks of the heartbeat, the deadline on data and the idle message.
+    /// except the deadline on data and the intervals of the heartbeat and of the idle message.
     pub(super) fn may_be_dormant(&self) -> bool {
         self.shut.is_none() && self.rx.may_be_dormant() && self.timers.may_be_dormant()
     }
@@ -122,7 +122,7 @@ impl Inbound {
         if self.rx.ended() || self.rx.failure().is_some() {
             return Err(SendError::Closed);
         }
-        // The sender checks the frame, so its call comes before the receiver changes.
+        // `tx.fail` may refuse the frame, so it comes before the receiver changes.
         tx.fail(frame)?;
         self.rx.abandon(RecvError::Failed { code: frame.code });
         Ok(())
@@ -149,7 +149,7 @@ impl Inbound {
     fn earliest(&self, tx: &Sender) -> Option<Time> {
         let phase = self.phase(tx);
         let own = self.timers.poll(&self.rx, tx, phase);
-        // The time of `leave` may come after the connection is over. Then it has no effect.
+        // Once the connection is over, the time of `leave` has no effect.
         let sending = tx.poll_timeout().filter(|_| phase != Phase::Over);
         Time::earliest(&[own, sending])
     }
@@ -174,13 +174,13 @@ impl Inbound {
     }
 
     /// `Some` if a deadline on the peer's silence has passed, and a read has to show whether it may
-    /// be believed. The value is the time from which on a read that perhaps blocked counts.
+    /// be believed. A read that perhaps blocked counts only from the returned time on.
     #[inline]
     pub(crate) fn found_at(&self) -> Option<Time> {
         self.timers.found_at(&self.rx)
     }
 
-    /// Records that the last read, which brought nothing, blocked.
+    /// Records that the last read brought nothing, and how certain it is that the read blocked.
     pub(crate) fn read_blocked(&mut self, blocked: Blocked) {
         self.timers.read_blocked(blocked);
     }
@@ -196,7 +196,8 @@ impl Inbound {
         self.timers.paused() && !self.rx.ended() && self.rx.failure().is_none()
     }
 
-    /// Reports that reading goes on now. `now` reads the clock, so it is called only after a pause.
+    /// Reports that reading goes on now. `now`, which reads the clock, is called only after a
+    /// pause.
     #[inline]
     pub(crate) fn resume_if_paused(&mut self, now: impl FnOnce() -> Time) {
         if !self.timers.run() {

@@ -86,8 +86,8 @@ use core::time::Duration;
 /// After each `step` that returns no event, write the outgoing bytes. If `step` returned
 /// [`NeedInput`](Step::NeedInput), then read. If it returned [`Closed`](Step::Closed) or an error,
 /// do what `ending` says. If a read would block, call `read_blocked`. If the time of `poll_timeout`
-/// has come, call `handle_timeout`, then `step` again. If [`must_read`](Self::must_read) is `true`
-/// then, read before you wait.
+/// has come, call `handle_timeout`, then `step` again. If [`must_read`](Self::must_read) is then
+/// `true`, read before you wait.
 #[derive(Debug)]
 pub struct Connection {
     inbound: Outlined<Inbound>,
@@ -118,9 +118,9 @@ impl Connection {
         entropy: Option<Box<dyn Entropy + Send + Sync>>,
     ) -> Self {
         let deflate = negotiated.deflate;
-        // Everything that may panic is built first. If nothing after it can panic, the compiler
-        // builds the rest of the struct in its final place, without a copy. (`set_deflate`
-        // allocates, which does no harm once the struct is complete.)
+        // The parts whose construction may panic are built first. If nothing afterwards can panic,
+        // the compiler builds the rest of the struct in its final place, without a copy.
+        // (`set_deflate` allocates, which does no harm once the struct is complete.)
         let keys = entropy.map(|source| Box::new(Keys::new(source)));
         let mut this = Self {
             inbound: Inbound::new(role, config, negotiated).into(),
@@ -202,8 +202,8 @@ impl Connection {
         self.inbound.timers.set_paused(paused);
     }
 
-    /// Reports that all times told from now on have a different epoch. Each deadline starts again
-    /// with its full duration, except the time of [`Sender::leave`], which counts as passed.
+    /// Reports that the caller's times have a different epoch from now on. Each deadline starts
+    /// again with its full duration, except the time of [`Sender::leave`], which counts as passed.
     pub(crate) fn restart_clock(&mut self) {
         self.inbound.timers.restart();
         self.tx.restart_clock();
@@ -249,7 +249,7 @@ impl Connection {
 
     /// Reports how many bytes lie unread in the stream (FIONREAD). Call it if reads do not tell
     /// whether they block, as with io_uring, and while [`must_read`](Self::must_read) is `true`.
-    /// The deadline is then decided once this number of bytes is received.
+    /// The connection then judges the deadline once it has received this number of bytes.
     pub fn set_unread(&mut self, bytes: usize) {
         self.inbound.timers.set_unread(bytes as u64);
     }
@@ -306,8 +306,8 @@ impl Connection {
     }
 
     /// Says what to do with the stream once [`step`](Self::step) returns [`Closed`](Step::Closed)
-    /// or fails. Before that, its result has no meaning: it is [`Done`](Ending::Done) even on an
-    /// open connection.
+    /// or fails. Before that, the returned value has no meaning: it is [`Done`](Ending::Done) even
+    /// on an open connection.
     pub fn ending(&self) -> Ending {
         self.inbound.ending(&self.tx)
     }
@@ -321,7 +321,7 @@ impl Connection {
         &self.inbound.rx
     }
 
-    /// The receiving half by mutable reference, to put in the bytes read.
+    /// The receiving half by mutable reference, to give it the bytes that you have read.
     #[inline]
     pub fn receiver_mut(&mut self) -> &mut Receiver {
         &mut self.inbound.rx

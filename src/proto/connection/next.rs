@@ -41,14 +41,15 @@ pub struct Wait {
     /// The stream can be read.
     pub readable: bool,
     /// The stream accepts bytes again after it refused some. Over a TLS session, first write the
-    /// bytes that the session holds. Then report the rest by [`Sender::set_unflushed`].
+    /// bytes that the session holds. Then call [`Sender::set_unflushed`] with the number still
+    /// held.
     pub writable: bool,
     /// The time at which the wait ends at the latest. `None` means that no deadline runs.
     pub until: Option<Time>,
 }
 
-/// After this many reads without a wait, `next` asks for the time again. Otherwise an endless flood
-/// of input would be judged by the time of its first read.
+/// After this many reads without a wait, `next` asks for the time again. Otherwise, during an
+/// endless flood of input, all deadlines would be checked against an old time.
 const READS: u8 = 64;
 
 /// What `next` remembers about the caller's loop.
@@ -97,7 +98,7 @@ impl Connection {
     pub fn next(&mut self, now: Time) -> Next<'_> {
         if !self.inbound.is_paused() && self.inbound.rx.quick() == Some(Step::Message) {
             let Self { inbound, tx, .. } = self;
-            // Never `None`, as in `event` below.
+            // As in `event` below, this is never `None`.
             let message = inbound.rx.message().map(Event::Message);
             return message.map_or(Next::Over(None), |message| Next::Event(message, tx));
         }
@@ -165,8 +166,8 @@ impl Connection {
                     return Next::ShutDown;
                 }
                 Some((Phase::Over, _)) => {
-                    // After the peer's Close, `step` reports no passed deadline: the obstacle has
-                    // the error.
+                    // After the peer's Close, `step` does not return the error of a passed
+                    // deadline, so the error is taken from `obstacle`.
                     let passed = match obstacle {
                         Obstacle::DeadlinePassed(error) => Some(error),
                         _ => None,
@@ -178,7 +179,7 @@ impl Connection {
             // Reading goes on while a write is blocked. If both peers stopped reading until their
             // writes succeed, they would wait for each other for ever.
             let reads_on = reads && obstacle != Obstacle::ReadBlocked;
-            // If reads go on, an old `now` decides no deadline: the wait below asks for a new one.
+            // If reads go on, an old `now` decides no deadline: the wait below asks for the time.
             let is_old = self.loop_state.reads >= READS;
             let looks = !reads_on || (!is_old && self.inbound.looks());
             let until = if looks { self.poll_timeout() } else { None };
@@ -188,7 +189,7 @@ impl Connection {
                 if let Err(error) = self.inbound.handle_timeout(now, &mut self.tx) {
                     self.loop_state.obstacle = Obstacle::DeadlinePassed(error);
                 } else if reads && self.inbound.found_at().is_some() {
-                    self.loop_state.obstacle = Obstacle::Nothing; // Only a read can tell.
+                    self.loop_state.obstacle = Obstacle::Nothing; // Only a read can show silence.
                 }
                 continue;
             }

@@ -57,7 +57,7 @@ struct Probe {
 impl Trips {
     /// Records that a Ping is queued. Returns its payload.
     pub(super) fn begin(&mut self, now: Time) -> [u8; MARK] {
-        // The Pong of such an old Ping would give no time, so the Ping gives up its place.
+        // A Pong that came now for a Ping this old would give no time, so the Ping is forgotten.
         if self.oldest.is_some_and(|probe| now - probe.queued > LONGEST) {
             self.oldest = self.newest.take();
         }

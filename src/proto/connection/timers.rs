@@ -52,8 +52,8 @@ pub(super) struct Timers {
     looks_at: u32,
     /// Whether the peer's Close did not come in time, but other bytes did: see `Theirs::Overdue`.
     pub(super) overdue: bool,
-    /// Whether the stream is dropped as it is: the peer seems dead, or a phase of closing timed
-    /// out.
+    /// Whether the stream is dropped without a shutdown: the peer seems dead, or a phase of closing
+    /// timed out.
     pub(super) given_up: bool,
     /// The error of the passed deadline that ended reading and writing. From then on no deadline
     /// runs.
@@ -99,7 +99,7 @@ impl Timers {
         }
     }
 
-    /// The timers, except those that a dormant connection keeps: these are `None`.
+    /// Makes the timers. The three that a dormant connection keeps are `None`.
     fn bare(config: &Config) -> Self {
         Self {
             close_timeout: config.close_timeout,
@@ -230,8 +230,8 @@ impl Timers {
         }
         let idle = self.idle.as_ref().map(|idle| idle.next()).filter(|_| phase == Phase::Open);
         let duties = Time::earliest(&[self.next_of_end(rx, phase), idle, self.next_of_pause(rx)]);
-        // During a pause the peer's silence proves nothing. Once receiving has ended, it has no
-        // effect.
+        // The peer's silence proves nothing during a pause, and has no effect once receiving has
+        // ended.
         if self.paused() || rx.ended() {
             return duties;
         }
@@ -310,7 +310,7 @@ impl Timers {
         match phase {
             Phase::Closing if rx.failure().is_some() => Ok(()),
             Phase::Closing if !tx.is_broken() && end.total != total => {
-                // No `expire`: the stream is still shut and drained, see `Theirs::Overdue`.
+                // Not `expire`, because the stream is still to be drained: see `Theirs::Overdue`.
                 self.overdue = true;
                 Err(RecvError::CloseTimeout)
             }
@@ -360,8 +360,8 @@ impl Timers {
         frame.or(beat).or(data.then_some(RecvError::DataTimeout))
     }
 
-    /// Fails with the error of a passed deadline if it may be believed. Otherwise the deadline is
-    /// found, and stays found until it is believed or no longer passed.
+    /// Fails with the error of a passed deadline if this deadline may be believed. Otherwise stores
+    /// it in `found`, where it stays until it is believed or has moved.
     fn judge(
         &mut self,
         passed: Option<RecvError>,
@@ -379,7 +379,7 @@ impl Timers {
                     self.found = None;
                     return Err(match error.close_code() {
                         None => self.expire(error, tx),
-                        // Our Close reports this error, so writing goes on. Only the deadline ends.
+                        // Our Close reports the error, so writing goes on. Only this deadline ends.
                         Some(_) => {
                             self.silence = None;
                             error
@@ -395,8 +395,8 @@ impl Timers {
 
     // Reads, while a deadline is found.
 
-    /// `Some` if a deadline was found, and a read has to show whether it may be believed. The value
-    /// is the time from which on a read that perhaps blocked counts.
+    /// `Some` if a deadline was found, and a read has to show whether it may be believed. A read
+    /// that perhaps blocked counts only from the returned time on.
     #[inline]
     pub(super) fn found_at(&self, rx: &Receiver) -> Option<Time> {
         self.found.as_ref().filter(|found| !found.is_believed(rx)).map(|found| found.at)

@@ -272,8 +272,8 @@ impl Sender {
         self.out.stall.poll().is_some()
     }
 
-    /// Whether the time of [`leave`](Self::leave) has passed. If so, the stream is dropped as it
-    /// is.
+    /// Whether the time of [`leave`](Self::leave) has passed. If so, the stream is dropped without
+    /// a shutdown.
     pub(crate) fn has_left(&self) -> bool {
         self.leaves == Leaves::Left
     }

@@ -18,7 +18,7 @@ enum State {
         silent: u8,
         until: Time,
     },
-    /// A Ping is queued, or it was written before the epoch changed and gets its full time again.
+    /// A Ping is queued, or was written and gets its full time again because the epoch changed.
     Pinging,
     /// A Ping was written. A byte has to arrive by `until`. The next look is at `look`.
     Pinged {
@@ -65,7 +65,7 @@ impl Beat {
         matches!(self.state, State::Pinged { .. })
     }
 
-    /// Moves the deadline by the length of a pause of reading. In `Listening` only looks count, and
+    /// Moves the deadline by the length of a pause of reading. `Listening` counts only looks, and
     /// no look is made during a pause.
     pub(super) fn put_off(&mut self, by: Duration) {
         if let State::Pinged { until, look } = &mut self.state {

@@ -12,8 +12,8 @@ const LEAST_RATE: u64 = 16 << 10;
 const SEVERAL: u32 = 10;
 
 /// The caller has to tell the time at least this many times within `frame_timeout`. If a call is
-/// late, the program slept, and full buffers may have kept the peer from sending. So between two
-/// calls, at most one such part of `frame_timeout` counts.
+/// late, the program slept, and full buffers may have kept the peer from sending. So the time
+/// between two calls counts as at most a quarter of `frame_timeout`.
 const TIMES_TOLD: u32 = 4;
 
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ struct Left {
     /// The position at which the frame or message began; `None` if there is none.
     of: Option<u64>,
     left: Duration,
-    /// The count of received bytes, or of data for a message, when `left` was last computed.
+    /// When `left` was last computed: the number of received bytes; for a message, the `data_mark`.
     bytes: Option<u64>,
 }
 
@@ -72,13 +72,13 @@ impl Completion {
         let past = self.told.map_or(Duration::ZERO, |told| (now - told).min(self.part()));
         self.told = Some(now);
         // All bytes behind the start of an incomplete frame belong to the frame. Only payloads of
-        // data frames belong to a message, so Pings between its frames give it no time.
+        // data frames belong to a message, so Pings between its frames do not extend its time.
         let of_frame = self.frame.passed(frame, self.timeout, past, Some(rx.total()));
         let whole = self.timeout.saturating_mul(SEVERAL);
         self.message.passed(message, whole, past, rx.data_mark()) || of_frame
     }
 
-    /// The longest time between two calls of `passed` that counts.
+    /// The time between two calls of `passed` counts only up to this length.
     fn part(&self) -> Duration {
         (self.timeout / TIMES_TOLD).max(SHORTEST)
     }

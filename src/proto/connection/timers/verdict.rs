@@ -1,17 +1,17 @@
 //! When a deadline on the peer's silence may be believed.
 //!
-//! When such a deadline passes, bytes of the peer may still lie unread, and they would disprove the
-//! silence. So a passed deadline is first only *found*. The connection goes on reading, and
-//! believes the deadline at the first of these:
+//! When a deadline of this kind passes, bytes of the peer may still lie unread. These bytes would
+//! disprove the silence. So a passed deadline is first only *found*. The connection goes on
+//! reading, and believes the deadline at the first of these:
 //!
-//! - A read blocks that began after the deadline was found. (If the caller cannot tell whether a
-//!   read blocked, two reads, at least [`AGAIN`] apart, must seem to block.)
+//! - A read that began after the deadline was found has blocked. (If the caller cannot tell whether
+//!   a read blocked, two reads, at least [`AGAIN`] apart, must seem to block.)
 //! - The caller said how many bytes lay unread when the deadline was found, and all are received.
 //! - [`READS`] reads were made since the deadline was found.
 //!
 //! If bytes arrive in time, the deadline moves. If the moved deadline passes, it is found again. So
-//! a program that slept first reads what the peer has sent since, and a flood of other input delays
-//! an error by at most `READS` reads.
+//! a program that slept first reads the bytes that the peer sent meanwhile. A flood of other input
+//! delays an error by at most `READS` reads.
 use super::Receiver;
 use crate::proto::{error::RecvError, time::Time};
 use core::time::Duration;
@@ -23,9 +23,9 @@ const READS: u32 = 1024;
 /// How soon a caller has to tell the time again if it does not say whether its reads block.
 pub(super) const SOON: Duration = Duration::from_millis(1);
 
-/// After a read that perhaps blocked, the next such read counts only this much later. A task that
-/// is woken at once may find the stream's lock still held, so two reads would prove no more than
-/// one. Tasks hold this lock for a far shorter time: for one call that does not wait.
+/// After a read that perhaps blocked, another read of this kind counts only this much later. A task
+/// that is woken at once may find the stream's lock still held, so two quick reads would prove no
+/// more than one. Tasks hold this lock for a far shorter time: for one call that does not wait.
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// How certain it is that a read blocked.
@@ -43,7 +43,7 @@ pub(crate) enum Blocked {
 pub(super) struct PassedDeadline {
     /// The error that the connection fails with once the deadline is believed.
     pub(super) error: RecvError,
-    /// The time from which on a read that perhaps blocked counts: the time at which the deadline
+    /// A read that perhaps blocked counts only from this time on: the time at which the deadline
     /// was found, or [`AGAIN`] after the last read that counted.
     pub(super) at: Time,
     /// The time that the caller told last.
@@ -56,7 +56,7 @@ pub(super) struct PassedDeadline {
     blocked: bool,
     /// The number of bytes received when the deadline was found.
     total: u64,
-    /// How many bytes lay unread then, if the caller said so.
+    /// The number of bytes that lay unread at that time, if the caller reported it.
     unread: Option<u64>,
 }
 
@@ -66,13 +66,13 @@ impl PassedDeadline {
         Self { error, at, told: at, reads, doubted: false, blocked: false, total, unread: None }
     }
 
-    /// Records that a read blocked. It began after the deadline was found.
+    /// Records that a read blocked, or perhaps blocked. It began after the deadline was found.
     pub(super) fn read_blocked(&mut self, blocked: Blocked) {
         match blocked {
             Blocked::Surely => self.blocked = true,
             Blocked::Perhaps(now) if now >= self.at => {
-                // The second such read counts even if bytes came in between, because a program that
-                // reads seldom may find a Ping each time.
+                // The second read of this kind counts even if bytes came in between. Otherwise a
+                // program that reads seldom, and finds a Ping each time, would never fail.
                 self.blocked |= self.doubted;
                 (self.doubted, self.at) = (true, now + AGAIN);
             }

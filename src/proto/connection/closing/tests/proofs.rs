@@ -103,7 +103,7 @@ impl Facts {
         // `closing::fail` and `Inbound::fail` close the sender before the phase is computed.
         let reported = !(self.rx_error && self.coded) || self.tx_is_closed;
         // `is_broken` and `close_written` are true only in states in which `is_closed` is true. A
-        // Close has left only after it was queued, which closes the sender.
+        // Close can leave only after it was queued, and queueing it closes the sender.
         let closed = self.tx_is_broken || self.close_gone || self.close_written;
         // A failed write makes `close_written` false.
         let whole = !(self.tx_is_broken && self.close_written);
@@ -112,9 +112,9 @@ impl Facts {
         either && reported && (!closed || self.tx_is_closed) && whole && queued
     }
 
-    /// Whether calls may turn these facts into `next`. No call sets one of these facts back, except
-    /// `close_written`: a Ping may be answered behind our Close, a write may fail, and a stream
-    /// may report unflushed bytes. A receiver that has failed keeps its error.
+    /// Whether calls may turn these facts into `next`. No call makes a true fact false, except
+    /// `close_written`: a Ping may be answered behind our Close, a write may fail, and a stream may
+    /// report unflushed bytes. A receiver that has failed keeps its error.
     fn lead_to(self, next: Self) -> bool {
         let stays = |now: bool, next: bool| next || !now;
         stays(self.rx_is_closed, next.rx_is_closed)
