@@ -204,7 +204,7 @@ impl Receiver {
     #[inline]
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.end_message();
-        // Otherwise no frame has begun: `frame_rest` would return 0, and would cost time.
+        // Without a partial frame, `frame_rest` would return 0, and would cost time.
         let partial = self.quick_below == 0 || self.buf.wire_len() > 0;
         let rest = if partial { self.frame_rest() } else { 0 };
         self.buf.spare_mut(self.limits.max_message, rest)
@@ -362,7 +362,7 @@ impl Receiver {
     /// Forgets the event at which `step` stopped. The bytes of the event may then be overwritten.
     #[inline]
     fn end_message(&mut self) {
-        // While `quick_below` is 0, `walk` releases messages itself: `buf` may hold one in
+        // While `quick_below` is 0, `walk` releases messages itself: `buf` may hold a message in
         // progress.
         if self.quick_below > 0 {
             self.buf.release();
@@ -453,8 +453,8 @@ impl Receiver {
         self.quick_below > 0 && self.buf.wire_len() == 0
     }
 
-    /// Whether a dormant connection needs only `counts`. Always `false` if messages may be
-    /// compressed.
+    /// Whether a dormant connection needs nothing of this receiver except `counts`. Always `false`
+    /// if messages may be compressed.
     pub(super) fn may_be_dormant(&self) -> bool {
         self.is_idle() && self.inflate.is_none()
     }

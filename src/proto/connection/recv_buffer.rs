@@ -128,7 +128,7 @@ impl RecvBuffer {
         self.bytes.get_mut(range).unwrap_or_default()
     }
 
-    /// Works as [`get_mut`](Self::get_mut), but no text stays known: see [`Buffer::overwrite`].
+    /// Works as [`get_mut`](Self::get_mut), but forgets all known text: see [`Buffer::overwrite`].
     #[inline(always)]
     pub(super) fn overwrite(&mut self, from: usize, len: usize) -> Option<&mut [u8]> {
         self.bytes.overwrite(from..)?.get_mut(..len)
@@ -150,7 +150,7 @@ impl RecvBuffer {
         (&mut self.bytes, self.msg..self.msg_end)
     }
 
-    /// Moves `next` to `to`, behind a frame that is a whole message. The message stays until
+    /// Moves `next` to `to`, the end of a frame that is a whole message. The message stays until
     /// [`release`](Self::release).
     #[inline(always)]
     pub(super) fn go_to(&mut self, to: usize) {
@@ -211,7 +211,7 @@ impl RecvBuffer {
         self.msg == self.msg_end && self.next == self.end
     }
 
-    /// The number of bytes kept of the message, and the number of wire bytes kept.
+    /// The number of bytes of the message, and the number of wire bytes.
     fn held(&self) -> (usize, usize) {
         (self.msg_end - self.msg, self.end - self.next)
     }
@@ -307,8 +307,8 @@ impl RecvBuffer {
     }
 
     /// Replaces the buffer with `bytes`, whose first `n` bytes are the next input, and returns the
-    /// old buffer. Refuses `bytes` if the old buffer still holds data, because input must be
-    /// contiguous, or if `bytes` has no room for the slack.
+    /// old buffer. Refuses `bytes` if they have no room for the slack, or if the old buffer still
+    /// holds data, because input must be contiguous.
     #[inline]
     pub(super) fn lend_filled(&mut self, bytes: Vec<u8>, n: usize) -> Result<Vec<u8>, Vec<u8>> {
         if !self.is_empty() || bytes.len().saturating_sub(SLACK) < n {

@@ -399,7 +399,7 @@ impl OutBuffer {
                 self.splices.pop_front();
                 // The splice is gone now. A spliced payload was never in `bytes`. If `mark` stayed
                 // before the header of its frame, `find` would take the bytes behind this header
-                // for the payload. So `mark` passes the header.
+                // for the payload. So `mark` moves to `sent`, after the header.
                 self.mark = self.sent;
             }
         }

@@ -33,8 +33,8 @@ impl OutBuffer {
         (found.at < self.end || !self.open).then_some(found)
     }
 
-    /// Walks our own headers from `mark` to the first `wanted` frame that begins at or behind
-    /// `sent`, or else to the end. Moves `mark` forward, at most to `sent`, to shorten the next
+    /// Walks our own headers from `mark` to the first `wanted` frame that begins at `sent` or
+    /// later, or else to the end. Moves `mark` forward, at most to `sent`, to shorten the next
     /// search.
     fn find(&mut self, wanted: fn(OpCode) -> bool) -> Boundary {
         let (mut at, mut splices) = (self.mark, 0);
@@ -42,9 +42,9 @@ impl OutBuffer {
             if at <= self.sent {
                 self.mark = at;
             }
-            // Splices at earlier offsets are before the boundary. So are a payload spliced at `at`,
-            // which belongs to the frame before, and a splice under way, which must be completed
-            // first.
+            // Splices at earlier offsets are before the boundary. Two kinds of splice at `at` are
+            // before it too: a payload, because it belongs to the previous frame, and a splice
+            // under way, because it must be completed first.
             while self
                 .splices
                 .get(splices)
@@ -123,8 +123,8 @@ impl OutBuffer {
     }
 
     /// Drops every frame that has not begun to leave. All unwritten frames must be control frames,
-    /// which is so once our Close has left. The frame under way stays whole, because to the peer a
-    /// stream that ends inside a frame looks like a fault.
+    /// which is true once our Close has left. The frame under way stays whole, because a stream
+    /// that ends inside a frame looks like a fault to the peer.
     pub(in crate::proto::connection) fn truncate_controls(&mut self) {
         debug_assert!(self.splices.iter().all(|splice| matches!(splice.kind, Kind::Controls)));
         self.end = self.find(|_| true).at;

@@ -67,8 +67,8 @@ pub(super) struct Limits {
     pub(super) max_message: usize,
     max_frame: Option<usize>,
     fragments: u32,
-    /// A frame whose payload is shorter than this is within all limits. So is an uncompressed
-    /// message that consists of one such frame.
+    /// A frame whose payload is shorter than this is within all limits. An uncompressed message
+    /// that is one frame of this kind is within all limits too.
     pub(super) below: usize,
 }
 
@@ -109,7 +109,7 @@ impl Limits {
     }
 
     pub(super) fn check_frame(&self, compressed: bool, payload_len: u64) -> Result<(), RecvError> {
-        // `below` is within both limits, so this comparison is enough for most frames.
+        // Most payloads are shorter than `below`, and so within the limit.
         if payload_len < self.below as u64 {
             return Ok(());
         }

@@ -45,7 +45,7 @@ impl Receiver {
     /// that follow, which costs time.
     pub fn info(&self) -> Info {
         let more = self.between_messages() && self.more(self.buf.wire());
-        // `handed_out` counts the current message, unless this is a chunk before the last.
+        // `handed_out` includes the current message, but no chunk before a message's last.
         let whole = !matches!(self.current, Current::Chunk { last: false, .. });
         let ahead = self.read.handed_out.saturating_sub(whole.into());
         Info { more, ahead, read_at: self.read.at, arrived: self.read.arrived }

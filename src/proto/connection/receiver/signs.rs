@@ -34,8 +34,8 @@ impl Receiver {
     }
 
     /// Returns a number that changes whenever a payload byte of a data frame arrives, and whenever
-    /// a message ends. `None` while `step` still has to count bytes: those of a complete frame, or
-    /// payload of a data frame in progress.
+    /// a message ends. `None` while `step` still has to count bytes that have arrived: a complete
+    /// frame, or payload of a data frame in progress.
     ///
     /// The number is the count of consumed bytes minus `not_data`, plus the received payload bytes
     /// of a data frame that waits in the buffer. So `quick` need not count the messages that it
@@ -60,8 +60,9 @@ impl Receiver {
         Some(consumed.wrapping_add(ahead))
     }
 
-    /// The frame and the message that have begun and are not complete. `None` if nothing has begun,
-    /// and within the payload of a message handed out in chunks, which has no deadline.
+    /// The frame and the message that have begun and are not complete. `None` if neither has begun.
+    /// A payload that is handed out in chunks has no deadline, so inside it the result is `None`
+    /// too.
     pub(in crate::proto::connection) fn unfinished(&self) -> Option<Unfinished> {
         let frame = match self.state {
             State::Payload { .. } | State::Control { .. } => Some(self.frame_start),

@@ -212,7 +212,7 @@ fn a_large_frame_is_read_up_to_its_end() {
                 assert_eq!(step, Ok(if whole { Step::Message } else { Step::NeedInput }));
             }
             assert_eq!(rx.payload().len(), 5000);
-            // If a frame waits in the buffer, a read also asks only for the rest of the frame.
+            // If a frame waits in the buffer, a read asks only for the rest of the frame.
             let wire = frame(role, OpCode::Binary, 900);
             let mut rx = receiver(role, &config);
             read(&mut rx, &wire[..400]);

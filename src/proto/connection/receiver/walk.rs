@@ -80,7 +80,7 @@ impl Receiver {
         loop {
             match &self.state {
                 State::Header => {
-                    // Checked before the header is complete: a violation fails at its first byte.
+                    // Even a part of a header is checked, so that a violation is found early.
                     if let [b0, rest @ ..] = self.buf.wire() {
                         self.check(*b0, rest.first())?;
                     }

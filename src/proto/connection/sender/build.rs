@@ -112,8 +112,8 @@ impl MessageWriter<'_> {
     pub fn zeroed(&mut self, n: usize) -> &mut [u8] {
         let len = self.len();
         if len == 0 {
-            // Most messages made with `zeroed` have only this part. Such a message is not moved
-            // later.
+            // Most messages made with `zeroed` have only this part. With this `at`, a message of
+            // one part is not moved later.
             self.at = frame::header_len(n, self.tx.encoder.masks());
         }
         let keep = self.at + len;

@@ -76,8 +76,8 @@ impl Sender {
         self.frame_output(b0, len, out, done)
     }
 
-    /// If `done`, frames `out`: a compressed message of `len` bytes. Otherwise drops `out`. Returns
-    /// `done`.
+    /// If `done`, frames `out`, a message that had `len` bytes before compression. Otherwise drops
+    /// `out`. Returns `done`.
     fn frame_output(&mut self, b0: u8, len: usize, mut out: ZlibOutput, done: bool) -> bool {
         if done {
             let packed = codec::without_tail(&out);

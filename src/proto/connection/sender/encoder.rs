@@ -89,7 +89,7 @@ pub(super) fn encode(to: &mut [u8], b0: u8, payload: &[u8], key: Option<[u8; 4]>
     };
     let at = frame::store(head, b0, payload.len() as u64, key);
     let end = at + payload.len();
-    // The caller gives the room, so this is always `Some`. An index would add code that panics.
+    // `to` has enough room, so this is always `Some`. Indexing would add code for a panic.
     if let Some(to) = to.get_mut(at..end) {
         match key {
             Some(key) => kernel::copy_xor(to, payload, key),

@@ -46,8 +46,8 @@ impl Sender {
     /// Automatic Pongs go on until the peer's Close comes. For a peer that may be dead, use
     /// [`leave`](Self::leave).
     ///
-    /// A message in chunks that is in progress stays unfinished, and the peer notices this.
-    /// Messages of [`feed_first`](Self::feed_first) that wait for its end are dropped.
+    /// An unfinished message in chunks stays unfinished, and the peer notices this. Messages of
+    /// [`feed_first`](Self::feed_first) that wait for the end of this message are dropped.
     ///
     /// # Errors
     ///
@@ -305,7 +305,7 @@ impl Sender {
         // If the peer's Close came, or this end failed the connection, `end_controls` has run. If
         // our Close has left too, closing needs nothing more from this end, not even the rest of
         // the frame behind our Close. `timers.rs` decides the same for `Phase::Trailing`. While the
-        // peer's Close is awaited, there is an error.
+        // peer's Close is awaited, this function returns an error.
         let (answers, gone) = (self.urgent.close_is_last, self.close_gone());
         self.write_failed(); // may set `close_gone`
         match left {
@@ -316,9 +316,9 @@ impl Sender {
         }
     }
 
-    /// Reports that the stream refuses bytes for now. Without bytes to write, the stream has
-    /// refused a shutdown. The deadline on writing must not run for a shutdown, so the report is
-    /// ignored.
+    /// Reports that the stream refuses bytes for now. If there are no bytes to write, the stream
+    /// has refused a shutdown. The deadline on writing must not run for a shutdown, so the report
+    /// is ignored.
     pub(crate) fn write_blocked(&mut self) {
         if self.out.len() > 0 {
             self.out.stall.set(true);

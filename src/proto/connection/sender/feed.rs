@@ -152,7 +152,7 @@ impl Sender {
         if self.is_closed() {
             return Err(SendError::Closed);
         }
-        // `has_room` would not do, because it does not count messages that overtake.
+        // `has_room` is not enough, because it does not count messages that overtake.
         if self.buffered_amount() >= self.out.high_water.saturating_mul(2) {
             return Err(self.full());
         }
@@ -220,7 +220,7 @@ impl Sender {
     }
 
     /// Queues a frame. A client copies and masks the payload. A server copies a payload of less
-    /// than `min_vectored` bytes, and splices any other, which `own` turns into owned bytes.
+    /// than `min_vectored` bytes. It splices a longer payload, which `own` makes owned before.
     #[inline]
     pub(super) fn frame_owned<P: AsRef<[u8]>>(
         &mut self,

@@ -118,7 +118,7 @@ impl Ledger {
 
     /// Records that only control frames, and no data, were dropped from the end of `out`. Without
     /// this call, [`fed`](Self::fed) would return the end of the remaining control frames as the
-    /// end of the data. `ahead` may now be greater than this end. This does no harm, because
+    /// end of the data. `ahead` may be greater than `out.fed()` now. This does no harm, because
     /// nothing is fed afterwards.
     pub(super) fn controls_dropped(&mut self, out: &OutBuffer) {
         self.control_end = out.fed();

@@ -371,10 +371,10 @@ impl Sender {
         self.ledger.fed(&self.out)
     }
 
-    /// Whether the message or chunk that ends at `position` was written: the stream has passed all
-    /// its bytes to the operating system. Bytes that the stream still buffers (as TLS does) do not
-    /// count as written. But once the connection has ended or a write has failed, they do count,
-    /// because some may have been sent. A message that lost bytes never counts as written.
+    /// Whether the message or chunk that ends at `position` was written: the stream has passed
+    /// every byte of it to the operating system. Bytes that the stream still buffers (as TLS does)
+    /// do not count as written. But once the connection has ended or a write has failed, they do
+    /// count, because some may have been sent. A message that lost bytes never counts as written.
     pub fn is_written(&self, position: Position) -> bool {
         self.ledger.is_written(position, &self.out, self.urgent.first_len())
     }

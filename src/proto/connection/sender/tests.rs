@@ -203,8 +203,8 @@ fn what_was_written_before_the_stream_failed_is_not_dropped() {
     assert_eq!((tx.dropped(), fed.is_ok_and(|at| tx.is_written(at))), (0, true));
 }
 
-/// The stream has accepted our Close and not flushed it. The Pong behind the Close is dropped,
-/// unless a part of it was written. Then no byte is left to write, and the buffer can be reclaimed.
+/// The stream has accepted our Close, but has not flushed it. The Pong behind our Close is dropped
+/// if no byte of it was written. When no byte is left to write, the buffer can be reclaimed.
 #[test]
 fn a_pong_that_is_dropped_behind_an_unflushed_close_leaves_an_empty_buffer() {
     for begun in [0, 1] {

@@ -1,6 +1,6 @@
 //! Compares every order of a few calls with a model: the bytes to write, the counts and the
-//! invariants of the buffer must be right after each call. Frames are small, so that a few kinds of
-//! writes reach each of their bytes.
+//! invariants of the buffer must be right after each call. Frames are small, so that writes of a
+//! few lengths can stop at every byte of a frame.
 use super::{super::Kind, *};
 use alloc::vec::Vec;
 
@@ -156,7 +156,7 @@ impl Model {
         self.insert(What::Pings, pings, at, frame);
     }
 
-    /// An overtaking message goes before the first message in order, behind those that overtook it.
+    /// It goes before the first message in order, behind all messages that overtook that message.
     fn first(&mut self, frame: &[u8]) {
         let message = self.place(|what| what == What::Data(true));
         if message.is_some() || !self.open {
@@ -356,7 +356,7 @@ fn try_all(calls: &mut Vec<Call>, most: usize) {
     }
 }
 
-/// Prints the calls made when it is dropped, which happens only if a check fails.
+/// When dropped, prints the calls that were made. It is dropped only if a check fails.
 struct Tried<'a>(&'a [Call]);
 
 impl Drop for Tried<'_> {

@@ -64,7 +64,7 @@ impl Inflate {
         n: usize,
         most: usize,
     ) -> Result<(usize, Stop), RecvError> {
-        // These bytes may be the next frame's, and are restored below. The buffer always has them.
+        // These bytes may belong to the next frame, and are restored below. `wire` always has them.
         let next = *wire.get(n..).and_then(|behind| behind.first_chunk::<BEHIND>()).ok_or(BAD)?;
         let done = self.finish(raw, wire, n, Ending::default(), most);
         if let Some(to) = wire.get_mut(n..n + BEHIND) {
@@ -85,7 +85,7 @@ impl Inflate {
     }
 
     /// Inflates all bytes except the newest two, which wait in `last`. If the message ends,
-    /// inflates those two bytes too.
+    /// inflates these two bytes too.
     fn run_kept(
         &mut self,
         raw: &mut Decompressor,
@@ -199,10 +199,10 @@ impl Inflate {
     ///
     /// The header of a stored block ends with two zero bits (BTYPE 00), and at least the last of
     /// them is in the message's last byte. So a message whose last byte is ff cannot end with this
-    /// header. Such a message is complete if a block ends with this byte, as happens if the sender
-    /// did not remove the tail. To check this, [`EMPTY`] is appended instead of the tail. A message
-    /// that ends with a block without BFINAL, but not with the byte ff, is refused. The reason:
-    /// zlib does not say how many bits of the last byte are left, so the bytes to append are
+    /// header. Such a message is complete if a block ends with this byte. This happens if the
+    /// sender did not remove the tail. To check this, [`EMPTY`] is appended instead of the tail. A
+    /// message that ends with a block without BFINAL, but not with the byte ff, is refused, because
+    /// zlib does not say how many bits of the last byte are left. So the bytes to append are
     /// unknown.
     fn finish(
         &mut self,
@@ -236,8 +236,8 @@ impl Inflate {
                 Status::Progress if full => {}
                 Status::Progress if taken <= n => begun = taken,
                 Status::Progress if taken == whole && begun == n && flushed => {
-                    // If bits of the byte ff were left, they began a block with BFINAL, which ends
-                    // here.
+                    // If bits of the byte ff were left behind the block, they began a block with
+                    // BFINAL, which ends here.
                     let done = zlib::inflate(raw, &[], &mut [0], true).map_err(|_| BAD)?;
                     let last = matches!(done.status, Status::StreamEnd);
                     return if last { Err(BAD) } else { Ok(None) };

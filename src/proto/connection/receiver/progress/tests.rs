@@ -1,6 +1,6 @@
 //! The limits on frames and messages (RFC 6455 §10.4) are exact around every edge, and no sum in
 //! them wraps. A `usize` has 64 bits here, and 32 where `.ci/targets i686` runs these tests.
-//! `proofs.rs` proves the same for all numbers, where a `usize` has 64 bits.
+//! `proofs.rs` proves the same for all numbers, but only for a `usize` of 64 bits.
 use super::*;
 use alloc::vec::Vec;
 
@@ -14,8 +14,8 @@ fn edges() -> impl Iterator<Item = u64> {
     (0..=u64::BITS).flat_map(|bit| around(1 << bit)).step_by(if cfg!(miri) { 37 } else { 1 })
 }
 
-/// Returns every pair of limits whose numbers are edges. The last is the edge at which the sum for
-/// compressed messages wraps.
+/// Returns every pair of limits whose numbers are edges. `sum` is the edge at which the limit for
+/// compressed messages would wrap.
 fn all_limits() -> impl Iterator<Item = (Limits, Config)> {
     let sum = around((usize::MAX as u128 - 1024) / 9 * 8);
     let sizes: Vec<usize> = edges().chain(sum).filter_map(|n| n.try_into().ok()).collect();

@@ -15,7 +15,7 @@ fn any_buffer() -> RecvBuffer {
     (buffer.msg, buffer.msg_end) = (kani::any(), kani::any());
     (buffer.next, buffer.end) = (kani::any(), kani::any());
     buffer.spare = kani::any();
-    // By its length, this is our own buffer, a longer or shorter lent one, or the small one.
+    // `base` makes this our own buffer, a longer or shorter lent one, or the small one.
     buffer.base = kani::any_where(|base| (MAX_HEADER_LEN..=LEN).contains(base));
     (buffer.unneeded_reads, buffer.stashed) = (kani::any(), kani::any());
     kani::assume(buffer.end <= LEN - SLACK && buffer.spare <= LEN - SLACK);
@@ -106,10 +106,10 @@ fn join(mut buffer: RecvBuffer) {
     assert!(byte.is_none() || now == byte.as_ref());
 }
 
-/// The length last asked of [`Memory::take`].
+/// The length that [`Memory::take`] was last asked for.
 static ASKED: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-/// Stands for [`Memory::take`], which may give more than it is asked for.
+/// Replaces [`Memory::take`], which may return a longer buffer than it is asked for.
 fn take(_: &Memory, len: usize) -> Vec<u8> {
     ASKED.store(len, Relaxed);
     assert!(len <= 2 * LEN);

@@ -1,6 +1,6 @@
 //! Proofs by Kani: the limits on frames and messages (RFC 6455 §10.4) are exact, and no sum in them
 //! wraps, for every configuration and every announced length. These proofs are for a `usize` of 64
-//! bits (see `checks/kani`); `tests.rs` tries the edges where it has 32.
+//! bits (see `checks/kani`); `tests.rs` tries the edges for a `usize` of 32 bits.
 use super::*;
 
 fn any_limits() -> (Limits, Config) {
