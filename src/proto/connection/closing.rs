@@ -83,7 +83,7 @@ enum Theirs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ours {
     None,
-    /// Our Close was queued. It may be written already, while a Ping or Pong behind it is not.
+    /// Our Close was queued. Our Close, or a Ping or Pong behind it, is not written or flushed yet.
     Queued,
     /// Our Close is written. A Ping or Pong behind our Close is not completely written or flushed
     /// yet, or a write failed later. Unless a write failed, the rest of this frame is written too,
@@ -116,8 +116,7 @@ pub(super) struct Course {
     pub(super) behind: Option<u64>,
     /// Whether the peer's Close is overdue: see `Theirs::Overdue`.
     pub(super) overdue: bool,
-    /// Whether the stream is dropped without a shutdown: the peer seems dead, or a phase of closing
-    /// timed out.
+    /// Whether the stream is dropped without a shutdown: the peer seems dead, or closing timed out.
     pub(super) given_up: bool,
 }
 

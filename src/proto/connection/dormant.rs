@@ -21,7 +21,7 @@ use core::fmt;
 /// [`Connection::into_dormant`] makes a connection dormant.
 /// [`into_connection`](Self::into_connection) makes it active again, for example when its stream is
 /// readable. Each of the two calls takes about 0.1 µs. Positions, round-trip times, masking keys
-/// and deadlines are kept, so that the connection goes on unchanged. Only the last message and its
+/// and deadlines are kept, so the connection goes on as before. Only the last message and its
 /// [`info`](crate::Receiver::info) are forgotten.
 ///
 /// ```

@@ -122,7 +122,7 @@ impl Inbound {
         if self.rx.ended() || self.rx.failure().is_some() {
             return Err(SendError::Closed);
         }
-        // `tx.fail` may refuse the frame, so it comes before the receiver changes.
+        // `tx.fail` may refuse the frame, so it is called before the receiver changes.
         tx.fail(frame)?;
         self.rx.abandon(RecvError::Failed { code: frame.code });
         Ok(())
@@ -196,8 +196,7 @@ impl Inbound {
         self.timers.paused() && !self.rx.ended() && self.rx.failure().is_none()
     }
 
-    /// Reports that reading goes on now. `now`, which reads the clock, is called only after a
-    /// pause.
+    /// Reports that reading goes on. `now`, which reads the clock, is called only after a pause.
     #[inline]
     pub(crate) fn resume_if_paused(&mut self, now: impl FnOnce() -> Time) {
         if !self.timers.run() {

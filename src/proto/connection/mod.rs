@@ -136,9 +136,9 @@ impl Connection {
         this
     }
 
-    /// Takes over `input`, the handshake's buffer with the bytes behind the head, and queues the
-    /// parts of the handshake's response. If no bytes are behind the head, the sender gets the
-    /// memory of `input`, which saves an allocation.
+    /// Takes over `input`, the handshake's buffer with the bytes after the head, and queues the
+    /// parts of the handshake's response. If no bytes follow the head, the sender gets the memory
+    /// of `input`, which saves an allocation.
     pub(crate) fn begin_with(&mut self, input: RecvBuffer, response: &[&[u8]]) {
         let free = self.inbound.rx.begin_with(input);
         self.tx.begin_with(free, response);
@@ -170,7 +170,7 @@ impl Connection {
     /// [`Failed`](RecvError::Failed).
     ///
     /// The connection does not wait for the peer's Close. Do what [`ending`](Self::ending) says:
-    /// write our Close, shut the stream, and wait at most a second for its end.
+    /// write our Close, shut the stream, and wait at most a second for the stream's end.
     ///
     /// If our Close was queued before this call, no second Close is sent. To close and still
     /// receive everything up to the peer's Close, use [`Sender::close`] or [`Sender::abort`].

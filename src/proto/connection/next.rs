@@ -19,7 +19,7 @@ pub enum Next<'a> {
     Write(Outgoing<'a>),
     /// Read the stream into [`spare_mut`](Receiver::spare_mut) and [`commit`](Receiver::commit). If
     /// the stream has ended, call [`end_of_stream`](Receiver::end_of_stream); if the read failed,
-    /// call [`stream_failed`](Receiver::stream_failed); if it would block, call
+    /// call [`stream_failed`](Receiver::stream_failed); if the read would block, call
     /// [`read_blocked`](Connection::read_blocked).
     Read(&'a mut Receiver),
     /// Shut the stream for writing, then call [`shut_down`](Connection::shut_down). If the shutdown
@@ -41,8 +41,8 @@ pub struct Wait {
     /// The stream can be read.
     pub readable: bool,
     /// The stream accepts bytes again after it refused some. Over a TLS session, first write the
-    /// bytes that the session holds. Then call [`Sender::set_unflushed`] with the number still
-    /// held.
+    /// bytes that the session holds. Then call [`Sender::set_unflushed`] with the number of bytes
+    /// still held.
     pub writable: bool,
     /// The time at which the wait ends at the latest. `None` means that no deadline runs.
     pub until: Option<Time>,

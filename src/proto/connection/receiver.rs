@@ -89,7 +89,8 @@ pub struct Receiver {
     inflated: bool,
 }
 
-/// The counts of what was received. A dormant connection keeps only these fields of its receiver.
+/// Counts of the received bytes and frames. A dormant connection keeps only these fields of its
+/// receiver.
 #[derive(Default)]
 pub(super) struct Counts {
     /// The number of bytes received, modulo 2⁶⁴. Positions in the received bytes are computed from
@@ -184,7 +185,7 @@ impl Receiver {
         receiver
     }
 
-    /// Takes over the bytes behind the handshake's head. Returns the head's buffer if no bytes
+    /// Takes over the bytes after the handshake's head. Returns the head's buffer if no bytes
     /// follow the head, and otherwise an empty `Vec`.
     pub(super) fn begin_with(&mut self, head: RecvBuffer) -> Vec<u8> {
         self.counts.total = head.wire().len() as u64;
@@ -362,8 +363,7 @@ impl Receiver {
     /// Forgets the event at which `step` stopped. The bytes of the event may then be overwritten.
     #[inline]
     fn end_message(&mut self) {
-        // While `quick_below` is 0, `walk` releases messages itself: `buf` may hold a message in
-        // progress.
+        // While `quick_below` is 0, `walk` releases messages: `buf` may hold a message in progress.
         if self.quick_below > 0 {
             self.buf.release();
         } else if self.inflated {

@@ -51,8 +51,7 @@ pub(crate) struct RecvBuffer {
     /// plus the longest header. So one read can fetch a message of `read_buffer` bytes.
     base: usize,
     /// The length of the last slice of `spare_mut`, minus the bytes committed since; 0 once the
-    /// buffer is replaced. The bytes behind this slice may be old bytes, even of another
-    /// connection.
+    /// buffer is replaced. The bytes after this slice may be old bytes, even of another connection.
     spare: usize,
     /// The number of reads in a row that did not need the buffer's length.
     unneeded_reads: u8,
@@ -70,8 +69,8 @@ impl RecvBuffer {
         Self { base: base + MAX_HEADER_LEN, ..Self::default() }
     }
 
-    /// Takes over a handshake's buffer, with the bytes behind the head. If there are no bytes
-    /// behind the head, returns the memory of that buffer instead.
+    /// Takes over a handshake's buffer, with the bytes after the head. If no bytes follow the head,
+    /// returns the memory of that buffer instead.
     pub(super) fn take_over(&mut self, mut head: Self) -> Vec<u8> {
         head.release();
         if head.is_empty() {
@@ -105,7 +104,7 @@ impl RecvBuffer {
         self.bytes.get(self.next..)?.first_chunk().copied()
     }
 
-    /// The range of the `n` bytes behind the next `skip` bytes, whether or not they have arrived.
+    /// The range of the `n` bytes after the next `skip` bytes, whether or not they have arrived.
     #[inline(always)]
     pub(super) fn ahead(&self, skip: usize, n: usize) -> Range<usize> {
         let from = self.next + skip;
@@ -134,7 +133,7 @@ impl RecvBuffer {
         self.bytes.overwrite(from..)?.get_mut(..len)
     }
 
-    /// Whether the wire bytes behind the next `skip` bytes are the beginning of a text: see
+    /// Whether the wire bytes after the next `skip` bytes are the beginning of a text: see
     /// [`Buffer::begins_text`].
     pub(super) fn begins_text(&mut self, skip: usize) -> bool {
         self.bytes.begins_text(self.next + skip..self.end)
@@ -348,7 +347,7 @@ impl RecvBuffer {
             // `swap` keeps only a short buffer, so a longer one comes from the pool.
             small = if len > self.base / 8 { self.memory.take(len) } else { vec![0; len] };
             if small.len() > 2 * len {
-                // The buffer from `memory` is too long to be held for a few bytes.
+                // The buffer from `memory` is too long to be kept for a few bytes.
                 (self.memory.give)(core::mem::replace(&mut small, vec![0; len]));
             }
         }
@@ -358,11 +357,11 @@ impl RecvBuffer {
     }
 
     /// Returns the part of the buffer for the next read, which is never empty. Resets the cursors
-    /// if the buffer holds no data. If the space behind the data is short, moves the data to the
+    /// if the buffer holds no data. If the space after the data is short, moves the data to the
     /// front or grows the buffer. The buffer grows only as bytes arrive, so that an announced
     /// length alone costs no memory. `limit` is the length of the longest message, in bytes. `rest`
     /// is the number of missing bytes of the frame in progress that the buffer has to store. A
-    /// large frame is read only up to its end, so that no bytes behind it have to be moved.
+    /// large frame is read only up to its end, so that no bytes after it have to be moved.
     #[inline]
     pub(crate) fn spare_mut(&mut self, limit: usize, rest: usize) -> &mut [u8] {
         if self.is_empty() && self.bytes.len() == self.base + SLACK {
@@ -457,7 +456,7 @@ impl RecvBuffer {
         }
     }
 
-    /// Moves the message to the front, and the wire bytes right behind it.
+    /// Moves the message to the front, and the wire bytes right after it.
     fn compact(&mut self) {
         let (kept, wire) = self.held();
         self.bytes.copy_within(self.msg..self.msg_end, 0);

@@ -6,10 +6,10 @@
 //! *arms* it: sets its deadline. So `step` and `feed` need not be told the time. Adapters sleep
 //! until a deadline and then tell the time.
 //!
-//! Each deadline has a file: `beat`, `completion`, `silence` and `idle` here, and `stall` beside
-//! this file, for the deadline that `OutBuffer` keeps. The deadlines of the phases of closing are
-//! in this file. A deadline on the peer's silence is a *verdict* on the peer; `verdict` says when
-//! it may be believed. All others are *duties*, which the clock alone decides.
+//! The modules `beat`, `completion`, `silence` and `idle` have one deadline each. The file
+//! `stall.rs` has the deadline on writing, which `OutBuffer` keeps. This file has the deadlines of
+//! the phases of closing. A deadline on the peer's silence is a *verdict* on the peer; `verdict`
+//! says when it may be believed. All other deadlines are *duties*, which the clock alone decides.
 mod beat;
 mod completion;
 mod dormant;
@@ -52,8 +52,7 @@ pub(super) struct Timers {
     looks_at: u32,
     /// Whether the peer's Close did not come in time, but other bytes did: see `Theirs::Overdue`.
     pub(super) overdue: bool,
-    /// Whether the stream is dropped without a shutdown: the peer seems dead, or a phase of closing
-    /// timed out.
+    /// Whether the stream is dropped without a shutdown: the peer seems dead, or closing timed out.
     pub(super) given_up: bool,
     /// The error of the passed deadline that ended reading and writing. From then on no deadline
     /// runs.
@@ -230,8 +229,7 @@ impl Timers {
         }
         let idle = self.idle.as_ref().map(|idle| idle.next()).filter(|_| phase == Phase::Open);
         let duties = Time::earliest(&[self.next_of_end(rx, phase), idle, self.next_of_pause(rx)]);
-        // The peer's silence proves nothing during a pause, and has no effect once receiving has
-        // ended.
+        // Silence proves nothing during a pause, and has no effect once receiving has ended.
         if self.paused() || rx.ended() {
             return duties;
         }
@@ -341,8 +339,8 @@ impl Timers {
         error
     }
 
-    /// Looks at every deadline on the peer's silence, because a look also updates the deadline's
-    /// state. Returns the error of the first passed deadline.
+    /// Checks every deadline on the peer's silence, even after a passed one, because a check also
+    /// updates the deadline's state. Returns the error of the first passed deadline.
     fn passed(
         &mut self,
         now: Time,

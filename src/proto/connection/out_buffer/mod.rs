@@ -7,7 +7,7 @@
 //!                        ^ splices: at offsets, in order
 //! ```
 //!
-//! The *content* of the buffer ends at `end`; the *room* behind it is for new frames. Frames that
+//! The *content* of the buffer ends at `end`; the *room* after it is for new frames. Frames that
 //! become content are queued *in order*. A frame *has a place* once it is in the content or in a
 //! splice. `Sender` decides which frames are sent and which overtake. The module `overtake` finds
 //! where frames begin.
@@ -101,7 +101,7 @@ enum Kind {
     /// them.
     Controls,
     /// Whole messages that overtake, and the number of their written bytes. Small messages share a
-    /// splice. Otherwise each would add a splice while the peer reads nothing.
+    /// splice, because otherwise each would add a splice while the peer does not read.
     First(Vec<u8>, usize),
 }
 
@@ -143,7 +143,7 @@ impl OutBuffer {
         self.fed().wrapping_sub((self.len() - self.overtaking) as u64)
     }
 
-    /// Returns the next `n` bytes behind the content. The caller fills them, then calls
+    /// Returns the next `n` bytes after the content. The caller fills them, then calls
     /// [`filled`](Self::filled).
     #[inline]
     pub(super) fn room(&mut self, n: usize) -> &mut [u8] {
@@ -193,7 +193,7 @@ impl OutBuffer {
         self.filled(bytes.len());
     }
 
-    /// Makes room for `n` bytes behind the content, and keeps the first `keep` bytes of the room.
+    /// Makes room for `n` bytes after the content, and keeps the first `keep` bytes of the room.
     /// Offsets that callers hold become invalid.
     #[cold]
     #[inline(never)]
@@ -212,7 +212,7 @@ impl OutBuffer {
         // The room may be shorter than `keep` if `MessageWriter` has left only room for the header.
         let keep = keep.min(self.bytes.len() - self.end);
         // Written bytes are dropped here, because a queue that is never empty is never rewound and
-        // would grow for ever. Dropping them moves the bytes behind them. This is done only if it
+        // would grow for ever. Dropping them moves the bytes after them. This is done only if it
         // frees at least as many bytes as it moves, so that each byte is moved at most once on
         // average. The first check is about `sent`, because it costs less than `move_mark`.
         let rest = self.end - self.sent;
@@ -398,8 +398,8 @@ impl OutBuffer {
                 }
                 self.splices.pop_front();
                 // The splice is gone now. A spliced payload was never in `bytes`. If `mark` stayed
-                // before the header of its frame, `find` would take the bytes behind this header
-                // for the payload. So `mark` moves to `sent`, after the header.
+                // before the header of its frame, `find` would take the bytes after this header for
+                // the payload. So `mark` moves to `sent`, after the header.
                 self.mark = self.sent;
             }
         }

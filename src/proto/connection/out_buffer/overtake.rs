@@ -42,7 +42,7 @@ impl OutBuffer {
             if at <= self.sent {
                 self.mark = at;
             }
-            // Splices at earlier offsets are before the boundary. Two kinds of splice at `at` are
+            // Splices at earlier offsets are before the boundary. Two kinds of splices at `at` are
             // before it too: a payload, because it belongs to the previous frame, and a splice
             // under way, because it must be completed first.
             while self
@@ -200,7 +200,7 @@ impl OutBuffer {
         self.splices.retain_mut(|splice| {
             i += 1;
             match &mut splice.kind {
-                Kind::Controls => true, // in front of all dropped frames
+                Kind::Controls => true, // These are in front of all dropped frames.
                 Kind::Payload(bytes) => {
                     let kept = i <= splices;
                     self.spliced -= if kept { 0 } else { bytes.len() };

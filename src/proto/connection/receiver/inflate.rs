@@ -93,7 +93,7 @@ impl Inflate {
             mask.apply(buf.get_mut(buf.ahead(0, n)).get_mut(self.unmasked..).unwrap_or_default());
         }
         let most = limit.map_or(CHUNK, |limit| limit.saturating_add(1));
-        // `run` may overwrite bytes behind the `n` bytes, within the slack, and restores them.
+        // `run` may overwrite bytes after the `n` bytes, within the slack, and restores them.
         let (taken, stop) = self.run(buf.get_mut(buf.ahead(0, n + SLACK)), n, end, most)?;
         buf.skip(taken);
         self.unmasked = n - taken;

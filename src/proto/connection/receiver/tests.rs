@@ -188,7 +188,7 @@ fn a_compressed_frame_is_read_in_ordinary_pieces() {
     assert!((1000..1100).contains(&rx.spare_mut().len()));
 }
 
-/// Inside a large frame, a read asks only for bytes up to the frame's end, because bytes behind it
+/// Inside a large frame, a read asks only for bytes up to the frame's end, because bytes after it
 /// would have to be moved.
 #[test]
 fn a_large_frame_is_read_up_to_its_end() {

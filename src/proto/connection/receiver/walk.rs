@@ -205,7 +205,7 @@ impl Receiver {
             }
     }
 
-    /// Whether the received part of a text, behind `header` bytes, is the beginning of valid UTF-8.
+    /// Whether the received part of a text, after `header` bytes, is the beginning of valid UTF-8.
     /// The result is `false` for a masked text, because its bytes cannot be checked yet: each byte
     /// is unmasked only once, when it is taken.
     #[inline(never)]

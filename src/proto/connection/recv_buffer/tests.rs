@@ -347,7 +347,7 @@ fn a_little_is_stashed_over_a_wait_and_much_keeps_the_buffer() {
     traffic();
     buf.reclaim();
     assert_eq!((buf.bytes.len(), traffic()), (128, NONE));
-    // If the small buffer is in use but empty, a read also takes a buffer from the pool.
+    // If the small buffer is in use but empty, a read takes a buffer from the pool too.
     let mut buf = with(0, 0, 0, 1);
     buf.reclaim();
     buf.skip(1);

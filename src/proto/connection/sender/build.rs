@@ -25,8 +25,7 @@ impl Sender {
     ///
     /// With an adapter, call this on its `sender_mut()`, then `flush` to send the message. On a
     /// split connection the other half may have to wait while you build. Until
-    /// [`MessageWriter::feed`], the message does not count as in progress, and changes nothing
-    /// else.
+    /// [`MessageWriter::feed`], the message does not count as in progress, and has no other effect.
     ///
     /// ```
     /// use core::fmt::Write;
@@ -144,7 +143,7 @@ impl MessageWriter<'_> {
         self.end - self.tx.out.content_end() - self.at
     }
 
-    /// Appends to the message. The room behind the content holds the message, and grows as needed.
+    /// Appends to the message. The room after the content holds the message, and grows as needed.
     #[inline]
     fn push(&mut self, bytes: &[u8]) {
         if !self.tx.out.put(self.end, bytes) {

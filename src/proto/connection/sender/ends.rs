@@ -93,7 +93,7 @@ impl Sender {
     /// # Errors
     ///
     /// [`ReasonTooLong`](SendError::ReasonTooLong) and [`BadCloseCode`](SendError::BadCloseCode),
-    /// as for [`close`](Self::close). Then nothing has changed.
+    /// as for [`close`](Self::close). On an error nothing has changed.
     pub fn leave<'f>(&mut self, frame: impl IntoClose<'f>, by: Time) -> Result<(), SendError> {
         begun(self.abort(frame))?; // A Close queued before is no error.
         self.leaves.set(by);
@@ -167,7 +167,7 @@ impl Sender {
     /// [`dropped`](Self::dropped). A repeated call only records whether our Close has left since
     /// the last call: after a passed deadline, the stream may still flush our Close.
     pub(crate) fn write_failed(&mut self) {
-        // The ledger counts the unwritten messages, so it comes before the buffers are emptied.
+        // The ledger counts the unwritten messages before the buffers are emptied.
         self.ledger.broken(&self.out, self.urgent.first_len());
         self.out.drop_unwritten();
         self.urgent.clear();
@@ -180,7 +180,7 @@ impl Sender {
     /// Close has left, all frames that have not begun to leave are dropped. Otherwise only the
     /// control frames in the last splice are dropped, if nothing of that splice was written. Also
     /// records in `close_gone` whether our Close has left. `close_gone` decides the phase of
-    /// closing, and what a passed deadline on writing means.
+    /// closing, and whether a passed deadline on writing is an error.
     pub(in crate::proto::connection) fn end_controls(&mut self) {
         self.urgent.close_is_last = true;
         if let State::Closing = self.state {
@@ -219,19 +219,19 @@ impl Sender {
 
     /// Queues a Close that tells the peer why this end fails the connection. The Close goes behind
     /// all queued frames. Overtaking messages that cannot be placed before it are dropped. But if
-    /// the stream is blocked before the Close has its place, the Close overtakes. Then the data
-    /// frames that have not begun to leave are dropped, and so are Pings and Pongs without a place.
-    /// If this half is closed already, no Close is queued.
+    /// the stream is blocked before the Close has its place, the Close overtakes. In that case the
+    /// data frames that have not begun to leave are dropped, and so are Pings and Pongs without a
+    /// place. If this half is closed already, no Close is queued.
     pub(in crate::proto::connection) fn fail(
         &mut self,
         frame: CloseFrame<'_>,
     ) -> Result<(), SendError> {
-        // `close_body` can fail, so it comes before every change.
+        // `close_body` can fail, so it is called before anything changes.
         let body = match self.close_body(Some(frame)) {
             Err(SendError::Closed) => None,
             body => Some(body?),
         };
-        self.end_controls(); // before `close_now`, which reads `close_is_last`
+        self.end_controls(); // This sets `close_is_last`, which `close_now` reads.
         if let Some(body) = body {
             // `false`: the Close overtakes only if the stream is blocked, because the peer may
             // still read the messages fed before.
@@ -307,7 +307,7 @@ impl Sender {
         // the frame behind our Close. `timers.rs` decides the same for `Phase::Trailing`. While the
         // peer's Close is awaited, this function returns an error.
         let (answers, gone) = (self.urgent.close_is_last, self.close_gone());
-        self.write_failed(); // may set `close_gone`
+        self.write_failed(); // This may set `close_gone`.
         match left {
             _ if gone => Ok(()),
             true if answers && self.close_gone() => Ok(()),

@@ -210,7 +210,7 @@ impl Sender {
         }
     }
 
-    /// Queues a frame. Encodes its header and payload in one pass into the room behind the content.
+    /// Queues a frame. Encodes its header and payload in one pass into the room after the content.
     #[inline]
     pub(super) fn frame(&mut self, b0: u8, payload: &[u8]) {
         let key = self.encoder.key();
@@ -220,7 +220,7 @@ impl Sender {
     }
 
     /// Queues a frame. A client copies and masks the payload. A server copies a payload of less
-    /// than `min_vectored` bytes. It splices a longer payload, which `own` makes owned before.
+    /// than `min_vectored` bytes. It makes a longer payload owned by `own`, and splices it.
     #[inline]
     pub(super) fn frame_owned<P: AsRef<[u8]>>(
         &mut self,

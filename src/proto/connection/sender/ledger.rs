@@ -45,7 +45,7 @@ pub(super) struct Ledger {
     ahead: u64,
     /// The end of our Close; `u64::MAX` until it has a place.
     pub(super) close_end: u64,
-    /// Messages fed in order that end behind this position were dropped, at least in part;
+    /// Messages fed in order that end after this position were dropped, at least in part;
     /// `u64::MAX` until a Close overtakes or a write fails. From then on `data_end` no longer
     /// changes: it is the position up to which data had been fed.
     lost_from: u64,
@@ -95,7 +95,7 @@ impl Ledger {
     /// Restores the ledger of a sender that has written everything: `fed` bytes in order, whose
     /// last data ends at `data_end`, and `first_fed` bytes of messages that overtook.
     pub(super) fn begin_at(&mut self, fed: u64, data_end: u64, first_fed: u64) {
-        // `ahead` may stay 0: only a position behind unwritten bytes has an effect.
+        // `ahead` may stay 0: only a position after unwritten bytes has an effect.
         (self.data_end, self.control_end) = (data_end, fed);
         (self.first_fed, self.flushed) = (first_fed, (fed, first_fed));
     }
@@ -143,7 +143,7 @@ impl Ledger {
     /// Records that `len` bytes of messages fed in order were dropped, so that the bytes fed in
     /// order now end at `end`. Call [`data_ended`](Self::data_ended) before, because
     /// `in_order_dropped` stops all changes of `data_end`. Control frames that are queued later
-    /// reuse the positions behind `end`.
+    /// reuse the positions after `end`.
     pub(super) fn in_order_dropped(&mut self, len: usize, end: u64) {
         self.dropped += len as u64;
         self.lost_from = end;
@@ -158,7 +158,7 @@ impl Ledger {
         self.data_ended(out); // before `lost_from` is set, which stops all changes of `data_end`
         self.note_close(out);
         let written = out.written();
-        // The data behind `lost_from` was counted when it was dropped. Since then only control
+        // The data after `lost_from` was counted when it was dropped. Since then only control
         // frames were queued in order. `messages_left` computes the same sum: change both together.
         let end = self.data_end.min(self.lost_from);
         self.dropped += end.saturating_sub(written.max(self.ahead));

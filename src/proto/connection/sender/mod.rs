@@ -156,7 +156,7 @@ impl Sender {
 
     // Commands.
 
-    /// Queues a Ping. The Ping goes behind waiting Pongs, and before the data frames that have not
+    /// Queues a Ping. The Ping goes after waiting Pongs, and before the data frames that have not
     /// begun to leave. If an earlier Ping still waits for its place among the outgoing bytes, the
     /// new Ping replaces it. The peer's Pong arrives as an [`Event::Pong`](crate::Event::Pong) with
     /// the same payload, so the caller can match the Pong to the Ping. For round-trip times, use
@@ -201,8 +201,8 @@ impl Sender {
         Ok(())
     }
 
-    /// Queues a Pong. The Pong goes before a waiting Ping, and before data as [`ping`](Self::ping)
-    /// says. A Pong may be unsolicited (§5.5.3). If more than 16 Pongs, or
+    /// Queues a Pong. The Pong goes before a waiting Ping. It goes before data as a Ping does: see
+    /// [`ping`](Self::ping). A Pong may be unsolicited (§5.5.3). If more than 16 Pongs, or
     /// [`high_water`](Config::high_water) bytes of Pongs, wait for their place among the outgoing
     /// bytes, only the newest is sent.
     ///
@@ -233,7 +233,7 @@ impl Sender {
         }
     }
 
-    /// Makes sure that a Ping waits to be sent. It counts as the heartbeat's Ping. This half must
+    /// Makes sure that a Ping waits to be sent. This Ping counts as the heartbeat's. This half must
     /// not be closed: the timers call this only in `Phase::Open`.
     pub(super) fn owe_beat(&mut self, now: Time) {
         self.urgent.owe_beat(now);

@@ -112,8 +112,7 @@ impl Urgent {
         self.set_ping(&mark);
     }
 
-    /// Drops the waiting Ping, and stops measuring its round trip, because its Pong will never
-    /// come.
+    /// Drops the waiting Ping, and stops measuring its round trip: its Pong will never come.
     fn drop_ping(&mut self) {
         if let Some(trips) = &mut self.trips {
             payloads(&self.ping).for_each(|unsent| trips.forget(unsent));

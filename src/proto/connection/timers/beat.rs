@@ -13,7 +13,7 @@ pub(super) struct Beat {
 #[derive(Debug)]
 enum State {
     Unarmed,
-    /// The last `silent` looks found that nothing had arrived. The next look is at `until`.
+    /// At each of the last `silent` looks, no byte had arrived. The next look is at `until`.
     Listening {
         silent: u8,
         until: Time,
@@ -81,8 +81,8 @@ impl Beat {
         }
     }
 
-    /// Makes a look. After a whole interval without a byte, queues a Ping. Returns whether no byte
-    /// arrived within `timeout` after the Ping was written.
+    /// Looks whether a byte arrived. After a whole interval without a byte, queues a Ping. Returns
+    /// whether no byte arrived within `timeout` after the Ping was written.
     pub(super) fn passed(&mut self, now: Time, rx: &mut Receiver, tx: &mut Sender) -> bool {
         let Self { heartbeat, state } = self;
         let pause = between_looks(*heartbeat);

@@ -71,7 +71,7 @@ impl Completion {
         };
         let past = self.told.map_or(Duration::ZERO, |told| (now - told).min(self.part()));
         self.told = Some(now);
-        // All bytes behind the start of an incomplete frame belong to the frame. Only payloads of
+        // All bytes after the start of an incomplete frame belong to the frame. Only payloads of
         // data frames belong to a message, so Pings between its frames do not extend its time.
         let of_frame = self.frame.passed(frame, self.timeout, past, Some(rx.total()));
         let whole = self.timeout.saturating_mul(SEVERAL);

@@ -68,7 +68,7 @@ impl Idle {
         if now < last.since + self.after || !free {
             return;
         }
-        // The idle message overtakes messages that wait for a blocked stream: they may wait long.
+        // The idle message overtakes messages that wait for a blocked stream, which may take long.
         if let Ok(at) = tx.overtake(&self.message.as_message().into()) {
             (last.mark, last.since) = (tx.data_mark(), now);
             self.fed = Some(at);

@@ -1,5 +1,5 @@
-//! How often deadlines look whether bytes arrived or messages were fed. A look reads a flag or
-//! compares counters, so that receiving or feeding a message need not read a clock.
+//! How often deadlines *look*: check whether bytes arrived or messages were fed. A look reads a
+//! flag or compares counters, so that receiving or feeding a message need not read a clock.
 use core::time::Duration;
 
 /// The number of looks per interval. A heartbeat's Ping is thus queued up to a fifth of the

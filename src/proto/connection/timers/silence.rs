@@ -3,7 +3,7 @@ use super::{Receiver, looks::SHORTEST};
 use crate::proto::time::Time;
 use core::time::Duration;
 
-/// Measures how long no data has come.
+/// Measures for how long no data has come.
 #[derive(Debug)]
 pub(super) struct Silence {
     timeout: Duration,

@@ -6,7 +6,8 @@
 //!
 //! - A read that began after the deadline was found has blocked. (If the caller cannot tell whether
 //!   a read blocked, two reads, at least [`AGAIN`] apart, must seem to block.)
-//! - The caller said how many bytes lay unread when the deadline was found, and all are received.
+//! - The caller said how many bytes lay unread when the deadline was found, and these were
+//!   received.
 //! - [`READS`] reads were made since the deadline was found.
 //!
 //! If bytes arrive in time, the deadline moves. If the moved deadline passes, it is found again. So
@@ -48,7 +49,7 @@ pub(super) struct PassedDeadline {
     pub(super) at: Time,
     /// The time that the caller told last.
     pub(super) told: Time,
-    /// The count [`Receiver::reads`] when the deadline was found.
+    /// The value of [`Receiver::reads`] when the deadline was found.
     reads: u32,
     /// Whether a read has perhaps blocked since.
     doubted: bool,
@@ -66,7 +67,7 @@ impl PassedDeadline {
         Self { error, at, told: at, reads, doubted: false, blocked: false, total, unread: None }
     }
 
-    /// Records that a read blocked, or perhaps blocked. It began after the deadline was found.
+    /// Records that a read blocked, or perhaps did. The read began after the deadline was found.
     pub(super) fn read_blocked(&mut self, blocked: Blocked) {
         match blocked {
             Blocked::Surely => self.blocked = true,

@@ -30,7 +30,7 @@ enum Call {
     Close,
     /// A Close that overtakes, and so drops data.
     Cut,
-    /// Drops control frames that have not begun to leave, behind a Close that has left.
+    /// After our Close has left, drops the control frames that have not begun to leave.
     EndControls,
     /// Drops the control frames in the last splice.
     DropLast,

@@ -11,7 +11,7 @@ use crate::proto::{
 /// An empty stored block that begins at a byte boundary. It yields no output.
 const EMPTY: [u8; 5] = [0, 0, 0, 0xff, 0xff];
 
-/// The most bytes that `finish` puts behind a message: [`TAIL`] or [`EMPTY`], and one more byte.
+/// The most bytes that `finish` writes after a message: [`TAIL`] or [`EMPTY`], and one more byte.
 const BEHIND: usize = EMPTY.len() + 1;
 
 const BAD: RecvError = RecvError::Protocol(ProtocolError::BadDeflate);
@@ -32,7 +32,7 @@ pub(super) struct Ending<N> {
 
 impl Inflate {
     /// Inflates the next `n` bytes of the message. They are at the front of `wire`, which has at
-    /// least [`BEHIND`] bytes behind them. `end`: whether they are the message's last bytes. The
+    /// least [`BEHIND`] bytes after them. `end`: whether they are the message's last bytes. The
     /// output grows to at most `most` bytes. Returns the number of bytes taken, and why no more
     /// were taken.
     pub(super) fn run(
@@ -262,10 +262,10 @@ impl Inflate {
     }
 }
 
-/// Writes `behind` into `input`, behind its first `n` bytes. `input` must have room for `behind`
-/// and for one extra byte. Returns the slice of the first `n` bytes, `behind` and the extra byte,
-/// and the slice's length without the extra byte. The extra byte is there because zlib reports the
-/// end of a block only while input is left. If zlib takes this byte, the message is incomplete.
+/// Writes `behind` into `input`, after the first `n` bytes. `input` must have room for `behind` and
+/// for one extra byte. Returns the slice of the first `n` bytes, `behind` and the extra byte, and
+/// the slice's length without the extra byte. The extra byte is there because zlib reports the end
+/// of a block only while input is left. If zlib takes this byte, the message is incomplete.
 fn followed<'w>(
     input: &'w mut [u8],
     n: usize,

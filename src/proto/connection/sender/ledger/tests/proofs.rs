@@ -1,4 +1,4 @@
-//! Proof by Kani: the ledger counts what was dropped, and knows what was written, for every order
+//! Proof by Kani: the ledger counts the dropped bytes, and knows the written bytes, for every order
 //! of three calls. See `checks/kani`.
 use super::*;
 
