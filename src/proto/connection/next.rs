@@ -155,7 +155,7 @@ impl Connection {
                 Ok(_) => return self.event(),
             };
             let obstacle = self.loop_state.obstacle;
-            // A refused write is tried again only after a read or a wait, which reset the obstacle.
+            // A refused write is tried again only after a read or a wait: both reset the obstacle.
             if self.tx.has_outgoing() && (obstacle == Obstacle::Nothing || !self.tx.out.refused()) {
                 return Next::Write(self.tx.outgoing());
             }

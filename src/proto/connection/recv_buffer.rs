@@ -356,9 +356,9 @@ impl RecvBuffer {
         bytes
     }
 
-    /// Returns the part of the buffer for the next read, which is never empty. Resets the cursors
-    /// if the buffer holds no data. If the space after the data is short, moves the data to the
-    /// front or grows the buffer. The buffer grows only as bytes arrive, so that an announced
+    /// Returns the part of the buffer for the next read. This part is never empty. Resets the
+    /// cursors if the buffer holds no data. If the space after the data is short, moves the data to
+    /// the front or grows the buffer. The buffer grows only as bytes arrive, so that an announced
     /// length alone costs no memory. `limit` is the length of the longest message, in bytes. `rest`
     /// is the number of missing bytes of the frame in progress that the buffer has to store. A
     /// large frame is read only up to its end, so that no bytes after it have to be moved.

@@ -39,7 +39,7 @@ impl Stall {
         }
     }
 
-    /// Tells the time, and starts an unarmed deadline. Returns whether the deadline has passed.
+    /// Starts an unarmed deadline at `now`. Returns whether the deadline has passed.
     pub(super) fn handle(&mut self, now: Time, timeout: Duration) -> bool {
         match *self {
             Self::No => false,

@@ -6,7 +6,7 @@
 //! *arms* it: sets its deadline. So `step` and `feed` need not be told the time. Adapters sleep
 //! until a deadline and then tell the time.
 //!
-//! The modules `beat`, `completion`, `silence` and `idle` have one deadline each. The file
+//! Most deadlines are in the modules `beat`, `completion`, `silence` and `idle`. The file
 //! `stall.rs` has the deadline on writing, which `OutBuffer` keeps. This file has the deadlines of
 //! the phases of closing. A deadline on the peer's silence is a *verdict* on the peer; `verdict`
 //! says when it may be believed. All other deadlines are *duties*, which the clock alone decides.

@@ -193,8 +193,8 @@ impl OutBuffer {
         let before = self.len();
         let overtaking = self.overtaking;
         let fed = self.fed();
-        // Control frames that were queued in order before the data stay: they are no messages, so
-        // they must not count as dropped.
+        // The control frames in front of the data are kept: they are no messages, so they must not
+        // count as dropped.
         let Boundary { at, splices } = self.find(|opcode| !opcode.is_control());
         let mut i = 0;
         self.splices.retain_mut(|splice| {

@@ -45,7 +45,7 @@ impl Receiver {
     /// that follow, which costs time.
     pub fn info(&self) -> Info {
         let more = self.between_messages() && self.more(self.buf.wire());
-        // `handed_out` includes the current message, but no chunk before a message's last.
+        // `handed_out` counts the current message, but a message in chunks only at its last chunk.
         let whole = !matches!(self.current, Current::Chunk { last: false, .. });
         let ahead = self.read.handed_out.saturating_sub(whole.into());
         Info { more, ahead, read_at: self.read.at, arrived: self.read.arrived }

@@ -220,7 +220,8 @@ impl Sender {
     }
 
     /// Queues a frame. A client copies and masks the payload. A server copies a payload of less
-    /// than `min_vectored` bytes. It makes a longer payload owned by `own`, and splices it.
+    /// than `min_vectored` bytes. It turns a longer payload into owned bytes with `own`, and
+    /// splices these.
     #[inline]
     pub(super) fn frame_owned<P: AsRef<[u8]>>(
         &mut self,

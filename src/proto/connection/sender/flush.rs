@@ -37,8 +37,8 @@ impl Sender {
             self.out.stall.set(false);
         }
         self.ledger.set_unflushed(bytes, &self.out, self.urgent.first_len());
-        // `held_back`, not `bytes`: it is 0 after `set_ended` or a failed write, so that no
-        // deadline on writing starts then.
+        // `held_back` and not `bytes`, because after `set_ended` or a failed write `held_back` is
+        // 0, and no deadline on writing may start.
         self.out.stall.set(self.held_back() > 0);
     }
 

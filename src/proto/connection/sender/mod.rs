@@ -317,7 +317,7 @@ impl Sender {
         } else {
             0
         };
-        // The caller chooses the number of held bytes, so the sum could overflow.
+        // The caller may report any number to `set_unflushed`, so the sum could overflow.
         (self.out.len() + urgent).saturating_add(self.ledger.held_back())
     }
 

@@ -73,7 +73,7 @@ impl PassedDeadline {
             Blocked::Surely => self.blocked = true,
             Blocked::Perhaps(now) if now >= self.at => {
                 // The second read of this kind counts even if bytes came in between. Otherwise a
-                // program that reads seldom, and finds a Ping each time, would never fail.
+                // program that reads seldom and finds a Ping each time would never get the error.
                 self.blocked |= self.doubted;
                 (self.doubted, self.at) = (true, now + AGAIN);
             }

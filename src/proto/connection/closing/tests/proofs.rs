@@ -151,7 +151,8 @@ fn no_event_leads_back() {
     let before = now.closing(role, &mut rx, &tx);
     let after = next.closing(role, &mut rx, &tx);
     assert!(after.phase().ready_state() >= before.phase().ready_state());
-    // A clean end stays clean once `close_gone` is set. Before, our Close may still be unflushed.
+    // A clean end stays clean once `close_gone` is set. Before that, our Close may still be
+    // unflushed.
     assert!(!before.is_clean() || after.is_clean() || !now.close_gone && !next.close_written);
     core::mem::forget((rx, tx, config));
 }

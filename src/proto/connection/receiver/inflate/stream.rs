@@ -94,7 +94,7 @@ impl Inflate {
         most: usize,
     ) -> Result<(usize, Stop), RecvError> {
         let mut taken = 0;
-        // With `ending`, an earlier call has taken all bytes, and only `finish` has to go on.
+        // If `ending` is set, an earlier call has taken all bytes, and only `finish` has to go on.
         if self.ending.is_none() {
             let stop;
             (taken, stop) = self.run_to_last(raw, wire, most)?;
@@ -236,7 +236,7 @@ impl Inflate {
                 Status::Progress if full => {}
                 Status::Progress if taken <= n => begun = taken,
                 Status::Progress if taken == whole && begun == n && flushed => {
-                    // If bits of the byte ff were left behind the block, they began a block with
+                    // If bits of the byte ff were left after the block, they began a block with
                     // BFINAL, which ends here.
                     let done = zlib::inflate(raw, &[], &mut [0], true).map_err(|_| BAD)?;
                     let last = matches!(done.status, Status::StreamEnd);

@@ -14,8 +14,8 @@ fn edges() -> impl Iterator<Item = u64> {
     (0..=u64::BITS).flat_map(|bit| around(1 << bit)).step_by(if cfg!(miri) { 37 } else { 1 })
 }
 
-/// Returns every pair of limits whose numbers are edges. `sum` is the edge at which the limit for
-/// compressed messages would wrap.
+/// Returns every pair of limits whose numbers are edges. `sum` has the edges around which the limit
+/// for compressed messages would wrap.
 fn all_limits() -> impl Iterator<Item = (Limits, Config)> {
     let sum = around((usize::MAX as u128 - 1024) / 9 * 8);
     let sizes: Vec<usize> = edges().chain(sum).filter_map(|n| n.try_into().ok()).collect();
