@@ -22,8 +22,8 @@ pub(crate) const LARGEST: usize = 4 << 10;
 /// KiB.
 pub(crate) const BLOCK: usize = 2 * (16 << 10) + LARGEST;
 
-/// The length from which a message is long, in bytes. For a shorter message, asking whether all
-/// parts were dropped takes longer than writing outside the cache.
+/// The length from which a message is long, in bytes. For a shorter message, the check whether all
+/// parts were dropped takes longer than a write outside the cache.
 const LONG: usize = 512;
 
 #[cfg(feature = "std")]

@@ -1,19 +1,19 @@
 //! Close codes (RFC 6455 §7.4), and what a client does after the end of a connection.
 
-/// What a client that must stay connected does after a connection, or an attempt to connect, has
-/// ended. `Backoff` of the crate `tickwire-parts` computes the delays.
+/// The next action of a client that must stay connected, after its connection or its attempt to
+/// connect has ended. `Backoff` of the crate `tickwire-parts` computes the delays.
 ///
 /// The method `retry` of [`Error`](crate::Error), of
 /// [`HandshakeError`](crate::handshake::HandshakeError) and of [`CloseCode`] returns this value.
-/// Their method `is_retryable`, for a client that may give up, only tells
-/// [`BackOff`](Self::BackOff) from the other two values.
+/// For a client that may give up, these types have the method `is_retryable`: `true` for
+/// [`BackOff`](Self::BackOff), `false` for the other two values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-// Exhaustive: a `_` arm would either give up too early, or go on where it does harm.
+// Exhaustive: a caller's `_` arm would give up too early, or retry where a retry does harm.
 pub enum Retry {
     /// A new connection may succeed soon: connect again with growing delays.
     BackOff,
-    /// The fault may be permanent, such as a 404 or a violation by the peer. It may also pass:
-    /// exchanges answer 404 during maintenance. Tell a person, and try again rarely.
+    /// The fault may be permanent, such as a 404 or a violation by the peer. The fault may also be
+    /// temporary: exchanges answer 404 during maintenance. Tell a person, and try again rarely.
     Alarm,
     /// Another attempt in the same way does harm, or cannot succeed. An exchange that bans an
     /// address prolongs the ban, wrong credentials lock an account, and a bad certificate may be an

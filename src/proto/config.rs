@@ -52,9 +52,9 @@ pub struct Config {
     /// [`Heartbeat`] has presets.
     pub heartbeat: Option<Heartbeat>,
 
-    /// How long the peer may send no data; default: without limit. Control frames do not count.
-    /// This setting finds a server that sends no more data, but still sends Pings or answers the
-    /// Pings of the [heartbeat](Self::heartbeat).
+    /// The longest time for which the peer may send no data; default: no limit. Control frames do
+    /// not count. This setting finds a server that sends no more data, but still sends Pings or
+    /// answers the Pings of the [heartbeat](Self::heartbeat).
     ///
     /// The timeout starts when a receiving call first reads. Each byte of a data payload restarts
     /// the timeout, and so does the end of a data message, even of an empty message. Pings, Pongs
@@ -63,9 +63,9 @@ pub struct Config {
     /// not count.
     ///
     /// After the timeout the connection fails with [`DataTimeout`](crate::RecvError::DataTimeout),
-    /// and sends a Close with 1001. The call that receives returns this error up to a second later,
-    /// because this call waits until the peer ends the stream. A program that receives late loses
-    /// no data: the call first reads the data that has arrived, in up to 1,024 reads. With this
+    /// and sends a Close with 1001. The receiving call returns this error up to a second later,
+    /// because it first waits for the peer to end the stream. A program that receives late loses no
+    /// data: the call first reads the data that has arrived, in up to 1,024 reads. With this
     /// setting, receiving calls read the clock for each read, which costs about 20 ns.
     pub data_timeout: Option<Duration>,
 
@@ -73,8 +73,8 @@ pub struct Config {
     /// [`SendError::Full`](crate::SendError::Full); default 1 MiB. While fewer bytes are unwritten,
     /// a message of any length is accepted whole. 0 counts as 1. Frames that overtake queued
     /// messages do not count, but [`feed_first`](crate::Sender::feed_first) fails once all
-    /// unwritten bytes together reach twice this number. Once at least this many bytes of Pongs
-    /// wait, and at least 252, only the newest Ping is answered.
+    /// unwritten bytes together reach twice this number. Once this many bytes of Pongs are
+    /// unwritten (but at least 252), only the newest Ping is answered.
     ///
     /// Without this limit, the messages for a peer that does not read would fill memory. If a large
     /// message makes the buffer much longer than `high_water`, the buffer is freed once all its
@@ -102,9 +102,9 @@ pub struct Config {
 
     /// The number of bytes that one read asks for; default 16 KiB, which fits the processor's
     /// first-level cache. Inside a long frame, a read asks for the rest of the frame instead, but
-    /// for at most 128 KiB. A value below 512 bytes or above 16 MiB counts as the nearest of these
-    /// two. The buffer has additional room for a frame header, so that one read can receive a whole
-    /// message of this length. The buffer grows while a longer message arrives.
+    /// for at most 128 KiB. A value below 512 bytes or above 16 MiB counts as the nearer of these
+    /// two limits. The buffer has additional room for a frame header, so that one read can receive
+    /// a whole message of this length. The buffer grows while a longer message arrives.
     pub read_buffer: usize,
 
     /// An adapter holds back the replies to a batch of messages until it has processed the batch,
@@ -117,9 +117,9 @@ pub struct Config {
     pub cork_limit: usize,
 
     /// A server copies no owned or prepared payload of at least this many bytes into the outgoing
-    /// buffer. A vectored write sends the payload from where it is. The default is 16 KiB, because
+    /// buffer. A vectored write sends it from its own memory. The default is 16 KiB, because
     /// copying a shorter payload costs less than a TCP write of two pieces (`benches/RESULTS.md`).
-    /// Set a lower value for a fan-out to many slow peers, so that their queues share the payload.
+    /// For a fan-out to many slow peers, set a lower value, so that their queues share payloads.
     ///
     /// All other payloads are copied: borrowed and compressed payloads, payloads of a client (which
     /// masks them), payloads given to [`feed_first`](crate::Sender::feed_first), and payloads over
@@ -186,10 +186,10 @@ pub struct Config {
     /// waits up to a second, or up to `close_timeout` if that is shorter, for the peer to end the
     /// stream. Closing thus takes at most `close_timeout` + 1 s, with these exceptions:
     ///
-    /// - If the peer goes on sending and does not answer our Close, it may still be reading what
-    ///   was sent before. This end then shuts the stream for writing, behind everything that the
-    ///   stream has accepted, and reads and drops input until the peer ends the stream. All this
-    ///   takes at most one more `close_timeout`, and ends early after 16 MiB of input.
+    /// - If the peer goes on sending and does not answer our Close, it may still be reading earlier
+    ///   data. This end then shuts the stream for writing, after everything that the stream has
+    ///   accepted, and reads and drops input until the peer ends the stream. All this takes at most
+    ///   one more `close_timeout`, and ends early after 16 MiB of input.
     /// - If the stream blocks writes, shutting it can take one more second. Writing the rest of a
     ///   Ping or Pong behind our Close can also take one more second.
     /// - If the peer's Close comes before ours is written, writing ours can take one more
@@ -199,18 +199,18 @@ pub struct Config {
     /// How long one frame may take from its first byte to its last; default 60 s. Each received
     /// byte adds the time that it takes at 16 KiB a second, so a large frame may come over a slow
     /// line. A message in several frames gets ten times `frame_timeout`, and the same time for each
-    /// byte of its payload. If the program does not receive for longer than a quarter of
+    /// byte of its payload. If the program makes no receiving call for longer than a quarter of
     /// `frame_timeout`, only that quarter counts: our buffers may have been full, so that the peer
     /// could not send.
     ///
-    /// The timeout stops peers that hold a connection by sending a byte now and then. It does not
-    /// apply to payloads received in chunks, unless the program skips the rest of the message.
+    /// The timeout stops peers that keep a connection busy by sending a byte now and then. It does
+    /// not apply to payloads received in chunks, unless the program skips the rest of the message.
     pub frame_timeout: Duration,
 
-    /// How long the stream may accept no byte while bytes wait to be written; default 30 s. The
-    /// timeout stops peers that never read. A TLS stream accepts up to 64 KiB while the TCP stream
-    /// below it is full. So the timeout also runs while these accepted bytes wait and none of them
-    /// leave.
+    /// The longest time for which the stream may accept no byte while bytes wait to be written;
+    /// default 30 s. The timeout stops peers that never read. A TLS stream accepts up to 64 KiB
+    /// while the TCP stream below it is full. So the timeout also runs while these accepted bytes
+    /// wait and none of them leave.
     pub write_timeout: Duration,
 
     /// The longest head of a request or response, in bytes; default 64 KiB. A server answers 431 to
@@ -319,9 +319,9 @@ impl Heartbeat {
     /// `interval` after the peer's last byte. If `interval` is a second or more, this time includes
     /// the lateness of the adapters: 1 ms with tokio, up to 30 ms in `blocking`. If the Ping cannot
     /// be written, [`write_timeout`](Config::write_timeout) ends the connection. The heartbeat is
-    /// checked only while a call waits for the stream: see "Timers" at the adapter's module. The
-    /// Pings also measure the [round-trip time](crate::Sender::rtt). With a timeout of
-    /// [`Duration::MAX`] the heartbeat sends Pings and never gives up.
+    /// checked only while a call waits for the stream: see "Timers" in the documentation of the
+    /// adapter's module. The Pings also measure the [round-trip time](crate::Sender::rtt). With a
+    /// timeout of [`Duration::MAX`] the heartbeat sends Pings and never gives up.
     pub const fn new(interval: Duration, timeout: Duration) -> Self {
         Self { interval, timeout }
     }

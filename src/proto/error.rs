@@ -47,8 +47,8 @@ pub enum ProtocolError {
 }
 
 /// Why nothing more can be received. Every later receiving call repeats the error. "Answered with
-/// Close 1009" means that a Close with this code is queued, unless our Close was queued or a write
-/// had failed before.
+/// Close 1009" means that a Close with this code is queued, unless a Close of ours was already
+/// queued or a write had already failed.
 ///
 /// The variants show limits as `u32`. A limit above `u32::MAX` is shown as `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -96,10 +96,10 @@ pub enum RecvError {
     /// may still be alive.
     #[error("no data from the peer within the data timeout (data_timeout)")]
     DataTimeout,
-    /// The peer's Close did not come within [`close_timeout`](crate::Config::close_timeout) after
-    /// our Close was queued or a write failed. [`Closed::unconfirmed`](crate::Closed::unconfirmed)
-    /// says whether the peer has ended the stream since. Or the peer's Close came, but our answer
-    /// was not written within this time.
+    /// Within [`close_timeout`](crate::Config::close_timeout), either the peer's Close did not come
+    /// after our Close was queued or a write failed, or our answer to the peer's Close was not
+    /// written. [`Closed::unconfirmed`](crate::Closed::unconfirmed) says whether the peer has ended
+    /// the stream since.
     #[error("closing handshake not finished within the close timeout (close_timeout)")]
     CloseTimeout,
     /// A frame, or a message in several frames, was not complete in the time that
@@ -176,8 +176,8 @@ pub enum SendError {
     BadUtf8,
 }
 
-/// Returns the result of a call that closes a sending half. Turns the error `Closed` into `Ok`,
-/// because the half was closed already, as the caller wants.
+/// Converts the result of a call that closes a sending half. The error `Closed` becomes `Ok`,
+/// because the caller wants a closed half, and the half is already closed.
 pub(crate) fn begun(closed: Result<(), SendError>) -> Result<(), SendError> {
     closed.or_else(|error| if error == SendError::Closed { Ok(()) } else { Err(error) })
 }

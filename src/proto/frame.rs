@@ -226,7 +226,7 @@ impl Header {
     }
 }
 
-/// Writes a header with the first byte `b0` to the front of `to`, and the payload length in its
+/// Writes a header to the front of `to`, with the first byte `b0` and the payload length in its
 /// shortest form. Returns the length of the header.
 #[inline]
 pub(crate) const fn store(
@@ -269,7 +269,7 @@ pub(crate) const fn header_len(payload_len: usize, masked: bool) -> usize {
     store(&mut [0; MAX_HEADER_LEN], 0, payload_len as u64, key)
 }
 
-/// Stores `bytes` at `at`, where the callers leave room. No panic is possible (`checks/panics`).
+/// Stores `bytes` at index `at`. The callers leave room. Nothing here can panic (`checks/panics`).
 #[inline]
 const fn put<const N: usize>(to: &mut [u8; MAX_HEADER_LEN], at: usize, bytes: [u8; N]) {
     if let Some((_, to)) = to.split_at_mut_checked(at)
@@ -299,9 +299,9 @@ impl ShortHeader {
     /// Parses a short header with the mask bit `mask_bit`, in a few comparisons. `None` for every
     /// other header, legal or not: the caller must then use [`Header::parse`].
     ///
-    /// `wire` may end in stale bytes of the buffer, behind the bytes that have arrived. If the
+    /// `wire` may end in stale bytes of the buffer, after the bytes that have arrived. If the
     /// header extends into stale bytes, the result has no meaning. The caller notices this, because
-    /// the frame of this header ends behind the bytes that have arrived.
+    /// the frame then ends after the last byte that has arrived.
     #[inline(always)]
     pub(crate) fn parse(wire: [u8; SHORT_LEN], mask_bit: u8) -> Option<Self> {
         let [b0, b1, ..] = wire;
@@ -311,7 +311,7 @@ impl ShortHeader {
         if b0.wrapping_sub(text) > 1 || (b1 ^ mask_bit) & MASK != 0 {
             return None;
         }
-        let mut key = u64::from_le_bytes(wire) >> 16; // all bytes behind the first two
+        let mut key = u64::from_le_bytes(wire) >> 16; // all bytes after the first two
         // Shifted right by 5, the mask bit is 4: the length of the masking key.
         let (mut payload_len, mut len) = (usize::from(b1 & !MASK), 2 + usize::from(mask_bit >> 5));
         if payload_len >= usize::from(LEN16) {

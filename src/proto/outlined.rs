@@ -56,7 +56,7 @@ impl<T: Empty> DerefMut for Outlined<T> {
 impl<T: Empty> Drop for Outlined<T> {
     #[inline(never)]
     fn drop(&mut self) {
-        *self.0 = T::empty(); // drops the value where it lies
+        *self.0 = T::empty(); // drops the value in place
     }
 }
 

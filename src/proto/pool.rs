@@ -94,7 +94,7 @@ fn exchange(buffer: &mut Vec<u8>, may: impl FnOnce(&Vec<u8>, &Vec<u8>) -> bool) 
 fn take_other(to: &mut Vec<u8>, len: usize) {
     let kept = THREAD.try_with(|thread| {
         let mut rest = thread.rest.borrow_mut();
-        rest.give(thread.last.take()); // It may be the only one that is long enough.
+        rest.give(thread.last.take()); // This buffer may be the only one that is long enough.
         rest.take(len)
     });
     *to = kept.ok().flatten().unwrap_or_else(|| vec![0; len]);

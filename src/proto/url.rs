@@ -101,7 +101,7 @@ impl Target {
     }
 
     /// The host to dial: a name or an address, in lower case. An IPv6 address has no brackets, but
-    /// has its zone as written (`fe80::1%eth0`), because resolvers expect it.
+    /// has its zone as written (`fe80::1%eth0`), because resolvers expect the zone.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -140,8 +140,8 @@ impl Target {
         self.userinfo.as_deref()
     }
 
-    /// Parses the part of a URL behind the scheme and `://`: authority, path and query. `default`
-    /// is the port if the URL names no port.
+    /// Parses the part of a URL after the scheme and `://`: authority, path and query. `default` is
+    /// the port if the URL names no port.
     pub(crate) fn behind_scheme(rest: &str, secure: bool, default: u16) -> Result<Self, UrlError> {
         let (authority, resource) = split_authority(rest);
         let (userinfo, authority) = match authority.rsplit_once('@') {
@@ -312,8 +312,8 @@ impl<'a> Authority<'a> {
         Ok(Self { host, zone: None, v6: false, port })
     }
 
-    /// Refuses a name that no resolver knows, although a Host header may have it: percent-encoding,
-    /// or an empty label.
+    /// Refuses a name that a Host header may have, but no resolver knows: a name with
+    /// percent-encoding or an empty label.
     pub(crate) fn check_name(&self) -> Result<(), UrlError> {
         let labels = self.host.strip_suffix('.').unwrap_or(self.host);
         match () {
@@ -360,13 +360,13 @@ fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
     Some((text.get(..found)?, text.get(found + 1..)?))
 }
 
-/// Splits a URL at the first `://` into its scheme and the part behind.
+/// Splits a URL at the first `://` into the scheme and the rest.
 pub(crate) fn split_scheme(url: &str) -> Option<(&str, &str)> {
     let at = url.as_bytes().windows(3).position(|bytes| bytes == b"://")?;
     Some((url.get(..at)?, url.get(at + 3..)?))
 }
 
-/// Splits the part of a URL behind `://` into its authority, and its path and query.
+/// Splits the part of a URL after `://` into its authority, and its path and query.
 pub(crate) fn split_authority(rest: &str) -> (&str, &str) {
     let end = rest.bytes().position(|b| b == b'/' || b == b'?');
     rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, ""))
@@ -390,13 +390,13 @@ fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
     if text.is_empty() {
         return Ok(None);
     }
-    // RFC 3986 §3.2.1: userinfo has these characters only percent-encoded.
+    // RFC 3986 §3.2.1: in userinfo, these characters must be percent-encoded.
     if text.bytes().any(|b| b"@[]".contains(&b) || !b.is_ascii()) {
         return Err(UrlError::BadUserinfo);
     }
     let (user, password) = cut(text, b':').unwrap_or((text, ""));
     let mut userinfo = decode(user)?;
-    // RFC 7617 §2: to a server, the user ends at the first colon.
+    // RFC 7617 §2: a server reads the text up to the first colon as the user.
     if userinfo.contains(&b':') {
         return Err(UrlError::BadUserinfo);
     }

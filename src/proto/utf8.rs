@@ -85,7 +85,7 @@ mod tests {
 
     fn agrees(bytes: &[u8]) {
         let want = oracle(bytes);
-        // Fed byte by byte, the validator fails exactly at the impossible byte.
+        // Fed byte by byte, the validator fails exactly at the byte that makes the text invalid.
         let mut v = Utf8Validator::default();
         let failed = bytes.iter().position(|&b| !v.push(&[b]));
         match want {

@@ -54,9 +54,9 @@ pub(crate) enum Status {
     StreamEnd,
 }
 
-/// Writes `input` as stored blocks (RFC 1951 §3.2.4), followed by [`TAIL`]. If a connection
-/// compresses, it frames every message of several chunks as compressed. So a chunk for which zlib
-/// fails becomes stored blocks.
+/// Writes `input` as stored blocks (RFC 1951 §3.2.4), followed by [`TAIL`]. On a connection with
+/// compression, a message in chunks is always marked as compressed. So a chunk for which zlib fails
+/// is sent as stored blocks.
 pub(crate) fn store(input: &[u8], out: &mut ZlibOutput) {
     for block in input.chunks(0xffff) {
         let len = block.len() as u16; // A stored block has at most 0xffff bytes.
@@ -178,7 +178,7 @@ impl ZlibOutput {
         core::mem::take(&mut self.bytes).into_text()
     }
 
-    /// Whether the contents fill at least half of the buffer, so that a message may keep it alive.
+    /// Whether the contents fill at least half of the buffer: then a message may keep it alive.
     pub(crate) fn is_well_filled(&self) -> bool {
         self.len >= self.bytes.len() / 2
     }

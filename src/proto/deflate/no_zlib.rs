@@ -31,8 +31,8 @@ impl<T> DerefMut for Boxed<T> {
     }
 }
 
-// An `Option<Deflate>` is always `None` here. Because a `Deflate` has fields, the compiler sees
-// this only in the results of these functions.
+// An `Option<Deflate>` is always `None` here. The compiler does not see this from the type, because
+// `Deflate` also has other fields. So these functions return a plain `None`.
 
 pub(crate) fn wanted(_: Option<&Deflate>) -> Option<&Deflate> {
     None

@@ -77,8 +77,8 @@ impl Offer {
         let DeflateParams { server, client } = ours.within_limits();
         let limit = |bits: u8| (bits < 15).then_some(bits);
         Self(Params {
-            // Off by default. Servers that always use takeover answer without this parameter, which
-            // §7.1.1.1 forbids, or decline compression.
+            // Off by default: a server that always uses takeover declines compression, or violates
+            // §7.1.1.1 by an answer without this parameter.
             server_no_takeover: ours.require_no_takeover,
             client_no_takeover: !client.takeover,
             server_bits: limit(server.window_bits),
@@ -151,7 +151,7 @@ impl Answer {
             (_, bits) => bits.unwrap_or(15),
         };
         // §7.1.2.2: the answer may have `client_max_window_bits` only if the offer has it, and with
-        // at most the offered value. Without it, our own limit stays.
+        // at most the offered value. Without the parameter, our own limit stays.
         let client_bits = match (ours.client_bits, theirs.client_bits) {
             (Some(Bits::AtMost(most)), None) => most,
             (_, None) => 15,

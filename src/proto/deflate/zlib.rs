@@ -21,7 +21,7 @@ pub(crate) use zlib_rs::Inflate as Decompressor;
 /// The type of `Deflate::more`. In `no_zlib.rs` this type has no values, so there is no `Deflate`.
 pub(super) type Supported = ();
 
-/// The part of a connection that only compression needs.
+/// A box for the part of a connection that only compression needs.
 pub(crate) type Boxed<T> = Box<T>;
 
 /// Returns the settings with which a handshake offers or accepts compression.

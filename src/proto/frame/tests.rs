@@ -137,15 +137,15 @@ fn all_that_knows_the_layout_of_a_header_agrees() {
     // Legal first bytes: 48 (= 3 opcodes x 2 FIN x 8 RSV) of data frames, 8 of a Close, 16 of a
     // Ping or Pong. Legal lengths: 126 (0 to 125) in the second byte, 7 of `LENGTHS` in two bytes,
     // 3 of `LENGTHS` in eight bytes. A control frame has only lengths from 0 to 125, and a Close
-    // lacks the length 1. Each header is counted masked and unmasked.
+    // lacks the length 1. Each header is counted twice: masked and unmasked.
     if !cfg!(miri) {
         assert_eq!(legal, 2 * (48 * (126 + 7 + 3) + 8 * 125 + 16 * 126));
         assert_eq!(short, 2 * 2 * (126 + 7));
     }
 }
 
-/// An invalid header fails at the first byte after which no header is legal. A valid header is
-/// complete at its last byte.
+/// Parsing an invalid header fails at the first byte that no legal header can have there. Parsing a
+/// valid header succeeds at its last byte.
 #[test]
 fn the_beginning_of_a_header_is_judged_as_far_as_it_goes() {
     let bits = (0..64).flat_map(|bit| [1 << bit, !(1 << bit)]);

@@ -28,7 +28,7 @@ pub(super) fn accept(request: Headers<'_>, config: &Config) -> (String, Option<D
     }
 }
 
-/// Returns the parameters agreed on, by the extensions that the server chose.
+/// Returns the parameters agreed on, according to the extensions that the server chose.
 pub(super) fn agree(
     response: Headers<'_>,
     config: &Config,

@@ -117,8 +117,8 @@ fn take_token<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
 /// quotes.
 type RawParam<'a> = (&'a [u8], Option<&'a [u8]>);
 
-/// Parses a parameter, `";" name [ "=" value ]`. Removes it, and the blanks around it, from `rest`.
-/// `None` if no semicolon follows the first blanks.
+/// Parses a parameter, `";" name [ "=" value ]`. Removes the parameter and the blanks around it
+/// from `rest`. `None` if no semicolon follows the first blanks.
 fn take_param<'a>(rest: &mut &'a [u8]) -> Result<Option<RawParam<'a>>, Malformed> {
     take_blanks(rest);
     let [b';', after @ ..] = *rest else {

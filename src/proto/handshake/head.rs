@@ -14,7 +14,7 @@ use super::HandshakeError;
 use crate::proto::{config::Config, error::shown, role::Role};
 use core::{fmt, mem::MaybeUninit};
 
-/// The upper bound of [`Config::max_headers`]: its default of 128, and the four headers that
+/// The upper bound of [`Config::max_headers`]: its default of 128, plus the four headers that
 /// `tickwire-http` adds to a request of HTTP/2.
 const MAX_HEADERS: usize = 132;
 
@@ -107,7 +107,7 @@ impl Scan {
                     return Err(HandshakeError::Malformed { what: "control character" });
                 }
                 found => {
-                    // No control character, or a CR whose next byte is not there.
+                    // `seen` has no control character from `at` on, or only a CR at its end.
                     self.at = found.map_or(seen.len(), |(i, ..)| i);
                     return if bytes.len() >= window { Err(self.too_long()) } else { Ok(None) };
                 }
@@ -116,8 +116,8 @@ impl Scan {
     }
 
     /// Joins the current line, which begins with a blank, to the line before: the line end and the
-    /// blank become spaces (RFC 9112 §5.2). The first line cannot be continued. A server refuses
-    /// all folded lines, which this section allows.
+    /// blank become spaces (RFC 9112 §5.2). The first line cannot be continued. A server may refuse
+    /// folded lines by this section, and this server refuses all of them.
     #[cold]
     fn unfold(&mut self, bytes: &mut [u8]) -> Result<(), HandshakeError> {
         match bytes.get_mut(self.at - LINE_END..=self.at) {
@@ -133,8 +133,8 @@ impl Scan {
 
     /// Whether [`run`](Self::run) would accept a head that httparse accepted. The head must end in
     /// CR LF CR LF. `first` is the length of its first line. httparse accepts only two forms that
-    /// `run` refuses: an empty line before the first line, and a bare LF. A bare LF would be the
-    /// end of the line before a name, so only the bytes before names are checked.
+    /// `run` refuses: an empty line before the first line, and a bare LF. Such an LF can only end
+    /// the line before a name, so only the bytes before names are checked.
     fn takes(&self, head: &[u8], first: usize, headers: &[httparse::Header<'_>]) -> bool {
         let begins_line = |name: &str| {
             let at = name.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
@@ -185,7 +185,7 @@ pub(super) fn is_control(b: u8) -> bool {
     b < b' ' || b == 0x7f
 }
 
-/// Returns the index of the first control character at or behind `from`.
+/// Returns the index of the first control character from index `from` on.
 fn find_control(bytes: &[u8], from: usize) -> Option<usize> {
     let rest = bytes.get(from..)?;
     let low = |x: u64| x.wrapping_sub(each(b' ')) & !x; // below a blank

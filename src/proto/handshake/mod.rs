@@ -1,10 +1,10 @@
 //! The opening handshake (RFC 6455 §4) of both roles, without I/O: [`server`] and [`client`].
 //!
 //! Each role has a state machine that takes bytes, checks them, and becomes a
-//! [`Connection`](crate::Connection). Bytes that were read behind the head are the connection's
+//! [`Connection`](crate::Connection). Bytes that were read after the head are the connection's
 //! first input. The caller handles connecting, TLS, proxies and redirects. The stream carries only
-//! this one exchange of HTTP. After a failed handshake, drop the stream. A server first writes its
-//! response.
+//! this one exchange of HTTP. After a failed handshake, drop the stream; a server writes its
+//! response before.
 //!
 //! ```
 //! use tickwire::{Config, Entropy, handshake::{Progress, client, server}};
@@ -106,7 +106,7 @@ pub enum HandshakeError {
         limit: u32,
     },
     /// A major version other than 1 (§4.1, §4.2.1); a server answers 505. In a response, also a
-    /// minor version other than 1, unless the response is a refusal of HTTP/1.0. `tickwire-http`
+    /// minor version other than 1, unless the response is a refusal in HTTP/1.0. `tickwire-http`
     /// also accepts HTTP/2 and HTTP/3.
     #[error("HTTP version is not 1.1")]
     BadHttpVersion,
@@ -128,7 +128,7 @@ pub enum HandshakeError {
     /// A header is repeated, but may have only one value.
     #[error("header {0} is repeated")]
     RepeatedHeader(&'static str),
-    /// The value of a header is malformed, or offers a subprotocol twice or too many subprotocols.
+    /// The value of a header is malformed, repeats a subprotocol, or offers too many subprotocols.
     #[error("header {0} is malformed")]
     BadHeader(&'static str),
     /// No Upgrade header, or an Upgrade header without `websocket` (§4.1, §4.2.1); in a response,
@@ -165,11 +165,11 @@ pub enum HandshakeError {
     #[error("the head is not complete yet: read more, and step again")]
     Incomplete,
     /// The origin is not allowed (§10.2); answered with 403. This crate never returns this error:
-    /// an application rejects a request with it.
+    /// applications use it to reject a request.
     #[error("origin is not allowed")]
     OriginNotAllowed,
     /// Nothing is served under this target; answered with 404. This crate never returns this error:
-    /// an application rejects a request with it.
+    /// applications use it to reject a request.
     #[error("no such resource")]
     NotFound,
     /// A CONNECT of HTTP/2 or HTTP/3 whose `:protocol` is not `websocket` (RFC 8441 §5), or a
@@ -272,7 +272,7 @@ const fn socks_reply(reply: u8) -> &'static str {
 impl HandshakeError {
     /// The HTTP status with which a server answers this error: 400, 403, 404, 405, 408, 414, 426,
     /// 431, 501 or 505. For an error that only a client can get, the status is 502 (Bad Gateway): a
-    /// gateway whose client gets the error can answer with this status.
+    /// gateway can answer with this status if its own client gets the error.
     pub const fn status(self) -> u16 {
         match self {
             Self::Malformed { .. }
@@ -315,9 +315,9 @@ impl HandshakeError {
 
     /// What a client that must stay connected does after this error. [`Retry::BackOff`] for the
     /// errors that [are retryable](Self::is_retryable). [`Retry::Stop`] for the statuses 401, 407
-    /// and 418 (with which exchanges ban an address), and if a SOCKS5 proxy wants other
+    /// and 418 (exchanges answer 418 to a banned address), and if a SOCKS5 proxy wants other
     /// credentials. [`Retry::Alarm`] for all other errors, such as 403 and 404, which exchanges
-    /// also answer during maintenance.
+    /// also send during maintenance.
     pub const fn retry(self) -> Retry {
         match self {
             Self::Refused { status: 401 | 407 | 418 }

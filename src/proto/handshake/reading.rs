@@ -13,12 +13,12 @@ use crate::proto::{
 use core::{fmt, time::Duration};
 
 /// The length of a read, in bytes, unless [`max_head`](Config::max_head) is lower. Most heads fit,
-/// and a peer that sends no head makes us hold only a buffer of about this length.
+/// and a peer that sends no head costs only a buffer of about this length.
 const HEAD: usize = 2 << 10;
 
 /// How long a client waits for the body of a refusal, counted from the first call of
-/// `handle_timeout` after the refusal's head. Status and headers tell why the server refuses, and a
-/// body may never end.
+/// `handle_timeout` after the refusal's head. The wait is short, because status and headers already
+/// tell why the server refuses, and a body may never end.
 const REFUSAL_BODY: Duration = Duration::from_secs(1);
 
 /// The reading part of a handshake in either role. You report to it the bytes read, the end of the
@@ -36,9 +36,9 @@ pub struct Reading {
     /// The number of interim responses skipped so far.
     interim: u32,
     max_interim: u32,
-    /// The timeout that starts when the caller next tells the time. `None` if none has to start.
+    /// The timeout that the next call of `handle_timeout` starts. `None` if it starts no timeout.
     timeout: Option<Duration>,
-    /// The earliest end of the timeouts that have started. `None` before the first.
+    /// The earliest end of the timeouts that have started. `None` before the first start.
     deadline: Option<Time>,
     /// The error with which the handshake fails if the deadline passes.
     timeout_error: HandshakeError,
@@ -95,9 +95,9 @@ impl Reading {
         self.eof = true;
     }
 
-    /// Tells the time. The first call starts the handshake timeout. A client's first call after the
-    /// head of a refusal starts the wait of one second for the refusal's body. Early and repeated
-    /// calls are harmless.
+    /// Tells the handshake the current time. The first call starts the handshake timeout. A
+    /// client's first call after the head of a refusal starts the wait of one second for the
+    /// refusal's body. Early and repeated calls are harmless.
     ///
     /// # Errors
     ///
@@ -216,7 +216,7 @@ impl Reading {
     }
 
     /// Limits the time for the body of a refusal, and sets the error with which the handshake then
-    /// fails. A shorter handshake timeout that has not started yet still holds.
+    /// fails. A shorter handshake timeout that has not started yet still applies.
     pub(super) fn expect_body(&mut self, refused: HandshakeError) {
         self.timeout = Some(REFUSAL_BODY.min(self.timeout.unwrap_or(REFUSAL_BODY)));
         self.timeout_error = refused;
@@ -236,7 +236,7 @@ impl Reading {
         found
     }
 
-    /// Hands the bytes after the head to the connection, and makes `response` its first output.
+    /// Hands `response`, as the first output, and the bytes after the head to the connection.
     #[inline]
     pub(super) fn end(mut self, head: usize, connection: &mut Connection, response: &[&[u8]]) {
         self.buf.skip(head);

@@ -24,7 +24,7 @@ fn every_code_is_allowed_or_not() {
 }
 
 /// The length of the longest body that is tried: a 2-byte code and one character of at most 4
-/// bytes. A longer reason only gives the standard library's check of UTF-8 more input.
+/// bytes. A longer reason would test nothing but the standard library's UTF-8 check.
 const N: usize = 6;
 
 /// All bodies of up to `N` bytes.

@@ -13,11 +13,11 @@ const MAX_CHUNK_LINE: usize = 256;
 #[derive(Debug)]
 pub(super) struct Body {
     pub(super) refusal: Refusal,
-    /// The number of unread bytes of the body or, if it is chunked, of this chunk.
-    /// [`UNTIL_EOF`]: all bytes up to the end of the stream.
+    /// The number of unread bytes of the body or, if the body is chunked, of the current chunk.
+    /// [`UNTIL_EOF`] stands for all bytes up to the end of the stream.
     left: u64,
     chunked: bool,
-    /// The number of unread bytes of the CRLF behind this chunk.
+    /// The number of unread bytes of the CRLF after the current chunk.
     line_end: usize,
 }
 
@@ -34,8 +34,8 @@ impl Body {
     }
 
     /// Moves bytes from `buf` into the body, up to `max` bytes. Returns `true` once no more bytes
-    /// will be added: the body has `max` bytes, or has ended: by its length, at its last chunk, at
-    /// an invalid chunk, or with the stream.
+    /// will be added: `max` bytes or the whole body are there, a chunk is invalid, or the stream
+    /// has ended.
     pub(super) fn take(&mut self, buf: &mut RecvBuffer, eof: bool, max: usize) -> bool {
         let body = &mut self.refusal.body;
         loop {

@@ -15,7 +15,7 @@ const HEADERS: [&str; 5] = ["Upgrade", "Connection", ACCEPT, PROTOCOL, extension
 impl Handshake {
     /// Makes the checks of RFC 6455 §4.1 on a 101. Content-Length and Transfer-Encoding have no
     /// meaning in a 101, because every 1xx ends at its empty line (RFC 9112 §6.3), and frames
-    /// follow. Some servers send these headers, such as aiohttp up to version 3.5.
+    /// follow. Some servers, such as aiohttp up to version 3.5, send these headers.
     pub(super) fn check(&self, headers: Headers<'_>) -> Result<(), HandshakeError> {
         if !self.outgoing().is_empty() {
             return Err(HandshakeError::EarlyResponse);

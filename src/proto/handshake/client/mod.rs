@@ -76,7 +76,7 @@ use core::fmt;
 /// [`poll_timeout`]: Reading::poll_timeout
 /// [`handle_timeout`]: Reading::handle_timeout
 pub struct Handshake {
-    /// The reading part of this handshake, which gets the bytes read, the end of the stream, and
+    /// The reading part of this handshake. Report to it the bytes read, the end of the stream, and
     /// the time.
     pub reading: Reading,
     config: Config,
@@ -167,7 +167,7 @@ impl Handshake {
                 if line.minor != 1 {
                     return Err(HandshakeError::BadHttpVersion);
                 }
-                // Before the check, so that `response` also shows a 101 that fails it.
+                // Set before the check, so that `response` also shows a 101 that fails the check.
                 (self.head, self.reading.has_head) = (Some(line), true);
                 self.check(Headers::of(self.reading.wire().get(..line.len).unwrap_or_default()))?;
                 return Ok(Progress::Complete);

@@ -52,8 +52,8 @@ impl Request {
 
     /// Adds a header. A second Authorization or Origin replaces the first. Headers that the
     /// handshake sets are refused: for subprotocols use [`subprotocols`](Self::subprotocols), and
-    /// Host follows from the URL. To send another Host than the dialed one, make the request for a
-    /// URL with this Host, dial yourself, and call the adapter's `client`.
+    /// Host follows from the URL. To send a Host other than the dialed host, make the request for a
+    /// URL with that Host, dial yourself, and call the adapter's `client`.
     ///
     /// # Errors
     ///
@@ -156,7 +156,7 @@ impl Request {
         let mut push = |parts: &[&str]| push(&mut text, parts);
         push(&["GET ", self.target.resource(), " HTTP/1.1\r\nHost: ", self.target.host_header()]);
         push(&["\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"]);
-        // The version stands behind the key, as browsers write them, because some servers cannot
+        // The version comes after the key, as in requests of browsers, because some servers cannot
         // parse a request whose last header is the key.
         push(&["Sec-WebSocket-Key: ", head::text(key), "\r\nSec-WebSocket-Version: 13\r\n"]);
         for (i, name) in self.subprotocols.iter().enumerate() {
@@ -176,7 +176,7 @@ impl Request {
     }
 }
 
-/// Makes the request that [`Request::new`] makes, from a URL that is already parsed.
+/// Does the same as [`Request::new`], but for a URL that is already parsed.
 impl From<Target> for Request {
     fn from(target: Target) -> Self {
         let headers = match target.userinfo() {

@@ -33,9 +33,9 @@ impl Refusal {
         Headers::of(&self.head)
     }
 
-    /// How long the server asks to wait before the next attempt, by Retry-After in seconds
-    /// (RFC 9110 §10.2.3). `None` if Retry-After is missing or malformed, or if it is a date, which
-    /// few servers send. At most 2^31 s, which is 68 years.
+    /// The time that the server asks a client to wait before the next attempt: Retry-After in
+    /// seconds (RFC 9110 §10.2.3). `None` if Retry-After is missing or malformed, or if it is a
+    /// date, which few servers send. At most 2^31 s, which is 68 years.
     pub fn retry_after(&self) -> Option<Duration> {
         let seconds = number(self.headers().get("Retry-After")?)?;
         // RFC 9111 §1.2.2: a number that is too large counts as 2^31. Much longer times would

@@ -126,7 +126,7 @@ pub(super) const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 /// [`poll_timeout`]: Reading::poll_timeout
 /// [`handle_timeout`]: Reading::handle_timeout
 pub struct Handshake {
-    /// The reading part of this handshake, which gets the bytes read, the end of the stream, and
+    /// The reading part of this handshake. Report to it the bytes read, the end of the stream, and
     /// the time.
     pub reading: Reading,
     config: Config,
@@ -187,14 +187,14 @@ impl Handshake {
                     RequestLine::parse(head, check::request)?
                 }
                 Ok(None) => return Ok(Progress::Partial),
-                // A byte 0x16 begins a TLS handshake: a client dials `wss` to a port without TLS.
+                // 0x16 begins a TLS handshake: a client has dialed `wss` to a port without TLS.
                 Err(_) if reading.buf.wire().starts_with(&[0x16]) => {
                     return Err(HandshakeError::Malformed { what: "this is TLS, not HTTP" });
                 }
                 Err(error) => return Err(error),
             },
         };
-        // Before the result of the checks, so that `request` also shows a request that failed them.
+        // Set before `checked?`, so that `request` also shows a request that failed the checks.
         self.head = Some(line);
         reading.has_head = true;
         self.key = *checked?;

@@ -168,8 +168,8 @@ impl Rejection {
         self
     }
 
-    /// Sets the body, which is empty by default. No body is sent to a HEAD request, or with the
-    /// statuses 204, 205 and 304, which cannot have a body.
+    /// Sets the body, which is empty by default. No body is sent in answer to a HEAD request, or
+    /// with the statuses 204, 205 and 304, which cannot have a body.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
@@ -181,7 +181,7 @@ impl Rejection {
         let mut text = format!("HTTP/1.1 {} {reason}\r\nConnection: close\r\n", self.status);
         let mut push = |parts: &[&str]| push(&mut text, parts);
         match self.status {
-            // RFC 9110 §7.8: a sender of Upgrade must also name it in Connection.
+            // RFC 9110 §7.8: a sender of Upgrade must also name `Upgrade` in Connection.
             426 => {
                 push(&[
                     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",

@@ -12,7 +12,7 @@
 use super::*;
 use core::str::Utf8Error;
 
-/// Every payload of each of these lengths, masked by `kernel`, has the bytes that §5.3 gives.
+/// Asserts that `kernel` masks every payload of these lengths as §5.3 defines masking.
 fn masks<const N: usize>(
     lengths: impl IntoIterator<Item = usize>,
     kernel: impl Fn(&mut [u8], &[u8], [u8; 4]),
@@ -57,7 +57,7 @@ fn a_long_payload_is_masked_while_it_is_copied() {
     masks::<64>([32, 33, 47, 64], copy_xor_blocks);
 }
 
-/// The lengths below 2 KiB at which a different kernel is selected, and 63 bytes.
+/// Tries the lengths below 2 KiB from which on a different kernel is selected, and 63 bytes.
 #[kani::proof]
 fn each_length_has_its_kernel() {
     masks::<64>([63, 64], |to, _, key| xor_to_read(to, key));
@@ -89,7 +89,7 @@ fn ascii_is_found_where_each_byte_is_ascii() {
     }
 }
 
-/// What may follow: the number of bytes that the character lacks, and the range of its next byte.
+/// What may follow: the number of bytes missing from the character, and the range of the next byte.
 pub(in crate::proto) type State = (u8, u8, u8);
 
 /// Between two characters.
@@ -124,9 +124,9 @@ pub(in crate::proto) fn read_all(mut state: State, bytes: &[u8]) -> Option<State
     Some(state)
 }
 
-/// Stands for `core::str::from_utf8`. The code passes at most four bytes. The code uses only
-/// whether the bytes are valid, and whether invalid bytes are the beginning of valid bytes.
-/// `the_table_is_that_of_the_standard_library` proves that both results are right.
+/// Stands for `core::str::from_utf8`. The code under proof calls it with at most four bytes, and
+/// uses only whether the bytes are valid, and whether invalid bytes are the beginning of valid
+/// bytes. `the_table_is_that_of_the_standard_library` proves that both results are right.
 #[allow(invalid_from_utf8)]
 pub(in crate::proto) fn from_utf8(bytes: &[u8]) -> Result<&str, Utf8Error> {
     match read_all(BETWEEN, bytes) {
@@ -167,7 +167,7 @@ fn any_buffer() -> Buffer {
     buffer
 }
 
-/// The next two proofs take any state and one call, so they hold for any number of calls.
+/// The next two proofs make one call from any state, so they hold for any number of calls.
 #[kani::proof]
 #[kani::unwind(8)]
 fn writing_forgets_text_or_moves_it() {

@@ -1,11 +1,11 @@
 //! Proofs by Kani: the check of a text in pieces agrees with the table of RFC 3629, in every state
-//! and for every next piece. So it agrees however a text is cut. See `checks/kani`.
+//! and for every next piece. So the pieces may be cut anywhere. See `checks/kani`.
 use super::*;
 use crate::proto::kernel::proofs::{BETWEEN, State, read_all};
 
 /// The length of the longest piece that is tried: up to 3 bytes that end one character, and up to 3
-/// that begin the next character. A longer piece has more characters in between, which only go to
-/// `kernel::is_valid`.
+/// that begin the next character. A longer piece has more characters in between, which only
+/// `kernel::is_valid` checks.
 const N: usize = 6;
 
 /// Returns the state of a validator. `None` if its invariant does not hold.

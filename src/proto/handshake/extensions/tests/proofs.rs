@@ -12,7 +12,7 @@ enum State {
     Semicolon,
     /// The name of a parameter.
     Name,
-    /// Blanks behind that name.
+    /// Blanks after that name.
     Named,
     /// An equals sign, and blanks.
     Equals,
@@ -141,7 +141,7 @@ fn an_extension_is_a_name_and_its_parameters() {
     let (bytes, n): ([u8; M], usize) = (kani::any(), kani::any_where(|&n| n <= M));
     let mut line = &bytes[..n];
     let taken = Extension::take(&mut line);
-    // The name is the first token behind commas and blanks.
+    // The name is the first token after commas and blanks.
     let (mut begin, mut i) = (n, 0);
     while i < n && begin == n {
         begin = if matches!(bytes[i], b',' | b' ' | b'\t') { n } else { i };
@@ -159,7 +159,7 @@ fn an_extension_is_a_name_and_its_parameters() {
             let rest = extension.params.rest;
             assert!(name == bytes.as_ptr().addr() + begin && len == end - begin && len > 0);
             assert!(rest.len() == params && (params == 0 || offset(rest) == end));
-            // A comma or nothing follows the parameters, and is the rest of the list.
+            // The rest of the list begins with a comma, or is empty.
             assert!(offset(line) == end + params && line.len() == n - end - params);
             assert!(line.first().is_none_or(|&b| b == b','));
         }

@@ -1,5 +1,5 @@
 //! Proofs by Kani: the search in HTTP heads finds what a loop finds, a line of a head is cut in the
-//! right places, and blanks and tokens are those of RFC 9110 §5.6. See `checks/kani`.
+//! right places, and blanks and tokens are as in RFC 9110 §5.6. See `checks/kani`.
 use super::*;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -29,8 +29,8 @@ fn a_byte_is_found_where_a_loop_finds_it() {
 /// The address and the length of the name of the last header.
 static NAME: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
-/// Stands for [`trim`], but cuts off nothing. So the proofs with `untrimmed` are about the bytes
-/// that `trim` gets. `the_blanks_around_a_value_are_cut_off` is about `trim` itself.
+/// Stands for [`trim`], but cuts off nothing. So the proofs with `untrimmed` check the bytes that
+/// are passed to `trim`. `the_blanks_around_a_value_are_cut_off` checks `trim` itself.
 fn untrimmed(value: &[u8]) -> &[u8] {
     value
 }
@@ -95,7 +95,7 @@ fn the_blanks_around_a_value_are_cut_off() {
     let blank = |b: u8| b == b' ' || b == b'\t';
     let ends = trimmed.first().into_iter().chain(trimmed.last());
     assert!(ends.into_iter().all(|&b| !blank(b)));
-    // The bytes cut off in front and behind are blanks.
+    // The bytes cut off at the front and at the end are blanks.
     let at = kani::any_where(|&i: &usize| i < 8);
     let front = trimmed.as_ptr().addr() - bytes.as_ptr().addr();
     let kept = (front..front + trimmed.len()).contains(&at);
@@ -121,7 +121,7 @@ fn an_element_is_taken_off_a_list() {
     let (bytes, n): ([u8; N], usize) = (kani::any(), kani::any_where(|&n| n <= N));
     let mut rest = &bytes[..n];
     let element = take_element(&mut rest);
-    // An element begins at the first byte that is no comma and no blank. A comma ends it.
+    // An element begins at the first byte that is no comma and no blank. A comma ends the element.
     let (mut begin, mut end, mut i) = (n, n, 0);
     while i < n && end == n {
         begin = if begin == n && !matches!(bytes[i], b',' | b' ' | b'\t') { i } else { begin };
