@@ -117,9 +117,9 @@ pub struct Config {
     pub cork_limit: usize,
 
     /// A server copies no owned or prepared payload of at least this many bytes into the outgoing
-    /// buffer. A vectored write sends it from its own memory. The default is 16 KiB, because
-    /// copying a shorter payload costs less than a TCP write of two pieces (`benches/RESULTS.md`).
-    /// For a fan-out to many slow peers, set a lower value, so that their queues share payloads.
+    /// buffer. A vectored write sends the payload itself. The default is 16 KiB, because copying a
+    /// shorter payload costs less than a TCP write of two pieces (`benches/RESULTS.md`). For a
+    /// fan-out to many slow peers, set a lower value, so that their queues share payloads.
     ///
     /// All other payloads are copied: borrowed and compressed payloads, payloads of a client (which
     /// masks them), payloads given to [`feed_first`](crate::Sender::feed_first), and payloads over

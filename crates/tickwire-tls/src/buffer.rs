@@ -56,8 +56,8 @@ impl Buffer {
         if self.len() + len <= self.bytes.len() {
             self.bytes.copy_within(self.start..self.end, 0);
         } else {
-            // At least twice as long. Otherwise a buffer that grows by small steps would copy all
-            // its bytes at each step.
+            // The new buffer is at least twice as long. Otherwise a buffer that grows by small
+            // steps would copy all its bytes at each step.
             let mut larger = pool::take((self.len() + len).max(2 * self.len()).max(LEAST));
             if let Some(to) = larger.get_mut(..self.len()) {
                 to.copy_from_slice(self.filled());
@@ -77,13 +77,13 @@ impl Buffer {
         self.bytes.get_mut(self.end..).unwrap_or_default()
     }
 
-    /// Says that `len` bytes were read into [`room`](Self::room).
+    /// Reports that `len` bytes were read into [`room`](Self::room).
     ///
     /// # Panics
     ///
     /// If the room was smaller than `len`.
     pub(super) fn commit(&mut self, len: usize) {
-        // Without this check, a wrong `len` would make `filled` return nothing: content is lost.
+        // Without this check, a wrong `len` would lose the content: `filled` would return nothing.
         assert!(len <= self.bytes.len() - self.end, "committed more than was spare");
         self.end += len;
     }

@@ -33,7 +33,7 @@ impl Buffered {
 
     /// Lets rustls send its first message. Then lets rustls open records until it holds plaintext,
     /// or until the peer's close_notify. The rest stays in `input`. Returns whether the peer has
-    /// sent its close_notify: rustls must get no call for the bytes behind it.
+    /// sent its close_notify: rustls must not get the bytes after it.
     pub(super) fn take(&mut self, input: &mut Buffer, out: &mut Buffer) -> Result<bool, Error> {
         self.speak(out);
         let mut ended = false;
@@ -56,8 +56,8 @@ impl Buffered {
         self.0.reader().read(to).unwrap_or(0)
     }
 
-    /// Seals data, unless `out` holds `WAITING` bytes already. Returns the number of bytes sealed:
-    /// rustls' buffer limit, by default 64 KiB too, bounds it. So `out` may reach twice `WAITING`.
+    /// Seals data, unless `out` holds `WAITING` bytes already. Returns the number of bytes sealed,
+    /// at most rustls' buffer limit (by default also 64 KiB). So `out` may reach twice `WAITING`.
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> io::Result<usize> {
         if out.len() >= WAITING {
             return Ok(0);

@@ -90,20 +90,20 @@ pub fn platform_config() -> Result<Client, TlsError> {
     let verifier = Verifier::new(provider.clone());
     let verifier = verifier.map_err(|error| roots::explained(error, std::env::var_os))?;
     let config = client_config(verifier, provider)?;
-    // Two threads may both come here. Both get the configuration of the first, so that they share
-    // its tickets. An error is not kept: the program may install a provider, and call again.
+    // Two threads may both come here. Both get the first configuration, so that they share its
+    // tickets. An error is not kept: the program may install a provider, and call again.
     Ok(CONFIG.get_or_init(|| config).clone())
 }
 
 /// Like [`platform_config`], but also trusts the certificate authorities in a PEM text, for example
-/// those of a company. Make the configuration once and share it, because each configuration keeps
-/// its own session tickets. This function does not exist on Android: there an application names its
-/// authorities in its network security configuration.
+/// a company's own authority. Make the configuration once and share it, because each configuration
+/// keeps its own session tickets. This function does not exist on Android: there an application
+/// names its authorities in its network security configuration.
 ///
 /// # Errors
 ///
 /// As [`platform_config`], but a platform without roots is no error. Also if the text has no
-/// certificate, or a malformed certificate: the error names its number, counted from 1.
+/// certificate, or a malformed certificate; the error then has its number, from 1.
 #[cfg(not(target_os = "android"))]
 pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
     let pem = roots::without_marks(pem);
@@ -152,6 +152,6 @@ fn client_config(verifier: Verifier, provider: Arc<CryptoProvider>) -> Result<Cl
         .dangerous() // a custom verifier: the platform's
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
-    config.enable_secret_extraction = true; // records in place
+    config.enable_secret_extraction = true; // so that this crate can work in place
     Ok(config.into())
 }

@@ -26,20 +26,20 @@ macro_rules! agreed {
 
 impl Session {
     /// The number of the version of TLS, once the handshake has agreed on it: 0x0304 is TLS 1.3,
-    /// and 0x0303 is TLS 1.2. `rustls::ProtocolVersion::from` names it.
+    /// and 0x0303 is TLS 1.2. `rustls::ProtocolVersion::from` converts the number.
     pub fn protocol_version(&self) -> Option<u16> {
         agreed!(self, state => state.protocol_version(), agreed => agreed.version).map(u16::from)
     }
 
     /// The number of the cipher suite in IANA's registry, once the handshake has agreed on it.
-    /// `rustls::CipherSuite::from` names it.
+    /// `rustls::CipherSuite::from` converts the number.
     pub fn negotiated_cipher_suite(&self) -> Option<u16> {
         let suite = agreed!(self, state => state.negotiated_cipher_suite(), agreed => agreed.suite);
         suite.map(|suite| suite.suite().into())
     }
 
     /// The number of the key exchange's group in IANA's registry, once the handshake has agreed on
-    /// it: 0x11ec is X25519MLKEM768. `rustls::NamedGroup::from` names it.
+    /// it: 0x11ec is X25519MLKEM768. `rustls::NamedGroup::from` converts the number.
     pub fn negotiated_key_exchange_group(&self) -> Option<u16> {
         agreed!(self, state => group(state), agreed => agreed.group).map(u16::from)
     }

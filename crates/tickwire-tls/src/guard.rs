@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-/// rustls, or code that rustls calls, panicked. This code is the crypto provider, a certificate
+/// rustls, or code that rustls calls, panicked. That code may be the crypto provider, a certificate
 /// verifier or resolver, a key log, or a store of tickets.
 #[derive(Debug)]
 pub(super) struct Panicked(String);
@@ -20,8 +20,8 @@ impl fmt::Display for Panicked {
 
 impl std::error::Error for Panicked {}
 
-/// Calls rustls. With `panic = "abort"`, a panic ends the process despite this function. So callers
-/// must also call rustls only when rustls asks for it, as rustls' own users do.
+/// Calls rustls, and turns a panic into an error. With `panic = "abort"`, a panic still ends the
+/// process. To avoid panics, callers call rustls only when rustls asks for a call.
 ///
 /// # Errors
 ///

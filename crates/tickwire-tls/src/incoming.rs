@@ -15,7 +15,7 @@ impl Session {
     /// All plaintext before an error is returned first. Every later call returns the same error.
     /// `UnexpectedEof` means that the stream ended without a close_notify: data of the peer may be
     /// missing. Any other error is a TLS error with a [`rustls::Error`] inside, for example about
-    /// the peer's certificate. If an alert tells the peer the reason, the alert is
+    /// the peer's certificate. If this end sends an alert about the error, the alert is
     /// [outgoing](Self::outgoing).
     pub fn read(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
         let read = self.read_on(to);
@@ -55,7 +55,7 @@ impl Session {
         }
     }
 
-    /// Copies plaintext to `to` from `end` on, as far as there is room, and moves `end`. An
+    /// Copies plaintext to `to` from `end` on, as far as there is room, and advances `end`. An
     /// `Opening` has already decrypted its input, in [`process`](Self::process).
     fn copy_plain(&mut self, to: &mut [u8], end: &mut usize) {
         match &mut self.engine {
@@ -85,8 +85,8 @@ impl Session {
     }
 
     /// Opens the first record. Returns `false` if no whole record is there, or if the session is
-    /// over. Also returns `false` after a handshake message if the read has data: a KeyUpdate takes
-    /// as long as kilobytes of data, so the caller may want to do something else first.
+    /// over. Also returns `false` after a handshake message if `has_data` (the read has copied
+    /// data): a KeyUpdate takes as long as kilobytes of data, so the read returns its data first.
     fn open_one(&mut self, has_data: bool) -> bool {
         let Engine::Records(records) = &mut self.engine else {
             return false;

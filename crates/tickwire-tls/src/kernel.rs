@@ -20,8 +20,8 @@ pub(super) enum Kernel {
 type Next = Result<(u64, ConnectionTrafficSecrets), Error>;
 
 impl Kernel {
-    /// Moves on to the peer's next key. Call this once for each KeyUpdate of the peer: one call
-    /// more or less, and the ends have different keys.
+    /// Moves on to the peer's next key. Call this once for each KeyUpdate of the peer: after one
+    /// call more or fewer, the ends would have different keys.
     pub(super) fn next_to_open(&mut self) -> Next {
         match self {
             Self::Client(kernel) => kernel.update_rx_secret(),

@@ -52,7 +52,7 @@ const ALPN: &[u8] = b"http/1.1";
 #[derive(Clone, PartialEq)]
 pub struct TlsError(Box<Error>);
 
-/// Escapes and truncates the text as `Display` does. A certificate may have any number of names.
+/// Escapes and truncates the text as `Display` does: a certificate may have any number of names.
 impl fmt::Debug for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(Escaped { to: f, left: 256 }, "TlsError({:?})", self.0)
@@ -106,8 +106,8 @@ impl TlsError {
         )
     }
 
-    /// Whether one end refused the other's certificate, or asked for a certificate and got none.
-    /// Then another attempt fails too, until a person changes a certificate or what an end trusts.
+    /// Whether one end refused the other's certificate, or asked for a certificate and got none. If
+    /// so, every attempt fails until a person changes a certificate or a list of trusted roots.
     pub fn is_about_certificate(&self) -> bool {
         matches!(
             &*self.0,
@@ -127,9 +127,9 @@ impl TlsError {
         )
     }
 
-    /// Whether rustls, or code that rustls calls, panicked. This code is the crypto provider, or a
-    /// certificate verifier, resolver, key log or ticket store of the configuration. The session
-    /// has caught the panic. Please report a panic of rustls.
+    /// Whether rustls, or code that rustls calls, panicked. That code may be the crypto provider,
+    /// or a certificate verifier, resolver, key log or ticket store of the configuration. The
+    /// session has caught the panic. Please report a panic of rustls.
     pub fn is_panic(&self) -> bool {
         guard::is_panic(&self.0)
     }
@@ -220,8 +220,8 @@ fn shows_authority(error: &CertificateError) -> bool {
     matches!(error, CertificateError::Other(error) if error.to_string() == "CaUsedAsEndEntity")
 }
 
-/// Whether the platform's verifier says that the certificate is for another use. Its error type for
-/// that is private, so this function compares the error's text.
+/// Whether the platform's verifier says that the certificate is for another use. The error type of
+/// the verifier is private, so this function compares the error's text.
 fn has_other_use(error: &CertificateError) -> bool {
     let words = "certificate had invalid extensions";
     matches!(error, CertificateError::Other(error) if error.to_string() == words)
@@ -269,7 +269,7 @@ impl fmt::Display for BadCertificate {
 }
 
 /// A writer that escapes all characters except printable ASCII, and truncates the text: the peer
-/// chooses a part of it, which could otherwise control the terminal or fill the log.
+/// chooses a part of the text, and could otherwise control the terminal or fill the log.
 struct Escaped<'a, 'b> {
     to: &'a mut fmt::Formatter<'b>,
     /// How many characters of the text may still follow. An escaped character counts as one.

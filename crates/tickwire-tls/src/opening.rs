@@ -36,9 +36,10 @@ pub(super) struct Opening {
     /// them again at its next step.
     input: Buffer,
     seen: usize,
-    /// A server's count of the ClientHello's bytes. `None` once it is complete, and for a client.
+    /// A server's count of the ClientHello's bytes. `None` for a complete ClientHello and for a
+    /// client.
     hello: Option<Hello>,
-    /// The server name in the ClientHello. rustls' unbuffered connection does not tell this name.
+    /// The server name in the ClientHello. rustls' unbuffered connection does not return this name.
     pub(super) name: Option<String>,
     /// Data that is decrypted and not yet read.
     plain: Buffer,

@@ -2,7 +2,7 @@
 //! session that waits holds no memory.
 use std::cell::RefCell;
 
-/// The most memory that one thread keeps, in bytes: it stays allocated after a burst.
+/// The most memory, in bytes, that one thread keeps allocated after a burst.
 const MOST: usize = 4 << 20;
 
 /// The number of buffers that the list has room for from its first use on.
@@ -42,7 +42,7 @@ impl Pool {
     #[inline]
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
         // The buffer is not zeroed: zeroing would cost more than opening a short record. The buffer
-        // may have bytes of another connection, but nobody reads behind the bytes committed since.
+        // may have bytes of another connection, but only bytes committed since then are read.
         let at = self.free.iter().rposition(|kept| (len..=2 * len).contains(&kept.len()))?;
         let buffer = self.free.swap_remove(at);
         self.bytes -= buffer.capacity();

@@ -1,7 +1,7 @@
-//! The record layer of TLS 1.3 after the handshake (RFC 9846, chapters 5, 6 and 4.7), which opens
-//! and seals records in place. rustls handles keys, tickets and secrets. rustls' cryptographic
-//! provider protects each record (AEAD, nonce, padding). This module does the rest: framing,
-//! sequence numbers, and the messages after the handshake.
+//! The record layer of TLS 1.3 after the handshake (RFC 9846, chapters 5, 6 and 4.7). It opens and
+//! seals records in place. rustls handles keys, tickets and secrets. rustls' cryptographic provider
+//! protects each record (AEAD, nonce, padding). This module does the rest: framing, sequence
+//! numbers, and the messages after the handshake.
 use super::{
     agreed::Agreed,
     buffer::Buffer,
@@ -33,7 +33,7 @@ pub(super) const WAITING: usize = 64 << 10;
 /// The most empty records and KeyUpdates without data between them. rustls allows 32 of each kind,
 /// but a record of one kind resets the count of the other kind. Here both kinds share one count, so
 /// that a peer cannot alternate them for ever. Parts of a handshake message do not count, because
-/// BoringSSL's tests send a ticket in records of one byte; `HANDSHAKE` bounds them.
+/// BoringSSL's tests send a ticket in records of one byte; `HANDSHAKE` limits the ticket.
 const DATALESS: u8 = 32;
 /// The most warning alerts in a connection. rustls has the same bound.
 const WARNINGS: u8 = 4;
@@ -112,10 +112,10 @@ impl Records {
     }
 
     /// Opens the first record in `wire`, in place. `out` gets our alert only if the record is an
-    /// alert that has to be answered. After any other error, the alert follows from the error.
+    /// alert that has to be answered. After other errors, `fault::alert` chooses our alert.
     pub(super) fn open(&mut self, wire: &mut [u8], out: &mut Buffer) -> Result<Opened, Error> {
-        // The header is judged as soon as it is there. Otherwise a peer that announces too long a
-        // record could fill the buffer first.
+        // The header is checked as soon as it has arrived. Otherwise a peer that announces too long
+        // a record could fill the buffer first.
         let Some(record) = record(wire)? else {
             return Ok(Opened::Partial);
         };
@@ -135,7 +135,7 @@ impl Records {
             }
             ContentType::ApplicationData => {
                 // Empty data is legal, but costs us a decryption and gives the program nothing.
-                // Only data resets the count: tickets and warnings are as cheap for the peer.
+                // Only data resets the count: tickets and warnings cost the peer equally little.
                 if payload.is_empty() {
                     bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyEmptyFragments)?;
                 } else {
@@ -157,7 +157,7 @@ impl Records {
     fn decrypt(&mut self, body: &mut [u8]) -> Result<(ContentType, Range<usize>), Error> {
         let seq = next(&mut self.opened)?;
         let at = body.as_ptr() as usize;
-        // RFC 9846 §5.2: each protected record has this type and version outside.
+        // RFC 9846 §5.2: the header of each protected record has this type and version.
         let message = InboundOpaqueMessage::new(
             ContentType::ApplicationData,
             ProtocolVersion::TLSv1_2,
@@ -200,7 +200,7 @@ impl Records {
                 let error = PeerMisbehaved::TooManyWarningAlertsReceived;
                 return bounded(&mut self.warnings, WARNINGS, error).map(|()| false);
             }
-            // Other warnings are illegal in TLS 1.3. The answers are those of rustls.
+            // Other warnings are illegal in TLS 1.3. rustls sends the same answers.
             (1, _) => self.end(Some(AlertDescription::DecodeError), out),
             // RFC 9846 §6.2: the peer has closed the connection already, and reads no alert.
             (2, _) => self.silent = true,
@@ -225,7 +225,7 @@ impl Records {
     fn messages<'m>(&mut self, mut from: &'m [u8]) -> Result<&'m [u8], Error> {
         while let Some((&[kind, a, b, c], rest)) = from.split_first_chunk() {
             let len = u32::from_be_bytes([0, a, b, c]) as usize;
-            // Checked before the body arrives: `partial` would keep up to 16 MiB of a message.
+            // Checked before the body arrives: otherwise `partial` could keep 16 MiB of a message.
             if len > HANDSHAKE {
                 return Err(InvalidMessage::HandshakePayloadTooLarge.into());
             }
@@ -260,8 +260,8 @@ impl Records {
     /// Handles the peer's KeyUpdate (RFC 9846 §4.7.3): the peer's later records are under the
     /// peer's next key.
     fn updated(&mut self, body: &[u8], last: bool) -> Result<(), Error> {
-        // RFC 9846 §5.1: a key change is at the end of a record. Otherwise one handshake message
-        // could be under two keys.
+        // RFC 9846 §5.1: a key change is at the end of a record. Otherwise two keys could protect
+        // parts of one handshake message.
         if !last {
             return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into());
         }
@@ -324,8 +324,8 @@ impl Records {
             return Err(Error::EncryptError);
         }
         (self.owes_update, self.updates) = (false, self.updates + 1);
-        // A KeyUpdate (24) of one byte, 0, asks for no answer: two ends that asked each other would
-        // go on for ever. The old key seals this record, and the next key all later records.
+        // This KeyUpdate (type 24, one byte, 0) asks for no answer: two ends that asked each other
+        // would go on for ever. The old key seals this record, and the next key all later records.
         self.say(ContentType::Handshake, &[24, 0, 0, 1, 0], out)?;
         let (seq, secrets) = self.kernel.next_to_seal()?;
         self.seal = Seal::new(self.suite, secrets)?;
@@ -342,7 +342,7 @@ impl Records {
             None => [1, AlertDescription::CloseNotify.into()],
             Some(description) => [2, description.into()],
         };
-        // An error is ignored: the key may seal no more records. The peer just sees the stream end.
+        // On an error (the key may seal no more records), the peer sees only the end of the stream.
         let _ = self.update_if_due(out).and_then(|()| self.say(ContentType::Alert, &alert, out));
         self.silent = true;
     }
@@ -443,7 +443,7 @@ fn next(seq: &mut u64) -> Result<u64, Error> {
     Ok(this)
 }
 
-/// Counts one more, and returns the error `or` after `most`.
+/// Counts one more in `seen`. Returns the error `or` if `seen` is already `most`.
 fn bounded(seen: &mut u8, most: u8, or: PeerMisbehaved) -> Result<(), Error> {
     if *seen == most {
         return Err(or.into());

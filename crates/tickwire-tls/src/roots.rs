@@ -1,14 +1,14 @@
-//! Adds to the platform's verifier the places of the roots in errors, and roots that it misses.
+//! Adds to the platform's verifier: roots that it misses, and the places of the roots in errors.
 use ::rustls::{
     Error, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use std::{env, ffi::OsString, fs, path::PathBuf};
 
-/// The byte order mark, which editors of Windows write first. It hides a PEM text's first line.
+/// The byte order mark, with which Windows editors begin a file. It hides a PEM text's first line.
 const MARK: &str = "\u{feff}";
 
-/// Removes all marks, because a text that was joined from several texts may have one before each.
+/// Removes all marks, because a text joined from several texts may have a mark before each of them.
 pub(crate) fn without_marks(pem: &[u8]) -> Vec<u8> {
     String::from_utf8_lossy(pem).replace(MARK, "").into_bytes()
 }
@@ -16,8 +16,8 @@ pub(crate) fn without_marks(pem: &[u8]) -> Vec<u8> {
 /// The variables that say where roots are, on systems without a verifier of their own.
 const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// Adds the values of the variables, or that neither is set, to the error for a platform without
-/// roots. `variable` returns the value of a variable.
+/// Appends the values of the variables, or a note that neither is set, to the error for a platform
+/// without roots. `variable` returns the value of a variable.
 pub(crate) fn explained(
     error: Error,
     variable: impl Fn(&'static str) -> Option<OsString>,

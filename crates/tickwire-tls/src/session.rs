@@ -122,10 +122,10 @@ impl Session {
         matches!(self.engine, Engine::Records(_))
     }
 
-    /// rustls' own connection, for example to export keying material. Always `Some` for a session
-    /// from [`new`](Self::new), and for a server's session with early data. For other sessions,
-    /// `None` if the configuration sets `enable_secret_extraction`, even with TLS 1.2. `None` for
-    /// every session whose rustls has panicked.
+    /// rustls' own connection, for example to export keying material. `Some` for a session from
+    /// [`new`](Self::new), and for a server's session with early data. For other sessions, `None`
+    /// if the configuration sets `enable_secret_extraction`, even with TLS 1.2. `None` for every
+    /// session whose rustls has panicked.
     pub fn connection(&self) -> Option<&Connection> {
         match &self.engine {
             Engine::Rustls(conn) => Some(conn.connection()),
@@ -197,8 +197,8 @@ impl Session {
         session
     }
 
-    /// Lets the engine work. Every call of rustls and of its provider, except the getters of their
-    /// state, is made by `work`, or by a constructor inside [`caught`].
+    /// Runs `work`, which may call the engine. Every call of rustls and of its provider, except the
+    /// getters of their state, is inside this function, or in a constructor inside [`caught`].
     ///
     /// # Errors
     ///
@@ -208,8 +208,8 @@ impl Session {
         caught(|| work(self)).map_err(|error| self.panicked(error))
     }
 
-    /// Fails for good. Data that this crate held before the panic stays readable: `Opening`'s data
-    /// becomes the first record in `input`, and data of `Records` is already there.
+    /// Fails the session for good. Data that this crate held before the panic stays readable:
+    /// `Opening`'s data becomes the first record in `input`, where data of `Records` already is.
     #[cold]
     fn panicked(&mut self, error: Error) -> io::Error {
         let plain = self.engine.fail();
@@ -232,7 +232,7 @@ impl Session {
         self.input.room()
     }
 
-    /// Says that `n` bytes were read into [`spare_mut`](Self::spare_mut), and continues the
+    /// Reports that `n` bytes were read into [`spare_mut`](Self::spare_mut), and continues the
     /// handshake. If the stream had no bytes to read, pass 0. At the end of the stream, call
     /// [`end_of_stream`](Self::end_of_stream) instead.
     ///
@@ -247,7 +247,7 @@ impl Session {
         }
     }
 
-    /// Says that the stream ended. [`read`](Self::read) still returns all plaintext that arrived
+    /// Reports that the stream ended. [`read`](Self::read) still returns all plaintext that arrived
     /// before the end. Then it returns the error `UnexpectedEof`, unless the peer has sent its
     /// close_notify (RFC 9846 §6.1).
     pub fn end_of_stream(&mut self) {
@@ -323,7 +323,7 @@ impl Session {
         self.out.filled()
     }
 
-    /// Says that the stream took the first `n` bytes of [`outgoing`](Self::outgoing).
+    /// Reports that the stream accepted the first `n` bytes of [`outgoing`](Self::outgoing).
     ///
     /// # Panics
     ///
@@ -357,7 +357,7 @@ impl Session {
 
     // For streams on a session.
 
-    /// Says that all ciphertext was written and the stream flushed.
+    /// Reports that all ciphertext was written and the stream was flushed.
     #[inline]
     pub fn flushed(&mut self) {
         if self.opening {

@@ -1,8 +1,8 @@
-//! A session over a stream. The functions of this module are the calls of a TLS stream: the same
-//! for a task, whose calls return `Pending`, and for a thread, whose calls may wait.
+//! A session over a stream. The functions of this module do the work of the calls of a TLS stream,
+//! both for a task, whose calls return `Pending`, and for a thread, whose calls may wait.
 //!
 //! No call of the stream below happens while [`Carrier::with`] lends the state. So a thread locks
-//! the state only for that time, and a thread that waits for the stream keeps no other thread
+//! the state only during `with`, and a thread that waits for the stream keeps no other thread
 //! waiting. Before I/O, a thread takes the ciphertext to write, or the buffer to read into, out of
 //! the state. A reader with ciphertext to send does not wait for a thread that writes: the writer
 //! may be waiting until the peer reads, and the peer may be waiting until this reader reads. The
@@ -46,20 +46,21 @@ pub trait Carrier {
     /// Reads the stream once. `Pending`: the stream has no bytes now.
     fn poll_read(&mut self, room: &mut [u8]) -> Poll<io::Result<usize>>;
 
-    /// Writes outgoing ciphertext to the stream once, and reports the bytes written to
-    /// [`Tls::wrote`], whose result it returns. `Pending`: the stream refuses bytes now, a signal
-    /// interrupted the call, or another call writes.
+    /// Writes outgoing ciphertext to the stream once, and passes the number of bytes written to
+    /// [`Tls::wrote`]. Returns the result of `wrote`. `Pending`: the stream refuses bytes now, a
+    /// signal interrupted the call, or another call writes.
     fn poll_write(&mut self) -> Poll<io::Result<bool>>;
 
     /// Flushes the stream. `Pending`: as for [`poll_write`](Self::poll_write).
     fn poll_flush(&mut self) -> Poll<io::Result<()>>;
 
-    /// Calls [`send`] on behalf of a call that reads. With `last`, that call ends, and waits for
-    /// nothing. `Pending`: the call must not read before the stream accepts the refused bytes.
+    /// Calls [`send`] on behalf of a call that reads. With `last`, the reading call then ends
+    /// without waiting. `Pending`: the call must not read before the stream accepts the refused
+    /// bytes.
     fn send_aside(&mut self, last: bool) -> Poll<()>;
 
     /// Asks whether a call may go on, although it has read `read` bytes and found no data.
-    /// `Pending`: the call ends here. The caller may repeat it at once.
+    /// `Pending`: the call ends here. The caller may repeat the call at once.
     fn go_on(&mut self, read: usize) -> Poll<()>;
 }
 
@@ -89,7 +90,7 @@ pub fn handshake(on: &mut impl Carrier) -> Poll<io::Result<()>> {
     }
 }
 
-/// TLS has failed: sends the alert that tells the peer why.
+/// Sends the alert that tells the peer why TLS has failed, and returns `error`.
 #[cold]
 fn failed<T>(on: &mut impl Carrier, error: io::Error) -> Poll<io::Result<T>> {
     let _ = on.send_aside(true);
@@ -97,8 +98,8 @@ fn failed<T>(on: &mut impl Carrier, error: io::Error) -> Poll<io::Result<T>> {
 }
 
 /// Reads the stream once. During the handshake, first sends the ciphertext that the peer may be
-/// waiting for, unless another thread is writing: that thread sends it too. Returns the number of
-/// bytes read. `read` is the number of bytes that this call has read before.
+/// waiting for, unless another thread is writing: that thread sends this ciphertext too. Returns
+/// the number of bytes read. `read` is the number of bytes that this call has read before.
 fn fill(on: &mut impl Carrier, read: usize) -> Poll<io::Result<usize>> {
     ready!(on.go_on(read));
     if on.with(|tls| tls.session.is_opening() && !tls.writing) {
@@ -195,7 +196,7 @@ fn drain(on: &mut impl Carrier) -> Poll<io::Result<()>> {
 }
 
 /// Flushes the stream below, if [`Tls::take_dirty`] said so. Another thread may have added output
-/// during the flush: then the handshake is not flushed yet. If the flush fails, it is still due.
+/// during the flush: then the handshake is not flushed yet. If the flush fails, `dirty` stays set.
 #[inline]
 fn flush_below(on: &mut impl Carrier, (dirty, opening): (bool, bool)) -> Poll<io::Result<()>> {
     let done = if dirty { on.poll_flush() } else { Poll::Ready(Ok(())) };
@@ -213,7 +214,7 @@ fn flush_below(on: &mut impl Carrier, (dirty, opening): (bool, bool)) -> Poll<io
 
 /// What [`Tls::seal`] did.
 enum Sealed {
-    /// The number of bytes that it sealed.
+    /// The number of bytes sealed.
     Data(usize),
     /// Nothing, because earlier ciphertext has to be written first.
     Later,
@@ -285,7 +286,8 @@ impl Tls {
         Ok(())
     }
 
-    /// Says that the stream took `len` bytes of outgoing ciphertext. Returns whether more is left.
+    /// Reports that the stream accepted `len` bytes of outgoing ciphertext. Returns whether any is
+    /// left.
     #[inline]
     pub fn wrote(&mut self, len: usize) -> io::Result<bool> {
         if len == 0 {
@@ -296,7 +298,7 @@ impl Tls {
         Ok(self.session.has_outgoing())
     }
 
-    /// Lends the outgoing ciphertext to a thread that writes it. `Pending`: another thread has it.
+    /// Lends the outgoing ciphertext to a thread that writes. `Pending`: another thread writes.
     #[inline]
     pub fn lend_output(&mut self) -> Poll<Buffer> {
         if self.writing {
@@ -307,7 +309,7 @@ impl Tls {
     }
 
     /// Takes the lent ciphertext back, before a call of [`wrote`](Self::wrote). Ciphertext that
-    /// another thread has added since goes behind it, and the writing thread writes both.
+    /// another thread has added since is appended, and the writing thread writes both.
     #[inline]
     pub fn restore_output(&mut self, mut bytes: Buffer) {
         self.writing = false;

@@ -1,4 +1,4 @@
-//! Tests the limit on sent KeyUpdates. No test can reach this limit by sending them.
+//! Tests the limit on sent KeyUpdates. No test can send enough KeyUpdates to reach this limit.
 #![allow(clippy::unwrap_used, clippy::panic)]
 use super::{Session, engine::Engine, records::UPDATES};
 use ::rustls::{
@@ -15,7 +15,7 @@ use std::{
 /// The most records under a key.
 const LIMIT: u64 = 8;
 
-/// A client in place, and its server, after the handshake.
+/// Returns a client that opens and seals in place, and its server, after the handshake.
 fn ends() -> (Session, ServerConnection) {
     let SupportedCipherSuite::Tls13(suite) = ring::cipher_suite::TLS13_AES_128_GCM_SHA256 else {
         panic!("a suite of TLS 1.3");
@@ -92,7 +92,7 @@ fn no_more_than_2_48_minus_1_key_updates_are_sent() {
     }
     client.write(&mut &b"a"[..]).unwrap_err();
     assert_eq!(sent(&mut client, &mut server), 0);
-    // The other direction goes on.
+    // The other direction still works.
     server.writer().write_all(b"data").unwrap();
     assert_eq!(hear(&mut server, &mut client), Some(4));
 }

@@ -38,8 +38,8 @@ pub struct TlsStream<S> {
     tls: Box<Tls>,
     /// The waker of the task whose write or flush waits for the stream below.
     writer: Option<Waker>,
-    /// The function that `drop` calls to send our close_notify, if the peer has sent its own. A
-    /// function pointer, because `Drop` cannot require that `S` can be written to.
+    /// The function that `drop` calls to send our close_notify, if the peer has sent its own. This
+    /// is a function pointer, because `Drop` cannot require that `S` can be written to.
     part: fn(&mut Self),
 }
 
@@ -60,7 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     }
 
     /// A stream as a server. In the configuration, set `alpn_protocols` to `http/1.1` alone. To
-    /// have records [in place](Session::in_place), also set `enable_secret_extraction`.
+    /// process records [in place](Session::in_place), also set `enable_secret_extraction`.
     ///
     /// # Errors
     ///
@@ -192,13 +192,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
 struct Call<'a, 'c, S> {
     stream: &'a mut TlsStream<S>,
     cx: &'a mut Context<'c>,
-    /// Whether the stream below has refused bytes, and has this call's waker for them.
+    /// Whether the stream below has refused bytes, and keeps the waker of this call.
     write_blocked: bool,
 }
 
 impl<S> Call<'_, '_, S> {
-    /// Returns the result of a write or a flush of the stream below. A signal does not end the
-    /// call: the task tries again.
+    /// Returns the result of a write or a flush of the stream below. After an interruption by a
+    /// signal, the task tries again.
     #[inline]
     fn written<T>(&mut self, mut done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if let Poll::Ready(Err(error)) = &done
@@ -241,17 +241,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
     }
 
     /// Never `Pending`: a task reads even if the stream refuses bytes or fails. A blocked stream
-    /// wakes the task. If the stream fails, a read has a better error, such as the peer's alert.
+    /// wakes the task. If the stream fails, the read has a better error, such as the peer's alert.
     fn send_aside(&mut self, _: bool) -> Poll<()> {
         let Some(other) = self.stream.writer.clone() else {
             let _ = stream::send(self);
             return Poll::Ready(());
         };
-        // A stream keeps one waker for writing. This waker wakes both tasks, because otherwise this
-        // call would take the writer's wake-up away.
+        // A stream keeps one waker for writing. `both` wakes both tasks. Otherwise the waker of
+        // this call would replace the writer's waker.
         let both = Waker::from(Arc::new(Both(self.cx.waker().clone(), other)));
         let sent = stream::send(&mut self.stream.call(&mut Context::from_waker(&both)));
-        // The stream below owes the writer no wake-up any more, so this call wakes it.
+        // The stream below owes the writer no wake-up any more, so this call wakes the writer.
         if sent.is_ready()
             && let Some(writer) = self.stream.writer.take()
         {

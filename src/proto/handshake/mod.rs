@@ -3,8 +3,8 @@
 //! Each role has a state machine that takes bytes, checks them, and becomes a
 //! [`Connection`](crate::Connection). Bytes that were read after the head are the connection's
 //! first input. The caller handles connecting, TLS, proxies and redirects. The stream carries only
-//! this one exchange of HTTP. After a failed handshake, drop the stream; a server writes its
-//! response before.
+//! this one exchange of HTTP. After a failed handshake, a server first writes its response. Then
+//! drop the stream.
 //!
 //! ```
 //! use tickwire::{Config, Entropy, handshake::{Progress, client, server}};

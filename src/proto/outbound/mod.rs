@@ -15,13 +15,13 @@ use prepared::Prepared;
 ///   [`OwnedMessage`]. The payload is copied into the outgoing buffer.
 /// - `String`, `Box<str>`, `Vec<u8>`, [`Bytes`] and [`OwnedMessage`]. If the message is not
 ///   compressed, a server copies a payload of less than
-///   [`min_vectored`](crate::Config::min_vectored) bytes. The server sends any other payload from
-///   its own memory, by a vectored write. Over a stream without vectored writes, and in
+///   [`min_vectored`](crate::Config::min_vectored) bytes. The server sends any other payload
+///   without a copy, by a vectored write. Over a stream without vectored writes, and in
 ///   [`feed_first`](crate::Sender::feed_first), the server copies every payload.
 /// - `Cow<str>`, like the `&str` or the `String` in it.
 /// - `Arc<str>`. Its text is first copied into a `String`. To copy only once, pass a `&str`.
-/// - [`Prepared`] or a reference to it. A server copies the payload, or sends it from its own
-///   memory, by the same rule.
+/// - [`Prepared`] or a reference to it. A server copies the payload, or sends it without a copy, by
+///   the same rule.
 ///
 /// A client copies every payload, because it masks the copy. Text types become text messages, and
 /// byte types binary messages. A [`Message`], an [`OwnedMessage`] and a [`Prepared`] keep their
