@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Each message is a part of a block, and keeps the block alive. The thread writes the next message
-//! behind the last part. A message that does not fit there goes to the front of the block if all
+//! after the last part. A message that does not fit there goes to the front of the block if all
 //! parts were dropped, and otherwise into a new block. A long message goes to the front whenever
 //! all parts were dropped, because the front is in the processor's cache. Without std each message
 //! has a separate allocation.

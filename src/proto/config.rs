@@ -191,7 +191,7 @@ pub struct Config {
     ///   accepted, and reads and drops input until the peer ends the stream. All this takes at most
     ///   one more `close_timeout`, and ends early after 16 MiB of input.
     /// - If the stream blocks writes, shutting it can take one more second. Writing the rest of a
-    ///   Ping or Pong behind our Close can also take one more second.
+    ///   Ping or Pong after our Close can also take one more second.
     /// - If the peer's Close comes before ours is written, writing ours can take one more
     ///   `close_timeout`.
     pub close_timeout: Duration,

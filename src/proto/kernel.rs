@@ -373,7 +373,7 @@ impl Buffer {
         let bytes = self.bytes.get(self.text.clone()).unwrap_or_default();
         debug_assert!(core::str::from_utf8(bytes).is_ok());
         // SAFETY: only `is_text`, `unmask_text` and `begins_text` set `text`, each to validated
-        // bytes or to known text with validated bytes behind it. `move_text` moves `text` with its
+        // bytes or to known text with validated bytes after it. `move_text` moves `text` with its
         // bytes. Every other write to these bytes first clears `text`, in `forget_from`,
         // `overwrite` or `unmask_text`. `lengthen` only appends, and `take` clears `text`.
         unsafe { core::str::from_utf8_unchecked(bytes) }

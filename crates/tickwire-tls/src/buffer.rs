@@ -104,7 +104,7 @@ impl Buffer {
         }
     }
 
-    /// Removes all bytes, and keeps the memory for the next ones.
+    /// Removes all bytes, and keeps the memory for the next bytes.
     pub(super) fn clear(&mut self) {
         (self.start, self.end) = (0, 0);
     }

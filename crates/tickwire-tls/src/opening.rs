@@ -36,8 +36,7 @@ pub(super) struct Opening {
     /// them again at its next step.
     input: Buffer,
     seen: usize,
-    /// A server's count of the ClientHello's bytes. `None` for a complete ClientHello and for a
-    /// client.
+    /// How much of the ClientHello a server has. `None` after the ClientHello, and for a client.
     hello: Option<Hello>,
     /// The server name in the ClientHello. rustls' unbuffered connection does not return this name.
     pub(super) name: Option<String>,
@@ -214,7 +213,7 @@ impl Opening {
     /// Encrypts `say`, after the handshake records that rustls still has to send.
     fn send(&mut self, say: Say<'_>, out: &mut Buffer) -> Result<(), Error> {
         let mut say = Some(say);
-        // `say` has its turn after the last step, when rustls has nothing else to send.
+        // The last step, in which rustls has nothing else to send, encrypts `say`.
         while let Next::Step = self.step(&mut say, out)? {}
         match say {
             None => Ok(()),

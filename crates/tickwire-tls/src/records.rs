@@ -33,7 +33,7 @@ pub(super) const WAITING: usize = 64 << 10;
 /// The most empty records and KeyUpdates without data between them. rustls allows 32 of each kind,
 /// but a record of one kind resets the count of the other kind. Here both kinds share one count, so
 /// that a peer cannot alternate them for ever. Parts of a handshake message do not count, because
-/// BoringSSL's tests send a ticket in records of one byte; `HANDSHAKE` limits the ticket.
+/// BoringSSL's tests send a ticket in records of one byte; `HANDSHAKE` limits their sum.
 const DATALESS: u8 = 32;
 /// The most warning alerts in a connection. rustls has the same bound.
 const WARNINGS: u8 = 4;

@@ -1,4 +1,4 @@
-//! Adds to the platform's verifier: roots that it misses, and the places of the roots in errors.
+//! Adds roots that the platform's verifier misses, and the places of the roots to its errors.
 use ::rustls::{
     Error, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},

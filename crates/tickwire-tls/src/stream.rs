@@ -6,7 +6,8 @@
 //! waiting. Before I/O, a thread takes the ciphertext to write, or the buffer to read into, out of
 //! the state. A reader with ciphertext to send does not wait for a thread that writes: the writer
 //! may be waiting until the peer reads, and the peer may be waiting until this reader reads. The
-//! writer sends the reader's ciphertext too, because it stops only when nothing is outgoing.
+//! writer sends the reader's ciphertext too, because the writer stops only when nothing is
+//! outgoing.
 use crate::Session;
 pub use crate::buffer::Buffer;
 use std::{
@@ -54,9 +55,8 @@ pub trait Carrier {
     /// Flushes the stream. `Pending`: as for [`poll_write`](Self::poll_write).
     fn poll_flush(&mut self) -> Poll<io::Result<()>>;
 
-    /// Calls [`send`] on behalf of a call that reads. With `last`, the reading call then ends
-    /// without waiting. `Pending`: the call must not read before the stream accepts the refused
-    /// bytes.
+    /// Calls [`send`] for a call that reads. With `last`, the reading call then ends without
+    /// waiting. `Pending`: the call must not read before the stream accepts the refused bytes.
     fn send_aside(&mut self, last: bool) -> Poll<()>;
 
     /// Asks whether a call may go on, although it has read `read` bytes and found no data.
@@ -286,8 +286,8 @@ impl Tls {
         Ok(())
     }
 
-    /// Reports that the stream accepted `len` bytes of outgoing ciphertext. Returns whether any is
-    /// left.
+    /// Reports that the stream accepted `len` bytes of ciphertext. Returns whether more is
+    /// outgoing.
     #[inline]
     pub fn wrote(&mut self, len: usize) -> io::Result<bool> {
         if len == 0 {

@@ -39,7 +39,7 @@ pub(crate) struct Inflated {
     /// The number of output bytes made.
     pub(crate) made: usize,
     pub(crate) status: Status,
-    /// Whether the output was filled, so that zlib may hold more output.
+    /// Whether the output was filled, so that zlib may have more output.
     pub(crate) full: bool,
 }
 

@@ -29,7 +29,7 @@
 //!
 //! The table is for a 64-bit target; `tests/allocations/deflate.rs` measures it. In zlib-rs, every
 //! compressor has a hash table of 128 KiB, whatever its window, and every decompressor has a window
-//! of 32 KiB. While a compressed message is partly fed or received, its connection holds one of the
+//! of 32 KiB. While a compressed message is partly fed or received, its connection uses one of the
 //! thread's compressors or decompressors.
 //!
 //! `feed` compresses a whole message at once. While the sending half of a split connection

@@ -144,7 +144,7 @@ fn take_param<'a>(rest: &mut &'a [u8]) -> Result<Option<RawParam<'a>>, Malformed
     Ok(Some((name, Some(value))))
 }
 
-/// Parses a quoted token; `rest` begins behind the opening quote. Removes the token and the closing
+/// Parses a quoted token; `rest` begins after the opening quote. Removes the token and the closing
 /// quote from `rest`. The token keeps its escapes.
 fn take_quoted<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
     let mut len = 0;

@@ -236,7 +236,7 @@ pub(super) struct RequestLine {
 impl RequestLine {
     /// Parses a head that came in one read without other bytes, as most heads do. For such a head,
     /// one pass over the bytes is enough instead of two. `None` if `scan` must run: the head is
-    /// incomplete or faulty, came in several reads, or has other bytes behind it.
+    /// incomplete or faulty, came in several reads, or is followed by other bytes.
     pub(super) fn parse_at_once<'a, T>(
         wire: &'a [u8],
         scan: &Scan,

@@ -23,9 +23,8 @@ use prepared::Prepared;
 /// - [`Prepared`] or a reference to it. A server copies the payload, or sends it without a copy, by
 ///   the same rule.
 ///
-/// A client copies every payload, because it masks the copy. Text types become text messages, and
-/// byte types binary messages. A [`Message`], an [`OwnedMessage`] and a [`Prepared`] keep their
-/// kind.
+/// A client copies every payload, because it masks the copy. Text types become text messages, byte
+/// types binary messages. [`Message`], [`OwnedMessage`] and [`Prepared`] keep their kind.
 #[derive(Clone)]
 pub struct Outbound<'a> {
     pub(crate) content: Content<'a>,

@@ -43,7 +43,7 @@ impl Refusal {
         Some(Duration::from_secs(seconds.min(1 << 31)))
     }
 
-    /// Returns the text behind the status in the status line.
+    /// Returns the text after the status in the status line.
     fn reason(&self) -> &[u8] {
         let line = self.head.split(|&b| b == b'\r').next().unwrap_or_default();
         line.splitn(3, |&b| b == b' ').nth(2).unwrap_or_default()

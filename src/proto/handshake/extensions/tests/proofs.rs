@@ -24,7 +24,7 @@ enum State {
     Quoted,
     /// A backslash in quotes.
     Escape,
-    /// A closing quote, or blanks behind a value.
+    /// A closing quote, or blanks after a value.
     End,
 }
 use State::*;
@@ -105,7 +105,7 @@ fn a_parameter_is_that_of_the_grammar() {
 
 /// The length of the longest extension.
 const M: usize = 12;
-/// The address and the length of the last name, and the length of the parameters behind it.
+/// The address and the length of the last name, and the length of the parameters after that name.
 static SEEN: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
 
 /// Stands for [`text`], and stores which bytes it gets.
