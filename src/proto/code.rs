@@ -36,7 +36,7 @@ impl CloseCode {
     pub const GOING_AWAY: Self = Self(1001);
     /// 1002: the peer broke the protocol.
     pub const PROTOCOL_ERROR: Self = Self(1002);
-    /// 1003: data of a kind that this end does not accept, such as text where it wants binary.
+    /// 1003: data of a kind that this end does not accept, such as text instead of binary.
     pub const UNSUPPORTED_DATA: Self = Self(1003);
     /// 1007: data that does not match its type, such as text that is not UTF-8.
     pub const INVALID_PAYLOAD: Self = Self(1007);

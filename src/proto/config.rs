@@ -64,8 +64,8 @@ pub struct Config {
     ///
     /// After the timeout the connection fails with [`DataTimeout`](crate::RecvError::DataTimeout),
     /// and sends a Close with 1001. The receiving call returns this error up to a second later,
-    /// because it first waits for the peer to end the stream. A program that receives late loses no
-    /// data: the call first reads the data that has arrived, in up to 1,024 reads. With this
+    /// because the call first waits for the peer to end the stream. A program that receives late
+    /// loses no data: the call reads the data that has arrived, in up to 1,024 reads. With this
     /// setting, receiving calls read the clock for each read, which costs about 20 ns.
     pub data_timeout: Option<Duration>,
 

@@ -96,9 +96,9 @@ pub enum RecvError {
     /// may still be alive.
     #[error("no data from the peer within the data timeout (data_timeout)")]
     DataTimeout,
-    /// Within [`close_timeout`](crate::Config::close_timeout), either the peer's Close did not come
-    /// after our Close was queued or a write failed, or our answer to the peer's Close was not
-    /// written. [`Closed::unconfirmed`](crate::Closed::unconfirmed) says whether the peer has ended
+    /// [`close_timeout`](crate::Config::close_timeout) passed before our answer to the peer's Close
+    /// was written; or it passed without a Close from the peer, counted from our Close or a failed
+    /// write. [`Closed::unconfirmed`](crate::Closed::unconfirmed) says whether the peer has ended
     /// the stream since.
     #[error("closing handshake not finished within the close timeout (close_timeout)")]
     CloseTimeout,

@@ -15,7 +15,7 @@ use core::ops::{Deref, Range, RangeFrom};
 /// another limit). For fewer bytes, detecting the features costs more than the kernel saves.
 const LONG: usize = 256;
 
-/// From this length on, in bytes, masking in place aligns its stores to 32 bytes, so that none
+/// From this length on, in bytes, masking in place aligns its stores to 32 bytes, so that no store
 /// touches two cache lines. For fewer bytes, aligning costs as much as it saves.
 const ALIGNED: usize = 2048;
 

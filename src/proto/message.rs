@@ -229,9 +229,9 @@ pub struct Arrival {
 /// only a few of many messages for long, keep copies: `message.as_message().to_owned()` makes a
 /// copy with an allocation of its own.
 ///
-/// A message of more than 4 KiB that fills at least half of the buffer it was received or inflated
-/// into keeps that buffer alive. Any other message of more than 4 KiB has its own allocation. Each
-/// thread also keeps alive the block that it is filling. Without `std`, blocks are not used.
+/// A longer message keeps alive the buffer into which it was received or inflated, if it fills at
+/// least half of that buffer. Otherwise the message has its own allocation. Each thread also
+/// keeps alive the block that it is filling. Without `std`, blocks are not used.
 #[derive(Clone, PartialEq, Eq, Hash)]
 // Exhaustive: see `DataKind`.
 pub enum OwnedMessage {

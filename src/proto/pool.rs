@@ -1,6 +1,6 @@
 //! The buffers that a thread keeps for its connections. A connection of an asynchronous adapter
-//! takes buffers from this pool, and gives them back before it waits, unless they still hold bytes.
-//! Compression uses the pool in every adapter.
+//! takes buffers from this pool, and gives them back before it waits, unless the buffers still
+//! contain bytes. Compression uses the pool in every adapter.
 //!
 //! The pool also keeps long buffers, so that a large message can reuse the buffer of an earlier
 //! large message.
@@ -35,7 +35,7 @@ struct Thread {
 }
 
 struct Pool {
-    /// The buffers kept. If several buffers fit, the one given back last is taken, because it is
+    /// The buffers kept. If several buffers fit, the buffer given back last is taken, because it is
     /// most likely still in the processor's cache.
     free: Vec<Vec<u8>>,
     /// The sum of the capacities of the buffers in `free`.

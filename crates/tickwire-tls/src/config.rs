@@ -103,7 +103,7 @@ pub fn platform_config() -> Result<Client, TlsError> {
 /// # Errors
 ///
 /// As [`platform_config`], but a platform without roots is no error. Also if the text has no
-/// certificate, or a malformed certificate; the error then has its number, from 1.
+/// certificate. Also if a certificate is malformed: the error has its number, counted from 1.
 #[cfg(not(target_os = "android"))]
 pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
     let pem = roots::without_marks(pem);

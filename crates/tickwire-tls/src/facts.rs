@@ -25,8 +25,8 @@ macro_rules! agreed {
 }
 
 impl Session {
-    /// The number of the version of TLS, once the handshake has agreed on it: 0x0304 is TLS 1.3,
-    /// and 0x0303 is TLS 1.2. `rustls::ProtocolVersion::from` converts the number.
+    /// The number of the TLS version, once the handshake has agreed on it: 0x0304 is TLS 1.3, and
+    /// 0x0303 is TLS 1.2. `rustls::ProtocolVersion::from` converts the number.
     pub fn protocol_version(&self) -> Option<u16> {
         agreed!(self, state => state.protocol_version(), agreed => agreed.version).map(u16::from)
     }

@@ -286,8 +286,8 @@ impl Records {
     /// number of bytes sealed.
     ///
     /// After an error, `out` keeps the records that were sealed before it, and nobody knows how
-    /// many bytes they hold. So the caller must not repeat the write: the peer would get these
-    /// bytes twice.
+    /// much data they contain. So the caller must not repeat the write: the peer would get this
+    /// data twice.
     #[inline]
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> Result<usize, Error> {
         if self.silent {

@@ -268,7 +268,7 @@ impl Session {
     /// the handshake. During the handshake, this call returns the error even if there is nothing to
     /// seal. `BrokenPipe` after [`close`](Self::close). The TLS error, if sealing fails; `read`
     /// still works then. Do not write again after an error: a part of `from` may be outgoing
-    /// although `from` was not advanced past it.
+    /// although `from` was not advanced past that part.
     pub fn write(&mut self, from: &mut impl Buf) -> io::Result<usize> {
         if self.is_handshaking() {
             // A caller that only writes has to learn here that the handshake has failed.

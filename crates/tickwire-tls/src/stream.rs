@@ -6,8 +6,7 @@
 //! waiting. Before I/O, a thread takes the ciphertext to write, or the buffer to read into, out of
 //! the state. A reader with ciphertext to send does not wait for a thread that writes: the writer
 //! may be waiting until the peer reads, and the peer may be waiting until this reader reads. The
-//! writer sends the reader's ciphertext too, because the writer stops only when nothing is
-//! outgoing.
+//! writer also sends the reader's ciphertext: it stops only when nothing is outgoing.
 use crate::Session;
 pub use crate::buffer::Buffer;
 use std::{
@@ -286,8 +285,7 @@ impl Tls {
         Ok(())
     }
 
-    /// Reports that the stream accepted `len` bytes of ciphertext. Returns whether more is
-    /// outgoing.
+    /// Reports that the stream accepted `len` ciphertext bytes. Returns whether more is outgoing.
     #[inline]
     pub fn wrote(&mut self, len: usize) -> io::Result<bool> {
         if len == 0 {

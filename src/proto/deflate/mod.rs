@@ -175,8 +175,8 @@ impl Default for Direction {
 
 #[cfg(feature = "deflate")]
 impl Default for Deflate {
-    /// No takeover, except for messages of a server that uses it; windows of 15 bits, level 1,
-    /// compression of messages from 128 bytes on, and 2 MiB kept by each thread.
+    /// No takeover, except for messages of a server that uses takeover; windows of 15 bits, level
+    /// 1, compression of messages from 128 bytes on, and 2 MiB kept by each thread.
     fn default() -> Self {
         Self {
             level: 1,

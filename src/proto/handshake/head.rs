@@ -124,8 +124,8 @@ impl Scan {
             Some(fold) if self.response && self.lines > 1 => fold.fill(b' '),
             _ => return Err(HandshakeError::Malformed { what: "folded line" }),
         }
-        // `run` counts the joined line at its end, and sees that it is not empty, because `at` is
-        // beyond `line`.
+        // `run` counts the joined line at its end, and sees that the line is not empty, because
+        // `at` is beyond `line`.
         self.lines -= 1;
         self.at += 1;
         Ok(())

@@ -149,7 +149,7 @@ pub enum HandshakeError {
     #[error("target and Host header name different hosts or ports")]
     HostMismatch,
     /// A request announces a body, by Transfer-Encoding or by a Content-Length that is not 0. The
-    /// bytes after its head could then be read in two ways, as HTTP or as frames. (A response that
+    /// bytes after the head could then be read in two ways, as HTTP or as frames. (A response that
     /// opens a connection has no body, whatever its headers.)
     #[error("a body is announced, which an upgrade cannot have")]
     HasBody,
@@ -224,8 +224,8 @@ pub enum HandshakeError {
         /// The HTTP status: 101, or 300 to 999.
         status: u16,
     },
-    /// A SOCKS5 proxy did not connect to the server: it could not, or its rules forbid it (RFC 1928
-    /// §6).
+    /// A SOCKS5 proxy did not connect to the server: the proxy could not, or its rules forbid the
+    /// connection (RFC 1928 §6).
     #[error("SOCKS5 request was answered with {reply:#04x}, {}", socks_reply(*reply))]
     SocksRefused {
         /// The code of the reply. 1: failure; 2: forbidden by the proxy's rules; 3: network
