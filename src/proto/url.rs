@@ -182,7 +182,7 @@ impl FromStr for Target {
 
     /// Parses a URL.
     ///
-    /// The case of scheme and host does not matter. An empty port means the default.
+    /// The case of scheme and host does not matter. An empty port means the default port.
     /// Percent-encoding in path and query is passed on unchanged. The characters `` ^`{|} `` are
     /// passed on too: RFC 3986 requires encoding them, but servers accept them.
     ///

@@ -61,9 +61,9 @@ config! {
 /// A client's configuration, with the platform's roots and without a client certificate. If the
 /// platform has a verifier of its own, that verifier checks certificates.
 ///
-/// The first call loads the configuration, with the provider of that moment. The configuration and
-/// its session tickets then stay for the life of the program. So install a default provider before
-/// the first call. The tickets make a second connection to the same server cheaper.
+/// The first call loads the configuration, with the crypto provider of that moment. The
+/// configuration and its session tickets then stay until the program ends. So install a default
+/// provider before the first call. The tickets make a second connection to the same server cheaper.
 /// `enable_secret_extraction` is set, so that this crate can open and seal records in place. The
 /// setting also lets any code that makes a session with this configuration ask for the keys.
 ///

@@ -30,10 +30,10 @@ const EXPANSION: usize = 256;
 pub(super) const HANDSHAKE: usize = 65535;
 /// The most ciphertext, in bytes, that may wait to be written. rustls has the same bound.
 pub(super) const WAITING: usize = 64 << 10;
-/// The most empty records and KeyUpdates without data between them. rustls allows 32 of each kind,
-/// but a record of one kind resets the count of the other kind. Here both kinds share one count, so
-/// that a peer cannot alternate them for ever. Parts of a handshake message do not count, because
-/// BoringSSL's tests send a ticket in records of one byte; `HANDSHAKE` limits their sum.
+/// The most records without data in a row: empty records and KeyUpdates. rustls allows 32 of each
+/// kind, but a record of one kind resets the count of the other kind. Here both kinds share one
+/// count, so that a peer cannot alternate them for ever. Parts of a handshake message do not count,
+/// because BoringSSL's tests send a ticket in records of one byte; `HANDSHAKE` limits their sum.
 const DATALESS: u8 = 32;
 /// The most warning alerts in a connection. rustls has the same bound.
 const WARNINGS: u8 = 4;

@@ -1,4 +1,4 @@
-//! Adds roots that the platform's verifier misses, and the places of the roots to its errors.
+//! Finds roots that the platform's verifier misses, and adds the places of roots to its errors.
 use ::rustls::{
     Error, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},

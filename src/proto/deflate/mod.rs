@@ -11,8 +11,8 @@
 //!
 //! A connection without context takeover keeps no compressor or decompressor between messages. Each
 //! thread keeps compressors, decompressors and buffers, which all its connections share. With
-//! takeover, a connection keeps its own compressor from its first use until sending ends, and its
-//! own decompressor from the first compressed message until receiving ends.
+//! takeover, a connection keeps its own compressor from the first message that it compresses until
+//! sending ends, and its own decompressor from the first compressed message until receiving ends.
 //!
 //! By default, no message of ours refers back to earlier messages, and a server forbids its clients
 //! to refer back. But a client leaves the choice for the server's messages to the server, because
@@ -114,7 +114,7 @@ pub struct Deflate {
     pub min_size: usize,
     /// The most bytes that a thread keeps in unused compressors and decompressors; default 2 MiB,
     /// which is about five compressors or 40 decompressors. Above this limit, the thread frees the
-    /// compressors and decompressors unused for longest.
+    /// compressors and decompressors that were unused for longest.
     pub memory: usize,
     /// Whether, and how far, messages of the server may refer back to earlier messages.
     ///

@@ -1,7 +1,7 @@
 //! Parses Sec-WebSocket-Extensions (RFC 6455 §9.1) in linear time, and copies only values with
 //! escapes.
 //!
-//! The module `deflate` interprets permessage-deflate (RFC 7692), and agrees on its parameters.
+//! The module `deflate` interprets and negotiates the parameters of permessage-deflate (RFC 7692).
 //!
 //! Blanks are allowed around `,`, `;` and `=`. Elements of the list may be empty, but parameters
 //! may not. A quoted value must be a token after its escapes are removed. So a comma or semicolon
