@@ -118,6 +118,8 @@ pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
     if roots.is_empty() {
         return Err(bad_root("no certificate".into()));
     }
+    #[cfg(all(unix, not(any(target_os = "android", target_vendor = "apple"))))]
+    roots.extend(roots::behind_marks(std::env::var_os));
     let provider = provider()?;
     client_config(Verifier::new_with_extra_roots(roots, provider.clone())?, provider)
 }

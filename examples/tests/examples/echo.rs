@@ -236,20 +236,22 @@ mod over_tls {
         fs::write(folder.join("empty.pem"), "").unwrap();
         fs::copy(&files.ca, folder.join("good.pem")).unwrap();
         let marked = file("system", "marked.pem", &format!("\u{feff}{good}"));
+        let other = file("system", "other.pem", &Authority::new().pem());
         for trusting in [
             ("SSL_CERT_FILE", &*files.ca),
             ("SSL_CERT_FILE", &*marked),
             ("SSL_CERT_FILE", &*among),
             ("SSL_CERT_DIR", folder.to_str().unwrap()),
         ] {
-            let mut program = Program::start_in("client", &args, &[trusting]);
-            program.write(b"hi\n");
-            let (code, out, errors) = program.finish();
-            assert_eq!((code, errors), (0, vec![]), "{trusting:?}");
-            assert_eq!(out, ["hi", "closed: 1000 (clean)"]);
+            for args in [&args[..], &[&*url, "--ca", &*other]] {
+                let mut program = Program::start_in("client", args, &[trusting]);
+                program.write(b"hi\n");
+                let (code, out, errors) = program.finish();
+                assert_eq!((code, errors), (0, vec![]), "{trusting:?} {args:?}");
+                assert_eq!(out, ["hi", "closed: 1000 (clean)"]);
+            }
         }
 
-        let other = file("system", "other.pem", &Authority::new().pem());
         let doubting = [("SSL_CERT_FILE", &*other)];
         let (code, out, errors) = Program::start_in("client", &args, &doubting).finish();
         let at = url.strip_prefix("wss://").unwrap();
