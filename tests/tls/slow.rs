@@ -3,14 +3,20 @@
 use crate::support::{bounded::bounded, tls::Authority};
 use ::tokio::{
     io::{
-        AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, copy_bidirectional,
-        duplex, split,
+        AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf,
+        copy_bidirectional, duplex, split,
     },
     net::TcpListener,
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use std::{future::pending, time::Duration};
+use std::{
+    future::pending,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 use tickwire::{
     Config, Dial, Error, Message,
     handshake::{client::Request, server::Accept},
@@ -30,7 +36,10 @@ async fn woken<T>(writing: JoinHandle<T>) -> T {
 type Session = TlsStream<DuplexStream>;
 
 /// A server and a client that trusts it, each over its end of a pipe.
-fn sessions(near: DuplexStream, far: DuplexStream) -> (Session, Session) {
+fn sessions<S>(near: S, far: S) -> (TlsStream<S>, TlsStream<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let ca = Authority::new();
     let localhost: tickwire::url::Target = "wss://localhost/".parse().unwrap();
     (
@@ -207,4 +216,60 @@ async fn failing_reader_and_pending_writer() {
     woken(writing).await;
     reading.abort();
     peer.abort();
+}
+
+/// A stream, and whether a signal interrupted the last read. Every other read is interrupted.
+struct Signals(DuplexStream, bool);
+
+impl AsyncRead for Signals {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.1 = !self.1;
+        match self.1 {
+            true => Poll::Ready(Err(io::ErrorKind::Interrupted.into())),
+            false => Pin::new(&mut self.0).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Signals {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[::tokio::test(start_paused = true)]
+async fn a_signal_ends_no_read() {
+    let (near, far) = duplex(4096);
+    let (mut server, mut client) = sessions(Signals(near, false), Signals(far, false));
+    let echo = async {
+        let mut asked = [0; 2];
+        server.handshake().await.unwrap();
+        server.read_exact(&mut asked).await.unwrap();
+        server.write_all(&asked).await.unwrap();
+        server.flush().await.unwrap();
+    };
+    let ask = async {
+        client.write_all(b"hi").await.unwrap();
+        client.flush().await.unwrap();
+        let mut answer = [0; 2];
+        client.read_exact(&mut answer).await.unwrap();
+        answer
+    };
+    assert_eq!(both(echo, ask).await.1, *b"hi");
 }

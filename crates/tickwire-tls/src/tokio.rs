@@ -197,16 +197,23 @@ struct Call<'a, 'c, S> {
 }
 
 impl<S> Call<'_, '_, S> {
-    /// Returns the result of a write or a flush of the stream below. After an interruption by a
-    /// signal, the task tries again.
+    /// Returns the result of a call of the stream below. After an interruption by a signal, the task
+    /// tries again.
     #[inline]
-    fn written<T>(&mut self, mut done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if let Poll::Ready(Err(error)) = &done
-            && error.kind() == io::ErrorKind::Interrupted
-        {
-            self.cx.waker().wake_by_ref();
-            done = Poll::Pending;
+    fn uninterrupted<T>(&self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match done {
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {
+                self.cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            done => done,
         }
+    }
+
+    /// Returns the result of a write or a flush of the stream below.
+    #[inline]
+    fn written<T>(&mut self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let done = self.uninterrupted(done);
         self.write_blocked = done.is_pending();
         done
     }
@@ -221,7 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
     fn poll_read(&mut self, room: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut room = ReadBuf::new(room);
         let done = Pin::new(&mut self.stream.io).poll_read(self.cx, &mut room);
-        done.map_ok(|()| room.filled().len())
+        self.uninterrupted(done).map_ok(|()| room.filled().len())
     }
 
     #[inline]
@@ -250,6 +257,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
         // A stream keeps one waker for writing. `both` wakes both tasks. Otherwise the waker of
         // this call would replace the writer's waker.
         let both = Waker::from(Arc::new(Both(self.cx.waker().clone(), other)));
+        // The new call's `write_blocked` is not needed, because a read has no use for it. During the
+        // handshake a write comes here too, but then no other half may be in use.
         let sent = stream::send(&mut self.stream.call(&mut Context::from_waker(&both)));
         // The stream below owes the writer no wake-up any more, so this call wakes the writer.
         if sent.is_ready()
