@@ -124,8 +124,11 @@ impl<S> Tap<S> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).line(direction, bytes);
     }
 
-    fn log_read(&self, bytes: &[u8]) {
-        self.log('<', Some(bytes).filter(|bytes| !bytes.is_empty()));
+    /// Records one read. Reading 0 bytes means the end of the stream only if there was room.
+    fn log_read(&self, had_room: bool, bytes: &[u8]) {
+        if had_room {
+            self.log('<', Some(bytes).filter(|bytes| !bytes.is_empty()));
+        }
     }
 
     /// Records one write, which took the first `n` bytes of these slices, unless `n` is 0.
@@ -145,10 +148,7 @@ impl<S> Tap<S> {
 impl<S: Read> Read for Tap<S> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = self.io.read(buf)?;
-        // Into an empty `buf`, a read of 0 bytes does not mean the end of the stream.
-        if !buf.is_empty() {
-            self.log_read(buf.get(..n).unwrap_or_default());
-        }
+        self.log_read(!buf.is_empty(), buf.get(..n).unwrap_or_default());
         Ok(n)
     }
 }
@@ -174,7 +174,7 @@ impl<S: Write> Write for Tap<S> {
 impl<S: Stream> Stream for Tap<S> {
     fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = self.io.try_read(buf)?;
-        self.log_read(buf.get(..n).unwrap_or_default());
+        self.log_read(!buf.is_empty(), buf.get(..n).unwrap_or_default());
         Ok(n)
     }
 

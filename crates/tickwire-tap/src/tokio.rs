@@ -13,12 +13,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let (before, asked) = (buf.filled().len(), buf.remaining() > 0);
+        let (before, had_room) = (buf.filled().len(), buf.remaining() > 0);
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        // Without room in `buf`, a read of 0 bytes does not mean the end of the stream.
-        if asked {
-            self.log_read(buf.filled().get(before..).unwrap_or_default());
-        }
+        self.log_read(had_room, buf.filled().get(before..).unwrap_or_default());
         Poll::Ready(Ok(()))
     }
 }

@@ -300,6 +300,10 @@ async fn a_read_into_no_room_is_not_the_end() {
     assert_eq!(AsyncReadExt::read(&mut tap, &mut []).await.unwrap(), 0);
     assert_eq!(io::Read::read(&mut tap, &mut []).unwrap(), 0);
     assert_eq!(log.recording().passed, []);
+    let log = Log::default();
+    let mut tap = Tap::new(blocking::WithoutTimeouts(io::empty()), log.clone());
+    assert_eq!(blocking::Stream::try_read(&mut tap, &mut []).unwrap(), 0);
+    assert_eq!(log.recording().passed, []);
 }
 
 #[test]
