@@ -131,7 +131,7 @@ impl<W> Shared<W> {
             both: wakers.clone().into(),
             wakers,
             blocked: AtomicBool::new(true), // not known until the first `poll_write`
-            quiet: AtomicBool::new(false), // not known either, until the first `with`
+            quiet: AtomicBool::new(false),  // not known either, until the first `with`
             awaited: AtomicBool::new(false),
             sending: Mutex::new(Sending { tx, out, io }),
         })

@@ -251,7 +251,8 @@ impl<T> Inner<T> {
                 && let (Stage::Opening(opening), Some(wire)) = (&slot.stage, &mut slot.wire)
                 && slot.marks.phase == Some(Phase::Silent)
                 && opening.began + PATIENCE <= now
-                && wire.find_unread(&mut self.system) == 0 // a note may be late
+                // The system's note of what arrived may be late.
+                && wire.find_unread(&mut self.system) == 0
             {
                 self.counts.evicted += 1;
                 self.free(handle);

@@ -79,7 +79,7 @@ impl Opening {
             return None;
         };
         let request = self.handshake.request()?;
-        let mut hosts = 0;
+        let mut hosts = 0; // their values do not matter: the answer is the same for all
         for (name, value) in request.headers() {
             let is = |known: &str| name.eq_ignore_ascii_case(known);
             // A client that asks for a WebSocket has to see the error's response, with its hint.
@@ -92,7 +92,8 @@ impl Opening {
             }
             hosts += u32::from(is("Host"));
         }
-        // RFC 9112 §3.2: in HTTP/1.0, Host may be missing.
+        // RFC 9112 §3.2: in HTTP/1.0, Host may be missing. A load balancer sends a plain path. A
+        // target with a host is for a proxy, which this server is not.
         if !(hosts == 1 || hosts == 0 && error == OldHttpVersion)
             || !matches!(request.method(), "GET" | "HEAD" | "OPTIONS")
             || !request.target().starts_with('/')

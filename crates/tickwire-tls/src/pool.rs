@@ -5,7 +5,8 @@ use std::cell::RefCell;
 /// The most memory, in bytes, that one thread keeps allocated after a burst.
 const MOST: usize = 4 << 20;
 
-/// The number of buffers that the list has room for from its first use on.
+/// The number of buffers that the list has room for from its first use on. Only if more buffers come
+/// back, after a burst, the list grows by an allocation between messages. The number is a guess.
 const LISTED: usize = 32;
 
 struct Pool {
@@ -53,8 +54,6 @@ impl Pool {
     fn give(&mut self, buffer: Vec<u8>) {
         if buffer.capacity() <= MOST - self.bytes {
             if self.free.capacity() == 0 {
-                // The list gets all its room at once, because a list that grows later would
-                // allocate between messages.
                 self.free.reserve(LISTED);
             }
             self.bytes += buffer.capacity();
