@@ -1,6 +1,5 @@
 //! Parses, compares and writes offers and answers of permessage-deflate (RFC 7692 §7.1).
 use super::{Deflate, DeflateParams, Direction};
-use alloc::borrow::Cow;
 use core::{fmt, mem::replace};
 
 /// The name of the extension.
@@ -11,8 +10,8 @@ const CLIENT_NO_TAKEOVER: &str = "client_no_context_takeover";
 const SERVER_BITS: &str = "server_max_window_bits";
 const CLIENT_BITS: &str = "client_max_window_bits";
 
-/// The name of a parameter, and its value.
-type Param<'a> = (&'a str, Option<Cow<'a, str>>);
+/// The name of a parameter, and its value. A value that was quoted has its escapes.
+type Param<'a> = (&'a str, Option<&'a str>);
 
 /// A client's offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +43,7 @@ impl Params {
     pub(crate) fn parse<'a>(params: impl Iterator<Item = Param<'a>>) -> Option<Self> {
         let mut parsed = Self::default();
         for (name, value) in params {
-            let again = match (name, value.as_deref()) {
+            let again = match (name, value) {
                 (SERVER_NO_TAKEOVER, None) => replace(&mut parsed.server_no_takeover, true),
                 (CLIENT_NO_TAKEOVER, None) => replace(&mut parsed.client_no_takeover, true),
                 (SERVER_BITS, Some(value)) => parsed.server_bits.replace(bits(value)?).is_some(),
@@ -62,11 +61,13 @@ impl Params {
     }
 }
 
-/// Parses a window size (§7.1.2): a decimal number from 8 to 15, without a leading zero.
+/// Parses a window size (§7.1.2): a decimal number from 8 to 15, without a leading zero. A
+/// backslash is an escape, because a token has none itself.
 fn bits(value: &str) -> Option<u8> {
-    match *value.as_bytes() {
-        [b @ (b'8' | b'9')] => Some(b - b'0'),
-        [b'1', b @ b'0'..=b'5'] => Some(10 + b - b'0'),
+    let mut digits = value.bytes().filter(|&b| b != b'\\');
+    match (digits.next(), digits.next(), digits.next()) {
+        (Some(b @ (b'8' | b'9')), None, _) => Some(b - b'0'),
+        (Some(b'1'), Some(b @ b'0'..=b'5'), None) => Some(10 + b - b'0'),
         _ => None,
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn offer(config: &Config) -> Option<String> {
 pub(super) fn accept(request: Headers<'_>, config: &Config) -> (String, Option<DeflateParams>) {
     let accepted = zlib::wanted(config.deflate.as_ref()).and_then(|ours| {
         let mut offers = extensions::all(request).filter(is_deflate);
-        offers.find_map(|offer| Offer(Params::parse(offer.params)?).answer(ours))
+        offers.find_map(|offer| Offer(Params::parse(offer.params())?).answer(ours))
     });
     match accepted {
         Some((answer, agreed)) => (format!("{}: {}\r\n", extensions::NAME, answer.0), Some(agreed)),
@@ -37,7 +37,7 @@ pub(super) fn agree(
     match (chosen.next(), chosen.next(), zlib::wanted(config.deflate.as_ref())) {
         (None, _, _) => Ok(None),
         (Some(one), None, Some(ours)) if is_deflate(&one) => {
-            let answer = Answer::parse(one.params).ok_or(HandshakeError::BadDeflate)?;
+            let answer = Answer::parse(one.params()).ok_or(HandshakeError::BadDeflate)?;
             answer.to(Offer::of(ours)).map(Some).map_err(|setting| match setting {
                 Some(setting) => HandshakeError::UnmetDeflate { setting },
                 None => HandshakeError::BadDeflate,
