@@ -168,7 +168,7 @@ impl Sender {
     /// the last call: after a passed deadline, the stream may still flush our Close.
     pub(crate) fn write_failed(&mut self) {
         // The ledger counts the unwritten messages before the buffers are emptied.
-        self.ledger.broken(&self.out, self.urgent.first_len());
+        self.ledger.broken(&self.out, self.urgent.first.len());
         self.out.drop_unwritten();
         self.urgent.clear();
         self.state = State::Closed { broken: true };

@@ -157,9 +157,9 @@ impl Sender {
             return Err(self.full());
         }
         let (kind, payload) = message.parts();
-        let before = self.urgent.first_len();
+        let before = self.urgent.first.len();
         self.encoder.behind(&mut self.urgent.first, opcode(kind).unfragmented(), payload);
-        Ok(self.ledger.first_fed(self.urgent.first_len() - before))
+        Ok(self.ledger.first_fed(self.urgent.first.len() - before))
     }
 
     // Admission.

@@ -36,7 +36,7 @@ impl Sender {
         if bytes < self.held_back() {
             self.out.stall.set(false);
         }
-        self.ledger.set_unflushed(bytes, &self.out, self.urgent.first_len());
+        self.ledger.set_unflushed(bytes, &self.out, self.urgent.first.len());
         // `held_back` and not `bytes`, because after `set_ended` or a failed write `held_back` is
         // 0, and no deadline on writing may start.
         self.out.stall.set(self.held_back() > 0);

@@ -7,6 +7,6 @@ impl Drop for Sender {
     #[inline(always)]
     fn drop(&mut self) {
         let Self { out, urgent, ledger, encoder, .. } = self;
-        trace::unsent(encoder.role(), || ledger.messages_left(out, urgent.first_len()));
+        trace::unsent(encoder.role(), || ledger.messages_left(out, urgent.first.len()));
     }
 }

@@ -332,14 +332,14 @@ impl Sender {
         // `open` means that the content ends inside a message in chunks, in which §5.4 forbids
         // other messages. Then an overtaking message gets a place only before an unwritten message
         // in `out`. So if `out` is empty, the overtaking message does not count.
-        let first = self.urgent.has_messages() && !self.out.open;
+        let first = !self.urgent.first.is_empty() && !self.out.open;
         self.out.len() > 0 || first || self.control_waits()
     }
 
     /// Whether a frame waits beside the buffer, to be placed by [`outgoing`](Self::outgoing).
     #[inline]
     pub(crate) fn frame_waits(&self) -> bool {
-        self.control_waits() || self.urgent.has_messages()
+        self.control_waits() || !self.urgent.first.is_empty()
     }
 
     /// Whether a control frame waits beside the buffer.
@@ -376,7 +376,7 @@ impl Sender {
     /// do not count as written. But once the connection has ended or a write has failed, they do
     /// count, because some may have been sent. A message that lost bytes never counts as written.
     pub fn is_written(&self, position: Position) -> bool {
-        self.ledger.is_written(position, &self.out, self.urgent.first_len())
+        self.ledger.is_written(position, &self.out, self.urgent.first.len())
     }
 
     /// Returns a number that changes with each message fed, whether in order or to overtake.

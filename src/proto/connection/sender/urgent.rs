@@ -146,15 +146,6 @@ impl Urgent {
         !self.pongs.is_empty() || !self.ping.is_empty()
     }
 
-    #[inline]
-    pub(super) fn has_messages(&self) -> bool {
-        !self.first.is_empty()
-    }
-
-    pub(super) fn first_len(&self) -> usize {
-        self.first.len()
-    }
-
     /// Returns the waiting Pongs, then the Ping. `place_controls` relies on the Ping being last.
     fn controls(&self) -> impl Iterator<Item = (OpCode, &[u8])> {
         let pongs = payloads(&self.pongs).map(|payload| (OpCode::Pong, payload));
@@ -166,7 +157,7 @@ impl Urgent {
     pub(super) fn len(&self, header: usize) -> usize {
         let close = self.close.as_ref().map(|close| close.0.payload());
         let controls = self.controls().map(|(_, payload)| payload).chain(close);
-        controls.map(|payload| header + payload.len()).sum::<usize>() + self.first_len()
+        controls.map(|payload| header + payload.len()).sum::<usize>() + self.first.len()
     }
 
     // Placing.
@@ -188,7 +179,7 @@ impl Urgent {
             self.place_controls(to);
         }
         // The messages go behind the control frames placed above.
-        if self.has_messages() {
+        if !self.first.is_empty() {
             to.out.overtake_messages(&mut self.first);
         }
         // The Close of `fail` may still wait in `close`. Once everything before it has been
