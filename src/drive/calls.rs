@@ -155,13 +155,13 @@ macro_rules! half {
         /// trip](crate::Sender::rtt). Calls of the other half wait until `f` returns. So `f` must
         /// not call the other half, and must take no lock: either could wait for ever.
         pub fn with_sender<Out>(&mut self, f: impl FnOnce(&Sender) -> Out) -> Out {
-            self.0.with(f)
+            self.0.core.with_sender(f)
         }
 
         /// Whether the message that ends at `position` was written: see
         /// [`Sender::is_written`](crate::Sender::is_written).
         pub fn is_written(&self, position: Position) -> bool {
-            self.0.with(|tx| tx.is_written(position))
+            self.0.core.with_sender(|tx| tx.is_written(position))
         }
     };
 }

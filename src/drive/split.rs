@@ -259,12 +259,10 @@ impl<W> Half<W> {
     pub(crate) fn closed(&self) -> Option<Closed<'_>> {
         self.inbound.closed(&self.link.look().tx)
     }
-}
 
-impl<R, W> Socket<Half<W>, R> {
     /// Gives `f` the sender, for getters.
-    pub(crate) fn with<T>(&self, f: impl FnOnce(&Sender) -> T) -> T {
-        f(&self.core.link.look().tx)
+    pub(crate) fn with_sender<T>(&self, f: impl FnOnce(&Sender) -> T) -> T {
+        f(&self.link.look().tx)
     }
 }
 
