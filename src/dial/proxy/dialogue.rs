@@ -15,7 +15,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::{answer::ReadAnswer, http_connect, socks5};
+use super::{ReadAnswer, http_connect, socks5};
 use crate::proto::{
     config::Config,
     handshake::{HandshakeError, Progress, Reading},

@@ -1,5 +1,5 @@
 //! A tunnel by HTTP's CONNECT (RFC 9110 §9.3.6).
-use super::answer::ReadAnswer;
+use super::ReadAnswer;
 use crate::proto::{
     handshake::{HandshakeError, Progress, Reading, basic},
     url::Target,

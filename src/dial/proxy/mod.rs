@@ -1,6 +1,5 @@
 //! [`Proxy`], to connect through a proxy. Besides the exports in `lib.rs`, only `dial` names this
 //! module.
-mod answer;
 #[cfg_attr(not(fuzzing), allow(unreachable_pub))] // a fuzz target uses the public items
 pub(crate) mod dialogue;
 mod environment;
@@ -14,7 +13,7 @@ use crate::{
     },
     proto::{
         config::Config,
-        handshake::Progress,
+        handshake::{HandshakeError, Progress, Reading},
         time::Time,
         url::{Target, UrlError},
     },
@@ -22,7 +21,13 @@ use crate::{
 };
 use dialogue::{Address, Dialogue};
 use environment::chosen;
-use std::{env, future::poll_fn, string::String};
+use std::{boxed::Box, env, future::poll_fn, string::String, vec::Vec};
+
+/// Parses the next answer of the proxy. If this end has to send bytes after that answer, puts them
+/// into the `Vec`, which was empty. If the stream has ended and the answer is incomplete, returns
+/// `UnexpectedEof`, not `Partial`.
+type ReadAnswer =
+    Box<dyn FnMut(&mut Reading, &mut Vec<u8>) -> Result<Progress, HandshakeError> + Send + Sync>;
 
 /// A proxy to connect through, by HTTP's CONNECT or by SOCKS5. Pass it to
 /// [`Dial::proxy`](crate::Dial::proxy).

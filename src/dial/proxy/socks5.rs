@@ -1,5 +1,5 @@
 //! A tunnel by SOCKS5. The crate `tickwire-dial` has the protocol.
-use super::answer::ReadAnswer;
+use super::ReadAnswer;
 use crate::proto::{
     handshake::{HandshakeError, Progress, Reading},
     url::Target,
