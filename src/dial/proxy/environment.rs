@@ -12,14 +12,11 @@ pub(super) fn chosen(
     server: &Target,
     value: impl Fn(&str) -> Result<Option<String>, UrlError>,
 ) -> Result<Option<Address>, UrlError> {
-    let first = |names: &[&str]| {
-        for name in names {
-            if let Some(text) = value(name)?.filter(|text| !text.trim().is_empty()) {
-                return Ok(Some(text));
-            }
-        }
-        Ok(None)
+    let set = |name: &&str| {
+        let text = value(name).map(|text| text.filter(|text| !text.trim().is_empty()));
+        text.transpose()
     };
+    let first = |names: &[&str]| names.iter().find_map(set).transpose();
     let Some(url) = first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])? else {
         return Ok(None);
     };
