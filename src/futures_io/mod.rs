@@ -242,34 +242,31 @@ where
 /// peer sends faster than this task reads.
 const READS: u8 = 64;
 
-/// A clock, and a timer for the next deadline. `sleep` is `None` until a call first waits for a
+/// A clock, and a timer for the next deadline. `timer` is `None` until a call first waits for a
 /// deadline.
 struct FuturesIo<T: Timers> {
     timers: T,
     epoch: Instant,
-    sleep: Option<Armed<T::Sleep>>,
+    timer: Option<Pin<Box<T::Sleep>>>,
+    /// The deadline of `timer`. `None` once the timer was ready, because a future must not be
+    /// polled again after that.
+    due: Option<Time>,
     /// The number of reads in a row without a wait.
     reads: u8,
-}
-
-/// A timer and its deadline. `until` is `None` once the timer was ready, because a future must not
-/// be polled again after that.
-struct Armed<F> {
-    until: Option<Time>,
-    timer: Pin<Box<F>>,
 }
 
 impl<S, T: Timers> Timed<S, FuturesIo<T>> {
     fn new(io: S, timers: T) -> Self {
         let epoch = timers.now();
-        Self { io, wait: FuturesIo { timers, epoch, sleep: None, reads: 0 } }
+        Self { io, wait: FuturesIo { timers, epoch, timer: None, due: None, reads: 0 } }
     }
 }
 
 impl<T: Timers> FuturesIo<T> {
     /// Timers with the same clock, for the other half of a split connection.
     fn twin(&self) -> Self {
-        Self { timers: self.timers.clone(), epoch: self.epoch, sleep: None, reads: 0 }
+        let timers = self.timers.clone();
+        Self { timers, epoch: self.epoch, timer: None, due: None, reads: 0 }
     }
 }
 
@@ -288,25 +285,24 @@ impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
         // Bounds the wait, because a time further away may not fit into an `Instant`. An early
         // wake-up does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-        let FuturesIo { timers, epoch, sleep, .. } = &mut self.wait;
+        let FuturesIo { timers, epoch, timer, due, .. } = &mut self.wait;
         let set = || {
             let now = timers.now();
             let far = now.saturating_duration_since(*epoch) + FAR;
             timers.at(*epoch + (until - Time::ZERO).min(far))
         };
-        let armed = match sleep {
-            Some(armed) => {
-                // An early wake-up now and then costs less than setting the timer after each read.
-                if armed.until.is_none_or(|set| until < set) {
-                    armed.timer.set(set());
-                    armed.until = Some(until);
-                }
-                armed
+        // An early wake-up now and then costs less than setting the timer after each read.
+        if due.is_none_or(|due| until < due) {
+            match timer {
+                Some(timer) => timer.set(set()),
+                None => *timer = Some(Box::pin(set())),
             }
-            None => sleep.insert(Armed { until: Some(until), timer: Box::pin(set()) }),
-        };
-        ready!(armed.timer.as_mut().poll(cx));
-        armed.until = None;
+            *due = Some(until);
+        }
+        if let Some(timer) = timer {
+            ready!(timer.as_mut().poll(cx));
+        }
+        *due = None;
         Poll::Ready(())
     }
 }
