@@ -103,12 +103,11 @@ const BLOCK: usize = 64;
 pub(crate) struct Slots<T> {
     blocks: Vec<Box<[Slot<T>; BLOCK]>>,
     free: Vec<u32>,
-    used: usize,
 }
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self { blocks: Vec::new(), free: Vec::new(), used: 0 }
+        Self { blocks: Vec::new(), free: Vec::new() }
     }
 }
 
@@ -128,9 +127,7 @@ impl<T> Slots<T> {
         };
         let slot = self.at_mut(at)?;
         slot.stage = stage;
-        let handle = Handle { at, generation: slot.generation };
-        self.used += 1;
-        Some(handle)
+        Some(Handle { at, generation: slot.generation })
     }
 
     /// Frees a slot, and returns what was in it. From then on its handle names nothing.
@@ -142,7 +139,6 @@ impl<T> Slots<T> {
         let free = Slot::free(slot.generation.wrapping_add(1), marks);
         let freed = mem::replace(slot, free);
         self.free.push(handle.at);
-        self.used -= 1;
         Some(freed)
     }
 
@@ -186,7 +182,7 @@ impl<T> Slots<T> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.used == 0
+        self.free.len() == self.known()
     }
 }
 
