@@ -70,7 +70,7 @@ impl Connection {
             tx: tx.keep(),
             timers: inbound.timers.keep(),
             negotiated: inbound.negotiated.take(),
-            role: inbound.role,
+            role: inbound.rx.role(),
         })
     }
 }
@@ -83,7 +83,7 @@ impl Dormant {
         rx.counts = counts;
         let stamps_reads = config.stamp_reads;
         Connection {
-            inbound: Inbound { rx, timers, role, shut: None, stamps_reads, negotiated }.into(),
+            inbound: Inbound { rx, timers, shut: None, stamps_reads, negotiated }.into(),
             tx: Sender::from_kept(tx, config).into(),
             loop_state: LoopState::default(),
         }

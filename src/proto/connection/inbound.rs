@@ -21,7 +21,6 @@ use alloc::boxed::Box;
 pub struct Inbound {
     pub(super) rx: Receiver,
     pub(super) timers: Timers,
-    pub(super) role: Role,
     /// The number of bytes received when the stream was shut for writing; `None` before.
     pub(super) shut: Option<u64>,
     /// Whether reads are stamped: [`Config::stamp_reads`].
@@ -46,7 +45,6 @@ impl Inbound {
             negotiated: (!plain).then(|| Box::new(negotiated)),
             timers: Timers::new(config),
             rx: Receiver::new(role, config),
-            role,
             shut: None,
             stamps_reads: config.stamp_reads,
         }
@@ -96,7 +94,7 @@ impl Inbound {
     fn closing(&self, tx: &Sender) -> Closing {
         let Timers { overdue, given_up, .. } = self.timers;
         let behind = self.shut.map(|total| self.rx.total().wrapping_sub(total));
-        Closing::new(self.role, &self.rx, tx, Course { behind, overdue, given_up })
+        Closing::new(self.rx.role(), &self.rx, tx, Course { behind, overdue, given_up })
     }
 
     #[inline(never)]

@@ -380,7 +380,7 @@ impl Connection {
 
     /// Which end of the connection this is.
     pub fn role(&self) -> Role {
-        self.inbound.role
+        self.inbound.rx.role()
     }
 
     /// How the connection ended; `None` while more may be received. After a passed deadline the

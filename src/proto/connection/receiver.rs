@@ -413,7 +413,7 @@ impl Receiver {
     }
 
     #[inline(always)]
-    fn role(&self) -> Role {
+    pub(super) fn role(&self) -> Role {
         // If the peer does not mask, it is the server, and this end is the client.
         Role::by_mask(self.mask_bit == 0)
     }
