@@ -31,12 +31,12 @@ pub(super) struct Scan {
     /// The number of complete lines.
     lines: usize,
     /// The limits on the length of the head, in bytes, and on the number of its headers.
-    max_head: usize,
+    pub(super) max_head: usize,
     max_headers: usize,
     /// The limit on the first line, in bytes; `usize::MAX` for a response, which has no such limit.
     max_line: usize,
-    /// Whether the head belongs to a response.
-    response: bool,
+    /// The role of the endpoint that reads the head. A client reads a response.
+    pub(super) role: Role,
 }
 
 impl Scan {
@@ -47,8 +47,7 @@ impl Scan {
             Role::Server => config.max_request_line,
             Role::Client => usize::MAX,
         };
-        let response = role == Role::Client;
-        Self { at: 0, line: 0, lines: 0, max_head, max_headers, max_line, response }
+        Self { at: 0, line: 0, lines: 0, max_head, max_headers, max_line, role }
     }
 
     /// Starts over, for the next head.
@@ -90,7 +89,7 @@ impl Scan {
                             return Err(HandshakeError::TooManyHeaders { limit });
                         }
                         (false, lines) => {
-                            if lines == 0 && !self.response {
+                            if lines == 0 && self.role == Role::Server {
                                 count_as_1_1(bytes.get_mut(..i).unwrap_or_default());
                             }
                             self.lines += 1;
@@ -121,7 +120,7 @@ impl Scan {
     #[cold]
     fn unfold(&mut self, bytes: &mut [u8]) -> Result<(), HandshakeError> {
         match bytes.get_mut(self.at - LINE_END..=self.at) {
-            Some(fold) if self.response && self.lines > 1 => fold.fill(b' '),
+            Some(fold) if self.role == Role::Client && self.lines > 1 => fold.fill(b' '),
             _ => return Err(HandshakeError::Malformed { what: "folded line" }),
         }
         // `run` counts the joined line at its end, and sees that the line is not empty, because

@@ -24,7 +24,6 @@ const REFUSAL_BODY: Duration = Duration::from_secs(1);
 /// The reading part of a handshake in either role. You report to it the bytes read, the end of the
 /// stream, and the time.
 pub struct Reading {
-    role: Role,
     pub(super) buf: RecvBuffer,
     pub(super) scan: Scan,
     /// The result of reading the peer's head; `None` while more bytes must be read.
@@ -42,13 +41,11 @@ pub struct Reading {
     deadline: Option<Time>,
     /// The error with which the handshake fails if the deadline passes.
     timeout_error: HandshakeError,
-    max_head: usize,
 }
 
 impl Reading {
     pub(crate) fn new(role: Role, config: &Config) -> Self {
         Self {
-            role,
             buf: RecvBuffer::new(HEAD.min(config.max_head)),
             scan: Scan::new(role, config),
             outcome: None,
@@ -59,7 +56,6 @@ impl Reading {
             timeout: Some(config.handshake_timeout),
             deadline: None,
             timeout_error: HandshakeError::Timeout,
-            max_head: config.max_head,
         }
     }
 
@@ -74,7 +70,8 @@ impl Reading {
         let wire = self.buf.wire().len();
         // Beyond `max_head` the buffer doubles. With constant steps instead, each step would copy
         // all bytes that the peer has sent so far.
-        let limit = if wire < self.max_head { self.max_head } else { 2 * wire };
+        let max_head = self.scan.max_head;
+        let limit = if wire < max_head { max_head } else { 2 * wire };
         self.buf.spare_mut(limit, 0)
     }
 
@@ -129,7 +126,7 @@ impl Reading {
         if let Some(Err(earlier)) = self.outcome {
             return earlier;
         }
-        trace::handshake_failed(self.role, error, error.status());
+        trace::handshake_failed(self.scan.role, error, error.status());
         self.outcome = Some(Err(error));
         if !self.has_head {
             self.buf.skip(self.buf.wire().len()); // Nothing will use these bytes.
