@@ -72,10 +72,10 @@ impl<'r> Dial<'r> {
     }
 
     /// Sets the delay after which the next attempt to connect begins while earlier attempts go on:
-    /// 250 ms by default (RFC 8305 §5). Less than 10 ms counts as 10 ms. The addresses of a name
-    /// are tried in a race: IPv6 and IPv4 in turn, in the resolver's order. When an attempt fails,
-    /// the next attempt begins at once. The first attempt that connects wins, and all others are
-    /// closed.
+    /// 250 ms by default (RFC 8305 §5). A delay below 10 ms counts as 10 ms. The addresses of a
+    /// name are tried in a race: IPv6 and IPv4 in turn, in the resolver's order. When an attempt
+    /// fails, the next attempt begins at once. The first attempt that connects wins, and all others
+    /// are closed.
     pub fn attempt_delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
@@ -127,8 +127,8 @@ impl<'r> Dial<'r> {
     }
 
     /// Returns the target to dial: the proxy if there is one, otherwise the server. The second
-    /// value is the configuration of TLS to the proxy; `None` if there is no proxy, or if its URL
-    /// asks for no TLS.
+    /// value is the configuration of TLS to the proxy; `None` if there is no proxy, or if the
+    /// proxy's URL asks for no TLS.
     pub(crate) fn first_hop(&self) -> Result<(&Target, Option<tls::Client>), Error> {
         match &self.via_proxy {
             None => Ok((self.target(), None)),

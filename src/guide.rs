@@ -1,7 +1,7 @@
-//! Pages to read: this module has no functions or types, and adds nothing to a program.
+//! Pages of documentation. This module has no functions or types, and adds nothing to a program.
 
-// If a link is defined twice, rustdoc uses the first definition: the one here. The included file
-// defines the same links again for readers of the repository.
+// If a link is defined twice, rustdoc uses the first definition, which is in this file. The
+// included file defines the same links again for readers of the repository.
 /// Code for common jobs, such as reconnecting, slow subscribers, TLS and shutdown.
 ///
 /// [feeds]: crate::guide::recipes::feeds

@@ -8,8 +8,8 @@
 //! - A received message is **borrowed**: it is a slice of the buffer that the stream was read into,
 //!   or that a compressed message was inflated into. In steady state nothing is allocated, and a
 //!   batch of messages costs one read and one write.
-//! - Every check that the RFC requires is made, and everything that a peer can make grow has a
-//!   limit. Each violation has a precise error for you, and a close code for the peer.
+//! - The crate makes every check that the RFC requires, and limits everything that a peer can make
+//!   grow. Each violation has a precise error for you, and a close code for the peer.
 //!
 //! # Start here
 //!
@@ -224,8 +224,8 @@
 //! - `stamps`: the kernel's time of arrival for each read (on Linux), by `Timestamped`.
 //! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two,
 //!   and the module `tls`. In this crate's API, types of rustls 0.23 are only in conversions. The
-//!   feature brings no cryptographic provider: enable `ring` too, or let your program install one
-//!   at the start of `main`. The module `tls` shows how.
+//!   feature brings no cryptographic provider: enable `ring` too, or let your program install a
+//!   provider at the start of `main`. The module `tls` shows how.
 //! - `ring`: `rustls`, and ring as the provider of programs that install none.
 //! - `counters`: counts of the traffic of each connection.
 //! - `futures`: the `futures_io` adapter, for smol and other runtimes. The WebSockets of

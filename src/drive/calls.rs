@@ -153,7 +153,7 @@ macro_rules! half {
 
         /// Calls `f` with the sending half of the core, to read its state, for example the [round
         /// trip](crate::Sender::rtt). Calls of the other half wait until `f` returns. So `f` must
-        /// not call the other half, and must take no lock: either could wait for ever.
+        /// not call the other half, and must take no lock: both can deadlock.
         pub fn with_sender<Out>(&mut self, f: impl FnOnce(&Sender) -> Out) -> Out {
             self.0.core.with_sender(f)
         }
@@ -184,9 +184,9 @@ macro_rules! writer {
 
         /// Calls `f` with the sending half of the core, for all calls that need no I/O. (In `f`, an
         /// `Outbox` of `tickwire-parts` can feed this half.) Calls of the other half wait until `f`
-        /// returns. So `f` must not call the other half, and must take no lock: either could wait
-        /// for ever. If `f` queues a Close, the receiving half wakes once `f` has returned. (In
-        /// `blocking`, the receiving half notices the Close within about a second.)
+        /// returns. So `f` must not call the other half, and must take no lock: both can deadlock.
+        /// If `f` queues a Close, the receiving half wakes once `f` has returned. (In `blocking`,
+        /// the receiving half notices the Close within about a second.)
         ///
         /// ```no_run
         /// # use tickwire::{SendError, blocking::Writer};

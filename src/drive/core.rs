@@ -23,10 +23,10 @@ pub(crate) enum Want {
 /// A whole connection, or its receiving half, over a stream `I`. A whole connection owns its
 /// sending side. The receiving half locks the sending side, which both halves share.
 pub(crate) trait Core<I>: Sized {
-    /// Reads the outlook of a whole connection. Once both of its sides are polled, `poll_side`
-    /// compares the outlook after each poll with the outlook that it kept before, and wakes the
-    /// task of the other side if the change matters to that task. `None` for the receiving half:
-    /// the two halves of a split connection wake each other themselves.
+    /// Returns the [`Outlook`] of a whole connection. Once tasks poll both sides, `poll_side`
+    /// compares the outlook after each poll with the previous outlook, and wakes the task of the
+    /// other side if the change matters to that task. `None` for the receiving half: the two halves
+    /// of a split connection wake each other themselves.
     const OUTLOOK: Option<fn(&Self) -> Outlook>;
     /// The type that the caller feeds an answer to: `()` for the receiving half, because only the
     /// `Writer` can send.
@@ -127,8 +127,8 @@ pub(crate) struct Whole {
 }
 
 impl Whole {
-    /// Prepares a connection for another stream, whose time counts from an epoch of its own.
-    /// `vectored`: whether the stream has vectored writes.
+    /// Prepares a connection for a new stream, whose time counts from its own epoch. `vectored`:
+    /// whether the stream has vectored writes.
     #[inline]
     pub(crate) fn new(mut conn: Connection, vectored: bool) -> Self {
         conn.restart_clock();

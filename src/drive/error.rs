@@ -18,9 +18,9 @@ pub enum Error {
     /// [`fail`](crate::Connection::fail).
     #[error(transparent)]
     Recv(#[from] RecvError),
-    /// The caller's message or frame cannot be sent at all, or not now. Nothing was queued. Of
-    /// these errors, a flush returns only [`Closed`](SendError::Closed): then the messages that
-    /// were not written are lost.
+    /// The caller's message or frame cannot be sent at all, or not now. Nothing was queued. A flush
+    /// returns only one of these errors, [`Closed`](SendError::Closed): then the messages that were
+    /// not written are lost.
     #[error(transparent)]
     Send(#[from] SendError),
     /// The stream failed, so the connection has ended. (In `blocking`, a later call may go on after
@@ -32,7 +32,7 @@ pub enum Error {
     #[error(transparent)]
     Io(io::Error),
     /// TLS failed, most often because of the peer's certificate, and the connection has ended. Or
-    /// there is no cryptographic provider, so that nothing was dialed.
+    /// nothing was dialed, because there is no cryptographic provider.
     #[cfg(feature = "rustls")]
     #[error(transparent)]
     Tls(#[from] crate::tls::TlsError),
@@ -151,9 +151,9 @@ impl Error {
     /// The shortest time to wait before another attempt: the server's Retry-After, or zero. `None`
     /// if another attempt would [not help](Self::is_retryable), even if the server sent a
     /// Retry-After with a status such as 403 or 404. In that case `retry_after` of the
-    /// [refusal](Self::Refused) returns the server's time. Pass the result to `Backoff` of the
-    /// crate `tickwire-parts`, which obeys at most an hour of it. The server may ask for up to 68
-    /// years.
+    /// [refusal](Self::Refused) returns the server's time. Pass the result of `retry_delay` to
+    /// `Backoff` of the crate `tickwire-parts`, which obeys at most an hour, because the server may
+    /// ask for up to 68 years.
     pub fn retry_delay(&self) -> Option<Duration> {
         let asked = match self {
             Self::Refused(refusal) => refusal.retry_after(),

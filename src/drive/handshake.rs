@@ -1,8 +1,9 @@
 //! The opening handshakes, as a server and as a client.
 //!
-//! `Pending` means that the stream would block. The stream or the deadline later wakes the task. In
-//! `blocking` the polls themselves wait. There `Pending` means that the caller made the stream
-//! non-blocking, or that the stream cannot wait, and nothing wakes the future.
+//! In a task, `Pending` means that the stream would block. The stream or the deadline later wakes
+//! the task. In `blocking` the polls themselves wait. If a poll there still returns `Pending`, the
+//! caller made the stream non-blocking, or the stream cannot wait. In both cases nothing wakes the
+//! future.
 use super::{
     Error, Output, Socket, Source, Whole,
     io::{flush, outcome, read, shutdown},
@@ -171,9 +172,9 @@ pub(crate) async fn client<I: Source + Output>(
     Ok(Socket::join(io, handshake.into_connection()?))
 }
 
-/// Reads once, at most `most` bytes, or waits for the stream. After a ready `Ok`, step again and
-/// check the deadline: bytes have arrived, the stream has ended, or the wait is over. After the end
-/// of the stream each call is ready at once. So from then on `step` must not return `Partial`
+/// Reads once, at most `most` bytes, or waits for the stream. After `Ready(Ok(()))`, call `step`
+/// and check the deadline: bytes have arrived, the stream has ended, or the wait is over. After the
+/// end of the stream each call is ready at once. So from then on `step` must not return `Partial`
 /// without bytes to write. Otherwise the caller's loop would spin until the deadline.
 pub(crate) fn poll_read<I: Source + Output>(
     io: &mut I,
@@ -210,10 +211,10 @@ pub(crate) async fn write_all<I: Source + Output>(
 }
 
 /// Returns the result of `poll`; `None` if `poll` is not ready at the time `by`. Polls at least
-/// once, even after `by`. After a wait the clock decides: after `by`, `poll` is not called again.
+/// once, even after `by`. After a wait, `poll` is called again only if `by` has not passed.
 ///
 /// `poll` must register the waker or, in a thread, note the event that `poll_wait` has to wait for.
-/// A thread forgets the event in the wait, so `poll` comes before each wait.
+/// Each wait of a thread clears this note, so `poll` comes before each wait.
 async fn within<I: Source + Output, T>(
     io: &mut I,
     by: Option<Time>,

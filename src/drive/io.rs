@@ -51,8 +51,8 @@ pub(crate) trait Io {
         let _ = until;
     }
 
-    /// Says how certain it is that the last read, which was `Pending`, blocked. `None`: the read
-    /// did not block. For example, a signal interrupted it.
+    /// Tells whether the last read, which was `Pending`, certainly or perhaps blocked. `None`: the
+    /// read did not block, for example because a signal interrupted it.
     #[inline(always)]
     fn read_blocked(&self) -> Option<Blocked> {
         Some(Blocked::Perhaps(self.now()))
@@ -71,7 +71,8 @@ pub(crate) trait Source: Io {
     fn poll_read(&mut self, spare: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 }
 
-/// Reads once. If a signal interrupts the read, it is `Pending`, and the woken task repeats it.
+/// Reads once. If a signal interrupts the read, the result is `Pending`, and the task is woken to
+/// read again.
 #[inline(always)]
 pub(crate) fn read<I: Source>(
     io: &mut I,
@@ -163,7 +164,7 @@ pub(super) fn outcome(written: io::Result<usize>, cx: &Context<'_>) -> Poll<io::
     }
 }
 
-/// Flushes the stream, which holds `unflushed` bytes. Sets this number to 0 only on success.
+/// Flushes the stream, which holds `unflushed` bytes. Sets `unflushed` to 0 only on success.
 #[inline]
 pub(crate) fn flush<I: Output>(
     io: &mut I,

@@ -63,7 +63,7 @@ pub(crate) type Written = Result<(), Box<Error>>;
 pub(crate) struct Socket<C, I> {
     pub(crate) core: C,
     pub(crate) io: I,
-    /// The error behind the last `Ready::End`, until [`ended`](Self::ended) returns it; `None`
+    /// The error that caused the last `Ready::End`, until [`ended`](Self::ended) returns it; `None`
     /// after a clean end. A poll stores the error here, because passing a wide result through
     /// futures costs more than a step.
     failed: Outlined<Option<Error>>,
@@ -102,8 +102,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Returns the result of a receiving call. The function `fetch` gets the item at which the
-    /// last step stopped. So no other step may come between the poll and this call.
+    /// Returns the result of a receiving call. The function `fetch` reads the item that the last
+    /// step reached. So no other step may come between the poll and this call.
     #[inline(always)]
     pub(crate) fn take<'a, T>(
         &'a mut self,
@@ -153,7 +153,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             let written = self.write(cx);
             // An earlier call of `poll_flush` may have paused the deadlines on reading. Here they
             // resume. Otherwise `next_deadline` below would leave them out, and a thread could
-            // block in its read past them.
+            // block in its read beyond their time.
             let Self { core, io, .. } = &mut *self;
             core.inbound().resume_if_paused(|| io.now());
             // If the stream refused bytes, the read must not block, because nobody would write
@@ -193,8 +193,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Reads once, and notes the time of the read if bytes came. A stream that stamps its reads
-    /// leaves the stamp in [`arrival`], which all connections of a thread share. So this call
-    /// forgets an older stamp first.
+    /// leaves the stamp in [`arrival`], which all connections of a thread share. So this call first
+    /// clears an older stamp.
     #[inline(never)] // called at two places, and rarely on a hot path
     fn poll_stamped(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
         arrival::forget();
@@ -233,14 +233,15 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         Poll::Ready(())
     }
 
-    /// Tells the core that a read was `Pending`, while a deadline on the peer's silence waits for
-    /// this news. `Pending`: the news is not certain, and the next poll has to read again.
+    /// Tells the core that a read was `Pending`. A passed deadline on the peer's silence counts
+    /// only if a read then finds no bytes. `Pending`: the read may have missed bytes, so the next
+    /// poll reads again.
     ///
     /// In a task, the stream may also be `Pending` because the task has used up its runtime's
-    /// budget. tokio's timer shares this budget, and it is ready only after the runtime has asked
-    /// the operating system for news of its streams. So this call waits for the timer first.
-    /// Another task may also hold the stream's lock, so the next read counts only some time later
-    /// (`AGAIN` in `verdict.rs`).
+    /// budget. tokio's timer shares this budget, and is ready only after the runtime has asked the
+    /// operating system for news of its streams. So this call waits for the timer first. A read is
+    /// also `Pending` while another task holds the stream's lock. So the next read counts only
+    /// after a delay (`AGAIN` in `verdict.rs`).
     #[cold]
     fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.core.inbound().found_at() else { return Poll::Ready(()) };
@@ -256,8 +257,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         Poll::Pending
     }
 
-    /// Looks at the clock, and tells the core the time if a deadline is due. Returns whether a
-    /// deadline was due: then the loop has to begin anew.
+    /// Reads the clock, and tells the core the time if a deadline is due. Returns whether a
+    /// deadline was due. If so, the caller starts its loop again.
     #[cold]
     fn look(&mut self) -> bool {
         let now = self.io.now();
@@ -395,13 +396,13 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                     return Poll::Ready(());
                 }
                 if let Some(found) = core.inbound().found_at() {
-                    // Only another read can tell whether the deadline may be believed. A task reads
-                    // again once its runtime has asked the operating system for news of the stream:
-                    // its timer is not ready before.
+                    // This deadline counts only if another read finds no bytes. The task reads
+                    // again once its timer is ready, which is after its runtime has asked the
+                    // operating system for news of the stream.
                     return io.poll_sleep(found, cx);
                 }
             }
-            // Wait for the next deadline. The loop does not spin: telling the time moves each due
+            // Wait for the next deadline. The loop does not spin: `handle_timeout` moves each due
             // deadline into the future, or ends that deadline (see `Timers::poll`). Perhaps no
             // deadline is left, for example because a phase of closing has ended without an error,
             // or because the other half has written the refused bytes.

@@ -115,8 +115,9 @@ impl Out {
     /// Checks all deadlines. If a deadline fails the connection, receiving ends once everything
     /// that was read is delivered. The other half learns the reason from `recv_error`.
     ///
-    /// If `inbound` is `None`, checks only the deadline on writing. If it has passed, only the
-    /// sending side ends. The reader is woken, has a deadline at once, and takes over the error.
+    /// If `inbound` is `None`, checks only the deadline on writing. If that deadline has passed,
+    /// only the sending side ends. The reader is then woken, finds a due deadline, and takes over
+    /// the error.
     ///
     /// Returns whether there is now an error, or a frame that waits for its place. If so, the
     /// caller goes round its loop once more instead of waiting. `frame_waits` decides, not
@@ -166,9 +167,9 @@ impl Out {
     }
 
     /// Returns the result of a flush once the sender is broken: the stream's error, the error that
-    /// ended receiving, or `Closed`. But if our Close had left, no message is lost, so without an
-    /// error the flush succeeds. Later flushes have the same result, unless a receiving call has
-    /// taken the stream's error, or receiving has ended in the other half since.
+    /// ended receiving, or `Closed`. But if our Close was written, no message is lost. Then the
+    /// flush succeeds, if there is no error. Later flushes have the same result, unless a receiving
+    /// call has taken the stream's error, or receiving has ended in the other half since.
     #[cold]
     pub(super) fn lost(&self, tx: &Sender) -> Written {
         let error = match (&*self.io_error, self.recv_error) {

@@ -152,8 +152,8 @@ impl<W> Shared<W> {
         self.change(self.look(), f)
     }
 
-    /// Like [`with`](Self::with), for the receiving half, which gets ahead of a writer that sends
-    /// without pause. [`Core::with`] and `next_deadline` of the reader use this. The reader's
+    /// Like [`with`](Self::with), for the receiving half, which gets the lock before a writer that
+    /// sends without pause. [`Core::with`] and `next_deadline` of the reader use this. The reader's
     /// writes, its shutdown and its getters do not set `awaited`.
     fn with_first<T>(&self, f: impl FnOnce(&mut Sending<W>) -> T) -> T {
         self.awaited.store(true, Relaxed);
@@ -304,12 +304,12 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
     }
 
     /// Relies on an earlier `poll_write`, which parks the waker. If the writer queues a Close after
-    /// this call, and so starts a deadline, the writer wakes this half. (A thread is not woken: its
-    /// wait is bounded.) While the reader discards input, it needs no earlier `poll_write`, because
-    /// the writer can start no deadline any more.
+    /// this call, and so starts a deadline, the writer wakes this half. (A thread is not woken, but
+    /// its wait has a limit.) While the reader discards input, it needs no earlier `poll_write`,
+    /// because the writer can start no deadline any more.
     ///
-    /// If the writer found a passed deadline, its error ends receiving too. So the reader has a
-    /// deadline at once, and takes over the error.
+    /// If the writer found a passed deadline, the error ends receiving too. So this call then
+    /// returns a time in the past, and the reader takes over the error.
     fn next_deadline(&mut self) -> Option<Time> {
         if self.inbound.is_idle() && self.link.quiet.load(Relaxed) {
             return None;

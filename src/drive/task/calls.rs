@@ -108,11 +108,11 @@ macro_rules! adapter {
             $crate::drive::task::calls::send!();
             $crate::drive::calls::feed!();
 
-            /// Closes the connection. Unless a Close was sent before, this call sends a Close
-            /// behind everything fed. Then the call discards input up to the peer's Close, and ends
-            /// the stream as [`recv`](Self::recv) does.
-            /// [`close_timeout`](crate::Config::close_timeout) says how long this may take. For a
-            /// peer that may be dead, use [`leave`](Self::leave).
+            /// Closes the connection. Unless a Close was sent before, this call sends a Close after
+            /// everything fed. Then the call discards input up to the peer's Close, and ends the
+            /// stream as [`recv`](Self::recv) does. [`close_timeout`](crate::Config::close_timeout)
+            /// says how long this may take. For a peer that may be dead, use
+            /// [`leave`](Self::leave).
             ///
             /// `frame` is a code ([`CloseCode::NORMAL`](crate::CloseCode::NORMAL)), a code with a
             /// reason ([`CloseFrame::with_reason`](crate::CloseFrame::with_reason)), or `None` for
@@ -215,7 +215,7 @@ macro_rules! adapter {
         impl<W: $Write + Unpin $(, $T: $Timers)?> Writer<W $(, $T)?> {
             $crate::drive::task::calls::send!();
 
-            /// Queues a Close behind everything fed, unless a Close was queued before, and writes
+            /// Queues a Close after everything fed, unless a Close was queued before, and writes
             /// everything. Keep receiving with the [`Reader`], which waits for the peer's Close for
             /// at most [`close_timeout`](crate::Config::close_timeout), and ends the stream. For a
             /// peer that may be dead, use [`leave`](Self::leave).
@@ -237,7 +237,8 @@ macro_rules! adapter {
             /// receiving call of the [`Reader`] then waits for the peer's Close, and ends within
             /// the same time. If you do not receive any more, drop both halves.
             ///
-            /// Cancel safe: `within` counts from the first call. The [`Reader`] goes on.
+            /// Cancel safe: `within` counts from the first call. The [`Reader`] still ends the
+            /// connection.
             ///
             /// # Errors
             ///

@@ -123,8 +123,8 @@ impl<'a, C: Core<I>, I: Source> Future for RecvToReply<'a, C, I> {
         let Some(drive) = self.0.as_mut() else {
             return Poll::Pending; // polled after completion
         };
-        // If `is_free`, `poll_message` saves one call. If our Close is queued during this poll, no
-        // message follows, so none has to be discarded.
+        // If `is_free` is `true`, calling `poll_message` directly saves one call. If our Close is
+        // queued during this poll, no message follows, so none has to be discarded.
         let free = drive.core.is_free();
         let polled = if free { drive.poll_message(cx) } else { drive.poll_to_reply(cx) };
         if ready!(polled) == Ready::End {

@@ -126,8 +126,9 @@ macro_rules! receiving {
         /// was queued before, it stays where it is.) Then the closing handshake goes on as usual,
         /// and input is discarded. When the closing handshake has ended, or `within` has passed,
         /// the connection is over: drop the connection together with the stream. With a `within` of
-        /// zero this call does not wait for the peer: it writes what the stream accepts, and ends.
-        /// (If the stream accepts nothing at first, the call tries again about 1 ms later.)
+        /// zero this call does not wait for the peer: it writes what the stream accepts, and
+        /// returns. (If the stream accepts nothing at first, the call tries again about 1 ms
+        /// later.)
         ///
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
         /// [`Sender::is_written`](crate::Sender::is_written) which messages the peer may have
@@ -135,7 +136,8 @@ macro_rules! receiving {
         /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before the end. On a
         /// `Reader`, the `Writer` can send nothing more.
         ///
-        /// Cancel safe: `within` counts from the first call, and any receiving call goes on.
+        /// Cancel safe: `within` counts from the first call, and any later receiving call goes on
+        /// to the end.
         ///
         /// # Errors
         ///
