@@ -30,10 +30,10 @@ use std::{
 ///
 /// [`Error::Url`] for a bad URL. [`Error::Io`] if resolving or connecting failed or took too long,
 /// or the stream failed later. If resolving failed, this error names the host and port; if
-/// connecting failed, it names each address that was dialed. `Error::Tls` if TLS failed, or has no
-/// provider. [`Error::NoTls`] for a `wss` URL without the feature `rustls`. [`Error::Handshake`] if
-/// the opening handshake failed. `HandshakeError::Timeout` means that TCP was connected, but TLS or
-/// HTTP took too long. [`Error::Refused`] for a status other than 101.
+/// connecting failed, it names each address that was dialed. `Error::Tls` if TLS failed, or no
+/// provider is there. [`Error::NoTls`] for a `wss` URL without the feature `rustls`.
+/// [`Error::Handshake`] if the opening handshake failed. `HandshakeError::Timeout` means that TCP
+/// was connected, but TLS or HTTP took too long. [`Error::Refused`] for a status other than 101.
 ///
 /// ```no_run
 /// use tickwire::{Config, blocking::connect};
@@ -134,7 +134,8 @@ impl Dial<'_> {
         self.blocking_tcp_to_any(attempts, began)
     }
 
-    /// Connects to the first address that answers. The option and the hook come before `connect`.
+    /// Connects to the first address that answers. Sets TCP_NODELAY and calls the hook before each
+    /// `connect`.
     pub(crate) fn blocking_tcp_to_any(
         &self,
         mut attempts: Attempts<'_>,
@@ -174,7 +175,7 @@ mod tests {
     use super::within;
     use std::{io, time::Duration};
 
-    /// A silent name server holds getaddrinfo(3) for half a minute and more.
+    /// If the name server does not answer, getaddrinfo(3) blocks for half a minute or more.
     #[test]
     fn a_thread_does_not_wait_for_a_lookup_beyond_its_limit() {
         let (answer, answers) = std::sync::mpsc::channel::<io::Result<u8>>();

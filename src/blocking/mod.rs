@@ -61,9 +61,9 @@
 //! Neither half wakes the other, because a wake-up would need more file descriptors. Instead, the
 //! waits of both halves are bounded. When the writer starts a deadline, the reader notices the
 //! deadline within about a second. If a quarter of [`close_timeout`](Config::close_timeout) or of
-//! [`write_timeout`](Config::write_timeout) is shorter, the reader notices it within about that
-//! quarter, or within some milliseconds if the quarter is even shorter. A writer that waits for the
-//! stream notices within 50 ms that receiving has failed.
+//! [`write_timeout`](Config::write_timeout) is less than a second, the reader notices the deadline
+//! within about that quarter, at best within some milliseconds. A writer that waits for the stream
+//! notices within 50 ms that receiving has failed.
 //!
 //! **Stopping.** To stop a thread that waits in the `recv` of a [`Reader`], call [`Writer::close`]
 //! from another thread. `recv` returns once the peer has answered and the stream has ended. If the
@@ -219,7 +219,7 @@ macro_rules! receiving {
         /// was queued before, it stays where it is.) Then the closing handshake goes on as usual,
         /// and input is discarded. When the closing handshake has ended, or `within` has passed,
         /// the connection is over: drop the connection together with the stream. With a `within` of
-        /// zero this call waits for nothing: it writes what the stream accepts, and ends.
+        /// zero this call waits for nothing: it writes what the stream accepts, and returns.
         ///
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
         /// [`Sender::is_written`](crate::Sender::is_written) which messages the peer may have
@@ -325,7 +325,7 @@ impl<S: Stream> WebSocket<S> {
 
     feed!();
 
-    /// Closes the connection. Unless a Close was sent before, this call sends a Close behind
+    /// Closes the connection. Unless a Close was sent before, this call sends a Close after
     /// everything fed. Then the call discards input up to the peer's Close, and ends the stream as
     /// [`recv`](Self::recv) does. [`close_timeout`](Config::close_timeout) says how long this may
     /// take. For a peer that may be dead, use [`leave`](Self::leave).
@@ -339,8 +339,8 @@ impl<S: Stream> WebSocket<S> {
     /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
     /// means that the peer's Close was received, or that the peer ended the stream after our Close
     /// was written, as some servers do. In the second case, receiving calls return an error.
-    /// `clean` in [`closed`](Self::closed) says whether both Closes have passed. After
-    /// [`Error::WouldBlock`] call this again.
+    /// `clean` in [`closed`](Self::closed) says whether our Close was written and the peer's Close
+    /// was received. After [`Error::WouldBlock`] call this again.
     pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
         begun(self.sender_mut().close(frame))?;
         self.0.io.wait.begin(); // once: a discarded message must not restart the caller's timeout

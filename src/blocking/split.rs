@@ -60,7 +60,7 @@ impl<S: Stream> Writer<S> {
         self.flush()
     }
 
-    /// Queues a Close behind everything fed, unless a Close was queued before, and writes
+    /// Queues a Close after everything fed, unless a Close was queued before, and writes
     /// everything. Keep receiving with the [`Reader`], which waits for the peer's Close for at most
     /// [`close_timeout`](crate::Config::close_timeout), and ends the stream. `close_timeout` begins
     /// when the `Reader` notices our Close: [the module](crate::blocking) says how soon. For a peer

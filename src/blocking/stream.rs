@@ -17,7 +17,7 @@ use std::{
 /// no deadline is within the time given to [`set_read_timeout`](Self::set_read_timeout). The
 /// adapter itself never calls `write` or `write_vectored`.
 ///
-/// The adapter repeats a call that moves bytes, flushes or shuts down if the call fails with
+/// If a call that moves bytes, flushes or shuts down fails, the adapter repeats the call after
 /// `WouldBlock`, `Interrupted`, or a `TimedOut` that has no error number of the operating system.
 /// (On Windows, the adapter also repeats a call after a `TimedOut` that has an error number.)
 ///
@@ -185,7 +185,8 @@ impl Interest {
     }
 }
 
-/// Whether a failed call waited in vain, or would have to wait. Then the call can be repeated.
+/// Whether a call failed because its wait timed out, or because it would have to wait. If so, the
+/// call can be repeated.
 ///
 /// `TimedOut` without an error number comes from a caller's own stream, whose timeout has passed.
 /// On Unix, `TimedOut` with a number means that the peer is gone. Windows uses one number for a

@@ -1,4 +1,4 @@
-//! A thread that calls too late, with a clock that each test sets.
+//! Tests of a thread that calls too late, with a clock that each test sets.
 use super::{Interest, Stream, WebSocket};
 use crate::{
     drive::Error,
@@ -72,7 +72,7 @@ impl WebSocket<Script> {
         Self::from_parts(Script::default(), Connection::server(config, Default::default()))
     }
 
-    /// Lets time pass, in which the program does nothing.
+    /// Advances the clock by `time`. Meanwhile the program does nothing.
     fn sleep(&mut self, time: Duration) {
         self.0.io.wait.epoch -= time;
     }

@@ -147,11 +147,11 @@ impl Thread {
     fn failed<T>(&mut self, error: io::Error, want: Interest) -> Poll<io::Result<T>> {
         match error.kind() {
             _ if in_vain(&error) => self.noted.want = self.noted.want.with(want),
-            // A signal interrupted the call. Or a TLS stream made a blocking read that completed no
-            // record with data, or read many bytes without data. Do not repeat the call here,
-            // because the deadlines must be checked first. To note `want` instead of `again` would
-            // be wrong: on a stream that cannot wait, a signal would then end the call, or drop a
-            // handshake.
+            // A signal interrupted the call, or a TLS stream ended it: a call that may wait reads
+            // only once, and other calls stop after `BARREN` bytes without data. Do not repeat the
+            // call here, because the deadlines must be checked first. To note `want` instead of
+            // `again` would be wrong: on a stream that cannot wait, a signal would then end the
+            // call, or drop a handshake.
             ErrorKind::Interrupted => self.noted.again = true,
             _ => return Poll::Ready(Err(error)),
         }

@@ -126,8 +126,8 @@ macro_rules! adapter {
             /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv).
             /// `Ok` means that the peer's Close was received, or that the peer ended the stream
             /// after our Close was written, as some servers do. In the second case, receiving calls
-            /// return an error. `clean` in [`closed`](Self::closed) says whether both Closes have
-            /// passed.
+            /// return an error. `clean` in [`closed`](Self::closed) says whether our Close was
+            /// written and the peer's Close was received.
             pub async fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
                 begun(self.sender_mut().close(frame))?;
                 while poll_fn(|cx| self.0.poll_more(cx, Want::Message)).await == Ready::Item {}
