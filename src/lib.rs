@@ -223,8 +223,8 @@
 //! - `tokio` (default): the `tokio` adapter.
 //! - `stamps`: the kernel's time of arrival for each read (on Linux), by `Timestamped`.
 //! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two,
-//!   and the module `tls`. In this crate's API, types of rustls 0.23 are only in conversions. The
-//!   feature brings no cryptographic provider: enable `ring` too, or let your program install a
+//!   and the module `tls`. In this crate's API, types of rustls 0.23 appear only in conversions.
+//!   The feature brings no cryptographic provider: enable `ring` too, or let your program install a
 //!   provider at the start of `main`. The module `tls` shows how.
 //! - `ring`: `rustls`, and ring as the provider of programs that install none.
 //! - `counters`: counts of the traffic of each connection.

@@ -57,8 +57,8 @@
 //! **Timers.** The deadlines of [`Config`] are checked only while a call is polled. The adapter
 //! spawns no task, so keep receiving. A timer is made only when a call first waits for a deadline.
 //!
-//! **Memory.** A waiting connection holds no buffers, except those with bytes that it still needs.
-//! When bytes arrive or are sent, the connection takes buffers from a pool of the thread.
+//! **Memory.** A waiting connection holds no buffers, except buffers with bytes that it still
+//! needs. When bytes arrive or are sent, the connection takes buffers from a pool of the thread.
 //!
 //! **Large payloads**, even owned and prepared payloads, are copied into each connection's buffer,
 //! because `futures-io` does not tell whether a stream has vectored writes. On a stream without
@@ -282,8 +282,8 @@ impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
     }
 
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // Bounds the wait, because a time further away may not fit into an `Instant`. An early
-        // wake-up does no harm.
+        // Limits the wait, because a later time may not fit into an `Instant`. An early wake-up
+        // does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let FuturesIo { timers, epoch, timer, due, .. } = &mut self.wait;
         let set = || {

@@ -24,7 +24,7 @@ pub(super) const STAMPS: bool = true;
 
 /// Asks the kernel to stamp reads.
 pub(super) fn stamp_reads<S: AsFd>(socket: &S) -> io::Result<()> {
-    // `made`: the stamps to make. `told`: the stamps to return with each read.
+    // `made`: the stamps that the kernel makes. `told`: the stamps that it returns with each read.
     let made = TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
         | TimestampingFlag::SOF_TIMESTAMPING_RX_HARDWARE;
     let told = TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE

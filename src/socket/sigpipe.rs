@@ -8,8 +8,8 @@
 /// A write to a socket or pipe whose peer is gone raises SIGPIPE, which by default ends the
 /// process. A program whose `main` is Rust ignores SIGPIPE, and gets an error from the write. But
 /// SIGPIPE has its default action in a C or C++ program that calls Rust, and in a program that
-/// restores the default action to end quietly behind `| head`. A C or C++ program needs no more
-/// than this line, before its first thread: `signal(SIGPIPE, SIG_IGN);`
+/// restores the default action to end quietly behind `| head`. A C or C++ program needs only this
+/// line, before its first thread: `signal(SIGPIPE, SIG_IGN);`
 ///
 /// Without that line, a connection raises no SIGPIPE over sockets of std and tokio, or over this
 /// crate's TLS: the adapters of this crate call this function themselves. You must call this
@@ -30,7 +30,8 @@
 ///
 /// If the process ignores SIGPIPE, this function only runs `call`. Otherwise the thread blocks
 /// SIGPIPE while `call` runs, which costs six short system calls. The first call of this function
-/// checks which is the case. So a program that restores the default action must restore it earlier.
+/// checks which is the case. So a program that restores the default action must do so before that
+/// call.
 ///
 /// ```
 /// use std::{io::{IoSlice, Write}, net::{TcpListener, TcpStream}};
@@ -61,7 +62,8 @@ mod blocked {
     pub(super) struct Blocked(());
 
     impl Blocked {
-        /// `None` if SIGPIPE need not be blocked. If its action is unknown, SIGPIPE is blocked.
+        /// `None` if SIGPIPE need not be blocked. If the action of SIGPIPE is unknown, SIGPIPE is
+        /// blocked.
         #[inline]
         pub(super) fn unless_ignored() -> Option<Self> {
             static IGNORED: OnceLock<bool> = OnceLock::new();
@@ -71,8 +73,8 @@ mod blocked {
             }
         }
 
-        /// `None` if the thread had blocked SIGPIPE before: `drop` must not take its pending
-        /// SIGPIPE.
+        /// `None` if the thread had blocked SIGPIPE before: `drop` must not remove a SIGPIPE that
+        /// was pending then.
         #[cold]
         fn new() -> Option<Self> {
             let before = pipe().thread_swap_mask(SigmaskHow::SIG_BLOCK).ok()?;
@@ -81,10 +83,10 @@ mod blocked {
     }
 
     impl Drop for Blocked {
-        /// Takes the SIGPIPE that a write may have raised, before it is delivered. No safe call
-        /// tells whether a SIGPIPE is pending, and waiting for one that is not pending would never
-        /// end. So this function raises one itself. Both are for this thread, so the kernel keeps
-        /// only one of them.
+        /// Removes the SIGPIPE that a write may have raised, before the signal is delivered. No
+        /// safe call tells whether a SIGPIPE is pending, and a wait for a signal that is not
+        /// pending would never end. So this function first raises a SIGPIPE. If two are pending in
+        /// a thread, the kernel keeps only one.
         fn drop(&mut self) {
             if raise(Signal::SIGPIPE).is_ok() {
                 let _ = pipe().wait();

@@ -1,11 +1,11 @@
 //! The streams of dialed connections. The lowest layer is TCP, or the stream of a connector. TLS to
 //! a proxy comes above the lowest layer, if the proxy's URL is `https`. TLS to the server is the
 //! highest layer, if the server's URL is `wss`. Each adapter has its own type, because each has its
-//! own TLS stream. The macros of this module have what the two types have in common.
+//! own TLS stream. The macros of this module have the code that the two types share.
 
-/// Defines `MaybeTls` over a stream with the traits `$bound`, the calls that make it, and the calls
-/// that return what is below TLS. The module that invokes this macro imports the `TlsStream` of its
-/// adapter.
+/// Defines `MaybeTls` over a stream with the traits `$bound`, its constructors, and `get_ref`,
+/// which returns the stream below TLS. The module that invokes this macro imports the `TlsStream`
+/// of its adapter.
 macro_rules! maybe_tls {
     ($(#[$doc:meta])* [$($bound:tt)*]) => {
         $(#[$doc])*
@@ -16,14 +16,14 @@ macro_rules! maybe_tls {
         enum Layers<S> {
             Plain(S),
             /// TLS over a stream that may have TLS itself: TLS to the server inside TLS to a proxy.
-            /// `true`: TLS to the server.
+            /// The flag is `true` for TLS to the server.
             #[cfg(feature = "rustls")]
             Tls(Box<TlsStream<MaybeTls<S>>>, bool),
         }
 
         impl<S: $($bound)*> MaybeTls<S> {
             /// Wraps a stream to a server, or to a proxy. `tls` is the configuration of TLS to the
-            /// proxy; `None` if there is no proxy, or if its URL asks for no TLS.
+            /// proxy; `None` if there is no proxy, or if the proxy's URL asks for no TLS.
             pub(crate) fn new(io: S, proxy: &Target, tls: Option<Client>) -> Result<Self, Error> {
                 let plain = Self(Layers::Plain(io));
                 match tls {

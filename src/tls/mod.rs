@@ -7,16 +7,17 @@
 //! types, or any other TLS stream. An event loop of your own calls the [`Session`].
 //!
 //! A [`Client`] or a [`Server`] is a configuration. Types of rustls 0.23, which is re-exported
-//! here, are only in conversions from and to rustls' configurations, errors and connections. So
+//! here, appear only in conversions from and to rustls' configurations, errors and connections. So
 //! another version of rustls can be added without a breaking change of this crate.
 //!
 //! # The cryptographic provider
 //!
 //! The feature `rustls` brings no cryptography. The configurations that this crate makes use the
 //! process's [default provider](rustls::crypto::CryptoProvider::install_default). Without a default
-//! they use ring, if the feature `ring` is on. (To build ring, you need only a C compiler.) With
-//! neither of the two, making a configuration fails with an error that says so. This crate never
-//! installs a default, because only a program can choose for all its crates.
+//! provider they use ring, if the feature `ring` is on. (To build ring, you need only a C
+//! compiler.) If there is neither a default provider nor ring, making a configuration fails with an
+//! error that says so. This crate never installs a default, because only a program can choose for
+//! all its crates.
 //!
 //! A program chooses its provider by one line at the start of `main`. Instead of `ring` it may name
 //! `aws_lc_rs`, if it enables rustls' feature `aws-lc-rs`, or a provider that comes in a crate of
@@ -60,8 +61,8 @@
 //! If rustls panics, or code that rustls calls (such as the provider or a certificate verifier),
 //! only that connection ends, with an error for which [`TlsError::is_panic`] is `true`. But with
 //! `panic = "abort"` the process ends. Debug builds of rustls 0.23 panic if a bad record arrives
-//! after our close_notify. `docs/TLS.md` in the repository has more about panics. It also has the
-//! rules of the record layer, and the place of each rule in the code.
+//! after our close_notify. `docs/TLS.md` in the repository has more about panics. The same page
+//! lists the rules of the record layer, and the place of each rule in the code.
 //!
 //! ```no_run
 //! # #[cfg(feature = "tokio")] {

@@ -29,10 +29,11 @@ use tickwire_dial::Step;
 ///
 /// [`Error::Url`] for a bad URL. [`Error::Io`] if resolving or connecting failed or took too long,
 /// or the stream failed later. If resolving failed, this error names the host and port; if
-/// connecting failed, it names each address that was dialed. `Error::Tls` if TLS failed, or has no
-/// provider. [`Error::NoTls`] for a `wss` URL without the feature `rustls`. [`Error::Handshake`] if
-/// the opening handshake failed. `HandshakeError::Timeout` means that TCP was connected, but TLS or
-/// HTTP took too long. [`Error::Refused`] for a status other than 101.
+/// connecting failed, it names each address that was dialed. `Error::Tls` if TLS failed, or if
+/// there is no cryptographic provider. [`Error::NoTls`] for a `wss` URL without the feature
+/// `rustls`. [`Error::Handshake`] if the opening handshake failed. `HandshakeError::Timeout` means
+/// that TCP was connected, but TLS or HTTP took too long. [`Error::Refused`] for a status other
+/// than 101.
 ///
 /// # Panics
 ///
@@ -150,7 +151,7 @@ impl Dial<'_> {
         F: Future<Output = io::Result<S>>,
     {
         // This call comes before `made`. So nothing is dialed if TLS to the server is impossible,
-        // and `of_proxy` does not report this error as the proxy's.
+        // and `of_proxy` does not report this error as an error of the proxy.
         let tls = self.client_tls()?;
         let made = async {
             let (to, tls) = self.first_hop()?;
@@ -175,7 +176,8 @@ impl Dial<'_> {
         self.tcp_to_any(self.attempts(to, found, limit)?, began).await
     }
 
-    /// Polls all attempts together. Returning drops the other attempts, which closes their sockets.
+    /// Polls all attempts together. On return, the other attempts are dropped, and their sockets
+    /// are closed.
     pub(crate) async fn tcp_to_any(
         &self,
         mut attempts: Attempts<'_>,

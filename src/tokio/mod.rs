@@ -31,8 +31,8 @@
 //! (`enable_time` or `enable_all`). Without the time driver, tokio panics when a call first waits
 //! for a deadline.
 //!
-//! **Memory.** A waiting connection holds no buffers, except those with bytes that it still needs.
-//! When bytes arrive or are sent, the connection takes buffers from a pool of the thread.
+//! **Memory.** A waiting connection holds no buffers, except buffers with bytes that it still
+//! needs. When bytes arrive or are sent, the connection takes buffers from a pool of the thread.
 //!
 //! **Threads.** The connections of a thread share only the thread's pool. While messages are
 //! received and sent, threads share no lock, counter or cache line, with two exceptions: the halves
@@ -271,8 +271,8 @@ impl Tokio {
 
     /// This function is not generic over the stream, so it is compiled once for all streams.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // Bounds the wait, because a time further away may not fit into an `Instant`. An early
-        // wake-up does no harm.
+        // Limits the wait, because a later time may not fit into an `Instant`. An early wake-up
+        // does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let Self { epoch, sleep } = self;
         let at = *epoch + (until - Time::ZERO).min(epoch.elapsed() + FAR);

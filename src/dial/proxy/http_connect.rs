@@ -14,8 +14,8 @@ pub(super) fn begin(
 }
 
 /// Returns the request. RFC 9110 §9.3.6: the target of the request is the host and the port. The
-/// port must be there, because CONNECT has no default port. A zone has a meaning on this machine
-/// only, so the host has none here.
+/// port must be there, because CONNECT has no default port. An IPv6 zone has a meaning only on this
+/// machine, so the host is written without its zone.
 fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
     let (host, port) = (server.unzoned(), server.port());
     let authority = match host.contains(':') {
@@ -30,11 +30,12 @@ fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
     format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{credentials}\r\n").into_bytes()
 }
 
-/// Parses the head of the answer. If the proxy agrees, the bytes behind the head are the tunnel's.
+/// Parses the head of the answer. If the proxy agrees, the bytes after the head belong to the
+/// tunnel.
 fn look(reading: &mut Reading) -> Result<Progress, HandshakeError> {
     let Some(line) = reading.final_response()? else { return Ok(Progress::Partial) };
     match line.status {
-        // RFC 9110 §9.3.6: any 2xx agrees, and has no body, even with a Content-Length or
+        // RFC 9110 §9.3.6: any 2xx opens the tunnel, and has no body, even with a Content-Length or
         // Transfer-Encoding.
         200..=299 => {
             reading.skip(line.len);

@@ -131,7 +131,7 @@ impl Proxy {
             if !dialogue.outgoing().is_empty() {
                 let by = dialogue.reading.poll_timeout();
                 write_all(io, dialogue.outgoing(), by).await?;
-                // Even if the deadline has cut the write short: `handle_timeout` below then fails.
+                // If the deadline has cut the write short, `handle_timeout` below fails.
                 dialogue.advance(usize::MAX);
             }
             match dialogue.step()? {
@@ -139,8 +139,8 @@ impl Proxy {
                 Progress::Partial => dialogue.reading.handle_timeout(io.now())?,
             }
             if dialogue.outgoing().is_empty() {
-                // Each read is for one byte, because the tunnel begins behind the answer, whose
-                // length is not known before.
+                // Each read takes one byte: the length of the answer is not known in advance, and
+                // the next byte belongs to the tunnel.
                 poll_fn(|cx| poll_read(io, &mut dialogue.reading, 1, cx)).await?;
             }
         }

@@ -22,7 +22,7 @@ fn small() -> Config {
     Config { max_head: 200, max_headers: 5, max_interim: 2, ..Config::default() }
 }
 
-/// All bytes sent, and the verdict. If there is a tunnel, the verdict has the tunnel's bytes.
+/// The bytes that this end sent, and the verdict: the bytes received from the tunnel, or the error.
 type Outcome = (Vec<u8>, Result<Vec<u8>, HandshakeError>);
 
 /// Runs the dialogue with a proxy that sends `wire` in pieces and then ends the stream.
