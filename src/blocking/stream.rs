@@ -185,8 +185,7 @@ impl Interest {
     }
 }
 
-/// Whether a call failed because its wait timed out, or because it would have to wait. If so, the
-/// call can be repeated.
+/// Whether a failed call timed out, or would have to wait, so that it can be repeated.
 ///
 /// `TimedOut` without an error number comes from a caller's own stream, whose timeout has passed.
 /// On Unix, `TimedOut` with a number means that the peer is gone. Windows uses one number for a

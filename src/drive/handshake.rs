@@ -1,9 +1,8 @@
 //! The opening handshakes, as a server and as a client.
 //!
 //! In a task, `Pending` means that the stream would block. The stream or the deadline later wakes
-//! the task. In `blocking` the polls themselves wait. If a poll there still returns `Pending`, the
-//! caller made the stream non-blocking, or the stream cannot wait. In both cases nothing wakes the
-//! future.
+//! the task. In `blocking` the polls themselves wait. If a poll still returns `Pending`, the stream
+//! is non-blocking or cannot wait. In both cases nothing wakes the future.
 use super::{
     Error, Output, Socket, Source, Whole,
     io::{flush, outcome, read, shutdown},

@@ -71,8 +71,7 @@ pub(crate) trait Source: Io {
     fn poll_read(&mut self, spare: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 }
 
-/// Reads once. If a signal interrupts the read, the result is `Pending`, and the task is woken to
-/// read again.
+/// Reads once. If a signal interrupts the read, returns `Pending` and wakes the task to retry.
 #[inline(always)]
 pub(crate) fn read<I: Source>(
     io: &mut I,

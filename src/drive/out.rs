@@ -116,8 +116,7 @@ impl Out {
     /// that was read is delivered. The other half learns the reason from `recv_error`.
     ///
     /// If `inbound` is `None`, checks only the deadline on writing. If that deadline has passed,
-    /// only the sending side ends. The reader is then woken, finds a due deadline, and takes over
-    /// the error.
+    /// only the sending side ends. The woken reader finds a due deadline, and takes over the error.
     ///
     /// Returns whether there is now an error, or a frame that waits for its place. If so, the
     /// caller goes round its loop once more instead of waiting. `frame_waits` decides, not

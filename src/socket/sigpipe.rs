@@ -30,8 +30,7 @@
 ///
 /// If the process ignores SIGPIPE, this function only runs `call`. Otherwise the thread blocks
 /// SIGPIPE while `call` runs, which costs six short system calls. The first call of this function
-/// checks which is the case. So a program that restores the default action must do so before that
-/// call.
+/// checks which is the case. So a program that restores the default action must do so earlier.
 ///
 /// ```
 /// use std::{io::{IoSlice, Write}, net::{TcpListener, TcpStream}};
@@ -62,7 +61,7 @@ mod blocked {
     pub(super) struct Blocked(());
 
     impl Blocked {
-        /// `None` if SIGPIPE need not be blocked. If the action of SIGPIPE is unknown, SIGPIPE is
+        /// `None` if SIGPIPE need not be blocked. If the action of SIGPIPE is unknown, it is
         /// blocked.
         #[inline]
         pub(super) fn unless_ignored() -> Option<Self> {
@@ -73,8 +72,8 @@ mod blocked {
             }
         }
 
-        /// `None` if the thread had blocked SIGPIPE before: `drop` must not remove a SIGPIPE that
-        /// was pending then.
+        /// `None` if the thread had blocked SIGPIPE before. Then a pending SIGPIPE may be the
+        /// program's own, and `drop` must not remove it.
         #[cold]
         fn new() -> Option<Self> {
             let before = pipe().thread_swap_mask(SigmaskHow::SIG_BLOCK).ok()?;

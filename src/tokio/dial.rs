@@ -29,11 +29,10 @@ use tickwire_dial::Step;
 ///
 /// [`Error::Url`] for a bad URL. [`Error::Io`] if resolving or connecting failed or took too long,
 /// or the stream failed later. If resolving failed, this error names the host and port; if
-/// connecting failed, it names each address that was dialed. `Error::Tls` if TLS failed, or if
-/// there is no cryptographic provider. [`Error::NoTls`] for a `wss` URL without the feature
-/// `rustls`. [`Error::Handshake`] if the opening handshake failed. `HandshakeError::Timeout` means
-/// that TCP was connected, but TLS or HTTP took too long. [`Error::Refused`] for a status other
-/// than 101.
+/// connecting failed, it names each address that was dialed. `Error::Tls` if TLS failed, or there
+/// is no provider. [`Error::NoTls`] for a `wss` URL without the feature `rustls`.
+/// [`Error::Handshake`] if the opening handshake failed. `HandshakeError::Timeout` means that TCP
+/// was connected, but TLS or HTTP took too long. [`Error::Refused`] for a status other than 101.
 ///
 /// # Panics
 ///
@@ -176,8 +175,7 @@ impl Dial<'_> {
         self.tcp_to_any(self.attempts(to, found, limit)?, began).await
     }
 
-    /// Polls all attempts together. On return, the other attempts are dropped, and their sockets
-    /// are closed.
+    /// Polls all attempts together. On return, all other attempts are dropped, which closes them.
     pub(crate) async fn tcp_to_any(
         &self,
         mut attempts: Attempts<'_>,

@@ -271,8 +271,7 @@ impl Tokio {
 
     /// This function is not generic over the stream, so it is compiled once for all streams.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // Limits the wait, because a later time may not fit into an `Instant`. An early wake-up
-        // does no harm.
+        // Limits the wait: a later time may overflow `Instant`. An early wake-up does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let Self { epoch, sleep } = self;
         let at = *epoch + (until - Time::ZERO).min(epoch.elapsed() + FAR);

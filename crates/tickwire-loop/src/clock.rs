@@ -4,7 +4,7 @@ use tickwire::Time;
 
 pub(crate) struct Clock {
     pub(crate) epoch: Instant,
-    /// The time when `tick` last read the clock, as a rule after the last wait.
+    /// The time of the last `tick`, which usually follows the last wait.
     pub(crate) now: Time,
 }
 

@@ -1,10 +1,10 @@
-//! What a turn has read from the slot of its connection. Finding the slot takes time, so the turn
-//! reads it again only after a command may have changed it.
+//! The facts that a turn has read from the slot of its connection. Finding the slot takes time, so
+//! the turn reads it again only after a command may have changed it.
 use crate::{handle::Handle, slots::Slot};
 
 #[derive(Default)]
 pub(crate) struct Current {
-    /// The connection that has its turn, or had the last one.
+    /// The connection that has its turn, or had the last turn.
     of: Option<Handle>,
     /// `of`, if it had no outbox when the turn last read its slot. `None` after `change`.
     direct: Option<Handle>,
@@ -21,7 +21,7 @@ impl Current {
         self.look(handle, slot);
     }
 
-    /// Notes what the turn assumes about its slot.
+    /// Records what the turn needs to know of its slot.
     #[inline]
     pub(crate) fn look<T>(&mut self, handle: Handle, slot: &Slot<T>) {
         self.direct = slot.outbox.is_none().then_some(handle);

@@ -26,8 +26,8 @@ impl Deadlines {
         })
     }
 
-    /// Sets the deadline of `id`, unless an earlier one is set. So moving a deadline to later times
-    /// costs nothing. At the old time the owner gets a turn, and sets the new deadline.
+    /// Sets the deadline of `id`, unless an earlier one is set. So moving a deadline to a later
+    /// time costs nothing. At the earlier time the owner gets a turn, and sets the new deadline.
     pub(crate) fn set_no_later(&mut self, id: u32, time: Time) {
         let at = self.place(id).unwrap_or(self.heap.len());
         match self.heap.get_mut(at) {
@@ -88,8 +88,8 @@ impl Deadlines {
         }
     }
 
-    /// Swaps two entries, and notes the new place of the entry now at `a`. The caller notes the
-    /// other.
+    /// Swaps two entries, and notes the new place of the entry now at `a`. The caller notes the new
+    /// place of the other entry.
     fn swap(&mut self, a: usize, b: usize) {
         self.heap.swap(a, b);
         if let Some(&(_, id)) = self.heap.get(a) {

@@ -12,10 +12,10 @@ use tickwire::{Config, handshake::client::Request, url::UrlError};
 /// [`handshake_timeout`](Config::handshake_timeout) limits the time for all of it: the lookup, TCP,
 /// TLS and the opening handshake. Redirects are not followed, and no proxy is used.
 ///
-/// Dials of the same name share one lookup. They fail if it has taken 30 s, whatever their
-/// `handshake_timeout`. A loop runs up to 64 lookups at once, each on a thread, so 32 names without
-/// an answer keep no other name waiting. Up to 1,024 names may be in lookup; the dial of a further
-/// name fails.
+/// Dials of the same name share one lookup. The dials fail once the lookup has taken 30 s, even if
+/// their `handshake_timeout` is longer. A loop runs up to 64 lookups at once, each on a thread, so
+/// 32 names without an answer keep no other name waiting. Up to 1,024 names may be in lookup; the
+/// dial of a further name fails.
 #[derive(Clone)]
 #[must_use]
 pub struct Dial {
@@ -78,8 +78,8 @@ impl Dial {
         self
     }
 
-    /// Sets the head start of each attempt over the next attempt (RFC 8305 §5); default 250 ms.
-    /// Less than 10 ms counts as 10 ms. When an attempt fails, the next attempt begins at once.
+    /// Sets the head start of each attempt over the next attempt (RFC 8305 §5); default 250 ms. A
+    /// delay below 10 ms counts as 10 ms. When an attempt fails, the next attempt begins at once.
     pub fn attempt_delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self

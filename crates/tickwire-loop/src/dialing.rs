@@ -35,7 +35,7 @@ impl<T> Inner<T> {
         };
         let race = (!known.is_empty()).then(|| Race::new(known, dial.delay));
         let looks_up = race.is_none();
-        let began = self.clock.tick(); // its deadlines count from here, not from the last wait
+        let began = self.clock.tick(); // the deadlines count from now, not from the last wait
         let (attempts, handshake) = (Vec::new(), None);
         let dialing = Dialing { dial, began, race, attempts, handshake, given_up: false };
         let stage = Stage::Dialing(Box::new(dialing));
@@ -124,7 +124,7 @@ impl<T> Inner<T> {
                 }
             }
         }
-        // This comes after the attempts: one that has connected wins, even if the loop is late.
+        // This check comes last: an attempt that has connected wins, even if the loop is late.
         if timed_out {
             for (to, _) in &dialing.attempts {
                 race.failed(*to, ErrorKind::TimedOut.into());
@@ -163,10 +163,10 @@ impl<T> Inner<T> {
         let entropy = fault("entropy").and_then(|()| SystemEntropy::new());
         let (tls, entropy) = (tls.transpose()?, entropy?);
         let mut handshake = Handshake::new(&dial.request, &dial.config, entropy);
-        let _ = handshake.reading.handle_timeout(dialing.began); // its deadline counts from there
+        let _ = handshake.reading.handle_timeout(dialing.began); // starts its deadline
         dialing.handshake = Some(handshake);
         if let Some(slot) = self.slots.get_mut(handle) {
-            // The note of the stream's end may have come during the attempt, and no other follows.
+            // The `Note` of the stream's end may have come during the attempt, and comes only once.
             // So the wire counts as readable.
             slot.wire = Some(Wire::new(stream, tls, true, dial.stamps_reads));
             slot.peer = Some(Peer::new(to, false));
@@ -200,7 +200,7 @@ impl<T> Inner<T> {
             }
             let spent = (&mut spent, self.settings.turn_bytes);
             match wire.shake(&mut self.system, &mut handshake.reading, self.clock.now, spent) {
-                // A refusal whose head is here says more than the error that ended its body.
+                // If a refusal's head is here, it says more than the error that ended the body.
                 Err(Pause::Failed(_)) if handshake.response().is_some() => {
                     handshake.reading.end_of_stream();
                 }
@@ -223,13 +223,13 @@ fn begin_connect(to: SocketAddr, dial: &Dial) -> io::Result<TcpStream> {
     }
 }
 
-/// Whether the connect is still under way. Windows then returns `WOULDBLOCK`.
+/// Whether this error means that the connect is under way. Windows returns `WOULDBLOCK`.
 fn is_under_way(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INPROGRESS | Errno::WOULDBLOCK))
 }
 
-/// Returns the error of a race that no attempt has won. It has the texts of all failures, and the
-/// kind of the last one. Port 0 marks a failed lookup.
+/// Returns the error of a race that no attempt has won. The error has the texts of all failures,
+/// and the kind of the last failure. Port 0 marks a failed lookup.
 fn lost(race: &mut Race<io::Error>, host: &str) -> io::Error {
     let failures = race.take_failures();
     let text = |(to, error): &(SocketAddr, io::Error)| match to.port() {

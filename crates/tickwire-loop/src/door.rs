@@ -10,8 +10,8 @@ use tickwire::{Config, handshake::server::Rejection};
 ///
 /// The limits on their number are in [`Settings`](crate::Settings), because they hold for all
 /// listeners of a loop together. A listener of your own ([`Net::listen_on`](crate::Net::listen_on))
-/// may have other options. In this example each subscriber has an outbox, and behind it only a
-/// small send buffer in the operating system:
+/// may have other options. In this example each subscriber has an outbox, and only a small send
+/// buffer in the operating system:
 ///
 /// ```no_run
 /// use socket2::{Domain, Socket, Type};
@@ -65,8 +65,8 @@ impl Door {
     /// OPTIONS of HTTP/1.x that has no body, one Host (none is enough in HTTP/1.0), and neither a
     /// `Sec-WebSocket-Key` nor an `Upgrade` to `websocket`. The path begins with `/` and has no
     /// query. It has to equal the path in the request's target byte for byte; a query in the target
-    /// does not matter. Any other request is treated as without this call, so a WebSocket may have
-    /// the same path. The loop compares paths in the order of the calls. No event reports a check.
+    /// does not matter. All other requests are handled as usual, so a WebSocket may use the same
+    /// path. The loop compares paths in the order of the calls. No event reports a health check.
     ///
     /// ```
     /// use tickwire::{Config, handshake::server::Rejection};
@@ -78,15 +78,14 @@ impl Door {
     /// # let _ = door;
     /// ```
     ///
-    /// A health check has the limits of an opening handshake: those of [`Config`] on its head and
-    /// its time, and those of [`Settings`](crate::Settings) on the number of connections, in all
-    /// and for each address. It waits for a place of
-    /// [`max_handshakes`](crate::Settings::max_handshakes), so a storm of handshakes may delay it
-    /// for `handshake_timeout`. It fails if the loop accepts no more connections. The stream ends
-    /// after the answer, as after a [rejection](crate::Answer::reject).
-    /// [`Counts::health_checks`](crate::Counts::health_checks) counts the answers. The feature
-    /// `tracing` reports each check as a failed opening handshake, with the status that it would
-    /// get without this call.
+    /// The limits of an opening handshake apply to a health check: [`Config`] limits its head and
+    /// its time, and [`Settings`](crate::Settings) limits the number of connections, in all and for
+    /// each address. It waits for a place of [`max_handshakes`](crate::Settings::max_handshakes),
+    /// so a storm of handshakes may delay it for `handshake_timeout`. It fails if the loop accepts
+    /// no more connections. The stream ends after the answer, as after a
+    /// [rejection](crate::Answer::reject). [`Counts::health_checks`](crate::Counts::health_checks)
+    /// counts the answers. The feature `tracing` reports each check as a failed opening handshake,
+    /// with the status that the request would get without this call.
     pub fn health_check(mut self, path: impl Into<String>, answer: Rejection) -> Self {
         Arc::make_mut(&mut self.health_checks).push((path.into(), answer));
         self
@@ -103,8 +102,8 @@ impl Door {
 
     /// Sets a hook that is called with each accepted TCP socket, before the loop reads from it. It
     /// also gets each socket that the program [adopts](crate::Net::adopt). Use it to set options of
-    /// a connection by `socket2::SockRef::from(&socket)`, such as TCP_USER_TIMEOUT. A duplicate of
-    /// the descriptor that you keep would keep the connection open. Afterwards the loop sets
+    /// a connection by `socket2::SockRef::from(&socket)`, such as TCP_USER_TIMEOUT. If you keep a
+    /// duplicate of the descriptor, the connection stays open. After the hook, the loop sets
     /// TCP_NODELAY. Set SO_RCVBUF on the listener instead ([`Net::listen_on`](
     /// crate::Net::listen_on)), because the ends agree on the scale of TCP's window before a
     /// connection is accepted. On Windows the hook gets a `BorrowedSocket`. If the hook returns an

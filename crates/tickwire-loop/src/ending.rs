@@ -47,7 +47,7 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Gives up a connection that is not open. One that is being dialed ends in its next turn.
+    /// Gives up a connection that is not open. A dialed connection ends in its next turn.
     pub(crate) fn give_up(&mut self, of: Handle) {
         let Some(slot) = self.slots.get_mut(of) else { return };
         match &mut slot.stage {

@@ -19,7 +19,7 @@ const LEAST_SHARE: usize = 8;
 pub(crate) enum Phase {
     /// It has sent nothing.
     Silent,
-    /// It has sent something, and waits for a place. Without one, it is not read.
+    /// It has sent something, and is not read until it has a place.
     Waiting,
     /// It has one of the places of `max_handshakes`.
     UnderWay,
@@ -30,16 +30,15 @@ pub(crate) enum Phase {
 #[derive(Default)]
 pub(crate) struct Entrance {
     pub(crate) doors: Vec<(Door, Listener)>,
-    /// The number of connections of each address, in all and not open.
+    /// For each address, the number of all its connections, and of those that are not open yet.
     addresses: HashMap<IpAddr, (usize, usize)>,
-    /// The most connections of one address, in all and not open.
+    /// The limits on both numbers of one address.
     most: (usize, usize),
     /// The number of accepted connections.
     pub(crate) accepted: usize,
     /// The number of accepted connections in each phase.
     pub(crate) phases: [usize; 4],
-    /// The number of places for handshakes. With 0, no connection could ever open, so it is at
-    /// least 1.
+    /// The number of places for handshakes: at least 1, because with 0 no connection could open.
     places: usize,
     /// The connections that wait for a place, the oldest first. Some of them may have ended.
     waiting: VecDeque<Handle>,
@@ -64,8 +63,7 @@ impl Entrance {
         self.phases.get(phase as usize).copied().unwrap_or_default()
     }
 
-    /// Changes the phase of a connection. `None` stands for a handshake that has not begun or is
-    /// over.
+    /// Changes the phase of a connection. `None`: its handshake has not begun, or is over.
     pub(crate) fn change(&mut self, phase: &mut Option<Phase>, to: Option<Phase>) {
         if let Some(from) = mem::replace(phase, to).and_then(|of| self.phases.get_mut(of as usize))
         {
@@ -76,7 +74,7 @@ impl Entrance {
         }
     }
 
-    /// Counts a new connection. `false` if its address has too many already, in all or not open.
+    /// Counts a new connection. `false` if its address has too many, in all or not open yet.
     pub(crate) fn enter(&mut self, address: IpAddr, phase: &mut Option<Phase>) -> bool {
         if self.most.0 == 0 {
             return false; // the address would get an entry without a connection
@@ -134,14 +132,15 @@ impl Entrance {
         if *phase == Some(Phase::Silent) && readable {
             let is_free = self.has_room(Phase::UnderWay) && self.number(Phase::Waiting) == 0;
             if !is_free {
-                self.waiting.push_back(handle); // behind those that wait already
+                self.waiting.push_back(handle); // after those that wait already
             }
             self.change(phase, Some(if is_free { Phase::UnderWay } else { Phase::Waiting }));
         }
         *phase != Some(Phase::Waiting)
     }
 
-    /// Returns the next connection to get a place, if one is free. It may have ended.
+    /// Returns the next connection that gets a place, if one is free. The connection may have
+    /// ended.
     pub(crate) fn next_waiting(&mut self) -> Option<Handle> {
         if self.has_room(Phase::UnderWay) { self.waiting.pop_front() } else { None }
     }

@@ -52,10 +52,10 @@ pub enum Event<'e, T> {
         event: tickwire::Event<'e>,
     },
     /// There is room again: in a connection that refused a message with
-    /// [`Full`](tickwire::SendError::Full), or in its outbox, if the outbox refused it with
-    /// [`Full`](tickwire_parts::PushError::Full). One event may follow several refusals.
+    /// [`Full`](tickwire::SendError::Full), or in its outbox, if the outbox refused the message
+    /// with [`Full`](tickwire_parts::PushError::Full). One event may follow several refusals.
     Room(Handle),
-    /// A connection is gone, and its handle names nothing. This event comes once for each
+    /// A connection is gone, and its handle now names nothing. This event comes once for each
     /// connection that was dialed or was open, unless [`remove`](crate::Net::remove) removed it.
     Closed {
         /// The handle that named the connection.
@@ -65,7 +65,7 @@ pub enum Event<'e, T> {
         /// The application's value.
         value: T,
     },
-    /// A timer has fired. The number is the one that the application gave to
+    /// A timer has fired. The number is the number that the application gave to
     /// [`set_timer`](crate::Net::set_timer).
     Timer(u64),
     /// A thread called [`Waker::wake`](crate::Waker::wake).
@@ -76,9 +76,9 @@ pub enum Event<'e, T> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum End<'e> {
-    /// The connection was open and has closed. [`Closed`] has the close codes of both sides, and
-    /// the violation, the missed deadline or the early end of the stream if there was one. A stream
-    /// that ends without a Close is `UnexpectedEof` here.
+    /// The connection was open and has closed. [`Closed`] has the close codes of both sides, and,
+    /// if there was one, the violation, the passed deadline or the early end of the stream. A
+    /// stream that ends without a Close is `UnexpectedEof` here.
     Closed(Closed<'e>),
     /// The connection did not become open, or its stream failed: a read failed, or a write failed
     /// and nothing more came from the peer. For a connection that was open, the close code of RFC
@@ -116,8 +116,8 @@ impl<T> Answer<T> {
     }
 
     /// Rejects the request. The loop adds a Date to the response if it has none. Writing a long
-    /// response may take [`handshake_timeout`](tickwire::Config::handshake_timeout); meanwhile it
-    /// counts as queued. Then the client has a second to read the rest.
+    /// response may take [`handshake_timeout`](tickwire::Config::handshake_timeout); meanwhile the
+    /// response counts as queued. Then the client has a second to read the rest.
     ///
     /// ```
     /// use tickwire::handshake::server::Rejection;
@@ -135,9 +135,9 @@ impl<T> Answer<T> {
     /// [`Net::reject`](crate::Net::reject). Use it if the decision needs another thread, or a
     /// message from another connection. If there is no decision within a further
     /// [`handshake_timeout`](tickwire::Config::handshake_timeout), the loop rejects the request
-    /// with 503. It does so at once if [`max_handshakes`](crate::Settings::max_handshakes) requests
-    /// are deferred already. A deferred request keeps its place even if its client is gone, because
-    /// the loop does not read from it meanwhile.
+    /// with 503. The loop rejects it at once if [`max_handshakes`](crate::Settings::max_handshakes)
+    /// requests are deferred already. A deferred request keeps its place even if its client is
+    /// gone, because the loop does not read from the client meanwhile.
     pub fn defer(&mut self) {
         self.0 = Decision::Defer;
     }
@@ -147,8 +147,8 @@ impl<T> Answer<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The handle names no open connection: it is gone, being dialed, or its request is not
-    /// accepted yet.
+    /// The handle names no open connection: the connection is gone or being dialed, or its request
+    /// is not accepted yet.
     #[error("the handle names no open connection")]
     NotOpen,
     /// The connection refused the message. After [`Full`](tickwire::SendError::Full),
@@ -168,9 +168,9 @@ pub enum SendError {
 pub struct Sent {
     /// The number of connections that queued the message, directly or in their outboxes.
     pub taken: usize,
-    /// The number of connections that refused the message, because they are slow or closing. They
-    /// are closing from the moment at which their outbox
-    /// [disconnects](tickwire_parts::PushError::Disconnected) them.
+    /// The number of connections that refused the message, because they are slow or closing. A
+    /// connection is closing from the moment when its outbox
+    /// [disconnects](tickwire_parts::PushError::Disconnected) it.
     pub refused: usize,
     /// The number of handles that named no open connection.
     pub not_open: usize,

@@ -11,7 +11,7 @@ use crate::{
 use std::{io, mem, sync::Arc};
 use tickwire::{Config, Connection, Sender, Time};
 
-/// The length of the buffer that a connection with unwritten bytes keeps. It counts as queued.
+/// The length of the buffer of a connection with unwritten bytes. This length counts as queued.
 const BUFFER: usize = 16 << 10;
 
 /// The state of a loop.
@@ -172,7 +172,7 @@ impl<T> Inner<T> {
     /// Puts an open connection back into its slot. Gives its empty buffers back, counts its queued
     /// bytes, arms its deadline, and gives it a turn if `Event::Room` is due. `until` is the
     /// deadline of the connection without its outbox.
-    #[inline(always)] // into the turn, which it ends
+    #[inline(always)] // into the turn, which this call ends
     pub(crate) fn rest(&mut self, handle: Handle, mut open: Box<Open>, mut until: Option<Time>) {
         self.buffers.keep(&mut open.conn);
         let Some(slot) = self.slots.get_mut(handle) else { return };
@@ -192,7 +192,7 @@ impl<T> Inner<T> {
         let in_stream = slot.wire.as_ref().map_or(0, |wire| wire.held());
         let received = open.conn.receiver().buffer_len() + in_stream;
         self.receiving.count(handle, &mut open.received, received);
-        // The last write may have made the room, and perhaps no note comes to cause a turn.
+        // The last write may have made room, and perhaps no `Note` comes that would cause a turn.
         let owes_room = slot.owes_room(open.conn.sender());
         if let Stage::Open(place) = &mut slot.stage {
             *place = Some(open);
@@ -227,7 +227,7 @@ impl<T> Inner<T> {
         let until = open.conn.poll_timeout();
         self.rest(handle, open, until);
         if over {
-            self.make_ready(handle.at); // its turn goes on with the end
+            self.make_ready(handle.at); // its turn ends the connection
         }
     }
 }

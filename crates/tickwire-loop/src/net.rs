@@ -54,8 +54,8 @@ impl<'n, T> Net<'n, T> {
     }
 
     /// Accepts connections from a listener that the program made itself, or got from a service
-    /// manager. Use it to set socket options, which accepted connections inherit on Linux: see the
-    /// example of [`Door`].
+    /// manager. Use this call to set socket options, which accepted connections inherit on Linux:
+    /// see the example of [`Door`].
     ///
     /// # Errors
     ///
@@ -89,8 +89,8 @@ impl<'n, T> Net<'n, T> {
         self.inner.entrance.doors.clear();
     }
 
-    /// Dials a server. [`Event::Open`](crate::Event::Open) reports that the connection is open, or
-    /// [`Event::Closed`](crate::Event::Closed) that dialing failed. Both have the returned handle.
+    /// Dials a server. [`Event::Open`](crate::Event::Open) reports an open connection,
+    /// [`Event::Closed`](crate::Event::Closed) a failed dial. Both events have the returned handle.
     ///
     /// # Errors
     ///
@@ -226,15 +226,15 @@ impl<'n, T> Net<'n, T> {
         message: Outbound<'_>,
     ) -> Result<(), SendError> {
         let has_outbox = self.outbox(to).is_some();
-        let tx = self.sender(to).ok_or(SendError::NotOpen)?; // puts it into `unwritten`
+        let tx = self.sender(to).ok_or(SendError::NotOpen)?; // puts the slot into `unwritten`
         if !has_outbox {
             return Ok(tx.feed(message).map(drop)?);
         }
-        let is_closed = tx.is_closed(); // an outbox that disconnected it tells why, below
+        let is_closed = tx.is_closed(); // if its outbox disconnected it, `push` says so, below
         if is_closed && self.outbox(to).is_some_and(|outbox| outbox.disconnected().is_none()) {
             return Err(tickwire::SendError::Closed.into());
         }
-        // The outbox's policy is for slow peers. Before it acts, the stream gets what it accepts.
+        // The outbox's policy is for slow peers. So the loop first writes what the stream accepts.
         if self.outbox(to).is_some_and(|outbox| !outbox.fits(&message)) {
             self.drain(to);
         }
@@ -279,9 +279,9 @@ impl<'n, T> Net<'n, T> {
         sent
     }
 
-    /// Returns the sender of an open connection, for everything that [`Sender`] can do: Pings,
-    /// messages in chunks, messages that overtake. What you feed to the sender bypasses the outbox.
-    /// It counts for [`max_queued`](crate::Settings::max_queued) only after the turn or round ends.
+    /// Returns the sender of an open connection, for all that [`Sender`] can do: Pings, messages in
+    /// chunks, messages that overtake. Messages that you feed to the sender bypass the outbox. They
+    /// count for [`max_queued`](crate::Settings::max_queued) only after the turn or round.
     #[inline]
     pub fn sender(&mut self, of: Handle) -> Option<&mut Sender> {
         match &mut self.tx {
@@ -298,9 +298,9 @@ impl<'n, T> Net<'n, T> {
     /// if the connection is gone.
     ///
     /// The loop writes from the outbox at the end of the turn or round, and before a message would
-    /// exceed [`max_bytes`](Outbox::max_bytes). The policy acts if the stream then accepts too
-    /// little. So `max_bytes` must hold all that one call of the handler sends, apart from what
-    /// the system's send buffer accepts.
+    /// exceed [`max_bytes`](Outbox::max_bytes). If the stream then accepts too little, the outbox's
+    /// policy acts. So `max_bytes` must be enough for all bytes that one call of the handler sends,
+    /// except those that the system's send buffer accepts.
     pub fn set_outbox(&mut self, of: Handle, outbox: impl Into<Option<Outbox>>) -> Option<Outbox> {
         self.inner.current.change(); // so that `send` sees the outbox
         self.inner.make_ready(of.at); // `Event::Room` may be due
@@ -317,11 +317,11 @@ impl<'n, T> Net<'n, T> {
 
     /// Returns an open connection, to read what was negotiated, the response to its request, or its
     /// round-trip time. If the connection is dormant, this call makes it whole, which may make
-    /// another one dormant: see [`max_whole`](crate::Settings::max_whole).
+    /// another connection dormant: see [`max_whole`](crate::Settings::max_whole).
     ///
-    /// `None` if the handle names no open connection. Also `None` for the connection that a
-    /// [`Message`](crate::Event::Message), [`Control`](crate::Event::Control) or
-    /// [`Room`](crate::Event::Room) names, during this event.
+    /// `None` if the handle names no open connection. During the events
+    /// [`Message`](crate::Event::Message), [`Control`](crate::Event::Control) and
+    /// [`Room`](crate::Event::Room), also `None` for the connection that the event names.
     pub fn connection(&mut self, of: Handle) -> Option<&Connection> {
         self.inner.wake(of);
         match &self.inner.slots.get(of)?.stage {
@@ -360,8 +360,8 @@ impl<'n, T> Net<'n, T> {
     /// itself while a connection has no room for replies.)
     ///
     /// The heartbeat stops too. So while nothing is sent to a paused connection, no event tells
-    /// that its peer is gone, even if the peer was killed. A write that fails ends the connection
-    /// after [`close_timeout`](tickwire::Config::close_timeout); if the peer accepts no bytes,
+    /// that its peer is gone, even if the peer was killed. A failed write ends the connection after
+    /// [`close_timeout`](tickwire::Config::close_timeout); if the peer accepts no bytes,
     /// [`write_timeout`](tickwire::Config::write_timeout) ends it. [`close`](Self::close) and
     /// [`shut_down`](Self::shut_down) do not resume reading: the answer to the Close stays unread,
     /// and `close_timeout` ends the connection with
@@ -463,12 +463,12 @@ impl<'n, T> Net<'n, T> {
     /// `TimedOut`, and returns.
     ///
     /// Closing a connection may take its [`close_timeout`](tickwire::Config::close_timeout) and
-    /// longer. So let `within` be some seconds more; if both are equal, either end may come. A peer
-    /// gets no 1001 if its connection is closing already, or if what was sent before does not leave
-    /// in time.
+    /// longer. So let `within` be some seconds longer. If both are equal, a connection may end in
+    /// either way. A peer gets no 1001 if its connection is closing already, or if what was sent
+    /// before does not leave in time.
     pub fn shut_down(&mut self, within: Duration) {
         let until = self.inner.clock.read() + within;
-        // A further call may shorten the time, and cannot extend it.
+        // A further call may shorten the time, but cannot extend it.
         self.inner.shuts_at = Some(self.inner.shuts_at.map_or(until, |at| at.min(until)));
         self.stop_listening();
         for of in self.handles().collect::<Vec<_>>() {
@@ -476,8 +476,8 @@ impl<'n, T> Net<'n, T> {
         }
     }
 
-    /// Ends the loop for good after this round, or before the next one if no round runs: then no
-    /// further event comes. Peers get no Close, and what is not written yet is lost. From then on
+    /// Ends the loop for good after this round. If no round runs, the loop ends at once, without a
+    /// further event. Peers get no Close, and unwritten bytes are lost. From then on
     /// [`run`](crate::Loop::run) returns at once.
     pub fn stop(&mut self) {
         self.inner.stops = true;

@@ -219,8 +219,7 @@ impl<T> Inner<T> {
         self.entrance.goes_on(handle, &mut slot.marks.phase, readable)
     }
 
-    /// Gives free places to the connections that wait for one. If some are left, the doors accept
-    /// again.
+    /// Gives free places to waiting connections. If places are left, the doors accept again.
     pub(crate) fn fill_places(&mut self) {
         while let Some(handle) = self.entrance.next_waiting() {
             if self.slots.get(handle).is_some_and(|of| of.marks.phase == Some(Phase::Waiting)) {
@@ -232,7 +231,7 @@ impl<T> Inner<T> {
             return;
         }
         // Places are free, but too many connections are silent. While `accept_at` is set, it is too
-        // early for another call.
+        // early to close silent connections again.
         if !self.entrance.may_accept() && self.entrance.accept_at.is_none() {
             self.close_silent();
         }
@@ -243,7 +242,7 @@ impl<T> Inner<T> {
     }
 
     /// Closes the connections that have been silent for `PATIENCE`. The next call comes after
-    /// `RETRY` at the earliest, because each call looks at all connections.
+    /// `RETRY` at the earliest, because each call visits all connections.
     fn close_silent(&mut self) {
         let now = self.clock.now;
         for handle in self.slots.handles().collect::<Vec<_>>() {

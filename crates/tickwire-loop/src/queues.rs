@@ -8,9 +8,9 @@ pub(crate) struct Queues {
     pub(crate) ready: Vec<u32>,
     /// The slots of opening handshakes that are ready, each once. They follow those of `ready`.
     pub(crate) opening: VecDeque<u32>,
-    /// The slots whose last turns used up their shares, each once. Their turns come last.
+    /// The slots whose last turns ended at a limit of the turn, each once. Their turns come last.
     pub(crate) unfinished: VecDeque<u32>,
-    /// The doors at which connections may wait to be accepted.
+    /// The numbers of the doors at which connections may wait to be accepted.
     pub(crate) knocked: Vec<u32>,
     /// The slots of connections that were sent something outside of their turns, each once.
     pub(crate) unwritten: Vec<u32>,
@@ -37,7 +37,7 @@ impl Queues {
         }
     }
 
-    /// Whether the next round has nothing to do before something happens.
+    /// Whether the next round has nothing to do before a `Note` or a deadline comes.
     pub(crate) fn are_idle(&self) -> bool {
         let queues = [&self.ready, &self.knocked, &self.unwritten];
         self.opening.is_empty()

@@ -5,33 +5,32 @@
 //!          3/4 of the limit                 7/8 of it                the limit
 //! ```
 //!
-//! Of the connections that were stopped, the first one reads in any case, so that their messages
-//! end one after the other.
+//! One of the stopped connections, the first, reads in any case. So the messages of stopped
+//! connections end one after the other.
 use crate::handle::Handle;
 use std::{collections::VecDeque, mem, time::Duration};
 use tickwire::Time;
 
 /// A read is expected to add as many bytes as a connection holds, within these two bounds.
 const READ: (usize, usize) = (16 << 10, 128 << 10);
-/// Above 7/8 of the limit, a connection may hold this much: 128 KiB, and some bytes that its
-/// buffers have besides.
+/// Above 7/8 of the limit, a connection may hold 128 KiB, and some bytes of its buffers.
 const LITTLE: usize = 129 << 10;
-/// The time for which `Receiving::first` may receive nothing. Without it, a peer that sends half a
-/// message would keep the others waiting until a deadline passes. While all exceed the limit by
-/// `ABOVE`, `first` stays, because each connection that stops being `first` adds up to a message.
+/// The time for which `Receiving::first` may receive nothing. Without this limit, a peer that sends
+/// half a message would keep the others waiting until a deadline passes. While all together exceed
+/// the limit by `ABOVE`, `first` stays, because each former `first` may keep almost a message.
 const PATIENCE: Duration = Duration::from_secs(1);
 const ABOVE: usize = 1 << 20;
 
-/// What an open connection has received and not delivered.
+/// The bytes that an open connection has received and not delivered.
 #[derive(Default)]
 pub(crate) struct Received {
-    /// The memory of these bytes, after the last turn.
+    /// The number of these bytes, after the last turn.
     pub(crate) bytes: usize,
-    /// The time at which a stopped connection is given up, unless one of its messages has ended.
+    /// The time at which a stopped connection is given up, unless one of its messages ends before.
     pub(crate) until: Option<Time>,
     /// Whether a message was delivered, and `take_message_ended` was not called since.
     pub(crate) message_ended: bool,
-    /// Whether it is in `Receiving::stopped`.
+    /// Whether the connection is in `Receiving::stopped`.
     pub(crate) queued: bool,
 }
 
@@ -44,20 +43,21 @@ impl Received {
     }
 }
 
-/// What all open connections hold, and the connections that may not read.
+/// The number of bytes that all open connections hold, and the connections that may not read.
 pub(crate) struct Receiving {
-    /// The bytes that all hold.
+    /// The number of bytes that all connections hold.
     pub(crate) all: usize,
     limit: usize,
-    /// 3/4 of the limit. Up to here, all read.
+    /// 3/4 of the limit. Up to this number, all connections read.
     calm: usize,
     /// The number of connections that hold received bytes.
     holders: usize,
-    /// The connections that were stopped, in this order.
+    /// The stopped connections, in the order in which they were stopped.
     pub(crate) stopped: VecDeque<Handle>,
-    /// The connection that reads in any case, and what it holds. The limit is for the others.
+    /// The connection that reads in any case, and the number of bytes that it holds. The limit is
+    /// for the others.
     first: Option<(Handle, usize)>,
-    /// The time at which another one becomes `first`, unless `first` has read something by then.
+    /// The time at which another connection becomes `first`, unless `first` reads something before.
     patience: Option<Time>,
     /// The fair share at the time when the stopped connections last tried again.
     share: usize,
@@ -70,7 +70,7 @@ impl Receiving {
         Self { all: 0, limit, calm, holders: 0, stopped, first, patience, share: 0 }
     }
 
-    /// Counts what a connection holds from now on.
+    /// Sets the number of bytes that a connection holds.
     #[inline]
     pub(crate) fn count(&mut self, of: Handle, held: &mut Received, bytes: usize) {
         if bytes == 0 && held.bytes == 0 && self.first.is_none() {
@@ -90,7 +90,7 @@ impl Receiving {
         }
     }
 
-    /// Whether a connection may read. `held`: what it holds.
+    /// Whether a connection may read. `held`: the number of bytes that it holds.
     #[inline]
     pub(crate) fn may_read(&self, of: Handle, held: impl FnOnce() -> usize) -> bool {
         if self.all <= self.calm || self.is_first(of) {
@@ -106,7 +106,7 @@ impl Receiving {
         held == 0 || held + held.clamp(READ.0, READ.1) <= most
     }
 
-    /// Returns when a connection that now waits for input needs a turn, even without a note.
+    /// Returns when a connection that now waits for input needs a turn, even without a `Note`.
     /// `read`: whether its turn has read something. `stops`: whether the limit has stopped it.
     #[inline]
     pub(crate) fn until(
@@ -133,7 +133,7 @@ impl Receiving {
         self.first.is_some_and(|(first, _)| first == handle)
     }
 
-    /// What all but the first hold.
+    /// The number of bytes that all connections except the first hold.
     fn others(&self) -> usize {
         self.all.saturating_sub(self.first.map_or(0, |(_, bytes)| bytes))
     }
@@ -142,8 +142,8 @@ impl Receiving {
         self.calm / self.holders.max(1)
     }
 
-    /// Returns how many of the stopped connections try again. All do if there is room, or if the
-    /// fair share has grown by 1/8. Otherwise one does, if no connection reads in any case.
+    /// Returns how many of the stopped connections try again. All try if there is room, or if the
+    /// fair share has grown by 1/8. Otherwise one tries, if there is no `first`.
     pub(crate) fn resumable(&mut self) -> usize {
         let share = self.fair_share();
         if self.others() <= self.calm || share / 9 * 8 > self.share {
@@ -169,7 +169,8 @@ impl Receiving {
 mod tests {
     use super::*;
 
-    /// It may become dormant, and then be removed. No other connection would then become the first.
+    /// A connection that holds nothing may become dormant, and then be removed. It would stay the
+    /// first for ever.
     #[test]
     fn a_connection_that_holds_nothing_is_never_the_first() {
         let mut receiving = Receiving::new(1 << 20);

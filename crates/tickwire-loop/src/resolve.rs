@@ -1,8 +1,8 @@
 //! Resolves names on threads of their own, because the operating system's resolver blocks.
 //!
-//! A name is looked up once at a time. All dials of the name share the lookup, and a dial that ends
-//! leaves it. Nothing can end a call of the operating system's resolver. So a lookup without an
-//! answer keeps its thread, and its name is not looked up again before this call returns.
+//! A name has at most one lookup at a time. All dials of the name share the lookup, and a dial that
+//! ends leaves it. Nothing can end a call of the operating system's resolver. So a lookup without
+//! an answer keeps its thread, and its name is not looked up again before this call returns.
 use crate::handle::Handle;
 use crate::system::{Waker, fault};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -23,7 +23,7 @@ pub(crate) struct Lookup {
     /// The dials that wait for the addresses. Each dial adds its own port.
     dials: BTreeSet<Handle>,
     until: Time,
-    /// Whether it has a thread.
+    /// Whether the lookup has a thread.
     runs: bool,
 }
 
@@ -33,7 +33,7 @@ type Found = (Arc<str>, io::Result<Vec<SocketAddr>>);
 pub(crate) struct Resolver {
     waker: Waker,
     found: (Sender<Found>, Receiver<Found>),
-    /// The oldest first. Invariant: a lookup that has no thread yet has at least one dial.
+    /// The lookups, the oldest first. Invariant: a lookup without a thread has at least one dial.
     pub(crate) lookups: Vec<Lookup>,
 }
 

@@ -23,12 +23,12 @@ const ACCEPTS: usize = 64;
 /// standard library asks for only 128. If no place is free, the client's TCP tries again after a
 /// second.
 const BACKLOG: i32 = 4096;
-/// The time in a round for the handshakes of accepted connections, and for the connections whose
-/// last turns used up their shares. Afterwards the loop looks for connections that have become
-/// ready. The first step of a TLS handshake takes 0.1 ms, and a share up to 0.3 ms. So a hundred of
-/// them at once would keep open connections waiting for 10 to 30 ms.
+/// The time in a round for handshakes of accepted connections, and the same time for connections
+/// whose last turns ended at a limit of the turn. Then the loop checks which connections have
+/// become ready. The first step of a TLS handshake takes 0.1 ms, and a full turn up to 0.3 ms. So a
+/// hundred of them at once would keep open connections waiting for 10 to 30 ms.
 const LATE: Duration = Duration::from_micros(250);
-/// The time from a failed accept to the next try. No note reports the connections that still wait.
+/// The time from a failed accept to the next try. No `Note` reports connections that still wait.
 pub(crate) const RETRY: Duration = Duration::from_millis(100);
 
 /// An event loop: many connections on one thread, servers and clients, with and without TLS.
@@ -91,8 +91,8 @@ impl<T> Loop<T> {
     }
 
     /// Runs one round: waits for at most `most`, and gives a turn to each connection that is ready.
-    /// Returns `false` when [`run`](Self::run) would return. Use it in a program that has an event
-    /// loop of its own.
+    /// Returns `false` when [`run`](Self::run) would return. Use this call in a program that has an
+    /// event loop of its own.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl<T> Loop<T> {
         if self.inner.stops {
             return Ok(false);
         }
-        // These come before the wait: commands may have made room, which no note reports.
+        // These calls come before the wait: commands may have made room, which no `Note` reports.
         self.inner.fill_places();
         self.inner.resume_stopped();
         let woken = self.wait(self.timeout(most))?;
@@ -135,7 +135,7 @@ impl<T> Loop<T> {
         }
         inner.accept_knocked();
         inner.expire(handler);
-        // Slots that join in this round have to wait: no connection gets two shares in a round.
+        // Slots that join in this round have to wait: no connection gets two turns in a round.
         let unfinished = inner.queues.unfinished.len();
         // Slots that become ready from here on get their turns in the next round.
         mem::swap(&mut inner.queues.ready, &mut self.round);
@@ -171,7 +171,7 @@ impl<T> Loop<T> {
         due.into_iter().chain(most).min()
     }
 
-    /// Waits, and passes notes to their slots and doors. Returns whether a thread woke the loop.
+    /// Waits, and passes each `Note` to its slot or door. Returns whether a thread woke the loop.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         let Inner { system, slots, queues, .. } = &mut self.inner;
         let mut woken = false;
@@ -202,9 +202,9 @@ impl<T> Inner<T> {
     pub(crate) fn listen(&mut self, address: SocketAddr, door: Door) -> io::Result<SocketAddr> {
         fault("socket")?;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        // On Unix a restarted server can then listen on its port at once, although connections of
-        // the old server are in TIME_WAIT. On Windows this option would let another program take
-        // the port.
+        // On Unix this option lets a restarted server listen on its port at once, although
+        // connections of the old server are in TIME_WAIT. On Windows it would let another program
+        // take the port.
         #[cfg(not(windows))]
         socket.set_reuse_address(true)?;
         if door.shares_port {
@@ -240,7 +240,7 @@ impl<T> Inner<T> {
         for at in mem::take(&mut self.queues.knocked) {
             for n in 0.. {
                 if n == ACCEPTS {
-                    self.queues.knocked.push(at); // no new note announces the rest
+                    self.queues.knocked.push(at); // no new `Note` announces the rest
                     break;
                 }
                 if !self.entrance.may_accept() {

@@ -52,18 +52,18 @@ pub struct Settings {
     pub max_per_address: usize,
 
     /// The most opening handshakes, TLS included, that may be under way at once; default 4,096. A
-    /// connection takes one of these places when its first bytes come, and has it until it is open,
-    /// rejected or deferred. Four times as many connections may be accepted and silent.
+    /// connection takes one of these places when its first bytes come, and keeps the place until it
+    /// is open, rejected or deferred. Four times as many connections may be accepted and silent.
     ///
-    /// While one of these numbers is reached, the loop accepts nothing: connections wait in the
+    /// While one of these two limits is reached, the loop accepts nothing: connections wait in the
     /// kernel's queue, or in the loop if they were accepted before. A handshake that has a place is
     /// closed at its [`handshake_timeout`](tickwire::Config::handshake_timeout), and never because
     /// others came. The loop closes connections that have sent nothing for 2 s, but only if too
     /// many are silent. As many requests as there are places may be
-    /// [deferred](crate::Answer::defer); the loop rejects a further one with 503.
+    /// [deferred](crate::Answer::defer); the loop rejects a further request with 503.
     ///
     /// One address may have an eighth of this number of connections that are not open, or 8 if that
-    /// is more. A further one is closed at once. This holds unless
+    /// is more. A further connection is closed at once. This holds unless
     /// [`max_per_address`](Self::max_per_address) is at least
     /// [`max_connections`](Self::max_connections), as behind a proxy.
     ///
@@ -95,7 +95,7 @@ pub struct Settings {
     /// above 7/8 if it would hold more than 128 KiB, and above the limit if it holds anything. Only
     /// the connection that has waited the longest reads on until its message has ended, so messages
     /// arrive one after the other. If it receives nothing for a second, and there is room, the next
-    /// one reads. A connection that has waited for its
+    /// connection reads. A connection that has waited for its
     /// [`frame_timeout`](tickwire::Config::frame_timeout), without the end of a message, is closed
     /// with 1013. So all together exceed the limit by at most one message, and a read of 16 KiB for
     /// each connection.
@@ -103,7 +103,7 @@ pub struct Settings {
 
     /// The most messages that one turn of a connection delivers; default 256, and 0 counts as 1.
     /// Each Ping, Pong and Close counts as a message, and each further 4 KiB of a message count as
-    /// another one.
+    /// another message.
     ///
     /// This limit stops a flood on one connection from keeping the others waiting.
     pub turn_messages: u32,
@@ -188,7 +188,7 @@ pub struct Counts {
     /// Connections closed at once because of [`max_per_address`](Settings::max_per_address), or
     /// because their address had its share of [`max_handshakes`](Settings::max_handshakes).
     pub over_per_address: u64,
-    /// The number of times that the loop left connections in the kernel because of
+    /// The number of times that the loop left connections in the kernel's queue because of
     /// [`max_handshakes`](Settings::max_handshakes).
     pub held: u64,
     /// Connections closed because they had sent nothing for 2 s while others waited: see

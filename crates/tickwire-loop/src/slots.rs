@@ -18,8 +18,8 @@ pub(crate) struct Slot<T> {
     /// The connection's part of the loop's queued bytes.
     pub(crate) queued: usize,
     pub(crate) stage: Stage,
-    /// The state of a dormant connection. It is not in `stage`, which is moved when a connection
-    /// opens or stops being dormant, and has to stay small.
+    /// The state of a dormant connection. It is not in `stage`, because `stage` is moved when a
+    /// connection opens or becomes whole, and has to stay small.
     pub(crate) dormant: Option<Dormant>,
     pub(crate) wire: Option<Wire>,
     pub(crate) value: Option<T>,
@@ -78,13 +78,13 @@ pub(crate) struct Marks {
     pub(crate) drains: bool,
 }
 
-/// The most connections that are drained at a time. Each may take `close_timeout` and 16 MiB of
-/// reads after it should have been over.
+/// The most connections that are drained at a time. Each may take another `close_timeout` and 16
+/// MiB of reads after its time to close has passed.
 const MOST_DRAINING: usize = 1024;
 
 impl Marks {
-    /// Whether the loop goes on with a connection that is ending. It does not if the peer did not
-    /// answer our Close in time, and `MOST_DRAINING` others of this kind are drained already.
+    /// Whether the loop goes on with a connection that is ending. `false` if the peer did not
+    /// answer our Close in time, and `MOST_DRAINING` other connections are drained already.
     pub(crate) fn may_drain(&mut self, conn: &Connection, draining: &mut usize) -> bool {
         let overdue = conn.closed().is_some_and(|end| end.error == Some(RecvError::CloseTimeout));
         if overdue && !self.drains {
@@ -112,7 +112,7 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
-    /// Takes a slot. `None` if all 2³¹ slots are in use: a token of mio's needs one more bit.
+    /// Takes a slot. `None` if all 2³¹ slots are in use: a token of mio needs one more bit.
     pub(crate) fn take(&mut self, stage: Stage) -> Option<Handle> {
         let at = match self.free.pop() {
             Some(at) => at,
@@ -227,8 +227,8 @@ impl<T> Slot<T> {
         counts.queued = counts.queued - mem::replace(&mut self.queued, queued) + queued;
     }
 
-    /// Whether [`Event::Room`](crate::Event::Room) is due: a message was refused, and there is room
-    /// now.
+    /// Whether [`Event::Room`](crate::Event::Room) is due: a message was refused, and there is
+    /// room.
     pub(crate) fn owes_room(&self, tx: &Sender) -> bool {
         let has_room = || self.outbox.as_ref().map_or(tx.has_room(), |outbox| outbox.has_room());
         self.marks.wants_room && !tx.is_closed() && has_room()

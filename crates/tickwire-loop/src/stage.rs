@@ -18,14 +18,14 @@ use tickwire_dial::Race;
 /// An open connection while it is whole.
 pub(crate) struct Open {
     pub(crate) conn: Connection,
-    /// The error of the stream, if it failed. What arrived before the error is delivered first.
+    /// The error of the stream, if it failed. Bytes that arrived before it are delivered first.
     pub(crate) error: Option<io::Error>,
     pub(crate) received: Received,
 }
 
 impl Open {
-    /// Gives up receiving, because all connections hold too much. The Close has 1013. Returns
-    /// `false` if receiving was over already.
+    /// Gives up receiving, because all connections together hold too much. Our Close has 1013.
+    /// Returns `false` if receiving was over already.
     pub(crate) fn give_up(&mut self) -> bool {
         const WHY: &str = "too much received, try again later";
         self.received.until = None;
@@ -134,7 +134,7 @@ pub(crate) struct Dialing {
     pub(crate) began: Time,
     /// The race to the addresses, once these are known. Its times count from `began`.
     pub(crate) race: Option<Race<io::Error>>,
-    /// The attempts under way. Dropping a stream closes it: io_uring gets none before it is open.
+    /// The attempts under way. Dropping a stream closes it: io_uring gets only open connections.
     pub(crate) attempts: Vec<(SocketAddr, Stream)>,
     /// The opening handshake, once an attempt has connected.
     pub(crate) handshake: Option<client::Handshake>,

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use tickwire::Time;
 
-/// Names a timer, so that you can cancel it. Once the timer has fired, it names nothing.
+/// Names a timer, so that you can cancel it. Once the timer has fired, this value names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timer(Key);
 

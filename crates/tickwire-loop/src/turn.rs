@@ -1,5 +1,5 @@
 //! The turn of an open connection: deliver, write and read, until its stream has no more bytes, or
-//! until its share of the round is used up.
+//! the turn has reached a limit of `Settings`.
 //!
 //! During its turn the connection is not in its slot. So the handler can use the whole loop while a
 //! message is lent. `Net` reaches this connection only through its sender.
@@ -13,8 +13,8 @@ use tickwire::{CloseCode, Connection, Step, Time};
 /// This number of nanoseconds of a turn counts as one byte of `turn_bytes`. Inflating 1 KiB of JSON
 /// takes 3 ns for each byte, and a KeyUpdate takes as long as 1.6 KB.
 const NANOS_PER_BYTE: u128 = 4;
-/// A message counts as one more message of `turn_messages` for each time that it has this many
-/// bytes. An inflated message may be long although the turn has read few bytes.
+/// For each part of this length, a message counts as one more message of `turn_messages`. An
+/// inflated message may be long although the turn has read few bytes.
 const LONG: usize = 4 << 10;
 
 /// A turn.
@@ -26,11 +26,11 @@ pub(crate) struct Turn<'i, T> {
     cork: usize,
     /// The number of messages that the turn may still deliver.
     messages: i64,
-    /// The number of bytes that the turn has read, or more: see `NANOS_PER_BYTE`.
+    /// The number of bytes that the turn has read, or a larger number: see `NANOS_PER_BYTE`.
     spent: usize,
     /// Whether the turn goes on with a read.
     reads: bool,
-    /// Whether the turn has looked at the next deadline.
+    /// Whether the turn has checked the next deadline.
     looked: bool,
     /// The time at which the turn first had more to read, after its first read.
     since: Option<Time>,
@@ -176,7 +176,7 @@ impl<'i, T> Turn<'i, T> {
                 }
             }
             // Before the first message, a write gains nothing, so only a lack of room counts.
-            // Later, `cork` decides: it is at most `high_water`, so below it there is room.
+            // Later, `cork` decides. It is at most `high_water`, so below `cork` there is room.
             let over = match delivered {
                 true => conn.sender().buffered_amount() >= *cork,
                 false => is_full(conn),
@@ -189,7 +189,7 @@ impl<'i, T> Turn<'i, T> {
             }
             let step = conn.step();
             let (rx, tx) = conn.split_mut();
-            // Two calls of the handler, so that the compiler can specialize the one for a message.
+            // There are two calls, so that the compiler can specialize the call for a message.
             match step {
                 Ok(Step::Message) => {
                     let Some(message) = rx.message() else { continue };
@@ -274,7 +274,7 @@ impl<'i, T> Turn<'i, T> {
 
 impl<T> Inner<T> {
     /// Stops a connection from reading until the limit on received bytes lets it read. Returns
-    /// whether the loop gives it up, because it has waited for its `frame_timeout`.
+    /// whether the loop gives the connection up, because it has waited for its `frame_timeout`.
     #[cold]
     fn stop_reading(&mut self, handle: Handle, open: &mut Open) -> bool {
         let Inner { slots, receiving, counts, clock, .. } = self;
@@ -282,7 +282,7 @@ impl<T> Inner<T> {
         let config = slot.and_then(|slot| slot.config.as_ref());
         let timeout = config.map_or(Duration::ZERO, |config| config.frame_timeout);
         let is_readable = slot.and_then(|slot| slot.wire.as_ref()).is_some_and(Wire::is_readable);
-        // A connection without unread bytes is not queued: a note comes with its next bytes.
+        // A connection without unread bytes is not queued: a `Note` comes with its next bytes.
         if is_readable && !mem::replace(&mut open.received.queued, true) {
             receiving.stopped.push_back(handle);
         }
@@ -307,7 +307,7 @@ impl<T> Inner<T> {
         {
             let _ = tx.close(CloseCode::GOING_AWAY); // it may be closed already
         }
-        // It may be dormant, if the handler sent to others. Its first turn arms its deadlines.
+        // It may be dormant, if the handler sent elsewhere. Its first turn arms its deadlines.
         self.wake(handle);
         self.take_open(handle)
     }

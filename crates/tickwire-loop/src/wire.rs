@@ -8,17 +8,17 @@ use std::{
 };
 use tickwire::{Connection, Ending, Error, Receiver, Sender, Time, handshake::Reading};
 
-/// A stream that does not block. A note reports a change only once, so the wire remembers the
+/// A stream that does not block. A `Note` reports a change only once, so the wire remembers the
 /// change until a call would block.
 pub(crate) struct Wire {
     pub(crate) stream: Stream,
     pub(crate) tls: Option<Box<Tls>>,
     readable: bool,
     writable: bool,
-    /// The peer has shut its end, or the stream has failed. No further note reports that there is
+    /// The peer has shut its end, or the stream has failed. No further `Note` reports that there is
     /// something to read.
     shut: bool,
-    /// The error of a failed write, other than `WouldBlock`. Over io_uring a later note brings it.
+    /// The error of a failed write, other than `WouldBlock`. Over io_uring a later `Note` has it.
     pub(crate) broken: Option<ErrorKind>,
     /// Whether the times of reads are recorded.
     stamps: bool,
@@ -31,7 +31,7 @@ pub(crate) enum NextAction {
     /// Tell the connection the time, because a deadline is due.
     TellTime,
     /// End the turn. `until` is the next deadline. `unfinished`: the connection needs a turn in the
-    /// next round, even if no note comes.
+    /// next round, even if no `Note` comes.
     Rest {
         unfinished: bool,
         until: Option<Time>,
@@ -40,9 +40,8 @@ pub(crate) enum NextAction {
 
 impl NextAction {
     /// Returns what to do next. `readable`: whether there is input, and the connection takes it.
-    /// `share_used`: whether the turn may read no more. `looks`: whether to look at the next
-    /// deadline even if there is something to read. `until`: the next deadline, asked only if it
-    /// matters.
+    /// `share_used`: whether the turn may read no more. `looks`: whether to check the next deadline
+    /// even if there is input. `until` returns the next deadline, and is called only if needed.
     #[inline]
     pub(crate) fn after(
         (readable, share_used, looks): (bool, bool, bool),
@@ -63,7 +62,7 @@ impl NextAction {
 
 /// Why the turn of a connection that is not open yet has stopped.
 pub(crate) enum Pause {
-    /// It waits for its stream, or for this time, which is now if it goes on in the next round.
+    /// It waits for its stream, or for this time. The time is now if it goes on in the next round.
     Wait(Option<Time>),
     Failed(Error),
 }
@@ -76,7 +75,7 @@ impl<E: Into<Error>> From<E> for Pause {
 
 impl Wire {
     /// Makes the wire of a connected stream. If `readable` is set, the first turn tries to read
-    /// without a note. `stamps`: whether the times of reads are recorded.
+    /// without a `Note`. `stamps`: whether the times of reads are recorded.
     pub(crate) fn new(stream: Stream, tls: Option<Box<Tls>>, readable: bool, stamps: bool) -> Self {
         let (writable, shut, broken) = (true, false, None);
         Self { stream, tls, readable, writable, shut, broken, stamps }
@@ -89,7 +88,7 @@ impl Wire {
         Self { stream, writable: true, stamps: stamps || self.stamps, ..self }
     }
 
-    /// Takes a note over. After `shut` the stream counts as ready, so that calls meet its end.
+    /// Records a `Note`. After `shut` the stream counts as ready, so that calls find its end.
     pub(crate) fn note(&mut self, note: &Note) {
         self.shut |= note.shut;
         self.readable |= note.shut || note.readable;
@@ -120,28 +119,28 @@ impl Wire {
             return;
         }
         let unread = self.find_unread(system);
-        // Over TLS, the stream counts ciphertext, the connection plaintext: only 0 is the same.
+        // Over TLS, the stream counts ciphertext, the connection plaintext: only 0 means the same.
         if self.tls.is_none() || (unread == 0 && !self.holds()) {
             conn.set_unread(unread);
         }
     }
 
     /// Returns how many bytes have arrived and are not read yet. If there are any, the wire counts
-    /// as readable from now on: if the loop is late, perhaps no note has reported them, and no note
-    /// comes for bytes behind an urgent byte.
+    /// as readable from now on: if the loop is late, perhaps no `Note` has reported them, and no
+    /// `Note` comes for bytes after an urgent byte.
     pub(crate) fn find_unread(&mut self, system: &mut System) -> usize {
         let unread = system.unread(&self.stream) as usize;
         self.readable |= unread > 0;
         unread
     }
 
-    /// Reads into a connection's receiver. Adds the number of bytes that the stream gave to
+    /// Reads into a connection's receiver. Adds the number of bytes read from the stream to
     /// `spent`. The times of reads count from `epoch`.
     ///
     /// # Errors
     ///
-    /// `Interrupted` if the stream gave bytes, but these give no plaintext yet. `WouldBlock` if the
-    /// stream gave no bytes.
+    /// `Interrupted` if bytes were read from the stream, but make no plaintext yet. `WouldBlock` if
+    /// no bytes were read.
     #[inline]
     pub(crate) fn receive(
         &mut self,
@@ -188,7 +187,7 @@ impl Wire {
     }
 
     /// Reads once for an opening handshake, or tells it the time. `spent` counts the bytes that the
-    /// turn has read; it may read `most`.
+    /// turn has read; the turn may read `most`.
     pub(crate) fn shake(
         &mut self,
         system: &mut System,
@@ -197,7 +196,7 @@ impl Wire {
         (spent, most): (&mut usize, usize),
     ) -> Result<(), Pause> {
         let share_used = *spent >= most;
-        // Input comes before the deadline. A flood of it ends at `most`, then the deadline counts.
+        // Input comes before the deadline. But after `most` bytes of input, the deadline counts.
         let late = match NextAction::after((self.is_readable(), share_used, false), now, || {
             reading.poll_timeout()
         }) {
@@ -213,7 +212,7 @@ impl Wire {
         match self.read(system, reading.spare_mut(), spent) {
             Ok(0) => reading.end_of_stream(),
             Ok(n) => reading.commit(n),
-            // A passed deadline is checked only after the bytes that arrived in time are read.
+            // The deadline has passed, but bytes had arrived. So the next round reads again first.
             Err(error) if is_passing(&error) && late => return Err(Pause::Wait(Some(now))),
             Err(error) if is_passing(&error) => {}
             Err(error) => {
@@ -251,7 +250,7 @@ impl Wire {
                 return Err(error);
             }
         }
-        // Part of a record gives no plaintext yet. The turn counts its bytes, and then calls again.
+        // A part of a record makes no plaintext yet. The turn counts the bytes, and calls again.
         tls.read(to)?.ok_or_else(|| ErrorKind::Interrupted.into())
     }
 
@@ -261,7 +260,7 @@ impl Wire {
         match read {
             Ok((n, drained)) => {
                 *spent += n;
-                self.readable = n > 0 && (!drained || self.shut); // after `shut` no note comes
+                self.readable = n > 0 && (!drained || self.shut); // after `shut` no `Note` comes
                 Ok(n)
             }
             Err(error) => {
@@ -307,7 +306,7 @@ impl Wire {
                 return sent.is_ok();
             }
             // Seal more only after all ciphertext is written. Until then the rest stays in the
-            // connection, where control frames can overtake and `high_water` holds.
+            // connection, where control frames can overtake it and `high_water` limits it.
             match tls.session.write(&mut tx.outgoing()) {
                 Ok(0) if tls.session.outgoing().is_empty() => return false, // no progress
                 Ok(_) => {}
@@ -320,7 +319,7 @@ impl Wire {
         }
     }
 
-    /// Whether a stream that accepted no more bytes does so again, though no note has come yet.
+    /// Whether a stream that refused bytes accepts bytes again, though no `Note` has come yet.
     pub(crate) fn accepts_again(&mut self, system: &mut System) -> bool {
         let again = !self.writable && system.accepts_again(&self.stream);
         self.writable |= again;
@@ -408,8 +407,8 @@ impl Wire {
         }
     }
 
-    /// Takes the next action for a connection whose receiving has ended (see [`Ending`]). Returns
-    /// whether the stream has to be read further. `None` if nothing is left to do.
+    /// Performs the next action for a connection whose receiving has ended (see [`Ending`]).
+    /// Returns whether the stream has to be read further. `None` if nothing is left to do.
     pub(crate) fn end(&mut self, system: &mut System, conn: &mut Connection) -> Option<bool> {
         if conn.ending() == Ending::ShutDown {
             match self.shut_down(system) {

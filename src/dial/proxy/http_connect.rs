@@ -30,8 +30,7 @@ fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
     format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{credentials}\r\n").into_bytes()
 }
 
-/// Parses the head of the answer. If the proxy agrees, the bytes after the head belong to the
-/// tunnel.
+/// Parses the head of the answer. If the proxy agrees, the next bytes belong to the tunnel.
 fn look(reading: &mut Reading) -> Result<Progress, HandshakeError> {
     let Some(line) = reading.final_response()? else { return Ok(Progress::Partial) };
     match line.status {

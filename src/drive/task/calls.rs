@@ -237,8 +237,7 @@ macro_rules! adapter {
             /// receiving call of the [`Reader`] then waits for the peer's Close, and ends within
             /// the same time. If you do not receive any more, drop both halves.
             ///
-            /// Cancel safe: `within` counts from the first call. The [`Reader`] still ends the
-            /// connection.
+            /// Cancel safe: `within` counts from the first call. The [`Reader`] still ends in time.
             ///
             /// # Errors
             ///

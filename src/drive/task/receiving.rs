@@ -127,8 +127,7 @@ macro_rules! receiving {
         /// and input is discarded. When the closing handshake has ended, or `within` has passed,
         /// the connection is over: drop the connection together with the stream. With a `within` of
         /// zero this call does not wait for the peer: it writes what the stream accepts, and
-        /// returns. (If the stream accepts nothing at first, the call tries again about 1 ms
-        /// later.)
+        /// returns. (If the stream accepts nothing, the call tries again about 1 ms later.)
         ///
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
         /// [`Sender::is_written`](crate::Sender::is_written) which messages the peer may have
@@ -136,8 +135,7 @@ macro_rules! receiving {
         /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before the end. On a
         /// `Reader`, the `Writer` can send nothing more.
         ///
-        /// Cancel safe: `within` counts from the first call, and any later receiving call goes on
-        /// to the end.
+        /// Cancel safe: `within` counts from the first call. Any receiving call goes on to the end.
         ///
         /// # Errors
         ///

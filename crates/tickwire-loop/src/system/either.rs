@@ -95,12 +95,12 @@ impl System {
     /// Moves the stream of an open connection to the ring. If that fails, it stays with mio.
     pub(crate) fn opened(&mut self, stream: Stream, token: Token) -> Stream {
         match (stream, &mut self.ring) {
-            // First leave nonblocking mode, in which the kernel would not wait for bytes. If that
-            // fails, the stream has to be in mio's poll still, or no note would come.
+            // First leave nonblocking mode, in which the kernel would not wait for bytes. If this
+            // fails, the stream must still be in mio's poll, or no `Note` would come.
             (Stream::Mio(mio::Stream::Plain(mut tcp)), Some(ring))
                 if fault("fionbio").is_ok() && ioctl_fionbio(&tcp, false).is_ok() =>
             {
-                // If this fails, mio's notes come too. That is harmless: a note is only a hint.
+                // If this fails, mio reports the stream too. No harm: a `Note` is only a hint.
                 let _ = self.mio.poll.registry().deregister(&mut tcp);
                 Stream::Ring(ring.adopt(tcp.into(), token))
             }

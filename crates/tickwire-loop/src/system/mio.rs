@@ -107,11 +107,11 @@ impl Mio {
         })
     }
 
-    /// Whether a stream is connected; `false` while it is connecting. A note reports a change.
+    /// Whether a stream is connected; `false` while it is connecting. A `Note` reports a change.
     pub(crate) fn is_connected(&mut self, stream: &Stream) -> io::Result<bool> {
         fault("is_connected")?;
         let tcp = stream.tcp();
-        // The error of a failed connect is here. `peer_addr` fails as it does while connecting.
+        // Only `take_error` tells a failed connect: `peer_addr` fails as it does while connecting.
         if let Some(error) = tcp.take_error()? {
             return Err(error);
         }
@@ -151,14 +151,14 @@ impl Mio {
     }
 
     /// Whether a stream that accepted no more has accepted all bytes by now. Always `false` here,
-    /// because a note reports this.
+    /// because a `Note` reports this.
     pub(crate) fn accepts_again(&mut self, _: &Stream) -> bool {
         false
     }
 
     // Bytes.
 
-    /// Returns the number of bytes that have arrived and are not read yet, even if no note has
+    /// Returns the number of bytes that have arrived and are not read yet, even if no `Note` has
     /// reported them.
     pub(crate) fn unread(&mut self, stream: &Stream) -> u32 {
         let counted = fault("unread").and_then(|()| Ok(ioctl_fionread(stream.tcp())?));
@@ -259,8 +259,8 @@ fn write_vectored(mut tcp: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usi
     tcp.write_vectored(pieces)
 }
 
-/// Whether a read of `n` bytes, with room for `most`, has emptied the socket, so that a note
-/// reports the next bytes. Never on Windows, where mio sends a note only after a read that returned
+/// Whether a read of `n` bytes, with room for `most`, has emptied the socket, so that a `Note`
+/// reports the next bytes. Never on Windows, where mio reports them only after a read that returned
 /// `WouldBlock`.
 fn is_drained(n: usize, most: usize) -> bool {
     cfg!(not(windows)) && n < most

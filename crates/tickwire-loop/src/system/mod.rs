@@ -7,7 +7,7 @@
 //! - [`receive`](mio::Mio::receive) takes the connection's `Receiver`, not a slice. So a back end
 //!   that already has the bytes in a buffer can lend this buffer to the receiver.
 //! - [`write`](mio::Mio::write) may accept bytes and send them later. While a back end still keeps
-//!   such bytes, [`shut_down`](mio::Mio::shut_down) returns `WouldBlock`.
+//!   these bytes, [`shut_down`](mio::Mio::shut_down) returns `WouldBlock`.
 //!
 //! Nothing above this module is generic over the back end, or knows which back end is in use.
 // On other processors the crate `io-uring` does not compile.

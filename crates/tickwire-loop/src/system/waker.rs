@@ -33,7 +33,7 @@ impl Waker {
     ///
     /// # Errors
     ///
-    /// If the operating system refuses it.
+    /// If the operating system refuses the call.
     pub fn wake(&self) -> io::Result<()> {
         if self.asked.swap(true, Ordering::AcqRel) {
             return Ok(()); // the call that set `asked` wakes the loop

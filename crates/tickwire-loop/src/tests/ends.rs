@@ -25,7 +25,7 @@ fn read_to_end(server: &mut Server, mut peer: &TcpStream) -> Vec<u8> {
     read
 }
 
-/// One note reports the message and the end, and no note follows.
+/// One `Note` reports the message and the end, and no `Note` follows.
 #[test]
 fn a_message_and_the_end_of_the_stream_may_come_at_once() {
     let mut server = server();
@@ -99,7 +99,7 @@ fn a_shutdown_of_a_stream_that_would_block_is_made_again() {
     server.fault("shut_down", 0, ErrorKind::WouldBlock);
     peer.write_all(CLOSE).unwrap();
     server.until(|server| server.made("shut_down") > 0);
-    peer.write_all(b"!").unwrap(); // the note of this byte also reports that the stream is writable
+    peer.write_all(b"!").unwrap(); // its `Note` also reports that the stream is writable
     server.until(|server| server.made("shut_down") > 1);
     assert_eq!(read_to_end(&mut server, &peer), CLOSED);
 }
@@ -127,7 +127,7 @@ fn after_a_write_that_failed_reading_goes_on_for_the_close_timeout() {
     }
 }
 
-/// Its place does not stay taken for the second in which a client may read its response.
+/// A client has a second to read its response. If the client is gone, its place is free at once.
 #[test]
 fn a_rejected_client_that_is_gone_gives_its_place_back_at_once() {
     for resets in [false, true] {

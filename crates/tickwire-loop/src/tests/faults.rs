@@ -34,7 +34,7 @@ struct Plan {
     made: BTreeMap<String, u64>,
     /// A slow call, and the time that it takes.
     slow: Option<(&'static str, Duration)>,
-    /// The start of the names of calls that last until [`release`]; this thread may make none.
+    /// The start of the names of calls that last until [`release`]. This thread may make none.
     held: Option<(&'static str, ThreadId)>,
     waits: Vec<Option<Duration>>,
 }
@@ -102,7 +102,7 @@ pub(crate) fn at(call: &str) -> io::Result<()> {
     mine().at(call)
 }
 
-/// Notes the timeout of a loop's wait.
+/// Records the timeout of a loop's wait.
 pub(crate) fn waits(timeout: Option<Duration>) {
     mine().plan().waits.push(timeout);
 }
@@ -121,7 +121,7 @@ pub(crate) fn inherited(run: impl FnOnce() + Send) -> impl FnOnce() + Send {
     }
 }
 
-// The tests of calls that fail, apart from those of a stream.
+// The tests of calls that fail, apart from the calls of a stream.
 
 /// A server over io_uring. `None` if there is no io_uring here.
 fn over_io_uring() -> Option<Server> {
@@ -173,7 +173,7 @@ fn a_stream_that_the_ring_cannot_have_stays_with_mio() {
     }
 }
 
-/// What was sent stays in the queue of requests.
+/// The sent bytes stay in the queue of requests.
 #[test]
 fn a_call_of_the_ring_that_fails_is_an_error_of_the_turn_and_loses_nothing() {
     for call in ["enable", "enter", "submit"] {
@@ -355,7 +355,7 @@ fn a_name_that_cannot_be_resolved_is_an_error_of_its_dials_alone() {
     }
 }
 
-/// The loop sleeps on. The next wake finds the addresses.
+/// The loop goes on sleeping. The next wake finds the addresses.
 #[test]
 fn a_resolved_name_whose_wake_fails_is_not_lost() {
     let mut server = server();

@@ -64,7 +64,7 @@ impl Server {
         })
     }
 
-    /// Plans a fault for this thread, in which this server is the only loop as a rule.
+    /// Plans a fault for this thread, in which this server is usually the only loop.
     fn fault(&mut self, call: &'static str, nth: u64, kind: ErrorKind) {
         faults::plan(call, nth, kind);
     }
@@ -173,7 +173,7 @@ fn a_slot_is_in_the_list_of_unwritten_ones_once_although_it_is_used_again() {
 fn what_is_sent_between_rounds_does_not_wait_for_an_event() {
     let mut server = server();
     let mut peer = server.peer();
-    (0..5).for_each(|_| assert!(server.round().unwrap())); // no note is left
+    (0..5).for_each(|_| assert!(server.round().unwrap())); // no `Note` is left
     let handle = server.opened[0];
     server.net.net().send(handle, "hello").unwrap();
     let began = Instant::now();
@@ -454,7 +454,7 @@ fn a_loop_that_spins_never_sleeps_and_spin_for_sleeps_when_its_time_is_over() {
     for _ in 0..3 {
         assert_eq!(waits(&mut server, LONG), [Some(ZERO)]);
         server.net.inner.clock.epoch -= 2 * MINUTE;
-        while waits(&mut server, MS) == [Some(ZERO)] {} // the listener's first note, at most
+        while waits(&mut server, MS) == [Some(ZERO)] {} // the listener's first `Note`, at most
         assert_eq!(waits(&mut server, MS), [Some(MS)]);
         server.net.net().waker().wake().unwrap();
         assert_eq!(waits(&mut server, MS), [Some(MS)]); // this wait reports the wake

@@ -35,8 +35,8 @@ impl Server {
         self.net.net().counts().received
     }
 
-    /// Opens connections that each send the first 13 KiB of a message, until a connection that
-    /// holds anything has to wait.
+    /// Opens connections that each send the first 13 KiB of a message, until so much is received
+    /// that a connection with received bytes may not read.
     fn press(&mut self) -> Vec<TcpStream> {
         let mut peers = Vec::new();
         while self.received() < 800 * KIB {
@@ -105,14 +105,14 @@ fn a_connection_that_waited_for_a_moment_is_not_closed_for_a_wait_much_later() {
     }
 }
 
-/// The next round must not sleep, because no note comes for bytes that arrived before.
+/// The next round must not sleep, because no `Note` comes for bytes that arrived before.
 #[test]
 fn a_removal_between_two_rounds_lets_a_connection_read_that_waits() {
     let mut server = server();
     let mut peers = server.press();
     let all = server.opened.clone();
     server.until(|server| {
-        // The first one stays the first, because it sends something in each round.
+        // The first connection stays the first, because it sends something in each round.
         peers.iter_mut().take(2).for_each(|peer| peer.write_all(&[7]).unwrap());
         server.net.inner.receiving.stopped.contains(&all[1])
     });

@@ -38,7 +38,7 @@ impl Server {
         self.net.inner.clock.epoch -= 2 * TIMEOUT;
     }
 
-    /// The next wait reports nothing, as if the notes of other connections had filled it.
+    /// The next wait reports nothing, as if other connections had filled its list.
     fn next_wait_reports_nothing(&mut self) {
         self.fault("wait", 0, ErrorKind::Interrupted);
     }
@@ -132,7 +132,7 @@ fn a_deadline_passes_although_the_unread_bytes_cannot_be_counted() {
     assert_eq!(server.net.net().counts().open, 1);
 }
 
-/// There are more connections than notes of one wait, and than buffers of io_uring.
+/// There are more connections than one wait can report, and more than io_uring has buffers.
 #[test]
 fn each_of_many_connections_is_read_before_its_deadline_is_checked() {
     let mut server = server(config());
@@ -222,8 +222,8 @@ fn a_frame_that_goes_on_too_slowly_does_not_put_off_its_deadline() {
     assert!(ends_in_a_flood(&mut server, &mut peer, &[0; 10_000]).contains("FrameTimeout"));
 }
 
-/// A read ends before an urgent byte, so no note follows for the bytes behind it. The next urgent
-/// byte has no room in the server's window, and is only announced: FIONREAD now counts those bytes.
+/// A read ends before an urgent byte, so no `Note` follows for the bytes after it. The next urgent
+/// byte has no room in the server's window, and is only announced. Now FIONREAD counts these bytes.
 #[test]
 fn urgent_bytes_do_not_put_off_a_deadline() {
     let mut server = server(config());
@@ -249,7 +249,7 @@ fn urgent_bytes_do_not_put_off_a_deadline() {
     assert!(server.ends[0].contains("DataTimeout"), "{:?}", server.ends);
 }
 
-/// The loop also looks at `data_timeout` before it passes. Here such a look has to wait for many
+/// The loop also checks `data_timeout` before it passes. Here this check has to wait for many
 /// Pings. Meanwhile the data arrives, before the deadline.
 #[test]
 fn data_may_arrive_while_an_earlier_deadline_waits_for_other_bytes() {

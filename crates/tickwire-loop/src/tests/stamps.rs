@@ -1,4 +1,4 @@
-//! The recorded time of a read is the time when it was done, not when it began.
+//! The recorded time of a read is the time when the read ended, not when it began.
 use super::faults;
 use crate::{Dial, Door, Event, Loop, Settings};
 use std::time::Duration;

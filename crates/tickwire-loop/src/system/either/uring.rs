@@ -47,7 +47,7 @@ pub(crate) struct Uring {
     free: Vec<u32>,
     /// Notes for the next `wait`.
     notes: Vec<Note>,
-    /// Empty outside of `work_off`. It keeps its memory.
+    /// Empty outside of `work_off`. Kept as a field to reuse its memory.
     batch: Vec<Completion>,
     /// Unused buffers to send from.
     outputs: Vec<Vec<u8>>,
@@ -77,7 +77,7 @@ struct Place {
     closed: bool,
     /// Whether receiving is being cancelled.
     stopping: bool,
-    /// Whether a write was refused, so that a note is due when there is room.
+    /// Whether a write was refused, so that a `Note` is due when there is room.
     blocked: bool,
     /// Whether to shut the stream for writing after the send that is under way.
     shuts: bool,
@@ -176,14 +176,14 @@ impl Uring {
     }
 
     /// Whether a stream that accepted no more has accepted all bytes by now. Submits the copies
-    /// that wait, because a copy may be all that keeps the stream from accepting.
+    /// that wait, because an unsent copy may be the only reason why the stream refuses bytes.
     pub(crate) fn accepts_again(&mut self, stream: &Stream) -> bool {
         let at = stream.0 as usize;
         let is_sending = |of: &Self| of.places.get(at).is_some_and(|of| of.is_asked(Of::Send));
         if !is_sending(self) || self.ring.has_sends() && self.ring.submit().is_err() {
             return false;
         }
-        self.work_off(); // the next wait passes the notes on
+        self.work_off(); // the next wait passes on each `Note`
         !is_sending(self)
     }
 
@@ -216,7 +216,7 @@ impl Uring {
                 readable = self.received(at, done.result, done.buffer.take());
             }
             Of::Send => writable = self.sent(at, done.result, done.buffer.take()),
-            // If the kernel refused this request, the next write causes another one.
+            // If the kernel refused this request, the next write causes another request.
             Of::Writable => (place.blocked, writable) = (false, true),
             Of::Cancel if done.result.is_err() => place.stopping = false, // nothing was under way
             Of::Cancel | Of::Poll => {}
@@ -257,8 +257,8 @@ impl Uring {
         }
     }
 
-    /// Submits a request to receive, or for a note when there is room to write, unless one of this
-    /// kind is under way already.
+    /// Submits a request to receive, or for a `Note` when there is room to write, unless a request
+    /// of this kind is under way.
     fn ask(&mut self, at: u32, of: Of) {
         let Some(place) = self.places.get_mut(at as usize) else { return };
         if place.is_asked(of) {

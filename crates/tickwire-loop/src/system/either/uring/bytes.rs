@@ -45,7 +45,7 @@ impl Uring {
     }
 
     /// Handles the completion of a send, and sends the rest of its buffer, if any. Returns whether
-    /// the owner needs a note.
+    /// the owner needs a `Note`.
     pub(super) fn sent(
         &mut self,
         at: u32,
@@ -81,7 +81,7 @@ impl Uring {
 
     // Bytes.
 
-    /// Returns the number of bytes that have arrived and are not read yet, even if no note has
+    /// Returns the number of bytes that have arrived and are not read yet, even if no `Note` has
     /// reported them.
     pub(crate) fn unread(&mut self, stream: &Stream) -> u32 {
         let Ok(place) = self.place(stream.0) else { return 0 };
@@ -136,8 +136,7 @@ impl Uring {
         }
     }
 
-    /// Goes on receiving, because a read made room. Returns whether nothing is left to read for
-    /// now.
+    /// Goes on receiving, because a read made room. Returns whether nothing is left to read.
     fn took(&mut self, at: u32) -> bool {
         self.go_on(at);
         self.place(at).is_ok_and(|place| place.received.bytes() == 0 && place.end.is_none())

@@ -26,9 +26,9 @@ const BUFFERS: u16 = 32;
 /// The most bytes that the kernel puts into one buffer. A message or a TLS record of 16 KiB fits
 /// with its header. In two buffers it would have to be copied.
 pub(super) const LEN: usize = 17 << 10;
-/// The number of bytes that `Receiver::lend_filled` needs behind the received bytes.
+/// The number of bytes that `Receiver::lend_filled` needs after the received bytes.
 const BEHIND: usize = 8;
-/// The number of the group of buffers to receive into, of which there is one.
+/// The number of the only group of receive buffers.
 const GROUP: u16 = 0;
 const PAGE: usize = 4096;
 /// The most requests that one call submits.
@@ -86,8 +86,7 @@ pub(super) struct Completion {
 /// A ring, with the memory that its requests use.
 pub(super) struct Ring {
     ring: IoUring,
-    /// Whether the ring is enabled. The thread that enabled it is the only one that can submit
-    /// requests.
+    /// Whether the ring is enabled. Only the thread that enabled the ring can submit requests.
     enabled: bool,
     /// Requests for which the queue had no room.
     backlog: VecDeque<squeue::Entry>,
@@ -101,8 +100,8 @@ pub(super) struct Ring {
     /// `BUFFERS` entries, which tell the kernel which buffers it may fill.
     entries: Box<[Page]>,
     tail: u16,
-    /// The receive buffers, by number. Invariant: the kernel may write to those not in `missing`,
-    /// and those in `missing` are empty.
+    /// The receive buffers, by number. Invariant: buffers whose numbers are in `missing` are empty,
+    /// and the kernel may write to all others.
     with_kernel: Vec<Vec<u8>>,
     missing: Vec<u16>,
     /// Receive buffers that nobody uses. The buffer given back last is taken first, because it is
@@ -188,7 +187,7 @@ impl Ring {
         None
     }
 
-    /// Queues a request, behind the backlog if there is one: the kernel must get requests in this
+    /// Queues a request, after the backlog if there is one: the kernel must get requests in this
     /// order. A `Cancel` before its send would cancel nothing, and a closed stream would keep its
     /// place as long as the peer does not read.
     fn push(&mut self, entry: &squeue::Entry, of: Of, at: u32) {
@@ -266,8 +265,7 @@ impl Ring {
             let (Some(of), at) = Of::named(entry.user_data()) else { continue };
             let more = cqueue::more(flags);
             self.outstanding -= usize::from(!more);
-            // When the kernel names a buffer, it gives the buffer back, and it does so once. A send
-            // has only one completion.
+            // The kernel names a buffer once, to give it back. A send has only one completion.
             let buffer = match (of, cqueue::buffer_select(flags)) {
                 (_, Some(id)) => {
                     self.missing.push(id);
@@ -346,13 +344,13 @@ impl Drop for Ring {
             mem::forget((of_kernel, mem::take(&mut self.entries)));
             return;
         }
-        // If `new` failed before it registered the entries, this call fails. The kernel then does
-        // not know them.
+        // If `new` failed before it registered the entries, this call fails. In that case the
+        // kernel does not know the entries.
         let _ = self.ring.submitter().unregister_buf_ring(GROUP);
     }
 }
 
-/// Drops an error after which the next wait or submission can succeed.
+/// Ignores an error after which the next wait or submission can succeed.
 fn is_passing(submitted: io::Result<usize>) -> io::Result<()> {
     const EINTR: i32 = 4;
     const EAGAIN: i32 = 11;
