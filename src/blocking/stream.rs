@@ -156,9 +156,9 @@ pub trait Stream: Read + Write {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Whether `try_write` writes more than the first slice. If `false`, the default, owned
-    /// and prepared payloads are copied whatever their length, because otherwise a frame's header
-    /// would need a write of its own.
+    /// Whether `try_write` writes more than the first slice. If `false` (the default), owned and
+    /// prepared payloads of any length are copied, because otherwise a frame's header would need a
+    /// write of its own.
     fn writes_vectored(&self) -> bool {
         false
     }

@@ -51,7 +51,7 @@ pub(crate) struct Thread {
     reads_time_out: Option<bool>,
 }
 
-/// The state of a call. Each call that may wait, except those of a handshake, begins with
+/// The state of a call. Each call that may wait, except the calls of a handshake, begins with
 /// [`begin`](Thread::begin) or [`begin_sending`](Thread::begin_sending).
 #[derive(Debug, Default)]
 struct Call {
@@ -64,10 +64,10 @@ struct Call {
     has_read: bool,
 }
 
-/// The events and deadlines to wait for. Each poll adds its own, and `wait` takes all. An entry
-/// left from an earlier poll costs only another poll. But if an entry were missing, the thread
-/// would wait for ever. So each poll that returns `Pending` notes an event or a deadline, or sets
-/// `again`.
+/// The events and deadlines to wait for. Each poll adds its events and deadlines, and `wait` takes
+/// all. An entry left from an earlier poll costs only another poll. But if an entry were missing,
+/// the thread would wait for ever. So each poll that returns `Pending` notes an event or a
+/// deadline, or sets `again`.
 #[derive(Debug, Default)]
 struct Noted {
     /// The events.

@@ -18,7 +18,7 @@ use std::{
 };
 
 /// The adapter's own state of the sending side. A whole connection has this state inline. In a
-/// split connection the state is behind the lock.
+/// split connection the lock protects this state.
 #[derive(Debug, Default)]
 pub(crate) struct Out {
     /// The number of bytes that the stream accepted and has not flushed. Between calls, the

@@ -8,8 +8,8 @@
 /// A write to a socket or pipe whose peer is gone raises SIGPIPE, which by default ends the
 /// process. A program whose `main` is Rust ignores SIGPIPE, and gets an error from the write. But
 /// SIGPIPE has its default action in a C or C++ program that calls Rust, and in a program that
-/// restores the default action to end quietly behind `| head`. A C or C++ program needs only this
-/// line, before its first thread: `signal(SIGPIPE, SIG_IGN);`
+/// restores the default action to end quietly when `head` closes its pipe. A C or C++ program needs
+/// only this line, before its first thread: `signal(SIGPIPE, SIG_IGN);`
 ///
 /// Without that line, a connection raises no SIGPIPE over sockets of std and tokio, or over this
 /// crate's TLS: the adapters of this crate call this function themselves. You must call this

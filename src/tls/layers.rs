@@ -67,7 +67,7 @@ macro_rules! maybe_tls {
 }
 pub(crate) use maybe_tls;
 
-/// Evaluates `$do` with the stream in `$layers`, whatever the variant.
+/// Evaluates `$do` with the stream in `$layers`, for each variant.
 macro_rules! inner {
     ($layers:expr, $stream:ident => $do:expr) => {
         match $layers {

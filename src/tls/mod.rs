@@ -29,7 +29,7 @@
 //! ```
 //!
 //! The line is also needed if the crates of the program enable two providers of rustls. Without the
-//! line, rustls' own `builder()` panics then, in whatever crate calls it. So enable `ring` only if
+//! line, rustls' own `builder()` then panics in each crate that calls it. So enable `ring` only if
 //! no other crate of the program enables a provider. (If only one provider is enabled, the first
 //! call of `builder()` makes it the default. A program that relies on this depends on the order of
 //! calls.) A library should enable `rustls` alone, so that its users can choose; its tests may have
@@ -48,7 +48,7 @@
 //! `ws.get_ref().tls()` after `connect`, and `ws.get_ref().session()` over a `TlsStream`.
 //!
 //! Without the flag, or with TLS 1.2, rustls opens and seals the records. In three more cases
-//! rustls handles the records: with a provider that does not give its keys out, on a server that
+//! rustls handles the records: with a provider that does not hand over its keys, on a server that
 //! accepts early data, and for a session made elsewhere (`TlsStream::new`). Each record then costs
 //! one more allocation and two more copies.
 //!
@@ -58,7 +58,7 @@
 //! received only a part of a record holds up to 16 KiB more. A thread that waits in `blocking` also
 //! holds the buffer of 32 KiB that receives its ciphertext.
 //!
-//! If rustls panics, or code that rustls calls (such as the provider or a certificate verifier),
+//! If rustls, or code that rustls calls (such as the provider or a certificate verifier), panics,
 //! only that connection ends, with an error for which [`TlsError::is_panic`] is `true`. But with
 //! `panic = "abort"` the process ends. Debug builds of rustls 0.23 panic if a bad record arrives
 //! after our close_notify. `docs/TLS.md` in the repository has more about panics. The same page

@@ -95,8 +95,8 @@ impl<T> Inner<T> {
         None
     }
 
-    /// Checks the attempts that are under way, and begins those that are due. Begins the opening
-    /// handshake once an attempt has connected.
+    /// Checks the attempts that are under way, and begins further attempts that are due. Begins the
+    /// opening handshake once an attempt has connected.
     fn race(&mut self, handle: Handle, dialing: &mut Dialing) -> Result<Connection, Pause> {
         let timed_out = self.clock.now >= dialing.deadline();
         let target = dialing.dial.request.target();

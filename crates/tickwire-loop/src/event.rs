@@ -89,7 +89,7 @@ pub enum End<'e> {
     /// [`close_timeout`](tickwire::Config::close_timeout).
     Disconnected(CloseCode),
     /// The loop disconnected the connection because all connections together had too many bytes
-    /// queued, and this connection was among those with the most: see
+    /// queued, and this connection had more than most others: see
     /// [`max_queued`](crate::Settings::max_queued).
     OverQueued,
 }
@@ -162,7 +162,7 @@ pub enum SendError {
     Outbox(#[from] tickwire_parts::PushError),
 }
 
-/// What became of a message to many connections.
+/// The result of sending a message to many connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sent {

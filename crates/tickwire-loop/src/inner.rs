@@ -203,8 +203,8 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Writes what was sent to all connections outside of their turns. Skips connections that have
-    /// their turn or are `Accepted`: their own turns write.
+    /// Writes all messages that were sent to connections outside of their turns. Skips connections
+    /// that have their turn or are `Accepted`: their own turns write.
     pub(crate) fn write_unwritten(&mut self) {
         // No slot may join the queue during this loop: `clear` would drop it, and its mark would
         // keep it out for ever. So `write_outside` calls neither the handler nor `sender`.

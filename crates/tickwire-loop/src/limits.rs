@@ -18,10 +18,10 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Writes what was sent to all connections outside of their turns. If the loop is then over the
-    /// limit, disconnects the connections with the most queued bytes, until at most 7/8 of the
-    /// limit are queued. The remaining eighth is room for the next messages, so that they do not
-    /// cause another call.
+    /// Writes all messages that were sent to connections outside of their turns. If the loop is
+    /// then over the limit, disconnects the connections with the most queued bytes, until at most
+    /// 7/8 of the limit are queued. The remaining eighth is room for the next messages, so that
+    /// they do not cause another call.
     pub(crate) fn relieve(&mut self) {
         self.write_unwritten();
         if self.counts.queued <= self.settings.max_queued {

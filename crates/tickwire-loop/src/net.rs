@@ -442,7 +442,7 @@ impl<'n, T> Net<'n, T> {
         self.inner.system.is_io_uring()
     }
 
-    /// Returns what the loop has done so far, and what it has now.
+    /// Returns the loop's counters and its current numbers.
     pub fn counts(&self) -> Counts {
         let Inner { entrance, receiving, counts, .. } = &*self.inner;
         let [silent, waiting, under_way, deferred] = entrance.phases; // in the order of `Phase`
@@ -464,8 +464,8 @@ impl<'n, T> Net<'n, T> {
     ///
     /// Closing a connection may take its [`close_timeout`](tickwire::Config::close_timeout) and
     /// longer. So let `within` be some seconds longer. If both are equal, a connection may end in
-    /// either way. A peer gets no 1001 if its connection is closing already, or if what was sent
-    /// before does not leave in time.
+    /// either way. A peer gets no 1001 if its connection is closing already, or if earlier messages
+    /// are not written in time.
     pub fn shut_down(&mut self, within: Duration) {
         let until = self.inner.clock.read() + within;
         // A further call may shorten the time, but cannot extend it.

@@ -13,7 +13,8 @@ use tickwire::Time;
 
 /// A read is expected to add as many bytes as a connection holds, within these two bounds.
 const READ: (usize, usize) = (16 << 10, 128 << 10);
-/// Above 7/8 of the limit, a connection may hold 128 KiB, and some bytes of its buffers.
+/// Above 7/8 of the limit, a connection may hold 128 KiB, and a few bytes more, which its buffers
+/// add.
 const LITTLE: usize = 129 << 10;
 /// The time for which `Receiving::first` may receive nothing. Without this limit, a peer that sends
 /// half a message would keep the others waiting until a deadline passes. While all together exceed

@@ -14,7 +14,7 @@ use tickwire::Time;
 const THREADS: usize = 64;
 /// The most names that are looked up, or wait for a thread.
 const NAMES: usize = 1024;
-/// Dials give up a lookup this long after the first dial asked for it. glibc waits as long for
+/// Dials give up a lookup this long after the first dial asked for it. glibc waits equally long for
 /// three silent name servers.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -42,7 +42,7 @@ impl Resolver {
         Self { waker, found: channel(), lookups: Vec::new() }
     }
 
-    /// Looks up a name for a connection that is being dialed, unless there are `NAMES` others.
+    /// Looks up a name for a connection that is being dialed, unless `NAMES` others are in lookup.
     pub(crate) fn look_up(&mut self, handle: Handle, host: &str, now: Time) {
         if let Some(lookup) = self.lookups.iter_mut().find(|lookup| *lookup.host == *host) {
             lookup.dials.insert(handle);

@@ -305,7 +305,7 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Gives up to `most` slots of a queue their turns, the one that has waited the longest first,
+    /// Gives up to `most` slots of a queue their turns, the slot that has waited the longest first,
     /// until `LATE` has passed.
     fn give_late_turns(
         &mut self,

@@ -57,13 +57,13 @@ pub struct Settings {
     ///
     /// While one of these two limits is reached, the loop accepts nothing: connections wait in the
     /// kernel's queue, or in the loop if they were accepted before. A handshake that has a place is
-    /// closed at its [`handshake_timeout`](tickwire::Config::handshake_timeout), and never because
-    /// others came. The loop closes connections that have sent nothing for 2 s, but only if too
+    /// closed at its [`handshake_timeout`](tickwire::Config::handshake_timeout), and never to make
+    /// room for others. The loop closes connections that have sent nothing for 2 s, but only if too
     /// many are silent. As many requests as there are places may be
     /// [deferred](crate::Answer::defer); the loop rejects a further request with 503.
     ///
-    /// One address may have an eighth of this number of connections that are not open, or 8 if that
-    /// is more. A further connection is closed at once. This holds unless
+    /// Of the connections that are not open yet, at most an eighth of this number may come from one
+    /// address, or 8 if that is more. A further connection is closed at once. This holds unless
     /// [`max_per_address`](Self::max_per_address) is at least
     /// [`max_connections`](Self::max_connections), as behind a proxy.
     ///
@@ -159,17 +159,17 @@ impl Default for Settings {
     }
 }
 
-/// What a loop has done so far, and what it has now. A value never decreases, unless its
-/// description says "now".
+/// The counters of a loop, and its current numbers. A value never decreases, unless its description
+/// says "now".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Connections open now: accepted and dialed ones, and those that are closing.
+    /// Connections open now: accepted and dialed connections, even if they are closing.
     pub open: usize,
     /// Accepted connections that exist now, including those in their handshake.
     pub accepted_now: usize,
     /// Accepted connections in their opening handshake now: those that are silent, wait for a place
-    /// of [`max_handshakes`](Settings::max_handshakes), have one, or are deferred.
+    /// of [`max_handshakes`](Settings::max_handshakes), have a place, or are deferred.
     pub handshakes_now: usize,
     /// Accepted connections that wait now for a place for their handshake. The loop cannot count
     /// those that wait in the kernel: see [`held`](Self::held).

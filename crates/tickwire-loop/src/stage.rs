@@ -1,4 +1,4 @@
-//! What a slot's connection is doing, and the state that it has meanwhile.
+//! The stages of a slot's connection, and the state that each stage has.
 use crate::{
     dial::Dial,
     door::{Door, HealthChecks},
@@ -33,7 +33,7 @@ impl Open {
     }
 }
 
-/// What a slot's connection is doing.
+/// The stage of a slot's connection.
 pub(crate) enum Stage {
     Free,
     /// It is not open yet, and has its turn. The code of the turn owns it.

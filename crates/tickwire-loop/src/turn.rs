@@ -313,7 +313,7 @@ impl<T> Inner<T> {
     }
 }
 
-/// Drops what a paused connection received before a deadline ended it.
+/// Drops the messages that a paused connection received before a deadline ended the connection.
 fn drop_received(conn: &mut Connection) -> Stop {
     loop {
         match conn.step() {

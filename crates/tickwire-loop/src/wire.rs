@@ -39,7 +39,7 @@ pub(crate) enum NextAction {
 }
 
 impl NextAction {
-    /// Returns what to do next. `readable`: whether there is input, and the connection takes it.
+    /// Returns what to do next. `readable`: whether there is input that the connection may read.
     /// `share_used`: whether the turn may read no more. `looks`: whether to check the next deadline
     /// even if there is input. `until` returns the next deadline, and is called only if needed.
     #[inline]

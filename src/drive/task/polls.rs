@@ -46,8 +46,8 @@ impl Wake for Pair {
 
 impl Polled {
     /// Whether `task` is the task of `side`, and nobody has polled the other side. A task that
-    /// polls both sides, by `join!` for example, is not alone: one side may change what the other
-    /// waits for.
+    /// polls both sides, by `join!` for example, is not alone: one side may change something that
+    /// the other side waits for.
     #[inline(always)]
     fn is_alone(&mut self, side: Side, task: &Waker) -> bool {
         let (own, other) = sides(&mut self.tasks, side);

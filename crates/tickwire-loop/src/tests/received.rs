@@ -56,7 +56,7 @@ impl Server {
     }
 }
 
-/// The stream always holds a part of a message, because each write ends in the middle of one.
+/// The stream always holds a part of a message, because each write ends within a message.
 #[test]
 fn a_stream_of_messages_does_not_keep_the_place_of_the_first() {
     let mut server = server();
@@ -82,7 +82,7 @@ fn a_stream_of_messages_does_not_keep_the_place_of_the_first() {
     }
 }
 
-/// The stream always holds a part of a message, because each write ends in the middle of one.
+/// The stream always holds a part of a message, because each write ends within a message.
 #[test]
 fn a_connection_that_waited_for_a_moment_is_not_closed_for_a_wait_much_later() {
     let mut server = server();

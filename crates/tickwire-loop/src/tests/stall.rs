@@ -249,8 +249,8 @@ fn urgent_bytes_do_not_put_off_a_deadline() {
     assert!(server.ends[0].contains("DataTimeout"), "{:?}", server.ends);
 }
 
-/// The loop also checks `data_timeout` before it passes. Here this check has to wait for many
-/// Pings. Meanwhile the data arrives, before the deadline.
+/// The loop checks for silence even before `data_timeout` passes. Here this check has to wait for
+/// many Pings. Meanwhile the data arrives, before the deadline.
 #[test]
 fn data_may_arrive_while_an_earlier_deadline_waits_for_other_bytes() {
     let mut server = server(config());

@@ -159,7 +159,7 @@ impl Uring {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(false),
             asked => asked?,
         }
-        // The kernel looks at the poll at once, so it also reports events that mio has left there.
+        // The kernel checks the poll at once, so it also reports events that mio has left there.
         if !mem::replace(&mut self.polls, true) {
             self.ring.poll(0, Of::Poll, descriptor(poll, Of::Poll), IN);
         }

@@ -44,7 +44,7 @@ const LAST_WAITS: (usize, Duration) = (50, Duration::from_millis(20));
 /// The longest wait, 34 years.
 const LONGEST: Duration = Duration::from_secs(1 << 30);
 
-/// What a request asks for.
+/// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Of {
@@ -71,7 +71,7 @@ impl Of {
     }
 }
 
-/// What the kernel reports about a request.
+/// The kernel's report about a request.
 pub(super) struct Completion {
     pub(super) of: Of,
     pub(super) at: u32,
