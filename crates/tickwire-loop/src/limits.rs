@@ -33,7 +33,8 @@ impl<T> Inner<T> {
         most.retain(|(queued, _)| *queued > 0);
         most.sort_unstable_by(|a, b| b.cmp(a));
         for &(_, handle) in &most {
-            // A stream that refused bytes may accept some now; over io_uring, after each copy.
+            // A stream that refused bytes may accept some now; over io_uring it does after each
+            // copy.
             while let Some(wire) = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut())
                 && wire.accepts_again(&mut self.system)
             {

@@ -5,13 +5,13 @@
 //!          3/4 of the limit                 7/8 of it                the limit
 //! ```
 //!
-//! One of the stopped connections, the first, reads in any case. So the messages of stopped
-//! connections end one after the other.
+//! The first of the stopped connections reads in any case. So the messages of stopped connections
+//! end one after the other.
 use crate::handle::Handle;
 use std::{collections::VecDeque, mem, time::Duration};
 use tickwire::Time;
 
-/// A read is expected to add as many bytes as a connection holds, within these two bounds.
+/// The loop expects a read to add as many bytes as the connection holds, within these bounds.
 const READ: (usize, usize) = (16 << 10, 128 << 10);
 /// Above 7/8 of the limit, a connection may hold 128 KiB, and a few bytes more, which its buffers
 /// add.
@@ -84,7 +84,7 @@ impl Receiving {
             held.until = None;
         }
         if held.take_message_ended() || bytes == 0 {
-            // A peer that sends without a pause would otherwise be the first for ever.
+            // Otherwise a peer that sends without a pause would be the first for ever.
             self.first.take_if(|(first, _)| *first == of);
         } else if self.is_first(of) {
             self.first = Some((of, bytes));

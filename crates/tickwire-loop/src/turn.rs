@@ -11,7 +11,7 @@ use std::{io::ErrorKind, mem, time::Duration};
 use tickwire::{CloseCode, Connection, Step, Time};
 
 /// This number of nanoseconds of a turn counts as one byte of `turn_bytes`. Inflating 1 KiB of JSON
-/// takes 3 ns for each byte, and a KeyUpdate takes as long as 1.6 KB.
+/// takes 3 ns for each byte, and the time of a KeyUpdate counts as 1.6 KB.
 const NANOS_PER_BYTE: u128 = 4;
 /// For each part of this length, a message counts as one more message of `turn_messages`. An
 /// inflated message may be long although the turn has read few bytes.
@@ -150,7 +150,7 @@ impl<'i, T> Turn<'i, T> {
             Err(error) => {
                 // The error ends receiving, but only after the bytes that arrived before it.
                 match error.kind() {
-                    ErrorKind::UnexpectedEof => rx.end_of_stream(), // TLS, no close_notify
+                    ErrorKind::UnexpectedEof => rx.end_of_stream(), // TLS without close_notify
                     _ => {
                         rx.stream_failed();
                         self.open.error.get_or_insert(error);
@@ -307,7 +307,7 @@ impl<T> Inner<T> {
         {
             let _ = tx.close(CloseCode::GOING_AWAY); // it may be closed already
         }
-        // It may be dormant, if the handler sent elsewhere. Its first turn arms its deadlines.
+        // By sending to others, the handler may have made it dormant. Its turn arms its deadlines.
         self.wake(handle);
         self.take_open(handle)
     }

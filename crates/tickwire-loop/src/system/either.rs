@@ -1,5 +1,5 @@
-//! mio, and beside it a ring of io_uring, if a loop asked for one when it was made. The streams of
-//! open connections move to the ring, unless their reads tell the time of arrival.
+//! The back end over mio, and beside it a ring of io_uring if the loop's settings ask for io_uring.
+//! The streams of open connections move to the ring, unless their reads tell the time of arrival.
 mod uring;
 
 use super::{

@@ -33,7 +33,7 @@ const SHORT: usize = 4 << 10;
 const COPIES: usize = 256;
 /// The most pieces that one call sends.
 const PIECES: usize = 16;
-/// Once more bytes than this wait in a place, the kernel has to stop receiving for it.
+/// If more received bytes than this wait for their turn, the kernel has to stop receiving.
 const MOST_FILLED: usize = 64 << 10;
 /// POLLIN of poll(2).
 const IN: u32 = 1;
