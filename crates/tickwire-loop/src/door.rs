@@ -8,10 +8,10 @@ use tickwire::{Config, handshake::server::Rejection};
 
 /// How connections of a listener are accepted: `ws` with this configuration, or `wss`.
 ///
-/// The limits on their number are in [`Settings`](crate::Settings), because they hold for all
-/// listeners of a loop together. A listener of your own ([`Net::listen_on`](crate::Net::listen_on))
-/// may have other options. In this example each subscriber has an outbox, and only a small send
-/// buffer in the operating system:
+/// The limits on the number of connections are in [`Settings`](crate::Settings), because they hold
+/// for all listeners of a loop together. A listener of your own
+/// ([`Net::listen_on`](crate::Net::listen_on)) may have other options. In this example each
+/// subscriber has an outbox, and only a small send buffer in the operating system:
 ///
 /// ```no_run
 /// use socket2::{Domain, Socket, Type};
@@ -64,9 +64,10 @@ impl Door {
     /// Answers the health checks of a balancer at this path. A health check is a GET, HEAD or
     /// OPTIONS of HTTP/1.x that has no body, one Host (none is enough in HTTP/1.0), and neither a
     /// `Sec-WebSocket-Key` nor an `Upgrade` to `websocket`. The path begins with `/` and has no
-    /// query. It has to equal the path in the request's target byte for byte; a query in the target
-    /// does not matter. All other requests are handled as usual, so a WebSocket may use the same
-    /// path. The loop compares paths in the order of the calls. No event reports a health check.
+    /// query. The path has to equal the path in the request's target byte for byte; a query in the
+    /// target does not matter. All other requests are handled as usual, so a WebSocket may use the
+    /// same path. The loop compares paths in the order of the calls. No event reports a health
+    /// check.
     ///
     /// ```
     /// use tickwire::{Config, handshake::server::Rejection};
@@ -100,11 +101,11 @@ impl Door {
         self
     }
 
-    /// Sets a hook that is called with each accepted TCP socket, before the loop reads from it. It
-    /// also gets each socket that the program [adopts](crate::Net::adopt). Use it to set options of
-    /// a connection by `socket2::SockRef::from(&socket)`, such as TCP_USER_TIMEOUT. If you keep a
-    /// duplicate of the descriptor, the connection stays open. After the hook, the loop sets
-    /// TCP_NODELAY. Set SO_RCVBUF on the listener instead ([`Net::listen_on`](
+    /// Sets a hook that is called with each accepted TCP socket, before the loop reads from it. The
+    /// hook also gets each socket that the program [adopts](crate::Net::adopt). Use it to set
+    /// options of a connection by `socket2::SockRef::from(&socket)`, such as TCP_USER_TIMEOUT. If
+    /// you keep a duplicate of the descriptor, the connection stays open. After the hook, the loop
+    /// sets TCP_NODELAY. Set SO_RCVBUF on the listener instead ([`Net::listen_on`](
     /// crate::Net::listen_on)), because the ends agree on the scale of TCP's window before a
     /// connection is accepted. On Windows the hook gets a `BorrowedSocket`. If the hook returns an
     /// error, the loop closes the connection, and counts it among

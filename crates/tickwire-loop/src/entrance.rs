@@ -74,8 +74,7 @@ impl Entrance {
         }
     }
 
-    /// Counts a connection. `false` if its address has too many connections, in all or not yet
-    /// open.
+    /// Counts a connection. `false` if its address has too many, in all or not yet open.
     pub(crate) fn enter(&mut self, address: IpAddr, phase: &mut Option<Phase>) -> bool {
         if self.most.0 == 0 {
             return false; // the address would get an entry without a connection

@@ -89,7 +89,7 @@ pub enum End<'e> {
     /// [`close_timeout`](tickwire::Config::close_timeout).
     Disconnected(CloseCode),
     /// The loop disconnected the connection because all connections together had too many bytes
-    /// queued, and this connection had more than most others: see
+    /// queued, and this connection was among the connections with the most bytes: see
     /// [`max_queued`](crate::Settings::max_queued).
     OverQueued,
 }

@@ -101,7 +101,7 @@ impl<'n, T> Net<'n, T> {
         self.inner.dial(dial, value)
     }
 
-    /// Returns a deferred request. `None` if the connection is gone, or the request was decided.
+    /// Returns a deferred request. `None` if the connection is gone, or no request is deferred.
     pub fn request(&self, from: Handle) -> Option<RequestHead<'_>> {
         match &self.inner.slots.get(from)?.stage {
             Stage::Opening(opening) => opening.deferred(),
@@ -462,7 +462,7 @@ impl<'n, T> Net<'n, T> {
     /// the connections that are left, with [`Event::Closed`](crate::Event::Closed) and the error
     /// `TimedOut`, and returns.
     ///
-    /// Closing a connection may take its [`close_timeout`](tickwire::Config::close_timeout) and
+    /// Closing a connection may take its [`close_timeout`](tickwire::Config::close_timeout) or
     /// longer. So let `within` be some seconds longer. If both are equal, a connection may end in
     /// either way. A peer gets no 1001 if its connection is closing already, or if earlier messages
     /// are not written in time.

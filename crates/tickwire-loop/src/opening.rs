@@ -147,8 +147,7 @@ impl<T> Inner<T> {
         self.go_on_rejected(handle, Box::new(rejected));
     }
 
-    /// Goes on with a rejected request: writes the response, and drops bytes that the client still
-    /// sends.
+    /// Goes on with a rejected request: writes the response, and drops bytes that the client sends.
     pub(crate) fn go_on_rejected(&mut self, handle: Handle, mut rejected: Box<Rejected>) {
         let Rejected { response, said, is_shut, until } = &mut *rejected;
         let Inner { slots, system, clock, counts, .. } = self;

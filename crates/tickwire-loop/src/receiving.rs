@@ -13,8 +13,7 @@ use tickwire::Time;
 
 /// The loop expects a read to add as many bytes as the connection holds, within these bounds.
 const READ: (usize, usize) = (16 << 10, 128 << 10);
-/// Above 7/8 of the limit, a connection may hold 128 KiB, and a few bytes more, which its buffers
-/// add.
+/// Above 7/8 of the limit, a connection may hold 128 KiB, and a few bytes more for its buffers.
 const LITTLE: usize = 129 << 10;
 /// The time for which `Receiving::first` may receive nothing. Without this limit, a peer that sends
 /// half a message would keep the others waiting until a deadline passes. While all together exceed

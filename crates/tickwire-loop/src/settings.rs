@@ -86,19 +86,18 @@ pub struct Settings {
 
     /// The bytes that all open connections together may hold in messages that have not wholly
     /// arrived; default 256 MiB. The limit is on memory, so inflated bytes and ciphertext count.
-    /// Bytes that rustls holds do not count (some 30 KiB a connection, if records are not opened in
-    /// place), nor bytes that io_uring has received for a connection that waits: see
-    /// [`io_uring`](Self::io_uring).
+    /// Two kinds of bytes do not count: bytes that rustls holds (some 30 KiB a connection, if
+    /// records are not opened in place), and bytes that io_uring has received for a connection that
+    /// waits: see [`io_uring`](Self::io_uring).
     ///
-    /// This limit stops many peers that each begin a long message from filling the memory. A
-    /// connection stops reading above 3/4 of the limit if it would hold more than a fair share,
-    /// above 7/8 if it would hold more than 128 KiB, and above the limit if it holds anything. Only
-    /// the connection that has waited the longest reads on until its message has ended, so messages
-    /// arrive one after the other. If it receives nothing for a second, and there is room, the next
-    /// connection reads. A connection that has waited for its
-    /// [`frame_timeout`](tickwire::Config::frame_timeout), without the end of a message, is closed
-    /// with 1013. So all together exceed the limit by at most one message, and a read of 16 KiB for
-    /// each connection.
+    /// This limit stops many peers that each begin a long message from filling the memory. Above
+    /// 3/4 of the limit, a connection reads only up to a fair share. Above 7/8, it reads only up to
+    /// 128 KiB. Above the limit, it reads only if it holds nothing. But the connection that has
+    /// waited the longest reads on until its message has ended, so messages arrive one after the
+    /// other. If it receives nothing for a second, and there is room, the next connection reads. A
+    /// connection that has waited for its [`frame_timeout`](tickwire::Config::frame_timeout),
+    /// without the end of a message, is closed with 1013. So all together exceed the limit by at
+    /// most one message, and a read of 16 KiB for each connection.
     pub max_received: usize,
 
     /// The most messages that one turn of a connection delivers; default 256, and 0 counts as 1.

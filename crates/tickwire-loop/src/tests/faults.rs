@@ -1,6 +1,6 @@
 //! Faults of the operating system, for tests. Each call to the operating system first calls [`at`].
 //!
-//! The faults belong to a thread, as a test does. A thread that a loop starts shares the faults of
+//! The faults belong to one thread, like a test. A thread that a loop starts shares the faults of
 //! the thread that started it.
 use super::{HELLO, Server, server};
 use crate::{Door, Event, Loop, Settings};

@@ -141,7 +141,7 @@ fn what_others_are_sent_in_a_round_costs_each_of_them_one_write() {
 }
 
 /// The loop writes early if this list is long. So a slot that a removed connection has left in the
-/// list must be there once, even if the next connection in the slot is sent something.
+/// list must be there only once, even if the next connection in the slot is sent something.
 #[test]
 fn a_slot_is_in_the_list_of_unwritten_ones_once_although_it_is_used_again() {
     let mut server = server();

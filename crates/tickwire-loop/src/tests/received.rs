@@ -23,7 +23,7 @@ fn message(kib: usize) -> Vec<u8> {
     [head, &[0; 4], &vec![7; kib * KIB]].concat()
 }
 
-/// The first part of a message of 1 KiB, and its rest with the first part of the next one.
+/// The first part of a message of 1 KiB, and its rest with the first part of the next message.
 fn parts() -> (Vec<u8>, Vec<u8>) {
     let (first, rest) = (message(1)[..500].to_vec(), message(1)[500..].to_vec());
     let next = [&rest[..], &first].concat();

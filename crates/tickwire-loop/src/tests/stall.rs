@@ -48,7 +48,7 @@ impl Server {
         let mut read = Vec::new();
         self.until(|server| {
             assert_eq!(server.ends, [""; 0]);
-            let _ = peer.read_to_end(&mut read); // it would block
+            let _ = peer.read_to_end(&mut read); // ends with `WouldBlock`
             read.ends_with(b"\x82\x05hello")
         });
     }
@@ -174,7 +174,7 @@ fn a_response_may_have_arrived_that_no_note_has_reported() {
     peer.set_nonblocking(true).unwrap();
     let mut request = Vec::new();
     server.until(|_| {
-        let _ = peer.read_to_end(&mut request); // it would block
+        let _ = peer.read_to_end(&mut request); // ends with `WouldBlock`
         request.ends_with(b"\r\n\r\n")
     });
     // The response is a refusal, because a refusal needs no `Sec-WebSocket-Accept`.
@@ -191,7 +191,7 @@ fn ends_in_a_flood(server: &mut Server, peer: &mut TcpStream, flood: &[u8]) -> S
     peer.set_nonblocking(true).unwrap();
     server.until(|server| {
         server.net.inner.clock.epoch -= TIMEOUT / 50;
-        let n = peer.write(&flood[sent..]).unwrap_or_default(); // it would block, or has ended
+        let n = peer.write(&flood[sent..]).unwrap_or_default(); // 0 if it would block or has ended
         sent = (sent + n) % flood.len();
         let _ = peer.read(&mut [0; 1 << 16]);
         !server.ends.is_empty()
