@@ -126,7 +126,7 @@ impl<S: Stream> Incoming<S> {
     /// [`Error::Io`] if the stream fails. [`Error::Recv`] if the stream accepted no byte for
     /// [`write_timeout`](Config::write_timeout). [`Error::WouldBlock`] on a non-blocking stream.
     /// [`Error::Handshake`] for a request that [`read_any`](Self::read_any) found bad.
-    #[rustfmt::skip] // rustc shows a caller that passes nothing the next line, with its hint
+    #[rustfmt::skip] // if a caller passes no argument, rustc shows the next line, with its hint
     pub fn accept(self, /* Accept::default() */ accept: Accept<'_>)
         -> Result<WebSocket<S>, Error> {
         let mut ws = self.accept_corked(accept)?;

@@ -17,9 +17,9 @@ use std::{
 /// no deadline is within the time given to [`set_read_timeout`](Self::set_read_timeout). The
 /// adapter itself never calls `write` or `write_vectored`.
 ///
-/// If a call that moves bytes, flushes or shuts down fails, the adapter repeats the call after
-/// `WouldBlock`, `Interrupted`, or a `TimedOut` that has no error number of the operating system.
-/// (On Windows, the adapter also repeats a call after a `TimedOut` that has an error number.)
+/// The adapter repeats a failed read, write, flush or shutdown after the errors `WouldBlock` and
+/// `Interrupted`, and after a `TimedOut` without an error number of the operating system. (On
+/// Windows, the adapter also repeats a call after a `TimedOut` with an error number.)
 ///
 /// A stream of your own has at least the three calls `try_read`, `try_write` and `wait`. The
 /// deadlines of [`Config`](crate::Config) depend on them. [`WithoutTimeouts`] makes a `Stream` of
@@ -185,7 +185,7 @@ impl Interest {
     }
 }
 
-/// Whether a failed call timed out, or would have to wait, so that it can be repeated.
+/// Whether a failed call can be repeated, because it timed out or would have to wait.
 ///
 /// `TimedOut` without an error number comes from a caller's own stream, whose timeout has passed.
 /// On Unix, `TimedOut` with a number means that the peer is gone. Windows uses one number for a

@@ -114,7 +114,7 @@ fn a_stall_cuts_no_live_peer_however_many_reads_came_before() {
         ws.get_mut().inbox.push_back(PONG);
         ws.sleep(SECOND * 60);
         assert_eq!(ws.receive(), Ok(0), "{reads} reads before");
-        // A dead peer is still found.
+        // A dead peer is still detected.
         ws.waits_for_a_pong();
         ws.sleep(SECOND * 60);
         assert_eq!(ws.receive(), Err(RecvError::PongTimeout), "{reads} reads before");

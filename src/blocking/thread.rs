@@ -74,11 +74,12 @@ struct Noted {
     want: Interest,
     /// The earliest deadline.
     until: Option<Time>,
-    /// Whether the polls stopped although the stream would not block. Either the time limit of the
-    /// call put a read off, or a signal or TLS interrupted a call of the stream (see `failed`). If
-    /// this flag is set, `wait` returns at once: the call polls again, or fails because its time
-    /// limit has passed. In the handle of a split connection that both halves write to, nobody
-    /// reads this flag: each half waits with a handle of its own until the stream accepts bytes.
+    /// Whether the polls stopped although the stream would not block. Either a read was put off
+    /// because the time limit of the call had passed, or a signal or TLS interrupted a call of the
+    /// stream (see `failed`). If this flag is set, `wait` returns at once: the call polls again, or
+    /// fails because its time limit has passed. In the handle of a split connection that both
+    /// halves write to, nobody reads this flag: each half waits with a handle of its own until the
+    /// stream accepts bytes.
     again: bool,
 }
 

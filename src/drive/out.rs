@@ -166,8 +166,8 @@ impl Out {
     }
 
     /// Returns the result of a flush once the sender is broken: the stream's error, the error that
-    /// ended receiving, or `Closed`. But if our Close was written, no message is lost. Then the
-    /// flush succeeds, if there is no error. Later flushes have the same result, unless a receiving
+    /// ended receiving, or `Closed`. But if there is no error and our Close was written, the flush
+    /// succeeds, because no message is lost. Later flushes have the same result, unless a receiving
     /// call has taken the stream's error, or receiving has ended in the other half since.
     #[cold]
     pub(super) fn lost(&self, tx: &Sender) -> Written {

@@ -11,7 +11,7 @@ std::thread_local! {
 }
 
 /// Forgets the time of the last stamped read. An adapter calls this before each read whose time it
-/// wants.
+/// needs.
 pub(crate) fn forget() {
     LEFT.set(None);
 }
