@@ -109,9 +109,9 @@ impl Error {
     ///
     /// - [`Retry::BackOff`] for the errors that [are retryable](Self::is_retryable): faults of the
     ///   network, and the statuses 408, 425, 429 and 5xx except 501 and 505.
-    /// - [`Retry::Stop`] if the same attempt again would do harm, or can never succeed: the
-    ///   statuses 401, 407 and 418, credentials that a SOCKS5 proxy refuses, a certificate that
-    ///   either end refuses, a bad URL or header, and `wss` without TLS.
+    /// - [`Retry::Stop`] if repeating the attempt would do harm, or can never succeed: the statuses
+    ///   401, 407 and 418, credentials that a SOCKS5 proxy refuses, a certificate that either end
+    ///   refuses, a bad URL or header, and `wss` without TLS.
     /// - [`Retry::Alarm`] for all other errors: any other status, such as 403 and 404, a violation
     ///   by the peer, and other faults of TLS and of the system. Also for
     ///   [`WouldBlock`](Self::WouldBlock) and [`Send`](Self::Send), because this connection then

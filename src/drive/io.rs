@@ -14,7 +14,7 @@ use std::{
 /// nothing.
 const SLICES: usize = 32;
 
-/// A stream, or half of a stream, with `W`, the adapter's own way to wait.
+/// A stream or half of a stream `S`, and `W`, the adapter's own way to wait.
 #[derive(Debug)]
 pub(crate) struct Timed<S, W> {
     pub(crate) io: S,

@@ -152,8 +152,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             // wait for each other for ever.
             let written = self.write(cx);
             // An earlier call of `poll_flush` may have paused the deadlines on reading. Here they
-            // resume. Otherwise `next_deadline` below would leave them out, and a thread could
-            // block in its read beyond their time.
+            // resume. Otherwise `next_deadline` below would leave them out, and a thread's read
+            // could block until after they have passed.
             let Self { core, io, .. } = &mut *self;
             core.inbound().resume_if_paused(|| io.now());
             // If the stream refused bytes, the read must not block, because nobody would write
@@ -201,7 +201,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         let read = self.poll_input(cx);
         if let Poll::Ready(Ok(1..)) = read {
             let (rx, at) = (self.core.inbound().receiver_mut(), self.io.now());
-            // Without a new stamp, the bytes arrived with an earlier read, and have its time.
+            // Without a new stamp, the bytes arrived with an earlier read, and have the time of
+            // that read.
             let arrived = arrival::left().unwrap_or_else(|| rx.info().arrived);
             rx.set_read(Some(at), arrived);
         }
@@ -359,8 +360,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
         self.give_back(); // nothing more is received
         // This step returns the end or the error again, and has no further effect: a second
-        // `Sender::fail` queues no second Close. `Chunk` needs the least code, because it has no
-        // fast path.
+        // `Sender::fail` queues no second Close. `Want::Chunk` needs the least code: it has no fast
+        // path.
         let ended = self.core.step(Want::Chunk);
         *self.failed = self.core.with(|_, _, out| out.reason(ended));
         Poll::Ready(Ready::End)

@@ -14,7 +14,7 @@ fn connect(server: &Server) -> TcpStream {
     stream
 }
 
-/// A102. There are 2 places, so 8 connections may be silent. When 8 are closed, 8 new ones connect.
+/// Attack A102: with 2 places, 8 connections may be silent. When they are closed, 8 others connect.
 #[test]
 fn silent_peers_are_closed_for_their_age_alone_and_honest_ones_get_in() {
     let most = usize::MAX;

@@ -33,7 +33,7 @@ fn dials_of_a_name_share_its_lookup() {
     assert_eq!(server.made("resolve localhost"), 2);
 }
 
-/// A103. Each dial of a stuck name is removed, and the name is dialed again at once.
+/// Attack A103: each dial of a stuck name is removed, and the name is dialed again at once.
 #[test]
 fn names_that_never_resolve_and_are_redialed_cost_other_names_nothing() {
     let mut server = server();

@@ -98,7 +98,7 @@ fn connect_asks_for_host_and_port_and_shows_credentials_to_the_proxy() {
     }
 }
 
-// P231.
+// Requirement P231: Content-Length and Transfer-Encoding have no meaning in these answers.
 #[test]
 fn what_follows_a_2xx_is_the_tunnels() {
     for head in [
