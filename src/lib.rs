@@ -108,8 +108,8 @@
 //! | use two tasks or threads | [`into_split`] | the receiving half answers Pings |
 //!
 //! The links lead to the `tokio` adapter. The other adapters have calls of the same names. But
-//! `futures_io` has no [`connect`], and `into_split_with` instead of [`into_split`]. `blocking` has
-//! no [`recv_or_room`]. In `blocking`, `Dial::blocking_connect` replaces `Dial::connect`, and
+//! `futures_io` has no [`connect`], and has `into_split_with` instead of [`into_split`]. `blocking`
+//! has no [`recv_or_room`]. In `blocking`, `Dial::blocking_connect` replaces `Dial::connect`, and
 //! [`into_split`] can fail.
 //!
 //! [`recv`]: crate::tokio::WebSocket::recv
@@ -185,7 +185,7 @@
 //! - **The number of connections.** This crate limits the cost of each connection, and your accept
 //!   loop must limit the number of connections. The example `bounded` limits the handshakes in
 //!   progress and the number of peers, in total and for each address.
-//! - **Acknowledged delivery, rooms.** The examples `ack` and `rooms` show how, in little code.
+//! - **Acknowledged delivery, rooms.** The examples `ack` and `rooms` show both in little code.
 //!
 //! # Choices that the RFCs leave open
 //!

@@ -20,8 +20,7 @@
 //! all its crates.
 //!
 //! A program chooses its provider by one line at the start of `main`. Instead of `ring` it may name
-//! `aws_lc_rs`, if it enables rustls' feature `aws-lc-rs`, or a provider that comes in a crate of
-//! its own:
+//! `aws_lc_rs`, if it enables rustls' feature `aws-lc-rs`, or a provider from another crate:
 //!
 //! ```no_run
 //! # use tickwire::tls::rustls;

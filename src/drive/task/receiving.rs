@@ -18,8 +18,7 @@ macro_rules! recv {
         /// code from [`closed`](Self::closed), call `flush` (of the `Writer`, if the connection is
         /// split) to send the answer, and drop the stream.
         ///
-        /// Cancel safe: the call that returns a message does not consume it. The next receiving
-        /// call does.
+        /// Cancel safe: the message stays in the connection until the next receiving call.
         ///
         /// # Errors
         ///
