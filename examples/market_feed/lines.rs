@@ -8,7 +8,6 @@
 //! |---------------|--------------------------------------------------------------------|
 //! | `subscribe N` | the ticks of feed N from now on, as they come                      |
 //! | `snapshot N`  | one snapshot of feed N's books, whose sequence says where it stands |
-//! | `ping`        | none; it is there still                                            |
 //!
 //! Ticks and snapshots are those of `wire`. Who subscribes first and asks for the snapshot then has
 //! no hole in between: ticks that the snapshot has already are to be dropped. One connection
@@ -71,8 +70,6 @@ pub struct Plan {
     pub cut_every: Option<Duration>,
     /// The age at which a connection is cut.
     pub life: Option<Duration>,
-    /// A subscriber that says nothing for so long is cut.
-    pub silence: Option<Duration>,
 }
 
 /// All feeds, and what their sessions share.
@@ -189,8 +186,7 @@ impl Exchange {
             stream.set_nodelay(true)?;
             stream.set_zero_linger()?; // one that is cut is reset
             let ws = accept(TlsStream::server(stream, self.tls.clone())?, &config()).await?;
-            let (exchange, heard) = (&*self, Instant::now());
-            Session { exchange, line, ws, ticks: None, cut: None, heard }.run().await
+            Session { exchange: &self, line, ws, ticks: None, cut: None }.run().await
         }
         .await;
     }
@@ -229,14 +225,10 @@ impl Feed {
 enum Request {
     Subscribe(usize),
     Snapshot(usize),
-    Ping,
 }
 
 impl Request {
     fn parse(said: &[u8]) -> Option<Self> {
-        if said == b"ping" {
-            return Some(Self::Ping);
-        }
         let (what, feed) = std::str::from_utf8(said).ok()?.split_once(' ')?;
         let feed = feed.parse().ok()?;
         match what {
@@ -255,8 +247,6 @@ struct Session<'e> {
     ticks: Option<Ticks>,
     /// When it is cut, and for the how manieth time that is.
     cut: Option<(Instant, u64)>,
-    /// When it said something.
-    heard: Instant,
 }
 
 impl Session<'_> {
@@ -269,9 +259,7 @@ impl Session<'_> {
                 // Writes what was fed, and answers Pings and the Close.
                 said = self.ws.recv() => {
                     let Some(said) = said? else { return Ok(()) };
-                    self.heard = Instant::now();
                     match Request::parse(said.as_bytes()) {
-                        Some(Request::Ping) => {}
                         Some(Request::Subscribe(feed)) if feed < exchange.feeds.len() => {
                             let ticks = exchange.feeds[feed].ticks.subscribe();
                             let (line, late) = (self.line, exchange.plan.late);
@@ -288,10 +276,6 @@ impl Session<'_> {
                             return self.end(CloseCode::POLICY_VIOLATION, why).await;
                         }
                     }
-                }
-                () = until(exchange.plan.silence.map(|silence| self.heard + silence)) => {
-                    exchange.cuts.fetch_add(1, Relaxed);
-                    return self.end(CloseCode::POLICY_VIOLATION, "nothing was said").await;
                 }
                 () = until(cut) => if !exchange.quiet.load(Relaxed) {
                     exchange.cuts.fetch_add(1, Relaxed);

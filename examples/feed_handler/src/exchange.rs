@@ -1,9 +1,5 @@
 //! The exchange that the handler is shown against, on a thread of this process.
-use crate::{
-    BoxError, Plan,
-    feed::Feed,
-    handler::{Followed, Rules},
-};
+use crate::{BoxError, Plan, feed::Feed, handler::Followed};
 use market_feed::lines;
 use std::{io, net::TcpListener, sync::Arc};
 use tickwire::tls::{Client, platform_config_and_roots};
@@ -52,11 +48,6 @@ impl Exchange {
     pub fn followed(&self) -> Vec<Followed> {
         let feeds = 0..self.plan.feeds;
         feeds.map(|feed| Followed { feed, lines: self.urls.clone() }).collect()
-    }
-
-    /// What it asks of connections.
-    pub fn rules(&self) -> Rules {
-        Rules { life: self.plan.life, silence: self.plan.silence }
     }
 
     /// How many connections it has cut.

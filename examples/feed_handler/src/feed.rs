@@ -87,20 +87,18 @@ impl Feed {
         at.map(|at| self.connections.swap_remove(at)).is_some()
     }
 
-    /// A message of a connection. Returns whether it is a tick that was the next.
+    /// A message of a connection.
     #[inline]
-    pub(crate) fn take(&mut self, from: ConnectionId, payload: &[u8], now: Time) -> bool {
+    pub(crate) fn take(&mut self, from: ConnectionId, payload: &[u8], now: Time) {
         match Payload::decode(payload) {
             Ok(Payload::Tick(tick)) => {
                 let numbers = Some(tick.sequence.into());
                 let data = Incoming::Data { subscription: 0, numbers };
-                let verdict = self.follower.heard(from, data, now, || tick);
-                match verdict {
+                match self.follower.heard(from, data, now, || tick) {
                     Some(Verdict::Next) => self.apply(&tick),
                     Some(Verdict::Duplicate) => self.tally.duplicates += 1,
                     _ => {}
                 }
-                return verdict == Some(Verdict::Next);
             }
             Ok(Payload::Snapshot(snapshot)) => {
                 let _ = self.follower.heard(from, Incoming::Answer(0), now, || unreachable!());
@@ -111,7 +109,6 @@ impl Feed {
                 let _ = self.follower.heard(from, wrong, now, || unreachable!());
             }
         }
-        false
     }
 
     /// A connection is over. Without another, ticks are missed, and the exchange may be quiet when

@@ -2,17 +2,12 @@
 use crate::{
     BoxError,
     feed::{Feed, Line},
-    stages::Stages,
 };
 use market_feed::wire::Tick;
-use std::{
-    io,
-    sync::Arc,
-    time::{Duration, UNIX_EPOCH},
-};
-use tickwire::{CloseCode, Config, Entropy, Error, Receiver, SystemEntropy, Time, tls::Client};
+use std::{io, sync::Arc, time::Duration};
+use tickwire::{CloseCode, Config, Entropy, Error, SystemEntropy, Time, tls::Client};
 use tickwire_feed::{Action, Attempts, ConnectionId, Ended, Follower, Pace, Subscription};
-use tickwire_loop::{Dial, End, Event, Handle, Loop, Net, Settings, Timer};
+use tickwire_loop::{Dial, End, Event, Loop, Net, Settings, Timer};
 use tickwire_parts::Backoff;
 
 /// After this time without a tick, a line is asked whether it is alive.
@@ -26,15 +21,6 @@ pub struct Followed {
     /// The exchange's number of the feed.
     pub feed: usize,
     pub lines: Vec<String>,
-}
-
-/// What an exchange asks of each connection.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Rules {
-    /// It is cut at this age: another takes its place before.
-    pub life: Option<Duration>,
-    /// It is cut if we say nothing for so long: `ping` will do.
-    pub silence: Option<Duration>,
 }
 
 /// Many feeds on one thread.
@@ -58,33 +44,27 @@ struct State {
     attempts: Attempts,
     /// A timer of each feed.
     timers: Vec<Option<(Time, Timer)>>,
-    /// The loop's beginning, since the epoch of Unix.
-    began: Duration,
-    stages: Stages,
 }
 
 impl Handler {
-    /// `uring`: over io_uring, without the kernel's times. (Reads with them are made one by one.)
+    /// `life`: the exchange cuts each connection at this age, so another takes its place before.
+    /// `uring`: over io_uring.
     ///
     /// # Errors
     ///
     /// For URLs that are none, and where io_uring is asked for and the kernel refuses it.
     pub fn new(
         followed: &[Followed],
-        rules: Rules,
+        life: Option<Duration>,
         uring: bool,
         tls: Client,
     ) -> Result<Self, BoxError> {
-        let idle_message = rules.silence.map(|silence| (silence / 3, "ping".into()));
-        let config = Config { stamp_reads: true, idle_message, ..Config::trading() };
-        let config = Arc::new(config);
-        let dial = |url: &String| {
-            Dial::to(url).map(|d| d.config(config.clone()).tls(tls.clone()).timestamps(!uring))
-        };
+        let config = Arc::new(Config::trading());
+        let dial = |url: &String| Dial::to(url).map(|d| d.config(config.clone()).tls(tls.clone()));
         let mut feeds = Vec::new();
         for Followed { feed, lines } in followed {
             let dials = lines.iter().map(dial).collect::<Result<Vec<_>, _>>()?;
-            feeds.push(Feed::new(*feed, follower(lines.len(), rules)?, dials));
+            feeds.push(Feed::new(*feed, follower(lines.len(), life)?, dials));
         }
         let mut net = Loop::new(Settings { io_uring: uring, ..Settings::default() })?;
         if uring && !net.net().uses_io_uring() {
@@ -92,9 +72,7 @@ impl Handler {
         }
         let timers = feeds.iter().map(|_| None).collect();
         let attempts = Attempts::new(Pace::new(10_000, Duration::from_secs(1)).at_once(5_000));
-        let unix = UNIX_EPOCH.elapsed().unwrap_or_default();
-        let began = unix.saturating_sub(net.net().now() - Time::ZERO);
-        let mut state = State { feeds, attempts, timers, began, stages: Stages::new()? };
+        let mut state = State { feeds, attempts, timers };
         (0..state.feeds.len()).for_each(|at| state.drive(&mut net.net(), at));
         Ok(Self { net, state })
     }
@@ -106,10 +84,6 @@ impl Handler {
     /// All lines of all feeds.
     pub fn lines(&self) -> impl Iterator<Item = &Line> {
         self.feeds().iter().flat_map(|feed| &feed.lines)
-    }
-
-    pub fn stages(&mut self) -> &mut Stages {
-        &mut self.state.stages
     }
 
     /// One round: waits, for `most` at most, and gives each line that can go on its turn.
@@ -124,11 +98,11 @@ impl Handler {
 }
 
 /// A follower of one feed over so many lines.
-fn follower<T>(lines: usize, rules: Rules) -> Result<Follower<T>, BoxError> {
+fn follower<T>(lines: usize, life: Option<Duration>) -> Result<Follower<T>, BoxError> {
     let mut follower = Follower::new();
     follower.addresses = lines;
     follower.subscribe(Subscription { ask_after: Some(SILENCE), ..Subscription::default() });
-    let life = rules.life.unwrap_or(Duration::MAX);
+    let life = life.unwrap_or(Duration::MAX);
     let mut entropy = SystemEntropy::new()?;
     for line in 0..lines as u32 {
         let mut seed = [0; 8];
@@ -143,8 +117,10 @@ fn follower<T>(lines: usize, rules: Rules) -> Result<Follower<T>, BoxError> {
 impl State {
     fn on(&mut self, net: &mut Net<'_, Seat>, event: Event<'_, Seat>) {
         match event {
-            Event::Message { from, message, receiver } => {
-                self.take(net, from, message.as_bytes(), receiver);
+            Event::Message { from, message, .. } => {
+                let Some(&Seat { feed: at, id, .. }) = net.value(from) else { return };
+                self.feeds[at].take(id, message.as_bytes(), net.now());
+                self.drive(net, at);
             }
             Event::Open(handle) => {
                 if let Some(&Seat { feed: at, line, id }) = net.value(handle) {
@@ -256,18 +232,5 @@ impl State {
             }
             Action::Wait(_) => {}
         }
-    }
-
-    #[inline]
-    fn take(&mut self, net: &mut Net<'_, Seat>, from: Handle, payload: &[u8], receiver: &Receiver) {
-        let begin = net.now();
-        let Some(&Seat { feed: at, id, .. }) = net.value(from) else { return };
-        if self.feeds[at].take(id, payload, begin) {
-            let (info, done) = (receiver.info(), net.now());
-            let kernel = info.arrived.map(|arrived| arrived.software);
-            let kernel = kernel.map(|at| Time::new(at.saturating_sub(self.began)));
-            self.stages.record(kernel, info.read_at.unwrap_or(begin), begin, done);
-        }
-        self.drive(net, at);
     }
 }

@@ -5,7 +5,6 @@
 //! | `handler`  | a follower for each feed, and the sockets of all as the events of one loop          |
 //! | `feed`     | what becomes of the messages: the book is rebuilt and checked                       |
 //! | `report`   | what each feed lost                                                                 |
-//! | `stages`   | how long each stage takes                                                           |
 //! | `exchange` | the exchange, on a thread of this process                                           |
 //!
 //! When to dial, subscribe, ask and leave is `tickwire-feed`'s. Sockets, TLS, turns and deadlines are
@@ -15,7 +14,6 @@ pub mod exchange;
 pub mod feed;
 pub mod handler;
 pub mod report;
-pub mod stages;
 
 pub use market_feed::{
     BoxError,

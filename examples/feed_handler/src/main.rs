@@ -30,8 +30,8 @@ fn main() -> Result<(), Failure> {
 /// Follows the feeds, and says what was lost.
 fn run(options: &Options) -> Result<(), BoxError> {
     let exchange = Exchange::start(options.plan)?;
-    let (rules, tls) = (exchange.rules(), exchange.tls.clone());
-    let mut handler = Handler::new(&exchange.followed(), rules, options.uring, tls)?;
+    let (life, tls) = (options.plan.life, exchange.tls.clone());
+    let mut handler = Handler::new(&exchange.followed(), life, options.uring, tls)?;
     let until = Instant::now() + options.seconds;
     while Instant::now() < until {
         handler.turn(BEAT)?;
@@ -41,7 +41,7 @@ fn run(options: &Options) -> Result<(), BoxError> {
     while Instant::now() < until && !handler.feeds().iter().all(|feed| exchange.is_same(feed)) {
         handler.turn(BEAT)?;
     }
-    let report = Report::new(&mut handler, &exchange);
+    let report = Report::new(&handler, &exchange);
     write!(io::stdout(), "{report}")?;
     if report.failed.is_empty() { Ok(()) } else { Err("not all went well".into()) }
 }

@@ -15,16 +15,13 @@ Usage: feed_handler [OPTION]...
   --seconds S       how long the handler follows the feeds [10]
 
   --uring           use io_uring in place of epoll (Linux 6.1): one system call receives the
-                    bytes of many lines; the kernel's times of arrival are then not known;
-                    fails if the kernel refuses io_uring
+                    bytes of many lines; fails if the kernel refuses io_uring
 
 Options of the exchange:
   --lines N         the number of lines of each feed [2]
   --rate N          ticks a second, of all feeds together [10000]
   --cut-every S     cut each connection this often [2]; 0: never
   --life S          also cut each connection at this age; the handler replaces it earlier
-  --silence S       close a connection on which the handler says nothing for this long [30];
-                    the handler says `ping` earlier
 
   --help            this text
 
@@ -56,7 +53,6 @@ impl Options {
                 late: Duration::from_millis(4),
                 cut_every: Some(seconds("--cut-every")).filter(|every| !every.is_zero()),
                 life: args.has("--life").then(|| seconds("--life")),
-                silence: Some(seconds("--silence")),
             },
         }
     }

@@ -16,7 +16,7 @@ pub struct Report {
 
 impl Report {
     /// At the end, when the exchange is quiet.
-    pub fn new(handler: &mut Handler, exchange: &Exchange) -> Self {
+    pub fn new(handler: &Handler, exchange: &Exchange) -> Self {
         let mut failed = Vec::new();
         for feed in handler.feeds() {
             let tally = feed.tally;
@@ -52,13 +52,6 @@ impl Report {
              cut by the exchange\n",
             exchange.cuts()
         );
-        for (name, stage) in handler.stages().each() {
-            let at = |part: f64| stage.value_at_quantile(part) as f64 / 1000.0;
-            let (p50, p99, p999, max) = (at(0.5), at(0.99), at(0.999), at(1.0));
-            text += &format!(
-                "{name:18}p50 {p50:8.1}  p99 {p99:8.1}  p99.9 {p999:8.1}  max {max:8.1} µs\n"
-            );
-        }
         let feeds = handler.feeds().len();
         failed.iter().take(SHOWN).for_each(|failed| text += &format!("{failed}\n"));
         text += &match failed.len() {

@@ -1,11 +1,6 @@
 //! The handler against its own exchange, and against feeds that are no use.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-use feed_handler::{
-    Pace, Plan,
-    exchange::Exchange,
-    handler::{Handler, Rules},
-    report::Report,
-};
+use feed_handler::{Pace, Plan, exchange::Exchange, handler::Handler, report::Report};
 use std::{
     io::{Write, stderr},
     process::Command,
@@ -27,7 +22,7 @@ fn over_each(test: impl Fn(bool)) {
     let _alone = alone();
     test(false);
     let tls = Exchange::start(plan(1, 1)).expect("a port").tls.clone();
-    match Handler::new(&[], Rules::default(), true, tls) {
+    match Handler::new(&[], None, true, tls) {
         Ok(_) => test(true),
         // Not `eprintln`: libtest hides what a test that passes prints.
         Err(error) => drop(writeln!(stderr(), "NOT RUN over io_uring: {error}")),
@@ -35,22 +30,14 @@ fn over_each(test: impl Fn(bool)) {
 }
 
 fn plan(feeds: usize, rate: u32) -> Plan {
-    Plan {
-        feeds,
-        lines: 2,
-        rate,
-        pace: Pace::Timer,
-        late: Duration::from_millis(4),
-        cut_every: None,
-        life: None,
-        silence: None,
-    }
+    let late = Duration::from_millis(4);
+    Plan { feeds, lines: 2, rate, pace: Pace::Timer, late, cut_every: None, life: None }
 }
 
 /// A handler of all feeds of this exchange, with its certificate.
-fn follower(exchange: &Exchange, rules: Rules, uring: bool) -> Handler {
+fn follower(exchange: &Exchange, life: Option<Duration>, uring: bool) -> Handler {
     let tls = exchange.tls.clone();
-    Handler::new(&exchange.followed(), rules, uring, tls).expect("URLs")
+    Handler::new(&exchange.followed(), life, uring, tls).expect("URLs")
 }
 
 fn follow(handler: &mut Handler, mut done: impl FnMut(&Handler) -> bool) {
@@ -90,7 +77,7 @@ fn nothing_is_lost_though_each_connection_is_cut_again_and_again() {
 fn are_cut(uring: bool, every: Duration) -> bool {
     let plan = Plan { cut_every: Some(every), ..plan(30, 6000) };
     let exchange = Exchange::start(plan).expect("a port");
-    let mut handler = follower(&exchange, exchange.rules(), uring);
+    let mut handler = follower(&exchange, None, uring);
     let (mut closes, mut resets) = (false, false);
     follow(&mut handler, |handler| {
         for ended in handler.lines().filter_map(|line| line.ended.as_deref()) {
@@ -103,7 +90,7 @@ fn are_cut(uring: bool, every: Duration) -> bool {
     if !none_is_lost(&handler) {
         return false;
     }
-    let report = Report::new(&mut handler, &exchange);
+    let report = Report::new(&handler, &exchange);
     assert!(report.failed.is_empty(), "{report}");
     for feed in handler.feeds() {
         let tally = feed.tally;
@@ -123,7 +110,7 @@ fn with_one_line_what_is_lost_is_counted_and_the_books_are_right_again() {
     let cut_every = Some(Duration::from_millis(500));
     let plan = Plan { lines: 1, cut_every, ..plan(4, 2000) };
     let exchange = Exchange::start(plan).expect("a port");
-    let mut handler = follower(&exchange, exchange.rules(), false);
+    let mut handler = follower(&exchange, None, false);
     follow(&mut handler, |_| exchange.cuts() >= 20);
     level(&mut handler, &exchange, 4);
     for feed in handler.feeds() {
@@ -131,7 +118,7 @@ fn with_one_line_what_is_lost_is_counted_and_the_books_are_right_again() {
         assert!(tally.lost > 0 && tally.snapshots > 1 && tally.wrong == 0, "{tally:?}");
         assert!(exchange.is_same(feed));
     }
-    assert!(!Report::new(&mut handler, &exchange).failed.is_empty());
+    assert!(!Report::new(&handler, &exchange).failed.is_empty());
 }
 
 #[test]
@@ -144,7 +131,7 @@ fn replace(uring: bool) {
     // Without, it is cut.
     let life = Some(Duration::from_secs(2));
     let exchange = Exchange::start(Plan { lines: 1, life, ..plan(4, 2000) }).expect("a port");
-    let mut handler = follower(&exchange, Rules::default(), false);
+    let mut handler = follower(&exchange, None, false);
     follow(&mut handler, |handler| handler.lines().all(|line| line.opened >= 2));
     assert!(exchange.cuts() >= 4);
 }
@@ -152,7 +139,7 @@ fn replace(uring: bool) {
 fn are_replaced(uring: bool, life: Duration) -> bool {
     let plan = Plan { lines: 1, life: Some(life), ..plan(4, 2000) };
     let exchange = Exchange::start(plan).expect("a port");
-    let mut handler = follower(&exchange, exchange.rules(), uring);
+    let mut handler = follower(&exchange, Some(life), uring);
     // For a while there are two connections, which both bring some messages.
     follow(&mut handler, |handler| {
         let replaced = handler.lines().all(|line| line.replaced >= 3);
@@ -162,7 +149,7 @@ fn are_replaced(uring: bool, life: Duration) -> bool {
     if exchange.cuts() > 0 {
         return false;
     }
-    let report = Report::new(&mut handler, &exchange);
+    let report = Report::new(&handler, &exchange);
     assert!(report.failed.is_empty(), "{report}");
     for feed in handler.feeds() {
         let tally = feed.tally;
@@ -173,33 +160,13 @@ fn are_replaced(uring: bool, life: Duration) -> bool {
 }
 
 #[test]
-fn an_exchange_that_wants_to_hear_something_hears_it() {
-    let _alone = alone();
-    let start =
-        |silence| Exchange::start(Plan { silence: Some(silence), ..plan(3, 600) }).expect("a port");
-    with_time_enough(|time| {
-        let exchange = start(time / 2);
-        let mut handler = follower(&exchange, exchange.rules(), false);
-        let until = Instant::now() + time * 3 / 2;
-        follow(&mut handler, |_| Instant::now() > until);
-        let kept = handler.lines().all(|line| line.opened == 1);
-        kept && exchange.cuts() == 0
-    });
-    // Without, it ends the connection.
-    let exchange = start(Duration::from_secs(1));
-    let mut handler = follower(&exchange, Rules::default(), false);
-    follow(&mut handler, |handler| handler.lines().all(|line| line.ended.is_some()));
-    assert!(handler.lines().all(|line| line.ended.as_deref() == Some("closed with 1008")));
-}
-
-#[test]
 fn a_feed_whose_certificate_is_wrong_is_given_up_and_the_others_go_on() {
     let _alone = alone();
     let exchange = Exchange::start(plan(3, 600)).expect("a port");
     let stranger = Exchange::start(plan(2, 600)).expect("a port");
     let tls = exchange.tls.clone();
     let followed = [exchange.followed(), stranger.followed()].concat();
-    let mut handler = Handler::new(&followed, exchange.rules(), false, tls).expect("URLs");
+    let mut handler = Handler::new(&followed, None, false, tls).expect("URLs");
     follow(&mut handler, |handler| {
         handler.feeds()[..3].iter().all(|feed| feed.tally.delivered > 300)
             && handler.feeds()[3..].iter().all(|feed| (0..2).all(|line| feed.has_given_up(line)))
@@ -212,7 +179,7 @@ fn a_feed_whose_certificate_is_wrong_is_given_up_and_the_others_go_on() {
         assert_eq!(line.opened, 0);
     }
     // Nothing came, the book is not the exchange's, and both lines are given up.
-    let report = Report::new(&mut handler, &exchange);
+    let report = Report::new(&handler, &exchange);
     assert_eq!(report.failed.len(), 2 * 4, "{report}");
 }
 

@@ -224,8 +224,7 @@ fn serve(feeds: usize, rate: u32, pace: &str) {
     println!("{}", listener.local_addr().expect("it is bound").port());
     let pace = if pace == "bursts" { Pace::Bursts } else { Pace::Even };
     let late = Duration::ZERO;
-    let plan =
-        Plan { feeds, lines: 1, rate, pace, late, cut_every: None, life: None, silence: None };
+    let plan = Plan { feeds, lines: 1, rate, pace, late, cut_every: None, life: None };
     let tls = tickwire_peers::tls::server(true); // with the certificate of all rows here
     let exchange = Exchange::new(plan, tls);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
