@@ -72,7 +72,7 @@ async fn talk(options: &Options) -> Result<u8> {
         }
     };
     let Some(file) = &options.record else {
-        let dial = Dial::new(&options.request);
+        let dial = Dial::new(&options.request).proxy(options.proxy.clone());
         let dial = options.tls.iter().fold(dial, |dial, tls| dial.tls(tls.clone()));
         return converse(dial.connect(&options.config).await.map_err(fail)?, options).await;
     };

@@ -2,7 +2,7 @@
 use crate::{Result, input::Input};
 use arguments::{Arguments, refuse};
 use std::fs;
-use tickwire::{Config, deflate::Deflate, handshake::client::Request, tls};
+use tickwire::{Config, Proxy, deflate::Deflate, handshake::client::Request, tls};
 
 const HELP: &str = "\
 A WebSocket client: lines from standard input go out, what arrives is printed.
@@ -12,6 +12,7 @@ Usage: client URL [OPTION]...
   URL                   of the server: ws://HOST:PORT/PATH, or wss
   --header 'K: V'       send this header too; again for more
   --subprotocol NAME    offer this subprotocol; again for more, best first
+  --proxy URL           go through this proxy: http, https or socks5; env: as the environment says
   --ca FILE             for wss: trust the authorities in this file (PEM) too
   --deflate             offer permessage-deflate
   --send LINE           send this line instead of those of standard input; again for more
@@ -48,6 +49,7 @@ const MAX_MESSAGE: usize = 64 << 20;
 pub(crate) struct Options {
     pub(crate) request: Request,
     pub(crate) config: Config,
+    pub(crate) proxy: Option<Proxy>,
     /// `None`: as the system has it.
     pub(crate) tls: Option<tls::Client>,
     pub(crate) input: Input,
@@ -68,12 +70,18 @@ impl Options {
         if ca.is_some() && !request.target().secure() {
             return Err("--ca: the URL is not of wss".into());
         }
+        let proxy = match args.optional("--proxy").as_deref() {
+            Some(_) if args.has("--record") => return Err("--record: not through a proxy".into()),
+            Some("env") => Proxy::from_env(request.target())?,
+            url => url.map(Proxy::new).transpose()?,
+        };
         let deflate = args.has("--deflate").then(Deflate::default);
         let config = Config { max_message: MAX_MESSAGE, deflate, ..Config::default() };
         let take = args.has("--take").then(|| args.number("--take", 1..=u64::MAX));
         Ok(Self {
             request,
             config,
+            proxy,
             tls: ca.map(|file| trust(&file)).transpose()?,
             input: Input { lines: args.all("--send"), stays: take.is_some() },
             take,

@@ -25,7 +25,7 @@ use std::{
     io::{self, Write},
     process::ExitCode,
 };
-use tickwire::{Config, deflate::Deflate};
+use tickwire::{Config, Error, Proxy, deflate::Deflate, handshake::client::Request};
 
 type Result<T> = std::result::Result<T, Box<dyn error::Error + Send + Sync>>;
 
@@ -96,6 +96,14 @@ fn config() -> Config {
         _ => return Config::default(),
     }
     Config { deflate: Some(deflate), ..Config::default() }
+}
+
+/// The proxy that the environment names in `PROXY`: its URL, or `env` for `Proxy::from_env`.
+fn proxy(request: &Request) -> std::result::Result<Option<Proxy>, Error> {
+    match env::var("PROXY").as_deref() {
+        Ok("env") => Ok(Proxy::from_env(request.target())?),
+        named => Ok(named.ok().map(Proxy::new).transpose()?),
+    }
 }
 
 /// One line on standard output, at once: the script waits for some.

@@ -1,6 +1,6 @@
 //! Either adapter behind one face, so that each check is written once. On tokio every call runs the
 //! runtime that belongs to its connection: not how a program would do it, but the same code below.
-use crate::{Adapter, Result};
+use crate::{Adapter, Result, proxy};
 use std::{
     fmt,
     net::{TcpStream, ToSocketAddrs},
@@ -247,13 +247,14 @@ pub(crate) fn connect(
     request: &client::Request,
     config: &Config,
 ) -> Answer<Box<dyn Socket>> {
+    let dial = Dial::new(request).proxy(proxy(request)?);
     Ok(match adapter {
         Adapter::Tokio => {
             let runtime = runtime()?;
-            let ws = runtime.block_on(Dial::new(request).connect(config))?;
+            let ws = runtime.block_on(dial.connect(config))?;
             Box::new(OnTokio { runtime, ws })
         }
-        Adapter::Blocking => Box::new(Dial::new(request).blocking_connect(config)?),
+        Adapter::Blocking => Box::new(dial.blocking_connect(config)?),
     })
 }
 

@@ -212,11 +212,29 @@ fn a_wrong_command_line_of_the_client_is_one_line_and_exit_code_2() {
         &[url, "--header", "Host: elsewhere"],
         &[url, "--header", "Authorization: secret\r\nX: y"],
         &[url, "--subprotocol", "not a token"],
+        &[url, "--proxy", "ftp://127.0.0.1"],
+        &[url, "--proxy", "http://127.0.0.1", "--record", "/nowhere/at/all"],
     ] {
         let (code, out, errors) = client(args, b"");
         assert_eq!((code, out.len(), errors.len()), (2, 0, 1), "{args:?} {errors:?}");
         assert!(errors[0].starts_with("error: ") && !errors[0].contains("secret"), "{errors:?}");
     }
+}
+
+#[test]
+fn the_client_asks_its_proxy_for_a_tunnel() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let head = read_head(&mut stream);
+        assert!(head.starts_with("CONNECT example.com:80 "), "{head}");
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        assert_eq!(accept(stream, &Config::default()).unwrap().recv().unwrap(), None);
+    });
+    let ended = client(&["ws://example.com/", "--proxy", &proxy], b"");
+    assert_eq!(ended, (0, vec!["closed: 1000 (clean)".into()], vec![]));
+    server.join().unwrap();
 }
 
 #[test]
