@@ -41,7 +41,6 @@ Usage: echo_server [OPTION]...
   --subprotocol NAME    agree to this subprotocol; again for more, best first
   --tls-cert FILE       speak TLS, with this certificate and those up to its authority (PEM)
   --tls-key FILE        the certificate's private key (PEM)
-  --max-message BYTES   the longest message [67108864]
   --deflate             agree to permessage-deflate
   --help                this text
 
@@ -50,7 +49,8 @@ Nothing bounds how many peers come: for the loopback. See the example `bounded`.
 
 const THREADS: RangeInclusive<usize> = 1..=1024;
 
-const BYTES: RangeInclusive<usize> = 1..=u32::MAX as usize;
+/// The longest message, in bytes.
+const MAX_MESSAGE: usize = 64 << 20;
 
 /// How long peers have to answer our Close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -88,7 +88,7 @@ impl Options {
             subprotocols: args.all("--subprotocol"),
             tls: tls::given(&args),
             config: Config {
-                max_message: args.number("--max-message", BYTES),
+                max_message: MAX_MESSAGE,
                 deflate: args.has("--deflate").then(Deflate::default),
                 close_timeout: CLOSE_TIMEOUT,
                 ..Config::default()

@@ -23,9 +23,9 @@ use tickwire::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
-    runtime::{Builder, Runtime},
+    runtime::Builder,
     select,
-    sync::{Notify, futures::OwnedNotified, oneshot},
+    sync::{Notify, futures::OwnedNotified},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -39,61 +39,46 @@ type Stop = OwnedNotified;
 
 /// Serves until a signal says to stop.
 pub(crate) fn serve(mut options: Options) -> io::Result<()> {
-    // This thread only waits for signals.
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let entered = runtime.enter();
-    let stop_asked = stop_asked()?;
-    drop(entered);
-
     let shared = options.threads > 1;
-    let first = Worker::new(options.listen, shared)?;
-    options.listen = first.listener.local_addr()?; // the port is known now
-    let mut workers = vec![first];
-    for _ in 1..options.threads {
-        workers.push(Worker::new(options.listen, shared)?);
-    }
+    let (address, first) = worker(options.listen, shared)?;
+    options.listen = address; // the port is known now
+    let others = (1..options.threads).map(|_| worker(address, shared));
+    let others = others.collect::<io::Result<Vec<_>>>()?;
     announce(&options.url())?;
     let options = Arc::new(options);
-    let (mut threads, mut running) = (Vec::new(), Vec::new());
-    for worker in workers {
-        let (until, stop) = oneshot::channel();
+    let mut threads = Vec::new();
+    for (_, run) in others {
         let options = options.clone();
-        threads.push(thread::Builder::new().spawn(move || worker.run(&options, stop))?);
-        running.push(until);
+        threads.push(thread::Builder::new().spawn(move || run(&options))?);
     }
-
-    runtime.block_on(stop_asked);
-    drop(running); // all threads are told before the first is waited for
+    first(&options);
     for thread in threads {
         thread.join().map_err(|_| io::Error::other("a thread has panicked"))?;
     }
     Ok(())
 }
 
-/// What a thread runs.
-struct Worker {
-    runtime: Runtime,
-    listener: TcpListener,
-}
-
-impl Worker {
-    /// Listens. `shared`: on an address that other workers listen on too.
-    fn new(address: SocketAddr, shared: bool) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let entered = runtime.enter(); // whose listener it will be
-        let socket = socket(address)?;
-        if shared {
-            share_port(&socket)?;
-        }
-        let listening = socket.bind(address).and_then(|()| socket.listen(BACKLOG));
-        let listener = listening.map_err(cannot_listen(address))?;
-        drop(entered);
-        Ok(Self { runtime, listener })
+/// Listens. Returns the address, and what a thread has to run. `shared`: on an address that other
+/// workers listen on too.
+fn worker(
+    address: SocketAddr,
+    shared: bool,
+) -> io::Result<(SocketAddr, impl FnOnce(&Arc<Options>) + Send)> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let entered = runtime.enter(); // whose listener it will be
+    let stop = stop_asked()?; // each runtime hears of the signal
+    let socket = socket(address)?;
+    if shared {
+        share_port(&socket)?;
     }
-
-    fn run(self, options: &Arc<Options>, stop: oneshot::Receiver<()>) {
-        self.runtime.block_on(accept_all(self.listener, options, stop));
-    }
+    let listening = socket.bind(address).and_then(|()| socket.listen(BACKLOG));
+    let listener = listening.map_err(cannot_listen(address))?;
+    drop(entered);
+    let address = listener.local_addr()?;
+    let run = move |options: &Arc<Options>| {
+        runtime.block_on(accept_all(listener, options, stop));
+    };
+    Ok((address, run))
 }
 
 #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))))]
@@ -107,12 +92,8 @@ fn share_port(_: &TcpSocket) -> io::Result<()> {
 }
 
 /// Accepts until it is to stop, then waits for the connections to close.
-async fn accept_all(
-    listener: TcpListener,
-    options: &Arc<Options>,
-    mut stop: oneshot::Receiver<()>,
-) {
-    let stopping = Arc::new(Notify::new());
+async fn accept_all(listener: TcpListener, options: &Arc<Options>, stop: impl Future<Output = ()>) {
+    let (mut stop, stopping) = (pin!(stop), Arc::new(Notify::new()));
     let mut connections = JoinSet::new();
     loop {
         select! {
@@ -120,7 +101,12 @@ async fn accept_all(
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let stop = stopping.clone().notified_owned();
-                    connections.spawn(connection(stream, peer, options.clone(), stop));
+                    let options = options.clone();
+                    connections.spawn(async move {
+                        if let Err(error) = converse(stream, &options, stop).await {
+                            log(format_args!("{peer}: {error}"));
+                        }
+                    });
                 }
                 // A connection that is gone already, or a shortage that may pass.
                 Err(error) => {
@@ -140,12 +126,6 @@ async fn accept_all(
     let closed = async { while connections.join_next().await.is_some() {} };
     if timeout(CLOSE_TIMEOUT, closed).await.is_err() {
         log(format_args!("stopped without the Close of {} peers", connections.len()));
-    }
-}
-
-async fn connection(stream: TcpStream, peer: SocketAddr, options: Arc<Options>, stop: Stop) {
-    if let Err(error) = converse(stream, &options, stop).await {
-        log(format_args!("{peer}: {error}"));
     }
 }
 

@@ -101,22 +101,6 @@ fn the_server_agrees_to_deflate_if_it_is_told_to() {
 }
 
 #[test]
-fn the_server_has_the_limit_it_was_given() {
-    let (_server, address) = server(&["--max-message", "50"]);
-    for (len, code) in [(50, 1000), (51, 1009)] {
-        wait(async {
-            let url = format!("ws://{address}/");
-            let mut ws = connect(&url, &Config::default()).await.unwrap();
-            ws.send(&vec![0; len]).await.unwrap();
-            let echo = ws.recv_owned().await.unwrap();
-            assert_eq!(echo.map(|echo| echo.as_bytes().len()), (code == 1000).then_some(len));
-            let _ = ws.close(CloseCode::NORMAL).await;
-            assert_eq!(ws.closed().unwrap().code, code);
-        });
-    }
-}
-
-#[test]
 fn a_signal_closes_every_connection_with_1001() {
     for signal in ["-TERM", "-INT"] {
         let (server, address) = server(&["--threads", "2"]);
