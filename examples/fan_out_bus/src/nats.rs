@@ -6,7 +6,7 @@ use crate::{
     bus::{Arrived, PATIENCE, Result, answer, broken},
     options::Access,
 };
-use async_nats::{Client, ConnectOptions, Event, Subscriber};
+use async_nats::{Client, ConnectOptions, Event};
 use futures_util::{Stream, StreamExt, stream::unfold};
 use std::{collections::HashMap, sync::Arc};
 use tokio::{
@@ -20,9 +20,6 @@ const WAITING: usize = 1024;
 
 pub struct Connection {
     pub client: Client,
-    /// What is published to `inbox` comes back: the broker has done all before it then.
-    echo: Subscriber,
-    inbox: String,
     broken: watch::Receiver<bool>,
 }
 
@@ -57,20 +54,7 @@ impl Connection {
             options = options.add_root_certificates(ca.into()); // in place of the system's
         }
         let client = answer(options.connect(url)).await?;
-        let inbox = client.new_inbox();
-        let echo = client.subscribe(inbox.clone()).await?;
-        Ok(Self { client, echo, inbox, broken })
-    }
-
-    /// What was asked for before this is done when it returns.
-    pub async fn settle(&mut self) -> Result<()> {
-        self.client.publish(self.inbox.clone(), Default::default()).await?;
-        let mut until = self.broken.clone();
-        select! {
-            biased;
-            _ = until.wait_for(|broken| *broken) => Err(broken()),
-            echo = answer(async { self.echo.next().await.ok_or_else(broken) }) => echo.map(drop),
-        }
+        Ok(Self { client, broken })
     }
 }
 

@@ -1,25 +1,21 @@
 //! NATS JetStream: a log on the broker's disk. What was missed is read from it, in order and once.
 //!
 //! All channels are one stream, whose numbers all see. A subscription is an ordered consumer: the
-//! broker pushes from a number on, and counts what it pushes; when a count is left out, the
-//! connection ends and the next one begins where this one was.
+//! broker pushes from a number on, and counts what it pushes; when a count is left out, the client
+//! library makes another consumer, which goes on behind the last message.
 use crate::{
-    bus::{Arrived, Began, Bus, Link, Page, Result, Start, answer, broken},
+    bus::{Arrived, Began, Bus, Link, Page, Result, Start, answer},
     nats::{Connection, Streams},
     options::{Access, Prefix},
     protocol::Place,
 };
-use async_nats::{
-    StatusCode, Subscriber,
-    jetstream::{
-        self, Context, Message,
-        consumer::{AckPolicy, DeliverPolicy, pull, push},
-        stream::{Config, Info, Stream as Log},
-    },
+use async_nats::jetstream::{
+    self, Message,
+    consumer::{AckPolicy, DeliverPolicy, pull, push},
+    stream::{Config, Info, Stream as Log},
 };
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use std::{io, sync::Arc, time::Duration};
-use tokio::time::timeout;
 
 /// As many messages are read at once, and up to as many bytes: more than the longest message has.
 const PAGE: usize = 1000;
@@ -32,11 +28,8 @@ const USUAL: Duration = Duration::from_secs(45);
 /// As many consumers are made at once.
 const AT_ONCE: usize = 32;
 
-/// How long the broker keeps a consumer that nobody listens to.
+/// How long the broker keeps a consumer that nobody asks for messages.
 const FORGOTTEN: Duration = Duration::from_secs(10);
-
-/// How often the broker shows that a consumer lives while nothing comes.
-const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// Within this a message that is published again, under the same `Nats-Msg-Id`, is kept once.
 const DUPLICATES: Duration = Duration::from_secs(120);
@@ -56,7 +49,6 @@ pub struct JetStream {
 pub struct Kept {
     connection: Connection,
     prefix: Prefix,
-    context: Context,
     log: Log,
     streams: Streams,
 }
@@ -79,13 +71,14 @@ impl Bus for JetStream {
         };
         let log = answer(context.get_or_create_stream(config)).await?;
         let (streams, arrived) = Streams::new(&connection);
-        Ok((Kept { connection, prefix, context, log, streams }, arrived))
+        Ok((Kept { connection, prefix, log, streams }, arrived))
     }
 }
 
 impl Link for Kept {
+    /// What was asked for before is done when the broker answers.
     async fn ping(&mut self) -> Result<()> {
-        self.connection.settle().await
+        answer(self.log.get_info()).await.map(drop)
     }
 
     async fn subscribe(&mut self, channels: &[(Arc<str>, Start)]) -> Result<Vec<Began>> {
@@ -97,7 +90,13 @@ impl Link for Kept {
             .await?;
         let mut all = Vec::new();
         for ((channel, _), (began, messages)) in channels.iter().zip(begun) {
-            let arrived = in_order(channel.clone(), messages, self.context.clone());
+            let name = channel.clone();
+            let arrived = messages.map(move |message| -> Result<_> {
+                let message = message?;
+                let (at, pending) = numbers(&message)?;
+                let (channel, payload) = (name.clone(), message.payload.to_vec());
+                Ok(Arrived { channel, payload, at: Some(at), more: pending > 0 })
+            });
             self.streams.run(channel, arrived);
             all.push(began);
         }
@@ -106,7 +105,7 @@ impl Link for Kept {
 
     async fn unsubscribe(&mut self, channels: &[Arc<str>]) -> Result<()> {
         self.streams.running.retain(|channel, _| !channels.contains(channel));
-        self.connection.settle().await
+        self.ping().await
     }
 
     async fn read(&self, channel: &str, after: u64) -> Result<Page<Vec<u8>>> {
@@ -131,7 +130,7 @@ impl Link for Kept {
         {
             match message {
                 Ok(message) => {
-                    let (_, at, left) = numbers(&message)?;
+                    let (at, left) = numbers(&message)?;
                     messages.push((at, message.payload.to_vec()));
                     pending = left;
                 }
@@ -158,8 +157,7 @@ impl Kept {
         channel: &str,
         start: Start,
         info: &Info,
-    ) -> Result<(Began, Subscriber)> {
-        let client = &self.connection.client;
+    ) -> Result<(Began, push::Ordered)> {
         let (log, state) = (made(info), &info.state);
         let (first, end) = (state.first_sequence, state.last_sequence);
         let (mut place, mut whole) = (None, false);
@@ -177,21 +175,13 @@ impl Kept {
                 DeliverPolicy::ByStartSequence { start_sequence: at + 1 }
             }
         };
-        let mut config = push::Config {
+        let mut config = push::OrderedConfig {
             deliver_policy,
-            ack_policy: AckPolicy::None,
             filter_subject: self.prefix.subject(channel),
-            inactive_threshold: FORGOTTEN,
-            flow_control: true,
-            idle_heartbeat: HEARTBEAT,
-            memory_storage: true,
-            num_replicas: 1,
-            max_deliver: 1,
-            ..push::Config::default()
+            ..push::OrderedConfig::default()
         };
         loop {
-            config.deliver_subject = client.new_inbox();
-            let messages = client.subscribe(config.deliver_subject.clone()).await?;
+            config.deliver_subject = self.connection.client.new_inbox();
             let consumer = answer(self.log.create_consumer(config.clone())).await?;
             let made = consumer.cached_info();
             let more = made.num_pending > 0;
@@ -203,7 +193,7 @@ impl Kept {
             }
             let at = made.delivered.stream_sequence;
             let place = place.or(Some(Place { log, at }));
-            return Ok((Began { place, whole, end, more }, messages));
+            return Ok((Began { place, whole, end, more }, consumer.messages().await?));
         }
     }
 }
@@ -213,47 +203,8 @@ fn made(info: &Info) -> u64 {
     info.created.unix_timestamp_nanos().try_into().unwrap_or(0)
 }
 
-/// What the broker says about a message: the numbers of the consumer and of the log, and how many
-/// are to come.
-fn numbers(message: &Message) -> Result<(u64, u64, u64)> {
+/// What the broker says about a message: its number in the log, and how many are to come.
+fn numbers(message: &Message) -> Result<(u64, u64)> {
     let info = message.info()?;
-    Ok((info.consumer_sequence, info.stream_sequence, info.pending))
-}
-
-/// What a consumer pushes, each number of it once.
-fn in_order(
-    channel: Arc<str>,
-    messages: Subscriber,
-    context: Context,
-) -> impl Stream<Item = Result<Arrived>> + Send {
-    let last = 0;
-    stream::unfold((messages, last), move |(mut messages, last)| {
-        let (channel, context) = (channel.clone(), context.clone());
-        async move {
-            loop {
-                let next = timeout(3 * HEARTBEAT, messages.next()).await;
-                let Ok(Some(message)) = next else {
-                    return Some((Err(broken()), (messages, last)));
-                };
-                // A heartbeat, or the broker asks whether we keep up.
-                if message.status == Some(StatusCode::IDLE_HEARTBEAT) {
-                    if let Some(reply) = message.reply
-                        && context.client().publish(reply, Default::default()).await.is_err()
-                    {
-                        return Some((Err(broken()), (messages, last)));
-                    }
-                    continue;
-                }
-                let message = Message { message, context: context.clone() };
-                let arrived = numbers(&message).and_then(|(count, at, pending)| {
-                    if count != last + 1 {
-                        return Err(io::Error::other("the consumer left something out").into());
-                    }
-                    let (channel, payload) = (channel.clone(), message.payload.to_vec());
-                    Ok(Arrived { channel, payload, at: Some(at), more: pending > 0 })
-                });
-                return Some((arrived, (messages, last + 1)));
-            }
-        }
-    })
+    Ok((info.stream_sequence, info.pending))
 }
