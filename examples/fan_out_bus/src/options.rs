@@ -2,8 +2,6 @@
 use crate::{bus::Failure, client::Hub, over_jetstream::JetStream, over_redis::Redis};
 use arguments::{Arguments, refuse};
 use std::{env, fmt::Write, net::SocketAddr, sync::Arc};
-use tickwire::CloseCode;
-use tickwire_parts::Overflow;
 
 const HELP: &str = "\
 WebSocket fan-out over Redis or NATS JetStream: any number of these processes, publishers anywhere.
@@ -23,8 +21,8 @@ Usage: fan_out_bus [OPTION]...                     serves subscribers
                         NATS, whose stream has this name [feed]
 serving:
   --listen ADDR         with port 0 on any free port [127.0.0.1:9004]
-  --slow POLICY         disconnect (with 1013) or drop (the oldest) [disconnect]
-  --max-behind BYTES    what may wait for one subscriber [1048576]
+  --max-behind BYTES    what may wait for one subscriber, which is else disconnected with 1013
+                        [1048576]
   --tail BYTES          of its newest messages each channel keeps, for who comes back [1048576]
   --max-memory BYTES    all that waits for subscribers and is kept for them, together [1073741824]
   --max-channels N      of one connection [64]
@@ -103,7 +101,6 @@ pub enum Mode {
 
 pub struct Serve {
     pub listen: SocketAddr,
-    pub slow: Overflow,
     pub max_behind: usize,
     pub tail: usize,
     pub max_memory: usize,
@@ -130,13 +127,6 @@ pub fn read() -> (Broker, Mode) {
     let mode = match words[..] {
         [] => Mode::Serve(Serve {
             listen: args.address("--listen"),
-            slow: args.one_of(
-                "--slow",
-                &[
-                    ("disconnect", Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER)),
-                    ("drop", Overflow::DropOldest),
-                ],
-            ),
             tail: size("--tail", 0, 1 << 40),
             max_memory: size("--max-memory", 1 << 20, 1 << 50),
             max_behind: size("--max-behind", 1024, 1 << 40),

@@ -23,7 +23,7 @@ use tickwire::{
     handshake::server::Accept,
     tokio::{Incoming, MessageOrRoom},
 };
-use tickwire_parts::Outbox;
+use tickwire_parts::{Outbox, Overflow};
 use tokio::{
     net::{TcpListener, TcpStream},
     select,
@@ -143,9 +143,8 @@ async fn session(
         accepted = opening => accepted?,
         _ = stop.changed() => return Ok(()),
     };
-    let Serve { slow, max_behind, .. } = server.options;
-    let mut outbox = Outbox::new(slow);
-    outbox.max_bytes = max_behind;
+    let mut outbox = Outbox::new(Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER));
+    outbox.max_bytes = server.options.max_behind;
     let me = Subscriber::new(id, outbox, server.hub.memory.clone());
     let mut session = Session { server, me, channels: HashSet::new() };
     loop {
