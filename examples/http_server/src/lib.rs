@@ -2,12 +2,11 @@
 //! listener that does TLS if it was given a certificate.
 //!
 //! Nothing bounds how many peers come: for the loopback. See the example `bounded`.
-use arguments::{Arguments, Failure, cannot_listen, refuse};
-use rustls::{
-    ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
-use std::{error::Error, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+#[path = "../../echo_server/tls.rs"]
+mod tls;
+
+use arguments::{Arguments, Failure, cannot_listen};
+use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use tickwire::tokio::WebSocket;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -66,13 +65,10 @@ impl Listener {
     pub async fn from_arguments() -> Result<Self, Failure> {
         let args = Arguments::read(HELP);
         let listen = args.address("--listen");
-        let tls = match (args.optional("--tls-cert"), args.optional("--tls-key")) {
-            (Some(certificate), Some(key)) => {
-                Some(acceptor(&certificate, &key).unwrap_or_else(|error| refuse(error)))
-            }
-            (None, None) => None,
-            _ => refuse("--tls-cert and --tls-key go together"),
-        };
+        let tls = tls::given(&args).map(|mut config| {
+            Arc::make_mut(&mut config).alpn_protocols = vec![b"h2".into(), b"http/1.1".into()];
+            TlsAcceptor::from(config)
+        });
         let scheme = if tls.is_some() { "https" } else { "http" };
         let listener = Self::bind(listen, tls).await.map_err(cannot_listen(listen))?;
         println!("listening on {scheme}://{}", listener.address);
@@ -126,15 +122,4 @@ impl axum::serve::Listener for Listener {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.address)
     }
-}
-
-fn acceptor(certificate: &str, key: &str) -> Result<TlsAcceptor, Box<dyn Error>> {
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect)
-        .map_err(|error| format!("--tls-cert {certificate:?}: {error}"))?;
-    let key =
-        PrivateKeyDer::from_pem_file(key).map_err(|error| format!("--tls-key {key:?}: {error}"))?;
-    let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"h2".into(), b"http/1.1".into()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }

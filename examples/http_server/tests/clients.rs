@@ -13,7 +13,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use program::{PATIENCE, Program};
 use std::net::SocketAddr;
 use tickwire::{
-    CloseCode, CloseFrame, Config, SystemEntropy, handshake::client::Request, tokio::WebSocket,
+    CloseCode, CloseFrame, Config, Dial, SystemEntropy, handshake::client::Request,
+    tls::platform_config_and_roots, tokio::WebSocket,
 };
 use tickwire_http::Opening;
 use tokio::{
@@ -80,22 +81,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(ws: WebSocket<S>) {
 }
 
 #[tokio::test]
-async fn the_crates_own_client_converses() {
-    for program in SERVERS {
-        bounded(async {
-            let server = Server::start(program, &[]);
-            let tcp = TcpStream::connect(server.address).await.unwrap();
-            let ws = tickwire::tokio::client(tcp, &request(&server), &Config::default()).await;
-            converse(ws.unwrap()).await;
-            server.says("HTTP/1.1: open");
-            server.says("HTTP/1.1: closed with 1001 \"lunch\"");
-        })
-        .await;
-    }
-}
-
-#[tokio::test]
-async fn so_it_does_over_tls() {
+async fn the_crates_own_client_converses_in_clear_and_over_tls() {
     let pair = rcgen::generate_simple_self_signed(["localhost".to_string()]).unwrap();
     let folder = std::env::temp_dir().join(format!("tickwire-http-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
@@ -104,19 +90,21 @@ async fn so_it_does_over_tls() {
     std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
     let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
     for program in SERVERS {
-        bounded(async {
-            let server = Server::start(program, &["--tls-cert", certificate, "--tls-key", key]);
-            let url = format!("wss://localhost:{}/echo", server.address.port());
-            let request = Request::new(&url).unwrap().subprotocols(&["echo.v1"]).unwrap();
-            let mut roots = rustls::RootCertStore::empty();
-            roots.add(pair.cert.der().clone()).unwrap();
-            let tls = rustls::ClientConfig::builder().with_root_certificates(roots);
-            let tls = std::sync::Arc::new(tls.with_no_client_auth());
-            let ws = tickwire::Dial::new(&request).tls(tls).connect(&Config::default()).await;
-            converse(ws.unwrap()).await;
-            server.says("HTTP/1.1: open");
-        })
-        .await;
+        for (scheme, options) in
+            [("ws", &[][..]), ("wss", &["--tls-cert", certificate, "--tls-key", key])]
+        {
+            bounded(async {
+                let server = Server::start(program, options);
+                let url = format!("{scheme}://localhost:{}/echo", server.address.port());
+                let request = Request::new(&url).unwrap().subprotocols(&["echo.v1"]).unwrap();
+                let tls = platform_config_and_roots(pair.cert.pem().as_bytes()).unwrap();
+                let ws = Dial::new(&request).tls(tls).connect(&Config::default()).await;
+                converse(ws.unwrap()).await;
+                server.says("HTTP/1.1: open");
+                server.says("HTTP/1.1: closed with 1001 \"lunch\"");
+            })
+            .await;
+        }
     }
     std::fs::remove_dir_all(folder).unwrap();
 }
