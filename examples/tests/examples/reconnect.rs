@@ -25,7 +25,7 @@ use std::{
 };
 use tickwire::{CloseCode, handshake::client::Request};
 use tickwire_parts::Backoff;
-use tokio::{net::TcpListener, task::spawn_blocking};
+use tokio::task::spawn_blocking;
 
 #[derive(Clone, Copy)]
 enum Adapter {
@@ -143,20 +143,6 @@ async fn blocking_goes_through_every_kind_of_loss_and_stops_at_401() {
 #[tokio::test]
 async fn the_loop_goes_through_every_kind_of_loss_and_stops_at_401() {
     bounded(through_every_kind_of_loss(Adapter::Loop)).await;
-}
-
-#[tokio::test]
-async fn a_frozen_server_that_accepts_tcp_is_left_for_the_next_address() {
-    bounded(async {
-        let frozen = TcpListener::bind(address()).await.unwrap(); // and never accepts
-        let mut server = Server::bind(address()).await.unwrap();
-        let url = format!("ws://{}", frozen.local_addr().unwrap());
-        let (shown, client) = start(&[url, server.url()], Adapter::Tokio);
-        server.serve(3, End::Eof).await.unwrap();
-        shown.until("message 2").await;
-        client.abort();
-    })
-    .await;
 }
 
 #[tokio::test]
