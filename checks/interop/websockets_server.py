@@ -36,10 +36,6 @@ async def handler(ws):
         if path == "/idle":
             await asyncio.sleep(1.2)
             await ws.send("alive" if ws.latency > 0 else "no latency")
-        elif path == "/latency":
-            # As its keepalive has found it, and must have.
-            await asyncio.sleep(0.7)
-            await ws.send(str(ws.latency))
         async for message in ws:
             await ws.send(message)
 

@@ -50,10 +50,6 @@ function behave(path, ws) {
         ws.off("pong", pong);
         ws.send("alive");
       });
-    } else if (path === "/latency") {
-      const began = process.hrtime.bigint();
-      ws.once("pong", () => ws.send(String(Number(process.hrtime.bigint() - began) / 1e9)));
-      ws.ping("now");
     }
   }
 }

@@ -29,7 +29,7 @@ struct Server {
 
 type Check = fn(&Server) -> Result<()>;
 
-const CHECKS: [(&str, Check); 15] = [
+const CHECKS: [(&str, Check); 14] = [
     ("echo", echo),
     ("extension", extension),
     ("compressed", compressed),
@@ -42,7 +42,6 @@ const CHECKS: [(&str, Check); 15] = [
     ("no-subprotocol", no_subprotocol),
     ("refused", refused),
     ("idle", idle),
-    ("latency", latency),
     ("killed", killed),
     ("die", die),
 ];
@@ -276,16 +275,6 @@ fn idle(server: &Server) -> Result<()> {
     let config = Config { heartbeat: Some(heartbeat), ..config() };
     let mut ws = socket::connect(server.adapter, &server.request("/idle")?, &config)?;
     same("its sign of life", next_text(&mut *ws)?, "alive".to_string())?;
-    part(&mut *ws)
-}
-
-/// How long the peer thinks we took to answer its Pings.
-fn latency(server: &Server) -> Result<()> {
-    let mut ws = server.connect("/latency")?;
-    let seconds: f64 = next_text(&mut *ws)?.parse()?;
-    if !(seconds > 0.0 && seconds < 30.0) {
-        return Err(format!("a latency of {seconds} s").into());
-    }
     part(&mut *ws)
 }
 
