@@ -1,6 +1,6 @@
 // A connection, whose messages are waited for.
-function open(WebSocket, url, protocols) {
-  const ws = new WebSocket(url, protocols || []);
+function open(WebSocket, url, protocols, ...options) {
+  const ws = new WebSocket(url, protocols || [], ...options);
   ws.binaryType = "arraybuffer";
   const inbox = [];
   let wake = () => {};
@@ -26,8 +26,8 @@ function open(WebSocket, url, protocols) {
   return ws;
 }
 
-async function connect(WebSocket, url, protocols) {
-  const ws = open(WebSocket, url, protocols);
+async function connect(WebSocket, url, protocols, ...options) {
+  const ws = open(WebSocket, url, protocols, ...options);
   if (!(await ws.opened)) throw new Error("no connection to " + url);
   return ws;
 }
@@ -201,4 +201,4 @@ async function stall(WebSocket, server, report) {
   await new Promise(() => {});
 }
 
-if (typeof module !== "undefined") module.exports = { runChecks, converse, stall };
+if (typeof module !== "undefined") module.exports = { connect, same, each, runChecks, converse, stall };
