@@ -23,50 +23,25 @@ async def echo(ws):
         pass
 
 
-@app.websocket("/echo")
-async def echo_path(ws: WebSocket):
-    await ws.accept()
-    await echo(ws)
-
-
-@app.websocket("/subprotocol")
-async def subprotocol(ws: WebSocket):
-    offered = ws.scope["subprotocols"]
+@app.websocket("/{path}")
+async def behave(ws: WebSocket, path: str):
+    if path == "refuse":
+        return await ws.close()  # before it was accepted: 403
+    offered = ws.scope["subprotocols"] if path == "subprotocol" else []
     await ws.accept(subprotocol=next((name for name in ("v2", "v1") if name in offered), None))
-    await echo(ws)
-
-
-@app.websocket("/refuse")
-async def refuse(ws: WebSocket):
-    await ws.close()  # before it was accepted: 403
-
-
-@app.websocket("/close")
-async def close(ws: WebSocket):
-    await ws.accept()
-    code, _, reason = (await ws.receive_text()).partition(" ")
-    await ws.close(int(code), reason)
-
-
-@app.websocket("/count")
-async def count(ws: WebSocket):
-    await ws.accept()
-    for i in range(1000):
-        await ws.send_text(str(i))
-    await ws.close(1000)
-
-
-@app.websocket("/idle")
-async def idle(ws: WebSocket):
-    await ws.accept()
-    await asyncio.sleep(1.2)
-    await ws.send_text("alive")
-    await echo(ws)
-
-
-@app.websocket("/die")
-async def die(ws: WebSocket):
-    await ws.accept()
-    # More than goes out while the client does not read.
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGKILL)).start()
-    await ws.send_bytes(bytes(15 << 20))
+    if path == "close":
+        code, _, reason = (await ws.receive_text()).partition(" ")
+        await ws.close(int(code), reason)
+    elif path == "count":
+        for i in range(1000):
+            await ws.send_text(str(i))
+        await ws.close(1000)
+    elif path == "die":
+        # More than goes out while the client does not read.
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        await ws.send_bytes(bytes(15 << 20))
+    else:
+        if path == "idle":
+            await asyncio.sleep(1.2)
+            await ws.send_text("alive")
+        await echo(ws)
