@@ -23,12 +23,6 @@ def same(what, got, expected):
         raise AssertionError(f"{what}: {got!r:.100} instead of {expected!r:.100}")
 
 
-async def until_closed(ws):
-    """The messages that still come, and how the connection ended."""
-    rest = [message async for message in ws]
-    return rest, ws.close_code, ws.close_reason
-
-
 async def echo():
     async with to("/echo") as ws:
         for size in SIZES:
@@ -49,8 +43,8 @@ async def order():
 
 async def count():
     async with to("/count") as ws:
-        end = await until_closed(ws)
-        same("what comes", end, ([str(i) for i in range(1000)], 1000, ""))
+        same("what comes", [message async for message in ws], [str(i) for i in range(1000)])
+        same("the end", (ws.close_code, ws.close_reason), (1000, ""))
 
 
 async def fragments():
@@ -71,13 +65,9 @@ async def they_close():
     for code, reason in ((1000, ""), (1011, "it broke"), (3001, "für heute"), (4999, "")):
         async with to("/close") as ws:
             await ws.send(f"{code} {reason}")
-            same("the end", await asyncio.wait_for(closed(ws), 10), (code, reason))
+            await asyncio.wait_for(ws.wait_closed(), 10)
+            same("the end", (ws.close_code, ws.close_reason), (code, reason))
             same("who began", ws.protocol.close_rcvd_then_sent, True)
-
-
-async def closed(ws):
-    await ws.wait_closed()
-    return ws.close_code, ws.close_reason
 
 
 async def subprotocol():
