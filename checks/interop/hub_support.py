@@ -13,6 +13,9 @@ import threading
 import time
 import urllib.request
 
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 CLIENTS = os.path.join(HERE, "../../examples/fan_out_bus/clients")
 PATIENCE = 60  # s: longer is a hang
@@ -275,14 +278,10 @@ class Client:
     """A connection, and all that it was told."""
 
     def __init__(self, hub):
-        from websockets.sync.client import connect
-
         self.ws, self.seen = connect(hub.url, max_size=None), []
 
     def told(self, so):
         """Reads until this is so, and returns that; `None`: it never came."""
-        from websockets.exceptions import ConnectionClosed
-
         try:
             while True:
                 told = self.ws.recv(PATIENCE)
@@ -335,15 +334,11 @@ class Subscriber:
         self.back(hub)
 
     def back(self, hub):
-        from websockets.sync.client import connect
-
-        self.ws = connect(hub.url, max_size=None, subprotocols=["tickwire-hub-1"])
+        self.ws = connect(hub.url, max_size=None, subprotocols=["tickwire-hub-2"])
         self.ws.send(f"sub {self.channel} {self.place}".rstrip())
 
     def reads(self):
         """What it is told next; `None`: the connection is over."""
-        from websockets.exceptions import ConnectionClosed
-
         try:
             told = self.ws.recv(PATIENCE)
         except ConnectionClosed:
