@@ -118,7 +118,7 @@ fn part(ws: &mut dyn Socket) -> Result<()> {
 fn extension(server: &Server) -> Result<()> {
     let mut ws = server.connect("/echo")?;
     let wanted = std::env::var("DEFLATE").is_ok_and(|wanted| !wanted.is_empty());
-    same("permessage-deflate", ws.deflate().is_some(), wanted)?;
+    same("permessage-deflate", ws.negotiated().deflate.is_some(), wanted)?;
     for i in 0..100 {
         let text = format!("message {i} of many that say {}", "the same ".repeat(i));
         ws.send(Message::Text(&text))?;
@@ -140,7 +140,7 @@ fn compressed(server: &Server) -> Result<()> {
         let takeover = if messages.takeover { "takeover" } else { "alone" };
         format!("{takeover} {}", messages.window_bits)
     };
-    let agreed = ws.deflate().map_or_else(
+    let agreed = ws.negotiated().deflate.map_or_else(
         || "none".to_string(),
         |agreed| format!("{}, {}", shown(agreed.server), shown(agreed.client)),
     );
@@ -245,14 +245,14 @@ fn they_close(server: &Server) -> Result<()> {
 fn subprotocol(server: &Server) -> Result<()> {
     let request = server.request("/subprotocol")?.subprotocols(&["v9", "v1"])?;
     let mut ws = socket::connect(server.adapter, &request, &config())?;
-    same("the subprotocol", ws.subprotocol(), Some("v1"))?;
+    same("the subprotocol", ws.negotiated().subprotocol.as_deref(), Some("v1"))?;
     part(&mut *ws)
 }
 
 fn no_subprotocol(server: &Server) -> Result<()> {
     let request = server.request("/subprotocol")?.subprotocols(&["v9"])?;
     let mut ws = socket::connect(server.adapter, &request, &config())?;
-    same("the subprotocol", ws.subprotocol(), None)?;
+    same("the subprotocol", ws.negotiated().subprotocol.as_deref(), None)?;
     part(&mut *ws)?;
     match socket::connect(server.adapter, &request.require_subprotocol()?, &config()) {
         Err(Error::Handshake(_)) => Ok(()),

@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Chunk, CloseFrame, Closed, Config, Dial, Error, Message, OwnedEvent, OwnedMessage, blocking,
-    deflate::DeflateParams,
+    Chunk, CloseFrame, Config, Connection, Dial, Error, Message, Negotiated, OwnedEvent,
+    OwnedMessage, blocking,
     handshake::{
         HandshakeError, client,
         server::{Accept, Rejection, RequestHead},
@@ -35,9 +35,17 @@ pub(crate) trait Socket: Send {
     fn close(&mut self, frame: Option<CloseFrame<'_>>) -> Answer<()>;
     /// Echoes every message to the end.
     fn echo(&mut self) -> Answer<()>;
-    fn ending(&self) -> Ending;
-    fn subprotocol(&self) -> Option<&str>;
-    fn deflate(&self) -> Option<DeflateParams>;
+    fn connection(&self) -> &Connection;
+
+    fn negotiated(&self) -> &Negotiated {
+        self.connection().negotiated()
+    }
+
+    fn ending(&self) -> Ending {
+        let (clean, code, reason) = (self.connection().closed())
+            .map_or((false, 1006, ""), |end| (end.clean, end.code, end.reason));
+        Ending { clean, code, reason: reason.to_string() }
+    }
 }
 
 /// How a connection ended.
@@ -108,16 +116,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for OnTokio<S> {
         })
     }
 
-    fn ending(&self) -> Ending {
-        ending(self.ws.closed())
-    }
-
-    fn subprotocol(&self) -> Option<&str> {
-        self.ws.connection().negotiated().subprotocol.as_deref()
-    }
-
-    fn deflate(&self) -> Option<DeflateParams> {
-        self.ws.connection().negotiated().deflate
+    fn connection(&self) -> &Connection {
+        self.ws.connection()
     }
 }
 
@@ -168,23 +168,9 @@ impl<S: blocking::Stream + Send> Socket for blocking::WebSocket<S> {
         Ok(())
     }
 
-    fn ending(&self) -> Ending {
-        ending(self.closed())
+    fn connection(&self) -> &Connection {
+        self.connection()
     }
-
-    fn subprotocol(&self) -> Option<&str> {
-        self.connection().negotiated().subprotocol.as_deref()
-    }
-
-    fn deflate(&self) -> Option<DeflateParams> {
-        self.connection().negotiated().deflate
-    }
-}
-
-fn ending(closed: Option<Closed<'_>>) -> Ending {
-    let (clean, code, reason) =
-        closed.map_or((false, 1006, ""), |end| (end.clean, end.code, end.reason));
-    Ending { clean, code, reason: reason.to_string() }
 }
 
 pub(crate) fn runtime() -> std::io::Result<Runtime> {
