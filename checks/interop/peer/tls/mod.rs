@@ -290,45 +290,35 @@ fn visit(files: &Files, who: &str, scripted: bool, url: &str) -> Result<bool> {
     let mut good = true;
     for (way, seed) in ways().into_iter().zip(100..) {
         let config = way.client(files)?;
-        let outcome = visit_in(way, seed, config.clone(), scripted, url);
+        let visit = || visit_in(way, seed, config.clone(), url);
+        let outcome = visit().and_then(|([ours, theirs], _)| way.judge(&ours, &theirs, scripted));
         good &= tell(format_args!("client of {who}: {way}"), outcome);
         if seed == 100 {
             // Its ticket, if it gave one that serves.
-            let outcome = resume(way, config, url);
+            let outcome = visit().and_then(|(_, resumed)| match resumed {
+                true => Ok("by its ticket".into()),
+                false => Err("a whole handshake".into()),
+            });
             good &= tell(format_args!("client of {who}: {way}, resumed"), outcome);
         }
     }
     Ok(good)
 }
 
+/// What passed, of ours and of theirs, and whether the session was resumed.
 fn visit_in(
     way: Way,
     seed: u64,
     config: Arc<ClientConfig>,
-    scripted: bool,
     url: &str,
-) -> Result<String> {
+) -> Result<([Seen; 2], bool)> {
     let request = Request::new(url)?;
-    let relay = Relay::to(address(&request)?, seed)?;
+    let target = request.target();
+    let mut all = (target.host(), target.port()).to_socket_addrs()?;
+    let relay = Relay::to(all.find(SocketAddr::is_ipv4).ok_or("no such server")?, seed)?;
     let tcp = TcpStream::connect(relay.address)?;
     let (ws, agreed) = talk::connect(way.by, tcp, &request, config)?;
     check(&way, agreed)?;
     talk::converse(ws)?;
-    let [ours, theirs] = relay.seen()?;
-    way.judge(&ours, &theirs, scripted)
-}
-
-fn resume(way: Way, config: Arc<ClientConfig>, url: &str) -> Result<String> {
-    let request = Request::new(url)?;
-    let tcp = TcpStream::connect(address(&request)?)?;
-    let (ws, agreed) = talk::connect(way.by, tcp, &request, config)?;
-    check(&way, agreed)?;
-    talk::converse(ws)?;
-    if agreed.resumed { Ok("by its ticket".into()) } else { Err("a whole handshake".into()) }
-}
-
-fn address(request: &Request) -> Result<SocketAddr> {
-    let target = request.target();
-    let mut all = (target.host(), target.port()).to_socket_addrs()?;
-    Ok(all.find(SocketAddr::is_ipv4).ok_or("no such server")?)
+    Ok((relay.seen()?, agreed.resumed))
 }
