@@ -210,10 +210,13 @@ mod on_loop {
 /// `wss` of the loop, of the files in a folder.
 mod tls {
     use super::{PathBuf, Result};
-    use std::{result, sync::Arc};
-    use tickwire::tls::rustls::{
-        ClientConfig, RootCertStore, ServerConfig,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    use std::{fs, result, sync::Arc};
+    use tickwire::tls::{
+        platform_config_and_roots,
+        rustls::{
+            ServerConfig,
+            pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+        },
     };
     use tickwire_loop::{Dial, Door};
 
@@ -228,18 +231,8 @@ mod tls {
     }
 
     pub(crate) fn of_dial(dir: Option<PathBuf>) -> Result<impl Fn(Dial) -> Dial> {
-        let tls = dir.map(client).transpose()?;
-        Ok(move |dial: Dial| match &tls {
-            Some(tls) => dial.tls(tls.clone()),
-            None => dial,
-        })
-    }
-
-    fn client(dir: PathBuf) -> Result<Arc<ClientConfig>> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(dir.join("cert.pem"))?)?;
-        let mut tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        tls.enable_secret_extraction = true;
-        Ok(Arc::new(tls))
+        let pem = dir.map(|dir| fs::read(dir.join("cert.pem"))).transpose()?;
+        let tls = pem.map(|pem| platform_config_and_roots(&pem)).transpose()?;
+        Ok(move |dial| tls.iter().fold(dial, |dial: Dial, tls| dial.tls(tls.clone())))
     }
 }
