@@ -95,7 +95,8 @@ fn receive(mut reader: Reader<Socket>) -> usize {
 
 #[test]
 fn the_deadlock_of_a_reader_that_waits_for_the_writer() {
-    check_for_the_deadlock(|wire| {
+    let rest = frame(BINARY, b"xy");
+    check_a_pong_and_a_message("the deadlock", rest, [8, 6], b"abcdef", |wire| {
         let (reader, mut writer) = halves(wire, false);
         (
             thread::spawn(move || receive(reader)),
@@ -107,18 +108,9 @@ fn the_deadlock_of_a_reader_that_waits_for_the_writer() {
 /// No tick comes and nobody wakes it: a reader whose Pong the stream refuses waits for room too.
 #[test]
 fn the_overlooked_pong() {
-    check("the overlooked Pong", 2, || {
-        let wire = Wire::new(&frame(PING, b"?"), 20, 4);
-        let (reader, mut writer) = halves(&wire, false);
-        let receiving = thread::spawn(move || assert_eq!(receive(reader), 0));
-        let sending = thread::spawn(move || writer.send(b"ab").unwrap());
-        let mut frames = Frames::default();
-        wire.take_until(&mut frames, &[PONG, BINARY], false);
-        sending.join().unwrap();
-        wire.close();
-        receiving.join().unwrap();
-        wire.take_rest(&mut frames);
-        frames.assert_are(&[(PONG, b"?"), (BINARY, b"ab"), (CLOSE, NORMAL)]);
+    check_a_pong_and_a_message("the overlooked Pong", Vec::new(), [20, 4], b"ab", |wire| {
+        let (reader, mut writer) = halves(wire, false);
+        (thread::spawn(move || receive(reader)), thread::spawn(move || writer.send(b"ab").unwrap()))
     });
 }
 

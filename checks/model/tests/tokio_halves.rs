@@ -133,27 +133,17 @@ fn receive(mut reader: Reader<Stream, Stream>) -> usize {
 /// task's send is cancelled. The reader has to be woken up for its Pong all the same.
 #[test]
 fn the_lost_wake_up_when_a_send_is_cancelled() {
-    check("the lost wake-up", 2, || {
-        let wire = Wire::new(&frame(PING, b"?"), 20, 6);
-        let (reader, mut writer) = halves(&wire);
-        let receiving = thread::spawn(move || assert_eq!(receive(reader), 0));
-        let sending = thread::spawn(move || {
-            cancelled(writer.send(b"abcdef"));
-        });
-        let mut frames = Frames::default();
-        // What the core has taken is sent whole.
-        wire.take_until(&mut frames, &[PONG, BINARY], false);
-        sending.join().unwrap();
-        wire.close();
-        receiving.join().unwrap();
-        wire.take_rest(&mut frames);
-        frames.assert_are(&[(PONG, b"?"), (BINARY, b"abcdef"), (CLOSE, NORMAL)]);
+    check_a_pong_and_a_message("the lost wake-up", Vec::new(), [20, 6], b"abcdef", |wire| {
+        let (reader, mut writer) = halves(wire);
+        let sending = move || drop(cancelled(writer.send(b"abcdef")));
+        (thread::spawn(move || receive(reader)), thread::spawn(sending))
     });
 }
 
 #[test]
 fn the_deadlock_of_a_reader_that_waits_for_the_writer() {
-    check_for_the_deadlock(|wire| {
+    let rest = frame(BINARY, b"xy");
+    check_a_pong_and_a_message("the deadlock", rest, [8, 6], b"abcdef", |wire| {
         let (reader, mut writer) = halves(wire);
         (
             thread::spawn(move || receive(reader)),

@@ -38,26 +38,31 @@ pub fn check(name: &str, preemptions: usize, case: impl Fn() + Send + Sync + 'st
     println!("{name}: {runs} interleavings, all with up to {preemptions} preemptions");
 }
 
-/// The peer reads nothing until all it sends was read, and the writer waits for it to read. The
-/// reader, which owes a Pong, must not wait for the writer.
+/// The reader owes a Pong while the writer sends `payload`, over a stream with little `room` each
+/// way: neither waits for the other, and what the core has taken is sent whole. The peer reads
+/// nothing until all it sends was read: a Ping, and `rest` once the halves run.
 ///
-/// `halves` starts a thread that receives up to the Close, and one that sends `abcdef`.
-pub fn check_for_the_deadlock(
+/// `halves` starts a thread that receives up to the Close, and one that sends `payload`.
+pub fn check_a_pong_and_a_message(
+    name: &str,
+    rest: Vec<u8>,
+    room: [usize; 2],
+    payload: &'static [u8],
     halves: impl Fn(&Arc<Wire>) -> (JoinHandle<usize>, JoinHandle<()>) + Send + Sync + 'static,
 ) {
-    check("the deadlock", 2, move || {
-        let mut input = frame(PING, b"?");
-        input.extend(frame(BINARY, b"xy"));
-        let wire = Wire::new(&input[..7], 8, 6);
+    check(name, 2, move || {
+        let wire = Wire::new(&frame(PING, b"?"), room[0], room[1]);
         let (receiving, sending) = halves(&wire);
-        wire.put(&input[7..]);
+        if !rest.is_empty() {
+            wire.put(&rest);
+        }
         let mut frames = Frames::default();
         wire.take_until(&mut frames, &[PONG, BINARY], false);
         sending.join().unwrap();
         wire.close();
-        assert_eq!(receiving.join().unwrap(), 1);
+        assert_eq!(receiving.join().unwrap(), usize::from(!rest.is_empty()));
         wire.take_rest(&mut frames);
-        frames.assert_are(&[(PONG, b"?"), (BINARY, b"abcdef"), (CLOSE, NORMAL)]);
+        frames.assert_are(&[(PONG, b"?"), (BINARY, payload), (CLOSE, NORMAL)]);
     });
 }
 
