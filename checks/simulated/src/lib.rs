@@ -66,41 +66,29 @@ where
     let (mut numbers, mut errors) = (vec![], vec![]);
     let mut backoff = Backoff::new(Fixed(1));
     loop {
-        let error = match receive(&connect, &timers, count, &mut numbers).await {
-            Ok(()) => return (numbers, errors),
-            Err(error) => error,
-        };
+        let received: Result<(), Error> = async {
+            let stream = match select(pin!(connect()), pin!(wait(&timers, CONNECT))).await {
+                Either::Left((stream, _)) => stream?,
+                Either::Right(_) => return Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+            };
+            let request = Request::new("ws://server:9000/numbers")?;
+            let mut ws = futures_io::client(stream, timers.clone(), &request, &config()).await?;
+            ws.send(&numbers.len().to_string()).await?;
+            while let Some(message) = ws.recv().await? {
+                let number = message.as_text().and_then(|text| text.parse().ok());
+                numbers.push(number.expect("a number"));
+                if numbers.len() as u64 == count {
+                    return Ok(());
+                }
+            }
+            Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
+        }
+        .await;
+        let Err(error) = received else { return (numbers, errors) };
         errors.push(error.to_string());
         let delay = backoff.after_error(error.retry_delay()).expect("the network may come back");
         wait(&timers, delay).await;
     }
-}
-
-async fn receive<S, T, F>(
-    connect: &impl Fn() -> F,
-    timers: &T,
-    count: u64,
-    numbers: &mut Vec<u64>,
-) -> Result<(), Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    T: Timers,
-    F: Future<Output = io::Result<S>>,
-{
-    let stream = match select(pin!(connect()), pin!(wait(timers, CONNECT))).await {
-        Either::Left((stream, _)) => stream?,
-        Either::Right(_) => return Err(io::Error::from(io::ErrorKind::TimedOut).into()),
-    };
-    let request = Request::new("ws://server:9000/numbers")?;
-    let mut ws = futures_io::client(stream, timers.clone(), &request, &config()).await?;
-    ws.send(&numbers.len().to_string()).await?;
-    while let Some(message) = ws.recv().await? {
-        numbers.push(message.as_text().and_then(|text| text.parse().ok()).expect("a number"));
-        if numbers.len() as u64 == count {
-            return Ok(());
-        }
-    }
-    Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
 }
 
 fn config() -> Config {
