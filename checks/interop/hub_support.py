@@ -57,12 +57,6 @@ class Process:
         self.child.send_signal(signal.SIGKILL)
         self.child.wait()
 
-    def cpu(self):
-        """In seconds, so far."""
-        with open(f"/proc/{self.child.pid}/stat") as stat:
-            fields = stat.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
     def resident(self):
         """In KiB."""
         with open(f"/proc/{self.child.pid}/status") as status:
