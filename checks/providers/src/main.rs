@@ -56,9 +56,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     assert!(CryptoProvider::get_default().is_none(), "tickwire has installed a default");
-    if RING {
-        everything(&certificate, &key, ring()?).await?; // works before the line too
-    }
+    #[cfg(feature = "ring")] // works before the line too
+    everything(&certificate, &key, tls::rustls::crypto::ring::default_provider().into()).await?;
     // rustls chooses if one of its features is on, and panics otherwise.
     let chosen = catch_unwind(|| other::config().crypto_provider().clone());
     println!("another crate's builder() without the line: {}", outcome(&chosen));
@@ -81,16 +80,6 @@ fn lacks_provider(error: &tls::TlsError) -> bool {
 
 fn outcome<T, E>(chosen: &Result<T, E>) -> &'static str {
     if chosen.is_ok() { "works" } else { "panics" }
-}
-
-#[cfg(feature = "ring")]
-fn ring() -> Result<Arc<CryptoProvider>, &'static str> {
-    Ok(Arc::new(tls::rustls::crypto::ring::default_provider()))
-}
-
-#[cfg(not(feature = "ring"))]
-fn ring() -> Result<Arc<CryptoProvider>, &'static str> {
-    Err("ring is not built in")
 }
 
 /// Connects to a server that has `provider`: by both adapters, the loop and the facade.
