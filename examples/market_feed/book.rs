@@ -87,16 +87,6 @@ pub fn mix(mut x: u64) -> u64 {
     x ^ x >> 31
 }
 
-impl Symbol {
-    /// `None` unless it is one to eight visible ASCII characters without a comma.
-    pub fn new(name: &str) -> Option<Self> {
-        let mut symbol = [0; 8];
-        let fits = !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b',');
-        symbol.get_mut(..name.len()).filter(|_| fits)?.copy_from_slice(name.as_bytes());
-        Some(Self(symbol))
-    }
-}
-
 impl Side {
     #[inline]
     pub fn from_wire(byte: u8) -> Option<Self> {

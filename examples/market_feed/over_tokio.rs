@@ -1,10 +1,10 @@
 //! The feed over `tickwire::tokio`: a task for each session, a task for each subscriber.
 use crate::{
-    BoxError, PAGE, bare_tcp, clock,
+    BoxError, PAGE, bare_tcp,
     feed::{Feed, INTERVAL, Outlet, config},
     page, runtime,
     subscriber::{Stats, Subscriber},
-    wire::Echo,
+    wire,
 };
 use std::net::SocketAddr;
 use tickwire::{Config, handshake::server::Accept, tokio::Incoming};
@@ -90,8 +90,8 @@ async fn session(stream: TcpStream, mut outlet: Outlet) -> Result<(), BoxError> 
             // Close. Subscribers have little else to say.
             received = ws.recv_to_reply() => match received? {
                 Some(said) => {
-                    if let Some(echo) = Echo::decode(said.message.as_bytes(), clock::now()) {
-                        let _ = said.sender.feed(&echo.answer(clock::now()));
+                    if let Some(answer) = wire::echo(said.message.as_bytes()) {
+                        let _ = said.sender.feed(&answer);
                     }
                 }
                 None => return Ok(()),

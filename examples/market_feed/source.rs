@@ -7,15 +7,15 @@ use crate::{
 use std::collections::VecDeque;
 
 /// Name, first price, and the least step between prices, in 1e-9.
-const INSTRUMENTS: [(&str, i64, i64); 8] = [
-    ("EURUSD", 1_084_200_000, 10_000),
-    ("GBPUSD", 1_271_500_000, 10_000),
-    ("USDJPY", 149_320_000_000, 1_000_000),
-    ("XAUUSD", 2_651_400_000_000, 10_000_000),
-    ("BTCUSD", 96_420_000_000_000, 500_000_000),
-    ("ETHUSD", 3_412_500_000_000, 50_000_000),
-    ("ES", 5_921_250_000_000, 250_000_000),
-    ("CL", 70_310_000_000, 10_000_000),
+const INSTRUMENTS: [([u8; 8], i64, i64); 8] = [
+    (*b"EURUSD\0\0", 1_084_200_000, 10_000),
+    (*b"GBPUSD\0\0", 1_271_500_000, 10_000),
+    (*b"USDJPY\0\0", 149_320_000_000, 1_000_000),
+    (*b"XAUUSD\0\0", 2_651_400_000_000, 10_000_000),
+    (*b"BTCUSD\0\0", 96_420_000_000_000, 500_000_000),
+    (*b"ETHUSD\0\0", 3_412_500_000_000, 50_000_000),
+    (*b"ES\0\0\0\0\0\0", 5_921_250_000_000, 250_000_000),
+    (*b"CL\0\0\0\0\0\0", 70_310_000_000, 10_000_000),
 ];
 
 /// How many prices each side of a book has.
@@ -74,10 +74,8 @@ impl Walk {
 
     fn push(&mut self, i: usize, side: Side, steps: i64, size: u32) {
         let (name, _, step) = INSTRUMENTS[i];
-        if let Some(instrument) = Symbol::new(name) {
-            let level = Level { instrument, side, price: steps * step };
-            self.pending.push_back(Update { level, size });
-        }
+        let level = Level { instrument: Symbol(name), side, price: steps * step };
+        self.pending.push_back(Update { level, size });
     }
 
     fn resize(&mut self, i: usize, side: Side, steps: i64) {

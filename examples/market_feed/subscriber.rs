@@ -2,7 +2,7 @@
 use crate::{
     book::Book,
     clock,
-    wire::{Foreign, Payload, Snapshot, Tick},
+    wire::{Payload, Snapshot, Tick},
 };
 use hdrhistogram::Histogram;
 
@@ -51,11 +51,12 @@ impl Subscriber {
     }
 
     #[inline]
-    pub(crate) fn take(&mut self, payload: &[u8]) -> Result<(), Foreign> {
-        match (Payload::decode(payload)?, self.sequence) {
-            (Payload::Tick(tick), Some(newest)) => self.take_tick(&tick, newest),
-            (Payload::Tick(_), None) => return Err(Foreign), // it has to begin with a snapshot
-            (Payload::Snapshot(snapshot), newest) => self.take_snapshot(&snapshot, newest),
+    pub(crate) fn take(&mut self, payload: &[u8]) -> Result<(), &'static str> {
+        match (Payload::decode(payload), self.sequence) {
+            (Some(Payload::Tick(tick)), Some(newest)) => self.take_tick(&tick, newest),
+            (Some(Payload::Tick(_)), None) => return Err("a tick before the first snapshot"),
+            (Some(Payload::Snapshot(snapshot)), newest) => self.take_snapshot(&snapshot, newest),
+            (None, _) => return Err("something that is no tick and no snapshot"),
         }
         Ok(())
     }

@@ -42,8 +42,10 @@
 //!      1     7  zero                                            24     8  answered at
 //!      8     8  the subscriber's own
 //! ```
-use crate::book::{Level, Side, Symbol, Update};
-use std::fmt;
+use crate::{
+    book::{Level, Side, Symbol, Update},
+    clock,
+};
 
 pub const TICK_LEN: usize = 48;
 const SNAPSHOT_LEN: usize = 40;
@@ -74,18 +76,6 @@ pub enum Payload<'a> {
     Tick(Tick),
     Snapshot(Snapshot<'a>),
 }
-
-/// Something that is no message of a feed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Foreign;
-
-impl fmt::Display for Foreign {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("something that is no tick and no snapshot")
-    }
-}
-
-impl std::error::Error for Foreign {}
 
 impl Tick {
     #[inline]
@@ -127,37 +117,21 @@ pub fn snapshot(
     out
 }
 
-/// What a subscriber wants echoed, and when that came.
-#[derive(Clone, Copy, Debug)]
-pub struct Echo {
-    asked: [u8; 16],
-    received_at: u64,
-}
-
-impl Echo {
-    /// `None` for all else that a subscriber may have said.
-    pub fn decode(bytes: &[u8], received_at: u64) -> Option<Self> {
-        let asked = bytes.try_into().ok().filter(|asked: &[u8; 16]| asked[0] == ECHO)?;
-        Some(Self { asked, received_at })
-    }
-
-    pub fn answer(&self, answered_at: u64) -> [u8; 32] {
-        let mut out = [0; 32];
-        out[..16].copy_from_slice(&self.asked);
-        out[16..24].copy_from_slice(&self.received_at.to_le_bytes());
-        out[24..].copy_from_slice(&answered_at.to_le_bytes());
-        out
-    }
+/// The answer to an echo; `None` for all else that a subscriber may have said.
+pub fn echo(said: &[u8]) -> Option<[u8; 32]> {
+    let received_at = clock::now();
+    let asked: &[u8; 16] = said.try_into().ok().filter(|asked: &&[u8; 16]| asked[0] == ECHO)?;
+    let mut out = [0; 32];
+    out[..16].copy_from_slice(asked);
+    out[16..24].copy_from_slice(&received_at.to_le_bytes());
+    out[24..].copy_from_slice(&clock::now().to_le_bytes());
+    Some(out)
 }
 
 impl<'a> Payload<'a> {
+    /// `None` for what is no tick and no snapshot.
     #[inline]
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, Foreign> {
-        Self::read(bytes).ok_or(Foreign)
-    }
-
-    #[inline]
-    fn read(bytes: &'a [u8]) -> Option<Self> {
+    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         if len(bytes)? != bytes.len() {
             return None;
         }

@@ -19,7 +19,7 @@ pub(crate) struct Rooms(Arc<Mutex<HashMap<String, broadcast::Sender<Said>>>>);
 /// Being in a room. Dropping it is leaving.
 pub(crate) struct Member {
     rooms: Rooms,
-    name: String,
+    pub(crate) name: String,
     who: u64,
     room: broadcast::Sender<Said>,
     hears: Option<broadcast::Receiver<Said>>,
@@ -47,10 +47,6 @@ impl Rooms {
 }
 
 impl Member {
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// How many are in the room.
     pub(crate) fn present(&self) -> usize {
         self.room.receiver_count()

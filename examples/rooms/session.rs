@@ -44,7 +44,7 @@ pub(crate) async fn run(stream: TcpStream, rooms: &Rooms, who: u64) -> Result<()
                         format!("joined {name}, {} here", joined.present())
                     }
                     (Wish::Leave, room @ Some(_)) => {
-                        let name = room.take().map(|room| room.name().to_owned());
+                        let name = room.take().map(|room| room.name.clone());
                         format!("left {}", name.unwrap_or_default())
                     }
                     (Wish::Say(message), Some(room)) => {

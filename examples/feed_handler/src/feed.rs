@@ -91,7 +91,7 @@ impl Feed {
     #[inline]
     pub(crate) fn take(&mut self, from: ConnectionId, payload: &[u8], now: Time) {
         match Payload::decode(payload) {
-            Ok(Payload::Tick(tick)) => {
+            Some(Payload::Tick(tick)) => {
                 let numbers = Some(tick.sequence.into());
                 let data = Incoming::Data { subscription: 0, numbers };
                 match self.follower.heard(from, data, now, || tick) {
@@ -100,11 +100,11 @@ impl Feed {
                     _ => {}
                 }
             }
-            Ok(Payload::Snapshot(snapshot)) => {
+            Some(Payload::Snapshot(snapshot)) => {
                 let _ = self.follower.heard(from, Incoming::Answer(0), now, || unreachable!());
                 self.restore(&snapshot, now);
             }
-            Err(_) => {
+            None => {
                 let wrong = Incoming::Wrong(Retry::Alarm);
                 let _ = self.follower.heard(from, wrong, now, || unreachable!());
             }
