@@ -10,8 +10,9 @@ use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use tickwire::tokio::WebSocket;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
-    sync::mpsc,
+    net::{TcpListener, TcpStream},
+    select,
+    task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
@@ -56,8 +57,9 @@ impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
 
 /// Connections whose TLS handshakes, if any, are done.
 pub struct Listener {
-    address: SocketAddr,
-    ready: mpsc::Receiver<(Stream, SocketAddr)>,
+    tcp: TcpListener,
+    tls: Option<TlsAcceptor>,
+    opening: JoinSet<Option<(Stream, SocketAddr)>>,
 }
 
 impl Listener {
@@ -70,42 +72,22 @@ impl Listener {
             TlsAcceptor::from(config)
         });
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let listener = Self::bind(listen, tls).await.map_err(cannot_listen(listen))?;
-        println!("listening on {scheme}://{}", listener.address);
-        Ok(listener)
+        let tcp = TcpListener::bind(listen).await.map_err(cannot_listen(listen))?;
+        println!("listening on {scheme}://{}", tcp.local_addr()?);
+        Ok(Self { tcp, tls, opening: JoinSet::new() })
     }
+}
 
-    async fn bind(address: SocketAddr, tls: Option<TlsAcceptor>) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        let (sender, ready) = mpsc::channel(64);
-        tokio::spawn(async move {
-            loop {
-                let (tcp, peer) = match listener.accept().await {
-                    Ok(accepted) => accepted,
-                    Err(_) => {
-                        sleep(Duration::from_millis(100)).await; // out of descriptors, say
-                        continue;
-                    }
-                };
-                let _ = tcp.set_nodelay(true);
-                let (sender, tls) = (sender.clone(), tls.clone());
-                tokio::spawn(async move {
-                    let stream: Stream = match tls {
-                        None => Box::pin(tcp),
-                        Some(tls) => {
-                            match timeout(Duration::from_secs(10), tls.accept(tcp)).await {
-                                Ok(Ok(stream)) => Box::pin(stream),
-                                _ => return, // no TLS client
-                            }
-                        }
-                    };
-                    let _ = sender.send((stream, peer)).await;
-                });
-            }
-        });
-        Ok(Self { address, ready })
-    }
+/// `None` for who is no TLS client.
+async fn open(
+    tcp: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+) -> Option<(Stream, SocketAddr)> {
+    let _ = tcp.set_nodelay(true);
+    let Some(tls) = tls else { return Some((Box::pin(tcp), peer)) };
+    let stream = timeout(Duration::from_secs(10), tls.accept(tcp)).await.ok()?.ok()?;
+    Some((Box::pin(stream), peer))
 }
 
 impl axum::serve::Listener for Listener {
@@ -113,13 +95,22 @@ impl axum::serve::Listener for Listener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Stream, SocketAddr) {
-        match self.ready.recv().await {
-            Some(accepted) => accepted,
-            None => std::future::pending().await, // the task that accepts never ends
+        loop {
+            select! {
+                accepted = self.tcp.accept() => match accepted {
+                    Ok((tcp, peer)) => drop(self.opening.spawn(open(tcp, peer, self.tls.clone()))),
+                    Err(_) => sleep(Duration::from_millis(100)).await, // out of descriptors, say
+                },
+                opened = self.opening.join_next(), if !self.opening.is_empty() => {
+                    if let Some(Ok(Some(opened))) = opened {
+                        return opened;
+                    }
+                }
+            }
         }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
+        self.tcp.local_addr()
     }
 }

@@ -25,33 +25,20 @@ use tokio::{
 
 const SERVERS: [&str; 2] = [env!("CARGO_BIN_EXE_hyper"), env!("CARGO_BIN_EXE_axum")];
 
-/// A server, until dropped.
-struct Server {
-    process: Program,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start(program: &str, options: &[&str]) -> Self {
-        let args = [&["--listen", "127.0.0.1:0"], options].concat();
-        let process = Program::start_at(program.as_ref(), &args);
-        let first = process.line();
-        let address = first.rsplit_once("//").unwrap().1.parse().unwrap();
-        Self { process, address }
-    }
-
-    #[track_caller]
-    fn says(&self, line: &str) {
-        assert_eq!(self.process.line(), line);
-    }
+/// A server, until dropped, and its address.
+fn start(program: &str, options: &[&str]) -> (Program, SocketAddr) {
+    let args = [&["--listen", "127.0.0.1:0"], options].concat();
+    let server = Program::start_at(program.as_ref(), &args);
+    let address = server.line().rsplit_once("//").unwrap().1.parse().unwrap();
+    (server, address)
 }
 
 async fn bounded<F: Future>(future: F) -> F::Output {
     timeout(PATIENCE, future).await.expect("in time")
 }
 
-fn request(server: &Server) -> Request {
-    let request = Request::new(&format!("ws://{}/echo", server.address)).unwrap();
+fn request(address: SocketAddr) -> Request {
+    let request = Request::new(&format!("ws://{address}/echo")).unwrap();
     request.subprotocols(&["other", "echo.v1"]).unwrap()
 }
 
@@ -94,14 +81,14 @@ async fn the_crates_own_client_converses_in_clear_and_over_tls() {
             [("ws", &[][..]), ("wss", &["--tls-cert", certificate, "--tls-key", key])]
         {
             bounded(async {
-                let server = Server::start(program, options);
-                let url = format!("{scheme}://localhost:{}/echo", server.address.port());
+                let (server, address) = start(program, options);
+                let url = format!("{scheme}://localhost:{}/echo", address.port());
                 let request = Request::new(&url).unwrap().subprotocols(&["echo.v1"]).unwrap();
                 let tls = platform_config_and_roots(pair.cert.pem().as_bytes()).unwrap();
                 let ws = Dial::new(&request).tls(tls).connect(&Config::default()).await;
                 converse(ws.unwrap()).await;
-                server.says("HTTP/1.1: open");
-                server.says("HTTP/1.1: closed with 1001 \"lunch\"");
+                assert_eq!(server.line(), "HTTP/1.1: open");
+                assert_eq!(server.line(), "HTTP/1.1: closed with 1001 \"lunch\"");
             })
             .await;
         }
@@ -120,17 +107,17 @@ async fn join(opening: Opening, response: Response<Incoming>) {
 async fn hypers_client_upgrades_over_http_1() {
     for program in SERVERS {
         bounded(async {
-            let server = Server::start(program, &[]);
-            let tcp = TcpStream::connect(server.address).await.unwrap();
+            let (server, address) = start(program, &[]);
+            let tcp = TcpStream::connect(address).await.unwrap();
             let (mut sender, connection) =
                 hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await.unwrap();
             tokio::spawn(connection.with_upgrades());
             let entropy = SystemEntropy::new().unwrap();
-            let (asked, opening) = Opening::new(&request(&server), &Config::default(), entropy);
+            let (asked, opening) = Opening::new(&request(address), &Config::default(), entropy);
             let asked = asked.map(|()| Empty::<Bytes>::new());
             join(opening, sender.send_request(asked).await.unwrap()).await;
-            server.says("HTTP/1.1: open");
-            server.says("HTTP/1.1: closed with 1001 \"lunch\"");
+            assert_eq!(server.line(), "HTTP/1.1: open");
+            assert_eq!(server.line(), "HTTP/1.1: closed with 1001 \"lunch\"");
         })
         .await;
     }
@@ -141,18 +128,18 @@ async fn hypers_client_upgrades_over_http_1() {
 async fn extended_connect_over_http_2() {
     for program in SERVERS {
         bounded(async {
-            let server = Server::start(program, &[]);
-            let tcp = TcpStream::connect(server.address).await.unwrap();
+            let (server, address) = start(program, &[]);
+            let tcp = TcpStream::connect(address).await.unwrap();
             let (sender, connection) =
                 hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tcp))
                     .await
                     .unwrap();
             tokio::spawn(connection);
-            let page = format!("http://{}/", server.address);
+            let page = format!("http://{address}/");
             let page = hyper::Request::get(page).body(Empty::<Bytes>::new()).unwrap();
             let page = sender.clone().send_request(page).await.unwrap();
             assert_eq!((page.status().as_u16(), page.version()), (200, hyper::Version::HTTP_2));
-            let plain = format!("http://{}/echo", server.address);
+            let plain = format!("http://{address}/echo");
             let plain = hyper::Request::get(plain).body(Empty::<Bytes>::new()).unwrap();
             let refused = sender.clone().send_request(plain).await.unwrap();
             assert_eq!(
@@ -163,7 +150,7 @@ async fn extended_connect_over_http_2() {
             assert!(why.starts_with(b"no extended CONNECT (RFC 8441)"), "{why:?}");
             let sockets = (0..3).map(|_| {
                 let mut sender = sender.clone();
-                let request = request(&server);
+                let request = request(address);
                 tokio::spawn(async move {
                     let entropy = SystemEntropy::new().unwrap();
                     let (mut asked, opening) =
@@ -180,7 +167,7 @@ async fn extended_connect_over_http_2() {
                 socket.await.unwrap();
             }
             for _ in 0..3 {
-                let line = server.process.line();
+                let line = server.line();
                 assert!(line.starts_with("HTTP/2.0: "), "{line}");
             }
         })

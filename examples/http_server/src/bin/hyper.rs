@@ -8,7 +8,7 @@ use axum::serve::Listener as _; // for `accept`
 use http_body_util::Full;
 use http_server::{Listener, PAGE, echo};
 use hyper::{
-    Request, Response, StatusCode,
+    Request, Response,
     body::{Bytes, Incoming},
     service::service_fn,
 };
@@ -45,11 +45,7 @@ async fn route(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infa
             let page = Response::builder().header("Content-Type", "text/html; charset=utf-8");
             page.body(PAGE.into()).unwrap_or_default()
         }
-        _ => {
-            let mut nothing = Response::default();
-            *nothing.status_mut() = StatusCode::NOT_FOUND;
-            nothing
-        }
+        _ => Response::builder().status(404).body(Full::default()).unwrap_or_default(),
     })
 }
 
