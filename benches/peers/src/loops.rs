@@ -2,7 +2,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use event_loop::{Service, bind, run};
+use event_loop::{Service, bind, echo};
 use tickwire::tls::rustls::ServerConfig;
 
 pub const NAMES: [&str; 2] = [EVENT, URING];
@@ -21,5 +21,5 @@ pub fn serve(name: &str, tls: Option<Arc<ServerConfig>>) {
     let (mut net, address) = bind(here, &service).expect("a port is free");
     assert!(net.net().uses_io_uring() == io_uring, "this kernel has no io_uring for us");
     println!("{}", address.port());
-    run(net).expect("the system can wait");
+    net.run(echo).expect("the system can wait");
 }

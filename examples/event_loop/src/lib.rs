@@ -6,7 +6,6 @@ use tickwire_loop::{Door, Event, Loop, Net, Settings};
 /// What is served, and how.
 #[derive(Clone, Debug, Default)]
 pub struct Service {
-    pub config: Config,
     /// For `wss`.
     pub tls: Option<Arc<ServerConfig>>,
     /// Whether to use io_uring, where the kernel lets us.
@@ -15,7 +14,7 @@ pub struct Service {
     pub shares_port: bool,
 }
 
-/// A loop that is bound, and the address with its port. It serves once it is [run](run).
+/// A loop that is bound, and the address with its port. It serves once it is run with [`echo`].
 ///
 /// # Errors
 ///
@@ -25,7 +24,7 @@ pub fn bind(address: SocketAddr, service: &Service) -> io::Result<(Loop<()>, Soc
     let most = Settings::default().max_connections;
     let settings =
         Settings { io_uring: service.io_uring, max_per_address: most, ..Settings::default() };
-    let mut door = Door::new(service.config.clone()).share_port(service.shares_port);
+    let mut door = Door::new(Config::default()).share_port(service.shares_port);
     if let Some(tls) = &service.tls {
         door = door.tls(tls.clone());
     }
@@ -34,16 +33,8 @@ pub fn bind(address: SocketAddr, service: &Service) -> io::Result<(Loop<()>, Soc
     Ok((net, address))
 }
 
-/// Serves until the system fails.
-///
-/// # Errors
-///
-/// If it cannot wait.
-pub fn run(mut net: Loop<()>) -> io::Result<()> {
-    net.run(echo)
-}
-
-fn echo(net: &mut Net<'_, ()>, event: Event<'_, ()>) {
+/// What the loop is [run](Loop::run) with: sends everything back.
+pub fn echo(net: &mut Net<'_, ()>, event: Event<'_, ()>) {
     match event {
         // Which targets, origins and users are welcome would be asked here.
         Event::Request { answer, .. } => answer.accept(Accept::default(), ()),

@@ -11,7 +11,7 @@ mod scale;
 mod tls;
 
 use arguments::{Arguments, Failure, cannot_listen};
-use event_loop::{Service, bind, run};
+use event_loop::{Service, bind, echo};
 use std::{process, thread};
 
 const HELP: &str = "\
@@ -46,21 +46,21 @@ fn main() -> Result<(), Failure> {
     let tls = tls::given(&args);
     let scheme = if tls.is_some() { "wss" } else { "ws" };
     let io_uring = args.has("--io-uring");
-    let service = Service { tls, io_uring, shares_port: threads > 1, ..Service::default() };
+    let service = Service { tls, io_uring, shares_port: threads > 1 };
     // The other loops share the port that the first one got.
     let (mut net, address) = bind(listen, &service).map_err(cannot_listen(listen))?;
     if io_uring && !net.net().uses_io_uring() {
         eprintln!("event_loop: the kernel refuses io_uring, so this uses epoll");
     }
     for _ in 1..threads {
-        let (net, _) = bind(address, &service).map_err(cannot_listen(address))?;
-        thread::spawn(|| {
-            if let Err(error) = run(net) {
+        let (mut net, _) = bind(address, &service).map_err(cannot_listen(address))?;
+        thread::spawn(move || {
+            if let Err(error) = net.run(echo) {
                 eprintln!("event_loop: {error}");
                 process::exit(1);
             }
         });
     }
     println!("listening on {scheme}://{address}");
-    Ok(run(net)?)
+    Ok(net.run(echo)?)
 }
