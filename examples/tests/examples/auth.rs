@@ -12,7 +12,7 @@ use self::serve::{ORIGIN, Secrets, attempts, start};
 use crate::bounded::bounded;
 use std::marker::PhantomData;
 use tickwire::{
-    Config, Dial,
+    Config, Dial, SystemEntropy,
     handshake::{
         Progress, client,
         server::{Handshake, Origins},
@@ -84,14 +84,9 @@ async fn who_is_refused_is_told_nothing_and_the_stream_ends() {
 
 /// What the gate says of a request with these headers: the name, or the status.
 fn look(gate: &Gate, f: impl FnOnce(client::Request) -> client::Request) -> Result<String, u16> {
-    struct Zeros;
-    impl tickwire::Entropy for Zeros {
-        fn fill(&mut self, dest: &mut [u8]) {
-            dest.fill(0);
-        }
-    }
     let request = f(client::Request::new("ws://h/ticks").unwrap());
-    let client = client::Handshake::new(&request, &Config::default(), Zeros);
+    let client =
+        client::Handshake::new(&request, &Config::default(), SystemEntropy::new().unwrap());
     let bytes = client.outgoing();
     let mut server = Handshake::new(&Config::default());
     server.reading.spare_mut()[..bytes.len()].copy_from_slice(bytes);
