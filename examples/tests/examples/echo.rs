@@ -2,39 +2,25 @@
 //! exit codes that other programs rely on. Needs the examples built, as a plain `cargo test` does.
 #![cfg(all(unix, feature = "deflate", feature = "rustls", feature = "tokio"))]
 
-use crate::support_program::{PATIENCE, Program, server};
+use crate::support_program::{Program, http, server};
 use std::{
-    io::{Read, Write},
     net::{TcpListener, TcpStream},
     thread,
 };
 use tickwire::{
-    CloseCode, Config, Dial, Message, OwnedMessage,
+    CloseCode, Config, Message, OwnedMessage,
     blocking::accept,
-    handshake::client::Request,
     tokio::{MaybeTls, WebSocket, connect},
 };
 
 /// Runs a future, not for ever.
 fn wait<F: Future>(future: F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime
-        .block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("takes too long") })
+    tokio::runtime::Runtime::new().unwrap().block_on(crate::bounded::bounded(future))
 }
 
 async fn round_trip(ws: &mut WebSocket<MaybeTls>, message: Message<'_>) -> OwnedMessage {
     ws.feed(message).map(drop).unwrap();
     ws.recv_owned().await.unwrap().unwrap()
-}
-
-/// Sends a request and returns all that is answered.
-fn http(address: &str, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 #[test]
@@ -69,21 +55,6 @@ fn the_server_tells_plain_http_what_it_is() {
     assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
     assert!(answer.contains(&format!("ws://{address}")), "{answer}");
     assert!(http(&address, "nonsense\r\n\r\n").starts_with("HTTP/1.1 400 "));
-}
-
-#[test]
-fn the_server_chooses_the_subprotocol_it_likes_best() {
-    let (_server, address) = server(&["--subprotocol", "v2", "--subprotocol", "v1"]);
-    for (offered, chosen) in
-        [(&["v0", "v1", "v2"][..], Some("v2")), (&["v1"], Some("v1")), (&["v0"], None)]
-    {
-        let request = Request::new(&format!("ws://{address}/")).unwrap();
-        let request = request.subprotocols(offered).unwrap();
-        wait(async {
-            let ws = Dial::new(&request).connect(&Config::default()).await.unwrap();
-            assert_eq!(ws.connection().negotiated().subprotocol.as_deref(), chosen);
-        });
-    }
 }
 
 #[test]
@@ -176,15 +147,11 @@ mod over_tls {
         format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
     }
 
-    /// A server, and where it says it is.
+    /// A server, and its URL.
     fn server(files: &Files) -> (Program, String) {
         let tls = ["--tls-cert", &files.cert, "--tls-key", &files.key];
-        let args = [&["--listen", "127.0.0.1:0"][..], &tls].concat();
-        let program = Program::start("echo_server", &args);
-        let line = program.line();
-        let url = line.strip_prefix("listening on ").expect(&line).to_string();
-        assert!(url.starts_with("wss://127.0.0.1:"), "{line}");
-        (program, url)
+        let (program, address) = crate::support_program::server(&tls);
+        (program, format!("wss://{address}"))
     }
 
     #[test]

@@ -1,12 +1,7 @@
 //! The example `market_feed`, as its users run it.
 #![cfg(feature = "tokio")]
-use crate::support_program::{PATIENCE, Program};
-use std::{
-    error::Error,
-    io::{Read, Write},
-    net::TcpStream,
-    time::Duration,
-};
+use crate::support_program::{PATIENCE, Program, http};
+use std::{error::Error, time::Duration};
 use tickwire::{CloseCode, Config, handshake::client::Request, tokio::client};
 use tokio::{net::TcpSocket, time::sleep};
 
@@ -168,20 +163,15 @@ async fn interrupted_it_says_that_it_goes_away() -> TestResult {
 }
 
 /// What a server answers to plain HTTP.
-fn get(url: &str, request: &str) -> Result<String, Box<dyn Error>> {
+fn get(url: &str, request: &str) -> String {
     let address = url.trim_start_matches("ws://");
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "{request} HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
+    http(address, &format!("{request} HTTP/1.1\r\nHost: {address}\r\n\r\n"))
 }
 
 #[test]
 fn browsers_find_a_page() -> TestResult {
     let (_server, url) = server("");
-    let answer = get(&url, "GET /")?;
+    let answer = get(&url, "GET /");
     let (head, page) = answer.split_once("\r\n\r\n").ok_or("no head")?;
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     assert!(head.contains("Content-Type: text/html; charset=utf-8\r\n"), "{head}");
@@ -190,10 +180,10 @@ fn browsers_find_a_page() -> TestResult {
     assert!(page.contains(&format!("<script nonce=\"{nonce}\">")), "{head}");
     assert!(!page.contains("{{"), "what was to be filled in is");
     assert!(!page.contains("<script src") && !page.contains("http://127"), "one file");
-    assert!(!get(&url, "GET /")?.contains(nonce), "a nonce is good once");
-    assert_eq!(get(&url, "HEAD /")?.split_once("\r\n\r\n").map(|(_, body)| body), Some(""));
+    assert!(!get(&url, "GET /").contains(nonce), "a nonce is good once");
+    assert_eq!(get(&url, "HEAD /").split_once("\r\n\r\n").map(|(_, body)| body), Some(""));
     for (request, status) in [("GET /favicon.ico", "404"), ("DELETE /", "405")] {
-        let answer = get(&url, request)?;
+        let answer = get(&url, request);
         assert_eq!(answer.split(' ').nth(1), Some(status), "{request}: {answer}");
     }
     Ok(())

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // no test needs all of it
 use std::{
     io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc::{self, Receiver},
@@ -110,9 +111,20 @@ pub(crate) fn server(args: &[&str]) -> (Program, String) {
     let args = [&["--listen", "127.0.0.1:0"], args].concat();
     let program = Program::start("echo_server", &args);
     let line = program.line();
-    let address = line.strip_prefix("listening on ws://").expect(&line).to_string();
+    let (_, address) = line.strip_prefix("listening on ws").expect(&line).split_once("//").unwrap();
+    let address = address.to_string();
     assert!(address.starts_with("127.0.0.1:") && !address.ends_with(":0"), "{line}");
     (program, address)
+}
+
+/// Sends a request of HTTP and returns all that is answered.
+pub(crate) fn http(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 /// Runs `client` to its end.
