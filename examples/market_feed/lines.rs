@@ -221,24 +221,6 @@ impl Feed {
     }
 }
 
-/// What a subscriber wants.
-enum Request {
-    Subscribe(usize),
-    Snapshot(usize),
-}
-
-impl Request {
-    fn parse(said: &[u8]) -> Option<Self> {
-        let (what, feed) = std::str::from_utf8(said).ok()?.split_once(' ')?;
-        let feed = feed.parse().ok()?;
-        match what {
-            "subscribe" => Some(Self::Subscribe(feed)),
-            "snapshot" => Some(Self::Snapshot(feed)),
-            _ => None,
-        }
-    }
-}
-
 /// A connection.
 struct Session<'e> {
     exchange: &'e Exchange,
@@ -253,23 +235,28 @@ impl Session<'_> {
     async fn run(mut self) -> Result<(), BoxError> {
         let exchange = self.exchange;
         loop {
-            let cut = self.cut.map(|(at, _)| at);
+            let cut = self.cut.map_or_else(Instant::now, |(at, _)| at);
             select! {
                 biased;
                 // Writes what was fed, and answers Pings and the Close.
                 said = self.ws.recv() => {
                     let Some(said) = said? else { return Ok(()) };
-                    match Request::parse(said.as_bytes()) {
-                        Some(Request::Subscribe(feed)) if feed < exchange.feeds.len() => {
-                            let ticks = exchange.feeds[feed].ticks.subscribe();
+                    let asked = said.as_text().and_then(|said| {
+                        let (what, number) = said.split_once(' ')?;
+                        let number = number.parse::<usize>().ok()?;
+                        Some((what, number, exchange.feeds.get(number)?))
+                    });
+                    match asked {
+                        Some(("subscribe", number, feed)) => {
+                            let ticks = feed.ticks.subscribe();
                             let (line, late) = (self.line, exchange.plan.late);
                             self.ticks = Some(Ticks { ticks, first: None, line, late });
                             let aged = exchange.plan.life.map(|life| (Instant::now() + life, 0));
-                            let cut = exchange.next_cut(self.line, feed);
+                            let cut = exchange.next_cut(self.line, number);
                             self.cut = cut.into_iter().chain(aged).min();
                         }
-                        Some(Request::Snapshot(feed)) if feed < exchange.feeds.len() => {
-                            let _ = self.ws.feed(exchange.feeds[feed].state().snapshot(0))?;
+                        Some(("snapshot", _, feed)) => {
+                            let _ = self.ws.feed(feed.state().snapshot(0))?;
                         }
                         _ => {
                             let why = "subscribe N, snapshot N";
@@ -277,7 +264,7 @@ impl Session<'_> {
                         }
                     }
                 }
-                () = until(cut) => if !exchange.quiet.load(Relaxed) {
+                () = sleep_until(cut.into()), if self.cut.is_some() => if !exchange.quiet.load(Relaxed) {
                     exchange.cuts.fetch_add(1, Relaxed);
                     return match self.cut {
                         // And the stream is dropped, in the middle of it all.
@@ -306,13 +293,6 @@ impl Session<'_> {
 
     async fn end(mut self, code: CloseCode, why: &'static str) -> Result<(), BoxError> {
         Ok(self.ws.close(CloseFrame::with_reason(code, why)).await?)
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The exchange that the handler is shown against, on a thread of this process.
 use crate::{BoxError, Plan, feed::Feed, handler::Followed};
 use market_feed::lines;
-use std::{io, net::TcpListener, sync::Arc};
+use std::{net::TcpListener, sync::Arc};
 use tickwire::tls::{Client, platform_config_and_roots};
 use tokio::runtime::{Builder, Runtime};
 
@@ -25,15 +25,13 @@ impl Exchange {
     pub fn start(plan: Plan) -> Result<Self, BoxError> {
         let (theirs, root) = lines::self_signed()?;
         let tls = platform_config_and_roots(root.as_bytes())?;
-        let listen = |_| {
+        let (mut listeners, mut urls) = (Vec::new(), Vec::new());
+        for _ in 0..plan.lines {
             let listener = TcpListener::bind(("127.0.0.1", 0))?;
-            listener.set_nonblocking(true).map(|()| listener)
-        };
-        let listeners = (0..plan.lines).map(listen).collect::<Result<Vec<_>, io::Error>>()?;
-        let url = |listener: &TcpListener| {
-            listener.local_addr().map(|at| format!("wss://localhost:{}", at.port()))
-        };
-        let urls = listeners.iter().map(url).collect::<Result<_, _>>()?;
+            listener.set_nonblocking(true)?;
+            urls.push(format!("wss://localhost:{}", listener.local_addr()?.port()));
+            listeners.push(listener);
+        }
         let exchange = lines::Exchange::new(plan, theirs);
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let serving = exchange.clone();
