@@ -2,7 +2,7 @@
 //!
 //! Without arguments it serves eight order books that walk at random on a free port of this
 //! machine, subscribes to them 50 times, and says what arrived and how late, over WebSocket and
-//! over bare TCP. Then it raises the load. `--help` lists what else it does.
+//! over bare TCP. `--help` lists what else it does.
 //!
 //! ```text
 //! cargo run --release --example market_feed
@@ -46,7 +46,7 @@ use tokio::runtime::Runtime;
 const HELP: &str = "\
 A market feed over WebSocket: one server, many subscribers.
 
-Without options: 50 subscribers in this process, then the same over bare TCP, then more load.
+Without options: 50 subscribers in this process, and the same over bare TCP.
 
 Usage: market_feed [OPTIONS]
 
@@ -54,8 +54,7 @@ Usage: market_feed [OPTIONS]
                       find a page there that draws the feed. Nothing bounds how many peers
                       come: for the loopback. See the example `bounded`.
   --clients N         subscribers, without --listen [50]
-  --rate N            ticks a second, each of which goes to every subscriber [1000]; with
-                      this option, without --listen, the load is not raised
+  --rate N            ticks a second, each of which goes to every subscriber [1000]
   --seconds S         how long (else 3 for each run; with --listen, until ctrl-c)
   --help              this
 ";
@@ -66,10 +65,6 @@ const SECONDS: Duration = Duration::from_secs(3);
 /// WebSocket and bare TCP take turns, so that what else the machine does disturbs both.
 const TURNS: u32 = 3;
 
-/// The load is raised by so many ticks a second, up to so many steps.
-const STEP: u32 = 2_500;
-const STEPS: u32 = 10;
-
 /// What `--listen` shows to browsers.
 const PAGE: &str = include_str!("page.html");
 
@@ -77,7 +72,6 @@ struct Options {
     listen: Option<SocketAddr>,
     clients: usize,
     rate: u32,
-    raise: bool,
     seconds: Option<Duration>,
 }
 
@@ -92,7 +86,6 @@ impl Options {
             listen,
             clients: args.number("--clients", 1..=10_000),
             rate: args.number("--rate", 1..=1_000_000),
-            raise: !args.has("--rate"),
             seconds: args.has("--seconds").then(|| args.seconds("--seconds", 0.1..=86_400.0)),
         }
     }
@@ -107,7 +100,7 @@ fn main() -> Result<(), Failure> {
     Ok(done.map_err(|error| error.to_string())?)
 }
 
-/// Compares the feed with bare TCP, then looks for the load that it bears.
+/// Compares the feed with bare TCP.
 fn run(options: &Options) -> Result<(), BoxError> {
     let Options { clients, rate, .. } = *options;
     let length = options.seconds.unwrap_or(SECONDS);
@@ -124,29 +117,7 @@ fn run(options: &Options) -> Result<(), BoxError> {
         bare.add(&turn(true)?)?;
     }
     say(&report::table(&ours, &bare))?;
-    if options.raise {
-        say(&raised(clients, length.min(Duration::from_secs(1)))?)?;
-    }
     say(&report::shown(&ours, &bare))
-}
-
-/// The highest load with a p99 below a millisecond, found by raising it step by step.
-fn raised(clients: usize, length: Duration) -> Result<String, BoxError> {
-    let mut borne = 0;
-    for rate in (1..=STEPS).map(|step| step * STEP) {
-        let run = measure(clients, rate, length, false)?;
-        if run.latency(99.0) >= 1000 || run.stats.conflated > 0 {
-            break;
-        }
-        borne = rate;
-    }
-    let (each, all) = (grouped(borne.into()), grouped(u64::from(borne) * clients as u64));
-    Ok(match borne {
-        0 => format!("p99 of latency is above 1 ms at {STEP} messages a second to each\n"),
-        _ => format!(
-            "p99 of latency stays below 1 ms up to {all} messages a second, {each} to each\n"
-        ),
-    })
 }
 
 /// Both ends in this process: the server on a thread, the subscribers on another.

@@ -25,8 +25,7 @@ fn number(table: &str, row: &str) -> u64 {
 /// Few ticks do not say what one costs, and not every system tells.
 #[test]
 fn every_tick_arrives_or_is_accounted_for() {
-    let raised = "--seconds 0.1 --clients 2";
-    for args in [raised, "--seconds 0.5 --clients 5 --rate 50000"] {
+    for args in ["--seconds 0.1 --clients 2", "--seconds 0.5 --clients 5 --rate 50000"] {
         let (code, table, errors) = run(args);
         assert_eq!(code, 0, "{errors}");
         let rows = ["messages sent", "messages received", "conflated"];
@@ -37,7 +36,6 @@ fn every_tick_arrives_or_is_accounted_for() {
         let cpu = table.lines().find(|line| line.starts_with("CPU per message")).unwrap();
         assert!(!cpu.contains(" ns") || received >= 100_000, "{table}");
         assert!(table.lines().last().unwrap().starts_with("Shown: "), "{table}");
-        assert_eq!(table.contains("\np99 of latency "), args == raised, "{table}");
     }
 }
 
