@@ -81,7 +81,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 
 /// The result of `recv_or_room`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Not `non_exhaustive`: a caller's `_` arm could not handle an added result correctly.
+// Exhaustive: a caller's `_` arm could not handle an added result correctly.
 pub enum MessageOrRoom<'a> {
     /// A message.
     Message(Message<'a>),
