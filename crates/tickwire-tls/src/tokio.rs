@@ -197,8 +197,8 @@ struct Call<'a, 'c, S> {
 }
 
 impl<S> Call<'_, '_, S> {
-    /// Returns the result of a call of the stream below. After an interruption by a signal, the task
-    /// tries again.
+    /// Returns the result of a call of the stream below. After an interruption by a signal, the
+    /// task tries again.
     #[inline]
     fn uninterrupted<T>(&self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match done {
@@ -257,8 +257,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
         // A stream keeps one waker for writing. `both` wakes both tasks. Otherwise the waker of
         // this call would replace the writer's waker.
         let both = Waker::from(Arc::new(Both(self.cx.waker().clone(), other)));
-        // The new call's `write_blocked` is not needed, because a read has no use for it. During the
-        // handshake a write comes here too, but then no other half may be in use.
+        // The new call's `write_blocked` is not needed, because a read has no use for it. During
+        // the handshake a write comes here too, but then no other half may be in use.
         let sent = stream::send(&mut self.stream.call(&mut Context::from_waker(&both)));
         // The stream below owes the writer no wake-up any more, so this call wakes the writer.
         if sent.is_ready()
