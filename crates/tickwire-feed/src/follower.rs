@@ -83,7 +83,8 @@ use tickwire_parts::Backoff;
 /// Give a follower at least one [line](Self::add_line) and one [subscription](Self::subscribe).
 /// Send each [`Say`], and report the exchange's answer. A line has one connection, and for a short
 /// time its successor too. All subscriptions of a follower go over each of its connections. If an
-/// exchange limits the subscriptions of a connection, several followers can share [`Attempts`].
+/// exchange allows a connection only some subscriptions, divide them among several followers, which
+/// can share [`Attempts`].
 ///
 /// The time that you pass must not go backwards, as [`Time`] says.
 ///

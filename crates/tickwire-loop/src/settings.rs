@@ -117,10 +117,10 @@ pub struct Settings {
     pub turn_bytes: usize,
 
     /// The number of open connections that stay whole while they are idle; default 1,024. If more
-    /// are whole, the loop makes the idle connection [dormant](tickwire::Dormant) that has been
-    /// whole the longest. A dormant connection uses about a quarter of the memory. Together,
-    /// becoming dormant and becoming whole again take about 0.2 µs. Set this number higher if more
-    /// connections are active all the time, and time counts for more than memory.
+    /// are whole, the loop takes the idle connection that has been whole the longest, and makes it
+    /// [dormant](tickwire::Dormant). A dormant connection uses about a quarter of the memory.
+    /// Together, becoming dormant and becoming whole again take about 0.2 µs. Set this number
+    /// higher if more connections are active all the time, and time counts for more than memory.
     pub max_whole: usize,
 
     /// Whether to use io_uring (feature `io-uring`, Linux 6.1 and later on x86-64 and aarch64);

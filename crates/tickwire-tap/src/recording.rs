@@ -182,8 +182,8 @@ impl Recording {
         Err(HandshakeError::Incomplete)
     }
 
-    /// The first head that the recorded end has written, as far as the recording has this head, up
-    /// to `MAX_HEAD` bytes.
+    /// The first head that the recorded end has written, at most `MAX_HEAD` bytes of it. The head
+    /// is incomplete if the recording has only its beginning.
     fn head(&self) -> Vec<u8> {
         let mut head = Vec::new();
         for passed in self.passed.iter().filter(|passed| !passed.received) {

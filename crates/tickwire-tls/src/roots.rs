@@ -36,9 +36,9 @@ pub(crate) fn explained(
     Error::General(format!("{text}: {places}"))
 }
 
-/// Returns the first certificate of each file that begins with a byte order mark, among the files
-/// that the variables name. The platform's verifier misses these certificates. A malformed
-/// certificate is left out, because the verifier would fail on it.
+/// Looks for files with a byte order mark at their beginning, among the files that the two
+/// variables name. Returns the first certificate of each: the platform's verifier misses it. Leaves
+/// out a malformed certificate, because the verifier would fail on it.
 pub(crate) fn behind_marks(
     variable: impl Fn(&'static str) -> Option<OsString>,
 ) -> Vec<CertificateDer<'static>> {

@@ -33,8 +33,9 @@ impl<I: Source + Output> WebSocket<I> {
 }
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// Waits for room for an answer, then for a message. Each poll checks the room anew, because
-    /// the program may have dropped a future, fed messages, and then polled a new future.
+    /// Waits until there is room for an answer. Then waits for a message. Each poll checks the room
+    /// anew, because the program may have dropped a future, fed messages, and then polled a new
+    /// future.
     #[inline(never)] // keeps the fast path of `RecvToReply` small
     fn poll_to_reply(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         ready!(C::poll_answerable(self, cx));
