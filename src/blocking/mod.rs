@@ -148,10 +148,10 @@ macro_rules! receiving {
         /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
         ///
         /// This call hands out a message only while fewer than
-        /// [`high_water`](crate::Config::high_water) bytes are unsent. (Frames that overtake queued
-        /// messages do not count.) So, if you feed one reply to each message and `high_water` is at
-        /// least 4 KiB, `feed` never fails with `Full`. (4 KiB hold the Pongs to all Pings of one
-        /// read.) If the peer does not read, this call stops reading too, until the peer reads
+        /// [`high_water`](crate::Config::high_water) bytes are unsent. Frames that overtake queued
+        /// messages do not count. So, if you feed one reply to each message and `high_water` is at
+        /// least 4 KiB, `feed` never fails with `Full`: the Pongs to all Pings of one read fit into
+        /// 4 KiB too. If the peer does not read, this call stops reading too, until the peer reads
         /// again or the write timeout ends the connection. (So two ends that answer each message
         /// with several messages can block each other.) After our own Close, messages up to the
         /// peer's Close are discarded. After a failed write, messages are still delivered, but
@@ -232,8 +232,8 @@ macro_rules! receiving {
         ///
         /// [`Error::Send`] for a frame that cannot be sent: then nothing has changed. A failed
         /// closing handshake is no error here. [`Error::WouldBlock`] if the stream cannot wait, and
-        /// `within` has not passed: call again. While a stream without
-        /// [`wait`](crate::blocking::Stream::wait) blocks, this call blocks too.
+        /// `within` has not passed: call again. If the calls of the stream block, as those of
+        /// [`WithoutTimeouts`](crate::blocking::WithoutTimeouts) do, this call blocks with them.
         pub fn leave<'f>(
             &mut self,
             frame: impl IntoClose<'f>,

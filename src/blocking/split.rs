@@ -140,8 +140,8 @@ impl<S: Stream> Writer<S> {
             }
             let (until, left) = self.0.with(|tx| (tx.poll_timeout(), tx.buffered_amount()));
             // If fewer bytes are left, one of the halves has written some, so the caller's timeout
-            // begins again. `poll_write` cannot restart this timeout, because it runs on the handle
-            // that both halves write to, and only `self.0.handle` has the timeout.
+            // begins again. `poll_write` cannot restart the timeout: it works on the shared handle,
+            // and only the writer's own `self.0.handle` has the timeout.
             if left < before {
                 self.0.handle.wait.begin_sending();
             }

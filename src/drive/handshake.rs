@@ -210,7 +210,7 @@ pub(crate) async fn write_all<I: Source + Output>(
 }
 
 /// Returns the result of `poll`; `None` if `poll` is not ready at the time `by`. Polls at least
-/// once, even after `by`. After a wait, `poll` is called again only if `by` has not passed.
+/// once, even after `by`: a task that is woken late polls before it looks at the time.
 ///
 /// `poll` must register the waker or, in a thread, note the event that `poll_wait` has to wait for.
 /// Each wait of a thread clears this note, so `poll` comes before each wait.

@@ -86,7 +86,7 @@ impl Door {
     /// no more connections. The stream ends after the answer, as after a
     /// [rejection](crate::Answer::reject). [`Counts::health_checks`](crate::Counts::health_checks)
     /// counts the answers. The feature `tracing` reports each check as a failed opening handshake,
-    /// with the status that the request would get without this call.
+    /// with the status that the request would get at a door without health checks.
     pub fn health_check(mut self, path: impl Into<String>, answer: Rejection) -> Self {
         Arc::make_mut(&mut self.health_checks).push((path.into(), answer));
         self

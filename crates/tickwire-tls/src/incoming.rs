@@ -86,7 +86,8 @@ impl Session {
 
     /// Opens the first record. Returns `false` if no whole record is there, or if the session is
     /// over. Also returns `false` after a handshake message if `has_data` (the read has copied
-    /// data): a KeyUpdate takes as long as kilobytes of data, so the read returns its data first.
+    /// data). To handle a KeyUpdate takes as much time as to decrypt kilobytes of data, so the read
+    /// returns its data first.
     fn open_one(&mut self, has_data: bool) -> bool {
         let Engine::Records(records) = &mut self.engine else {
             return false;

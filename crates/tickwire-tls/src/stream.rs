@@ -239,9 +239,9 @@ impl Tls {
         self.session.has_outgoing() || self.writing
     }
 
-    /// Returns whether the stream below took ciphertext since its last flush, and whether the
-    /// handshake is not yet done, written and flushed. Call this before the flush, and not after
-    /// it, because another thread may write during the flush.
+    /// Returns whether the stream below took ciphertext since its last flush, and whether a part of
+    /// the handshake is not done, not written or not flushed. Call this before the flush, and not
+    /// after it, because another thread may write during the flush.
     #[inline]
     fn take_dirty(&mut self) -> (bool, bool) {
         (mem::take(&mut self.dirty), self.session.is_opening())

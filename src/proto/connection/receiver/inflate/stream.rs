@@ -247,7 +247,8 @@ impl Inflate {
                 }
                 _ => return Err(BAD),
             }
-            // Only block ends in the last two bytes matter, so zlib need not stop earlier.
+            // The end of a block matters only within the last two bytes. So zlib need not stop at
+            // the blocks that end before them.
             let early = n.saturating_sub(self.last.len());
             if taken < early {
                 let (more, stop) =

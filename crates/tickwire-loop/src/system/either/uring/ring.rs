@@ -210,7 +210,7 @@ impl Ring {
         self.sends > 0
     }
 
-    /// Submits all requests. Requests that the kernel does not accept now stay here.
+    /// Submits all requests. Keeps the requests that the kernel does not accept yet in `backlog`.
     pub(super) fn submit(&mut self) -> io::Result<()> {
         self.enable()?;
         self.sends = 0;
