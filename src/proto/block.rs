@@ -7,9 +7,9 @@
 //!
 //! Each message is a part of a block, and keeps the block alive. The thread writes the next message
 //! after the last part. A message that does not fit there goes to the front of the block if all
-//! parts were dropped, and otherwise into a new block. A long message goes to the front whenever
-//! all parts were dropped, because the front is in the processor's cache. Without std each message
-//! has a separate allocation.
+//! parts were dropped. Otherwise it goes into a new block. A long message goes to the front
+//! whenever all parts were dropped, because the front is in the processor's cache. Without std each
+//! message has a separate allocation.
 use bytes::{Bytes, BytesMut};
 
 /// The longest message that is put into a block, in bytes. A higher maximum could leave too many
@@ -22,8 +22,8 @@ pub(crate) const LARGEST: usize = 4 << 10;
 /// KiB.
 pub(crate) const BLOCK: usize = 2 * (16 << 10) + LARGEST;
 
-/// The length from which a message is long, in bytes. For a shorter message, the check whether all
-/// parts were dropped takes longer than a write outside the cache.
+/// The length from which a message is long, in bytes. A shorter message skips the check whether all
+/// parts were dropped, because the check takes longer than a write outside the cache.
 const LONG: usize = 512;
 
 #[cfg(feature = "std")]

@@ -56,8 +56,8 @@ impl CloseCode {
     /// 1014: a gateway got an invalid response from its upstream (IANA registry).
     pub const BAD_GATEWAY: Self = Self(1014);
 
-    /// Checks a code. `None` for a code that must not appear in a Close frame: below 1000,
-    /// 1004–1006, 1015, unassigned codes up to 2999, 5000 and above.
+    /// Checks a code. `None` for a code that must not appear in a Close frame: 1004–1006, 1015, the
+    /// unassigned codes up to 2999, and all codes below 1000 or from 5000 on.
     #[inline]
     pub const fn new(code: u16) -> Option<Self> {
         match code {
@@ -66,10 +66,10 @@ impl CloseCode {
         }
     }
 
-    /// Whether a new connection can succeed, after a pause, for a client whose connection was
-    /// closed with this code. `false` for 1000, because the purpose is fulfilled. `false` for 1002,
-    /// 1003, 1007–1010, 3000 (unauthorized) and 3003 (forbidden), because the same client would get
-    /// the same code again. `true` for every other code, even for an application's own codes
+    /// Whether a client can connect again successfully, after a pause, if its connection was closed
+    /// with this code. `false` for 1000, because the purpose is fulfilled. `false` for 1002, 1003,
+    /// 1007–1010, 3000 (unauthorized) and 3003 (forbidden), because the same client would get the
+    /// same code again. `true` for every other code, even for an application's own codes
     /// (4000–4999), whose meaning this crate does not know. Retry with growing delays.
     #[inline]
     pub const fn is_retryable(self) -> bool {

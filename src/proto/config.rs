@@ -32,17 +32,18 @@ use core::time::Duration;
 /// The `..` is necessary because later versions may add fields. A connection copies its settings
 /// when it begins, so later changes of the `Config` do not affect that connection.
 ///
-/// With the defaults, a hostile peer can neither fill memory nor stretch a handshake, a frame, a
-/// write or the closing without limit. [Limits](crate::guide::limits) has a table of all limits and
-/// their defaults, how late a deadline may be, and the memory that each kind of attack takes. A
-/// recipe has [limits for small
+/// With the defaults, a hostile peer cannot fill memory. A limit also ends each handshake, frame,
+/// write and closing that a hostile peer stretches. [Limits](crate::guide::limits) has a table of
+/// all limits with their defaults. It also says how late a deadline may be, and how much memory
+/// each kind of attack takes. A recipe has [limits for small
 /// messages](crate::guide::recipes::servers#limits-for-small-messages).
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The longest message received whole, in bytes; default 16 MiB. A frame header that announces
     /// a longer message fails the connection at once, with Close 1009. For a compressed message the
     /// limit is on the inflated length, and is checked while inflating. The compressed message may
-    /// be longer than the limit by an eighth and 1 KiB, because incompressible data grows.
+    /// be longer than the limit by an eighth and 1 KiB, because incompressible data grows when it
+    /// is compressed.
     ///
     /// This limit stops a peer from filling memory. A message received in chunks may be longer than
     /// the limit. Its frames may be longer only if [`max_frame`](Self::max_frame) allows it.
@@ -64,17 +65,17 @@ pub struct Config {
     ///
     /// After the timeout the connection fails with [`DataTimeout`](crate::RecvError::DataTimeout),
     /// and sends a Close with 1001. The receiving call returns this error up to a second later,
-    /// because the call first waits for the peer to end the stream. A program that receives late
-    /// loses no data: the call reads the data that has arrived, in up to 1,024 reads. With this
-    /// setting, receiving calls read the clock for each read, which costs about 20 ns.
+    /// because the call first waits for the peer to end the stream. A program that calls late loses
+    /// no data: before the call fails, it reads the data that has arrived, in up to 1,024 reads.
+    /// With this setting, receiving calls read the clock for each read, which costs about 20 ns.
     pub data_timeout: Option<Duration>,
 
     /// Once this many bytes are unwritten, feeding fails with
     /// [`SendError::Full`](crate::SendError::Full); default 1 MiB. While fewer bytes are unwritten,
     /// a message of any length is accepted whole. 0 counts as 1. Frames that overtake queued
     /// messages do not count, but [`feed_first`](crate::Sender::feed_first) fails once all
-    /// unwritten bytes together reach twice this number. Once this many bytes of Pongs are
-    /// unwritten (but at least 252), only the newest Ping is answered.
+    /// unwritten bytes together reach twice this number. Once the unwritten Pongs have this many
+    /// bytes, and at least 252, only the newest Ping is answered.
     ///
     /// Without this limit, the messages for a peer that does not read would fill memory. If a large
     /// message makes the buffer much longer than `high_water`, the buffer is freed once all its
@@ -107,19 +108,21 @@ pub struct Config {
     /// a whole message of this length. The buffer grows while a longer message arrives.
     pub read_buffer: usize,
 
-    /// An adapter holds back the replies to a batch of messages until it has processed the batch,
-    /// or until this many bytes wait to be written; default 64 KiB. A limit above
-    /// [`high_water`](Self::high_water) counts as `high_water`.
+    /// The number of bytes up to which an adapter holds back replies; default 64 KiB. The adapter
+    /// writes the replies to a batch of messages when it has processed the batch, or earlier if
+    /// this many bytes wait to be written. A limit above [`high_water`](Self::high_water) counts as
+    /// `high_water`.
     ///
     /// Without this limit, the first reply of a long batch would wait until the whole batch is
     /// processed. A lower limit causes more system calls, and with a higher limit the first reply
     /// waits longer (measured in `benches/RESULTS.md`).
     pub cork_limit: usize,
 
-    /// A server copies no owned or prepared payload of at least this many bytes into the outgoing
-    /// buffer. A vectored write sends the payload itself. The default is 16 KiB, because copying a
-    /// shorter payload costs less than a TCP write of two pieces (`benches/RESULTS.md`). For a
-    /// fan-out to many slow peers, set a lower value, so that their queues share payloads.
+    /// A server does not copy an owned or prepared payload of at least this many bytes into the
+    /// outgoing buffer. Instead, a vectored write sends the payload itself. The default is 16 KiB,
+    /// because copying a shorter payload costs less than a TCP write of two pieces
+    /// (`benches/RESULTS.md`). For a fan-out to many slow peers, set a lower value, so that their
+    /// queues share payloads.
     ///
     /// All other payloads are copied: borrowed and compressed payloads, payloads of a client (which
     /// masks them), payloads given to [`feed_first`](crate::Sender::feed_first), and payloads over
@@ -142,10 +145,11 @@ pub struct Config {
     pub stamp_reads: bool,
 
     /// Sends this message whenever no other message was sent for this duration; default: none. The
-    /// message may leave early by up to a fifth of the duration, or late if the program rarely
-    /// receives or the stream is blocked. Some servers, such as exchanges, close a connection on
-    /// which no *message* arrives: some want the text `ping`, others want JSON. If a Ping is
-    /// enough, prefer the [heartbeat](Self::heartbeat), which costs nothing while the peer sends.
+    /// message may leave early by up to a fifth of the duration. It may leave late if the program
+    /// rarely receives, or if the stream is blocked. Some servers, such as exchanges, close a
+    /// connection on which no *message* arrives: some want the text `ping`, others want JSON. If a
+    /// Ping is enough, prefer the [heartbeat](Self::heartbeat), which costs nothing while the peer
+    /// sends.
     ///
     /// ```
     /// use tickwire::Config;
@@ -183,13 +187,13 @@ pub struct Config {
     pub handshake_timeout: Duration,
 
     /// How long to wait for the peer's Close after ours; default 5 s. After both Closes, each end
-    /// waits up to a second, or up to `close_timeout` if that is shorter, for the peer to end the
-    /// stream. Closing thus takes at most `close_timeout` + 1 s, with these exceptions:
+    /// waits for the peer to end the stream: up to a second, or up to `close_timeout` if that is
+    /// shorter. Closing thus takes at most `close_timeout` + 1 s, with these exceptions:
     ///
     /// - If the peer goes on sending and does not answer our Close, it may still be reading earlier
-    ///   data. This end then shuts the stream for writing, after everything that the stream has
-    ///   accepted, and reads and drops input until the peer ends the stream. All this takes at most
-    ///   one more `close_timeout`, and ends early after 16 MiB of input.
+    ///   data. This end then shuts the stream for writing, after all bytes that the stream has
+    ///   accepted. Then it reads and drops input until the peer ends the stream. All this takes at
+    ///   most one more `close_timeout`, and ends early after 16 MiB of input.
     /// - If the stream blocks writes, shutting it can take one more second. Writing the rest of a
     ///   Ping or Pong after our Close can also take one more second.
     /// - If the peer's Close comes before ours is written, writing ours can take one more
@@ -197,11 +201,11 @@ pub struct Config {
     pub close_timeout: Duration,
 
     /// How long one frame may take from its first byte to its last; default 60 s. Each received
-    /// byte adds the time that it takes at 16 KiB a second, so a large frame may come over a slow
-    /// line. A message in several frames gets ten times `frame_timeout`, and the same time for each
-    /// byte of its payload. If the program makes no receiving call for longer than a quarter of
-    /// `frame_timeout`, only that quarter counts: our buffers may have been full, so that the peer
-    /// could not send.
+    /// byte adds the time that a byte takes at 16 KiB a second, so a large frame may come over a
+    /// slow line. A message in several frames gets ten times `frame_timeout`, and the same addition
+    /// for each byte of its payload. If the program makes no receiving call for longer than a
+    /// quarter of `frame_timeout`, only that quarter counts. During the rest, our buffers may have
+    /// been full, so that the peer could not send.
     ///
     /// The timeout stops peers that keep a connection busy by sending a byte now and then. It does
     /// not apply to payloads received in chunks, unless the program skips the rest of the message.
@@ -282,7 +286,7 @@ impl Config {
     ///   connect to it.
     /// - [`write_timeout`](Self::write_timeout): 5 s. If the server reads nothing for 5 s, an order
     ///   in the queue is too old. If the server dies while TCP's send window is full, no Ping can
-    ///   be written. Then these 5 s, not the 3.25 s, end the connection.
+    ///   be written. Then this timeout of 5 s ends the connection, not the heartbeat after 3.25 s.
     ///
     /// Set [`data_timeout`](Self::data_timeout) too if the feed is never quiet for long. The preset
     /// is too short for networks that pause for seconds, such as mobile networks.
@@ -310,7 +314,7 @@ pub struct Heartbeat {
 
 impl Heartbeat {
     /// Sends a Ping when nothing was received for `interval`. Each interval has five checks, so the
-    /// Ping can be late by up to a fifth of `interval`; if a check was late, the Ping can be early
+    /// Ping can be late by up to a fifth of `interval`. If a check was late, the Ping can be early
     /// by up to a twentieth. If nothing at all arrives within `timeout` after the Ping was written,
     /// the connection fails with [`PongTimeout`](crate::RecvError::PongTimeout). Any byte received
     /// is a sign of life. Intervals below 5 ms count as 5 ms.
@@ -330,11 +334,11 @@ impl Heartbeat {
     /// peer is found within 45 s.
     ///
     /// Proxies and load balancers cut idle connections, commonly after 60 s (nginx's
-    /// `proxy_read_timeout`, AWS's load balancers), sometimes after 30 to 55 s. Pings at most 24 s
-    /// apart stay below all these limits, and TCP can repeat a lost Ping in time. A proxy may keep
-    /// its own connection to the server long after the client is gone. Only a Ping that gets no
-    /// Pong shows that the client is gone. A timeout of 20 s gives a phone time to change networks,
-    /// and TCP time to retransmit.
+    /// `proxy_read_timeout`, AWS's load balancers), sometimes after 30 to 55 s. A Ping can be late
+    /// by a fifth, so Pings are at most 24 s apart. This is less than all these limits, and TCP can
+    /// repeat a lost Ping in time. A proxy may keep its own connection to the server long after the
+    /// client is gone. Only a Ping that gets no Pong shows that the client is gone. A timeout of 20
+    /// s gives a phone time to change networks, and TCP time to retransmit.
     pub const BEHIND_PROXIES: Self = Self::new(Duration::from_secs(20), Duration::from_secs(20));
 
     /// For a trading client or similar: a Ping after 1 s, a timeout of 2 s. A dead server is found

@@ -84,8 +84,8 @@ pub enum RecvError {
         code: CloseCode,
     },
     /// The stream ended without a Close from the peer; `closed()` then has the code 1006 (§7.1.5).
-    /// If our Close was written before, some peers end the stream instead of answering it.
-    /// Over TLS, the stream may have ended with or without a close_notify.
+    /// Some peers end the stream instead of answering our Close. Over TLS, the stream may have
+    /// ended with or without a close_notify.
     #[error("stream ended without a closing handshake")]
     UnexpectedEof,
     /// Nothing arrived within the heartbeat's timeout after a Ping was written.
@@ -96,8 +96,8 @@ pub enum RecvError {
     /// may still be alive.
     #[error("no data from the peer within the data timeout (data_timeout)")]
     DataTimeout,
-    /// [`close_timeout`](crate::Config::close_timeout) passed before our answer to the peer's Close
-    /// was written; or it passed without a Close from the peer, counted from our Close or a failed
+    /// One of two waits took longer than [`close_timeout`](crate::Config::close_timeout): to write
+    /// our answer to the peer's Close, or to receive the peer's Close after our Close or a failed
     /// write. [`Closed::unconfirmed`](crate::Closed::unconfirmed) says whether the peer has ended
     /// the stream since.
     #[error("closing handshake not finished within the close timeout (close_timeout)")]

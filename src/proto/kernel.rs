@@ -183,7 +183,7 @@ pub(super) fn copy_xor_blocks(to: &mut [u8], from: &[u8], key: [u8; 4]) {
 }
 
 /// Whether a whole payload is UTF-8. This function skips ASCII at the beginning. Without the skip,
-/// `simdutf8` took 80 of the 234 instructions to receive 200 bytes of ASCII.
+/// receiving 200 bytes of ASCII took 234 instructions, 80 of them in `simdutf8`.
 #[inline(never)]
 pub(crate) fn is_valid(bytes: &[u8]) -> bool {
     let rest = bytes.get(ascii_prefix(bytes)..).unwrap_or_default();
@@ -359,8 +359,8 @@ impl Buffer {
         whole.is_some()
     }
 
-    /// Returns where a check of `range` begins: at the end of the known text, if that text begins
-    /// where `range` begins, and ends inside `range`; otherwise at the start of `range`.
+    /// Returns where a check of `range` begins: at the end of the known text if this text begins
+    /// with `range` and ends inside it. Otherwise the check begins at the start of `range`.
     #[inline]
     fn known(&self, range: &Range<usize>) -> usize {
         let inside = (range.start..=range.end).contains(&self.text.end);

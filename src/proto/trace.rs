@@ -30,8 +30,8 @@ pub(crate) fn opened<'p>(role: Role, path: impl FnOnce() -> &'p str, subprotocol
     );
 }
 
-/// Reports that an opening handshake failed. `status` is the status of the server's response; a
-/// client's event has none.
+/// Reports that an opening handshake failed. `status` is the status of the server's response; the
+/// event of a client has no status.
 #[inline]
 pub(crate) fn handshake_failed(role: Role, error: impl Display, status: u16) {
     let status = (role == Role::Server).then_some(status);

@@ -40,7 +40,7 @@ pub enum UrlError {
     /// The port is not a number of 1 to 65535.
     #[error("port of the URL is not a number of 1 to 65535")]
     BadPort,
-    /// The URL has a fragment (`#...`), which the URL of a WebSocket cannot have; write a `#` of
+    /// The URL has a fragment (`#...`), which the URL of a WebSocket cannot have. Write a `#` of
     /// the path or query as `%23`.
     #[error("URL has a fragment: leave it out, or write # as %23")]
     Fragment,

@@ -76,10 +76,10 @@ enum Theirs {
     Missing,
 }
 
-/// The state of our Close. `Written` may become `Queued` or `Followed` again, if a Ping is answered
-/// behind our Close, or if the stream reports that it has not flushed our Close. A failed write may
-/// turn `Written` into `Lost` or `Followed`. A repeated report of the failed write may turn `Lost`
-/// into `Followed`.
+/// The state of our Close. `Written` may become `Queued` or `Followed` again. This happens if a
+/// Ping is answered behind our Close, or if the stream reports that it has not flushed our Close. A
+/// failed write may turn `Written` into `Lost` or `Followed`. A repeated report of the failed write
+/// may turn `Lost` into `Followed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ours {
     None,
@@ -103,9 +103,9 @@ enum Stream {
     Ended,
     /// The stream was shut for writing.
     Shut,
-    /// One of these holds: the stream ended and was shut, the stream failed, a phase of closing
-    /// timed out, the time of [`Sender::leave`] has passed, or the peer's Close is overdue and more
-    /// than `DRAIN` bytes came after the stream was shut.
+    /// The stream failed, or it ended and was shut. Or a deadline has ended it: a phase of closing
+    /// timed out, or the time of [`Sender::leave`] has passed. Or the peer's Close is overdue, and
+    /// more than `DRAIN` bytes came after the stream was shut.
     Gone,
 }
 
@@ -178,7 +178,7 @@ impl Closing {
         };
         let stream = match (behind.is_some(), rx.eof) {
             _ if given_up || tx.has_left() => Stream::Gone,
-            // For `Overdue` too, `fail` has called `write_failed`, but the stream still works.
+            // For `Overdue`, `fail` has called `write_failed` too, although the stream still works.
             _ if tx.is_broken() && theirs != Theirs::Overdue => Stream::Gone,
             _ if theirs == Theirs::Overdue && behind > Some(DRAIN) => Stream::Gone,
             (false, false) => Stream::Open,
@@ -312,7 +312,7 @@ pub struct Closed<'a> {
     /// Whether closing timed out ([`RecvError::CloseTimeout`]), and the peer did not even end the
     /// stream afterwards. In that case nobody knows how much of the sent data has arrived, even if
     /// this end dropped no byte. `false` proves nothing: only the peer's answer to our Close shows
-    /// that everything before it has arrived.
+    /// that everything before our Close has arrived.
     pub unconfirmed: bool,
     /// The kind of the message that the peer had not finished when it sent its Close. With `step`,
     /// the received part of this message is lost. With `step_chunk`, this part was handed out, but

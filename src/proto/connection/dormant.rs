@@ -15,8 +15,9 @@ use crate::proto::{
 use alloc::boxed::Box;
 use core::fmt;
 
-/// An idle connection in about an eighth of its memory, or a quarter with the feature `counters`.
-/// It is for servers with many connections, only a few of which are active at a time.
+/// An idle connection that takes about an eighth of the memory of an active connection, or a
+/// quarter with the feature `counters`. It is for servers with many connections, only a few of
+/// which are active at a time.
 ///
 /// [`Connection::into_dormant`] makes a connection dormant.
 /// [`into_connection`](Self::into_connection) makes it active again, for example when its stream is
@@ -53,11 +54,11 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// Returns the connection itself, unchanged, if it is not idle: if received bytes are not
-    /// processed, if a message is unfinished in either direction, if bytes wait to be sent, or if
-    /// reading is paused. A connection is also not idle while its heartbeat waits for a sign of
-    /// life, or while a received Pong lacks its time of arrival. After a Close, a failure or the
-    /// end of the stream, no connection is idle. A connection that compresses never becomes
+    /// Returns the connection itself, unchanged, if it is not idle. A connection is not idle if
+    /// received bytes are not processed, a message is unfinished in either direction, bytes wait to
+    /// be sent, or reading is paused. A connection is also not idle while its heartbeat waits for a
+    /// sign of life, or while a received Pong lacks its time of arrival. After a Close, a failure
+    /// or the end of the stream, no connection is idle. A connection that compresses never becomes
     /// dormant, because its compression windows take most of its memory.
     #[allow(clippy::result_large_err)] // The error is the connection, which the caller had before.
     pub fn into_dormant(mut self) -> Result<Dormant, Self> {

@@ -152,7 +152,7 @@ impl Inbound {
         Time::earliest(&[own, sending])
     }
 
-    /// Tells the time. Early and repeated calls are harmless.
+    /// Tells the inbound and the sender the time. Early and repeated calls are harmless.
     pub(crate) fn handle_timeout(&mut self, now: Time, tx: &mut Sender) -> Result<(), RecvError> {
         let phase = self.phase(tx);
         let Self { rx, timers, .. } = self;
@@ -171,8 +171,9 @@ impl Inbound {
         self.timers.looked(&self.rx);
     }
 
-    /// `Some` if a deadline on the peer's silence has passed, and a read has to show whether it may
-    /// be believed. A read that perhaps blocked counts only from the returned time on.
+    /// `Some` if a deadline on the peer's silence has passed, and a read has to show whether the
+    /// deadline may be believed. A read that perhaps blocked counts only if it was made at the
+    /// returned time or later.
     #[inline]
     pub(crate) fn found_at(&self) -> Option<Time> {
         self.timers.found_at(&self.rx)

@@ -154,9 +154,9 @@ impl Connection {
 
     /// Reports that a write to the stream failed. The sender is closed, and its unwritten bytes are
     /// dropped; [`dropped`](Sender::dropped) counts the bytes of messages among them. Receiving
-    /// goes on until the peer's Close or the end of the stream, for at most
-    /// [`close_timeout`](Config::close_timeout), because the peer's last messages may say why the
-    /// write failed.
+    /// goes on, because the peer's last messages may say why the write failed. It ends with the
+    /// peer's Close or the end of the stream, after at most
+    /// [`close_timeout`](Config::close_timeout).
     pub fn write_failed(&mut self) {
         self.tx.write_failed();
     }
@@ -165,9 +165,8 @@ impl Connection {
     /// same as after a violation of the protocol. Nothing more is delivered: received bytes that no
     /// `step` has processed are dropped. `frame` is the Close to send. It is sent after all frames
     /// already queued. But if the stream refuses bytes before all these frames are written, the
-    /// data frames that have not begun to leave are dropped, so that the Close leaves sooner. From
-    /// then on [`step`](Self::step) and [`closed`](Self::closed) report
-    /// [`Failed`](RecvError::Failed).
+    /// Close must not wait. So the data frames that have not begun to leave are dropped. From then
+    /// on [`step`](Self::step) and [`closed`](Self::closed) report [`Failed`](RecvError::Failed).
     ///
     /// The connection does not wait for the peer's Close. Do what [`ending`](Self::ending) says:
     /// write our Close, shut the stream, and wait at most a second for the stream's end.
@@ -195,8 +194,8 @@ impl Connection {
     /// peer have to arrive moves by the length of the pause. If the pause moves a deadline, the
     /// connection has to learn when the pause begins and ends. In that case
     /// [`poll_timeout`](Self::poll_timeout) asks for an immediate call of
-    /// [`handle_timeout`](Self::handle_timeout) when the pause begins, and for another when the
-    /// pause ends.
+    /// [`handle_timeout`](Self::handle_timeout) when the pause begins, and for another call when
+    /// the pause ends.
     #[inline]
     pub fn set_paused(&mut self, paused: bool) {
         self.inbound.timers.set_paused(paused);
@@ -223,9 +222,10 @@ impl Connection {
     /// between two reads. First call [`step`](Self::step) until it needs input.
     ///
     /// A deadline on the peer's silence may pass while bytes of the peer lie unread. So the call
-    /// fails only after later reads have shown that the peer was silent: a read blocked, which you
-    /// reported by [`read_blocked`](Self::read_blocked), or 1,024 reads brought no sign of life.
-    /// Until then [`must_read`](Self::must_read) is `true`: read, report, and repeat this call.
+    /// fails only after later reads have shown that the peer was silent. Either a read blocked, and
+    /// you reported this by [`read_blocked`](Self::read_blocked), or 1,024 reads brought no sign of
+    /// life. Until then [`must_read`](Self::must_read) is `true`: read, report, and repeat this
+    /// call.
     ///
     /// # Errors
     ///
@@ -234,8 +234,8 @@ impl Connection {
     /// [`WriteTimeout`](RecvError::WriteTimeout), [`DataTimeout`](RecvError::DataTimeout). If our
     /// Close reports an earlier error and is not written in time, the earlier error is returned.
     ///
-    /// Unless receiving had ended, [`step`](Self::step) then delivers everything received, and
-    /// returns the same error.
+    /// If receiving had not ended before, [`step`](Self::step) then delivers everything received,
+    /// and returns the same error.
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
         self.inbound.handle_timeout(now, &mut self.tx)
     }
@@ -249,7 +249,7 @@ impl Connection {
 
     /// Reports how many bytes lie unread in the stream (FIONREAD). Call it if reads do not tell
     /// whether they block, as with io_uring, and while [`must_read`](Self::must_read) is `true`.
-    /// The connection then judges the deadline once it has received this number of bytes.
+    /// The connection then decides about the deadline once it has received this number of bytes.
     pub fn set_unread(&mut self, bytes: usize) {
         self.inbound.timers.set_unread(bytes as u64);
     }

@@ -179,7 +179,7 @@ impl Connection {
             // Reading goes on while a write is blocked. If both peers stopped reading until their
             // writes succeed, they would wait for each other for ever.
             let reads_on = reads && obstacle != Obstacle::ReadBlocked;
-            // If reads go on, an old `now` decides no deadline: the wait below asks for the time.
+            // While reads go on, an old `now` is not used: the wait below asks for the time.
             let is_old = self.loop_state.reads >= READS;
             let looks = !reads_on || (!is_old && self.inbound.looks());
             let until = if looks { self.poll_timeout() } else { None };

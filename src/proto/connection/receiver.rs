@@ -205,13 +205,14 @@ impl Receiver {
     #[inline]
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.end_message();
-        // Without a partial frame, `frame_rest` would return 0, and would cost time.
+        // `frame_rest` costs time. Without a partial frame it would return 0, so it is not called.
         let partial = self.quick_below == 0 || self.buf.wire_len() > 0;
         let rest = if partial { self.frame_rest() } else { 0 };
         self.buf.spare_mut(self.limits.max_message, rest)
     }
 
-    /// Returns how many missing bytes of the frame in progress the buffer may have to store.
+    /// Returns the number of missing bytes of the frame in progress that the buffer may have to
+    /// store.
     #[inline(never)]
     fn frame_rest(&mut self) -> usize {
         match self.state {
@@ -244,7 +245,7 @@ impl Receiver {
     /// # Panics
     ///
     /// If `n` is more than the length of the last `spare_mut`, minus the bytes committed since.
-    /// After that part, the buffer may hold old bytes, even of another connection.
+    /// Beyond these bytes, the buffer may hold old bytes, even of another connection.
     #[inline]
     pub fn commit(&mut self, n: usize) {
         self.buf.commit(n);
@@ -298,9 +299,10 @@ impl Receiver {
     /// a copy. Afterwards [`message`](Self::message), [`chunk`](Self::chunk) and
     /// [`event`](Self::event) return `None`.
     ///
-    /// Returns a buffer that is free now: the buffer that the receiver had before, if it had one,
-    /// or `buffer` itself, if its bytes were copied. The bytes are copied if the receiver still
-    /// needs bytes received before, or if `buffer` has fewer than 8 bytes after the `n` bytes.
+    /// Returns a buffer that is free now. If the bytes were copied, this is `buffer` itself.
+    /// Otherwise it is the buffer that the receiver had before, if it had one. The bytes are copied
+    /// if the receiver still needs bytes received before, or if `buffer` has fewer than 8 bytes
+    /// after the `n` bytes.
     ///
     /// # Panics
     ///
@@ -353,7 +355,7 @@ impl Receiver {
     }
 
     /// The memory that received bytes use, in bytes: the buffer, the small buffer of
-    /// [`reclaim`](Self::reclaim) while that is in use, and the inflated part of a compressed
+    /// [`reclaim`](Self::reclaim) while it is in use, and the inflated part of a compressed
     /// message. Use it to limit the memory that many connections hold together.
     #[inline]
     pub fn buffer_len(&self) -> usize {
@@ -363,7 +365,7 @@ impl Receiver {
     /// Forgets the event at which `step` stopped. The bytes of the event may then be overwritten.
     #[inline]
     fn end_message(&mut self) {
-        // While `quick_below` is 0, `walk` releases messages: `buf` may hold a message in progress.
+        // While `quick_below` is 0, `buf` may hold a message in progress, which `walk` releases.
         if self.quick_below > 0 {
             self.buf.release();
         } else if self.inflated {

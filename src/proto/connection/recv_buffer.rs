@@ -11,8 +11,8 @@
 //! sets both to `next`.
 //!
 //! No read writes to the slack. Because of the slack, a header can be loaded as one array wherever
-//! the header begins. Bytes beyond `end` are zeros or stale, even of another connection that used
-//! the buffer before. They are never used as data.
+//! the header begins. Bytes beyond `end` are zeros or stale bytes, perhaps of another connection
+//! that used the buffer before. They are never used as data.
 use crate::proto::{
     frame::{MAX_HEADER_LEN, SHORT_LEN},
     kernel::{Buffer, Text},
@@ -30,11 +30,11 @@ pub(crate) const SLACK: usize = SHORT_LEN;
 const MAX_READ: usize = 128 << 10;
 /// A buffer of at least this length grows by reallocation, and is initialised read by read. An
 /// earlier version replaced it by a new buffer of twice the length, and reading stalled while
-/// megabytes were copied. The 75th percentile of the time from a Ping behind 16 MiB in fragments to
-/// its Pong was 2.7 ms then, and is 0.04 ms now.
+/// megabytes were copied. For a Ping behind 16 MiB in fragments, the 75th percentile of the time
+/// until its Pong was 2.7 ms then, and is 0.04 ms now.
 const IN_PLACE: usize = 2 * MAX_READ;
-/// If a buffer is longer than one read needs, and this many reads in a row did not need its length,
-/// a shorter buffer replaces it.
+/// A shorter buffer replaces a buffer that is longer than one read needs, once this many reads in a
+/// row did not need its length.
 const UNNEEDED_READS: u8 = 64;
 
 #[derive(Default)]
@@ -380,7 +380,7 @@ impl RecvBuffer {
         let whole = self.base + SLACK;
         if kept + wire == 0 {
             self.rewind();
-            // After a wait, the pool has the buffer. `exchange` would cost 40 instructions more.
+            // After a wait there is no old buffer, and `exchange` costs 40 instructions more.
             if self.bytes.is_empty() {
                 self.bytes = self.memory.take(whole).into();
             }

@@ -57,7 +57,7 @@ struct Probe {
 impl Trips {
     /// Records that a Ping is queued. Returns its payload.
     pub(super) fn begin(&mut self, now: Time) -> [u8; MARK] {
-        // A Pong that came now for a Ping this old would give no time, so the Ping is forgotten.
+        // A Ping this old gives no time, even if its Pong still comes, so the Ping is forgotten.
         if self.oldest.is_some_and(|probe| now - probe.queued > LONGEST) {
             self.oldest = self.newest.take();
         }
@@ -93,7 +93,7 @@ impl Trips {
             return;
         };
         self.answered = Some(probe.queued);
-        // `at` may be the time of an earlier read: see `Receiver::set_read`.
+        // `at` may be of a read before the Ping (see `Receiver::set_read`), and then has no effect.
         if let Some(at) = at.filter(|&at| at >= probe.queued) {
             self.pong_at(at);
         }

@@ -98,7 +98,7 @@ impl Timers {
         }
     }
 
-    /// Makes the timers. The three that a dormant connection keeps are `None`.
+    /// Makes the timers, except the three that a dormant connection keeps: these are `None`.
     fn bare(config: &Config) -> Self {
         Self {
             close_timeout: config.close_timeout,
@@ -206,8 +206,8 @@ impl Timers {
         always || self.found.is_some()
     }
 
-    /// Whether the caller has to look at the clock before it reads: after each read if there is a
-    /// deadline on data or an idle message, and otherwise after 64 reads.
+    /// Whether the caller has to look at the clock before it reads. If there is a deadline on data
+    /// or an idle message, the caller has to look after each read, and otherwise after 64 reads.
     #[inline]
     pub(super) fn looks(&self, rx: &Receiver) -> bool {
         // The count of reads wraps, so the two numbers are compared by their difference.
@@ -308,7 +308,7 @@ impl Timers {
         match phase {
             Phase::Closing if rx.failure().is_some() => Ok(()),
             Phase::Closing if !tx.is_broken() && end.total != total => {
-                // Not `expire`, because the stream is still to be drained: see `Theirs::Overdue`.
+                // `expire` is not called: the stream must still be drained (see `Theirs::Overdue`).
                 self.overdue = true;
                 Err(RecvError::CloseTimeout)
             }
@@ -339,8 +339,8 @@ impl Timers {
         error
     }
 
-    /// Checks every deadline on the peer's silence, even after a passed one, because a check also
-    /// updates the deadline's state. Returns the error of the first passed deadline.
+    /// Checks every deadline on the peer's silence, even if an earlier one has passed, because a
+    /// check also updates the deadline's state. Returns the error of the first passed deadline.
     fn passed(
         &mut self,
         now: Time,
@@ -393,8 +393,8 @@ impl Timers {
 
     // Reads, while a deadline is found.
 
-    /// `Some` if a deadline was found, and a read has to show whether it may be believed. A read
-    /// that perhaps blocked counts only from the returned time on.
+    /// `Some` if a deadline was found, and a read has to show whether the deadline may be believed.
+    /// A read that perhaps blocked counts only if it was made at the returned time or later.
     #[inline]
     pub(super) fn found_at(&self, rx: &Receiver) -> Option<Time> {
         self.found.as_ref().filter(|found| !found.is_believed(rx)).map(|found| found.at)

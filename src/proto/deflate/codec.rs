@@ -178,7 +178,8 @@ impl ZlibOutput {
         core::mem::take(&mut self.bytes).into_text()
     }
 
-    /// Whether the contents fill at least half of the buffer: then a message may keep it alive.
+    /// Whether the contents fill at least half of the buffer. If so, a message may keep the buffer
+    /// alive.
     pub(crate) fn is_well_filled(&self) -> bool {
         self.len >= self.bytes.len() / 2
     }

@@ -11,12 +11,13 @@
 //!
 //! A connection without context takeover keeps no compressor or decompressor between messages. Each
 //! thread keeps compressors, decompressors and buffers, which all its connections share. With
-//! takeover, a connection keeps its own compressor from the first message that it compresses until
-//! sending ends, and its own decompressor from the first compressed message until receiving ends.
+//! takeover, a connection keeps its own compressor, from the first message that it compresses until
+//! sending ends. It also keeps its own decompressor, from the first compressed message until
+//! receiving ends.
 //!
 //! By default, no message of ours refers back to earlier messages, and a server forbids its clients
-//! to refer back. But a client leaves the choice for the server's messages to the server, because
-//! some servers always use takeover (Tornado, Mojolicious). A client with
+//! to refer back. But a client lets the server choose for the server's messages, because some
+//! servers always use takeover (Tornado, Mojolicious). A client with
 //! [`require_no_takeover`](Deflate::require_no_takeover) refuses these servers.
 //!
 //! | bytes that compression adds to a connection | idle, no message yet | idle, after messages |
@@ -57,8 +58,8 @@
 //! - A received message may refer back up to 32 KiB, even if a shorter window was agreed on.
 //!   Without takeover, a message must not refer to earlier messages.
 //! - The compressed bytes of a message may exceed [`max_message`](crate::Config::max_message) by an
-//!   eighth and 1 KiB, because incompressible data grows. The inflated message must not exceed
-//!   `max_message`.
+//!   eighth and 1 KiB, because incompressible data grows when it is compressed. The inflated
+//!   message must not exceed `max_message`.
 //! - The number of empty blocks is not limited, because a sender that often flushes its compressor
 //!   sends many of these blocks. An empty block yields no data, and costs up to 490 instructions
 //!   (about 55 ns) for each of its bytes. The limit on compressed bytes also limits the total time.
@@ -90,9 +91,9 @@ pub(crate) use params::{Answer, NAME, Offer, Params};
 /// # Secrets
 ///
 /// The length of a compressed message reveals something about its content. An attacker who sees
-/// these lengths can guess a secret byte by byte, if text that the attacker chooses is compressed
-/// together with the secret: in one message or, with takeover, in one connection (CRIME, BREACH;
-/// RFC 7692 §8). Send secrets as [`Outbound::plain`](crate::Outbound::plain).
+/// these lengths can guess a secret byte by byte (CRIME, BREACH; RFC 7692 §8). For this, text that
+/// the attacker chooses must be compressed together with the secret: in one message or, with
+/// takeover, in one connection. Send secrets as [`Outbound::plain`](crate::Outbound::plain).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deflate {
     /// How hard to compress, from 1 (fastest) to 9 (smallest); default 1. A value outside this
@@ -108,9 +109,9 @@ pub struct Deflate {
     /// | 6 | 278 bytes in 10.4 µs | 189 bytes in 11.0 µs |
     pub level: u8,
     /// Messages of fewer bytes than this are sent uncompressed; default 128. Without takeover,
-    /// compressing shorter messages gains little. Without takeover, a message that would not become
-    /// shorter is also sent uncompressed. Empty messages are never compressed. A message fed in
-    /// several chunks is always compressed, because its length is not known when it begins.
+    /// compressing shorter messages gains little, and a message that would not become shorter is
+    /// sent uncompressed too. Empty messages are never compressed. A message fed in several chunks
+    /// is always compressed, because its length is not known when it begins.
     pub min_size: usize,
     /// The most bytes that a thread keeps in unused compressors and decompressors; default 2 MiB,
     /// which is about five compressors or 40 decompressors. Above this limit, the thread frees the
@@ -175,8 +176,8 @@ impl Default for Direction {
 
 #[cfg(feature = "deflate")]
 impl Default for Deflate {
-    /// No takeover, except for messages of a server that uses takeover; windows of 15 bits, level
-    /// 1, compression of messages from 128 bytes on, and 2 MiB kept by each thread.
+    /// No takeover, but a client accepts a server that uses it. Windows of 15 bits, level 1,
+    /// compression of messages from 128 bytes on, and 2 MiB kept by each thread.
     fn default() -> Self {
         Self {
             level: 1,

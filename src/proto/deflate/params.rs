@@ -10,7 +10,7 @@ const CLIENT_NO_TAKEOVER: &str = "client_no_context_takeover";
 const SERVER_BITS: &str = "server_max_window_bits";
 const CLIENT_BITS: &str = "client_max_window_bits";
 
-/// The name of a parameter, and its value. A value that was quoted has its escapes.
+/// The name of a parameter, and its value. A value that was quoted keeps its escapes.
 type Param<'a> = (&'a str, Option<&'a str>);
 
 /// A client's offer.
@@ -61,8 +61,8 @@ impl Params {
     }
 }
 
-/// Parses a window size (§7.1.2): a decimal number from 8 to 15, without a leading zero. A
-/// backslash is an escape, because a token has none itself.
+/// Parses a window size (§7.1.2): a decimal number from 8 to 15, without a leading zero.
+/// Backslashes are skipped: they are escapes, because a token contains no backslash.
 fn bits(value: &str) -> Option<u8> {
     let mut digits = value.bytes().filter(|&b| b != b'\\');
     match (digits.next(), digits.next(), digits.next()) {
@@ -78,8 +78,8 @@ impl Offer {
         let DeflateParams { server, client } = ours.within_limits();
         let limit = |bits: u8| (bits < 15).then_some(bits);
         Self(Params {
-            // Off by default: a server that always uses takeover declines compression, or violates
-            // §7.1.1.1 by an answer without this parameter.
+            // Off by default, because a server that always uses takeover would decline compression,
+            // or violate §7.1.1.1 by an answer without this parameter.
             server_no_takeover: ours.require_no_takeover,
             client_no_takeover: !client.takeover,
             server_bits: limit(server.window_bits),

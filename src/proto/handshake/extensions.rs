@@ -4,9 +4,9 @@
 //!
 //! Blanks are allowed around `,`, `;` and `=`. Elements of the list may be empty, but parameters
 //! may not. A quoted value must be a token after its escapes are removed. So a comma or semicolon
-//! in quotes is an error, and never separates elements or parameters. For this reason the list is
-//! split at every comma, and an element at every semicolon, before quotes are looked at. Names of
-//! extensions match without regard to case.
+//! in quotes is always an error. This is why the list can be split at every comma, and an element
+//! at every semicolon, before quotes are examined. Names of extensions match without regard to
+//! case.
 use super::{
     HandshakeError,
     head::{Headers, is_token, list, text, trim},
@@ -39,7 +39,7 @@ impl<'a> Extension<'a> {
     }
 
     /// Iterates over the names and values of the parameters, in order. A parameter may be repeated.
-    /// A value that was quoted has its escapes, but not its quotes.
+    /// A value that was quoted keeps its escapes, but not its quotes.
     pub(super) fn params(self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
         let params = self.element.split(|&b| b == b';').skip(1).filter_map(param);
         params.map(|(name, value)| (text(name), value.map(text)))
@@ -68,8 +68,8 @@ fn param(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let name = token(parts.next()?)?;
     let value = match parts.next().map(trim) {
         Some([b'"', quoted @ .., b'"']) => {
-            // A backslash escapes the next byte, so only at the front may a backslash have no token
-            // before it.
+            // A backslash escapes the byte after it. So each backslash must come after a token,
+            // except one at the front.
             let mut tokens = quoted.strip_prefix(b"\\").unwrap_or(quoted).split(|&b| b == b'\\');
             Some(tokens.all(is_token).then_some(quoted)?)
         }

@@ -132,8 +132,9 @@ impl Scan {
 
     /// Whether [`run`](Self::run) would accept a head that httparse accepted. The head must end in
     /// CR LF CR LF. `first` is the length of its first line. httparse accepts only two forms that
-    /// `run` refuses: an empty line before the first line, and a bare LF. Such an LF can only end
-    /// the line before a name, so only the bytes before names are checked.
+    /// `run` refuses: an empty line before the first line, and a bare LF. A bare LF that httparse
+    /// accepts is always at the end of the line before a name, so only the bytes before names are
+    /// checked.
     fn takes(&self, head: &[u8], first: usize, headers: &[httparse::Header<'_>]) -> bool {
         let begins_line = |name: &str| {
             let at = name.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
@@ -334,8 +335,8 @@ pub(super) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
 /// Converts httparse's error. `version` has the bytes where the version of HTTP should be.
 fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
     let what = match e {
-        // httparse also reports a missing blank after the right version as a wrong version. A first
-        // line of HTTP/0.9 has no version.
+        // Not a wrong version: httparse reports the same error if only the blank after the right
+        // version is missing. A first line of HTTP/0.9 has no version at all.
         httparse::Error::Version
             if version
                 .and_then(|v| v.strip_prefix(b"HTTP/"))
@@ -359,8 +360,9 @@ fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
 /// The headers of a request or response: an iterator over names and values, in the order of the
 /// wire.
 ///
-/// Names are as the peer wrote them, so compare them without regard to case. Values may contain all
-/// bytes except control characters other than tabs, and have no blanks around them (RFC 9110 §5.5).
+/// Names are as the peer wrote them, so compare them without regard to case. Values may contain
+/// tabs and all bytes that are not control characters, and have no blanks around them (RFC 9110
+/// §5.5).
 #[derive(Clone)]
 pub struct Headers<'a> {
     /// The lines of a validated head that were not returned yet, up to the empty line.

@@ -174,7 +174,7 @@ impl Reading {
     }
 
     /// Returns the length of the head at the front of `buf`, in bytes, once the head is complete.
-    /// Before that, it has joined each folded line of a response in place.
+    /// Also joins each folded line of a response in place.
     pub(super) fn head_len(&mut self) -> Result<Option<usize>, HandshakeError> {
         match self.scan.run(self.buf.wire_mut())? {
             None if self.eof => Err(HandshakeError::UnexpectedEof),

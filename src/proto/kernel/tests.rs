@@ -110,7 +110,7 @@ fn source(n: usize) -> Vec<u8> {
 }
 
 /// Returns pairs of alignment and length. The lengths begin at 0, go far beyond the widest block,
-/// and include those around `ALIGNED`.
+/// and include the lengths around `ALIGNED`.
 fn cases() -> impl Iterator<Item = (usize, usize)> {
     let (dense, sparse) = (0..700, 2040..2120);
     (0..33)

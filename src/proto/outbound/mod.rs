@@ -21,7 +21,7 @@ use prepared::Prepared;
 /// - `Cow<str>`, like the `&str` or the `String` in it.
 /// - `Arc<str>`. Its text is first copied into a `String`. To copy only once, pass a `&str`.
 /// - [`Prepared`] or a reference to it. A server copies the payload, or sends it without a copy, by
-///   the same rule.
+///   the rule for `String`.
 ///
 /// A client copies every payload, because it masks the copy. Text types become text messages, byte
 /// types binary messages. [`Message`], [`OwnedMessage`] and [`Prepared`] keep their kind.
@@ -35,8 +35,8 @@ pub struct Outbound<'a> {
 #[derive(Clone)]
 pub(crate) enum Content<'a> {
     Borrowed(Message<'a>),
-    /// An owned payload. The `Vec` becomes `Bytes`, which may allocate, only if the payload is not
-    /// copied into the outgoing buffer.
+    /// An owned payload. The `Vec` becomes `Bytes` only if the payload is not copied into the
+    /// outgoing buffer, because this conversion may allocate.
     Vec(DataKind, Vec<u8>),
     Shared(OwnedMessage),
     Prepared(Cow<'a, Prepared>),
@@ -65,8 +65,8 @@ impl<'a> Outbound<'a> {
     ///
     /// The length of a compressed message shows how much the message repeats itself or, with
     /// context takeover, earlier messages. An attacker who sees this length can guess a secret byte
-    /// by byte, if text that the attacker chose is compressed together with the secret (CRIME,
-    /// BREACH; RFC 7692 §8). Later messages never refer back to a plain message.
+    /// by byte (CRIME, BREACH; RFC 7692 §8). For this, text that the attacker chose must be
+    /// compressed together with the secret. Later messages never refer back to a plain message.
     pub fn plain(message: impl Into<Self>) -> Self {
         Self { plain: true, ..message.into() }
     }

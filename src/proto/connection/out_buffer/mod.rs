@@ -25,11 +25,11 @@ use bytes::{Buf, Bytes};
 use core::{fmt, ops::Range};
 
 /// The least length of a new buffer in bytes, even if its first frame is shorter. If `high_water`
-/// is lower, it is the least length instead, for devices with little memory.
+/// is lower than this, `high_water` is the least length, for devices with little memory.
 const FIRST: usize = 16 << 10;
-/// A buffer longer than `LARGE` bytes is freed once it was emptied `SMALL_USES` times in a row with
-/// at most a quarter of it used. If it were freed as soon as it is empty, every burst would
-/// allocate a new buffer.
+/// A buffer longer than `LARGE` bytes is freed after `SMALL_USES` small uses in a row. A use is
+/// small if at most a quarter of the buffer was used when the buffer was emptied. If it were freed
+/// as soon as it is empty, every burst would allocate a new buffer.
 const LARGE: usize = 4 * FIRST;
 const SMALL_USES: u8 = 64;
 
@@ -90,7 +90,8 @@ struct Splice {
     /// The offset in `bytes` before which these bytes are written.
     at: usize,
     kind: Kind,
-    /// Whether a part of the splice was written. If so, nothing may be placed before the rest.
+    /// Whether a part of the splice was written. If so, nothing may be placed before its unwritten
+    /// part.
     begun: bool,
 }
 

@@ -12,8 +12,8 @@ use crate::proto::{
 
 impl Receiver {
     /// Handles three cases: no input is left to process; a whole message of less than 64 KiB in one
-    /// frame has arrived; or a part of such a frame has arrived, and can wait for the rest. In all
-    /// other cases, such as a violation, returns `None` and leaves the input unchanged to
+    /// frame has arrived; or a part of a frame of this kind has arrived, and can wait for the rest.
+    /// In all other cases, such as a violation, returns `None` and leaves the input unchanged to
     /// `step_slow`. While `quick_below` is 0, the result is always `None`.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {

@@ -131,8 +131,8 @@ impl Receiver {
         }
     }
 
-    /// Checks all rules that the first byte of a frame can break, including those that span frames.
-    /// If the second byte has arrived, also checks its mask bit.
+    /// Checks all rules that the first byte of a frame can break, including the rules that span
+    /// frames. If the second byte has arrived, also checks its mask bit.
     pub(super) fn check(&self, b0: u8, b1: Option<&u8>) -> Result<(), ProtocolError> {
         // §5.2: only an extension defines reserved bits. RFC 7692 §6 defines RSV1 on the first
         // frame of a message.
@@ -185,10 +185,10 @@ impl Receiver {
     }
 
     /// Whether to leave a frame in the buffer until it is complete. Only the frame of an
-    /// unfragmented message waits, and only if one read can hold the whole frame. It must also be
-    /// compressed, or its payload must be shorter than `quick_below`, so that `quick` can handle it
-    /// later. An uncompressed text does not wait if it is masked, or if its received part is not
-    /// the beginning of valid UTF-8.
+    /// unfragmented message waits, and only if one read can hold the whole frame. The frame must
+    /// also be compressed, or so short that `quick` can handle it later: its payload is shorter
+    /// than `quick_below`. An uncompressed text does not wait if it is masked, or if its received
+    /// part is not the beginning of valid UTF-8.
     pub(super) fn waits(&mut self, header: &Header, len: usize) -> bool {
         header.fin
             && usize::try_from(header.payload_len).is_ok_and(|n| {

@@ -89,7 +89,8 @@ impl Sender {
 ///
 /// It implements [`fmt::Write`], and with `std` also `io::Write`. These writes never return an
 /// error. The buffer grows as needed. A message of less than 126 bytes, or of 64 KiB and more, is
-/// moved once, by a few bytes, unless one call of [`zeroed`](Self::zeroed) made all of it.
+/// moved once, by a few bytes. It is not moved if one call of [`zeroed`](Self::zeroed) made all of
+/// it.
 #[must_use = "nothing is queued until `feed` is called"]
 pub struct MessageWriter<'a> {
     tx: &'a mut Sender,

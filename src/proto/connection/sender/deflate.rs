@@ -25,9 +25,9 @@ pub(super) struct Deflating {
     /// The connection's compressor. With context takeover the compressor is kept from its first use
     /// on; otherwise only while a message in chunks is compressed.
     own: Option<Box<Compressor>>,
-    /// Whether, since `own` last ran, a compressed message was queued that `own` did not compress.
-    /// If so, back-references of `own` no longer fit the peer's window, so `compressor()` resets
-    /// it.
+    /// Whether a compressed message that `own` did not compress was queued since `own` last ran. If
+    /// so, back-references of `own` no longer fit the peer's window, so `compressor()` resets
+    /// `own`.
     stale: bool,
 }
 
@@ -169,8 +169,8 @@ impl Deflating {
         own
     }
 
-    /// Compresses a chunk of a message. The output ends at a byte boundary, so the next chunk may
-    /// come from a new compressor or, if compressing fails, be sent in stored blocks.
+    /// Compresses a chunk of a message. The output ends at a byte boundary. So the next chunk may
+    /// come from a new compressor, or be sent in stored blocks if compressing fails.
     fn chunk(&mut self, data: &[u8], last: bool, out: &mut ZlibOutput) {
         // `Compressor::compress` needs at least one byte.
         if !data.is_empty() && self.compressor().compress(data, out).is_err() {

@@ -22,7 +22,8 @@ pub(in crate::proto::connection) struct DormantSender {
 
 impl Sender {
     /// Whether this half is open, has nothing to send or to flush, and does not compress. An open
-    /// half has dropped nothing. The receiver and the timers check the rest: see `from_kept`.
+    /// half has dropped nothing. The receiver and the timers make the other checks that `from_kept`
+    /// needs.
     pub(in crate::proto::connection) fn may_be_dormant(&self) -> bool {
         matches!(self.state, State::Open)
             && self.is_idle()

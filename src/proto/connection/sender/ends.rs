@@ -278,8 +278,8 @@ impl Sender {
         self.leaves == Leaves::Left
     }
 
-    // The time of `leave`, and the deadline on writing: the stream must accept or flush bytes by
-    // then.
+    // Two times: the time of `leave`, and the deadline on writing, by which the stream must accept
+    // or flush bytes.
 
     #[inline]
     pub(crate) fn poll_timeout(&self) -> Option<Time> {

@@ -89,16 +89,17 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// As [`feed`](Self::feed), but [`MessageInProgress`](SendError::MessageInProgress) if a
-    /// message is in progress and this chunk has [`first`](Chunk::first) set, or has another kind.
+    /// As [`feed`](Self::feed), with these differences.
+    /// [`MessageInProgress`](SendError::MessageInProgress) if a message is in progress and this
+    /// chunk has [`first`](Chunk::first) set, or has another kind.
     /// [`NoMessage`](SendError::NoMessage) if no message is in progress and `first` is not set.
     /// [`BadUtf8`](SendError::BadUtf8) if the chunks of a text are not valid UTF-8, or the last
     /// chunk ends inside a character. On an error nothing was queued.
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
         let Chunk { kind, first, data, last } = chunk;
         // The room is checked after the state: `Full` asks the caller to try again, which is of no
-        // use once this half is closed. The text is checked after the room: a retry after `Full`
-        // costs no second check.
+        // use once this half is closed. The text is checked after the room, so that a retry after
+        // `Full` does not check it again.
         let mut utf8 = match &self.state {
             State::Open if first => Utf8Validator::default(),
             State::Open => return Err(SendError::NoMessage),
@@ -178,8 +179,9 @@ impl Sender {
         self.admit_below = if at_once { self.out.high_water } else { 0 };
     }
 
-    /// Whether a message is framed without further checks. If not, `admit` decides. `true` implies
-    /// `has_room`, which counts only those bytes in `out` that were queued in order.
+    /// Whether a message is framed without further checks. If not, `admit` decides. If the result
+    /// is `true`, so is `has_room`, because `has_room` counts fewer bytes: only the bytes in `out`
+    /// that were queued in order.
     #[inline]
     pub(super) fn admits(&self) -> bool {
         self.out.len() < self.admit_below

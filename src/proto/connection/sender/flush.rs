@@ -37,8 +37,8 @@ impl Sender {
             self.out.stall.set(false);
         }
         self.ledger.set_unflushed(bytes, &self.out, self.urgent.first.len());
-        // `held_back` and not `bytes`, because after `set_ended` or a failed write `held_back` is
-        // 0, and no deadline on writing may start.
+        // The condition is not `bytes > 0`: after `set_ended` or a failed write no deadline on
+        // writing may start, and then `held_back` is 0.
         self.out.stall.set(self.held_back() > 0);
     }
 

@@ -40,12 +40,12 @@ pub(super) struct Ledger {
     /// The end of the last control frames that were queued in order when all bytes before them were
     /// written. Invariant: unwritten bytes before this position are not data. Without this field, a
     /// failed write would count these frames as dropped data. Our Close is the only control frame
-    /// that may be queued in order behind unwritten bytes. It does not count here, and no data
-    /// follows it.
+    /// that may be queued in order behind unwritten bytes. In this case our Close does not change
+    /// `ahead`, and no data follows it.
     ahead: u64,
     /// The end of our Close; `u64::MAX` until it has a place.
     pub(super) close_end: u64,
-    /// Messages fed in order that end after this position were dropped, at least in part;
+    /// Messages fed in order were dropped, at least in part, if they end after this position. It is
     /// `u64::MAX` until a Close overtakes or a write fails. From then on `data_end` no longer
     /// changes: it is the position up to which data had been fed.
     lost_from: u64,
@@ -95,7 +95,7 @@ impl Ledger {
     /// Restores the ledger of a sender that has written everything: `fed` bytes in order, whose
     /// last data ends at `data_end`, and `first_fed` bytes of messages that overtook.
     pub(super) fn begin_at(&mut self, fed: u64, data_end: u64, first_fed: u64) {
-        // `ahead` may stay 0: only a position after unwritten bytes has an effect.
+        // `ahead` may stay 0: it has an effect only if it is greater than `out.written()`.
         (self.data_end, self.control_end) = (data_end, fed);
         (self.first_fed, self.flushed) = (first_fed, (fed, first_fed));
     }
@@ -168,7 +168,8 @@ impl Ledger {
 
     /// Records and returns whether our Close has left: the stream accepted all of it, and does not
     /// refuse to flush it. Frames behind our Close may still be unwritten. This function reads
-    /// `unflushed`, not `held_back`, which returns 0 once `ended` is set.
+    /// `unflushed`, not `held_back`, because `held_back` returns 0 once `ended` is set, even if
+    /// bytes are unflushed.
     pub(super) fn note_close(&mut self, out: &OutBuffer) -> bool {
         self.close_gone |= out.written() >= self.close_end && self.unflushed == 0;
         self.close_gone

@@ -121,7 +121,7 @@ impl Sender {
         let high_water = config.high_water.max(1); // 0 would admit no message at all.
         Self {
             out: OutBuffer::new(high_water),
-            admit_below: high_water, // `set_admission` gives the same for this state.
+            admit_below: high_water, // `set_admission` computes the same in this state.
             encoder: Encoder::new(keys),
             cork_limit: config.cork_limit.min(high_water),
             min_vectored: config.min_vectored,
@@ -233,8 +233,8 @@ impl Sender {
         }
     }
 
-    /// Makes sure that a Ping waits to be sent. This Ping counts as the heartbeat's. This half must
-    /// not be closed: the timers call this only in `Phase::Open`.
+    /// Makes sure that a Ping waits to be sent. This Ping then serves as the heartbeat's Ping. This
+    /// half must not be closed: the timers call this only in `Phase::Open`.
     pub(super) fn owe_beat(&mut self, now: Time) {
         self.urgent.owe_beat(now);
     }
@@ -268,7 +268,7 @@ impl Sender {
     // Outputs.
 
     /// Returns the bytes to write next, as a [`Buf`](bytes::Buf). First, this call places waiting
-    /// control frames and overtaking messages among these bytes, except those that have to wait
+    /// control frames and overtaking messages among these bytes, except frames that have to wait
     /// longer.
     #[inline]
     pub fn outgoing(&mut self) -> Outgoing<'_> {

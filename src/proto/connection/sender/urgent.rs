@@ -13,8 +13,8 @@ use alloc::{boxed::Box, vec::Vec};
 pub(super) struct Urgent {
     /// The payloads of the waiting Pongs, each preceded by its length.
     pongs: Vec<u8>,
-    /// The number of Pongs queued since Pongs were last placed or dropped, counted up to
-    /// `MAX_PONGS`; `MAX_PONGS` if Pongs were dropped because of their length.
+    /// The number of Pongs queued since Pongs were last placed or dropped, but at most `MAX_PONGS`.
+    /// It is also `MAX_PONGS` if Pongs were dropped because of their length.
     pinged: u8,
     /// The payload of the waiting Ping, preceded by its length; empty if no Ping waits. A `Vec`,
     /// because most connections never send a Ping, and an array would enlarge them all.
@@ -194,8 +194,8 @@ impl Urgent {
         }
     }
 
-    /// Places a Close behind the frame under way and the control frames that have a place, and
-    /// drops all data frames that have not begun to leave. The frame under way stays whole, because
+    /// Places a Close behind the frame under way and behind the control frames that have a place.
+    /// Drops all data frames that have not begun to leave. The frame under way stays whole, because
     /// the peer could not parse a Close inside it. `close_now` has told the ledger where the data
     /// ended.
     fn cut(&mut self, body: &Control, to: &mut Tail<'_>) {

@@ -18,7 +18,8 @@ enum State {
         silent: u8,
         until: Time,
     },
-    /// A Ping is queued, or was written and gets its full time again because the epoch changed.
+    /// A Ping is queued. Or a Ping was written, and its deadline starts again with its full time,
+    /// because the epoch changed.
     Pinging,
     /// A Ping was written. A byte has to arrive by `until`. The next look is at `look`.
     Pinged {
@@ -65,8 +66,8 @@ impl Beat {
         matches!(self.state, State::Pinged { .. })
     }
 
-    /// Moves the deadline by the length of a pause of reading. `Listening` counts only looks, and
-    /// no look is made during a pause.
+    /// Moves the deadline by the length of a pause of reading. In the state `Listening` nothing
+    /// moves: it counts only looks, and no look is made during a pause.
     pub(super) fn put_off(&mut self, by: Duration) {
         if let State::Pinged { until, look } = &mut self.state {
             (*until, *look) = (*until + by, *look + by);

@@ -32,7 +32,8 @@ struct Left {
     /// The position at which the frame or message began; `None` if there is none.
     of: Option<u64>,
     left: Duration,
-    /// When `left` was last computed: the number of received bytes; for a message, the `data_mark`.
+    /// The count of bytes when `left` was last computed: for a frame, the number of all received
+    /// bytes; for a message, the `data_mark`.
     bytes: Option<u64>,
 }
 

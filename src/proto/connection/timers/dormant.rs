@@ -8,7 +8,8 @@ use super::{
 use crate::proto::config::Config;
 use alloc::boxed::Box;
 
-/// The other fields of [`Timers`] are unused in an idle connection, or their loss does no harm.
+/// The fields of [`Timers`] that a dormant connection keeps. The other fields are unused in an idle
+/// connection, or their loss does no harm.
 pub(in crate::proto::connection) struct DormantTimers {
     beat: beat::DormantBeat,
     silence: Option<Box<Silence>>,

@@ -32,8 +32,8 @@ const AGAIN: Duration = Duration::from_millis(10);
 /// How certain it is that a read blocked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blocked {
-    /// At this time the stream had nothing to read, or it postponed the read: an async runtime
-    /// limits how much a task reads, and a stream may wait for a lock.
+    /// At this time the stream had nothing to read, or it postponed the read. (An async runtime
+    /// limits how much a task reads, and a stream may wait for a lock.)
     Perhaps(Time),
     /// The stream has nothing to read.
     Surely,
@@ -44,8 +44,8 @@ pub(crate) enum Blocked {
 pub(super) struct PassedDeadline {
     /// The error that the connection fails with once the deadline is believed.
     pub(super) error: RecvError,
-    /// A read that perhaps blocked counts only from this time on: the time at which the deadline
-    /// was found, or [`AGAIN`] after the last read that counted.
+    /// A read that perhaps blocked counts only at this time or later. It is the time at which the
+    /// deadline was found, or [`AGAIN`] after the last read that counted.
     pub(super) at: Time,
     /// The time that the caller told last.
     pub(super) told: Time,
@@ -82,7 +82,7 @@ impl PassedDeadline {
     }
 
     pub(super) fn set_unread(&mut self, bytes: u64) {
-        self.unread.get_or_insert(bytes); // Only the first count starts at `total`.
+        self.unread.get_or_insert(bytes); // Only the first report counts bytes after `total`.
     }
 
     pub(super) fn is_believed(&self, rx: &Receiver) -> bool {

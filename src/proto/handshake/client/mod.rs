@@ -144,10 +144,11 @@ impl Handshake {
     ///
     /// # Errors
     ///
-    /// The first fault found. [`Refused`](HandshakeError::Refused) is returned once the body or its
-    /// first [`max_refusal_body`](Config::max_refusal_body) bytes have arrived, or the stream has
-    /// ended, or a second has passed since the head. [`response`](Self::response) has status and
-    /// headers as soon as the head is complete. An error is final: drop the stream.
+    /// The first fault found. [`Refused`](HandshakeError::Refused) is returned at the first of
+    /// these: the body or its first [`max_refusal_body`](Config::max_refusal_body) bytes have
+    /// arrived, the stream has ended, or a second has passed since the head.
+    /// [`response`](Self::response) has status and headers as soon as the head is complete. An
+    /// error is final: drop the stream.
     #[must_use = "`Complete` means that the connection is open; an error means that it never opens"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         if let Some(outcome) = self.reading.outcome() {

@@ -15,11 +15,11 @@
 //! # Who is asking
 //!
 //! The same-origin policy does not apply to WebSockets. Any page may open a WebSocket to any
-//! server, and the browser sends the user's cookies for that server, unless their `SameSite`
-//! attribute forbids it. Some servers recognise a user by cookies, or trust every request from a
-//! local network or a loopback address. These servers must check the Origin, which a page cannot
-//! set (RFC 6455 §10.2). Otherwise every page that a user visits can act in the user's name
-//! (cross-site WebSocket hijacking).
+//! server. The browser then sends the user's cookies for that server, unless the cookies'
+//! `SameSite` attribute forbids this. Some servers recognise a user by cookies, or trust every
+//! request from a local network or a loopback address. These servers must check the Origin, which a
+//! page cannot set (RFC 6455 §10.2). Otherwise every page that a user visits can act in the user's
+//! name (cross-site WebSocket hijacking).
 //!
 //! ```
 //! use tickwire::handshake::{HandshakeError, server::{Origins, Rejection, RequestHead}};

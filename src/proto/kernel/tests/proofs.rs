@@ -57,7 +57,7 @@ fn a_long_payload_is_masked_while_it_is_copied() {
     masks::<64>([32, 33, 47, 64], copy_xor_blocks);
 }
 
-/// Tries the lengths below 2 KiB from which on a different kernel is selected, and 63 bytes.
+/// Tries each length below 2 KiB at which another kernel takes over, and 63 bytes.
 #[kani::proof]
 fn each_length_has_its_kernel() {
     masks::<64>([63, 64], |to, _, key| xor_to_read(to, key));
@@ -65,8 +65,9 @@ fn each_length_has_its_kernel() {
     masks::<256>([256], copy_xor);
 }
 
-/// From 2 KiB on, a payload is masked as two pieces, so that the second is aligned to 32 bytes. The
-/// proof takes 63 bytes at every alignment, which leave at least 32 bytes to the second piece.
+/// From 2 KiB on, a payload is masked as two pieces, so that the second piece is aligned to 32
+/// bytes. The proof takes 63 bytes at every alignment, so that the second piece has at least 32
+/// bytes.
 #[kani::proof]
 #[kani::unwind(9)]
 fn two_pieces_are_masked_as_one() {

@@ -112,9 +112,9 @@ impl Facts {
         either && reported && (!closed || self.tx_is_closed) && whole && queued
     }
 
-    /// Whether calls may turn these facts into `next`. No call makes a true fact false, except
-    /// `close_written`: a Ping may be answered behind our Close, a write may fail, and a stream may
-    /// report unflushed bytes. A receiver that has failed keeps its error.
+    /// Whether calls may turn these facts into `next`. No call makes a true fact false. The
+    /// exception is `close_written`: a Ping may be answered behind our Close, a write may fail, and
+    /// a stream may report unflushed bytes. A receiver that has failed keeps its error.
     fn lead_to(self, next: Self) -> bool {
         let stays = |now: bool, next: bool| next || !now;
         stays(self.rx_is_closed, next.rx_is_closed)

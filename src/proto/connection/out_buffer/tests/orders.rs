@@ -156,7 +156,8 @@ impl Model {
         self.insert(What::Pings, pings, at, frame);
     }
 
-    /// It goes before the first message in order, behind all messages that overtook that message.
+    /// A message that overtakes goes before the first message queued in order, behind all messages
+    /// that overtook that message.
     fn first(&mut self, frame: &[u8]) {
         let message = self.place(|what| what == What::Data(true));
         if message.is_some() || !self.open {
@@ -336,7 +337,8 @@ fn check(out: &mut OutBuffer, model: &Model) {
     }
 }
 
-/// Tries each call after the calls in `calls`, then each call after that, up to `most` calls.
+/// Tries each call after the calls in `calls`, then each call after those, until `most` calls were
+/// made.
 fn try_all(calls: &mut Vec<Call>, most: usize) {
     for call in CALLS {
         let (mut out, mut model) = (OutBuffer::new(usize::MAX), Model::default());
@@ -365,7 +367,7 @@ impl Drop for Tried<'_> {
     }
 }
 
-/// Tries five calls; with `TESTS=all`, which takes a minute, seven.
+/// Tries five calls in a row, or seven with `TESTS=all`, which takes a minute.
 #[test]
 fn every_order_of_calls_gives_the_bytes_of_the_model() {
     let all = option_env!("TESTS") == Some("all");

@@ -25,8 +25,9 @@ pub(super) struct Ending<N> {
     /// block. The value is 0 before the first stop of this kind. In a one-byte message, 0 also
     /// stands for the message's start, where a block begins.
     begun: N,
-    /// Whether zlib's last call was `blockwise` and filled its output. If so, zlib may
-    /// hold more output, or may have stopped at a block's end. zlib's next call shows which.
+    /// Whether zlib's last call was `blockwise` and filled its output. If so, zlib may hold more
+    /// output, or may have stopped at a block's end. zlib's next call shows which of the two is
+    /// true.
     full: bool,
 }
 
@@ -201,9 +202,9 @@ impl Inflate {
     /// them is in the message's last byte. So a message whose last byte is ff cannot end with this
     /// header. Such a message is complete if a block ends with this byte. This happens if the
     /// sender did not remove the tail. To check this, [`EMPTY`] is appended instead of the tail. A
-    /// message that ends with a block without BFINAL, but not with the byte ff, is refused, because
-    /// zlib does not say how many bits of the last byte are left. So the bytes to append are
-    /// unknown.
+    /// message may also end with a block without BFINAL, but with another last byte than ff. This
+    /// message is refused: zlib does not say how many bits of the last byte are left, so the bytes
+    /// to append are unknown.
     fn finish(
         &mut self,
         raw: &mut Decompressor,

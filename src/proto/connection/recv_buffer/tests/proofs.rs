@@ -1,5 +1,5 @@
 //! Proofs by Kani: a call that consumes bytes, commits bytes or makes room keeps the cursors in
-//! order, a fragment joins its message unchanged, and bytes that `compact` and `lend` move do not
+//! order. A fragment joins its message unchanged. Bytes that `compact` and `lend` move do not
 //! change. The calls begin in any state that the invariant allows, with a buffer of 32 bytes and no
 //! known text, or without memory. No harness has a buffer of `IN_PLACE` bytes, so none reaches
 //! `Buffer::lengthen`. See `checks/kani`.
@@ -15,7 +15,7 @@ fn any_buffer() -> RecvBuffer {
     (buffer.msg, buffer.msg_end) = (kani::any(), kani::any());
     (buffer.next, buffer.end) = (kani::any(), kani::any());
     buffer.spare = kani::any();
-    // `base` makes this our own buffer, a longer or shorter lent one, or the small one.
+    // By `base`, this is our own buffer, a longer or shorter lent buffer, or the small buffer.
     buffer.base = kani::any_where(|base| (MAX_HEADER_LEN..=LEN).contains(base));
     (buffer.unneeded_reads, buffer.stashed) = (kani::any(), kani::any());
     kani::assume(buffer.end <= LEN - SLACK && buffer.spare <= LEN - SLACK);

@@ -1,5 +1,5 @@
 //! Proofs by Kani: the search in HTTP heads, eight bytes at once, finds the same byte as a plain
-//! loop; a line of a head is cut in the right places; blanks and tokens are as in RFC 9110 §5.6.
+//! loop. A line of a head is cut in the right places. Blanks and tokens are as in RFC 9110 §5.6.
 //! See `checks/kani`.
 use super::*;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
