@@ -6,7 +6,7 @@
 //! opening handshake are in [`handshake`](crate::handshake). The adapters return `Error`.
 use crate::proto::code::CloseCode;
 
-/// The peer broke RFC 6455 or RFC 7692. A connection that finds such an error fails with
+/// The peer broke RFC 6455 or RFC 7692. A connection that finds this error fails with
 /// [`RecvError::Protocol`], and reports the [`close_code`](RecvError::close_code) to the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]

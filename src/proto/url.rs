@@ -57,7 +57,7 @@ pub enum UrlError {
     /// and `socks5h`.
     #[error("URL of a proxy needs the scheme http, https, socks5 or socks5h, and no path or query")]
     NotProxy,
-    /// The URL is longer than 16 KiB. Hardly any server accepts such a URL.
+    /// The URL is longer than 16 KiB. Hardly any server accepts a URL of this length.
     #[error("URL is longer than {MAX_URL} bytes")]
     TooLong,
 }

@@ -219,7 +219,7 @@ impl Connection {
     /// Tells the connection the time. Early and repeated calls are harmless. Call it before a wait
     /// if the time of [`poll_timeout`](Self::poll_timeout) has come, and repeat it until
     /// `poll_timeout` is `None` or in the future. While input keeps coming, call it now and then
-    /// between two reads. First call [`step`](Self::step) until it needs input.
+    /// between two reads. Before this call, always call [`step`](Self::step) until it needs input.
     ///
     /// A deadline on the peer's silence may pass while bytes of the peer lie unread. So the call
     /// fails only after later reads have shown that the peer was silent. Either a read blocked, and

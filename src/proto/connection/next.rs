@@ -129,8 +129,8 @@ impl Connection {
         inbound.rx.event().map_or(Next::Over(None), |event| Next::Event(event, tx))
     }
 
-    /// Asks for a read. If the caller has reported nothing since the previous `Next::Read`, that
-    /// read brought nothing, and is counted here.
+    /// Asks for a read. If the caller has reported nothing since the previous `Next::Read`, the
+    /// read brought nothing, and this call counts it.
     fn read(&mut self) -> Next<'_> {
         let LoopState { reads, asked_at, .. } = self.loop_state;
         if asked_at == Some(self.inbound.rx.reads()) {

@@ -64,7 +64,7 @@ pub struct Receiver {
     /// only `walk` may handle input: see `set_quick`. So one comparison checks both the state and
     /// the limits on messages.
     quick_below: usize,
-    /// The mask bit that the second byte of each of the peer's frames must have.
+    /// The value that the mask bit must have in the second byte of every frame from the peer.
     mask_bit: u8,
     pub(super) eof: bool,
     /// Whether a read failed. If so, `eof` is set too, although the peer has not ended the stream.

@@ -385,7 +385,7 @@ impl RecvBuffer {
                 self.bytes = self.memory.take(whole).into();
             }
             self.unneeded_reads = self.unneeded_reads.saturating_add(1);
-            // A lent buffer may be somewhat shorter than a buffer of our own.
+            // A lent buffer stays if it has at least half the length of a buffer of our own.
             let (short, long) = (self.bytes.len() < whole / 2, self.bytes.len() > whole);
             if short || self.stashed || (long && self.unneeded_reads >= UNNEEDED_READS) {
                 self.unneeded_reads = 0;

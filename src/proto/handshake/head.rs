@@ -33,7 +33,8 @@ pub(super) struct Scan {
     /// The limits on the length of the head, in bytes, and on the number of its headers.
     pub(super) max_head: usize,
     max_headers: usize,
-    /// The limit on the first line, in bytes; `usize::MAX` for a response, which has no such limit.
+    /// The limit on the first line, in bytes; `usize::MAX` for a response, whose first line has no
+    /// limit.
     max_line: usize,
     /// The role of the endpoint that reads the head. A client reads a response.
     pub(super) role: Role,
@@ -234,9 +235,9 @@ pub(super) struct RequestLine {
 }
 
 impl RequestLine {
-    /// Parses a head that came in one read without other bytes, as most heads do. For such a head,
-    /// one pass over the bytes is enough instead of two. `None` if `scan` must run: the head is
-    /// incomplete or faulty, came in several reads, or is followed by other bytes.
+    /// Parses a head that came in one read without other bytes, as most heads do. One pass over the
+    /// bytes is then enough instead of two. `None` if `scan` must run: the head is incomplete or
+    /// faulty, came in several reads, or is followed by other bytes.
     pub(super) fn parse_at_once<'a, T>(
         wire: &'a [u8],
         scan: &Scan,

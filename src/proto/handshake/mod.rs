@@ -204,8 +204,8 @@ pub enum HandshakeError {
     /// repeated, or has a forbidden value (RFC 7692 §7.1).
     #[error("server's parameters of permessage-deflate do not answer the offer")]
     BadDeflate,
-    /// The server agrees to permessage-deflate, but not to a limit on its messages that the client
-    /// has set (RFC 7692 §7.1).
+    /// The server agrees to permessage-deflate, but not to a limit that the client has set for the
+    /// server's messages (RFC 7692 §7.1).
     #[error("server compresses, but does not agree to the setting Deflate::{setting}")]
     UnmetDeflate {
         /// The setting of `Deflate`: `"require_no_takeover"` or `"server.window_bits"`.

@@ -28,8 +28,8 @@ use core::{fmt, ops::Range};
 /// is lower than this, `high_water` is the least length, for devices with little memory.
 const FIRST: usize = 16 << 10;
 /// A buffer longer than `LARGE` bytes is freed after `SMALL_USES` small uses in a row. A use is
-/// small if at most a quarter of the buffer was used when the buffer was emptied. If it were freed
-/// as soon as it is empty, every burst would allocate a new buffer.
+/// small if at most a quarter of the buffer was used when the buffer was emptied. If the buffer
+/// were freed as soon as it is empty, every burst would allocate a new buffer.
 const LARGE: usize = 4 * FIRST;
 const SMALL_USES: u8 = 64;
 
@@ -151,8 +151,8 @@ impl OutBuffer {
         self.room_keeping(n, 0)
     }
 
-    /// Works as [`room`](Self::room), but keeps the first `keep` bytes of the room, which the
-    /// caller has filled before, even if the buffer grows.
+    /// Works as [`room`](Self::room) if the caller has already filled the first `keep` bytes of the
+    /// room. These bytes are kept, even if the buffer grows.
     #[inline]
     pub(super) fn room_keeping(&mut self, n: usize, keep: usize) -> &mut [u8] {
         if self.bytes.len() - self.end < n {
@@ -312,8 +312,8 @@ impl OutBuffer {
     }
 
     /// Drops the unwritten bytes, after a failed write. Nothing is queued afterwards, so `open` and
-    /// the memory may stay. The result of `written` does not change, and `fed` moves back to that
-    /// result. So the ledger must count the dropped bytes before this call.
+    /// the memory may stay as they are. The result of `written` does not change, and `fed` moves
+    /// back to that result. So the ledger must count the dropped bytes before this call.
     pub(super) fn drop_unwritten(&mut self) {
         let written = self.written();
         self.splices.clear();

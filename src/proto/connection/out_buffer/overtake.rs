@@ -1,5 +1,6 @@
-//! Finds where frames begin, and places frames that overtake between them. To find a boundary, this
-//! module parses our own headers, so that feeding need not record anything per frame.
+//! Finds where frames begin, and places overtaking frames in front of other frames. To find a
+//! boundary, this module parses our own headers, so that feeding need not record anything per
+//! frame.
 use super::{Kind, OutBuffer, Splice, Stall};
 use crate::proto::frame::{Header, OpCode};
 use alloc::vec::Vec;
@@ -86,8 +87,8 @@ impl OutBuffer {
     /// Gives the new frames in `controls` their place; the first `placed` bytes of `controls` have
     /// a place already. If `placed` is not 0, the new frames join the splice of these bytes.
     /// Otherwise they go in front of the first data frame that has not begun to leave. If there is
-    /// no such data frame, they go to the end. No other byte moves. There must be new frames,
-    /// because no splice may be empty.
+    /// no data frame of this kind, they go to the end. No other byte moves. There must be new
+    /// frames, because no splice may be empty.
     pub(in crate::proto::connection) fn place_controls(&mut self, placed: usize) {
         let new = self.controls.len() - placed;
         self.spliced += new;
@@ -156,9 +157,9 @@ impl OutBuffer {
 
     /// Moves the whole messages in `frames`, which must not be empty, to their place. This place is
     /// in front of the first message that has not begun to leave, and after everything that
-    /// overtakes this message already. If there is no such message, the place is the end of the
-    /// content. If the content ends inside a message in chunks, the end is no place for a message,
-    /// and `frames` stays as it is. Otherwise `frames` is empty afterwards.
+    /// overtakes this message already. If every message has begun to leave, the place is the end of
+    /// the content. If the content ends inside a message in chunks, the end is no place for a
+    /// message, and `frames` stays as it is. Otherwise `frames` is empty afterwards.
     pub(in crate::proto::connection) fn overtake_messages(&mut self, frames: &mut Vec<u8>) {
         let Some(Boundary { at, mut splices }) = self.message_boundary() else { return };
         while self.splices.get(splices).is_some_and(|s| s.at == at) {
@@ -188,7 +189,7 @@ impl OutBuffer {
     /// number of dropped bytes, both of messages fed in order and of messages that overtook.
     /// [`first_len`](Self::first_len) decreases by the number of dropped bytes that overtook. The
     /// caller must append the Close at once, so `rewind` need not run, and a stall goes on. No
-    /// message is placed afterwards, so `open` may stay.
+    /// message is placed afterwards, so `open` need not change.
     pub(in crate::proto::connection) fn truncate(&mut self) -> usize {
         let before = self.len();
         let overtaking = self.overtaking;

@@ -18,8 +18,8 @@ pub(super) struct InProgress {
     /// The number of the message's frames so far, including an incomplete frame.
     pub(super) fragments: u32,
     pub(super) handing: Handing,
-    /// Validates a text handed out in chunks. The buffer does not keep such a text, so the buffer
-    /// cannot remember how far it is valid.
+    /// Validates a text handed out in chunks. The buffer does not keep a text of this kind, so it
+    /// cannot remember how far the text is valid.
     utf8: Utf8Validator,
 }
 

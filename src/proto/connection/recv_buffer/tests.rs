@@ -27,7 +27,7 @@ fn what_takes_over_a_head_keeps_its_own_length_and_memory() {
     assert!(buf.take_over(head).is_empty());
     assert_eq!(buf.wire().len(), 10);
     buf.skip(10);
-    // this buffer's own read length, not the head's, which is over 2 KiB
+    // A read has the length of this buffer's own reads, not of the head's reads (over 2 KiB).
     assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE);
     traffic();
     buf.lend(vec![0; 5000]);
@@ -56,7 +56,7 @@ fn with(before: usize, msg: usize, gap: usize, wire: usize) -> RecvBuffer {
     buf
 }
 
-/// Asserts that the message and the wire bytes are those that `with` stored.
+/// Asserts that the buffer holds the message and the wire bytes that `with` stored.
 #[track_caller]
 fn holds(buf: &RecvBuffer, before: usize, msg: usize, gap: usize, wire: usize) {
     let expected: Vec<u8> = (before..before + msg).map(at).collect();

@@ -19,7 +19,7 @@ pub(super) enum Leaves {
     #[default]
     No,
     By(Time),
-    /// The time has passed, or the deadline on writing passed before it.
+    /// The time has passed, or the deadline on writing passed before that time.
     Left,
 }
 

@@ -222,8 +222,8 @@ impl Sender {
     }
 
     /// Queues a frame. A client copies and masks the payload. A server copies a payload of less
-    /// than `min_vectored` bytes. It turns a longer payload into owned bytes with `own`, and
-    /// splices these.
+    /// than `min_vectored` bytes. From this length on, `own` turns the payload into owned bytes,
+    /// which are spliced.
     #[inline]
     pub(super) fn frame_owned<P: AsRef<[u8]>>(
         &mut self,

@@ -37,20 +37,21 @@ pub(super) struct Ledger {
     /// The end of the last control frame queued in order. Invariant: all bytes after it are data,
     /// so that feeding data need not update the ledger.
     control_end: u64,
-    /// The end of the last control frames that were queued in order when all bytes before them were
-    /// written. Invariant: unwritten bytes before this position are not data. Without this field, a
-    /// failed write would count these frames as dropped data. Our Close is the only control frame
-    /// that may be queued in order behind unwritten bytes. In this case our Close does not change
-    /// `ahead`, and no data follows it.
+    /// Some control frames were queued in order when all bytes before them were written. This is
+    /// the end of the last of these frames. Invariant: unwritten bytes before this position are not
+    /// data. Without this field, a failed write would count them as dropped data. Our Close is the
+    /// only control frame that may be queued in order behind unwritten bytes. In this case our
+    /// Close does not change `ahead`, and no data follows it.
     ahead: u64,
     /// The end of our Close; `u64::MAX` until it has a place.
     pub(super) close_end: u64,
-    /// Messages fed in order were dropped, at least in part, if they end after this position. It is
-    /// `u64::MAX` until a Close overtakes or a write fails. From then on `data_end` no longer
-    /// changes: it is the position up to which data had been fed.
+    /// Messages fed in order were dropped, at least in part, if they end after this position. The
+    /// position is `u64::MAX` until a Close overtakes or a write fails. From then on `data_end` no
+    /// longer changes: it is the position up to which data had been fed.
     lost_from: u64,
     /// The number of bytes fed in messages that overtake, without dropped bytes. These messages are
-    /// written in the order in which they were fed, so the unwritten bytes are the last ones.
+    /// written in the order in which they were fed, so the last of these bytes are the unwritten
+    /// bytes.
     first_fed: u64,
     /// The number of dropped bytes of messages, in both sequences. It never decreases.
     pub(super) dropped: u64,
@@ -152,7 +153,7 @@ impl Ledger {
     /// Records that nothing more will be written: see `write_failed`. Counts the unwritten bytes of
     /// messages as dropped, both in `out` and in messages that wait to overtake. So call this
     /// before these bytes are dropped. A repeated call finds no bytes to count. Also records
-    /// whether our Close has left, because `closing.rs` then counts it as sent.
+    /// whether our Close has left, because `closing.rs` then counts our Close as sent.
     pub(super) fn broken(&mut self, out: &OutBuffer, first_waiting: usize) {
         self.ended = true;
         self.data_ended(out); // before `lost_from` is set, which stops all changes of `data_end`

@@ -204,7 +204,7 @@ impl Sender {
     /// Queues a Pong. The Pong goes before a waiting Ping. It goes before data as a Ping does: see
     /// [`ping`](Self::ping). A Pong may be unsolicited (§5.5.3). If more than 16 Pongs, or
     /// [`high_water`](Config::high_water) bytes of Pongs, wait for their place among the outgoing
-    /// bytes, only the newest is sent.
+    /// bytes, only the newest Pong is sent.
     ///
     /// # Errors
     ///

@@ -25,7 +25,7 @@ pub(super) struct Urgent {
     pub(super) trips: Option<Box<Trips>>,
     /// A Close that may overtake. The Close of `Sender::abort` overtakes at once. The Close of
     /// `Sender::fail` overtakes only if the stream is blocked. Boxed, because most connections
-    /// never have such a Close.
+    /// never need this field.
     pub(super) close: Option<Box<(Control, AtOnce)>>,
     /// Whether our Close must be the last frame that is queued: the peer's Close came, or this end
     /// has failed the connection.
@@ -215,9 +215,9 @@ impl Urgent {
     }
 
     /// Places the waiting Pongs and the waiting Ping. At least one frame must wait. The new frames
-    /// go behind control frames that already overtake; only `close_in_order` calls this while there
-    /// are such frames. If the buffer has no bytes to write, the new frames need not overtake, and
-    /// go to the end of the content.
+    /// go behind control frames that already overtake; only `close_in_order` calls this while
+    /// control frames overtake. If the buffer has no bytes to write, the new frames need not
+    /// overtake, and go to the end of the content.
     pub(super) fn place_controls(&mut self, to: &mut Tail<'_>) {
         let Tail { out, encoder, ledger } = to;
         let frames = &mut out.controls;

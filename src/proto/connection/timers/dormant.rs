@@ -17,8 +17,8 @@ pub(in crate::proto::connection) struct DormantTimers {
 }
 
 impl Timers {
-    /// Whether no Ping of the heartbeat is under way, no pause runs or still has to be measured,
-    /// and no deadline has passed.
+    /// Whether no Ping of the heartbeat is under way, no deadline has passed, and no pause runs or
+    /// is still to be measured.
     pub(in crate::proto::connection) fn may_be_dormant(&self) -> bool {
         self.beat.as_ref().is_none_or(Beat::may_be_dormant)
             && self.pause == Pause::No

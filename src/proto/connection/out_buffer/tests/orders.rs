@@ -337,8 +337,8 @@ fn check(out: &mut OutBuffer, model: &Model) {
     }
 }
 
-/// Tries each call after the calls in `calls`, then each call after those, until `most` calls were
-/// made.
+/// Tries each call after the calls in `calls`, and so on with each longer list of calls, up to
+/// `most` calls.
 fn try_all(calls: &mut Vec<Call>, most: usize) {
     for call in CALLS {
         let (mut out, mut model) = (OutBuffer::new(usize::MAX), Model::default());
