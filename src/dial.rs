@@ -47,8 +47,9 @@ pub struct Dial<'r> {
     delay: Duration,
     prepare: Option<Prepare<'r>>,
     pub(crate) via_proxy: Option<Proxy>,
-    // Not named `tls`, like the method: with the feature `rustls` off, rustc would report for
-    // `dial.tls(..)` that `tls` is a private field, not that the method is missing.
+    // This field does not share the name `tls` of the method. Otherwise, with the feature `rustls`
+    // off, rustc would report for `dial.tls(..)` that `tls` is a private field, not that the method
+    // is missing.
     tls_config: Option<tls::Client>,
 }
 
@@ -83,11 +84,11 @@ impl<'r> Dial<'r> {
 
     /// Replaces the configuration of TLS, for other roots, a client certificate or another
     /// cryptographic provider. A `ws` URL is still dialed without TLS; check [`Target::secure`] to
-    /// prevent that. This crate, not rustls, [opens and seals the records](tls) of TLS 1.3 if the
-    /// cryptographic provider hands over the keys and the configuration sets
-    /// `enable_secret_extraction`, as the default configuration does. Share one configuration
-    /// among connections: it keeps session tickets, which make the next connection to the same
-    /// server cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
+    /// prevent that. Under two conditions this crate, not rustls, [opens and seals the
+    /// records](tls) of TLS 1.3: the cryptographic provider hands over the keys, and the
+    /// configuration sets `enable_secret_extraction`. The default configuration sets it. Share one
+    /// configuration among connections: it keeps session tickets, which make the next connection to
+    /// the same server cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: impl Into<tls::Client>) -> Self {
         self.tls_config = Some(config.into());
@@ -136,8 +137,8 @@ impl<'r> Dial<'r> {
         }
     }
 
-    /// Converts an error that occurred before there was a tunnel: if there is a proxy, wraps the
-    /// error in an [`Error::Proxy`].
+    /// Converts an error of dialing, or of asking the proxy for a tunnel. If there is a proxy,
+    /// wraps the error in an [`Error::Proxy`].
     pub(crate) fn of_proxy(&self, error: Error) -> Error {
         if self.via_proxy.is_some() { Error::Proxy(Box::new(error)) } else { error }
     }

@@ -6,10 +6,10 @@
 //!   without `std`.
 //! - Thin adapters, `tokio`, `blocking` and `futures_io`, which contain no protocol rule.
 //! - A received message is **borrowed**: it is a slice of the buffer that the stream was read into,
-//!   or that a compressed message was inflated into. In steady state nothing is allocated, and a
-//!   batch of messages costs one read and one write.
-//! - The crate makes every check that the RFC requires, and limits everything that a peer can make
-//!   grow. Each violation has a precise error for you, and a close code for the peer.
+//!   or of the buffer that a compressed message was inflated into. In steady state nothing is
+//!   allocated, and a batch of messages costs one read and one write.
+//! - The crate makes every check that the RFC requires, and limits everything that grows with a
+//!   peer's input. Each violation has a precise error for you, and a close code for the peer.
 //!
 //! # Start here
 //!
@@ -93,7 +93,7 @@
 //! | decide what to do after an error | [`Error::retry`] | [`Retry`]: connect again, tell a person, or stop |
 //! | use short timeouts, as a trading client | [`Config::trading`] | for the handshake, the heartbeat, writing and closing |
 //! | end a connection to a peer that may be dead | [`leave`] | it ends within the time that you pass; `close` waits for the peer's answer |
-//! | send a secret uncompressed | [`Outbound::plain`] and [`feed`] | on a connection that compresses, the length could reveal the secret |
+//! | send a secret uncompressed | [`Outbound::plain`] and [`feed`] | if the message were compressed, its length could reveal the secret |
 //! | build a message in the outgoing buffer | [`build`](Sender::build) | no `Vec` for the message |
 //! | overtake waiting messages | [`feed_first`](Sender::feed_first) | for example, the cancellation of an order overtakes queued quotes |
 //! | find a dead peer | [`Config::heartbeat`] | presets at [`Heartbeat`] |
@@ -190,8 +190,9 @@
 //! # Choices that the RFCs leave open
 //!
 //! - Up to 16 waiting Pings are answered individually, because test suites expect a Pong for each
-//!   Ping. If more Pings wait, or [`high_water`](Config::high_water) bytes of them, only the newest
-//!   is answered, as §5.5.3 allows. So a flood of Pings cannot fill memory with Pongs.
+//!   Ping. If more Pings wait, or if their payloads reach [`high_water`](Config::high_water) bytes,
+//!   only the newest Ping is answered, as §5.5.3 allows. So a flood of Pings cannot fill memory
+//!   with Pongs.
 //! - The Close that reports a violation follows the replies to earlier messages, because these
 //!   messages were legal. But if the stream refuses bytes while replies wait, the Close overtakes
 //!   the unwritten replies, which are dropped. Otherwise a peer that reads slowly might not learn
@@ -226,7 +227,7 @@
 //!   and the module `tls`. In this crate's API, types of rustls 0.23 appear only in conversions.
 //!   The feature brings no cryptographic provider: enable `ring` too, or let your program install a
 //!   provider at the start of `main`. The module `tls` shows how.
-//! - `ring`: `rustls`, and ring as the provider of programs that install none.
+//! - `ring`: the feature `rustls`, and ring as the provider of programs that install no provider.
 //! - `counters`: counts of the traffic of each connection.
 //! - `futures`: the `futures_io` adapter, for smol and other runtimes. The WebSockets of
 //!   `futures_io` and `tokio` implement `Stream` and `Sink` of [`OwnedMessage`]s. A WebSocket
@@ -280,7 +281,7 @@
 //!   the error, or before `None` if the peer's Close came first.
 //! - Every byte of a fed message is written, waits, or is dropped.
 //!   [`buffered_amount`](Sender::buffered_amount) counts the waiting bytes, including control
-//!   frames, [`dropped`](Sender::dropped) counts the dropped bytes, and
+//!   frames. [`dropped`](Sender::dropped) counts the dropped bytes.
 //!   [`is_written`](Sender::is_written) says whether one message is written.
 //! - Every future of an open connection can be dropped at any point: no bytes are lost or sent
 //!   twice. (If you drop a `send` before it has queued its message, the message is not sent.)
@@ -290,13 +291,13 @@
 //! - The adapters give each client a generator of masking keys of its own (`SystemEntropy`):
 //!   ChaCha12, seeded by the operating system. A program that makes the [`Connection`] itself
 //!   chooses the [`Entropy`].
-//! - On Linux, a write to a peer that is gone is an error, and never ends the process by SIGPIPE:
-//!   see `without_sigpipe` for the exceptions.
+//! - On Linux, a write to a peer that is gone fails with an error. It does not end the process by
+//!   SIGPIPE, with the exceptions that `without_sigpipe` lists.
 //! - `unsafe` is in one file, `src/proto/kernel.rs`, for two purposes: to call functions compiled
 //!   for AVX2, once the CPU was checked, and to make a `str` from validated bytes.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// Without the feature `tokio`, the links above to its adapter lead nowhere.
+// Without the feature `tokio`, the links above to the `tokio` adapter lead nowhere.
 #![cfg_attr(not(feature = "tokio"), allow(rustdoc::broken_intra_doc_links))]
 
 extern crate alloc;
@@ -312,8 +313,8 @@ mod dial;
 mod drive;
 #[cfg(feature = "futures")]
 pub mod futures_io;
-// The guide's examples need all these features. docs.rs turns all of them on, and so do the tests,
-// which compile the examples.
+// The guide's examples need all these features. docs.rs turns them all on. The tests also turn them
+// all on, and compile the examples.
 #[cfg(all(
     any(doc, doctest),
     feature = "counters",
@@ -325,7 +326,7 @@ pub mod futures_io;
 ))]
 pub mod guide;
 // Functions that only the adapters for tasks call are dead code in builds without these adapters.
-// In builds with one of them the lint is on, and finds all other dead code.
+// In builds with one of these adapters, the lint is on, and finds all other dead code.
 #[cfg_attr(not(feature = "_task"), allow(dead_code))]
 mod proto;
 #[cfg(feature = "std")]

@@ -30,10 +30,11 @@ use std::{
 ///
 /// [`Error::Url`] for a bad URL. [`Error::Io`] if resolving or connecting failed or took too long,
 /// or the stream failed later. If resolving failed, this error names the host and port; if
-/// connecting failed, it names each address that was dialed. `Error::Tls` if TLS failed, or there
-/// is no provider. [`Error::NoTls`] for a `wss` URL without the feature `rustls`.
-/// [`Error::Handshake`] if the opening handshake failed. `HandshakeError::Timeout` means that TCP
-/// was connected, but TLS or HTTP took too long. [`Error::Refused`] for a status other than 101.
+/// connecting failed, it names each address that was dialed. `Error::Tls` if TLS failed, or if
+/// there is no cryptographic provider. [`Error::NoTls`] for a `wss` URL without the feature
+/// `rustls`. [`Error::Handshake`] if the opening handshake failed. `HandshakeError::Timeout` means
+/// that TCP was connected, but TLS or HTTP took too long. [`Error::Refused`] for a status other
+/// than 101.
 ///
 /// ```no_run
 /// use tickwire::{Config, blocking::connect};

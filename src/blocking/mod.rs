@@ -41,10 +41,9 @@
 //! `WouldBlock` at once. So a program that receives from each of its non-blocking streams at short
 //! intervals needs no timers. (See "many connections on one thread" in the recipes.) A call waits
 //! in [`Stream::wait`], which is `poll(2)` for a socket, until the stream is ready or the next
-//! deadline passes. Under three conditions, a receiving call waits in a blocking read instead:
-//! nothing is to be written, you have set no read timeout, and no deadline falls into the next
-//! second. For these reads the adapter sets the stream's read timeout, so do not set a read timeout
-//! on the stream.
+//! deadline passes. A receiving call waits in a blocking read instead if nothing is to be written,
+//! you have set no read timeout, and no deadline falls into the next second. For these reads the
+//! adapter sets the stream's read timeout, so do not set a read timeout on the stream.
 //!
 //! A stream without [`wait`](Stream::wait), such as [`WithoutTimeouts`], blocks in its own calls.
 //! While the stream blocks, the adapter notices no deadline. You cannot set a timeout (the call
@@ -62,8 +61,8 @@
 //! waits of both halves are bounded. When the writer starts a deadline, the reader notices the
 //! deadline within about a second. If a quarter of [`close_timeout`](Config::close_timeout) or of
 //! [`write_timeout`](Config::write_timeout) is less than a second, the reader notices the deadline
-//! within about that quarter, at best within some milliseconds. A writer that waits for the stream
-//! notices within 50 ms that receiving has failed.
+//! within about that quarter, or within some milliseconds if the quarter is shorter. A writer that
+//! waits for the stream notices within 50 ms that receiving has failed.
 //!
 //! **Stopping.** To stop a thread that waits in the `recv` of a [`Reader`], call [`Writer::close`]
 //! from another thread. `recv` returns once the peer has answered and the stream has ended. If the
@@ -149,13 +148,13 @@ macro_rules! receiving {
         ///
         /// This call hands out a message only while fewer than
         /// [`high_water`](crate::Config::high_water) bytes are unsent. Frames that overtake queued
-        /// messages do not count. So, if you feed one reply to each message and `high_water` is at
-        /// least 4 KiB, `feed` never fails with `Full`: the Pongs to all Pings of one read fit into
-        /// 4 KiB too. If the peer does not read, this call stops reading too, until the peer reads
-        /// again or the write timeout ends the connection. (So two ends that answer each message
-        /// with several messages can block each other.) After our own Close, messages up to the
-        /// peer's Close are discarded. After a failed write, messages are still delivered, but
-        /// nothing can be fed.
+        /// messages do not count. A Pong that overtakes nothing counts, but the Pongs to all Pings
+        /// of one read fit into 4 KiB. So, if you feed one reply to each message and `high_water`
+        /// is at least 4 KiB, `feed` never fails with `Full`. If the peer does not read, this call
+        /// stops reading too, until the peer reads again or the write timeout ends the connection.
+        /// (So two ends that answer each message with several messages can block each other.) After
+        /// our own Close, messages up to the peer's Close are discarded. After a failed write,
+        /// messages are still delivered, but nothing can be fed.
         ///
         /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,
         /// and returns no sending half.
@@ -224,16 +223,16 @@ macro_rules! receiving {
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
         /// [`Sender::is_written`](crate::Sender::is_written) which messages the peer may have
         /// received. Later receiving calls return the end, or
-        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before the end. On a
-        /// `Reader`, the `Writer` can send nothing more. The timeouts of `set_read_timeout` and
-        /// `set_write_timeout` do not apply to this call.
+        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before the end.
+        /// After `leave` of a `Reader`, the `Writer` can send nothing more. The timeouts of
+        /// `set_read_timeout` and `set_write_timeout` do not apply to this call.
         ///
         /// # Errors
         ///
         /// [`Error::Send`] for a frame that cannot be sent: then nothing has changed. A failed
         /// closing handshake is no error here. [`Error::WouldBlock`] if the stream cannot wait, and
-        /// `within` has not passed: call again. If the calls of the stream block, as those of
-        /// [`WithoutTimeouts`](crate::blocking::WithoutTimeouts) do, this call blocks with them.
+        /// `within` has not passed: call again. If the stream's own calls block, as the calls of
+        /// [`WithoutTimeouts`](crate::blocking::WithoutTimeouts) do, this call blocks too.
         pub fn leave<'f>(
             &mut self,
             frame: impl IntoClose<'f>,
@@ -249,7 +248,7 @@ macro_rules! receiving {
         ///
         /// # Errors
         ///
-        /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], which a timeout needs.
+        /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], which keeps the timeout.
         pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
             self.0.io.check(timeout)?;
             self.0.io.wait.read_limit = timeout;
@@ -385,7 +384,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], which a timeout needs.
+    /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], which keeps the timeout.
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
         self.0.io.check(timeout)?;
         self.0.io.wait.write_limit = timeout;

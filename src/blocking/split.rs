@@ -128,7 +128,7 @@ impl<S: Stream> Writer<S> {
         Ok(())
     }
 
-    /// Writes everything. With `enough`, does not wait for the stream once there is room for a
+    /// Writes everything. If `enough` is set, stops waiting for the stream once there is room for a
     /// message. Each wait ends after `WRITER_WAIT` at the latest, so that the next poll notices if
     /// receiving has failed.
     fn write_out(&mut self, enough: bool) -> Result<(), Error> {

@@ -110,9 +110,9 @@ pub trait Stream: Read + Write {
     fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()>;
 
     /// Sets how long a `read` may wait; `None` sets no limit. After this time the read fails with
-    /// `WouldBlock` or `TimedOut`, and loses nothing. The adapter calls this before the first read
-    /// that may wait while a deadline is running, and again after a split, with a timeout of at
-    /// most a second.
+    /// `WouldBlock` or `TimedOut`, and loses nothing. The adapter sets a timeout of at most a
+    /// second before the first read that may wait while a deadline is running. After a split the
+    /// adapter sets a timeout again.
     ///
     /// # Errors
     ///

@@ -67,9 +67,9 @@ mod calls {
     }
 
     /// Waits for `want`. But if the user made the socket non-blocking, returns `WouldBlock` at
-    /// once, because that user does not want to wait. Each call reads the mode of the socket anew,
-    /// because the user may change it. With a timeout of zero, the call does not wait, and ignores
-    /// the mode.
+    /// once, because the user then wants no call to wait. Each call reads the mode of the socket
+    /// anew, because the user may change it. With a timeout of zero, the call does not wait, and
+    /// ignores the mode.
     pub(in super::super) fn wait(
         socket: &impl AsSocket,
         want: Interest,

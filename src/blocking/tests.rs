@@ -102,7 +102,7 @@ impl WebSocket<Script> {
     }
 }
 
-/// The reads before the stall must not count as reads after it.
+/// The reads before the stall must not count as reads after the stall.
 #[test]
 fn a_stall_cuts_no_live_peer_however_many_reads_came_before() {
     let heartbeat = Some(Heartbeat::new(SECOND * 10, SECOND * 10));

@@ -5,9 +5,9 @@
 //! first of these, and the call polls again.
 //!
 //! If each wait were a `poll(2)`, each message would cost one more system call: 12 % of the
-//! processor's time for messages of 64 bytes. So a blocking read waits instead under three
-//! conditions ([`may_wait`](Io::may_wait)): nothing is to be written, the caller has set no time
-//! limit, and no deadline falls into the next second.
+//! processor's time for messages of 64 bytes. So a blocking read waits instead
+//! ([`may_wait`](Io::may_wait)) if nothing is to be written, the caller has set no time limit, and
+//! no deadline falls into the next second.
 use super::stream::{Interest, Stream, in_vain};
 use crate::{
     drive::{Error, Io, Output, Source, Timed, sync::Instant},
@@ -148,11 +148,11 @@ impl Thread {
     fn failed<T>(&mut self, error: io::Error, want: Interest) -> Poll<io::Result<T>> {
         match error.kind() {
             _ if in_vain(&error) => self.noted.want = self.noted.want.with(want),
-            // A signal interrupted the call, or a TLS stream ended it: a call that may wait reads
-            // only once, and other calls stop after `BARREN` bytes without data. Do not repeat the
-            // call here, because the deadlines must be checked first. To note `want` instead of
-            // `again` would be wrong: on a stream that cannot wait, a signal would then end the
-            // call, or drop a handshake.
+            // A signal interrupted the call, or a TLS stream ended the call early. (A TLS call that
+            // may wait reads only once. Other TLS calls stop after `BARREN` bytes without data.) Do
+            // not repeat the call here, because the deadlines must be checked first. To note `want`
+            // instead of `again` would be wrong: on a stream that cannot wait, a signal would then
+            // end the call, or drop a handshake.
             ErrorKind::Interrupted => self.noted.again = true,
             _ => return Poll::Ready(Err(error)),
         }

@@ -297,9 +297,9 @@ impl<S: Stream> Carrier for Call<'_, S> {
         self.polled(flushed)
     }
 
-    /// If the stream refuses bytes, a call that may wait must not read, so it is `Pending`: its
-    /// read would wait for the peer, while the peer may wait for these bytes. Other calls are
-    /// `Ready`.
+    /// If the stream refuses bytes, a call that may wait is `Pending`, so that it does not read.
+    /// Its read would wait for the peer, while the peer may wait for these bytes. Other calls are
+    /// always `Ready`.
     fn send_aside(&mut self, last: bool) -> Poll<()> {
         let waits = self.waits;
         self.waits &= !last;

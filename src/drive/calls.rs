@@ -1,9 +1,9 @@
 //! The calls that do no I/O, written once for the types of all adapters.
 //!
-//! Each adapter has its own types `WebSocket`, `Reader` and `Writer`, so that its documentation
-//! lists its own calls, and its signatures name nothing private. The calls are macros and not a
-//! trait, because users would have to import a trait. Each module that invokes a macro of this file
-//! imports [`names`].
+//! Each adapter has its own types `WebSocket`, `Reader` and `Writer`. So the documentation of an
+//! adapter lists its own calls, and no signature names a private type. The calls are macros and not
+//! a trait, because users would have to import a trait. Each module that invokes a macro of this
+//! file imports [`names`].
 
 /// The names that the bodies of the macros use.
 pub(crate) mod names {
@@ -68,9 +68,9 @@ pub(crate) use whole;
 macro_rules! feed {
     () => {
         /// Queues a message; see [`Sender::feed`](crate::Sender::feed). The next `flush` writes the
-        /// message, and so does a receiving call that has used up its input. This call never waits:
-        /// if there is no room, it fails with [`Full`](SendError::Full). To wait for room, call
-        /// `ready` first.
+        /// message. A receiving call that has used up its input also writes the message. This call
+        /// never waits: if there is no room, it fails with [`Full`](SendError::Full). To wait for
+        /// room, call `ready` first.
         ///
         /// # Errors
         ///
@@ -83,7 +83,7 @@ macro_rules! feed {
 }
 pub(crate) use feed;
 
-/// The call of a whole connection that uses a clock.
+/// The call of a whole connection that measures the round trip. It needs a clock.
 macro_rules! probe {
     () => {
         /// Queues a Ping. When its Pong arrives, [`Sender::rtt`](crate::Sender::rtt) has a new
@@ -153,7 +153,7 @@ macro_rules! half {
 
         /// Calls `f` with the sending half of the core, to read its state, for example the [round
         /// trip](crate::Sender::rtt). Calls of the other half wait until `f` returns. So `f` must
-        /// not call the other half, and must take no lock: both can deadlock.
+        /// not call the other half, and must take no lock: either may cause a deadlock.
         pub fn with_sender<Out>(&mut self, f: impl FnOnce(&Sender) -> Out) -> Out {
             self.0.core.with_sender(f)
         }
@@ -184,9 +184,9 @@ macro_rules! writer {
 
         /// Calls `f` with the sending half of the core, for all calls that need no I/O. (In `f`, an
         /// `Outbox` of `tickwire-parts` can feed this half.) Calls of the other half wait until `f`
-        /// returns. So `f` must not call the other half, and must take no lock: both can deadlock.
-        /// If `f` queues a Close, the receiving half wakes once `f` has returned. (In `blocking`,
-        /// the receiving half notices the Close within about a second.)
+        /// returns. So `f` must not call the other half, and must take no lock: either may cause a
+        /// deadlock. If `f` queues a Close, the receiving half wakes once `f` has returned. (In
+        /// `blocking`, the receiving half notices the Close within about a second.)
         ///
         /// ```no_run
         /// # use tickwire::{SendError, blocking::Writer};

@@ -65,8 +65,8 @@ pub(crate) trait Core<I>: Sized {
     }
     /// Waits until there is room for an answer, or until no answer is possible any more. Once
     /// `cork_limit` bytes are queued, this call also writes, but does not wait for that write. The
-    /// receiving half of a split connection never waits here: it cannot feed an answer, only the
-    /// `Writer` can.
+    /// receiving half of a split connection never waits here, because only the `Writer` can feed an
+    /// answer.
     #[inline(always)]
     fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
         let _ = (socket, cx);

@@ -24,9 +24,9 @@ pub enum Error {
     #[error(transparent)]
     Send(#[from] SendError),
     /// The stream failed, so the connection has ended. (In `blocking`, a later call may go on after
-    /// an error of `Stream::wait`.) The end of a TLS stream without a close_notify is an error of
-    /// the kind `UnexpectedEof` only before the connection is open; later the error is
-    /// [`RecvError::UnexpectedEof`], as without TLS. If connecting failed, the error names each
+    /// an error of `Stream::wait`.) If a TLS stream ends without a close_notify before the
+    /// connection is open, the error has the kind `UnexpectedEof`. On an open connection the error
+    /// is [`RecvError::UnexpectedEof`], as without TLS. If connecting failed, the error names each
     /// address that was dialed, or the host and port of a failed lookup. The error's source is the
     /// error of the lookup or of the last attempt.
     #[error(transparent)]
@@ -152,8 +152,8 @@ impl Error {
     /// if another attempt would [not help](Self::is_retryable), even if the server sent a
     /// Retry-After with a status such as 403 or 404. In that case `retry_after` of the
     /// [refusal](Self::Refused) returns the server's time. Pass the result of `retry_delay` to
-    /// `Backoff` of the crate `tickwire-parts`, which obeys at most an hour, because the server may
-    /// ask for up to 68 years.
+    /// `Backoff` of the crate `tickwire-parts`. The server may ask for up to 68 years, but
+    /// `Backoff` obeys at most an hour.
     pub fn retry_delay(&self) -> Option<Duration> {
         let asked = match self {
             Self::Refused(refusal) => refusal.retry_after(),

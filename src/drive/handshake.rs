@@ -111,8 +111,8 @@ impl<I: Source + Output> Incoming<I> {
     /// or if a read fails.
     ///
     /// Other tasks run even if the peer floods: tokio's sockets yield once the task's budget is
-    /// used up, and `futures_io` yields after `READS` reads. Under tokio, a stream without a budget
-    /// that always has bytes may hold its thread for the whole time.
+    /// used up, and `futures_io` yields after `READS` reads. Under tokio, a stream that uses no
+    /// budget and always has bytes may hold its thread until [`LINGER`] is over.
     pub(crate) async fn linger(&mut self) {
         let io = &mut self.io;
         let end = io.now() + LINGER;
@@ -148,8 +148,8 @@ pub(crate) async fn client<I: Source + Output>(
     // might wait until the deadline, because the failed write does not end the stream's input.
     write_all(&mut io, handshake.outgoing(), by).await?;
     // `step` refuses a 101 while a part of the request is unsent (`EarlyResponse`), so `advance`
-    // comes before the first step. `advance` reports all bytes, even if the deadline passed before
-    // they were written: then the check of the deadline below returns the error.
+    // comes before the first step. If the deadline passed before all bytes were written, `advance`
+    // still reports all bytes. The check of the deadline below then returns the error.
     handshake.advance(usize::MAX);
     loop {
         let told = match handshake.step() {

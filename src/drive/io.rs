@@ -14,7 +14,8 @@ use std::{
 /// nothing.
 const SLICES: usize = 32;
 
-/// A stream or half of a stream `S`, and `W`, the adapter's own way to wait.
+/// A stream, or half of a stream, of the type `S`, with the adapter's own way to wait, of the type
+/// `W`.
 #[derive(Debug)]
 pub(crate) struct Timed<S, W> {
     pub(crate) io: S,
@@ -43,9 +44,9 @@ pub(crate) trait Io {
         by.map_or(Poll::Pending, |by| self.poll_sleep(by, cx))
     }
 
-    /// Allows the next read to block, but no later read. The read must end by `until`, the next
-    /// deadline. The caller must have nothing left to write. (For the receiving half, messages that
-    /// the writer has fed do not count, because the writer flushes them.)
+    /// Allows only the next read to block. The read must end by `until`, the next deadline. The
+    /// caller must have nothing left to write. (For the receiving half, messages that the writer
+    /// has fed do not count, because the writer flushes them.)
     #[inline(always)]
     fn may_wait(&mut self, until: Option<Time>) {
         let _ = until;

@@ -251,7 +251,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             self.core.inbound().read_blocked(blocked);
         }
         let Some(again) = self.core.inbound().found_at() else { return Poll::Ready(()) };
-        // A timer that is ready already does not wake the task.
+        // A timer that is already ready does not wake the task, so this call does.
         if self.io.poll_sleep(again, cx).is_ready() {
             cx.waker().wake_by_ref();
         }
@@ -281,8 +281,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 rx.stream_failed();
                 return Some(error);
             }
-            // Most peers end TLS without close_notify (`UnexpectedEof`). Only a Close says that
-            // nothing is missing.
+            // Most peers end TLS without a close_notify (`UnexpectedEof`), so this counts as the
+            // end of the stream. Only a Close says that no message is missing.
             Ok(0) | Err(_) => rx.end_of_stream(),
         }
         None

@@ -116,7 +116,8 @@ impl Out {
     /// that was read is delivered. The other half learns the reason from `recv_error`.
     ///
     /// If `inbound` is `None`, checks only the deadline on writing. If that deadline has passed,
-    /// only the sending side ends. The woken reader finds a due deadline, and takes over the error.
+    /// only the sending side ends. The reader is then woken, finds a due deadline, and takes over
+    /// the error.
     ///
     /// Returns whether there is now an error, or a frame that waits for its place. If so, the
     /// caller goes round its loop once more instead of waiting. `frame_waits` decides, not
@@ -131,9 +132,9 @@ impl Out {
         let told = match inbound {
             None => tx.handle_timeout(now),
             Some(inbound) => match self.recv_error {
-                // In a split connection the writer's `poll_stall` found `WriteTimeout`, so the
-                // sender is broken, and only the receiver lacks the error. If receiving has ended,
-                // the phase is `Over`, and no deadline brings the reader here again.
+                // In a split connection the writer's `poll_stall` has found `WriteTimeout` and
+                // broken the sender. The receiver does not have the error yet. Once receiving has
+                // ended, the phase is `Over`, and no deadline brings the reader here again.
                 Some(error) if inbound.receiver().failure().is_none() => {
                     inbound.receiver_mut().cut_off(error);
                     Err(error)
@@ -148,9 +149,9 @@ impl Out {
     }
 
     /// Returns the error that a receiving call reports; `last` is the result of its last step. An
-    /// error with a close code, such as a violation, takes precedence over the error of the stream,
-    /// which says less, and is then dropped. The error of the stream takes precedence over any
-    /// other `RecvError`, and is reported once.
+    /// error with a close code, such as a violation, takes precedence over the error of the stream.
+    /// The stream's error says less, and is then dropped. The error of the stream takes precedence
+    /// over any other `RecvError`, and is reported once.
     #[cold]
     pub(super) fn reason(&mut self, last: Result<Step, RecvError>) -> Option<Error> {
         match last {

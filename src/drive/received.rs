@@ -26,8 +26,8 @@ impl<'a, S> Received<'a, S> {
     }
 
     /// Facts about the message besides its payload. For example, `more` tells whether another whole
-    /// message was already read, so that you can act on the newest message only. For `more`, this
-    /// call parses the next header.
+    /// message was already read, so that you can act on the newest message only. To find `more`,
+    /// this call parses the next header.
     #[inline]
     pub fn info(&self) -> Info {
         self.receiver.info()

@@ -50,7 +50,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 }
 
 impl<I: Source + Output> Socket<Whole, I> {
-    /// Writes everything. With `enough`, does not wait for the stream once there is room for a
+    /// Writes everything. If `enough` is set, stops waiting for the stream once there is room for a
     /// message. While this call waits, nobody reads, so the deadlines on reading are paused.
     /// `poll_more` resumes them.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
@@ -89,7 +89,8 @@ impl<I: Source + Output> Socket<Whole, I> {
     /// stream instead of answering our Close, although §5.5.1 asks for an answer.
     pub(crate) fn close_ended(&mut self) -> Result<(), Error> {
         let conn = &self.core.conn;
-        // 1006: our Close was not written. `unconfirmed`: the peer has not ended the stream either.
+        // 1006: our Close was not written. `unconfirmed`: closing timed out, and the peer has not
+        // ended the stream.
         let sent = |end: Closed<'_>| end.sent_code != 1006 && !end.unconfirmed;
         let all = conn.closed().is_some_and(sent) && conn.sender().dropped() == 0;
         match self.ended::<()>() {

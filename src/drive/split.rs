@@ -181,8 +181,8 @@ impl<W> Shared<W> {
     }
 
     /// Yields while `awaited` is set. The writer calls this before each write, outside the lock.
-    /// The writer's other calls do not yield: they make no call of the stream while they hold the
-    /// lock.
+    /// The writer's other calls do not yield: they call no stream under the lock, so they hold it
+    /// only briefly.
     fn let_reader_pass(&self) {
         for _ in 0..YIELDS {
             if !self.awaited.load(Relaxed) {
@@ -433,7 +433,7 @@ impl<W: Output, H> Writer<W, H> {
         }
     }
 
-    /// Writes everything. With `enough`, does not wait for the stream once there is room for a
+    /// Writes everything. If `enough` is set, stops waiting for the stream once there is room for a
     /// message. Fails if this write fails, or if an error has ended the connection before. An error
     /// that ended receiving is returned even if everything was written, because a writer that only
     /// sends learns of the error here.
@@ -469,9 +469,9 @@ impl<W: Output, H> Writer<W, H> {
     }
 
     /// Waits for the deadline on writing. The caller's last write was `Pending`, so this deadline
-    /// runs, unless the other half has since written or ended the connection. Ready: no deadline on
-    /// writing runs any more, so `poll_flush` must go round its loop again. If the deadline has
-    /// passed, the sender is broken, and `out` has the error.
+    /// runs, unless the other half has since written the bytes or ended the connection. Ready: no
+    /// deadline on writing runs any more, so `poll_flush` must go round its loop again. If the
+    /// deadline has passed, the sender is broken, and `out` has the error.
     ///
     /// The timer is in the shared stream, and wakes both halves. So the deadline is noticed even if
     /// this future is dropped. A thread does not wait here: `write_out` asks for this deadline

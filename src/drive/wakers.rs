@@ -7,8 +7,8 @@ use std::{
 };
 
 /// The wakers of the tasks that wait in the two halves. The writing half of the stream and its
-/// timer wake both tasks. Each half also wakes the task of the other half, after a change for which
-/// that task may wait.
+/// timer wake both tasks. Each half also wakes the other half's task after a change that the task
+/// may wait for.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers([Mutex<Option<Waker>>; 2]);
 
@@ -64,8 +64,8 @@ impl Wake for Wakers {
         Wake::wake_by_ref(&self);
     }
 
-    /// Wakes the writer first. `Shared::poll_write` relies on this order when it asks whether the
-    /// writer [is parked](Wakers::is_parked).
+    /// Wakes the writer first. So while the writer [is parked](Wakers::is_parked), the reader is
+    /// still to be woken. `Shared::poll_write` relies on this.
     fn wake_by_ref(self: &Arc<Self>) {
         Self::wake(self, Side::Writer);
         Self::wake(self, Side::Reader);

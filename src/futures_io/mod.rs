@@ -248,8 +248,8 @@ struct FuturesIo<T: Timers> {
     timers: T,
     epoch: Instant,
     timer: Option<Pin<Box<T::Sleep>>>,
-    /// The deadline of `timer`. `None` once the timer was ready, because a future must not be
-    /// polled again after that.
+    /// The deadline of `timer`. `None` once the timer was ready. The next wait then sets the timer
+    /// again, because a ready future must not be polled.
     due: Option<Time>,
     /// The number of reads in a row without a wait.
     reads: u8,
@@ -290,7 +290,8 @@ impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
             let far = now.saturating_duration_since(*epoch) + FAR;
             timers.at(*epoch + (until - Time::ZERO).min(far))
         };
-        // An early wake-up now and then costs less than setting the timer after each read.
+        // An early wake-up now and then costs less than setting the timer after each read. So a
+        // later deadline does not set the timer.
         if due.is_none_or(|due| until < due) {
             match timer {
                 Some(timer) => timer.set(set()),

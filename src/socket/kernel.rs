@@ -24,7 +24,8 @@ pub(super) const STAMPS: bool = true;
 
 /// Asks the kernel to stamp reads.
 pub(super) fn stamp_reads<S: AsFd>(socket: &S) -> io::Result<()> {
-    // `made`: the stamps that the kernel makes. `told`: the stamps that it returns with each read.
+    // `made`: the stamps that the kernel makes. `told`: the stamps that the kernel returns with
+    // each read.
     let made = TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
         | TimestampingFlag::SOF_TIMESTAMPING_RX_HARDWARE;
     let told = TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
@@ -43,7 +44,7 @@ pub(super) fn read<S: AsFd>(
     let slices = &mut [IoSliceMut::new(buf)];
     let flags = if waits { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
     let read = recvmsg::<()>(socket, slices, Some(&mut control.0), flags)?;
-    // If the `cmsg`s did not all fit into `control`, `cmsgs` fails, and this read has no time.
+    // If not all `cmsg`s fit into `control`, `cmsgs` fails, and this read has no time.
     let arrived = read.cmsgs().ok().and_then(|mut all| all.find_map(arrived));
     Ok((read.bytes, arrived))
 }

@@ -7,13 +7,13 @@
 ///
 /// A write to a socket or pipe whose peer is gone raises SIGPIPE, which by default ends the
 /// process. A program whose `main` is Rust ignores SIGPIPE, and gets an error from the write. But
-/// SIGPIPE has its default action in a C or C++ program that calls Rust, and in a program that
-/// restores the default action to end quietly when `head` closes its pipe. A C or C++ program needs
-/// only this line, before its first thread: `signal(SIGPIPE, SIG_IGN);`
+/// SIGPIPE has its default action in a C or C++ program that calls Rust. A Rust program may also
+/// restore the default action, for example to end quietly when `head` closes its pipe. A C or C++
+/// program needs only this line, before its first thread: `signal(SIGPIPE, SIG_IGN);`
 ///
-/// Without that line, a connection raises no SIGPIPE over sockets of std and tokio, or over this
-/// crate's TLS: the adapters of this crate call this function themselves. You must call this
-/// function yourself:
+/// Even without that line, a connection raises no SIGPIPE over sockets of std and tokio, or over
+/// this crate's TLS, because the adapters of this crate call this function themselves. You must
+/// call this function yourself:
 ///
 /// - in a [loop of your own](crate::Connection::next), and in
 ///   [`try_write`](crate::blocking::Stream::try_write) of a stream of your own, around
@@ -30,7 +30,8 @@
 ///
 /// If the process ignores SIGPIPE, this function only runs `call`. Otherwise the thread blocks
 /// SIGPIPE while `call` runs, which costs six short system calls. The first call of this function
-/// checks which is the case. So a program that restores the default action must do so earlier.
+/// checks whether the process ignores SIGPIPE. So a program that restores the default action must
+/// do so before that call.
 ///
 /// ```
 /// use std::{io::{IoSlice, Write}, net::{TcpListener, TcpStream}};
@@ -61,7 +62,7 @@ mod blocked {
     pub(super) struct Blocked(());
 
     impl Blocked {
-        /// `None` if SIGPIPE need not be blocked. If the action of SIGPIPE is unknown, it is
+        /// `None` if SIGPIPE need not be blocked. If the action of SIGPIPE is unknown, SIGPIPE is
         /// blocked.
         #[inline]
         pub(super) fn unless_ignored() -> Option<Self> {
@@ -84,8 +85,8 @@ mod blocked {
     impl Drop for Blocked {
         /// Removes the SIGPIPE that a write may have raised, before the signal is delivered. No
         /// safe call tells whether a SIGPIPE is pending, and a wait for a signal that is not
-        /// pending would never end. So this function first raises a SIGPIPE. If two are pending in
-        /// a thread, the kernel keeps only one.
+        /// pending would never end. So this function first raises a SIGPIPE. If a SIGPIPE is
+        /// already pending, the kernel keeps only one of the two.
         fn drop(&mut self) {
             if raise(Signal::SIGPIPE).is_ok() {
                 let _ = pipe().wait();

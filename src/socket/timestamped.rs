@@ -18,9 +18,9 @@ use std::io::{self, IoSlice, Read, Write};
 /// describes the time.
 ///
 /// No time is available over other kinds of streams, or on systems other than Linux. Bytes read
-/// during the opening handshake have no time either, nor do bytes that arrived before the kernel
-/// began to stamp. If no other socket of the machine asks for stamps, the kernel may begin some
-/// milliseconds after `new`.
+/// during the opening handshake have no time. Bytes that arrived before the kernel began to stamp
+/// have no time either. If no other socket of the machine asks for stamps, the kernel may begin
+/// some milliseconds after `new`.
 ///
 /// A stamped read calls `recvmsg` with memory for a `cmsg`, instead of `read`. A stamped read
 /// allocates nothing. If it does not wait, a stamped read takes about 8 % longer than `read`

@@ -19,8 +19,9 @@
 //! error that says so. This crate never installs a default, because only a program can choose for
 //! all its crates.
 //!
-//! A program chooses its provider by one line at the start of `main`. Instead of `ring` it may name
-//! `aws_lc_rs`, if it enables rustls' feature `aws-lc-rs`, or a provider from another crate:
+//! A program chooses its provider by one line at the start of `main`. Instead of `ring` the line
+//! may name `aws_lc_rs`, if the program enables rustls' feature `aws-lc-rs`, or a provider from
+//! another crate:
 //!
 //! ```no_run
 //! # use tickwire::tls::rustls;
@@ -41,8 +42,8 @@
 //! With ring, and with any provider that has QUIC, opening and sealing in place needs no
 //! allocation. Each end sets the flag for itself. The flag has three costs. First, any code of this
 //! process that makes a rustls session with the configuration can ask for the session's keys.
-//! Second, [`Session::connection`] is `None`, with TLS 1.2 too, so there are no exporters. Third, a
-//! session that is closed during its handshake sends no close_notify. To see whether records are
+//! Second, [`Session::connection`] is `None`, even with TLS 1.2, so there are no exporters. Third,
+//! a session that is closed during its handshake sends no close_notify. To see whether records are
 //! opened in place, call `in_place` after the handshake and before a split. The session is
 //! `ws.get_ref().tls()` after `connect`, and `ws.get_ref().session()` over a `TlsStream`.
 //!
@@ -57,11 +58,12 @@
 //! received only a part of a record holds up to 16 KiB more. A thread that waits in `blocking` also
 //! holds the buffer of 32 KiB that receives its ciphertext.
 //!
-//! If rustls, or code that rustls calls (such as the provider or a certificate verifier), panics,
-//! only that connection ends, with an error for which [`TlsError::is_panic`] is `true`. But with
-//! `panic = "abort"` the process ends. Debug builds of rustls 0.23 panic if a bad record arrives
-//! after our close_notify. `docs/TLS.md` in the repository has more about panics. The same page
-//! lists the rules of the record layer, and the place of each rule in the code.
+//! A panic of rustls, or of code that rustls calls (such as the provider or a certificate
+//! verifier), ends only the connection that called rustls. For the error of this connection,
+//! [`TlsError::is_panic`] is `true`. But with `panic = "abort"` the process ends. Debug builds of
+//! rustls 0.23 panic if a bad record arrives after our close_notify. `docs/TLS.md` in the
+//! repository has more about panics. The same page lists the rules of the record layer, and the
+//! place of each rule in the code.
 //!
 //! ```no_run
 //! # #[cfg(feature = "tokio")] {

@@ -23,8 +23,8 @@ use dialogue::{Address, Dialogue};
 use environment::chosen;
 use std::{boxed::Box, env, future::poll_fn, string::String, vec::Vec};
 
-/// Parses the next answer of the proxy. If this end has to send bytes after that answer, puts them
-/// into the `Vec`, which was empty. If the stream has ended and the answer is incomplete, returns
+/// Parses the next answer of the proxy. If this end has to send bytes after that answer, puts these
+/// bytes into the empty `Vec`. If the stream has ended and the answer is incomplete, returns
 /// `UnexpectedEof`, not `Partial`.
 type ReadAnswer =
     Box<dyn FnMut(&mut Reading, &mut Vec<u8>) -> Result<Progress, HandshakeError> + Send + Sync>;
@@ -36,7 +36,8 @@ type ReadAnswer =
 /// [`handshake_timeout`](Config::handshake_timeout) bounds the whole dial: dialing the proxy, TLS
 /// to the proxy, the proxy's answer, TLS to the server and the opening handshake. The head of the
 /// proxy's answer has the same limits as the head of a server's answer. If the proxy makes no
-/// tunnel, the error is [`Error::Proxy`], so nobody mistakes the proxy's answer for the server's.
+/// tunnel, the error is [`Error::Proxy`], so nobody mistakes the proxy's answer for an answer of
+/// the server.
 ///
 /// ```no_run
 /// use tickwire::{Config, Dial, Proxy, handshake::client::Request};
@@ -65,8 +66,8 @@ impl Proxy {
     /// `socks5h://` mean SOCKS5 (RFC 1928). The default ports are 80, 443 and 1080.
     ///
     /// The URL may have a user and a password, in percent-encoding. They are sent only to the
-    /// proxy: as Basic authentication (RFC 7617), or for SOCKS5 by RFC 1929. Without TLS to the
-    /// proxy, everybody between this end and the proxy can read the user and the password.
+    /// proxy: by HTTP as Basic authentication (RFC 7617), by SOCKS5 as RFC 1929 says. Without TLS
+    /// to the proxy, everybody between this end and the proxy can read the user and the password.
     ///
     /// # Errors
     ///
@@ -89,7 +90,7 @@ impl Proxy {
     /// name and all names below it. The entry `.example.com` matches only the names below it. Names
     /// are not resolved, so a name never matches an address. Some resolvers accept short forms of
     /// an address, such as `127.1`. `NO_PROXY` treats a short form as a name, so an entry must have
-    /// the form that the URL has.
+    /// the same form as the host in the URL.
     ///
     /// # Errors
     ///
@@ -140,7 +141,7 @@ impl Proxy {
             }
             if dialogue.outgoing().is_empty() {
                 // Each read takes one byte: the length of the answer is not known in advance, and
-                // the next byte belongs to the tunnel.
+                // the first byte after the answer belongs to the tunnel.
                 poll_fn(|cx| poll_read(io, &mut dialogue.reading, 1, cx)).await?;
             }
         }

@@ -59,8 +59,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     /// Drives the connection to its end, after [`begin_leave`](Self::begin_leave).
     ///
     /// A stream also refuses bytes if the task has used up its runtime's budget, or if the runtime
-    /// has not yet asked the operating system about a new stream. A timer is ready only when
-    /// neither is the case. So, even if `within` is zero, a refused Close waits for a timer, and is
+    /// has not yet asked the operating system about a new stream. Once a timer is ready, both
+    /// reasons are gone. So, even if `within` is zero, a refused Close waits for a timer, and is
     /// then tried again.
     pub(crate) async fn leave(&mut self) {
         let began = self.io.now();
@@ -125,7 +125,7 @@ impl<'a, C: Core<I>, I: Source> Future for RecvToReply<'a, C, I> {
             return Poll::Pending; // polled after completion
         };
         // If `is_free` is `true`, calling `poll_message` directly saves one call. If our Close is
-        // queued during this poll, no message follows, so none has to be discarded.
+        // queued during this poll, no message follows, so there is nothing to discard.
         let free = drive.core.is_free();
         let polled = if free { drive.poll_message(cx) } else { drive.poll_to_reply(cx) };
         if ready!(polled) == Ready::End {

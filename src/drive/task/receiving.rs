@@ -48,13 +48,13 @@ macro_rules! receiving {
         ///
         /// This call hands out a message only while fewer than
         /// [`high_water`](crate::Config::high_water) bytes are unsent. Frames that overtake queued
-        /// messages do not count. So, if you feed one reply to each message and `high_water` is at
-        /// least 4 KiB, `feed` never fails with `Full`: the Pongs to all Pings of one read fit into
-        /// 4 KiB too. If the peer does not read, this call stops reading too, until the peer reads
-        /// again or the write timeout ends the connection. (So two ends that answer each message
-        /// with several messages can block each other.) After our own Close, messages up to the
-        /// peer's Close are discarded. After a failed write, messages are still delivered, but
-        /// nothing can be fed.
+        /// messages do not count. A Pong that overtakes nothing counts, but the Pongs to all Pings
+        /// of one read fit into 4 KiB. So, if you feed one reply to each message and `high_water`
+        /// is at least 4 KiB, `feed` never fails with `Full`. If the peer does not read, this call
+        /// stops reading too, until the peer reads again or the write timeout ends the connection.
+        /// (So two ends that answer each message with several messages can block each other.) After
+        /// our own Close, messages up to the peer's Close are discarded. After a failed write,
+        /// messages are still delivered, but nothing can be fed.
         ///
         /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,
         /// and returns no sending half.
@@ -131,11 +131,11 @@ macro_rules! receiving {
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
         /// [`Sender::is_written`](crate::Sender::is_written) which messages the peer may have
         /// received. Later receiving calls return the end, or
-        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before the end. On a
-        /// `Reader`, the `Writer` can send nothing more.
+        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before the end.
+        /// After `leave` of a `Reader`, the `Writer` can send nothing more.
         ///
-        /// Cancel safe: `within` counts from the first call. After a dropped future, any receiving
-        /// call continues to leave.
+        /// Cancel safe: `within` counts from the first call. If you drop the future, any later
+        /// receiving call continues to leave.
         ///
         /// # Errors
         ///

@@ -186,9 +186,9 @@ pub(crate) use stream;
 macro_rules! sink {
     ([$($generics:tt)*] $Type:ty) => {
         /// The sink is ready when there is room, as for [`ready`](Self::ready). It queues an item
-        /// like [`feed`](Self::feed). Closing the sink sends a Close with code 1000 after
-        /// everything fed, unless a Close was sent before, and reads nothing. After that, receive
-        /// up to the end, or drop the connection.
+        /// like [`feed`](Self::feed). Unless a Close was sent before, closing the sink sends a
+        /// Close with code 1000 after everything fed. It reads nothing. After that, receive up to
+        /// the end, or drop the connection.
         impl<$($generics)*> Sink<OwnedMessage> for $Type {
             type Error = Error;
 
