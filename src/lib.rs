@@ -215,7 +215,8 @@
 //!   as many programs expect. (If a page asked for a subprotocol, its browser then fails the
 //!   connection.) A client can [require](handshake::client::Request::require_subprotocol) a
 //!   subprotocol.
-//! - [A table](handshake#heads) lists the forms of heads that are accepted, and those that are not.
+//! - [A table](handshake#heads) lists the forms of heads that are accepted, and the forms that are
+//!   refused.
 //!
 //! # Features
 //!
@@ -292,7 +293,7 @@
 //!   ChaCha12, seeded by the operating system. A program that makes the [`Connection`] itself
 //!   chooses the [`Entropy`].
 //! - On Linux, a write to a peer that is gone fails with an error. It does not end the process by
-//!   SIGPIPE, with the exceptions that `without_sigpipe` lists.
+//!   SIGPIPE: `without_sigpipe` lists the exceptions.
 //! - `unsafe` is in one file, `src/proto/kernel.rs`, for two purposes: to call functions compiled
 //!   for AVX2, once the CPU was checked, and to make a `str` from validated bytes.
 #![cfg_attr(not(feature = "std"), no_std)]

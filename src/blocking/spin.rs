@@ -35,10 +35,9 @@ const TRIES: u32 = 64;
 /// hyper-threads, spinning also slows the other thread of the core a little. A [`spin_loop`] hint
 /// between tries keeps this loss small.
 ///
-/// **Deadlines** hold as on any stream, and so do the caller's
-/// [timeouts](super::WebSocket::set_read_timeout). The clock is read only after every 64 tries, so
-/// a call notices a deadline late, but at most about 40 µs late. When input arrives, the read
-/// returns at once.
+/// **Deadlines** and the caller's [timeouts](super::WebSocket::set_read_timeout) hold as on any
+/// stream. The clock is read only after every 64 tries, so a call notices a deadline late, but at
+/// most about 40 µs late. When input arrives, the read returns at once.
 ///
 /// **TLS** may be around the `Spin` or inside the `Spin`. In `TlsStream<Spin<TcpStream>>` a try is
 /// only the system call. `into_spin` after `connect` puts the `Spin` around the TLS stream, so each

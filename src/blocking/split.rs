@@ -78,8 +78,9 @@ impl<S: Stream> Writer<S> {
     /// Leaves the peer within the time `within`, whatever the peer does, like `leave` of the
     /// [`Reader`]. But this call discards no input: the [`Reader`] still delivers messages. This
     /// call returns once our Close is written, or after `within`. A receiving call of the
-    /// [`Reader`] then waits for the peer's Close, and ends within the same time, or up to a second
-    /// later if the call was waiting already. If you do not receive any more, drop both halves.
+    /// [`Reader`] then waits for the peer's Close, and ends within the same time. A call that was
+    /// waiting already may end up to a second later. If you do not receive any more, drop both
+    /// halves.
     ///
     /// # Errors
     ///

@@ -328,8 +328,8 @@ macro_rules! pointer {
 pointer!(&mut S);
 pointer!(Box<S>);
 
-/// A [`Stream`] made of any `Read + Write`. Calls of the inner stream may wait. While such a call
-/// waits, the adapter notices no deadline of [`Config`](crate::Config). You cannot set timeouts, a
+/// A [`Stream`] made of any `Read + Write`. Calls of the inner stream may wait. While a call waits,
+/// the adapter notices no deadline of [`Config`](crate::Config). You cannot set timeouts, a
 /// shutdown only flushes, and the connection cannot be split.
 ///
 /// If the inner stream is non-blocking, a call that would block returns

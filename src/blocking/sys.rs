@@ -84,7 +84,7 @@ mod calls {
 }
 
 /// Windows has no MSG_DONTWAIT, so each call makes the socket non-blocking, and the socket stays
-/// non-blocking. After the first call a plain read does not wait either, and the adapter waits in
+/// non-blocking. After the first call, even a plain read does not wait, so the adapter waits in
 /// `poll`. Windows does not tell the mode of a socket. So if the user made the socket non-blocking,
 /// the adapter still waits, while on Unix it returns `WouldBlock`.
 #[cfg(windows)]

@@ -77,9 +77,9 @@ struct Noted {
     /// Whether the polls stopped although the stream would not block. Either a read was put off
     /// because the time limit of the call had passed, or a signal or TLS interrupted a call of the
     /// stream (see `failed`). If this flag is set, `wait` returns at once: the call polls again, or
-    /// fails because its time limit has passed. In the handle of a split connection that both
-    /// halves write to, nobody reads this flag: each half waits with a handle of its own until the
-    /// stream accepts bytes.
+    /// fails because its time limit has passed. A split connection has a handle that both halves
+    /// write to. Nobody reads this flag of that handle: each half waits with a handle of its own
+    /// until the stream accepts bytes.
     again: bool,
 }
 

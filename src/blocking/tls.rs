@@ -222,8 +222,8 @@ impl<S: fmt::Debug> fmt::Debug for TlsStream<S> {
 struct Call<'a, S> {
     io: &'a mut S,
     tls: &'a Mutex<Tls>,
-    /// Whether to call `read`, `write` and `flush` of the stream below, which may wait, or
-    /// `try_read`, `try_write` and `try_flush`.
+    /// If set, this call uses `read`, `write` and `flush` of the stream below, which may wait.
+    /// Otherwise it uses `try_read`, `try_write` and `try_flush`.
     waits: bool,
     /// The last error of the stream below, if the call can be repeated. `pending` returns it.
     put_off: Option<io::Error>,

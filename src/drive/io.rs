@@ -14,8 +14,7 @@ use std::{
 /// nothing.
 const SLICES: usize = 32;
 
-/// A stream, or half of a stream, of the type `S`, with the adapter's own way to wait, of the type
-/// `W`.
+/// A stream (or half of a stream) `S` together with `W`, the adapter's own way to wait.
 #[derive(Debug)]
 pub(crate) struct Timed<S, W> {
     pub(crate) io: S,
@@ -60,8 +59,8 @@ pub(crate) trait Io {
     }
 
     /// Reports that the stream refused bytes, so the next wait has to be for writing too. The
-    /// thread of a half needs this report: it writes by a handle of the stream that both halves
-    /// share, but waits with a handle of its own, which has not seen the refusal.
+    /// thread of a half needs this report. It writes by a handle that both halves share, but waits
+    /// with a handle of its own. Its own handle has not seen the refusal.
     #[inline(always)]
     fn write_blocked(&mut self) {}
 }

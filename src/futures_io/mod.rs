@@ -50,9 +50,9 @@
 //! async-net's stream instead.
 //!
 //! **Cancel safety.** All state is in the [`WebSocket`], and no state is in a future. So you may
-//! drop a future of an open connection at any await point: no bytes are lost or sent twice, and a
-//! later call finishes a frame that was written in part. The documentation of each method says what
-//! a dropped call has done.
+//! drop a future of an open connection at any await point. No bytes are lost or sent twice. A later
+//! call finishes a frame that was written in part. The documentation of each method says what a
+//! dropped call has done.
 //!
 //! **Timers.** The deadlines of [`Config`] are checked only while a call is polled. The adapter
 //! spawns no task, so keep receiving. A timer is made only when a call first waits for a deadline.

@@ -22,9 +22,9 @@
 //! itself, its name hides the crate `tokio`.
 //!
 //! **Cancel safety.** All state is in the [`WebSocket`], and no state is in a future. So you may
-//! drop a future of an open connection at any await point: no bytes are lost or sent twice, and a
-//! later call finishes a frame that was written in part. The documentation of each method says what
-//! a dropped call has done.
+//! drop a future of an open connection at any await point. No bytes are lost or sent twice. A later
+//! call finishes a frame that was written in part. The documentation of each method says what a
+//! dropped call has done.
 //!
 //! **Timers.** The deadlines of [`Config`] are checked only while a call is polled. The adapter
 //! spawns no task, so keep receiving. Deadlines need a runtime with its time driver on
@@ -35,8 +35,8 @@
 //! needs. When bytes arrive or are sent, the connection takes buffers from a pool of the thread.
 //!
 //! **Threads.** The connections of a thread share only the thread's pool. While messages are
-//! received and sent, threads share no lock, counter or cache line, with two exceptions: the halves
-//! of a split connection, and the reference count of a large [payload](crate::Outbound) that
+//! received and sent, threads share no lock, counter or cache line. There are two exceptions: the
+//! halves of a split connection, and the reference count of a large [payload](crate::Outbound) that
 //! several connections send. So one runtime per thread, each with its own listener on the same port
 //! (SO_REUSEPORT), can use every processor: see the example `echo_server`, `--threads`.
 mod dial;

@@ -4,7 +4,7 @@
 //!
 //! Each received message becomes an owned message. (`recv` only lends the message.) A message of up
 //! to 4 KiB is copied into memory that several messages share. A longer message usually keeps the
-//! buffer it was received into. The WebSocket's own methods take precedence over those of
+//! buffer it was received into. The WebSocket's own methods take precedence over the methods of
 //! `SinkExt`: `ws.send("text")` is `WebSocket::send`.
 //!
 //! `StreamExt::split` lets two tasks share one WebSocket. The documentation of `poll_recv` says
