@@ -6,7 +6,6 @@ use crate::floor::{
     self, Body, Floor, REQUEST, Stream, connection, echo, flush, messages, receive,
 };
 use bytes::Bytes;
-use criterion::{BenchmarkGroup, measurement::WallTime};
 use std::{
     collections::VecDeque,
     hint::black_box,
@@ -14,7 +13,7 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tickwire::{
     Config, Connection, DataKind, Event, Next, Prepared, Sender, Step, Time, blocking,
@@ -65,19 +64,6 @@ fn ends(client: bool, stream: impl Fn() -> Stream) -> Ends {
         link: stream(),
         tokio: tokio_adapter::WebSocket::from_parts(stream(), connection(client)),
         blocking: blocking::WebSocket::from_parts(stream(), connection(client)),
-    }
-}
-
-/// Has criterion measure every side, in time for each message.
-pub fn measure(group: &mut BenchmarkGroup<'_, WallTime>, id: &str, sides: Sides) {
-    for (side, mut work) in sides {
-        group.bench_function(format!("{id}/{side}"), |b| {
-            b.iter_custom(|n| {
-                let begin = Instant::now();
-                work(n as usize);
-                begin.elapsed()
-            });
-        });
     }
 }
 
