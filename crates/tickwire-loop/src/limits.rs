@@ -61,8 +61,7 @@ impl<T> Inner<T> {
         }
         let mut resumable = self.receiving.resumable();
         while resumable > 0 {
-            let Some(handle) = self.receiving.stopped.pop_front() else { break };
-            // The connection may have ended, or have become dormant after its message ended.
+            let Some((_, handle)) = self.receiving.stopped.pop_first() else { break };
             let Some(slot) = self.slots.get_mut(handle) else { continue };
             let Stage::Open(Some(open)) = &mut slot.stage else { continue };
             resumable -= usize::from(self.receiving.resume(handle, &mut open.received));

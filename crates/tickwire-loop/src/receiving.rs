@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! all read | those within a fair share read | .. and within 128 KiB | those that hold nothing
-//!          3/4 of the limit                 7/8 of it                the limit
+//!          3/4 of the limit                 7/8 of it                15/16 of it
 //! ```
 //!
-//! The first of the stopped connections reads in any case. So the messages of stopped connections
-//! end one after the other.
+//! Of the stopped connections, the one whose message began first reads in any case. So the messages
+//! of stopped connections end one after the other.
 use crate::handle::Handle;
-use std::{collections::VecDeque, mem, time::Duration};
+use std::{collections::BTreeMap, mem, time::Duration};
 use tickwire::Time;
 
 /// The loop expects a read to add as many bytes as the connection holds, within these bounds.
@@ -17,7 +17,8 @@ const READ: (usize, usize) = (16 << 10, 128 << 10);
 const LITTLE: usize = 129 << 10;
 /// The time for which `Receiving::first` may receive nothing. Without this limit, a peer that sends
 /// half a message would keep the others waiting until a deadline passes. While all together exceed
-/// the limit by `ABOVE`, `first` stays, because each former `first` may keep almost a message.
+/// 15/16 of the limit by `ABOVE`, `first` stays, because each former `first` may keep almost a
+/// message.
 const PATIENCE: Duration = Duration::from_secs(1);
 const ABOVE: usize = 1 << 20;
 
@@ -26,24 +27,39 @@ const ABOVE: usize = 1 << 20;
 pub(crate) struct Received {
     /// The number of these bytes, after the last turn.
     pub(crate) bytes: usize,
+    /// The number of its message: messages that began later have larger numbers. 0 if the
+    /// connection holds nothing.
+    began: u64,
     /// The time at which a stopped connection is given up, unless one of its messages ends before.
     pub(crate) until: Option<Time>,
-    /// Whether a message was delivered, and `take_message_ended` was not called since.
+    /// The time that was left to wait when the connection last read on. `None` if it has not waited
+    /// since the last end of a message.
+    left: Option<Duration>,
+    /// Whether a message was delivered, and `end_message` was not called since.
     pub(crate) message_ended: bool,
     /// Whether the connection is in `Receiving::stopped`.
     pub(crate) queued: bool,
 }
 
 impl Received {
-    /// Returns whether a message was delivered since the last call. If so, unsets `until`.
-    pub(crate) fn take_message_ended(&mut self) -> bool {
-        let ended = mem::take(&mut self.message_ended);
-        self.until = self.until.filter(|_| !ended);
-        ended
+    /// Returns the time at which the connection, which does not read, is given up. `most`: the time
+    /// for which it may wait until a message ends.
+    pub(crate) fn wait(&mut self, now: Time, most: Duration) -> Time {
+        *self.until.get_or_insert(now + self.left.unwrap_or(most))
     }
 }
 
+/// See [`Receiving::first`].
+#[derive(Clone, Copy)]
+struct First {
+    handle: Handle,
+    /// `bytes` and `began` of its [`Received`].
+    bytes: usize,
+    began: u64,
+}
+
 /// The number of bytes that all open connections hold, and the connections that may not read.
+#[derive(Default)]
 pub(crate) struct Receiving {
     /// The number of bytes that all connections hold.
     pub(crate) all: usize,
@@ -52,11 +68,15 @@ pub(crate) struct Receiving {
     calm: usize,
     /// The number of connections that hold received bytes.
     holders: usize,
-    /// The stopped connections, in the order in which they were stopped.
-    pub(crate) stopped: VecDeque<Handle>,
-    /// The connection that reads in any case, and the number of bytes that it holds. The limit is
-    /// for the others.
-    first: Option<(Handle, usize)>,
+    /// The stopped connections with unread bytes, in the order in which their messages began.
+    pub(crate) stopped: BTreeMap<u64, Handle>,
+    /// The last number of a message.
+    last: u64,
+    /// The connection that reads in any case. The limit is for the others.
+    first: Option<First>,
+    /// The connection that was `first` when another took its place although there was no room.
+    /// While this connection holds its message, no other takes the place without room.
+    replaced: Option<Handle>,
     /// The time at which another connection becomes `first`, unless `first` reads something before.
     patience: Option<Time>,
     /// The fair share at the time when the stopped connections last tried again.
@@ -65,44 +85,75 @@ pub(crate) struct Receiving {
 
 impl Receiving {
     pub(crate) fn new(limit: usize) -> Self {
-        let (stopped, first, patience) = (VecDeque::new(), None, None);
-        let calm = limit / 4 * 3;
-        Self { all: 0, limit, calm, holders: 0, stopped, first, patience, share: 0 }
+        Self { limit, calm: limit / 4 * 3, ..Self::default() }
     }
 
     /// Sets the number of bytes that a connection holds.
     #[inline]
     pub(crate) fn count(&mut self, of: Handle, held: &mut Received, bytes: usize) {
-        if bytes == 0 && held.bytes == 0 && self.first.is_none() {
+        if bytes == 0 && held.bytes == 0 {
             return; // the common case
         }
         self.all = self.all - held.bytes + bytes;
         self.holders = self.holders - usize::from(held.bytes > 0) + usize::from(bytes > 0);
         held.bytes = bytes;
-        if bytes == 0 {
-            held.until = None;
-        }
-        if held.take_message_ended() || bytes == 0 {
-            // Otherwise a peer that sends without a pause would be the first for ever.
-            self.first.take_if(|(first, _)| *first == of);
-        } else if self.is_first(of) {
-            self.first = Some((of, bytes));
+        held.message_ended |= bytes == 0;
+        self.end_message(of, held);
+        if bytes > 0 {
+            let began = self.number(held);
+            if self.is_first(of) {
+                self.first = Some(First { handle: of, bytes, began });
+            }
         }
     }
 
-    /// Whether a connection may read. `held`: the number of bytes that it holds.
-    #[inline]
-    pub(crate) fn may_read(&self, of: Handle, held: impl FnOnce() -> usize) -> bool {
-        if self.all <= self.calm || self.is_first(of) {
-            return true;
+    /// Forgets the wait of a connection, and its place as the first, if its message has ended.
+    fn end_message(&mut self, of: Handle, held: &mut Received) {
+        if mem::take(&mut held.message_ended) {
+            (held.until, held.left) = (None, None);
+            if mem::take(&mut held.queued) {
+                self.stopped.remove(&held.began);
+            }
+            held.began = 0;
+            // Otherwise a peer that sends without a pause would be the first for ever.
+            self.first.take_if(|first| first.handle == of);
+            self.replaced.take_if(|replaced| *replaced == of);
         }
+    }
+
+    /// Returns the number of a connection's message, which gets one if it has none.
+    fn number(&mut self, held: &mut Received) -> u64 {
+        if held.began == 0 {
+            self.last += 1;
+            held.began = self.last;
+        }
+        held.began
+    }
+
+    /// Notes that the limit stops a connection. `is_readable`: whether it has unread bytes. If not,
+    /// a `Note` comes with its next bytes.
+    pub(crate) fn stop(&mut self, of: Handle, held: &mut Received, is_readable: bool) {
+        self.end_message(of, held);
+        let began = self.number(held);
+        if is_readable && !mem::replace(&mut held.queued, true) {
+            self.stopped.insert(began, of);
+        }
+    }
+
+    /// Whether a connection may read, whatever it holds.
+    #[inline]
+    pub(crate) fn is_free(&self, of: Handle) -> bool {
+        self.all <= self.calm || self.is_first(of)
+    }
+
+    /// Whether a connection that is not free may read. `held`: the number of bytes that it holds.
+    pub(crate) fn may_read(&self, held: usize) -> bool {
         let most = match self.others() {
             others if others <= self.calm => return true,
             others if others <= self.limit / 8 * 7 => self.fair_share(),
-            others if others <= self.limit => self.fair_share().min(LITTLE),
+            others if others <= self.limit / 16 * 15 => self.fair_share().min(LITTLE),
             _ => 0,
         };
-        let held = held();
         held == 0 || held + held.clamp(READ.0, READ.1) <= most
     }
 
@@ -112,38 +163,70 @@ impl Receiving {
     pub(crate) fn until(
         &mut self,
         of: Handle,
-        held: &Received,
+        held: &mut Received,
         (read, stops): (bool, bool),
         now: Time,
     ) -> Option<Time> {
-        if !self.is_first(of) {
-            return held.until.filter(|_| stops);
+        if held.until.is_none() && !self.is_first(of) {
+            return None; // the common case
         }
-        let full = self.all > self.limit.saturating_add(ABOVE);
-        if read || full && held.until.is_some_and(|at| at > now) {
+        self.until_pressed(of, held, (read, stops), now)
+    }
+
+    #[cold]
+    fn until_pressed(
+        &mut self,
+        of: Handle,
+        held: &mut Received,
+        (read, stops): (bool, bool),
+        now: Time,
+    ) -> Option<Time> {
+        let is_first = self.is_first(of);
+        // Only the time for which a connection is stopped counts as waiting.
+        if !stops && (read || !is_first) {
+            held.left = held.until.take().map(|until| until - now).or(held.left);
+        }
+        if !is_first {
+            return held.until;
+        }
+        // Its silence counts as waiting, because it holds memory for which others wait.
+        let until = (!read).then(|| held.wait(now, Duration::ZERO));
+        if read || self.is_full() && until.is_some_and(|at| at > now) {
             self.patience = Some(now + PATIENCE);
         }
         self.patience = self.patience.filter(|at| *at > now);
         self.first.take_if(|_| self.patience.is_none());
-        self.patience.or(held.until)
+        self.patience.or(until)
     }
 
     #[inline]
     fn is_first(&self, handle: Handle) -> bool {
-        self.first.is_some_and(|(first, _)| first == handle)
+        self.first.is_some_and(|first| first.handle == handle)
     }
 
     /// The number of bytes that all connections except the first hold.
     fn others(&self) -> usize {
-        self.all.saturating_sub(self.first.map_or(0, |(_, bytes)| bytes))
+        self.all.saturating_sub(self.first.map_or(0, |first| first.bytes))
     }
 
     fn fair_share(&self) -> usize {
         self.calm / self.holders.max(1)
     }
 
+    /// Whether there is no room for one more message above the limit.
+    fn is_full(&self) -> bool {
+        self.all > (self.limit / 16 * 15).saturating_add(ABOVE)
+    }
+
+    /// Whether a connection whose message has this number becomes the first. A message that began
+    /// earlier comes before the others, so that no set of half messages can stop it.
+    fn goes_first(&self, began: u64) -> bool {
+        let may_replace = !self.is_full() || self.replaced.is_none();
+        self.first.is_none_or(|first| began < first.began && may_replace)
+    }
+
     /// Returns how many of the stopped connections try again. All try if there is room, or if the
-    /// fair share has grown by 1/8. Otherwise one tries, if there is no `first`.
+    /// fair share has grown by 1/8. Otherwise one tries, if it becomes the first.
     pub(crate) fn resumable(&mut self) -> usize {
         let share = self.fair_share();
         if self.others() <= self.calm || share / 9 * 8 > self.share {
@@ -151,17 +234,23 @@ impl Receiving {
             return self.stopped.len();
         }
         self.share = self.share.min(share);
-        usize::from(self.first.is_none()).min(self.stopped.len())
+        let eldest = self.stopped.first_key_value();
+        usize::from(eldest.is_some_and(|(began, _)| self.goes_first(*began)))
     }
 
-    /// Lets a stopped connection try again. It becomes the first, if there is none. Returns `false`
-    /// if it holds nothing: then it may read without being the first, and may become dormant.
+    /// Lets a connection that was taken out of `stopped` try again. Returns `false` if it holds
+    /// nothing: then it may read without being the first, and may become dormant.
     pub(crate) fn resume(&mut self, of: Handle, held: &mut Received) -> bool {
         held.queued = false;
-        if held.bytes > 0 {
-            self.first.get_or_insert((of, held.bytes));
+        let holds = held.bytes > 0;
+        if holds && self.goes_first(held.began) {
+            if self.is_full() {
+                self.replaced = self.first.map(|first| first.handle).or(self.replaced);
+            }
+            self.replaced.take_if(|replaced| *replaced == of);
+            self.first = Some(First { handle: of, bytes: held.bytes, began: held.began });
         }
-        held.bytes > 0
+        holds
     }
 }
 

@@ -92,12 +92,13 @@ pub struct Settings {
     ///
     /// This limit stops many peers that each begin a long message from filling the memory. Above
     /// 3/4 of the limit, a connection reads only up to a fair share. Above 7/8, it reads only up to
-    /// 128 KiB. Above the limit, it reads only if it holds nothing. But the connection that has
-    /// waited the longest reads on until its message has ended, so messages arrive one after the
-    /// other. If it receives nothing for a second, and there is room, the next connection reads. A
-    /// connection that has waited for its [`frame_timeout`](tickwire::Config::frame_timeout),
-    /// without the end of a message, is closed with 1013. So all together exceed the limit by at
-    /// most one message, and a read of 16 KiB for each connection.
+    /// 128 KiB. Above 15/16, it reads only if it holds nothing. But of the connections that have to
+    /// wait, the one whose message began first reads on until this message has ended. So messages
+    /// arrive one after the other. If it receives nothing for a second, and there is room, the next
+    /// connection reads. A connection that has waited for its
+    /// [`frame_timeout`](tickwire::Config::frame_timeout) in all, without the end of a message, is
+    /// closed with 1013. The time for which it may read does not count. So all together exceed
+    /// 15/16 of the limit by at most two messages, and a read of 16 KiB for each connection.
     pub max_received: usize,
 
     /// The most messages that one turn of a connection delivers; default 256, and 0 counts as 1.

@@ -126,9 +126,8 @@ impl<'i, T> Turn<'i, T> {
 
     /// Whether the limit on received bytes lets the connection read.
     #[inline]
-    fn may_read(&self) -> bool {
-        let held = || self.open.conn.receiver().buffer_len();
-        self.inner.receiving.may_read(self.handle, held)
+    fn may_read(&mut self) -> bool {
+        self.inner.receiving.is_free(self.handle) || self.inner.may_hold_more(&mut self.open)
     }
 
     /// Reads once.
@@ -255,11 +254,8 @@ impl<'i, T> Turn<'i, T> {
                 reads = false; // first deliver the error, if a deadline has passed
                 wire.tell_time(system, conn, clock.now);
             }
-            NextAction::Rest { unfinished: true, until } => {
-                return After::Rest { unfinished: true, until };
-            }
             NextAction::Rest { unfinished, until } => {
-                let (received, did) = (&self.open.received, (self.spent > 0, stops));
+                let (received, did) = (&mut self.open.received, (self.spent > 0, stops));
                 let until = match receiving.until(self.handle, received, did, clock.now) {
                     None => until, // the common case
                     also => until.into_iter().chain(also).min(),
@@ -273,6 +269,14 @@ impl<'i, T> Turn<'i, T> {
 }
 
 impl<T> Inner<T> {
+    /// Whether the limit on received bytes lets a connection read that is not free to read.
+    #[cold]
+    fn may_hold_more(&mut self, open: &mut Open) -> bool {
+        // The empty buffer of its turn does not count.
+        self.buffers.inputs.give(open.conn.receiver_mut().reclaim());
+        self.receiving.may_read(open.conn.receiver().buffer_len())
+    }
+
     /// Stops a connection from reading until the limit on received bytes lets it read. Returns
     /// whether the loop gives the connection up, because it has waited for its `frame_timeout`.
     #[cold]
@@ -282,12 +286,8 @@ impl<T> Inner<T> {
         let config = slot.and_then(|slot| slot.config.as_ref());
         let timeout = config.map_or(Duration::ZERO, |config| config.frame_timeout);
         let is_readable = slot.and_then(|slot| slot.wire.as_ref()).is_some_and(Wire::is_readable);
-        // A connection without unread bytes is not queued: a `Note` comes with its next bytes.
-        if is_readable && !mem::replace(&mut open.received.queued, true) {
-            receiving.stopped.push_back(handle);
-        }
-        open.received.take_message_ended();
-        let over = *open.received.until.get_or_insert(clock.now + timeout) <= clock.now;
+        receiving.stop(handle, &mut open.received, is_readable);
+        let over = open.received.wait(clock.now, timeout) <= clock.now;
         counts.over_received += u64::from(over && open.give_up());
         over
     }

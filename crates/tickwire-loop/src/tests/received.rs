@@ -14,13 +14,14 @@ fn server() -> Server {
     Server::new(Settings { max_received: 1024 * KIB, ..Settings::default() }, Config::default())
 }
 
-/// A masked binary message of 1 or 64 KiB with a key of zeros.
+/// A masked binary message of so many KiB with a key of zeros.
 fn message(kib: usize) -> Vec<u8> {
-    let head: &[u8] = match kib {
-        1 => &[0x82, 0xfe, 4, 0],
-        _ => &[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0],
+    let (len, payload) = (kib * KIB, vec![7; kib * KIB]);
+    let head = match kib {
+        1 => vec![0x82, 0xfe, 4, 0],
+        _ => [&[0x82, 0xff], &(len as u64).to_be_bytes()[..]].concat(),
     };
-    [head, &[0; 4], &vec![7; kib * KIB]].concat()
+    [&head[..], &[0; 4], &payload].concat()
 }
 
 /// The first part of a message of 1 KiB, and its rest with the first part of the next message.
@@ -114,7 +115,7 @@ fn a_removal_between_two_rounds_lets_a_connection_read_that_waits() {
     server.until(|server| {
         // The first connection stays the first, because it sends something in each round.
         peers.iter_mut().take(2).for_each(|peer| peer.write_all(&[7]).unwrap());
-        server.net.inner.receiving.stopped.contains(&all[1])
+        server.net.inner.receiving.stopped.values().any(|of| *of == all[1])
     });
     for handle in all.iter().filter(|handle| **handle != all[1]) {
         assert!(server.net.net().remove(*handle).is_some());
@@ -122,4 +123,53 @@ fn a_removal_between_two_rounds_lets_a_connection_read_that_waits() {
     faults::take_waits();
     server.round().unwrap();
     assert_eq!(faults::take_waits(), [Some(Duration::ZERO)]);
+}
+
+/// A Ping gives it a turn, in which the limit would stop a connection that holds bytes.
+#[test]
+fn a_connection_that_holds_nothing_is_neither_stopped_nor_closed() {
+    let mut server = server();
+    let mut honest = server.peer();
+    honest.set_nonblocking(true).unwrap();
+    let (mut pressing, mut pong) = (Vec::new(), [0; 2]);
+    for _ in 0..2 {
+        pressing.extend(server.press());
+        honest.write_all(&[0x89, 0x80, 0, 0, 0, 0]).unwrap();
+        server.until(|_| honest.read(&mut pong).is_ok());
+        assert_eq!(pong, [0x8a, 0]);
+        server.net.inner.clock.epoch -= Duration::from_secs(61);
+    }
+    honest.write_all(&message(1)).unwrap();
+    server.until(|_| honest.read(&mut [0; 1028]).is_ok_and(|n| n == 1028));
+}
+
+/// While it reads, it does not wait. So the time between two waits does not count.
+#[test]
+fn an_upload_that_waited_for_a_moment_is_not_closed_for_a_wait_much_later() {
+    let mut server = server();
+    let mut upload = server.peer();
+    let of = server.opened[0];
+    let message = message(400);
+    let mut pieces = message.chunks(100 * KIB);
+    upload.write_all(pieces.next().unwrap()).unwrap();
+    server.until(|server| server.received() >= 100 * KIB);
+    for jumps in [3, 0] {
+        let pressing = server.press();
+        upload.write_all(pieces.next().unwrap()).unwrap();
+        server.until(|server| server.net.inner.receiving.stopped.values().any(|at| *at == of));
+        drop(pressing);
+        server.until(|server| server.received() < 500 * KIB);
+        for _ in 0..jumps {
+            server.net.inner.clock.epoch -= Duration::from_secs(21);
+            (0..5).for_each(|_| assert!(server.round().unwrap()));
+        }
+    }
+    pieces.for_each(|piece| upload.write_all(piece).unwrap());
+    let mut echoed = 0;
+    upload.set_nonblocking(true).unwrap();
+    server.until(|server| {
+        assert_eq!(server.net.net().counts().over_received, 0);
+        echoed += upload.read(&mut [0; 128 * KIB]).unwrap_or_default();
+        echoed == 10 + 400 * KIB
+    });
 }

@@ -29,4 +29,6 @@ mod threads;
 mod time;
 #[cfg(feature = "rustls")]
 mod tls;
+#[cfg(feature = "rustls")]
+mod uploads;
 mod vectors;

@@ -1,0 +1,244 @@
+//! Uploads by honest peers, while half messages of other peers fill the memory that the limit on
+//! received bytes allows: over `ws` and `wss`, with turns of one read and of several.
+use crate::{
+    common::{LONG, REQUEST, chosen, frame},
+    tls::{Keys, keys},
+};
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+use tickwire::{
+    Config,
+    handshake::server::Accept,
+    tls::rustls::{ClientConnection, pki_types::ServerName},
+};
+use tickwire_loop::{Counts, Door, Event, Handle, Loop, Settings};
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+const MS: Duration = Duration::from_millis(1);
+/// An honest peer on a slow line sends 16 KiB in this time.
+const PAUSE: Duration = Duration::from_millis(15);
+
+/// A client. It reads what comes, and keeps the last bytes.
+struct Peer {
+    tcp: TcpStream,
+    tls: Option<Box<ClientConnection>>,
+    bytes: Vec<u8>,
+    written: usize,
+    /// The number of bytes that a slow peer may have written, and since when.
+    due: Option<(usize, Instant)>,
+    last: Vec<u8>,
+}
+
+impl Peer {
+    fn pump(&mut self) {
+        let Self { tcp, tls, bytes, written, due, last } = self;
+        if let Some((due, since)) = due
+            && since.elapsed() >= PAUSE
+        {
+            (*due, *since) = (bytes.len().min(*due + 16 * KIB), Instant::now());
+        }
+        let due = due.map_or(bytes.len(), |(due, _)| due);
+        let mut read = [0; 1000];
+        let n = match tls {
+            None => {
+                *written += tcp.write(&bytes[*written..due]).unwrap_or_default();
+                tcp.read(&mut read)
+            }
+            Some(tls) => {
+                if !tls.wants_write() {
+                    *written += tls.writer().write(&bytes[*written..due]).unwrap();
+                }
+                while tls.wants_write() && tls.write_tls(tcp).is_ok() {}
+                let read_tls = tls.read_tls(tcp);
+                read_tls.and_then(|_| {
+                    tls.process_new_packets().unwrap();
+                    tls.reader().read(&mut read)
+                })
+            }
+        };
+        match n {
+            Ok(n) if n > 0 => *last = read[..n].to_vec(),
+            Err(error) if error.kind() != ErrorKind::WouldBlock => panic!("{error}"),
+            _ => {}
+        }
+    }
+}
+
+struct Server {
+    net: Loop<()>,
+    address: SocketAddr,
+    keys: Option<Keys>,
+    peers: Vec<Peer>,
+    opened: Vec<Handle>,
+    /// The sender and the length of each message.
+    messages: Vec<(Handle, usize)>,
+    ended: Vec<Handle>,
+    /// The most bytes that were held.
+    most: usize,
+}
+
+impl Server {
+    fn new(settings: Settings, config: Config, tls: bool) -> Self {
+        let keys = tls.then(|| keys(true));
+        let mut door = Door::new(config);
+        if let Some(keys) = &keys {
+            door = door.tls(keys.server.clone());
+        }
+        let mut net = Loop::new(chosen(settings)).unwrap();
+        let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+        let (peers, opened, messages, ended) = (vec![], vec![], vec![], vec![]);
+        Self { net, address, keys, peers, opened, messages, ended, most: 0 }
+    }
+
+    /// Opens a connection whose peer sends these bytes. A slow peer first sends `due` of them.
+    fn peer(&mut self, bytes: &[u8], due: Option<usize>) -> Handle {
+        let tcp = TcpStream::connect(self.address).unwrap();
+        tcp.set_nonblocking(true).unwrap();
+        tcp.set_nodelay(true).unwrap();
+        let tls = self.keys.as_ref().map(|keys| {
+            let name = ServerName::try_from("localhost").unwrap();
+            Box::new(ClientConnection::new(keys.client.clone(), name).unwrap())
+        });
+        let bytes = [REQUEST.as_bytes(), bytes].concat();
+        let due = due.map(|due| (REQUEST.len() + due, Instant::now()));
+        self.peers.push(Peer { tcp, tls, bytes, written: 0, due, last: vec![] });
+        let n = self.peers.len();
+        self.until("an open connection", |server, _| server.opened.len() == n);
+        self.opened[n - 1]
+    }
+
+    fn round(&mut self) -> Counts {
+        self.peers.iter_mut().for_each(Peer::pump);
+        let Self { net, opened, messages, ended, .. } = self;
+        let turned = net.turn(MS, |net, event| match event {
+            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+            Event::Open(handle) => opened.push(handle),
+            Event::Message { from, message, .. } => {
+                messages.push((from, message.as_bytes().len()));
+                if message.as_bytes().len() <= 1000 {
+                    net.send(from, message).unwrap();
+                }
+            }
+            Event::Closed { handle, .. } => ended.push(handle),
+            _ => {}
+        });
+        turned.unwrap();
+        let counts = self.net.net().counts();
+        self.most = self.most.max(counts.received);
+        counts
+    }
+
+    fn until(&mut self, what: &str, mut is: impl FnMut(&mut Self, Counts) -> bool) {
+        let began = Instant::now();
+        loop {
+            let counts = self.round();
+            if is(self, counts) {
+                return;
+            }
+            assert!(began.elapsed() < LONG, "does not come: {what}: {counts:?}");
+        }
+    }
+
+    /// Waits until a long message of this connection has arrived. No connection may have been given
+    /// up by then.
+    fn until_arrived(&mut self, from: Handle, len: usize) {
+        self.until("the upload", |server, counts| {
+            assert_eq!((counts.over_received, server.ended.len()), (0, 0), "{counts:?}");
+            server.messages.contains(&(from, len))
+        });
+    }
+}
+
+/// Runs a test over `ws` and `wss`, with turns of one read and of several.
+fn each(test: impl Fn(bool, usize)) {
+    for tls in [false, true] {
+        for turn_bytes in [1, 64 * KIB] {
+            test(tls, turn_bytes);
+        }
+    }
+}
+
+/// The first frame of a message that does not end. The time for a message is longer than the time
+/// for a frame.
+fn first_frame(len: usize) -> Vec<u8> {
+    let mut frame = frame(&vec![7; len]);
+    frame[0] = 0x02;
+    frame
+}
+
+/// It is stopped after many of the others, because it sends slowly.
+#[test]
+fn a105_the_message_that_began_first_arrives_while_half_messages_hold_the_memory() {
+    each(|tls, turn_bytes| {
+        let limit = 16 * MIB;
+        let settings = Settings { max_received: limit, turn_bytes, ..Settings::default() };
+        let mut server = Server::new(settings, Config::default(), tls);
+        let long = frame(&vec![7; MIB]);
+        let honest = server.peer(&long[..64 * KIB], None);
+        for _ in 0..64 {
+            server.peer(&long[..long.len() - 9], None);
+        }
+        server.until("the limit", |_, counts| counts.received > limit / 8 * 7);
+        server.peers[0].bytes = [REQUEST.as_bytes(), &long].concat();
+        server.peers[0].due = Some((server.peers[0].written, Instant::now()));
+        server.until_arrived(honest, MIB);
+        assert!(server.most <= limit / 10 * 11 + MIB, "{}", server.most);
+    });
+}
+
+/// The message that began first does not go on, and its peer sends nothing.
+#[test]
+fn a105_half_messages_do_not_stop_an_upload_though_one_of_them_began_before_it() {
+    each(|tls, turn_bytes| {
+        let settings = Settings { max_received: 4 * MIB, turn_bytes, ..Settings::default() };
+        let mut server = Server::new(settings, Config::default(), tls);
+        server.peer(&frame(&[7; 500])[..100], None);
+        let (long, half) = (frame(&vec![7; 2 * MIB]), frame(&vec![7; MIB]));
+        let honest = server.peer(&long, Some(MIB));
+        for _ in 0..24 {
+            server.peer(&half[..half.len() - 9], None);
+        }
+        server.until_arrived(honest, 2 * MIB);
+    });
+}
+
+#[test]
+fn a105_an_upload_below_the_fair_share_goes_on_while_half_messages_hold_the_memory() {
+    each(|tls, turn_bytes| {
+        let settings = Settings { max_received: 8 * MIB, turn_bytes, ..Settings::default() };
+        let mut server = Server::new(settings, Config::default(), tls);
+        let half = first_frame(500 * KIB);
+        for _ in 0..13 {
+            server.peer(&half, None);
+        }
+        server.until("3/4 of the limit", |_, counts| counts.received > 6 * MIB);
+        let honest = server.peer(&frame(&vec![7; 128 * KIB]), Some(0));
+        server.until_arrived(honest, 128 * KIB);
+        assert!(server.net.net().counts().received > 6 * MIB);
+    });
+}
+
+#[test]
+fn a105_short_messages_are_echoed_during_a_flood_of_half_messages() {
+    each(|tls, turn_bytes| {
+        let limit = 256 * KIB;
+        let settings = Settings { max_received: limit, turn_bytes, ..Settings::default() };
+        let mut server = Server::new(settings, Config::default(), tls);
+        let honest = server.peer(&[], None);
+        while server.most <= limit {
+            server.peer(&first_frame(13 * KIB), None);
+        }
+        for n in 1..=100 {
+            if n % 4 == 0 {
+                server.peer(&first_frame(13 * KIB), None);
+            }
+            server.peers[0].bytes.extend(frame(&[n; 600]));
+            server.until("an echo", |server, _| server.peers[0].last.ends_with(&[n; 600]));
+        }
+        assert!(!server.ended.contains(&honest) && server.most > limit);
+    });
+}
