@@ -51,7 +51,10 @@ pub(crate) fn behind_marks(
             CertificateDer::pem_slice_iter(text.strip_prefix(MARK.as_bytes())?).next()?.ok()?;
         RootCertStore::empty().add(first.clone()).is_ok().then_some(first)
     };
-    file.map(PathBuf::from).into_iter().chain(inside).filter_map(first).collect()
+    let files = file.map(PathBuf::from).into_iter().chain(inside);
+    // A pipe can be read only once, and the verifier reads it after us. To open a FIFO may take for
+    // ever.
+    files.filter(|file| file.is_file()).filter_map(first).collect()
 }
 
 #[cfg(test)]
@@ -98,6 +101,21 @@ mod tests {
             assert_eq!(found("SSL_CERT_FILE", Some(file)), [], "{file}");
         }
         fs::remove_dir_all(folder)?;
+        Ok(())
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_left_to_the_platforms_verifier() -> Result<(), Box<dyn std::error::Error>> {
+        use std::{io::Read, os::fd::AsRawFd};
+        let (mut roots, mut writer) = std::io::pipe()?;
+        std::io::Write::write_all(&mut writer, MARK.as_bytes())?;
+        drop(writer);
+        let path = format!("/dev/fd/{}", roots.as_raw_fd());
+        let found = behind_marks(|name| (name == "SSL_CERT_FILE").then(|| path.clone().into()));
+        let mut left = String::new();
+        roots.read_to_string(&mut left)?;
+        assert_eq!((found, &*left), (vec![], MARK));
         Ok(())
     }
 }
