@@ -218,8 +218,17 @@ async fn failing_reader_and_pending_writer() {
     peer.abort();
 }
 
-/// A stream, and whether a signal interrupted the last read. Every other read is interrupted.
+/// A stream, and whether a signal interrupted its last call. Every other read or shutdown is
+/// interrupted.
 struct Signals(DuplexStream, bool);
+
+impl Signals {
+    /// The stream, for a call that no signal interrupts.
+    fn uninterrupted(&mut self) -> io::Result<Pin<&mut DuplexStream>> {
+        self.1 = !self.1;
+        if self.1 { Err(io::ErrorKind::Interrupted.into()) } else { Ok(Pin::new(&mut self.0)) }
+    }
+}
 
 impl AsyncRead for Signals {
     fn poll_read(
@@ -227,11 +236,7 @@ impl AsyncRead for Signals {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.1 = !self.1;
-        match self.1 {
-            true => Poll::Ready(Err(io::ErrorKind::Interrupted.into())),
-            false => Pin::new(&mut self.0).poll_read(cx, buf),
-        }
+        self.uninterrupted()?.poll_read(cx, buf)
     }
 }
 
@@ -249,12 +254,12 @@ impl AsyncWrite for Signals {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        self.uninterrupted()?.poll_shutdown(cx)
     }
 }
 
 #[::tokio::test(start_paused = true)]
-async fn a_signal_ends_no_read() {
+async fn a_signal_ends_no_call() {
     let (near, far) = duplex(4096);
     let (mut server, mut client) = sessions(Signals(near, false), Signals(far, false));
     let echo = async {
@@ -263,6 +268,7 @@ async fn a_signal_ends_no_read() {
         server.read_exact(&mut asked).await.unwrap();
         server.write_all(&asked).await.unwrap();
         server.flush().await.unwrap();
+        server.shutdown().await.unwrap();
     };
     let ask = async {
         client.write_all(b"hi").await.unwrap();

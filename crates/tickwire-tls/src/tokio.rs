@@ -182,8 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
         self.get_mut().write(cx, |call| {
             ready!(stream::close(call))?;
             let shut = Pin::new(&mut call.stream.io).poll_shutdown(call.cx);
-            call.write_blocked = shut.is_pending();
-            shut
+            call.written(shut)
         })
     }
 }
@@ -210,7 +209,7 @@ impl<S> Call<'_, '_, S> {
         }
     }
 
-    /// Returns the result of a write or a flush of the stream below.
+    /// Returns the result of a write, a flush or a shutdown of the stream below.
     #[inline]
     fn written<T>(&mut self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         let done = self.uninterrupted(done);
