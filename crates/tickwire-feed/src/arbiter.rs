@@ -10,9 +10,10 @@
 //! synchronised arbiter delivers a message only if the message contains `next`, and skips a number
 //! only by a gap that `poll` reports. So every lost number is reported.
 //!
-//! A number above `next` that a line brought shows a gap. Such numbers are: the first kept message;
-//! the lowest `refused` number; and, while something is refused, the `end` of each line and
-//! `refused_end`. The lowest of these numbers ends the gap.
+//! A gap is open if a line brought a number above `next`. The arbiter knows these numbers that
+//! lines brought: the first number of the first kept message; the lowest `refused` number; and,
+//! while something is refused, the `end` of each line and `refused_end`. The lowest of them that is
+//! above `next` ends the gap.
 mod gap;
 mod room;
 mod state;
@@ -61,7 +62,8 @@ use tickwire::Time;
 ///
 /// The numbers of one line must ascend, as they do over a WebSocket: a line that has passed a gap
 /// will not fill the gap later. So each number above the first delivered number is delivered at the
-/// latest when the slowest line brings it, or is reported as missing before any later delivery.
+/// latest when the slowest line brings it. If it is not delivered, it is reported as missing before
+/// any later delivery.
 ///
 /// The arbiter holds at most [`most_kept`](Self::most_kept) messages, whatever the lines bring.
 /// [`Config::max_message`](tickwire::Config::max_message) limits the size of each message.
@@ -70,15 +72,17 @@ pub struct Arbiter<T> {
     /// while a gap is open, the messages nearest to the gap stay, because the line that fills the
     /// gap brings the dropped messages again.
     pub most_kept: usize,
-    /// How far the last number of a message may lie above the number that the feed waits for, or
-    /// above the message's own first number while the feed is not synchronised: 1,000,000 unless
-    /// set. A message further ahead is [refused](Verdict::Refused). Otherwise a line with wrong
-    /// numbers could fill all the room. If all lines are beyond the reach, the gap is lost.
+    /// How far the last number of a message may lie above the number that the feed waits for:
+    /// 1,000,000 unless set. While the feed is not synchronised, the distance counts from the
+    /// message's own first number. A message further ahead is [refused](Verdict::Refused).
+    /// Otherwise a line with wrong numbers could fill all the room. If all lines are beyond the
+    /// reach, the gap is lost.
     pub reach: u64,
-    /// How long a gap may last if no arriving message is the next of the feed: 1 s unless set.
-    /// After this time the gap is lost, even if a line has not passed the gap yet, or if no line is
-    /// open. After the same time the arbiter reports [`Event::Restart`] if a line has begun to
-    /// count anew. Set `patience` to more than the time by which one line lags behind another.
+    /// How long a gap may last while none of the arriving messages is the next of the feed: 1 s
+    /// unless set. After this time the gap is lost, even if a line has not passed the gap yet, or
+    /// if no line is open. After the same time the arbiter reports [`Event::Restart`] if a line has
+    /// begun to count anew. Set `patience` to more than the time by which one line lags behind
+    /// another.
     pub patience: Duration,
     state: State,
     /// The first number that is neither delivered nor reported as lost.
@@ -88,11 +92,12 @@ pub struct Arbiter<T> {
     kept: VecDeque<Kept<T>>,
     lines: Vec<Source>,
     /// The lowest number above `next` that a line brought and the arbiter did not keep, and when it
-    /// arrived. The feed may have passed this number, but not all numbers that were refused.
+    /// arrived. By now the feed may have passed this number, but it has not passed all refused
+    /// numbers.
     refused: Option<(u64, Time)>,
-    /// The highest `end` of a refused message within reach. A line's `end` shows the refused
-    /// numbers beyond reach, but they may be wrong, so they are forgotten when the line closes or
-    /// goes back.
+    /// The highest `end` of a refused message within reach. Refused numbers beyond reach may be
+    /// wrong, so only the `end` of their line shows them. They are forgotten when the line closes
+    /// or goes back.
     refused_end: u64,
     /// When the feed last moved on. While a gap is open, this is the latest of three times: when
     /// the gap was found, when a message was last `Next`, and when the feed was last synchronised.
@@ -226,7 +231,7 @@ impl<T> Arbiter<T> {
         ends.peek().is_some() && ends.all(holds)
     }
 
-    /// A message was `Next` while `poll` had to look.
+    /// Notes that a message was `Next` while `poll` had to look.
     #[inline(never)]
     fn move_on(&mut self, now: Time) {
         (self.guessed, self.anew) = (false, None);
@@ -329,7 +334,8 @@ impl<T> Arbiter<T> {
             }
         }
         if self.low {
-            // A line that began below the feed may just lag, unless all lines are below.
+            // A line that began below the feed may just lag. If all lines are below, it counts
+            // anew.
             let is_alone = self.all_lines(|end| end < self.next);
             let anew = self.anew.or(is_alone.then_some(now));
             self.anew = anew.filter(|_| self.ends().any(|end| 0 < end && end < self.next));

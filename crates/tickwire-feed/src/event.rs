@@ -47,12 +47,12 @@ pub enum Verdict {
     /// as lost, or are before the feed's start.
     Duplicate,
     /// The message is ahead of the feed, and is kept: [`poll`](Arbiter::poll) returns it when its
-    /// turn comes, unless a message that is nearer [needs its room](Arbiter::most_kept).
+    /// turn comes, unless a message nearer to the gap [needs its room](Arbiter::most_kept).
     Kept,
     /// The message is not kept: it is [beyond reach](Arbiter::reach), there is no
     /// [room](Arbiter::most_kept), or its numbers are not a range. If no line brings the message
-    /// again in time, its numbers become part of a [gap](Event::Gap). But a number beyond reach
-    /// counts only while its line is open and does not go back, because the number may be wrong.
+    /// again in time, its numbers become part of a [gap](Event::Gap). But a number beyond reach may
+    /// be wrong. So it counts only while its line is open and does not go back to lower numbers.
     Refused,
 }
 
@@ -74,16 +74,16 @@ pub enum Event<T> {
     ///
     /// - with the first message of an arbiter that was not told where to start;
     /// - at once, with a message after which every line is further below the feed than
-    ///   [`reach`](Arbiter::reach): the exchange has begun to count anew. This message is kept. A
-    ///   line that has brought nothing prevents this;
+    ///   [`reach`](Arbiter::reach): the exchange has begun to count anew. This message is kept.
+    ///   While a line has brought nothing, the event does not come for this reason;
     /// - after the arbiter's [patience](Arbiter::patience), if a line went back below its own last
-    ///   number, or if all lines are below the feed's last number and a line began there. The event
-    ///   does not come if a line has since brought the feed's last number or a later number. A line
-    ///   that has brought nothing does not prevent the event.
+    ///   number, or if all lines are below the feed's last number and one of them began there. The
+    ///   event does not come if a line has since brought the feed's last number or a later number.
+    ///   A line that has brought nothing does not prevent the event.
     ///
-    /// The feed waits for the number after the feed's last number. A line that was below the last
-    /// number at [`resync`](Arbiter::resync), and goes on from there, catches up with the snapshot,
-    /// and causes no event.
+    /// The feed's last number is the number before the one that the feed waits for. A line may be
+    /// below the last number at [`resync`](Arbiter::resync), and go on from there. This line
+    /// catches up with the snapshot, and causes no event.
     Restart,
 }
 

@@ -7,8 +7,8 @@
 //!                                             Arbiter  Arbiter  ..   one for each subscription
 //! ```
 //!
-//! Invariant: before `due`, only a call other than `poll` can give `poll` something to do. Each of
-//! these calls sets `due` back, or adds to `unpolled` or `left`.
+//! Invariant: before `due`, `poll` has something to do only if another method was called. A method
+//! that gives `poll` something to do sets `due` to now or earlier, or adds to `unpolled` or `left`.
 mod open;
 mod poll;
 mod run;
@@ -83,8 +83,8 @@ use tickwire_parts::Backoff;
 /// Give a follower at least one [line](Self::add_line) and one [subscription](Self::subscribe).
 /// Send each [`Say`], and report the exchange's answer. A line has one connection, and for a short
 /// time its successor too. All subscriptions of a follower go over each of its connections. If an
-/// exchange allows a connection only some subscriptions, divide them among several followers, which
-/// can share [`Attempts`].
+/// exchange limits the number of subscriptions on a connection, divide them among several
+/// followers, which can share [`Attempts`].
 ///
 /// The time that you pass must not go backwards, as [`Time`] says.
 ///
@@ -95,20 +95,22 @@ use tickwire_parts::Backoff;
 ///   or [`Action::Message`]. The numbers that the exchange sent while no connection was open lie in
 ///   a gap too, once the next number has come. A gap is reported once all lines have passed it, or
 ///   after [`Arbiter::patience`]. After [`Action::Restart`] the count begins anew, and after
-///   [`Arbiter::resync`] the snapshot stands for the numbers below it.
+///   [`Arbiter::resync`] the snapshot replaces all earlier numbers.
 /// - **Dials.** There is no [`Action::Dial`] without a successful [`Attempts::take`]. A line dials
 ///   one connection at a time.
-/// - **After an end.** [`Retry`](tickwire::Retry) decides. `BackOff` waits for the next delay of
-///   `Backoff`, and `Alarm` for `Backoff::rarely`. `Stop` ends the line's attempts until
-///   [`go_on`](Self::go_on). `Backoff` starts anew after a connection that lasted for its
-///   `max_delay`. After 429 and 418, [`Attempts`] keeps all lines away for the bounded Retry-After.
+/// - **After an end.** [`Retry`](tickwire::Retry) decides when the line dials again: for `BackOff`
+///   after the next delay of `Backoff`, for `Alarm` after the delay of `Backoff::rarely`. `Stop`
+///   ends the line's attempts until [`go_on`](Self::go_on). `Backoff` starts anew after a
+///   connection that lasted for its `max_delay`. After 429 and 418, [`Attempts`] keeps all lines
+///   away for the time of Retry-After, but at most for
+///   [`max_retry_after`](Attempts::max_retry_after).
 /// - **Addresses.** After an attempt that failed, and after [`Ended::Silent`], a line turns to the
 ///   next address. After any other end of a connection, the line dials the same address again. But
-///   if another line has a connection there, it dials the next address without a connection of
-///   another line, if there is one. A line that has turned dials at once after [`Ended::Silent`],
-///   and after [`Ended::Failed`] with [`Retry::BackOff`](tickwire::Retry::BackOff), until as many
-///   attempts and connections have ended in a row as there are addresses. Only then the delays
-///   count. (A connection that lasted for `max_delay` starts a new row.)
+///   if another line has a connection to this address, the line turns to the next address to which
+///   no other line has a connection, if there is such an address. After [`Ended::Silent`], and
+///   after [`Ended::Failed`] with [`Retry::BackOff`](tickwire::Retry::BackOff), a line that has
+///   turned dials at once. The delays count once as many attempts and connections have ended in a
+///   row as there are addresses. (A connection that lasted for `max_delay` starts a new row.)
 /// - **A quiet market** is not cut. If the exchange answers each question, silence ends no
 ///   connection, unless [`Subscription::leave_after`] is set.
 /// - **A dead connection or subscription** is left within [`answer_within`](Self::answer_within)
@@ -121,15 +123,16 @@ use tickwire_parts::Backoff;
 ///   network earlier. Set no [`data_timeout`](tickwire::Config::data_timeout), which would cut a
 ///   quiet market.
 /// - **Successors.** A connection is left for its successor only once the successor alone can
-///   continue: each subscription with numbers is [in sequence](Arbiter::in_sequence) there. A
-///   subscription without data on both connections is ready `answer_within` after its answer. If
-///   the successor never becomes ready, the older connection stays until the exchange cuts it, and
-///   the successor takes its place.
+///   continue: each subscription with numbers is [in sequence](Arbiter::in_sequence) on the
+///   successor. Any other subscription is ready once the successor has brought its data. If neither
+///   connection has brought data since the successor's answer, the subscription is ready
+///   `answer_within` after this answer. If the successor never becomes ready, the older connection
+///   stays until the exchange cuts it, and the successor takes its place.
 /// - **Clocks.** If the time stands still, nothing becomes due, and each deadline comes later. If
 ///   your program stands still, as a suspended laptop does, the time jumps, and messages wait
 ///   unread. So if a `poll` comes more than 1 s after the time of [`Action::Wait`], no connection
 ///   is left for silence until `answer_within` has passed. If the next `poll` after a wait is late
-///   too, the program is slow, and gets no second grace. Read all messages that have arrived before
+///   too, the program is slow, and silence counts again. Read all messages that have arrived before
 ///   you call `poll`. Otherwise the arbiter's patience may end, and unread numbers count as a gap.
 ///
 /// # What it holds
@@ -169,7 +172,7 @@ pub struct Follower<T> {
     /// Data has come while a line has two connections, so the next `poll` decides whether to leave
     /// the older one. `heard` does not decide, because the successor may end before the `poll`.
     retires: bool,
-    /// When something is due that no call announces.
+    /// When `poll` next has something to do, if no other method is called before.
     due: Time,
     /// The time of the last `Action::Wait`.
     told: Option<Time>,
@@ -221,14 +224,14 @@ impl<T> Follower<T> {
 
     /// Adds a line: a connection to the feed, and its successors. With two lines, each brings the
     /// whole feed, and the [arbiters](Arbiter) fill the gaps of one from the other. The line *n*
-    /// first dials the address *n*, counted around.
+    /// first dials the address *n* modulo [`addresses`](Self::addresses).
     ///
     /// `backoff` has the delays between attempts. Give each line a different seed. The exchange
     /// cuts a connection at the age of `life`, so the follower dials a successor `lead` earlier, as
     /// [`Rotation::new`] says. Give each line a different lead. If the exchange cuts no connection,
     /// use [`Duration::MAX`] and zero.
     ///
-    /// Does nothing if there are [`MOST_LINES`](Self::MOST_LINES) already.
+    /// Does nothing if there are [`MOST_LINES`](Self::MOST_LINES) lines already.
     pub fn add_line(&mut self, backoff: Backoff, life: Duration, lead: Duration) {
         if self.runs.len() < Self::MOST_LINES {
             let address = self.runs.len();
@@ -238,9 +241,10 @@ impl<T> Follower<T> {
     }
 
     /// Adds a subscription, and returns its index: the lowest that is free. Each connection sends
-    /// the subscription, including those that are open already.
+    /// the subscription, including the connections that are open already.
     ///
-    /// Returns `None` if there are [`MOST_SUBSCRIPTIONS`](Self::MOST_SUBSCRIPTIONS) already.
+    /// Returns `None` if there are [`MOST_SUBSCRIPTIONS`](Self::MOST_SUBSCRIPTIONS) subscriptions
+    /// already.
     pub fn subscribe(&mut self, subscription: Subscription) -> Option<usize> {
         let free = self.subscriptions.iter().position(Option::is_none);
         let at = free.unwrap_or(self.subscriptions.len());
@@ -276,8 +280,9 @@ impl<T> Follower<T> {
     }
 
     /// The arbiter of a subscription, for [`resync`](Arbiter::resync) or
-    /// [`resume`](Arbiter::resume), or to set its limits. Do not call its `offer`, `poll`, `open`
-    /// or `close`: the follower does. Call [`poll`](Self::poll) afterwards.
+    /// [`resume`](Arbiter::resume), or to set its limits. Do not call the arbiter's `offer`,
+    /// `poll`, `open` or `close`: the follower calls them. Afterwards, call the follower's
+    /// [`poll`](Self::poll).
     pub fn arbiter(&mut self, subscription: usize) -> Option<&mut Arbiter<T>> {
         self.unpolled = 0..self.subscriptions.len();
         let followed = self.subscriptions.get_mut(subscription)?.as_mut()?;
@@ -413,8 +418,8 @@ impl<T> Follower<T> {
         self.due = now;
     }
 
-    /// The next address without a connection, if another line has one to this address. Two lines
-    /// over one server would fall silent together.
+    /// The next address to which no other line has a connection, if another line has a connection
+    /// to this address. Two lines over one server would fall silent together.
     fn unused(&self, at: usize, address: usize) -> Option<usize> {
         let others = || self.runs.iter().enumerate().filter(|(other, _)| *other != at);
         let uses = |address| {
@@ -431,7 +436,8 @@ impl<T> Follower<T> {
         self.close_lines(open);
     }
 
-    /// No gap waits for this connection any more.
+    /// Closes the connection's lines in the arbiters, so that no gap waits for this connection any
+    /// more.
     fn close_lines(&mut self, open: Open) {
         for (seat, followed) in open.seats.into_iter().zip(&mut self.subscriptions) {
             if let Some(line) = seat.and_then(|seat| seat.line)

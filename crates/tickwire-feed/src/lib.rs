@@ -10,7 +10,8 @@
 //! - [`Attempts`] keeps the attempts to connect within an address's limit, and allows no attempt
 //!   while the server wants the address to stay away.
 //!
-//! Nothing here names a connection type, so this works with any connection. README.md shows how.
+//! Nothing here names a connection type, so this crate works with any connection. README.md shows
+//! how.
 //!
 //! This is a separate crate, because most connections carry no feed. `tickwire` does not depend on
 //! it.

@@ -3,10 +3,10 @@
 //! A `Limiter` is a token bucket of the crate `ratelimit`. A bucket has a rate and a size, but an
 //! exchange limits the count of messages in a window. A `Limiter` never exceeds this count, for
 //! this reason: in any stretch of time shorter than the window, a bucket of size `b` gives fewer
-//! than `b` plus the tokens that flow in during a window. If `most - b + 1` tokens flow in during a
-//! window, the stretch gets fewer than `most + 1` messages, so at most `most`. The bucket's window
-//! is one `TICK` longer than the exchange's window, because the bucket may last have read the clock
-//! one `TICK` before the stretch begins.
+//! than `b + r` tokens, if `r` tokens flow in during a window. Here `r` is `most - b + 1`. So the
+//! stretch gets fewer than `most + 1` messages, which means at most `most`. The bucket's window is
+//! one `TICK` longer than the exchange's window, because the bucket's time may be one `TICK` old
+//! when the stretch begins.
 //!
 //! A bucket that can give a whole window's messages at once refills by only one token per window.
 //! But orders come in bursts, all day. So if some messages are reserved for orders, a `Log` counts
@@ -130,9 +130,8 @@ impl Log {
 /// assert_eq!(pace.take(again), Ok(()));
 /// ```
 ///
-/// Set the count below the exchange's limit. The exchange counts messages as they arrive, and a
-/// network path that was held up delivers several messages at once. The exchange also counts Pings
-/// and Pongs.
+/// Set the count below the exchange's limit. The exchange counts messages as they arrive, and after
+/// a delay a network delivers several messages at once. The exchange also counts Pings and Pongs.
 ///
 /// The clock counts nanoseconds in 64 bits, so after 584 years nothing more is allowed.
 pub struct Pace {
@@ -155,7 +154,8 @@ impl Pace {
     }
 
     /// Allows up to this many messages at once after a pause; 1 unless set. The rate is then
-    /// `most - at_once + 1` in a window, because a burst may follow a full window.
+    /// `most - at_once + 1` in a window, because the burst and the messages around it must not
+    /// exceed `most` in any window.
     #[must_use]
     pub fn at_once(self, at_once: u32) -> Self {
         Self::build(self.most, self.window, at_once, self.reserve)

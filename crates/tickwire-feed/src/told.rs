@@ -14,16 +14,16 @@ pub struct ConnectionId(pub(crate) u64);
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action<T> {
     /// Connect to this address, which is an index into your list of addresses. Then call
-    /// [`opened`](Follower::opened) or [`ended`](Follower::ended). Use a
-    /// [`handshake_timeout`](tickwire::Config::handshake_timeout), as
-    /// [`Config::trading`](tickwire::Config::trading) has it: a frozen server still accepts TCP
-    /// connections. The follower does not end an attempt by itself.
+    /// [`opened`](Follower::opened) or [`ended`](Follower::ended). The follower does not end an
+    /// attempt by itself, and a frozen server still accepts TCP connections. So use a
+    /// [`handshake_timeout`](tickwire::Config::handshake_timeout), which
+    /// [`Config::trading`](tickwire::Config::trading) sets.
     Dial {
         /// The new connection.
         connection: ConnectionId,
-        /// The line that it belongs to: an index into [`Follower::states`].
+        /// The line of the connection: an index into [`Follower::states`].
         line: usize,
-        /// Below [`Follower::addresses`].
+        /// The address's index, below [`Follower::addresses`].
         address: usize,
     },
     /// Send this message now, over this open connection. The message keeps to the pace only if you
@@ -71,8 +71,8 @@ pub enum Action<T> {
         /// The subscription's index.
         subscription: usize,
     },
-    /// There is nothing to do now. Call [`Follower::poll`] again after each other call, and at this
-    /// time. The time is later than now, and at most an hour away.
+    /// There is nothing to do now. Call [`Follower::poll`] again at this time, and after each call
+    /// of another method. The time is later than now, and at most an hour away.
     Wait(Time),
 }
 
@@ -88,8 +88,8 @@ pub enum Say {
     /// to [`Incoming::Answer`] when the answer arrives. This comes again if the subscription stays
     /// unanswered, or if no data arrives.
     Subscribe(Range<usize>),
-    /// Something that the exchange answers by a message, such as the text `ping`. (The answer to a
-    /// Ping frame is no message.) Comes only if [`Follower::probe_after`] is set.
+    /// Send something that the exchange answers by a message, such as the text `ping`. (The answer
+    /// to a Ping frame is no message.) This comes only if [`Follower::probe_after`] is set.
     Probe,
 }
 
@@ -101,13 +101,13 @@ pub enum Incoming {
     /// The answer to the [`Say::Subscribe`] whose range began with this index. If the exchange
     /// refuses a subscription, call [`Follower::unsubscribe`] instead.
     Answer(usize),
-    /// Data of a subscription. Data is an answer too.
+    /// Data of a subscription. Data also counts as the answer to the subscription.
     Data {
         /// The subscription's index.
         subscription: usize,
         /// The sequence numbers, as the exchange counts them for this subscription. With numbers,
         /// each message is delivered once, in order, and gaps are found. Data without numbers is
-        /// delivered as it comes: twice while two connections overlap, and with unknown losses.
+        /// delivered as it comes: twice while two connections are open, and losses are not found.
         numbers: Option<Numbers>,
     },
     /// Any other message, such as the answer to a [probe](Say::Probe). It shows that the peer
@@ -125,8 +125,8 @@ pub enum Incoming {
 /// How a connection, or an attempt to connect, has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// By a Close, or without one: the code of [`Closed`](tickwire::Closed), including 1005 and
-    /// 1006.
+    /// The connection ended by a Close, or without a Close. The value is the code of
+    /// [`Closed`](tickwire::Closed), including 1005 and 1006.
     Closed(u16),
     /// The server refused the handshake. Make this value from the [`Refusal`] of `Error::Refused`.
     Refused {
@@ -135,7 +135,8 @@ pub enum Ended {
         /// The server's Retry-After. [`Attempts`](crate::Attempts) and `Backoff` bound it.
         retry_after: Option<Duration>,
     },
-    /// By any other error: the result of `Error::retry`.
+    /// Another error ended the connection or the attempt. The value is the result of
+    /// `Error::retry`.
     Failed(Retry),
     /// The follower left the connection, because a probe, a login or a subscription stayed
     /// unanswered, or because a subscription sent no data for
@@ -143,22 +144,24 @@ pub enum Ended {
     Silent,
 }
 
-/// How the follower watches one subscription. By default it asks once, and waits for a snapshot.
+/// How the follower watches one subscription. By default the follower asks once, and waits for a
+/// snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Subscription {
     /// Ask again after this silence: `None` unless set. If the subscription has brought neither
     /// data nor an answer for this time, the follower sends it [again](Say::Subscribe). If data or
     /// an answer comes within [`Follower::answer_within`], the market is quiet, and the connection
-    /// stays. Otherwise the follower leaves.
+    /// stays. Otherwise the follower leaves the connection.
     ///
-    /// Also, a new subscription that stays unanswered for `answer_within` is sent once more, and
-    /// then the follower leaves. With `None`, the follower expects no answers: choose this for an
-    /// exchange that does not answer a repeated subscription.
+    /// Also, a new subscription that stays unanswered for `answer_within` is sent once more. After
+    /// another `answer_within` the follower leaves the connection. With `None`, the follower
+    /// expects no answers: choose this for an exchange that does not answer a repeated
+    /// subscription.
     pub ask_after: Option<Duration>,
-    /// Leave the connection after this time without data, answered or not: `None` unless set. Set a
-    /// time longer than `ask_after` if this subscription is never silent for that long. It finds a
-    /// subscription that has died although the exchange answers. The time counts from the last
-    /// data, or from the first answer.
+    /// Leave the connection after this time without data, even if the exchange answers: `None`
+    /// unless set. This finds a subscription that has died although the exchange answers. Set a
+    /// time that is longer than `ask_after`, and longer than this subscription is ever silent. The
+    /// time counts from the last data, or from the first answer if no data has come.
     pub leave_after: Option<Duration>,
     /// After a lost gap, go on by [`Arbiter::resume`], and start with the first message: `false`
     /// unless set. Set it if each message makes sense alone, as trades do. An order book needs a
@@ -168,22 +171,22 @@ pub struct Subscription {
 
 /// What a line of a [`Follower`] is doing. `Display` gives a sentence for a person.
 ///
-/// If several fit, the first in this order counts: `Stopped`, `Alarm`, `Dialing`, `Waiting`,
-/// `LoggingIn`, `Subscribing`, `Probing`, `Replacing`, `Following`. With a successor, the last five
-/// are about the older connection.
+/// If several states fit, the first in this order counts: `Stopped`, `Alarm`, `Dialing`, `Waiting`,
+/// `LoggingIn`, `Subscribing`, `Probing`, `Replacing`, `Following`. If there is a successor, the
+/// last five states are about the older connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// The line has no connection, and waits before it dials.
     Waiting {
-        /// Not before this time. The [attempts](crate::Attempts) may make it later.
+        /// The line dials at this time, or later if the [attempts](crate::Attempts) demand it.
         until: Time,
         /// Why the last connection or attempt ended. `None` before the first attempt.
         after: Option<Ended>,
     },
-    /// [Tell a person](Retry::Alarm): this may not pass by itself. The line waits before it dials,
-    /// and may still have a connection, whose successor could not be opened.
+    /// [Tell a person](Retry::Alarm): the fault may not pass by itself. The line waits before it
+    /// dials, and may still have a connection, whose successor could not be opened.
     Alarm {
-        /// Not before this time, a minute or more after the end.
+        /// The line does not dial before this time, which is a minute or more after the end.
         until: Time,
         /// Why the last connection or attempt ended.
         after: Ended,
@@ -200,7 +203,8 @@ pub enum State {
         /// The number of these subscriptions.
         missing: usize,
     },
-    /// The connection, or a subscription, was silent, and was asked: the answer is awaited.
+    /// The connection, or a subscription, was silent. The follower has asked, and waits for the
+    /// answer.
     Probing,
     /// All is well.
     Following,

@@ -45,7 +45,8 @@ impl<T> Arbiter<T> {
     }
 
     /// Forgets `refused` once the feed has passed the refused numbers, or no line claims them any
-    /// more: the line has gone back to lower numbers, so the refused numbers were wrong.
+    /// more. In the second case their line has gone back to lower numbers, so the refused numbers
+    /// were wrong.
     pub(super) fn forget_refused(&mut self) {
         if let Some((lowest, _)) = self.refused
             && self.brought().all(|end| end <= lowest.max(self.next))
@@ -67,10 +68,10 @@ impl<T> Arbiter<T> {
     /// Then call [`poll`](Self::poll), which returns the kept messages from `next` on. Kept
     /// messages that the snapshot contains are dropped.
     ///
-    /// If the snapshot is older than all kept messages, a gap remains, and `poll` reports this gap
-    /// at once if all lines have passed it: take another snapshot. The arbiter forgets numbers that
-    /// were [refused](crate::Verdict::Refused) before. Those that the snapshot does not contain
-    /// become part of a gap when a line brings a later number.
+    /// If the snapshot is older than all kept messages, a gap remains: take another snapshot.
+    /// `poll` reports this gap at once if all lines have passed it. The arbiter forgets numbers
+    /// that were [refused](crate::Verdict::Refused) before. If the snapshot does not contain them,
+    /// they become part of a gap when a line brings a later number.
     pub fn resync(&mut self, next: u64, now: Time) {
         (self.refused, self.refused_end) = (None, 0);
         (self.anew, self.low) = (None, false);
@@ -84,10 +85,11 @@ impl<T> Arbiter<T> {
     /// [gap](crate::Event::Gap) if more numbers are missing, for example numbers that were
     /// [refused](crate::Verdict::Refused). Late messages with numbers of the lost gap are dropped.
     ///
-    /// Otherwise the feed starts with the kept message that has the lowest number. If no message is
-    /// kept, the next message that arrives is delivered, whatever its number. If the number was
-    /// wrong (no message in order follows it, and another line is below it), `poll` reports
-    /// [`Event::Restart`](crate::Event::Restart) after the arbiter's [patience](Self::patience).
+    /// If no gap was lost, the feed starts with the kept message that has the lowest number. If no
+    /// message is kept, the next message that arrives is delivered, whatever its number. The number
+    /// counts as wrong if no message in order follows it, and another line is below it. Then `poll`
+    /// reports [`Event::Restart`](crate::Event::Restart) after the arbiter's
+    /// [patience](Self::patience).
     pub fn resume(&mut self, now: Time) {
         let kept = self.kept.front().map(|kept| kept.first);
         let next = match (self.state, kept) {
@@ -96,7 +98,8 @@ impl<T> Arbiter<T> {
             (State::Start | State::Restarted, None) => return self.state = State::Any,
             (State::Synced | State::Any, _) => return,
         };
-        // Refused numbers may lie above `next`. If none does, `poll` forgets them.
+        // Refused numbers may lie above `next`. If all of them lie below `next`, `poll` forgets
+        // them.
         self.refused = Some((next, now));
         self.go_on(next, kept.map_or(next, |first| first.max(next)), now);
     }

@@ -48,14 +48,15 @@ impl<T> Arbiter<T> {
             return (at < self.kept.len()).then(|| self.kept.len() - 1);
         }
         // Drop the first message of the line with the most kept messages: a snapshot will contain
-        // that message. Each line keeps its share, as any of them may have the right numbers.
+        // that message. Each line keeps its share, because any line may have the right numbers.
         let kept = |line: usize| self.lines.get(line).map_or(0, |source| source.kept);
         let most = (0..self.lines.len()).max_by_key(|&other| (kept(other), other == line))?;
         let out = self.kept.iter().position(|kept| kept.line == most)?;
         (most != line || out < at).then_some(out)
     }
 
-    /// Drops a kept message: the lines that have passed its numbers will not bring them again.
+    /// Drops a kept message, and notes its numbers as refused: lines that have passed these numbers
+    /// will not bring them again.
     pub(super) fn drop_kept(&mut self, at: usize) {
         if let Some(Kept { first, end, since, .. }) = self.take_kept(at) {
             self.refuse(first, end, since);

@@ -19,7 +19,7 @@ enum Ask {
 /// When to look at an `Ask` again, and whether to say it now. `None`: leave the connection.
 type Due = Option<(Time, bool)>;
 
-/// Nothing is due until something else happens.
+/// The due time of something that is not due before another event.
 const NEVER: Time = Time::new(Duration::MAX);
 
 /// How long the peer may take to answer.
@@ -35,7 +35,7 @@ impl Ask {
     /// Decides what is due. `silent_at` is when silence becomes a reason to ask.
     fn turn(&mut self, silent_at: Option<Time>, patience: &Patience, now: Time) -> Due {
         let due = match *self {
-            Self::Queued { .. } => None, // the queue has a time of its own
+            Self::Queued { .. } => None, // the queue says when to send it
             Self::Said { at, .. } => Some((at + patience.answer_within).max(patience.grace)),
             Self::No => silent_at,
         };
@@ -107,9 +107,9 @@ impl Seat {
         self.answered.get_or_insert(now);
     }
 
-    /// Whether the feed loses nothing of this subscription if the connection with the `old` seat
-    /// goes. In a quiet market no data shows this, so data that `old` may still bring gets
-    /// `answer_within`.
+    /// Whether the connection with the `old` seat can end without a loss for this subscription. In
+    /// a quiet market no data shows this. So data that is still on its way over the `old`
+    /// connection gets `answer_within` to arrive.
     pub(super) fn replaces<T>(
         &self,
         old: Option<&Self>,
@@ -148,10 +148,11 @@ pub(super) struct Open {
     heard: Time,
     login: Ask,
     probe: Ask,
-    /// First come, first served: at a slow pace, questions that are repeated would otherwise keep
-    /// back subscriptions that were never said.
+    /// All messages are queued in order, without an urgent one. At a slow pace, repeated questions
+    /// would otherwise hold back subscriptions that were never said.
     sending: Paced<Say>,
-    /// By subscription. `None`: there is no subscription of this index.
+    /// The seat of each subscription, at the subscription's index. `None` if there is no
+    /// subscription of this index.
     pub(super) seats: Vec<Option<Seat>>,
 }
 
@@ -179,7 +180,8 @@ impl Open {
         matches!(self.login, Ask::No)
     }
 
-    /// Gives these subscriptions a seat each, and says them, unless the login comes first.
+    /// Gives a seat to each of these subscriptions. Queues the subscriptions, unless the login is
+    /// still unanswered.
     pub(super) fn subscribe(
         &mut self,
         subscriptions: impl IntoIterator<Item = (usize, Subscription)>,
@@ -219,8 +221,9 @@ impl Open {
         None
     }
 
-    /// Notes that the first subscriptions of the range are sent now, up to one that was forgotten.
-    /// The subscriptions after that one get a message of their own.
+    /// Notes that the first subscriptions of the range are sent now. The message ends before a
+    /// subscription that was forgotten meanwhile. The subscriptions after the forgotten one get a
+    /// message of their own.
     fn say(&mut self, range: &mut Range<usize>, now: Time) -> bool {
         let is_free = |at: &usize| self.seat(*at).is_none();
         range.start = range.clone().find(|at| !is_free(at)).unwrap_or(range.end);

@@ -14,8 +14,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 const STOOD_STILL: Duration = Duration::from_secs(1);
 
 impl<T> Follower<T> {
-    /// Says what to do now. Call it until it returns [`Action::Wait`]: after each other call, and
-    /// at the time that `Action::Wait` has.
+    /// Says what to do now. Call `poll` after each call of another method, and at the time that
+    /// `Action::Wait` has. Each time, repeat the call until it returns [`Action::Wait`].
     ///
     /// `attempts` limits the attempts of all connections from your address, so share it with your
     /// other followers. The follower dials only what [`Attempts::take`] allows.
@@ -57,7 +57,7 @@ impl<T> Follower<T> {
             let Some(Some(followed)) = self.subscriptions.get_mut(at) else { continue };
             let arbiter = &mut followed.arbiter;
             let Some(event) = arbiter.poll(now) else {
-                // Later than now. Otherwise `poll` could go round for ever.
+                // `due` must be later than now. Otherwise `poll` could loop for ever.
                 let due = arbiter.poll_timeout().map(|due| due.max(now + Duration::from_millis(1)));
                 self.due = due.map_or(self.due, |due| self.due.min(due));
                 continue;
@@ -75,7 +75,8 @@ impl<T> Follower<T> {
         None
     }
 
-    /// Does what is due. Without an action, `due`, `unpolled` or `left` says what comes next.
+    /// Does what is due. If there is no action to return, `due`, `unpolled` or `left` says what
+    /// comes next.
     fn act(&mut self, now: Time, attempts: &mut Attempts) -> Option<Action<T>> {
         let mut due = now + LONGEST_WAIT;
         let Self { probe_after, answer_within, grace, .. } = *self;
@@ -106,7 +107,7 @@ impl<T> Follower<T> {
             }
             if run.rotation.iter().nth(1).is_some() {
                 // A quiet subscription is ready after `answer_within`. If that is 0, `due` must
-                // still be later than now, or `poll` would go round for ever.
+                // still be later than now, or `poll` would loop for ever.
                 due = due.min(now + answer_within.max(STOOD_STILL));
                 self.retire(at, now);
             }

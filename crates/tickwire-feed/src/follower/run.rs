@@ -1,4 +1,5 @@
-//! A line: one connection after the other, with a successor beside it when it is due.
+//! A line has one connection after the other. When a successor is due, it has two connections for a
+//! short time.
 use super::open::Open;
 use crate::{ConnectionId, Ended, Rotation, State};
 use core::time::Duration;
@@ -10,13 +11,13 @@ pub(super) struct Run {
     pub(super) rotation: Rotation<Open>,
     /// The attempt that is under way, and its address.
     pub(super) dialing: Option<(ConnectionId, usize)>,
-    /// The address that is dialed next, counted around.
+    /// The address that is dialed next, modulo the number of addresses.
     pub(super) address: usize,
     /// How many attempts and connections have ended since `backoff` was last reset.
     pub(super) failed: usize,
     /// No attempt before this time. `None`: no attempt until `go_on`.
     pub(super) not_before: Option<Time>,
-    /// What `not_before` comes from. `None` once a connection has opened.
+    /// The end that set `not_before`. `None` once a connection has opened.
     pub(super) after: Option<(Ended, Retry)>,
 }
 
@@ -85,14 +86,14 @@ impl Run {
                 Some(at) => self.backoff.next().map(|delay| (at - now) + delay),
                 None => self.backoff.after_refusal(status, retry_after),
             },
-            // The other addresses may be well, so waiting helps only once all have failed.
+            // The other addresses may work, so the line waits only once all have failed.
             _ if other.is_some() && self.failed < addresses => {
                 self.backoff.next().map(|_| Duration::ZERO)
             }
             _ => self.backoff.next(),
         };
-        // The older connection may end while the line waits for its successor, or has stopped. This
-        // end must not shorten the wait, or undo the stop.
+        // The older connection may end while the line waits before it dials a successor, or has
+        // stopped. This end must not shorten the wait, or undo the stop.
         let not_before = delay.map(|delay| now + delay);
         if self.not_before.is_some_and(|before| not_before.is_none_or(|at| before <= at)) {
             (self.not_before, self.after) = (not_before, Some((ended, retry)));
