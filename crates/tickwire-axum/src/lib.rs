@@ -279,8 +279,8 @@ mod tests {
         let connect = || Request::connect("https://a.example/feed").version(Version::HTTP_2);
         let other = [
             get(),
-            // `curl --http2` sends this request, and browsers and proxies may. RFC 9110 §7.8 allows
-            // a server to ignore the Upgrade.
+            // `curl --http2` sends this request, and browsers and proxies may send it. RFC 9110
+            // §7.8 allows a server to ignore the Upgrade.
             get().header("Upgrade", "h2c").header("Connection", "Upgrade, HTTP2-Settings"),
             get().header("Upgrade", "TLS/1.0, HTTP/2.0").header("Connection", "upgrade"),
             get().header("Upgrade", "websocket"),

@@ -9,12 +9,12 @@ use rustix::{
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{io, net::TcpStream};
 
-/// Connects from a thread, as a [`Race`](crate::Race) says, and closes the attempts that have not
-/// won. Feature `blocking`.
+/// Connects from a thread. `next`, usually with a [`Race`](crate::Race), decides which addresses to
+/// try, and when. Closes the attempts that have not won. Needs the feature `blocking`.
 ///
-/// `next` gets the time from `elapsed`, and the attempt that has failed since its last call. It
-/// returns what to do now. `prepare` gets each socket before it connects. If `prepare` returns an
-/// error, the attempt has failed.
+/// `next` gets the time from `elapsed`, and the attempt, if any, that has failed since the last
+/// call. `next` returns what to do now. `prepare` gets each socket before the socket connects. If
+/// `prepare` returns an error, the attempt has failed.
 ///
 /// ```
 /// use std::{io, net::TcpListener, time::{Duration, Instant}};

@@ -105,8 +105,8 @@ impl<E> Race<E> {
     }
 }
 
-/// Sorts the addresses so that the families alternate, as long as addresses of both are left. Each
-/// family keeps its order.
+/// Sorts the addresses so that the families alternate, as long as addresses of both families are
+/// left. Each family keeps its order.
 fn alternate(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let mut all: Vec<SocketAddr> = Vec::new();
     while !addresses.is_empty() {

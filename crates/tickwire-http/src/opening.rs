@@ -98,7 +98,7 @@ impl Opening {
     }
 
     /// Translates the response into the head of a 101 of HTTP/1.1. For an extended CONNECT, adds
-    /// the headers that a 101 needs, and drops such headers of the response.
+    /// the headers that a 101 needs. Headers of the same names in the response are dropped.
     fn as_upgrade<B>(&self, response: &Response<B>) -> Result<Vec<u8>, HandshakeError> {
         let version = response.version();
         let (spoken, agrees) = match self.extended {
@@ -140,9 +140,9 @@ impl fmt::Debug for Opening {
     }
 }
 
-/// The nonce of the key. A handshake takes no other random bytes, so the entropy itself is kept for
-/// the connection that `accept` makes. The handshake's own connection is not used, because that
-/// connection would keep the response, if the request asks for it.
+/// Gives the handshake the nonce of its key. The handshake takes no other random bytes, so the
+/// caller's entropy is kept for the connection that `accept` makes. `accept` does not use the
+/// handshake's own connection, which would keep the response if the request asks for it.
 struct Nonce([u8; 16]);
 
 impl Entropy for Nonce {

@@ -21,10 +21,10 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// [`max_attempts`](Self::max_attempts) ends it.
 ///
 /// The first delay is random, from 0 to [`first_delay`](Self::first_delay). The delay of attempt
-/// *n* + 1 is random, from half of `c` to `c`, where `c` is `first_delay` (or 100 ms, if that is
-/// longer) × 2ⁿ, at most [`max_delay`](Self::max_delay). By default the delays are 0–5, 5–10,
-/// 10–20, 20–40, 30–60, 30–60, .. s. So clients that lost a server together do not come back
-/// together.
+/// *n* + 1 is random, from half of `c` to `c`. Here `c` is `first_delay` × 2ⁿ, but at most
+/// [`max_delay`](Self::max_delay). A `first_delay` below 100 ms counts as 100 ms in this formula.
+/// By default the delays are 0–5, 5–10, 10–20, 20–40, 30–60, 30–60, .. s. So clients that lost a
+/// server together do not come back together.
 ///
 /// Delays start anew only after [`reset`](Self::reset) or [`connected_for`](Self::connected_for),
 /// never because a connection was opened. Otherwise a client would dial in a tight loop if the
@@ -51,7 +51,7 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// `after_..` return `None` after
 ///
 /// - the close codes 1000, 1002, 1003, 1007 to 1010, 3000 and 3003,
-/// - every HTTP status except 101, 408, 425, 429 and 5xx, and 501 and 505,
+/// - every HTTP status except 101, 408, 425, 429, and the statuses 5xx other than 501 and 505,
 /// - a violation of the protocol by the peer, such as one byte that is not UTF-8,
 /// - an error of TLS, of the URL, or of the proxy's credentials,
 /// - [`max_attempts`](Self::max_attempts) delays.
@@ -96,7 +96,8 @@ pub struct Backoff {
     /// limits the first delay too.
     pub max_delay: Duration,
     /// The longest Retry-After that is obeyed. A longer Retry-After counts as `max_retry_after`.
-    /// The default is 1 h. Otherwise a wrong Retry-After could silence a client for a year.
+    /// The default is 1 h. Without this limit, a wrong Retry-After could silence a client for a
+    /// year.
     pub max_retry_after: Duration,
     /// The largest number of delays in a row without a [`reset`](Self::reset). After these delays,
     /// the result is `None`. Unlimited unless set.
@@ -205,10 +206,11 @@ impl Backoff {
         self.after_error(retryable.then_some(retry_after.unwrap_or_default()))
     }
 
-    /// The delay after an end for which [`Retry::Alarm`](tickwire::Retry::Alarm) asks: a random
-    /// time from `c` to 1.25 × `c`, where `c` is [`max_delay`](Self::max_delay), but at least 60 s.
-    /// So a server that refuses a program is dialed at most once a minute. Returns `None` if the
-    /// attempts exceed [`max_attempts`](Self::max_attempts).
+    /// The delay after an error or a close code whose advice is
+    /// [`Retry::Alarm`](tickwire::Retry::Alarm): a random time from `c` to 1.25 × `c`, where `c` is
+    /// [`max_delay`](Self::max_delay), but at least 60 s. So a server that refuses a program is
+    /// dialed at most once a minute. Returns `None` if the attempts exceed
+    /// [`max_attempts`](Self::max_attempts).
     pub fn rarely(&mut self) -> Option<Duration> {
         let _ = self.next()?; // counts the attempt, and ends the attempts at `max_attempts`
         let least = self.max_delay.max(RARELY);
@@ -236,7 +238,7 @@ impl Backoff {
         least + Duration::from_nanos(part as u64)
     }
 
-    /// The next number of SplitMix64, whose constants these are.
+    /// The next number of SplitMix64. The constants are those of SplitMix64.
     fn draw(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.random;

@@ -46,8 +46,9 @@ struct Readme;
 /// The first line of a recording.
 const TITLE: &str = "tickwire tap 1";
 
-/// A stream that records the bytes that pass over it, for `tokio` and `blocking`. When a connection
-/// is split, or the stream is cloned, both halves write to the same recording.
+/// A stream that records the bytes that pass over it, for tickwire's modules `tokio` and
+/// `blocking`. When a connection is split, or the stream is cloned, both halves write to the same
+/// recording.
 ///
 /// ```
 /// use tickwire::Config;
@@ -104,8 +105,9 @@ impl Log {
 }
 
 impl<S> Tap<S> {
-    /// Makes a tap that records from now on into `to`: a file, or any writer that does not keep a
-    /// runtime waiting. Each read and each write of the stream becomes one `write_all` to `to`.
+    /// Makes a tap that records from now on into `to`: a file, or any writer that returns soon. A
+    /// slow writer would keep all tasks of a runtime's thread waiting. Each read and each write of
+    /// the stream becomes one `write_all` to `to`.
     ///
     /// If `to` fails, the recording ends, the stream continues, and [`failed`](Self::failed) is
     /// true.
@@ -124,7 +126,7 @@ impl<S> Tap<S> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).line(direction, bytes);
     }
 
-    /// Records one read. Reading 0 bytes means the end of the stream only if there was room.
+    /// Records one read. Reading 0 bytes means the end of the stream only if the buffer had room.
     fn log_read(&self, had_room: bool, bytes: &[u8]) {
         if had_room {
             self.log('<', Some(bytes).filter(|bytes| !bytes.is_empty()));

@@ -99,7 +99,7 @@ impl Recording {
     /// The role of the recorded end, if the recording begins with the opening handshake.
     pub fn role(&self) -> Option<Role> {
         let first = self.passed.first()?;
-        // The first read or write may have fewer than the four bytes.
+        // The first read or write may have fewer than four bytes.
         match first.bytes.starts_with(b"GET ".get(..first.bytes.len().min(4))?) {
             true if first.bytes.is_empty() => None,
             true if first.received => Some(Role::Server),
@@ -240,7 +240,7 @@ impl Entropy for Nonce {
 
 fn replay(connection: &mut Connection, passed: &[Passed], mut see: impl FnMut(Time, Event<'_>)) {
     let mut now = Time::ZERO;
-    step(connection, now, &mut see); // bytes that the handshake's last read brought too
+    step(connection, now, &mut see); // the handshake's last read may have brought frames too
     for passed in passed {
         now = passed.at;
         match passed.bytes.is_empty() {

@@ -14,7 +14,8 @@ use crate::{
 use tokio::net::{TcpStream, lookup_host};
 
 /// Dials, does TLS for `wss`, then does the opening handshake. The addresses of a name are dialed
-/// in a race (RFC 8305): the next attempt begins when one has failed, or 250 ms later.
+/// in a race (RFC 8305): the next attempt begins when an attempt has failed, or 250 ms after the
+/// last attempt began.
 ///
 /// ```no_run
 /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
@@ -81,7 +82,7 @@ async fn connect(
     connector: Option<Connector>,
 ) -> Result<(WebSocketStream<MaybeTlsStream<TcpStream>>, Response)> {
     let uri = request.uri();
-    // Checked before the lookup and the dialing: a wrong URL would fail after them too.
+    // This check comes before the lookup and the dialing, so that a wrong URL costs neither.
     let tls = setup(uri, connector)?;
     let addresses = lookup_host((host(uri)?, port(uri)?)).await?;
     let stream = dial::tokio::connect(addresses).await?;

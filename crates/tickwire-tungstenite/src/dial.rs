@@ -1,5 +1,6 @@
-//! Connects TCP to one of several addresses, in a race ("Happy Eyeballs", RFC 8305). Nothing bounds
-//! the time, as in tungstenite. The crate `tickwire-dial` says which address to dial, and when.
+//! Connects TCP to one of several addresses, in a race ("Happy Eyeballs", RFC 8305). As in
+//! tungstenite, nothing limits the time. The crate `tickwire-dial` says which address to dial, and
+//! when.
 #[cfg(all(test, target_os = "linux", feature = "connect"))]
 mod tests;
 #[cfg(feature = "connect")]
@@ -15,8 +16,8 @@ use tickwire_dial::{Race, Step};
 /// The head start of each attempt, as in `tickwire::Dial`. RFC 8305 §5 recommends this value.
 const DELAY: Duration = Duration::from_millis(250);
 
-/// Returns the next step of the race. After the last failure, returns only the error of the last
-/// attempt, because the API has room for one `io::Error`, whose kind programs match.
+/// Returns the next step of the race. If all attempts have failed, returns the last error. The API
+/// has room for only one `io::Error`, and programs match its kind.
 fn next(race: &mut Race<io::Error>, now: Duration) -> io::Result<Step> {
     race.next(now).ok_or_else(|| match race.take_failures().pop() {
         Some((_, error)) => error,

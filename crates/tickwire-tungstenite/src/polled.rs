@@ -12,11 +12,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// `WouldBlock`.
 pub(crate) struct Polled<'a, S, W> {
     pub(crate) stream: S,
-    /// The waker that the stream remembers. For an open connection, the stream remembers it only
-    /// for writing, and it wakes both halves.
+    /// The waker that the stream remembers. For an open connection, this waker wakes both halves,
+    /// and the stream remembers it only for writing.
     pub(crate) waker: W,
-    /// For an open connection: the place that keeps a task's waker while the task waits to write,
-    /// and the polling task's waker. `None` if no task waits, and during a handshake.
+    /// For an open connection: first the place that keeps the waker of a task that waits to write,
+    /// then the waker of the task that polls now. `None` if no task waits, and during a handshake.
     pub(crate) half: Option<(&'a AtomicWaker, &'a Waker)>,
 }
 
@@ -25,8 +25,8 @@ impl<S: AsyncWrite + Unpin, W: Borrow<Waker>> Polled<'_, S, W> {
         &mut self,
         poll: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> io::Result<T> {
-        // Before the stream is polled: a stream that becomes ready after the poll, on another
-        // thread, would otherwise wake nobody.
+        // The waker is registered before the poll. Otherwise a stream that another thread makes
+        // ready right after the poll would wake nobody.
         if let Some((place, waker)) = self.half {
             place.register(waker);
         }
@@ -44,7 +44,7 @@ fn would_block<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
 
 impl<S: AsyncRead + Unpin, W: Borrow<Waker>> Read for Polled<'_, S, W> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        // Only one half reads, so the stream wakes its task directly.
+        // Only one half reads, so the stream wakes that half's task directly.
         let waker = self.half.map_or(self.waker.borrow(), |(_, waker)| waker);
         let mut buf = ReadBuf::new(buf);
         let mut cx = Context::from_waker(waker);

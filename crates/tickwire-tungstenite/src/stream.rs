@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// A connection on a stream of tokio: a [`Stream`] and a [`Sink`] of messages.
 ///
 /// After `StreamExt::split`, one task may read while another writes. The half that is polled next
-/// answers the Pings.
+/// writes the answer to a received Ping.
 ///
 /// # Cancel safety
 ///
@@ -50,8 +50,8 @@ impl<S> WebSocketStream<S> {
         Self { stream, context, both, waker, ended: false, blocked: false }
     }
 
-    /// A connection on a stream whose opening handshake is done. `async` only as in
-    /// tokio-tungstenite.
+    /// A connection on a stream whose opening handshake is done. It is `async` only because it is
+    /// so in tokio-tungstenite.
     pub async fn from_raw_socket(stream: S, role: Role, config: Option<WebSocketConfig>) -> Self {
         Self::new(stream, WebSocketContext::new(role, config))
     }
@@ -140,8 +140,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocketStream<S> {
             Ok(message) => Poll::Ready(Some(Ok(message))),
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
             Err(error) => {
-                // As in tokio-tungstenite: an error is the last item, so a program that goes on
-                // after errors does not spin.
+                // As in tokio-tungstenite, an error is the last item. So a program that ignores
+                // errors does not loop for ever.
                 self.ended = true;
                 let over = matches!(error, Error::ConnectionClosed | Error::AlreadyClosed);
                 Poll::Ready(if over { None } else { Some(Err(error)) })

@@ -24,7 +24,7 @@ use {
 };
 
 /// The TLS stream of a client. It writes several records by one vectored write, which may raise
-/// SIGPIPE. A read may write too: an alert.
+/// SIGPIPE. A read may raise it too, because a read may write an alert.
 #[cfg(feature = "__rustls-tls")]
 type Tls<S> = tokio_rustls::client::TlsStream<S>;
 
@@ -156,7 +156,7 @@ pub(crate) async fn client<S: AsyncRead + AsyncWrite + Unpin>(
         None => MaybeTlsStream::Plain(stream),
         #[cfg(feature = "__rustls-tls")]
         Some((name, config)) => {
-            // The handshake of TLS writes several records at once, too.
+            // The TLS handshake also writes several records at once, which may raise SIGPIPE.
             let mut opening = TlsConnector::from(config).connect(name, stream);
             let opened = poll_fn(|cx| without_sigpipe(|| Pin::new(&mut opening).poll(cx))).await;
             MaybeTlsStream::Rustls(opened?)

@@ -1,11 +1,12 @@
 //! Waking both halves of a connection that is split.
 //!
 //! The task that reads also writes, mostly Pongs. But a stream remembers only one waker for
-//! writing. So the stream gets a waker that wakes both tasks. Only one task reads.
+//! writing. So for writing, the stream gets a waker that wakes both tasks. For reading, the waker
+//! of the task that reads is enough.
 use futures_util::task::AtomicWaker;
 use std::{sync::Arc, task::Wake};
 
-/// The wakers of both halves, for a half that waits until the stream can be written.
+/// The wakers of both halves. A half registers its waker before each attempt to write.
 #[derive(Debug, Default)]
 pub(crate) struct Both {
     pub(crate) reader: AtomicWaker,
@@ -18,7 +19,8 @@ impl Wake for Both {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // Both may wait for room in the same buffer. A task that still has to wait registers again.
+        // Both tasks may wait for room in the same buffer. A task that still has to wait registers
+        // again.
         self.reader.wake();
         self.writer.wake();
     }

@@ -44,15 +44,16 @@ pub enum Overflow {
     /// each key changes. So a busy key does not keep other keys from being sent. Use this policy
     /// for market data. A message without a key stays in order and is never replaced.
     ///
-    /// There may be more keys, or messages without a key, than room, or a key may have waited for
-    /// longer than [`max_age`](Outbox::max_age). Then nothing can be dropped unnoticed, so the
-    /// subscriber is disconnected with 1013. So [`max_bytes`](Outbox::max_bytes) must have room for
-    /// all keys, each with its longest message and 64 bytes. With less room, a burst disconnects
-    /// even subscribers that read as fast as they can.
+    /// The keys, or the messages without a key, may need more room than there is, or a key may have
+    /// waited for longer than [`max_age`](Outbox::max_age). In these cases any dropped message
+    /// would be a loss, so the subscriber is disconnected with 1013. So
+    /// [`max_bytes`](Outbox::max_bytes) must have room for all keys, each with its longest message
+    /// and 64 bytes. With less room, a burst disconnects even subscribers that read as fast as they
+    /// can.
     Conflate,
-    /// The subscriber is disconnected with this code, 1008 (policy violation) or 1013 (try again
-    /// later, which asks a client to back off). A server must not use 1010. Use this policy for
-    /// messages that are useful only if all of them arrive.
+    /// The subscriber is disconnected with this code. Use 1008 (policy violation), or 1013 (try
+    /// again later), which asks a client to back off. A server must not use 1010. Use this policy
+    /// for messages that are useful only if all of them arrive.
     Disconnect(CloseCode),
 }
 
@@ -92,7 +93,7 @@ pub struct OutboxCounts {
 }
 
 /// One subscriber's queue. The queue feeds its connection only while less than
-/// [`max_unsent`](Self::max_unsent), 16 KiB unless set, are unsent. So the queue's
+/// [`max_unsent`](Self::max_unsent) bytes are unsent (16 KiB unless set). So the queue's
 /// [policy](Overflow), not the socket's buffer, decides which messages a slow subscriber gets.
 ///
 /// A Close is sent after the messages that are fed. Messages that still wait in the outbox are not
@@ -123,9 +124,9 @@ pub struct OutboxCounts {
 /// ```
 ///
 /// Under tokio, each subscriber has a task. The task also receives, and feeds more whenever fewer
-/// than `max_unsent` bytes are unsent. At most 1 MiB waits, or a single longer message, unless
-/// [set](Self::max_bytes). In this example, 1 MiB is room for 10,000 instruments, with ticks of up
-/// to 40 bytes.
+/// than `max_unsent` bytes are unsent. At most 1 MiB waits, or a single longer message;
+/// [`max_bytes`](Self::max_bytes) sets another bound. In this example, 1 MiB is room for 10,000
+/// instruments, with ticks of up to 40 bytes.
 ///
 /// ```no_run
 /// # use std::time::Instant;
@@ -187,9 +188,9 @@ pub struct Outbox {
     /// accepts messages while less than `max_bytes` waits. So a push is never refused while
     /// [`has_room`](Self::has_room) is true, and the last message may exceed the bound.
     pub max_bytes: usize,
-    /// How long a message may wait; unlimited unless set, and always under
-    /// [`Wait`](Overflow::Wait). Each push and feed checks the age, so no older message is ever
-    /// fed. For the policy to act on time, use [`poll_timeout`](Self::poll_timeout).
+    /// How long a message may wait; unlimited unless set. Under [`Wait`](Overflow::Wait) it is
+    /// always unlimited. Each push and feed checks the age, so no older message is ever fed. For
+    /// the policy to act on time, use [`poll_timeout`](Self::poll_timeout).
     ///
     /// The age of a message counts from the `now` of its push, or from the push of the first
     /// message that it replaces in the queue. So read the clock right before the push: if your task
@@ -287,10 +288,10 @@ impl Outbox {
         self.put(now, key, message.into().into_owned())
     }
 
-    /// Feeds `tx` while less than [`max_unsent`](Self::max_unsent) bytes are unsent. Feeds no
-    /// message while a message in chunks is in progress. If the policy disconnects, queues the
-    /// Close at the next frame boundary ([`Sender::abort`]). The reason of the Close is "too slow:
-    /// over max_bytes" or "too slow: over max_age".
+    /// Feeds waiting messages to `tx` while less than [`max_unsent`](Self::max_unsent) bytes are
+    /// unsent. Feeds no message while a message in chunks is in progress. If the policy
+    /// disconnects, queues the Close at the next frame boundary ([`Sender::abort`]). The reason of
+    /// the Close is "too slow: over max_bytes" or "too slow: over max_age".
     ///
     /// Call `feed` after a push, and when the peer has taken bytes, for example after a flush.
     ///
@@ -412,7 +413,8 @@ impl Outbox {
             return Ok(());
         };
         let bytes = self.bytes.saturating_sub(size(&entry.message)).saturating_add(size(&message));
-        // A message that is no longer than the old one, or that is alone, fits in any case.
+        // A message that is at most as long as the old one fits in any case, and so does the only
+        // message.
         if bytes > self.max_bytes && bytes > self.bytes && !alone {
             return Err(self.give_up(CloseCode::TRY_AGAIN_LATER, TOO_MUCH));
         }

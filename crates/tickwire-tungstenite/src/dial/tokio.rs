@@ -54,10 +54,10 @@ pub(crate) async fn connect(
     .await
 }
 
-/// Wakes a task at this time, or soon after. A thread of this crate does that, because the runtime
-/// may have no timers, and tokio's would then panic. The first call starts the thread. It waits for
-/// the times in the order of the calls: nearly the order of the times, because every head start is
-/// the same.
+/// Wakes a task at this time, or soon after. A thread of this crate does that, because a timer of
+/// tokio would panic if the runtime has its timers disabled. The first call starts the thread. The
+/// thread handles the alarms in the order of the calls. This is nearly the order of their times,
+/// because every head start is the same.
 fn wake_at(at: Instant, waker: Waker) {
     static ALARMS: LazyLock<Sender<(Instant, Waker)>> = LazyLock::new(|| {
         let (sender, alarms) = channel::<(Instant, Waker)>();
@@ -67,7 +67,7 @@ fn wake_at(at: Instant, waker: Waker) {
                 waker.wake();
             }
         };
-        // If the system has no thread for us, attempts begin only when others have failed.
+        // If no thread can be started, an attempt begins only when an earlier attempt has failed.
         let _ = thread::Builder::new().name("tickwire-alarms".into()).spawn(wake_all);
         sender
     });

@@ -20,8 +20,8 @@ use std::{
 };
 
 /// Dials, does TLS for `wss`, then does the opening handshake. The addresses of a name are dialed
-/// in a race (RFC 8305): the next attempt begins when one has failed, or 250 ms later. Follows up
-/// to three redirects, as [`connect_with_config`] does.
+/// in a race (RFC 8305): the next attempt begins when an attempt has failed, or 250 ms after the
+/// last attempt began. Follows up to three redirects, as [`connect_with_config`] does.
 ///
 /// # Errors
 ///
@@ -67,12 +67,13 @@ pub fn connect_with_config<Req: IntoClientRequest>(
 fn redirected(mut request: Request, location: &HeaderValue) -> Result<Option<Request>> {
     let (next, ()) = location.to_str()?.into_client_request()?.into_parts();
     let (from, to) = (origin(request.uri())?, origin(&next.uri)?);
-    // Otherwise a server could make the client repeat its request in plain text.
+    // Without this check, a server could make the client repeat its request in plain text.
     if from.0 && !to.0 {
         return Ok(None);
     }
     let headers = request.headers_mut();
-    // tungstenite sends these to any target, so a server that redirects could give them to anybody.
+    // tungstenite sends these headers to any target, so a redirect can give a client's secrets to
+    // anybody.
     if from != to {
         for secret in [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION] {
             headers.remove(secret);
@@ -93,12 +94,12 @@ fn connect_once(
     let connected = dial::connect((host(uri)?, port(uri)?).to_socket_addrs()?);
     // tungstenite hides the operating system's error behind this variant, which programs match.
     let mut stream = connected.map_err(|_| UrlError::UnableToConnect(uri.to_string()))?;
-    // As in tungstenite's `connect`, which has no argument for TCP_NODELAY.
+    // tungstenite's `connect` always sets TCP_NODELAY too.
     NoDelay::set_nodelay(&mut stream, true)?;
     tls::client(request, stream, config, tls).map_err(|error| match error {
         HandshakeError::Failure(error) => error,
-        // The stream blocks, so this is a timeout that somebody set on the socket. The rest of the
-        // handshake has no place in this function's error.
+        // The stream blocks, so only a timeout that is set on the socket can interrupt the
+        // handshake. This function's error cannot hold the unfinished handshake.
         HandshakeError::Interrupted(_) => {
             std::io::Error::from(std::io::ErrorKind::WouldBlock).into()
         }
@@ -181,8 +182,8 @@ impl IntoClientRequest for ClientRequestBuilder {
     fn into_client_request(self) -> Result<Request> {
         let mut request = self.uri.into_client_request()?;
         let headers = request.headers_mut();
-        // Appended, so that a program can send a header twice. A second header of the handshake is
-        // refused when the request is written.
+        // `append` lets a program send a header twice. `write_request` refuses a second Host, or
+        // any other header that must occur once.
         for (name, value) in self.headers {
             headers.append(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
         }

@@ -9,8 +9,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why a call failed. The first two variants mean that the connection is over.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The closing handshake is complete, and for a client the server has closed the stream. Drop
-    /// the stream.
+    /// The closing handshake is complete. At a client, the server has also closed the stream, or
+    /// has sent too much after its Close. Drop the stream.
     #[error("the connection is closed")]
     ConnectionClosed,
     /// The call came after [`ConnectionClosed`](Self::ConnectionClosed), or after a violation by
@@ -37,7 +37,8 @@ pub enum Error {
     /// Text that is not UTF-8.
     #[error("UTF-8: {0}")]
     Utf8(String),
-    /// A head of more than 64 KiB or in too many reads, or a message of too many fragments.
+    /// A head was longer than 64 KiB or arrived in too many reads, or a message had too many
+    /// fragments.
     #[error("the peer sent a head or a message in a way that only an attacker would")]
     AttackAttempt,
     /// A URL that cannot be dialed.
@@ -98,8 +99,8 @@ fn received(error: tickwire::RecvError) -> Error {
         late => return io::Error::new(io::ErrorKind::TimedOut, late).into(),
     };
     match broken {
-        // Programs match on the variants below. tickwire's errors carry no data from the wire, so
-        // each variant with a value gets a value that fits all cases.
+        // Programs match on the variants below. tickwire's errors carry no data from the wire, so a
+        // variant with a value, such as `InvalidOpcode`, has the same value in all cases.
         Broken::BadUtf8 => Error::Utf8(broken.to_string()),
         Broken::ReservedBits => ProtocolError::NonZeroReservedBits.into(),
         Broken::ReservedOpCode => ProtocolError::InvalidOpcode(0).into(),
@@ -122,7 +123,8 @@ fn sent(error: tickwire::SendError) -> Error {
         tickwire::SendError::BadUtf8 => Error::Utf8(error.to_string()),
         tickwire::SendError::BadCloseCode => ProtocolError::InvalidCloseSequence.into(),
         tickwire::SendError::Closed => ProtocolError::SendAfterClosing.into(),
-        // A full buffer, or a message in chunks: this crate asks tickwire for neither.
+        // The other errors are about a full buffer or a message in chunks. This crate sets no limit
+        // on tickwire's buffer and sends no chunks.
         other => io::Error::other(other).into(),
     }
 }
@@ -281,13 +283,13 @@ pub enum TlsError {
     #[cfg(feature = "__rustls-tls")]
     #[error("{0}")]
     Rustls(Box<rustls::Error>),
-    /// A host that no certificate can be for.
+    /// The URL's host is neither a DNS name nor an IP address, so no certificate can name it.
     #[cfg(feature = "__rustls-tls")]
     #[error("the host is neither a DNS name nor an address")]
     InvalidDnsName,
     /// No [`Connector`](super::Connector) was given, the process has no default cryptographic
-    /// provider, and the feature `ring` of this crate is off. tungstenite lets rustls choose here,
-    /// which panics unless exactly one provider is enabled.
+    /// provider, and the feature `ring` of this crate is off. In this case, tungstenite lets rustls
+    /// choose, and rustls panics unless exactly one provider is enabled.
     #[cfg(feature = "__rustls-tls")]
     #[error(
         "no cryptographic provider: install one of rustls with `install_default` at the start of \

@@ -46,7 +46,7 @@ pub(crate) use setup::Setup;
 pub(crate) type Setup = std::convert::Infallible;
 
 /// Returns what a connection to this URL needs for TLS, or `None` for `ws`. Call this before
-/// dialing, because no server can help if the setup fails.
+/// dialing: if the setup fails, a connection is of no use.
 pub(crate) fn setup(uri: &http::Uri, connector: Option<Connector>) -> Result<Option<Setup>> {
     match (uri_mode(uri)?, connector) {
         (Mode::Plain, _) => Ok(None),
@@ -63,7 +63,8 @@ type Outcome<S> = Result<
 >;
 
 /// Does the opening handshake, over TLS if there is a setup for it. The first write of the request
-/// drives the handshake of TLS, so a stream that would block interrupts both in the same way.
+/// also does the TLS handshake. So a stream that would block interrupts either handshake with the
+/// same error.
 pub(super) fn client<S: Read + Write>(
     request: Request,
     stream: S,

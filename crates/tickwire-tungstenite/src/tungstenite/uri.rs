@@ -5,8 +5,8 @@ use super::{
 };
 use http::Uri;
 
-/// The host to dial. An IPv6 address has no brackets here, because neither a resolver nor a
-/// certificate knows them.
+/// The host to dial. An IPv6 address has no brackets here, because resolvers and certificates use
+/// addresses without brackets.
 pub(crate) fn host(uri: &Uri) -> Result<&str> {
     let host = uri.host().ok_or(UrlError::NoHostName)?;
     Ok(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))

@@ -38,9 +38,10 @@ pub struct ClientHandshake<S> {
     stream: PhantomData<S>,
 }
 
-/// Checks the response, and makes the connection, whose first input is the bytes behind the
-/// response. It is a trait object, so that a program has its code and drop code only once, instead
-/// of once in each place that may drop a handshake.
+/// Checks the response, and makes the connection. The bytes behind the response are the
+/// connection's first input. This is a trait object, so that a program has the code of the check,
+/// and the code to drop it, only once. Otherwise each place that may drop a handshake would have a
+/// copy.
 type Check = dyn FnOnce(Response, Vec<u8>) -> Result<(WebSocketContext, Response)> + Send + Sync;
 
 impl<S: fmt::Debug> fmt::Debug for ClientHandshake<S> {
@@ -80,9 +81,9 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
         offered.extend(names.to_str()?.split(',').map(str::trim));
     }
     let offers = !offered.is_empty();
-    // `same` is for tickwire's checks only, and is never sent: tungstenite's rules for a request
-    // are looser, and a program may rely on its own key or on the order of its headers. The URL is
-    // in `request` already, so any URL will do here.
+    // `same` is for tickwire's checks only. The program's own `request` is sent, because
+    // tungstenite's rules for a request are looser: a program may rely on its own key or on the
+    // order of its headers. The URL is in `request` already, so any URL will do here.
     let mut same = core::Request::new("ws://localhost/").map_err(|_| UrlError::NoHostName)?;
     if offers {
         // As in tungstenite, the server must choose one of the offered subprotocols.
@@ -91,7 +92,7 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
             .and_then(core::Request::require_subprotocol)
             .map_err(|_| invalid(header::SEC_WEBSOCKET_PROTOCOL))?;
     }
-    // The request that tickwire would send, and tickwire's checks of the response.
+    // `asked` is the request that tickwire would send, and `opening` checks the response.
     let (asked, opening) = Opening::new(&same, &config.core(), Keys::new());
     let offer = asked.headers().get(&header::SEC_WEBSOCKET_EXTENSIONS);
     let ours = asked.headers().get(&header::SEC_WEBSOCKET_KEY);
@@ -105,7 +106,8 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
             *response.body_mut() = Some(refusal_body(&response, &tail));
             return Err(Error::Http(Box::new(response)));
         }
-        // tickwire compares the header with the value for its own key.
+        // `opening` compares the header with the value for its own key, so the header gets this
+        // value.
         exchange(&mut response, &theirs, &ours)?;
         let conn = opening.accept(&response).map_err(|error| match error {
             HandshakeError::UnexpectedSubprotocol if !offers => {
@@ -121,8 +123,9 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
     Ok((bytes, Box::new(check)))
 }
 
-/// The part of a refusal's body that is in `tail`, the bytes behind its head. tickwire's handshake
-/// reads the body, behind a new head with the status and the headers that tell where the body ends.
+/// The part of a refusal's body that is in `tail`, the bytes behind the refusal's head. tickwire's
+/// handshake reads the body. It needs a head before the body, so it gets a new one, with the status
+/// and the headers that tell where the body ends.
 fn refusal_body(response: &Response, tail: &[u8]) -> Vec<u8> {
     let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
     for name in ["transfer-encoding", "content-length"] {
@@ -241,13 +244,13 @@ pub fn generate_key() -> String {
     STANDARD.encode(nonce)
 }
 
-/// Reads the final response, behind as many interim responses (RFC 9110 §15.2) as tickwire skips.
+/// Skips as many interim responses (RFC 9110 §15.2) as tickwire does, and reads the final response.
 impl TryParse for Response {
     fn try_parse(data: &[u8]) -> Result<Option<(usize, Self)>> {
         let limit = Config::default().max_interim;
         let mut skipped = 0;
-        // Each call begins at the first interim response again, because `data` still has it: a
-        // `TryParse` keeps nothing between two calls. `MAX_READS` bounds the work.
+        // Each call parses the interim responses again, because a `TryParse` keeps nothing between
+        // two calls. `MAX_READS` bounds the work.
         for _ in 0..=limit {
             let rest = data.get(skipped..).unwrap_or_default();
             let Some((size, response)) = parse(rest)? else { return Ok(None) };

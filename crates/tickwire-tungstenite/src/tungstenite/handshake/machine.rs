@@ -64,8 +64,8 @@ impl<Stream: Read + Write> HandshakeMachine<Stream> {
                     Some(_) => {}
                 }
                 *reads += 1;
-                // Without these limits, a peer could send an endless head, or one byte at a time:
-                // the work would then grow with the square of the length.
+                // Without these limits, a peer could send an endless head. A peer could also send a
+                // head byte by byte, and the work would grow with the square of the length.
                 if *reads > MAX_READS || input.remaining() > MAX_HEAD {
                     return Err(Error::AttackAttempt);
                 }
@@ -86,7 +86,8 @@ impl<Stream: Read + Write> HandshakeMachine<Stream> {
                 }
                 Ok(RoundResult::Incomplete(self))
             }
-            // A stream with a buffer, such as one with TLS, may have sent nothing yet.
+            // The flush is needed because a stream with a buffer, such as a TLS stream, may have
+            // sent nothing yet.
             State::Writing(_) => Ok(match self.stream.flush().no_block()? {
                 None => RoundResult::WouldBlock(self),
                 Some(()) => RoundResult::StageFinished(StageResult::DoneWriting(self.stream)),

@@ -17,7 +17,8 @@ use tickwire::handshake::HandshakeError as Refused;
 #[derive(Debug)]
 pub struct MidHandshake<Role: HandshakeRole> {
     role: Role,
-    // Moved into each round, which returns the machine, or ends its stage and returns the stream.
+    // Each round takes the machine by value. The round returns the machine, or it ends the stage
+    // and returns the stream.
     machine: HandshakeMachine<Role::InternalStream>,
 }
 
@@ -72,8 +73,8 @@ impl<Role: HandshakeRole> From<Error> for HandshakeError<Role> {
     }
 }
 
-// Not derived, because a role, with the caller's stream and callback, need not be `Debug`. Programs
-// call `unwrap` on a result with this error.
+// Not derived, because a role has the caller's stream and callback, which need not be `Debug`. The
+// error has to be `Debug`, because programs call `unwrap` on a result with this error.
 impl<Role: HandshakeRole> fmt::Debug for HandshakeError<Role> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -107,8 +108,8 @@ pub enum ProcessingResult<Stream, FinalResult> {
 
 /// The Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 §4.2.2).
 pub fn derive_accept_key(request_key: &[u8]) -> String {
-    // tungstenite accepts any bytes. A key that is not text belongs to no request that tickwire
-    // accepts, so its value does not matter.
+    // tungstenite accepts any bytes. tickwire accepts no request whose key is not text, so the
+    // result for such a key does not matter.
     tickwire::handshake::accept_key(&String::from_utf8_lossy(request_key))
 }
 
@@ -127,8 +128,9 @@ impl From<Refused> for Error {
         const KEY: &str = "Sec-WebSocket-Key";
         const EXTENSIONS: HeaderName = http::header::SEC_WEBSOCKET_EXTENSIONS;
         let subprotocol = ProtocolError::SecWebSocketSubProtocolError;
-        // Where tungstenite has no variant for a fault, `InvalidHeader` names the header. The rest
-        // is `InvalidData` with tickwire's error inside, which says more than a near variant.
+        // Where tungstenite has no variant for a fault, `InvalidHeader` names the header. All other
+        // errors become `InvalidData` with tickwire's error inside, which says more than a variant
+        // that nearly fits.
         match error {
             Refused::BadMethod | Refused::NotConnect => ProtocolError::WrongHttpMethod.into(),
             Refused::BadHttpVersion | Refused::OldHttpVersion => {

@@ -162,7 +162,8 @@ impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
                 write_response(&mut bytes, &response)?;
                 Ok(self.as_answered(conn, &response))
             }
-            // As in tungstenite: this is a mistake of the callback, and not the peer's.
+            // As in tungstenite, nothing is sent in this case: the mistake is the callback's, not
+            // the peer's.
             Err(refusal) if refusal.status().is_success() => {
                 return Err(ProtocolError::CustomResponseSuccessful.into());
             }
@@ -175,8 +176,8 @@ impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
         Ok(bytes)
     }
 
-    /// The connection, without the extension if the callback removed the extension from the
-    /// response.
+    /// Returns the connection. If the callback removed the extension from the response, the
+    /// connection does not use the extension.
     fn as_answered(&self, conn: Connection, response: &Response) -> Connection {
         // The client does what the response says. If only this end used the extension, the client
         // would fail the connection at the first compressed message.
@@ -199,8 +200,9 @@ impl<S: Read + Write, C: Callback> HandshakeRole for ServerHandshake<S, C> {
         finish: StageResult<Request, S>,
     ) -> Result<ProcessingResult<S, WebSocket<S>>> {
         match finish {
-            // A client has to wait for the response (RFC 6455 §4.1). A proxy that took these bytes
-            // for a second request would disagree with us on where the first one ends.
+            // A client has to wait for the response (RFC 6455 §4.1). Bytes behind the request are
+            // refused, because a proxy may read them as a second request: then the proxy and we
+            // disagree on where the first request ends.
             StageResult::DoneReading { tail, .. } if !tail.is_empty() => {
                 Err(ProtocolError::JunkAfterRequest.into())
             }

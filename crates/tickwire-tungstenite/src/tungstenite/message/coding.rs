@@ -81,7 +81,7 @@ impl From<OpCode> for u8 {
     }
 }
 
-/// Reads the lower four bits of the byte: an opcode has no more bits in a frame.
+/// Reads only the lower four bits of the byte, because an opcode in a frame has four bits.
 impl From<u8> for OpCode {
     fn from(byte: u8) -> Self {
         match byte & 0x0F {

@@ -15,7 +15,7 @@ use tickwire::{
 pub struct CloseFrame {
     /// Why the connection closes.
     pub code: CloseCode,
-    /// A text for a log. A reason to be sent has at most 123 bytes.
+    /// A text for a log. At most 123 bytes can be sent.
     pub reason: Utf8Bytes,
 }
 
@@ -70,8 +70,9 @@ impl FrameHeader {
         let (opcode, payload_len) = (Known::Continuation, length);
         let header = Header { fin, rsv1, rsv2, rsv3, opcode, masking_key, payload_len };
         let (mut bytes, n) = header.encode();
-        // A program may send a reserved opcode to test a peer, and tickwire's type has none. So the
-        // opcode replaces that of Continuation, whose bits are 0.
+        // A program may send a reserved opcode to test a peer, but tickwire's type has no reserved
+        // opcodes. So the header is encoded as a Continuation, whose opcode bits are 0, and this
+        // line adds the real opcode.
         bytes[0] |= u8::from(self.opcode);
         (bytes, n)
     }

@@ -1,7 +1,7 @@
 //! Messages and frames.
 //!
 //! [`Error`](super::Error) holds a refused message, so its module depends on these types. To avoid
-//! a circle, their methods that return an `Error` are in `protocol`.
+//! a circle of modules, the methods of these types that return an `Error` are in `protocol`.
 pub mod coding;
 mod frame;
 mod utf8_bytes;

@@ -44,7 +44,8 @@ impl Default for WebSocketConfig {
     fn default() -> Self {
         Self {
             // tungstenite has 128 KiB. All other defaults are tungstenite's, because a program may
-            // rely on them: its own limits, or the peers', are made for these.
+            // rely on them: its own limits, or those of its peers, may be chosen for these
+            // defaults.
             read_buffer_size: 16 << 10,
             write_buffer_size: 128 << 10,
             max_write_buffer_size: usize::MAX,
@@ -111,7 +112,7 @@ impl WebSocketConfig {
             // As in tungstenite, only the head as a whole has a limit (`max_head`): programs put
             // long tokens into URLs.
             max_request_line: usize::MAX,
-            min_vectored: SHARED_FROM, // also if that default changes: `write` relies on it
+            min_vectored: SHARED_FROM, // set here, because `write` relies on it
             high_water: usize::MAX,    // `max_write_buffer_size` takes its place
             #[cfg(feature = "deflate")]
             deflate: self.deflate,

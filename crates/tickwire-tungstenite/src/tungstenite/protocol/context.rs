@@ -34,9 +34,9 @@ enum State {
     Over,
 }
 
-/// A stream, as far as a connection uses it. With this trait, the calls below are compiled once for
-/// all types of streams. A `dyn Read` or `dyn Write` would link all their other methods for each
-/// stream.
+/// The calls of a stream that a connection needs. Through `dyn Wire`, the code below is compiled
+/// once for all types of streams. With `dyn Read` and `dyn Write`, a program would link all methods
+/// of these traits for each type.
 trait Wire {
     fn read_some(&mut self, room: &mut [u8]) -> io::Result<usize>;
     fn write_some(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
@@ -104,7 +104,7 @@ impl WebSocketContext {
         Self {
             conn,
             state: State::Open,
-            // `conn` gets these bytes by `fill`, as if they had just been read.
+            // `fill` gives these bytes to `conn`, as if they had just been read.
             staged,
             remask,
             raw: BytesMut::new(),
@@ -144,7 +144,7 @@ impl WebSocketContext {
     /// the stream would block. An error for a violation by the peer, after which the connection is
     /// over.
     pub fn read<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<Message> {
-        // For a message on an open connection, this is the only extra branch.
+        // On an open connection, a message costs only this branch more than in tickwire.
         if self.state != State::Open || self.reply_due {
             self.before_read(stream)?;
         }
@@ -179,7 +179,7 @@ impl WebSocketContext {
 
     /// Ends the connection after an error, and writes the Close by which tickwire tells the peer
     /// why. A non-blocking stream that refuses the Close is not asked again. On a blocking stream
-    /// the write may block, as for the answer to a Ping.
+    /// the write may block, as the write of a Pong may.
     #[cold]
     fn broken(&mut self, stream: &mut dyn Wire, error: tickwire::RecvError) -> Error {
         self.state = State::Over;
@@ -202,7 +202,8 @@ impl WebSocketContext {
             Event::Message(_) => return None,
         };
         if message.is_close() {
-            // If our Close went first, the peer's Close is its answer, and needs no answer.
+            // If our Close went first, the peer's Close is the answer to it, and we do not answer
+            // again.
             self.reply_due |= self.state == State::Open;
             self.state = State::Closed { discarded: 0 };
         } else {
@@ -240,7 +241,7 @@ impl WebSocketContext {
             Ok(n) => self.check_behind_close(n),
             Err(error) => {
                 // Only this error shows that the connection waits. A thread that blocks keeps its
-                // buffers, because nobody knows before a read whether it will wait.
+                // buffers, because nobody knows before a read whether the read will wait.
                 if error.kind() == io::ErrorKind::WouldBlock {
                     let (rx, tx) = self.conn.split_mut();
                     spare::reclaim(rx, tx);
@@ -306,7 +307,7 @@ impl WebSocketContext {
             return Err(ProtocolError::SendAfterClosing.into());
         }
         // Checked before anything is queued, so that the error can hold the whole message. Without
-        // a limit, the sum is not computed.
+        // a limit, `is_too_much` would be wasted work.
         if self.config.max_write_buffer_size != usize::MAX && self.is_too_much(&message) {
             return Err(Error::WriteBufferFull(Box::new(message)));
         }
@@ -317,7 +318,8 @@ impl WebSocketContext {
         match message {
             Message::Text(text) => _ = tx.feed(text.as_str())?,
             Message::Binary(bytes) if bytes.len() < SHARED_FROM => _ = tx.feed(&bytes)?,
-            // Feeding an owned payload costs more instructions, and a short one is copied anyway.
+            // Only a long payload is fed as owned bytes. It costs more instructions, and tickwire
+            // copies a short one anyway.
             Message::Binary(bytes) => _ = tx.feed(Outbound::from(bytes))?,
             Message::Ping(payload) => tx.ping(&payload)?,
             Message::Pong(payload) => tx.pong(&payload)?,
@@ -382,13 +384,14 @@ impl WebSocketContext {
     fn flush_to(&mut self, stream: &mut dyn Wire) -> Result<()> {
         self.write_out(stream)?;
         stream.flush_all().map_err(|error| self.failed(error))?;
-        // Only after a successful flush: until then, each call tries again.
+        // This line comes after a successful flush, so that until then each call tries again.
         self.reply_due = false;
         self.end_of_server()
     }
 
     /// Ends the connection of a server whose closing handshake is complete. The server drops the
-    /// stream first, so that the client does not have to remember the connection (RFC 6455 §7.1.1).
+    /// stream first, so that the server has the TIME_WAIT state of TCP, and not the client (RFC
+    /// 6455 §7.1.1).
     fn end_of_server(&mut self) -> Result<()> {
         if self.conn.role() == tickwire::Role::Server && !self.can_read() {
             self.state = State::Over;
@@ -439,7 +442,7 @@ impl WebSocketContext {
 
     fn close_to(&mut self, stream: &mut dyn Wire, code: Option<CloseFrame>) -> Result<()> {
         // Programs call `close` until it returns `ConnectionClosed`. Only the first call queues a
-        // Close, all others flush.
+        // Close. All later calls only flush.
         if self.state == State::Open {
             let body = match &code {
                 None => None,

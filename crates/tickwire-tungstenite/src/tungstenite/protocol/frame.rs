@@ -132,8 +132,8 @@ impl<Stream: Read> FrameSocket<Stream> {
                 }
                 if let Some(payload) = cursor.chunk().get(..size) {
                     let mut payload = payload.to_vec();
-                    // The payload is no longer masked, so the frame must not keep the key: written
-                    // again, it would be masked once more, with a key that the peer chose.
+                    // The payload is no longer masked, so the frame must not keep the key.
+                    // Otherwise `write` would mask the frame again, with a key that the peer chose.
                     if let Some(key) = header.mask.take() {
                         Masker::new(key).apply(&mut payload);
                     }

@@ -70,8 +70,9 @@ fn default_config() -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(config.with_root_certificates(roots()?).with_no_client_auth()))
 }
 
-/// The process's default cryptographic provider, or else ring if the feature `ring` is on. rustls'
-/// own `builder()` panics if two providers are enabled, and installs a default otherwise.
+/// Returns the process's default cryptographic provider. Without a default, returns ring's provider
+/// if the feature `ring` is on. rustls' own `builder()` would panic if two providers are enabled,
+/// and would otherwise install a default.
 fn provider() -> Result<Arc<CryptoProvider>> {
     if let Some(installed) = CryptoProvider::get_default() {
         return Ok(installed.clone());
@@ -93,8 +94,8 @@ fn roots() -> Result<RootCertStore> {
     {
         let found = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(found.certs);
-        // Ignore errors if any root was found. Without a root, fail here: the handshake would blame
-        // the peer's certificate for an unknown issuer.
+        // Ignore errors if any root was found. Without a root, fail here: otherwise the handshake
+        // would fail later, and blame the unknown issuer of the peer's certificate.
         if roots.is_empty() {
             let [file, dir] = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os);
             let none = format!(
