@@ -1,5 +1,5 @@
-//! A message of 1 GiB each way, in constant memory: for those who move snapshots. It is sent in
-//! chunks, and received in chunks, so neither end ever has more of it than its buffers.
+//! A message of 1 GiB each way, in constant memory, for programs that move snapshots. Both ends
+//! send and receive the message in chunks, so neither end ever holds more of it than its buffers.
 //! `cargo run --release --example big_message`
 use arguments::{Arguments, Failure};
 use std::{fs, io, time::Instant};
@@ -51,7 +51,7 @@ async fn send(ws: &mut WebSocket, mut bytes: u64) -> Result<(), Error> {
     while first || bytes > 0 {
         let data = &CHUNK[..bytes.min(CHUNK.len() as u64) as usize];
         bytes -= data.len() as u64;
-        ws.ready().await?; // waits for the peer; without, `high_water` refuses the next chunk
+        ws.ready().await?; // waits for the peer; else `high_water` would refuse the next chunk
         let chunk = Chunk { kind: DataKind::Binary, first, data, last: bytes == 0 };
         ws.sender_mut().feed_chunk(chunk)?;
         first = false;
@@ -70,7 +70,7 @@ async fn receive(ws: &mut WebSocket) -> Result<u64, Error> {
     Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()) // closed in the middle
 }
 
-/// The most memory that was resident so far, in KiB, where the system tells: on Linux.
+/// The most memory that was resident so far, in KiB. `None` on systems other than Linux.
 fn peak() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     status

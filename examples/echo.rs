@@ -1,5 +1,5 @@
 //! Sends everything back. `cargo run --release --example echo`
-//! Nothing bounds how many peers come: for the loopback. See the example `bounded`.
+//! Nothing limits the number of peers: use it only for the loopback. See the example `bounded`.
 //!
 //! Browser:  const ws = new WebSocket("ws://127.0.0.1:9001")
 //!           ws.onmessage = ({ data }) => console.log(data)
@@ -41,7 +41,7 @@ async fn echo(stream: TcpStream) -> Result<(), tickwire::Error> {
     stream.set_nodelay(true)?;
     let mut ws = accept(stream, &Config::default()).await?;
     while let Some(received) = ws.recv_to_reply().await? {
-        // A batch's replies leave in one write, or in several if they exceed `cork_limit`.
+        // The replies to a batch leave in one write, or in several if they exceed `cork_limit`.
         received.sender.feed(received.message)?;
     }
     Ok(())

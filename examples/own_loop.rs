@@ -1,9 +1,9 @@
-//! A loop of your own: server and client connections on one thread over mio, by `Connection::next`,
-//! deadlines included. `cargo run --example own_loop`
+//! A loop of your own: server and client connections on one thread over mio. `Connection::next`
+//! drives them, including their deadlines. `cargo run --example own_loop`
 //!
 //! Opening handshakes run on threads, which hand the open connections over. The crate
 //! `tickwire-loop` is such a loop for thousands of connections, with dialing, TLS and handshakes.
-//! Write your own where a loop is there already, and WebSocket is but one of the things in it.
+//! Write your own loop if your program has a loop already, and WebSocket is only one of its tasks.
 use arguments::{Arguments, Failure};
 use bytes::Buf;
 use mio::{Events, Interest, Poll, Token, Waker, net::TcpStream};
@@ -42,7 +42,7 @@ fn main() -> Result<(), Failure> {
     let (address, poll) = (listener.local_addr()?, Poll::new()?);
     let waker = Arc::new(Waker::new(poll.registry(), NEW)?);
     let (opened, new) = mpsc::channel::<Opened>();
-    // A thread for each handshake, so that a slow one keeps nobody waiting.
+    // Each handshake has a thread, so that a slow handshake keeps no other connection waiting.
     let open = move |handshake: Box<dyn FnOnce() -> Opened + Send>| {
         let (waker, opened) = (waker.clone(), opened.clone());
         thread::spawn(move || opened.send(handshake()).is_ok() && waker.wake().is_ok())
@@ -60,7 +60,7 @@ fn main() -> Result<(), Failure> {
     run(poll, &new)
 }
 
-/// The loop, until three connections are over.
+/// Runs the loop until three connections are over.
 fn run(mut poll: Poll, new: &mpsc::Receiver<Opened>) -> Result<(), Failure> {
     let (mut peers, mut events, began) = (Vec::new(), Events::with_capacity(256), Instant::now());
     while peers.len() < 3 || peers.iter().any(Option::is_some) {
@@ -76,7 +76,7 @@ fn run(mut poll: Poll, new: &mpsc::Receiver<Opened>) -> Result<(), Failure> {
             }
             peers.push(Some(Peer { tcp, conn, until: Some(Time::ZERO) }));
         }
-        // The earliest deadline. Thousands of connections would have a heap for them.
+        // The earliest deadline. For thousands of connections, keep the deadlines in a heap.
         let until = peers.iter().flatten().filter_map(|peer| peer.until).min();
         let wait = until.map(|until| until - Time::new(began.elapsed()));
         unless(ErrorKind::Interrupted, poll.poll(&mut events, wait))?;
@@ -102,11 +102,12 @@ fn run(mut poll: Poll, new: &mpsc::Receiver<Opened>) -> Result<(), Failure> {
 }
 
 impl Peer {
-    /// Goes on until it has to wait. `Err`: the connection is over, and why if it was not closed.
+    /// Goes on until it has to wait. `Err`: the connection is over, with the error if it was not
+    /// closed.
     fn turn(&mut self, now: Time) -> Result<Wait, Option<RecvError>> {
         let Self { tcp, conn, .. } = self;
         loop {
-            conn.set_paused(!conn.sender().has_room()); // or a peer that does not read fills memory
+            conn.set_paused(!conn.sender().has_room()); // bounds the memory for a slow peer
             let role = conn.role();
             match conn.next(now) {
                 Next::Event(Event::Message(message), tx) => match role {

@@ -1,10 +1,10 @@
-//! Shows what a recording of a connection holds: each event with its time, and how it ended.
+//! Shows the contents of a recording: each event with its time, and how the connection ended.
 //!
 //! ```text
 //! cargo run --release --all-features --example replay -- session.tap
 //! ```
 //!
-//! Put a `Tap` of `tickwire-tap` around the stream of a connection to make one.
+//! To make a recording, put a `Tap` of `tickwire-tap` around the stream of a connection.
 use arguments::{Arguments, Failure};
 use std::fs;
 use tickwire::{Closed, Config, Time};

@@ -1,12 +1,11 @@
-//! How many round trips a second a server that echoes makes with one connection, and how long each
-//! takes.
+//! Measures round trips with an echo server over one connection: how many a second, how long each.
 //!
 //! ```text
 //! cargo run --release --example round_trip -- ws://127.0.0.1:9001
 //! cargo run --release --example round_trip -- ws://127.0.0.1:9001 --bytes 8192 --seconds 10
 //! ```
 //!
-//! One message is on its way at a time, sent and awaited by one thread.
+//! One thread sends a message and waits for its echo, so only one message is on its way at a time.
 use arguments::{Arguments, Failure, refuse};
 use hdrhistogram::Histogram;
 use std::{
@@ -27,7 +26,7 @@ Usage: round_trip [OPTION]... URL
   --help          this text
 ";
 
-/// How long the processor's clock, caches and branch predictors may take to settle.
+/// The number of round trips in which the processor's clock, caches and branch predictors settle.
 const WARM_UP: u64 = 100;
 
 fn main() -> Result<(), Failure> {
@@ -54,7 +53,7 @@ fn measure(url: &str, payload: &[u8], duration: Duration) -> Result<(), Box<dyn 
             true => began = now,
             false => took.record(u64::try_from((now - sent).as_nanos())?)?,
         }
-        sent = now; // the next one leaves at once
+        sent = now; // the next message leaves at once
         if now - began >= duration {
             break;
         }

@@ -1,11 +1,11 @@
-//! The sending end: connects as often as it takes until the server has all.
+//! The sending end: connects again and again until the server has all orders.
 use super::delivery::{self, Unacked};
 use tickwire::{CloseCode, Config, Dial, Error, handshake::client::Request};
 use tickwire_parts::Backoff;
 use tokio::{sync::mpsc::Receiver, time::sleep};
 
-/// Sends all that `orders` gives, and returns when there are no more and the server has all: how
-/// many connections it took.
+/// Sends all orders of `orders`. Returns once there are no more orders and the server has all of
+/// them. The result is the number of connections that it took.
 pub(crate) async fn run(
     request: &Request,
     backoff: &mut Backoff,
@@ -39,18 +39,18 @@ async fn session(
     unacked: &mut Unacked,
 ) -> Result<Done, Error> {
     let mut ws = Dial::new(request).connect(&Config::default()).await?;
-    // The server says how far it is; the rest may have been lost, so it is sent again.
+    // The server says up to which number it has all orders. The rest is sent again.
     match ws.recv().await? {
         Some(message) => unacked.acked(delivery::read(message.as_bytes()).map_or(0, |(n, _)| n)),
         None => return Ok(Done::Closed(ws.closed().map_or(1006, |end| end.code))),
     }
     for (number, payload) in unacked.iter() {
-        let _ = ws.feed(delivery::order(number, payload)); // refused once the stream is broken:
-    } // receiving says why
+        let _ = ws.feed(delivery::order(number, payload)); // refused once the stream is broken
+    } // and then `recv` returns the error
     let mut more = true;
     while more || !unacked.is_empty() {
         tokio::select! {
-            message = ws.recv() => match message? { // writes what was fed, too
+            message = ws.recv() => match message? { // also writes what was fed
                 Some(message) => {
                     unacked.acked(delivery::read(message.as_bytes()).map_or(0, |(n, _)| n));
                     backoff.reset();
@@ -58,8 +58,7 @@ async fn session(
                 None => return Ok(Done::Closed(ws.closed().map_or(1006, |end| end.code))),
             },
             order = orders.recv(), if more && unacked.has_room() => match order {
-                // Remembered first: from here on it will arrive, whatever becomes of this
-                // connection.
+                // The order is remembered before it is sent, so it will arrive in any case.
                 Some(order) => if let Some(number) = unacked.push(&order) {
                     let _ = ws.feed(delivery::order(number, &order));
                 },

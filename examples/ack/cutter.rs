@@ -1,12 +1,12 @@
 //! A bad network: passes bytes on between a client and a server, and cuts each connection after
-//! some, wherever that is.
+//! some bytes, even inside a frame.
 use std::{io, net::SocketAddr};
 use tokio::{
     io::{AsyncReadExt, copy},
     net::{TcpListener, TcpStream},
 };
 
-/// Cuts `cuts` connections, each after at most `most` bytes one way; passes the next ones on whole.
+/// Cuts the first `cuts` connections, each after at most `most` bytes in one direction.
 pub(crate) async fn run(
     listener: TcpListener,
     server: SocketAddr,
@@ -23,8 +23,8 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Until so many bytes have passed in one direction, or an end closes. Both streams are dropped
-/// then, with whatever is under way.
+/// Passes bytes on until `limit` bytes have passed in one direction, or an end closes. Then drops
+/// both streams, and loses all bytes that are under way.
 async fn pass_on(mut client: TcpStream, mut server: TcpStream, limit: u64) {
     let (from_client, mut to_client) = client.split();
     let (from_server, mut to_server) = server.split();

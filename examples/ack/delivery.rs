@@ -1,5 +1,5 @@
-//! What it takes to lose nothing and to do nothing twice, whatever becomes of connections: numbers,
-//! and two small pieces of state. No I/O, and no WebSocket.
+//! What it takes to lose nothing and to do nothing twice, whatever happens to connections: numbers,
+//! and a small state at each end. This module has no I/O and no WebSocket.
 //!
 //! ```text
 //! sender    number, payload  -->    receiver does it once, in order
@@ -7,20 +7,19 @@
 //! after a reconnect:         <--    "I have all up to n"; then the sender sends the rest again
 //! ```
 //!
-//! On the wire an order is its number, eight bytes, big-endian, and its payload; an acknowledgement
-//! is the number alone.
+//! On the wire, an order is its number (eight bytes, big-endian), then its payload. An
+//! acknowledgement is the number alone.
 //!
-//! A real application writes both down, where a crash does not reach them; here they live as long
-//! as the process.
+//! A real application keeps both states on a disk. Here they live as long as the process.
 use std::collections::VecDeque;
 
-/// What the sender remembers: all messages that the receiver has not said it has. Bounded, since
-/// nobody can wait for ever.
+/// The state of the sender: all messages that the receiver has not acknowledged. Their number is
+/// bounded, so a receiver that is away for long does not fill the memory.
 #[derive(Debug)]
 pub(crate) struct Unacked {
-    /// Oldest first, numbered without gaps.
+    /// The messages, oldest first. Their numbers have no gaps.
     messages: VecDeque<Vec<u8>>,
-    /// The number of the oldest.
+    /// The number of the oldest message.
     first: u64,
     limit: usize,
 }
@@ -30,7 +29,7 @@ impl Unacked {
         Self { messages: VecDeque::new(), first: 1, limit }
     }
 
-    /// Remembers a message and gives it its number; `None` when too many wait.
+    /// Remembers a message and returns its number. `None` if too many messages wait.
     pub(crate) fn push(&mut self, payload: &[u8]) -> Option<u64> {
         if self.messages.len() >= self.limit {
             return None;
@@ -39,14 +38,14 @@ impl Unacked {
         Some(self.first + self.messages.len() as u64 - 1)
     }
 
-    /// The receiver has all up to this number.
+    /// Says that the receiver has all messages up to this number.
     pub(crate) fn acked(&mut self, up_to: u64) {
         while self.first <= up_to && self.messages.pop_front().is_some() {
             self.first += 1;
         }
     }
 
-    /// What is to be sent again after a reconnect.
+    /// The messages to send again after a reconnect.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &[u8])> {
         (self.first..).zip(self.messages.iter().map(Vec::as_slice))
     }
@@ -60,15 +59,16 @@ impl Unacked {
     }
 }
 
-/// What the receiver remembers: how far it is.
+/// The state of the receiver: it has all messages up to a number.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     up_to: u64,
 }
 
 impl Received {
-    /// Whether this message is new and to be acted on now. `false` for one that was sent again; an
-    /// error for a gap, which a connection cannot make, but a bug can.
+    /// Returns whether this message is new, so that the caller has to act on it now. Returns
+    /// `false` for a message that was sent again. Returns an error for a gap: a connection cannot
+    /// cause one, but a bug can.
     pub(crate) fn take(&mut self, number: u64) -> Result<bool, String> {
         match number {
             n if n <= self.up_to => Ok(false),
@@ -80,18 +80,18 @@ impl Received {
         }
     }
 
-    /// All up to this number is here.
+    /// All messages up to this number have arrived.
     pub(crate) fn up_to(&self) -> u64 {
         self.up_to
     }
 }
 
-/// An order for the wire.
+/// Encodes an order.
 pub(crate) fn order(number: u64, payload: &[u8]) -> Vec<u8> {
     [&number.to_be_bytes(), payload].concat()
 }
 
-/// The number and what is behind it; `None` for what is too short.
+/// Splits a message into the number and the rest. `None` if the message is too short.
 pub(crate) fn read(message: &[u8]) -> Option<(u64, &[u8])> {
     let (number, payload) = message.split_first_chunk()?;
     Some((u64::from_be_bytes(*number), payload))

@@ -5,11 +5,11 @@
 //! cargo run --release --example ack
 //! ```
 //!
-//! WebSocket delivers in order, as long as the connection lasts; what was under way when it broke
-//! may have arrived or not, and no protocol below the application can know. So the messages have
-//! numbers, the receiver says how far it is, and the sender keeps what was not acknowledged and
-//! sends it again after a reconnect. That is all in `delivery.rs`; around it are a client, a
-//! server, and `cutter.rs`, the bad network.
+//! WebSocket delivers in order as long as the connection lasts. When the connection breaks, the
+//! messages under way may have arrived or not, and no protocol below the application can know. So
+//! the messages have numbers, and the receiver acknowledges them. The sender keeps messages that
+//! are not acknowledged, and sends them again after a reconnect. `delivery.rs` has all of this.
+//! Around it are a client, a server, and `cutter.rs`, the bad network.
 mod client;
 mod cutter;
 mod delivery;
@@ -24,7 +24,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 const ORDERS: u64 = 10_000;
 const CUTS: u32 = 100;
 
-/// Of any length, so that cuts are everywhere in its frame.
+/// An order. Orders have different lengths, so cuts fall on all parts of a frame.
 fn order(n: u64) -> Vec<u8> {
     format!("buy {n} ").repeat(1 + n as usize % 40).into_bytes()
 }

@@ -1,4 +1,4 @@
-//! The receiving end: does each order once, in order, and says how far it is.
+//! The receiving end: does each order once, in order, and acknowledges the orders.
 use super::delivery::{self, Received};
 use std::{
     collections::HashMap,
@@ -7,16 +7,16 @@ use std::{
 use tickwire::{CloseCode, CloseFrame, Config, Error, handshake::server::Accept, tokio::Incoming};
 use tokio::net::TcpStream;
 
-/// What was done for each client. Outlives its connections, of which there may be two for a moment:
-/// the server can notice last that one is lost.
+/// The account of each client. It outlives the client's connections. A client may have two
+/// connections for a moment: it may notice before the server that the old one is lost.
 #[derive(Default)]
 pub(crate) struct Orders(Mutex<HashMap<String, Account>>);
 
 #[derive(Default)]
 pub(crate) struct Account {
     received: Received,
-    /// What was done. An application would do it here, and write down how far it is in the same
-    /// transaction.
+    /// The orders that were done. An application would do an order here, and would write its number
+    /// to a database in the same transaction.
     pub(crate) done: Vec<Vec<u8>>,
 }
 
@@ -29,7 +29,7 @@ impl Orders {
         self.lock().get(client).map_or(0, |account| account.received.up_to())
     }
 
-    /// Does what is new. Returns how far it is.
+    /// Does an order if it is new. Returns the number up to which all orders are done.
     fn take(&self, client: &str, message: &[u8]) -> Result<u64, String> {
         let (number, payload) = delivery::read(message).ok_or("too short")?;
         let mut accounts = self.lock();
@@ -41,7 +41,7 @@ impl Orders {
     }
 }
 
-/// One connection. Its path is the client's name, so that the next one goes on with its account.
+/// One connection. Its path is the client's name, so the client's next one continues its account.
 pub(crate) async fn serve(stream: TcpStream, orders: &Orders) -> Result<(), Error> {
     stream.set_nodelay(true)?;
     let incoming = Incoming::read(stream, &Config::default()).await?;
@@ -50,7 +50,7 @@ pub(crate) async fn serve(stream: TcpStream, orders: &Orders) -> Result<(), Erro
     ws.send(&orders.up_to(&client).to_be_bytes()).await?;
     while let Some(received) = ws.recv_to_reply().await? {
         match orders.take(&client, received.message.as_bytes()) {
-            // One acknowledgement for all that came together; it leaves with the next read.
+            // One acknowledgement for all orders that came together. The next `recv` writes it.
             Ok(up_to) if !received.info().more => _ = ws.feed(&up_to.to_be_bytes())?,
             Ok(_) => {}
             Err(what) => {

@@ -1,19 +1,19 @@
-//! Who is asking: found out from the opening request, before it is accepted.
+//! Finds out from the opening request who is asking, before the request is accepted.
 //!
 //! | client | sends | mind |
 //! |---|---|---|
-//! | a page, whose user is logged in | its cookie, by itself | so does a page of anybody else: the Origin has to be ours |
+//! | a page, whose user is logged in | its cookie, by itself | a page of another site sends it too: check the Origin |
 //! | a page, with a token | `new WebSocket(url, ["ticks.v1", "bearer." + token])`, since it cannot set headers | answer `ticks.v1`, never the token |
 //! | a program | `Authorization: Bearer ..` | |
 //! | a program, with a name and a key | `Authorization: Basic ..` (a URL with a user in it) | |
 //!
-//! All of them over `wss` only: whoever reads along has the credential.
+//! Use all of them over `wss` only, because anybody who can read the traffic gets the credential.
 //!
-//! A token in the URL's query is not taken. URLs end up in the logs of every proxy on the way, in
-//! histories and in error reports, headers seldom do. Where nothing else will work, let a page
-//! fetch a ticket that is good for one connection and half a minute, and take that.
+//! A token in the URL's query is not accepted. URLs end up in the logs of every proxy on the way,
+//! in histories and in error reports; headers seldom do. If nothing else works, let a page fetch a
+//! ticket that is valid for one connection and half a minute, and accept this ticket in the URL.
 //!
-//! What is left to the application: to slow down who guesses (429, with Retry-After), to end a
+//! The application still has to slow down a client that guesses (429, with Retry-After), to end a
 //! connection when its session ends or its token expires, and to look up what a visitor may do.
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
@@ -21,12 +21,12 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 use tickwire::handshake::server::{Origins, Rejection, RequestHead};
 
-/// What is spoken here.
+/// The subprotocol of this server.
 pub(crate) const PROTOCOL: &str = "ticks.v1";
-/// What a subprotocol begins with that is a token.
+/// The prefix of an offered subprotocol that carries a token.
 const TOKEN: &str = "bearer.";
-/// Browsers take a cookie of such a name only over TLS and only from this very host, so that no
-/// other host of the same domain can set it.
+/// Browsers accept a cookie whose name begins with `__Host-` only over TLS and only from this host.
+/// So no other host of the same domain can set the cookie.
 pub(crate) const COOKIE: &str = "__Host-session";
 
 /// How somebody proves who they are.
@@ -36,16 +36,16 @@ pub(crate) enum Way {
     Session,
     /// A random token, among the subprotocols or in Authorization.
     Token,
-    /// `name:key`, where the key is as random. A password that people think of has to be hashed by
-    /// something slow, such as argon2, in a thread for blocking work.
+    /// `name:key`, with a key that is as random. A password that a person has chosen needs a slow
+    /// hash, such as argon2, in a thread for blocking work.
     Key,
 }
 
-/// What is kept of a credential: its SHA-256, so that whoever reads it out of here cannot use it.
+/// The SHA-256 of a credential. Somebody who reads the memory cannot log in with this hash.
 ///
-/// There is no `==`, which stops at the first difference, and so tells a guesser by its time how
-/// much was right. [`is`](Self::is) compares all of it; and since both are hashed, neither the time
-/// nor anything else depends on how long the credential is.
+/// There is no `==`. It would stop at the first difference, so its time would tell a guesser how
+/// much was right. [`is`](Self::is) always compares the whole hash. Nothing depends on the length
+/// of the credential, because both sides are hashed.
 pub(crate) struct Kept([u8; 32]);
 
 impl Kept {
@@ -64,7 +64,7 @@ impl fmt::Debug for Kept {
     }
 }
 
-/// Everybody who may come in.
+/// The credentials and origins that are let in.
 #[derive(Debug)]
 pub(crate) struct Gate {
     origins: Origins,
@@ -72,20 +72,21 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// For pages of these origins, and for programs.
+    /// Makes a gate for pages of these origins, and for programs.
     pub(crate) fn new(origins: Origins) -> Self {
         Self { origins, known: Vec::new() }
     }
 
-    /// Lets in whoever has this credential.
+    /// Lets in every client that has this credential.
     pub(crate) fn admit(mut self, name: &str, way: Way, credential: &str) -> Self {
         self.known.push((way, Kept::of(credential.as_bytes()), name.to_owned()));
         self
     }
 
-    /// The name of who is asking, or what to refuse them with.
+    /// Returns the name of the client, or the rejection of its request.
     pub(crate) fn look(&self, request: &RequestHead<'_>) -> Result<&str, Rejection> {
-        // First of all, and for all: a browser says whose page asks, and cannot be made to lie.
+        // This check comes first, and for every kind of credential. A browser names the origin of
+        // the page that asks, and the page cannot forge it.
         if !self.origins.allows(request) {
             return Err(Rejection::new(403).body("not from this origin\n"));
         }
@@ -93,7 +94,7 @@ impl Gate {
         let presented = Kept::of(&credential);
         let mut found = None;
         for (known_way, kept, name) in &self.known {
-            // All are compared, whichever it is.
+            // All credentials are compared, so the time does not tell which one matched.
             if kept.is(&presented) && *known_way == way {
                 found = Some(&**name);
             }
@@ -102,7 +103,7 @@ impl Gate {
     }
 }
 
-/// The credential in a request: the first kind that is there.
+/// The credential in a request. If there are several, the first kind in this order counts.
 fn presented(request: &RequestHead<'_>) -> Option<(Way, Vec<u8>)> {
     if let Some(value) = request.headers().get("Authorization") {
         return authorization(value);
@@ -110,13 +111,14 @@ fn presented(request: &RequestHead<'_>) -> Option<(Way, Vec<u8>)> {
     if let Some(token) = request.subprotocols().find_map(|name| name.strip_prefix(TOKEN)) {
         return Some((Way::Token, token.into()));
     }
-    // A cookie proves something only of a page that is known to be ours: it comes along whoever
-    // asks. Without an Origin it is no page, and a program has better ways.
+    // A browser adds the cookie to the requests of any page. So the cookie proves something only if
+    // the Origin shows that the page is ours. A request without an Origin comes from a program,
+    // whose cookie proves nothing.
     request.headers().get("Origin")?;
     session(request).map(|session| (Way::Session, session.into()))
 }
 
-/// RFC 9110 §11.6.2: a scheme, without regard to case, and what it needs.
+/// RFC 9110 §11.6.2: the value is a scheme, without regard to case, and the scheme's data.
 fn authorization(value: &[u8]) -> Option<(Way, Vec<u8>)> {
     let (scheme, credential) = std::str::from_utf8(value).ok()?.split_once(' ')?;
     match scheme.to_ascii_lowercase().as_str() {
@@ -126,8 +128,7 @@ fn authorization(value: &[u8]) -> Option<(Way, Vec<u8>)> {
     }
 }
 
-/// The session's cookie (RFC 6265 §4.2.1). Two of them are none: one was put there by somebody
-/// else.
+/// The session's cookie (RFC 6265 §4.2.1). `None` if there are two: somebody else has set one.
 fn session<'a>(request: &RequestHead<'a>) -> Option<&'a [u8]> {
     let lines = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("Cookie"));
     let mut ours = lines
@@ -138,7 +139,7 @@ fn session<'a>(request: &RequestHead<'a>) -> Option<&'a [u8]> {
     ours.next().is_none().then_some(only)
 }
 
-/// The same whatever was wrong, so that nothing can be learned from it.
+/// The rejection is always the same, so that a guesser cannot learn what was wrong.
 fn unauthorized() -> Rejection {
     const WAYS: &str = "Bearer, Basic realm=\"ticks\", charset=\"UTF-8\"";
     let rejection = Rejection::new(401).body("who are you?\n");

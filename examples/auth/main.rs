@@ -1,12 +1,12 @@
-//! Who may come in: cookie and Origin, a token among the subprotocols, Bearer, Basic.
+//! Authenticates clients: cookie and Origin, a token among the subprotocols, Bearer, Basic.
 //!
 //! ```text
 //! cargo run --example auth
 //! ```
 //!
-//! `gate.rs` is the recipe, and needs no I/O: it looks at the request. `serve.rs` is the server
-//! that asks it, and one client of each kind; this prints what came of each, and fails if somebody
-//! was let in who should not be, or the other way.
+//! `gate.rs` is the recipe. It needs no I/O, because it only looks at the request. `serve.rs` has a
+//! server that uses the gate, and one client of each kind. This file prints the result for each
+//! client. It fails if a wrong client was let in, or a right client was refused.
 mod gate;
 mod serve;
 
@@ -44,7 +44,7 @@ async fn main() -> Result<ExitCode, Failure> {
     Ok(code)
 }
 
-/// Asks, and returns the greeting, or the status it was refused with.
+/// Connects, and returns the greeting, or the status of the refusal.
 async fn ask(request: Request) -> Result<Result<String, u16>, Error> {
     let mut ws = match Dial::new(&request).connect(&Config::default()).await {
         Ok(ws) => ws,

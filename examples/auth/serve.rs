@@ -12,24 +12,24 @@ use tickwire::{
 };
 use tokio::net::{TcpListener, TcpStream};
 
-/// Whose pages may come in.
+/// The origin of the pages that are let in.
 pub(crate) const ORIGIN: &str = "https://ticks.example";
 
-/// One connection: a greeting for who was let in.
+/// Serves one connection: sends a greeting to a client that was let in.
 pub(crate) async fn session(stream: TcpStream, gate: &Gate) -> Result<(), Error> {
     let incoming = Incoming::read(stream, &Config::default()).await?;
     let name = match gate.look(&incoming.request()) {
         Ok(name) => name,
         Err(rejection) => return incoming.reject(rejection).await,
     };
-    // Only this name is ever agreed on: a token among those offered is not repeated.
+    // Only `PROTOCOL` is ever agreed on, so the response never repeats an offered token.
     let mut ws = incoming.accept(Accept::default().subprotocols([PROTOCOL])).await?;
     ws.send(&format!("hello {name}")).await?;
     while ws.recv().await?.is_some() {}
     Ok(())
 }
 
-/// Starts a server that knows these secrets. Its address.
+/// Starts a server that knows these secrets, and returns its address.
 pub(crate) async fn start(secrets: &Secrets) -> io::Result<String> {
     let origins = Origins::new([ORIGIN]).map_err(io::Error::other)?;
     let gate = Gate::new(origins)
@@ -52,7 +52,7 @@ pub(crate) async fn start(secrets: &Secrets) -> io::Result<String> {
     Ok(address)
 }
 
-/// What those who are known have, made anew for each run.
+/// The secrets of the known clients, made anew for each run.
 pub(crate) struct Secrets {
     pub(crate) session: String,
     pub(crate) token: String,
@@ -60,7 +60,7 @@ pub(crate) struct Secrets {
 }
 
 impl Secrets {
-    /// 256 bits each: nobody guesses that.
+    /// Each secret has 256 bits, so nobody can guess it.
     pub(crate) fn new() -> io::Result<Self> {
         let mut entropy = SystemEntropy::new()?;
         let mut secret = || {
@@ -72,10 +72,10 @@ impl Secrets {
     }
 }
 
-/// Who tries: what they have, and what should come of it.
+/// A client: its description, its request, and the expected result.
 pub(crate) type Attempt = (&'static str, Request, Result<&'static str, u16>);
 
-/// One of each kind, and those who should not get in.
+/// One client of each kind, and clients that must not get in.
 pub(crate) fn attempts(address: &str, secrets: &Secrets) -> Result<Vec<Attempt>, HeaderError> {
     let Secrets { session, token, key } = secrets;
     let ask = |query: &str| {

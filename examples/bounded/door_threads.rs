@@ -1,4 +1,4 @@
-//! The doors, on threads: as many accept as handshakes may be under way.
+//! The doors, on threads: as many threads accept as handshakes may be under way.
 use places::Places;
 use std::{
     net::{TcpListener, TcpStream},
@@ -10,7 +10,7 @@ use tickwire::{
     blocking::{WebSocket, accept},
 };
 
-/// How long to leave off accepting when the system would not: out of file descriptors, say.
+/// How long to pause after `accept` has failed, for example because no file descriptor is left.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves for ever.
@@ -22,18 +22,18 @@ pub(crate) fn serve(listener: &TcpListener, handshakes: usize, places: &Places, 
     });
 }
 
-/// Lets in one peer after another: who is slow at a door holds up nobody at the others.
+/// Lets in one peer after another. A slow peer does not hold up peers at other doors.
 fn door(listener: &TcpListener, places: &Places, config: &Config) {
     loop {
         let Ok((stream, peer)) = listener.accept() else {
             thread::sleep(PAUSE);
             continue;
         };
-        // Nothing is owed to a flood.
+        // A peer without a place gets no answer: answering a flood would cost too much.
         let Some(mut place) = places.enter(peer.ip()) else { continue };
         if let Ok(ws) = accept(stream, config) {
             place.opened();
-            // Where there is no thread to be had, connection and place are dropped.
+            // If no thread can be started, the connection and its place are dropped.
             let _ = thread::Builder::new().spawn(move || {
                 let _ = session(ws);
                 drop(place);

@@ -11,10 +11,10 @@ use tokio::{
     time::sleep,
 };
 
-/// How long to leave off accepting when the system would not: out of file descriptors, say.
+/// How long to pause after `accept` has failed, for example because no file descriptor is left.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves for ever, unless it is dropped; then those inside are still served.
+/// Serves for ever. If this future is dropped, peers that are inside are still served.
 pub(crate) async fn serve(
     listener: TcpListener,
     handshakes: usize,
@@ -29,14 +29,14 @@ pub(crate) async fn serve(
     while doors.join_next().await.is_some() {}
 }
 
-/// Lets in one peer after another: who is slow at a door holds up nobody at the others.
+/// Lets in one peer after another. A slow peer does not hold up peers at other doors.
 async fn door(listener: Arc<TcpListener>, places: Places, config: Config) {
     loop {
         let Ok((stream, peer)) = listener.accept().await else {
             sleep(PAUSE).await;
             continue;
         };
-        // Nothing is owed to a flood.
+        // A peer without a place gets no answer: answering a flood would cost too much.
         let Some(mut place) = places.enter(peer.ip()) else { continue };
         let _ = stream.set_nodelay(true);
         if let Ok(ws) = accept(stream, &config).await {

@@ -1,24 +1,23 @@
-//! A server at an open port: what a flood of peers can take of it has bounds.
+//! A server at an open port, with bounds on everything that a flood of peers can take.
 //!
 //! ```text
 //! cargo run --release --example bounded -- 127.0.0.1:9004
 //! cargo run --release --example bounded -- 127.0.0.1:9004 blocking
 //! ```
 //!
-//! What one connection may cost, the limits of `Config` say. How many there may be is the loop's
-//! that accepts, and nobody else's; here it is, in `door_tokio.rs` and once more in
-//! `door_threads.rs`:
+//! The limits of `Config` bound the cost of one connection. Only the loop that accepts can bound
+//! the number of connections. This loop is in `door_tokio.rs`, and once more in `door_threads.rs`:
 //!
-//! - **Handshakes under way**: as many tasks, or threads, accept as there may be, and each does the
-//!   handshake of whom it has accepted before it accepts another. The next ones wait in the
-//!   system's queue. `handshake_timeout` ends those who say nothing, or too little.
-//! - **Peers**: whoever finds no place is dropped (package `places`).
-//! - **Peers from one address**, and their handshakes: or whoever is first has all the places, and
-//!   who says nothing all the doors.
-//! - **Peers that say nothing**: a heartbeat ends those that do not answer.
+//! - **Handshakes under way**: a fixed number of tasks or threads accept. Each of them does the
+//!   handshake of the peer that it has accepted, and only then accepts another. The next peers wait
+//!   in the system's queue. `handshake_timeout` ends a peer that says nothing, or too little.
+//! - **Peers**: a peer that finds no place is dropped (package `places`).
+//! - **Peers from one address**, and their handshakes: without this bound, one address could take
+//!   all places, and one silent address all doors.
+//! - **Peers that say nothing**: a heartbeat ends peers that do not answer.
 //!
-//! What is inside echoes. A proxy in front hides the addresses of its clients: leave that bound to
-//! it, which knows them.
+//! A peer that is inside gets an echo. A proxy in front of the server hides the addresses of its
+//! clients, so leave the bound on one address to the proxy.
 mod door_threads;
 mod door_tokio;
 

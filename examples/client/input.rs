@@ -1,4 +1,4 @@
-//! What is to be sent: lines of the command line, or of standard input.
+//! The input: lines of the command line, or of standard input.
 use crate::complain;
 use std::{
     io::{self, BufRead},
@@ -6,12 +6,12 @@ use std::{
 };
 use tickwire::{CloseCode, OwnedCloseFrame};
 
-/// Which lines, and what follows them.
+/// The lines, and what to do after them.
 #[derive(Clone)]
 pub(crate) struct Input {
-    /// If there are none, those of standard input.
+    /// The lines of the command line. If there are none, standard input is read.
     pub(crate) lines: Vec<String>,
-    /// Whether the end of it all is no reason to close.
+    /// Whether the connection stays open after the last line.
     pub(crate) stays: bool,
 }
 
@@ -24,7 +24,7 @@ pub(crate) enum Command {
     Close(Option<OwnedCloseFrame>),
 }
 
-/// Whether a line of the input could not be understood, for the exit status.
+/// Whether a line of the input was invalid. The exit status shows this.
 static BAD_LINES: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn had_bad_lines() -> bool {
@@ -32,11 +32,10 @@ pub(crate) fn had_bad_lines() -> bool {
 }
 
 impl Input {
-    /// Hands each command to `to` as its line comes; blocks meanwhile. The last is a Close, unless
-    /// the connection [`stays`](Self::stays). Ends early where `to` says no.
+    /// Hands each command to `to` as its line comes; blocks until then. The last command is a
+    /// Close, unless the connection [`stays`](Self::stays). Ends early if `to` returns `false`.
     ///
-    /// A line that is wrong gets an error and is skipped: in front of a terminal somebody will want
-    /// to try again.
+    /// An invalid line gets an error and is skipped: a person at a terminal wants to try again.
     pub(crate) fn each(self, mut to: impl FnMut(Command) -> bool) {
         let read = self.lines.is_empty().then(|| io::stdin().lock().lines());
         for line in self.lines.into_iter().map(Ok).chain(read.into_iter().flatten()) {
@@ -98,7 +97,7 @@ impl Command {
     }
 }
 
-/// Digits in pairs, with blanks between them or not.
+/// Parses hexadecimal digits in pairs. Blanks may stand between them.
 fn from_hex(text: &str) -> Result<Vec<u8>, String> {
     let digit = |c: char| c.to_digit(16).ok_or_else(|| format!("/binary: {c:?} is no hex digit"));
     let digits = text.chars().filter(|c| !c.is_whitespace()).map(digit);

@@ -1,4 +1,4 @@
-//! A WebSocket client for the terminal and for scripts: lines go out, what arrives is printed.
+//! A WebSocket client for the terminal and for scripts. It sends lines and prints messages.
 //!
 //! ```text
 //! cargo run --release --features rustls,deflate --example client -- ws://127.0.0.1:9001
@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Sending and receiving wait for different things, so each has half of the connection. When there
-//! are no more lines the client closes, and ends once the peer has closed too: everything that was
-//! answered before that is printed. `--help` says the rest.
+//! are no more lines, the client sends a Close, and ends once the peer has closed too. It prints
+//! everything that arrives before. `--help` describes the rest.
 //!
 //! The command line is in `options.rs`, the lines in `input.rs`.
 mod input;
@@ -51,7 +51,7 @@ async fn main() -> ExitCode {
         Err(error) => {
             let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
             if kind != Some(io::ErrorKind::BrokenPipe) {
-                complain(format_args!("{error}")); // else nobody reads: `client .. | head -1`
+                complain(format_args!("{error}")); // else nobody reads, as with `| head -1`
             }
             let refused = matches!(error.downcast_ref(), Some(Error::Refused(_)));
             ExitCode::from(if refused { 3 } else { 1 })
@@ -67,7 +67,7 @@ fn complain(line: fmt::Arguments<'_>) {
 async fn talk(options: &Options) -> Result<u8> {
     let fail = |error| -> Box<dyn error::Error> {
         match error {
-            Error::Refused(_) => Box::new(error), // says who speaks
+            Error::Refused(_) => Box::new(error), // its text names the server
             _ => format!("{}: {error}", options.request.target().host_header()).into(),
         }
     };
@@ -76,7 +76,7 @@ async fn talk(options: &Options) -> Result<u8> {
         let dial = options.tls.iter().fold(dial, |dial, tls| dial.tls(tls.clone()));
         return converse(dial.connect(&options.config).await.map_err(fail)?, options).await;
     };
-    // What `connect` does in one: the tap has to be inside of TLS.
+    // These are the steps of `connect`, one by one, because the tap has to be inside TLS.
     let (record, target) = (Recorder::create(file)?, options.request.target());
     let tcp = TcpStream::connect((target.host(), target.port())).await;
     let tcp = tcp.map_err(|error| fail(error.into()))?;
@@ -95,9 +95,9 @@ async fn talk(options: &Options) -> Result<u8> {
 /// A connection in conversation, as both halves see it.
 struct Session {
     began: Instant,
-    /// How many messages may still come; then it is time to close.
+    /// How many messages may still come before the client closes.
     left: Cell<Option<u64>>,
-    /// The code of our own Close; 0 before it.
+    /// The code of our own Close, or 0 before our Close.
     said: Cell<u16>,
 }
 
@@ -120,8 +120,8 @@ where
     ended(received, reader.closed(), &session)
 }
 
-/// Reading standard input blocks and cannot be called off: it has a thread, a few lines ahead, that
-/// the end of the program takes along.
+/// Reads the input on a thread of its own, because reading standard input blocks and cannot be
+/// cancelled. The thread reads a few lines ahead, and ends with the program.
 fn read_input(input: Input, commands: Commands) -> io::Result<()> {
     thread::Builder::new()
         .spawn(move || input.each(|command| commands.blocking_send(command).is_ok()))?;
@@ -140,7 +140,7 @@ where
 {
     while let Some(event) = reader.recv_event().await? {
         match event {
-            Event::Message(_) if session.left.get() == Some(0) => {} // sent before the Close came
+            Event::Message(_) if session.left.get() == Some(0) => {} // sent before our Close came
             Event::Message(message) => {
                 session.left.set(session.left.get().map(|left| left - 1));
                 match message {
@@ -151,7 +151,7 @@ where
                     let _ = commands.try_send(Command::quit()); // `send` looks too
                 }
             }
-            // Another's Pong, or one that nobody asked for, is not of this length.
+            // A Pong to another Ping, or without a Ping, does not have this length.
             Event::Pong(payload) => {
                 if let Ok(left) = payload.try_into().map(u128::from_be_bytes)
                     && let Some(took) = session.began.elapsed().as_nanos().checked_sub(left)
@@ -165,8 +165,8 @@ where
     Ok(())
 }
 
-/// Sends what the input asks for, and leaves it to the receiving side to say how it all ended: a
-/// connection that takes nothing more will soon give nothing more.
+/// Sends what the input asks for. Never returns: the receiving side reports how the connection
+/// ended, because a connection that accepts nothing more soon ends.
 async fn send<W>(mut writer: Writer<W>, mut todo: Todo, session: &Session) -> Infallible
 where
     W: AsyncWrite + Unpin,
@@ -222,8 +222,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Text from a peer, with everything escaped that could move the cursor, start a line or reorder
-/// what stands beside it.
+/// Text from a peer, with escapes for characters that move the cursor, start a line or reorder.
 struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {
@@ -241,8 +240,8 @@ fn hidden(c: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "{}", c.escape_default())
 }
 
-/// A file for what passes, which the owner alone may read. Says once that it failed, since the tap
-/// that writes here only remembers.
+/// The file of a recording, which only its owner may read. If writing fails, it reports this once,
+/// because the tap only remembers the failure.
 struct Recorder {
     file: File,
     name: String,

@@ -50,10 +50,10 @@ pub(crate) struct Options {
     pub(crate) request: Request,
     pub(crate) config: Config,
     pub(crate) proxy: Option<Proxy>,
-    /// `None`: as the system has it.
+    /// `None`: the default configuration, with the system's roots.
     pub(crate) tls: Option<tls::Client>,
     pub(crate) input: Input,
-    /// After how many messages to close.
+    /// The number of messages after which the client closes.
     pub(crate) take: Option<u64>,
     pub(crate) record: Option<String>,
 }
@@ -94,7 +94,7 @@ fn request(args: &Arguments) -> Result<Request> {
     let mut request = Request::new(&args.text("URL"))?;
     for header in args.all("--header") {
         let (name, value) = header.split_once(':').ok_or("--header: not of the form 'K: V'")?;
-        // The value may be a secret, which errors should not spread.
+        // The error does not show the value, which may be a secret.
         let named = |error| format!("--header {name:?}: {error}");
         request = request.header(name, value.trim()).map_err(named)?;
     }
@@ -102,7 +102,7 @@ fn request(args: &Arguments) -> Result<Request> {
     Ok(offered.map_err(|error| format!("--subprotocol: {error}"))?)
 }
 
-/// Trusts the authorities in a file beside those that the system trusts.
+/// Trusts the authorities in a file in addition to the authorities that the system trusts.
 fn trust(file: &str) -> Result<tls::Client> {
     let fail = |error: &dyn std::fmt::Display| format!("--ca {file:?}: {error}");
     let pem = fs::read(file).map_err(|error| fail(&error))?;

@@ -1,14 +1,14 @@
-//! An echo server: every message goes back as it came, text as text, binary as binary.
+//! An echo server: it sends every message back unchanged, text as text and binary as binary.
 //!
 //! ```text
 //! cargo run --release --features rustls,deflate --example echo_server -- --listen 127.0.0.1:9001
 //! ```
 //!
-//! The first line on standard output is `listening on ws://ADDR`, or `wss://ADDR`, with the port
-//! that was really taken, for programs that asked for port 0. SIGTERM and SIGINT say goodbye to
-//! every peer with Close 1001 and wait a few seconds for theirs. `--help` lists the options.
+//! The first line on standard output is `listening on ws://ADDR`, or `wss://ADDR`, with the real
+//! port, for programs that asked for port 0. After SIGTERM or SIGINT, the server sends Close 1001
+//! to every peer, and waits a few seconds for the peers' Closes. `--help` lists the options.
 //!
-//! Here are the options and what is printed; the server itself is in `server.rs`.
+//! This file has the options and the output. The server itself is in `server.rs`.
 mod scale;
 mod server;
 mod tls;
@@ -55,7 +55,7 @@ const MAX_MESSAGE: usize = 64 << 20;
 /// How long peers have to answer our Close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long to leave off accepting when the system would not: out of file descriptors, say.
+/// How long to pause after `accept` has failed, for example because no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 struct Options {
@@ -96,14 +96,14 @@ impl Options {
         }
     }
 
-    /// Where the server is.
+    /// The server's URL.
     fn url(&self) -> String {
         format!("{}://{}", if self.tls.is_some() { "wss" } else { "ws" }, self.listen)
     }
 }
 
-/// What to say to a request that was not admitted. Most plain HTTP comes from people who opened
-/// the address in a browser, and should be told what this is.
+/// The response to a request that was refused. Most plain HTTP comes from people who opened the
+/// address in a browser, so the response tells them what this server is.
 fn refusal(error: HandshakeError, url: String) -> Rejection {
     match error {
         HandshakeError::NotUpgrade => Rejection::new(error.status()).body(format!(
@@ -114,7 +114,7 @@ fn refusal(error: HandshakeError, url: String) -> Rejection {
     }
 }
 
-/// The line that programs wait for, and which may go into a pipe.
+/// Prints the line that other programs wait for. It may go into a pipe.
 fn announce(url: &str) -> io::Result<()> {
     let mut out = io::stdout();
     writeln!(out, "listening on {url}")?;

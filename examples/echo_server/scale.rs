@@ -1,5 +1,5 @@
-//! `--scale`: what the server does with more threads. Each row's server is this program, started
-//! again. The load is in this process, and takes processors too.
+//! `--scale` measures the server with more and more threads. The server of each row is this
+//! program, started again. This process makes the load, and takes processors too.
 use arguments::Arguments;
 use std::{
     env,
@@ -73,7 +73,7 @@ fn measure(all: Vec<WebSocket<MaybeTls>>, server: &Child) -> (u64, Option<Durati
     })
 }
 
-/// Sends batches, and takes each back before the next. Ends when told to, or if the server fails.
+/// Sends a batch and receives its echo, again and again. Ends on `stop`, or if the server fails.
 fn load(mut ws: WebSocket<MaybeTls>, messages: &AtomicU64, stop: &AtomicBool) {
     while !stop.load(Relaxed) && (0..16).all(|_| ws.feed(&[b'x'; 64]).is_ok()) && ws.flush().is_ok()
     {
@@ -82,10 +82,10 @@ fn load(mut ws: WebSocket<MaybeTls>, messages: &AtomicU64, stop: &AtomicBool) {
             messages.fetch_add(1, Relaxed);
         }
     }
-    let _ = ws.close(CloseCode::NORMAL); // so that the server has nothing to complain of
+    let _ = ws.close(CloseCode::NORMAL); // so that the server reports no error
 }
 
-/// What the threads of a process have taken so far, where the system tells: on Linux.
+/// The processor time of a process's threads so far. `None` on systems other than Linux.
 fn processor(of: &Child) -> Option<Duration> {
     let tasks = fs::read_dir(format!("/proc/{}/task", of.id())).ok()?;
     let stat = |task: fs::DirEntry| fs::read_to_string(task.path().join("schedstat")).ok();

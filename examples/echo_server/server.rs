@@ -1,11 +1,10 @@
-//! The server: every thread has a listener, a runtime and connections of its own, and
-//! shares nothing with the others while messages pass. The system deals out new connections.
+//! The server. Every thread has its own listener, runtime and connections, and shares nothing with
+//! other threads while messages pass. The system distributes new connections among the listeners.
 //!
-//! What the threads have in common: the options, whose count of owners changes with each
-//! connection and which only an opening handshake reads. A message touches its connection, the
-//! runtime's queue and timers, and the pool of buffers, all of its own thread; the
-//! server's sockets are known to one epoll instance only. So no lock, no counter and no cache line
-//! goes from one processor to another.
+//! The threads share only the options. Their count of owners changes with each connection, and only
+//! an opening handshake reads them. A message touches its connection, the runtime's queue and
+//! timers, and the pool of buffers. All of these belong to the message's thread, and each socket is
+//! in one epoll instance only. So no lock, counter or cache line moves between processors.
 use super::{ACCEPT_PAUSE, CLOSE_TIMEOUT, Options, announce, cannot_listen, log, refusal};
 use arguments::serve::{socket, stop_asked};
 use std::{
@@ -33,8 +32,8 @@ use tokio::{
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 4096;
 
-/// Is ready when the server stops. A connection polls this future whenever it wakes. `changed` of a
-/// `watch` would cost twice as much.
+/// A future that is ready when the server stops. A connection polls this future whenever it wakes.
+/// `changed` of a tokio `watch` would cost twice as much.
 type Stop = OwnedNotified;
 
 /// Serves until a signal says to stop.
@@ -58,15 +57,14 @@ pub(crate) fn serve(mut options: Options) -> io::Result<()> {
     Ok(())
 }
 
-/// Listens. Returns the address, and what a thread has to run. `shared`: on an address that other
-/// workers listen on too.
+/// Listens. Returns the address, and what a thread has to run. `shared`: workers share the address.
 fn worker(
     address: SocketAddr,
     shared: bool,
 ) -> io::Result<(SocketAddr, impl FnOnce(&Arc<Options>) + Send)> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let entered = runtime.enter(); // whose listener it will be
-    let stop = stop_asked()?; // each runtime hears of the signal
+    let entered = runtime.enter(); // the listener will belong to this runtime
+    let stop = stop_asked()?; // each runtime waits for the signal itself
     let socket = socket(address)?;
     if shared {
         share_port(&socket)?;
@@ -108,7 +106,7 @@ async fn accept_all(listener: TcpListener, options: &Arc<Options>, stop: impl Fu
                         }
                     });
                 }
-                // A connection that is gone already, or a shortage that may pass.
+                // The connection is gone already, or the system lacks something. Both may pass.
                 Err(error) => {
                     log(format_args!("accept: {error}"));
                     sleep(ACCEPT_PAUSE).await;
@@ -147,15 +145,15 @@ where
         return Ok(());
     };
     select! {
-        // First, because a peer that floods keeps the echo busy until tokio's budget is used up.
+        // `stop` is first: a peer that floods keeps the echo busy until tokio's budget is used up.
         biased;
-        // The echo may be dropped wherever it waits: the WebSocket is still whole.
+        // The echo may be dropped while it waits: the WebSocket stays usable.
         _ = &mut stop => ws.close(CloseCode::GOING_AWAY).await,
         echoed = echo(&mut ws) => echoed,
     }
 }
 
-/// Reads a request, and accepts or refuses it. `None` if the server stops before the request came.
+/// Reads a request, and accepts or refuses it. `None` if the server stops before the request.
 async fn open<S>(
     stream: S,
     options: &Options,
@@ -166,9 +164,9 @@ where
 {
     let (incoming, checked) = select! {
         asked = Incoming::read_any(stream, &options.config) => asked?,
-        _ = stop => return Ok(None), // there is nobody to say goodbye to
+        _ = stop => return Ok(None), // there is no connection to close yet
     };
-    // Whoever has asked is answered, and a refusal is logged, also when the server stops.
+    // A request that has come is answered even if the server stops, and a refusal is logged.
     if let Err(error) = checked {
         incoming.reject(refusal(error, options.url())).await?;
         return Err(error.into());
@@ -177,7 +175,7 @@ where
     incoming.accept(accept).await.map(Some)
 }
 
-/// Replies to all messages that one read brought leave in one write.
+/// Echoes messages. The replies to all messages that one read brought leave in one write.
 async fn echo<S>(ws: &mut WebSocket<S>) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,

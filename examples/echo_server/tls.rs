@@ -1,4 +1,4 @@
-//! `--tls-cert` and `--tls-key`: what to show to those who dial `wss://`.
+//! `--tls-cert` and `--tls-key`: the certificate for clients that dial `wss://`, and its key.
 use arguments::{Arguments, refuse};
 use std::{error::Error, sync::Arc};
 use tickwire::tls::rustls::{
@@ -6,7 +6,7 @@ use tickwire::tls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-/// What the command line says.
+/// The TLS configuration that the command line asks for.
 pub(crate) fn given(args: &Arguments) -> Option<Arc<ServerConfig>> {
     match (args.optional("--tls-cert"), args.optional("--tls-key")) {
         (None, None) => None,
@@ -30,6 +30,6 @@ fn load(cert: &str, key: &str) -> Result<Arc<ServerConfig>, Box<dyn Error>> {
         .with_single_cert(chain, secret)
         .map_err(|error| format!("--tls-cert {cert:?}, --tls-key {key:?}: {error}"))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.enable_secret_extraction = true; // records in place
+    config.enable_secret_extraction = true; // for encryption of records in place
     Ok(config.into())
 }

@@ -1,5 +1,4 @@
-//! The same feed over bare TCP, to compare with: one message behind the other, without limits,
-//! deadlines or Pings.
+//! The same feed over bare TCP, for comparison: messages without limits, deadlines or Pings.
 use crate::{
     BoxError,
     feed::Outlet,

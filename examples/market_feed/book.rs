@@ -1,8 +1,8 @@
-//! Order books, and a checksum of them that both ends can keep up with.
+//! Order books, with a checksum that each tick updates at little cost.
 use std::collections::BTreeMap;
 
-/// An instrument's name: up to eight ASCII characters, padded with zeros. It is its own id, so that
-/// a tick needs no directory to be understood.
+/// An instrument's name: up to eight ASCII characters, padded with zeros. The name itself is the
+/// id, so a subscriber needs no directory to understand a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Symbol(pub [u8; 8]);
 
@@ -12,16 +12,16 @@ pub enum Side {
     Ask = 1,
 }
 
-/// Which level of which book.
+/// A level of a book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Level {
     pub instrument: Symbol,
     pub side: Side,
-    /// In units of 1e-9: exact, where a float is not.
+    /// In units of 1e-9, because a float would not be exact.
     pub price: i64,
 }
 
-/// How much is offered at a level now; 0: nothing, the level is gone.
+/// The new size of a level. With size 0, the level is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Update {
     pub level: Level,
@@ -33,8 +33,8 @@ pub struct Update {
 pub struct Book {
     /// Invariant: no size is 0.
     sizes: BTreeMap<Level, u32>,
-    /// The sum of [`digest`] over all levels. A sum, so that a tick changes it in no time and the
-    /// order in which the levels came does not matter.
+    /// The sum of [`digest`] over all levels. With a sum, a tick changes the checksum at once, and
+    /// the order in which levels came does not matter.
     checksum: u64,
 }
 
@@ -71,7 +71,7 @@ impl FromIterator<Update> for Book {
     }
 }
 
-/// A number that depends on every bit of a level. It finds mistakes; it would not stop a forger.
+/// A number that depends on every bit of a level. It finds mistakes, but does not stop a forger.
 #[inline]
 fn digest(level: Level, size: u32) -> u64 {
     let name = mix(u64::from_le_bytes(level.instrument.0));

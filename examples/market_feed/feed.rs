@@ -1,5 +1,5 @@
-//! The server without its sockets: ticks are numbered, encoded once, and handed to all sessions;
-//! and what a session does when its subscriber is too slow.
+//! The server without its sockets. It numbers ticks, encodes each once, and hands them to all
+//! sessions. It also decides what a session does when its subscriber is too slow.
 use crate::source::Numbered;
 use signal_hook::{consts::SIGINT, flag};
 use std::{
@@ -13,30 +13,30 @@ use std::{
 use tickwire::{CloseCode, CloseFrame, Config, Prepared};
 use tokio::sync::broadcast::{self, error::RecvError};
 
-/// How often ticks are published. All that became due since go together: one write for each
-/// subscriber, however many ticks.
+/// How often ticks are published. All ticks that have become due since the last time leave
+/// together: one write for each subscriber, however many ticks.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(5);
 
 /// A subscriber that leaves this many bytes unread is too slow, and gets no more ticks until it has
 /// read them all.
 pub(crate) const BACKLOG: usize = 16 << 10;
 
-/// What the system may hold for a subscriber, beyond our reach: stale ticks that conflation cannot
-/// take back. Its default would be megabytes.
+/// The size of the system's send buffer for a subscriber. Conflation cannot take back the stale
+/// ticks in this buffer, and the system's default would be megabytes.
 pub(crate) const SEND_BUFFER: u32 = 64 << 10;
 
-/// What a session asks of its connection.
+/// The configuration of a session's connection.
 pub(crate) fn config() -> Config {
     Config {
         max_message: 1 << 10, // subscribers have little to say
         write_timeout: Duration::from_secs(5),
         ..Config::default()
-    } // one that takes nothing for so long is gone
+    } // a subscriber that accepts nothing for this time is gone
 }
 
 const SEED: u64 = 6455;
 
-/// How many batches are kept for the sessions. One that misses a batch catches up.
+/// How many batches are kept for the sessions. A session that misses a batch catches up.
 const BATCHES: usize = 64;
 
 /// Consecutive ticks, encoded once and shared by all sessions.
@@ -46,17 +46,17 @@ pub(crate) struct Batch {
     ticks: Vec<Prepared>,
 }
 
-/// What feed, sessions and the one who started them share.
+/// The state that the feed, the sessions and the code that started them share.
 #[derive(Debug)]
 pub(crate) struct Market {
     state: Mutex<Numbered>,
-    /// Lets the ticks begin.
+    /// The ticks begin once this is true.
     pub(crate) go: AtomicBool,
-    /// Ends the feed before its time; a signal sets it as well.
+    /// Ends the feed early. A signal also sets it.
     pub(crate) stop: Arc<AtomicBool>,
     /// How many subscribers there have been.
     pub(crate) clients: AtomicU64,
-    /// How many ticks were due to the subscribers that have left, summed over them.
+    /// The sum, over all subscribers that have left, of the ticks that were due to them.
     pub(crate) due: AtomicU64,
 }
 
@@ -71,12 +71,12 @@ impl Market {
         })
     }
 
-    /// Ctrl-c ends the feed from now on.
+    /// Makes ctrl-c end the feed.
     pub(crate) fn stop_by_signal(&self) -> io::Result<()> {
         flag::register(SIGINT, self.stop.clone()).map(drop)
     }
 
-    /// Why the feed has ended, for the subscribers.
+    /// The Close that tells the subscribers why the feed has ended.
     pub(crate) fn farewell(&self) -> CloseFrame<'static> {
         match self.stop.load(Relaxed) {
             true => CloseFrame::with_reason(CloseCode::GOING_AWAY, "server stops"),
@@ -91,12 +91,12 @@ impl Market {
 
 /// The one producer.
 pub(crate) struct Feed {
-    /// Ticks a second.
+    /// The number of ticks a second.
     rate: u32,
     length: Duration,
     started: Option<Instant>,
     market: Arc<Market>,
-    /// Without WebSocket.
+    /// Whether the feed goes over bare TCP, without WebSocket.
     pub(crate) bare: bool,
     batches: broadcast::Sender<Arc<Batch>>,
 }
@@ -107,8 +107,7 @@ impl Feed {
         Self { rate, length, started: None, market, bare, batches }
     }
 
-    /// Publishes what has become due; to be called every [`INTERVAL`]. `false` once the feed has
-    /// ended.
+    /// Publishes the ticks that are due. Call this every [`INTERVAL`]. `false`: the feed has ended.
     pub(crate) fn publish(&mut self) -> bool {
         if self.market.stop.load(Relaxed) {
             return false;
@@ -127,30 +126,30 @@ impl Feed {
         }
         drop(state);
         if !batch.ticks.is_empty() {
-            // An error says that nobody listens, which is fine.
+            // An error means that there is no subscriber, which is fine.
             let _ = self.batches.send(Arc::new(batch));
         }
         elapsed < self.length
     }
 
-    /// A session's end of it.
+    /// Makes the session's end of the feed.
     pub(crate) fn outlet(&self) -> Outlet {
         let (market, batches) = (self.market.clone(), self.batches.subscribe());
         Outlet { market, batches, joined: 0, done: 0, behind: false }
     }
 }
 
-/// What one subscriber is to be sent. Holds no queue of its own: a subscriber costs the same
-/// whether it keeps up or not.
+/// Decides what one subscriber is sent. It has no queue: a slow subscriber costs no more than
+/// others.
 #[derive(Debug)]
 pub(crate) struct Outlet {
     pub(crate) market: Arc<Market>,
     batches: broadcast::Receiver<Arc<Batch>>,
     /// The newest tick when the subscriber came.
     joined: u64,
-    /// The newest tick it was sent, or that was conflated into what it was sent.
+    /// The newest tick that the subscriber was sent, or that a snapshot stood for.
     pub(crate) done: u64,
-    /// It is too slow, and waits for a snapshot.
+    /// The subscriber is too slow, and waits for a snapshot.
     behind: bool,
 }
 
@@ -163,19 +162,20 @@ impl Outlet {
         state.snapshot(0)
     }
 
-    /// The next batch, `None` at the end of the feed. Cancel safe.
+    /// The next batch, or `None` at the end of the feed. Cancel safe.
     pub(crate) async fn batch(&mut self) -> Option<Arc<Batch>> {
         loop {
             match self.batches.recv().await {
                 Ok(batch) => return Some(batch),
-                Err(RecvError::Lagged(_)) => {} // the hole will be seen
+                Err(RecvError::Lagged(_)) => {} // `due` will see the gap
                 Err(RecvError::Closed) => return None,
             }
         }
     }
 
-    /// What of `batch` is due, a snapshot first, when `backlog` bytes of what was sent before are
-    /// not written yet. Whoever sends ticks adds their number to `done`.
+    /// Returns what to send now: a snapshot, if one is due, and then these ticks of `batch`.
+    /// `backlog` is the number of bytes that were fed before and are not written yet. The caller
+    /// adds the number of ticks that it sends to `done`.
     pub(crate) fn due<'b>(
         &mut self,
         batch: &'b Batch,
@@ -194,7 +194,7 @@ impl Outlet {
         (snapshot, batch.ticks.get(old..).unwrap_or_default())
     }
 
-    /// The newest state, in place of all ticks that were not sent; `None` if there are none.
+    /// A snapshot in place of all ticks that were not sent. `None` if all were sent.
     pub(crate) fn catch_up(&mut self) -> Option<Vec<u8>> {
         self.behind = false;
         let state = self.market.state();

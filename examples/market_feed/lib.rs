@@ -1,7 +1,7 @@
-//! What `market_feed` and `feed_handler` have in common: what is on the wire, and where ticks come
-//! from; and the exchange of `feed_handler`, which `benches/peers` uses too.
+//! The parts that `market_feed` and `feed_handler` share: the messages on the wire, and the source
+//! of ticks. Also the exchange of `feed_handler`, which `benches/peers` uses too.
 #![cfg(feature = "tokio")]
-#![allow(missing_docs)] // of these two programs, and nobody else's
+#![allow(missing_docs)] // only these programs use this library
 pub mod book;
 pub mod clock;
 #[cfg(feature = "rustls")]

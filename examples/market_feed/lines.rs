@@ -1,18 +1,18 @@
-//! Many feeds over TLS, as exchanges have them. Each numbers its own ticks, and all lines carry the
-//! same numbers, each line as late as it likes; now and then a connection is cut.
-//! `examples/feed_handler` is a client of it, and runs it too.
+//! Many feeds over TLS, as exchanges have them. Each feed numbers its own ticks. All lines of a
+//! feed carry the same numbers, but each line has its own delay. Now and then a connection is cut.
+//! `examples/feed_handler` runs this exchange, and is its client.
 //!
-//! A subscriber says, as text, what it wants, and any number of times:
+//! A subscriber sends requests as text, any number of times:
 //!
 //! | message       | answer                                                             |
 //! |---------------|--------------------------------------------------------------------|
 //! | `subscribe N` | the ticks of feed N from now on, as they come                      |
 //! | `snapshot N`  | one snapshot of feed N's books, whose sequence says where it stands |
 //!
-//! Ticks and snapshots are those of `wire`. Who subscribes first and asks for the snapshot then has
-//! no hole in between: ticks that the snapshot has already are to be dropped. One connection
-//! carries one feed. Anything else that it says is answered by a Close, and so is a subscriber too
-//! slow to follow.
+//! Ticks and snapshots are those of `wire`. A subscriber that subscribes first, and then asks for
+//! the snapshot, misses nothing: it drops the ticks that the snapshot contains already. One
+//! connection carries one feed. The server answers any other message by a Close. It also sends a
+//! Close to a subscriber that is too slow.
 use crate::{
     BoxError,
     book::{Book, mix},
@@ -45,15 +45,15 @@ const BACKLOG: usize = 1 << 20;
 /// Ticks that are due are written together, up to this many.
 const TOGETHER: usize = 64;
 
-/// When ticks are due.
+/// The times at which ticks are due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pace {
-    /// As the system's timers have it: every millisecond, those that have become due.
+    /// By the system's timers: every millisecond, all ticks that have become due.
     #[default]
     Timer,
-    /// Each at its own time, evenly spread, which takes a processor.
+    /// Each tick at its own time, evenly spread. This takes a whole processor.
     Even,
-    /// All feeds at the same time, one tick each, and then none until the next; likewise.
+    /// All feeds at the same time, one tick each, then a pause. This takes a processor too.
     Bursts,
 }
 
@@ -61,10 +61,10 @@ pub enum Pace {
 pub struct Plan {
     pub feeds: usize,
     pub lines: usize,
-    /// Ticks a second, of all feeds together.
+    /// The number of ticks a second, of all feeds together.
     pub rate: u32,
     pub pace: Pace,
-    /// How late a line may be.
+    /// The longest delay of a line.
     pub late: Duration,
     /// How often each connection is cut.
     pub cut_every: Option<Duration>,
@@ -72,7 +72,7 @@ pub struct Plan {
     pub life: Option<Duration>,
 }
 
-/// All feeds, and what their sessions share.
+/// All feeds, and the state that their sessions share.
 pub struct Exchange {
     plan: Plan,
     tls: Arc<ServerConfig>,
@@ -87,7 +87,7 @@ struct Feed {
     ticks: broadcast::Sender<Published>,
 }
 
-/// A tick, encoded once for all.
+/// A tick, encoded once for all subscribers.
 #[derive(Clone)]
 struct Published {
     at: Instant,
@@ -111,7 +111,7 @@ impl Exchange {
         })
     }
 
-    /// No more ticks; connections stay, and are no longer cut.
+    /// Stops the ticks. Connections stay open, and are no longer cut.
     pub fn quiet(&self) {
         self.quiet.store(true, Relaxed);
     }
@@ -127,8 +127,7 @@ impl Exchange {
         Some((state.sequence, state.book.clone()))
     }
 
-    /// Serves the lines, a listener each, on the runtime of the caller, for as long as it is
-    /// polled.
+    /// Serves the lines, each with its own listener, while the caller's runtime polls this.
     pub async fn serve(self: Arc<Self>, lines: Vec<std::net::TcpListener>) -> BoxError {
         let mut tasks = JoinSet::new();
         for (line, listener) in lines.into_iter().enumerate() {
@@ -171,7 +170,7 @@ impl Exchange {
                     Ok((stream, _)) => drop(sessions.spawn(self.clone().session(line, stream))),
                     Err(error) => {
                         eprintln!("exchange: cannot accept: {error}");
-                        // Out of file descriptors, most likely.
+                        // Most likely no file descriptor is left.
                         sleep(Duration::from_millis(100)).await;
                     }
                 },
@@ -180,19 +179,19 @@ impl Exchange {
         }
     }
 
-    /// How a connection ends is nobody's concern here: it is its subscriber's to come again.
+    /// Serves one connection. How it ends is ignored, because the subscriber has to connect again.
     async fn session(self: Arc<Self>, line: usize, stream: TcpStream) {
         let _: Result<(), BoxError> = async {
             stream.set_nodelay(true)?;
-            stream.set_zero_linger()?; // one that is cut is reset
+            stream.set_zero_linger()?; // so a connection that is cut is reset
             let ws = accept(TlsStream::server(stream, self.tls.clone())?, &config()).await?;
             Session { exchange: &self, line, ws, ticks: None, cut: None }.run().await
         }
         .await;
     }
 
-    /// When the connection that carries `feed` on `line` is cut next, and for the how manieth time.
-    /// The lines of a feed are out of phase with each other, and the feeds of a line too.
+    /// When the connection of `feed` on `line` is cut next, and the number of this cut, counted
+    /// from 1. No two lines of a feed, and no two feeds of a line, are cut at the same time.
     fn next_cut(&self, line: usize, feed: usize) -> Option<(Instant, u64)> {
         let every = self.plan.cut_every?;
         let (lines, feeds) = (self.plan.lines as f64, self.plan.feeds as f64);
@@ -227,7 +226,7 @@ struct Session<'e> {
     line: usize,
     ws: WebSocket<TlsStream<TcpStream>>,
     ticks: Option<Ticks>,
-    /// When it is cut, and for the how manieth time that is.
+    /// When the connection is cut, and the number of this cut.
     cut: Option<(Instant, u64)>,
 }
 
@@ -267,7 +266,7 @@ impl Session<'_> {
                 () = sleep_until(cut.into()), if self.cut.is_some() => if !exchange.quiet.load(Relaxed) {
                     exchange.cuts.fetch_add(1, Relaxed);
                     return match self.cut {
-                        // And the stream is dropped, in the middle of it all.
+                        // The stream is dropped without a Close.
                         Some((_, n)) if n % 2 == 0 => Ok(()),
                         _ => self.end(CloseCode::GOING_AWAY, "time for another connection").await,
                     };
@@ -296,7 +295,7 @@ impl Session<'_> {
     }
 }
 
-/// The next tick of those that were subscribed to; `None` if some are gone that were not sent.
+/// The next tick of the subscription. `None` if ticks were dropped before they were sent.
 async fn next(ticks: &mut Option<Ticks>) -> Option<Published> {
     match ticks {
         Some(ticks) => ticks.next().await,
@@ -304,10 +303,10 @@ async fn next(ticks: &mut Option<Ticks>) -> Option<Published> {
     }
 }
 
-/// A feed's ticks, as late as the line is.
+/// A feed's ticks, with the delay of the line.
 struct Ticks {
     ticks: Receiver<Published>,
-    /// It is not due yet.
+    /// The next tick, which is not due yet.
     first: Option<Published>,
     line: usize,
     late: Duration,
@@ -330,7 +329,7 @@ impl Ticks {
         self.first.take()
     }
 
-    /// Another one, if it is due.
+    /// The next tick, if it is due.
     fn due(&mut self) -> Option<Published> {
         if self.first.is_none() {
             self.first = self.ticks.try_recv().ok();
@@ -338,7 +337,7 @@ impl Ticks {
         self.first_due().filter(|&due| due <= Instant::now()).and_then(|_| self.first.take())
     }
 
-    /// How late a line is changes every 16 ticks, and its ticks stay in order.
+    /// When `first` is due. A line's delay changes every 16 ticks. Its ticks stay in order.
     fn first_due(&self) -> Option<Instant> {
         let Published { at, sequence, .. } = self.first.as_ref()?;
         let part = mix((self.line as u64) << 48 ^ sequence >> 4) as u32;
@@ -346,8 +345,8 @@ impl Ticks {
     }
 }
 
-/// The server's end of TLS, with a certificate for this machine that it has signed itself; and the
-/// certificate in PEM, for those who are to trust it.
+/// Makes a self-signed certificate for this machine. Returns the server's TLS configuration with
+/// it, and the certificate in PEM, for clients that have to trust it.
 pub fn self_signed() -> Result<(Arc<ServerConfig>, String), BoxError> {
     let pair = rcgen::generate_simple_self_signed(["localhost".into(), "127.0.0.1".into()])?;
     let key = PrivateKeyDer::try_from(pair.signing_key.serialize_der())?;
@@ -355,6 +354,6 @@ pub fn self_signed() -> Result<(Arc<ServerConfig>, String), BoxError> {
         .with_no_client_auth()
         .with_single_cert(vec![pair.cert.der().clone()], key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.enable_secret_extraction = true; // records in place
+    config.enable_secret_extraction = true; // so that records are opened and sealed in place
     Ok((config.into(), pair.cert.pem()))
 }

@@ -1,8 +1,8 @@
 //! A market feed: one server, many subscribers, small binary messages.
 //!
-//! Without arguments it serves eight order books that walk at random on a free port of this
-//! machine, subscribes to them 50 times, and says what arrived and how late, over WebSocket and
-//! over bare TCP. `--help` lists what else it does.
+//! Without arguments, the program serves eight order books, which walk at random, on a free port of
+//! this machine. It subscribes to them 50 times, and prints what arrived and how late, over
+//! WebSocket and over bare TCP. `--help` lists the other uses.
 //!
 //! ```text
 //! cargo run --release --example market_feed
@@ -21,9 +21,9 @@
 //! | `lines`         | the exchange of `feed_handler`: many feeds, each over several lines       |
 //!
 //! How it is measured: ticks are published every 5 ms, and each burst is one write for each
-//! subscriber. Latency is from a tick's encoding to when a subscriber has decoded it and brought
-//! its book up to date. Server and subscribers have a thread each, as if they were two programs.
-//! Nothing is left out as warm-up.
+//! subscriber. The latency of a tick is the time from its encoding until a subscriber has decoded
+//! it and updated its book. Server and subscribers have a thread each, as if they were two
+//! programs. Nothing is left out as warm-up.
 mod bare_tcp;
 mod feed;
 mod over_tokio;
@@ -59,13 +59,13 @@ Usage: market_feed [OPTIONS]
   --help              this
 ";
 
-/// Of a run that compares.
+/// The length of a run that compares.
 const SECONDS: Duration = Duration::from_secs(3);
 
-/// WebSocket and bare TCP take turns, so that what else the machine does disturbs both.
+/// WebSocket and bare TCP take turns, so that other work of the machine disturbs both.
 const TURNS: u32 = 3;
 
-/// What `--listen` shows to browsers.
+/// The page that `--listen` serves to browsers.
 const PAGE: &str = include_str!("page.html");
 
 struct Options {
@@ -120,7 +120,7 @@ fn run(options: &Options) -> Result<(), BoxError> {
     say(&report::shown(&ours, &bare))
 }
 
-/// Both ends in this process: the server on a thread, the subscribers on another.
+/// Runs both ends in this process: the server on one thread, the subscribers on another.
 fn measure(clients: usize, rate: u32, length: Duration, bare: bool) -> Result<Outcome, BoxError> {
     let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     let address = listener.local_addr()?;
@@ -136,7 +136,7 @@ fn measure(clients: usize, rate: u32, length: Duration, bare: bool) -> Result<Ou
         }
         market.go.store(true, Relaxed);
         let stats = join(subscribers);
-        market.stop.store(true, Relaxed); // should nobody have listened to its end
+        market.stop.store(true, Relaxed); // in case no subscriber stayed until the end
         join(server).and(stats)
     })?;
     let cpu = clock::cpu().zip(cpu).map(|(after, before)| after.saturating_sub(before));
@@ -148,7 +148,7 @@ fn listen(options: &Options, address: SocketAddr) -> Result<(), BoxError> {
     let listener = bind(address).map_err(cannot_listen(address))?;
     let at = listener.local_addr()?;
     let market = Market::new();
-    market.stop_by_signal()?; // before anybody knows of the server
+    market.stop_by_signal()?; // before any client can know of the server
     say(&format!("listening on ws://{at}\nopen http://{at} in a browser to watch\n"))?;
     market.go.store(true, Relaxed);
     let length = options.seconds.unwrap_or(Duration::MAX);
@@ -158,7 +158,7 @@ fn listen(options: &Options, address: SocketAddr) -> Result<(), BoxError> {
     say(&format!("served {} subscribers, sent {} ticks\n", grouped(clients), grouped(sent)))
 }
 
-/// Listens, with a [`SEND_BUFFER`] for those who will connect.
+/// Listens, with a [`SEND_BUFFER`] for each connection.
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     runtime()?.block_on(async {
         let socket = socket(address)?;
@@ -168,7 +168,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     })
 }
 
-/// For one thread.
+/// A runtime for one thread.
 fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
@@ -177,7 +177,7 @@ fn join<T>(thread: ScopedJoinHandle<'_, Result<T, BoxError>>) -> Result<T, BoxEr
     thread.join().unwrap_or_else(|_| Err("a thread has panicked".into()))
 }
 
-/// Prints to stdout, which may be closed: then nobody wants to know.
+/// Prints to stdout. A closed stdout is no error, because then nobody reads the text.
 fn say(text: &str) -> Result<(), BoxError> {
     match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),

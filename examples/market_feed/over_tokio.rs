@@ -15,7 +15,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-/// Serves until the feed has ended, and with it the last session.
+/// Serves until the feed and then the last session have ended.
 pub(crate) fn serve(listener: std::net::TcpListener, feed: Feed) -> Result<(), BoxError> {
     runtime()?.block_on(accept_all(listener, feed))
 }
@@ -62,18 +62,18 @@ async fn accept_all(listener: std::net::TcpListener, mut feed: Feed) -> Result<(
                 Ok(accepted) => drop(sessions.spawn(start(accepted, feed.outlet()))),
                 Err(error) => {
                     eprintln!("market_feed: cannot accept: {error}");
-                    sleep(INTERVAL).await; // out of file descriptors, most likely
+                    sleep(INTERVAL).await; // most likely no file descriptor is left
                 }
             },
             Some(_) = sessions.join_next() => {}
         }
     }
-    drop((feed, listener)); // by which the sessions know
+    drop((feed, listener)); // so the sessions learn of the end
     while sessions.join_next().await.is_some() {}
     Ok(())
 }
 
-/// One subscriber, from its opening handshake to its closing one; or a browser that wants the page.
+/// Serves one subscriber, including both handshakes, or a browser that wants the page.
 async fn session(stream: TcpStream, mut outlet: Outlet) -> Result<(), BoxError> {
     stream.set_nodelay(true)?;
     let (incoming, checked) = Incoming::read_any(stream, &config()).await?;
@@ -86,8 +86,8 @@ async fn session(stream: TcpStream, mut outlet: Outlet) -> Result<(), BoxError> 
     loop {
         select! {
             biased;
-            // Writes what was fed below, as far as the stream takes it, and answers Pings and the
-            // Close. Subscribers have little else to say.
+            // `recv_to_reply` also writes what was fed below, as far as the stream accepts it, and
+            // answers Pings and the Close. Subscribers send little else.
             received = ws.recv_to_reply() => match received? {
                 Some(said) => {
                     if let Some(answer) = wire::echo(said.message.as_bytes()) {
@@ -99,14 +99,14 @@ async fn session(stream: TcpStream, mut outlet: Outlet) -> Result<(), BoxError> 
             batch = outlet.batch() => {
                 let Some(batch) = batch else { break };
                 let (snapshot, ticks) = outlet.due(&batch, ws.sender().buffered_amount());
-                // What cannot be fed is what a subscriber that just leaves does not miss.
+                // Feeding fails only if the subscriber is leaving and needs no ticks.
                 let _ = snapshot.map(|snapshot| ws.feed(&snapshot));
                 let fed = ticks.iter().map_while(|tick| ws.feed(tick).ok());
                 outlet.done += fed.count() as u64;
             }
         }
     }
-    // Also one that is behind gets to see the end.
+    // A subscriber that is behind also gets the final state.
     if let Some(snapshot) = outlet.catch_up() {
         ws.ready().await?;
         let _ = ws.feed(&snapshot);

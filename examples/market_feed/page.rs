@@ -1,4 +1,4 @@
-//! How a page for browsers is served: as the answer to a request that is no upgrade.
+//! Serves a page for browsers, as the answer to a request that is no upgrade.
 use crate::BoxError;
 use tickwire::{
     Entropy, SystemEntropy,
@@ -8,10 +8,10 @@ use tickwire::{
     },
 };
 
-/// The answer to a request that is not a good opening one: the page, if that was asked for.
+/// The answer to a request that is no valid opening request: the page, if the request asks for it.
 ///
-/// The page is one file, with its style and script. They carry a nonce, new in each answer, so that
-/// nothing else would be run, should anything else ever get into the page.
+/// The page is one file, with its style and script. Both carry a nonce, new in each answer. So if
+/// other code ever gets into the page, the browser does not run it.
 pub fn answer(
     page: &str,
     request: &RequestHead<'_>,
@@ -37,7 +37,7 @@ pub fn answer(
         .header("Content-Security-Policy", &policy)?
         .header("Cache-Control", "no-store")?
         .header("X-Content-Type-Options", "nosniff")?
-        // A page that shares nothing with others is given a clock of 5 µs, in place of 100.
+        // A browser gives a page that is isolated from other pages a clock of 5 µs, not of 100 µs.
         .header("Cross-Origin-Opener-Policy", "same-origin")?
         .header("Cross-Origin-Embedder-Policy", "require-corp")?)
 }

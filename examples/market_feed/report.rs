@@ -1,19 +1,19 @@
-//! What is shown: the results of two runs, side by side, in words for who has never seen them.
+//! The report: the results of two runs side by side, in words for a reader who has never seen them.
 use crate::{BoxError, subscriber::Stats};
 use std::time::Duration;
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// Ticks due to the subscribers, summed over them.
+    /// The number of ticks due to the subscribers, summed over all of them.
     pub(crate) sent: u64,
     pub(crate) stats: Stats,
-    /// What both ends took together, where that is known.
+    /// The processor time of both ends together, on systems that tell it.
     pub(crate) cpu: Option<Duration>,
 }
 
 impl Outcome {
-    /// An error if a tick was lost, or a book was not the server's.
+    /// Returns an error if a tick was lost, or a book differed from the server's.
     pub(crate) fn sound(self) -> Result<Self, BoxError> {
         let Stats { received, conflated, gaps, bad_checksums, .. } = self.stats;
         match received + conflated == self.sent && gaps + bad_checksums == 0 {
@@ -28,13 +28,13 @@ impl Outcome {
         Ok(self.stats.add(&other.stats)?)
     }
 
-    /// In microseconds.
+    /// A percentile of the latency, in microseconds.
     pub(crate) fn latency(&self, percentile: f64) -> u64 {
         self.stats.latency.value_at_percentile(percentile).div_ceil(1000)
     }
 
-    /// In nanoseconds for each tick. Fewer ticks do not say what one costs: the clock of
-    /// [`clock::cpu`](crate::clock::cpu) is coarse, and connecting takes its part.
+    /// The nanoseconds of processor time for each tick. `None` for fewer than 100,000 ticks: the
+    /// clock of [`clock::cpu`](crate::clock::cpu) is coarse, and connecting takes time too.
     fn cpu_each(&self) -> Option<u64> {
         let enough = self.stats.received >= 100_000;
         self.cpu.filter(|_| enough).map(|cpu| cpu.as_nanos() as u64 / self.stats.received)
@@ -65,7 +65,7 @@ pub(crate) fn table(ours: &Outcome, bare: &Outcome) -> String {
     table
 }
 
-/// What the two runs show, in a line.
+/// A line with the comparison of the two runs.
 pub(crate) fn shown(ours: &Outcome, bare: &Outcome) -> String {
     let ratio = |ours: u64, bare: u64| format!("{:.2}", ours as f64 / bare.max(1) as f64);
     let latency = ratio(ours.latency(50.0), bare.latency(50.0));
@@ -74,7 +74,7 @@ pub(crate) fn shown(ours: &Outcome, bare: &Outcome) -> String {
     format!("Shown: WebSocket took {latency} times the median latency of bare TCP{cpu}.\n")
 }
 
-/// 1234567 as 1,234,567.
+/// Formats 1234567 as 1,234,567.
 pub(crate) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();

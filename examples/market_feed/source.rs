@@ -1,4 +1,4 @@
-//! Where ticks come from: a random walk, whose updates are numbered.
+//! The source of ticks: a random walk, whose updates are numbered.
 use crate::{
     book::{Book, Level, Side, Symbol, Update, mix},
     clock,
@@ -34,7 +34,7 @@ impl Numbered {
         Self { walk: Walk::new(seed), book: Book::default(), sequence: 0 }
     }
 
-    /// The next tick, encoded; `None` never comes.
+    /// The next tick, encoded. Never `None`, because the walk has no end.
     pub fn tick(&mut self) -> Option<[u8; TICK_LEN]> {
         let update = self.walk.next()?;
         self.sequence += 1;
@@ -49,12 +49,12 @@ impl Numbered {
     }
 }
 
-/// Eight order books that walk at random: the same ones for the same seed. First all levels appear,
-/// then sizes change, and now and then a price moves, which is a burst of four updates.
+/// Eight order books that walk at random. The same seed gives the same walk. First all levels
+/// appear, then sizes change, and now and then a price moves, which is a burst of four updates.
 #[derive(Debug)]
 pub struct Walk {
     rng: Rng,
-    /// Of each instrument, halfway between best bid and best ask, in its steps.
+    /// For each instrument, the price halfway between best bid and best ask, in its steps.
     middles: [i64; INSTRUMENTS.len()],
     pending: VecDeque<Update>,
 }
@@ -83,8 +83,8 @@ impl Walk {
         self.push(i, side, steps, size);
     }
 
-    /// One side loses its best price and gains one at its far end, the other the reverse; in an
-    /// order in which the book is never crossed.
+    /// Moves the prices by one step. One side loses its best price and gains a price at its far
+    /// end. The other side does the reverse. The order of the updates never lets bid and ask cross.
     fn move_price(&mut self, i: usize, up: bool) {
         let (rising, falling, step) =
             if up { (Side::Bid, Side::Ask, 1) } else { (Side::Ask, Side::Bid, -1) };
@@ -120,7 +120,7 @@ impl Iterator for Walk {
     }
 }
 
-/// splitmix64: small, fast, good enough for made-up prices, and not for secrets.
+/// splitmix64: small, fast, and good enough for made-up prices, but not for secrets.
 #[derive(Debug)]
 struct Rng(u64);
 

@@ -6,18 +6,18 @@ use crate::{
 };
 use hdrhistogram::Histogram;
 
-/// What subscribers saw: one of them, or all together.
+/// What one subscriber saw, or all subscribers together.
 #[derive(Clone, Debug)]
 pub(crate) struct Stats {
     /// Ticks that arrived.
     pub(crate) received: u64,
     /// Ticks that the server announced it would leave out.
     pub(crate) conflated: u64,
-    /// Ticks missing without a word, and those out of order.
+    /// Ticks that were missing without an announcement, or out of order.
     pub(crate) gaps: u64,
-    /// How often our books were not the server's.
+    /// How often our books differed from the server's.
     pub(crate) bad_checksums: u64,
-    /// From encoded to decoded, in nanoseconds.
+    /// The time from encoding to decoding, in nanoseconds.
     pub(crate) latency: Histogram<u32>,
 }
 

@@ -1,4 +1,4 @@
-//! What is on the wire: two kinds of message, one in each WebSocket message. All numbers are
+//! The messages on the wire: ticks and snapshots, one in each WebSocket message. All numbers are
 //! little-endian, all offsets fixed.
 //!
 //! A **tick**, 48 bytes: one level of one order book has changed.
@@ -16,10 +16,10 @@
 //!     40     8  checksum of all books after this tick
 //! ```
 //!
-//! A **snapshot**, 40 bytes and 24 for each level: all books as they are, to be put in place of
-//! those the subscriber has. The first message on a connection is one. Later ones tell a subscriber
-//! too slow for the feed what it missed: `skipped` ticks, the last of which is `sequence`, were
-//! conflated into it. So a jump in the sequence is either announced, or a gap.
+//! A **snapshot**, 40 bytes and 24 for each level: the current state of all books, which replaces
+//! the subscriber's books. The first message on a connection is a snapshot. A later snapshot tells
+//! a subscriber that was too slow what it missed: `skipped` ticks, up to the tick `sequence`, were
+//! conflated into the snapshot. So a jump in the sequence is either announced, or a gap.
 //!
 //! ```text
 //! offset  size                                              each level, from offset 40 on
@@ -32,9 +32,10 @@
 //!     32     8  checksum
 //! ```
 //!
-//! An **echo** is how a subscriber whose clock is not the server's learns the difference, as in
-//! NTP, to know how old a tick is: eight bytes of its own choice, and the answer with two times of
-//! the server's clock, between which it waited here. All else that a subscriber says is ignored.
+//! By an **echo**, as in NTP, a subscriber learns how its clock differs from the server's, and so
+//! how old a tick is. It sends eight bytes of its choice. The answer has two times of the server's
+//! clock: when the echo was received, and when it was answered. The server ignores all other
+//! messages of a subscriber.
 //!
 //! ```text
 //! offset  size                                              in the answer also
@@ -117,7 +118,7 @@ pub fn snapshot(
     out
 }
 
-/// The answer to an echo; `None` for all else that a subscriber may have said.
+/// The answer to an echo. `None` for any other message of a subscriber.
 pub fn echo(said: &[u8]) -> Option<[u8; 32]> {
     let received_at = clock::now();
     let asked: &[u8; 16] = said.try_into().ok().filter(|asked: &&[u8; 16]| asked[0] == ECHO)?;
@@ -129,7 +130,7 @@ pub fn echo(said: &[u8]) -> Option<[u8; 32]> {
 }
 
 impl<'a> Payload<'a> {
-    /// `None` for what is no tick and no snapshot.
+    /// Parses a message. `None` if it is neither a tick nor a snapshot.
     #[inline]
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         if len(bytes)? != bytes.len() {
@@ -156,7 +157,7 @@ impl<'a> Payload<'a> {
 }
 
 impl Snapshot<'_> {
-    /// The levels; one that makes no sense is left out, which the checksum then shows.
+    /// The levels of the snapshot. A malformed level is left out: the checksum then differs.
     pub fn levels(&self) -> impl Iterator<Item = Update> {
         self.levels.chunks_exact(LEVEL_LEN).filter_map(|bytes| {
             let mut fields = Fields(bytes);
@@ -168,8 +169,7 @@ impl Snapshot<'_> {
     }
 }
 
-/// How long the message is that begins here: `None` if it is of no kind we know, or its first eight
-/// bytes are not all here.
+/// The length of the message that begins here. `None` for an unknown kind or under 8 bytes.
 #[inline]
 pub fn len(bytes: &[u8]) -> Option<usize> {
     let mut fields = Fields(bytes);
@@ -181,7 +181,7 @@ pub fn len(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Bytes, taken off the front field by field.
+/// Bytes, from which one field after the other is read.
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {

@@ -1,13 +1,13 @@
-//! Orders over a line that stalls: what overtakes what, and what is known after a cut.
+//! Orders over a line that stalls: which message overtakes which, and what is known after a cut.
 //!
 //! ```text
 //! cargo run --release --example order_entry
 //! ```
 //!
-//! - `on_tokio.rs`: quotes queue up behind a peer that does not read. A cancel overtakes all of
-//!   them of which nothing was written (`feed_first`). When the line is cut, `is_written` tells
-//!   which orders may have left, and which cannot have: only the latter may be sent again.
-//! - `on_threads.rs`: one thread sends orders, and another one, which spins, takes the answers.
+//! - `on_tokio.rs`: quotes queue up behind a peer that does not read. A cancel overtakes all quotes
+//!   whose writing has not begun (`feed_first`). When the line is cut, `is_written` tells which
+//!   orders may have left. Only orders that cannot have left may be sent again.
+//! - `on_threads.rs`: one thread sends orders, and another thread receives the answers, spinning.
 //! - `order.rs`: an order is built in the send buffer, without an allocation or a copy.
 mod on_threads;
 mod on_tokio;

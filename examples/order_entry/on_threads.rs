@@ -1,4 +1,4 @@
-//! Over two threads: one sends orders, and one takes the answers, without ever sleeping.
+//! On two threads: one sends orders, and one receives the answers without ever sleeping.
 //!
 //! The recipe "Requests and answers on two threads" says why an order is fed and registered under
 //! one lock, and why `is_written` is asked only once both threads have ended.
@@ -18,7 +18,7 @@ use tickwire::{
     handshake::client::Request,
 };
 
-/// What was fed and is not answered yet, by its number: since when, and at which position.
+/// Orders without an answer, by number: when the order was fed, and its position.
 #[derive(Default)]
 struct Pending(Mutex<HashMap<u64, (Instant, Position)>>);
 
@@ -32,7 +32,7 @@ pub(crate) fn spinning(orders: u64) -> Result<(), Failure> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let exchange = thread::spawn(move || exchange(&listener));
-    // For the least latency, each of the two threads has a core of its own.
+    // For the least latency, give each of the two threads a core of its own.
     let line = Spin::new(TcpStream::connect(address)?)?;
     let request = Request::new(&format!("ws://{address}/orders"))?;
     let (reader, mut writer) = client(line, &request, &Config::default())?.into_split()?;
@@ -67,7 +67,7 @@ fn send(writer: &mut Writer<Spin<TcpStream>>, orders: u64, pending: &Pending) ->
     writer.close(CloseCode::NORMAL)
 }
 
-/// Takes answers until the exchange has closed: how long each took, sorted.
+/// Receives answers until the exchange has closed. Returns the time that each answer took, sorted.
 fn answers(mut reader: Reader<Spin<TcpStream>>, pending: &Pending) -> Result<Vec<Duration>, Error> {
     let mut times = Vec::new();
     while let Some(answer) = reader.recv()? {

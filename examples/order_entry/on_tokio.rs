@@ -1,4 +1,4 @@
-//! Under tokio: a stall, in which a cancel overtakes quotes, and a cut.
+//! Under tokio: first a stall, in which a cancel overtakes quotes, then a cut.
 use super::order::{Kind, Order};
 use arguments::Failure;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::{
     task::yield_now,
 };
 
-/// What the line holds when the exchange does not read.
+/// How many bytes the line holds while the exchange does not read.
 const LINE: usize = 2048;
 
 pub(crate) async fn stalled_and_cut(quotes: u64) -> Result<(), Failure> {
@@ -24,7 +24,7 @@ pub(crate) async fn stalled_and_cut(quotes: u64) -> Result<(), Failure> {
     let request = Request::new("ws://exchange.example/orders")?;
     let mut ws = client(near, &request, &Config::default()).await?;
 
-    // The line stalls: what it does not take waits in the send buffer.
+    // The line stalls. Bytes that it does not accept wait in the send buffer.
     for number in 1..=quotes {
         quote(number).feed(ws.sender_mut())?;
     }
@@ -54,9 +54,9 @@ pub(crate) async fn stalled_and_cut(quotes: u64) -> Result<(), Failure> {
         Err(error) => error.to_string(),
     };
 
-    // What was not written has not left, and may be sent again on the next connection. What was
-    // written may have arrived or not: ask the exchange before you send it again, or it could be
-    // executed twice.
+    // An order that was not written has not left, and may be sent again on the next connection. An
+    // order that was written may have arrived or not. Ask the exchange before you send it again, or
+    // it could be executed twice.
     let (left, unsent): (Vec<_>, Vec<_>) =
         orders.into_iter().partition(|(_, position)| ws.sender().is_written(*position));
     println!(
@@ -74,7 +74,7 @@ fn quote(number: u64) -> Order {
     Order { kind: Kind::Quote, number, price: 1_084_200_000 + number, size: 100 }
 }
 
-/// `flush` waits for the line. It is safe to drop: what is not written yet stays queued.
+/// `flush` waits for the line. Dropping it is safe: bytes that are not written yet stay queued.
 async fn write_what_the_line_takes(ws: &mut WebSocket<DuplexStream>) -> Result<(), Error> {
     select! {
         biased;
@@ -83,7 +83,7 @@ async fn write_what_the_line_takes(ws: &mut WebSocket<DuplexStream>) -> Result<(
     }
 }
 
-/// Takes `most` orders once it may read, then none until the line is cut.
+/// Receives `most` orders once it may read, then nothing more until the line is cut.
 async fn exchange(
     line: DuplexStream,
     most: u64,
@@ -99,5 +99,5 @@ async fn exchange(
         arrived.extend(Order::read(message.as_bytes()));
     }
     cuts.notified().await;
-    Ok(arrived) // and the line is dropped, in the middle of it all
+    Ok(arrived) // here the line is dropped
 }

@@ -1,4 +1,4 @@
-//! What is on the wire: number, price, size and kind, in 21 bytes, big-endian.
+//! An order on the wire: number, price, size and kind, in 21 bytes, big-endian.
 use tickwire::{DataKind, Position, SendError, Sender};
 
 const LEN: usize = 21;
@@ -14,21 +14,21 @@ pub(crate) enum Kind {
 pub(crate) struct Order {
     pub(crate) kind: Kind,
     pub(crate) number: u64,
-    /// In 1e-9.
+    /// In units of 1e-9.
     pub(crate) price: u64,
     pub(crate) size: u32,
 }
 
 impl Order {
-    /// Builds the order in the send buffer, behind all that is queued. The position is just behind
-    /// it: [`Sender::is_written`] takes it.
+    /// Builds the order in the send buffer, after everything that is queued. Returns the position
+    /// just behind the order, for [`Sender::is_written`].
     pub(crate) fn feed(&self, tx: &mut Sender) -> Result<Position, SendError> {
         let mut message = tx.build(DataKind::Binary)?;
         self.write(message.zeroed(LEN));
-        message.feed() // a client masks it in place; dropped instead, nothing was queued
+        message.feed() // a client masks it in place; if it is dropped instead, nothing is queued
     }
 
-    /// Queues the order before all that nothing was written of.
+    /// Queues the order before all messages whose writing has not begun.
     pub(crate) fn feed_first(&self, tx: &mut Sender) -> Result<Position, SendError> {
         let mut bytes = [0; LEN];
         self.write(&mut bytes);

@@ -1,4 +1,4 @@
-//! The client, without its sockets: what it follows, what it says, and how it reads what it hears.
+//! The client without its sockets: what it follows, what it sends, and how it parses input.
 //!
 //! | the client says   | the server answers                                    |
 //! |-------------------|-------------------------------------------------------|
@@ -19,7 +19,7 @@ use tickwire_parts::Backoff;
 pub(crate) struct Client {
     pub(crate) follower: Follower<String>,
     pub(crate) attempts: Attempts,
-    /// One for each address.
+    /// A request for each address.
     pub(crate) requests: Vec<Request>,
     token: String,
     topics: Vec<String>,
@@ -32,7 +32,7 @@ pub(crate) struct Client {
 pub(crate) enum News<W> {
     Opened(W),
     Text(String),
-    /// With the code of the server's Close, or the error.
+    /// The connection has ended, with the code of the server's Close, or with an error.
     Ended(Result<u16, Error>),
 }
 
@@ -59,7 +59,7 @@ impl Client {
         follower.answer_within = Duration::from_secs(2);
         follower.add_line(backoff, Duration::MAX, Duration::ZERO);
         for _ in &topics {
-            // `resume`: here each message makes sense alone.
+            // `resume`: in this feed each message makes sense alone.
             follower.subscribe(Subscription { resume: true, ..Subscription::default() });
         }
         Self {
@@ -93,7 +93,7 @@ impl Client {
         }
     }
 
-    /// Who we are and what we want is said on each connection: the server has forgotten it.
+    /// The text to send. Each connection logs in anew, because the server has forgotten the last.
     pub(crate) fn message(&self, say: Say) -> String {
         match say {
             Say::Login => format!("auth {}", self.token),
@@ -136,7 +136,7 @@ impl Client {
         self.follower.ended(id, ended, now, &mut self.attempts);
     }
 
-    /// Passes on what a connection's task or thread told. `open`: what sends, by connection.
+    /// Passes on the news of a task or thread. `open` has the sending half of each connection.
     pub(crate) fn told<W>(
         &mut self,
         (id, news): (ConnectionId, News<W>),

@@ -6,11 +6,11 @@
 //! cargo run --release --example reconnect -- ws://127.0.0.1:9000/feed --topic EURUSD
 //! ```
 //!
-//! `Follower` of `tickwire-feed` decides all that. `client.rs` has what only the application knows,
-//! and `on_tokio.rs`, `on_threads.rs` and `on_loop.rs` each have the sockets. Nothing is sent twice
-//! by itself except subscriptions: an order could be executed twice. The example `ack` shows what
-//! it takes to know. Without a URL, the client follows a server that ends connections in each way
-//! of `End`.
+//! `Follower` of `tickwire-feed` makes these decisions. `client.rs` has the application's part.
+//! `on_tokio.rs`, `on_threads.rs` and `on_loop.rs` each have the sockets. Only subscriptions are
+//! sent again automatically, because an order that is sent again could be executed twice. The
+//! example `ack` shows how to send orders again. Without a URL, the client follows a server that
+//! ends connections in each way of `End`.
 mod client;
 mod on_loop;
 mod on_threads;
@@ -45,7 +45,7 @@ enum Adapter {
     Loop,
 }
 
-/// Lets the server end connections in each way of `End`, be down for a second, and refuse at last.
+/// Lets the server end connections in each way of `End`, be down for a second, and refuse.
 async fn act(mut server: Server, said: usize) -> Result<(), Error> {
     server.serve(said, End::InHandshake).await?;
     server.serve(said, End::Eof).await?;
@@ -74,7 +74,7 @@ async fn main() -> Result<(), Failure> {
         let server = Server::bind(([127, 0, 0, 1], 0).into()).await?;
         urls.push(server.url());
         acting = Some(tokio::spawn(act(server, 1 + topics.len())));
-        // Short, because this is to be watched.
+        // Short delays, because a person watches this.
         backoff.first_delay = Duration::from_millis(200);
         backoff.max_delay = Duration::from_millis(800);
     }

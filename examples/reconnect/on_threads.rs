@@ -1,4 +1,4 @@
-//! The sockets, over threads: one for each connection, which receives.
+//! The sockets, on threads. Each connection has a thread, which receives.
 use super::client::{Client, News};
 use std::{
     collections::HashMap,
@@ -48,7 +48,7 @@ pub(crate) fn run(client: &mut Client) {
     }
 }
 
-/// One connection.
+/// Runs one connection to its end.
 fn follow(id: ConnectionId, to: &Request, tell: &Tell) -> Result<u16, Error> {
     let (mut reader, writer) = Dial::new(to).blocking_connect(&Config::trading())?.into_split()?;
     let _ = tell.send((id, News::Opened(writer)));

@@ -34,7 +34,7 @@ pub(crate) async fn run(client: &mut Client) {
     }
 }
 
-/// One connection. It leaves once nobody has more to say.
+/// Runs one connection. It leaves once the client has dropped the channel of messages to send.
 async fn follow(id: ConnectionId, to: &Request, tell: &Tell) -> Result<u16, Error> {
     let mut ws = Dial::new(to).connect(&Config::trading()).await?;
     let (says, mut said) = mpsc::channel(64);

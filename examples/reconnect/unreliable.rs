@@ -1,4 +1,4 @@
-//! A server of a numbered feed that ends its connections in every way there is.
+//! A server of a numbered feed that ends its connections in many ways.
 use std::{io, net::SocketAddr};
 use tickwire::{
     CloseCode, Config, Error, Message,
@@ -22,7 +22,7 @@ pub(crate) enum End {
     /// With the end of the stream, and no Close.
     Eof,
     Closed(CloseCode),
-    /// Not at all: nothing is sent any more, and nothing read.
+    /// The connection does not end, but the server neither sends nor reads any more.
     Dead,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Server {
     listener: Option<TcpListener>,
     /// The number of the last message sent.
     number: u64,
-    /// Connections that are kept open, dead as they are.
+    /// Dead connections, which are kept open.
     dead: Vec<WebSocket<TcpStream>>,
 }
 
@@ -47,7 +47,7 @@ impl Server {
         format!("ws://{}/feed", self.address)
     }
 
-    /// From now on nobody listens.
+    /// Stops listening.
     pub(crate) fn down(&mut self) {
         self.listener = None;
     }
@@ -57,14 +57,14 @@ impl Server {
         Ok(())
     }
 
-    /// Sends so many messages to nobody.
+    /// Skips the numbers of so many messages, as if they were sent while nobody listened.
     #[cfg(test)]
     pub(crate) fn skip(&mut self, messages: u64) {
         self.number += messages;
     }
 
-    /// Takes a connection, hears who it is and what it wants (`said` lines), sends it two messages,
-    /// and ends it. Returns what it said.
+    /// Accepts a connection. Receives `said` lines of the client (its login and its subscriptions),
+    /// sends two messages, and ends the connection. Returns the lines.
     pub(crate) async fn serve(&mut self, said: usize, end: End) -> Result<Vec<String>, Error> {
         let Some(listener) = &self.listener else {
             return Err(io::Error::from(io::ErrorKind::NotConnected).into());
@@ -106,7 +106,7 @@ impl Server {
             End::Eof => {
                 let mut stream = ws.into_parts().0;
                 stream.shutdown().await?;
-                // A Ping that nobody reads would make it an RST.
+                // Reads the rest, because an unread Ping would turn the end into an RST.
                 let _ = copy(&mut stream, &mut sink()).await;
             }
             End::InHandshake | End::Refused(..) => {}
@@ -117,7 +117,7 @@ impl Server {
 
 /// Ends a connection with an RST, as a crash or a firewall does.
 async fn reset(mut ws: WebSocket<TcpStream>) -> Result<(), Error> {
-    // What was received and never read turns the end into one.
+    // A socket closed with unread bytes sends an RST, so the Pong is not read.
     ws.sender_mut().ping(b"answer me")?;
     ws.flush().await?;
     ws.get_ref().readable().await?;

@@ -1,4 +1,4 @@
-//! A chat server with rooms: join, leave, and everything else goes to the others in the room.
+//! A chat server with rooms. Besides `//join` and `//leave`, messages go to the others in the room.
 //!
 //! ```text
 //! cargo run --release --example rooms
@@ -7,11 +7,11 @@
 //! hello
 //! ```
 //!
-//! (The example client sends `//join` as `/join`.) Rooms are the application's: what they take is
-//! in `rooms.rs`, a map of channels. `session.rs` is one connection, whose outbox decides what
-//! becomes of somebody who is too slow.
+//! (The example client sends `//join` as `/join`.) Rooms are the application's task: `rooms.rs`
+//! needs only a map of channels. `session.rs` serves one connection, whose outbox decides what
+//! happens to a client that is too slow.
 //!
-//! Nothing bounds how many peers come: for the loopback. See the example `bounded`.
+//! Nothing limits its peers: this server is only for the loopback. See the example `bounded`.
 mod rooms;
 mod session;
 

@@ -1,4 +1,4 @@
-//! Rooms: who is in one hears what is said in it, but for what they say themselves.
+//! Rooms. A member of a room hears everything that the other members say in it.
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -6,8 +6,7 @@ use std::{
 use tickwire::Prepared;
 use tokio::sync::broadcast::{self, error::RecvError};
 
-/// How much may be said before a member's task takes it. What a slow *connection* may be behind is
-/// its outbox's.
+/// How many messages may wait for a member's task. The outbox bounds a slow connection.
 const BACKLOG: usize = 256;
 
 type Said = (u64, Prepared);
@@ -16,7 +15,7 @@ type Said = (u64, Prepared);
 #[derive(Clone, Default)]
 pub(crate) struct Rooms(Arc<Mutex<HashMap<String, broadcast::Sender<Said>>>>);
 
-/// Being in a room. Dropping it is leaving.
+/// A member of a room. Dropping this value leaves the room.
 pub(crate) struct Member {
     rooms: Rooms,
     pub(crate) name: String,
@@ -30,8 +29,7 @@ impl Rooms {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a room, which is made if nobody is in it. `who` has to be another number for each
-    /// connection.
+    /// Enters a room. The room is made if nobody is in it. Each connection needs a different `who`.
     pub(crate) fn join(&self, name: &str, who: u64) -> Member {
         let mut rooms = self.lock();
         let room = rooms.entry(name.to_owned()).or_insert_with(|| broadcast::channel(BACKLOG).0);
@@ -47,17 +45,17 @@ impl Rooms {
 }
 
 impl Member {
-    /// How many are in the room.
+    /// How many members are in the room.
     pub(crate) fn present(&self) -> usize {
         self.room.receiver_count()
     }
 
-    /// Says something to all others: encoded once, whoever many they are.
+    /// Says something to all others. The message is encoded once, however many they are.
     pub(crate) fn say(&self, message: Prepared) {
         let _ = self.room.send((self.who, message));
     }
 
-    /// The next thing that another says; an error if too much was said to be kept for us.
+    /// Returns the next message of another member. An error: this task was too slow.
     pub(crate) async fn hear(&mut self) -> Result<Prepared, RecvError> {
         loop {
             let Some(hears) = &mut self.hears else { return Err(RecvError::Closed) };

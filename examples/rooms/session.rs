@@ -1,4 +1,4 @@
-//! One connection: commands in, what is said in its room out.
+//! One connection: receives commands, and sends what others say in its room.
 use super::rooms::{Member, Rooms};
 use std::{future::pending, time::Instant};
 use tickwire::{
@@ -29,7 +29,7 @@ pub(crate) async fn run(stream: TcpStream, rooms: &Rooms, who: u64) -> Result<()
     stream.set_nodelay(true)?;
     let mut ws = accept(stream, &Config { max_message: 64 * 1024, ..Config::default() }).await?;
     let epoch = Instant::now();
-    // Who cannot follow is disconnected, and told to come back later.
+    // A client that is too slow is disconnected, and told to come back later.
     let mut outbox = Outbox::new(Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER));
     let mut room: Option<Member> = None;
     loop {
@@ -39,7 +39,7 @@ pub(crate) async fn run(stream: TcpStream, rooms: &Rooms, who: u64) -> Result<()
             received = ws.recv_or_room(outbox.max_unsent) => match received? {
                 MessageOrRoom::Message(message) => match (Wish::of(message), &mut room) {
                     (Wish::Join(name), room) => {
-                        *room = None; // leaves the one before
+                        *room = None; // leaves the previous room
                         let joined = room.insert(rooms.join(name, who));
                         format!("joined {name}, {} here", joined.present())
                     }

@@ -1,4 +1,4 @@
-//! The command line of an example. Its help is all that describes it:
+//! The command line of an example. Only the text of its help describes it:
 //!
 //! ```text
 //! An echo server.
@@ -12,9 +12,9 @@
 //! ```
 //!
 //! A line that begins with two blanks and an option, or with a word in capitals, says what may be
-//! given. An option takes a value where something else than options stands before the next two
-//! blanks. A word with `...` may be given again. The last text in `[]` behind it, up to the next
-//! such line, is the value where none is given.
+//! given. An option takes a value if a word that is no option stands before the next two blanks. A
+//! word with `...` may be given again. The default is the last text in `[]` before the next such
+//! line.
 //!
 //! A mistake ends the program with one line on standard error and exit code 2.
 #[cfg(feature = "tokio")]
@@ -35,24 +35,24 @@ use std::{
 
 /// What the command line says.
 ///
-/// A value is asked for by the name that the help has for it: `--rate`, or `ADDR`.
+/// The name of a value is its name in the help, such as `--rate` or `ADDR`.
 pub struct Arguments(Vec<Item>);
 
 /// What may be given.
 #[derive(Default)]
 struct Item {
-    /// All of an option; one of a word.
+    /// All names of an option, or the one name of a word.
     names: Vec<&'static str>,
     takes_value: bool,
     is_word: bool,
-    /// Whether the word may be given again. An option may.
+    /// Whether the word may be given again. An option always may.
     repeats: bool,
     default: Option<&'static str>,
     given: Vec<String>,
 }
 
 impl Item {
-    /// `None` for another line of the help. The line comes without its first two blanks.
+    /// `None` for a line that describes nothing. The line comes without its first two blanks.
     fn new(line: &'static str) -> Option<Self> {
         let head = line.split("  ").next()?.split_whitespace();
         let (names, others): (Vec<_>, Vec<_>) =
@@ -84,7 +84,7 @@ impl Item {
 }
 
 impl Arguments {
-    /// What this program was given. Prints the help, and ends the program, if that was asked for.
+    /// Reads this program's arguments. If they ask for help, prints it and ends the program.
     pub fn read(help: &'static str) -> Self {
         match Self::parse(help, std::env::args_os().skip(1)) {
             Ok(Some(arguments)) => arguments,
@@ -135,12 +135,12 @@ impl Arguments {
         self.0.iter().find(|item| item.names.contains(&name))
     }
 
-    /// Whether it was given.
+    /// Whether the option or word was given.
     pub fn has(&self, name: &str) -> bool {
         self.item(name).is_some_and(|item| !item.given.is_empty())
     }
 
-    /// What was given, each time; else the default, if there is one.
+    /// Each value that was given; else the default, if there is one.
     pub fn all(&self, name: &str) -> Vec<String> {
         let Some(item) = self.item(name) else { return Vec::new() };
         match item.given.is_empty() {
@@ -149,17 +149,17 @@ impl Arguments {
         }
     }
 
-    /// What was given last, or the default.
+    /// The value that was given last, or the default.
     pub fn text(&self, name: &str) -> String {
         self.all(name).pop().unwrap_or_else(|| refuse(format_args!("{name} is missing")))
     }
 
-    /// As [`text`](Self::text), or `None` where there is neither.
+    /// As [`text`](Self::text), or `None` if there is neither a value nor a default.
     pub fn optional(&self, name: &str) -> Option<String> {
         self.all(name).pop()
     }
 
-    /// What `read` makes of the text; it says what was expected.
+    /// The text, converted by `read`. The error of `read` says what was expected.
     pub fn read_by<T, E: Display>(&self, name: &str, read: impl FnOnce(&str) -> Result<T, E>) -> T {
         let text = self.text(name);
         read(&text).unwrap_or_else(|error| refuse(format_args!("{name} {text:?}: {error}")))
@@ -176,12 +176,12 @@ impl Arguments {
         self.read_by(name, |text| read(text).ok_or_else(expected))
     }
 
-    /// A time in seconds, within bounds; fractions will do.
+    /// A time in seconds, within bounds. Fractions are allowed.
     pub fn seconds(&self, name: &str, within: RangeInclusive<f64>) -> Duration {
         Duration::from_secs_f64(self.number(name, within))
     }
 
-    /// What the text stands for, of what it may be.
+    /// The value for the text, which must be one of the `known` names.
     pub fn one_of<T: Copy>(&self, name: &str, known: &[(&str, T)]) -> T {
         let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
         let expected = || format!("expected {}", names.join(" or "));
@@ -189,8 +189,8 @@ impl Arguments {
         self.read_by(name, |text| find(text).map(|(_, value)| *value).ok_or_else(expected))
     }
 
-    /// Where to listen, as numbers or by name: of a name that has several, an address of IPv4,
-    /// where clients that try but one would look for it.
+    /// The address to listen at, given as numbers or as a name. If a name has several addresses,
+    /// this is an IPv4 address, because a client that tries only one address tries IPv4.
     pub fn address(&self, name: &str) -> SocketAddr {
         self.read_by(name, |text| {
             let found = text.to_socket_addrs().map(Vec::from_iter);
@@ -202,21 +202,21 @@ impl Arguments {
     }
 }
 
-/// Writes one line to standard error; that nobody reads it is no error. The line is written by one
-/// call: standard error has no buffer, and each part of a formatted text would take a call.
+/// Writes one line to standard error. It is no error if nobody reads the line. One call writes the
+/// whole line: standard error has no buffer, so each part of a formatted text would take a call.
 ///
-/// What tickwire's errors show is safe to print: text that came from a peer is escaped and cut.
+/// The text of tickwire's errors is safe to print: text that came from a peer is escaped and cut.
 pub fn log(line: fmt::Arguments<'_>) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-/// Ends the program: its command line makes no sense.
+/// Ends the program, because its command line makes no sense.
 pub fn refuse(why: impl Display) -> ! {
     log(format_args!("error: {why}; see --help"));
     exit(2)
 }
 
-/// Says of an error which address it was that a server cannot have.
+/// Adds the address to the error of a server that cannot listen at this address.
 pub fn cannot_listen(address: impl Display) -> impl FnOnce(io::Error) -> io::Error {
     move |error| {
         let text = match error.kind() {
@@ -227,7 +227,7 @@ pub fn cannot_listen(address: impl Display) -> impl FnOnce(io::Error) -> io::Err
     }
 }
 
-/// Why a program has failed. As the result of `main` it is shown as a text, in one line.
+/// Why a program has failed. If `main` returns it, it is shown as one line of text.
 pub struct Failure(Box<dyn Error>);
 
 impl<E: Into<Box<dyn Error>>> From<E> for Failure {
@@ -236,7 +236,7 @@ impl<E: Into<Box<dyn Error>>> From<E> for Failure {
     }
 }
 
-/// What the standard library prints of it.
+/// The standard library prints this if `main` returns the error.
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Display::fmt(&self.0, f)

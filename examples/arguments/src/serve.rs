@@ -1,16 +1,15 @@
-//! What servers under tokio have in common beside their command line.
+//! Helpers for servers under tokio.
 use std::{io, net::SocketAddr};
 use tokio::net::TcpSocket;
 
-/// A socket to listen with: options of it, such as the size of buffers, hold for each connection
-/// that it accepts.
+/// A socket to listen with. Its options, such as buffer sizes, apply to accepted connections.
 pub fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(cfg!(unix))?; // it means something else on Windows
     Ok(socket)
 }
 
-/// Is ready when a signal asks the program to end: SIGTERM or SIGINT. It counts from this call on.
+/// The future is ready when SIGTERM or SIGINT arrives. Signals count from this call on.
 #[cfg(unix)]
 pub fn stop_asked() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -24,7 +23,7 @@ pub fn stop_asked() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Is ready at ctrl-c.
+/// The future is ready at ctrl-c.
 #[cfg(not(unix))]
 pub fn stop_asked() -> io::Result<impl Future<Output = ()>> {
     Ok(async {

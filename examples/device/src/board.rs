@@ -25,10 +25,10 @@ fn write(register: usize, value: u32) {
     unsafe { ptr::write_volatile(register as *mut u32, value) }
 }
 
-/// A length of two bytes, the longest frame of Ethernet, and its check sequence.
+/// The size of a length (two bytes), the longest Ethernet frame, and its check sequence.
 const FRAME: usize = 2 + 1514 + 4;
 
-/// The Ethernet controller. Its FIFO has a frame behind its length, in words of four bytes.
+/// The Ethernet controller. Its FIFO has a frame's length and the frame, in words of four bytes.
 pub struct Card {
     received: [u8; FRAME],
     to_send: [u8; FRAME],
@@ -67,7 +67,7 @@ impl Device for Card {
     }
 }
 
-/// A received frame, or room for a frame to send, behind two bytes.
+/// Two bytes, and then a received frame or room for a frame to send.
 pub struct Frame<'a>(&'a mut [u8]);
 
 impl RxToken for Frame<'_> {
@@ -109,7 +109,7 @@ struct Board {
     memory: [MaybeUninit<u8>; 16 << 10],
 }
 
-/// Where `cortex-m-rt` starts the program. The debugger has its command line.
+/// `cortex-m-rt` starts the program here. The debugger has the program's command line.
 #[unsafe(no_mangle)]
 extern "C" fn main() -> ! {
     static mut BOARD: Board = Board {

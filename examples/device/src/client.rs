@@ -19,7 +19,7 @@ const HIGH_WATER: usize = 128;
 /// A message of telemetry leaves this often.
 const PERIOD: Duration = Duration::from_millis(20);
 
-/// A generator of masking keys. Each connection gets its own, with a seed from the device's.
+/// A generator of masking keys. Each connection has its own, with a seed from the device's.
 struct Keys(ChaCha12Rng);
 
 impl Entropy for Keys {
@@ -38,17 +38,17 @@ pub struct Client {
     pub counts: Counts,
 }
 
-#[allow(clippy::large_enum_variant)] // there is one
+#[allow(clippy::large_enum_variant)] // there is only one value
 enum Stage {
     /// Dials at this time.
     Waiting(Time),
     /// Connects by TCP, then shakes hands.
     Opening(client::Handshake),
-    /// Since when it is open, and when telemetry is due.
+    /// The open connection, since when it is open, and when the next telemetry is due.
     Open(Connection, Time, Time),
 }
 
-/// What happened so far.
+/// Counts of what has happened so far.
 #[derive(Default)]
 pub struct Counts {
     pub sent: u32,
@@ -75,7 +75,7 @@ impl Client {
         Self { server, request, config, random, backoff, stage, counts }
     }
 
-    /// Does what can be done now. `false`: the network or the clock has to go on first.
+    /// Does what can be done now. Returns `false` if it has to wait for the network or the clock.
     pub fn run(&mut self, tcp: &mut Socket<'_>, cx: &mut Context, now: Time) -> bool {
         let delay = match &mut self.stage {
             Stage::Waiting(until) if now < *until => return false,
@@ -122,8 +122,8 @@ impl Client {
             && let Ok(mut conn) = handshake.into_connection()
         {
             let tx = conn.sender_mut();
-            drop(tx.reclaim()); // the handshake's
-            tx.lend(vec![0; HIGH_WATER + MESSAGE + 14]); // so it never grows
+            drop(tx.reclaim()); // the handshake's buffer
+            tx.lend(vec![0; HIGH_WATER + MESSAGE + 14]); // so the buffer never grows
             self.stage = Stage::Open(conn, now, now);
             say!("open");
         }
@@ -161,13 +161,13 @@ fn sample(conn: &mut Connection, due: &mut Time, now: Time, counts: &mut Counts)
     }
 }
 
-/// Writes, reads and answers until the socket has to go on. `false`: the connection is over.
+/// Writes, reads and answers until the socket blocks. `false`: the connection is over.
 fn exchange(conn: &mut Connection, tcp: &mut Socket<'_>, now: Time, counts: &mut Counts) -> bool {
     loop {
-        conn.set_paused(!conn.sender().has_room()); // a server that does not read is not read
+        conn.set_paused(!conn.sender().has_room()); // bounds the memory for a slow server
         match conn.next(now) {
             Next::Event(Event::Message(Message::Text(command)), tx) => {
-                let _ = tx.feed(command.as_bytes()); // its answer; there is room
+                let _ = tx.feed(command.as_bytes()); // the answer; there is room
             }
             Next::Event(Event::Message(Message::Binary(_)), _) => counts.echoed += 1,
             Next::Event(Event::Ping(_), _) => counts.pings += 1, // answered already

@@ -39,7 +39,7 @@ macro_rules! say {
 #[panic_handler]
 fn panicked(_: &core::panic::PanicInfo<'_>) -> ! {
     say!("panicked");
-    board::end() // a product would start again
+    board::end() // a product would restart
 }
 
 fn run(card: &mut Card, received: &mut [u8], to_send: &mut [u8], line: &str) -> ! {

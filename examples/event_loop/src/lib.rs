@@ -3,22 +3,22 @@ use std::{io, net::SocketAddr, sync::Arc};
 use tickwire::{Config, handshake::server::Accept, tls::rustls::ServerConfig};
 use tickwire_loop::{Door, Event, Loop, Net, Settings};
 
-/// What is served, and how.
+/// The options of the service.
 #[derive(Clone, Debug, Default)]
 pub struct Service {
     /// For `wss`.
     pub tls: Option<Arc<ServerConfig>>,
-    /// Whether to use io_uring, where the kernel lets us.
+    /// Whether to use io_uring, if the kernel allows it.
     pub io_uring: bool,
     /// Whether other loops may have the same port (SO_REUSEPORT).
     pub shares_port: bool,
 }
 
-/// A loop that is bound, and the address with its port. It serves once it is run with [`echo`].
+/// A loop that listens, and its address with the port. It serves once it is run with [`echo`].
 ///
 /// # Errors
 ///
-/// The system's: the address is another's, or there is no descriptor left.
+/// The system's errors: another program has the address, or there is no descriptor left.
 pub fn bind(address: SocketAddr, service: &Service) -> io::Result<(Loop<()>, SocketAddr)> {
     // All peers of the loopback have one address.
     let most = Settings::default().max_connections;
@@ -33,13 +33,13 @@ pub fn bind(address: SocketAddr, service: &Service) -> io::Result<(Loop<()>, Soc
     Ok((net, address))
 }
 
-/// What the loop is [run](Loop::run) with: sends everything back.
+/// The function to [run](Loop::run) the loop with. It sends everything back.
 pub fn echo(net: &mut Net<'_, ()>, event: Event<'_, ()>) {
     match event {
-        // Which targets, origins and users are welcome would be asked here.
+        // A real server checks the target, the origin and the user here.
         Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-        // The loop delivers no message while there is no room for its reply. So this fails only
-        // if the connection is closing, and then nobody listens.
+        // The loop delivers no message while there is no room for its reply. So `send` fails only
+        // if the connection is closing, and then nobody needs the reply.
         Event::Message { from, message, .. } => drop(net.send(from, message)),
         _ => {}
     }

@@ -47,7 +47,7 @@ fn main() -> Result<(), Failure> {
     let scheme = if tls.is_some() { "wss" } else { "ws" };
     let io_uring = args.has("--io-uring");
     let service = Service { tls, io_uring, shares_port: threads > 1 };
-    // The other loops share the port that the first one got.
+    // The other loops share the port that the first loop got.
     let (mut net, address) = bind(listen, &service).map_err(cannot_listen(listen))?;
     if io_uring && !net.net().uses_io_uring() {
         eprintln!("event_loop: the kernel refuses io_uring, so this uses epoll");

@@ -27,7 +27,7 @@ fn threads_share_one_port_and_all_connections_are_served() {
             let back = ws.recv().expect("it answers");
             assert_eq!(back, Some(Message::Text("to any of them")));
         }
-        // By the number of its threads: the kernel spreads connections as it likes.
+        // Counts the threads, because the kernel may give all connections to one of them.
         #[cfg(target_os = "linux")]
         {
             let threads = fs::read_dir(format!("/proc/{}/task", running.child.id()));

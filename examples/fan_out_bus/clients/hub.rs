@@ -1,5 +1,5 @@
-//! A client of the subprotocol `tickwire-hub-2` (`PROTOCOL.md`): comes back to any server, with
-//! nothing lost or twice.
+//! A client of the subprotocol `tickwire-hub-2` (`PROTOCOL.md`). It reconnects to any of its
+//! servers, and then no message is lost or comes twice.
 use std::{collections::HashMap, str, time::Duration};
 use tickwire::{
     Config, Dial, Error, Heartbeat, SystemEntropy,
@@ -9,20 +9,20 @@ use tickwire::{
 use tickwire_parts::Backoff;
 
 pub struct Hub {
-    /// To each server, the next one first.
+    /// A request for each server. The server to dial next is first.
     requests: Vec<Request>,
-    /// What follows `sub CHANNEL`: nothing, ` last` or ` LOG AT`.
+    /// By channel, the text that follows `sub CHANNEL`: nothing, ` last` or ` LOG AT`.
     places: HashMap<String, String>,
     backoff: Backoff,
 }
 
-/// What a server says. `word` is the first word.
+/// A message of a server. `word` is its first word.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Told<'a> {
     pub word: &'a str,
     pub channel: &'a str,
     pub at: Option<u64>,
-    /// Of a message; else what follows the channel.
+    /// The payload of a published message; else the text after the channel.
     pub payload: &'a [u8],
 }
 
@@ -43,7 +43,7 @@ impl<'a> Told<'a> {
 }
 
 impl Hub {
-    /// `urls`: separated by commas.
+    /// Makes a client. Commas separate the `urls`.
     pub fn new(urls: &str, channels: &[&str]) -> Result<Self, Error> {
         let request = |url| Ok(Request::new(url)?.subprotocols(&["tickwire-hub-2"])?);
         let requests = urls.split(',').map(request).collect::<Result<_, Error>>()?;
@@ -64,8 +64,7 @@ impl Hub {
         Ok(ws)
     }
 
-    /// What a message says, once the place in the log is noted. `None`: it is no message of a
-    /// server.
+    /// Parses a message, and notes the place in the log. `None` if it is no message of a server.
     pub fn heed<'m>(&mut self, message: &'m [u8]) -> Option<Told<'m>> {
         let told = Told::parse(message)?;
         match (told.word, self.places.get_mut(told.channel), told.at) {
@@ -83,7 +82,7 @@ impl Hub {
         Some(told)
     }
 
-    /// How long to wait before the next attempt; `None`: none would help.
+    /// How long to wait before the next attempt. `None` if no attempt would help.
     pub fn delay(&mut self, ended: &Result<u16, Error>) -> Option<Duration> {
         match ended {
             Ok(code) => self.backoff.after_close(*code),

@@ -20,18 +20,18 @@ pub struct Channel {
     pub name: Arc<str>,
     pub members: HashMap<u64, Member>,
     pub stage: Progress,
-    /// Up to where all was delivered; `None`: the broker keeps no log, or has not said yet.
+    /// Delivered up to this place. `None` if the broker has no log, or has not told the place yet.
     pub place: Option<Place>,
     pub tail: Tail,
 }
 
-/// How far the subscription at the broker is.
+/// The progress of the subscription at the broker.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Progress {
-    /// Is not confirmed, or lost.
+    /// The subscription is not confirmed yet, or the connection to the broker is lost.
     #[default]
     Asked,
-    /// Began further back, and has come to the log's end once it is here.
+    /// Began further back. It has reached the log's end once this number has arrived.
     CatchingUp(u64),
     Live,
 }
@@ -44,23 +44,25 @@ pub struct Member {
 enum Stage {
     /// Waits until the channel is live.
     New(From),
-    /// Has all up to this number, and needs more out of the tail or the log.
+    /// Has everything up to the number `at`, and needs more from the tail or the log. `told`:
+    /// whether it was told `subscribed`.
     Behind { at: u64, told: bool },
-    /// Was told `subscribed`, and so is told what goes wrong; gets what comes behind this number.
+    /// Was told `subscribed`, and gets every message that arrives with a higher number than this.
+    /// It is also told what goes wrong.
     Live(u64),
 }
 
-/// What the members that are behind wait for.
+/// The need of the members that are behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
-    /// What the log has behind this number.
+    /// The log's messages after this number.
     Read(u64),
     /// Room in their outboxes.
     Room,
 }
 
 impl Channel {
-    /// Takes one in, or once more. Says what it needs before it is live.
+    /// Adds a member, or adds it again. Returns what the member needs before it is live.
     pub fn join(&mut self, who: &Arc<Subscriber>, from: From) -> Option<Need> {
         let mut member = Member { who: who.clone(), stage: Stage::New(from) };
         let need = match self.stage {
@@ -71,7 +73,7 @@ impl Channel {
         need
     }
 
-    /// Where its subscription has to begin.
+    /// Where the channel's subscription has to begin.
     pub fn start(&self) -> Start {
         let back = |member: &Member| matches!(member.stage, Stage::New(From::Place(_)));
         match self.place {
@@ -81,7 +83,7 @@ impl Channel {
         }
     }
 
-    /// The broker has confirmed the subscription.
+    /// Says that the broker has confirmed the subscription.
     pub fn confirm(&mut self, began: Began) -> Option<Need> {
         let Began { place, whole, end, more } = began;
         self.place = place;
@@ -104,11 +106,11 @@ impl Channel {
         if more { None } else { self.caught_up() }
     }
 
-    /// Sends all who are behind what the tail has for them. Says what they need next: first of all
-    /// what is oldest in the log.
+    /// Sends messages of the tail to all members that are behind. Returns what they need next. The
+    /// oldest part of the log comes first.
     pub fn serve_all(&mut self) -> Option<Need> {
         if self.stage != Progress::Live {
-            return None; // again once it is
+            return None; // called again once the channel is live
         }
         let mut members = std::mem::take(&mut self.members);
         let need = members.values_mut().filter_map(|member| self.serve(member)).min();
@@ -134,7 +136,7 @@ impl Channel {
             if place.is_none() {
                 who.tell(&subscribed(name, None));
                 match (from, tail.newest()) {
-                    // There is no log.
+                    // Without a log there is no place to go back to.
                     (From::Place(_), _) => who.tell(&format!("gap {name}")),
                     (From::Last, Some((_, newest))) => who.push(newest),
                     _ => {}
@@ -161,8 +163,8 @@ impl Channel {
         None
     }
 
-    /// Sends a page of the log to all who are behind and need it, and keeps what joins the tail.
-    /// `false`: it is of another log.
+    /// Sends a page of the log to all members that are behind and need it. Keeps the messages that
+    /// continue the tail backwards. Returns `false` if the page is from another log.
     pub fn read(&mut self, page: &Page<Prepared>, tail: Option<usize>) -> bool {
         let Some(here) = self.place.filter(|here| here.log == page.log) else { return false };
         for Member { who, stage } in self.members.values_mut() {
@@ -200,7 +202,7 @@ impl Channel {
         true
     }
 
-    /// Pushes to all who are live.
+    /// Pushes a message to all members that are live.
     pub fn push(&mut self, message: &Prepared, at: Option<u64>, tail: Option<usize>) {
         if let (Some(place), Some(at)) = (&mut self.place, at) {
             place.at = at;
@@ -214,7 +216,7 @@ impl Channel {
         }
     }
 
-    /// The broker has sent all that it had when the subscription began.
+    /// Says that the broker has sent everything that it had when the subscription began.
     pub fn caught_up(&mut self) -> Option<Need> {
         if let (Progress::CatchingUp(end), Some(place)) = (self.stage, &mut self.place) {
             place.at = place.at.max(end);
@@ -223,7 +225,7 @@ impl Channel {
         self.serve_all()
     }
 
-    /// For all who get what comes: to those who are behind, nothing is missing.
+    /// Tells something to all members that are live. Members that are behind miss nothing.
     pub fn tell_all(&self, text: &str) {
         let message = Prepared::new(text);
         for member in self.members.values() {
@@ -234,7 +236,7 @@ impl Channel {
     }
 }
 
-/// How one is told that it is subscribed, and from which place on.
+/// The text that tells a member that it is subscribed, and from which place on.
 pub fn subscribed(name: &str, place: Option<Place>) -> String {
     match place {
         Some(Place { log, at }) => format!("subscribed {name} {log} {at}"),

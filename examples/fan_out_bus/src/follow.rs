@@ -1,8 +1,9 @@
-//! The subscriptions of this process at the broker: one connection, which comes back.
+//! The subscriptions at the broker, over one connection, which is made again when it breaks.
 //!
-//! The broker is asked for what the [hub](crate::hub) wants, in batches, one at a time, so that a
-//! confirmation is always that of what was asked last. What comes is handed over as it comes. When
-//! the connection breaks, or a ping is not answered, all is asked for again on the next one.
+//! The broker is asked for the channels that the [hub](crate::hub) wants, in batches. Only one
+//! request is under way at a time, so a confirmation always belongs to the last request. Messages
+//! go to the hub as they arrive. When the connection breaks, or a ping is not answered, all
+//! channels are asked for again on the next connection.
 use crate::{
     bus::{Bus, Link, Result, backoff},
     hub::{Changes, Hub},
@@ -12,13 +13,13 @@ use std::{convert::Infallible, io, pin::pin, time::Duration};
 use tickwire_parts::Backoff;
 use tokio::time::{sleep, timeout};
 
-/// How often the broker is asked whether it is there, when there is nothing else to ask.
+/// How often the broker gets a ping while there is nothing else to ask.
 const PING_EVERY: Duration = Duration::from_secs(3);
 
-/// Up to as many channels are asked for at once.
+/// The most channels in one request.
 const BATCH: usize = 1000;
 
-/// Does not end.
+/// Follows for ever: after each broken connection it makes the next.
 pub async fn follow<B: Bus>(bus: &B, hub: &Hub) -> io::Result<()> {
     let mut backoff = backoff()?;
     loop {
@@ -30,11 +31,11 @@ pub async fn follow<B: Bus>(bus: &B, hub: &Hub) -> io::Result<()> {
     }
 }
 
-/// One connection, to its end. Both halves run in this task: the confirmation of a channel reaches
-/// the hub before the first message on it.
+/// Runs one connection to its end. Both halves run in this task, so the confirmation of a channel
+/// reaches the hub before the first message on the channel.
 async fn connection<B: Bus>(bus: &B, hub: &Hub, backoff: &mut Backoff) -> Result<Infallible> {
     let (link, arrived) = bus.connect().await?;
-    // It never waits for anything else: what the client library holds for us may have no bound.
+    // This half waits only for messages, because the client library may hold any number of them.
     let receive = async {
         let mut arrived = pin!(arrived);
         while let Some(arrived) = arrived.next().await {

@@ -1,5 +1,4 @@
-//! Who of this process wants which channel, what the broker has to be asked for, and what to tell
-//! whom.
+//! Knows who wants which channel, what to ask the broker for, and what to tell each subscriber.
 //!
 //! ```text
 //! session: sub, unsub ---> channels ---> changed: names ---> follower: subscribe, unsubscribe
@@ -8,8 +7,7 @@
 //! ```
 //!
 //! A channel is in the table while it has a member, and until the broker is asked to end its
-//! subscription. One lock guards it, which holds the order: what
-//! is pushed to two members is pushed in the same order. No I/O here.
+//! subscription. One lock guards the table, so two members get messages in the same order. No I/O.
 use crate::{
     bus::{Arrived, Began, Page, Start},
     channel::{Channel, Need, Progress},
@@ -25,30 +23,31 @@ use tickwire::{Prepared, Sender, Time};
 use tickwire_parts::Outbox;
 use tokio::sync::Notify;
 
-/// One connection, as the hub sees it: what waits for it, and a bell.
+/// One connection, as the hub sees it: an outbox, and a bell that wakes the session.
 pub struct Subscriber {
     pub id: u64,
     outbox: Mutex<Outbox>,
     pub news: Notify,
     memory: Arc<Memory>,
-    /// How many bytes may wait while there is memory.
+    /// How many bytes may wait in the outbox while memory is not short.
     most: usize,
 }
 
 impl Subscriber {
-    /// `id` has to be another for each connection.
+    /// Each connection needs a different `id`.
     pub fn new(id: u64, outbox: Outbox, memory: Arc<Memory>) -> Arc<Self> {
         let most = outbox.max_bytes;
         let outbox = Mutex::new(outbox);
         Arc::new(Self { id, outbox, news: Notify::new(), memory, most })
     }
 
-    /// Something for this one alone.
+    /// Pushes a text for this subscriber alone.
     pub fn tell(&self, text: &str) {
         self.push(&Prepared::new(text));
     }
 
-    /// If it is too slow the outbox's policy has ruled: the session finds out when it feeds.
+    /// Pushes a message. If the outbox gives up a slow subscriber, its session learns it from
+    /// `feed`.
     pub fn push(&self, message: &Prepared) {
         self.change(|outbox| {
             outbox.max_bytes = self.memory.outbox(self.most);
@@ -63,7 +62,7 @@ impl Subscriber {
         });
     }
 
-    /// Whether less than half of what may wait for it does.
+    /// Whether less than half of the allowed bytes wait in the outbox.
     pub fn has_room(&self) -> bool {
         let counts = lock(&self.outbox).counts();
         counts.waiting == 0 || counts.bytes < self.memory.outbox(self.most) / 2
@@ -97,17 +96,17 @@ pub struct Hub {
 #[derive(Default)]
 struct Table {
     channels: HashMap<Arc<str>, Channel>,
-    /// Names that were taken up or given up since the broker was last told.
+    /// Channels that were taken up or given up since the broker was last told.
     changed: HashSet<Arc<str>>,
     /// Channels with members that are behind.
     behind: HashSet<Arc<str>>,
 }
 
-/// What the broker has to be asked for.
+/// The changes to ask the broker for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     pub give_up: Vec<Arc<str>>,
-    /// Each with where its subscription has to begin.
+    /// Each channel, and where its subscription has to begin.
     pub take_up: Vec<(Arc<str>, Start)>,
 }
 
@@ -121,7 +120,8 @@ impl Hub {
         lock(&self.table)
     }
 
-    /// Does something to a channel, if there is one, and sees to what its members need then.
+    /// Calls `act` on a channel, if there is one of this name. If its members then need something,
+    /// wakes the task that serves them.
     fn on(&self, table: &mut Table, name: &str, act: impl FnOnce(&mut Channel) -> Option<Need>) {
         let Some(channel) = table.channels.get_mut(name) else { return };
         let before = channel.tail.bytes;
@@ -135,7 +135,8 @@ impl Hub {
 
     // For sessions.
 
-    /// Once more is once: the answer is repeated.
+    /// Subscribes `who` to a channel. A second call does not subscribe it twice, but repeats the
+    /// answer.
     pub fn sub(&self, name: &str, from: From, who: &Arc<Subscriber>) {
         let mut table = self.table();
         if !table.channels.contains_key(name) {
@@ -153,8 +154,8 @@ impl Hub {
         let Some(channel) = table.channels.get_mut(name) else { return };
         channel.members.remove(&who.id);
         if channel.members.is_empty() {
-            // What was never asked for is forgotten: while the broker is away, who subscribes to
-            // one channel after the other must not fill the memory.
+            // A channel that the broker was never asked for is forgotten at once. Otherwise a
+            // client could fill the memory with subscriptions while the broker is away.
             let asked = channel.stage == Progress::Asked;
             if asked && let Some(channel) = table.channels.remove(name) {
                 self.memory.changed(channel.tail.bytes, 0);
@@ -168,7 +169,8 @@ impl Hub {
 
     // For the follower.
 
-    /// What came on a channel. Before the broker has confirmed that one, nobody was promised it.
+    /// Delivers a message that arrived on a channel. Before the broker has confirmed the channel's
+    /// subscription, messages are dropped, because no member was promised them.
     pub fn deliver(&self, arrived: &Arrived) {
         let Arrived { channel: name, payload, at, more } = arrived;
         self.on(&mut self.table(), name, |channel| {
@@ -184,7 +186,7 @@ impl Hub {
         });
     }
 
-    /// The broker has confirmed a subscription.
+    /// Says that the broker has confirmed a subscription.
     pub fn confirm(&self, name: &str, began: Began) {
         self.on(&mut self.table(), name, |channel| {
             let asked = channel.stage == Progress::Asked;
@@ -192,7 +194,7 @@ impl Hub {
         });
     }
 
-    /// The connection to the broker is lost. All channels have to be asked for again.
+    /// Says that the connection to the broker is lost. All channels have to be asked for again.
     pub fn lost(&self) {
         let mut table = self.table();
         let Table { channels, changed, .. } = &mut *table;
@@ -211,7 +213,7 @@ impl Hub {
         self.changes.notify_one();
     }
 
-    /// At most `most` of the channels that were taken up or given up.
+    /// Takes at most `most` of the channels that were taken up or given up.
     pub fn changed(&self, most: usize) -> Changes {
         let mut table = self.table();
         let Table { channels, changed, .. } = &mut *table;
@@ -235,14 +237,14 @@ impl Hub {
         changes
     }
 
-    // For those who read the log.
+    // For the task that reads the log.
 
-    /// Channels with members that are behind: [`serve`](Self::serve) these.
+    /// Takes the channels with members that are behind: [`serve`](Self::serve) these channels.
     pub fn behind(&self) -> HashSet<Arc<str>> {
         std::mem::take(&mut self.table().behind)
     }
 
-    /// Sends the members that are behind what the tail has, and says what they need next.
+    /// Sends messages of the tail to the members that are behind. Returns what they need next.
     pub fn serve(&self, name: &str) -> Option<Need> {
         let mut need = None;
         self.on(&mut self.table(), name, |channel| {
@@ -252,7 +254,7 @@ impl Hub {
         need
     }
 
-    /// A page of the log was read; `false`: it is of another log than the channel.
+    /// Says that a page was read. Returns `false` if it is from another log than the channel.
     pub fn read(&self, name: &str, page: &Page<Prepared>) -> bool {
         let mut read = true;
         self.on(&mut self.table(), name, |channel| {
@@ -263,13 +265,13 @@ impl Hub {
     }
 }
 
-/// Since the program first asked.
+/// The time since the first call.
 fn now() -> Time {
     static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
     Time::new(EPOCH.elapsed())
 }
 
-/// What a panic elsewhere has left is whole here: nothing is half done under these locks.
+/// Ignores the poison of a panic: no code that holds these locks leaves the data half changed.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -296,7 +298,7 @@ pub mod tests {
         Subscriber::new(id, outbox, memory.clone())
     }
 
-    /// What waits for one, as its peer would read it.
+    /// The messages that wait for a subscriber, as its peer would read them.
     pub fn told(who: &Subscriber) -> Vec<String> {
         use bytes::Buf;
         let mut server = Connection::server(&Config::default(), Negotiated::default());
@@ -318,7 +320,7 @@ pub mod tests {
         Arrived { channel, payload, at: None, more: false }
     }
 
-    /// How many channels are known, and how many members there are in all of them.
+    /// How many channels are known, and how many members they have in all.
     fn len(hub: &Hub) -> (usize, usize) {
         let channels = &hub.table().channels;
         (channels.len(), channels.values().map(|channel| channel.members.len()).sum())

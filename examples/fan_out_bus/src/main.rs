@@ -1,5 +1,4 @@
-//! WebSocket fan-out beyond one process: subscribers and publishers anywhere, a broker between
-//! them.
+//! WebSocket fan-out over several processes. A broker connects publishers and subscribers.
 //!
 //! ```text
 //! publisher --> broker --one connection a process--> fan_out_bus --> its subscribers
@@ -17,9 +16,9 @@
 //! | `redis://127.0.0.1:6379` | at most once | `gap` |
 //! | `jetstream://127.0.0.1:4222` | once, in the order of the log | what was missed, as long as it is kept |
 //!
-//! `PROTOCOL.md` has the words of clients, `clients` has three of them, and `SCALING.md`
-//! compares the brokers. There is no list of origins and no login: put in `session` of `server.rs`
-//! what your application knows, before it is reachable by browsers.
+//! `PROTOCOL.md` has the words of clients, `clients` has three of them, and `SCALING.md` compares
+//! the brokers. There is no list of origins and no login. Before browsers can reach the server, add
+//! the checks of your application to `session` in `server.rs`.
 mod bus;
 mod channel;
 #[path = "../clients/hub.rs"]
@@ -63,7 +62,7 @@ async fn print(mut hub: client::Hub) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// One connection, to its end: the close code.
+/// Runs one connection to its end, and returns the close code.
 async fn connection(hub: &mut client::Hub) -> Result<u16, tickwire::Error> {
     let mut ws = hub.open().await?;
     while let Some(message) = ws.recv().await? {

@@ -1,7 +1,7 @@
 //! A connection to NATS.
 //!
-//! The client library would connect again by itself, without a word on what was missed meanwhile.
-//! Here a connection ends when it breaks.
+//! The client library would connect again by itself, and would not tell which messages were missed.
+//! So here a connection that breaks has ended.
 use crate::{
     bus::{Arrived, PATIENCE, Result, answer, broken},
     options::Access,
@@ -15,7 +15,7 @@ use tokio::{
     task::JoinSet,
 };
 
-/// As many messages wait between a subscription and the hub.
+/// The most messages that wait between the subscriptions and the hub.
 const WAITING: usize = 1024;
 
 pub struct Connection {
@@ -41,7 +41,7 @@ impl Connection {
             .max_reconnects(1)
             .event_callback(move |event| {
                 match event {
-                    // A slow consumer is us: something has been left out.
+                    // `SlowConsumer`: this process was too slow, so messages were lost.
                     Event::Disconnected | Event::Closed | Event::SlowConsumer(_) => {
                         says.send_replace(true);
                     }
@@ -58,7 +58,7 @@ impl Connection {
     }
 }
 
-/// The subscriptions of a connection. A task each takes what comes to one queue.
+/// The subscriptions of a connection. Each has a task, which puts its messages into one queue.
 pub struct Streams {
     queue: mpsc::Sender<Result<Arrived>>,
     /// Dropping a task ends its subscription.
@@ -80,7 +80,7 @@ impl Streams {
         (Self { queue, running: HashMap::new() }, arrived)
     }
 
-    /// From now on what a subscription gets is put into the queue.
+    /// Starts the task that puts the messages of a subscription into the queue.
     pub fn run(
         &mut self,
         channel: &Arc<str>,

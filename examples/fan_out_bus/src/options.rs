@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The options of the command line.
 use crate::{bus::Failure, client::Hub, over_jetstream::JetStream, over_redis::Redis};
 use arguments::{Arguments, refuse};
 use std::{env, fmt::Write, net::SocketAddr, sync::Arc};
@@ -33,25 +33,25 @@ serving:
   --help                this text
 ";
 
-/// Goes before each channel's name at the broker, so that clients can ask for nothing else there:
-/// not for another application's channels, nor for `__keyspace@0__:*` or `$JS.API.>`. At NATS it
-/// is the stream's name, too.
+/// The prefix of each channel's name at the broker. Because of it, clients can reach nothing else
+/// at the broker: neither another application's channels, nor `__keyspace@0__:*` or `$JS.API.>`. At
+/// NATS the prefix is also the stream's name.
 #[derive(Clone)]
 pub struct Prefix(pub Arc<str>);
 
 impl Prefix {
-    /// A name at Redis.
+    /// The name of a channel at Redis.
     pub fn of(&self, channel: &str) -> String {
         format!("{}:{channel}", self.0)
     }
 
-    /// Back to the channel.
+    /// The channel of a name at Redis.
     pub fn strip<'a>(&self, name: &'a str) -> Option<&'a str> {
         name.strip_prefix(&*self.0)?.strip_prefix(':')
     }
 
-    /// A subject at NATS: one token, whatever the channel is called. Dots and wildcards mean
-    /// something there.
+    /// The subject of a channel at NATS: one token, so dots and wildcards in its name have no
+    /// meaning.
     pub fn subject(&self, channel: &str) -> String {
         let mut subject = format!("{}.", self.0);
         for byte in channel.bytes() {
@@ -64,14 +64,14 @@ impl Prefix {
     }
 }
 
-/// How a broker is to know us, and we the broker.
+/// How the broker authenticates us, and how we authenticate the broker.
 #[derive(Clone)]
 pub struct Access {
     pub user: Option<String>,
-    /// Without a user: NATS' token.
+    /// The user's password. Without a user, the token of NATS.
     pub password: Option<String>,
     pub tls: bool,
-    /// A file with the only certificates to trust, in PEM; else the system's.
+    /// A PEM file with the only certificates to trust. `None`: trust the system's certificates.
     pub ca: Option<String>,
 }
 

@@ -1,8 +1,8 @@
-//! NATS JetStream: a log on the broker's disk. What was missed is read from it, in order and once.
+//! NATS JetStream keeps a log on the broker's disk. Missed messages are read from it, in order.
 //!
-//! All channels are one stream, whose numbers all see. A subscription is an ordered consumer: the
-//! broker pushes from a number on, and counts what it pushes; when a count is left out, the client
-//! library makes another consumer, which goes on behind the last message.
+//! All channels are in one stream, and share its numbers. A subscription is an ordered consumer:
+//! the broker pushes messages from a number on, and counts them. If a count is missing, the client
+//! library makes another consumer, which continues after the last message.
 use crate::{
     bus::{Arrived, Began, Bus, Link, Page, Result, Start, answer},
     nats::{Connection, Streams},
@@ -17,7 +17,7 @@ use async_nats::jetstream::{
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use std::{io, sync::Arc, time::Duration};
 
-/// As many messages are read at once, and up to as many bytes: more than the longest message has.
+/// The most messages, and the most bytes, of one page. The longest message has fewer bytes.
 const PAGE: usize = 1000;
 const PAGE_BYTES: usize = 2 << 20;
 
@@ -25,17 +25,17 @@ const PAGE_BYTES: usize = 2 << 20;
 /// connect.
 const USUAL: Duration = Duration::from_secs(45);
 
-/// As many consumers are made at once.
+/// The most consumers that are made at the same time.
 const AT_ONCE: usize = 32;
 
 /// How long the broker keeps a consumer that nobody asks for messages.
 const FORGOTTEN: Duration = Duration::from_secs(10);
 
-/// Within this a message that is published again, under the same `Nats-Msg-Id`, is kept once.
+/// Within this time, a message published again with the same `Nats-Msg-Id` is kept once.
 const DUPLICATES: Duration = Duration::from_secs(120);
 
-/// What a new stream keeps. One that exists stays as it is, so make it before, with `nats stream
-/// add`, if you want something else, such as three replicas.
+/// The limits of a new stream. A stream that exists already stays as it is. So if you want other
+/// settings, such as three replicas, make the stream before, with `nats stream add`.
 const MAX_AGE: Duration = Duration::from_secs(3600);
 const MAX_BYTES: i64 = 1 << 30;
 
@@ -76,7 +76,7 @@ impl Bus for JetStream {
 }
 
 impl Link for Kept {
-    /// What was asked for before is done when the broker answers.
+    /// Once the broker answers, all earlier requests are done.
     async fn ping(&mut self) -> Result<()> {
         answer(self.log.get_info()).await.map(drop)
     }
@@ -134,7 +134,7 @@ impl Link for Kept {
                     messages.push((at, message.payload.to_vec()));
                     pending = left;
                 }
-                Err(_) if !messages.is_empty() => break, // the bytes are spent
+                Err(_) if !messages.is_empty() => break, // `PAGE_BYTES` are used up
                 Err(error) => return Err(error),
             }
         }
@@ -186,7 +186,7 @@ impl Kept {
             let made = consumer.cached_info();
             let more = made.num_pending > 0;
             if start == Start::Recent && !more && config.deliver_policy == deliver_policy {
-                // Nothing is recent: the newest message is older.
+                // The newest message is older than `USUAL`, so begin with the newest message.
                 answer(self.log.delete_consumer(&made.name)).await?;
                 config.deliver_policy = DeliverPolicy::LastPerSubject;
                 continue;
@@ -198,12 +198,12 @@ impl Kept {
     }
 }
 
-/// Which log it is: when it was made, in ns since 1970.
+/// The time when the log was made, in ns since 1970. It identifies the log.
 fn made(info: &Info) -> u64 {
     info.created.unix_timestamp_nanos().try_into().unwrap_or(0)
 }
 
-/// What the broker says about a message: its number in the log, and how many are to come.
+/// The broker's data about a message: its number in the log, and how many more are to come.
 fn numbers(message: &Message) -> Result<(u64, u64)> {
     let info = message.info()?;
     Ok((info.stream_sequence, info.pending))

@@ -1,4 +1,4 @@
-//! Redis Pub/Sub: at most once. What is published while nobody listens is gone.
+//! Redis Pub/Sub delivers at most once. A message that is published while nobody listens is lost.
 use crate::{
     bus::{Arrived, Began, Bus, Link, PATIENCE, Result, Start, answer, broken},
     options::{Access, Prefix},

@@ -1,14 +1,14 @@
-//! The words: what clients ask for, what they are told, and what passes through the broker.
+//! The words of the protocol: requests of clients, messages to clients, payloads at the broker.
 //!
-//! `PROTOCOL.md` has the words of clients and servers. The broker has the bare payload on the
-//! channel PREFIX + CHANNEL, so anybody can publish there: with `redis-cli publish`, say.
+//! `PROTOCOL.md` has the words of clients and servers. The broker gets only the payload, on the
+//! channel PREFIX + CHANNEL. So any program can publish, for example `redis-cli publish`.
 use std::str;
 use tickwire::{Message, Prepared};
 
-/// Its name on the wire.
+/// The protocol's name on the wire.
 pub const SUBPROTOCOL: &str = "tickwire-hub-2";
 
-/// In bytes.
+/// The longest name of a channel, in bytes.
 const MAX_CHANNEL: usize = 128;
 
 /// What a client wants.
@@ -24,11 +24,11 @@ pub enum From {
     Now,
     /// With the last value, if there is one.
     Last,
-    /// Behind a place of the log.
+    /// After a place of the log.
     Place(Place),
 }
 
-/// Why a wish is none.
+/// Why a wish was refused.
 pub const BAD_WORD: &str = "expected: sub CHANNEL [last | LOG AT], unsub CHANNEL";
 pub const BAD_CHANNEL: &str = "a channel is 1 to 128 visible ASCII characters";
 
@@ -52,7 +52,7 @@ fn number(digits: &str) -> Result<u64, &'static str> {
     digits.parse().ok().filter(|_| !digits.starts_with('+')).ok_or(BAD_WORD)
 }
 
-/// A channel's name, if it is one.
+/// Checks the name of a channel.
 fn channel(name: &str) -> Result<&str, &'static str> {
     let visible = name.bytes().all(|byte| byte.is_ascii_graphic());
     let fits = (1..=MAX_CHANNEL).contains(&name.len());
@@ -62,14 +62,13 @@ fn channel(name: &str) -> Result<&str, &'static str> {
 /// A place in a broker's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Which log: when it was made, in ns since 1970.
+    /// The log, identified by the time when it was made, in ns since 1970.
     pub log: u64,
-    /// The number of a message there; they begin with 1.
+    /// The number of a message in the log. Numbers begin with 1.
     pub at: u64,
 }
 
-/// A payload as all subscribers of the channel are told it: encoded once. `at`: its number in the
-/// log.
+/// Encodes a payload once for all subscribers of the channel. `at` is its number in the log.
 pub fn prepare(channel: &str, at: Option<u64>, payload: &[u8]) -> Prepared {
     let mut bytes = match at {
         Some(at) => format!("entry {channel} {at} "),

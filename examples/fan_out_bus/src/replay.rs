@@ -1,7 +1,7 @@
 //! Reads the broker's log for members that are further behind than their channel's tail reaches.
 //!
-//! Each page goes to every member of its channel that needs it. A member without room gets the rest
-//! later, as fast as it reads.
+//! Each page goes to every member of its channel that needs it. A member whose outbox has no room
+//! gets the rest later, as fast as it reads.
 use crate::{
     bus::{Bus, Link, Page, Result, answer, backoff},
     channel::Need,

@@ -1,4 +1,4 @@
-//! The process: who connects, what they say, and a goodbye.
+//! The WebSocket server: accepts connections, does what clients ask, and says goodbye at the end.
 use crate::{
     bus::Bus,
     follow::follow,
@@ -38,11 +38,10 @@ const MAX_MESSAGE: usize = 1024;
 /// How long peers have to answer our Close.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// How long to leave off accepting when the system would not: out of file descriptors, say.
+/// How long to pause after `accept` has failed, for example because no file descriptor is left.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Below how much the system takes more of one subscriber's: what it has taken is out of reach of
-/// the outbox.
+/// The size of the system's send buffer. The outbox cannot drop bytes that are in this buffer.
 const SEND_BUFFER: u32 = 64 * 1024;
 
 struct Server {
@@ -51,7 +50,7 @@ struct Server {
     config: Config,
 }
 
-/// Until a signal says to stop.
+/// Serves until a signal asks the program to end.
 pub async fn serve<B: Bus>(bus: B, options: Serve) -> Result<(), Box<dyn Error>> {
     let memory = Memory::new(options.max_memory, options.max_connections);
     let hub = Arc::new(Hub::new(options.tail, memory));
@@ -100,7 +99,7 @@ async fn accept_all(
         let (stream, peer, place) = loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    // Nothing is owed to a flood.
+                    // A peer without a place gets no answer: a flood could cost too much.
                     let Some(place) = places.enter(peer.ip()) else { continue };
                     break (stream, peer, place);
                 }
@@ -121,7 +120,7 @@ async fn accept_all(
     }
 }
 
-/// One connection, and what it wants. Dropping it gives that up.
+/// One connection, and its subscriptions. Dropping this value ends the subscriptions.
 struct Session<'s> {
     server: &'s Server,
     me: Arc<Subscriber>,
@@ -150,7 +149,7 @@ async fn session(
     loop {
         session.me.feed(ws.sender_mut());
         select! {
-            biased; // receiving writes what was fed: before more is
+            biased; // receiving before `news`, because it writes what was fed
             _ = stop.changed() => return ws.close(CloseCode::GOING_AWAY).await,
             received = ws.recv_or_room(Outbox::MAX_UNSENT) => match received? {
                 MessageOrRoom::Message(message) => session.heed(message.as_bytes()),
@@ -163,7 +162,7 @@ async fn session(
 }
 
 impl Session<'_> {
-    /// Does what a client wants. Who may do so is for an application to say, here.
+    /// Does what a client asks for. An application checks here whether the client may ask for it.
     fn heed(&mut self, message: &[u8]) {
         let hub = &self.server.hub;
         match Wish::parse(message) {

@@ -1,8 +1,8 @@
-//! The newest messages of a channel, as they are sent: bounded in bytes, oldest first.
+//! The newest messages of a channel, encoded, with a bound in bytes. The oldest is first.
 use std::collections::VecDeque;
 use tickwire::Prepared;
 
-/// Counted for each message beside its frame: its place in the queue and its allocation.
+/// Bytes counted for a message besides its frame: its place in the queue and its allocation.
 const OVERHEAD: usize = 64;
 
 /// Invariant: `messages` has every message of the channel with a number above `from`, in order.
@@ -15,13 +15,13 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Empty, behind a number of the log.
+    /// An empty tail, after number `from` of the log.
     pub fn new(from: u64) -> Self {
         Self { from, ..Self::default() }
     }
 
-    /// Adds the newest message, and drops the oldest beyond `most` bytes. The newest stays, if
-    /// anything may.
+    /// Adds the newest message, and drops the oldest beyond `most` bytes. The newest message always
+    /// stays, unless `most` is `None`.
     pub fn push(&mut self, at: Option<u64>, message: &Prepared, most: Option<usize>) {
         let Some(most) = most else {
             *self = Self::new(at.unwrap_or(0));
@@ -33,7 +33,7 @@ impl Tail {
         self.trim(most);
     }
 
-    /// Adds what the log has behind `after` and up to `end`, if that reaches the tail.
+    /// Adds the log's messages after `after` and up to `end` before the tail, if none is missing.
     pub fn prepend(&mut self, after: u64, end: u64, page: &[(u64, Prepared)], most: Option<usize>) {
         let Some(most) = most.filter(|_| after < self.from && self.from <= end) else { return };
         let older = page.partition_point(|(at, _)| *at <= self.from);
@@ -45,7 +45,7 @@ impl Tail {
         self.trim(most);
     }
 
-    /// All behind a number; `None`: the tail does not reach back that far.
+    /// All messages after a number. `None` if the tail does not reach back that far.
     pub fn behind(&self, at: u64) -> Option<impl Iterator<Item = &(u64, Prepared)>> {
         let first = self.messages.partition_point(|(other, _)| *other <= at);
         (at >= self.from).then(|| self.messages.range(first..))

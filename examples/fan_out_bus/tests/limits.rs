@@ -1,5 +1,4 @@
-//! How many connections the server takes. It needs no broker: the server listens before it reaches
-//! one.
+//! How many connections the server accepts. It needs no broker: the server listens first.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #[path = "../../tests/examples/support_program.rs"]
 mod program;
@@ -11,7 +10,7 @@ use tickwire::{
     blocking::{MaybeTls, WebSocket, connect},
 };
 
-/// A server that has these limits, and where it listens.
+/// A server with these limits, and its address.
 fn server(limits: &[&str]) -> (Program, String) {
     let args = [&["--bus", "redis://127.0.0.1:1", "--listen", "127.0.0.1:0"], limits].concat();
     let program = Program::start_at(env!("CARGO_BIN_EXE_fan_out_bus").as_ref(), &args);

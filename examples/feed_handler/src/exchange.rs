@@ -1,4 +1,4 @@
-//! The exchange that the handler is shown against, on a thread of this process.
+//! The exchange that the handler follows, on a thread of this process.
 use crate::{BoxError, Plan, feed::Feed, handler::Followed};
 use market_feed::lines;
 use std::{net::TcpListener, sync::Arc};
@@ -9,19 +9,18 @@ pub struct Exchange {
     exchange: Arc<lines::Exchange>,
     urls: Vec<String>,
     plan: Plan,
-    /// What it takes to trust its certificate.
+    /// A TLS configuration that trusts the exchange's certificate.
     pub tls: Client,
-    /// Its thread ends with this.
+    /// Dropping the runtime ends its thread.
     _runtime: Runtime,
 }
 
 impl Exchange {
-    /// On the loopback, at ports of the system's choice, over TLS with a certificate for the
-    /// occasion.
+    /// Starts the exchange on the loopback, at free ports, over TLS with a new certificate.
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// The errors of the system.
     pub fn start(plan: Plan) -> Result<Self, BoxError> {
         let (theirs, root) = lines::self_signed()?;
         let tls = platform_config_and_roots(root.as_bytes())?;
@@ -42,23 +41,23 @@ impl Exchange {
         Ok(Self { exchange, urls, plan, tls, _runtime: runtime })
     }
 
-    /// All its feeds, with all lines of each.
+    /// All feeds of the exchange, each with all its lines.
     pub fn followed(&self) -> Vec<Followed> {
         let feeds = 0..self.plan.feeds;
         feeds.map(|feed| Followed { feed, lines: self.urls.clone() }).collect()
     }
 
-    /// How many connections it has cut.
+    /// How many connections the exchange has cut.
     pub fn cuts(&self) -> u64 {
         self.exchange.cuts()
     }
 
-    /// No more ticks, and no more cuts.
+    /// Stops the ticks and the cuts.
     pub fn quiet(&self) {
         self.exchange.quiet();
     }
 
-    /// Whether all levels of a feed's books are those of the exchange.
+    /// Whether a feed's book has the same levels as the exchange's.
     pub fn is_same(&self, feed: &Feed) -> bool {
         let newest = self.exchange.newest(feed.number);
         newest.is_some_and(|(newest, book)| {

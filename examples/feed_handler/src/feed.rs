@@ -1,8 +1,7 @@
-//! One feed: what becomes of its messages. Its lines become one sequence of ticks, and the book is
-//! rebuilt from them.
+//! One feed. Its lines become one sequence of ticks, from which the book is rebuilt.
 //!
 //! Each connection subscribes and then asks for a snapshot, which is the answer to its
-//! subscription. Another snapshot is asked for where ticks are lost, or the book is wrong.
+//! subscription. If ticks are lost, or the book is wrong, the feed asks for another snapshot.
 use market_feed::{
     book::Book,
     wire::{Payload, Snapshot, Tick},
@@ -11,47 +10,46 @@ use tickwire::{Retry, Time};
 use tickwire_feed::{ConnectionId, Follower, Incoming, State, Verdict};
 use tickwire_loop::{Dial, Handle};
 
-/// What has become of a feed's ticks.
+/// Counts of a feed's ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Ticks that are in the book one by one, in order.
+    /// Ticks that were applied to the book one by one, in order.
     pub delivered: u64,
-    /// Ticks that are not delivered: a snapshot is in their place.
+    /// Ticks that were not delivered, because a snapshot replaced them.
     pub lost: u64,
     /// Ticks that another line had brought before.
     pub duplicates: u64,
-    /// Snapshots that were put in the book's place, the first included.
+    /// Snapshots that replaced the book, including the first snapshot.
     pub snapshots: u64,
-    /// How often the book was not the exchange's, by the checksum in each tick and snapshot; or a
-    /// tick was not the next.
+    /// How often a tick was not the next, or the checksum of a tick or snapshot did not match.
     pub wrong: u64,
 }
 
-/// What has become of a line.
+/// The history of a line.
 #[derive(Debug, Default)]
 pub struct Line {
     /// How many connections were opened.
     pub opened: u64,
-    /// How many of them were closed because another had taken their place.
+    /// How many of these connections were closed because a successor had taken their place.
     pub replaced: u64,
-    /// Why the last one ended, or could not be had.
+    /// Why the last connection ended, or could not be opened.
     pub ended: Option<String>,
 }
 
 pub struct Feed {
-    /// The exchange's number of it.
+    /// The exchange's number for the feed.
     pub number: usize,
     pub lines: Vec<Line>,
     pub(crate) follower: Follower<Tick>,
     /// How to dial each address.
     pub(crate) dials: Vec<Dial>,
-    /// The connections that are followed, or dialed.
+    /// The connections that are open or dialed.
     pub(crate) connections: Vec<(ConnectionId, Handle)>,
     pub(crate) book: Book,
     /// The newest tick in the book, once there is one.
     pub newest: Option<u64>,
     needs_snapshot: bool,
-    /// A snapshot is to be asked for.
+    /// Whether to ask for a snapshot.
     pub(crate) asks: bool,
     pub tally: Tally,
 }
@@ -72,7 +70,7 @@ impl Feed {
         }
     }
 
-    /// Whether a line will not be dialed again: that would do harm.
+    /// Whether a line will not be dialed again, because dialing would do harm.
     pub fn has_given_up(&self, line: usize) -> bool {
         self.follower.states().nth(line).is_some_and(|state| matches!(state, State::Stopped { .. }))
     }
@@ -87,7 +85,7 @@ impl Feed {
         at.map(|at| self.connections.swap_remove(at)).is_some()
     }
 
-    /// A message of a connection.
+    /// Handles a message of a connection.
     #[inline]
     pub(crate) fn take(&mut self, from: ConnectionId, payload: &[u8], now: Time) {
         match Payload::decode(payload) {
@@ -111,17 +109,18 @@ impl Feed {
         }
     }
 
-    /// A connection is over. Without another, ticks are missed, and the exchange may be quiet when
-    /// the next one comes: then no tick shows the gap, but its snapshot does.
+    /// Says that a connection is over. If there is no other, ticks are missed, and no later tick
+    /// may show the gap, because the exchange may be quiet by then. So the snapshot of the next
+    /// connection is needed.
     pub(crate) fn is_left(&mut self) {
         use State::{Dialing, Stopped, Waiting};
         let is_down = |state| matches!(state, Dialing { .. } | Stopped { .. } | Waiting { .. });
         self.needs_snapshot |= self.follower.states().all(is_down);
     }
 
-    /// Ticks are lost, or the book is wrong.
+    /// Says that ticks are lost, or the book is wrong.
     pub(crate) fn needs_snapshot(&mut self) {
-        self.asks |= !self.needs_snapshot; // else one is on its way
+        self.asks |= !self.needs_snapshot; // else a snapshot is on its way
         self.needs_snapshot = true;
     }
 
@@ -143,7 +142,7 @@ impl Feed {
         }
         let newest = self.newest.unwrap_or(snapshot.sequence);
         if snapshot.sequence < newest {
-            self.asks = true; // it is behind the book
+            self.asks = true; // the snapshot is older than the book
             return;
         }
         self.book = snapshot.levels().collect();

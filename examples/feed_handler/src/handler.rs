@@ -1,4 +1,4 @@
-//! The handler: a follower for each feed, and the sockets of all as the events of one loop.
+//! The handler: a follower for each feed, and one loop for the sockets of all feeds.
 use crate::{
     BoxError,
     feed::{Feed, Line},
@@ -12,10 +12,10 @@ use tickwire_parts::Backoff;
 
 /// After this time without a tick, a line is asked whether it is alive.
 const SILENCE: Duration = Duration::from_secs(5);
-/// The longest delay between attempts. A connection that lasted for so long has been useful.
+/// The longest delay between attempts. A connection that lasted this long resets the delays.
 const MOST: Duration = Duration::from_millis(500);
 
-/// A feed, and where its lines are.
+/// A feed, and the URLs of its lines.
 #[derive(Clone, Debug)]
 pub struct Followed {
     /// The exchange's number of the feed.
@@ -29,7 +29,7 @@ pub struct Handler {
     state: State,
 }
 
-/// Whose connection it is.
+/// The feed and the line of a connection.
 #[derive(Clone, Copy)]
 struct Seat {
     feed: usize,
@@ -37,7 +37,7 @@ struct Seat {
     id: ConnectionId,
 }
 
-/// What the events of the loop change.
+/// The state that the events of the loop change.
 struct State {
     feeds: Vec<Feed>,
     /// All feeds dial from one address.
@@ -47,12 +47,12 @@ struct State {
 }
 
 impl Handler {
-    /// `life`: the exchange cuts each connection at this age, so another takes its place before.
-    /// `uring`: over io_uring.
+    /// Makes a handler. `life`: the exchange cuts each connection at this age, so a successor takes
+    /// its place before. `uring`: use io_uring.
     ///
     /// # Errors
     ///
-    /// For URLs that are none, and where io_uring is asked for and the kernel refuses it.
+    /// If a URL is invalid, or the kernel refuses io_uring.
     pub fn new(
         followed: &[Followed],
         life: Option<Duration>,
@@ -86,7 +86,7 @@ impl Handler {
         self.feeds().iter().flat_map(|feed| &feed.lines)
     }
 
-    /// One round: waits, for `most` at most, and gives each line that can go on its turn.
+    /// Runs one round: waits, at most for `most`, and then serves each line that is ready.
     ///
     /// # Errors
     ///
@@ -97,7 +97,7 @@ impl Handler {
     }
 }
 
-/// A follower of one feed over so many lines.
+/// Makes the follower of one feed over this many lines.
 fn follower<T>(lines: usize, life: Option<Duration>) -> Result<Follower<T>, BoxError> {
     let mut follower = Follower::new();
     follower.addresses = lines;
@@ -169,7 +169,7 @@ impl State {
         }
     }
 
-    /// Does what a feed's follower says, and sets a timer for when it wants to be asked again.
+    /// Does what a feed's follower says, and sets a timer for the follower's next `poll`.
     #[inline]
     fn drive(&mut self, net: &mut Net<'_, Seat>, at: usize) {
         let until = loop {
@@ -182,7 +182,7 @@ impl State {
         if std::mem::take(&mut feed.asks) {
             let text = format!("snapshot {}", feed.number);
             for (_, handle) in &feed.connections {
-                let _ = net.send(*handle, &*text); // to one that is not open yet, it is not sent
+                let _ = net.send(*handle, &*text); // fails if it is not open yet
             }
         }
         let armed = &mut self.timers[at];
@@ -204,7 +204,7 @@ impl State {
             }
             Action::Send { connection, .. } => {
                 if let Some(handle) = feed.handle(connection) {
-                    // The subscription first, so that there is no hole in between.
+                    // The subscription comes first, so that no tick is missed before the snapshot.
                     for what in ["subscribe", "snapshot"] {
                         let _ = net.send(handle, &*format!("{what} {}", feed.number));
                     }
@@ -221,7 +221,7 @@ impl State {
                             _ => line.ended = Some("left: silent, or no feed".into()),
                         }
                     }
-                    net.close(handle, code); // what still comes is dropped
+                    net.close(handle, code); // messages that still come are dropped
                 }
             }
             Action::Message { message: tick, .. } => feed.apply(&tick),

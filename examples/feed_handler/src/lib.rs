@@ -7,9 +7,8 @@
 //! | `report`   | what each feed lost                                                                 |
 //! | `exchange` | the exchange, on a thread of this process                                           |
 //!
-//! When to dial, subscribe, ask and leave is `tickwire-feed`'s. Sockets, TLS, turns and deadlines are
-//! `tickwire-loop`'s. The exchange itself, and what is on its
-//! wire, is in the library of `market_feed`.
+//! `tickwire-feed` decides when to dial, subscribe, ask and leave. `tickwire-loop` has the sockets,
+//! TLS, turns and deadlines. The library of `market_feed` has the exchange and its messages.
 pub mod exchange;
 pub mod feed;
 pub mod handler;

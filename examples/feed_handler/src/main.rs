@@ -18,9 +18,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the handler may need to come level with an exchange that is quiet.
+/// How long the handler may take to catch up with an exchange that has become quiet.
 const LEVEL: Duration = Duration::from_secs(10);
-/// To look at the clock.
+/// The longest round, after which the program looks at the clock.
 const BEAT: Duration = Duration::from_millis(20);
 
 fn main() -> Result<(), Failure> {

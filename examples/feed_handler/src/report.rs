@@ -5,17 +5,17 @@ use std::fmt;
 /// How many failures are printed.
 const SHOWN: usize = 20;
 
-/// Of a run.
+/// The report of a run.
 pub struct Report {
     /// Feeds that lost ticks, or whose book is wrong or not the exchange's, and lines given up.
     pub failed: Vec<String>,
-    /// How many connections were opened, those that were dialed again included.
+    /// How many connections were opened, including connections that were dialed again.
     pub opened: u64,
     text: String,
 }
 
 impl Report {
-    /// At the end, when the exchange is quiet.
+    /// Makes the report at the end, when the exchange is quiet.
     pub fn new(handler: &Handler, exchange: &Exchange) -> Self {
         let mut failed = Vec::new();
         for feed in handler.feeds() {

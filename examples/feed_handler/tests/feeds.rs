@@ -1,4 +1,4 @@
-//! The handler against its own exchange, and against feeds that are no use.
+//! Tests the handler against its own exchange, and against feeds with a wrong certificate.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use feed_handler::{Pace, Plan, exchange::Exchange, handler::Handler, report::Report};
 use std::{
@@ -11,20 +11,20 @@ use std::{
 include!("../../../tests/support/patience.rs");
 const BEAT: Duration = Duration::from_millis(10);
 
-/// Each test has the machine to itself: a line that is late by a second is as good as cut.
+/// One test runs at a time: on a busy machine, a line's delay of a second is like a cut.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs a test over epoll, and over io_uring. Where there is none for us, it says so.
+/// Runs a test over epoll, and over io_uring. If the kernel refuses io_uring, says so.
 fn over_each(test: impl Fn(bool)) {
     let _alone = alone();
     test(false);
     let tls = Exchange::start(plan(1, 1)).expect("a port").tls.clone();
     match Handler::new(&[], None, true, tls) {
         Ok(_) => test(true),
-        // Not `eprintln`: libtest hides what a test that passes prints.
+        // `eprintln` would not do, because libtest hides the output of a test that passes.
         Err(error) => drop(writeln!(stderr(), "NOT RUN over io_uring: {error}")),
     }
 }
@@ -48,8 +48,7 @@ fn follow(handler: &mut Handler, mut done: impl FnMut(&Handler) -> bool) {
     }
 }
 
-/// Runs this with more and more time, until it says that the machine was fast enough for what is
-/// due in it.
+/// Runs a test with more and more time, until it returns that the machine was fast enough.
 fn with_time_enough(test: impl Fn(Duration) -> bool) {
     let mut time = Duration::from_secs(2);
     while !test(time) {
@@ -58,12 +57,12 @@ fn with_time_enough(test: impl Fn(Duration) -> bool) {
     }
 }
 
-/// Nothing but a line that came back too late loses a message.
+/// Whether no message was lost. Only a line that came back too late loses messages.
 fn none_is_lost(handler: &Handler) -> bool {
     handler.feeds().iter().all(|feed| feed.tally.lost == 0)
 }
 
-/// Until the handler has all that there is.
+/// Follows until the handler has all ticks of the exchange.
 fn level(handler: &mut Handler, exchange: &Exchange, feeds: usize) {
     exchange.quiet();
     follow(handler, |handler| handler.feeds()[..feeds].iter().all(|feed| exchange.is_same(feed)));
@@ -96,7 +95,7 @@ fn are_cut(uring: bool, every: Duration) -> bool {
         let tally = feed.tally;
         assert_eq!((tally.lost, tally.wrong, tally.snapshots), (0, 0, 1), "feed {}", feed.number);
         assert!(tally.duplicates > 0 && exchange.is_same(feed));
-        // Each number once, from the snapshot on.
+        // From the snapshot on, each number was delivered at most once.
         assert!(tally.delivered <= feed.newest.expect("there are ticks"));
     }
     assert!(report.opened >= 240, "{report}");
@@ -128,7 +127,7 @@ fn a_line_is_replaced_before_its_time_and_loses_nothing_though_it_is_the_only_on
 
 fn replace(uring: bool) {
     with_time_enough(|life| are_replaced(uring, life));
-    // Without, it is cut.
+    // Without a successor, the exchange cuts each connection.
     let life = Some(Duration::from_secs(2));
     let exchange = Exchange::start(Plan { lines: 1, life, ..plan(4, 2000) }).expect("a port");
     let mut handler = follower(&exchange, None, false);
@@ -140,7 +139,7 @@ fn are_replaced(uring: bool, life: Duration) -> bool {
     let plan = Plan { lines: 1, life: Some(life), ..plan(4, 2000) };
     let exchange = Exchange::start(plan).expect("a port");
     let mut handler = follower(&exchange, Some(life), uring);
-    // For a while there are two connections, which both bring some messages.
+    // For a while each line has two connections, which both bring messages.
     follow(&mut handler, |handler| {
         let replaced = handler.lines().all(|line| line.replaced >= 3);
         replaced && handler.feeds().iter().all(|feed| feed.tally.duplicates > 0)
@@ -178,7 +177,7 @@ fn a_feed_whose_certificate_is_wrong_is_given_up_and_the_others_go_on() {
         assert!(ended.contains("certificate"), "{ended}");
         assert_eq!(line.opened, 0);
     }
-    // Nothing came, the book is not the exchange's, and both lines are given up.
+    // Each of two feeds fails four times: no tick, a wrong book, and two lines given up.
     let report = Report::new(&handler, &exchange);
     assert_eq!(report.failed.len(), 2 * 4, "{report}");
 }

@@ -1,7 +1,7 @@
-//! What both servers here have in common and no WebSocket is involved in: options, the page, and a
-//! listener that does TLS if it was given a certificate.
+//! The parts of both servers that involve no WebSocket: options, the page, and a listener that does
+//! TLS if it was given a certificate.
 //!
-//! Nothing bounds how many peers come: for the loopback. See the example `bounded`.
+//! Nothing limits the number of peers: both are only for the loopback. See the example `bounded`.
 #[path = "../../echo_server/tls.rs"]
 mod tls;
 
@@ -32,7 +32,7 @@ Usage: axum [OPTION]...
   --help           this text
 ";
 
-/// Tells browsers of what runs over which version, and everybody else nothing.
+/// Echoes all messages. Prints when a connection opens and ends, with its HTTP version.
 pub async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocket<S>, version: &str) {
     println!("{version}: open");
     let ended = async {
@@ -63,7 +63,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens as the command line says, see [`HELP`].
+    /// Listens as the command line says: see [`HELP`].
     pub async fn from_arguments() -> Result<Self, Failure> {
         let args = Arguments::read(HELP);
         let listen = args.address("--listen");
@@ -78,7 +78,7 @@ impl Listener {
     }
 }
 
-/// `None` for who is no TLS client.
+/// Does the TLS handshake, if there is a `tls`. Returns `None` if the handshake fails.
 async fn open(
     tcp: TcpStream,
     peer: SocketAddr,
@@ -99,7 +99,7 @@ impl axum::serve::Listener for Listener {
             select! {
                 accepted = self.tcp.accept() => match accepted {
                     Ok((tcp, peer)) => drop(self.opening.spawn(open(tcp, peer, self.tls.clone()))),
-                    Err(_) => sleep(Duration::from_millis(100)).await, // out of descriptors, say
+                    Err(_) => sleep(Duration::from_millis(100)).await, // no descriptor is left, say
                 },
                 opened = self.opening.join_next(), if !self.opening.is_empty() => {
                     if let Some(Ok(Some(opened))) = opened {

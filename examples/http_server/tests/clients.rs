@@ -1,5 +1,5 @@
-//! Both servers as clients see them: the crate's own over HTTP/1.1, in clear and over TLS, and
-//! hyper's with the crate's handshake, over HTTP/1.1 and over HTTP/2's extended CONNECT.
+//! Tests both servers with two clients. The crate's own client speaks HTTP/1.1, in clear and over
+//! TLS. hyper's client, with the crate's handshake, speaks HTTP/1.1 and HTTP/2's extended CONNECT.
 
 #[path = "../../tests/examples/support_program.rs"]
 mod program;
@@ -48,7 +48,8 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(ws: WebSocket<S>) {
     let (mut reader, mut writer) = ws.into_split();
     let mut messages = vec![b"hello".to_vec(), vec![], (0..300_000).map(|i| i as u8).collect()];
     messages.extend((0..1000).map(|i| format!("message {i}").into_bytes()));
-    // In bursts: over HTTP/2 each flush is a DATA frame, of which hyper lets few lie unread.
+    // The messages are sent in bursts, because over HTTP/2 each flush is a DATA frame, and hyper
+    // allows only few unread DATA frames.
     let sending = async {
         for burst in messages.chunks(100) {
             for message in burst {
@@ -96,7 +97,7 @@ async fn the_crates_own_client_converses_in_clear_and_over_tls() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
-/// Speaks over what the HTTP stack has handed over.
+/// Converses over the stream that the HTTP stack has handed over.
 async fn join(opening: Opening, response: Response<Incoming>) {
     let connection = opening.accept(&response).unwrap();
     let stream = hyper::upgrade::on(response).await.unwrap();

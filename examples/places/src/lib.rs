@@ -1,4 +1,4 @@
-//! How many connections a server has, and the bounds on their number: in all and from one address.
+//! Counts the connections of a server, and bounds their number: in all, and from one address.
 //!
 //! ```text
 //! accept --> Places::enter(address) --> None: drop the stream
@@ -21,16 +21,16 @@ pub struct Limits {
     /// The most connections in their opening handshake. A handshake ends within
     /// `Config::handshake_timeout`.
     pub handshakes: usize,
-    /// The most of these from one address. It stops an attacker that connects and says nothing.
+    /// The most handshakes from one address. It stops an attacker that connects and says nothing.
     pub each_handshakes: usize,
-    /// The most connections, those in their opening handshake included.
+    /// The most connections, including connections in their opening handshake.
     pub peers: usize,
-    /// The most of these from one address. It stops an attacker that takes every place.
+    /// The most connections from one address. This limit stops an attacker that takes every place.
     pub each: usize,
 }
 
 impl Limits {
-    /// Bounds connections, but not handshakes apart from them.
+    /// Bounds all connections, without a separate bound for handshakes.
     #[must_use]
     pub fn of_connections(peers: usize, each: usize) -> Self {
         Self { handshakes: peers, each_handshakes: each, peers, each }
@@ -58,7 +58,7 @@ struct Count {
     handshakes: usize,
 }
 
-/// The place of one connection, free again when this is dropped.
+/// The place of one connection. Dropping this value frees the place.
 #[derive(Debug)]
 #[must_use]
 pub struct Place {
@@ -75,8 +75,7 @@ impl Places {
         Self { limits, taken: Arc::default() }
     }
 
-    /// Counts a connection from this address, whose opening handshake begins. `None` if a limit is
-    /// reached.
+    /// Counts a connection whose handshake begins. `None` if a limit is reached.
     pub fn enter(&self, from: IpAddr) -> Option<Place> {
         let from = counted_as(from);
         let mut taken = self.lock();
@@ -108,7 +107,7 @@ impl Places {
 }
 
 impl Taken {
-    /// Changes the counts in all and of this address.
+    /// Changes the total count and the count of this address.
     fn change(&mut self, from: IpAddr, by: impl Fn(&mut Count)) {
         by(&mut self.all);
         let same = self.from.entry(from).or_default();
@@ -120,7 +119,7 @@ impl Taken {
 }
 
 impl Place {
-    /// The opening handshake is over. A second call does nothing.
+    /// Says that the opening handshake is over. A second call does nothing.
     pub fn opened(&mut self) {
         if self.opening {
             self.opening = false;
@@ -136,8 +135,7 @@ impl Drop for Place {
     }
 }
 
-/// Returns the address under which a connection counts. A subscriber of IPv6 has a whole /64, so
-/// only these bits count.
+/// The address under which a connection counts: for IPv6, a subscriber's whole /64.
 fn counted_as(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from(u128::from(v6) >> 64 << 64).into(),

@@ -1,6 +1,6 @@
-//! What `ack` keeps until it is acknowledged, and takes once. (The program itself fails if an order
+//! Tests the states of the sender and the receiver in `ack`. (The program itself fails if an order
 //! is lost or done twice over a hundred cuts: see `command_line.rs`.)
-#[allow(dead_code)] // what the program needs besides
+#[allow(dead_code)] // the program needs more of the module than this test
 #[path = "../../ack/delivery.rs"]
 mod delivery;
 

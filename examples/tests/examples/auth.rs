@@ -1,5 +1,5 @@
-//! The example `auth`. (The program itself fails if a client gets in that should not, or the other
-//! way: see `command_line.rs`.)
+//! Tests the example `auth`. (The program itself fails if a wrong client gets in, or a right client
+//! does not: see `command_line.rs`.)
 #![cfg(feature = "tokio")]
 
 #[path = "../../auth/gate.rs"]
@@ -64,7 +64,7 @@ async fn who_is_refused_is_told_nothing_and_the_stream_ends() {
                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
                  {lines}\r\n"
             );
-            // With a second request behind it, which nobody answers.
+            // A second request follows the first at once. The server must not answer it.
             let request = request.clone() + &request;
             stream.write_all(request.as_bytes()).await.unwrap();
             let mut answer = String::new();
@@ -76,13 +76,13 @@ async fn who_is_refused_is_told_nothing_and_the_stream_ends() {
         assert!(answers[0].starts_with("HTTP/1.1 403 Forbidden\r\n"), "{}", answers[0]);
         assert!(answers[1].starts_with("HTTP/1.1 401 Unauthorized\r\n"), "{}", answers[1]);
         assert!(answers[1].contains("\r\nWWW-Authenticate: Bearer, Basic"), "{}", answers[1]);
-        // A wrong credential is as one that cannot be read.
+        // A wrong credential gets the same answer as a credential that cannot be parsed.
         assert!(answers[1..].iter().all(|answer| *answer == answers[1]));
     })
     .await;
 }
 
-/// What the gate says of a request with these headers: the name, or the status.
+/// The gate's result for a request with these headers: the client's name, or the status.
 fn look(gate: &Gate, f: impl FnOnce(client::Request) -> client::Request) -> Result<String, u16> {
     let request = f(client::Request::new("ws://h/ticks").unwrap());
     let client =
@@ -163,7 +163,7 @@ fn authorization_is_read_as_http_has_it() {
     ] {
         assert_eq!(authorization(value), Err(401), "{value}");
     }
-    // What is presented and wrong is not made good by something else.
+    // If one credential is wrong, another credential in the same request does not help.
     let both = look(&gate(), |r| {
         let r = r.header("Authorization", "Bearer x").unwrap().origin(ORIGIN).unwrap();
         r.header("Cookie", "__Host-session=s3ssion").unwrap()
@@ -192,7 +192,7 @@ fn credentials_are_the_same_only_if_every_byte_is() {
     assert_eq!(format!("{kept:?}"), "Kept");
 }
 
-/// A `Kept` cannot be compared by mistake with what stops at the first difference.
+/// `Kept` has no `==`, which would stop at the first difference.
 #[test]
 fn there_is_no_other_way_to_compare_credentials() {
     struct Compares<T>(PhantomData<T>);
@@ -204,6 +204,6 @@ fn there_is_no_other_way_to_compare_credentials() {
         const EQ: bool = true;
     }
     const { assert!(Compares::<[u8; 32]>::EQ && !Compares::<Kept>::EQ) }
-    // And what compares is made for it.
+    // The comparison takes the same time whatever the difference is.
     assert!(include_str!("../../auth/gate.rs").contains("self.0.ct_eq(&other.0)"));
 }

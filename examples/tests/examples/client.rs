@@ -1,5 +1,5 @@
-//! The example `client` as a program: what it sends, shows and records, and its exit codes. Needs
-//! the examples built, as a plain `cargo test` does.
+//! Tests the example `client` as a program: what it sends, shows and records, and its exit codes.
+//! These tests need the examples built; a plain `cargo test` builds them.
 #![cfg(all(unix, feature = "deflate", feature = "rustls", feature = "tokio"))]
 
 use crate::support_program::{PATIENCE, Program, client, example, server};
@@ -18,7 +18,7 @@ use tickwire::{
 };
 use tickwire_tap::Recording;
 
-/// What the client prints and how it exits, for a server of one connection.
+/// Runs the client against a server. Returns the exit code and the lines of both outputs.
 fn against<F>(args: &[&str], input: &[u8], serve: F) -> (i32, Vec<String>, Vec<String>)
 where
     F: FnOnce(TcpStream) + Send + 'static,
@@ -35,7 +35,7 @@ where
     ended
 }
 
-/// The same, behind the handshake.
+/// As `against`, with a server that starts after the opening handshake.
 fn client_against<F>(args: &[&str], serve: F) -> (i32, Vec<String>, Vec<String>)
 where
     F: FnOnce(WebSocket<TcpStream>) + Send + 'static,
@@ -63,17 +63,17 @@ fn take_closes_after_so_many_messages_and_shows_no_more() {
 
 #[test]
 fn the_exit_code_says_how_the_peer_closed() {
-    // With 5 where it was in order, but too early.
+    // The exit code is 5 if the Close was in order, but came too early.
     for (code, status) in [(1000, 5), (1001, 5), (1008, 4), (1011, 4), (4000, 4)] {
         let frame = CloseFrame::with_reason(CloseCode::new(code).unwrap(), "so");
-        let args = ["--take", "1"]; // it does not close by itself
+        let args = ["--take", "1"]; // so the client does not close by itself
         let ended = client_against(&args, move |mut ws| ws.close(frame).unwrap());
         assert_eq!(ended, (status, vec![format!("closed: {code} so (clean)")], vec![]));
     }
     let args = ["--take", "1"];
     let (status, out, _) = client_against(&args, |mut ws| ws.close(None).unwrap());
     assert_eq!((status, out), (5, vec!["closed: 1005 (clean)".into()]));
-    // The answer to our own is no fault of the peer's.
+    // The answer to the client's own Close is no fault of the peer.
     let args = ["--send", "/close 4001 x"];
     let ended = client_against(&args, |mut ws| {
         assert_eq!(ws.recv().unwrap(), None);
@@ -82,7 +82,7 @@ fn the_exit_code_says_how_the_peer_closed() {
     assert_eq!(ended, (0, vec!["closed: 4001 (clean)".into()], vec![]));
 }
 
-/// As `client .. | head -1`.
+/// Does what `client .. | head -1` does.
 #[test]
 fn who_reads_no_more_of_what_is_printed_is_told_nothing() {
     let (_server, address) = server(&[]);
@@ -157,7 +157,7 @@ fn the_client_sends_lines_and_prints_what_comes_back_before_it_ends() {
     ];
     assert_eq!((code, out, errors), (0, expected.map(String::from).to_vec(), vec![]));
 
-    // Those of the command line, instead of those of standard input.
+    // The client sends the lines of the command line instead of the lines of standard input.
     let (code, out, _) = client(&[&*url, "--send", "a", "--send", "b"], b"c\n");
     assert_eq!((code, out), (0, ["a", "b", "closed: 1000 (clean)"].map(String::from).to_vec()));
 }
@@ -265,7 +265,7 @@ fn a_failed_connection_is_one_line_of_the_client_and_exit_code_1() {
 fn the_client_escapes_what_is_hostile_and_reports_an_end_without_a_close() {
     let (code, out, errors) = client_against(&[], |mut ws| {
         ws.send("\x1b[2J\nclosed: 1000 (clean)").unwrap();
-        // FIN, and what the client says is read, or it would become a reset.
+        // Sends FIN, and reads what the client says. Unread bytes would turn the end into a reset.
         let (mut stream, _) = ws.into_parts();
         stream.shutdown(Shutdown::Write).unwrap();
         stream.read_to_end(&mut Vec::new()).unwrap();

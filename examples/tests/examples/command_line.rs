@@ -1,6 +1,6 @@
-//! The command line of every example: its help, what it refuses, an address in use, how a
-//! demonstration ends. The manifests say which examples there are. Needs those of this package
-//! built, as a plain `cargo test` does; of the packages of their own it tests what is built.
+//! Tests the command line of every example: its help, what it refuses, an address in use, how a
+//! demonstration ends. The list of examples comes from the manifests. A plain `cargo test` builds
+//! the examples of this package. Examples in other packages are tested if they are built.
 #![cfg(unix)]
 
 use crate::support_program::{Program, example};
@@ -38,7 +38,7 @@ fn of_this_package() -> Vec<PathBuf> {
     found
 }
 
-/// The programs of packages of their own, as far as they are built.
+/// The examples in packages of their own that are built.
 fn of_other_packages() -> Vec<PathBuf> {
     let mut names = Vec::new();
     for entry in fs::read_dir(env!("CARGO_MANIFEST_DIR")).unwrap() {
@@ -68,7 +68,7 @@ fn name(path: &Path) -> &str {
     path.file_name().unwrap().to_str().unwrap()
 }
 
-/// How to tell a server, whose help this is, to listen at `address`.
+/// The arguments that tell the server with this help to listen at `address`.
 fn to_listen(help: &[String], address: &str) -> Option<Vec<String>> {
     if help.iter().any(|line| line.starts_with("  --listen ADDR")) {
         return Some(vec!["--listen".to_owned(), address.to_owned()]);
@@ -106,7 +106,7 @@ fn every_example_has_help_and_refuses_what_it_does_not_know() {
     }
 }
 
-/// A URL of no WebSocket, to each program that takes the URL of one.
+/// For a program that takes a URL: arguments with a URL that is no WebSocket's.
 fn elsewhere(name: &str) -> Option<&'static [&'static str]> {
     match name {
         "client" | "reconnect" | "round_trip" => Some(&["http://localhost"]),
@@ -125,7 +125,7 @@ fn a_url_of_no_websocket_is_a_wrong_command_line() {
     }
 }
 
-/// A short run of a program that is a demonstration or a server, as it is told.
+/// The arguments for a short run of a demonstration.
 fn short(name: &str) -> &'static [&'static str] {
     match name {
         "market_feed" => &["--seconds", "1", "--clients", "3", "--rate", "200"],
@@ -136,7 +136,7 @@ fn short(name: &str) -> &'static [&'static str] {
     }
 }
 
-/// Of each program that shows something and ends. The others are servers, or need to be told more.
+/// Tests each program that shows something and ends. Others are servers, or need arguments.
 #[test]
 fn a_demonstration_that_succeeds_exits_with_0() {
     let all = [of_this_package(), of_other_packages()].concat();
@@ -156,7 +156,7 @@ fn a_demonstration_that_succeeds_exits_with_0() {
         assert!(!out.is_empty(), "{name} shows nothing");
         shown.insert(name);
     }
-    shown.remove("feed_handler"); // where it is built
+    shown.remove("feed_handler"); // it is shown only if it is built
     if cfg!(feature = "tokio") {
         let all =
             ["ack", "auth", "big_message", "market_feed", "order_entry", "own_loop", "reconnect"];

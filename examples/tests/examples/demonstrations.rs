@@ -1,8 +1,8 @@
-//! `order_entry`, `own_loop` and `big_message`, with a small load: what they print is so.
+//! Runs `order_entry`, `own_loop` and `big_message` with a small load, and checks what they print.
 #![cfg(feature = "tokio")]
 use crate::support_program::Program;
 
-/// What it prints, and that it is content.
+/// Runs a program, checks that it succeeds, and returns its output.
 fn shown(name: &str, args: &[&str]) -> Vec<String> {
     let (code, out, errors) = Program::start(name, args).finish();
     assert_eq!((code, &errors[..]), (0, &[][..]), "{name}: {out:?}");

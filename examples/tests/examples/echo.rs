@@ -1,5 +1,5 @@
-//! The examples `echo_server`, `round_trip` and `echo` as programs: the lines of output and
-//! exit codes that other programs rely on. Needs the examples built, as a plain `cargo test` does.
+//! Tests the examples `echo_server`, `round_trip` and `echo` as programs: the lines of output and
+//! exit codes that other programs rely on. A plain `cargo test` builds the examples first.
 #![cfg(all(unix, feature = "deflate", feature = "rustls", feature = "tokio"))]
 
 use crate::support_program::{Program, http, server};
@@ -13,7 +13,7 @@ use tickwire::{
     tokio::{MaybeTls, WebSocket, connect},
 };
 
-/// Runs a future, not for ever.
+/// Runs a future, with a limit on its time.
 fn wait<F: Future>(future: F) -> F::Output {
     tokio::runtime::Runtime::new().unwrap().block_on(crate::bounded::bounded(future))
 }
@@ -31,7 +31,7 @@ fn the_server_echoes_text_as_text_and_binary_as_binary() {
             let config = Config { max_message: 64 << 20, ..Config::default() };
             for _ in 0..4 {
                 let mut ws = connect(&format!("ws://{address}/"), &config).await.unwrap();
-                let large = vec![7; 3 << 20]; // above every mark of buffers
+                let large = vec![7; 3 << 20]; // longer than every limit of a buffer
                 for message in [
                     Message::Text("sch\u{f6}n"),
                     Message::Binary(b"\0\xff"),
@@ -113,14 +113,14 @@ mod over_tls {
     };
     use std::{fs, path::Path};
 
-    /// Files of an authority and of a server that it vouches for.
+    /// The files of a certificate authority, and of a server that it vouches for.
     struct Files {
         ca: String,
         cert: String,
         key: String,
     }
 
-    /// Each test has its own.
+    /// Makes the files. Each test has its own files.
     fn files(test: &str) -> Files {
         let authority = Authority::new();
         let identity = authority.issue(&["localhost", "127.0.0.1"]);
@@ -168,14 +168,14 @@ mod over_tls {
         assert_eq!(server.finish(), (0, vec![], vec![]));
     }
 
-    /// The roots of the system, where they come from a file.
+    /// On these systems, the system's roots come from a file.
     #[cfg(not(target_vendor = "apple"))]
     #[test]
     fn the_client_trusts_whom_the_system_trusts() {
         let files = files("system");
         let (_server, url) = server(&files);
         let args = [&*url];
-        // Roots beside it that are broken, and links that lead nowhere, spoil nothing.
+        // Broken roots and dead links beside the good root do no harm.
         let good = fs::read_to_string(&files.ca).unwrap();
         let broken = |inside| pem("CERTIFICATE", b"").replace("\n-----END", inside);
         let among = broken("!\n-----END") + &broken("\nAAAA\n-----END") + &good;
@@ -211,7 +211,7 @@ mod over_tls {
         assert_eq!((code, out), (1, vec![]));
         assert_eq!(errors, [format!("error: {at}: {says}")]);
 
-        // A system without any.
+        // A system without any root.
         let empty = file("system", "empty.pem", "");
         let none = [("SSL_CERT_FILE", &*empty), ("SSL_CERT_DIR", "/nonexistent")];
         let (code, _, errors) = Program::start_in("client", &args, &none).finish();

@@ -1,4 +1,4 @@
-//! `examples/README.md` has every example; and a server says for whom its port is.
+//! `examples/README.md` lists every example, and each server has bounds or says it has none.
 use std::{collections::BTreeSet, fs, path::Path};
 
 #[test]
@@ -22,7 +22,7 @@ fn every_example_is_in_the_table_and_nothing_else_is() {
         let (name, rest) = row.split_once("`](").unwrap();
         let (link, _) = rest.split_once(')').unwrap();
         assert!(dir.join(link).exists(), "{link}");
-        // The command names it.
+        // The command in the row names the example.
         let commands = [format!("--example {name}"), format!("-p {name}"), format!("{name}/run")];
         assert!(commands.iter().any(|command| row.contains(command)), "{name}");
         assert!(listed.insert(name.to_string()), "{name} is there twice");
@@ -31,7 +31,7 @@ fn every_example_is_in_the_table_and_nothing_else_is() {
     assert_eq!(there.len(), 19, "as many as the README of the crate says");
 }
 
-/// All `.rs` below, tests left out.
+/// The text of all `.rs` files below `path`, except tests.
 fn sources(path: &Path) -> String {
     if path.is_dir() {
         let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
@@ -55,10 +55,10 @@ fn who_can_be_told_where_to_listen_has_bounds_or_says_that_it_has_none() {
         }
         let source = sources(&path);
         if !source.contains("listening on ") {
-            continue; // no server, or at a port of its own choice on the loopback
+            continue; // no server, or a server on the loopback whose port the system chooses
         }
         let name = path.file_stem().unwrap().to_str().unwrap().to_string();
-        // However its lines are broken.
+        // Wherever its lines are broken.
         let words: Vec<_> = source.split_whitespace().filter(|word| *word != "//!").collect();
         if words.join(" ").contains("for the loopback") {
             assert!(source.contains("example `bounded`"), "{name} says where to look");

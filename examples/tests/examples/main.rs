@@ -1,5 +1,5 @@
-//! What the examples do, as programs and as modules. It needs the examples built, as a plain
-//! `cargo test` does. One program, because most of these tests wait.
+//! Tests the examples, as programs and as modules. A plain `cargo test` builds the examples first.
+//! All tests are in one program, because most of them wait.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod ack;
 mod auth;

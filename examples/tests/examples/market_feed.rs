@@ -1,4 +1,4 @@
-//! The example `market_feed`, as its users run it.
+//! Tests the example `market_feed` as its users run it.
 #![cfg(feature = "tokio")]
 use crate::support_program::{PATIENCE, Program, http};
 use std::{error::Error, time::Duration};
@@ -7,7 +7,7 @@ use tokio::{net::TcpSocket, time::sleep};
 
 type TestResult = Result<(), Box<dyn Error>>;
 
-/// The exit code, and what was printed on standard output and standard error.
+/// Runs the program. Returns its exit code, its standard output and its standard error.
 fn run(args: &str) -> (i32, String, String) {
     let args: Vec<_> = args.split_whitespace().collect();
     let (code, out, errors) = Program::start("market_feed", &args).finish();
@@ -15,14 +15,14 @@ fn run(args: &str) -> (i32, String, String) {
     (code, text(out), text(errors))
 }
 
-/// The number in a row of the table, of WebSocket.
+/// The number for WebSocket in a row of the table.
 fn number(table: &str, row: &str) -> u64 {
     let line = table.lines().find(|line| line.starts_with(row)).expect(row);
     let number = line[row.len()..].split_whitespace().next().expect(line);
     number.replace(',', "").parse().expect(line)
 }
 
-/// Few ticks do not say what one costs, and not every system tells.
+/// The table need not show the cost of a tick: a few ticks do not tell it, nor does every system.
 #[test]
 fn every_tick_arrives_or_is_accounted_for() {
     for args in ["--seconds 0.1 --clients 2", "--seconds 0.5 --clients 5 --rate 50000"] {
@@ -48,7 +48,7 @@ fn server(args: &str) -> (Program, String) {
     (program, url)
 }
 
-/// What one subscriber was told, read by the offsets documented in the example's `wire`.
+/// What one subscriber received, parsed by the offsets that the example's `wire` documents.
 #[derive(Default)]
 struct Seen {
     sequence: u64,
@@ -58,7 +58,7 @@ struct Seen {
     close: Option<u16>,
 }
 
-/// Subscribes, with a small receive buffer. Waits for `dawdle` behind the first message, and calls
+/// Subscribes, with a small receive buffer. After the first message, waits for `dawdle`. Calls
 /// `at_a_tick` at each tick with the number of ticks so far.
 async fn subscribe(
     url: &str,
@@ -100,7 +100,7 @@ async fn subscribe(
 
 #[tokio::test]
 async fn a_slow_subscriber_gets_the_newest_state_and_disturbs_nobody() -> TestResult {
-    // Longer and longer, until a busy machine has done in it what shows the difference.
+    // Runs longer and longer, because a busy machine may need more time to show the difference.
     let mut seconds = 3;
     while !shows_slow(seconds).await? {
         seconds *= 2;
@@ -109,7 +109,7 @@ async fn a_slow_subscriber_gets_the_newest_state_and_disturbs_nobody() -> TestRe
     Ok(())
 }
 
-/// Whether the quick subscriber had ticks enough, and the slow one was spared some.
+/// Whether the quick subscriber had enough ticks, and some ticks were conflated for the slow one.
 async fn shows_slow(seconds: u64) -> Result<bool, Box<dyn Error>> {
     let (server, url) = server(&format!("--rate 50000 --seconds {seconds}"));
     let rude = async {
@@ -117,8 +117,7 @@ async fn shows_slow(seconds: u64) -> Result<bool, Box<dyn Error>> {
         let subscribed = subscribe(&url, async {}, |_| ());
         tokio::time::timeout(Duration::from_millis(300), subscribed).await.is_err()
     };
-    // The slow one reads nothing before the quick one has had these ticks, and its buffers are
-    // full.
+    // The slow one reads nothing before the quick one has these ticks: then its buffers are full.
     const TICKS: u64 = 500;
     let (quick_had, wait) = tokio::sync::watch::channel(0);
     let dawdle = async {
@@ -134,7 +133,7 @@ async fn shows_slow(seconds: u64) -> Result<bool, Box<dyn Error>> {
     );
     assert!(rude);
     let quick = quick?;
-    let Ok(slow) = slow else { return Ok(false) }; // given up: the quick one took too long
+    let Ok(slow) = slow else { return Ok(false) }; // the quick one took too long
     println!("{} ticks, {} skipped by the slow one", quick.ticks, slow.skipped);
     assert_eq!(slow.gaps, 0);
     assert_eq!((quick.gaps, quick.sequence), (0, slow.sequence), "both see the end");

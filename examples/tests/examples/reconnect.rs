@@ -1,4 +1,4 @@
-//! The shells of the example `reconnect`, driven through every kind of loss.
+//! Tests the example `reconnect` over tokio, threads and the loop, with every kind of loss.
 #![cfg(feature = "tokio")]
 
 #[path = "../../reconnect/client.rs"]
@@ -34,7 +34,7 @@ enum Adapter {
     Loop,
 }
 
-/// What the client showed.
+/// The lines that the client showed.
 #[derive(Clone, Default)]
 struct Shown(Arc<Mutex<Vec<String>>>);
 
@@ -92,7 +92,7 @@ async fn through_every_kind_of_loss(adapter: Adapter) {
         End::Closed(CloseCode::GOING_AWAY),
     ] {
         let said = server.serve(3, end).await.unwrap();
-        // Who we are and what we want, once for each connection, and nothing else.
+        // On each connection, the client logs in and subscribes once, and says nothing else.
         if !matches!(end, End::InHandshake | End::Refused(..)) {
             assert_eq!(said, ["auth secret", "subscribe a", "subscribe b"], "{end:?}");
         }
@@ -102,7 +102,7 @@ async fn through_every_kind_of_loss(adapter: Adapter) {
     server.up().await.unwrap();
     server.skip(2); // sent while nobody listened
     server.serve(3, End::Eof).await.unwrap();
-    shown.until("message 16").await; // a gap is told within a second
+    shown.until("message 16").await; // a gap is reported within a second
     server.serve(3, End::Refused(401, None)).await.unwrap();
     client.await.unwrap();
 

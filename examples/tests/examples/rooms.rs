@@ -1,7 +1,7 @@
-//! The example `rooms`: join, leave, and what is said is heard by all others in the room.
+//! Tests the example `rooms`: join, leave, and that all others in the room hear what a member says.
 #![cfg(feature = "tokio")]
 
-#[allow(clippy::module_inception)] // it is the module of the example
+#[allow(clippy::module_inception)] // the example's module has this name
 #[path = "../../rooms/rooms.rs"]
 mod rooms;
 #[path = "../../rooms/session.rs"]
@@ -62,7 +62,7 @@ async fn what_is_said_is_heard_by_all_others_in_the_room_and_by_nobody_else() {
         b.send(&[1, 2]).await.unwrap(); // binary too
         assert_eq!(a.recv().await.unwrap().unwrap().as_bytes(), [1, 2]);
         assert_eq!(c.recv().await.unwrap().unwrap().as_bytes(), [1, 2]);
-        // Neither its own words came to a, nor any to d: the next thing they hear is an answer.
+        // `a` did not hear itself, and `d` heard nothing: the next thing they hear is an answer.
         assert_eq!(ask(&mut a, "/leave").await, "left tea");
         assert_eq!(ask(&mut d, "/leave").await, "left coffee");
         b.send("are you there?").await.unwrap();
@@ -88,7 +88,7 @@ async fn moving_to_another_room_leaves_the_first_and_empty_rooms_are_gone() {
         assert_eq!(ask(&mut b, "/join coffee").await, "joined coffee, 2 here");
         assert_eq!(rooms.len(), 1);
         a.close(CloseCode::NORMAL).await.unwrap();
-        drop(b); // in whatever way they leave
+        drop(b); // leaving without a Close also counts
         while rooms.len() > 0 {
             yield_now().await;
         }

@@ -1,6 +1,6 @@
-//! Programs under test: started, talked to over their pipes, and gone when the test is. Needs the
-//! examples built, as a plain `cargo test` does.
-#![allow(dead_code)] // no test needs all of it
+//! Programs under test. A test starts them and talks to them over their pipes. They end with the
+//! test. The examples have to be built; a plain `cargo test` builds them.
+#![allow(dead_code)] // no test crate uses all of this file
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
@@ -13,7 +13,7 @@ use std::{
 
 include!("../../../tests/support/patience.rs");
 
-/// A program under test, gone when the test is.
+/// A program under test. Dropping this value ends the program.
 pub(crate) struct Program {
     pub(crate) child: Child,
     pub(crate) out: Receiver<String>,
@@ -34,12 +34,12 @@ impl Program {
         Self::start_in(name, args, &[])
     }
 
-    /// A program that is no example of this package.
+    /// Starts a program that is no example of this package.
     pub(crate) fn start_at(path: &Path, args: &[&str]) -> Self {
         Self::spawn(path, args, &[])
     }
 
-    /// With these variables set in its environment.
+    /// Starts an example with these variables in its environment.
     pub(crate) fn start_in(name: &str, args: &[&str], variables: &[(&str, &str)]) -> Self {
         Self::spawn(&example(name), args, variables)
     }
@@ -71,7 +71,7 @@ impl Program {
         assert!(sent.unwrap().success());
     }
 
-    /// The exit code and what was not yet looked at of both outputs. Ends the input first.
+    /// Ends the input. Returns the exit code, and the unread lines of both outputs.
     pub(crate) fn finish(mut self) -> (i32, Vec<String>, Vec<String>) {
         drop(self.child.stdin.take());
         let until = Instant::now() + PATIENCE;
@@ -117,7 +117,7 @@ pub(crate) fn server(args: &[&str]) -> (Program, String) {
     (program, address)
 }
 
-/// Sends a request of HTTP and returns all that is answered.
+/// Sends an HTTP request and returns the whole answer.
 pub(crate) fn http(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -130,7 +130,7 @@ pub(crate) fn http(address: &str, request: &str) -> String {
 /// Runs `client` to its end.
 pub(crate) fn client(args: &[&str], input: &[u8]) -> (i32, Vec<String>, Vec<String>) {
     let mut program = Program::start("client", args);
-    // It may have ended by now, and not want it.
+    // This fails if the program has ended already, which is no error.
     let _ = program.child.stdin.as_mut().unwrap().write_all(input);
     program.finish()
 }

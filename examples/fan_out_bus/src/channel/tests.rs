@@ -30,7 +30,7 @@ fn entry(at: u64) -> String {
     format!("entry a {at} x")
 }
 
-/// What a log with the numbers from `first` to `last` has behind a number.
+/// The page after number `after` of a log with the numbers from `first` to `last`.
 fn page(after: u64, first: u64, last: u64) -> Page<Prepared> {
     let prepare = |at| (at, protocol::prepare("a", Some(at), b"x"));
     let messages = (first.max(after + 1)..=last).map(prepare).collect();
@@ -43,12 +43,12 @@ fn back(hub: &Hub, id: u64, place: Place) -> Arc<Subscriber> {
     who
 }
 
-/// Where the subscription has to begin that the broker has to be asked for.
+/// Where the subscription begins that the hub wants from the broker.
 fn start(hub: &Hub) -> Start {
     hub.changed(1).take_up[0].1
 }
 
-/// A channel that stands at 10, and one member.
+/// A channel whose place is 10, with one member.
 fn standing_at_10() -> (Hub, Arc<Subscriber>) {
     let (hub, one) = (hub(), subscriber(1));
     hub.sub("a", From::Now, &one);

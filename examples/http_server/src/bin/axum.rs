@@ -4,8 +4,8 @@
 //! cargo run --release -p http_server --bin axum -- --listen 127.0.0.1:8080
 //! ```
 //!
-//! A browser at that address shows that it works. With `--tls-cert FILE --tls-key FILE` it speaks
-//! HTTP/2, and its WebSocket shares the page's connection.
+//! Open this address in a browser to see it work. With `--tls-cert FILE --tls-key FILE` the browser
+//! speaks HTTP/2, and its WebSocket shares the page's connection.
 use arguments::Failure;
 use axum::{Router, extract::Request, response::Html, routing};
 use http_server::{Listener, PAGE, echo};
@@ -20,7 +20,7 @@ async fn on_echo(upgrade: WebSocketUpgrade, request: Request) -> axum::response:
 async fn main() -> Result<(), Failure> {
     let app = Router::new()
         .route("/", routing::get(|| async { Html(PAGE) }))
-        // `any`: a WebSocket of HTTP/2 comes as CONNECT, one of HTTP/1.1 as GET.
+        // `any`: a WebSocket comes as CONNECT over HTTP/2, and as GET over HTTP/1.1.
         .route("/echo", routing::any(on_echo));
     axum::serve(Listener::from_arguments().await?, app).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! WebSockets in hyper 1, over HTTP/1.1 and HTTP/2: `answer` is all there is to it.
+//! WebSockets in hyper 1, over HTTP/1.1 and HTTP/2: the function `answer` is the whole of it.
 //!
 //! ```text
 //! cargo run --release -p http_server --bin hyper -- --listen 127.0.0.1:8080
