@@ -162,7 +162,8 @@ async function checkAxum(browser) {
 // The page's code in docs/recipes/browsers.md, against a server that playwright-core plays.
 async function checkRecipe(browser) {
   await check("the recipe's page resumes after a cut, takes the state after a gap, and stops when it is outdated", async () => {
-        page.setDefaultTimeout(PATIENCE);
+    const text = readFileSync(__dirname + "/../../docs/recipes/browsers.md", "utf8"), page = await browser.newPage(), said = [];
+    page.setDefaultTimeout(PATIENCE);
     let socket;
     await page.routeWebSocket(/./, (route) => (socket = route, route.onMessage((message) => said.push(JSON.parse(message).seen))));
     const state = (log, at, state) => socket.send(JSON.stringify({ log, at, state }));
