@@ -3,8 +3,10 @@ use crate::pool;
 use std::io;
 
 /// The smallest buffer to build records in, and the least room to read into, in bytes.
+/// `Session::spare_mut` promises this room.
 const LEAST: usize = 4 << 10;
-/// The size of a new buffer to read into: twice the plaintext of the longest record.
+/// The size of a new buffer to read into: twice the plaintext of the longest record. So the longest
+/// record fits with its header and tag.
 const WIRE: usize = 32 << 10;
 
 /// Ciphertext that was read from a stream or is to be written to a stream, or decrypted data that
@@ -70,7 +72,8 @@ impl Buffer {
 
     /// Room to read a stream into, at least 4 KiB.
     pub(super) fn room(&mut self) -> &mut [u8] {
-        // Content and room get `WIRE` bytes together, or more if the room would be below `LEAST`.
+        // The content and the room share `WIRE` bytes. Otherwise each read of a part of a record
+        // would make the buffer longer. It grows only if the room would be below `LEAST`.
         if self.bytes.len() - self.end < LEAST {
             self.make_room(LEAST.max(WIRE - self.len().min(WIRE)));
         }

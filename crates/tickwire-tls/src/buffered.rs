@@ -1,6 +1,6 @@
 //! rustls' buffered connection, for the sessions whose records rustls opens and seals. This module
-//! calls rustls in the order in which rustls' own users do: rustls reads only while `wants_read`,
-//! and writes only while `wants_write`. rustls 0.23 panics on some inputs in other orders.
+//! calls `read_tls` only while `wants_read`, and `write_tls` only while `wants_write`, as rustls'
+//! own streams do. In other orders, rustls 0.23 panics on some inputs.
 use super::{buffer::Buffer, records::WAITING};
 use ::rustls::{CommonState, Connection, Error};
 use std::io::{self, IoSlice, Read, Write};
@@ -35,16 +35,19 @@ impl Buffered {
     /// or until the peer's close_notify. The rest stays in `input`. Returns whether the peer has
     /// sent its close_notify: rustls must not get the bytes after it.
     pub(super) fn take(&mut self, input: &mut Buffer, out: &mut Buffer) -> Result<bool, Error> {
+        // First, because in the handshake rustls reads nothing while it has bytes to write.
         self.speak(out);
         let mut ended = false;
+        // `wants_read` is false while rustls holds plaintext, and after the close_notify.
         while !input.is_empty() && self.0.wants_read() {
             match self.0.read_tls(&mut input.filled()) {
+                // Without this error, the loop would never end.
                 Ok(0) => return Err(Error::General("rustls took no input".into())),
                 Ok(n) => input.consume(n),
                 Err(error) => return Err(Error::General(error.to_string())),
             }
             let processed = self.0.process_new_packets();
-            self.speak(out); // after an error, the alert
+            self.speak(out); // even after an error: then rustls has an alert to write
             ended = processed?.peer_has_closed();
         }
         Ok(ended)

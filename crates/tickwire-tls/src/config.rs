@@ -83,6 +83,7 @@ pub fn platform_config() -> Result<Client, TlsError> {
         return Ok(config.clone());
     }
     let provider = provider()?;
+    // On these systems the verifier reads files. In some of these files it misses a root.
     #[cfg(all(unix, not(any(target_os = "android", target_vendor = "apple"))))]
     let verifier =
         Verifier::new_with_extra_roots(roots::behind_marks(std::env::var_os), provider.clone());
@@ -90,8 +91,8 @@ pub fn platform_config() -> Result<Client, TlsError> {
     let verifier = Verifier::new(provider.clone());
     let verifier = verifier.map_err(|error| roots::explained(error, std::env::var_os))?;
     let config = client_config(verifier, provider)?;
-    // Two threads may both come here. Both get the first configuration, so that they share its
-    // tickets. An error is not kept: the program may install a provider, and call again.
+    // Two threads may reach this line at once. Both get the first configuration, so that they share
+    // its tickets. An error is not kept: the program may install a provider, and call again.
     Ok(CONFIG.get_or_init(|| config).clone())
 }
 
@@ -112,6 +113,7 @@ pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
     for (root, number) in CertificateDer::pem_slice_iter(&pem).zip(1..) {
         let bad = |error: &dyn fmt::Display| bad_root(format!("certificate {number}: {error}"));
         let root = root.map_err(|error| bad(&error))?;
+        // `store` only checks each root: the verifier's error would not have the number.
         store.add(root.clone()).map_err(|error| bad(&error))?;
         roots.push(root);
     }
@@ -151,7 +153,7 @@ fn provider() -> Result<Arc<CryptoProvider>, TlsError> {
 fn client_config(verifier: Verifier, provider: Arc<CryptoProvider>) -> Result<Client, TlsError> {
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .dangerous() // a custom verifier: the platform's
+        .dangerous() // necessary for a verifier that is not rustls' own
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     config.enable_secret_extraction = true; // so that this crate can work in place

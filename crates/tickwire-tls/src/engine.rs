@@ -32,10 +32,11 @@ impl Engine {
         }
     }
 
-    /// Drops rustls, and returns the plaintext that this crate holds and nobody has read. Plaintext
-    /// that rustls itself holds is lost.
+    /// Drops rustls, and returns the unread plaintext that the engine holds outside of rustls.
+    /// Plaintext that rustls itself holds is lost.
     pub(super) fn fail(&mut self) -> Buffer {
         let handshaking = self.is_handshaking();
+        // Only `Opening` has such plaintext: `Records` leaves it in the session's `input`.
         match core::mem::replace(self, Self::Failed { handshaking }) {
             Self::Opening(opening) => opening.into_plain(),
             _ => Buffer::default(),

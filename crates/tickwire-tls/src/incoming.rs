@@ -12,7 +12,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// All plaintext before an error is returned first. Every later call returns the same error.
+    /// The calls first return all plaintext from before the error, and then always the same error.
     /// `UnexpectedEof` means that the stream ended without a close_notify: data of the peer may be
     /// missing. Any other error is a TLS error with a [`rustls::Error`] inside, for example about
     /// the peer's certificate. If this end sends an alert about the error, the alert is
@@ -38,7 +38,7 @@ impl Session {
     /// As [`read`](Self::read).
     pub(super) fn read_on(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
         if to.is_empty() {
-            return Ok(Some(0));
+            return Ok(Some(0)); // below, 0 bytes would mean that more input is needed
         }
         let mut end = 0;
         // Data copied before a panic is returned first. The next call returns the panic's error.
@@ -61,8 +61,10 @@ impl Session {
         match &mut self.engine {
             Engine::Rustls(_) => *end += self.read_from_rustls(to),
             Engine::Opening(opening) => *end += opening.read(to),
+            // A failed session may still have data from before its panic.
             Engine::Records(_) | Engine::Failed { .. } => loop {
                 *end += self.take_plain(to.get_mut(*end..).unwrap_or_default());
+                // If `plain` has data left, `to` is full.
                 if !self.plain.is_empty() || !self.open_one(*end > 0) {
                     return;
                 }
@@ -70,9 +72,9 @@ impl Session {
         }
     }
 
-    /// Copies plaintext to `to`, and returns its length. If rustls has no plaintext, gives it more
-    /// of `input`. The loop ends, because each `process` shortens `input`: without plaintext rustls
-    /// wants to read, and [`Buffered::take`](crate::buffered::Buffered::take) reads or fails.
+    /// Copies plaintext to `to`, and returns its length. While rustls has no plaintext, this call
+    /// gives it more of `input`. The loop ends, because each `process` shortens `input`: without
+    /// plaintext rustls wants to read, so [`take`](crate::buffered::Buffered::take) reads or fails.
     fn read_from_rustls(&mut self, to: &mut [u8]) -> usize {
         while let Engine::Rustls(conn) = &mut self.engine {
             let len = conn.read(to);
@@ -85,9 +87,9 @@ impl Session {
     }
 
     /// Opens the first record. Returns `false` if no whole record is there, or if the session is
-    /// over. Also returns `false` after a handshake message if `has_data` (the read has copied
-    /// data). To handle a KeyUpdate takes as much time as to decrypt kilobytes of data, so the read
-    /// returns its data first.
+    /// over. `has_data`: whether the read has copied data. If so, also returns `false` after a
+    /// handshake message, so that the read returns its data before more messages are handled.
+    /// Handling a KeyUpdate takes as long as decrypting kilobytes of data.
     fn open_one(&mut self, has_data: bool) -> bool {
         let Engine::Records(records) = &mut self.engine else {
             return false;
@@ -121,6 +123,7 @@ impl Session {
     fn take_plain(&mut self, to: &mut [u8]) -> usize {
         let from = self.input.filled().get(self.plain.clone()).unwrap_or_default();
         let len = from.len().min(to.len());
+        // Without data, `record` is of an earlier record, and consuming it would lose input.
         if let (Some(to), Some(from @ [_, ..])) = (to.get_mut(..len), from.get(..len)) {
             to.copy_from_slice(from);
             self.plain.start += len;
@@ -139,8 +142,8 @@ impl Session {
 
     /// Takes over the record layer, at the end of the handshake.
     fn change(&mut self) {
-        // If rustls fails here, its connection is consumed, and nothing can take its place. The
-        // handshake then never ends, so that `stream::handshake` returns the error, not success.
+        // `into_records` consumes rustls' connection, so after an error nothing is left to go on
+        // with. `handshaking` then stays `true`, so that `stream::handshake` returns the error.
         let failed = Engine::Failed { handshaking: true };
         if let Engine::Opening(opening) = core::mem::replace(&mut self.engine, failed) {
             match opening.into_records() {
@@ -157,7 +160,7 @@ impl Session {
     /// records, and this call leaves them in `input`.
     pub(super) fn go_on(&mut self) {
         if self.ended || self.failed.is_some() {
-            // Bytes after a close_notify or an error are not data (A98). Unread data stays.
+            // Bytes after a close_notify or an error are not data (attack A98). Unread data stays.
             if self.plain.is_empty() {
                 self.input.clear();
             }
@@ -178,7 +181,7 @@ impl Session {
             Ok(false) => {}
             Ok(true) => {
                 self.ended = true;
-                self.input.clear(); // bytes after a close_notify are not data (A98)
+                self.input.clear(); // bytes after a close_notify are not data (attack A98)
             }
             Err(error) => self.fail(error),
         }

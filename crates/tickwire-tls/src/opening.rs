@@ -51,6 +51,7 @@ pub(super) struct Opening {
 struct Hello {
     /// The header of the handshake message: its type, and its length in three bytes.
     header: [u8; 4],
+    /// How many bytes of the handshake message have arrived, the header included.
     arrived: usize,
 }
 
@@ -62,6 +63,7 @@ enum Say<'a> {
 
 /// What to do after a step of rustls.
 enum Next {
+    /// rustls may have more to do without more input.
     Step,
     /// rustls needs more input, or its handshake is done.
     Wait,
@@ -128,6 +130,7 @@ impl Opening {
     /// Processes all input. Returns whether the peer has sent its close_notify. Stops as soon as
     /// [`into_records`](Self::into_records) can take over.
     pub(super) fn take(&mut self, input: &mut Buffer, out: &mut Buffer) -> Result<bool, Error> {
+        // Behind earlier bytes, because rustls has to see those again.
         self.input.push(input.filled());
         input.clear();
         let ended = self.take_records(out);
@@ -144,8 +147,8 @@ impl Opening {
             match self.step(&mut None, out)? {
                 Next::Step => continue,
                 Next::End => return Ok(true),
-                // rustls would wait for a message of any length that its header announces, up to 16
-                // MiB, and this crate would keep it all. The peer is not authenticated yet.
+                // A header may announce a message of up to 16 MiB. rustls would wait for the whole
+                // message, and this crate would keep it. But the peer is not authenticated yet.
                 Next::Wait if self.seen > HANDSHAKE => {
                     return Err(InvalidMessage::HandshakePayloadTooLarge.into());
                 }
@@ -202,8 +205,8 @@ impl Opening {
         Ok(data.len())
     }
 
-    /// Sends the close_notify if the handshake is over. Otherwise the stream ends without a
-    /// close_notify, because rustls' unbuffered connection cannot send one yet.
+    /// Sends the close_notify if the handshake is over. During the handshake, rustls' unbuffered
+    /// connection cannot send a close_notify, so the stream ends without one.
     pub(super) fn close(&mut self, out: &mut Buffer) {
         if !self.state().is_handshaking() {
             let _ = self.send(Say::CloseNotify, out);
@@ -232,6 +235,7 @@ impl Opening {
     pub(super) fn into_records(mut self) -> Result<(Records, Buffer), Error> {
         let name = self.name.take();
         let agreed = Agreed::of(self.state(), name);
+        // `plain` is empty: all data comes after the records that rustls has seen.
         // rustls calls this dangerous, because from here on this crate counts the sequence numbers:
         // a number used twice under one key would break the cipher.
         let (secrets, kernel) = match self.side {
@@ -266,7 +270,8 @@ fn react<Data>(
             encoded.map(|()| Next::Step).map_err(|error| Error::General(error.to_string()))
         }
         Ok(ConnectionState::TransmitTlsData(message)) => {
-            // The bytes are in `out`, which keeps their order, so rustls need not wait.
+            // rustls asks us to send the bytes before it goes on. `out` has them, and keeps their
+            // order, so that is enough.
             message.done();
             Ok(Next::Step)
         }
@@ -285,7 +290,8 @@ fn react<Data>(
             None => Ok(Next::Wait),
         },
         Ok(ConnectionState::PeerClosed) => Ok(Next::End),
-        // rustls needs more input, or both ends have closed. `Session::server` excludes early data.
+        // rustls needs more input, or both ends have closed. The state for early data never comes,
+        // because `Session::server` excludes early data.
         Ok(_) => Ok(Next::Wait),
     };
     (discard, next)
@@ -311,7 +317,7 @@ fn encrypt<Data>(
 }
 
 /// Calls `write` with room in `out`, and again with more room if `write` asks for more. Each call
-/// gets more room than the last, so the loop ends.
+/// gets more room than the call before it, so the loop ends.
 fn fitting<E>(
     out: &mut Buffer,
     mut write: impl FnMut(&mut [u8]) -> Result<Result<usize, E>, InsufficientSizeError>,
@@ -325,7 +331,7 @@ fn fitting<E>(
     }
 }
 
-/// The length of the first record in `wire`. If its header is incomplete, the header's length.
+/// The length of the first record in `wire`, or of a header if the record's header is incomplete.
 fn record_len(wire: &[u8]) -> usize {
     let len = |&[_, _, _, hi, lo]: &[u8; HEADER]| usize::from(u16::from_be_bytes([hi, lo]));
     HEADER + wire.first_chunk().map_or(0, len)
@@ -335,6 +341,8 @@ impl Hello {
     /// Counts a record. Returns whether the ClientHello ends in this record.
     fn ends_in(&mut self, record: &[u8]) -> bool {
         let part = record.get(HEADER..).unwrap_or_default();
+        // The handshake message's header may be cut by the end of a record. Until it is complete,
+        // `arrived` is below 4, so the result is `false`.
         for (to, from) in self.header.iter_mut().skip(self.arrived).zip(part) {
             *to = *from;
         }

@@ -5,9 +5,8 @@ use std::cell::RefCell;
 /// The most memory, in bytes, that one thread keeps allocated after a burst.
 const MOST: usize = 4 << 20;
 
-/// The number of buffers that the list has room for from its first use on. Only if more buffers
-/// come back after a burst, the list grows, by an allocation between messages. The number is a
-/// guess.
+/// The number of buffers that the list has room for from its first use on. The list grows only if
+/// more buffers come back after a burst. Then it allocates between messages. The number is a guess.
 const LISTED: usize = 32;
 
 struct Pool {

@@ -26,7 +26,7 @@ const TAG: usize = 16;
 pub(super) const PLAIN: usize = 1 << 14;
 /// The most bytes that a record adds to its plaintext (RFC 9846 §5.2).
 const EXPANSION: usize = 256;
-/// The longest handshake message, in bytes, that is assembled from records, as in rustls.
+/// The longest handshake message, in bytes, that is assembled. rustls has the same bound.
 pub(super) const HANDSHAKE: usize = 65535;
 /// The most ciphertext, in bytes, that may wait to be written. rustls has the same bound.
 pub(super) const WAITING: usize = 64 << 10;
@@ -135,7 +135,8 @@ impl Records {
             }
             ContentType::ApplicationData => {
                 // Empty data is legal, but costs us a decryption and gives the program nothing.
-                // Only data resets the count: tickets and warnings cost the peer equally little.
+                // Only data resets the count. If tickets or warnings did so too, a peer could
+                // alternate them with empty data for ever.
                 if payload.is_empty() {
                     bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyEmptyFragments)?;
                 } else {
@@ -171,6 +172,7 @@ impl Records {
         });
         match opened {
             Ok((kind, plain)) if body.get(plain.clone()).is_some() => Ok((kind, plain)),
+            // An empty slice may have any address.
             Ok((kind, plain)) if plain.is_empty() => Ok((kind, 0..0)),
             Ok(_) => Err(Error::General("plaintext outside its record".into())),
             // A provider may decrypt before it checks the tag. Bytes that an attacker made up must
@@ -270,7 +272,8 @@ impl Records {
         match body {
             [0] => {}
             // The answer waits for our next data or alert. So any number of requests costs us one
-            // KeyUpdate, and a peer that asks and never reads cannot make our output grow.
+            // KeyUpdate, and a peer that asks and never reads cannot make our output grow. After
+            // `UPDATES` KeyUpdates of ours, requests are ignored.
             [1] => self.owes_update = self.updates < UPDATES,
             [_] => return Err(InvalidMessage::InvalidKeyUpdate.into()),
             [] => return Err(InvalidMessage::MissingData("KeyUpdateRequest").into()),

@@ -1,4 +1,4 @@
-//! Finds roots that the platform's verifier misses, and adds the places of roots to its errors.
+//! Finds roots that the platform's verifier misses. Adds to its error where roots were looked for.
 use ::rustls::{
     Error, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
@@ -24,6 +24,7 @@ pub(crate) fn explained(
 ) -> Error {
     let looks = cfg!(unix) && !cfg!(any(target_os = "android", target_vendor = "apple"));
     let text = match error {
+        // The verifier returns this variant if it has found no root.
         Error::General(text) if looks => text,
         error => return error,
     };
@@ -37,8 +38,8 @@ pub(crate) fn explained(
 }
 
 /// Looks for files with a byte order mark at their beginning, among the files that the two
-/// variables name. Returns the first certificate of each: the platform's verifier misses it. Leaves
-/// out a malformed certificate, because the verifier would fail on it.
+/// variables name. Returns the first certificate of each such file, which the platform's verifier
+/// misses. Leaves out a malformed certificate, because the verifier would fail on it.
 pub(crate) fn behind_marks(
     variable: impl Fn(&'static str) -> Option<OsString>,
 ) -> Vec<CertificateDer<'static>> {
@@ -52,8 +53,8 @@ pub(crate) fn behind_marks(
         RootCertStore::empty().add(first.clone()).is_ok().then_some(first)
     };
     let files = file.map(PathBuf::from).into_iter().chain(inside);
-    // A pipe can be read only once, and the verifier reads it after us. To open a FIFO may take for
-    // ever.
+    // A pipe can be read only once, and the verifier reads it after us. Opening a FIFO may block
+    // for ever.
     files.filter(|file| file.is_file()).filter_map(first).collect()
 }
 

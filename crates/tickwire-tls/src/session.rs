@@ -122,10 +122,10 @@ impl Session {
         matches!(self.engine, Engine::Records(_))
     }
 
-    /// rustls' own connection, for example to export keying material. `Some` for a session from
-    /// [`new`](Self::new), and for a server's session with early data. For other sessions, `None`
-    /// if the configuration sets `enable_secret_extraction`, even with TLS 1.2. `None` for every
-    /// session whose rustls has panicked.
+    /// rustls' own connection, for example to export keying material. `None` after a panic of
+    /// rustls, and `None` if the configuration sets `enable_secret_extraction`, even with TLS 1.2.
+    /// Despite this setting, a session from [`new`](Self::new) and a server's session with early
+    /// data return `Some`.
     pub fn connection(&self) -> Option<&Connection> {
         match &self.engine {
             Engine::Rustls(conn) => Some(conn.connection()),
@@ -193,12 +193,13 @@ impl Session {
             ended: false,
             closed: false,
         };
-        let _ = session.call(Self::process); // a panic is the error of later calls
+        // This makes a client's first message outgoing. A panic is the error of later calls.
+        let _ = session.call(Self::process);
         session
     }
 
-    /// Runs `work`, which may call the engine. Every call of rustls and of its provider, except the
-    /// getters of their state, is inside this function, or in a constructor inside [`caught`].
+    /// Runs `work`, which may call the engine. Every call of rustls and of its provider is inside
+    /// this function, or, in a constructor, inside [`caught`]. The getters are called directly.
     ///
     /// # Errors
     ///
@@ -219,7 +220,7 @@ impl Session {
         } else if self.plain.is_empty() {
             self.input.clear();
         }
-        io_error(self.failed.get_or_insert(error).clone())
+        io_error(self.failed.get_or_insert(error).clone()) // an earlier error stays
     }
 
     // Inputs.
@@ -276,7 +277,7 @@ impl Session {
         }
         let mut all = 0;
         while from.has_remaining() {
-            let mut slices = [IoSlice::new(&[]); 16];
+            let mut slices = [IoSlice::new(&[]); 16]; // the next pass takes further slices
             let n = from.chunks_vectored(&mut slices);
             let taken = self.write_slices(slices.get(..n).unwrap_or_default())?;
             if taken == 0 {
@@ -342,8 +343,8 @@ impl Session {
     }
 
     /// Whether the TLS handshake is still under way. Until it is over, [`write`](Self::write)
-    /// accepts nothing, and a server may not know the client's
-    /// [certificates](Self::peer_certificates).
+    /// accepts nothing, and a server perhaps does not know the client's
+    /// [certificates](Self::peer_certificates) yet.
     pub fn is_handshaking(&self) -> bool {
         self.engine.is_handshaking()
     }
@@ -406,7 +407,7 @@ impl Session {
     #[inline]
     pub(super) fn write_slices(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
         let taken = self.call(|session| session.seal(from))??;
-        self.opening &= taken == 0;
+        self.opening &= taken == 0; // see the field
         Ok(taken)
     }
 
@@ -435,7 +436,7 @@ impl Session {
         match &mut self.engine {
             Engine::Rustls(conn) => conn.write(from, &mut self.out),
             Engine::Opening(opening) => opening.write(from, &mut self.out).map_err(io_error),
-            Engine::Records(_) | Engine::Failed { .. } => Ok(0),
+            Engine::Records(_) | Engine::Failed { .. } => Ok(0), // not reached
         }
     }
 

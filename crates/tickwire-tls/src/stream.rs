@@ -1,5 +1,5 @@
-//! A session over a stream. The functions of this module do the work of the calls of a TLS stream,
-//! both for a task, whose calls return `Pending`, and for a thread, whose calls may wait.
+//! A session over a stream. The functions of this module do the work of a TLS stream. A task and a
+//! thread can use them: a task's calls return `Pending`, and a thread's calls may wait.
 //!
 //! No call of the stream below happens while [`Carrier::with`] lends the state. So a thread locks
 //! the state only during `with`, and a thread that waits for the stream keeps no other thread
@@ -195,7 +195,8 @@ fn drain(on: &mut impl Carrier) -> Poll<io::Result<()>> {
 }
 
 /// Flushes the stream below, if [`Tls::take_dirty`] said so. Another thread may have added output
-/// during the flush: then the handshake is not flushed yet. If the flush fails, `dirty` stays set.
+/// during the flush: then the handshake is not flushed yet. If the flush waits or fails, `dirty` is
+/// set again.
 #[inline]
 fn flush_below(on: &mut impl Carrier, (dirty, opening): (bool, bool)) -> Poll<io::Result<()>> {
     let done = if dirty { on.poll_flush() } else { Poll::Ready(Ok(())) };

@@ -246,8 +246,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
         self.written(flushed)
     }
 
-    /// Never `Pending`: a task reads even if the stream refuses bytes or fails. A blocked stream
-    /// wakes the task. If the stream fails, the read has a better error, such as the peer's alert.
+    /// Never `Pending`: a task reads even if the stream refuses bytes or fails. A stream that
+    /// refuses bytes wakes the task later. If the stream fails, the read has a better error, for
+    /// example the peer's alert.
     fn send_aside(&mut self, _: bool) -> Poll<()> {
         let Some(other) = self.stream.writer.clone() else {
             let _ = stream::send(self);
@@ -256,10 +257,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
         // A stream keeps one waker for writing. `both` wakes both tasks. Otherwise the waker of
         // this call would replace the writer's waker.
         let both = Waker::from(Arc::new(Both(self.cx.waker().clone(), other)));
-        // The new call's `write_blocked` is not needed, because a read has no use for it. During
-        // the handshake a write comes here too, but then no other half may be in use.
+        // The new call's `write_blocked` is dropped, because a read does not use it. During the
+        // handshake, a write also calls this function, but then no second half may be in use.
         let sent = stream::send(&mut self.stream.call(&mut Context::from_waker(&both)));
-        // The stream below owes the writer no wake-up any more, so this call wakes the writer.
+        // The stream below accepted the bytes, so it will not wake the writer. This call does.
         if sent.is_ready()
             && let Some(writer) = self.stream.writer.take()
         {
