@@ -25,6 +25,7 @@ impl Current {
     #[inline]
     pub(crate) fn look<T>(&mut self, handle: Handle, slot: &Slot<T>) {
         self.direct = slot.outbox.is_none().then_some(handle);
+        // So `deliver` looks again, finds the pause and stops.
         self.changed = slot.marks.paused;
     }
 

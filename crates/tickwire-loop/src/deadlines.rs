@@ -47,7 +47,7 @@ impl Deadlines {
         self.heap.swap_remove(at);
         self.note(id, 0);
         if at < self.heap.len() {
-            self.settle(at);
+            self.settle(at); // the entry that was the last is here now
         }
     }
 

@@ -13,9 +13,9 @@ use tickwire::{Config, handshake::client::Request, url::UrlError};
 /// TLS and the opening handshake. Redirects are not followed, and no proxy is used.
 ///
 /// Dials of the same name share one lookup. The dials fail once the lookup has taken 30 s, even if
-/// their `handshake_timeout` is longer. A loop runs up to 64 lookups at once, each on a thread, so
-/// 32 names without an answer keep no other name waiting. Up to 1,024 names may be in lookup; the
-/// dial of a further name fails.
+/// their `handshake_timeout` is longer. A loop runs up to 64 lookups at once, each on a thread. So
+/// even while 32 names get no answer, 32 threads are left for other names. Up to 1,024 names may be
+/// in lookup; the dial of a further name fails.
 #[derive(Clone)]
 #[must_use]
 pub struct Dial {

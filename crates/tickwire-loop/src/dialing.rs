@@ -90,7 +90,7 @@ impl<T> Inner<T> {
                 return None;
             }
         };
-        self.put(handle, Stage::Dialing(dialing), None); // so that `free` leaves the lookup
+        self.put(handle, Stage::Dialing(dialing), None); // in this stage, `free` leaves the lookup
         self.finish(handle, None, Some(error), handler);
         None
     }
@@ -115,7 +115,7 @@ impl<T> Inner<T> {
                 Ok(false) => at += 1,
                 Ok(true) => {
                     let connected = dialing.attempts.swap_remove(at);
-                    dialing.attempts.clear();
+                    dialing.attempts.clear(); // this closes the other streams
                     return self.begin_handshake(handle, dialing, connected);
                 }
                 Err(error) => {
@@ -166,8 +166,8 @@ impl<T> Inner<T> {
         let _ = handshake.reading.handle_timeout(dialing.began); // starts its deadline
         dialing.handshake = Some(handshake);
         if let Some(slot) = self.slots.get_mut(handle) {
-            // The `Note` of the stream's end may have come during the attempt, and comes only once.
-            // So the wire counts as readable.
+            // The `Note` that reports the stream's end comes only once, and may have come during
+            // the attempt. So the wire counts as readable.
             slot.wire = Some(Wire::new(stream, tls, true, dial.stamps_reads));
             slot.peer = Some(Peer::new(to, false));
         }
@@ -182,6 +182,7 @@ impl<T> Inner<T> {
         };
         let mut spent = 0;
         loop {
+            // Writing comes first, because the peer's next bytes may be an answer.
             match wire.say(&mut self.system, handshake.outgoing()) {
                 Ok(n) => handshake.advance(n),
                 Err(error) if is_passing(&error) => {}
@@ -200,7 +201,8 @@ impl<T> Inner<T> {
             }
             let spent = (&mut spent, self.settings.turn_bytes);
             match wire.shake(&mut self.system, &mut handshake.reading, self.clock.now, spent) {
-                // If a refusal's head is here, it says more than the error that ended the body.
+                // If the head of a refusal has arrived, the refusal says more than the error that
+                // ended its body. So the error counts as the end of the stream.
                 Err(Pause::Failed(_)) if handshake.response().is_some() => {
                     handshake.reading.end_of_stream();
                 }
@@ -216,7 +218,7 @@ fn begin_connect(to: SocketAddr, dial: &Dial) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     dial.hook.call(&socket)?;
     fault("connect")?;
-    socket.set_nonblocking(true)?;
+    socket.set_nonblocking(true)?; // after the hook, which may have changed the mode
     match socket.connect(&to.into()) {
         Err(error) if !is_under_way(&error) => Err(error),
         _ => Ok(socket.into()),

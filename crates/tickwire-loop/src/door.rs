@@ -62,11 +62,11 @@ impl Door {
     }
 
     /// Answers the health checks of a balancer at this path. A health check is a GET, HEAD or
-    /// OPTIONS of HTTP/1.x that has no body, one Host (none is enough in HTTP/1.0), and neither a
-    /// `Sec-WebSocket-Key` nor an `Upgrade` to `websocket`. The path begins with `/` and has no
-    /// query. The path has to equal the path in the request's target byte for byte; a query in the
-    /// target does not matter. All other requests are handled as usual, so a WebSocket may use the
-    /// same path. The loop compares paths in the order of the calls. No event reports a health
+    /// OPTIONS of HTTP/1.x without a body. It has one Host, or in HTTP/1.0 perhaps none. It has
+    /// neither a `Sec-WebSocket-Key` nor an `Upgrade` to `websocket`. Let `path` begin with `/` and
+    /// have no query. It has to equal the path in the request's target byte for byte; a query in
+    /// the target does not matter. All other requests are handled as usual, so a WebSocket may use
+    /// the same path. The loop compares paths in the order of the calls. No event reports a health
     /// check.
     ///
     /// ```
@@ -81,12 +81,13 @@ impl Door {
     ///
     /// The limits of an opening handshake apply to a health check: [`Config`] limits its head and
     /// its time, and [`Settings`](crate::Settings) limits the number of connections, in all and for
-    /// each address. It waits for a place of [`max_handshakes`](crate::Settings::max_handshakes),
-    /// so a storm of handshakes may delay it for `handshake_timeout`. It fails if the loop accepts
-    /// no more connections. The stream ends after the answer, as after a
-    /// [rejection](crate::Answer::reject). [`Counts::health_checks`](crate::Counts::health_checks)
-    /// counts the answers. The feature `tracing` reports each check as a failed opening handshake,
-    /// with the status that the request would get at a door without health checks.
+    /// each address. A health check waits for a place of
+    /// [`max_handshakes`](crate::Settings::max_handshakes), so a storm of handshakes may delay it
+    /// for `handshake_timeout`. It fails if the loop accepts no more connections. The stream ends
+    /// after the answer, as after a [rejection](crate::Answer::reject).
+    /// [`Counts::health_checks`](crate::Counts::health_checks) counts the answers. The feature
+    /// `tracing` reports each check as a failed opening handshake, with the status that the request
+    /// would get at a door without health checks.
     pub fn health_check(mut self, path: impl Into<String>, answer: Rejection) -> Self {
         Arc::make_mut(&mut self.health_checks).push((path.into(), answer));
         self

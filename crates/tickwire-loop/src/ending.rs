@@ -16,6 +16,7 @@ impl<T> Inner<T> {
         failed: Option<Error>,
         handler: &mut Handler<'_, T>,
     ) {
+        // These facts are read first, because `free` empties the slot.
         let slot = self.slots.get(handle);
         let is_over_queued = slot.is_some_and(|slot| matches!(slot.stage, Stage::OverQueued));
         let by_outbox = slot.and_then(|slot| slot.outbox.as_ref()?.disconnected());
@@ -24,6 +25,7 @@ impl<T> Inner<T> {
         let error = open.as_mut().and_then(|open| open.error.take());
         let closed = open.as_ref().and_then(|open| open.conn.closed());
         let end = match (failed.or(error.or(unwritten).map(Error::from)), closed) {
+            // If the loop or the outbox disconnected it, this is the reason, whatever failed later.
             _ if is_over_queued => End::OverQueued,
             _ if let Some(code) = by_outbox => End::Disconnected(code),
             // The stream's error says more than `UnexpectedEof`.

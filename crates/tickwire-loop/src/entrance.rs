@@ -11,7 +11,8 @@ use tickwire::Time;
 /// For each place for a handshake, this number of connections may be accepted and silent. A silent
 /// connection takes little memory.
 const SILENT: usize = 4;
-/// One address may have this many connections in their handshake, even if its share is smaller.
+/// One address may have this many connections in their handshake, even if its share is smaller. If
+/// there are few places, the share is 0.
 const LEAST_SHARE: usize = 8;
 
 /// The phases of an accepted connection that is not open yet.
@@ -74,7 +75,8 @@ impl Entrance {
         }
     }
 
-    /// Counts a connection. `false` if its address has too many, in all or not yet open.
+    /// Counts a connection. `false` if its address has too many connections, or too many that are
+    /// not open yet.
     pub(crate) fn enter(&mut self, address: IpAddr, phase: &mut Option<Phase>) -> bool {
         if self.most.0 == 0 {
             return false; // the address would get an entry without a connection

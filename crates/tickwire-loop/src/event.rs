@@ -53,7 +53,7 @@ pub enum Event<'e, T> {
     },
     /// There is room again: in a connection that refused a message with
     /// [`Full`](tickwire::SendError::Full), or in its outbox, if the outbox refused the message
-    /// with [`Full`](tickwire_parts::PushError::Full). One event may follow several refusals.
+    /// with [`Full`](tickwire_parts::PushError::Full). Several refusals may cause only one event.
     Room(Handle),
     /// A connection is gone, and its handle now names nothing. This event comes once for each
     /// connection that was dialed or was open, unless [`remove`](crate::Net::remove) removed it.
@@ -76,9 +76,9 @@ pub enum Event<'e, T> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum End<'e> {
-    /// The connection was open and has closed. [`Closed`] has the close codes of both sides, and,
-    /// if there was one, the violation, the passed deadline or the early end of the stream. A
-    /// stream that ends without a Close is `UnexpectedEof` here.
+    /// The connection was open and has closed. [`Closed`] has the close codes of both sides. It
+    /// also has the error, if there was one: a violation, a passed deadline, or `UnexpectedEof` for
+    /// a stream that ended without a Close.
     Closed(Closed<'e>),
     /// The connection did not become open, or its stream failed: a read failed, or a write failed
     /// and nothing more came from the peer. For a connection that was open, the close code of RFC

@@ -105,7 +105,8 @@ impl<T> Inner<T> {
             slot.wire = slot.wire.take().map(|wire| wire.opened(&mut self.system, token, stamps));
             self.counts.open += 1;
         }
-        // If the handshake's deadline stayed set, each wait would arm a timer in the kernel.
+        // The handshake is over. If its deadline stayed set, each wait until then would arm a timer
+        // in the kernel.
         self.deadlines.remove(handle.at);
         self.make_whole(handle, conn)
     }
@@ -179,8 +180,8 @@ impl<T> Inner<T> {
         let mut queued = open.conn.sender().buffered_amount();
         if let Some(outbox) = &slot.outbox {
             queued += outbox.counts().bytes;
-            // A closed connection takes nothing from its outbox. A passed deadline of the outbox
-            // would make the loop spin.
+            // A closed connection takes nothing from its outbox. So a passed deadline of the outbox
+            // would stay set, and make the loop spin.
             if !open.conn.sender().is_closed() {
                 until = until.into_iter().chain(outbox.poll_timeout()).min();
             }

@@ -33,7 +33,8 @@ impl<T> Inner<T> {
         most.retain(|(queued, _)| *queued > 0);
         most.sort_unstable_by(|a, b| b.cmp(a));
         for &(_, handle) in &most {
-            // A stream that refused bytes may accept more; over io_uring it does after each copy.
+            // A stream that refused bytes may accept more by now. Over io_uring, it accepts more
+            // once its copy is sent.
             while let Some(wire) = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut())
                 && wire.accepts_again(&mut self.system)
             {
@@ -44,7 +45,8 @@ impl<T> Inner<T> {
             if self.counts.queued <= target {
                 break;
             }
-            // This skips the connection in its turn: it is not in its slot; `high_water` limits it.
+            // This skips the connection that has its turn, because it is not in its slot. Its
+            // `high_water` limits it.
             if let Some(open) = self.take_open(handle) {
                 self.disconnect(handle, open);
             } else if self.slots.get(handle).is_some_and(|slot| slot.is_rejected()) {

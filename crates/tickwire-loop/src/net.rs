@@ -17,8 +17,8 @@ use tickwire::{
 };
 use tickwire_parts::{Outbox, PushError};
 
-/// The application's handler of events. Only the turn of an open connection is compiled for the
-/// type of the application's closure, so that the compiler can inline the handler there.
+/// The application's handler of events. The turn of an open connection does not use this type, but
+/// the type of the application's closure, so that the compiler can inline the handler there.
 pub(crate) type Handler<'h, T> = dyn FnMut(&mut Net<'_, T>, Event<'_, T>) + 'h;
 
 /// The commands of a loop. A handler gets a `Net` with each event. Outside of the handler,
@@ -211,7 +211,7 @@ impl<'n, T> Net<'n, T> {
         let len = message.as_bytes().len();
         let sent = self.push(to, key, message);
         if sent.is_ok() {
-            self.inner.count_queued(to, len + 16); // an estimate: `rest` counts exactly
+            self.inner.count_queued(to, len + 16); // an estimate with a header: `rest` is exact
         }
         if self.inner.queues.unwritten.len() >= MOST_UNWRITTEN {
             self.inner.write_unwritten();
@@ -371,7 +371,7 @@ impl<'n, T> Net<'n, T> {
         if let Some(slot) = self.inner.slots.get_mut(of) {
             slot.marks.paused = paused;
             self.inner.current.change();
-            self.inner.make_ready(of.at);
+            self.inner.make_ready(of.at); // no `Note` reports again what arrived during the pause
         }
     }
 

@@ -44,7 +44,7 @@ impl<T> Inner<T> {
         None
     }
 
-    /// Reads until the request is complete. Returns the reason if it has to be rejected.
+    /// Reads until the request is complete. Returns the rejection if it has to be rejected.
     fn read_request(
         &mut self,
         handle: Handle,
@@ -174,7 +174,7 @@ impl<T> Inner<T> {
             return drop(self.free(handle));
         }
         slot.set_queued(counts, response.len() - *said);
-        let until = if again { clock.now } else { *until };
+        let until = if again { clock.now } else { *until }; // perhaps more is unread: read again
         self.put(handle, Stage::Rejected(rejected), Some(until));
     }
 
@@ -230,8 +230,8 @@ impl<T> Inner<T> {
         if !self.entrance.held || !self.entrance.has_room(Phase::UnderWay) {
             return;
         }
-        // Places are free, but too many connections are silent. While `accept_at` is set, it is too
-        // early to close silent connections again.
+        // If places are free, but nothing may be accepted, too many connections are silent. While
+        // `accept_at` is set, it is too early to close silent connections again.
         if !self.entrance.may_accept() && self.entrance.accept_at.is_none() {
             self.close_silent();
         }
@@ -250,7 +250,7 @@ impl<T> Inner<T> {
                 && let (Stage::Opening(opening), Some(wire)) = (&slot.stage, &mut slot.wire)
                 && slot.marks.phase == Some(Phase::Silent)
                 && opening.began + PATIENCE <= now
-                // The system's note of what arrived may be late.
+                // Its first bytes may have arrived, although no `Note` has reported them yet.
                 && wire.find_unread(&mut self.system) == 0
             {
                 self.counts.evicted += 1;

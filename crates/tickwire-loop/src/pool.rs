@@ -6,8 +6,8 @@ use tickwire::Connection;
 /// The most memory that the list of a pool keeps, in bytes.
 const MOST: usize = 4 << 20;
 
-/// The number of buffers for which the list has room from the start. Only if more buffers come back
-/// after a burst, the list grows, by an allocation between messages. The number is a guess.
+/// The number of buffers for which the list has room from the start. The list grows only if more
+/// buffers come back after a burst. Then it allocates between messages. The number is a guess.
 const LISTED: usize = 64;
 
 /// The buffers that connections use in their turns.

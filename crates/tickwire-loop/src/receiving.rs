@@ -1,25 +1,27 @@
-//! The limit on the bytes that all connections together have received and not delivered.
+//! The limit on the bytes that all connections together have received and not delivered. The more
+//! bytes they hold (from left to right), the fewer connections may read:
 //!
 //! ```text
 //! all read | those within a fair share read | .. and within 128 KiB | those that hold nothing
 //!          3/4 of the limit                 7/8 of it                15/16 of it
 //! ```
 //!
-//! Of the stopped connections, the one whose message began first reads in any case. So the messages
-//! of stopped connections end one after the other.
+//! One of the stopped connections reads in any case: the connection whose message began first. So
+//! the messages of stopped connections end one after the other.
 use crate::handle::Handle;
 use std::{collections::BTreeMap, mem, time::Duration};
 use tickwire::Time;
 
-/// The loop expects a read to add as many bytes as the connection holds, within these bounds.
+/// The loop expects a read to add as many bytes as the connection holds, within these bounds. In a
+/// long frame, one read asks for at most 128 KiB.
 const READ: (usize, usize) = (16 << 10, 128 << 10);
 /// Above 7/8 of the limit, a connection may hold 128 KiB, and a few bytes more for its buffers.
 const LITTLE: usize = 129 << 10;
 /// The time for which `Receiving::first` may receive nothing. Without this limit, a peer that sends
-/// half a message would keep the others waiting until a deadline passes. While all together exceed
-/// 15/16 of the limit by `ABOVE`, `first` stays, because each former `first` may keep almost a
-/// message.
+/// half a message would keep the others waiting until a deadline passes.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// While all together exceed 15/16 of the limit by this number of bytes, a `Receiving::first` that
+/// receives nothing stays. Each former `first` may keep almost a whole message in memory.
 const ABOVE: usize = 1 << 20;
 
 /// The bytes that an open connection has received and not delivered.
@@ -27,8 +29,8 @@ const ABOVE: usize = 1 << 20;
 pub(crate) struct Received {
     /// The number of these bytes, after the last turn.
     pub(crate) bytes: usize,
-    /// The number of its message: messages that began later have larger numbers. 0 if the
-    /// connection holds nothing.
+    /// The number of the connection's message: messages that began later have larger numbers. 0 if
+    /// the connection holds nothing.
     began: u64,
     /// The time at which a stopped connection is given up, unless one of its messages ends before.
     pub(crate) until: Option<Time>,
@@ -42,8 +44,8 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// Returns the time at which the connection, which does not read, is given up. `most`: the time
-    /// for which it may wait until a message ends.
+    /// Returns the time at which a connection that does not read is given up. `most`: the time for
+    /// which it may wait until a message ends.
     pub(crate) fn wait(&mut self, now: Time, most: Duration) -> Time {
         *self.until.get_or_insert(now + self.left.unwrap_or(most))
     }
@@ -74,8 +76,9 @@ pub(crate) struct Receiving {
     last: u64,
     /// The connection that reads in any case. The limit is for the others.
     first: Option<First>,
-    /// The connection that was `first` when another took its place although there was no room.
-    /// While this connection holds its message, no other takes the place without room.
+    /// The connection that was `first` when another connection took its place although there was no
+    /// room. While the replaced connection holds its message, no further connection takes the place
+    /// without room: otherwise each of them might keep almost a whole message.
     replaced: Option<Handle>,
     /// The time at which another connection becomes `first`, unless `first` reads something before.
     patience: Option<Time>,
@@ -189,7 +192,7 @@ impl Receiving {
         if !is_first {
             return held.until;
         }
-        // Its silence counts as waiting, because it holds memory for which others wait.
+        // While `first` reads nothing, it counts as waiting: it holds memory for which others wait.
         let until = (!read).then(|| held.wait(now, Duration::ZERO));
         if read || self.is_full() && until.is_some_and(|at| at > now) {
             self.patience = Some(now + PATIENCE);
@@ -213,7 +216,8 @@ impl Receiving {
         self.calm / self.holders.max(1)
     }
 
-    /// Whether there is no room for one more message above the limit.
+    /// Whether all together exceed 15/16 of the limit by more than `ABOVE`. Then there is no room
+    /// for another `first`, which may hold a whole message.
     fn is_full(&self) -> bool {
         self.all > (self.limit / 16 * 15).saturating_add(ABOVE)
     }
@@ -226,7 +230,8 @@ impl Receiving {
     }
 
     /// Returns how many of the stopped connections try again. All try if there is room, or if the
-    /// fair share has grown by 1/8. Otherwise one tries, if it becomes the first.
+    /// fair share has grown by 1/8: after less growth, many would soon stop again. Otherwise the
+    /// connection whose message began first tries, if it becomes the first.
     pub(crate) fn resumable(&mut self) -> usize {
         let share = self.fair_share();
         if self.others() <= self.calm || share / 9 * 8 > self.share {

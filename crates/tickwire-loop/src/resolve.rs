@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::{collections::BTreeSet, io, sync::Arc, thread, time::Duration};
 use tickwire::Time;
 
-/// The most lookups that run at once. While 32 names get no answer, 32 threads are left for others.
+/// The most lookups that run at once. While 32 names get no answer, other names have 32 threads.
 const THREADS: usize = 64;
 /// The most names that are looked up, or wait for a thread.
 const NAMES: usize = 1024;
@@ -54,7 +54,7 @@ impl Resolver {
     }
 
     /// Returns the time at which a dial gives up the lookup of its name. `None` if the dial found
-    /// no room among `NAMES`, even if a later dial of its name did.
+    /// no room among `NAMES`, even if a later dial of the same name found room.
     pub(crate) fn deadline(&self, of: Handle) -> Option<Time> {
         self.lookups.iter().find(|lookup| lookup.dials.contains(&of)).map(|lookup| lookup.until)
     }

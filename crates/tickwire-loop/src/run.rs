@@ -17,16 +17,17 @@ use std::{
 };
 use tickwire::Time;
 
-/// The most connections that one round accepts at a door. Others wait for the next round.
+/// The most connections that one round accepts at a door, so that a storm of them does not keep the
+/// open connections waiting. Others wait for the next round.
 const ACCEPTS: usize = 64;
 /// The most connections that may wait to be accepted. The operating system may allow fewer, and the
 /// standard library asks for only 128. If no place is free, the client's TCP tries again after a
 /// second.
 const BACKLOG: i32 = 4096;
-/// The time in a round for handshakes of accepted connections, and the same time for connections
-/// whose last turns ended at a limit of the turn. Then the loop checks which connections have
-/// become ready. The first step of a TLS handshake takes 0.1 ms, and a full turn up to 0.3 ms. So a
-/// hundred of them at once would keep open connections waiting for 10 to 30 ms.
+/// The time in a round for handshakes of accepted connections. Connections whose last turns ended
+/// at a limit get the same time. Then the loop checks which connections have become ready. The
+/// first step of a TLS handshake takes 0.1 ms, and a full turn up to 0.3 ms. So a hundred of these
+/// turns in one round would keep open connections waiting for 10 to 30 ms.
 const LATE: Duration = Duration::from_micros(250);
 /// The time from a failed accept to the next try. No `Note` reports connections that still wait.
 pub(crate) const RETRY: Duration = Duration::from_millis(100);
@@ -135,7 +136,8 @@ impl<T> Loop<T> {
         }
         inner.accept_knocked();
         inner.expire(handler);
-        // Slots that join in this round have to wait: no connection gets two turns in a round.
+        // Slots that join `unfinished` in this round have to wait for the next round: no connection
+        // gets two turns in a round.
         let unfinished = inner.queues.unfinished.len();
         // Slots that become ready from here on get their turns in the next round.
         mem::swap(&mut inner.queues.ready, &mut self.round);
@@ -226,7 +228,7 @@ impl<T> Inner<T> {
         let address = listener.local_addr()?;
         let listener = self.system.listen(listener, Token::Door(at))?;
         self.entrance.doors.push((door, listener));
-        self.queues.knocked.push(at);
+        self.queues.knocked.push(at); // connections may wait already
         Ok(address)
     }
 
@@ -289,6 +291,7 @@ impl<T> Inner<T> {
             return;
         };
         let Some(slot) = self.slots.get_mut(handle) else { return };
+        // First, because after an error `free` needs both fields to give the places back.
         slot.peer = Some(Peer::new(peer, true));
         slot.marks.phase = phase;
         let token = Token::Slot(handle.at);
@@ -357,6 +360,7 @@ impl<T> Inner<T> {
                 self.finish(handle, None, None, handler);
                 return None;
             }
+            // The connection has ended since its slot was queued. `take_turn` serves the open ones.
             stage @ (Stage::Free | Stage::Turn | Stage::Open(_) | Stage::Dormant) => {
                 slot.stage = stage;
                 return None;

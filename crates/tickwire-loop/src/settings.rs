@@ -40,11 +40,10 @@ pub struct Settings {
 
     /// The most accepted connections from one address that may exist at once; default 1,024. A
     /// connection above this limit is closed at once, and its peer sees only a reset, or the end of
-    /// the stream.
-    /// To answer with a status, count by [`peer_addr`](crate::Net::peer_addr) in the handler, and
-    /// reject the request. A connection counts until the loop has noticed its end. IPv6 addresses
-    /// with the same first 64 bits count as one address, because one customer usually has all of
-    /// them.
+    /// the stream. To answer with a status instead, count the connections of each
+    /// [`peer_addr`](crate::Net::peer_addr) in the handler, and reject the request. A connection
+    /// counts until the loop has noticed its end. IPv6 addresses with the same first 64 bits count
+    /// as one address, because one customer usually has all of them.
     ///
     /// This limit stops one peer from using up the places of all others. Set it lower if each peer
     /// has an address of its own. Behind a proxy all peers have one address, so set it to
@@ -62,8 +61,8 @@ pub struct Settings {
     /// many are silent. As many requests as there are places may be
     /// [deferred](crate::Answer::defer); the loop rejects a further request with 503.
     ///
-    /// Of the connections that are not open yet, at most an eighth of this number may come from one
-    /// address, or 8 if that is more. A further connection is closed at once. This holds unless
+    /// One address may have at most an eighth of this number of connections that are not open yet,
+    /// or 8 if that is more. A further connection is closed at once. This share does not apply if
     /// [`max_per_address`](Self::max_per_address) is at least
     /// [`max_connections`](Self::max_connections), as behind a proxy.
     ///
@@ -92,10 +91,10 @@ pub struct Settings {
     ///
     /// This limit stops many peers that each begin a long message from filling the memory. Above
     /// 3/4 of the limit, a connection reads only up to a fair share. Above 7/8, it reads only up to
-    /// 128 KiB. Above 15/16, it reads only if it holds nothing. But of the connections that have to
-    /// wait, the one whose message began first reads on until this message has ended. So messages
-    /// arrive one after the other. If it receives nothing for a second, and there is room, the next
-    /// connection reads. A connection that has waited for its
+    /// 128 KiB. Above 15/16, it reads only if it holds nothing. But one connection that has
+    /// to wait reads on until its message has ended: the connection whose message began first. So
+    /// messages arrive one after the other. If this connection receives nothing for a second, and
+    /// there is room, the next connection reads. A connection that has waited for its
     /// [`frame_timeout`](tickwire::Config::frame_timeout) in all, without the end of a message, is
     /// closed with 1013. The time for which it may read does not count. So all together exceed
     /// 15/16 of the limit by at most two messages, and a read of 16 KiB for each connection.
@@ -202,7 +201,7 @@ pub struct Counts {
     pub disconnected: u64,
     /// Accepted connections whose opening handshake failed: because of an error in TLS or HTTP, a
     /// deadline, the end of the stream, an error of [`prepare`](crate::Door::prepare)'s hook, or a
-    /// rejection by the application, its 404 for a wrong path included.
+    /// rejection by the application, such as a 404 for a wrong path.
     pub handshakes_failed: u64,
     /// [Health checks](crate::Door::health_check) answered. They do not count as failed handshakes.
     pub health_checks: u64,

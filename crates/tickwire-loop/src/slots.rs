@@ -208,6 +208,7 @@ impl<T> Slot<T> {
         let Some(wire) = &mut self.wire else { return };
         let tx = conn.sender_mut();
         let wrote = match &mut self.outbox {
+            // After a write that failed, `write` runs, so that `tell` reports the failure.
             None if wire.tls.is_none() && !tx.has_outgoing() && wire.broken.is_none() => return,
             None => wire.write(system, tx),
             Some(outbox) => drain_outbox(outbox, wire, system, tx, now),

@@ -29,7 +29,7 @@ impl<T> Inner<T> {
         for _ in 0..visits {
             let Some(at) = self.queues.whole.pop_front() else { break };
             let Some(slot) = self.slots.at_mut(at) else { continue };
-            // Messages in an outbox, which the connection does not have yet, count as queued.
+            // A connection with queued bytes stays whole. Messages in its outbox count as queued.
             let stage = match mem::replace(&mut slot.stage, Stage::Dormant) {
                 Stage::Open(Some(mut open)) if slot.queued == 0 && open.received.bytes == 0 => {
                     match mem::replace(&mut open.conn, conn).into_dormant() {
@@ -39,6 +39,7 @@ impl<T> Inner<T> {
                             open.received = Received::default();
                             return open;
                         }
+                        // It is not idle, so both connections go back.
                         Err(other) => conn = mem::replace(&mut open.conn, other),
                     }
                     Stage::Open(Some(open))
@@ -68,7 +69,7 @@ impl<T> Inner<T> {
         let (Some(dormant), Some(config)) = (slot.dormant.take(), slot.config.clone()) else {
             return;
         };
-        slot.stage = Stage::Turn; // so that it stays in the queue
+        slot.stage = Stage::Turn; // with this stage, `make_whole` keeps the slot in the queue
         let conn = dormant.into_connection(&config);
         let open = self.make_whole(handle, conn);
         if let Some(slot) = self.slots.get_mut(handle) {

@@ -119,15 +119,16 @@ impl Wire {
             return;
         }
         let unread = self.find_unread(system);
-        // Over TLS, the stream counts ciphertext, the connection plaintext: only 0 means the same.
+        // The stream counts ciphertext, and the connection counts plaintext. So over TLS, only the
+        // number 0 means the same for both.
         if self.tls.is_none() || (unread == 0 && !self.holds()) {
             conn.set_unread(unread);
         }
     }
 
     /// Returns how many bytes have arrived and are not read yet. If there are any, the wire counts
-    /// as readable from now on: if the loop is late, perhaps no `Note` has reported them, and no
-    /// `Note` comes for bytes after an urgent byte.
+    /// as readable from now on, because perhaps no `Note` has reported them: the loop may be late,
+    /// and no `Note` comes for bytes after an urgent byte.
     pub(crate) fn find_unread(&mut self, system: &mut System) -> usize {
         let unread = system.unread(&self.stream) as usize;
         self.readable |= unread > 0;
@@ -277,7 +278,8 @@ impl Wire {
         if self.tls.is_some() {
             return self.write_sealed(system, tx);
         }
-        self.put(system, &mut tx.outgoing()).is_ok() && self.broken.is_none() // see `broken`
+        // With nothing left to write, `put` succeeds even if an earlier write has failed since.
+        self.put(system, &mut tx.outgoing()).is_ok() && self.broken.is_none()
     }
 
     /// Writes as much as the stream accepts, and advances `out`. Returns an error, such as
@@ -301,6 +303,7 @@ impl Wire {
         loop {
             let sent = self.send(system);
             let Some(tls) = &mut self.tls else { return true };
+            // The ciphertext counts as unsent bytes, so that `high_water` and `write_timeout` hold.
             tx.set_unflushed(tls.session.outgoing().len());
             if sent.is_err() || !tx.has_outgoing() {
                 return sent.is_ok();
@@ -308,7 +311,7 @@ impl Wire {
             // Seal more only after all ciphertext is written. Until then the rest stays in the
             // connection, where control frames can overtake it and `high_water` limits it.
             match tls.session.write(&mut tx.outgoing()) {
-                Ok(0) if tls.session.outgoing().is_empty() => return false, // no progress
+                Ok(0) if tls.session.outgoing().is_empty() => return false, // else no end
                 Ok(_) => {}
                 Err(error) => {
                     self.broken.get_or_insert(error.kind());

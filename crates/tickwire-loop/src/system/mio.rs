@@ -111,7 +111,8 @@ impl Mio {
     pub(crate) fn is_connected(&mut self, stream: &Stream) -> io::Result<bool> {
         fault("is_connected")?;
         let tcp = stream.tcp();
-        // Only `take_error` tells a failed connect: `peer_addr` fails as it does while connecting.
+        // After a failed connect, `peer_addr` returns the same error as while connecting. Only
+        // `take_error` tells the difference.
         if let Some(error) = tcp.take_error()? {
             return Err(error);
         }

@@ -34,7 +34,7 @@ struct Plan {
     made: BTreeMap<String, u64>,
     /// A slow call, and the time that it takes.
     slow: Option<(&'static str, Duration)>,
-    /// The start of the names of calls that last until [`release`]. This thread may make none.
+    /// Calls whose names begin with this text last until [`release`]. This thread may make none.
     held: Option<(&'static str, ThreadId)>,
     waits: Vec<Option<Duration>>,
 }

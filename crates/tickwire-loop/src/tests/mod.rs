@@ -259,7 +259,7 @@ fn a_read_or_a_write_that_fails_ends_this_connection_alone() {
         open.write_all(HELLO).unwrap();
         if call == "write" {
             server.round().unwrap();
-            drop(open); // what can still be read would be delivered
+            drop(open); // here too, reading goes on until the end
         }
         server.until(|server| server.net.net().counts().open == 1);
         assert!(

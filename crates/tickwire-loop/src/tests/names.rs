@@ -55,7 +55,7 @@ fn names_and_threads_are_bounded_and_a_lookup_that_has_not_begun_ends_with_its_d
     let mut server = server();
     faults::hold("resolve stuck");
     let mut dials: Vec<_> = (0..1024).map(|n| dial_stuck(&mut server, n)).collect();
-    dials.push(dial_stuck(&mut server, 7)); // a name that is being looked up has room
+    dials.push(dial_stuck(&mut server, 7)); // a name in lookup accepts a further dial
     assert_eq!((server.made("spawn"), lookups(&server), server.ends.len()), (64, 1024, 0));
     server.dial_itself("localhost");
     server.until(|server| !server.ends.is_empty());

@@ -14,7 +14,7 @@ fn server() -> Server {
     Server::new(Settings { max_received: 1024 * KIB, ..Settings::default() }, Config::default())
 }
 
-/// A masked binary message of so many KiB with a key of zeros.
+/// A masked binary message of `kib` KiB with a key of zeros.
 fn message(kib: usize) -> Vec<u8> {
     let (len, payload) = (kib * KIB, vec![7; kib * KIB]);
     let head = match kib {
@@ -125,7 +125,7 @@ fn a_removal_between_two_rounds_lets_a_connection_read_that_waits() {
     assert_eq!(faults::take_waits(), [Some(Duration::ZERO)]);
 }
 
-/// A Ping gives it a turn, in which the limit would stop a connection that holds bytes.
+/// A Ping gives the connection a turn. The limit would stop a connection that holds bytes then.
 #[test]
 fn a_connection_that_holds_nothing_is_neither_stopped_nor_closed() {
     let mut server = server();
@@ -143,7 +143,7 @@ fn a_connection_that_holds_nothing_is_neither_stopped_nor_closed() {
     server.until(|_| honest.read(&mut [0; 1028]).is_ok_and(|n| n == 1028));
 }
 
-/// While it reads, it does not wait. So the time between two waits does not count.
+/// While the connection reads, it does not wait. So the time between two waits does not count.
 #[test]
 fn an_upload_that_waited_for_a_moment_is_not_closed_for_a_wait_much_later() {
     let mut server = server();

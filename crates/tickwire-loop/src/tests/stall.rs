@@ -218,7 +218,7 @@ fn a_frame_that_goes_on_too_slowly_does_not_put_off_its_deadline() {
     let mut peer = server.peer();
     peer.write_all(b"\x82\xff\0\0\x01\0\0\0\0\0\0\0\0\0").unwrap(); // 1 TiB
     (0..5).for_each(|_| assert!(server.round().unwrap()));
-    // Half of the least rate at which a frame has to arrive.
+    // This is half of the lowest rate at which a frame has to arrive.
     assert!(ends_in_a_flood(&mut server, &mut peer, &[0; 10_000]).contains("FrameTimeout"));
 }
 

@@ -212,7 +212,7 @@ impl Uring {
         let (mut readable, mut writable) = (false, false);
         match done.of {
             Of::Receive => {
-                place.stopping &= done.more;
+                place.stopping &= done.more; // the last completion ends the stopping too
                 readable = self.received(at, done.result, done.buffer.take());
             }
             Of::Send => writable = self.sent(at, done.result, done.buffer.take()),
@@ -229,7 +229,7 @@ impl Uring {
             self.notes.push(Note { token, readable, writable, shut: false, failed });
         }
         if !done.more && done.of == Of::Receive {
-            self.go_on(at); // for example after no buffer was free
+            self.go_on(at); // for example, if no buffer was free, the kernel has stopped receiving
         }
         self.settle(at);
     }

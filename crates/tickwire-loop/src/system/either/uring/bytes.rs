@@ -226,7 +226,7 @@ impl Uring {
         let Ok(place) = self.place(stream.0) else { return };
         place.closed = true;
         if place.is_asked(Of::Send) {
-            self.cancel(stream.0, Of::Send); // the kernel tries the send first
+            self.cancel(stream.0, Of::Send); // the kernel first tries to send, then cancels
         } else if place.requests > 0
             && let Ok(tcp) = place.tcp()
         {

@@ -18,7 +18,7 @@ impl Filled {
     }
 
     /// Adds a buffer with `n` bytes. If the last buffer has room for these bytes, copies them there
-    /// and returns `buffer`. So a peer that sends single bytes does not take a buffer for each.
+    /// and returns `buffer`. So a peer that sends single bytes takes no buffer for each byte.
     pub(super) fn push(&mut self, buffer: Vec<u8>, n: usize) -> Option<Vec<u8>> {
         self.bytes += n;
         if let Some((last, end)) = self.buffers.back_mut()
@@ -33,7 +33,8 @@ impl Filled {
         None
     }
 
-    /// Removes the first buffer. Returns it, its unread bytes at its start, and their number.
+    /// Removes the first buffer, and moves its unread bytes to its start. Returns the buffer, and
+    /// the number of these bytes.
     pub(super) fn pop(&mut self) -> Option<(Vec<u8>, usize)> {
         let (mut buffer, end) = self.buffers.pop_front()?;
         let start = std::mem::take(&mut self.start);

@@ -24,7 +24,7 @@ use std::{
 /// processor's cache as well.
 const BUFFERS: u16 = 32;
 /// The most bytes that the kernel puts into one buffer. A message or a TLS record of 16 KiB fits
-/// with its header. In two buffers it would have to be copied.
+/// with its header. A message in two buffers would have to be copied.
 pub(super) const LEN: usize = 17 << 10;
 /// The number of bytes that `Receiver::lend_filled` needs after the received bytes.
 const BEHIND: usize = 8;
@@ -123,7 +123,8 @@ impl Ring {
         fault("setup")?;
         // With these flags, the kernel completes requests only inside the calls of the loop's
         // thread, and interrupts nothing. The first call enables the ring, because a loop may be
-        // made in another thread.
+        // made in another thread. One request to receive has many completions, so the queue of
+        // completions is longer than the queue of requests.
         let ring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -223,6 +224,7 @@ impl Ring {
                     break;
                 }
             }
+            // Nothing moved: the backlog is empty, or the kernel accepts no more for now.
             if self.backlog.len() == before {
                 return Ok(());
             }
@@ -247,7 +249,7 @@ impl Ring {
         if self.sends > FEW || !self.backlog.is_empty() {
             self.submit()?;
         }
-        self.sends = 0;
+        self.sends = 0; // the wait submits the rest
         // The kernel adds its clock to this time. If the sum overflows, the kernel does not wait.
         let timeout = timeout.map(|most| Timespec::from(most.min(LONGEST)));
         let mut args = SubmitArgs::new();
