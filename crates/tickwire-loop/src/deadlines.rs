@@ -64,6 +64,7 @@ impl Deadlines {
 
     /// Moves the entry at `at` up or down to its place in the heap, and notes this place.
     fn settle(&mut self, mut at: usize) {
+        // At most one of the two loops moves the entry.
         while let Some(parent) = at.checked_sub(1).map(|above| above / 2)
             && self.heap.get(at) < self.heap.get(parent)
         {

@@ -105,7 +105,7 @@ impl Entrance {
             entry.get_mut().0 -= 1;
             entry.get_mut().1 -= usize::from(phase.is_some());
             if entry.get().0 == 0 {
-                entry.remove();
+                entry.remove(); // so that former peers take no memory
             }
         }
         self.change(&mut phase, None);
@@ -149,8 +149,8 @@ impl Entrance {
 }
 
 /// Returns the address under which connections count: a whole IPv4 address, or the first 64 bits of
-/// an IPv6 address. An IPv4 address that is written as an IPv6 address (`::ffff:a.b.c.d`) counts as
-/// IPv4.
+/// an IPv6 address. One customer usually has all IPv6 addresses with the same first 64 bits. An
+/// IPv4 address that is written as an IPv6 address (`::ffff:a.b.c.d`) counts as IPv4.
 fn counted_as(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {

@@ -66,6 +66,7 @@ impl<T> Inner<T> {
             let Some((_, handle)) = self.receiving.stopped.pop_first() else { break };
             let Some(slot) = self.slots.get_mut(handle) else { continue };
             let Stage::Open(Some(open)) = &mut slot.stage else { continue };
+            // A connection that holds nothing may read anyway, so it does not count.
             resumable -= usize::from(self.receiving.resume(handle, &mut open.received));
             self.queues.make_ready(handle.at, slot);
         }

@@ -118,7 +118,7 @@ impl<'n, T> Net<'n, T> {
         let Some(opening) = inner.take_deferred(from) else { return false };
         let Some(open) = inner.admit(from, opening, accept, value) else { return false };
         inner.put(from, Stage::Accepted(open), None);
-        inner.make_ready(from.at);
+        inner.make_ready(from.at); // its turn delivers `Event::Open`
         true
     }
 
@@ -389,7 +389,7 @@ impl<'n, T> Net<'n, T> {
     /// instead, with a time on the clock of [`now`](Self::now).
     /// [`Event::Closed`](crate::Event::Closed) then comes at this time, whatever the peer does.
     pub fn close<'f>(&mut self, of: Handle, frame: impl IntoClose<'f>) {
-        self.drain(of);
+        self.drain(of); // first, because nothing can follow the Close
         if let Some(tx) = self.sender(of) {
             let closed = tx.close(frame); // it may be closed already
             if matches!(closed, Err(tickwire::SendError::BadCloseCode)) {

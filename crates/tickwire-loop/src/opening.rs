@@ -31,6 +31,7 @@ impl<T> Inner<T> {
     ) -> Option<Box<Open>> {
         match self.read_request(handle, &mut opening) {
             Ok(None) => return self.ask(handle, opening, handler),
+            // A health check also fails a check of the opening handshake.
             Ok(Some(rejection)) => match opening.health_check() {
                 Some(answer) => {
                     self.counts.health_checks += 1;

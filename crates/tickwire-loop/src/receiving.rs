@@ -157,6 +157,7 @@ impl Receiving {
             others if others <= self.limit / 16 * 15 => self.fair_share().min(LITTLE),
             _ => 0,
         };
+        // What it holds and the next read have to fit.
         held == 0 || held + held.clamp(READ.0, READ.1) <= most
     }
 
@@ -238,6 +239,7 @@ impl Receiving {
             self.share = share;
             return self.stopped.len();
         }
+        // So growth counts from the smallest share since all last tried.
         self.share = self.share.min(share);
         let eldest = self.stopped.first_key_value();
         usize::from(eldest.is_some_and(|(began, _)| self.goes_first(*began)))
@@ -252,7 +254,7 @@ impl Receiving {
             if self.is_full() {
                 self.replaced = self.first.map(|first| first.handle).or(self.replaced);
             }
-            self.replaced.take_if(|replaced| *replaced == of);
+            self.replaced.take_if(|replaced| *replaced == of); // it is the first again
             self.first = Some(First { handle: of, bytes: held.bytes, began: held.began });
         }
         holds

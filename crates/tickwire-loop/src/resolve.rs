@@ -50,7 +50,7 @@ impl Resolver {
             let (dials, until) = ([handle].into(), now + DEADLINE);
             self.lookups.push(Lookup { host: host.into(), dials, until, runs: false });
             self.go_on();
-        }
+        } // otherwise the dial fails in its turn, because it has no `deadline`
     }
 
     /// Returns the time at which a dial gives up the lookup of its name. `None` if the dial found

@@ -104,7 +104,7 @@ impl<T> Loop<T> {
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) -> io::Result<bool> {
         let goes_on = self.round(Some(most), &mut handler)?;
-        self.inner.system.submit()?;
+        self.inner.system.submit()?; // sends the last copies: the next wait may be far away
         Ok(goes_on)
     }
 
@@ -319,6 +319,7 @@ impl<T> Inner<T> {
         let mut began = None;
         for _ in 0..most {
             let Some(at) = queue(&mut self.queues).pop_front() else { return };
+            // The clock is read only if the queue has a slot.
             let until = *began.get_or_insert_with(|| self.clock.read()) + LATE;
             self.take_turn(at, handler);
             if self.clock.read() >= until {

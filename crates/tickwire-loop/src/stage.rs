@@ -134,7 +134,7 @@ pub(crate) struct Dialing {
     pub(crate) began: Time,
     /// The race to the addresses, once these are known. Its times count from `began`.
     pub(crate) race: Option<Race<io::Error>>,
-    /// The attempts under way. Dropping a stream closes it: io_uring gets only open connections.
+    /// The attempts under way. Dropping such a stream closes it, because it is not in io_uring yet.
     pub(crate) attempts: Vec<(SocketAddr, Stream)>,
     /// The opening handshake, once an attempt has connected.
     pub(crate) handshake: Option<client::Handshake>,

@@ -18,7 +18,7 @@ pub(crate) struct Wire {
     /// The peer has shut its end, or the stream has failed. No further `Note` reports that there is
     /// something to read.
     shut: bool,
-    /// The error of a failed write, other than `WouldBlock`. Over io_uring a later `Note` has it.
+    /// The error of a failed write, other than `WouldBlock`. Over io_uring, a later `Note` has it.
     pub(crate) broken: Option<ErrorKind>,
     /// Whether the times of reads are recorded.
     stamps: bool,
@@ -52,6 +52,7 @@ impl NextAction {
         if reads_on && !looks {
             return Self::Read;
         }
+        // `until` takes time, so the common case, above, does not call it.
         let until = until();
         if until.is_some_and(|at| at <= now) {
             return Self::TellTime;
@@ -163,6 +164,7 @@ impl Wire {
             return Err(ErrorKind::WouldBlock.into());
         }
         let read = system.receive(&mut self.stream, to);
+        // The recorded time is the time when the read ended.
         if let Some(epoch) = stamps {
             to.set_read(Some(Time::new(epoch.elapsed())), system.arrived(&self.stream));
         }
@@ -291,7 +293,7 @@ impl Wire {
         }
         let wrote = system.write(&mut self.stream, out);
         if let Err(error) = &wrote {
-            self.writable = false;
+            self.writable = false; // until a `Note` comes
             if error.kind() != ErrorKind::WouldBlock {
                 self.broken.get_or_insert(error.kind());
             }
@@ -343,6 +345,7 @@ impl Wire {
     ///
     /// `WouldBlock` if the stream accepts no more for now; otherwise the stream's error.
     pub(crate) fn send(&mut self, system: &mut System) -> io::Result<()> {
+        // The session is taken out, because `put` borrows the whole wire.
         let Some(mut tls) = self.tls.take() else { return Ok(()) };
         let mut rest = tls.session.outgoing();
         let all = rest.len();
@@ -419,6 +422,7 @@ impl Wire {
                 false => conn.write_blocked(),
             }
         }
+        // Asked again, because the calls above may have changed the answer.
         match conn.ending() {
             Ending::Flush | Ending::ShutDown => Some(false),
             Ending::Discard => Some(true),

@@ -46,6 +46,7 @@ impl Buffer {
     #[inline]
     pub(super) fn spare(&mut self, len: usize) -> &mut [u8] {
         if self.bytes.is_empty() {
+            // Without memory there is no content to move.
             self.bytes = pool::take(len.max(LEAST));
         } else if self.bytes.len() - self.end < len {
             self.make_room(len);

@@ -69,7 +69,7 @@ impl Buffered {
             [one] => self.0.writer().write(one),
             several => self.0.writer().write_vectored(several),
         };
-        self.speak(out);
+        self.speak(out); // always, so that rustls holds no ciphertext after this call
         taken
     }
 

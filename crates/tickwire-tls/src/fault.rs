@@ -14,6 +14,7 @@ pub(super) fn alert(error: &Error) -> AlertDescription {
         Error::InappropriateMessage { .. }
         | Error::InappropriateHandshakeMessage { .. }
         | Error::PeerMisbehaved(_) => AlertDescription::UnexpectedMessage,
+        // Faults of this end. The peer's alert (`AlertReceived`) needs no alert: see `alerted`.
         _ => AlertDescription::InternalError,
     }
 }

@@ -89,8 +89,8 @@ impl TlsError {
     }
 
     /// Whether a new connection may succeed later. Examples: the network garbled a record, or the
-    /// peer has a temporary fault. `false` if either end refused the other's certificate, and if
-    /// the ends share no parameters.
+    /// peer has a temporary fault. `false`, for example, if an end refused the other end's
+    /// certificate, or if the ends have no parameters in common.
     pub fn is_retryable(&self) -> bool {
         matches!(
             &*self.0,
@@ -268,8 +268,8 @@ impl fmt::Display for BadCertificate {
     }
 }
 
-/// A writer that escapes all characters except printable ASCII, and truncates the text: the peer
-/// chooses a part of the text, and could otherwise control the terminal or fill the log.
+/// A writer that escapes all characters except printable ASCII, and truncates the text. Otherwise
+/// the peer, which chooses a part of the text, could control the terminal or fill the log.
 struct Escaped<'a, 'b> {
     to: &'a mut fmt::Formatter<'b>,
     /// How many characters of the text may still follow. An escaped character counts as one.

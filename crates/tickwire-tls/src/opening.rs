@@ -122,6 +122,7 @@ impl Opening {
             Side::Client(conn) => react(conn.process_tls_records(wire), say, plain, out),
             Side::Server(conn) => react(conn.process_tls_records(wire), say, plain, out),
         };
+        // rustls is done with these bytes, and has to see the others again.
         self.input.consume(done);
         self.seen -= done;
         next

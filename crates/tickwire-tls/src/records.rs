@@ -218,7 +218,7 @@ impl Records {
         let left = self.messages(&all)?.len();
         all.drain(..all.len() - left);
         if left > 0 {
-            self.partial = all;
+            self.partial = all; // otherwise the memory is freed
         }
         Ok(())
     }
@@ -487,7 +487,7 @@ impl<'a, 'b> Slices<'a, 'b> {
             }
             match self.others.next() {
                 Some(next) => self.first = next,
-                None => return,
+                None => return, // not reached: the caller never asks for more than there is
             }
         }
     }

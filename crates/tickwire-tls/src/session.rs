@@ -153,6 +153,7 @@ impl Session {
     ) -> Result<Self, TlsError> {
         let name = name.try_into().map_err(|_| TlsError::from(Error::UnsupportedNameType))?;
         let (Client(config), alpn) = (config.into(), vec![ALPN.to_vec()]);
+        // Only rustls' unbuffered connection, in `Opening`, can hand over its keys.
         if config.enable_secret_extraction {
             let opening = caught(|| Opening::client(config, name, alpn))??;
             Ok(Self::with(Engine::Opening(Box::new(opening))))

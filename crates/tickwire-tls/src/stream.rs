@@ -104,6 +104,7 @@ fn fill(on: &mut impl Carrier, read: usize) -> Poll<io::Result<usize>> {
     if on.with(|tls| tls.session.is_opening() && !tls.writing) {
         ready!(on.send_aside(false));
     }
+    // The buffer is taken last, because it would be lost if a call above returned `Pending`.
     let Some(mut wire) = on.with(Tls::take_input) else { return Poll::Pending };
     let done = on.poll_read(wire.room());
     on.with(|tls| tls.restore_input(wire, &done));
@@ -290,7 +291,7 @@ impl Tls {
     #[inline]
     pub fn wrote(&mut self, len: usize) -> io::Result<bool> {
         if len == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
+            return Err(io::ErrorKind::WriteZero.into()); // otherwise `drain` would never end
         }
         self.session.advance(len);
         (self.dirty, self.taken) = (true, true);
@@ -330,7 +331,7 @@ impl Tls {
         match done {
             Poll::Ready(Ok(0)) => self.session.end_of_stream(),
             Poll::Ready(Ok(len)) => self.session.commit(*len),
-            _ => self.session.commit(0),
+            _ => self.session.commit(0), // this gives the buffer back to the pool
         }
     }
 }

@@ -109,6 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     ) -> Poll<T> {
         let mut call = self.call(cx);
         let done = work(&mut call);
+        // If the call did not end blocked, no writer waits any more.
         call.stream.writer = call.write_blocked.then(|| call.cx.waker().clone());
         done
     }

@@ -123,7 +123,7 @@ impl System {
         match &mut self.ring {
             None => self.mio.wait(timeout, take),
             Some(ring) => match ring.wait(&self.mio.poll, timeout, take)? {
-                true => self.mio.wait(Some(Duration::ZERO), take),
+                true => self.mio.wait(Some(Duration::ZERO), take), // its events are there already
                 false => Ok(()),
             },
         }

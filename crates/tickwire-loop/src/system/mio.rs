@@ -136,6 +136,7 @@ impl Mio {
     ) -> io::Result<()> {
         let waited = fault("wait");
         match waited.and_then(|()| self.poll.poll(&mut self.events, timeout)) {
+            // After a signal, the round goes on as if nothing had happened.
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             waited => waited?,
         }
@@ -204,6 +205,7 @@ impl Mio {
     #[inline]
     pub(crate) fn write(&mut self, stream: &mut Stream, out: &mut impl Buf) -> io::Result<()> {
         while out.has_remaining() {
+            // A single piece, the common case, needs no list of pieces.
             let wrote = fault("write").and_then(|()| match out.chunk() {
                 all if all.len() == out.remaining() => stream.tcp().write(all),
                 _ => stream.write_pieces(out),

@@ -141,7 +141,7 @@ impl Uring {
         if let Some(place) = self.places.get_mut(at as usize) {
             *place = Place { token, tcp: Some(stream), ..Place::default() };
         }
-        self.go_on(at);
+        self.go_on(at); // begins to receive
         Stream(at)
     }
 
@@ -189,6 +189,7 @@ impl Uring {
 
     /// Processes the completions that have arrived. Adds the changes to `notes`.
     fn work_off(&mut self) {
+        // Taken out, because `completed` borrows all of `self`.
         let mut batch = mem::take(&mut self.batch);
         self.ring.complete(&mut batch);
         for done in batch.drain(..) {

@@ -283,8 +283,8 @@ impl Ring {
 
     // Receive buffers.
 
-    /// Keeps a returned buffer for later, if there is one. Frees it if it has another length, or if
-    /// enough buffers are kept.
+    /// Keeps a returned buffer for later, if there is one. Frees it if enough buffers are kept, or
+    /// if it has another length: then it was a buffer of the receiver's own.
     pub(super) fn put(&mut self, buffer: impl Into<Option<Vec<u8>>>) {
         if let Some(buffer) = buffer.into()
             && buffer.len() == LEN + BEHIND
@@ -358,6 +358,7 @@ fn is_passing(submitted: io::Result<usize>) -> io::Result<()> {
     const EAGAIN: i32 = 11;
     const EBUSY: i32 = 16;
     const ETIME: i32 = 62;
+    // A signal, no memory for now, too many completions that wait, and the end of the timeout.
     match submitted {
         Err(error) if !matches!(error.raw_os_error(), Some(EINTR | EAGAIN | EBUSY | ETIME)) => {
             Err(error)
