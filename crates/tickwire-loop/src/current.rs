@@ -25,7 +25,7 @@ impl Current {
     #[inline]
     pub(crate) fn look<T>(&mut self, handle: Handle, slot: &Slot<T>) {
         self.direct = slot.outbox.is_none().then_some(handle);
-        // So `deliver` looks again, finds the pause and stops.
+        // A paused connection counts as changed, so that `deliver` reads the slot and stops.
         self.changed = slot.marks.paused;
     }
 

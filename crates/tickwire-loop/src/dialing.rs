@@ -85,6 +85,7 @@ impl<T> Inner<T> {
             Ok(conn) => return Some(self.open(handle, conn, dialing.dial.config)),
             Err(Pause::Failed(error)) => error,
             Err(Pause::Wait(until)) => {
+                // The dial's deadline holds in each phase, whatever else the phase waits for.
                 let until = until.into_iter().chain([dialing.deadline()]).min();
                 self.put(handle, Stage::Dialing(dialing), until);
                 return None;

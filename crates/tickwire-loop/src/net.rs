@@ -211,7 +211,7 @@ impl<'n, T> Net<'n, T> {
         let len = message.as_bytes().len();
         let sent = self.push(to, key, message);
         if sent.is_ok() {
-            self.inner.count_queued(to, len + 16); // an estimate with a header: `rest` is exact
+            self.inner.count_queued(to, len + 16); // 16 for a header; `rest` counts exactly
         }
         if self.inner.queues.unwritten.len() >= MOST_UNWRITTEN {
             self.inner.write_unwritten();

@@ -102,7 +102,7 @@ impl<T> Inner<T> {
                 self.refuse(handle, *opening, Rejection::new(503));
             }
             Decision::Defer => {
-                self.set_phase(handle, Phase::Deferred);
+                self.set_phase(handle, Phase::Deferred); // its place is free for another handshake
                 let until = self.clock.now + opening.config.handshake_timeout;
                 opening.answer_by = Some(until);
                 self.put(handle, Stage::Opening(opening), Some(until));

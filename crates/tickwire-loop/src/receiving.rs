@@ -195,6 +195,7 @@ impl Receiving {
         }
         // While `first` reads nothing, it counts as waiting: it holds memory for which others wait.
         let until = (!read).then(|| held.wait(now, Duration::ZERO));
+        // While there is no room for another `first`, this one stays until its own time is over.
         if read || self.is_full() && until.is_some_and(|at| at > now) {
             self.patience = Some(now + PATIENCE);
         }
@@ -239,7 +240,7 @@ impl Receiving {
             self.share = share;
             return self.stopped.len();
         }
-        // So growth counts from the smallest share since all last tried.
+        // So growth counts from the smallest share since all connections last tried.
         self.share = self.share.min(share);
         let eldest = self.stopped.first_key_value();
         usize::from(eldest.is_some_and(|(began, _)| self.goes_first(*began)))

@@ -29,7 +29,8 @@ const BACKLOG: i32 = 4096;
 /// first step of a TLS handshake takes 0.1 ms, and a full turn up to 0.3 ms. So a hundred of these
 /// turns in one round would keep open connections waiting for 10 to 30 ms.
 const LATE: Duration = Duration::from_micros(250);
-/// The time from a failed accept to the next try. No `Note` reports connections that still wait.
+/// The time from a failed accept to the next try, so that failing calls take little time. No `Note`
+/// reports connections that still wait.
 pub(crate) const RETRY: Duration = Duration::from_millis(100);
 
 /// An event loop: many connections on one thread, servers and clients, with and without TLS.

@@ -41,7 +41,7 @@ impl Tls {
     /// Reads plaintext. `None` if more ciphertext is needed.
     pub(crate) fn read(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
         let read = self.session.read(to);
-        self.holds = matches!(read, Ok(Some(1..)));
+        self.holds = matches!(read, Ok(Some(1..))); // after some plaintext, there may be more
         read
     }
 }

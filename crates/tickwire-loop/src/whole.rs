@@ -14,7 +14,8 @@ use crate::{handle::Handle, inner::Inner, receiving::Received};
 use std::mem;
 use tickwire::Connection;
 
-/// The most connections that `make_whole` visits to find memory for one connection.
+/// The most connections that `make_whole` visits to find memory for one connection. Otherwise it
+/// might visit all of them, if none can become dormant.
 const VISITS: usize = 8;
 
 impl<T> Inner<T> {

@@ -235,6 +235,7 @@ impl Wire {
         spent: &mut usize,
     ) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else { return Ok(0) };
+        // Plaintext that the session may hold comes before a read of the stream.
         if tls.holds {
             return tls.read(to)?.ok_or_else(|| ErrorKind::Interrupted.into());
         }
@@ -280,7 +281,7 @@ impl Wire {
         if self.tls.is_some() {
             return self.write_sealed(system, tx);
         }
-        // With nothing left to write, `put` succeeds even if an earlier write has failed since.
+        // With nothing left to write, `put` succeeds even if a write that was accepted has failed.
         self.put(system, &mut tx.outgoing()).is_ok() && self.broken.is_none()
     }
 
@@ -313,7 +314,8 @@ impl Wire {
             // Seal more only after all ciphertext is written. Until then the rest stays in the
             // connection, where control frames can overtake it and `high_water` limits it.
             match tls.session.write(&mut tx.outgoing()) {
-                Ok(0) if tls.session.outgoing().is_empty() => return false, // else no end
+                // Without progress, the loop would never end.
+                Ok(0) if tls.session.outgoing().is_empty() => return false,
                 Ok(_) => {}
                 Err(error) => {
                     self.broken.get_or_insert(error.kind());

@@ -83,7 +83,7 @@ pub fn platform_config() -> Result<Client, TlsError> {
         return Ok(config.clone());
     }
     let provider = provider()?;
-    // On these systems the verifier reads files. In some of these files it misses a root.
+    // On these systems the verifier reads files, and misses some roots: see `behind_marks`.
     #[cfg(all(unix, not(any(target_os = "android", target_vendor = "apple"))))]
     let verifier =
         Verifier::new_with_extra_roots(roots::behind_marks(std::env::var_os), provider.clone());

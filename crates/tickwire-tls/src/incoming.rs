@@ -185,6 +185,7 @@ impl Session {
             }
             Err(error) => self.fail(error),
         }
+        // A session that has failed opens and seals nothing more, so it needs no keys.
         if let (Engine::Opening(opening), None) = (&self.engine, &self.failed)
             && opening.is_done()
         {

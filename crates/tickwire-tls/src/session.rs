@@ -219,7 +219,7 @@ impl Session {
             (self.record, self.plain) = (plain.len(), 0..plain.len());
             self.input = plain;
         } else if self.plain.is_empty() {
-            self.input.clear();
+            self.input.clear(); // nobody can decrypt it any more
         }
         io_error(self.failed.get_or_insert(error).clone()) // an earlier error stays
     }

@@ -29,7 +29,8 @@ use std::{
 /// The most bytes of output that are copied. Longer output is sent at once, while it is in the
 /// processor's cache: a copy would cost more than a system call.
 const SHORT: usize = 4 << 10;
-/// The most copies that may be under way. Above this number, short output is also sent at once.
+/// The most copies that may be under way: 1 MiB in all. Above this number, short output is also
+/// sent at once.
 const COPIES: usize = 256;
 /// The most pieces that one call sends.
 const PIECES: usize = 16;
@@ -163,6 +164,7 @@ impl Uring {
         if !mem::replace(&mut self.polls, true) {
             self.ring.poll(0, Of::Poll, descriptor(poll, Of::Poll), IN);
         }
+        // Notes that are there already must not wait.
         let timeout = if self.notes.is_empty() { timeout } else { Some(Duration::ZERO) };
         self.ring.wait(timeout)?;
         self.work_off();

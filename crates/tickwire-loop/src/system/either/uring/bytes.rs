@@ -35,7 +35,7 @@ impl Uring {
                     self.cancel(at, Of::Receive);
                 }
             }
-            (Ok(1..), buffer) => self.ring.put(buffer),
+            (Ok(1..), buffer) => self.ring.put(buffer), // the owner is gone
             // The stream has not ended: there was no free buffer, or receiving was cancelled.
             (Err(ENOBUFS | ECANCELED), _) => return false,
             (Ok(0), _) => place.end = Some(0),
@@ -71,6 +71,7 @@ impl Uring {
         if self.outputs.len() < COPIES {
             self.outputs.push(buffer);
         }
+        // A shutdown or a close has waited for this send.
         if (place.shuts || place.closed)
             && let Ok(tcp) = place.tcp()
         {

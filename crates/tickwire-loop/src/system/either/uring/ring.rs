@@ -38,7 +38,7 @@ const QUEUE: u32 = 1024;
 /// cost 7 % more time with 512 connections.
 const FEW: usize = 4;
 /// When a ring is dropped, it waits for its cancelled requests: at most this often, and each time
-/// at most this long.
+/// at most this long, so for about a second in all.
 const LAST_WAITS: (usize, Duration) = (50, Duration::from_millis(20));
 
 /// The longest wait, 34 years.
