@@ -51,9 +51,9 @@ pub enum Event<'e, T> {
         /// The frame.
         event: tickwire::Event<'e>,
     },
-    /// There is room again: in a connection that refused a message with
-    /// [`Full`](tickwire::SendError::Full), or in its outbox, if the outbox refused the message
-    /// with [`Full`](tickwire_parts::PushError::Full). Several refusals may cause only one event.
+    /// There is room again. Before, the connection refused a message with
+    /// [`Full`](tickwire::SendError::Full), or its outbox refused a message with
+    /// [`Full`](tickwire_parts::PushError::Full). Several refusals may cause only one event.
     Room(Handle),
     /// A connection is gone, and its handle now names nothing. This event comes once for each
     /// connection that was dialed or was open, unless [`remove`](crate::Net::remove) removed it.
@@ -88,8 +88,8 @@ pub enum End<'e> {
     /// end comes when the peer has answered the Close, or after
     /// [`close_timeout`](tickwire::Config::close_timeout).
     Disconnected(CloseCode),
-    /// The loop disconnected the connection because all connections together had too many bytes
-    /// queued, and this connection was among the connections with the most bytes: see
+    /// The loop disconnected the connection, which was among those with the most queued bytes. All
+    /// connections together had too many bytes queued: see
     /// [`max_queued`](crate::Settings::max_queued).
     OverQueued,
 }

@@ -17,8 +17,8 @@ use tickwire::{
 };
 use tickwire_parts::{Outbox, PushError};
 
-/// The application's handler of events. The turn of an open connection does not use this type, but
-/// the type of the application's closure, so that the compiler can inline the handler there.
+/// The application's handler of events. Only the turn of an open connection uses the type of the
+/// application's closure instead, so that the compiler can inline the handler there.
 pub(crate) type Handler<'h, T> = dyn FnMut(&mut Net<'_, T>, Event<'_, T>) + 'h;
 
 /// The commands of a loop. A handler gets a `Net` with each event. Outside of the handler,
@@ -65,9 +65,9 @@ impl<'n, T> Net<'n, T> {
         self.inner.listen_on(listener, door)
     }
 
-    /// Adds a stream that the program accepted itself, as if a listener with this door had accepted
-    /// it: the same limits and the same handshake apply. While all places for handshakes are taken,
-    /// the stream waits in the loop. Use it to spread streams over several loops.
+    /// Adds a stream that the program accepted itself, for example to spread streams over several
+    /// loops. The same limits and the same handshake apply as for streams that a listener with this
+    /// door accepts. While all places for handshakes are taken, the stream waits in the loop.
     ///
     /// # Errors
     ///
@@ -376,8 +376,8 @@ impl<'n, T> Net<'n, T> {
     }
 
     /// Closes a connection with the closing handshake. The Close follows everything that was sent
-    /// to the connection, except for messages in an outbox that the stream does not accept now:
-    /// these are dropped with the outbox. The handler still gets the messages that the peer sends
+    /// to the connection. But if the stream does not accept all messages of an outbox now, the rest
+    /// are dropped with the outbox. The handler still gets the messages that the peer sends
     /// before its own Close, but cannot answer them. [`Event::Closed`](crate::Event::Closed)
     /// reports the end. The loop gives up a connection that is not open yet.
     ///
@@ -421,8 +421,9 @@ impl<'n, T> Net<'n, T> {
 
     /// Sets a timer. At the time `at` (of the clock of [`now`](Self::now)), the loop delivers
     /// [`Event::Timer`](crate::Event::Timer) with this number. If `at` has passed, the timer is due
-    /// at once. Outside of the handler, first read the clock (`let now = net.net().now();`), then
-    /// set the timer (`net.net().set_timer(now + delay, 7)`): both calls of `net` borrow the loop.
+    /// at once. Outside of the handler, both calls of `net` borrow the loop. So there, first read
+    /// the clock (`let now = net.net().now();`), then set the timer
+    /// (`net.net().set_timer(now + delay, 7)`).
     pub fn set_timer(&mut self, at: Time, number: u64) -> Timer {
         self.inner.timers.set(at, number)
     }

@@ -85,9 +85,9 @@ pub struct Settings {
 
     /// The bytes that all open connections together may hold in messages that have not wholly
     /// arrived; default 256 MiB. The limit is on memory, so inflated bytes and ciphertext count.
-    /// Two kinds of bytes do not count: bytes that rustls holds (some 30 KiB a connection, if
-    /// records are not opened in place), and bytes that io_uring has received for a connection that
-    /// waits: see [`io_uring`](Self::io_uring).
+    /// Bytes that rustls holds do not count: some 30 KiB for each connection whose records are not
+    /// opened in place. Nor do bytes that io_uring has received for a connection that waits: see
+    /// [`io_uring`](Self::io_uring).
     ///
     /// This limit stops many peers that each begin a long message from filling the memory. Above
     /// 3/4 of the limit, a connection reads only up to a fair share. Above 7/8, it reads only up to
@@ -111,9 +111,9 @@ pub struct Settings {
     /// counts as 1. The last read of the turn may exceed this number. From the first read on, each
     /// 4 ns of the turn count as one byte, including the time of the handler.
     ///
-    /// This limit stops large messages, and work that takes more time than its bytes suggest (TLS
-    /// records without a message, KeyUpdates, inflating), from keeping the other connections
-    /// waiting.
+    /// This limit stops large messages from keeping the other connections waiting. It also stops
+    /// work that takes more time than its bytes suggest, such as TLS records without a message,
+    /// KeyUpdates and inflating.
     pub turn_bytes: usize,
 
     /// The number of open connections that stay whole while they are idle; default 1,024. If more
@@ -199,9 +199,9 @@ pub struct Counts {
     pub over_received: u64,
     /// Connections that ended because their [outbox](crate::Net::set_outbox) had disconnected them.
     pub disconnected: u64,
-    /// Accepted connections whose opening handshake failed: because of an error in TLS or HTTP, a
-    /// deadline, the end of the stream, an error of [`prepare`](crate::Door::prepare)'s hook, or a
-    /// rejection by the application, such as a 404 for a wrong path.
+    /// Accepted connections whose opening handshake failed. The cause was an error in TLS or HTTP,
+    /// a deadline, the end of the stream, or an error of [`prepare`](crate::Door::prepare)'s hook.
+    /// Or the application rejected the request, for example with 404 for a wrong path.
     pub handshakes_failed: u64,
     /// [Health checks](crate::Door::health_check) answered. They do not count as failed handshakes.
     pub health_checks: u64,

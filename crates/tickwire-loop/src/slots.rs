@@ -256,8 +256,8 @@ pub(crate) fn drain_outbox(
         if !tx.is_closed() {
             let _ = outbox.feed(now, tx);
         }
-        // The write may have made the room that the next feed needs, even if this feed fed nothing:
-        // the ciphertext of an earlier turn counts as unsent.
+        // Even if this feed fed nothing, the write may make room for the next feed, because unsent
+        // ciphertext of an earlier turn counts too.
         let (wrote, waiting) = (wire.write(system, tx), outbox.counts().waiting);
         if !wrote || waiting == 0 || before.replace(waiting) == Some(waiting) {
             return wrote;

@@ -115,9 +115,9 @@ impl Opening {
     }
 }
 
-/// A rejected request. The loop writes the response, and reads and drops the bytes of its client:
-/// if these stayed unread, the operating system would reset the connection, and the client might
-/// not get the response.
+/// A rejected request. The loop writes the response, and reads and drops the bytes of its client.
+/// If these bytes stayed unread, the operating system would reset the connection, and the client
+/// might not get the response.
 pub(crate) struct Rejected {
     pub(crate) response: Vec<u8>,
     /// The number of bytes of `response` that are written.

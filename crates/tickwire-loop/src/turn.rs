@@ -1,5 +1,5 @@
-//! The turn of an open connection: deliver, write and read, until its stream has no more bytes, or
-//! the turn has reached a limit of `Settings`.
+//! The turn of an open connection. A turn delivers, writes and reads until the stream has no more
+//! bytes, or until the turn has reached a limit of `Settings`.
 //!
 //! During its turn the connection is not in its slot. So the handler can use the whole loop while a
 //! message is lent. `Net` reaches this connection only through its sender.

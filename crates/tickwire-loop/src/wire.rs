@@ -128,7 +128,7 @@ impl Wire {
     }
 
     /// Returns how many bytes have arrived and are not read yet. If there are any, the wire counts
-    /// as readable from now on, because perhaps no `Note` has reported them: the loop may be late,
+    /// as readable from now on. Perhaps no `Note` has reported these bytes: the loop may be late,
     /// and no `Note` comes for bytes after an urgent byte.
     pub(crate) fn find_unread(&mut self, system: &mut System) -> usize {
         let unread = system.unread(&self.stream) as usize;

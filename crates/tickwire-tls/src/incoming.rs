@@ -47,8 +47,8 @@ impl Session {
             0 => called?,
             _ => return Ok(Some(end)),
         }
-        // A close_notify is authenticated. The end of the stream alone is not: an attacker can cut
-        // a TCP connection off, so without a close_notify the end is an error (RFC 9846 §6.1).
+        // A close_notify is authenticated. The end of the stream is not, because an attacker can
+        // cut off a TCP connection. So an end without a close_notify is an error (RFC 9846 §6.1).
         match self.ended {
             true => Ok(Some(0)),
             false => self.check().map(|()| None),

@@ -213,9 +213,9 @@ impl fmt::Display for TlsError {
     }
 }
 
-/// Whether the peer shows an authority's certificate as its own. That certificate is nearly always
-/// self-signed, so it counts as `NotTrusted`. rustls has no variant for this error, so this
-/// function compares the error's text: the name of the error in the verifier (webpki).
+/// Whether the peer shows an authority's certificate as its own. Such a certificate is nearly
+/// always self-signed, so it counts as `NotTrusted`. rustls has no variant for this error. So this
+/// function compares the error's text, which is the error's name in the verifier (webpki).
 fn shows_authority(error: &CertificateError) -> bool {
     matches!(error, CertificateError::Other(error) if error.to_string() == "CaUsedAsEndEntity")
 }

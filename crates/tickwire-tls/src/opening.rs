@@ -237,8 +237,8 @@ impl Opening {
         let name = self.name.take();
         let agreed = Agreed::of(self.state(), name);
         // `plain` is empty: all data comes after the records that rustls has seen.
-        // rustls calls this dangerous, because from here on this crate counts the sequence numbers:
-        // a number used twice under one key would break the cipher.
+        // rustls calls this dangerous. From here on, this crate counts the sequence numbers, and a
+        // number that is used twice under one key would break the cipher.
         let (secrets, kernel) = match self.side {
             Side::Client(conn) => {
                 let (secrets, kernel) = conn.dangerous_into_kernel_connection()?;

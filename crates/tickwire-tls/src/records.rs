@@ -31,9 +31,10 @@ pub(super) const HANDSHAKE: usize = 65535;
 /// The most ciphertext, in bytes, that may wait to be written. rustls has the same bound.
 pub(super) const WAITING: usize = 64 << 10;
 /// The most records without data in a row: empty records and KeyUpdates. rustls allows 32 of each
-/// kind, but a record of one kind resets the count of the other kind. Here both kinds share one
-/// count, so that a peer cannot alternate them for ever. Parts of a handshake message do not count,
-/// because BoringSSL's tests send a ticket in records of one byte; `HANDSHAKE` limits their sum.
+/// kind, but there a record of one kind resets the count of the other kind. Here both kinds share
+/// one count, so that a peer cannot alternate them for ever. Parts of a handshake message do not
+/// count, because BoringSSL's tests send a ticket in records of one byte. `HANDSHAKE` limits their
+/// sum.
 const DATALESS: u8 = 32;
 /// The most warning alerts in a connection. rustls has the same bound.
 const WARNINGS: u8 = 4;
@@ -82,8 +83,8 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Takes over after the handshake. `fragment` is from 1 to `PLAIN`, as `Opening::new` clamps
-    /// it: with 0, `write` would seal empty records for ever; a longer record is illegal (RFC 9846
+    /// Takes over after the handshake. `fragment` is from 1 to `PLAIN`: `Opening::new` clamps it.
+    /// With 0, `write` would seal empty records for ever. A longer record is illegal (RFC 9846
     /// §5.1), and its length may not fit into the header.
     pub(super) fn new(
         agreed: Agreed,

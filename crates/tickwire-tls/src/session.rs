@@ -79,19 +79,23 @@ use std::io::{self, IoSlice};
 /// outgoing ciphertext. If `read` fails, keep its error and write the outgoing ciphertext, which
 /// contains the alert for the peer.
 ///
-/// **Panics.** If rustls, or code that rustls calls (such as the provider or a certificate
-/// verifier), panics during a call of the session, the session catches the panic and drops rustls.
-/// Then every [`read`](Self::read) and `write` fails, and [`TlsError::is_panic`] is `true` for the
+/// **Panics.** During a call of the session, rustls may panic, or code that rustls calls, such as
+/// the provider or a certificate verifier. The session catches the panic and drops rustls. Then
+/// every [`read`](Self::read) and `write` fails, and [`TlsError::is_panic`] is `true` for the
 /// error. Plaintext that rustls held at that moment is lost. The panic hook still reports the
 /// panic, and `panic = "abort"` ends the program.
 ///
-/// In a session from [`client`](Self::client) or [`server`](Self::server), this crate opens and
-/// seals the records [in place](Self::in_place) on four conditions: the configuration has
-/// `enable_secret_extraction` set, a server's configuration allows no early data, the handshake
-/// agrees on TLS 1.3, and the provider hands over the keys. The configuration's provider does the
-/// cryptography. Otherwise rustls opens and seals the records, with one more allocation and two
-/// more copies for each record. In both cases rustls does the handshake, checks certificates, and
-/// handles tickets and keys.
+/// In a session from [`client`](Self::client) or [`server`](Self::server), rustls does the
+/// handshake, checks certificates, and handles tickets and keys. This crate opens and seals the
+/// records [in place](Self::in_place) on four conditions:
+///
+/// - The configuration sets `enable_secret_extraction`.
+/// - A server's configuration allows no early data.
+/// - The handshake agrees on TLS 1.3.
+/// - The provider hands over the keys.
+///
+/// The configuration's provider then does the cryptography. If a condition does not hold, rustls
+/// opens and seals the records, with one more allocation and two more copies for each record.
 pub struct Session {
     pub(super) engine: Engine,
     /// A part of the handshake is not done, not written or not flushed. While this flag is set, the

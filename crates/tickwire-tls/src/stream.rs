@@ -97,8 +97,8 @@ fn failed<T>(on: &mut impl Carrier, error: io::Error) -> Poll<io::Result<T>> {
 }
 
 /// Reads the stream once. During the handshake, first sends the ciphertext that the peer may be
-/// waiting for, unless another thread is writing: that thread sends this ciphertext too. Returns
-/// the number of bytes read. `read` is the number of bytes that this call has read before.
+/// waiting for. If another thread is writing, that thread sends this ciphertext too. Returns the
+/// number of bytes read. `read` is the number of bytes that this call has read before.
 fn fill(on: &mut impl Carrier, read: usize) -> Poll<io::Result<usize>> {
     ready!(on.go_on(read));
     if on.with(|tls| tls.session.is_opening() && !tls.writing) {
@@ -111,7 +111,7 @@ fn fill(on: &mut impl Carrier, read: usize) -> Poll<io::Result<usize>> {
     done
 }
 
-/// Seals as many bytes as the session has room for, and writes until the stream refuses more; the
+/// Seals as many bytes as the session has room for, and writes until the stream refuses more. The
 /// next write or flush writes the rest. Returns the number of bytes sealed. `Pending`: nothing was
 /// sealed, because the stream refuses earlier ciphertext, the handshake is under way, or another
 /// call writes.
@@ -159,9 +159,9 @@ pub fn close(on: &mut impl Carrier) -> Poll<io::Result<()>> {
     send(on)
 }
 
-/// Call this when the TLS stream is dropped. Sends our close_notify if the peer has sent its own,
-/// so that the peer can tell this end of the stream from an attacker's cut (RFC 9846 §6.1). Waits
-/// for nothing, because the peer may never read.
+/// Call this when the TLS stream is dropped. Sends our close_notify if the peer has sent its own.
+/// So the peer learns that we ended the stream, and not an attacker (RFC 9846 §6.1). Waits for
+/// nothing, because the peer may never read.
 pub fn part(on: &mut impl Carrier) {
     if on.with(|tls| tls.session.owes_close()) {
         on.with(|tls| tls.session.close());

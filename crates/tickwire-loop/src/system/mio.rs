@@ -14,8 +14,8 @@ use std::{
 use tickwire::{Arrival, Receiver, Timestamped};
 
 /// The most events that one wait returns. A round records all of them before the first turn. With
-/// 1,024 events and 5,000 busy connections, the slots had left the processor's caches by the time
-/// their turns came, and an echo took 12 % more time.
+/// 1,024 events and 5,000 busy connections, the slots had left the processor's caches when their
+/// turns came. An echo then took 12 % more time.
 const EVENTS: usize = 128;
 /// The most pieces that one call writes. A piece is a shared payload, or the bytes between two
 /// shared payloads.

@@ -36,8 +36,8 @@ impl Server {
         self.net.net().counts().received
     }
 
-    /// Opens connections that each send the first 13 KiB of a message, until so much is received
-    /// that a connection with received bytes may not read.
+    /// Opens connections that each send the first 13 KiB of a message. Stops once so much is
+    /// received that a connection with received bytes may not read.
     fn press(&mut self) -> Vec<TcpStream> {
         let mut peers = Vec::new();
         while self.received() < 800 * KIB {

@@ -188,8 +188,8 @@ impl Ring {
         None
     }
 
-    /// Queues a request, after the backlog if there is one: the kernel must get requests in this
-    /// order. A `Cancel` before its send would cancel nothing, and a closed stream would keep its
+    /// Queues a request, after the backlog if there is one: the kernel has to get requests in this
+    /// order. A `Cancel` before its send would cancel nothing. Then a closed stream would keep its
     /// place as long as the peer does not read.
     fn push(&mut self, entry: &squeue::Entry, of: Of, at: u32) {
         let entry = entry.clone().user_data(of.number(at));
