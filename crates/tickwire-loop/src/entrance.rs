@@ -31,7 +31,7 @@ pub(crate) enum Phase {
 #[derive(Default)]
 pub(crate) struct Entrance {
     pub(crate) doors: Vec<(Door, Listener)>,
-    /// For each address, the number of all its connections, and of those that are not open yet.
+    /// For each address, the number of all its connections, and how many of them are not open yet.
     addresses: HashMap<IpAddr, (usize, usize)>,
     /// The limits on both numbers of one address.
     most: (usize, usize),

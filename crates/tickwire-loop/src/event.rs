@@ -88,8 +88,8 @@ pub enum End<'e> {
     /// end comes when the peer has answered the Close, or after
     /// [`close_timeout`](tickwire::Config::close_timeout).
     Disconnected(CloseCode),
-    /// The loop disconnected the connection, which was among those with the most queued bytes. All
-    /// connections together had too many bytes queued: see
+    /// All connections together had too many bytes queued, so the loop disconnected the connections
+    /// with the most queued bytes. This was one of them: see
     /// [`max_queued`](crate::Settings::max_queued).
     OverQueued,
 }

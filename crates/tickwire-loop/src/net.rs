@@ -464,9 +464,9 @@ impl<'n, T> Net<'n, T> {
     /// `TimedOut`, and returns.
     ///
     /// Closing a connection may take its [`close_timeout`](tickwire::Config::close_timeout) or
-    /// longer. So let `within` be some seconds longer. If both are equal, a connection may end in
-    /// either way. A peer gets no 1001 if its connection is closing already, or if earlier messages
-    /// are not written in time.
+    /// longer. So let `within` be some seconds longer: if both times are equal, either of them may
+    /// end a connection. A peer gets no 1001 if its connection is closing already, or if earlier
+    /// messages are not written in time.
     pub fn shut_down(&mut self, within: Duration) {
         let until = self.inner.clock.read() + within;
         // A further call may shorten the time, but cannot extend it.

@@ -15,7 +15,7 @@ use tickwire::handshake::{
     server::{Accept, Rejection},
 };
 
-/// If too many connections are silent, the loop closes those that have been silent for this time.
+/// If too many connections are silent, the loop closes each that has been silent for this time.
 /// Honest clients send at once, or within a round trip or two.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The time for which the loop lets a rejected client read the response, once it is written.

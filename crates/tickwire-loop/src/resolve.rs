@@ -42,7 +42,7 @@ impl Resolver {
         Self { waker, found: channel(), lookups: Vec::new() }
     }
 
-    /// Looks up a name for a connection that is being dialed, unless `NAMES` others are in lookup.
+    /// Looks up a name for a connection that is being dialed, unless `NAMES` names are in lookup.
     pub(crate) fn look_up(&mut self, handle: Handle, host: &str, now: Time) {
         if let Some(lookup) = self.lookups.iter_mut().find(|lookup| *lookup.host == *host) {
             lookup.dials.insert(handle);

@@ -56,7 +56,7 @@ pub struct Settings {
     ///
     /// While one of these two limits is reached, the loop accepts nothing: connections wait in the
     /// kernel's queue, or in the loop if they were accepted before. A handshake that has a place is
-    /// closed at its [`handshake_timeout`](tickwire::Config::handshake_timeout), and never to make
+    /// closed only at its [`handshake_timeout`](tickwire::Config::handshake_timeout), never to make
     /// room for others. The loop closes connections that have sent nothing for 2 s, but only if too
     /// many are silent. As many requests as there are places may be
     /// [deferred](crate::Answer::defer); the loop rejects a further request with 503.

@@ -96,7 +96,7 @@ impl Marks {
 }
 
 /// The number of slots in each block. A block never moves, so new slots cause no copy of the
-/// others. A block is an array, so finding a slot in it needs no check of its length.
+/// old slots. A block is an array, so finding a slot in it needs no check of its length.
 const BLOCK: usize = 64;
 
 /// The slots, by number. The slot that was freed last is used first.

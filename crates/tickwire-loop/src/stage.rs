@@ -74,7 +74,7 @@ impl Opening {
     /// Returns the door's answer to a request that failed a check, if it is a health check.
     pub(crate) fn health_check(&mut self) -> Option<server::Rejection> {
         // For a GET of HTTP/1.1, the handshake has checked Host and body. For other methods and
-        // versions it has not, because its checks ended with the error.
+        // versions, its checks ended earlier, with the error.
         let Err(error @ (OldHttpVersion | BadMethod | NotUpgrade)) = self.handshake.step() else {
             return None;
         };

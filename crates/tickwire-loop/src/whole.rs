@@ -4,7 +4,7 @@
 //! connection becomes whole, the first connection in the queue becomes dormant. So a loop with at
 //! most `max_whole` connections makes none dormant.
 //!
-//! The queue does not spare connections that were active lately. An earlier version did, and its
+//! The queue does not spare connections that were active lately. An earlier version did so, and its
 //! queue grew until each active connection was whole. With 10,000 connections that echo messages of
 //! 20 B in turn, the program then took 15.8 MB instead of 6.7 MB. A message to a dormant connection
 //! now takes about 1,500 more instructions. It takes no more of the processor's time, because more

@@ -106,8 +106,9 @@ impl TlsError {
         )
     }
 
-    /// Whether one end refused the other's certificate, or asked for a certificate and got none. If
-    /// so, every attempt fails until a person changes a certificate or a list of trusted roots.
+    /// Whether one end refused the other end's certificate, or asked for a certificate and got
+    /// none. If so, every attempt fails until a person changes a certificate or a list of trusted
+    /// roots.
     pub fn is_about_certificate(&self) -> bool {
         matches!(
             &*self.0,

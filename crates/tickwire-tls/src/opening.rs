@@ -131,7 +131,7 @@ impl Opening {
     /// Processes all input. Returns whether the peer has sent its close_notify. Stops as soon as
     /// [`into_records`](Self::into_records) can take over.
     pub(super) fn take(&mut self, input: &mut Buffer, out: &mut Buffer) -> Result<bool, Error> {
-        // Behind earlier bytes, because rustls has to see those again.
+        // The new bytes follow earlier bytes, which rustls has to see again.
         self.input.push(input.filled());
         input.clear();
         let ended = self.take_records(out);

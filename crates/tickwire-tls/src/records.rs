@@ -203,7 +203,7 @@ impl Records {
                 let error = PeerMisbehaved::TooManyWarningAlertsReceived;
                 return bounded(&mut self.warnings, WARNINGS, error).map(|()| false);
             }
-            // Other warnings are illegal in TLS 1.3. rustls sends the same answers.
+            // Other warnings are illegal in TLS 1.3. rustls answers them with the same alert.
             (1, _) => self.end(Some(AlertDescription::DecodeError), out),
             // RFC 9846 §6.2: the peer has closed the connection already, and reads no alert.
             (2, _) => self.silent = true,

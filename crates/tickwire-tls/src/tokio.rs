@@ -28,8 +28,8 @@ use std::{
 /// [`shutdown`](::tokio::io::AsyncWriteExt::shutdown) sends a close_notify first. If the peer has
 /// sent its close_notify, the `TlsStream` sends ours on `shutdown`, or else when it is dropped. If
 /// the stream below ends without the peer's close_notify, a read returns the error `UnexpectedEof`.
-/// Neither a close_notify on drop nor an alert waits for the stream below. Each is written and
-/// flushed as far as that stream takes bytes at once.
+/// A close_notify on drop does not wait for the stream below, and an alert does not wait either.
+/// Each is written and flushed only as far as that stream takes bytes at once.
 ///
 /// If you split a `TlsStream` with a lock, split it after the handshake. During the handshake both
 /// halves would read the stream below, and that stream wakes only one half.

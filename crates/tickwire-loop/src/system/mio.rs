@@ -41,9 +41,9 @@ pub(crate) type Listener = TcpListener;
 impl Token {
     const WAKER: usize = usize::MAX;
 
-    /// Slots have even numbers, doors odd numbers. The shift loses no bit even if `usize` has 32:
-    /// [`Slots::take`](crate::slots::Slots::take) gives numbers below 2³¹. Doors are far fewer,
-    /// because each has a listener, so no door gets the number of the waker.
+    /// Slots have even numbers, doors odd numbers. The shift loses no bit, even if `usize` has 32
+    /// bits: [`Slots::take`](crate::slots::Slots::take) gives numbers below 2³¹. Doors are far
+    /// fewer, because each has a listener, so no door gets the number of the waker.
     fn number(self) -> mio::Token {
         mio::Token(match self {
             Self::Slot(at) => (at as usize) << 1,

@@ -1,5 +1,5 @@
 //! The loop's thread was late: deadlines have passed, but the bytes that they wait for have
-//! arrived. The loop has to read these first, and still a flood must not put off a deadline.
+//! arrived. The loop has to read these bytes first. But a flood must not put off a deadline.
 use super::{HELLO, REQUEST, Server};
 use crate::{Dial, Settings, inner::Inner};
 use std::{

@@ -294,8 +294,8 @@ impl Ring {
         }
     }
 
-    /// Gives buffers to the kernel until it has `BUFFERS` of them. Makes new buffers if connections
-    /// have the others.
+    /// Gives buffers to the kernel until it has `BUFFERS` of them. For a buffer that a connection
+    /// has, the kernel gets another buffer: a spare buffer, or a new buffer.
     fn refill(&mut self) {
         while let Some(id) = self.missing.pop() {
             let mut buffer = self.spare.pop().unwrap_or_else(|| vec![0; LEN + BEHIND]);
