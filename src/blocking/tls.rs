@@ -39,9 +39,9 @@ use tickwire_tls::{
 /// handshake is over, so that a silent client cannot make a server wait.
 ///
 /// `read` and `write` wait in the stream below; `try_read` and `try_write` do not wait. One `read`
-/// waits for the stream at most once. If no whole record with data has arrived by then, the `read`
-/// fails with `Interrupted`. Call `read` again, as std's own loops do. So a peer that sends a
-/// record byte by byte, or records without data, cannot keep a thread in one call.
+/// waits for the stream at most once. If no whole record with data has arrived after this wait,
+/// the `read` fails with `Interrupted`. Call `read` again, as std's own loops do. So a peer that
+/// sends a record byte by byte, or records without data, cannot keep a thread in one call.
 ///
 /// A write goes to the stream below at once, in as few records as possible. If that stream refuses
 /// bytes, the next write or flush writes them. The stream below may buffer, and may be a

@@ -148,8 +148,8 @@ pub(crate) async fn client<I: Source + Output>(
     // might wait until the deadline, because the failed write does not end the stream's input.
     write_all(&mut io, handshake.outgoing(), by).await?;
     // `step` refuses a 101 while a part of the request is unsent (`EarlyResponse`), so `advance`
-    // comes before the first step. If the deadline passed before all bytes were written, `advance`
-    // still reports all bytes. The check of the deadline below then returns the error.
+    // comes before the first step. It reports all bytes as written, even if the deadline passed
+    // before. This does no harm, because the check of the deadline below then returns the error.
     handshake.advance(usize::MAX);
     loop {
         let told = match handshake.step() {

@@ -179,8 +179,8 @@ impl Upgrade {
         if !self.extended {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
-        // This is a new connection, because `agreed` would count the response among the
-        // connection's bytes.
+        // The caller gets a new connection: `agreed` has counted the bytes of the response, which
+        // an HTTP stack sends.
         let config = chosen.as_deref().unwrap_or(&self.config);
         Ok((response, Connection::server(config, agreed.negotiated().clone())))
     }

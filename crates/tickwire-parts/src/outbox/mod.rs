@@ -325,8 +325,8 @@ impl Outbox {
 
     // Getters.
 
-    /// When the oldest message becomes too old. Push or feed at this time, so that the policy acts
-    /// on time. `None` if no message can become too old.
+    /// When the oldest message becomes too old. The policy acts in `push` and in `feed`, so call
+    /// one of them at this time. `None` if no message can become too old.
     pub fn poll_timeout(&self) -> Option<Time> {
         let age = self.max_age.filter(|_| self.policy != Overflow::Wait)?;
         self.queue.front().map(|entry| entry.since + age)

@@ -218,10 +218,10 @@ impl Sender {
     }
 
     /// Queues a Close that tells the peer why this end fails the connection. The Close goes behind
-    /// all queued frames. Overtaking messages that cannot be placed before it are dropped. But if
-    /// the stream is blocked before the Close has its place, the Close overtakes. In that case the
-    /// data frames that have not begun to leave are dropped, and so are Pings and Pongs without a
-    /// place. If this half is closed already, no Close is queued.
+    /// all queued frames. An overtaking message that cannot be placed before the Close is dropped.
+    /// But if the stream is blocked before the Close has its place, the Close overtakes. In that
+    /// case the data frames that have not begun to leave are dropped, and so are Pings and Pongs
+    /// without a place. If this half is closed already, no Close is queued.
     pub(in crate::proto::connection) fn fail(
         &mut self,
         frame: CloseFrame<'_>,

@@ -148,8 +148,8 @@ impl Uring {
 
     // Waiting.
 
-    /// Waits until a stream is ready, `poll` has an event, or `timeout` is over. Passes each change
-    /// of a stream to `take`. Returns whether `poll` may have events.
+    /// Waits until a stream is ready, `poll` has an event, or `timeout` is over. Calls `take` for
+    /// each stream that became ready or failed. Returns whether `poll` may have events.
     pub(crate) fn wait(
         &mut self,
         poll: &impl AsRawFd,
