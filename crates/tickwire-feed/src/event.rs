@@ -75,7 +75,7 @@ pub enum Event<T> {
     /// - with the first message of an arbiter that was not told where to start;
     /// - at once, with a message after which every line is further below the feed than
     ///   [`reach`](Arbiter::reach): the exchange has begun to count anew. This message is kept.
-    ///   While a line has brought nothing, the event does not come for this reason;
+    ///   This case needs at least one message of every line;
     /// - after the arbiter's [patience](Arbiter::patience), if a line went back below its own last
     ///   number, or if all lines are below the feed's last number and one of them began there. The
     ///   event does not come if a line has since brought the feed's last number or a later number.

@@ -147,8 +147,8 @@ impl Backoff {
 
     /// Says how long the connection that has just ended was open, not counting the time to connect.
     /// If the connection was open for the longest delay or more, this call is a
-    /// [`reset`](Self::reset). Short delays after connections of this length burden the server no
-    /// more than long delays would.
+    /// [`reset`](Self::reset). A short delay then burdens the server no more than the
+    /// longest delay would, because the connection itself lasted at least as long.
     pub const fn connected_for(&mut self, open: Duration) {
         if open.as_nanos() >= self.max_delay.as_nanos() {
             self.reset();

@@ -16,8 +16,8 @@ pub(crate) fn without_marks(pem: &[u8]) -> Vec<u8> {
 /// The variables that say where roots are, on systems without a verifier of their own.
 const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// Appends the values of the variables, or a note that neither is set, to the error for a platform
-/// without roots. `variable` returns the value of a variable.
+/// If `error` says that no root was found, appends the values of both variables to its text, or a
+/// note that neither variable is set. `variable` returns the value of a variable.
 pub(crate) fn explained(
     error: Error,
     variable: impl Fn(&'static str) -> Option<OsString>,

@@ -308,7 +308,7 @@ impl Tls {
         Poll::Ready(mem::take(&mut self.session.out))
     }
 
-    /// Takes the lent ciphertext back, before a call of [`wrote`](Self::wrote). Ciphertext that
+    /// Takes the lent ciphertext back. Call [`wrote`](Self::wrote) afterwards. Ciphertext that
     /// another thread has added since is appended, and the writing thread writes both.
     #[inline]
     pub fn restore_output(&mut self, mut bytes: Buffer) {

@@ -150,8 +150,8 @@ impl<'a> From<Cow<'a, str>> for Outbound<'a> {
     }
 }
 
-// An array by value does not convert. Otherwise clippy would advise to remove the `&` of
-// `feed(&array)`, and an array by value would need an allocation.
+// There is no `From<[u8; N]>`: clippy would then advise to remove the `&` of `feed(&array)`, and an
+// array by value would need an allocation.
 impl From<Vec<u8>> for Outbound<'_> {
     #[inline]
     fn from(payload: Vec<u8>) -> Self {

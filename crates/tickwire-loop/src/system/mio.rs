@@ -179,7 +179,7 @@ impl Mio {
         Ok((n, is_drained(n, to.len())))
     }
 
-    /// Returns when the bytes of the last read arrived, if the stream records that.
+    /// The time of arrival of the last read's bytes, if the stream records these times.
     pub(crate) fn arrived(&self, stream: &Stream) -> Option<Arrival> {
         match stream {
             Stream::Plain(_) => None,

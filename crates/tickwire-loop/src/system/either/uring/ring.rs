@@ -267,7 +267,8 @@ impl Ring {
             let (Some(of), at) = Of::named(entry.user_data()) else { continue };
             let more = cqueue::more(flags);
             self.outstanding -= usize::from(!more);
-            // The kernel names a buffer once, to give it back. A send has only one completion.
+            // Both buffers may be taken, because nothing names them again: the kernel names a
+            // receive buffer only to give it back, and a send has only one completion.
             let buffer = match (of, cqueue::buffer_select(flags)) {
                 (_, Some(id)) => {
                     self.missing.push(id);
