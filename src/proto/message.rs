@@ -244,11 +244,11 @@ pub enum OwnedMessage {
 impl OwnedMessage {
     /// Copies a received message. With `std`, a copy of at most 4 KiB goes into a block that the
     /// thread's messages share.
-    #[inline]
+    #[inline(always)] // see `Receiver::take_short`
     pub(crate) fn kept(message: Message<'_>) -> Self {
         match message {
-            Message::Text(text) => Text::kept(text).into(),
-            Message::Binary(bytes) => block::copy(bytes).into(),
+            Message::Text(text) => Self::Text(Text::kept(text)),
+            Message::Binary(bytes) => Self::Binary(block::copy(bytes)),
         }
     }
 

@@ -16,10 +16,10 @@ use std::{
 const LEAST: usize = 4 << 10;
 
 /// The most bytes that the pool of one thread keeps, in all its buffers together except the `last`
-/// one.
+/// ones.
 const MOST: usize = 4 << 20;
 
-/// The largest capacity of the `last` buffer, in bytes. `MOST` does not count this buffer.
+/// The largest capacity of a `last` buffer, in bytes. `MOST` does not count these buffers.
 const SHORT: usize = 64 << 10;
 
 /// The functions by which a connection takes buffers from the running thread's pool and gives them
@@ -27,10 +27,11 @@ const SHORT: usize = 64 << 10;
 pub(crate) static POOL: Memory = Memory { take_to, give: |mut buffer| give(&mut buffer) };
 
 struct Thread {
-    /// A buffer of up to `SHORT` bytes, or an empty one. A task that sends one message at a time
-    /// needs one buffer: it takes the buffer for each message, and gives it back after each flush.
-    /// This field makes both steps cheap.
-    last: Cell<Vec<u8>>,
+    /// Buffers of up to `SHORT` bytes, or empty ones. A task that sends one message at a time needs
+    /// one buffer: it takes the buffer for each message, and gives it back after each flush. A task
+    /// that also waits for each answer needs a second one. This field makes these steps cheap. The
+    /// newest buffer is the first.
+    last: [Cell<Vec<u8>>; 2],
     rest: RefCell<Pool>,
 }
 
@@ -45,7 +46,7 @@ struct Pool {
 std::thread_local! {
     static THREAD: Thread = const {
         Thread {
-            last: Cell::new(Vec::new()),
+            last: [const { Cell::new(Vec::new()) }; 2],
             rest: RefCell::new(Pool { free: Vec::new(), bytes: 0 }),
         }
     };
@@ -55,7 +56,7 @@ std::thread_local! {
 /// pool has the contents of its last use. Buffers of at most twice `len` are preferred to longer
 /// ones.
 pub(crate) fn take_to(to: &mut Vec<u8>, len: usize) {
-    if !exchange(to, |last, _| has_suitable_len(last, len)) {
+    if !exchange(0, to, |last, _| has_suitable_len(last, len)) {
         take_other(to, len);
     }
 }
@@ -64,37 +65,46 @@ pub(crate) fn take_to(to: &mut Vec<u8>, len: usize) {
 /// if it is too short or the pool is full.
 #[inline(always)]
 pub(crate) fn give(buffer: &mut Vec<u8>) {
-    if !buffer.is_empty()
-        && !exchange(buffer, |last, given| {
-            last.is_empty() && given.len() >= LEAST && given.capacity() <= SHORT
-        })
-    {
+    if !buffer.is_empty() && !give_last(buffer) {
         give_other(buffer);
     }
 }
 
-/// Exchanges `buffer` and the thread's last buffer if `may` allows it. Returns whether they were
-/// exchanged. Neither buffer is dropped here, so no drop code is compiled.
+/// Makes `buffer` the newest of the thread's last buffers, if there is a free place for it.
 #[inline(always)]
-fn exchange(buffer: &mut Vec<u8>, may: impl FnOnce(&Vec<u8>, &Vec<u8>) -> bool) -> bool {
+fn give_last(buffer: &mut Vec<u8>) -> bool {
+    exchange(0, buffer, |last, given| {
+        last.is_empty() && given.len() >= LEAST && given.capacity() <= SHORT
+    })
+}
+
+/// Exchanges `buffer` and the thread's last buffer number `at` if `may` allows it. Returns whether
+/// they were exchanged. Neither buffer is dropped here, so no drop code is compiled.
+#[inline(always)]
+fn exchange(at: usize, buffer: &mut Vec<u8>, may: impl Fn(&Vec<u8>, &Vec<u8>) -> bool) -> bool {
     let exchanged = THREAD.try_with(|thread| {
-        let mut last = thread.last.take();
+        let cell = thread.last.get(at)?;
+        let mut last = cell.take();
         let may = may(&last, buffer);
         if may {
             mem::swap(&mut last, buffer);
         }
-        thread.last.set(last);
-        may
+        cell.set(last);
+        may.then_some(())
     });
-    matches!(exchanged, Ok(true)) // an error means that the thread is ending
+    matches!(exchanged, Ok(Some(()))) // an error means that the thread is ending
 }
 
 #[cold]
 #[inline(never)] // keeps `take_to` short
 fn take_other(to: &mut Vec<u8>, len: usize) {
+    if exchange(1, to, |last, _| has_suitable_len(last, len)) {
+        return;
+    }
     let kept = THREAD.try_with(|thread| {
         let mut rest = thread.rest.borrow_mut();
-        rest.give(thread.last.take()); // This buffer may be the only one that is long enough.
+        // One of these buffers may be the only one that is long enough.
+        thread.last.iter().rev().for_each(|last| rest.give(last.take()));
         rest.take(len)
     });
     *to = kept.ok().flatten().unwrap_or_else(|| vec![0; len]);
@@ -103,10 +113,20 @@ fn take_other(to: &mut Vec<u8>, len: usize) {
 #[cold]
 #[inline(never)] // keeps `give` short
 fn give_other(buffer: &mut Vec<u8>) {
+    let _ = THREAD.try_with(|thread| {
+        let [newest, older] = &thread.last;
+        match older.take() {
+            none if none.is_empty() => older.set(newest.take()),
+            kept => older.set(kept),
+        }
+    });
+    if give_last(buffer) {
+        return;
+    }
     let buffer = mem::take(buffer);
     let _ = THREAD.try_with(|thread| {
         let mut rest = thread.rest.borrow_mut();
-        rest.give(thread.last.take());
+        thread.last.iter().rev().for_each(|last| rest.give(last.take()));
         rest.give(buffer); // The newest buffer is last, where `take` begins its search.
     });
 }

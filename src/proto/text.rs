@@ -4,6 +4,7 @@ use crate::proto::{
     message::OwnedMessage,
     outbound::{Content, Outbound},
 };
+use alloc::string::String;
 use core::{
     borrow::Borrow,
     fmt,
@@ -72,6 +73,13 @@ impl fmt::Display for Text {
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&**self, f)
+    }
+}
+
+/// Copies the text.
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        String::from(text).into()
     }
 }
 

@@ -45,13 +45,28 @@ impl Wake for Pair {
 }
 
 impl Polled {
-    /// Whether `task` is the task of `side`, and nobody has polled the other side. A task that
-    /// polls both sides, by `join!` for example, is not alone: one side may change something that
-    /// the other side waits for.
+    /// Whether `task` is the task of `side`, and no other task has polled the other side.
     #[inline(always)]
-    fn is_alone(&mut self, side: Side, task: &Waker) -> bool {
+    fn is_only(&mut self, side: Side, task: &Waker) -> bool {
         let (own, other) = sides(&mut self.tasks, side);
-        other.is_none() && own.as_ref().is_some_and(|own| own.will_wake(task))
+        own.as_ref().is_some_and(|own| own.will_wake(task))
+            && other.as_ref().is_none_or(|other| other.will_wake(task))
+    }
+
+    /// Takes over the outlook after a poll of `side`. Wakes the task of the other side if a change
+    /// matters to that task, even if the same task polls both sides, by `join!` for example: that
+    /// task has to poll the other side again.
+    #[inline(always)]
+    fn look(&mut self, side: Side, now: Outlook) {
+        let before = mem::replace(&mut self.outlook, now);
+        // Once a stream accepts bytes again, it may drop the stored waker without waking it. So the
+        // side that writes the refused bytes wakes the other side.
+        let writable = (before.blocked && !now.blocked) || (!before.room && now.room);
+        if (writable || now.ends != before.ends)
+            && let (_, Some(other)) = sides(&mut self.tasks, side)
+        {
+            other.wake_by_ref();
+        }
     }
 
     /// Records `task` as the task of `side`, and returns the waker for its poll. A task that no
@@ -92,42 +107,34 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        if let Some(outlook) = C::OUTLOOK
-            && !self.polled.as_mut().is_some_and(|polled| polled.is_alone(side, cx.waker()))
+        let Some(outlook) = C::OUTLOOK else { return poll(self, cx) };
+        let polled = self.polled.get_or_insert_default();
+        let known = polled.is_only(side, cx.waker());
+        let result = match known {
+            true => poll(self, cx),
+            false => self.poll_by_another(side, cx, poll),
+        };
+        // If nobody has polled the other side, there is nobody to wake. If the other side is polled
+        // later, that poll has to know what this task waits for, so the outlook is kept when this
+        // task waits.
+        if let Some(polled) = &mut self.polled
+            && (!known || result.is_pending() || sides(&mut polled.tasks, side).1.is_some())
         {
-            return self.poll_side_of_two(side, cx, poll, outlook);
-        }
-        let result = poll(self, cx);
-        // There is nobody to wake. If the other side is polled later, that poll has to know what
-        // this task waits for, so the outlook is kept when this task waits.
-        if result.is_pending()
-            && let Some((polled, outlook)) = self.polled.as_mut().zip(C::OUTLOOK)
-        {
-            polled.outlook = outlook(&self.core);
+            polled.look(side, outlook(&self.core));
         }
         result
     }
 
-    #[inline(never)] // keeps `poll_side` small while one side alone is polled
-    fn poll_side_of_two<T>(
+    /// Polls one side for a task that has not polled this side before, or does not poll the other.
+    #[inline(never)] // keeps `poll_side` small while one task polls
+    fn poll_by_another<T>(
         &mut self,
         side: Side,
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<T>,
-        outlook: fn(&C) -> Outlook,
     ) -> Poll<T> {
         let mut polled = self.polled.take().unwrap_or_default();
         let result = poll(self, &mut Context::from_waker(polled.waker(side, cx.waker())));
-        let now = outlook(&self.core);
-        let before = mem::replace(&mut polled.outlook, now);
-        // Once a stream accepts bytes again, it may drop the stored waker without waking it. So the
-        // side that writes the refused bytes wakes the other side.
-        let writable = (before.blocked && !now.blocked) || (!before.room && now.room);
-        if (writable || now.ends != before.ends)
-            && let (_, Some(other)) = sides(&mut polled.tasks, side)
-        {
-            other.wake_by_ref();
-        }
         self.polled = Some(polled);
         result
     }

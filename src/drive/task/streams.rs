@@ -11,8 +11,8 @@
 //! which task may poll.
 use super::{Core, Socket, WebSocket};
 use crate::{
-    drive::{Error, Output, Source, Want, Writer, wakers::Side},
-    proto::connection::Receiver,
+    drive::{Error, Output, Ready, Source, Want, Writer, wakers::Side},
+    proto::{connection::Receiver, message::OwnedMessage},
 };
 use std::task::{Context, Poll, ready};
 
@@ -21,7 +21,7 @@ pub(crate) type PolledItem<T> = Poll<Option<Result<T, Error>>>;
 impl<C: Core<I>, I: Source> Socket<C, I> {
     /// Polls for the next item of a `Stream`.
     #[inline]
-    pub(crate) fn poll_owned<T>(
+    pub(crate) fn poll_owned<T: From<OwnedMessage>>(
         &mut self,
         cx: &mut Context<'_>,
         want: Want,
@@ -30,11 +30,18 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         if self.stream_ended {
             return Poll::Ready(None);
         }
-        let ready = ready!(self.poll_item(cx, want));
         // `None` means the end: after `Ready::Item`, `take` always finds an item.
-        let item = self.take(ready, take).transpose();
-        self.stream_ended = !matches!(item, Some(Ok(_)));
-        Poll::Ready(item)
+        if ready!(self.poll_item(cx, want)) == Ready::Item {
+            let rx = self.core.inbound().receiver_mut();
+            if let Some(message) = rx.take_short() {
+                return Poll::Ready(Some(Ok(message.into())));
+            }
+            if let Some(item) = take(rx) {
+                return Poll::Ready(Some(Ok(item)));
+            }
+        }
+        self.stream_ended = true;
+        Poll::Ready(self.ended().transpose())
     }
 }
 

@@ -78,12 +78,26 @@ impl Receiver {
     /// receiver gets a new one. Any other message is copied. Returns `None` if the last `step` did
     /// not stop at a message. Afterwards [`message`](Self::message) returns `None`.
     pub fn take_message(&mut self) -> Option<OwnedMessage> {
-        let Current::Message(kind) = self.current else { return None };
-        if let Some(message) = self.message().filter(|it| it.as_bytes().len() <= block::LARGEST) {
-            let message = OwnedMessage::kept(message);
-            self.end_message();
+        if let Some(message) = self.take_short() {
             return Some(message);
         }
+        self.take_long()
+    }
+
+    /// Takes a message of up to 4 KiB. This call is always inlined, and callers return its result
+    /// at once. Otherwise the message's words pass through memory: the processor would store them
+    /// one by one, load two together right afterwards, and stall.
+    #[inline(always)]
+    pub(crate) fn take_short(&mut self) -> Option<OwnedMessage> {
+        let message = self.message().filter(|it| it.as_bytes().len() <= block::LARGEST)?;
+        let message = OwnedMessage::kept(message);
+        self.end_message();
+        Some(message)
+    }
+
+    #[inline(never)]
+    fn take_long(&mut self) -> Option<OwnedMessage> {
+        let Current::Message(kind) = self.current else { return None };
         if self.inflated {
             let message = self.inflate.as_mut().map(|inflate| inflate.take_message(kind));
             self.end_message();
