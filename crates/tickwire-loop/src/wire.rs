@@ -387,16 +387,24 @@ impl Wire {
         text: &[u8],
         said: &mut usize,
     ) -> io::Result<()> {
+        let mut was_full = false;
         while let Some(rest @ [_, ..]) = text.get(*said..) {
             match self.say(system, rest) {
+                // TLS was full, and `say` has written all of it. No `Note` follows that, so seal.
+                Ok(0) if !was_full && self.has_sent_all() => was_full = true,
                 Ok(0) => return Err(ErrorKind::WouldBlock.into()), // TLS holds enough ciphertext
-                Ok(n) => *said += n,
+                Ok(n) => (*said, was_full) = (*said + n, false),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
         self.send(system)?;
         self.shut_down(system).then_some(()).ok_or(ErrorKind::WouldBlock.into())
+    }
+
+    /// Whether the stream has accepted all ciphertext.
+    fn has_sent_all(&mut self) -> bool {
+        self.tls.as_mut().is_some_and(|tls| tls.session.outgoing().is_empty())
     }
 
     /// Shuts the stream for writing. Returns `false` if the stream does not accept the close_notify
