@@ -256,8 +256,8 @@ impl<S: Stream> Io for Timed<S, Thread> {
         let Self { io, wait } = self;
         let longest = wait.longest_wait.unwrap_or(READ_TIMEOUT);
         let set_timeout = || io.set_read_timeout(Some(longest)).is_ok();
-        // While a whole connection has no deadline, its reads may block for ever. Every other read
-        // needs the stream's read timeout, and this timeout must pass before the next deadline. If
+        // The reads of a connection that is not split may block for ever while it has no deadline.
+        // Other reads need the stream's read timeout, which must pass before the next deadline. If
         // the caller has set a time limit, no read blocks, because the limit may be shorter than
         // the stream's read timeout. Then the poll(2) in `Timed::wait` keeps the limit.
         wait.read_waits = wait.call.ends.is_none()

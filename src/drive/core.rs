@@ -113,7 +113,7 @@ pub(crate) struct Outlook {
     /// failed. A queued Close makes the first fact true, and starts a deadline, for which the
     /// receiving task then has to wait. A fact that is true stays true.
     pub(super) ends: [bool; 3],
-    /// Whether the stream refused bytes. Either side may write these bytes later.
+    /// Whether the stream refused bytes. The sending or the receiving task writes them later.
     pub(super) blocked: bool,
     /// Whether there is room for a message.
     pub(super) room: bool,

@@ -233,8 +233,8 @@ impl fmt::Debug for Target {
 
 /// Checks the rules that hold for a URL of any scheme.
 pub(crate) fn check(url: &str) -> Result<(), UrlError> {
-    // §3, RFC 3986 §2.2: these characters are never legal. Some parsers read a backslash as a
-    // slash, and so find a different host.
+    // RFC 6455 §3 and RFC 3986 §2.2: these characters are never legal. Some parsers read a
+    // backslash as a slash, and so find a different host.
     let illegal = |b: u8| b <= b' ' || b == 0x7f || matches!(b, b'"' | b'<' | b'>' | b'\\');
     if url.bytes().any(illegal) {
         return Err(UrlError::IllegalCharacter);

@@ -61,9 +61,9 @@ use tickwire::Time;
 /// A message may stand for several numbers, as an update of an order book does: see [`Numbers`].
 ///
 /// The numbers of one line must ascend, as they do over a WebSocket: a line that has passed a gap
-/// will not fill the gap later. So each number above the first delivered number is delivered at the
-/// latest when the slowest line brings it. If it is not delivered, it is reported as missing before
-/// any later delivery.
+/// will not fill the gap later. So each number above the first delivered number is delivered, or
+/// reported as missing before any later number is delivered. A number that any line brings is
+/// delivered at the latest when the slowest line brings it.
 ///
 /// The arbiter holds at most [`most_kept`](Self::most_kept) messages, whatever the lines bring.
 /// [`Config::max_message`](tickwire::Config::max_message) limits the size of each message.
@@ -146,7 +146,8 @@ impl<T> Arbiter<T> {
     /// Adds a line: a connection that is subscribed to the feed. From now on, a gap is lost only
     /// after this line too has passed the gap, or after [`patience`](Self::patience).
     pub fn open(&mut self) -> Line {
-        // A reused place keeps its `kept`: messages of the closed line may still be there.
+        // The new line may take the place of a closed line. Messages of the closed line stay in
+        // `kept`, because they may still be delivered.
         let at = self.lines.iter().position(|source| !source.is_open).unwrap_or(self.lines.len());
         match self.lines.get_mut(at) {
             Some(source) => (source.is_open, source.end) = (true, 0),

@@ -73,9 +73,9 @@ pub enum Event<T> {
     /// The event comes
     ///
     /// - with the first message of an arbiter that was not told where to start;
-    /// - at once, with a message after which every line is further below the feed than
-    ///   [`reach`](Arbiter::reach): the exchange has begun to count anew. This message is kept.
-    ///   This case needs at least one message of every line;
+    /// - at once, with a message after which the last number of every line is smaller than the
+    ///   feed's last number by more than [`reach`](Arbiter::reach): the exchange has begun to count
+    ///   anew. This message is kept. This case needs at least one message of every line;
     /// - after the arbiter's [patience](Arbiter::patience), if a line went back below its own last
     ///   number, or if all lines are below the feed's last number and one of them began there. The
     ///   event does not come if a line has since brought the feed's last number or a later number.

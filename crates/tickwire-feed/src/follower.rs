@@ -418,8 +418,8 @@ impl<T> Follower<T> {
         self.due = now;
     }
 
-    /// The next address to which no other line has a connection, if another line has a connection
-    /// to this address. Two lines over one server would fall silent together.
+    /// If another line has a connection to `address`: the next address to which no other line has a
+    /// connection. Two lines over one server would fall silent together.
     fn unused(&self, at: usize, address: usize) -> Option<usize> {
         let others = || self.runs.iter().enumerate().filter(|(other, _)| *other != at);
         let uses = |address| {

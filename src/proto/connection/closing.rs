@@ -139,8 +139,8 @@ pub(super) enum Phase {
     Unanswered,
     /// The peer's Close came. Our Close, and everything before it, is being written.
     Answering,
-    /// Receiving failed with a close code. Our Close, or the rest of a Ping or Pong behind it, is
-    /// being written. Our Close reports the failure, unless it was queued before the failure.
+    /// Receiving failed with a close code. Our Close is being written, or a Ping or Pong that
+    /// follows it. Our Close reports the failure, unless it was queued before the failure.
     Reporting,
     /// Both Closes have passed. The rest of a Ping or Pong behind our Close is being written.
     Trailing,

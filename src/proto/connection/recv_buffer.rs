@@ -323,9 +323,9 @@ impl RecvBuffer {
         !self.bytes.is_empty() && !self.stashed
     }
 
-    /// Returns the buffer before a wait. If the buffer still holds bytes, and they fill at most an
-    /// eighth of it, they move to the connection's small buffer. If they fill more, or the small
-    /// buffer is in use already, nothing moves, and the result is an empty `Vec`.
+    /// Takes the buffer away, because a wait begins. If the buffer still holds bytes, and they fill
+    /// at most an eighth of it, they move to the connection's small buffer. If they fill more, or
+    /// the small buffer is in use already, nothing moves, and the result is an empty `Vec`.
     #[inline]
     pub(super) fn reclaim(&mut self) -> Vec<u8> {
         if self.is_empty() && !self.stashed {

@@ -120,6 +120,23 @@ fn a_health_check_is_answered_over_tls() {
     each(&server, || crate::tls::raw_by_rustls(&server, &keys));
 }
 
+/// The answer is longer than what TLS and the system hold. The client reads only once both are
+/// full, and in such pieces that the system has room for all that TLS holds.
+#[cfg(feature = "rustls")]
+#[test]
+fn a_long_answer_over_tls_goes_on_when_a_late_client_reads() {
+    let (keys, long) = (crate::tls::keys(true), 16 << 20);
+    let config = Config { handshake_timeout: LONG / 20, ..Config::default() };
+    let door = Door::new(config).health_check("/", Rejection::new(200).body(vec![b'x'; long]));
+    let server = checked(Settings::default(), door.tls(keys.server.clone()));
+    let mut check = crate::tls::raw_by_rustls(&server, &keys);
+    check.write_all(CHECKS[4].0.as_bytes()).unwrap();
+    check.flush().unwrap();
+    server.wait_for(|counts| counts.health_checks == 1);
+    assert!(head(&mut check).starts_with("HTTP/1.1 200 "));
+    assert_eq!(check.read_to_end(&mut Vec::with_capacity(long)).unwrap(), long);
+}
+
 #[test]
 fn a_health_check_waits_for_a_place_like_every_handshake() {
     let most = usize::MAX;

@@ -41,7 +41,7 @@ const IN: u32 = 1;
 /// POLLOUT.
 const OUT: u32 = 4;
 
-/// Waits for its streams and for a poll, and makes the calls on the streams.
+/// Waits for its streams and for mio's `Poll`, and reads and writes the streams.
 pub(crate) struct Uring {
     ring: Ring,
     places: Vec<Place>,

@@ -118,7 +118,7 @@ impl Ring {
     /// # Errors
     ///
     /// If the kernel forbids io_uring, or is older than 6.1. An older kernel refuses the flag
-    /// `DEFER_TASKRUN`. All requests of this module are older than that flag.
+    /// `DEFER_TASKRUN`. The kernel has had this module's kinds of requests since before 6.1.
     pub(super) fn new() -> io::Result<Self> {
         fault("setup")?;
         // With these flags, the kernel completes requests only inside the calls of the loop's
