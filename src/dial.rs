@@ -178,6 +178,7 @@ impl Attempts<'_> {
     /// has passed. The error names each address that was dialed and why it failed.
     pub(crate) fn next(&mut self, now: Duration) -> io::Result<Step> {
         // After the limit, the attempts under way count as failed, so that the error names them.
+        // (`to_vec`, because `failed` changes the list.) No further attempt begins then.
         let timed_out = now >= self.limit;
         if timed_out {
             for address in self.race.under_way().to_vec() {
@@ -200,6 +201,7 @@ impl Attempts<'_> {
             format!("{text}{separator}{error}, dialing {to}")
         });
         match failures.pop() {
+            // `text` has all errors. The last one gives the kind and the source.
             Some((_, error)) => failed(text, error),
             // No attempt has begun: the lookup took the whole time, or the name has no address.
             None if timed_out => unresolved(self.to, io::ErrorKind::TimedOut.into()),
@@ -217,7 +219,7 @@ fn client_tls(to: &Target, own: Option<&tls::Client>) -> Result<Option<tls::Clie
         None => tls::default_client()?,
         own => own.cloned(),
     };
-    config.map(Some).ok_or(Error::NoTls)
+    config.map(Some).ok_or(Error::NoTls) // `None` only if the feature `rustls` is off
 }
 
 /// Makes the error of a failed lookup.

@@ -124,6 +124,7 @@ impl Dial<'_> {
     /// Resolves and dials the target. An address needs no lookup, so it needs no thread.
     fn blocking_tcp(&self, to: &Target, began: Instant, config: &Config) -> io::Result<TcpStream> {
         let limit = config.handshake_timeout;
+        // The thread of the lookup may outlive this call, so it needs a `host` of its own.
         let (host, port) = (String::from(to.host()), to.port());
         let found = match host.parse::<IpAddr>() {
             Ok(address) => Ok(vec![SocketAddr::new(address, port)].into_iter()),
@@ -159,13 +160,14 @@ impl Dial<'_> {
 }
 
 /// Runs `call` in a thread of its own, because nothing can end `call` early. Waits for its result
-/// for at most `limit`. After that time the error is `TimedOut`, and the thread goes on alone.
+/// for at most `limit`. After that time the error is `TimedOut`, and the thread goes on alone. The
+/// error is also `TimedOut` if `call` panics.
 fn within<T: Send + 'static>(
     limit: Duration,
     call: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     let (done, result) = mpsc::channel();
-    let call = move || drop(done.send(call()));
+    let call = move || drop(done.send(call())); // fails if nobody waits any more
     thread::Builder::new().name("tickwire: resolver".into()).spawn(call)?;
     result.recv_timeout(limit).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

@@ -438,7 +438,7 @@ impl<S: Stream> WebSocket<S> {
             let write = Timed::new(read.io.try_clone()?, epoch);
             let mut handle = Timed::new(read.io.try_clone()?, epoch);
             handle.wait.write_limit = read.wait.write_limit.take();
-            handle.wait.longest_wait = Some(WRITER_WAIT);
+            handle.wait.longest_wait = Some(WRITER_WAIT); // no read timeout: `handle` never reads
             read.wait.set_longest_wait(reader_wait);
             Ok::<_, std::io::Error>((read, write, handle))
         })?;

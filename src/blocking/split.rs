@@ -20,7 +20,8 @@ use crate::drive::{
 };
 use std::{io, task::Poll, time::Duration};
 
-/// The longest wait of a writer. After each wait the writer checks whether receiving has failed.
+/// The longest wait of a writer. After each wait the writer checks whether receiving has failed. A
+/// longer wait would delay this check. A shorter wait would wake a blocked writer more often.
 pub(super) const WRITER_WAIT: Duration = Duration::from_millis(50);
 
 /// The half that receives. Keep receiving: receiving calls answer Pings, notice the peer's Close,

@@ -22,7 +22,9 @@ use std::{
 
 /// The read timeout that a whole connection sets before its first blocking read with a deadline.
 /// The reader of a split connection sets its `longest_wait` instead, which is at most this time. A
-/// read blocks only if no deadline passes within its read timeout plus [`MARGIN`].
+/// read blocks only if no deadline passes within its read timeout plus [`MARGIN`]. With a longer
+/// time fewer reads could block, and each other read costs a `poll(2)`. With a shorter time idle
+/// threads would wake up more often.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time by which a blocking read may exceed its timeout: two steps of the operating system's
 /// clock, of at most 10 ms each.

@@ -129,6 +129,7 @@ impl<S: Stream> TlsStream<S> {
     fn of(io: S, session: Session) -> Self {
         let shared = Shared { tls: Mutex::new(Tls::new(session)), handles: AtomicUsize::new(1) };
         let part = |stream: &mut Self| {
+            // `AcqRel`, as in each count of references: the last handle sees what all others did.
             if stream.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
                 stream::part(&mut stream.carrier(false));
             }
@@ -302,7 +303,7 @@ impl<S: Stream> Carrier for Call<'_, S> {
     /// always `Ready`.
     fn send_aside(&mut self, last: bool) -> Poll<()> {
         let waits = self.waits;
-        self.waits &= !last;
+        self.waits &= !last; // after `last` the call ends, so it must not wait for the peer
         let sent = stream::send(self);
         self.waits = waits;
         if waits { sent.map(drop) } else { Poll::Ready(()) }
@@ -386,12 +387,13 @@ impl<S: Stream> Stream for TlsStream<S> {
         }
     }
 
-    /// Fails with `NotConnected` until the TLS handshake is over.
+    /// Fails with `NotConnected` until the TLS handshake is over. During the handshake a write waits
+    /// for input, and a reading thread would take this input away.
     fn try_clone(&self) -> io::Result<Self> {
         if self.session().is_handshaking() {
             return Err(io::ErrorKind::NotConnected.into());
         }
-        let io = self.io.try_clone()?;
+        let io = self.io.try_clone()?; // if this fails, the new handle must not be counted
         self.shared.handles.fetch_add(1, Ordering::AcqRel);
         let (shared, read_timeout) = (self.shared.clone(), Mutex::default());
         Ok(Self { io, shared, read_timeout, part: self.part })

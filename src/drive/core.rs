@@ -133,7 +133,7 @@ impl Whole {
     pub(crate) fn new(mut conn: Connection, vectored: bool) -> Self {
         conn.restart_clock();
         if !vectored {
-            conn.sender_mut().set_flat();
+            conn.sender_mut().set_flat(); // payloads are copied, so that one write sends a frame
         }
         let out = Out::new(conn.sender());
         Self { conn, out }
@@ -208,7 +208,7 @@ impl<I: Source + Output> Core<I> for Whole {
             return socket.poll_flush(cx, true).map(drop);
         }
         if tx.reached_cork_limit() {
-            let _ = socket.write(cx);
+            let _ = socket.write(cx); // a refusal is no reason to wait: there is room
         }
         Poll::Ready(())
     }

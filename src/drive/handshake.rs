@@ -98,6 +98,7 @@ impl<I: Source + Output> Incoming<I> {
     /// other deadline runs. (On an open connection `write_timeout` bounds the time in which the
     /// stream accepts no byte.)
     pub(crate) async fn answer(&mut self, rejection: Rejection) -> Result<(), Error> {
+        // If the clock is before 1970, the response has no Date: `ok` ignores this error.
         let response = self.handshake.reject(rejection.dated(std::time::UNIX_EPOCH.elapsed().ok()));
         let by = self.io.now() + self.write_timeout;
         let written = write_all(&mut self.io, &response, Some(by)).await?;
@@ -118,8 +119,8 @@ impl<I: Source + Output> Incoming<I> {
         let end = io.now() + LINGER;
         let by = Some(end);
         let shut = within(io, by, |io, cx| shutdown(io, cx));
-        let _ = shut.await;
-        let mut sink = vec![0; 4 << 10];
+        let _ = shut.await; // if this takes until `end`, the loop below reads only once
+        let mut sink = vec![0; 4 << 10]; // on the heap, so that the future stays small
         let drained = within(io, by, |io, cx| {
             loop {
                 match ready!(read(io, &mut sink, cx)) {
@@ -158,6 +159,7 @@ pub(crate) async fn client<I: Source + Output>(
             Err(error) => Err(error),
         };
         if let Err(error) = told {
+            // `into_refusal` is `Some` only if the server answered with a status other than 101.
             let refused = handshake.into_refusal().map(|refusal| Error::Refused(Box::new(refusal)));
             return Err(refused.unwrap_or_else(|| error.into()));
         }
@@ -171,7 +173,8 @@ pub(crate) async fn client<I: Source + Output>(
     Ok(Socket::join(io, handshake.into_connection()?))
 }
 
-/// Reads once, at most `most` bytes, or waits for the stream. After `Ready(Ok(()))`, call `step`
+/// Reads once, at most `most` bytes (not 0, because an empty read means the end of the stream), or
+/// waits for the stream. After `Ready(Ok(()))`, call `step`
 /// and check the deadline: bytes have arrived, the stream has ended, or the wait is over. After the
 /// end of the stream each call is ready at once. So from then on `step` must not return `Partial`
 /// without bytes to write. Otherwise the caller's loop would spin until the deadline.
@@ -202,7 +205,7 @@ pub(crate) async fn write_all<I: Source + Output>(
     let written = within(io, by, |io, cx| {
         while !bytes.is_empty() {
             let n = ready!(outcome(ready!(io.poll_write(&[IoSlice::new(bytes)], cx)), cx))?;
-            bytes = bytes.get(n..).unwrap_or_default();
+            bytes = bytes.get(n..).unwrap_or_default(); // a faulty stream may return too large an `n`
         }
         flush(io, &mut 0, cx) // a handshake does not count unflushed bytes
     });

@@ -11,7 +11,8 @@ use std::{
 
 /// The largest number of slices in one vectored write. Every number above 0 is correct, because the
 /// caller writes the rest next. A number up to 4, the length of `few` in [`with_many`], would gain
-/// nothing.
+/// nothing. A larger number saves writes while many payloads are queued by reference. Each slice
+/// takes 16 bytes of stack.
 const SLICES: usize = 32;
 
 /// A stream (or half of a stream) `S` together with `W`, the adapter's own way to wait.
@@ -100,8 +101,11 @@ pub(crate) trait Output: Io {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-/// Returns the result of a failed call. If a signal interrupted the call, this function wakes the
-/// task, which then repeats the call. (A thread handles interruptions itself, in `Thread::failed`.)
+/// Returns the result of a failed call. If a signal interrupted the call, the result is `Pending`,
+/// so that the caller goes on to its deadlines and other tasks run. A loop that repeated the call
+/// here would do neither while the stream fails again and again. An interrupted stream keeps no
+/// waker, so this function wakes the task. The task's next poll repeats the call. (A thread handles
+/// interruptions itself, in `Thread::failed`.)
 #[cold]
 pub(crate) fn failed<T>(error: io::Error, cx: &Context<'_>) -> Poll<io::Result<T>> {
     if error.kind() == io::ErrorKind::Interrupted {
@@ -111,7 +115,8 @@ pub(crate) fn failed<T>(error: io::Error, cx: &Context<'_>) -> Poll<io::Result<T
     Poll::Ready(Err(error))
 }
 
-/// Shuts the stream down for writing. If this fails, the stream counts as shut down.
+/// Shuts the stream down for writing. If this fails, the stream counts as shut down: the
+/// connection's result is decided by then, so the error would change nothing.
 pub(crate) fn shutdown<I: Output>(io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
     match io.poll_shutdown(cx) {
         Poll::Ready(Err(error)) => failed::<()>(error, cx).map(drop),
@@ -134,14 +139,16 @@ pub(super) fn write<I: Output>(
 }
 
 /// Passes the bytes of `out` to `write` as slices, at most `SLICES` of them. The rest stays in
-/// `out`, and the caller writes again.
+/// `out`, and the caller writes again. `write` is `dyn`, so that this function is compiled once and
+/// not for each type of stream.
 #[inline(never)] // keeps the long array out of the stack frame of a write with one slice
 fn with_many(
     out: &Outgoing<'_>,
     write: &mut dyn FnMut(&[IoSlice<'_>]) -> Poll<io::Result<usize>>,
 ) -> Poll<io::Result<usize>> {
     // Most of these writes have only a header and a payload. If `few` is full, `out` may have more
-    // slices, so the long array is filled instead.
+    // slices, so the long array is filled instead. `filled` is at most the length of the array, so
+    // `get` always finds the slices.
     let mut few = [IoSlice::new(&[]); 4];
     let filled = out.chunks_vectored(&mut few);
     if filled < few.len() {
@@ -163,7 +170,8 @@ pub(super) fn outcome(written: io::Result<usize>, cx: &Context<'_>) -> Poll<io::
     }
 }
 
-/// Flushes the stream, which holds `unflushed` bytes. Sets `unflushed` to 0 only on success.
+/// Flushes the stream, which holds `unflushed` bytes. Sets `unflushed` to 0 only on success,
+/// because a larger number makes the caller flush again.
 #[inline]
 pub(crate) fn flush<I: Output>(
     io: &mut I,

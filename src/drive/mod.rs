@@ -143,8 +143,11 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                     continue;
                 }
                 Ok(Step::NeedInput) => {}
+                // The core keeps the error, and `poll_end` gets it from there.
                 Ok(Step::Closed) | Err(_) => return self.poll_end(cx),
             }
+            // While reads always bring bytes, no wait below checks the deadlines. So this check runs
+            // after a number of reads. A due deadline may end receiving, so the loop starts again.
             if self.core.inbound().looks() && self.look() {
                 continue;
             }
@@ -222,7 +225,11 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 }
             }
             Poll::Pending => {
+                // The deadlines count this read too: in `looks`, and for a found deadline.
                 self.core.inbound().receiver_mut().read_in_vain();
+                // `poll_blocked` comes first: after this read, the core may believe the found
+                // deadline, which `poll_alarm` then finds due. If `poll_blocked` is `Pending`, it
+                // wakes the task within `AGAIN` (10 ms), so `poll_alarm` need not set the timer.
                 let found = self.core.inbound().found_at().is_some();
                 if (found && self.poll_blocked(cx).is_pending()) || self.poll_alarm(cx).is_pending()
                 {
@@ -265,8 +272,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         let now = self.io.now();
         let due = self.core.next_deadline().is_some_and(|at| at <= now);
         match due {
+            // The result does not matter, because the caller starts its loop again in any case.
             true => _ = self.core.with(|rx, tx, out| out.handle_timeout(Some(rx), tx, now)),
-            false => self.core.inbound().looked(),
+            false => self.core.inbound().looked(), // `handle_timeout` records the look itself
         }
         due
     }

@@ -90,7 +90,9 @@ impl Out {
                     tx.write_blocked();
                     return Poll::Pending;
                 }
-                Poll::Pending => refused = true, // flush, then write again
+                // Flush, then write again. `refused` stays set for the rest of this call: a stream
+                // that was full once is then flushed after each write, not after one more refusal.
+                Poll::Pending => refused = true,
             }
         }
     }

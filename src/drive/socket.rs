@@ -90,7 +90,8 @@ impl<I: Source + Output> Socket<Whole, I> {
     pub(crate) fn close_ended(&mut self) -> Result<(), Error> {
         let conn = &self.core.conn;
         // 1006: our Close was not written. `unconfirmed`: closing timed out, and the peer has not
-        // ended the stream.
+        // ended the stream. `dropped`: messages before our Close were lost, so the peer cannot have
+        // received everything.
         let sent = |end: Closed<'_>| end.sent_code != 1006 && !end.unconfirmed;
         let all = conn.closed().is_some_and(sent) && conn.sender().dropped() == 0;
         match self.ended::<()>() {

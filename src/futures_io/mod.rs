@@ -239,7 +239,8 @@ where
 }
 
 /// After this many reads in a row without a wait, the task yields. So other tasks run, even if a
-/// peer sends faster than this task reads.
+/// peer sends faster than this task reads. A larger number would let other tasks wait longer. A
+/// smaller number would wake a busy task more often.
 const READS: u8 = 64;
 
 /// A clock, and a timer for the next deadline. `timer` is `None` until a call first waits for a

@@ -102,12 +102,14 @@ mod blocked {
     /// Whether the process ignores SIGPIPE: a bit of the 33rd field of proc_pid_stat(5). No other
     /// safe call tells the action of a signal, and this file has no `unsafe`.
     fn is_ignored() -> Option<bool> {
+        // One read gets the first 33 fields: a name of at most 64 bytes, and short numbers.
         let mut stat = [0; 2048];
         let len = File::open("/proc/self/stat").and_then(|mut file| file.read(&mut stat)).ok()?;
         let stat = core::str::from_utf8(stat.get(..len)?).ok()?;
         // The second field, a name in parentheses, may have blanks and parentheses of its own.
         // `rest` begins with the third field, so the 33rd field is number 30 of `rest`.
         let (_, rest) = stat.rsplit_once(')')?;
+        // The field has a bit for each signal, beginning with signal 1.
         let ignored: u64 = rest.split_ascii_whitespace().nth(30)?.parse().ok()?;
         Some(ignored >> (Signal::SIGPIPE as i32 - 1) & 1 == 1)
     }

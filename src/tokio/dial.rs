@@ -182,6 +182,8 @@ impl Dial<'_> {
         mut attempts: Attempts<'_>,
         began: Instant,
     ) -> io::Result<TcpStream> {
+        // Each attempt is boxed, because `swap_remove` moves the entries, and a polled future must
+        // stay in its place.
         let mut under_way = Vec::new();
         loop {
             let until = match attempts.next(began.elapsed())? {
@@ -189,8 +191,9 @@ impl Dial<'_> {
                     under_way.push((to, Box::pin(self.tcp_to(to))));
                     continue;
                 }
-                Step::Wait(until) => until.unwrap_or(Duration::MAX),
+                Step::Wait(until) => until.unwrap_or(Duration::MAX), // `next` always sets a time
             };
+            // The outer `Ok` is for `within`, whose own error then only means that time has passed.
             let ended = poll_fn(|cx| {
                 for (at, (to, attempt)) in under_way.iter_mut().enumerate() {
                     if let Poll::Ready(done) = attempt.as_mut().poll(cx) {

@@ -139,6 +139,7 @@ impl Proxy {
                 Progress::Complete => return Ok(()),
                 Progress::Partial => dialogue.reading.handle_timeout(io.now())?,
             }
+            // If the answer calls for more bytes, these are written before the next read.
             if dialogue.outgoing().is_empty() {
                 // Each read takes one byte: the length of the answer is not known in advance, and
                 // the first byte after the answer belongs to the tunnel.

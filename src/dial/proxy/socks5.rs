@@ -11,7 +11,7 @@ pub(super) fn begin(
     userinfo: Option<&[u8]>,
     server: &Target,
 ) -> Result<(Vec<u8>, ReadAnswer), HandshakeError> {
-    let login = userinfo.and_then(login);
+    let login = userinfo.and_then(login); // `Address::parse` has refused what `login` cannot carry
     let (mut socks5, greeting) =
         Socks5::new(server.unzoned(), server.port(), login).map_err(fault)?;
     let look = move |reading: &mut Reading, next: &mut Vec<u8>| {
@@ -22,6 +22,7 @@ pub(super) fn begin(
             };
         };
         reading.skip(len);
+        // `Partial`: the proxy waits for the bytes in `next`.
         Ok(if tunnel { Progress::Complete } else { Progress::Partial })
     };
     Ok((greeting, Box::new(look)))
@@ -41,6 +42,7 @@ fn fault(error: SocksError) -> HandshakeError {
         SocksError::Method => HandshakeError::SocksMethod,
         SocksError::Credentials => HandshakeError::SocksCredentials,
         SocksError::Protocol(what) => HandshakeError::Socks { what },
+        // Not reached: `SocksError` is `non_exhaustive`, and all its present variants are above.
         _ => HandshakeError::Socks { what: "unknown fault" },
     }
 }

@@ -44,6 +44,7 @@ macro_rules! send {
         /// for [`flush`](Self::flush). After an error of the stream or a write timeout, you can
         /// still receive the messages that have arrived.
         pub async fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
+            // `None` once the message is fed: later polls only flush.
             let mut message = Some(message);
             poll_fn(|cx| {
                 if message.is_some() {
@@ -160,6 +161,7 @@ macro_rules! adapter {
                 match ready {
                     None => Ok(MessageOrRoom::Room),
                     Some(Ready::End) => self.0.ended::<()>().map(|_| MessageOrRoom::Closed),
+                    // There is always a message here, so `map_or` never returns `Closed`.
                     Some(Ready::Item) => {
                         Ok(self.0.message().map_or(MessageOrRoom::Closed, MessageOrRoom::Message))
                     }

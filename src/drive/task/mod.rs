@@ -25,7 +25,8 @@ use std::{
 pub(crate) type WebSocket<I> = Socket<Whole, I>;
 
 impl<I: Source + Output> WebSocket<I> {
-    /// Whether a message can be fed, and fewer than `below` bytes are unsent.
+    /// Whether a message can be fed, and fewer than `below` bytes are unsent. A `below` of 0 counts
+    /// as 1, because the number of unsent bytes is never below 0.
     pub(crate) fn has_room_below(&self, below: usize) -> bool {
         let tx = self.core.conn.sender();
         self.has_room() && tx.buffered_amount() < below.max(1)
