@@ -359,7 +359,7 @@ impl<S: Stream> Stream for TlsStream<S> {
         let tls = lock(&self.shared.tls);
         let handshaking = tls.session.is_handshaking();
         let write = tls.session.is_opening() && tls.has_output();
-        drop(tls);
+        drop(tls); // other handles may go on while this one waits
         let interest = match handshaking {
             true => Interest { read: true, write },
             false => Interest { write: interest.write || write, ..interest },
@@ -387,8 +387,8 @@ impl<S: Stream> Stream for TlsStream<S> {
         }
     }
 
-    /// Fails with `NotConnected` until the TLS handshake is over. During the handshake a write waits
-    /// for input, and a reading thread would take this input away.
+    /// Fails with `NotConnected` until the TLS handshake is over. During the handshake a write
+    /// waits for input, and a reading thread would take this input away.
     fn try_clone(&self) -> io::Result<Self> {
         if self.session().is_handshaking() {
             return Err(io::ErrorKind::NotConnected.into());

@@ -120,7 +120,8 @@ impl<I: Source + Output> Incoming<I> {
         let by = Some(end);
         let shut = within(io, by, |io, cx| shutdown(io, cx));
         let _ = shut.await; // if this takes until `end`, the loop below reads only once
-        let mut sink = vec![0; 4 << 10]; // on the heap, so that the future stays small
+        // Any length would do. The buffer is on the heap, so that the future stays small.
+        let mut sink = vec![0; 4 << 10];
         let drained = within(io, by, |io, cx| {
             loop {
                 match ready!(read(io, &mut sink, cx)) {
@@ -205,7 +206,8 @@ pub(crate) async fn write_all<I: Source + Output>(
     let written = within(io, by, |io, cx| {
         while !bytes.is_empty() {
             let n = ready!(outcome(ready!(io.poll_write(&[IoSlice::new(bytes)], cx)), cx))?;
-            bytes = bytes.get(n..).unwrap_or_default(); // a faulty stream may return too large an `n`
+            // No panic if a faulty stream returns a number larger than the length of `bytes`.
+            bytes = bytes.get(n..).unwrap_or_default();
         }
         flush(io, &mut 0, cx) // a handshake does not count unflushed bytes
     });

@@ -124,7 +124,8 @@ pub(crate) fn shutdown<I: Output>(io: &mut I, cx: &mut Context<'_>) -> Poll<()> 
     }
 }
 
-/// Writes once. `out` must have bytes. The caller advances `out` by the number of bytes written.
+/// Writes once. `out` must have bytes, because a write of nothing returns 0, which [`outcome`]
+/// makes an error. The caller advances `out` by the number of bytes written.
 #[inline]
 pub(super) fn write<I: Output>(
     io: &mut I,

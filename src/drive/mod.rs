@@ -8,6 +8,10 @@
 //! that follows. If a call of the stream returns `Pending`, the stream would block. Under a runtime
 //! the stream wakes the task later. In `blocking` the thread then waits in `Timed::wait`, usually
 //! by `poll(2)`.
+//!
+//! `#[inline]` without a comment marks code that runs for each message, each read or each opening
+//! handshake, because a call there costs time that users notice. `#[cold]` marks code that seldom
+//! runs, so that the compiler keeps this code out of the way.
 pub(crate) mod calls;
 mod core;
 pub(crate) mod error;
@@ -128,7 +132,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     /// then writes, then reads, so the replies to one read leave together. `Pending`: the stream or
     /// the timer will wake the task. (In `blocking`, the thread has noted the event and the
     /// deadline to wait for.)
-    #[inline(never)] // called at many places, each of which has a fast path before it
+    #[inline(never)] // called at many places; `recv` has a fast path before this call
     pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>, want: Want) -> Poll<Ready> {
         loop {
             match self.core.step(want) {
@@ -146,8 +150,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 // The core keeps the error, and `poll_end` gets it from there.
                 Ok(Step::Closed) | Err(_) => return self.poll_end(cx),
             }
-            // While reads always bring bytes, no wait below checks the deadlines. So this check runs
-            // after a number of reads. A due deadline may end receiving, so the loop starts again.
+            // While reads always bring bytes, no wait below checks the deadlines. So this check
+            // runs after a number of reads. A due deadline may end receiving, so the loop starts
+            // again.
             if self.core.inbound().looks() && self.look() {
                 continue;
             }
@@ -356,7 +361,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                     shut
                 }
                 // A read error is not kept: the connection's result is decided. `poll_read` would
-                // work too, but it is inlined: a call here would duplicate its code.
+                // work too, but it is inlined: a call here would duplicate its code. A `Pending`
+                // read is not reported: silence has no effect once receiving has ended.
                 Ending::Discard => self.poll_stamped(cx).map(|read| _ = self.took(read)),
             };
             // Each round checks the deadlines: a stream that never blocks must not postpone them.

@@ -31,7 +31,8 @@ use std::{
 };
 
 /// Before each write, a writer yields at most this many times to a reader that waits for the lock.
-/// All these yields together take about a millisecond.
+/// All these yields together take about a millisecond. The limit is for a reader whose thread does
+/// not get to run: the writer then goes on. (With one yield, the model has fewer cases to try.)
 const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 
 /// The state that both halves share.

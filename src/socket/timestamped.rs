@@ -99,6 +99,8 @@ impl<S: AsSocket> Timestamped<S> {
             return plain(&mut self.io, buf);
         }
         let (n, arrived) = kernel::read(&self.io, buf, waits)?;
+        // The method `arrived` returns the field to a loop of your own. An adapter takes the time
+        // that `leave` stores, because it may see only the streams around this one.
         self.arrived = arrived;
         arrival::leave(arrived);
         Ok(n)

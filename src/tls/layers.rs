@@ -51,7 +51,7 @@ macro_rules! maybe_tls {
                 tls: Client,
                 _: bool,
             ) -> Result<Self, Error> {
-                match tls {}
+                match tls {} // `Client` has no values in this build
             }
 
             /// The stream below any TLS. If there is a proxy, the stream leads to the proxy.

@@ -133,8 +133,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        // `polled` is taken out, because `poll` borrows the whole socket. `poll_side` has just put a
-        // value there.
+        // `polled` is taken out, because `poll` borrows the whole socket. `poll_side` has just put
+        // a value there.
         let mut polled = self.polled.take().unwrap_or_default();
         let result = poll(self, &mut Context::from_waker(polled.waker(side, cx.waker())));
         self.polled = Some(polled);
