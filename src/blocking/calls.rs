@@ -33,7 +33,7 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
     }
 
     /// Drives the connection to its end, within the time of `begin_leave`, not the caller's
-    /// timeout.
+    /// timeout. Discards the messages that are received until then.
     pub(super) fn wait_to_leave(&mut self) -> Result<(), Error> {
         let limit = self.io.wait.read_limit.take();
         self.io.wait.begin();

@@ -106,6 +106,7 @@ impl Dial<'_> {
     ) -> Result<WebSocket<MaybeTls<S>>, Error> {
         let began = Instant::now();
         let tls = self.client_tls()?; // `open` of the adapter `tokio` says why this comes first
+        // If there is a proxy, every error in `make` means that the proxy has made no tunnel.
         let make = || {
             let (to, tls) = self.first_hop()?;
             let mut io = Timed::opening(began, MaybeTls::new(connector(to)?, to, tls)?);

@@ -129,7 +129,7 @@ impl<S: Stream> TlsStream<S> {
     fn of(io: S, session: Session) -> Self {
         let shared = Shared { tls: Mutex::new(Tls::new(session)), handles: AtomicUsize::new(1) };
         let part = |stream: &mut Self| {
-            // `AcqRel`, as in each count of references: the last handle sees what all others did.
+            // `AcqRel`: the last handle must see everything that the other handles did.
             if stream.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
                 stream::part(&mut stream.carrier(false));
             }
@@ -286,6 +286,7 @@ impl<S: Stream> Carrier for Call<'_, S> {
             false => self.io.try_write(&[IoSlice::new(bytes.filled())]),
         };
         let written = self.polled(written);
+        // The ciphertext goes back first, because `wrote` drops the written bytes from it.
         self.with(|tls| {
             tls.restore_output(bytes);
             written.map(|len| tls.wrote(len?))

@@ -175,10 +175,10 @@ pub(crate) async fn client<I: Source + Output>(
 }
 
 /// Reads once, at most `most` bytes (not 0, because an empty read means the end of the stream), or
-/// waits for the stream. After `Ready(Ok(()))`, call `step`
-/// and check the deadline: bytes have arrived, the stream has ended, or the wait is over. After the
-/// end of the stream each call is ready at once. So from then on `step` must not return `Partial`
-/// without bytes to write. Otherwise the caller's loop would spin until the deadline.
+/// waits for the stream. After `Ready(Ok(()))`, call `step` and check the deadline: bytes have
+/// arrived, the stream has ended, or the wait is over. After the end of the stream each call is
+/// ready at once. So from then on `step` must not return `Partial` without bytes to write.
+/// Otherwise the caller's loop would spin until the deadline.
 pub(crate) fn poll_read<I: Source + Output>(
     io: &mut I,
     to: &mut Reading,

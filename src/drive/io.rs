@@ -102,10 +102,10 @@ pub(crate) trait Output: Io {
 }
 
 /// Returns the result of a failed call. If a signal interrupted the call, the result is `Pending`,
-/// so that the caller goes on to its deadlines and other tasks run. A loop that repeated the call
-/// here would do neither while the stream fails again and again. An interrupted stream keeps no
-/// waker, so this function wakes the task. The task's next poll repeats the call. (A thread handles
-/// interruptions itself, in `Thread::failed`.)
+/// and the task's next poll repeats the call. The call is not repeated here, because a stream that
+/// fails with `Interrupted` each time would never let the task go: no deadline would be checked,
+/// and no other task would run. This function wakes the task, because a stream that returns an
+/// error keeps no waker. (A thread handles interruptions itself, in `Thread::failed`.)
 #[cold]
 pub(crate) fn failed<T>(error: io::Error, cx: &Context<'_>) -> Poll<io::Result<T>> {
     if error.kind() == io::ErrorKind::Interrupted {

@@ -153,6 +153,7 @@ impl Dial<'_> {
         // This call comes before `made`. So nothing is dialed if TLS to the server is impossible,
         // and `of_proxy` does not report this error as an error of the proxy.
         let tls = self.client_tls()?;
+        // If there is a proxy, every error in `made` means that the proxy has made no tunnel.
         let made = async {
             let (to, tls) = self.first_hop()?;
             let mut io = Timed::since(began, MaybeTls::new(connector(to).await?, to, tls)?);

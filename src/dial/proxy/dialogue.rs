@@ -52,7 +52,7 @@ impl Address {
         };
         let target = Target::behind_scheme(rest, secure, port)?;
         if target.resource() != "/" {
-            return Err(UrlError::NotProxy); // neither protocol would use a path or a query
+            return Err(UrlError::NotProxy); // a proxy has no use for a path or a query
         }
         // `socks5::begin` leaves out a login that SOCKS5 cannot carry, so this error comes before.
         if socks5 && target.userinfo().is_some_and(|userinfo| socks5::login(userinfo).is_none()) {

@@ -191,6 +191,7 @@ macro_rules! adapter {
                 R: $Read + Unpin,
                 W: $Write + Unpin,
             {
+                // No error is possible. In `blocking`, splitting clones the stream, which can fail.
                 let Ok((reader, writer)) = self.0.into_halves(|Timed { io, wait }| {
                     let ((read, write), twin) = (split(io), wait.twin());
                     let (read, write) = (Timed { io: read, wait }, Timed { io: write, wait: twin });
@@ -251,6 +252,8 @@ macro_rules! adapter {
                 within: Duration,
             ) -> Result<(), Error> {
                 let began = self.0.begin_leave(frame, within)?;
+                // If the stream refuses bytes, `poll_last` waits for a timer, even if `within` is
+                // 0: `Socket::leave` says why. Then `flush` waits until `within` has passed.
                 poll_fn(|cx| self.0.poll_last(began, cx)).await;
                 let _ = self.flush().await;
                 Ok(())

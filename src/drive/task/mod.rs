@@ -57,7 +57,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Drives the connection to its end, after [`begin_leave`](Self::begin_leave).
+    /// Drives the connection to its end, after [`begin_leave`](Self::begin_leave). Discards the
+    /// messages that are received until then.
     ///
     /// A stream also refuses bytes if the task has used up its runtime's budget, or if the runtime
     /// has not yet asked the operating system about a new stream. Once a timer is ready, both
@@ -105,7 +106,7 @@ impl<'a, C: Core<I>, I: Source> Future for Recv<'a, C, I> {
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(drive) = self.0.as_mut() else {
-            return Poll::Pending; // polled after completion
+            return Poll::Pending; // polled after completion: no result is left
         };
         match ready!(drive.poll_message(cx)) {
             Ready::End => Poll::Ready(drive.ended()),
