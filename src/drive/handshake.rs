@@ -119,7 +119,7 @@ impl<I: Source + Output> Incoming<I> {
         let end = io.now() + LINGER;
         let by = Some(end);
         let shut = within(io, by, |io, cx| shutdown(io, cx));
-        let _ = shut.await; // if this takes until `end`, the loop below reads only once
+        let _ = shut.await; // if the shutdown takes until `end`, the loop below reads only once
         // Any length would do. The buffer is on the heap, so that the future stays small.
         let mut sink = vec![0; 4 << 10];
         let drained = within(io, by, |io, cx| {

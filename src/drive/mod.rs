@@ -11,7 +11,7 @@
 //!
 //! `#[inline]` without a comment marks code that runs for each message, each read or each opening
 //! handshake. When a prototype's core had no such attributes, a message over tokio took up to 8 %
-//! longer. `#[cold]` marks code that seldom runs, so that the compiler keeps it out of this path.
+//! longer. `#[cold]` marks code that seldom runs: the compiler keeps it apart from other code.
 pub(crate) mod calls;
 mod core;
 pub(crate) mod error;
@@ -137,7 +137,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         loop {
             match self.core.step(want) {
                 Ok(Step::Message) => return Poll::Ready(Ready::Item),
-                // `step` has queued the automatic reply. Only `Want::Event` returns control frames.
+                // `step` has queued any automatic reply. Only `Want::Event` returns control frames.
                 Ok(step @ (Step::Ping | Step::Pong | Step::Close)) => {
                     if step == Step::Pong {
                         self.time_pong();

@@ -155,7 +155,8 @@ impl<W> Shared<W> {
 
     /// Like [`with`](Self::with), for the receiving half, which gets the lock before a writer that
     /// sends without pause. [`Core::with`] and `next_deadline` of the reader use this. The reader's
-    /// writes, its shutdown and its getters do not set `awaited`.
+    /// writes, its shutdown and its getters do not set `awaited`. (If a writer gets the lock before
+    /// the reader's write, this writer writes the reader's bytes too.)
     fn with_first<T>(&self, f: impl FnOnce(&mut Sending<W>) -> T) -> T {
         self.awaited.store(true, Relaxed);
         let sending = self.look();
