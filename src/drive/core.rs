@@ -110,8 +110,8 @@ pub(crate) trait Core<I>: Sized {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outlook {
     /// Three facts, in this order: the sending half is closed; writing has failed; receiving has
-    /// failed. A queued Close makes the first fact true, and starts a deadline, for which the
-    /// receiving task then has to wait. A fact that is true stays true.
+    /// failed. A queued Close closes the sending half, and starts a deadline. The receiving task
+    /// then has to wake up at this deadline. A fact that is true stays true.
     pub(super) ends: [bool; 3],
     /// Whether the stream refused bytes. The sending or the receiving task writes them later.
     pub(super) blocked: bool,

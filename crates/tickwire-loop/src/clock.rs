@@ -4,7 +4,8 @@ use tickwire::Time;
 
 pub(crate) struct Clock {
     pub(crate) epoch: Instant,
-    /// The time of the last `tick`, which usually follows the last wait.
+    /// The time of the last `tick`. A `tick` follows each wait. A call that may come long after a
+    /// wait begins with a `tick`.
     pub(crate) now: Time,
 }
 

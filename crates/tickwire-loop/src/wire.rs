@@ -83,7 +83,8 @@ impl Wire {
     }
 
     /// Moves an opened connection's stream to its back end, where it counts as writable at first.
-    /// `stamps`: whether the times of reads are recorded, even if the kernel records none.
+    /// If `stamps` is set, the times of reads are recorded. The kernel may record none: then the
+    /// loop's own time counts.
     pub(crate) fn opened(self, system: &mut System, token: Token, stamps: bool) -> Self {
         let stream = system.opened(self.stream, token);
         Self { stream, writable: true, stamps: stamps || self.stamps, ..self }

@@ -147,7 +147,7 @@ impl Inbound {
     fn earliest(&self, tx: &Sender) -> Option<Time> {
         let phase = self.phase(tx);
         let own = self.timers.poll(&self.rx, tx, phase);
-        // Once the connection is over, the time of `leave` has no effect.
+        // The sender's deadline is that of `leave`. It has no effect once the connection is over.
         let sending = tx.poll_timeout().filter(|_| phase != Phase::Over);
         Time::earliest(&[own, sending])
     }

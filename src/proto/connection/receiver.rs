@@ -2,7 +2,7 @@
 //!
 //! This file has the calls that put bytes into the buffer, and the getters of the receiver's state.
 //! `quick` handles the common case, and `walk` handles the bytes that `quick` declines. The
-//! function `respond` of [`inbound`](super::inbound) queues the reply to a frame in the sender.
+//! function `respond` of [`inbound`](super::inbound) passes the reply to a frame to the sender.
 mod inflate;
 mod progress;
 mod quick;

@@ -233,7 +233,8 @@ impl Reading {
         found
     }
 
-    /// Hands `response`, as the first output, and the bytes after the head to the connection.
+    /// Hands the bytes after the request's head to the connection as its first input, and
+    /// `response` as its first output.
     #[inline]
     pub(super) fn end(mut self, head: usize, connection: &mut Connection, response: &[&[u8]]) {
         self.buf.skip(head);

@@ -19,7 +19,7 @@ enum Ask {
 /// When to look at an `Ask` again, and whether to say it now. `None`: leave the connection.
 type Due = Option<(Time, bool)>;
 
-/// The due time of something that is not due before another event.
+/// The due time of something that no passing of time makes due.
 const NEVER: Time = Time::new(Duration::MAX);
 
 /// How long the peer may take to answer.

@@ -92,8 +92,8 @@ impl Run {
             }
             _ => self.backoff.next(),
         };
-        // The older connection may end while the line waits before it dials a successor, or has
-        // stopped. This end must not shorten the wait, or undo the stop.
+        // The line may be waiting before it dials a successor, or it may have stopped. The end of
+        // the older connection must not shorten this wait, or undo this stop.
         let not_before = delay.map(|delay| now + delay);
         if self.not_before.is_some_and(|before| not_before.is_none_or(|at| before <= at)) {
             (self.not_before, self.after) = (not_before, Some((ended, retry)));

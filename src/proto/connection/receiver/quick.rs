@@ -26,7 +26,7 @@ impl Receiver {
         }
         let payload = self.buf.ahead(header.len, header.payload_len);
         if !self.buf.reaches(payload.end) {
-            // `waits` in `walk` decides in the same way, and its documentation has the reasons.
+            // The function `waits` in walk.rs decides in the same way. Its doc has the reasons.
             let waits = self.buf.reaches(payload.start)
                 && self.buf.holds(header.len + header.payload_len)
                 && (header.opcode == OpCode::Binary || self.begins_text(header.len));

@@ -165,7 +165,7 @@ impl Sender {
     /// Reports that nothing more can be written: a write or the stream failed, or the peer counts
     /// as dead. This half is closed, and its unwritten bytes are dropped; see
     /// [`dropped`](Self::dropped). A repeated call only records whether our Close has left since
-    /// the last call: after a passed deadline, the stream may still flush our Close.
+    /// the call before it. After the call for a passed deadline, the stream may flush our Close.
     pub(crate) fn write_failed(&mut self) {
         // The ledger counts the unwritten messages before the buffers are emptied.
         self.ledger.broken(&self.out, self.urgent.first.len());
