@@ -29,6 +29,7 @@ impl<T> Inner<T> {
             return Err(Error::NoTls);
         }
         let (host, port) = (target.host().to_owned(), target.port());
+        // The application's addresses come before the URL's. An IP address needs no lookup.
         let known = match host.parse::<IpAddr>() {
             Ok(address) if dial.known.is_empty() => vec![SocketAddr::new(address, port)],
             _ => dial.known.clone(),
@@ -46,7 +47,7 @@ impl<T> Inner<T> {
         if looks_up {
             self.resolver.look_up(handle, &host, began);
         }
-        self.make_ready(handle.at);
+        self.make_ready(handle.at); // its turn connects, or fails with an event
         Ok(handle)
     }
 
@@ -121,11 +122,11 @@ impl<T> Inner<T> {
                 }
                 Err(error) => {
                     race.failed(*to, error);
-                    dialing.attempts.swap_remove(at);
+                    dialing.attempts.swap_remove(at); // `at` stays: the last attempt is there now
                 }
             }
         }
-        // This check comes last: an attempt that has connected wins, even if the loop is late.
+        // This check follows the attempts: an attempt that has connected wins, even if the loop is late.
         if timed_out {
             for (to, _) in &dialing.attempts {
                 race.failed(*to, ErrorKind::TimedOut.into());
@@ -178,6 +179,7 @@ impl<T> Inner<T> {
     /// Goes on with the opening handshake.
     fn shake_hands(&mut self, handle: Handle, dialing: &mut Dialing) -> Result<Connection, Pause> {
         let wire = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut());
+        // `begin_handshake` has set both, so this error is not reached.
         let (Some(handshake), Some(wire)) = (&mut dialing.handshake, wire) else {
             return Err(io::Error::from(ErrorKind::NotConnected).into());
         };
@@ -192,6 +194,7 @@ impl<T> Inner<T> {
             match handshake.step() {
                 Ok(Progress::Partial) => {}
                 done => {
+                    // Taken, because the calls below consume it. It is `Some`, as above.
                     let handshake = dialing.handshake.take().ok_or(HandshakeError::Incomplete)?;
                     let Err(error) = done else { return Ok(handshake.into_connection()?) };
                     return Err(match handshake.into_refusal() {

@@ -21,9 +21,11 @@ impl<T> Inner<T> {
         let is_over_queued = slot.is_some_and(|slot| matches!(slot.stage, Stage::OverQueued));
         let by_outbox = slot.and_then(|slot| slot.outbox.as_ref()?.disconnected());
         let unwritten = slot.and_then(|slot| slot.wire.as_ref()?.broken).map(io::Error::from);
-        let Some(value) = self.free(handle) else { return }; // never dialed or open: no event
+        // Without a value, it was neither dialed nor open, or the application has removed it.
+        let Some(value) = self.free(handle) else { return };
         let error = open.as_mut().and_then(|open| open.error.take());
         let closed = open.as_ref().and_then(|open| open.conn.closed());
+        // The error of a read comes first: it is whole, and of `unwritten` only the kind is known.
         let end = match (failed.or(error.or(unwritten).map(Error::from)), closed) {
             // If the loop or the outbox disconnected it, this is the reason, whatever failed later.
             _ if is_over_queued => End::OverQueued,
@@ -34,6 +36,8 @@ impl<T> Inner<T> {
                 End::Failed(failed)
             }
             (_, Some(closed)) => End::Closed(closed),
+            // Not reached: the turn of an open connection ends it only after receiving has ended,
+            // so `closed` is `Some`. For all others, the caller has an error.
             (None, None) => End::Failed(RecvError::UnexpectedEof.into()),
         };
         self.counts.disconnected += u64::from(by_outbox.is_some());
@@ -42,6 +46,7 @@ impl<T> Inner<T> {
 
     /// Removes all connections, because the time for a shutdown is over.
     pub(crate) fn end_all(&mut self, handler: &mut Handler<'_, T>) {
+        // The handler may remove some of them: `finish` then does nothing. It can add none.
         let all: Vec<Handle> = self.slots.handles().collect();
         for handle in all {
             let error = io::Error::from(ErrorKind::TimedOut);
@@ -56,6 +61,8 @@ impl<T> Inner<T> {
             // In the stage `Turn`, its request is lent to the handler.
             Stage::Opening(_) | Stage::Turn | Stage::Rejected(_) => drop(self.free(of)),
             Stage::Dialing(dialing) => dialing.given_up = true,
+            // In the stage `OverQueued`, its end is due already. The other stages are open, so that
+            // `Net::close` finds a sender.
             _ => {}
         }
     }

@@ -120,6 +120,7 @@ impl<T> Inner<T> {
         self.deadlines.remove(handle.at);
         self.current.change(); // if its turn runs, the turn has to notice
         match freed.stage {
+            // During its turn, the connection is not here: its turn calls `forget`.
             Stage::Open(Some(mut open)) | Stage::Accepted(mut open) => {
                 self.forget(handle, &mut open);
             }
@@ -148,7 +149,7 @@ impl<T> Inner<T> {
     /// Returns the sender of an open connection that does not have its turn. At the end of the
     /// round, the loop writes what was fed to this sender or to the connection's outbox.
     pub(crate) fn sender(&mut self, handle: Handle) -> Option<&mut Sender> {
-        self.wake(handle);
+        self.wake(handle); // a dormant connection has no sender
         let slot = self.slots.get_mut(handle)?;
         let (Stage::Open(Some(open)) | Stage::Accepted(open)) = &mut slot.stage else {
             return None;
@@ -175,7 +176,7 @@ impl<T> Inner<T> {
     /// deadline of the connection without its outbox.
     #[inline(always)] // into the turn, which this call ends
     pub(crate) fn rest(&mut self, handle: Handle, mut open: Box<Open>, mut until: Option<Time>) {
-        self.buffers.keep(&mut open.conn);
+        self.buffers.keep(&mut open.conn); // first: an empty buffer must not count as received
         let Some(slot) = self.slots.get_mut(handle) else { return };
         let mut queued = open.conn.sender().buffered_amount();
         if let Some(outbox) = &slot.outbox {
@@ -196,7 +197,7 @@ impl<T> Inner<T> {
         // The last write may have made room, and perhaps no `Note` comes that would cause a turn.
         let owes_room = slot.owes_room(open.conn.sender());
         if let Stage::Open(place) = &mut slot.stage {
-            *place = Some(open);
+            *place = Some(open); // assigns a pointer: the stage need not be moved
         }
         self.arm(handle.at, until);
         if owes_room {

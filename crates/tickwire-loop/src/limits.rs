@@ -21,20 +21,21 @@ impl<T> Inner<T> {
     /// Writes all messages that were sent to connections outside of their turns. If the loop is
     /// then over the limit, disconnects the connections with the most queued bytes, until at most
     /// 7/8 of the limit are queued. The remaining eighth is room for the next messages, so that
-    /// they do not cause another call.
+    /// they do not soon exceed the limit again.
     pub(crate) fn relieve(&mut self) {
         self.write_unwritten();
         if self.counts.queued <= self.settings.max_queued {
             return;
         }
-        let target = self.settings.max_queued / 8 * 7;
+        let target = self.settings.max_queued / 8 * 7; // the division first: no overflow
         let queued = |handle: Handle| Some((self.slots.get(handle)?.queued, handle));
         let mut most: Vec<_> = self.slots.handles().filter_map(queued).collect();
         most.retain(|(queued, _)| *queued > 0);
         most.sort_unstable_by(|a, b| b.cmp(a));
         for &(_, handle) in &most {
             // A stream that refused bytes may accept more by now. Over io_uring, it accepts more
-            // once its copy is sent.
+            // once its copy is sent. All streams are tried before a connection is disconnected,
+            // because the bytes that they accept may be enough.
             while let Some(wire) = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut())
                 && wire.accepts_again(&mut self.system)
             {
@@ -49,6 +50,7 @@ impl<T> Inner<T> {
             // `high_water` limits it.
             if let Some(open) = self.take_open(handle) {
                 self.disconnect(handle, open);
+            // A rejected request was never open, so no event reports its end.
             } else if self.slots.get(handle).is_some_and(|slot| slot.is_rejected()) {
                 self.counts.over_queued += 1;
                 self.free(handle);
@@ -64,6 +66,8 @@ impl<T> Inner<T> {
         let mut resumable = self.receiving.resumable();
         while resumable > 0 {
             let Some((_, handle)) = self.receiving.stopped.pop_first() else { break };
+            // An entry may outlive its connection, if the connection ended in the turn that stopped
+            // it: see the common case of `Receiving::count`.
             let Some(slot) = self.slots.get_mut(handle) else { continue };
             let Stage::Open(Some(open)) = &mut slot.stage else { continue };
             // A connection that holds nothing may read anyway, so it does not count.
@@ -75,16 +79,24 @@ impl<T> Inner<T> {
     /// Disconnects a connection that has too many bytes queued. Its Close is sent only if the
     /// stream accepts it at once.
     fn disconnect(&mut self, handle: Handle, mut open: Box<Open>) {
+        // This drops the messages in the sender, so that the Close need not wait for them. It fails
+        // only if the sender is closed already. Then a Close is queued, or cannot be written.
         let _ = open.conn.sender_mut().abort(CloseCode::TRY_AGAIN_LATER);
+        // `free` will not find `open` in the slot. This call borrows all of `self`, so it comes
+        // before `slot`. A buffer that holds the Close is not kept, but freed with `open`.
         self.forget(handle, &mut open);
         let Some(slot) = self.slots.get_mut(handle) else { return };
         if let Some(wire) = &mut slot.wire {
             wire.write(&mut self.system, open.conn.sender_mut());
         }
-        slot.stage = Stage::OverQueued;
+        slot.stage = Stage::OverQueued; // `finish` finds the reason here
+        // Frees the outbox's messages. Otherwise `finish` might also count this end in
+        // `disconnected`.
         slot.outbox = None;
+        // `relieve` needs the new sum. `take`, because `free` subtracts `slot.queued` again.
         self.counts.queued -= mem::take(&mut slot.queued);
         self.counts.over_queued += 1;
+        // Nothing is read or written from here on, so the descriptor need not wait for `finish`.
         if let Some(wire) = slot.wire.take() {
             self.system.close(wire.stream);
         }

@@ -40,6 +40,7 @@ impl<T> Inner<T> {
                 None => self.refuse(handle, *opening, rejection),
             },
             Err(Pause::Wait(until)) => self.put(handle, Stage::Opening(opening), until),
+            // Only the counter shows it: the application does not know of this connection yet.
             Err(Pause::Failed(_)) => self.fail(handle),
         }
         None
@@ -52,6 +53,7 @@ impl<T> Inner<T> {
         opening: &mut Opening,
     ) -> Result<Option<Rejection>, Pause> {
         let now = self.clock.now;
+        // A deferred request is complete, so nothing is read.
         if let Some(until) = opening.answer_by {
             return match until <= now {
                 true => Ok(Some(Rejection::new(503))),
@@ -121,6 +123,8 @@ impl<T> Inner<T> {
         accept: Accept<'_>,
         value: T,
     ) -> Option<Box<Open>> {
+        // First, because the handshake takes `accept`. Without a configuration in it, the door's
+        // configuration holds.
         let config = accept.get_config().cloned().unwrap_or(opening.config);
         let Ok(conn) = opening.handshake.accept(accept) else {
             self.fail(handle); // not reached: the request is complete
@@ -139,9 +143,10 @@ impl<T> Inner<T> {
 
     /// Ends a connection with a response, and allows `handshake_timeout` for writing it.
     fn answer(&mut self, handle: Handle, opening: Opening, rejection: Rejection) {
-        self.end_opening(handle);
+        self.end_opening(handle); // its place is free for another handshake
         let until = self.clock.now + opening.config.handshake_timeout;
-        // RFC 9110 §6.6.1 requires a Date. A Date that the application has set stays.
+        // RFC 9110 §6.6.1 requires a Date. A Date that the application has set stays. A system
+        // clock before 1970 counts as 1970.
         let rejection = rejection.date(UNIX_EPOCH.elapsed().unwrap_or_default());
         let response = opening.handshake.reject(rejection);
         let rejected = Rejected { response, said: 0, is_shut: false, until };
@@ -168,6 +173,7 @@ impl<T> Inner<T> {
                 Ok(0) => break, // the client may still read, though it sends no more
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if !is_passing(&error) => over = true,
+                // Bytes were read and are dropped. `Interrupted`: they made no plaintext.
                 _ => again = spent >= self.settings.turn_bytes,
             }
         }
@@ -246,6 +252,7 @@ impl<T> Inner<T> {
     /// `RETRY` at the earliest, because each call visits all connections.
     fn close_silent(&mut self) {
         let now = self.clock.now;
+        // `free` changes the slots, so the handles are collected first.
         for handle in self.slots.handles().collect::<Vec<_>>() {
             if let Some(slot) = self.slots.get_mut(handle)
                 && let (Stage::Opening(opening), Some(wire)) = (&slot.stage, &mut slot.wire)

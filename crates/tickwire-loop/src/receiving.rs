@@ -100,8 +100,8 @@ impl Receiving {
         self.all = self.all - held.bytes + bytes;
         self.holders = self.holders - usize::from(held.bytes > 0) + usize::from(bytes > 0);
         held.bytes = bytes;
-        held.message_ended |= bytes == 0;
-        self.end_message(of, held);
+        held.message_ended |= bytes == 0; // without bytes, no message is under way
+        self.end_message(of, held); // first: then the held bytes are of a new message
         if bytes > 0 {
             let began = self.number(held);
             if self.is_first(of) {
@@ -115,7 +115,7 @@ impl Receiving {
         if mem::take(&mut held.message_ended) {
             (held.until, held.left) = (None, None);
             if mem::take(&mut held.queued) {
-                self.stopped.remove(&held.began);
+                self.stopped.remove(&held.began); // before `began` is 0
             }
             held.began = 0;
             // Otherwise a peer that sends without a pause would be the first for ever.
@@ -136,7 +136,7 @@ impl Receiving {
     /// Notes that the limit stops a connection. `is_readable`: whether it has unread bytes. If not,
     /// a `Note` comes with its next bytes.
     pub(crate) fn stop(&mut self, of: Handle, held: &mut Received, is_readable: bool) {
-        self.end_message(of, held);
+        self.end_message(of, held); // in this turn, a message may have ended before the stop
         let began = self.number(held);
         if is_readable && !mem::replace(&mut held.queued, true) {
             self.stopped.insert(began, of);
@@ -194,13 +194,14 @@ impl Receiving {
             return held.until;
         }
         // While `first` reads nothing, it counts as waiting: it holds memory for which others wait.
+        // `ZERO` is not used: it was stopped before, so `held` has `until` or `left`.
         let until = (!read).then(|| held.wait(now, Duration::ZERO));
         // While there is no room for another `first`, this one stays until its own time is over.
         if read || self.is_full() && until.is_some_and(|at| at > now) {
             self.patience = Some(now + PATIENCE);
         }
         self.patience = self.patience.filter(|at| *at > now);
-        self.first.take_if(|_| self.patience.is_none());
+        self.first.take_if(|_| self.patience.is_none()); // the next connection may become `first`
         self.patience.or(until)
     }
 

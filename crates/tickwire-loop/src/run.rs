@@ -127,7 +127,7 @@ impl<T> Loop<T> {
             self.busy = now;
         }
         if woken {
-            inner.take_found();
+            inner.take_found(); // the thread of a lookup wakes the loop too
             if inner.waker.take_asked() {
                 handler(&mut Net::new(inner), Event::Woken);
             }
@@ -136,7 +136,7 @@ impl<T> Loop<T> {
             inner.look_at_doors();
         }
         inner.accept_knocked();
-        inner.expire(handler);
+        inner.expire(handler); // before the swap: a due deadline causes a turn in this round
         // Slots that join `unfinished` in this round have to wait for the next round: no connection
         // gets two turns in a round.
         let unfinished = inner.queues.unfinished.len();
@@ -182,8 +182,10 @@ impl<T> Loop<T> {
         crate::tests::faults::waits(timeout);
         let waited = system.wait(timeout, &mut |note| match note.token {
             Token::Waker => woken = true,
+            // The door may be closed by now: `accept_knocked` skips it.
             Token::Door(at) => queues.knocked.push(at),
             Token::Slot(at) => {
+                // The slot may be free, or have another owner. A needless turn does no harm.
                 let Some(slot) = slots.at_mut(at) else { return };
                 if let Some(wire) = &mut slot.wire {
                     wire.note(&note);
@@ -240,6 +242,7 @@ impl<T> Inner<T> {
 
     /// Accepts the connections that wait, at most `ACCEPTS` at each door.
     fn accept_knocked(&mut self) {
+        // The list is taken out, because doors join it for the next round.
         for at in mem::take(&mut self.queues.knocked) {
             for n in 0.. {
                 if n == ACCEPTS {
@@ -251,14 +254,16 @@ impl<T> Inner<T> {
                     self.counts.held += 1;
                     break;
                 }
+                // `stop_listening` may have removed the door.
                 let Some((door, listener)) = self.entrance.doors.get(at as usize) else { break };
                 match self.system.accept(listener) {
                     Ok((stream, peer)) => {
-                        let door = door.clone();
+                        let door = door.clone(); // because `admit_stream` borrows all of `self`
                         self.admit_stream(stream, peer, &door);
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) if is_of_peer(&error) => {}
+                    // For example, no file descriptor is left.
                     Err(_) => {
                         self.counts.accept_failed += 1;
                         self.entrance.accept_at = Some(self.clock.now + RETRY);
@@ -269,7 +274,8 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Gives an accepted stream a slot, within the limits.
+    /// Gives an accepted stream a slot, within the limits. An early return drops the stream, which
+    /// closes it.
     pub(crate) fn admit_stream(&mut self, stream: TcpStream, peer: SocketAddr, door: &Door) {
         self.counts.accepted += 1;
         if self.entrance.accepted >= self.settings.max_connections {
@@ -296,9 +302,10 @@ impl<T> Inner<T> {
         slot.peer = Some(Peer::new(peer, true));
         slot.marks.phase = phase;
         let token = Token::Slot(handle.at);
-        let prepared = door.hook.call(&stream);
+        let prepared = door.hook.call(&stream); // first, because `adopt` sets TCP_NODELAY
         match prepared.and_then(|()| self.system.adopt(stream, token, door.stamps_reads)) {
             Ok(stream) => {
+                // `false`: a `Note` also reports bytes that had arrived before `adopt`.
                 slot.wire = Some(Wire::new(stream, tls, false, door.stamps_reads));
                 self.arm(handle.at, until);
             }

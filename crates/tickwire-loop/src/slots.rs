@@ -51,6 +51,7 @@ impl Peer {
     pub(crate) fn address(&self) -> SocketAddr {
         match self.ip {
             IpAddr::V4(ip) => SocketAddrV4::new(ip, self.port).into(),
+            // 0: the flow information names no other peer, so a slot does not keep it.
             IpAddr::V6(ip) => SocketAddrV6::new(ip, self.port, 0, self.scope).into(),
         }
     }
@@ -120,13 +121,13 @@ impl<T> Slots<T> {
                 let at = u32::try_from(self.known()).ok().filter(|at| *at < 1 << 31)?;
                 // This begins as a vector: a block of a large `T` may not fit on the stack.
                 let block: Vec<_> = (0..BLOCK).map(|_| Slot::free(0, Marks::default())).collect();
-                self.blocks.push(block.try_into().ok()?);
+                self.blocks.push(block.try_into().ok()?); // does not fail: it has `BLOCK` slots
                 self.free.extend((at + 1..at + BLOCK as u32).rev()); // the lowest comes first
                 at
             }
         };
         let slot = self.at_mut(at)?;
-        slot.stage = stage;
+        slot.stage = stage; // the marks stay: see `free`
         Some(Handle { at, generation: slot.generation })
     }
 
@@ -152,17 +153,22 @@ impl<T> Slots<T> {
         self.blocks.get_mut(at as usize / BLOCK)?.get_mut(at as usize % BLOCK)
     }
 
+    /// Returns the slot of a connection. `None` if the connection is gone. Many callers know that
+    /// the connection exists. They return early for `None` only because this crate has no `unwrap`.
     #[inline]
     pub(crate) fn get(&self, handle: Handle) -> Option<&Slot<T>> {
         self.at(handle.at).filter(|slot| slot.is_of(handle))
     }
 
+    /// The same as [`get`](Self::get).
     #[inline]
     pub(crate) fn get_mut(&mut self, handle: Handle) -> Option<&mut Slot<T>> {
         self.at_mut(handle.at).filter(|slot| slot.is_of(handle))
     }
 
-    /// Returns the slot at `at`, which may be free, and its handle.
+    /// Returns the slot at `at`, which may be free, and its handle. The handle of a free slot will
+    /// name its next connection. So the caller must not keep the handle, and must not act on a slot
+    /// whose stage is `Free`.
     #[inline]
     pub(crate) fn entry(&mut self, at: u32) -> Option<(Handle, &mut Slot<T>)> {
         let slot = self.at_mut(at)?;
@@ -208,7 +214,8 @@ impl<T> Slot<T> {
         let Some(wire) = &mut self.wire else { return };
         let tx = conn.sender_mut();
         let wrote = match &mut self.outbox {
-            // After a write that failed, `write` runs, so that `tell` reports the failure.
+            // After a write that failed, `write` runs, so that `tell` reports the failure. Under
+            // TLS, `write` always runs: ciphertext may wait although the sender has nothing.
             None if wire.tls.is_none() && !tx.has_outgoing() && wire.broken.is_none() => return,
             None => wire.write(system, tx),
             Some(outbox) => drain_outbox(outbox, wire, system, tx, now),
@@ -237,7 +244,8 @@ impl<T> Slot<T> {
 
     #[inline]
     fn is_of(&self, handle: Handle) -> bool {
-        // A free slot already has its next generation, for which no handle exists yet.
+        // A free slot already has the generation of its next connection, so no handle of an earlier
+        // connection is equal.
         self.generation == handle.generation
     }
 }
@@ -254,10 +262,11 @@ pub(crate) fn drain_outbox(
     let mut before = None;
     loop {
         if !tx.is_closed() {
+            // Fails only if the outbox disconnects with 1010, which a server must not send.
             let _ = outbox.feed(now, tx);
         }
         // Even if this feed fed nothing, the write may make room for the next feed, because unsent
-        // ciphertext of an earlier turn counts too.
+        // ciphertext of an earlier turn counts too. The loop ends after two feeds without progress.
         let (wrote, waiting) = (wire.write(system, tx), outbox.counts().waiting);
         if !wrote || waiting == 0 || before.replace(waiting) == Some(waiting) {
             return wrote;

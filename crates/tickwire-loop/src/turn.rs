@@ -76,6 +76,7 @@ impl<'i, T> Turn<'i, T> {
         open: Box<Open>,
         handler: &mut impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) {
+        // `prepare` sets `cork`.
         let (cork, messages, spent) = (0, inner.settings.turn_messages.into(), 0);
         let (reads, looked, since) = (false, false, None);
         let mut turn = Self { inner, handle, open, cork, messages, spent, reads, looked, since };
@@ -108,18 +109,19 @@ impl<'i, T> Turn<'i, T> {
         let Some(slot) = self.inner.slots.get_mut(self.handle) else { return };
         self.inner.current.begin(self.handle, slot);
         let limit = slot.config.as_ref().map(|of| of.cork_limit.min(of.high_water));
-        self.cork = limit.unwrap_or_default();
+        self.cork = limit.unwrap_or_default(); // an open connection always has a `config`
         let conn = &mut self.open.conn;
         let nothing_queued = slot.queued == 0 && !slot.marks.unwritten;
         // A sender with unsent bytes has a buffer already.
         if nothing_queued {
             conn.sender_mut().lend(self.inner.buffers.outputs.take());
         }
-        // If bytes are queued, there may be no room for replies, so the turn begins with a write.
+        // A read comes first only if all earlier input is delivered. If bytes are queued, there may
+        // be no room for replies, so the turn begins with a write.
         let starved = mem::take(&mut slot.marks.starved);
         self.reads = starved && nothing_queued && !slot.marks.paused && may_read;
         if self.reads {
-            conn.set_paused(false);
+            conn.set_paused(false); // the last turn may have paused it
         }
         if slot.owes_room(conn.sender()) {
             (slot.marks.wants_room, self.reads) = (false, false); // the handler may fill the room
@@ -158,7 +160,8 @@ impl<'i, T> Turn<'i, T> {
                         self.open.error.get_or_insert(error);
                     }
                 }
-                let _ = wire.send(system); // the TLS alert, if there is one
+                // The TLS alert, if there is one. If this fails too, nothing more can be done.
+                let _ = wire.send(system);
             }
         }
     }
@@ -186,13 +189,16 @@ impl<'i, T> Turn<'i, T> {
             if over {
                 return if is_full(conn) { Stop::Held } else { Stop::Cork };
             }
+            // This check follows the check for room. After `Held`, a full connection waits for a
+            // `Note`. After `Share`, it would get a turn in each round.
             if *messages <= 0 {
                 return Stop::Share;
             }
             let step = conn.step();
             let (rx, tx) = conn.split_mut();
             // Each kind of event has its own call of the handler, so that the compiler can
-            // specialize the call for a message.
+            // specialize the call for a message. The other events are rare, so a call through `dyn`
+            // is enough, and the handler is compiled into the turn only once.
             match step {
                 Ok(Step::Message) => {
                     let Some(message) = rx.message() else { continue };
@@ -207,6 +213,7 @@ impl<'i, T> Turn<'i, T> {
                     let handler: &mut Handler<'_, T> = handler;
                     handler(&mut Net::in_turn(inner, tx), event);
                 }
+                // `Connection::closed` has the error.
                 Ok(Step::Closed) | Err(_) => return Stop::Ended,
                 Ok(_) => return Stop::Starved,
             }
@@ -218,11 +225,12 @@ impl<'i, T> Turn<'i, T> {
     /// Writes, and decides how the turn goes on after delivering has stopped.
     #[inline(always)]
     fn write(&mut self, stop: Stop) -> After {
-        let stops = stop == Stop::Starved && !self.may_read();
+        let stops = stop == Stop::Starved && !self.may_read(); // only then would a read come next
         if stops && self.inner.stop_reading(self.handle, &mut self.open) {
             return After::Again; // the loop has given it up: the next pass delivers the end
         }
         let Inner { slots, system, clock, draining, settings, receiving, .. } = &mut *self.inner;
+        // The handler may have removed the connection. Then `finish` delivers no event.
         let Some(slot) = slots.get_mut(self.handle) else { return After::Ended };
         let conn = &mut self.open.conn;
         slot.marks.starved = stop == Stop::Starved;
@@ -237,15 +245,21 @@ impl<'i, T> Turn<'i, T> {
                 _ => return After::Ended,
             },
             Stop::Starved => !held,
-            Stop::Held | Stop::Cork if !held => return After::Again, // the write made room
+            // After `Held`, the write made room. After `Cork`, there is room even if the stream
+            // refused the bytes: `cork` only decides when to write, `high_water` when to stop.
+            Stop::Held | Stop::Cork if !held => return After::Again,
             Stop::Held | Stop::Cork => false,
+            // No deadline is checked here: undelivered input may show that the peer is alive. The
+            // next turns deliver it before they read, so they reach the check below.
             Stop::Share => {
                 return After::Rest { unfinished: true, until: conn.poll_timeout() };
             }
         };
         // Once in each turn, deadlines come before more input, so that a flood cannot put them off.
         let looks = !mem::replace(&mut self.looked, true);
-        // The clock is read only if the turn may take long: not if one read emptied the stream.
+        // The clock is read only if the turn may take long: not if one read emptied the stream. The
+        // time that it shows only limits the turn. Deadlines are compared with `clock.now`, as in
+        // all calls of this round. The next round finds a deadline that passes meanwhile.
         let readable = reads && wire.is_readable();
         if readable {
             let now = clock.read();
@@ -256,7 +270,7 @@ impl<'i, T> Turn<'i, T> {
         match NextAction::after(may_read, clock.now, || conn.poll_timeout()) {
             NextAction::Read => {}
             NextAction::TellTime => {
-                reads = false; // first deliver the error, if a deadline has passed
+                reads = false; // first `deliver` the error, if a deadline has passed
                 wire.tell_time(system, conn, clock.now);
             }
             NextAction::Rest { unfinished, until } => {
@@ -289,6 +303,7 @@ impl<T> Inner<T> {
         let Inner { slots, receiving, counts, clock, .. } = self;
         let slot = slots.get(handle);
         let config = slot.and_then(|slot| slot.config.as_ref());
+        // An open connection always has a `config`.
         let timeout = config.map_or(Duration::ZERO, |config| config.frame_timeout);
         let is_readable = slot.and_then(|slot| slot.wire.as_ref()).is_some_and(Wire::is_readable);
         receiving.stop(handle, &mut open.received, is_readable);
@@ -310,7 +325,7 @@ impl<T> Inner<T> {
         if self.shuts_at.is_some()
             && let Some(tx) = self.sender(handle)
         {
-            let _ = tx.close(CloseCode::GOING_AWAY); // it may be closed already
+            let _ = tx.close(CloseCode::GOING_AWAY); // fails if `shut_down` has closed it
         }
         // The handler may have sent to other connections, and this one may be dormant as a result.
         // Its turn arms its deadlines.
@@ -319,7 +334,8 @@ impl<T> Inner<T> {
     }
 }
 
-/// Drops the messages that a paused connection received before a deadline ended the connection.
+/// Drops the messages that a paused connection received before a deadline ended the connection. The
+/// end comes behind these messages, and a paused connection must not deliver them.
 fn drop_received(conn: &mut Connection) -> Stop {
     loop {
         match conn.step() {

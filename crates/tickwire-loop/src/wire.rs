@@ -165,7 +165,7 @@ impl Wire {
             return Err(ErrorKind::WouldBlock.into());
         }
         let read = system.receive(&mut self.stream, to);
-        // The recorded time is the time when the read ended.
+        // The recorded time is the time when the read ended. After an error it applies to no bytes.
         if let Some(epoch) = stamps {
             to.set_read(Some(Time::new(epoch.elapsed())), system.arrived(&self.stream));
         }
@@ -173,7 +173,7 @@ impl Wire {
     }
 
     /// Reads plaintext of an opening handshake, or after a rejection, into a slice. Otherwise it
-    /// does what [`receive`](Self::receive) does.
+    /// does what [`receive`](Self::receive) does. It records no time: no message is read here.
     pub(crate) fn read(
         &mut self,
         system: &mut System,
@@ -235,8 +235,9 @@ impl Wire {
         stamps: Option<Instant>,
         spent: &mut usize,
     ) -> io::Result<usize> {
-        let Some(tls) = &mut self.tls else { return Ok(0) };
-        // Plaintext that the session may hold comes before a read of the stream.
+        let Some(tls) = &mut self.tls else { return Ok(0) }; // not reached: the callers check this
+        // Plaintext that the session may hold comes before a read of the stream. If the session
+        // holds none after all, `Interrupted` makes the caller try again.
         if tls.holds {
             return tls.read(to)?.ok_or_else(|| ErrorKind::Interrupted.into());
         }
@@ -246,7 +247,7 @@ impl Wire {
         let read = system.read(&mut self.stream, tls.session.spare_mut());
         tls.read_at = stamps.map(|epoch| Time::new(epoch.elapsed()));
         let read = self.count(read, spent);
-        let Some(tls) = &mut self.tls else { return read };
+        let Some(tls) = &mut self.tls else { return read }; // borrowed again: `count` needs `self`
         match read {
             Ok(0) => tls.session.end_of_stream(),
             Ok(n) => tls.session.commit(n),
@@ -265,7 +266,8 @@ impl Wire {
         match read {
             Ok((n, drained)) => {
                 *spent += n;
-                self.readable = n > 0 && (!drained || self.shut); // after `shut` no `Note` comes
+                // Nothing follows the end of the stream, 0. After `shut`, no `Note` comes.
+                self.readable = n > 0 && (!drained || self.shut);
                 Ok(n)
             }
             Err(error) => {
@@ -297,6 +299,7 @@ impl Wire {
         if let Err(error) = &wrote {
             self.writable = false; // until a `Note` comes
             if error.kind() != ErrorKind::WouldBlock {
+                // The first error is the cause of later errors.
                 self.broken.get_or_insert(error.kind());
             }
         }
@@ -306,7 +309,7 @@ impl Wire {
     fn write_sealed(&mut self, system: &mut System, tx: &mut Sender) -> bool {
         loop {
             let sent = self.send(system);
-            let Some(tls) = &mut self.tls else { return true };
+            let Some(tls) = &mut self.tls else { return true }; // not reached: see `write`
             // The ciphertext counts as unsent bytes, so that `high_water` and `write_timeout` hold.
             tx.set_unflushed(tls.session.outgoing().len());
             if sent.is_err() || !tx.has_outgoing() {
@@ -315,7 +318,8 @@ impl Wire {
             // Seal more only after all ciphertext is written. Until then the rest stays in the
             // connection, where control frames can overtake it and `high_water` limits it.
             match tls.session.write(&mut tx.outgoing()) {
-                // Without progress, the loop would never end.
+                // The TLS handshake is over, and no ciphertext is left, so the session accepts
+                // bytes. If it did not, the loop would never end.
                 Ok(0) if tls.session.outgoing().is_empty() => return false,
                 Ok(_) => {}
                 Err(error) => {
@@ -352,8 +356,9 @@ impl Wire {
         let Some(mut tls) = self.tls.take() else { return Ok(()) };
         let mut rest = tls.session.outgoing();
         let all = rest.len();
+        // With nothing to write, `put` could still fail, because of an earlier refusal.
         let sent = if all > 0 { self.put(system, &mut rest) } else { Ok(()) };
-        let n = all - rest.len();
+        let n = all - rest.len(); // also after an error, which may follow a part
         tls.session.advance(n);
         self.tls = Some(tls);
         sent
@@ -363,11 +368,13 @@ impl Wire {
     /// handshake is done.
     pub(crate) fn say(&mut self, system: &mut System, mut text: &[u8]) -> io::Result<usize> {
         let said = match &mut self.tls {
+            // An error is returned below, after `send` has written the TLS alert.
             Some(tls) => tls.session.write(&mut text),
-            None if text.is_empty() => return Ok(0),
+            None if text.is_empty() => return Ok(0), // `put` could fail: see `send`
             None => {
                 let all = text.len();
-                let wrote = self.put(system, &mut text); // may write some bytes, then fail
+                // This may write some bytes, then fail. Then the next call returns the error.
+                let wrote = self.put(system, &mut text);
                 return if text.len() < all { Ok(all - text.len()) } else { wrote.map(|()| 0) };
             }
         };

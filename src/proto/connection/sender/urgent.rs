@@ -78,12 +78,14 @@ impl Tail<'_> {
 impl Urgent {
     // Frames that wait.
 
-    /// Queues a Pong. `payload` has at most 125 bytes. `high_water` also limits the total bytes of
-    /// the waiting Pongs, for a device with little memory. At this limit, only the newest Ping is
-    /// answered. Two Pongs always have room, so that a Pong of the application cannot displace the
-    /// answer to a Ping.
+    /// Queues a Pong. `payload` has at most 125 bytes. If `MAX_PONGS` Pongs wait already, drops
+    /// them, and queues only the new Pong. From then on each Pong replaces the waiting Pong, until
+    /// [`place_controls`](Self::place_controls) places it and sets `pinged` to 0. `high_water` also
+    /// limits the total bytes of the waiting Pongs, for a device with little memory; the effect is
+    /// the same. The first two Pongs always have room. So a low `high_water` alone does not let a
+    /// Pong of the application displace the answer to a Ping.
     pub(super) fn push_pong(&mut self, payload: &[u8], high_water: usize) {
-        let limit = high_water.max(2 * (1 + MAX_CONTROL_LEN));
+        let limit = high_water.max(2 * (1 + MAX_CONTROL_LEN)); // 1 for the length of the payload
         if self.pinged == MAX_PONGS || self.pongs.len() + payload.len() >= limit {
             self.pongs.clear();
             self.pinged = MAX_PONGS; // From here on, only the newest Ping is answered.

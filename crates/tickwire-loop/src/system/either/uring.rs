@@ -139,6 +139,7 @@ impl Uring {
             self.places.push(Place::default());
             self.places.len() as u32 - 1
         });
+        // The place may have marks, bytes or an end of the stream before.
         if let Some(place) = self.places.get_mut(at as usize) {
             *place = Place { token, tcp: Some(stream), ..Place::default() };
         }
@@ -157,6 +158,7 @@ impl Uring {
         take: &mut impl FnMut(Note),
     ) -> io::Result<bool> {
         match fault("wait") {
+            // A planned fault, as by a signal. (`Ring::wait` itself hides signals.)
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(false),
             asked => asked?,
         }
@@ -208,6 +210,7 @@ impl Uring {
         let Some(place) = self.places.get_mut(at as usize) else { return };
         if !done.more {
             place.requests -= 1;
+            // `asked` has no bit for a `Cancel`.
             if done.of != Of::Cancel {
                 place.asked &= !(1 << done.of as u8);
             }
@@ -229,6 +232,7 @@ impl Uring {
         if !place.closed && (readable || writable) {
             let error = |code| io::Error::from_raw_os_error(code).kind();
             let (token, failed) = (place.token, place.failed.map(error));
+            // `shut` is for mio: here, a read finds the end in `Place::end`.
             self.notes.push(Note { token, readable, writable, shut: false, failed });
         }
         if !done.more && done.of == Of::Receive {
@@ -265,7 +269,7 @@ impl Uring {
     fn ask(&mut self, at: u32, of: Of) {
         let Some(place) = self.places.get_mut(at as usize) else { return };
         if place.is_asked(of) {
-            return;
+            return; // a request has one bit in `asked`, so two would be counted as one
         }
         let fd = place.ask(of);
         match of {

@@ -28,6 +28,8 @@ impl Uring {
         match (result, buffer) {
             (Ok(n @ 1..), Some(buffer)) if !place.closed => {
                 self.ring.put(place.received.push(buffer, n));
+                // One request receives again and again, until it is cancelled. Its last completion
+                // has cleared the mark `Of::Receive`, and nothing is left to cancel.
                 if place.received.bytes() > MOST_FILLED
                     && place.is_asked(Of::Receive)
                     && !mem::replace(&mut place.stopping, true)
@@ -52,7 +54,7 @@ impl Uring {
         result: Result<usize, i32>,
         buffer: Option<Vec<u8>>,
     ) -> bool {
-        let mut buffer = buffer.unwrap_or_default();
+        let mut buffer = buffer.unwrap_or_default(); // a send always has a buffer
         let Some(place) = self.places.get_mut(at as usize) else { return false };
         match result {
             Ok(n @ 1..) if n < buffer.len() && !place.closed => {
@@ -63,7 +65,8 @@ impl Uring {
                     Some(refused) => buffer = refused, // not reached: the last send is complete
                 }
             }
-            Ok(1..) => {}
+            Ok(1..) => {} // all is sent, or the owner is gone
+            // The kernel accepted none of the bytes, so the rest would never leave.
             Ok(0) => place.failed = Some(Errno::PIPE.raw_os_error()),
             Err(code) => place.failed = Some(code),
         }
@@ -71,7 +74,8 @@ impl Uring {
         if self.outputs.len() < COPIES {
             self.outputs.push(buffer);
         }
-        // A shutdown or a close has waited for this send.
+        // A shutdown or a close has waited for this send. An error means that the stream is down
+        // already.
         if (place.shuts || place.closed)
             && let Ok(tcp) = place.tcp()
         {
@@ -87,7 +91,7 @@ impl Uring {
     pub(crate) fn unread(&mut self, stream: &Stream) -> u32 {
         let Ok(place) = self.place(stream.0) else { return 0 };
         let counted = fault("unread").and_then(|()| Ok(ioctl_fionread(place.tcp()?)?));
-        let in_kernel = counted.unwrap_or_default();
+        let in_kernel = counted.unwrap_or_default(); // if this fails, a passed deadline counts
         (place.received.bytes() as u64 + in_kernel) as u32
     }
 
@@ -158,7 +162,7 @@ impl Uring {
 
     fn write_some(&mut self, at: u32, out: &mut impl Buf) -> io::Result<()> {
         fault("write")?;
-        let copies = self.copies;
+        let copies = self.copies; // read first, because `place` borrows `self`
         let place = self.writable(at)?;
         if out.remaining() > SHORT || copies >= COPIES {
             let mut pieces = [IoSlice::new(&[]); PIECES];
@@ -169,7 +173,7 @@ impl Uring {
         }
         let fd = place.ask(Of::Send);
         let mut buffer = self.outputs.pop().unwrap_or_else(|| Vec::with_capacity(SHORT));
-        buffer.clear();
+        buffer.clear(); // it still has the bytes that were sent from it
         buffer.put(out);
         self.copies += 1;
         match self.ring.send(at, fd, buffer) {
@@ -193,13 +197,15 @@ impl Uring {
 
     fn send_now(&mut self, at: u32, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let place = self.place(at)?;
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL; // `tcp` is in blocking mode
+        // `tcp` is in blocking mode. Without NOSIGNAL, a broken stream would raise SIGPIPE.
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         match sendmsg(place.tcp()?, pieces, &mut SendAncillaryBuffer::default(), flags) {
             Ok(0) if pieces.iter().any(|piece| !piece.is_empty()) => {
                 Err(ErrorKind::WriteZero.into())
             }
             Ok(n) => Ok(n),
             Err(error) => {
+                // Unlike mio, the ring reports room only if it is asked.
                 if error == Errno::AGAIN {
                     place.blocked = true;
                     self.ask(at, Of::Writable);
@@ -231,8 +237,10 @@ impl Uring {
         } else if place.requests > 0
             && let Ok(tcp) = place.tcp()
         {
-            let _ = tcp.shutdown(Shutdown::Both); // this ends the requests
+            // This ends the requests. If it fails, the stream is down, and they end too.
+            let _ = tcp.shutdown(Shutdown::Both);
         }
+        // Before `settle`, which may free the place.
         while let Some((buffer, _)) = self.place(stream.0).ok().and_then(|at| at.received.pop()) {
             self.ring.put(buffer);
         }

@@ -19,7 +19,8 @@ use std::{
     time::Duration,
 };
 
-/// The number of buffers from which the kernel picks, a power of two. The kernel receives for about
+/// The number of buffers from which the kernel picks. The kernel accepts only a power of two, and
+/// `tail` has to wrap at a multiple of this number. The kernel receives for about
 /// 20 connections at a time, so 32 buffers are enough. More buffers would not stay in the
 /// processor's cache as well.
 const BUFFERS: u16 = 32;
@@ -181,7 +182,7 @@ impl Ring {
         let sending = self.sending.get_mut(place).filter(|sending| sending.is_empty());
         let Some(sending) = sending.filter(|_| !buffer.is_empty()) else { return Some(buffer) };
         *sending = buffer; // this moves the vector, but not its bytes
-        let len = u32::try_from(sending.len()).unwrap_or(u32::MAX);
+        let len = u32::try_from(sending.len()).unwrap_or(u32::MAX); // at most `SHORT`
         let send = opcode::Send::new(Fd(stream), sending.as_ptr(), len).flags(MSG_NOSIGNAL);
         self.sends += 1;
         self.push(&send.build(), Of::Send, at);
@@ -211,7 +212,8 @@ impl Ring {
         self.sends > 0
     }
 
-    /// Submits all requests. Keeps the requests that the kernel does not accept yet in `backlog`.
+    /// Submits all requests. Keeps the requests that the kernel does not accept yet in `backlog`. A
+    /// full queue must not end this call, because the backlog may be longer than the queue.
     pub(super) fn submit(&mut self) -> io::Result<()> {
         self.enable()?;
         self.sends = 0;
@@ -264,6 +266,7 @@ impl Ring {
     pub(super) fn complete(&mut self, batch: &mut Vec<Completion>) {
         for entry in self.ring.completion() {
             let (result, flags) = (entry.result(), entry.flags());
+            // `push` has made the number from an `Of`, so there is always one.
             let (Some(of), at) = Of::named(entry.user_data()) else { continue };
             let more = cqueue::more(flags);
             self.outstanding -= usize::from(!more);
@@ -277,7 +280,7 @@ impl Ring {
                 (Of::Send, None) => self.sending.get_mut(at as usize).map(mem::take),
                 _ => None,
             };
-            let result = usize::try_from(result).map_err(|_| -result);
+            let result = usize::try_from(result).map_err(|_| -result); // errors are negative
             batch.push(Completion { of, at, result, more, buffer });
         }
     }
@@ -341,6 +344,7 @@ impl Drop for Ring {
     /// Frees the memory if the kernel is done with it, and leaks it otherwise. For example, a ring
     /// that was used in one thread and is dropped in another thread leaks its memory.
     fn drop(&mut self) {
+        // Before the ring is enabled, no request is submitted, so the kernel uses no buffer.
         let ended = if self.enabled { self.end_all() } else { Ok(()) };
         if ended.is_err() || self.enabled && self.outstanding > 0 {
             let of_kernel = (mem::take(&mut self.sending), mem::take(&mut self.with_kernel));
