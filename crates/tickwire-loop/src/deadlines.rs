@@ -9,6 +9,7 @@ use tickwire::Time;
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
     heap: Vec<(Time, u32)>,
+    /// 0 if an id has no deadline.
     places: Vec<u32>,
 }
 
@@ -44,7 +45,7 @@ impl Deadlines {
 
     pub(crate) fn remove(&mut self, id: u32) {
         let Some(at) = self.place(id) else { return };
-        self.heap.swap_remove(at);
+        self.heap.swap_remove(at); // unlike `remove`, this moves only one entry
         self.note(id, 0);
         if at < self.heap.len() {
             self.settle(at); // the entry that was the last is here now

@@ -122,11 +122,12 @@ impl<T> Inner<T> {
                 }
                 Err(error) => {
                     race.failed(*to, error);
-                    dialing.attempts.swap_remove(at); // `at` stays: the last attempt is there now
+                    dialing.attempts.swap_remove(at); // the last attempt is there now
                 }
             }
         }
-        // This check follows the attempts: an attempt that has connected wins, even if the loop is late.
+        // This check follows the attempts: an attempt that has connected wins, even if the loop is
+        // late.
         if timed_out {
             for (to, _) in &dialing.attempts {
                 race.failed(*to, ErrorKind::TimedOut.into());

@@ -37,7 +37,8 @@ impl<T> Inner<T> {
             }
             (_, Some(closed)) => End::Closed(closed),
             // Not reached: the turn of an open connection ends it only after receiving has ended,
-            // so `closed` is `Some`. For all others, the caller has an error.
+            // so `closed` is `Some`. In all other cases, except `OverQueued`, the caller has an
+            // error.
             (None, None) => End::Failed(RecvError::UnexpectedEof.into()),
         };
         self.counts.disconnected += u64::from(by_outbox.is_some());

@@ -132,6 +132,7 @@ impl Entrance {
         readable: bool,
     ) -> bool {
         if *phase == Some(Phase::Silent) && readable {
+            // While others wait, a free place is for the first of them.
             let is_free = self.has_room(Phase::UnderWay) && self.number(Phase::Waiting) == 0;
             if !is_free {
                 self.waiting.push_back(handle); // after those that wait already

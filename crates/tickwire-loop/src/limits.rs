@@ -79,7 +79,7 @@ impl<T> Inner<T> {
     /// Disconnects a connection that has too many bytes queued. Its Close is sent only if the
     /// stream accepts it at once.
     fn disconnect(&mut self, handle: Handle, mut open: Box<Open>) {
-        // This drops the messages in the sender, so that the Close need not wait for them. It fails
+        // This drops messages in the sender, so that the Close need not wait for them. It fails
         // only if the sender is closed already. Then a Close is queued, or cannot be written.
         let _ = open.conn.sender_mut().abort(CloseCode::TRY_AGAIN_LATER);
         // `free` will not find `open` in the slot. This call borrows all of `self`, so it comes

@@ -67,7 +67,7 @@ impl<T> Inner<T> {
         }
         let handshake = &mut opening.handshake;
         let wire = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut());
-        let wire = wire.ok_or(io::Error::from(ErrorKind::NotConnected))?;
+        let wire = wire.ok_or(io::Error::from(ErrorKind::NotConnected))?; // it always has one
         let mut spent = 0;
         loop {
             // This writes the TLS handshake, and ciphertext that is left from an earlier turn.

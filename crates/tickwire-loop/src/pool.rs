@@ -68,6 +68,7 @@ impl Pool {
 
     fn give_to_list(&mut self, buffer: Vec<u8>) {
         if buffer.len() <= MOST - self.bytes {
+            // After the first time, this reserves nothing: the list keeps its capacity.
             if self.free.is_empty() {
                 self.free.reserve(LISTED);
             }

@@ -72,8 +72,8 @@ impl Resolver {
     pub(crate) fn found(&mut self) -> Option<(BTreeSet<Handle>, io::Result<Vec<SocketAddr>>)> {
         let (host, addresses) = self.found.1.try_recv().ok()?;
         let at = self.lookups.iter().position(|lookup| lookup.host == host)?;
-        let lookup = self.lookups.remove(at);
-        self.go_on();
+        let lookup = self.lookups.remove(at); // the others keep their order
+        self.go_on(); // a thread is free
         Some((lookup.dials, addresses))
     }
 
@@ -82,7 +82,7 @@ impl Resolver {
         while self.lookups.iter().filter(|lookup| lookup.runs).count() < THREADS
             && let Some(next) = self.lookups.iter_mut().find(|lookup| !lookup.runs)
         {
-            next.runs = true;
+            next.runs = true; // even if no thread starts: `found` removes the lookup
             let host = next.host.clone();
             let (found, waker) = (self.found.0.clone(), self.waker.clone());
             let look_up = move || {

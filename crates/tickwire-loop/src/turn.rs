@@ -157,7 +157,7 @@ impl<'i, T> Turn<'i, T> {
                     ErrorKind::UnexpectedEof => rx.end_of_stream(), // TLS without close_notify
                     _ => {
                         rx.stream_failed();
-                        self.open.error.get_or_insert(error);
+                        self.open.error.get_or_insert(error); // the first error is the cause
                     }
                 }
                 // The TLS alert, if there is one. If this fails too, nothing more can be done.
@@ -200,6 +200,7 @@ impl<'i, T> Turn<'i, T> {
             // specialize the call for a message. The other events are rare, so a call through `dyn`
             // is enough, and the handler is compiled into the turn only once.
             match step {
+                // After these steps, `message` and `event` return `Some`.
                 Ok(Step::Message) => {
                     let Some(message) = rx.message() else { continue };
                     *messages -= (message.as_bytes().len() / LONG) as i64;
@@ -236,6 +237,7 @@ impl<'i, T> Turn<'i, T> {
         slot.marks.starved = stop == Stop::Starved;
         // The write comes before `is_full`, because it may make room.
         slot.pump(system, conn, clock.now);
+        // An open connection has a wire, unless `disconnect` has ended it, which skips its turn.
         let Some(wire) = &mut slot.wire else { return After::Ended };
         let held = slot.marks.paused || is_full(conn) || stops;
         conn.set_paused(held); // the peer's deadlines wait while nothing is read

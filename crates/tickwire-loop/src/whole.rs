@@ -31,12 +31,15 @@ impl<T> Inner<T> {
             let Some(at) = self.queues.whole.pop_front() else { break };
             let Some(slot) = self.slots.at_mut(at) else { continue };
             // A connection with queued bytes stays whole. Messages in its outbox count as queued.
+            // With received bytes, it stays whole too: otherwise `Receiving` would count them for
+            // ever. (These bytes may be in its TLS session, while `conn` is idle.)
             let stage = match mem::replace(&mut slot.stage, Stage::Dormant) {
                 Stage::Open(Some(mut open)) if slot.queued == 0 && open.received.bytes == 0 => {
                     match mem::replace(&mut open.conn, conn).into_dormant() {
                         Ok(dormant) => {
                             slot.dormant = Some(dormant);
                             slot.marks.whole = false;
+                            // `open.error` is `None`: after a failed read it would not be idle.
                             open.received = Received::default();
                             return open;
                         }
@@ -67,6 +70,7 @@ impl<T> Inner<T> {
 
     fn wake_dormant(&mut self, handle: Handle) {
         let Some(slot) = self.slots.get_mut(handle) else { return };
+        // In the stage `Dormant`, a slot has both.
         let (Some(dormant), Some(config)) = (slot.dormant.take(), slot.config.clone()) else {
             return;
         };

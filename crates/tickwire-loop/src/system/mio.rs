@@ -100,6 +100,7 @@ impl Mio {
         let mut stream = TcpStream::from_std(stream);
         let both = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, token.number(), both)?;
+        // An error from here on drops the stream, which also removes it from the poll.
         fault("adopt")?;
         Ok(match stamps {
             true => Stream::Stamped(Box::new(Timestamped::new(stream)?)),
@@ -146,7 +147,7 @@ impl Mio {
                 readable: event.is_readable(),
                 writable: event.is_writable(),
                 shut: event.is_read_closed() || event.is_error(),
-                failed: None,
+                failed: None, // a write over mio returns its error itself
             });
         }
         Ok(())
@@ -211,7 +212,7 @@ impl Mio {
                 _ => stream.write_pieces(out),
             });
             match wrote {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(0) => return Err(ErrorKind::WriteZero.into()), // the loop would never end
                 Ok(n) => out.advance(n),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

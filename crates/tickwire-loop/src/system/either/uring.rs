@@ -139,7 +139,7 @@ impl Uring {
             self.places.push(Place::default());
             self.places.len() as u32 - 1
         });
-        // The place may have marks, bytes or an end of the stream before.
+        // All fields are set, because the place may have been that of an earlier stream.
         if let Some(place) = self.places.get_mut(at as usize) {
             *place = Place { token, tcp: Some(stream), ..Place::default() };
         }
@@ -158,7 +158,7 @@ impl Uring {
         take: &mut impl FnMut(Note),
     ) -> io::Result<bool> {
         match fault("wait") {
-            // A planned fault, as by a signal. (`Ring::wait` itself hides signals.)
+            // Only the fault of a test comes here: `Ring::wait` ignores signals.
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(false),
             asked => asked?,
         }
@@ -269,7 +269,7 @@ impl Uring {
     fn ask(&mut self, at: u32, of: Of) {
         let Some(place) = self.places.get_mut(at as usize) else { return };
         if place.is_asked(of) {
-            return; // a request has one bit in `asked`, so two would be counted as one
+            return; // two requests of a kind would share a bit of `asked`
         }
         let fd = place.ask(of);
         match of {

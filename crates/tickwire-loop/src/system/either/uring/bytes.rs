@@ -120,7 +120,7 @@ impl Uring {
         let Some((buffer, n)) = self.place(stream.0)?.received.pop() else {
             return self.end_of(stream.0);
         };
-        self.ring.put(to.lend_filled(buffer, n));
+        self.ring.put(to.lend_filled(buffer, n)); // the buffer that is free now, if any
         Ok((n, self.took(stream.0)))
     }
 
@@ -240,7 +240,7 @@ impl Uring {
             // This ends the requests. If it fails, the stream is down, and they end too.
             let _ = tcp.shutdown(Shutdown::Both);
         }
-        // Before `settle`, which may free the place.
+        // Nobody reads these buffers any more.
         while let Some((buffer, _)) = self.place(stream.0).ok().and_then(|at| at.received.pop()) {
             self.ring.put(buffer);
         }

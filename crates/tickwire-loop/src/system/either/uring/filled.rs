@@ -53,7 +53,7 @@ impl Filled {
         if let (Some(to), Some(from)) = (to.get_mut(..n), first.get(self.start..self.start + n)) {
             to.copy_from_slice(from);
         }
-        let is_read = self.start + n == *end; // then `pop` takes no bytes
+        let is_read = self.start + n == *end; // `pop` then subtracts nothing from `bytes`
         self.start += n;
         self.bytes -= n;
         (n, is_read.then(|| self.pop()).flatten().map(|(buffer, _)| buffer))

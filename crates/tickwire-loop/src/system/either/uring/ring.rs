@@ -19,10 +19,9 @@ use std::{
     time::Duration,
 };
 
-/// The number of buffers from which the kernel picks. The kernel accepts only a power of two, and
-/// `tail` has to wrap at a multiple of this number. The kernel receives for about
-/// 20 connections at a time, so 32 buffers are enough. More buffers would not stay in the
-/// processor's cache as well.
+/// The number of buffers from which the kernel picks. The kernel accepts only a power of two, so
+/// `tail` wraps at a multiple of this number. The kernel receives for about 20 connections at a
+/// time, so 32 buffers are enough. More buffers would not stay in the processor's cache as well.
 const BUFFERS: u16 = 32;
 /// The most bytes that the kernel puts into one buffer. A message or a TLS record of 16 KiB fits
 /// with its header. A message in two buffers would have to be copied.
@@ -212,8 +211,8 @@ impl Ring {
         self.sends > 0
     }
 
-    /// Submits all requests. Keeps the requests that the kernel does not accept yet in `backlog`. A
-    /// full queue must not end this call, because the backlog may be longer than the queue.
+    /// Submits all requests. Keeps the requests that the kernel does not accept yet in `backlog`.
+    /// The backlog may be longer than the queue, so one call of the kernel may not be enough.
     pub(super) fn submit(&mut self) -> io::Result<()> {
         self.enable()?;
         self.sends = 0;
