@@ -40,6 +40,7 @@ impl<T> Inner<T> {
         let (attempts, handshake) = (Vec::new(), None);
         let dialing = Dialing { dial, began, race, attempts, handshake, given_up: false };
         let stage = Stage::Dialing(Box::new(dialing));
+        // std has no better kind for "all 2³¹ slots are in use".
         let handle = self.slots.take(stage).ok_or(io::Error::from(ErrorKind::OutOfMemory))?;
         if let Some(slot) = self.slots.get_mut(handle) {
             slot.value = Some(value);
@@ -162,6 +163,8 @@ impl<T> Inner<T> {
     ) -> Result<Connection, Pause> {
         let dial = &dialing.dial;
         let secure = dial.request.target().secure();
+        // The calls that may fail come first. Their errors end the dial: another address would not
+        // help.
         let tls = secure.then(|| Tls::client(dial.tls_config.as_ref(), &dial.request));
         let entropy = fault("entropy").and_then(|()| SystemEntropy::new());
         let (tls, entropy) = (tls.transpose()?, entropy?);

@@ -68,7 +68,8 @@ impl<T> Inner<T> {
         })
     }
 
-    /// Gives a slot a turn in this round or the next.
+    /// Gives a slot a turn in this round or the next. A needless turn does no harm, so the slot may
+    /// be free, or have another owner than the caller expects.
     pub(crate) fn make_ready(&mut self, at: u32) {
         if let Some(slot) = self.slots.at_mut(at) {
             self.queues.make_ready(at, slot);

@@ -97,7 +97,7 @@ impl<T> Inner<T> {
             let event = Event::Request { from: handle, request, answer: &mut answer };
             handler(&mut Net::new(self), event);
         }
-        self.slots.get(handle)?; // the application may have removed it
+        self.slots.get(handle)?; // the application may have removed it, or shut the loop down
         match answer.0 {
             Decision::Accept(accept, value) => return self.admit(handle, *opening, accept, value),
             Decision::Defer if !self.entrance.has_room(Phase::Deferred) => {

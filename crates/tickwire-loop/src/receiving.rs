@@ -177,7 +177,7 @@ impl Receiving {
         self.until_pressed(of, held, (read, stops), now)
     }
 
-    #[cold]
+    #[cold] // few loops come near the limit
     fn until_pressed(
         &mut self,
         of: Handle,
@@ -196,7 +196,8 @@ impl Receiving {
         // While `first` reads nothing, it counts as waiting: it holds memory for which others wait.
         // `ZERO` is not used: it was stopped before, so `held` has `until` or `left`.
         let until = (!read).then(|| held.wait(now, Duration::ZERO));
-        // While there is no room for another `first`, this one stays until its own time is over.
+        // A read renews `patience`. While there is no room for another `first`, this one stays
+        // until its own time is over.
         if read || self.is_full() && until.is_some_and(|at| at > now) {
             self.patience = Some(now + PATIENCE);
         }

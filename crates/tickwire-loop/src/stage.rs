@@ -28,7 +28,7 @@ impl Open {
     /// Returns `false` if receiving was over already.
     pub(crate) fn give_up(&mut self) -> bool {
         const WHY: &str = "too much received, try again later";
-        self.received.until = None;
+        self.received.until = None; // it waits no more
         self.conn.fail(CloseFrame::with_reason(CloseCode::TRY_AGAIN_LATER, WHY)).is_ok()
     }
 }

@@ -291,7 +291,7 @@ impl<'i, T> Turn<'i, T> {
 
 impl<T> Inner<T> {
     /// Whether a connection that is not free to read may read under the limit on received bytes.
-    #[cold]
+    #[cold] // few loops come near the limit
     fn may_hold_more(&mut self, open: &mut Open) -> bool {
         // The empty buffer of its turn does not count.
         self.buffers.inputs.give(open.conn.receiver_mut().reclaim());
@@ -300,7 +300,7 @@ impl<T> Inner<T> {
 
     /// Stops a connection from reading until the limit on received bytes lets it read. Returns
     /// whether the loop gives the connection up, because it has waited for its `frame_timeout`.
-    #[cold]
+    #[cold] // as above
     fn stop_reading(&mut self, handle: Handle, open: &mut Open) -> bool {
         let Inner { slots, receiving, counts, clock, .. } = self;
         let slot = slots.get(handle);

@@ -271,7 +271,7 @@ impl Wire {
                 Ok(n)
             }
             Err(error) => {
-                self.readable = error.kind() == ErrorKind::Interrupted;
+                self.readable = error.kind() == ErrorKind::Interrupted; // then bytes may be there
                 Err(error)
             }
         }

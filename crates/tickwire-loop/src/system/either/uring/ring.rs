@@ -246,7 +246,8 @@ impl Ring {
     /// Submits all requests, and waits for a completion, for at most `timeout`.
     pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.enable()?;
-        self.refill();
+        self.refill(); // first, because the kernel may receive in each of the calls below
+        // The backlog can go only into a queue that `submit` has emptied.
         if self.sends > FEW || !self.backlog.is_empty() {
             self.submit()?;
         }
