@@ -162,6 +162,7 @@ impl Receiver {
     #[inline(always)]
     pub(super) fn new(role: Role, config: &Config) -> Self {
         let mut receiver = Self {
+            // The limits are part of the documentation of `read_buffer`.
             buf: RecvBuffer::new(config.read_buffer.clamp(512, 1 << 24)),
             current: Current::Nothing,
             view: (0, 0),
@@ -220,6 +221,7 @@ impl Receiver {
                 // Compressed bytes do not stay in the buffer, so it need not grow for them.
                 Some(message) if message.compressed => 0,
                 _ => {
+                    // A length may exceed `usize`. `step` refuses a whole message above the limit.
                     let here = self.buf.wire_len() as u64;
                     let limit = if self.in_chunks() { usize::MAX } else { self.limits.max_message };
                     usize::try_from(remaining.saturating_sub(here)).map_or(limit, |n| n.min(limit))
@@ -267,7 +269,7 @@ impl Receiver {
     /// [`UnexpectedEof`](RecvError::UnexpectedEof), or with the error of a deadline that had passed
     /// before.
     pub fn end_of_stream(&mut self) {
-        self.end_message();
+        self.end_message(); // first, because it releases a message only while `quick_below` > 0
         self.eof = true;
         self.quick_below = 0;
     }
@@ -400,6 +402,7 @@ impl Receiver {
     /// How receiving ended, if it did. The caller supplies `clean` and `sent_code`, because the
     /// receiver does not know what was sent.
     pub(super) fn closed(&self, clean: bool, sent_code: u16) -> Option<Closed<'_>> {
+        // `failure`, not `error`: a passed deadline counts before `step` has returned its error.
         let error = self.failure();
         let came = self.is_closed();
         let frame = self.close_frame();
@@ -429,8 +432,9 @@ impl Receiver {
     /// if receiving has ended or was cut off before.
     pub(crate) fn cut_off(&mut self, error: RecvError) {
         if !self.ended() && self.cut_off_by.is_none() {
-            self.end_message();
+            self.end_message(); // first, as in `end_of_stream`
             self.cut_off_by = Some(error);
+            // Only `walk` knows `cut_off_by`.
             self.quick_below = 0;
         }
     }

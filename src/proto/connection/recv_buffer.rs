@@ -13,6 +13,8 @@
 //! No read writes to the slack. Because of the slack, a header can be loaded as one array wherever
 //! the header begins. Bytes beyond `end` are zeros or stale bytes, perhaps of another connection
 //! that used the buffer before. They are never used as data.
+//!
+//! The cursors are always in range. `get` and `unwrap_or_default` only save the code for a panic.
 use crate::proto::{
     frame::{MAX_HEADER_LEN, SHORT_LEN},
     kernel::{Buffer, Text},
@@ -69,8 +71,8 @@ impl RecvBuffer {
         Self { base: base + MAX_HEADER_LEN, ..Self::default() }
     }
 
-    /// Takes over a handshake's buffer, with the bytes after the head. If no bytes follow the head,
-    /// returns the memory of that buffer instead.
+    /// Takes over a handshake's buffer, with the bytes after the head, but not that buffer's `base`
+    /// and `memory`. If no bytes follow the head, returns the memory of that buffer instead.
     pub(super) fn take_over(&mut self, mut head: Self) -> Vec<u8> {
         head.release();
         if head.is_empty() {
@@ -157,6 +159,7 @@ impl RecvBuffer {
     }
 
     /// Drops `n` wire bytes. If part of a message is in front of them, they become part of the gap.
+    /// Otherwise `release` moves `msg` along, so that no gap begins.
     pub(crate) fn skip(&mut self, n: usize) {
         let whole = self.msg == self.msg_end;
         self.next = (self.next + n).min(self.end);
@@ -248,6 +251,7 @@ impl RecvBuffer {
     fn give_up(&mut self) -> Buffer {
         self.release(); // The message stays in the old buffer.
         let (_, wire) = self.held();
+        // `+ 1`: more input must have room, even behind many wire bytes.
         let bytes = self.memory.take((wire + 1).max(self.base) + SLACK);
         self.replace(bytes)
     }
@@ -298,7 +302,7 @@ impl RecvBuffer {
         let (kept, wire) = self.held();
         if kept + wire + SLACK < bytes.len() {
             if self.bytes.is_empty() {
-                self.bytes = bytes.into();
+                self.bytes = bytes.into(); // The cursors are 0, so nothing has to move.
             } else {
                 self.exchange(bytes);
             }
@@ -343,6 +347,7 @@ impl RecvBuffer {
         }
         let mut small = core::mem::take(&mut self.small);
         if small.len() < kept + wire + SLACK {
+            // Rounded up, so that `small` also fits a later wait with a few bytes more.
             let len = (kept + wire + SLACK).next_power_of_two().max(64);
             // `swap` keeps only a short buffer, so a longer one comes from the pool.
             small = if len > self.base / 8 { self.memory.take(len) } else { vec![0; len] };
@@ -393,10 +398,10 @@ impl RecvBuffer {
             }
             return 0..self.base.min(self.room());
         }
-        // For a large frame a read asks for all missing bytes, up to `MAX_READ`, to save system
-        // calls. Any other read asks for `base` bytes, but room for a quarter of them is enough. If
-        // there is less room than `least`, bytes are moved or the buffer grows, because short reads
-        // cost more.
+        // A frame is large if it and the bytes before it fill more than half a read. For a large
+        // frame a read asks for all missing bytes, up to `MAX_READ`, to save system calls. Other
+        // reads ask for `base` bytes, but room for a quarter of them is enough. If there is less
+        // room than `least`, bytes are moved or the buffer grows, because short reads cost more.
         let large = rest > 0 && rest.saturating_add(kept + wire) > self.base / 2;
         let (want, least) = if large {
             self.unneeded_reads = 0;
@@ -407,6 +412,7 @@ impl RecvBuffer {
         if self.stashed || self.room() < least {
             let fits_at_front = wire + least + SLACK <= self.bytes.len();
             // Without a message only the wire bytes move, to the front, where enough space is free.
+            // As in `widen`, the move frees at least as many bytes as it moves (`next >= wire`).
             if kept == 0 && self.next >= wire && !self.stashed && fits_at_front {
                 self.bytes.copy_within(self.next..self.end, 0);
                 (self.msg, self.msg_end, self.next, self.end) = (0, 0, 0, wire);
@@ -441,6 +447,7 @@ impl RecvBuffer {
             if self.bytes.len() >= IN_PLACE && !self.stashed {
                 self.bytes.lengthen((self.bytes.len() + MAX_READ).min(most), most);
             } else {
+                // `base / 4`: even beyond `most`, there is room for an ordinary read.
                 let double = (2 * self.bytes.len()).max(self.base + SLACK);
                 let len = double.min(most).max(kept + wire + self.base / 4 + SLACK);
                 self.exchange(self.memory.take(len));

@@ -54,6 +54,7 @@ impl Receiver {
         ours: &Deflate,
         agreed: DeflateParams,
     ) {
+        // `agreed` has parameters for each direction. The peer compresses what this end inflates.
         let sender = if role == Role::Server { Role::Client } else { Role::Server };
         self.inflate = Zlib::new(ours).map(|zlib| {
             zlib.boxed(Inflate {
@@ -89,6 +90,7 @@ impl Inflate {
         end: bool,
         limit: Option<usize>,
     ) -> Result<(usize, Stop), RecvError> {
+        // The first `unmasked` bytes were unmasked by an earlier call.
         if let Some(mask) = mask {
             mask.apply(buf.get_mut(buf.ahead(0, n)).get_mut(self.unmasked..).unwrap_or_default());
         }
@@ -104,7 +106,8 @@ impl Inflate {
         Ok((taken, stop))
     }
 
-    /// Resets the state after a complete message.
+    /// Resets the state after a complete message. With context takeover, the next message may refer
+    /// to this one, so the decompressor stays. Without takeover, other connections may use it.
     fn end(&mut self) {
         (self.taken, self.kept, self.ending) = (0, 0, None);
         if !self.takeover

@@ -75,19 +75,24 @@ pub(super) struct Limits {
 impl Limits {
     pub(super) fn new(config: &Config) -> Self {
         let (max_message, max_frame) = (config.max_message, config.max_frame);
+        // `+ 1`, because a payload of exactly the limit is allowed.
         let below = max_message.min(max_frame.unwrap_or(max_message)).saturating_add(1);
+        // A message has at least one fragment, so a limit of 0 would refuse every message.
         Self { max_message, max_frame, fragments: config.max_fragments.max(1), below }
     }
 
     /// The largest number of payload bytes that a message may have on the wire. Compressing makes
     /// incompressible data longer: a little with zlib, and by an eighth with the simplest encoders.
+    /// If `max_message` is small, an eighth may be less than the header of one block. The added
+    /// 1 KiB covers this case.
     fn on_the_wire(&self, compressed: bool) -> usize {
         let most = self.max_message;
         if compressed { most.saturating_add(most / 8).saturating_add(1 << 10) } else { most }
     }
 
     /// Checks the limits on a message handed out whole: whether `more` bytes may follow `kept`
-    /// bytes, and whether the message may have `fragments` fragments.
+    /// bytes, and whether the message may have `fragments` fragments. `more` comes from the peer.
+    /// It is compared with a difference, which saturates, so no sum can overflow.
     pub(super) fn check_message(
         &self,
         compressed: bool,

@@ -21,12 +21,14 @@ impl Receiver {
             return (self.quick_below > 0).then(|| self.quick_starved());
         }
         let header = ShortHeader::parse(self.buf.first_bytes()?, self.mask_bit)?;
+        // Too long for a limit, or `quick_below` is 0.
         if header.payload_len >= self.quick_below {
             return None;
         }
         let payload = self.buf.ahead(header.len, header.payload_len);
         if !self.buf.reaches(payload.end) {
-            // The function `waits` in walk.rs decides in the same way. Its doc has the reasons.
+            // The function `waits` in walk.rs decides in the same way. Its doc has the reasons. If the
+            // header itself is incomplete, `header` has stale bytes and proves nothing.
             let waits = self.buf.reaches(payload.start)
                 && self.buf.holds(header.len + header.payload_len)
                 && (header.opcode == OpCode::Binary || self.begins_text(header.len));
@@ -40,11 +42,14 @@ impl Receiver {
             }
             self.current = Current::Message(DataKind::Text);
         } else {
+            // `overwrite`, because the unmasked bytes may replace known text. Without a key no byte
+            // changes.
             if let Some(key) = key {
                 kernel::xor_in_place(self.buf.overwrite(payload.start, header.payload_len)?, key);
             }
             self.current = Current::Message(DataKind::Binary);
         }
+        // Nothing is consumed before this line, so that every `None` leaves the input unchanged.
         self.buf.go_to(payload.end);
         self.view = (payload.start, payload.end);
         self.read.handed_out = self.read.handed_out.wrapping_add(1);
@@ -59,7 +64,8 @@ impl Receiver {
         Step::NeedInput
     }
 
-    /// Updates the length below which `quick` may handle messages.
+    /// Updates the length below which `quick` may handle messages. After the end of the stream or a
+    /// passed deadline, only `walk` knows the error that `step` returns when the input is used up.
     #[inline]
     pub(super) fn set_quick(&mut self) {
         let open =

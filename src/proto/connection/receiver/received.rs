@@ -46,6 +46,7 @@ impl Receiver {
     pub fn info(&self) -> Info {
         let more = self.between_messages() && self.more(self.buf.wire());
         // `handed_out` counts the current message, but a message in chunks only at its last chunk.
+        // Without a current message the count may be 0, so the subtraction saturates.
         let whole = !matches!(self.current, Current::Chunk { last: false, .. });
         let ahead = self.read.handed_out.saturating_sub(whole.into());
         Info { more, ahead, read_at: self.read.at, arrived: self.read.arrived }
@@ -99,11 +100,12 @@ impl Receiver {
     fn take_long(&mut self) -> Option<OwnedMessage> {
         let Current::Message(kind) = self.current else { return None };
         if self.inflated {
+            // `end_message` clears the inflater's buffer, so the message is taken first.
             let message = self.inflate.as_mut().map(|inflate| inflate.take_message(kind));
             self.end_message();
             return message;
         }
-        self.end_message();
+        self.end_message(); // Moves only cursors of `buf`, so the bytes can still be taken.
         Some(match kind {
             DataKind::Text => self.buf.take_text().into(),
             DataKind::Binary => self.buf.take_binary(self.view.0..self.view.1).into(),

@@ -46,11 +46,13 @@ impl Receiver {
             State::Header => match Header::parse(self.buf.wire()) {
                 Ok(Some((header, len))) => {
                     let here = (self.buf.wire_len() - len) as u64;
+                    // Behind a complete frame, even a control frame, more data may have arrived.
                     if here >= header.payload_len {
                         return None;
                     }
                     if header.opcode.is_control() { 0 } else { here }
                 }
+                // No data before the header is complete. `step` will refuse an invalid header.
                 _ => 0,
             },
             State::Payload { .. } if self.buf.wire_len() > 0 => return None,
@@ -61,8 +63,8 @@ impl Receiver {
     }
 
     /// The frame and the message that have begun and are not complete. `None` if neither has begun.
-    /// A payload that is handed out in chunks has no deadline, so inside it the result is `None`
-    /// too.
+    /// A payload that is handed out in chunks has no deadline, because the caller sees each part
+    /// arrive and can set a limit itself. So inside it the result is `None` too.
     pub(in crate::proto::connection) fn unfinished(&self) -> Option<Unfinished> {
         let frame = match self.state {
             State::Payload { .. } | State::Control { .. } => Some(self.frame_start),
@@ -72,6 +74,7 @@ impl Receiver {
         let message = match &self.message {
             Some(message) if message.handing != Handing::Chunks => Some(message.began),
             Some(_) if matches!(self.state, State::Payload { .. }) => return None,
+            // A header or control frame inside a message in chunks: only that frame has a deadline.
             Some(_) => None,
             None => frame,
         };

@@ -49,18 +49,20 @@ impl Receiver {
     pub(crate) fn step_slow(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
         self.end_message();
         let step = self.walk(delivery);
+        // Every later `step` has to return the error again.
         if let Err(error) = step {
             self.fail(error);
         }
         if self.ended() {
             self.inflate = None; // Nothing more is received, so this memory can be freed.
         }
+        // A step at a message leaves the message in the inflater's buffer until `end_message`.
         if let Some(inflate) = &mut self.inflate
             && step != Ok(Step::Message)
         {
             inflate.give_back();
         }
-        self.set_quick();
+        self.set_quick(); // last, because it reads everything that changed above
         step
     }
 
@@ -87,7 +89,9 @@ impl Receiver {
                     let Some((header, len)) = Header::parse(self.buf.wire())? else {
                         return self.starved();
                     };
+                    // A message in chunks may be longer than memory: its length has no limit.
                     let whole = delivery == Delivery::Whole && !self.in_chunks();
+                    // Before `waits`: a frame that breaks a limit fails without its payload.
                     self.check_limits(&header, whole)?;
                     if whole && self.waits(&header, len) {
                         return self.starved();
@@ -127,6 +131,8 @@ impl Receiver {
                 let kept = self.kept(compressed);
                 self.limits.check_message(compressed, kept, remaining, fragments)
             }
+            // Between two frames nothing is left to check: `walk` checks each header. A rest that
+            // is skipped already needs no check, because it is not stored.
             _ => Ok(()),
         }
     }
@@ -176,7 +182,7 @@ impl Receiver {
     }
 
     /// The number of payload bytes of the message in progress so far, as they are on the wire. Has
-    /// no meaning once a chunk was handed out.
+    /// no meaning once a chunk was handed out. (0 without a message: both counts are 0 then.)
     fn kept(&self, compressed: bool) -> u64 {
         match &self.inflate {
             Some(inflate) if compressed => inflate.taken(),
@@ -184,11 +190,15 @@ impl Receiver {
         }
     }
 
-    /// Whether to leave a frame in the buffer until it is complete. Only the frame of an
-    /// unfragmented message waits, and only if one read can hold the whole frame. The frame must
-    /// also be compressed, or so short that `quick` can handle it later: its payload is shorter
-    /// than `quick_below`. An uncompressed text does not wait if it is masked, or if its received
-    /// part is not the beginning of valid UTF-8.
+    /// Whether to leave a frame in the buffer until it is complete. A frame that waits is handled
+    /// in one piece, which is faster: by `quick` or, if it is compressed, by one call that inflates
+    /// it. Only the frame of an unfragmented message waits, and only if one read can hold the whole
+    /// frame. The frame must also be compressed, or so short that `quick` can handle it later: its
+    /// payload is shorter than `quick_below`.
+    ///
+    /// An uncompressed text is validated while it arrives (see `check_text`). So a masked text does
+    /// not wait, because its bytes cannot be checked where they are. A text does not wait
+    /// either if its received part is not the beginning of valid UTF-8: `walk` then fails.
     pub(super) fn waits(&mut self, header: &Header, len: usize) -> bool {
         header.fin
             && usize::try_from(header.payload_len).is_ok_and(|n| {
@@ -201,6 +211,8 @@ impl Receiver {
                 _ if header.rsv1 => true,
                 OpCode::Binary => true,
                 OpCode::Text => self.begins_text(len),
+                // A continuation belongs to a message in several frames, which `quick` declines. A
+                // control frame waits in `State::Control`.
                 _ => false,
             }
     }
@@ -222,6 +234,7 @@ impl Receiver {
         let mask = header.masking_key.map(Masker::new);
         match header.opcode {
             OpCode::Continuation => {
+                // Always `Some`: `check` refuses a continuation without a message.
                 if let Some(message) = &mut self.message {
                     message.fragments = message.fragments.saturating_add(1);
                 }
@@ -234,7 +247,9 @@ impl Receiver {
                 return;
             }
         }
-        self.counts.tally.frame(header.opcode as u8, 0); // The payload is counted when it is taken.
+        // Without FIN and length, because `more` counts the message and the payload when they are
+        // taken. `take_control` counts a control frame.
+        self.counts.tally.frame(header.opcode as u8, 0);
         self.state = State::Payload { remaining: header.payload_len, fin: header.fin, mask };
     }
 
@@ -254,10 +269,12 @@ impl Receiver {
             self.counts.not_data = self.counts.not_data.wrapping_sub(1);
         }
         let shown = match (handing, delivery) {
+            // Each skipped part is dropped at once, because the rest may be longer than memory.
             (Handing::Skipping, _) => {
                 self.let_go(compressed);
                 None
             }
+            // An empty chunk tells nothing, except that the message has ended.
             (_, Delivery::Chunks) if last || !here.is_empty() => {
                 if let Some(message) = &mut self.message {
                     message.handing = Handing::Chunks;
@@ -271,14 +288,17 @@ impl Receiver {
             Some(current) => {
                 trace::received(self.role(), here.len());
                 self.read.handed_out += u32::from(last);
+                // The cursors let the payload go. Its bytes stay until the buffer is used again,
+                // and `view` still finds them.
                 self.buf.release();
                 self.current = current;
                 self.inflated = compressed && self.inflate.is_some();
                 self.view = (here.start, here.end);
                 Ok(Some(Step::Message))
             }
+            // The output was dropped, so inflating can go on, or the next frame's header is next.
             None if stop == Stop::Full || matches!(self.state, State::Header) => Ok(None),
-            None => self.starved().map(Some),
+            None => self.starved().map(Some), // The frame needs more input.
         }
     }
 
@@ -313,6 +333,9 @@ impl Receiver {
         };
         // The length of a compressed message is known only after inflating.
         let too_big = whole && here.len() > limits.max_message;
+        // The text is checked before the error `MessageTooBig`: if the same message arrived in
+        // shorter pieces, an invalid byte would be found first. A text that is too long counts as
+        // unfinished, because only its first `max_message` + 1 bytes are sure to be here.
         if message.kind == DataKind::Text {
             let last = stop == Stop::End && !too_big;
             message.check_text(bytes, here.clone(), whole, last)?;
@@ -321,6 +344,7 @@ impl Receiver {
             return Err(limits.message_too_big());
         }
         *remaining -= wire as u64;
+        // `Full`: all bytes may be taken, but output of this frame is still to come.
         if *remaining == 0 && stop != Stop::Full {
             self.state = State::Header;
         }
@@ -355,6 +379,7 @@ impl Receiver {
         let step = match opcode {
             OpCode::Ping => Step::Ping,
             OpCode::Pong => Step::Pong,
+            // A Close: `begin` makes `State::Control` only for these three opcodes.
             _ => {
                 trace::close_received(role, CloseFrame::parse(payload)?);
                 self.close = Control::new([payload]).map(Box::new);

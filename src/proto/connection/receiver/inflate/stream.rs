@@ -47,7 +47,9 @@ impl Inflate {
         if end && self.taken == 0 && n == 0 {
             return Ok((0, Stop::End));
         }
+        // Taken out of `self`, because the calls below borrow both.
         let mut raw = self.raw.take().unwrap_or_else(|| self.zlib.decompressor());
+        // `run_end` needs the last two bytes in `wire`, with no earlier bytes waiting in `last`.
         let done = if end && self.kept == 0 && n > self.last.len() {
             self.run_end(&mut raw, wire, n, most)
         } else {
@@ -74,6 +76,8 @@ impl Inflate {
         let Some(Ending { taken, begun, full }) = done? else {
             return Ok((n, Stop::End));
         };
+        // The output is full. If zlib has not reached the last two bytes, the untaken bytes stay in
+        // `wire`. Otherwise the last two bytes move to `last`, and `run_kept` goes on with them.
         let early = n - self.last.len();
         if taken <= early {
             return Ok((taken, Stop::Full));
@@ -127,6 +131,7 @@ impl Inflate {
         if early > 0 {
             let last = self.last;
             let (taken, stop) = self.pump(raw, last.get(..early).unwrap_or_default(), most)?;
+            // If the output is full, zlib may have left some of these bytes. They stay in `last`.
             self.last.copy_within(taken..kept, 0);
             self.kept -= taken as u8;
             if stop == Stop::Full {
@@ -175,6 +180,8 @@ impl Inflate {
             let done = zlib::inflate(raw, rest, room, false).map_err(|_| BAD)?;
             taken += done.taken;
             self.out.filled(done.made);
+            // If the output is full, zlib may hold more of it. After the end of a DEFLATE stream,
+            // the rest of the input begins another stream.
             if !done.full && !matches!(done.status, Status::StreamEnd) {
                 return Ok((taken, Stop::Input));
             }
@@ -229,14 +236,16 @@ impl Inflate {
             }
             full = done.full;
             taken += done.taken;
+            // A block that reaches the appended bytes must be an empty stored block.
             if taken > n && done.made > 0 {
                 return Err(BAD);
             }
             match done.status {
+                // The stream ends with the message: complete, and nothing of the tail was taken.
                 Status::StreamEnd if taken == n => return Ok(None),
                 Status::StreamEnd if taken < n => begun = taken,
-                Status::Progress if full => {}
-                Status::Progress if taken <= n => begun = taken,
+                Status::Progress if full => {} // The next round shows why zlib stopped.
+                Status::Progress if taken <= n => begun = taken, // A block ended here.
                 Status::Progress if taken == whole && begun == n && flushed => {
                     // If bits of the byte ff were left after the block, they began a block with
                     // BFINAL, which ends here.
