@@ -161,6 +161,8 @@ pub(super) enum Phase {
 impl Closing {
     pub(super) fn new(role: Role, rx: &Receiver, tx: &Sender, course: Course) -> Self {
         let Course { behind, overdue, given_up } = course;
+        // The order matters. After `CloseTimeout`, `step` still processes what was received, and
+        // may find the peer's Close or a violation. So `overdue` comes after both.
         let theirs = match rx.error() {
             _ if rx.is_closed() => Theirs::Came,
             None => Theirs::Awaited,
@@ -180,6 +182,7 @@ impl Closing {
             _ if given_up || tx.has_left() => Stream::Gone,
             // For `Overdue`, `fail` has called `write_failed` too, although the stream still works.
             _ if tx.is_broken() && theirs != Theirs::Overdue => Stream::Gone,
+            // `None`, before the shutdown, is less than every `Some`.
             _ if theirs == Theirs::Overdue && behind > Some(DRAIN) => Stream::Gone,
             (false, false) => Stream::Open,
             (false, true) => Stream::Ended,
@@ -196,6 +199,8 @@ impl Closing {
             (Theirs::Overdue, _, Stream::Open | Stream::Ended) => Phase::Leaving,
             (Theirs::Overdue, _, Stream::Shut) => Phase::Draining,
             (Theirs::Came, Ours::None, _) => Phase::Unanswered,
+            // The stream is of no more use, or no Close of ours can leave. (`Came` with `None` is
+            // the row above: there the caller still has to answer.)
             (Theirs::Missing, _, _) | (_, Ours::None | Ours::Lost, _) | (_, _, Stream::Gone) => {
                 Phase::Over
             }
@@ -251,7 +256,9 @@ impl Phase {
     }
 
     /// How long the phase may take. `Open` and `Over` have no limit. `Unanswered` has none because
-    /// only the caller can end it.
+    /// only the caller can end it. Phases in which messages may still be on their way, from the
+    /// peer or to it, get `close_timeout`. In the other phases, only a few bytes or the end of the
+    /// stream are missing. `Reporting` gets less time too, because the connection has failed.
     pub(super) fn at_most(self, close_timeout: Duration) -> Option<Duration> {
         match self {
             Self::Closing | Self::Answering | Self::Leaving | Self::Draining => Some(close_timeout),

@@ -58,7 +58,7 @@ impl Traffic {
     pub(super) fn frame(&mut self, b0: u8, payload: usize) {
         self.frames += 1;
         match b0 & 0x0f {
-            0x8 => {}
+            0x8 => {} // A Close has no count of its own.
             0x9 => self.pings += 1,
             0xa => self.pongs += 1,
             _ => {

@@ -83,6 +83,8 @@ impl Dormant {
         let (mut rx, timers) = (Receiver::new(role, config), Timers::from_kept(timers, config));
         rx.counts = counts;
         let stamps_reads = config.stamp_reads;
+        // An idle connection was not shut. Forgetting its `LoopState` costs at most one read that
+        // brings nothing.
         Connection {
             inbound: Inbound { rx, timers, shut: None, stamps_reads, negotiated }.into(),
             tx: Sender::from_kept(tx, config).into(),

@@ -39,8 +39,9 @@ impl Inbound {
     #[inline(always)]
     pub(super) fn new(role: Role, config: &Config, negotiated: Negotiated) -> Self {
         let plain = negotiated == Negotiated::default();
-        // The parts whose construction may panic are built first. If nothing afterwards can panic,
-        // the compiler builds the rest of the struct in its final place, without a copy.
+        // Fields are built in the order in which they are written here. The parts whose
+        // construction may panic are built first. If nothing afterwards can panic, the compiler
+        // builds the rest of the struct in its final place, without a copy.
         Self {
             negotiated: (!plain).then(|| Box::new(negotiated)),
             timers: Timers::new(config),
@@ -76,7 +77,8 @@ impl Inbound {
     }
 
     /// Gives the result of `step` its effect on the sender: queues the automatic reply to a frame,
-    /// passes on a Pong, or handles an error.
+    /// passes on a Pong, or handles an error. `step` repeats an error, so `closing::fail` may be
+    /// called again. It then queues nothing, because the sender is closed.
     pub(crate) fn respond(&self, step: &Result<Step, RecvError>, tx: &mut Sender) {
         let rx = &self.rx;
         match step {
@@ -130,6 +132,7 @@ impl Inbound {
     /// deadline runs until another call starts one.
     #[inline]
     pub(crate) fn poll_timeout(&self, tx: &Sender) -> Option<Time> {
+        // The usual case, without the cost of `earliest`, which first computes the phase.
         if self.is_idle() && tx.is_idle() {
             debug_assert_eq!(self.earliest(tx), None, "an idle connection has no deadline");
             return None;

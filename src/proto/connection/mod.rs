@@ -127,6 +127,7 @@ impl Connection {
             tx: Sender::new(config, keys).into(),
             loop_state: next::LoopState::default(),
         };
+        // `settings` returns `None` only without zlib, when no handshake agrees on compression.
         if let Some(agreed) = deflate
             && let Some(ours) = zlib::settings(config.deflate)
         {

@@ -96,6 +96,8 @@ impl Connection {
     /// and the other fine calls.
     #[inline(always)] // If inlined, the caller's `match` needs no `Next` in memory.
     pub fn next(&mut self, now: Time) -> Next<'_> {
+        // A message has no effect on the sender, so `respond` is not called. If `quick` finds no
+        // message, it has consumed nothing, and `next_slow` steps again.
         if !self.inbound.is_paused() && self.inbound.rx.quick() == Some(Step::Message) {
             let Self { inbound, tx, .. } = self;
             // As in `event` below, this is never `None`.
@@ -149,6 +151,7 @@ impl Connection {
                 true => Ok(Step::NeedInput),
                 false => self.inbound.step(Delivery::Whole, &mut self.tx),
             };
+            // The phase says what to do once receiving has ended. Before that it is not needed.
             let phase = match step {
                 Ok(Step::NeedInput) => None,
                 Ok(Step::Closed) | Err(_) => Some(self.inbound.phase(&self.tx)),
@@ -159,6 +162,7 @@ impl Connection {
             if self.tx.has_outgoing() && (obstacle == Obstacle::Nothing || !self.tx.out.refused()) {
                 return Next::Write(self.tx.outgoing());
             }
+            // `reads`: whether more input is wanted.
             let reads = match phase.map(|phase| (phase, phase.ending())) {
                 None => !paused,
                 Some((_, Ending::Discard)) => true,
@@ -174,12 +178,15 @@ impl Connection {
                     };
                     return Next::Over(step.err().or(passed));
                 }
+                // Our Close, the stream's shutdown, or the caller's answer to the peer's Close is
+                // missing. Input does not help.
                 Some(_) => false,
             };
             // Reading goes on while a write is blocked. If both peers stopped reading until their
             // writes succeed, they would wait for each other for ever.
             let reads_on = reads && obstacle != Obstacle::ReadBlocked;
-            // While reads go on, an old `now` is not used: the wait below asks for the time.
+            // While reads go on, an old `now` is not used: the wait below asks for the time. A
+            // check of the deadlines costs time, so most reads go without: see `Timers::looks`.
             let is_old = self.loop_state.reads >= READS;
             let looks = !reads_on || (!is_old && self.inbound.looks());
             let until = if looks { self.poll_timeout() } else { None };
@@ -199,8 +206,10 @@ impl Connection {
                 }
                 return self.read();
             }
+            // After the wait, a refused read or write may succeed, so it is tried again.
             self.loop_state = LoopState::default();
             let unsent = self.tx.has_outgoing() || self.tx.held_back() > 0;
+            // `WriteBlocked` without unsent bytes: the shutdown was refused.
             let writable = obstacle == Obstacle::WriteBlocked || unsent;
             let until = if reads_on { Some(now) } else { until };
             return Next::Wait(Wait { readable: reads, writable, until });

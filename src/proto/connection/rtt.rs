@@ -112,6 +112,7 @@ impl Trips {
         if latest > LONGEST {
             return;
         }
+        // The first time counts as all earlier times too, so it becomes each of the three values.
         let before = self.times.unwrap_or(RoundTrip { latest, smoothed: latest, minimum: latest });
         self.times = Some(RoundTrip {
             latest,

@@ -27,8 +27,8 @@ impl Receiver {
         }
         let payload = self.buf.ahead(header.len, header.payload_len);
         if !self.buf.reaches(payload.end) {
-            // The function `waits` in walk.rs decides in the same way. Its doc has the reasons. If the
-            // header itself is incomplete, `header` has stale bytes and proves nothing.
+            // The function `waits` in walk.rs decides in the same way. Its doc has the reasons. If
+            // the header itself is incomplete, `header` has stale bytes and proves nothing.
             let waits = self.buf.reaches(payload.start)
                 && self.buf.holds(header.len + header.payload_len)
                 && (header.opcode == OpCode::Binary || self.begins_text(header.len));

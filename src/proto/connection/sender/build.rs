@@ -75,6 +75,8 @@ impl Sender {
         }
         // If this returns `false`, it has not touched the built message.
         if !self.frame_compressed_built(b0, lies.clone()) {
+            // `encode_around` writes a header as one array, so there has to be room for the
+            // longest.
             let key = self.encoder.key();
             let n =
                 encode_around(self.out.room_keeping(MAX_HEADER_LEN + len, lies.end), b0, lies, key);
@@ -118,10 +120,12 @@ impl MessageWriter<'_> {
         }
         let keep = self.at + len;
         // This call asks for room for the longest header, as `frame_built` does later, so that the
-        // buffer need not grow again.
+        // buffer need not grow again. If the sum saturates, the allocation fails, and the sums
+        // below are not reached.
         self.tx.out.room_keeping(n.saturating_add(keep + MAX_HEADER_LEN), keep);
         self.end = self.tx.out.content_end() + keep + n;
         // The second range tells the compiler the length, if `n` is a constant.
+        // `room` does not grow the buffer here, so it keeps the bytes.
         let room = self.tx.out.room(keep + n).get_mut(keep..);
         let room = room.and_then(|room| room.get_mut(..n)).unwrap_or_default();
         room.fill(0);
@@ -161,7 +165,7 @@ impl MessageWriter<'_> {
         let keep = self.at + self.len();
         self.tx.out.room_keeping(keep + bytes.len(), keep);
         self.end = self.tx.out.content_end() + keep;
-        self.tx.out.put(self.end, bytes);
+        self.tx.out.put(self.end, bytes); // Now there is room, so the result is `true`.
     }
 }
 

@@ -77,7 +77,7 @@ impl Sender {
     }
 
     /// If `done`, frames `out`, a message that had `len` bytes before compression. Otherwise drops
-    /// `out`. Returns `done`.
+    /// `out`. Returns `done`. In both cases the buffer of `out` goes back to the thread's pool.
     fn frame_output(&mut self, b0: u8, len: usize, mut out: ZlibOutput, done: bool) -> bool {
         if done {
             let packed = codec::without_tail(&out);
@@ -149,6 +149,7 @@ impl Deflating {
             // contains the message now, and later messages may refer to it.
             let done = self.compressor().compress(payload, out).is_ok();
             if !done {
+                // `own` has compressed bytes that the peer will not get: see `compressor`.
                 self.own = None;
             }
             return done;
@@ -174,6 +175,7 @@ impl Deflating {
     fn chunk(&mut self, data: &[u8], last: bool, out: &mut ZlibOutput) {
         // `Compressor::compress` needs at least one byte.
         if !data.is_empty() && self.compressor().compress(data, out).is_err() {
+            // Earlier chunks may have left with RSV1 set, so the message has to stay DEFLATE.
             self.own = None;
             out.clear();
             codec::store(data, out);
@@ -185,6 +187,8 @@ impl Deflating {
                 0 => out.push(&[0]),
                 n => out.truncate(n - TAIL.len()),
             }
+            // Without takeover, the next message must not refer to this one, and other connections
+            // may use the compressor.
             if !self.takeover
                 && let Some(own) = self.own.take()
             {

@@ -120,7 +120,8 @@ impl Sender {
     /// Queues a Close behind everything queued. Drops overtaking messages that cannot be placed
     /// before it: they wait for the end of a message in chunks, and no further chunk is accepted.
     fn close_in_order(&mut self, frame: Option<CloseFrame<'_>>, body: &[u8]) {
-        // Waiting frames go before the Close. Messages that find no place are dropped next.
+        // The order of the calls is the order on the wire. Waiting frames go before the Close.
+        // Messages that find no place are dropped next.
         self.place_waiting();
         let Self { out, encoder, ledger, urgent, .. } = self;
         urgent.drop_first(ledger);
@@ -299,6 +300,7 @@ impl Sender {
         if !stalled && !left {
             return Ok(());
         }
+        // Also if only the deadline on writing has passed: see `poll_timeout` above.
         if self.leaves != Leaves::No {
             self.leaves = Leaves::Left;
         }

@@ -30,6 +30,8 @@ impl Sender {
     #[inline]
     pub fn feed<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<Position, SendError> {
         let Outbound { content, plain } = message.into();
+        // Each arm tries the fast check first. The slow call then checks the state, and may
+        // compress.
         match content {
             Content::Borrowed(message) => {
                 let (b0, payload) = (opcode(message.kind()).unfragmented(), message.as_bytes());
@@ -120,6 +122,7 @@ impl Sender {
         if !self.frame_compressed_chunk(b0, data, first) {
             self.frame(b0, data);
         }
+        // `open` keeps overtaking messages out of the gap between two chunks (§5.4).
         self.out.open = !last;
         self.state = if last { State::Open } else { State::MidMessage(kind, utf8) };
         self.set_admission();

@@ -178,6 +178,7 @@ impl Ledger {
 
     /// Returns where the data ended at the time when the bytes fed in order ended at `end`.
     fn data_end(&self, end: u64) -> u64 {
+        // `end == control_end`: control frames came last. `lost_from`: see its documentation.
         let stays = end == self.control_end || self.lost_from != u64::MAX;
         if stays { self.data_end } else { end }
     }
@@ -196,6 +197,7 @@ impl Ledger {
     /// See [`Sender::is_written`](crate::Sender::is_written).
     pub(super) fn is_written(&self, at: Position, out: &OutBuffer, first_waiting: usize) -> bool {
         let (in_order, first) = self.gone(out, first_waiting);
+        // Dropped messages of the first sequence lie after `first`: no position is used twice.
         if at.0 & FIRST != 0 {
             first >= at.0 & !FIRST
         } else {

@@ -206,6 +206,7 @@ impl Urgent {
         if self.close_is_last {
             self.drop_controls();
         }
+        // `truncate` counts the bytes of both sequences together. The ledger counts them apart.
         let mut first = to.out.first_len();
         let dropped = to.out.truncate();
         first -= to.out.first_len();
@@ -239,6 +240,7 @@ impl Urgent {
             out.append_controls();
             ledger.controls_queued(start, out);
         }
+        // The Ping is the last of the new frames, so its end is the end of the content.
         if self.beat == BeatPing::Owed {
             self.beat = if overtake { BeatPing::Overtaking } else { BeatPing::Queued(out.fed()) };
         }
@@ -266,7 +268,8 @@ impl Urgent {
     }
 }
 
-/// Splits a list of payloads, each preceded by its length.
+/// Splits a list of payloads, each preceded by its length. The lists are ours, so `None` only ends
+/// the iteration.
 fn payloads(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     core::iter::from_fn(move || {
         let (&len, tail) = rest.split_first()?;
