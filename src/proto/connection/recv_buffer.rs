@@ -369,6 +369,7 @@ impl RecvBuffer {
     /// large frame is read only up to its end, so that no bytes after it have to be moved.
     #[inline]
     pub(crate) fn spare_mut(&mut self, limit: usize, rest: usize) -> &mut [u8] {
+        // The usual case: an empty buffer of exactly the length that the connection itself takes.
         if self.is_empty() && self.bytes.len() == self.base + SLACK {
             self.rewind();
             self.spare = self.base;

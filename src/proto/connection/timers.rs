@@ -108,7 +108,8 @@ impl Timers {
         }
     }
 
-    /// Forgets all times that the caller has told, because the epoch changes.
+    /// Forgets all times that the caller has told, because the epoch changes. Facts that are no
+    /// times stay. A pause ends, because the new adapter pauses reading itself.
     pub(super) fn restart(&mut self) {
         (self.end, self.pause, self.found) = (None, Pause::No, None);
         self.completion.restart();
@@ -276,6 +277,7 @@ impl Timers {
         }
         self.looked(rx);
         self.bound_phase(now, rx, tx, phase)?;
+        // `is_paused` comes first: after a pause it moves the deadlines that `passed` checks.
         if !self.is_paused(now) && !rx.ended() {
             tx.time_pong(now);
             let passed = self.passed(now, rx, tx, phase);
@@ -306,6 +308,7 @@ impl Timers {
             return Ok(());
         }
         match phase {
+            // `step` still has to return the error that ends the phase.
             Phase::Closing if rx.failure().is_some() => Ok(()),
             Phase::Closing if !tx.is_broken() && end.total != total => {
                 // `expire` is not called: the stream must still be drained (see `Theirs::Overdue`).
@@ -314,6 +317,7 @@ impl Timers {
             }
             Phase::Closing | Phase::Answering => Err(self.expire(RecvError::CloseTimeout, tx)),
             Phase::Reporting => {
+                // Receiving has failed, so `error` is `Some`.
                 let error = rx.error().unwrap_or(RecvError::CloseTimeout);
                 Err(self.expire(error, tx))
             }
@@ -324,6 +328,8 @@ impl Timers {
                 tx.write_failed();
                 Ok(())
             }
+            // Receiving has ended, with or without an error, and our bytes are written or given up.
+            // Only the end of the stream is missing, so its timeout is no error.
             _ => {
                 self.given_up = true;
                 Ok(())

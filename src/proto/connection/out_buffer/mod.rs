@@ -11,6 +11,8 @@
 //! become content are queued *in order*. A frame *has a place* once it is in the content or in a
 //! splice. `Sender` decides which frames are sent and which overtake. The module `overtake` finds
 //! where frames begin.
+//!
+//! The cursors are always in range. `get` and `unwrap_or_default` only save the code for a panic.
 pub(crate) mod outgoing;
 mod overtake;
 #[cfg(test)]
@@ -232,6 +234,8 @@ impl OutBuffer {
         // A lent buffer may be shorter than `least`.
         let len = self.end.saturating_add(n).max(self.bytes.len() * 2).max(self.least());
         let mut bytes = self.memory.take(len);
+        // Written bytes are copied too, so that `sent`, `mark` and the offsets of the splices stay
+        // valid.
         let filled = self.end + keep;
         if let (Some(to), Some(from)) = (bytes.get_mut(..filled), self.bytes.get(..filled)) {
             to.copy_from_slice(from);
@@ -274,6 +278,7 @@ impl OutBuffer {
     #[cold]
     fn free_if_unneeded(&mut self) {
         self.small_uses = if self.end > self.bytes.len() / 4 { 0 } else { self.small_uses + 1 };
+        // `==` is enough: the count is reset when it reaches `SMALL_USES`.
         if self.small_uses == SMALL_USES || self.bytes.len() > self.high_water.saturating_mul(4) {
             self.small_uses = 0;
             (self.memory.give)(core::mem::take(&mut self.bytes));
@@ -304,6 +309,7 @@ impl OutBuffer {
     /// because the payload is spliced at the end of the content.
     pub(super) fn splice(&mut self, payload: Bytes) {
         self.spliced += payload.len();
+        // `fed` counts the payload, although `end` does not.
         self.origin = self.origin.wrapping_add(payload.len() as u64);
         if !payload.is_empty() {
             let kind = Kind::Payload(payload);
@@ -372,6 +378,7 @@ impl OutBuffer {
             let here = self.splices.front().filter(|s| s.at == self.sent);
             let left = here.map(|splice| self.content(splice).len());
             let (Some(left), Some(splice)) = (left, self.splices.front_mut()) else {
+                // No splice is due at `sent`, so `bytes` is written up to the next splice.
                 let stop = self.splices.front().map_or(self.end, |s| s.at);
                 let take = n.min(stop - self.sent);
                 self.sent += take;

@@ -57,6 +57,8 @@ impl OutBuffer {
                 return Boundary { at, splices };
             }
             let Some((header, len)) = self.header(at) else {
+                // Every frame in `bytes` is ours. The end of the content is the only other boundary
+                // that is known.
                 debug_assert!(false, "our own frame cannot be parsed");
                 return Boundary { at: self.end, splices: self.splices.len() };
             };
@@ -202,6 +204,8 @@ impl OutBuffer {
             i += 1;
             match &mut splice.kind {
                 Kind::Controls => true, // These are in front of all dropped frames.
+                // The payload belongs to the frame before it, so it is kept if that frame is kept:
+                // if the splice is before the boundary.
                 Kind::Payload(bytes) => {
                     let kept = i <= splices;
                     self.spliced -= if kept { 0 } else { bytes.len() };
@@ -221,6 +225,7 @@ impl OutBuffer {
         let dropped = before - self.len();
         // Control frames that are queued later reuse the positions of the dropped bytes.
         // `Ledger::lost_from` keeps the dropped messages from counting as written.
+        // `fed` then returns the old number minus `in_order`.
         let in_order = (dropped - (overtaking - self.overtaking)) as u64;
         self.origin = fed.wrapping_sub(in_order).wrapping_sub(at as u64);
         dropped

@@ -300,7 +300,8 @@ impl Sender {
         if !stalled && !left {
             return Ok(());
         }
-        // Also if only the deadline on writing has passed: see `poll_timeout` above.
+        // `By` must not stay, even if only the deadline on writing has passed: `poll_timeout` must
+        // return `None` from now on.
         if self.leaves != Leaves::No {
             self.leaves = Leaves::Left;
         }

@@ -98,16 +98,19 @@ impl Beat {
         };
         let listen = |silent| State::Listening { silent, until: due + pause };
         *state = match *state {
+            // Before a look is due nothing changes, so that an early call is harmless.
             State::Listening { until: at, .. } | State::Pinged { look: at, .. } if now < at => {
                 return false;
             }
+            // In every state, a byte is a sign of life, and the interval begins again.
             _ if rx.take_heard() => listen(0),
             State::Unarmed => listen(0),
             State::Listening { silent, .. } if u32::from(silent) + 1 >= LOOKS => {
-                tx.owe_beat(now);
+                tx.owe_beat(now); // This look is the last of a silent interval.
                 State::Pinging
             }
             State::Listening { silent, .. } => listen(silent + 1),
+            // The deadline begins only now: a Ping that waits for the stream proves nothing.
             State::Pinging if tx.beat_written() => pinged(now + heartbeat.timeout),
             State::Pinging => return false,
             State::Pinged { until, .. } if now < until => pinged(until),

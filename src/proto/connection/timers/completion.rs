@@ -59,6 +59,7 @@ impl Completion {
     /// The time of the next look: at once if a frame or message has begun since the last look.
     pub(super) fn next(&self, rx: &Receiver) -> Option<Time> {
         let Unfinished { frame, message } = rx.unfinished()?;
+        // `part`, because `passed` counts at most this time between two calls.
         let known = self.told.filter(|_| (self.frame.of, self.message.of) == (frame, message));
         let left = [&self.frame, &self.message].map(|it| it.of.map_or(Duration::MAX, |_| it.left));
         Some(known.map_or(Time::ZERO, |told| told + left[0].min(left[1]).min(self.part())))
@@ -76,6 +77,7 @@ impl Completion {
         // data frames belong to a message, so Pings between its frames do not extend its time.
         let of_frame = self.frame.passed(frame, self.timeout, past, Some(rx.total()));
         let whole = self.timeout.saturating_mul(SEVERAL);
+        // Both are updated at each call, so `of_frame` comes last.
         self.message.passed(message, whole, past, rx.data_mark()) || of_frame
     }
 
@@ -100,16 +102,19 @@ impl Left {
             *self = Self { of, left: whole, bytes };
             return false;
         }
+        // Time is added before `past` is subtracted: the subtraction stops at zero, so the other
+        // order would give away time.
         if let (Some(before), Some(bytes)) = (self.bytes, bytes) {
             self.left = self.left.saturating_add(time_of(bytes.wrapping_sub(before)));
         }
-        self.bytes = bytes.or(self.bytes);
+        self.bytes = bytes.or(self.bytes); // An unknown count is made up for at the next call.
         self.left = self.left.saturating_sub(past);
-        of.is_some() && self.left.is_zero()
+        of.is_some() && self.left.is_zero() // Without a frame or message, `left` has no meaning.
     }
 }
 
-/// The time that this many bytes take at `LEAST_RATE`. (15,625 is 1,000,000 / 64.)
+/// The time that this many bytes take at `LEAST_RATE`. (15,625 is 1,000,000 / 64. The smaller
+/// factor lets the product saturate only for a larger number of bytes.)
 fn time_of(bytes: u64) -> Duration {
     Duration::from_micros(bytes.saturating_mul(15_625) / (LEAST_RATE / 64))
 }

@@ -57,6 +57,7 @@ impl Idle {
         if now < next {
             return;
         }
+        // If a message was fed since the previous look, the interval begins at that look.
         let before = core::mem::replace(&mut last.at, now);
         if mark != last.mark {
             (last.mark, last.since) = (mark, before);
@@ -69,6 +70,7 @@ impl Idle {
             return;
         }
         // The idle message overtakes messages that wait for a blocked stream, which may take long.
+        // If it is refused, the next look tries again.
         if let Ok(at) = tx.overtake(&self.message.as_message().into()) {
             (last.mark, last.since) = (tx.data_mark(), now);
             self.fed = Some(at);
