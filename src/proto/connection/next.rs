@@ -143,7 +143,7 @@ impl Connection {
         Next::Read(&mut self.inbound.rx)
     }
 
-    #[inline(never)]
+    #[inline(never)] // keeps `next`, which is inlined, short
     fn next_slow(&mut self, now: Time) -> Next<'_> {
         loop {
             let paused = self.inbound.is_paused();

@@ -214,7 +214,7 @@ impl Receiver {
 
     /// Returns the number of missing bytes of the frame in progress that the buffer may have to
     /// store.
-    #[inline(never)]
+    #[inline(never)] // keeps `spare_mut` short
     fn frame_rest(&mut self) -> usize {
         match self.state {
             State::Payload { remaining, .. } => match &self.message {
@@ -324,7 +324,7 @@ impl Receiver {
         }
     }
 
-    #[inline(never)]
+    #[inline(never)] // keeps `lend_filled` short
     fn copy_in(&mut self, mut bytes: &[u8]) {
         // Each round makes room as for a read, so `bytes` may be longer than the buffer.
         while !bytes.is_empty() {

@@ -158,8 +158,8 @@ impl RecvBuffer {
         self.next = to;
     }
 
-    /// Drops `n` wire bytes. If part of a message is in front of them, they become part of the gap.
-    /// Otherwise `release` moves `msg` along, so that no gap begins.
+    /// Drops `n` wire bytes, at most all. If part of a message is in front of them, they become
+    /// part of the gap. Otherwise `release` moves `msg` along, so that no gap begins.
     pub(crate) fn skip(&mut self, n: usize) {
         let whole = self.msg == self.msg_end;
         self.next = (self.next + n).min(self.end);
@@ -175,8 +175,8 @@ impl RecvBuffer {
         from..self.next
     }
 
-    /// Moves the next `n` wire bytes over the gap, if any, to the message's end. Returns their
-    /// range.
+    /// Moves the next `n` wire bytes, at most all, over the gap, if any, to the message's end.
+    /// Returns their range.
     #[inline(always)]
     pub(super) fn take_into_message(&mut self, n: usize) -> Range<usize> {
         let n = n.min(self.end - self.next);
@@ -328,8 +328,8 @@ impl RecvBuffer {
     }
 
     /// Takes the buffer away, because a wait begins. If the buffer still holds bytes, and they fill
-    /// at most an eighth of it, they move to the connection's small buffer. If they fill more, or
-    /// the small buffer is in use already, nothing moves, and the result is an empty `Vec`.
+    /// at most an eighth of it, they move to the connection's small buffer. Most of the memory is
+    /// then free. If they fill more, or the small buffer is in use, nothing moves: `Vec::new()`.
     #[inline]
     pub(super) fn reclaim(&mut self) -> Vec<u8> {
         if self.is_empty() && !self.stashed {
@@ -380,7 +380,7 @@ impl RecvBuffer {
         self.get_mut(room)
     }
 
-    #[inline(never)]
+    #[inline(never)] // keeps `spare_mut` short
     fn make_room(&mut self, limit: usize, rest: usize) -> Range<usize> {
         let (kept, wire) = self.held();
         let whole = self.base + SLACK;
@@ -391,7 +391,8 @@ impl RecvBuffer {
                 self.bytes = self.memory.take(whole).into();
             }
             self.unneeded_reads = self.unneeded_reads.saturating_add(1);
-            // A lent buffer stays if it has at least half the length of a buffer of our own.
+            // A lent buffer stays if it has at least half the length of a buffer of our own. The
+            // small buffer goes, because it is only for waits.
             let (short, long) = (self.bytes.len() < whole / 2, self.bytes.len() > whole);
             if short || self.stashed || (long && self.unneeded_reads >= UNNEEDED_READS) {
                 self.unneeded_reads = 0;

@@ -137,6 +137,7 @@ impl Timers {
     fn pause_or_resume(&mut self, paused: bool) {
         self.pause = match (paused, self.pause) {
             (true, Pause::No) => Pause::Since(None),
+            // The caller told no time between the two pauses, so they count as one.
             (true, Pause::Over(since)) => Pause::Since(Some(since)),
             (false, Pause::Since(since)) => since.map_or(Pause::No, Pause::Over),
             (_, as_it_was) => as_it_was,

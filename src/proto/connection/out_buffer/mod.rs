@@ -372,7 +372,7 @@ impl OutBuffer {
 
     /// Removes `n` bytes in the order of `Outgoing::chunks_vectored`. `n` must be at most `len()`.
     /// Then each round of the loop removes at least one byte, so the loop ends.
-    #[inline(never)]
+    #[inline(never)] // keeps `advance` short
     fn advance_spliced(&mut self, mut n: usize) {
         while n > 0 {
             let here = self.splices.front().filter(|s| s.at == self.sent);

@@ -20,6 +20,8 @@ impl Receiver {
         if self.buf.wire_len() == 0 {
             return (self.quick_below > 0).then(|| self.quick_starved());
         }
+        // Because of the slack, `first_bytes` is always `Some`. `overwrite` below is always `Some`,
+        // because the payload is in the buffer.
         let header = ShortHeader::parse(self.buf.first_bytes()?, self.mask_bit)?;
         // Too long for a limit, or `quick_below` is 0.
         if header.payload_len >= self.quick_below {

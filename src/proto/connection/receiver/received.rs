@@ -56,6 +56,8 @@ impl Receiver {
     /// no rule and no limit. Only whole Pings and Pongs may come before it.
     fn more(&self, mut wire: &[u8]) -> bool {
         while let Ok(Some((header, len))) = Header::parse(wire) {
+            // `check` and `check_limits`, as `walk` calls them, so that `more` promises no message
+            // that `step` then refuses.
             let legal = matches!(wire, [b0, b1, ..] if self.check(*b0, Some(b1)).is_ok());
             if !legal || self.check_limits(&header, true).is_err() {
                 return false;
@@ -96,7 +98,7 @@ impl Receiver {
         Some(message)
     }
 
-    #[inline(never)]
+    #[inline(never)] // keeps `take_message` short
     fn take_long(&mut self) -> Option<OwnedMessage> {
         let Current::Message(kind) = self.current else { return None };
         if self.inflated {

@@ -45,7 +45,7 @@ pub(super) enum Stop {
 impl Receiver {
     /// Handles all input that `quick` declines. The caller must pass the result to `respond`, which
     /// does nothing for a message, `NeedInput` and `Closed`.
-    #[inline(never)]
+    #[inline(never)] // keeps the callers of `quick` short
     pub(crate) fn step_slow(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
         self.end_message();
         let step = self.walk(delivery);

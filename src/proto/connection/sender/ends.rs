@@ -107,6 +107,7 @@ impl Sender {
             return Err(SendError::Closed);
         }
         let Some(frame) = frame else {
+            // An empty body always fits.
             return Control::new([]).ok_or(SendError::ReasonTooLong);
         };
         // §7.4.1: 1010 says that the server did not negotiate an extension, so only clients send

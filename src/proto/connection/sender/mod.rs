@@ -312,6 +312,7 @@ impl Sender {
     #[inline]
     pub fn buffered_amount(&self) -> usize {
         // This check is only for speed: `Urgent::len` would return 0 if no frame waits.
+        // A control frame's header has 2 bytes, and at a client the 4 bytes of the masking key.
         let urgent = if self.frame_waits() {
             self.urgent.len(2 + if self.encoder.masks() { 4 } else { 0 })
         } else {
