@@ -56,8 +56,7 @@ impl Receiver {
     /// no rule and no limit. Only whole Pings and Pongs may come before it.
     fn more(&self, mut wire: &[u8]) -> bool {
         while let Ok(Some((header, len))) = Header::parse(wire) {
-            // `check` and `check_limits`, as `walk` calls them, so that `more` promises no message
-            // that `step` then refuses.
+            // The same checks as in `walk`: a message whose header `step` will refuse is not more.
             let legal = matches!(wire, [b0, b1, ..] if self.check(*b0, Some(b1)).is_ok());
             if !legal || self.check_limits(&header, true).is_err() {
                 return false;

@@ -197,8 +197,8 @@ impl Receiver {
     /// payload is shorter than `quick_below`.
     ///
     /// An uncompressed text is validated while it arrives (see `check_text`). So a masked text does
-    /// not wait, because its bytes cannot be checked where they are. A text does not wait
-    /// either if its received part is not the beginning of valid UTF-8: `walk` then fails.
+    /// not wait, because its bytes cannot be checked where they are. A text does not wait either if
+    /// its received part is not the beginning of valid UTF-8: `walk` then fails.
     pub(super) fn waits(&mut self, header: &Header, len: usize) -> bool {
         header.fin
             && usize::try_from(header.payload_len).is_ok_and(|n| {

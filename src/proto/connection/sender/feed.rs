@@ -156,8 +156,8 @@ impl Sender {
         if self.is_closed() {
             return Err(SendError::Closed);
         }
-        // `has_room` is not enough, because it does not count messages that overtake. Twice
-        // `high_water`, because a full queue of other messages must not refuse this one.
+        // `has_room` is not enough, because it does not count messages that overtake. The
+        // limit is twice `high_water`, so that this message is still accepted at `high_water`.
         if self.buffered_amount() >= self.out.high_water.saturating_mul(2) {
             return Err(self.full());
         }

@@ -236,7 +236,8 @@ impl Inflate {
             }
             full = done.full;
             taken += done.taken;
-            // A block that reaches the appended bytes must be an empty stored block.
+            // A block that reaches the appended bytes must be an empty stored block, without
+            // output.
             if taken > n && done.made > 0 {
                 return Err(BAD);
             }
