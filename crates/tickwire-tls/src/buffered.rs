@@ -44,6 +44,8 @@ impl Buffered {
                 // Without this error, the loop would never end.
                 Ok(0) => return Err(Error::General("rustls took no input".into())),
                 Ok(n) => input.consume(n),
+                // A handshake message fills rustls' buffer of 64 KiB. This error of `Read` is no
+                // `Error` of rustls, so `General` has its text.
                 Err(error) => return Err(Error::General(error.to_string())),
             }
             let processed = self.0.process_new_packets();

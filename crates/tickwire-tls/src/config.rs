@@ -126,7 +126,8 @@ pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
     client_config(Verifier::new_with_extra_roots(roots, provider.clone())?, provider)
 }
 
-/// The error for a PEM text from which the roots cannot be taken.
+/// The error for a PEM text from which the roots cannot be taken. As `InvalidCertificate`, the
+/// error is [about a certificate](TlsError::is_about_certificate): a person must correct the text.
 #[cfg(not(target_os = "android"))]
 fn bad_root(what: String) -> TlsError {
     let error = io::Error::new(io::ErrorKind::InvalidData, format!("in the PEM text, {what}"));

@@ -35,6 +35,8 @@ pub(super) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, Error> {
 
 #[cold]
 fn panicked(panic: Box<dyn Any + Send>) -> Error {
+    // `panic!` with a literal carries a `&str`, and with arguments a `String`. Any other payload
+    // has no text to show.
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     let text = text.or_else(|| panic.downcast_ref().cloned()).unwrap_or_default();
     OtherError(Arc::new(Panicked(text))).into()

@@ -92,6 +92,8 @@ impl TlsError {
     /// peer has a temporary fault. `false`, for example, if an end refused the other end's
     /// certificate, or if the ends have no parameters in common.
     pub fn is_retryable(&self) -> bool {
+        // Three of these alerts report a record or a message that was garbled. `InvalidMessage` is
+        // not here: it mostly means that the peer does not speak TLS, and never will.
         matches!(
             &*self.0,
             Error::DecryptError
@@ -110,6 +112,11 @@ impl TlsError {
     /// none. If so, every attempt fails until a person changes a certificate or a list of trusted
     /// roots.
     pub fn is_about_certificate(&self) -> bool {
+        // The alerts are those that only a refused or a missing certificate causes (RFC 9846 §6.2).
+        // `NoCertificate` is SSL 3's name for a missing one. `AccessDenied` means that a valid
+        // certificate has no access: rustls sends it if a program's verifier refuses. Every other
+        // alert may have another cause: `UnrecognisedName` is about the host's name, and
+        // `HandshakeFailure` does not say what has failed.
         matches!(
             &*self.0,
             Error::InvalidCertificate(_)
@@ -160,6 +167,7 @@ impl std::error::Error for TlsError {
 
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No fixed text below has 256 characters. So only a text of variable length is cut.
         let mut f = Escaped { to: f, left: 256 };
         match &*self.0 {
             Error::InvalidCertificate(error) if shows_authority(error) => f.write_str(
@@ -176,7 +184,8 @@ impl fmt::Display for TlsError {
                                 "it names no host (subjectAltName; the common name does not count)",
                             ),
                             names => {
-                                // rustls shows a name as `DnsName("example.com")`.
+                                // rustls shows a name as `DnsName("example.com")`. An address has
+                                // no quotes, and stays as it is.
                                 let plain = |name: &String| {
                                     name.split('"').nth(1).unwrap_or(name).to_string()
                                 };
@@ -198,6 +207,7 @@ impl fmt::Display for TlsError {
                     CertificateError::UnknownIssuer => f.write_str(
                         ": trust its authority, for example with `platform_config_and_roots`",
                     ),
+                    // rustls would show this error as `Debug` does.
                     CertificateError::Other(error) => write!(f, ": {}", error.0),
                     other => write!(f, ": {other}"),
                 }
@@ -208,6 +218,7 @@ impl fmt::Display for TlsError {
                 "received data is not TLS (does the peer speak plain ws?), or is garbled: {what:?}"
             ),
             Error::UnsupportedNameType => f.write_str("TLS cannot ask for a host of this name"),
+            // Without this arm, rustls would add the words "other error".
             Error::Other(error) => write!(f, "TLS: {}", error.0),
             other => write!(f, "TLS: {other}"),
         }
@@ -228,7 +239,8 @@ fn has_other_use(error: &CertificateError) -> bool {
     matches!(error, CertificateError::Other(error) if error.to_string() == words)
 }
 
-/// Whole days from one time to a later time.
+/// Whole days from one time to a later time. `saturating_sub`, because both times come from the
+/// verifier, which may be the program's own, and a wrong order must not panic.
 fn days(from: UnixTime, to: UnixTime) -> u64 {
     to.as_secs().saturating_sub(from.as_secs()) / 86_400
 }
@@ -248,6 +260,7 @@ impl BadCertificate {
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 Self::WrongPurpose
             }
+            // rustls has only `CertificateError::Other` for these two.
             error if shows_authority(error) => Self::NotTrusted,
             error if has_other_use(error) => Self::WrongPurpose,
             _ => Self::Other,
@@ -285,6 +298,7 @@ impl Write for Escaped<'_, '_> {
             }
             self.left -= 1;
             match c {
+                // The last character gives its place to these dots.
                 _ if self.left == 0 => self.to.write_str("..")?,
                 ' '..='~' => self.to.write_char(c)?,
                 _ => write!(self.to, "{}", c.escape_default())?,

@@ -122,7 +122,7 @@ impl Opening {
             Side::Client(conn) => react(conn.process_tls_records(wire), say, plain, out),
             Side::Server(conn) => react(conn.process_tls_records(wire), say, plain, out),
         };
-        // rustls is done with these bytes, and has to see the others again.
+        // rustls is done with these bytes, even if it failed, and has to see the others again.
         self.input.consume(done);
         self.seen -= done;
         next
@@ -169,7 +169,9 @@ impl Opening {
                 }
                 None => {
                     // rustls also checks an incomplete record, so that bytes that are not TLS fail
-                    // at once. The bytes count as seen only when their record is whole.
+                    // at once. The bytes count as seen only when their record is whole. rustls
+                    // discards none of them, so the subtraction never saturates. Without a whole
+                    // record, only an error matters.
                     let len = behind.len();
                     self.seen += len;
                     let looked = self.step(&mut None, out);
@@ -210,7 +212,7 @@ impl Opening {
     /// connection cannot send a close_notify, so the stream ends without one.
     pub(super) fn close(&mut self, out: &mut Buffer) {
         if !self.state().is_handshaking() {
-            let _ = self.send(Say::CloseNotify, out);
+            let _ = self.send(Say::CloseNotify, out); // on an error, the stream ends without one
         }
     }
 

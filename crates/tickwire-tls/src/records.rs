@@ -92,6 +92,7 @@ impl Records {
         kernel: Kernel,
         fragment: usize,
     ) -> Result<Self, Error> {
+        // Not an error here: `Opening::is_done` has found a suite of TLS 1.3.
         let suite = agreed.suite.and_then(|suite| suite.tls13()).ok_or(Error::EncryptError)?;
         let ((sealed, tx), (opened, rx)) = (secrets.tx, secrets.rx);
         Ok(Self {
@@ -207,6 +208,7 @@ impl Records {
             (1, _) => self.end(Some(AlertDescription::DecodeError), out),
             // RFC 9846 §6.2: the peer has closed the connection already, and reads no alert.
             (2, _) => self.silent = true,
+            // TLS has no other level.
             _ => self.end(Some(AlertDescription::IllegalParameter), out),
         }
         Err(Error::AlertReceived(description))
@@ -298,7 +300,7 @@ impl Records {
             return Err(Error::General("nothing is sent behind the last alert".into()));
         }
         // Bytes beyond `WAITING` stay with the caller. Otherwise a peer that reads nothing would
-        // make our output grow.
+        // make our output grow. `out` may exceed `WAITING`, because headers and tags come on top.
         let all: usize = from.iter().map(|slice| slice.len()).sum();
         let taken = all.min(WAITING.saturating_sub(out.len()));
         let mut from = Slices::new(from);
@@ -324,6 +326,7 @@ impl Records {
 
     #[cold]
     fn update(&mut self, out: &mut Buffer) -> Result<(), Error> {
+        // The key has reached its limit, since `updated` sets `owes_update` no more.
         if self.updates >= UPDATES {
             return Err(Error::EncryptError);
         }
@@ -425,7 +428,8 @@ fn record(wire: &[u8]) -> Result<Option<usize>, Error> {
     };
     let len = usize::from(u16::from_be_bytes([hi, lo]));
     match ContentType::from(kind) {
-        // The next two errors mean that the peer does not speak TLS.
+        // The next two errors mean that the peer does not speak TLS. The version's second byte is
+        // ignored (RFC 9846 §5.1).
         ContentType::Unknown(_) => Err(InvalidMessage::InvalidContentType.into()),
         _ if version != 3 => Err(InvalidMessage::UnknownProtocolVersion.into()),
         ContentType::ApplicationData if len > PLAIN + EXPANSION => {
@@ -478,7 +482,7 @@ impl<'a, 'b> Slices<'a, 'b> {
     #[inline]
     fn copy(&mut self, mut to: &mut [u8]) {
         loop {
-            let len = self.first.len().min(to.len());
+            let len = self.first.len().min(to.len()); // so both splits below succeed
             let (now, later) = self.first.split_at_checked(len).unwrap_or_default();
             let (here, rest) = to.split_at_mut_checked(len).unwrap_or_default();
             here.copy_from_slice(now);

@@ -93,6 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     /// As [`poll_read`](AsyncRead::poll_read).
     pub async fn handshake(&mut self) -> io::Result<()> {
         poll_fn(|cx| stream::handshake(&mut self.call(cx))).await?;
+        // Sends our last handshake messages: the caller may send no data for a long time.
         poll_fn(|cx| Pin::new(&mut *self).poll_flush(cx)).await
     }
 
@@ -247,9 +248,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
         self.written(flushed)
     }
 
-    /// Never `Pending`: a task reads even if the stream refuses bytes or fails. A stream that
-    /// refuses bytes wakes the task later. If the stream fails, the read has a better error, for
-    /// example the peer's alert.
+    /// Never `Pending`, whatever `last` is: a task reads even if the stream refuses bytes or fails.
+    /// A stream that refuses bytes wakes the task later. If the stream fails, the read has a better
+    /// error, for example the peer's alert.
     fn send_aside(&mut self, _: bool) -> Poll<()> {
         let Some(other) = self.stream.writer.clone() else {
             let _ = stream::send(self);
