@@ -110,6 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         match call(context, &mut stream).no_block() {
             Ok(None) => Poll::Pending,
             flushed => {
+                // Also after an error, because no wait would end it.
                 self.blocked = false;
                 Poll::Ready(flushed.map(drop))
             }
@@ -161,7 +162,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         // Without `blocked`, each message would be flushed before the next one is accepted, and
-        // `feed` would never batch.
+        // `feed` would never batch. `closed` is not called here, because a connection that is over
+        // accepts no message.
         match self.blocked {
             true => self.poll_out(cx, |context, stream| context.flush(stream)),
             false => Poll::Ready(Ok(())),

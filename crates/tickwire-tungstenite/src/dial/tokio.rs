@@ -35,6 +35,7 @@ pub(crate) async fn connect(
             }
             match next(&mut race, began.elapsed())? {
                 Step::Connect(to) => {
+                    // The loop polls the new attempt. Without a poll, it would not begin.
                     under_way.push(async move { (to, TcpStream::connect(to).await) });
                 }
                 Step::Wait(None) => return Poll::Pending,
@@ -71,5 +72,5 @@ fn wake_at(at: Instant, waker: Waker) {
         let _ = thread::Builder::new().name("tickwire-alarms".into()).spawn(wake_all);
         sender
     });
-    let _ = ALARMS.send((at, waker));
+    let _ = ALARMS.send((at, waker)); // fails only if the thread was not started
 }

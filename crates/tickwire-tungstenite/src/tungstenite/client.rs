@@ -65,6 +65,7 @@ pub fn connect_with_config<Req: IntoClientRequest>(
 
 /// The request to the target of a redirect; `None` if the redirect must not be followed.
 fn redirected(mut request: Request, location: &HeaderValue) -> Result<Option<Request>> {
+    // A relative URL names no host, so it is an error here.
     let (next, ()) = location.to_str()?.into_client_request()?.into_parts();
     let (from, to) = (origin(request.uri())?, origin(&next.uri)?);
     // Without this check, a server could make the client repeat its request in plain text.

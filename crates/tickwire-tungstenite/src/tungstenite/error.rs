@@ -93,6 +93,7 @@ fn received(error: tickwire::RecvError) -> Error {
         }
         RecvError::TooManyFragments { .. } => return Error::AttackAttempt,
         RecvError::Protocol(broken) => broken,
+        // tungstenite counts this end as a violation, not as an error of the stream.
         RecvError::UnexpectedEof => return ProtocolError::ResetWithoutClosingHandshake.into(),
         // A deadline. It never passes here, because this crate, like tungstenite, never tells the
         // core the time.

@@ -83,7 +83,8 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
     let offers = !offered.is_empty();
     // `same` is for tickwire's checks only. The program's own `request` is sent, because
     // tungstenite's rules for a request are looser: a program may rely on its own key or on the
-    // order of its headers. The URL is in `request` already, so any URL will do here.
+    // order of its headers. The URL is in `request` already, so any URL will do here. This URL is
+    // valid, so the error is never returned.
     let mut same = core::Request::new("ws://localhost/").map_err(|_| UrlError::NoHostName)?;
     if offers {
         // As in tungstenite, the server must choose one of the offered subprotocols.
@@ -97,7 +98,7 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
     let offer = asked.headers().get(&header::SEC_WEBSOCKET_EXTENSIONS);
     let ours = asked.headers().get(&header::SEC_WEBSOCKET_KEY);
     let (bytes, key) = write_request(request, offer)?;
-    let ours = ours.map_or(&[][..], HeaderValue::as_bytes);
+    let ours = ours.map_or(&[][..], HeaderValue::as_bytes); // tickwire's request always has a key
     // The values of Sec-WebSocket-Accept for the key of the request, and for the key of `opening`.
     // The keys differ, because the key of the request may be any text.
     let [theirs, ours] = [key.as_bytes(), ours].map(derive_accept_key);
@@ -133,6 +134,7 @@ fn refusal_body(response: &Response, tail: &[u8]) -> Vec<u8> {
     }
     bytes.extend_from_slice(b"\r\n");
     bytes.extend_from_slice(tail);
+    // The URL is valid and is not used.
     let Ok(same) = core::Request::new("ws://localhost/") else { return Vec::new() };
     // `tail` is bounded already, by the size of the read that ended the head.
     let config = Config { max_refusal_body: usize::MAX, ..Config::default() };

@@ -154,7 +154,7 @@ impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
         let (response, conn) = agree(request, &self.config)?;
         let answer = match self.callback.take() {
             Some(callback) => callback.on_request(request, response),
-            None => Ok(response),
+            None => Ok(response), // after a second request, which only a caller of our API can pass
         };
         let mut bytes = Vec::new();
         self.outcome = Some(match answer {
@@ -218,6 +218,7 @@ impl<S: Read + Write, C: Callback> HandshakeRole for ServerHandshake<S, C> {
                 Some(Err(refusal)) => {
                     Err(Error::Http(Box::new(refusal.map(|body| body.map(String::into_bytes)))))
                 }
+                // `stage_finished` is public API, so a program may call it before a request.
                 None => Err(ProtocolError::HandshakeIncomplete.into()),
             },
         }

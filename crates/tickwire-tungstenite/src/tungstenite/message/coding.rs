@@ -191,6 +191,7 @@ impl From<&CloseCode> for u16 {
     }
 }
 
+/// As in tungstenite, 1004 and 1014 are `Bad`.
 impl From<u16> for CloseCode {
     fn from(code: u16) -> Self {
         match code {

@@ -108,6 +108,7 @@ impl WebSocketConfig {
         tickwire::Config {
             read_buffer: self.read_buffer_size,
             max_message: self.max_message_size.unwrap_or(usize::MAX),
+            // Here `None` means no limit, but in tickwire it means `max_message`.
             max_frame: Some(self.max_frame_size.unwrap_or(usize::MAX)),
             // As in tungstenite, only the head as a whole has a limit (`max_head`): programs put
             // long tokens into URLs.

@@ -50,6 +50,7 @@ impl<S: Read + Write> Wire for S {
 
     fn write_some(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match slices {
+            // std's sockets write one slice by a call that raises no SIGPIPE.
             [bytes] => self.write(bytes),
             _ => without_sigpipe(|| self.write_vectored(slices)),
         }
@@ -151,6 +152,7 @@ impl WebSocketContext {
         loop {
             match self.conn.step() {
                 Ok(Step::Message) => {
+                    // Always `Some` here, because `step` has just stopped at a message.
                     if let Some(message) = self.conn.receiver_mut().take_message() {
                         return Ok(data(message));
                     }
@@ -172,7 +174,7 @@ impl WebSocketContext {
     fn before_read(&mut self, stream: &mut dyn Wire) -> Result<()> {
         self.check_not_over()?;
         if !self.reply_due {
-            return self.end_of_server();
+            return self.end_of_server(); // nothing is left to write
         }
         self.flush_to(stream).no_block().map(drop)
     }
@@ -410,12 +412,13 @@ impl WebSocketContext {
                 // The common case, without an array of slices.
                 _ if first == all => stream.write_some(&[IoSlice::new(out.chunk())]),
                 _ => {
-                    let mut slices = [IoSlice::new(&[]); 16];
+                    let mut slices = [IoSlice::new(&[]); 16]; // the loop writes further slices
                     let n = out.chunks_vectored(&mut slices);
                     stream.write_some(slices.get(..n).unwrap_or_default())
                 }
             };
             match wrote {
+                // A stream may claim to have written more bytes than it got.
                 Ok(n @ 1..) => out.advance(n.min(all)),
                 // A stream that takes no byte is gone. tungstenite returns the same error.
                 Ok(_) => return Err(self.failed(io::ErrorKind::ConnectionReset.into())),

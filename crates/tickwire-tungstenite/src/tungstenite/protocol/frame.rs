@@ -137,6 +137,7 @@ impl<Stream: Read> FrameSocket<Stream> {
                     if let Some(key) = header.mask.take() {
                         Masker::new(key).apply(&mut payload);
                     }
+                    // The position in `input` follows from the length of the rest.
                     let rest = cursor.remaining() - size;
                     self.input.advance(self.input.remaining() - rest);
                     return Ok(Some(Frame::from_payload(header, payload.into())));
