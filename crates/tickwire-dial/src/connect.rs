@@ -58,6 +58,7 @@ pub fn connect(
             Step::Wait(until) => until.map(|until| until.saturating_sub(elapsed())),
         };
         let Some(at) = first_ready(&under_way, until)? else { continue };
+        // The order of the attempts does not matter. `take_error` tells how the connect has ended.
         let (to, socket) = under_way.swap_remove(at);
         match socket.take_error().and_then(|failed| failed.map_or(Ok(()), Err)) {
             Ok(()) => {
@@ -73,6 +74,7 @@ pub fn connect(
 fn begin(to: SocketAddr, prepare: impl Fn(&Socket) -> io::Result<()>) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     prepare(&socket)?;
+    // After `prepare`, which could otherwise make the socket block again.
     socket.set_nonblocking(true)?;
     match socket.connect(&to.into()) {
         // A connect that has begun returns INPROGRESS on Unix, and WOULDBLOCK on Windows.

@@ -57,7 +57,7 @@ fn is_extended(version: Version) -> bool {
 /// Refuses a head with more headers than the limit. The first line, and the headers that we have
 /// added (their number is `added`), are not counted.
 fn check_count(head: &[u8], added: usize, config: &Config) -> Result<(), HandshakeError> {
-    // The handshake has room for four headers more than the limit, and we add at most four.
+    // tickwire takes at most 132 headers, and we add at most four. So 128 is the largest limit.
     let limit = config.max_headers.min(128);
     let lines = head.iter().filter(|&&b| b == b'\n').count();
     match lines > 1 + added + limit {

@@ -91,6 +91,7 @@ impl Opening {
     /// the response is left to the caller.
     pub fn accept<B>(mut self, response: &Response<B>) -> Result<Connection, HandshakeError> {
         let head = self.as_upgrade(response);
+        // By `fail`, the error is also an event of `tracing`.
         let head = head.map_err(|error| self.handshake.reading.fail(error))?;
         put(&mut self.handshake.reading, &head);
         let agreed = self.handshake.into_connection()?.negotiated().clone();

@@ -144,6 +144,7 @@ impl Upgrade {
             limits.max_headers = usize::MAX; // `as_connect` has counted the headers
         }
         let mut handshake = Handshake::new(&limits);
+        // By `fail`, the error is also an event of `tracing`.
         let mut head = head.map_err(|error| handshake.reading.fail(error))?;
         push_line(&mut head, &[]);
         put(&mut handshake.reading, &head);

@@ -277,6 +277,7 @@ impl Passed {
     fn parse(line: &str) -> Option<Self> {
         let (at, rest) = line.split_once(' ')?;
         let (seconds, micros) = at.split_once('.')?;
+        // `parse` below would also accept a plus sign.
         if micros.len() != 6 || !at.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
             return None;
         }

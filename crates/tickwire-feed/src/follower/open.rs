@@ -234,11 +234,13 @@ impl Open {
             self.sending.push(Say::Subscribe(rest));
         }
         let seats = self.seats[range.clone()].iter_mut().flatten();
+        // With `||`, only the first wanted seat would note that it is said.
         seats.fold(false, |wanted, seat| seat.say(range.start, now) | wanted)
     }
 
     /// Takes note of a message.
     pub(super) fn hear(&mut self, incoming: &Incoming, batch: usize, now: Time) {
+        // Any message shows that the connection is alive, so any message answers the probe.
         (self.heard, self.probe) = (now, Ask::No);
         match *incoming {
             Incoming::LoggedIn if !self.is_logged_in() => {

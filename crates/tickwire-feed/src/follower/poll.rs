@@ -76,7 +76,7 @@ impl<T> Follower<T> {
     }
 
     /// Does what is due. If there is no action to return, `due`, `unpolled` or `left` says what
-    /// comes next.
+    /// comes next. An action leaves `due` as it was, so the next `poll` comes here again.
     fn act(&mut self, now: Time, attempts: &mut Attempts) -> Option<Action<T>> {
         let mut due = now + LONGEST_WAIT;
         let Self { probe_after, answer_within, grace, .. } = *self;

@@ -71,6 +71,7 @@ impl Run {
         now: Time,
     ) {
         let retry = match ended {
+            // Without a Close or without a code (1006, 1005), nothing speaks against a new attempt.
             Ended::Closed(code) => CloseCode::new(code).map_or(Retry::BackOff, CloseCode::retry),
             Ended::Refused { status, .. } => HandshakeError::Refused { status }.retry(),
             Ended::Failed(retry) => retry,
@@ -82,11 +83,13 @@ impl Run {
             (Retry::Stop, _) => None,
             (Retry::Alarm, _) => self.backoff.rarely(),
             (_, Ended::Closed(code)) => self.backoff.after_close(code),
+            // The delay spreads the lines, which all may come back at the time `away`.
             (_, Ended::Refused { status, retry_after }) => match away {
                 Some(at) => self.backoff.next().map(|delay| (at - now) + delay),
                 None => self.backoff.after_refusal(status, retry_after),
             },
-            // The other addresses may work, so the line waits only once all have failed.
+            // The other addresses may work, so the line waits only once all have failed. `next`
+            // counts the attempt for `max_attempts`.
             _ if other.is_some() && self.failed < addresses => {
                 self.backoff.next().map(|_| Duration::ZERO)
             }

@@ -313,7 +313,7 @@ impl Outbox {
             && tx.message_in_progress().is_none()
             && let Some(message) = self.pop()
         {
-            tx.feed(message)?;
+            tx.feed(message)?; // the checks above exclude each error, so no message is lost here
             self.counts.fed += 1;
         }
         if self.queue.is_empty() && self.queue.capacity() > KEPT {
@@ -428,7 +428,7 @@ impl Outbox {
     fn look_at_age(&mut self, now: Time) {
         while self.poll_timeout().is_some_and(|at| at <= now) {
             match self.policy {
-                Overflow::Wait => return,
+                Overflow::Wait => return, // not reached: here no message becomes too old
                 Overflow::DropOldest => self.drop_front(),
                 Overflow::Conflate => drop(self.give_up(CloseCode::TRY_AGAIN_LATER, TOO_OLD)),
                 Overflow::Disconnect(code) => drop(self.give_up(code, TOO_OLD)),
