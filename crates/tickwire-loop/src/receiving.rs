@@ -151,6 +151,7 @@ impl Receiving {
 
     /// Whether a connection that is not free may read. `held`: the number of bytes that it holds.
     pub(crate) fn may_read(&self, held: usize) -> bool {
+        // The divisions come first, because the limit may be `usize::MAX`.
         let most = match self.others() {
             others if others <= self.calm => return true,
             others if others <= self.limit / 8 * 7 => self.fair_share(),
