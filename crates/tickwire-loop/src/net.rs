@@ -95,7 +95,7 @@ impl<'n, T> Net<'n, T> {
     /// # Errors
     ///
     /// If the target cannot be dialed at all: [`Error::NoTls`] for `wss` without the feature
-    /// `rustls`, `Unsupported` for a Unix socket, `ConnectionAborted` during a
+    /// `rustls`, `OutOfMemory` if no slot is free, `ConnectionAborted` during a
     /// [shutdown](Self::shut_down). In all these cases `value` is dropped.
     pub fn dial(&mut self, dial: Dial, value: T) -> Result<Handle, Error> {
         self.inner.dial(dial, value)

@@ -5,20 +5,22 @@ use ::rustls::{AlertDescription, Error, InvalidMessage};
 /// `docs/TLS.md` name the alert for each violation, and `tests/tls/records.rs` checks the alerts.
 pub(super) fn alert(error: &Error) -> AlertDescription {
     match error {
-        // §5.2 names the alerts of these two errors.
+        // RFC 9846 §5.2 names the alerts of these two errors.
         Error::DecryptError => AlertDescription::BadRecordMac,
         Error::PeerSentOversizedRecord => AlertDescription::RecordOverflow,
-        // §6.2: this alert is for a value that can be decoded, but is wrong. Such values are an
-        // unknown request in a KeyUpdate (§4.7.3), and a ticket's extension that occurs twice.
+        // RFC 9846 §6.2: this alert is for a value that can be decoded, but is wrong. Such values
+        // are an unknown request in a KeyUpdate (RFC 9846 §4.7.3), and a ticket's extension that
+        // occurs twice.
         Error::InvalidMessage(
             InvalidMessage::InvalidKeyUpdate | InvalidMessage::DuplicateExtension(_),
         ) => AlertDescription::IllegalParameter,
-        // §6.2: this alert is for bytes that cannot be decoded. Examples are a wrong length, and a
-        // record's header that is not TLS (`InvalidContentType`, `UnknownProtocolVersion`). For
-        // such a header, rustls sends this alert too.
+        // RFC 9846 §6.2: this alert is for bytes that cannot be decoded. Examples are a wrong
+        // length, and a record's header that is not TLS (`InvalidContentType`,
+        // `UnknownProtocolVersion`). For such a header, rustls sends this alert too.
         Error::InvalidMessage(_) => AlertDescription::DecodeError,
-        // `PeerMisbehaved`: a record or a message is where it is not allowed (§5.1), or exceeds one
-        // of our limits on such records. The RFC has no such limits, so it names no alert for them.
+        // `PeerMisbehaved`: a record or a message is where it is not allowed (RFC 9846 §5.1), or
+        // exceeds one of our limits on such records. The RFC has no such limits, and names no alert
+        // for them.
         Error::InappropriateMessage { .. }
         | Error::InappropriateHandshakeMessage { .. }
         | Error::PeerMisbehaved(_) => AlertDescription::UnexpectedMessage,

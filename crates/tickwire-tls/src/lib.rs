@@ -92,8 +92,8 @@ impl TlsError {
     /// peer has a temporary fault. `false`, for example, if an end refused the other end's
     /// certificate, or if the ends have no parameters in common.
     pub fn is_retryable(&self) -> bool {
-        // Three of these alerts report a record or a message that was garbled. `InvalidMessage` is
-        // not here: it mostly means that the peer does not speak TLS, and never will.
+        // Three of these alerts may mean that a record or a message was garbled. `InvalidMessage`
+        // is not here: it mostly means that the peer does not speak TLS, and never will.
         matches!(
             &*self.0,
             Error::DecryptError
