@@ -262,8 +262,9 @@ impl Session {
 
     // Commands.
 
-    /// Seals plaintext in the fewest records, and advances `from` past the bytes sealed. Returns
-    /// the number of bytes sealed: 0 during the handshake, and 0 while 64 KiB of ciphertext are
+    /// Seals plaintext in the fewest records, and advances `from` past the bytes sealed. If `from`
+    /// has more than 16 slices, each 16 of them have records of their own. Returns the number of
+    /// bytes sealed: 0 during the handshake, and 0 while 64 KiB of ciphertext are
     /// [outgoing](Self::outgoing). Write this ciphertext out, then call again.
     ///
     /// Once nothing is [outgoing](Self::has_outgoing), the stream has everything that was sealed.
@@ -282,7 +283,8 @@ impl Session {
         }
         let mut all = 0;
         while from.has_remaining() {
-            let mut slices = [IoSlice::new(&[]); 16]; // the next pass takes further slices
+            // Further slices go into the next pass, which begins a record of its own.
+            let mut slices = [IoSlice::new(&[]); 16];
             let n = from.chunks_vectored(&mut slices);
             let taken = self.write_slices(slices.get(..n).unwrap_or_default())?;
             if taken == 0 {

@@ -304,6 +304,7 @@ impl Tls {
         if self.writing {
             return Poll::Pending;
         }
+        // A thread that gets no bytes writes nothing, and gives nothing back.
         self.writing = self.session.has_outgoing();
         Poll::Ready(mem::take(&mut self.session.out))
     }
