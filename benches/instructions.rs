@@ -55,7 +55,7 @@ struct Row {
 impl Row {
     const fn new(number: u32, name: &'static str, sides: fn() -> Sides) -> Self {
         // The stream repeats itself after 4096 messages.
-        Self { number, name, sides, warm: 2 * 4096, count: 16 * 4096 }
+        Self { number, name, sides, warm: 2 * 4096, count: 4 * 4096 }
     }
 }
 
@@ -94,21 +94,18 @@ const OVER_TLS: [Row; 5] = {
         sides,
     };
     const ALL: usize = 2 * 4096 + 4 * 4096;
-    const fn row(number: u32, name: &'static str, sides: fn() -> Sides) -> Row {
-        Row { count: 4 * 4096, ..Row::new(number, name, sides) }
-    }
     const fn case(batch: usize, does: wss::Does) -> Case {
         Case { size: 64, body: Binary, batch, does }
     }
     [
-        row(31, "wss receive 64 B, 1", || sides(case(1, Receive), ALL)),
-        row(32, "wss receive 64 B, 16", || sides(case(16, Receive), ALL)),
-        row(33, "wss send 64 B, 1", || sides(case(1, Send), ALL)),
-        row(34, "wss send 64 B, 16", || sides(case(16, Send), ALL)),
+        Row::new(31, "wss receive 64 B, 1", || sides(case(1, Receive), ALL)),
+        Row::new(32, "wss receive 64 B, 16", || sides(case(16, Receive), ALL)),
+        Row::new(33, "wss send 64 B, 1", || sides(case(1, Send), ALL)),
+        Row::new(34, "wss send 64 B, 16", || sides(case(16, Send), ALL)),
         Row {
             warm: 64,
             count: 1024,
-            ..row(35, "wss send 16 KiB", || {
+            ..Row::new(35, "wss send 16 KiB", || {
                 sides(Case { size: 16 << 10, ..case(1, SendLarge) }, ALL)
             })
         },
