@@ -8,7 +8,7 @@ use crate::stage::{Open, Stage};
 use crate::wire::{NextAction, Wire, is_passing};
 use crate::{event::Event, handle::Handle, inner::Inner, slots::Slot};
 use std::{io::ErrorKind, mem, time::Duration};
-use tickwire::{CloseCode, Connection, Step, Time};
+use tickwire::{Connection, Step, Time};
 
 /// This number of nanoseconds of a turn counts as one byte of `turn_bytes`. Inflating 1 KiB of JSON
 /// takes 3 ns for each byte, and the time of a KeyUpdate counts as 1.6 KB.
@@ -324,11 +324,6 @@ impl<T> Inner<T> {
         // During the event the connection is in its slot, so that the handler can send to it.
         self.slots.get_mut(handle)?.stage = Stage::Open(Some(open));
         handler(&mut Net::new(self), Event::Open(handle));
-        if self.shuts_at.is_some()
-            && let Some(tx) = self.sender(handle)
-        {
-            let _ = tx.close(CloseCode::GOING_AWAY); // fails if `shut_down` has closed it
-        }
         // The handler may have sent to other connections, and this one may be dormant as a result.
         // Its turn arms its deadlines.
         self.wake(handle);

@@ -313,7 +313,7 @@ impl Wire {
             // The ciphertext counts as unsent bytes, so that `high_water` and `write_timeout` hold.
             tx.set_unflushed(tls.session.outgoing().len());
             if sent.is_err() || !tx.has_outgoing() {
-                return sent.is_ok();
+                return sent.is_ok() && self.broken.is_none(); // as in `write`
             }
             // Seal more only after all ciphertext is written. Until then the rest stays in the
             // connection, where control frames can overtake it and `high_water` limits it.
@@ -402,7 +402,6 @@ impl Wire {
                 Ok(0) if !was_full && self.has_sent_all() => was_full = true,
                 Ok(0) => return Err(ErrorKind::WouldBlock.into()), // TLS holds enough ciphertext
                 Ok(n) => (*said, was_full) = (*said + n, false),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }

@@ -127,6 +127,26 @@ fn after_a_write_that_failed_reading_goes_on_for_the_close_timeout() {
     }
 }
 
+/// As above, over TLS.
+#[cfg(feature = "rustls")]
+#[test]
+fn after_a_sealed_write_that_failed_reading_goes_on_for_the_close_timeout() {
+    let close_timeout = Duration::from_millis(50);
+    let config = Config { close_timeout, write_timeout: 2 * LONG, ..Config::default() };
+    for call in ["write", "ask Send"] {
+        let mut server = server();
+        if call == "ask Send" && !server.net.net().uses_io_uring() {
+            return;
+        }
+        let (peer, tell) = server.secure_peer(config.clone());
+        server.fault(call, 0, ErrorKind::BrokenPipe);
+        tell.send("hello").unwrap();
+        server.until(|server| !server.ends.is_empty());
+        assert_eq!(server.ends, ["closed: Some(CloseTimeout)"]);
+        peer.join().unwrap();
+    }
+}
+
 /// A client has a second to read its response. If the client is gone, its place is free at once.
 #[test]
 fn a_rejected_client_that_is_gone_gives_its_place_back_at_once() {

@@ -126,7 +126,7 @@ fn a_health_check_is_answered_over_tls() {
 #[test]
 fn a_long_answer_over_tls_goes_on_when_a_late_client_reads() {
     let (keys, long) = (crate::tls::keys(true), 16 << 20);
-    let config = Config { handshake_timeout: LONG / 20, ..Config::default() };
+    let config = Config { handshake_timeout: 2 * LONG, ..Config::default() };
     let door = Door::new(config).health_check("/", Rejection::new(200).body(vec![b'x'; long]));
     let server = checked(Settings::default(), door.tls(keys.server.clone()));
     let mut check = crate::tls::raw_by_rustls(&server, &keys);

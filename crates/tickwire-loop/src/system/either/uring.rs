@@ -205,7 +205,7 @@ impl Uring {
         self.batch = batch;
     }
 
-    fn completed(&mut self, mut done: Completion) {
+    fn completed(&mut self, done: Completion) {
         let at = done.at;
         let Some(place) = self.places.get_mut(at as usize) else { return };
         if !done.more {
@@ -219,15 +219,14 @@ impl Uring {
         match done.of {
             Of::Receive => {
                 place.stopping &= done.more; // the last completion ends the stopping too
-                readable = self.received(at, done.result, done.buffer.take());
+                readable = self.received(at, done.result, done.buffer);
             }
-            Of::Send => writable = self.sent(at, done.result, done.buffer.take()),
+            Of::Send => writable = self.sent(at, done.result, done.buffer),
             // If the kernel refused this request, the next write causes another request.
             Of::Writable => (place.blocked, writable) = (false, true),
             Of::Cancel if done.result.is_err() => place.stopping = false, // nothing was under way
             Of::Cancel | Of::Poll => {}
         }
-        self.ring.put(done.buffer);
         let Some(place) = self.places.get(at as usize) else { return };
         if !place.closed && (readable || writable) {
             let error = |code| io::Error::from_raw_os_error(code).kind();

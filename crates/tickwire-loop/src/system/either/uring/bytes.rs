@@ -71,9 +71,7 @@ impl Uring {
             Err(code) => place.failed = Some(code),
         }
         self.copies -= 1;
-        if self.outputs.len() < COPIES {
-            self.outputs.push(buffer);
-        }
+        self.outputs.push(buffer);
         // A shutdown or a close has waited for this send. An error means that the stream is down
         // already.
         if (place.shuts || place.closed)
@@ -200,9 +198,7 @@ impl Uring {
         // `tcp` is in blocking mode. Without NOSIGNAL, a broken stream would raise SIGPIPE.
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         match sendmsg(place.tcp()?, pieces, &mut SendAncillaryBuffer::default(), flags) {
-            Ok(0) if pieces.iter().any(|piece| !piece.is_empty()) => {
-                Err(ErrorKind::WriteZero.into())
-            }
+            Ok(0) => Err(ErrorKind::WriteZero.into()), // the loop in `write` would never end
             Ok(n) => Ok(n),
             Err(error) => {
                 // Unlike mio, the ring reports room only if it is asked.
