@@ -15,7 +15,8 @@ use crate::proto::{config::Config, error::shown, role::Role};
 use core::{fmt, mem::MaybeUninit};
 
 /// The upper bound of [`Config::max_headers`]: its default of 128, plus the four headers that
-/// `tickwire-http` adds to a request of HTTP/2.
+/// `tickwire-http` adds to a request of HTTP/2. The bound is fixed, because the parser keeps the
+/// headers in an array on the stack.
 const MAX_HEADERS: usize = 132;
 
 /// Finds the end of a head. Each byte is scanned once, and a CR at the end of a read twice. The
@@ -66,7 +67,8 @@ impl Scan {
             // fault in the order of the bytes.
             let window = self.window();
             let seen = bytes.get(..window).unwrap_or(bytes);
-            // RFC 9112 §5.2: a line that begins with a blank continues the previous line.
+            // RFC 9112 §5.2: a line that begins with a blank continues the previous line. The first
+            // line has no previous line; httparse refuses it if it begins with a blank.
             if self.lines > 0
                 && self.at == self.line
                 && matches!(seen.get(self.at), Some(b' ' | b'\t'))
@@ -81,10 +83,13 @@ impl Scan {
                     let empty = i == self.line;
                     (self.at, self.line) = (i + 2, i + 2);
                     match (empty, self.lines) {
+                        // The server's handshake has skipped the one empty line that RFC 9112 §2.2
+                        // allows in front of a request.
                         (true, 0) => {
                             return Err(HandshakeError::Malformed { what: "empty line" });
                         }
                         (true, _) => return Ok(Some(i + 2)),
+                        // Line 0 is the first line, so line n is header n.
                         (false, lines) if lines > self.max_headers => {
                             let limit = shown(self.max_headers);
                             return Err(HandshakeError::TooManyHeaders { limit });
@@ -107,7 +112,8 @@ impl Scan {
                     return Err(HandshakeError::Malformed { what: "control character" });
                 }
                 found => {
-                    // `seen` has no control character from `at` on, or only a CR at its end.
+                    // `seen` has no control character from `at` on, or only a CR at its end. If
+                    // `seen` is the whole window, the line ends beyond the window.
                     self.at = found.map_or(seen.len(), |(i, ..)| i);
                     return if bytes.len() >= window { Err(self.too_long()) } else { Ok(None) };
                 }
@@ -134,8 +140,8 @@ impl Scan {
     /// Whether [`run`](Self::run) would accept a head that httparse accepted. The head must end in
     /// CR LF CR LF. `first` is the length of its first line. httparse accepts only two forms that
     /// `run` refuses: an empty line before the first line, and a bare LF. A bare LF that httparse
-    /// accepts is always at the end of the line before a name, so only the bytes before names are
-    /// checked.
+    /// accepts is always at the end of a line. The line before a name is checked at the name, and
+    /// the last line by the CR LF CR LF.
     fn takes(&self, head: &[u8], first: usize, headers: &[httparse::Header<'_>]) -> bool {
         let begins_line = |name: &str| {
             let at = name.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
@@ -145,7 +151,7 @@ impl Scan {
             && !matches!(head.first(), Some(b'\r' | b'\n'))
             && head.len() <= self.max_head
             && headers.len() <= self.max_headers
-            && first <= self.max_line
+            && first <= self.max_line // true if the limit is not `is_bound`, as `max_head` is lower
     }
 
     /// The number of bytes, from the beginning of the head, within which the current line must end.
@@ -237,17 +243,20 @@ pub(super) struct RequestLine {
 impl RequestLine {
     /// Parses a head that came in one read without other bytes, as most heads do. One pass over the
     /// bytes is then enough instead of two. `None` if `scan` must run: the head is incomplete or
-    /// faulty, came in several reads, or is followed by other bytes.
+    /// faulty, came in several reads, or is followed by other bytes. `look` sees only a head that
+    /// `scan` would accept.
     pub(super) fn parse_at_once<'a, T>(
         wire: &'a [u8],
         scan: &Scan,
         look: impl FnOnce(&httparse::Request<'_, 'a>) -> T,
     ) -> Option<(Self, T)> {
+        // If `scan` has begun, it has already passed over the earlier reads. To leave it out would
+        // save only the pass over the last read, and would not change the result.
         if scan.at > 0 || !wire.ends_with(b"\r\n\r\n") {
             return None;
         }
         let (line, found) = Self::parse(wire, |request| {
-            let first = find_byte(wire, b'\r')?;
+            let first = find_byte(wire, b'\r')?; // `takes` checks that this CR ends the first line.
             scan.takes(wire, first, request.headers).then(|| look(request))
         })
         .ok()?;
@@ -263,6 +272,7 @@ impl RequestLine {
         let mut parsed = httparse::Request::new(&mut []);
         match parsed.parse_with_uninit_headers(head, &mut headers) {
             Ok(httparse::Status::Complete(len)) if len == head.len() => {}
+            // More bytes follow the head: `parse_at_once` drops this error, and `scan` runs.
             Ok(_) => return Err(HandshakeError::Malformed { what: "first line" }),
             Err(e) => {
                 // httparse accepts 1.0 and 1.1, and `Scan` replaced 1.2 to 1.9, so any other 1.x is
@@ -311,10 +321,12 @@ impl StatusLine {
         let config = httparse::ParserConfig::default();
         match config.parse_response_with_uninit_headers(&mut parsed, head, &mut headers) {
             Ok(httparse::Status::Complete(len)) if len == head.len() => {}
+            // The frames must begin where both parsers, `Scan` and httparse, see the head's end.
             Ok(_) => return Err(HandshakeError::Malformed { what: "first line" }),
             Err(e) => return Err(refused(e, Some(head))),
         }
         match (parsed.version, parsed.code) {
+            // httparse accepts any three digits. The first digit of a status is at least 1.
             (Some(minor), Some(status @ 100..)) => Ok(Self { minor, status, len: head.len() }),
             _ => Err(HandshakeError::Malformed { what: "status" }),
         }
@@ -326,6 +338,7 @@ impl StatusLine {
 pub(super) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
     const STATUS_LINE: &[u8] = b"HTTP/";
     let what = match wire.first() {
+        // The types of a TLS record with an alert or with a message of the TLS handshake.
         Some(0x15 | 0x16) => "a TLS record, where plain HTTP is spoken",
         _ if wire.iter().zip(STATUS_LINE).all(|(got, want)| got == want) => return Ok(()),
         _ => "first line",
@@ -336,8 +349,9 @@ pub(super) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
 /// Converts httparse's error. `version` has the bytes where the version of HTTP should be.
 fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
     let what = match e {
-        // Not a wrong version: httparse reports the same error if only the blank after the right
-        // version is missing. A first line of HTTP/0.9 has no version at all.
+        // 1.1 is not a wrong version: httparse reports the same error if only the blank after the
+        // right version is missing. A first line of HTTP/0.9 has no version at all, so 0.x there is
+        // malformed.
         httparse::Error::Version
             if version
                 .and_then(|v| v.strip_prefix(b"HTTP/"))
@@ -345,7 +359,7 @@ fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
         {
             return HandshakeError::BadHttpVersion;
         }
-        // This error is rare, because `Scan` usually counts the headers first.
+        // `Scan` counts the headers first, so only `parse_at_once` gets this error, and drops it.
         httparse::Error::TooManyHeaders => {
             return HandshakeError::TooManyHeaders { limit: shown(MAX_HEADERS) };
         }
@@ -400,7 +414,7 @@ impl<'a> Iterator for Headers<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let end = find_byte(self.rest, b'\r')?;
         let (line, after) = self.rest.split_at_checked(end)?;
-        let colon = find_byte(line, b':')?;
+        let colon = find_byte(line, b':')?; // The empty line has no colon, and ends the iteration.
         let (name, value) = line.split_at_checked(colon)?;
         self.rest = after.get(2..)?;
         Some((text(name), trim(value.get(1..)?)))
@@ -409,7 +423,8 @@ impl<'a> Iterator for Headers<'a> {
 
 impl core::iter::FusedIterator for Headers<'_> {}
 
-/// Shows the first 32 names. Shows no values, because they may be cookies or passwords.
+/// Shows the first 32 names, so that a peer cannot fill a log. Shows no values, because they may be
+/// cookies or passwords.
 impl fmt::Debug for Headers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 32;

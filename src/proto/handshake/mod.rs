@@ -386,6 +386,7 @@ pub(crate) fn accept_value(key: &[u8]) -> [u8; ACCEPT_LEN] {
     hash.update(key);
     hash.update(GUID);
     let mut value = [0; ACCEPT_LEN];
+    // The SHA-1 has 20 bytes, so its base64 fills `value`.
     let written = STANDARD.encode_slice(hash.finalize(), &mut value);
     debug_assert_eq!(written, Ok(ACCEPT_LEN));
     value
@@ -408,9 +409,10 @@ fn push(text: &mut String, parts: &[&str]) {
     parts.iter().for_each(|part| text.push_str(part));
 }
 
-/// Checks a header that the caller adds. Refuses a header that only the handshake may set, and a
-/// name that is not a token. Also refuses control characters, because some could end the line (RFC
-/// 9110 §5.1, §5.5).
+/// Checks a header that the caller adds. Refuses a name that is not a token. Also refuses control
+/// characters, because some could end the line (RFC 9110 §5.1, §5.5). A header that only the
+/// handshake may set is refused too, because a second line could contradict the handshake's line. A
+/// header about a body could make a proxy read frames as a body.
 fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     const RESERVED: [&str; 7] =
         ["Host", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer"];
