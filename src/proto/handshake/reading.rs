@@ -72,7 +72,7 @@ impl Reading {
         // all bytes that the peer has sent so far.
         let max_head = self.scan.max_head;
         let limit = if wire < max_head { max_head } else { 2 * wire };
-        self.buf.spare_mut(limit, 0)
+        self.buf.spare_mut(limit, 0) // 0: no frame is in progress.
     }
 
     /// Reports that `n` bytes were read into [`spare_mut`](Self::spare_mut). After an error, the
@@ -190,6 +190,7 @@ impl Reading {
             let Some(len) = self.head_len()? else { return Ok(None) };
             let line = StatusLine::parse(self.wire().get(..len).unwrap_or_default())?;
             match line.status {
+                // RFC 9110 §15.2: any number of 1xx may precede the final response. A 101 is final.
                 100 | 102..=199 => self.skip_interim(line)?,
                 _ => return Ok(Some(line)),
             }
@@ -208,7 +209,7 @@ impl Reading {
         }
         self.interim += 1;
         self.buf.skip(line.len);
-        self.scan.restart();
+        self.scan.restart(); // The next head begins at index 0 of the unread bytes.
         Ok(())
     }
 

@@ -39,7 +39,7 @@ impl Body {
     pub(super) fn take(&mut self, buf: &mut RecvBuffer, eof: bool, max: usize) -> bool {
         let body = &mut self.refusal.body;
         loop {
-            let (wire, room) = (buf.wire(), max - body.len());
+            let (wire, room) = (buf.wire(), max - body.len()); // No step adds more than `room`.
             if room == 0 || (self.left == 0 && !self.chunked) {
                 return true;
             }
@@ -51,6 +51,8 @@ impl Body {
                 self.left -= n as u64;
                 n
             } else if self.line_end > 0 {
+                // The two bytes are not checked. No response follows this one, so wrong bytes can
+                // only spoil the body.
                 let n = wire.len().min(self.line_end);
                 self.line_end -= n;
                 n
@@ -75,6 +77,7 @@ fn framing(refusal: &Refusal) -> (u64, bool) {
     if matches!(refusal.status, 204 | 304) {
         return (0, false);
     }
+    // RFC 9112 §6.3: Transfer-Encoding overrides Content-Length.
     let mut codings = refusal.headers().named("Transfer-Encoding").peekable();
     if codings.peek().is_some() {
         let chunked = codings.any(|value| head::has_token(value, "chunked"));

@@ -17,6 +17,7 @@ impl Handshake {
     /// meaning in a 101, because every 1xx ends at its empty line (RFC 9112 §6.3), and frames
     /// follow. Some servers, such as aiohttp up to version 3.5, send these headers.
     pub(super) fn check(&self, headers: Headers<'_>) -> Result<(), HandshakeError> {
+        // The rest of the request would reach the server after its 101, where it expects frames.
         if !self.outgoing().is_empty() {
             return Err(HandshakeError::EarlyResponse);
         }
@@ -26,6 +27,7 @@ impl Handshake {
             let known = HEADERS.into_iter().find(|known| name.eq_ignore_ascii_case(known));
             match known.unwrap_or_default() {
                 "Upgrade" => {
+                    // Each line must name `websocket` alone: no other protocol was asked for.
                     let fine = value.eq_ignore_ascii_case(b"websocket");
                     upgrade = Some(fine && upgrade.unwrap_or(true));
                 }
@@ -53,7 +55,7 @@ impl Handshake {
             Some(_) => return Err(HandshakeError::BadAccept),
             None => return Err(HandshakeError::MissingHeader(ACCEPT)),
         }
-        // §4.1 item 5.
+        // §4.1 item 5. The parameters are not kept here: `into_connection` computes them again.
         if extended {
             deflate::agree(headers, &self.config)?;
         }

@@ -108,7 +108,7 @@ impl Handshake {
         let mut nonce = [0; 16];
         entropy.fill(&mut nonce);
         let mut key = [0; KEY_LEN];
-        let written = STANDARD.encode_slice(nonce, &mut key);
+        let written = STANDARD.encode_slice(nonce, &mut key); // The base64 of 16 bytes fills `key`.
         debug_assert_eq!(written, Ok(KEY_LEN));
         Self {
             reading: Reading::new(Role::Client, config),
@@ -173,6 +173,7 @@ impl Handshake {
                 self.check(Headers::of(self.reading.wire().get(..line.len).unwrap_or_default()))?;
                 return Ok(Progress::Complete);
             }
+            // The refusal copies its head, so the buffer then begins with the body.
             let head = self.reading.wire().get(..line.len).unwrap_or_default();
             let body = Body::of(Refusal::new(line.status, head));
             self.reading.skip(line.len);

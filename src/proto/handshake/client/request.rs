@@ -61,6 +61,7 @@ impl Request {
     /// [`Reserved`](HeaderError::Reserved).
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, HeaderError> {
         check_header(name, value)?;
+        // A request has each of these two headers at most once. The URL may have set Authorization.
         if [AUTHORIZATION, ORIGIN].iter().any(|single| name.eq_ignore_ascii_case(single)) {
             self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         }
@@ -152,7 +153,7 @@ impl Request {
 
     /// Encodes the request (RFC 6455 §4.1).
     pub(super) fn encode(&self, key: &[u8; KEY_LEN], config: &Config) -> Vec<u8> {
-        let mut text = String::with_capacity(512);
+        let mut text = String::with_capacity(512); // Most requests fit without a reallocation.
         let mut push = |parts: &[&str]| push(&mut text, parts);
         push(&["GET ", self.target.resource(), " HTTP/1.1\r\nHost: ", self.target.host_header()]);
         push(&["\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"]);

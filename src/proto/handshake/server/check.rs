@@ -33,7 +33,7 @@ pub(super) fn request<'a>(
         if is(HOST) {
             once(&mut host, value, HOST)?;
         } else if is("Connection") {
-            connection |= head::has_token(value, "upgrade");
+            connection |= head::has_token(value, "upgrade"); // Several lines are one list.
         } else if is(UPGRADE) {
             equal(&mut upgrade, value, UPGRADE)?;
         } else if is(KEY) {
@@ -41,7 +41,7 @@ pub(super) fn request<'a>(
         } else if is(VERSION) {
             once(&mut version, value, VERSION)?;
         } else if is(ORIGIN) {
-            once(&mut origin, value, ORIGIN)?;
+            once(&mut origin, value, ORIGIN)?; // Only the caller looks at the value.
         } else if is(PROTOCOL) {
             add_offered(&mut offered, value)?;
         } else if is(extensions::NAME) {
@@ -83,7 +83,8 @@ fn key(key: &[u8]) -> Result<&[u8; KEY_LEN], HandshakeError> {
     }
 }
 
-/// Checks the target of a request and its Host (RFC 9112 §3.2).
+/// Checks the target of a request and its Host (RFC 9112 §3.2). The target may name no host, but
+/// the Host header must always name one.
 fn target(target: Option<&str>, host: &[u8]) -> Result<(), HandshakeError> {
     let authority = core::str::from_utf8(host).ok().and_then(|host| Authority::parse(host).ok());
     let authority = authority.ok_or(HandshakeError::BadHeader(HOST))?;
@@ -112,8 +113,9 @@ pub(in crate::proto::handshake) fn once<'a>(
     }
 }
 
-/// Stores the value of a header that may be repeated, but only with the same value. If the values
-/// differ, two parsers may choose different lines, which allows request smuggling.
+/// Stores the value of Upgrade, which is a list, so it may be in several lines (RFC 9110 §5.3). All
+/// lines must have the same value. If the values differ, two parsers may choose different lines,
+/// which allows request smuggling.
 fn equal<'a>(
     slot: &mut Option<&'a [u8]>,
     value: &'a [u8],
@@ -132,6 +134,7 @@ static BASE64: [bool; 256] = {
     let mut digits = [false; 256];
     let mut b = 0_u8;
     while b < 128 {
+        // All digits are ASCII, so they are below 128. A `u8` could not count to 256.
         digits[b as usize] = b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
         b += 1;
     }

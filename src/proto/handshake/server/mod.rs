@@ -175,6 +175,7 @@ impl Handshake {
         // RFC 9112 §2.2: one empty line before a request is ignored.
         if !self.skipped && reading.buf.wire().starts_with(b"\r\n") {
             self.skipped = true;
+            // The scan has not begun: it passes a CR only together with the LF.
             reading.buf.skip(2);
         }
         let wire = reading.buf.wire();
@@ -187,7 +188,8 @@ impl Handshake {
                     RequestLine::parse(head, check::request)?
                 }
                 Ok(None) => return Ok(Progress::Partial),
-                // 0x16 begins a TLS handshake: a client has dialed `wss` to a port without TLS.
+                // 0x16 begins a TLS handshake: a client has dialed `wss` to a port without TLS. The
+                // scan always fails at 0x16, which is a control character.
                 Err(_) if reading.buf.wire().starts_with(&[0x16]) => {
                     return Err(HandshakeError::Malformed { what: "this is TLS, not HTTP" });
                 }
@@ -223,6 +225,7 @@ impl Handshake {
         let chosen = accept.choose(&request);
         let protocol = chosen.map(|name| format!("{PROTOCOL}: {name}\r\n")).unwrap_or_default();
         let config = accept.get_config().map_or(&self.config, |chosen| chosen);
+        // The configuration of `accept`, if it has one, also decides about compression.
         let (extension, deflate) = deflate::accept(request.headers(), config);
         let negotiated = Negotiated { subprotocol: chosen.map(Into::into), deflate };
         // §4.2.2 step 5.

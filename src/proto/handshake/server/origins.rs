@@ -60,7 +60,7 @@ impl Origins {
 
     /// Whether the request comes from an allowed origin. A request without an Origin is allowed
     /// unless [`required`](Self::required) was called. A request with two Origin headers is never
-    /// allowed.
+    /// allowed, because a browser sends at most one (RFC 6454 §7.3).
     pub fn allows(&self, request: &RequestHead<'_>) -> bool {
         let mut origins = request.headers().named(ORIGIN);
         match (origins.next(), origins.next()) {
@@ -80,6 +80,7 @@ pub(in crate::proto::handshake) fn normalise(origin: &str) -> Result<String, Hea
     if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.bytes().all(legal) {
         return Err(HeaderError::BadOrigin);
     }
+    // An authority has no path, query or user here, because `parse` refuses `/`, `?` and `@`.
     let parsed = Authority::parse(authority).map_err(|_| HeaderError::BadOrigin)?;
     // A host may have an asterisk, but a caller who writes one here expects a wildcard.
     if parsed.host.contains('*') || parsed.check_name().is_err() {
@@ -90,6 +91,7 @@ pub(in crate::proto::handshake) fn normalise(origin: &str) -> Result<String, Hea
         "https" => Some(443),
         _ => None,
     };
+    // `parsed.host` lacks the brackets of an IPv6 address, so the host is cut out again.
     let host = match authority.rsplit_once(':') {
         // The last colon is before the port, unless that colon is inside the brackets of an IPv6
         // address.

@@ -175,13 +175,17 @@ impl Rejection {
         self
     }
 
+    /// Encodes the response. With `head_only` the body is left out, but its Content-Length stays:
+    /// RFC 9110 §8.6 allows it in the answer to a HEAD. The caller's Allow, Content-Type or Date
+    /// replaces ours.
     pub(super) fn encode(&self, head_only: bool) -> Vec<u8> {
         let has = |name: &str| Headers::new(self.lines.as_bytes()).get(name).is_some();
         let reason = reason(self.status);
         let mut text = format!("HTTP/1.1 {} {reason}\r\nConnection: close\r\n", self.status);
         let mut push = |parts: &[&str]| push(&mut text, parts);
         match self.status {
-            // RFC 9110 §7.8: a sender of Upgrade must also name `Upgrade` in Connection.
+            // RFC 9110 §7.8: a sender of Upgrade must also name `Upgrade` in Connection. §4.4: the
+            // answer to a wrong version names the right one.
             426 => {
                 push(&[
                     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
@@ -224,7 +228,8 @@ impl From<HandshakeError> for Rejection {
         };
         let mut rejection = Self::new(error.status()).body(format!("{error}{hint}\n"));
         if error == HandshakeError::MissingVersion {
-            rejection.lines.push_str("Sec-WebSocket-Version: 13\r\n"); // §4.4
+            // §4.4. `encode` adds this line to a 426, but a missing version is answered with 400.
+            rejection.lines.push_str("Sec-WebSocket-Version: 13\r\n");
         }
         rejection
     }
