@@ -46,6 +46,7 @@ pub(crate) fn copy(bytes: &[u8]) -> Bytes {
 
 #[inline]
 fn part(block: &mut BytesMut, bytes: &[u8]) -> Bytes {
+    // `BLOCK` bytes fit only at the front: no part was written yet, or all parts were dropped.
     let is_at_front = bytes.len() >= LONG && block.try_reclaim(BLOCK);
     if !is_at_front && block.capacity() < bytes.len() {
         block.reserve(BLOCK); // to the front if all parts were dropped, otherwise a new block

@@ -2,8 +2,8 @@
 //! validated bytes.
 //!
 //! The kernels themselves are safe Rust that the compiler turns into wide loads and stores. Tests
-//! compare each kernel with a byte loop. A *block* here is the 16 to 128 bytes that a kernel
-//! processes at once. `unsafe` relies on private fields of [`Buffer`] and [`Text`].
+//! compare each kernel with a byte loop. A *block* is the 16 to 128 bytes that a kernel processes
+//! at once. `unsafe` relies on private fields of [`Buffer`] and [`Text`].
 #![allow(unsafe_code)]
 
 use crate::proto::block;
@@ -12,7 +12,8 @@ use bytes::Bytes;
 use core::ops::{Deref, Range, RangeFrom};
 
 /// From this length on, in bytes, the processor's features select a kernel ([`xor_to_read`] has
-/// another limit). For fewer bytes, detecting the features costs more than the kernel saves.
+/// another limit). For fewer bytes, detecting the features costs more than the kernel saves. The
+/// functions for longer payloads are calls, so that the inlined code for short ones stays short.
 const LONG: usize = 256;
 
 /// From this length on, in bytes, masking in place aligns its stores to 32 bytes, so that no store
@@ -29,7 +30,7 @@ pub(crate) fn turned(key: [u8; 4], end: usize) -> [u8; 4] {
 /// XORs a block in words. Without optimisation, as in tests, single bytes take seven times as long.
 #[inline(always)]
 fn xor<const N: usize>(mut block: [u8; N], key: [u8; 4]) -> [u8; N] {
-    let key = u32::from_ne_bytes(key);
+    let key = u32::from_ne_bytes(key); // in the byte order of the words, whichever it is
     for word in block.as_chunks_mut().0 {
         *word = (u32::from_ne_bytes(*word) ^ key).to_ne_bytes();
     }
@@ -84,6 +85,7 @@ fn xor_short(bytes: &mut [u8], key: [u8; 4]) {
 }
 
 /// XORs `N` to 2 × `N` bytes as two words of `N` bytes. Returns `false` for fewer than `N` bytes.
+/// The words may overlap, so both are loaded before one is stored.
 #[inline(always)]
 fn xor_two<const N: usize>(bytes: &mut [u8], key: [u8; 4]) -> bool {
     let n = bytes.len();
@@ -102,7 +104,7 @@ fn xor_two<const N: usize>(bytes: &mut [u8], key: [u8; 4]) -> bool {
 /// Masks up to the first address that is a multiple of 32, and then the rest in aligned blocks.
 #[inline(never)]
 fn xor_longer(bytes: &mut [u8], key: [u8; 4]) {
-    let n = bytes.as_ptr().align_offset(32).min(bytes.len());
+    let n = bytes.as_ptr().align_offset(32).min(bytes.len()); // `usize::MAX` is a legal answer.
     let (head, rest) = bytes.split_at_mut(n);
     xor_below(head, key);
     xor_long(rest, turned(key, n));
@@ -122,7 +124,8 @@ fn xor_long(bytes: &mut [u8], key: [u8; 4]) {
     xor_blocks(bytes, key);
 }
 
-/// Does the work of [`xor_long`] in blocks of 32 bytes. `bytes` must have at least 32 bytes.
+/// Does the work of [`xor_long`] in blocks of 32 bytes. `bytes` must have at least 32 bytes. The
+/// functions `.._blocks` are inlined, because only then their code uses the AVX2 of the caller.
 #[inline(always)]
 pub(super) fn xor_blocks(bytes: &mut [u8], key: [u8; 4]) {
     let n = bytes.len();
@@ -144,7 +147,7 @@ pub(crate) fn copy_xor(to: &mut [u8], from: &[u8], key: [u8; 4]) {
         return copy_xor_long(to, from, key);
     }
     if let (Some(&tail), Some(last)) = (from.last_chunk(), to.last_chunk_mut()) {
-        *last = xor::<16>(tail, turned(key, n));
+        *last = xor::<16>(tail, turned(key, n)); // `from` does not change, so any order is right.
         for (to, from) in to.as_chunks_mut::<16>().0.iter_mut().zip(from.as_chunks::<16>().0) {
             *to = xor(*from, key);
         }
@@ -198,7 +201,9 @@ pub(crate) fn whole_characters(bytes: &[u8]) -> Option<usize> {
     (begun && is_valid(whole)).then_some(whole.len())
 }
 
-/// Returns the number of bytes at the end that belong to an incomplete character.
+/// Returns the number of bytes at the end that belong to an incomplete character, at most three. A
+/// byte that continues a character begins with the bits 10. A lead byte begins with as many ones as
+/// its character has bytes.
 fn cut_character(bytes: &[u8]) -> usize {
     let lead = bytes.iter().rev().take(3).position(|&b| b & 0xc0 != 0x80);
     let Some(n) = lead.map(|at| at + 1) else {
@@ -213,6 +218,7 @@ fn cut_character(bytes: &[u8]) -> usize {
 #[inline]
 fn ascii_prefix(bytes: &[u8]) -> usize {
     let n = bytes.len();
+    // An arm of `N` gets at most 2 × `N` bytes, so its two blocks cover all bytes.
     let ascii = match n {
         // Text in a non-Latin script usually fails this test, which saves testing the rest.
         16.. if !bytes.first_chunk::<16>().is_some_and(is_ascii) => false,
@@ -306,6 +312,7 @@ impl Buffer {
         let text = self.text.clone();
         self.forget_from(to);
         self.bytes.copy_within(from.clone(), to);
+        // An empty text need not move.
         if from.start <= text.start && text.start < text.end && text.end <= from.end {
             let at = text.start - from.start + to;
             self.text = at..at + text.len();

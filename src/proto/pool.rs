@@ -107,12 +107,15 @@ fn take_other(to: &mut Vec<u8>, len: usize) {
         thread.last.iter().rev().for_each(|last| rest.give(last.take()));
         rest.take(len)
     });
+    // An error means that the thread is ending, and its pool is gone.
     *to = kept.ok().flatten().unwrap_or_else(|| vec![0; len]);
 }
 
 #[cold]
 #[inline(never)] // keeps `give` short
 fn give_other(buffer: &mut Vec<u8>) {
+    // If the older place is free, the newest buffer moves there, and `give_last` finds its place
+    // free. An error means that the thread is ending: its pool is gone, and `buffer` is freed.
     let _ = THREAD.try_with(|thread| {
         let [newest, older] = &thread.last;
         match older.take() {
@@ -123,6 +126,7 @@ fn give_other(buffer: &mut Vec<u8>) {
     if give_last(buffer) {
         return;
     }
+    // Both places are taken, or `buffer` does not belong there.
     let buffer = mem::take(buffer);
     let _ = THREAD.try_with(|thread| {
         let mut rest = thread.rest.borrow_mut();
@@ -148,6 +152,7 @@ impl Pool {
     }
 
     fn give(&mut self, buffer: Vec<u8>) {
+        // `bytes` never exceeds `MOST`, because this is the only place where it grows.
         if buffer.len() >= LEAST && buffer.capacity() <= MOST - self.bytes {
             self.bytes += buffer.capacity();
             self.free.push(buffer);

@@ -60,9 +60,9 @@ pub(crate) enum Status {
 pub(crate) fn store(input: &[u8], out: &mut ZlibOutput) {
     for block in input.chunks(0xffff) {
         let len = block.len() as u16; // A stored block has at most 0xffff bytes.
-        out.push(&[0]);
+        out.push(&[0]); // The header: a stored block, and BFINAL is clear, so blocks may follow.
         out.push(&len.to_le_bytes());
-        out.push(&(!len).to_le_bytes());
+        out.push(&(!len).to_le_bytes()); // RFC 1951: the one's complement of the length.
         out.push(block);
     }
     out.push(&[0]); // The header of an empty stored block; `TAIL` is the rest of this block.
@@ -95,7 +95,8 @@ impl ZlibOutput {
     }
 
     /// Returns the free part of the buffer's first `most` bytes. The part is never empty, because a
-    /// full buffer grows first. `None` if `most` bytes are already used.
+    /// full buffer grows first. `None` if `most` bytes are already used, also in a buffer that is
+    /// longer than `most`.
     pub(crate) fn room(&mut self, most: usize) -> Option<&mut [u8]> {
         if self.len == self.bytes.len() {
             if self.len >= most {
@@ -110,6 +111,7 @@ impl ZlibOutput {
     /// Doubles the buffer, to at least `FIRST` bytes. `room` uses at most `most` of these bytes.
     #[cold]
     fn grow(&mut self, most: usize) {
+        // The buffer is full, so `len` is its length. The pool may return a longer buffer.
         let mut bytes = MEMORY.take((2 * self.len).min(most).max(FIRST));
         if let Some(to) = bytes.get_mut(..self.len) {
             to.copy_from_slice(self.bytes());

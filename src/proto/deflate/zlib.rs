@@ -42,6 +42,7 @@ pub(crate) struct Compressor {
 
 impl Compressor {
     fn new(setting: Setting) -> Self {
+        // `false`: raw DEFLATE, without the header and the checksum of zlib (RFC 7692 §7.2.1).
         let raw = zlib_rs::Deflate::new(setting.level.into(), false, setting.window_bits);
         Self { setting, raw }
     }
@@ -62,7 +63,7 @@ impl Compressor {
         out: &mut ZlibOutput,
     ) -> Result<(), Broken> {
         loop {
-            let room = out.room(usize::MAX).ok_or(Broken)?;
+            let room = out.room(usize::MAX).ok_or(Broken)?; // There is always room.
             let before = (self.raw.total_in(), self.raw.total_out());
             let done = self.raw.compress(input, room, DeflateFlush::SyncFlush);
             done.map_err(|_| Broken)?;
@@ -73,6 +74,7 @@ impl Compressor {
             let done = n < room.len();
             out.filled(n);
             if done {
+                // The caller cuts off `TAIL`, so an output without it must not be sent.
                 let whole = input.is_empty() && out.bytes().ends_with(&TAIL);
                 return if whole { Ok(()) } else { Err(Broken) };
             }
@@ -121,6 +123,7 @@ impl IdlePool {
     fn give(&mut self, idle: Spare, limit: usize) {
         self.bytes += idle.cost();
         self.idle.push(idle);
+        // The first value was unused for longest.
         while self.bytes > limit && !self.idle.is_empty() {
             self.bytes -= self.idle.remove(0).cost();
         }
@@ -180,7 +183,7 @@ impl Zlib {
             return false; // The compressor is dropped: see `Broken`.
         }
         self.give_compressor(compressor);
-        out.len() < payload.len() + TAIL.len()
+        out.len() < payload.len() + TAIL.len() // The message is sent without `TAIL`.
     }
 
     /// Returns a decompressor without history.
@@ -217,9 +220,9 @@ pub(crate) fn inflate(
     let made = (raw.total_out() - before.1) as usize;
     let status = match status {
         zlib_rs::Status::Ok => Status::Progress,
-        zlib_rs::Status::BufError => Status::NoProgress,
+        zlib_rs::Status::BufError => Status::NoProgress, // No fault: zlib needs input or room.
         zlib_rs::Status::StreamEnd => {
-            raw.reset(false);
+            raw.reset(false); // Raw DEFLATE. Also sets `total_in` and `total_out` to 0.
             Status::StreamEnd
         }
     };
@@ -242,6 +245,7 @@ impl Packed {
             out.give();
             packed
         };
+        // A `Setting` has at least 9 bits. While a thread makes a form, other threads wait for it.
         self.0.get(usize::from(setting.window_bits) - 9)?.get_or_init(pack).as_ref()
     }
 }
