@@ -98,7 +98,8 @@ pub struct Config {
     /// fragments fails the connection with Close 1008. 0 counts as 1.
     ///
     /// This limit stops a peer from keeping a message open for ever with empty fragments. A limit
-    /// on bytes would not notice empty fragments.
+    /// on bytes would not notice empty fragments. The Autobahn TestSuite sends messages of 65,536
+    /// fragments, so the default is higher.
     pub max_fragments: u32,
 
     /// The number of bytes that one read asks for; default 16 KiB, which fits the processor's
@@ -226,6 +227,7 @@ pub struct Config {
     pub max_headers: usize,
 
     /// The longest request line, in bytes; default 8 KiB. A server answers 414 to a longer line.
+    /// RFC 9112 §3 recommends that servers accept at least 8,000 bytes.
     pub max_request_line: usize,
 
     /// The most interim (1xx) responses that a client skips before the final response; default 8.

@@ -305,8 +305,8 @@ impl ShortHeader {
     #[inline(always)]
     pub(crate) fn parse(wire: [u8; SHORT_LEN], mask_bit: u8) -> Option<Self> {
         let [b0, b1, ..] = wire;
-        // The first byte must be FIN with the opcode of text or binary. The mask bit must be
-        // `mask_bit`.
+        // The first byte must be FIN with the opcode of text or binary, which are neighbours: 1 and
+        // 2. The mask bit must be `mask_bit`.
         let text = OpCode::Text.unfragmented();
         if b0.wrapping_sub(text) > 1 || (b1 ^ mask_bit) & MASK != 0 {
             return None;
@@ -316,6 +316,7 @@ impl ShortHeader {
         let (mut payload_len, mut len) = (usize::from(b1 & !MASK), 2 + usize::from(mask_bit >> 5));
         if payload_len >= usize::from(LEN16) {
             payload_len = usize::from((key as u16).swap_bytes()); // big-endian on the wire
+            // A length below 126 is not in its shortest form: `Header::parse` makes the error.
             if b1 & !MASK == LEN64 || payload_len < usize::from(LEN16) {
                 return None;
             }
@@ -340,7 +341,7 @@ impl Control {
         for part in parts {
             let room = control.payload.get_mut(usize::from(control.len)..)?;
             room.get_mut(..part.len())?.copy_from_slice(part);
-            control.len += part.len() as u8;
+            control.len += part.len() as u8; // The parts so far have at most 125 bytes.
         }
         Some(control)
     }

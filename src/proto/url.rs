@@ -144,12 +144,15 @@ impl Target {
     /// the port if the URL names no port.
     pub(crate) fn behind_scheme(rest: &str, secure: bool, default: u16) -> Result<Self, UrlError> {
         let (authority, resource) = split_authority(rest);
+        // The last `@` ends the userinfo. `decode_userinfo` refuses an earlier `@`, because another
+        // parser could take the text after it for the host.
         let (userinfo, authority) = match authority.rsplit_once('@') {
             Some((userinfo, authority)) => (decode_userinfo(userinfo)?, authority),
             None => (None, authority),
         };
         let authority = Authority::parse(authority)?;
         authority.check_name()?;
+        // `check` cannot test this, because a host that is not ASCII has an error of its own.
         if !resource.is_ascii() {
             return Err(UrlError::IllegalCharacter);
         }
@@ -315,7 +318,7 @@ impl<'a> Authority<'a> {
     /// Refuses a name that a Host header may have, but no resolver knows: a name with
     /// percent-encoding or an empty label.
     pub(crate) fn check_name(&self) -> Result<(), UrlError> {
-        let labels = self.host.strip_suffix('.').unwrap_or(self.host);
+        let labels = self.host.strip_suffix('.').unwrap_or(self.host); // A final dot is the root.
         match () {
             () if self.host.contains('%') => Err(UrlError::EncodedHost),
             () if labels.as_bytes().split(|&b| b == b'.').any(<[u8]>::is_empty) => {
@@ -342,6 +345,7 @@ fn is_reg_name(host: &str) -> bool {
     while let Some(b) = bytes.next() {
         let hex = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_hexdigit());
         let legal = match b {
+            // `&'()*+,` follow each other in ASCII.
             b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b';' | b'=' => true,
             b'%' => hex(bytes.next()) && hex(bytes.next()),
             _ => b.is_ascii_alphanumeric(),
@@ -396,7 +400,8 @@ fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
     }
     let (user, password) = cut(text, b':').unwrap_or((text, ""));
     let mut userinfo = decode(user)?;
-    // RFC 7617 §2: a server reads the text up to the first colon as the user.
+    // RFC 7617 §2: a server reads the text up to the first colon as the user. A `%3A` in the user
+    // became a colon only by decoding.
     if userinfo.contains(&b':') {
         return Err(UrlError::BadUserinfo);
     }

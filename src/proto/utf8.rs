@@ -34,6 +34,8 @@ impl Utf8Validator {
             bytes = rest;
             let at = usize::from(self.len & 3); // `len <= 3`, so `& 3` only saves a bounds check.
             self.partial[at] = first;
+            // `error_len` is `None` if further bytes could complete the character. With four bytes
+            // it never is, so `len` stays at most 3.
             match core::str::from_utf8(&self.partial[..=at]) {
                 Ok(_) => self.len = 0,
                 Err(e) if e.error_len().is_some() => return false,

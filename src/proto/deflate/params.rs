@@ -83,6 +83,7 @@ impl Offer {
             server_no_takeover: ours.require_no_takeover,
             client_no_takeover: !client.takeover,
             server_bits: limit(server.window_bits),
+            // Always offered, because only then may the server limit our window (§7.1.2.2).
             client_bits: Some(limit(client.window_bits).map_or(Bits::Any, Bits::AtMost)),
         })
     }
@@ -122,6 +123,7 @@ impl Offer {
             client_no_takeover: !agreed.client.takeover,
             // Only if offered: some clients refuse a parameter that they did not offer.
             server_bits: theirs.server_bits.map(|_| server_bits),
+            // Without this parameter, the client keeps the window that it announced.
             client_bits: (client_bits < known).then_some(Bits::AtMost(client_bits)),
         };
         Some((Answer(answer), agreed))

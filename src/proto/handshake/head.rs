@@ -263,7 +263,8 @@ impl RequestLine {
         Some((line, found?))
     }
 
-    /// Parses a head that [`Scan`] accepted.
+    /// Parses a head that [`Scan`] accepted, and shows it to `look`. The headers that `httparse`
+    /// found live only during this call.
     pub(super) fn parse<'a, T>(
         head: &'a [u8],
         look: impl FnOnce(&httparse::Request<'_, 'a>) -> T,
