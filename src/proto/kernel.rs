@@ -49,7 +49,7 @@ pub(crate) fn xor_in_place(bytes: &mut [u8], key: [u8; 4]) {
 
 /// Does the same as [`xor_in_place`] for a payload that is read right afterwards, such as text.
 /// From 64 bytes on, the stores are as wide as the reader's loads, because a wide load would have
-/// to wait for two narrow stores.
+/// to wait for two narrow stores. A call keeps the inlined path of a binary message short.
 #[inline(never)]
 pub(crate) fn xor_to_read(bytes: &mut [u8], key: [u8; 4]) {
     match bytes.len() {
@@ -125,7 +125,7 @@ fn xor_long(bytes: &mut [u8], key: [u8; 4]) {
 }
 
 /// Does the work of [`xor_long`] in blocks of 32 bytes. `bytes` must have at least 32 bytes. The
-/// functions `.._blocks` are inlined, because only then their code uses the AVX2 of the caller.
+/// functions below an AVX2 function are inlined, because only then their code uses AVX2.
 #[inline(always)]
 pub(super) fn xor_blocks(bytes: &mut [u8], key: [u8; 4]) {
     let n = bytes.len();

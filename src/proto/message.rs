@@ -76,7 +76,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Shows at most the first 64 bytes, and escapes unprintable characters.
+/// Shows at most the first 64 bytes, and escapes unprintable characters, so that a log line stays
+/// one short line. A text is cut before a character that does not fit.
 impl fmt::Debug for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 64;

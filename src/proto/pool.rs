@@ -103,7 +103,7 @@ fn take_other(to: &mut Vec<u8>, len: usize) {
     }
     let kept = THREAD.try_with(|thread| {
         let mut rest = thread.rest.borrow_mut();
-        // One of these buffers may be the only one that is long enough.
+        // One of these buffers may be the only one that is long enough. The newest is given last.
         thread.last.iter().rev().for_each(|last| rest.give(last.take()));
         rest.take(len)
     });

@@ -73,7 +73,8 @@ fn code(frame: Option<CloseFrame<'_>>) -> u16 {
 }
 
 /// Reports that a sender was dropped with messages unsent. `bytes` returns the number of unsent
-/// bytes of these messages. If the number is 0, nothing is reported.
+/// bytes of these messages. If the number is 0, nothing is reported. Without events, `bytes` is not
+/// called, because it costs time.
 #[inline]
 pub(crate) fn unsent(role: Role, bytes: impl FnOnce() -> u64) {
     let unsent = if events::EMITTED { bytes() } else { 0 };

@@ -35,7 +35,7 @@ pub(super) fn agree(
 ) -> Result<Option<DeflateParams>, HandshakeError> {
     let mut chosen = extensions::all(response);
     match (chosen.next(), chosen.next(), zlib::wanted(config.deflate.as_ref())) {
-        (None, _, _) => Ok(None),
+        (None, _, _) => Ok(None), // A server may decline the offer.
         (Some(one), None, Some(ours)) if is_deflate(&one) => {
             let answer = Answer::parse(one.params()).ok_or(HandshakeError::BadDeflate)?;
             answer.to(Offer::of(ours)).map(Some).map_err(|setting| match setting {

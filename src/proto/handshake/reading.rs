@@ -113,6 +113,7 @@ impl Reading {
         }
         if let Some(timeout) = self.timeout.take() {
             let at = now + timeout;
+            // The wait for a body must not extend the handshake timeout.
             self.deadline = Some(self.deadline.map_or(at, |earlier| earlier.min(at)));
         }
         Ok(())
