@@ -223,8 +223,8 @@ pub struct Config {
     /// a longer head.
     pub max_head: usize,
 
-    /// The most headers in a head; default 128. None of 50 servers that we tried sends more. A value
-    /// above 132 counts as 132. A server answers 431 to a head with more headers.
+    /// The most headers in a head; default 128. None of 50 servers that we tried sends more. A
+    /// value above 132 counts as 132. A server answers 431 to a head with more headers.
     pub max_headers: usize,
 
     /// The longest request line, in bytes; default 8 KiB. A server answers 414 to a longer line.

@@ -151,7 +151,7 @@ impl Scan {
             && !matches!(head.first(), Some(b'\r' | b'\n'))
             && head.len() <= self.max_head
             && headers.len() <= self.max_headers
-            && first <= self.max_line // true if the limit is not `is_bound`, as `max_head` is lower
+            && first <= self.max_line // If `is_bound` is false, `max_head` already implies this.
     }
 
     /// The number of bytes, from the beginning of the head, within which the current line must end.
