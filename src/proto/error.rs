@@ -120,7 +120,7 @@ impl RecvError {
     // without a code, and otherwise only for `DataTimeout`.
     pub const fn close_code(self) -> Option<CloseCode> {
         match self {
-            // §7.4.1
+            // §7.4.1: 1007 is for data that does not match the type of its message.
             Self::Protocol(ProtocolError::BadUtf8 | ProtocolError::BadDeflate) => {
                 Some(CloseCode::INVALID_PAYLOAD)
             }

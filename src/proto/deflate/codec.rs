@@ -125,6 +125,8 @@ impl ZlibOutput {
         debug_assert!(self.len <= self.bytes.len());
     }
 
+    /// Appends bytes. `room` returns the rest of the buffer, and never `None`, because it may grow
+    /// the buffer without limit.
     pub(crate) fn push(&mut self, mut bytes: &[u8]) {
         while let Some(room) = self.room(usize::MAX)
             && !bytes.is_empty()

@@ -43,6 +43,7 @@ impl Params {
     pub(crate) fn parse<'a>(params: impl Iterator<Item = Param<'a>>) -> Option<Self> {
         let mut parsed = Self::default();
         for (name, value) in params {
+            // `replace` returns the earlier value, which says whether the parameter is repeated.
             let again = match (name, value) {
                 (SERVER_NO_TAKEOVER, None) => replace(&mut parsed.server_no_takeover, true),
                 (CLIENT_NO_TAKEOVER, None) => replace(&mut parsed.client_no_takeover, true),

@@ -301,7 +301,8 @@ impl HandshakeError {
     /// Whether the same request can succeed after a pause. `true` if the handshake timed out, the
     /// stream ended, or a SOCKS5 proxy failed or could not reach the server. Also `true` if the
     /// server or a proxy reported an overload or a temporary fault: 408, 425, 429, and 5xx except
-    /// 501 and 505. An unknown 5xx counts as 500 (RFC 9110 §15).
+    /// 501 and 505, with which a server says what it does not support. An unknown 5xx counts as 500
+    /// (RFC 9110 §15).
     pub const fn is_retryable(self) -> bool {
         match self {
             Self::Timeout | Self::UnexpectedEof => true,
