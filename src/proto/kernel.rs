@@ -125,7 +125,7 @@ fn xor_long(bytes: &mut [u8], key: [u8; 4]) {
 }
 
 /// Does the work of [`xor_long`] in blocks of 32 bytes. `bytes` must have at least 32 bytes. The
-/// functions below an AVX2 function are inlined, because only then their code uses AVX2.
+/// functions that an AVX2 function calls are inlined: only then their code uses AVX2.
 #[inline(always)]
 pub(super) fn xor_blocks(bytes: &mut [u8], key: [u8; 4]) {
     let n = bytes.len();

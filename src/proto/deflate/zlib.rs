@@ -222,7 +222,9 @@ pub(crate) fn inflate(
         zlib_rs::Status::Ok => Status::Progress,
         zlib_rs::Status::BufError => Status::NoProgress, // No fault: zlib needs input or room.
         zlib_rs::Status::StreamEnd => {
-            raw.reset(false); // Raw DEFLATE. Also sets `total_in` and `total_out` to 0.
+            // `false`: raw DEFLATE. This call sets `total_in` and `total_out` to 0, so `taken` and
+            // `made` are computed before it.
+            raw.reset(false);
             Status::StreamEnd
         }
     };

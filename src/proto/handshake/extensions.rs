@@ -68,8 +68,9 @@ fn param(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let name = token(parts.next()?)?;
     let value = match parts.next().map(trim) {
         Some([b'"', quoted @ .., b'"']) => {
-            // A backslash escapes the byte after it, which must be part of the token. So between
-            // two backslashes, and after the last, there must be a token.
+            // A backslash escapes the byte after it, which must be part of the token. So each part
+            // between backslashes must be a token. Only before a backslash at the front there is
+            // no part.
             let mut tokens = quoted.strip_prefix(b"\\").unwrap_or(quoted).split(|&b| b == b'\\');
             Some(tokens.all(is_token).then_some(quoted)?)
         }

@@ -250,8 +250,8 @@ impl RequestLine {
         scan: &Scan,
         look: impl FnOnce(&httparse::Request<'_, 'a>) -> T,
     ) -> Option<(Self, T)> {
-        // If `scan` has begun, it has already passed over the earlier reads. To leave it out would
-        // save only the pass over the last read, and would not change the result.
+        // If `scan` has begun, it has already passed over the earlier reads. A parse without `scan`
+        // would then save only the pass over the last read, and have the same result.
         if scan.at > 0 || !wire.ends_with(b"\r\n\r\n") {
             return None;
         }
