@@ -3,6 +3,10 @@
 //! The state machines are `connection` and `handshake`. The other modules, such as values and
 //! codecs, do not depend on these two. No module here names a module outside this folder;
 //! `tests/source/architecture.rs` checks this.
+//!
+//! Slices are cut by `get`, because indexing may panic. Where `None` cannot occur, a default takes
+//! its place, such as the empty slice of `unwrap_or_default`. Only arrays are indexed, where the
+//! bound is certain. Lints and `checks/panics` check for panics.
 mod block;
 pub(crate) mod close;
 pub(crate) mod code;

@@ -21,7 +21,7 @@ pub(super) fn text(seconds: u64) -> Option<String> {
     }
     let (day, time) = (seconds / 86_400, seconds % 86_400);
     // An estimate, wrong by at most one year: 400 years have 146,097 days. The year sought is the
-    // latest that has begun.
+    // latest that has begun. No `?` here returns `None`: each avoids an `unwrap`.
     let about = 1970 + day * 400 / 146_097;
     let year = [about + 1, about, about - 1].into_iter().find(|&year| days(year, 0) <= day)?;
     let month = (0..12).rev().find(|&month| days(year, month) <= day)?;

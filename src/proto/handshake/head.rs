@@ -282,7 +282,7 @@ impl RequestLine {
                 return Err(refused(e, version.filter(|v| !v.starts_with(b"HTTP/1."))));
             }
         }
-        let target = parsed.path.unwrap_or_default();
+        let target = parsed.path.unwrap_or_default(); // `Complete`: path and method are set.
         // RFC 9112 §3.2 allows only URI characters and no fragment, but httparse accepts more.
         if !target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
             return Err(HandshakeError::Malformed { what: "request target" });

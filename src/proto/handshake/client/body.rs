@@ -46,6 +46,7 @@ impl Body {
             let n = if wire.is_empty() {
                 return eof;
             } else if self.left > 0 {
+                // `left` may exceed a `usize` of 32 bits.
                 let n = usize::try_from(self.left).unwrap_or(usize::MAX).min(wire.len()).min(room);
                 body.extend_from_slice(wire.get(..n).unwrap_or_default());
                 self.left -= n as u64;
