@@ -4,9 +4,9 @@
 //! codecs, do not depend on these two. No module here names a module outside this folder;
 //! `tests/source/architecture.rs` checks this.
 //!
-//! Slices are cut by `get`, because indexing may panic. Where `None` cannot occur, a default takes
-//! its place, such as the empty slice of `unwrap_or_default`. Only arrays are indexed, where the
-//! bound is certain. Lints and `checks/panics` check for panics.
+//! Most slices are cut by `get`, because indexing may panic. Where `None` cannot occur, a default
+//! takes its place, such as the empty slice of `unwrap_or_default`. `checks/panics/list` has the
+//! panic paths that remain.
 mod block;
 pub(crate) mod close;
 pub(crate) mod code;
