@@ -120,3 +120,43 @@ fn the_post_quantum_exchange_is_agreed_on_with_and_without_a_hello_retry_request
         }
     }
 }
+
+#[test]
+fn a_server_has_the_name_in_a_client_hello_although_other_records_came_before() {
+    const WARNING: &[u8] = &[21, 3, 3, 0, 2, 1, 90]; // user_canceled
+    const CHANGE: &[u8] = &[20, 3, 3, 0, 1, 1];
+    const UNKNOWN: &[u8] = &[99, 3, 3, 0, 1, 1];
+    let (client, server) = configs(&[kx_group::X25519], &[kx_group::X25519]);
+    let hello = ours(client).outgoing()[5..].to_vec();
+    // What rustls' buffered connection and its unbuffered connection make of the hello in two
+    // records, of which the first has `first` bytes. `before`: what comes before each record.
+    let told = |first, before: [&[u8]; 2]| {
+        let part = |of: &[u8]| [&[22, 3, 1][..], &(of.len() as u16).to_be_bytes(), of].concat();
+        let (one, two) = hello.split_at(first);
+        let wire = [before[0], &part(one), before[1], &part(two)].concat();
+        [false, true].map(|keys| {
+            let mut server = server.clone();
+            server.enable_secret_extraction = keys;
+            let mut server = Session::server(server).unwrap();
+            server.spare_mut()[..wire.len()].copy_from_slice(&wire);
+            server.commit(wire.len());
+            let read = server.read(&mut [0; 9]).map_err(|error| error.to_string());
+            (read, server.server_name().map(str::to_owned))
+        })
+    };
+    for first in [1, 3, 4, 5, 99] {
+        for before in [&[][..], WARNING, &WARNING.repeat(4)] {
+            for (read, name) in told(first, [before, &[]]) {
+                assert_eq!((read, name.as_deref()), (Ok(None), Some("localhost")), "{before:?}");
+            }
+        }
+        // rustls rejects these records on either way, so it has their bytes.
+        for bad in [&WARNING.repeat(5), CHANGE, UNKNOWN] {
+            for before in [[bad, &[]], [&[], bad], [&[], WARNING]] {
+                let [buffered, unbuffered] = told(first, before);
+                assert_eq!(buffered, unbuffered, "{before:?}");
+                assert!(buffered.0.is_err() && buffered.1.is_none(), "{buffered:?}");
+            }
+        }
+    }
+}

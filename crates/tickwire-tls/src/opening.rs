@@ -341,9 +341,12 @@ fn record_len(wire: &[u8]) -> usize {
 }
 
 impl Hello {
-    /// Counts a record. Returns whether the ClientHello ends in this record.
+    /// Counts a handshake record (type 22), and returns whether the ClientHello ends in it. Other
+    /// records do not count: rustls ignores a warning alert before the ClientHello.
     fn ends_in(&mut self, record: &[u8]) -> bool {
-        let part = record.get(HEADER..).unwrap_or_default();
+        let [22, _, _, _, _, part @ ..] = record else {
+            return false;
+        };
         // The handshake message's header may be cut by the end of a record. Until it is complete,
         // `arrived` is below 4, so the result is `false`.
         for (to, from) in self.header.iter_mut().skip(self.arrived).zip(part) {
