@@ -67,10 +67,7 @@ impl Buffered {
         if out.len() >= WAITING {
             return Ok(0);
         }
-        let taken = match from {
-            [one] => self.0.writer().write(one),
-            several => self.0.writer().write_vectored(several),
-        };
+        let taken = self.0.writer().write_vectored(from);
         self.speak(out); // always, so that rustls holds no ciphertext after this call
         taken
     }
