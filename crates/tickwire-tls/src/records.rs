@@ -73,7 +73,8 @@ pub(super) struct Records {
     owes_update: bool,
     /// The number of KeyUpdates that we have sent.
     pub(super) updates: u64,
-    /// We have sent an alert, or received a fatal alert. From then on we send nothing.
+    /// We have sent an alert, or received a fatal alert. From then on we send no other alert, and
+    /// `Session::seal` sends no data: the session has failed or is closed.
     silent: bool,
     /// The beginning of a handshake message whose rest has not arrived.
     partial: Vec<u8>,
@@ -296,9 +297,6 @@ impl Records {
     /// data twice.
     #[inline]
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> Result<usize, Error> {
-        if self.silent {
-            return Err(Error::General("nothing is sent behind the last alert".into()));
-        }
         // Bytes beyond `WAITING` stay with the caller. Otherwise a peer that reads nothing would
         // make our output grow. `out` may exceed `WAITING`, because headers and tags come on top.
         let all: usize = from.iter().map(|slice| slice.len()).sum();
