@@ -223,7 +223,9 @@ impl<'i, T> Turn<'i, T> {
         }
     }
 
-    /// Writes, and decides how the turn goes on after delivering has stopped.
+    /// Writes, and decides how the turn goes on after delivering has stopped. If the handler has
+    /// removed the connection, there is no slot, and `finish` delivers no event. An open connection
+    /// has a wire, unless `disconnect` has ended it.
     #[inline(always)]
     fn write(&mut self, stop: Stop) -> After {
         let stops = stop == Stop::Starved && !self.may_read(); // only then would a read come next
@@ -231,13 +233,11 @@ impl<'i, T> Turn<'i, T> {
             return After::Again; // the loop has given it up: the next pass delivers the end
         }
         let Inner { slots, system, clock, draining, settings, receiving, .. } = &mut *self.inner;
-        // The handler may have removed the connection. Then `finish` delivers no event.
         let Some(slot) = slots.get_mut(self.handle) else { return After::Ended };
         let conn = &mut self.open.conn;
         slot.marks.starved = stop == Stop::Starved;
         // The write comes before `is_full`, because it may make room.
         slot.pump(system, conn, clock.now);
-        // An open connection has a wire, unless `disconnect` has ended it, which skips its turn.
         let Some(wire) = &mut slot.wire else { return After::Ended };
         let held = slot.marks.paused || is_full(conn) || stops;
         conn.set_paused(held); // the peer's deadlines wait while nothing is read

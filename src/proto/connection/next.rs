@@ -68,9 +68,10 @@ enum Obstacle {
     /// No obstacle: the next read or write may succeed.
     #[default]
     Nothing,
+    /// A refused write is tried again only after a read or a wait, because both reset this.
     WriteBlocked,
     ReadBlocked,
-    /// A deadline has passed, with this error.
+    /// A deadline has passed, with this error. After the peer's Close, `step` does not return it.
     DeadlinePassed(RecvError),
 }
 
@@ -143,6 +144,11 @@ impl Connection {
         Next::Read(&mut self.inbound.rx)
     }
 
+    /// Reading goes on while a write is blocked. If both peers stopped reading until their writes
+    /// succeed, they would wait for each other for ever.
+    ///
+    /// The loop ends, because each call of `handle_timeout` clears or moves the deadline that was
+    /// due.
     #[inline(never)] // keeps `next`, which is inlined, short
     fn next_slow(&mut self, now: Time) -> Next<'_> {
         loop {
@@ -158,11 +164,9 @@ impl Connection {
                 Ok(_) => return self.event(),
             };
             let obstacle = self.loop_state.obstacle;
-            // A refused write is tried again only after a read or a wait: both reset the obstacle.
             if self.tx.has_outgoing() && (obstacle == Obstacle::Nothing || !self.tx.out.refused()) {
                 return Next::Write(self.tx.outgoing());
             }
-            // `reads`: whether more input is wanted.
             let reads = match phase.map(|phase| (phase, phase.ending())) {
                 None => !paused,
                 Some((_, Ending::Discard)) => true,
@@ -170,20 +174,15 @@ impl Connection {
                     return Next::ShutDown;
                 }
                 Some((Phase::Over, _)) => {
-                    // After the peer's Close, `step` does not return the error of a passed
-                    // deadline, so the error is taken from `obstacle`.
                     let passed = match obstacle {
                         Obstacle::DeadlinePassed(error) => Some(error),
                         _ => None,
                     };
                     return Next::Over(step.err().or(passed));
                 }
-                // Our Close, the stream's shutdown, or the caller's answer to the peer's Close is
-                // missing. Input does not help.
+                // What is missing is our Close, the shutdown or the caller's answer, and no input.
                 Some(_) => false,
             };
-            // Reading goes on while a write is blocked. If both peers stopped reading until their
-            // writes succeed, they would wait for each other for ever.
             let reads_on = reads && obstacle != Obstacle::ReadBlocked;
             // While reads go on, an old `now` is not used: the wait below asks for the time. A
             // check of the deadlines costs time, so most reads go without: see `Timers::looks`.
@@ -191,8 +190,6 @@ impl Connection {
             let looks = !reads_on || (!is_old && self.inbound.looks());
             let until = if looks { self.poll_timeout() } else { None };
             if until.is_some_and(|at| at <= now) {
-                // A Ping or an idle message may be due, or a deadline may have passed. Each call of
-                // `handle_timeout` clears or moves the deadline that was due, so this loop ends.
                 if let Err(error) = self.inbound.handle_timeout(now, &mut self.tx) {
                     self.loop_state.obstacle = Obstacle::DeadlinePassed(error);
                 } else if reads && self.inbound.found_at().is_some() {
@@ -206,11 +203,9 @@ impl Connection {
                 }
                 return self.read();
             }
-            // After the wait, a refused read or write may succeed, so it is tried again.
-            self.loop_state = LoopState::default();
+            self.loop_state = LoopState::default(); // after the wait, a refused call is repeated
             let unsent = self.tx.has_outgoing() || self.tx.held_back() > 0;
-            // `WriteBlocked` without unsent bytes: the shutdown was refused.
-            let writable = obstacle == Obstacle::WriteBlocked || unsent;
+            let writable = unsent || obstacle == Obstacle::WriteBlocked; // or a refused shutdown
             let until = if reads_on { Some(now) } else { until };
             return Next::Wait(Wait { readable: reads, writable, until });
         }

@@ -370,7 +370,8 @@ impl RecvBuffer {
     #[inline]
     pub(crate) fn spare_mut(&mut self, limit: usize, rest: usize) -> &mut [u8] {
         // The usual case: an empty buffer of exactly the length that the connection itself takes.
-        if self.is_empty() && self.bytes.len() == self.base + SLACK {
+        // The small buffer may have this length too, but it is only for waits.
+        if self.is_empty() && self.bytes.len() == self.base + SLACK && !self.stashed {
             self.rewind();
             self.spare = self.base;
             return self.get_mut(0..self.base);

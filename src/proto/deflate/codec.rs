@@ -128,8 +128,8 @@ impl ZlibOutput {
     /// Appends bytes. `room` returns the rest of the buffer, and never `None`, because it may grow
     /// the buffer without limit.
     pub(crate) fn push(&mut self, mut bytes: &[u8]) {
-        while let Some(room) = self.room(usize::MAX)
-            && !bytes.is_empty()
+        while !bytes.is_empty()
+            && let Some(room) = self.room(usize::MAX)
         {
             let n = bytes.len().min(room.len());
             let (now, later) = bytes.split_at(n);

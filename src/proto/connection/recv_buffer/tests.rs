@@ -14,6 +14,10 @@ static LAVISH: Memory = Memory {
     give: |buffer| (COUNTED.give)(buffer),
 };
 
+/// Acts as a pool whose buffers all have the length of a connection's own buffer.
+static WHOLES: Memory =
+    Memory { take_to: |to, _| (COUNTED.take_to)(to, WHOLE), give: |buffer| (COUNTED.give)(buffer) };
+
 fn buffer() -> RecvBuffer {
     traffic();
     RecvBuffer { memory: &COUNTED, ..RecvBuffer::new(BASE - MAX_HEADER_LEN) }
@@ -353,6 +357,20 @@ fn a_little_is_stashed_over_a_wait_and_much_keeps_the_buffer() {
     buf.skip(1);
     assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE);
     assert_eq!(traffic(), (vec![WHOLE], vec![]));
+}
+
+#[test]
+fn a_small_buffer_goes_at_the_next_read_however_long_it_is() {
+    let mut buf = RecvBuffer { memory: &WHOLES, ..buffer() };
+    buf.lend(vec![0; 8 << 10]);
+    buf.spare_mut(LIMIT, 0);
+    buf.commit(300);
+    assert_eq!(buf.reclaim().len(), 8 << 10);
+    assert!(!buf.has_buffer());
+    buf.skip(300);
+    buf.spare_mut(LIMIT, 0);
+    assert!(buf.has_buffer());
+    assert_eq!(buf.reclaim().len(), WHOLE);
 }
 
 #[test]

@@ -313,8 +313,7 @@ impl Sender {
         let (answers, gone) = (self.urgent.close_is_last, self.close_gone());
         self.write_failed(); // This may set `close_gone`.
         match left {
-            _ if gone => Ok(()),
-            true if answers && self.close_gone() => Ok(()),
+            _ if gone || answers && self.close_gone() => Ok(()),
             true => Err(RecvError::CloseTimeout),
             false => Err(RecvError::WriteTimeout),
         }
