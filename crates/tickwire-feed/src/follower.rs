@@ -9,6 +9,7 @@
 //!
 //! Invariant: before `due`, `poll` has something to do only if another method was called. A method
 //! that gives `poll` something to do sets `due` to now or earlier, or adds to `unpolled` or `left`.
+//! A method that gives `poll` something to do at a later time sets `due` to this time or earlier.
 mod open;
 mod poll;
 mod run;
@@ -356,7 +357,9 @@ impl<T> Follower<T> {
         let at = self.runs.iter().position(|run| run.has(connection))?;
         let run = &mut self.runs[at];
         let open = run.rotation.iter_mut().find(|open| open.id == connection)?;
-        open.hear(&incoming, self.batch, now);
+        // An answer ends the wait for it. The next silence may end before this wait would have.
+        self.due = self.due.min(open.hear(&incoming, self.batch, now));
+        self.due = self.probe_after.map_or(self.due, |after| self.due.min(now + after));
         match incoming {
             Incoming::Data { subscription, numbers } => {
                 let followed = self.subscriptions.get_mut(subscription)?.as_mut()?;

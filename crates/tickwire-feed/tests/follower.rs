@@ -330,6 +330,32 @@ fn a_subscription_that_is_never_quiet_for_so_long_is_left_though_it_answers() {
 }
 
 #[test]
+fn a_message_that_ends_a_wait_begins_the_next_one() {
+    let asks = Subscription { ask_after: Some(SECOND), ..Subscription::default() };
+    let leaves = Subscription { leave_after: Some(SECOND), ..Subscription::default() };
+    let data = Incoming::Data { subscription: 0, numbers: None };
+    for (watch, incoming) in
+        [(asks, Incoming::Answer(0)), (asks, data), (leaves, Incoming::Answer(0)), (leaves, data)]
+    {
+        let mut desk = Desk::new(&[watch]).line(Duration::MAX, Duration::ZERO);
+        let id = desk.open();
+        desk.all();
+        desk.now = desk.now + SECOND / 10;
+        desk.hear(id, incoming);
+        assert_eq!(desk.poll(), Action::Wait(desk.now + SECOND), "{watch:?} {incoming:?}");
+    }
+    // Any message answers a probe.
+    let mut desk = Desk::new(&[]).line(Duration::MAX, Duration::ZERO);
+    desk.follower.probe_after = Some(SECOND);
+    let id = desk.open();
+    assert_eq!(desk.next(), Action::Send { connection: id, say: Say::Probe });
+    desk.all();
+    desk.now = desk.now + SECOND / 10;
+    desk.hear(id, Incoming::Other);
+    assert_eq!(desk.poll(), Action::Wait(desk.now + SECOND));
+}
+
+#[test]
 fn limits_hold() {
     let mut desk = Desk::new(&[]);
     for _ in 0..20 {

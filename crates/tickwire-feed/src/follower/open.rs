@@ -102,9 +102,12 @@ impl Seat {
         true
     }
 
-    fn answer(&mut self, now: Time) {
+    /// Notes an answer or data. Returns when the silence after it makes something due.
+    fn answer(&mut self, now: Time) -> Time {
         (self.ask, self.heard) = (Ask::No, now);
         self.answered.get_or_insert(now);
+        let Subscription { ask_after, leave_after, .. } = self.watch;
+        ask_after.into_iter().chain(leave_after).min().map_or(NEVER, |after| now + after)
     }
 
     /// Whether the connection with the `old` seat can end without a loss for this subscription. In
@@ -238,10 +241,11 @@ impl Open {
         seats.fold(false, |wanted, seat| seat.say(range.start, now) | wanted)
     }
 
-    /// Takes note of a message.
-    pub(super) fn hear(&mut self, incoming: &Incoming, batch: usize, now: Time) {
+    /// Takes note of a message. Returns when the silence of its subscriptions makes something due.
+    pub(super) fn hear(&mut self, incoming: &Incoming, batch: usize, now: Time) -> Time {
         // Any message shows that the connection is alive, so any message answers the probe.
         (self.heard, self.probe) = (now, Ask::No);
+        let mut due = NEVER;
         match *incoming {
             Incoming::LoggedIn if !self.is_logged_in() => {
                 self.login = Ask::No;
@@ -250,17 +254,19 @@ impl Open {
             }
             Incoming::Answer(start) => {
                 let said = self.seats.iter_mut().skip(start).flatten();
-                said.filter(|seat| seat.said_by == Some(start)).for_each(|seat| seat.answer(now));
+                let said = said.filter(|seat| seat.said_by == Some(start));
+                said.for_each(|seat| due = due.min(seat.answer(now)));
             }
             Incoming::Data { subscription, numbers } => {
                 if let Some(seat) = self.seat_mut(subscription) {
-                    seat.answer(now);
+                    due = due.min(seat.answer(now));
                     seat.data = Some(now);
                     seat.is_numbered |= numbers.is_some();
                 }
             }
             _ => {}
         }
+        due
     }
 
     /// Asks what is due. Returns when to look again, or `None` to leave the connection.
