@@ -111,7 +111,8 @@ use tickwire_parts::Backoff;
 ///   no other line has a connection, if there is such an address. After [`Ended::Silent`], and
 ///   after [`Ended::Failed`] with [`Retry::BackOff`](tickwire::Retry::BackOff), a line that has
 ///   turned dials at once. The delays count once as many attempts and connections have ended in a
-///   row as there are addresses. (A connection that lasted for `max_delay` starts a new row.)
+///   row as there are addresses. (A connection that lasted for `max_delay` starts a new row, and so
+///   does `go_on`.)
 /// - **A quiet market** is not cut. If the exchange answers each question, silence ends no
 ///   connection, unless [`Subscription::leave_after`] is set.
 /// - **A dead connection or subscription** is left within [`answer_within`](Self::answer_within)
@@ -295,12 +296,12 @@ impl<T> Follower<T> {
         self.runs.iter().map(Run::state)
     }
 
-    /// Dials again with every line that has [stopped](State::Stopped). Call this when a person has
-    /// decided so.
+    /// Dials again with every line that has [stopped](State::Stopped), and starts the line's
+    /// `Backoff` anew. Call this when a person has decided so.
     pub fn go_on(&mut self, now: Time) {
         for run in self.runs.iter_mut().filter(|run| run.not_before.is_none()) {
             run.backoff.reset();
-            run.not_before = Some(now);
+            (run.failed, run.not_before) = (0, Some(now));
         }
         self.due = now;
     }

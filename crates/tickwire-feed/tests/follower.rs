@@ -356,6 +356,22 @@ fn a_message_that_ends_a_wait_begins_the_next_one() {
 }
 
 #[test]
+fn a_line_that_goes_on_tries_each_address_at_once_again() {
+    let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
+    desk.follower.addresses = 3;
+    for retry in [Retry::BackOff, Retry::BackOff, Retry::Stop] {
+        let (id, _) = desk.dialed();
+        desk.end(id, Ended::Failed(retry));
+    }
+    desk.follower.go_on(desk.now);
+    for address in 0..3 {
+        let (id, dialed) = desk.dialed();
+        assert_eq!((dialed, desk.now), (address, Time::ZERO));
+        desk.end(id, Ended::Failed(Retry::BackOff));
+    }
+}
+
+#[test]
 fn limits_hold() {
     let mut desk = Desk::new(&[]);
     for _ in 0..20 {
