@@ -118,20 +118,17 @@ fn give_other(buffer: &mut Vec<u8>) {
     // free. An error means that the thread is ending: its pool is gone, and `buffer` is freed.
     let _ = THREAD.try_with(|thread| {
         let [newest, older] = &thread.last;
-        match older.take() {
-            none if none.is_empty() => older.set(newest.take()),
-            kept => older.set(kept),
-        }
+        let kept = older.take();
+        older.set(if kept.is_empty() { newest.take() } else { kept });
     });
     if give_last(buffer) {
         return;
     }
     // Both places are taken, or `buffer` does not belong there.
-    let buffer = mem::take(buffer);
     let _ = THREAD.try_with(|thread| {
         let mut rest = thread.rest.borrow_mut();
         thread.last.iter().rev().for_each(|last| rest.give(last.take()));
-        rest.give(buffer); // The newest buffer is last, where `take` begins its search.
+        rest.give(mem::take(buffer)); // The newest buffer is last, where `take` begins its search.
     });
 }
 

@@ -361,9 +361,7 @@ fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
             return HandshakeError::BadHttpVersion;
         }
         // `Scan` counts the headers first, so only `parse_at_once` gets this error, and drops it.
-        httparse::Error::TooManyHeaders => {
-            return HandshakeError::TooManyHeaders { limit: shown(MAX_HEADERS) };
-        }
+        httparse::Error::TooManyHeaders => "headers",
         httparse::Error::HeaderName => "header name",
         httparse::Error::HeaderValue => "header value",
         httparse::Error::NewLine => "line end",
