@@ -129,7 +129,9 @@ impl<S: Stream> TlsStream<S> {
     fn of(io: S, session: Session) -> Self {
         let shared = Shared { tls: Mutex::new(Tls::new(session)), handles: AtomicUsize::new(1) };
         let part = |stream: &mut Self| {
-            // `AcqRel`: the last handle must see everything that the other handles did.
+            // Not `Arc::strong_count`: two handles that go at the same time could both see 2.
+            // `AcqRel`, because `S` is the caller's, and each handle may have changed what it
+            // shares with the other handles.
             if stream.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
                 stream::part(&mut stream.carrier(false));
             }

@@ -27,27 +27,28 @@ impl<T> Inner<T> {
         if self.counts.queued <= self.settings.max_queued {
             return;
         }
-        let target = self.settings.max_queued / 8 * 7; // the division first: no overflow
-        let queued = |handle: Handle| Some((self.slots.get(handle)?.queued, handle));
-        let mut most: Vec<_> = self.slots.handles().filter_map(queued).collect();
-        most.retain(|(queued, _)| *queued > 0);
-        most.sort_unstable_by(|a, b| b.cmp(a));
-        for &(_, handle) in &most {
+        let mut most: Vec<_> = self.slots.handles().map(|handle| (0, handle)).collect();
+        for (queued, handle) in &mut most {
             // A stream that refused bytes may accept more by now. Over io_uring, it accepts more
             // once its copy is sent. All streams are tried before a connection is disconnected,
-            // because the bytes that they accept may be enough.
-            while let Some(wire) = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut())
+            // because the loop may then be within the limit. This ends: a stream that accepts no
+            // more, or has all bytes, does not accept again.
+            while let Some(wire) = self.slots.get_mut(*handle).and_then(|slot| slot.wire.as_mut())
                 && wire.accepts_again(&mut self.system)
             {
-                self.write_outside(handle);
+                self.write_outside(*handle);
             }
+            *queued = self.slots.get(*handle).map_or(0, |slot| slot.queued);
         }
-        for (_, handle) in most {
+        most.sort_unstable_by(|a, b| b.cmp(a));
+        let is_over = self.counts.queued > self.settings.max_queued;
+        let target = self.settings.max_queued / 8 * 7; // the division first: no overflow
+        for (_, handle) in most.into_iter().filter(|(queued, _)| is_over && *queued > 0) {
             if self.counts.queued <= target {
                 break;
             }
-            // This skips the connection that has its turn, because it is not in its slot. Its
-            // `high_water` limits it.
+            // This skips the connection that has its turn, because it is not in its slot, and those
+            // that wait for their `Event::Open`. Their `high_water` limits them.
             if let Some(open) = self.take_open(handle) {
                 self.disconnect(handle, open);
             // A rejected request was never open, so no event reports its end.

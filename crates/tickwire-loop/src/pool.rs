@@ -67,6 +67,7 @@ impl Pool {
     }
 
     fn give_to_list(&mut self, buffer: Vec<u8>) {
+        // The length counts: these buffers are made with a length equal to their capacity.
         if buffer.len() <= MOST - self.bytes {
             // After the first time, this reserves nothing: the list keeps its capacity.
             if self.free.is_empty() {

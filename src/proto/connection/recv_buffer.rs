@@ -288,8 +288,7 @@ impl RecvBuffer {
         let stashed = self.stashed;
         let old = self.replace(bytes).take();
         if stashed && old.len() <= self.base / 8 {
-            // A longer buffer is not kept, because it would cost memory between the waits.
-            self.small = old;
+            self.small = old; // a longer buffer would cost memory between the waits
             return Vec::new();
         }
         old
@@ -351,9 +350,11 @@ impl RecvBuffer {
             let len = (kept + wire + SLACK).next_power_of_two().max(64);
             // `swap` keeps only a short buffer, so a longer one comes from the pool.
             small = if len > self.base / 8 { self.memory.take(len) } else { vec![0; len] };
-            if small.len() > 2 * len {
-                // The buffer from `memory` is too long to be kept for a few bytes.
-                (self.memory.give)(core::mem::replace(&mut small, vec![0; len]));
+            if small.len() > 2 * len || small.len() == self.base + SLACK {
+                // The buffer from `memory` is too long to be kept for a few bytes, or `spare_mut`
+                // would take it for the connection's own.
+                let other = vec![0; len + usize::from(len == self.base + SLACK)];
+                (self.memory.give)(core::mem::replace(&mut small, other));
             }
         }
         let bytes = self.replace(small).take();
@@ -370,8 +371,7 @@ impl RecvBuffer {
     #[inline]
     pub(crate) fn spare_mut(&mut self, limit: usize, rest: usize) -> &mut [u8] {
         // The usual case: an empty buffer of exactly the length that the connection itself takes.
-        // The small buffer may have this length too, but it is only for waits.
-        if self.is_empty() && self.bytes.len() == self.base + SLACK && !self.stashed {
+        if self.is_empty() && self.bytes.len() == self.base + SLACK {
             self.rewind();
             self.spare = self.base;
             return self.get_mut(0..self.base);
