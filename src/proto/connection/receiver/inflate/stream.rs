@@ -224,6 +224,7 @@ impl Inflate {
         let Ending { mut taken, mut begun, mut full } = from;
         let flushed = input.get(..n).is_some_and(|last| last.ends_with(&[0xff]));
         let (input, whole) = followed(input, n, if flushed { &EMPTY } else { &TAIL })?;
+        // The first call has all of the input: a message that is one block needs no other call.
         loop {
             let Some(room) = self.out.room(most) else {
                 return Ok(Some(Ending { taken, begun, full }));
@@ -255,6 +256,7 @@ impl Inflate {
                     return if last { Err(BAD) } else { Ok(None) };
                 }
                 Status::Progress if taken == whole && begun + 1 >= n && !flushed => {
+                    // If this block has BFINAL, the next message's first call returns `StreamEnd`.
                     return Ok(None);
                 }
                 _ => return Err(BAD),

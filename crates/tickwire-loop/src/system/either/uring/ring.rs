@@ -124,7 +124,8 @@ impl Ring {
         // With these flags, the kernel completes requests only inside the calls of the loop's
         // thread, and interrupts nothing. The first call enables the ring, because a loop may be
         // made in another thread. One request to receive has many completions, so the queue of
-        // completions is longer than the queue of requests.
+        // completions is longer than the queue of requests. Both lengths are guesses: a longer
+        // queue costs memory, and a full one costs calls, but no completion is lost.
         let ring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
