@@ -299,6 +299,39 @@ fn replies_count_for_the_limit_on_queued_bytes() {
     });
 }
 
+/// Over io_uring. The fast peer's echo is copied and not sent yet, so its next message waits. This
+/// message exceeds the limit, is written then, and leaves the loop within the limit.
+#[test]
+fn bytes_that_a_stream_accepts_when_the_limit_is_exceeded_disconnect_nobody() {
+    let settings = Settings { max_queued: 256 << 10, ..Settings::default() };
+    let mut server = Server::new(settings, Config::default());
+    if !server.net.net().uses_io_uring() {
+        return;
+    }
+    let (mut fast, _slow) = (server.peer(), [server.peer(), server.peer()]);
+    let queued = |server: &Server, of| server.net.inner.slots.get(of).unwrap().queued;
+    // Together they have more than 7/8 of the limit.
+    for of in [server.opened[1], server.opened[2]] {
+        while queued(&server, of) < 115_000 {
+            server.net.net().send(of, &[0; 4000][..]).unwrap();
+            server.round().unwrap();
+        }
+    }
+    fast.write_all(HELLO).unwrap();
+    let echoes = server.made("write");
+    server.until(|server| server.made("write") > echoes);
+    let of = server.opened[0];
+    server.net.net().send(of, &[0; 140_000][..]).unwrap();
+    assert_eq!((queued(&server, of), server.net.net().counts().over_queued), (0, 0));
+    fast.set_nonblocking(true).unwrap();
+    let (mut seen, mut n) = (vec![0; 150_000], 0);
+    server.until(|_| {
+        n += fast.read(&mut seen[n..]).unwrap_or_default();
+        n == 7 + 10 + 140_000
+    });
+    assert_eq!(server.ends, [""; 0]);
+}
+
 #[test]
 fn an_outbox_takes_no_message_for_a_connection_that_is_not_open() {
     let mut server = server();
