@@ -213,6 +213,10 @@ impl Inflate {
     /// message may also end with a block without BFINAL, but with another last byte than ff. This
     /// message is refused: zlib does not say how many bits of the last byte are left, so the bytes
     /// to append are unknown.
+    ///
+    /// The first call has all of the input, so a message that is one block needs no other call. If
+    /// the block that the tail completes has BFINAL, the next message's first call returns
+    /// `StreamEnd`.
     fn finish(
         &mut self,
         raw: &mut Decompressor,
@@ -224,7 +228,6 @@ impl Inflate {
         let Ending { mut taken, mut begun, mut full } = from;
         let flushed = input.get(..n).is_some_and(|last| last.ends_with(&[0xff]));
         let (input, whole) = followed(input, n, if flushed { &EMPTY } else { &TAIL })?;
-        // The first call has all of the input: a message that is one block needs no other call.
         loop {
             let Some(room) = self.out.room(most) else {
                 return Ok(Some(Ending { taken, begun, full }));
@@ -256,7 +259,6 @@ impl Inflate {
                     return if last { Err(BAD) } else { Ok(None) };
                 }
                 Status::Progress if taken == whole && begun + 1 >= n && !flushed => {
-                    // If this block has BFINAL, the next message's first call returns `StreamEnd`.
                     return Ok(None);
                 }
                 _ => return Err(BAD),
