@@ -12,8 +12,7 @@ use crate::{Answer, Dial, Door, End, Event, Handle, Loop, Net, SendError, Settin
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::mpsc::{Sender, channel},
-    thread::{self, JoinHandle},
+    thread,
     time::{Duration, Instant},
 };
 use tickwire::{Config, handshake::server::Accept};
@@ -90,7 +89,10 @@ impl Server {
     /// Opens a second door, for `wss`, to a peer on a thread. The peer sends the message that the
     /// channel brings, then receives, which has to fail.
     #[cfg(feature = "rustls")]
-    fn secure_peer(&mut self, config: Config) -> (JoinHandle<()>, Sender<&'static str>) {
+    fn secure_peer(
+        &mut self,
+        config: Config,
+    ) -> (thread::JoinHandle<()>, std::sync::mpsc::Sender<&'static str>) {
         use std::sync::Arc;
         use tickwire::tls::rustls::{
             ClientConfig, RootCertStore, ServerConfig, pki_types::PrivateKeyDer,
@@ -106,7 +108,7 @@ impl Server {
         let tls = tls.with_single_cert(vec![certificate], key).unwrap();
         let door = Door::new(config).tls(Arc::new(tls));
         let address = self.net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
-        let (tell, told) = channel();
+        let (tell, told) = std::sync::mpsc::channel();
         let peer = thread::spawn(move || {
             let request = tickwire::handshake::client::Request::new("wss://localhost/").unwrap();
             let dial = tickwire::Dial::new(&request).tls(Arc::new(client));

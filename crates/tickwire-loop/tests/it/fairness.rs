@@ -256,12 +256,6 @@ fn pings_of_a_peer_that_reads_nothing_queue_few_pongs() {
         // 16 and the newest are being written, and as many wait.
         assert!(server.unwritten() <= 2 * 17 * 127, "{}", server.unwritten());
         pings = server.delivered[floods[0].at].0;
-        eprintln!(
-            "{pings} {} {} {}",
-            server.unwritten(),
-            server.rounds,
-            ioctl_fionread(&floods[0].stream).unwrap()
-        );
         assert!(pings < 20_000_000, "the system takes all of them");
     }
 }
