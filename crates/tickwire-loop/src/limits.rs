@@ -40,10 +40,13 @@ impl<T> Inner<T> {
             }
             *queued = self.slots.get(*handle).map_or(0, |slot| slot.queued);
         }
+        if self.counts.queued <= self.settings.max_queued {
+            return;
+        }
+        most.retain(|(queued, _)| *queued > 0);
         most.sort_unstable_by(|a, b| b.cmp(a));
-        let is_over = self.counts.queued > self.settings.max_queued;
         let target = self.settings.max_queued / 8 * 7; // the division first: no overflow
-        for (_, handle) in most.into_iter().filter(|(queued, _)| is_over && *queued > 0) {
+        for (_, handle) in most {
             if self.counts.queued <= target {
                 break;
             }

@@ -395,23 +395,17 @@ impl Wire {
         text: &[u8],
         said: &mut usize,
     ) -> io::Result<()> {
-        let mut was_full = false;
-        while let Some(rest @ [_, ..]) = text.get(*said..) {
-            match self.say(system, rest) {
-                // TLS was full, and `say` has written all of it. No `Note` follows that, so seal.
-                Ok(0) if !was_full && self.has_sent_all() => was_full = true,
-                Ok(0) => return Err(ErrorKind::WouldBlock.into()), // TLS holds enough ciphertext
-                Ok(n) => (*said, was_full) = (*said + n, false),
-                Err(error) => return Err(error),
-            }
+        loop {
+            // As in `write_sealed`, seal more only after all ciphertext is written. Then TLS has
+            // room. If the stream refuses some, a `Note` follows.
+            self.send(system)?;
+            let Some(rest @ [_, ..]) = text.get(*said..) else { break };
+            *said += match self.say(system, rest)? {
+                0 => return Err(ErrorKind::WouldBlock.into()), // the TLS handshake is not done
+                n => n,
+            };
         }
-        self.send(system)?;
         self.shut_down(system).then_some(()).ok_or(ErrorKind::WouldBlock.into())
-    }
-
-    /// Whether the stream has accepted all ciphertext.
-    fn has_sent_all(&mut self) -> bool {
-        self.tls.as_mut().is_some_and(|tls| tls.session.outgoing().is_empty())
     }
 
     /// Shuts the stream for writing. Returns `false` if the stream does not accept the close_notify
