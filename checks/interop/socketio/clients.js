@@ -224,7 +224,7 @@ async function main() {
     const open = (options) => (sockets.push(io(url, { forceNew: true, ...transports, ...options })), sockets.at(-1));
     const label = `socket.io-client ${version}, ${way}: ${what}`;
     let timer;
-    const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error("it hangs")), 30000)));
+    const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error("it hangs")), 120000)));
     try {
       await Promise.race([check({ open, said, url }), late]);
       console.log(`ok   ${label}`);
