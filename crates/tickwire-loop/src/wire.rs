@@ -333,7 +333,8 @@ impl Wire {
 
     /// Whether a stream that refused bytes accepts bytes again, though no `Note` has come yet.
     pub(crate) fn accepts_again(&mut self, system: &mut System) -> bool {
-        let again = !self.writable && system.accepts_again(&self.stream);
+        // After a failed write, no write succeeds.
+        let again = !self.writable && self.broken.is_none() && system.accepts_again(&self.stream);
         self.writable |= again;
         again
     }

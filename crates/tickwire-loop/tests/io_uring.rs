@@ -17,6 +17,7 @@ use std::{
 };
 use tickwire::{Config, handshake::server::Accept};
 use tickwire_loop::{Door, Event, Loop, Net, Settings};
+use tickwire_parts::{Outbox, Overflow};
 
 const LONG: Duration = Duration::from_secs(600);
 const REQUEST: &[u8] =
@@ -166,6 +167,45 @@ fn more_bytes_than_the_kernel_has_buffers_for_all_arrive() {
             reply.len() == 20_004
         });
         assert!(reply.ends_with(&payload));
+    }
+}
+
+/// The turn of the first connection leaves a copy under way. In the turn of the second, the ring
+/// completes both copies, before the wait that reports this.
+#[test]
+fn an_outbox_gives_its_stream_what_it_takes_after_another_stream_was_asked() {
+    let Some(mut server) = Server::new() else { return };
+    let door = Door::new(Config { high_water: 1000, ..Config::default() });
+    server.address = server.net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+    let mut peers = [server.peer(), server.peer()];
+    let all: Vec<_> = server.net.net().handles().collect();
+    for &handle in &all {
+        let mut outbox = Outbox::new(Overflow::DropOldest);
+        outbox.max_bytes = 20_000;
+        server.net.net().set_outbox(handle, outbox);
+        server.net.net().pause(handle, true);
+    }
+    peers.iter_mut().for_each(|peer| peer.write_all(&frame(b"go")).unwrap());
+    (0..20).for_each(|_| server.round());
+    all.iter().for_each(|handle| server.net.net().pause(*handle, false)); // one round for both
+    let (mut first, mut turns) = (None, 0);
+    while turns < 2 {
+        let turned = server.net.turn(Duration::from_millis(1), |net, event| {
+            let Event::Message { from, .. } = event else { return };
+            turns += 1;
+            let mut send = |to, n| (0..n).for_each(|_| net.send(to, &[7; 1000][..]).unwrap());
+            match first {
+                None => {
+                    send(from, 3);
+                    first = Some(from);
+                }
+                Some(first) => [from, first].iter().for_each(|to| send(*to, 30)),
+            }
+        });
+        assert!(turned.unwrap());
+    }
+    for handle in all {
+        assert_eq!(server.net.net().outbox(handle).unwrap().counts().dropped, 0);
     }
 }
 

@@ -179,16 +179,17 @@ impl Uring {
         self.ring.submit()
     }
 
-    /// Whether a stream that accepted no more has accepted all bytes by now. Submits the copies
-    /// that wait, because an unsent copy may be the only reason why the stream refuses bytes.
+    /// Whether a stream that refused bytes accepts bytes by now. Submits the copies that wait,
+    /// because an unsent copy may be the only reason why the stream refuses bytes.
     pub(crate) fn accepts_again(&mut self, stream: &Stream) -> bool {
         let at = stream.0 as usize;
         let is_sending = |of: &Self| of.places.get(at).is_some_and(|of| of.is_asked(Of::Send));
-        if !is_sending(self) || self.ring.has_sends() && self.ring.submit().is_err() {
+        if is_sending(self) && self.ring.has_sends() && self.ring.submit().is_err() {
             return false;
         }
         self.work_off(); // the next wait passes on each `Note`
-        !is_sending(self)
+        // The completion may also have come before this call, which was then for another stream.
+        self.writable(stream.0).is_ok()
     }
 
     /// Processes the completions that have arrived. Adds the changes to `notes`.

@@ -181,7 +181,7 @@ impl Uring {
     }
 
     /// Returns the place of a stream if no send is under way on it, so that bytes keep their order.
-    fn writable(&mut self, at: u32) -> io::Result<&mut Place> {
+    pub(super) fn writable(&mut self, at: u32) -> io::Result<&mut Place> {
         let place = self.place(at)?;
         if let Some(code) = place.failed {
             return Err(io::Error::from_raw_os_error(code));
