@@ -59,8 +59,12 @@ impl<T> Inner<T> {
                 let Some(slot) = self.slots.get_mut(handle) else { continue };
                 let Stage::Dialing(dialing) = &mut slot.stage else { continue };
                 let (delay, port) = (dialing.dial.delay, dialing.dial.request.target().port());
-                let with_port = |to: &SocketAddr| SocketAddr::new(to.ip(), port);
-                let mut race = Race::new(found.iter().flatten().map(with_port), delay);
+                // A new address from `to.ip()` would lack the zone of a link-local address.
+                let with_port = |mut to: SocketAddr| {
+                    to.set_port(port);
+                    to
+                };
+                let mut race = Race::new(found.iter().flatten().copied().map(with_port), delay);
                 if let Err(error) = &found {
                     let nowhere = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), 0); // see `lost`
                     race.failed(nowhere, io::Error::new(error.kind(), error.to_string()));

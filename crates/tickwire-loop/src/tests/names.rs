@@ -115,3 +115,11 @@ fn a_slow_lookup_does_not_delay_other_connections() {
     faults::release();
     server.until(|server| server.opened.len() == 3);
 }
+
+#[test]
+fn an_address_keeps_the_zone_that_the_lookup_found() {
+    let mut server = server();
+    server.net.net().dial(Dial::to("ws://[fe80::1%251]:9/").unwrap(), ()).unwrap();
+    server.until(|server| !server.ends.is_empty());
+    assert!(server.ends[0].contains("[fe80::1%1]:9"), "{:?}", server.ends);
+}

@@ -182,13 +182,15 @@ impl Uring {
     /// Whether a stream that refused bytes accepts bytes by now. Submits the copies that wait,
     /// because an unsent copy may be the only reason why the stream refuses bytes.
     pub(crate) fn accepts_again(&mut self, stream: &Stream) -> bool {
-        let at = stream.0 as usize;
-        let is_sending = |of: &Self| of.places.get(at).is_some_and(|of| of.is_asked(Of::Send));
-        if is_sending(self) && self.ring.has_sends() && self.ring.submit().is_err() {
+        let place = self.places.get(stream.0 as usize);
+        let is_sending = place.is_some_and(|place| place.is_asked(Of::Send));
+        // If this fails, the copies stay queued: the next wait submits them, or reports the error.
+        if is_sending && self.ring.has_sends() && self.ring.submit().is_err() {
             return false;
         }
         self.work_off(); // the next wait passes on each `Note`
-        // The completion may also have come before this call, which was then for another stream.
+        // Even without a send under way, no `Note` may have come: an earlier call for another
+        // stream may have worked off the completion.
         self.writable(stream.0).is_ok()
     }
 
