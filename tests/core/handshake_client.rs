@@ -187,7 +187,7 @@ fn a_refusal_comes_with_its_headers_and_the_start_of_its_body() {
         "HTTP/1.1 503 Busy\r\nRetry-After: 30\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n";
     let long_line = format!("{chunked}2;{}\r\nab\r\n", "x".repeat(300));
     // What comes, whether the stream has to end for a verdict, the body.
-    let cases: [(&str, bool, &str); 17] = [
+    let cases: [(&str, bool, &str); 20] = [
         ("HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nhello, more", false, "hello"),
         ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", false, ""),
         ("HTTP/1.1 204 No Content\r\n\r\n", false, ""),
@@ -209,6 +209,9 @@ fn a_refusal_comes_with_its_headers_and_the_start_of_its_body() {
         (&format!("{chunked}ffffffffffffffff\r\nab"), true, "ab"),
         (&long_line, false, ""),
         ("HTTP/1.1 599 \r\nTransfer-Encoding: gzip\r\nContent-Length: 1\r\n\r\nabc", true, "abc"),
+        ("HTTP/1.1 599 \r\nTransfer-Encoding: chunked, gzip\r\n\r\n1\r\na", true, "1\\r\\na"),
+        ("HTTP/1.1 599 \r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nabc", true, "abc"),
+        ("HTTP/1.1 599 \r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nabc", false, "ab"),
     ];
     for (bytes, end, body) in cases {
         let refusal = refusal_to(&config, bytes.as_bytes(), end);

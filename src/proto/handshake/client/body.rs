@@ -80,12 +80,13 @@ fn framing(refusal: &Refusal) -> (u64, bool) {
         return (0, false);
     }
     // RFC 9112 §6.3: Transfer-Encoding overrides Content-Length.
-    let mut codings = refusal.headers().named("Transfer-Encoding").peekable();
-    if codings.peek().is_some() {
-        let chunked = codings.any(|value| head::has_token(value, "chunked"));
+    // The last coding decides: only it can say where the body ends.
+    if let Some(last) = refusal.headers().named("Transfer-Encoding").flat_map(head::list).last() {
+        let chunked = last.eq_ignore_ascii_case(b"chunked");
         return (if chunked { 0 } else { UNTIL_EOF }, chunked);
     }
-    let length = refusal.headers().get("Content-Length").and_then(number);
+    let lengths = refusal.headers().named("Content-Length").map(number);
+    let length = lengths.reduce(|all, other| all.filter(|_| all == other)).flatten();
     (length.unwrap_or(UNTIL_EOF), false)
 }
 
