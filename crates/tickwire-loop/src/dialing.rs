@@ -66,8 +66,8 @@ impl<T> Inner<T> {
                 };
                 let mut race = Race::new(found.iter().flatten().copied().map(with_port), delay);
                 if let Err(error) = &found {
-                    let nowhere = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), 0); // see `lost`
-                    race.failed(nowhere, io::Error::new(error.kind(), error.to_string()));
+                    let error = io::Error::new(error.kind(), error.to_string());
+                    race.failed(([0; 4], 0).into(), error); // no attempt failed: see `lost`
                 }
                 dialing.race = Some(race);
                 self.make_ready(handle.at);

@@ -182,10 +182,9 @@ impl Uring {
     /// Whether a stream that refused bytes accepts bytes by now. Submits the copies that wait,
     /// because an unsent copy may be the only reason why the stream refuses bytes.
     pub(crate) fn accepts_again(&mut self, stream: &Stream) -> bool {
-        let place = self.places.get(stream.0 as usize);
-        let is_sending = place.is_some_and(|place| place.is_asked(Of::Send));
+        let sends = self.places.get(stream.0 as usize).is_some_and(|of| of.is_asked(Of::Send));
         // If this fails, the copies stay queued: the next wait submits them, or reports the error.
-        if is_sending && self.ring.has_sends() && self.ring.submit().is_err() {
+        if sends && self.ring.has_sends() && self.ring.submit().is_err() {
             return false;
         }
         self.work_off(); // the next wait passes on each `Note`
