@@ -18,6 +18,13 @@ pub(crate) fn chosen(mut settings: Settings) -> Settings {
     settings
 }
 
+/// A loop that listens at one door.
+pub(crate) fn listening<T>(settings: Settings, door: Door) -> (Loop<T>, SocketAddr) {
+    let mut net = Loop::new(chosen(settings)).unwrap();
+    let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+    (net, address)
+}
+
 type Command<T> = Box<dyn FnOnce(&mut Net<'_, T>) + Send>;
 
 /// A loop that runs in a thread until it is dropped. The test sends it commands.
@@ -35,13 +42,12 @@ impl<T: Send + 'static> Running<T> {
         door: Door,
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>) + Send + 'static,
     ) -> Self {
-        let mut net = Loop::new(chosen(settings)).unwrap();
+        let (mut net, address) = listening(settings, door);
         if chosen(Settings::default()).io_uring && !net.net().uses_io_uring() {
             // Not `println`: libtest hides what a test that passes prints.
             let line = b"NOT RUN over io_uring, but over mio: the kernel or the build has none\n";
             let _ = stderr().write_all(line);
         }
-        let address = net.net().listen(SocketAddr::from(([127, 0, 0, 1], 0)), door).unwrap();
         let (commands, inbox) = channel::<Command<T>>();
         let waker = net.net().waker();
         let thread = thread::spawn(move || {
@@ -52,6 +58,14 @@ impl<T: Send + 'static> Running<T> {
             .unwrap();
         });
         Self { address, commands, waker, thread: Some(thread) }
+    }
+
+    /// With the default settings.
+    pub(crate) fn at(
+        door: Door,
+        handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>) + Send + 'static,
+    ) -> Self {
+        Self::with(Settings::default(), door, handler)
     }
 
     /// Does something in the loop, and waits for its result.
@@ -107,9 +121,26 @@ impl<T> Drop for Running<T> {
     }
 }
 
+/// A loop that accepts each request, and what its handler tells of its other events.
+pub(crate) fn telling<T: Default + Send + 'static, M: Send + 'static>(
+    door: Door,
+    mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>) -> Option<M> + Send + 'static,
+) -> (Running<T>, Receiver<M>) {
+    let (tell, told) = channel();
+    let running = Running::at(door, move |net, event| match event {
+        Event::Request { answer, .. } => answer.accept(Accept::default(), T::default()),
+        event => handler(net, event).into_iter().for_each(|message| say(&tell, message)),
+    });
+    (running, told)
+}
+
 /// An echo server.
 pub(crate) fn echo(settings: Settings, config: Config) -> Running<()> {
-    Running::with(settings, Door::new(config), |net, event| match event {
+    echo_at(settings, Door::new(config))
+}
+
+pub(crate) fn echo_at(settings: Settings, door: Door) -> Running<()> {
+    Running::with(settings, door, |net, event| match event {
         Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
         Event::Message { from, message, .. } => drop(net.send(from, message)),
         _ => {}
@@ -140,10 +171,16 @@ impl<T: Send + 'static> Running<T> {
         stream
     }
 
+    /// A raw socket that has sent this.
+    pub(crate) fn raw_with(&self, bytes: impl AsRef<[u8]>) -> TcpStream {
+        let mut stream = self.raw();
+        stream.write_all(bytes.as_ref()).unwrap();
+        stream
+    }
+
     /// A raw socket whose opening handshake is done.
     pub(crate) fn raw_open(&self) -> TcpStream {
-        let mut stream = self.raw();
-        stream.write_all(REQUEST.as_bytes()).unwrap();
+        let mut stream = self.raw_with(REQUEST);
         assert!(head(&mut stream).starts_with("HTTP/1.1 101 "));
         stream
     }

@@ -1,5 +1,5 @@
 //! Dialing: by name and by address, past dead addresses, and what comes of failures.
-use crate::common::{LONG, Running, echo, next, say};
+use crate::common::{LONG, Running, echo, next, say, telling};
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -16,26 +16,22 @@ use tickwire_loop::{Dial, Door, End, Event, Settings};
 
 /// A loop of clients, which says "hello" on each connection, and what its events were.
 fn client() -> (Running<u32>, Receiver<String>) {
-    let (tell, told) = channel();
-    let client =
-        Running::with(Settings::default(), Door::new(Config::default()), move |net, event| {
-            let text = match event {
-                Event::Open(handle) => {
-                    net.send(handle, "hello").unwrap();
-                    "open".to_owned()
-                }
-                Event::Message { message, .. } => format!("{message:?}"),
-                Event::Closed { end: End::Failed(error), value, .. } => {
-                    format!("{value} failed: {error}")
-                }
-                Event::Closed { end: End::Closed(closed), value, .. } => {
-                    format!("{value} closed: {}", closed.code)
-                }
-                _ => return,
-            };
-            say(&tell, text);
-        });
-    (client, told)
+    telling(Door::new(Config::default()), |net, event| {
+        Some(match event {
+            Event::Open(handle) => {
+                net.send(handle, "hello").unwrap();
+                "open".to_owned()
+            }
+            Event::Message { message, .. } => format!("{message:?}"),
+            Event::Closed { end: End::Failed(error), value, .. } => {
+                format!("{value} failed: {error}")
+            }
+            Event::Closed { end: End::Closed(closed), value, .. } => {
+                format!("{value} closed: {}", closed.code)
+            }
+            _ => return None,
+        })
+    })
 }
 
 fn dial(client: &Running<u32>, value: u32, dial: Dial) {
@@ -163,8 +159,7 @@ fn each_endless_answer_is_given_up<S: Read + Write + Send + 'static>(
     let long = HandshakeError::HeadTooLong { limit: 65536 };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (tell, told) = channel();
-    let door = Door::new(Config::default());
-    let client = Running::with(Settings::default(), door, move |_, event| match event {
+    let client = Running::at(Door::new(Config::default()), move |_, event| match event {
         Event::Closed { end: End::Failed(error), .. } => say(&tell, error),
         event => panic!("{event:?}"),
     });
@@ -230,19 +225,17 @@ fn the_end_says_how_the_server_closed() {
     dial(&client, 7, url(server.address));
     assert_eq!([next(&told), next(&told)], ["open", "Text(\"hello\")"]);
     server.call(|net| {
-        net.handles()
-            .collect::<Vec<_>>()
-            .into_iter()
-            .for_each(|h| net.close(h, tickwire::CloseCode::TRY_AGAIN_LATER))
+        for handle in net.handles().collect::<Vec<_>>() {
+            net.close(handle, tickwire::CloseCode::TRY_AGAIN_LATER);
+        }
     });
     assert_eq!(next(&told), "7 closed: 1013");
     dial(&client, 8, url(server.address));
     assert_eq!([next(&told), next(&told)], ["open", "Text(\"hello\")"]);
     server.call(|net| {
-        net.handles()
-            .collect::<Vec<_>>()
-            .into_iter()
-            .for_each(|h| assert_eq!(net.remove(h), Some(())))
+        for handle in net.handles().collect::<Vec<_>>() {
+            assert_eq!(net.remove(handle), Some(()));
+        }
     });
     let end = next(&told);
     assert!(end.starts_with("8 "), "{end}");

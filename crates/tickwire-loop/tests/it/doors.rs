@@ -7,7 +7,7 @@ use std::{
     sync::mpsc::channel,
 };
 use tickwire::{Config, handshake::server::Accept};
-use tickwire_loop::{Door, Event, Settings};
+use tickwire_loop::{Door, Event};
 
 #[test]
 fn the_hook_sets_options_of_accepted_and_adopted_sockets() {
@@ -20,7 +20,7 @@ fn the_hook_sets_options_of_accepted_and_adopted_sockets() {
         Ok(())
     });
     let to_adopt = door.clone();
-    let server = Running::<()>::with(Settings::default(), door, |_, event| {
+    let server = Running::<()>::at(door, |_, event| {
         if let Event::Request { answer, .. } = event {
             answer.accept(Accept::default(), ());
         }
@@ -44,7 +44,7 @@ fn the_hook_sets_options_of_accepted_and_adopted_sockets() {
 #[test]
 fn a_connection_whose_hook_fails_is_closed_and_counted() {
     let door = Door::new(Config::default()).prepare(|_| Err(io::ErrorKind::Other.into()));
-    let server = Running::<()>::with(Settings::default(), door, |_, event| {
+    let server = Running::<()>::at(door, |_, event| {
         if let Event::Request { .. } = event {
             panic!("the connection is closed before");
         }

@@ -62,26 +62,22 @@ fn dialed_connections_are_dormant_too() {
     let server = echo(Settings::default(), Config::default());
     let (tell, told) = std::sync::mpsc::channel();
     let settings = Settings { max_whole: 0, ..Settings::default() };
-    let client =
-        Running::<u32>::with(
-            settings,
-            Door::new(Config::default()),
-            move |net, event| match event {
-                Event::Request { answer, .. } => answer.accept(Accept::default(), 0),
-                Event::Open(handle) => net.send(handle, "0").unwrap(),
-                Event::Message { from, message, .. } => {
-                    let count: u32 = message.as_text().unwrap().parse().unwrap();
-                    let value = net.value_mut(from).unwrap();
-                    assert_eq!(*value, count);
-                    *value += 1;
-                    match count {
-                        30 => say(&tell, ()),
-                        _ => net.send(from, &*(count + 1).to_string()).unwrap(),
-                    }
-                }
-                _ => {}
-            },
-        );
+    let door = Door::new(Config::default());
+    let client = Running::<u32>::with(settings, door, move |net, event| match event {
+        Event::Request { answer, .. } => answer.accept(Accept::default(), 0),
+        Event::Open(handle) => net.send(handle, "0").unwrap(),
+        Event::Message { from, message, .. } => {
+            let count: u32 = message.as_text().unwrap().parse().unwrap();
+            let value = net.value_mut(from).unwrap();
+            assert_eq!(*value, count);
+            *value += 1;
+            match count {
+                30 => say(&tell, ()),
+                _ => net.send(from, &*(count + 1).to_string()).unwrap(),
+            }
+        }
+        _ => {}
+    });
     let url = format!("ws://{}/", server.address);
     client.call(move |net| {
         for _ in 0..10 {

@@ -1,19 +1,18 @@
 //! A loop behind its Close, while the peer reads slowly and goes on sending.
-use crate::common::{LONG, REQUEST, Running, head, next, say};
+use crate::common::{LONG, REQUEST, head, next, telling};
 #[cfg(feature = "rustls")]
 use crate::tls::keys;
 use slow_reader::{LEN, WIRE, narrow};
 use std::{
     io::{self, Read, Write},
     net::TcpStream,
-    sync::mpsc::channel,
     thread,
     time::Duration,
 };
 #[cfg(feature = "rustls")]
 use tickwire::tls::rustls::{ClientConnection, StreamOwned};
-use tickwire::{CloseCode, Config, RecvError, handshake::server::Accept};
-use tickwire_loop::{Door, End, Event, Settings};
+use tickwire::{CloseCode, Config, RecvError};
+use tickwire_loop::{Door, End, Event};
 
 #[path = "../../../../tests/support/slow_reader.rs"]
 mod slow_reader;
@@ -33,21 +32,17 @@ fn all_is_read(
     let mut close_timeout = Duration::from_millis(200);
     loop {
         assert!(close_timeout < LONG);
-        let (tell, told) = channel();
         let door = door(Config { close_timeout, ..Config::default() });
-        let server =
-            Running::<()>::with(Settings::default(), door, move |net, event| match event {
-                Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-                Event::Open(handle) => {
-                    net.send(handle, vec![7; LEN]).unwrap();
-                    net.close(handle, CloseCode::NORMAL);
-                }
-                Event::Closed { end: End::Closed(end), .. } => {
-                    say(&tell, (end.error, end.unconfirmed))
-                }
-                Event::Closed { end, .. } => panic!("{end:?}"),
-                _ => {}
-            });
+        let (server, told) = telling::<(), _>(door, |net, event| match event {
+            Event::Open(handle) => {
+                net.send(handle, vec![7; LEN]).unwrap();
+                net.close(handle, CloseCode::NORMAL);
+                None
+            }
+            Event::Closed { end: End::Closed(end), .. } => Some((end.error, end.unconfirmed)),
+            Event::Closed { end, .. } => panic!("{end:?}"),
+            _ => None,
+        });
         let (far, read) = (narrow(server.address), read.clone());
         // It reads for longer than the timeout, and for less than twice that.
         let reading = thread::spawn(move || read(far, close_timeout / 20));

@@ -1,5 +1,5 @@
 //! No connection keeps the others waiting.
-use crate::common::{LONG, REQUEST, chosen, echo, frame, head};
+use crate::common::{LONG, REQUEST, chosen, echo, frame, head, listening};
 use rustix::io::ioctl_fionread;
 use socket2::{Domain, Socket, Type};
 use std::{
@@ -281,22 +281,37 @@ fn empty_messages_of_a_peer_that_reads_nothing_are_not_read_without_bound() {
 
 /// A loop that the test turns by hand, and a peer of it.
 fn loop_and_peer(settings: Settings) -> (Loop<()>, TcpStream) {
-    let mut net = Loop::new(chosen(settings)).unwrap();
-    let door = Door::new(Config::default());
-    let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+    let (net, address) = listening(settings, Door::new(Config::default()));
     (net, TcpStream::connect(address).unwrap())
 }
 
-/// Makes one turn. Accepts requests, and returns the number of messages delivered.
-fn turn(net: &mut Loop<()>) -> u32 {
+/// Makes one turn. Accepts requests, and returns the number of messages delivered, each of which
+/// takes this time.
+fn turn(net: &mut Loop<()>, time: Duration) -> u32 {
     let mut delivered = 0;
     net.turn(MS, |_, event| match event {
         Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-        Event::Message { .. } => delivered += 1,
+        Event::Message { .. } => {
+            thread::sleep(time);
+            delivered += 1;
+        }
         _ => {}
     })
     .unwrap();
     delivered
+}
+
+/// Makes turns until `rest` messages are delivered, of which no turn may deliver more than `most`.
+/// Returns the number of turns that delivered any.
+fn each_turn_delivers(most: u32, mut rest: u32, net: &mut Loop<()>, time: Duration) -> u32 {
+    let mut turns = 0;
+    while rest > 0 {
+        let delivered = turn(net, time);
+        assert!(delivered <= most, "{delivered}");
+        rest -= delivered;
+        turns += u32::from(delivered > 0);
+    }
+    turns
 }
 
 /// One turn delivers no more than its share, though more was read with it.
@@ -305,13 +320,7 @@ fn a_turn_delivers_its_share_of_messages() {
     let settings = Settings { turn_messages: 10, ..Settings::default() };
     let (mut net, mut one) = loop_and_peer(settings);
     one.write_all(&[REQUEST.as_bytes(), &frame(b"a").repeat(1000)].concat()).unwrap();
-    let (mut all, mut turns) = (0, 0);
-    while all < 1000 {
-        let delivered = turn(&mut net);
-        assert!(delivered <= 10, "{delivered}");
-        all += delivered;
-        turns += u32::from(delivered > 0);
-    }
+    let turns = each_turn_delivers(10, 1000, &mut net, Duration::ZERO);
     assert!(turns >= 100, "{turns}");
 }
 
@@ -327,12 +336,7 @@ fn a_connection_in_the_slot_of_a_removed_one_gets_one_share_of_messages_in_a_rou
     let dialed = net.net().dial(Dial::to("ws://127.0.0.1:1/").unwrap(), ()).unwrap();
     assert_eq!(net.net().remove(dialed), Some(()));
     net.net().adopt(listener.accept().unwrap().0, &Door::new(Config::default())).unwrap();
-    let mut all = 0;
-    while all < 100 {
-        let delivered = turn(&mut net);
-        assert!(delivered <= 10, "{delivered}");
-        all += delivered;
-    }
+    each_turn_delivers(10, 100, &mut net, Duration::ZERO);
 }
 
 /// One turn reads no more than its share, though more is there. Its last read may exceed it.
@@ -342,12 +346,7 @@ fn a_turn_reads_its_share_of_bytes() {
     let (mut net, mut one) = loop_and_peer(settings);
     // The system holds all of it.
     one.write_all(&[REQUEST.as_bytes(), &frame(&[7; 1000]).repeat(100)].concat()).unwrap();
-    let mut all = 0;
-    while all < 100 {
-        let delivered = turn(&mut net);
-        assert!(delivered <= 40, "{delivered}");
-        all += delivered;
-    }
+    each_turn_delivers(40, 100, &mut net, Duration::ZERO);
 }
 
 /// Each counts as 5 messages: it may be short as it was sent, and long once it is inflated.
@@ -356,12 +355,7 @@ fn long_messages_use_up_the_share_of_a_turn() {
     let settings = Settings { turn_messages: 10, turn_bytes: usize::MAX, ..Settings::default() };
     let (mut net, mut one) = loop_and_peer(settings);
     one.write_all(&[REQUEST.as_bytes(), &frame(&[7; 20_000]).repeat(10)].concat()).unwrap();
-    let mut all = 0;
-    while all < 10 {
-        let delivered = turn(&mut net);
-        assert!(delivered <= 2, "{delivered}");
-        all += delivered;
-    }
+    each_turn_delivers(2, 10, &mut net, Duration::ZERO);
 }
 
 /// The time counts from the first read on, so the turn may read twice.
@@ -369,21 +363,7 @@ fn long_messages_use_up_the_share_of_a_turn() {
 fn a_turn_that_takes_long_reads_no_more() {
     let (mut net, mut one) = loop_and_peer(Settings::default());
     one.write_all(&[REQUEST.as_bytes(), &frame(&[7; 1000]).repeat(60)].concat()).unwrap();
-    let mut all = 0;
-    while all < 60 {
-        let mut delivered = 0;
-        let each = net.turn(MS, |_, event| match event {
-            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-            Event::Message { .. } => {
-                thread::sleep(MS);
-                delivered += 1;
-            }
-            _ => {}
-        });
-        each.unwrap();
-        assert!(delivered <= 40, "{delivered}");
-        all += delivered;
-    }
+    each_turn_delivers(40, 60, &mut net, MS);
 }
 
 /// A turn takes 1 ms here, so one of them is enough. Then the loop looks at those that are ready.
@@ -400,20 +380,9 @@ fn a_round_gives_few_turns_to_those_that_used_up_their_share() {
     });
     let mut all = 0;
     while net.net().counts().open < PEERS {
-        all += turn(&mut net);
+        all += turn(&mut net, Duration::ZERO);
     }
-    while all < 10 * PEERS as u32 {
-        let mut delivered = 0;
-        let each = net.turn(MS, |_, event| {
-            if let Event::Message { .. } = event {
-                thread::sleep(MS);
-                delivered += 1;
-            }
-        });
-        each.unwrap();
-        assert!(delivered <= 2, "{delivered}");
-        all += delivered;
-    }
+    each_turn_delivers(2, 10 * PEERS as u32 - all, &mut net, MS);
 }
 
 #[test]
@@ -423,10 +392,10 @@ fn a_connection_that_is_ready_only_now_comes_before_one_that_used_up_its_share()
     let mut other = TcpStream::connect(address).unwrap();
     other.write_all(REQUEST.as_bytes()).unwrap();
     while net.net().counts().open < 1 {
-        turn(&mut net);
+        turn(&mut net, Duration::ZERO);
     }
     one.write_all(&[REQUEST.as_bytes(), &frame(b"flood").repeat(5)].concat()).unwrap();
-    while turn(&mut net) == 0 {}
+    while turn(&mut net, Duration::ZERO) == 0 {}
     other.write_all(&frame(b"a")).unwrap();
     let mut delivered = Vec::new();
     while !delivered.contains(&1) {

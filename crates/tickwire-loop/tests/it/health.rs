@@ -144,11 +144,9 @@ fn a_health_check_waits_for_a_place_like_every_handshake() {
     let config = Config { handshake_timeout: LONG, ..Config::default() };
     let door = Door::new(config).health_check("/", Rejection::new(200));
     let server = checked(settings, door);
-    let mut slow = server.raw();
-    slow.write_all(&REQUEST.as_bytes()[..20]).unwrap();
+    let slow = server.raw_with(&REQUEST[..20]);
     server.wait_for(|counts| counts.handshakes_now == 1 && counts.waiting == 0);
-    let mut check = server.raw();
-    check.write_all(CHECKS[4].0.as_bytes()).unwrap();
+    let mut check = server.raw_with(CHECKS[4].0);
     server.wait_for(|counts| counts.held > 0 || counts.waiting == 1);
     assert_eq!(server.counts().health_checks, 0);
     slow.shutdown(Shutdown::Both).unwrap();
@@ -163,8 +161,7 @@ fn the_answer_to_a_check_that_does_not_read_is_given_up() {
     let config = Config { handshake_timeout: std::time::Duration::from_millis(100), ..config };
     let door = Door::new(config).health_check("/", Rejection::new(200).body(body));
     let server = checked(Settings::default(), door);
-    let mut check = server.raw();
-    check.write_all(CHECKS[4].0.as_bytes()).unwrap();
+    let _check = server.raw_with(CHECKS[4].0);
     server.wait_for(|counts| counts.health_checks == 1 && counts.queued == 0);
     assert_eq!(server.wait_for(|counts| counts.accepted_now == 0).handshakes_failed, 0);
 }

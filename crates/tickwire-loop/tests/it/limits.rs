@@ -1,5 +1,5 @@
 //! Limits at the door, each with its counter.
-use crate::common::{LONG, REQUEST, Running, chosen, echo, head};
+use crate::common::{LONG, REQUEST, Running, echo, head, listening};
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{Config, Message};
-use tickwire_loop::{Counts, Door, Loop, Settings, Waiting};
+use tickwire_loop::{Counts, Door, Settings, Waiting};
 
 fn is_closed(mut stream: TcpStream) -> bool {
     stream.read(&mut [0]).unwrap_or(0) == 0
@@ -110,8 +110,7 @@ fn silent_peers_of_one_address_have_an_eighth_of_the_places() {
 fn what_ends_a_handshake_gives_its_place_back() {
     let server = echo(settings(), Config::default());
     let silent = server.raw();
-    let mut wrong = server.raw();
-    wrong.write_all(b"nonsense\r\n\r\n").unwrap();
+    let mut wrong = server.raw_with("nonsense\r\n\r\n");
     head(&mut wrong);
     drop((silent, wrong));
     let counts = server.wait_for(|counts| counts.accepted_now == 0);
@@ -146,9 +145,7 @@ fn a_loop_has_several_doors() {
 
 #[test]
 fn more_connections_than_a_round_accepts_are_accepted_in_the_next_rounds() {
-    let mut net = Loop::<()>::new(chosen(Settings::default())).unwrap();
-    let door = Door::new(Config::default());
-    let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+    let (mut net, address) = listening::<()>(Settings::default(), Door::new(Config::default()));
     let clients: Vec<_> = (0..150).map(|_| TcpStream::connect(address).unwrap()).collect();
     let began = Instant::now();
     while net.net().counts().accepted < clients.len() as u64 {

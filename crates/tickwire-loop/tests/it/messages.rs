@@ -1,5 +1,5 @@
 //! Messages: echoed, sent on while they are lent, to many at once.
-use crate::common::{LONG, Running, echo, frame, next, say};
+use crate::common::{LONG, Running, echo, frame, next, say, telling};
 use std::{
     collections::BTreeSet,
     io::{Read, Write},
@@ -33,21 +33,17 @@ fn messages_are_echoed_whole_whatever_their_length() {
 #[test]
 fn a_lent_message_goes_to_its_sender_and_to_others() {
     let mut all = BTreeSet::new();
-    let server = Running::<()>::with(
-        Settings::default(),
-        Door::new(Config::default()),
-        move |net, event| match event {
-            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-            Event::Open(handle) => drop(all.insert(handle)),
-            Event::Closed { handle, .. } => drop(all.remove(&handle)),
-            Event::Message { from, message, .. } => {
-                let sent = net.send_to(all.iter().copied(), &Prepared::new(message));
-                assert_eq!((sent.taken, sent.refused, sent.not_open), (all.len(), 0, 0));
-                net.send(from, message).unwrap();
-            }
-            _ => {}
-        },
-    );
+    let server = Running::<()>::at(Door::new(Config::default()), move |net, event| match event {
+        Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+        Event::Open(handle) => drop(all.insert(handle)),
+        Event::Closed { handle, .. } => drop(all.remove(&handle)),
+        Event::Message { from, message, .. } => {
+            let sent = net.send_to(all.iter().copied(), &Prepared::new(message));
+            assert_eq!((sent.taken, sent.refused, sent.not_open), (all.len(), 0, 0));
+            net.send(from, message).unwrap();
+        }
+        _ => {}
+    });
     let mut peers: Vec<_> = (0..3).map(|_| server.connect()).collect();
     server.wait_for(|counts| counts.open == 3);
     peers[1].send("to all").unwrap();
@@ -61,10 +57,7 @@ fn a_lent_message_goes_to_its_sender_and_to_others() {
 fn a_batch_is_answered_in_order() {
     let server = echo(Settings::default(), Config::default());
     let mut raw = server.raw_open();
-    let mut wire = Vec::new();
-    for i in 0..5000_u32 {
-        wire.extend(frame(&i.to_be_bytes()));
-    }
+    let wire: Vec<u8> = (0..5000_u32).flat_map(|i| frame(&i.to_be_bytes())).collect();
     let mut write = raw.try_clone().unwrap();
     let writer = std::thread::spawn(move || write.write_all(&wire).unwrap());
     let mut back = vec![0; 5000 * 6];
@@ -78,20 +71,16 @@ fn a_batch_is_answered_in_order() {
 #[test]
 fn a_handle_of_a_connection_that_is_gone_names_nothing() {
     let (tell, told) = channel();
-    let server = Running::<u32>::with(
-        Settings::default(),
-        Door::new(Config::default()),
-        move |net, event| match event {
-            Event::Request { answer, .. } => answer.accept(Accept::default(), 7),
-            Event::Open(handle) => say(&tell, handle),
-            Event::Closed { handle, value, .. } => {
-                assert_eq!(value, 7);
-                assert_eq!(net.send(handle, "late"), Err(SendError::NotOpen));
-                say(&tell, handle);
-            }
-            _ => {}
-        },
-    );
+    let server = Running::<u32>::at(Door::new(Config::default()), move |net, event| match event {
+        Event::Request { answer, .. } => answer.accept(Accept::default(), 7),
+        Event::Open(handle) => say(&tell, handle),
+        Event::Closed { handle, value, .. } => {
+            assert_eq!(value, 7);
+            assert_eq!(net.send(handle, "late"), Err(SendError::NotOpen));
+            say(&tell, handle);
+        }
+        _ => {}
+    });
     let first = server.connect();
     let handle: Handle = next(&told);
     drop(first);
@@ -116,15 +105,10 @@ fn a_handle_of_a_connection_that_is_gone_names_nothing() {
 /// Pings reach the handler too, and are answered by then.
 #[test]
 fn control_frames_are_events() {
-    let (tell, told) = channel();
-    let server =
-        Running::<()>::with(Settings::default(), Door::new(Config::default()), move |_, event| {
-            match event {
-                Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-                Event::Control { event, .. } => say(&tell, format!("{event:?}")),
-                _ => {}
-            }
-        });
+    let (server, told) = telling::<(), _>(Door::new(Config::default()), |_, event| match event {
+        Event::Control { event, .. } => Some(format!("{event:?}")),
+        _ => None,
+    });
     let mut raw = server.raw_open();
     raw.write_all(b"\x89\x82\0\0\0\0hi\x88\x82\0\0\0\0\x03\xe8").unwrap();
     let mut back = Vec::new();
@@ -138,16 +122,12 @@ fn control_frames_are_events() {
 #[test]
 fn a_connection_may_be_removed_in_its_own_turn() {
     let (tell, told) = channel();
-    let server = Running::<&str>::with(
-        Settings::default(),
-        Door::new(Config::default()),
-        move |net, event| match event {
-            Event::Request { answer, .. } => answer.accept(Accept::default(), "value"),
-            Event::Message { from, .. } => say(&tell, net.remove(from)),
-            Event::Closed { .. } => panic!("it was removed"),
-            _ => {}
-        },
-    );
+    let server = Running::<&str>::at(Door::new(Config::default()), move |net, event| match event {
+        Event::Request { answer, .. } => answer.accept(Accept::default(), "value"),
+        Event::Message { from, .. } => say(&tell, net.remove(from)),
+        Event::Closed { .. } => panic!("it was removed"),
+        _ => {}
+    });
     let mut raw = server.raw_open();
     raw.write_all(&[frame(b"a"), frame(b"b")].concat()).unwrap();
     assert_eq!(next(&told), Some("value"));
@@ -159,21 +139,13 @@ fn a_connection_may_be_removed_in_its_own_turn() {
 /// What is sent in another connection's turn, or from outside, leaves too.
 #[test]
 fn the_senders_own_calls_are_there_for_any_connection() {
-    let (tell, told) = channel();
-    let server = Running::<()>::with(
-        Settings::default(),
-        Door::new(Config::default()),
-        move |net, event| match event {
-            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-            Event::Open(handle) => {
-                let negotiated = net.connection(handle).unwrap().negotiated();
-                assert_eq!(negotiated.subprotocol, None);
-                net.send(handle, "welcome").unwrap();
-                say(&tell, handle);
-            }
-            _ => {}
-        },
-    );
+    let (server, told) = telling::<(), _>(Door::new(Config::default()), |net, event| {
+        let Event::Open(handle) = event else { return None };
+        let negotiated = net.connection(handle).unwrap().negotiated();
+        assert_eq!(negotiated.subprotocol, None);
+        net.send(handle, "welcome").unwrap();
+        Some(handle)
+    });
     let mut raw = server.raw_open();
     let handle = next(&told);
     let mut welcome = [0; 9];
@@ -192,7 +164,7 @@ fn subscribers_that_come_and_go_during_a_broadcast_leave_nothing_behind() {
     let (tell, told) = channel();
     let mut all: Vec<Handle> = Vec::new();
     let door = Door::new(Config { write_timeout: LONG, ..Config::default() });
-    let server = Running::<bool>::with(Settings::default(), door, move |net, event| {
+    let server = Running::<bool>::at(door, move |net, event| {
         let (from, message) = match event {
             Event::Request { answer, .. } => return answer.accept(Accept::default(), false),
             Event::Message { from, message, .. } => (from, message),

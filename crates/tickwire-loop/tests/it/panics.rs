@@ -1,14 +1,13 @@
 //! TLS panics inside rustls, or would have: only its connection ends.
-use crate::common::{LONG, REQUEST, Running, frame, head, next, say};
+use crate::common::{LONG, REQUEST, Running, echo_at, frame, head, next, telling};
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, mpsc::channel},
+    sync::Arc,
     thread,
 };
 use tickwire::{
     Config,
-    handshake::server::Accept,
     tls::rustls::{
         RootCertStore, SupportedProtocolVersion,
         pki_types::{CertificateDer, PrivateKeyDer},
@@ -57,12 +56,7 @@ impl Identity {
     fn echo(&self, version: &'static SupportedProtocolVersion, in_place: bool) -> Running<()> {
         let mut tls = fuse::server(version, self.chain(), self.key());
         tls.enable_secret_extraction = in_place;
-        let door = Door::new(Config::default()).tls(Arc::new(tls));
-        Running::with(Settings::default(), door, |net, event| match event {
-            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-            Event::Message { from, message, .. } => drop(net.send(from, message)),
-            _ => {}
-        })
+        echo_at(Settings::default(), Door::new(Config::default()).tls(Arc::new(tls)))
     }
 }
 
@@ -170,18 +164,16 @@ fn empty_records_around_a_close_notify_end_their_connection_alone() {
 fn a_server_s_empty_records_end_the_connection_that_was_dialed_alone() {
     let identity = Identity::new();
     for (version, in_place) in kinds() {
-        let (tell, told) = channel();
         let server = identity.echo(version, in_place);
-        let client = Running::<u8>::with(
-            Settings::default(),
-            Door::new(Config::default()),
-            move |net, event| match event {
-                Event::Open(handle) => net.send(handle, "hello").unwrap(),
-                Event::Message { message, .. } => say(&tell, format!("{message:?}")),
-                Event::Closed { end, .. } => say(&tell, format!("{end:?}")),
-                _ => {}
-            },
-        );
+        let (client, told) = telling(Door::new(Config::default()), |net, event| match event {
+            Event::Open(handle) => {
+                net.send(handle, "hello").unwrap();
+                None
+            }
+            Event::Message { message, .. } => Some(format!("{message:?}")),
+            Event::Closed { end, .. } => Some(format!("{end:?}")),
+            _ => None,
+        });
         let mut tls = fuse::client(version, identity.roots.clone());
         tls.enable_secret_extraction = in_place;
         let tls = Arc::new(tls);

@@ -1,5 +1,5 @@
 //! The limit on the bytes that all connections together have received and not delivered.
-use crate::common::{LONG, REQUEST, chosen, frame};
+use crate::common::{LONG, REQUEST, frame, listening};
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
@@ -34,8 +34,7 @@ struct Server {
 
 impl Server {
     fn new(settings: Settings, config: Config) -> Self {
-        let mut net = Loop::new(chosen(settings)).unwrap();
-        let address = net.net().listen(([127, 0, 0, 1], 0).into(), Door::new(config)).unwrap();
+        let (net, address) = listening(settings, Door::new(config));
         Self { net, address, clients: vec![], measures: false, messages: vec![], ends: [0; 2] }
     }
 

@@ -18,45 +18,36 @@ fn asked(path: &str) -> String {
 
 #[test]
 fn each_request_is_accepted_or_rejected() {
-    let server =
-        Running::<String>::with(Settings::default(), Door::new(Config::default()), |net, event| {
-            match event {
-                Event::Request { request, answer, from } => match request.path() {
-                    "/feed" => {
-                        assert!(net.peer_addr(from).is_some());
-                        let accept = Accept::default().subprotocols(&["ticks.v1"]);
-                        answer.accept(accept.header("Server", "test").unwrap(), "a value".into());
-                    }
-                    "/busy" => {
-                        answer.reject(Rejection::new(503).header("Retry-After", "9").unwrap())
-                    }
-                    "/gone" => drop(net.remove(from)),
-                    _ => {} // no decision
-                },
-                Event::Open(handle) => {
-                    assert_eq!(net.value(handle).map(String::as_str), Some("a value"));
-                }
-                _ => {}
+    let server = Running::<String>::at(Door::new(Config::default()), |net, event| match event {
+        Event::Request { request, answer, from } => match request.path() {
+            "/feed" => {
+                assert!(net.peer_addr(from).is_some());
+                let accept = Accept::default().subprotocols(&["ticks.v1"]);
+                answer.accept(accept.header("Server", "test").unwrap(), "a value".into());
             }
-        });
-    let mut raw = server.raw();
+            "/busy" => answer.reject(Rejection::new(503).header("Retry-After", "9").unwrap()),
+            "/gone" => drop(net.remove(from)),
+            _ => {} // no decision
+        },
+        Event::Open(handle) => {
+            assert_eq!(net.value(handle).map(String::as_str), Some("a value"));
+        }
+        _ => {}
+    });
     let offer = "Sec-WebSocket-Protocol: x, ticks.v1\r\n\r\n";
-    raw.write_all(REQUEST.replacen("\r\n\r\n", &format!("\r\n{offer}"), 1).as_bytes()).unwrap();
+    let mut raw = server.raw_with(REQUEST.replacen("\r\n\r\n", &format!("\r\n{offer}"), 1));
     let accepted = head(&mut raw);
     assert!(accepted.starts_with("HTTP/1.1 101 "), "{accepted}");
     assert!(accepted.contains("Sec-WebSocket-Protocol: ticks.v1\r\n"), "{accepted}");
     assert!(accepted.contains("Server: test\r\n"), "{accepted}");
     for (path, status) in [("/busy", "503"), ("/other", "403")] {
-        let mut raw = server.raw();
-        raw.write_all(asked(path).as_bytes()).unwrap();
+        let mut raw = server.raw_with(asked(path));
         let mut rejected = String::new();
         raw.read_to_string(&mut rejected).unwrap();
         assert!(rejected.starts_with(&format!("HTTP/1.1 {status} ")), "{rejected}");
         assert!(rejected.contains("\r\nDate: "), "{rejected}");
     }
-    let mut raw = server.raw();
-    raw.write_all(asked("/gone").as_bytes()).unwrap();
-    assert_eq!(head(&mut raw), "");
+    assert_eq!(head(&mut server.raw_with(asked("/gone"))), "");
     let counts = server.wait_for(|counts| counts.accepted_now == 1);
     assert_eq!((counts.open, counts.handshakes_now), (1, 0));
     assert_eq!((counts.accepted, counts.handshakes_failed), (4, 2));
@@ -69,30 +60,25 @@ fn limits_and_the_times_of_reads_are_those_given_at_accept() {
     let small = Config { max_message: 4, stamp_reads: true, max_head: 1, ..Config::default() };
     let small = Arc::new(small);
     let settings = Settings { max_whole: 1, ..Settings::default() };
-    let server =
-        Running::<()>::with(
-            settings,
-            Door::new(Config::default()),
-            move |net, event| match event {
-                Event::Request { request, answer, from } => match request.path() {
-                    "/small" => answer.accept(Accept::default().config(small.clone()), ()),
-                    "/deferred" => {
-                        answer.defer();
-                        say(&tell, Err(from));
-                    }
-                    _ => answer.accept(Accept::default(), ()),
-                },
-                Event::Message { from, message, receiver } => {
-                    say(&tell, Ok((message.as_bytes().len(), receiver.info().read_at.is_some())));
-                    let _ = net.send(from, message);
-                }
-                _ => {}
-            },
-        );
+    let door = Door::new(Config::default());
+    let server = Running::<()>::with(settings, door, move |net, event| match event {
+        Event::Request { request, answer, from } => match request.path() {
+            "/small" => answer.accept(Accept::default().config(small.clone()), ()),
+            "/deferred" => {
+                answer.defer();
+                say(&tell, Err(from));
+            }
+            _ => answer.accept(Accept::default(), ()),
+        },
+        Event::Message { from, message, receiver } => {
+            say(&tell, Ok((message.as_bytes().len(), receiver.info().read_at.is_some())));
+            let _ = net.send(from, message);
+        }
+        _ => {}
+    });
     let mut peers: Vec<_> = ["/small", "/deferred", "/other"]
         .map(|path| {
-            let mut raw = server.raw();
-            raw.write_all(asked(path).as_bytes()).unwrap();
+            let mut raw = server.raw_with(asked(path));
             if path == "/deferred" {
                 let deferred = next(&told).unwrap_err();
                 let config = Config { max_message: 4, stamp_reads: true, ..Config::default() };
@@ -119,15 +105,13 @@ fn limits_and_the_times_of_reads_are_those_given_at_accept() {
 #[test]
 fn an_accepted_request_gets_more_than_its_outbox_holds() {
     let (tell, told) = channel();
-    let door = Door::new(Config::default());
-    let server = Running::<()>::with(Settings::default(), door, move |_, event| {
+    let server = Running::<()>::at(Door::new(Config::default()), move |_, event| {
         if let Event::Request { answer, from, .. } = event {
             answer.defer();
             say(&tell, from);
         }
     });
-    let mut raw = server.raw();
-    raw.write_all(REQUEST.as_bytes()).unwrap();
+    let mut raw = server.raw_with(REQUEST);
     let handle = next(&told);
     server.call(move |net| {
         assert!(net.accept(handle, Accept::default(), ()));
@@ -143,12 +127,11 @@ fn an_accepted_request_gets_more_than_its_outbox_holds() {
 /// More than the system holds, of which the server reads and drops all.
 #[test]
 fn a_rejected_client_that_sends_on_gets_its_response_and_no_reset() {
-    let server =
-        Running::<()>::with(Settings::default(), Door::new(Config::default()), |_, event| {
-            if let Event::Request { answer, .. } = event {
-                answer.reject(Rejection::new(503));
-            }
-        });
+    let server = Running::<()>::at(Door::new(Config::default()), |_, event| {
+        if let Event::Request { answer, .. } = event {
+            answer.reject(Rejection::new(503));
+        }
+    });
     let rejected = || -> io::Result<String> {
         let mut raw = server.raw();
         raw.write_all(REQUEST.as_bytes())?;
@@ -170,19 +153,14 @@ fn a_rejected_client_that_sends_on_gets_its_response_and_no_reset() {
 
 #[test]
 fn a_request_that_is_none_gets_its_status_and_no_event() {
-    let server =
-        Running::<()>::with(Settings::default(), Door::new(Config::default()), |_, event| {
-            panic!("{event:?}")
-        });
+    let server = Running::<()>::at(Door::new(Config::default()), |_, event| panic!("{event:?}"));
     for (text, status) in [
         ("GET /health HTTP/1.1\r\nHost: a\r\n\r\n", "426"), // plain HTTP
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n!", "405"),
         ("\x16\x03\x01\r\n", "400"),
     ] {
-        let mut raw = server.raw();
-        raw.write_all(text.as_bytes()).unwrap();
         let mut answer = String::new();
-        raw.read_to_string(&mut answer).unwrap();
+        server.raw_with(text).read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
     }
     server.wait_for(|counts| counts.handshakes_failed == 3 && counts.accepted_now == 0);
@@ -191,22 +169,17 @@ fn a_request_that_is_none_gets_its_status_and_no_event() {
 #[test]
 fn a_deferred_request_is_answered_later() {
     let (tell, told) = channel();
-    let server =
-        Running::<u8>::with(Settings::default(), Door::new(Config::default()), move |_, event| {
-            match event {
-                Event::Request { from, answer, .. } => {
-                    answer.defer();
-                    say(&tell, Some(from));
-                }
-                Event::Open(_) => say(&tell, None),
-                _ => {}
-            }
-        });
-    let mut accepted = server.raw();
-    accepted.write_all(asked("/a").as_bytes()).unwrap();
+    let server = Running::<u8>::at(Door::new(Config::default()), move |_, event| match event {
+        Event::Request { from, answer, .. } => {
+            answer.defer();
+            say(&tell, Some(from));
+        }
+        Event::Open(_) => say(&tell, None),
+        _ => {}
+    });
+    let mut accepted = server.raw_with(asked("/a"));
     let first = next(&told).unwrap();
-    let mut rejected = server.raw();
-    rejected.write_all(asked("/b").as_bytes()).unwrap();
+    let mut rejected = server.raw_with(asked("/b"));
     let second = next(&told).unwrap();
     server.call(move |net| {
         assert_eq!(net.request(first).unwrap().path(), "/a");
@@ -229,16 +202,11 @@ fn a_deferred_request_is_answered_later() {
 #[test]
 fn a_deferred_request_that_nobody_answers_is_rejected_in_time() {
     let handshake_timeout = Duration::from_millis(50);
-    let server = Running::<()>::with(
-        Settings::default(),
-        Door::new(Config { handshake_timeout, ..Config::default() }),
-        |_, event| {
-            if let Event::Request { answer, .. } = event {
-                answer.defer();
-            }
-        },
-    );
-    let mut raw = server.raw();
-    raw.write_all(REQUEST.as_bytes()).unwrap();
-    assert!(head(&mut raw).starts_with("HTTP/1.1 503 "));
+    let door = Door::new(Config { handshake_timeout, ..Config::default() });
+    let server = Running::<()>::at(door, |_, event| {
+        if let Event::Request { answer, .. } = event {
+            answer.defer();
+        }
+    });
+    assert!(head(&mut server.raw_with(REQUEST)).starts_with("HTTP/1.1 503 "));
 }

@@ -13,7 +13,7 @@ use tickwire::{
     blocking::{Stream, WebSocket},
     handshake::server::Accept,
 };
-use tickwire_loop::{Door, Event, SendError, Settings};
+use tickwire_loop::{Door, Event, SendError};
 use tickwire_parts::{Outbox, Overflow, PushError};
 
 /// How often a producer sends until a message is refused.
@@ -36,7 +36,7 @@ fn producer(plan: Plan, door: Door) -> (Running<()>, Receiver<()>) {
     let (tell, told) = channel();
     let (mut fills, mut refused, mut peer) = (0, false, None);
     let message = vec![7; plan.most / 2];
-    let server = Running::with(Settings::default(), door, move |net, event| {
+    let server = Running::at(door, move |net, event| {
         match event {
             Event::Request { answer, .. } => return answer.accept(Accept::default(), ()),
             Event::Open(handle) => {
@@ -143,8 +143,7 @@ fn room_follows_each_refusal_of_an_outbox_that_waits() {
 fn an_outbox_gives_the_stream_what_it_takes_before_its_policy_acts() {
     for at_open in [true, false] {
         let (tell, told) = channel();
-        let door = Door::new(Config::default());
-        let server = Running::<()>::with(Settings::default(), door, move |net, event| {
+        let server = Running::<()>::at(Door::new(Config::default()), move |net, event| {
             let to = match event {
                 Event::Request { answer, .. } => return answer.accept(Accept::default(), ()),
                 Event::Open(handle) => {

@@ -1,24 +1,19 @@
 //! Writes to a peer that is gone, where SIGPIPE has its default action.
 use crate::{
-    common::{Running, next, say},
+    common::{next, telling},
     support::each_survives,
 };
-use std::{io, sync::mpsc::channel};
-use tickwire::{Config, Prepared, handshake::server::Accept};
-use tickwire_loop::{Door, Event, Settings};
+use std::io;
+use tickwire::{Config, Prepared};
+use tickwire_loop::{Door, Event};
 
 fn to_a_peer_that_is_gone() -> io::Error {
-    let (open, opened) = channel();
-    let (tell, told) = channel();
-    let door = Door::new(Config::default());
-    let server = Running::<()>::with(Settings::default(), door, move |_, event| match event {
-        Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-        Event::Open(handle) => say(&open, handle),
-        Event::Closed { .. } => say(&tell, ()),
-        _ => {}
+    let (server, told) = telling::<(), _>(Door::new(Config::default()), |_, event| match event {
+        Event::Open(handle) | Event::Closed { handle, .. } => Some(handle),
+        _ => None,
     });
     let stream = server.raw_open();
-    let handle = next(&opened);
+    let handle = next(&told);
     // The loop writes before it looks for input again. The first write does not take all, and the
     // peer answers it with a reset.
     server.call(move |net| {

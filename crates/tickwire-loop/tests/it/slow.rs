@@ -1,5 +1,5 @@
 //! Slow subscribers: room, outboxes, and the bound over all connections.
-use crate::common::{LONG, Running, frame, next, say};
+use crate::common::{LONG, Running, frame, next, telling};
 use std::{
     io::{Read, Write},
     net::TcpStream,
@@ -12,6 +12,7 @@ use tickwire::{
 use tickwire_loop::{Door, End, Event, Handle, Net, SendError, Settings};
 use tickwire_parts::{Outbox, Overflow};
 
+#[derive(Debug, PartialEq)]
 pub(crate) enum Told {
     Open(Handle),
     Room(Handle),
@@ -100,10 +101,7 @@ pub(crate) fn block(server: &Running<()>, handle: Handle) -> (usize, bool) {
 /// were in the session of TLS.
 pub(crate) fn stalls(server: &Running<()>, told: &Receiver<Told>) -> bool {
     let (_, in_session) = block(server, opened(told));
-    match next(told) {
-        Told::Closed(error) => assert_eq!(error, Some(RecvError::WriteTimeout)),
-        _ => panic!("another event"),
-    }
+    assert_eq!(next(told), Told::Closed(Some(RecvError::WriteTimeout)));
     in_session
 }
 
@@ -120,14 +118,14 @@ fn a_refused_message_is_followed_by_room_once_there_is_some() {
     fill(&server, handle);
     fill(&server, handle);
     drain(stream);
-    assert!(matches!(next(&told), Told::Room(of) if of == handle));
+    assert_eq!(next(&told), Told::Room(handle));
 }
 
 /// While there is no room for a reply, messages wait in the stream, and none is delivered.
 #[test]
 fn a_message_is_delivered_when_there_is_room_for_its_reply() {
     let door = Door::new(Config { high_water: 64 << 10, ..Config::default() });
-    let server = Running::<()>::with(Settings::default(), door, |net, event| match event {
+    let server = Running::<()>::at(door, |net, event| match event {
         Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
         Event::Message { from, message, .. } => net.send(from, message).unwrap(),
         _ => {}
@@ -148,14 +146,11 @@ fn a_message_is_delivered_when_there_is_room_for_its_reply() {
 /// The peer reads nothing, so the Close cannot leave. The peer's Close is delivered all the same.
 #[test]
 fn a_connection_that_is_closing_is_read_though_it_has_no_room() {
-    let (tell, told) = channel();
     let config = Config { close_timeout: 10 * LONG, write_timeout: LONG, ..Config::default() };
-    let door = Door::new(config);
-    let server = Running::<()>::with(Settings::default(), door, move |_, event| match event {
-        Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-        Event::Open(handle) => say(&tell, Some(handle)),
-        Event::Control { .. } => say(&tell, None),
-        _ => {}
+    let (server, told) = telling(Door::new(config), |_, event| match event {
+        Event::Open(handle) => Some(Some(handle)),
+        Event::Control { .. } => Some(None),
+        _ => None,
     });
     let mut stream = server.raw_open();
     let handle = next(&told).unwrap();
@@ -235,10 +230,7 @@ fn an_outbox_disconnects_by_age_though_nothing_else_happens() {
         }
     });
     // The Close cannot leave, so the connection ends when the time for that is over.
-    match next(&told) {
-        Told::Disconnected(code) => assert_eq!(code, CloseCode::TRY_AGAIN_LATER),
-        _ => panic!("another event"),
-    }
+    assert_eq!(next(&told), Told::Disconnected(CloseCode::TRY_AGAIN_LATER));
 }
 
 /// Two slow subscribers share the bound. The one that has more goes; the fast one loses nothing.
@@ -247,10 +239,7 @@ fn over_the_bound_the_connection_with_the_most_is_disconnected() {
     let settings = Settings { max_queued: 8 << 20, ..Settings::default() };
     let config = Config { high_water: 64 << 20, ..Config::default() };
     let (server, told) = server(settings, config);
-    let mut peers = Vec::new();
-    for _ in 0..3 {
-        peers.push(server.raw_open());
-    }
+    let peers = [(); 3].map(|()| server.raw_open());
     let [fast, slow, slower] = [opened(&told), opened(&told), opened(&told)];
     drain(peers[0].try_clone().unwrap());
     let message = Prepared::new(&vec![0; 100_000][..]);
@@ -300,19 +289,11 @@ fn a_connection_with_unwritten_bytes_counts_as_these_and_a_buffer() {
 
 #[test]
 fn a_paused_connection_delivers_nothing_until_it_goes_on() {
-    let (tell, told) = channel();
-    let server = Running::<()>::with(
-        Settings::default(),
-        Door::new(Config::default()),
-        move |net, event| match event {
-            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-            Event::Message { from, message, .. } => {
-                net.pause(from, true);
-                say(&tell, (from, message.as_bytes().to_vec()));
-            }
-            _ => {}
-        },
-    );
+    let (server, told) = telling::<(), _>(Door::new(Config::default()), |net, event| {
+        let Event::Message { from, message, .. } = event else { return None };
+        net.pause(from, true);
+        Some((from, message.as_bytes().to_vec()))
+    });
     let mut ws = server.connect();
     ws.feed("one").unwrap();
     ws.feed("two").unwrap();
@@ -344,10 +325,7 @@ fn a_peer_that_may_be_dead_is_left_in_time() {
                 let by = net.now() + within;
                 net.sender(handle).unwrap().leave(CloseCode::GOING_AWAY, by).unwrap();
             });
-            match next(&told) {
-                Told::Closed(error) => assert_eq!(error, Some(RecvError::CloseTimeout)),
-                _ => panic!("another event"),
-            }
+            assert_eq!(next(&told), Told::Closed(Some(RecvError::CloseTimeout)));
             assert!(began.elapsed() >= within);
         }
     }

@@ -1,16 +1,15 @@
 //! The kernel's time of arrival.
-use crate::common::{LONG, chosen};
+use crate::common::{LONG, listening};
 use std::{
     thread,
     time::{Duration, Instant, UNIX_EPOCH},
 };
 use tickwire::{Config, handshake::server::Accept};
-use tickwire_loop::{Dial, Door, Event, Handle, Loop, Settings};
+use tickwire_loop::{Dial, Door, Event, Handle, Settings};
 
 /// Both ends are in one loop. Each sends messages to the other until both have had a stamped one.
 fn both_ends_get_the_time_of_arrival(door: Door, dial: impl FnOnce(u16) -> Dial) {
-    let mut net = Loop::<()>::new(chosen(Settings::default())).unwrap();
-    let address = net.net().listen(([127, 0, 0, 1], 0).into(), door.timestamps(true)).unwrap();
+    let (mut net, address) = listening::<()>(Settings::default(), door.timestamps(true));
     net.net().dial(dial(address.port()).timestamps(true), ()).unwrap();
     let (began, before) = (Instant::now(), UNIX_EPOCH.elapsed().unwrap());
     let (mut open, mut stamped) = (Vec::<Handle>::new(), Vec::<Handle>::new());

@@ -1,5 +1,5 @@
 //! Timers, deadlines, wakers, ways to wait, and the end of a loop.
-use crate::common::{LONG, Running, chosen, echo, next, say};
+use crate::common::{LONG, chosen, echo, listening, next, say, telling};
 use std::{
     io::{Read, Write},
     sync::mpsc::channel,
@@ -79,15 +79,12 @@ fn a_waker_ends_the_wait_however_the_loop_waits() {
 /// Each peer falls silent in another phase.
 #[test]
 fn deadlines_of_connections_come_in_every_phase() {
-    let (tell, told) = channel();
     let config = Config { heartbeat: Some(Heartbeat::new(50 * MS, 50 * MS)), ..Config::default() };
-    let server =
-        Running::<()>::with(Settings::default(), Door::new(config), move |_, event| match event {
-            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-            Event::Closed { end: End::Closed(closed), .. } => say(&tell, closed.error),
-            Event::Closed { end, .. } => panic!("{end:?}"),
-            _ => {}
-        });
+    let (server, told) = telling::<(), _>(Door::new(config), |_, event| match event {
+        Event::Closed { end: End::Closed(closed), .. } => Some(closed.error),
+        Event::Closed { end, .. } => panic!("{end:?}"),
+        _ => None,
+    });
     // By a door of its own: a busy machine's handshake takes as long.
     let brief = Door::new(Config { handshake_timeout: 100 * MS, ..Config::default() });
     let address = server.call(|net| net.listen(([127, 0, 0, 1], 0).into(), brief).unwrap());
@@ -112,9 +109,7 @@ fn half_a_frame_is_waited_for_no_longer_than_its_timeout() {
 fn a_shutdown_closes_every_connection_with_1001_and_ends_the_loop() {
     let (tell, told) = channel();
     let server = thread::spawn(move || {
-        let mut net = Loop::<()>::new(chosen(Settings::default())).unwrap();
-        let door = Door::new(Config::default());
-        let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+        let (mut net, address) = listening::<()>(Settings::default(), Door::new(Config::default()));
         say(&tell, address);
         let mut closed = 0;
         net.run(|net, event| match event {
@@ -155,9 +150,7 @@ fn a_shutdown_ends_in_time_though_a_peer_does_not_answer() {
 
 /// Shuts a loop down within 50 ms, though its peer does not answer. Returns the one end that came.
 fn end_of_a_shutdown(config: Config) -> String {
-    let mut net = Loop::<()>::new(chosen(Settings::default())).unwrap();
-    let door = Door::new(config);
-    let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+    let (mut net, address) = listening::<()>(Settings::default(), Door::new(config));
     let peer = thread::spawn(move || {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         std::io::Write::write_all(&mut stream, crate::common::REQUEST.as_bytes()).unwrap();

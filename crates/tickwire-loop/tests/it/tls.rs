@@ -1,6 +1,6 @@
 //! `wss`, as server and as client.
 use crate::{
-    common::{LONG, REQUEST, Running, frame, head, next, say},
+    common::{LONG, REQUEST, Running, echo_at, frame, head, next, say, telling},
     fairness::ByHand,
     limits::{each_of_a_storm_gets_in, least, three_places},
     slow::{block, impatient, opened, server_at, stalls},
@@ -67,12 +67,7 @@ pub(crate) fn secure_echo(config: Config, keys: &Keys) -> Running<()> {
 }
 
 fn secure_echo_with(settings: Settings, config: Config, keys: &Keys) -> Running<()> {
-    let door = Door::new(config).tls(keys.server.clone());
-    Running::with(settings, door, |net, event| match event {
-        Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-        Event::Message { from, message, .. } => drop(net.send(from, message)),
-        _ => {}
-    })
+    echo_at(settings, Door::new(config).tls(keys.server.clone()))
 }
 
 /// A blocking client, with a bound on its reads.
@@ -97,8 +92,7 @@ fn echoes(server: &Running<()>, keys: &Keys) {
 
 #[test]
 fn a_server_echoes_over_tls_in_place_and_through_rustls() {
-    for in_place in [true, false] {
-        let keys = keys(in_place);
+    for keys in [true, false].map(keys) {
         let server = secure_echo(Config::default(), &keys);
         echoes(&server, &keys);
         server.wait_for(|counts| counts.open == 0);
@@ -122,31 +116,19 @@ fn a_connection_echoes_with_each_setting_at_its_smallest_over_wss() {
 fn a_client_dials_wss_and_a_wrong_certificate_is_its_error() {
     let keys = keys(true);
     let server = secure_echo(Config::default(), &keys);
-    let (tell, told) = channel();
-    let client = Running::<u8>::with(
-        Settings::default(),
-        Door::new(Config::default()),
-        move |net, event| {
-            say(
-                &tell,
-                match event {
-                    Event::Open(handle) => {
-                        net.send(handle, &vec![b'y'; 100_000][..]).unwrap();
-                        "open".to_owned()
-                    }
-                    Event::Message { from, message, .. } => {
-                        net.close(from, tickwire::CloseCode::NORMAL);
-                        message.as_bytes().len().to_string()
-                    }
-                    Event::Closed { end: End::Failed(error), .. } => error.to_string(),
-                    Event::Closed { end: End::Closed(closed), .. } => {
-                        format!("closed {}", closed.code)
-                    }
-                    _ => return,
-                },
-            );
-        },
-    );
+    let (client, told) = telling::<u8, _>(Door::new(Config::default()), |net, event| match event {
+        Event::Open(handle) => {
+            net.send(handle, &vec![b'y'; 100_000][..]).unwrap();
+            Some("open".to_owned())
+        }
+        Event::Message { from, message, .. } => {
+            net.close(from, tickwire::CloseCode::NORMAL);
+            Some(message.as_bytes().len().to_string())
+        }
+        Event::Closed { end: End::Failed(error), .. } => Some(error.to_string()),
+        Event::Closed { end: End::Closed(closed), .. } => Some(format!("closed {}", closed.code)),
+        _ => None,
+    });
     let url = format!("wss://localhost:{}/", server.address.port());
     let dial = move |tls| Dial::to(&url).unwrap().tls(tls);
     let (right, wrong) = (dial(keys.client.clone()), dial(keys.stranger.clone()));
@@ -162,15 +144,11 @@ fn a_client_dials_wss_and_a_wrong_certificate_is_its_error() {
 /// A73. An issuer that is not trusted is in the test above.
 #[test]
 fn a_client_refuses_a_certificate_for_another_name_and_an_expired_one() {
-    let (tell, told) = channel();
-    let client =
-        Running::<()>::with(Settings::default(), Door::new(Config::default()), move |_, event| {
-            match event {
-                Event::Open(_) => say(&tell, "open".to_owned()),
-                Event::Closed { end: End::Failed(error), .. } => say(&tell, error.to_string()),
-                _ => {}
-            }
-        });
+    let (client, told) = telling(Door::new(Config::default()), |_, event| match event {
+        Event::Open(_) => Some("open".to_owned()),
+        Event::Closed { end: End::Failed(error), .. } => Some(error.to_string()),
+        _ => None,
+    });
     for (name, year, why) in [("other", 4000, "for another host"), ("localhost", 2000, "expired")] {
         let keys = keys_for(name, year, true);
         let server = secure_echo(Config::default(), &keys);
@@ -207,8 +185,7 @@ fn a_peer_that_stops_in_its_handshake_of_tls_is_given_up_and_keeps_nobody_waitin
 
 #[test]
 fn a_peer_that_reads_no_ciphertext_ends_when_the_time_for_writing_is_over() {
-    for in_place in [true, false] {
-        let keys = keys(in_place);
+    for keys in [true, false].map(keys) {
         let door = Door::new(impatient()).tls(keys.server.clone());
         let (server, told) = server_at(Settings::default(), door);
         let _stalled = connect(&keys.client, server.address).unwrap();
@@ -242,8 +219,7 @@ fn each_of_more_clients_than_there_are_places_gets_in_over_wss() {
 /// Each turn reads once, so there is always something to read, in the session or in the stream.
 #[test]
 fn a_flood_of_pings_over_tls_does_not_put_off_the_deadline_on_data() {
-    for in_place in [true, false] {
-        let keys = keys(in_place);
+    for keys in [true, false].map(keys) {
         let time = Duration::from_millis(200);
         let config = Config { data_timeout: Some(time), close_timeout: time, ..Config::default() };
         let settings = Settings { turn_bytes: 1, ..Settings::default() };
@@ -257,8 +233,7 @@ fn a_flood_of_pings_over_tls_does_not_put_off_the_deadline_on_data() {
 
 #[test]
 fn records_may_be_small_the_end_is_in_order_and_a_damaged_record_gets_an_alert() {
-    for in_place in [true, false] {
-        let keys = keys(in_place);
+    for keys in [true, false].map(keys) {
         let server = secure_echo(Config::default(), &keys);
         let open = || by_rustls(&server, &keys);
         let mut slow = open();
@@ -295,8 +270,7 @@ fn records_may_be_small_the_end_is_in_order_and_a_damaged_record_gets_an_alert()
 /// The session has bytes that wait, and the connection has none.
 #[test]
 fn ciphertext_that_waits_is_written_once_the_peer_reads() {
-    for in_place in [true, false] {
-        let keys = keys(in_place);
+    for keys in [true, false].map(keys) {
         let config = Config { write_timeout: LONG, ..Config::default() };
         let door = Door::new(config).tls(keys.server.clone());
         let (server, told) = server_at(Settings::default(), door);
@@ -312,18 +286,15 @@ fn ciphertext_that_waits_is_written_once_the_peer_reads() {
 /// A98: the stream ends behind a message, in a frame, and with bytes behind close_notify.
 #[test]
 fn an_end_without_close_notify_is_abnormal_and_nothing_more_is_delivered() {
-    for in_place in [true, false] {
-        let keys = keys(in_place);
-        let (tell, told) = channel();
+    for keys in [true, false].map(keys) {
         let door = Door::new(Config::default()).tls(keys.server.clone());
-        let server = Running::<()>::with(Settings::default(), door, move |_, event| match event {
-            Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-            Event::Message { message, .. } => say(&tell, format!("{message:?}")),
+        let (server, told) = telling(door, |_, event| match event {
+            Event::Message { message, .. } => Some(format!("{message:?}")),
             Event::Closed { end: End::Closed(closed), .. } => {
-                say(&tell, format!("{} {:?}", closed.code, closed.error));
+                Some(format!("{} {:?}", closed.code, closed.error))
             }
-            Event::Closed { end, .. } => say(&tell, format!("{end:?}")),
-            _ => {}
+            Event::Closed { end, .. } => Some(format!("{end:?}")),
+            _ => None,
         });
         for (rest, notifies) in [(&b""[..], false), (b"\x82\x82\0\0\0\0b", false), (b"", true)] {
             let mut far = by_rustls(&server, &keys);
@@ -362,21 +333,17 @@ fn wrong_certificates_keep_nobody_waiting() {
 fn one_loop_has_both_roles_over_ws_and_wss() {
     let keys = keys(true);
     let (tell, told) = channel();
-    let server = Running::<bool>::with(
-        Settings::default(),
-        Door::new(Config::default()),
-        move |net, event| match event {
-            Event::Request { answer, .. } => answer.accept(Accept::default(), false),
-            Event::Open(handle) if net.value(handle) == Some(&true) => {
-                net.send(handle, "hello").unwrap();
-            }
-            Event::Message { from, message, .. } => match net.value(from) {
-                Some(true) => say(&tell, message.as_text().map(str::to_owned)),
-                _ => net.send(from, message).unwrap(),
-            },
-            _ => {}
+    let server = Running::<bool>::at(Door::new(Config::default()), move |net, event| match event {
+        Event::Request { answer, .. } => answer.accept(Accept::default(), false),
+        Event::Open(handle) if net.value(handle) == Some(&true) => {
+            net.send(handle, "hello").unwrap();
+        }
+        Event::Message { from, message, .. } => match net.value(from) {
+            Some(true) => say(&tell, message.as_text().map(str::to_owned)),
+            _ => net.send(from, message).unwrap(),
         },
-    );
+        _ => {}
+    });
     let plain = server.address;
     server.call(move |net| {
         let door = Door::new(Config::default()).tls(keys.server.clone());

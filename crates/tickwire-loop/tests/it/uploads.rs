@@ -1,7 +1,7 @@
 //! Uploads by honest peers, while half messages of other peers fill the memory that the limit on
 //! received bytes allows: over `ws` and `wss`, with turns of one read and of several.
 use crate::{
-    common::{LONG, REQUEST, chosen, frame},
+    common::{LONG, REQUEST, frame, listening},
     tls::{Keys, keys},
 };
 use std::{
@@ -88,8 +88,7 @@ impl Server {
         if let Some(keys) = &keys {
             door = door.tls(keys.server.clone());
         }
-        let mut net = Loop::new(chosen(settings)).unwrap();
-        let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+        let (net, address) = listening(settings, door);
         let (peers, opened, messages, ended) = (vec![], vec![], vec![], vec![]);
         Self { net, address, keys, peers, opened, messages, ended, most: 0 }
     }

@@ -11,7 +11,7 @@ use std::{
     },
 };
 use tickwire::{Config, RecvError, handshake::server::Accept};
-use tickwire_loop::{Door, End, Event, Settings};
+use tickwire_loop::{Door, End, Event};
 
 fn vectors(file: &str) -> Vec<Value> {
     let mut file: Value = serde_json::from_str(file).unwrap();
@@ -89,8 +89,7 @@ impl Server {
         let (tell, told) = channel();
         let subprotocols = Arc::<Mutex<Vec<&'static str>>>::default();
         let (known, mut seen) = (subprotocols.clone(), Seen::default());
-        let door = Door::new(Config::default());
-        let net = Running::with(Settings::default(), door, move |_, event| match event {
+        let net = Running::at(Door::new(Config::default()), move |_, event| match event {
             Event::Request { answer, .. } => {
                 let known: &[_] = known.lock().unwrap().clone().leak();
                 answer.accept(Accept::default().subprotocols(known), ());
