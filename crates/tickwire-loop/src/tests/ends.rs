@@ -81,13 +81,8 @@ fn what_waits_in_an_outbox_goes_before_the_close() {
         } else {
             end(&mut server.net.net());
         }
-        let (mut seen, mut n) = ([0; 10], 0);
-        peer.set_nonblocking(true).unwrap();
-        server.until(|_| {
-            n += peer.read(&mut seen[n..]).unwrap_or_default();
-            n == 10
-        });
-        assert_eq!(&seen, b"\x81\x04last\x88\x02\x03\xe9", "{shuts} {in_turn}");
+        let seen = server.reads(&mut peer, 10);
+        assert_eq!(seen, b"\x81\x04last\x88\x02\x03\xe9", "{shuts} {in_turn}");
     }
 }
 
@@ -323,12 +318,7 @@ fn bytes_that_a_stream_accepts_when_the_limit_is_exceeded_disconnect_nobody() {
     let of = server.opened[0];
     server.net.net().send(of, &[0; 140_000][..]).unwrap();
     assert_eq!((queued(&server, of), server.net.net().counts().over_queued), (0, 0));
-    fast.set_nonblocking(true).unwrap();
-    let (mut seen, mut n) = (vec![0; 150_000], 0);
-    server.until(|_| {
-        n += fast.read(&mut seen[n..]).unwrap_or_default();
-        n == 7 + 10 + 140_000
-    });
+    server.reads(&mut fast, 7 + 10 + 140_000);
     assert_eq!(server.ends, [""; 0]);
 }
 
@@ -352,16 +342,7 @@ fn room_comes_though_the_outbox_that_was_full_is_gone() {
     let mut outbox = Outbox::new(Overflow::Wait);
     (outbox.max_bytes, outbox.max_unsent) = (1, 1);
     server.net.net().set_outbox(handle, outbox);
-    let rooms = |server: &mut Server| {
-        let mut rooms = 0;
-        for _ in 0..5 {
-            let count = |_: &mut Net<'_, ()>, event: Event<'_, ()>| {
-                rooms += usize::from(matches!(event, Event::Room(_)));
-            };
-            server.net.turn(Duration::from_millis(2), count).unwrap();
-        }
-        rooms
-    };
+    let rooms = |server: &mut Server| server.count(|event| matches!(event, Event::Room(_)));
     loop {
         while server.net.net().send(handle, &[7; 1 << 16][..]).is_ok() {}
         if rooms(&mut server) == 0 {

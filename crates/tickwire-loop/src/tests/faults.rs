@@ -272,11 +272,7 @@ fn a_cancellation_that_the_kernel_refuses_is_made_again_and_loses_nothing() {
     let sent = write_until_full(&mut server, &mut peer);
     assert!(made("cancel") > 3);
     server.net.net().pause(handle, false);
-    let (mut received, mut part) = (0, vec![0; 1 << 16]);
-    server.until(|_| {
-        received += peer.read(&mut part).unwrap_or(0);
-        received == sent / HELLO.len() * 7
-    });
+    server.reads(&mut peer, sent / HELLO.len() * 7);
 }
 
 /// Writes until the loop and the kernel take no more. Returns the number of bytes.
@@ -304,25 +300,13 @@ fn a_request_for_room_that_the_kernel_refuses_is_made_again() {
     let message = vec![b'a'; 16 << 20];
     server.net.net().send(handle, &message[..]).unwrap();
     server.until(|_| made("ask Writable") > 1);
-    peer.set_nonblocking(true).unwrap();
-    let (mut received, mut part) = (0, vec![0; 1 << 16]);
-    server.until(|_| {
-        received += peer.read(&mut part).unwrap_or(0);
-        received == message.len() + 10
-    });
+    server.reads(&mut peer, message.len() + 10);
     server.echoes(&mut peer);
 }
 
 /// Returns whether the next rounds deliver `Event::Woken`.
 fn wakes(server: &mut Server) -> bool {
-    let mut woken = 0;
-    for _ in 0..5 {
-        let most = Duration::from_millis(2);
-        server
-            .net
-            .turn(most, |_, event| woken += u32::from(matches!(event, Event::Woken)))
-            .unwrap();
-    }
+    let woken = server.count(|event| matches!(event, Event::Woken));
     assert!(woken < 2);
     woken == 1
 }

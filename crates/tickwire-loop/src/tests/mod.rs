@@ -9,12 +9,16 @@ mod stall;
 mod stamps;
 
 use crate::{Answer, Dial, Door, End, Event, Handle, Loop, Net, SendError, Settings, Waiting};
+#[cfg(feature = "rustls")]
+use std::sync::Arc;
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     thread,
     time::{Duration, Instant},
 };
+#[cfg(feature = "rustls")]
+use tickwire::tls::rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::PrivateKeyDer};
 use tickwire::{Config, handshake::server::Accept};
 
 const REQUEST: &[u8] =
@@ -93,25 +97,13 @@ impl Server {
         &mut self,
         config: Config,
     ) -> (thread::JoinHandle<()>, std::sync::mpsc::Sender<&'static str>) {
-        use std::sync::Arc;
-        use tickwire::tls::rustls::{
-            ClientConfig, RootCertStore, ServerConfig, pki_types::PrivateKeyDer,
-        };
-
-        let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        let certificate = made.cert.der().clone();
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate.clone()).unwrap();
-        let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        let tls = ServerConfig::builder().with_no_client_auth();
-        let tls = tls.with_single_cert(vec![certificate], key).unwrap();
-        let door = Door::new(config).tls(Arc::new(tls));
+        let (tls, client) = tls_configs();
+        let door = Door::new(config).tls(tls);
         let address = self.net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
         let (tell, told) = std::sync::mpsc::channel();
         let peer = thread::spawn(move || {
             let request = tickwire::handshake::client::Request::new("wss://localhost/").unwrap();
-            let dial = tickwire::Dial::new(&request).tls(Arc::new(client));
+            let dial = tickwire::Dial::new(&request).tls(client);
             let connect = |_: &_| TcpStream::connect(address);
             let mut ws = dial.blocking_connect_with(&Config::default(), connect).unwrap();
             if let Ok(message) = told.recv() {
@@ -129,6 +121,28 @@ impl Server {
         self.net.net().dial(dial, ()).unwrap();
     }
 
+    /// Runs rounds until the peer has read so many bytes and no more. No connection may end.
+    fn reads(&mut self, peer: &mut TcpStream, bytes: usize) -> Vec<u8> {
+        let (mut read, mut n) = (vec![0; bytes + 1], 0);
+        peer.set_nonblocking(true).unwrap();
+        self.until(|server| {
+            assert_eq!(server.ends, [""; 0]);
+            n += peer.read(&mut read[n..]).unwrap_or_default();
+            n == bytes
+        });
+        read.truncate(bytes);
+        read
+    }
+
+    /// Runs five rounds, and counts the events that are so.
+    fn count(&mut self, so: fn(&Event<'_, ()>) -> bool) -> usize {
+        let (most, mut count) = (Duration::from_millis(2), 0);
+        for _ in 0..5 {
+            self.net.turn(most, |_, event| count += usize::from(so(&event))).unwrap();
+        }
+        count
+    }
+
     fn echoes(&mut self, peer: &mut TcpStream) {
         peer.write_all(HELLO).unwrap();
         let mut reply = [0; 7];
@@ -142,6 +156,20 @@ impl Server {
         }
         panic!("no echo: {:?}", self.net);
     }
+}
+
+/// A server's configuration, and a client's that trusts it.
+#[cfg(feature = "rustls")]
+fn tls_configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+    let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let certificate = made.cert.der().clone();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let server = ServerConfig::builder().with_no_client_auth();
+    let server = server.with_single_cert(vec![certificate], key).unwrap();
+    (Arc::new(server), Arc::new(client))
 }
 
 fn server() -> Server {
@@ -248,8 +276,7 @@ fn during_a_shutdown_the_loop_neither_listens_nor_dials() {
     net.shut_down(LONG);
     let refused = net.listen(([127, 0, 0, 1], 0).into(), Door::new(Config::default()));
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionAborted);
-    let dial = Dial::to("ws://localhost:1").unwrap();
-    assert!(net.dial(dial, ()).is_err());
+    assert!(net.dial(Dial::to("ws://localhost:1").unwrap(), ()).is_err());
 }
 
 #[test]
@@ -299,11 +326,8 @@ fn a_read_or_a_write_that_fails_ends_this_connection_alone() {
             drop(open); // here too, reading goes on until the end
         }
         server.until(|server| server.net.net().counts().open == 1);
-        assert!(
-            server.ends.last().unwrap().starts_with("failed: connection reset"),
-            "{:?}",
-            server.ends
-        );
+        let end = server.ends.last().unwrap();
+        assert!(end.starts_with("failed: connection reset"), "{:?}", server.ends);
         server.echoes(&mut other);
     }
 }
@@ -367,9 +391,8 @@ fn listening_that_fails_is_an_error_of_the_call_and_keeps_no_port() {
 fn a_connect_that_fails_is_an_error_and_the_next_address_is_tried() {
     for call in ["socket", "connect", "adopt", "is_connected"] {
         for addresses in [1, 2] {
-            let far = server();
+            let mut far = server();
             let to = far.address;
-            let mut far = far;
             let echo = thread::spawn(move || {
                 far.until(|server| {
                     server.net.net().counts().accepted_now == 0 && !server.opened.is_empty()
@@ -400,17 +423,15 @@ fn a_connect_that_fails_is_an_error_and_the_next_address_is_tried() {
 /// The peer reads nothing, so the stream becomes full.
 #[test]
 fn a_write_that_would_block_goes_on_and_is_given_up_in_time() {
-    let write_timeout = Duration::from_millis(50);
-    let mut server =
-        Server::new(Settings::default(), Config { write_timeout, ..Config::default() });
+    let config = Config { write_timeout: Duration::from_millis(50), ..Config::default() };
+    let mut server = Server::new(Settings::default(), config);
     let _peer = server.peer();
     let handle = server.opened[0];
     let message = vec![0; 1 << 20];
     loop {
         match server.net.net().send(handle, &message[..]) {
             Ok(()) => drop(server.round().unwrap()),
-            Err(SendError::Refused(_)) => break,
-            Err(SendError::NotOpen) => break,
+            Err(SendError::Refused(_) | SendError::NotOpen) => break,
             Err(error) => panic!("{error}"),
         }
     }

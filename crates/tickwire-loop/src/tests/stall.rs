@@ -52,15 +52,6 @@ impl Server {
             read.ends_with(b"\x82\x05hello")
         });
     }
-
-    fn gets_echoes(&mut self, peer: &mut TcpStream, mut bytes: usize) {
-        peer.set_nonblocking(true).unwrap();
-        self.until(|server| {
-            assert_eq!(server.ends, [""; 0]);
-            bytes -= peer.read(&mut vec![0; bytes]).unwrap_or_default();
-            bytes == 0
-        });
-    }
 }
 
 #[test]
@@ -81,7 +72,7 @@ fn the_rest_of_a_frame_may_be_longer_than_a_turn_reads() {
     (0..5).for_each(|_| assert!(server.round().unwrap()));
     peer.write_all(&[b'a'; 60_000]).unwrap();
     server.stall();
-    server.gets_echoes(&mut peer, 60_004);
+    server.reads(&mut peer, 60_004);
 }
 
 #[test]
@@ -105,7 +96,7 @@ fn bytes_may_have_arrived_that_no_note_has_reported() {
         peer.write_all(HELLO).unwrap();
         server.stall();
         server.next_wait_reports_nothing();
-        server.gets_echoes(&mut peer, 7);
+        server.reads(&mut peer, 7);
     }
 }
 
@@ -140,7 +131,7 @@ fn each_of_many_connections_is_read_before_its_deadline_is_checked() {
     peers.iter_mut().for_each(|peer| peer.write_all(HELLO).unwrap());
     server.stall();
     for peer in &mut peers {
-        server.gets_echoes(peer, 7);
+        server.reads(peer, 7);
     }
 }
 
@@ -153,7 +144,7 @@ fn a_request_may_have_arrived_that_no_note_has_reported() {
     peer.write_all(REQUEST).unwrap();
     server.stall();
     server.next_wait_reports_nothing();
-    server.gets_echoes(&mut peer, 129);
+    server.reads(&mut peer, 129);
     assert_eq!(server.opened.len(), 1);
 }
 

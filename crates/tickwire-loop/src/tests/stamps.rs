@@ -53,22 +53,9 @@ fn a_read_is_stamped_when_it_is_done() {
 #[cfg(feature = "rustls")]
 #[test]
 fn a_read_over_tls_is_stamped_when_it_is_done() {
-    use std::sync::Arc;
-    use tickwire::tls::rustls::{
-        ClientConfig, RootCertStore, ServerConfig, pki_types::PrivateKeyDer,
-    };
-    let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
-    let certificate = made.cert.der();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.clone()).unwrap();
-    let server = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key)
-        .unwrap();
-    let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    check(Door::new(config()).tls(Arc::new(server)), |port| {
+    let (server, client) = super::tls_configs();
+    check(Door::new(config()).tls(server), |port| {
         let to = format!("wss://localhost:{port}/");
-        Dial::to(&to).unwrap().config(config()).tls(Arc::new(client))
+        Dial::to(&to).unwrap().config(config()).tls(client)
     });
 }
