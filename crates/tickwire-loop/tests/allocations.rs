@@ -1,13 +1,18 @@
 //! In steady state the loop allocates nothing per message: as server and client over `ws` and
 //! `wss`, with more connections than are kept whole, and for a message to many. An idle connection
 //! holds little, and one that has ended holds nothing.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[allow(dead_code, unreachable_pub)] // it counts more than this
 #[path = "../../../tests/support/alloc.rs"]
 mod alloc;
 
+#[allow(dead_code)] // the loop in a thread
+#[path = "it/common.rs"]
+mod common;
+
 use alloc::{Counting, count, live};
+use common::{chosen, listening};
 use socket2::SockRef;
 #[cfg(feature = "rustls")]
 use std::sync::Arc;
@@ -43,7 +48,7 @@ fn allocates_nothing(mut run: impl FnMut()) {
 fn nothing_is_allocated_per_message() {
     let _alone = alone();
     for max_whole in [1024, 2] {
-        echo(Settings { max_whole, ..settings() }, 10);
+        echo(Settings { max_whole, ..Settings::default() }, 10);
     }
     fan_out();
     let door = Door::new(Config::default());
@@ -163,7 +168,7 @@ fn each_end_gives_back<S: Read + Write>(
     const AT_ONCE: usize = 4;
     const GROUPS: usize = 5;
     const OVER: usize = usize::MAX;
-    let mut net = Loop::<()>::new(settings()).unwrap();
+    let mut net = Loop::<()>::new(chosen(Settings::default())).unwrap();
     let brief = Duration::from_millis(50);
     let addresses = [
         Config::default(),
@@ -274,16 +279,8 @@ trait Stream: Read + Write + Send {}
 
 impl<S: Read + Write + Send> Stream for S {}
 
-/// `TICKWIRE_IO_URING=1 cargo test` chooses io_uring.
-fn settings() -> Settings {
-    let io_uring = std::env::var_os("TICKWIRE_IO_URING").is_some();
-    Settings { io_uring, ..Settings::default() }
-}
-
 fn echo(settings: Settings, number: usize) {
-    let mut net = Loop::<()>::new(settings).unwrap();
-    let door = Door::new(Config::default());
-    let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+    let (mut net, address) = listening::<()>(settings, Door::new(Config::default()));
     let mut open = 0;
     let mut peers: Vec<_> = (0..number).map(|_| TcpStream::connect(address).unwrap()).collect();
     for peer in &mut peers {
@@ -323,9 +320,7 @@ fn echo(settings: Settings, number: usize) {
 }
 
 fn fan_out() {
-    let mut net = Loop::<()>::new(settings()).unwrap();
-    let door = Door::new(Config::default());
-    let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+    let (mut net, address) = listening::<()>(Settings::default(), Door::new(Config::default()));
     let mut peers: Vec<_> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
     let mut all = Vec::new();
     for peer in &mut peers {
@@ -377,8 +372,7 @@ fn over_tls() {
 
 /// Both roles in one loop, which play ping-pong.
 fn client_and_server(door: Door, dial: impl FnOnce(u16) -> Dial) {
-    let mut net = Loop::<()>::new(settings()).unwrap();
-    let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
+    let (mut net, address) = listening::<()>(Settings::default(), door);
     net.net().dial(dial(address.port()), ()).unwrap();
     let (mut begun, mut come) = (false, 0_u64);
     let mut until = 0;

@@ -5,8 +5,13 @@
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[allow(dead_code)] // the loop in a thread
+#[path = "it/common.rs"]
+mod common;
+
+use common::{LONG, REQUEST, frame, listening};
 use std::{
     fs,
     io::{ErrorKind, Read, Write, stderr},
@@ -18,11 +23,6 @@ use std::{
 use tickwire::{Config, handshake::server::Accept};
 use tickwire_loop::{Door, Event, Loop, Net, Settings};
 use tickwire_parts::{Outbox, Overflow};
-
-const LONG: Duration = Duration::from_secs(600);
-const REQUEST: &[u8] =
-    b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
 /// The tests count the descriptors of this process, so they run one after another.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -38,14 +38,13 @@ impl Server {
     /// `None` if there is no io_uring here.
     fn new() -> Option<Self> {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut net = Loop::new(Settings { io_uring: true, ..Settings::default() }).unwrap();
+        let settings = Settings { io_uring: true, ..Settings::default() };
+        let (mut net, address) = listening(settings, Door::new(Config::default()));
         if !net.net().uses_io_uring() {
             // Not `println`: libtest hides what a test that passes prints.
             let _ = stderr().write_all(b"NOT RUN: no io_uring for this process\n");
             return None;
         }
-        let door = Door::new(Config::default());
-        let address = net.net().listen(([127, 0, 0, 1], 0).into(), door).unwrap();
         let mut server = Self { net, address, _alone: alone };
         server.round(); // which settles the thread
         Some(server)
@@ -69,7 +68,7 @@ impl Server {
     fn peer(&mut self) -> TcpStream {
         let open = self.net.net().counts().open;
         let mut peer = TcpStream::connect(self.address).unwrap();
-        peer.write_all(REQUEST).unwrap();
+        peer.write_all(REQUEST.as_bytes()).unwrap();
         peer.set_read_timeout(Some(LONG)).unwrap();
         self.until(|server| server.net.net().counts().open > open);
         peer.read_exact(&mut [0; 129]).unwrap();
@@ -89,15 +88,6 @@ fn handle(net: &mut Net<'_, ()>, event: Event<'_, ()>) {
     }
 }
 
-/// A masked binary frame with a key of zeros.
-fn frame(payload: &[u8]) -> Vec<u8> {
-    let len = match payload.len() {
-        n @ 0..126 => vec![0x80 | n as u8],
-        n => [vec![0xfe], (n as u16).to_be_bytes().to_vec()].concat(),
-    };
-    [&[0x82][..], &len, &[0; 4], payload].concat()
-}
-
 fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
@@ -112,10 +102,10 @@ fn connections_that_end_with_requests_under_way_leave_no_descriptor_and_no_count
         for i in 0..1500 {
             let mut peer = TcpStream::connect(address).unwrap();
             if i % 10 == 0 {
-                let _ = peer.write_all(&REQUEST[..40]);
+                let _ = peer.write_all(&REQUEST.as_bytes()[..40]);
                 continue;
             }
-            let _ = peer.write_all(REQUEST);
+            let _ = peer.write_all(REQUEST.as_bytes());
             let last: &[u8] = match i % 3 {
                 0 => b"close",
                 1 => b"remove",
