@@ -180,10 +180,15 @@ impl<T: Send + 'static> Running<T> {
 
     /// A raw socket whose opening handshake is done.
     pub(crate) fn raw_open(&self) -> TcpStream {
-        let mut stream = self.raw_with(REQUEST);
-        assert!(head(&mut stream).starts_with("HTTP/1.1 101 "));
-        stream
+        open(self.raw())
     }
+}
+
+/// Completes the opening handshake.
+pub(crate) fn open<S: Read + Write>(mut stream: S) -> S {
+    stream.write_all(REQUEST.as_bytes()).unwrap();
+    assert!(head(&mut stream).starts_with("HTTP/1.1 101 "));
+    stream
 }
 
 /// Reads an HTTP head.

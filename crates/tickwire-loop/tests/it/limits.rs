@@ -1,5 +1,5 @@
 //! Limits at the door, each with its counter.
-use crate::common::{LONG, REQUEST, Running, echo, head, listening};
+use crate::common::{LONG, REQUEST, Running, echo, head, listening, open};
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
@@ -45,24 +45,19 @@ pub(crate) fn each_of_a_storm_gets_in<S: Read + Write>(
     server: &Running<()>,
     raw: impl Fn() -> S + Sync,
 ) {
-    let is_open = |stream: &mut S| assert!(head(stream).starts_with("HTTP/1.1 101 "));
     let (begin, rest) = REQUEST.as_bytes().split_at(20);
     let mut first: Vec<_> = (0..3).map(|_| raw()).collect();
     first.iter_mut().for_each(|stream| stream.write_all(begin).unwrap());
     server.wait_for(|counts| counts.handshakes_now == 3);
     thread::scope(|scope| {
         for _ in 0..20 {
-            scope.spawn(|| {
-                let mut stream = raw();
-                stream.write_all(REQUEST.as_bytes()).unwrap();
-                is_open(&mut stream);
-            });
+            scope.spawn(|| drop(open(raw())));
         }
         // Some came before the loop had read from the first.
         server.wait_for(|counts| counts.held + counts.waiting as u64 > 0);
         for stream in &mut first {
             stream.write_all(rest).unwrap();
-            is_open(stream);
+            assert!(head(stream).starts_with("HTTP/1.1 101 "));
         }
     });
     let counts = server.counts();
@@ -97,9 +92,7 @@ fn silent_peers_of_one_address_have_an_eighth_of_the_places() {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
     socket.connect(&server.address.into()).unwrap();
-    let mut other = TcpStream::from(socket);
-    other.write_all(REQUEST.as_bytes()).unwrap();
-    assert!(head(&mut other).starts_with("HTTP/1.1 101 "));
+    let _other = open(TcpStream::from(socket));
     assert_eq!(server.counts().handshakes_now, 10);
     drop(silent);
     server.wait_for(|counts| counts.handshakes_now == 0);
@@ -137,9 +130,7 @@ fn a_loop_has_several_doors() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         net.listen_on(listener, tickwire_loop::Door::new(Config::default())).unwrap()
     });
-    let mut stream = TcpStream::connect(other).unwrap();
-    stream.write_all(REQUEST.as_bytes()).unwrap();
-    assert!(head(&mut stream).starts_with("HTTP/1.1 101 "));
+    let _stream = open(TcpStream::connect(other).unwrap());
     server.raw_open();
 }
 

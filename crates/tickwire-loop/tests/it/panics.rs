@@ -1,8 +1,8 @@
 //! TLS panics inside rustls, or would have: only its connection ends.
-use crate::common::{LONG, REQUEST, Running, echo_at, frame, head, next, telling};
+use crate::common::{Running, echo_at, frame, next, open, telling};
 use std::{
     io::{self, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{TcpListener, TcpStream},
     sync::Arc,
     thread,
 };
@@ -27,6 +27,8 @@ mod hostile;
 mod provider;
 
 use hostile::Hostile;
+
+type Version = &'static SupportedProtocolVersion;
 
 /// A certificate for `localhost`, its key, and who trusts it.
 struct Identity {
@@ -53,7 +55,7 @@ impl Identity {
     }
 
     /// An echo server, whose provider panics when its fuse is lit.
-    fn echo(&self, version: &'static SupportedProtocolVersion, in_place: bool) -> Running<()> {
+    fn echo(&self, version: Version, in_place: bool) -> Running<()> {
         let mut tls = fuse::server(version, self.chain(), self.key());
         tls.enable_secret_extraction = in_place;
         echo_at(Settings::default(), Door::new(Config::default()).tls(Arc::new(tls)))
@@ -68,28 +70,16 @@ struct Peer {
 }
 
 impl Peer {
-    fn connect(
-        identity: &Identity,
-        version: &'static SupportedProtocolVersion,
-        to: SocketAddr,
-    ) -> Self {
-        let mut tcp = TcpStream::connect(to).unwrap();
-        tcp.set_read_timeout(Some(LONG)).unwrap();
+    fn connect(identity: &Identity, version: Version, to: &Running<()>) -> Self {
+        let mut tcp = to.raw();
         let mut tls = Hostile::client(version, identity.roots.clone());
         tls.handshake(&mut tcp).unwrap();
         Self { tls, tcp, heard: vec![] }
     }
 
     /// Behind the opening handshake too.
-    fn open(
-        identity: &Identity,
-        version: &'static SupportedProtocolVersion,
-        to: SocketAddr,
-    ) -> Self {
-        let mut peer = Self::connect(identity, version, to);
-        peer.write_all(REQUEST.as_bytes()).unwrap();
-        assert!(head(&mut peer).starts_with("HTTP/1.1 101 "));
-        peer
+    fn open(identity: &Identity, version: Version, to: &Running<()>) -> Self {
+        open(Self::connect(identity, version, to))
     }
 
     fn is_echoed(&mut self) {
@@ -123,7 +113,7 @@ impl Write for Peer {
 }
 
 /// TLS 1.3 and 1.2, in place (or by rustls' unbuffered connection) and through rustls.
-fn kinds() -> impl Iterator<Item = (&'static SupportedProtocolVersion, bool)> {
+fn kinds() -> impl Iterator<Item = (Version, bool)> {
     [(&TLS13, true), (&TLS13, false), (&TLS12, true), (&TLS12, false)].into_iter()
 }
 
@@ -143,13 +133,13 @@ fn empty_records_around_a_close_notify_end_their_connection_alone() {
     let identity = Identity::new();
     for (version, in_place) in kinds() {
         let server = identity.echo(version, in_place);
-        let mut good = Peer::open(&identity, version, server.address);
+        let mut good = Peer::open(&identity, version, &server);
         for (kind, upgraded) in
             [20, 21, 22, 23].into_iter().flat_map(|kind| [(kind, false), (kind, true)])
         {
             let mut bad = match upgraded {
-                true => Peer::open(&identity, version, server.address),
-                false => Peer::connect(&identity, version, server.address),
+                true => Peer::open(&identity, version, &server),
+                false => Peer::connect(&identity, version, &server),
             };
             let wire = attack(&mut bad.tls, kind);
             let _ = bad.tcp.write_all(&wire);
@@ -209,8 +199,8 @@ fn a_panic_inside_rustls_ends_its_connection_alone() {
         let server = identity.echo(version, in_place);
         let light = |left: Option<usize>| server.call(move |_| fuse::light(left));
         light(None);
-        let mut good = Peer::open(&identity, version, server.address);
-        let mut bad = Peer::open(&identity, version, server.address);
+        let mut good = Peer::open(&identity, version, &server);
+        let mut bad = Peer::open(&identity, version, &server);
         light(Some(1));
         bad.write_all(&frame(b"never delivered")).unwrap();
         assert!(bad.read(&mut [0; 10]).is_err());
@@ -219,14 +209,13 @@ fn a_panic_inside_rustls_ends_its_connection_alone() {
         for left in 1..=5 {
             // In the handshake.
             light(Some(left));
-            let mut tcp = TcpStream::connect(server.address).unwrap();
-            tcp.set_read_timeout(Some(LONG)).unwrap();
+            let mut tcp = server.raw();
             let mut tls = Hostile::client(version, identity.roots.clone());
             assert!(tls.handshake(&mut tcp).is_err());
             server.wait_for(|counts| counts.accepted_now == 1);
         }
         light(None);
         good.is_echoed();
-        Peer::open(&identity, version, server.address).is_echoed();
+        Peer::open(&identity, version, &server).is_echoed();
     }
 }

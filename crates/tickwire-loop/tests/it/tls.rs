@@ -1,6 +1,6 @@
 //! `wss`, as server and as client.
 use crate::{
-    common::{LONG, REQUEST, Running, echo_at, frame, head, next, say, telling},
+    common::{LONG, Running, echo_at, frame, next, open, say, telling},
     fairness::ByHand,
     limits::{each_of_a_storm_gets_in, least, three_places},
     slow::{block, impatient, opened, server_at, stalls},
@@ -203,10 +203,7 @@ pub(crate) fn raw_by_rustls(server: &Running<()>, keys: &Keys) -> ByRustls {
 
 /// A client by rustls alone, whose opening handshake is done.
 pub(crate) fn by_rustls(server: &Running<()>, keys: &Keys) -> ByRustls {
-    let mut far = raw_by_rustls(server, keys);
-    far.write_all(REQUEST.as_bytes()).unwrap();
-    assert!(head(&mut far).starts_with("HTTP/1.1 101 "));
-    far
+    open(raw_by_rustls(server, keys))
 }
 
 #[test]
