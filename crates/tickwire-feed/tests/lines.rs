@@ -1,6 +1,10 @@
 //! Numbers of any size in calls of any order, and lines that are cut, delayed and reordered against
 //! each other.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[path = "support/dice.rs"]
+mod dice;
+
+use dice::Dice;
 use proptest::prelude::*;
 use std::{collections::HashSet, rc::Rc, time::Duration};
 use tickwire::Time;
@@ -72,19 +76,6 @@ fn number() -> impl Strategy<Value = u64> {
     ]
 }
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-}
-
 /// All times are in microseconds. The exchange sends number `n` at `n * EVERY`.
 const EVERY: u64 = 8_000;
 /// Each line is cut after this time, and the other one half of it later.
@@ -95,7 +86,7 @@ const DELAY: u64 = 300_000;
 const AWAY: u64 = 400_000;
 
 /// What a line brings over `cuts` connections: number, when, and on which connection.
-fn line(phase: u64, cuts: u64, random: &mut Random) -> Vec<(u64, u64, u64)> {
+fn line(phase: u64, cuts: u64, dice: &mut Dice) -> Vec<(u64, u64, u64)> {
     let mut brought = Vec::new();
     let mut opened = 0_u64;
     for connection in 0..cuts {
@@ -103,15 +94,14 @@ fn line(phase: u64, cuts: u64, random: &mut Random) -> Vec<(u64, u64, u64)> {
         let mut arrived = opened;
         for number in opened.div_ceil(EVERY)..cut / EVERY {
             // Bursts, and pauses in which the path holds all back.
-            let delay =
-                if random.below(50) == 0 { random.below(DELAY) } else { random.below(2_000) };
+            let delay = if dice.one_in(50) { dice.roll(DELAY) } else { dice.roll(2_000) };
             arrived = (number * EVERY + delay).max(arrived);
             if arrived >= cut {
                 break; // under way when the connection was cut
             }
             brought.push((arrived, number, connection));
         }
-        opened = cut + random.below(AWAY);
+        opened = cut + dice.roll(AWAY);
     }
     brought
 }
@@ -120,8 +110,8 @@ fn line(phase: u64, cuts: u64, random: &mut Random) -> Vec<(u64, u64, u64)> {
 #[test]
 fn over_10_000_cuts_nothing_is_lost_or_doubled_or_later_than_need_be() {
     let cuts = 5_000;
-    let random = &mut Random(7);
-    let lines = [line(0, cuts, random), line(LIFE / 2, cuts, random)];
+    let dice = &mut Dice(7);
+    let lines = [line(0, cuts, dice), line(LIFE / 2, cuts, dice)];
     // Up to here both lines cover each other.
     let last = cuts * LIFE / EVERY - AWAY / EVERY - DELAY / EVERY;
 

@@ -2,10 +2,13 @@
 //! its documentation alone. `TESTS=all` runs 1,000 days instead of 3, `CASES=n` the first n, and
 //! `SEED=n` one, of which `FROM=ms TO=ms` prints that part.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#[path = "../support/dice.rs"]
+mod dice;
 mod fail;
 mod oracle;
 mod settings;
 mod world;
+use dice::Dice;
 use oracle::Oracle;
 use settings::Settings;
 use std::{collections::BTreeMap, fmt::Debug, time::Duration};
@@ -14,7 +17,7 @@ use tickwire_feed::{
     Action, ConnectionId, Ended, Follower, Incoming, Say, State, Subscription, Verdict,
 };
 use tickwire_parts::Backoff;
-use world::{DAY, Dice, Got, MINUTE, Ms, Said, World};
+use world::{DAY, Got, MINUTE, Ms, Said, World};
 
 /// A message: its stream, how often the numbers began anew, and its number.
 type Note = (usize, u32, u64);

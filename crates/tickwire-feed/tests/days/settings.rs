@@ -1,5 +1,5 @@
 //! The settings of a day, of the client and of the exchange: drawn from the seed.
-use crate::{Note, oracle::Rules, world::*};
+use crate::{Note, dice::Dice, oracle::Rules, world::*};
 use std::time::Duration;
 use tickwire_feed::{Attempts, Follower, Pace, Subscription};
 use tickwire_parts::Backoff;

@@ -1,5 +1,6 @@
 //! An exchange in virtual time: hosts that accept, refuse or stay silent; logins, subscriptions and
 //! numbered data over connections; and a day of trouble with all of these. One seed is one day.
+use crate::dice::Dice;
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 /// Milliseconds since the day began, by the exchange's clock.
@@ -12,32 +13,6 @@ pub(crate) const TURMOIL: Ms = 20 * HOUR;
 /// In this hour no stream has data.
 pub(crate) const QUIET: std::ops::Range<Ms> = 21 * HOUR..22 * HOUR;
 pub(crate) const DAY: Ms = 24 * HOUR;
-
-/// Splitmix64.
-#[derive(Default)]
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// From `from` to `to`, both included.
-    pub(crate) fn between(&mut self, from: u64, to: u64) -> u64 {
-        from + self.next() % (to - from + 1)
-    }
-
-    pub(crate) fn one_in(&mut self, n: u64) -> bool {
-        self.next().is_multiple_of(n)
-    }
-
-    pub(crate) fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.next() as usize % all.len()]
-    }
-}
 
 /// What the client says over a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,6 +1,9 @@
 //! 200 connections from one address for three days: each is cut after 24 hours, and every 30 hours
 //! the exchange goes away for 10 minutes.
-use crate::limits::{Address, Inbound, SECOND};
+use crate::{
+    dice::Dice,
+    limits::{Address, Inbound, SECOND},
+};
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 use tickwire::Time;
 use tickwire_feed::{Attempts, Pace, Paced};
@@ -14,17 +17,10 @@ const BATCHES: usize = 10;
 /// A message takes up to this long to the exchange.
 const JITTER: Duration = Duration::from_millis(150);
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
+impl Dice {
     /// Anything from 0 to `most`.
     fn upto(&mut self, most: Duration) -> Duration {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        most.mul_f64((z >> 11) as f64 / (1_u64 << 53) as f64)
+        most.mul_f64((self.next() >> 11) as f64 / (1_u64 << 53) as f64)
     }
 }
 
@@ -71,7 +67,7 @@ struct Outcome {
 struct World {
     address: Address,
     attempts: Attempts,
-    random: Random,
+    dice: Dice,
     outcome: Outcome,
 }
 
@@ -134,7 +130,7 @@ impl World {
                 inbound: Inbound::default(),
                 arrives: now,
                 pong: now + 20 * SECOND,
-                order: now + self.random.upto(60 * SECOND),
+                order: now + self.dice.upto(60 * SECOND),
             };
             (0..BATCHES).for_each(|_| open.sending.push(()));
             self.outcome.opened += 1;
@@ -159,7 +155,7 @@ impl World {
             messages += 1;
         }
         if now >= open.order {
-            open.order = now + self.random.upto(60 * SECOND);
+            open.order = now + self.dice.upto(60 * SECOND);
             open.sending.push_urgent(());
             self.outcome.orders += 1;
             if let Some(()) = open.sending.poll(now) {
@@ -173,7 +169,7 @@ impl World {
             messages += 1;
         }
         (0..messages).all(|_| {
-            open.arrives = open.arrives.max(now + self.random.upto(JITTER));
+            open.arrives = open.arrives.max(now + self.dice.upto(JITTER));
             open.inbound.message(open.arrives)
         })
     }
@@ -183,7 +179,7 @@ fn run(careless: bool, end: Time) -> World {
     let mut world = World {
         address: Address::new(Duration::from_secs(60), Duration::from_secs(120)),
         attempts: Attempts::new(Pace::new(280, Duration::from_secs(300)).at_once(50)),
-        random: Random(3),
+        dice: Dice(3),
         outcome: Outcome::default(),
     };
     let mut clients: Vec<Client> = (0..CONNECTIONS as u64)

@@ -5,6 +5,8 @@
 //! usual.
 #![allow(clippy::panic)]
 mod calls;
+#[path = "../support/dice.rs"]
+mod dice;
 mod model;
 mod regressions;
 mod scenario;

@@ -2,28 +2,8 @@
 use std::time::Duration;
 
 use super::calls::Call;
+use super::dice::Dice;
 use super::model::{Feed, Model, Setting};
-
-/// splitmix64.
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides
-    }
-
-    pub(crate) fn one_in(&mut self, n: u64) -> bool {
-        self.roll(n) == 0
-    }
-
-    pub(crate) fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.roll(choices.len() as u64) as usize]
-    }
-}
 
 /// An exchange, its lines, and a user.
 pub(crate) struct Scenario {
