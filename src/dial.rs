@@ -86,9 +86,9 @@ impl<'r> Dial<'r> {
     /// cryptographic provider. A `ws` URL is still dialed without TLS; check [`Target::secure`] to
     /// prevent that. Under two conditions this crate, not rustls, [opens and seals the
     /// records](tls) of TLS 1.3: the cryptographic provider hands over the keys, and the
-    /// configuration sets `enable_secret_extraction`. The default configuration sets it. Share one
-    /// configuration among connections: it keeps session tickets, which make the next connection to
-    /// the same server cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
+    /// configuration sets `enable_secret_extraction`. The default configuration sets this flag.
+    /// Share one configuration among connections: it keeps session tickets, which make the next
+    /// connection to the same server cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: impl Into<tls::Client>) -> Self {
         self.tls_config = Some(config.into());

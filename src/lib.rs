@@ -79,19 +79,19 @@
 //! | to | call | note |
 //! |---|---|---|
 //! | receive | [`recv`] | the message is borrowed; [`Message::to_owned`] or [`recv_owned`] keeps it |
-//! | act on only the newest message | [`recv_to_reply`] | skip messages with [`Info::more`] |
+//! | act on only the newest message | [`recv_to_reply`] | skip each message whose [`Info::more`] is set |
 //! | answer each message | [`recv_to_reply`] | call [`feed`](Sender::feed) of the sender that comes with the message |
 //! | see Pings and Closes | [`recv_event`] | they are answered automatically, unless [`Config`] says otherwise; `Events` is a `Stream` of these events |
 //! | receive a message larger than memory | [`recv_chunk`] | chunks of the message, as they arrive |
 //! | send a message larger than memory | [`ready`], [`feed_chunk`](Sender::feed_chunk) .. [`flush`] | `first` and `last` of a [`Chunk`] mark the first and the last chunk |
 //! | send a message now | [`send`] | when `send` returns `Ok`, the stream has accepted the message |
 //! | send several messages | [`feed`] .. [`flush`] | they are written together; if the buffer is full, `feed` fails, and [`ready`] waits for room |
-//! | send one message to many peers | [`Prepared`] and [`feed`] | all share the payload, and each window compresses it once |
-//! | limit how far a slow subscriber falls behind | `Outbox` of `tickwire-parts`, which feeds [`sender_mut()`] of a WebSocket, or the sender that [`with_sender`] of a `Writer` passes to a closure | four policies: wait, drop, conflate, disconnect |
+//! | send one message to many peers | [`Prepared`] and [`feed`] | all peers share the payload, which is compressed once for each window size |
+//! | limit how far a slow subscriber falls behind | `Outbox` of `tickwire-parts` | it feeds [`sender_mut()`] of a WebSocket, or the sender that [`with_sender`] of a `Writer` passes to a closure; its four policies are wait, drop, conflate, disconnect |
 //! | check which website's page opens the connection | [`Origins`](handshake::server::Origins) | [why to check](handshake::server#who-is-asking); the example `auth` |
 //! | connect again | `Backoff` of `tickwire-parts` | random, growing delays; `Follower` of `tickwire-feed` for a feed; the example `reconnect` |
 //! | decide what to do after an error | [`Error::retry`] | [`Retry`]: connect again, tell a person, or stop |
-//! | use short timeouts, as a trading client | [`Config::trading`] | for the handshake, the heartbeat, writing and closing |
+//! | use short timeouts, as a trading client | [`Config::trading`] | it shortens the timeouts of the handshake, the heartbeat, writing and closing |
 //! | end a connection to a peer that may be dead | [`leave`] | it ends within the time that you pass; `close` waits for the peer's answer |
 //! | send a secret uncompressed | [`Outbound::plain`] and [`feed`] | if the message were compressed, its length could reveal the secret |
 //! | build a message in the outgoing buffer | [`build`](Sender::build) | no `Vec` for the message |
@@ -108,7 +108,7 @@
 //! | use two tasks or threads | [`into_split`] | the receiving half answers Pings |
 //!
 //! The links lead to the `tokio` adapter. The other adapters have calls of the same names. But
-//! `futures_io` has no [`connect`], and has `into_split_with` instead of [`into_split`]. `blocking`
+//! `futures_io` has no [`connect`]. It has `into_split_with` instead of [`into_split`]. `blocking`
 //! has no [`recv_or_room`]. In `blocking`, `Dial::blocking_connect` replaces `Dial::connect`, and
 //! [`into_split`] can fail.
 //!
@@ -189,14 +189,14 @@
 //!
 //! # Choices that the RFCs leave open
 //!
-//! - Up to 16 waiting Pings are answered individually, because test suites expect a Pong for each
-//!   Ping. If more Pings wait, or if their payloads reach [`high_water`](Config::high_water) bytes,
-//!   only the newest Ping is answered, as §5.5.3 allows. So a flood of Pings cannot fill memory
-//!   with Pongs.
+//! - Up to 16 Pings that wait for a Pong are answered individually, because test suites expect a
+//!   Pong for each Ping. If more Pings wait, or if their payloads reach
+//!   [`high_water`](Config::high_water) bytes, only the newest Ping is answered, as §5.5.3 allows.
+//!   So a flood of Pings cannot fill memory with Pongs.
 //! - The Close that reports a violation follows the replies to earlier messages, because these
 //!   messages were legal. But if the stream refuses bytes while replies wait, the Close overtakes
-//!   the unwritten replies, which are dropped. Otherwise a peer that reads slowly might not learn
-//!   the reason before the connection ends.
+//!   the unwritten replies, which are dropped. Otherwise the connection might end before a peer
+//!   that reads slowly learns of its violation.
 //! - The answer to a Close repeats the code of that Close, but not the reason. (§5.5.1 asks only
 //!   for the code, "typically".)
 //! - For the heartbeat, any byte received is a sign of life, not only a Pong. A peer that is busy
@@ -224,10 +224,10 @@
 //!   detection.
 //! - `tokio` (default): the `tokio` adapter.
 //! - `stamps`: the kernel's time of arrival for each read (on Linux), by `Timestamped`.
-//! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of the two,
-//!   and the module `tls`. In this crate's API, types of rustls 0.23 appear only in conversions.
-//!   The feature brings no cryptographic provider: enable `ring` too, or let your program install a
-//!   provider at the start of `main`. The module `tls` shows how.
+//! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of these two
+//!   adapters, and the module `tls`. In this crate's API, types of rustls 0.23 appear only in
+//!   conversions. The feature brings no cryptographic provider: enable `ring` too, or let your
+//!   program install a provider at the start of `main`. The module `tls` shows how.
 //! - `ring`: the feature `rustls`, and ring as the provider of programs that install no provider.
 //! - `counters`: counts of the traffic of each connection.
 //! - `futures`: the `futures_io` adapter, for smol and other runtimes. The WebSockets of
@@ -253,10 +253,10 @@
 //! | TRACE | message received | `role`, `payload` | a message or a chunk arrived; `payload`: its length in bytes |
 //! | TRACE | message queued | `role`, `payload` | a message or a chunk was fed; `payload`: its length in bytes, after compression |
 //! | DEBUG | Close received | `role`, `code`, `reason` | `code`: 1005 for a Close without a code |
-//! | DEBUG | Close queued | `role`, `code` | our Close is queued, unasked or as the answer to the peer's Close |
-//! | INFO | connection failed | `role`, `error`, `code` | receiving ended by a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: the close code for `error`; our Close carries this code, unless a Close was queued before |
+//! | DEBUG | Close queued | `role`, `code` | our Close is queued: as the first Close of the connection, or as the answer to the peer's Close |
+//! | INFO | connection failed | `role`, `error`, `code` | receiving ended because of a violation, a limit, `data_timeout` or [`fail`](Connection::fail); `code`: the close code for `error`; our Close carries this code, unless a Close was queued before |
 //! | INFO | dropped with messages unsent | `role`, `unsent` | a connection, or both halves of a split connection, were dropped before all fed messages were written; `unsent`: the unwritten bytes of these messages, headers included |
-//! | DEBUG | connection ended | `role`, `error` | receiving ended by a deadline other than `data_timeout`, or because the stream ended without a Close |
+//! | DEBUG | connection ended | `role`, `error` | receiving ended because a deadline other than `data_timeout` passed, or the stream ended without a Close |
 //!
 //! `role` is `Client` or `Server`: the end that reports the event. Text from the peer is cut at 64
 //! bytes, then escaped. Events never show payloads of messages, queries of URLs or header values,
@@ -276,10 +276,11 @@
 //!
 //! - Nothing that a peer sends makes this crate panic or hang. A connection's memory stays within a
 //!   small multiple of the limits in [`Config`], which are finite by default. Memory grows with the
-//!   bytes received, never with the length announced. [The memory that each kind of attack
-//!   takes](guide::limits#what-a-peer-can-make-a-connection-keep) is measured.
-//! - Messages received before a violation, a broken stream or a failed write are delivered before
-//!   the error, or before `None` if the peer's Close came first.
+//!   bytes received, never with the length that a header announces. [The memory that each kind of
+//!   attack takes](guide::limits#what-a-peer-can-make-a-connection-keep) is measured.
+//! - Messages received before a violation, a broken stream or a failed write are delivered first.
+//!   The next receiving call returns the error, or `None` if the peer's Close came before the
+//!   failure.
 //! - Every byte of a fed message is written, waits, or is dropped.
 //!   [`buffered_amount`](Sender::buffered_amount) counts the waiting bytes, including control
 //!   frames. [`dropped`](Sender::dropped) counts the dropped bytes.
@@ -292,10 +293,11 @@
 //! - The adapters give each client a generator of masking keys of its own (`SystemEntropy`):
 //!   ChaCha12, seeded by the operating system. A program that makes the [`Connection`] itself
 //!   chooses the [`Entropy`].
-//! - On Linux, a write to a peer that is gone fails with an error. It does not end the process by
-//!   SIGPIPE: `without_sigpipe` lists the exceptions.
-//! - `unsafe` is in one file, `src/proto/kernel.rs`, for two purposes: to call functions compiled
-//!   for AVX2, once the CPU was checked, and to make a `str` from validated bytes.
+//! - On Linux, a write to a peer that is gone fails with an error. The write raises no SIGPIPE,
+//!   which would end the process. `without_sigpipe` lists the exceptions.
+//! - `unsafe` is in one file, `src/proto/kernel.rs`, for two purposes. One is to call functions
+//!   compiled for AVX2, after a check of the CPU. The other is to make a `str` from validated
+//!   bytes.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Without the feature `tokio`, the links above to the `tokio` adapter lead nowhere.
@@ -326,8 +328,8 @@ pub mod futures_io;
     feature = "tokio"
 ))]
 pub mod guide;
-// Functions that only the adapters for tasks call are dead code in builds without these adapters.
-// In builds with one of these adapters, the lint is on, and finds all other dead code.
+// In a build without an adapter for tasks, some functions have no caller. In a build with such an
+// adapter the lint is on, and finds all other dead code.
 #[cfg_attr(not(feature = "_task"), allow(dead_code))]
 mod proto;
 #[cfg(feature = "std")]

@@ -41,9 +41,10 @@
 //! `WouldBlock` at once. So a program that receives from each of its non-blocking streams at short
 //! intervals needs no timers. (See "many connections on one thread" in the recipes.) A call waits
 //! in [`Stream::wait`], which is `poll(2)` for a socket, until the stream is ready or the next
-//! deadline passes. A receiving call waits in a blocking read instead if nothing is to be written,
-//! you have set no read timeout, and no deadline falls into the next second. For these reads the
-//! adapter sets the stream's read timeout, so do not set a read timeout on the stream.
+//! deadline passes. A receiving call waits in a blocking read instead if three conditions hold:
+//! nothing is to be written, you have set no read timeout, and no deadline falls into the next
+//! second. For these reads the adapter sets the stream's read timeout, so do not set a read timeout
+//! on the stream.
 //!
 //! A stream without [`wait`](Stream::wait), such as [`WithoutTimeouts`], blocks in its own calls.
 //! While the stream blocks, the adapter notices no deadline. You cannot set a timeout (the call
@@ -61,8 +62,8 @@
 //! waits of both halves are bounded. When the writer starts a deadline, the reader notices the
 //! deadline within about a second. If a quarter of [`close_timeout`](Config::close_timeout) or of
 //! [`write_timeout`](Config::write_timeout) is less than a second, the reader notices the deadline
-//! within about that quarter, or within some milliseconds if the quarter is shorter. A writer that
-//! waits for the stream notices within 50 ms that receiving has failed.
+//! within about that quarter. (But it needs at least some milliseconds.) A writer that waits for
+//! the stream notices within 50 ms that receiving has failed.
 //!
 //! **Stopping.** To stop a thread that waits in the `recv` of a [`Reader`], call [`Writer::close`]
 //! from another thread. `recv` returns once the peer has answered and the stream has ended. If the
@@ -221,7 +222,7 @@ macro_rules! receiving {
         /// zero this call waits for nothing: it writes what the stream accepts, and returns.
         ///
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
-        /// [`Sender::is_written`](crate::Sender::is_written) which messages the peer may have
+        /// [`Sender::is_written`](crate::Sender::is_written) says which messages the peer may have
         /// received. Later receiving calls return the end, or
         /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before the end.
         /// After `leave` of a `Reader`, the `Writer` can send nothing more. The timeouts of
@@ -248,7 +249,8 @@ macro_rules! receiving {
         ///
         /// # Errors
         ///
-        /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], which keeps the timeout.
+        /// `InvalidInput` for zero. Also the errors of [`Stream::wait`]: a stream that cannot wait
+        /// cannot keep the timeout.
         pub fn set_read_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
             self.0.io.check(timeout)?;
             self.0.io.wait.read_limit = timeout;
@@ -384,7 +386,8 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for zero. Also the errors of [`Stream::wait`], which keeps the timeout.
+    /// `InvalidInput` for zero. Also the errors of [`Stream::wait`]: a stream that cannot wait
+    /// cannot keep the timeout.
     pub fn set_write_timeout(&mut self, timeout: Option<Duration>) -> std::io::Result<()> {
         self.0.io.check(timeout)?;
         self.0.io.wait.write_limit = timeout;
@@ -432,8 +435,8 @@ impl<S: Stream> WebSocket<S> {
         let reader_wait = quarter.clamp(Duration::from_millis(1), READ_TIMEOUT);
         let halves = self.0.into_halves(|mut read| {
             let epoch = read.wait.epoch;
-            // Nobody waits with the handle `write`, so nobody reads what its polls note (`want`,
-            // `until`, `again`). `Socket::write` and `write_out` note the event on the half's own
+            // Nobody waits with the handle `write`. So its fields `want`, `until` and `again` are
+            // set, but never read. `Socket::write` and `write_out` note the event on the half's own
             // handle.
             let write = Timed::new(read.io.try_clone()?, epoch);
             let mut handle = Timed::new(read.io.try_clone()?, epoch);

@@ -58,7 +58,8 @@ impl<S: Stream> Spin<S> {
     ///
     /// The errors of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves.
     pub fn new(io: S) -> io::Result<Self> {
-        // Only asks whether the stream can wait. If not, its `try_` calls may block.
+        // Only asks whether the stream can wait. The `try_` calls of a stream that cannot wait may
+        // block.
         io.wait(Interest::WRITE, Some(Duration::ZERO))?;
         Ok(Self { io })
     }

@@ -1,4 +1,5 @@
-//! Tests of a thread that calls too late, with a clock that each test sets.
+//! Tests of a thread that makes its next call long after a deadline, with a clock that each test
+//! sets.
 use super::{Interest, Stream, WebSocket};
 use crate::{
     drive::Error,
@@ -25,7 +26,7 @@ const MESSAGE: &[u8] = b"\x82\x81\0\0\0\0x";
 struct Script {
     inbox: VecDeque<&'static [u8]>,
     outbox: Vec<u8>,
-    /// The number of pieces left when our Close was written.
+    /// The number of pieces left at the last write, which is that of our Close.
     left: usize,
     shut: bool,
 }

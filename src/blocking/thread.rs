@@ -23,8 +23,8 @@ use std::{
 /// The read timeout that a whole connection sets before its first blocking read with a deadline.
 /// The reader of a split connection sets its `longest_wait` instead, which is at most this time. A
 /// read blocks only if no deadline passes within its read timeout plus [`MARGIN`]. With a longer
-/// time fewer reads could block, and each other read costs a `poll(2)`. With a shorter time idle
-/// threads would wake up more often.
+/// time fewer reads could block, and each read that must not block costs a `poll(2)`. With a
+/// shorter time idle threads would wake up more often.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time by which a blocking read may exceed its timeout: two steps of the operating system's
 /// clock, of at most 10 ms each.
@@ -79,9 +79,9 @@ struct Noted {
     /// Whether the polls stopped although the stream would not block. Either a read was put off
     /// because the time limit of the call had passed, or a signal or TLS interrupted a call of the
     /// stream (see `failed`). If this flag is set, `wait` returns at once: the call polls again, or
-    /// fails because its time limit has passed. A split connection has a handle that both halves
-    /// write to. Nobody reads this flag of that handle: each half waits with a handle of its own
-    /// until the stream accepts bytes.
+    /// fails because its time limit has passed. Nobody reads the flag of the handle that both
+    /// halves of a split connection write to: each half waits with a handle of its own until the
+    /// stream accepts bytes.
     again: bool,
 }
 
@@ -273,7 +273,7 @@ impl<S: Stream> Io for Timed<S, Thread> {
         noted.want = noted.want.with(Interest::WRITE);
     }
 
-    /// `again`: the read was interrupted, or `poll_read` put it off. So it did not block.
+    /// If `again` is set, the read was interrupted, or `poll_read` put it off. So it did not block.
     fn read_blocked(&self) -> Option<Blocked> {
         (!self.wait.noted.again).then_some(Blocked::Surely)
     }
@@ -286,8 +286,8 @@ impl<S: Stream> Source for Timed<S, Thread> {
         let Self { io, wait } = self;
         let waits = mem::take(&mut wait.read_waits);
         let has_read = mem::replace(&mut wait.call.has_read, true);
-        // The time limit of the call has passed, and the call has read before. `again` makes `wait`
-        // return `WouldBlock` at once.
+        // If the call has read before, and its time limit has passed, it reads no more. `wait` then
+        // returns `WouldBlock` at once. `again` says that no read blocked.
         if has_read && wait.call_is_over() {
             wait.noted.again = true;
             return Poll::Pending;

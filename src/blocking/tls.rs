@@ -129,9 +129,9 @@ impl<S: Stream> TlsStream<S> {
     fn of(io: S, session: Session) -> Self {
         let shared = Shared { tls: Mutex::new(Tls::new(session)), handles: AtomicUsize::new(1) };
         let part = |stream: &mut Self| {
-            // Not `Arc::strong_count`: two handles that go at the same time could both see 2.
-            // `AcqRel`, because `S` is the caller's, and each handle may have changed what it
-            // shares with the other handles.
+            // `Arc::strong_count` would not do: two handles that are dropped at the same time could
+            // both see 2. The handles of the caller's stream `S` may share state. `AcqRel` makes
+            // the last handle see the changes by all other handles.
             if stream.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
                 stream::part(&mut stream.carrier(false));
             }
@@ -246,8 +246,8 @@ impl<S: Stream> Call<'_, S> {
     }
 
     /// Returns the error of a `Pending` call. The stream's own error shows the caller a timeout or
-    /// a signal. Without an error, another handle is reading or writing, and may be waiting for the
-    /// stream. So a call that may wait waits for the stream too.
+    /// a signal. If there is no error, another handle is reading or writing, and may be waiting for
+    /// the stream. So a call that may wait waits for the stream too.
     #[cold]
     fn pending(&mut self, interest: Interest) -> io::Error {
         match self.put_off.take() {
@@ -302,11 +302,11 @@ impl<S: Stream> Carrier for Call<'_, S> {
     }
 
     /// If the stream refuses bytes, a call that may wait is `Pending`, so that it does not read.
-    /// Its read would wait for the peer, while the peer may wait for these bytes. Other calls are
-    /// always `Ready`.
+    /// Its read would wait for the peer, while the peer may wait for the refused bytes. A call that
+    /// must not wait is always `Ready`.
     fn send_aside(&mut self, last: bool) -> Poll<()> {
         let waits = self.waits;
-        self.waits &= !last; // after `last` the call ends, so it must not wait for the peer
+        self.waits &= !last; // if `last`, the call ends after this send, so it must not wait
         let sent = stream::send(self);
         self.waits = waits;
         if waits { sent.map(drop) } else { Poll::Ready(()) }

@@ -127,8 +127,9 @@ pub(crate) struct Whole {
 }
 
 impl Whole {
-    /// Prepares a connection for a new stream, whose time counts from its own epoch. `vectored`:
-    /// whether the stream has vectored writes.
+    /// Prepares a connection for a new stream. The time of each stream counts from an epoch of its
+    /// own, so the connection's clock starts again. `vectored`: whether the stream has vectored
+    /// writes.
     #[inline]
     pub(crate) fn new(mut conn: Connection, vectored: bool) -> Self {
         conn.restart_clock();

@@ -74,7 +74,8 @@ pub enum Error {
     NoTls,
 }
 
-/// The stream reports a TLS error inside an `io::Error`. This error becomes an [`Error::Tls`].
+/// The stream reports a TLS error inside an `io::Error`. The TLS error inside becomes an
+/// [`Error::Tls`].
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         #[cfg(feature = "rustls")]

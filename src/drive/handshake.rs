@@ -150,8 +150,9 @@ pub(crate) async fn client<I: Source + Output>(
     // might wait until the deadline, because the failed write does not end the stream's input.
     write_all(&mut io, handshake.outgoing(), by).await?;
     // `step` refuses a 101 while a part of the request is unsent (`EarlyResponse`), so `advance`
-    // comes before the first step. It reports all bytes as written, even if the deadline passed
-    // before. This does no harm, because the check of the deadline below then returns the error.
+    // comes before the first step. `advance` reports all bytes as written, even if the deadline
+    // passed during the write. This does no harm, because the check of the deadline below then
+    // returns the error.
     handshake.advance(usize::MAX);
     loop {
         let told = match handshake.step() {
@@ -174,11 +175,11 @@ pub(crate) async fn client<I: Source + Output>(
     Ok(Socket::join(io, handshake.into_connection()?))
 }
 
-/// Reads once, at most `most` bytes (not 0, because an empty read means the end of the stream), or
-/// waits for the stream. After `Ready(Ok(()))`, call `step` and check the deadline: bytes have
-/// arrived, the stream has ended, or the wait is over. After the end of the stream each call is
-/// ready at once. So from then on `step` must not return `Partial` without bytes to write.
-/// Otherwise the caller's loop would spin until the deadline.
+/// Reads once, at most `most` bytes, or waits for the stream. `most` is never 0, because an empty
+/// read means the end of the stream. After `Ready(Ok(()))`, call `step` and check the deadline:
+/// bytes have arrived, the stream has ended, or the wait is over. After the end of the stream each
+/// call is ready at once. So from then on `step` may return `Partial` only if it also has bytes to
+/// write. Otherwise the caller's loop would spin until the deadline.
 pub(crate) fn poll_read<I: Source + Output>(
     io: &mut I,
     to: &mut Reading,

@@ -44,24 +44,24 @@ pub(crate) trait Io {
         by.map_or(Poll::Pending, |by| self.poll_sleep(by, cx))
     }
 
-    /// Allows only the next read to block. The read must end by `until`, the next deadline. The
-    /// caller must have nothing left to write. (For the receiving half, messages that the writer
-    /// has fed do not count, because the writer flushes them.)
+    /// Allows the next read to block, but no read after it. The read must end by `until`, the next
+    /// deadline. The caller must have nothing left to write. (For the receiving half, messages that
+    /// the writer has fed do not count, because the writer flushes them.)
     #[inline(always)]
     fn may_wait(&mut self, until: Option<Time>) {
         let _ = until;
     }
 
-    /// Tells whether the last read, which was `Pending`, certainly or perhaps blocked. `None`: the
-    /// read did not block, for example because a signal interrupted it.
+    /// Tells how certain it is that the last read, which was `Pending`, blocked. `None`: the read
+    /// did not block, for example because a signal interrupted it.
     #[inline(always)]
     fn read_blocked(&self) -> Option<Blocked> {
         Some(Blocked::Perhaps(self.now()))
     }
 
     /// Reports that the stream refused bytes, so the next wait has to be for writing too. The
-    /// thread of a half needs this report. It writes by a handle that both halves share, but waits
-    /// with a handle of its own. Its own handle has not seen the refusal.
+    /// thread of a half needs this report. The thread writes by a handle that both halves share,
+    /// but waits with a handle of its own, which has not seen the refusal.
     #[inline(always)]
     fn write_blocked(&mut self) {}
 }
@@ -115,8 +115,8 @@ pub(crate) fn failed<T>(error: io::Error, cx: &Context<'_>) -> Poll<io::Result<T
     Poll::Ready(Err(error))
 }
 
-/// Shuts the stream down for writing. If this fails, the stream counts as shut down: the
-/// connection's result is decided by then, so the error would change nothing.
+/// Shuts the stream down for writing. If this call fails, the stream counts as shut down. The
+/// connection's result is already decided, so the error would change nothing.
 pub(crate) fn shutdown<I: Output>(io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
     match io.poll_shutdown(cx) {
         Poll::Ready(Err(error)) => failed::<()>(error, cx).map(drop),
@@ -171,8 +171,8 @@ pub(super) fn outcome(written: io::Result<usize>, cx: &Context<'_>) -> Poll<io::
     }
 }
 
-/// Flushes the stream, which holds `unflushed` bytes. Sets `unflushed` to 0 only on success,
-/// because a larger number makes the caller flush again.
+/// Flushes the stream, which holds `unflushed` bytes. Sets `unflushed` to 0 only on success. Any
+/// other value makes the caller flush again.
 #[inline]
 pub(crate) fn flush<I: Output>(
     io: &mut I,

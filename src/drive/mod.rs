@@ -71,7 +71,8 @@ pub(crate) struct Socket<C, I> {
     /// after a clean end. A poll stores the error here, because passing a wide result through
     /// futures costs more than a step.
     failed: Outlined<Option<Error>>,
-    /// The state of `poll_side`. `None` before its first call, and always in a half.
+    /// The state of `poll_side`. `None` before the first call of `poll_side`, and always `None` in
+    /// a half.
     #[cfg(feature = "_task")]
     polled: Option<Box<task::polls::Polled>>,
     /// Whether the `Stream` is over: `poll_next` has returned an error or `None`.
@@ -82,7 +83,8 @@ pub(crate) struct Socket<C, I> {
 impl<C: Core<I>, I: Source> Socket<C, I> {
     /// Joins an open connection, or its half, and a stream. Nothing is read or written yet. If the
     /// connection comes from another `Socket`, all fields of that `Socket` except `core` and `io`
-    /// may be dropped: `failed` is `None` between calls, and reads and polls set the rest again.
+    /// may be dropped: `failed` is `None` between calls, and later polls set the other fields
+    /// again.
     #[inline]
     pub(crate) fn new(core: C, io: I) -> Self {
         Self {
@@ -128,7 +130,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         self.core.inbound().receiver_mut().quick()
     }
 
-    /// Polls until the next item that the call wants, or the end of the connection. Parses first,
+    /// Polls for the next item that the call wants, or for the end of the connection. Parses first,
     /// then writes, then reads, so the replies to one read leave together. `Pending`: the stream or
     /// the timer will wake the task. (In `blocking`, the thread has noted the event and the
     /// deadline to wait for.)
@@ -151,9 +153,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 // The core keeps the error, and `poll_end` gets it from there.
                 Ok(Step::Closed) | Err(_) => return self.poll_end(cx),
             }
-            // While reads always bring bytes, no wait below checks the deadlines. So this check
-            // runs after a number of reads. A due deadline may end receiving, so the loop starts
-            // again.
+            // While every read brings bytes, this loop never gets to `poll_alarm`, which checks the
+            // deadlines. So this check runs after a number of reads. A due deadline may end
+            // receiving, so the loop then starts again.
             if self.core.inbound().looks() && self.look() {
                 continue;
             }
@@ -231,7 +233,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 }
             }
             Poll::Pending => {
-                // The deadlines count this read too: in `looks`, and for a found deadline.
+                // Reads without bytes count too: `looks` asks for a check after a number of reads,
+                // and a found deadline is believed after a number of reads.
                 self.core.inbound().receiver_mut().read_in_vain();
                 // `poll_blocked` comes first: after this read, the core may believe the found
                 // deadline, which `poll_alarm` then finds due. If `poll_blocked` is `Pending`, it
@@ -248,8 +251,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Tells the core that a read was `Pending`. A passed deadline on the peer's silence counts
-    /// only if a read then finds no bytes. `Pending`: the read may have missed bytes, so the next
-    /// poll reads again.
+    /// only if a later read finds no bytes. If this call is `Pending`, the read may have missed
+    /// bytes, so the next poll reads again.
     ///
     /// In a task, the stream may also be `Pending` because the task has used up its runtime's
     /// budget. tokio's timer shares this budget, and is ready only after the runtime has asked the
@@ -295,8 +298,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 rx.stream_failed();
                 return Some(error);
             }
-            // Most peers end TLS without a close_notify (`UnexpectedEof`), so this counts as the
-            // end of the stream. Only a Close says that no message is missing.
+            // Most peers end TLS without a close_notify (`UnexpectedEof`), so this error counts as
+            // the end of the stream. Only a Close says that no message is missing.
             Ok(0) | Err(_) => rx.end_of_stream(),
         }
         None
@@ -342,8 +345,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Ends the stream in the steps that the core asks for, then stores the error that ended the
-    /// connection, if any, in `failed`. Each round asks anew, because a step or a passed deadline
-    /// changes what is left to do.
+    /// connection, if any, in `failed`. Each round asks the core again, because a step or a passed
+    /// deadline changes what is left to do.
     #[cold]
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         loop {
@@ -361,9 +364,10 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                     }
                     shut
                 }
-                // A read error is not kept: the connection's result is decided. `poll_read` would
-                // work too, but it is inlined: a call here would duplicate its code. A `Pending`
-                // read is not reported: silence has no effect once receiving has ended.
+                // A read error is not kept, because the connection's result is already decided.
+                // `poll_read` would work too, but it is inlined, so a call here would duplicate its
+                // code. The core is not told of a `Pending` read, because silence has no effect
+                // once receiving has ended.
                 Ending::Discard => self.poll_stamped(cx).map(|read| _ = self.took(read)),
             };
             // Each round checks the deadlines: a stream that never blocks must not postpone them.
@@ -413,8 +417,8 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                 }
                 if let Some(found) = core.inbound().found_at() {
                     // This deadline counts only if another read finds no bytes. The task reads
-                    // again once its timer is ready, which is after its runtime has asked the
-                    // operating system for news of the stream.
+                    // again once its timer is ready. By then the runtime has asked the operating
+                    // system for news of the stream.
                     return io.poll_sleep(found, cx);
                 }
             }

@@ -90,8 +90,9 @@ impl Out {
                     tx.write_blocked();
                     return Poll::Pending;
                 }
-                // Flush, then write again. `refused` stays set for the rest of this call: a stream
-                // that was full once is then flushed after each write, not after one more refusal.
+                // Flush, then write again. `refused` stays set for the rest of this call. So a
+                // stream that was full once is flushed after each write, instead of after one more
+                // refusal.
                 Poll::Pending => refused = true,
             }
         }

@@ -7,14 +7,14 @@ use crate::proto::{
 /// The result of `recv_to_reply`: a message, facts about it, and, from a whole WebSocket, the
 /// sending half to answer with.
 ///
-/// `S` is `()` from a `Reader`, because only the `Writer` can send.
+/// From a `Reader`, `S` is `()`, because only the `Writer` can send.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Received<'a, S = &'a mut Sender> {
     /// The message, borrowed from the connection.
     pub message: Message<'a>,
-    /// The sending half, with room for an answer, or closed after a failed write. `()` from a
-    /// `Reader`.
+    /// The sending half. It has room for an answer, unless a failed write has closed it. From a
+    /// `Reader`, this field is `()`.
     pub sender: S,
     receiver: &'a Receiver,
 }

@@ -100,7 +100,7 @@ impl<I: Source + Output> Socket<Whole, I> {
         }
     }
 
-    /// Gives `f` the sender, for any call, as a sending half does.
+    /// Gives `f` the sender, for any call, as `Writer::with_sender` does for a sending half.
     #[cfg(feature = "futures")]
     pub(crate) fn with_sender<T>(
         &mut self,

@@ -31,8 +31,8 @@ use std::{
 };
 
 /// Before each write, a writer yields at most this many times to a reader that waits for the lock.
-/// All these yields together take about a millisecond. The limit is for a reader whose thread does
-/// not get to run: the writer then goes on. (With one yield, the model has fewer cases to try.)
+/// All these yields together take about a millisecond. Without this limit, a reader whose thread
+/// does not run would stop the writer. (The model yields once, so that it has fewer cases to try.)
 const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 
 /// The state that both halves share.
@@ -451,8 +451,8 @@ impl<W: Output, H> Writer<W, H> {
                 let Sending { tx, out, .. } = sending;
                 match (written, out.recv_error) {
                     (Poll::Ready(Err(error)), _) => Poll::Ready(Err(Error::from(error).into())),
-                    // This error is returned even if no write has failed. So it comes before
-                    // `lost`, which returns only the stream's error or `Closed`.
+                    // This error is returned even if no write has failed. At the call of `lost`
+                    // below, `recv_error` is `None`.
                     (_, Some(error)) => Poll::Ready(Err(Error::from(error).into())),
                     // The reader may have closed this half while this call waited for room.
                     _ if enough && tx.is_closed() => {
@@ -489,7 +489,7 @@ impl<W: Output, H> Writer<W, H> {
                 } else {
                     // The first call of `handle_timeout` starts the deadline. Before that call,
                     // `poll_timeout` returns a time that has passed. After a passed deadline
-                    // nothing is to be written, so `poll_timeout` returns `None`, and the loop
+                    // nothing is left to write, so `poll_timeout` returns `None`, and the loop
                     // ends.
                     out.handle_timeout(None, tx, now);
                 }

@@ -25,8 +25,9 @@
 ///
 /// - by the responses that hyper writes itself, below `tickwire-axum`,
 /// - by writes to Unix sockets, if the compiler is older than Rust 1.90,
-/// - on Unix systems other than Linux, Android and Apple's. There this function only runs `call`.
-///   On Apple's systems, std and tokio set an option of each socket instead (SO_NOSIGPIPE).
+/// - on Unix systems other than Linux, Android and Apple's, because this function only runs `call`
+///   there. (On Apple's systems it also only runs `call`, but std and tokio set an option of each
+///   socket, SO_NOSIGPIPE.)
 ///
 /// If the process ignores SIGPIPE, this function only runs `call`. Otherwise the thread blocks
 /// SIGPIPE while `call` runs, which costs six short system calls. The first call of this function

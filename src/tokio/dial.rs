@@ -150,8 +150,8 @@ impl Dial<'_> {
         S: AsyncRead + AsyncWrite + Unpin,
         F: Future<Output = io::Result<S>>,
     {
-        // This call comes before `made`. So nothing is dialed if TLS to the server is impossible,
-        // and `of_proxy` does not report this error as an error of the proxy.
+        // This call comes before `made`. So nothing is dialed if this call fails, and `of_proxy`
+        // does not report its error as an error of the proxy.
         let tls = self.client_tls()?;
         // If there is a proxy, every error in `made` means that the proxy has made no tunnel.
         let made = async {
@@ -194,7 +194,8 @@ impl Dial<'_> {
                 }
                 Step::Wait(until) => until.unwrap_or(Duration::MAX), // `next` always sets a time
             };
-            // The outer `Ok` is for `within`, whose own error then only means that time has passed.
+            // The outer `Ok` holds the result of the attempt. So an `Err` of `within` below only
+            // means that the time has passed.
             let ended = poll_fn(|cx| {
                 for (at, (to, attempt)) in under_way.iter_mut().enumerate() {
                     if let Poll::Ready(done) = attempt.as_mut().poll(cx) {

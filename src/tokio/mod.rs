@@ -37,8 +37,9 @@
 //! **Threads.** The connections of a thread share only the thread's pool. While messages are
 //! received and sent, threads share no lock, counter or cache line. There are two exceptions: the
 //! halves of a split connection, and the reference count of a large [payload](crate::Outbound) that
-//! several connections send. So one runtime per thread, each with its own listener on the same port
-//! (SO_REUSEPORT), can use every processor: see the example `echo_server`, `--threads`.
+//! several connections send. So a server can use every processor with one runtime per thread, each
+//! with its own listener on the same port (SO_REUSEPORT): see the example `echo_server`,
+//! `--threads`.
 mod dial;
 mod maybe;
 

@@ -1,10 +1,11 @@
 //! The dialogue that asks a proxy for a tunnel to the server, without I/O: by HTTP's CONNECT or by
 //! SOCKS5.
 //!
-//! A [`Dialogue`] uses the stream before TLS to the server and before the opening handshake. It has
-//! the limits of an opening handshake. [`max_head`](Config::max_head) and the other limits on a
-//! head apply to the head of the proxy's answer. [`handshake_timeout`](Config::handshake_timeout)
-//! bounds the time, counted from the beginning of the dial.
+//! A [`Dialogue`] uses the stream before TLS to the server and before the opening handshake. A
+//! dialogue has the same limits as an opening handshake. [`max_head`](Config::max_head) and the
+//! other limits on a head apply to the head of the proxy's answer.
+//! [`handshake_timeout`](Config::handshake_timeout) bounds the time, counted from the beginning of
+//! the dial.
 //!
 //! ```text
 //! outgoing, advance      until all is written
@@ -54,7 +55,8 @@ impl Address {
         if target.resource() != "/" {
             return Err(UrlError::NotProxy); // a proxy has no use for a path or a query
         }
-        // `socks5::begin` leaves out a login that SOCKS5 cannot carry, so this error comes before.
+        // Without this check, `socks5::begin` would silently leave out a login that SOCKS5 cannot
+        // carry.
         if socks5 && target.userinfo().is_some_and(|userinfo| socks5::login(userinfo).is_none()) {
             return Err(UrlError::BadUserinfo);
         }

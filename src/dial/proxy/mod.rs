@@ -65,7 +65,7 @@ impl Proxy {
     /// `https://` means CONNECT over TLS, which needs the feature `rustls`. `socks5://` and
     /// `socks5h://` mean SOCKS5 (RFC 1928). The default ports are 80, 443 and 1080.
     ///
-    /// The URL may have a user and a password, in percent-encoding. They are sent only to the
+    /// The URL may have a user and a password, in percent-encoding. Both are sent only to the
     /// proxy: by HTTP as Basic authentication (RFC 7617), by SOCKS5 as RFC 1929 says. Without TLS
     /// to the proxy, everybody between this end and the proxy can read the user and the password.
     ///

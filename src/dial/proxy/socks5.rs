@@ -11,7 +11,7 @@ pub(super) fn begin(
     userinfo: Option<&[u8]>,
     server: &Target,
 ) -> Result<(Vec<u8>, ReadAnswer), HandshakeError> {
-    let login = userinfo.and_then(login); // `Address::parse` has refused what `login` cannot carry
+    let login = userinfo.and_then(login); // never fails here: `Address::parse` has checked it
     let (mut socks5, greeting) =
         Socks5::new(server.unzoned(), server.port(), login).map_err(fault)?;
     let look = move |reading: &mut Reading, next: &mut Vec<u8>| {

@@ -100,8 +100,8 @@ macro_rules! flushing {
 pub(crate) use flushing;
 
 /// Implements the calls of an adapter's types, for streams with the traits `$Read` and `$Write`. If
-/// the adapter has no timers of its own, the caller passes `$timers`, a value of type `$T` that
-/// makes timers.
+/// the adapter has no timers of its own, the program passes a value that makes timers, as the
+/// parameter `$timers` of type `$T`.
 macro_rules! adapter {
     ($Read:path, $Write:path $(, $timers:ident: $T:ident: $Timers:path)?) => {
         impl<S: $Read + $Write + Unpin $(, $T: $Timers)?> WebSocket<S $(, $T)?> {
@@ -253,7 +253,8 @@ macro_rules! adapter {
             ) -> Result<(), Error> {
                 let began = self.0.begin_leave(frame, within)?;
                 // If the stream refuses bytes, `poll_last` waits for a timer, even if `within` is
-                // 0: `Socket::leave` says why. Then `flush` waits until `within` has passed.
+                // 0: `Socket::leave` says why. Then `flush` waits at most until `within` has
+                // passed.
                 poll_fn(|cx| self.0.poll_last(began, cx)).await;
                 let _ = self.flush().await;
                 Ok(())

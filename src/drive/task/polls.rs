@@ -24,8 +24,8 @@ pub(crate) struct Polled {
     /// waker wakes the task that stayed. The new task gives the new waker to everything that it
     /// waits for.
     both: Option<Waker>,
-    /// The outlook after the last poll, or, while one side alone is polled, after the last poll
-    /// that was `Pending`.
+    /// The outlook after the last poll. While only one side is polled, the outlook after the last
+    /// poll that was `Pending`.
     outlook: Outlook,
 }
 
@@ -53,7 +53,7 @@ impl Polled {
             && other.as_ref().is_none_or(|other| other.will_wake(task))
     }
 
-    /// Takes over the outlook after a poll of `side`. Wakes the task of the other side if a change
+    /// Stores the outlook after a poll of `side`. Wakes the task of the other side if a change
     /// matters to that task, even if the same task polls both sides, by `join!` for example: that
     /// task has to poll the other side again.
     #[inline(always)]
@@ -125,7 +125,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         result
     }
 
-    /// Polls one side for a task that has not polled this side before, or does not poll the other.
+    /// Polls one side for a task that did not poll this side last, or while another task polls the
+    /// other side.
     #[inline(never)] // keeps `poll_side` small while one task polls
     fn poll_by_another<T>(
         &mut self,

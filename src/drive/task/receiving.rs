@@ -129,7 +129,7 @@ macro_rules! receiving {
         /// returns. (If the stream accepts nothing, the call tries again about 1 ms later.)
         ///
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
-        /// [`Sender::is_written`](crate::Sender::is_written) which messages the peer may have
+        /// [`Sender::is_written`](crate::Sender::is_written) says which messages the peer may have
         /// received. Later receiving calls return the end, or
         /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before the end.
         /// After `leave` of a `Reader`, the `Writer` can send nothing more.

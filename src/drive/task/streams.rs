@@ -196,8 +196,8 @@ macro_rules! sink {
     ([$($generics:tt)*] $Type:ty) => {
         /// The sink is ready when there is room, as for [`ready`](Self::ready). It queues an item
         /// like [`feed`](Self::feed). Unless a Close was sent before, closing the sink sends a
-        /// Close with code 1000 after everything fed. It reads nothing. After that, receive up to
-        /// the end, or drop the connection.
+        /// Close with code 1000 after everything fed. Closing reads nothing. After that, receive up
+        /// to the end, or drop the connection.
         impl<$($generics)*> Sink<OwnedMessage> for $Type {
             type Error = Error;
 
