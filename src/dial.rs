@@ -72,8 +72,8 @@ impl<'r> Dial<'r> {
         Self { request, delay, prepare: None, via_proxy: None, tls_config: None }
     }
 
-    /// Sets the delay after which the next attempt to connect begins while earlier attempts go on:
-    /// 250 ms by default (RFC 8305 §5). A delay below 10 ms counts as 10 ms. The addresses of a
+    /// Sets how long an attempt to connect may take before the next attempt begins beside it. The
+    /// default is 250 ms (RFC 8305 §5). A delay below 10 ms counts as 10 ms. The addresses of a
     /// name are tried in a race: IPv6 and IPv4 in turn, in the resolver's order. When an attempt
     /// fails, the next attempt begins at once. The first attempt that connects wins, and all others
     /// are closed.
@@ -152,8 +152,8 @@ impl<'r> Dial<'r> {
         return hook(socket.as_socket());
     }
 
-    /// Prepares the attempts to connect to a target, whose addresses are `found`. An attempt fails
-    /// if it has not connected within `limit`, counted from the beginning of the call that dials.
+    /// Prepares the attempts to connect to the addresses `found` of a target. An attempt fails if
+    /// it has not connected within `limit`, counted from the beginning of the call that dials.
     pub(crate) fn attempts<'t>(
         &self,
         to: &'t Target,
@@ -201,7 +201,7 @@ impl Attempts<'_> {
             format!("{text}{separator}{error}, dialing {to}")
         });
         match failures.pop() {
-            // `text` has all errors. The last one gives the kind and the source.
+            // `text` has all errors. The last error gives the kind and the source of the result.
             Some((_, error)) => failed(text, error),
             // No attempt has begun: the lookup took the whole time, or the name has no address.
             None if timed_out => unresolved(self.to, io::ErrorKind::TimedOut.into()),

@@ -32,8 +32,8 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
         self.wait_until_ready(|socket, cx| socket.poll_more(cx, want))
     }
 
-    /// Drives the connection to its end, within the time of `begin_leave`, not the caller's
-    /// timeout. Discards the messages that are received until then.
+    /// Drives the connection to its end, within the time that `begin_leave` was given. The caller's
+    /// timeout does not apply. Discards the messages that are received until then.
     pub(super) fn wait_to_leave(&mut self) -> Result<(), Error> {
         let limit = self.io.wait.read_limit.take();
         self.io.wait.begin();

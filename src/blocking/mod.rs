@@ -62,8 +62,8 @@
 //! waits of both halves are bounded. When the writer starts a deadline, the reader notices the
 //! deadline within about a second. If a quarter of [`close_timeout`](Config::close_timeout) or of
 //! [`write_timeout`](Config::write_timeout) is less than a second, the reader notices the deadline
-//! within about that quarter. (But it needs at least some milliseconds.) A writer that waits for
-//! the stream notices within 50 ms that receiving has failed.
+//! within about that quarter. (But the reader needs at least some milliseconds.) A writer that
+//! waits for the stream notices within 50 ms that receiving has failed.
 //!
 //! **Stopping.** To stop a thread that waits in the `recv` of a [`Reader`], call [`Writer::close`]
 //! from another thread. `recv` returns once the peer has answered and the stream has ended. If the

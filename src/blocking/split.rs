@@ -1,13 +1,13 @@
 //! The two halves of a WebSocket for two threads. These halves work like the halves for two tasks,
 //! but neither thread can wake the other.
 //!
-//! A thread that waits in the operating system is woken only by its file descriptors. To wake it
-//! from the other thread, each split connection would need more file descriptors (an eventfd or a
-//! pipe), and each wake-up one more system call. So the waits are bounded instead. Once a second, a
-//! waiting reader checks whether a Close was queued or a write timed out. If the shortest timeout
-//! that the writer can start is below four seconds, the reader checks about four times in that
-//! timeout, but at most once a millisecond. A writer that waits for the stream checks every 50 ms
-//! whether receiving has failed.
+//! A thread that waits in the operating system is woken only by its file descriptors. To let one
+//! thread wake the other, each split connection would need more file descriptors (an eventfd or a
+//! pipe). Each wake-up would also cost one more system call. So the waits are bounded instead. Once
+//! a second, a waiting reader checks whether a Close was queued or a write timed out. If the
+//! shortest timeout that the writer can start is below four seconds, the reader checks about four
+//! times in that timeout, but at most once a millisecond. A writer that waits for the stream checks
+//! every 50 ms whether receiving has failed.
 #[cfg(doc)]
 use super::WebSocket;
 use super::{
@@ -141,9 +141,9 @@ impl<S: Stream> Writer<S> {
                 return done.map_err(|error| *error);
             }
             let (until, left) = self.0.with(|tx| (tx.poll_timeout(), tx.buffered_amount()));
-            // If fewer bytes are left, one of the halves has written some, so the caller's timeout
-            // begins again. `poll_write` cannot restart the timeout: it works on the shared handle,
-            // and only the writer's own `self.0.handle` has the timeout.
+            // If fewer bytes are left than before, one of the halves has written some, so the
+            // caller's timeout begins again. `poll_write` cannot restart the timeout: it works on
+            // the shared handle, and only the writer's own `self.0.handle` has the timeout.
             if left < before {
                 self.0.handle.wait.begin_sending();
             }

@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Waits with `poll(2)`, which on Windows is WSAPoll. Does not return which event occurred, because
-/// the adapter tries the socket in any case. A timeout that is too long for the operating system
+/// the adapter repeats its polls in any case. A timeout that is too long for the operating system
 /// means no limit.
 pub(super) fn poll_socket(
     socket: &impl AsSocket,

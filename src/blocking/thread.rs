@@ -79,9 +79,8 @@ struct Noted {
     /// Whether the polls stopped although the stream would not block. Either a read was put off
     /// because the time limit of the call had passed, or a signal or TLS interrupted a call of the
     /// stream (see `failed`). If this flag is set, `wait` returns at once: the call polls again, or
-    /// fails because its time limit has passed. Nobody reads the flag of the handle that both
-    /// halves of a split connection write to: each half waits with a handle of its own until the
-    /// stream accepts bytes.
+    /// fails because its time limit has passed. Both halves of a split connection write to one
+    /// handle, but nobody reads the flag of that handle: each half waits with a handle of its own.
     again: bool,
 }
 

@@ -48,11 +48,12 @@ use tickwire_tls::{
 /// `TlsStream` itself. So a flush also flushes the stream below. The stream below is also flushed
 /// after handshake messages, an alert and a close_notify.
 ///
-/// [`shutdown`](Stream::shutdown) sends a close_notify first. If the peer has sent its
-/// close_notify, the last dropped handle sends ours, unless ours was sent before. A drop sends by
-/// [`try_write`](Stream::try_write) of the stream below. So a drop does not wait, unless this
-/// `try_write` waits, as `try_write` of a `WithoutTimeouts` may. If the stream ends without the
-/// peer's close_notify, somebody may have cut the stream off, so a read fails with `UnexpectedEof`.
+/// [`shutdown`](Stream::shutdown) first sends a close_notify, then shuts the stream below down. If
+/// the peer has sent its close_notify, the last dropped handle sends ours, unless ours was sent
+/// before. A drop sends by [`try_write`](Stream::try_write) of the stream below. So a drop does not
+/// wait, unless this `try_write` waits, as `try_write` of a `WithoutTimeouts` may. If the stream
+/// ends without the peer's close_notify, somebody may have cut the stream off, so a read fails with
+/// `UnexpectedEof`.
 ///
 /// [`try_clone`](Stream::try_clone) makes a second handle of the same session, so that one thread
 /// reads while another writes.
@@ -146,8 +147,9 @@ impl<S: Stream> TlsStream<S> {
     ///
     /// # Errors
     ///
-    /// The errors of the stream. An error of TLS is inside the `io::Error`; converted into
-    /// [`Error`], it is [`Error::Tls`]. After `WouldBlock` or `TimedOut` call this again.
+    /// The errors of the stream. An error of TLS is inside the `io::Error`. If you convert this
+    /// `io::Error` into an [`Error`], the result is an [`Error::Tls`]. After `WouldBlock` or
+    /// `TimedOut` call this again.
     pub fn handshake(&mut self) -> io::Result<()> {
         let (began, limit) = (Instant::now(), *lock(&self.read_timeout));
         loop {
@@ -288,7 +290,7 @@ impl<S: Stream> Carrier for Call<'_, S> {
             false => self.io.try_write(&[IoSlice::new(bytes.filled())]),
         };
         let written = self.polled(written);
-        // The ciphertext goes back first, because `wrote` drops the written bytes from it.
+        // The ciphertext goes back into `tls` first, because `wrote` drops the written bytes there.
         self.with(|tls| {
             tls.restore_output(bytes);
             written.map(|len| tls.wrote(len?))

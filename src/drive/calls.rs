@@ -2,7 +2,7 @@
 //!
 //! Each adapter has its own types `WebSocket`, `Reader` and `Writer`. So the documentation of an
 //! adapter lists its own calls, and no signature names a private type. The calls are macros and not
-//! a trait, because users would have to import a trait. Each module that invokes a macro of this
+//! a trait, because users would have to import the trait. Each module that invokes a macro of this
 //! file imports [`names`].
 
 /// The names that the bodies of the macros use.

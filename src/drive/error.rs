@@ -165,8 +165,8 @@ impl Error {
 }
 
 /// Returns a copy of the error, to report it a second time. The copy keeps a TLS error, or the
-/// operating system's error code. Of any other error the copy keeps only the kind, because an
-/// `io::Error` cannot be cloned.
+/// operating system's error code. If the error has neither, the copy keeps only the kind, because
+/// an `io::Error` cannot be cloned.
 pub(crate) fn again(error: &io::Error) -> io::Error {
     #[cfg(feature = "rustls")]
     if let Some(error) = crate::tls::TlsError::inside(error) {

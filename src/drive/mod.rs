@@ -10,7 +10,7 @@
 //! by `poll(2)`.
 //!
 //! `#[inline]` without a comment marks code that runs for each message, each read or each opening
-//! handshake. When a prototype's core had no such attributes, a message over tokio took up to 8 %
+//! handshake. When a prototype's core had no `#[inline]`, a message over tokio took up to 8 %
 //! longer. `#[cold]` marks code that seldom runs: the compiler keeps it apart from other code.
 pub(crate) mod calls;
 mod core;
@@ -162,9 +162,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             // Reading goes on while writing is blocked. Otherwise two peers that both write could
             // wait for each other for ever.
             let written = self.write(cx);
-            // An earlier call of `poll_flush` may have paused the deadlines on reading. Here they
-            // resume. Otherwise `next_deadline` below would leave them out, and a thread's read
-            // could block until after they have passed.
+            // An earlier call of `poll_flush` may have paused the deadlines on reading. Here these
+            // deadlines resume. Otherwise `next_deadline` below would leave them out, and a
+            // thread's read could block until after they have passed.
             let Self { core, io, .. } = &mut *self;
             core.inbound().resume_if_paused(|| io.now());
             // If the stream refused bytes, the read must not block, because nobody would write
@@ -238,7 +238,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 self.core.inbound().receiver_mut().read_in_vain();
                 // `poll_blocked` comes first: after this read, the core may believe the found
                 // deadline, which `poll_alarm` then finds due. If `poll_blocked` is `Pending`, it
-                // wakes the task within `AGAIN` (10 ms), so `poll_alarm` need not set the timer.
+                // wakes the task within 10 ms (`AGAIN`), so `poll_alarm` need not set the timer.
                 let found = self.core.inbound().found_at().is_some();
                 if (found && self.poll_blocked(cx).is_pending()) || self.poll_alarm(cx).is_pending()
                 {

@@ -38,9 +38,9 @@ const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 /// The state that both halves share.
 ///
 /// The flags are hints beside the lock, so `Relaxed` is enough. Before a half reads `blocked` or
-/// `quiet`, it parks its waker. If the half then misses a change, it is woken by the other half,
-/// which made the change, or by the stream. The locks inside `Wakers` order the parking and the
-/// waking. `awaited` affects only which half gets the lock first.
+/// `quiet`, it parks its waker. If the half then misses a change, the other half or the stream
+/// wakes it, whichever made the change. The locks inside `Wakers` order the parking and the waking.
+/// `awaited` affects only which half gets the lock first.
 #[derive(Debug)]
 pub(super) struct Shared<W> {
     wakers: Arc<Wakers>,
@@ -444,15 +444,15 @@ impl<W: Output, H> Writer<W, H> {
         // task, which then polls again.
         self.link.wakers.park(Side::Writer, cx);
         loop {
-            // The errors come before `poll_stall`. Once the sender is broken or has ended, a
-            // `Pending` write starts no deadline. `poll_stall` is ready if no deadline runs, so
+            // Errors are returned before `poll_stall` is called. Once the sender is broken or has
+            // ended, a `Pending` write starts no deadline. Then `poll_stall` would be ready, and
             // this loop would spin.
             let flushed = self.link.poll_write(Side::Writer, |written, sending| {
                 let Sending { tx, out, .. } = sending;
                 match (written, out.recv_error) {
                     (Poll::Ready(Err(error)), _) => Poll::Ready(Err(Error::from(error).into())),
-                    // This error is returned even if no write has failed. At the call of `lost`
-                    // below, `recv_error` is `None`.
+                    // This error is returned even if no write has failed. It comes before an
+                    // earlier error of the stream, which `lost` would return.
                     (_, Some(error)) => Poll::Ready(Err(Error::from(error).into())),
                     // The reader may have closed this half while this call waited for room.
                     _ if enough && tx.is_closed() => {

@@ -36,7 +36,7 @@ pub struct Timestamped<S> {
 }
 
 impl<S> Timestamped<S> {
-    /// Wraps a stream whose reads the kernel stamps, if the kernel can.
+    /// Wraps a stream whose reads the kernel stamps, if the kernel can stamp reads.
     pub(crate) fn wrap(io: S) -> Self {
         Self { io, arrived: None }
     }

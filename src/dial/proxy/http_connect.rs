@@ -23,7 +23,7 @@ fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
         false => format!("{host}:{port}"),
     };
     let credentials = match userinfo {
-        // RFC 9110 §11.7.2.
+        // RFC 9110 §11.7.2 defines this header.
         Some(userinfo) => format!("Proxy-Authorization: {}\r\n", basic(userinfo)),
         None => String::new(),
     };

@@ -1,5 +1,4 @@
-//! [`Proxy`], to connect through a proxy. Besides the exports in `lib.rs`, only `dial` names this
-//! module.
+//! Connecting through a [`Proxy`]. Besides the exports in `lib.rs`, only `dial` names this module.
 #[cfg_attr(not(fuzzing), allow(unreachable_pub))] // a fuzz target uses the public items
 pub(crate) mod dialogue;
 mod environment;

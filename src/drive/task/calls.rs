@@ -62,7 +62,8 @@ macro_rules! send {
 }
 pub(crate) use send;
 
-/// The calls `ready` and `flush`: `send` does the work of `ready`, `feed` and `flush`.
+/// The calls `ready` and `flush`. (One call of `send` does the work of `ready`, `feed` and
+/// `flush`.)
 macro_rules! flushing {
     () => {
         /// Waits until there is room for a message of any length. This call writes if there is no

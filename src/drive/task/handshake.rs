@@ -55,8 +55,8 @@ impl<I: Source + Output> Accepting<I> {
             }
             if let Some(handshake) = reading.take() {
                 let ws = handshake.accept_corked(Accept::default())?;
-                // The old `Reading(None)` owns nothing. An assignment would drop it, and move `ws`
-                // again.
+                // The old `Reading(None)` owns nothing. A plain assignment would run code to drop
+                // it, and would move `ws` once more.
                 core::mem::forget(core::mem::replace(self, Self::Writing(ws)));
             }
         }

@@ -24,8 +24,8 @@ pub(crate) struct Polled {
     /// waker wakes the task that stayed. The new task gives the new waker to everything that it
     /// waits for.
     both: Option<Waker>,
-    /// The outlook after the last poll. While only one side is polled, the outlook after the last
-    /// poll that was `Pending`.
+    /// The outlook after the last poll. While only one side is polled, it is the outlook after the
+    /// last poll that was `Pending`.
     outlook: Outlook,
 }
 
@@ -54,8 +54,8 @@ impl Polled {
     }
 
     /// Stores the outlook after a poll of `side`. Wakes the task of the other side if a change
-    /// matters to that task, even if the same task polls both sides, by `join!` for example: that
-    /// task has to poll the other side again.
+    /// matters to that task. Does so even if one task polls both sides, by `join!` for example,
+    /// because that task has to poll the other side again.
     #[inline(always)]
     fn look(&mut self, side: Side, now: Outlook) {
         let before = mem::replace(&mut self.outlook, now);
@@ -114,9 +114,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             true => poll(self, cx),
             false => self.poll_by_another(side, cx, poll),
         };
-        // If nobody has polled the other side, there is nobody to wake. If the other side is polled
-        // later, that poll has to know what this task waits for, so the outlook is kept when this
-        // task waits.
+        // If nobody has polled the other side, there is nobody to wake. A later poll of the other
+        // side has to know what this task waits for. So the outlook is stored when this task has to
+        // wait.
         if let Some(polled) = &mut self.polled
             && (!known || result.is_pending() || sides(&mut polled.tasks, side).1.is_some())
         {
