@@ -26,8 +26,9 @@
 //! | Missing        | *                               | *                 | *      | Over       | §7.1.5  |
 //!
 //! A phase determines what to do with the stream, the ready state that a browser would show, and
-//! how long the phase may take. `LINGER` is one second or [`close_timeout`](Config::close_timeout),
-//! whichever is shorter. `Leaving` and `Draining` share their time.
+//! how long the phase may take. In this table, `LINGER` stands for one second or
+//! [`close_timeout`](Config::close_timeout), whichever is shorter. `Leaving` and `Draining`
+//! together take at most `close_timeout`.
 //!
 //! | phase      | ending   | ready state | at most       |
 //! |------------|----------|-------------|---------------|
@@ -52,7 +53,7 @@ use core::time::Duration;
 /// The longest time that each of the phases `Reporting`, `Trailing`, `Waiting`, `Shutting` and
 /// `Discarding` may take. `Discarding` reads input and drops it, because TCP sends RST instead of
 /// FIN if a program closes a socket with unread input. The RST makes the peer's TCP drop data that
-/// the peer has not read, which may include our Close.
+/// the peer has not read. Our Close may be part of this data.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// `Draining` drops at most this many bytes, to limit the work for a peer that never stops sending.
@@ -65,10 +66,11 @@ enum Theirs {
     Came,
     /// No Close came: receiving ended with an error that has a close code. The peer broke the
     /// protocol or a limit, or sent no data in time, or the application failed the connection. Our
-    /// Close reports the failure, unless it was queued before or a write had failed.
+    /// Close reports the failure, unless our Close was queued before the failure or a write had
+    /// failed.
     Violated,
     /// No Close came within `close_timeout` after ours was queued, but other bytes came. The peer
-    /// may still be reading data sent before our Close, and would lose it if the stream were
+    /// may still be reading data sent before our Close, and would lose this data if the stream were
     /// dropped with unread input. So the stream is shut for writing, and read until it ends.
     Overdue,
     /// No Close came: receiving ended with an error without a close code, and `Overdue` does not
@@ -83,13 +85,15 @@ enum Theirs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ours {
     None,
-    /// Our Close was queued. Our Close, or a Ping or Pong behind it, is not written or flushed yet.
+    /// Our Close was queued. Some bytes of our Close, or of a Ping or Pong behind it, are still
+    /// unwritten or unflushed.
     Queued,
-    /// Our Close is written. A Ping or Pong behind our Close is not completely written or flushed
-    /// yet, or a write failed later. Unless a write failed, the rest of this frame is written too,
-    /// so that the stream does not end inside a frame.
+    /// Our Close has left. Some bytes of a Ping or Pong behind our Close are still unwritten or
+    /// unflushed, or a write failed after our Close had left. If no write failed, the rest of this
+    /// Ping or Pong is written too, so that the stream does not end inside a frame.
     Followed,
-    /// Our Close and all frames behind it are written. The stream does not refuse to flush them.
+    /// Our Close and all frames behind it are written, and the stream does not refuse to flush
+    /// them.
     Written,
     /// A write failed before our Close was written and flushed.
     Lost,
@@ -103,9 +107,10 @@ enum Stream {
     Ended,
     /// The stream was shut for writing.
     Shut,
-    /// The stream failed, or it ended and was shut. Or a deadline has ended it: a phase of closing
-    /// timed out, or the time of [`Sender::leave`] has passed. Or the peer's Close is overdue, and
-    /// more than `DRAIN` bytes came after the stream was shut.
+    /// The stream is of no more use, for one of four reasons. It failed. It ended and was shut. A
+    /// deadline has ended it: the peer seems dead, a phase of closing timed out, or the time of
+    /// [`Sender::leave`] has passed. The peer's Close is overdue, and more than `DRAIN` bytes came
+    /// after the stream was shut.
     Gone,
 }
 
@@ -162,7 +167,7 @@ impl Closing {
     pub(super) fn new(role: Role, rx: &Receiver, tx: &Sender, course: Course) -> Self {
         let Course { behind, overdue, given_up } = course;
         // The order matters. After `CloseTimeout`, `step` still processes what was received, and
-        // may find the peer's Close or a violation. So `overdue` comes after both.
+        // may find the peer's Close or a violation. So `overdue` is checked after both.
         let theirs = match rx.error() {
             _ if rx.is_closed() => Theirs::Came,
             None => Theirs::Awaited,
@@ -180,9 +185,10 @@ impl Closing {
         };
         let stream = match (behind.is_some(), rx.eof) {
             _ if given_up || tx.has_left() => Stream::Gone,
-            // For `Overdue`, `fail` has called `write_failed` too, although the stream still works.
+            // For `Overdue`, `fail` has called `write_failed`, so the sender is broken, but the
+            // stream still works.
             _ if tx.is_broken() && theirs != Theirs::Overdue => Stream::Gone,
-            // `None`, before the shutdown, is less than every `Some`.
+            // Before the shutdown `behind` is `None`, which is less than every `Some`.
             _ if theirs == Theirs::Overdue && behind > Some(DRAIN) => Stream::Gone,
             (false, false) => Stream::Open,
             (false, true) => Stream::Ended,
@@ -255,10 +261,11 @@ impl Phase {
         }
     }
 
-    /// How long the phase may take. `Open` and `Over` have no limit. `Unanswered` has none because
-    /// only the caller can end it. Phases in which messages may still be on their way, from the
-    /// peer or to it, get `close_timeout`. In the other phases, only a few bytes or the end of the
-    /// stream are missing. `Reporting` gets less time too, because the connection has failed.
+    /// How long the phase may take. `Open` and `Over` have no limit. `Unanswered` has no limit
+    /// either, because only the caller can end it. Phases in which messages may still be on their
+    /// way, from the peer or to it, get `close_timeout`. In the other phases, only a few bytes or
+    /// the end of the stream are missing. `Reporting` gets less time too, because the connection
+    /// has failed.
     pub(super) fn at_most(self, close_timeout: Duration) -> Option<Duration> {
         match self {
             Self::Closing | Self::Answering | Self::Leaving | Self::Draining => Some(close_timeout),
@@ -340,9 +347,10 @@ pub enum Ending {
     ShutDown,
     /// Read into [`spare_mut`](Receiver::spare_mut) and [`commit`](Receiver::commit) until the
     /// stream ends, then call [`end_of_stream`](Receiver::end_of_stream). The input is thrown away.
-    /// [`handle_timeout`](super::Connection::handle_timeout) limits the wait to 1 s. If the peer's
-    /// Close did not come in time, the limits are [`close_timeout`](crate::Config::close_timeout)
-    /// and 16 MiB, because the peer may still be reading our messages.
+    /// [`handle_timeout`](super::Connection::handle_timeout) ends the wait after at most 1 s. But
+    /// if the peer's Close did not come in time, the peer may still be reading our messages. So the
+    /// wait then takes up to [`close_timeout`](crate::Config::close_timeout), and ends early if
+    /// more than 16 MiB of input are thrown away.
     ///
     /// If a server dropped the stream with unread input, TCP would reset the connection. The reset
     /// could discard the server's last bytes, including its Close, before the client has read them.
@@ -356,7 +364,7 @@ pub enum Ending {
 }
 
 /// The state of a connection, with a browser's names and values. `CONNECTING` is missing, because a
-/// connection that is still opening has a type of its own: the handshake. The state only moves
+/// connection that is still opening has another type: the handshake's. The state only moves
 /// forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 // Exhaustive: a browser has only these states.

@@ -2,7 +2,7 @@
 use super::Receiver;
 
 impl Receiver {
-    /// Counts of the traffic received so far. Feature `counters`.
+    /// Returns counts of the traffic received so far. Feature `counters`.
     pub fn counters(&self) -> Traffic {
         self.counts.tally
     }

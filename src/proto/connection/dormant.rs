@@ -16,8 +16,8 @@ use alloc::boxed::Box;
 use core::fmt;
 
 /// An idle connection that takes about an eighth of the memory of an active connection, or a
-/// quarter with the feature `counters`. It is for servers with many connections, only a few of
-/// which are active at a time.
+/// quarter with the feature `counters`. It is for servers with many connections of which only a few
+/// are active at a time.
 ///
 /// [`Connection::into_dormant`] makes a connection dormant.
 /// [`into_connection`](Self::into_connection) makes it active again, for example when its stream is
@@ -83,8 +83,8 @@ impl Dormant {
         let (mut rx, timers) = (Receiver::new(role, config), Timers::from_kept(timers, config));
         rx.counts = counts;
         let stamps_reads = config.stamp_reads;
-        // An idle connection was not shut. Forgetting its `LoopState` costs at most one read that
-        // brings nothing.
+        // The stream of an idle connection was not shut, so `shut` is `None`. Forgetting the
+        // `LoopState` costs at most one read that brings nothing.
         Connection {
             inbound: Inbound { rx, timers, shut: None, stamps_reads, negotiated }.into(),
             tx: Sender::from_kept(tx, config).into(),

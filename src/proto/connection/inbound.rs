@@ -1,5 +1,5 @@
-//! [`Inbound`]: the receiver of a connection and its deadlines. Its methods get the sender as an
-//! argument, because the halves of a split connection share the sender.
+//! [`Inbound`]: the receiver and the deadlines of a connection. The methods of `Inbound` get the
+//! sender as an argument, because the halves of a split connection share the sender.
 use super::{
     Closed, Delivery, Ending, ReadyState, Receiver, Sender, Step,
     closing::{self, Closing, Course, Phase},
@@ -39,9 +39,9 @@ impl Inbound {
     #[inline(always)]
     pub(super) fn new(role: Role, config: &Config, negotiated: Negotiated) -> Self {
         let plain = negotiated == Negotiated::default();
-        // Fields are built in the order in which they are written here. The parts whose
-        // construction may panic are built first. If nothing afterwards can panic, the compiler
-        // builds the rest of the struct in its final place, without a copy.
+        // Fields are built in the order in which they are written here. So the parts whose
+        // construction may panic come first. If nothing afterwards can panic, the compiler builds
+        // the rest of the struct in its final place, without a copy.
         Self {
             negotiated: (!plain).then(|| Box::new(negotiated)),
             timers: Timers::new(config),
@@ -52,8 +52,9 @@ impl Inbound {
     }
 
     /// Whether the receiver and the deadlines allow the connection to become dormant. Receiving
-    /// must go on, and every received message must be complete and processed. No deadline may run,
-    /// except the deadline on data and the intervals of the heartbeat and of the idle message.
+    /// must not have ended, and every received message must be complete and processed. No deadline
+    /// may run, except the deadline on data and the intervals of the heartbeat and of the idle
+    /// message.
     pub(super) fn may_be_dormant(&self) -> bool {
         self.shut.is_none() && self.rx.may_be_dormant() && self.timers.may_be_dormant()
     }
@@ -78,7 +79,7 @@ impl Inbound {
 
     /// Gives the result of `step` its effect on the sender: queues the automatic reply to a frame,
     /// passes on a Pong, or handles an error. `step` repeats an error, so `closing::fail` may be
-    /// called again. It then queues nothing, because the sender is closed.
+    /// called again. The repeated call queues nothing, because the sender is closed.
     pub(crate) fn respond(&self, step: &Result<Step, RecvError>, tx: &mut Sender) {
         let rx = &self.rx;
         match step {
@@ -150,7 +151,8 @@ impl Inbound {
     fn earliest(&self, tx: &Sender) -> Option<Time> {
         let phase = self.phase(tx);
         let own = self.timers.poll(&self.rx, tx, phase);
-        // The sender's deadline is that of `leave`. It has no effect once the connection is over.
+        // The sender has two times: the deadline on writing, and the time of `leave`. Neither has
+        // an effect once the connection is over.
         let sending = tx.poll_timeout().filter(|_| phase != Phase::Over);
         Time::earliest(&[own, sending])
     }
@@ -188,7 +190,7 @@ impl Inbound {
     }
 
     pub(crate) fn shut_down(&mut self) {
-        // Only the first report counts: `DRAIN` limits the bytes since then.
+        // Only the first report counts: `DRAIN` limits the bytes received since the first report.
         self.shut.get_or_insert(self.rx.total());
     }
 

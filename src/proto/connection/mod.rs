@@ -47,9 +47,9 @@ use alloc::boxed::Box;
 use core::time::Duration;
 
 /// One open WebSocket connection without its stream. It turns received bytes into events, and
-/// messages into bytes to send. The handshakes without I/O, for a
-/// [client](crate::handshake::client::Handshake) and for a
-/// [server](crate::handshake::server::Handshake), return a `Connection` when they succeed. Most
+/// messages into bytes to send. A handshake without I/O, of a
+/// [client](crate::handshake::client::Handshake) or of a
+/// [server](crate::handshake::server::Handshake), returns a `Connection` when it succeeds. Most
 /// programs use an adapter instead: `tokio`, `blocking` or `futures_io`. The guide has
 /// [recipes](crate::guide::recipes), such as [wss in your own
 /// loop](crate::guide::recipes::latency#wss-in-your-own-loop), and [limits](crate::guide::limits).
@@ -127,7 +127,8 @@ impl Connection {
             tx: Sender::new(config, keys).into(),
             loop_state: next::LoopState::default(),
         };
-        // `settings` returns `None` only without zlib, when no handshake agrees on compression.
+        // `settings` returns `None` only in a build without zlib, in which no handshake agrees on
+        // compression.
         if let Some(agreed) = deflate
             && let Some(ours) = zlib::settings(config.deflate)
         {
@@ -137,9 +138,9 @@ impl Connection {
         this
     }
 
-    /// Takes over `input`, the handshake's buffer with the bytes after the head, and queues the
-    /// parts of the handshake's response. If no bytes follow the head, the sender gets the memory
-    /// of `input`, which saves an allocation.
+    /// Takes over the handshake's buffer `input`, in which received bytes may follow the head.
+    /// Queues the parts of the handshake's response. If no bytes follow the head, the sender gets
+    /// the memory of `input`, which saves an allocation.
     pub(crate) fn begin_with(&mut self, input: RecvBuffer, response: &[&[u8]]) {
         let free = self.inbound.rx.begin_with(input);
         self.tx.begin_with(free, response);
@@ -154,9 +155,9 @@ impl Connection {
     // Inputs.
 
     /// Reports that a write to the stream failed. The sender is closed, and its unwritten bytes are
-    /// dropped; [`dropped`](Sender::dropped) counts the bytes of messages among them. Receiving
-    /// goes on, because the peer's last messages may say why the write failed. It ends with the
-    /// peer's Close or the end of the stream, after at most
+    /// dropped. [`dropped`](Sender::dropped) counts only the dropped bytes of messages. Receiving
+    /// goes on, because the peer's last messages may say why the write failed. Receiving ends with
+    /// the peer's Close or the end of the stream, after at most
     /// [`close_timeout`](Config::close_timeout).
     pub fn write_failed(&mut self) {
         self.tx.write_failed();
@@ -190,8 +191,8 @@ impl Connection {
         self.inbound.shut_down();
     }
 
-    /// Pauses or resumes reading. During a pause only the deadlines on writing and closing run, and
-    /// the [idle message](Config::idle_message) is still sent. A deadline by which bytes of the
+    /// Pauses or resumes reading. During a pause, only the deadlines on writing and on closing run.
+    /// The [idle message](Config::idle_message) is still sent. A deadline by which bytes of the
     /// peer have to arrive moves by the length of the pause. If the pause moves a deadline, the
     /// connection has to learn when the pause begins and ends. In that case
     /// [`poll_timeout`](Self::poll_timeout) asks for an immediate call of
@@ -223,10 +224,10 @@ impl Connection {
     /// between two reads. Before this call, always call [`step`](Self::step) until it needs input.
     ///
     /// A deadline on the peer's silence may pass while bytes of the peer lie unread. So the call
-    /// fails only after later reads have shown that the peer was silent. Either a read blocked, and
-    /// you reported this by [`read_blocked`](Self::read_blocked), or 1,024 reads brought no sign of
-    /// life. Until then [`must_read`](Self::must_read) is `true`: read, report, and repeat this
-    /// call.
+    /// fails only after later reads have shown that the peer was silent: a read blocked, and you
+    /// reported it by [`read_blocked`](Self::read_blocked), or 1,024 reads brought no sign of life.
+    /// Until then [`must_read`](Self::must_read) is `true`: read, report a read that blocks, and
+    /// repeat this call.
     ///
     /// # Errors
     ///
@@ -248,9 +249,10 @@ impl Connection {
         self.inbound.found_at().is_some()
     }
 
-    /// Reports how many bytes lie unread in the stream (FIONREAD). Call it if reads do not tell
-    /// whether they block, as with io_uring, and while [`must_read`](Self::must_read) is `true`.
-    /// The connection then decides about the deadline once it has received this number of bytes.
+    /// Reports how many bytes lie unread in the stream (FIONREAD). Call this while
+    /// [`must_read`](Self::must_read) is `true`, if your reads do not tell whether they block, as
+    /// with io_uring. The connection then decides about the passed deadline once it has received
+    /// this number of bytes.
     pub fn set_unread(&mut self, bytes: usize) {
         self.inbound.timers.set_unread(bytes as u64);
     }
@@ -264,7 +266,8 @@ impl Connection {
 
     // Outputs.
 
-    /// Consumes input up to the next event, and queues the automatic reply to it, if there is one.
+    /// Consumes input up to the next event, and queues the automatic reply to this event, if it has
+    /// one.
     ///
     /// The result does not borrow the connection. Until the next call that receives or tells the
     /// time, [`Receiver::message`] returns the message, and [`event`](Receiver::event) returns any
@@ -294,10 +297,10 @@ impl Connection {
     /// chunk of a message as the chunk arrives. [`Receiver::chunk`] returns the chunk.
     ///
     /// [`max_message`](Config::max_message) and [`max_fragments`](Config::max_fragments) do not
-    /// apply to a message received in chunks; [`max_frame`](Config::max_frame) does. Once a chunk
-    /// was returned, [`frame_timeout`](Config::frame_timeout) no longer applies to the payload of
-    /// that message. If you call `step` after a chunk that is not the last, `step` skips the rest
-    /// of the message, and `frame_timeout` applies to that rest.
+    /// apply to a message received in chunks, but [`max_frame`](Config::max_frame) applies. Once a
+    /// chunk was returned, [`frame_timeout`](Config::frame_timeout) no longer applies to the
+    /// payload of that message. If you call `step` after a chunk that is not the last, `step` skips
+    /// the rest of the message, and `frame_timeout` applies to that rest.
     ///
     /// # Errors
     ///
@@ -386,8 +389,8 @@ impl Connection {
 
     /// How the connection ended; `None` while more may be received. After a passed deadline the
     /// result is `Some`, although received events may still have to be delivered. So go on calling
-    /// [`step`](Self::step): it delivers them, and then queues a Close if the error has a close
-    /// code.
+    /// [`step`](Self::step): it delivers these events, and then queues a Close if the error has a
+    /// close code.
     ///
     /// The value has everything that a log needs: the code of the peer's Close, the code of our
     /// Close, and why receiving failed. For example, a message of more than

@@ -68,10 +68,12 @@ enum Obstacle {
     /// No obstacle: the next read or write may succeed.
     #[default]
     Nothing,
-    /// A refused write is tried again only after a read or a wait, because both reset this.
+    /// The stream refused a write. The write is tried again only after a read or a wait, because
+    /// each of them resets the obstacle.
     WriteBlocked,
     ReadBlocked,
-    /// A deadline has passed, with this error. After the peer's Close, `step` does not return it.
+    /// A deadline has passed, with this error. The error is kept here, because after the peer's
+    /// Close `step` does not return it.
     DeadlinePassed(RecvError),
 }
 
@@ -79,9 +81,9 @@ impl Connection {
     /// Returns what to do next. Do that, report the result, and call `next` again.
     ///
     /// Call `next` when the connection is new, when a condition of [`Wait`] is met, and after each
-    /// command given during a wait. Then act on each result and call `next` again, until the result
-    /// is `Wait` or `Over`. An event is returned once; any other result is repeated until you act
-    /// on it.
+    /// command that you gave during a wait. Then act on each result and call `next` again, until
+    /// the result is `Wait` or `Over`. An event is returned once; any other result is repeated
+    /// until you act on it.
     ///
     /// You may pass the same `now` until the next wait. If input never pauses, `next` returns a
     /// wait after 64 reads. This wait ends at once: read the clock and call `next` again.
@@ -97,8 +99,8 @@ impl Connection {
     /// and the other fine calls.
     #[inline(always)] // If inlined, the caller's `match` needs no `Next` in memory.
     pub fn next(&mut self, now: Time) -> Next<'_> {
-        // A message has no effect on the sender, so `respond` is not called. If `quick` finds no
-        // message, it has consumed nothing, and `next_slow` steps again.
+        // A message has no effect on the sender, so `respond` is not called. If `quick` returns no
+        // message, it has consumed nothing, so `next_slow` can step again.
         if !self.inbound.is_paused() && self.inbound.rx.quick() == Some(Step::Message) {
             let Self { inbound, tx, .. } = self;
             // As in `event` below, this is never `None`.
@@ -108,8 +110,8 @@ impl Connection {
         self.next_slow(now)
     }
 
-    /// Reports that a read would block: the stream has nothing to read. Call it after each such
-    /// read, and before the next [`handle_timeout`](Self::handle_timeout).
+    /// Reports that a read would block: the stream has nothing to read. Call this after each read
+    /// that would block, and before the next [`handle_timeout`](Self::handle_timeout).
     #[inline]
     pub fn read_blocked(&mut self) {
         self.loop_state.obstacle = Obstacle::ReadBlocked;
@@ -132,8 +134,8 @@ impl Connection {
         inbound.rx.event().map_or(Next::Over(None), |event| Next::Event(event, tx))
     }
 
-    /// Asks for a read. If the caller has reported nothing since the previous `Next::Read`, the
-    /// read brought nothing, and this call counts it.
+    /// Asks for a read. If the caller has reported nothing since the previous `Next::Read`, that
+    /// read brought nothing, and this call counts that read.
     fn read(&mut self) -> Next<'_> {
         let LoopState { reads, asked_at, .. } = self.loop_state;
         if asked_at == Some(self.inbound.rx.reads()) {
@@ -180,12 +182,14 @@ impl Connection {
                     };
                     return Next::Over(step.err().or(passed));
                 }
-                // What is missing is our Close, the shutdown or the caller's answer, and no input.
+                // The connection does not wait for input. It waits for a write, for the shutdown or
+                // for the caller's answer to the peer's Close.
                 Some(_) => false,
             };
             let reads_on = reads && obstacle != Obstacle::ReadBlocked;
             // While reads go on, an old `now` is not used: the wait below asks for the time. A
-            // check of the deadlines costs time, so most reads go without: see `Timers::looks`.
+            // check of the deadlines costs time, so most reads are made without a check: see
+            // `Timers::looks`.
             let is_old = self.loop_state.reads >= READS;
             let looks = !reads_on || (!is_old && self.inbound.looks());
             let until = if looks { self.poll_timeout() } else { None };

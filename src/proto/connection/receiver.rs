@@ -206,7 +206,8 @@ impl Receiver {
     #[inline]
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.end_message();
-        // `frame_rest` costs time. Without a partial frame it would return 0, so it is not called.
+        // Without a partial frame `frame_rest` would return 0. It is not called then, because a
+        // call costs time.
         let partial = self.quick_below == 0 || self.buf.wire_len() > 0;
         let rest = if partial { self.frame_rest() } else { 0 };
         self.buf.spare_mut(self.limits.max_message, rest)
@@ -221,7 +222,8 @@ impl Receiver {
                 // Compressed bytes do not stay in the buffer, so it need not grow for them.
                 Some(message) if message.compressed => 0,
                 _ => {
-                    // A length may exceed `usize`. `step` refuses a whole message above the limit.
+                    // The announced length may exceed `usize`. A whole message above the limit
+                    // needs no room, because `step` refuses it.
                     let here = self.buf.wire_len() as u64;
                     let limit = if self.in_chunks() { usize::MAX } else { self.limits.max_message };
                     usize::try_from(remaining.saturating_sub(here)).map_or(limit, |n| n.min(limit))
@@ -284,8 +286,9 @@ impl Receiver {
 
     /// Gives the receiver a buffer of any length to read into. The receiver uses `buffer.len()`
     /// bytes, not the capacity. Received bytes that are still needed move to the new buffer. If the
-    /// new buffer has no room for them and for more input, it is dropped. Afterwards
-    /// [`message`](Self::message), [`chunk`](Self::chunk) and [`event`](Self::event) return `None`.
+    /// new buffer has no room for these bytes and for more input, the new buffer is dropped
+    /// instead. Afterwards [`message`](Self::message), [`chunk`](Self::chunk) and
+    /// [`event`](Self::event) return `None`.
     ///
     /// Use this call to share buffers among connections. Without a lent buffer, the receiver
     /// allocates a buffer when needed.
@@ -338,7 +341,7 @@ impl Receiver {
     }
 
     /// Takes the buffer away, usually before a wait. Returns an empty `Vec` if there is no buffer,
-    /// or if the receiver still needs it. Afterwards [`message`](Self::message),
+    /// or if the receiver still needs the buffer. Afterwards [`message`](Self::message),
     /// [`chunk`](Self::chunk) and [`event`](Self::event) return `None`.
     ///
     /// If the received bytes that are still needed fill at most an eighth of the buffer, they move
@@ -402,7 +405,8 @@ impl Receiver {
     /// How receiving ended, if it did. The caller supplies `clean` and `sent_code`, because the
     /// receiver does not know what was sent.
     pub(super) fn closed(&self, clean: bool, sent_code: u16) -> Option<Closed<'_>> {
-        // `failure`, not `error`: a passed deadline counts before `step` has returned its error.
+        // This calls `failure`, not `error`, because a passed deadline counts even before `step`
+        // has returned its error.
         let error = self.failure();
         let came = self.is_closed();
         let frame = self.close_frame();

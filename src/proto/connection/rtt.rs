@@ -15,10 +15,10 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// How long a Ping and its Pong took: from queueing the Ping to receiving the Pong, by the times
 /// that the caller told.
 ///
-/// This includes the time for which the Ping waits for the frame under way and for a full socket.
-/// It also includes the time for which the Pong waits behind messages not yet received. While no
-/// messages wait, a message and the peer's immediate reply take about as long as a Ping and its
-/// Pong. `minimum` is closest to the time of the network alone.
+/// This includes the time for which the Ping waits behind the frame under way, and for room in a
+/// full socket. It also includes the time for which the Pong waits behind messages not yet
+/// received. While no messages wait, a message and the peer's immediate reply take about as long as
+/// a Ping and its Pong. `minimum` is closest to the time of the network alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RoundTrip {
@@ -34,13 +34,13 @@ pub struct RoundTrip {
 /// The Pings that are under way, and the round-trip times so far.
 #[derive(Debug, Default)]
 pub(super) struct Trips {
-    /// The oldest unanswered Ping. To store only the newest Ping is not enough: if Pings follow
-    /// each other faster than their Pongs come back, each Ping would be replaced before its Pong
-    /// comes.
+    /// The oldest unanswered Ping. Storing only the newest Ping would not be enough: if Pings
+    /// follow each other faster than their Pongs come back, each Ping would be replaced before its
+    /// Pong comes.
     oldest: Option<Probe>,
-    /// The newest unanswered Ping, if there are two or more. It gives a time if the peer omits the
-    /// Pong of the oldest Ping. Pongs come in the order of their Pings, so the Pings in between
-    /// need not be stored.
+    /// The newest unanswered Ping, if two or more are unanswered. Its Pong gives a time if the peer
+    /// omits the Pong of the oldest Ping. Pongs come in the order of their Pings, so the Pings in
+    /// between need not be stored.
     newest: Option<Probe>,
     /// The time at which the last answered Ping was queued. `Some` only until the time of arrival
     /// of its Pong is known.
@@ -93,7 +93,8 @@ impl Trips {
             return;
         };
         self.answered = Some(probe.queued);
-        // `at` may be of a read before the Ping (see `Receiver::set_read`), and then has no effect.
+        // `at` may be the time of a read that was made before the Ping (see `Receiver::set_read`).
+        // Such a time has no effect.
         if let Some(at) = at.filter(|&at| at >= probe.queued) {
             self.pong_at(at);
         }
@@ -112,7 +113,7 @@ impl Trips {
         if latest > LONGEST {
             return;
         }
-        // The first time counts as all earlier times too, so it becomes each of the three values.
+        // The first round-trip time becomes all three values.
         let before = self.times.unwrap_or(RoundTrip { latest, smoothed: latest, minimum: latest });
         self.times = Some(RoundTrip {
             latest,

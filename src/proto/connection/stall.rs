@@ -7,7 +7,7 @@ use core::time::Duration;
 pub(crate) enum Stall {
     #[default]
     No,
-    /// The stream refuses bytes, and the caller has told no time since.
+    /// The stream refuses bytes, and the caller has not told the time since the first refusal.
     Unarmed,
     Until(Time),
 }

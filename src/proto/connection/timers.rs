@@ -83,7 +83,8 @@ enum Pause {
     No,
     /// The time at which the pause began; `None` until the caller has told a time.
     Since(Option<Time>),
-    /// The pause began at this time, and has ended, but the caller has told no time since.
+    /// The pause began at this time, and has ended, but the caller has not told the time since its
+    /// end.
     Over(Time),
 }
 
@@ -108,8 +109,8 @@ impl Timers {
         }
     }
 
-    /// Forgets all times that the caller has told, because the epoch changes. Facts that are no
-    /// times stay. A pause ends, because the new adapter pauses reading itself.
+    /// Forgets all times that the caller has told, because the epoch changes. Facts other than
+    /// times stay. A pause ends, because the new adapter pauses reading anew if it needs to.
     pub(super) fn restart(&mut self) {
         (self.end, self.pause, self.found) = (None, Pause::No, None);
         self.completion.restart();
@@ -278,13 +279,14 @@ impl Timers {
         }
         self.looked(rx);
         self.bound_phase(now, rx, tx, phase)?;
-        // `is_paused` comes first: after a pause it moves the deadlines that `passed` checks.
+        // `is_paused` is called first, because after a pause it moves the deadlines that `passed`
+        // checks.
         if !self.is_paused(now) && !rx.ended() {
             tx.time_pong(now);
             let passed = self.passed(now, rx, tx, phase);
             self.judge(passed, now, rx, tx)?;
         }
-        // A pause of reading does not stop the idle message, because only sending matters for it.
+        // A pause of reading does not stop the idle message, which depends only on sending.
         if phase == Phase::Open
             && let Some(idle) = &mut self.idle
         {
@@ -346,8 +348,8 @@ impl Timers {
         error
     }
 
-    /// Checks every deadline on the peer's silence, even if an earlier one has passed, because a
-    /// check also updates the deadline's state. Returns the error of the first passed deadline.
+    /// Checks every deadline on the peer's silence, even if one of them has passed, because a check
+    /// also updates the deadline's state. Returns the error of the first passed deadline.
     fn passed(
         &mut self,
         now: Time,
@@ -366,7 +368,7 @@ impl Timers {
     }
 
     /// Fails with the error of a passed deadline if this deadline may be believed. Otherwise stores
-    /// it in `found`, where it stays until it is believed or has moved.
+    /// the deadline in `found`, where it stays until it is believed or has moved.
     fn judge(
         &mut self,
         passed: Option<RecvError>,
@@ -384,7 +386,8 @@ impl Timers {
                     self.found = None;
                     return Err(match error.close_code() {
                         None => self.expire(error, tx),
-                        // Our Close reports the error, so writing goes on. Only this deadline ends.
+                        // Our Close reports the error, so writing goes on. Only the deadline on
+                        // data ends.
                         Some(_) => {
                             self.silence = None;
                             error

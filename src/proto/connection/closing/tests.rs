@@ -94,8 +94,8 @@ fn it_is_clean_where_both_have_passed_and_never_while_it_is_open() {
 }
 
 /// No call undoes any of these facts: our Close was queued, the peer's Close came, receiving
-/// failed, the stream ended or was shut. So the ready state must not move back. Our Close may count
-/// as unwritten again: see `Ours`.
+/// failed, the stream ended or was shut. So the ready state must not move back. But our Close, once
+/// written, may count as unwritten again: see `Ours`.
 #[test]
 fn whatever_happens_next_a_ready_state_never_goes_back() {
     let later = |a: Closing, b: Closing| {

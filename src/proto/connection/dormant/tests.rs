@@ -101,8 +101,8 @@ fn script(sleeps: bool, config: &Config, seed: u64) -> (Vec<String>, Vec<String>
     (server.log, client.log, server.slept + client.slept)
 }
 
-/// Calls `f` with the connection of `end`. If `end.sleeps`, then makes the connection dormant, if
-/// it can be, and active again.
+/// Calls `f` with the connection of `end`. If `end.sleeps` and the connection is idle afterwards,
+/// makes it dormant and active again.
 fn run<R>(end: &mut End, f: impl FnOnce(&mut Connection) -> R) -> R {
     let mut conn = end.conn.take().unwrap();
     let result = f(&mut conn);

@@ -1,8 +1,8 @@
 //! Inflates compressed messages (RFC 7692 §6.2) into a separate buffer.
 //!
-//! The wire bytes are unmasked in the receive buffer, and dropped once taken. The output is limited
-//! while it grows, so that a decompression bomb is stopped before it fills memory. The receiver
-//! enforces the rules on frames and fragments, and their limits.
+//! The wire bytes are unmasked in the receive buffer, and dropped from it once this module has
+//! taken them. The output is limited while it grows, so that a decompression bomb is stopped before
+//! it fills memory. The receiver enforces the rules on frames and fragments, and their limits.
 mod stream;
 
 use super::{Receiver, walk::Stop};
@@ -54,7 +54,8 @@ impl Receiver {
         ours: &Deflate,
         agreed: DeflateParams,
     ) {
-        // `agreed` has parameters for each direction. The peer compresses what this end inflates.
+        // `agreed` has parameters for each direction. The peer compresses what this end inflates,
+        // so the parameters of the peer's role apply.
         let sender = if role == Role::Server { Role::Client } else { Role::Server };
         self.inflate = Zlib::new(ours).map(|zlib| {
             zlib.boxed(Inflate {
@@ -107,7 +108,8 @@ impl Inflate {
     }
 
     /// Resets the state after a complete message. With context takeover, the next message may refer
-    /// to this one, so the decompressor stays. Without takeover, other connections may use it.
+    /// to this message, so the decompressor stays. Without takeover, other connections may use the
+    /// decompressor.
     fn end(&mut self) {
         (self.taken, self.kept, self.ending) = (0, 0, None);
         if !self.takeover

@@ -18,7 +18,7 @@ pub(super) struct InProgress {
     /// The number of the message's frames so far, including an incomplete frame.
     pub(super) fragments: u32,
     pub(super) handing: Handing,
-    /// Validates a text handed out in chunks. The buffer does not keep a text of this kind, so it
+    /// Validates a text handed out in chunks. The buffer does not keep the earlier chunks, so it
     /// cannot remember how far the text is valid.
     utf8: Utf8Validator,
 }
@@ -43,8 +43,8 @@ impl InProgress {
     }
 
     /// §8.1: validates a text while it arrives, so that its first invalid byte is found early.
-    /// `range` is a part of the text in `bytes`: everything received of the text if `whole`,
-    /// otherwise the part not handed out yet. `last`: whether the text ends with `range`.
+    /// `range` is a part of the text in `bytes`: if `whole`, everything received of the text;
+    /// otherwise, the part not handed out yet. `last`: whether the text ends with `range`.
     pub(super) fn check_text(
         &mut self,
         bytes: &mut Buffer,
@@ -67,8 +67,8 @@ pub(super) struct Limits {
     pub(super) max_message: usize,
     max_frame: Option<usize>,
     fragments: u32,
-    /// A frame whose payload is shorter than this is within all limits. An uncompressed message
-    /// that is one frame of this kind is within all limits too.
+    /// A frame whose payload is shorter than this is within all limits. If such a frame is a whole
+    /// uncompressed message, the message is within all limits too.
     pub(super) below: usize,
 }
 
@@ -91,8 +91,8 @@ impl Limits {
     }
 
     /// Checks the limits on a message handed out whole: whether `more` bytes may follow `kept`
-    /// bytes, and whether the message may have `fragments` fragments. `more` comes from the peer.
-    /// It is compared with a difference, which saturates, so no sum can overflow.
+    /// bytes, and whether the message may have `fragments` fragments. The peer chooses `more`. So
+    /// `more` is compared with a saturating difference, because a sum could overflow.
     pub(super) fn check_message(
         &self,
         compressed: bool,

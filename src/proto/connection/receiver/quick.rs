@@ -23,7 +23,7 @@ impl Receiver {
         // Because of the slack, `first_bytes` is always `Some`. `overwrite` below is always `Some`,
         // because the payload is in the buffer.
         let header = ShortHeader::parse(self.buf.first_bytes()?, self.mask_bit)?;
-        // Too long for a limit, or `quick_below` is 0.
+        // The payload is too long for a limit, or `quick_below` is 0.
         if header.payload_len >= self.quick_below {
             return None;
         }
@@ -44,8 +44,8 @@ impl Receiver {
             }
             self.current = Current::Message(DataKind::Text);
         } else {
-            // `overwrite`, because the unmasked bytes may replace known text. Without a key no byte
-            // changes.
+            // `overwrite` forgets known text, which the unmasked bytes may replace. Without a key
+            // no byte changes.
             if let Some(key) = key {
                 kernel::xor_in_place(self.buf.overwrite(payload.start, header.payload_len)?, key);
             }

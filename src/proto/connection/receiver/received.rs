@@ -45,8 +45,9 @@ impl Receiver {
     /// that follow, which costs time.
     pub fn info(&self) -> Info {
         let more = self.between_messages() && self.more(self.buf.wire());
-        // `handed_out` counts the current message, but a message in chunks only at its last chunk.
-        // Without a current message the count may be 0, so the subtraction saturates.
+        // `handed_out` counts the current message. A message in chunks counts only once its last
+        // chunk is handed out. Without a current message the count may be 0, so the subtraction
+        // saturates.
         let whole = !matches!(self.current, Current::Chunk { last: false, .. });
         let ahead = self.read.handed_out.saturating_sub(whole.into());
         Info { more, ahead, read_at: self.read.at, arrived: self.read.arrived }
@@ -56,7 +57,8 @@ impl Receiver {
     /// no rule and no limit. Only whole Pings and Pongs may come before it.
     fn more(&self, mut wire: &[u8]) -> bool {
         while let Ok(Some((header, len))) = Header::parse(wire) {
-            // The same checks as in `walk`: a message whose header `step` will refuse is not more.
+            // These are the checks of `walk`, because a message whose header `step` will refuse
+            // does not count.
             let legal = matches!(wire, [b0, b1, ..] if self.check(*b0, Some(b1)).is_ok());
             if !legal || self.check_limits(&header, true).is_err() {
                 return false;
@@ -87,8 +89,8 @@ impl Receiver {
     }
 
     /// Takes a message of up to 4 KiB. This call is always inlined, and callers return its result
-    /// at once. Otherwise the message's words pass through memory: the processor would store them
-    /// one by one, load two together right afterwards, and stall.
+    /// at once. Otherwise the fields of the message would pass through memory: the processor would
+    /// store them one by one, load two fields together right afterwards, and stall.
     #[inline(always)]
     pub(crate) fn take_short(&mut self) -> Option<OwnedMessage> {
         let message = self.message().filter(|it| it.as_bytes().len() <= block::LARGEST)?;

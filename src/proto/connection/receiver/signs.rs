@@ -7,7 +7,8 @@ use crate::proto::frame::Header;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proto::connection) struct Unfinished {
     pub(in crate::proto::connection) frame: Option<u64>,
-    /// If no message is in progress, the position of the frame, because it may begin a message.
+    /// If no message is in progress, this is the position of the frame, because the frame may begin
+    /// a message.
     pub(in crate::proto::connection) message: Option<u64>,
 }
 
@@ -52,7 +53,8 @@ impl Receiver {
                     }
                     if header.opcode.is_control() { 0 } else { here }
                 }
-                // No data before the header is complete. `step` will refuse an invalid header.
+                // No data has arrived before the header is complete, and `step` will refuse an
+                // invalid header.
                 _ => 0,
             },
             State::Payload { .. } if self.buf.wire_len() > 0 => return None,
@@ -64,7 +66,7 @@ impl Receiver {
 
     /// The frame and the message that have begun and are not complete. `None` if neither has begun.
     /// A payload that is handed out in chunks has no deadline, because the caller sees each part
-    /// arrive and can set a limit itself. So inside it the result is `None` too.
+    /// arrive and can set a limit itself. So while this payload arrives, the result is `None` too.
     pub(in crate::proto::connection) fn unfinished(&self) -> Option<Unfinished> {
         let frame = match self.state {
             State::Payload { .. } | State::Control { .. } => Some(self.frame_start),
@@ -74,7 +76,8 @@ impl Receiver {
         let message = match &self.message {
             Some(message) if message.handing != Handing::Chunks => Some(message.began),
             Some(_) if matches!(self.state, State::Payload { .. }) => return None,
-            // A header or control frame inside a message in chunks: only that frame has a deadline.
+            // Inside a message in chunks, an incomplete header or control frame has a deadline, but
+            // the message has none.
             Some(_) => None,
             None => frame,
         };

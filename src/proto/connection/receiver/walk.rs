@@ -56,7 +56,8 @@ impl Receiver {
         if self.ended() {
             self.inflate = None; // Nothing more is received, so this memory can be freed.
         }
-        // A step at a message leaves the message in the inflater's buffer until `end_message`.
+        // After a step that stopped at a message, the message stays in the inflater's buffer until
+        // `end_message`.
         if let Some(inflate) = &mut self.inflate
             && step != Ok(Step::Message)
         {
@@ -91,7 +92,8 @@ impl Receiver {
                     };
                     // A message in chunks may be longer than memory: its length has no limit.
                     let whole = delivery == Delivery::Whole && !self.in_chunks();
-                    // Before `waits`: a frame that breaks a limit fails without its payload.
+                    // The limits are checked before `waits`, so that a frame above a limit fails
+                    // before its payload has arrived.
                     self.check_limits(&header, whole)?;
                     if whole && self.waits(&header, len) {
                         return self.starved();
@@ -131,8 +133,8 @@ impl Receiver {
                 let kept = self.kept(compressed);
                 self.limits.check_message(compressed, kept, remaining, fragments)
             }
-            // Between two frames nothing is left to check: `walk` checks each header. A rest that
-            // is skipped already needs no check, because it is not stored.
+            // Between two frames nothing is left to check: `walk` checks each header. A message
+            // that is skipped already needs no check, because its rest is not stored.
             _ => Ok(()),
         }
     }
@@ -181,8 +183,9 @@ impl Receiver {
         self.limits.check_frame(compressed, more)
     }
 
-    /// The number of payload bytes of the message in progress so far, as they are on the wire. Has
-    /// no meaning once a chunk was handed out. (0 without a message: both counts are 0 then.)
+    /// The number of payload bytes of the message in progress so far, as they are on the wire. The
+    /// number has no meaning once a chunk was handed out. Without a message it is 0, because both
+    /// counts are then 0.
     fn kept(&self, compressed: bool) -> u64 {
         match &self.inflate {
             Some(inflate) if compressed => inflate.taken(),
@@ -191,14 +194,14 @@ impl Receiver {
     }
 
     /// Whether to leave a frame in the buffer until it is complete. A frame that waits is handled
-    /// in one piece, which is faster: by `quick` or, if it is compressed, by one call that inflates
+    /// in one piece, which is faster: `quick` handles it or, if it is compressed, one call inflates
     /// it. Only the frame of an unfragmented message waits, and only if one read can hold the whole
     /// frame. The frame must also be compressed, or so short that `quick` can handle it later: its
     /// payload is shorter than `quick_below`.
     ///
     /// An uncompressed text is validated while it arrives (see `check_text`). So a masked text does
-    /// not wait, because its bytes cannot be checked where they are. A text does not wait either if
-    /// its received part is not the beginning of valid UTF-8: `walk` then fails.
+    /// not wait, because its bytes cannot be checked where they are. An unmasked text does not wait
+    /// if its received part cannot begin valid UTF-8, because `walk` has to fail at once.
     pub(super) fn waits(&mut self, header: &Header, len: usize) -> bool {
         header.fin
             && usize::try_from(header.payload_len).is_ok_and(|n| {
@@ -247,8 +250,8 @@ impl Receiver {
                 return;
             }
         }
-        // Without FIN and length, because `more` counts the message and the payload when they are
-        // taken. `take_control` counts a control frame.
+        // This counts a data frame without FIN and length, because `more` counts the message and
+        // the payload when they are taken. `take_control` counts a control frame.
         self.counts.tally.frame(header.opcode as u8, 0);
         self.state = State::Payload { remaining: header.payload_len, fin: header.fin, mask };
     }
@@ -274,7 +277,7 @@ impl Receiver {
                 self.let_go(compressed);
                 None
             }
-            // An empty chunk tells nothing, except that the message has ended.
+            // An empty chunk is handed out only to tell that the message has ended.
             (_, Delivery::Chunks) if last || !here.is_empty() => {
                 if let Some(message) = &mut self.message {
                     message.handing = Handing::Chunks;
@@ -296,7 +299,8 @@ impl Receiver {
                 self.view = (here.start, here.end);
                 Ok(Some(Step::Message))
             }
-            // The output was dropped, so inflating can go on, or the next frame's header is next.
+            // Either the output was dropped, so that inflating can go on, or a frame's header is
+            // next.
             None if stop == Stop::Full || matches!(self.state, State::Header) => Ok(None),
             None => self.starved().map(Some), // The frame needs more input.
         }
@@ -344,7 +348,7 @@ impl Receiver {
             return Err(limits.message_too_big());
         }
         *remaining -= wire as u64;
-        // `Full`: all bytes may be taken, but output of this frame is still to come.
+        // At `Full`, all bytes of this frame may be taken, but some of its output is still to come.
         if *remaining == 0 && stop != Stop::Full {
             self.state = State::Header;
         }

@@ -13,13 +13,13 @@ pub(super) struct Beat {
 #[derive(Debug)]
 enum State {
     Unarmed,
-    /// At each of the last `silent` looks, no byte had arrived. The next look is at `until`.
+    /// The last `silent` looks found that no byte had arrived. The next look is at `until`.
     Listening {
         silent: u8,
         until: Time,
     },
-    /// A Ping is queued. Or a Ping was written, and its deadline starts again with its full time,
-    /// because the epoch changed.
+    /// A Ping is queued. Or a Ping was written, and its deadline has to start again with its full
+    /// time, because the epoch changed.
     Pinging,
     /// A Ping was written. A byte has to arrive by `until`. The next look is at `look`.
     Pinged {
@@ -67,7 +67,7 @@ impl Beat {
     }
 
     /// Moves the deadline by the length of a pause of reading. In the state `Listening` nothing
-    /// moves: it counts only looks, and no look is made during a pause.
+    /// moves: this state only counts looks, and no look is made during a pause.
     pub(super) fn put_off(&mut self, by: Duration) {
         if let State::Pinged { until, look } = &mut self.state {
             (*until, *look) = (*until + by, *look + by);

@@ -20,7 +20,7 @@ const TIMES_TOLD: u32 = 4;
 pub(super) struct Completion {
     /// [`Config::frame_timeout`](crate::Config::frame_timeout).
     timeout: Duration,
-    /// When the caller last told a time. `None` if nothing was unfinished then.
+    /// When the caller last told a time. `None` if no frame or message was unfinished at that time.
     told: Option<Time>,
     frame: Left,
     message: Left,
@@ -59,7 +59,7 @@ impl Completion {
     /// The time of the next look: at once if a frame or message has begun since the last look.
     pub(super) fn next(&self, rx: &Receiver) -> Option<Time> {
         let Unfinished { frame, message } = rx.unfinished()?;
-        // `part`, because `passed` counts at most this time between two calls.
+        // The minimum includes `part`, because `passed` counts at most this time between two calls.
         let known = self.told.filter(|_| (self.frame.of, self.message.of) == (frame, message));
         let left = [&self.frame, &self.message].map(|it| it.of.map_or(Duration::MAX, |_| it.left));
         Some(known.map_or(Time::ZERO, |told| told + left[0].min(left[1]).min(self.part())))
@@ -74,10 +74,12 @@ impl Completion {
         let past = self.told.map_or(Duration::ZERO, |told| (now - told).min(self.part()));
         self.told = Some(now);
         // All bytes after the start of an incomplete frame belong to the frame. Only payloads of
-        // data frames belong to a message, so Pings between its frames do not extend its time.
+        // data frames belong to a message, so Pings between the frames of a message do not extend
+        // its time.
         let of_frame = self.frame.passed(frame, self.timeout, past, Some(rx.total()));
         let whole = self.timeout.saturating_mul(SEVERAL);
-        // Both are updated at each call, so `of_frame` comes last.
+        // `of_frame` comes last, because both deadlines must be updated at each call, and `||` may
+        // skip its second operand.
         self.message.passed(message, whole, past, rx.data_mark()) || of_frame
     }
 
@@ -102,8 +104,8 @@ impl Left {
             *self = Self { of, left: whole, bytes };
             return false;
         }
-        // Time is added before `past` is subtracted: the subtraction stops at zero, so the other
-        // order would give away time.
+        // Time is added before `past` is subtracted. The subtraction stops at zero, so in the other
+        // order the peer would get too much time.
         if let (Some(before), Some(bytes)) = (self.bytes, bytes) {
             self.left = self.left.saturating_add(time_of(bytes.wrapping_sub(before)));
         }
@@ -113,8 +115,8 @@ impl Left {
     }
 }
 
-/// The time that this many bytes take at `LEAST_RATE`. (15,625 is 1,000,000 / 64. The smaller
-/// factor lets the product saturate only for a larger number of bytes.)
+/// The time that this many bytes take at `LEAST_RATE`. (15,625 is 1,000,000 / 64. With the smaller
+/// factor, the product saturates only for a larger number of bytes.)
 fn time_of(bytes: u64) -> Duration {
     Duration::from_micros(bytes.saturating_mul(15_625) / (LEAST_RATE / 64))
 }

@@ -23,7 +23,7 @@ struct Look {
     /// [`Sender::data_mark`] at this look.
     mark: u64,
     /// The start of the interval. If a look finds that a message was fed since the previous look,
-    /// this is the time of the previous look. So the idle message may leave early, by up to the
+    /// the interval starts at the previous look. So the idle message may leave early, by up to the
     /// time between two looks.
     since: Time,
 }
@@ -69,8 +69,8 @@ impl Idle {
         if now < last.since + self.after || !free {
             return;
         }
-        // The idle message overtakes messages that wait for a blocked stream, which may take long.
-        // If it is refused, the next look tries again.
+        // Fed messages may wait long for a blocked stream, so the idle message overtakes them. If
+        // the sender refuses the idle message, the next look tries again.
         if let Ok(at) = tx.overtake(&self.message.as_message().into()) {
             (last.mark, last.since) = (tx.data_mark(), now);
             self.fed = Some(at);

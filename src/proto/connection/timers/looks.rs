@@ -4,7 +4,8 @@ use core::time::Duration;
 
 /// The number of looks per interval. A heartbeat's Ping is thus queued up to a fifth of the
 /// interval late. `Heartbeat::new` promises the Ping within 1.25 intervals, so an adapter may be
-/// late by a twentieth of the interval. The idle message is up to a fifth early.
+/// late by a twentieth of the interval. The idle message is fed up to a fifth of its interval
+/// early.
 pub(super) const LOOKS: u32 = 5;
 
 /// The shortest deadline on data and the shortest interval of the idle message. A shorter setting

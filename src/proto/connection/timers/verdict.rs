@@ -6,13 +6,13 @@
 //!
 //! - A read that began after the deadline was found has blocked. (If the caller cannot tell whether
 //!   a read blocked, two reads, at least [`AGAIN`] apart, must seem to block.)
-//! - The caller said how many bytes lay unread when the deadline was found, and these were
-//!   received.
+//! - The caller said how many bytes lay unread when the deadline was found, and this number of
+//!   bytes was received.
 //! - [`READS`] reads were made since the deadline was found.
 //!
 //! If bytes arrive in time, the deadline moves. If the moved deadline passes, it is found again. So
-//! a program that slept first reads the bytes that the peer sent meanwhile. A flood of other input
-//! delays an error by at most `READS` reads.
+//! after a program has slept, it reads the bytes that the peer sent meanwhile before it believes a
+//! deadline. A flood of other input delays an error by at most `READS` reads.
 use super::Receiver;
 use crate::proto::{error::RecvError, time::Time};
 use core::time::Duration;
@@ -26,7 +26,7 @@ pub(super) const SOON: Duration = Duration::from_millis(1);
 
 /// After a read that perhaps blocked, another read of this kind counts only this much later. A task
 /// that is woken at once may find the stream's lock still held, so two quick reads would prove no
-/// more than one. Tasks hold this lock for a far shorter time: for one call that does not wait.
+/// more than one. Tasks hold this lock far shorter than `AGAIN`: for one call that does not wait.
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// How certain it is that a read blocked.
@@ -44,20 +44,20 @@ pub(crate) enum Blocked {
 pub(super) struct PassedDeadline {
     /// The error that the connection fails with once the deadline is believed.
     pub(super) error: RecvError,
-    /// A read that perhaps blocked counts only at this time or later. It is the time at which the
-    /// deadline was found, or [`AGAIN`] after the last read that counted.
+    /// A read that perhaps blocked counts only at this time or later. At first this is the time at
+    /// which the deadline was found; later it is [`AGAIN`] after the last read that counted.
     pub(super) at: Time,
     /// The time that the caller told last.
     pub(super) told: Time,
     /// The value of [`Receiver::reads`] when the deadline was found.
     reads: u32,
-    /// Whether a read has perhaps blocked since.
+    /// Whether a read has perhaps blocked since the deadline was found.
     doubted: bool,
-    /// Whether it is certain that a read has blocked since.
+    /// Whether it is certain that a read has blocked since the deadline was found.
     blocked: bool,
     /// The number of bytes received when the deadline was found.
     total: u64,
-    /// The number of bytes that lay unread at that time, if the caller reported it.
+    /// The number of bytes that lay unread when the deadline was found, if the caller reported it.
     unread: Option<u64>,
 }
 
@@ -67,13 +67,15 @@ impl PassedDeadline {
         Self { error, at, told: at, reads, doubted: false, blocked: false, total, unread: None }
     }
 
-    /// Records that a read blocked, or perhaps did. The read began after the deadline was found.
+    /// Records that a read blocked, or perhaps blocked. The read began after the deadline was
+    /// found.
     pub(super) fn read_blocked(&mut self, blocked: Blocked) {
         match blocked {
             Blocked::Surely => self.blocked = true,
             Blocked::Perhaps(now) if now >= self.at => {
-                // The second read of this kind counts even if bytes came in between. Otherwise a
-                // program that reads seldom and finds a Ping each time would never get the error.
+                // The second read that perhaps blocked counts even if bytes came between the two
+                // reads. Otherwise a program that reads seldom, and finds a Ping each time, would
+                // never get the error.
                 self.blocked |= self.doubted;
                 (self.doubted, self.at) = (true, now + AGAIN);
             }

@@ -112,9 +112,9 @@ impl Facts {
         either && reported && (!closed || self.tx_is_closed) && whole && queued
     }
 
-    /// Whether calls may turn these facts into `next`. No call makes a true fact false. The
-    /// exception is `close_written`: a Ping may be answered behind our Close, a write may fail, and
-    /// a stream may report unflushed bytes. A receiver that has failed keeps its error.
+    /// Whether calls may turn these facts into `next`. No call makes a true fact false, except
+    /// `close_written`. It becomes false if a Ping is answered behind our Close, if a write fails,
+    /// or if the stream reports unflushed bytes. A receiver that has failed keeps its error.
     fn lead_to(self, next: Self) -> bool {
         let stays = |now: bool, next: bool| next || !now;
         stays(self.rx_is_closed, next.rx_is_closed)
@@ -133,7 +133,8 @@ impl Facts {
     }
 }
 
-/// The proof takes any facts and any later facts, so it holds for any number of calls.
+/// The proof compares any facts with any facts that may follow, so it holds for any number of calls
+/// between them.
 #[kani::proof]
 #[kani::unwind(9)]
 #[kani::stub(Receiver::is_closed, rx_is_closed)]
@@ -163,7 +164,8 @@ fn every_phase_ends_by_itself_or_by_the_caller() {
     let phase = now.phase();
     let bounded = phase.at_most(close_timeout);
     assert!(bounded.is_none_or(|most| most <= close_timeout));
-    // Only these phases have no bound: open, over, and waiting for the caller's answer to a Close.
+    // Only these phases have no bound: `Open`, `Over`, and `Unanswered`, which waits for the
+    // caller.
     let open = now.theirs == Theirs::Awaited || now.theirs == Theirs::Came;
     assert!(bounded.is_some() || phase == Phase::Over || open && now.ours == Ours::None);
     // If the deadline of a phase of closing passes, the stream is `Gone`, and so the connection is

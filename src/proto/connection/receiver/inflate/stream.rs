@@ -47,9 +47,9 @@ impl Inflate {
         if end && self.taken == 0 && n == 0 {
             return Ok((0, Stop::End));
         }
-        // Taken out of `self`, because the calls below borrow both.
+        // The decompressor is taken out of `self`, because the calls below borrow both.
         let mut raw = self.raw.take().unwrap_or_else(|| self.zlib.decompressor());
-        // `run_end` needs the last two bytes in `wire`, with no earlier bytes waiting in `last`.
+        // `run_end` needs the last two bytes in `wire`, and no earlier bytes may wait in `last`.
         let done = if end && self.kept == 0 && n > self.last.len() {
             self.run_end(&mut raw, wire, n, most)
         } else {
@@ -67,7 +67,8 @@ impl Inflate {
         n: usize,
         most: usize,
     ) -> Result<(usize, Stop), RecvError> {
-        // These bytes may belong to the next frame, and are restored below. `wire` always has them.
+        // The bytes after the message may belong to the next frame, and are restored below. `wire`
+        // always has these bytes.
         let next = *wire.get(n..).and_then(|behind| behind.first_chunk::<BEHIND>()).ok_or(BAD)?;
         let done = self.finish(raw, wire, n, Ending::default(), most);
         if let Some(to) = wire.get_mut(n..n + BEHIND) {
@@ -208,15 +209,15 @@ impl Inflate {
     ///
     /// The header of a stored block ends with two zero bits (BTYPE 00), and at least the last of
     /// them is in the message's last byte. So a message whose last byte is ff cannot end with this
-    /// header. Such a message is complete if a block ends with this byte. This happens if the
+    /// header. This message is complete if a block ends with its last byte, which happens if the
     /// sender did not remove the tail. To check this, [`EMPTY`] is appended instead of the tail. A
     /// message may also end with a block without BFINAL, but with another last byte than ff. This
     /// message is refused: zlib does not say how many bits of the last byte are left, so the bytes
     /// to append are unknown.
     ///
-    /// The first call has all of the input, so a message that is one block needs no other call. If
-    /// the block that the tail completes has BFINAL, the next message's first call returns
-    /// `StreamEnd`.
+    /// The first call of zlib gets all of the input, so a message that is one block needs no other
+    /// call. If the block that the tail completes has BFINAL, zlib's first call for the next
+    /// message returns `StreamEnd`.
     fn finish(
         &mut self,
         raw: &mut Decompressor,
@@ -246,14 +247,15 @@ impl Inflate {
                 return Err(BAD);
             }
             match done.status {
-                // The stream ends with the message: complete, and nothing of the tail was taken.
+                // The DEFLATE stream ends with the message, so the message is complete without the
+                // tail.
                 Status::StreamEnd if taken == n => return Ok(None),
                 Status::StreamEnd if taken < n => begun = taken,
                 Status::Progress if full => {} // The next round shows why zlib stopped.
                 Status::Progress if taken <= n => begun = taken, // A block ended here.
                 Status::Progress if taken == whole && begun == n && flushed => {
-                    // If bits of the byte ff were left after the block, they began a block with
-                    // BFINAL, which ends here.
+                    // If bits of the byte ff were left after the block, these bits began a block
+                    // with BFINAL. That block ends here, and the message is invalid.
                     let done = zlib::inflate(raw, &[], &mut [0], true).map_err(|_| BAD)?;
                     let last = matches!(done.status, Status::StreamEnd);
                     return if last { Err(BAD) } else { Ok(None) };
@@ -264,7 +266,7 @@ impl Inflate {
                 _ => return Err(BAD),
             }
             // The end of a block matters only within the last two bytes. So zlib need not stop at
-            // the blocks that end before them.
+            // blocks that end earlier.
             let early = n.saturating_sub(self.last.len());
             if taken < early {
                 let (more, stop) =
