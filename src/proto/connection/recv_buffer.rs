@@ -35,8 +35,8 @@ const MAX_READ: usize = 128 << 10;
 /// megabytes were copied. For a Ping behind 16 MiB in fragments, the 75th percentile of the time
 /// until its Pong was 2.7 ms then, and is 0.04 ms now.
 const IN_PLACE: usize = 2 * MAX_READ;
-/// A shorter buffer replaces a buffer that is longer than one read needs, once this many reads in a
-/// row did not need its length.
+/// If a buffer is longer than one read needs, and this many reads in a row did not need its length,
+/// a shorter buffer replaces it.
 const UNNEEDED_READS: u8 = 64;
 
 #[derive(Default)]
@@ -71,8 +71,8 @@ impl RecvBuffer {
         Self { base: base + MAX_HEADER_LEN, ..Self::default() }
     }
 
-    /// Takes over a handshake's buffer, with the bytes after the head, but not that buffer's `base`
-    /// and `memory`. If no bytes follow the head, returns the memory of that buffer instead.
+    /// Takes over a handshake's buffer with the bytes after the head, but keeps its own `base` and
+    /// `memory`. If no bytes follow the head, returns the handshake's `Vec` instead.
     pub(super) fn take_over(&mut self, mut head: Self) -> Vec<u8> {
         head.release();
         if head.is_empty() {
@@ -158,8 +158,8 @@ impl RecvBuffer {
         self.next = to;
     }
 
-    /// Drops `n` wire bytes, at most all. If part of a message is in front of them, they become
-    /// part of the gap. Otherwise `release` moves `msg` along, so that no gap begins.
+    /// Drops `n` wire bytes, at most all. If part of a message is in front of these bytes, they
+    /// become part of the gap. Otherwise `release` moves `msg` along, so that no gap begins.
     pub(crate) fn skip(&mut self, n: usize) {
         let whole = self.msg == self.msg_end;
         self.next = (self.next + n).min(self.end);
@@ -326,9 +326,10 @@ impl RecvBuffer {
         !self.bytes.is_empty() && !self.stashed
     }
 
-    /// Takes the buffer away, because a wait begins. If the buffer still holds bytes, and they fill
-    /// at most an eighth of it, they move to the connection's small buffer. Most of the memory is
-    /// then free. If they fill more, or the small buffer is in use, nothing moves: `Vec::new()`.
+    /// Takes the buffer away, because a wait begins. If the buffer still holds bytes that fill at
+    /// most an eighth of it, these bytes move to the connection's small buffer. Most of the memory
+    /// is then free. Otherwise, or if the small buffer is in use, nothing moves and the result is
+    /// empty.
     #[inline]
     pub(super) fn reclaim(&mut self) -> Vec<u8> {
         if self.is_empty() && !self.stashed {
@@ -351,8 +352,8 @@ impl RecvBuffer {
             // `swap` keeps only a short buffer, so a longer one comes from the pool.
             small = if len > self.base / 8 { self.memory.take(len) } else { vec![0; len] };
             if small.len() > 2 * len || small.len() == self.base + SLACK {
-                // The buffer from `memory` is too long to be kept for a few bytes, or `spare_mut`
-                // would take it for the connection's own.
+                // The buffer from `memory` is too long to keep for a few bytes, or has the length
+                // by which `spare_mut` recognises an ordinary buffer.
                 let other = vec![0; len + usize::from(len == self.base + SLACK)];
                 (self.memory.give)(core::mem::replace(&mut small, other));
             }
@@ -370,7 +371,7 @@ impl RecvBuffer {
     /// large frame is read only up to its end, so that no bytes after it have to be moved.
     #[inline]
     pub(crate) fn spare_mut(&mut self, limit: usize, rest: usize) -> &mut [u8] {
-        // The usual case: an empty buffer of exactly the length that the connection itself takes.
+        // The usual case: an empty buffer of exactly the length that `make_room` asks for.
         if self.is_empty() && self.bytes.len() == self.base + SLACK {
             self.rewind();
             self.spare = self.base;
@@ -387,13 +388,13 @@ impl RecvBuffer {
         let whole = self.base + SLACK;
         if kept + wire == 0 {
             self.rewind();
-            // After a wait there is no old buffer, and `exchange` costs 40 instructions more.
+            // Without an old buffer, as after a wait, `exchange` would cost 40 instructions more.
             if self.bytes.is_empty() {
                 self.bytes = self.memory.take(whole).into();
             }
             self.unneeded_reads = self.unneeded_reads.saturating_add(1);
             // A lent buffer stays if it has at least half the length of a buffer of our own. The
-            // small buffer goes, because it is only for waits.
+            // small buffer is replaced, because it is only for waits.
             let (short, long) = (self.bytes.len() < whole / 2, self.bytes.len() > whole);
             if short || self.stashed || (long && self.unneeded_reads >= UNNEEDED_READS) {
                 self.unneeded_reads = 0;

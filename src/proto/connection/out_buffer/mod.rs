@@ -73,10 +73,10 @@ pub(crate) struct OutBuffer {
     pub(super) high_water: usize,
     pub(super) writes: Writes,
     pub(super) memory: &'static Memory,
-    /// Each splice is written when `sent` reaches its offset. Invariants: offsets never decrease,
-    /// no offset is before `mark` or `sent`, and no splice is empty. So when no bytes are left to
-    /// write there is no splice, and `rewind` may run. Each function that changes `splices` keeps
-    /// these invariants, and updates `spliced` and `overtaking`.
+    /// Each splice is written when `sent` reaches its offset. Invariants: offsets do not decrease
+    /// from splice to splice, no offset is before `mark` or `sent`, and no splice is empty. So when
+    /// no bytes are left to write, there is no splice, and `rewind` may run. Each function that
+    /// changes `splices` keeps these invariants, and updates `spliced` and `overtaking`.
     splices: VecDeque<Splice>,
 }
 
@@ -92,8 +92,8 @@ struct Splice {
     /// The offset in `bytes` before which these bytes are written.
     at: usize,
     kind: Kind,
-    /// Whether a part of the splice was written. If so, nothing may be placed before its unwritten
-    /// part.
+    /// Whether a part of the splice was written. If so, no frame may be placed before the unwritten
+    /// part of the splice.
     begun: bool,
 }
 
@@ -212,12 +212,13 @@ impl OutBuffer {
     #[cold]
     #[inline(never)] // keeps `lengthen` short
     fn grow(&mut self, n: usize, keep: usize) {
-        // The room may be shorter than `keep` if `MessageWriter` has left only room for the header.
+        // `MessageWriter` counts the space for the header in `keep`, even before there is room for
+        // it. So the room may be shorter than `keep`.
         let keep = keep.min(self.bytes.len() - self.end);
         // Written bytes are dropped here, because a queue that is never empty is never rewound and
         // would grow for ever. Dropping them moves the bytes after them. This is done only if it
         // frees at least as many bytes as it moves, so that each byte is moved at most once on
-        // average. The first check is about `sent`, because it costs less than `move_mark`.
+        // average. The first check uses `sent` instead of `mark`, because `move_mark` costs time.
         let rest = self.end - self.sent;
         if self.sent >= rest {
             self.move_mark();
@@ -272,9 +273,9 @@ impl OutBuffer {
 
     /// Frees a buffer of more than `LARGE` bytes if its length is no longer needed. `end` must
     /// still be the number of bytes used. A buffer of more than four times `high_water` is freed at
-    /// once. Only a large message can need that length, and a new allocation costs little compared
-    /// with copying and writing that message. Without this rule, one message of 16 MiB would keep
-    /// 16 MiB allocated until the buffer was emptied 64 more times.
+    /// once. Only a large message can need so long a buffer, and a new allocation costs little
+    /// compared with copying and writing this message. Without this rule, one message of 16 MiB
+    /// would keep 16 MiB allocated until the buffer was emptied 64 more times.
     #[cold]
     fn free_if_unneeded(&mut self) {
         self.small_uses = if self.end > self.bytes.len() / 4 { 0 } else { self.small_uses + 1 };
@@ -294,7 +295,7 @@ impl OutBuffer {
         }
     }
 
-    /// The buffer, if it has no content. The caller may take it away.
+    /// The buffer, if it has no content. The caller may then take the buffer away.
     #[inline]
     pub(crate) fn unused(&mut self) -> Option<&mut Vec<u8>> {
         (self.end == 0).then_some(&mut self.bytes)

@@ -57,8 +57,8 @@ impl OutBuffer {
                 return Boundary { at, splices };
             }
             let Some((header, len)) = self.header(at) else {
-                // Every frame in `bytes` is ours. The end of the content is the only other boundary
-                // that is known.
+                // This never happens, because every frame in `bytes` is ours. If it happened, the
+                // end of the content would be the only boundary that is known.
                 debug_assert!(false, "our own frame cannot be parsed");
                 return Boundary { at: self.end, splices: self.splices.len() };
             };
@@ -86,11 +86,11 @@ impl OutBuffer {
         self.controls.is_empty()
     }
 
-    /// Gives the new frames in `controls` their place; the first `placed` bytes of `controls` have
+    /// Gives the new frames in `controls` their place. The first `placed` bytes of `controls` have
     /// a place already. If `placed` is not 0, the new frames join the splice of these bytes.
-    /// Otherwise they go in front of the first data frame that has not begun to leave. If there is
-    /// no data frame of this kind, they go to the end. No other byte moves. There must be new
-    /// frames, because no splice may be empty.
+    /// Otherwise the new frames go in front of the first data frame that has not begun to leave. If
+    /// all data frames have begun to leave, the new frames go to the end. No other byte moves.
+    /// There must be new frames, because no splice may be empty.
     pub(in crate::proto::connection) fn place_controls(&mut self, placed: usize) {
         let new = self.controls.len() - placed;
         self.spliced += new;
@@ -196,7 +196,7 @@ impl OutBuffer {
         let before = self.len();
         let overtaking = self.overtaking;
         let fed = self.fed();
-        // The control frames in front of the data are kept: they are no messages, so they must not
+        // The control frames in front of the data are kept. They are no messages, so they must not
         // count as dropped.
         let Boundary { at, splices } = self.find(|opcode| !opcode.is_control());
         let mut i = 0;
@@ -204,8 +204,8 @@ impl OutBuffer {
             i += 1;
             match &mut splice.kind {
                 Kind::Controls => true, // These are in front of all dropped frames.
-                // The payload belongs to the frame before it, so it is kept if that frame is kept:
-                // if the splice is before the boundary.
+                // The payload belongs to the frame before it. That frame is kept if the splice is
+                // before the boundary, and then the payload is kept too.
                 Kind::Payload(bytes) => {
                     let kept = i <= splices;
                     self.spliced -= if kept { 0 } else { bytes.len() };

@@ -31,7 +31,8 @@ fn what_takes_over_a_head_keeps_its_own_length_and_memory() {
     assert!(buf.take_over(head).is_empty());
     assert_eq!(buf.wire().len(), 10);
     buf.skip(10);
-    // A read has the length of this buffer's own reads, not of the head's reads (over 2 KiB).
+    // A read has the length that `buf` asks for, not the length that the handshake's buffer asked
+    // for (over 2 KiB).
     assert_eq!(buf.spare_mut(LIMIT, 0).len(), BASE);
     traffic();
     buf.lend(vec![0; 5000]);
@@ -135,9 +136,9 @@ fn a_lent_buffer_may_be_half_as_long_and_a_longer_one_goes_after_a_while() {
 #[test]
 fn the_tail_is_used_while_it_is_a_quarter_and_then_the_rest_moves_or_the_buffer_grows() {
     let quarter = BASE / 4;
-    // The buffer has no message, only wire bytes. The columns: dropped bytes before the wire bytes,
-    // wire bytes, bytes that the next read asks for, whether the wire bytes moved, whether the
-    // buffer grew.
+    // The buffer has no message, only wire bytes. The columns are: dropped bytes before the wire
+    // bytes, wire bytes, bytes that the next read asks for, whether the wire bytes moved, and
+    // whether the buffer grew.
     for (before, wire, spare, moved, grown) in [
         (0, 1, BASE - 1, false, false),
         (0, BASE - quarter, quarter, false, false),

@@ -75,8 +75,8 @@ impl Sender {
         }
         // If this returns `false`, it has not touched the built message.
         if !self.frame_compressed_built(b0, lies.clone()) {
-            // `encode_around` writes a header as one array, so there has to be room for the
-            // longest.
+            // `encode_around` writes a header as one array, so there has to be room for the longest
+            // header.
             let key = self.encoder.key();
             let n =
                 encode_around(self.out.room_keeping(MAX_HEADER_LEN + len, lies.end), b0, lies, key);
@@ -105,7 +105,7 @@ pub struct MessageWriter<'a> {
 
 impl MessageWriter<'_> {
     /// Appends `n` zero bytes to the message, and returns them, so that you can fill them yourself.
-    /// Each call zeroes them, so no part of an older message can be sent.
+    /// Each call overwrites these bytes with zeros, so no part of an older message can be sent.
     ///
     /// # Panics
     ///
@@ -114,8 +114,8 @@ impl MessageWriter<'_> {
     pub fn zeroed(&mut self, n: usize) -> &mut [u8] {
         let len = self.len();
         if len == 0 {
-            // Most messages made with `zeroed` have only this part. With this `at`, a message of
-            // one part is not moved later.
+            // Most messages made with `zeroed` have only the part that this call makes. With this
+            // `at`, a message that has only one part is not moved later.
             self.at = frame::header_len(n, self.tx.encoder.masks());
         }
         let keep = self.at + len;

@@ -77,7 +77,8 @@ impl Sender {
     }
 
     /// If `done`, frames `out`, a message that had `len` bytes before compression. Otherwise drops
-    /// `out`. Returns `done`. In both cases the buffer of `out` goes back to the thread's pool.
+    /// the bytes in `out`. Returns `done`. In both cases the buffer of `out` goes back to the
+    /// thread's pool.
     fn frame_output(&mut self, b0: u8, len: usize, mut out: ZlibOutput, done: bool) -> bool {
         if done {
             let packed = codec::without_tail(&out);
@@ -149,13 +150,13 @@ impl Deflating {
             // contains the message now, and later messages may refer to it.
             let done = self.compressor().compress(payload, out).is_ok();
             if !done {
-                // `own` has compressed bytes that the peer will not get: see `compressor`.
+                // `own` may refer to bytes that the peer will not get: see `compressor`.
                 self.own = None;
             }
             return done;
         }
-        // Without context takeover no later message refers to this message. So a message that would
-        // not become shorter is sent uncompressed.
+        // Without context takeover no later message refers to this message. So this message is sent
+        // uncompressed if compressing would not make it shorter.
         self.zlib.compress_alone(self.setting, payload, out)
     }
 

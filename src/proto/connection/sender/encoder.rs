@@ -43,8 +43,8 @@ impl Encoder {
 
     /// Queues a server's data frame whose payload is spliced.
     pub(super) fn splice(&mut self, out: &mut OutBuffer, b0: u8, payload: Bytes) {
-        // This is always `Some`. The header is queued first, because `OutBuffer::splice` puts the
-        // payload at the end of the content.
+        // The room is always long enough. The header is queued first, because `OutBuffer::splice`
+        // puts the payload at the end of the content.
         if let Some(head) = out.room(MAX_HEADER_LEN).first_chunk_mut() {
             let n = frame::store(head, b0, payload.len() as u64, None);
             out.filled(n);
@@ -54,7 +54,7 @@ impl Encoder {
     }
 
     /// Appends an encoded data frame to the frames in `frames`. The header may be shorter than the
-    /// space reserved for it, so `frames` is cut to the end of the new frame afterwards.
+    /// space reserved for it, so afterwards `frames` is cut to the end of the new frame.
     pub(super) fn behind(&mut self, frames: &mut Vec<u8>, b0: u8, payload: &[u8]) {
         let key = self.key();
         let start = frames.len();

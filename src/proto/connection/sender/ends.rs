@@ -81,10 +81,10 @@ impl Sender {
     /// once. With an adapter, prefer the adapter's `leave`, which also drives the connection to its
     /// end.
     ///
-    /// Until `by` the closing handshake goes on as usual, and may end earlier. If it has not ended
-    /// at `by`, the connection fails with [`CloseTimeout`](RecvError::CloseTimeout), and nothing
-    /// more is read or written: drop the stream. There is no error if both Closes have passed by
-    /// then.
+    /// Until `by` the closing handshake goes on as usual, and may end earlier. If the handshake has
+    /// not ended at `by`, the connection fails with [`CloseTimeout`](RecvError::CloseTimeout), and
+    /// nothing more is read or written: drop the stream. There is no error if both Closes have
+    /// passed by then.
     ///
     /// If a Close was queued before, it stays where it is, and this call only sets the time. Of
     /// several calls, the earliest time counts. If the connection moves to another adapter, it ends
@@ -166,8 +166,8 @@ impl Sender {
 
     /// Reports that nothing more can be written: a write or the stream failed, or the peer counts
     /// as dead. This half is closed, and its unwritten bytes are dropped; see
-    /// [`dropped`](Self::dropped). A repeated call only records whether our Close has left since
-    /// the call before it. After the call for a passed deadline, the stream may flush our Close.
+    /// [`dropped`](Self::dropped). A repeated call only records whether our Close has left by now.
+    /// The stream may flush our Close after the first call, if a passed deadline caused that call.
     pub(crate) fn write_failed(&mut self) {
         // The ledger counts the unwritten messages before the buffers are emptied.
         self.ledger.broken(&self.out, self.urgent.first.len());
@@ -179,10 +179,10 @@ impl Sender {
 
     /// Makes our Close the last frame that is queued. If our Close was queued already, drops the
     /// Pings and Pongs that wait in `urgent`, and some Pings and Pongs behind our Close. If our
-    /// Close has left, all frames that have not begun to leave are dropped. Otherwise only the
-    /// control frames in the last splice are dropped, if nothing of that splice was written. Also
-    /// records in `close_gone` whether our Close has left. `close_gone` decides the phase of
-    /// closing, and whether a passed deadline on writing is an error.
+    /// Close has left, these are all frames that have not begun to leave. Otherwise these are the
+    /// control frames in the last splice, if nothing of this splice was written. Also records in
+    /// `close_gone` whether our Close has left. `close_gone` decides the phase of closing, and
+    /// whether a passed deadline on writing is an error.
     pub(in crate::proto::connection) fn end_controls(&mut self) {
         self.urgent.close_is_last = true;
         if let State::Closing = self.state {

@@ -15,9 +15,9 @@ use crate::proto::{
 use bytes::Bytes;
 
 impl Sender {
-    /// Queues a message. A payload that is not compressed is copied at most once; a client masks it
-    /// in the same pass. [`Outbound`] lists the accepted types, and the types that are not copied
-    /// at all.
+    /// Queues a message. A payload that is not compressed is copied at most once. A client masks
+    /// the payload while it copies. [`Outbound`] lists the accepted types, and the types that are
+    /// not copied at all.
     ///
     /// `feed` does no I/O and never waits. While fewer bytes than
     /// [`high_water`](Config::high_water) are unsent, `feed` accepts a message of any length.
@@ -30,8 +30,8 @@ impl Sender {
     #[inline]
     pub fn feed<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<Position, SendError> {
         let Outbound { content, plain } = message.into();
-        // Each arm tries the fast check first. The slow call then checks the state, and may
-        // compress.
+        // Each arm tries the fast check `admits` first. If it fails, the slow call checks the
+        // state, and may compress.
         match content {
             Content::Borrowed(message) => {
                 let (b0, payload) = (opcode(message.kind()).unfragmented(), message.as_bytes());
@@ -156,8 +156,9 @@ impl Sender {
         if self.is_closed() {
             return Err(SendError::Closed);
         }
-        // `has_room` is not enough, because it does not count messages that overtake. The
-        // limit is twice `high_water`, so that this message is still accepted at `high_water`.
+        // `has_room` is not enough, because it does not count messages that overtake. The limit is
+        // twice `high_water`, so that overtaking messages are still accepted once `feed` returns
+        // `Full`.
         if self.buffered_amount() >= self.out.high_water.saturating_mul(2) {
             return Err(self.full());
         }
@@ -184,8 +185,8 @@ impl Sender {
     }
 
     /// Whether a message is framed without further checks. If not, `admit` decides. If the result
-    /// is `true`, so is `has_room`, because `has_room` counts fewer bytes: only the bytes in `out`
-    /// that were queued in order.
+    /// is `true`, `has_room` is `true` too, because it counts only the bytes in `out` that were
+    /// queued in order.
     #[inline]
     pub(super) fn admits(&self) -> bool {
         self.out.len() < self.admit_below

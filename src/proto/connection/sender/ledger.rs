@@ -37,11 +37,11 @@ pub(super) struct Ledger {
     /// The end of the last control frame queued in order. Invariant: all bytes after it are data,
     /// so that feeding data need not update the ledger.
     control_end: u64,
-    /// Some control frames were queued in order when all bytes before them were written. This is
-    /// the end of the last of these frames. Invariant: unwritten bytes before this position are not
-    /// data. Without this field, a failed write would count them as dropped data. Our Close is the
-    /// only control frame that may be queued in order behind unwritten bytes. In this case our
-    /// Close does not change `ahead`, and no data follows it.
+    /// The end of the last control frames that were queued in order at a time when all bytes before
+    /// them were written. Invariant: unwritten bytes before this position are not data. Without
+    /// this field, a failed write would count these bytes as dropped data. Our Close is the only
+    /// control frame that may be queued in order behind unwritten bytes. In this case our Close
+    /// does not change `ahead`, and no data follows our Close.
     ahead: u64,
     /// The end of our Close; `u64::MAX` until it has a place.
     pub(super) close_end: u64,
@@ -50,7 +50,7 @@ pub(super) struct Ledger {
     /// longer changes: it is the position up to which data had been fed.
     lost_from: u64,
     /// The number of bytes fed in messages that overtake, without dropped bytes. These messages are
-    /// written in the order in which they were fed, so the last of these bytes are the unwritten
+    /// written in the order in which they were fed, so the unwritten bytes are the last of these
     /// bytes.
     first_fed: u64,
     /// The number of dropped bytes of messages, in both sequences. It never decreases.
@@ -61,7 +61,8 @@ pub(super) struct Ledger {
     /// buffer these bytes, as TLS does.
     unflushed: usize,
     /// How far each sequence (in order, first) had been written when the stream last flushed
-    /// everything. Messages up to here count as written, even if the stream later refuses to flush.
+    /// everything. Messages that end up to here count as written, even if the stream later refuses
+    /// to flush.
     flushed: (u64, u64),
     /// Whether nothing more will be written. If so, all bytes that the stream accepted count as
     /// written, because the peer may have received some and acted on them. Once set, it stays set.
@@ -152,8 +153,8 @@ impl Ledger {
 
     /// Records that nothing more will be written: see `write_failed`. Counts the unwritten bytes of
     /// messages as dropped, both in `out` and in messages that wait to overtake. So call this
-    /// before these bytes are dropped. A repeated call finds no bytes to count. Also records
-    /// whether our Close has left, because `closing.rs` then counts our Close as sent.
+    /// before these bytes are removed. A repeated call finds no bytes to count. Also records
+    /// whether our Close has left: if so, `closing.rs` counts our Close as sent.
     pub(super) fn broken(&mut self, out: &OutBuffer, first_waiting: usize) {
         self.ended = true;
         self.data_ended(out); // before `lost_from` is set, which stops all changes of `data_end`
@@ -169,8 +170,8 @@ impl Ledger {
 
     /// Records and returns whether our Close has left: the stream accepted all of it, and does not
     /// refuse to flush it. Frames behind our Close may still be unwritten. This function reads
-    /// `unflushed`, not `held_back`, because `held_back` returns 0 once `ended` is set, even if
-    /// bytes are unflushed.
+    /// `unflushed` instead of `held_back`, because `held_back` returns 0 once `ended` is set, even
+    /// if bytes are unflushed.
     pub(super) fn note_close(&mut self, out: &OutBuffer) -> bool {
         self.close_gone |= out.written() >= self.close_end && self.unflushed == 0;
         self.close_gone
@@ -197,7 +198,8 @@ impl Ledger {
     /// See [`Sender::is_written`](crate::Sender::is_written).
     pub(super) fn is_written(&self, at: Position, out: &OutBuffer, first_waiting: usize) -> bool {
         let (in_order, first) = self.gone(out, first_waiting);
-        // Dropped messages of the first sequence lie after `first`: no position is used twice.
+        // Dropped messages that were to overtake have positions after `first`, because no position
+        // is used twice.
         if at.0 & FIRST != 0 {
             first >= at.0 & !FIRST
         } else {
@@ -206,8 +208,8 @@ impl Ledger {
     }
 
     /// Returns how far each sequence counts as written. While the stream holds unflushed bytes,
-    /// nobody knows which bytes these are. So the result is then how far each sequence had been
-    /// written at the last complete flush.
+    /// nobody knows which bytes it holds. The result is then how far each sequence had been written
+    /// at the last complete flush.
     #[inline]
     fn gone(&self, out: &OutBuffer, first_waiting: usize) -> (u64, u64) {
         if self.held_back() > 0 {

@@ -2,7 +2,7 @@
 //!
 //! [`Sender`] decides which frames may be sent, and which of them overtake queued data. `OutBuffer`
 //! holds the encoded frames and finds where they begin. A frame is queued *in order* if it goes to
-//! the end of `OutBuffer`. Frames that overtake first wait in `Urgent`.
+//! the end of `OutBuffer`. A frame that overtakes waits in `Urgent` until it gets a place.
 mod build;
 #[cfg(feature = "counters")]
 mod counters;
@@ -51,9 +51,9 @@ use urgent::{Tail, Urgent};
 /// Feeding does no I/O; [`outgoing`](Self::outgoing) returns the bytes to write.
 pub struct Sender {
     /// While `out` has fewer bytes to write than this, `feed` frames a message without further
-    /// checks. So its fast path needs only one comparison. `set_admission` computes the value. It
-    /// is 0 if this half is closed, if a message in chunks is in progress, or if messages may be
-    /// compressed; otherwise it is `high_water`.
+    /// checks. So the fast path of `feed` needs only one comparison. `set_admission` computes the
+    /// value. The value is 0 if this half is closed, if a message in chunks is in progress, or if
+    /// messages may be compressed. Otherwise it is `high_water`.
     admit_below: usize,
     /// See [`Config::cork_limit`]. Invariant: `cork_limit <= high_water`. So while `out` has fewer
     /// bytes to write than `cork_limit`, there is [room](Self::has_room), and a reply is not
@@ -70,7 +70,7 @@ pub struct Sender {
     ledger: Ledger,
     close: Option<Box<OwnedCloseFrame>>,
     /// `None` if the handshake did not agree on compression, if zlib does not support the agreed
-    /// window, and once this half is closed.
+    /// window, or if this half is closed.
     deflate: Option<Boxed<Deflating>>,
     // `out` and `encoder` come last, because dropping them may panic. If the drop of a field may
     // panic, the compiler emits the drop code of all later fields twice: with and without a panic.
@@ -98,7 +98,7 @@ enum State {
     MidMessage(DataKind, Utf8Validator),
     /// A Close was queued. No data may follow. Pings and Pongs may follow until the peer's Close
     /// comes or this end fails the connection (§5.5.1, §5.5.2). Invariant: our Close was placed in
-    /// `out`. (Only a Close of `fail` may wait in `urgent`, in the state `Closed`.)
+    /// `out`. (A Close of `fail` may wait in `urgent` first, but the state is then `Closed`.)
     Closing,
     /// No further frame may be queued: both ends have closed, the connection failed, or a write
     /// failed. `broken`: whether `write_failed` was called.
@@ -114,8 +114,8 @@ impl Empty for Sender {
 }
 
 impl Sender {
-    /// Makes a sender that is open. `keys` are a client's masking keys; `None` for a server.
-    /// Nothing in here may panic or allocate: see `Connection::new`. So the caller makes the keys.
+    /// Makes a sender that is open. `keys` are a client's masking keys; `None` for a server. This
+    /// function must not panic or allocate: see `Connection::new`. So the caller makes the keys.
     #[inline(always)]
     pub(super) fn new(config: &Config, keys: Option<Box<Keys>>) -> Self {
         let high_water = config.high_water.max(1); // 0 would admit no message at all.
@@ -163,9 +163,9 @@ impl Sender {
     /// [`measure_rtt`](Self::measure_rtt).
     ///
     /// A Ping may be queued even after our Close, until the peer's Close comes (§5.5.1). This Ping,
-    /// too, goes before the first data frame that has not begun to leave. If there is no such
-    /// frame, the Ping goes behind our Close. (Messages of [`feed_first`](Self::feed_first) do not
-    /// count as data frames here.)
+    /// too, goes before the first data frame that has not begun to leave. If all data frames have
+    /// begun to leave, the Ping goes behind our Close. (Messages of
+    /// [`feed_first`](Self::feed_first) do not count as data frames here.)
     ///
     /// # Errors
     ///
@@ -201,10 +201,10 @@ impl Sender {
         Ok(())
     }
 
-    /// Queues a Pong. The Pong goes before a waiting Ping. It goes before data as a Ping does: see
-    /// [`ping`](Self::ping). A Pong may be unsolicited (§5.5.3). If more than 16 Pongs, or
-    /// [`high_water`](Config::high_water) bytes of Pongs, wait for their place among the outgoing
-    /// bytes, only the newest Pong is sent.
+    /// Queues a Pong. The Pong goes before a waiting Ping, and before the same data frames as a
+    /// Ping: see [`ping`](Self::ping). A Pong may be unsolicited (§5.5.3). If more than 16 Pongs,
+    /// or [`high_water`](Config::high_water) bytes of Pongs, wait for their place among the
+    /// outgoing bytes, only the newest Pong is sent.
     ///
     /// # Errors
     ///
@@ -268,7 +268,7 @@ impl Sender {
     // Outputs.
 
     /// Returns the bytes to write next, as a [`Buf`](bytes::Buf). First, this call places waiting
-    /// control frames and overtaking messages among these bytes, except frames that have to wait
+    /// control frames and overtaking messages among these bytes. Some of them may have to wait
     /// longer.
     #[inline]
     pub fn outgoing(&mut self) -> Outgoing<'_> {
@@ -278,7 +278,8 @@ impl Sender {
         Outgoing(&mut self.out)
     }
 
-    /// Moves the frames that wait beside the buffer into the buffer. Some may have to wait longer.
+    /// Moves the frames that wait beside the buffer into the buffer. Some of these frames may have
+    /// to wait longer.
     #[cold]
     #[inline(never)]
     fn place_waiting(&mut self) {
@@ -292,7 +293,8 @@ impl Sender {
         self.unused().map(core::mem::take).unwrap_or_default()
     }
 
-    /// Access to the buffer that [`reclaim`](Self::reclaim) would return; `None` if it holds bytes.
+    /// Returns a reference to the buffer that [`reclaim`](Self::reclaim) would return; `None` if
+    /// the buffer holds bytes.
     #[inline]
     pub(crate) fn unused(&mut self) -> Option<&mut Vec<u8>> {
         self.out.unused()
@@ -330,9 +332,9 @@ impl Sender {
         // `next` ask for empty writes without end. A wrong `false` would leave bytes unwritten. So
         // this has to agree with `Urgent::place`.
         //
-        // `open` means that the content ends inside a message in chunks, in which §5.4 forbids
-        // other messages. Then an overtaking message gets a place only before an unwritten message
-        // in `out`. So if `out` is empty, the overtaking message does not count.
+        // If `open` is set, the content ends inside a message in chunks, and §5.4 forbids other
+        // messages there. Then an overtaking message gets a place only before a message in `out`
+        // that has not begun to leave. So if `out` is empty, the overtaking message does not count.
         let first = !self.urgent.first.is_empty() && !self.out.open;
         self.out.len() > 0 || first || self.control_waits()
     }
@@ -359,7 +361,7 @@ impl Sender {
     }
 
     /// Whether the bytes in `out` have reached [`cork_limit`](Config::cork_limit). If so, the
-    /// adapter writes them before it has processed the whole batch of received messages.
+    /// adapter writes these bytes before it has processed the whole batch of received messages.
     #[inline]
     pub(crate) fn reached_cork_limit(&self) -> bool {
         self.out.len() >= self.cork_limit
@@ -367,15 +369,17 @@ impl Sender {
 
     /// The position after the last message or chunk fed, whether or not it was written. Control
     /// frames and [`feed_first`](Self::feed_first) do not change this position. So if the future of
-    /// a `send` was dropped, comparing two positions tells whether the `send` had fed its message.
+    /// a `send` was dropped, compare the positions before and after: they differ if the `send` had
+    /// fed its message.
     pub fn fed(&self) -> Position {
         self.ledger.fed(&self.out)
     }
 
     /// Whether the message or chunk that ends at `position` was written: the stream has passed
     /// every byte of it to the operating system. Bytes that the stream still buffers (as TLS does)
-    /// do not count as written. But once the connection has ended or a write has failed, they do
-    /// count, because some may have been sent. A message that lost bytes never counts as written.
+    /// do not count as written. But once the connection has ended or a write has failed, these
+    /// bytes do count, because some may have been sent. A message that lost bytes never counts as
+    /// written.
     pub fn is_written(&self, position: Position) -> bool {
         self.ledger.is_written(position, &self.out, self.urgent.first.len())
     }

@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use bytes::Buf;
 use core::time::Duration;
 
-/// No other test sees whether a message is framed at once: the slow path has the same result.
+/// No other test sees whether a message is framed at once, because the slow path has the same
+/// result.
 #[test]
 fn an_open_half_frames_at_once_while_there_is_room() {
     let config = Config { high_water: 15, ..Config::default() };
@@ -116,7 +117,8 @@ fn all_that_was_fed_and_not_written_is_unsent_wherever_it_lies() {
     }
 }
 
-/// One half of a split connection may call `is_written` while the other half's bytes are unflushed.
+/// One half of a split connection may call `is_written` while the stream has not flushed the bytes
+/// that the other half wrote.
 #[test]
 fn what_a_stream_took_is_written_once_it_is_flushed() {
     let mut conn = Connection::server(&Config::default(), Negotiated::default());
@@ -151,7 +153,7 @@ fn a_stream_that_refuses_to_flush_what_it_took_has_a_deadline() {
     }
 }
 
-/// A TLS session sends the bytes that it holds in parts, and each part is progress. Once a write
+/// A TLS session holds bytes, and sends them in several parts. Each part is progress. Once a write
 /// has failed, no deadline runs.
 #[test]
 fn fewer_unflushed_bytes_begin_the_deadline_anew() {

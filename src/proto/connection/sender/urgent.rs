@@ -16,8 +16,9 @@ pub(super) struct Urgent {
     /// The number of Pongs queued since Pongs were last placed or dropped, but at most `MAX_PONGS`.
     /// It is also `MAX_PONGS` if Pongs were dropped because of their length.
     pinged: u8,
-    /// The payload of the waiting Ping, preceded by its length; empty if no Ping waits. A `Vec`,
-    /// because most connections never send a Ping, and an array would enlarge them all.
+    /// The payload of the waiting Ping, preceded by its length; empty if no Ping waits. This is a
+    /// `Vec`, because most connections never send a Ping, and an array would enlarge every
+    /// connection.
     ping: Vec<u8>,
     /// How far the heartbeat's Ping has come. Invariant: while this is `Owed`, `ping` is not empty.
     beat: BeatPing,
@@ -80,10 +81,11 @@ impl Urgent {
 
     /// Queues a Pong. `payload` has at most 125 bytes. If `MAX_PONGS` Pongs wait already, drops
     /// them, and queues only the new Pong. From then on each Pong replaces the waiting Pong, until
-    /// [`place_controls`](Self::place_controls) places it and sets `pinged` to 0. `high_water` also
-    /// limits the total bytes of the waiting Pongs, for a device with little memory; the effect is
-    /// the same. The first two Pongs always have room. So a low `high_water` alone does not let a
-    /// Pong of the application displace the answer to a Ping.
+    /// [`place_controls`](Self::place_controls) places it and sets `pinged` to 0. For a device with
+    /// little memory, `high_water` also limits the total bytes of the waiting Pongs. Pongs beyond
+    /// this limit have the same effect as too many Pongs. The first two Pongs always have room. So
+    /// even with a low `high_water`, one Pong of the application does not displace the answer to a
+    /// Ping.
     pub(super) fn push_pong(&mut self, payload: &[u8], high_water: usize) {
         let limit = high_water.max(2 * (1 + MAX_CONTROL_LEN)); // 1 for the length of the payload
         if self.pinged == MAX_PONGS || self.pongs.len() + payload.len() >= limit {
@@ -173,9 +175,9 @@ impl Urgent {
         if let Some(close) = self.close.take_if(|close| close.1 || to.out.refused()) {
             self.cut(&close.0, to);
         }
-        // New control frames wait until all control frames that overtook before are written.
-        // `MAX_PONGS` bounds only the Pongs that wait. If new frames joined the earlier frames at
-        // each write, a flood of Pings would let the buffer grow. `beat_written` would also stay
+        // New control frames wait until all control frames that overtook before are written. If new
+        // frames joined the earlier frames at each write, a flood of Pings would let the buffer
+        // grow, because `MAX_PONGS` bounds only the Pongs that wait. `beat_written` would also stay
         // `false` during the flood.
         if to.out.takes_controls() && self.has_controls() {
             self.place_controls(to);
@@ -206,7 +208,8 @@ impl Urgent {
         if self.close_is_last {
             self.drop_controls();
         }
-        // `truncate` counts the bytes of both sequences together. The ledger counts them apart.
+        // `truncate` counts the bytes of both sequences together. The ledger counts each sequence
+        // apart.
         let mut first = to.out.first_len();
         let dropped = to.out.truncate();
         first -= to.out.first_len();
@@ -228,7 +231,8 @@ impl Urgent {
         for (opcode, payload) in self.controls() {
             encoder.control(opcode, payload, |frame| frames.extend_from_slice(frame));
         }
-        // Unlike `drop_ping`, this does not end the measurement: the Ping's Pong will come.
+        // The round trip is still measured, because the Ping's Pong will come. So `drop_ping` is
+        // not called.
         self.pongs.clear();
         self.pinged = 0;
         self.ping.clear();
@@ -268,8 +272,8 @@ impl Urgent {
     }
 }
 
-/// Splits a list of payloads, each preceded by its length. The lists are ours, so `None` only ends
-/// the iteration.
+/// Splits a list of payloads, each preceded by its length. This file makes the lists, so none of
+/// them ends inside a payload.
 fn payloads(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     core::iter::from_fn(move || {
         let (&len, tail) = rest.split_first()?;

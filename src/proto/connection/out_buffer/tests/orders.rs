@@ -114,7 +114,7 @@ impl Model {
             Message | Payload | Open => !self.open && !self.closed,
             Middle | Last => self.open && !self.closed,
             First | Close | Cut => !self.closed,
-            // Our Close has left, and so has all data.
+            // This call requires that our Close and all data have left.
             EndControls => self.closed && self.queue.iter().all(Item::is_ping),
             Write(_) => !self.queue.is_empty(),
             Response => self.serial == 0,
@@ -133,8 +133,8 @@ impl Model {
         self.queue.iter().position(|item| wanted(item.what) && item.written == 0)
     }
 
-    /// Adds frames to the item at `joined` if it is of this kind. Otherwise inserts a new item at
-    /// `at`.
+    /// Adds frames to the item at `joined` if that item is of the kind `what`. Otherwise inserts a
+    /// new item at `at`.
     fn insert(&mut self, what: What, joined: Option<usize>, at: usize, frames: &[u8]) {
         match joined.and_then(|at| self.queue.get_mut(at)).filter(|item| item.what == what) {
             Some(item) => item.bytes.extend_from_slice(frames),
@@ -156,8 +156,8 @@ impl Model {
         self.insert(What::Pings, pings, at, frame);
     }
 
-    /// A message that overtakes goes before the first message queued in order, behind all messages
-    /// that overtook that message.
+    /// A message that overtakes goes before the first message queued in order that has not begun to
+    /// leave, and behind all messages that overtook this message before.
     fn first(&mut self, frame: &[u8]) {
         let message = self.place(|what| what == What::Data(true));
         if message.is_some() || !self.open {
@@ -337,8 +337,7 @@ fn check(out: &mut OutBuffer, model: &Model) {
     }
 }
 
-/// Tries each call after the calls in `calls`, and so on with each longer list of calls, up to
-/// `most` calls.
+/// Tries every list of up to `most` calls that begins with the calls in `calls`.
 fn try_all(calls: &mut Vec<Call>, most: usize) {
     for call in CALLS {
         let (mut out, mut model) = (OutBuffer::new(usize::MAX), Model::default());

@@ -5,8 +5,8 @@
 use super::*;
 
 impl OutBuffer {
-    /// Sets the counts as if `fed` bytes had been fed, and `unwritten` of these bytes waited.
-    /// Stores no bytes.
+    /// Sets the counts as if `fed` bytes had been fed, and `unwritten` of these bytes were still to
+    /// be written. Stores no bytes.
     pub(in crate::proto::connection) fn count(&mut self, fed: u64, unwritten: u64) {
         (self.origin, self.end) = (fed.wrapping_sub(unwritten), unwritten as usize);
     }

@@ -15,7 +15,8 @@ fn any_buffer() -> RecvBuffer {
     (buffer.msg, buffer.msg_end) = (kani::any(), kani::any());
     (buffer.next, buffer.end) = (kani::any(), kani::any());
     buffer.spare = kani::any();
-    // By `base`, this is our own buffer, a longer or shorter lent buffer, or the small buffer.
+    // Depending on `base`, this is a buffer of our own, a longer or shorter lent buffer, or the
+    // small buffer.
     buffer.base = kani::any_where(|base| (MAX_HEADER_LEN..=LEN).contains(base));
     (buffer.unneeded_reads, buffer.stashed) = (kani::any(), kani::any());
     kani::assume(buffer.end <= LEN - SLACK && buffer.spare <= LEN - SLACK);

@@ -42,7 +42,8 @@ fn call() -> impl Strategy<Value = Call> {
     ]
 }
 
-/// A data frame that was fed. Its payload begins with the frame's number, its index in `frames`.
+/// A data frame that was fed. Its payload begins with the frame's number, which is the frame's
+/// index in `frames`.
 struct Frame {
     at: Position,
     first: bool,
