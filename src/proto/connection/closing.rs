@@ -26,7 +26,7 @@
 //! | Missing        | *                               | *                 | *      | Over       | §7.1.5  |
 //!
 //! A phase determines what to do with the stream, the ready state that a browser would show, and
-//! how long the phase may take. In this table, `LINGER` stands for one second or
+//! how long the phase may take. In the second table, `LINGER` stands for one second or
 //! [`close_timeout`](Config::close_timeout), whichever is shorter. `Leaving` and `Draining`
 //! together take at most `close_timeout`.
 //!
@@ -144,8 +144,9 @@ pub(super) enum Phase {
     Unanswered,
     /// The peer's Close came. Our Close, and everything before it, is being written.
     Answering,
-    /// Receiving failed with a close code. Our Close is being written, or a Ping or Pong that
-    /// follows it. Our Close reports the failure, unless it was queued before the failure.
+    /// Receiving failed with an error that has a close code. Our Close is being written, or a Ping
+    /// or Pong that follows our Close. Our Close reports the failure, unless it was queued before
+    /// the failure.
     Reporting,
     /// Both Closes have passed. The rest of a Ping or Pong behind our Close is being written.
     Trailing,
@@ -166,7 +167,7 @@ pub(super) enum Phase {
 impl Closing {
     pub(super) fn new(role: Role, rx: &Receiver, tx: &Sender, course: Course) -> Self {
         let Course { behind, overdue, given_up } = course;
-        // The order matters. After `CloseTimeout`, `step` still processes what was received, and
+        // The order matters. After `CloseTimeout`, `step` still processes the received bytes, and
         // may find the peer's Close or a violation. So `overdue` is checked after both.
         let theirs = match rx.error() {
             _ if rx.is_closed() => Theirs::Came,
@@ -205,8 +206,8 @@ impl Closing {
             (Theirs::Overdue, _, Stream::Open | Stream::Ended) => Phase::Leaving,
             (Theirs::Overdue, _, Stream::Shut) => Phase::Draining,
             (Theirs::Came, Ours::None, _) => Phase::Unanswered,
-            // The stream is of no more use, or no Close of ours can leave. (`Came` with `None` is
-            // the row above: there the caller still has to answer.)
+            // The stream is of no more use, or no Close of ours can leave. (The arm above handles
+            // `Came` with `None`, where the caller still has to answer.)
             (Theirs::Missing, _, _) | (_, Ours::None | Ours::Lost, _) | (_, _, Stream::Gone) => {
                 Phase::Over
             }
@@ -263,9 +264,9 @@ impl Phase {
 
     /// How long the phase may take. `Open` and `Over` have no limit. `Unanswered` has no limit
     /// either, because only the caller can end it. Phases in which messages may still be on their
-    /// way, from the peer or to it, get `close_timeout`. In the other phases, only a few bytes or
-    /// the end of the stream are missing. `Reporting` gets less time too, because the connection
-    /// has failed.
+    /// way, from the peer or to it, get `close_timeout`. The other phases get at most `LINGER`,
+    /// because only a few bytes or the end of the stream are missing. `Reporting` gets at most
+    /// `LINGER` too, because the connection has failed.
     pub(super) fn at_most(self, close_timeout: Duration) -> Option<Duration> {
         match self {
             Self::Closing | Self::Answering | Self::Leaving | Self::Draining => Some(close_timeout),
@@ -295,8 +296,9 @@ pub(super) fn fail(error: RecvError, tx: &mut Sender) {
     let Some(code) = error.close_code() else {
         return tx.write_failed(); // The stream ended or a deadline passed: a Close is of no use.
     };
-    // A server must not send 1010. Only `Failed` can have this code, and `Inbound::fail` checked it
-    // and closed `tx` before. A closed sender accepts every code, because it queues nothing.
+    // A server must not send 1010. Only the error `Failed` can have this code, and before such an
+    // error `Inbound::fail` has checked the code and closed `tx`. A closed sender accepts every
+    // code, because it queues nothing.
     let told = tx.fail(code.into());
     debug_assert_eq!(told, Ok(()), "without a reason it fits, and a server has no 1010 here");
 }

@@ -88,8 +88,8 @@ impl Inbound {
             Ok(Step::Pong) => tx.hear_pong(rx.payload(), rx.read_at()),
             Ok(Step::Close) => closing::answer(rx, tx),
             Err(error) => closing::fail(*error, tx),
-            // No effect. `Core::step` in `drive` relies on this for `Message`, `NeedInput` and
-            // `Closed`: it does not call `respond` for them.
+            // Other results have no effect. `Core::step` in `drive` relies on this: it does not
+            // call `respond` for `Message`, `NeedInput` and `Closed`.
             Ok(_) => {}
         }
     }

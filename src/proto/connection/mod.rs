@@ -218,10 +218,11 @@ impl Connection {
         self.inbound.poll_timeout(&self.tx)
     }
 
-    /// Tells the connection the time. Early and repeated calls are harmless. Call it before a wait
-    /// if the time of [`poll_timeout`](Self::poll_timeout) has come, and repeat it until
-    /// `poll_timeout` is `None` or in the future. While input keeps coming, call it now and then
-    /// between two reads. Before this call, always call [`step`](Self::step) until it needs input.
+    /// Tells the connection the time. Early and repeated calls are harmless. Make this call before
+    /// a wait if the time of [`poll_timeout`](Self::poll_timeout) has come, and repeat the call
+    /// until `poll_timeout` is `None` or in the future. While input keeps coming, make this call
+    /// now and then between two reads. Before this call, always call [`step`](Self::step) until it
+    /// needs input.
     ///
     /// A deadline on the peer's silence may pass while bytes of the peer lie unread. So the call
     /// fails only after later reads have shown that the peer was silent: a read blocked, and you
@@ -275,7 +276,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`RecvError`], after all events received before the error are delivered. After
+    /// Fails with a [`RecvError`] once all events received before the error are delivered. After
     /// [`fail`](Self::fail) the error comes at once. Every later call repeats the error. If
     /// [`close_code`](RecvError::close_code) is `Some`, a Close with that code is queued, unless
     /// our Close was queued before or a write has failed.

@@ -209,7 +209,8 @@ impl Connection {
             }
             self.loop_state = LoopState::default(); // after the wait, a refused call is repeated
             let unsent = self.tx.has_outgoing() || self.tx.held_back() > 0;
-            let writable = unsent || obstacle == Obstacle::WriteBlocked; // or a refused shutdown
+            // After a refused shutdown, too, the loop waits until the stream accepts bytes.
+            let writable = unsent || obstacle == Obstacle::WriteBlocked;
             let until = if reads_on { Some(now) } else { until };
             return Next::Wait(Wait { readable: reads, writable, until });
         }

@@ -327,9 +327,8 @@ impl RecvBuffer {
     }
 
     /// Takes the buffer away, because a wait begins. If the buffer still holds bytes that fill at
-    /// most an eighth of it, these bytes move to the connection's small buffer. Most of the memory
-    /// is then free. Otherwise, or if the small buffer is in use, nothing moves and the result is
-    /// empty.
+    /// most an eighth of it, these bytes move to the connection's small buffer, to free most of the
+    /// memory. Otherwise, or if the small buffer is in use, nothing moves and the result is empty.
     #[inline]
     pub(super) fn reclaim(&mut self) -> Vec<u8> {
         if self.is_empty() && !self.stashed {
@@ -352,8 +351,8 @@ impl RecvBuffer {
             // `swap` keeps only a short buffer, so a longer one comes from the pool.
             small = if len > self.base / 8 { self.memory.take(len) } else { vec![0; len] };
             if small.len() > 2 * len || small.len() == self.base + SLACK {
-                // The buffer from `memory` is too long to keep for a few bytes, or has the length
-                // by which `spare_mut` recognises an ordinary buffer.
+                // This buffer is too long to keep for a few bytes, or `spare_mut` would take it for
+                // an ordinary buffer, because it has the same length.
                 let other = vec![0; len + usize::from(len == self.base + SLACK)];
                 (self.memory.give)(core::mem::replace(&mut small, other));
             }

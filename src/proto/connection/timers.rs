@@ -83,8 +83,7 @@ enum Pause {
     No,
     /// The time at which the pause began; `None` until the caller has told a time.
     Since(Option<Time>),
-    /// The pause began at this time, and has ended, but the caller has not told the time since its
-    /// end.
+    /// The pause began at this time, and has ended. The caller has told no time since its end.
     Over(Time),
 }
 
@@ -109,8 +108,8 @@ impl Timers {
         }
     }
 
-    /// Forgets all times that the caller has told, because the epoch changes. Facts other than
-    /// times stay. A pause ends, because the new adapter pauses reading anew if it needs to.
+    /// Forgets all times that the caller has told, because the epoch changes. Other facts stay. A
+    /// pause ends, because the new adapter begins its own pauses.
     pub(super) fn restart(&mut self) {
         (self.end, self.pause, self.found) = (None, Pause::No, None);
         self.completion.restart();
@@ -279,8 +278,7 @@ impl Timers {
         }
         self.looked(rx);
         self.bound_phase(now, rx, tx, phase)?;
-        // `is_paused` is called first, because after a pause it moves the deadlines that `passed`
-        // checks.
+        // `is_paused` comes first, because it may move the deadlines that `passed` checks.
         if !self.is_paused(now) && !rx.ended() {
             tx.time_pong(now);
             let passed = self.passed(now, rx, tx, phase);
@@ -314,7 +312,7 @@ impl Timers {
             // `step` still has to return the error that ends the phase.
             Phase::Closing if rx.failure().is_some() => Ok(()),
             Phase::Closing if !tx.is_broken() && end.total != total => {
-                // `expire` is not called: the stream must still be drained (see `Theirs::Overdue`).
+                // `expire` is not called, so that the stream is drained (see `Theirs::Overdue`).
                 self.overdue = true;
                 Err(RecvError::CloseTimeout)
             }
@@ -332,7 +330,7 @@ impl Timers {
                 Ok(())
             }
             // Receiving has ended, with or without an error, and our bytes are written or given up.
-            // Only the end of the stream is missing, so its timeout is no error.
+            // Only the end of the stream is missing, so this timeout is no error.
             _ => {
                 self.given_up = true;
                 Ok(())

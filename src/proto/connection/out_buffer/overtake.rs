@@ -116,8 +116,8 @@ impl OutBuffer {
         }
     }
 
-    /// Cuts the overtaking control frames to their first `len` bytes, which include all written
-    /// bytes. If no unwritten byte is left, the caller must remove the splice.
+    /// Cuts the overtaking control frames to their first `len` bytes. These must include all
+    /// written bytes. If no unwritten byte is left, the caller must remove the splice.
     fn cut_controls(&mut self, len: usize) {
         let dropped = self.controls.len() - len;
         self.spliced -= dropped;
@@ -224,8 +224,8 @@ impl OutBuffer {
         self.end = at;
         let dropped = before - self.len();
         // Control frames that are queued later reuse the positions of the dropped bytes.
-        // `Ledger::lost_from` keeps the dropped messages from counting as written.
-        // `fed` then returns the old number minus `in_order`.
+        // `Ledger::lost_from` keeps the dropped messages from counting as written. With the new
+        // `origin`, `fed` returns its old number minus `in_order`.
         let in_order = (dropped - (overtaking - self.overtaking)) as u64;
         self.origin = fed.wrapping_sub(in_order).wrapping_sub(at as u64);
         dropped

@@ -188,8 +188,8 @@ impl Deflating {
                 0 => out.push(&[0]),
                 n => out.truncate(n - TAIL.len()),
             }
-            // Without takeover, the next message must not refer to this one, and other connections
-            // may use the compressor.
+            // Without takeover, the next message must not refer to this message, so other
+            // connections may use the compressor.
             if !self.takeover
                 && let Some(own) = self.own.take()
             {

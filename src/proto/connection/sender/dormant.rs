@@ -22,8 +22,8 @@ pub(in crate::proto::connection) struct DormantSender {
 
 impl Sender {
     /// Whether this half is open, has nothing to send or to flush, and does not compress. An open
-    /// half has dropped nothing. The receiver and the timers make the other checks that `from_kept`
-    /// needs.
+    /// half has dropped nothing, so the count of dropped bytes need not be kept. The receiver and
+    /// the timers make the other checks that `from_kept` needs.
     pub(in crate::proto::connection) fn may_be_dormant(&self) -> bool {
         matches!(self.state, State::Open)
             && self.is_idle()

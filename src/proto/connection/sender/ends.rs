@@ -118,8 +118,8 @@ impl Sender {
         frame.encode().ok_or(SendError::ReasonTooLong)
     }
 
-    /// Queues a Close behind everything queued. Drops overtaking messages that cannot be placed
-    /// before it: they wait for the end of a message in chunks, and no further chunk is accepted.
+    /// Queues a Close behind everything queued. Drops overtaking messages that find no place before
+    /// the Close: they wait for the end of a message in chunks, and no further chunk is accepted.
     fn close_in_order(&mut self, frame: Option<CloseFrame<'_>>, body: &[u8]) {
         // The order of the calls is the order on the wire. Waiting frames go before the Close.
         // Messages that find no place are dropped next.
@@ -220,10 +220,10 @@ impl Sender {
     }
 
     /// Queues a Close that tells the peer why this end fails the connection. The Close goes behind
-    /// all queued frames. An overtaking message that cannot be placed before the Close is dropped.
-    /// But if the stream is blocked before the Close has its place, the Close overtakes. In that
-    /// case the data frames that have not begun to leave are dropped, and so are Pings and Pongs
-    /// without a place. If this half is closed already, no Close is queued.
+    /// all queued frames. Overtaking messages that find no place before the Close are dropped. But
+    /// if the stream is blocked before the Close has its place, the Close overtakes. In that case
+    /// the data frames that have not begun to leave are dropped, and so are Pings and Pongs without
+    /// a place. If this half is closed already, no Close is queued.
     pub(in crate::proto::connection) fn fail(
         &mut self,
         frame: CloseFrame<'_>,
@@ -280,8 +280,8 @@ impl Sender {
         self.leaves == Leaves::Left
     }
 
-    // Two times: the time of `leave`, and the deadline on writing, by which the stream must accept
-    // or flush bytes.
+    // This half has two times: the time of `leave`, and the deadline on writing, by which the
+    // stream must accept or flush bytes.
 
     #[inline]
     pub(crate) fn poll_timeout(&self) -> Option<Time> {

@@ -100,8 +100,8 @@ impl Sender {
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
         let Chunk { kind, first, data, last } = chunk;
         // The room is checked after the state: `Full` asks the caller to try again, which is of no
-        // use once this half is closed. The text is checked after the room, so that a retry after
-        // `Full` does not check it again.
+        // use once this half is closed. The text is checked after the room, so that a text that is
+        // refused with `Full` and fed again is checked only once.
         let mut utf8 = match &self.state {
             State::Open if first => Utf8Validator::default(),
             State::Open => return Err(SendError::NoMessage),

@@ -179,7 +179,8 @@ impl Ledger {
 
     /// Returns where the data ended at the time when the bytes fed in order ended at `end`.
     fn data_end(&self, end: u64) -> u64 {
-        // `end == control_end`: control frames came last. `lost_from`: see its documentation.
+        // If `end == control_end`, control frames came last. For `lost_from`, see its
+        // documentation.
         let stays = end == self.control_end || self.lost_from != u64::MAX;
         if stays { self.data_end } else { end }
     }

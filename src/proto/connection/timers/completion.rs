@@ -26,7 +26,7 @@ pub(super) struct Completion {
     message: Left,
 }
 
-/// The time that is left to a frame or message.
+/// The time that is left to complete a frame or message.
 #[derive(Debug, Default)]
 struct Left {
     /// The position at which the frame or message began; `None` if there is none.
@@ -109,7 +109,8 @@ impl Left {
         if let (Some(before), Some(bytes)) = (self.bytes, bytes) {
             self.left = self.left.saturating_add(time_of(bytes.wrapping_sub(before)));
         }
-        self.bytes = bytes.or(self.bytes); // An unknown count is made up for at the next call.
+        // If the count is unknown now, the next call adds the time for the bytes of both calls.
+        self.bytes = bytes.or(self.bytes);
         self.left = self.left.saturating_sub(past);
         of.is_some() && self.left.is_zero() // Without a frame or message, `left` has no meaning.
     }

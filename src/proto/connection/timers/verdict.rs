@@ -84,7 +84,8 @@ impl PassedDeadline {
     }
 
     pub(super) fn set_unread(&mut self, bytes: u64) {
-        self.unread.get_or_insert(bytes); // Only the first report counts bytes after `total`.
+        // Only the first report is from the time at which `total` was stored.
+        self.unread.get_or_insert(bytes);
     }
 
     pub(super) fn is_believed(&self, rx: &Receiver) -> bool {
