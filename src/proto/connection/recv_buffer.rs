@@ -175,8 +175,8 @@ impl RecvBuffer {
         from..self.next
     }
 
-    /// Moves the next `n` wire bytes, at most all, over the gap, if any, to the message's end.
-    /// Returns their range.
+    /// Moves the next `n` wire bytes (at most all) to the message's end, over the gap if there is
+    /// one. Returns their new range.
     #[inline(always)]
     pub(super) fn take_into_message(&mut self, n: usize) -> Range<usize> {
         let n = n.min(self.end - self.next);
@@ -346,9 +346,9 @@ impl RecvBuffer {
         }
         let mut small = core::mem::take(&mut self.small);
         if small.len() < kept + wire + SLACK {
-            // Rounded up, so that `small` also fits a later wait with a few bytes more.
+            // The length is rounded up, so that `small` also fits a wait with a few more bytes.
             let len = (kept + wire + SLACK).next_power_of_two().max(64);
-            // `swap` keeps only a short buffer, so a longer one comes from the pool.
+            // `swap` keeps only a short buffer, so a longer small buffer comes from the pool.
             small = if len > self.base / 8 { self.memory.take(len) } else { vec![0; len] };
             if small.len() > 2 * len || small.len() == self.base + SLACK {
                 // This buffer is too long to keep for a few bytes, or `spare_mut` would take it for

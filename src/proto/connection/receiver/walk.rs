@@ -291,7 +291,7 @@ impl Receiver {
             Some(current) => {
                 trace::received(self.role(), here.len());
                 self.read.handed_out += u32::from(last);
-                // The cursors let the payload go. Its bytes stay until the buffer is used again,
+                // The cursors release the payload. Its bytes stay until the buffer is used again,
                 // and `view` still finds them.
                 self.buf.release();
                 self.current = current;

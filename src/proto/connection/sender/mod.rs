@@ -330,7 +330,7 @@ impl Sender {
     pub fn has_outgoing(&self) -> bool {
         // `Connection::next` and the adapters' writes rely on the result. A wrong `true` would make
         // `next` ask for empty writes without end. A wrong `false` would leave bytes unwritten. So
-        // this has to agree with `Urgent::place`.
+        // the result has to agree with `Urgent::place`.
         //
         // If `open` is set, the content ends inside a message in chunks, and §5.4 forbids other
         // messages there. Then an overtaking message gets a place only before a message in `out`

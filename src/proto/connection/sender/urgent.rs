@@ -64,7 +64,7 @@ pub(super) struct Tail<'a> {
 
 impl Tail<'_> {
     /// Queues a control frame at the end of the content, and tells the ledger. Frames that have to
-    /// go before it must have their place already.
+    /// go before this frame must have their place already.
     pub(super) fn append(&mut self, opcode: OpCode, payload: &[u8]) {
         let Self { out, encoder, .. } = self;
         let start = out.fed();
@@ -109,8 +109,8 @@ impl Urgent {
 
     /// Queues a Ping whose round trip is measured.
     pub(super) fn measure_rtt(&mut self, now: Time) {
-        // `drop_ping` comes before `begin`. In the other order it could forget the new Ping,
-        // because two Pings queued at the same `now` have the same mark.
+        // `drop_ping` comes before `begin`. In the other order `drop_ping` could forget the new
+        // Ping, because two Pings queued at the same `now` have the same mark.
         self.drop_ping();
         let mark = self.trips.get_or_insert_default().begin(now);
         self.set_ping(&mark);
@@ -171,7 +171,7 @@ impl Urgent {
     /// together.
     pub(super) fn place(&mut self, to: &mut Tail<'_>) {
         // A Close that overtakes comes first, because it drops the data. Waiting control frames
-        // then go behind it, or are dropped if the Close is last.
+        // then go behind the Close, or are dropped if nothing may follow the Close.
         if let Some(close) = self.close.take_if(|close| close.1 || to.out.refused()) {
             self.cut(&close.0, to);
         }
@@ -186,10 +186,10 @@ impl Urgent {
         if !self.first.is_empty() {
             to.out.overtake_messages(&mut self.first);
         }
-        // The Close of `fail` may still wait in `close`. Once everything before it has been
-        // written, it is queued in order. This comes last, so that the frames placed above go
-        // before the Close. An overtaking message that still waits is dropped: it waits for the end
-        // of a message in chunks, which now never comes.
+        // The Close of `fail` may still wait in `close`. Once everything before this Close has been
+        // written, the Close is queued in order. This comes last, so that the frames placed above
+        // go before the Close. Overtaking messages that still wait for the end of a message in
+        // chunks are dropped, because that end never comes now.
         if to.out.len() == 0
             && let Some(close) = self.close.take()
         {

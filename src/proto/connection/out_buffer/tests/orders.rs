@@ -142,7 +142,8 @@ impl Model {
         }
     }
 
-    /// A Ping goes before the first data, and before the messages that overtook this data.
+    /// A Ping goes before the first data that has not begun to leave, and before the messages that
+    /// overtook this data.
     fn ping(&mut self, frame: &[u8]) {
         if self.queue.is_empty() {
             return self.push(What::Control, frame);
