@@ -107,10 +107,10 @@ enum Stream {
     Ended,
     /// The stream was shut for writing.
     Shut,
-    /// The stream is of no more use, for one of four reasons. It failed. It ended and was shut. A
-    /// deadline has ended it: the peer seems dead, a phase of closing timed out, or the time of
-    /// [`Sender::leave`] has passed. The peer's Close is overdue, and more than `DRAIN` bytes came
-    /// after the stream was shut.
+    /// The stream is of no more use, for one of four reasons. The stream failed. Or the stream
+    /// ended and was shut. Or a deadline has ended it: the peer seems dead, a phase of closing
+    /// timed out, or the time of [`Sender::leave`] has passed. Or the peer's Close is overdue, and
+    /// more than `DRAIN` bytes came after the stream was shut.
     Gone,
 }
 

@@ -225,10 +225,10 @@ impl Connection {
     /// needs input.
     ///
     /// A deadline on the peer's silence may pass while bytes of the peer lie unread. So the call
-    /// fails only after later reads have shown that the peer was silent: a read blocked, and you
-    /// reported it by [`read_blocked`](Self::read_blocked), or 1,024 reads brought no sign of life.
-    /// Until then [`must_read`](Self::must_read) is `true`: read, report a read that blocks, and
-    /// repeat this call.
+    /// fails only after later reads have shown that the peer was silent. This is shown if a read
+    /// blocks, and you report it by [`read_blocked`](Self::read_blocked). It is also shown if 1,024
+    /// reads bring no sign of life. Until then [`must_read`](Self::must_read) is `true`: read,
+    /// report a read that blocks, and repeat this call.
     ///
     /// # Errors
     ///

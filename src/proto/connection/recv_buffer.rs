@@ -351,8 +351,8 @@ impl RecvBuffer {
             // `swap` keeps only a short buffer, so a longer small buffer comes from the pool.
             small = if len > self.base / 8 { self.memory.take(len) } else { vec![0; len] };
             if small.len() > 2 * len || small.len() == self.base + SLACK {
-                // This buffer is too long to keep for a few bytes, or `spare_mut` would take it for
-                // an ordinary buffer, because it has the same length.
+                // This buffer is too long to keep for a few bytes. Or it has the length of an
+                // ordinary buffer, and `spare_mut` would take it for one.
                 let other = vec![0; len + usize::from(len == self.base + SLACK)];
                 (self.memory.give)(core::mem::replace(&mut small, other));
             }
@@ -446,7 +446,7 @@ impl RecvBuffer {
         if self.stashed || (self.room() < least && self.bytes.len() < most) {
             self.unneeded_reads = 0;
             // The connection's small buffer is replaced, not lengthened. Otherwise a peer that
-            // sends a byte at a time would make it grow by 128 KiB with each read.
+            // sends a byte at a time would make the buffer grow by 128 KiB at each read.
             if self.bytes.len() >= IN_PLACE && !self.stashed {
                 self.bytes.lengthen((self.bytes.len() + MAX_READ).min(most), most);
             } else {

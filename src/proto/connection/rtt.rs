@@ -34,7 +34,7 @@ pub struct RoundTrip {
 /// The Pings that are under way, and the round-trip times so far.
 #[derive(Debug, Default)]
 pub(super) struct Trips {
-    /// The oldest unanswered Ping. Storing only the newest Ping would not be enough: if Pings
+    /// The oldest unanswered Ping. Storing only the newest Ping would not be enough. If Pings
     /// follow each other faster than their Pongs come back, each Ping would be replaced before its
     /// Pong comes.
     oldest: Option<Probe>,
@@ -94,7 +94,7 @@ impl Trips {
         };
         self.answered = Some(probe.queued);
         // `at` may be the time of a read that was made before the Ping (see `Receiver::set_read`).
-        // Such a time has no effect.
+        // A time before the Ping has no effect.
         if let Some(at) = at.filter(|&at| at >= probe.queued) {
             self.pong_at(at);
         }

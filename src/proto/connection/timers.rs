@@ -209,7 +209,8 @@ impl Timers {
     }
 
     /// Whether the caller has to look at the clock before it reads. If there is a deadline on data
-    /// or an idle message, the caller has to look after each read, and otherwise after 64 reads.
+    /// or an idle message, the caller has to look after each read. Otherwise it has to look after
+    /// 64 reads.
     #[inline]
     pub(super) fn looks(&self, rx: &Receiver) -> bool {
         // The count of reads wraps, so the two numbers are compared by their difference.

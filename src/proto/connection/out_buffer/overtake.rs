@@ -43,9 +43,9 @@ impl OutBuffer {
             if at <= self.sent {
                 self.mark = at;
             }
-            // Splices at earlier offsets are before the boundary. Two kinds of splices at `at` are
-            // before it too: a payload, because it belongs to the previous frame, and a splice
-            // under way, because it must be completed first.
+            // Splices at earlier offsets are before the boundary. A splice at `at` is before the
+            // boundary in two cases. If it is a payload, it belongs to the previous frame. If it is
+            // under way, it must be completed first.
             while self
                 .splices
                 .get(splices)

@@ -11,10 +11,10 @@ use crate::proto::{
 };
 
 impl Receiver {
-    /// Handles three cases: no input is left to process; a whole message of less than 64 KiB in one
-    /// frame has arrived; or a part of a frame of this kind has arrived, and can wait for the rest.
-    /// In all other cases, such as a violation, returns `None` and leaves the input unchanged to
-    /// `step_slow`. While `quick_below` is 0, the result is always `None`.
+    /// Handles three cases. No input is left to process. Or a whole message of less than 64 KiB has
+    /// arrived in one frame. Or a part of a frame of this kind has arrived, and can wait for the
+    /// rest. In all other cases, such as a violation, returns `None` and leaves the input unchanged
+    /// to `step_slow`. While `quick_below` is 0, the result is always `None`.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
         if self.buf.wire_len() == 0 {
@@ -29,8 +29,9 @@ impl Receiver {
         }
         let payload = self.buf.ahead(header.len, header.payload_len);
         if !self.buf.reaches(payload.end) {
-            // The function `waits` in walk.rs decides in the same way. Its doc has the reasons. If
-            // the header itself is incomplete, `header` has stale bytes and proves nothing.
+            // The function `waits` in walk.rs decides in the same way, and its documentation has
+            // the reasons. If the header itself is incomplete, `header` has stale bytes and proves
+            // nothing.
             let waits = self.buf.reaches(payload.start)
                 && self.buf.holds(header.len + header.payload_len)
                 && (header.opcode == OpCode::Binary || self.begins_text(header.len));

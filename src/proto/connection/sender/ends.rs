@@ -252,7 +252,7 @@ impl Sender {
     }
 
     /// Whether our Close is known to have left. Only `end_controls` and `write_failed` find this
-    /// out, so the result is `false` while the peer's Close is awaited, unless a write has failed.
+    /// out. So while the peer's Close is awaited, the result is `false` until a write fails.
     pub(crate) fn close_gone(&self) -> bool {
         self.ledger.close_gone
     }

@@ -37,8 +37,8 @@ impl Sender {
             self.out.stall.set(false);
         }
         self.ledger.set_unflushed(bytes, &self.out, self.urgent.first.len());
-        // The condition is not `bytes > 0`: after `set_ended` or a failed write no deadline on
-        // writing may start, and then `held_back` is 0.
+        // The condition is not `bytes > 0`, because after `set_ended` or a failed write no deadline
+        // on writing may start. In both cases `held_back` is 0.
         self.out.stall.set(self.held_back() > 0);
     }
 

@@ -14,7 +14,7 @@ pub(super) struct Urgent {
     /// The payloads of the waiting Pongs, each preceded by its length.
     pongs: Vec<u8>,
     /// The number of Pongs queued since Pongs were last placed or dropped, but at most `MAX_PONGS`.
-    /// It is also `MAX_PONGS` if Pongs were dropped because of their length.
+    /// It is also `MAX_PONGS` if Pongs were dropped because of their total length.
     pinged: u8,
     /// The payload of the waiting Ping, preceded by its length; empty if no Ping waits. This is a
     /// `Vec`, because most connections never send a Ping, and an array would enlarge every
@@ -177,8 +177,8 @@ impl Urgent {
         }
         // New control frames wait until all control frames that overtook before are written. If new
         // frames joined the earlier frames at each write, a flood of Pings would let the buffer
-        // grow, because `MAX_PONGS` bounds only the Pongs that wait. `beat_written` would also stay
-        // `false` during the flood.
+        // grow. `MAX_PONGS` would not stop this: it bounds only the Pongs that wait. `beat_written`
+        // would also stay `false` during the flood.
         if to.out.takes_controls() && self.has_controls() {
             self.place_controls(to);
         }

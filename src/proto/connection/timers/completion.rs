@@ -4,8 +4,8 @@ use super::{Receiver, looks::SHORTEST};
 use crate::proto::{connection::Unfinished, time::Time};
 use core::time::Duration;
 
-/// A rate in bytes per second. Each received byte moves the deadline by the time that a byte takes
-/// at this rate, so that a peer on a slow line has enough time.
+/// A rate in bytes per second. Each received byte extends the deadline by the time that a byte
+/// takes at this rate. So a peer on a slow line has enough time.
 const LEAST_RATE: u64 = 16 << 10;
 
 /// A message gets this many times `frame_timeout`, because its sender may wait between frames.
