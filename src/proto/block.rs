@@ -6,10 +6,10 @@
 //! ```
 //!
 //! Each message is a part of a block, and keeps the block alive. The thread writes the next message
-//! after the last part. A message that does not fit there goes to the front of the block if all
-//! parts were dropped. Otherwise it goes into a new block. If all parts were dropped, a message of
-//! at least `LONG` bytes goes to the front even if it fits after the last part, because the front
-//! is in the processor's cache. Without std each message has a separate allocation.
+//! after the last part. If the message does not fit there, it goes to the front of the block if all
+//! parts were dropped, and otherwise into a new block. If all parts were dropped, a message of at
+//! least `LONG` bytes goes to the front even if it fits after the last part, because the front is
+//! in the processor's cache. Without std each message has a separate allocation.
 use bytes::{Bytes, BytesMut};
 
 /// The longest message that is put into a block, in bytes. A higher maximum could leave too many
@@ -18,12 +18,13 @@ pub(crate) const LARGEST: usize = 4 << 10;
 
 /// The length of a block, in bytes. A block is full when the next message, of up to `LARGEST`
 /// bytes, does not fit. So a full block holds at least 32 KiB of messages. A block takes two
-/// allocations, for its bytes and its reference count, so each allocation serves at least 16
-/// KiB.
+/// allocations, for its bytes and its reference count, so each allocation serves at least 16 KiB of
+/// messages.
 pub(crate) const BLOCK: usize = 2 * (16 << 10) + LARGEST;
 
 /// The length from which a message is long, in bytes. A shorter message skips the check whether all
-/// parts were dropped, because the check takes longer than a write outside the cache.
+/// parts were dropped, because the check takes longer than writing the message to memory outside
+/// the cache.
 const LONG: usize = 512;
 
 #[cfg(feature = "std")]
@@ -39,14 +40,15 @@ pub(crate) fn copy(bytes: &[u8]) -> Bytes {
     if (1..=LARGEST).contains(&bytes.len())
         && let Ok(part) = THREAD.try_with(|block| part(&mut block.borrow_mut(), bytes))
     {
-        return part; // `try_with` fails only while the thread ends, because its block is gone then.
+        return part; // `try_with` fails only while the thread ends: its block is then gone.
     }
     Bytes::copy_from_slice(bytes)
 }
 
 #[inline]
 fn part(block: &mut BytesMut, bytes: &[u8]) -> Bytes {
-    // `BLOCK` bytes fit only at the front: no part was written yet, or all parts were dropped.
+    // `try_reclaim` finds room for `BLOCK` bytes only at the front. This needs a block in which no
+    // part was written yet, or all parts were dropped.
     let is_at_front = bytes.len() >= LONG && block.try_reclaim(BLOCK);
     if !is_at_front && block.capacity() < bytes.len() {
         block.reserve(BLOCK); // to the front if all parts were dropped, otherwise a new block

@@ -20,9 +20,9 @@ pub struct CloseFrame<'a> {
 /// The argument of every `close` and `abort`: a [`CloseFrame`], a [`CloseCode`], or `None` for an
 /// empty body.
 ///
-/// Every type that converts into `Option<CloseFrame>` implements this trait. The trait exists for
-/// the compiler's error message. With a bound on `Into` instead, the compiler would list the
-/// conversions of `Option`, and not say what a body can be.
+/// Every type that converts into `Option<CloseFrame>` implements this trait. The trait exists only
+/// for a better error message of the compiler. With a bound on `Into` instead, the compiler would
+/// list the conversions of `Option`, and not say what a body can be.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the body of a Close frame",
     label = "expected a `CloseCode`, a `CloseFrame` or `None`",

@@ -8,12 +8,14 @@
 /// For a client that may give up, these types have the method `is_retryable`: `true` for
 /// [`BackOff`](Self::BackOff), `false` for the other two values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-// Exhaustive: a caller's `_` arm would give up too early, or retry where a retry does harm.
+// Exhaustive: for a new variant, a caller's `_` arm could give up too early, or retry where a retry
+// does harm.
 pub enum Retry {
     /// A new connection may succeed soon: connect again with growing delays.
     BackOff,
-    /// The fault may be permanent, such as a 404 or a violation by the peer. The fault may also be
-    /// temporary: exchanges answer 404 during maintenance. Tell a person, and try again rarely.
+    /// The fault may be permanent, such as a 404, or a violation of the protocol by the peer. But
+    /// it may also be temporary: exchanges answer 404 during maintenance. Tell a person, and try
+    /// again rarely.
     Alarm,
     /// Another attempt in the same way does harm, or cannot succeed. An exchange that bans an
     /// address prolongs the ban, wrong credentials lock an account, and a bad certificate may be an
@@ -24,8 +26,8 @@ pub enum Retry {
 /// A close code that may appear in a Close frame (§7.4): 1000–1003, 1007–1014, 3000–4999.
 ///
 /// The codes 1005, 1006 and 1015 are no values of this type, because they must never be sent. APIs
-/// use them to report a missing code, a missing Close and a failed TLS handshake. For the first
-/// two, see [`Closed::code`](crate::Closed::code).
+/// use them to report a missing code, a missing Close and a failed TLS handshake. For 1005 and
+/// 1006, see [`Closed::code`](crate::Closed::code).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CloseCode(u16);
 
@@ -44,8 +46,8 @@ impl CloseCode {
     pub const POLICY_VIOLATION: Self = Self(1008);
     /// 1009: a message is too big to process.
     pub const MESSAGE_TOO_BIG: Self = Self(1009);
-    /// 1010: a client needs an extension that the server did not agree to. Only a client closes
-    /// with this code; a server only repeats it in its answer.
+    /// 1010: a client needs an extension that the server did not agree to. Only a client begins to
+    /// close with this code. A server only repeats the code in its answer.
     pub const MANDATORY_EXTENSION: Self = Self(1010);
     /// 1011: this end had an internal error.
     pub const INTERNAL_ERROR: Self = Self(1011);
@@ -66,11 +68,12 @@ impl CloseCode {
         }
     }
 
-    /// Whether a client can connect again successfully, after a pause, if its connection was closed
-    /// with this code. `false` for 1000, because the purpose is fulfilled. `false` for 1002, 1003,
-    /// 1007–1010, 3000 (unauthorized) and 3003 (forbidden), because the same client would get the
-    /// same code again. `true` for every other code, even for an application's own codes
-    /// (4000–4999), whose meaning this crate does not know. Retry with growing delays.
+    /// Whether a new attempt to connect may succeed, after a pause, if a client's connection was
+    /// closed with this code. `false` for 1000, because the purpose of the connection is fulfilled.
+    /// `false` for 1002, 1003, 1007–1010, 3000 (unauthorized) and 3003 (forbidden), because the
+    /// same client would get the same code again. `true` for every other code. This includes an
+    /// application's own codes (4000–4999), although this crate does not know their meaning. Retry
+    /// with growing delays.
     #[inline]
     pub const fn is_retryable(self) -> bool {
         !matches!(self.0, 1000 | 1002 | 1003 | 1007..=1010 | 3000 | 3003)

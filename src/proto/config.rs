@@ -32,10 +32,10 @@ use core::time::Duration;
 /// The `..` is necessary because later versions may add fields. A connection copies its settings
 /// when it begins, so later changes of the `Config` do not affect that connection.
 ///
-/// With the defaults, a hostile peer cannot fill memory. A limit also ends each handshake, frame,
-/// write and closing that a hostile peer stretches. [Limits](crate::guide::limits) has a table of
-/// all limits with their defaults. It also says how late a deadline may be, and how much memory
-/// each kind of attack takes. A recipe has [limits for small
+/// With the defaults, a hostile peer cannot fill memory. A deadline also ends each handshake,
+/// frame, write and closing that a hostile peer prolongs. [Limits](crate::guide::limits) has a
+/// table of all limits with their defaults. It also says how late a deadline may be, and how much
+/// memory each kind of attack takes. A recipe has [limits for small
 /// messages](crate::guide::recipes::servers#limits-for-small-messages).
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -47,7 +47,8 @@ pub struct Config {
     ///
     /// This limit stops a peer from filling memory. The default is the length of the longest
     /// messages of the Autobahn TestSuite. A message received in chunks may be longer than the
-    /// limit. Its frames may be longer only if [`max_frame`](Self::max_frame) allows it.
+    /// limit. One frame of the message may be longer only if [`max_frame`](Self::max_frame) allows
+    /// it.
     pub max_message: usize,
 
     /// Sends a Ping to a silent peer, and fails the connection to a dead peer; default: none.
@@ -75,8 +76,8 @@ pub struct Config {
     /// [`SendError::Full`](crate::SendError::Full); default 1 MiB. While fewer bytes are unwritten,
     /// a message of any length is accepted whole. 0 counts as 1. Frames that overtake queued
     /// messages do not count, but [`feed_first`](crate::Sender::feed_first) fails once all
-    /// unwritten bytes together reach twice this number. Once the unwritten Pongs have this many
-    /// bytes, and at least 252, only the newest Ping is answered.
+    /// unwritten bytes together reach twice this number. If the unwritten Pongs would reach this
+    /// many bytes, or 252 if that is more, only the newest Ping is answered.
     ///
     /// Without this limit, the messages for a peer that does not read would fill memory. If a large
     /// message makes the buffer much longer than `high_water`, the buffer is freed once all its
@@ -148,10 +149,10 @@ pub struct Config {
 
     /// Sends this message whenever no other message was sent for this duration; default: none. The
     /// message may leave early by up to a fifth of the duration. It may leave late if the program
-    /// rarely receives, or if the stream is blocked. Some servers, such as exchanges, close a
-    /// connection on which no *message* arrives: some want the text `ping`, others want JSON. If a
-    /// Ping is enough, prefer the [heartbeat](Self::heartbeat), which costs nothing while the peer
-    /// sends.
+    /// rarely makes a receiving call, or if the stream is blocked. Some servers, such as exchanges,
+    /// close a connection on which no *message* arrives: some want the text `ping`, others want
+    /// JSON. If a Ping is enough, prefer the [heartbeat](Self::heartbeat), which costs nothing
+    /// while the peer sends.
     ///
     /// ```
     /// use tickwire::Config;
@@ -162,7 +163,7 @@ pub struct Config {
     /// let config = Config { idle_message, ..Config::default() };
     /// ```
     ///
-    /// A message counts as sent when it is fed. Feeding reads no clock. Instead, the connection
+    /// A message counts as sent when it is fed. Because feeding reads no clock, the connection
     /// checks five times in each interval of this duration whether a message was fed. Control
     /// frames do not count as messages. The program receives a server's answer to the idle message
     /// as an ordinary message, which also restarts [`data_timeout`](Self::data_timeout).
@@ -184,7 +185,7 @@ pub struct Config {
     pub idle_message: Option<(Duration, OwnedMessage)>,
 
     /// How long the opening handshake may take; default 10 s. In `connect`, this time includes the
-    /// lookup of the name, TCP and TLS. The timeout stops peers from holding sockets with a head
+    /// lookup of the name, TCP and TLS. The timeout stops peers from occupying sockets with a head
     /// that arrives byte by byte.
     pub handshake_timeout: Duration,
 
@@ -193,11 +194,11 @@ pub struct Config {
     /// shorter. Closing thus takes at most `close_timeout` + 1 s, with these exceptions:
     ///
     /// - If the peer goes on sending and does not answer our Close, it may still be reading earlier
-    ///   data. This end then shuts the stream for writing, after all bytes that the stream has
-    ///   accepted. Then it reads and drops input until the peer ends the stream. All this takes at
-    ///   most one more `close_timeout`, and ends early after 16 MiB of input.
-    /// - If the stream blocks writes, shutting it can take one more second. Writing the rest of a
-    ///   Ping or Pong after our Close can also take one more second.
+    ///   data. This end then shuts the stream for writing; the stream still sends the bytes that it
+    ///   has accepted. Then this end reads and drops input until the peer ends the stream. All this
+    ///   takes at most one more `close_timeout`, and ends early after 16 MiB of input.
+    /// - If the stream blocks writes, shutting it can take one more second. If a part of a Ping or
+    ///   Pong behind our Close is still unwritten, writing the rest can also take one more second.
     /// - If the peer's Close comes before ours is written, writing ours can take one more
     ///   `close_timeout`.
     pub close_timeout: Duration,
@@ -205,9 +206,9 @@ pub struct Config {
     /// How long one frame may take from its first byte to its last; default 60 s. Each received
     /// byte adds the time that a byte takes at 16 KiB a second, so a large frame may come over a
     /// slow line. A message in several frames gets ten times `frame_timeout`, and the same addition
-    /// for each byte of its payload. If the program makes no receiving call for longer than a
-    /// quarter of `frame_timeout`, only that quarter counts. During the rest, our buffers may have
-    /// been full, so that the peer could not send.
+    /// for each byte of its payload. A time in which the program makes no receiving call counts
+    /// only up to a quarter of `frame_timeout`. After that, our buffers may have been full, so that
+    /// the peer could not send.
     ///
     /// The timeout stops peers that keep a connection busy by sending a byte now and then. It does
     /// not apply to payloads received in chunks, unless the program skips the rest of the message.

@@ -46,9 +46,9 @@ pub enum ProtocolError {
     BadDeflate,
 }
 
-/// Why nothing more can be received. Every later receiving call repeats the error. "Answered with
-/// Close 1009" means that a Close with this code is queued, unless a Close of ours was already
-/// queued or a write had already failed.
+/// Why nothing more can be received. Every later receiving call repeats the error. In the variants
+/// below, "answered with Close 1009" means that a Close with this code is queued, unless a Close of
+/// ours was already queued or a write had already failed.
 ///
 /// The variants show limits as `u32`. A limit above `u32::MAX` is shown as `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -96,17 +96,18 @@ pub enum RecvError {
     /// may still be alive.
     #[error("no data from the peer within the data timeout (data_timeout)")]
     DataTimeout,
-    /// One of two waits took longer than [`close_timeout`](crate::Config::close_timeout): to write
-    /// our answer to the peer's Close, or to receive the peer's Close after our Close or a failed
-    /// write. [`Closed::unconfirmed`](crate::Closed::unconfirmed) says whether the peer has ended
-    /// the stream since.
+    /// This end waited longer than [`close_timeout`](crate::Config::close_timeout) in one of two
+    /// cases. Either our answer to the peer's Close was not written, or the peer's Close did not
+    /// arrive after our Close or after a failed write.
+    /// [`Closed::unconfirmed`](crate::Closed::unconfirmed) says whether the peer has ended the
+    /// stream since then.
     #[error("closing handshake not finished within the close timeout (close_timeout)")]
     CloseTimeout,
     /// A frame, or a message in several frames, was not complete in the time that
     /// [`frame_timeout`](crate::Config::frame_timeout) gives it.
     #[error("frame or message not complete within the frame timeout (frame_timeout)")]
     FrameTimeout,
-    /// Bytes waited, but the stream accepted or flushed none of them within
+    /// Bytes waited to be sent, but the stream accepted or flushed none of them within
     /// [`write_timeout`](crate::Config::write_timeout).
     #[error("no progress in writing within the write timeout (write_timeout)")]
     WriteTimeout,
@@ -115,7 +116,7 @@ pub enum RecvError {
 impl RecvError {
     /// The close code with which this end reports the error to the peer. `None` if the stream
     /// ended, or if a deadline other than `data_timeout` passed: in these cases a Close would most
-    /// likely not arrive, or was sent before.
+    /// likely not arrive, or was sent already.
     // The adapters' `Error::is_retryable` relies on `None`: `is_retryable` is true for each error
     // without a code, and otherwise only for `DataTimeout`.
     pub const fn close_code(self) -> Option<CloseCode> {
@@ -151,8 +152,8 @@ pub enum SendError {
         /// The limit `high_water` in bytes; `u32::MAX` stands for any larger number.
         limit: u32,
     },
-    /// Our Close was queued, or the connection or a write failed, so nothing more can be sent.
-    /// Unless you closed this end yourself, a receiving call returns the reason.
+    /// Our Close was queued, or the connection or a write failed, so nothing more can be sent. If
+    /// you did not close this end yourself, a receiving call returns the reason.
     #[error("nothing more can be sent, this end is closed: receive to learn why")]
     Closed,
     /// A message in chunks is not finished, so another message would end up inside it (§5.4).

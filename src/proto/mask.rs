@@ -1,10 +1,10 @@
-//! Masking (RFC 6455 §5.3), over the kernels of `kernel.rs`.
+//! Masking (RFC 6455 §5.3), done by the kernels of `kernel.rs`.
 //!
 //! [`Entropy`](crate::Entropy) supplies masking keys. The connection decides which frames are
 //! masked.
 use crate::proto::kernel;
 
-/// Masks or unmasks a payload (the same operation) in pieces of any length. The `Masker` keeps the
+/// Masks a payload in pieces of any length. Unmasking is the same operation. The `Masker` keeps the
 /// masking key and the position in the payload.
 ///
 /// ```

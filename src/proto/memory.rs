@@ -1,7 +1,7 @@
 //! The memory of a connection: the functions that supply its buffers and take them back.
 //!
-//! Buffers come from the heap, unless an adapter uses its thread's pool (module `pool`). A buffer
-//! is initialised to its length, and has zeros or the contents of its last use.
+//! Buffers come from the heap, unless an adapter uses its thread's pool (module `pool`). All bytes
+//! of a buffer are initialised: they are zeros, or the contents of the buffer's last use.
 use alloc::{vec, vec::Vec};
 
 #[cfg(test)]
@@ -12,9 +12,9 @@ pub(crate) mod counted;
 /// its memory.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    /// Replaces an empty buffer by a buffer of at least this many bytes. The function does not
-    /// return a `Vec`: the processor would store the words of the `Vec` one by one, load them
-    /// together right afterwards, and stall.
+    /// Replaces an empty buffer by a buffer of at least this many bytes. The function writes to its
+    /// argument, because a returned `Vec` would be slower: the processor would store the words of
+    /// the `Vec` one by one, load them together right afterwards, and stall.
     pub(crate) take_to: fn(&mut Vec<u8>, usize),
     /// Takes back a buffer that the connection no longer needs.
     pub(crate) give: fn(Vec<u8>),

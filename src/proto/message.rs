@@ -25,8 +25,8 @@ pub enum DataKind {
 /// A received message borrows the WebSocket, so the compiler refuses (E0499 or E0502) any other use
 /// of the WebSocket while the message is in use:
 ///
-/// - To answer a message, receive with `recv_to_reply`, which returns the sender beside the
-///   message, or split the WebSocket.
+/// - To answer a message, receive with `recv_to_reply`, which returns the sender together with the
+///   message. Or split the WebSocket.
 /// - To keep messages in a `Vec`, or to hand them to another task or thread, receive with
 ///   `recv_owned`. The [`OwnedMessage`] that it returns borrows nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,8 +131,8 @@ impl<'a> From<&'a OwnedMessage> for Message<'a> {
     }
 }
 
-/// A received message or control frame. If the crate answers a Ping or Close automatically, the
-/// answer is already queued, unless a write has failed.
+/// A received message or control frame. If the crate answers Pings or Closes automatically, the
+/// answer is already queued when the program gets the event, unless a write has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: §5.2 defines no other kind of message or control frame.
 pub enum Event<'a> {
@@ -154,7 +154,7 @@ pub struct Chunk<'a> {
     pub kind: DataKind,
     /// Whether the message begins with this chunk.
     pub first: bool,
-    /// The bytes of this chunk; may be empty. A chunk of text may end inside a character. All
+    /// The bytes of this chunk; may be empty. A chunk of text may end inside a character. The
     /// chunks of a text so far, joined, are always the beginning of a valid text.
     pub data: &'a [u8],
     /// Whether the message ends with this chunk.
@@ -178,8 +178,8 @@ pub struct Info {
     /// inflated length are not checked yet. Bytes that the operating system still holds do not
     /// count.
     pub more: bool,
-    /// The number of messages delivered between the last [commit](crate::Receiver::commit) of a
-    /// read and this message. Messages that the program skipped count too.
+    /// The number of messages delivered after the last [commit](crate::Receiver::commit) of a read
+    /// and before this message. Messages that the program skipped count too.
     pub ahead: u32,
     /// The time of the read that completed the message, if the caller passed the time to
     /// [`set_read`](crate::Receiver::set_read). The time counts from the caller's epoch.
@@ -230,9 +230,9 @@ pub struct Arrival {
 /// only a few of many messages for long, keep copies: `message.as_message().to_owned()` makes a
 /// copy with an allocation of its own.
 ///
-/// A longer message keeps alive the buffer into which it was received or inflated, if it fills at
-/// least half of that buffer. Otherwise the message has its own allocation. Each thread also
-/// keeps alive the block that it is filling. Without `std`, blocks are not used.
+/// A longer message that fills at least half of the buffer into which it was received or inflated
+/// keeps this buffer alive. Otherwise the message has its own allocation. Each thread also keeps
+/// alive the block that it is filling. Without `std`, blocks are not used.
 #[derive(Clone, PartialEq, Eq, Hash)]
 // Exhaustive: see `DataKind`.
 pub enum OwnedMessage {

@@ -7,8 +7,9 @@ use core::{
 /// A value whose drop code is one function, which every place that drops the value calls.
 ///
 /// Without this type, the compiler puts the drop code of a value into each place that may drop the
-/// value, such as each await and each possible panic. For a connection this code is long: an echo
-/// server with a client is 23 KB smaller with this type. Access costs nothing.
+/// value, such as each await and each possible panic. For a connection this code is long: a program
+/// with an echo server and a client is 23 KB smaller with this type. Access to the value costs
+/// nothing extra.
 #[derive(Debug)]
 pub(crate) struct Outlined<T: Empty>(ManuallyDrop<T>);
 

@@ -15,11 +15,12 @@ use std::{
 /// the buffer of a handshake, costs less than finding one here.
 const LEAST: usize = 4 << 10;
 
-/// The most bytes that the pool of one thread keeps, in all its buffers together except the `last`
-/// ones.
+/// The most bytes that the pool of one thread keeps, in all its buffers together except those in
+/// `Thread::last`.
 const MOST: usize = 4 << 20;
 
-/// The largest capacity of a `last` buffer, in bytes. `MOST` does not count these buffers.
+/// The largest capacity of a buffer in `Thread::last`, in bytes. `MOST` does not count these
+/// buffers.
 const SHORT: usize = 64 << 10;
 
 /// The functions by which a connection takes buffers from the running thread's pool and gives them
@@ -27,10 +28,10 @@ const SHORT: usize = 64 << 10;
 pub(crate) static POOL: Memory = Memory { take_to, give: |mut buffer| give(&mut buffer) };
 
 struct Thread {
-    /// Buffers of up to `SHORT` bytes, or empty ones. A task that sends one message at a time needs
-    /// one buffer: it takes the buffer for each message, and gives it back after each flush. A task
-    /// that also waits for each answer needs a second one. This field makes these steps cheap. The
-    /// newest buffer is the first.
+    /// Buffers of up to `SHORT` bytes; an empty `Vec` is a free place. A task that sends one
+    /// message at a time needs one buffer: it takes the buffer for each message, and gives it back
+    /// after each flush. A task that also waits for each answer needs a second buffer. This field
+    /// makes taking and giving back cheap. The newest buffer is the first.
     last: [Cell<Vec<u8>>; 2],
     rest: RefCell<Pool>,
 }
@@ -78,8 +79,8 @@ fn give_last(buffer: &mut Vec<u8>) -> bool {
     })
 }
 
-/// Exchanges `buffer` and the thread's last buffer number `at` if `may` allows it. Returns whether
-/// they were exchanged. Neither buffer is dropped here, so no drop code is compiled.
+/// Exchanges `buffer` with element `at` of `Thread::last` if `may` allows it. Returns whether they
+/// were exchanged. Neither buffer is dropped here, so the compiler adds no drop code here.
 #[inline(always)]
 fn exchange(at: usize, buffer: &mut Vec<u8>, may: impl Fn(&Vec<u8>, &Vec<u8>) -> bool) -> bool {
     let exchanged = THREAD.try_with(|thread| {
@@ -103,7 +104,8 @@ fn take_other(to: &mut Vec<u8>, len: usize) {
     }
     let kept = THREAD.try_with(|thread| {
         let mut rest = thread.rest.borrow_mut();
-        // One of these buffers may be the only one that is long enough. The newest is given last.
+        // One of the two `last` buffers may be the only buffer that is long enough, so `rest` gets
+        // both. It gets the newest last, because `take` searches from the newest buffer on.
         thread.last.iter().rev().for_each(|last| rest.give(last.take()));
         rest.take(len)
     });
@@ -114,8 +116,9 @@ fn take_other(to: &mut Vec<u8>, len: usize) {
 #[cold]
 #[inline(never)] // keeps `give` short
 fn give_other(buffer: &mut Vec<u8>) {
-    // If the older place is free, the newest buffer moves there, and `give_last` finds its place
-    // free. An error means that the thread is ending: its pool is gone, and `buffer` is freed.
+    // If the older place is free, the newest buffer moves there, so that `give_last` finds the
+    // first place free. An error means that the thread is ending: its pool is gone, and `buffer` is
+    // freed.
     let _ = THREAD.try_with(|thread| {
         let [newest, older] = &thread.last;
         let kept = older.take();
@@ -124,7 +127,7 @@ fn give_other(buffer: &mut Vec<u8>) {
     if give_last(buffer) {
         return;
     }
-    // Both places are taken, or `buffer` does not belong there.
+    // Both places are taken, or `buffer` is too short or too long for them.
     let _ = THREAD.try_with(|thread| {
         let mut rest = thread.rest.borrow_mut();
         thread.last.iter().rev().for_each(|last| rest.give(last.take()));
@@ -138,8 +141,8 @@ fn has_suitable_len(buffer: &[u8], len: usize) -> bool {
 }
 
 impl Pool {
-    /// Removes the newest buffer of a suitable length or, without one, the newest that is long
-    /// enough.
+    /// Removes the newest buffer of a suitable length. If there is none, removes the newest buffer
+    /// that is long enough.
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
         let any = || self.free.iter().rposition(|kept| kept.len() >= len);
         let at = self.free.iter().rposition(|kept| has_suitable_len(kept, len)).or_else(any)?;

@@ -6,7 +6,7 @@ use core::fmt::{self, Write};
 pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
 impl Shown<'_> {
-    /// Shows the bytes. `quote`: the kind of quote in which the caller encloses the bytes. Only
+    /// Shows the bytes. `quote` is the kind of quote in which the caller encloses the bytes. Only
     /// this kind of quote is escaped. With `None`, neither `'` nor `"` is escaped.
     fn show(&self, f: &mut fmt::Formatter<'_>, quote: Option<u8>) -> fmt::Result {
         const SHOWN: usize = 64;

@@ -12,7 +12,8 @@ use crate::proto::{close::CloseFrame, error::RecvError, role::Role, shown::Shown
 use core::fmt::Display;
 use events::{debug, info, trace};
 
-/// The target of all events. It replaces the module of an event, so one filter finds all events.
+/// The target of all events. By default, `tracing` uses the module that emits the event. With one
+/// target for all events, one filter finds them all.
 const TARGET: &str = "tickwire";
 
 /// Reports that an opening handshake succeeded; `path` is the requested path. Only a server shows
@@ -30,8 +31,8 @@ pub(crate) fn opened<'p>(role: Role, path: impl FnOnce() -> &'p str, subprotocol
     );
 }
 
-/// Reports that an opening handshake failed. `status` is the status of the server's response; the
-/// event of a client has no status.
+/// Reports that an opening handshake failed. `status` is the HTTP status of the server's response.
+/// The event of a client does not show it.
 #[inline]
 pub(crate) fn handshake_failed(role: Role, error: impl Display, status: u16) {
     let status = (role == Role::Server).then_some(status);
@@ -73,8 +74,8 @@ fn code(frame: Option<CloseFrame<'_>>) -> u16 {
 }
 
 /// Reports that a sender was dropped with messages unsent. `bytes` returns the number of unsent
-/// bytes of these messages. If the number is 0, nothing is reported. Without events, `bytes` is not
-/// called, because it costs time.
+/// bytes of these messages. If the number is 0, nothing is reported. Without the feature `tracing`,
+/// `bytes` is not called, because the call costs time.
 #[inline]
 pub(crate) fn unsent(role: Role, bytes: impl FnOnce() -> u64) {
     let unsent = if events::EMITTED { bytes() } else { 0 };
@@ -83,8 +84,8 @@ pub(crate) fn unsent(role: Role, bytes: impl FnOnce() -> u64) {
     }
 }
 
-/// Reports the error that ended receiving. An error without a close code is the end of the stream,
-/// or a passed deadline other than `data_timeout`.
+/// Reports the error that ended receiving. An error has no close code if the stream ended, or if a
+/// deadline other than `data_timeout` passed.
 #[inline]
 pub(crate) fn failed(role: Role, error: RecvError) {
     match error.close_code() {

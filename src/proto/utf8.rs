@@ -35,7 +35,7 @@ impl Utf8Validator {
             let at = usize::from(self.len & 3); // `len <= 3`, so `& 3` only saves a bounds check.
             self.partial[at] = first;
             // `error_len` is `None` if further bytes could complete the character. With four bytes
-            // it never is, so `len` stays at most 3.
+            // `error_len` is never `None`, so `len` stays at most 3.
             match core::str::from_utf8(&self.partial[..=at]) {
                 Ok(_) => self.len = 0,
                 Err(e) if e.error_len().is_some() => return false,
@@ -51,12 +51,12 @@ impl Utf8Validator {
         true
     }
 
-    /// Checks the next piece, and ends the text if the piece is the last.
+    /// Checks the next piece. If `last` is set, the text must also be complete.
     pub(crate) fn push_all(&mut self, bytes: &[u8], last: bool) -> bool {
         self.push(bytes) && (!last || self.finish())
     }
 
-    /// Ends the text, and begins the next. Returns whether the last character was complete.
+    /// Ends the text, and begins the next text. Returns whether the last character was complete.
     pub(crate) fn finish(&mut self) -> bool {
         core::mem::take(&mut self.len) == 0
     }

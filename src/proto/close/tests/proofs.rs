@@ -24,10 +24,10 @@ fn every_code_is_allowed_or_not() {
 }
 
 /// The length of the longest body that is tried: a 2-byte code and one character of at most 4
-/// bytes. A longer reason would test nothing but the standard library's UTF-8 check.
+/// bytes. A longer reason would only test the standard library's UTF-8 check.
 const N: usize = 6;
 
-/// All bodies of up to `N` bytes.
+/// Tries all bodies of up to `N` bytes.
 #[kani::proof]
 #[kani::unwind(7)]
 fn every_body_is_parsed_or_refused() {
@@ -48,7 +48,7 @@ fn every_body_is_parsed_or_refused() {
     }
 }
 
-/// §5.5: a `Control` has at most 125 bytes, however long its parts are.
+/// §5.5: a `Control` has at most 125 bytes. Parts that are longer together make no `Control`.
 #[kani::proof]
 fn a_body_is_never_longer_than_a_control_frame() {
     let bytes = [7; 126];
