@@ -7,9 +7,9 @@
 //!
 //! Each message is a part of a block, and keeps the block alive. The thread writes the next message
 //! after the last part. If the message does not fit there, it goes to the front of the block if all
-//! parts were dropped, and otherwise into a new block. If all parts were dropped, a message of at
-//! least `LONG` bytes goes to the front even if it fits after the last part, because the front is
-//! in the processor's cache. Without std each message has a separate allocation.
+//! parts were dropped, and otherwise into a new block. A message of at least `LONG` bytes goes to
+//! the front whenever all parts were dropped, because the front is in the processor's cache.
+//! Without std, each message has a separate allocation.
 use bytes::{Bytes, BytesMut};
 
 /// The longest message that is put into a block, in bytes. A higher maximum could leave too many

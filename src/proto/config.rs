@@ -47,8 +47,8 @@ pub struct Config {
     ///
     /// This limit stops a peer from filling memory. The default is the length of the longest
     /// messages of the Autobahn TestSuite. A message received in chunks may be longer than the
-    /// limit. One frame of the message may be longer only if [`max_frame`](Self::max_frame) allows
-    /// it.
+    /// limit. A single frame may be longer than the limit only if [`max_frame`](Self::max_frame)
+    /// allows it.
     pub max_message: usize,
 
     /// Sends a Ping to a silent peer, and fails the connection to a dead peer; default: none.
@@ -189,18 +189,19 @@ pub struct Config {
     /// that arrives byte by byte.
     pub handshake_timeout: Duration,
 
-    /// How long to wait for the peer's Close after ours; default 5 s. After both Closes, each end
-    /// waits for the peer to end the stream: up to a second, or up to `close_timeout` if that is
-    /// shorter. Closing thus takes at most `close_timeout` + 1 s, with these exceptions:
+    /// How long to wait for the peer's Close after our Close; default 5 s. After both Closes, each
+    /// end waits for the peer to end the stream: up to a second, or up to `close_timeout` if that
+    /// is shorter. Closing thus takes at most `close_timeout` + 1 s, with these exceptions:
     ///
-    /// - If the peer goes on sending and does not answer our Close, it may still be reading earlier
-    ///   data. This end then shuts the stream for writing; the stream still sends the bytes that it
-    ///   has accepted. Then this end reads and drops input until the peer ends the stream. All this
-    ///   takes at most one more `close_timeout`, and ends early after 16 MiB of input.
+    /// - If the peer goes on sending and does not answer our Close, it may not have read all our
+    ///   data. A sudden end of the stream could destroy this data. So this end shuts the stream for
+    ///   writing; the stream still sends the bytes that it has accepted. Then this end reads and
+    ///   drops input until the peer ends the stream. All this takes at most one more
+    ///   `close_timeout`, and ends early after 16 MiB of input.
     /// - If the stream blocks writes, shutting it can take one more second. If a part of a Ping or
     ///   Pong behind our Close is still unwritten, writing the rest can also take one more second.
-    /// - If the peer's Close comes before ours is written, writing ours can take one more
-    ///   `close_timeout`.
+    /// - If the peer's Close arrives before our Close is written, writing our Close can take one
+    ///   more `close_timeout`.
     pub close_timeout: Duration,
 
     /// How long one frame may take from its first byte to its last; default 60 s. Each received
@@ -340,10 +341,10 @@ impl Heartbeat {
     ///
     /// Proxies and load balancers cut idle connections, commonly after 60 s (nginx's
     /// `proxy_read_timeout`, AWS's load balancers), sometimes after 30 to 55 s. A Ping can be late
-    /// by a fifth, so Pings are at most 24 s apart. This is less than all these limits, and TCP can
-    /// repeat a lost Ping in time. A proxy may keep its own connection to the server long after the
-    /// client is gone. Only a Ping that gets no Pong shows that the client is gone. A timeout of 20
-    /// s gives a phone time to change networks, and TCP time to retransmit.
+    /// by a fifth, so Pings are at most 24 s apart. This is less than all the limits above, and
+    /// leaves TCP time to repeat a lost Ping. A proxy may keep its own connection to the server
+    /// long after the client is gone. Only a Ping that gets no Pong shows that the client is gone.
+    /// A timeout of 20 s gives a phone time to change networks, and TCP time to retransmit.
     pub const BEHIND_PROXIES: Self = Self::new(Duration::from_secs(20), Duration::from_secs(20));
 
     /// For a trading client or similar: a Ping after 1 s, a timeout of 2 s. A dead server is found

@@ -269,7 +269,8 @@ pub(crate) const fn header_len(payload_len: usize, masked: bool) -> usize {
     store(&mut [0; MAX_HEADER_LEN], 0, payload_len as u64, key)
 }
 
-/// Stores `bytes` at index `at`. The callers leave room. Nothing here can panic (`checks/panics`).
+/// Stores `bytes` at index `at`. The callers ensure that the bytes fit. Nothing here can panic
+/// (`checks/panics`).
 #[inline]
 const fn put<const N: usize>(to: &mut [u8; MAX_HEADER_LEN], at: usize, bytes: [u8; N]) {
     if let Some((_, to)) = to.split_at_mut_checked(at)
@@ -316,7 +317,8 @@ impl ShortHeader {
         let (mut payload_len, mut len) = (usize::from(b1 & !MASK), 2 + usize::from(mask_bit >> 5));
         if payload_len >= usize::from(LEN16) {
             payload_len = usize::from((key as u16).swap_bytes()); // big-endian on the wire
-            // A length below 126 is not in its shortest form: `Header::parse` makes the error.
+            // `Header::parse` handles a length in eight bytes. It also refuses a length below 126
+            // in two bytes, because one byte would be enough.
             if b1 & !MASK == LEN64 || payload_len < usize::from(LEN16) {
                 return None;
             }

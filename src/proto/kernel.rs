@@ -1,9 +1,9 @@
-//! The only file of this crate with `unsafe`, which calls AVX2 kernels and makes a `str` of
-//! validated bytes.
+//! The only file of this crate with `unsafe`. The `unsafe` code calls AVX2 kernels, and makes a
+//! `str` of validated bytes.
 //!
 //! The kernels themselves are safe Rust that the compiler turns into wide loads and stores. Tests
 //! compare each kernel with a byte loop. A *block* is the 16 to 128 bytes that a kernel processes
-//! at once. `unsafe` relies on private fields of [`Buffer`] and [`Text`].
+//! at once. The `unsafe` code relies on private fields of [`Buffer`] and [`Text`].
 #![allow(unsafe_code)]
 
 use crate::proto::block;
@@ -13,7 +13,7 @@ use core::ops::{Deref, Range, RangeFrom};
 
 /// From this length on, in bytes, the processor's features select a kernel ([`xor_to_read`] has
 /// another limit). For fewer bytes, detecting the features costs more than the kernel saves. The
-/// functions for longer payloads are calls, so that the inlined code for short ones stays short.
+/// functions for longer payloads are not inlined, so that the code at each caller stays short.
 const LONG: usize = 256;
 
 /// From this length on, in bytes, masking in place aligns its stores to 32 bytes, so that no store
@@ -49,7 +49,7 @@ pub(crate) fn xor_in_place(bytes: &mut [u8], key: [u8; 4]) {
 
 /// Does the same as [`xor_in_place`] for a payload that is read right afterwards, such as text.
 /// From 64 bytes on, the stores are as wide as the reader's loads, because a wide load would have
-/// to wait for two narrow stores. A call keeps the inlined path of a binary message short.
+/// to wait for two narrow stores. It is not inlined, to keep the path of a binary message short.
 #[inline(never)]
 pub(crate) fn xor_to_read(bytes: &mut [u8], key: [u8; 4]) {
     match bytes.len() {
@@ -104,7 +104,7 @@ fn xor_two<const N: usize>(bytes: &mut [u8], key: [u8; 4]) -> bool {
 /// Masks up to the first address that is a multiple of 32, and then the rest in aligned blocks.
 #[inline(never)]
 fn xor_longer(bytes: &mut [u8], key: [u8; 4]) {
-    let n = bytes.as_ptr().align_offset(32).min(bytes.len()); // `usize::MAX` is a legal answer.
+    let n = bytes.as_ptr().align_offset(32).min(bytes.len()); // `align_offset` may be `usize::MAX`.
     let (head, rest) = bytes.split_at_mut(n);
     xor_below(head, key);
     xor_long(rest, turned(key, n));
@@ -202,8 +202,8 @@ pub(crate) fn whole_characters(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Returns the number of bytes at the end that belong to an incomplete character, at most three. A
-/// byte that continues a character begins with the bits 10. A lead byte begins with as many ones as
-/// its character has bytes.
+/// byte that continues a character begins with the bits 10. A lead byte begins with as many 1 bits
+/// as its character has bytes.
 fn cut_character(bytes: &[u8]) -> usize {
     let lead = bytes.iter().rev().take(3).position(|&b| b & 0xc0 != 0x80);
     let Some(n) = lead.map(|at| at + 1) else {
@@ -218,7 +218,7 @@ fn cut_character(bytes: &[u8]) -> usize {
 #[inline]
 fn ascii_prefix(bytes: &[u8]) -> usize {
     let n = bytes.len();
-    // An arm of `N` gets at most 2 × `N` bytes, so its two blocks cover all bytes.
+    // The arm with `N` gets at most 2 × `N` bytes, so its two blocks cover all bytes.
     let ascii = match n {
         // Text in a non-Latin script usually fails this test, which saves testing the rest.
         16.. if !bytes.first_chunk::<16>().is_some_and(is_ascii) => false,
@@ -278,7 +278,7 @@ fn ascii_blocks(bytes: &[u8]) -> usize {
 #[derive(Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
-    /// The known text. Invariant: the range is empty, or its bytes are there and are valid UTF-8.
+    /// The known text. Invariant: the range is empty, or lies in `bytes` and is valid UTF-8.
     text: Range<usize>,
 }
 
@@ -366,8 +366,8 @@ impl Buffer {
         whole.is_some()
     }
 
-    /// Returns where a check of `range` begins: at the end of the known text if this text begins
-    /// with `range` and ends inside it. Otherwise the check begins at the start of `range`.
+    /// Returns where a check of `range` begins: at the end of the known text, if it begins where
+    /// `range` begins and ends inside `range`; otherwise at the start of `range`.
     #[inline]
     fn known(&self, range: &Range<usize>) -> usize {
         let inside = (range.start..=range.end).contains(&self.text.end);
@@ -437,7 +437,7 @@ impl Deref for Buffer {
 /// to other threads and through channels.
 ///
 /// A received [`OwnedMessage::Text`](crate::OwnedMessage::Text) contains a `Text`, which derefs to
-/// `str`. `&str`, `String` and (checked) [`Bytes`] convert into it. `Bytes::from` copies nothing.
+/// `str`. `&str`, `String` and (checked) [`Bytes`] convert into it. `Bytes::from` does not copy.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Text(Bytes);
 

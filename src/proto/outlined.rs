@@ -4,7 +4,7 @@ use core::{
     ops::{Deref, DerefMut},
 };
 
-/// A value whose drop code is one function, which every place that drops the value calls.
+/// A value whose drop code is one function. Every place that drops the value calls this function.
 ///
 /// Without this type, the compiler puts the drop code of a value into each place that may drop the
 /// value, such as each await and each possible panic. For a connection this code is long: a program

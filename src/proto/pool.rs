@@ -71,7 +71,8 @@ pub(crate) fn give(buffer: &mut Vec<u8>) {
     }
 }
 
-/// Makes `buffer` the newest of the thread's last buffers, if there is a free place for it.
+/// Puts `buffer` into the first place of `Thread::last` if this place is free and the buffer's size
+/// is suitable. Returns whether it did.
 #[inline(always)]
 fn give_last(buffer: &mut Vec<u8>) -> bool {
     exchange(0, buffer, |last, given| {

@@ -62,8 +62,8 @@ pub enum UrlError {
     TooLong,
 }
 
-/// The longest URL, in bytes. Percent-encoding every byte triples this length. The result is still
-/// below 64 KiB, the limit of common HTTP stacks.
+/// The longest URL, in bytes. Percent-encoding every byte triples the length of a URL. Even then
+/// the URL is below 64 KiB, the limit of common HTTP stacks.
 const MAX_URL: usize = 16 << 10;
 
 /// A parsed URL: the host to dial, and the resource to request (RFC 6455 §3).
@@ -145,14 +145,15 @@ impl Target {
     pub(crate) fn behind_scheme(rest: &str, secure: bool, default: u16) -> Result<Self, UrlError> {
         let (authority, resource) = split_authority(rest);
         // The last `@` ends the userinfo. `decode_userinfo` refuses an earlier `@`, because another
-        // parser could take the text after it for the host.
+        // parser could take the text after the earlier `@` for the host.
         let (userinfo, authority) = match authority.rsplit_once('@') {
             Some((userinfo, authority)) => (decode_userinfo(userinfo)?, authority),
             None => (None, authority),
         };
         let authority = Authority::parse(authority)?;
         authority.check_name()?;
-        // `check` cannot test this, because a host that is not ASCII has an error of its own.
+        // `check`, which sees the whole URL, cannot test this: a host that is not ASCII has an
+        // error of its own.
         if !resource.is_ascii() {
             return Err(UrlError::IllegalCharacter);
         }
@@ -357,8 +358,9 @@ fn is_reg_name(host: &str) -> bool {
     true
 }
 
-/// Splits `text` at the first byte `at`, which must be ASCII. `str::split_once` searches for a
-/// `char`. That search is slower in a short text, and the compiler copies its code to each call.
+/// Splits `text` at the first byte `at`, which must be ASCII. `str::split_once` would search for a
+/// `char`. This search is slower in a short text, and the compiler would copy the search's code to
+/// each call.
 fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
     let found = text.bytes().position(|b| b == at)?;
     Some((text.get(..found)?, text.get(found + 1..)?))
@@ -394,15 +396,15 @@ fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
     if text.is_empty() {
         return Ok(None);
     }
-    // RFC 3986 §3.2.1: in userinfo, these characters must be percent-encoded. Others that must be,
-    // such as `^`, have no meaning in a URL. They are accepted, as in the path.
+    // RFC 3986 §3.2.1: in userinfo, these characters must be percent-encoded. Other characters that
+    // must be encoded, such as `^`, have no meaning in a URL. They are accepted, as in the path.
     if text.bytes().any(|b| b"@[]".contains(&b) || !b.is_ascii()) {
         return Err(UrlError::BadUserinfo);
     }
     let (user, password) = cut(text, b':').unwrap_or((text, ""));
     let mut userinfo = decode(user)?;
-    // RFC 7617 §2: a server reads the text up to the first colon as the user. A `%3A` in the user
-    // became a colon only by decoding.
+    // RFC 7617 §2: a server takes the text before the first colon for the user. So the decoded user
+    // must contain no colon, which the URL can have as `%3A`.
     if userinfo.contains(&b':') {
         return Err(UrlError::BadUserinfo);
     }

@@ -1,5 +1,5 @@
-//! The buffer that zlib writes to, and the types that zlib shares with its callers. This file needs
-//! no zlib.
+//! The buffer that zlib writes to, and the types that the module `zlib` shares with its callers.
+//! This file does not need that module.
 use super::Deflate;
 use crate::proto::kernel::{Buffer, Text};
 #[cfg(not(feature = "deflate"))]
@@ -29,7 +29,8 @@ impl Setting {
     }
 }
 
-/// The error of a call in which zlib failed. Its compressor or decompressor must be dropped.
+/// The error of a call in which zlib failed. The compressor or decompressor of that call must be
+/// dropped.
 pub(crate) struct Broken;
 
 /// The result of one call that inflates.
@@ -95,8 +96,8 @@ impl ZlibOutput {
     }
 
     /// Returns the free part of the buffer's first `most` bytes. The part is never empty, because a
-    /// full buffer grows first. `None` if `most` bytes are already used, also in a buffer that is
-    /// longer than `most`.
+    /// full buffer grows first. `None` if `most` bytes are already used. This also holds for a
+    /// buffer that is longer than `most`.
     pub(crate) fn room(&mut self, most: usize) -> Option<&mut [u8]> {
         if self.len == self.bytes.len() {
             if self.len >= most {

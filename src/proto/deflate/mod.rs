@@ -30,11 +30,12 @@
 //!
 //! The table is for a 64-bit target; `tests/allocations/deflate.rs` measures it. In zlib-rs, every
 //! compressor has a hash table of 128 KiB, whatever its window, and every decompressor has a window
-//! of 32 KiB. While a compressed message is partly fed or received, its connection uses one of the
-//! thread's compressors or decompressors.
+//! of 32 KiB. While a compressed message is partly fed or received, a connection without takeover
+//! uses one of the thread's compressors or decompressors.
 //!
 //! `feed` compresses a whole message at once. While the sending half of a split connection
-//! compresses, it holds the lock that both halves share, so Pongs wait.
+//! compresses, it holds the lock that both halves share. So Pongs wait until the message is
+//! compressed.
 //!
 //! # Choices that RFC 7692 leaves open
 //!
@@ -91,9 +92,10 @@ pub(crate) use params::{Answer, NAME, Offer, Params};
 /// # Secrets
 ///
 /// The length of a compressed message reveals something about its content. An attacker who sees
-/// these lengths can guess a secret byte by byte (CRIME, BREACH; RFC 7692 §8). For this, text that
-/// the attacker chooses must be compressed together with the secret: in one message or, with
-/// takeover, in one connection. Send secrets as [`Outbound::plain`](crate::Outbound::plain).
+/// these lengths can guess a secret byte by byte (CRIME, BREACH; RFC 7692 §8). The attack works
+/// only if text that the attacker chooses is compressed together with the secret: in one message
+/// or, with takeover, in one connection. Send secrets as
+/// [`Outbound::plain`](crate::Outbound::plain).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deflate {
     /// How hard to compress, from 1 (fastest) to 9 (smallest); default 1. A value outside this
@@ -109,9 +111,9 @@ pub struct Deflate {
     /// | 6 | 278 bytes in 10.4 µs | 189 bytes in 11.0 µs |
     pub level: u8,
     /// Messages of fewer bytes than this are sent uncompressed; default 128. Without takeover,
-    /// compressing shorter messages gains little, and a message that would not become shorter is
-    /// sent uncompressed too. Empty messages are never compressed. A message fed in several chunks
-    /// is always compressed, because its length is not known when it begins.
+    /// compressing such a message gains little. Also without takeover, a message that would not
+    /// become shorter is sent uncompressed. Empty messages are never compressed. A message fed in
+    /// several chunks is always compressed, because its length is not known when it begins.
     pub min_size: usize,
     /// The most bytes that a thread keeps in unused compressors and decompressors; default 2 MiB,
     /// which is about five compressors or 40 decompressors. Above this limit, the thread frees the
@@ -133,7 +135,7 @@ pub struct Deflate {
     /// Whether, and how far, messages of the client may refer back to earlier messages, if the
     /// server agrees.
     pub client: Direction,
-    /// Whether a client refuses a server that uses takeover; default no. A server ignores this
+    /// Whether a client refuses a server that uses takeover; default `false`. A server ignores this
     /// setting.
     ///
     /// With takeover, each connection of the client keeps a decompressor, 47 KiB, from the first

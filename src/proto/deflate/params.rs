@@ -39,7 +39,7 @@ enum Bits {
 
 impl Params {
     /// Parses parameters. `None` if a parameter is unknown or repeated, or has a forbidden value. A
-    /// server must decline an offer with a parameter of this kind (§7.1).
+    /// server must decline an offer with one of these faults (§7.1).
     pub(crate) fn parse<'a>(params: impl Iterator<Item = Param<'a>>) -> Option<Self> {
         let mut parsed = Self::default();
         for (name, value) in params {

@@ -18,7 +18,8 @@ use zlib_rs::{DeflateFlush, InflateFlush};
 
 pub(crate) use zlib_rs::Inflate as Decompressor;
 
-/// The type of `Deflate::more`. In `no_zlib.rs` this type has no values, so there is no `Deflate`.
+/// The type of `Deflate::more`. In `no_zlib.rs` this type has no values, so no `Deflate` can be
+/// made.
 pub(super) type Supported = ();
 
 /// A box for the part of a connection that only compression needs.
@@ -135,7 +136,7 @@ fn take(wanted: impl Fn(&Spare) -> bool) -> Option<Spare> {
 }
 
 fn give(idle: Spare, limit: usize) {
-    // Err: the thread is ending.
+    // An error means that the thread is ending.
     let _ = THREAD.try_with(|kept| kept.borrow_mut().give(idle, limit));
 }
 
@@ -220,7 +221,7 @@ pub(crate) fn inflate(
     let made = (raw.total_out() - before.1) as usize;
     let status = match status {
         zlib_rs::Status::Ok => Status::Progress,
-        zlib_rs::Status::BufError => Status::NoProgress, // No fault: zlib needs input or room.
+        zlib_rs::Status::BufError => Status::NoProgress, // no fault: zlib needs input or room
         zlib_rs::Status::StreamEnd => {
             // `false`: raw DEFLATE. This call sets `total_in` and `total_out` to 0, so `taken` and
             // `made` are computed before it.
@@ -238,7 +239,8 @@ pub(crate) fn inflate(
 pub(crate) struct Packed(Arc<[OnceLock<Option<Bytes>>; 7]>);
 
 impl Packed {
-    /// Returns the form for the window of `setting`. Only the level of the first call counts.
+    /// Returns the form for the window of `setting`. The level of `setting` counts only in the call
+    /// that makes the form.
     pub(crate) fn get(&self, zlib: Zlib, setting: Setting, payload: &[u8]) -> Option<&Bytes> {
         let pack = || {
             let mut out = ZlibOutput::default();

@@ -47,13 +47,13 @@ impl Drawn {
     }
 }
 
-/// Returns every pair of first two bytes; under Miri only some of them.
+/// Returns every pair of values for the first two bytes of a header; under Miri only some pairs.
 fn heads() -> impl Iterator<Item = (u8, u8)> {
     let step = if cfg!(miri) { 251 } else { 1 };
     (0..=u16::MAX).step_by(step).map(u16::to_be_bytes).map(|[b0, b1]| (b0, b1))
 }
 
-/// Lengths around each boundary.
+/// Payload lengths around each boundary between the forms of a length.
 const LENGTHS: [u64; 14] = [
     0,
     1,
@@ -71,7 +71,8 @@ const LENGTHS: [u64; 14] = [
     1 << 63,
 ];
 
-/// Returns headers with these first two bytes, one for each length that the form in `b1` can hold.
+/// Returns headers with these first two bytes: one for each of `lengths` that fits in the form of
+/// the length in `b1`.
 fn wires(b0: u8, b1: u8, lengths: impl Iterator<Item = u64>) -> impl Iterator<Item = [u8; 14]> {
     lengths.filter_map(move |payload_len| {
         let mut wire = [b0, b1, 2, 3, 4, 5, 6, 7, 8, 9, 0xa1, 0xb2, 0xc3, 0xd4];
@@ -87,7 +88,7 @@ fn wires(b0: u8, b1: u8, lengths: impl Iterator<Item = u64>) -> impl Iterator<It
 }
 
 /// The RFC's picture, both parsers and the encoders agree for every first and second byte, with
-/// lengths around each boundary.
+/// payload lengths around each boundary.
 #[test]
 fn all_that_knows_the_layout_of_a_header_agrees() {
     let (mut legal, mut short) = (0, 0);
@@ -155,7 +156,7 @@ fn the_beginning_of_a_header_is_judged_as_far_as_it_goes() {
     {
         let whole = Header::parse(&wire);
         for cut in 0..wire.len() {
-            // The least and the greatest length that begin with these bytes.
+            // The least and the greatest payload length of a header that begins with these bytes.
             let [least, most] = [0, 0xff].map(|unknown| {
                 let mut wire = wire;
                 wire[cut.max(2)..].fill(unknown);

@@ -3,13 +3,13 @@
 //! [`Scan`] finds the end of a head in one pass over all bytes, even if they arrive one by one. In
 //! this pass, `Scan` also enforces the limits. It refuses bare LF, bare CR and control characters
 //! except tabs, because parsers read these in different ways, which allows request smuggling. For
-//! the same reason it refuses a folded line in a request. In a response it unfolds the line in
+//! the same reason it refuses a folded line in a request. In a response, `Scan` unfolds the line in
 //! place, so that all later parsers see one line. `httparse` then parses the complete head once,
-//! for the grammar of the first line, names and values. A request that came whole in one read,
-//! without other bytes, goes to `httparse` without a scan. If `httparse` or a limit refuses the
-//! request, `Scan` runs after all, to find the first fault. [`server`](super::server) checks the
-//! headers that `httparse` found. [`client`](super::client) and all later calls read the validated
-//! head with [`Headers`].
+//! and checks the grammar of the first line, names and values. A request that came whole in one
+//! read, without other bytes, goes to `httparse` without a scan. If `httparse` or a limit refuses
+//! the request, `Scan` runs after all, to find the first fault. [`server`](super::server) checks
+//! the headers that `httparse` found. [`client`](super::client) and all later calls read the
+//! validated head with [`Headers`].
 use super::HandshakeError;
 use crate::proto::{config::Config, error::shown, role::Role};
 use core::{fmt, mem::MaybeUninit};
@@ -122,8 +122,8 @@ impl Scan {
     }
 
     /// Joins the current line, which begins with a blank, to the line before: the line end and the
-    /// blank become spaces (RFC 9112 §5.2). The first line cannot be continued. A server may refuse
-    /// folded lines by this section, and this server refuses all of them.
+    /// blank become spaces (RFC 9112 §5.2). The first line cannot be continued. The same section
+    /// allows a server to refuse folded lines, and this server refuses all of them.
     #[cold]
     fn unfold(&mut self, bytes: &mut [u8]) -> Result<(), HandshakeError> {
         match bytes.get_mut(self.at - LINE_END..=self.at) {
@@ -140,8 +140,8 @@ impl Scan {
     /// Whether [`run`](Self::run) would accept a head that httparse accepted. The head must end in
     /// CR LF CR LF. `first` is the length of its first line. httparse accepts only two forms that
     /// `run` refuses: an empty line before the first line, and a bare LF. A bare LF that httparse
-    /// accepts is always at the end of a line. The line before a name is checked at the name, and
-    /// the last line by the CR LF CR LF.
+    /// accepts is always at the end of a line. So CR LF must come before each name; the end of the
+    /// last line is in the CR LF CR LF.
     fn takes(&self, head: &[u8], first: usize, headers: &[httparse::Header<'_>]) -> bool {
         let begins_line = |name: &str| {
             let at = name.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
@@ -251,7 +251,7 @@ impl RequestLine {
         look: impl FnOnce(&httparse::Request<'_, 'a>) -> T,
     ) -> Option<(Self, T)> {
         // If `scan` has begun, it has already passed over the earlier reads. A parse without `scan`
-        // would then save only the pass over the last read, and have the same result.
+        // would be right too, but would save only the pass over the last read.
         if scan.at > 0 || !wire.ends_with(b"\r\n\r\n") {
             return None;
         }
@@ -351,8 +351,8 @@ pub(super) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
 fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
     let what = match e {
         // 1.1 is not a wrong version: httparse reports the same error if only the blank after the
-        // right version is missing. A first line of HTTP/0.9 has no version at all, so 0.x there is
-        // malformed.
+        // right version is missing. A first line of HTTP/0.9 has no version at all, so a line with
+        // 0.x is malformed.
         httparse::Error::Version
             if version
                 .and_then(|v| v.strip_prefix(b"HTTP/"))

@@ -3,8 +3,8 @@
 //! Each role has a state machine that takes bytes, checks them, and becomes a
 //! [`Connection`](crate::Connection). Bytes that were read after the head are the connection's
 //! first input. The caller handles connecting, TLS, proxies and redirects. The stream carries only
-//! this one exchange of HTTP. After a failed handshake, a server first writes its response. Then
-//! drop the stream.
+//! this one exchange of HTTP. So drop the stream after a failed handshake; a server first writes
+//! its response.
 //!
 //! ```
 //! use tickwire::{Config, Entropy, handshake::{Progress, client, server}};
@@ -118,8 +118,8 @@ pub enum HandshakeError {
     #[error("method is not GET")]
     BadMethod,
     /// A request of HTTP/2 or HTTP/3 with a method other than CONNECT, most likely plain HTTP;
-    /// answered with 405 and `Allow: CONNECT`. A 426 would have to name an Upgrade, which these
-    /// versions do not have (RFC 9113 §8.2.2). Only `tickwire-http` returns this error.
+    /// answered with 405 and `Allow: CONNECT`. A 426 would not fit: it must name an Upgrade, and
+    /// these versions have no Upgrade (RFC 9113 §8.2.2). Only `tickwire-http` returns this error.
     #[error("no extended CONNECT (RFC 8441), which opens a WebSocket over HTTP/2 and HTTP/3")]
     NotConnect,
     /// A required header is missing.
@@ -150,7 +150,7 @@ pub enum HandshakeError {
     HostMismatch,
     /// A request announces a body, by Transfer-Encoding or by a Content-Length that is not 0. The
     /// bytes after the head could then be read in two ways, as HTTP or as frames. (A response that
-    /// opens a connection has no body, whatever its headers.)
+    /// opens a connection has no body, whatever its headers say.)
     #[error("a body is announced, which an upgrade cannot have")]
     HasBody,
     /// The stream ended before the peer's head, or a proxy's answer, was complete.
@@ -271,8 +271,8 @@ const fn socks_reply(reply: u8) -> &'static str {
 
 impl HandshakeError {
     /// The HTTP status with which a server answers this error: 400, 403, 404, 405, 408, 414, 426,
-    /// 431, 501 or 505. For an error that only a client can get, the status is 502 (Bad Gateway): a
-    /// gateway can answer with this status if its own client gets the error.
+    /// 431, 501 or 505. An error that only a client can get has the status 502 (Bad Gateway). A
+    /// gateway can answer with this status if the gateway's own client gets the error.
     pub const fn status(self) -> u16 {
         match self {
             Self::Malformed { .. }
@@ -411,9 +411,9 @@ fn push(text: &mut String, parts: &[&str]) {
 }
 
 /// Checks a header that the caller adds. Refuses a name that is not a token. Also refuses control
-/// characters, because some could end the line (RFC 9110 §5.1, §5.5). A header that only the
-/// handshake may set is refused too, because a second line could contradict the handshake's line. A
-/// header about a body could make a proxy read frames as a body.
+/// characters, because some of them could end the line (RFC 9110 §5.1, §5.5). A header that only
+/// the handshake may set is refused too, because a second line could contradict the handshake's
+/// line. A header about a body could make a proxy read frames as a body.
 fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     const RESERVED: [&str; 7] =
         ["Host", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer"];

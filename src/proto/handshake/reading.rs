@@ -100,8 +100,8 @@ impl Reading {
     ///
     /// [`HandshakeError::Timeout`] if the peer's head was not complete within
     /// [`handshake_timeout`](Config::handshake_timeout). [`Refused`] if the head of a refusal was
-    /// complete, but its body was not complete within that time or within a second. The earlier
-    /// error, if the handshake had failed before.
+    /// complete, but its body was not complete within that time or within a second of the head. The
+    /// earlier error, if the handshake had failed before.
     ///
     /// [`Refused`]: HandshakeError::Refused
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), HandshakeError> {
@@ -120,8 +120,8 @@ impl Reading {
     }
 
     /// Fails the handshake with a fault that the caller has found. Use this call if you parse the
-    /// head yourself, as an HTTP stack does. An event of `tracing` reports the error, and this call
-    /// and later calls of `step`, `handle_timeout` and `fail` return it. If the handshake had
+    /// head yourself, as an HTTP stack does. An event of `tracing` reports the error. This call and
+    /// all later calls of `step`, `handle_timeout` and `fail` return it. If the handshake had
     /// failed before, this call returns that earlier error instead, and changes nothing.
     pub fn fail(&mut self, error: HandshakeError) -> HandshakeError {
         if let Some(Err(earlier)) = self.outcome {
@@ -137,9 +137,9 @@ impl Reading {
 
     // Outputs.
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) next. [`Time::ZERO`], which is due at
-    /// once, if that call must start a timeout: at first, and after the head of a refusal. `None`
-    /// once the handshake has an outcome.
+    /// When to call [`handle_timeout`](Self::handle_timeout) next. If that call must start a
+    /// timeout, the time is [`Time::ZERO`], which is due at once. A timeout must start with the
+    /// first call, and after the head of a refusal. `None` once the handshake has an outcome.
     pub fn poll_timeout(&self) -> Option<Time> {
         let running = self.deadline.filter(|_| self.timeout.is_none());
         self.outcome.is_none().then_some(running.unwrap_or(Time::ZERO))
@@ -214,8 +214,8 @@ impl Reading {
         Ok(())
     }
 
-    /// Limits the time for the body of a refusal, and sets the error with which the handshake then
-    /// fails. A shorter handshake timeout that has not started yet still applies.
+    /// Limits the time for the body of a refusal, and sets the error with which the handshake fails
+    /// when this time is over. A shorter handshake timeout that has not started yet still applies.
     pub(super) fn expect_body(&mut self, refused: HandshakeError) {
         self.timeout = Some(REFUSAL_BODY.min(self.timeout.unwrap_or(REFUSAL_BODY)));
         self.timeout_error = refused;
@@ -235,8 +235,8 @@ impl Reading {
         found
     }
 
-    /// Hands the bytes after the request's head to the connection as its first input, and
-    /// `response` as its first output.
+    /// Hands the bytes after the peer's head to the connection as its first input, and `response`
+    /// as its first output. A client's `response` is empty.
     #[inline]
     pub(super) fn end(mut self, head: usize, connection: &mut Connection, response: &[&[u8]]) {
         self.buf.skip(head);

@@ -98,7 +98,7 @@ fn text_of_bytes_is_its_twin() {
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// The twin of the kernels: masks byte by byte, as §5.3 defines masking.
+/// The loop with which the kernels are compared: masks byte by byte, as §5.3 defines masking.
 fn byte_loop(bytes: &mut [u8], key: [u8; 4]) {
     for (byte, k) in bytes.iter_mut().zip(key.iter().cycle()) {
         *byte ^= k;
@@ -138,7 +138,8 @@ fn kernels_are_their_twin_at_every_length_and_alignment() {
 }
 
 /// `ascii_prefix` returns the whole length if all bytes are ASCII, and never counts a byte that is
-/// not ASCII. From 128 bytes on, the same holds for `ascii_blocks`, here compiled without AVX2.
+/// not ASCII. From 128 bytes on, the same holds for `ascii_blocks`, which is compiled without AVX2
+/// here.
 #[test]
 fn ascii_is_what_each_byte_says() {
     let mut bytes = alloc::vec![b'x'; 800];

@@ -15,16 +15,17 @@ use prepared::Prepared;
 ///   [`OwnedMessage`]. The payload is copied into the outgoing buffer.
 /// - `String`, `Box<str>`, `Vec<u8>`, [`Bytes`] and [`OwnedMessage`]. If the message is not
 ///   compressed, a server copies a payload of less than
-///   [`min_vectored`](crate::Config::min_vectored) bytes. The server sends any other payload
-///   without a copy, by a vectored write. Over a stream without vectored writes, and in
+///   [`min_vectored`](crate::Config::min_vectored) bytes. The server sends a payload of at least
+///   that length without a copy, by a vectored write. Over a stream without vectored writes, and in
 ///   [`feed_first`](crate::Sender::feed_first), the server copies every payload.
 /// - `Cow<str>`, like the `&str` or the `String` in it.
 /// - `Arc<str>`. Its text is first copied into a `String`. To copy only once, pass a `&str`.
-/// - [`Prepared`] or a reference to it. A server copies the payload, or sends it without a copy, by
-///   the rule for `String`.
+/// - [`Prepared`] or a reference to it. The rule for `String` also says when a server copies this
+///   payload.
 ///
-/// A client copies every payload, because it masks the copy. Text types become text messages, byte
-/// types binary messages. [`Message`], [`OwnedMessage`] and [`Prepared`] keep their kind.
+/// A client copies every payload, because it masks the copy. Text types become text messages, and
+/// byte types become binary messages. [`Message`], [`OwnedMessage`] and [`Prepared`] keep their
+/// kind.
 #[derive(Clone)]
 pub struct Outbound<'a> {
     pub(crate) content: Content<'a>,
@@ -46,8 +47,9 @@ pub(crate) enum Content<'a> {
 /// [`Prepared`], or an [`Outbound`].
 ///
 /// Every type that converts into [`Outbound`] implements this trait, so your type only needs a
-/// `From` for `Outbound`. The trait exists for the compiler's error message. With a bound on `Into`
-/// instead, the compiler would list the conversions of `Outbound`, and not say what can be sent.
+/// `From` for `Outbound`. The trait exists only for a better error message of the compiler. With a
+/// bound on `Into` instead, the compiler would list the conversions of `Outbound`, and not say what
+/// can be sent.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a message",
     label = "expected text (`&str`, `String`, `Text`), bytes (`&[u8]`, `Vec<u8>`, `Bytes`), \
@@ -65,8 +67,8 @@ impl<'a> Outbound<'a> {
     ///
     /// The length of a compressed message shows how much the message repeats itself or, with
     /// context takeover, earlier messages. An attacker who sees this length can guess a secret byte
-    /// by byte (CRIME, BREACH; RFC 7692 §8). For this, text that the attacker chose must be
-    /// compressed together with the secret. Later messages never refer back to a plain message.
+    /// by byte (CRIME, BREACH; RFC 7692 §8). The attack works only if text that the attacker chose
+    /// is compressed together with the secret. Later messages never refer back to a plain message.
     pub fn plain(message: impl Into<Self>) -> Self {
         Self { plain: true, ..message.into() }
     }

@@ -144,9 +144,9 @@ impl Handshake {
     ///
     /// # Errors
     ///
-    /// The first fault found. [`Refused`](HandshakeError::Refused) is returned at the first of
-    /// these: the body or its first [`max_refusal_body`](Config::max_refusal_body) bytes have
-    /// arrived, the stream has ended, or a second has passed since the head.
+    /// The first fault found. [`Refused`](HandshakeError::Refused) is returned as soon as one of
+    /// three things happens: the body or its first [`max_refusal_body`](Config::max_refusal_body)
+    /// bytes have arrived, the stream has ended, or a second has passed since the head.
     /// [`response`](Self::response) has status and headers as soon as the head is complete. An
     /// error is final: drop the stream.
     #[must_use = "`Complete` means that the connection is open; an error means that it never opens"]
@@ -173,7 +173,8 @@ impl Handshake {
                 self.check(Headers::of(self.reading.wire().get(..line.len).unwrap_or_default()))?;
                 return Ok(Progress::Complete);
             }
-            // The refusal copies its head, so the buffer then begins with the body.
+            // `Refusal::new` copies the head. So `skip` may remove it, and the buffer then begins
+            // with the body.
             let head = self.reading.wire().get(..line.len).unwrap_or_default();
             let body = Body::of(Refusal::new(line.status, head));
             self.reading.skip(line.len);

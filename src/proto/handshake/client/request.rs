@@ -75,7 +75,7 @@ impl Request {
     /// # Errors
     ///
     /// [`HeaderError::BadSubprotocol`] if a name is empty or not a token,
-    /// [`RepeatedSubprotocol`](HeaderError::RepeatedSubprotocol) if a name is repeated,
+    /// [`RepeatedSubprotocol`](HeaderError::RepeatedSubprotocol) if a name is repeated, and
     /// [`NoSubprotocol`](HeaderError::NoSubprotocol) if `names` is empty and a subprotocol is
     /// required.
     pub fn subprotocols<'a, T>(

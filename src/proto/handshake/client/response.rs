@@ -58,7 +58,7 @@ impl fmt::Display for Refusal {
         if !self.reason().is_empty() {
             write!(f, " {}", Shown(self.reason()))?;
         }
-        // A line end of the body would be shown as an escape.
+        // `trim_ascii` removes the line end of the body, which would be shown as an escape.
         match self.body.trim_ascii() {
             [] => Ok(()),
             body => write!(f, ": {}", Shown(body)),

@@ -33,7 +33,7 @@ pub(super) fn request<'a>(
         if is(HOST) {
             once(&mut host, value, HOST)?;
         } else if is("Connection") {
-            connection |= head::has_token(value, "upgrade"); // Several lines are one list.
+            connection |= head::has_token(value, "upgrade"); // All lines together are one list.
         } else if is(UPGRADE) {
             equal(&mut upgrade, value, UPGRADE)?;
         } else if is(KEY) {
@@ -83,8 +83,8 @@ fn key(key: &[u8]) -> Result<&[u8; KEY_LEN], HandshakeError> {
     }
 }
 
-/// Checks the target of a request and its Host (RFC 9112 §3.2). The target may name no host, but
-/// the Host header must always name one.
+/// Checks the target of a request and its Host (RFC 9112 §3.2). The target need not name a host,
+/// but the Host header must always name one.
 fn target(target: Option<&str>, host: &[u8]) -> Result<(), HandshakeError> {
     let authority = core::str::from_utf8(host).ok().and_then(|host| Authority::parse(host).ok());
     let authority = authority.ok_or(HandshakeError::BadHeader(HOST))?;

@@ -82,7 +82,8 @@ pub(in crate::proto::handshake) fn normalise(origin: &str) -> Result<String, Hea
     }
     // An authority has no path, query or user here, because `parse` refuses `/`, `?` and `@`.
     let parsed = Authority::parse(authority).map_err(|_| HeaderError::BadOrigin)?;
-    // A host may have an asterisk, but a caller who writes one here expects a wildcard.
+    // A host may have an asterisk, but a caller who writes one here expects a wildcard. So it is
+    // refused.
     if parsed.host.contains('*') || parsed.check_name().is_err() {
         return Err(HeaderError::BadOrigin);
     }
@@ -91,7 +92,8 @@ pub(in crate::proto::handshake) fn normalise(origin: &str) -> Result<String, Hea
         "https" => Some(443),
         _ => None,
     };
-    // `parsed.host` lacks the brackets of an IPv6 address, so the host is cut out again.
+    // `parsed.host` lacks the brackets of an IPv6 address, so the host is cut out of `authority`
+    // again.
     let host = match authority.rsplit_once(':') {
         // The last colon is before the port, unless that colon is inside the brackets of an IPv6
         // address.

@@ -121,7 +121,7 @@ pub struct Rejection {
 
 impl Rejection {
     /// Makes a rejection with this HTTP status, 200 to 599. Any other `status` is replaced by 500,
-    /// because a 1xx does not end the exchange, and codes from 600 on are not valid.
+    /// because a 1xx does not end the exchange, and statuses from 600 on are not valid.
     pub fn new(status: u16) -> Self {
         let status = if (200..=599).contains(&status) { status } else { 500 };
         Self { status, lines: String::new(), date: None, body: Vec::new() }
@@ -185,7 +185,7 @@ impl Rejection {
         let mut push = |parts: &[&str]| push(&mut text, parts);
         match self.status {
             // RFC 9110 §7.8: a sender of Upgrade must also name `Upgrade` in Connection. §4.4: the
-            // answer to a wrong version names the right one.
+            // answer to a wrong version names the right version.
             426 => {
                 push(&[
                     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
@@ -235,8 +235,8 @@ impl From<HandshakeError> for Rejection {
     }
 }
 
-/// Makes a 500 without a body, because a bad header is a fault of the program. A function that
-/// returns a `Rejection` as error can thus use `Rejection::new(401).header(..)?`.
+/// Makes a 500 without a body, because a bad header is a fault of the program. This conversion lets
+/// a function that returns a `Rejection` as error use `Rejection::new(401).header(..)?`.
 impl From<HeaderError> for Rejection {
     fn from(_: HeaderError) -> Self {
         Self::new(500)

@@ -6,9 +6,9 @@
 //! length is proved separately. The lengths below take every path: fewer bytes than a word, two
 //! words, blocks of 16 and of 32 bytes, with tails of several lengths. The kernel for AVX2 has the
 //! same code as the kernel for blocks of 32 bytes, but is compiled for wider registers. From 2 KiB
-//! on, a payload is masked in place as two pieces, cut by its address. The function for these two
-//! pieces is proved for a shorter payload, because 2 KiB would take the solver too long. So no
-//! harness takes the branch that selects this function.
+//! on, a payload is masked in place as two pieces, cut at an aligned address. The function for
+//! these two pieces is proved for a shorter payload, because 2 KiB would take the solver too long.
+//! So no harness takes the branch that selects this function.
 use super::*;
 use core::str::Utf8Error;
 
@@ -32,7 +32,7 @@ fn the_key_of_a_piece_is_that_of_its_offset() {
     let (key, offset): ([u8; 4], usize) = (kani::any(), kani::any());
     let i = kani::any_where(|&i: &usize| i < 4);
     assert!(turned(key, offset)[i] == key[offset.wrapping_add(i) % 4]);
-    // Two turns add up. So `Masker::apply` may turn its key by the length of each piece.
+    // Two rotations add up. So `Masker::apply` may rotate its key by the length of each piece.
     let more: usize = kani::any();
     assert!(turned(turned(key, offset), more) == turned(key, offset.wrapping_add(more)));
 }

@@ -10,7 +10,7 @@ enum State {
     Before,
     /// The name of a parameter.
     Name,
-    /// Blanks after that name.
+    /// Blanks after the name of a parameter.
     Named,
     /// An equals sign, and blanks.
     Equals,
@@ -49,7 +49,7 @@ fn whole(state: State) -> bool {
     matches!(state, Name | Named | Value | End)
 }
 
-/// Stands for `is_tchar`. `a_byte_of_a_token_is_that_of_the_rfc` proves that both agree.
+/// Stands for `is_tchar`. `a_byte_of_a_token_is_that_of_the_rfc` proves that both functions agree.
 fn tchar(b: u8) -> bool {
     let other =
         matches!(b, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
@@ -65,7 +65,7 @@ const N: usize = 8;
 fn a_parameter_is_that_of_the_grammar() {
     let (bytes, n): ([u8; N], usize) = (kani::any(), kani::any_where(|&n| n <= N));
     let param = param(&bytes[..n]);
-    // The ranges of the name and of the value, and the state.
+    // The ranges of the name and of the value, the state, and the number of bytes read.
     let (mut name, mut value, mut state, mut end) = (0..0, 0..0, Before, 0);
     while end < n {
         let Some(next) = read(state, bytes[end]) else { break };
@@ -109,7 +109,8 @@ fn stored(ascii: &[u8]) -> &str {
 /// Stands for [`param`]: takes or refuses any bytes, and stores where they end. The proof of
 /// `param` is `a_parameter_is_that_of_the_grammar`.
 fn any_param(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
-    // One semicolon is before a parameter, and none is inside.
+    // One semicolon is between the earlier part and this parameter, and none is inside the
+    // parameter.
     let begin = bytes.as_ptr().addr();
     assert!(begin == SEEN[2].load(Relaxed) + 1 && !bytes.contains(&b';'));
     SEEN[2].store(begin + bytes.len(), Relaxed);
