@@ -18,8 +18,8 @@ pub enum Retry {
     /// again rarely.
     Alarm,
     /// Another attempt in the same way does harm, or cannot succeed. An exchange that bans an
-    /// address prolongs the ban, wrong credentials lock an account, and a bad certificate may be an
-    /// attack. Tell a person, and connect again only when that person says so.
+    /// address prolongs the ban, wrong credentials can lock an account, and a bad certificate may
+    /// be an attack. Tell a person, and connect again only when that person says so.
     Stop,
 }
 

@@ -306,8 +306,8 @@ impl ShortHeader {
     #[inline(always)]
     pub(crate) fn parse(wire: [u8; SHORT_LEN], mask_bit: u8) -> Option<Self> {
         let [b0, b1, ..] = wire;
-        // The first byte must be FIN with the opcode of text or binary, which are neighbours: 1 and
-        // 2. The mask bit must be `mask_bit`.
+        // The first byte must be FIN with the opcode of text (1) or binary (2). One subtraction
+        // checks both opcodes. The mask bit must be `mask_bit`.
         let text = OpCode::Text.unfragmented();
         if b0.wrapping_sub(text) > 1 || (b1 ^ mask_bit) & MASK != 0 {
             return None;

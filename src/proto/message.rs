@@ -209,8 +209,9 @@ pub struct Arrival {
     pub software: Duration,
     /// When the network card received the segment, by the card's clock. The driver must support
     /// these times, and you must switch them on (`hwstamp_ctl`, `SIOCSHWTSTAMP`). The card decides
-    /// the epoch: TAI if PTP sets the card's clock. The kernel's value is passed on unchanged. This
-    /// field is untested, because no test machine had a card that supports it.
+    /// the epoch, for example that of TAI if PTP sets the card's clock. The kernel's value is
+    /// passed on unchanged. This field is untested, because no test machine had a card that
+    /// supports it.
     pub hardware: Option<Duration>,
 }
 

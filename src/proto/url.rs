@@ -346,7 +346,7 @@ fn is_reg_name(host: &str) -> bool {
     while let Some(b) = bytes.next() {
         let hex = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_hexdigit());
         let legal = match b {
-            // `&'()*+,` follow each other in ASCII.
+            // `&'()*+,` follow each other in ASCII, so one range has all of them.
             b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b';' | b'=' => true,
             b'%' => hex(bytes.next()) && hex(bytes.next()),
             _ => b.is_ascii_alphanumeric(),

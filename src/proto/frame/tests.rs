@@ -156,7 +156,7 @@ fn the_beginning_of_a_header_is_judged_as_far_as_it_goes() {
     {
         let whole = Header::parse(&wire);
         for cut in 0..wire.len() {
-            // The least and the greatest payload length of a header that begins with these bytes.
+            // The least and the greatest payload length of a header that begins with `wire[..cut]`.
             let [least, most] = [0, 0xff].map(|unknown| {
                 let mut wire = wire;
                 wire[cut.max(2)..].fill(unknown);

@@ -140,8 +140,8 @@ impl Scan {
     /// Whether [`run`](Self::run) would accept a head that httparse accepted. The head must end in
     /// CR LF CR LF. `first` is the length of its first line. httparse accepts only two forms that
     /// `run` refuses: an empty line before the first line, and a bare LF. A bare LF that httparse
-    /// accepts is always at the end of a line. So CR LF must come before each name; the end of the
-    /// last line is in the CR LF CR LF.
+    /// accepts is always at the end of a line. So it is enough that CR LF comes before each name;
+    /// the last line ends with the CR LF CR LF.
     fn takes(&self, head: &[u8], first: usize, headers: &[httparse::Header<'_>]) -> bool {
         let begins_line = |name: &str| {
             let at = name.as_ptr().addr().wrapping_sub(head.as_ptr().addr());

@@ -25,7 +25,7 @@ fn spec(wire: [u8; MAX_HEADER_LEN], n: usize) -> Result<Option<(Header, usize)>,
         return Err(());
     }
     // The number of bytes of the extended length, and the least and the greatest payload length for
-    // this form.
+    // this value of `len7`.
     let (more, least, most) = match len7 {
         126 => (2, 126, 0xffff),
         127 => (8, 0x1_0000, (1 << 63) - 1),

@@ -10,7 +10,7 @@ use core::{fmt, time::Duration};
 /// [`max_refusal_body`](Config::max_refusal_body) bytes are kept, and only bytes that arrived
 /// within a second of the head.
 ///
-/// Redirects are not followed. A refusal is no more trustworthy than its connection. You can log a
+/// Redirects are not followed. A refusal is only as trustworthy as its connection. You can log a
 /// refusal directly, because its `Display` and `Debug` escape and truncate the server's text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Refusal {

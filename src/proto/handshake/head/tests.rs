@@ -82,8 +82,8 @@ fn bytes_are_found_wherever_they_are_and_whatever_is_around_them() {
         let mut bytes = [0; 40];
         for b in &mut bytes {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            // Mostly `~`, the neighbour of DEL. The others are control characters, bytes that a
-            // wrong test could take for control characters, and letters.
+            // Most bytes are `~`, the neighbour of DEL. The other bytes are control characters,
+            // bytes that a wrong test could take for control characters, and letters.
             *b = *b" !~\x80\xff\xa0\x9f\x7e\x1f\x7f\r:a\0"
                 .get((seed >> 16) as usize % 40)
                 .unwrap_or(&b'~');

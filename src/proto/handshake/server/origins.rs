@@ -51,8 +51,8 @@ impl Origins {
     }
 
     /// Makes [`allows`](Self::allows) refuse requests without an Origin too. By default these
-    /// requests are allowed, because they do not come from browsers. A program other than a browser
-    /// can send any Origin, so this setting does not stop it.
+    /// requests are allowed, because they do not come from browsers. This setting does not stop a
+    /// program other than a browser, because such a program can send any Origin.
     pub fn required(mut self) -> Self {
         self.required = true;
         self

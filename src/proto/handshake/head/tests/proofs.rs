@@ -1,6 +1,6 @@
 //! Proofs by Kani: the search in HTTP heads, eight bytes at once, finds the same byte as a plain
-//! loop. A line of a head is cut in the right places. Blanks and tokens are as in RFC 9110 §5.6.
-//! See `checks/kani`.
+//! loop. A line of a head is cut into its name and its value in the right places. Blanks and tokens
+//! are as in RFC 9110 §5.6. See `checks/kani`.
 use super::*;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
