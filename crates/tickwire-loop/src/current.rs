@@ -1,12 +1,13 @@
 //! The facts that a turn has read from the slot of its connection. Finding the slot takes time, so
-//! the turn reads it again only after a command may have changed it.
+//! the turn reads the slot again only after a command may have changed it.
 use crate::{handle::Handle, slots::Slot};
 
 #[derive(Default)]
 pub(crate) struct Current {
     /// The connection that has its turn, or had the last turn.
     of: Option<Handle>,
-    /// `of`, if it had no outbox when the turn last read its slot. `None` after `change`.
+    /// `of`, if that connection had no outbox when the turn last read its slot. `None` after
+    /// `change`.
     direct: Option<Handle>,
     /// Whether any connection was removed or paused, or any outbox was changed, since the turn last
     /// read the slot of its connection. Also set while the connection of the turn is paused.

@@ -29,8 +29,8 @@ pub struct Dial {
 }
 
 impl Dial {
-    /// Connects to a `ws` URL, or, with the features `rustls` and `ring`, to a `wss` URL, with the
-    /// defaults. With `rustls` alone, the program has to install a [cryptographic
+    /// Connects to a `ws` or `wss` URL, with the defaults. `wss` needs the features `rustls` and
+    /// `ring`. With `rustls` alone, the program has to install a [cryptographic
     /// provider](tickwire#features).
     ///
     /// # Errors

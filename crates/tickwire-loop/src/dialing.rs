@@ -29,7 +29,8 @@ impl<T> Inner<T> {
             return Err(Error::NoTls);
         }
         let (host, port) = (target.host().to_owned(), target.port());
-        // The application's addresses come before the URL's. An IP address needs no lookup.
+        // The loop dials the application's addresses instead of the URL's host. A host that is an
+        // IP address needs no lookup.
         let known = match host.parse::<IpAddr>() {
             Ok(address) if dial.known.is_empty() => vec![SocketAddr::new(address, port)],
             _ => dial.known.clone(),
@@ -97,7 +98,8 @@ impl<T> Inner<T> {
                 return None;
             }
         };
-        self.put(handle, Stage::Dialing(dialing), None); // in this stage, `free` leaves the lookup
+        // The dial goes back into its slot first, so that `free` also removes it from its lookup.
+        self.put(handle, Stage::Dialing(dialing), None);
         self.finish(handle, None, Some(error), handler);
         None
     }
@@ -127,7 +129,7 @@ impl<T> Inner<T> {
                 }
                 Err(error) => {
                     race.failed(*to, error);
-                    dialing.attempts.swap_remove(at); // the last attempt is there now
+                    dialing.attempts.swap_remove(at); // now the attempt that was last is at `at`
                 }
             }
         }
@@ -193,7 +195,8 @@ impl<T> Inner<T> {
         };
         let mut spent = 0;
         loop {
-            // Writing comes first, because the peer's next bytes may be an answer.
+            // Writing comes first, because the peer's next bytes may be the answer to what is
+            // written.
             match wire.say(&mut self.system, handshake.outgoing()) {
                 Ok(n) => handshake.advance(n),
                 Err(error) if is_passing(&error) => {}
@@ -202,7 +205,8 @@ impl<T> Inner<T> {
             match handshake.step() {
                 Ok(Progress::Partial) => {}
                 done => {
-                    // Taken, because the calls below consume it. It is `Some`, as above.
+                    // The handshake is taken, because the calls below consume it. As above, it is
+                    // `Some`.
                     let handshake = dialing.handshake.take().ok_or(HandshakeError::Incomplete)?;
                     let Err(error) = done else { return Ok(handshake.into_connection()?) };
                     return Err(match handshake.into_refusal() {

@@ -45,7 +45,7 @@ pub struct Door {
     pub(crate) shares_port: bool,
 }
 
-/// Paths, and the answer to health checks at each.
+/// The paths of health checks, and the answer at each path.
 pub(crate) type HealthChecks = Arc<Vec<(String, Rejection)>>;
 
 impl Door {
@@ -66,8 +66,8 @@ impl Door {
     /// neither a `Sec-WebSocket-Key` nor an `Upgrade` to `websocket`. Let `path` begin with `/` and
     /// have no query. It has to equal the path in the request's target byte for byte; a query in
     /// the target does not matter. All other requests are handled as usual, so a WebSocket may use
-    /// the same path. The loop compares paths in the order of the calls. No event reports a health
-    /// check.
+    /// the same path. The loop compares the paths in the order in which you set them. No event
+    /// reports a health check.
     ///
     /// ```
     /// use tickwire::{Config, handshake::server::Rejection};
@@ -93,8 +93,9 @@ impl Door {
         self
     }
 
-    /// Accepts `wss` connections instead. In the configuration, set `alpn_protocols` to `http/1.1`
-    /// alone. Set `enable_secret_extraction` to open and seal records in place. Feature `rustls`.
+    /// Accepts `wss` connections instead of `ws` connections. In the configuration, set
+    /// `alpn_protocols` to `http/1.1` alone. Set `enable_secret_extraction` to open and seal
+    /// records in place. Feature `rustls`.
     #[cfg(feature = "rustls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
     pub fn tls(mut self, config: impl Into<tls::Server>) -> Self {
@@ -105,12 +106,12 @@ impl Door {
     /// Sets a hook that is called with each accepted TCP socket, before the loop reads from it. The
     /// hook also gets each socket that the program [adopts](crate::Net::adopt). Use it to set
     /// options of a connection by `socket2::SockRef::from(&socket)`, such as TCP_USER_TIMEOUT. If
-    /// you keep a duplicate of the descriptor, the connection stays open. After the hook, the loop
-    /// sets TCP_NODELAY. Set SO_RCVBUF on the listener instead ([`Net::listen_on`](
-    /// crate::Net::listen_on)), because the ends agree on the scale of TCP's window before a
-    /// connection is accepted. On Windows the hook gets a `BorrowedSocket`. If the hook returns an
-    /// error, the loop closes the connection, and counts it among
-    /// [`handshakes_failed`](crate::Counts::handshakes_failed).
+    /// you keep a duplicate of the descriptor, the connection may stay open after the loop has
+    /// closed its own descriptor. After the hook, the loop sets TCP_NODELAY. Set SO_RCVBUF not in
+    /// the hook, but on a listener for [`Net::listen_on`](crate::Net::listen_on): the ends agree on
+    /// the scale of TCP's window before a connection is accepted. On Windows the hook gets a
+    /// `BorrowedSocket`. If the hook returns an error, the loop closes the connection, and counts
+    /// it among [`handshakes_failed`](crate::Counts::handshakes_failed).
     pub fn prepare(
         mut self,
         hook: impl Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'static,

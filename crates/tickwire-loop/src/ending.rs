@@ -25,9 +25,11 @@ impl<T> Inner<T> {
         let Some(value) = self.free(handle) else { return };
         let error = open.as_mut().and_then(|open| open.error.take());
         let closed = open.as_ref().and_then(|open| open.conn.closed());
-        // The error of a read comes first: it is whole, and of `unwritten` only the kind is known.
+        // The error of a read comes first, because it is complete. `unwritten` has only the kind of
+        // its error.
         let end = match (failed.or(error.or(unwritten).map(Error::from)), closed) {
-            // If the loop or the outbox disconnected it, this is the reason, whatever failed later.
+            // If the loop or the outbox disconnected the connection, this is its end, whatever
+            // failed later.
             _ if is_over_queued => End::OverQueued,
             _ if let Some(code) = by_outbox => End::Disconnected(code),
             // The stream's error says more than `UnexpectedEof`.
@@ -47,7 +49,8 @@ impl<T> Inner<T> {
 
     /// Removes all connections, because the time for a shutdown is over.
     pub(crate) fn end_all(&mut self, handler: &mut Handler<'_, T>) {
-        // The handler may remove some of them: `finish` then does nothing. It can add none.
+        // The handler may remove some of them: `finish` then does nothing. The handler can add
+        // none.
         let all: Vec<Handle> = self.slots.handles().collect();
         for handle in all {
             let error = io::Error::from(ErrorKind::TimedOut);
@@ -62,8 +65,8 @@ impl<T> Inner<T> {
             // In the stage `Turn`, its request is lent to the handler.
             Stage::Opening(_) | Stage::Turn | Stage::Rejected(_) => drop(self.free(of)),
             Stage::Dialing(dialing) => dialing.given_up = true,
-            // In the stage `OverQueued`, its end is due already. The other stages are open, so that
-            // `Net::close` finds a sender.
+            // In the stage `OverQueued`, its end is due already. In the other stages the connection
+            // is open, so `Net::close` finds a sender and does not call this.
             _ => {}
         }
     }

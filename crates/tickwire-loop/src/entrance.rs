@@ -11,8 +11,8 @@ use tickwire::Time;
 /// For each place for a handshake, this number of connections may be accepted and silent. A silent
 /// connection takes little memory.
 const SILENT: usize = 4;
-/// One address may have this many connections in their handshake, even if its share is smaller. If
-/// there are few places, the share is 0.
+/// One address may have this many connections in their handshake, even if its share, an eighth of
+/// the places, is smaller. With fewer than 8 places, the share is 0.
 const LEAST_SHARE: usize = 8;
 
 /// The phases of an accepted connection that is not open yet.
@@ -35,7 +35,7 @@ pub(crate) struct Entrance {
     addresses: HashMap<IpAddr, (usize, usize)>,
     /// The limits on both numbers of one address.
     most: (usize, usize),
-    /// The number of accepted connections.
+    /// The number of accepted connections that exist.
     pub(crate) accepted: usize,
     /// The number of accepted connections in each phase.
     pub(crate) phases: [usize; 4],

@@ -18,9 +18,9 @@ pub enum Event<'e, T> {
     /// RFC 6455 §4.2.1. Put the decision into `answer`. Without a decision, the loop rejects the
     /// request with 403.
     ///
-    /// For a request that fails a check, this event does not come. The loop answers it with the
-    /// status of the error: 426 if the request is plain HTTP. For the health checks of a balancer,
-    /// see [`Door::health_check`](crate::Door::health_check).
+    /// For a request that fails a check, this event does not come. The loop answers such a request
+    /// with the status of the error: 426 if the request is plain HTTP. For the health checks of a
+    /// balancer, see [`Door::health_check`](crate::Door::health_check).
     Request {
         /// Names the connection.
         from: Handle,
@@ -80,9 +80,9 @@ pub enum End<'e> {
     /// also has the error, if there was one: a violation, a passed deadline, or `UnexpectedEof` for
     /// a stream that ended without a Close.
     Closed(Closed<'e>),
-    /// The connection did not become open, or its stream failed: a read failed, or a write failed
-    /// and nothing more came from the peer. For a connection that was open, the close code of RFC
-    /// 6455 §7.1.5 is 1006.
+    /// The connection did not become open, or its stream failed. A stream has failed if a read
+    /// failed, or if a write failed and nothing more came from the peer. For a connection that was
+    /// open, the close code of RFC 6455 §7.1.5 is 1006.
     Failed(Error),
     /// The connection's outbox disconnected it with this code, because the peer was too slow. The
     /// end comes when the peer has answered the Close, or after
@@ -115,9 +115,10 @@ impl<T> Answer<T> {
         self.0 = Decision::Accept(accept, value);
     }
 
-    /// Rejects the request. The loop adds a Date to the response if it has none. Writing a long
-    /// response may take [`handshake_timeout`](tickwire::Config::handshake_timeout); meanwhile the
-    /// response counts as queued. Then the client has a second to read the rest.
+    /// Rejects the request. The loop adds a Date to the response if it has none. Writing the
+    /// response may take up to [`handshake_timeout`](tickwire::Config::handshake_timeout).
+    /// Meanwhile the unwritten bytes count as queued. After that, the client has a second to read
+    /// the response.
     ///
     /// ```
     /// use tickwire::handshake::server::Rejection;
@@ -136,8 +137,8 @@ impl<T> Answer<T> {
     /// message from another connection. If there is no decision within a further
     /// [`handshake_timeout`](tickwire::Config::handshake_timeout), the loop rejects the request
     /// with 503. The loop rejects it at once if [`max_handshakes`](crate::Settings::max_handshakes)
-    /// requests are deferred already. A deferred request keeps its place even if its client is
-    /// gone, because the loop does not read from the client meanwhile.
+    /// requests are deferred already. A deferred request counts for this limit even if its client
+    /// is gone, because the loop does not read from the client meanwhile.
     pub fn defer(&mut self) {
         self.0 = Decision::Defer;
     }
@@ -155,9 +156,10 @@ pub enum SendError {
     /// [`Event::Room`] tells when there is room.
     #[error(transparent)]
     Refused(#[from] tickwire::SendError),
-    /// The connection's outbox refused the message. The loop feeds the outbox by itself. So
-    /// after [`Full`](tickwire_parts::PushError::Full), push the message again at [`Event::Room`].
-    /// After [`Disconnected`](tickwire_parts::PushError::Disconnected), [`Event::Closed`] follows.
+    /// The connection's outbox refused the message. The loop feeds the messages of the outbox to
+    /// the connection by itself. So after [`Full`](tickwire_parts::PushError::Full), only send the
+    /// message again at [`Event::Room`]. After
+    /// [`Disconnected`](tickwire_parts::PushError::Disconnected), [`Event::Closed`] follows.
     #[error(transparent)]
     Outbox(#[from] tickwire_parts::PushError),
 }

@@ -106,8 +106,8 @@ impl<T> Inner<T> {
             slot.wire = slot.wire.take().map(|wire| wire.opened(&mut self.system, token, stamps));
             self.counts.open += 1;
         }
-        // The handshake is over. If its deadline stayed set, each wait until then would arm a timer
-        // in the kernel.
+        // The handshake is over. If its deadline stayed set, each wait before the deadline would
+        // arm a timer in the kernel.
         self.deadlines.remove(handle.at);
         self.make_whole(handle, conn)
     }
@@ -121,7 +121,7 @@ impl<T> Inner<T> {
         self.deadlines.remove(handle.at);
         self.current.change(); // if its turn runs, the turn has to notice
         match freed.stage {
-            // During its turn, the connection is not here: its turn calls `forget`.
+            // During its turn, the connection is not in its slot: then the turn calls `forget`.
             Stage::Open(Some(mut open)) | Stage::Accepted(mut open) => {
                 self.forget(handle, &mut open);
             }
@@ -159,7 +159,7 @@ impl<T> Inner<T> {
         if !mem::replace(&mut slot.marks.unwritten, true) {
             self.queues.unwritten.push(handle.at);
             if !tx.has_outgoing() {
-                // A sender without unsent bytes has no buffer: it went back to the pool.
+                // A sender without unsent bytes has no buffer: its buffer went back to the pool.
                 tx.lend(self.buffers.outputs.take());
             }
         }
@@ -175,7 +175,7 @@ impl<T> Inner<T> {
     /// Puts an open connection back into its slot. Gives its empty buffers back, counts its queued
     /// bytes, arms its deadline, and gives it a turn if `Event::Room` is due. `until` is the
     /// deadline of the connection without its outbox.
-    #[inline(always)] // into the turn, which this call ends
+    #[inline(always)] // into the turn, which ends with this call
     pub(crate) fn rest(&mut self, handle: Handle, mut open: Box<Open>, mut until: Option<Time>) {
         self.buffers.keep(&mut open.conn); // first: an empty buffer must not count as received
         let Some(slot) = self.slots.get_mut(handle) else { return };
@@ -209,8 +209,9 @@ impl<T> Inner<T> {
     /// Writes all messages that were sent to connections outside of their turns. Skips connections
     /// that have their turn or are `Accepted`: their own turns write.
     pub(crate) fn write_unwritten(&mut self) {
-        // No slot may join the queue during this loop: `clear` would drop it, and its mark would
-        // keep it out for ever. So `write_outside` calls neither the handler nor `sender`.
+        // No slot may join the queue during this loop: `clear` would drop the slot, and its mark
+        // would keep it out of the queue for ever. So `write_outside` calls neither the handler nor
+        // `sender`.
         for i in 0..self.queues.unwritten.len() {
             let Some(&at) = self.queues.unwritten.get(i) else { break };
             let Some((handle, slot)) = self.slots.entry(at) else { continue };

@@ -29,10 +29,11 @@ impl<T> Inner<T> {
         }
         let mut most: Vec<_> = self.slots.handles().map(|handle| (0, handle)).collect();
         for (queued, handle) in &mut most {
-            // A stream that refused bytes may accept more by now. Over io_uring, it accepts more
-            // once its copy is sent. All streams are tried before a connection is disconnected,
-            // because the loop may then be within the limit. This ends: a stream that accepts no
-            // more, or has all bytes, does not accept again.
+            // A stream that refused bytes may accept more by now. Over io_uring, short output is
+            // copied, and the stream accepts more once the copy is sent; `accepts_again` sends it.
+            // All streams are tried first, because the loop may then be within the limit and need
+            // not disconnect anybody. The `while` loop ends: `accepts_again` is `false` for a
+            // stream that refuses bytes again, or has accepted all bytes.
             while let Some(wire) = self.slots.get_mut(*handle).and_then(|slot| slot.wire.as_mut())
                 && wire.accepts_again(&mut self.system)
             {
@@ -50,8 +51,8 @@ impl<T> Inner<T> {
             if self.counts.queued <= target {
                 break;
             }
-            // This skips the connection that has its turn, because it is not in its slot, and those
-            // that wait for their `Event::Open`. Their `high_water` limits them.
+            // `take_open` returns `None` for the connection that has its turn, and for connections
+            // that wait for their `Event::Open`. They are skipped: their `high_water` limits them.
             if let Some(open) = self.take_open(handle) {
                 self.disconnect(handle, open);
             // A rejected request was never open, so no event reports its end.
@@ -86,21 +87,23 @@ impl<T> Inner<T> {
         // This drops messages in the sender, so that the Close need not wait for them. It fails
         // only if the sender is closed already. Then a Close is queued, or cannot be written.
         let _ = open.conn.sender_mut().abort(CloseCode::TRY_AGAIN_LATER);
-        // `free` will not find `open` in the slot. This call borrows all of `self`, so it comes
-        // before `slot`. A buffer that holds the Close is not kept, but freed with `open`.
+        // `free` will not find `open` in the slot, so `forget` is called here. The call borrows all
+        // of `self`, so it comes before `slot`. A buffer that holds the Close is not kept, but
+        // freed with `open`.
         self.forget(handle, &mut open);
         let Some(slot) = self.slots.get_mut(handle) else { return };
         if let Some(wire) = &mut slot.wire {
             wire.write(&mut self.system, open.conn.sender_mut());
         }
         slot.stage = Stage::OverQueued; // `finish` finds the reason here
-        // Frees the outbox's messages. Otherwise `finish` might also count this end in
-        // `disconnected`.
+        // This frees the messages of the outbox. If the outbox stayed, `finish` might also count
+        // this end in `disconnected`.
         slot.outbox = None;
-        // `relieve` needs the new sum. `take`, because `free` subtracts `slot.queued` again.
+        // `relieve` needs the new sum now. `take` leaves 0, because `free` subtracts `slot.queued`
+        // again.
         self.counts.queued -= mem::take(&mut slot.queued);
         self.counts.over_queued += 1;
-        // Nothing is read or written from here on, so the descriptor need not wait for `finish`.
+        // Nothing is read or written from here on, so the descriptor is closed before `finish`.
         if let Some(wire) = slot.wire.take() {
             self.system.close(wire.stream);
         }

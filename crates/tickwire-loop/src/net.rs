@@ -72,8 +72,8 @@ impl<'n, T> Net<'n, T> {
     /// # Errors
     ///
     /// An error if the stream is not connected, or `ConnectionAborted` during a
-    /// [shutdown](Self::shut_down). In both cases the stream is closed. It is not an error if a
-    /// limit closes the stream; the [counts](Self::counts) show it.
+    /// [shutdown](Self::shut_down). In both cases the stream is closed. If a limit closes the
+    /// stream, the call returns `Ok`, and the [counts](Self::counts) show the limit.
     pub fn adopt(&mut self, stream: TcpStream, door: &Door) -> io::Result<()> {
         let peer = stream.peer_addr()?;
         stream.set_nonblocking(true)?;
@@ -137,8 +137,8 @@ impl<'n, T> Net<'n, T> {
     ///
     /// Messages to the connection that has its turn leave in its turn. As a rule, one write sends
     /// them all. Messages to other connections leave at the end of the round, in one write for each
-    /// connection. But if 512 connections have unwritten messages, the loop writes all of them at
-    /// once.
+    /// connection. But if 512 connections have unwritten messages, the loop writes all these
+    /// messages at once.
     ///
     /// # Errors
     ///
@@ -234,7 +234,8 @@ impl<'n, T> Net<'n, T> {
         if is_closed && self.outbox(to).is_some_and(|outbox| outbox.disconnected().is_none()) {
             return Err(tickwire::SendError::Closed.into());
         }
-        // The outbox's policy is for slow peers. So the loop first writes what the stream accepts.
+        // The outbox's policy is only for slow peers. So the loop first writes what the stream
+        // accepts.
         if self.outbox(to).is_some_and(|outbox| !outbox.fits(&message)) {
             self.drain(to);
         }
@@ -260,7 +261,8 @@ impl<'n, T> Net<'n, T> {
                 _ => None,
             }
         {
-            // Over io_uring, a stream accepts no more until the copy that is under way is sent.
+            // Over io_uring, a stream accepts no more until the copy of its last short output is
+            // sent. `accepts_again` sends the copy.
             while !drain_outbox(outbox, wire, system, tx, clock.now) && wire.accepts_again(system) {
             }
             let queued = outbox.counts().bytes + tx.buffered_amount();
@@ -297,10 +299,10 @@ impl<'n, T> Net<'n, T> {
     /// connection gets while it is slow. Returns the previous outbox. `None` if there was none, or
     /// if the connection is gone.
     ///
-    /// The loop writes from the outbox at the end of the turn or round, and before a message would
-    /// exceed [`max_bytes`](Outbox::max_bytes). If the stream then accepts too little, the outbox's
-    /// policy acts. So `max_bytes` must be enough for all bytes that one call of the handler sends,
-    /// except those that the system's send buffer accepts.
+    /// The loop writes from the outbox at the end of the turn or round. It also writes when a
+    /// message would exceed [`max_bytes`](Outbox::max_bytes). If the stream accepts too little
+    /// then, the outbox's policy acts. So `max_bytes` must be enough for all bytes that one call of
+    /// the handler sends, except those that the system's send buffer accepts.
     pub fn set_outbox(&mut self, of: Handle, outbox: impl Into<Option<Outbox>>) -> Option<Outbox> {
         self.inner.current.change(); // so that `send` sees the outbox
         self.inner.make_ready(of.at); // `Event::Room` may be due
@@ -343,7 +345,7 @@ impl<'n, T> Net<'n, T> {
     }
 
     /// Returns the handles of all connections, including those in their handshake. For
-    /// [`send_to`](Self::send_to), keep lists of your own. This iterator borrows the `Net`, so you
+    /// [`send_to`](Self::send_to), keep lists of your own: this iterator borrows the `Net`, so you
     /// would have to collect it first.
     pub fn handles(&self) -> impl Iterator<Item = Handle> + '_ {
         self.inner.slots.handles()
@@ -377,9 +379,9 @@ impl<'n, T> Net<'n, T> {
 
     /// Closes a connection with the closing handshake. The Close follows everything that was sent
     /// to the connection. But if the stream does not accept all messages of an outbox now, the rest
-    /// are dropped with the outbox. The handler still gets the messages that the peer sends
-    /// before its own Close, but cannot answer them. [`Event::Closed`](crate::Event::Closed)
-    /// reports the end. The loop gives up a connection that is not open yet.
+    /// are dropped with the outbox. The handler still gets the messages that the peer sends before
+    /// its own Close, but cannot answer them. [`Event::Closed`](crate::Event::Closed) reports the
+    /// end. If the connection is not open yet, the loop gives it up.
     ///
     /// `frame` is a [`CloseCode`](tickwire::CloseCode), a [`CloseFrame`](tickwire::CloseFrame) with
     /// a reason, or `None` for a Close without a code. The Close also has no code if a server gives
@@ -421,9 +423,9 @@ impl<'n, T> Net<'n, T> {
 
     /// Sets a timer. At the time `at` (of the clock of [`now`](Self::now)), the loop delivers
     /// [`Event::Timer`](crate::Event::Timer) with this number. If `at` has passed, the timer is due
-    /// at once. Outside of the handler, both calls of `net` borrow the loop. So there, first read
-    /// the clock (`let now = net.net().now();`), then set the timer
-    /// (`net.net().set_timer(now + delay, 7)`).
+    /// at once. Outside of the handler, each call of `net` borrows the loop. So first read the
+    /// clock (`let now = net.net().now();`), then set the timer (`net.net().set_timer(now + delay,
+    /// 7)`).
     pub fn set_timer(&mut self, at: Time, number: u64) -> Timer {
         self.inner.timers.set(at, number)
     }

@@ -18,7 +18,8 @@ use tickwire::handshake::{
 /// If too many connections are silent, the loop closes each that has been silent for this time.
 /// Honest clients send at once, or within a round trip or two.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The time for which the loop lets a rejected client read the response, once it is written.
+/// The time for which the loop lets a rejected client read the response, once the response is
+/// written.
 const LINGER: Duration = Duration::from_secs(1);
 
 impl<T> Inner<T> {
@@ -31,7 +32,8 @@ impl<T> Inner<T> {
     ) -> Option<Box<Open>> {
         match self.read_request(handle, &mut opening) {
             Ok(None) => return self.ask(handle, opening, handler),
-            // A health check also fails a check of the opening handshake.
+            // A health check does not ask for a WebSocket, so it fails a check of the handshake
+            // too.
             Ok(Some(rejection)) => match opening.health_check() {
                 Some(answer) => {
                     self.counts.health_checks += 1;
@@ -40,13 +42,15 @@ impl<T> Inner<T> {
                 None => self.refuse(handle, *opening, rejection),
             },
             Err(Pause::Wait(until)) => self.put(handle, Stage::Opening(opening), until),
-            // Only the counter shows it: the application does not know of this connection yet.
+            // No event reports this failure, because the application does not know of this
+            // connection yet. Only `Counts::handshakes_failed` shows the failure.
             Err(Pause::Failed(_)) => self.fail(handle),
         }
         None
     }
 
-    /// Reads until the request is complete. Returns the rejection if it has to be rejected.
+    /// Reads until the request is complete. Returns the rejection if the request has to be
+    /// rejected.
     fn read_request(
         &mut self,
         handle: Handle,
@@ -61,13 +65,14 @@ impl<T> Inner<T> {
             };
         }
         let until = opening.deadline();
-        // Once its deadline has passed, a handshake goes on without a place, and fails below.
+        // A handshake whose deadline has passed needs no place: it goes on, and fails below.
         if until.is_none_or(|at| at > now) && !self.has_place(handle) {
             return Err(Pause::Wait(until));
         }
         let handshake = &mut opening.handshake;
         let wire = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut());
-        let wire = wire.ok_or(io::Error::from(ErrorKind::NotConnected))?; // it always has one
+        // The error is not reached: a connection in its handshake always has a wire.
+        let wire = wire.ok_or(io::Error::from(ErrorKind::NotConnected))?;
         let mut spent = 0;
         loop {
             // This writes the TLS handshake, and ciphertext that is left from an earlier turn.
@@ -97,7 +102,7 @@ impl<T> Inner<T> {
             let event = Event::Request { from: handle, request, answer: &mut answer };
             handler(&mut Net::new(self), event);
         }
-        self.slots.get(handle)?; // the application may have removed it, or shut the loop down
+        self.slots.get(handle)?; // the handler may have removed the connection
         match answer.0 {
             Decision::Accept(accept, value) => return self.admit(handle, *opening, accept, value),
             Decision::Defer if !self.entrance.has_room(Phase::Deferred) => {
@@ -123,8 +128,8 @@ impl<T> Inner<T> {
         accept: Accept<'_>,
         value: T,
     ) -> Option<Box<Open>> {
-        // First, because the handshake takes `accept`. Without a configuration in it, the door's
-        // configuration holds.
+        // This comes first, because the handshake consumes `accept` below. If `accept` has no
+        // configuration, the door's configuration holds.
         let config = accept.get_config().cloned().unwrap_or(opening.config);
         let Ok(conn) = opening.handshake.accept(accept) else {
             self.fail(handle); // not reached: the request is complete
@@ -173,7 +178,8 @@ impl<T> Inner<T> {
                 Ok(0) => break, // the client may still read, though it sends no more
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if !is_passing(&error) => over = true,
-                // Bytes were read and are dropped. `Interrupted`: they made no plaintext.
+                // Bytes were read and are dropped. `Interrupted` means that they made no plaintext
+                // yet.
                 _ => again = spent >= self.settings.turn_bytes,
             }
         }
@@ -181,7 +187,7 @@ impl<T> Inner<T> {
             return drop(self.free(handle));
         }
         slot.set_queued(counts, response.len() - *said);
-        let until = if again { clock.now } else { *until }; // perhaps more is unread: read again
+        let until = if again { clock.now } else { *until }; // `again`: more bytes may be unread
         self.put(handle, Stage::Rejected(rejected), Some(until));
     }
 
@@ -219,7 +225,8 @@ impl<T> Inner<T> {
 
     // The places for handshakes.
 
-    /// Whether a connection may go on. With its first bytes it takes a place, or waits for one.
+    /// Whether the handshake of a connection may go on. At its first bytes, the connection takes a
+    /// place, or waits for a place.
     fn has_place(&mut self, handle: Handle) -> bool {
         let Some(slot) = self.slots.get_mut(handle) else { return false };
         let readable = slot.wire.as_ref().is_some_and(Wire::is_readable);

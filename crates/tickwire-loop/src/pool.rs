@@ -6,8 +6,8 @@ use tickwire::Connection;
 /// The most memory that the list of a pool keeps, in bytes.
 const MOST: usize = 4 << 20;
 
-/// The number of buffers for which the list has room from the start. The list grows only if more
-/// buffers come back after a burst. Then it allocates between messages. The number is a guess.
+/// The number of buffers for which the list has room from its first buffer on. If more buffers come
+/// back after a burst, the list grows, and has to allocate between messages. The number is a guess.
 const LISTED: usize = 64;
 
 /// The buffers that connections use in their turns.
@@ -30,7 +30,7 @@ impl Buffers {
 /// the processor's cache.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    /// The buffer that was given back last; empty if it was taken. Most turns use only this one.
+    /// The buffer that was given back last; empty if it was taken. Most turns use only this buffer.
     last: Vec<u8>,
     /// The other buffers, a list.
     free: Vec<Vec<u8>>,
@@ -39,8 +39,8 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Takes a buffer. If there is none, returns an empty vector: the connection allocates a
-    /// buffer.
+    /// Takes a buffer. If the pool has none, returns an empty vector: then the connection allocates
+    /// a buffer itself.
     #[inline]
     pub(crate) fn take(&mut self) -> Vec<u8> {
         match self.last.is_empty() {
@@ -67,9 +67,9 @@ impl Pool {
     }
 
     fn give_to_list(&mut self, buffer: Vec<u8>) {
-        // The length counts: these buffers are made with a length equal to their capacity.
+        // The length is used, and not the capacity: both are equal in these buffers.
         if buffer.len() <= MOST - self.bytes {
-            // After the first time, this reserves nothing: the list keeps its capacity.
+            // Only the first call reserves memory, because the list keeps its capacity.
             if self.free.is_empty() {
                 self.free.reserve(LISTED);
             }

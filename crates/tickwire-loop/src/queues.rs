@@ -6,7 +6,8 @@ use std::{collections::VecDeque, mem};
 pub(crate) struct Queues {
     /// The slots that get the next turns, each once.
     pub(crate) ready: Vec<u32>,
-    /// The slots of opening handshakes that are ready, each once. They follow the slots of `ready`.
+    /// The slots of opening handshakes that are ready, each once. Their turns follow the turns of
+    /// `ready`.
     pub(crate) opening: VecDeque<u32>,
     /// The slots whose last turns ended at a limit of the turn, each once. Their turns come last.
     pub(crate) unfinished: VecDeque<u32>,

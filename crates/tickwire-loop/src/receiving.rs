@@ -18,16 +18,17 @@ const READ: (usize, usize) = (16 << 10, 128 << 10);
 /// Above 7/8 of the limit, a connection may hold 128 KiB, and a few bytes more for its buffers.
 const LITTLE: usize = 129 << 10;
 /// The time for which `Receiving::first` may receive nothing. Without this limit, a peer that sends
-/// half a message would keep the others waiting until a deadline passes.
+/// half a message and then nothing would keep the others waiting until a deadline passes.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// While all together exceed 15/16 of the limit by this number of bytes, a `Receiving::first` that
-/// receives nothing stays. Each former `first` may keep almost a whole message in memory.
+/// If all connections together hold this many bytes above 15/16 of the limit, a `Receiving::first`
+/// that receives nothing stays the first. Each former `first` may keep almost a whole message in
+/// memory, and there is no room for one more.
 const ABOVE: usize = 1 << 20;
 
 /// The bytes that an open connection has received and not delivered.
 #[derive(Default)]
 pub(crate) struct Received {
-    /// The number of these bytes, after the last turn.
+    /// The number of these bytes after the connection's last turn.
     pub(crate) bytes: usize,
     /// The number of the connection's message: messages that began later have larger numbers. 0 if
     /// the connection holds nothing.
@@ -37,7 +38,7 @@ pub(crate) struct Received {
     /// The time that was left to wait when the connection last read on. `None` if it has not waited
     /// since the last end of a message.
     left: Option<Duration>,
-    /// Whether a message was delivered, and `end_message` was not called since.
+    /// Whether a message has ended since the last call of `end_message`.
     pub(crate) message_ended: bool,
     /// Whether the connection is in `Receiving::stopped`.
     pub(crate) queued: bool,
@@ -66,7 +67,7 @@ pub(crate) struct Receiving {
     /// The number of bytes that all connections hold.
     pub(crate) all: usize,
     limit: usize,
-    /// 3/4 of the limit. Up to this number, all connections read.
+    /// 3/4 of the limit. Up to this number of bytes, all connections read.
     calm: usize,
     /// The number of connections that hold received bytes.
     holders: usize,
@@ -74,11 +75,12 @@ pub(crate) struct Receiving {
     pub(crate) stopped: BTreeMap<u64, Handle>,
     /// The last number of a message.
     last: u64,
-    /// The connection that reads in any case. The limit is for the others.
+    /// The connection that reads in any case. The limit is for the other connections.
     first: Option<First>,
-    /// The connection that was `first` when another connection took its place although there was no
-    /// room. While the replaced connection holds its message, no further connection takes the place
-    /// without room: otherwise each of them might keep almost a whole message.
+    /// The connection that was `first` when another connection took its place although `is_full`
+    /// was `true`. Until the message of the replaced connection has ended, no further connection
+    /// takes the place while `is_full` is `true`. Otherwise many former `first` might each keep
+    /// almost a whole message.
     replaced: Option<Handle>,
     /// The time at which another connection becomes `first`, unless `first` reads something before.
     patience: Option<Time>,
@@ -115,7 +117,7 @@ impl Receiving {
         if mem::take(&mut held.message_ended) {
             (held.until, held.left) = (None, None);
             if mem::take(&mut held.queued) {
-                self.stopped.remove(&held.began); // before `began` is 0
+                self.stopped.remove(&held.began); // before `began` is cleared
             }
             held.began = 0;
             // Otherwise a peer that sends without a pause would be the first for ever.
@@ -124,7 +126,7 @@ impl Receiving {
         }
     }
 
-    /// Returns the number of a connection's message, which gets one if it has none.
+    /// Returns the number of a connection's message. Gives the message a number if it has none.
     fn number(&mut self, held: &mut Received) -> u64 {
         if held.began == 0 {
             self.last += 1;
@@ -133,8 +135,8 @@ impl Receiving {
         held.began
     }
 
-    /// Notes that the limit stops a connection. `is_readable`: whether it has unread bytes. If not,
-    /// a `Note` comes with its next bytes.
+    /// Notes that the limit stops a connection. `is_readable`: whether it has unread bytes. If it
+    /// has none, a `Note` comes with its next bytes.
     pub(crate) fn stop(&mut self, of: Handle, held: &mut Received, is_readable: bool) {
         self.end_message(of, held); // in this turn, a message may have ended before the stop
         let began = self.number(held);
@@ -149,16 +151,17 @@ impl Receiving {
         self.all <= self.calm || self.is_first(of)
     }
 
-    /// Whether a connection that is not free may read. `held`: the number of bytes that it holds.
+    /// Whether a connection may read although `is_free` is `false`. `held`: the number of bytes
+    /// that it holds.
     pub(crate) fn may_read(&self, held: usize) -> bool {
-        // The divisions come first, because the limit may be `usize::MAX`.
+        // Each division comes before its multiplication, because the limit may be `usize::MAX`.
         let most = match self.others() {
             others if others <= self.calm => return true,
             others if others <= self.limit / 8 * 7 => self.fair_share(),
             others if others <= self.limit / 16 * 15 => self.fair_share().min(LITTLE),
             _ => 0,
         };
-        // What it holds and the next read have to fit.
+        // The bytes that it holds and its next read have to fit together.
         held == 0 || held + held.clamp(READ.0, READ.1) <= most
     }
 
@@ -195,10 +198,11 @@ impl Receiving {
             return held.until;
         }
         // While `first` reads nothing, it counts as waiting: it holds memory for which others wait.
-        // `ZERO` is not used: it was stopped before, so `held` has `until` or `left`.
+        // `Duration::ZERO` is not used: `first` was stopped before, so `held` has `until` or
+        // `left`.
         let until = (!read).then(|| held.wait(now, Duration::ZERO));
-        // A read renews `patience`. While there is no room for another `first`, this one stays
-        // until its own time is over.
+        // A read renews `patience`. While there is no room for another `first`, the present `first`
+        // stays until its own time to wait is over.
         if read || self.is_full() && until.is_some_and(|at| at > now) {
             self.patience = Some(now + PATIENCE);
         }
@@ -221,14 +225,15 @@ impl Receiving {
         self.calm / self.holders.max(1)
     }
 
-    /// Whether all together exceed 15/16 of the limit by more than `ABOVE`. Then there is no room
-    /// for another `first`, which may hold a whole message.
+    /// Whether all connections together hold more than `ABOVE` bytes above 15/16 of the limit. Then
+    /// there is no room for another `first`, which may hold a whole message.
     fn is_full(&self) -> bool {
         self.all > (self.limit / 16 * 15).saturating_add(ABOVE)
     }
 
     /// Whether a connection whose message has this number becomes the first. A message that began
-    /// earlier comes before the others, so that no set of half messages can stop it.
+    /// earlier comes before the message of the present `first`. So half messages of other
+    /// connections cannot stop it.
     fn goes_first(&self, began: u64) -> bool {
         let may_replace = !self.is_full() || self.replaced.is_none();
         self.first.is_none_or(|first| began < first.began && may_replace)
@@ -269,8 +274,8 @@ impl Receiving {
 mod tests {
     use super::*;
 
-    /// A connection that holds nothing may become dormant, and then be removed. It would stay the
-    /// first for ever.
+    /// A connection that holds nothing may become dormant, and then be removed. If it could be the
+    /// first, it would stay the first for ever.
     #[test]
     fn a_connection_that_holds_nothing_is_never_the_first() {
         let mut receiving = Receiving::new(1 << 20);

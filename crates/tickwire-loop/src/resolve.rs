@@ -11,12 +11,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::{collections::BTreeSet, io, sync::Arc, thread, time::Duration};
 use tickwire::Time;
 
-/// The most lookups that run at once. While 32 names get no answer, other names have 32 threads.
+/// The most lookups that run at once. So even while 32 names get no answer, 32 threads are left for
+/// other names.
 const THREADS: usize = 64;
 /// The most names that are looked up, or wait for a thread.
 const NAMES: usize = 1024;
-/// Dials give up a lookup this long after the first dial asked for it. glibc waits equally long for
-/// three silent name servers.
+/// If a lookup has no answer this long after its first dial, all its dials give it up. glibc waits
+/// for three silent name servers for the same time.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Lookup {
@@ -43,7 +44,8 @@ impl Resolver {
         Self { waker, found: channel(), lookups: Vec::new() }
     }
 
-    /// Looks up a name for a connection that is being dialed, unless `NAMES` names are in lookup.
+    /// Looks up a name for a connection that is being dialed, unless `NAMES` other names are in
+    /// lookup already.
     pub(crate) fn look_up(&mut self, handle: Handle, host: &str, now: Time) {
         if let Some(lookup) = self.lookups.iter_mut().find(|lookup| *lookup.host == *host) {
             lookup.dials.insert(handle);
@@ -51,7 +53,7 @@ impl Resolver {
             let (dials, until) = ([handle].into(), now + DEADLINE);
             self.lookups.push(Lookup { host: host.into(), dials, until, runs: false });
             self.go_on();
-        } // otherwise the dial fails in its turn, because it has no `deadline`
+        } // otherwise the dial fails in its turn: `deadline` returns `None`
     }
 
     /// Returns the time at which a dial gives up the lookup of its name. `None` if the dial found
@@ -72,17 +74,18 @@ impl Resolver {
     pub(crate) fn found(&mut self) -> Option<(BTreeSet<Handle>, io::Result<Vec<SocketAddr>>)> {
         let (host, addresses) = self.found.1.try_recv().ok()?;
         let at = self.lookups.iter().position(|lookup| lookup.host == host)?;
-        let lookup = self.lookups.remove(at); // the others keep their order
+        let lookup = self.lookups.remove(at); // the other lookups keep their order
         self.go_on(); // a thread is free
         Some((lookup.dials, addresses))
     }
 
-    /// Begins the oldest lookups until `THREADS` run. If no thread starts, its lookup fails.
+    /// Begins the oldest lookups until `THREADS` lookups run. If a thread cannot be started, its
+    /// lookup fails.
     fn go_on(&mut self) {
         while self.lookups.iter().filter(|lookup| lookup.runs).count() < THREADS
             && let Some(next) = self.lookups.iter_mut().find(|lookup| !lookup.runs)
         {
-            next.runs = true; // even if no thread starts: `found` removes the lookup
+            next.runs = true; // even if no thread starts: then too, `found` removes the lookup
             let host = next.host.clone();
             let (found, waker) = (self.found.0.clone(), self.waker.clone());
             let look_up = move || {

@@ -18,19 +18,20 @@ use std::{
 use tickwire::Time;
 
 /// The most connections that one round accepts at a door, so that a storm of them does not keep the
-/// open connections waiting. Others wait for the next round.
+/// open connections waiting. Further connections wait for the next round.
 const ACCEPTS: usize = 64;
 /// The most connections that may wait to be accepted. The operating system may allow fewer, and the
-/// standard library asks for only 128. If no place is free, the client's TCP tries again after a
-/// second.
+/// standard library asks for only 128. If the queue has no room, the client's TCP tries again after
+/// a second.
 const BACKLOG: i32 = 4096;
 /// The time in a round for handshakes of accepted connections. Connections whose last turns ended
-/// at a limit get the same time. Then the loop checks which connections have become ready. The
-/// first step of a TLS handshake takes 0.1 ms, and a full turn up to 0.3 ms. So a hundred of these
-/// turns in one round would keep open connections waiting for 10 to 30 ms.
+/// at a limit get the same time. After that, the loop checks which connections have become ready.
+/// The first step of a TLS handshake takes 0.1 ms, and a full turn up to 0.3 ms. Without this
+/// limit, a hundred of these turns in one round would keep open connections waiting for 10 to 30
+/// ms.
 const LATE: Duration = Duration::from_micros(250);
-/// The time from a failed accept to the next try, so that failing calls take little time. No `Note`
-/// reports connections that still wait.
+/// The time from a failed accept to the next try. No `Note` reports connections that still wait, so
+/// the loop has to try again. With a shorter time, the failing calls would keep it busy.
 pub(crate) const RETRY: Duration = Duration::from_millis(100);
 
 /// An event loop: many connections on one thread, servers and clients, with and without TLS.
@@ -89,7 +90,7 @@ impl<T> Loop<T> {
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) -> io::Result<()> {
         while self.round(None, &mut handler)? {}
-        self.inner.system.submit() // sends the last copies, because no wait follows
+        self.inner.system.submit() // sends what the next wait would send: none follows
     }
 
     /// Runs one round: waits for at most `most`, and gives a turn to each connection that is ready.
@@ -105,7 +106,7 @@ impl<T> Loop<T> {
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) -> io::Result<bool> {
         let goes_on = self.round(Some(most), &mut handler)?;
-        self.inner.system.submit()?; // sends the last copies: the next wait may be far away
+        self.inner.system.submit()?; // sends what the next wait would send: it may be far away
         Ok(goes_on)
     }
 
@@ -298,11 +299,11 @@ impl<T> Inner<T> {
             return;
         };
         let Some(slot) = self.slots.get_mut(handle) else { return };
-        // First, because after an error `free` needs both fields to give the places back.
+        // These fields are set first: after an error, `free` needs them to give the places back.
         slot.peer = Some(Peer::new(peer, true));
         slot.marks.phase = phase;
         let token = Token::Slot(handle.at);
-        let prepared = door.hook.call(&stream); // first, because `adopt` sets TCP_NODELAY
+        let prepared = door.hook.call(&stream); // before `adopt`, which sets TCP_NODELAY
         match prepared.and_then(|()| self.system.adopt(stream, token, door.stamps_reads)) {
             Ok(stream) => {
                 // `false`: a `Note` also reports bytes that had arrived before `adopt`.
@@ -369,7 +370,8 @@ impl<T> Inner<T> {
                 self.finish(handle, None, None, handler);
                 return None;
             }
-            // The connection has ended since its slot was queued. `take_turn` serves the open ones.
+            // The connection has ended since its slot was queued. `take_turn` serves open
+            // connections.
             stage @ (Stage::Free | Stage::Turn | Stage::Open(_) | Stage::Dormant) => {
                 slot.stage = stage;
                 return None;

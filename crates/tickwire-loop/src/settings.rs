@@ -86,18 +86,19 @@ pub struct Settings {
     /// The bytes that all open connections together may hold in messages that have not wholly
     /// arrived; default 256 MiB. The limit is on memory, so inflated bytes and ciphertext count.
     /// Bytes that rustls holds do not count: some 30 KiB for each connection whose records are not
-    /// opened in place. Nor do bytes that io_uring has received for a connection that waits: see
-    /// [`io_uring`](Self::io_uring).
+    /// opened in place. Bytes that io_uring has received for a waiting connection do not count
+    /// either: see [`io_uring`](Self::io_uring).
     ///
     /// This limit stops many peers that each begin a long message from filling the memory. Above
     /// 3/4 of the limit, a connection reads only up to a fair share. Above 7/8, it reads only up to
-    /// 128 KiB. Above 15/16, it reads only if it holds nothing. But one of the waiting
-    /// connections reads on until its message has ended: the connection whose message began first.
-    /// So messages arrive one after the other. If this connection receives nothing for a second,
-    /// and there is room, the next connection reads. A connection that has waited for its
+    /// 128 KiB. Above 15/16, it reads only if it holds nothing. But one of the waiting connections
+    /// reads on until its message has ended: the connection whose message began first. So messages
+    /// arrive one after the other. If this connection receives nothing for a second, and there is
+    /// room, the next connection reads. A connection that has waited for its
     /// [`frame_timeout`](tickwire::Config::frame_timeout) in all, without the end of a message, is
-    /// closed with 1013. The time for which it may read does not count. So all together exceed
-    /// 15/16 of the limit by at most two messages, and a read of 16 KiB for each connection.
+    /// closed with 1013. The time for which it may read does not count. With these rules, all
+    /// connections together exceed 15/16 of the limit by at most two messages, and a read of 16 KiB
+    /// for each connection.
     pub max_received: usize,
 
     /// The most messages that one turn of a connection delivers; default 256, and 0 counts as 1.
@@ -185,7 +186,7 @@ pub struct Counts {
     /// Connections closed at once because of [`max_connections`](Settings::max_connections).
     pub over_connections: u64,
     /// Connections closed at once because of [`max_per_address`](Settings::max_per_address), or
-    /// because their address had its share of [`max_handshakes`](Settings::max_handshakes).
+    /// because their address had used up its share of [`max_handshakes`](Settings::max_handshakes).
     pub over_per_address: u64,
     /// The number of times that the loop left connections in the kernel's queue because of
     /// [`max_handshakes`](Settings::max_handshakes).

@@ -13,7 +13,7 @@ use tickwire_parts::Outbox;
 pub(crate) struct Slot<T> {
     generation: u32,
     pub(crate) marks: Marks,
-    /// `None` while the connection is being dialed.
+    /// `None` until a dialed connection has connected.
     pub(crate) peer: Option<Peer>,
     /// The connection's part of the loop's queued bytes.
     pub(crate) queued: usize,
@@ -72,15 +72,16 @@ pub(crate) struct Marks {
     pub(crate) wants_room: bool,
     /// The last turn delivered everything that was read. So the next turn begins with a read.
     pub(crate) starved: bool,
-    /// The phase of its opening handshake, if it was accepted and is not open yet. It then counts
-    /// for its address's share of the handshakes.
+    /// The phase of the opening handshake of an accepted connection, until the request is accepted
+    /// or rejected. While it is `Some`, the connection counts for its address's share of the
+    /// handshakes.
     pub(crate) phase: Option<Phase>,
     /// `Inner::draining` counts the connection.
     pub(crate) drains: bool,
 }
 
-/// The most connections that are drained at a time. Each may take another `close_timeout` and 16
-/// MiB of reads after its time to close has passed.
+/// The most connections that are drained at a time. Their peers did not answer our Close within
+/// `close_timeout`. Draining one may take a further `close_timeout`, and read up to 16 MiB.
 const MOST_DRAINING: usize = 1024;
 
 impl Marks {
@@ -96,8 +97,8 @@ impl Marks {
     }
 }
 
-/// The number of slots in each block. A block never moves, so new slots cause no copy of the
-/// old slots. A block is an array, so finding a slot in it needs no check of its length.
+/// The number of slots in each block. A block never moves, so new slots cause no copy of the old
+/// slots. A block is an array, so finding a slot in a block needs no check of the block's length.
 const BLOCK: usize = 64;
 
 /// The slots, by number. The slot that was freed last is used first.
@@ -113,7 +114,8 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
-    /// Takes a slot. `None` if all 2³¹ slots are in use: a token of mio needs one more bit.
+    /// Takes a slot. `None` if all 2³¹ slots are in use. There are not more, because a token of mio
+    /// may have only 32 bits, and one of them tells slots from doors.
     pub(crate) fn take(&mut self, stage: Stage) -> Option<Handle> {
         let at = match self.free.pop() {
             Some(at) => at,
@@ -122,7 +124,7 @@ impl<T> Slots<T> {
                 // This begins as a vector: a block of a large `T` may not fit on the stack.
                 let block: Vec<_> = (0..BLOCK).map(|_| Slot::free(0, Marks::default())).collect();
                 self.blocks.push(block.try_into().ok()?); // does not fail: it has `BLOCK` slots
-                self.free.extend((at + 1..at + BLOCK as u32).rev()); // the lowest comes first
+                self.free.extend((at + 1..at + BLOCK as u32).rev()); // the lowest is used first
                 at
             }
         };
@@ -134,7 +136,8 @@ impl<T> Slots<T> {
     /// Frees a slot, and returns what was in it. From then on its handle names nothing.
     pub(crate) fn free(&mut self, handle: Handle) -> Option<Slot<T>> {
         let slot = self.get_mut(handle)?;
-        // The queues still have entries for the slot. Without its marks it would be queued twice.
+        // The queues may still have entries for the slot. Without these marks, the slot would be
+        // queued a second time.
         let Marks { ready, unwritten, whole, .. } = slot.marks;
         let marks = Marks { ready, unwritten, whole, ..Marks::default() };
         let free = Slot::free(slot.generation.wrapping_add(1), marks);
@@ -214,7 +217,7 @@ impl<T> Slot<T> {
         let Some(wire) = &mut self.wire else { return };
         let tx = conn.sender_mut();
         let wrote = match &mut self.outbox {
-            // After a write that failed, `write` runs, so that `tell` reports the failure. Under
+            // After a failed write, `write` runs again, so that `tell` reports the failure. Under
             // TLS, `write` always runs: ciphertext may wait although the sender has nothing.
             None if wire.tls.is_none() && !tx.has_outgoing() && wire.broken.is_none() => return,
             None => wire.write(system, tx),
@@ -244,8 +247,8 @@ impl<T> Slot<T> {
 
     #[inline]
     fn is_of(&self, handle: Handle) -> bool {
-        // A free slot already has the generation of its next connection, so no handle of an earlier
-        // connection is equal.
+        // A free slot already has the generation of its next connection, so the handles of its
+        // earlier connections have other generations.
         self.generation == handle.generation
     }
 }
@@ -265,8 +268,9 @@ pub(crate) fn drain_outbox(
             // Fails only if the outbox disconnects with 1010, which a server must not send.
             let _ = outbox.feed(now, tx);
         }
-        // Even if this feed fed nothing, the write may make room for the next feed, because unsent
-        // ciphertext of an earlier turn counts too. The loop ends after two feeds without progress.
+        // Even if this feed fed nothing, the write may make room for the next feed, because
+        // ciphertext that an earlier turn left unsent takes room too. The loop ends after two feeds
+        // without progress.
         let (wrote, waiting) = (wire.write(system, tx), outbox.counts().waiting);
         if !wrote || waiting == 0 || before.replace(waiting) == Some(waiting) {
             return wrote;

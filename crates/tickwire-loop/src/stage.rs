@@ -18,14 +18,15 @@ use tickwire_dial::Race;
 /// An open connection while it is whole.
 pub(crate) struct Open {
     pub(crate) conn: Connection,
-    /// The error of the stream, if it failed. Bytes that arrived before it are delivered first.
+    /// The error of the stream, if it failed. Bytes that arrived before the error are delivered
+    /// first.
     pub(crate) error: Option<io::Error>,
     pub(crate) received: Received,
 }
 
 impl Open {
-    /// Gives up receiving, because all connections together hold too much. Our Close has 1013.
-    /// Returns `false` if receiving was over already.
+    /// Gives up receiving, because all connections together hold too many received bytes. Our Close
+    /// has 1013. Returns `false` if receiving was over already.
     pub(crate) fn give_up(&mut self) -> bool {
         const WHY: &str = "too much received, try again later";
         self.received.until = None; // it waits no more
@@ -71,18 +72,20 @@ impl Opening {
         Box::new(Self { began: now, handshake, config, health_checks, answer_by: None })
     }
 
-    /// Returns the door's answer to a request that failed a check, if it is a health check.
+    /// If a request that failed a check is a health check, returns the door's answer to it.
     pub(crate) fn health_check(&mut self) -> Option<server::Rejection> {
         // For a GET of HTTP/1.1, the handshake has checked Host and body. For other methods and
-        // versions, its checks ended earlier, with the error.
+        // versions, the handshake ended with the error before these checks, so this function makes
+        // them.
         let Err(error @ (OldHttpVersion | BadMethod | NotUpgrade)) = self.handshake.step() else {
             return None;
         };
         let request = self.handshake.request()?;
-        let mut hosts = 0; // their values do not matter: the answer is the same for all
+        let mut hosts = 0; // only the number matters: the answer is the same for all
         for (name, value) in request.headers() {
             let is = |known: &str| name.eq_ignore_ascii_case(known);
-            // A client that asks for a WebSocket has to see the error's response, with its hint.
+            // A client that asks for a WebSocket has to get the response to the error, with the
+            // hint in it.
             let wants_websocket = is("Sec-WebSocket-Key")
                 || is("Upgrade")
                     && value.to_ascii_lowercase().windows(9).any(|w| w == b"websocket");
@@ -115,9 +118,9 @@ impl Opening {
     }
 }
 
-/// A rejected request. The loop writes the response, and reads and drops the bytes of its client.
-/// If these bytes stayed unread, the operating system would reset the connection, and the client
-/// might not get the response.
+/// A rejected request. The loop writes the response, and reads and drops the bytes that the client
+/// sends. If these bytes stayed unread, the operating system would reset the connection, and the
+/// client might not get the response.
 pub(crate) struct Rejected {
     pub(crate) response: Vec<u8>,
     /// The number of bytes of `response` that are written.
@@ -134,7 +137,8 @@ pub(crate) struct Dialing {
     pub(crate) began: Time,
     /// The race to the addresses, once these are known. Its times count from `began`.
     pub(crate) race: Option<Race<io::Error>>,
-    /// The attempts under way. Dropping such a stream closes it, because it is not in io_uring yet.
+    /// The attempts under way. Their streams are not in io_uring yet, so dropping a stream closes
+    /// it.
     pub(crate) attempts: Vec<(SocketAddr, Stream)>,
     /// The opening handshake, once an attempt has connected.
     pub(crate) handshake: Option<client::Handshake>,

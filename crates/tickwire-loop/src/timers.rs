@@ -11,7 +11,7 @@ type Key = (Time, u64);
 
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    /// The application's numbers.
+    /// For each timer that is set, the number that the application gave it.
     set: BTreeMap<Key, u64>,
     /// The number of timers that were ever set.
     next: u64,

@@ -13,8 +13,9 @@ use tickwire::{Connection, Step, Time};
 /// This number of nanoseconds of a turn counts as one byte of `turn_bytes`. Inflating 1 KiB of JSON
 /// takes 3 ns for each byte, and the time of a KeyUpdate counts as 1.6 KB.
 const NANOS_PER_BYTE: u128 = 4;
-/// For each part of this length, a message counts as one more message of `turn_messages`. An
-/// inflated message may be long although the turn has read few bytes.
+/// For each part of this length, a message counts as one more message of `turn_messages`. The limit
+/// on read bytes is not enough, because an inflated message may be long although the turn has read
+/// few bytes.
 const LONG: usize = 4 << 10;
 
 /// A turn.
@@ -26,13 +27,14 @@ pub(crate) struct Turn<'i, T> {
     cork: usize,
     /// The number of messages that the turn may still deliver.
     messages: i64,
-    /// The number of bytes that the turn has read, or a larger number: see `NANOS_PER_BYTE`.
+    /// The number of bytes that the turn has read, or the larger number of bytes for which its time
+    /// counts: see `NANOS_PER_BYTE`.
     spent: usize,
     /// Whether the turn goes on with a read.
     reads: bool,
     /// Whether the turn has checked the next deadline.
     looked: bool,
-    /// The time at which the turn first had more to read, after its first read.
+    /// The time at which the turn had delivered all input, and first found more to read.
     since: Option<Time>,
 }
 
@@ -64,11 +66,11 @@ enum After {
 }
 
 impl<'i, T> Turn<'i, T> {
-    /// Gives an open connection, which was taken out of its slot, its turn. Only functions
-    /// that are inlined get the turn, or a reference to one of its fields. Otherwise all fields
-    /// would be in memory, which takes more instructions in each turn. With `#[inline]` instead of
-    /// `#[inline(always)]`, calls remained in some programs: 7 % more instructions for a message
-    /// that comes alone.
+    /// Gives a turn to an open connection that was taken out of its slot. The turn, and references
+    /// to its fields, are passed only to functions that are inlined. Otherwise the compiler would
+    /// keep all fields in memory, and each turn would take more instructions. With `#[inline]`
+    /// instead of `#[inline(always)]`, the compiler did not inline all calls in some programs.
+    /// There, a message that comes alone took 7 % more instructions.
     #[inline]
     pub(crate) fn serve(
         inner: &'i mut Inner<T>,
@@ -90,7 +92,8 @@ impl<'i, T> Turn<'i, T> {
                 After::Again => {}
                 After::Rest { unfinished, until } => break (unfinished, until),
                 After::Ended => {
-                    // `free`, which `finish` calls, does this only for a connection in its slot.
+                    // `finish` calls `free`, but `free` calls `forget` only for a connection in its
+                    // slot.
                     turn.inner.forget(handle, &mut turn.open);
                     return turn.inner.finish(handle, Some(turn.open), None, handler);
                 }
@@ -124,7 +127,7 @@ impl<'i, T> Turn<'i, T> {
             conn.set_paused(false); // the last turn may have paused it
         }
         if slot.owes_room(conn.sender()) {
-            (slot.marks.wants_room, self.reads) = (false, false); // the handler may fill the room
+            (slot.marks.wants_room, self.reads) = (false, false); // the handler may use up the room
             handler(&mut Net::in_turn(self.inner, conn.sender_mut()), Event::Room(self.handle));
         }
     }
@@ -152,7 +155,8 @@ impl<'i, T> Turn<'i, T> {
             Ok(_) => {}
             Err(error) if is_passing(&error) => {}
             Err(error) => {
-                // The error ends receiving, but only after the bytes that arrived before it.
+                // The error ends receiving, but only after the bytes that arrived before it are
+                // delivered.
                 match error.kind() {
                     ErrorKind::UnexpectedEof => rx.end_of_stream(), // TLS without close_notify
                     _ => {
@@ -160,7 +164,8 @@ impl<'i, T> Turn<'i, T> {
                         self.open.error.get_or_insert(error); // the first error is the cause
                     }
                 }
-                // The TLS alert, if there is one. If this fails too, nothing more can be done.
+                // Sends the TLS alert, if there is one. If this fails too, nothing more can be
+                // done.
                 let _ = wire.send(system);
             }
         }
@@ -189,8 +194,8 @@ impl<'i, T> Turn<'i, T> {
             if over {
                 return if is_full(conn) { Stop::Held } else { Stop::Cork };
             }
-            // This check follows the check for room. After `Held`, a full connection waits for a
-            // `Note`. After `Share`, it would get a turn in each round.
+            // This check follows the check for room, so that a full connection stops with `Held`
+            // and waits for a `Note`. After `Share`, it would get a turn in each round.
             if *messages <= 0 {
                 return Stop::Share;
             }
@@ -228,9 +233,10 @@ impl<'i, T> Turn<'i, T> {
     /// has a wire, unless `disconnect` has ended it.
     #[inline(always)]
     fn write(&mut self, stop: Stop) -> After {
-        let stops = stop == Stop::Starved && !self.may_read(); // only then would a read come next
+        // Only after `Starved` does the turn read bytes that count for the limit on received bytes.
+        let stops = stop == Stop::Starved && !self.may_read();
         if stops && self.inner.stop_reading(self.handle, &mut self.open) {
-            return After::Again; // the loop has given it up: the next pass delivers the end
+            return After::Again; // the loop gave it up: deliver the end next
         }
         let Inner { slots, system, clock, draining, settings, receiving, .. } = &mut *self.inner;
         let Some(slot) = slots.get_mut(self.handle) else { return After::Ended };
@@ -252,16 +258,17 @@ impl<'i, T> Turn<'i, T> {
             Stop::Held | Stop::Cork if !held => return After::Again,
             Stop::Held | Stop::Cork => false,
             // No deadline is checked here: undelivered input may show that the peer is alive. The
-            // next turns deliver it before they read, so they reach the check below.
+            // next turns deliver this input before they read, and then reach the check below.
             Stop::Share => {
                 return After::Rest { unfinished: true, until: conn.poll_timeout() };
             }
         };
         // Once in each turn, deadlines come before more input, so that a flood cannot put them off.
         let looks = !mem::replace(&mut self.looked, true);
-        // The clock is read only if the turn may take long: not if one read emptied the stream. The
-        // time that it shows only limits the turn. Deadlines are compared with `clock.now`, as in
-        // all calls of this round. The next round finds a deadline that passes meanwhile.
+        // The clock is read only if the turn may take long. If one read has emptied the stream, the
+        // clock is not read. The time read here only limits the turn. Deadlines are compared with
+        // `clock.now`, as in all calls of this round. If a deadline passes meanwhile, the next
+        // round finds it.
         let readable = reads && wire.is_readable();
         if readable {
             let now = clock.read();
@@ -290,17 +297,19 @@ impl<'i, T> Turn<'i, T> {
 }
 
 impl<T> Inner<T> {
-    /// Whether a connection that is not free to read may read under the limit on received bytes.
+    /// Whether a connection may read under the limit on received bytes, although
+    /// `Receiving::is_free` is `false`.
     #[cold] // few loops come near the limit
     fn may_hold_more(&mut self, open: &mut Open) -> bool {
-        // The empty buffer of its turn does not count.
+        // The buffer of its turn goes back first if it is empty, because an empty buffer must not
+        // count.
         self.buffers.inputs.give(open.conn.receiver_mut().reclaim());
         self.receiving.may_read(open.conn.receiver().buffer_len())
     }
 
     /// Stops a connection from reading until the limit on received bytes lets it read. Returns
     /// whether the loop gives the connection up, because it has waited for its `frame_timeout`.
-    #[cold] // as above
+    #[cold] // few loops come near the limit
     fn stop_reading(&mut self, handle: Handle, open: &mut Open) -> bool {
         let Inner { slots, receiving, counts, clock, .. } = self;
         let slot = slots.get(handle);
@@ -325,7 +334,7 @@ impl<T> Inner<T> {
         self.slots.get_mut(handle)?.stage = Stage::Open(Some(open));
         handler(&mut Net::new(self), Event::Open(handle));
         // The handler may have sent to other connections, and this one may be dormant as a result.
-        // Its turn arms its deadlines.
+        // Its first turn arms its deadlines, so none is armed here.
         self.wake(handle);
         self.take_open(handle)
     }

@@ -4,22 +4,24 @@
 //! connection becomes whole, the first connection in the queue becomes dormant. So a loop with at
 //! most `max_whole` connections makes none dormant.
 //!
-//! The queue does not spare connections that were active lately. An earlier version did so, and its
-//! queue grew until each active connection was whole. With 10,000 connections that echo messages of
-//! 20 B in turn, the program then took 15.8 MB instead of 6.7 MB. A message to a dormant connection
-//! now takes about 1,500 more instructions. It takes no more of the processor's time, because more
-//! of the memory stays in the processor's caches.
+//! The queue does not spare connections that were active lately. An earlier version spared them,
+//! and its queue grew until each active connection was whole. With 10,000 connections that echo
+//! messages of 20 B in turn, the earlier version took 15.8 MB, and this version takes 6.7 MB. In
+//! this version, a message to a dormant connection takes about 1,500 more instructions. But it
+//! takes no more of the processor's time, because more of the memory stays in the processor's
+//! caches.
 use crate::stage::{Open, Stage};
 use crate::{handle::Handle, inner::Inner, receiving::Received};
 use std::mem;
 use tickwire::Connection;
 
-/// The most connections that `make_whole` visits to find memory for one connection. Otherwise it
-/// might visit all of them, if none can become dormant.
+/// The most connections that `make_whole` visits to find memory for one connection. Without this
+/// limit, it would visit all connections if none of them can become dormant.
 const VISITS: usize = 8;
 
 impl<T> Inner<T> {
-    /// Makes a connection whole, in the memory of one that becomes dormant, or in new memory.
+    /// Makes a connection whole, in the memory of a connection that becomes dormant, or in new
+    /// memory.
     pub(crate) fn make_whole(&mut self, handle: Handle, mut conn: Connection) -> Box<Open> {
         if let Some(slot) = self.slots.get_mut(handle)
             && !mem::replace(&mut slot.marks.whole, true)
@@ -30,20 +32,21 @@ impl<T> Inner<T> {
         for _ in 0..visits {
             let Some(at) = self.queues.whole.pop_front() else { break };
             let Some(slot) = self.slots.at_mut(at) else { continue };
-            // A connection with queued bytes stays whole. Messages in its outbox count as queued.
-            // With received bytes, it stays whole too: otherwise `Receiving` would count them for
-            // ever. (These bytes may be in its TLS session, while `conn` is idle.)
+            // A connection with queued bytes stays whole. Messages in its outbox count as queued. A
+            // connection with received bytes stays whole too: otherwise `Receiving` would count
+            // these bytes for ever. (They may be in its TLS session, while `conn` is idle.)
             let stage = match mem::replace(&mut slot.stage, Stage::Dormant) {
                 Stage::Open(Some(mut open)) if slot.queued == 0 && open.received.bytes == 0 => {
                     match mem::replace(&mut open.conn, conn).into_dormant() {
                         Ok(dormant) => {
                             slot.dormant = Some(dormant);
                             slot.marks.whole = false;
-                            // `open.error` is `None`: after a failed read it would not be idle.
+                            // `open.error` is `None`: after a failed read the connection is not
+                            // idle.
                             open.received = Received::default();
                             return open;
                         }
-                        // It is not idle, so both connections go back.
+                        // The connection of this slot is not idle, so both connections go back.
                         Err(other) => conn = mem::replace(&mut open.conn, other),
                     }
                     Stage::Open(Some(open))
@@ -70,7 +73,7 @@ impl<T> Inner<T> {
 
     fn wake_dormant(&mut self, handle: Handle) {
         let Some(slot) = self.slots.get_mut(handle) else { return };
-        // In the stage `Dormant`, a slot has both.
+        // In the stage `Dormant`, a slot has both fields.
         let (Some(dormant), Some(config)) = (slot.dormant.take(), slot.config.clone()) else {
             return;
         };

@@ -18,7 +18,8 @@ pub(crate) struct Wire {
     /// The peer has shut its end, or the stream has failed. No further `Note` reports that there is
     /// something to read.
     shut: bool,
-    /// The error of a failed write, other than `WouldBlock`. Over io_uring, a later `Note` has it.
+    /// The error of a failed write, other than `WouldBlock`. Over io_uring, a later `Note` brings
+    /// the error.
     pub(crate) broken: Option<ErrorKind>,
     /// Whether the times of reads are recorded.
     stamps: bool,
@@ -83,8 +84,8 @@ impl Wire {
     }
 
     /// Moves an opened connection's stream to its back end, where it counts as writable at first.
-    /// If `stamps` is set, the times of reads are recorded. The kernel may record none: then the
-    /// loop's own time counts.
+    /// If `stamps` is set, the times of reads are recorded. This holds even if the kernel records
+    /// no time of arrival.
     pub(crate) fn opened(self, system: &mut System, token: Token, stamps: bool) -> Self {
         let stream = system.opened(self.stream, token);
         Self { stream, writable: true, stamps: stamps || self.stamps, ..self }
@@ -107,7 +108,7 @@ impl Wire {
         self.tls.as_ref().is_some_and(|tls| tls.holds)
     }
 
-    /// Returns the memory of received bytes that are in the TLS session, and not in the connection.
+    /// Returns the number of received bytes that are in the TLS session, and not in the connection.
     #[inline]
     pub(crate) fn held(&self) -> usize {
         self.tls.as_ref().map_or(0, |tls| tls.session.buffered())
@@ -172,8 +173,8 @@ impl Wire {
         self.count(read, spent)
     }
 
-    /// Reads plaintext of an opening handshake, or after a rejection, into a slice. Otherwise it
-    /// does what [`receive`](Self::receive) does. It records no time: no message is read here.
+    /// Like [`receive`](Self::receive), but reads into a slice, and records no time. It serves
+    /// opening handshakes and rejected requests, in which no message is read.
     pub(crate) fn read(
         &mut self,
         system: &mut System,
@@ -200,14 +201,15 @@ impl Wire {
         (spent, most): (&mut usize, usize),
     ) -> Result<(), Pause> {
         let share_used = *spent >= most;
-        // Input comes before the deadline. But after `most` bytes of input, the deadline counts.
+        // Input is read before the deadline is checked. But after `most` bytes of input, the
+        // deadline comes first.
         let late = match NextAction::after((self.is_readable(), share_used, false), now, || {
             reading.poll_timeout()
         }) {
             NextAction::Read => false,
             NextAction::TellTime if !share_used && self.find_unread(system) > 0 => true,
             NextAction::TellTime => {
-                let _ = reading.handle_timeout(now); // its `step` returns the error
+                let _ = reading.handle_timeout(now); // the handshake's `step` returns the error
                 return Ok(());
             }
             NextAction::Rest { unfinished: true, .. } => return Err(Pause::Wait(Some(now))),
@@ -256,7 +258,8 @@ impl Wire {
                 return Err(error);
             }
         }
-        // A part of a record makes no plaintext yet. The turn counts the bytes, and calls again.
+        // A part of a record makes no plaintext yet. Then the turn counts the bytes, and calls
+        // again.
         tls.read(to)?.ok_or_else(|| ErrorKind::Interrupted.into())
     }
 
@@ -266,12 +269,13 @@ impl Wire {
         match read {
             Ok((n, drained)) => {
                 *spent += n;
-                // Nothing follows the end of the stream, 0. After `shut`, no `Note` comes.
+                // At the end of the stream, `n` is 0, and nothing follows. After `shut`, no `Note`
+                // comes, so the stream stays readable.
                 self.readable = n > 0 && (!drained || self.shut);
                 Ok(n)
             }
             Err(error) => {
-                self.readable = error.kind() == ErrorKind::Interrupted; // then bytes may be there
+                self.readable = error.kind() == ErrorKind::Interrupted; // bytes may be there
                 Err(error)
             }
         }
@@ -284,7 +288,8 @@ impl Wire {
         if self.tls.is_some() {
             return self.write_sealed(system, tx);
         }
-        // With nothing left to write, `put` succeeds even if a write that was accepted has failed.
+        // With nothing left to write, `put` succeeds even if an earlier write was accepted and has
+        // failed since. `broken` shows this failure.
         self.put(system, &mut tx.outgoing()).is_ok() && self.broken.is_none()
     }
 
@@ -310,16 +315,18 @@ impl Wire {
         loop {
             let sent = self.send(system);
             let Some(tls) = &mut self.tls else { return true }; // not reached: see `write`
-            // The ciphertext counts as unsent bytes, so that `high_water` and `write_timeout` hold.
+            // The ciphertext counts as unsent bytes, so that `high_water` and `write_timeout` hold
+            // for it.
             tx.set_unflushed(tls.session.outgoing().len());
             if sent.is_err() || !tx.has_outgoing() {
                 return sent.is_ok() && self.broken.is_none(); // as in `write`
             }
-            // Seal more only after all ciphertext is written. Until then the rest stays in the
-            // connection, where control frames can overtake it and `high_water` limits it.
+            // Seal more only after all ciphertext is written. Until then the rest of the plaintext
+            // stays in the connection, where control frames can overtake it and `high_water` limits
+            // it.
             match tls.session.write(&mut tx.outgoing()) {
-                // The TLS handshake is over, and no ciphertext is left, so the session accepts
-                // bytes. If it did not, the loop would never end.
+                // Not reached: the TLS handshake is over, and no ciphertext is left, so the session
+                // accepts bytes. Without this arm, the loop might never end.
                 Ok(0) if tls.session.outgoing().is_empty() => return false,
                 Ok(_) => {}
                 Err(error) => {
@@ -339,7 +346,7 @@ impl Wire {
         again
     }
 
-    /// Tells the connection that the stream accepts no bytes: for now, or since a write failed.
+    /// Tells the connection that the stream accepts no bytes for now, or that a write has failed.
     pub(crate) fn tell(&self, conn: &mut Connection) {
         match self.broken {
             Some(_) => conn.write_failed(), // reading goes on: the peer may say why
@@ -357,9 +364,9 @@ impl Wire {
         let Some(mut tls) = self.tls.take() else { return Ok(()) };
         let mut rest = tls.session.outgoing();
         let all = rest.len();
-        // With nothing to write, `put` could still fail, because of an earlier refusal.
+        // With nothing to write, `put` could still fail, because the stream refused earlier bytes.
         let sent = if all > 0 { self.put(system, &mut rest) } else { Ok(()) };
-        let n = all - rest.len(); // also after an error, which may follow a part
+        let n = all - rest.len(); // even after an error: part may be written
         tls.session.advance(n);
         self.tls = Some(tls);
         sent
@@ -374,7 +381,7 @@ impl Wire {
             None if text.is_empty() => return Ok(0), // `put` could fail: see `send`
             None => {
                 let all = text.len();
-                // This may write some bytes, then fail. Then the next call returns the error.
+                // If this writes some bytes and then fails, the next call returns the error.
                 let wrote = self.put(system, &mut text);
                 return if text.len() < all { Ok(all - text.len()) } else { wrote.map(|()| 0) };
             }
@@ -397,8 +404,8 @@ impl Wire {
         said: &mut usize,
     ) -> io::Result<()> {
         loop {
-            // As in `write_sealed`, seal more only after all ciphertext is written. Then TLS has
-            // room. If the stream refuses some, a `Note` follows.
+            // As in `write_sealed`, seal more only after all ciphertext is written. Then the TLS
+            // session has room. If the stream refuses ciphertext, a `Note` follows.
             self.send(system)?;
             let Some(rest @ [_, ..]) = text.get(*said..) else { break };
             *said += match self.say(system, rest)? {

@@ -1,4 +1,4 @@
-//! mio alone, for builds without io_uring. It has the methods of `either.rs`.
+//! The back end for builds without io_uring: `Mio`, with the methods of `either.rs` that it lacks.
 pub(crate) use super::mio::{Mio as System, Stream};
 use super::{Token, Waker};
 use std::io;

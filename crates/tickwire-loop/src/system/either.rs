@@ -95,12 +95,13 @@ impl System {
     /// Moves the stream of an open connection to the ring. If that fails, it stays with mio.
     pub(crate) fn opened(&mut self, stream: Stream, token: Token) -> Stream {
         match (stream, &mut self.ring) {
-            // First leave nonblocking mode, in which the kernel would not wait for bytes. If this
-            // fails, the stream must still be in mio's poll, or no `Note` would come.
+            // Nonblocking mode ends first, because in this mode io_uring would not wait for bytes.
+            // If this fails, the stream has to be in mio's poll still, or no `Note` would come.
             (Stream::Mio(mio::Stream::Plain(mut tcp)), Some(ring))
                 if fault("fionbio").is_ok() && ioctl_fionbio(&tcp, false).is_ok() =>
             {
-                // If this fails, mio reports the stream too. No harm: a `Note` is only a hint.
+                // If this fails, mio reports the stream too. This does no harm, because a `Note` is
+                // only a hint.
                 let _ = self.mio.poll.registry().deregister(&mut tcp);
                 Stream::Ring(ring.adopt(tcp.into(), token))
             }
@@ -123,7 +124,7 @@ impl System {
         match &mut self.ring {
             None => self.mio.wait(timeout, take),
             Some(ring) => match ring.wait(&self.mio.poll, timeout, take)? {
-                true => self.mio.wait(Some(Duration::ZERO), take), // its events are there already
+                true => self.mio.wait(Some(Duration::ZERO), take), // mio has events already
                 false => Ok(()),
             },
         }
@@ -142,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_kernel_that_refuses_io_uring_has_mio() {
-        // The errors of a sandbox (EPERM), an old kernel (EINVAL), and one without io_uring
+        // The errors of a sandbox (EPERM), an old kernel (EINVAL), and a kernel without io_uring
         // (ENOSYS).
         for code in [1, 22, 38] {
             plan("setup", 0, io::Error::from_raw_os_error(code));

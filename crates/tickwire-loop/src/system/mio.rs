@@ -153,8 +153,8 @@ impl Mio {
         Ok(())
     }
 
-    /// Whether a stream that accepted no more has accepted all bytes by now. Always `false` here,
-    /// because a `Note` reports this.
+    /// Whether a stream that refused bytes accepts bytes by now. Always `false` here, because over
+    /// mio a `Note` reports this.
     pub(crate) fn accepts_again(&mut self, _: &Stream) -> bool {
         false
     }
@@ -165,7 +165,7 @@ impl Mio {
     /// reported them.
     pub(crate) fn unread(&mut self, stream: &Stream) -> u32 {
         let counted = fault("unread").and_then(|()| Ok(ioctl_fionread(stream.tcp())?));
-        counted.map_or(0, |n| n as u32) // if this fails, a passed deadline counts
+        counted.map_or(0, |n| n as u32) // 0 if this fails: then a passed deadline counts
     }
 
     /// Reads TLS records, or bytes of an opening handshake, into a slice. Returns the number of
@@ -248,8 +248,8 @@ impl Stream {
     }
 }
 
-/// Writes several slices. Like std's write of one slice, this raises no SIGPIPE, a signal that only
-/// a Rust `main` ignores.
+/// Writes several slices. Like std's write of one slice, this raises no SIGPIPE. Only programs with
+/// a Rust `main` ignore this signal.
 #[cfg(not(any(windows, target_vendor = "apple")))]
 fn write_vectored(tcp: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
@@ -264,8 +264,8 @@ fn write_vectored(mut tcp: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usi
 }
 
 /// Whether a read of `n` bytes, with room for `most`, has emptied the socket, so that a `Note`
-/// reports the next bytes. Never on Windows, where mio reports them only after a read that returned
-/// `WouldBlock`.
+/// reports the next bytes. Always `false` on Windows, where mio reports the next bytes only after a
+/// read that returned `WouldBlock`.
 fn is_drained(n: usize, most: usize) -> bool {
     cfg!(not(windows)) && n < most
 }

@@ -10,7 +10,7 @@
 //!   these bytes, [`shut_down`](mio::Mio::shut_down) returns `WouldBlock`.
 //!
 //! Nothing above this module is generic over the back end, or knows which back end is in use.
-// On other processors the crate `io-uring` does not compile.
+// On other processors than these two, the crate `io-uring` does not compile.
 #[cfg_attr(
     not(all(
         feature = "io-uring",
@@ -28,7 +28,7 @@ pub(crate) use self::mio::Listener;
 pub use self::waker::Waker;
 use std::io;
 
-/// A call to the operating system begins here. A test can make the call fail.
+/// A call to the operating system first calls this function, through which a test can make it fail.
 pub(crate) fn fault(_call: &str) -> io::Result<()> {
     #[cfg(test)]
     crate::tests::faults::at(_call)?;

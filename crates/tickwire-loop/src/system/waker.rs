@@ -14,8 +14,8 @@ use std::{
 /// [`std::sync::mpsc`]. Several loops exchange messages in the same way.
 #[derive(Clone)]
 pub struct Waker {
-    /// Whether `Event::Woken` is due. By the orderings of its calls, the handler of the event sees
-    /// everything that a thread did before its `wake`.
+    /// Whether `Event::Woken` is due. Its calls have orderings with which the handler of the event
+    /// sees everything that a thread did before its `wake`.
     asked: Arc<AtomicBool>,
     poll: Arc<mio::Waker>,
 }

@@ -122,7 +122,7 @@ fn after_a_write_that_failed_reading_goes_on_for_the_close_timeout() {
     }
 }
 
-/// As above, over TLS.
+/// As above, the peer stays connected and sends nothing more, but over TLS.
 #[cfg(feature = "rustls")]
 #[test]
 fn after_a_sealed_write_that_failed_reading_goes_on_for_the_close_timeout() {
@@ -213,7 +213,8 @@ fn a_connection_may_be_closed_while_its_request_is_lent() {
     assert_eq!(peer.read(&mut [0]).unwrap_or(0), 0);
 }
 
-/// The stream is adopted while the only place is taken. Its request comes after the deferral.
+/// The second stream is adopted while the first has the only place. The loop reads the second
+/// request after the first is deferred.
 #[test]
 fn a_deferred_request_gives_its_place_on_and_has_another_bound() {
     let settings = Settings { max_handshakes: 1, ..Settings::default() };
@@ -244,7 +245,7 @@ fn a_deferred_request_gives_its_place_on_and_has_another_bound() {
     assert_eq!((counts.handshakes_now, counts.deferred, counts.evicted), (1, 1, 0));
 }
 
-/// The heartbeat of the connection has stopped too.
+/// The pause also stops the heartbeat, so no Ping finds out that the peer is gone.
 #[test]
 fn a_paused_connection_finds_its_peer_gone_only_when_it_writes_or_closes() {
     let heartbeat = Some(Heartbeat::new(Duration::from_secs(20), Duration::from_secs(10)));
@@ -274,7 +275,7 @@ fn a_paused_connection_finds_its_peer_gone_only_when_it_writes_or_closes() {
     }
 }
 
-/// The peers read nothing. Their replies are counted only at the end of each turn.
+/// The peers read nothing. The replies to a peer are counted only at the end of its turn.
 #[test]
 fn replies_count_for_the_limit_on_queued_bytes() {
     let settings = Settings { max_queued: 1 << 20, ..Settings::default() };
@@ -294,8 +295,9 @@ fn replies_count_for_the_limit_on_queued_bytes() {
     });
 }
 
-/// Over io_uring. The fast peer's echo is copied and not sent yet, so its next message waits. This
-/// message exceeds the limit, is written then, and leaves the loop within the limit.
+/// Over io_uring. The echo to the fast peer is copied and not sent yet, so the next message to this
+/// peer waits in the loop, and exceeds the limit. Then the loop sends the copy and writes the
+/// message. So the loop is within the limit again.
 #[test]
 fn bytes_that_a_stream_accepts_when_the_limit_is_exceeded_disconnect_nobody() {
     let settings = Settings { max_queued: 256 << 10, ..Settings::default() };
@@ -305,7 +307,7 @@ fn bytes_that_a_stream_accepts_when_the_limit_is_exceeded_disconnect_nobody() {
     }
     let (mut fast, _slow) = (server.peer(), [server.peer(), server.peer()]);
     let queued = |server: &Server, of| server.net.inner.slots.get(of).unwrap().queued;
-    // Together they have more than 7/8 of the limit.
+    // Together these two connections have more than 7/8 of the limit queued.
     for of in [server.opened[1], server.opened[2]] {
         while queued(&server, of) < 115_000 {
             server.net.net().send(of, &[0; 4000][..]).unwrap();

@@ -34,7 +34,8 @@ struct Plan {
     made: BTreeMap<String, u64>,
     /// A slow call, and the time that it takes.
     slow: Option<(&'static str, Duration)>,
-    /// Calls whose names begin with this text last until [`release`]. This thread may make none.
+    /// Calls whose names begin with this text last until [`release`]. This thread may make no such
+    /// call.
     held: Option<(&'static str, ThreadId)>,
     waits: Vec<Option<Duration>>,
 }
@@ -80,8 +81,8 @@ pub(crate) fn slow(call: &'static str, time: Duration) {
     mine().plan().slow = Some((call, time));
 }
 
-/// From now on, each call whose name begins with `call` lasts until [`release`]. This thread may
-/// make no such call.
+/// From now on, each call whose name begins with `call` lasts until [`release`]. The calling thread
+/// may make no such call.
 pub(crate) fn hold(call: &'static str) {
     mine().plan().held = Some((call, thread::current().id()));
 }
@@ -173,12 +174,12 @@ fn a_stream_that_the_ring_cannot_have_stays_with_mio() {
     }
 }
 
-/// The sent bytes stay in the queue of requests.
+/// After the failed call, the sent bytes are still in the queue of requests.
 #[test]
 fn a_call_of_the_ring_that_fails_is_an_error_of_the_turn_and_loses_nothing() {
     for call in ["enable", "enter", "submit"] {
         let Some(mut server) = over_io_uring() else { return };
-        let mut peer = (call != "enable").then(|| server.peer()); // a peer would enable it
+        let mut peer = (call != "enable").then(|| server.peer()); // a peer would enable the ring
         plan(call, 0, ErrorKind::OutOfMemory);
         if let Some(handle) = server.opened.first() {
             server.net.net().send(*handle, "hello").unwrap();
@@ -222,7 +223,7 @@ fn a_ring_that_cannot_wait_for_its_end_closes_its_sockets_all_the_same() {
     let _ = peer.read_to_end(&mut Vec::new()); // an end or a reset, within the timeout
 }
 
-/// The kernel refuses the request by which the ring learns of the waker and of the listener.
+/// The kernel refuses the ring's request to report events of the waker and of the listener.
 #[test]
 fn a_request_to_wait_that_the_kernel_refuses_is_made_again() {
     plan("ask Poll", 0, ErrorKind::OutOfMemory);
@@ -243,8 +244,8 @@ fn a_request_to_receive_that_the_kernel_refuses_ends_this_connection_alone() {
     server.until(|server| server.ends.len() == 1);
     assert_eq!(first.read(&mut [0]).unwrap_or(0), 0);
 
-    // While the connection is paused, the loop tells the kernel to stop receiving. Afterwards it
-    // asks again.
+    // While the connection is paused, the loop tells the kernel to stop receiving. After the pause,
+    // the loop asks the kernel to receive again.
     let (mut open, handle) = (server.peer(), *server.opened.last().unwrap());
     server.net.net().pause(handle, true);
     write_until_full(&mut server, &mut open);
@@ -339,7 +340,7 @@ fn a_name_that_cannot_be_resolved_is_an_error_of_its_dials_alone() {
     }
 }
 
-/// The loop goes on sleeping. The next wake finds the addresses.
+/// No wake tells the loop that the addresses have come. The next wake finds them.
 #[test]
 fn a_resolved_name_whose_wake_fails_is_not_lost() {
     let mut server = server();

@@ -91,7 +91,7 @@ impl Server {
     }
 
     /// Opens a second door, for `wss`, to a peer on a thread. The peer sends the message that the
-    /// channel brings, then receives, which has to fail.
+    /// channel brings. Then it receives, and this call has to fail.
     #[cfg(feature = "rustls")]
     fn secure_peer(
         &mut self,
@@ -206,7 +206,8 @@ fn what_others_are_sent_in_a_round_costs_each_of_them_one_write() {
 }
 
 /// The loop writes early if this list is long. So a slot that a removed connection has left in the
-/// list must be there only once, even if the next connection in the slot is sent something.
+/// list must be there only once, even if the handler sends something to the next connection in this
+/// slot.
 #[test]
 fn a_slot_is_in_the_list_of_unwritten_ones_once_although_it_is_used_again() {
     let mut server = server();
@@ -304,7 +305,7 @@ fn a_stream_that_cannot_be_registered_is_dropped_and_its_place_is_free() {
     server.echoes(&mut peer);
 }
 
-/// The call fails in two places: during an opening handshake, and while messages are exchanged.
+/// The call fails twice: during an opening handshake, and while messages are exchanged.
 #[test]
 fn a_read_or_a_write_that_fails_ends_this_connection_alone() {
     for call in ["read", "write"] {
@@ -490,7 +491,7 @@ fn a_loop_that_spins_never_sleeps_and_spin_for_sleeps_when_its_time_is_over() {
     for _ in 0..3 {
         assert_eq!(waits(&mut server, LONG), [Some(ZERO)]);
         server.net.inner.clock.epoch -= 2 * MINUTE;
-        while waits(&mut server, MS) == [Some(ZERO)] {} // the listener's first `Note`, at most
+        while waits(&mut server, MS) == [Some(ZERO)] {} // the listener's first `Note` may come
         assert_eq!(waits(&mut server, MS), [Some(MS)]);
         server.net.net().waker().wake().unwrap();
         assert_eq!(waits(&mut server, MS), [Some(MS)]); // this wait reports the wake

@@ -106,7 +106,8 @@ fn a_connection_that_waited_for_a_moment_is_not_closed_for_a_wait_much_later() {
     }
 }
 
-/// The next round must not sleep, because no `Note` comes for bytes that arrived before.
+/// The next round must not sleep, because no `Note` comes for the bytes that already wait in the
+/// stream.
 #[test]
 fn a_removal_between_two_rounds_lets_a_connection_read_that_waits() {
     let mut server = server();
@@ -125,7 +126,8 @@ fn a_removal_between_two_rounds_lets_a_connection_read_that_waits() {
     assert_eq!(faults::take_waits(), [Some(Duration::ZERO)]);
 }
 
-/// A Ping gives the connection a turn. The limit would stop a connection that holds bytes then.
+/// A Ping gives the connection a turn. In this turn, the limit would stop a connection that holds
+/// bytes.
 #[test]
 fn a_connection_that_holds_nothing_is_neither_stopped_nor_closed() {
     let mut server = server();

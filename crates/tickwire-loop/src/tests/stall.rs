@@ -1,5 +1,5 @@
-//! The loop's thread was late: deadlines have passed, but the bytes that they wait for have
-//! arrived. The loop has to read these bytes first. But a flood must not put off a deadline.
+//! The loop's thread was late: deadlines have passed, but the bytes have arrived for which the
+//! deadlines wait. The loop has to read these bytes first. But a flood must not put off a deadline.
 use super::{HELLO, REQUEST, Server};
 use crate::{Dial, Settings, inner::Inner};
 use std::{
@@ -176,7 +176,8 @@ fn a_response_may_have_arrived_that_no_note_has_reported() {
     assert!(server.ends[0].contains("404"), "{:?}", server.ends);
 }
 
-/// The peer writes more in each round than one turn takes. Each round takes a second or two.
+/// In each round, the peer writes more than one turn reads. The loop's clock moves by a second or
+/// two.
 fn ends_in_a_flood(server: &mut Server, peer: &mut TcpStream, flood: &[u8]) -> String {
     let mut sent = 0;
     peer.set_nonblocking(true).unwrap();
@@ -213,8 +214,9 @@ fn a_frame_that_goes_on_too_slowly_does_not_put_off_its_deadline() {
     assert!(ends_in_a_flood(&mut server, &mut peer, &[0; 10_000]).contains("FrameTimeout"));
 }
 
-/// A read ends before an urgent byte, so no `Note` follows for the bytes after it. The next urgent
-/// byte has no room in the server's window, and is only announced. Now FIONREAD counts these bytes.
+/// A read ends before an urgent byte, so no `Note` follows for the bytes after it. The server's
+/// window has no room for the next urgent byte, so this byte is only announced. From then on,
+/// FIONREAD counts the bytes after the first urgent byte.
 #[test]
 fn urgent_bytes_do_not_put_off_a_deadline() {
     let mut server = server(config());
@@ -231,7 +233,7 @@ fn urgent_bytes_do_not_put_off_a_deadline() {
     socket.send_out_of_band(b"!").unwrap();
     let Inner { slots, system, .. } = &mut server.net.inner;
     let stream = &slots.get(handle).unwrap().wire.as_ref().unwrap().stream;
-    // io_uring may have read everything.
+    // This waits for unread bytes, but for 2 s at most: io_uring may have read everything.
     (0..200).take_while(|_| system.unread(stream) == 0).for_each(|_| {
         thread::sleep(Duration::from_millis(10));
     });

@@ -18,8 +18,8 @@ fn check(door: Door, dial: impl FnOnce(u16) -> Dial) {
     while seen < 2 {
         net.turn(Duration::from_millis(2), |net, event| match event {
             Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
-            // A message that arrives with the handshake has no time of a read, so these messages
-            // come later.
+            // A message that arrives with the handshake has no time of a read. So messages are sent
+            // only after both ends are open.
             Event::Open(handle) => {
                 open.push(handle);
                 if let [one, other] = open[..] {

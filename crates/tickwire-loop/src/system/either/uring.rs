@@ -139,7 +139,7 @@ impl Uring {
             self.places.push(Place::default());
             self.places.len() as u32 - 1
         });
-        // All fields are set, because the place may have been that of an earlier stream.
+        // All fields are set, because an earlier stream may have had the place.
         if let Some(place) = self.places.get_mut(at as usize) {
             *place = Place { token, tcp: Some(stream), ..Place::default() };
         }
@@ -162,7 +162,8 @@ impl Uring {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(false),
             asked => asked?,
         }
-        // The kernel checks the poll at once, so it also reports events that mio has left there.
+        // The kernel checks the poll at once, so it also reports events that an earlier wait of mio
+        // has left in the poll.
         if !mem::replace(&mut self.polls, true) {
             self.ring.poll(0, Of::Poll, descriptor(poll, Of::Poll), IN);
         }
@@ -195,7 +196,7 @@ impl Uring {
 
     /// Processes the completions that have arrived. Adds the changes to `notes`.
     fn work_off(&mut self) {
-        // Taken out, because `completed` borrows all of `self`.
+        // The batch is taken out, because `completed` borrows all of `self`.
         let mut batch = mem::take(&mut self.batch);
         self.ring.complete(&mut batch);
         for done in batch.drain(..) {
@@ -226,14 +227,14 @@ impl Uring {
             Of::Send => writable = self.sent(at, done.result, done.buffer),
             // If the kernel refused this request, the next write causes another request.
             Of::Writable => (place.blocked, writable) = (false, true),
-            Of::Cancel if done.result.is_err() => place.stopping = false, // nothing was under way
+            Of::Cancel if done.result.is_err() => place.stopping = false, // no request was there
             Of::Cancel | Of::Poll => {}
         }
         let Some(place) = self.places.get(at as usize) else { return };
         if !place.closed && (readable || writable) {
             let error = |code| io::Error::from_raw_os_error(code).kind();
             let (token, failed) = (place.token, place.failed.map(error));
-            // `shut` is for mio: here, a read finds the end in `Place::end`.
+            // Only mio uses `shut`: here, a read finds the end in `Place::end`.
             self.notes.push(Note { token, readable, writable, shut: false, failed });
         }
         if !done.more && done.of == Of::Receive {
@@ -256,8 +257,8 @@ impl Uring {
         }
     }
 
-    /// Asks the kernel to receive, unless it does so already, the stream has ended, or enough bytes
-    /// wait in the place.
+    /// Asks the kernel to receive, unless it is receiving already, the stream has ended, or enough
+    /// bytes wait in the place.
     fn go_on(&mut self, at: u32) {
         let Some(place) = self.places.get(at as usize) else { return };
         if !place.closed && place.end.is_none() && place.received.bytes() <= MOST_FILLED {
@@ -265,8 +266,8 @@ impl Uring {
         }
     }
 
-    /// Submits a request to receive, or for a `Note` when there is room to write, unless a request
-    /// of this kind is under way.
+    /// Submits a request to receive, or a request to report room to write. Does nothing if a
+    /// request of this kind is under way.
     fn ask(&mut self, at: u32, of: Of) {
         let Some(place) = self.places.get_mut(at as usize) else { return };
         if place.is_asked(of) {

@@ -29,7 +29,7 @@ impl Uring {
             (Ok(n @ 1..), Some(buffer)) if !place.closed => {
                 self.ring.put(place.received.push(buffer, n));
                 // One request receives again and again, until it is cancelled. Its last completion
-                // has cleared the mark `Of::Receive`, and nothing is left to cancel.
+                // has cleared the mark `Of::Receive`: then nothing is left to cancel.
                 if place.received.bytes() > MOST_FILLED
                     && place.is_asked(Of::Receive)
                     && !mem::replace(&mut place.stopping, true)
@@ -72,8 +72,8 @@ impl Uring {
         }
         self.copies -= 1;
         self.outputs.push(buffer);
-        // A shutdown or a close has waited for this send. An error means that the stream is down
-        // already.
+        // If a shutdown or a close has waited for this send, it goes on now. An error means that
+        // the stream is down already.
         if (place.shuts || place.closed)
             && let Ok(tcp) = place.tcp()
         {
@@ -89,7 +89,7 @@ impl Uring {
     pub(crate) fn unread(&mut self, stream: &Stream) -> u32 {
         let Ok(place) = self.place(stream.0) else { return 0 };
         let counted = fault("unread").and_then(|()| Ok(ioctl_fionread(place.tcp()?)?));
-        let in_kernel = counted.unwrap_or_default(); // if this fails, a passed deadline counts
+        let in_kernel = counted.unwrap_or_default(); // 0 if this fails: a passed deadline counts
         (place.received.bytes() as u64 + in_kernel) as u32
     }
 
@@ -118,7 +118,7 @@ impl Uring {
         let Some((buffer, n)) = self.place(stream.0)?.received.pop() else {
             return self.end_of(stream.0);
         };
-        self.ring.put(to.lend_filled(buffer, n)); // the buffer that is free now, if any
+        self.ring.put(to.lend_filled(buffer, n)); // the buffer that the receiver gave back
         Ok((n, self.took(stream.0)))
     }
 
@@ -195,7 +195,8 @@ impl Uring {
 
     fn send_now(&mut self, at: u32, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let place = self.place(at)?;
-        // `tcp` is in blocking mode. Without NOSIGNAL, a broken stream would raise SIGPIPE.
+        // `tcp` is in blocking mode, so DONTWAIT is necessary. Without NOSIGNAL, a broken stream
+        // would raise SIGPIPE.
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         match sendmsg(place.tcp()?, pieces, &mut SendAncillaryBuffer::default(), flags) {
             Ok(0) => Err(ErrorKind::WriteZero.into()), // the loop in `write` would never end
@@ -233,7 +234,7 @@ impl Uring {
         } else if place.requests > 0
             && let Ok(tcp) = place.tcp()
         {
-            // This ends the requests. If it fails, the stream is down, and they end too.
+            // This ends the requests. If it fails, the stream is down, and the requests end too.
             let _ = tcp.shutdown(Shutdown::Both);
         }
         // Nobody reads these buffers any more.

@@ -18,7 +18,8 @@ impl Filled {
     }
 
     /// Adds a buffer with `n` bytes. If the last buffer has room for these bytes, copies them there
-    /// and returns `buffer`. So a peer that sends single bytes takes no buffer for each byte.
+    /// and returns `buffer`. So a peer that sends single bytes does not take a buffer for each
+    /// byte.
     pub(super) fn push(&mut self, buffer: Vec<u8>, n: usize) -> Option<Vec<u8>> {
         self.bytes += n;
         if let Some((last, end)) = self.buffers.back_mut()

@@ -21,7 +21,8 @@ use std::{
 
 /// The number of buffers from which the kernel picks. The kernel accepts only a power of two, so
 /// `tail` wraps at a multiple of this number. The kernel receives for about 20 connections at a
-/// time, so 32 buffers are enough. More buffers would not stay in the processor's cache as well.
+/// time, so 32 buffers are enough. With more buffers, fewer of them would be in the processor's
+/// cache when they are used.
 const BUFFERS: u16 = 32;
 /// The most bytes that the kernel puts into one buffer. A message or a TLS record of 16 KiB fits
 /// with its header. A message in two buffers would have to be copied.
@@ -33,9 +34,9 @@ const GROUP: u16 = 0;
 const PAGE: usize = 4096;
 /// The most requests that one call submits.
 const QUEUE: u32 = 1024;
-/// If more sends than this are waiting, a call of their own submits them before the wait. If the
-/// wait submitted them, the kernel would receive twice in that call and run out of buffers. That
-/// cost 7 % more time with 512 connections.
+/// If more sends than this are waiting, a separate call submits them before the wait. If the wait
+/// submitted them, the kernel would receive twice in the wait and run out of buffers. That cost 7 %
+/// more time with 512 connections.
 const FEW: usize = 4;
 /// When a ring is dropped, it waits for its cancelled requests: at most this often, and each time
 /// at most this long, so for about a second in all.
@@ -118,7 +119,8 @@ impl Ring {
     /// # Errors
     ///
     /// If the kernel forbids io_uring, or is older than 6.1. An older kernel refuses the flag
-    /// `DEFER_TASKRUN`. The kernel has had this module's kinds of requests since before 6.1.
+    /// `DEFER_TASKRUN`. Each kernel that accepts this flag has all kinds of requests that this
+    /// module makes.
     pub(super) fn new() -> io::Result<Self> {
         fault("setup")?;
         // With these flags, the kernel completes requests only inside the calls of the loop's
@@ -171,8 +173,8 @@ impl Ring {
         self.push(&opcode::AsyncCancel::new(of.number(at)).build(), Of::Cancel, at);
     }
 
-    /// Sends a buffer. Its completion gives the buffer back. Returns the buffer at once if it is
-    /// empty, or if a send from this place is already under way.
+    /// Sends a buffer. The completion of the send gives the buffer back. Returns the buffer at once
+    /// if it is empty, or if a send from this place is already under way.
     pub(super) fn send(&mut self, at: u32, stream: RawFd, buffer: Vec<u8>) -> Option<Vec<u8>> {
         const MSG_NOSIGNAL: i32 = 0x4000;
         let place = at as usize;
@@ -253,7 +255,8 @@ impl Ring {
             self.submit()?;
         }
         self.sends = 0; // the wait submits the rest
-        // The kernel adds its clock to this time. If the sum overflows, the kernel does not wait.
+        // The kernel adds this time to the time of its clock. If the sum overflows, it does not
+        // wait.
         let timeout = timeout.map(|most| Timespec::from(most.min(LONGEST)));
         let mut args = SubmitArgs::new();
         if let Some(timeout) = &timeout {
@@ -267,12 +270,13 @@ impl Ring {
     pub(super) fn complete(&mut self, batch: &mut Vec<Completion>) {
         for entry in self.ring.completion() {
             let (result, flags) = (entry.result(), entry.flags());
-            // `push` has made the number from an `Of`, so there is always one.
+            // `push` has made the number from an `Of`, so `named` always finds one.
             let (Some(of), at) = Of::named(entry.user_data()) else { continue };
             let more = cqueue::more(flags);
             self.outstanding -= usize::from(!more);
-            // Both buffers may be taken, because nothing names them again: the kernel names a
-            // receive buffer only to give it back, and a send has only one completion.
+            // A buffer of either kind may be taken, because no later completion names it: the
+            // kernel names a receive buffer only to give it back, and a send has only one
+            // completion.
             let buffer = match (of, cqueue::buffer_select(flags)) {
                 (_, Some(id)) => {
                     self.missing.push(id);
@@ -299,8 +303,8 @@ impl Ring {
         }
     }
 
-    /// Gives buffers to the kernel until it has `BUFFERS` of them. For a buffer that a connection
-    /// has, the kernel gets another buffer: a spare buffer, or a new buffer.
+    /// Gives buffers to the kernel until it has `BUFFERS` of them. In place of a buffer that a
+    /// connection has, the kernel gets a spare buffer or a new buffer.
     fn refill(&mut self) {
         while let Some(id) = self.missing.pop() {
             let mut buffer = self.spare.pop().unwrap_or_else(|| vec![0; LEN + BEHIND]);
@@ -364,7 +368,8 @@ fn is_passing(submitted: io::Result<usize>) -> io::Result<()> {
     const EAGAIN: i32 = 11;
     const EBUSY: i32 = 16;
     const ETIME: i32 = 62;
-    // A signal, no memory for now, too many completions that wait, and the end of the timeout.
+    // These codes mean a signal, no memory for now, too many waiting completions, and the end of
+    // the timeout.
     match submitted {
         Err(error) if !matches!(error.raw_os_error(), Some(EINTR | EAGAIN | EBUSY | ETIME)) => {
             Err(error)
