@@ -28,7 +28,7 @@ impl<T> Inner<T> {
         // The error of a read comes first, because it is complete. `unwritten` has only the kind of
         // its error.
         let end = match (failed.or(error.or(unwritten).map(Error::from)), closed) {
-            // If the loop or the outbox disconnected the connection, this is its end, whatever
+            // If the loop or the outbox disconnected the connection, that is why it ended, whatever
             // failed later.
             _ if is_over_queued => End::OverQueued,
             _ if let Some(code) = by_outbox => End::Disconnected(code),

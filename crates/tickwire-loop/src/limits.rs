@@ -103,7 +103,8 @@ impl<T> Inner<T> {
         // again.
         self.counts.queued -= mem::take(&mut slot.queued);
         self.counts.over_queued += 1;
-        // Nothing is read or written from here on, so the descriptor is closed before `finish`.
+        // Nothing is read or written from here on, so the descriptor is closed here, and not by
+        // `finish`.
         if let Some(wire) = slot.wire.take() {
             self.system.close(wire.stream);
         }

@@ -423,9 +423,9 @@ impl<'n, T> Net<'n, T> {
 
     /// Sets a timer. At the time `at` (of the clock of [`now`](Self::now)), the loop delivers
     /// [`Event::Timer`](crate::Event::Timer) with this number. If `at` has passed, the timer is due
-    /// at once. Outside of the handler, each call of `net` borrows the loop. So first read the
-    /// clock (`let now = net.net().now();`), then set the timer (`net.net().set_timer(now + delay,
-    /// 7)`).
+    /// at once. Outside of the handler, each call of `net` borrows the loop. So read the clock
+    /// first: `let now = net.net().now();`. Then set the timer:
+    /// `net.net().set_timer(now + delay, 7)`.
     pub fn set_timer(&mut self, at: Time, number: u64) -> Timer {
         self.inner.timers.set(at, number)
     }

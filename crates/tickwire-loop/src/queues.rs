@@ -1,21 +1,21 @@
-//! The queues of a round: the slots and doors for which the loop still has something to do.
+//! The queues of a round: the slots and doors for which the loop still has something to do. No slot
+//! is twice in the same queue.
 use crate::{slots::Slot, stage::Stage};
 use std::{collections::VecDeque, mem};
 
 #[derive(Default)]
 pub(crate) struct Queues {
-    /// The slots that get the next turns, each once.
+    /// The slots that get the next turns.
     pub(crate) ready: Vec<u32>,
-    /// The slots of opening handshakes that are ready, each once. Their turns follow the turns of
-    /// `ready`.
+    /// The slots of opening handshakes that are ready. Their turns follow the turns of `ready`.
     pub(crate) opening: VecDeque<u32>,
-    /// The slots whose last turns ended at a limit of the turn, each once. Their turns come last.
+    /// The slots whose last turns ended at a limit of the turn. Their turns come last.
     pub(crate) unfinished: VecDeque<u32>,
     /// The numbers of the doors at which connections may wait to be accepted.
     pub(crate) knocked: Vec<u32>,
-    /// The slots of connections that were sent something outside of their turns, each once.
+    /// The slots of connections that were sent something outside of their turns.
     pub(crate) unwritten: Vec<u32>,
-    /// The queue of slots whose connections are whole, each once. The first becomes dormant first.
+    /// The slots whose connections are whole. The first becomes dormant first.
     pub(crate) whole: VecDeque<u32>,
 }
 

@@ -90,7 +90,7 @@ impl<T> Loop<T> {
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) -> io::Result<()> {
         while self.round(None, &mut handler)? {}
-        self.inner.system.submit() // sends what the next wait would send: none follows
+        self.inner.system.submit() // over io_uring, sends the copies: no wait follows
     }
 
     /// Runs one round: waits for at most `most`, and gives a turn to each connection that is ready.
@@ -106,7 +106,7 @@ impl<T> Loop<T> {
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) -> io::Result<bool> {
         let goes_on = self.round(Some(most), &mut handler)?;
-        self.inner.system.submit()?; // sends what the next wait would send: it may be far away
+        self.inner.system.submit()?; // over io_uring, sends the copies: the next wait may be late
         Ok(goes_on)
     }
 

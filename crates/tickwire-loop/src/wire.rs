@@ -275,7 +275,7 @@ impl Wire {
                 Ok(n)
             }
             Err(error) => {
-                self.readable = error.kind() == ErrorKind::Interrupted; // bytes may be there
+                self.readable = error.kind() == ErrorKind::Interrupted; // if so, bytes may be there
                 Err(error)
             }
         }

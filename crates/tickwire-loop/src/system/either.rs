@@ -96,7 +96,8 @@ impl System {
     pub(crate) fn opened(&mut self, stream: Stream, token: Token) -> Stream {
         match (stream, &mut self.ring) {
             // Nonblocking mode ends first, because in this mode io_uring would not wait for bytes.
-            // If this fails, the stream has to be in mio's poll still, or no `Note` would come.
+            // If that call fails, the stream stays in mio's poll, because otherwise no `Note` would
+            // come.
             (Stream::Mio(mio::Stream::Plain(mut tcp)), Some(ring))
                 if fault("fionbio").is_ok() && ioctl_fionbio(&tcp, false).is_ok() =>
             {

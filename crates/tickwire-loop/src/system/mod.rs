@@ -10,7 +10,7 @@
 //!   these bytes, [`shut_down`](mio::Mio::shut_down) returns `WouldBlock`.
 //!
 //! Nothing above this module is generic over the back end, or knows which back end is in use.
-// On other processors than these two, the crate `io-uring` does not compile.
+// On processors other than x86-64 and aarch64, the crate `io-uring` does not compile.
 #[cfg_attr(
     not(all(
         feature = "io-uring",

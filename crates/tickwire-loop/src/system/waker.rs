@@ -14,7 +14,7 @@ use std::{
 /// [`std::sync::mpsc`]. Several loops exchange messages in the same way.
 #[derive(Clone)]
 pub struct Waker {
-    /// Whether `Event::Woken` is due. Its calls have orderings with which the handler of the event
+    /// Whether `Event::Woken` is due. The atomic orderings make sure that the handler of the event
     /// sees everything that a thread did before its `wake`.
     asked: Arc<AtomicBool>,
     poll: Arc<mio::Waker>,

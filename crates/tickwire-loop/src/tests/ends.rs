@@ -245,7 +245,7 @@ fn a_deferred_request_gives_its_place_on_and_has_another_bound() {
     assert_eq!((counts.handshakes_now, counts.deferred, counts.evicted), (1, 1, 0));
 }
 
-/// The pause also stops the heartbeat, so no Ping finds out that the peer is gone.
+/// The pause also stops the heartbeat, so no Ping shows that the peer is gone.
 #[test]
 fn a_paused_connection_finds_its_peer_gone_only_when_it_writes_or_closes() {
     let heartbeat = Some(Heartbeat::new(Duration::from_secs(20), Duration::from_secs(10)));
@@ -295,9 +295,9 @@ fn replies_count_for_the_limit_on_queued_bytes() {
     });
 }
 
-/// Over io_uring. The echo to the fast peer is copied and not sent yet, so the next message to this
-/// peer waits in the loop, and exceeds the limit. Then the loop sends the copy and writes the
-/// message. So the loop is within the limit again.
+/// This test is for io_uring. The echo to the fast peer is copied and not sent yet, so the next
+/// message to this peer waits in the loop, and exceeds the limit. Then the loop sends the copy and
+/// writes the message. So the loop is within the limit again.
 #[test]
 fn bytes_that_a_stream_accepts_when_the_limit_is_exceeded_disconnect_nobody() {
     let settings = Settings { max_queued: 256 << 10, ..Settings::default() };

@@ -34,8 +34,8 @@ struct Plan {
     made: BTreeMap<String, u64>,
     /// A slow call, and the time that it takes.
     slow: Option<(&'static str, Duration)>,
-    /// Calls whose names begin with this text last until [`release`]. This thread may make no such
-    /// call.
+    /// Calls whose names begin with this text last until [`release`]. The thread with this id may
+    /// make no such call.
     held: Option<(&'static str, ThreadId)>,
     waits: Vec<Option<Duration>>,
 }
@@ -340,7 +340,8 @@ fn a_name_that_cannot_be_resolved_is_an_error_of_its_dials_alone() {
     }
 }
 
-/// No wake tells the loop that the addresses have come. The next wake finds them.
+/// The wake fails, so the loop does not learn that the addresses have come. The next wake finds
+/// them.
 #[test]
 fn a_resolved_name_whose_wake_fails_is_not_lost() {
     let mut server = server();

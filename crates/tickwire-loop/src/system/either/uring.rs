@@ -227,7 +227,7 @@ impl Uring {
             Of::Send => writable = self.sent(at, done.result, done.buffer),
             // If the kernel refused this request, the next write causes another request.
             Of::Writable => (place.blocked, writable) = (false, true),
-            Of::Cancel if done.result.is_err() => place.stopping = false, // no request was there
+            Of::Cancel if done.result.is_err() => place.stopping = false, // nothing to cancel
             Of::Cancel | Of::Poll => {}
         }
         let Some(place) = self.places.get(at as usize) else { return };
