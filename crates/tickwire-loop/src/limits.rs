@@ -19,9 +19,9 @@ impl<T> Inner<T> {
     }
 
     /// Writes all messages that were sent to connections outside of their turns. If the loop is
-    /// then over the limit, disconnects the connections with the most queued bytes, until at most
-    /// 7/8 of the limit are queued. The remaining eighth is room for the next messages, so that
-    /// they do not soon exceed the limit again.
+    /// still over the limit, disconnects the connections with the most queued bytes. It stops when
+    /// at most 7/8 of the limit are queued. The remaining eighth is room for the next messages, so
+    /// that they do not soon exceed the limit again.
     pub(crate) fn relieve(&mut self) {
         self.write_unwritten();
         if self.counts.queued <= self.settings.max_queued {

@@ -17,8 +17,8 @@ use tickwire::{
 };
 use tickwire_parts::{Outbox, PushError};
 
-/// The application's handler of events. Only the turn of an open connection uses the type of the
-/// application's closure instead, so that the compiler can inline the handler there.
+/// The application's handler of events. Only the turn of an open connection knows the type of the
+/// application's closure, so that the compiler can inline it there.
 pub(crate) type Handler<'h, T> = dyn FnMut(&mut Net<'_, T>, Event<'_, T>) + 'h;
 
 /// The commands of a loop. A handler gets a `Net` with each event. Outside of the handler,

@@ -54,11 +54,11 @@ pub struct Settings {
     /// connection takes one of these places when its first bytes come, and keeps the place until it
     /// is open, rejected or deferred. Four times as many connections may be accepted and silent.
     ///
-    /// While one of these two limits is reached, the loop accepts nothing: connections wait in the
-    /// kernel's queue, or in the loop if they were accepted before. A handshake that has a place is
-    /// closed only at its [`handshake_timeout`](tickwire::Config::handshake_timeout), never to make
-    /// room for others. The loop closes connections that have sent nothing for 2 s, but only if too
-    /// many are silent. As many requests as there are places may be
+    /// While one of these two limits is reached, the loop accepts nothing. New connections then
+    /// wait in the kernel's queue; accepted connections wait in the loop. A handshake that has a
+    /// place is closed only at its [`handshake_timeout`](tickwire::Config::handshake_timeout),
+    /// never to make room for others. The loop closes connections that have sent nothing for 2 s,
+    /// but only if too many are silent. As many requests as there are places may be
     /// [deferred](crate::Answer::defer); the loop rejects a further request with 503.
     ///
     /// One address may have at most an eighth of this number of connections that are not open yet,

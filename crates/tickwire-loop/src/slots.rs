@@ -268,9 +268,9 @@ pub(crate) fn drain_outbox(
             // Fails only if the outbox disconnects with 1010, which a server must not send.
             let _ = outbox.feed(now, tx);
         }
-        // Even if this feed fed nothing, the write may make room for the next feed, because
-        // ciphertext that an earlier turn left unsent takes room too. The loop ends after two feeds
-        // without progress.
+        // Ciphertext that an earlier turn left unsent takes room too. So even if this feed fed
+        // nothing, the write may make room for the next feed. The loop ends after two feeds without
+        // progress.
         let (wrote, waiting) = (wire.write(system, tx), outbox.counts().waiting);
         if !wrote || waiting == 0 || before.replace(waiting) == Some(waiting) {
             return wrote;

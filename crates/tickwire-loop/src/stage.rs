@@ -75,8 +75,7 @@ impl Opening {
     /// If a request that failed a check is a health check, returns the door's answer to it.
     pub(crate) fn health_check(&mut self) -> Option<server::Rejection> {
         // For a GET of HTTP/1.1, the handshake has checked Host and body. For other methods and
-        // versions, the handshake ended with the error before these checks, so this function makes
-        // them.
+        // versions, the handshake ended before these checks. So this function makes them.
         let Err(error @ (OldHttpVersion | BadMethod | NotUpgrade)) = self.handshake.step() else {
             return None;
         };

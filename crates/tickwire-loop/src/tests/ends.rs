@@ -295,7 +295,7 @@ fn replies_count_for_the_limit_on_queued_bytes() {
     });
 }
 
-/// This test is for io_uring. The echo to the fast peer is copied and not sent yet, so the next
+/// This test is for io_uring. The echo to the fast peer is copied and not sent yet. So the next
 /// message to this peer waits in the loop, and exceeds the limit. Then the loop sends the copy and
 /// writes the message. So the loop is within the limit again.
 #[test]

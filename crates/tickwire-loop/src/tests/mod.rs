@@ -205,9 +205,8 @@ fn what_others_are_sent_in_a_round_costs_each_of_them_one_write() {
     peers.iter_mut().for_each(|peer| peer.read_exact(&mut [0; 80]).unwrap());
 }
 
-/// The loop writes early if this list is long. So a slot that a removed connection has left in the
-/// list must be there only once, even if the handler sends something to the next connection in this
-/// slot.
+/// The loop writes early if this list is long, so no slot may be in the list twice. Here a removed
+/// connection leaves its slot in the list, and the next connection in this slot is sent something.
 #[test]
 fn a_slot_is_in_the_list_of_unwritten_ones_once_although_it_is_used_again() {
     let mut server = server();

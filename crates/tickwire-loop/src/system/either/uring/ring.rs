@@ -38,8 +38,8 @@ const QUEUE: u32 = 1024;
 /// submitted them, the kernel would receive twice in the wait and run out of buffers. That cost 7 %
 /// more time with 512 connections.
 const FEW: usize = 4;
-/// When a ring is dropped, it waits for its cancelled requests: at most this often, and each time
-/// at most this long, so for about a second in all.
+/// When a ring is dropped, it waits for its cancelled requests. It waits at most this often, and
+/// each time at most this long: about a second in all.
 const LAST_WAITS: (usize, Duration) = (50, Duration::from_millis(20));
 
 /// The longest wait, 34 years.
@@ -274,7 +274,7 @@ impl Ring {
             let (Some(of), at) = Of::named(entry.user_data()) else { continue };
             let more = cqueue::more(flags);
             self.outstanding -= usize::from(!more);
-            // A buffer of either kind may be taken, because no later completion names it: the
+            // A buffer of either kind may be taken, because no later completion names it. The
             // kernel names a receive buffer only to give it back, and a send has only one
             // completion.
             let buffer = match (of, cqueue::buffer_select(flags)) {
