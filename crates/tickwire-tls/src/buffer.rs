@@ -74,7 +74,8 @@ impl Buffer {
     /// Room to read a stream into, at least 4 KiB.
     pub(super) fn room(&mut self) -> &mut [u8] {
         // The content and the room share `WIRE` bytes. Otherwise each read of a part of a record
-        // would make the buffer longer. It grows only if the room would be below `LEAST`.
+        // would make the buffer longer. The buffer grows beyond `WIRE` only if the room would be
+        // shorter than `LEAST`.
         if self.bytes.len() - self.end < LEAST {
             self.make_room(LEAST.max(WIRE - self.len().min(WIRE)));
         }

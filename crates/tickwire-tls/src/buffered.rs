@@ -1,6 +1,6 @@
 //! rustls' buffered connection, for the sessions whose records rustls opens and seals. This module
 //! calls `read_tls` only while `wants_read`, and `write_tls` only while `wants_write`, as rustls'
-//! own streams do. In other orders, rustls 0.23 panics on some inputs.
+//! own streams do. If the calls come in another order, rustls 0.23 panics on some inputs.
 use super::{buffer::Buffer, records::WAITING};
 use ::rustls::{CommonState, Connection, Error};
 use std::io::{self, IoSlice, Read, Write};
@@ -44,12 +44,12 @@ impl Buffered {
                 // Without this error, the loop would never end.
                 Ok(0) => return Err(Error::General("rustls took no input".into())),
                 Ok(n) => input.consume(n),
-                // A handshake message fills rustls' buffer of 64 KiB. This error of `Read` is no
-                // `Error` of rustls, so `General` has its text.
+                // A handshake message has filled rustls' buffer of 64 KiB. `read_tls` returns an
+                // `io::Error`, so a `General` error of rustls gets its text.
                 Err(error) => return Err(Error::General(error.to_string())),
             }
             let processed = self.0.process_new_packets();
-            self.speak(out); // even after an error: then rustls has an alert to write
+            self.speak(out); // even after an error, because rustls then has an alert to write
             ended = processed?.peer_has_closed();
         }
         Ok(ended)

@@ -61,22 +61,23 @@ config! {
 /// A client's configuration, with the platform's roots and without a client certificate. If the
 /// platform has a verifier of its own, that verifier checks certificates.
 ///
-/// The first call loads the configuration, with the crypto provider of that moment. The
-/// configuration and its session tickets then stay until the program ends. So install a default
-/// provider before the first call. The tickets make a second connection to the same server cheaper.
-/// `enable_secret_extraction` is set, so that this crate can open and seal records in place. The
-/// setting also lets any code that makes a session with this configuration ask for the keys.
+/// The first call makes the configuration, with the crypto provider of that moment. Every later
+/// call returns the same configuration. So install a default provider before the first call. All
+/// connections share the session tickets, which make a second connection to the same server
+/// cheaper. `enable_secret_extraction` is set, so that this crate can open and seal records in
+/// place. With this setting, any code that makes a rustls connection with this configuration can
+/// ask for the keys.
 ///
 /// On Linux and the BSDs the roots come from the operating system's bundle of certificates, or from
-/// the files that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. Malformed certificates and dead links
-/// among them are skipped. An Android application must hand its context to
+/// the files that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. Malformed certificates and dead links in
+/// these places are skipped. An Android application must hand its context to
 /// `rustls-platform-verifier` before this call.
 ///
 /// # Errors
 ///
 /// If the process has no [default provider](CryptoProvider::install_default) and the feature `ring`
 /// is off. Also if the platform has no roots: on Linux and the BSDs, the error's text then has the
-/// values of `SSL_CERT_FILE` and `SSL_CERT_DIR`. A later call tries again.
+/// values of `SSL_CERT_FILE` and `SSL_CERT_DIR`. After an error, the next call tries again.
 pub fn platform_config() -> Result<Client, TlsError> {
     static CONFIG: OnceLock<Client> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
@@ -104,7 +105,7 @@ pub fn platform_config() -> Result<Client, TlsError> {
 /// # Errors
 ///
 /// As [`platform_config`], but a platform without roots is no error. Also if the text has no
-/// certificate. Also if a certificate is malformed: the error has its number, counted from 1.
+/// certificate. Also if a certificate is malformed: the error says which one, counted from 1.
 #[cfg(not(target_os = "android"))]
 pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
     let pem = roots::without_marks(pem);
@@ -113,7 +114,7 @@ pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
     for (root, number) in CertificateDer::pem_slice_iter(&pem).zip(1..) {
         let bad = |error: &dyn fmt::Display| bad_root(format!("certificate {number}: {error}"));
         let root = root.map_err(|error| bad(&error))?;
-        // `store` only checks each root: the verifier's error would not have the number.
+        // `store` only checks each root: the verifier's error would not say which root is bad.
         store.add(root.clone()).map_err(|error| bad(&error))?;
         roots.push(root);
     }

@@ -36,7 +36,7 @@ impl Engine {
     /// Plaintext that rustls itself holds is lost.
     pub(super) fn fail(&mut self) -> Buffer {
         let handshaking = self.is_handshaking();
-        // Only `Opening` has such plaintext: `Records` leaves it in the session's `input`.
+        // Only `Opening` holds unread plaintext: `Records` leaves it in the session's `input`.
         match core::mem::replace(self, Self::Failed { handshaking }) {
             Self::Opening(opening) => opening.into_plain(),
             _ => Buffer::default(),

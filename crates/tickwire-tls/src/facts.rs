@@ -44,7 +44,7 @@ impl Session {
         agreed!(self, state => group(state), agreed => agreed.group).map(u16::from)
     }
 
-    /// Whether the handshake resumed an earlier session. `false` until that is known.
+    /// Whether the handshake resumed an earlier session. `false` while this is not known yet.
     pub fn is_resumed(&self) -> bool {
         let kind = agreed!(self, state => state.handshake_kind(), agreed => agreed.kind);
         kind == Some(HandshakeKind::Resumed)

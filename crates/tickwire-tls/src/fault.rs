@@ -19,13 +19,14 @@ pub(super) fn alert(error: &Error) -> AlertDescription {
         // `UnknownProtocolVersion`). For such a header, rustls sends this alert too.
         Error::InvalidMessage(_) => AlertDescription::DecodeError,
         // `PeerMisbehaved`: a record or a message is where it is not allowed (RFC 9846 §5.1), or
-        // exceeds one of our limits on such records. The RFC has no such limits, and names no alert
-        // for them.
+        // the peer has sent too many empty records, KeyUpdates or warnings. The RFC has no such
+        // limits, and so names no alert for them.
         Error::InappropriateMessage { .. }
         | Error::InappropriateHandshakeMessage { .. }
         | Error::PeerMisbehaved(_) => AlertDescription::UnexpectedMessage,
         // Faults of this end. For `AlertReceived`, this alert is never sent: `Records::alerted` has
-        // sent one, or has set `silent` because none is due. Then `Records::end` does nothing.
+        // sent an alert, or needs to send none. In both cases it has set `silent`, so
+        // `Records::end` does nothing.
         _ => AlertDescription::InternalError,
     }
 }

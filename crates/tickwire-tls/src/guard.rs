@@ -1,4 +1,4 @@
-//! The one place where a panic of rustls, or of code that rustls calls, becomes an error.
+//! The only place where a panic of rustls, or of code that rustls calls, becomes an error.
 use ::rustls::{Error, OtherError};
 use std::{
     any::Any,
@@ -21,7 +21,7 @@ impl fmt::Display for Panicked {
 impl std::error::Error for Panicked {}
 
 /// Calls rustls, and turns a panic into an error. With `panic = "abort"`, a panic still ends the
-/// process. To avoid panics, callers call rustls only when rustls asks for a call.
+/// process. So callers also avoid panics: they call rustls only when rustls asks for a call.
 ///
 /// # Errors
 ///
@@ -35,8 +35,8 @@ pub(super) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, Error> {
 
 #[cold]
 fn panicked(panic: Box<dyn Any + Send>) -> Error {
-    // `panic!` with a literal carries a `&str`, and with arguments a `String`. Any other payload
-    // has no text to show.
+    // The payload of `panic!` is a `&str` for a literal, and a `String` for a text with arguments.
+    // Any other payload has no text to show.
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     let text = text.or_else(|| panic.downcast_ref().cloned()).unwrap_or_default();
     OtherError(Arc::new(Panicked(text))).into()

@@ -4,18 +4,18 @@ use ::rustls::Error;
 use std::io;
 
 impl Session {
-    /// Opens the records that have arrived, copies their plaintext to `to`, and returns the length
-    /// of that plaintext. Plaintext that does not fit waits for the next call. If `to` is not
-    /// empty, `Some(0)` means that the peer has sent its close_notify. Later bytes from the peer
-    /// are ignored (RFC 9846 §6.1). `None` means that the session needs [more bytes of the
+    /// Opens the records that have arrived, copies their plaintext to `to`, and returns the number
+    /// of bytes copied. Plaintext that does not fit waits for the next call. If `to` is not empty,
+    /// `Some(0)` means that the peer has sent its close_notify; all later bytes from the peer are
+    /// ignored (RFC 9846 §6.1). `None` means that the session needs [more bytes of the
     /// stream](Self::spare_mut).
     ///
     /// # Errors
     ///
-    /// The calls first return all plaintext from before the error, and then always the same error.
-    /// `UnexpectedEof` means that the stream ended without a close_notify: data of the peer may be
-    /// missing. Any other error is a TLS error with a [`rustls::Error`] inside, for example about
-    /// the peer's certificate. If this end sends an alert about the error, the alert is
+    /// First, the calls return all plaintext from before the error. Then every call returns this
+    /// error. `UnexpectedEof` means that the stream ended without a close_notify: data of the peer
+    /// may be missing. Any other error is a TLS error with a [`rustls::Error`] inside, for example
+    /// about the peer's certificate. If this end sends an alert about the error, the alert is
     /// [outgoing](Self::outgoing).
     pub fn read(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
         let read = self.read_on(to);
@@ -73,8 +73,9 @@ impl Session {
     }
 
     /// Copies plaintext to `to`, and returns its length. While rustls has no plaintext, this call
-    /// gives it more of `input`. The loop ends, because each `process` shortens `input`: without
-    /// plaintext rustls wants to read, so [`take`](crate::buffered::Buffered::take) reads or fails.
+    /// gives it more of `input`. The loop ends, because each `process` shortens `input`: rustls
+    /// wants to read while it has no plaintext, so [`take`](crate::buffered::Buffered::take) reads
+    /// or fails.
     fn read_from_rustls(&mut self, to: &mut [u8]) -> usize {
         while let Engine::Rustls(conn) = &mut self.engine {
             let len = conn.read(to);
@@ -87,9 +88,9 @@ impl Session {
     }
 
     /// Opens the first record. Returns `false` if no whole record is there, or if the session is
-    /// over. `has_data`: whether the read has copied data. If so, also returns `false` after a
-    /// handshake message, so that the read returns its data before more messages are handled.
-    /// Handling a KeyUpdate takes as long as decrypting kilobytes of data.
+    /// over. `has_data`: the caller's read has copied data. Then this call also returns `false`
+    /// after a handshake message, so that the read returns its data before more messages are
+    /// handled: a KeyUpdate takes as long as decrypting kilobytes of data.
     fn open_one(&mut self, has_data: bool) -> bool {
         let Engine::Records(records) = &mut self.engine else {
             return false;
@@ -112,7 +113,7 @@ impl Session {
                 self.input.clear();
             }
             Err(error) => {
-                records.end(Some(alert(&error)), &mut self.out); // if none was sent yet
+                records.end(Some(alert(&error)), &mut self.out); // if no alert was sent yet
                 self.fail(error);
             }
         }
@@ -123,7 +124,8 @@ impl Session {
     fn take_plain(&mut self, to: &mut [u8]) -> usize {
         let from = self.input.filled().get(self.plain.clone()).unwrap_or_default();
         let len = from.len().min(to.len());
-        // Without data, `record` is of an earlier record, and consuming it would lose input.
+        // Without unread data, `record` is the length of an earlier record: it must not be consumed
+        // twice.
         if let (Some(to), Some(from @ [_, ..])) = (to.get_mut(..len), from.get(..len)) {
             to.copy_from_slice(from);
             self.plain.start += len;
@@ -140,7 +142,7 @@ impl Session {
         self.input.clear();
     }
 
-    /// Takes over the record layer, at the end of the handshake.
+    /// Makes this crate open and seal the records, at the end of the handshake.
     fn change(&mut self) {
         // `into_records` consumes rustls' connection, so after an error nothing is left to go on
         // with. `handshaking` then stays `true`, so that `stream::handshake` returns the error.
@@ -156,16 +158,17 @@ impl Session {
         }
     }
 
-    /// Processes new input. If the session works in place (`Engine::Records`), `read` opens the
-    /// records, and this call leaves them in `input`.
+    /// Processes new input. If the session works in place (`Engine::Records`), this call leaves the
+    /// records in `input`, and `read` opens them.
     pub(super) fn go_on(&mut self) {
         if self.ended || self.failed.is_some() {
-            // Bytes after a close_notify or an error are not data (attack A98). Unread data stays.
+            // Bytes after a close_notify or an error are not data (attack A98). Unread data from
+            // before stays in `input`.
             if self.plain.is_empty() {
                 self.input.clear();
             }
         } else if !self.in_place() {
-            let _ = self.call(Self::process); // a panic is the error of the next read
+            let _ = self.call(Self::process); // the next read returns the error of a panic
         }
     }
 

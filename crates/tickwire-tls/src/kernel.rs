@@ -41,8 +41,8 @@ impl Kernel {
 /// How the provider seals a record, and how many records it may seal under one key.
 pub(super) enum Seal {
     /// The provider's protection of QUIC packets, used for TLS records because it seals in place.
-    /// Both protections give the same ciphertext and tag if key, initialisation vector, sequence
-    /// number and additional data are the same (RFC 9001 §5.3).
+    /// The protections of packets and of records give the same ciphertext and tag if key,
+    /// initialisation vector, sequence number and additional data are the same (RFC 9001 §5.3).
     InPlace(Box<dyn PacketKey>, u64),
     /// The provider's protection of records, which allocates memory for each record.
     Whole(Box<dyn MessageEncrypter>, u64),
@@ -84,7 +84,7 @@ pub(super) fn decrypter(
 
 /// Whether the provider hands over the keys of this suite.
 pub(super) fn gives_keys(suite: &'static Tls13CipherSuite) -> bool {
-    // Asks with a key of zeros. To ask with the real keys would consume rustls' connection, and
+    // Asks with a key of zeros. A question with the real keys would consume rustls' connection, and
     // rustls could not go on if the answer were no.
     let secrets = suite.aead_alg.extract_keys(AeadKey::from([0; 32]), Iv::from([0; 12]));
     secrets.is_ok_and(|secrets| parts(secrets).is_ok())

@@ -1,7 +1,8 @@
 //! A TLS session without I/O, on [`rustls`] 0.23, that opens and seals TLS 1.3 records in place.
 //!
-//! This crate is made for [tickwire](https://docs.rs/tickwire), but does not depend on it. This
-//! crate is unstable, and it will shrink once rustls lends plaintext: see the README.
+//! This crate is made for [tickwire](https://docs.rs/tickwire), but does not depend on it. The API
+//! is unstable. The crate will shrink once rustls lends plaintext from the caller's buffer: see the
+//! README.
 //!
 //! An event loop calls the [`Session`] directly. `tokio::TlsStream` (feature `tokio`) puts a
 //! session over a stream. The module [`stream`] is for other kinds of streams.
@@ -52,7 +53,7 @@ const ALPN: &[u8] = b"http/1.1";
 #[derive(Clone, PartialEq)]
 pub struct TlsError(Box<Error>);
 
-/// Escapes and truncates the text as `Display` does: a certificate may have any number of names.
+/// Escapes and truncates the text as `Display` does, because a certificate may have many names.
 impl fmt::Debug for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(Escaped { to: f, left: 256 }, "TlsError({:?})", self.0)
@@ -92,8 +93,8 @@ impl TlsError {
     /// peer has a temporary fault. `false`, for example, if an end refused the other end's
     /// certificate, or if the ends have no parameters in common.
     pub fn is_retryable(&self) -> bool {
-        // Three of these alerts may mean that a record or a message was garbled. `InvalidMessage`
-        // is not here: it mostly means that the peer does not speak TLS, and never will.
+        // The first three alerts may mean that a record or a message was garbled. `InvalidMessage`
+        // is not in the list: it mostly means that the peer does not speak TLS, and never will.
         matches!(
             &*self.0,
             Error::DecryptError
@@ -112,11 +113,11 @@ impl TlsError {
     /// none. If so, every attempt fails until a person changes a certificate or a list of trusted
     /// roots.
     pub fn is_about_certificate(&self) -> bool {
-        // The alerts are those that only a refused or a missing certificate causes (RFC 9846 §6.2).
-        // `NoCertificate` is SSL 3's name for a missing one. `AccessDenied` means that a valid
-        // certificate has no access: rustls sends it if a program's verifier refuses. Every other
-        // alert may have another cause: `UnrecognisedName` is about the host's name, and
-        // `HandshakeFailure` does not say what has failed.
+        // Only a refused or a missing certificate causes these alerts (RFC 9846 §6.2). SSL 3 sends
+        // `NoCertificate` for a missing certificate. rustls sends `AccessDenied` if the program's
+        // own verifier refuses a certificate. All alerts that are not in the list may have other
+        // causes: `UnrecognisedName` is about the host's name, and `HandshakeFailure` does not say
+        // what has failed.
         matches!(
             &*self.0,
             Error::InvalidCertificate(_)
@@ -135,14 +136,15 @@ impl TlsError {
         )
     }
 
-    /// Whether rustls, or code that rustls calls, panicked. That code may be the crypto provider,
-    /// or a certificate verifier, resolver, key log or ticket store of the configuration. The
-    /// session has caught the panic. Please report a panic of rustls.
+    /// Whether rustls panicked, or code that rustls calls: the crypto provider, or a certificate
+    /// verifier, resolver, key log or ticket store of the configuration. The session has caught the
+    /// panic. If rustls itself panicked, please report it.
     pub fn is_panic(&self) -> bool {
         guard::is_panic(&self.0)
     }
 
-    /// The TLS error inside the `io::Error` of a stream of this crate, or of any stream on rustls.
+    /// The TLS error inside an `io::Error` of a stream of this crate, or of any other stream on
+    /// rustls.
     pub fn inside(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref::<Error>().cloned().map(Self::from)
     }
@@ -167,7 +169,8 @@ impl std::error::Error for TlsError {
 
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // No fixed text below has 256 characters. So only a text of variable length is cut.
+        // Each fixed text below is shorter than 256 characters. So only a text with names or other
+        // text of variable length can be cut.
         let mut f = Escaped { to: f, left: 256 };
         match &*self.0 {
             Error::InvalidCertificate(error) if shows_authority(error) => f.write_str(
@@ -184,8 +187,8 @@ impl fmt::Display for TlsError {
                                 "it names no host (subjectAltName; the common name does not count)",
                             ),
                             names => {
-                                // rustls shows a name as `DnsName("example.com")`. An address has
-                                // no quotes, and stays as it is.
+                                // rustls shows a name as `DnsName("example.com")`. The text of an
+                                // IP address has no quotes, and is shown as it is.
                                 let plain = |name: &String| {
                                     name.split('"').nth(1).unwrap_or(name).to_string()
                                 };
@@ -207,7 +210,7 @@ impl fmt::Display for TlsError {
                     CertificateError::UnknownIssuer => f.write_str(
                         ": trust its authority, for example with `platform_config_and_roots`",
                     ),
-                    // rustls would show this error as `Debug` does.
+                    // `Display` of rustls would show this error in its `Debug` form.
                     CertificateError::Other(error) => write!(f, ": {}", error.0),
                     other => write!(f, ": {other}"),
                 }
@@ -239,8 +242,8 @@ fn has_other_use(error: &CertificateError) -> bool {
     matches!(error, CertificateError::Other(error) if error.to_string() == words)
 }
 
-/// Whole days from one time to a later time. `saturating_sub`, because both times come from the
-/// verifier, which may be the program's own, and a wrong order must not panic.
+/// The number of whole days from `from` to `to`. Both times come from the verifier, which may be
+/// the program's own. `saturating_sub`, so that times in the wrong order cause no panic.
 fn days(from: UnixTime, to: UnixTime) -> u64 {
     to.as_secs().saturating_sub(from.as_secs()) / 86_400
 }
@@ -260,7 +263,7 @@ impl BadCertificate {
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 Self::WrongPurpose
             }
-            // rustls has only `CertificateError::Other` for these two.
+            // rustls has no variants for the next two errors: both are a `CertificateError::Other`.
             error if shows_authority(error) => Self::NotTrusted,
             error if has_other_use(error) => Self::WrongPurpose,
             _ => Self::Other,
@@ -298,7 +301,7 @@ impl Write for Escaped<'_, '_> {
             }
             self.left -= 1;
             match c {
-                // The last character gives its place to these dots.
+                // The text is cut here: these dots replace the last character that may follow.
                 _ if self.left == 0 => self.to.write_str("..")?,
                 ' '..='~' => self.to.write_char(c)?,
                 _ => write!(self.to, "{}", c.escape_default())?,

@@ -36,7 +36,7 @@ pub(super) struct Opening {
     /// them again at its next step.
     input: Buffer,
     seen: usize,
-    /// How much of the ClientHello a server has. `None` after the ClientHello, and for a client.
+    /// How much of the ClientHello a server has. `None` once it is complete, and for a client.
     hello: Option<Hello>,
     /// The server name in the ClientHello. rustls' unbuffered connection does not return this name.
     pub(super) name: Option<String>,
@@ -44,7 +44,7 @@ pub(super) struct Opening {
     plain: Buffer,
 }
 
-/// How much of the ClientHello has arrived. rustls' `Acceptor` reads the server name in the
+/// How much of the ClientHello has arrived. rustls' `Acceptor` finds the server name in the
 /// ClientHello, but keeps a copy of all its input. So the `Acceptor` gets nothing until the
 /// ClientHello is complete.
 #[derive(Default)]
@@ -122,14 +122,15 @@ impl Opening {
             Side::Client(conn) => react(conn.process_tls_records(wire), say, plain, out),
             Side::Server(conn) => react(conn.process_tls_records(wire), say, plain, out),
         };
-        // rustls is done with these bytes, even if it failed, and has to see the others again.
+        // rustls is done with `done` bytes, even if the step failed. It has to see the other bytes
+        // again.
         self.input.consume(done);
         self.seen -= done;
         next
     }
 
-    /// Processes all input. Returns whether the peer has sent its close_notify. Stops as soon as
-    /// [`into_records`](Self::into_records) can take over.
+    /// Processes the input to its end, or until [`into_records`](Self::into_records) can take over.
+    /// Returns whether the peer has sent its close_notify.
     pub(super) fn take(&mut self, input: &mut Buffer, out: &mut Buffer) -> Result<bool, Error> {
         // The new bytes follow earlier bytes, which rustls has to see again.
         self.input.push(input.filled());
@@ -142,14 +143,15 @@ impl Opening {
     }
 
     /// Gives rustls one record at a time. Records after the handshake's last record must not reach
-    /// rustls, because we may take over their keys.
+    /// rustls, because this crate may take over their keys.
     fn take_records(&mut self, out: &mut Buffer) -> Result<bool, Error> {
         loop {
             match self.step(&mut None, out)? {
                 Next::Step => continue,
                 Next::End => return Ok(true),
                 // A header may announce a message of up to 16 MiB. rustls would wait for the whole
-                // message, and this crate would keep it. But the peer is not authenticated yet.
+                // message, and this crate would keep its bytes, although the peer is not
+                // authenticated yet.
                 Next::Wait if self.seen > HANDSHAKE => {
                     return Err(InvalidMessage::HandshakePayloadTooLarge.into());
                 }
@@ -169,9 +171,9 @@ impl Opening {
                 }
                 None => {
                     // rustls also checks an incomplete record, so that bytes that are not TLS fail
-                    // at once. The bytes count as seen only when their record is whole. rustls
-                    // discards none of them, so the subtraction never saturates. Without a whole
-                    // record, only an error matters.
+                    // at once. The bytes count as seen only when their record is whole, so `seen`
+                    // is set back. rustls discards none of the bytes, so the subtraction never
+                    // saturates. Of this step's result, only an error matters.
                     let len = behind.len();
                     self.seen += len;
                     let looked = self.step(&mut None, out);
@@ -212,7 +214,7 @@ impl Opening {
     /// connection cannot send a close_notify, so the stream ends without one.
     pub(super) fn close(&mut self, out: &mut Buffer) {
         if !self.state().is_handshaking() {
-            let _ = self.send(Say::CloseNotify, out); // on an error, the stream ends without one
+            let _ = self.send(Say::CloseNotify, out); // an error: the stream ends without it
         }
     }
 
@@ -238,9 +240,9 @@ impl Opening {
     pub(super) fn into_records(mut self) -> Result<(Records, Buffer), Error> {
         let name = self.name.take();
         let agreed = Agreed::of(self.state(), name);
-        // `plain` is empty: all data comes after the records that rustls has seen.
-        // rustls calls this dangerous. From here on, this crate counts the sequence numbers, and a
-        // number that is used twice under one key would break the cipher.
+        // `plain` is empty: all data comes after the records that rustls has seen. The calls below
+        // are named dangerous because from then on this crate counts the sequence numbers: a number
+        // that is used twice under one key would break the cipher.
         let (secrets, kernel) = match self.side {
             Side::Client(conn) => {
                 let (secrets, kernel) = conn.dangerous_into_kernel_connection()?;
@@ -273,8 +275,8 @@ fn react<Data>(
             encoded.map(|()| Next::Step).map_err(|error| Error::General(error.to_string()))
         }
         Ok(ConnectionState::TransmitTlsData(message)) => {
-            // rustls asks us to send the bytes before it goes on. `out` has them, and keeps their
-            // order, so that is enough.
+            // rustls asks us to send the bytes before it goes on. It is enough that `out` has them,
+            // because `out` keeps the order.
             message.done();
             Ok(Next::Step)
         }
@@ -334,7 +336,7 @@ fn fitting<E>(
     }
 }
 
-/// The length of the first record in `wire`, or of a header if the record's header is incomplete.
+/// The length of the first record in `wire`, or `HEADER` if the record's header is incomplete.
 fn record_len(wire: &[u8]) -> usize {
     let len = |&[_, _, _, hi, lo]: &[u8; HEADER]| usize::from(u16::from_be_bytes([hi, lo]));
     HEADER + wire.first_chunk().map_or(0, len)
@@ -347,8 +349,8 @@ impl Hello {
         let [22, _, _, _, _, part @ ..] = record else {
             return false;
         };
-        // The handshake message's header may be cut by the end of a record. Until it is complete,
-        // `arrived` is below 4, so the result is `false`.
+        // The end of a record may cut the handshake message's header. Until this header is
+        // complete, `arrived` is below 4, so the result is `false`.
         for (to, from) in self.header.iter_mut().skip(self.arrived).zip(part) {
             *to = *from;
         }

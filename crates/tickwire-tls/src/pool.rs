@@ -1,17 +1,17 @@
 //! The pool: each thread keeps memory, and lends it to sessions while they read or write. So a
-//! session that waits holds no memory.
+//! session that waits, and has nothing buffered, holds no memory of the pool.
 use std::cell::RefCell;
 
 /// The most memory, in bytes, that one thread keeps allocated after a burst.
 const MOST: usize = 4 << 20;
 
-/// The number of buffers that the list has room for from its first use on. The list grows only if
-/// more buffers come back after a burst. Then it allocates between messages. The number is a guess.
+/// The capacity of the list `free` from its first use on. The list grows, and so allocates between
+/// messages, only if more buffers than this come back after a burst. The number is a guess.
 const LISTED: usize = 32;
 
 struct Pool {
     /// The buffers that wait for their next use. The buffer that came back last is taken first,
-    /// because it is still in the processor's cache.
+    /// because it may still be in the processor's cache.
     free: Vec<Vec<u8>>,
     /// The capacity of all buffers in `free`, in bytes.
     bytes: usize,

@@ -30,11 +30,10 @@ const EXPANSION: usize = 256;
 pub(super) const HANDSHAKE: usize = 65535;
 /// The most ciphertext, in bytes, that may wait to be written. rustls has the same bound.
 pub(super) const WAITING: usize = 64 << 10;
-/// The most records without data in a row: empty records and KeyUpdates. rustls allows 32 of each
-/// kind, but there a record of one kind resets the count of the other kind. Here both kinds share
-/// one count, so that a peer cannot alternate them for ever. Parts of a handshake message do not
-/// count, because BoringSSL's tests send a ticket in records of one byte. `HANDSHAKE` limits their
-/// sum.
+/// The most empty records and KeyUpdates without data between them. rustls allows 32 of each kind,
+/// but a record of one kind resets its count of the other kind. Here both kinds share one count, so
+/// that a peer cannot alternate them for ever. Parts of a handshake message do not count, because
+/// BoringSSL's tests send a ticket in records of one byte. `HANDSHAKE` limits the whole message.
 const DATALESS: u8 = 32;
 /// The most warning alerts in a connection. rustls has the same bound.
 const WARNINGS: u8 = 4;
@@ -43,7 +42,7 @@ pub(super) const UPDATES: u64 = (1 << 48) - 1;
 /// The first sequence number that is never used. rustls has the same bound.
 const LAST: u64 = u64::MAX - 1;
 
-/// What the first record of some ciphertext contains. `record` is the record's length.
+/// What the first record of the arrived ciphertext contains. `record` is the record's length.
 pub(super) enum Opened {
     /// The record has not arrived in full.
     Partial,
@@ -73,8 +72,8 @@ pub(super) struct Records {
     owes_update: bool,
     /// The number of KeyUpdates that we have sent.
     pub(super) updates: u64,
-    /// We have sent an alert, or received a fatal alert. From then on we send no other alert, and
-    /// `Session::seal` sends no data: the session has failed or is closed.
+    /// We have sent an alert, or received a fatal alert. From then on we send no other alert.
+    /// `Session::seal` sends no data, because the session has failed or is closed.
     silent: bool,
     /// The beginning of a handshake message whose rest has not arrived.
     partial: Vec<u8>,
@@ -85,15 +84,15 @@ pub(super) struct Records {
 
 impl Records {
     /// Takes over after the handshake. `fragment` is from 1 to `PLAIN`: `Opening::new` clamps it.
-    /// With 0, `write` would seal empty records for ever. A longer record is illegal (RFC 9846
-    /// §5.1), and its length may not fit into the header.
+    /// With 0, `write` would seal empty records for ever. Longer records than `PLAIN` are illegal
+    /// (RFC 9846 §5.1), and their length may not fit into the header.
     pub(super) fn new(
         agreed: Agreed,
         secrets: ExtractedSecrets,
         kernel: Kernel,
         fragment: usize,
     ) -> Result<Self, Error> {
-        // Not an error here: `Opening::is_done` has found a suite of TLS 1.3.
+        // This never fails, because `Opening::is_done` has found a suite of TLS 1.3.
         let suite = agreed.suite.and_then(|suite| suite.tls13()).ok_or(Error::EncryptError)?;
         let ((sealed, tx), (opened, rx)) = (secrets.tx, secrets.rx);
         Ok(Self {
@@ -114,8 +113,8 @@ impl Records {
         })
     }
 
-    /// Opens the first record in `wire`, in place. `out` gets our alert only if the record is an
-    /// alert that has to be answered. After other errors, `fault::alert` chooses our alert.
+    /// Opens the first record in `wire`, in place. If an alert in it needs an answer, `out` gets
+    /// our alert. After other errors, the caller sends the alert of `fault::alert`.
     pub(super) fn open(&mut self, wire: &mut [u8], out: &mut Buffer) -> Result<Opened, Error> {
         // The header is checked as soon as it has arrived. Otherwise a peer that announces too long
         // a record could fill the buffer first.
@@ -138,7 +137,7 @@ impl Records {
             }
             ContentType::ApplicationData => {
                 // Empty data is legal, but costs us a decryption and gives the program nothing.
-                // Only data resets the count. If tickets or warnings did so too, a peer could
+                // Only data resets the count. If tickets or warnings reset it too, a peer could
                 // alternate them with empty data for ever.
                 if payload.is_empty() {
                     bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyEmptyFragments)?;
@@ -167,8 +166,8 @@ impl Records {
             ProtocolVersion::TLSv1_2,
             &mut *body,
         );
-        // The provider returns the plaintext as a slice, without its position in `body`. The two
-        // addresses give the position. The `match` below rejects a slice outside `body`.
+        // The provider returns the plaintext as a slice. Its position in `body` is the difference
+        // of the two addresses. The `match` below rejects a slice outside `body`.
         let opened = self.decrypter.decrypt(message, seq).map(|message| {
             let from = (message.payload.as_ptr() as usize).wrapping_sub(at);
             (message.typ, from..from.wrapping_add(message.payload.len()))
@@ -187,8 +186,8 @@ impl Records {
         }
     }
 
-    /// Handles an alert. Returns whether the alert is the close_notify (RFC 9846 §6.1). Every other
-    /// alert ends the connection, except user_canceled.
+    /// Handles an alert. Returns whether the alert is the close_notify (RFC 9846 §6.1). Every alert
+    /// except close_notify and user_canceled is an error, and ends the connection.
     fn alerted(&mut self, alert: &[u8], out: &mut Buffer) -> Result<bool, Error> {
         let &[level, description] = alert else {
             return Err(match alert.len() {
@@ -205,7 +204,7 @@ impl Records {
                 let error = PeerMisbehaved::TooManyWarningAlertsReceived;
                 return bounded(&mut self.warnings, WARNINGS, error).map(|()| false);
             }
-            // Other warnings are illegal in TLS 1.3. rustls answers them with the same alert.
+            // Other warnings are illegal in TLS 1.3. rustls answers them with this alert too.
             (1, _) => self.end(Some(AlertDescription::DecodeError), out),
             // RFC 9846 §6.2: the peer has closed the connection already, and reads no alert.
             (2, _) => self.silent = true,
@@ -244,7 +243,7 @@ impl Records {
         Ok(from)
     }
 
-    /// Processes one message. `last`: whether no other message follows in the same record.
+    /// Processes one message. `last`: nothing follows the message in its record.
     fn message(&mut self, kind: HandshakeType, body: &[u8], last: bool) -> Result<(), Error> {
         match (kind, &mut self.kernel) {
             (HandshakeType::NewSessionTicket, Kernel::Client(kernel)) => {
@@ -263,11 +262,11 @@ impl Records {
         }
     }
 
-    /// Handles the peer's KeyUpdate (RFC 9846 §4.7.3): the peer's later records are under the
-    /// peer's next key.
+    /// Handles the peer's KeyUpdate (RFC 9846 §4.7.3): the peer seals its later records with its
+    /// next key.
     fn updated(&mut self, body: &[u8], last: bool) -> Result<(), Error> {
-        // RFC 9846 §5.1: a key change is at the end of a record. Otherwise two keys could protect
-        // parts of one handshake message.
+        // RFC 9846 §5.1: a KeyUpdate must end its record. Otherwise two keys could protect parts of
+        // one handshake message.
         if !last {
             return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into());
         }
@@ -276,8 +275,8 @@ impl Records {
         match body {
             [0] => {}
             // The answer waits for our next data or alert. So any number of requests costs us one
-            // KeyUpdate, and a peer that asks and never reads cannot make our output grow. After
-            // `UPDATES` KeyUpdates of ours, requests are ignored.
+            // KeyUpdate, and a peer that asks and never reads cannot make our output grow. Once we
+            // have sent `UPDATES` KeyUpdates, requests are ignored.
             [1] => self.owes_update = self.updates < UPDATES,
             [_] => return Err(InvalidMessage::InvalidKeyUpdate.into()),
             [] => return Err(InvalidMessage::MissingData("KeyUpdateRequest").into()),
@@ -292,13 +291,13 @@ impl Records {
     /// Seals data in the fewest records, until `out` holds about `WAITING` bytes. Returns the
     /// number of bytes sealed.
     ///
-    /// After an error, `out` keeps the records that were sealed before it, and nobody knows how
-    /// much data they contain. So the caller must not repeat the write: the peer would get this
+    /// After an error, `out` keeps the records that were sealed before the error, but nothing says
+    /// how much data they contain. So the caller must not repeat the write: the peer would get this
     /// data twice.
     #[inline]
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> Result<usize, Error> {
         // Bytes beyond `WAITING` stay with the caller. Otherwise a peer that reads nothing would
-        // make our output grow. `out` may exceed `WAITING`, because headers and tags come on top.
+        // make our output grow. `out` may exceed `WAITING`, because headers and tags are added.
         let all: usize = from.iter().map(|slice| slice.len()).sum();
         let taken = all.min(WAITING.saturating_sub(out.len()));
         let mut from = Slices::new(from);
@@ -324,7 +323,8 @@ impl Records {
 
     #[cold]
     fn update(&mut self, out: &mut Buffer) -> Result<(), Error> {
-        // The key has reached its limit, since `updated` sets `owes_update` no more.
+        // Only a key at its limit leads here: after `UPDATES`, `updated` no longer sets
+        // `owes_update`.
         if self.updates >= UPDATES {
             return Err(Error::EncryptError);
         }
@@ -338,7 +338,7 @@ impl Records {
         Ok(())
     }
 
-    /// Sends our last alert, but only once: a close_notify, or a fatal alert that says why.
+    /// Sends our last alert, but only once: a close_notify, or a fatal alert with the reason.
     pub(super) fn end(&mut self, fatal: Option<AlertDescription>, out: &mut Buffer) {
         if self.silent {
             return;
@@ -380,7 +380,7 @@ impl Records {
                     return Err(Error::EncryptError);
                 };
                 // `as` cuts nothing off, because `len` is at most `PLAIN`. Type and version are the
-                // same in each record, so that nobody sees which records have alerts.
+                // same in each record, so that nobody on the path sees which records carry alerts.
                 let [hi, lo] = u16::to_be_bytes((len + 1 + TAG) as u16);
                 *header = [23, 3, 3, hi, lo];
                 if let Some((inner, plain)) = body.split_last_mut() {
@@ -395,7 +395,7 @@ impl Records {
                     }
                     _ => return sealed.and(Err(Error::EncryptError)),
                 }
-                out.commit(all); // last, so that a record that was not sealed is never sent
+                out.commit(all); // last: a record whose sealing failed is never sent
             }
             Seal::Whole(key, _) => out.push(&seal_whole(&mut **key, kind, from, len, seq)?),
         }

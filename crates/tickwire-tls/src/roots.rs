@@ -1,23 +1,24 @@
-//! Finds roots that the platform's verifier misses. Adds to its error where roots were looked for.
+//! Finds roots that the platform's verifier misses. Adds to the verifier's error where it looked
+//! for roots.
 use ::rustls::{
     Error, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use std::{env, ffi::OsString, fs, path::PathBuf};
 
-/// The byte order mark, with which Windows editors begin a file. It hides a PEM text's first line.
+/// The byte order mark, with which Windows editors begin a file. It hides the text's first line.
 const MARK: &str = "\u{feff}";
 
-/// Removes all marks, because a text joined from several texts may have a mark before each of them.
+/// Removes all marks, because a text joined from several files may have a mark before each part.
 pub(crate) fn without_marks(pem: &[u8]) -> Vec<u8> {
     String::from_utf8_lossy(pem).replace(MARK, "").into_bytes()
 }
 
-/// The variables that say where roots are, on systems without a verifier of their own.
+/// The environment variables that say where roots are, on systems without a verifier of their own.
 const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// If `error` says that no root was found, appends the values of both variables to its text, or a
-/// note that neither variable is set. `variable` returns the value of a variable.
+/// If `error` says that no root was found, appends to its text the values of the variables that are
+/// set, or a note that neither is set. `variable` returns the value of an environment variable.
 pub(crate) fn explained(
     error: Error,
     variable: impl Fn(&'static str) -> Option<OsString>,
@@ -37,9 +38,9 @@ pub(crate) fn explained(
     Error::General(format!("{text}: {places}"))
 }
 
-/// Looks for files with a byte order mark at their beginning, among the files that the two
-/// variables name. Returns the first certificate of each such file, which the platform's verifier
-/// misses. Leaves out a malformed certificate, because the verifier would fail on it.
+/// Reads the files that the two variables name. If a file begins with a byte order mark, the
+/// platform's verifier misses the file's first certificate. Returns these certificates. Leaves out
+/// a malformed certificate, because the verifier would fail on it.
 pub(crate) fn behind_marks(
     variable: impl Fn(&'static str) -> Option<OsString>,
 ) -> Vec<CertificateDer<'static>> {
@@ -53,8 +54,8 @@ pub(crate) fn behind_marks(
         RootCertStore::empty().add(first.clone()).is_ok().then_some(first)
     };
     let files = file.map(PathBuf::from).into_iter().chain(inside);
-    // A pipe can be read only once, and the verifier reads it after us. Opening a FIFO may block
-    // for ever.
+    // Only regular files. A pipe can be read only once, and the verifier reads it after us. Opening
+    // a FIFO may block for ever.
     files.filter(|file| file.is_file()).filter_map(first).collect()
 }
 

@@ -10,7 +10,8 @@ use std::io::{self, IoSlice};
 
 /// A TLS session without I/O: it turns ciphertext into plaintext, and plaintext into ciphertext.
 ///
-/// A session stands between a stream and a protocol. Each round of a loop makes these calls:
+/// A session stands between a stream and a protocol. In each round, the caller's loop makes these
+/// calls:
 ///
 /// 1. [`read`](Self::read) plaintext, and hand it to the protocol.
 /// 2. [`write`](Self::write) the data that the protocol has to send.
@@ -80,10 +81,10 @@ use std::io::{self, IoSlice};
 /// contains the alert for the peer.
 ///
 /// **Panics.** During a call of the session, rustls may panic, or code that rustls calls, such as
-/// the provider or a certificate verifier. The session catches the panic and drops rustls. Then
-/// every [`read`](Self::read) and `write` fails, and [`TlsError::is_panic`] is `true` for the
-/// error. Plaintext that rustls held at that moment is lost. The panic hook still reports the
-/// panic, and `panic = "abort"` ends the program.
+/// the provider or a certificate verifier. The session catches the panic, and drops rustls'
+/// connection. From then on every [`read`](Self::read) and `write` fails, and
+/// [`TlsError::is_panic`] is `true` for their error. Plaintext that rustls held at that moment is
+/// lost. The panic hook still reports the panic, and `panic = "abort"` ends the program.
 ///
 /// In a session from [`client`](Self::client) or [`server`](Self::server), rustls does the
 /// handshake, checks certificates, and handles tickets and keys. This crate opens and seals the
@@ -98,19 +99,20 @@ use std::io::{self, IoSlice};
 /// opens and seals the records, with one more allocation and two more copies for each record.
 pub struct Session {
     pub(super) engine: Engine,
-    /// A part of the handshake is not done, not written or not flushed. While this flag is set, the
+    /// A part of the handshake is still to be done, written or flushed. While this flag is set, the
     /// stream's reader also sends ciphertext, because the peer may wait for the rest of the
-    /// handshake. The first write of data clears the flag: from then on the writer sends.
+    /// handshake. The first write of data also clears the flag, because the writer then sends the
+    /// rest.
     opening: bool,
     /// Ciphertext that has arrived and is not yet decrypted.
     pub(super) input: Buffer,
-    /// The part of `input` that holds unread data: the rest of the first record's data.
+    /// Where unread decrypted data is in `input`: the rest of the first record's data.
     pub(super) plain: Range<usize>,
-    /// The length in bytes of the record that `plain` lies in, which is the first in `input`.
+    /// The length in bytes of the first record in `input`. `plain` lies in this record.
     pub(super) record: usize,
     /// Ciphertext to write to the stream.
     pub(super) out: Buffer,
-    /// Why TLS failed. `read` returns this error after all plaintext before the fault.
+    /// Why TLS failed. `read` first returns all plaintext from before the failure, then this error.
     pub(super) failed: Option<Error>,
     /// The stream has ended, perhaps before the peer's close_notify.
     pub(super) eof: bool,
@@ -127,9 +129,9 @@ impl Session {
     }
 
     /// rustls' own connection, for example to export keying material. `None` after a panic of
-    /// rustls, and `None` if the configuration sets `enable_secret_extraction`, even with TLS 1.2.
-    /// Despite this setting, a session from [`new`](Self::new) and a server's session with early
-    /// data return `Some`.
+    /// rustls. Also `None` if the configuration sets `enable_secret_extraction`, even with TLS 1.2.
+    /// Two kinds of sessions return `Some` despite this setting: a session from [`new`](Self::new),
+    /// and a server's session whose configuration allows early data.
     pub fn connection(&self) -> Option<&Connection> {
         match &self.engine {
             Engine::Rustls(conn) => Some(conn.connection()),
@@ -138,13 +140,13 @@ impl Session {
     }
 
     /// A session on a rustls connection that was made elsewhere and has read nothing yet. rustls
-    /// opens and seals the records, whatever the configuration.
+    /// opens and seals the records, whatever the configuration says.
     pub fn new(conn: impl Into<Connection>) -> Self {
         Self::with(Engine::Rustls(Box::new(Buffered::new(conn.into()))))
     }
 
-    /// A session as a client of the server `name`. The server's certificate has to be for that
-    /// name, whatever address was dialed. ALPN asks for HTTP/1.1, whatever `config` says.
+    /// A session as a client of the server `name`. The server's certificate has to be for `name`,
+    /// whatever address was dialed. ALPN asks for HTTP/1.1, whatever `config` says.
     /// [`platform_config`](crate::platform_config) is a configuration with the platform's roots.
     /// The client's first message is [outgoing](Self::outgoing) at once.
     ///
@@ -157,7 +159,7 @@ impl Session {
     ) -> Result<Self, TlsError> {
         let name = name.try_into().map_err(|_| TlsError::from(Error::UnsupportedNameType))?;
         let (Client(config), alpn) = (config.into(), vec![ALPN.to_vec()]);
-        // Only rustls' unbuffered connection, in `Opening`, can hand over its keys.
+        // Only rustls' unbuffered connection can hand over its keys, and `Opening` uses it.
         if config.enable_secret_extraction {
             let opening = caught(|| Opening::client(config, name, alpn))??;
             Ok(Self::with(Engine::Opening(Box::new(opening))))
@@ -168,7 +170,7 @@ impl Session {
 
     /// A session as a server. In the configuration, set `alpn_protocols` to `http/1.1` alone. To
     /// process records [in place](Self::in_place), also set `enable_secret_extraction`. Leave
-    /// `max_early_data_size` at 0: a session drops early data, although rustls accepts it.
+    /// `max_early_data_size` at 0: otherwise rustls accepts early data, and the session drops it.
     ///
     /// # Errors
     ///
@@ -198,13 +200,14 @@ impl Session {
             ended: false,
             closed: false,
         };
-        // This makes a client's first message outgoing. A panic is the error of later calls.
+        // This makes a client's first message outgoing. Later calls return the error of a panic.
         let _ = session.call(Self::process);
         session
     }
 
-    /// Runs `work`, which may call the engine. Every call of rustls and of its provider is inside
-    /// this function, or, in a constructor, inside [`caught`]. The getters are called directly.
+    /// Runs `work`, which may call the engine. All calls of rustls and of its provider are made
+    /// inside this function, except the getters, which are called directly. Constructors use
+    /// [`caught`] instead.
     ///
     /// # Errors
     ///
@@ -214,8 +217,9 @@ impl Session {
         caught(|| work(self)).map_err(|error| self.panicked(error))
     }
 
-    /// Fails the session for good. Data that this crate held before the panic stays readable:
-    /// `Opening`'s data becomes the first record in `input`, where data of `Records` already is.
+    /// Marks the session as failed, for good. Data that this crate has decrypted before the panic
+    /// stays readable. Data of `Opening` moves to `input`, as its first record. Data of `Records`
+    /// is already there.
     #[cold]
     fn panicked(&mut self, error: Error) -> io::Error {
         let plain = self.engine.fail();
@@ -225,7 +229,7 @@ impl Session {
         } else if self.plain.is_empty() {
             self.input.clear(); // nobody can decrypt it any more
         }
-        io_error(self.failed.get_or_insert(error).clone()) // an earlier error stays
+        io_error(self.failed.get_or_insert(error).clone()) // an earlier error is kept
     }
 
     // Inputs.
@@ -263,7 +267,7 @@ impl Session {
     // Commands.
 
     /// Seals plaintext in the fewest records, and advances `from` past the bytes sealed. If `from`
-    /// has more than 16 slices, each 16 of them have records of their own. Returns the number of
+    /// has more than 16 slices, a new record begins after every 16 slices. Returns the number of
     /// bytes sealed: 0 during the handshake, and 0 while 64 KiB of ciphertext are
     /// [outgoing](Self::outgoing). Write this ciphertext out, then call again.
     ///
@@ -271,11 +275,12 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The error of [`read`](Self::read), once TLS has failed, or once the stream has ended during
-    /// the handshake. During the handshake, this call returns the error even if there is nothing to
-    /// seal. `BrokenPipe` after [`close`](Self::close). The TLS error, if sealing fails; `read`
-    /// still works then. Do not write again after an error: a part of `from` may be outgoing
-    /// although `from` was not advanced past that part.
+    /// Once TLS has failed, or once the stream has ended during the handshake: the error that
+    /// [`read`](Self::read) returns. During the handshake, this call returns the error even if
+    /// there is nothing to seal. After [`close`](Self::close): `BrokenPipe`. If sealing fails: the
+    /// TLS error; `read` still works then. Do not write again after an error, because the peer
+    /// might get data twice: a part of `from` may be outgoing although `from` was not advanced past
+    /// it.
     pub fn write(&mut self, from: &mut impl Buf) -> io::Result<usize> {
         if self.is_handshaking() {
             // A caller that only writes has to learn here that the handshake has failed.
@@ -299,17 +304,17 @@ impl Session {
     /// Queues a close_notify, which tells the peer that we send no more data. The close_notify is
     /// then [outgoing](Self::outgoing). Call this before the stream is shut for writing. The caller
     /// can still read data from the peer (RFC 9846 §6.1). Without this call the session sends no
-    /// close_notify, not even in reply to the peer's. During the handshake, a session whose
-    /// [`connection`](Self::connection) is `None` sends no close_notify.
+    /// close_notify, even if the peer has sent one. During the handshake, this call sends no
+    /// close_notify if [`connection`](Self::connection) is `None`.
     ///
     /// A bad record that arrives after this call is still an error of [`read`](Self::read). If
-    /// rustls opens the records, a debug build of rustls 0.23 panics on this record, and the
-    /// session catches the panic.
+    /// rustls opens the records, its debug build (0.23) panics on this record, and the session
+    /// catches the panic.
     pub fn close(&mut self) {
         self.closed = true;
         // Nothing follows a fatal alert (RFC 9846 §6.2).
         if self.failed.is_none() {
-            let _ = self.call(Self::announce_end); // a panic is the error of later calls
+            let _ = self.call(Self::announce_end); // after a panic, later calls return its error
         }
     }
 
@@ -350,13 +355,13 @@ impl Session {
     }
 
     /// Whether the TLS handshake is still under way. Until it is over, [`write`](Self::write)
-    /// accepts nothing, and a server perhaps does not know the client's
+    /// accepts nothing, and a server may not know the client's
     /// [certificates](Self::peer_certificates) yet.
     pub fn is_handshaking(&self) -> bool {
         self.engine.is_handshaking()
     }
 
-    /// Whether a part of the handshake is not done, not written or not flushed. While this is
+    /// Whether a part of the handshake is still to be done, written or flushed. While this is
     /// `true`, the reader of the stream also has to write.
     #[inline]
     pub fn is_opening(&self) -> bool {
@@ -389,8 +394,9 @@ impl Session {
     }
 
     /// Checks that a stream may accept a write now. During the handshake, a client's write is
-    /// allowed, because the write may begin the handshake. A server's write fails instead of
-    /// waiting for the client, so that a server can reject a silent client at once.
+    /// allowed, because the write may begin the handshake. A server's write fails at once, and does
+    /// not wait for the client's part of the handshake. So a server need not wait before it drops a
+    /// silent client.
     pub(super) fn may_write(&self) -> io::Result<()> {
         if self.engine.awaits_client() {
             let what = "nothing can be written before the TLS handshake is over";
@@ -414,7 +420,7 @@ impl Session {
     #[inline]
     pub(super) fn write_slices(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
         let taken = self.call(|session| session.seal(from))??;
-        self.opening &= taken == 0; // see the field
+        self.opening &= taken == 0; // the doc of the field says why
         Ok(taken)
     }
 
@@ -422,7 +428,7 @@ impl Session {
     fn seal(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
         match &mut self.engine {
             Engine::Records(records) if self.failed.is_none() && !self.closed => {
-                // `failed` does not keep this error, because `failed` also ends `read`, which can
+                // `failed` does not keep this error: it would also end `read`, although `read` can
                 // still open the peer's records.
                 records.write(from, &mut self.out).map_err(io_error)
             }
@@ -430,10 +436,10 @@ impl Session {
         }
     }
 
-    /// Kept out of `seal`, so that the path in place stays short enough to be inlined.
+    /// A function of its own, so that `seal` stays short enough to be inlined.
     #[cold]
     fn seal_otherwise(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
-        // After a failure nothing follows the alert, and rustls must not be called again.
+        // After a failure no data may follow the alert, and rustls must not be called again.
         if self.failed.is_some() {
             return self.check().map(|()| 0);
         }

@@ -1,12 +1,14 @@
-//! A session over a stream. The functions of this module do the work of a TLS stream. A task and a
-//! thread can use them: a task's calls return `Pending`, and a thread's calls may wait.
+//! A session over a stream. The functions of this module do the work of a TLS stream. Tasks and
+//! threads can use them: a task's [`Carrier`] returns `Pending` where a thread's `Carrier` may
+//! wait.
 //!
-//! No call of the stream below happens while [`Carrier::with`] lends the state. So a thread locks
-//! the state only during `with`, and a thread that waits for the stream keeps no other thread
-//! waiting. Before I/O, a thread takes the ciphertext to write, or the buffer to read into, out of
-//! the state. A reader with ciphertext to send does not wait for a thread that writes: the writer
-//! may be waiting until the peer reads, and the peer may be waiting until this reader reads. The
-//! writer also sends the reader's ciphertext: it stops only when nothing is outgoing.
+//! The stream below is never called while [`Carrier::with`] lends the state. So a thread holds the
+//! lock of the state only during `with`, and not while it waits for the stream. Before I/O, a
+//! thread takes the ciphertext to write, or the buffer to read into, out of the state. A reader may
+//! have ciphertext to send while another thread writes. The reader does not wait for that thread:
+//! the thread may be waiting until the peer reads, and the peer may be waiting until the reader
+//! reads. The writing thread sends the reader's ciphertext too, because it stops only when nothing
+//! is outgoing.
 use crate::Session;
 pub use crate::buffer::Buffer;
 use std::{
@@ -34,7 +36,8 @@ pub struct Tls {
     dirty: bool,
     /// The stream below took ciphertext of the current write.
     taken: bool,
-    /// The error of a write that returned success. The next write or flush returns the error.
+    /// The error of a write that nevertheless returned success: see [`write`]. The next write or
+    /// flush returns this error.
     failed: Option<io::Error>,
 }
 
@@ -54,8 +57,9 @@ pub trait Carrier {
     /// Flushes the stream. `Pending`: as for [`poll_write`](Self::poll_write).
     fn poll_flush(&mut self) -> Poll<io::Result<()>>;
 
-    /// Calls [`send`] for a call that reads. With `last`, the reading call then ends without
-    /// waiting. `Pending`: the call must not read before the stream accepts the refused bytes.
+    /// Calls [`send`] on behalf of a call that reads. `last`: the reading call ends afterwards, so
+    /// `send` must not wait. `Pending`: the reading call must not read before the stream has
+    /// accepted the bytes that it refused.
     fn send_aside(&mut self, last: bool) -> Poll<()>;
 
     /// Asks whether a call may go on, although it has read `read` bytes and found no data.
@@ -139,7 +143,7 @@ pub fn write(on: &mut impl Carrier, from: &[IoSlice<'_>]) -> Poll<io::Result<usi
 /// Writes and flushes everything. Flushes the stream below even if nothing was written here,
 /// because that stream may hold bytes that somebody else wrote.
 pub fn flush(on: &mut impl Carrier) -> Poll<io::Result<()>> {
-    // One call of `with` for all, because `with` takes a lock in a thread.
+    // A single call of `with` does all this, because in a thread each call takes the lock.
     let due = on.with(|tls| {
         tls.dirty = true;
         tls.check().map(|()| (!tls.is_outgoing()).then(|| tls.take_dirty()))
@@ -195,9 +199,9 @@ fn drain(on: &mut impl Carrier) -> Poll<io::Result<()>> {
     }
 }
 
-/// Flushes the stream below, if [`Tls::take_dirty`] said so. Another thread may have added output
-/// during the flush: then the handshake is not flushed yet. If the flush waits or fails, `dirty` is
-/// set again.
+/// Flushes the stream below if `dirty`. `dirty` and `opening` are the results of
+/// [`Tls::take_dirty`]. Another thread may have added output during the flush: then the handshake
+/// is not flushed yet. If the flush waits or fails, the state's `dirty` is set again.
 #[inline]
 fn flush_below(on: &mut impl Carrier, (dirty, opening): (bool, bool)) -> Poll<io::Result<()>> {
     let done = if dirty { on.poll_flush() } else { Poll::Ready(Ok(())) };
@@ -230,20 +234,20 @@ impl Tls {
         Self { session, writing, reading, dirty, taken, failed: None }
     }
 
-    /// Whether ciphertext is not written, or not flushed.
+    /// Whether some ciphertext is still unwritten or unflushed.
     pub fn has_output(&self) -> bool {
         self.is_outgoing() || self.dirty
     }
 
-    /// Whether ciphertext is not written.
+    /// Whether some ciphertext is still unwritten.
     #[inline]
     fn is_outgoing(&self) -> bool {
         self.session.has_outgoing() || self.writing
     }
 
-    /// Returns whether the stream below took ciphertext since its last flush, and whether a part of
-    /// the handshake is not done, not written or not flushed. Call this before the flush, and not
-    /// after it, because another thread may write during the flush.
+    /// Takes `dirty`: whether the stream below took ciphertext since its last flush. Also returns
+    /// whether a part of the handshake is still to be done, written or flushed. Call this before
+    /// the flush, and not after it, because another thread may write during the flush.
     #[inline]
     fn take_dirty(&mut self) -> (bool, bool) {
         (mem::take(&mut self.dirty), self.session.is_opening())
@@ -276,8 +280,9 @@ impl Tls {
         }
     }
 
-    /// Call this when the stream has failed in a write. If the stream took a part of the write's
-    /// records before, the data may arrive. Then the write succeeds, and the next call fails.
+    /// Call this when the stream has failed in a write. If the stream had already taken a part of
+    /// the write's records, the data may arrive. Then the write succeeds, and the next call returns
+    /// the error.
     #[cold]
     fn fail(&mut self, error: io::Error) -> io::Result<()> {
         if !self.taken {
@@ -304,13 +309,13 @@ impl Tls {
         if self.writing {
             return Poll::Pending;
         }
-        // A thread that gets no bytes writes nothing, and gives nothing back.
+        // A thread that gets no bytes gives nothing back, so `writing` stays `false` for it.
         self.writing = self.session.has_outgoing();
         Poll::Ready(mem::take(&mut self.session.out))
     }
 
     /// Takes the lent ciphertext back. Call [`wrote`](Self::wrote) afterwards. Ciphertext that
-    /// another thread has added since is appended, and the writing thread writes both.
+    /// another thread has added meanwhile is appended, and the writing thread writes it too.
     #[inline]
     pub fn restore_output(&mut self, mut bytes: Buffer) {
         self.writing = false;

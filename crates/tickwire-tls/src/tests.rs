@@ -1,4 +1,4 @@
-//! Tests the limit on sent KeyUpdates. No test can send enough KeyUpdates to reach this limit.
+//! Tests the limit on sent KeyUpdates. No test can send so many, so the test sets the counter.
 #![allow(clippy::unwrap_used, clippy::panic)]
 use super::{Session, engine::Engine, records::UPDATES};
 use ::rustls::{
@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-/// The most records under a key.
+/// The most records that the client may seal under one key.
 const LIMIT: u64 = 8;
 
 /// Returns a client that opens and seals in place, and its server, after the handshake.
@@ -78,14 +78,14 @@ fn no_more_than_2_48_minus_1_key_updates_are_sent() {
     let (data, update) = (5 + 1 + 17, 5 + 5 + 17);
     let Engine::Records(records) = &mut client.engine else { panic!("not in place") };
     records.updates = UPDATES - 1;
-    // The client sends the last KeyUpdate, then ignores the peer's requests.
+    // The client sends its last KeyUpdate, then ignores the peer's other two requests.
     for expected in [update + data, data, data] {
         server.refresh_traffic_keys().unwrap();
         assert_eq!(hear(&mut server, &mut client), None);
         client.write(&mut &b"a"[..]).unwrap();
         assert_eq!(sent(&mut client, &mut server), expected);
     }
-    // At the limit of the last key, nothing more is sealed.
+    // The client seals data up to the limit of its last key, and then nothing more.
     for _ in 3..LIMIT - 1 {
         client.write(&mut &b"a"[..]).unwrap();
         assert_eq!(sent(&mut client, &mut server), data);

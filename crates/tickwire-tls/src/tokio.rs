@@ -21,15 +21,16 @@ use std::{
 /// writes fail until the handshake is over, because there is no peer yet.
 ///
 /// A write seals its data in the fewest records. The write gives these records to the stream below
-/// at once, as far as that stream takes them. The next flush writes the rest. The stream below may
-/// buffer, and may be a `TlsStream` itself. A flush also flushes the stream below. During the
-/// handshake, the `TlsStream` flushes the stream below before it waits for the peer.
+/// at once, as far as that stream takes them. The next write or flush writes the rest. The stream
+/// below may buffer, and may be a `TlsStream` itself. A flush also flushes the stream below. During
+/// the handshake, the `TlsStream` flushes the stream below before it waits for the peer.
 ///
-/// [`shutdown`](::tokio::io::AsyncWriteExt::shutdown) sends a close_notify first. If the peer has
-/// sent its close_notify, the `TlsStream` sends ours on `shutdown`, or else when it is dropped. If
-/// the stream below ends without the peer's close_notify, a read returns the error `UnexpectedEof`.
-/// A close_notify on drop does not wait for the stream below, and an alert does not wait either.
-/// Each is written and flushed only as far as that stream takes bytes at once.
+/// [`shutdown`](::tokio::io::AsyncWriteExt::shutdown) sends our close_notify, then shuts the stream
+/// below. If the `TlsStream` is dropped without `shutdown`, it sends our close_notify only if the
+/// peer has sent its own. If the stream below ends without the peer's close_notify, a read returns
+/// the error `UnexpectedEof`. A close_notify on drop does not wait for the stream below, and an
+/// alert does not wait either: both are written and flushed only as far as that stream takes bytes
+/// at once.
 ///
 /// If you split a `TlsStream` with a lock, split it after the handshake. During the handshake both
 /// halves would read the stream below, and that stream wakes only one half.
@@ -110,7 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     ) -> Poll<T> {
         let mut call = self.call(cx);
         let done = work(&mut call);
-        // If the call did not end blocked, no writer waits any more.
+        // If this call is not blocked, no writer waits any more.
         call.stream.writer = call.write_blocked.then(|| call.cx.waker().clone());
         done
     }
@@ -198,8 +199,8 @@ struct Call<'a, 'c, S> {
 }
 
 impl<S> Call<'_, '_, S> {
-    /// Returns the result of a call of the stream below. After an interruption by a signal, the
-    /// task tries again.
+    /// Returns the result of a call of the stream below. If a signal interrupted the call, wakes
+    /// the task, so that it tries again.
     #[inline]
     fn uninterrupted<T>(&self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match done {
@@ -256,13 +257,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
             let _ = stream::send(self);
             return Poll::Ready(());
         };
-        // A stream keeps one waker for writing. `both` wakes both tasks. Otherwise the waker of
-        // this call would replace the writer's waker.
+        // A stream keeps only one waker for writing, and the waker of this call would replace the
+        // writer's waker. So the stream gets `both`, which wakes both tasks.
         let both = Waker::from(Arc::new(Both(self.cx.waker().clone(), other)));
         // The new call's `write_blocked` is dropped, because a read does not use it. During the
-        // handshake, a write also calls this function, but then no second half may be in use.
+        // handshake, a write also calls this function, but then the stream must not be split.
         let sent = stream::send(&mut self.stream.call(&mut Context::from_waker(&both)));
-        // The stream below accepted the bytes, so it will not wake the writer. This call does.
+        // The stream below accepted the bytes, so it will not wake the writer. This call wakes it.
         if sent.is_ready()
             && let Some(writer) = self.stream.writer.take()
         {
