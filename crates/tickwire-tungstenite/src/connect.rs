@@ -15,7 +15,7 @@ use tokio::net::{TcpStream, lookup_host};
 
 /// Dials, does TLS for `wss`, then does the opening handshake. The addresses of a name are dialed
 /// in a race (RFC 8305): the next attempt begins when an attempt has failed, or 250 ms after the
-/// last attempt began.
+/// previous attempt began.
 ///
 /// ```no_run
 /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {

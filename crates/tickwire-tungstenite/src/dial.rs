@@ -13,11 +13,12 @@ use std::{
 };
 use tickwire_dial::{Race, Step};
 
-/// The head start of each attempt, as in `tickwire::Dial`. RFC 8305 §5 recommends this value.
+/// How long an attempt runs before the next attempt begins, as in `tickwire::Dial`. RFC 8305 §5
+/// recommends this value.
 const DELAY: Duration = Duration::from_millis(250);
 
-/// Returns the next step of the race. If all attempts have failed, returns the last error. The API
-/// has room for only one `io::Error`, and programs match its kind.
+/// Returns the next step of the race. If all attempts have failed, returns the last attempt's
+/// error: tungstenite's API can return only one `io::Error`, and programs match its kind.
 fn next(race: &mut Race<io::Error>, now: Duration) -> io::Result<Step> {
     race.next(now).ok_or_else(|| match race.take_failures().pop() {
         Some((_, error)) => error,
@@ -25,7 +26,7 @@ fn next(race: &mut Race<io::Error>, now: Duration) -> io::Result<Step> {
     })
 }
 
-/// Runs the race from a thread, which blocks until an address is connected or all have failed.
+/// Runs the race in a thread, which blocks until an address is connected or all have failed.
 pub(crate) fn connect(addresses: impl IntoIterator<Item = SocketAddr>) -> io::Result<TcpStream> {
     let (mut race, began) = (Race::new(addresses, DELAY), Instant::now());
     let next = |now, failed: Option<(SocketAddr, io::Error)>| {

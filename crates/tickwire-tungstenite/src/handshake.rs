@@ -109,8 +109,8 @@ where
     Ok(open(drive(ServerHandshake::start(opening(stream), callback, config)).await?))
 }
 
-/// Takes the stream out of `Opening`, whose only waker is that of the handshake's task. From now on
-/// two tasks may poll the stream.
+/// Takes the stream out of `Opening`. `Opening` has only the waker of the handshake's task, but
+/// from now on two tasks may poll the stream.
 fn open<S>(socket: WebSocket<Opening<S>>) -> WebSocketStream<S> {
     WebSocketStream::new(socket.socket.stream, socket.context)
 }

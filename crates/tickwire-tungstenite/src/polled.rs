@@ -1,4 +1,4 @@
-//! A stream of tokio, with the calls of a stream that does not block.
+//! Gives a stream of tokio the calls of a non-blocking stream of std.
 use futures_util::task::AtomicWaker;
 use std::{
     borrow::Borrow,
@@ -8,15 +8,16 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream during one poll, or during a handshake. While the stream is pending, a call returns
+/// A stream during one poll, or during a handshake. If the stream is pending, a call returns
 /// `WouldBlock`.
 pub(crate) struct Polled<'a, S, W> {
     pub(crate) stream: S,
-    /// The waker that the stream remembers. For an open connection, this waker wakes both halves,
-    /// and the stream remembers it only for writing.
+    /// The waker that the stream gets. On an open connection, this waker wakes the tasks of both
+    /// halves, and the stream gets it only for writing.
     pub(crate) waker: W,
-    /// For an open connection: first the place that keeps the waker of a task that waits to write,
-    /// then the waker of the task that polls now. `None` if no task waits, and during a handshake.
+    /// On an open connection: the place where the polling half registers its waker before a write,
+    /// and the waker of the task that polls. `None` if no task waits for the call, and during a
+    /// handshake.
     pub(crate) half: Option<(&'a AtomicWaker, &'a Waker)>,
 }
 

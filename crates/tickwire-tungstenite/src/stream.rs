@@ -22,8 +22,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A connection on a stream of tokio: a [`Stream`] and a [`Sink`] of messages.
 ///
-/// After `StreamExt::split`, one task may read while another writes. The half that is polled next
-/// writes the answer to a received Ping.
+/// After `StreamExt::split`, one task may read while another writes. A received Ping is answered by
+/// the half that is polled next, whichever half this is.
 ///
 /// # Cancel safety
 ///
@@ -110,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         match call(context, &mut stream).no_block() {
             Ok(None) => Poll::Pending,
             flushed => {
-                // Also after an error, because no wait would end it.
+                // Cleared after an error too, because no wait for the stream removes the error.
                 self.blocked = false;
                 Poll::Ready(flushed.map(drop))
             }
@@ -161,9 +161,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        // Without `blocked`, each message would be flushed before the next one is accepted, and
-        // `feed` would never batch. `closed` is not called here, because a connection that is over
-        // accepts no message.
+        // Without this `match`, each message would be flushed before the next message is accepted,
+        // and `feed` would never batch. `closed` is not called here, because a connection that is
+        // over accepts no message.
         match self.blocked {
             true => self.poll_out(cx, |context, stream| context.flush(stream)),
             false => Poll::Ready(Ok(())),
@@ -171,12 +171,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, item: Message) -> Result<()> {
-        // No task waits for this write. If the stream refuses it, `poll_ready` or `poll_flush`
-        // comes next, and registers its task.
+        // No task waits for this write. If the stream refuses it, the caller calls `poll_ready` or
+        // `poll_flush` next, which registers the task.
         let Self { stream, context, waker, .. } = &mut *self;
         let mut stream = Polled { stream, waker: &*waker, half: None };
         let taken = context.write(&mut stream, item).no_block();
-        self.blocked = matches!(taken, Ok(None)); // the message is in the buffer
+        self.blocked = matches!(taken, Ok(None)); // blocked: the message stays in the buffer
         taken.map(drop)
     }
 

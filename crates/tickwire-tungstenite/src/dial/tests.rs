@@ -1,4 +1,4 @@
-//! Addresses that do not answer, refuse or do not exist, before one that answers.
+//! Tests the race with addresses that do not answer, that refuse and that answer, and with none.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use ::tokio::runtime::Builder;
@@ -10,7 +10,8 @@ use unanswered::silent;
 
 const HERE: &str = "127.0.0.1:0";
 
-/// The address that a thread and a task reach. The task's runtime has no timers.
+/// Dials in a thread and in a task, and returns the address that each reaches. The task's runtime
+/// has no timers.
 fn dialed(addresses: &[SocketAddr]) -> [io::Result<SocketAddr>; 2] {
     let addresses = || addresses.iter().copied();
     let runtime = Builder::new_current_thread().enable_io().build().unwrap();

@@ -1,4 +1,4 @@
-//! The race from a task.
+//! The race of `dial`, in a task.
 use super::{DELAY, next};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::{
@@ -16,7 +16,7 @@ use std::{
 use tickwire_dial::{Race, Step};
 use tokio::net::TcpStream;
 
-/// Runs the race from a task. If the future is dropped, all attempts are closed.
+/// Runs the race in a task. If the future is dropped, all attempts are closed.
 pub(crate) async fn connect(
     addresses: impl IntoIterator<Item = SocketAddr>,
 ) -> io::Result<TcpStream> {
@@ -35,7 +35,7 @@ pub(crate) async fn connect(
             }
             match next(&mut race, began.elapsed())? {
                 Step::Connect(to) => {
-                    // The loop polls the new attempt. Without a poll, it would not begin.
+                    // An attempt begins when it is polled: the next pass of the loop does that.
                     under_way.push(async move { (to, TcpStream::connect(to).await) });
                 }
                 Step::Wait(None) => return Poll::Pending,
@@ -55,10 +55,10 @@ pub(crate) async fn connect(
     .await
 }
 
-/// Wakes a task at this time, or soon after. A thread of this crate does that, because a timer of
-/// tokio would panic if the runtime has its timers disabled. The first call starts the thread. The
-/// thread handles the alarms in the order of the calls. This is nearly the order of their times,
-/// because every head start is the same.
+/// Wakes a task at this time, or soon after. A thread of this crate wakes it, because a timer of
+/// tokio would panic if the runtime has no timers. The first call starts the thread. The thread
+/// handles the alarms in the order of the calls. This is nearly the order of their times, because
+/// all alarms are set about `DELAY` ahead.
 fn wake_at(at: Instant, waker: Waker) {
     static ALARMS: LazyLock<Sender<(Instant, Waker)>> = LazyLock::new(|| {
         let (sender, alarms) = channel::<(Instant, Waker)>();

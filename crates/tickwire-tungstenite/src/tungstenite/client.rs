@@ -21,7 +21,7 @@ use std::{
 
 /// Dials, does TLS for `wss`, then does the opening handshake. The addresses of a name are dialed
 /// in a race (RFC 8305): the next attempt begins when an attempt has failed, or 250 ms after the
-/// last attempt began. Follows up to three redirects, as [`connect_with_config`] does.
+/// previous attempt began. Follows up to three redirects, as [`connect_with_config`] does.
 ///
 /// # Errors
 ///
@@ -47,8 +47,8 @@ pub fn connect_with_config<Req: IntoClientRequest>(
     max_redirects: u8,
 ) -> Result<(WebSocket<MaybeTlsStream<TcpStream>>, Response)> {
     let mut request = request.into_client_request()?;
-    // A server that redirects for ever gets `max_redirects` + 1 connections. The answer to the last
-    // one is returned, whatever it is.
+    // A server that redirects for ever gets `max_redirects` + 1 connections. The answer on the last
+    // connection is returned, whatever it is.
     for _ in 0..max_redirects {
         let response = match connect_once(request.clone(), config) {
             Err(Error::Http(response)) if response.status().is_redirection() => response,
@@ -93,14 +93,14 @@ fn connect_once(
     let uri = request.uri();
     let tls = tls::setup(uri, None)?;
     let connected = dial::connect((host(uri)?, port(uri)?).to_socket_addrs()?);
-    // tungstenite hides the operating system's error behind this variant, which programs match.
+    // As in tungstenite, this variant hides the operating system's error: programs match it.
     let mut stream = connected.map_err(|_| UrlError::UnableToConnect(uri.to_string()))?;
     // tungstenite's `connect` always sets TCP_NODELAY too.
     NoDelay::set_nodelay(&mut stream, true)?;
     tls::client(request, stream, config, tls).map_err(|error| match error {
         HandshakeError::Failure(error) => error,
         // The stream blocks, so only a timeout that is set on the socket can interrupt the
-        // handshake. This function's error cannot hold the unfinished handshake.
+        // handshake. This function's error type cannot hold the unfinished handshake.
         HandshakeError::Interrupted(_) => {
             std::io::Error::from(std::io::ErrorKind::WouldBlock).into()
         }
@@ -188,7 +188,8 @@ impl IntoClientRequest for ClientRequestBuilder {
         for (name, value) in self.headers {
             headers.append(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
         }
-        // One header for all subprotocols, as in tungstenite: some servers read only the first one.
+        // One header for all subprotocols, as in tungstenite: some servers read only the first
+        // header.
         if !self.subprotocols.is_empty() {
             let offered = HeaderValue::try_from(self.subprotocols.join(", "))?;
             headers.append(header::SEC_WEBSOCKET_PROTOCOL, offered);

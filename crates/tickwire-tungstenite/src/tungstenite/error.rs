@@ -1,4 +1,4 @@
-//! Errors, with the names and variants of tungstenite's.
+//! Errors, with the names and variants of tungstenite's errors.
 use super::message::{Message, coding::Data};
 use http::{Response, header::HeaderName};
 use std::io;
@@ -95,8 +95,8 @@ fn received(error: tickwire::RecvError) -> Error {
         RecvError::Protocol(broken) => broken,
         // tungstenite counts this end as a violation, not as an error of the stream.
         RecvError::UnexpectedEof => return ProtocolError::ResetWithoutClosingHandshake.into(),
-        // A deadline. It never passes here, because this crate, like tungstenite, never tells the
-        // core the time.
+        // The other errors never occur here. Like tungstenite, this crate has no deadlines: it
+        // never tells tickwire the time. It never calls tickwire's `fail` either.
         late => return io::Error::new(io::ErrorKind::TimedOut, late).into(),
     };
     match broken {
@@ -213,7 +213,7 @@ pub enum ProtocolError {
     /// not parse these bytes.
     #[error("the peer sent something behind its Close")]
     ReceivedAfterClosing,
-    /// A reserved bit to which no extension gives a meaning.
+    /// A reserved bit is set, but no extension gives it a meaning.
     #[error("reserved bit set without an extension that defines it")]
     NonZeroReservedBits,
     /// A frame of a client is not masked, though it has to be.
@@ -238,7 +238,7 @@ pub enum ProtocolError {
     /// A continuation frame while no message is under way.
     #[error("continuation frame without a message begun")]
     UnexpectedContinueFrame,
-    /// A new message inside a message that is not finished.
+    /// A new message before the current message is finished.
     #[error("new message inside a fragmented message")]
     ExpectedFragment(Data),
     /// The stream ended without a Close.
@@ -290,7 +290,7 @@ pub enum TlsError {
     InvalidDnsName,
     /// No [`Connector`](super::Connector) was given, the process has no default cryptographic
     /// provider, and the feature `ring` of this crate is off. In this case, tungstenite lets rustls
-    /// choose, and rustls panics unless exactly one provider is enabled.
+    /// choose a provider, and rustls panics if none or two are enabled.
     #[cfg(feature = "__rustls-tls")]
     #[error(
         "no cryptographic provider: install one of rustls with `install_default` at the start of \

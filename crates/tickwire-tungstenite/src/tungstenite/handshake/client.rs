@@ -39,9 +39,9 @@ pub struct ClientHandshake<S> {
 }
 
 /// Checks the response, and makes the connection. The bytes behind the response are the
-/// connection's first input. This is a trait object, so that a program has the code of the check,
-/// and the code to drop it, only once. Otherwise each place that may drop a handshake would have a
-/// copy.
+/// connection's first input. This is a trait object, so that a program contains only one copy of
+/// the code that checks, and of the code that drops a check. Otherwise each place that may drop a
+/// handshake would have a copy.
 type Check = dyn FnOnce(Response, Vec<u8>) -> Result<(WebSocketContext, Response)> + Send + Sync;
 
 impl<S: fmt::Debug> fmt::Debug for ClientHandshake<S> {
@@ -100,15 +100,15 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
     let (bytes, key) = write_request(request, offer)?;
     let ours = ours.map_or(&[][..], HeaderValue::as_bytes); // tickwire's request always has a key
     // The values of Sec-WebSocket-Accept for the key of the request, and for the key of `opening`.
-    // The keys differ, because the key of the request may be any text.
+    // The keys differ, because the program chooses the key of `request`, which may be any text.
     let [theirs, ours] = [key.as_bytes(), ours].map(derive_accept_key);
     let check = move |mut response: Response, tail: Vec<u8>| {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             *response.body_mut() = Some(refusal_body(&response, &tail));
             return Err(Error::Http(Box::new(response)));
         }
-        // `opening` compares the header with the value for its own key, so the header gets this
-        // value.
+        // `opening` compares the header with `ours`, the value for its own key. So `theirs`, the
+        // value for the key of the request, becomes `ours`.
         exchange(&mut response, &theirs, &ours)?;
         let conn = opening.accept(&response).map_err(|error| match error {
             HandshakeError::UnexpectedSubprotocol if !offers => {
@@ -125,8 +125,8 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
 }
 
 /// The part of a refusal's body that is in `tail`, the bytes behind the refusal's head. tickwire's
-/// handshake reads the body. It needs a head before the body, so it gets a new one, with the status
-/// and the headers that tell where the body ends.
+/// handshake reads the body. It needs a head before the body, so it gets a new head, with the
+/// status and the headers that tell where the body ends.
 fn refusal_body(response: &Response, tail: &[u8]) -> Vec<u8> {
     let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
     for name in ["transfer-encoding", "content-length"] {

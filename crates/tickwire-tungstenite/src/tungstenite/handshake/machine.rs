@@ -65,7 +65,7 @@ impl<Stream: Read + Write> HandshakeMachine<Stream> {
                 }
                 *reads += 1;
                 // Without these limits, a peer could send an endless head. A peer could also send a
-                // head byte by byte, and the work would grow with the square of the length.
+                // head byte by byte: then the work would grow with the square of the head's length.
                 if *reads > MAX_READS || input.remaining() > MAX_HEAD {
                     return Err(Error::AttackAttempt);
                 }

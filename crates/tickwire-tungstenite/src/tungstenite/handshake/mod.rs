@@ -128,9 +128,9 @@ impl From<Refused> for Error {
         const KEY: &str = "Sec-WebSocket-Key";
         const EXTENSIONS: HeaderName = http::header::SEC_WEBSOCKET_EXTENSIONS;
         let subprotocol = ProtocolError::SecWebSocketSubProtocolError;
-        // Where tungstenite has no variant for a fault, `InvalidHeader` names the header. All other
-        // errors become `InvalidData` with tickwire's error inside, which says more than a variant
-        // that nearly fits.
+        // If tungstenite has no variant for a header's fault, `InvalidHeader` names the header.
+        // Other errors without a variant become `InvalidData` with tickwire's error inside: this
+        // error says more than a variant that nearly fits.
         match error {
             Refused::BadMethod | Refused::NotConnect => ProtocolError::WrongHttpMethod.into(),
             Refused::BadHttpVersion | Refused::OldHttpVersion => {

@@ -154,7 +154,7 @@ impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
         let (response, conn) = agree(request, &self.config)?;
         let answer = match self.callback.take() {
             Some(callback) => callback.on_request(request, response),
-            None => Ok(response), // after a second request, which only a caller of our API can pass
+            None => Ok(response), // only if the program itself passes a second request
         };
         let mut bytes = Vec::new();
         self.outcome = Some(match answer {

@@ -43,7 +43,7 @@ pub struct FrameHeader {
     pub mask: Option<[u8; 4]>,
 }
 
-/// The header of an unmasked Close.
+/// The default is the header of an unmasked Close, as in tungstenite.
 impl Default for FrameHeader {
     fn default() -> Self {
         Self {

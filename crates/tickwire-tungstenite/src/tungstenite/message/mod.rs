@@ -1,7 +1,8 @@
 //! Messages and frames.
 //!
-//! [`Error`](super::Error) holds a refused message, so its module depends on these types. To avoid
-//! a circle of modules, the methods of these types that return an `Error` are in `protocol`.
+//! [`Error`](super::Error) holds a refused message, so the module `error` depends on these types.
+//! To avoid a circle of modules, the methods of these types that return an `Error` are in
+//! `protocol`.
 pub mod coding;
 mod frame;
 mod utf8_bytes;
@@ -22,7 +23,8 @@ pub enum Message {
     Text(Utf8Bytes),
     /// Bytes.
     Binary(Bytes),
-    /// A Ping, of at most 125 bytes. The next call that reads, writes or flushes answers the Ping.
+    /// A Ping, of at most 125 bytes. The next call that reads, writes or flushes answers a received
+    /// Ping.
     Ping(Bytes),
     /// A Pong, of at most 125 bytes.
     Pong(Bytes),

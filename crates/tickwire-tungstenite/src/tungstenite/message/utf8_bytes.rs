@@ -1,4 +1,4 @@
-//! Text whose clones share their memory, as clones of [`Bytes`] do.
+//! Text whose clones share its memory, as clones of [`Bytes`] do.
 // `from_bytes_unchecked` is declared unsafe, as in tungstenite's API. Nothing here is unsafe.
 #![allow(unsafe_code)]
 use bytes::{Bytes, BytesMut};

@@ -22,7 +22,7 @@ pub struct WebSocketConfig {
     /// Once more bytes than this are buffered, `write` writes them to the stream, without a flush;
     /// default 128 KiB. With 0, each message is written at once.
     pub write_buffer_size: usize,
-    /// The most bytes that may be buffered; default: no limit. Set more than
+    /// The most bytes that may be buffered; default: no limit. Set it above
     /// [`write_buffer_size`](Self::write_buffer_size) plus the length of a message. A message that
     /// would exceed this limit is refused with
     /// [`WriteBufferFull`](super::super::Error::WriteBufferFull).
@@ -44,8 +44,7 @@ impl Default for WebSocketConfig {
     fn default() -> Self {
         Self {
             // tungstenite has 128 KiB. All other defaults are tungstenite's, because a program may
-            // rely on them: its own limits, or those of its peers, may be chosen for these
-            // defaults.
+            // rely on them: its own limits, or its peers' limits, may be chosen for these defaults.
             read_buffer_size: 16 << 10,
             write_buffer_size: 128 << 10,
             max_write_buffer_size: usize::MAX,
@@ -110,8 +109,8 @@ impl WebSocketConfig {
             max_message: self.max_message_size.unwrap_or(usize::MAX),
             // Here `None` means no limit, but in tickwire it means `max_message`.
             max_frame: Some(self.max_frame_size.unwrap_or(usize::MAX)),
-            // As in tungstenite, only the head as a whole has a limit (`max_head`): programs put
-            // long tokens into URLs.
+            // As in tungstenite, the request line has no limit of its own, because programs put
+            // long tokens into URLs. The head as a whole has a limit (`max_head`).
             max_request_line: usize::MAX,
             min_vectored: SHARED_FROM, // set here, because `write` relies on it
             high_water: usize::MAX,    // `max_write_buffer_size` takes its place

@@ -72,7 +72,7 @@ pub struct WebSocketContext {
     /// Frames that the caller made, and all bytes that were queued before these frames. All of
     /// `raw` is written before the output of `conn`.
     raw: BytesMut,
-    /// Whether a Pong or a Close that answers the peer is not yet written and flushed.
+    /// Whether a Pong or a Close that answers the peer is still unwritten or unflushed.
     reply_due: bool,
     /// Whether the connection waits for input, and has returned its buffers to the thread.
     at_rest: bool,
@@ -137,13 +137,13 @@ impl WebSocketContext {
     }
 
     /// Returns the next message. Before reading, writes a Pong or a Close that is due. If the
-    /// stream would block that write, `read` goes on without writing.
+    /// stream refuses these bytes, `read` goes on, and the next call tries again.
     ///
     /// # Errors
     ///
     /// [`ConnectionClosed`](Error::ConnectionClosed) at the end of the connection. `WouldBlock` if
-    /// the stream would block. An error for a violation by the peer, after which the connection is
-    /// over.
+    /// the stream would block. After a violation by the peer, the error for this violation: the
+    /// connection is then over.
     pub fn read<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<Message> {
         // On an open connection, a message costs only this branch more than in tickwire.
         if self.state != State::Open || self.reply_due {
@@ -233,7 +233,7 @@ impl WebSocketContext {
                 true => stream.read_some(room),
                 false => (&mut self.staged).reader().read(room),
             };
-            // A stream may claim to have read more bytes than fit. That must cause no panic below.
+            // A stream may claim to have read more bytes than fit. This must cause no panic below.
             let n = read.as_ref().map_or(0, |&n| n.min(room.len()));
             rx.commit(n);
             read
@@ -242,8 +242,9 @@ impl WebSocketContext {
             Ok(0) => Err(self.end_of_stream()),
             Ok(n) => self.check_behind_close(n),
             Err(error) => {
-                // Only this error shows that the connection waits. A thread that blocks keeps its
-                // buffers, because nobody knows before a read whether the read will wait.
+                // Only this error shows that the connection waits. On a stream that blocks, the
+                // connection keeps its buffers, because nobody knows before a read whether the read
+                // will wait.
                 if error.kind() == io::ErrorKind::WouldBlock {
                     let (rx, tx) = self.conn.split_mut();
                     spare::reclaim(rx, tx);
@@ -291,7 +292,7 @@ impl WebSocketContext {
     /// [`ControlFrameTooBig`](ProtocolError::ControlFrameTooBig) for a Ping or Pong of more than
     /// 125 bytes. [`SendAfterClosing`](ProtocolError::SendAfterClosing) after a Close, and
     /// [`AlreadyClosed`](Error::AlreadyClosed) after the end of the connection. For a Close, the
-    /// errors of [`close`](Self::close). After an error of the stream, the message is in the buffer
+    /// errors of [`close`](Self::close). If the stream fails, the message is in the buffer
     /// nevertheless.
     pub fn write<Stream: Read + Write>(
         &mut self,
@@ -320,8 +321,8 @@ impl WebSocketContext {
         match message {
             Message::Text(text) => _ = tx.feed(text.as_str())?,
             Message::Binary(bytes) if bytes.len() < SHARED_FROM => _ = tx.feed(&bytes)?,
-            // Only a long payload is fed as owned bytes. It costs more instructions, and tickwire
-            // copies a short one anyway.
+            // Only a long payload is fed as owned bytes. Owned bytes cost more instructions, and
+            // tickwire copies a short payload anyway.
             Message::Binary(bytes) => _ = tx.feed(Outbound::from(bytes))?,
             Message::Ping(payload) => tx.ping(&payload)?,
             Message::Pong(payload) => tx.pong(&payload)?,
@@ -418,7 +419,8 @@ impl WebSocketContext {
                 }
             };
             match wrote {
-                // A stream may claim to have written more bytes than it got.
+                // A stream may claim to have written more bytes than it got. This must cause no
+                // panic.
                 Ok(n @ 1..) => out.advance(n.min(all)),
                 // A stream that takes no byte is gone. tungstenite returns the same error.
                 Ok(_) => return Err(self.failed(io::ErrorKind::ConnectionReset.into())),
@@ -427,8 +429,8 @@ impl WebSocketContext {
         }
     }
 
-    /// Queues a Close unless a Close is queued already, and writes everything that waits. Keep
-    /// reading until [`ConnectionClosed`](Error::ConnectionClosed).
+    /// Queues a Close unless a Close was queued before. Writes everything that waits, and flushes
+    /// the stream. Keep reading until [`ConnectionClosed`](Error::ConnectionClosed).
     ///
     /// # Errors
     ///

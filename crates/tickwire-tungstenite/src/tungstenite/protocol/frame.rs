@@ -137,14 +137,14 @@ impl<Stream: Read> FrameSocket<Stream> {
                     if let Some(key) = header.mask.take() {
                         Masker::new(key).apply(&mut payload);
                     }
-                    // The position in `input` follows from the length of the rest.
+                    // Consumes the frame: all bytes of `input` before `rest`.
                     let rest = cursor.remaining() - size;
                     self.input.advance(self.input.remaining() - rest);
                     return Ok(Some(Frame::from_payload(header, payload.into())));
                 }
             }
-            // The buffer grows with the received bytes, not with the length that a header claims: a
-            // peer could otherwise take 2⁶³ bytes of memory with a header of 14 bytes.
+            // The buffer grows with the received bytes, not with the length that a header claims:
+            // otherwise a header of 14 bytes could make this end allocate 2⁶³ bytes.
             if self.input.read_from(&mut self.stream)? == 0 {
                 return Ok(None);
             }

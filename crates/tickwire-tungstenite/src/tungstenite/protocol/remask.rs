@@ -1,6 +1,6 @@
-//! For servers that also accept unmasked frames. tickwire accepts only masked frames, so this
-//! module first adds a masking key to each unmasked frame. The key is all zeros, which leaves the
-//! payload as it is.
+//! This module is for servers that also accept unmasked frames. tickwire accepts only masked frames
+//! from a client, so this module adds a masking key to each unmasked frame before tickwire gets it.
+//! The key is all zeros, which leaves the payload as it is.
 use tickwire::frame::{Header, MAX_HEADER_LEN};
 
 /// The position in the stream of frames: inside a header or inside a payload.

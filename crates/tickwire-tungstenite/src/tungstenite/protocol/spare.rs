@@ -4,7 +4,8 @@
 use std::{cell::Cell, thread::LocalKey};
 use tickwire::{Receiver, Sender};
 
-/// The largest buffer that is kept. A buffer that grew for a long message is not worth keeping.
+/// The size in bytes of the largest buffer that is kept. A buffer that grew for a long message is
+/// not worth keeping.
 const KEPT: usize = 64 << 10;
 
 thread_local! {
@@ -14,7 +15,7 @@ thread_local! {
 
 /// Lends the read buffer. Call this before a read.
 pub(super) fn lend(rx: &mut Receiver) {
-    // A partly received message may have kept its buffer during the wait.
+    // A connection may keep its buffer during a wait, if it has received a part of a message.
     if !rx.has_buffer() {
         rx.lend(take(&READ));
     }
@@ -32,7 +33,7 @@ pub(super) fn reclaim(rx: &mut Receiver, tx: &mut Sender) {
     keep(&WRITE, tx.reclaim());
 }
 
-/// Takes the thread's buffer. Returns an empty one if there is none, or if the thread is ending.
+/// Takes the thread's buffer. Returns an empty buffer if there is none, or if the thread is ending.
 fn take(slot: &'static LocalKey<Cell<Vec<u8>>>) -> Vec<u8> {
     slot.try_with(Cell::take).unwrap_or_default()
 }

@@ -23,7 +23,7 @@ pub(super) fn setup(uri: &Uri, connector: Option<Connector>) -> Result<Setup> {
     match connector {
         None => Ok((name, default_config()?)),
         Some(Connector::Rustls(config)) => Ok((name, config)),
-        // A program says `Plain` to forbid TLS. Going on without TLS would send its secrets in
+        // A program passes `Plain` to refuse `wss`. Going on without TLS would send its secrets in
         // plain text.
         Some(Connector::Plain) => Err(UrlError::TlsFeatureNotEnabled.into()),
     }
@@ -71,8 +71,8 @@ fn default_config() -> Result<Arc<ClientConfig>> {
 }
 
 /// Returns the process's default cryptographic provider. Without a default, returns ring's provider
-/// if the feature `ring` is on. rustls' own `builder()` would panic if two providers are enabled,
-/// and would otherwise install a default.
+/// if the feature `ring` is on. rustls' own `builder()` would panic if no provider or two providers
+/// are enabled, and would otherwise install a default.
 fn provider() -> Result<Arc<CryptoProvider>> {
     if let Some(installed) = CryptoProvider::get_default() {
         return Ok(installed.clone());

@@ -1,4 +1,4 @@
-//! What a connection keeps while it waits.
+//! Tests what a connection keeps while it waits, and how it ends.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use std::{
@@ -116,7 +116,8 @@ thread_local! {
 #[test]
 fn a_connection_works_while_its_thread_ends() {
     let thread = std::thread::spawn(|| {
-        // A thread drops its first thread-local last, so `LAST` outlives the thread's buffers.
+        // A thread drops its thread-locals in the reverse order of their first use. `LAST` is used
+        // first here, so it outlives the thread's buffers.
         LAST.with_borrow_mut(|last| {
             let mut context = WebSocketContext::new(Role::Client, None);
             assert!(context.read(&mut Turns(Vec::new(), Vec::new())).is_err());
