@@ -45,7 +45,7 @@ impl Buffered {
                 Ok(0) => return Err(Error::General("rustls took no input".into())),
                 Ok(n) => input.consume(n),
                 // A handshake message has filled rustls' buffer of 64 KiB. `read_tls` returns an
-                // `io::Error`, so a `General` error of rustls gets its text.
+                // `io::Error`, so its text goes into a `General` error of rustls.
                 Err(error) => return Err(Error::General(error.to_string())),
             }
             let processed = self.0.process_new_packets();
@@ -55,8 +55,8 @@ impl Buffered {
         Ok(ended)
     }
 
-    /// Copies plaintext to `to`, and returns its length. An error of rustls here only means that
-    /// rustls needs more input: `take` has returned every other error.
+    /// Copies plaintext to `to`, and returns its length. Here an error of rustls means only that
+    /// rustls needs more input: `take` has returned all other errors.
     pub(super) fn read(&mut self, to: &mut [u8]) -> usize {
         self.0.reader().read(to).unwrap_or(0)
     }

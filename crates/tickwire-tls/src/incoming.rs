@@ -73,7 +73,7 @@ impl Session {
     }
 
     /// Copies plaintext to `to`, and returns its length. While rustls has no plaintext, this call
-    /// gives it more of `input`. The loop ends, because each `process` shortens `input`: rustls
+    /// gives rustls more of `input`. The loop ends, because each `process` shortens `input`: rustls
     /// wants to read while it has no plaintext, so [`take`](crate::buffered::Buffered::take) reads
     /// or fails.
     fn read_from_rustls(&mut self, to: &mut [u8]) -> usize {
@@ -144,8 +144,9 @@ impl Session {
 
     /// Makes this crate open and seal the records, at the end of the handshake.
     fn change(&mut self) {
-        // `into_records` consumes rustls' connection, so after an error nothing is left to go on
-        // with. `handshaking` then stays `true`, so that `stream::handshake` returns the error.
+        // `into_records` consumes rustls' connection, so after an error there is no connection to
+        // go on with. `handshaking` then stays `true`, so that `stream::handshake` returns the
+        // error.
         let failed = Engine::Failed { handshaking: true };
         if let Engine::Opening(opening) = core::mem::replace(&mut self.engine, failed) {
             match opening.into_records() {
@@ -168,7 +169,7 @@ impl Session {
                 self.input.clear();
             }
         } else if !self.in_place() {
-            let _ = self.call(Self::process); // the next read returns the error of a panic
+            let _ = self.call(Self::process); // if it panics, the next read returns the error
         }
     }
 

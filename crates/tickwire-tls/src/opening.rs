@@ -214,7 +214,7 @@ impl Opening {
     /// connection cannot send a close_notify, so the stream ends without one.
     pub(super) fn close(&mut self, out: &mut Buffer) {
         if !self.state().is_handshaking() {
-            let _ = self.send(Say::CloseNotify, out); // an error: the stream ends without it
+            let _ = self.send(Say::CloseNotify, out); // if it fails, the stream ends without one
         }
     }
 
@@ -362,7 +362,7 @@ impl Hello {
 }
 
 /// The server name that the client asks for in its ClientHello. `None` also for a bad ClientHello:
-/// rustls' own connection (`Opening::side`) reports that error.
+/// rustls' own connection (`Opening::side`) reports the fault.
 fn server_name(hello: Option<&[u8]>) -> Option<String> {
     let (mut acceptor, mut wire) = (Acceptor::default(), hello?);
     while acceptor.read_tls(&mut wire).ok()? > 0 {

@@ -101,12 +101,13 @@ pub struct Session {
     pub(super) engine: Engine,
     /// A part of the handshake is still to be done, written or flushed. While this flag is set, the
     /// stream's reader also sends ciphertext, because the peer may wait for the rest of the
-    /// handshake. The first write of data also clears the flag, because the writer then sends the
-    /// rest.
+    /// handshake. A flush of everything clears the flag. So does the first write of data, because
+    /// the writer then sends the rest.
     opening: bool,
     /// Ciphertext that has arrived and is not yet decrypted.
     pub(super) input: Buffer,
-    /// Where unread decrypted data is in `input`: the rest of the first record's data.
+    /// The range of `input` with decrypted data that is unread: the rest of the first record's
+    /// data.
     pub(super) plain: Range<usize>,
     /// The length in bytes of the first record in `input`. `plain` lies in this record.
     pub(super) record: usize,
@@ -200,7 +201,7 @@ impl Session {
             ended: false,
             closed: false,
         };
-        // This makes a client's first message outgoing. Later calls return the error of a panic.
+        // This makes a client's first message outgoing. If it panics, later calls return the error.
         let _ = session.call(Self::process);
         session
     }
@@ -314,7 +315,7 @@ impl Session {
         self.closed = true;
         // Nothing follows a fatal alert (RFC 9846 §6.2).
         if self.failed.is_none() {
-            let _ = self.call(Self::announce_end); // after a panic, later calls return its error
+            let _ = self.call(Self::announce_end); // if it panics, later calls return the error
         }
     }
 

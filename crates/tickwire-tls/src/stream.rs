@@ -80,8 +80,8 @@ pub fn read(on: &mut impl Carrier, to: &mut [u8]) -> Poll<io::Result<usize>> {
     }
 }
 
-/// Completes the handshake, but does not send the last handshake messages of this end. They leave
-/// together with the first data.
+/// Completes the handshake, but does not send the last handshake messages of this end. These
+/// messages leave together with the first data.
 pub fn handshake(on: &mut impl Carrier) -> Poll<io::Result<()>> {
     let mut read = 0;
     loop {
@@ -164,7 +164,7 @@ pub fn close(on: &mut impl Carrier) -> Poll<io::Result<()>> {
 }
 
 /// Call this when the TLS stream is dropped. Sends our close_notify if the peer has sent its own.
-/// So the peer learns that we ended the stream, and not an attacker (RFC 9846 §6.1). Waits for
+/// So the peer learns that we, and not an attacker, ended the stream (RFC 9846 §6.1). Waits for
 /// nothing, because the peer may never read.
 pub fn part(on: &mut impl Carrier) {
     if on.with(|tls| tls.session.owes_close()) {

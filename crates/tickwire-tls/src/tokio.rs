@@ -263,7 +263,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
         // The new call's `write_blocked` is dropped, because a read does not use it. During the
         // handshake, a write also calls this function, but then the stream must not be split.
         let sent = stream::send(&mut self.stream.call(&mut Context::from_waker(&both)));
-        // The stream below accepted the bytes, so it will not wake the writer. This call wakes it.
+        // The stream below accepted the bytes and will not wake the writer, so this call wakes it.
         if sent.is_ready()
             && let Some(writer) = self.stream.writer.take()
         {

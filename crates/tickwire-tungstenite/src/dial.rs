@@ -1,6 +1,6 @@
 //! Connects TCP to one of several addresses, in a race ("Happy Eyeballs", RFC 8305). As in
-//! tungstenite, nothing limits the time. The crate `tickwire-dial` says which address to dial, and
-//! when.
+//! tungstenite, the race has no time limit. The crate `tickwire-dial` says which address to dial,
+//! and when.
 #[cfg(all(test, target_os = "linux", feature = "connect"))]
 mod tests;
 #[cfg(feature = "connect")]

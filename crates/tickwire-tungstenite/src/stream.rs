@@ -34,7 +34,7 @@ pub struct WebSocketStream<S> {
     stream: S,
     context: WebSocketContext,
     both: Arc<Both>,
-    /// The waker made from `both`, which wakes the tasks of both halves.
+    /// The waker made from `both`: it wakes the tasks of both halves.
     waker: Waker,
     /// Whether the stream of messages has ended.
     ended: bool,

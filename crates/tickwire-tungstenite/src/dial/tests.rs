@@ -1,4 +1,4 @@
-//! Tests the race with addresses that do not answer, that refuse and that answer, and with none.
+//! Tests the race with silent, closed and open addresses, and with no address.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use ::tokio::runtime::Builder;

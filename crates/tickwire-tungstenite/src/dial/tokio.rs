@@ -35,7 +35,7 @@ pub(crate) async fn connect(
             }
             match next(&mut race, began.elapsed())? {
                 Step::Connect(to) => {
-                    // An attempt begins when it is polled: the next pass of the loop does that.
+                    // An attempt begins when it is polled. The next pass of the loop polls it.
                     under_way.push(async move { (to, TcpStream::connect(to).await) });
                 }
                 Step::Wait(None) => return Poll::Pending,

@@ -80,7 +80,8 @@ fn redirected(mut request: Request, location: &HeaderValue) -> Result<Option<Req
             headers.remove(secret);
         }
     }
-    // The new request's Host, key and so on replace those of the old request.
+    // The new request's headers, such as Host and the key, replace the old headers of the same
+    // name.
     headers.extend(next.headers);
     *request.uri_mut() = next.uri;
     Ok(Some(request))

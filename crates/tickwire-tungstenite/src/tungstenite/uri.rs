@@ -1,4 +1,4 @@
-//! What a URL says about dialing.
+//! Reads from a URL what dialing needs: TLS or not, the host and the port.
 use super::{
     error::{Result, UrlError},
     stream::Mode,

@@ -145,7 +145,7 @@ fn refusal_body(response: &Response, tail: &[u8]) -> Vec<u8> {
         handshake.reading.commit(n);
     }
     handshake.reading.end_of_stream();
-    let _ = handshake.step(); // the refusal
+    let _ = handshake.step(); // reads the refusal
     handshake.into_refusal().map(|refusal| refusal.body).unwrap_or_default()
 }
 

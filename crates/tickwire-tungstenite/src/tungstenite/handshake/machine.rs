@@ -11,7 +11,8 @@ use std::io::{self, Read, Write};
 const READ: usize = 4 << 10;
 /// The longest head, in bytes, as in tungstenite.
 const MAX_HEAD: usize = 64 << 10;
-/// The most reads of a head, as in tungstenite, because each read parses the head from its start.
+/// The most reads of a head, as in tungstenite. The limit is needed, because each read parses the
+/// head from its start.
 const MAX_READS: usize = 512;
 
 /// A stream, and the head that is read from it or written to it.

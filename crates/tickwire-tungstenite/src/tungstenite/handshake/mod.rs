@@ -55,7 +55,7 @@ impl<Role: HandshakeRole> MidHandshake<Role> {
     }
 }
 
-/// Why there is no connection.
+/// Why a handshake has made no connection.
 #[derive(thiserror::Error)]
 pub enum HandshakeError<Role: HandshakeRole> {
     /// The handshake is not done yet: the stream would block.

@@ -51,7 +51,7 @@ fn agree<T>(
     request: &http::Request<T>,
     config: &WebSocketConfig,
 ) -> Result<(Response, Connection)> {
-    // `Upgrade::new` checks each rule of RFC 6455 §4.2.1, so nothing here checks them again.
+    // `Upgrade::new` checks all rules of RFC 6455 §4.2.1, so this crate does not check them again.
     let upgrade = Upgrade::new(request, None, &config.core())?;
     Ok(upgrade.accept(Accept::default())?)
 }
@@ -130,7 +130,7 @@ impl Callback for NoCallback {
 pub struct ServerHandshake<S, C> {
     callback: Option<C>,
     config: WebSocketConfig,
-    /// The outcome of the handshake, once its response is being written.
+    /// The outcome of the handshake; `None` until its response is being written.
     outcome: Option<Result<Connection, ErrorResponse>>,
     stream: PhantomData<S>,
 }

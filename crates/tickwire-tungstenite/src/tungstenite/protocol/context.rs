@@ -179,9 +179,9 @@ impl WebSocketContext {
         self.flush_to(stream).no_block().map(drop)
     }
 
-    /// Ends the connection after an error, and writes the Close by which tickwire tells the peer
-    /// why. A non-blocking stream that refuses the Close is not asked again. On a blocking stream
-    /// the write may block, as the write of a Pong may.
+    /// Ends the connection after an error, and writes tickwire's Close, whose code tells the peer
+    /// the reason. A non-blocking stream that refuses the Close is not asked again. On a blocking
+    /// stream the write may block, as the write of a Pong may.
     #[cold]
     fn broken(&mut self, stream: &mut dyn Wire, error: tickwire::RecvError) -> Error {
         self.state = State::Over;
@@ -217,8 +217,8 @@ impl WebSocketContext {
     /// Gives the connection more input.
     fn fill(&mut self, stream: &mut dyn Wire) -> Result<()> {
         let rx = self.conn.receiver_mut();
-        // `remask` needs the bytes before `conn` gets them. Its output is longer than what was
-        // read, and may not fit into the free end of the receive buffer. So the output is staged.
+        // `remask` needs the bytes before `conn` gets them. Its output is longer than its input,
+        // and may not fit into the free end of the receive buffer. So the output goes to `staged`.
         let read = if let (true, Some(remask)) = (self.staged.is_empty(), &mut self.remask) {
             let mut some = [0; READ];
             let read = stream.read_some(&mut some);
@@ -304,7 +304,8 @@ impl WebSocketContext {
 
     /// [`write`](Self::write), compiled once for all types of streams.
     fn write_to(&mut self, stream: &mut dyn Wire, message: Message) -> Result<()> {
-        // Programs tell these two errors apart: after the second, the peer's Close may still come.
+        // Programs tell these two errors apart: after `SendAfterClosing`, the peer's Close may
+        // still come.
         if !self.can_write() {
             self.check_not_over()?;
             return Err(ProtocolError::SendAfterClosing.into());
@@ -362,7 +363,7 @@ impl WebSocketContext {
     /// Queues a raw frame after everything that is queued already.
     fn push_raw(&mut self, mut frame: Frame) {
         // tickwire cannot queue a frame that it has not made. So everything before this frame moves
-        // from its queue into ours, which is always written first.
+        // from tickwire's queue into `raw`, which is always written first.
         self.raw.put(self.conn.sender_mut().outgoing());
         // Anybody who knows the key and chooses the payload also chooses the bytes on the wire (RFC
         // 6455 §10.3). So a client's frame always gets a key of ours.
