@@ -263,7 +263,8 @@ impl BadCertificate {
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 Self::WrongPurpose
             }
-            // rustls has no variants for the next two errors: both are a `CertificateError::Other`.
+            // Verifiers tell the next two faults by errors of their own, in rustls'
+            // `CertificateError::Other`: webpki the first, the platform's verifier the second.
             error if shows_authority(error) => Self::NotTrusted,
             error if has_other_use(error) => Self::WrongPurpose,
             _ => Self::Other,

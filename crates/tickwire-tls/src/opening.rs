@@ -149,9 +149,10 @@ impl Opening {
             match self.step(&mut None, out)? {
                 Next::Step => continue,
                 Next::End => return Ok(true),
-                // A header may announce a message of up to 16 MiB. rustls would wait for the whole
-                // message, and this crate would keep its bytes, although the peer is not
-                // authenticated yet.
+                // rustls has the same limit on a message, but none on its records: in records of
+                // one byte, a message takes 23 times its length. This crate keeps all these bytes,
+                // although the peer is not authenticated yet. So `seen`, which counts them, has the
+                // limit.
                 Next::Wait if self.seen > HANDSHAKE => {
                     return Err(InvalidMessage::HandshakePayloadTooLarge.into());
                 }
