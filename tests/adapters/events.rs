@@ -6,6 +6,7 @@ use crate::{
     recv_error,
     support::{
         blocking::{PATIENCE, took, with_time_enough},
+        polled::{Polled, polled},
         wire::{BINARY, CLOSE, PING, PONG, TEXT, close_body, connection, masked},
     },
 };
@@ -15,7 +16,7 @@ use futures_util::{
     stream::{FusedStream, SplitSink, SplitStream},
 };
 use std::{
-    io::Write,
+    io::{self, Write},
     os::unix::net::UnixStream,
     pin::Pin,
     sync::{Arc, Condvar, Mutex, mpsc},
@@ -27,7 +28,10 @@ use tickwire::{
     CloseCode, CloseFrame, Config, Connection, Error, Events, OwnedEvent, OwnedMessage, RecvError,
     Role, SendError, futures_io as smol, tokio as on_tokio,
 };
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::{
+    io::ReadBuf,
+    net::unix::{OwnedReadHalf, OwnedWriteHalf},
+};
 
 macro_rules! each_way {
     ($($behaviour:ident)*) => {
@@ -602,36 +606,20 @@ fn a_poll_lends_the_next_message_of_a_whole_and_of_a_half() {
 #[derive(Clone, Default)]
 struct Gate(Arc<Mutex<(usize, Vec<u8>)>>);
 
-impl ::futures_io::AsyncRead for Gate {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<std::io::Result<usize>> {
+polled!(futures: Gate);
+impl Polled for Gate {
+    fn poll_read(&mut self, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let (_, ref mut input) = *self.0.lock().unwrap();
-        let n = input.len().min(buf.len());
-        buf[..n].copy_from_slice(&input[..n]);
+        let n = input.len().min(buf.remaining());
+        buf.put_slice(&input[..n]);
         input.drain(..n);
-        if n > 0 { Poll::Ready(Ok(n)) } else { Poll::Pending }
+        if n > 0 { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
-}
-
-impl ::futures_io::AsyncWrite for Gate {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
+    fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let (ref mut takes, _) = *self.0.lock().unwrap();
         let n = bytes.len().min(*takes);
         *takes -= n;
         if n > 0 { Poll::Ready(Ok(n)) } else { Poll::Pending }
-    }
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -2,10 +2,14 @@
 //! their own; halves of a stream. And the example.
 use crate::{
     Peer, recv_error,
-    support::wire::{PING, connection},
+    support::{
+        polled::{Polled, polled},
+        wire::{PING, connection},
+    },
 };
 use std::{
     future::Future,
+    io,
     os::unix::net::UnixStream,
     pin::{Pin, pin},
     sync::{Arc, Mutex},
@@ -16,6 +20,7 @@ use tickwire::{
     CloseCode, Config, Error, Heartbeat, RecvError, Role,
     futures_io::{self, Timers, WebSocket},
 };
+use tokio::io::ReadBuf;
 
 /// What time it is, and how many timers were made.
 #[derive(Clone)]
@@ -136,33 +141,17 @@ fn all_of_it_can_be_sent_to_another_thread_while_it_waits() {
 /// clock.
 struct Flood(usize, Clock, Duration);
 
-impl ::futures_io::AsyncRead for Flood {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<std::io::Result<usize>> {
-        let Some(left) = self.0.checked_sub(1) else { return Poll::Ready(Ok(0)) };
+polled!(futures: Flood);
+impl Polled for Flood {
+    fn poll_read(&mut self, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Some(left) = self.0.checked_sub(1) else { return Poll::Ready(Ok(())) };
         self.0 = left;
         self.1.advance(self.2);
-        buf[..6].copy_from_slice(&[PING, 0x80, 0, 0, 0, 0]);
-        Poll::Ready(Ok(6))
+        buf.put_slice(&[PING, 0x80, 0, 0, 0, 0]);
+        Poll::Ready(Ok(()))
     }
-}
-
-impl ::futures_io::AsyncWrite for Flood {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
+    fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(bytes.len()))
-    }
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -202,30 +191,11 @@ fn a_refused_peer_that_sends_faster_than_it_is_read_is_left_after_a_second() {
 #[derive(Clone, Debug, Default)]
 struct Flat(Arc<Mutex<Vec<Vec<u8>>>>);
 
-impl ::futures_io::AsyncRead for Flat {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        _: &mut [u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Poll::Pending
-    }
-}
-
-impl ::futures_io::AsyncWrite for Flat {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
+polled!(futures: Flat);
+impl Polled for Flat {
+    fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.0.lock().unwrap().push(bytes.to_vec());
         Poll::Ready(Ok(bytes.len()))
-    }
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Unix sockets that read and write a few bytes at a time, or hold back what they took until a
 //! flush, as streams of all three adapters.
+use crate::support::polled::{Polled, polled};
 use std::{
     io::{self, IoSlice, Read, Write},
     os::unix::net::UnixStream,
@@ -72,8 +73,26 @@ impl<S: Bare> Line<S> {
         }
         Poll::Ready(read)
     }
+}
 
-    fn write(&mut self, bufs: &[IoSlice<'_>], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+polled!(tokio: Line<S>, S: Bare);
+polled!(futures: Line<S>, S: Bare);
+impl<S: Bare> Polled for Line<S> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let n = ready!(self.read(buf.initialize_unfilled(), cx))?;
+        buf.advance(n);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         if let Some(watch) = self.how.watch
             && watch.wrote.fetch_add(1, SeqCst) == 0
         {
@@ -86,7 +105,7 @@ impl<S: Bare> Line<S> {
         let buf = &buf[..buf.len().min(self.how.most)];
         if self.how.holds {
             if self.how.tight {
-                ready!(self.pass_on(cx))?;
+                ready!(self.poll_flush(cx))?;
             }
             self.held.extend(buf);
             return Poll::Ready(Ok(buf.len()));
@@ -94,7 +113,11 @@ impl<S: Bare> Line<S> {
         self.io.poll_out(&[IoSlice::new(buf)], cx)
     }
 
-    fn pass_on(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn is_write_vectored(&self) -> bool {
+        self.how.vectored
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.held.is_empty() {
             let n = ready!(self.io.poll_out(&[IoSlice::new(&self.held)], cx))?;
             self.held.drain(..n);
@@ -106,7 +129,7 @@ impl<S: Bare> Line<S> {
     }
 
     /// What is not flushed by now is lost.
-    fn end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.held.clear();
         self.io.poll_end(cx)
     }
@@ -128,44 +151,6 @@ impl Bare for tokio::net::UnixStream {
     }
 }
 
-impl<S: Bare> tokio::io::AsyncRead for Line<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let n = ready!(self.read(buf.initialize_unfilled(), cx))?;
-        buf.advance(n);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: Bare> tokio::io::AsyncWrite for Line<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.write(&[IoSlice::new(buf)], cx)
-    }
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.write(bufs, cx)
-    }
-    fn is_write_vectored(&self) -> bool {
-        self.how.vectored
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pass_on(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.end(cx)
-    }
-}
-
 // For futures-io.
 
 impl Bare for async_net::unix::UnixStream {
@@ -177,39 +162,6 @@ impl Bare for async_net::unix::UnixStream {
     }
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         futures_io::AsyncWrite::poll_close(Pin::new(self), cx)
-    }
-}
-
-impl<S: Bare> futures_io::AsyncRead for Line<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        self.read(buf, cx)
-    }
-}
-
-impl<S: Bare> futures_io::AsyncWrite for Line<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.write(&[IoSlice::new(buf)], cx)
-    }
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.write(bufs, cx)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pass_on(cx)
-    }
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.end(cx)
     }
 }
 
@@ -244,13 +196,13 @@ impl Read for Line<UnixStream> {
 
 impl Write for Line<UnixStream> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        done(|cx| Line::write(self, &[IoSlice::new(buf)], cx))
+        done(|cx| self.poll_write(cx, buf))
     }
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        done(|cx| Line::write(self, bufs, cx))
+        done(|cx| self.poll_write_vectored(cx, bufs))
     }
     fn flush(&mut self) -> io::Result<()> {
-        done(|cx| self.pass_on(cx))
+        done(|cx| self.poll_flush(cx))
     }
 }
 
@@ -259,13 +211,13 @@ impl blocking::Stream for Line<UnixStream> {
         self.io.set_read_timeout(timeout)
     }
     fn shutdown(&mut self) -> io::Result<()> {
-        done(|cx| self.end(cx))
+        done(|cx| self.poll_shutdown(cx))
     }
     fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         done(|cx| Line::read(self, buf, cx))
     }
     fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        done(|cx| Line::write(self, bufs, cx))
+        done(|cx| self.poll_write_vectored(cx, bufs))
     }
     fn wait(&self, interest: blocking::Interest, timeout: Option<Duration>) -> io::Result<()> {
         blocking::Stream::wait(&self.io, interest, timeout)

@@ -1,18 +1,20 @@
 //! A stream in memory that does something wrong at its n-th operation, or from there on. The peer
 //! is behind it, and reacts at once, so that each conversation takes the same operations again.
-use crate::peer::Peer;
+use crate::{
+    peer::Peer,
+    support::polled::{Polled, polled},
+};
 use std::{
     fmt,
     io::{self, ErrorKind, IoSlice, Read, Write},
     mem,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, Waker},
     thread,
     time::Duration,
 };
 use tickwire::blocking;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
@@ -362,43 +364,29 @@ impl fmt::Debug for Io {
     }
 }
 
-impl AsyncRead for Io {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+polled!(tokio: Io);
+impl Polled for Io {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = self.poll(cx, |state| state.read(buf.initialize_unfilled()));
         read.map_ok(|n| buf.advance(n))
     }
-}
-
-impl AsyncWrite for Io {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll(cx, |state| state.write(buf))
     }
-
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        &mut self,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.poll(cx, |state| state.write(&joined(bufs)))
     }
-
     fn is_write_vectored(&self) -> bool {
         true
     }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll(cx, State::flush)
     }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll(cx, State::shutdown)
     }
 }

@@ -115,39 +115,33 @@ impl blocking::Stream for Endless {
 #[cfg(feature = "tokio")]
 mod on_tokio {
     use super::Endless;
+    use crate::support::polled::{Polled, polled};
     use std::{
         io::{self, IoSlice},
-        pin::Pin,
         task::{Context, Poll},
     };
-    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+    use tokio::io::ReadBuf;
 
     /// Whoever polls polls again: nobody is woken.
     fn ready<T>(done: Option<T>) -> Poll<io::Result<T>> {
         done.map_or(Poll::Pending, |done| Poll::Ready(Ok(done)))
     }
 
-    impl AsyncRead for Endless {
+    polled!(tokio: Endless);
+    impl Polled for Endless {
         fn poll_read(
-            self: Pin<&mut Self>,
+            &mut self,
             _: &mut Context<'_>,
             buf: &mut ReadBuf<'_>,
         ) -> Poll<io::Result<()>> {
             let given = self.state().give(buf.initialize_unfilled());
             ready(given.map(|n| buf.advance(n)))
         }
-    }
-
-    impl AsyncWrite for Endless {
-        fn poll_write(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            bytes: &[u8],
-        ) -> Poll<io::Result<usize>> {
+        fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
             ready(self.state().take(&[IoSlice::new(bytes)]))
         }
         fn poll_write_vectored(
-            self: Pin<&mut Self>,
+            &mut self,
             _: &mut Context<'_>,
             slices: &[IoSlice<'_>],
         ) -> Poll<io::Result<usize>> {
@@ -155,12 +149,6 @@ mod on_tokio {
         }
         fn is_write_vectored(&self) -> bool {
             true
-        }
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
         }
     }
 }

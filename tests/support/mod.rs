@@ -20,6 +20,8 @@ pub(crate) mod heads;
 #[cfg(feature = "rustls")]
 pub(crate) mod hostile;
 pub(crate) mod numbers;
+#[cfg(feature = "tokio")]
+pub(crate) mod polled;
 #[cfg(feature = "rustls")]
 pub(crate) mod provider;
 #[cfg(feature = "tokio")]

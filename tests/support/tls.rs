@@ -1,8 +1,11 @@
 //! What the tests of TLS share: certificates made for the occasion, both adapters behind one
 //! face, a peer that the test plays, and a stream that records what was written to it.
 pub(crate) use super::blocking::{PATIENCE, tcp_pair};
-use super::provider;
 pub(crate) use super::wire::{ROLES, code_of};
+use super::{
+    polled::{Polled, polled},
+    provider,
+};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose,
@@ -594,66 +597,49 @@ impl<S: Stream> Stream for Recorder<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Recorder<S> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_read(cx, buf)
+polled!(tokio: Recorder<S>, S: AsyncRead + AsyncWrite + Unpin);
+impl<S: AsyncRead + AsyncWrite + Unpin> Polled for Recorder<S> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
     }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Recorder<S> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        if this.takes == Takes::ToBuffer {
-            return Poll::Ready(Ok(this.keep(&[IoSlice::new(buf)])));
+    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.takes == Takes::ToBuffer {
+            return Poll::Ready(Ok(self.keep(&[IoSlice::new(buf)])));
         }
-        let Some(share) = this.share(buf)? else {
+        let Some(share) = self.share(buf)? else {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         };
-        let n = ready!(Pin::new(&mut this.io).poll_write(cx, share))?;
-        this.note(&[IoSlice::new(buf)], n);
+        let n = ready!(Pin::new(&mut self.io).poll_write(cx, share))?;
+        self.note(&[IoSlice::new(buf)], n);
         Poll::Ready(Ok(n))
     }
-
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        &mut self,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.takes {
             Takes::All => {}
             Takes::Little => return self.poll_write(cx, bufs.first().map_or(&[], |buf| buf)),
-            Takes::ToBuffer => return Poll::Ready(Ok(self.get_mut().keep(bufs))),
+            Takes::ToBuffer => return Poll::Ready(Ok(self.keep(bufs))),
         }
-        let this = self.get_mut();
-        let n = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, bufs))?;
-        this.note(bufs, n);
+        let n = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs))?;
+        self.note(bufs, n);
         Poll::Ready(Ok(n))
     }
-
     fn is_write_vectored(&self) -> bool {
         true
     }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        while !this.kept.is_empty() {
-            let n = ready!(Pin::new(&mut this.io).poll_write(cx, &this.kept))?;
-            this.kept.drain(..n);
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.kept.is_empty() {
+            let n = ready!(Pin::new(&mut self.io).poll_write(cx, &self.kept))?;
+            self.kept.drain(..n);
         }
-        Pin::new(&mut this.io).poll_flush(cx)
+        Pin::new(&mut self.io).poll_flush(cx)
     }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.as_mut().poll_flush(cx))?;
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_flush(cx))?;
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

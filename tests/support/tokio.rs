@@ -3,6 +3,7 @@
 pub(crate) use super::{
     blocking::conn,
     bounded::bounded,
+    polled::{Polled, polled},
     wire::{
         BINARY, BINARY_OPEN, CLOSE, CONT, CONT_OPEN, FIN, PING, PONG, Rng, TEXT, TEXT_OPEN,
         WireFrame, close_body, fed_in_every_way, feed_in_every_way, frames, masked, plain, role_of,
@@ -114,23 +115,6 @@ pub fn counted(calls: &Mutex<Calls>) -> Calls {
     std::mem::take(&mut calls.lock().unwrap())
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let ready = Pin::new(&mut self.io).poll_read(cx, buf);
-        let mut calls = self.calls.lock().unwrap();
-        if ready.is_ready() {
-            calls.reads += 1;
-        } else {
-            calls.dry += 1;
-        }
-        ready
-    }
-}
-
 impl<S> Counted<S> {
     fn wrote(&self, slices: usize, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         let mut calls = self.calls.lock().unwrap();
@@ -145,18 +129,25 @@ impl<S> Counted<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+polled!(tokio: Counted<S>, S: AsyncRead + AsyncWrite + Unpin);
+impl<S: AsyncRead + AsyncWrite + Unpin> Polled for Counted<S> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let ready = Pin::new(&mut self.io).poll_read(cx, buf);
+        let mut calls = self.calls.lock().unwrap();
+        if ready.is_ready() {
+            calls.reads += 1;
+        } else {
+            calls.dry += 1;
+        }
+        ready
+    }
+    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let some = &buf[..buf.len().min(self.most)];
         let written = Pin::new(&mut self.io).poll_write(cx, some);
         self.wrote(1, written)
     }
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        &mut self,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
@@ -171,11 +162,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     fn is_write_vectored(&self) -> bool {
         self.vectored
     }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.calls.lock().unwrap().flushes += 1;
         Pin::new(&mut self.io).poll_flush(cx)
     }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
@@ -206,12 +197,9 @@ impl Stutter {
     }
 }
 
-impl AsyncRead for Stutter {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+polled!(tokio: Stutter);
+impl Polled for Stutter {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.stall(0, cx) || (self.silent_at_end && self.at == self.input.len()) {
             return Poll::Pending;
         }
@@ -220,14 +208,7 @@ impl AsyncRead for Stutter {
         self.at += n;
         Poll::Ready(Ok(()))
     }
-}
-
-impl AsyncWrite for Stutter {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         assert!(!self.shut, "a write after the shutdown");
         if self.stall(1, cx) {
             return Poll::Pending;
@@ -236,10 +217,10 @@ impl AsyncWrite for Stutter {
         self.output.extend_from_slice(&buf[..n]);
         Poll::Ready(Ok(n))
     }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.stall(2, cx) { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.stall(3, cx) {
             return Poll::Pending;
         }
@@ -261,28 +242,18 @@ impl Remote {
     }
 }
 
-impl AsyncRead for Remote {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+polled!(tokio: Remote);
+impl Polled for Remote {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.with(|io| Pin::new(io).poll_read(cx, buf))
     }
-}
-
-impl AsyncWrite for Remote {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.with(|io| Pin::new(io).poll_write(cx, buf))
     }
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.with(|io| Pin::new(io).poll_flush(cx))
     }
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.with(|io| Pin::new(io).poll_shutdown(cx))
     }
 }
@@ -341,12 +312,9 @@ impl Scripted {
     }
 }
 
-impl AsyncRead for Scripted {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+polled!(tokio: Scripted);
+impl Polled for Scripted {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut s = self.0.lock().unwrap();
         if s.input.is_empty() {
             return match s.at_end {
@@ -364,14 +332,7 @@ impl AsyncRead for Scripted {
         }
         Poll::Ready(Ok(()))
     }
-}
-
-impl AsyncWrite for Scripted {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let mut s = self.0.lock().unwrap();
         if s.broken {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
@@ -386,13 +347,13 @@ impl AsyncWrite for Scripted {
         Poll::Ready(Ok(n))
     }
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        &mut self,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let mut written = 0;
         for buf in bufs.iter().filter(|buf| !buf.is_empty()) {
-            match self.as_mut().poll_write(cx, buf) {
+            match self.poll_write(cx, buf) {
                 Poll::Ready(Ok(n)) => written += n,
                 other if written == 0 => return other,
                 _ => break,
@@ -403,10 +364,7 @@ impl AsyncWrite for Scripted {
     fn is_write_vectored(&self) -> bool {
         true
     }
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut s = self.0.lock().unwrap();
         s.shut = !s.never_shut;
         if s.shut { Poll::Ready(Ok(())) } else { Poll::Pending }

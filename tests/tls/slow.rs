@@ -1,6 +1,10 @@
 //! TLS over a stream that takes little at a time, under tokio: nothing is refused for that, and
 //! whoever waits to write is woken, whatever a reader beside it does.
-use crate::support::{bounded::bounded, tls::Authority};
+use crate::support::{
+    bounded::bounded,
+    polled::{Polled, polled},
+    tls::Authority,
+};
 use ::tokio::{
     io::{
         AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf,
@@ -230,30 +234,18 @@ impl Signals {
     }
 }
 
-impl AsyncRead for Signals {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+polled!(tokio: Signals);
+impl Polled for Signals {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.uninterrupted()?.poll_read(cx, buf)
     }
-}
-
-impl AsyncWrite for Signals {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, buf)
     }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_flush(cx)
     }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.uninterrupted()?.poll_shutdown(cx)
     }
 }

@@ -1,9 +1,13 @@
 //! A stream that takes bytes and holds them, as TLS does: what counts as written, who is woken, and
 //! when it has refused for too long.
-use crate::support::{talk::WithSender as _, wire::connection};
+use crate::support::{
+    polled::{Polled, polled},
+    talk::WithSender as _,
+    wire::connection,
+};
 use std::{
     io,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -12,10 +16,7 @@ use std::{
     time::Duration,
 };
 use tickwire::{Config, Role, tokio::WebSocket};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
 #[derive(Clone)]
 struct Holds(Arc<Mutex<State>>);
@@ -49,22 +50,9 @@ impl Holds {
     }
 }
 
-impl AsyncRead for Holds {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        _: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-}
-
-impl AsyncWrite for Holds {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+polled!(tokio: Holds);
+impl Polled for Holds {
+    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let mut state = self.state();
         if state.room == 0 {
             state.writer = Some(cx.waker().clone());
@@ -75,16 +63,13 @@ impl AsyncWrite for Holds {
         state.room -= n;
         Poll::Ready(Ok(n))
     }
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.state();
         if state.flushes {
             return Poll::Ready(Ok(()));
         }
         state.writer = Some(cx.waker().clone());
         Poll::Pending
-    }
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 

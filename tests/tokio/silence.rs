@@ -2,7 +2,7 @@
 //! `Pending` while bytes lie ready. `TESTS=all` runs more cases.
 use super::support::{distant::*, silence::*, tokio::*, wire::sampled};
 use ::tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::ReadBuf,
     runtime::Builder,
     time::{Instant, Sleep, advance, sleep, sleep_until, timeout},
 };
@@ -102,12 +102,9 @@ impl World {
 #[derive(Clone)]
 struct Far(Rc<RefCell<World>>);
 
-impl AsyncRead for Far {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+polled!(tokio: Far);
+impl Polled for Far {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let world = &mut *self.0.borrow_mut();
         world.pass();
         ready!(world.poll_hold(cx));
@@ -123,14 +120,7 @@ impl AsyncRead for Far {
             world.pass();
         }
     }
-}
-
-impl AsyncWrite for Far {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let world = &mut *self.0.borrow_mut();
         world.pass();
         if frames(bytes).iter().any(|frame| frame.b0 == CLOSE) {
@@ -140,14 +130,6 @@ impl AsyncWrite for Far {
         }
         world.watched.peer.write(bytes);
         Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 

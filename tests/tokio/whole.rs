@@ -1,7 +1,11 @@
 //! The tokio adapter: how connections end, what failures hide, timers, memory, the opening
 //! handshake over real and scripted streams.
 use crate::support::{alloc::live, tokio::*};
-use std::{io, task::Poll, time::Duration};
+use std::{
+    io,
+    task::{Context, Poll},
+    time::Duration,
+};
 use tickwire::{
     CloseCode, CloseFrame, Config, Dial, Error, Event, Heartbeat, ReadyState, RecvError,
     handshake::{
@@ -12,7 +16,7 @@ use tickwire::{
     tokio::{Incoming, MessageOrRoom, WebSocket, accept, connect},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
     net::TcpListener,
     task::yield_now,
     time::{Instant, advance, sleep},
@@ -178,12 +182,9 @@ struct Endless {
     uses_budget: bool,
 }
 
-impl ::tokio::io::AsyncRead for Endless {
-    fn poll_read(
-        self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        buf: &mut ::tokio::io::ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+polled!(tokio: Endless);
+impl Polled for Endless {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.uses_budget {
             std::task::ready!(::tokio::task::coop::poll_proceed(cx)).made_progress();
         }
@@ -191,27 +192,8 @@ impl ::tokio::io::AsyncRead for Endless {
         buf.put_slice(&self.frame.repeat(frames));
         Poll::Ready(Ok(()))
     }
-}
-
-impl ::tokio::io::AsyncWrite for Endless {
-    fn poll_write(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(buf.len()))
-    }
-    fn poll_flush(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-    fn poll_shutdown(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -794,32 +776,12 @@ async fn a_connected_client_that_fails_tells_the_server_and_ends_its_half() {
 
 #[tokio::test]
 async fn a_stream_that_takes_nothing_without_an_error_has_failed() {
-    use std::{pin::Pin, task::Context};
-    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
     /// Answers each write with 0 bytes.
     struct Full;
-    impl AsyncRead for Full {
-        fn poll_read(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            _: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            Poll::Pending
-        }
-    }
-    impl AsyncWrite for Full {
-        fn poll_write(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            _: &[u8],
-        ) -> Poll<io::Result<usize>> {
+    polled!(tokio: Full);
+    impl Polled for Full {
+        fn poll_write(&mut self, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
             Poll::Ready(Ok(0))
-        }
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
         }
     }
     let write_zero =

@@ -164,19 +164,16 @@ mod blocking {
 #[cfg(feature = "tokio")]
 mod asynchronous {
     use super::Line;
+    use crate::support::polled::{Polled, polled};
     use std::{
         io::Result,
-        pin::Pin,
         task::{Context, Poll},
     };
-    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+    use tokio::io::ReadBuf;
 
-    impl AsyncRead for Line {
-        fn poll_read(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            to: &mut ReadBuf<'_>,
-        ) -> Poll<Result<()>> {
+    polled!(tokio: Line);
+    impl Polled for Line {
+        fn poll_read(&mut self, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<Result<()>> {
             if self.stalls() || self.listens() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -185,22 +182,10 @@ mod asynchronous {
             to.advance(n);
             Poll::Ready(Ok(()))
         }
-    }
-
-    impl AsyncWrite for Line {
-        fn poll_write(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            from: &[u8],
-        ) -> Poll<Result<usize>> {
+        fn poll_write(&mut self, _: &mut Context<'_>, from: &[u8]) -> Poll<Result<usize>> {
             Poll::Ready(Ok(self.put(from)))
         }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+        fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
             self.lock().shut = true;
             Poll::Ready(Ok(()))
         }
