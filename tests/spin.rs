@@ -18,10 +18,6 @@ use tickwire::{
     handshake::{HandshakeError, client::Request},
 };
 
-fn config() -> Config {
-    patient()
-}
-
 /// A server that spins, and its peer.
 fn spun(config: &Config) -> (WebSocket<Spin<TcpStream>>, Peer) {
     let (ws, peer) = served(config);
@@ -35,13 +31,13 @@ fn an_echo_from_the_handshake_to_the_close() {
         let url = format!("ws://{}", listener.local_addr().unwrap());
         let serving = thread::spawn(move || {
             let (stream, _) = listener.accept().unwrap();
-            let mut ws = blocking::accept(Spin::new(stream).unwrap(), &config()).unwrap();
+            let mut ws = blocking::accept(Spin::new(stream).unwrap(), &patient()).unwrap();
             while let Some(received) = ws.recv_to_reply().unwrap() {
                 let _ = received.sender.feed(received.message).unwrap();
             }
             assert!(ws.closed().unwrap().clean);
         });
-        let mut ws = blocking::connect(&url, &config()).unwrap().into_spin().unwrap();
+        let mut ws = blocking::connect(&url, &patient()).unwrap().into_spin().unwrap();
         for len in [0, 1, 125, 126, 70_000, 3_000_000] {
             let message: Vec<u8> = (0..len).map(|i| i as u8).collect();
             // The large one fills both sockets, so that writes spin too; the server reads on.
@@ -59,12 +55,12 @@ fn a_client_over_a_stream_of_the_callers_spins_from_the_start() {
     bounded(|| {
         let (near, far) = tcp_pair();
         let serving = thread::spawn(move || {
-            let mut ws = blocking::accept(far, &config()).unwrap();
+            let mut ws = blocking::accept(far, &patient()).unwrap();
             ws.send("first").unwrap();
             assert!(ws.recv().unwrap().is_none());
         });
         let request = Request::new("ws://localhost/").unwrap();
-        let mut ws = blocking::client(Spin::new(near).unwrap(), &request, &config()).unwrap();
+        let mut ws = blocking::client(Spin::new(near).unwrap(), &request, &patient()).unwrap();
         assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("first"));
         ws.close(None).unwrap();
         serving.join().unwrap();
@@ -74,7 +70,7 @@ fn a_client_over_a_stream_of_the_callers_spins_from_the_start() {
 #[test]
 fn both_halves_spin() {
     bounded(|| {
-        let (ws, mut peer) = spun(&config());
+        let (ws, mut peer) = spun(&patient());
         let (mut reader, mut writer) = ws.into_split().unwrap();
         let reading = thread::spawn(move || {
             let mut seen = 0;
@@ -98,14 +94,14 @@ fn both_halves_spin() {
 #[test]
 fn every_deadline_holds() {
     bounded(|| {
-        let beat = Config { heartbeat: Some(Heartbeat::new(ms(80), ms(200))), ..config() };
+        let beat = Config { heartbeat: Some(Heartbeat::new(ms(80), ms(200))), ..patient() };
         let began = Instant::now();
         let (mut ws, mut peer) = spun(&beat);
         assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::PongTimeout))));
         took(began, ms(270));
         assert_eq!(peer.frame().0, PING);
 
-        let (mut ws, mut peer) = spun(&Config { frame_timeout: ms(200), ..config() });
+        let (mut ws, mut peer) = spun(&Config { frame_timeout: ms(200), ..patient() });
         peer.wire(&masked(TEXT, b"never whole")[..9]);
         let began = Instant::now();
         assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::FrameTimeout))));
@@ -116,7 +112,7 @@ fn every_deadline_holds() {
             let (mut ws, mut peer) = spun(&Config {
                 data_timeout: Some(timeout),
                 idle_message: Some((timeout / 2, "ping".into())),
-                ..config()
+                ..patient()
             });
             assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::DataTimeout))));
             took(began, timeout);
@@ -124,12 +120,12 @@ fn every_deadline_holds() {
             peer.frame() == (TEXT, b"ping".to_vec())
         });
 
-        let (mut ws, _peer) = spun(&Config { close_timeout: ms(200), ..config() });
+        let (mut ws, _peer) = spun(&Config { close_timeout: ms(200), ..patient() });
         let began = Instant::now();
         assert!(matches!(ws.close(None), Err(Error::Recv(RecvError::CloseTimeout))));
         took(began, ms(200));
 
-        let (mut ws, _peer) = spun(&Config { write_timeout: ms(200), ..config() });
+        let (mut ws, _peer) = spun(&Config { write_timeout: ms(200), ..patient() });
         let began = Instant::now();
         let flooded = ws.send(vec![0; 32 << 20]);
         assert!(matches!(flooded, Err(Error::Recv(RecvError::WriteTimeout))));
@@ -137,7 +133,7 @@ fn every_deadline_holds() {
 
         let (near, _far) = tcp_pair();
         let began = Instant::now();
-        let config = Config { handshake_timeout: ms(200), ..config() };
+        let config = Config { handshake_timeout: ms(200), ..patient() };
         let error = blocking::accept(Spin::new(near).unwrap(), &config).unwrap_err();
         assert!(matches!(error, Error::Handshake(HandshakeError::Timeout)), "{error:?}");
         took(began, ms(200));
@@ -147,7 +143,7 @@ fn every_deadline_holds() {
 #[test]
 fn the_callers_timeouts_hold_also_those_from_before() {
     bounded(|| {
-        let (mut ws, mut peer) = served(&config());
+        let (mut ws, mut peer) = served(&patient());
         ws.set_read_timeout(Some(ms(60))).unwrap();
         let mut ws = ws.into_spin().unwrap();
         for timeout in [ms(60), ms(5), Duration::from_micros(300)] {
@@ -221,7 +217,7 @@ fn an_end_that_would_block_is_waited_for_within_the_deadlines() {
             let (near, far) = tcp_pair();
             // Where the stream ends at last, no deadline of the connection may come before.
             let close_timeout = if until.is_some() { PATIENCE } else { ms(400) };
-            let ws = server(Reluctant(near, until), &Config { close_timeout, ..config() });
+            let ws = server(Reluctant(near, until), &Config { close_timeout, ..patient() });
             let (mut ws, mut peer) = (ws.into_spin().unwrap(), Peer::new(far));
             peer.send(CLOSE, b"");
             assert!(ws.recv().unwrap().is_none());
@@ -234,7 +230,7 @@ fn an_end_that_would_block_is_waited_for_within_the_deadlines() {
         // Also if nothing is written any more that would set a tick.
         let (near, far) = tcp_pair();
         let mut peer = Peer::new(far);
-        let mut ws = server(Reluctant(near, None), &Config { close_timeout: ms(200), ..config() });
+        let mut ws = server(Reluctant(near, None), &Config { close_timeout: ms(200), ..patient() });
         peer.send(CLOSE, b"");
         assert_eq!(ws.recv_event().unwrap(), Some(Event::Close(None)));
         ws.flush().unwrap();
@@ -321,7 +317,7 @@ fn streams_without_such_a_mode_say_so_and_others_come_back_from_it() {
         assert_eq!(error.kind(), io::ErrorKind::Unsupported);
         assert_eq!(Spin::new(Shy { shy: 0, left: 0, calls: 0 }).unwrap().into_inner().calls, 0);
         let (near, _far) = tcp_pair();
-        let mut ws = server(near, &config());
+        let mut ws = server(near, &patient());
         ws.set_read_timeout(Some(ms(40))).unwrap();
         ws.set_write_timeout(Some(ms(40))).unwrap();
         let (io, _) = ws.into_spin().unwrap().into_parts();
@@ -346,14 +342,14 @@ fn over_tls_it_spins_inside_and_outside() {
         let serving = thread::spawn(move || {
             let (stream, _) = listener.accept().unwrap();
             let io = TlsStream::server(Spin::new(stream).unwrap(), tls).unwrap();
-            let mut ws = blocking::accept(io, &config()).unwrap();
+            let mut ws = blocking::accept(io, &patient()).unwrap();
             while let Some(received) = ws.recv_to_reply().unwrap() {
                 let _ = received.sender.feed(received.message).unwrap();
             }
             assert!(ws.closed().unwrap().clean);
         });
         let request = Request::new(&url).unwrap();
-        let ws = Dial::new(&request).tls(known).blocking_connect(&config()).unwrap();
+        let ws = Dial::new(&request).tls(known).blocking_connect(&patient()).unwrap();
         let mut ws = ws.into_spin().unwrap();
         for len in [0, 125, 70_000, 3_000_000] {
             let message: Vec<u8> = (0..len).map(|i| i as u8).collect();

@@ -11,11 +11,11 @@ mod peer;
 #[path = "../support/mod.rs"]
 mod support;
 
-use crate::support::wire::connection;
+use crate::support::{blocking::recv_error, wire::connection};
 use end::End;
 use line::How;
 use std::{os::unix::net::UnixStream, thread, time::Duration};
-use tickwire::{Config, Error, OwnedMessage, RecvError, Role};
+use tickwire::{Config, OwnedMessage, Role};
 
 pub(crate) use peer::Peer;
 
@@ -98,14 +98,6 @@ fn dialog(mut peer: Peer, far: impl FnOnce(&mut Peer) + Send + 'static, near: im
 /// [`meet`], as a server with default settings on a stream without oddities.
 fn serve<E: End>(far: impl FnOnce(&mut Peer) + Send + 'static, near: impl FnOnce(E)) {
     meet(Role::Server, &Config::default(), How::PLAIN, far, near);
-}
-
-fn recv_error<T>(result: Result<T, Error>) -> RecvError {
-    match result {
-        Err(Error::Recv(error)) => error,
-        Err(other) => panic!("{other:?}"),
-        Ok(_) => panic!("no error"),
-    }
 }
 
 /// Bytes that differ from their neighbours.

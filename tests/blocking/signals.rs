@@ -76,15 +76,11 @@ fn pair() -> (Signalled, TcpStream) {
     (Signalled(near), far)
 }
 
-fn config() -> Config {
-    patient()
-}
-
 #[test]
 fn the_callers_timeouts_pass() {
     bounded(|| {
         let (io, _far) = pair();
-        let mut ws = server(io, &config());
+        let mut ws = server(io, &patient());
         ws.set_read_timeout(Some(ms(100))).unwrap();
         ws.set_write_timeout(Some(ms(100))).unwrap();
         assert!(matches!(ws.recv(), Err(Error::WouldBlock)));
@@ -100,27 +96,27 @@ fn the_callers_timeouts_pass() {
 fn every_deadline_passes() {
     bounded(|| {
         let (io, _far) = pair();
-        let mut ws = server(io, &Config { close_timeout: ms(100), ..config() });
+        let mut ws = server(io, &Config { close_timeout: ms(100), ..patient() });
         assert!(matches!(ws.close(None), Err(Error::Recv(RecvError::CloseTimeout))));
 
         let (io, _far) = pair();
         let mut ws =
-            server(io, &Config { heartbeat: Some(Heartbeat::new(ms(50), ms(100))), ..config() });
+            server(io, &Config { heartbeat: Some(Heartbeat::new(ms(50), ms(100))), ..patient() });
         assert!(matches!(ws.recv(), Err(Error::Recv(RecvError::PongTimeout))));
 
         let (io, _far) = pair();
-        let mut ws = server(io, &Config { write_timeout: ms(100), ..config() });
+        let mut ws = server(io, &Config { write_timeout: ms(100), ..patient() });
         let sent = ws.send(vec![0; 32 << 20]);
         assert!(matches!(sent, Err(Error::Recv(RecvError::WriteTimeout))));
 
         let (io, _far) = pair();
-        let ws = server(io, &Config { write_timeout: ms(100), ..config() });
+        let ws = server(io, &Config { write_timeout: ms(100), ..patient() });
         let (_reader, mut writer) = ws.into_split().unwrap();
         let sent = writer.send(vec![0; 32 << 20]);
         assert!(matches!(sent, Err(Error::Recv(RecvError::WriteTimeout))));
 
         let (io, _far) = pair();
-        let error = accept(io, &Config { handshake_timeout: ms(100), ..config() }).unwrap_err();
+        let error = accept(io, &Config { handshake_timeout: ms(100), ..patient() }).unwrap_err();
         assert!(matches!(error, Error::Handshake(HandshakeError::Timeout)), "{error:?}");
     });
 }
@@ -130,13 +126,13 @@ fn a_call_that_waits_as_long_as_it_takes_goes_on() {
     bounded(|| {
         let (io, far) = pair();
         let echo = thread::spawn(move || {
-            let mut ws = server(io, &config());
+            let mut ws = server(io, &patient());
             while let Some(received) = ws.recv_to_reply().unwrap() {
                 thread::sleep(4 * SIGNAL);
                 let _ = received.sender.feed(received.message).unwrap();
             }
         });
-        let mut ws = client(far, &config());
+        let mut ws = client(far, &patient());
         let large = vec![7; 8 << 20];
         for _ in 0..2 {
             thread::sleep(4 * SIGNAL);
@@ -158,7 +154,7 @@ fn an_interruption_is_not_taken_for_a_stream_that_does_not_block() {
             let io = Scripted::new(reads.into_iter().chain([Read1::Bytes(masked(TEXT, b"a"))]));
             io.script().ready = true;
             let beat = Heartbeat::new(ms(60_000), ms(60_000));
-            let mut ws = server(io, &Config { heartbeat: Some(beat), ..config() });
+            let mut ws = server(io, &Config { heartbeat: Some(beat), ..patient() });
             assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("a"));
         }
         // So it is if that was a write.
@@ -166,7 +162,7 @@ fn an_interruption_is_not_taken_for_a_stream_that_does_not_block() {
         let io = Scripted::new(reads);
         io.script().write_error = Some(Interrupted);
         io.script().ready = true;
-        let mut ws = server(io.clone(), &config());
+        let mut ws = server(io.clone(), &patient());
         let _ = ws.feed("b").unwrap();
         assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("a"));
         io.script().write_error = None;
@@ -186,7 +182,7 @@ fn tls_passes_them_on() {
         // Nobody there.
         let (io, _far) = pair();
         let io = TlsStream::server(io, tls.clone()).unwrap();
-        let error = accept(io, &Config { handshake_timeout: ms(100), ..config() }).unwrap_err();
+        let error = accept(io, &Config { handshake_timeout: ms(100), ..patient() }).unwrap_err();
         assert!(matches!(error, Error::Handshake(HandshakeError::Timeout)), "{error:?}");
         let (io, _far) = pair();
         let mut io = TlsStream::server(io, tls.clone()).unwrap();
@@ -202,7 +198,7 @@ fn tls_passes_them_on() {
                 let request = Request::new("wss://localhost/").unwrap();
                 let mut far = TlsStream::client(far, request.target(), known).unwrap();
                 far.handshake().unwrap();
-                let mut ws = client(far, &config());
+                let mut ws = client(far, &patient());
                 thread::sleep(4 * SIGNAL);
                 ws.send("slow").unwrap();
                 let large = ws.recv().map(|got| got.unwrap().as_bytes().len());
@@ -210,7 +206,7 @@ fn tls_passes_them_on() {
             });
             let mut io = TlsStream::server(io, tls.clone()).unwrap();
             io.handshake().unwrap();
-            let mut ws = server(io, &Config { write_timeout: timeout, ..config() });
+            let mut ws = server(io, &Config { write_timeout: timeout, ..patient() });
             assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("slow"));
             match ws.send(vec![0; 8 << 20]) {
                 Err(Error::Recv(RecvError::WriteTimeout)) => {

@@ -15,10 +15,6 @@ use tickwire::{
     handshake::server::Accept,
 };
 
-fn config() -> Config {
-    patient()
-}
-
 type Halves = (Reader<TcpStream>, Writer<TcpStream>);
 
 fn split(config: &Config) -> (Halves, Peer) {
@@ -70,7 +66,7 @@ fn hears_fifty(mut reader: Reader<TcpStream>, peer: &mut Peer) -> thread::JoinHa
 #[test]
 fn a_writer_stuck_in_a_write_keeps_nobody_from_reading_and_pongs_follow() {
     bounded(|| {
-        let ((reader, writer), mut peer) = split(&config());
+        let ((reader, writer), mut peer) = split(&patient());
         let flooding = flood(writer);
         peer.looks();
         // The peer does not read, and waits for its messages to be received.
@@ -104,7 +100,7 @@ fn a_writer_stuck_in_a_write_keeps_nobody_from_reading_and_pongs_follow() {
 #[test]
 fn the_readers_timeout_passes_beside_a_writer_stuck_in_a_write() {
     bounded(|| {
-        let ((mut reader, mut writer), mut peer) = split(&config());
+        let ((mut reader, mut writer), mut peer) = split(&patient());
         let writing = thread::spawn(move || {
             writer.send(vec![b'd'; 32 << 20]).unwrap();
             writer
@@ -124,7 +120,7 @@ fn the_readers_timeout_passes_beside_a_writer_stuck_in_a_write() {
 #[test]
 fn what_is_held_when_receiving_fails_is_dropped_at_once() {
     bounded(|| {
-        let ((mut reader, mut writer), peer) = split(&config());
+        let ((mut reader, mut writer), peer) = split(&patient());
         writer.set_write_timeout(Some(ms(60))).unwrap();
         assert!(matches!(writer.send(vec![b'd'; 32 << 20]), Err(Error::WouldBlock)));
         peer.end();
@@ -137,7 +133,7 @@ fn what_is_held_when_receiving_fails_is_dropped_at_once() {
 #[test]
 fn room_is_waited_for_and_no_longer() {
     let io = Scripted::new([]);
-    let ws = server(io.clone(), &Config { high_water: 1000, ..config() });
+    let ws = server(io.clone(), &Config { high_water: 1000, ..patient() });
     let (_reader, mut writer) = ws.into_split().unwrap();
     for _ in 0..2 {
         let _ = writer.feed(vec![7; 600]).unwrap();
@@ -152,7 +148,7 @@ fn room_is_waited_for_and_no_longer() {
 #[test]
 fn a_reader_that_has_to_finish_a_frame_goes_on_reading() {
     bounded(|| {
-        let ((reader, mut writer), mut peer) = split(&config());
+        let ((reader, mut writer), mut peer) = split(&patient());
         // The writer goes away in the middle of a frame.
         writer.set_write_timeout(Some(ms(100))).unwrap();
         let large = vec![b'd'; 32 << 20];
@@ -173,7 +169,7 @@ fn a_reader_that_has_to_finish_a_frame_goes_on_reading() {
 #[test]
 fn a_reader_that_owes_nothing_writes_what_the_writer_gave_up() {
     bounded(|| {
-        let ((mut reader, mut writer), mut peer) = split(&config());
+        let ((mut reader, mut writer), mut peer) = split(&patient());
         peer.send(TEXT, b"before");
         assert_eq!(text(&mut reader), "before");
         writer.set_write_timeout(Some(ms(100))).unwrap();
@@ -189,7 +185,7 @@ fn a_reader_that_owes_nothing_writes_what_the_writer_gave_up() {
 fn the_reader_writes_the_idle_message_and_what_was_fed_before() {
     bounded(|| {
         let ((mut reader, mut writer), mut peer) =
-            split(&Config { idle_message: Some((ms(50), "ping".into())), ..config() });
+            split(&Config { idle_message: Some((ms(50), "ping".into())), ..patient() });
         let fed = writer.feed("fed").unwrap();
         let reading = thread::spawn(move || while reader.recv().unwrap().is_some() {});
         assert_eq!(peer.frame(), (TEXT, b"fed".to_vec()));
@@ -217,7 +213,7 @@ fn the_reader_writes_the_idle_message_and_what_was_fed_before() {
 #[test]
 fn the_reader_writes_what_was_fed_with_what_it_owes() {
     bounded(|| {
-        let ((mut reader, mut writer), mut peer) = split(&config());
+        let ((mut reader, mut writer), mut peer) = split(&patient());
         let fed = writer.feed("fed").unwrap();
         let shared = writer.feed(vec![1; 100_000]).unwrap();
         let _ = writer.with_sender(|tx| tx.feed_first("first")).unwrap();
@@ -260,7 +256,7 @@ fn a_corked_response_is_written_by_the_reader() {
             b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
               Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
         );
-        let incoming = Incoming::read(near, &config()).unwrap();
+        let incoming = Incoming::read(near, &patient()).unwrap();
         let mut ws = incoming.accept_corked(Accept::default().subprotocols(&["x"])).unwrap();
         let _ = ws.feed("snapshot").unwrap();
         let (mut reader, mut writer) = ws.into_split().unwrap();
@@ -363,7 +359,7 @@ fn a_reader_that_waits_is_stopped_by_the_writers_close() {
             });
             // With a heartbeat, the read before the split has set the stream's timeout already.
             let heartbeat = Some(Heartbeat::new(PATIENCE, PATIENCE));
-            let config = Config { close_timeout: timeout, heartbeat, ..config() };
+            let config = Config { close_timeout: timeout, heartbeat, ..patient() };
             let mut ws = server(Silent(waits.clone()), &config);
             assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("before"));
             assert_eq!(*waits.timeout.lock().unwrap(), Some(ms(1_000)));
@@ -372,8 +368,7 @@ fn a_reader_that_waits_is_stopped_by_the_writers_close() {
             waits.turn.wait(); // it waits, with no deadline of its own
             writer.close(None).unwrap();
             waits.turn.wait();
-            let ended = reading.join().unwrap();
-            assert!(matches!(ended, Err(Error::Recv(RecvError::CloseTimeout))), "{ended:?}");
+            assert_eq!(recv_error(reading.join().unwrap()), RecvError::CloseTimeout);
             // It asked the stream to wait for no longer than these, whatever the clock says.
             let made = waits.made.lock().unwrap();
             assert!(made.iter().all(|wait| *wait <= tick), "{made:?}");
@@ -385,7 +380,7 @@ fn a_reader_that_waits_is_stopped_by_the_writers_close() {
 #[test]
 fn a_writer_stuck_in_a_write_learns_that_receiving_has_ended() {
     bounded(|| {
-        let config = Config { close_timeout: ms(300), ..config() };
+        let config = Config { close_timeout: ms(300), ..patient() };
         let ((mut reader, writer), mut peer) = split(&config);
         let flooding = flood(writer);
         peer.looks();
@@ -406,7 +401,7 @@ fn a_violation_is_reported_past_a_writer_as_soon_as_there_is_room() {
 /// `false` if there was no room for the Close within the second for which the reader waits, because
 /// the machine is busy.
 fn is_reported_past_a_writer() -> bool {
-    let ((mut reader, writer), mut peer) = split(&config());
+    let ((mut reader, writer), mut peer) = split(&patient());
     let flooding = flood(writer);
     peer.looks();
     peer.wire(&plain(TEXT, b"not masked"));
@@ -432,26 +427,23 @@ fn is_reported_past_a_writer() -> bool {
 #[test]
 fn a_peer_that_never_reads_is_given_up_by_both() {
     bounded(|| {
-        let ((mut reader, writer), peer) = split(&Config { write_timeout: ms(300), ..config() });
-        let reading = thread::spawn(move || reader.recv().unwrap_err());
+        let ((mut reader, writer), peer) = split(&Config { write_timeout: ms(300), ..patient() });
+        let reading = thread::spawn(move || recv_error(reader.recv()));
         let (_, error, _) = flood(writer).join().unwrap();
         assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
-        let error = reading.join().unwrap();
-        assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
+        assert_eq!(reading.join().unwrap(), RecvError::WriteTimeout);
         drop(peer);
         // Where only the reader is left to write.
         with_time_enough(|timeout| {
             let Some(((mut reader, _writer), mut peer)) = given_up(timeout) else { return false };
             peer.send(PING, b"?");
-            let error = reader.recv().unwrap_err();
-            assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
+            assert_eq!(recv_error(reader.recv()), RecvError::WriteTimeout);
             true
         });
         // With a write that the writer gave up the reader goes on, though it owes nothing.
         with_time_enough(|timeout| {
             let Some(((mut reader, _writer), _peer)) = given_up(timeout) else { return false };
-            let error = reader.recv().unwrap_err();
-            assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
+            assert_eq!(recv_error(reader.recv()), RecvError::WriteTimeout);
             true
         });
     });
@@ -459,7 +451,7 @@ fn a_peer_that_never_reads_is_given_up_by_both() {
 
 /// Halves whose caller has given up a write; `None` if the write timeout came first.
 fn given_up(timeout: Duration) -> Option<(Halves, Peer)> {
-    let ((reader, mut writer), peer) = split(&Config { write_timeout: timeout, ..config() });
+    let ((reader, mut writer), peer) = split(&Config { write_timeout: timeout, ..patient() });
     writer.set_write_timeout(Some(timeout / 3)).unwrap();
     match writer.send(vec![0; LARGE]) {
         Err(Error::WouldBlock) => Some(((reader, writer), peer)),
@@ -471,7 +463,7 @@ fn given_up(timeout: Duration) -> Option<(Halves, Peer)> {
 #[test]
 fn timeouts_of_the_caller_and_streams_that_do_not_block() {
     bounded(|| {
-        let ((mut reader, mut writer), mut peer) = split(&config());
+        let ((mut reader, mut writer), mut peer) = split(&patient());
         reader.set_read_timeout(Some(ms(60))).unwrap();
         let began = Instant::now();
         assert!(matches!(reader.recv(), Err(Error::WouldBlock)));
@@ -502,7 +494,7 @@ fn timeouts_of_the_caller_and_streams_that_do_not_block() {
 #[test]
 fn timeouts_set_before_the_split_go_to_the_half_they_concern() {
     bounded(|| {
-        let (mut ws, _peer) = served(&config());
+        let (mut ws, _peer) = served(&patient());
         ws.set_read_timeout(Some(ms(60))).unwrap();
         ws.set_write_timeout(Some(ms(60))).unwrap();
         let (mut reader, mut writer) = ws.into_split().unwrap();
@@ -516,7 +508,7 @@ fn timeouts_set_before_the_split_go_to_the_half_they_concern() {
 #[test]
 fn without_the_other_half_each_goes_on() {
     bounded(|| {
-        let ((mut reader, writer), mut peer) = split(&config());
+        let ((mut reader, writer), mut peer) = split(&patient());
         drop(writer);
         peer.send(PING, b"?");
         peer.send(TEXT, b"x");
@@ -528,7 +520,7 @@ fn without_the_other_half_each_goes_on() {
         drop(peer);
         assert!(there.join().unwrap());
 
-        let ((reader, mut writer), mut peer) = split(&config());
+        let ((reader, mut writer), mut peer) = split(&patient());
         drop(reader);
         writer.with_sender(|tx| tx.ping(b"!")).unwrap();
         writer.flush().unwrap();
@@ -543,7 +535,7 @@ fn without_the_other_half_each_goes_on() {
 
 #[test]
 fn a_stream_that_cannot_be_cloned_is_not_split() {
-    let ws = server(WithoutTimeouts(Scripted::default()), &config());
+    let ws = server(WithoutTimeouts(Scripted::default()), &patient());
     assert_eq!(ws.into_split().unwrap_err().kind(), io::ErrorKind::Unsupported);
 }
 
@@ -553,7 +545,7 @@ fn why_writing_ended_goes_along_with_the_halves() {
         let io = Scripted::new([Read1::Bytes(masked(CLOSE, close_body(1000, "")))]);
         io.script().room = Some(0);
         io.script().open = true;
-        let mut ws = server(io, &Config { close_timeout: ms(50), ..config() });
+        let mut ws = server(io, &Config { close_timeout: ms(50), ..patient() });
         let timed_out = |error| matches!(error, Error::Recv(RecvError::CloseTimeout));
         while let Err(Error::WouldBlock) = ws.recv() {
             thread::sleep(ms(5)); // until the answering Close has waited for too long

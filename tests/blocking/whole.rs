@@ -24,10 +24,6 @@ use tickwire::{
     },
 };
 
-fn config() -> Config {
-    patient()
-}
-
 fn text<S: Stream>(ws: &mut WebSocket<S>) -> String {
     ws.recv().unwrap().unwrap().as_text().unwrap().to_owned()
 }
@@ -47,7 +43,7 @@ fn serving(f: impl FnOnce(TcpStream) + Send + 'static) -> (String, thread::JoinH
 fn a_client_and_a_server_talk_with_nodelay_on_and_close() {
     bounded(|| {
         let (url, server) = serving(|stream| {
-            let mut ws = accept(stream, &config()).unwrap();
+            let mut ws = accept(stream, &patient()).unwrap();
             assert!(ws.get_ref().nodelay().unwrap());
             while let Some(received) = ws.recv_to_reply().unwrap() {
                 let _ = received.sender.feed(received.message).unwrap();
@@ -55,7 +51,7 @@ fn a_client_and_a_server_talk_with_nodelay_on_and_close() {
             assert!(ws.closed().unwrap().clean);
             assert_eq!(ws.closed().unwrap().code, 1000);
         });
-        let mut ws = connect(&url, &config()).unwrap();
+        let mut ws = connect(&url, &patient()).unwrap();
         assert!(ws.get_ref().get_ref().nodelay().unwrap());
         let large = vec![7; 1 << 20];
         for message in [Message::Text("tick"), Message::Binary(b""), Message::Binary(&large)] {
@@ -83,7 +79,7 @@ fn a_batch_costs_one_read_and_one_write() {
         batch.extend(masked(PING, [i]));
     }
     let io = Scripted::new([Read1::Bytes(batch.clone()), Read1::Bytes(batch)]);
-    let mut ws = server(io.clone(), &config());
+    let mut ws = server(io.clone(), &patient());
     for _ in 0..2 {
         for i in 0..50 {
             let received = ws.recv_to_reply().unwrap().unwrap();
@@ -99,7 +95,7 @@ fn a_batch_costs_one_read_and_one_write() {
 #[test]
 fn ping_pong_costs_one_read_and_one_write_each_and_no_other_call() {
     let heartbeat = Heartbeat::new(ms(60_000), ms(60_000));
-    for config in [config(), Config { heartbeat: Some(heartbeat), ..config() }] {
+    for config in [patient(), Config { heartbeat: Some(heartbeat), ..patient() }] {
         let one = Read1::Bytes(masked(BINARY, b"12345678"));
         let io = Scripted::new(vec![one; 100]);
         let mut ws = server(io.clone(), &config);
@@ -117,7 +113,7 @@ fn ping_pong_costs_one_read_and_one_write_each_and_no_other_call() {
 #[test]
 fn no_timeout_is_set_where_nothing_is_armed() {
     let io = Scripted::new([Read1::Bytes(masked(BINARY, b"1")), Read1::Bytes(masked(PING, b""))]);
-    let mut ws = server(io.clone(), &config());
+    let mut ws = server(io.clone(), &patient());
     assert!(ws.recv().unwrap().is_some());
     assert_eq!(io.script().timeouts, 0);
 }
@@ -156,7 +152,7 @@ fn a_stream_that_would_block_at_every_cut_loses_nothing() {
             let input =
                 wire.chunks(cut).flat_map(|cut| [Read1::Fail(kind), Read1::Bytes(cut.to_vec())]);
             let io = Scripted::new(input);
-            let mut ws = WebSocket::from_parts(WithoutTimeouts(io), conn(true, &config()));
+            let mut ws = WebSocket::from_parts(WithoutTimeouts(io), conn(true, &patient()));
             let (mut seen, mut blocked) = (Vec::new(), 0);
             loop {
                 match ws.recv_event() {
@@ -179,7 +175,7 @@ fn a_socket_that_does_not_block_says_so_at_once_and_loses_nothing() {
     bounded(|| {
         let heartbeat = Heartbeat::new(ms(60_000), ms(60_000));
         // With and without a deadline armed.
-        for config in [config(), Config { heartbeat: Some(heartbeat), ..config() }] {
+        for config in [patient(), Config { heartbeat: Some(heartbeat), ..patient() }] {
             let (mut ws, mut peer) = served(&config);
             ws.get_ref().set_nonblocking(true).unwrap();
             // No tick, of which each is a second.
@@ -216,7 +212,7 @@ fn a_socket_that_does_not_block_says_so_at_once_and_loses_nothing() {
 #[test]
 fn a_socket_that_does_not_block_is_written_when_it_has_room() {
     bounded(|| {
-        let (mut ws, mut peer) = served(&Config { high_water: 64 << 20, ..config() });
+        let (mut ws, mut peer) = served(&Config { high_water: 64 << 20, ..patient() });
         ws.get_ref().set_nonblocking(true).unwrap();
         let large = vec![1; 32 << 20];
         let before = ws.sender().fed();
@@ -237,7 +233,7 @@ fn a_socket_that_does_not_block_is_written_when_it_has_room() {
 
 /// Whether this call would block although the peer keeps sending such frames.
 fn passes_among(b0: u8, call: impl FnOnce(&mut WebSocket<TcpStream>) -> Result<(), Error>) -> bool {
-    let (mut ws, peer) = served(&config());
+    let (mut ws, peer) = served(&patient());
     ws.set_read_timeout(Some(ms(50))).unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let (stopped, mut sending) = (stop.clone(), peer.clone());
@@ -271,7 +267,7 @@ fn pings_do_not_keep_the_callers_read_timeout_from_passing() {
 #[test]
 fn a_read_that_is_put_off_is_made_even_after_the_callers_read_timeout() {
     bounded(|| {
-        let (mut ws, mut peer) = served(&config());
+        let (mut ws, mut peer) = served(&patient());
         ws.set_read_timeout(Some(Duration::from_nanos(1))).unwrap();
         for _ in 0..200 {
             peer.send(TEXT, b"here"); // a read of its own
@@ -295,7 +291,7 @@ fn nor_do_messages_that_are_discarded_after_our_close() {
 fn the_callers_read_timeout_passes_and_nothing_is_lost() {
     bounded(|| {
         let heartbeat = Heartbeat::new(2 * PATIENCE, 2 * PATIENCE);
-        for config in [config(), Config { heartbeat: Some(heartbeat), ..config() }] {
+        for config in [patient(), Config { heartbeat: Some(heartbeat), ..patient() }] {
             let (mut ws, mut peer) = served(&config);
             ws.set_read_timeout(Some(ms(60))).unwrap();
             for _ in 0..2 {
@@ -314,10 +310,10 @@ fn the_callers_read_timeout_passes_and_nothing_is_lost() {
             peer.send(TEXT, b"later");
             assert_eq!(waiting.join().unwrap(), "later");
         }
-        let (mut ws, _peer) = served(&config());
+        let (mut ws, _peer) = served(&patient());
         let zero = ws.set_read_timeout(Some(Duration::ZERO)).unwrap_err();
         assert_eq!(zero.kind(), io::ErrorKind::InvalidInput);
-        let mut ws = server(WithoutTimeouts(Scripted::default()), &config());
+        let mut ws = server(WithoutTimeouts(Scripted::default()), &patient());
         let none = ws.set_read_timeout(Some(ms(10))).unwrap_err();
         assert_eq!(none.kind(), io::ErrorKind::Unsupported);
     });
@@ -392,19 +388,19 @@ fn the_callers_timeouts_are_waited_for_once_and_no_longer_than_they_are() {
     }
     bounded(|| {
         let io = Late::default();
-        let ws = RefCell::new(server(io.clone(), &config()));
+        let ws = RefCell::new(server(io.clone(), &patient()));
         let set = |timeout| ws.borrow_mut().set_read_timeout(Some(timeout)).unwrap();
         holds(&io, set, || would_block(ws.borrow_mut().recv().map(drop)));
 
         let io = Late::default();
-        let mut ws = server(io.clone(), &config());
+        let mut ws = server(io.clone(), &patient());
         let _ = ws.feed("never written").unwrap();
         let ws = RefCell::new(ws);
         let set = |timeout| ws.borrow_mut().set_write_timeout(Some(timeout)).unwrap();
         holds(&io, set, || would_block(ws.borrow_mut().flush()));
 
         let io = Late::default();
-        let mut ws = server(io.clone(), &config());
+        let mut ws = server(io.clone(), &patient());
         let _ = ws.feed("never written").unwrap();
         let (_reader, writer) = ws.into_split().unwrap();
         let writer = RefCell::new(writer);
@@ -421,7 +417,7 @@ fn an_interrupted_call_is_made_again() {
         Read1::Fail(io::ErrorKind::Interrupted),
         Read1::Bytes(masked(TEXT, b"a")[3..].to_vec()),
     ]);
-    assert_eq!(text(&mut server(io, &config())), "a");
+    assert_eq!(text(&mut server(io, &patient())), "a");
 }
 
 #[test]
@@ -429,7 +425,7 @@ fn input_is_received_while_output_is_stuck_and_output_goes_on_as_soon_as_it_can(
     // A try to write for each message takes longer, and so does output that waits.
     bounded(|| {
         for_once_within(ms(2500), || {
-            let (mut ws, mut peer) = served(&config());
+            let (mut ws, mut peer) = served(&patient());
             let _ = ws.feed(vec![0; 32 << 20]).unwrap();
             let (heard, hearing) = mpsc::channel();
             let there = thread::spawn(move || {
@@ -453,7 +449,7 @@ fn input_is_received_while_output_is_stuck_and_output_goes_on_as_soon_as_it_can(
 #[test]
 fn the_callers_write_timeout_passes_and_nothing_is_cut() {
     bounded(|| {
-        let (mut ws, mut peer) = served(&config());
+        let (mut ws, mut peer) = served(&patient());
         ws.set_write_timeout(Some(ms(60))).unwrap();
         let began = Instant::now();
         let large = vec![3; 32 << 20];
@@ -522,7 +518,7 @@ impl Stream for Dripping {
 #[test]
 fn a_frame_that_drips_in_too_fast_for_one_read_to_seem_slow_is_given_up() {
     bounded(|| {
-        let config = Config { frame_timeout: ms(50), ..config() };
+        let config = Config { frame_timeout: ms(50), ..patient() };
         // Of a frame that takes minutes.
         let header = masked(BINARY, vec![0; 1 << 20])[..14].to_vec();
         let began = Instant::now();
@@ -543,12 +539,12 @@ fn other_streams_serve_as_well() {
         let there = thread::spawn(move || {
             let mut far = far;
             let boxed: Box<dyn Stream + Send> = Box::new(&mut far);
-            let mut ws = server(boxed, &config());
+            let mut ws = server(boxed, &patient());
             while let Some(received) = ws.recv_to_reply().unwrap() {
                 let _ = received.sender.feed(received.message).unwrap();
             }
         });
-        let mut ws = client(WithoutTimeouts(near), &config());
+        let mut ws = client(WithoutTimeouts(near), &patient());
         ws.send("plain").unwrap();
         assert_eq!(text(&mut ws), "plain");
         ws.close(None).unwrap();
@@ -567,7 +563,7 @@ fn a_corked_response_leaves_with_the_first_messages_and_early_frames_are_kept() 
     let mut wire = GOOD.as_bytes().to_vec();
     wire.extend(masked(TEXT, b"early"));
     let io = Scripted::new([Read1::Bytes(wire)]);
-    let incoming = Incoming::read(io.clone(), &config()).unwrap();
+    let incoming = Incoming::read(io.clone(), &patient()).unwrap();
     let mut ws = incoming.accept_corked(Accept::default()).unwrap();
     let _ = ws.feed("snapshot").unwrap();
     assert_eq!(text(&mut ws), "early");
@@ -584,7 +580,7 @@ fn a_flood_keeps_no_rejection_longer_than_its_second() {
     bounded(|| {
         let io = Scripted::new([Read1::Bytes(GOOD.into())]);
         io.script().endless = vec![b'x'; 4 << 10];
-        Incoming::read(io.clone(), &config()).unwrap().reject(Rejection::new(403)).unwrap();
+        Incoming::read(io.clone(), &patient()).unwrap().reject(Rejection::new(403)).unwrap();
         let script = io.script();
         assert!(script.written.starts_with(b"HTTP/1.1 403 ") && script.reads > 2);
     });
@@ -597,7 +593,7 @@ fn a_handshake_on_a_stream_that_does_not_block_says_so() {
         for_once_within(ms(900), || {
             let (near, _far) = tcp_pair();
             near.set_nonblocking(true).unwrap();
-            assert!(would_block(Incoming::read(near, &config())));
+            assert!(would_block(Incoming::read(near, &patient())));
         });
     });
 }
@@ -605,13 +601,13 @@ fn a_handshake_on_a_stream_that_does_not_block_says_so() {
 #[test]
 fn connect_says_what_is_wrong() {
     #[cfg(not(feature = "rustls"))]
-    assert!(matches!(connect("wss://127.0.0.1:1/", &config()), Err(Error::NoTls)));
-    assert!(matches!(connect("http://127.0.0.1/", &config()), Err(Error::Url(_))));
+    assert!(matches!(connect("wss://127.0.0.1:1/", &patient()), Err(Error::NoTls)));
+    assert!(matches!(connect("http://127.0.0.1/", &patient()), Err(Error::Url(_))));
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let error = connect(&format!("ws://{closed}/"), &config()).unwrap_err();
+    let error = connect(&format!("ws://{closed}/"), &patient()).unwrap_err();
     assert!(matches!(error, Error::Io(_)) && error.is_retryable(), "{error:?}");
     let (url, server) = serving(drop);
-    let error = connect(&url, &config()).unwrap_err();
+    let error = connect(&url, &patient()).unwrap_err();
     let eof = matches!(error, Error::Handshake(HandshakeError::UnexpectedEof));
     assert!(eof || matches!(error, Error::Io(_)), "{error:?}"); // a reset, if the request was there
     server.join().unwrap();
@@ -620,7 +616,7 @@ fn connect_says_what_is_wrong() {
 #[test]
 fn a_shared_payload_is_written_from_where_it_lies_with_its_header() {
     let io = Scripted::new([]);
-    let mut ws = server(io.clone(), &config());
+    let mut ws = server(io.clone(), &patient());
     let payload = bytes::Bytes::from(vec![9; 100_000]);
     let _ = ws.feed(payload.clone()).unwrap();
     let _ = ws.sender_mut().feed_first("first").unwrap();
@@ -636,7 +632,7 @@ fn a_shared_payload_is_written_from_where_it_lies_with_its_header() {
 fn a_connected_client_that_fails_tells_the_server_and_ends_its_half() {
     bounded(|| {
         let (url, serving) = serving(|stream| {
-            let (stream, ..) = accept(stream, &config()).unwrap().into_parts();
+            let (stream, ..) = accept(stream, &patient()).unwrap().into_parts();
             stream.set_nonblocking(false).unwrap(); // which it is on Windows
             let mut peer = Peer::new(stream);
             assert_eq!(peer.exact(5), b"ab cd");
@@ -646,7 +642,7 @@ fn a_connected_client_that_fails_tells_the_server_and_ends_its_half() {
             let code = [rest[6] ^ rest[2], rest[7] ^ rest[3]];
             assert_eq!(close_body(1002, ""), code);
         });
-        let mut ws = connect(&url, &config()).unwrap();
+        let mut ws = connect(&url, &patient()).unwrap();
         #[cfg(feature = "rustls")]
         assert!(ws.get_ref().tls().is_none());
         // Beside the protocol, since no client writes slices but where something overtakes.

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tickwire::{
-    Config, Connection, Negotiated, SystemEntropy,
+    Config, Connection, Error, Negotiated, RecvError, SystemEntropy,
     blocking::{Interest, Stream, WebSocket},
 };
 pub use watchdog::{PATIENCE, bounded, tcp_pair};
@@ -29,6 +29,14 @@ pub fn patient() -> Config {
         frame_timeout: PATIENCE,
         write_timeout: PATIENCE,
         ..Config::default()
+    }
+}
+
+pub fn recv_error<T>(result: Result<T, Error>) -> RecvError {
+    match result {
+        Err(Error::Recv(error)) => error,
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("no error"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the tests of the tokio adapter share: connections without a handshake, and streams that
 //! count, stutter and fail.
 pub(crate) use super::{
-    blocking::conn,
+    blocking::{conn, recv_error},
     bounded::bounded,
     polled::{Polled, polled},
     wire::{
@@ -17,11 +17,21 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tickwire::{Config, DataKind, OwnedMessage, tokio::WebSocket};
+use tickwire::{Config, DataKind, Heartbeat, OwnedMessage, tokio::WebSocket};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex},
     net::{TcpListener, TcpStream},
 };
+
+pub fn config() -> Config {
+    Config::default()
+}
+
+/// With a Ping each 20 s, to be answered within 10 s.
+pub fn beating() -> Config {
+    let heartbeat = Some(Heartbeat::new(Duration::from_secs(20), Duration::from_secs(10)));
+    Config { heartbeat, ..config() }
+}
 
 pub fn server<S: AsyncRead + AsyncWrite + Unpin>(io: S, config: &Config) -> WebSocket<S> {
     WebSocket::from_parts(io, conn(true, config))

@@ -6,7 +6,7 @@ use crate::support::{
 };
 use std::{sync::Arc, time::Duration};
 use tickwire::{
-    Config, Error,
+    Error,
     handshake::client::Request,
     tls::{
         BadCertificate,
@@ -17,10 +17,6 @@ use tickwire::{
         },
     },
 };
-
-fn config() -> Config {
-    patient()
-}
 
 fn request() -> Request {
     Request::new("wss://localhost/").unwrap()
@@ -122,7 +118,7 @@ mod on_tokio {
 
     /// The opening handshake over TLS over these.
     async fn open<A: Io, B: Io>(near: A, far: B, (c, s): Ends) -> Opened<impl Io, impl Io> {
-        let (request, config) = (request(), config());
+        let (request, config) = (request(), patient());
         let near = client(tls_client(near, c), &request, &config);
         both(near, accept(tls_server(far, s), &config)).await
     }
@@ -381,8 +377,8 @@ mod on_threads {
         (c, s): Ends,
         test: impl FnOnce(Opened<TlsStream<A>>, Opened<TlsStream<B>>) + Send + 'static,
     ) {
-        let near = move || client(tls_client(near, c), &request(), &config());
-        both(near, move || accept(tls_server(far, s), &config()), test);
+        let near = move || client(tls_client(near, c), &request(), &patient());
+        both(near, move || accept(tls_server(far, s), &patient()), test);
     }
 
     /// Messages both ways, and an orderly end.
@@ -588,7 +584,7 @@ mod on_threads {
         let answering = move || {
             let owed = Arc::default();
             let io = tls_server(Reluctant(far, Arc::clone(&owed)), s);
-            let config = config();
+            let config = patient();
             let read = Incoming::read(io, &config).unwrap();
             let mut ws = read.accept_corked(Accept::default()).unwrap();
             let _ = ws.feed("behind the response").unwrap();

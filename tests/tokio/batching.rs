@@ -10,10 +10,6 @@ use tickwire::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-fn config() -> Config {
-    Config::default()
-}
-
 /// Reads, and the lengths of the writes, since the last look.
 fn traffic(calls: &Mutex<Calls>) -> (usize, Vec<usize>) {
     let calls = counted(calls);

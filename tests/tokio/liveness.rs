@@ -80,8 +80,7 @@ async fn a_message_that_waits_for_the_last_chunk_does_not_hold_back_the_heartbea
     ws.sender_mut().feed_chunk(chunk).unwrap();
     ws.flush().await.unwrap();
     ws.sender_mut().feed_first("urgent").unwrap();
-    let error = ws.recv().await.unwrap_err();
-    assert!(matches!(error, Error::Recv(RecvError::PongTimeout)), "{error}");
+    assert_eq!(recv_error(ws.recv().await), RecvError::PongTimeout);
     assert!(began.elapsed() < 5000 * MS, "{:?}", began.elapsed());
 }
 

@@ -13,8 +13,7 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Chunk, CloseCode, CloseFrame, Config, DataKind, Error, Event, Heartbeat, Message, RecvError,
-    SendError,
+    Chunk, CloseCode, CloseFrame, Config, DataKind, Error, Event, Message, RecvError, SendError,
     tokio::{Reader, Writer},
 };
 use tokio::{
@@ -22,10 +21,6 @@ use tokio::{
     task::yield_now,
     time::{Instant, advance, sleep},
 };
-
-fn config() -> Config {
-    Config::default()
-}
 
 type Halves = (Reader<Scripted, Scripted>, Writer<Scripted>);
 
@@ -380,11 +375,10 @@ async fn the_close_timeout_runs_from(close: impl AsyncFnOnce(&mut Writer<Scripte
     bounded(async {
         let ((mut reader, mut writer), io) = scripted(b"", &config());
         let began = Instant::now();
-        let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()).unwrap_err() });
+        let reading = tokio::spawn(async move { recv_error(reader.recv().await) });
         sleep(Duration::from_secs(3)).await;
         close(&mut writer).await;
-        let error = reading.await.unwrap();
-        assert!(matches!(error, Error::Recv(RecvError::CloseTimeout)), "{error:?}");
+        assert_eq!(reading.await.unwrap(), RecvError::CloseTimeout);
         assert_eq!(began.elapsed().as_secs(), 3 + 5);
         assert_eq!(io.frames().len(), 1);
     })
@@ -510,8 +504,8 @@ async fn a_write_timeout_that_the_writer_finds_ends_the_reader_while_it_waits_fo
                 writer.close(None).await
             };
             let (closed, read) = tokio::join!(closing, reader.recv());
-            for error in [closed.unwrap_err(), read.map(drop).unwrap_err()] {
-                assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
+            for error in [recv_error(closed), recv_error(read)] {
+                assert_eq!(error, RecvError::WriteTimeout);
             }
             assert_eq!(began.elapsed(), config.write_timeout);
         }
@@ -532,19 +526,9 @@ async fn progress_in_writing_keeps_the_write_timeout_away() {
         }
         sending.await.unwrap().unwrap();
         io.with(|s| s.at_end = AtEnd::Eof);
-        assert!(matches!(
-            reading.await.unwrap().unwrap_err(),
-            Error::Recv(RecvError::UnexpectedEof)
-        ));
+        assert_eq!(recv_error(reading.await.unwrap()), RecvError::UnexpectedEof);
     })
     .await;
-}
-
-fn beating() -> Config {
-    Config {
-        heartbeat: Some(Heartbeat::new(Duration::from_secs(20), Duration::from_secs(10))),
-        ..config()
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -556,8 +540,7 @@ async fn a_connection_that_was_blocked_in_a_write_before_it_was_split_keeps_its_
         assert!(once!(ws.send(&[0; 100])).is_pending()); // reading is paused now
         io.with(|s| s.room = usize::MAX);
         let (mut reader, _writer) = ws.into_split_with(|io| (io.clone(), io));
-        let error = reader.recv().await.map(|_| ()).unwrap_err();
-        assert!(matches!(error, Error::Recv(RecvError::PongTimeout)), "{error:?}");
+        assert_eq!(recv_error(reader.recv().await), RecvError::PongTimeout);
     })
     .await;
 }

@@ -22,20 +22,9 @@ use tokio::{
     time::{Instant, advance, sleep},
 };
 
-fn config() -> Config {
-    Config::default()
-}
-
 fn scripted(input: &[u8], config: &Config) -> (WebSocket<Scripted>, Scripted) {
     let io = Scripted::new(input);
     (server(io.clone(), config), io)
-}
-
-fn recv_error(error: Error) -> RecvError {
-    match error {
-        Error::Recv(error) => error,
-        other => panic!("{other:?}"),
-    }
 }
 
 // A failed write never hides what was received.
@@ -136,7 +125,7 @@ async fn a_violation_is_returned_within_a_second_though_the_peer_goes_on_for_eve
                 }
             });
             let began = Instant::now();
-            let error = recv_error(ws.recv().await.map(|_| ()).unwrap_err());
+            let error = recv_error(ws.recv().await);
             assert!(matches!(error, RecvError::Protocol(_)));
             assert!(began.elapsed() <= Duration::from_millis(1010), "{:?}", began.elapsed());
             assert_eq!(io.with(|s| s.shut), !blocked);
@@ -163,7 +152,7 @@ async fn a_violation_does_not_cost_the_replies_that_short_writes_can_still_take(
             match ws.recv_to_reply().await {
                 Ok(Some(received)) => drop(received.sender.feed(&[1; 1000]).unwrap()),
                 Ok(None) => panic!("no Close was sent"),
-                Err(error) => break recv_error(error),
+                failed => break recv_error(failed),
             }
         };
         assert!(matches!(error, RecvError::Protocol(_)));
@@ -202,7 +191,7 @@ async fn a_stream_that_never_has_to_wait_cannot_escape_the_deadline_on_its_end()
     let config = Config { close_timeout: Duration::from_millis(20), ..config() };
     let unmasked = Endless { frame: [0, 0], uses_budget: false };
     let mut ws = server(unmasked, &config);
-    let error = recv_error(ws.recv().await.map(|_| ()).unwrap_err());
+    let error = recv_error(ws.recv().await);
     assert!(matches!(error, RecvError::Protocol(_)));
 }
 
@@ -215,12 +204,11 @@ async fn send_after_the_end_of_the_stream_returns() {
     bounded(async {
         let (mut ws, io) = scripted(b"", &config());
         io.with(|s| (s.at_end, s.room) = (AtEnd::Eof, 10));
-        let error = recv_error(ws.recv().await.map(|_| ()).unwrap_err());
-        assert_eq!(error, RecvError::UnexpectedEof);
+        assert_eq!(recv_error(ws.recv().await), RecvError::UnexpectedEof);
         let began = Instant::now();
         assert!(ws.send(&[7; 500]).await.is_err());
         assert!(began.elapsed().as_secs() <= 30, "{:?}", began.elapsed());
-        assert_eq!(recv_error(ws.flush().await.unwrap_err()), RecvError::UnexpectedEof);
+        assert_eq!(recv_error(ws.flush().await), RecvError::UnexpectedEof);
     })
     .await;
 }
@@ -250,7 +238,7 @@ async fn close_is_bounded_whatever_the_peer_does() {
                 }
             });
             let began = Instant::now();
-            let error = recv_error(ws.close(None).await.unwrap_err());
+            let error = recv_error(ws.close(None).await);
             assert_eq!(error, RecvError::CloseTimeout, "{what}");
             assert_eq!(began.elapsed().as_secs(), seconds, "{what}");
             assert!(ws.closed().is_none_or(|end| !end.clean && end.code == 1006));
@@ -331,8 +319,7 @@ async fn behind_a_close_that_is_not_answered_the_stream_may_refuse_too() {
         io.with(|s| s.room = 10);
         let last = ws.feed("the last of all messages").unwrap();
         let began = Instant::now();
-        let refused = ws.flush().await.unwrap_err();
-        assert!(matches!(refused, Error::Recv(RecvError::WriteTimeout)), "{refused:?}");
+        assert_eq!(recv_error(ws.flush().await), RecvError::WriteTimeout);
         assert_eq!(began.elapsed().as_secs(), 5);
         assert!(!ws.sender().is_written(last));
     })
@@ -341,13 +328,6 @@ async fn behind_a_close_that_is_not_answered_the_stream_may_refuse_too() {
 
 // Timers.
 
-fn beating() -> Config {
-    Config {
-        heartbeat: Some(Heartbeat::new(Duration::from_secs(20), Duration::from_secs(10))),
-        ..config()
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_silent_peer_is_given_up_though_a_send_has_waited_before() {
     bounded(async {
@@ -355,7 +335,7 @@ async fn a_silent_peer_is_given_up_though_a_send_has_waited_before() {
         io.with(|s| s.room = 10);
         assert!(once!(ws.send(&[0; 100])).is_pending()); // nobody reads meanwhile
         io.with(|s| s.room = usize::MAX);
-        assert_eq!(recv_error(ws.recv().await.map(|_| ()).unwrap_err()), RecvError::PongTimeout);
+        assert_eq!(recv_error(ws.recv().await), RecvError::PongTimeout);
     })
     .await;
 }
@@ -485,8 +465,7 @@ async fn a_connection_taken_apart_and_joined_again_keeps_its_heartbeat() {
         let (io, conn) = ws.into_parts();
         let mut ws = WebSocket::from_parts(io, conn);
         let began = Instant::now();
-        let error = recv_error(ws.recv().await.map(|_| ()).unwrap_err());
-        assert_eq!(error, RecvError::PongTimeout);
+        assert_eq!(recv_error(ws.recv().await), RecvError::PongTimeout);
         assert!(began.elapsed().as_secs() <= 35, "{:?}", began.elapsed());
     })
     .await;
@@ -949,8 +928,7 @@ async fn a_connection_that_is_closing_has_no_room_again() {
         far.read_exact(&mut [0; 1008]).await.unwrap();
         far // stays open, and silent
     });
-    let error = recv_error(bounded(ws.recv_or_room(1)).await.unwrap_err());
-    assert_eq!(error, RecvError::CloseTimeout);
+    assert_eq!(recv_error(bounded(ws.recv_or_room(1)).await), RecvError::CloseTimeout);
     reading.await.unwrap();
 }
 
@@ -963,8 +941,7 @@ async fn a_flood_cannot_put_off_the_deadline_on_closing() {
         let mut ws = client(pongs, &Config { data_timeout, close_timeout, ..config() });
         let short = Duration::from_millis(1); // starts `data_timeout`
         assert!(tokio::time::timeout(short, ws.recv()).await.is_err());
-        let error = recv_error(bounded(ws.close(CloseCode::NORMAL)).await.unwrap_err());
-        assert_eq!(error, RecvError::CloseTimeout);
+        assert_eq!(recv_error(bounded(ws.close(CloseCode::NORMAL)).await), RecvError::CloseTimeout);
     }
 }
 
