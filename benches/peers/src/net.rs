@@ -6,7 +6,7 @@ use sha1::{Digest, Sha1};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::peers::{Conn, Io, Peer, Visit};
+use crate::peers::{Conn, Io, Peer, Share, Visit};
 
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -130,7 +130,7 @@ impl Visit for FanOut {
                 io.set_nodelay(true).expect("it is TCP");
                 conns.extend(P::accept(io).await);
             }
-            let tick = <P::Conn<TcpStream> as Conn>::share(&vec![7; self.size]);
+            let tick = Share::share(&vec![7; self.size]);
             while let Ok(laps) = control.read_u32().await {
                 for _ in 0..laps {
                     for conn in &mut conns {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tickwire::mask::Masker;
 use tickwire_peers::mem::{self, Mem, Reads, calls, now, record, try_now};
-use tickwire_peers::peers::{self, Conn, Peer, Visit};
+use tickwire_peers::peers::{self, Conn, Peer, Share, Visit};
 use tickwire_peers::proc::{CLIENT_CORE, pin, thread_time};
 use tickwire_peers::table::{CORE, Goal, TOKIO, Table};
 use tickwire_peers::wire::{Body, Size, Wire, decode, deflate, inflate, messages};
@@ -184,7 +184,7 @@ impl Run<'_> {
 
     fn send_shared<C: Conn>(&self, mut conn: C) -> Option<Cost> {
         let Case { messages, batch, .. } = self.case;
-        let shared: Vec<_> = messages.iter().map(|m| C::share(m)).collect();
+        let shared: Vec<C::Shared> = messages.iter().map(|m| Share::share(m)).collect();
         let mut at = shared.chunks(*batch).cycle();
         Some(self.repeat(*batch, async || {
             for message in at.next().unwrap_or_default() {

@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use boomnet::stream::ReadHint;
 use boomnet::ws::{Websocket, WebsocketFrame};
 
-use super::{Can, Conn, Io, Kept, NoDeflate, Peer, keep};
+use super::{Can, Conn, Io, Kept, NoDeflate, Peer};
 use crate::bridge::AsStd;
 
 pub struct Boomnet;
@@ -66,9 +66,6 @@ impl Peer for Boomnet {
 
 impl<S: Io> Conn for Websocket<Gather<S>> {
     type Shared = Kept;
-    fn share(payload: &[u8]) -> Kept {
-        keep(payload)
-    }
     async fn recv(&mut self, see: impl FnOnce(&[u8])) -> bool {
         loop {
             // A frame of several reads is `None` until the last.

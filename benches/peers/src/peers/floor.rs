@@ -7,7 +7,7 @@ use std::pin::Pin;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::{Can, Conn, Io, Kept, NoDeflate, Peer, keep};
+use super::{Can, Conn, Io, Kept, NoDeflate, Peer};
 use crate::least::{Rng, head, write_head};
 use crate::xor;
 
@@ -130,9 +130,6 @@ async fn write_vectored<S: AsyncWrite + Unpin>(io: &mut S, head: &[u8], body: &[
 
 impl<S: Io> Conn for FloorConn<S> {
     type Shared = Kept;
-    fn share(payload: &[u8]) -> Kept {
-        keep(payload)
-    }
     async fn recv(&mut self, see: impl FnOnce(&[u8])) -> bool {
         loop {
             if let Some((first, at)) = self.next() {

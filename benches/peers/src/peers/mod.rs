@@ -3,6 +3,8 @@
 //! To add one: write a module with a `Peer` and its `Conn`, and a line in `peers!` below.
 //! [`blocking`] is apart: what serves one connection in a thread.
 
+use ::tickwire::Prepared;
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub mod blocking;
@@ -83,8 +85,7 @@ pub trait Peer: 'static {
 
 pub trait Conn {
     /// A payload in the form this crate sends most cheaply again and again.
-    type Shared: Clone;
-    fn share(payload: &[u8]) -> Self::Shared;
+    type Shared: Share;
 
     /// Receive one message and show its payload; text is valid UTF-8 when `see` gets it.
     async fn recv(&mut self, see: impl FnOnce(&[u8])) -> bool;
@@ -103,26 +104,44 @@ pub trait Conn {
     }
 }
 
+/// What a payload is made, once, to be sent again and again.
+pub trait Share: Clone {
+    fn share(payload: &[u8]) -> Self;
+}
+
 /// Bytes kept for ever, so that a crate which borrows a payload may borrow it for `'static`.
 pub type Kept = &'static [u8];
 
-pub fn keep(payload: &[u8]) -> Kept {
-    Vec::leak(payload.to_vec())
+impl Share for Kept {
+    fn share(payload: &[u8]) -> Self {
+        Vec::leak(payload.to_vec())
+    }
+}
+
+impl Share for Bytes {
+    fn share(payload: &[u8]) -> Self {
+        Bytes::copy_from_slice(payload)
+    }
+}
+
+impl Share for Prepared {
+    fn share(payload: &[u8]) -> Self {
+        Prepared::new(payload)
+    }
 }
 
 /// For peers without permessage-deflate.
 pub enum NoDeflate {}
 
 impl Conn for NoDeflate {
-    type Shared = ();
-    fn share(_: &[u8]) {}
+    type Shared = Kept;
     async fn recv(&mut self, _: impl FnOnce(&[u8])) -> bool {
         match *self {}
     }
     async fn feed(&mut self, _: &[u8]) -> bool {
         match *self {}
     }
-    async fn feed_shared(&mut self, _: &()) -> bool {
+    async fn feed_shared(&mut self, _: &Kept) -> bool {
         match *self {}
     }
     async fn flush(&mut self) -> bool {

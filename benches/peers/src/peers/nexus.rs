@@ -11,7 +11,7 @@ use std::task::{Poll, ready};
 use nexus_web::ws::{Client, FrameReader, FrameWriter, Message, Role};
 use tokio::io::{AsyncWriteExt, ReadBuf};
 
-use super::{Can, Conn, Io, Kept, NoDeflate, Peer, keep};
+use super::{Can, Conn, Io, Kept, NoDeflate, Peer};
 use crate::bridge::AsStd;
 
 /// How much its reader holds. By default 1 MiB, which no first-level cache does.
@@ -99,9 +99,6 @@ impl<S: Io> NexusConn<S> {
 
 impl<S: Io> Conn for NexusConn<S> {
     type Shared = Kept;
-    fn share(payload: &[u8]) -> Kept {
-        keep(payload)
-    }
     async fn recv(&mut self, see: impl FnOnce(&[u8])) -> bool {
         loop {
             match self.reader.poll() {

@@ -53,9 +53,6 @@ macro_rules! conn {
     ($conn:ident) => {
         impl<S: Io> Conn for $conn<S> {
             type Shared = Bytes;
-            fn share(payload: &[u8]) -> Bytes {
-                Bytes::copy_from_slice(payload)
-            }
             async fn recv(&mut self, see: impl FnOnce(&[u8])) -> bool {
                 loop {
                     match self.next().await {

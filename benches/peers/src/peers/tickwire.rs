@@ -133,9 +133,6 @@ enum Next {
 
 impl<S: Io> Conn for CoreConn<S> {
     type Shared = Prepared;
-    fn share(payload: &[u8]) -> Prepared {
-        Prepared::new(payload)
-    }
     async fn recv(&mut self, see: impl FnOnce(&[u8])) -> bool {
         loop {
             match self.next() {
@@ -217,9 +214,6 @@ impl Peer for Tokio {
 
 impl<S: Io> Conn for adapter::WebSocket<S> {
     type Shared = Prepared;
-    fn share(payload: &[u8]) -> Prepared {
-        Prepared::new(payload)
-    }
     async fn recv(&mut self, see: impl FnOnce(&[u8])) -> bool {
         match adapter::WebSocket::recv(self).await {
             Ok(Some(message)) => see(message.as_bytes()),
@@ -281,9 +275,6 @@ impl Peer for Blocking {
 
 impl<S: blocking::Stream> Conn for blocking::WebSocket<S> {
     type Shared = Prepared;
-    fn share(payload: &[u8]) -> Prepared {
-        Prepared::new(payload)
-    }
     async fn recv(&mut self, see: impl FnOnce(&[u8])) -> bool {
         match blocking::WebSocket::recv(self) {
             Ok(Some(message)) => see(message.as_bytes()),

@@ -42,9 +42,6 @@ macro_rules! peers {
 
         impl<S: Io> Conn for $api::WebSocketStream<S> {
             type Shared = Bytes;
-            fn share(payload: &[u8]) -> Bytes {
-                Bytes::copy_from_slice(payload)
-            }
             async fn recv(&mut self, see: impl FnOnce(&[u8])) -> bool {
                 use $api::tungstenite::Message;
                 loop {

@@ -30,9 +30,6 @@ impl Peer for TokioWebsockets {
 
 impl<S: Io> Conn for WebSocketStream<S> {
     type Shared = Bytes;
-    fn share(payload: &[u8]) -> Bytes {
-        Bytes::copy_from_slice(payload)
-    }
     async fn recv(&mut self, see: impl FnOnce(&[u8])) -> bool {
         loop {
             match self.next().await {

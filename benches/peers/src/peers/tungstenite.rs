@@ -45,9 +45,6 @@ macro_rules! peers {
 
         impl<S: Io> Conn for $api::WebSocket<AsStd<S>> {
             type Shared = Bytes;
-            fn share(payload: &[u8]) -> Bytes {
-                Bytes::copy_from_slice(payload)
-            }
             async fn recv(&mut self, see: impl FnOnce(&[u8])) -> bool {
                 match self.read() {
                     Ok($api::Message::Binary(data)) => see(&data),

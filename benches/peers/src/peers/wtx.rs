@@ -10,7 +10,7 @@ use wtx::web_socket::{
     WebSocketBuffer, WebSocketOwned, WebSocketPayloadOrigin,
 };
 
-use super::{Can, Conn, Io, Kept, Peer, keep};
+use super::{Can, Conn, Io, Kept, Peer};
 
 /// The generator for masks: wtx takes any.
 #[cfg(feature = "weakrng")]
@@ -112,9 +112,6 @@ fn data(op: OpCode) -> bool {
 
 impl<S: Io, N: NegotiatedCompression> Conn for WtxConn<S, N> {
     type Shared = Kept;
-    fn share(payload: &[u8]) -> Kept {
-        keep(payload)
-    }
     async fn recv(&mut self, see: impl FnOnce(&[u8])) -> bool {
         match self {
             WtxConn::Server(half) => half.recv(see).await,

@@ -56,9 +56,6 @@ fn data(frame: &Frame) -> bool {
 
 impl<S: Io> Conn for WebSocket<S> {
     type Shared = Bytes;
-    fn share(payload: &[u8]) -> Bytes {
-        Bytes::copy_from_slice(payload)
-    }
     async fn recv(&mut self, see: impl FnOnce(&[u8])) -> bool {
         loop {
             match self.next().await {

@@ -4,7 +4,7 @@ use tickwire::{Connection, Step};
 use tokio::io::AsyncWriteExt;
 
 use crate::mem::Mem;
-use crate::peers::{Conn, Kept, keep, tickwire as ours};
+use crate::peers::{Conn, Kept, tickwire as ours};
 
 #[allow(unreachable_pub)] // the benches include it too
 #[path = "../../../bare_tls.rs"]
@@ -54,9 +54,6 @@ impl Base {
 
 impl Conn for Base {
     type Shared = Kept;
-    fn share(payload: &[u8]) -> Kept {
-        keep(payload)
-    }
     async fn recv(&mut self, see: impl FnOnce(&[u8])) -> bool {
         loop {
             match self.conn.step() {

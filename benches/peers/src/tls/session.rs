@@ -8,7 +8,7 @@ use tickwire::{Connection, Step, tls};
 
 use crate::bridge::AsStd;
 use crate::mem::Mem;
-use crate::peers::{Conn, Kept, keep, tickwire as ours};
+use crate::peers::{Conn, Kept, tickwire as ours};
 
 pub struct Session {
     io: AsStd<Mem>,
@@ -73,9 +73,6 @@ impl Session {
 
 impl Conn for Session {
     type Shared = Kept;
-    fn share(payload: &[u8]) -> Kept {
-        keep(payload)
-    }
     async fn recv(&mut self, see: impl FnOnce(&[u8])) -> bool {
         loop {
             match self.conn.step() {
