@@ -22,13 +22,14 @@
 //!
 //! A browser sends a user's cookies with the requests of any page, even a page of another site. So
 //! if cookies identify users, check the Origin with [`WebSocketUpgrade::origins`]. A request
-//! without an Origin passes this check: it comes from a program that is no browser, and such a
-//! program can send any Origin. To refuse these requests too, use [`Origins::required`].
+//! without an Origin passes this check: it comes from a program that is no browser, and programs
+//! can send any Origin. To refuse these requests too, use [`Origins::required`].
 //!
 //! The server has to do two things:
 //!
 //! - Switch off Nagle's algorithm, with `tap_io` of axum's `ListenerExt`. If an `Outbox` of
-//!   `tickwire-parts` conflates, set a smaller send buffer in the same place.
+//!   `tickwire-parts` conflates, also set a smaller send buffer there: messages in this buffer
+//!   cannot be replaced.
 //! - For HTTP/2, announce extended CONNECT, with `enable_connect_protocol` of hyper's builders.
 //!   With axum's feature `http2`, `axum::serve` announces extended CONNECT.
 //!
@@ -75,7 +76,7 @@ pub struct WebSocketUpgrade {
     failed: Option<Failed>,
 }
 
-/// The mutex makes the extractor `Sync`, even if the closure is not `Sync`. It is never locked.
+/// The mutex makes the extractor `Sync`, even if the closure is not. The mutex is never locked.
 type Failed = Mutex<Box<dyn FnOnce(Error) + Send>>;
 
 impl WebSocketUpgrade {
@@ -262,7 +263,7 @@ mod tests {
     use http::{Method, Request};
     use hyper::ext::Protocol;
 
-    /// Extracts `Option<WebSocketUpgrade>`: `None`, 101, or the status of a refusal.
+    /// Extracts `Option<WebSocketUpgrade>`. Returns `None`, 101, or the status of a refusal.
     fn optional(request: http::request::Builder) -> Option<u16> {
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
         let extract = <WebSocketUpgrade as OptionalFromRequestParts<()>>::from_request_parts;

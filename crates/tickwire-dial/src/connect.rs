@@ -12,9 +12,9 @@ use std::{io, net::TcpStream};
 /// Connects from a thread. `next`, usually with a [`Race`](crate::Race), decides which addresses to
 /// try, and when. Closes the attempts that have not won. Needs the feature `blocking`.
 ///
-/// `next` gets the time from `elapsed`, and the attempt, if any, that has failed since the last
-/// call. `next` returns what to do now. `prepare` gets each socket before the socket connects. If
-/// `prepare` returns an error, the attempt has failed.
+/// `next` gets the time from `elapsed`. If an attempt has failed since the last call, `next` also
+/// gets its address and error. `next` returns what to do now. `prepare` gets each socket before the
+/// socket connects. If `prepare` returns an error, the attempt has failed.
 ///
 /// ```
 /// use std::{io, net::TcpListener, time::{Duration, Instant}};
@@ -74,7 +74,7 @@ pub fn connect(
 fn begin(to: SocketAddr, prepare: impl Fn(&Socket) -> io::Result<()>) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     prepare(&socket)?;
-    // After `prepare`, which could otherwise make the socket block again.
+    // This comes after `prepare`, because `prepare` could make the socket block again.
     socket.set_nonblocking(true)?;
     match socket.connect(&to.into()) {
         // A connect that has begun returns INPROGRESS on Unix, and WOULDBLOCK on Windows.

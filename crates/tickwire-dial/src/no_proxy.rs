@@ -59,8 +59,8 @@ fn is_meant(entry: &str, name: &str, address: Option<IpAddr>) -> bool {
     };
     let ends_so = name.get(dot..).is_some_and(|end| end.eq_ignore_ascii_case(below));
     let begins = name.get(..dot).unwrap_or_default();
-    // An empty entry, as after a last comma, names no server. The end of the name has to begin
-    // behind a dot: `notexample.com` is not below `example.com`.
+    // An empty entry, as after a last comma, names no server. The matching end of the name must
+    // follow a dot: `notexample.com` is not below `example.com`.
     !below.is_empty() && ends_so && if begins.is_empty() { exact } else { begins.ends_with('.') }
 }
 

@@ -92,11 +92,11 @@ impl Socks5 {
         Ok((Self { expected: Answer::Method, login, request }, greeting))
     }
 
-    /// Parses the proxy's answer at the start of `wire`, the received bytes. Call `answer` once the
-    /// greeting, or the bytes in the last `next`, are sent. Returns `None` while the answer is
-    /// incomplete. Otherwise returns the length of the answer, which the caller must drop from
-    /// `wire`, and whether the tunnel begins after the answer. If the tunnel does not begin yet,
-    /// `next` has the bytes to send.
+    /// Parses the proxy's answer at the start of `wire`, the received bytes. Before the call, send
+    /// the greeting, or the bytes that the last call put into `next`. Returns `None` while the
+    /// answer is incomplete. Otherwise returns the length of the answer, and whether the tunnel
+    /// begins after it. The caller must drop the answer from `wire`. If the tunnel does not begin
+    /// yet, `next` has the bytes to send.
     ///
     /// # Errors
     ///

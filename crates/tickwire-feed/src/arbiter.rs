@@ -1,19 +1,19 @@
 //! Merges several lines that carry one feed.
 //!
 //! ```text
-//!   delivered          gap          kept: they wait for the gap to be filled
+//!   delivered          gap          kept until the gap is filled or lost
 //! .. 4 5 6 7     |    8 9    |    10 11 12    14
-//!                next                         another gap is in front of it
+//!                next                         13 is another gap
 //! ```
 //!
 //! Invariant: `next` is the first number that is neither delivered nor reported as lost. A
-//! synchronised arbiter delivers a message only if the message contains `next`, and skips a number
-//! only by a gap that `poll` reports. So every lost number is reported.
+//! synchronised arbiter delivers a message only if the message contains `next`. It skips a number
+//! only after `poll` has reported a gap that contains the number. So every lost number is reported.
 //!
-//! A gap is open if a line brought a number above `next`. The arbiter knows these numbers that
-//! lines brought: the first number of the first kept message; the lowest `refused` number; and,
-//! while something is refused, the `end` of each line and `refused_end`. The lowest of them that is
-//! above `next` ends the gap.
+//! A gap is open if a line brought a number above `next`. The gap ends just before the lowest known
+//! number above `next`. The arbiter knows the first number of the first kept message, and the
+//! lowest `refused` number. While `refused` is set, it also knows the `end` of each open line, and
+//! `refused_end`.
 mod gap;
 mod room;
 mod state;
@@ -24,13 +24,13 @@ use core::{fmt, mem, time::Duration};
 use state::{Kept, Source, State};
 use tickwire::Time;
 
-/// Merges several lines that carry the same feed into one sequence. Each sequence number is
-/// delivered once, at its first arrival, in order. A message ahead of the feed is kept until
-/// another line fills the gap, or the gap is lost.
+/// Merges several lines that carry the same feed into one sequence. The first arrival of each
+/// sequence number is delivered, in order. If numbers are missing before a message, the message is
+/// kept until a line fills the gap, or until the gap is lost.
 ///
 /// Give each message to [`offer`](Self::offer). If the message is the [next](Verdict::Next) of the
-/// feed, use it where it is, without a copy. Then call [`poll`](Self::poll), which returns the kept
-/// messages that are now in order. `T` is the type of a kept message, for example `Bytes`.
+/// feed, use the message where it is, without a copy. Then call [`poll`](Self::poll), which returns
+/// the kept messages that are now in order. `T` is the type of a kept message, for example `Bytes`.
 ///
 /// ```
 /// use tickwire::Time;
@@ -60,29 +60,29 @@ use tickwire::Time;
 ///
 /// A message may stand for several numbers, as an update of an order book does: see [`Numbers`].
 ///
-/// The numbers of one line must ascend, as they do over a WebSocket: a line that has passed a gap
-/// will not fill the gap later. So each number above the first delivered number is delivered, or
-/// reported as missing before any later number is delivered. A number that any line brings is
-/// delivered at the latest when the slowest line brings it.
+/// The numbers of one line must ascend, as they do over a WebSocket. The arbiter relies on this: a
+/// line that has passed a gap will not fill the gap later. Each number above the first delivered
+/// number is either delivered, or reported as missing before any later number is delivered. If
+/// several lines bring a number, it is delivered at the latest when the slowest of these lines
+/// brings it.
 ///
 /// The arbiter holds at most [`most_kept`](Self::most_kept) messages, whatever the lines bring.
 /// [`Config::max_message`](tickwire::Config::max_message) limits the size of each message.
 pub struct Arbiter<T> {
-    /// The most messages that are kept: 4096 unless set. 0 counts as 1. If more messages arrive
-    /// while a gap is open, the messages nearest to the gap stay, because the line that fills the
-    /// gap brings the dropped messages again.
+    /// The largest number of messages to keep: 4096 unless set. 0 counts as 1. If more messages
+    /// arrive while a gap is open, the messages nearest to the gap stay, because the line that
+    /// fills the gap brings the dropped messages again.
     pub most_kept: usize,
     /// How far the last number of a message may lie above the number that the feed waits for:
     /// 1,000,000 unless set. While the feed is not synchronised, the distance counts from the
-    /// message's own first number. A message further ahead is [refused](Verdict::Refused).
-    /// Otherwise a line with wrong numbers could fill all the room. If all lines are beyond the
-    /// reach, the gap is lost.
+    /// message's own first number. A message beyond this distance is [refused](Verdict::Refused).
+    /// Otherwise a line with wrong numbers could take the room of all kept messages. If all lines
+    /// have gone beyond the reach, the gap is lost.
     pub reach: u64,
-    /// How long a gap may last while none of the arriving messages is the next of the feed: 1 s
-    /// unless set. After this time the gap is lost, even if a line has not passed the gap yet, or
-    /// if no line is open. After the same time the arbiter reports [`Event::Restart`] if a line has
-    /// begun to count anew. Set `patience` to more than the time by which one line lags behind
-    /// another.
+    /// How long a gap may last while no arriving message is the next of the feed: 1 s unless set.
+    /// After this time the gap is lost, even if an open line has not passed the gap yet, or if no
+    /// line is open. After the same time the arbiter reports [`Event::Restart`] if a line has begun
+    /// to count anew. Set `patience` to more than the time by which one line lags behind another.
     pub patience: Duration,
     state: State,
     /// The first number that is neither delivered nor reported as lost.
@@ -91,26 +91,28 @@ pub struct Arbiter<T> {
     /// numbers of a line ascend, so most messages go to the end.
     kept: VecDeque<Kept<T>>,
     lines: Vec<Source>,
-    /// The lowest number above `next` that a line brought and the arbiter did not keep, and when it
-    /// arrived. By now the feed may have passed this number, but it has not passed all refused
-    /// numbers.
+    /// The lowest number of all refused and dropped messages, and when the earliest of these
+    /// messages arrived. The feed may have passed this number, but it has not passed all numbers of
+    /// these messages.
     refused: Option<(u64, Time)>,
-    /// The highest `end` of a refused message within reach. Refused numbers beyond reach may be
-    /// wrong, so only the `end` of their line shows them. They are forgotten when the line closes
-    /// or goes back.
+    /// The highest `end` of a refused message within reach. A message beyond reach may have wrong
+    /// numbers, so only its line's `end` shows them. The arbiter forgets these numbers when the
+    /// line closes or goes back.
     refused_end: u64,
     /// When the feed last moved on. While a gap is open, this is the latest of three times: when
     /// the gap was found, when a message was last `Next`, and when the feed was last synchronised.
     moved: Time,
-    /// When a line was first seen to count anew, below the feed. `None` if no line does so, or once
-    /// a line has brought the feed's last number or a later number.
+    /// When the arbiter noticed that a line may count anew, because the line's numbers are below
+    /// the feed. `None` while no line does so. Also `None` once a line has brought the feed's last
+    /// number or a later number.
     anew: Option<Time>,
-    /// Since the last `resync`, a line began below the feed, or went back there.
+    /// Whether a line has begun below the feed, or has gone back below it, since the last `resync`.
     low: bool,
-    /// `next` was taken from the first message, whatever its number, and no message in order has
-    /// followed the first message.
+    /// Whether `next` was taken from the first message, whatever its number, and no message in
+    /// order has followed the first message.
     guessed: bool,
-    /// Whether `poll` has to look: a message is kept, a gap is open, or a line may count anew.
+    /// Whether `poll` has something to check: a message is kept, a gap is open, or a line may count
+    /// anew.
     watched: bool,
 }
 
@@ -121,9 +123,9 @@ impl<T> Default for Arbiter<T> {
 }
 
 impl<T> Arbiter<T> {
-    /// An arbiter without lines. The arbiter keeps every message until [`resync`](Self::resync) or
-    /// [`resume`](Self::resume). After the first message, [`poll`](Self::poll) asks for one of
-    /// these calls by [`Event::Restart`].
+    /// An arbiter without lines. The arbiter keeps messages, and delivers none, until
+    /// [`resync`](Self::resync) or [`resume`](Self::resume). After the first message,
+    /// [`poll`](Self::poll) asks for one of these calls by [`Event::Restart`].
     pub const fn new() -> Self {
         Self {
             most_kept: 4096,
@@ -156,18 +158,18 @@ impl<T> Arbiter<T> {
         Line(at)
     }
 
-    /// Removes a line whose connection is over. No gap waits for the line any more. Call
+    /// Removes a line whose connection is over. From now on, no gap waits for this line. Call
     /// [`poll`](Self::poll) afterwards.
     pub fn close(&mut self, line: Line) {
         if let Some(source) = self.lines.get_mut(line.0) {
             source.is_open = false;
         }
-        // A gap that only this line could still fill is now lost, so `poll` has to look.
+        // A gap that only this line could still fill is now lost, and `poll` has to report it.
         self.watched |= self.state == State::Synced;
     }
 
     /// Whether this line alone could continue the feed without loss: the line has brought a
-    /// message, and everything that it brought is delivered, or reported as lost. Close the
+    /// message, and everything that the line brought is delivered, or reported as lost. Close the
     /// connection that the line replaces only when this is true.
     pub fn in_sequence(&self, line: &Line) -> bool {
         let source = self.lines.get(line.0).filter(|source| source.is_open);
@@ -202,8 +204,8 @@ impl<T> Arbiter<T> {
             }
             return Verdict::Next;
         }
-        // The line goes on from its last number, so this is an ordinary duplicate. A line that is
-        // new, or has gone back to lower numbers, is handled by `elsewhere`.
+        // The line's numbers still ascend, so this is an ordinary duplicate. `elsewhere` handles a
+        // line that is new, or has gone back to lower numbers.
         if end <= self.next
             && before.wrapping_sub(1) < end
             && self.next - end <= self.reach
@@ -232,7 +234,7 @@ impl<T> Arbiter<T> {
         ends.peek().is_some() && ends.all(holds)
     }
 
-    /// Notes that a message was `Next` while `poll` had to look.
+    /// Notes that a message was `Next` while `watched` was set.
     #[inline(never)]
     fn move_on(&mut self, now: Time) {
         (self.guessed, self.anew) = (false, None);
@@ -281,7 +283,7 @@ impl<T> Arbiter<T> {
         verdict
     }
 
-    /// Notes whether the line that brought a message below the feed counts anew.
+    /// Called when a line brought a message below the feed. Notes whether this line may count anew.
     fn look_back(&mut self, end: u64, before: u64, now: Time) {
         if end == self.next {
             self.anew = None;
@@ -308,9 +310,9 @@ impl<T> Arbiter<T> {
     }
 
     /// Returns the next kept message that is now in order, or reports a lost gap or a restart. Call
-    /// `poll` until it returns `None`: after each offered message, after [`resync`](Self::resync),
-    /// [`resume`](Self::resume) and [`close`](Self::close), and at
-    /// [`poll_timeout`](Self::poll_timeout).
+    /// `poll` after each offered message, after [`resync`](Self::resync), [`resume`](Self::resume)
+    /// and [`close`](Self::close), and at [`poll_timeout`](Self::poll_timeout). Each time, repeat
+    /// the call until it returns `None`.
     #[inline]
     pub fn poll(&mut self, now: Time) -> Option<Event<T>> {
         if self.watched { self.poll_ahead(now) } else { None }
@@ -335,8 +337,8 @@ impl<T> Arbiter<T> {
             }
         }
         if self.low {
-            // A line that began below the feed may just lag. If all lines are below, it counts
-            // anew.
+            // A line that began below the feed may just lag behind another line. If all lines are
+            // below the feed, the line counts anew.
             let is_alone = self.all_lines(|end| end < self.next);
             let anew = self.anew.or(is_alone.then_some(now));
             self.anew = anew.filter(|_| self.ends().any(|end| 0 < end && end < self.next));

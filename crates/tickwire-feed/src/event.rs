@@ -12,8 +12,8 @@ pub struct Line(pub(crate) usize);
 /// The sequence numbers that a message stands for: one (`7.into()`), or a range (`(5..=9).into()`),
 /// such as `U` to `u` of an order book's update at Binance.
 ///
-/// A message whose range is new only in part is delivered too, because an update of an order book
-/// holds the book's newest state.
+/// A message is delivered even if only a part of its range is new, because an update of an order
+/// book holds the book's newest state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Numbers {
     /// The first number.
@@ -51,8 +51,8 @@ pub enum Verdict {
     Kept,
     /// The message is not kept: it is [beyond reach](Arbiter::reach), there is no
     /// [room](Arbiter::most_kept), or its numbers are not a range. If no line brings the message
-    /// again in time, its numbers become part of a [gap](Event::Gap). But a number beyond reach may
-    /// be wrong. So it counts only while its line is open and does not go back to lower numbers.
+    /// again in time, its numbers become part of a [gap](Event::Gap). A number beyond reach may be
+    /// wrong, so the arbiter forgets it when its line closes or goes back to lower numbers.
     Refused,
 }
 
@@ -62,39 +62,40 @@ pub enum Event<T> {
     /// A kept message, in order.
     Message(T),
     /// These numbers are lost: all lines have passed them, or the arbiter's
-    /// [patience](Arbiter::patience) has passed. Nothing is delivered until you choose how to
+    /// [patience](Arbiter::patience) is over. Nothing is delivered until you choose how to
     /// continue, because an order book with a hole is wrong. Call [`resync`](Arbiter::resync) after
     /// a snapshot, or [`resume`](Arbiter::resume) if each message makes sense alone. Until then the
     /// arbiter keeps the newest [`most_kept`](Arbiter::most_kept) messages. If more messages
     /// arrive, the lines share this room evenly. A message that several lines brought counts for
-    /// one of them, and messages of closed lines count too.
+    /// only one of these lines. Kept messages of closed lines still take room.
     Gap(Gap),
     /// Synchronise the feed now, as after a gap. The kept messages of the old count are dropped.
-    /// The event comes
+    /// Here, the feed's last number is the number before the number that the feed waits for. The
+    /// event comes in three cases:
     ///
-    /// - with the first message of an arbiter that was not told where to start;
-    /// - at once, with a message after which the last number of every line is smaller than the
-    ///   feed's last number by more than [`reach`](Arbiter::reach): the exchange has begun to count
-    ///   anew. This message is kept. This case needs at least one message of every line;
-    /// - after the arbiter's [patience](Arbiter::patience), if a line went back below its own last
-    ///   number, or if all lines are below the feed's last number and one of them began there. The
-    ///   event does not come if a line has since brought the feed's last number or a later number.
-    ///   A line that has brought nothing does not prevent the event.
+    /// - The first message has come to an arbiter that was not told where to start.
+    /// - Every line has brought a message, and the last number of every line is smaller than the
+    ///   feed's last number by more than [`reach`](Arbiter::reach). Then the exchange has begun to
+    ///   count anew. The event comes at once, and the message that has shown the new count is kept.
+    /// - A line went back below its own last number, or all lines are below the feed's last number
+    ///   and one of them began there. The event comes after the arbiter's
+    ///   [patience](Arbiter::patience). It does not come if a line has meanwhile brought the feed's
+    ///   last number or a later number. A line that has brought no message does not prevent the
+    ///   event.
     ///
-    /// The feed's last number is the number before the one that the feed waits for. A line may be
-    /// below the last number at [`resync`](Arbiter::resync), and go on from there. This line
-    /// catches up with the snapshot, and causes no event.
+    /// A line that is below the feed's last number at [`resync`](Arbiter::resync) may go on from
+    /// its own last number. This line catches up with the snapshot, and causes no event.
     Restart,
 }
 
-/// Numbers that have not arrived, although later numbers have arrived.
+/// Missing numbers: they have not arrived, or were refused, although later numbers have arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The first missing number.
     pub first: u64,
     /// The last missing number.
     pub last: u64,
-    /// When the gap was found. By then a number above the gap, or a refused number of the gap, had
-    /// arrived. The gap has lasted for `now - since`.
+    /// When the gap was found: a number above the gap arrived, or the arbiter refused a message
+    /// that has numbers of the gap. The gap has lasted for `now - since`.
     pub since: Time,
 }

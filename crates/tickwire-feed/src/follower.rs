@@ -26,13 +26,13 @@ use run::Run;
 use tickwire::{CloseCode, Time};
 use tickwire_parts::Backoff;
 
-/// Follows a feed: says when to dial, which address, what to send, and when to leave. You own the
+/// Follows a feed: says when to dial which address, what to send, and when to leave. You own the
 /// sockets, the messages and the clock. `T` is the type of a kept message, for example `String`.
 ///
-/// Call [`poll`](Self::poll) and do what it says, until it returns [`Action::Wait`]. Wait until
-/// that time, or until something happens. Report what has happened by [`opened`](Self::opened),
-/// [`heard`](Self::heard) or [`ended`](Self::ended), and call `poll` again. README.md has a program
-/// that does this over sockets. This example has no sockets:
+/// Call [`poll`](Self::poll) and do what it says, until it returns [`Action::Wait`]. Wait until the
+/// time in that action, or until something happens. Report what has happened by
+/// [`opened`](Self::opened), [`heard`](Self::heard) or [`ended`](Self::ended), and call `poll`
+/// again. README.md has a program that does this over sockets. This example has no sockets:
 ///
 /// ```
 /// use std::time::Duration;
@@ -83,9 +83,9 @@ use tickwire_parts::Backoff;
 ///
 /// Give a follower at least one [line](Self::add_line) and one [subscription](Self::subscribe).
 /// Send each [`Say`], and report the exchange's answer. A line has one connection, and for a short
-/// time its successor too. All subscriptions of a follower go over each of its connections. If an
-/// exchange limits the number of subscriptions on a connection, divide them among several
-/// followers, which can share [`Attempts`].
+/// time also the successor of this connection. Each connection of a follower carries all
+/// subscriptions of the follower. If an exchange limits the number of subscriptions on a
+/// connection, divide the subscriptions among several followers that share one [`Attempts`].
 ///
 /// The time that you pass must not go backwards, as [`Time`] says.
 ///
@@ -93,58 +93,60 @@ use tickwire_parts::Backoff;
 ///
 /// - **Numbers.** From the first delivered number of a subscription on, each number is either
 ///   delivered once, in order, or lies in one [`Action::Gap`]. "Delivered" means [`Verdict::Next`]
-///   or [`Action::Message`]. The numbers that the exchange sent while no connection was open lie in
-///   a gap too, once the next number has come. A gap is reported once all lines have passed it, or
-///   after [`Arbiter::patience`]. After [`Action::Restart`] the count begins anew, and after
-///   [`Arbiter::resync`] the snapshot replaces all earlier numbers.
+///   or [`Action::Message`]. Numbers that the exchange sent while no connection was open lie in a
+///   gap too. This gap is found when the next number arrives. A gap is reported once all lines have
+///   passed it, or after [`Arbiter::patience`]. After [`Action::Restart`] the count begins anew,
+///   and after [`Arbiter::resync`] the snapshot replaces all earlier numbers.
 /// - **Dials.** There is no [`Action::Dial`] without a successful [`Attempts::take`]. A line dials
 ///   one connection at a time.
 /// - **After an end.** [`Retry`](tickwire::Retry) decides when the line dials again: for `BackOff`
 ///   after the next delay of `Backoff`, for `Alarm` after the delay of `Backoff::rarely`. `Stop`
-///   ends the line's attempts until [`go_on`](Self::go_on). `Backoff` starts anew after a
-///   connection that lasted for its `max_delay`. After 429 and 418, [`Attempts`] keeps all lines
-///   away for the time of Retry-After, but at most for
+///   ends the line's attempts until [`go_on`](Self::go_on). The `Backoff` of a line starts anew
+///   after a connection that lasted for at least the `max_delay` of the `Backoff`. After 429 and
+///   418, [`Attempts`] keeps all lines away for the time of Retry-After, but at most for
 ///   [`max_retry_after`](Attempts::max_retry_after).
 /// - **Addresses.** After an attempt that failed, and after [`Ended::Silent`], a line turns to the
-///   next address. After any other end of a connection, the line dials the same address again. But
-///   if another line has a connection to this address, the line turns to the next address to which
-///   no other line has a connection, if there is such an address. After [`Ended::Silent`], and
-///   after [`Ended::Failed`] with [`Retry::BackOff`](tickwire::Retry::BackOff), a line that has
-///   turned dials at once. The delays count once as many attempts and connections have ended in a
-///   row as there are addresses. (A connection that lasted for `max_delay` starts a new row, and so
-///   does `go_on`.)
-/// - **A quiet market** is not cut. If the exchange answers each question, silence ends no
-///   connection, unless [`Subscription::leave_after`] is set.
-/// - **A dead connection or subscription** is left within [`answer_within`](Self::answer_within)
-///   after the question. The follower asks a silent connection after
-///   [`probe_after`](Self::probe_after), and a silent subscription after
-///   [`ask_after`](Subscription::ask_after). A new subscription without an answer is left after
-///   twice `answer_within`, and a login without an answer after `answer_within`. The pace may delay
-///   each question, and subscriptions that were not sent yet come first. The
-///   [heartbeat](tickwire::Config::heartbeat) of the connection works beside this, and finds a dead
-///   network earlier. Set no [`data_timeout`](tickwire::Config::data_timeout), which would cut a
-///   quiet market.
-/// - **Successors.** A connection is left for its successor only once the successor alone can
-///   continue: each subscription with numbers is [in sequence](Arbiter::in_sequence) on the
-///   successor. Any other subscription is ready once the successor has brought its data. If neither
-///   connection has brought data since the successor's answer, the subscription is ready
-///   `answer_within` after this answer. If the successor never becomes ready, the older connection
-///   stays until the exchange cuts it, and the successor takes its place.
+///   next address. After any other end of a connection, the line dials the same address again,
+///   unless another line has a connection to this address. In that case, the line turns to the next
+///   address to which no other line has a connection, if there is such an address. After
+///   [`Ended::Silent`], and after [`Ended::Failed`] with
+///   [`Retry::BackOff`](tickwire::Retry::BackOff), a line that has turned dials the new address at
+///   once. But if as many attempts and connections have ended in a row as there are addresses, the
+///   line waits for its delay. A connection that lasted for `max_delay` starts a new row, and so
+///   does `go_on`.
+/// - **A quiet market** ends no connection if the exchange answers each question, and if
+///   [`Subscription::leave_after`] is not set.
+/// - **A dead connection or subscription.** The follower sends a [probe](Say::Probe) after
+///   [`probe_after`](Self::probe_after) without a message, and repeats a silent subscription after
+///   [`ask_after`](Subscription::ask_after). If no answer comes within
+///   [`answer_within`](Self::answer_within), the follower leaves the connection. It also leaves
+///   after `answer_within` if a login stays unanswered, and after twice `answer_within` if a new
+///   subscription with `ask_after` does. The pace may delay each question, and subscriptions that
+///   were not sent yet come first. The [heartbeat](tickwire::Config::heartbeat) of the connection
+///   finds a dead network earlier. Do not set [`data_timeout`](tickwire::Config::data_timeout): it
+///   would cut a quiet market.
+/// - **Successors.** The follower leaves a connection for its successor only once every
+///   subscription is ready on the successor. A subscription with numbers is ready when it is [in
+///   sequence](Arbiter::in_sequence) there. Any other subscription is ready when the successor has
+///   brought its data. It is also ready `answer_within` after its answer on the successor, if
+///   neither connection has brought its data since then. If a subscription never becomes ready, the
+///   older connection stays until the exchange cuts it. Then the successor takes its place.
 /// - **Clocks.** If the time stands still, nothing becomes due, and each deadline comes later. If
 ///   your program stands still, as a suspended laptop does, the time jumps, and messages wait
 ///   unread. So if a `poll` comes more than 1 s after the time of [`Action::Wait`], no connection
 ///   is left for silence until `answer_within` has passed. If the next `poll` after a wait is late
-///   too, the program is slow, and silence counts again. Read all messages that have arrived before
-///   you call `poll`. Otherwise the arbiter's patience may end, and unread numbers count as a gap.
+///   too, the program is just slow, and silence counts again. Read all messages that have arrived
+///   before you call `poll`. Otherwise the arbiter's patience may end, and unread numbers count as
+///   a gap.
 ///
 /// # What it holds
 ///
-/// At most [`MOST_LINES`](Self::MOST_LINES) lines with two connections each, and
+/// A follower holds at most [`MOST_LINES`](Self::MOST_LINES) lines with two connections each, and
 /// [`MOST_SUBSCRIPTIONS`](Self::MOST_SUBSCRIPTIONS) subscriptions. Each subscription has one
-/// [`Arbiter`], whose limits bound the kept messages, and at most one unanswered question on each
-/// connection. A gap stays in its arbiter until `poll` has reported it. So nothing that a peer
-/// sends makes a follower grow, except kept messages. `Debug` shows the state of each line, but no
-/// message. The follower never holds a login.
+/// [`Arbiter`], whose limits bound the kept messages. On each connection, a subscription has at
+/// most one unanswered question. A gap stays in its arbiter until `poll` has reported it. So
+/// nothing that a peer sends makes a follower grow, except kept messages. `Debug` shows the state
+/// of each line, but no message. The follower never holds a login.
 pub struct Follower<T> {
     /// How many addresses there are to dial: 1 unless set. 0 counts as 1.
     pub addresses: usize,
@@ -157,8 +159,8 @@ pub struct Follower<T> {
     pub login: bool,
     /// How many subscriptions [one message](Say::Subscribe) may have: 1 unless set. 0 counts as 1.
     pub batch: usize,
-    /// Send a [probe](Say::Probe) after this time without a message: `None` unless set, because the
-    /// exchange must answer the probe by a message.
+    /// Send a [probe](Say::Probe) after this time without a message: `None` unless set. Set it only
+    /// if the exchange answers the probe with a message.
     pub probe_after: Option<Duration>,
     /// How long the exchange may take to answer a login, a subscription or a probe: 3 s unless set.
     /// The time begins when [`Action::Send`] is returned.
@@ -171,16 +173,17 @@ pub struct Follower<T> {
     left: VecDeque<(ConnectionId, CloseCode)>,
     /// The subscriptions whose arbiters have to be polled.
     unpolled: Range<usize>,
-    /// Data has come while a line has two connections, so the next `poll` decides whether to leave
+    /// Data has come while a line had two connections, so the next `poll` decides whether to leave
     /// the older one. `heard` does not decide, because the successor may end before the `poll`.
     retires: bool,
     /// When `poll` next has something to do, if no other method is called before.
     due: Time,
     /// The time of the last `Action::Wait`.
     told: Option<Time>,
-    /// Until when silence ends no connection, because the program stood still.
+    /// Silence ends no connection before this time, because the program stood still.
     grace: Time,
-    /// A `poll` that was too late has led to `grace`, and no poll has come in time since.
+    /// Whether the last `poll` after an `Action::Wait` came too late. If the next one is late too,
+    /// `grace` stays as it is.
     is_late: bool,
 }
 
@@ -224,14 +227,14 @@ impl<T> Follower<T> {
         }
     }
 
-    /// Adds a line: a connection to the feed, and its successors. With two lines, each brings the
-    /// whole feed, and the [arbiters](Arbiter) fill the gaps of one from the other. The line *n*
-    /// first dials the address *n* modulo [`addresses`](Self::addresses).
+    /// Adds a line: a connection to the feed, and its successors. With two lines, each line brings
+    /// the whole feed, and the [arbiters](Arbiter) fill the gaps of one line from the other line.
+    /// Line *n* first dials the address *n* modulo [`addresses`](Self::addresses).
     ///
     /// `backoff` has the delays between attempts. Give each line a different seed. The exchange
     /// cuts a connection at the age of `life`, so the follower dials a successor `lead` earlier, as
     /// [`Rotation::new`] says. Give each line a different lead. If the exchange cuts no connection,
-    /// use [`Duration::MAX`] and zero.
+    /// use [`Duration::MAX`] as `life`, and zero as `lead`.
     ///
     /// Does nothing if there are [`MOST_LINES`](Self::MOST_LINES) lines already.
     pub fn add_line(&mut self, backoff: Backoff, life: Duration, lead: Duration) {
@@ -282,9 +285,9 @@ impl<T> Follower<T> {
     }
 
     /// The arbiter of a subscription, for [`resync`](Arbiter::resync) or
-    /// [`resume`](Arbiter::resume), or to set its limits. Do not call the arbiter's `offer`,
-    /// `poll`, `open` or `close`: the follower calls them. Afterwards, call the follower's
-    /// [`poll`](Self::poll).
+    /// [`resume`](Arbiter::resume), or to set its limits. After these calls, call the follower's
+    /// [`poll`](Self::poll). Do not call the arbiter's `offer`, `poll`, `open` or `close`: the
+    /// follower calls these methods itself.
     pub fn arbiter(&mut self, subscription: usize) -> Option<&mut Arbiter<T>> {
         self.unpolled = 0..self.subscriptions.len();
         let followed = self.subscriptions.get_mut(subscription)?.as_mut()?;
@@ -297,7 +300,7 @@ impl<T> Follower<T> {
     }
 
     /// Dials again with every line that has [stopped](State::Stopped), and starts the line's
-    /// `Backoff` anew. Call this when a person has decided so.
+    /// `Backoff` anew. Call this when a person has decided to go on.
     pub fn go_on(&mut self, now: Time) {
         for run in self.runs.iter_mut().filter(|run| run.not_before.is_none()) {
             run.backoff.reset();
@@ -325,7 +328,7 @@ impl<T> Follower<T> {
         self.due = now;
     }
 
-    /// Says that an attempt has failed, or that a connection is over. A refusal is passed on to
+    /// Says that an attempt has failed, or that a connection is over. Passes a refusal on to
     /// `attempts`. Does nothing after [`Action::Leave`].
     pub fn ended(
         &mut self,
@@ -347,7 +350,7 @@ impl<T> Follower<T> {
     /// arbiter [keeps](Verdict::Kept) the message. Call [`poll`](Self::poll) afterwards.
     ///
     /// With [`Verdict::Next`], use the data now. With any other verdict, you have nothing to do.
-    /// Returns `None` if the message is no data, or its connection or subscription is unknown.
+    /// Returns `None` if the message is no data, or if its connection or subscription is unknown.
     pub fn heard(
         &mut self,
         connection: ConnectionId,
@@ -358,7 +361,8 @@ impl<T> Follower<T> {
         let at = self.runs.iter().position(|run| run.has(connection))?;
         let run = &mut self.runs[at];
         let open = run.rotation.iter_mut().find(|open| open.id == connection)?;
-        // An answer ends the wait for it. The next silence may end before this wait would have.
+        // The message may end the wait for an answer. The next deadline on silence may come before
+        // the end of that wait.
         self.due = self.due.min(open.hear(&incoming, self.batch, now));
         self.due = self.probe_after.map_or(self.due, |after| self.due.min(now + after));
         match incoming {
@@ -383,7 +387,7 @@ impl<T> Follower<T> {
         None
     }
 
-    /// Has `poll` poll the arbiter of this subscription.
+    /// Makes the next `poll` also poll the arbiter of this subscription.
     fn poll_again(&mut self, subscription: usize) {
         self.unpolled = match self.unpolled.is_empty() {
             true => subscription..subscription + 1,
@@ -411,7 +415,7 @@ impl<T> Follower<T> {
         let open = run.remove(connection, now);
         let Some(address) = dialed.or(open.as_ref().map(|open| open.address)) else { return };
         let addresses = self.addresses.max(1);
-        let is_next = run.address % addresses == address; // else the line has turned already
+        let is_next = run.address % addresses == address; // if not, the line has turned already
         let other = match dialed.is_some() || ended == Ended::Silent {
             true => Some((address + 1) % addresses),
             false => self.unused(at, address),
@@ -422,8 +426,8 @@ impl<T> Follower<T> {
         self.due = now;
     }
 
-    /// If another line has a connection to `address`: the next address to which no other line has a
-    /// connection. Two lines over one server would fall silent together.
+    /// If another line has a connection to `address`, returns the next address to which no other
+    /// line has a connection, because two lines to one server would fall silent together.
     fn unused(&self, at: usize, address: usize) -> Option<usize> {
         let others = || self.runs.iter().enumerate().filter(|(other, _)| *other != at);
         let uses = |address| {

@@ -6,9 +6,9 @@
 //!   counts, messages are delivered in order, and gaps are reported.
 //! - [`Rotation`] says when to replace a connection that the exchange will cut, and when nothing
 //!   depends on the old connection any more.
-//! - [`Paced`] and [`Pace`] keep to an exchange's limit. An order overtakes queued subscriptions.
-//! - [`Attempts`] keeps the attempts to connect within an address's limit, and allows no attempt
-//!   while the server wants the address to stay away.
+//! - [`Paced`] and [`Pace`] keep to a limit on messages. An order overtakes queued subscriptions.
+//! - [`Attempts`] limits the attempts to connect from your IP address, and allows no attempt while
+//!   the server wants this address to stay away.
 //!
 //! Nothing here names a connection type, so this crate works with any connection. README.md shows
 //! how.

@@ -2,15 +2,15 @@
 //!
 //! A `Limiter` is a token bucket of the crate `ratelimit`. A bucket has a rate and a size, but an
 //! exchange limits the count of messages in a window. A `Limiter` never exceeds this count, for
-//! this reason: in any stretch of time shorter than the window, a bucket of size `b` gives fewer
-//! than `b + r` tokens, if `r` tokens flow in during a window. Here `r` is `most - b + 1`. So the
-//! stretch gets fewer than `most + 1` messages, which means at most `most`. The bucket's window is
-//! one `TICK` longer than the exchange's window, because the bucket's time may be one `TICK` old
-//! when the stretch begins.
+//! this reason: its bucket has the size `b`, and `r` tokens flow in during a window. So in any
+//! stretch of time shorter than the window, the bucket gives fewer than `b + r` tokens. A `Limiter`
+//! sets `r` to `most - b + 1`. So the stretch gets fewer than `most + 1` messages, which means at
+//! most `most`. The bucket's window is one `TICK` longer than the exchange's window, because the
+//! bucket's time may be one `TICK` old when the stretch begins.
 //!
-//! A bucket that can give a whole window's messages at once refills by only one token per window.
-//! But orders come in bursts, all day. So if some messages are reserved for orders, a `Log` counts
-//! all messages as exchanges do, and a `Limiter` holds back the messages that are not urgent.
+//! If a bucket can give `most` tokens at once, only one new token flows in per window. This is too
+//! slow for orders, which come in bursts all day. So if some messages are reserved for orders, a
+//! `Log` counts all messages as exchanges do, and a `Limiter` holds back ordinary messages.
 use alloc::{collections::VecDeque, sync::Arc};
 use core::{
     fmt,
@@ -69,7 +69,7 @@ impl Limiter {
 
     fn take(&mut self, now: Time) -> Result<(), Time> {
         let taken = self.ask(now);
-        // If no token is left, ask again: only a refused `try_wait` tells when the next one comes.
+        // If none is left, ask again: only a refused `try_wait` tells when the next token comes.
         let next =
             if taken.is_ok() && self.bucket.available() == 0 { self.ask(now) } else { taken };
         self.due = next.err().unwrap_or(Time::ZERO);
@@ -81,7 +81,7 @@ impl Limiter {
         self.told.0.store(u64::try_from(nanoseconds).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.bucket.try_wait().map_err(|error| match error {
             TryWaitError::Insufficient(wait) => now + wait + self.rounding,
-            _ => now + self.rounding, // occurs only for several tokens at a time
+            _ => now + self.rounding, // occurs only if a call takes several tokens
         })
     }
 }
@@ -139,7 +139,7 @@ pub struct Pace {
     window: Duration,
     at_once: u32,
     reserve: u32,
-    /// Limits every take. With a reserve, limits `take`, but not `take_urgent`.
+    /// Limits `take`. Without a reserve, limits `take_urgent` too.
     limiter: Limiter,
     /// Counts all takes. `None` without a reserve.
     log: Option<Log>,
@@ -154,8 +154,8 @@ impl Pace {
     }
 
     /// Allows up to this many messages at once after a pause; 1 unless set. The rate is then
-    /// `most - at_once + 1` in a window, because the burst and the messages around it must not
-    /// exceed `most` in any window.
+    /// `most - at_once + 1` messages in a window, because the burst and the messages around it must
+    /// not exceed `most` in any window.
     #[must_use]
     pub fn at_once(self, at_once: u32) -> Self {
         Self::build(self.most, self.window, at_once, self.reserve)
@@ -163,9 +163,9 @@ impl Pace {
 
     /// Reserves this many of the `most` messages in a window for
     /// [`take_urgent`](Self::take_urgent): 0 unless set, at most `most - 1`. [`take`](Self::take)
-    /// allows only the rest, evenly spread, and only if urgent takes have not used up the rest too.
-    /// `take_urgent` allows as many of the `most` as the window has left, all at once if needed.
-    /// With a reserve, a `Pace` uses 16 bytes of memory for each of the `most`.
+    /// allows only the messages that are not reserved, evenly spread, and fewer if urgent messages
+    /// have used up the window. `take_urgent` allows all messages that the window has left, at once
+    /// if needed. With a reserve, a `Pace` uses 16 bytes of memory for each of the `most` messages.
     #[must_use]
     pub fn reserve(self, reserve: u32) -> Self {
         Self::build(self.most, self.window, self.at_once, reserve)
@@ -193,8 +193,8 @@ impl Pace {
     ///
     /// # Errors
     ///
-    /// If the window has none of the `most` left for this call. The error is the time from which on
-    /// another message or attempt is allowed, if no other call takes it first.
+    /// If the pace allows none now. The error is the time from which on another message or attempt
+    /// is allowed, if no other call takes it first.
     pub fn take(&mut self, now: Time) -> Result<(), Time> {
         let Some(log) = &mut self.log else { return self.limiter.take(now) };
         let due = self.limiter.due.max(log.due());
@@ -260,8 +260,8 @@ impl fmt::Debug for Pace {
 /// assert_eq!(sent.len(), 3);
 /// ```
 ///
-/// Make a new `Paced` for each connection. The exchange starts a new count, and messages queued for
-/// the old connection must not be sent on the new connection.
+/// Make a new `Paced` for each connection, because the exchange starts a new count. Also, messages
+/// queued for the old connection must not be sent on the new connection.
 #[derive(Debug)]
 pub struct Paced<T> {
     pace: Pace,
@@ -313,8 +313,8 @@ impl<T> Paced<T> {
     }
 }
 
-/// Limits the attempts to connect from one address, over all its connections together. The attempts
-/// keep to a [`Pace`], and no attempt is allowed while the server wants the address to stay away.
+/// Limits the attempts to connect from one IP address, over all connections. The attempts keep to a
+/// [`Pace`], and no attempt is allowed while the server wants the address to stay away.
 ///
 /// Each connection also has its own `Backoff`, from the crate `tickwire-parts`.
 ///
@@ -372,8 +372,8 @@ impl Attempts {
     /// pace's interval, which is the window divided by `most`. Add a `Backoff`'s delay to the
     /// returned time, so that not all connections come back at once.
     ///
-    /// Returns `None` for any other status, which concerns only the one connection: see
-    /// `Backoff::after_refusal`.
+    /// Returns `None` for any other status, because that status concerns only the one connection:
+    /// see `Backoff::after_refusal`.
     pub fn refused(
         &mut self,
         status: u16,

@@ -73,8 +73,8 @@ impl<C> Rotation<C> {
     }
 
     /// Says that a connection is open and subscribed: the first connection, or a successor. If
-    /// there was a successor already, the new connection replaces it. `opened` returns the replaced
-    /// connection: close it.
+    /// there was a successor already, the new connection replaces that successor. `opened` returns
+    /// the replaced connection: close it.
     pub fn opened(&mut self, connection: C, now: Time) -> Option<C> {
         let due = now + self.life.saturating_sub(self.lead);
         let replaced = if self.held.len() == 2 { self.held.pop() } else { None };
@@ -83,8 +83,9 @@ impl<C> Rotation<C> {
     }
 
     /// Returns the older connection, to be closed, once there is a successor that is [in
-    /// sequence](crate::Arbiter::in_sequence). Before that, the feed might lose messages that only
-    /// the older connection brings. Call `retire` after each message of the successor.
+    /// sequence](crate::Arbiter::in_sequence). If the older connection closed earlier, the feed
+    /// might lose messages that only this connection brings. Call `retire` after each message of
+    /// the successor.
     #[must_use = "close the connection that is returned"]
     pub fn retire(&mut self, in_sequence: impl FnOnce(&C) -> bool) -> Option<C> {
         let successor = self.held.get(1)?;

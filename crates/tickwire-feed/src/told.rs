@@ -15,9 +15,9 @@ pub struct ConnectionId(pub(crate) u64);
 pub enum Action<T> {
     /// Connect to this address, which is an index into your list of addresses. Then call
     /// [`opened`](Follower::opened) or [`ended`](Follower::ended). The follower does not end an
-    /// attempt by itself, and a frozen server still accepts TCP connections. So use a
-    /// [`handshake_timeout`](tickwire::Config::handshake_timeout), which
-    /// [`Config::trading`](tickwire::Config::trading) sets.
+    /// attempt by itself. A frozen server still accepts TCP connections, so an attempt could last
+    /// for ever. Set a [`handshake_timeout`](tickwire::Config::handshake_timeout), as
+    /// [`Config::trading`](tickwire::Config::trading) does.
     Dial {
         /// The new connection.
         connection: ConnectionId,
@@ -35,14 +35,14 @@ pub enum Action<T> {
         say: Say,
     },
     /// End this open connection without waiting for the peer, for example by `leave` with a time of
-    /// zero, and drop it. Do not call [`ended`](Follower::ended) for it. The follower has forgotten
-    /// the connection, and ignores everything that still arrives over it.
+    /// zero. Then drop the connection, and do not call [`ended`](Follower::ended) for it. The
+    /// follower has forgotten the connection, and ignores everything that still arrives over it.
     Leave {
         /// The open connection.
         connection: ConnectionId,
-        /// The code for the Close. 1000 if a successor has taken the connection's place, or nobody
-        /// needs it any more; 1001 if the peer did not answer, or
-        /// [`Incoming::Wrong`] was heard.
+        /// The code for the Close. It is 1000 if nobody needs the connection any more, for example
+        /// because a successor has taken its place. It is 1001 if the peer did not answer or sent
+        /// no data, or after [`Incoming::Wrong`].
         code: CloseCode,
     },
     /// Use this message now: the [arbiter](Arbiter) had kept it, and now it is the next message.
@@ -55,8 +55,8 @@ pub enum Action<T> {
     /// These numbers are lost: see [`Event::Gap`](crate::Event::Gap). Each lost number is reported
     /// once. If [`Subscription::resume`] is false, nothing more of this subscription is delivered
     /// until you call [`resync`](Arbiter::resync) or [`resume`](Arbiter::resume) of its
-    /// [arbiter](Follower::arbiter). If your snapshot ends before the gap does, take a newer
-    /// snapshot first: `resync` with the older snapshot leads to the same gap.
+    /// [arbiter](Follower::arbiter). If your snapshot does not reach the end of the gap, take a
+    /// newer snapshot first: `resync` with the older snapshot leads to the same gap.
     Gap {
         /// The subscription's index.
         subscription: usize,
@@ -64,9 +64,9 @@ pub enum Action<T> {
         gap: Gap,
     },
     /// The numbers of this subscription begin anew: see [`Event::Restart`](crate::Event::Restart).
-    /// If [`Subscription::resume`] is false, this comes with the first message too, and nothing is
-    /// delivered until you call [`resync`](Arbiter::resync) or [`resume`](Arbiter::resume) of the
-    /// [arbiter](Follower::arbiter).
+    /// If [`Subscription::resume`] is false, this action also comes with the first message. Then
+    /// nothing is delivered after the action until you call [`resync`](Arbiter::resync) or
+    /// [`resume`](Arbiter::resume) of the [arbiter](Follower::arbiter).
     Restart {
         /// The subscription's index.
         subscription: usize,
@@ -76,20 +76,21 @@ pub enum Action<T> {
     Wait(Time),
 }
 
-/// The content of a message, which your program writes. So a login can carry a fresh signature, and
-/// the follower never sees the login.
+/// What a message has to say. Your program writes the message itself. So a login can carry a fresh
+/// signature, and the follower never sees the login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Say {
     /// Log in. This comes once for each connection, before all subscriptions, if
     /// [`Follower::login`] is set.
     Login,
-    /// Subscribe to these subscriptions, in one message: one subscription, or up to
-    /// [`Follower::batch`] at once. Use `start` of the range as the id of the request, and give it
-    /// to [`Incoming::Answer`] when the answer arrives. This comes again if the subscription stays
-    /// unanswered, or if no data arrives.
+    /// Send these subscriptions in one message. The range has one subscription, or up to
+    /// [`Follower::batch`]. Use the range's `start` as the id of the request, and pass it to
+    /// [`Incoming::Answer`] when the answer arrives. A subscription comes again if it stays
+    /// unanswered, or if its data stops.
     Subscribe(Range<usize>),
-    /// Send something that the exchange answers by a message, such as the text `ping`. (The answer
-    /// to a Ping frame is no message.) This comes only if [`Follower::probe_after`] is set.
+    /// Send something that the exchange answers with a message, such as the text `ping`. A Ping
+    /// frame does not do, because its answer is no message. `Probe` comes only if
+    /// [`Follower::probe_after`] is set.
     Probe,
 }
 
@@ -106,8 +107,8 @@ pub enum Incoming {
         /// The subscription's index.
         subscription: usize,
         /// The sequence numbers, as the exchange counts them for this subscription. With numbers,
-        /// each message is delivered once, in order, and gaps are found. Data without numbers is
-        /// delivered as it comes: twice while two connections are open, and losses are not found.
+        /// each message is delivered once, in order, and gaps are found. Without numbers, losses
+        /// are not found, and data is delivered as it comes: twice while two connections are open.
         numbers: Option<Numbers>,
     },
     /// Any other message, such as the answer to a [probe](Say::Probe). It shows that the peer
@@ -116,23 +117,23 @@ pub enum Incoming {
     /// The exchange says that it will end its connections soon, as Binance does by
     /// `serverShutdown`. The follower dials a successor now: see [`Rotation::hasten`].
     Ending,
-    /// This peer is of no use: it refuses the login ([`Retry::Stop`]), or its messages are not the
-    /// feed ([`Retry::Alarm`]). The follower leaves the connection, and ignores everything that
-    /// still arrives over it.
+    /// This peer is of no use. It refuses the login (pass [`Retry::Stop`]), or it sends something
+    /// else than the feed (pass [`Retry::Alarm`]). The follower leaves the connection, and ignores
+    /// everything that still arrives over it.
     Wrong(Retry),
 }
 
 /// How a connection, or an attempt to connect, has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// The connection ended by a Close, or without a Close. The value is the code of
+    /// The connection ended with a Close or without a Close. The value is the code of
     /// [`Closed`](tickwire::Closed), including 1005 and 1006.
     Closed(u16),
     /// The server refused the handshake. Make this value from the [`Refusal`] of `Error::Refused`.
     Refused {
         /// The HTTP status.
         status: u16,
-        /// The server's Retry-After. [`Attempts`](crate::Attempts) and `Backoff` bound it.
+        /// The server's Retry-After. [`Attempts`](crate::Attempts) and `Backoff` limit it.
         retry_after: Option<Duration>,
     },
     /// Another error ended the connection or the attempt. The value is the result of
@@ -144,28 +145,29 @@ pub enum Ended {
     Silent,
 }
 
-/// How the follower watches one subscription. By default the follower asks once, and waits for a
-/// snapshot.
+/// How the follower watches one subscription. By default the follower sends the subscription once,
+/// and numbered data waits for a snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Subscription {
     /// Ask again after this silence: `None` unless set. If the subscription has brought neither
     /// data nor an answer for this time, the follower sends it [again](Say::Subscribe). If data or
-    /// an answer comes within [`Follower::answer_within`], the market is quiet, and the connection
-    /// stays. Otherwise the follower leaves the connection.
+    /// an answer then comes within [`Follower::answer_within`], the market was only quiet, and the
+    /// connection stays. Otherwise the follower leaves the connection.
     ///
-    /// Also, a new subscription that stays unanswered for `answer_within` is sent once more. After
-    /// another `answer_within` the follower leaves the connection. With `None`, the follower
-    /// expects no answers: choose this for an exchange that does not answer a repeated
-    /// subscription.
+    /// A new subscription that stays unanswered for `answer_within` is also sent once more. If it
+    /// stays unanswered for another `answer_within`, the follower leaves the connection. With
+    /// `None`, the follower expects no answers: choose this for an exchange that does not answer a
+    /// repeated subscription.
     pub ask_after: Option<Duration>,
-    /// Leave the connection after this time without data, even if the exchange answers: `None`
-    /// unless set. This finds a subscription that has died although the exchange answers. Set a
-    /// time that is longer than `ask_after`, and longer than this subscription is ever silent. The
-    /// time counts from the last data, or from the first answer if no data has come.
+    /// Leave the connection after this time without data, even if the exchange answers the
+    /// follower's questions: `None` unless set. This finds a subscription that the exchange
+    /// answers, but for which it no longer sends data. Set a time that is longer than `ask_after`,
+    /// and longer than this subscription is ever silent. The time counts from the last data, or
+    /// from the first answer if no data has come.
     pub leave_after: Option<Duration>,
-    /// After a lost gap, go on by [`Arbiter::resume`], and start with the first message: `false`
-    /// unless set. Set it if each message makes sense alone, as trades do. An order book needs a
-    /// snapshot: see [`Action::Gap`].
+    /// Whether the follower starts with the first message, and calls [`Arbiter::resume`] itself
+    /// after a lost gap or a restart: `false` unless set. Set it if each message makes sense alone,
+    /// as trades do. An order book needs a snapshot: see [`Action::Gap`].
     pub resume: bool,
 }
 
@@ -184,9 +186,10 @@ pub enum State {
         after: Option<Ended>,
     },
     /// [Tell a person](Retry::Alarm): the fault may not pass by itself. The line waits before it
-    /// dials, and may still have a connection, whose successor could not be opened.
+    /// dials. It may still have a connection whose successor could not be opened.
     Alarm {
-        /// The line does not dial before this time, which is a minute or more after the end.
+        /// The line does not dial before this time, which is a minute or more after the connection
+        /// or attempt has ended.
         until: Time,
         /// Why the last connection or attempt ended.
         after: Ended,
@@ -198,20 +201,20 @@ pub enum State {
     },
     /// The connection is open, and the login is not answered yet.
     LoggingIn,
-    /// The connection is open, and subscriptions are not sent or not answered yet.
+    /// The connection is open, and some subscriptions are not sent yet, or not answered yet.
     Subscribing {
         /// The number of these subscriptions.
         missing: usize,
     },
-    /// The connection, or a subscription, was silent. The follower has asked, and waits for the
-    /// answer.
+    /// The connection, or a subscription, was silent. The follower sends a question, or has sent it
+    /// and waits for the answer.
     Probing,
     /// All is well.
     Following,
     /// All is well, and a successor of the connection is dialed or open.
     Replacing,
     /// [Tell a person](Retry::Stop). The line dials no more until [`Follower::go_on`] is called. If
-    /// the line still has a connection, the follower keeps it until it ends.
+    /// the line still has a connection, the follower keeps this connection until it ends.
     Stopped {
         /// Why the last connection or attempt ended.
         after: Ended,

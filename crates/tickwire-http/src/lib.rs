@@ -54,8 +54,8 @@ fn is_extended(version: Version) -> bool {
     version == Version::HTTP_2 || version == Version::HTTP_3
 }
 
-/// Refuses a head with more headers than the limit. The first line, and the headers that we have
-/// added (their number is `added`), are not counted.
+/// Refuses a head with more headers than the limit. The first line is not counted, and neither are
+/// the headers that this crate has added (`added` is their number).
 fn check_count(head: &[u8], added: usize, config: &Config) -> Result<(), HandshakeError> {
     // tickwire takes at most 132 headers, and we add at most four. So 128 is the largest limit.
     let limit = config.max_headers.min(128);
@@ -89,10 +89,11 @@ fn push_header(head: &mut Vec<u8>, name: &str, value: &[u8]) {
     }
 }
 
-/// Adds the headers of a head that tickwire has written, except the headers in `left_out`. (Code to
-/// remove them later would add 4 KB to a program that never removes any.) A header or subprotocol
-/// of the caller may be secret. So all headers except those in `OPEN` are marked as sensitive:
-/// `Debug` does not show them, and the tables of HPACK do not keep them (RFC 7541 §7.1.3).
+/// Adds the headers of a head that tickwire has written, except the headers in `left_out`. Removing
+/// these headers later would add 4 KB of code, even to a program that removes none. A header or
+/// subprotocol of the caller may be secret. So all headers except those in `OPEN` are marked as
+/// sensitive: `Debug` does not show them, and the tables of HPACK do not keep them (RFC 7541
+/// §7.1.3).
 fn append(headers: &mut HeaderMap, head: &[u8], left_out: &[HeaderName]) {
     const OPEN: [HeaderName; 11] = [
         header::CONNECTION,

@@ -26,7 +26,7 @@ use tickwire::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Opening {
-    /// The handshake that checks the response. For this handshake, the request counts as written.
+    /// Checks the response. Its request counts as written, because the HTTP stack writes it.
     handshake: client::Handshake,
     /// For an extended CONNECT: the Sec-WebSocket-Accept to add to the response, which has none.
     extended: Option<String>,
@@ -37,9 +37,9 @@ pub struct Opening {
 
 impl Opening {
     /// Returns the request for an upgrade of HTTP/1.1, with a new key. Also returns the `Opening`,
-    /// which checks the response. The request's target is the path and the query, for a connection
-    /// to the server itself. For an HTTP client that dials by itself, replace the target with
-    /// [`uri`].
+    /// which checks the response. The request's target is the path and the query, as over a
+    /// connection to the server itself. For an HTTP client that dials by itself, replace the target
+    /// with [`uri`].
     pub fn new(
         request: &client::Request,
         config: &Config,
@@ -87,11 +87,11 @@ impl Opening {
     ///
     /// # Errors
     ///
-    /// The first fault found. [`Refused`](HandshakeError::Refused) for another status. The body of
-    /// the response is left to the caller.
+    /// The first fault found. [`Refused`](HandshakeError::Refused) for any other status. The body
+    /// of the response is left to the caller.
     pub fn accept<B>(mut self, response: &Response<B>) -> Result<Connection, HandshakeError> {
         let head = self.as_upgrade(response);
-        // By `fail`, the error is also an event of `tracing`.
+        // `fail` also reports the error as an event of `tracing`.
         let head = head.map_err(|error| self.handshake.reading.fail(error))?;
         put(&mut self.handshake.reading, &head);
         let agreed = self.handshake.into_connection()?.negotiated().clone();

@@ -144,7 +144,7 @@ impl Upgrade {
             limits.max_headers = usize::MAX; // `as_connect` has counted the headers
         }
         let mut handshake = Handshake::new(&limits);
-        // By `fail`, the error is also an event of `tracing`.
+        // `fail` also reports the error as an event of `tracing`.
         let mut head = head.map_err(|error| handshake.reading.fail(error))?;
         push_line(&mut head, &[]);
         put(&mut handshake.reading, &head);
@@ -180,8 +180,8 @@ impl Upgrade {
         if !self.extended {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
-        // The caller gets a new connection: `agreed` has counted the bytes of the response, which
-        // an HTTP stack sends.
+        // The caller gets a new connection, because `agreed` has counted the bytes of the response.
+        // The HTTP stack sends those bytes.
         let config = chosen.as_deref().unwrap_or(&self.config);
         Ok((response, Connection::server(config, agreed.negotiated().clone())))
     }

@@ -6,8 +6,8 @@
 use core::time::Duration;
 use tickwire::{CloseCode, Entropy, handshake::HandshakeError};
 
-/// If the first delay is shorter than this, doubling starts from this delay. Otherwise delays after
-/// a first delay of 0 would never grow.
+/// If `first_delay` is shorter than this, doubling starts from this delay. Otherwise delays after a
+/// first delay of 0 would never grow.
 const LEAST_STEP: Duration = Duration::from_millis(100);
 
 /// [`Backoff::rarely`] waits at least this long.
@@ -28,7 +28,7 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 ///
 /// Delays start anew only after [`reset`](Self::reset) or [`connected_for`](Self::connected_for),
 /// never because a connection was opened. Otherwise a client would dial in a tight loop if the
-/// server drops each connection right after it has accepted it.
+/// server drops each connection right after accepting it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -51,12 +51,12 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// `after_..` return `None` after
 ///
 /// - the close codes 1000, 1002, 1003, 1007 to 1010, 3000 and 3003,
-/// - every HTTP status except 101, 408, 425, 429, and the statuses 5xx other than 501 and 505,
+/// - every HTTP status, except 101, 408, 425, 429 and 5xx; but 501 and 505 do end the attempts,
 /// - a violation of the protocol by the peer, such as one byte that is not UTF-8,
 /// - an error of TLS, of the URL, or of the proxy's credentials,
 /// - [`max_attempts`](Self::max_attempts) delays.
 ///
-/// An exchange may answer 403 or 404 during maintenance. A program that must not give up asks
+/// An exchange may answer 403 or 404 during maintenance. A program that must not give up looks at
 /// [`Retry`](tickwire::Retry) after a `None`:
 ///
 /// ```
@@ -100,7 +100,7 @@ pub struct Backoff {
     /// year.
     pub max_retry_after: Duration,
     /// The largest number of delays in a row without a [`reset`](Self::reset). After these delays,
-    /// the result is `None`. Unlimited unless set.
+    /// each call returns `None`. Unlimited unless set.
     pub max_attempts: Option<u32>,
     /// The number of delays given out since the last reset.
     attempts: u32,
@@ -163,8 +163,8 @@ impl Backoff {
     /// 1012 (service restart) gives at least a random time from 5 to 30 s, as in the IANA registry.
     /// 1013 (try again later) gives at least a random time from half the longest delay to the
     /// longest delay. Neither delay exceeds the longest delay. For your own server, and in tests,
-    /// set [`first_delay`](Self::first_delay) and [`max_delay`](Self::max_delay). If `max_delay` is
-    /// below 5 s, the delay after a 1012 is exactly `max_delay`.
+    /// lower [`first_delay`](Self::first_delay) and [`max_delay`](Self::max_delay). If `max_delay`
+    /// is below 5 s, the delay after a 1012 is exactly `max_delay`.
     pub fn after_close(&mut self, code: u16) -> Option<Duration> {
         if CloseCode::new(code).is_some_and(|code| !code.is_retryable()) {
             return None;
@@ -193,8 +193,8 @@ impl Backoff {
 
     /// The delay after the server has refused the handshake with an HTTP status other than 101.
     /// Returns `None` if another attempt would not help or exceeds `max_attempts`; see
-    /// [`HandshakeError::is_retryable`]. The server's Retry-After is added to the delay that is due
-    /// anyway. So clients with the same Retry-After do not come back at the same time.
+    /// [`HandshakeError::is_retryable`]. The server's Retry-After is added to the next delay of
+    /// this `Backoff`. So clients with the same Retry-After do not come back at the same time.
     ///
     /// See [`Refusal::retry_after`](tickwire::handshake::client::Refusal::retry_after).
     pub fn after_refusal(

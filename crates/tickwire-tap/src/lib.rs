@@ -47,7 +47,7 @@ struct Readme;
 const TITLE: &str = "tickwire tap 1";
 
 /// A stream that records the bytes that pass over it, for tickwire's modules `tokio` and
-/// `blocking`. When a connection is split, or the stream is cloned, both halves write to the same
+/// `blocking`. When a connection is split, or the stream is cloned, both parts write to the same
 /// recording.
 ///
 /// ```
@@ -133,7 +133,7 @@ impl<S> Tap<S> {
         }
     }
 
-    /// Records one write, which took the first `n` bytes of these slices, unless `n` is 0.
+    /// Records one write, which took the first `n` bytes of these slices. Does nothing if `n` is 0.
     fn log_written(&self, bufs: &[IoSlice<'_>], n: usize) {
         if n == 0 {
             return;

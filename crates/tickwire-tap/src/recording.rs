@@ -33,14 +33,15 @@ const MAX_HEAD: usize = 64 << 10;
 /// A replay gives the same events as the recorded connection, with the same reads and times. A
 /// replay does not send the application's messages again, and drops the core's replies. A recording
 /// does not have the application's calls. So a replay also reports messages that the recorded
-/// connection discarded after `fail` or `close`.
+/// connection discarded because the application had called `fail` or `close`.
 ///
 /// A recording does not say when the connection read the clock, so a replay has no deadlines. A
 /// connection that a deadline has ended is still open at the end of its replay.
 ///
-/// A recording does not say how the application received, so a replay gives whole messages. If the
-/// connection received in chunks ([`step_chunk`](Connection::step_chunk)), raise the limits that do
-/// not apply to chunks: `max_message` and `max_fragments`.
+/// A recording does not say whether the application received whole messages or chunks, so a replay
+/// gives whole messages. If the connection received in chunks
+/// ([`step_chunk`](Connection::step_chunk)), raise the limits that do not apply to chunks:
+/// `max_message` and `max_fragments`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recording {

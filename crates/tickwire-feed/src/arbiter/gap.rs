@@ -25,7 +25,7 @@ impl<T> Arbiter<T> {
         Some(Gap { first, last: end - 1, since: since.unwrap_or(self.moved) })
     }
 
-    /// Whether a gap is open, once `poll` has returned what is due.
+    /// Whether a gap is open, or `poll` still has to return kept messages.
     pub(super) fn is_waiting(&self) -> bool {
         !self.kept.is_empty() || self.refused.is_some()
     }
@@ -44,9 +44,9 @@ impl<T> Arbiter<T> {
         }
     }
 
-    /// Forgets `refused` once the feed has passed the refused numbers, or no line claims them any
-    /// more. In the second case their line has gone back to lower numbers, so the refused numbers
-    /// were wrong.
+    /// Forgets `refused` once the feed has passed all refused numbers. Refused numbers beyond reach
+    /// may be wrong, so they are also forgotten when their line closes or goes back to lower
+    /// numbers.
     pub(super) fn forget_refused(&mut self) {
         if let Some((lowest, _)) = self.refused
             && self.brought().all(|end| end <= lowest.max(self.next))
@@ -69,9 +69,9 @@ impl<T> Arbiter<T> {
     /// messages that the snapshot contains are dropped.
     ///
     /// If the snapshot is older than all kept messages, a gap remains: take another snapshot.
-    /// `poll` reports this gap at once if all lines have passed it. The arbiter forgets numbers
-    /// that were [refused](crate::Verdict::Refused) before. If the snapshot does not contain them,
-    /// they become part of a gap when a line brings a later number.
+    /// `poll` reports this gap at once if all lines have passed it. The arbiter also forgets which
+    /// numbers were [refused](crate::Verdict::Refused). A refused number that the snapshot does not
+    /// contain becomes part of a gap when a line brings a later number.
     pub fn resync(&mut self, next: u64, now: Time) {
         (self.refused, self.refused_end) = (None, 0);
         (self.anew, self.low) = (None, false);
@@ -86,9 +86,9 @@ impl<T> Arbiter<T> {
     /// [refused](crate::Verdict::Refused). Late messages with numbers of the lost gap are dropped.
     ///
     /// If no gap was lost, the feed starts with the kept message that has the lowest number. If no
-    /// message is kept, the next message that arrives is delivered, whatever its number. The number
-    /// counts as wrong if no message in order follows it, and another line is below it. Then `poll`
-    /// reports [`Event::Restart`](crate::Event::Restart) after the arbiter's
+    /// message is kept, the next message that arrives is delivered, whatever its number. This first
+    /// number counts as wrong if no message in order follows it, and a line brings a lower number.
+    /// Then `poll` reports [`Event::Restart`](crate::Event::Restart) after the arbiter's
     /// [patience](Self::patience).
     pub fn resume(&mut self, now: Time) {
         let kept = self.kept.front().map(|kept| kept.first);
@@ -98,8 +98,8 @@ impl<T> Arbiter<T> {
             (State::Start | State::Restarted, None) => return self.state = State::Any,
             (State::Synced | State::Any, _) => return,
         };
-        // Refused numbers may lie above `next`. If all of them lie below `next`, `poll` forgets
-        // them.
+        // Refused numbers may lie above `next`, so `refused` is set. If none of them does, the next
+        // `poll` clears `refused`.
         self.refused = Some((next, now));
         self.go_on(next, kept.map_or(next, |first| first.max(next)), now);
     }

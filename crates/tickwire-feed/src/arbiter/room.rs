@@ -5,7 +5,7 @@ use crate::Verdict;
 use tickwire::Time;
 
 impl<T> Arbiter<T> {
-    /// Keeps a message that is ahead of the feed. Of two messages with the same `first`, the
+    /// Keeps a message that is ahead of the feed. If two messages have the same `first`, the
     /// message with more numbers stays.
     pub(super) fn keep(
         &mut self,
@@ -47,8 +47,9 @@ impl<T> Arbiter<T> {
             // Drop the last message: the line that fills the gap will bring it again.
             return (at < self.kept.len()).then(|| self.kept.len() - 1);
         }
-        // Drop the first message of the line with the most kept messages: a snapshot will contain
-        // that message. Each line keeps its share, because any line may have the right numbers.
+        // Drop the first message of the line that has the most kept messages: the snapshot will
+        // contain this message. Each line keeps a share, because any line may have the right
+        // numbers.
         let kept = |line: usize| self.lines.get(line).map_or(0, |source| source.kept);
         let most = (0..self.lines.len()).max_by_key(|&other| (kept(other), other == line))?;
         let out = self.kept.iter().position(|kept| kept.line == most)?;

@@ -22,7 +22,7 @@ pub(super) enum State {
     Lost(Gap),
     /// The next offered message is the first of the feed, whatever its number.
     Any,
-    /// In sync.
+    /// Synchronised: messages are delivered in order.
     Synced,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Kept<T> {
     pub(super) first: u64,
     /// The message's last number + 1.
     pub(super) end: u64,
-    /// When this number or a higher number first arrived.
+    /// When the first message with this `first`, or with a higher `first`, arrived.
     pub(super) since: Time,
     /// The index of the line that brought the message.
     pub(super) line: usize,

@@ -11,15 +11,15 @@ enum Ask {
     No,
     /// The question waits for its turn in the queue. `last`: as in `Said`.
     Queued { last: bool },
-    /// Said at this time, and not answered yet. If the `last` question stays unanswered, the
-    /// connection is left. Any other question is repeated first.
+    /// Sent at this time, and not answered yet. If a question that is `last` stays unanswered, the
+    /// follower leaves the connection. Otherwise it repeats the question once first.
     Said { at: Time, last: bool },
 }
 
-/// When to look at an `Ask` again, and whether to say it now. `None`: leave the connection.
+/// When to look at an `Ask` again, and whether to ask it now. `None`: leave the connection.
 type Due = Option<(Time, bool)>;
 
-/// The due time of something that no passing of time makes due.
+/// The due time of something that never becomes due by itself.
 const NEVER: Time = Time::new(Duration::MAX);
 
 /// How long the peer may take to answer.
@@ -49,7 +49,7 @@ impl Ask {
         }
     }
 
-    /// Notes that the question is said now, if it is still to be asked.
+    /// If the question is queued, notes that it is sent now, and returns `true`.
     fn say(&mut self, now: Time) -> bool {
         let Self::Queued { last } = *self else { return false };
         *self = Self::Said { at: now, last };
@@ -65,14 +65,14 @@ impl Ask {
 pub(super) struct Seat {
     watch: Subscription,
     ask: Ask,
-    /// The `start` of the message that last said the subscription.
+    /// The start of the range in the message that last sent this subscription.
     said_by: Option<usize>,
     /// When data or an answer last came.
     heard: Time,
     /// When data last came.
     pub(super) data: Option<Time>,
     pub(super) answered: Option<Time>,
-    /// The connection's line in the subscription's arbiter, once the subscription is said.
+    /// The connection's line in the subscription's arbiter, once the subscription was sent.
     pub(super) line: Option<Line>,
     pub(super) is_numbered: bool,
 }
@@ -102,7 +102,7 @@ impl Seat {
         true
     }
 
-    /// Notes an answer or data. Returns when the silence after it makes something due.
+    /// Notes an answer or data. Returns when something is due if nothing more comes.
     fn answer(&mut self, now: Time) -> Time {
         (self.ask, self.heard) = (Ask::No, now);
         self.answered.get_or_insert(now);
@@ -111,8 +111,8 @@ impl Seat {
     }
 
     /// Whether the connection with the `old` seat can end without a loss for this subscription. In
-    /// a quiet market no data shows this. So data that is still on its way over the `old`
-    /// connection gets `answer_within` to arrive.
+    /// a quiet market no data shows this. So after the answer, data that is still on its way over
+    /// the `old` connection gets `answer_within` to arrive.
     pub(super) fn replaces<T>(
         &self,
         old: Option<&Self>,
@@ -136,7 +136,7 @@ impl Seat {
         if leaves <= now {
             return None;
         }
-        // `heard` counts only from the first answer or data on.
+        // Before the first answer or data, `heard` has no meaning.
         let silent_at = self.answered.and(self.watch.ask_after).map(|after| self.heard + after);
         let (due, say) = self.ask.turn(silent_at, patience, now)?;
         Some((due.min(leaves), say))
@@ -151,8 +151,8 @@ pub(super) struct Open {
     heard: Time,
     login: Ask,
     probe: Ask,
-    /// All messages are queued in order, without an urgent one. At a slow pace, repeated questions
-    /// would otherwise hold back subscriptions that were never said.
+    /// All messages leave in the order of queueing, and none is urgent. Urgent repeated questions
+    /// would hold back subscriptions that were never sent, if the pace is slow.
     sending: Paced<Say>,
     /// The seat of each subscription, at the subscription's index. `None` if there is no
     /// subscription of this index.
@@ -201,7 +201,7 @@ impl Open {
         }
     }
 
-    /// Queues subscriptions, up to `batch` neighbours in each message.
+    /// Queues subscriptions, up to `batch` with neighbouring indices in each message.
     fn queue(&mut self, subscriptions: Vec<usize>, batch: usize) {
         let neighbours = subscriptions.chunk_by(|at, next| at + 1 == *next);
         for group in neighbours.flat_map(|group| group.chunks(batch.max(1))) {
@@ -224,9 +224,9 @@ impl Open {
         None
     }
 
-    /// Notes that the first subscriptions of the range are sent now. The message ends before a
-    /// subscription that was forgotten meanwhile. The subscriptions after the forgotten one get a
-    /// message of their own.
+    /// Notes that the subscriptions of the range are sent now. If a subscription was forgotten
+    /// meanwhile, the range ends before this subscription, and the rest is queued as another
+    /// message. Returns whether the message is still wanted.
     fn say(&mut self, range: &mut Range<usize>, now: Time) -> bool {
         let is_free = |at: &usize| self.seat(*at).is_none();
         range.start = range.clone().find(|at| !is_free(at)).unwrap_or(range.end);
@@ -237,11 +237,11 @@ impl Open {
             self.sending.push(Say::Subscribe(rest));
         }
         let seats = self.seats[range.clone()].iter_mut().flatten();
-        // With `||`, only the first wanted seat would note that it is said.
+        // Every seat has to note that it is sent. `any` would stop at the first wanted seat.
         seats.fold(false, |wanted, seat| seat.say(range.start, now) | wanted)
     }
 
-    /// Takes note of a message. Returns when the silence of its subscriptions makes something due.
+    /// Notes a message. Returns when something is due if its subscriptions bring nothing more.
     pub(super) fn hear(&mut self, incoming: &Incoming, batch: usize, now: Time) -> Time {
         // Any message shows that the connection is alive, so any message answers the probe.
         (self.heard, self.probe) = (now, Ask::No);
@@ -269,7 +269,7 @@ impl Open {
         due
     }
 
-    /// Asks what is due. Returns when to look again, or `None` to leave the connection.
+    /// Queues the due questions. Returns when to look again, or `None` to leave the connection.
     pub(super) fn look(&mut self, patience: &Patience, batch: usize, now: Time) -> Option<Time> {
         let (login_due, _) = self.login.turn(None, patience, now)?; // it is never repeated
         let silent_at = patience.probe_after.map(|after| self.heard + after);
@@ -284,12 +284,12 @@ impl Open {
             next = next.min(due);
             again.extend(say.then_some(at));
         }
-        self.queue(again, batch); // `poll` sends it, or tells when it can
+        self.queue(again, batch); // `poll` sends them at the pace
         Some(self.sending.poll_timeout().map_or(next, |due| next.min(due)))
     }
 
-    /// The number of subscriptions that are not said or not answered, and whether an answer to the
-    /// last question is due.
+    /// The number of new subscriptions that are not sent or not answered yet, and whether a probe
+    /// or a repeated subscription is not sent or not answered yet.
     pub(super) fn missing(&self) -> (usize, bool) {
         let asks = || self.seats.iter().flatten().map(|seat| seat.ask);
         let missing = asks().filter(|ask| !matches!(ask, Ask::No) && !ask.is_last()).count();

@@ -10,7 +10,7 @@ use tickwire::Time;
 /// The longest wait that `poll` returns.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// A `poll` that comes this much later than asked shows that the program stood still.
+/// A `poll` this much later than the time of `Action::Wait` shows that the program stood still.
 const STOOD_STILL: Duration = Duration::from_secs(1);
 
 impl<T> Follower<T> {
@@ -41,8 +41,8 @@ impl<T> Follower<T> {
         }
     }
 
-    /// If the program stood still, messages may wait unread, so silence proves nothing yet. A
-    /// program that is always too late gets this grace only once.
+    /// Notes a late `poll`: the program stood still, and messages may wait unread, so silence
+    /// proves nothing before `grace`. A program that is always late gets this grace only once.
     fn note_late_poll(&mut self, now: Time) {
         let Some(told) = self.told.take() else { return };
         let is_late = now - told > STOOD_STILL;
@@ -62,7 +62,7 @@ impl<T> Follower<T> {
                 self.due = due.map_or(self.due, |due| self.due.min(due));
                 continue;
             };
-            self.unpolled.start = at; // there may be more
+            self.unpolled.start = at; // its arbiter may have more
             if followed.watch.resume && !matches!(event, Event::Message(_)) {
                 arbiter.resume(now);
             }
@@ -76,7 +76,7 @@ impl<T> Follower<T> {
     }
 
     /// Does what is due. If there is no action to return, `due`, `unpolled` or `left` says what
-    /// comes next. An action leaves `due` as it was, so the next `poll` comes here again.
+    /// comes next. With an action, `due` stays as it was, so the next `poll` comes here again.
     fn act(&mut self, now: Time, attempts: &mut Attempts) -> Option<Action<T>> {
         let mut due = now + LONGEST_WAIT;
         let Self { probe_after, answer_within, grace, .. } = *self;
@@ -106,8 +106,8 @@ impl<T> Follower<T> {
                 return None;
             }
             if run.rotation.iter().nth(1).is_some() {
-                // A quiet subscription is ready after `answer_within`. If that is 0, `due` must
-                // still be later than now, or `poll` would loop for ever.
+                // Look again after `answer_within`: a quiet subscription is ready then. Even if it
+                // is 0, `due` must be later than now. Otherwise `poll` would loop for ever.
                 due = due.min(now + answer_within.max(STOOD_STILL));
                 self.retire(at, now);
             }
@@ -151,8 +151,8 @@ impl<T> Follower<T> {
     }
 }
 
-/// Opens the lines of the subscriptions that are being sent. From now on the arbiters wait for this
-/// connection too.
+/// Opens a line in the arbiter of each subscription that is being sent. From now on, a gap in these
+/// arbiters also waits for this connection.
 fn open_lines<T>(open: &mut Open, say: &Say, subscriptions: &mut [Option<Followed<T>>]) {
     let Say::Subscribe(range) = say else { return };
     for at in range.clone() {

@@ -1,5 +1,5 @@
-//! A line has one connection after the other. When a successor is due, it has two connections for a
-//! short time.
+//! A line has one connection after the other. When a successor is due, the line has two connections
+//! for a short time.
 use super::open::Open;
 use crate::{ConnectionId, Ended, Rotation, State};
 use core::time::Duration;
@@ -28,7 +28,7 @@ impl Run {
         Self { backoff, rotation, dialing, address, failed, not_before, after }
     }
 
-    /// Removes an open connection, which is over.
+    /// Removes a connection that was open, and is now over.
     pub(super) fn remove(&mut self, connection: ConnectionId, now: Time) -> Option<Open> {
         let open = self.rotation.ended(|open| open.id == connection)?;
         self.backoff.connected_for(now - open.opened);
@@ -51,7 +51,7 @@ impl Run {
         self.rotation.iter().any(|open| open.id == connection)
     }
 
-    /// When to dial. `None` while an attempt is under way, and if none is wanted.
+    /// When to dial. `None` while an attempt is under way, and if no attempt is wanted.
     pub(super) fn dials_at(&self) -> Option<Time> {
         let due = match self.rotation.iter().next() {
             Some(_) => self.rotation.poll_timeout()?,
@@ -60,8 +60,8 @@ impl Run {
         self.not_before.filter(|_| self.dialing.is_none()).map(|at| at.max(due))
     }
 
-    /// An attempt failed, or a connection has ended. `other`: turn to this address. `away`: when
-    /// the server lets us come back.
+    /// Handles a failed attempt, or the end of a connection. `other` is the address to turn to, if
+    /// any. `away` is the time before which the server wants no attempt.
     pub(super) fn over(
         &mut self,
         ended: Ended,
@@ -83,7 +83,7 @@ impl Run {
             (Retry::Stop, _) => None,
             (Retry::Alarm, _) => self.backoff.rarely(),
             (_, Ended::Closed(code)) => self.backoff.after_close(code),
-            // The delay spreads the lines, which all may come back at the time `away`.
+            // All lines may come back at the time `away`, so a delay spreads them.
             (_, Ended::Refused { status, retry_after }) => match away {
                 Some(at) => self.backoff.next().map(|delay| (at - now) + delay),
                 None => self.backoff.after_refusal(status, retry_after),

@@ -31,8 +31,8 @@ impl Index {
         let Some(mut hole) = self.find(key) else { return };
         let Some(Some(_)) = self.slots.get_mut(hole).map(Option::take) else { return };
         self.taken -= 1;
-        // If the search for a later key passes the hole, the later key moves into the hole.
-        // Otherwise `find` would stop at the hole.
+        // `find` stops at a hole. So if the search for a later key passes the hole, this key moves
+        // into the hole.
         let mask = self.slots.len() - 1;
         let mut at = hole;
         loop {
@@ -58,7 +58,7 @@ impl Index {
 
     /// The slot where the search for a key begins.
     fn home(&self, key: u64) -> usize {
-        // High bits of a product with 2⁶⁴ / φ put neighbouring keys far apart.
+        // The high bits of a key's product with 2⁶⁴ / φ put neighbouring keys far apart.
         let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (hash >> 32) as usize & self.slots.len().saturating_sub(1)
     }

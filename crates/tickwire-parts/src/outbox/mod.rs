@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! push --> | oldest .. newest | --> feed --> Sender --> socket
-//!            the policy rules     while less than 16 KiB are unsent
+//!            the policy acts      while less than 16 KiB are unsent
 //! ```
 //!
 //! A fed message has become bytes of frames, and can no longer be dropped or replaced. So an outbox
@@ -20,7 +20,7 @@ use tickwire::{CloseCode, CloseFrame, IntoOutbound, Outbound, SendError, Sender,
 /// queue. So the bound also limits a queue of empty messages.
 const OVERHEAD: usize = 64;
 
-/// The two reasons of the Close, one for each bound that may be exceeded.
+/// The two possible reasons of the Close: one for each bound.
 const TOO_MUCH: &str = "too slow: over max_bytes";
 const TOO_OLD: &str = "too slow: over max_age";
 
@@ -44,12 +44,11 @@ pub enum Overflow {
     /// each key changes. So a busy key does not keep other keys from being sent. Use this policy
     /// for market data. A message without a key stays in order and is never replaced.
     ///
-    /// The keys, or the messages without a key, may need more room than there is, or a key may have
-    /// waited for longer than [`max_age`](Outbox::max_age). In these cases any dropped message
-    /// would be a loss, so the subscriber is disconnected with 1013. So
-    /// [`max_bytes`](Outbox::max_bytes) must have room for all keys, each with its longest message
-    /// and 64 bytes. With less room, a burst disconnects even subscribers that read as fast as they
-    /// can.
+    /// A dropped message would be a loss. So the subscriber is disconnected with 1013 if the
+    /// messages need more room than there is, or if a message has waited for longer than
+    /// [`max_age`](Outbox::max_age). Therefore [`max_bytes`](Outbox::max_bytes) must have room for
+    /// all keys, each with its longest message and 64 bytes. With less room, a burst disconnects
+    /// even subscribers that read as fast as they can.
     Conflate,
     /// The subscriber is disconnected with this code. Use 1008 (policy violation), or 1013 (try
     /// again later), which asks a client to back off. A server must not use 1010. Use this policy
@@ -96,8 +95,8 @@ pub struct OutboxCounts {
 /// [`max_unsent`](Self::max_unsent) bytes are unsent (16 KiB unless set). So the queue's
 /// [policy](Overflow), not the socket's buffer, decides which messages a slow subscriber gets.
 ///
-/// A Close is sent after the messages that are fed. Messages that still wait in the outbox are not
-/// sent.
+/// A Close is sent after the messages that have been fed. Messages that still wait in the outbox
+/// are not sent.
 ///
 /// An outbox does no I/O and is not a future. Push each published message, and call
 /// [`feed`](Self::feed) when the connection may have room. The caller passes the time, from any
@@ -189,12 +188,13 @@ pub struct Outbox {
     /// [`has_room`](Self::has_room) is true, and the last message may exceed the bound.
     pub max_bytes: usize,
     /// How long a message may wait; unlimited unless set. Under [`Wait`](Overflow::Wait) it is
-    /// always unlimited. Each push and feed checks the age, so no older message is ever fed. For
-    /// the policy to act on time, use [`poll_timeout`](Self::poll_timeout).
+    /// always unlimited. Each push and feed checks the age, so no message older than `max_age` is
+    /// ever fed. To make the policy act on time, call `feed` at
+    /// [`poll_timeout`](Self::poll_timeout).
     ///
     /// The age of a message counts from the `now` of its push, or from the push of the first
-    /// message that it replaces in the queue. So read the clock right before the push: if your task
-    /// waits in between, a new message is already old.
+    /// message that it replaces in the queue. So read the clock right before the push. If your task
+    /// waits after reading the clock, a new message is already old.
     pub max_age: Option<Duration>,
     /// The outbox feeds while less than this many bytes are unsent, so the last message may exceed
     /// the limit. 0 counts as 1. `max_unsent` is [`MAX_UNSENT`](Self::MAX_UNSENT) unless set, and
@@ -271,9 +271,9 @@ impl Outbox {
         self.put(now, None, message.into().into_owned())
     }
 
-    /// Queues a message with the complete state of `key`, such as an instrument. Under
-    /// [`Overflow::Conflate`] the message replaces the waiting message of the same key. Keys are
-    /// the application's own numbers; do not let a peer choose them.
+    /// Queues a message with the complete state of `key`, which stands for an instrument, for
+    /// example. Under [`Overflow::Conflate`] the message replaces the waiting message of the same
+    /// key. Keys are the application's own numbers; do not let a peer choose them.
     ///
     /// # Errors
     ///
@@ -413,8 +413,8 @@ impl Outbox {
             return Ok(());
         };
         let bytes = self.bytes.saturating_sub(size(&entry.message)).saturating_add(size(&message));
-        // A message that is at most as long as the old one fits in any case, and so does the only
-        // message.
+        // A message that is at most as long as the old message fits in any case. The only message
+        // fits too.
         if bytes > self.max_bytes && bytes > self.bytes && !alone {
             return Err(self.give_up(CloseCode::TRY_AGAIN_LATER, TOO_MUCH));
         }
