@@ -5,7 +5,6 @@ use crate::{
     reference::{Reference, State, Value},
     wire::{self, BINARY, CLOSE, PING, PONG, Peer, TEXT, Tls},
 };
-use rustix::net::sockopt;
 use std::{
     fs,
     mem::{replace, take},
@@ -316,7 +315,10 @@ impl Script<'_, '_> {
                 assert_eq!(net.send(handle, message.as_message()), Ok(()), "message {n} of 100");
                 self.reference.fed(handle, message.as_message(), Class::Burst);
             }
-            if self.dice.one_in(2) { self.close(net, handle) } else { self.feed(net, handle) }
+            match self.dice.one_in(2) {
+                true => self.close(net, handle),
+                false => self.feed(net, handle),
+            }
         } else if stalls && policy.is_some() {
             (0..40).for_each(|_| self.send(net, handle, None, 17_000));
         }
@@ -342,9 +344,7 @@ impl Script<'_, '_> {
         let dial = Dial::to(&format!("{scheme}://localhost:{}/{flow}", to.port())).expect("a URL");
         let dial = dial.addresses(addresses.iter().copied()).config(self.config.clone());
         let dial = dial.attempt_delay(Duration::ZERO).timestamps(self.dice.one_in(4));
-        let dial = dial.tls(Tls::all()[self.dice.below(2)].client.clone());
-        // Room for a burst, though on a busy machine the kernel acknowledges nothing for a while.
-        let dial = dial.prepare(|tcp| Ok(sockopt::set_socket_send_buffer_size(tcp, 160_000)?));
+        let dial = dial.tls(Tls::all()[self.dice.below(2)].client.clone()).prepare(|_| Ok(()));
         match net.dial(dial, (number, self.reference.alive.clone())) {
             Ok(handle) => self.reference.begin(handle, flow, Some(number)),
             Err(error) => assert!(self.reference.shutting, "{error:?}"),
