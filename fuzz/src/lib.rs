@@ -8,7 +8,10 @@ pub mod reference;
 pub mod tls;
 
 use arbitrary::Arbitrary;
-use tickwire::{Connection, Entropy, Event, Message, RecvError, Sender, Step, handshake::Reading};
+use tickwire::{
+    Config, Connection, Entropy, Event, Message, Negotiated, OwnedMessage, Receiver, RecvError,
+    Sender, Step, handshake::Reading,
+};
 
 /// Masking keys that differ from each other and are the same in every run.
 pub struct Keys(pub u64);
@@ -22,9 +25,22 @@ impl Entropy for Keys {
     }
 }
 
+/// The same byte for everything.
+pub struct Sevens;
+
+impl Entropy for Sevens {
+    fn fill(&mut self, dest: &mut [u8]) {
+        dest.fill(7);
+    }
+}
+
 /// A connection past its handshake.
-pub fn connection(client: bool, config: &tickwire::Config) -> Connection {
-    let negotiated = tickwire::Negotiated::default();
+pub fn connection(client: bool, config: &Config) -> Connection {
+    negotiated(client, config, Negotiated::default())
+}
+
+/// A connection past its handshake, which has agreed on this.
+pub fn negotiated(client: bool, config: &Config, negotiated: Negotiated) -> Connection {
     if client {
         Connection::client(config, negotiated, Keys(1))
     } else {
@@ -58,11 +74,21 @@ pub fn read_head(reading: &mut Reading, wire: &mut &[u8], most: usize) {
     *wire = rest;
 }
 
-/// Begins a frame: all of its header but the masking key.
-pub fn begin_frame(wire: &mut Vec<u8>, b0: u8, masked: bool, payload: usize) {
-    let bit = if masked { 0x80 } else { 0 };
+/// One read of a connection, of at most `most` bytes of `wire`, which it takes off.
+pub fn read(rx: &mut Receiver, wire: &mut &[u8], most: usize) {
+    let spare = rx.spare_mut();
+    assert!(!spare.is_empty(), "an empty read would look like the end of the stream");
+    let (piece, rest) = wire.split_at(most.min(spare.len()).min(wire.len()));
+    spare[..piece.len()].copy_from_slice(piece);
+    rx.commit(piece.len());
+    *wire = rest;
+}
+
+/// Adds a frame.
+pub fn add_frame(wire: &mut Vec<u8>, b0: u8, key: Option<[u8; 4]>, payload: &[u8]) {
+    let bit = if key.is_some() { 0x80 } else { 0 };
     wire.push(b0);
-    match payload {
+    match payload.len() {
         n @ 0..126 => wire.push(bit | n as u8),
         n @ 126..=0xffff => {
             wire.push(bit | 126);
@@ -73,6 +99,14 @@ pub fn begin_frame(wire: &mut Vec<u8>, b0: u8, masked: bool, payload: usize) {
             wire.extend((n as u64).to_be_bytes());
         }
     }
+    add_payload(wire, key, payload);
+}
+
+/// Adds what follows the length of a frame: the masking key, if any, and the payload.
+pub fn add_payload(wire: &mut Vec<u8>, key: Option<[u8; 4]>, payload: &[u8]) {
+    wire.extend(key.into_iter().flatten());
+    let key = key.unwrap_or_default();
+    wire.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
 }
 
 /// The bytes of a frame.
@@ -139,6 +173,21 @@ impl Len {
     }
 }
 
+/// What a message is made of.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct Data {
+    pub text: bool,
+    pub len: Len,
+}
+
+/// A message with this payload, which is UTF-8 if it is `text`.
+pub fn owned(text: bool, payload: Vec<u8>) -> OwnedMessage {
+    match text {
+        true => OwnedMessage::from(String::from_utf8(payload).expect("UTF-8")),
+        false => OwnedMessage::from(payload),
+    }
+}
+
 /// Text of mixed widths, different for each `seed`, `len` bytes long.
 pub fn text(len: usize, seed: usize) -> String {
     let mut text = String::with_capacity(len);
@@ -170,13 +219,9 @@ pub fn play(conn: &mut Connection, mut wire: &[u8], cuts: &mut Cuts) -> Seen {
         match conn.step() {
             Ok(Step::NeedInput) if wire.is_empty() => return seen,
             Ok(Step::NeedInput) => {
-                let spare = conn.receiver_mut().spare_mut();
                 // Longer pieces where much waits, or single bytes would take for ever.
                 let n = cuts.next().unwrap_or(1).saturating_mul(1 + wire.len() / 4096);
-                let n = n.min(spare.len()).min(wire.len());
-                spare[..n].copy_from_slice(&wire[..n]);
-                conn.receiver_mut().commit(n);
-                wire = &wire[n..];
+                read(conn.receiver_mut(), &mut wire, n);
             }
             Ok(Step::Closed) => return seen,
             Ok(_) => seen.events.extend(conn.receiver().event().map(event)),

@@ -23,13 +23,13 @@ use std::{
 };
 use tickwire::{
     Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Error, Event, Events, Heartbeat,
-    Message, Negotiated, OwnedCloseFrame, OwnedEvent, OwnedMessage, Position, Prepared, SendError,
-    blocking,
+    Message, Negotiated, OwnedCloseFrame, OwnedEvent, OwnedMessage, Position, Prepared, Received,
+    SendError, blocking,
     deflate::{Deflate, DeflateParams, Direction},
     tokio::{MessageOrRoom, Reader, WebSocket, Writer},
 };
 use tickwire_fuzz::{
-    Keys, Len,
+    Data, Len, negotiated, owned,
     reference::{self, Limits},
 };
 use tokio::{
@@ -78,65 +78,36 @@ struct Settings {
 
 #[derive(Arbitrary, Clone, Debug)]
 enum Op {
-    Recv {
-        kind: Kind,
-        polls: u8,
-        /// With `Kind::Reply`: what to answer with.
-        len: Len,
-    },
-    Send {
-        text: bool,
-        len: Len,
-        polls: u8,
-    },
-    Feed {
-        text: bool,
-        len: Len,
-    },
-    FeedPrepared {
-        text: bool,
-        len: Len,
-    },
-    Chunks {
-        text: bool,
-        lens: Vec<Len>,
-    },
-    Ready(u8),
-    Flush(u8),
-    Ping {
-        len: u8,
-        polls: u8,
-    },
-    Probe(u8),
+    /// With the length of the answer for `Kind::Reply`.
+    Recv(Kind, Polls, Len),
+    Send(Data, Polls),
+    Feed(Data),
+    FeedPrepared(Data),
+    Chunks(bool, Vec<Len>),
+    Ready(Polls),
+    Flush(Polls),
+    Ping(u8, Polls),
+    Probe(Polls),
     /// Both halves at once, each polled in turn.
-    Both {
-        len: Len,
-        polls: u8,
-    },
+    Both(Len, Polls),
     Advance(u16),
-    Close(u8),
-    /// The link breaks.
-    Cut {
-        reset: bool,
-    },
+    Close(Polls),
+    /// The link breaks, with a reset or without.
+    Cut(bool),
     /// As a `Sink` takes it; other ends do what is nearest.
-    Item {
-        item: Item,
-        polls: u8,
-    },
+    Item(Item, Polls),
 }
+
+/// How often a future is polled.
+type Polls = u8;
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Item {
-    Message {
-        text: bool,
-        len: Len,
-    },
+    Message(Data),
     Ping(u8),
     Pong(u8),
-    Close {
-        reason: u8,
-    },
+    /// With a reason of this length.
+    Close(u8),
     /// Not an item: the sink is closed.
     End,
 }
@@ -281,6 +252,15 @@ impl Pipe {
         Some(Ok(n))
     }
 
+    /// Whether it may be done now; `waker` is woken where not.
+    fn may(&self, call: Call, cx: &Context<'_>) -> Poll<()> {
+        if self.link().next(self.out, call).is_none() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
     fn shut(&self) {
         let way = &mut self.link().ways[self.out];
         way.shut = true;
@@ -330,20 +310,11 @@ impl AsyncWrite for Pipe {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.link().next(self.out, Call::Flush).is_none() {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(()))
+        self.may(Call::Flush, cx).map(Ok)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.link().next(self.out, Call::Shutdown).is_none() {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        self.shut();
-        Poll::Ready(Ok(()))
+        self.may(Call::Shutdown, cx).map(|()| self.shut()).map(Ok)
     }
 }
 
@@ -408,21 +379,17 @@ struct Side {
     chunks: bool,
     /// Taken to be sent, in order.
     fed: Vec<OwnedMessage>,
-    got: Vec<OwnedMessage>,
-    partial: Vec<u8>,
+    came: Came,
     /// A message in chunks that was begun.
     open: Option<(DataKind, Vec<u8>)>,
     /// It says that it closes; then a whole one discards what comes.
     closing: bool,
-    /// Its receiving ended: cleanly, or with an error.
-    over: Option<bool>,
     /// How much more may be sent in large messages.
     budget: usize,
     /// It ends as a `Stream` and a `Sink`.
     streams: bool,
-    /// Control frames: taken to be sent, and received.
+    /// Control frames that were taken to be sent.
     said: Vec<OwnedEvent>,
-    heard: Vec<OwnedEvent>,
 }
 
 /// Polls a future up to so often, and drops it.
@@ -436,11 +403,8 @@ fn polled<F: Future>(future: F, polls: u8) -> Option<F::Output> {
 }
 
 /// Calls again as often while it would block.
-fn called<T>(
-    mut call: impl FnMut() -> Option<Result<T, Error>>,
-    polls: u8,
-) -> Option<Result<T, Error>> {
-    (0..=polls % 8).find_map(|_| call())
+fn called<T>(mut call: impl FnMut() -> Result<T, Error>, polls: u8) -> Option<Result<T, Error>> {
+    (0..=polls % 8).find_map(|_| unless_blocked(call()))
 }
 
 fn unless_blocked<T>(result: Result<T, Error>) -> Option<Result<T, Error>> {
@@ -471,6 +435,10 @@ impl From<OwnedEvent> for Got {
 
 fn whole(message: Option<Message<'_>>) -> Got {
     message.map_or(Got::End, |message| Got::Message(message.to_owned()))
+}
+
+fn taken(message: Option<OwnedMessage>) -> Got {
+    message.map_or(Got::End, Got::Message)
 }
 
 fn piece(chunk: Option<Chunk<'_>>) -> Got {
@@ -554,6 +522,42 @@ fn received(received: MessageOrRoom<'_>) -> Got {
     }
 }
 
+/// What one end received.
+#[derive(Default)]
+struct Came {
+    got: Vec<OwnedMessage>,
+    partial: Vec<u8>,
+    /// Control frames.
+    heard: Vec<OwnedEvent>,
+    /// Its receiving ended: cleanly, or with an error.
+    over: Option<bool>,
+}
+
+impl Came {
+    /// Notes what a receiving call gave; `true` where it gave something.
+    fn take(&mut self, got: Option<Result<Got, Error>>) -> bool {
+        match got {
+            None => return false,
+            Some(Ok(Got::Nothing)) => {}
+            Some(Ok(Got::Message(message))) => self.got.push(message),
+            Some(Ok(Got::Control(control))) => self.heard.push(control),
+            Some(Ok(Got::Chunk(kind, data, last))) => {
+                self.partial.extend(data);
+                if last {
+                    let payload = std::mem::take(&mut self.partial);
+                    self.got.push(owned(kind == DataKind::Text, payload));
+                }
+            }
+            Some(Ok(Got::End)) => self.over = Some(self.over.unwrap_or(true)),
+            Some(Err(_)) => {
+                assert_ne!(self.over, Some(true), "an error behind a clean end");
+                self.over = Some(false);
+            }
+        }
+        true
+    }
+}
+
 impl Side {
     fn new(form: Form, pipe: Pipe, conn: Connection, chunks: bool, streams: bool) -> Self {
         let end = match form {
@@ -569,28 +573,21 @@ impl Side {
             end,
             chunks,
             fed: vec![],
-            got: vec![],
-            partial: vec![],
+            came: Came::default(),
             open: None,
             closing: false,
-            over: None,
             budget: 70 << 10,
             streams,
             said: vec![],
-            heard: vec![],
         }
     }
 
-    fn message(&mut self, text: bool, len: Len, seed: usize) -> OwnedMessage {
-        let len = if len.get() <= self.budget { len.get() } else { len.get() % 140 };
-        self.budget = self.budget.saturating_sub(len);
+    fn message(&mut self, Data { text, len }: Data, seed: usize) -> OwnedMessage {
+        let len = len.within(&mut self.budget);
         // Unlike its neighbours even where it is empty of anything else.
         let mut payload = format!("{} ", self.fed.len()).into_bytes();
         payload.extend((0..len).map(|i| b' ' + (i.wrapping_mul(7) ^ seed) as u8 % 95));
-        match text {
-            true => OwnedMessage::from(String::from_utf8(payload).expect("ASCII")),
-            false => OwnedMessage::from(payload),
-        }
+        owned(text, payload)
     }
 
     fn fed(&mut self) -> Position {
@@ -601,34 +598,6 @@ impl Side {
         }
     }
 
-    /// Notes what a receiving call gave; `true` where it gave something.
-    fn take(&mut self, got: Option<Result<Got, Error>>) -> bool {
-        match got {
-            None => return false,
-            Some(Ok(Got::Nothing)) => {}
-            Some(Ok(Got::Message(message))) => self.got.push(message),
-            Some(Ok(Got::Control(control))) => self.heard.push(control),
-            Some(Ok(Got::Chunk(kind, data, last))) => {
-                self.partial.extend(data);
-                if last {
-                    let payload = std::mem::take(&mut self.partial);
-                    self.got.push(match kind {
-                        DataKind::Text => {
-                            OwnedMessage::from(String::from_utf8(payload).expect("checked"))
-                        }
-                        DataKind::Binary => OwnedMessage::from(payload),
-                    });
-                }
-            }
-            Some(Ok(Got::End)) => self.over = Some(self.over.unwrap_or(true)),
-            Some(Err(_)) => {
-                assert_ne!(self.over, Some(true), "an error behind a clean end");
-                self.over = Some(false);
-            }
-        }
-        true
-    }
-
     fn recv(&mut self, kind: Kind, polls: u8) -> Option<Result<Got, Error>> {
         if self.chunks {
             return match &mut self.end {
@@ -636,7 +605,7 @@ impl Side {
                 End::Halves(Events(rx), _) => {
                     polled(rx.recv_chunk(), polls).map(|got| got.map(piece))
                 }
-                End::Blocking(ws) => called(|| unless_blocked(ws.recv_chunk().map(piece)), polls),
+                End::Blocking(ws) => called(|| ws.recv_chunk().map(piece), polls),
             };
         }
         match &mut self.end {
@@ -648,8 +617,7 @@ impl Side {
                 }
                 Kind::Info => polled(ws.recv_to_reply(), polls)
                     .map(|got| got.map(|got| whole(got.map(|got| got.message)))),
-                Kind::Owned => polled(ws.recv_owned(), polls)
-                    .map(|got| got.map(|got| got.map_or(Got::End, Got::Message))),
+                Kind::Owned => polled(ws.recv_owned(), polls).map(|got| got.map(taken)),
                 Kind::Event => polled(ws.recv_event(), polls).map(|got| got.map(of_event)),
                 Kind::Room => polled(ws.recv_or_room(1000), polls).map(|got| got.map(received)),
             },
@@ -659,29 +627,19 @@ impl Side {
                 }
                 Kind::Info => polled(rx.recv_to_reply(), polls)
                     .map(|got| got.map(|got| whole(got.map(|got| got.message)))),
-                Kind::Owned => polled(rx.recv_owned(), polls)
-                    .map(|got| got.map(|got| got.map_or(Got::End, Got::Message))),
+                Kind::Owned => polled(rx.recv_owned(), polls).map(|got| got.map(taken)),
                 Kind::Event => polled(rx.recv_event(), polls).map(|got| got.map(of_event)),
             },
             End::Blocking(ws) => match kind {
                 Kind::Plain | Kind::Reply | Kind::Room | Kind::Stream => {
-                    called(|| unless_blocked(ws.recv().map(whole)), polls)
+                    called(|| ws.recv().map(whole), polls)
                 }
                 Kind::Info => called(
-                    || {
-                        let got = ws.recv_to_reply();
-                        unless_blocked(got.map(|got| whole(got.map(|got| got.message))))
-                    },
+                    || ws.recv_to_reply().map(|got| whole(got.map(|got| got.message))),
                     polls,
                 ),
-                Kind::Owned => called(
-                    || {
-                        let got = ws.recv_owned();
-                        unless_blocked(got.map(|got| got.map_or(Got::End, Got::Message)))
-                    },
-                    polls,
-                ),
-                Kind::Event => called(|| unless_blocked(ws.recv_event().map(of_event)), polls),
+                Kind::Owned => called(|| ws.recv_owned().map(taken), polls),
+                Kind::Event => called(|| ws.recv_event().map(of_event), polls),
             },
         }
     }
@@ -689,27 +647,15 @@ impl Side {
     /// Receives, and answers what came at once.
     fn recv_to_reply(&mut self, polls: u8, answer: &OwnedMessage) -> Option<Result<Got, Error>> {
         let mut fed = false;
+        let mut replied = |got: Option<Received<'_>>| {
+            got.map_or(Got::End, |got| {
+                fed = reply(got.sender.feed(answer));
+                Got::Message(got.message.to_owned())
+            })
+        };
         let got = match &mut self.end {
-            End::Whole(Events(ws)) => polled(ws.recv_to_reply(), polls).map(|got| {
-                got.map(|got| {
-                    got.map_or(Got::End, |got| {
-                        fed = reply(got.sender.feed(answer));
-                        Got::Message(got.message.to_owned())
-                    })
-                })
-            }),
-            End::Blocking(ws) => called(
-                || {
-                    let got = ws.recv_to_reply().map(|got| {
-                        got.map_or(Got::End, |got| {
-                            fed = reply(got.sender.feed(answer));
-                            Got::Message(got.message.to_owned())
-                        })
-                    });
-                    unless_blocked(got)
-                },
-                polls,
-            ),
+            End::Whole(Events(ws)) => polled(ws.recv_to_reply(), polls).map(|got| got.map(replied)),
+            End::Blocking(ws) => called(|| ws.recv_to_reply().map(&mut replied), polls),
             End::Halves(..) => self.recv(Kind::Plain, polls),
         };
         if fed {
@@ -755,7 +701,7 @@ impl Side {
         let mut begun = self.open.is_some();
         let (kind, mut all) = self.open.take().unwrap_or((kind, vec![]));
         for len in lens.iter().take(6) {
-            let piece = self.message(true, *len, seed);
+            let piece = self.message(Data { text: true, len: *len }, seed);
             let data = piece.as_bytes();
             if !self.feed_chunk(Chunk { kind, first: !begun, data, last: false }) {
                 break;
@@ -768,11 +714,7 @@ impl Side {
         }
         for _ in 0..4 {
             if self.feed_chunk(Chunk { kind, first: false, data: &[], last: true }) {
-                self.fed.push(match kind {
-                    DataKind::Text => OwnedMessage::from(String::from_utf8(all).expect("ASCII")),
-                    DataKind::Binary => OwnedMessage::from(all),
-                });
-                return;
+                return self.fed.push(owned(kind == DataKind::Text, all));
             }
             self.flush(7);
         }
@@ -791,7 +733,7 @@ impl Side {
         let _ = match &mut self.end {
             End::Whole(Events(ws)) => polled(ws.flush(), polls),
             End::Halves(_, Events(tx)) => polled(tx.flush(), polls),
-            End::Blocking(ws) => called(|| unless_blocked(ws.flush()), polls),
+            End::Blocking(ws) => called(|| ws.flush(), polls),
         };
     }
 
@@ -804,60 +746,64 @@ impl Side {
                 let _ = polled(tx.close(code), polls);
                 return;
             }
-            End::Blocking(ws) => called(|| unless_blocked(ws.close(code)), polls),
+            End::Blocking(ws) => called(|| ws.close(code), polls),
         };
         if let Some(closed) = closed {
             self.closed(closed);
         }
     }
 
+    fn is_clean(&self) -> bool {
+        let closed = match &self.end {
+            End::Whole(Events(ws)) => ws.closed(),
+            End::Halves(Events(rx), _) => rx.closed(),
+            End::Blocking(ws) => ws.closed(),
+        };
+        closed.is_some_and(|end| end.clean)
+    }
+
     /// `Ok` also says that the peer ended the stream on our Close. Then receiving calls return the
     /// error.
     fn closed(&mut self, closed: Result<(), Error>) {
-        let clean = match &self.end {
-            End::Whole(Events(ws)) => ws.closed().is_some_and(|end| end.clean),
-            End::Halves(Events(rx), _) => rx.closed().is_some_and(|end| end.clean),
-            End::Blocking(ws) => ws.closed().is_some_and(|end| end.clean),
-        };
         match closed {
-            Ok(()) if !clean => self.over = Some(false),
-            closed => _ = self.take(Some(closed.map(|()| Got::End))),
+            Ok(()) if !self.is_clean() => self.came.over = Some(false),
+            closed => _ = self.came.take(Some(closed.map(|()| Got::End))),
         }
     }
 
     fn call(&mut self, op: &Op, seed: usize) {
         match op {
-            Op::Recv { kind: Kind::Reply, polls, len } if !self.chunks => {
-                let answer = self.message(false, *len, seed);
+            Op::Recv(Kind::Reply, polls, len) if !self.chunks => {
+                let answer = self.message(Data { text: false, len: *len }, seed);
                 let got = self.recv_to_reply(*polls, &answer);
-                self.take(got);
+                self.came.take(got);
             }
-            Op::Recv { kind, polls, .. } => {
+            Op::Recv(kind, polls, _) => {
                 let got = self.recv(*kind, *polls);
-                self.take(got);
+                self.came.take(got);
             }
-            Op::Send { text, len, polls } => {
-                let message = self.message(*text, *len, seed);
+            Op::Send(data, polls) => {
+                let message = self.message(*data, seed);
                 self.send(message, *polls);
             }
-            Op::Feed { text, len } => {
-                let message = self.message(*text, *len, seed);
+            Op::Feed(data) => {
+                let message = self.message(*data, seed);
                 self.feed(message, false);
             }
-            Op::FeedPrepared { text, len } => {
-                let message = self.message(*text, *len, seed);
+            Op::FeedPrepared(data) => {
+                let message = self.message(*data, seed);
                 self.feed(message, true);
             }
-            Op::Chunks { text, lens } => self.feed_chunks(*text, lens, seed),
+            Op::Chunks(text, lens) => self.feed_chunks(*text, lens, seed),
             Op::Ready(polls) => {
                 let _ = match &mut self.end {
                     End::Whole(Events(ws)) => polled(ws.ready(), *polls),
                     End::Halves(_, Events(tx)) => polled(tx.ready(), *polls),
-                    End::Blocking(ws) => called(|| unless_blocked(ws.ready()), *polls),
+                    End::Blocking(ws) => called(|| ws.ready(), *polls),
                 };
             }
             Op::Flush(polls) => self.flush(*polls),
-            Op::Ping { len, polls } => {
+            Op::Ping(len, polls) => {
                 let payload = payload(*len, seed);
                 let pinged = match &mut self.end {
                     End::Whole(Events(ws)) => ws.sender_mut().ping(&payload),
@@ -877,24 +823,21 @@ impl Side {
                 };
                 self.flush(*polls);
             }
-            Op::Both { len, polls } => self.both(*len, *polls, seed),
+            Op::Both(len, polls) => self.both(*len, *polls, seed),
             Op::Close(polls) => self.close(*polls),
-            Op::Item { item, polls } => self.item(*item, *polls, seed),
-            Op::Advance(_) | Op::Cut { .. } => {}
+            Op::Item(item, polls) => self.item(*item, *polls, seed),
+            Op::Advance(_) | Op::Cut(_) => {}
         }
     }
 
     fn item(&mut self, item: Item, polls: u8, seed: usize) {
         let event = match item {
-            Item::Message { text, len } => Some(self.message(text, len, seed).into()),
+            Item::Message(data) => Some(self.message(data, seed).into()),
             Item::Ping(len) => Some(OwnedEvent::Ping(payload(len, seed).into())),
             Item::Pong(len) => Some(OwnedEvent::Pong(payload(len, seed).into())),
-            Item::Close { reason } => {
-                let reason = "r".repeat(usize::from(reason) % 124);
-                Some(OwnedEvent::Close(Some(OwnedCloseFrame {
-                    code: CloseCode::GOING_AWAY,
-                    reason,
-                })))
+            Item::Close(len) => {
+                let (code, reason) = (CloseCode::GOING_AWAY, "r".repeat(usize::from(len) % 124));
+                Some(OwnedEvent::Close(Some(OwnedCloseFrame { code, reason })))
             }
             Item::End => None,
         };
@@ -915,7 +858,7 @@ impl Side {
     }
 
     fn both(&mut self, len: Len, polls: u8, seed: usize) {
-        let message = self.message(false, len, seed);
+        let message = self.message(Data { text: false, len }, seed);
         let End::Halves(Events(rx), Events(tx)) = &mut self.end else { return };
         if self.chunks {
             return; // would lose what it has of a message
@@ -931,7 +874,7 @@ impl Side {
                     break;
                 }
                 if let Poll::Ready(ready) = recv.as_mut().poll(&mut cx) {
-                    got = Some(ready.map(|got| got.map_or(Got::End, Got::Message)));
+                    got = Some(ready.map(taken));
                     break;
                 }
             }
@@ -940,7 +883,7 @@ impl Side {
         if taken {
             self.fed.push(message);
         }
-        self.take(got);
+        self.came.take(got);
     }
 }
 
@@ -962,7 +905,7 @@ fn reply<T>(fed: Result<T, SendError>) -> bool {
 /// Receives `count` messages and no more, or up to the end.
 async fn receive(side: &mut Side, count: usize) {
     let mut idle = 0;
-    while side.got.len() < count && side.over.is_none() {
+    while side.came.got.len() < count && side.came.over.is_none() {
         let chunks = side.chunks;
         let got = match &mut side.end {
             End::Whole(Events(ws)) if chunks => Some(ws.recv_chunk().await.map(piece)),
@@ -972,7 +915,7 @@ async fn receive(side: &mut Side, count: usize) {
             End::Blocking(ws) if chunks => unless_blocked(ws.recv_chunk().map(piece)),
             End::Blocking(ws) => unless_blocked(ws.recv().map(whole)),
         };
-        if !side.take(got) {
+        if !side.came.take(got) {
             idle += 1;
             assert!(idle < 1_000_000, "a blocking end is stuck");
             yield_now().await;
@@ -1022,45 +965,25 @@ async fn finish(mut side: Side) -> Side {
 
 /// Each half in a task of its own, each with a waker of its own.
 async fn finish_halves(side: Side) -> Side {
-    let Side { end, chunks, mut got, mut partial, closing, over, .. } = side;
+    let Side { end, chunks, mut came, closing, .. } = side;
     let End::Halves(Events(mut rx), Events(mut tx)) = end else { unreachable!("asked for") };
     let reading = tokio::spawn(async move {
-        let mut over = over;
-        while over.is_none() {
-            if chunks {
-                match rx.recv_chunk().await {
-                    Ok(None) => over = Some(true),
-                    Err(_) => over = Some(false),
-                    Ok(Some(chunk)) => {
-                        partial.extend_from_slice(chunk.data);
-                        if chunk.last {
-                            let payload = std::mem::take(&mut partial);
-                            got.push(match chunk.kind {
-                                DataKind::Text => {
-                                    OwnedMessage::from(String::from_utf8(payload).expect("checked"))
-                                }
-                                DataKind::Binary => OwnedMessage::from(payload),
-                            });
-                        }
-                    }
-                }
-                continue;
-            }
-            match rx.recv_owned().await {
-                Ok(Some(message)) => got.push(message),
-                Ok(None) => over = Some(true),
-                Err(_) => over = Some(false),
-            }
+        while came.over.is_none() {
+            let more = match chunks {
+                true => rx.recv_chunk().await.map(piece),
+                false => rx.recv_owned().await.map(taken),
+            };
+            came.take(Some(more));
         }
-        (rx, got, partial, over)
+        (rx, came)
     });
     let writing = tokio::spawn(async move {
         let _ = if closing { tx.close(CloseCode::GOING_AWAY).await } else { tx.flush().await };
         tx
     });
-    let (rx, got, partial, over) = reading.await.expect("no panic");
+    let (rx, came) = reading.await.expect("no panic");
     let tx = writing.await.expect("no panic");
-    Side { end: End::Halves(Events(rx), Events(tx)), got, partial, over, ..side }
+    Side { end: End::Halves(Events(rx), Events(tx)), came, ..side }
 }
 
 /// The same as a stream and a sink, of a connection in one piece too.
@@ -1084,7 +1007,7 @@ async fn finish_streams(side: Side) -> Side {
     let mut side = Side { end, ..side };
     side.said.extend(pinged);
     for got in items {
-        side.take(Some(item(got)));
+        side.came.take(Some(item(got)));
     }
     side
 }
@@ -1130,7 +1053,9 @@ where
 fn config(s: &Settings) -> Config {
     let hour = Duration::from_secs(3600);
     let long = if s.deadlines { Duration::from_secs(2) } else { hour };
-    let mut config = Config {
+    let deflate = Deflate { level: 1, min_size: 8, ..Deflate::default() };
+    let heartbeat = Heartbeat::new(Duration::from_millis(800), long);
+    Config {
         read_buffer: usize::from(s.read_buffer),
         high_water: usize::from(s.high_water),
         cork_limit: usize::from(s.cork_limit),
@@ -1138,25 +1063,14 @@ fn config(s: &Settings) -> Config {
         close_timeout: long,
         frame_timeout: long,
         write_timeout: long,
+        deflate: s.compressed.then_some(deflate),
+        heartbeat: (s.timers & 1 != 0).then_some(heartbeat),
+        data_timeout: (s.timers & 2 != 0).then_some(long),
         ..Config::default()
-    };
-    if s.compressed {
-        config = Config {
-            deflate: Some(Deflate { level: 1, min_size: 8, ..Deflate::default() }),
-            ..config
-        };
     }
-    if s.timers & 1 != 0 {
-        config =
-            Config { heartbeat: Some(Heartbeat::new(Duration::from_millis(800), long)), ..config };
-    }
-    if s.timers & 2 != 0 {
-        config = Config { data_timeout: Some(long), ..config };
-    }
-    config
 }
 
-fn negotiated(s: &Settings) -> Negotiated {
+fn agreed(s: &Settings) -> Negotiated {
     if !s.compressed {
         return Negotiated::default();
     }
@@ -1187,10 +1101,7 @@ async fn run(input: Input) {
     let config = config(s);
     let side = |out: usize| {
         let pipe = Pipe { link: link.clone(), out, vectored: s.vectored };
-        let conn = match out {
-            0 => Connection::client(&config, negotiated(s), Keys(1)),
-            _ => Connection::server(&config, negotiated(s)),
-        };
+        let conn = negotiated(out == 0, &config, agreed(s));
         Side::new(input.forms[out], pipe, conn, s.chunks[out], s.streams[out])
     };
     let mut sides = [side(0), side(1)];
@@ -1203,7 +1114,7 @@ async fn run(input: Input) {
                 late |= s.deadlines;
                 advance(by).await;
             }
-            Op::Cut { reset } => {
+            Op::Cut(reset) => {
                 let mut link = link.lock().unwrap();
                 link.cut = Some(link.cut.unwrap_or(*reset));
                 for way in &mut link.ways {
@@ -1239,8 +1150,8 @@ async fn run(input: Input) {
         // Who is done first does not read meanwhile: the link has room for all.
         let both = async { tokio::join!(settle(a, to_a), settle(b, to_b)) };
         (a, b) = timeout(bound, both).await.expect("it hangs");
-        assert_eq!((a.over, b.over), (None, None), "nobody closed");
-        assert_eq!((a.got.len(), b.got.len()), (to_a, to_b));
+        assert_eq!((a.came.over, b.came.over), (None, None), "nobody closed");
+        assert_eq!((a.came.got.len(), b.came.got.len()), (to_a, to_b));
         a.closing = true;
     } else if !(a.closing || b.closing) {
         a.closing = true;
@@ -1258,23 +1169,17 @@ async fn run(input: Input) {
     check_wire(&link.lock().unwrap(), s.compressed, spoilt);
     if !spoilt {
         for side in &mut sides {
-            assert_eq!(side.over, Some(true), "nothing was wrong with this link");
-            let clean = match &side.end {
-                End::Whole(Events(ws)) => ws.closed().is_some_and(|end| end.clean),
-                End::Halves(Events(rx), _) => rx.closed().is_some_and(|end| end.clean),
-                End::Blocking(ws) => ws.closed().is_some_and(|end| end.clean),
-            };
-            assert!(clean);
+            assert_eq!(side.came.over, Some(true), "nothing was wrong with this link");
+            assert!(side.is_clean());
         }
     }
     // An end is final.
     for side in &mut sides {
-        let over = side.over;
-        let before = side.got.len();
+        let (over, before) = (side.came.over, side.came.got.len());
         let again = side.recv(Kind::Plain, 0);
         assert!(over.is_some() && again.is_some(), "it ended, and waits");
-        side.take(again);
-        assert_eq!((side.over, side.got.len()), (over, before));
+        side.came.take(again);
+        assert_eq!((side.came.over, side.came.got.len()), (over, before));
     }
 }
 
@@ -1310,16 +1215,16 @@ fn check(sides: &[Side; 2], at_the_end: bool) {
         let discards = to.closing && !matches!(to.end, End::Halves(..));
         // A close that is cancelled has discarded what came until then, and receives go on.
         let mut fed = from.fed.iter();
-        let in_order = to.got.iter().all(|got| fed.any(|fed| fed == got));
+        let in_order = to.came.got.iter().all(|got| fed.any(|fed| fed == got));
         assert!(
-            from.fed.starts_with(&to.got) || (discards && in_order),
+            from.fed.starts_with(&to.came.got) || (discards && in_order),
             "another message than was sent"
         );
-        for heard in &to.heard {
+        for heard in &to.came.heard {
             assert!(is_known(heard, from, to), "{heard:?}, which nobody said");
         }
         if at_the_end && !discards {
-            assert_eq!(from.fed.len(), to.got.len(), "messages are missing");
+            assert_eq!(from.fed.len(), to.came.got.len(), "messages are missing");
         }
     }
 }

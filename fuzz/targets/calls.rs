@@ -15,14 +15,14 @@ use bytes::{Buf, Bytes};
 use libfuzzer_sys::fuzz_target;
 use std::{collections::VecDeque, time::Duration};
 use tickwire::{
-    Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Event, Heartbeat, Message,
-    Negotiated, OwnedMessage, Position, Prepared, ProtocolError, ReadyState, RecvError, SendError,
-    Step, Time,
+    Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Heartbeat, Message, Negotiated,
+    OwnedMessage, Position, Prepared, ProtocolError, ReadyState, RecvError, SendError, Step, Time,
     deflate::{Deflate, DeflateParams, Direction},
 };
 use tickwire_fuzz::{
-    Keys, Len, frame_len,
+    Data, Len, add_frame, event, frame_len,
     inflate::{Stream, inflate},
+    negotiated, owned,
     reference::{self, End, Head, Limits},
 };
 
@@ -57,31 +57,13 @@ struct Settings {
 
 #[derive(Arbitrary, Clone, Debug)]
 enum Op {
-    Feed {
-        text: bool,
-        len: Len,
-    },
-    FeedOwned {
-        text: bool,
-        len: Len,
-    },
-    FeedBytes {
-        len: Len,
-    },
-    FeedPrepared {
-        text: bool,
-        len: Len,
-    },
-    FeedChunk {
-        text: bool,
-        len: Len,
-        last: bool,
-    },
+    Feed(Data),
+    FeedOwned(Data),
+    FeedBytes(Len),
+    FeedPrepared(Data),
+    FeedChunk(Data, bool),
     FeedBadText,
-    FeedFirst {
-        text: bool,
-        len: Len,
-    },
+    FeedFirst(Data),
     Ping(u8),
     Pong(u8),
     Close(Close),
@@ -262,7 +244,10 @@ impl Ledger {
         let (message, high_water) = (usize::from(s.max_message), usize::from(s.high_water));
         let frame = s.max_frame.map_or(message, usize::from);
         let fragments = u32::from(s.max_fragments).max(1); // as `Config` has it
-        let mut config = Config {
+        let timer = |bit: u8| s.timers & bit != 0;
+        let heartbeat = Heartbeat::new(Duration::from_secs(4), Duration::from_secs(3));
+        let deflate = Deflate { level: 1, min_size: 16, ..Deflate::default() };
+        let config = Config {
             read_buffer: usize::from(s.read_buffer),
             max_message: message,
             max_frame: Some(frame),
@@ -271,44 +256,27 @@ impl Ledger {
             min_vectored: usize::from(s.min_vectored),
             auto_pong: s.auto_pong,
             auto_close: s.auto_close,
+            heartbeat: timer(1).then_some(heartbeat),
+            data_timeout: timer(2).then_some(Duration::from_secs(9)),
+            idle_message: timer(4).then(|| (Duration::from_secs(2), (&IDLE).into())),
+            deflate: s.takeover.map(|_| deflate),
             ..Config::default()
         };
-        if s.timers & 1 != 0 {
-            config = Config {
-                heartbeat: Some(Heartbeat::new(Duration::from_secs(4), Duration::from_secs(3))),
-                ..config
-            };
-        }
-        if s.timers & 2 != 0 {
-            config = Config { data_timeout: Some(Duration::from_secs(9)), ..config };
-        }
-        if s.timers & 4 != 0 {
-            config =
-                Config { idle_message: Some((Duration::from_secs(2), (&IDLE).into())), ..config };
-        }
         let base = alloc::live_everywhere() as usize;
-        let mut negotiated = Negotiated::default();
-        if let Some(takeover) = s.takeover {
-            config = Config {
-                deflate: Some(Deflate { level: 1, min_size: 16, ..Deflate::default() }),
-                ..config
-            };
+        let agreed = s.takeover.map_or_else(Negotiated::default, |takeover| {
             // The peer's messages stand alone, so that each can be read by itself.
             let own = Direction { takeover, ..Direction::default() };
-            negotiated = Negotiated::from(match input.client {
+            Negotiated::from(match input.client {
                 true => DeflateParams { client: own, ..DeflateParams::default() },
                 false => DeflateParams { server: own, ..DeflateParams::default() },
-            });
-        }
+            })
+        });
         Self {
-            conn: match input.client {
-                true => Connection::client(&config, negotiated, Keys(1)),
-                false => Connection::server(&config, negotiated),
-            },
+            conn: negotiated(input.client, &config, agreed),
             client: input.client,
             limits: Limits { message, frame, fragments },
             high_water,
-            heartbeat: s.timers & 1 != 0,
+            heartbeat: timer(1),
             takeover: s.takeover,
             ordered: vec![],
             first: vec![],
@@ -341,27 +309,27 @@ impl Ledger {
     fn call(&mut self, op: &Op) {
         let before = self.conn.sender().buffered_amount();
         match op {
-            Op::Feed { text, len } => {
-                let owned = self.message(*text, *len);
+            Op::Feed(data) => {
+                let owned = self.message(*data);
                 let fed = self.conn.sender_mut().feed(&owned);
                 self.fed_whole(owned, fed, before);
             }
-            Op::FeedOwned { text, len } => {
-                let owned = self.message(*text, *len);
+            Op::FeedOwned(data) => {
+                let owned = self.message(*data);
                 let fed = self.conn.sender_mut().feed(owned.clone());
                 self.fed_whole(owned, fed, before);
             }
-            Op::FeedBytes { len } => {
-                let owned = self.message(false, *len);
+            Op::FeedBytes(len) => {
+                let owned = self.message(Data { text: false, len: *len });
                 let fed = self.conn.sender_mut().feed(Bytes::from(owned.clone()));
                 self.fed_whole(owned, fed, before);
             }
-            Op::FeedPrepared { text, len } => {
-                let owned = self.message(*text, *len);
+            Op::FeedPrepared(data) => {
+                let owned = self.message(*data);
                 let fed = self.conn.sender_mut().feed(Prepared::new(&owned));
                 self.fed_whole(owned, fed, before);
             }
-            Op::FeedChunk { text, len, last } => self.feed_chunk(*text, *len, *last, before),
+            Op::FeedChunk(data, last) => self.feed_chunk(*data, *last, before),
             Op::FeedBadText => {
                 let data = b"\xff";
                 let chunk = Chunk { kind: DataKind::Text, first: true, data, last: false };
@@ -373,7 +341,7 @@ impl Ledger {
                 }
                 assert_eq!(self.conn.sender().buffered_amount(), before);
             }
-            Op::FeedFirst { text, len } => self.feed_first(*text, *len, before),
+            Op::FeedFirst(data) => self.feed_first(*data, before),
             Op::Ping(n) | Op::Pong(n) => {
                 let ping = matches!(op, Op::Ping(_));
                 let mut body = payload(self.controls + 1, usize::from(*n), false);
@@ -453,22 +421,11 @@ impl Ledger {
         }
     }
 
-    /// Keeps a run short: large ones only while the budget lasts.
-    fn len(&mut self, len: Len) -> usize {
-        let len = if len.get() <= self.budget { len.get() } else { len.get() % 140 };
-        self.budget = self.budget.saturating_sub(len);
-        len
-    }
-
     // Sending.
 
-    fn message(&mut self, text: bool, len: Len) -> OwnedMessage {
-        let len = self.len(len);
-        let payload = payload(self.ordered.len(), len, text);
-        match text {
-            true => OwnedMessage::from(String::from_utf8(payload).unwrap()),
-            false => OwnedMessage::from(payload),
-        }
+    fn message(&mut self, Data { text, len }: Data) -> OwnedMessage {
+        let len = len.within(&mut self.budget);
+        owned(text, payload(self.ordered.len(), len, text))
     }
 
     fn fed_whole(
@@ -517,9 +474,9 @@ impl Ledger {
         }
     }
 
-    fn feed_chunk(&mut self, text: bool, len: Len, last: bool, before: usize) {
+    fn feed_chunk(&mut self, Data { text, len }: Data, last: bool, before: usize) {
         let kind = if text { DataKind::Text } else { DataKind::Binary };
-        let len = self.len(len);
+        let len = len.within(&mut self.budget);
         let (first, at) = match self.chunks {
             Some((begun, at)) if begun == kind => (0, at),
             Some(_) => (0, 0),
@@ -550,8 +507,8 @@ impl Ledger {
         }
     }
 
-    fn feed_first(&mut self, text: bool, len: Len, before: usize) {
-        let len = self.len(len).max(1);
+    fn feed_first(&mut self, Data { text, len }: Data, before: usize) {
+        let len = len.within(&mut self.budget).max(1);
         let mut bytes = payload(self.first.len(), len, true);
         bytes[0] = OVERTAKES;
         let message = match text {
@@ -565,23 +522,20 @@ impl Ledger {
                 assert_eq!(tx.fed(), at, "overtaking moved the position");
                 let len = frame_len(bytes.len(), self.client);
                 assert_eq!(self.conn.sender().buffered_amount(), before + len);
-                self.longest = self.longest.max(len);
-                self.fed_bytes += len;
-                let begun = self.walk.ordered + usize::from(self.walk.begun);
-                let first = 0x80 | if text { 1 } else { 2 };
-                self.first.push(Fed {
-                    first,
-                    payload: bytes,
-                    len,
-                    position: Some(position),
-                    begun,
-                });
+                self.fed_first(0x80 | if text { 1 } else { 2 }, bytes, len, Some(position));
             }
             Err(error) => {
                 assert!(error == SendError::Closed || before >= 2 * self.high_water);
                 self.refused(error, before);
             }
         }
+    }
+
+    fn fed_first(&mut self, first: u8, payload: Vec<u8>, len: usize, position: Option<Position>) {
+        self.longest = self.longest.max(len);
+        self.fed_bytes += len;
+        let begun = self.walk.ordered + usize::from(self.walk.begun);
+        self.first.push(Fed { first, payload, len, position, begun });
     }
 
     fn close(&mut self, close: Close, abort: bool) {
@@ -642,7 +596,7 @@ impl Ledger {
     // Receiving.
 
     fn add_frame(&mut self, frame: Frame) {
-        let len = self.len(frame.len);
+        let len = frame.len.within(&mut self.budget);
         let first = match frame.kind % 16 {
             0 | 1 => 0x82,
             2 | 3 => 0x81,
@@ -666,24 +620,10 @@ impl Ledger {
             0xc1 | 0xc2 => compress(&payload(len, len, first == 0xc1)),
             _ => payload(len, len, first != 0x82),
         };
-        let masked = (self.client != (frame.mask != 0xff)) as u8 * 0x80;
-        self.wire.push_back(first);
-        match body.len() {
-            n @ 0..=125 => self.wire.push_back(masked | n as u8),
-            n @ 126..=0xffff => {
-                self.wire.push_back(masked | 126);
-                self.wire.extend((n as u16).to_be_bytes());
-            }
-            n => {
-                self.wire.push_back(masked | 127);
-                self.wire.extend((n as u64).to_be_bytes());
-            }
-        }
-        let key = if masked != 0 { [frame.mask, 7, 77, 177] } else { [0; 4] };
-        if masked != 0 {
-            self.wire.extend(key);
-        }
-        self.wire.extend(body.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+        let masked = self.client != (frame.mask != 0xff);
+        let mut wire = vec![];
+        add_frame(&mut wire, first, masked.then_some([frame.mask, 7, 77, 177]), &body);
+        self.wire.extend(wire);
     }
 
     fn step(&mut self, chunks: bool) {
@@ -708,30 +648,23 @@ impl Ledger {
                     self.events.push(reference::Event::Message { text, payload });
                 }
             }
-            Ok(Step::Message) => {
-                let message = self.conn.receiver().message().expect("a message");
-                assert!(message.as_bytes().len() <= self.limits.message);
-                let text = message.kind() == DataKind::Text;
-                let payload = message.as_bytes().to_vec();
-                self.events.push(reference::Event::Message { text, payload });
-                let _ = self.conn.receiver().info();
-            }
-            Ok(Step::Ping) => {
-                let Some(Event::Ping(payload)) = self.conn.receiver().event() else { panic!() };
-                let payload = payload.to_vec();
-                self.events.push(reference::Event::Ping(payload.clone()));
-                // Answered, if that is wanted and can be: then it is the next Pong.
-                self.pongs.push_back(payload);
-                self.controls += 1;
-            }
-            Ok(Step::Pong) => {
-                let Some(Event::Pong(payload)) = self.conn.receiver().event() else { panic!() };
-                self.events.push(reference::Event::Pong(payload.to_vec()));
-            }
-            Ok(Step::Close) => {
-                let Some(Event::Close(frame)) = self.conn.receiver().event() else { panic!() };
-                self.events.push(reference::Event::Close(frame.map_or(vec![], |f| body(&f))));
-                self.answered();
+            Ok(Step::Message | Step::Ping | Step::Pong | Step::Close) => {
+                let event = event(self.conn.receiver().event().expect("an event"));
+                match (step, &event) {
+                    (Ok(Step::Message), reference::Event::Message { payload, .. }) => {
+                        assert!(payload.len() <= self.limits.message);
+                        let _ = self.conn.receiver().info();
+                    }
+                    (Ok(Step::Ping), reference::Event::Ping(payload)) => {
+                        // Answered, if that is wanted and can be: then it is the next Pong.
+                        self.pongs.push_back(payload.clone());
+                        self.controls += 1;
+                    }
+                    (Ok(Step::Pong), reference::Event::Pong(_)) => {}
+                    (Ok(Step::Close), reference::Event::Close(_)) => self.answered(),
+                    other => panic!("{other:?}"),
+                }
+                self.events.push(event);
             }
             Ok(Step::NeedInput) => assert!(self.conn.receiver().event().is_none()),
             Ok(Step::Closed) => self.end = Some(step),
@@ -768,11 +701,7 @@ impl Ledger {
             let len = frame_len(IDLE.len(), self.client);
             if self.conn.sender().buffered_amount() >= before + len {
                 assert!(self.close.is_none() && self.chunks.is_none(), "a message out of turn");
-                self.longest = self.longest.max(len);
-                self.fed_bytes += len;
-                let begun = self.walk.ordered + usize::from(self.walk.begun);
-                let payload = IDLE.to_vec();
-                self.first.push(Fed { first: 0x82, payload, len, position: None, begun });
+                self.fed_first(0x82, IDLE.to_vec(), len, None);
             }
         }
         // A Ping of the heartbeat's own is empty.

@@ -5,10 +5,10 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use tickwire::{
-    Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, OwnedMessage, Prepared,
+    Chunk, CloseCode, CloseFrame, Config, Connection, Event as Arrived, OwnedMessage, Prepared,
 };
 use tickwire_fuzz::{
-    Cuts, Len, binary, connection,
+    Cuts, Data, Len, add_payload, binary, connection, event,
     peers::{Difference, End, Heard, LIMIT, PEERS, Peer, Said, explain},
     play,
     reference::{self, Event, Limits},
@@ -29,19 +29,9 @@ const BUDGET: usize = 70 << 10;
 
 #[derive(Arbitrary, Debug)]
 enum Send {
-    Whole {
-        how: u8,
-        text: bool,
-        len: Len,
-    },
-    First {
-        text: bool,
-        len: Len,
-    },
-    Chunks {
-        text: bool,
-        lens: Vec<Len>,
-    },
+    Whole(u8, Data),
+    First(Data),
+    Chunks(bool, Vec<Len>),
     Ping(u8),
     Pong(u8),
     /// Writes what there is.
@@ -112,13 +102,6 @@ fn message(as_text: bool, len: usize, seed: usize) -> OwnedMessage {
     }
 }
 
-fn event(message: &OwnedMessage) -> Event {
-    Event::Message {
-        text: message.as_message().kind() == DataKind::Text,
-        payload: message.as_bytes().to_vec(),
-    }
-}
-
 /// Everybody's.
 const LIMITS: Limits = Limits { message: LIMIT, frame: LIMIT, fragments: 128 << 10 };
 
@@ -167,8 +150,8 @@ impl Send {
             drain(conn, wire);
         }
         match self {
-            Self::Whole { how, text, len } => {
-                let message = message(*text, len.within(budget), seed);
+            Self::Whole(how, data) => {
+                let message = message(data.text, data.len.within(budget), seed);
                 let tx = conn.sender_mut();
                 let done = match how % 3 {
                     0 => tx.feed(&message),
@@ -176,15 +159,15 @@ impl Send {
                     _ => tx.feed(Prepared::new(&message)),
                 };
                 done.expect("there is room");
-                fed.push(event(&message));
+                fed.push(event(Arrived::Message(message.as_message())));
             }
-            Self::First { text, len } => {
-                let message = message(*text, len.within(budget), seed);
+            Self::First(data) => {
+                let message = message(data.text, data.len.within(budget), seed);
                 // Which has a bound of its own, at twice the high-water mark.
                 drain(conn, wire);
                 conn.sender_mut().feed_first(&message).expect("all before is written");
             }
-            Self::Chunks { text, lens } => {
+            Self::Chunks(text, lens) => {
                 let lens: Vec<usize> = lens.iter().take(6).map(|len| len.within(budget)).collect();
                 let message = message(*text, lens.iter().sum(), seed);
                 let mut left = message.as_bytes();
@@ -200,7 +183,7 @@ impl Send {
                     };
                     conn.sender_mut().feed_chunk(chunk).expect("all before is written");
                 }
-                fed.push(event(&message));
+                fed.push(event(Arrived::Message(message.as_message())));
             }
             Self::Ping(n) => {
                 conn.sender_mut().ping(&binary(usize::from(n % 126), seed)).expect("it fits");
@@ -280,11 +263,7 @@ impl Frame {
                 wire.extend(len.to_be_bytes());
             }
         }
-        let key = if masked { self.key } else { [0; 4] };
-        if masked {
-            wire.extend(key);
-        }
-        wire.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+        add_payload(wire, masked.then_some(self.key), &payload);
     }
 }
 

@@ -16,8 +16,9 @@ use tickwire::{
     deflate::{Deflate, DeflateParams, Direction},
 };
 use tickwire_fuzz::{
-    Cuts, Keys, begin_frame,
+    Cuts, add_frame,
     inflate::{LIMIT, Stream},
+    negotiated, read,
     reference::Head,
     write,
 };
@@ -61,12 +62,7 @@ fn end(flags: u8, client: bool) -> Connection {
         }),
         ..Config::default()
     };
-    let negotiated = Negotiated::from(agreed);
-    if client {
-        Connection::client(&config, negotiated, Keys(1))
-    } else {
-        Connection::server(&config, negotiated)
-    }
+    negotiated(client, &config, Negotiated::from(agreed))
 }
 
 fn split(mut rest: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
@@ -143,11 +139,7 @@ fn receive(flags: u8, cut: u8, pieces: &[u8]) {
 
 /// As the peer of such an end sends it, masked with zeros if at all.
 fn frame(wire: &mut Vec<u8>, b0: u8, to_client: bool, payload: &[u8]) {
-    begin_frame(wire, b0, !to_client, payload.len());
-    if !to_client {
-        wire.extend([0; 4]);
-    }
-    wire.extend_from_slice(payload);
+    add_frame(wire, b0, (!to_client).then_some([0; 4]), payload);
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -178,11 +170,7 @@ fn play(mut conn: Connection, mut wire: &[u8], cut: u8, chunks: bool) -> Outcome
         match if chunks { conn.step_chunk() } else { conn.step() } {
             Ok(Step::NeedInput) if wire.is_empty() => return got,
             Ok(Step::NeedInput) => {
-                let spare = conn.receiver_mut().spare_mut();
-                let n = cuts.next().unwrap_or(1).min(spare.len()).min(wire.len());
-                spare[..n].copy_from_slice(&wire[..n]);
-                conn.receiver_mut().commit(n);
-                wire = &wire[n..];
+                read(conn.receiver_mut(), &mut wire, cuts.next().unwrap_or(1));
             }
             Ok(Step::Message) if chunks => {
                 let chunk = conn.receiver().chunk().expect("a chunk");

@@ -5,26 +5,18 @@
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 use tickwire::{
-    Config, Entropy,
+    Config,
     handshake::{
         HandshakeError, Progress,
         client::{Handshake, Request},
     },
 };
 use tickwire_fuzz::{
-    Cuts, Seen,
+    Cuts, Seen, Sevens,
     head::{Head, unfold},
     play, read_head,
     reference::{self, Limits},
 };
-
-struct Sevens;
-
-impl Entropy for Sevens {
-    fn fill(&mut self, dest: &mut [u8]) {
-        dest.fill(7);
-    }
-}
 
 /// Of the key that 16 sevens make.
 const ACCEPT: &[u8] = b"CdXSYUsvsaMthlEXWDNURGWA/1o=";

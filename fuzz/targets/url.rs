@@ -5,19 +5,11 @@
 use libfuzzer_sys::fuzz_target;
 use std::net::Ipv6Addr;
 use tickwire::{
-    Config, Entropy,
+    Config,
     handshake::{Progress, client, server},
     url::{Target, UrlError},
 };
-use tickwire_fuzz::{head::Head, read_head};
-
-struct Sevens;
-
-impl Entropy for Sevens {
-    fn fill(&mut self, dest: &mut [u8]) {
-        dest.fill(7);
-    }
-}
+use tickwire_fuzz::{Sevens, head::Head, read_head};
 
 fuzz_target!(|data: &[u8]| {
     let Ok(url) = std::str::from_utf8(data) else { return };
@@ -101,10 +93,7 @@ fn check_error(error: UrlError, url: &str) {
 
 /// As a request it is one line and one Host, which a server of ours takes for the same.
 fn check_request(url: &str, target: &Target) {
-    let request = match client::Request::new(url) {
-        Ok(request) => request,
-        Err(error) => panic!("{error:?} of a URL that parses"),
-    };
+    let request = client::Request::new(url).expect("a URL that parses");
     let mut handshake = client::Handshake::new(&request, &Config::default(), Sevens);
     let wire = handshake.outgoing().to_vec();
     handshake.advance(wire.len());
@@ -180,14 +169,9 @@ fn read(url: &str) -> Option<Parts> {
     if !port.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
+    let default = if secure { 443 } else { 80 };
     let port = match port.trim_start_matches('0') {
-        _ if port.is_empty() => {
-            if secure {
-                443
-            } else {
-                80
-            }
-        }
+        _ if port.is_empty() => default,
         digits => digits.parse().ok()?,
     };
     Some(Parts {
