@@ -101,13 +101,9 @@ impl AsyncRead for Pipe<'_> {
         _: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut().read(buf.initialize_unfilled()) {
-            Ok(n) => {
-                buf.advance(n);
-                Poll::Ready(Ok(()))
-            }
-            Err(_) => Poll::Pending,
-        }
+        let Ok(n) = self.get_mut().read(buf.initialize_unfilled()) else { return Poll::Pending };
+        buf.advance(n);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -200,26 +196,17 @@ fn say_tungstenite(
 ) -> Vec<u8> {
     use tungstenite::Message;
     for said in said {
-        let (opcode, payload) = match said {
-            Said::Text(text) => (Data::Text, text.as_bytes()),
-            Said::Binary(bytes) => (Data::Binary, &bytes[..]),
-            Said::Ping(bytes) => {
-                socket.send(Message::Ping(bytes.clone().into())).expect("it fits");
-                continue;
-            }
-            Said::Pong(bytes) => {
-                socket.send(Message::Pong(bytes.clone().into())).expect("it fits");
-                continue;
-            }
+        let (opcode, message) = match said {
+            Said::Text(text) => (Some(Data::Text), Message::Text(text.clone().into())),
+            Said::Binary(bytes) => (Some(Data::Binary), Message::Binary(bytes.clone().into())),
+            Said::Ping(bytes) => (None, Message::Ping(bytes.clone().into())),
+            Said::Pong(bytes) => (None, Message::Pong(bytes.clone().into())),
         };
-        if payload.len() <= frame {
-            let message = match said {
-                Said::Text(text) => Message::Text(text.clone().into()),
-                _ => Message::Binary(payload.to_vec().into()),
-            };
+        let Some(opcode) = opcode.filter(|_| message.len() > frame) else {
             socket.send(message).expect("it fits");
             continue;
-        }
+        };
+        let payload = message.into_data();
         let count = payload.len().div_ceil(frame);
         for (i, piece) in payload.chunks(frame).enumerate() {
             let opcode = OpCode::Data(if i == 0 { opcode } else { Data::Continue });
@@ -364,67 +351,46 @@ pub fn explain(
         let total = head.end.zip(len).map(|(end, len)| (end as u64).saturating_add(len));
         total.is_some_and(|total| rest.len() as u64 >= total)
     });
+    let (bad, closed) = (!reasons.is_empty(), heard.end == End::Closed);
+    let begins = heard.events.starts_with(&want.events);
     let same_events = heard.events == want.events;
+    let waits = same_events && heard.end == End::More;
+    let over = len.is_some_and(|n| n > LIMIT as u64);
+    let too_long = same_events && heard.end == End::Failed(1009) && over;
     match peer {
         Peer::Tungstenite if has(ProtocolError::BadLength) && len.is_some_and(|n| n < 1 << 63) => {
-            let first = heard.events.starts_with(&want.events);
-            first.then_some(Difference::LongLengthAccepted)
+            begins.then_some(Difference::LongLengthAccepted)
         }
-        Peer::Tungstenite
-            if same_events && heard.end == End::More && !reasons.is_empty() && !whole =>
-        {
-            Some(Difference::WaitsForTheFrame)
+        Peer::Tungstenite if waits && bad && !whole => Some(Difference::WaitsForTheFrame),
+        Peer::Tungstenite if has(ProtocolError::BadClose) && closed && begins => {
+            let body = [&[3, 0xea][..], b"Protocol violation"].concat();
+            let more = &heard.events[want.events.len()..];
+            (more == [Event::Close(body)]).then_some(Difference::BadCodeIsAClose)
         }
-        Peer::Tungstenite
-            if has(ProtocolError::BadClose)
-                && heard.end == End::Closed
-                && heard.events.split_last().is_some_and(|(last, before)| {
-                    let body = [&[3, 0xea][..], b"Protocol violation"].concat();
-                    before == want.events && *last == Event::Close(body)
-                }) =>
-        {
-            Some(Difference::BadCodeIsAClose)
+        Peer::Tungstenite if want.end == reference::End::Closed && closed => {
+            let last =
+                matches!(want.events.last(), Some(Event::Close(b)) if b.starts_with(&[3, 0xf6]));
+            (last && heard.events.len() == want.events.len()).then_some(Difference::UnknownCode)
         }
-        Peer::Tungstenite
-            if want.end == reference::End::Closed
-                && matches!(
-                    want.events.last(),
-                    Some(Event::Close(body)) if body.starts_with(&[3, 0xf6])
-                )
-                && heard.end == End::Closed
-                && heard.events.len() == want.events.len() =>
-        {
-            Some(Difference::UnknownCode)
-        }
-        Peer::Tungstenite
-            if same_events
-                && heard.end == End::Failed(1009)
-                && len.is_some_and(|n| n > LIMIT as u64)
-                && !reasons.is_empty() =>
-        {
-            Some(Difference::LengthBeforeRules)
-        }
+        Peer::Tungstenite if too_long && bad => Some(Difference::LengthBeforeRules),
+        Peer::Tungstenite => None,
         Peer::TokioWebsockets
-            if same_events
-                && heard.end == End::Failed(1009)
+            if too_long
                 && (want.end == reference::End::More || has(ProtocolError::BadLength))
-                && len.is_some_and(|n| n > LIMIT as u64)
                 && head.as_ref().is_some_and(|head| head.masked)
                 && !whole =>
         {
             Some(Difference::LengthBeforeKey)
         }
         Peer::TokioWebsockets
-            if same_events
-                && heard.end == End::More
-                && !reasons.is_empty()
+            if waits
+                && bad
                 && head.as_ref().and_then(|head| head.end).is_none_or(|end| rest.len() < end) =>
         {
             Some(Difference::WaitsForTheHeader)
         }
         Peer::TokioWebsockets
-            if same_events
-                && heard.end == End::More
+            if waits
                 && !whole
                 && reasons.iter().any(|e| matches!(e, RecvError::MessageTooBig { .. })) =>
         {
@@ -432,11 +398,11 @@ pub fn explain(
         }
         Peer::TokioWebsockets
             if has(ProtocolError::BadUtf8)
-                && heard.events.starts_with(&want.events)
+                && begins
                 && head.is_some_and(|head| head.fin && head.opcode == 0 && len == Some(0)) =>
         {
             Some(Difference::EmptyLastFragment)
         }
-        _ => None,
+        Peer::TokioWebsockets => None,
     }
 }

@@ -72,10 +72,8 @@ pub fn receive_compressed(
             wrong.retain(|error| *error != ProtocolError::ReservedBits.into());
         }
         let Some(start) = head.end.filter(|&n| n <= rest.len()) else {
-            if !wrong.is_empty() {
-                got.end = End::Failed(wrong);
-            }
-            return got;
+            let end = if wrong.is_empty() { End::More } else { End::Failed(wrong) };
+            return Received { end, ..got };
         };
         // The whole header is here.
         let len = head.len.unwrap_or(0);
@@ -97,8 +95,7 @@ pub fn receive_compressed(
             }
         }
         if !wrong.is_empty() {
-            got.end = End::Failed(wrong);
-            return got;
+            return Received { end: End::Failed(wrong), ..got };
         }
         let here = (rest.len() - start).min(usize::try_from(len).unwrap_or(usize::MAX));
         let whole = here as u64 == len;
@@ -118,13 +115,11 @@ pub fn receive_compressed(
                 10 => got.events.push(Event::Pong(payload)),
                 _ => {
                     let wrong = wrong_close(&payload);
-                    if wrong.is_empty() {
-                        got.events.push(Event::Close(payload));
-                        got.end = End::Closed;
-                    } else {
-                        got.end = End::Failed(wrong);
+                    if !wrong.is_empty() {
+                        return Received { end: End::Failed(wrong), ..got };
                     }
-                    return got;
+                    got.events.push(Event::Close(payload));
+                    return Received { end: End::Closed, ..got };
                 }
             }
             continue;
@@ -146,8 +141,7 @@ pub fn receive_compressed(
                 wrong.push(ProtocolError::BadUtf8.into());
             }
             if !wrong.is_empty() {
-                got.end = End::Failed(wrong);
-                return got;
+                return Received { end: End::Failed(wrong), ..got };
             }
         }
         if text
@@ -156,8 +150,7 @@ pub fn receive_compressed(
             && (done || e.error_len().is_some())
         {
             got.partial.truncate(before);
-            got.end = End::Failed(vec![ProtocolError::BadUtf8.into()]);
-            return got;
+            return Received { end: End::Failed(vec![ProtocolError::BadUtf8.into()]), ..got };
         }
         if !whole {
             return got;

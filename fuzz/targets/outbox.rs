@@ -36,20 +36,15 @@ enum Policy {
 
 #[derive(Arbitrary, Debug)]
 enum Op {
-    Push {
-        key: Option<u8>,
-        len: u16,
-        prepared: bool,
-    },
+    /// The key, the length, and whether it is prepared.
+    Push(Option<u8>, u16, bool),
     Feed,
     Write(u16),
     Pass(u16),
     /// A message past the outbox.
     Direct(u16),
-    /// A message in chunks past it, its beginning or its end.
-    Chunk {
-        last: bool,
-    },
+    /// A message in chunks past it: its beginning, or its end (`true`).
+    Chunk(bool),
     Close,
 }
 
@@ -166,9 +161,7 @@ fuzz_target!(|input: Input| {
     let mut outbox = Outbox::new(policy);
     outbox.max_bytes = max_bytes;
     outbox.max_age = max_age;
-    if let Some(bytes) = input.max_unsent {
-        outbox.max_unsent = usize::from(bytes);
-    }
+    outbox.max_unsent = input.max_unsent.map_or(outbox.max_unsent, usize::from);
     let config = Config { high_water: usize::from(input.high_water), ..Config::default() };
     let mut run = Run {
         conn: connection(input.client, &config),
@@ -227,7 +220,7 @@ impl Run {
 
     fn call(&mut self, op: &Op, seed: usize) {
         match op {
-            Op::Push { key, len, prepared } => {
+            Op::Push(key, len, prepared) => {
                 let payload = self.payload(*len, seed);
                 let key = key.map(|key| u64::from(key % 16) << (key % 3 * 20));
                 let want = self.model.push(self.now, key, &payload);
@@ -253,7 +246,7 @@ impl Run {
                     self.expected.push(payload);
                 }
             }
-            Op::Chunk { last } => {
+            Op::Chunk(last) => {
                 let data = &self.payload(8, seed)[..];
                 let chunk =
                     Chunk { kind: DataKind::Binary, first: self.open.is_none(), data, last: *last };

@@ -59,8 +59,7 @@ fn configs() -> &'static Configs {
     ALL.get_or_init(|| {
         // libFuzzer's hook ends the process at a panic that a session would catch. A panic that
         // nobody catches still does.
-        let told = panic::take_hook();
-        drop(told);
+        drop(panic::take_hook());
         panic::set_hook(Box::new(|info| {
             if !info.to_string().contains(ASSERTION) {
                 eprintln!("{info}");
