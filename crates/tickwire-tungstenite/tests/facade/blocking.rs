@@ -261,26 +261,9 @@ fn frames_without_masks_are_taken_where_that_is_allowed_however_they_are_cut() {
 
 #[test]
 fn the_client_that_resets_after_both_have_closed_has_only_not_waited() {
-    struct Reset(Canned);
-    impl io::Read for Reset {
-        fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-            match self.0.read(to) {
-                Ok(0) => Err(io::ErrorKind::ConnectionReset.into()),
-                other => other,
-            }
-        }
-    }
-    impl io::Write for Reset {
-        fn write(&mut self, from: &[u8]) -> io::Result<usize> {
-            self.0.write(from)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
     for (wire, closed) in [(&b"\x88\0"[..], true), (b"\x89\0", false)] {
-        let canned = Canned { ends: true, ..Canned::new(wire) };
-        let mut socket = WebSocket::from_raw_socket(Reset(canned), Role::Client, None);
+        let canned = Canned { resets: true, ..Canned::new(wire) };
+        let mut socket = WebSocket::from_raw_socket(canned, Role::Client, None);
         socket.read().unwrap();
         let end = socket.read().unwrap_err();
         assert_eq!(matches!(end, Error::ConnectionClosed), closed, "{end:?}");

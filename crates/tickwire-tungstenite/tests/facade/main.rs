@@ -38,6 +38,8 @@ struct Canned {
     full: bool,
     /// Whether the stream ends behind the input.
     ends: bool,
+    /// Whether it is reset there.
+    resets: bool,
 }
 
 impl Canned {
@@ -49,8 +51,10 @@ impl Canned {
 impl Read for Canned {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         let n = to.len().min(self.input.len()).min(self.at_once);
-        if n == 0 && !self.ends {
-            return Err(io::ErrorKind::WouldBlock.into());
+        match n {
+            0 if self.resets => return Err(io::ErrorKind::ConnectionReset.into()),
+            0 if !self.ends => return Err(io::ErrorKind::WouldBlock.into()),
+            _ => {}
         }
         to[..n].copy_from_slice(&self.input[..n]);
         self.input.drain(..n);

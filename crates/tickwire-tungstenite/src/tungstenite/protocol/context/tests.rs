@@ -6,12 +6,27 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-/// A stream that gives one message at a time, then would block.
-struct Turns(Vec<&'static [u8]>, Vec<u8>);
+/// A stream that gives one message at a time, then would block, or gives zeros for ever.
+#[derive(Default)]
+struct Turns {
+    messages: Vec<&'static [u8]>,
+    written: Vec<u8>,
+    endless: bool,
+}
+
+impl Turns {
+    fn new(messages: &[&'static [u8]]) -> Self {
+        Self { messages: messages.to_vec(), ..Self::default() }
+    }
+}
 
 impl Read for Turns {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        match self.0.pop() {
+        match self.messages.pop() {
+            None if self.endless => {
+                to.fill(0);
+                Ok(to.len())
+            }
             Some(message) if !message.is_empty() => {
                 to.get_mut(..message.len()).unwrap().copy_from_slice(message);
                 Ok(message.len())
@@ -23,7 +38,7 @@ impl Read for Turns {
 
 impl Write for Turns {
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
-        self.1.extend_from_slice(from);
+        self.written.extend_from_slice(from);
         Ok(from.len())
     }
 
@@ -35,7 +50,7 @@ impl Write for Turns {
 #[test]
 fn a_connection_that_waits_has_no_buffers_and_goes_on() {
     let mut context = WebSocketContext::new(Role::Client, None);
-    let mut stream = Turns(vec![b"", b"\x81\x02hi", b"", b"\x81\x02hi"], Vec::new());
+    let mut stream = Turns::new(&[b"", b"\x81\x02hi", b"", b"\x81\x02hi"]);
     for _ in 0..2 {
         assert_eq!(context.read(&mut stream).unwrap(), Message::text("hi"));
         context.write(&mut stream, Message::binary(vec![1; 5000])).unwrap();
@@ -45,47 +60,24 @@ fn a_connection_that_waits_has_no_buffers_and_goes_on() {
         assert!(!context.conn.receiver().has_buffer());
         assert!(context.conn.sender_mut().reclaim().is_empty());
     }
-    assert_eq!(stream.1.len(), 2 * (8 + 5000));
+    assert_eq!(stream.written.len(), 2 * (8 + 5000));
 }
 
 #[test]
 fn what_waits_to_be_written_stays() {
     let mut context = WebSocketContext::new(Role::Server, None);
-    let mut stream = Turns(Vec::new(), Vec::new());
+    let mut stream = Turns::default();
     context.write(&mut stream, Message::text("later")).unwrap();
     assert!(context.read(&mut stream).is_err());
     context.write(&mut stream, Message::text("too")).unwrap();
     context.flush(&mut stream).unwrap();
-    assert_eq!(stream.1, b"\x81\x05later\x81\x03too");
-}
-
-/// A stream that gives a Close, and then zeros for ever.
-struct Endless(bool);
-
-impl Read for Endless {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        if std::mem::replace(&mut self.0, true) {
-            to.fill(0);
-            return Ok(to.len());
-        }
-        (&b"\x88\x02\x03\xE8"[..]).read(to)
-    }
-}
-
-impl Write for Endless {
-    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
-        Ok(from.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    assert_eq!(stream.written, b"\x81\x05later\x81\x03too");
 }
 
 #[test]
 fn a_server_that_sends_on_behind_its_close_is_left() {
     let mut context = WebSocketContext::new(Role::Client, None);
-    let mut stream = Endless(false);
+    let mut stream = Turns { endless: true, ..Turns::new(&[b"\x88\x02\x03\xE8"]) };
     assert!(context.read(&mut stream).unwrap().is_close());
     assert!(matches!(context.read(&mut stream), Err(Error::ConnectionClosed)));
     assert!(matches!(context.read(&mut stream), Err(Error::AlreadyClosed)));
@@ -97,12 +89,12 @@ struct Last(Option<WebSocketContext>);
 impl Drop for Last {
     fn drop(&mut self) {
         let context = self.0.as_mut().unwrap();
-        let mut stream = Turns(vec![b"", b"\x81\x02hi"], Vec::new());
+        let mut stream = Turns::new(&[b"", b"\x81\x02hi"]);
         context.write(&mut stream, Message::text("later")).unwrap();
         assert_eq!(context.read(&mut stream).unwrap(), Message::text("hi"));
         context.flush(&mut stream).unwrap();
         assert!(context.read(&mut stream).is_err());
-        assert_eq!(stream.1.len(), 6 + 5);
+        assert_eq!(stream.written.len(), 6 + 5);
         SERVED.store(true, Ordering::Relaxed);
     }
 }
@@ -120,7 +112,7 @@ fn a_connection_works_while_its_thread_ends() {
         // first here, so it outlives the thread's buffers.
         LAST.with_borrow_mut(|last| {
             let mut context = WebSocketContext::new(Role::Client, None);
-            assert!(context.read(&mut Turns(Vec::new(), Vec::new())).is_err());
+            assert!(context.read(&mut Turns::default()).is_err());
             last.0 = Some(context);
         });
     });
