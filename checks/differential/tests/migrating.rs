@@ -243,12 +243,14 @@ fn headers_of_a_request() {
     });
 }
 
-/// A client of ours that asks for a path at the other end of `stream`.
-fn asking(stream: TcpStream, path: &'static str) -> JoinHandle<Result<(), Error>> {
-    thread::spawn(move || {
+/// A client of ours that asks for a path at the other end of a stream.
+fn asking(path: &'static str) -> (TcpStream, JoinHandle<Result<(), Error>>) {
+    let (near, far) = tcp_pair();
+    let client = thread::spawn(move || {
         let request = Request::new(&format!("ws://test{path}")).unwrap();
-        blocking::client(stream, &request, &Config::default()).map(we_echo)
-    })
+        blocking::client(far, &request, &Config::default()).map(we_echo)
+    });
+    (near, client)
 }
 
 fn they_answer(mut ws: Theirs) {
@@ -267,12 +269,10 @@ fn we_answer(mut ws: Ours) {
 #[test]
 fn accept() {
     bounded(|| {
-        let (near, far) = tcp_pair();
-        let client = asking(far, "/");
+        let (near, client) = asking("/");
         they_answer(tungstenite::accept(near).unwrap());
         client.join().unwrap().unwrap();
-        let (near, far) = tcp_pair();
-        let client = asking(far, "/");
+        let (near, client) = asking("/");
         we_answer(blocking::accept(near, &Config::default()).unwrap());
         client.join().unwrap().unwrap();
     });
@@ -282,8 +282,7 @@ fn accept() {
 fn accept_hdr() {
     bounded(|| {
         for path in ["/in", "/out"] {
-            let (near, far) = tcp_pair();
-            let client = asking(far, path);
+            let (near, client) = asking(path);
             #[expect(clippy::result_large_err, reason = "tungstenite's signature")]
             let callback = |request: &TheirRequest, response: Response| {
                 if request.uri().path() == "/in" {
@@ -302,8 +301,7 @@ fn accept_hdr() {
             }
             let theirs = client.join().unwrap();
 
-            let (near, far) = tcp_pair();
-            let client = asking(far, path);
+            let (near, client) = asking(path);
             let incoming = Incoming::read(near, &Config::default()).unwrap();
             if incoming.request().path() == "/in" {
                 we_answer(incoming.accept(Accept::default()).unwrap());
@@ -611,23 +609,20 @@ fn close() {
         while theirs.read().is_ok() {}
         assert_eq!(peer.join().unwrap(), wanted);
 
-        // In one call, which discards the message.
         let frame = CloseFrame::with_reason(CloseCode::GOING_AWAY, "bye");
-        let (mut ours, peer) = our_server(&Config::default());
-        let peer = answer(peer);
-        ours.close(frame).unwrap();
-        assert_eq!(ours.recv().unwrap(), None);
-        assert!(ours.closed().unwrap().clean);
-        assert_eq!(peer.join().unwrap(), wanted);
-
-        // Or in two, with the message.
-        let (mut ours, peer) = our_server(&Config::default());
-        let peer = answer(peer);
-        ours.sender_mut().close(frame).unwrap();
-        assert_eq!(ours.recv().unwrap(), Some(Message::Text("last")));
-        assert_eq!(ours.recv().unwrap(), None);
-        assert!(ours.closed().unwrap().clean);
-        assert_eq!(peer.join().unwrap(), wanted);
+        for in_one_call in [true, false] {
+            let (mut ours, peer) = our_server(&Config::default());
+            let peer = answer(peer);
+            if in_one_call {
+                ours.close(frame).unwrap(); // discards the message
+            } else {
+                ours.sender_mut().close(frame).unwrap(); // in two, with the message
+                assert_eq!(ours.recv().unwrap(), Some(Message::Text("last")));
+            }
+            assert_eq!(ours.recv().unwrap(), None, "{in_one_call}");
+            assert!(ours.closed().unwrap().clean, "{in_one_call}");
+            assert_eq!(peer.join().unwrap(), wanted, "{in_one_call}");
+        }
     });
 }
 
