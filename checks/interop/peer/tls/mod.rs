@@ -16,7 +16,7 @@ mod talk;
 
 use self::{
     relay::{Relay, Seen},
-    talk::Agreed,
+    talk::{Agreed, Side},
 };
 use crate::{Adapter, Result, say};
 use std::{
@@ -249,7 +249,7 @@ impl Door {
     fn serve(self, files: &Files, scripted: bool) -> Result<String> {
         let config = self.way.server(files)?;
         let (tcp, _) = self.listener.accept()?;
-        let (ws, agreed) = talk::accept(self.way.by, tcp, config)?;
+        let (ws, agreed) = talk::open(self.way.by, tcp, Side::Server(config))?;
         check(&self.way, agreed)?;
         talk::echo(ws)?;
         let [theirs, ours] = self.relay.seen()?;
@@ -317,7 +317,7 @@ fn visit_in(
     let mut all = (target.host(), target.port()).to_socket_addrs()?;
     let relay = Relay::to(all.find(SocketAddr::is_ipv4).ok_or("no such server")?, seed)?;
     let tcp = TcpStream::connect(relay.address)?;
-    let (ws, agreed) = talk::connect(way.by, tcp, &request, config)?;
+    let (ws, agreed) = talk::open(way.by, tcp, Side::Client(&request, config))?;
     check(&way, agreed)?;
     talk::converse(ws)?;
     Ok((relay.seen()?, agreed.resumed))

@@ -5,13 +5,12 @@ use crate::{
 };
 use std::{net::TcpStream, sync::Arc, time::Duration};
 use tickwire::{
-    CloseCode, CloseFrame, Config, Heartbeat, OwnedEvent, OwnedMessage, blocking,
+    CloseCode, CloseFrame, Config, Heartbeat, OwnedEvent, OwnedMessage,
     handshake::client::Request,
     tls::{
         Session,
         rustls::{ClientConfig, ServerConfig},
     },
-    tokio as on_tokio,
 };
 
 const SIZES: [usize; 9] = [0, 1, 2, 125, 126, 1000, 16_384, 65_536, 1 << 20];
@@ -123,50 +122,40 @@ impl Agreed {
     }
 }
 
-/// As a server.
-pub(super) fn accept(by: Adapter, tcp: TcpStream, tls: Arc<ServerConfig>) -> Result<Opened> {
-    tcp.set_nodelay(true)?;
-    match by {
-        Adapter::Tokio => {
-            let runtime = runtime()?;
-            let ws = runtime.block_on(async {
-                let io = on_tokio::TlsStream::server(async_tcp(tcp)?, tls)?;
-                on_tokio::accept(io, &config()).await
-            })?;
-            let agreed = Agreed::on(ws.get_ref().session());
-            Ok((Box::new(OnTokio { runtime, ws }), agreed))
-        }
-        Adapter::Blocking => {
-            let io = blocking::TlsStream::server(tcp, tls)?;
-            let ws = blocking::accept(io, &config())?;
-            let agreed = Agreed::on(&ws.get_ref().session());
-            Ok((Box::new(ws), agreed))
-        }
-    }
+/// As a server, or as a client.
+pub(super) enum Side<'a> {
+    Server(Arc<ServerConfig>),
+    Client(&'a Request, Arc<ClientConfig>),
 }
 
-/// As a client.
-pub(super) fn connect(
-    by: Adapter,
-    tcp: TcpStream,
-    request: &Request,
-    tls: Arc<ClientConfig>,
-) -> Result<Opened> {
+pub(super) fn open(by: Adapter, tcp: TcpStream, side: Side<'_>) -> Result<Opened> {
     tcp.set_nodelay(true)?;
-    let target = request.target();
     match by {
         Adapter::Tokio => {
+            use tickwire::tokio::{TlsStream, accept, client};
             let runtime = runtime()?;
             let ws = runtime.block_on(async {
-                let io = on_tokio::TlsStream::client(async_tcp(tcp)?, target, tls)?;
-                on_tokio::client(io, request, &config()).await
+                let tcp = async_tcp(tcp)?;
+                match side {
+                    Side::Server(tls) => accept(TlsStream::server(tcp, tls)?, &config()).await,
+                    Side::Client(request, tls) => {
+                        let io = TlsStream::client(tcp, request.target(), tls)?;
+                        client(io, request, &config()).await
+                    }
+                }
             })?;
             let agreed = Agreed::on(ws.get_ref().session());
             Ok((Box::new(OnTokio { runtime, ws }), agreed))
         }
         Adapter::Blocking => {
-            let io = blocking::TlsStream::client(tcp, target, tls)?;
-            let ws = blocking::client(io, request, &config())?;
+            use tickwire::blocking::{TlsStream, accept, client};
+            let ws = match side {
+                Side::Server(tls) => accept(TlsStream::server(tcp, tls)?, &config())?,
+                Side::Client(request, tls) => {
+                    let io = TlsStream::client(tcp, request.target(), tls)?;
+                    client(io, request, &config())?
+                }
+            };
             let agreed = Agreed::on(&ws.get_ref().session());
             Ok((Box::new(ws), agreed))
         }
