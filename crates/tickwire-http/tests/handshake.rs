@@ -13,6 +13,8 @@ use tickwire::{
 use tickwire_http::{Head, Opening, Upgrade, rejection, uri};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+/// An accept value of no key here.
+const NOT_OURS: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 /// As a read of few bytes.
 fn feed(connection: &mut Connection, wire: &[u8]) {
@@ -44,6 +46,16 @@ fn connect() -> Request<()> {
         .header("Cookie", "theme=dark")
         .body(())
         .unwrap()
+}
+
+/// This request with one change.
+fn with(mut request: Request<()>, change: impl FnOnce(&mut Request<()>)) -> Request<()> {
+    change(&mut request);
+    request
+}
+
+fn add(request: Request<()>, name: &'static str, value: &[u8]) -> Request<()> {
+    with(request, |r| _ = r.headers_mut().append(name, value.try_into().unwrap()))
 }
 
 fn check(request: &Request<()>) -> Result<Upgrade, HandshakeError> {
@@ -124,18 +136,14 @@ fn p215_p216_p217_an_extended_connect_needs_no_key_and_gets_200() {
         ("content-length", "5", Some(HandshakeError::HasBody)),
         ("sec-websocket-protocol", "a", Some(HandshakeError::BadHeader("Sec-WebSocket-Protocol"))),
     ] {
-        let mut request = connect();
-        request.headers_mut().append(name, value.parse().unwrap());
+        let request = add(connect(), name, value.as_bytes());
         assert_eq!(check(&request).err(), verdict, "{name}: {value}");
     }
-    let mut request = connect();
-    request.headers_mut().remove("sec-websocket-version");
+    let request = with(connect(), |r| _ = r.headers_mut().remove("sec-websocket-version"));
     assert_eq!(check(&request).err(), Some(HandshakeError::MissingVersion));
-    let mut request = connect();
-    *request.method_mut() = Method::GET;
+    let request = with(connect(), |r| *r.method_mut() = Method::GET);
     assert_eq!(check(&request).err(), Some(HandshakeError::NotConnect));
-    let mut request = connect();
-    *request.uri_mut() = "/feed".parse().unwrap();
+    let request = with(connect(), |r| *r.uri_mut() = "/feed".parse().unwrap());
     assert_eq!(check(&request).err(), Some(HandshakeError::MissingHeader("Host")));
     let refused = Upgrade::new(&connect(), Some("webtransport"), &Config::default());
     assert_eq!(refused.err().map(HandshakeError::status), Some(501)); // P220
@@ -145,22 +153,8 @@ fn p215_p216_p217_an_extended_connect_needs_no_key_and_gets_200() {
 
 #[test]
 fn the_verdict_is_that_of_the_handshake_over_bytes() {
-    let without = |name: &str| {
-        let mut request = get();
-        request.headers_mut().remove(name).unwrap();
-        request
-    };
-    let with = |name: &'static str, value: &[u8]| {
-        let mut request = get();
-        request.headers_mut().append(name, value.try_into().unwrap());
-        request
-    };
-    let mut post = get();
-    *post.method_mut() = Method::POST;
-    let mut elsewhere = get();
-    *elsewhere.uri_mut() = "http://other.example/feed".parse().unwrap();
-    let mut star = get();
-    *star.uri_mut() = "*".parse().unwrap();
+    let without = |name: &str| with(get(), |r| _ = r.headers_mut().remove(name).unwrap());
+    let at = |uri: &str| with(get(), |r| *r.uri_mut() = uri.parse().unwrap());
     let requests = [
         get(),
         without("host"),
@@ -168,17 +162,17 @@ fn the_verdict_is_that_of_the_handshake_over_bytes() {
         without("connection"),
         without("sec-websocket-version"),
         without("sec-websocket-key"),
-        with("sec-websocket-key", KEY.as_bytes()),
-        with("host", b"example.com"),
-        with("origin", b"null"),
-        with("content-length", b"1"),
-        with("transfer-encoding", b"chunked"),
-        with("x-bytes", b"\x80\xff"),
-        with("sec-websocket-extensions", b"a; b=\""),
-        with("x-long", &[b'a'; 20_000]),
-        post,
-        elsewhere,
-        star,
+        add(get(), "sec-websocket-key", KEY.as_bytes()),
+        add(get(), "host", b"example.com"),
+        add(get(), "origin", b"null"),
+        add(get(), "content-length", b"1"),
+        add(get(), "transfer-encoding", b"chunked"),
+        add(get(), "x-bytes", b"\x80\xff"),
+        add(get(), "sec-websocket-extensions", b"a; b=\""),
+        add(get(), "x-long", &[b'a'; 20_000]),
+        with(get(), |r| *r.method_mut() = Method::POST),
+        at("http://other.example/feed"),
+        at("*"),
     ];
     let mut verdicts = std::collections::BTreeSet::new();
     for request in &requests {
@@ -187,15 +181,13 @@ fn the_verdict_is_that_of_the_handshake_over_bytes() {
         verdicts.insert(format!("{verdict:?}"));
     }
     assert!(verdicts.len() >= 12, "{verdicts:?}");
-    let mut old = get();
-    *old.version_mut() = Version::HTTP_10;
-    assert_eq!(
-        Upgrade::new(&old, None, &Config::default()).err(),
-        Some(HandshakeError::OldHttpVersion)
-    );
-    *old.version_mut() = Version::HTTP_09;
-    let first_line = HandshakeError::Malformed { what: "first line" };
-    assert_eq!(Upgrade::new(&old, None, &Config::default()).err(), Some(first_line));
+    for (version, error) in [
+        (Version::HTTP_10, HandshakeError::OldHttpVersion),
+        (Version::HTTP_09, HandshakeError::Malformed { what: "first line" }),
+    ] {
+        let old = with(get(), |r| *r.version_mut() = version);
+        assert_eq!(Upgrade::new(&old, None, &Config::default()).err(), Some(error));
+    }
     // There is no upgrade from HTTP/2 on, but only a CONNECT, and a plain one asks for a tunnel.
     for version in [Version::HTTP_2, Version::HTTP_3] {
         for (method, error) in [
@@ -203,8 +195,7 @@ fn the_verdict_is_that_of_the_handshake_over_bytes() {
             (Method::POST, HandshakeError::NotConnect),
             (Method::CONNECT, HandshakeError::UnknownProtocol),
         ] {
-            let mut new = get();
-            (*new.version_mut(), *new.method_mut()) = (version, method);
+            let new = with(get(), |r| (*r.version_mut(), *r.method_mut()) = (version, method));
             assert_eq!(Upgrade::new(&new, None, &Config::default()).err(), Some(error));
         }
     }
@@ -237,12 +228,9 @@ fn a_request_says_whether_it_asks_for_a_websocket() {
     assert!(upgrades(&connect(), Some("websocket")));
     assert!(!upgrades(&connect(), Some("connect-udp")));
     assert!(!upgrades(&connect(), None)); // a tunnel
-    let mut old = get(); // RFC 9110 §7.8
-    *old.version_mut() = Version::HTTP_10;
-    assert!(!upgrades(&old, None));
-    let mut page = get(); // there headers mean nothing
-    *page.version_mut() = Version::HTTP_2;
-    assert!(!upgrades(&page, Some("websocket")));
+    let of = |version| with(get(), |r| *r.version_mut() = version);
+    assert!(!upgrades(&of(Version::HTTP_10), None)); // RFC 9110 §7.8
+    assert!(!upgrades(&of(Version::HTTP_2), Some("websocket"))); // there headers mean nothing
 }
 
 #[test]
@@ -296,8 +284,7 @@ fn compression_is_agreed_on_as_the_configuration_given_at_accept_says() {
 
 #[test]
 fn a_head_shows_what_is_no_secret() {
-    let mut request = get();
-    request.headers_mut().insert("authorization", "secret".parse().unwrap());
+    let mut request = add(get(), "authorization", b"secret");
     *request.uri_mut() = "/?token=secret".parse().unwrap();
     assert_eq!(format!("{:?}", Head::from(&request)), "Head { method: GET, version: HTTP/1.1 }");
 }
@@ -428,18 +415,17 @@ fn a_client_checks_what_its_http_stack_brings() {
     assert_eq!(verdict(true, answer(404, Version::HTTP_2)), refused(404));
     assert_eq!(verdict(true, answer(200, Version::HTTP_11)), Some(HandshakeError::BadHttpVersion));
     assert_eq!(verdict(true, answer(200, Version::HTTP_2)), None);
-    let mut response = answer(200, Version::HTTP_2);
-    response.headers_mut().append("sec-websocket-protocol", "c".parse().unwrap());
-    assert_eq!(verdict(true, response), Some(HandshakeError::UnexpectedSubprotocol));
-    // What means nothing there is not looked at, whatever it is.
-    let mut response = answer(200, Version::HTTP_2);
-    response.headers_mut().append("sec-websocket-accept", "none".parse().unwrap());
-    assert_eq!(verdict(true, response), None);
-    let mut response = answer(101, Version::HTTP_11);
-    response
-        .headers_mut()
-        .append("sec-websocket-accept", "AAAAAAAAAAAAAAAAAAAAAAAAAAA=".parse().unwrap());
-    assert_eq!(verdict(false, response), Some(HandshakeError::BadAccept));
+    let unexpected = Some(HandshakeError::UnexpectedSubprotocol);
+    for (status, version, name, value, error) in [
+        (200, Version::HTTP_2, "sec-websocket-protocol", "c", unexpected),
+        // What means nothing there is not looked at, whatever it is.
+        (200, Version::HTTP_2, "sec-websocket-accept", "none", None),
+        (101, Version::HTTP_11, "sec-websocket-accept", NOT_OURS, Some(HandshakeError::BadAccept)),
+    ] {
+        let mut response = answer(status, version);
+        response.headers_mut().append(name, value.parse().unwrap());
+        assert_eq!(verdict(status == 200, response), error, "{name}: {value}");
+    }
 }
 
 #[test]
