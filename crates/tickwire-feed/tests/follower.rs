@@ -65,6 +65,13 @@ impl Desk {
         id
     }
 
+    /// A connection that is open, with all said on it.
+    fn ready(&mut self) -> ConnectionId {
+        let id = self.open();
+        self.all();
+        id
+    }
+
     fn hear(&mut self, from: ConnectionId, incoming: Incoming) -> Option<Verdict> {
         self.follower.heard(from, incoming, self.now, || 0)
     }
@@ -130,8 +137,7 @@ fn what_is_forgotten_while_it_waits_for_its_turn_is_not_said() {
     desk.follower.batch = 100;
     desk.follower.pace = Pace::new(1, 10 * SECOND);
     desk.follower.login = true;
-    let id = desk.open();
-    desk.all();
+    let id = desk.ready();
     desk.hear(id, Incoming::LoggedIn);
     for subscription in [0, 3, 5] {
         desk.follower.unsubscribe(subscription);
@@ -145,10 +151,8 @@ fn what_is_forgotten_while_it_waits_for_its_turn_is_not_said() {
 fn a_successor_that_ends_at_once_leaves_the_older_connection_in_place() {
     let watch = Subscription { ask_after: None, ..trades() };
     let mut desk = Desk::new(&[watch]).line(3600 * SECOND, 60 * SECOND);
-    let old = desk.open();
-    desk.all();
-    let new = desk.open();
-    desk.all();
+    let old = desk.ready();
+    let new = desk.ready();
     desk.data(old, 0, 7);
     desk.data(new, 0, 7);
     desk.end(new, Ended::Closed(1006));
@@ -215,8 +219,7 @@ fn an_alarm_waits_for_a_minute_and_a_429_keeps_all_lines_away() {
 #[test]
 fn a_quiet_successor_takes_over_once_what_was_on_the_way_had_time_to_come() {
     let mut desk = Desk::new(&[trades()]).line(3600 * SECOND, 60 * SECOND);
-    let old = desk.open();
-    desk.all();
+    let old = desk.ready();
     desk.data(old, 0, 7);
     while let Action::Wait(until) = desk.poll() {
         desk.now = until;
@@ -225,8 +228,7 @@ fn a_quiet_successor_takes_over_once_what_was_on_the_way_had_time_to_come() {
             break;
         }
     }
-    let new = desk.open();
-    desk.all();
+    let new = desk.ready();
     desk.hear(new, Incoming::Answer(0));
     let answered = desk.now;
     assert_eq!(desk.state(), State::Replacing);
@@ -239,8 +241,7 @@ fn a_quiet_successor_takes_over_once_what_was_on_the_way_had_time_to_come() {
 fn a_stop_for_the_successor_is_told_and_outlives_the_older_connection() {
     let mut desk = Desk::new(&[Subscription::default()]).line(3600 * SECOND, 60 * SECOND);
     desk.follower.addresses = 3;
-    let old = desk.open();
-    desk.all();
+    let old = desk.ready();
     let (new, _) = desk.dialed();
     assert_eq!(desk.state(), State::Replacing);
     let (stop, end) = (Ended::Refused { status: 401, retry_after: None }, Ended::Closed(1001));
@@ -282,8 +283,7 @@ fn two_lines_come_back_to_different_servers() {
 #[test]
 fn a_program_that_stood_still_asks_before_it_leaves() {
     let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
-    let id = desk.open();
-    desk.all();
+    let id = desk.ready();
     desk.hear(id, Incoming::Answer(0));
     assert!(matches!(desk.next(), Action::Send { .. }));
     let Action::Wait(until) = desk.poll() else { panic!() };
@@ -299,13 +299,11 @@ fn a_program_that_stood_still_asks_before_it_leaves() {
 #[test]
 fn the_numbers_sent_while_nobody_listened_are_told_once() {
     let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
-    let id = desk.open();
-    desk.all();
+    let id = desk.ready();
     assert_eq!(desk.data(id, 0, 7), Some(Verdict::Next));
     desk.end(id, Ended::Closed(1012));
     assert_eq!(desk.data(id, 0, 8), None); // it is over
-    let id = desk.open();
-    desk.all();
+    let id = desk.ready();
     assert_eq!(desk.data(id, 0, 10), Some(Verdict::Kept));
     let told = desk.all();
     let [Action::Gap { subscription: 0, gap }, Action::Message { message: 10, .. }] = &told[..]
@@ -319,8 +317,7 @@ fn the_numbers_sent_while_nobody_listened_are_told_once() {
 fn a_subscription_that_is_never_quiet_for_so_long_is_left_though_it_answers() {
     let watch = Subscription { leave_after: Some(20 * SECOND), ..trades() };
     let mut desk = Desk::new(&[watch]).line(Duration::MAX, Duration::ZERO);
-    let id = desk.open();
-    desk.all();
+    let id = desk.ready();
     desk.hear(id, Incoming::Answer(0));
     while let Action::Send { say, .. } = desk.next() {
         assert_eq!(say, Say::Subscribe(0..1));
@@ -338,8 +335,7 @@ fn a_message_that_ends_a_wait_begins_the_next_one() {
         [(asks, Incoming::Answer(0)), (asks, data), (leaves, Incoming::Answer(0)), (leaves, data)]
     {
         let mut desk = Desk::new(&[watch]).line(Duration::MAX, Duration::ZERO);
-        let id = desk.open();
-        desk.all();
+        let id = desk.ready();
         desk.now = desk.now + SECOND / 10;
         desk.hear(id, incoming);
         assert_eq!(desk.poll(), Action::Wait(desk.now + SECOND), "{watch:?} {incoming:?}");
