@@ -15,7 +15,10 @@ use std::{
     net::{TcpListener, TcpStream},
     thread::{self, JoinHandle},
 };
-use support::{blocking::*, wire::feed};
+use support::{
+    blocking::{served as our_server, *},
+    wire::feed,
+};
 use tickwire::{
     CloseCode, CloseFrame, Config, DataKind, Dial, Error, Event, Message, OwnedMessage,
     ProtocolError, RecvError, SendError, Step, Text,
@@ -98,10 +101,6 @@ type Ours = blocking::WebSocket<TcpStream>;
 fn their_server(config: Option<WebSocketConfig>) -> (Theirs, Peer) {
     let (near, far) = tcp_pair();
     (Theirs::from_raw_socket(near, Role::Server, config), Peer::new(far))
-}
-
-fn our_server(config: &Config) -> (Ours, Peer) {
-    served(config)
 }
 
 fn both() -> ((Theirs, Peer), (Ours, Peer)) {
