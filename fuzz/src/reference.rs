@@ -19,6 +19,8 @@ pub struct Limits {
 
 impl Limits {
     pub const NONE: Self = Self { message: usize::MAX, frame: usize::MAX, fragments: u32::MAX };
+    /// Everybody's, unless told otherwise.
+    pub const DEFAULT: Self = Self { message: 16 << 20, frame: 16 << 20, fragments: 128 << 10 };
 }
 
 #[derive(Clone, Debug, PartialEq)]

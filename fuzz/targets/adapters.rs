@@ -786,13 +786,9 @@ impl Side {
                 let message = self.message(*data, seed);
                 self.send(message, *polls);
             }
-            Op::Feed(data) => {
+            Op::Feed(data) | Op::FeedPrepared(data) => {
                 let message = self.message(*data, seed);
-                self.feed(message, false);
-            }
-            Op::FeedPrepared(data) => {
-                let message = self.message(*data, seed);
-                self.feed(message, true);
+                self.feed(message, matches!(op, Op::FeedPrepared(_)));
             }
             Op::Chunks(text, lens) => self.feed_chunks(*text, lens, seed),
             Op::Ready(polls) => {

@@ -309,24 +309,19 @@ impl Ledger {
     fn call(&mut self, op: &Op) {
         let before = self.conn.sender().buffered_amount();
         match op {
-            Op::Feed(data) => {
+            Op::Feed(data) | Op::FeedOwned(data) | Op::FeedPrepared(data) => {
                 let owned = self.message(*data);
-                let fed = self.conn.sender_mut().feed(&owned);
-                self.fed_whole(owned, fed, before);
-            }
-            Op::FeedOwned(data) => {
-                let owned = self.message(*data);
-                let fed = self.conn.sender_mut().feed(owned.clone());
+                let tx = self.conn.sender_mut();
+                let fed = match op {
+                    Op::Feed(_) => tx.feed(&owned),
+                    Op::FeedOwned(_) => tx.feed(owned.clone()),
+                    _ => tx.feed(Prepared::new(&owned)),
+                };
                 self.fed_whole(owned, fed, before);
             }
             Op::FeedBytes(len) => {
                 let owned = self.message(Data { text: false, len: *len });
                 let fed = self.conn.sender_mut().feed(Bytes::from(owned.clone()));
-                self.fed_whole(owned, fed, before);
-            }
-            Op::FeedPrepared(data) => {
-                let owned = self.message(*data);
-                let fed = self.conn.sender_mut().feed(Prepared::new(&owned));
                 self.fed_whole(owned, fed, before);
             }
             Op::FeedChunk(data, last) => self.feed_chunk(*data, *last, before),

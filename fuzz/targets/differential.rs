@@ -9,7 +9,7 @@ use tickwire::{
 };
 use tickwire_fuzz::{
     Cuts, Data, Len, add_payload, binary, connection, event,
-    peers::{Difference, End, Heard, LIMIT, PEERS, Peer, Said, explain},
+    peers::{Difference, End, Heard, PEERS, Peer, Said, explain},
     play,
     reference::{self, Event, Limits},
     text, write,
@@ -88,7 +88,7 @@ fuzz_target!(init: check_examples(), |input: Input| {
 /// Every entry of the list is a difference still.
 fn check_examples() {
     for (difference, peer, to_server, wire) in Difference::EXAMPLES {
-        let want = reference::receive(wire, to_server, LIMITS);
+        let want = reference::receive(wire, to_server, Limits::DEFAULT);
         let heard = peer.hear(wire, to_server, 0);
         assert!(!same(&want, &heard), "{peer:?}: {difference:?} is none any more");
         assert_eq!(explain(peer, wire, &want, &heard), Some(difference));
@@ -101,9 +101,6 @@ fn message(as_text: bool, len: usize, seed: usize) -> OwnedMessage {
         false => OwnedMessage::from(binary(len, seed)),
     }
 }
-
-/// Everybody's.
-const LIMITS: Limits = Limits { message: LIMIT, frame: LIMIT, fragments: 128 << 10 };
 
 fn ours(client: bool, cut: u8, high_water: usize, sends: &[Send], close: Option<(u16, u8)>) {
     let mut conn = connection(client, &Config { high_water, ..Config::default() });
@@ -121,7 +118,7 @@ fn ours(client: bool, cut: u8, high_water: usize, sends: &[Send], close: Option<
     conn.sender_mut().close(frame).expect("it is open");
     drain(&mut conn, &mut wire);
 
-    let want = reference::receive(&wire, client, LIMITS);
+    let want = reference::receive(&wire, client, Limits::DEFAULT);
     assert_eq!((want.used, &want.end), (wire.len(), &reference::End::Closed), "whole and legal");
     // What overtakes is compared by the reference, what is in order by what was fed too.
     let mut data = want.events.iter().filter(|event| matches!(event, Event::Message { .. }));
@@ -268,7 +265,7 @@ impl Frame {
 }
 
 fn any(wire: &[u8], to_server: bool, cut: u8) {
-    let want = reference::receive(wire, to_server, LIMITS);
+    let want = reference::receive(wire, to_server, Limits::DEFAULT);
     let mut conn = connection(!to_server, &Config::default());
     let seen = play(&mut conn, wire, &mut Cuts::new(cut));
     assert_eq!(seen.events, want.events);

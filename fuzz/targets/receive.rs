@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let (client, chunks) = (flags & CLIENT != 0, flags & CHUNKS != 0);
     let mut config = Config::default();
-    let mut limits = Limits { message: 16 << 20, frame: 16 << 20, fragments: 128 << 10 };
+    let mut limits = Limits::DEFAULT;
     if flags & SMALL_LIMITS != 0 {
         limits = Limits { message: 150, frame: 130, fragments: 3 };
         config = Config { max_message: 150, max_frame: Some(130), max_fragments: 3, ..config };

@@ -84,8 +84,7 @@ fn run(config: &Config, wire: &[u8], cut: u8, subprotocols: bool) -> Outcome {
             check_response(&response, 101);
             // What comes behind the head is frames, as if it had come later.
             let after = play(&mut conn, left, &mut cuts);
-            let limits = Limits { message: 16 << 20, frame: 16 << 20, fragments: 128 << 10 };
-            let want = reference::receive(&wire[head..], true, limits);
+            let want = reference::receive(&wire[head..], true, Limits::DEFAULT);
             assert_eq!(after.events, want.events);
             Outcome { verdict, request: Some(request), response, after: Some(after) }
         }

@@ -114,7 +114,6 @@ fn run(config: &Config, request: &Request, wire: &[u8], cut: u8, eof: bool) -> O
         head.named("sec-websocket-protocol").pop()
     );
     let after = play(&mut conn, left, &mut cuts);
-    let limits = Limits { message: 16 << 20, frame: 16 << 20, fragments: 128 << 10 };
-    assert_eq!(after.events, reference::receive(&wire[at..], false, limits).events);
+    assert_eq!(after.events, reference::receive(&wire[at..], false, Limits::DEFAULT).events);
     Outcome { verdict, response, body: None, subprotocol, after: Some(after) }
 }

@@ -122,8 +122,7 @@ fn any_wire(flags: u8, cut: u8, wire: &[u8]) {
     let mut events = vec![];
     let mut conn = connection(client, &Config::default());
     whole.replay_into(&mut conn, |_, seen| events.push(event(seen)));
-    let limits = Limits { message: 16 << 20, frame: 16 << 20, fragments: 128 << 10 };
-    let want = reference::receive(wire, !client, limits);
+    let want = reference::receive(wire, !client, Limits::DEFAULT);
     assert_eq!(events, want.events);
     let error = conn.closed().and_then(|end| end.error);
     match want.end {
