@@ -88,11 +88,12 @@ fn the_heartbeats_pings_give_times() {
 
 #[test]
 fn without_a_stamp_the_next_time_told_is_that_of_the_pong() {
-    for role in ROLES {
+    for (role, paused) in ROLES.into_iter().flat_map(|role| [(role, false), (role, true)]) {
         let mut conn = connection(role, &Config::default());
         let payload = probe(&mut conn, at(10));
         assert_eq!(conn.poll_timeout(), None, "no deadline hangs on it");
         receive(&mut conn, &to(role, PONG, &payload));
+        conn.set_paused(paused);
         assert_eq!((conn.sender().rtt(), conn.poll_timeout()), (None, Some(Time::ZERO)));
         conn.handle_timeout(at(17)).unwrap();
         assert_eq!((times(&conn)[0], conn.poll_timeout()), (ms(7), None));

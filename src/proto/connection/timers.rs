@@ -231,10 +231,11 @@ impl Timers {
             return None;
         }
         let idle = self.idle.as_ref().map(|idle| idle.next()).filter(|_| phase == Phase::Open);
+        let pong = tx.pong_waits().then_some(Time::ZERO);
         let duties = Time::earliest(&[self.next_of_end(rx, phase), idle, self.next_of_pause(rx)]);
         // Silence proves nothing during a pause, and has no effect once receiving has ended.
         if self.paused() || rx.ended() {
-            return duties;
+            return Time::earliest(&[duties, pong]);
         }
         let verdict = match &self.found {
             Some(found) if found.is_believed(rx) => Some(Time::ZERO),
@@ -243,7 +244,6 @@ impl Timers {
             Some(found) => Some(found.told + SOON),
             None => self.next_verdict(rx, tx, phase),
         };
-        let pong = tx.pong_waits().then_some(Time::ZERO);
         Time::earliest(&[duties, verdict, pong])
     }
 
@@ -278,10 +278,10 @@ impl Timers {
             return Err(error); // A call after the end changes nothing, and repeats the error.
         }
         self.looked(rx);
-        self.bound_phase(now, rx, tx, phase)?;
+        tx.time_pong(now); // also in a pause, which may begin right after the Pong
+        self.bound_phase(now, rx, tx, phase)?; // closing goes on in a pause
         // `is_paused` comes first, because it may move the deadlines that `passed` checks.
         if !self.is_paused(now) && !rx.ended() {
-            tx.time_pong(now);
             let passed = self.passed(now, rx, tx, phase);
             self.judge(passed, now, rx, tx)?;
         }
