@@ -379,15 +379,15 @@ impl Session {
         }
     }
 
-    /// Checks that TLS has not failed, and that the stream has not ended.
+    /// Checks that TLS has not failed, and that the stream has not ended without a close_notify.
     ///
     /// # Errors
     ///
-    /// The TLS error, if TLS has failed. `UnexpectedEof`, if the stream ended.
+    /// The TLS error, if TLS has failed. `UnexpectedEof`, if the stream ended too early.
     pub fn check(&self) -> io::Result<()> {
         let what = match &self.failed {
             Some(error) => return Err(TlsError::from(error.clone()).into_io()),
-            None if !self.eof => return Ok(()),
+            None if !self.eof || self.ended => return Ok(()),
             None if self.is_handshaking() => "stream ended in the TLS handshake",
             None => "stream ended without the close_notify of TLS: data may be missing",
         };
