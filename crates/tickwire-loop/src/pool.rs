@@ -34,7 +34,7 @@ pub(crate) struct Pool {
     last: Vec<u8>,
     /// The other buffers, a list.
     free: Vec<Vec<u8>>,
-    /// The length of all buffers in `free` together, in bytes.
+    /// The capacity of all buffers in `free` together, in bytes.
     bytes: usize,
 }
 
@@ -62,18 +62,18 @@ impl Pool {
 
     fn take_from_list(&mut self) -> Vec<u8> {
         let buffer = self.free.pop().unwrap_or_default();
-        self.bytes -= buffer.len();
+        self.bytes -= buffer.capacity();
         buffer
     }
 
     fn give_to_list(&mut self, buffer: Vec<u8>) {
-        // The length is used, and not the capacity: both are equal in these buffers.
-        if buffer.len() <= MOST - self.bytes {
+        // `capacity` and not `len`, because all of the capacity stays allocated.
+        if buffer.capacity() <= MOST - self.bytes {
             // Only the first call reserves memory, because the list keeps its capacity.
             if self.free.is_empty() {
                 self.free.reserve(LISTED);
             }
-            self.bytes += buffer.len();
+            self.bytes += buffer.capacity();
             self.free.push(buffer);
         }
     }
@@ -102,12 +102,15 @@ mod tests {
     #[test]
     fn a_pool_keeps_no_more_than_it_may_beside_the_last_buffer() {
         let mut pool = Pool::default();
-        for _ in 0..2 {
+        for capacity in [1 << 20, 1 << 20, 2 << 20] {
             for _ in 0..100 {
-                pool.give(vec![0; 1 << 20]);
+                let mut buffer = Vec::with_capacity(capacity);
+                buffer.resize(1 << 20, 0);
+                pool.give(buffer);
             }
             assert_eq!(pool.bytes, MOST);
-            assert_eq!((0..100).filter(|_| !pool.take().is_empty()).count(), (MOST >> 20) + 1);
+            let taken = (0..100).filter(|_| !pool.take().is_empty()).count();
+            assert_eq!(taken, MOST / capacity + 1);
             assert_eq!(pool.bytes, 0);
         }
     }
