@@ -134,8 +134,9 @@ impl Dial<'_> {
         S: AsyncRead + AsyncWrite + Unpin,
         F: Future<Output = io::Result<S>>,
     {
-        let (began, limit) = (Instant::now(), config.handshake_timeout);
-        self.open(began, config, |to| within(limit, connector(to))).await
+        let began = Instant::now();
+        let left = || config.handshake_timeout.saturating_sub(began.elapsed());
+        self.open(began, config, |to| within(left(), connector(to))).await
     }
 
     /// Opens the connection over the stream that `connector` makes. `Dial::blocking_connect_with`
@@ -197,10 +198,9 @@ impl Dial<'_> {
             // The outer `Ok` holds the result of the attempt. So an `Err` of `within` below only
             // means that the time has passed.
             let ended = poll_fn(|cx| {
-                for (at, (to, attempt)) in under_way.iter_mut().enumerate() {
+                for (at, (_, attempt)) in under_way.iter_mut().enumerate() {
                     if let Poll::Ready(done) = attempt.as_mut().poll(cx) {
-                        let to = *to;
-                        drop(under_way.swap_remove(at));
+                        let (to, _) = under_way.swap_remove(at);
                         return Poll::Ready(Ok((to, done)));
                     }
                 }
