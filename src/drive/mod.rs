@@ -110,7 +110,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 
     /// Returns the result of a receiving call. The function `fetch` reads the item that the last
     /// step reached. So no other step may come between the poll and this call.
-    #[inline(always)]
+    #[inline(always)] // with `fetch`: the message then stays in registers
     pub(crate) fn take<'a, T>(
         &'a mut self,
         ready: Ready,

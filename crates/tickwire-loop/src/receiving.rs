@@ -264,6 +264,7 @@ impl Receiving {
                 self.replaced = self.first.map(|first| first.handle).or(self.replaced);
             }
             self.replaced.take_if(|replaced| *replaced == of); // it is the first again
+            // `patience` stays: its next turn reads, which renews it, or lets another be the first.
             self.first = Some(First { handle: of, bytes: held.bytes, began: held.began });
         }
         holds

@@ -381,7 +381,8 @@ impl Wire {
             None if text.is_empty() => return Ok(0), // `put` could fail: see `send`
             None => {
                 let all = text.len();
-                // If this writes some bytes and then fails, the next call returns the error.
+                // If this writes some bytes and then fails, the next call returns the error:
+                // `WouldBlock`. A lasting error of the stream ends the handshake by its next read.
                 let wrote = self.put(system, &mut text);
                 return if text.len() < all { Ok(all - text.len()) } else { wrote.map(|()| 0) };
             }

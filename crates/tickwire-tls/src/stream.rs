@@ -264,7 +264,8 @@ impl Tls {
         self.check()?;
         let session = &mut self.session;
         if session.is_opening() {
-            // The last messages of the handshake leave together with the first data.
+            // The last messages of the handshake leave together with the first data. If another
+            // thread is writing these messages, it also writes the data: see `restore_output`.
             if session.is_handshaking() {
                 return session.may_write().map(|()| Sealed::Handshaking);
             }
@@ -330,7 +331,8 @@ impl Tls {
         (!mem::replace(&mut self.reading, true)).then(|| mem::take(&mut self.session.input))
     }
 
-    /// Takes the buffer back. Nothing else has filled `input` meanwhile, because `reading` was set.
+    /// Takes the buffer back. No other call has read into `input` meanwhile, because `reading` was
+    /// set. If rustls panicked meanwhile, and left plaintext there, this plaintext is lost.
     fn restore_input(&mut self, wire: Buffer, done: &Poll<io::Result<usize>>) {
         self.reading = false;
         self.session.input = wire;

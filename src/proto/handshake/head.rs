@@ -273,7 +273,8 @@ impl RequestLine {
         let mut parsed = httparse::Request::new(&mut []);
         match parsed.parse_with_uninit_headers(head, &mut headers) {
             Ok(httparse::Status::Complete(len)) if len == head.len() => {}
-            // More bytes follow the head: `parse_at_once` drops this error, and `scan` runs.
+            // Here the two parsers, `Scan` and httparse, differ about the end of the head. Or bytes
+            // follow the head: `parse_at_once` drops this error, and `scan` runs.
             Ok(_) => return Err(HandshakeError::Malformed { what: "first line" }),
             Err(e) => {
                 // httparse accepts 1.0 and 1.1, and `Scan` replaced 1.2 to 1.9, so any other 1.x is
@@ -283,7 +284,8 @@ impl RequestLine {
             }
         }
         let target = parsed.path.unwrap_or_default(); // `Complete`: path and method are set.
-        // RFC 9112 §3.2 allows only URI characters and no fragment, but httparse accepts more.
+        // RFC 9112 §3.2 allows only URI characters and no fragment, but httparse accepts more. Some
+        // clients send other visible characters, such as `|`, unescaped. So these pass.
         if !target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
             return Err(HandshakeError::Malformed { what: "request target" });
         }
