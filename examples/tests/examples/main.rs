@@ -20,6 +20,7 @@ mod rooms;
 #[path = "../../../tests/support"]
 mod support {
     pub(crate) mod blocking;
+    pub(crate) mod polled;
     pub(crate) mod provider;
     pub(crate) mod tls;
     pub(crate) mod tries;
