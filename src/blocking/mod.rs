@@ -430,7 +430,7 @@ impl<S: Stream> WebSocket<S> {
     pub fn into_split(self) -> std::io::Result<(Reader<S>, Writer<S>)> {
         // Nothing wakes the reader when the writer starts a deadline. With waits of `reader_wait`,
         // the reader notices a deadline within about the first quarter of the deadline's time.
-        // (Each wait takes at least 1 ms, and a blocking read may end up to `MARGIN` late.)
+        // (Each wait takes at least 1 ms, and a blocking read may end late, by up to `MARGIN`.)
         let quarter = self.0.core.conn.shortest_sending_timeout() / 4;
         let reader_wait = quarter.clamp(Duration::from_millis(1), READ_TIMEOUT);
         let halves = self.0.into_halves(|mut read| {

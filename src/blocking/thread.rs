@@ -203,9 +203,9 @@ impl<S: Stream> Timed<S, Thread> {
     }
 
     /// Checks that the caller's time limit is valid, and that the stream can keep it. A wait of
-    /// zero only asks whether the stream can wait, so any event would do. For `None` this function
-    /// does not ask, because calls without a limit also work on a stream that cannot wait. A limit
-    /// of zero is an error, as for std's sockets.
+    /// zero only asks whether the stream can wait: whether it waits to read or to write makes no
+    /// difference. For `None` this function does not ask, because calls without a limit also work
+    /// on a stream that cannot wait. A limit of zero is an error, as for std's sockets.
     pub(super) fn check(&self, limit: Option<Duration>) -> io::Result<()> {
         match limit {
             None => Ok(()),

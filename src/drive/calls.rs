@@ -182,11 +182,12 @@ macro_rules! writer {
             self.0.with(|tx| tx.feed(message))
         }
 
-        /// Calls `f` with the sending half of the core, for all calls that need no I/O. (In `f`, an
-        /// `Outbox` of `tickwire-parts` can feed this half.) Calls of the other half wait until `f`
-        /// returns. So `f` must not call the other half, and must take no lock: either may cause a
-        /// deadlock. If `f` queues a Close, the receiving half wakes once `f` has returned. (In
-        /// `blocking`, the receiving half notices the Close within about a second.)
+        /// Calls `f` with the core's sending half. `f` may use any call of this half that needs no
+        /// I/O. (An `Outbox` of `tickwire-parts` can feed this half there.) Calls of the other half
+        /// wait until `f` returns. So `f` must not call the other half, and must take no lock:
+        /// either may cause a deadlock. If `f` queues a Close, the receiving half wakes once `f`
+        /// has returned. (In `blocking`, the receiving half notices the Close within about a
+        /// second.)
         ///
         /// ```no_run
         /// # use tickwire::{SendError, blocking::Writer};

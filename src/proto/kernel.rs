@@ -124,8 +124,8 @@ fn xor_long(bytes: &mut [u8], key: [u8; 4]) {
     xor_blocks(bytes, key);
 }
 
-/// Does the work of [`xor_long`] in blocks of 32 bytes. `bytes` must have at least 32 bytes. The
-/// functions that an AVX2 function calls are inlined: only then their code uses AVX2.
+/// Does the work of [`xor_long`] in blocks of 32 bytes. `bytes` must have at least 32 bytes. It is
+/// inlined, with all that it calls, so that a copy of its code inside `xor_avx2` uses AVX2.
 #[inline(always)]
 pub(super) fn xor_blocks(bytes: &mut [u8], key: [u8; 4]) {
     let n = bytes.len();

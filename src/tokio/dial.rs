@@ -178,7 +178,8 @@ impl Dial<'_> {
         self.tcp_to_any(self.attempts(to, found, limit)?, began).await
     }
 
-    /// Polls all attempts together. On return, all other attempts are dropped, which closes them.
+    /// Polls all attempts together. When one of them has succeeded, the others are dropped, which
+    /// closes their sockets.
     pub(crate) async fn tcp_to_any(
         &self,
         mut attempts: Attempts<'_>,

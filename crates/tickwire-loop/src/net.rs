@@ -132,8 +132,8 @@ impl<'n, T> Net<'n, T> {
 
     // Sending.
 
-    /// Queues a message for a connection, in its [outbox](Self::set_outbox) if it has one. `to` may
-    /// be the connection whose message is lent.
+    /// Queues a message for a connection, in its [outbox](Self::set_outbox) if it has one. During
+    /// [`Message`](crate::Event::Message), `to` may be the connection that sent this message.
     ///
     /// Messages to the connection that has its turn leave in its turn. As a rule, one write sends
     /// them all. Messages to other connections leave at the end of the round, in one write for each

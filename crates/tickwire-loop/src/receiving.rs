@@ -56,8 +56,9 @@ impl Received {
 #[derive(Clone, Copy)]
 struct First {
     handle: Handle,
-    /// `bytes` and `began` of its [`Received`].
+    /// The same as [`Received::bytes`] of this connection.
     bytes: usize,
+    /// The same as [`Received::began`] of this connection.
     began: u64,
 }
 

@@ -15,7 +15,7 @@ use tickwire::{
 };
 use tickwire_dial::Race;
 
-/// An open connection while it is whole.
+/// An open connection that is not dormant.
 pub(crate) struct Open {
     pub(crate) conn: Connection,
     /// The error of the stream, if it failed. Bytes that arrived before the error are delivered

@@ -53,7 +53,8 @@ impl<T> Inner<T> {
                 }
                 stage => stage,
             };
-            // If the whole connection that had this slot is gone, the slot leaves the queue.
+            // The slot was taken out of the queue above. It goes back only while its connection is
+            // whole.
             slot.marks.whole = matches!(stage, Stage::Open(_) | Stage::Turn | Stage::Accepted(_));
             if slot.marks.whole {
                 self.queues.whole.push_back(at);

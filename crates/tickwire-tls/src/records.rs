@@ -315,8 +315,8 @@ impl Records {
     /// record under this key.
     #[inline]
     fn update_if_due(&mut self, out: &mut Buffer) -> Result<(), Error> {
-        // RFC 9846 §5.5: the KeyUpdate is sealed under the old key too, so it must be the last
-        // record that this key may seal.
+        // RFC 9846 §5.5 limits the records under one key. A KeyUpdate is sealed under the old key,
+        // so the last record that the limit allows is kept for the KeyUpdate.
         let last = self.sealed.saturating_add(1) >= self.seal.limit();
         if self.owes_update || last { self.update(out) } else { Ok(()) }
     }

@@ -80,8 +80,8 @@ use std::io::{self, IoSlice};
 /// outgoing ciphertext. If `read` fails, keep its error and write the outgoing ciphertext, which
 /// contains the alert for the peer.
 ///
-/// **Panics.** During a call of the session, rustls may panic, or code that rustls calls, such as
-/// the provider or a certificate verifier. The session catches the panic, and drops rustls'
+/// **Panics.** During a call of the session, rustls may panic. So may code that rustls calls, such
+/// as the provider or a certificate verifier. The session catches the panic, and drops rustls'
 /// connection. From then on every [`read`](Self::read) and `write` fails, and
 /// [`TlsError::is_panic`] is `true` for their error. Plaintext that rustls held at that moment is
 /// lost. The panic hook still reports the panic, and `panic = "abort"` ends the program.

@@ -339,7 +339,7 @@ impl Timers {
         }
     }
 
-    /// Ends reading and writing, because the peer counts as dead or closing has taken too long.
+    /// Ends reading and writing: the peer seems to be dead, or closing has taken too long.
     fn expire(&mut self, error: RecvError, tx: &mut Sender) -> RecvError {
         self.given_up = true;
         self.expired = Some(error);

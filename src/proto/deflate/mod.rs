@@ -111,9 +111,9 @@ pub struct Deflate {
     /// | 6 | 278 bytes in 10.4 µs | 189 bytes in 11.0 µs |
     pub level: u8,
     /// Messages of fewer bytes than this are sent uncompressed; default 128. Without takeover,
-    /// compressing such a message gains little. Also without takeover, a message that would not
-    /// become shorter is sent uncompressed. Empty messages are never compressed. A message fed in
-    /// several chunks is always compressed, because its length is not known when it begins.
+    /// compressing such a message gains little. A longer message, too, is sent uncompressed without
+    /// takeover if it would not become shorter. Empty messages are never compressed. A message fed
+    /// in several chunks is always compressed, because its length is not known when it begins.
     pub min_size: usize,
     /// The most bytes that a thread keeps in unused compressors and decompressors; default 2 MiB,
     /// which is about five compressors or 40 decompressors. Above this limit, the thread frees the

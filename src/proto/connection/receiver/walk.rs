@@ -250,8 +250,8 @@ impl Receiver {
                 return;
             }
         }
-        // This counts a data frame without FIN and length, because `more` counts the message and
-        // the payload when they are taken. `take_control` counts a control frame.
+        // This counts the frame. `more` adds the message and the bytes of the payload when they are
+        // taken, so FIN and the length are left out here. `take_control` counts a control frame.
         self.counts.tally.frame(header.opcode as u8, 0);
         self.state = State::Payload { remaining: header.payload_len, fin: header.fin, mask };
     }
