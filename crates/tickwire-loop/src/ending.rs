@@ -25,6 +25,11 @@ impl<T> Inner<T> {
         let Some(value) = self.free(handle) else { return };
         let error = open.as_mut().and_then(|open| open.error.take());
         let closed = open.as_ref().and_then(|open| open.conn.closed());
+        // The stream's error says more than `UnexpectedEof`, or a deadline that has passed since. A
+        // violation has a close code, and says more than the stream's error.
+        let by_stream = closed
+            .as_ref()
+            .is_none_or(|closed| closed.error.is_some_and(|error| error.close_code().is_none()));
         // The error of a read comes first, because it is complete. `unwritten` has only the kind of
         // its error.
         let end = match (failed.or(error.or(unwritten).map(Error::from)), closed) {
@@ -32,16 +37,12 @@ impl<T> Inner<T> {
             // failed later.
             _ if is_over_queued => End::OverQueued,
             _ if let Some(code) = by_outbox => End::Disconnected(code),
-            // The stream's error says more than `UnexpectedEof`.
-            (Some(failed), None) => End::Failed(failed),
-            (Some(failed), Some(closed)) if closed.error == Some(RecvError::UnexpectedEof) => {
-                End::Failed(failed)
-            }
+            (Some(failed), _) if by_stream => End::Failed(failed),
             (_, Some(closed)) => End::Closed(closed),
             // Not reached: the turn of an open connection ends it only after receiving has ended,
             // so `closed` is `Some`. In all other cases, except `OverQueued`, the caller has an
             // error.
-            (None, None) => End::Failed(RecvError::UnexpectedEof.into()),
+            (_, None) => End::Failed(RecvError::UnexpectedEof.into()),
         };
         self.counts.disconnected += u64::from(by_outbox.is_some());
         handler(&mut Net::new(self), Event::Closed { handle, end, value });

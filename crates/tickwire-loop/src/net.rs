@@ -363,10 +363,10 @@ impl<'n, T> Net<'n, T> {
     ///
     /// The heartbeat stops too. So while nothing is sent to a paused connection, no event tells
     /// that its peer is gone, even if the peer was killed. A failed write ends the connection after
-    /// [`close_timeout`](tickwire::Config::close_timeout); if the peer accepts no bytes,
-    /// [`write_timeout`](tickwire::Config::write_timeout) ends it. [`close`](Self::close) and
-    /// [`shut_down`](Self::shut_down) do not resume reading: the answer to the Close stays unread,
-    /// and `close_timeout` ends the connection with
+    /// [`close_timeout`](tickwire::Config::close_timeout), by its error; if the peer accepts no
+    /// bytes, [`write_timeout`](tickwire::Config::write_timeout) ends it. [`close`](Self::close)
+    /// and [`shut_down`](Self::shut_down) do not resume reading: the answer to the Close stays
+    /// unread, and `close_timeout` ends the connection with
     /// [`CloseTimeout`](tickwire::RecvError::CloseTimeout). In all these cases the messages that
     /// the connection has received are dropped.
     pub fn pause(&mut self, of: Handle, paused: bool) {
