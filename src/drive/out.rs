@@ -170,8 +170,10 @@ impl Out {
     }
 
     /// Returns the result of a flush once the sender is broken: the stream's error, the error that
-    /// ended receiving, or `Closed`. But if there is no error and our Close was written, the flush
-    /// succeeds, because no message is lost. Later flushes have the same result, unless a receiving
+    /// ended receiving, or `Closed`. The stream's error comes first: it is why bytes could not be
+    /// written. But if there is no error and our Close was written, the flush succeeds, because no
+    /// message is lost. After an error of receiving, it fails: the peer may have been gone when
+    /// these messages were written. Later flushes have the same result, unless a receiving
     /// call has taken the stream's error, or receiving has ended in the other half since.
     #[cold]
     pub(super) fn lost(&self, tx: &Sender) -> Written {

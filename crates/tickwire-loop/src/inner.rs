@@ -11,7 +11,8 @@ use crate::{
 use std::{io, mem, sync::Arc};
 use tickwire::{Config, Connection, Sender, Time};
 
-/// The length of the buffer of a connection with unwritten bytes. This length counts as queued.
+/// The least length of the buffer of a connection with unwritten bytes. It counts as queued beside
+/// these bytes, as a bound on the memory that short messages take: most of the buffer is unused.
 const BUFFER: usize = 16 << 10;
 
 /// The state of a loop.

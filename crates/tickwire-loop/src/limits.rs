@@ -103,8 +103,9 @@ impl<T> Inner<T> {
         // again.
         self.counts.queued -= mem::take(&mut slot.queued);
         self.counts.over_queued += 1;
-        // Nothing is read or written from here on, so the descriptor is closed here, and not by
-        // `finish`.
+        // The wire's ciphertext counts no more, so its memory is freed here, and not by `finish`.
+        // The descriptor is closed too. If input is unread, the operating system then resets the
+        // connection, and the peer may lose our Close.
         if let Some(wire) = slot.wire.take() {
             self.system.close(wire.stream);
         }

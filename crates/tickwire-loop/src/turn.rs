@@ -229,8 +229,8 @@ impl<'i, T> Turn<'i, T> {
     }
 
     /// Writes, and decides how the turn goes on after delivering has stopped. If the handler has
-    /// removed the connection, there is no slot, and `finish` delivers no event. An open connection
-    /// has a wire, unless `disconnect` has ended it.
+    /// removed the connection, there is no slot, and `finish` delivers no event. If there is a
+    /// slot, it has a wire: only `disconnect` takes a wire, and not during a turn.
     #[inline(always)]
     fn write(&mut self, stop: Stop) -> After {
         // Only after `Starved` does the turn read bytes that count for the limit on received bytes.
@@ -258,7 +258,8 @@ impl<'i, T> Turn<'i, T> {
             Stop::Held | Stop::Cork if !held => return After::Again,
             Stop::Held | Stop::Cork => false,
             // No deadline is checked here: undelivered input may show that the peer is alive. The
-            // next turns deliver this input before they read, and then reach the check below.
+            // next turns deliver this input before they read, and then reach the check below. There
+            // they also ask `receiving` when this connection has to go on.
             Stop::Share => {
                 return After::Rest { unfinished: true, until: conn.poll_timeout() };
             }
@@ -283,6 +284,7 @@ impl<'i, T> Turn<'i, T> {
                 wire.tell_time(system, conn, clock.now);
             }
             NextAction::Rest { unfinished, until } => {
+                // `spent` counts time only if there are bytes to read: the next turn reads them.
                 let (received, did) = (&mut self.open.received, (self.spent > 0, stops));
                 let until = match receiving.until(self.handle, received, did, clock.now) {
                     None => until, // the common case

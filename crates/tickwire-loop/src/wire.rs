@@ -374,6 +374,11 @@ impl Wire {
 
     /// Writes bytes of an opening handshake. Returns the number of bytes accepted; 0 before the TLS
     /// handshake is done.
+    ///
+    /// # Errors
+    ///
+    /// The stream's error; over TLS, without a stream's error, that of the session. `WouldBlock`
+    /// only without TLS, because the session keeps what it accepted.
     pub(crate) fn say(&mut self, system: &mut System, mut text: &[u8]) -> io::Result<usize> {
         let said = match &mut self.tls {
             // An error is returned below, after `send` has written the TLS alert.

@@ -413,7 +413,8 @@ fn push(text: &mut String, parts: &[&str]) {
 /// Checks a header that the caller adds. Refuses a name that is not a token. Also refuses control
 /// characters, because some of them could end the line (RFC 9110 §5.1, §5.5). A header that only
 /// the handshake may set is refused too, because a second line could contradict the handshake's
-/// line. A header about a body could make a proxy read frames as a body.
+/// line. A header about a body could make a proxy read frames as a body. `TE` needs an entry in
+/// `Connection`, which the handshake sets, and `Trailer` is about a body.
 fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     const RESERVED: [&str; 7] =
         ["Host", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer"];
