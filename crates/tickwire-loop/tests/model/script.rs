@@ -285,7 +285,7 @@ impl Script<'_, '_> {
     /// the stream takes that, whatever the policy. If a peer has stalled, the policy acts.
     fn outbox(&mut self, net: &mut Net<'_, Value>, handle: Handle) {
         let conn = &self.reference.conns[&handle];
-        let reads = |peer: &Peer| peer.most[1] == 1 << 20 && peer.input.ended.is_none();
+        let reads = |p: &Peer| p.most[1] == 1 << 20 && p.input.ended.is_none() && !p.output.mute;
         let stalls = self.reference.raw(conn.flow ^ 1).is_some_and(|peer| peer.most[1] == 0);
         let alone = net.counts().queued == 0 || self.settings.max_queued >= 1 << 20;
         let bursts = (alone && !self.reference.hasty && !conn.closing)
