@@ -16,6 +16,7 @@ use bytes::Bytes;
 use std::{
     io::Write,
     sync::{atomic::Ordering::SeqCst, mpsc},
+    thread,
     time::{Duration, Instant},
 };
 use tickwire::{Config, OwnedMessage, RecvError, Role};
@@ -73,10 +74,14 @@ enum Then {
 /// the messages, none is written whose last byte has not left it, as long as the connection lasts.
 /// Once it is over, none is unwritten that has left.
 fn what_a_stream_holds_back_is_not_written<E: End>() {
-    let hows = [(usize::MAX, false), (30_000, false), (30_000, true), (10, true)];
-    let all = |how| [Then::GoesOn, Then::Leaves, Then::Stays, Then::Closes].map(|then| (how, then));
-    for ((most, tight), then) in hows.into_iter().flat_map(all) {
-        with_time_enough(|time| holds_back::<E>(How { most, tight, ..How::HOLDS }, then, 5 * time));
+    for (most, tight) in [(usize::MAX, false), (30_000, false), (30_000, true), (10, true)] {
+        let how = How { most, tight, ..How::HOLDS };
+        // Beside each other, because most of them wait.
+        thread::scope(|scope| {
+            for then in [Then::GoesOn, Then::Leaves, Then::Stays, Then::Closes] {
+                scope.spawn(move || with_time_enough(|time| holds_back::<E>(how, then, 5 * time)));
+            }
+        });
     }
 }
 
