@@ -231,6 +231,11 @@ impl<'i, T> Turn<'i, T> {
     /// Writes, and decides how the turn goes on after delivering has stopped. If the handler has
     /// removed the connection, there is no slot, and `finish` delivers no event. If there is a
     /// slot, it has a wire: only `disconnect` takes a wire, and not during a turn.
+    ///
+    /// The clock is read only if the turn may take long. If one read has emptied the stream, the
+    /// clock is not read. The time read here only limits the turn. Deadlines are compared with
+    /// `clock.now`, as in all calls of this round. If a deadline passes meanwhile, the next round
+    /// finds it.
     #[inline(always)]
     fn write(&mut self, stop: Stop) -> After {
         // Only after `Starved` does the turn read bytes that count for the limit on received bytes.
@@ -266,10 +271,6 @@ impl<'i, T> Turn<'i, T> {
         };
         // Once in each turn, deadlines come before more input, so that a flood cannot put them off.
         let looks = !mem::replace(&mut self.looked, true);
-        // The clock is read only if the turn may take long. If one read has emptied the stream, the
-        // clock is not read. The time read here only limits the turn. Deadlines are compared with
-        // `clock.now`, as in all calls of this round. If a deadline passes meanwhile, the next
-        // round finds it.
         let readable = reads && wire.is_readable();
         if readable {
             let now = clock.read();

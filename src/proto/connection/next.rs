@@ -151,6 +151,9 @@ impl Connection {
     ///
     /// The loop ends, because each call of `handle_timeout` clears or moves the deadline that was
     /// due.
+    ///
+    /// While reads go on, an old `now` is not used: the wait at the end asks for the time. A check
+    /// of the deadlines costs time, so most reads are made without a check: see `Timers::looks`.
     #[inline(never)] // keeps `next`, which is inlined, short
     fn next_slow(&mut self, now: Time) -> Next<'_> {
         loop {
@@ -187,9 +190,6 @@ impl Connection {
                 Some(_) => false,
             };
             let reads_on = reads && obstacle != Obstacle::ReadBlocked;
-            // While reads go on, an old `now` is not used: the wait below asks for the time. A
-            // check of the deadlines costs time, so most reads are made without a check: see
-            // `Timers::looks`.
             let is_old = self.loop_state.reads >= READS;
             let looks = !reads_on || (!is_old && self.inbound.looks());
             let until = if looks { self.poll_timeout() } else { None };

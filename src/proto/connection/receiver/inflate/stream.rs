@@ -241,8 +241,7 @@ impl Inflate {
             }
             full = done.full;
             taken += done.taken;
-            // A block that reaches the appended bytes must be an empty stored block, without
-            // output.
+            // A block that reaches the appended bytes must be an empty stored one, without output.
             if taken > n && done.made > 0 {
                 return Err(BAD);
             }
