@@ -66,22 +66,23 @@ pub fn write(tx: &mut Sender, to: &mut Vec<u8>, most: usize) -> usize {
 
 /// One read of a handshake, of at most `most` bytes of `wire`, which it takes off.
 pub fn read_head(reading: &mut Reading, wire: &mut &[u8], most: usize) {
-    let spare = reading.spare_mut();
-    assert!(!spare.is_empty(), "an empty read would look like the end of the stream");
-    let (piece, rest) = wire.split_at(most.min(spare.len()).min(wire.len()));
-    spare[..piece.len()].copy_from_slice(piece);
-    reading.commit(piece.len());
-    *wire = rest;
+    let n = take(reading.spare_mut(), wire, most);
+    reading.commit(n);
 }
 
 /// One read of a connection, of at most `most` bytes of `wire`, which it takes off.
 pub fn read(rx: &mut Receiver, wire: &mut &[u8], most: usize) {
-    let spare = rx.spare_mut();
+    let n = take(rx.spare_mut(), wire, most);
+    rx.commit(n);
+}
+
+/// Moves at most `most` bytes from the start of `wire` to `spare`. Returns their number.
+fn take(spare: &mut [u8], wire: &mut &[u8], most: usize) -> usize {
     assert!(!spare.is_empty(), "an empty read would look like the end of the stream");
     let (piece, rest) = wire.split_at(most.min(spare.len()).min(wire.len()));
     spare[..piece.len()].copy_from_slice(piece);
-    rx.commit(piece.len());
     *wire = rest;
+    piece.len()
 }
 
 /// Adds a frame.
