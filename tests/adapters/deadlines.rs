@@ -206,7 +206,7 @@ fn a_feed_that_only_pings_is_given_up_and_told<E: End>() {
 fn a_flood_of_pings_hides_no_dead_feed<E: End>() {
     // No read ever has to wait.
     let far = |peer: &mut Peer| {
-        let thousand = peer.frame(PING, b"").repeat(1000);
+        let thousand = peer.frame(PING, &[0x7a; 125]).repeat(1000);
         let mut io = peer.io.try_clone().unwrap();
         let flood = thread::spawn(move || while io.write_all(&thousand).is_ok() {});
         told_of_it(peer);

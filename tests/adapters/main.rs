@@ -102,7 +102,9 @@ fn serve<E: End>(far: impl FnOnce(&mut Peer) + Send + 'static, near: impl FnOnce
 
 /// Bytes that differ from their neighbours.
 fn bytes(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i % 251) as u8).collect()
+    let mut bytes = Vec::from_iter(0..251).repeat(len.div_ceil(251));
+    bytes.truncate(len);
+    bytes
 }
 
 fn binary(len: usize) -> OwnedMessage {

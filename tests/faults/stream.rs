@@ -195,10 +195,8 @@ impl State {
         if n == 0 && !self.peer.shut {
             return Ok(None);
         }
-        for (to, byte) in buf.iter_mut().zip(self.peer.wire.drain(..n)) {
-            *to = byte;
-            self.read.push(byte);
-        }
+        self.peer.wire.read_exact(&mut buf[..n]).unwrap();
+        self.read.extend_from_slice(&buf[..n]);
         Ok(Some(n))
     }
 

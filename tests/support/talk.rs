@@ -36,8 +36,11 @@ pub fn messages(who: char, lengths: &[usize]) -> Vec<OwnedMessage> {
             text.extend(std::iter::repeat_n('€', length / 3));
             OwnedMessage::from(text)
         } else {
-            let fill = (0..length).map(|k| (k * k + i) as u8);
-            OwnedMessage::from(text.bytes().chain(fill).collect::<Vec<u8>>())
+            let fill = Vec::from_iter((0..256).map(|k| (k * k + i) as u8));
+            let mut bytes = text.into_bytes();
+            bytes.extend(fill.repeat(length.div_ceil(256)));
+            bytes.truncate(bytes.len() - length.next_multiple_of(256) + length);
+            OwnedMessage::from(bytes)
         }
     };
     lengths.iter().enumerate().map(numbered).collect()

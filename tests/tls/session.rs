@@ -245,7 +245,9 @@ impl Pair {
 }
 
 fn bytes(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i * 7 / 3) as u8).collect()
+    let mut bytes = Vec::from_iter((0..768).map(|i| (i * 7 / 3) as u8)).repeat(len.div_ceil(768));
+    bytes.truncate(len);
+    bytes
 }
 
 // Configurations.

@@ -47,14 +47,16 @@ impl Rng {
     }
 
     pub(crate) fn bytes(&mut self, n: usize) -> Vec<u8> {
-        (0..n).map(|_| self.next() as u8).collect()
+        let mut bytes = vec![0; n];
+        self.fill(&mut bytes);
+        bytes
     }
 }
 
 impl Entropy for Rng {
     fn fill(&mut self, dest: &mut [u8]) {
-        for byte in dest {
-            *byte = self.next() as u8;
+        for eight in dest.chunks_mut(8) {
+            eight.copy_from_slice(&self.next().to_le_bytes()[..eight.len()]);
         }
     }
 }
@@ -135,15 +137,19 @@ pub(crate) fn head(b0: u8, key: Option<[u8; 4]>, len: Len) -> Vec<u8> {
 pub(crate) fn frame(b0: u8, key: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     let mut out = head(b0, key, Len::of(payload.len() as u64));
     match key {
-        // A word at a time: tests are not optimised, and mask megabytes.
-        Some(key) => {
-            let (words, rest) = payload.as_chunks();
-            let word = |word: &[u8; 4]| u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(key);
-            words.iter().for_each(|four| out.extend_from_slice(&word(four).to_ne_bytes()));
-            out.extend(rest.iter().zip(key).map(|(p, k)| p ^ k));
-        }
+        Some(key) => out.append(&mut xored(key, payload)),
         None => out.extend_from_slice(payload),
     }
+    out
+}
+
+/// `payload`, masked or unmasked. 16 bytes at a time: tests are not optimised, and mask megabytes.
+fn xored(key: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    let mut out = payload.to_vec();
+    let (wide, rest) = out.as_chunks_mut();
+    let four = u128::from_ne_bytes([key; 4].concat().try_into().unwrap());
+    wide.iter_mut().for_each(|of| *of = (u128::from_ne_bytes(*of) ^ four).to_ne_bytes());
+    rest.iter_mut().zip(key.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
     out
 }
 
@@ -218,8 +224,7 @@ pub(crate) fn read_frame(wire: &[u8]) -> Option<(WireFrame, usize)> {
         at += 4;
     }
     let end = at.checked_add(usize::try_from(len).unwrap()).unwrap();
-    let payload = wire.get(at..end)?;
-    let payload = payload.iter().zip(key.iter().cycle()).map(|(p, k)| p ^ k).collect();
+    let payload = xored(key, wire.get(at..end)?);
     Some((WireFrame { b0, masked, payload }, end))
 }
 
