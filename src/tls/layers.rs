@@ -3,9 +3,9 @@
 //! highest layer, if the server's URL is `wss`. Each adapter has its own type, because each has its
 //! own TLS stream. The macros of this module have the code that the two types share.
 
-/// Defines `MaybeTls` over a stream with the traits `$bound`, its constructors, and `get_ref`,
-/// which returns the stream below TLS. The module that invokes this macro imports the `TlsStream`
-/// of its adapter.
+/// Defines the type `MaybeTls`, its constructors, and its method `get_ref`, which returns the
+/// stream below TLS. That stream must have the traits `$bound`. The module that invokes this macro
+/// imports the `TlsStream` of its adapter.
 macro_rules! maybe_tls {
     ($(#[$doc:meta])* [$($bound:tt)*]) => {
         $(#[$doc])*

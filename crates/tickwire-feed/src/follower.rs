@@ -361,8 +361,8 @@ impl<T> Follower<T> {
         let at = self.runs.iter().position(|run| run.has(connection))?;
         let run = &mut self.runs[at];
         let open = run.rotation.iter_mut().find(|open| open.id == connection)?;
-        // The message may end the wait for an answer. The next deadline on silence may come before
-        // the end of that wait.
+        // `due` may be the time until which an answer is awaited. This message may be the answer,
+        // and the deadlines on silence, which then hold again, may be earlier.
         self.due = self.due.min(open.hear(&incoming, self.batch, now));
         self.due = self.probe_after.map_or(self.due, |after| self.due.min(now + after));
         match incoming {

@@ -300,8 +300,8 @@ impl<'i, T> Turn<'i, T> {
 }
 
 impl<T> Inner<T> {
-    /// Whether a connection may read under the limit on received bytes, although
-    /// `Receiving::is_free` is `false`.
+    /// Whether the limit on received bytes lets a connection read. Only called while
+    /// `Receiving::is_free` is `false`, because otherwise every connection may read.
     #[cold] // few loops come near the limit
     fn may_hold_more(&mut self, open: &mut Open) -> bool {
         // The buffer of its turn goes back first if it is empty, because an empty buffer must not

@@ -430,8 +430,8 @@ impl RecvBuffer {
 
     /// Makes room for `least` bytes. Moves bytes if this frees at least as many as it moves, so
     /// that each byte moves at most once on average. Otherwise the buffer grows, up to the length
-    /// that the longest message needs. A buffer of that length may have less room than `least`: its
-    /// bytes move only when it has no room at all.
+    /// that the longest message needs. A buffer of that length cannot grow. Its bytes then stay
+    /// where they are while it has any room, even less than `least`.
     fn widen(&mut self, limit: usize, least: usize) {
         let (kept, wire) = self.held();
         if self.next - self.msg_end >= wire {

@@ -167,7 +167,7 @@ impl OutBuffer {
         while self.splices.get(splices).is_some_and(|s| s.at == at) {
             splices += 1;
         }
-        // The bytes are counted before `append` and `take` empty `frames`.
+        // Counted first, because `frames` is empty once its bytes are at their place.
         self.spliced += frames.len();
         self.overtaking += frames.len();
         let before = splices.checked_sub(1).and_then(|before| self.splices.get_mut(before));

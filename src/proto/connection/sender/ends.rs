@@ -262,7 +262,8 @@ impl Sender {
         matches!(self.state, State::Closed { broken: true })
     }
 
-    /// Whether this half is open, the stream refuses nothing, and no received Pong lacks its time.
+    /// Whether this half is open, the stream takes bytes, and each received Pong has its time of
+    /// arrival.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         !self.is_closed() && !self.is_stalled() && !self.pong_waits()
