@@ -200,6 +200,8 @@ impl<T> Inner<T> {
             match wire.say(&mut self.system, handshake.outgoing()) {
                 Ok(n) => handshake.advance(n),
                 Err(error) if is_passing(&error) => {}
+                // Even if a refusal has arrived: a read for the rest of it might wait until the
+                // deadline, because the failed write does not end the stream's input.
                 Err(error) => return Err(error.into()),
             }
             match handshake.step() {

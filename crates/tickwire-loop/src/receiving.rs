@@ -98,7 +98,9 @@ impl Receiving {
     #[inline]
     pub(crate) fn count(&mut self, of: Handle, held: &mut Received, bytes: usize) {
         if bytes == 0 && held.bytes == 0 {
-            return; // the common case
+            // The common case. An ended connection that held nothing may leave an entry in
+            // `stopped`: `resume_stopped` passes over it.
+            return;
         }
         self.all = self.all - held.bytes + bytes;
         self.holders = self.holders - usize::from(held.bytes > 0) + usize::from(bytes > 0);

@@ -197,7 +197,11 @@ impl Connection {
                 if let Err(error) = self.inbound.handle_timeout(now, &mut self.tx) {
                     self.loop_state.obstacle = Obstacle::DeadlinePassed(error);
                 } else if reads && self.inbound.found_at().is_some() {
-                    self.loop_state.obstacle = Obstacle::Nothing; // Only a read can show silence.
+                    // Only a read can show silence, so the loop reads again. A refused write is
+                    // repeated before that, which does no harm. `found_at` can be `Some` after
+                    // receiving has ended. Without `reads`, a refused shutdown would then be
+                    // repeated without a wait.
+                    self.loop_state.obstacle = Obstacle::Nothing;
                 }
                 continue;
             }
@@ -207,7 +211,9 @@ impl Connection {
                 }
                 return self.read();
             }
-            self.loop_state = LoopState::default(); // after the wait, a refused call is repeated
+            // After the wait, a refused call is repeated. `asked_at` is reset because `read_blocked`
+            // has counted the read that ended in the wait.
+            self.loop_state = LoopState::default();
             let unsent = self.tx.has_outgoing() || self.tx.held_back() > 0;
             // After a refused shutdown, too, the loop waits until the stream accepts bytes.
             let writable = unsent || obstacle == Obstacle::WriteBlocked;
