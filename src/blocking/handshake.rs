@@ -151,8 +151,8 @@ impl<S: Stream> Incoming<S> {
     }
 }
 
-/// Runs a future whose poll waits by itself, in `poll_wait`. So one poll completes the future. If
-/// the stream is non-blocking or cannot wait, this call drops the future and returns `WouldBlock`.
+/// Runs a future by one poll. This is enough, because the poll itself waits: it calls `poll_wait`.
+/// If the stream is non-blocking or cannot wait, drops the future and returns `WouldBlock`.
 pub(crate) fn wait<F: Future>(future: F) -> Result<F::Output, Error> {
     match pin!(future).poll(&mut context()) {
         Poll::Ready(done) => Ok(done),

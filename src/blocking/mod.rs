@@ -435,9 +435,9 @@ impl<S: Stream> WebSocket<S> {
         let reader_wait = quarter.clamp(Duration::from_millis(1), READ_TIMEOUT);
         let halves = self.0.into_halves(|mut read| {
             let epoch = read.wait.epoch;
-            // Nobody waits with the handle `write`. So its fields `want`, `until` and `again` are
-            // set, but never read. `Socket::write` and `write_out` note the event on the half's own
-            // handle.
+            // Nobody waits with `write`, so its fields `want`, `until` and `again` are set, but
+            // never read. Each half waits with its own handle: `Socket::write` and `write_out` set
+            // these fields there.
             let write = Timed::new(read.io.try_clone()?, epoch);
             let mut handle = Timed::new(read.io.try_clone()?, epoch);
             handle.wait.write_limit = read.wait.write_limit.take();

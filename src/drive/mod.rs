@@ -352,9 +352,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         loop {
             let done = match self.ending() {
                 Ending::Done => break,
-                // A complete write changes the phase, so this loop does not spin. In a half,
-                // `ending` has called `with`, which sets `owes`. Without `owes`, `write` could be
-                // ready before our Close is written.
+                // `write` is only ready once everything is written. That changes the phase, so this
+                // loop does not spin. In a half, `write` waits for our Close too, because `ending`
+                // has called `with`, which sets `owes`.
                 Ending::Flush => self.write(cx),
                 Ending::ShutDown => {
                     let shut = self.core.poll_shutdown(&mut self.io, cx);

@@ -231,9 +231,9 @@ pub struct Arrival {
 /// only a few of many messages for long, keep copies: `message.as_message().to_owned()` makes a
 /// copy with an allocation of its own.
 ///
-/// A longer message that fills at least half of the buffer into which it was received or inflated
-/// keeps this buffer alive. Otherwise the message has its own allocation. Each thread also keeps
-/// alive the block that it is filling. Without `std`, blocks are not used.
+/// A message of more than 4 KiB keeps the buffer alive into which it was received or inflated, if
+/// it fills at least half of it. Otherwise the message has its own allocation. Each thread also
+/// keeps alive the block that it is filling. Without `std`, blocks are not used.
 #[derive(Clone, PartialEq, Eq, Hash)]
 // Exhaustive: see `DataKind`.
 pub enum OwnedMessage {

@@ -69,9 +69,9 @@ pub enum Event<T> {
     /// arrive, the lines share this room evenly. A message that several lines brought counts for
     /// only one of these lines. Kept messages of closed lines still take room.
     Gap(Gap),
-    /// Synchronise the feed now, as after a gap. The kept messages of the old count are dropped.
-    /// Here, the feed's last number is the number before the number that the feed waits for. The
-    /// event comes in three cases:
+    /// Synchronise the feed now, as after a gap. If the exchange has begun to count anew, the kept
+    /// messages with numbers of the old count are dropped. Here, the feed's last number is the
+    /// number before the number that the feed waits for. The event comes in three cases:
     ///
     /// - The first message has come to an arbiter that was not told where to start.
     /// - Every line has brought a message, and the last number of every line is smaller than the

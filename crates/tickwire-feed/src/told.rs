@@ -126,8 +126,8 @@ pub enum Incoming {
 /// How a connection, or an attempt to connect, has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// The connection ended with a Close or without a Close. The value is the code of
-    /// [`Closed`](tickwire::Closed), including 1005 and 1006.
+    /// The connection ended, with this code of [`Closed`](tickwire::Closed): 1005 after a Close
+    /// without a code, 1006 without a Close.
     Closed(u16),
     /// The server refused the handshake. Make this value from the [`Refusal`] of `Error::Refused`.
     Refused {

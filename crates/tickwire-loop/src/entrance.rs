@@ -43,7 +43,7 @@ pub(crate) struct Entrance {
     places: usize,
     /// The connections that wait for a place, the oldest first. Some of them may have ended.
     waiting: VecDeque<Handle>,
-    /// Whether connections may wait in the kernel, because the loop does not accept them.
+    /// Whether the loop has stopped accepting, so that new connections wait in the kernel.
     pub(crate) held: bool,
     /// The time at which the loop accepts again, after a failed accept or a `close_silent`.
     pub(crate) accept_at: Option<Time>,

@@ -20,9 +20,9 @@ use tickwire::Time;
 /// The most connections that one round accepts at a door, so that a storm of them does not keep the
 /// open connections waiting. Further connections wait for the next round.
 const ACCEPTS: usize = 64;
-/// The most connections that may wait to be accepted. The operating system may allow fewer, and the
-/// standard library asks for only 128. If the queue has no room, the client's TCP tries again after
-/// a second.
+/// The most connections that may wait to be accepted. The operating system may allow fewer. The
+/// standard library's listener is not used, because its queue has only 128 places. If the queue has
+/// no room, the client's TCP tries again after a second.
 const BACKLOG: i32 = 4096;
 /// The time in a round for handshakes of accepted connections. Connections whose last turns ended
 /// at a limit get the same time. After that, the loop checks which connections have become ready.

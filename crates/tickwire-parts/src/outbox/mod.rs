@@ -124,8 +124,8 @@ pub struct OutboxCounts {
 ///
 /// Under tokio, each subscriber has a task. The task also receives, and feeds more whenever fewer
 /// than `max_unsent` bytes are unsent. At most 1 MiB waits, or a single longer message;
-/// [`max_bytes`](Self::max_bytes) sets another bound. In this example, 1 MiB is room for 10,000
-/// instruments, with ticks of up to 40 bytes.
+/// [`max_bytes`](Self::max_bytes) sets another bound. 1 MiB is room for one tick of 40
+/// bytes of each of 10,000 instruments.
 ///
 /// ```no_run
 /// # use std::time::Instant;

@@ -184,8 +184,8 @@ impl IntoClientRequest for ClientRequestBuilder {
     fn into_client_request(self) -> Result<Request> {
         let mut request = self.uri.into_client_request()?;
         let headers = request.headers_mut();
-        // `append` lets a program send a header twice. `write_request` refuses a second Host, or
-        // any other header that must occur once.
+        // `append` lets a program send a header twice. A header that may occur only once,
+        // such as Host, is refused by `write_request` if it occurs twice.
         for (name, value) in self.headers {
             headers.append(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
         }

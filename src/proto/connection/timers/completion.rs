@@ -56,7 +56,8 @@ impl Completion {
         self.told = self.told.map(|told| told + by);
     }
 
-    /// The time of the next look: at once if a frame or message has begun since the last look.
+    /// When `passed` has to be called next: at once if a frame or message has begun since its last
+    /// call.
     pub(super) fn next(&self, rx: &Receiver) -> Option<Time> {
         let Unfinished { frame, message } = rx.unfinished()?;
         // The minimum includes `part`, because `passed` counts at most this time between two calls.

@@ -148,8 +148,8 @@ impl Inflate {
         Ok((wire.len(), stop))
     }
 
-    /// Saves the state when the output is full, and all bytes except the bytes in `last` are
-    /// inflated.
+    /// Saves the state. Call this when the output is full and only the bytes in `last` are not
+    /// inflated yet.
     fn pause(&mut self, Ending { taken, begun, full }: Ending<usize>) {
         self.ending = Some(Ending { taken: taken as u8, begun: begun as u8, full });
     }
