@@ -3,8 +3,12 @@
 //!
 //! ```text
 //! all read | those within a fair share read | .. and within 128 KiB | those that hold nothing
-//!          3/4 of the limit                 7/8 of it                15/16 of it
+//!          1/2 of the limit                 5/8 of it                11/16 of it
 //! ```
+//!
+//! The last 5/16 are for what cannot be stopped: the first read of each connection, a buffer of TLS
+//! for each, the message below, and what the allocator does not give back. With 1,024 half messages
+//! over TLS these take about 90 MiB.
 //!
 //! One of the stopped connections reads in any case: the connection whose message began first. So
 //! the messages of stopped connections end one after the other.
@@ -15,12 +19,12 @@ use tickwire::Time;
 /// The loop expects a read to add as many bytes as the connection holds, within these bounds. In a
 /// long frame, one read asks for at most 128 KiB.
 const READ: (usize, usize) = (16 << 10, 128 << 10);
-/// Above 7/8 of the limit, a connection may hold 128 KiB, and a few bytes more for its buffers.
+/// Above 5/8 of the limit, a connection may hold 128 KiB, and a few bytes more for its buffers.
 const LITTLE: usize = 129 << 10;
 /// The time for which `Receiving::first` may receive nothing. Without this limit, a peer that sends
 /// half a message and then nothing would keep the others waiting until a deadline passes.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// If all connections together hold this many bytes above 15/16 of the limit, a `Receiving::first`
+/// If all connections together hold this many bytes above 11/16 of the limit, a `Receiving::first`
 /// that receives nothing stays the first. Each former `first` may keep almost a whole message in
 /// memory, and there is no room for one more.
 const ABOVE: usize = 1 << 20;
@@ -68,7 +72,7 @@ pub(crate) struct Receiving {
     /// The number of bytes that all connections hold.
     pub(crate) all: usize,
     limit: usize,
-    /// 3/4 of the limit. Up to this number of bytes, all connections read.
+    /// Half of the limit. Up to this number of bytes, all connections read.
     calm: usize,
     /// The number of connections that hold received bytes.
     holders: usize,
@@ -91,7 +95,7 @@ pub(crate) struct Receiving {
 
 impl Receiving {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, calm: limit / 4 * 3, ..Self::default() }
+        Self { limit, calm: limit / 2, ..Self::default() }
     }
 
     /// Sets the number of bytes that a connection holds.
@@ -160,8 +164,8 @@ impl Receiving {
         // Each division comes before its multiplication, because the limit may be `usize::MAX`.
         let most = match self.others() {
             others if others <= self.calm => return true,
-            others if others <= self.limit / 8 * 7 => self.fair_share(),
-            others if others <= self.limit / 16 * 15 => self.fair_share().min(LITTLE),
+            others if others <= self.limit / 8 * 5 => self.fair_share(),
+            others if others <= self.limit / 16 * 11 => self.fair_share().min(LITTLE),
             _ => 0,
         };
         // The bytes that it holds and its next read have to fit together.
@@ -228,10 +232,10 @@ impl Receiving {
         self.calm / self.holders.max(1)
     }
 
-    /// Whether all connections together hold more than `ABOVE` bytes above 15/16 of the limit. Then
+    /// Whether all connections together hold more than `ABOVE` bytes above 11/16 of the limit. Then
     /// there is no room for another `first`, which may hold a whole message.
     fn is_full(&self) -> bool {
-        self.all > (self.limit / 16 * 15).saturating_add(ABOVE)
+        self.all > (self.limit / 16 * 11).saturating_add(ABOVE)
     }
 
     /// Whether a connection whose message has this number becomes the first. A message that began
