@@ -181,7 +181,21 @@ impl<S: Stream> TlsStream<S> {
         let mut call = self.carrier(waits);
         match work(&mut call) {
             Poll::Ready(done) => done,
-            Poll::Pending => Err(call.pending(interest)),
+            Poll::Pending => Err(call.put_off.unwrap_or_else(|| self.blocked(waits, interest))),
+        }
+    }
+
+    /// Returns the error of a call that is `Pending` without an error of the stream below: another
+    /// handle is reading or writing, and may be waiting for the stream. So a call that may wait
+    /// waits for the stream too. The read timeout limits this wait, even of a write: the other
+    /// handle may take the awaited bytes, and then the stream may stay silent. After the timeout
+    /// the error is `Interrupted`, so the caller checks its deadlines, and calls again.
+    #[cold]
+    fn blocked(&self, waits: bool, interest: Interest) -> io::Error {
+        match waits.then(|| self.io.wait(interest, *lock(&self.read_timeout))) {
+            None => io::ErrorKind::WouldBlock.into(),
+            Some(Ok(())) => io::ErrorKind::Interrupted.into(),
+            Some(Err(error)) => error,
         }
     }
 }
@@ -230,7 +244,8 @@ struct Call<'a, S> {
     /// If set, this call uses `read`, `write` and `flush` of the stream below, which may wait.
     /// Otherwise it uses `try_read`, `try_write` and `try_flush`.
     waits: bool,
-    /// The last error of the stream below, if the call can be repeated. `pending` returns it.
+    /// The last error of the stream below, if the call can be repeated. If the call is `Pending`,
+    /// this error shows the caller a timeout or a signal.
     put_off: Option<io::Error>,
 }
 
@@ -244,21 +259,6 @@ impl<S: Stream> Call<'_, S> {
                 Poll::Pending
             }
             done => Poll::Ready(done),
-        }
-    }
-
-    /// Returns the error of a `Pending` call. The stream's own error shows the caller a timeout or
-    /// a signal. If there is no error, another handle is reading or writing, and may be waiting for
-    /// the stream. So a call that may wait waits for the stream too.
-    #[cold]
-    fn pending(&mut self, interest: Interest) -> io::Error {
-        match self.put_off.take() {
-            Some(error) => error,
-            None if !self.waits => io::ErrorKind::WouldBlock.into(),
-            None => match self.io.wait(interest, None) {
-                Ok(()) => io::ErrorKind::Interrupted.into(),
-                Err(error) => error,
-            },
         }
     }
 }

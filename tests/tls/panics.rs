@@ -1,5 +1,6 @@
 //! rustls panics, or a part of its configuration does. The session fails with an error that says
 //! so, and never calls rustls again; the program and its other connections go on.
+use super::{pipe::Pipe, session};
 use crate::support::{
     blocking::patient,
     fuse,
@@ -8,13 +9,14 @@ use crate::support::{
     wire::{TEXT, connection, to},
 };
 use std::{
-    io::{self, Write},
+    io::{self, Read, Write},
     net::TcpStream,
     sync::{Arc, mpsc},
     thread,
 };
 use tickwire::{
-    Error, Role, blocking,
+    Error, Role,
+    blocking::{self, Stream},
     tls::{
         Session, TlsError,
         rustls::{
@@ -76,25 +78,12 @@ impl Ends {
         fuse::light(None);
         let (mut tls, mut peer) = (self.session().unwrap(), self.peer());
         while tls.is_handshaking() || peer.is_handshaking() || peer.has_more() {
-            peer.hear(&taken(&mut tls));
-            give(&mut tls, &peer.all());
+            peer.hear(&session::taken(&mut tls));
+            session::give(&mut tls, &peer.all());
             assert_eq!(tls.read(&mut [0]).unwrap(), None);
         }
-        peer.hear(&taken(&mut tls));
+        peer.hear(&session::taken(&mut tls));
         (tls, peer)
-    }
-}
-
-fn taken(tls: &mut Session) -> Vec<u8> {
-    let wire = tls.outgoing().to_vec();
-    tls.advance(wire.len());
-    wire
-}
-
-fn give(tls: &mut Session, wire: &[u8]) {
-    for wire in wire.chunks(4096) {
-        tls.spare_mut()[..wire.len()].copy_from_slice(wire);
-        tls.commit(wire.len());
     }
 }
 
@@ -112,13 +101,13 @@ fn assert_failed(tls: &mut Session, peer: &mut Hostile, ended: bool) {
         }
         assert!(is_panic(&tls.write(&mut &b"more"[..]).unwrap_err()));
         assert!(is_panic(&tls.check().unwrap_err()));
-        give(tls, &peer.record(true, 23, b"more"));
+        session::give(tls, &peer.record(true, 23, b"more"));
         tls.close();
         tls.end_of_stream();
         tls.flushed();
         assert!(!tls.owes_close() && !tls.in_place() && tls.connection().is_none());
         assert_eq!((tls.protocol_version(), tls.server_name()), (None, None));
-        taken(tls);
+        session::taken(tls);
         assert!(!tls.has_outgoing());
     }
     assert_eq!(fuse::calls(), calls, "a failed session has called rustls");
@@ -138,7 +127,7 @@ fn converse(ends: &Ends, number: usize) -> bool {
     let (mut steps, mut said, mut heard, mut ended) = (0, vec![], vec![], false);
     let (mut written, mut answered) = (0, 0);
     while steps < 6 && !fuse::is_burnt() {
-        answered += peer.hear(&taken(&mut tls)).len();
+        answered += peer.hear(&session::taken(&mut tls)).len();
         if !peer.has_more() && !peer.is_handshaking() {
             steps += 1;
             match steps {
@@ -152,7 +141,7 @@ fn converse(ends: &Ends, number: usize) -> bool {
                 said.extend((0..3u8).flat_map(|n| vec![n; 20_000]));
             }
         }
-        give(&mut tls, &peer.all());
+        session::give(&mut tls, &peer.all());
         let mut to = [0; 1000];
         while let Ok(Some(n)) = tls.read(&mut to) {
             heard.extend_from_slice(&to[..n]);
@@ -163,7 +152,7 @@ fn converse(ends: &Ends, number: usize) -> bool {
         }
         written += tls.write(&mut &[b'y'; 20_000][..]).unwrap_or(0);
     }
-    answered += peer.hear(&taken(&mut tls)).len();
+    answered += peer.hear(&session::taken(&mut tls)).len();
     assert!(said.starts_with(&heard) && answered >= written, "{answered} of {written}");
     if fuse::is_burnt() {
         assert_failed(&mut tls, &mut peer, ended);
@@ -188,7 +177,7 @@ fn data_that_the_session_itself_held_at_a_panic_is_read_first() {
         let (mut tls, mut peer) = ends.agreed();
         (1..=4u8).for_each(|n| peer.say(&[n; 10]));
         fuse::light(3);
-        give(&mut tls, &peer.all());
+        session::give(&mut tls, &peer.all());
         let mut to = [0; 100];
         let read = tls.read(&mut to);
         match extracts {
@@ -200,12 +189,12 @@ fn data_that_the_session_itself_held_at_a_panic_is_read_first() {
         // A panic of a write, before all is read.
         let (mut tls, mut peer) = ends.agreed();
         peer.say(&[1; 10]);
-        give(&mut tls, &peer.all());
+        session::give(&mut tls, &peer.all());
         assert_eq!(tls.read(&mut to[..4]).unwrap(), Some(4));
         fuse::light(1);
         assert!(is_panic(&tls.write(&mut &b"lost"[..]).unwrap_err()));
         peer.say(&[2; 10]);
-        give(&mut tls, &peer.all());
+        session::give(&mut tls, &peer.all());
         if extracts {
             assert_eq!(tls.read(&mut to).unwrap(), Some(6));
         }
@@ -293,4 +282,69 @@ fn a_connection_whose_rustls_panics_ends_and_others_of_the_thread_go_on() {
             good.hears("two");
         }
     }
+}
+
+// Two handles of a stream: one is called in the middle of a call of the other.
+
+/// A server's, after its handshake, whose last messages are unwritten.
+fn handles() -> ([blocking::TlsStream<Pipe>; 2], Pipe, Hostile) {
+    fuse::light(None);
+    let ends = Ends::new(&TLS12, Role::Server, true);
+    let (pipe, mut peer) = (Pipe::default(), ends.peer());
+    let mut tls = blocking::TlsStream::server(pipe.clone(), ends.server.clone()).unwrap();
+    while tls.session().is_handshaking() {
+        tls.try_flush().unwrap();
+        peer.hear(&pipe.taken());
+        pipe.put(&peer.all());
+        let refuse = || Err(io::ErrorKind::WouldBlock.into());
+        pipe.0.borrow_mut().amid = Some(("write", Box::new(refuse)));
+        tls.try_read(&mut [0]).unwrap_err();
+    }
+    let other = tls.try_clone().unwrap();
+    ([tls, other], pipe, peer)
+}
+
+#[test]
+fn a_read_that_waits_for_another_handle_has_its_timeout() {
+    let ([mut tls, mut other], pipe, _) = handles();
+    other.set_read_timeout(Some(std::time::Duration::from_secs(9))).unwrap();
+    let read = move || other.read(&mut [0]).map(drop);
+    pipe.0.borrow_mut().amid = Some(("read", Box::new(read)));
+    assert_eq!(tls.try_read(&mut [0]).unwrap_err().to_string(), "waits Some(9s)");
+}
+
+#[test]
+fn a_failed_flush_of_the_handshake_is_repeated_though_another_handle_read_meanwhile() {
+    let ([mut tls, mut other], pipe, _) = handles();
+    let read = move || other.try_read(&mut [0]).map(drop);
+    pipe.0.borrow_mut().amid = Some(("flush", Box::new(read)));
+    tls.try_read(&mut [0]).unwrap_err();
+    pipe.0.borrow_mut().amid = Some(("flush", Box::new(|| Ok(()))));
+    tls.try_read(&mut [0]).unwrap_err();
+    assert!(pipe.0.borrow().amid.is_none());
+}
+
+#[test]
+fn a_panic_while_another_handle_reads_loses_no_data() {
+    let ([mut tls, mut other], pipe, mut peer) = handles();
+    let below = pipe.clone();
+    let read = move || {
+        peer.hear(&below.taken());
+        peer.say(&[1; 10]);
+        below.put(&peer.all());
+        assert_eq!(other.try_read(&mut [0; 4])?, 4);
+        let io = below.clone();
+        let write = move || {
+            fuse::light(1);
+            assert!(is_panic(&other.try_write(&[io::IoSlice::new(b"lost")]).unwrap_err()));
+            io.put(b"ciphertext");
+            Ok(())
+        };
+        below.0.borrow_mut().amid = Some(("read", Box::new(write)));
+        Ok(())
+    };
+    pipe.0.borrow_mut().amid = Some(("flush", Box::new(read)));
+    let mut heard = [0; 10];
+    assert_eq!(tls.try_read(&mut heard).unwrap(), 6);
+    assert_eq!(heard[..6], [1; 6]);
 }

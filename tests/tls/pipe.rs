@@ -24,6 +24,8 @@ pub(crate) struct Ends {
     pub(crate) ended: bool,
     /// Writes fail.
     pub(crate) broken: bool,
+    /// The name of a call of a thread's, and what happens in the middle of the next such call.
+    pub(crate) amid: Option<(&'static str, Box<dyn FnOnce() -> io::Result<()>>)>,
 }
 
 impl Pipe {
@@ -33,6 +35,11 @@ impl Pipe {
 
     pub(crate) fn taken(&self) -> Vec<u8> {
         std::mem::take(&mut self.0.borrow_mut().from_us)
+    }
+
+    fn called(&self, call: &str) -> io::Result<()> {
+        let due = self.0.borrow_mut().amid.take_if(|due| due.0 == call);
+        due.map_or(Ok(()), |(_, then)| then())
     }
 }
 
@@ -82,6 +89,7 @@ impl AsyncWrite for Pipe {
 /// For a stream that does not block.
 impl Read for Pipe {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.called("read")?;
         match self.0.borrow_mut().to_us.read(buf)? {
             0 => Err(io::ErrorKind::WouldBlock.into()),
             n => Ok(n),
@@ -91,9 +99,10 @@ impl Read for Pipe {
 
 impl Write for Pipe {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.called("write")?;
         self.0.borrow_mut().from_us.write(buf)
     }
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.called("flush")
     }
 }

@@ -20,7 +20,7 @@ use std::{
 };
 use tickwire::{
     Config, Role,
-    blocking::{self, Stream},
+    blocking::{self, Interest, Stream},
     handshake::client::Request,
     tls::rustls::{
         self, AlertDescription, CipherSuite, ClientConfig, ClientConnection, Connection,
@@ -78,7 +78,7 @@ impl Ours {
             let mut cx = Context::from_waker(Waker::noop());
             let done = std::pin::pin!(ours.io.handshake()).poll(&mut cx);
             assert!(!matches!(done, Poll::Ready(Err(_))), "{done:?}");
-            ours.turn(&mut peer);
+            turn(&ours.pipe, &mut peer);
             if done.is_ready() && !peer.is_handshaking() {
                 return (ours, peer);
             }
@@ -90,11 +90,6 @@ impl Ours {
     fn by(role: Role, suite: SupportedCipherSuite) -> (Self, Connection) {
         let (client, server) = configs(suite);
         Self::new(role, client, server)
-    }
-
-    /// All that each has written, to the other.
-    fn turn(&self, peer: &mut Connection) {
-        turn(&self.pipe, peer);
     }
 
     /// The data that rustls finds in what was written.
@@ -529,7 +524,7 @@ fn t11_key_updates_of_the_peer_change_its_key_and_are_answered_once_before_data(
                     peer.refresh_traffic_keys().unwrap(); // asks for ours
                 }
                 peer.writer().write_all(b"under the new key").unwrap();
-                ours.turn(&mut peer);
+                turn(&ours.pipe, &mut peer);
                 assert_eq!(ours.read_all(100), b"under the new key");
                 assert!(ours.pipe.taken().is_empty(), "an answer waits for data");
                 ours.write(b"and back");
@@ -554,7 +549,7 @@ fn t11_a_read_with_data_ends_behind_a_key_update() {
         peer.writer().write_all(text.as_bytes()).unwrap();
         peer.refresh_traffic_keys().unwrap();
     }
-    ours.turn(&mut peer);
+    turn(&ours.pipe, &mut peer);
     for text in ["one", "two", "three"] {
         assert_eq!(ours.read().map(Result::unwrap), Poll::Ready(text.as_bytes().to_vec()));
     }
@@ -575,15 +570,15 @@ fn t12_floods_without_data_are_refused_where_rustls_refuses_them() {
     for _ in 0..32 {
         peer.refresh_traffic_keys().unwrap();
     }
-    ours.turn(&mut peer);
+    turn(&ours.pipe, &mut peer);
     assert!(ours.read().is_pending());
     peer.writer().write_all(b"data").unwrap(); // which makes up for them
-    ours.turn(&mut peer);
+    turn(&ours.pipe, &mut peer);
     assert_eq!(ours.read_all(100), b"data");
     for _ in 0..33 {
         peer.refresh_traffic_keys().unwrap();
     }
-    ours.turn(&mut peer);
+    turn(&ours.pipe, &mut peer);
     assert_eq!(ours.failure(0), rustls::Error::PeerMisbehaved(TooManyKeyUpdateRequests));
 }
 
@@ -610,14 +605,14 @@ fn t12_key_updates_and_empty_records_in_turns_are_one_flood() {
             let mut turns = turns.iter().cycle();
             for _ in 0..2 {
                 turns.by_ref().take(32).for_each(|update| say_nothing(&mut peer, *update));
-                ours.turn(&mut peer);
+                turn(&ours.pipe, &mut peer);
                 assert!(ours.read().is_pending());
                 peer.writer().write_all(b"data").unwrap(); // which makes up for them
-                ours.turn(&mut peer);
+                turn(&ours.pipe, &mut peer);
                 assert_eq!(ours.read_all(100), b"data");
             }
             turns.take(33).for_each(|update| say_nothing(&mut peer, *update));
-            ours.turn(&mut peer);
+            turn(&ours.pipe, &mut peer);
             assert_eq!(ours.failure(0), rustls::Error::PeerMisbehaved(last));
         }
     }
@@ -713,10 +708,14 @@ fn t25_a_task_that_reads_what_brings_no_data_lets_others_have_their_turn() {
     }
 }
 
-/// It never has to wait.
 impl Stream for Pipe {
     crate::support::tries::tries!();
-    crate::support::tries::cannot_wait!();
+    fn wait(&self, _: Interest, timeout: Option<Duration>) -> io::Result<()> {
+        Err(io::Error::other(format!("waits {timeout:?}")))
+    }
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(self.clone())
+    }
     fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
@@ -814,7 +813,7 @@ fn t16_tickets_in_pieces_serve_the_next_connection() {
     let again = client.clone();
     let (mut ours, mut peer) = Ours::new(Role::Client, client, server.clone());
     peer.writer().write_all(b"data").unwrap();
-    ours.turn(&mut peer);
+    turn(&ours.pipe, &mut peer);
     assert_eq!(ours.read_all(100), b"data");
     let (ours, _) = Ours::new(Role::Client, again, server);
     assert!(ours.io.session().is_resumed());
@@ -836,7 +835,7 @@ fn t16_tickets_are_ignored_without_resumption() {
     let again = client.clone();
     let (mut ours, mut peer) = Ours::new(Role::Client, client, server.clone());
     peer.writer().write_all(b"data").unwrap();
-    ours.turn(&mut peer);
+    turn(&ours.pipe, &mut peer);
     assert_eq!(ours.read_all(100), b"data");
     let (ours, _) = Ours::new(Role::Client, again, server);
     assert!(!ours.io.session().is_resumed());
@@ -1160,13 +1159,13 @@ fn t21_a_provider_that_keeps_its_keys_or_has_no_other_way_to_seal_serves_as_well
                 let mut back = Vec::new();
                 for part in plain.chunks(10_000) {
                     peer.writer().write_all(part).unwrap();
-                    ours.turn(&mut peer);
+                    turn(&ours.pipe, &mut peer);
                     back.extend(ours.read_all(3000));
                 }
                 assert!(back == plain, "{len}");
             }
             peer.send_close_notify();
-            ours.turn(&mut peer);
+            turn(&ours.pipe, &mut peer);
             assert!(matches!(ours.read(), Poll::Ready(Ok(data)) if data.is_empty()));
         }
     }

@@ -288,14 +288,14 @@ fn carry(from: &mut Session, to: &mut Session) {
     give(to, &wire);
 }
 
-fn taken(session: &mut Session) -> Vec<u8> {
+pub(super) fn taken(session: &mut Session) -> Vec<u8> {
     let wire = session.outgoing().to_vec();
     session.advance(wire.len());
     assert!(!session.has_outgoing() && session.outgoing().is_empty());
     wire
 }
 
-fn give(session: &mut Session, mut wire: &[u8]) {
+pub(super) fn give(session: &mut Session, mut wire: &[u8]) {
     while !wire.is_empty() {
         let n = wire.read(session.spare_mut()).unwrap();
         session.commit(n);

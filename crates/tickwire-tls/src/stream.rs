@@ -200,13 +200,15 @@ fn drain(on: &mut impl Carrier) -> Poll<io::Result<()>> {
 }
 
 /// Flushes the stream below if `dirty`. `dirty` and `opening` are the results of
-/// [`Tls::take_dirty`]. Another thread may have added output during the flush: then the handshake
-/// is not flushed yet. If the flush waits or fails, the state's `dirty` is set again.
+/// [`Tls::take_dirty`]. Without `dirty`, the handshake does not count as flushed: another thread
+/// may have taken `dirty`, and its flush may fail. Another thread may have added output during the
+/// flush: then the handshake is not flushed yet. If the flush waits or fails, the state's `dirty`
+/// is set again.
 #[inline]
 fn flush_below(on: &mut impl Carrier, (dirty, opening): (bool, bool)) -> Poll<io::Result<()>> {
     let done = if dirty { on.poll_flush() } else { Poll::Ready(Ok(())) };
     match &done {
-        Poll::Ready(Ok(())) if opening => on.with(|tls| {
+        Poll::Ready(Ok(())) if dirty && opening => on.with(|tls| {
             if !tls.has_output() {
                 tls.session.flushed();
             }
@@ -332,11 +334,14 @@ impl Tls {
     }
 
     /// Takes the buffer back. No other call has read into `input` meanwhile, because `reading` was
-    /// set. If rustls panicked meanwhile, and left plaintext there, this plaintext is lost.
+    /// set. So `input` is empty, unless rustls panicked meanwhile and left plaintext there.
     fn restore_input(&mut self, wire: Buffer, done: &Poll<io::Result<usize>>) {
         self.reading = false;
-        self.session.input = wire;
+        let left = mem::replace(&mut self.session.input, wire);
         match done {
+            // `Session::plain` describes this plaintext. Nobody can decrypt `wire` any more.
+            _ if !left.is_empty() => self.session.input = left,
+            // The buffer stays, because the stream is read no more, and is soon dropped.
             Poll::Ready(Ok(0)) => self.session.end_of_stream(),
             Poll::Ready(Ok(len)) => self.session.commit(*len),
             _ => self.session.commit(0), // this gives the buffer back to the pool
