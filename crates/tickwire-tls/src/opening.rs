@@ -222,12 +222,12 @@ impl Opening {
     /// Encrypts `say`, after the handshake records that rustls still has to send.
     fn send(&mut self, say: Say<'_>, out: &mut Buffer) -> Result<(), Error> {
         let mut say = Some(say);
-        // The last step, in which rustls has nothing else to send, encrypts `say`.
+        // The last step, in which rustls has nothing else to send, encrypts `say`. No step is
+        // `Next::End`: rustls reports the close_notify once, and `take_records` got this report.
         while let Next::Step = self.step(&mut say, out)? {}
-        match say {
-            None => Ok(()),
-            Some(_) => Err(Error::General("nothing can be sent now".into())),
-        }
+        // `say` is left only if both ends have closed. Then `say` is a repeated close_notify: the
+        // session seals no data after `close`.
+        say.map_or(Ok(()), |_| Err(Error::General("nothing can be sent now".into())))
     }
 
     /// Whether the handshake is over, and rustls can hand over the keys. The last handshake message
