@@ -415,7 +415,10 @@ fn seal_whole(
 ) -> Result<Vec<u8>, Error> {
     let mut plain = vec![0; len];
     from.copy(&mut plain);
+    // `OutboundChunks::Multiple` takes a list of `&[u8]`. This list would need memory of its own.
     let payload = OutboundChunks::Single(&plain);
+    // rustls passes this version too. A provider does not need it for TLS 1.3, because the header
+    // of each protected record has this version (RFC 9846 §5.2).
     let version = ProtocolVersion::TLSv1_2;
     Ok(key.encrypt(OutboundPlainMessage { typ, version, payload }, seq)?.encode())
 }
