@@ -200,7 +200,8 @@ struct Call<'a, 'c, S> {
 
 impl<S> Call<'_, '_, S> {
     /// Returns the result of a call of the stream below. If a signal interrupted the call, wakes
-    /// the task, so that it tries again.
+    /// the task, so that it tries again. A loop here would hold the task if the stream fails with
+    /// `Interrupted` each time.
     #[inline]
     fn uninterrupted<T>(&self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match done {
