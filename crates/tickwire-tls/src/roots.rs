@@ -38,25 +38,31 @@ pub(crate) fn explained(
     Error::General(format!("{text}: {places}"))
 }
 
-/// Reads the files that the two variables name. If a file begins with a byte order mark, the
-/// platform's verifier misses the file's first certificate. Returns these certificates. Leaves out
-/// a malformed certificate, because the verifier would fail on it.
+/// Reads the files that the two variables name. The platform's verifier misses each certificate
+/// whose first line has a byte order mark. Returns the first certificate after each mark. Leaves
+/// out a malformed certificate, because the verifier would fail on it.
+///
+/// Looks at the same files as rustls-native-certs, which the verifier uses: `SSL_CERT_DIR` may list
+/// several folders, and folders inside a folder are skipped. If neither variable is set, the
+/// verifier reads default places of the system. This function does not know these places.
 pub(crate) fn behind_marks(
     variable: impl Fn(&'static str) -> Option<OsString>,
 ) -> Vec<CertificateDer<'static>> {
     let [file, folders] = VARIABLES.map(variable);
     let folders = folders.iter().flat_map(env::split_paths).filter_map(|at| fs::read_dir(at).ok());
     let inside = folders.flatten().filter_map(|entry| Some(entry.ok()?.path()));
-    let first = |file: PathBuf| {
-        let text = fs::read(file).ok()?;
-        let first =
-            CertificateDer::pem_slice_iter(text.strip_prefix(MARK.as_bytes())?).next()?.ok()?;
+    let first = |part: &str| {
+        let first = CertificateDer::from_pem_slice(part.as_bytes()).ok()?;
         RootCertStore::empty().add(first.clone()).is_ok().then_some(first)
     };
-    let files = file.map(PathBuf::from).into_iter().chain(inside);
+    let mut roots = Vec::new();
     // Only regular files. A pipe can be read only once, and the verifier reads it after us. Opening
     // a FIFO may block for ever.
-    files.filter(|file| file.is_file()).filter_map(first).collect()
+    for file in file.map(PathBuf::from).into_iter().chain(inside).filter(|file| file.is_file()) {
+        let text = fs::read(file).unwrap_or_default();
+        roots.extend(String::from_utf8_lossy(&text).split(MARK).skip(1).filter_map(first));
+    }
+    roots
 }
 
 #[cfg(test)]
@@ -80,15 +86,15 @@ mod tests {
     }
 
     #[test]
-    fn a_root_behind_a_byte_order_mark_is_found() -> Result<(), Box<dyn std::error::Error>> {
+    fn the_roots_behind_byte_order_marks_are_found() -> Result<(), Box<dyn std::error::Error>> {
         let made = || {
             Ok::<_, rcgen::Error>(rcgen::generate_simple_self_signed(["localhost".into()])?.cert)
         };
-        let (marked, plain) = (made()?, made()?);
+        let (marked, plain, later) = (made()?, made()?, made()?);
         let folder = env::temp_dir().join(format!("tickwire-roots-{}", std::process::id()));
         fs::create_dir_all(folder.join("a folder"))?;
-        let with_mark = [MARK.as_bytes(), marked.pem().as_bytes(), plain.pem().as_bytes()].concat();
-        fs::write(folder.join("marked.pem"), with_mark)?;
+        let joined = [MARK, &marked.pem(), &plain.pem(), MARK, &later.pem(), &plain.pem()].concat();
+        fs::write(folder.join("marked.pem"), joined)?;
         fs::write(folder.join("plain.pem"), plain.pem())?;
         fs::write(folder.join("no.pem"), MARK)?;
         let broken = marked.pem().replace("MII", "MIJ");
@@ -97,8 +103,9 @@ mod tests {
             let path = file.map_or(folder.clone(), |file| folder.join(file)).into_os_string();
             behind_marks(|it| (it == name).then(|| path.clone()))
         };
-        assert_eq!(found("SSL_CERT_FILE", Some("marked.pem")), [marked.der().clone()]);
-        assert_eq!(found("SSL_CERT_DIR", None), [marked.der().clone()]);
+        let hidden = [marked.der().clone(), later.der().clone()];
+        assert_eq!(found("SSL_CERT_FILE", Some("marked.pem")), hidden);
+        assert_eq!(found("SSL_CERT_DIR", None), hidden);
         for file in ["plain.pem", "no.pem", "broken.pem", "missing.pem", "a folder"] {
             assert_eq!(found("SSL_CERT_FILE", Some(file)), [], "{file}");
         }
