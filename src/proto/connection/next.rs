@@ -154,6 +154,11 @@ impl Connection {
     ///
     /// While reads go on, an old `now` is not used: the wait at the end asks for the time. A check
     /// of the deadlines costs time, so most reads are made without a check: see `Timers::looks`.
+    ///
+    /// After a deadline that only a read can judge, the obstacle is forgotten. So a refused write
+    /// is repeated before the read, which does no harm. It is not forgotten if nothing may be read:
+    /// then a refused shutdown would be repeated without a wait. Each wait also forgets `asked_at`,
+    /// because `read_blocked` has counted the read before it.
     #[inline(never)] // keeps `next`, which is inlined, short
     fn next_slow(&mut self, now: Time) -> Next<'_> {
         loop {
@@ -197,11 +202,7 @@ impl Connection {
                 if let Err(error) = self.inbound.handle_timeout(now, &mut self.tx) {
                     self.loop_state.obstacle = Obstacle::DeadlinePassed(error);
                 } else if reads && self.inbound.found_at().is_some() {
-                    // Only a read can show silence, so the loop reads again. A refused write is
-                    // repeated before that, which does no harm. `found_at` can be `Some` after
-                    // receiving has ended. Without `reads`, a refused shutdown would then be
-                    // repeated without a wait.
-                    self.loop_state.obstacle = Obstacle::Nothing;
+                    self.loop_state.obstacle = Obstacle::Nothing; // Only a read can show silence.
                 }
                 continue;
             }
@@ -211,9 +212,7 @@ impl Connection {
                 }
                 return self.read();
             }
-            // After the wait, a refused call is repeated. `asked_at` is reset because `read_blocked`
-            // has counted the read that ended in the wait.
-            self.loop_state = LoopState::default();
+            self.loop_state = LoopState::default(); // after the wait, a refused call is repeated
             let unsent = self.tx.has_outgoing() || self.tx.held_back() > 0;
             // After a refused shutdown, too, the loop waits until the stream accepts bytes.
             let writable = unsent || obstacle == Obstacle::WriteBlocked;
