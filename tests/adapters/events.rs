@@ -3,7 +3,7 @@
 use crate::{
     Peer, bytes, dialog,
     end::{RUNTIME, Timers, of_smol, of_tokio},
-    recv_error,
+    recv_error, says_one_of_each,
     support::{
         blocking::{PATIENCE, took, with_time_enough},
         polled::{Polled, polled},
@@ -276,16 +276,7 @@ fn is_closed<T>(done: Result<T, Error>) -> bool {
 // What comes and goes.
 
 fn a_stream_has_every_event_and_ends_behind_the_peers_close<W: Way>() {
-    let far = |peer: &mut Peer| {
-        peer.say(TEXT, b"one");
-        peer.say(PING, b"two");
-        peer.say(PONG, b"three");
-        peer.say(CLOSE, &close_body(1001, "four"));
-        peer.expect(PONG, b"two");
-        peer.expect(CLOSE, &close_body(1001, ""));
-        assert_eq!(peer.hear(), None);
-    };
-    serve::<W>(&Config::default(), far, |mut rx, mut tx| {
+    serve::<W>(&Config::default(), says_one_of_each, |mut rx, mut tx| {
         let events = [text("one"), ping("two"), pong("three"), close(1001, "four")];
         for event in events {
             assert_eq!(rx.next(), Some(event));

@@ -11,7 +11,10 @@ mod peer;
 #[path = "../support/mod.rs"]
 mod support;
 
-use crate::support::{blocking::recv_error, wire::connection};
+use crate::support::{
+    blocking::recv_error,
+    wire::{CLOSE, PING, PONG, TEXT, bytes, close_body, connection},
+};
 use end::End;
 use line::How;
 use std::{os::unix::net::UnixStream, thread, time::Duration};
@@ -100,11 +103,15 @@ fn serve<E: End>(far: impl FnOnce(&mut Peer) + Send + 'static, near: impl FnOnce
     meet(Role::Server, &Config::default(), How::PLAIN, far, near);
 }
 
-/// Bytes that differ from their neighbours.
-fn bytes(len: usize) -> Vec<u8> {
-    let mut bytes = Vec::from_iter(0..251).repeat(len.div_ceil(251));
-    bytes.truncate(len);
-    bytes
+/// Says a frame of each kind, and hears what a receiver answers by itself.
+fn says_one_of_each(peer: &mut Peer) {
+    peer.say(TEXT, b"one");
+    peer.say(PING, b"two");
+    peer.say(PONG, b"three");
+    peer.say(CLOSE, &close_body(1001, "four"));
+    peer.expect(PONG, b"two");
+    peer.expect(CLOSE, &close_body(1001, ""));
+    assert_eq!(peer.hear(), None);
 }
 
 fn binary(len: usize) -> OwnedMessage {

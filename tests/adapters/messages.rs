@@ -3,7 +3,7 @@ use crate::{
     MS, Peer, binary, bytes,
     end::End,
     line::How,
-    meet, recv_error, serve,
+    meet, recv_error, says_one_of_each, serve,
     support::{
         blocking::PATIENCE,
         wire::{
@@ -129,21 +129,12 @@ fn a_message_goes_both_ways_in_chunks<E: End>() {
 }
 
 fn control_frames_are_seen_as_events<E: End>() {
-    let far = |peer: &mut Peer| {
-        peer.say(PING, b"a");
-        peer.say(PONG, b"unasked");
-        peer.say(TEXT, b"b");
-        peer.say(CLOSE, &close_body(1001, "bye"));
-        peer.expect(PONG, b"a");
-        peer.expect(CLOSE, &close_body(1001, ""));
-        assert_eq!(peer.hear(), None);
-    };
-    serve(far, |mut end: E| {
+    serve(says_one_of_each, |mut end: E| {
         let expected = [
-            Seen::Ping(b"a".into()),
-            Seen::Pong(b"unasked".into()),
-            text("b"),
-            Seen::Close(Some((1001, "bye".into()))),
+            text("one"),
+            Seen::Ping(b"two".into()),
+            Seen::Pong(b"three".into()),
+            Seen::Close(Some((1001, "four".into()))),
         ];
         for expected in expected {
             assert_eq!(end.event().unwrap(), Some(expected));

@@ -36,11 +36,8 @@ pub fn messages(who: char, lengths: &[usize]) -> Vec<OwnedMessage> {
             text.extend(std::iter::repeat_n('€', length / 3));
             OwnedMessage::from(text)
         } else {
-            let fill = Vec::from_iter((0..256).map(|k| (k * k + i) as u8));
-            let mut bytes = text.into_bytes();
-            bytes.extend(fill.repeat(length.div_ceil(256)));
-            bytes.truncate(bytes.len() - length.next_multiple_of(256) + length);
-            OwnedMessage::from(bytes)
+            let fill = Vec::from_iter((0..256).map(|k| (k * k + i) as u8)).repeat(length / 256 + 1);
+            OwnedMessage::from([text.as_bytes(), &fill[..length]].concat())
         }
     };
     lengths.iter().enumerate().map(numbered).collect()

@@ -5,7 +5,7 @@ use crate::{
     support::{
         provider,
         tls::{Authority, IN_PLACE, altered},
-        wire::connection,
+        wire::{bytes, connection},
     },
 };
 use std::{
@@ -288,10 +288,6 @@ impl<A, B, C, D> Swapped for ((A, B), (C, D)) {
     fn swapped(self) -> Self::To {
         ((self.0.1, self.0.0), (self.1.1, self.1.0))
     }
-}
-
-fn bytes(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i * 7 + i / 251) as u8).collect()
 }
 
 /// The fatal alert that was sent, and nothing else.

@@ -1,6 +1,9 @@
 //! A session alone, with the core on top and no I/O: bytes are carried from one end to the other by
 //! hand.
-use crate::support::tls::{Authority, IN_PLACE};
+use crate::support::{
+    tls::{Authority, IN_PLACE},
+    wire::bytes,
+};
 use bytes::Buf;
 use std::{
     collections::VecDeque,
@@ -242,12 +245,6 @@ impl Pair {
             assert!(end.conn().closed().unwrap().clean);
         }
     }
-}
-
-fn bytes(len: usize) -> Vec<u8> {
-    let mut bytes = Vec::from_iter((0..768).map(|i| (i * 7 / 3) as u8)).repeat(len.div_ceil(768));
-    bytes.truncate(len);
-    bytes
 }
 
 // Configurations.

@@ -113,9 +113,8 @@ impl Records {
         })
     }
 
-    /// Opens the first record in `wire`, in place. If it is an alert that needs an answer, `out`
-    /// gets our alert. After an error that is no alert of the peer, the caller sends the alert of
-    /// `fault::alert`.
+    /// Opens the first record in `wire`, in place. Puts the answer to an alert, if it needs one, in
+    /// `out`. After an error that is no alert, the caller sends the alert of `fault::alert`.
     pub(super) fn open(&mut self, wire: &mut [u8], out: &mut Buffer) -> Result<Opened, Error> {
         // The header is checked as soon as it has arrived. Otherwise a peer that announces too long
         // a record could fill the buffer first.

@@ -153,6 +153,13 @@ fn xored(key: [u8; 4], payload: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Bytes that differ from their neighbours, and come again after 251.
+pub(crate) fn bytes(len: usize) -> Vec<u8> {
+    let mut bytes = Vec::from_iter(0..251).repeat(len.div_ceil(251));
+    bytes.truncate(len);
+    bytes
+}
+
 /// The masking key that `sender` uses in tests.
 pub(crate) fn key_of(sender: Role) -> Option<[u8; 4]> {
     (sender == Role::Client).then_some(KEY)
