@@ -261,10 +261,7 @@ impl<'n, T> Net<'n, T> {
                 _ => None,
             }
         {
-            // Over io_uring, a stream accepts no more until the copy of its last short output is
-            // sent. `accepts_again` sends the copy.
-            while !drain_outbox(outbox, wire, system, tx, clock.now) && wire.accepts_again(system) {
-            }
+            drain_outbox(outbox, wire, system, tx, clock.now);
             let queued = outbox.counts().bytes + tx.buffered_amount();
             slot.set_queued(counts, queued);
         }

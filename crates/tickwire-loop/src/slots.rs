@@ -272,6 +272,11 @@ pub(crate) fn drain_outbox(
         // nothing, the write may make room for the next feed. The loop ends after two feeds without
         // progress.
         let (wrote, waiting) = (wire.write(system, tx), outbox.counts().waiting);
+        // Over io_uring, a stream accepts no more until the copy of its last short output is sent.
+        // `accepts_again` sends the copy.
+        if !wrote && waiting > 0 && wire.accepts_again(system) {
+            continue;
+        }
         if !wrote || waiting == 0 || before.replace(waiting) == Some(waiting) {
             return wrote;
         }
