@@ -12,6 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Clone, Default)]
 pub(crate) struct Pipe(pub(crate) Rc<RefCell<Ends>>);
 
+/// The name of a call of a thread, and what happens in the middle of the next such call.
+pub(crate) type Amid = (&'static str, Box<dyn FnOnce() -> io::Result<()>>);
+
 #[derive(Default)]
 pub(crate) struct Ends {
     pub(crate) to_us: VecDeque<u8>,
@@ -24,8 +27,7 @@ pub(crate) struct Ends {
     pub(crate) ended: bool,
     /// Writes fail.
     pub(crate) broken: bool,
-    /// The name of a call of a thread's, and what happens in the middle of the next such call.
-    pub(crate) amid: Option<(&'static str, Box<dyn FnOnce() -> io::Result<()>>)>,
+    pub(crate) amid: Option<Amid>,
 }
 
 impl Pipe {
