@@ -29,8 +29,7 @@ impl<T> Inner<T> {
         }
         let mut most: Vec<_> = self.slots.handles().map(|handle| (0, handle)).collect();
         for (queued, handle) in &mut most {
-            // A stream that refused bytes may accept more by now. Over io_uring, short output is
-            // copied, and the stream accepts more once the copy is sent; `accepts_again` sends it.
+            // A stream may take bytes again by now: over io_uring, once its copy is sent.
             // All streams are tried first, because the loop may then be within the limit and need
             // not disconnect anybody. The `while` loop ends: `accepts_again` is `false` for a
             // stream that refuses bytes again, or has accepted all bytes.

@@ -6,9 +6,8 @@
 //!          1/2 of the limit                 5/8 of it                11/16 of it
 //! ```
 //!
-//! The last 5/16 are for what cannot be stopped: the first read of each connection, a buffer of TLS
-//! for each, the message below, and what the allocator does not give back. With 1,024 half messages
-//! over TLS these take about 90 MiB.
+//! The last 5/16 are for what cannot be stopped: the first read and the TLS buffer of each
+//! connection, the message below, and memory that the allocator does not give back.
 //!
 //! One of the stopped connections reads in any case: the connection whose message began first. So
 //! the messages of stopped connections end one after the other.
@@ -102,9 +101,7 @@ impl Receiving {
     #[inline]
     pub(crate) fn count(&mut self, of: Handle, held: &mut Received, bytes: usize) {
         if bytes == 0 && held.bytes == 0 {
-            // The common case. An ended connection that held nothing may leave an entry in
-            // `stopped`: `resume_stopped` passes over it.
-            return;
+            return; // the common case; an entry in `stopped` may stay: see `resume_stopped`
         }
         self.all = self.all - held.bytes + bytes;
         self.holders = self.holders - usize::from(held.bytes > 0) + usize::from(bytes > 0);
