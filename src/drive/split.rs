@@ -154,9 +154,8 @@ impl<W> Shared<W> {
     }
 
     /// Like [`with`](Self::with), for the receiving half, which gets the lock before a writer that
-    /// sends without pause. [`Core::with`] and `next_deadline` of the reader use this. The reader's
-    /// writes, its shutdown and its getters do not set `awaited`. (If a writer gets the lock before
-    /// the reader's write, this writer writes the reader's bytes too.)
+    /// sends without pause. [`Core::with`] and `next_deadline` of the reader use this. Its writes
+    /// do not: a writer that gets the lock first writes the reader's bytes too.
     fn with_first<T>(&self, f: impl FnOnce(&mut Sending<W>) -> T) -> T {
         self.awaited.store(true, Relaxed);
         let sending = self.look();
@@ -408,10 +407,12 @@ impl<W: Io, H> Writer<W, H> {
         frame: impl IntoClose<'f>,
         within: Duration,
     ) -> Result<Time, SendError> {
-        self.link.with(|Sending { tx, io, .. }| {
+        let began = self.link.with(|Sending { tx, io, .. }| {
             let now = io.now();
             tx.leave(frame, now + within).map(|()| now)
-        })
+        });
+        self.link.wakers.wake(Side::Reader); // `with` does not, if a Close was queued before
+        began
     }
 }
 
@@ -487,10 +488,9 @@ impl<W: Output, H> Writer<W, H> {
                 if at > now {
                     ready!(io.poll_sleep(at, cx));
                 } else {
-                    // The first call of `handle_timeout` starts the deadline. Before that call,
-                    // `poll_timeout` returns a time that has passed. After a passed deadline
-                    // nothing is left to write, so `poll_timeout` returns `None`, and the loop
-                    // ends.
+                    // The first `handle_timeout` starts the deadline. Before it, `poll_timeout`
+                    // returns a time that has passed. After a passed deadline nothing is left to
+                    // write, so `poll_timeout` returns `None`, and the loop ends.
                     out.handle_timeout(None, tx, now);
                 }
             }

@@ -1,9 +1,7 @@
 //! A session alone, with the core on top and no I/O: bytes are carried from one end to the other by
 //! hand.
-use crate::support::{
-    tls::{Authority, IN_PLACE},
-    wire::bytes,
-};
+use crate::support::tls::{Authority, IN_PLACE};
+use crate::support::wire::bytes;
 use bytes::Buf;
 use std::{
     collections::VecDeque,

@@ -445,16 +445,16 @@ async fn the_write_timeout_ends_both_halves() {
     .await;
 }
 
-/// The stream accepts nothing, and one task drives both halves.
+/// The stream accepts nothing, or the Close before `leave`; and one task drives both halves.
 #[tokio::test(start_paused = true)]
 async fn whichever_half_finds_that_the_time_to_leave_has_passed_both_end() {
     const MS: Duration = Duration::from_millis(1);
     bounded(async {
         for within in [30 * MS, Duration::from_secs(1)] {
             for leaves_by in [None, Some(within), Some(20 * within)] {
-                for reader_first in [true, false] {
+                for (reader_first, room) in [(true, 0), (false, 0), (true, 999), (false, 999)] {
                     let ((mut reader, mut writer), io) = scripted(b"", &config());
-                    io.with(|s| s.room = 0);
+                    io.with(|s| s.room = room);
                     let _ = writer.feed(&[0; 500]).unwrap();
                     let began = Instant::now();
                     let reading = async {
@@ -466,6 +466,9 @@ async fn whichever_half_finds_that_the_time_to_leave_has_passed_both_end() {
                     };
                     let writing = async {
                         sleep(MS).await; // the reader waits
+                        if room > 0 {
+                            writer.close(None).await.unwrap();
+                        }
                         writer.leave(None, within - MS).await.unwrap();
                         began.elapsed()
                     };
@@ -476,7 +479,7 @@ async fn whichever_half_finds_that_the_time_to_leave_has_passed_both_end() {
                             (r, w)
                         }
                     };
-                    assert_eq!(ended, (within, within), "{leaves_by:?}");
+                    assert_eq!(ended, (within, if room > 0 { MS } else { within }), "{room}");
                     let error = reader.closed().unwrap().error;
                     assert_eq!(error, Some(RecvError::CloseTimeout));
                 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Connection, Error, IntoClose, IntoOutbound, Outbound, Prepared,
+    CloseFrame, Connection, Error, IntoClose, IntoOutbound, Outbound, Prepared,
     SendError::Full,
     Sender, Time,
     handshake::server::{Accept, Rejection, RequestHead},
@@ -381,8 +381,8 @@ impl<'n, T> Net<'n, T> {
     /// end. If the connection is not open yet, the loop gives it up.
     ///
     /// `frame` is a [`CloseCode`](tickwire::CloseCode), a [`CloseFrame`](tickwire::CloseFrame) with
-    /// a reason, or `None` for a Close without a code. The Close also has no code if a server gives
-    /// 1010, which only clients may send (RFC 6455 §7.4.1).
+    /// a reason, or `None` for a Close without a code. A reason of more than 123 bytes is left
+    /// out, and so is a server's 1010, which only clients may send (RFC 6455 §7.4.1).
     ///
     /// To leave a peer that may be dead, call [`Sender::leave`] of its [`sender`](Self::sender)
     /// instead, with a time on the clock of [`now`](Self::now).
@@ -390,10 +390,10 @@ impl<'n, T> Net<'n, T> {
     pub fn close<'f>(&mut self, of: Handle, frame: impl IntoClose<'f>) {
         self.drain(of); // first, because nothing can follow the Close
         if let Some(tx) = self.sender(of) {
-            let closed = tx.close(frame); // it may be closed already
-            if matches!(closed, Err(tickwire::SendError::BadCloseCode)) {
-                let _ = tx.close(None);
-            }
+            let frame = frame.into();
+            let code = frame.map(|frame| CloseFrame::from(frame.code));
+            // It may be closed already.
+            let _ = tx.close(frame).or_else(|_| tx.close(code)).or_else(|_| tx.close(None));
             if let Some(slot) = self.inner.slots.get_mut(of) {
                 // An outbox that disconnected the connection stays: `Event::Closed` has its code.
                 slot.outbox.take_if(|outbox| outbox.disconnected().is_none());

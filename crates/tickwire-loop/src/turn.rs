@@ -5,9 +5,9 @@
 //! message is lent. `Net` reaches this connection only through its sender.
 use crate::net::{Handler, Net};
 use crate::stage::{Open, Stage};
-use crate::wire::{NextAction, Wire, is_passing};
+use crate::wire::{NextAction, is_passing};
 use crate::{event::Event, handle::Handle, inner::Inner, slots::Slot};
-use std::{io::ErrorKind, mem, time::Duration};
+use std::{io::ErrorKind, mem};
 use tickwire::{Connection, Step, Time};
 
 /// This number of nanoseconds of a turn counts as one byte of `turn_bytes`. Inflating 1 KiB of JSON
@@ -315,13 +315,12 @@ impl<T> Inner<T> {
     #[cold] // few loops come near the limit
     fn stop_reading(&mut self, handle: Handle, open: &mut Open) -> bool {
         let Inner { slots, receiving, counts, clock, .. } = self;
-        let slot = slots.get(handle);
-        let config = slot.and_then(|slot| slot.config.as_ref());
-        // An open connection always has a `config`.
-        let timeout = config.map_or(Duration::ZERO, |config| config.frame_timeout);
-        let is_readable = slot.and_then(|slot| slot.wire.as_ref()).is_some_and(Wire::is_readable);
-        receiving.stop(handle, &mut open.received, is_readable);
-        let over = open.received.wait(clock.now, timeout) <= clock.now;
+        // An open connection always has a `wire` and a `config`.
+        let Some(Slot { wire: Some(wire), config: Some(config), .. }) = slots.get(handle) else {
+            return false;
+        };
+        receiving.stop(handle, &mut open.received, wire.is_readable());
+        let over = open.received.wait(clock.now, config.frame_timeout) <= clock.now;
         counts.over_received += u64::from(over && open.give_up());
         over
     }

@@ -156,9 +156,8 @@ impl Connection {
     /// of the deadlines costs time, so most reads are made without a check: see `Timers::looks`.
     ///
     /// After a deadline that only a read can judge, the obstacle is forgotten. So a refused write
-    /// is repeated before the read, which does no harm. It is not forgotten if nothing may be read:
-    /// then a refused shutdown would be repeated without a wait. Each wait also forgets `asked_at`,
-    /// because `read_blocked` has counted the read before it.
+    /// is repeated before the read. If nothing may be read, it stays: a refused shutdown would be
+    /// repeated without a wait. A wait forgets `asked_at`: `read_blocked` has counted that read.
     #[inline(never)] // keeps `next`, which is inlined, short
     fn next_slow(&mut self, now: Time) -> Next<'_> {
         loop {

@@ -11,7 +11,7 @@ use std::{
     thread,
     time::Duration,
 };
-use tickwire::{Config, Error, handshake::HandshakeError};
+use tickwire::{CloseCode, CloseFrame, Config, Error, handshake::HandshakeError};
 use tickwire_loop::{Dial, Door, End, Event, Settings};
 
 /// A loop of clients, which says "hello" on each connection, and what its events were.
@@ -226,7 +226,10 @@ fn the_end_says_how_the_server_closed() {
     assert_eq!([next(&told), next(&told)], ["open", "Text(\"hello\")"]);
     server.call(|net| {
         for handle in net.handles().collect::<Vec<_>>() {
-            net.close(handle, tickwire::CloseCode::TRY_AGAIN_LATER);
+            net.close(
+                handle,
+                CloseFrame::with_reason(CloseCode::TRY_AGAIN_LATER, &"x".repeat(124)),
+            );
         }
     });
     assert_eq!(next(&told), "7 closed: 1013");
@@ -248,7 +251,7 @@ fn a_dialed_connection_that_is_closed_before_it_is_open_says_so() {
     let address = listener.local_addr().unwrap();
     client.call(move |net| {
         let handle = net.dial(url(address), 9).unwrap();
-        net.close(handle, tickwire::CloseCode::NORMAL);
+        net.close(handle, CloseCode::NORMAL);
         let removed = net.dial(url(address), 10).unwrap();
         assert_eq!(net.remove(removed), Some(10));
     });

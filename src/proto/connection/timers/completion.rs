@@ -56,8 +56,7 @@ impl Completion {
         self.told = self.told.map(|told| told + by);
     }
 
-    /// When `passed` has to be called next: at once if a frame or message has begun since its last
-    /// call.
+    /// When `passed` has to be called: at once if a frame or message has begun since its last call.
     pub(super) fn next(&self, rx: &Receiver) -> Option<Time> {
         let Unfinished { frame, message } = rx.unfinished()?;
         // The minimum includes `part`, because `passed` counts at most this time between two calls.
