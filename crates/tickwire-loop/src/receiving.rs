@@ -15,10 +15,10 @@ use crate::handle::Handle;
 use std::{collections::BTreeMap, mem, time::Duration};
 use tickwire::Time;
 
-/// The loop expects a read to add as many bytes as the connection holds, within these bounds. In a
-/// long frame, one read asks for at most 128 KiB.
+/// The loop expects a read to add as many bytes as the connection holds, because a full buffer
+/// doubles, within these bounds: in a long frame, one read asks for at most 128 KiB.
 const READ: (usize, usize) = (16 << 10, 128 << 10);
-/// Above 5/8 of the limit, a connection may hold 128 KiB, and a few bytes more for its buffers.
+/// Above 5/8 of the limit a connection may hold 128 KiB: a usual message, and a little for buffers.
 const LITTLE: usize = 129 << 10;
 /// The time for which `Receiving::first` may receive nothing. Without this limit, a peer that sends
 /// half a message and then nothing would keep the others waiting until a deadline passes.
