@@ -296,8 +296,7 @@ fn handles() -> ([blocking::TlsStream<Pipe>; 2], Pipe, Hostile) {
         tls.try_flush().unwrap();
         peer.hear(&pipe.taken());
         pipe.put(&peer.all());
-        pipe.0.borrow_mut().amid =
-            Some(("write", Box::new(|| Err(io::ErrorKind::WouldBlock.into()))));
+        pipe.amid("write", || Err(io::ErrorKind::WouldBlock.into()));
         tls.try_read(&mut [0]).unwrap_err();
     }
     let other = tls.try_clone().unwrap();
@@ -308,19 +307,34 @@ fn handles() -> ([blocking::TlsStream<Pipe>; 2], Pipe, Hostile) {
 fn a_read_that_waits_for_another_handle_has_its_timeout() {
     let ([mut tls, mut other], pipe, _) = handles();
     other.set_read_timeout(Some(std::time::Duration::from_secs(9))).unwrap();
-    pipe.0.borrow_mut().amid = Some(("read", Box::new(move || other.read(&mut [0]).map(drop))));
+    pipe.amid("read", move || other.read(&mut [0]).map(drop));
     assert_eq!(tls.try_read(&mut [0]).unwrap_err().to_string(), "waits Some(9s)");
 }
 
 #[test]
 fn a_failed_flush_of_the_handshake_is_repeated_though_another_handle_read_meanwhile() {
     let ([mut tls, mut other], pipe, _) = handles();
-    pipe.0.borrow_mut().amid =
-        Some(("flush", Box::new(move || other.try_read(&mut [0]).map(drop))));
+    pipe.amid("flush", move || other.try_read(&mut [0]).map(drop));
     tls.try_read(&mut [0]).unwrap_err();
-    pipe.0.borrow_mut().amid = Some(("flush", Box::new(|| Ok(()))));
+    pipe.amid("flush", || Ok(()));
     tls.try_read(&mut [0]).unwrap_err();
     assert!(pipe.0.borrow().amid.is_none());
+}
+
+/// The server's Finished comes last, so nothing is written or flushed after it.
+#[test]
+fn the_handshake_of_a_client_that_only_reads_ends() {
+    fuse::light(None);
+    let ends = Ends::new(&TLS12, Role::Client, true);
+    let (pipe, mut peer) = (Pipe::default(), ends.peer());
+    let (name, config) = ("localhost", ends.client.clone());
+    let mut tls = blocking::TlsStream::client(pipe.clone(), name, config).unwrap();
+    for _ in 0..4 {
+        tls.try_read(&mut [0]).unwrap_err();
+        peer.hear(&pipe.taken());
+        pipe.put(&peer.all());
+    }
+    assert!(!tls.session().is_handshaking() && !tls.session().is_opening());
 }
 
 #[test]
@@ -339,10 +353,10 @@ fn a_panic_while_another_handle_reads_loses_no_data() {
             io.put(b"ciphertext");
             Ok(())
         };
-        below.0.borrow_mut().amid = Some(("read", Box::new(write)));
+        below.amid("read", write);
         Ok(())
     };
-    pipe.0.borrow_mut().amid = Some(("flush", Box::new(read)));
+    pipe.amid("flush", read);
     let mut heard = [0; 10];
     assert_eq!((tls.try_read(&mut heard).unwrap(), heard), (6, [1, 1, 1, 1, 1, 1, 0, 0, 0, 0]));
 }

@@ -12,8 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Clone, Default)]
 pub(crate) struct Pipe(pub(crate) Rc<RefCell<Ends>>);
 
-/// The name of a call of a thread, and what happens in the middle of the next such call.
-pub(crate) type Amid = (&'static str, Box<dyn FnOnce() -> io::Result<()>>);
+type Amid = dyn FnOnce() -> io::Result<()>;
 
 #[derive(Default)]
 pub(crate) struct Ends {
@@ -27,7 +26,8 @@ pub(crate) struct Ends {
     pub(crate) ended: bool,
     /// Writes fail.
     pub(crate) broken: bool,
-    pub(crate) amid: Option<Amid>,
+    /// A call of a thread, and what happens in its middle the next time.
+    pub(crate) amid: Option<(&'static str, Box<Amid>)>,
 }
 
 impl Pipe {
@@ -37,6 +37,10 @@ impl Pipe {
 
     pub(crate) fn taken(&self) -> Vec<u8> {
         std::mem::take(&mut self.0.borrow_mut().from_us)
+    }
+
+    pub(crate) fn amid(&self, call: &'static str, then: impl FnOnce() -> io::Result<()> + 'static) {
+        self.0.borrow_mut().amid = Some((call, Box::new(then)));
     }
 
     fn called(&self, call: &str) -> io::Result<()> {

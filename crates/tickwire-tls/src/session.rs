@@ -374,9 +374,7 @@ impl Session {
     /// Reports that all ciphertext was written and the stream was flushed.
     #[inline]
     pub fn flushed(&mut self) {
-        if self.opening {
-            self.opening = self.is_handshaking();
-        }
+        self.opening = self.opening && self.is_handshaking();
     }
 
     /// Checks that TLS has not failed, and that the stream has not ended without a close_notify.

@@ -34,6 +34,8 @@ pub struct Tls {
     reading: bool,
     /// The stream below took ciphertext, and was not flushed since then.
     dirty: bool,
+    /// The number of flushes of the handshake that are under way.
+    flushing: usize,
     /// The stream below took ciphertext of the current write.
     taken: bool,
     /// The error of a write that nevertheless returned success: see [`write`]. The next write or
@@ -200,21 +202,21 @@ fn drain(on: &mut impl Carrier) -> Poll<io::Result<()>> {
 }
 
 /// Flushes the stream below if `dirty`. `dirty` and `opening` are the results of
-/// [`Tls::take_dirty`]. Without `dirty`, the handshake does not count as flushed: another thread
-/// may have taken `dirty`, and its flush may fail. Another thread may have added output during the
-/// flush: then the handshake is not flushed yet. If the flush waits or fails, the state's `dirty`
-/// is set again.
+/// [`Tls::take_dirty`]. If the flush waits or fails, the state's `dirty` is set again. During the
+/// flush another thread may add output, or flush the handshake's last bytes: then the handshake is
+/// not flushed yet.
 #[inline]
 fn flush_below(on: &mut impl Carrier, (dirty, opening): (bool, bool)) -> Poll<io::Result<()>> {
     let done = if dirty { on.poll_flush() } else { Poll::Ready(Ok(())) };
-    match &done {
-        Poll::Ready(Ok(())) if dirty && opening => on.with(|tls| {
-            if !tls.has_output() {
+    let flushed = matches!(done, Poll::Ready(Ok(())));
+    if opening || !flushed {
+        on.with(|tls| {
+            tls.flushing -= usize::from(dirty && opening);
+            tls.dirty |= dirty && !flushed;
+            if tls.flushing == 0 && !tls.has_output() {
                 tls.session.flushed();
             }
-        }),
-        Poll::Ready(Ok(())) => {}
-        _ => on.with(|tls| tls.dirty |= dirty),
+        });
     }
     done
 }
@@ -233,7 +235,7 @@ impl Tls {
     /// A stream's state before its first call.
     pub fn new(session: Session) -> Self {
         let (writing, reading, dirty, taken) = (false, false, false, false);
-        Self { session, writing, reading, dirty, taken, failed: None }
+        Self { session, writing, reading, dirty, flushing: 0, taken, failed: None }
     }
 
     /// Whether some ciphertext is still unwritten or unflushed.
@@ -252,7 +254,9 @@ impl Tls {
     /// the flush, and not after it, because another thread may write during the flush.
     #[inline]
     fn take_dirty(&mut self) -> (bool, bool) {
-        (mem::take(&mut self.dirty), self.session.is_opening())
+        let (dirty, opening) = (mem::take(&mut self.dirty), self.session.is_opening());
+        self.flushing += usize::from(dirty && opening);
+        (dirty, opening)
     }
 
     /// Returns the error that `fail` has kept for this call.
