@@ -88,7 +88,8 @@ impl<W> Sending<W> {
 /// When dropped, notes a change of the sending side, even if the application's closure, stream or
 /// waker panics after the change.
 struct Change<'a, 'n, W> {
-    was_closed: bool,
+    /// The deadline of the sender, if it was closed.
+    closed: Option<Option<Time>>,
     had_ended: bool,
     quiet: &'a AtomicBool,
     news: &'a mut News<'n>,
@@ -108,14 +109,14 @@ impl<W> Drop for Change<'_, '_, W> {
         let Sending { tx, .. } = &*self.sending;
         self.quiet.store(tx.is_idle(), Relaxed);
         self.news.ended = self.sending.has_ended() && !self.had_ended;
-        self.news.closed = tx.is_closed() && !self.was_closed;
+        self.news.closed = tx.is_closed() && self.closed != Some(tx.poll_timeout());
     }
 }
 
 impl Drop for News<'_> {
     #[inline]
     fn drop(&mut self) {
-        // The reader has to watch the deadline that a Close starts.
+        // The reader has to watch the deadline that a Close starts, and an earlier one of `leave`.
         if self.ended || self.closed {
             self.wakers.wake(Side::Reader);
         }
@@ -172,7 +173,7 @@ impl<W> Shared<W> {
         // `news` is dropped after the lock, so that nobody is woken under the lock.
         let mut news = News { ended: false, closed: false, wakers: &self.wakers };
         let mut change = Change {
-            was_closed: sending.tx.is_closed(),
+            closed: sending.tx.is_closed().then(|| sending.tx.poll_timeout()),
             had_ended: sending.has_ended(),
             quiet: &self.quiet,
             news: &mut news,
@@ -407,12 +408,10 @@ impl<W: Io, H> Writer<W, H> {
         frame: impl IntoClose<'f>,
         within: Duration,
     ) -> Result<Time, SendError> {
-        let began = self.link.with(|Sending { tx, io, .. }| {
+        self.link.with(|Sending { tx, io, .. }| {
             let now = io.now();
             tx.leave(frame, now + within).map(|()| now)
-        });
-        self.link.wakers.wake(Side::Reader); // `with` does not, if a Close was queued before
-        began
+        })
     }
 }
 
