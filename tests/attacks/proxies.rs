@@ -69,53 +69,22 @@ fn fault(error: &Error) -> HandshakeError {
 
 #[test]
 fn a63_a_proxys_answer_without_end_ends_at_a_limit() {
-    let long = HandshakeError::HeadTooLong { limit: 65536 };
+    use HandshakeError::{ConnectRefused, HeadTooLong, Malformed, Socks};
+    use HandshakeError::{TooManyHeaders, TooManyInterim};
+    let (long, some) = (HeadTooLong { limit: 65536 }, head(16 << 10));
+    let version = Socks { what: "version is not 5" };
+    let unknown = Socks { what: "unknown type of address" };
+    let body = b"HTTP/1.1 407 Who?\r\nContent-Length: 18446744073709551615\r\n\r\n";
     for (scheme, start, piece, error, bound) in [
         ("http", &b"HTTP/1.1 200 "[..], &b"a"[..], long, head(65536)),
         ("http", b"HTTP/1.1 200 OK\r\nX: ", b"a", long, head(65536)),
-        (
-            "http",
-            b"HTTP/1.1 200 OK\r\n",
-            b"X: y\r\n",
-            HandshakeError::TooManyHeaders { limit: 128 },
-            head(16 << 10),
-        ),
-        (
-            "http",
-            b"",
-            b"HTTP/1.1 103 x\r\nA: b\r\n\r\n",
-            HandshakeError::TooManyInterim { limit: 8 },
-            head(16 << 10),
-        ),
-        ("http", b"", b"\0", HandshakeError::Malformed { what: "first line" }, head(4 << 10)),
-        (
-            "http",
-            b"HTTP/1.1 407 Who?\r\nContent-Length: 18446744073709551615\r\n\r\n",
-            b"a",
-            HandshakeError::ConnectRefused { status: 407 },
-            head(16 << 10),
-        ),
-        (
-            "socks5",
-            b"",
-            b"\x04",
-            HandshakeError::Socks { what: "version is not 5" },
-            head(16 << 10),
-        ),
-        (
-            "socks5",
-            b"\x05\x02\x01\0",
-            b"\0",
-            HandshakeError::Socks { what: "version is not 5" },
-            head(16 << 10),
-        ),
-        (
-            "socks5",
-            b"\x05\0\x05\0\0\x09",
-            b"\0",
-            HandshakeError::Socks { what: "unknown type of address" },
-            head(16 << 10),
-        ),
+        ("http", b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", TooManyHeaders { limit: 128 }, some),
+        ("http", b"", b"HTTP/1.1 103 x\r\nA: b\r\n\r\n", TooManyInterim { limit: 8 }, some),
+        ("http", b"", b"\0", Malformed { what: "first line" }, head(4 << 10)),
+        ("http", body, b"a", ConnectRefused { status: 407 }, some),
+        ("socks5", b"", b"\x04", version, some),
+        ("socks5", b"\x05\x02\x01\0", b"\0", version, some),
+        ("socks5", b"\x05\0\x05\0\0\x09", b"\0", unknown, some),
     ] {
         for &adapter in ADAPTERS {
             let config = Config::default();

@@ -136,10 +136,7 @@ pub(crate) fn head(b0: u8, key: Option<[u8; 4]>, len: Len) -> Vec<u8> {
 /// A frame masked with `key`, or not masked.
 pub(crate) fn frame(b0: u8, key: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     let mut out = head(b0, key, Len::of(payload.len() as u64));
-    match key {
-        Some(key) => out.append(&mut xored(key, payload)),
-        None => out.extend_from_slice(payload),
-    }
+    out.append(&mut xored(key.unwrap_or_default(), payload));
     out
 }
 
@@ -153,9 +150,10 @@ fn xored(key: [u8; 4], payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Bytes that differ from their neighbours, and come again after 251.
+/// Bytes of a pattern that comes again after 64,256.
 pub(crate) fn bytes(len: usize) -> Vec<u8> {
     let mut bytes = Vec::from_iter(0..251).repeat(len.div_ceil(251));
+    bytes.chunks_mut(251).zip((0..=255).cycle()).for_each(|(block, n)| block[0] = n);
     bytes.truncate(len);
     bytes
 }
