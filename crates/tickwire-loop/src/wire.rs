@@ -441,11 +441,9 @@ impl Wire {
     /// Performs the next action for a connection whose receiving has ended (see [`Ending`]).
     /// Returns whether the stream has to be read further. `None` if nothing is left to do.
     pub(crate) fn end(&mut self, system: &mut System, conn: &mut Connection) -> Option<bool> {
-        if conn.ending() == Ending::ShutDown {
-            match self.shut_down(system) {
-                true => conn.shut_down(),
-                false => conn.write_blocked(),
-            }
+        // If the stream refuses for now, a `Note` brings the next try. A deadline limits the wait.
+        if conn.ending() == Ending::ShutDown && self.shut_down(system) {
+            conn.shut_down();
         }
         // Asked again, because the calls above may have changed the answer.
         match conn.ending() {
