@@ -223,8 +223,8 @@ macro_rules! receiving {
         ///
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
         /// [`Sender::is_written`](crate::Sender::is_written) says which messages the peer may have
-        /// received. Later receiving calls return the end, or
-        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before the end.
+        /// received. Later receiving calls return the end of the connection, or fail with
+        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed first.
         /// After `leave` of a `Reader`, the `Writer` can send nothing more. The timeouts of
         /// `set_read_timeout` and `set_write_timeout` do not apply to this call.
         ///

@@ -170,7 +170,7 @@ impl<S: Stream> TlsStream<S> {
         Call { io: &mut self.io, tls: &self.shared.tls, waits, put_off: None }
     }
 
-    /// Makes a call of the stream. `interest`: the events that the call would wait for.
+    /// Performs `work` on the stream below. `interest`: the events that `work` would wait for.
     #[inline]
     fn call<T>(
         &mut self,

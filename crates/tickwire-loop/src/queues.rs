@@ -13,7 +13,7 @@ pub(crate) struct Queues {
     pub(crate) unfinished: VecDeque<u32>,
     /// The numbers of the doors at which connections may wait to be accepted.
     pub(crate) knocked: Vec<u32>,
-    /// The slots of connections that were sent something outside of their turns.
+    /// The slots for which the program queued output outside of their turns.
     pub(crate) unwritten: Vec<u32>,
     /// The slots whose connections are whole. The first becomes dormant first.
     pub(crate) whole: VecDeque<u32>,

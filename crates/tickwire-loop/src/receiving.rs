@@ -38,8 +38,8 @@ pub(crate) struct Received {
     began: u64,
     /// The time at which a stopped connection is given up, unless one of its messages ends before.
     pub(crate) until: Option<Time>,
-    /// The time that was left to wait when the connection last read on. `None` if it has not waited
-    /// since the last end of a message.
+    /// How much of the time until `until` was left when the connection last resumed reading. `None`
+    /// if it has not waited since the last end of a message.
     left: Option<Duration>,
     /// Whether a message has ended since the last call of `end_message`.
     pub(crate) message_ended: bool,

@@ -64,7 +64,7 @@ impl<T> Inner<T> {
         Box::new(Open { conn, error: None, received: Received::default() })
     }
 
-    /// Makes the connection of a slot whole, if it is dormant.
+    /// If the slot's connection is dormant, makes it whole.
     #[inline]
     pub(crate) fn wake(&mut self, handle: Handle) {
         if matches!(self.slots.get(handle), Some(slot) if matches!(slot.stage, Stage::Dormant)) {

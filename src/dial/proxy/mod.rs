@@ -103,7 +103,7 @@ impl Proxy {
         Ok(chosen(server, value)?.map(|address| Self { address, tls: None }))
     }
 
-    /// Sets the configuration of TLS to the proxy. Without this call, [the
+    /// Sets the configuration for TLS to the proxy. Without this call, [the
     /// default](tls::platform_config) is used. [`Dial::tls`](crate::Dial::tls) is only for TLS to
     /// the server. Feature `rustls`.
     #[cfg(feature = "rustls")]

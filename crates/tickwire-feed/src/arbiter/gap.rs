@@ -66,12 +66,12 @@ impl<T> Arbiter<T> {
 
     /// Starts or continues the feed at `next`, the first number that a snapshot does not contain.
     /// Then call [`poll`](Self::poll), which returns the kept messages from `next` on. Kept
-    /// messages that the snapshot contains are dropped.
+    /// messages that the snapshot contains are dropped. The arbiter forgets which numbers were
+    /// [refused](crate::Verdict::Refused). A refused number that the snapshot does not contain
+    /// becomes part of a gap when a line brings a later number.
     ///
     /// If the snapshot is older than all kept messages, a gap remains: take another snapshot.
-    /// `poll` reports this gap at once if all lines have passed it. The arbiter also forgets which
-    /// numbers were [refused](crate::Verdict::Refused). A refused number that the snapshot does not
-    /// contain becomes part of a gap when a line brings a later number.
+    /// `poll` reports this gap at once if all lines have passed it.
     pub fn resync(&mut self, next: u64, now: Time) {
         (self.refused, self.refused_end) = (None, 0);
         (self.anew, self.low) = (None, false);
