@@ -5,9 +5,9 @@
 //!   bytes, time and entropy, so the core runs under any runtime, in a test, in a fuzzer, and
 //!   without `std`.
 //! - Thin adapters, `tokio`, `blocking` and `futures_io`, which contain no protocol rule.
-//! - A received message is **borrowed**: it is a slice of the buffer that the stream was read into,
-//!   or of the buffer that a compressed message was inflated into. In steady state nothing is
-//!   allocated, and a batch of messages costs one read and one write.
+//! - A received message is **borrowed**: it is a slice of the buffer that the stream was read into.
+//!   If it was compressed, it is a slice of the buffer of inflated bytes. In steady state nothing
+//!   is allocated, and a batch of messages costs one read and one write.
 //! - The crate makes every check that the RFC requires, and limits everything that grows with a
 //!   peer's input. Each violation has a precise error for you, and a close code for the peer.
 //!
@@ -203,8 +203,8 @@
 //!   with sending a large message may answer a Ping late, but is not dead.
 //! - A peer that sends no data for [`Config::data_timeout`] gets a Close with 1001 (going away).
 //!   This code fits, because the peer has broken no rule, and this end leaves.
-//! - A message beyond one of our limits closes the connection: with 1009 if the message or one of
-//!   its frames is too long, with 1008 if the message has too many fragments.
+//! - A message beyond one of our limits closes the connection. The close code is 1009 if the
+//!   message or a frame of it is too long, and 1008 if it has too many fragments.
 //! - The unused bits of the last base64 digit of a Sec-WebSocket-Key may have any value, because
 //!   base64 decoders may ignore these bits. A key that is not base64 of 16 bytes is refused.
 //! - A request without an Origin passes an allow-list of origins, because browsers always send an
@@ -278,9 +278,9 @@
 //!   small multiple of the limits in [`Config`], which are finite by default. Memory grows with the
 //!   bytes received, never with the length that a header announces. [The memory that each kind of
 //!   attack takes](guide::limits#what-a-peer-can-make-a-connection-keep) is measured.
-//! - Messages received before a violation, a broken stream or a failed write are delivered first.
-//!   The next receiving call returns the error, or `None` if the peer's Close came before the
-//!   failure.
+//! - Messages received before a violation, a broken stream or a failed write are still delivered.
+//!   The receiving call after the last of them returns the error, or `None` if the peer's Close
+//!   came before the failure.
 //! - Every byte of a fed message is written, waits, or is dropped.
 //!   [`buffered_amount`](Sender::buffered_amount) counts the waiting bytes, including control
 //!   frames. [`dropped`](Sender::dropped) counts the dropped bytes.
@@ -290,9 +290,9 @@
 //!   Dropping a future of a handshake drops the handshake's stream.
 //! - A connection builds no illegal frame: close codes, reasons and control payloads are checked
 //!   before a byte is queued. A [`Text`] is always valid UTF-8.
-//! - The adapters give each client a generator of masking keys of its own (`SystemEntropy`):
-//!   ChaCha12, seeded by the operating system. A program that makes the [`Connection`] itself
-//!   chooses the [`Entropy`].
+//! - The adapters give each client its own generator of masking keys (`SystemEntropy`): ChaCha12,
+//!   seeded by the operating system. A program that makes the [`Connection`] itself chooses the
+//!   [`Entropy`].
 //! - On Linux, a write to a peer that is gone fails with an error. The write raises no SIGPIPE,
 //!   which would end the process. `without_sigpipe` lists the exceptions.
 //! - `unsafe` is in one file, `src/proto/kernel.rs`, for two purposes. One is to call functions

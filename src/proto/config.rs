@@ -59,8 +59,8 @@ pub struct Config {
     /// not count. This setting finds a server that sends no more data, but still sends Pings or
     /// answers the Pings of the [heartbeat](Self::heartbeat).
     ///
-    /// The timeout starts when a receiving call first reads. Each byte of a data payload restarts
-    /// the timeout, and so does the end of a data message, even of an empty message. Pings, Pongs
+    /// The timeout starts when a receiving call first reads. The timeout restarts at each byte of a
+    /// data payload, and at the end of each data message, even of an empty message. Pings, Pongs
     /// and empty fragments do not restart it. Once a Close is queued or received, the timeout no
     /// longer runs. A value below 5 ms counts as 5 ms. The time in which a call waits to send does
     /// not count.
@@ -68,8 +68,8 @@ pub struct Config {
     /// After the timeout the connection fails with [`DataTimeout`](crate::RecvError::DataTimeout),
     /// and sends a Close with 1001. The receiving call returns this error up to a second later,
     /// because the call first waits for the peer to end the stream. A program that calls late loses
-    /// no data: before the call fails, it reads the data that has arrived, in up to 1,024 reads.
-    /// With this setting, receiving calls read the clock for each read, which costs about 20 ns.
+    /// no data: before a call fails, it reads the data that has arrived, in up to 1,024 reads. With
+    /// this setting, receiving calls read the clock for each read, which costs about 20 ns.
     pub data_timeout: Option<Duration>,
 
     /// Once this many bytes are unwritten, feeding fails with
@@ -112,9 +112,9 @@ pub struct Config {
     pub read_buffer: usize,
 
     /// The number of bytes up to which an adapter holds back replies; default 64 KiB. The adapter
-    /// writes the replies to a batch of messages when it has processed the batch, or earlier if
-    /// this many bytes wait to be written. A limit above [`high_water`](Self::high_water) counts as
-    /// `high_water`.
+    /// writes the replies to a batch of messages when it has processed the batch. It writes them
+    /// earlier if this many bytes wait to be written. A limit above
+    /// [`high_water`](Self::high_water) counts as `high_water`.
     ///
     /// Without this limit, the first reply of a long batch would wait until the whole batch is
     /// processed. A lower limit causes more system calls, and with a higher limit the first reply
@@ -150,7 +150,7 @@ pub struct Config {
     /// Sends this message whenever no other message was sent for this duration; default: none. The
     /// message may leave early by up to a fifth of the duration. It may leave late if the program
     /// rarely makes a receiving call, or if the stream is blocked. Some servers, such as exchanges,
-    /// close a connection on which no *message* arrives: some want the text `ping`, others want
+    /// close a connection on which no *message* arrives. Some of them want the text `ping`, others
     /// JSON. If a Ping is enough, prefer the [heartbeat](Self::heartbeat), which costs nothing
     /// while the peer sends.
     ///
@@ -208,8 +208,8 @@ pub struct Config {
     /// byte adds the time that a byte takes at 16 KiB a second, so a large frame may come over a
     /// slow line. A message in several frames gets ten times `frame_timeout`, and the same addition
     /// for each byte of its payload. A time in which the program makes no receiving call counts
-    /// only up to a quarter of `frame_timeout`. After that, our buffers may have been full, so that
-    /// the peer could not send.
+    /// only up to a quarter of `frame_timeout`. In a longer time our buffers may have become full,
+    /// so that the peer could not send.
     ///
     /// The timeout stops peers that keep a connection busy by sending a byte now and then. It does
     /// not apply to payloads received in chunks, unless the program skips the rest of the message.

@@ -168,7 +168,7 @@ impl Closing {
     pub(super) fn new(role: Role, rx: &Receiver, tx: &Sender, course: Course) -> Self {
         let Course { behind, overdue, given_up } = course;
         // The order matters. After `CloseTimeout`, `step` still processes the received bytes, and
-        // may find the peer's Close or a violation. So `overdue` is checked after both.
+        // may find the peer's Close or a violation. So these two are checked before `overdue`.
         let theirs = match rx.error() {
             _ if rx.is_closed() => Theirs::Came,
             None => Theirs::Awaited,

@@ -36,7 +36,7 @@ impl Empty for Inbound {
 }
 
 impl Inbound {
-    #[inline(always)] // into `Connection::new`, so that it is built in its final place
+    #[inline(always)] // into `Connection::new`, so that the `Inbound` is built in its final place
     pub(super) fn new(role: Role, config: &Config, negotiated: Negotiated) -> Self {
         let plain = negotiated == Negotiated::default();
         // Fields are built in the order in which they are written here. So the parts whose

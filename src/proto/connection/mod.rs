@@ -167,8 +167,8 @@ impl Connection {
     /// same as after a violation of the protocol. Nothing more is delivered: received bytes that no
     /// `step` has processed are dropped. `frame` is the Close to send. It is sent after all frames
     /// already queued. But if the stream refuses bytes before all these frames are written, the
-    /// Close must not wait. So the data frames that have not begun to leave are dropped. From then
-    /// on [`step`](Self::step) and [`closed`](Self::closed) report [`Failed`](RecvError::Failed).
+    /// Close must not wait. So the data frames that have not begun to leave are dropped. After this
+    /// call [`step`](Self::step) and [`closed`](Self::closed) report [`Failed`](RecvError::Failed).
     ///
     /// The connection does not wait for the peer's Close. Do what [`ending`](Self::ending) says:
     /// write our Close, shut the stream, and wait at most a second for the stream's end.
@@ -222,13 +222,13 @@ impl Connection {
     /// a wait if the time of [`poll_timeout`](Self::poll_timeout) has come, and repeat the call
     /// until `poll_timeout` is `None` or in the future. While input keeps coming, make this call
     /// now and then between two reads. Before this call, always call [`step`](Self::step) until it
-    /// needs input.
+    /// needs input: a frame that waits for `step` would count as incomplete.
     ///
     /// A deadline on the peer's silence may pass while bytes of the peer lie unread. So the call
-    /// fails only after later reads have shown that the peer was silent. This is shown if a read
-    /// blocks, and you report it by [`read_blocked`](Self::read_blocked). It is also shown if 1,024
-    /// reads bring no sign of life. Until then [`must_read`](Self::must_read) is `true`: read,
-    /// report a read that blocks, and repeat this call.
+    /// fails only after later reads have shown that the peer was silent. A read that blocks shows
+    /// this, once you report it by [`read_blocked`](Self::read_blocked). 1,024 reads without a sign
+    /// of life also show it. Until then [`must_read`](Self::must_read) is `true`: read, report each
+    /// read that blocks, and call `handle_timeout` again.
     ///
     /// # Errors
     ///
@@ -237,8 +237,8 @@ impl Connection {
     /// [`WriteTimeout`](RecvError::WriteTimeout), [`DataTimeout`](RecvError::DataTimeout). If our
     /// Close reports an earlier error and is not written in time, the earlier error is returned.
     ///
-    /// If receiving had not ended before, [`step`](Self::step) then delivers everything received,
-    /// and returns the same error.
+    /// If receiving had not ended before, the next calls of [`step`](Self::step) deliver everything
+    /// received, and then return the same error.
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
         self.inbound.handle_timeout(now, &mut self.tx)
     }
@@ -267,12 +267,11 @@ impl Connection {
 
     // Outputs.
 
-    /// Consumes input up to the next event, and queues the automatic reply to this event, if it has
-    /// one.
+    /// Consumes input up to the next event, and queues the automatic reply, if this event has one.
     ///
     /// The result does not borrow the connection. Until the next call that receives or tells the
-    /// time, [`Receiver::message`] returns the message, and [`event`](Receiver::event) returns any
-    /// kind of event.
+    /// time, [`Receiver::message`] returns the message at which `step` stopped.
+    /// [`event`](Receiver::event) returns the event, of whatever kind.
     ///
     /// # Errors
     ///
@@ -294,8 +293,9 @@ impl Connection {
         self.inbound.step(Delivery::Whole, &mut self.tx)
     }
 
-    /// Works as [`step`](Self::step), but for messages that are too large for memory: stops at each
-    /// chunk of a message as the chunk arrives. [`Receiver::chunk`] returns the chunk.
+    /// Works as [`step`](Self::step), but stops at each chunk of a message as the chunk arrives.
+    /// [`Receiver::chunk`] returns the chunk. Use this call for messages that are too large for
+    /// memory.
     ///
     /// [`max_message`](Config::max_message) and [`max_fragments`](Config::max_fragments) do not
     /// apply to a message received in chunks, but [`max_frame`](Config::max_frame) applies. Once a

@@ -40,9 +40,9 @@ pub enum Next<'a> {
 pub struct Wait {
     /// The stream can be read.
     pub readable: bool,
-    /// The stream accepts bytes again after it refused some. Over a TLS session, first write the
-    /// bytes that the session holds. Then call [`Sender::set_unflushed`] with the number of bytes
-    /// still held.
+    /// The stream accepts bytes again after it refused some. Over a TLS session, if this condition
+    /// is met, write the bytes that the session holds, and call [`Sender::set_unflushed`] with the
+    /// number of bytes still held.
     pub writable: bool,
     /// The time at which the wait ends at the latest. `None` means that no deadline runs.
     pub until: Option<Time>,
@@ -149,15 +149,15 @@ impl Connection {
     /// Reading goes on while a write is blocked. If both peers stopped reading until their writes
     /// succeed, they would wait for each other for ever.
     ///
-    /// The loop ends, because each call of `handle_timeout` clears or moves the deadline that was
-    /// due.
+    /// The loop ends, because each `handle_timeout` clears or moves the deadline that was due.
     ///
-    /// While reads go on, an old `now` is not used: the wait at the end asks for the time. A check
-    /// of the deadlines costs time, so most reads are made without a check: see `Timers::looks`.
+    /// After `READS` reads without a wait, `now` is too old: the wait at the end asks for the time.
+    /// A check of the deadlines takes time, so most reads go without one: see `Timers::looks`.
     ///
-    /// After a deadline that only a read can judge, the obstacle is forgotten. So a refused write
-    /// is repeated before the read. If nothing may be read, it stays: a refused shutdown would be
-    /// repeated without a wait. A wait forgets `asked_at`: `read_blocked` has counted that read.
+    /// If only a read can show whether a passed deadline may be believed, the obstacle is
+    /// forgotten. A refused write is then repeated before the read. If nothing may be read, the
+    /// obstacle stays. Otherwise a refused shutdown would be repeated without a wait. A wait
+    /// forgets `asked_at`, because `read_blocked` has counted the last read.
     #[inline(never)] // keeps `next`, which is inlined, short
     fn next_slow(&mut self, now: Time) -> Next<'_> {
         loop {

@@ -249,7 +249,7 @@ impl Receiver {
     /// # Panics
     ///
     /// If `n` is more than the length of the last `spare_mut`, minus the bytes committed since.
-    /// Beyond these bytes, the buffer may hold old bytes, even of another connection.
+    /// Behind that slice, the buffer may hold old bytes, even of another connection.
     #[inline]
     pub fn commit(&mut self, n: usize) {
         self.buf.commit(n);

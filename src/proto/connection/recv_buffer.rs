@@ -10,9 +10,9 @@
 //! the gap to the message's end. `msg..msg_end` is empty while no message is in progress; `release`
 //! sets both to `next`.
 //!
-//! No read writes to the slack. Because of the slack, a header can be loaded as one array wherever
-//! the header begins. Bytes beyond `end` are zeros or stale bytes, perhaps of another connection
-//! that used the buffer before. They are never used as data.
+//! A read never writes to the slack. Because of the slack, a header can be loaded as one array
+//! wherever the header begins. Bytes beyond `end` are zeros or stale bytes, perhaps of another
+//! connection that used the buffer before. They are never used as data.
 //!
 //! The cursors are always in range. `get` and `unwrap_or_default` only save the code for a panic.
 use crate::proto::{
@@ -31,7 +31,7 @@ pub(crate) const SLACK: usize = SHORT_LEN;
 /// bytes are still in the second-level cache when they are unmasked.
 const MAX_READ: usize = 128 << 10;
 /// A buffer of at least this length grows by reallocation, and is initialised read by read. An
-/// earlier version replaced it by a new buffer of twice the length, and reading stalled while
+/// earlier version copied such a buffer to a new one of twice the length, and reading stalled while
 /// megabytes were copied. For a Ping behind 16 MiB in fragments, the 75th percentile of the time
 /// until its Pong was 2.7 ms then, and is 0.04 ms now.
 const IN_PLACE: usize = 2 * MAX_READ;

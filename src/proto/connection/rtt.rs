@@ -12,8 +12,7 @@ const MARK: usize = 4;
 /// A longer round trip is ignored: it measures how long the peer slept, not the network.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How long a Ping and its Pong took: from queueing the Ping to receiving the Pong, by the times
-/// that the caller told.
+/// The time from queueing a Ping to receiving its Pong, by the times that the caller told.
 ///
 /// This includes the time for which the Ping waits behind the frame under way, and for room in a
 /// full socket. It also includes the time for which the Pong waits behind messages not yet
@@ -57,7 +56,7 @@ struct Probe {
 impl Trips {
     /// Records that a Ping is queued. Returns its payload.
     pub(super) fn begin(&mut self, now: Time) -> [u8; MARK] {
-        // A Ping this old gives no time, even if its Pong still comes, so the Ping is forgotten.
+        // A Ping older than `LONGEST` gives no time, even if its Pong comes, so it is forgotten.
         if self.oldest.is_some_and(|probe| now - probe.queued > LONGEST) {
             self.oldest = self.newest.take();
         }

@@ -50,7 +50,7 @@ pub(super) struct Timers {
     found: Option<Box<PassedDeadline>>,
     /// The number of [`Receiver::reads`] at which the caller has to look at the clock next.
     looks_at: u32,
-    /// Whether the peer's Close did not come in time, but other bytes did: see `Theirs::Overdue`.
+    /// Whether the peer's Close is overdue, although other bytes came: see `Theirs::Overdue`.
     pub(super) overdue: bool,
     /// Whether the stream is dropped without a shutdown: the peer seems dead, or closing timed out.
     pub(super) given_up: bool,
@@ -400,7 +400,7 @@ impl Timers {
         Ok(())
     }
 
-    // Reads, while a deadline is found.
+    // Reads that show whether a found deadline may be believed.
 
     /// `Some` if a deadline was found, and a read has to show whether the deadline may be believed.
     /// A read that perhaps blocked counts only if it was made at the returned time or later.

@@ -103,7 +103,7 @@ impl OutBuffer {
     }
 
     /// Drops the frames in `controls` if they are the last outgoing bytes and no byte of them was
-    /// written. A stall goes on: the stream still refuses to accept or flush the bytes before them.
+    /// written. A stall goes on, because the stream still refuses the bytes before these frames.
     pub(in crate::proto::connection) fn drop_last_controls(&mut self) {
         let end = self.end;
         let last = |s: &Splice| matches!(s.kind, Kind::Controls) && s.at == end && !s.begun;
@@ -116,7 +116,7 @@ impl OutBuffer {
         }
     }
 
-    /// Cuts the overtaking control frames to their first `len` bytes. These must include all
+    /// Cuts the overtaking control frames to their first `len` bytes, which must include all
     /// written bytes. If no unwritten byte is left, the caller must remove the splice.
     fn cut_controls(&mut self, len: usize) {
         let dropped = self.controls.len() - len;

@@ -11,8 +11,8 @@ use crate::proto::{
 };
 
 impl Receiver {
-    /// Handles three cases. No input is left to process. Or a whole message of less than 64 KiB has
-    /// arrived in one frame. Or a part of a frame of this kind has arrived, and can wait for the
+    /// Handles three cases: no input is left to process; or a whole message of less than 64 KiB has
+    /// arrived in one frame; or a part of a frame of this kind has arrived, and can wait for the
     /// rest. In all other cases, such as a violation, returns `None` and leaves the input unchanged
     /// to `step_slow`. While `quick_below` is 0, the result is always `None`.
     #[inline(always)]
@@ -23,7 +23,7 @@ impl Receiver {
         // Because of the slack, `first_bytes` is always `Some`. `overwrite` below is always `Some`,
         // because the payload is in the buffer.
         let header = ShortHeader::parse(self.buf.first_bytes()?, self.mask_bit)?;
-        // The payload is too long for a limit, or `quick_below` is 0.
+        // Here the payload is too long for a limit, or `quick_below` is 0.
         if header.payload_len >= self.quick_below {
             return None;
         }

@@ -133,8 +133,8 @@ impl Receiver {
                 let kept = self.kept(compressed);
                 self.limits.check_message(compressed, kept, remaining, fragments)
             }
-            // Between two frames nothing is left to check: `walk` checks each header. A message
-            // that is skipped already needs no check, because its rest is not stored.
+            // Between two frames nothing is left to check: `walk` checks each header. If the
+            // message is already being skipped, nothing is checked, because its rest is not stored.
             _ => Ok(()),
         }
     }
@@ -184,8 +184,8 @@ impl Receiver {
     }
 
     /// The number of payload bytes of the message in progress so far, as they are on the wire. The
-    /// number has no meaning once a chunk was handed out. Without a message it is 0, because both
-    /// counts are then 0.
+    /// number has no meaning once a chunk was handed out. Without a message it is 0, because
+    /// `taken` is then 0, and the range of `message` is empty.
     fn kept(&self, compressed: bool) -> u64 {
         match &self.inflate {
             Some(inflate) if compressed => inflate.taken(),
@@ -291,8 +291,8 @@ impl Receiver {
             Some(current) => {
                 trace::received(self.role(), here.len());
                 self.read.handed_out += u32::from(last);
-                // The cursors release the payload. Its bytes stay until the buffer is used again,
-                // and `view` still finds them.
+                // `release` only moves cursors. The bytes of the payload stay until the buffer is
+                // used again, and `view` still finds them.
                 self.buf.release();
                 self.current = current;
                 self.inflated = compressed && self.inflate.is_some();

@@ -124,16 +124,16 @@ impl MessageWriter<'_> {
         // below are not reached.
         self.tx.out.room_keeping(n.saturating_add(keep + MAX_HEADER_LEN), keep);
         self.end = self.tx.out.content_end() + keep + n;
-        // The second range tells the compiler the length, if `n` is a constant.
-        // `room` does not grow the buffer here, so it keeps the bytes.
+        // The second range tells the compiler the length, if `n` is a constant. `room` does not
+        // grow the buffer here, so the message's earlier bytes stay.
         let room = self.tx.out.room(keep + n).get_mut(keep..);
         let room = room.and_then(|room| room.get_mut(..n)).unwrap_or_default();
         room.fill(0);
         room
     }
 
-    /// Queues the message behind everything fed before, as [`Sender::feed`] does: for example, the
-    /// message is compressed if the connection compresses.
+    /// Queues the message behind everything fed before. As with [`Sender::feed`], the message is
+    /// compressed if the connection compresses.
     ///
     /// # Errors
     ///

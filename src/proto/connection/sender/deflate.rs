@@ -25,8 +25,8 @@ pub(super) struct Deflating {
     /// The connection's compressor. With context takeover the compressor is kept from its first use
     /// on; otherwise only while a message in chunks is compressed.
     own: Option<Box<Compressor>>,
-    /// Whether a compressed message that `own` did not compress was queued since `own` last ran. If
-    /// so, back-references of `own` no longer fit the peer's window, so `compressor()` resets
+    /// Whether, since `own` last ran, a message was queued that another compressor has compressed.
+    /// If so, back-references of `own` no longer fit the peer's window, so `compressor()` resets
     /// `own`.
     stale: bool,
 }

@@ -179,9 +179,9 @@ impl Sender {
 
     /// Makes our Close the last frame that is queued. If our Close was queued already, drops the
     /// Pings and Pongs that wait in `urgent`, and some Pings and Pongs behind our Close. If our
-    /// Close has left, these are all frames that have not begun to leave. Otherwise these are the
-    /// control frames in the last splice, if nothing of this splice was written. Also records in
-    /// `close_gone` whether our Close has left. `close_gone` decides the phase of closing, and
+    /// Close has left, all frames that have not begun to leave are dropped. Otherwise the control
+    /// frames in the last splice are dropped, if nothing of this splice was written. Also records
+    /// in `close_gone` whether our Close has left. `close_gone` decides the phase of closing, and
     /// whether a passed deadline on writing is an error.
     pub(in crate::proto::connection) fn end_controls(&mut self) {
         self.urgent.close_is_last = true;

@@ -185,8 +185,8 @@ impl Sender {
     }
 
     /// Whether a message is framed without further checks. If not, `admit` decides. If the result
-    /// is `true`, `has_room` is `true` too, because it counts only the bytes in `out` that were
-    /// queued in order.
+    /// is `true`, `has_room` is `true` too, because `has_room` counts only a part of the bytes in
+    /// `out`: those that were queued in order.
     #[inline]
     pub(super) fn admits(&self) -> bool {
         self.out.len() < self.admit_below

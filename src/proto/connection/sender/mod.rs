@@ -268,8 +268,8 @@ impl Sender {
     // Outputs.
 
     /// Returns the bytes to write next, as a [`Buf`](bytes::Buf). First, this call places waiting
-    /// control frames and overtaking messages among these bytes. Some of them may have to wait
-    /// longer.
+    /// control frames and overtaking messages among these bytes. Some of these frames and messages
+    /// may have to wait longer.
     #[inline]
     pub fn outgoing(&mut self) -> Outgoing<'_> {
         if self.frame_waits() {
@@ -368,9 +368,9 @@ impl Sender {
     }
 
     /// The position after the last message or chunk fed, whether or not it was written. Control
-    /// frames and [`feed_first`](Self::feed_first) do not change this position. So if the future of
-    /// a `send` was dropped, compare the positions before and after: they differ if the `send` had
-    /// fed its message.
+    /// frames and [`feed_first`](Self::feed_first) do not change this position. So this position
+    /// shows whether a `send` whose future was dropped had fed its message: if it had, this
+    /// position differs from the position before the `send`.
     pub fn fed(&self) -> Position {
         self.ledger.fed(&self.out)
     }

@@ -208,8 +208,7 @@ impl Urgent {
         if self.close_is_last {
             self.drop_controls();
         }
-        // `truncate` counts the bytes of both sequences together. The ledger counts each sequence
-        // apart.
+        // `truncate` counts both sequences together. The ledger counts each sequence apart.
         let mut first = to.out.first_len();
         let dropped = to.out.truncate();
         first -= to.out.first_len();
@@ -262,7 +261,8 @@ impl Urgent {
 
     /// Whether the heartbeat's last Ping was written, so that `out` no longer holds it. If other
     /// control frames overtake later, the result is `false` again until they are written. So
-    /// `timers`, the only caller, stops asking at the first `true`, unless the epoch changes.
+    /// `timers`, the only caller, stops asking at the first `true`. It asks again if the epoch
+    /// changes.
     pub(super) fn beat_written(&self, out: &OutBuffer) -> bool {
         match self.beat {
             BeatPing::None | BeatPing::Owed => false,

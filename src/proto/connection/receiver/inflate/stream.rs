@@ -210,10 +210,10 @@ impl Inflate {
     /// The header of a stored block ends with two zero bits (BTYPE 00), and at least the last of
     /// them is in the message's last byte. So a message whose last byte is ff cannot end with this
     /// header. This message is complete if a block ends with its last byte, which happens if the
-    /// sender did not remove the tail. To check this, [`EMPTY`] is appended instead of the tail. A
-    /// message may also end with a block without BFINAL, but with another last byte than ff. This
-    /// message is refused: zlib does not say how many bits of the last byte are left, so the bytes
-    /// to append are unknown.
+    /// sender did not remove the tail. To check this, [`EMPTY`] is appended instead of the tail. If
+    /// a message ends with a block without BFINAL, and its last byte is not ff, the message is
+    /// refused. This is because zlib does not say how many bits of the last byte are left, so the
+    /// bytes to append are unknown.
     ///
     /// The first call of zlib gets all of the input, so a message that is one block needs no other
     /// call. If the block that the tail completes has BFINAL, zlib's first call for the next
