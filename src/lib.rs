@@ -4,10 +4,10 @@
 //! - A **sans-IO core** ([`Connection`], [`frame`], [`mask`], [`handshake`]): the caller passes
 //!   bytes, time and entropy, so the core runs under any runtime, in a test, in a fuzzer, and
 //!   without `std`.
-//! - Thin adapters, `tokio`, `blocking` and `futures_io`, which contain no protocol rule.
+//! - Three thin adapters, `tokio`, `blocking` and `futures_io`. They contain no protocol rule.
 //! - A received message is **borrowed**: it is a slice of the buffer that the stream was read into.
-//!   If it was compressed, it is a slice of the buffer of inflated bytes. In steady state nothing
-//!   is allocated, and a batch of messages costs one read and one write.
+//!   A compressed message is a slice of the buffer that it was inflated into. In steady state
+//!   nothing is allocated, and a batch of messages costs one read and one write.
 //! - The crate makes every check that the RFC requires, and limits everything that grows with a
 //!   peer's input. Each violation has a precise error for you, and a close code for the peer.
 //!

@@ -34,8 +34,8 @@ use core::time::Duration;
 ///
 /// With the defaults, a hostile peer cannot fill memory. A deadline also ends each handshake,
 /// frame, write and closing that a hostile peer prolongs. [Limits](crate::guide::limits) has a
-/// table of all limits with their defaults. It also says how late a deadline may be, and how much
-/// memory each kind of attack takes. A recipe has [limits for small
+/// table of all limits with their defaults. That page also says how late a deadline may be, and how
+/// much memory each kind of attack takes. A recipe has [limits for small
 /// messages](crate::guide::recipes::servers#limits-for-small-messages).
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -217,8 +217,8 @@ pub struct Config {
 
     /// The longest time for which the stream may accept no byte while bytes wait to be written;
     /// default 30 s. The timeout stops peers that never read. A TLS stream accepts up to 64 KiB
-    /// while the TCP stream below it is full. So the timeout also runs while these accepted bytes
-    /// wait and none of them leave.
+    /// while the TCP stream below it is full. So the timeout also runs while the TLS stream holds
+    /// accepted bytes and none of them leave.
     pub write_timeout: Duration,
 
     /// The longest head of a request or response, in bytes; default 64 KiB. A server answers 431 to
@@ -278,7 +278,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The defaults, with short timeouts for a trading client, which would rather connect again
+    /// The defaults, but with short timeouts, because a trading client would rather connect again
     /// than wait:
     ///
     /// - [`heartbeat`](Self::heartbeat): [`Heartbeat::TRADING`], which finds a dead server within
@@ -350,11 +350,11 @@ impl Heartbeat {
     /// For a trading client or similar: a Ping after 1 s, a timeout of 2 s. A dead server is found
     /// within 3.25 s.
     ///
-    /// A quiet market and a dead connection look the same. A Ping per second tells them apart at
-    /// little cost, because no Ping is sent while anything arrives. TCP retransmits a lost segment
-    /// after 200 ms or more, then again after twice that time. A timeout of 2 s is enough for two
-    /// losses in a row on a path between continents. The preset is too short for networks that
-    /// pause for seconds, such as mobile networks.
+    /// A quiet market and a dead connection look the same. A Ping per second shows the difference
+    /// at little cost, because no Ping is sent while anything arrives. TCP retransmits a lost
+    /// segment after 200 ms or more, then again after twice that time. A timeout of 2 s is enough
+    /// for two losses in a row on a path between continents. The preset is too short for networks
+    /// that pause for seconds, such as mobile networks.
     ///
     /// [`Config::trading`] has this heartbeat and matching timeouts. If your own check finds a dead
     /// server earlier, call the adapter's `leave`: `close` would wait for the server's answer.

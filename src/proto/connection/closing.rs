@@ -1,7 +1,7 @@
 //! How a connection ends: the closing handshake (RFC 6455 §5.5.1, §7.1), as two tables.
 //!
 //! The states of the peer's Close (theirs), of our Close (ours) and of the stream determine the
-//! [`Phase`]. In two rows the role of this end counts too. `*` stands for any value.
+//! [`Phase`]. Two rows depend on the role of this end too. `*` stands for any value.
 //! `closing/tests.rs` checks both tables against the code, for every combination of states.
 //!
 //! | theirs         | ours                            | stream            | role   | phase      | section |
@@ -79,9 +79,9 @@ enum Theirs {
 }
 
 /// The state of our Close. `Written` may become `Queued` or `Followed` again. This happens if a
-/// Ping is answered behind our Close, or if the stream reports that it has not flushed our Close. A
-/// failed write may turn `Written` into `Lost` or `Followed`. A repeated report of the failed write
-/// may turn `Lost` into `Followed`.
+/// Ping or Pong is queued behind our Close, or if the stream reports that it has not flushed our
+/// Close. A failed write may turn `Written` into `Lost` or `Followed`. A repeated report of the
+/// failed write may turn `Lost` into `Followed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ours {
     None,
@@ -140,7 +140,7 @@ pub(super) enum Phase {
     Open,
     /// The peer's Close is awaited. Our Close was queued, or a write failed.
     Closing,
-    /// The peer's Close came. Automatic Closes are switched off, so the caller has to answer it.
+    /// The peer's Close came. Automatic Closes are switched off, so the caller has to answer.
     Unanswered,
     /// The peer's Close came. Our Close, and everything before it, is being written.
     Answering,
@@ -189,7 +189,7 @@ impl Closing {
             // For `Overdue`, `fail` has called `write_failed`, so the sender is broken, but the
             // stream still works.
             _ if tx.is_broken() && theirs != Theirs::Overdue => Stream::Gone,
-            // Before the shutdown `behind` is `None`, which is less than every `Some`.
+            // Before the shutdown `behind` is `None`, so the comparison is false.
             _ if theirs == Theirs::Overdue && behind > Some(DRAIN) => Stream::Gone,
             (false, false) => Stream::Open,
             (false, true) => Stream::Ended,

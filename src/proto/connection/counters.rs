@@ -36,8 +36,8 @@ pub struct Traffic {
     pub frames: u64,
     /// The payload bytes of data frames, as they are on the wire.
     pub payload: u64,
-    /// All bytes read or written. They include a server's response to the opening request, unless
-    /// an HTTP stack has written it.
+    /// All bytes read or written. A server's response to the opening request counts, unless an HTTP
+    /// stack has written it.
     pub wire: u64,
     /// Reads or writes that moved at least one byte.
     pub calls: u64,

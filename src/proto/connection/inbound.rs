@@ -123,7 +123,7 @@ impl Inbound {
         if self.rx.ended() || self.rx.failure().is_some() {
             return Err(SendError::Closed);
         }
-        // `tx.fail` may refuse the frame, so it is called before the receiver changes.
+        // `tx.fail` may refuse the frame, so this call comes before the receiver changes.
         tx.fail(frame)?;
         self.rx.abandon(RecvError::Failed { code: frame.code });
         Ok(())
@@ -133,7 +133,7 @@ impl Inbound {
     /// deadline runs until another call starts one.
     #[inline]
     pub(crate) fn poll_timeout(&self, tx: &Sender) -> Option<Time> {
-        // The usual case, without the cost of `earliest`, which first computes the phase.
+        // The usual case. It saves the cost of `earliest`, which first computes the phase.
         if self.is_idle() && tx.is_idle() {
             debug_assert_eq!(self.earliest(tx), None, "an idle connection has no deadline");
             return None;

@@ -127,7 +127,7 @@ impl Connection {
             tx: Sender::new(config, keys).into(),
             loop_state: next::LoopState::default(),
         };
-        // `settings` returns `None` only in a build without zlib, in which no handshake agrees on
+        // `settings` returns `None` only in a build without zlib. There no handshake agrees on
         // compression.
         if let Some(agreed) = deflate
             && let Some(ours) = zlib::settings(config.deflate)
@@ -146,7 +146,7 @@ impl Connection {
         self.tx.begin_with(free, response);
     }
 
-    /// From now on the connection takes its buffers from `memory`, and returns them to it.
+    /// From now on the connection takes its buffers from `memory`, and returns them to `memory`.
     pub(crate) fn set_memory(&mut self, memory: &'static Memory) {
         self.inbound.rx.set_memory(memory);
         self.tx.set_memory(memory);
@@ -252,8 +252,8 @@ impl Connection {
 
     /// Reports how many bytes lie unread in the stream (FIONREAD). Call this while
     /// [`must_read`](Self::must_read) is `true`, if your reads do not tell whether they block, as
-    /// with io_uring. The connection then decides about the passed deadline once it has received
-    /// this number of bytes.
+    /// with io_uring. Once the connection has received this number of bytes, it knows whether the
+    /// peer was silent.
     pub fn set_unread(&mut self, bytes: usize) {
         self.inbound.timers.set_unread(bytes as u64);
     }

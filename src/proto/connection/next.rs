@@ -213,7 +213,7 @@ impl Connection {
             }
             self.loop_state = LoopState::default(); // after the wait, a refused call is repeated
             let unsent = self.tx.has_outgoing() || self.tx.held_back() > 0;
-            // After a refused shutdown, too, the loop waits until the stream accepts bytes.
+            // After a refused shutdown the loop also waits until the stream accepts bytes.
             let writable = unsent || obstacle == Obstacle::WriteBlocked;
             let until = if reads_on { Some(now) } else { until };
             return Next::Wait(Wait { readable: reads, writable, until });

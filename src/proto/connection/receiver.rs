@@ -206,8 +206,7 @@ impl Receiver {
     #[inline]
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.end_message();
-        // Without a partial frame `frame_rest` would return 0. It is not called then, because a
-        // call costs time.
+        // Without a partial frame, `frame_rest` would return 0, so the time for its call is saved.
         let partial = self.quick_below == 0 || self.buf.wire_len() > 0;
         let rest = if partial { self.frame_rest() } else { 0 };
         self.buf.spare_mut(self.limits.max_message, rest)
@@ -305,9 +304,9 @@ impl Receiver {
     /// [`event`](Self::event) return `None`.
     ///
     /// Returns a buffer that is free now. If the bytes were copied, this is `buffer` itself.
-    /// Otherwise it is the buffer that the receiver had before, if it had one. The bytes are copied
-    /// if the receiver still needs bytes received before, or if `buffer` has fewer than 8 bytes
-    /// after the `n` bytes.
+    /// Otherwise the result is the buffer that the receiver had before, if it had one. The bytes
+    /// are copied if the receiver still needs bytes received before, or if `buffer` has fewer than
+    /// 8 bytes after the `n` bytes.
     ///
     /// # Panics
     ///

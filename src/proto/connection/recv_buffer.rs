@@ -35,8 +35,8 @@ const MAX_READ: usize = 128 << 10;
 /// megabytes were copied. For a Ping behind 16 MiB in fragments, the 75th percentile of the time
 /// until its Pong was 2.7 ms then, and is 0.04 ms now.
 const IN_PLACE: usize = 2 * MAX_READ;
-/// If a buffer is longer than one read needs, and this many reads in a row did not need its length,
-/// a shorter buffer replaces it.
+/// A buffer that is longer than one read needs is replaced by a shorter buffer after this many
+/// reads in a row that did not need its length.
 const UNNEEDED_READS: u8 = 64;
 
 #[derive(Default)]
@@ -59,8 +59,8 @@ pub(crate) struct RecvBuffer {
     unneeded_reads: u8,
     /// Whether `bytes` is the connection's small buffer, which holds needed bytes during a wait.
     stashed: bool,
-    /// The small buffer while it is not in use. It is kept, because with a slow peer each wait may
-    /// need it.
+    /// The small buffer while it is not in use. This buffer is kept, because with a slow peer each
+    /// wait may need one.
     small: Vec<u8>,
     pub(super) memory: &'static Memory,
 }
@@ -430,8 +430,8 @@ impl RecvBuffer {
 
     /// Makes room for `least` bytes. Moves bytes if this frees at least as many as it moves, so
     /// that each byte moves at most once on average. Otherwise the buffer grows, up to the length
-    /// that the longest message needs. A buffer of that length cannot grow. Its bytes then stay
-    /// where they are while it has any room, even less than `least`.
+    /// that the longest message needs. A buffer of that length does not grow. If it then has any
+    /// room, even less than `least`, its bytes stay where they are.
     fn widen(&mut self, limit: usize, least: usize) {
         let (kept, wire) = self.held();
         if self.next - self.msg_end >= wire {

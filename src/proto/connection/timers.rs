@@ -367,7 +367,7 @@ impl Timers {
     }
 
     /// Fails with the error of a passed deadline if this deadline may be believed. Otherwise stores
-    /// the deadline in `found`, where it stays until it is believed or has moved.
+    /// the deadline in `found`. There the deadline stays until it is believed or has moved.
     fn judge(
         &mut self,
         passed: Option<RecvError>,
@@ -385,8 +385,8 @@ impl Timers {
                     self.found = None;
                     return Err(match error.close_code() {
                         None => self.expire(error, tx),
-                        // Our Close reports the error, so writing goes on. Only the deadline on
-                        // data ends.
+                        // Our Close reports the error, so writing goes on. Of the deadlines, only
+                        // the deadline on data ends.
                         Some(_) => {
                             self.silence = None;
                             error

@@ -273,7 +273,7 @@ impl OutBuffer {
 
     /// Frees a buffer of more than `LARGE` bytes if its length is no longer needed. `end` must
     /// still be the number of bytes used. A buffer of more than four times `high_water` is freed at
-    /// once. Only a large message can need so long a buffer, and a new allocation costs little
+    /// once. Only a large message needs a buffer of this length. A new allocation costs little
     /// compared with copying and writing this message. Without this rule, one message of 16 MiB
     /// would keep 16 MiB allocated until the buffer was emptied 64 more times.
     #[cold]

@@ -44,8 +44,8 @@ impl OutBuffer {
                 self.mark = at;
             }
             // Splices at earlier offsets are before the boundary. A splice at `at` is before the
-            // boundary in two cases. If it is a payload, it belongs to the previous frame. If it is
-            // under way, it must be completed first.
+            // boundary in two cases. It may be a payload, which belongs to the previous frame. Or
+            // it may be under way, so it must be completed first.
             while self
                 .splices
                 .get(splices)
@@ -134,8 +134,8 @@ impl OutBuffer {
         let whole = whole_frames(&self.controls, self.controls_sent);
         self.cut_controls(whole);
         if whole == self.controls_sent {
-            // No overtaking control frame is under way, so the splice would be empty. (If one is
-            // under way, the splice stays: it is at `sent`, which is `end` now.)
+            // No overtaking control frame is under way, so the splice would be empty. (If a frame
+            // is under way, the splice stays: it is at `sent`, and `end` is `sent` now.)
             self.splices.clear();
             self.controls.clear();
             self.controls_sent = 0;
@@ -158,8 +158,8 @@ impl OutBuffer {
     }
 
     /// Moves the whole messages in `frames`, which must not be empty, to their place. This place is
-    /// in front of the first message that has not begun to leave, and after everything that
-    /// overtakes this message already. If every message has begun to leave, the place is the end of
+    /// in front of the first message that has not begun to leave, and after all frames that
+    /// overtake that message already. If every message has begun to leave, the place is the end of
     /// the content. If the content ends inside a message in chunks, the end is no place for a
     /// message, and `frames` stays as it is. Otherwise `frames` is empty afterwards.
     pub(in crate::proto::connection) fn overtake_messages(&mut self, frames: &mut Vec<u8>) {
@@ -204,8 +204,8 @@ impl OutBuffer {
             i += 1;
             match &mut splice.kind {
                 Kind::Controls => true, // These are in front of all dropped frames.
-                // The payload belongs to the frame before it. That frame is kept if the splice is
-                // before the boundary, and then the payload is kept too.
+                // The payload belongs to the frame before it. If the splice is before the boundary,
+                // that frame is kept, and so is the payload.
                 Kind::Payload(bytes) => {
                     let kept = i <= splices;
                     self.spliced -= if kept { 0 } else { bytes.len() };

@@ -19,7 +19,7 @@ pub(super) struct InProgress {
     pub(super) fragments: u32,
     pub(super) handing: Handing,
     /// Validates a text handed out in chunks. The buffer does not keep the earlier chunks, so it
-    /// cannot remember how far the text is valid.
+    /// does not know how far the text is valid.
     utf8: Utf8Validator,
 }
 

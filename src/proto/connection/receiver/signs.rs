@@ -66,7 +66,7 @@ impl Receiver {
 
     /// The frame and the message that have begun and are not complete. `None` if neither has begun.
     /// A payload that is handed out in chunks has no deadline, because the caller sees each part
-    /// arrive and can set a limit itself. So while this payload arrives, the result is `None` too.
+    /// arrive and can set a limit itself. So the result is also `None` while this payload arrives.
     pub(in crate::proto::connection) fn unfinished(&self) -> Option<Unfinished> {
         let frame = match self.state {
             State::Payload { .. } | State::Control { .. } => Some(self.frame_start),

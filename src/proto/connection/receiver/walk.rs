@@ -34,9 +34,9 @@ struct Taken {
 pub(super) enum Stop {
     /// All received bytes of the frame were taken.
     Input,
-    /// The buffer of inflated bytes is full. If the message is received whole, it is too long. If
-    /// it is received in chunks or skipped, the buffer's contents must be handed out or dropped
-    /// first.
+    /// The buffer of inflated bytes is full. A message that is received whole is then too long. If
+    /// a message is received in chunks or skipped, its buffered part must first be handed out or
+    /// dropped.
     Full,
     /// The message is complete.
     End,
@@ -194,10 +194,10 @@ impl Receiver {
     }
 
     /// Whether to leave a frame in the buffer until it is complete. A frame that waits is handled
-    /// in one piece, which is faster: `quick` handles it or, if it is compressed, one call inflates
-    /// it. Only the frame of an unfragmented message waits, and only if one read can hold the whole
-    /// frame. The frame must also be compressed, or so short that `quick` can handle it later: its
-    /// payload is shorter than `quick_below`.
+    /// in one piece, which is faster: `quick` handles an uncompressed frame, and one call inflates
+    /// a compressed frame. Only the frame of an unfragmented message waits, and only if one read
+    /// can hold the whole frame. The frame must also be compressed, or so short that `quick` can
+    /// handle it later: its payload is shorter than `quick_below`.
     ///
     /// An uncompressed text is validated while it arrives (see `check_text`). So a masked text does
     /// not wait, because its bytes cannot be checked where they are. An unmasked text does not wait
@@ -299,8 +299,8 @@ impl Receiver {
                 self.view = (here.start, here.end);
                 Ok(Some(Step::Message))
             }
-            // Either the output was dropped, so that inflating can go on, or a frame's header is
-            // next.
+            // At `Full` the output was dropped, so inflating can go on. Otherwise a frame's header
+            // is next.
             None if stop == Stop::Full || matches!(self.state, State::Header) => Ok(None),
             None => self.starved().map(Some), // The frame needs more input.
         }

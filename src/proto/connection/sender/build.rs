@@ -105,7 +105,7 @@ pub struct MessageWriter<'a> {
 
 impl MessageWriter<'_> {
     /// Appends `n` zero bytes to the message, and returns them, so that you can fill them yourself.
-    /// Each call overwrites these bytes with zeros, so no part of an older message can be sent.
+    /// Each call writes these zeros anew, so no part of an older message can be sent.
     ///
     /// # Panics
     ///

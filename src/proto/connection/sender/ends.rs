@@ -87,8 +87,8 @@ impl Sender {
     /// passed by then.
     ///
     /// If a Close was queued before, it stays where it is, and this call only sets the time. Of
-    /// several calls, the earliest time counts. If the connection moves to another adapter, it ends
-    /// at once.
+    /// several calls, the earliest time counts. A connection that moves to another adapter after
+    /// this call ends at once.
     ///
     /// # Errors
     ///
@@ -199,10 +199,10 @@ impl Sender {
                 // If the stream has not accepted all of our Close, the frames behind our Close are
                 // in the last splice. If the stream has accepted our Close but not flushed it,
                 // frames behind it may also be in `bytes`, or in a begun splice. These frames are
-                // still written, and the peer ignores them. Dropping them by `truncate_controls`
-                // would also end the stall, and `close_written` would be true before our Close is
-                // flushed. The ledger is not told: the frames dropped here were not queued in
-                // order.
+                // still written, and the peer ignores them. `truncate_controls` would drop these
+                // frames, but also end the stall, and `close_written` would be true before our
+                // Close is flushed. The ledger is not told: the frames dropped here were not queued
+                // in order.
                 self.out.drop_last_controls();
             }
         }
@@ -210,7 +210,7 @@ impl Sender {
 
     /// Answers the peer's Close with the same code (§5.5.1), unless this half is closed already.
     /// The caller has called `end_controls`, so nothing will follow a Close that is queued here.
-    /// This function does not call `close_body`, because a server echoes even 1010.
+    /// `close_body` is not called, because it would refuse 1010, which even a server echoes.
     pub(in crate::proto::connection) fn answer_close(&mut self, frame: Option<CloseFrame<'_>>) {
         if !self.is_closed() {
             let frame = frame.map(|f| CloseFrame::from(f.code));

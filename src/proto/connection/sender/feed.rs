@@ -55,7 +55,7 @@ impl Sender {
 
     /// Handles a message for which [`admits`](Self::admits) is `false`. Fails if the message may
     /// not be fed. Otherwise compresses and frames the message. But if the message is `plain` or
-    /// should not be compressed, returns `false`: then the caller frames it.
+    /// should not be compressed, returns `false`, and the caller has to frame it.
     #[inline(never)] // so that the usual case of `feed` stays short
     fn feed_slow(&mut self, b0: u8, payload: &[u8], plain: bool) -> Result<bool, SendError> {
         self.admit()?;
@@ -99,9 +99,9 @@ impl Sender {
     /// chunk ends inside a character. On an error nothing was queued.
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
         let Chunk { kind, first, data, last } = chunk;
-        // The room is checked after the state: `Full` asks the caller to try again, which is of no
-        // use once this half is closed. The text is checked after the room, so that a text that is
-        // refused with `Full` and fed again is checked only once.
+        // The room is checked after the state: `Full` makes the caller try again, and a new try is
+        // of no use once this half is closed. The text is checked after the room, so that a text
+        // that is refused with `Full` and fed again is checked only once.
         let mut utf8 = match &self.state {
             State::Open if first => Utf8Validator::default(),
             State::Open => return Err(SendError::NoMessage),
@@ -177,8 +177,8 @@ impl Sender {
         Position::in_order(self.out.fed())
     }
 
-    /// Sets `admit_below`. Call this after each change of `state` or `deflate`, which decide
-    /// whether a message may be fed, and by which path.
+    /// Sets `admit_below`. Call this after each change of `state` or `deflate`. These two fields
+    /// decide whether a message may be fed, and by which path.
     pub(super) fn set_admission(&mut self) {
         let at_once = matches!(self.state, State::Open) && self.deflate.is_none();
         self.admit_below = if at_once { self.out.high_water } else { 0 };

@@ -28,8 +28,8 @@ impl Sender {
     /// The bytes that the stream holds count as [buffered](Self::buffered_amount), not as
     /// [written](Self::is_written). They start the deadline on writing, as a [refused
     /// write](crate::Connection::write_blocked) does. If the number is smaller than before, the
-    /// stream has made progress, so the deadline begins anew. Once the connection has ended or a
-    /// write has failed, the call starts no deadline.
+    /// stream has made progress, so the deadline starts again with its full time. Once the
+    /// connection has ended or a write has failed, the call starts no deadline.
     #[inline]
     pub fn set_unflushed(&mut self, bytes: usize) {
         // Here `held_back` still returns the earlier number.

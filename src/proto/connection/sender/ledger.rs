@@ -45,13 +45,13 @@ pub(super) struct Ledger {
     ahead: u64,
     /// The end of our Close; `u64::MAX` until it has a place.
     pub(super) close_end: u64,
-    /// Messages fed in order were dropped, at least in part, if they end after this position. The
+    /// A message fed in order was dropped, at least in part, if it ends after this position. The
     /// position is `u64::MAX` until a Close overtakes or a write fails. From then on `data_end` no
     /// longer changes: it is the position up to which data had been fed.
     lost_from: u64,
     /// The number of bytes fed in messages that overtake, without dropped bytes. These messages are
-    /// written in the order in which they were fed, so the unwritten bytes are the last of these
-    /// bytes.
+    /// written in the order in which they were fed, so the unwritten bytes are those that were fed
+    /// last.
     first_fed: u64,
     /// The number of dropped bytes of messages, in both sequences. It never decreases.
     pub(super) dropped: u64,

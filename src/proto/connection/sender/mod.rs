@@ -93,8 +93,8 @@ impl fmt::Debug for Sender {
 #[derive(Debug)]
 enum State {
     Open,
-    /// A message in chunks is in progress. The fields are its kind, and the UTF-8 check of its
-    /// chunks so far, which only a text uses.
+    /// A message in chunks is in progress. The fields are its kind and the UTF-8 check of its
+    /// chunks so far. Only a text uses the check.
     MidMessage(DataKind, Utf8Validator),
     /// A Close was queued. No data may follow. Pings and Pongs may follow until the peer's Close
     /// comes or this end fails the connection (§5.5.1, §5.5.2). Invariant: our Close was placed in
@@ -367,7 +367,7 @@ impl Sender {
         self.out.len() >= self.cork_limit
     }
 
-    /// The position after the last message or chunk fed, whether or not it was written. Control
+    /// The position after the last message or chunk fed, even if it is not written yet. Control
     /// frames and [`feed_first`](Self::feed_first) do not change this position. So this position
     /// shows whether a `send` whose future was dropped had fed its message: if it had, this
     /// position differs from the position before the `send`.

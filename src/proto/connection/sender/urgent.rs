@@ -272,8 +272,8 @@ impl Urgent {
     }
 }
 
-/// Splits a list of payloads, each preceded by its length. This file makes the lists, so none of
-/// them ends inside a payload.
+/// Splits a list of payloads, each preceded by its length. Only this file makes such lists, so no
+/// list ends inside a payload.
 fn payloads(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     core::iter::from_fn(move || {
         let (&len, tail) = rest.split_first()?;

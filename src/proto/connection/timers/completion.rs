@@ -104,8 +104,8 @@ impl Left {
             *self = Self { of, left: whole, bytes };
             return false;
         }
-        // Time is added before `past` is subtracted. The subtraction stops at zero, so in the other
-        // order the peer would get too much time.
+        // Time is added before `past` is subtracted. The subtraction stops at zero. In the other
+        // order it could cut off a part of `past`, and the peer would get too much time.
         if let (Some(before), Some(bytes)) = (self.bytes, bytes) {
             self.left = self.left.saturating_add(time_of(bytes.wrapping_sub(before)));
         }

@@ -11,8 +11,8 @@
 //! - [`READS`] reads were made since the deadline was found.
 //!
 //! If bytes arrive in time, the deadline moves. If the moved deadline passes, it is found again. So
-//! after a program has slept, it reads the bytes that the peer sent meanwhile before it believes a
-//! deadline. A flood of other input delays an error by at most `READS` reads.
+//! after a program has slept, the connection reads what the peer sent meanwhile before it believes
+//! a deadline. A flood of other input delays an error by at most `READS` reads.
 use super::Receiver;
 use crate::proto::{error::RecvError, time::Time};
 use core::time::Duration;
@@ -21,7 +21,7 @@ use core::time::Duration;
 /// reads of 16 KiB, this is more than a socket's receive buffer holds (6 MiB on Linux).
 const READS: u32 = 1024;
 
-/// How soon a caller has to tell the time again if it does not say whether its reads block.
+/// How soon a caller that does not say whether its reads block has to tell the time again.
 pub(super) const SOON: Duration = Duration::from_millis(1);
 
 /// After a read that perhaps blocked, another read of this kind counts only this much later. A task
