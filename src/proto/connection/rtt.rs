@@ -14,8 +14,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// The time from queueing a Ping to receiving its Pong, by the times that the caller told.
 ///
-/// This includes the time for which the Ping waits behind the frame under way, and for room in a
-/// full socket. It also includes the time for which the Pong waits behind messages not yet
+/// This includes the time for which the Ping waits until the frame under way is written and a full
+/// socket has room. It also includes the time for which the Pong waits behind messages not yet
 /// received. While no messages wait, a message and the peer's immediate reply take about as long as
 /// a Ping and its Pong. `minimum` is closest to the time of the network alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

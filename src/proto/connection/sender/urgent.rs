@@ -82,10 +82,9 @@ impl Urgent {
     /// Queues a Pong. `payload` has at most 125 bytes. If `MAX_PONGS` Pongs wait already, drops
     /// them, and queues only the new Pong. From then on each Pong replaces the waiting Pong, until
     /// [`place_controls`](Self::place_controls) places it and sets `pinged` to 0. For a device with
-    /// little memory, `high_water` also limits the total bytes of the waiting Pongs. Pongs beyond
-    /// this limit have the same effect as too many Pongs. The first two Pongs always have room. So
-    /// even with a low `high_water`, one Pong of the application does not displace the answer to a
-    /// Ping.
+    /// little memory, `high_water` also limits the total bytes of the waiting Pongs. More bytes
+    /// have the same effect as too many Pongs. The first two Pongs always have room. So even with a
+    /// low `high_water`, one Pong of the application does not displace the answer to a Ping.
     pub(super) fn push_pong(&mut self, payload: &[u8], high_water: usize) {
         let limit = high_water.max(2 * (1 + MAX_CONTROL_LEN)); // 1 for the length of the payload
         if self.pinged == MAX_PONGS || self.pongs.len() + payload.len() >= limit {

@@ -26,7 +26,7 @@ pub(super) const SOON: Duration = Duration::from_millis(1);
 
 /// After a read that perhaps blocked, another read of this kind counts only this much later. A task
 /// that is woken at once may find the stream's lock still held, so two quick reads would prove no
-/// more than one. Tasks hold this lock far shorter than `AGAIN`: for one call that does not wait.
+/// more than one read. Tasks hold this lock far shorter than `AGAIN`: for a call that never waits.
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// How certain it is that a read blocked.
