@@ -82,9 +82,9 @@ impl<'r> Dial<'r> {
         self
     }
 
-    /// Replaces the configuration of TLS, for other roots, a client certificate or another
-    /// cryptographic provider. A `ws` URL is still dialed without TLS; check [`Target::secure`] to
-    /// prevent that. Under two conditions this crate, not rustls, [opens and seals the
+    /// Replaces the configuration for TLS, to set other roots, a client certificate or another
+    /// cryptographic provider. A `ws` URL is still dialed without TLS. To prevent that, check
+    /// [`Target::secure`]. Under two conditions this crate, not rustls, [opens and seals the
     /// records](tls) of TLS 1.3: the cryptographic provider hands over the keys, and the
     /// configuration sets `enable_secret_extraction`. The default configuration sets this flag.
     /// Share one configuration among connections: it keeps session tickets, which make the next
@@ -122,13 +122,13 @@ impl<'r> Dial<'r> {
         self.request.target()
     }
 
-    /// Returns the configuration of TLS; `None` if the URL is not `wss`.
+    /// Returns the configuration for TLS; `None` if the URL is not `wss`.
     pub(crate) fn client_tls(&self) -> Result<Option<tls::Client>, Error> {
         client_tls(self.target(), self.tls_config.as_ref())
     }
 
     /// Returns the target to dial: the proxy if there is one, otherwise the server. The second
-    /// value is the configuration of TLS to the proxy; `None` if there is no proxy, or if the
+    /// value is the configuration for TLS to the proxy; `None` if there is no proxy, or if the
     /// proxy's URL asks for no TLS.
     pub(crate) fn first_hop(&self) -> Result<(&Target, Option<tls::Client>), Error> {
         match &self.via_proxy {
@@ -210,7 +210,7 @@ impl Attempts<'_> {
     }
 }
 
-/// Returns the configuration of TLS to a target; `None` if its URL is not `wss` or `https`.
+/// Returns the configuration for TLS to a target; `None` if its URL is not `wss` or `https`.
 fn client_tls(to: &Target, own: Option<&tls::Client>) -> Result<Option<tls::Client>, Error> {
     if !to.secure() {
         return Ok(None);

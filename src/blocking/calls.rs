@@ -20,7 +20,7 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
         }
     }
 
-    /// Makes a receiving call: starts the caller's timeout, and waits for an item or the end.
+    /// For a receiving call, starts the caller's timeout, then waits for an item or the end.
     pub(super) fn wait_for(&mut self, want: Want) -> Result<Ready, Error> {
         self.io.wait.begin();
         self.wait_on(want)

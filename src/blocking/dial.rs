@@ -137,8 +137,8 @@ impl Dial<'_> {
         self.blocking_tcp_to_any(attempts, began)
     }
 
-    /// Connects to the first address that answers. Before a socket connects, it gets TCP_NODELAY,
-    /// and the hook gets the socket.
+    /// Connects to the first address that answers. Each socket gets TCP_NODELAY, and is passed to
+    /// the hook, before it connects.
     pub(crate) fn blocking_tcp_to_any(
         &self,
         mut attempts: Attempts<'_>,

@@ -46,13 +46,13 @@
 //! second. For these reads the adapter sets the stream's read timeout, so do not set a read timeout
 //! on the stream.
 //!
-//! A stream without [`wait`](Stream::wait), such as [`WithoutTimeouts`], blocks in its own calls.
-//! While the stream blocks, the adapter notices no deadline. You cannot set a timeout (the call
-//! fails with `Unsupported`), and a connection over a `WithoutTimeouts` cannot be split. A TLS
-//! stream can wait if the stream below it can. The adapter does not wait for a socket that you made
-//! non-blocking. On Windows the adapter makes each socket non-blocking, and the socket stays
-//! non-blocking if you take it back. Windows does not tell whether a socket is non-blocking, so
-//! there the adapter always waits.
+//! A stream whose [`wait`](Stream::wait) is `Unsupported`, such as [`WithoutTimeouts`], blocks in
+//! its own calls. While the stream blocks, the adapter notices no deadline. You cannot set a
+//! timeout (the call fails with `Unsupported`), and a connection over a `WithoutTimeouts` cannot be
+//! split. A TLS stream can wait if the stream below it can. The adapter does not wait for a socket
+//! that you made non-blocking. On Windows the adapter makes each socket non-blocking, and the
+//! socket stays non-blocking if you take it back. Windows does not tell whether a socket is
+//! non-blocking, so there the adapter always waits.
 //!
 //! **The least latency.** After [`into_spin`](WebSocket::into_spin) no call ever sleeps. While a
 //! call waits, it keeps a whole core busy: see [`Spin`].
@@ -149,13 +149,13 @@ macro_rules! receiving {
         ///
         /// This call hands out a message only while fewer than
         /// [`high_water`](crate::Config::high_water) bytes are unsent. Frames that overtake queued
-        /// messages do not count. A Pong that overtakes nothing counts, but the Pongs to all Pings
-        /// of one read fit into 4 KiB. So, if you feed one reply to each message and `high_water`
-        /// is at least 4 KiB, `feed` never fails with `Full`. If the peer does not read, this call
-        /// stops reading too, until the peer reads again or the write timeout ends the connection.
-        /// (So two ends that answer each message with several messages can block each other.) After
-        /// our own Close, messages up to the peer's Close are discarded. After a failed write,
-        /// messages are still delivered, but nothing can be fed.
+        /// messages do not count here. A Pong that overtakes nothing counts, but the Pongs to all
+        /// Pings of one read fit into 4 KiB. So, if you feed one reply to each message and
+        /// `high_water` is at least 4 KiB, `feed` never fails with `Full`. If the peer does not
+        /// read, this call stops reading too, until the peer reads again or the write timeout ends
+        /// the connection. (So two ends that answer each message with several messages can block
+        /// each other.) After our own Close, messages up to the peer's Close are discarded. After a
+        /// failed write, messages are still delivered, but nothing can be fed.
         ///
         /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,
         /// and returns no sending half.
@@ -214,19 +214,19 @@ macro_rules! receiving {
         /// peer that may be dead, for example when your own check finds a stale feed: `close` would
         /// wait for the peer's answer, for up to [`close_timeout`](crate::Config::close_timeout).
         ///
-        /// Our Close goes out at once, ahead of all fed messages that are completely unwritten.
-        /// These messages are dropped, as by [`Sender::abort`](crate::Sender::abort). (If a Close
-        /// was queued before, it stays where it is.) Then the closing handshake goes on as usual,
-        /// and input is discarded. When the closing handshake has ended, or `within` has passed,
-        /// the connection is over: drop the connection together with the stream. With a `within` of
-        /// zero this call waits for nothing: it writes what the stream accepts, and returns.
+        /// Our Close goes out at once. Fed messages that are completely unwritten are dropped, as
+        /// by [`Sender::abort`](crate::Sender::abort). (If a Close was queued before, it stays
+        /// where it is.) Then the closing handshake goes on as usual, and input is discarded. When
+        /// the closing handshake has ended, or `within` has passed, the connection is over: drop
+        /// the connection together with the stream. With a `within` of zero this call waits for
+        /// nothing: it writes what the stream accepts, and returns.
         ///
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
         /// [`Sender::is_written`](crate::Sender::is_written) says which messages the peer may have
-        /// received. Later receiving calls return the end of the connection, or fail with
-        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed first.
-        /// After `leave` of a `Reader`, the `Writer` can send nothing more. The timeouts of
-        /// `set_read_timeout` and `set_write_timeout` do not apply to this call.
+        /// received. Later receiving calls return `None`, or
+        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` was over before both Closes
+        /// had passed. After `leave` of a `Reader`, the `Writer` can send nothing more. The
+        /// timeouts of `set_read_timeout` and `set_write_timeout` do not apply to this call.
         ///
         /// # Errors
         ///

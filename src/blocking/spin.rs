@@ -58,8 +58,8 @@ impl<S: Stream> Spin<S> {
     ///
     /// The errors of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves.
     pub fn new(io: S) -> io::Result<Self> {
-        // Only asks whether the stream can wait. The `try_` calls of a stream that cannot wait may
-        // block.
+        // Refuses a stream that cannot wait, because its `try_` calls may block. A wait of zero
+        // only asks.
         io.wait(Interest::WRITE, Some(Duration::ZERO))?;
         Ok(Self { io })
     }

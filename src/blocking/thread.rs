@@ -1,8 +1,8 @@
 //! How a thread waits: the thread polls like a task, and `poll(2)` wakes it.
 //!
-//! The polls of [`drive`](crate::drive) read and write without waiting. In a [`Thread`] the polls
-//! note the events and deadlines that they would wait for. Then [`wait`](Timed::wait) waits for the
-//! first of these, and the call polls again.
+//! The polls of [`drive`](crate::drive) read and write without waiting. The polls note in a
+//! [`Thread`] the events and deadlines that they would wait for. Then [`wait`](Timed::wait) waits
+//! for the first of these, and the call polls again.
 //!
 //! If each wait were a `poll(2)`, each message would cost one more system call: 12 % of the
 //! processor's time for messages of 64 bytes. So a blocking read waits instead

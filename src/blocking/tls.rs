@@ -39,9 +39,9 @@ use tickwire_tls::{
 /// handshake is over, so that a silent client cannot make a server wait.
 ///
 /// `read` and `write` wait in the stream below; `try_read` and `try_write` do not wait. One `read`
-/// waits for the stream at most once. If no whole record with data has arrived after this wait,
-/// the `read` fails with `Interrupted`. Call `read` again, as std's own loops do. So a peer that
-/// sends a record byte by byte, or records without data, cannot keep a thread in one call.
+/// waits for the stream at most once. If no whole record with data has arrived after this wait, the
+/// `read` fails with `Interrupted`. Then call `read` again, as std's own loops do. With this limit,
+/// no peer can keep a thread in one call by sending a record byte by byte, or records without data.
 ///
 /// A write goes to the stream below at once, in as few records as possible. If that stream refuses
 /// bytes, the next write or flush writes them. The stream below may buffer, and may be a
@@ -131,8 +131,8 @@ impl<S: Stream> TlsStream<S> {
         let shared = Shared { tls: Mutex::new(Tls::new(session)), handles: AtomicUsize::new(1) };
         let part = |stream: &mut Self| {
             // `Arc::strong_count` would not do: two handles that are dropped at the same time could
-            // both see 2. The handles of the caller's stream `S` may share state. `AcqRel` makes
-            // the last handle see the changes by all other handles.
+            // both see 2, and neither would send. The handles of the caller's stream `S` may share
+            // state. `AcqRel` makes the last handle see what all other handles changed in it.
             if stream.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
                 stream::part(&mut stream.carrier(false));
             }
@@ -170,7 +170,7 @@ impl<S: Stream> TlsStream<S> {
         Call { io: &mut self.io, tls: &self.shared.tls, waits, put_off: None }
     }
 
-    /// Performs `work` on the stream below. `interest`: the events that `work` would wait for.
+    /// Runs `work`, one call of this stream. `interest`: the events that the call would wait for.
     #[inline]
     fn call<T>(
         &mut self,
@@ -187,7 +187,7 @@ impl<S: Stream> TlsStream<S> {
 
     /// Returns the error of a call that is `Pending` without an error of the stream below: another
     /// handle is reading or writing, and may be waiting for the stream. So a call that may wait
-    /// waits for the stream too. The read timeout limits this wait, even of a write: the other
+    /// waits for the stream too. The read timeout limits this wait, even in a write: the other
     /// handle may take the awaited bytes, and then the stream may stay silent. After the timeout
     /// the error is `Interrupted`, so the caller checks its deadlines, and calls again.
     #[cold]
@@ -244,8 +244,8 @@ struct Call<'a, S> {
     /// If set, this call uses `read`, `write` and `flush` of the stream below, which may wait.
     /// Otherwise it uses `try_read`, `try_write` and `try_flush`.
     waits: bool,
-    /// The last error of the stream below, if the call can be repeated. If the call is `Pending`,
-    /// this error shows the caller a timeout or a signal.
+    /// The last error of the stream below, if the call can be repeated. A `Pending` call returns
+    /// this error, so that its caller learns of a timeout or a signal.
     put_off: Option<io::Error>,
 }
 

@@ -23,12 +23,12 @@ pub enum Error {
     /// not written are lost.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// The stream failed, so the connection has ended. (In `blocking`, a later call may go on after
-    /// an error of `Stream::wait`.) If a TLS stream ends without a close_notify before the
+    /// The stream failed, so the connection has ended. (In `blocking`, an error of `Stream::wait`
+    /// does not end the connection.) If a TLS stream ends without a close_notify before the
     /// connection is open, the error has the kind `UnexpectedEof`. On an open connection the error
-    /// is [`RecvError::UnexpectedEof`], as without TLS. If connecting failed, the error names each
-    /// address that was dialed, or the host and port of a failed lookup. The error's source is the
-    /// error of the lookup or of the last attempt.
+    /// is [`RecvError::UnexpectedEof`], as for a stream without TLS. If connecting failed, the
+    /// error names each address that was dialed. If a lookup failed, it names the host and port.
+    /// The error's source is the error of the lookup or of the last attempt.
     #[error(transparent)]
     Io(io::Error),
     /// TLS failed, most often because of the peer's certificate, and the connection has ended. Or

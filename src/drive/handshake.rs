@@ -2,7 +2,7 @@
 //!
 //! In a task, `Pending` means that the stream would block. The stream or the deadline later wakes
 //! the task. In `blocking` the polls themselves wait. If a poll still returns `Pending`, the stream
-//! is non-blocking or cannot wait. In both cases nothing wakes the future.
+//! is non-blocking or cannot wait, and nothing will wake the future.
 use super::{
     Error, Output, Socket, Source, Whole,
     io::{flush, outcome, read, shutdown},
@@ -125,8 +125,8 @@ impl<I: Source + Output> Incoming<I> {
         let drained = within(io, by, |io, cx| {
             loop {
                 match ready!(read(io, &mut sink, cx)) {
-                    // `within` checks the time only after a wait. A stream that always has bytes
-                    // never waits (`a_flood_keeps_no_rejection_longer_than_its_second`).
+                    // In a flood `within` never waits, so it never checks the time. Check it here
+                    // (`a_flood_keeps_no_rejection_longer_than_its_second`).
                     Ok(1..) if io.now() < end => {}
                     _ => return Poll::Ready(()),
                 }

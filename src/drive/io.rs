@@ -59,9 +59,9 @@ pub(crate) trait Io {
         Some(Blocked::Perhaps(self.now()))
     }
 
-    /// Reports that the stream refused bytes, so the next wait has to be for writing too. The
-    /// thread of a half needs this report. The thread writes by a handle that both halves share,
-    /// but waits with a handle of its own, which has not seen the refusal.
+    /// Reports that the stream refused bytes, so the next wait must also end when the stream
+    /// accepts bytes. The thread of a half needs this report: it writes by a handle that both
+    /// halves share, but waits with a handle of its own. That handle has not seen the refusal.
     #[inline(always)]
     fn write_blocked(&mut self) {}
 }
@@ -124,8 +124,8 @@ pub(crate) fn shutdown<I: Output>(io: &mut I, cx: &mut Context<'_>) -> Poll<()> 
     }
 }
 
-/// Writes once. `out` must have bytes, because a write of nothing returns 0, which [`outcome`]
-/// makes an error. The caller advances `out` by the number of bytes written.
+/// Writes once. `out` must have bytes, because a write of nothing returns 0, and [`outcome`] turns
+/// 0 into an error. The caller advances `out` by the number of bytes written.
 #[inline]
 pub(super) fn write<I: Output>(
     io: &mut I,
@@ -160,7 +160,7 @@ fn with_many(
     write(slices.get(..filled).unwrap_or_default())
 }
 
-/// Returns the result of a write. A write of zero bytes is an error, because a loop that writes
+/// Returns the result of a write. A write of zero bytes is an error. Otherwise a loop that writes
 /// until nothing is left would never end.
 #[inline]
 pub(super) fn outcome(written: io::Result<usize>, cx: &Context<'_>) -> Poll<io::Result<usize>> {

@@ -5,7 +5,7 @@
 //! The loop has two type parameters. `Core` is the whole connection, or the receiving half of a
 //! split connection. `Io` is the stream with its way to wait: a timer for a task, a blocking call
 //! for a thread. The connection in `proto` decides what a step means, and this loop does the I/O
-//! that follows. If a call of the stream returns `Pending`, the stream would block. Under a runtime
+//! that follows. A read or write of the stream returns `Pending` if it would block. Under a runtime
 //! the stream wakes the task later. In `blocking` the thread then waits in `Timed::wait`, usually
 //! by `poll(2)`.
 //!
@@ -68,8 +68,8 @@ pub(crate) struct Socket<C, I> {
     pub(crate) core: C,
     pub(crate) io: I,
     /// The error that caused the last `Ready::End`, until [`ended`](Self::ended) returns it; `None`
-    /// after a clean end. A poll stores the error here, because passing a wide result through
-    /// futures costs more than a step.
+    /// after a clean end. A poll stores the error here, because returning a large result through
+    /// futures costs more time than a step.
     failed: Outlined<Option<Error>>,
     /// The state of `poll_side`. `None` before the first call of `poll_side`, and always `None` in
     /// a half.
@@ -154,7 +154,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 Ok(Step::Closed) | Err(_) => return self.poll_end(cx),
             }
             // While every read brings bytes, this loop never gets to `poll_alarm`, which checks the
-            // deadlines. So this check runs after a number of reads. A due deadline may end
+            // deadlines. So `look` checks them here after a number of reads. A due deadline may end
             // receiving, so the loop then starts again.
             if self.core.inbound().looks() && self.look() {
                 continue;
@@ -254,10 +254,10 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     /// only if a later read finds no bytes. If this call is `Pending`, the read may have missed
     /// bytes, so the next poll reads again.
     ///
-    /// In a task, the stream may also be `Pending` because the task has used up its runtime's
+    /// In a task, a `Pending` read may still miss bytes, if the task has used up its runtime's
     /// budget. tokio's timer shares this budget, and is ready only after the runtime has asked the
-    /// operating system for news of its streams. So this call waits for the timer first. A read is
-    /// also `Pending` while another task holds the stream's lock. So the next read counts only
+    /// operating system for news of its streams. So this call waits for the timer first. A read
+    /// also misses bytes while another task holds the stream's lock. So the next read counts only
     /// after a delay (`AGAIN` in `verdict.rs`).
     #[cold]
     fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -267,7 +267,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             self.core.inbound().read_blocked(blocked);
         }
         let Some(again) = self.core.inbound().found_at() else { return Poll::Ready(()) };
-        // A timer that is already ready does not wake the task, so this call does.
+        // A timer that is already ready wakes no task, so this call wakes the task itself.
         if self.io.poll_sleep(again, cx).is_ready() {
             cx.waker().wake_by_ref();
         }
@@ -321,10 +321,10 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 
     /// Returns the next thing to do with the stream, once receiving is over. If an error ended
     /// receiving, this call also tells the sending side, and wakes the writer of a split
-    /// connection. In `ReadyState::Closed` this call also tells the sending side that nothing more
-    /// will be written. `Ending::Done` alone does not mean that nothing more will be written,
-    /// because the caller may still answer the peer's Close. This call must use `with`, so that a
-    /// half sets `owes`: see `poll_end`.
+    /// connection. In the state `ReadyState::Closed` this call also tells the sending side that
+    /// nothing more will be written. `Ending::Done` is not enough for this, because the caller may
+    /// still answer the peer's Close. This call must use `with`, so that a half sets `owes`: see
+    /// `poll_end`.
     fn ending(&mut self) -> Ending {
         self.core.with(|inbound, tx, out| {
             out.recv_error = inbound.receiver().error().or(out.recv_error);
@@ -344,17 +344,17 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Ends the stream in the steps that the core asks for, then stores the error that ended the
-    /// connection, if any, in `failed`. Each round asks the core again, because a step or a passed
-    /// deadline changes what is left to do.
+    /// Ends the stream as the core asks, one action a round. Then stores the error that ended the
+    /// connection, if any, in `failed`. Each round asks the core again, because an action or a
+    /// passed deadline changes what is left to do.
     #[cold]
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         loop {
             let done = match self.ending() {
                 Ending::Done => break,
-                // `write` is only ready once everything is written. That changes the phase, so this
-                // loop does not spin. In a half, `write` waits for our Close too, because `ending`
-                // has called `with`, which sets `owes`.
+                // `write` is ready only once everything is written or a write has failed. Either
+                // changes the phase, so this loop does not spin. In a half, `write` writes our
+                // Close too, because `ending` has called `with`, which sets `owes`.
                 Ending::Flush => self.write(cx),
                 Ending::ShutDown => {
                     let shut = self.core.poll_shutdown(&mut self.io, cx);
@@ -378,9 +378,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             }
         }
         self.give_back(); // nothing more is received
-        // This step returns the end or the error again, and has no further effect: a second
-        // `Sender::fail` queues no second Close. `Want::Chunk` needs the least code: it has no fast
-        // path.
+        // This step returns the end or the error again. It may call `Sender::fail` again, but this
+        // queues no second Close. `Want::Chunk` needs the least code: it has no fast path.
         let ended = self.core.step(Want::Chunk);
         *self.failed = self.core.with(|_, _, out| out.reason(ended));
         Poll::Ready(Ready::End)
@@ -388,9 +387,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 }
 
 impl<C: Core<I>, I: Io> Socket<C, I> {
-    /// Waits for the next deadline. Without a deadline the result is `Pending`, and this call sets
-    /// no timer. Ready: a passed deadline has changed something, or no deadline is left. In both
-    /// cases the caller goes round its loop again.
+    /// Waits for the next deadline. If no deadline runs at first, the result is `Pending`, and this
+    /// call sets no timer. Ready: a passed deadline has changed something, or no deadline is left
+    /// after it. In both cases the caller goes round its loop again.
     #[inline]
     pub(crate) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.core.next_deadline() {

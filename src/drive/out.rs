@@ -91,16 +91,16 @@ impl Out {
                     return Poll::Pending;
                 }
                 // Flush, then write again. `refused` stays set for the rest of this call. So a
-                // stream that was full once is flushed after each write, instead of after one more
-                // refusal.
+                // stream that was full once is flushed after each write, without waiting for
+                // another refusal.
                 Poll::Pending => refused = true,
             }
         }
     }
 
     /// Closes the sender, keeps a copy of the error, and returns the error. A passed deadline may
-    /// close the sender too, but does not call this function: the stream may still work, and then
-    /// flushes the bytes that it accepted.
+    /// close the sender too, but does not call this function: the stream may still work, and may
+    /// flush the bytes that it has accepted.
     #[cold]
     fn write_failed(&mut self, tx: &mut Sender, error: io::Error) -> Poll<io::Result<()>> {
         tx.write_failed();
@@ -122,8 +122,8 @@ impl Out {
     /// only the sending side ends. The reader is then woken, finds a due deadline, and takes over
     /// the error.
     ///
-    /// Returns whether there is now an error, or a frame that waits for its place. If so, the
-    /// caller goes round its loop once more instead of waiting. `frame_waits` decides, not
+    /// Returns whether there is now an error, or a frame that `outgoing` has not yet placed. If so,
+    /// the caller goes round its loop once more instead of waiting. `frame_waits` decides, not
     /// `has_outgoing`: bytes that the stream has refused are no reason for another round. A
     /// needless `true` costs one round.
     pub(super) fn handle_timeout(
@@ -153,8 +153,8 @@ impl Out {
 
     /// Returns the error that a receiving call reports; `last` is the result of its last step. An
     /// error with a close code, such as a violation, takes precedence over the error of the stream.
-    /// The stream's error says less, and is then dropped. The error of the stream takes precedence
-    /// over any other `RecvError`, and is reported once.
+    /// Then the stream's error, which says less, is dropped. Any other `RecvError` gives way to the
+    /// stream's error, which is reported once.
     #[cold]
     pub(super) fn reason(&mut self, last: Result<Step, RecvError>) -> Option<Error> {
         match last {
@@ -172,9 +172,9 @@ impl Out {
     /// Returns the result of a flush once the sender is broken: the stream's error, the error that
     /// ended receiving, or `Closed`. The stream's error comes first: it is why bytes could not be
     /// written. But if there is no error and our Close was written, the flush succeeds, because no
-    /// message is lost. After an error of receiving, it fails: the peer may have been gone when
-    /// these messages were written. Later flushes have the same result, unless a receiving
-    /// call has taken the stream's error, or receiving has ended in the other half since.
+    /// message is lost. After an error of receiving, the flush fails: the peer may have been gone
+    /// when these messages were written. Later flushes have the same result, unless by then a
+    /// receiving call has taken the stream's error, or receiving has ended.
     #[cold]
     pub(super) fn lost(&self, tx: &Sender) -> Written {
         let error = match (&*self.io_error, self.recv_error) {

@@ -32,15 +32,15 @@ use std::{
 
 /// Before each write, a writer yields at most this many times to a reader that waits for the lock.
 /// All these yields together take about a millisecond. Without this limit, a reader whose thread
-/// does not run would stop the writer. (The model yields once, so that it has fewer cases to try.)
+/// does not run would stop the writer. (`checks/model` yields once, to have fewer cases to try.)
 const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 
 /// The state that both halves share.
 ///
 /// The flags are hints beside the lock, so `Relaxed` is enough. Before a half reads `blocked` or
-/// `quiet`, it parks its waker. If the half then misses a change, the other half or the stream
-/// wakes it, whichever made the change. The locks inside `Wakers` order the parking and the waking.
-/// `awaited` affects only which half gets the lock first.
+/// `quiet`, it parks its waker. If the half then misses a change by the other half or by the
+/// stream, the one that made it wakes the half. The locks inside `Wakers` order the parking and the
+/// waking. `awaited` affects only which half gets the lock first.
 #[derive(Debug)]
 pub(super) struct Shared<W> {
     wakers: Arc<Wakers>,
@@ -88,7 +88,7 @@ impl<W> Sending<W> {
 /// When dropped, notes a change of the sending side, even if the application's closure, stream or
 /// waker panics after the change.
 struct Change<'a, 'n, W> {
-    /// The deadline of the sender, if it was closed.
+    /// The sender's deadline before the change; `None` if the sender was open.
     closed: Option<Option<Time>>,
     had_ended: bool,
     quiet: &'a AtomicBool,
@@ -116,7 +116,7 @@ impl<W> Drop for Change<'_, '_, W> {
 impl Drop for News<'_> {
     #[inline]
     fn drop(&mut self) {
-        // The reader has to watch the deadline that a Close starts, and an earlier one of `leave`.
+        // The reader has to watch a deadline that a Close starts, or that `leave` makes earlier.
         if self.ended || self.closed {
             self.wakers.wake(Side::Reader);
         }
@@ -155,8 +155,8 @@ impl<W> Shared<W> {
     }
 
     /// Like [`with`](Self::with), for the receiving half, which gets the lock before a writer that
-    /// sends without pause. [`Core::with`] and `next_deadline` of the reader use this. Its writes
-    /// do not: a writer that gets the lock first writes the reader's bytes too.
+    /// sends without pause. [`Core::with`] and `next_deadline` of the reader use this. The reader's
+    /// writes do not: a writer that gets the lock first writes the reader's bytes too.
     fn with_first<T>(&self, f: impl FnOnce(&mut Sending<W>) -> T) -> T {
         self.awaited.store(true, Relaxed);
         let sending = self.look();
@@ -440,8 +440,8 @@ impl<W: Output, H> Writer<W, H> {
     /// that ended receiving is returned even if everything was written, because a writer that only
     /// sends learns of the error here.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
-        // Parking once per call is enough: each task or stream that takes the waker wakes this
-        // task, which then polls again.
+        // Parking once per call is enough: every task or stream that takes the parked waker wakes
+        // this task, which then polls again.
         self.link.wakers.park(Side::Writer, cx);
         loop {
             // Errors are returned before `poll_stall` is called. Once the sender is broken or has

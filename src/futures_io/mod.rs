@@ -291,8 +291,8 @@ impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
             let far = now.saturating_duration_since(*epoch) + FAR;
             timers.at(*epoch + (until - Time::ZERO).min(far))
         };
-        // An early wake-up now and then costs less than setting the timer after each read. So a
-        // later deadline does not set the timer.
+        // An early wake-up now and then costs less than setting the timer after each read. So the
+        // timer is not set anew for a later deadline.
         if due.is_none_or(|due| until < due) {
             match timer {
                 Some(timer) => timer.set(set()),

@@ -22,7 +22,7 @@ macro_rules! maybe_tls {
         }
 
         impl<S: $($bound)*> MaybeTls<S> {
-            /// Wraps a stream to a server, or to a proxy. `tls` is the configuration of TLS to the
+            /// Wraps a stream to a server, or to a proxy. `tls` is the configuration for TLS to the
             /// proxy; `None` if there is no proxy, or if the proxy's URL asks for no TLS.
             pub(crate) fn new(io: S, proxy: &Target, tls: Option<Client>) -> Result<Self, Error> {
                 let plain = Self(Layers::Plain(io));

@@ -20,8 +20,8 @@
 //! all its crates.
 //!
 //! A program chooses its provider by one line at the start of `main`. Instead of `ring` the line
-//! may name `aws_lc_rs`, if the program enables rustls' feature `aws-lc-rs`, or a provider from
-//! another crate:
+//! may name a provider from another crate, or, if the program enables rustls' feature `aws-lc-rs`,
+//! the provider `aws_lc_rs`:
 //!
 //! ```no_run
 //! # use tickwire::tls::rustls;

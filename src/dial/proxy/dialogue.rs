@@ -35,7 +35,7 @@ pub struct Address {
     /// The function that begins the proxy's protocol. It is a function pointer, so that a program
     /// without a `Proxy` does not link the code of the protocols.
     begin: Begin,
-    /// The host, port and credentials of the proxy. `secure`: whether to use TLS to the proxy.
+    /// The host, port and credentials of the proxy; its `secure` asks for TLS to the proxy.
     pub(crate) target: Target,
 }
 

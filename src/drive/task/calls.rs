@@ -219,7 +219,7 @@ macro_rules! adapter {
         impl<W: $Write + Unpin $(, $T: $Timers)?> Writer<W $(, $T)?> {
             $crate::drive::task::calls::send!();
 
-            /// Queues a Close after everything fed, unless a Close was queued before, and writes
+            /// Unless a Close was queued before, queues a Close after everything fed. Then writes
             /// everything. Keep receiving with the [`Reader`], which waits for the peer's Close for
             /// at most [`close_timeout`](crate::Config::close_timeout), and ends the stream. For a
             /// peer that may be dead, use [`leave`](Self::leave).
@@ -238,8 +238,8 @@ macro_rules! adapter {
             /// Leaves the peer within the time `within`, whatever the peer does, like `leave` of
             /// the [`Reader`]. But this call discards no input: the [`Reader`] still delivers
             /// messages. This call returns once our Close is written, or after `within`. A
-            /// receiving call of the [`Reader`] then waits for the peer's Close, and ends within
-            /// the same time. If you do not receive any more, drop both halves.
+            /// receiving call of the [`Reader`] then waits for the peer's Close, until the same
+            /// `within` has passed. If you do not receive any more, drop both halves.
             ///
             /// Cancel safe: `within` counts from the first call. The [`Reader`] still ends in time.
             ///

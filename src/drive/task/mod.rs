@@ -60,10 +60,10 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     /// Drives the connection to its end, after [`begin_leave`](Self::begin_leave). Discards the
     /// messages that are received until then.
     ///
-    /// A stream also refuses bytes if the task has used up its runtime's budget, or if the runtime
-    /// has not yet asked the operating system about a new stream. Once a timer is ready, both
-    /// reasons are gone. So, even if `within` is zero and the stream refuses our Close, this call
-    /// waits for a timer, and then writes again.
+    /// Even a stream with room refuses bytes if the task has used up its runtime's budget, or if
+    /// the runtime has not yet asked the operating system about a new stream. Once a timer is
+    /// ready, both reasons are gone. So, even if `within` is zero and the stream refuses our Close,
+    /// this call waits for a timer, and then writes again.
     pub(crate) async fn leave(&mut self) {
         let began = self.io.now();
         let written = poll_fn(|cx| match self.write(cx) {
@@ -95,9 +95,9 @@ pub enum MessageOrRoom<'a> {
     Closed,
 }
 
-/// The future of `recv`, which is only a pointer. The future of an `async fn` would also store its
-/// own state and the states of all futures inside. `poll` is always inlined. Otherwise its result
-/// would pass through memory, which costs 7 ns per message.
+/// The future of `recv`. It is only a pointer. The future of an `async fn` would also store its own
+/// state and the states of all futures inside. `poll` is always inlined. Otherwise its result would
+/// pass through memory, which costs 7 ns per message.
 pub(crate) struct Recv<'a, C, I>(pub(crate) Option<&'a mut Socket<C, I>>);
 
 impl<'a, C: Core<I>, I: Source> Future for Recv<'a, C, I> {

@@ -59,8 +59,8 @@ impl Polled {
     #[inline(always)]
     fn look(&mut self, side: Side, now: Outlook) {
         let before = mem::replace(&mut self.outlook, now);
-        // Once a stream accepts bytes again, it may drop the stored waker without waking it. So the
-        // side that writes the refused bytes wakes the other side.
+        // Once a stream accepts bytes again, it may drop the stored waker without calling it. So
+        // the side that writes the refused bytes wakes the other side.
         let writable = (before.blocked && !now.blocked) || (!before.room && now.room);
         if (writable || now.ends != before.ends)
             && let (_, Some(other)) = sides(&mut self.tasks, side)

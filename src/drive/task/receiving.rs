@@ -48,13 +48,13 @@ macro_rules! receiving {
         ///
         /// This call hands out a message only while fewer than
         /// [`high_water`](crate::Config::high_water) bytes are unsent. Frames that overtake queued
-        /// messages do not count. A Pong that overtakes nothing counts, but the Pongs to all Pings
-        /// of one read fit into 4 KiB. So, if you feed one reply to each message and `high_water`
-        /// is at least 4 KiB, `feed` never fails with `Full`. If the peer does not read, this call
-        /// stops reading too, until the peer reads again or the write timeout ends the connection.
-        /// (So two ends that answer each message with several messages can block each other.) After
-        /// our own Close, messages up to the peer's Close are discarded. After a failed write,
-        /// messages are still delivered, but nothing can be fed.
+        /// messages do not count here. A Pong that overtakes nothing counts, but the Pongs to all
+        /// Pings of one read fit into 4 KiB. So, if you feed one reply to each message and
+        /// `high_water` is at least 4 KiB, `feed` never fails with `Full`. If the peer does not
+        /// read, this call stops reading too, until the peer reads again or the write timeout ends
+        /// the connection. (So two ends that answer each message with several messages can block
+        /// each other.) After our own Close, messages up to the peer's Close are discarded. After a
+        /// failed write, messages are still delivered, but nothing can be fed.
         ///
         /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,
         /// and returns no sending half.
@@ -120,19 +120,19 @@ macro_rules! receiving {
         /// peer that may be dead, for example when your own check finds a stale feed: `close` would
         /// wait for the peer's answer, for up to [`close_timeout`](crate::Config::close_timeout).
         ///
-        /// Our Close goes out at once, ahead of all fed messages that are completely unwritten.
-        /// These messages are dropped, as by [`Sender::abort`](crate::Sender::abort). (If a Close
-        /// was queued before, it stays where it is.) Then the closing handshake goes on as usual,
-        /// and input is discarded. When the closing handshake has ended, or `within` has passed,
-        /// the connection is over: drop the connection together with the stream. With a `within` of
-        /// zero this call does not wait for the peer: it writes what the stream accepts, and
-        /// returns. (If the stream accepts nothing, the call tries again about 1 ms later.)
+        /// Our Close goes out at once. Fed messages that are completely unwritten are dropped, as
+        /// by [`Sender::abort`](crate::Sender::abort). (If a Close was queued before, it stays
+        /// where it is.) Then the closing handshake goes on as usual, and input is discarded. When
+        /// the closing handshake has ended, or `within` has passed, the connection is over: drop
+        /// the connection together with the stream. With a `within` of zero this call does not wait
+        /// for the peer: it writes what the stream accepts, and returns. (If the stream accepts
+        /// nothing, the call tries again about 1 ms later.)
         ///
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
         /// [`Sender::is_written`](crate::Sender::is_written) says which messages the peer may have
-        /// received. Later receiving calls return the end, or
-        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before the end.
-        /// After `leave` of a `Reader`, the `Writer` can send nothing more.
+        /// received. Later receiving calls return `None`, or
+        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` was over before both Closes
+        /// had passed. After `leave` of a `Reader`, the `Writer` can send nothing more.
         ///
         /// Cancel safe: `within` counts from the first call. If you drop the future, any later
         /// receiving call continues to leave.
