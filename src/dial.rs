@@ -177,8 +177,8 @@ impl Attempts<'_> {
     /// Returns what to do next: connect, or wait. Fails once all attempts have failed, or `limit`
     /// has passed. The error names each address that was dialed and why it failed.
     pub(crate) fn next(&mut self, now: Duration) -> io::Result<Step> {
-        // After the limit, the attempts under way count as failed, so that the error names them.
-        // (`to_vec`, because `failed` changes the list.) No further attempt begins then.
+        // After the limit, the attempts under way count as failed, so that the final error names
+        // them. (`to_vec`, because `failed` changes the list.) No further attempt begins then.
         let timed_out = now >= self.limit;
         if timed_out {
             for address in self.race.under_way().to_vec() {

@@ -260,8 +260,8 @@ macro_rules! receiving {
 }
 use receiving;
 
-/// An open WebSocket over `S`. A client gets one from [`connect`], or with options from
-/// [`Dial::blocking_connect`](crate::Dial::blocking_connect); `S` is then a [`MaybeTls`]. A server
+/// An open WebSocket over `S`. A client gets one from [`connect`] or, to set options, from
+/// [`Dial::blocking_connect`](crate::Dial::blocking_connect). `S` is then a [`MaybeTls`]. A server
 /// gets one from [`accept`], or from [`Incoming`] to see the request first. Over a stream of your
 /// own, a client calls [`client`].
 ///

@@ -1,7 +1,7 @@
 //! The two halves of a WebSocket for two threads. These halves work like the halves for two tasks,
 //! but neither thread can wake the other.
 //!
-//! A thread that waits in the operating system is woken only by its file descriptors. To let one
+//! While a thread waits in the operating system, only its file descriptors wake it. To let one
 //! thread wake the other, each split connection would need more file descriptors (an eventfd or a
 //! pipe). Each wake-up would also cost one more system call. So the waits are bounded instead. Once
 //! a second, a waiting reader checks whether a Close was queued or a write timed out. If the

@@ -12,7 +12,7 @@ use std::{
 /// and one call that only waits.
 ///
 /// The adapter reads and writes by [`try_read`](Self::try_read) and [`try_write`](Self::try_write).
-/// The adapter waits in [`wait`](Self::wait) for the stream or the next deadline. A call of
+/// The adapter waits in [`wait`](Self::wait) for the stream or the next deadline.
 /// [`read`](Read::read) may wait. So the adapter calls `read` only if nothing is to be written, and
 /// no deadline is within the time given to [`set_read_timeout`](Self::set_read_timeout). The
 /// adapter itself never calls `write` or `write_vectored`.
@@ -85,7 +85,7 @@ pub trait Stream: Read + Write {
     /// The operating system's errors.
     fn try_write(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Flushes. Fails with `WouldBlock` if bytes are left. By default this is `flush`, which may
+    /// Flushes. Fails with `WouldBlock` if bytes are left. The default calls `flush`, which may
     /// wait.
     ///
     /// # Errors

@@ -151,9 +151,9 @@ impl Thread {
             _ if in_vain(&error) => self.noted.want = self.noted.want.with(want),
             // A signal interrupted the call, or a TLS stream ended the call early. (A TLS call that
             // may wait reads only once. Other TLS calls stop after `BARREN` bytes without data.) Do
-            // not repeat the call here, because the deadlines must be checked first. To note `want`
-            // instead of `again` would be wrong: on a stream that cannot wait, a signal would then
-            // end the call, or drop a handshake.
+            // not repeat the call here, because the deadlines must be checked first. If this call
+            // noted `want` instead of `again`, a signal would end the call, or drop a handshake, on
+            // a stream that cannot wait.
             ErrorKind::Interrupted => self.noted.again = true,
             _ => return Poll::Ready(Err(error)),
         }
@@ -242,9 +242,9 @@ impl<S: Stream> Io for Timed<S, Thread> {
         self.wait.noted.until = by;
         // `Pending`: the stream is non-blocking, or the stream cannot wait and its last call failed
         // with `WouldBlock` or `TimedOut`. The caller then drops the handshake and returns
-        // `WouldBlock`. Only `reject` ignores a `Pending`, after the response is written. A failure
-        // of poll(2) itself has the same effect, because the result of `poll_wait` has no place for
-        // an error.
+        // `WouldBlock`. (After `reject` has written the response, it ignores a `Pending`.) If
+        // poll(2) itself fails, the result is `Pending` too, because `poll_wait` cannot return an
+        // error.
         match self.wait() {
             Ok(()) => Poll::Ready(()),
             Err(_) => Poll::Pending,

@@ -142,7 +142,7 @@ impl<S: Stream> TlsStream<S> {
 
     /// Completes the TLS handshake, so that you can inspect the [`session`](Self::session) before
     /// you read. The read timeout set on this stream (`Stream::set_read_timeout`) also bounds the
-    /// whole handshake, to at most twice the timeout, even if the peer sends byte by byte. The read
+    /// whole handshake: to at most twice the timeout, even if the peer sends byte by byte. The read
     /// timeout does not bound writes. For writes, the stream below may have a timeout of its own.
     ///
     /// # Errors
@@ -185,11 +185,11 @@ impl<S: Stream> TlsStream<S> {
         }
     }
 
-    /// Returns the error of a call that is `Pending` without an error of the stream below: another
-    /// handle is reading or writing, and may be waiting for the stream. So a call that may wait
-    /// waits for the stream too. The read timeout limits this wait, even in a write: the other
-    /// handle may take the awaited bytes, and then the stream may stay silent. After the timeout
-    /// the error is `Interrupted`, so the caller checks its deadlines, and calls again.
+    /// Returns the error of a call that is `Pending` although the stream below gave no error. In
+    /// this case another handle is reading or writing, and may be waiting for the stream. So a call
+    /// that may wait waits for the stream too. The read timeout limits this wait, even in a write:
+    /// the other handle may take the awaited bytes, and then the stream may stay silent. After the
+    /// timeout the error is `Interrupted`, so the caller checks its deadlines, and calls again.
     #[cold]
     fn blocked(&self, waits: bool, interest: Interest) -> io::Error {
         match waits.then(|| self.io.wait(interest, *lock(&self.read_timeout))) {

@@ -56,9 +56,9 @@ pub(crate) trait Core<I>: Sized {
 
     // Answers: messages that the caller sends in reply to a message.
 
-    /// Whether `recv_to_reply` may hand out a message without calling `poll_answerable` first:
-    /// there is room for an answer, fewer than `cork_limit` bytes are queued, and the sender is
-    /// open. Always `true` in the receiving half of a split connection.
+    /// Whether `recv_to_reply` may hand out a message without calling `poll_answerable` first. It
+    /// may if there is room for an answer, fewer than `cork_limit` bytes are queued, and the sender
+    /// is open. Always `true` in the receiving half of a split connection.
     #[inline(always)]
     fn is_free(&self) -> bool {
         true

@@ -18,9 +18,9 @@ pub enum Error {
     /// [`fail`](crate::Connection::fail).
     #[error(transparent)]
     Recv(#[from] RecvError),
-    /// The caller's message or frame cannot be sent at all, or not now. Nothing was queued. A flush
-    /// returns only one of these errors, [`Closed`](SendError::Closed): then the messages that were
-    /// not written are lost.
+    /// The caller's message or frame cannot be sent at all, or not now. Nothing was queued. Of
+    /// these errors, a flush returns only [`Closed`](SendError::Closed), which means that unwritten
+    /// messages are lost.
     #[error(transparent)]
     Send(#[from] SendError),
     /// The stream failed, so the connection has ended. (In `blocking`, an error of `Stream::wait`

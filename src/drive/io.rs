@@ -10,9 +10,9 @@ use std::{
 };
 
 /// The largest number of slices in one vectored write. Every number above 0 is correct, because the
-/// caller writes the rest next. A number up to 4, the length of `few` in [`with_many`], would gain
-/// nothing. A larger number saves writes while many payloads are queued by reference. Each slice
-/// takes 16 bytes of stack.
+/// caller writes the rest next. A number up to 4 would gain nothing, because `few` in [`with_many`]
+/// already has 4 slices. A larger number saves writes while many payloads are queued by reference.
+/// Each slice takes 16 bytes of stack.
 const SLICES: usize = 32;
 
 /// A stream (or half of a stream) `S` together with `W`, the adapter's own way to wait.
@@ -102,10 +102,10 @@ pub(crate) trait Output: Io {
 }
 
 /// Returns the result of a failed call. If a signal interrupted the call, the result is `Pending`,
-/// and the task's next poll repeats the call. The call is not repeated here, because a stream that
-/// fails with `Interrupted` each time would never let the task go: no deadline would be checked,
-/// and no other task would run. This function wakes the task, because a stream that returns an
-/// error keeps no waker. (A thread handles interruptions itself, in `Thread::failed`.)
+/// and the task's next poll repeats the call. The call is not repeated here. Otherwise a stream
+/// that fails with `Interrupted` each time would hold the task for ever: no deadline would be
+/// checked, and no other task would run. This function wakes the task, because a stream that
+/// returns an error keeps no waker. (A thread handles interruptions itself, in `Thread::failed`.)
 #[cold]
 pub(crate) fn failed<T>(error: io::Error, cx: &Context<'_>) -> Poll<io::Result<T>> {
     if error.kind() == io::ErrorKind::Interrupted {

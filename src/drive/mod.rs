@@ -49,7 +49,7 @@ use std::{
 
 /// The result of a poll, in one byte. If polls returned a `Result<Step, _>`, a future would store
 /// the parts of the `Result` one by one, and load them together right afterwards. The processor
-/// waits longer for that load than the step takes.
+/// would wait for this load longer than the step takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ready {
     /// The item that the call wants: the connection's current message, event or chunk.
@@ -110,7 +110,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 
     /// Returns the result of a receiving call. The function `fetch` reads the item that the last
     /// step reached. So no other step may come between the poll and this call.
-    #[inline(always)] // with `fetch`: the message then stays in registers
+    #[inline(always)] // inlined with `fetch`, so that the message stays in registers
     pub(crate) fn take<'a, T>(
         &'a mut self,
         ready: Ready,
@@ -319,7 +319,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         });
     }
 
-    /// Returns the next thing to do with the stream, once receiving is over. If an error ended
+    /// Once receiving is over, returns what to do next with the stream. If an error ended
     /// receiving, this call also tells the sending side, and wakes the writer of a split
     /// connection. In the state `ReadyState::Closed` this call also tells the sending side that
     /// nothing more will be written. `Ending::Done` is not enough for this, because the caller may

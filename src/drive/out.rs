@@ -52,8 +52,8 @@ impl Out {
     /// is neither broken nor ended.
     ///
     /// `Err`: `io_error` keeps a copy of the error, unless it has an earlier error. The sender is
-    /// empty and closed. So the next call returns `Ok`: to learn of the failure later, callers must
-    /// ask [`is_broken`](Sender::is_broken).
+    /// empty and closed. So the next call returns `Ok`, and callers learn of the failure only from
+    /// [`is_broken`](Sender::is_broken).
     #[inline(never)] // called at three places, and compiled for each type of stream
     pub(super) fn poll_drain<W: Output>(
         &mut self,

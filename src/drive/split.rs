@@ -183,8 +183,8 @@ impl<W> Shared<W> {
     }
 
     /// Yields while `awaited` is set. The writer calls this before each write, outside the lock.
-    /// The writer's other calls do not yield: they call no stream under the lock, so they hold it
-    /// only briefly.
+    /// The writer's other calls do not yield: they hold the lock only briefly, because they call no
+    /// stream under it.
     fn let_reader_pass(&self) {
         for _ in 0..YIELDS {
             if !self.awaited.load(Relaxed) {
@@ -372,8 +372,8 @@ impl<W, H> Writer<W, H> {
 
     /// Sets whether the reader too may write the bytes that the stream refused. A writing thread
     /// that waits for the stream writes these bytes itself, so it sets `false` for that time.
-    /// Otherwise the reader would also wait for the stream, and wake up only to find the bytes
-    /// written.
+    /// Otherwise the reader would wait for the stream too, and would wake up for bytes that this
+    /// thread has written already.
     pub(crate) fn share_rest(&self, shared: bool) {
         self.link.blocked.store(shared, Relaxed);
     }

@@ -249,8 +249,8 @@ struct FuturesIo<T: Timers> {
     timers: T,
     epoch: Instant,
     timer: Option<Pin<Box<T::Sleep>>>,
-    /// The deadline of `timer`. `None` once the timer was ready. The next wait then sets the timer
-    /// again, because a ready future must not be polled.
+    /// The deadline of `timer`. `None` once the timer was ready. Then the next wait sets the timer
+    /// again, because a future that was ready must not be polled.
     due: Option<Time>,
     /// The number of reads in a row without a wait.
     reads: u8,

@@ -100,7 +100,7 @@ impl<S: AsSocket> Timestamped<S> {
         }
         let (n, arrived) = kernel::read(&self.io, buf, waits)?;
         // The method `arrived` returns the field to a loop of your own. An adapter takes the time
-        // that `leave` stores, because it may see only a stream that contains this one.
+        // that `leave` stores, because the adapter may see only an outer stream.
         self.arrived = arrived;
         arrival::leave(arrived);
         Ok(n)

@@ -49,8 +49,8 @@
 //!
 //! Without the flag, or with TLS 1.2, rustls opens and seals the records. In three more cases
 //! rustls handles the records: with a provider that does not hand over its keys, on a server that
-//! accepts early data, and for a session made elsewhere (`TlsStream::new`). Each record then costs
-//! one more allocation and two more copies.
+//! accepts early data, and for a session made elsewhere (`TlsStream::new`). In all these cases each
+//! record costs one more allocation and two more copies.
 //!
 //! A client's waiting TLS stream holds about 3.5 KiB of heap, or 8 KiB if rustls handles the
 //! records (`benches/tls.rs`). TLS adds 2.7 KiB of resident memory to a server's idle connection
@@ -59,8 +59,8 @@
 //! holds the buffer of 32 KiB that receives its ciphertext.
 //!
 //! A panic of rustls, or of code that rustls calls (such as the provider or a certificate
-//! verifier), ends only the connection that called rustls. For the error of this connection,
-//! [`TlsError::is_panic`] is `true`. But with `panic = "abort"` the process ends. Debug builds of
+//! verifier), ends only the connection that called rustls. Then [`TlsError::is_panic`] of the
+//! connection's error is `true`. But with `panic = "abort"` the process ends. Debug builds of
 //! rustls 0.23 panic if a bad record arrives after our close_notify. `docs/TLS.md` in the
 //! repository has more about panics. The same page lists the rules of the record layer, and the
 //! place of each rule in the code.

@@ -74,8 +74,8 @@ use std::{
     time::Duration,
 };
 
-/// An open WebSocket over `S`. A client gets one from [`connect`], or with options from
-/// [`Dial`](crate::Dial); `S` is then a [`MaybeTls`]. A server gets one from [`accept`], or from
+/// An open WebSocket over `S`. A client gets one from [`connect`] or, to set options, from
+/// [`Dial`](crate::Dial). `S` is then a [`MaybeTls`]. A server gets one from [`accept`], or from
 /// [`Incoming`] to see the request first. Over a stream of your own, a client calls [`client`].
 ///
 /// ```no_run

@@ -22,8 +22,8 @@ use dialogue::{Address, Dialogue};
 use environment::chosen;
 use std::{boxed::Box, env, future::poll_fn, string::String, vec::Vec};
 
-/// Parses the next answer of the proxy. If this end has to send bytes after that answer, puts these
-/// bytes into the empty `Vec`. If the stream has ended and the answer is incomplete, returns
+/// Parses the next answer of the proxy. If this end has to send bytes after that answer, puts them
+/// into the `Vec`, which was empty. If the stream has ended inside the answer, returns
 /// `UnexpectedEof`, not `Partial`.
 type ReadAnswer =
     Box<dyn FnMut(&mut Reading, &mut Vec<u8>) -> Result<Progress, HandshakeError> + Send + Sync>;

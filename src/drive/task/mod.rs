@@ -75,7 +75,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         let _ = self.ended::<()>(); // drops the stored error: later calls get it from the core
     }
 
-    /// Returns the message that the last step reached; `None` if it reached no message.
+    /// Returns the message that the last step reached; `None` if that step reached no message.
     #[inline(always)]
     pub(crate) fn message(&mut self) -> Option<Message<'_>> {
         self.core.inbound().receiver().message()

@@ -24,8 +24,8 @@ pub(crate) struct Polled {
     /// waker wakes the task that stayed. The new task gives the new waker to everything that it
     /// waits for.
     both: Option<Waker>,
-    /// The outlook after the last poll. While only one side is polled, it is the outlook after the
-    /// last poll that was `Pending`.
+    /// The outlook after the last poll. While only one side is polled, only a poll that is
+    /// `Pending`, or a task's first poll, updates this field.
     outlook: Outlook,
 }
 
@@ -54,8 +54,8 @@ impl Polled {
     }
 
     /// Stores the outlook after a poll of `side`. Wakes the task of the other side if a change
-    /// matters to that task. Does so even if one task polls both sides, by `join!` for example,
-    /// because that task has to poll the other side again.
+    /// matters to that task. A single task that polls both sides, for example by `join!`, is woken
+    /// too, because it has to poll the other side again.
     #[inline(always)]
     fn look(&mut self, side: Side, now: Outlook) {
         let before = mem::replace(&mut self.outlook, now);

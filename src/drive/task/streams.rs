@@ -114,7 +114,7 @@ impl<W: Output> Writer<W> {
 /// [`feed`](crate::Sender::feed), and a Ping, Pong or Close like [`ping`](crate::Sender::ping),
 /// [`pong`](crate::Sender::pong) and [`close`](crate::Sender::close). So a Ping or Pong overtakes
 /// messages that are completely unwritten. If several Pings wait, only the newest is sent. A Close
-/// goes after everything queued. After our Close or our answer to the peer's Close, sending fails
+/// leaves after everything queued. After our Close or our answer to the peer's Close, sending fails
 /// with [`Closed`](crate::SendError::Closed). Unlike the calls of the [`Sender`](crate::Sender),
 /// the sink waits for room before every item, even before a control frame. If you forward received
 /// events to another connection, switch [`auto_pong`](crate::Config::auto_pong) off. Otherwise each
@@ -196,8 +196,8 @@ macro_rules! sink {
     ([$($generics:tt)*] $Type:ty) => {
         /// The sink is ready when there is room, as for [`ready`](Self::ready). It queues an item
         /// like [`feed`](Self::feed). Unless a Close was sent before, closing the sink sends a
-        /// Close with code 1000 after everything fed. Closing reads nothing. After that, receive up
-        /// to the end, or drop the connection.
+        /// Close with code 1000 after everything fed. Closing reads nothing. After closing, receive
+        /// up to the end, or drop the connection.
         impl<$($generics)*> Sink<OwnedMessage> for $Type {
             type Error = Error;
 
