@@ -22,9 +22,9 @@ use std::{
 /// Windows, the adapter also repeats a call after a `TimedOut` with an error number.)
 ///
 /// A stream of your own has at least the three calls `try_read`, `try_write` and `wait`. The
-/// deadlines of [`Config`](crate::Config) depend on them. [`WithoutTimeouts`] makes a `Stream` of
-/// any `Read + Write`, without deadlines. If your stream wraps a socket, forward the calls to the
-/// socket. For example, this stream counts the bytes read:
+/// deadlines of [`Config`](crate::Config) depend on these calls. [`WithoutTimeouts`] makes a
+/// `Stream` of any `Read + Write`, without deadlines. If your stream wraps a socket, forward the
+/// calls to the socket. For example, this stream counts the bytes read:
 ///
 /// ```
 /// use std::{io::{self, IoSlice, Read, Write}, net::TcpStream, time::Duration};

@@ -272,7 +272,7 @@ impl<S: Stream> Io for Timed<S, Thread> {
         noted.want = noted.want.with(Interest::WRITE);
     }
 
-    /// If `again` is set, the read was interrupted, or `poll_read` put it off. So it did not block.
+    /// If `again` is set, the read was interrupted or put off by `poll_read`, so it did not block.
     fn read_blocked(&self) -> Option<Blocked> {
         (!self.wait.noted.again).then_some(Blocked::Surely)
     }
@@ -285,8 +285,8 @@ impl<S: Stream> Source for Timed<S, Thread> {
         let Self { io, wait } = self;
         let waits = mem::take(&mut wait.read_waits);
         let has_read = mem::replace(&mut wait.call.has_read, true);
-        // If the call has read before, and its time limit has passed, it reads no more. `wait` then
-        // returns `WouldBlock` at once. `again` says that no read blocked.
+        // If the call has read before, and its time limit has passed, the call reads no more.
+        // `wait` then returns `WouldBlock` at once. `again` says that no read blocked.
         if has_read && wait.call_is_over() {
             wait.noted.again = true;
             return Poll::Pending;

@@ -283,7 +283,7 @@ impl<S: Stream> Carrier for Call<'_, S> {
     fn poll_write(&mut self) -> Poll<io::Result<bool>> {
         let bytes = ready!(self.with(Tls::lend_output));
         if bytes.is_empty() {
-            return Poll::Ready(Ok(false)); // another handle wrote them
+            return Poll::Ready(Ok(false)); // another handle wrote the bytes
         }
         let written = match self.waits {
             true => self.io.write(bytes.filled()),

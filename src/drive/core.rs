@@ -113,7 +113,7 @@ pub(crate) struct Outlook {
     /// failed. A queued Close closes the sending half, and starts a deadline. The receiving task
     /// then has to wake up at this deadline. A fact that is true stays true.
     pub(super) ends: [bool; 3],
-    /// Whether the stream refused bytes. The sending or the receiving task writes them later.
+    /// Whether the stream refused bytes. One of the two tasks writes these bytes later.
     pub(super) blocked: bool,
     /// Whether there is room for a message.
     pub(super) room: bool,

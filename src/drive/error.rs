@@ -27,8 +27,8 @@ pub enum Error {
     /// does not end the connection.) If a TLS stream ends without a close_notify before the
     /// connection is open, the error has the kind `UnexpectedEof`. On an open connection the error
     /// is [`RecvError::UnexpectedEof`], as for a stream without TLS. If connecting failed, the
-    /// error names each address that was dialed. If a lookup failed, it names the host and port.
-    /// The error's source is the error of the lookup or of the last attempt.
+    /// error names each address that was dialed. If a lookup failed, the error names the host and
+    /// port. The error's source is the error of the lookup or of the last attempt.
     #[error(transparent)]
     Io(io::Error),
     /// TLS failed, most often because of the peer's certificate, and the connection has ended. Or

@@ -143,7 +143,7 @@ pub(crate) async fn client<I: Source + Output>(
     config: &Config,
 ) -> Result<Socket<Whole, I>, Error> {
     let mut handshake = client::Handshake::new(request, config, SystemEntropy::new()?);
-    // This call starts the deadline. Before it, `poll_timeout` would return `ZERO`.
+    // This call starts the deadline. Before this call, `poll_timeout` would return `ZERO`.
     handshake.reading.handle_timeout(Time::ZERO)?;
     let by = handshake.reading.poll_timeout();
     // A failed write ends the handshake, even if a refusal has arrived. A read for the refusal

@@ -163,8 +163,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             // wait for each other for ever.
             let written = self.write(cx);
             // An earlier call of `poll_flush` may have paused the deadlines on reading. Here these
-            // deadlines resume. Otherwise `next_deadline` below would leave them out, and a
-            // thread's read could block until after they have passed.
+            // deadlines resume. Otherwise `next_deadline` below would leave out these deadlines,
+            // and a thread's read could block until after they have passed.
             let Self { core, io, .. } = &mut *self;
             core.inbound().resume_if_paused(|| io.now());
             // If the stream refused bytes, the read must not block, because nobody would write

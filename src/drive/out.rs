@@ -51,9 +51,9 @@ impl Out {
     /// flush starts no deadline. So callers that wait for the deadline first check that the sender
     /// is neither broken nor ended.
     ///
-    /// `Err`: `io_error` keeps a copy of the error, unless it has an earlier error. The sender is
-    /// empty and closed. So the next call returns `Ok`, and callers learn of the failure only from
-    /// [`is_broken`](Sender::is_broken).
+    /// `Err`: `io_error` keeps a copy of the error, unless `io_error` has an earlier error. The
+    /// sender is empty and closed. So the next call returns `Ok`, and callers learn of the failure
+    /// only from [`is_broken`](Sender::is_broken).
     #[inline(never)] // called at three places, and compiled for each type of stream
     pub(super) fn poll_drain<W: Output>(
         &mut self,
@@ -151,10 +151,10 @@ impl Out {
         told.is_err() || tx.frame_waits()
     }
 
-    /// Returns the error that a receiving call reports; `last` is the result of its last step. An
-    /// error with a close code, such as a violation, takes precedence over the error of the stream.
-    /// Then the stream's error, which says less, is dropped. Any other `RecvError` gives way to the
-    /// stream's error, which is reported once.
+    /// Returns the error that a receiving call reports; `last` is the result of the call's last
+    /// step. An error with a close code, such as a violation, takes precedence over the error of
+    /// the stream. Then the stream's error, which says less, is dropped. Any other `RecvError`
+    /// gives way to the stream's error, which is reported once.
     #[cold]
     pub(super) fn reason(&mut self, last: Result<Step, RecvError>) -> Option<Error> {
         match last {
@@ -170,10 +170,10 @@ impl Out {
     }
 
     /// Returns the result of a flush once the sender is broken: the stream's error, the error that
-    /// ended receiving, or `Closed`. The stream's error comes first: it is why bytes could not be
-    /// written. But if there is no error and our Close was written, the flush succeeds, because no
-    /// message is lost. After an error of receiving, the flush fails: the peer may have been gone
-    /// when these messages were written. Later flushes have the same result, unless by then a
+    /// ended receiving, or `Closed`. The stream's error comes first: it tells why bytes could not
+    /// be written. But if there is no error and our Close was written, the flush succeeds, because
+    /// no message is lost. After an error of receiving, the flush fails: the peer may have been
+    /// gone when these messages were written. Later flushes have the same result, unless by then a
     /// receiving call has taken the stream's error, or receiving has ended.
     #[cold]
     pub(super) fn lost(&self, tx: &Sender) -> Written {

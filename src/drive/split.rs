@@ -451,8 +451,8 @@ impl<W: Output, H> Writer<W, H> {
                 let Sending { tx, out, .. } = sending;
                 match (written, out.recv_error) {
                     (Poll::Ready(Err(error)), _) => Poll::Ready(Err(Error::from(error).into())),
-                    // This error is returned even if no write has failed. It comes before an
-                    // earlier error of the stream, which `lost` would return.
+                    // This error is returned even if no write has failed. It takes precedence over
+                    // an earlier error of the stream, which `lost` would return.
                     (_, Some(error)) => Poll::Ready(Err(Error::from(error).into())),
                     // The reader may have closed this half while this call waited for room.
                     _ if enough && tx.is_closed() => {
@@ -487,9 +487,9 @@ impl<W: Output, H> Writer<W, H> {
                 if at > now {
                     ready!(io.poll_sleep(at, cx));
                 } else {
-                    // The first `handle_timeout` starts the deadline. Before it, `poll_timeout`
-                    // returns a time that has passed. After a passed deadline nothing is left to
-                    // write, so `poll_timeout` returns `None`, and the loop ends.
+                    // Until the first `handle_timeout` starts the deadline, `poll_timeout` returns
+                    // a past time. After a passed deadline nothing is left to write, so
+                    // `poll_timeout` returns `None`, and the loop ends.
                     out.handle_timeout(None, tx, now);
                 }
             }
