@@ -4,9 +4,10 @@
 //! During its turn the connection is not in its slot. So the handler can use the whole loop while a
 //! message is lent. `Net` reaches this connection only through its sender.
 use crate::net::{Handler, Net};
+use crate::slots::{Marks, Slot};
 use crate::stage::{Open, Stage};
 use crate::wire::{NextAction, is_passing};
-use crate::{event::Event, handle::Handle, inner::Inner, slots::Slot};
+use crate::{event::Event, handle::Handle, inner::Inner};
 use std::{io::ErrorKind, mem};
 use tickwire::{Connection, Step, Time};
 
@@ -115,17 +116,15 @@ impl<'i, T> Turn<'i, T> {
         self.cork = limit.unwrap_or_default(); // an open connection always has a `config`
         let conn = &mut self.open.conn;
         let nothing_queued = slot.queued == 0 && !slot.marks.unwritten;
-        // A sender with unsent bytes has a buffer already.
+        // A sender with unsent bytes has a buffer already. If the queued bytes are only the outbox's
+        // or TLS', the sender allocates a buffer: this is rare.
         if nothing_queued {
             conn.sender_mut().lend(self.inner.buffers.outputs.take());
         }
         // A read comes first only if all earlier input is delivered. If bytes are queued, there may
         // be no room for replies, so the turn begins with a write.
-        let starved = mem::take(&mut slot.marks.starved);
-        self.reads = starved && nothing_queued && !slot.marks.paused && may_read;
-        if self.reads {
-            conn.set_paused(false); // the last turn may have paused it
-        }
+        let Marks { starved, paused, .. } = slot.marks;
+        self.reads = starved && !paused && nothing_queued && may_read;
         if slot.owes_room(conn.sender()) {
             (slot.marks.wants_room, self.reads) = (false, false); // the handler may use up the room
             handler(&mut Net::in_turn(self.inner, conn.sender_mut()), Event::Room(self.handle));
