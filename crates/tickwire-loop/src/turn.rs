@@ -116,8 +116,8 @@ impl<'i, T> Turn<'i, T> {
         self.cork = limit.unwrap_or_default(); // an open connection always has a `config`
         let conn = &mut self.open.conn;
         let nothing_queued = slot.queued == 0 && !slot.marks.unwritten;
-        // A sender with unsent bytes has a buffer already. If the queued bytes are only the outbox's
-        // or TLS', the sender allocates a buffer: this is rare.
+        // A sender with unsent bytes has a buffer already. If only the outbox or TLS has queued
+        // bytes, the sender allocates a buffer: this is rare.
         if nothing_queued {
             conn.sender_mut().lend(self.inner.buffers.outputs.take());
         }
