@@ -4,8 +4,8 @@ use tickwire::Time;
 
 pub(crate) struct Clock {
     pub(crate) epoch: Instant,
-    /// The time of the last `tick`. A `tick` follows each wait. A call that may come long after a
-    /// wait begins with a `tick`.
+    /// The time of the last `tick`. A `tick` follows each wait. Calls that may come long after the
+    /// wait, such as `dial`, call `tick` first.
     pub(crate) now: Time,
 }
 

@@ -18,7 +18,7 @@ impl Deadlines {
         self.heap.first().map(|&(time, _)| time)
     }
 
-    /// Removes the earliest deadline if it is not after `now`, and returns its id.
+    /// Removes the earliest deadline if it has passed at `now`, and returns its id.
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<u32> {
         let &(time, id) = self.heap.first()?;
         (time <= now).then(|| {

@@ -29,8 +29,8 @@ impl<T> Inner<T> {
             return Err(Error::NoTls);
         }
         let (host, port) = (target.host().to_owned(), target.port());
-        // The loop dials the application's addresses instead of the URL's host. A host that is an
-        // IP address needs no lookup.
+        // If the application has set addresses, the loop dials them instead of the URL's host. A
+        // host that is an IP address needs no lookup.
         let known = match host.parse::<IpAddr>() {
             Ok(address) if dial.known.is_empty() => vec![SocketAddr::new(address, port)],
             _ => dial.known.clone(),
@@ -68,7 +68,7 @@ impl<T> Inner<T> {
                 let mut race = Race::new(found.iter().flatten().copied().map(with_port), delay);
                 if let Err(error) = &found {
                     let error = io::Error::new(error.kind(), error.to_string());
-                    race.failed(([0; 4], 0).into(), error); // no attempt failed: see `lost`
+                    race.failed(([0; 4], 0).into(), error); // port 0 marks a lookup: see `lost`
                 }
                 dialing.race = Some(race);
                 self.make_ready(handle.at);
@@ -98,7 +98,7 @@ impl<T> Inner<T> {
                 return None;
             }
         };
-        // The dial goes back into its slot first, so that `free` also removes it from its lookup.
+        // `finish` also removes the dial from its lookup, but only while the dial is in its slot.
         self.put(handle, Stage::Dialing(dialing), None);
         self.finish(handle, None, Some(error), handler);
         None
@@ -200,8 +200,8 @@ impl<T> Inner<T> {
             match wire.say(&mut self.system, handshake.outgoing()) {
                 Ok(n) => handshake.advance(n),
                 Err(error) if is_passing(&error) => {}
-                // Even if a refusal has arrived: a read for the rest of it might wait until the
-                // deadline, because the failed write does not end the stream's input.
+                // Even a refusal that has begun to arrive is given up. Reading the rest of it might
+                // take until the deadline: the failed write does not end the stream's input.
                 Err(error) => return Err(error.into()),
             }
             match handshake.step() {

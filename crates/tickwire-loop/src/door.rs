@@ -64,9 +64,9 @@ impl Door {
     /// Answers the health checks of a balancer at this path. A health check is a GET, HEAD or
     /// OPTIONS of HTTP/1.x without a body. It has one Host, or in HTTP/1.0 perhaps none. It has
     /// neither a `Sec-WebSocket-Key` nor an `Upgrade` to `websocket`. Let `path` begin with `/` and
-    /// have no query. It has to equal the path in the request's target byte for byte; a query in
-    /// the target does not matter. All other requests are handled as usual, so a WebSocket may use
-    /// the same path. The loop compares the paths in the order in which you set them. No event
+    /// have no query. `path` has to equal the path in the request's target byte for byte; a query
+    /// in the target does not matter. All other requests are handled as usual, so a WebSocket may
+    /// use the same path. The loop compares the paths in the order in which you set them. No event
     /// reports a health check.
     ///
     /// ```

@@ -21,7 +21,7 @@ impl<T> Inner<T> {
         let is_over_queued = slot.is_some_and(|slot| matches!(slot.stage, Stage::OverQueued));
         let by_outbox = slot.and_then(|slot| slot.outbox.as_ref()?.disconnected());
         let unwritten = slot.and_then(|slot| slot.wire.as_ref()?.broken).map(io::Error::from);
-        // Without a value, it was neither dialed nor open, or the application has removed it.
+        // No event without a value: it was neither dialed nor open, or the application removed it.
         let Some(value) = self.free(handle) else { return };
         let error = open.as_mut().and_then(|open| open.error.take());
         let closed = open.as_ref().and_then(|open| open.conn.closed());

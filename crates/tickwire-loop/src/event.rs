@@ -157,8 +157,8 @@ pub enum SendError {
     #[error(transparent)]
     Refused(#[from] tickwire::SendError),
     /// The connection's outbox refused the message. The loop feeds the messages of the outbox to
-    /// the connection by itself. So after [`Full`](tickwire_parts::PushError::Full), only send the
-    /// message again at [`Event::Room`]. After
+    /// the connection by itself. So after [`Full`](tickwire_parts::PushError::Full), wait for
+    /// [`Event::Room`], and then send the message again. After
     /// [`Disconnected`](tickwire_parts::PushError::Disconnected), [`Event::Closed`] follows.
     #[error(transparent)]
     Outbox(#[from] tickwire_parts::PushError),

@@ -11,8 +11,8 @@ use crate::{
 use std::{io, mem, sync::Arc};
 use tickwire::{Config, Connection, Sender, Time};
 
-/// The least length of the buffer of a connection with unwritten bytes. It counts as queued beside
-/// these bytes, as a bound on the memory that short messages take: most of the buffer is unused.
+/// The least length of the buffer of a connection with unwritten bytes. It counts as queued too:
+/// short messages leave most of the buffer unused, but use up its memory.
 const BUFFER: usize = 16 << 10;
 
 /// The state of a loop.
@@ -94,7 +94,7 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Makes the connection of a slot open, after its handshake.
+    /// Opens the connection of a slot, after its handshake.
     pub(crate) fn open(
         &mut self,
         handle: Handle,
@@ -207,8 +207,8 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Writes all messages that were sent to connections outside of their turns. Skips connections
-    /// that have their turn or are `Accepted`: their own turns write.
+    /// Writes all messages that were queued for connections outside of their turns. Skips
+    /// connections that have their turn or are `Accepted`: their own turns write.
     pub(crate) fn write_unwritten(&mut self) {
         // No slot may join the queue during this loop: `clear` would drop the slot, and its mark
         // would keep it out of the queue for ever. So `write_outside` calls neither the handler nor

@@ -18,7 +18,7 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Writes all messages that were sent to connections outside of their turns. If the loop is
+    /// Writes all messages that were queued for connections outside of their turns. If the loop is
     /// still over the limit, disconnects the connections with the most queued bytes. It stops when
     /// at most 7/8 of the limit are queued. The remaining eighth is room for the next messages, so
     /// that they do not soon exceed the limit again.
@@ -29,7 +29,7 @@ impl<T> Inner<T> {
         }
         let mut most: Vec<_> = self.slots.handles().map(|handle| (0, handle)).collect();
         for (queued, handle) in &mut most {
-            // A stream may take bytes again by now: over io_uring, once its copy is sent.
+            // Over io_uring, a stream may accept bytes again by now: once its last output is sent.
             // All streams are tried first, because the loop may then be within the limit and need
             // not disconnect anybody. The `while` loop ends: `accepts_again` is `false` for a
             // stream that refuses bytes again, or has accepted all bytes.
@@ -84,7 +84,7 @@ impl<T> Inner<T> {
     /// stream accepts it at once.
     fn disconnect(&mut self, handle: Handle, mut open: Box<Open>) {
         // This drops messages in the sender, so that the Close need not wait for them. It fails
-        // only if the sender is closed already. Then a Close is queued, or cannot be written.
+        // only if the sender is closed already. If so, a Close is queued, or cannot be written.
         let _ = open.conn.sender_mut().abort(CloseCode::TRY_AGAIN_LATER);
         // `free` will not find `open` in the slot, so `forget` is called here. The call borrows all
         // of `self`, so it comes before `slot`. A buffer that holds the Close is not kept, but
@@ -98,8 +98,8 @@ impl<T> Inner<T> {
         // This frees the messages of the outbox. If the outbox stayed, `finish` might also count
         // this end in `disconnected`.
         slot.outbox = None;
-        // `relieve` needs the new sum now. `take` leaves 0, because `free` subtracts `slot.queued`
-        // again.
+        // `relieve` needs the new sum now. `take` leaves 0, because `free` will subtract
+        // `slot.queued` too.
         self.counts.queued -= mem::take(&mut slot.queued);
         self.counts.over_queued += 1;
         // The wire's ciphertext counts no more, so its memory is freed here, and not by `finish`.

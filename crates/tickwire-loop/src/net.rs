@@ -78,7 +78,7 @@ impl<'n, T> Net<'n, T> {
         let peer = stream.peer_addr()?;
         stream.set_nonblocking(true)?;
         self.inner.check_not_shutting()?;
-        // If nothing may be accepted now, `held` makes `fill_places` close silent connections.
+        // If the loop may accept nothing now, `held` makes `fill_places` close silent connections.
         self.inner.entrance.held |= !self.inner.entrance.may_accept();
         self.inner.admit_stream(stream, peer, door);
         Ok(())
@@ -177,7 +177,7 @@ impl<'n, T> Net<'n, T> {
     }
 
     /// Queues one message for many connections. They share its payload, which is compressed at most
-    /// once for each window.
+    /// once for each window size.
     pub fn send_to(&mut self, to: impl IntoIterator<Item = Handle>, message: &Prepared) -> Sent {
         self.send_keyed_to(to, None, message)
     }
@@ -359,11 +359,11 @@ impl<'n, T> Net<'n, T> {
     /// itself while a connection has no room for replies.)
     ///
     /// The heartbeat stops too. So while nothing is sent to a paused connection, no event tells
-    /// that its peer is gone, even if the peer was killed. A failed write ends the connection after
-    /// [`close_timeout`](tickwire::Config::close_timeout), by its error; if the peer accepts no
-    /// bytes, [`write_timeout`](tickwire::Config::write_timeout) ends it. [`close`](Self::close)
-    /// and [`shut_down`](Self::shut_down) do not resume reading: the answer to the Close stays
-    /// unread, and `close_timeout` ends the connection with
+    /// that its peer is gone, even if the peer was killed. After a failed write, the connection
+    /// ends with the error of the write, after [`close_timeout`](tickwire::Config::close_timeout).
+    /// If the peer accepts no bytes, [`write_timeout`](tickwire::Config::write_timeout) ends the
+    /// connection. [`close`](Self::close) and [`shut_down`](Self::shut_down) do not resume reading:
+    /// the answer to the Close stays unread, and `close_timeout` ends the connection with
     /// [`CloseTimeout`](tickwire::RecvError::CloseTimeout). In all these cases the messages that
     /// the connection has received are dropped.
     pub fn pause(&mut self, of: Handle, paused: bool) {

@@ -15,8 +15,8 @@ use tickwire::handshake::{
     server::{Accept, Rejection},
 };
 
-/// If too many connections are silent, the loop closes each that has been silent for this time.
-/// Honest clients send at once, or within a round trip or two.
+/// If too many connections are silent, the loop closes each connection that has been silent for
+/// this time. Honest clients send at once, or within a round trip or two.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The time for which the loop lets a rejected client read the response, once the response is
 /// written.
@@ -32,8 +32,8 @@ impl<T> Inner<T> {
     ) -> Option<Box<Open>> {
         match self.read_request(handle, &mut opening) {
             Ok(None) => return self.ask(handle, opening, handler),
-            // A health check does not ask for a WebSocket, so it fails a check of the handshake
-            // too.
+            // A health check asks for no WebSocket, so the handshake rejects it. The door may have
+            // an answer for it.
             Ok(Some(rejection)) => match opening.health_check() {
                 Some(answer) => {
                     self.counts.health_checks += 1;
@@ -128,8 +128,8 @@ impl<T> Inner<T> {
         accept: Accept<'_>,
         value: T,
     ) -> Option<Box<Open>> {
-        // This comes first, because the handshake consumes `accept` below. If `accept` has no
-        // configuration, the door's configuration holds.
+        // The configuration is read first, because the handshake consumes `accept` below. If
+        // `accept` has no configuration, the door's configuration holds.
         let config = accept.get_config().cloned().unwrap_or(opening.config);
         let Ok(conn) = opening.handshake.accept(accept) else {
             self.fail(handle); // not reached: the request is complete

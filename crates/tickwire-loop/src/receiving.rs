@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The last 5/16 are for what cannot be stopped: the first read and the TLS buffer of each
-//! connection, the message below, and memory that the allocator does not give back.
+//! connection, one whole message (see below), and memory that the allocator does not give back.
 //!
 //! One of the stopped connections reads in any case: the connection whose message began first. So
 //! the messages of stopped connections end one after the other.
@@ -15,10 +15,10 @@ use crate::handle::Handle;
 use std::{collections::BTreeMap, mem, time::Duration};
 use tickwire::Time;
 
-/// The loop expects a read to add as many bytes as the connection holds, because a full buffer
-/// doubles, within these bounds: in a long frame, one read asks for at most 128 KiB.
+/// The bounds on what the loop expects a read to add. A full buffer doubles, so a read may add as
+/// many bytes as the connection holds. In a long frame, one read asks for at most 128 KiB.
 const READ: (usize, usize) = (16 << 10, 128 << 10);
-/// Above 5/8 of the limit a connection may hold 128 KiB: a usual message, and a little for buffers.
+/// Above 5/8 of the limit, a connection may hold a usual message of 128 KiB, and a little more.
 const LITTLE: usize = 129 << 10;
 /// The time for which `Receiving::first` may receive nothing. Without this limit, a peer that sends
 /// half a message and then nothing would keep the others waiting until a deadline passes.
@@ -38,8 +38,8 @@ pub(crate) struct Received {
     began: u64,
     /// The time at which a stopped connection is given up, unless one of its messages ends before.
     pub(crate) until: Option<Time>,
-    /// How much of the time until `until` was left when the connection last resumed reading. `None`
-    /// if it has not waited since the last end of a message.
+    /// The rest of the time for which the connection may wait, as of the end of its last wait.
+    /// `None` if it has not waited since a message last ended.
     left: Option<Duration>,
     /// Whether a message has ended since the last call of `end_message`.
     pub(crate) message_ended: bool,
@@ -81,14 +81,14 @@ pub(crate) struct Receiving {
     last: u64,
     /// The connection that reads in any case. The limit is for the other connections.
     first: Option<First>,
-    /// The connection that was `first` when another connection took its place although `is_full`
-    /// was `true`. Until the message of the replaced connection has ended, no further connection
-    /// takes the place while `is_full` is `true`. Otherwise many former `first` might each keep
-    /// almost a whole message.
+    /// The connection that lost its place as `first` to another connection while `is_full` was
+    /// `true`. Until the message of the replaced connection has ended, no further connection takes
+    /// the place while `is_full` is `true`. Otherwise many former `first` might each keep almost a
+    /// whole message.
     replaced: Option<Handle>,
     /// The time at which another connection becomes `first`, unless `first` reads something before.
     patience: Option<Time>,
-    /// The fair share at the time when the stopped connections last tried again.
+    /// The smallest fair share since all stopped connections last tried again.
     share: usize,
 }
 
@@ -107,7 +107,7 @@ impl Receiving {
         self.holders = self.holders - usize::from(held.bytes > 0) + usize::from(bytes > 0);
         held.bytes = bytes;
         held.message_ended |= bytes == 0; // without bytes, no message is under way
-        self.end_message(of, held); // first: then the held bytes are of a new message
+        self.end_message(of, held); // first: the held bytes then are of a new message
         if bytes > 0 {
             let began = self.number(held);
             if self.is_first(of) {
@@ -165,7 +165,7 @@ impl Receiving {
             others if others <= self.limit / 16 * 11 => self.fair_share().min(LITTLE),
             _ => 0,
         };
-        // The bytes that it holds and its next read have to fit together.
+        // Together, the bytes that it holds and the bytes of its next read may be at most `most`.
         held == 0 || held + held.clamp(READ.0, READ.1) <= most
     }
 
@@ -237,7 +237,7 @@ impl Receiving {
 
     /// Whether a connection whose message has this number becomes the first. A message that began
     /// earlier comes before the message of the present `first`. So half messages of other
-    /// connections cannot stop it.
+    /// connections cannot stop the earlier message.
     fn goes_first(&self, began: u64) -> bool {
         let may_replace = !self.is_full() || self.replaced.is_none();
         self.first.is_none_or(|first| began < first.began && may_replace)
@@ -268,7 +268,7 @@ impl Receiving {
                 self.replaced = self.first.map(|first| first.handle).or(self.replaced);
             }
             self.replaced.take_if(|replaced| *replaced == of); // it is the first again
-            // `patience` stays: its next turn reads, which renews it, or lets another be the first.
+            // If its next turn reads, it renews `patience`; if not, another may become the first.
             self.first = Some(First { handle: of, bytes: held.bytes, began: held.began });
         }
         holds

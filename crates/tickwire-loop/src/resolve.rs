@@ -85,14 +85,14 @@ impl Resolver {
         while self.lookups.iter().filter(|lookup| lookup.runs).count() < THREADS
             && let Some(next) = self.lookups.iter_mut().find(|lookup| !lookup.runs)
         {
-            next.runs = true; // even if no thread starts: then too, `found` removes the lookup
+            next.runs = true; // even if no thread starts: the error below goes to `found` too
             let host = next.host.clone();
             let (found, waker) = (self.found.0.clone(), self.waker.clone());
             let look_up = move || {
                 let resolved =
                     fault(&format!("resolve {host}")).and_then(|()| (&*host, 0).to_socket_addrs());
-                // The send fails only if the loop is gone. If the wake fails, the next wake finds
-                // the result.
+                // The send fails only if the loop is gone. If the wake fails, the loop finds the
+                // result at its next wake.
                 let _ = found.send((host, resolved.map(Iterator::collect)));
                 let _ = waker.wake_quietly();
             };

@@ -90,7 +90,7 @@ impl<T> Loop<T> {
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) -> io::Result<()> {
         while self.round(None, &mut handler)? {}
-        self.inner.system.submit() // over io_uring, sends the copies: no wait follows
+        self.inner.system.submit() // over io_uring, sends copied output: no wait follows
     }
 
     /// Runs one round: waits for at most `most`, and gives a turn to each connection that is ready.
@@ -106,7 +106,7 @@ impl<T> Loop<T> {
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) -> io::Result<bool> {
         let goes_on = self.round(Some(most), &mut handler)?;
-        self.inner.system.submit()?; // over io_uring, sends the copies: the next wait may be late
+        self.inner.system.submit()?; // over io_uring, sends copied output: the wait may be late
         Ok(goes_on)
     }
 
@@ -372,8 +372,8 @@ impl<T> Inner<T> {
                 self.finish(handle, None, None, handler);
                 return None;
             }
-            // The connection has ended since its slot was queued. `take_turn` serves open
-            // connections.
+            // The connection has ended since its slot was queued. Open connections do not come
+            // here: `take_turn` serves them.
             stage @ (Stage::Free | Stage::Turn | Stage::Open(_) | Stage::Dormant) => {
                 slot.stage = stage;
                 return None;

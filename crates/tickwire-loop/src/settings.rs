@@ -98,7 +98,7 @@ pub struct Settings {
     /// [`frame_timeout`](tickwire::Config::frame_timeout) in all, without the end of a message, is
     /// closed with 1013. The time for which it may read does not count. With these rules, all
     /// connections together exceed 11/16 of the limit by at most two messages, and a read of 16 KiB
-    /// for each connection. Over TLS, records that are not whole take up to 32 KiB more for each.
+    /// for each connection. Over TLS, partial records take up to 32 KiB more for each connection.
     pub max_received: usize,
 
     /// The most messages that one turn of a connection delivers; default 256, and 0 counts as 1.

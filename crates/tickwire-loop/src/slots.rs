@@ -51,7 +51,7 @@ impl Peer {
     pub(crate) fn address(&self) -> SocketAddr {
         match self.ip {
             IpAddr::V4(ip) => SocketAddrV4::new(ip, self.port).into(),
-            // 0: the flow information names no other peer, so a slot does not keep it.
+            // 0: the flow information is no part of a peer's address, so a slot does not keep it.
             IpAddr::V6(ip) => SocketAddrV6::new(ip, self.port, 0, self.scope).into(),
         }
     }

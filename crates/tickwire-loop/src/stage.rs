@@ -80,7 +80,7 @@ impl Opening {
             return None;
         };
         let request = self.handshake.request()?;
-        let mut hosts = 0; // only the number matters: the answer is the same for all
+        let mut hosts = 0; // only their number matters: the answer is the same for each Host
         for (name, value) in request.headers() {
             let is = |known: &str| name.eq_ignore_ascii_case(known);
             // A client that asks for a WebSocket has to get the response to the error, with the

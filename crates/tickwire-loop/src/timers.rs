@@ -38,7 +38,7 @@ impl Timers {
         self.set.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Removes the earliest timer if it is not after `now`, and returns its number.
+    /// Removes the earliest timer if it is due at `now`, and returns its number.
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<u64> {
         let first = self.set.first_entry().filter(|first| first.key().0 <= now)?;
         Some(first.remove())

@@ -28,8 +28,8 @@ pub(crate) struct Turn<'i, T> {
     cork: usize,
     /// The number of messages that the turn may still deliver.
     messages: i64,
-    /// The number of bytes that the turn has read, or the larger number of bytes for which its time
-    /// counts: see `NANOS_PER_BYTE`.
+    /// The number of bytes that the turn has read. A larger number replaces it if the time of the
+    /// turn counts as more bytes: see `NANOS_PER_BYTE`.
     spent: usize,
     /// Whether the turn goes on with a read.
     reads: bool,
@@ -70,8 +70,8 @@ impl<'i, T> Turn<'i, T> {
     /// Gives a turn to an open connection that was taken out of its slot. The turn, and references
     /// to its fields, are passed only to functions that are inlined. Otherwise the compiler would
     /// keep all fields in memory, and each turn would take more instructions. With `#[inline]`
-    /// instead of `#[inline(always)]`, the compiler did not inline all calls in some programs.
-    /// There, a message that comes alone took 7 % more instructions.
+    /// instead of `#[inline(always)]`, the compiler did not inline all calls in some programs. In
+    /// those programs, a message that comes alone took 7 % more instructions.
     #[inline]
     pub(crate) fn serve(
         inner: &'i mut Inner<T>,
@@ -93,8 +93,7 @@ impl<'i, T> Turn<'i, T> {
                 After::Again => {}
                 After::Rest { unfinished, until } => break (unfinished, until),
                 After::Ended => {
-                    // `finish` calls `free`, but `free` calls `forget` only for a connection in its
-                    // slot.
+                    // `finish` forgets only a connection that is in its slot.
                     turn.inner.forget(handle, &mut turn.open);
                     return turn.inner.finish(handle, Some(turn.open), None, handler);
                 }
@@ -184,8 +183,9 @@ impl<'i, T> Turn<'i, T> {
                     return if conn.closed().is_some() { drop_received(conn) } else { Stop::Held };
                 }
             }
-            // Before the first message, a write gains nothing, so only a lack of room counts.
-            // Later, `cork` decides. It is at most `high_water`, so below `cork` there is room.
+            // Before the first message of this call, no new reply is queued, so only a lack of room
+            // counts. Later, `cork` decides. It is at most `high_water`, so below `cork` there is
+            // room.
             let over = match delivered {
                 true => conn.sender().buffered_amount() >= *cork,
                 false => is_full(conn),
@@ -229,7 +229,7 @@ impl<'i, T> Turn<'i, T> {
 
     /// Writes, and decides how the turn goes on after delivering has stopped. If the handler has
     /// removed the connection, there is no slot, and `finish` delivers no event. If there is a
-    /// slot, it has a wire: only `disconnect` takes a wire, and not during a turn.
+    /// slot, it has a wire: only `disconnect` takes a wire, and never during the turn.
     ///
     /// The clock is read only if the turn may take long. If one read has emptied the stream, the
     /// clock is not read. The time read here only limits the turn. Deadlines are compared with
@@ -237,10 +237,10 @@ impl<'i, T> Turn<'i, T> {
     /// finds it.
     #[inline(always)]
     fn write(&mut self, stop: Stop) -> After {
-        // Only after `Starved` does the turn read bytes that count for the limit on received bytes.
+        // After other stops, the turn reads no bytes that count for the limit on received bytes.
         let stops = stop == Stop::Starved && !self.may_read();
         if stops && self.inner.stop_reading(self.handle, &mut self.open) {
-            return After::Again; // the loop gave it up: deliver the end next
+            return After::Again; // the connection is given up: deliver its end next
         }
         let Inner { slots, system, clock, draining, settings, receiving, .. } = &mut *self.inner;
         let Some(slot) = slots.get_mut(self.handle) else { return After::Ended };
@@ -284,7 +284,8 @@ impl<'i, T> Turn<'i, T> {
                 wire.tell_time(system, conn, clock.now);
             }
             NextAction::Rest { unfinished, until } => {
-                // `spent` counts time only if there are bytes to read: the next turn reads them.
+                // `spent` counts time only if bytes are left, and then the next turn reads them. So
+                // a turn with `spent` above 0 counts as one that has read.
                 let (received, did) = (&mut self.open.received, (self.spent > 0, stops));
                 let until = match receiving.until(self.handle, received, did, clock.now) {
                     None => until, // the common case
@@ -299,12 +300,11 @@ impl<'i, T> Turn<'i, T> {
 }
 
 impl<T> Inner<T> {
-    /// Whether the limit on received bytes lets a connection read. Only called while
-    /// `Receiving::is_free` is `false`, because otherwise every connection may read.
+    /// Whether the limit on received bytes lets a connection read. Called only while
+    /// `Receiving::is_free` is `false`, because otherwise the connection may read anyway.
     #[cold] // few loops come near the limit
     fn may_hold_more(&mut self, open: &mut Open) -> bool {
-        // The buffer of its turn goes back first if it is empty, because an empty buffer must not
-        // count.
+        // If the connection's buffer is empty, it goes back first, because it must not count.
         self.buffers.inputs.give(open.conn.receiver_mut().reclaim());
         self.receiving.may_read(open.conn.receiver().buffer_len())
     }

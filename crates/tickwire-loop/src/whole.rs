@@ -34,7 +34,7 @@ impl<T> Inner<T> {
             let Some(slot) = self.slots.at_mut(at) else { continue };
             // A connection with queued bytes stays whole. Messages in its outbox count as queued. A
             // connection with received bytes stays whole too: otherwise `Receiving` would count
-            // these bytes for ever. (They may be in its TLS session, while `conn` is idle.)
+            // these bytes for ever. (The bytes may be in its TLS session, while `conn` is idle.)
             let stage = match mem::replace(&mut slot.stage, Stage::Dormant) {
                 Stage::Open(Some(mut open)) if slot.queued == 0 && open.received.bytes == 0 => {
                     match mem::replace(&mut open.conn, conn).into_dormant() {
@@ -46,7 +46,7 @@ impl<T> Inner<T> {
                             open.received = Received::default();
                             return open;
                         }
-                        // The connection of this slot is not idle, so both connections go back.
+                        // This connection is not idle, so it stays. `conn` tries the next slot.
                         Err(other) => conn = mem::replace(&mut open.conn, other),
                     }
                     Stage::Open(Some(open))

@@ -64,7 +64,7 @@ impl NextAction {
 
 /// Why the turn of a connection that is not open yet has stopped.
 pub(crate) enum Pause {
-    /// It waits for its stream, or for this time. The time is now if it goes on in the next round.
+    /// It waits for its stream, or until this time. The present time means: until the next round.
     Wait(Option<Time>),
     Failed(Error),
 }
@@ -131,7 +131,7 @@ impl Wire {
 
     /// Returns how many bytes have arrived and are not read yet. If there are any, the wire counts
     /// as readable from now on. Perhaps no `Note` has reported these bytes: the loop may be late,
-    /// and no `Note` comes for bytes after an urgent byte.
+    /// and no `Note` comes for bytes after an urgent byte of TCP.
     pub(crate) fn find_unread(&mut self, system: &mut System) -> usize {
         let unread = system.unread(&self.stream) as usize;
         self.readable |= unread > 0;
@@ -218,7 +218,7 @@ impl Wire {
         match self.read(system, reading.spare_mut(), spent) {
             Ok(0) => reading.end_of_stream(),
             Ok(n) => reading.commit(n),
-            // The deadline has passed, but bytes had arrived. So the next round reads again first.
+            // The deadline has passed, but bytes had arrived. So the next round reads once more.
             Err(error) if is_passing(&error) && late => return Err(Pause::Wait(Some(now))),
             Err(error) if is_passing(&error) => {}
             Err(error) => {
@@ -258,8 +258,8 @@ impl Wire {
                 return Err(error);
             }
         }
-        // A part of a record makes no plaintext yet. Then the turn counts the bytes, and calls
-        // again.
+        // If only a part of a record has arrived, it makes no plaintext yet. Then the turn counts
+        // the bytes, and calls again.
         tls.read(to)?.ok_or_else(|| ErrorKind::Interrupted.into())
     }
 
@@ -377,8 +377,8 @@ impl Wire {
     ///
     /// # Errors
     ///
-    /// The stream's error; over TLS, without a stream's error, that of the session. `WouldBlock`
-    /// only without TLS, because the session keeps what it accepted.
+    /// The stream's error; over TLS, if the stream has none, the session's error. Over TLS, never
+    /// `WouldBlock`, because the session keeps the bytes that it accepted.
     pub(crate) fn say(&mut self, system: &mut System, mut text: &[u8]) -> io::Result<usize> {
         let said = match &mut self.tls {
             // An error is returned below, after `send` has written the TLS alert.
@@ -386,8 +386,8 @@ impl Wire {
             None if text.is_empty() => return Ok(0), // `put` could fail: see `send`
             None => {
                 let all = text.len();
-                // If this writes some bytes and then fails, the next call returns the error:
-                // `WouldBlock`. A lasting error of the stream ends the handshake by its next read.
+                // If this writes some bytes and then fails, the next call returns `WouldBlock`. If
+                // the failure is lasting, the handshake's next read returns the error.
                 let wrote = self.put(system, &mut text);
                 return if text.len() < all { Ok(all - text.len()) } else { wrote.map(|()| 0) };
             }
@@ -441,7 +441,7 @@ impl Wire {
     /// Performs the next action for a connection whose receiving has ended (see [`Ending`]).
     /// Returns whether the stream has to be read further. `None` if nothing is left to do.
     pub(crate) fn end(&mut self, system: &mut System, conn: &mut Connection) -> Option<bool> {
-        // If the stream refuses for now, a `Note` brings the next try. A deadline limits the wait.
+        // After a refused shutdown, a `Note` brings the next try. A deadline limits the wait.
         if conn.ending() == Ending::ShutDown && self.shut_down(system) {
             conn.shut_down();
         }

@@ -95,14 +95,14 @@ impl System {
     /// Moves the stream of an open connection to the ring. If that fails, it stays with mio.
     pub(crate) fn opened(&mut self, stream: Stream, token: Token) -> Stream {
         match (stream, &mut self.ring) {
-            // Nonblocking mode ends first, because in this mode io_uring would not wait for bytes.
-            // If that call fails, the stream stays in mio's poll, because otherwise no `Note` would
+            // The stream first leaves nonblocking mode, in which io_uring would not wait for bytes.
+            // If that fails, the stream stays in mio's poll, because otherwise no `Note` would
             // come.
             (Stream::Mio(mio::Stream::Plain(mut tcp)), Some(ring))
                 if fault("fionbio").is_ok() && ioctl_fionbio(&tcp, false).is_ok() =>
             {
-                // If this fails, mio reports the stream too. This does no harm, because a `Note` is
-                // only a hint.
+                // If this fails, mio also sends notes for the stream. This does no harm, because a
+                // `Note` is only a hint.
                 let _ = self.mio.poll.registry().deregister(&mut tcp);
                 Stream::Ring(ring.adopt(tcp.into(), token))
             }

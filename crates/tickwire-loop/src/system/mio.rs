@@ -88,8 +88,8 @@ impl Mio {
         Ok((stream.into(), peer))
     }
 
-    /// Registers a stream in nonblocking mode, which may still be connecting. `stamps`: whether its
-    /// reads tell the time of arrival.
+    /// Registers a stream, which is in nonblocking mode and may still be connecting. `stamps`:
+    /// whether its reads tell the time of arrival.
     pub(crate) fn adopt(
         &mut self,
         stream: net::TcpStream,
@@ -248,8 +248,8 @@ impl Stream {
     }
 }
 
-/// Writes several slices. Like std's write of one slice, this raises no SIGPIPE. Only programs with
-/// a Rust `main` ignore this signal.
+/// Writes several slices. Like std's write of one slice, this raises no SIGPIPE. A program without
+/// a Rust `main` does not ignore this signal.
 #[cfg(not(any(windows, target_vendor = "apple")))]
 fn write_vectored(tcp: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};

@@ -28,7 +28,7 @@ pub(crate) use self::mio::Listener;
 pub use self::waker::Waker;
 use std::io;
 
-/// A call to the operating system first calls this function, through which a test can make it fail.
+/// Called before each call to the operating system, so that a test can make that call fail.
 pub(crate) fn fault(_call: &str) -> io::Result<()> {
     #[cfg(test)]
     crate::tests::faults::at(_call)?;

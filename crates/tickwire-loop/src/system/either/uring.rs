@@ -189,8 +189,8 @@ impl Uring {
             return false;
         }
         self.work_off(); // the next wait passes on each `Note`
-        // Even without a send under way, no `Note` may have come: an earlier call for another
-        // stream may have worked off the completion.
+        // Even if no send is under way, the `Note` may still be in `notes`: an earlier call for
+        // another stream may have worked off the completion.
         self.writable(stream.0).is_ok()
     }
 

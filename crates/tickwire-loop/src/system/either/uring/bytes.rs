@@ -28,8 +28,8 @@ impl Uring {
         match (result, buffer) {
             (Ok(n @ 1..), Some(buffer)) if !place.closed => {
                 self.ring.put(place.received.push(buffer, n));
-                // One request receives again and again, until it is cancelled. Its last completion
-                // has cleared the mark `Of::Receive`: then nothing is left to cancel.
+                // One request receives again and again, until it is cancelled. After its last
+                // completion, the mark `Of::Receive` is off, and nothing is left to cancel.
                 if place.received.bytes() > MOST_FILLED
                     && place.is_asked(Of::Receive)
                     && !mem::replace(&mut place.stopping, true)

@@ -168,7 +168,7 @@ impl Ring {
     }
 
     pub(super) fn cancel(&mut self, at: u32, of: Of) {
-        #[cfg(test)] // no request has this number, so the kernel refuses to cancel it
+        #[cfg(test)] // no request has this number, so the kernel refuses this request
         let of = fault("cancel").map_or(Of::Cancel, |()| of);
         self.push(&opcode::AsyncCancel::new(of.number(at)).build(), Of::Cancel, at);
     }
@@ -270,7 +270,7 @@ impl Ring {
     pub(super) fn complete(&mut self, batch: &mut Vec<Completion>) {
         for entry in self.ring.completion() {
             let (result, flags) = (entry.result(), entry.flags());
-            // `push` has made the number from an `Of`, so `named` always finds one.
+            // `push` has made the number from an `Of`, so `named` always finds this `Of`.
             let (Some(of), at) = Of::named(entry.user_data()) else { continue };
             let more = cqueue::more(flags);
             self.outstanding -= usize::from(!more);
@@ -317,9 +317,8 @@ impl Ring {
             // SAFETY: `at` is below the number of entries, and the kernel reads this entry only
             // after the tail has passed it, below.
             let entry = unsafe { &mut *first.add(at) };
-            // The buffer has `LEN` bytes or more. It is in `with_kernel` (`id` comes from
-            // `missing`, so it is below `BUFFERS`), where nobody uses it before the kernel names
-            // it.
+            // The buffer has `LEN` bytes or more. It is in `with_kernel`, because `id` comes from
+            // `missing` and so is below `BUFFERS`. Nobody uses it there before the kernel names it.
             entry.set_addr(begin);
             entry.set_len(LEN as u32);
             entry.set_bid(id);
