@@ -45,7 +45,7 @@ impl Deadlines {
 
     pub(crate) fn remove(&mut self, id: u32) {
         let Some(at) = self.place(id) else { return };
-        self.heap.swap_remove(at); // unlike `remove`, this moves only one entry
+        self.heap.swap_remove(at); // unlike `Vec::remove`, this moves only one entry
         self.note(id, 0);
         if at < self.heap.len() {
             self.settle(at); // the entry that was the last is here now

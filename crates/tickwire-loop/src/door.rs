@@ -6,7 +6,7 @@ use crate::{
 use std::{io, sync::Arc};
 use tickwire::{Config, handshake::server::Rejection};
 
-/// How connections of a listener are accepted: `ws` with this configuration, or `wss`.
+/// How connections of a listener are accepted: over `ws` or `wss`, and with which configuration.
 ///
 /// The limits on the number of connections are in [`Settings`](crate::Settings), because they hold
 /// for all listeners of a loop together. A listener of your own

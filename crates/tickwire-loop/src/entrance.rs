@@ -33,7 +33,7 @@ pub(crate) struct Entrance {
     pub(crate) doors: Vec<(Door, Listener)>,
     /// For each address, the number of all its connections, and how many of them are not open yet.
     addresses: HashMap<IpAddr, (usize, usize)>,
-    /// The limits on both numbers of one address.
+    /// The limits on these two numbers of an address.
     most: (usize, usize),
     /// The number of accepted connections that exist.
     pub(crate) accepted: usize,

@@ -62,7 +62,7 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Lets the connections that the limit on received bytes has stopped try to read again.
+    /// Lets the connections in `Receiving::stopped` try to read again.
     pub(crate) fn resume_stopped(&mut self) {
         if self.receiving.stopped.is_empty() {
             return;

@@ -42,8 +42,8 @@ impl<'n, T> Net<'n, T> {
 
     // Listening and dialing.
 
-    /// Listens on an address. Returns this address; for port 0, with the port that the operating
-    /// system chose.
+    /// Listens on an address. Returns the address; if `address` has port 0, with the port that the
+    /// operating system chose.
     ///
     /// # Errors
     ///
@@ -359,9 +359,9 @@ impl<'n, T> Net<'n, T> {
     /// itself while a connection has no room for replies.)
     ///
     /// The heartbeat stops too. So while nothing is sent to a paused connection, no event tells
-    /// that its peer is gone, even if the peer was killed. After a failed write, the connection
-    /// ends with the error of the write, after [`close_timeout`](tickwire::Config::close_timeout).
-    /// If the peer accepts no bytes, [`write_timeout`](tickwire::Config::write_timeout) ends the
+    /// that its peer is gone, even if the peer was killed. If a write fails, the connection ends
+    /// after [`close_timeout`](tickwire::Config::close_timeout), with the error of the write. If
+    /// the peer accepts no bytes, [`write_timeout`](tickwire::Config::write_timeout) ends the
     /// connection. [`close`](Self::close) and [`shut_down`](Self::shut_down) do not resume reading:
     /// the answer to the Close stays unread, and `close_timeout` ends the connection with
     /// [`CloseTimeout`](tickwire::RecvError::CloseTimeout). In all these cases the messages that

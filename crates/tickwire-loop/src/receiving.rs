@@ -77,7 +77,7 @@ pub(crate) struct Receiving {
     holders: usize,
     /// The stopped connections with unread bytes, in the order in which their messages began.
     pub(crate) stopped: BTreeMap<u64, Handle>,
-    /// The last number of a message.
+    /// The number of the message that began last.
     last: u64,
     /// The connection that reads in any case. The limit is for the other connections.
     first: Option<First>,
@@ -245,7 +245,7 @@ impl Receiving {
 
     /// Returns how many of the stopped connections try again. All try if there is room, or if the
     /// fair share has grown by 1/8: after less growth, many would soon stop again. Otherwise the
-    /// connection whose message began first tries, if it becomes the first.
+    /// connection whose message began first tries, if it may become the first.
     pub(crate) fn resumable(&mut self) -> usize {
         let share = self.fair_share();
         if self.others() <= self.calm || share / 9 * 8 > self.share {

@@ -31,7 +31,7 @@ const BACKLOG: i32 = 4096;
 /// ms.
 const LATE: Duration = Duration::from_micros(250);
 /// The time from a failed accept to the next try. No `Note` reports connections that still wait, so
-/// the loop has to try again. With a shorter time, the failing calls would keep it busy.
+/// the loop has to try again. With a shorter time, the failing calls would keep the loop busy.
 pub(crate) const RETRY: Duration = Duration::from_millis(100);
 
 /// An event loop: many connections on one thread, servers and clients, with and without TLS.

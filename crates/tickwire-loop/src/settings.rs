@@ -94,9 +94,9 @@ pub struct Settings {
     /// to 128 KiB. Above 11/16, it reads only if it holds nothing. But one of the waiting
     /// connections reads on until its message has ended: the connection whose message began first.
     /// So messages arrive one after the other. If this connection receives nothing for a second,
-    /// and there is room, the next connection reads. A connection that has waited for its
-    /// [`frame_timeout`](tickwire::Config::frame_timeout) in all, without the end of a message, is
-    /// closed with 1013. The time for which it may read does not count. With these rules, all
+    /// and there is room, the next connection reads. If a connection has waited for its
+    /// [`frame_timeout`](tickwire::Config::frame_timeout) in all before a message ends, the loop
+    /// closes it with 1013. The time for which it may read does not count. With these rules, all
     /// connections together exceed 11/16 of the limit by at most two messages, and a read of 16 KiB
     /// for each connection. Over TLS, partial records take up to 32 KiB more for each connection.
     pub max_received: usize,

@@ -269,8 +269,8 @@ pub(crate) fn drain_outbox(
             let _ = outbox.feed(now, tx);
         }
         // Ciphertext that an earlier turn left unsent takes room too. So even if this feed fed
-        // nothing, the write may make room for the next feed. The loop ends after two feeds without
-        // progress.
+        // nothing, the write may make room for the next feed. This `loop` ends after two feeds
+        // without progress.
         let (wrote, waiting) = (wire.write(system, tx), outbox.counts().waiting);
         // Over io_uring, a stream accepts no more until the copy of its last short output is sent.
         // `accepts_again` sends the copy.

@@ -83,8 +83,8 @@ impl Opening {
         let mut hosts = 0; // only their number matters: the answer is the same for each Host
         for (name, value) in request.headers() {
             let is = |known: &str| name.eq_ignore_ascii_case(known);
-            // A client that asks for a WebSocket has to get the response to the error, with the
-            // hint in it.
+            // A client that asks for a WebSocket has to get the response to its error. This
+            // response says what is wrong.
             let wants_websocket = is("Sec-WebSocket-Key")
                 || is("Upgrade")
                     && value.to_ascii_lowercase().windows(9).any(|w| w == b"websocket");

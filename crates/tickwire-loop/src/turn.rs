@@ -262,8 +262,8 @@ impl<'i, T> Turn<'i, T> {
             Stop::Held | Stop::Cork if !held => return After::Again,
             Stop::Held | Stop::Cork => false,
             // No deadline is checked here: undelivered input may show that the peer is alive. The
-            // next turns deliver this input before they read, and then reach the check below. There
-            // they also ask `receiving` when this connection has to go on.
+            // next turns deliver this input before they read, and then reach the check below.
+            // There, these turns also ask `receiving` when this connection has to go on.
             Stop::Share => {
                 return After::Rest { unfinished: true, until: conn.poll_timeout() };
             }
@@ -284,8 +284,7 @@ impl<'i, T> Turn<'i, T> {
                 wire.tell_time(system, conn, clock.now);
             }
             NextAction::Rest { unfinished, until } => {
-                // `spent` counts time only if bytes are left, and then the next turn reads them. So
-                // a turn with `spent` above 0 counts as one that has read.
+                // If time alone made `spent` positive, bytes are left: the next turn reads them.
                 let (received, did) = (&mut self.open.received, (self.spent > 0, stops));
                 let until = match receiving.until(self.handle, received, did, clock.now) {
                     None => until, // the common case

@@ -326,7 +326,7 @@ impl Wire {
             // it.
             match tls.session.write(&mut tx.outgoing()) {
                 // Not reached: the TLS handshake is over, and no ciphertext is left, so the session
-                // accepts bytes. Without this arm, the loop might never end.
+                // accepts bytes. Without this arm, the `loop` might never end.
                 Ok(0) if tls.session.outgoing().is_empty() => return false,
                 Ok(_) => {}
                 Err(error) => {

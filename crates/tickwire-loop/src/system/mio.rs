@@ -189,7 +189,7 @@ impl Mio {
     }
 
     /// Reads into a connection's receiver, and otherwise does what [`read`](Self::read) does.
-    /// Returns 0 at the end of the stream, which the caller reports to the receiver.
+    /// Returns 0 at the end of the stream. The caller reports this end to the receiver.
     #[inline]
     pub(crate) fn receive(
         &mut self,
@@ -212,7 +212,7 @@ impl Mio {
                 _ => stream.write_pieces(out),
             });
             match wrote {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()), // the loop would never end
+                Ok(0) => return Err(ErrorKind::WriteZero.into()), // this loop would never end
                 Ok(n) => out.advance(n),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

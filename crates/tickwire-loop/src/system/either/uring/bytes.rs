@@ -107,7 +107,7 @@ impl Uring {
     }
 
     /// Lends the next buffer that the kernel filled to a connection's receiver. Returns 0 at the
-    /// end of the stream, which the caller reports to the receiver.
+    /// end of the stream. The caller reports this end to the receiver.
     #[inline]
     pub(crate) fn receive(
         &mut self,

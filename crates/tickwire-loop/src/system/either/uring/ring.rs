@@ -124,9 +124,9 @@ impl Ring {
     pub(super) fn new() -> io::Result<Self> {
         fault("setup")?;
         // With these flags, the kernel completes requests only inside the calls of the loop's
-        // thread, and interrupts nothing. The first call enables the ring, because a loop may be
-        // made in another thread. One request to receive has many completions, so the queue of
-        // completions is longer than the queue of requests. Both lengths are guesses: a longer
+        // thread, and interrupts nothing. The first of these calls enables the ring, because a loop
+        // may be made in another thread. One request to receive has many completions, so the queue
+        // of completions is longer than the queue of requests. Both lengths are guesses: a longer
         // queue costs memory, and a full one costs calls, but no completion is lost.
         let ring = IoUring::builder()
             .setup_single_issuer()
@@ -191,9 +191,9 @@ impl Ring {
         None
     }
 
-    /// Queues a request, after the backlog if there is one: the kernel has to get requests in this
-    /// order. A `Cancel` before its send would cancel nothing. Then a closed stream would keep its
-    /// place as long as the peer does not read.
+    /// Queues a request, after the backlog if there is one: the kernel has to get requests in the
+    /// order of these calls. A `Cancel` before its send would cancel nothing. Then a closed stream
+    /// would keep its place as long as the peer does not read.
     fn push(&mut self, entry: &squeue::Entry, of: Of, at: u32) {
         let entry = entry.clone().user_data(of.number(at));
         self.outstanding += 1;
@@ -214,8 +214,8 @@ impl Ring {
         self.sends > 0
     }
 
-    /// Submits all requests. Keeps the requests that the kernel does not accept yet in `backlog`.
-    /// The backlog may be longer than the queue, so one call of the kernel may not be enough.
+    /// Submits all requests. Requests that the kernel does not accept yet stay in `backlog`. The
+    /// backlog may be longer than the queue, so one call of the kernel may not be enough.
     pub(super) fn submit(&mut self) -> io::Result<()> {
         self.enable()?;
         self.sends = 0;
