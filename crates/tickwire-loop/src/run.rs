@@ -124,7 +124,7 @@ impl<T> Loop<T> {
         let woken = self.wait(self.timeout(most))?;
         let inner = &mut self.inner;
         let now = inner.clock.tick();
-        // Before `expire`: a due deadline is no traffic, and `SpinFor` spins only after traffic.
+        // Before `expire`, because a due deadline alone must not start the time of `SpinFor` anew.
         if woken || !inner.queues.are_idle() {
             self.busy = now;
         }
@@ -150,7 +150,7 @@ impl<T> Loop<T> {
         // Slots that join `opening` meanwhile may get turns too: `LATE` ends the call in any case.
         inner.give_late_turns(usize::MAX, |queues| &mut queues.opening, handler);
         inner.give_late_turns(unfinished, |queues| &mut queues.unfinished, handler);
-        inner.relieve(); // replies count for the limit only now, and `end_all` drops unwritten ones
+        inner.relieve(); // replies count for the limit only now; `end_all` would drop what it writes
         if inner.shuts_at.is_some_and(|at| at <= now) {
             inner.end_all(handler);
         }

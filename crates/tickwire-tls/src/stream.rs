@@ -192,7 +192,7 @@ fn drain(on: &mut impl Carrier) -> Poll<io::Result<()>> {
         match on.poll_write() {
             Poll::Ready(Ok(true)) => {}
             // A stream that buffers has room again once it is flushed. A thread that finds another
-            // one writing must not wait for the stream in a flush: the other one flushes.
+            // one writing must not wait for the stream: the other one flushes if it needs room.
             Poll::Pending if on.with(|tls| tls.dirty && !tls.writing) => {
                 let due = on.with(Tls::take_dirty);
                 ready!(flush_below(on, due))?;
