@@ -150,7 +150,7 @@ impl<T> Loop<T> {
         // Slots that join `opening` meanwhile may get turns too: `LATE` ends the call in any case.
         inner.give_late_turns(usize::MAX, |queues| &mut queues.opening, handler);
         inner.give_late_turns(unfinished, |queues| &mut queues.unfinished, handler);
-        inner.relieve(); // replies count for the limit only now; `end_all` would drop what it writes
+        inner.relieve(); // replies count for the limit only now, and `end_all` drops what it writes
         if inner.shuts_at.is_some_and(|at| at <= now) {
             inner.end_all(handler);
         }
