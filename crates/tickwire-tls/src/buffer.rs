@@ -9,8 +9,8 @@ const LEAST: usize = 4 << 10;
 /// record fits with its header and tag.
 const WIRE: usize = 32 << 10;
 
-/// Ciphertext that was read from a stream or is to be written to a stream, or decrypted data that
-/// waits to be read. The thread's pool lends the memory.
+/// Bytes of a session: ciphertext from the stream, ciphertext to write to the stream, or decrypted
+/// data that waits to be read. The thread's pool lends the memory.
 #[derive(Default)]
 pub struct Buffer {
     /// Invariant: the content is `bytes[start..end]`.
@@ -46,7 +46,7 @@ impl Buffer {
     #[inline]
     pub(super) fn spare(&mut self, len: usize) -> &mut [u8] {
         if self.bytes.is_empty() {
-            // Without memory there is no content to move.
+            // A buffer without memory has no content to move.
             self.bytes = pool::take(len.max(LEAST));
         } else if self.bytes.len() - self.end < len {
             self.make_room(len);

@@ -31,11 +31,11 @@ impl Buffered {
         while self.0.wants_write() && self.0.write_tls(out).is_ok() {}
     }
 
-    /// Lets rustls send its first message. Then lets rustls open records until it holds plaintext,
-    /// or until the peer's close_notify. The rest stays in `input`. Returns whether the peer has
-    /// sent its close_notify: rustls must not get the bytes after it.
+    /// Lets rustls write its first message, then open records of `input` until rustls holds
+    /// plaintext, or until the peer's close_notify. Later bytes stay in `input`. Returns whether
+    /// the close_notify has come. If so, rustls must not get the later bytes.
     pub(super) fn take(&mut self, input: &mut Buffer, out: &mut Buffer) -> Result<bool, Error> {
-        // First, because in the handshake rustls reads nothing while it has bytes to write.
+        // This comes first: in the handshake rustls reads nothing while it has bytes to write.
         self.speak(out);
         let mut ended = false;
         // `wants_read` is false while rustls holds plaintext, and after the close_notify.
@@ -62,7 +62,7 @@ impl Buffered {
     }
 
     /// Seals data, unless `out` holds `WAITING` bytes already. Returns the number of bytes sealed,
-    /// at most rustls' buffer limit (by default also 64 KiB). So `out` may reach twice `WAITING`.
+    /// at most rustls' buffer limit (`WAITING` by default). So `out` may reach twice `WAITING`.
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> io::Result<usize> {
         if out.len() >= WAITING {
             return Ok(0);

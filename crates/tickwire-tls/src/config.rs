@@ -61,9 +61,9 @@ config! {
 /// A client's configuration, with the platform's roots and without a client certificate. If the
 /// platform has a verifier of its own, that verifier checks certificates.
 ///
-/// The first call makes the configuration, with the crypto provider of that moment. Every later
-/// call returns the same configuration. So install a default provider before the first call. All
-/// connections share the session tickets, which make a second connection to the same server
+/// The first call makes the configuration, with the crypto provider that is then the default. Every
+/// later call returns the same configuration. So install a default provider before the first call.
+/// All connections share the session tickets, which make a second connection to the same server
 /// cheaper. `enable_secret_extraction` is set, so that this crate can open and seal records in
 /// place. With this setting, any code that makes a rustls connection with this configuration can
 /// ask for the keys.
@@ -92,7 +92,7 @@ pub fn platform_config() -> Result<Client, TlsError> {
     let verifier = Verifier::new(provider.clone());
     let verifier = verifier.map_err(|error| roots::explained(error, std::env::var_os))?;
     let config = client_config(verifier, provider)?;
-    // Two threads may reach this line at once. Both get the first configuration, so that they share
+    // Two threads may reach this line at once. Both get the configuration stored first, to share
     // its tickets. An error is not kept: the program may install a provider, and call again.
     Ok(CONFIG.get_or_init(|| config).clone())
 }
@@ -104,8 +104,8 @@ pub fn platform_config() -> Result<Client, TlsError> {
 ///
 /// # Errors
 ///
-/// As [`platform_config`], but a platform without roots is no error. Also if the text has no
-/// certificate. Also if a certificate is malformed: the error says which one, counted from 1.
+/// As [`platform_config`], but a platform without roots is no error. The text must have at least
+/// one certificate, and no malformed certificate: the error gives its number, counted from 1.
 #[cfg(not(target_os = "android"))]
 pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
     let pem = roots::without_marks(pem);
@@ -114,7 +114,7 @@ pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
     for (root, number) in CertificateDer::pem_slice_iter(&pem).zip(1..) {
         let bad = |error: &dyn fmt::Display| bad_root(format!("certificate {number}: {error}"));
         let root = root.map_err(|error| bad(&error))?;
-        // `store` only checks each root: the verifier's error would not say which root is bad.
+        // `store` serves only to check each root: the verifier's error would not name a bad root.
         store.add(root.clone()).map_err(|error| bad(&error))?;
         roots.push(root);
     }
@@ -127,8 +127,8 @@ pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
     client_config(Verifier::new_with_extra_roots(roots, provider.clone())?, provider)
 }
 
-/// The error for a PEM text from which the roots cannot be taken. As `InvalidCertificate`, the
-/// error is [about a certificate](TlsError::is_about_certificate): a person must correct the text.
+/// The error for a PEM text from which the roots cannot be taken. It is an `InvalidCertificate`,
+/// and so [about a certificate](TlsError::is_about_certificate): a person must correct the text.
 #[cfg(not(target_os = "android"))]
 fn bad_root(what: String) -> TlsError {
     let error = io::Error::new(io::ErrorKind::InvalidData, format!("in the PEM text, {what}"));

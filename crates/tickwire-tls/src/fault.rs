@@ -19,8 +19,8 @@ pub(super) fn alert(error: &Error) -> AlertDescription {
         // `UnknownProtocolVersion`). For such a header, rustls sends this alert too.
         Error::InvalidMessage(_) => AlertDescription::DecodeError,
         // `PeerMisbehaved`: a record or a message is where it is not allowed (RFC 9846 §5.1), or
-        // the peer has sent too many empty records, KeyUpdates or warnings. The RFC has no such
-        // limits, and so names no alert for them.
+        // the peer has sent too many empty records, KeyUpdates or warnings. The RFC does not limit
+        // these numbers, so it names no alert for them.
         Error::InappropriateMessage { .. }
         | Error::InappropriateHandshakeMessage { .. }
         | Error::PeerMisbehaved(_) => AlertDescription::UnexpectedMessage,

@@ -55,7 +55,7 @@ impl Session {
         }
     }
 
-    /// Copies plaintext to `to` from `end` on, as far as there is room, and advances `end`. An
+    /// Copies plaintext to `to`, from the index `end` on, until `to` is full. Advances `end`. An
     /// `Opening` has already decrypted its input, in [`process`](Self::process).
     fn copy_plain(&mut self, to: &mut [u8], end: &mut usize) {
         match &mut self.engine {
@@ -164,7 +164,7 @@ impl Session {
     pub(super) fn go_on(&mut self) {
         if self.ended || self.failed.is_some() {
             // Bytes after a close_notify or an error are not data (attack A98). Unread data from
-            // before stays in `input`.
+            // before the close_notify or the error stays in `input`.
             if self.plain.is_empty() {
                 self.input.clear();
             }
@@ -173,8 +173,8 @@ impl Session {
         }
     }
 
-    /// Lets rustls process the input, and replaces rustls once it can hand over its keys. Without
-    /// input, rustls writes a client's first message to `out`.
+    /// Lets rustls process the input, and replaces rustls once it can hand over its keys. The first
+    /// call has no input: in a client, rustls then writes its first message to `out`.
     pub(super) fn process(&mut self) {
         let ended = match &mut self.engine {
             Engine::Rustls(conn) => conn.take(&mut self.input, &mut self.out),

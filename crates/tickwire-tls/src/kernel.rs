@@ -16,7 +16,7 @@ pub(super) enum Kernel {
     Server(KernelConnection<ServerConnectionData>),
 }
 
-/// The first sequence number under a key, and the key.
+/// The first sequence number under the next key, and the next key itself.
 type Next = Result<(u64, ConnectionTrafficSecrets), Error>;
 
 impl Kernel {

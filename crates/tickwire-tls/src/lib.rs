@@ -136,9 +136,9 @@ impl TlsError {
         )
     }
 
-    /// Whether rustls panicked, or code that rustls calls: the crypto provider, or a certificate
-    /// verifier, resolver, key log or ticket store of the configuration. The session has caught the
-    /// panic. If rustls itself panicked, please report it.
+    /// Whether rustls, or code that rustls calls, panicked. This code is the crypto provider, or a
+    /// certificate verifier, resolver, key log or ticket store of the configuration. The session
+    /// has caught the panic. If rustls itself panicked, please report it.
     pub fn is_panic(&self) -> bool {
         guard::is_panic(&self.0)
     }
@@ -243,7 +243,7 @@ fn has_other_use(error: &CertificateError) -> bool {
 }
 
 /// The number of whole days from `from` to `to`. Both times come from the verifier, which may be
-/// the program's own. `saturating_sub`, so that times in the wrong order cause no panic.
+/// the program's own. The subtraction saturates, so that times in the wrong order cause no panic.
 fn days(from: UnixTime, to: UnixTime) -> u64 {
     to.as_secs().saturating_sub(from.as_secs()) / 86_400
 }
@@ -263,8 +263,8 @@ impl BadCertificate {
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 Self::WrongPurpose
             }
-            // Verifiers tell the next two faults by errors of their own, in rustls'
-            // `CertificateError::Other`: webpki the first, the platform's verifier the second.
+            // Verifiers report the next two faults inside `CertificateError::Other`: webpki reports
+            // the first fault, and the platform's verifier reports the second.
             error if shows_authority(error) => Self::NotTrusted,
             error if has_other_use(error) => Self::WrongPurpose,
             _ => Self::Other,

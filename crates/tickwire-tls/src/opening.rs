@@ -129,7 +129,7 @@ impl Opening {
         next
     }
 
-    /// Processes the input to its end, or until [`into_records`](Self::into_records) can take over.
+    /// Processes the input to its end, or until [`into_records`](Self::into_records) may be called.
     /// Returns whether the peer has sent its close_notify.
     pub(super) fn take(&mut self, input: &mut Buffer, out: &mut Buffer) -> Result<bool, Error> {
         // The new bytes follow earlier bytes, which rustls has to see again.
@@ -149,10 +149,10 @@ impl Opening {
             match self.step(&mut None, out)? {
                 Next::Step => continue,
                 Next::End => return Ok(true),
-                // rustls has the same limit on a message, but none on its records: in records of
-                // one byte, a message takes 23 times its length. This crate keeps all these bytes,
-                // although the peer is not authenticated yet. So `seen`, which counts them, has the
-                // limit.
+                // rustls limits a message to `HANDSHAKE` bytes, but does not limit its records: in
+                // records of one byte, a message takes 23 times its length. This crate keeps these
+                // records whole, although the peer is not authenticated yet. So the limit applies
+                // to `seen`, which counts the records' bytes.
                 Next::Wait if self.seen > HANDSHAKE => {
                     return Err(InvalidMessage::HandshakePayloadTooLarge.into());
                 }
@@ -171,10 +171,10 @@ impl Opening {
                     }
                 }
                 None => {
-                    // rustls also checks an incomplete record, so that bytes that are not TLS fail
-                    // at once. The bytes count as seen only when their record is whole, so `seen`
-                    // is set back. rustls discards none of the bytes, so the subtraction never
-                    // saturates. Of this step's result, only an error matters.
+                    // rustls checks even an incomplete record, so that bytes that are not TLS fail
+                    // at once. These bytes count as seen only once the record is whole, so `seen`
+                    // is set back. rustls discards none of them, so the subtraction never
+                    // saturates. Only an error of this step matters.
                     let len = behind.len();
                     self.seen += len;
                     let looked = self.step(&mut None, out);
@@ -223,7 +223,7 @@ impl Opening {
     fn send(&mut self, say: Say<'_>, out: &mut Buffer) -> Result<(), Error> {
         let mut say = Some(say);
         // The last step, in which rustls has nothing else to send, encrypts `say`. No step is
-        // `Next::End`: rustls reports the close_notify once, and `take_records` got this report.
+        // `Next::End`: rustls reports the peer's close_notify only once, to `take_records`.
         while let Next::Step = self.step(&mut say, out)? {}
         // `say` is left only if both ends have closed. Then `say` is a repeated close_notify: the
         // session seals no data after `close`.

@@ -72,8 +72,8 @@ pub(super) struct Records {
     owes_update: bool,
     /// The number of KeyUpdates that we have sent.
     pub(super) updates: u64,
-    /// We have sent an alert, or received a fatal alert. From then on we send no other alert.
-    /// `Session::seal` sends no data, because the session has failed or is closed.
+    /// We have sent an alert, or received a fatal alert. From then on we send no other alert, and
+    /// `Session::seal` refuses data: the session has failed or is closed.
     silent: bool,
     /// The beginning of a handshake message whose rest has not arrived.
     partial: Vec<u8>,
@@ -113,8 +113,8 @@ impl Records {
         })
     }
 
-    /// Opens the first record in `wire`, in place. Puts the answer to an alert, if it needs one, in
-    /// `out`. After an error that is no alert, the caller sends the alert of `fault::alert`.
+    /// Opens the first record in `wire`, in place. The answer to an alert, if any, goes to `out`.
+    /// After an error that is no received alert, the caller sends the alert of `fault::alert`.
     pub(super) fn open(&mut self, wire: &mut [u8], out: &mut Buffer) -> Result<Opened, Error> {
         // The header is checked as soon as it has arrived. Otherwise a peer that announces too long
         // a record could fill the buffer first.
@@ -230,7 +230,7 @@ impl Records {
     fn messages<'m>(&mut self, mut from: &'m [u8]) -> Result<&'m [u8], Error> {
         while let Some((&[kind, a, b, c], rest)) = from.split_first_chunk() {
             let len = u32::from_be_bytes([0, a, b, c]) as usize;
-            // Checked before the body arrives: otherwise `partial` could keep 16 MiB of a message.
+            // This check must not wait for the body: `partial` would then keep up to 16 MiB.
             if len > HANDSHAKE {
                 return Err(InvalidMessage::HandshakePayloadTooLarge.into());
             }
@@ -270,7 +270,7 @@ impl Records {
         if !last {
             return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into());
         }
-        // Each KeyUpdate makes us derive a key, which costs as much as kilobytes of data.
+        // Each KeyUpdate makes us derive a key. This costs as much as opening kilobytes of data.
         bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyKeyUpdateRequests)?;
         match body {
             [0] => {}
@@ -323,14 +323,14 @@ impl Records {
 
     #[cold]
     fn update(&mut self, out: &mut Buffer) -> Result<(), Error> {
-        // Only a key at its limit leads here: after `UPDATES`, `updated` no longer sets
+        // Only a key at its limit leads to this error: after `UPDATES`, `updated` no longer sets
         // `owes_update`.
         if self.updates >= UPDATES {
             return Err(Error::EncryptError);
         }
         (self.owes_update, self.updates) = (false, self.updates + 1);
         // This KeyUpdate (type 24, one byte, 0) asks for no answer: two ends that asked each other
-        // would go on for ever. The old key seals this record, and the next key all later records.
+        // would go on for ever. The old key seals this record; the next key seals all later ones.
         self.say(ContentType::Handshake, &[24, 0, 0, 1, 0], out)?;
         let (seq, secrets) = self.kernel.next_to_seal()?;
         self.seal = Seal::new(self.suite, secrets)?;
@@ -338,7 +338,7 @@ impl Records {
         Ok(())
     }
 
-    /// Sends our last alert, but only once: a close_notify, or a fatal alert with the reason.
+    /// Sends our last alert, unless `silent` is set: the alert `fatal`, or else a close_notify.
     pub(super) fn end(&mut self, fatal: Option<AlertDescription>, out: &mut Buffer) {
         if self.silent {
             return;

@@ -1,12 +1,12 @@
-//! Finds roots that the platform's verifier misses. Adds to the verifier's error where it looked
-//! for roots.
+//! Finds roots that the platform's verifier misses. Adds the places where the verifier looked for
+//! roots to the verifier's error.
 use ::rustls::{
     Error, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use std::{env, ffi::OsString, fs, path::PathBuf};
 
-/// The byte order mark, with which Windows editors begin a file. It hides the text's first line.
+/// The byte order mark of Windows editors, which hides a file's first line from the verifier.
 const MARK: &str = "\u{feff}";
 
 /// Removes all marks, because a text joined from several files may have a mark before each part.
@@ -17,8 +17,8 @@ pub(crate) fn without_marks(pem: &[u8]) -> Vec<u8> {
 /// The environment variables that say where roots are, on systems without a verifier of their own.
 const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// If `error` says that no root was found, appends to its text the values of the variables that are
-/// set, or a note that neither is set. `variable` returns the value of an environment variable.
+/// If `error` says that no root was found, extends its text by the values of the variables that are
+/// set, or by a note that neither is set. `variable` returns the value of an environment variable.
 pub(crate) fn explained(
     error: Error,
     variable: impl Fn(&'static str) -> Option<OsString>,
@@ -56,8 +56,8 @@ pub(crate) fn behind_marks(
         RootCertStore::empty().add(first.clone()).is_ok().then_some(first)
     };
     let mut roots = Vec::new();
-    // Only regular files. A pipe can be read only once, and the verifier reads it after us. Opening
-    // a FIFO may block for ever.
+    // Reads only regular files. A pipe can be read only once, and the verifier reads it after us.
+    // Opening a FIFO may block for ever.
     for file in file.map(PathBuf::from).into_iter().chain(inside).filter(|file| file.is_file()) {
         let text = fs::read(file).unwrap_or_default();
         roots.extend(String::from_utf8_lossy(&text).split(MARK).skip(1).filter_map(first));

@@ -82,9 +82,9 @@ use std::io::{self, IoSlice};
 ///
 /// **Panics.** During a call of the session, rustls may panic. So may code that rustls calls, such
 /// as the provider or a certificate verifier. The session catches the panic, and drops rustls'
-/// connection. From then on every [`read`](Self::read) and `write` fails, and
-/// [`TlsError::is_panic`] is `true` for their error. Plaintext that rustls held at that moment is
-/// lost. The panic hook still reports the panic, and `panic = "abort"` ends the program.
+/// connection. From then on every `write` fails. [`read`](Self::read) returns the plaintext that
+/// this crate holds, then fails too, and [`TlsError::is_panic`] is `true`. Plaintext that rustls
+/// held is lost. The panic hook still reports the panic, and `panic = "abort"` ends the program.
 ///
 /// In a session from [`client`](Self::client) or [`server`](Self::server), rustls does the
 /// handshake, checks certificates, and handles tickets and keys. This crate opens and seals the
@@ -207,8 +207,8 @@ impl Session {
     }
 
     /// Runs `work`, which may call the engine. All calls of rustls and of its provider are made
-    /// inside this function, except the getters, which are called directly. Constructors use
-    /// [`caught`] instead.
+    /// inside this function, with two exceptions: getters are called directly, and constructors
+    /// inside [`caught`].
     ///
     /// # Errors
     ///
@@ -220,7 +220,7 @@ impl Session {
 
     /// Marks the session as failed, for good. Data that this crate has decrypted before the panic
     /// stays readable. Data of `Opening` moves to `input`, as its first record. Data of `Records`
-    /// is already there.
+    /// is in `input` already.
     #[cold]
     fn panicked(&mut self, error: Error) -> io::Error {
         let plain = self.engine.fail();

@@ -60,8 +60,8 @@ pub trait Carrier {
     fn poll_flush(&mut self) -> Poll<io::Result<()>>;
 
     /// Calls [`send`] on behalf of a call that reads. `last`: the reading call ends afterwards, so
-    /// `send` must not wait. `Pending`: the reading call must not read before the stream has
-    /// accepted the bytes that it refused.
+    /// `send` must not wait. `Pending`: the stream has refused bytes, and the reading call must not
+    /// read before the stream has accepted them.
     fn send_aside(&mut self, last: bool) -> Poll<()>;
 
     /// Asks whether a call may go on, although it has read `read` bytes and found no data.
@@ -104,7 +104,7 @@ fn failed<T>(on: &mut impl Carrier, error: io::Error) -> Poll<io::Result<T>> {
 
 /// Reads the stream once. During the handshake, first sends the ciphertext that the peer may be
 /// waiting for. If another thread is writing, that thread sends this ciphertext too. Returns the
-/// number of bytes read. `read` is the number of bytes that this call has read before.
+/// number of bytes read. `read` is the number of bytes that the caller has read so far.
 fn fill(on: &mut impl Carrier, read: usize) -> Poll<io::Result<usize>> {
     ready!(on.go_on(read));
     if on.with(|tls| tls.session.is_opening() && !tls.writing) {
@@ -203,9 +203,9 @@ fn drain(on: &mut impl Carrier) -> Poll<io::Result<()>> {
 }
 
 /// Flushes the stream below if `dirty`. `dirty` and `opening` are the results of
-/// [`Tls::take_dirty`]. If the flush waits or fails, the state's `dirty` is set again. During the
-/// flush another thread may add output, or flush the handshake's last bytes: then the handshake is
-/// not flushed yet.
+/// [`Tls::take_dirty`]. If the flush waits or fails, the state's `dirty` is set again. Another
+/// thread may meanwhile add output, or flush the handshake's last bytes. So the handshake counts as
+/// flushed only if no output is left, and no other flush of the handshake is under way.
 #[inline]
 fn flush_below(on: &mut impl Carrier, (dirty, opening): (bool, bool)) -> Poll<io::Result<()>> {
     let done = if dirty { on.poll_flush() } else { Poll::Ready(Ok(())) };
@@ -250,9 +250,9 @@ impl Tls {
         self.session.has_outgoing() || self.writing
     }
 
-    /// Takes `dirty`: whether the stream below took ciphertext since its last flush. Also returns
-    /// whether a part of the handshake is still to be done, written or flushed. Call this before
-    /// the flush, and not after it, because another thread may write during the flush.
+    /// Returns and clears `dirty`: whether the stream below took ciphertext since its last flush.
+    /// Also returns whether a part of the handshake is still to be done, written or flushed. Call
+    /// this before the flush, and not after it, because another thread may write during the flush.
     #[inline]
     fn take_dirty(&mut self) -> (bool, bool) {
         let (dirty, opening) = (mem::take(&mut self.dirty), self.session.is_opening());
@@ -344,9 +344,9 @@ impl Tls {
         self.reading = false;
         let left = mem::replace(&mut self.session.input, wire);
         match done {
-            // `Session::plain` describes this plaintext. Nobody can decrypt `wire` any more.
+            // `left` is plaintext, and `Session::plain` its range. Nobody can decrypt `wire` now.
             _ if !left.is_empty() => self.session.input = left,
-            // The buffer stays, because the stream is read no more, and is soon dropped.
+            // The session keeps the buffer: the stream is over, and the session is soon dropped.
             Poll::Ready(Ok(0)) => self.session.end_of_stream(),
             Poll::Ready(Ok(len)) => self.session.commit(*len),
             _ => self.session.commit(0), // this gives the buffer back to the pool

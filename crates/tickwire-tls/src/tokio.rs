@@ -102,7 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         Call { stream: self, cx, write_blocked: false }
     }
 
-    /// Makes a call that writes. If the stream below refuses bytes, keeps the task's waker.
+    /// Runs `work`, which writes. If the stream below refuses bytes, keeps the task's waker.
     #[inline]
     fn write<T>(
         &mut self,
@@ -190,7 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
     }
 }
 
-/// A call of a task.
+/// One call of a task on a `TlsStream`.
 struct Call<'a, 'c, S> {
     stream: &'a mut TlsStream<S>,
     cx: &'a mut Context<'c>,
@@ -200,7 +200,7 @@ struct Call<'a, 'c, S> {
 
 impl<S> Call<'_, '_, S> {
     /// Returns the result of a call of the stream below. If a signal interrupted the call, wakes
-    /// the task, so that it tries again. A loop here would hold the task if the stream fails with
+    /// the task, so that it tries again. A loop here would never end if the stream failed with
     /// `Interrupted` each time.
     #[inline]
     fn uninterrupted<T>(&self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -261,8 +261,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
         // A stream keeps only one waker for writing, and the waker of this call would replace the
         // writer's waker. So the stream gets `both`, which wakes both tasks.
         let both = Waker::from(Arc::new(Both(self.cx.waker().clone(), other)));
-        // The new call's `write_blocked` is dropped, because a read does not use it. During the
-        // handshake, a write also calls this function, but then the stream must not be split.
+        // The new call's `write_blocked` is dropped: a read does not use it. A write calls this
+        // function only in the handshake, when no other task may use the stream.
         let sent = stream::send(&mut self.stream.call(&mut Context::from_waker(&both)));
         // The stream below accepted the bytes and will not wake the writer, so this call wakes it.
         if sent.is_ready()
