@@ -22,14 +22,14 @@
 //!
 //! A browser sends a user's cookies with the requests of any page, even a page of another site. So
 //! if cookies identify users, check the Origin with [`WebSocketUpgrade::origins`]. A request
-//! without an Origin passes this check: it comes from a program that is no browser, and programs
-//! can send any Origin. To refuse these requests too, use [`Origins::required`].
+//! without an Origin passes this check: it comes from a program that is no browser. Such a program
+//! can also send any Origin. To refuse these requests too, use [`Origins::required`].
 //!
 //! The server has to do two things:
 //!
 //! - Switch off Nagle's algorithm, with `tap_io` of axum's `ListenerExt`. If an `Outbox` of
-//!   `tickwire-parts` conflates, also set a smaller send buffer there: messages in this buffer
-//!   cannot be replaced.
+//!   `tickwire-parts` replaces old messages, also set a smaller send buffer in `tap_io`: messages
+//!   in the send buffer can no longer be replaced.
 //! - For HTTP/2, announce extended CONNECT, with `enable_connect_protocol` of hyper's builders.
 //!   With axum's feature `http2`, `axum::serve` announces extended CONNECT.
 //!

@@ -41,7 +41,7 @@ fn split_port(entry: &str) -> (&str, Option<u16>) {
     }
 }
 
-/// Whether an entry without a port names this server. An `address` is never compared as a name.
+/// Whether an entry without a port names this server. If `address` is set, `name` is not compared.
 fn is_meant(entry: &str, name: &str, address: Option<IpAddr>) -> bool {
     if entry == "*" {
         return true;

@@ -11,9 +11,9 @@
 //! only after `poll` has reported a gap that contains the number. So every lost number is reported.
 //!
 //! A gap is open if a line brought a number above `next`. The gap ends just before the lowest known
-//! number above `next`. The arbiter knows the first number of the first kept message, and the
-//! lowest `refused` number. While `refused` is set, it also knows the `end` of each open line, and
-//! `refused_end`.
+//! number above `next`. The known numbers are the first number of the first kept message, and the
+//! lowest `refused` number. While `refused` is set, the `end` of each open line and `refused_end`
+//! are known too.
 mod gap;
 mod room;
 mod state;
@@ -96,8 +96,7 @@ pub struct Arbiter<T> {
     /// these messages.
     refused: Option<(u64, Time)>,
     /// The highest `end` of a refused message within reach. A message beyond reach may have wrong
-    /// numbers, so only its line's `end` shows them. The arbiter forgets these numbers when the
-    /// line closes or goes back.
+    /// numbers, so only the `end` of its line records them, until the line closes or goes back.
     refused_end: u64,
     /// When the feed last moved on. While a gap is open, this is the latest of three times: when
     /// the gap was found, when a message was last `Next`, and when the feed was last synchronised.
@@ -337,8 +336,8 @@ impl<T> Arbiter<T> {
             }
         }
         if self.low {
-            // A line that began below the feed may just lag behind another line. If all lines are
-            // below the feed, the line counts anew.
+            // A line that began below the feed may just lag behind another line. But if all lines
+            // are below the feed, the exchange may count anew.
             let is_alone = self.all_lines(|end| end < self.next);
             let anew = self.anew.or(is_alone.then_some(now));
             self.anew = anew.filter(|_| self.ends().any(|end| 0 < end && end < self.next));

@@ -70,21 +70,21 @@ pub enum Event<T> {
     /// only one of these lines. Kept messages of closed lines still take room.
     Gap(Gap),
     /// Synchronise the feed now, as after a gap. If the exchange has begun to count anew, the kept
-    /// messages with numbers of the old count are dropped. Here, the feed's last number is the
-    /// number before the number that the feed waits for. The event comes in three cases:
+    /// messages with numbers of the old count are dropped. Below, "the feed's last number" means
+    /// the number just before the number that the feed waits for. The event comes in three cases:
     ///
     /// - The first message has come to an arbiter that was not told where to start.
     /// - Every line has brought a message, and the last number of every line is smaller than the
     ///   feed's last number by more than [`reach`](Arbiter::reach). Then the exchange has begun to
     ///   count anew. The event comes at once, and the message that has shown the new count is kept.
     /// - A line went back below its own last number, or all lines are below the feed's last number
-    ///   and one of them began there. The event comes after the arbiter's
+    ///   and one of these lines began below it. The event comes after the arbiter's
     ///   [patience](Arbiter::patience). It does not come if a line has meanwhile brought the feed's
     ///   last number or a later number. A line that has brought no message does not prevent the
     ///   event.
     ///
-    /// A line that is below the feed's last number at [`resync`](Arbiter::resync) may go on from
-    /// its own last number. This line catches up with the snapshot, and causes no event.
+    /// If a line is below the feed's last number at [`resync`](Arbiter::resync), and goes on from
+    /// its own last number, the line just catches up with the snapshot, and causes no event.
     Restart,
 }
 
@@ -95,7 +95,7 @@ pub struct Gap {
     pub first: u64,
     /// The last missing number.
     pub last: u64,
-    /// When the gap was found: a number above the gap arrived, or the arbiter refused a message
-    /// that has numbers of the gap. The gap has lasted for `now - since`.
+    /// When the gap was found, because a number above the gap arrived, or because the arbiter
+    /// refused a message that has numbers of the gap. The gap has lasted for `now - since`.
     pub since: Time,
 }

@@ -112,8 +112,8 @@ use tickwire_parts::Backoff;
 ///   [`Ended::Silent`], and after [`Ended::Failed`] with
 ///   [`Retry::BackOff`](tickwire::Retry::BackOff), a line that has turned dials the new address at
 ///   once. But if as many attempts and connections have ended in a row as there are addresses, the
-///   line waits for its delay. A connection that lasted for `max_delay` starts a new row, and so
-///   does `go_on`.
+///   line waits for its delay. This count starts anew after a connection that lasted for
+///   `max_delay`, and after `go_on`.
 /// - **A quiet market** ends no connection if the exchange answers each question, and if
 ///   [`Subscription::leave_after`] is not set.
 /// - **A dead connection or subscription.** The follower sends a [probe](Say::Probe) after
@@ -121,23 +121,23 @@ use tickwire_parts::Backoff;
 ///   [`ask_after`](Subscription::ask_after). If no answer comes within
 ///   [`answer_within`](Self::answer_within), the follower leaves the connection. It also leaves
 ///   after `answer_within` if a login stays unanswered, and after twice `answer_within` if a new
-///   subscription with `ask_after` does. The pace may delay each question, and subscriptions that
-///   were not sent yet come first. The [heartbeat](tickwire::Config::heartbeat) of the connection
-///   finds a dead network earlier. Do not set [`data_timeout`](tickwire::Config::data_timeout): it
-///   would cut a quiet market.
+///   subscription with `ask_after` stays unanswered. The pace may delay each question, and
+///   subscriptions that were not sent yet come first. The [heartbeat](tickwire::Config::heartbeat)
+///   of the connection finds a dead network earlier. Do not set
+///   [`data_timeout`](tickwire::Config::data_timeout): it would cut a quiet market.
 /// - **Successors.** The follower leaves a connection for its successor only once every
 ///   subscription is ready on the successor. A subscription with numbers is ready when it is [in
 ///   sequence](Arbiter::in_sequence) there. Any other subscription is ready when the successor has
 ///   brought its data. It is also ready `answer_within` after its answer on the successor, if
-///   neither connection has brought its data since then. If a subscription never becomes ready, the
-///   older connection stays until the exchange cuts it. Then the successor takes its place.
-/// - **Clocks.** If the time stands still, nothing becomes due, and each deadline comes later. If
-///   your program stands still, as a suspended laptop does, the time jumps, and messages wait
-///   unread. So if a `poll` comes more than 1 s after the time of [`Action::Wait`], no connection
-///   is left for silence until `answer_within` has passed. If the next `poll` after a wait is late
-///   too, the program is just slow, and silence counts again. Read all messages that have arrived
-///   before you call `poll`. Otherwise the arbiter's patience may end, and unread numbers count as
-///   a gap.
+///   neither connection has brought its data since that answer. If a subscription never becomes
+///   ready, the older connection stays until the exchange cuts it. Then the successor takes over.
+/// - **Clocks.** If the time that you pass stands still, nothing becomes due, and each deadline
+///   comes later. If your program stands still, as on a suspended laptop, the time jumps, and
+///   messages wait unread. So if a `poll` comes more than 1 s after the time of [`Action::Wait`],
+///   no connection is left for silence until `answer_within` has passed. If the next `poll` after a
+///   wait is late too, the program is just slow, and silence counts again. Read all messages that
+///   have arrived before you call `poll`. Otherwise the arbiter's patience may end, and unread
+///   numbers count as a gap.
 ///
 /// # What it holds
 ///
@@ -182,8 +182,8 @@ pub struct Follower<T> {
     told: Option<Time>,
     /// Silence ends no connection before this time, because the program stood still.
     grace: Time,
-    /// Whether the last `poll` after an `Action::Wait` came too late. If the next one is late too,
-    /// `grace` stays as it is.
+    /// Whether the last `poll` after an `Action::Wait` came too late. If the next such `poll` is
+    /// late too, `grace` stays as it is.
     is_late: bool,
 }
 
@@ -245,8 +245,8 @@ impl<T> Follower<T> {
         }
     }
 
-    /// Adds a subscription, and returns its index: the lowest that is free. Each connection sends
-    /// the subscription, including the connections that are open already.
+    /// Adds a subscription, and returns its index: the lowest free index. Each connection sends the
+    /// subscription, including the connections that are open already.
     ///
     /// Returns `None` if there are [`MOST_SUBSCRIPTIONS`](Self::MOST_SUBSCRIPTIONS) subscriptions
     /// already.
@@ -361,8 +361,8 @@ impl<T> Follower<T> {
         let at = self.runs.iter().position(|run| run.has(connection))?;
         let run = &mut self.runs[at];
         let open = run.rotation.iter_mut().find(|open| open.id == connection)?;
-        // `due` may be the time until which an answer is awaited. This message may be the answer,
-        // and the deadlines on silence, which then hold again, may be earlier.
+        // `due` may be the deadline of an answer. If this message is the answer, the deadlines on
+        // silence hold again. They may be earlier than `due`.
         self.due = self.due.min(open.hear(&incoming, self.batch, now));
         self.due = self.probe_after.map_or(self.due, |after| self.due.min(now + after));
         match incoming {

@@ -1,12 +1,12 @@
 //! Limits the number of messages, or of attempts to connect, in a window of time.
 //!
 //! A `Limiter` is a token bucket of the crate `ratelimit`. A bucket has a rate and a size, but an
-//! exchange limits the count of messages in a window. A `Limiter` never exceeds this count, for
-//! this reason: its bucket has the size `b`, and `r` tokens flow in during a window. So in any
-//! stretch of time shorter than the window, the bucket gives fewer than `b + r` tokens. A `Limiter`
-//! sets `r` to `most - b + 1`. So the stretch gets fewer than `most + 1` messages, which means at
-//! most `most`. The bucket's window is one `TICK` longer than the exchange's window, because the
-//! bucket's time may be one `TICK` old when the stretch begins.
+//! exchange limits the messages in a window to a count, here `most`. A `Limiter` never exceeds
+//! `most`, for this reason: its bucket has the size `b`, and `r` tokens flow in during a window. So
+//! in any stretch of time shorter than the window, the bucket gives fewer than `b + r` tokens. A
+//! `Limiter` sets `r` to `most - b + 1`. So the stretch gets fewer than `most + 1` messages, which
+//! means at most `most`. The bucket's window is one `TICK` longer than the exchange's window,
+//! because the time that the bucket has read may be one `TICK` old when the stretch begins.
 //!
 //! If a bucket can give `most` tokens at once, only one new token flows in per window. This is too
 //! slow for orders, which come in bursts all day. So if some messages are reserved for orders, a
@@ -100,7 +100,7 @@ impl Log {
         Self { most, window: window.max(TICK), taken: VecDeque::new() }
     }
 
-    /// The time from which on the next take is allowed.
+    /// The time from which the next take is allowed.
     fn due(&self) -> Time {
         let full = self.taken.len() == self.most;
         self.taken.front().filter(|_| full).map_or(Time::ZERO, |first| *first + self.window)
@@ -260,8 +260,8 @@ impl fmt::Debug for Pace {
 /// assert_eq!(sent.len(), 3);
 /// ```
 ///
-/// Make a new `Paced` for each connection, because the exchange starts a new count. Also, messages
-/// queued for the old connection must not be sent on the new connection.
+/// Make a new `Paced` for each connection, because the exchange counts each connection's messages
+/// separately. Also, messages queued for the old connection must not be sent on the new connection.
 #[derive(Debug)]
 pub struct Paced<T> {
     pace: Pace,
@@ -288,7 +288,7 @@ impl<T> Paced<T> {
     }
 
     /// Returns a message to send now. Call `poll` after each push, and at
-    /// [`poll_timeout`](Self::poll_timeout), until it returns `None`.
+    /// [`poll_timeout`](Self::poll_timeout). Each time, repeat the call until it returns `None`.
     pub fn poll(&mut self, now: Time) -> Option<T> {
         let (queue, taken) = if !self.urgent.is_empty() {
             (&mut self.urgent, self.pace.take_urgent(now))

@@ -84,8 +84,8 @@ impl<C> Rotation<C> {
 
     /// Returns the older connection, to be closed, once there is a successor that is [in
     /// sequence](crate::Arbiter::in_sequence). If the older connection closed earlier, the feed
-    /// might lose messages that only this connection brings. Call `retire` after each message of
-    /// the successor.
+    /// might lose messages that only the older connection brings. Call `retire` after each message
+    /// of the successor.
     #[must_use = "close the connection that is returned"]
     pub fn retire(&mut self, in_sequence: impl FnOnce(&C) -> bool) -> Option<C> {
         let successor = self.held.get(1)?;
@@ -102,7 +102,7 @@ impl<C> Rotation<C> {
 
     /// Says that the exchange is about to end connections, as Binance announces by
     /// `serverShutdown`. A successor is due now. If there is a successor already, the exchange will
-    /// end that successor too. So the next successor is due once the older connection is gone.
+    /// end that successor too. So another successor is due once the older connection is gone.
     pub fn hasten(&mut self, now: Time) {
         for held in &mut self.held {
             held.due = held.due.min(now);
@@ -114,7 +114,7 @@ impl<C> Rotation<C> {
         self.held.iter().map(|held| &held.connection)
     }
 
-    /// The same connections, mutable.
+    /// As [`iter`](Self::iter), but mutable.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut C> {
         self.held.iter_mut().map(|held| &mut held.connection)
     }

@@ -64,8 +64,8 @@ pub enum Action<T> {
         gap: Gap,
     },
     /// The numbers of this subscription begin anew: see [`Event::Restart`](crate::Event::Restart).
-    /// If [`Subscription::resume`] is false, this action also comes with the first message. Then
-    /// nothing is delivered after the action until you call [`resync`](Arbiter::resync) or
+    /// If [`Subscription::resume`] is false, this action also comes with the first message, and
+    /// after every `Restart` nothing is delivered until you call [`resync`](Arbiter::resync) or
     /// [`resume`](Arbiter::resume) of the [arbiter](Follower::arbiter).
     Restart {
         /// The subscription's index.
@@ -89,7 +89,7 @@ pub enum Say {
     /// unanswered, or if its data stops.
     Subscribe(Range<usize>),
     /// Send something that the exchange answers with a message, such as the text `ping`. A Ping
-    /// frame does not do, because its answer is no message. `Probe` comes only if
+    /// frame is not enough, because its answer is no message. `Probe` comes only if
     /// [`Follower::probe_after`] is set.
     Probe,
 }

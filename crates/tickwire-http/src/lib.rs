@@ -18,7 +18,7 @@ use tickwire::{
     },
 };
 
-/// Makes the response that rejects a request, for an HTTP stack to send in HTTP `version`.
+/// Makes the response that rejects a request, for an HTTP stack to send in this `version` of HTTP.
 ///
 /// A response of HTTP/1.1 has `Connection: close`, which the stack must obey: bytes after a
 /// rejected upgrade must not be read as a request. From HTTP/2 on, any 2xx status would accept the
@@ -90,10 +90,10 @@ fn push_header(head: &mut Vec<u8>, name: &str, value: &[u8]) {
 }
 
 /// Adds the headers of a head that tickwire has written, except the headers in `left_out`. Removing
-/// these headers later would add 4 KB of code, even to a program that removes none. A header or
-/// subprotocol of the caller may be secret. So all headers except those in `OPEN` are marked as
-/// sensitive: `Debug` does not show them, and the tables of HPACK do not keep them (RFC 7541
-/// §7.1.3).
+/// the headers in `left_out` afterwards would add 4 KB of code, even to a program that removes
+/// none. A header or subprotocol of the caller may be secret. So all headers except those in `OPEN`
+/// are marked as sensitive: `Debug` does not show them, and the tables of HPACK do not keep them
+/// (RFC 7541 §7.1.3).
 fn append(headers: &mut HeaderMap, head: &[u8], left_out: &[HeaderName]) {
     const OPEN: [HeaderName; 11] = [
         header::CONNECTION,

@@ -26,7 +26,7 @@ use tickwire::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Opening {
-    /// Checks the response. Its request counts as written, because the HTTP stack writes it.
+    /// Checks the response. The handshake's request counts as written: the HTTP stack writes it.
     handshake: client::Handshake,
     /// For an extended CONNECT: the Sec-WebSocket-Accept to add to the response, which has none.
     extended: Option<String>,
@@ -37,9 +37,9 @@ pub struct Opening {
 
 impl Opening {
     /// Returns the request for an upgrade of HTTP/1.1, with a new key. Also returns the `Opening`,
-    /// which checks the response. The request's target is the path and the query, as over a
-    /// connection to the server itself. For an HTTP client that dials by itself, replace the target
-    /// with [`uri`].
+    /// which checks the response. The request's target is only the path and the query, for a
+    /// connection that already leads to the server. For an HTTP client that dials by itself,
+    /// replace the target with [`uri`].
     pub fn new(
         request: &client::Request,
         config: &Config,
@@ -65,7 +65,7 @@ impl Opening {
         config: &Config,
         entropy: impl Entropy + Send + Sync + 'static,
     ) -> (Request<()>, Self) {
-        // No limit here, because the limit would also count the headers that `accept` adds to the
+        // No limit is set here, because it would also count the headers that `accept` adds to the
         // response. `accept` checks `max_headers` itself, without the added headers.
         let uncounted = Config { max_headers: usize::MAX, ..config.clone() };
         let (mut asked, opening) = Self::new(request, &uncounted, entropy);
@@ -87,8 +87,8 @@ impl Opening {
     ///
     /// # Errors
     ///
-    /// The first fault found. [`Refused`](HandshakeError::Refused) for any other status. The body
-    /// of the response is left to the caller.
+    /// The first fault found. [`Refused`](HandshakeError::Refused) if the status is not 101, or for
+    /// an extended CONNECT not 200. The caller may still read the body of the response.
     pub fn accept<B>(mut self, response: &Response<B>) -> Result<Connection, HandshakeError> {
         let head = self.as_upgrade(response);
         // `fail` also reports the error as an event of `tracing`.
@@ -142,8 +142,8 @@ impl fmt::Debug for Opening {
 }
 
 /// Gives the handshake the nonce of its key. The handshake takes no other random bytes, so the
-/// caller's entropy is kept for the connection that `accept` makes. `accept` does not use the
-/// handshake's own connection, which would keep the response if the request asks for it.
+/// caller's entropy is kept for the connection that `accept` makes. `accept` makes a new one,
+/// because the handshake's own connection keeps the response if the request asks for that.
 struct Nonce([u8; 16]);
 
 impl Entropy for Nonce {

@@ -109,9 +109,9 @@ impl Upgrade {
     /// pseudo-header `:protocol` of HTTP/2 or HTTP/3, which hyper has in the extension
     /// `hyper::ext::Protocol`.
     ///
-    /// With a `protocol`, the request has to be an extended CONNECT (RFC 8441, RFC 9220). Then key,
-    /// Upgrade and Connection have no meaning, and the authority replaces Host. Without a
-    /// `protocol`, the request has to be an upgrade of HTTP/1.1.
+    /// With a `protocol`, the request has to be an extended CONNECT (RFC 8441, RFC 9220). Then a
+    /// key is ignored, Upgrade and Connection are faults, and the authority replaces Host. Without
+    /// a `protocol`, the request has to be an upgrade of HTTP/1.1.
     ///
     /// # Errors
     ///
@@ -165,7 +165,7 @@ impl Upgrade {
     ///
     /// # Errors
     ///
-    /// Only errors that [`new`](Self::new) would have returned.
+    /// None is expected: [`new`](Self::new) has already made every check.
     pub fn accept(self, accept: Accept<'_>) -> Result<(Response<()>, Connection), HandshakeError> {
         let chosen = accept.get_config().cloned();
         let mut agreed = self.handshake.accept(accept)?;

@@ -72,7 +72,7 @@ const TITLE: &str = "tickwire tap 1";
 /// ```
 #[derive(Debug)]
 pub struct Tap<S> {
-    /// The wrapped stream. Bytes that the program reads or writes by `io` itself are not recorded.
+    /// The wrapped stream. Bytes that the program itself reads or writes on `io` are not recorded.
     pub io: S,
     log: Arc<Mutex<Log>>,
 }

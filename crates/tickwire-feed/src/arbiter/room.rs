@@ -48,8 +48,8 @@ impl<T> Arbiter<T> {
             return (at < self.kept.len()).then(|| self.kept.len() - 1);
         }
         // Drop the first message of the line that has the most kept messages: the snapshot will
-        // contain this message. Each line keeps a share, because any line may have the right
-        // numbers.
+        // contain this message. Each line keeps a share of the room, because any line may have the
+        // right numbers.
         let kept = |line: usize| self.lines.get(line).map_or(0, |source| source.kept);
         let most = (0..self.lines.len()).max_by_key(|&other| (kept(other), other == line))?;
         let out = self.kept.iter().position(|kept| kept.line == most)?;

@@ -11,8 +11,8 @@ enum Ask {
     No,
     /// The question waits for its turn in the queue. `last`: as in `Said`.
     Queued { last: bool },
-    /// Sent at this time, and not answered yet. If a question that is `last` stays unanswered, the
-    /// follower leaves the connection. Otherwise it repeats the question once first.
+    /// Sent at this time, and not answered yet. If a `last` question stays unanswered, the follower
+    /// leaves the connection. It repeats any other question once.
     Said { at: Time, last: bool },
 }
 
@@ -111,8 +111,8 @@ impl Seat {
     }
 
     /// Whether the connection with the `old` seat can end without a loss for this subscription. In
-    /// a quiet market no data shows this. So after the answer, data that is still on its way over
-    /// the `old` connection gets `answer_within` to arrive.
+    /// a quiet market, no data comes that shows this. So after the answer, data that is still on
+    /// its way over the `old` connection gets `answer_within` to arrive.
     pub(super) fn replaces<T>(
         &self,
         old: Option<&Self>,
@@ -151,8 +151,8 @@ pub(super) struct Open {
     heard: Time,
     login: Ask,
     probe: Ask,
-    /// All messages leave in the order of queueing, and none is urgent. Urgent repeated questions
-    /// would hold back subscriptions that were never sent, if the pace is slow.
+    /// All messages leave in the order of queueing, and none is urgent. If repeated questions were
+    /// urgent, they would hold back unsent subscriptions when the pace is slow.
     sending: Paced<Say>,
     /// The seat of each subscription, at the subscription's index. `None` if there is no
     /// subscription of this index.
@@ -201,7 +201,7 @@ impl Open {
         }
     }
 
-    /// Queues subscriptions, up to `batch` with neighbouring indices in each message.
+    /// Queues messages, each for up to `batch` subscriptions with neighbouring indices.
     fn queue(&mut self, subscriptions: Vec<usize>, batch: usize) {
         let neighbours = subscriptions.chunk_by(|at, next| at + 1 == *next);
         for group in neighbours.flat_map(|group| group.chunks(batch.max(1))) {
@@ -271,7 +271,7 @@ impl Open {
 
     /// Queues the due questions. Returns when to look again, or `None` to leave the connection.
     pub(super) fn look(&mut self, patience: &Patience, batch: usize, now: Time) -> Option<Time> {
-        let (login_due, _) = self.login.turn(None, patience, now)?; // it is never repeated
+        let (login_due, _) = self.login.turn(None, patience, now)?; // a login is not repeated
         let silent_at = patience.probe_after.map(|after| self.heard + after);
         let (probe_due, say) = self.probe.turn(silent_at, patience, now)?;
         if say {
