@@ -297,7 +297,7 @@ impl<T> Arbiter<T> {
         }
     }
 
-    /// Forgets everything that belongs to the old numbers.
+    /// Forgets everything about the old count of numbers.
     fn restart(&mut self, state: State) {
         (self.state, self.next, self.refused_end) = (state, 0, 0);
         (self.refused, self.anew) = (None, None);

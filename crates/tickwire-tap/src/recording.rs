@@ -32,7 +32,7 @@ const MAX_HEAD: usize = 64 << 10;
 ///
 /// A replay gives the same events as the recorded connection, with the same reads and times. A
 /// replay does not send the application's messages again, and drops the core's replies. A recording
-/// does not have the application's calls. So a replay also reports messages that the recorded
+/// does not contain the application's calls. So a replay also reports messages that the recorded
 /// connection discarded because the application had called `fail` or `close`.
 ///
 /// A recording does not say when the connection read the clock, so a replay has no deadlines. A

@@ -8,9 +8,9 @@ pub(super) fn alert(error: &Error) -> AlertDescription {
         // RFC 9846 §5.2 names the alerts of these two errors.
         Error::DecryptError => AlertDescription::BadRecordMac,
         Error::PeerSentOversizedRecord => AlertDescription::RecordOverflow,
-        // RFC 9846 §6.2: this alert is for a value that can be decoded, but is wrong. Such values
-        // are an unknown request in a KeyUpdate (RFC 9846 §4.7.3), and a ticket's extension that
-        // occurs twice.
+        // RFC 9846 §6.2: this alert is for a value that can be decoded, but is wrong. The wrong
+        // values are an unknown request in a KeyUpdate (RFC 9846 §4.7.3), and an extension that a
+        // ticket has twice.
         Error::InvalidMessage(
             InvalidMessage::InvalidKeyUpdate | InvalidMessage::DuplicateExtension(_),
         ) => AlertDescription::IllegalParameter,

@@ -88,9 +88,9 @@ impl Session {
     }
 
     /// Opens the first record. Returns `false` if no whole record is there, or if the session is
-    /// over. `has_data`: the caller's read has copied data. Then this call also returns `false`
-    /// after a handshake message, so that the read returns its data before more messages are
-    /// handled: a KeyUpdate takes as long as decrypting kilobytes of data.
+    /// over. `has_data`: the caller's read has already copied data. This data must not wait for
+    /// more messages: a KeyUpdate takes as long as decrypting kilobytes of data. So this call then
+    /// also returns `false` after a handshake message.
     fn open_one(&mut self, has_data: bool) -> bool {
         let Engine::Records(records) = &mut self.engine else {
             return false;

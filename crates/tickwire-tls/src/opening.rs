@@ -122,8 +122,8 @@ impl Opening {
             Side::Client(conn) => react(conn.process_tls_records(wire), say, plain, out),
             Side::Server(conn) => react(conn.process_tls_records(wire), say, plain, out),
         };
-        // rustls is done with `done` bytes, even if the step failed. It has to see the other bytes
-        // again.
+        // rustls is done with the first `done` bytes, even if the step failed. rustls has to see
+        // the rest again.
         self.input.consume(done);
         self.seen -= done;
         next
@@ -143,7 +143,7 @@ impl Opening {
     }
 
     /// Gives rustls one record at a time. Records after the handshake's last record must not reach
-    /// rustls, because this crate may take over their keys.
+    /// rustls, because this crate opens them if it takes over the keys.
     fn take_records(&mut self, out: &mut Buffer) -> Result<bool, Error> {
         loop {
             match self.step(&mut None, out)? {

@@ -30,9 +30,9 @@ const EXPANSION: usize = 256;
 pub(super) const HANDSHAKE: usize = 65535;
 /// The most ciphertext, in bytes, that may wait to be written. rustls has the same bound.
 pub(super) const WAITING: usize = 64 << 10;
-/// The most empty records and KeyUpdates without data between them. rustls allows 32 of each kind,
-/// but a record of one kind resets its count of the other kind. Here both kinds share one count, so
-/// that a peer cannot alternate them for ever. Parts of a handshake message do not count, because
+/// The most empty records and KeyUpdates since the last data. rustls allows 32 of each kind, but a
+/// record of one kind resets its count of the other kind. Here both kinds share one count, so that
+/// a peer cannot alternate them for ever. Parts of a handshake message do not count, because
 /// BoringSSL's tests send a ticket in records of one byte. `HANDSHAKE` limits the whole message.
 const DATALESS: u8 = 32;
 /// The most warning alerts in a connection. rustls has the same bound.
@@ -347,7 +347,7 @@ impl Records {
             None => [1, AlertDescription::CloseNotify.into()],
             Some(description) => [2, description.into()],
         };
-        // On an error (the key may seal no more records), the peer sees only the end of the stream.
+        // If the key may seal no more records, the peer gets no alert, only the end of the stream.
         let _ = self.update_if_due(out).and_then(|()| self.say(ContentType::Alert, &alert, out));
         self.silent = true;
     }

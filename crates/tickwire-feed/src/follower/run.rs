@@ -17,7 +17,7 @@ pub(super) struct Run {
     pub(super) failed: usize,
     /// No attempt before this time. `None`: no attempt until `go_on`.
     pub(super) not_before: Option<Time>,
-    /// The end that set `not_before`. `None` once a connection has opened.
+    /// The last end that has set `not_before`. `None` once a connection has opened.
     pub(super) after: Option<(Ended, Retry)>,
 }
 
