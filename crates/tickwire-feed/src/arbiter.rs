@@ -70,8 +70,8 @@ use tickwire::Time;
 /// [`Config::max_message`](tickwire::Config::max_message) limits the size of each message.
 pub struct Arbiter<T> {
     /// The largest number of messages to keep: 4096 unless set. 0 counts as 1. If more messages
-    /// arrive while a gap is open, the messages nearest to the gap stay, because the line that
-    /// fills the gap brings the dropped messages again.
+    /// arrive while a gap is open, the messages nearest to the gap stay. The line that fills the
+    /// gap brings the dropped messages again.
     pub most_kept: usize,
     /// How far the last number of a message may lie above the number that the feed waits for:
     /// 1,000,000 unless set. While the feed is not synchronised, the distance counts from the

@@ -77,14 +77,14 @@ pub enum Event<T> {
     /// - Every line has brought a message, and the last number of every line is smaller than the
     ///   feed's last number by more than [`reach`](Arbiter::reach). Then the exchange has begun to
     ///   count anew. The event comes at once, and the message that has shown the new count is kept.
-    /// - A line went back below its own last number, or all lines are below the feed's last number
+    /// - A line went back below its own last number. Or all lines are below the feed's last number,
     ///   and one of these lines began below it. The event comes after the arbiter's
     ///   [patience](Arbiter::patience). It does not come if a line has meanwhile brought the feed's
     ///   last number or a later number. A line that has brought no message does not prevent the
     ///   event.
     ///
-    /// If a line is below the feed's last number at [`resync`](Arbiter::resync), and goes on from
-    /// its own last number, the line just catches up with the snapshot, and causes no event.
+    /// A line that is below the feed's last number at [`resync`](Arbiter::resync) may be catching
+    /// up with the snapshot. If this line goes on from its own last number, it causes no event.
     Restart,
 }
 

@@ -427,7 +427,7 @@ impl<T> Follower<T> {
     }
 
     /// If another line has a connection to `address`, returns the next address to which no other
-    /// line has a connection, because two lines to one server would fall silent together.
+    /// line has a connection. Two lines to one server would fall silent together.
     fn unused(&self, at: usize, address: usize) -> Option<usize> {
         let others = || self.runs.iter().enumerate().filter(|(other, _)| *other != at);
         let uses = |address| {

@@ -5,8 +5,8 @@
 //! `most`, for this reason: its bucket has the size `b`, and `r` tokens flow in during a window. So
 //! in any stretch of time shorter than the window, the bucket gives fewer than `b + r` tokens. A
 //! `Limiter` sets `r` to `most - b + 1`. So the stretch gets fewer than `most + 1` messages, which
-//! means at most `most`. The bucket's window is one `TICK` longer than the exchange's window,
-//! because the time that the bucket has read may be one `TICK` old when the stretch begins.
+//! means at most `most`. When the stretch begins, the time that the bucket has read may be one
+//! `TICK` old. So the bucket's window is one `TICK` longer than the exchange's window.
 //!
 //! If a bucket can give `most` tokens at once, only one new token flows in per window. This is too
 //! slow for orders, which come in bursts all day. So if some messages are reserved for orders, a

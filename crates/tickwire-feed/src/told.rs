@@ -64,9 +64,9 @@ pub enum Action<T> {
         gap: Gap,
     },
     /// The numbers of this subscription begin anew: see [`Event::Restart`](crate::Event::Restart).
-    /// If [`Subscription::resume`] is false, this action also comes with the first message, and
-    /// after every `Restart` nothing is delivered until you call [`resync`](Arbiter::resync) or
-    /// [`resume`](Arbiter::resume) of the [arbiter](Follower::arbiter).
+    /// If [`Subscription::resume`] is false, this action also comes with the first message. With
+    /// false, nothing is delivered after any `Restart` until you call [`resync`](Arbiter::resync)
+    /// or [`resume`](Arbiter::resume) of the [arbiter](Follower::arbiter).
     Restart {
         /// The subscription's index.
         subscription: usize,

@@ -241,9 +241,9 @@ impl Opening {
     pub(super) fn into_records(mut self) -> Result<(Records, Buffer), Error> {
         let name = self.name.take();
         let agreed = Agreed::of(self.state(), name);
-        // `plain` is empty: all data comes after the records that rustls has seen. The calls below
-        // are named dangerous because from then on this crate counts the sequence numbers: a number
-        // that is used twice under one key would break the cipher.
+        // `plain` is empty: all data comes after the records that rustls has seen. After the calls
+        // below, this crate counts the sequence numbers. The calls are named dangerous because a
+        // number that is used twice under one key would break the cipher.
         let (secrets, kernel) = match self.side {
             Side::Client(conn) => {
                 let (secrets, kernel) = conn.dangerous_into_kernel_connection()?;

@@ -1,5 +1,5 @@
-//! Finds roots that the platform's verifier misses. Adds the places where the verifier looked for
-//! roots to the verifier's error.
+//! Finds roots that the platform's verifier misses. If the verifier finds no root, adds to its
+//! error where it looked.
 use ::rustls::{
     Error, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},

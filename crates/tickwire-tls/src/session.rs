@@ -279,9 +279,8 @@ impl Session {
     /// Once TLS has failed, or once the stream has ended during the handshake: the error that
     /// [`read`](Self::read) returns. During the handshake, this call returns the error even if
     /// there is nothing to seal. After [`close`](Self::close): `BrokenPipe`. If sealing fails: the
-    /// TLS error; `read` still works then. Do not write again after an error, because the peer
-    /// might get data twice: a part of `from` may be outgoing although `from` was not advanced past
-    /// it.
+    /// TLS error; `read` still works then. Do not write again after an error: a part of `from` may
+    /// be outgoing although `from` was not advanced past it, so the peer might get this part twice.
     pub fn write(&mut self, from: &mut impl Buf) -> io::Result<usize> {
         if self.is_handshaking() {
             // A caller that only writes has to learn here that the handshake has failed.

@@ -28,9 +28,9 @@ use std::{
 /// [`shutdown`](::tokio::io::AsyncWriteExt::shutdown) sends our close_notify, then shuts the stream
 /// below. If the `TlsStream` is dropped without `shutdown`, it sends our close_notify only if the
 /// peer has sent its own. If the stream below ends without the peer's close_notify, a read returns
-/// the error `UnexpectedEof`. A close_notify on drop does not wait for the stream below, and an
-/// alert does not wait either: both are written and flushed only as far as that stream takes bytes
-/// at once.
+/// the error `UnexpectedEof`. A close_notify on drop does not wait for the stream below. An alert
+/// does not wait either. Both are written and flushed only as far as that stream takes bytes at
+/// once.
 ///
 /// If you split a `TlsStream` with a lock, split it after the handshake. During the handshake both
 /// halves would read the stream below, and that stream wakes only one half.

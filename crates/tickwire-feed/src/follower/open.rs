@@ -288,8 +288,8 @@ impl Open {
         Some(self.sending.poll_timeout().map_or(next, |due| next.min(due)))
     }
 
-    /// The number of new subscriptions that are not sent or not answered yet, and whether a probe
-    /// or a repeated subscription is not sent or not answered yet.
+    /// Which questions are unsent or unanswered: the number of new subscriptions, and whether there
+    /// is a probe or a repeated subscription.
     pub(super) fn missing(&self) -> (usize, bool) {
         let asks = || self.seats.iter().flatten().map(|seat| seat.ask);
         let missing = asks().filter(|ask| !matches!(ask, Ask::No) && !ask.is_last()).count();
