@@ -6,10 +6,10 @@
 //! ```
 //!
 //! Each message is a part of a block, and keeps the block alive. The thread writes the next message
-//! after the last part. If the message does not fit there, it goes to the front of the block if all
-//! parts were dropped, and otherwise into a new block. A message of at least `LONG` bytes goes to
-//! the front whenever all parts were dropped, because the front is in the processor's cache.
-//! Without std, each message has a separate allocation.
+//! after the last part. If it does not fit there, and all parts were dropped, it goes to the front
+//! of the block. If a part is kept, it goes into a new block. A message of at least `LONG` bytes
+//! goes to the front whenever all parts were dropped, because the front is in the processor's
+//! cache. Without std, each message has a separate allocation.
 use bytes::{Bytes, BytesMut};
 
 /// The longest message that is put into a block, in bytes. A higher maximum could leave too many
@@ -22,9 +22,9 @@ pub(crate) const LARGEST: usize = 4 << 10;
 /// messages.
 pub(crate) const BLOCK: usize = 2 * (16 << 10) + LARGEST;
 
-/// The length from which a message is long, in bytes. A shorter message skips the check whether all
-/// parts were dropped, because the check takes longer than writing the message to memory outside
-/// the cache.
+/// The length from which a message is long, in bytes. For a shorter message, the code does not
+/// check whether all parts were dropped: the check takes longer than writing the message to memory
+/// outside the cache.
 const LONG: usize = 512;
 
 #[cfg(feature = "std")]
@@ -47,8 +47,8 @@ pub(crate) fn copy(bytes: &[u8]) -> Bytes {
 
 #[inline]
 fn part(block: &mut BytesMut, bytes: &[u8]) -> Bytes {
-    // `try_reclaim` finds room for `BLOCK` bytes only at the front. This needs a block in which no
-    // part was written yet, or all parts were dropped.
+    // `try_reclaim` finds room for `BLOCK` bytes only at the front. It succeeds only if the block
+    // has no part yet, or if all its parts were dropped.
     let is_at_front = bytes.len() >= LONG && block.try_reclaim(BLOCK);
     if !is_at_front && block.capacity() < bytes.len() {
         block.reserve(BLOCK); // to the front if all parts were dropped, otherwise a new block

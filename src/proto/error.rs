@@ -96,11 +96,10 @@ pub enum RecvError {
     /// may still be alive.
     #[error("no data from the peer within the data timeout (data_timeout)")]
     DataTimeout,
-    /// This end waited longer than [`close_timeout`](crate::Config::close_timeout) in one of two
-    /// cases. Either our answer to the peer's Close was not written, or the peer's Close did not
-    /// arrive after our Close or after a failed write.
-    /// [`Closed::unconfirmed`](crate::Closed::unconfirmed) says whether the peer has ended the
-    /// stream since then.
+    /// This end waited longer than [`close_timeout`](crate::Config::close_timeout): either to write
+    /// its answer to the peer's Close or, after its own Close or a failed write, for the peer's
+    /// Close. [`Closed::unconfirmed`](crate::Closed::unconfirmed) says whether the peer has ended
+    /// the stream since then.
     #[error("closing handshake not finished within the close timeout (close_timeout)")]
     CloseTimeout,
     /// A frame, or a message in several frames, was not complete in the time that

@@ -11,9 +11,9 @@ use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use core::ops::{Deref, Range, RangeFrom};
 
-/// From this length on, in bytes, the processor's features select a kernel ([`xor_to_read`] has
-/// another limit). For fewer bytes, detecting the features costs more than the kernel saves. The
-/// functions for longer payloads are not inlined, so that the code at each caller stays short.
+/// From this length on, in bytes, the processor's features select a kernel ([`xor_to_read`] selects
+/// from 64 on). For fewer bytes, detecting the features costs more than it saves. The functions for
+/// longer payloads are not inlined, so that the code at each caller stays short.
 const LONG: usize = 256;
 
 /// From this length on, in bytes, masking in place aligns its stores to 32 bytes, so that no store
@@ -124,8 +124,8 @@ fn xor_long(bytes: &mut [u8], key: [u8; 4]) {
     xor_blocks(bytes, key);
 }
 
-/// Does the work of [`xor_long`] in blocks of 32 bytes. `bytes` must have at least 32 bytes. It is
-/// inlined, with all that it calls, so that a copy of its code inside `xor_avx2` uses AVX2.
+/// Does the work of [`xor_long`] in blocks of 32 bytes. `bytes` must have at least 32 bytes. This
+/// function and all that it calls are inlined, so that the copy in `xor_avx2` uses AVX2.
 #[inline(always)]
 pub(super) fn xor_blocks(bytes: &mut [u8], key: [u8; 4]) {
     let n = bytes.len();
@@ -193,8 +193,8 @@ pub(crate) fn is_valid(bytes: &[u8]) -> bool {
     rest.is_empty() || simdutf8::basic::from_utf8(rest).is_ok()
 }
 
-/// Validates `bytes` as the beginning of a text. Their last character may be incomplete. Returns
-/// the length of the whole characters. `None` if no text can begin with `bytes`.
+/// Validates `bytes` as the beginning of a text. The last character may be incomplete. Returns the
+/// length of the whole characters. `None` if no text can begin with `bytes`.
 pub(crate) fn whole_characters(bytes: &[u8]) -> Option<usize> {
     let (whole, cut) = bytes.split_at_checked(bytes.len() - cut_character(bytes))?;
     let begun = !core::str::from_utf8(cut).is_err_and(|e| e.error_len().is_some());
@@ -220,7 +220,7 @@ fn ascii_prefix(bytes: &[u8]) -> usize {
     let n = bytes.len();
     // The arm with `N` gets at most 2 × `N` bytes, so its two blocks cover all bytes.
     let ascii = match n {
-        // Text in a non-Latin script usually fails this test, which saves testing the rest.
+        // Text in a non-Latin script usually fails this test. Its other bytes are then not tested.
         16.. if !bytes.first_chunk::<16>().is_some_and(is_ascii) => false,
         LONG.. => return ascii_long(bytes),
         128.. => ends_are_ascii::<128>(bytes),
@@ -366,8 +366,8 @@ impl Buffer {
         whole.is_some()
     }
 
-    /// Returns where a check of `range` begins: at the end of the known text, if it begins where
-    /// `range` begins and ends inside `range`; otherwise at the start of `range`.
+    /// Returns where a check of `range` begins: at the end of the known text, if this text begins
+    /// where `range` begins and ends inside `range`; otherwise at the start of `range`.
     #[inline]
     fn known(&self, range: &Range<usize>) -> usize {
         let inside = (range.start..=range.end).contains(&self.text.end);
@@ -390,8 +390,8 @@ impl Buffer {
         self.bytes.capacity()
     }
 
-    /// Appends zeros up to the length `len`, which must be at most `most`. A reallocation doubles
-    /// the capacity, but to at most `most`, so that reallocations stay rare.
+    /// Appends zeros up to the length `len`, which must be at most `most`. To keep reallocations
+    /// rare, each doubles the capacity, but to at most `most`.
     pub(crate) fn lengthen(&mut self, len: usize, most: usize) {
         let room = self.bytes.capacity();
         if len > room {

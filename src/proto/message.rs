@@ -190,8 +190,8 @@ pub struct Info {
     /// same connection has a meaning: the time between two reads. To learn how old a message is,
     /// use [`arrived`](Self::arrived), or an event loop of your own, which chooses the epoch.
     pub read_at: Option<Time>,
-    /// The time of arrival, by the kernel's clock, of the last bytes of the read that completed the
-    /// message. The adapters set this value over a `Timestamped` stream if
+    /// When the last bytes of the read that completed the message arrived, by the kernel's clock.
+    /// The adapters set this value over a `Timestamped` stream if
     /// [`stamp_reads`](crate::Config::stamp_reads) is set. Your own event loop can set it with
     /// [`set_read`](crate::Receiver::set_read). Otherwise `arrived` is `None`.
     pub arrived: Option<Arrival>,
@@ -209,7 +209,7 @@ pub struct Arrival {
     pub software: Duration,
     /// When the network card received the segment, by the card's clock. The driver must support
     /// these times, and you must switch them on (`hwstamp_ctl`, `SIOCSHWTSTAMP`). The card decides
-    /// the epoch, for example that of TAI if PTP sets the card's clock. The kernel's value is
+    /// the epoch; if PTP sets the card's clock, it is the epoch of TAI. The kernel's value is
     /// passed on unchanged. This field is untested, because no test machine had a card that
     /// supports it.
     pub hardware: Option<Duration>,
@@ -231,9 +231,9 @@ pub struct Arrival {
 /// only a few of many messages for long, keep copies: `message.as_message().to_owned()` makes a
 /// copy with an allocation of its own.
 ///
-/// A message of more than 4 KiB keeps the buffer alive into which it was received or inflated, if
-/// it fills at least half of it. Otherwise the message has its own allocation. Each thread also
-/// keeps alive the block that it is filling. Without `std`, blocks are not used.
+/// A message of more than 4 KiB keeps alive the buffer into which it was received or inflated, if
+/// the message fills at least half of that buffer. Otherwise the message has its own allocation.
+/// Each thread also keeps alive the block that it is filling. Without `std`, blocks are not used.
 #[derive(Clone, PartialEq, Eq, Hash)]
 // Exhaustive: see `DataKind`.
 pub enum OwnedMessage {

@@ -1,8 +1,8 @@
 //! The protocol without I/O: the caller supplies bytes, time and entropy.
 //!
 //! The state machines are `connection` and `handshake`. The other modules contain values, codecs
-//! and helpers. They do not depend on these two. No module here names a module outside this folder;
-//! `tests/source/architecture.rs` checks this.
+//! and helpers, and depend on neither state machine. No module here names a module outside this
+//! folder; `tests/source/architecture.rs` checks this.
 //!
 //! Most slices are cut by `get`, because indexing may panic. Where `get` can never return `None`,
 //! the code replaces `None` by a default, such as the empty slice of `unwrap_or_default`.

@@ -31,7 +31,7 @@ struct Thread {
     /// Buffers of up to `SHORT` bytes; an empty `Vec` is a free place. A task that sends one
     /// message at a time needs one buffer: it takes the buffer for each message, and gives it back
     /// after each flush. A task that also waits for each answer needs a second buffer. This field
-    /// makes taking and giving back cheap. The newest buffer is the first.
+    /// makes taking and giving back cheap. The first element is the newer buffer.
     last: [Cell<Vec<u8>>; 2],
     rest: RefCell<Pool>,
 }
@@ -106,7 +106,7 @@ fn take_other(to: &mut Vec<u8>, len: usize) {
     let kept = THREAD.try_with(|thread| {
         let mut rest = thread.rest.borrow_mut();
         // One of the two `last` buffers may be the only buffer that is long enough, so `rest` gets
-        // both. It gets the newest last, because `take` searches from the newest buffer on.
+        // both. It gets the newer one second, because `take` searches from the end of `free`.
         thread.last.iter().rev().for_each(|last| rest.give(last.take()));
         rest.take(len)
     });
@@ -117,9 +117,9 @@ fn take_other(to: &mut Vec<u8>, len: usize) {
 #[cold]
 #[inline(never)] // keeps `give` short
 fn give_other(buffer: &mut Vec<u8>) {
-    // If the older place is free, the newest buffer moves there, so that `give_last` finds the
-    // first place free. An error means that the thread is ending: its pool is gone, and `buffer` is
-    // freed.
+    // If the second place is free, the buffer of the first place moves there, so that `give_last`
+    // finds the first place free. An error means that the thread is ending: its pool is gone, and
+    // `buffer` is freed.
     let _ = THREAD.try_with(|thread| {
         let [newest, older] = &thread.last;
         let kept = older.take();
@@ -132,7 +132,7 @@ fn give_other(buffer: &mut Vec<u8>) {
     let _ = THREAD.try_with(|thread| {
         let mut rest = thread.rest.borrow_mut();
         thread.last.iter().rev().for_each(|last| rest.give(last.take()));
-        rest.give(mem::take(buffer)); // The newest buffer is last, where `take` begins its search.
+        rest.give(mem::take(buffer)); // goes to the end, where `take` begins to search
     });
 }
 
@@ -153,7 +153,7 @@ impl Pool {
     }
 
     fn give(&mut self, buffer: Vec<u8>) {
-        // `bytes` never exceeds `MOST`, because this is the only place where it grows.
+        // `bytes` grows only here, so this check keeps it at most `MOST`.
         if buffer.len() >= LEAST && buffer.capacity() <= MOST - self.bytes {
             self.bytes += buffer.capacity();
             self.free.push(buffer);

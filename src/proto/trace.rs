@@ -12,7 +12,7 @@ use crate::proto::{close::CloseFrame, error::RecvError, role::Role, shown::Shown
 use core::fmt::Display;
 use events::{debug, info, trace};
 
-/// The target of all events. By default, `tracing` uses the module that emits the event. With one
+/// The target of all events. By default, the target is the module that emits the event. With one
 /// target for all events, one filter finds them all.
 const TARGET: &str = "tickwire";
 
@@ -32,7 +32,7 @@ pub(crate) fn opened<'p>(role: Role, path: impl FnOnce() -> &'p str, subprotocol
 }
 
 /// Reports that an opening handshake failed. `status` is the HTTP status of the server's response.
-/// The event of a client does not show it.
+/// A client's event does not show this status.
 #[inline]
 pub(crate) fn handshake_failed(role: Role, error: impl Display, status: u16) {
     let status = (role == Role::Server).then_some(status);

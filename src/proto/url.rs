@@ -28,7 +28,7 @@ pub enum UrlError {
     /// The URL has no host.
     #[error("URL has no host")]
     EmptyHost,
-    /// The host is not a name, an IPv4 address, or an IPv6 address in brackets.
+    /// The host is neither a name, nor an IPv4 address, nor an IPv6 address in brackets.
     #[error("host of the URL is malformed")]
     BadHost,
     /// The host is percent-encoded. No resolver decodes a name: write the name itself.
@@ -62,8 +62,8 @@ pub enum UrlError {
     TooLong,
 }
 
-/// The longest URL, in bytes. Percent-encoding every byte triples the length of a URL. Even then
-/// the URL is below 64 KiB, the limit of common HTTP stacks.
+/// The longest URL, in bytes. Even if every byte were percent-encoded, which triples the length,
+/// the URL would be below 64 KiB, the limit of common HTTP stacks.
 const MAX_URL: usize = 16 << 10;
 
 /// A parsed URL: the host to dial, and the resource to request (RFC 6455 §3).
@@ -141,7 +141,7 @@ impl Target {
     }
 
     /// Parses the part of a URL after the scheme and `://`: authority, path and query. `default` is
-    /// the port if the URL names no port: for a SOCKS5 proxy it is neither 80 nor 443.
+    /// the port if the URL names no port. It is a parameter, because SOCKS5 has its own default.
     pub(crate) fn behind_scheme(rest: &str, secure: bool, default: u16) -> Result<Self, UrlError> {
         let (authority, resource) = split_authority(rest);
         // The last `@` ends the userinfo. `decode_userinfo` refuses an earlier `@`, because another
@@ -152,8 +152,8 @@ impl Target {
         };
         let authority = Authority::parse(authority)?;
         authority.check_name()?;
-        // `check`, which sees the whole URL, cannot test this: a host that is not ASCII has an
-        // error of its own.
+        // This test is not in `check`, because `check` sees the whole URL: a host that is not ASCII
+        // has an error of its own.
         if !resource.is_ascii() {
             return Err(UrlError::IllegalCharacter);
         }
@@ -359,7 +359,7 @@ fn is_reg_name(host: &str) -> bool {
 }
 
 /// Splits `text` at the first byte `at`, which must be ASCII. `str::split_once` would search for a
-/// `char`. This search is slower in a short text, and the compiler would copy the search's code to
+/// `char`. A search for a `char` is slower in a short text, and the compiler would copy its code to
 /// each call.
 fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
     let found = text.bytes().position(|b| b == at)?;
@@ -403,8 +403,8 @@ fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
     }
     let (user, password) = cut(text, b':').unwrap_or((text, ""));
     let mut userinfo = decode(user)?;
-    // RFC 7617 §2: a server takes the text before the first colon for the user. So the decoded user
-    // must contain no colon, which the URL can have as `%3A`.
+    // RFC 7617 §2: a server takes the text before the first colon for the user. So a decoded user
+    // with a colon is refused; the URL can have this colon as `%3A`.
     if userinfo.contains(&b':') {
         return Err(UrlError::BadUserinfo);
     }

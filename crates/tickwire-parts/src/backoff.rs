@@ -6,8 +6,8 @@
 use core::time::Duration;
 use tickwire::{CloseCode, Entropy, handshake::HandshakeError};
 
-/// If `first_delay` is shorter than this, doubling starts from this delay. Otherwise delays after a
-/// first delay of 0 would never grow.
+/// If `first_delay` is shorter than this, doubling starts from this delay. Without this constant,
+/// delays after a first delay of 0 would never grow.
 const LEAST_STEP: Duration = Duration::from_millis(100);
 
 /// [`Backoff::rarely`] waits at least this long.
@@ -51,7 +51,7 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// `after_..` return `None` after
 ///
 /// - the close codes 1000, 1002, 1003, 1007 to 1010, 3000 and 3003,
-/// - every HTTP status, except 101, 408, 425, 429 and 5xx; but 501 and 505 do end the attempts,
+/// - the statuses 501 and 505, and every other HTTP status except 101, 408, 425, 429 and 5xx,
 /// - a violation of the protocol by the peer, such as one byte that is not UTF-8,
 /// - an error of TLS, of the URL, or of the proxy's credentials,
 /// - [`max_attempts`](Self::max_attempts) delays.
@@ -90,7 +90,7 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 #[derive(Clone, Debug)]
 pub struct Backoff {
     /// The longest first delay. 5 s unless set, as in RFC 6455 §7.2.3. With 0, the first new
-    /// attempt comes at once. If it is less than 100 ms, later delays double from 100 ms.
+    /// attempt comes at once. If `first_delay` is below 100 ms, later delays double from 100 ms.
     pub first_delay: Duration,
     /// The longest delay, unless a server demands more by Retry-After. 60 s unless set. `max_delay`
     /// limits the first delay too.
@@ -147,8 +147,8 @@ impl Backoff {
 
     /// Says how long the connection that has just ended was open, not counting the time to connect.
     /// If the connection was open for the longest delay or more, this call is a
-    /// [`reset`](Self::reset). A short delay then burdens the server no more than the
-    /// longest delay would, because the connection itself lasted at least as long.
+    /// [`reset`](Self::reset). A short delay then burdens the server no more than the longest delay
+    /// would, because the connection itself lasted at least that long.
     pub const fn connected_for(&mut self, open: Duration) {
         if open.as_nanos() >= self.max_delay.as_nanos() {
             self.reset();
@@ -160,11 +160,11 @@ impl Backoff {
     /// [`Closed`](tickwire::Closed), including 1005 and 1006; see [`CloseCode::is_retryable`].
     /// Handle the application's own codes before this call.
     ///
-    /// 1012 (service restart) gives at least a random time from 5 to 30 s, as in the IANA registry.
-    /// 1013 (try again later) gives at least a random time from half the longest delay to the
-    /// longest delay. Neither delay exceeds the longest delay. For your own server, and in tests,
-    /// lower [`first_delay`](Self::first_delay) and [`max_delay`](Self::max_delay). If `max_delay`
-    /// is below 5 s, the delay after a 1012 is exactly `max_delay`.
+    /// After 1012 (service restart), the delay is at least a random time from 5 to 30 s, as in the
+    /// IANA registry. After 1013 (try again later), it is at least a random time from half the
+    /// longest delay to the longest delay. Neither exceeds the longest delay. For your own server,
+    /// and in tests, lower [`first_delay`](Self::first_delay) and [`max_delay`](Self::max_delay).
+    /// If `max_delay` is below 5 s, the delay after a 1012 is exactly `max_delay`.
     pub fn after_close(&mut self, code: u16) -> Option<Duration> {
         if CloseCode::new(code).is_some_and(|code| !code.is_retryable()) {
             return None;
@@ -179,7 +179,7 @@ impl Backoff {
         Some(asked.max(due))
     }
 
-    /// The delay after an attempt, or a connection, that ended with an error: `retry_delay` is the
+    /// The delay after an attempt, or a connection, that ended with an error. `retry_delay` is the
     /// result of the method `retry_delay` of `tickwire::Error`. Returns `None` if another attempt
     /// would not help or exceeds `max_attempts`.
     ///

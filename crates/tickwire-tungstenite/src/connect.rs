@@ -57,7 +57,7 @@ where
     connect(request.into_client_request()?, config, disable_nagle, None).await
 }
 
-/// [`connect_async_with_config`] with a configuration of TLS.
+/// [`connect_async_with_config`] with a configuration for TLS too.
 ///
 /// # Errors
 ///

@@ -16,8 +16,8 @@ pub(crate) struct Polled<'a, S, W> {
     /// halves, and the stream gets it only for writing.
     pub(crate) waker: W,
     /// On an open connection: the place where the polling half registers its waker before a write,
-    /// and the waker of the task that polls. `None` if no task waits for the call, and during a
-    /// handshake.
+    /// and the waker of the task that polls. `None` during a handshake, or if no task waits for the
+    /// call.
     pub(crate) half: Option<(&'a AtomicWaker, &'a Waker)>,
 }
 

@@ -50,8 +50,8 @@ impl<S> WebSocketStream<S> {
         Self { stream, context, both, waker, ended: false, blocked: false }
     }
 
-    /// A connection on a stream whose opening handshake is done. It is `async` only because it is
-    /// so in tokio-tungstenite.
+    /// A connection on a stream whose opening handshake is done. This call is `async` only because
+    /// tokio-tungstenite's is.
     pub async fn from_raw_socket(stream: S, role: Role, config: Option<WebSocketConfig>) -> Self {
         Self::new(stream, WebSocketContext::new(role, config))
     }
@@ -99,7 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         self.send(Message::Close(msg)).await
     }
 
-    /// Makes a call that succeeds only once the buffer is empty.
+    /// Runs `call`, which succeeds only once the buffer is empty.
     fn poll_out(
         &mut self,
         cx: &Context<'_>,

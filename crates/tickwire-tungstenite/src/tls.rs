@@ -123,7 +123,7 @@ where
     client_async_tls_with_config(request, stream, None, None).await
 }
 
-/// [`client_async_tls`] with configurations.
+/// [`client_async_tls`] with configurations for the connection and for TLS.
 ///
 /// # Errors
 ///

@@ -96,8 +96,8 @@ impl ZlibOutput {
     }
 
     /// Returns the free part of the buffer's first `most` bytes. The part is never empty, because a
-    /// full buffer grows first. `None` if `most` bytes are already used. This also holds for a
-    /// buffer that is longer than `most`.
+    /// full buffer grows first. `None` if `most` bytes are already used, even if the buffer is
+    /// longer than `most`.
     pub(crate) fn room(&mut self, most: usize) -> Option<&mut [u8]> {
         if self.len == self.bytes.len() {
             if self.len >= most {

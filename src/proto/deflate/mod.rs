@@ -16,8 +16,8 @@
 //! receiving ends.
 //!
 //! By default, no message of ours refers back to earlier messages, and a server forbids its clients
-//! to refer back. But a client lets the server choose for the server's messages, because some
-//! servers always use takeover (Tornado, Mojolicious). A client with
+//! to refer back. But a client lets the server use takeover for the server's messages, because some
+//! servers always do (Tornado, Mojolicious). A client with
 //! [`require_no_takeover`](Deflate::require_no_takeover) refuses these servers.
 //!
 //! | bytes that compression adds to a connection | idle, no message yet | idle, after messages |
@@ -111,9 +111,9 @@ pub struct Deflate {
     /// | 6 | 278 bytes in 10.4 µs | 189 bytes in 11.0 µs |
     pub level: u8,
     /// Messages of fewer bytes than this are sent uncompressed; default 128. Without takeover,
-    /// compressing such a message gains little. A longer message, too, is sent uncompressed without
-    /// takeover if it would not become shorter. Empty messages are never compressed. A message fed
-    /// in several chunks is always compressed, because its length is not known when it begins.
+    /// compressing such a message gains little, and a longer message is also sent uncompressed if
+    /// it would not become shorter. Empty messages are never compressed. A message fed in several
+    /// chunks is always compressed, because its length is not known when it begins.
     pub min_size: usize,
     /// The most bytes that a thread keeps in unused compressors and decompressors; default 2 MiB,
     /// which is about five compressors or 40 decompressors. Above this limit, the thread frees the
@@ -142,10 +142,10 @@ pub struct Deflate {
     /// compressed message on. With this setting, no connection keeps a decompressor: the offer asks
     /// for `server_no_context_takeover` (§7.1.1.1). If the server compresses without agreeing, the
     /// handshake fails with [`UnmetDeflate`](crate::handshake::HandshakeError::UnmetDeflate).
-    /// Tornado and Mojolicious, which always use takeover, never agree. Some servers decline
-    /// compression instead (Netty by default).
+    /// Tornado and Mojolicious, which always use takeover, never agree. Other servers then decline
+    /// compression (Netty by default).
     pub require_no_takeover: bool,
-    // This field makes `..` necessary, as in `Config`.
+    // Makes `..` necessary, so that a later version can add fields, as in `Config`.
     #[doc(hidden)]
     pub more: zlib::Supported,
 }

@@ -124,7 +124,7 @@ impl IdlePool {
     fn give(&mut self, idle: Spare, limit: usize) {
         self.bytes += idle.cost();
         self.idle.push(idle);
-        // The first value was unused for longest.
+        // The first value has been unused for the longest time.
         while self.bytes > limit && !self.idle.is_empty() {
             self.bytes -= self.idle.remove(0).cost();
         }

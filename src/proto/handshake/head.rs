@@ -273,8 +273,8 @@ impl RequestLine {
         let mut parsed = httparse::Request::new(&mut []);
         match parsed.parse_with_uninit_headers(head, &mut headers) {
             Ok(httparse::Status::Complete(len)) if len == head.len() => {}
-            // Here the two parsers, `Scan` and httparse, differ about the end of the head. Or bytes
-            // follow the head: `parse_at_once` drops this error, and `scan` runs.
+            // `Scan` and httparse differ about the end of the head, or other bytes follow the head.
+            // In the second case, `parse_at_once` drops this error, and `scan` runs.
             Ok(_) => return Err(HandshakeError::Malformed { what: "first line" }),
             Err(e) => {
                 // httparse accepts 1.0 and 1.1, and `Scan` replaced 1.2 to 1.9, so any other 1.x is

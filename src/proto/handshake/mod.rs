@@ -117,7 +117,7 @@ pub enum HandshakeError {
     /// A method other than GET (§4.2.1); answered with 405.
     #[error("method is not GET")]
     BadMethod,
-    /// A request of HTTP/2 or HTTP/3 with a method other than CONNECT, most likely plain HTTP;
+    /// A request of HTTP/2 or HTTP/3 with a method other than CONNECT, most likely for plain HTTP;
     /// answered with 405 and `Allow: CONNECT`. A 426 would not fit: it must name an Upgrade, and
     /// these versions have no Upgrade (RFC 9113 §8.2.2). Only `tickwire-http` returns this error.
     #[error("no extended CONNECT (RFC 8441), which opens a WebSocket over HTTP/2 and HTTP/3")]
@@ -413,8 +413,8 @@ fn push(text: &mut String, parts: &[&str]) {
 /// Checks a header that the caller adds. Refuses a name that is not a token. Also refuses control
 /// characters, because some of them could end the line (RFC 9110 §5.1, §5.5). A header that only
 /// the handshake may set is refused too, because a second line could contradict the handshake's
-/// line. A header about a body could make a proxy read frames as a body. `TE` needs an entry in
-/// `Connection`, which the handshake sets, and `Trailer` is about a body.
+/// line. A header about a body, such as `Trailer`, could make a proxy read frames as a body. `TE`
+/// needs an entry in `Connection`, which only the handshake sets.
 fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     const RESERVED: [&str; 7] =
         ["Host", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer"];

@@ -68,8 +68,8 @@ impl Reading {
     /// on. After an error, use this room to drain the stream.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         let wire = self.buf.wire().len();
-        // Beyond `max_head` the buffer doubles. With constant steps instead, each step would copy
-        // all bytes that the peer has sent so far.
+        // Beyond `max_head` the buffer doubles, so that its bytes are seldom copied. If it grew in
+        // constant steps, each step would copy all bytes that the peer has sent so far.
         let max_head = self.scan.max_head;
         let limit = if wire < max_head { max_head } else { 2 * wire };
         self.buf.spare_mut(limit, 0) // 0: no frame is in progress.
@@ -175,7 +175,7 @@ impl Reading {
     }
 
     /// Returns the length of the head at the front of `buf`, in bytes, once the head is complete.
-    /// Also joins each folded line of a response in place.
+    /// Also joins each folded line of a response to the line before, in place.
     pub(super) fn head_len(&mut self) -> Result<Option<usize>, HandshakeError> {
         match self.scan.run(self.buf.wire_mut())? {
             None if self.eof => Err(HandshakeError::UnexpectedEof),

@@ -44,8 +44,8 @@ pub enum Overflow {
     /// each key changes. So a busy key does not keep other keys from being sent. Use this policy
     /// for market data. A message without a key stays in order and is never replaced.
     ///
-    /// A dropped message would be a loss. So the subscriber is disconnected with 1013 if the
-    /// messages need more room than there is, or if a message has waited for longer than
+    /// A subscriber would miss a dropped message. So it is disconnected with 1013 if the messages
+    /// need more room than there is, or if a message has waited for longer than
     /// [`max_age`](Outbox::max_age). Therefore [`max_bytes`](Outbox::max_bytes) must have room for
     /// all keys, each with its longest message and 64 bytes. With less room, a burst disconnects
     /// even subscribers that read as fast as they can.
@@ -187,13 +187,12 @@ pub struct Outbox {
     /// accepts messages while less than `max_bytes` waits. So a push is never refused while
     /// [`has_room`](Self::has_room) is true, and the last message may exceed the bound.
     pub max_bytes: usize,
-    /// How long a message may wait; unlimited unless set. Under [`Wait`](Overflow::Wait) it is
-    /// always unlimited. Each push and feed checks the age, so no message older than `max_age` is
-    /// ever fed. To make the policy act on time, call `feed` at
-    /// [`poll_timeout`](Self::poll_timeout).
+    /// How long a message may wait; unlimited unless set. Under [`Wait`](Overflow::Wait), this time
+    /// is unlimited. Each push and feed checks the age, so no message older than `max_age` is ever
+    /// fed. To make the policy act on time, call `feed` at [`poll_timeout`](Self::poll_timeout).
     ///
-    /// The age of a message counts from the `now` of its push, or from the push of the first
-    /// message that it replaces in the queue. So read the clock right before the push. If your task
+    /// A message that replaces another has the age of that message. The age of any other message
+    /// counts from the `now` of its push. So read the clock right before the push. If your task
     /// waits after reading the clock, a new message is already old.
     pub max_age: Option<Duration>,
     /// The outbox feeds while less than this many bytes are unsent, so the last message may exceed
@@ -413,8 +412,8 @@ impl Outbox {
             return Ok(());
         };
         let bytes = self.bytes.saturating_sub(size(&entry.message)).saturating_add(size(&message));
-        // A message that is at most as long as the old message fits in any case. The only message
-        // fits too.
+        // A message that is at most as long as the old message always fits. So does the only
+        // message of the queue.
         if bytes > self.max_bytes && bytes > self.bytes && !alone {
             return Err(self.give_up(CloseCode::TRY_AGAIN_LATER, TOO_MUCH));
         }

@@ -73,8 +73,8 @@ fn redirected(mut request: Request, location: &HeaderValue) -> Result<Option<Req
         return Ok(None);
     }
     let headers = request.headers_mut();
-    // tungstenite sends these headers to any target, so a redirect can give a client's secrets to
-    // anybody.
+    // Here this crate differs from tungstenite: with these headers, a redirect could give a
+    // client's secrets to anybody.
     if from != to {
         for secret in [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION] {
             headers.remove(secret);
@@ -94,7 +94,7 @@ fn connect_once(
     let uri = request.uri();
     let tls = tls::setup(uri, None)?;
     let connected = dial::connect((host(uri)?, port(uri)?).to_socket_addrs()?);
-    // As in tungstenite, this variant hides the operating system's error: programs match it.
+    // As in tungstenite, this variant hides the operating system's error. Programs match it.
     let mut stream = connected.map_err(|_| UrlError::UnableToConnect(uri.to_string()))?;
     // tungstenite's `connect` always sets TCP_NODELAY too.
     NoDelay::set_nodelay(&mut stream, true)?;
@@ -184,8 +184,8 @@ impl IntoClientRequest for ClientRequestBuilder {
     fn into_client_request(self) -> Result<Request> {
         let mut request = self.uri.into_client_request()?;
         let headers = request.headers_mut();
-        // `append` lets a program send a header twice. A header that may occur only once,
-        // such as Host, is refused by `write_request` if it occurs twice.
+        // `append` lets a program send a header twice. `write_request` refuses a header that occurs
+        // twice but may occur only once, such as Host.
         for (name, value) in self.headers {
             headers.append(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
         }

@@ -53,7 +53,7 @@ pub enum Error {
     HttpFormat(#[from] http::Error),
 }
 
-/// Converts the errors of the crates below into `Error`.
+/// Implements the conversion of each listed error into `Error`.
 macro_rules! from {
     ($($error:ty => $make:expr;)*) => {$(
         impl From<$error> for Error {
@@ -86,7 +86,7 @@ fn received(error: tickwire::RecvError) -> Error {
     use tickwire::{ProtocolError as Broken, RecvError};
     let broken = match error {
         RecvError::MessageTooBig { limit } | RecvError::FrameTooBig { limit } => {
-            // tickwire refuses a message before it knows the whole length.
+            // tickwire refuses a message before its length is known, so `size` is a minimum.
             let max_size = limit as usize;
             return CapacityError::MessageTooLong { size: max_size.saturating_add(1), max_size }
                 .into();

@@ -63,8 +63,8 @@ type Outcome<S> = Result<
 >;
 
 /// Does the opening handshake, over TLS if there is a setup for it. The first write of the request
-/// also does the TLS handshake. So if the stream would block, both handshakes are interrupted with
-/// the same error.
+/// also does the TLS handshake. So a stream that would block interrupts either handshake with the
+/// same error.
 pub(super) fn client<S: Read + Write>(
     request: Request,
     stream: S,

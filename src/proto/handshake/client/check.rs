@@ -17,8 +17,8 @@ impl Handshake {
     /// meaning in a 101, because every 1xx ends at its empty line (RFC 9112 §6.3), and frames
     /// follow. Some servers, such as aiohttp up to version 3.5, send these headers.
     pub(super) fn check(&self, headers: Headers<'_>) -> Result<(), HandshakeError> {
-        // The rest of the request would reach the server after its 101, where the server expects
-        // frames.
+        // An unwritten part of the request would reach the server after its 101, where the server
+        // expects frames.
         if !self.outgoing().is_empty() {
             return Err(HandshakeError::EarlyResponse);
         }

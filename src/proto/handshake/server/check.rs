@@ -113,9 +113,9 @@ pub(in crate::proto::handshake) fn once<'a>(
     }
 }
 
-/// Stores the value of Upgrade, which is a list, so it may be in several lines (RFC 9110 §5.3). All
-/// lines must have the same value. If the values differ, two parsers may choose different lines,
-/// which allows request smuggling.
+/// Stores the value of Upgrade. Upgrade is a list, so it may be in several lines (RFC 9110 §5.3).
+/// All lines must have the same value. If the values differ, two parsers may choose different
+/// lines, which allows request smuggling.
 fn equal<'a>(
     slot: &mut Option<&'a [u8]>,
     value: &'a [u8],

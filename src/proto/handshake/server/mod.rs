@@ -248,10 +248,10 @@ impl Handshake {
         Ok(connection)
     }
 
-    /// Returns the bytes of a response that rejects the request, which may be valid or faulty.
-    /// Write these bytes, shut the stream for writing, drain it for a moment, and drop it. The
-    /// response to an error has the error's [`status`](HandshakeError::status) and says in plain
-    /// text what is wrong, but repeats no text from the request.
+    /// Returns the bytes of a response that rejects the request. The request may be valid or
+    /// faulty. Write these bytes, shut the stream for writing, drain it for a moment, and drop it.
+    /// The response to an error has the error's [`status`](HandshakeError::status) and says in
+    /// plain text what is wrong, but repeats no text from the request.
     ///
     /// The response always has `Connection: close`. It has a Content-Length unless the status is
     /// 204 or 304, and a Date if [`Rejection::date`] is set. A HEAD request gets no body.

@@ -82,8 +82,8 @@ pub(in crate::proto::handshake) fn normalise(origin: &str) -> Result<String, Hea
     }
     // An authority has no path, query or user here, because `parse` refuses `/`, `?` and `@`.
     let parsed = Authority::parse(authority).map_err(|_| HeaderError::BadOrigin)?;
-    // A host may have an asterisk, but a caller who writes one here expects a wildcard. So it is
-    // refused.
+    // A host may have an asterisk, but a caller who writes one here expects a wildcard. So an
+    // asterisk is refused.
     if parsed.host.contains('*') || parsed.check_name().is_err() {
         return Err(HeaderError::BadOrigin);
     }

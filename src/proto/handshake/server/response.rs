@@ -56,8 +56,8 @@ impl<'a> Accept<'a> {
     }
 
     /// Sets the connection's limits, deadlines and compression, in place of the configuration with
-    /// which the request was read. So these settings may depend on the request. The limits on the
-    /// request's head were applied before.
+    /// which the request was read. So these settings may depend on the request. They do not change
+    /// the limits on the head, which has been read.
     ///
     /// ```
     /// use std::sync::Arc;

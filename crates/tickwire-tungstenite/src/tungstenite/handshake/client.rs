@@ -100,7 +100,7 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
     let (bytes, key) = write_request(request, offer)?;
     let ours = ours.map_or(&[][..], HeaderValue::as_bytes); // tickwire's request always has a key
     // The values of Sec-WebSocket-Accept for the key of the request, and for the key of `opening`.
-    // The keys differ, because the program chooses the key of `request`, which may be any text.
+    // The keys differ, because the program chooses the key of `request`. This key may be any text.
     let [theirs, ours] = [key.as_bytes(), ours].map(derive_accept_key);
     let check = move |mut response: Response, tail: Vec<u8>| {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {

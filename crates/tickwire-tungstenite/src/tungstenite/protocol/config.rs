@@ -43,8 +43,8 @@ pub struct WebSocketConfig {
 impl Default for WebSocketConfig {
     fn default() -> Self {
         Self {
-            // tungstenite has 128 KiB. All other defaults are tungstenite's, because a program may
-            // rely on them: its own limits, or its peers' limits, may be chosen for these defaults.
+            // tungstenite's default is 128 KiB. All other defaults are tungstenite's, because the
+            // limits of a program or of its peers may have been chosen for these defaults.
             read_buffer_size: 16 << 10,
             write_buffer_size: 128 << 10,
             max_write_buffer_size: usize::MAX,

@@ -11,12 +11,12 @@ use tickwire::{
     Connection, Entropy, Event, Negotiated, Outbound, OwnedMessage, Step, without_sigpipe,
 };
 
-/// The size of a read, in bytes, for a server that also accepts unmasked frames. These bytes are
-/// copied twice more anyway, so a larger read on the stack would save little.
+/// The size of a read, in bytes, for a server that also accepts unmasked frames. The bytes that
+/// such a server reads are copied twice more, so larger reads would save little.
 const READ: usize = 4 << 10;
 
 /// The most bytes that are discarded after the peer's Close, while we wait for the end of the
-/// peer's stream. Without this limit, a peer that sends on could keep a client reading for ever.
+/// peer's stream. Without this limit, a peer that never stops sending could keep a client reading.
 const BEHIND_CLOSE: usize = 64 << 10;
 
 /// How far the closing handshake has come.
@@ -137,7 +137,7 @@ impl WebSocketContext {
     }
 
     /// Returns the next message. Before reading, writes a Pong or a Close that is due. If the
-    /// stream refuses these bytes, `read` goes on, and the next call tries again.
+    /// stream refuses this reply, `read` still reads, and the next call writes the reply.
     ///
     /// # Errors
     ///
@@ -304,8 +304,8 @@ impl WebSocketContext {
 
     /// [`write`](Self::write), compiled once for all types of streams.
     fn write_to(&mut self, stream: &mut dyn Wire, message: Message) -> Result<()> {
-        // Programs tell these two errors apart: after `SendAfterClosing`, the peer's Close may
-        // still come.
+        // Programs distinguish `SendAfterClosing` from `AlreadyClosed`: after `SendAfterClosing`,
+        // the peer's Close may still come.
         if !self.can_write() {
             self.check_not_over()?;
             return Err(ProtocolError::SendAfterClosing.into());
@@ -388,7 +388,7 @@ impl WebSocketContext {
     fn flush_to(&mut self, stream: &mut dyn Wire) -> Result<()> {
         self.write_out(stream)?;
         stream.flush_all().map_err(|error| self.failed(error))?;
-        // This line comes after a successful flush, so that until then each call tries again.
+        // Cleared only after a successful flush: until then, each call tries to send the reply.
         self.reply_due = false;
         self.end_of_server()
     }

@@ -17,7 +17,7 @@ impl Entropy for Keys {
         match &mut self.0 {
             Some(system) => system.fill(dest),
             None => {
-                // Each `RandomState` has another SipHash key, so the blocks of 8 bytes differ.
+                // Each `RandomState` has its own SipHash key, so the blocks of 8 bytes differ.
                 for chunk in dest.chunks_mut(8) {
                     let random = RandomState::new().build_hasher().finish().to_ne_bytes();
                     chunk.iter_mut().zip(random).for_each(|(to, from)| *to = from);

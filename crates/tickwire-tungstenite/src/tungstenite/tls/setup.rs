@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-/// The name that the server's certificate has to be for, and the configuration of TLS.
+/// The name that the server's certificate must contain, and the configuration of TLS.
 pub(crate) type Setup = (ServerName<'static>, Arc<ClientConfig>);
 
 /// The setup for a `wss` URL.
@@ -42,7 +42,7 @@ where
     client_tls_with_config(request, stream, None, None)
 }
 
-/// [`client_tls`] with configurations.
+/// [`client_tls`] with configurations for the connection and for TLS.
 ///
 /// # Errors
 ///
