@@ -85,7 +85,7 @@ fn xor_short(bytes: &mut [u8], key: [u8; 4]) {
 }
 
 /// XORs `N` to 2 × `N` bytes as two words of `N` bytes. Returns `false` for fewer than `N` bytes.
-/// The words may overlap, so both are loaded before one is stored.
+/// The words may overlap, so both are loaded before either is stored.
 #[inline(always)]
 fn xor_two<const N: usize>(bytes: &mut [u8], key: [u8; 4]) -> bool {
     let n = bytes.len();
@@ -147,7 +147,7 @@ pub(crate) fn copy_xor(to: &mut [u8], from: &[u8], key: [u8; 4]) {
         return copy_xor_long(to, from, key);
     }
     if let (Some(&tail), Some(last)) = (from.last_chunk(), to.last_chunk_mut()) {
-        *last = xor::<16>(tail, turned(key, n)); // `from` does not change, so any order is right.
+        *last = xor::<16>(tail, turned(key, n)); // `from` does not change: `tail` may come first.
         for (to, from) in to.as_chunks_mut::<16>().0.iter_mut().zip(from.as_chunks::<16>().0) {
             *to = xor(*from, key);
         }

@@ -66,7 +66,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Returns a copy in a separate allocation, which outlives the connection's buffer.
+    /// Returns a copy with its own allocation. The copy outlives the connection's buffer.
     #[inline]
     pub fn to_owned(self) -> OwnedMessage {
         match self {
@@ -174,7 +174,7 @@ impl fmt::Debug for Chunk<'_> {
 #[non_exhaustive]
 pub struct Info {
     /// Whether another data message follows in the bytes already read, with only control frames in
-    /// between. Only a complete and unfragmented message within the limits counts; its UTF-8 and
+    /// between. That message must be complete, unfragmented and within the limits; its UTF-8 and
     /// inflated length are not checked yet. Bytes that the operating system still holds do not
     /// count.
     pub more: bool,

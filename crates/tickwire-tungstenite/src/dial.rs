@@ -26,7 +26,7 @@ fn next(race: &mut Race<io::Error>, now: Duration) -> io::Result<Step> {
     })
 }
 
-/// Runs the race in a thread, which blocks until an address is connected or all have failed.
+/// Runs the race. Blocks the calling thread until one address is connected or all have failed.
 pub(crate) fn connect(addresses: impl IntoIterator<Item = SocketAddr>) -> io::Result<TcpStream> {
     let (mut race, began) = (Race::new(addresses, DELAY), Instant::now());
     let next = |now, failed: Option<(SocketAddr, io::Error)>| {

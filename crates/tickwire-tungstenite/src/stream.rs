@@ -56,8 +56,8 @@ impl<S> WebSocketStream<S> {
         Self::new(stream, WebSocketContext::new(role, config))
     }
 
-    /// As [`from_raw_socket`](Self::from_raw_socket). `part` holds the peer's first bytes, which
-    /// were read already.
+    /// Does the same as [`from_raw_socket`](Self::from_raw_socket). `part` holds the peer's first
+    /// bytes, which were read already.
     pub async fn from_partially_read(
         stream: S,
         part: Vec<u8>,
@@ -171,8 +171,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, item: Message) -> Result<()> {
-        // No task waits for this write. If the stream refuses it, the caller calls `poll_ready` or
-        // `poll_flush` next, which registers the task.
+        // No task waits for this write. If the stream refuses the bytes, the caller next calls
+        // `poll_ready` or `poll_flush`, and either call registers the task.
         let Self { stream, context, waker, .. } = &mut *self;
         let mut stream = Polled { stream, waker: &*waker, half: None };
         let taken = context.write(&mut stream, item).no_block();

@@ -3,8 +3,8 @@
 //! [`Scan`] finds the end of a head in one pass over all bytes, even if they arrive one by one. In
 //! this pass, `Scan` also enforces the limits. It refuses bare LF, bare CR and control characters
 //! except tabs, because parsers read these in different ways, which allows request smuggling. For
-//! the same reason it refuses a folded line in a request. In a response, `Scan` unfolds the line in
-//! place, so that all later parsers see one line. `httparse` then parses the complete head once,
+//! the same reason it refuses a folded line in a request. In a response, `Scan` unfolds such a line
+//! in place, so that all later parsers see one line. `httparse` then parses the complete head once,
 //! and checks the grammar of the first line, names and values. A request that came whole in one
 //! read, without other bytes, goes to `httparse` without a scan. If `httparse` or a limit refuses
 //! the request, `Scan` runs after all, to find the first fault. [`server`](super::server) checks

@@ -344,9 +344,9 @@ impl Outbox {
         self.queue.is_empty() || self.bytes.saturating_add(size(message)) <= self.max_bytes
     }
 
-    /// If the subscriber was too slow: the code with which the subscriber is, or will be,
-    /// disconnected. Once [`feed`](Self::feed) has queued the Close, [`Sender::close_frame`] also
-    /// has the reason, which names the exceeded bound.
+    /// The code with which the subscriber is, or will be, disconnected. `None` unless it was too
+    /// slow. Once [`feed`](Self::feed) has queued the Close, [`Sender::close_frame`] also has the
+    /// reason, which names the exceeded bound.
     pub fn disconnected(&self) -> Option<CloseCode> {
         self.gave_up.map(|frame| frame.code)
     }

@@ -100,8 +100,8 @@ fn connect_once(
     NoDelay::set_nodelay(&mut stream, true)?;
     tls::client(request, stream, config, tls).map_err(|error| match error {
         HandshakeError::Failure(error) => error,
-        // The stream blocks, so only a timeout that is set on the socket can interrupt the
-        // handshake. This function's error type cannot hold the unfinished handshake.
+        // The stream blocks, so only a timeout of the socket can interrupt the handshake. The error
+        // of this function cannot hold the unfinished handshake, so it is lost.
         HandshakeError::Interrupted(_) => {
             std::io::Error::from(std::io::ErrorKind::WouldBlock).into()
         }

@@ -100,8 +100,8 @@ fn received(error: tickwire::RecvError) -> Error {
         late => return io::Error::new(io::ErrorKind::TimedOut, late).into(),
     };
     match broken {
-        // Programs match on the variants below. tickwire's errors carry no data from the wire, so a
-        // variant with a value, such as `InvalidOpcode`, has the same value in all cases.
+        // Programs match on the variants below. tickwire's errors carry no data from the wire, so
+        // the value in a variant such as `InvalidOpcode` is always the same.
         Broken::BadUtf8 => Error::Utf8(broken.to_string()),
         Broken::ReservedBits => ProtocolError::NonZeroReservedBits.into(),
         Broken::ReservedOpCode => ProtocolError::InvalidOpcode(0).into(),

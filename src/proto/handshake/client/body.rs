@@ -75,7 +75,7 @@ impl Body {
 /// Returns the length of a refusal's body, and whether the body is chunked. In doubt the body ends
 /// with the stream, because no further response follows.
 fn framing(refusal: &Refusal) -> (u64, bool) {
-    // RFC 9112 §6.3: these two have no body, whatever their headers say.
+    // RFC 9112 §6.3: a 204 or a 304 has no body, whatever its headers say.
     if matches!(refusal.status, 204 | 304) {
         return (0, false);
     }

@@ -41,7 +41,7 @@ pub struct ClientHandshake<S> {
 /// Checks the response, and makes the connection. The bytes behind the response are the
 /// connection's first input. This is a trait object, so that a program contains only one copy of
 /// the code that checks, and of the code that drops a check. Otherwise each place that may drop a
-/// handshake would have a copy.
+/// handshake would have its own drop code.
 type Check = dyn FnOnce(Response, Vec<u8>) -> Result<(WebSocketContext, Response)> + Send + Sync;
 
 impl<S: fmt::Debug> fmt::Debug for ClientHandshake<S> {
@@ -191,7 +191,7 @@ pub fn generate_request(request: Request) -> Result<(Vec<u8>, String)> {
     write_request(&request, None)
 }
 
-/// As [`generate_request`]. `offer` replaces the extensions that the request offers.
+/// Does the same as [`generate_request`], but `offer` replaces the extensions of the request.
 fn write_request(request: &Request, offer: Option<&HeaderValue>) -> Result<(Vec<u8>, String)> {
     // Some servers recognise these names only with these capital letters. The order is
     // tungstenite's. The key is last, so that the loop below leaves it in `key`.

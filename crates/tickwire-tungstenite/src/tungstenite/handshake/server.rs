@@ -34,7 +34,7 @@ pub fn create_response(request: &Request) -> Result<Response> {
     create_response_with_body(request, || ())
 }
 
-/// As [`create_response`], with a body.
+/// Does the same as [`create_response`], and adds a body.
 ///
 /// # Errors
 ///

@@ -22,7 +22,7 @@ pub struct WebSocketConfig {
     /// Once more bytes than this are buffered, `write` writes them to the stream, without a flush;
     /// default 128 KiB. With 0, each message is written at once.
     pub write_buffer_size: usize,
-    /// The most bytes that may be buffered; default: no limit. Set it above
+    /// The most bytes that may be buffered; default: no limit. Set this limit above
     /// [`write_buffer_size`](Self::write_buffer_size) plus the length of a message. A message that
     /// would exceed this limit is refused with
     /// [`WriteBufferFull`](super::super::Error::WriteBufferFull).

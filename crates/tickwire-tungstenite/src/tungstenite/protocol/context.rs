@@ -85,7 +85,7 @@ impl WebSocketContext {
         Self::from_partially_read(Vec::new(), role, config)
     }
 
-    /// As [`new`](Self::new). `part` holds the peer's first bytes, which were read already.
+    /// Does the same as [`new`](Self::new). `part` holds the peer's first bytes, read already.
     pub fn from_partially_read(part: Vec<u8>, role: Role, config: Option<WebSocketConfig>) -> Self {
         let config = config.unwrap_or_default();
         let conn = match role {
@@ -274,8 +274,8 @@ impl WebSocketContext {
         }
     }
 
-    /// Once both ends have sent a Close, a reset is no failure: the peer has only dropped the
-    /// stream early.
+    /// Converts an error of the stream. Once both ends have sent a Close, a reset is no failure:
+    /// the peer has only dropped the stream early.
     fn failed(&self, error: io::Error) -> Error {
         match error.kind() {
             io::ErrorKind::ConnectionReset if !self.can_read() => Error::ConnectionClosed,
@@ -302,7 +302,7 @@ impl WebSocketContext {
         self.write_to(stream, message)
     }
 
-    /// [`write`](Self::write), compiled once for all types of streams.
+    /// Does the work of [`write`](Self::write). Compiled once for all types of streams.
     fn write_to(&mut self, stream: &mut dyn Wire, message: Message) -> Result<()> {
         // Programs distinguish `SendAfterClosing` from `AlreadyClosed`: after `SendAfterClosing`,
         // the peer's Close may still come.

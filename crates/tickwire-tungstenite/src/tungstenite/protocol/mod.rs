@@ -40,8 +40,8 @@ impl<Stream> WebSocket<Stream> {
         Self { socket: stream, context: WebSocketContext::new(role, config) }
     }
 
-    /// As [`from_raw_socket`](Self::from_raw_socket). `part` holds the peer's first bytes, which
-    /// were read already.
+    /// Does the same as [`from_raw_socket`](Self::from_raw_socket). `part` holds the peer's first
+    /// bytes, which were read already.
     pub fn from_partially_read(
         stream: Stream,
         part: Vec<u8>,
@@ -99,7 +99,7 @@ impl<Stream: Read + Write> WebSocket<Stream> {
         self.context.read(&mut self.socket)
     }
 
-    /// [`write`](Self::write), then [`flush`](Self::flush).
+    /// Calls [`write`](Self::write), then [`flush`](Self::flush).
     ///
     /// # Errors
     ///
