@@ -436,8 +436,8 @@ impl Deref for Buffer {
 /// Text that owns its bytes, which are always valid UTF-8. A `Text` is cheap to clone, and can go
 /// to other threads and through channels.
 ///
-/// A received [`OwnedMessage::Text`](crate::OwnedMessage::Text) contains a `Text`, which derefs to
-/// `str`. `&str`, `String` and (checked) [`Bytes`] convert into it. `Bytes::from` does not copy.
+/// [`OwnedMessage::Text`](crate::OwnedMessage::Text) contains a `Text`, which derefs to `str`.
+/// `&str`, `String` and (checked) [`Bytes`] convert into a `Text`. `Bytes::from` does not copy.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Text(Bytes);
 

@@ -218,9 +218,9 @@ pub struct Arrival {
 /// A message that owns its payload. An `OwnedMessage` is cheap to clone, and can go to other
 /// threads and through channels.
 ///
-/// These types convert into text: `&str`, `String`, [`Text`] and references to them. These types
-/// convert into binary data: byte slices and arrays, `Vec<u8>`, [`Bytes`] and references to them. A
-/// [`Message`] keeps its kind. `Bytes::from(message)` returns the payload without copying it.
+/// `&str`, `String`, [`Text`] and references to them convert into text. Byte slices and arrays,
+/// `Vec<u8>`, [`Bytes`] and references to them convert into binary data. A [`Message`] keeps its
+/// kind. `Bytes::from(message)` returns the payload without copying it.
 ///
 /// # What a kept message keeps alive
 ///

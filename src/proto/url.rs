@@ -396,7 +396,7 @@ fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
     if text.is_empty() {
         return Ok(None);
     }
-    // RFC 3986 §3.2.1: in userinfo, these characters must be percent-encoded. Other characters that
+    // RFC 3986 §3.2.1: in userinfo, the characters below must be encoded. Other characters that
     // must be encoded, such as `^`, have no meaning in a URL. They are accepted, as in the path.
     if text.bytes().any(|b| b"@[]".contains(&b) || !b.is_ascii()) {
         return Err(UrlError::BadUserinfo);

@@ -1,5 +1,5 @@
 //! The buffer that zlib writes to, and the types that the module `zlib` shares with its callers.
-//! This file does not need that module.
+//! This file does not depend on `zlib`.
 use super::Deflate;
 use crate::proto::kernel::{Buffer, Text};
 #[cfg(not(feature = "deflate"))]

@@ -62,8 +62,8 @@ impl Params {
     }
 }
 
-/// Parses a window size (§7.1.2): a decimal number from 8 to 15, without a leading zero.
-/// Backslashes are skipped: they are escapes, because a token contains no backslash.
+/// Parses a window size (§7.1.2): a decimal number from 8 to 15, without a leading zero. A token
+/// contains no backslash, so each backslash is an escape, and is skipped.
 fn bits(value: &str) -> Option<u8> {
     let mut digits = value.bytes().filter(|&b| b != b'\\');
     match (digits.next(), digits.next(), digits.next()) {

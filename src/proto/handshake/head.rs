@@ -140,8 +140,8 @@ impl Scan {
     /// Whether [`run`](Self::run) would accept a head that httparse accepted. The head must end in
     /// CR LF CR LF. `first` is the length of its first line. httparse accepts only two forms that
     /// `run` refuses: an empty line before the first line, and a bare LF. A bare LF that httparse
-    /// accepts is always at the end of a line. So it is enough that CR LF comes before each name;
-    /// the last line ends with the CR LF CR LF.
+    /// accepts is always at the end of a line. So it is enough to find CR LF before each name. The
+    /// last line ends with the CR LF CR LF.
     fn takes(&self, head: &[u8], first: usize, headers: &[httparse::Header<'_>]) -> bool {
         let begins_line = |name: &str| {
             let at = name.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
@@ -284,8 +284,8 @@ impl RequestLine {
             }
         }
         let target = parsed.path.unwrap_or_default(); // `Complete`: path and method are set.
-        // RFC 9112 §3.2 allows only URI characters and no fragment, but httparse accepts more. Some
-        // clients send other visible characters, such as `|`, unescaped. So these pass.
+        // RFC 9112 §3.2 allows only URI characters and no fragment, but httparse accepts more.
+        // Other visible characters, such as `|`, pass, because some clients do not escape them.
         if !target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
             return Err(HandshakeError::Malformed { what: "request target" });
         }

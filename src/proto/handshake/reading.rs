@@ -35,7 +35,7 @@ pub struct Reading {
     /// The number of interim responses skipped so far.
     interim: u32,
     max_interim: u32,
-    /// The timeout that the next call of `handle_timeout` starts. `None` if it starts no timeout.
+    /// The timeout that the next `handle_timeout` starts. `None` if that call starts no timeout.
     timeout: Option<Duration>,
     /// The earliest end of the timeouts that have started. `None` before the first start.
     deadline: Option<Time>,
@@ -121,8 +121,8 @@ impl Reading {
 
     /// Fails the handshake with a fault that the caller has found. Use this call if you parse the
     /// head yourself, as an HTTP stack does. An event of `tracing` reports the error. This call and
-    /// all later calls of `step`, `handle_timeout` and `fail` return it. If the handshake had
-    /// failed before, this call returns that earlier error instead, and changes nothing.
+    /// all later calls of `step`, `handle_timeout` and `fail` return this error. If the handshake
+    /// had failed before, this call returns that earlier error instead, and changes nothing.
     pub fn fail(&mut self, error: HandshakeError) -> HandshakeError {
         if let Some(Err(earlier)) = self.outcome {
             return earlier;

@@ -80,7 +80,7 @@ pub struct OutboxCounts {
     pub fed: u64,
     /// Messages replaced by a newer message of the same key.
     pub conflated: u64,
-    /// Messages dropped to make room, for their age, or because the subscriber was disconnected.
+    /// Messages dropped to make room, as too old, or because the subscriber was disconnected.
     pub dropped: u64,
     /// Messages refused with [`Full`](PushError::Full) or
     /// [`Disconnected`](PushError::Disconnected). Refused messages are not part of `pushed`.
@@ -412,7 +412,7 @@ impl Outbox {
             return Ok(());
         };
         let bytes = self.bytes.saturating_sub(size(&entry.message)).saturating_add(size(&message));
-        // A message that is at most as long as the old message always fits. So does the only
+        // A message always fits if it is at most as long as the old message, or if it is the only
         // message of the queue.
         if bytes > self.max_bytes && bytes > self.bytes && !alone {
             return Err(self.give_up(CloseCode::TRY_AGAIN_LATER, TOO_MUCH));

@@ -1,4 +1,4 @@
-//! The race of `dial`, in a task.
+//! Runs the race of `dial` in a task.
 use super::{DELAY, next};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::{

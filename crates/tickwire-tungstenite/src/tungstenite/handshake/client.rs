@@ -107,8 +107,8 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
             *response.body_mut() = Some(refusal_body(&response, &tail));
             return Err(Error::Http(Box::new(response)));
         }
-        // `opening` compares the header with `ours`, the value for its own key. So `theirs`, the
-        // value for the key of the request, becomes `ours`.
+        // `opening` compares the header with `ours`, the value for its own key. So `exchange`
+        // replaces `theirs`, the value for the request's key, with `ours`.
         exchange(&mut response, &theirs, &ours)?;
         let conn = opening.accept(&response).map_err(|error| match error {
             HandshakeError::UnexpectedSubprotocol if !offers => {
