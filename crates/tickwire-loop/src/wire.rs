@@ -218,7 +218,7 @@ impl Wire {
         match self.read(system, reading.spare_mut(), spent) {
             Ok(0) => reading.end_of_stream(),
             Ok(n) => reading.commit(n),
-            // The deadline has passed, but bytes had arrived. So the next round reads once more.
+            // `late`: unread bytes were found after the deadline. So the next round reads again.
             Err(error) if is_passing(&error) && late => return Err(Pause::Wait(Some(now))),
             Err(error) if is_passing(&error) => {}
             Err(error) => {

@@ -56,8 +56,8 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// - an error of TLS, of the URL, or of the proxy's credentials,
 /// - [`max_attempts`](Self::max_attempts) delays.
 ///
-/// An exchange may answer 403 or 404 during maintenance. A program that must not give up looks at
-/// [`Retry`](tickwire::Retry) after a `None`:
+/// During maintenance, a stock exchange may answer 403 or 404. If your program must not give up
+/// then, look at [`Retry`](tickwire::Retry) after a `None`:
 ///
 /// ```
 /// use std::time::Duration;

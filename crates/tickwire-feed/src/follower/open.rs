@@ -226,7 +226,7 @@ impl Open {
 
     /// Notes that the subscriptions of the range are sent now. If a subscription was forgotten
     /// meanwhile, the range ends before this subscription, and the rest is queued as another
-    /// message. Returns whether the message is still wanted.
+    /// message. Returns whether the range still has a wanted subscription.
     fn say(&mut self, range: &mut Range<usize>, now: Time) -> bool {
         let is_free = |at: &usize| self.seat(*at).is_none();
         range.start = range.clone().find(|at| !is_free(at)).unwrap_or(range.end);

@@ -271,7 +271,7 @@ impl OutBuffer {
         (self.mark, self.sent, self.end) = (0, 0, 0);
     }
 
-    /// Frees a buffer of more than `LARGE` bytes if its length is no longer needed. `end` must
+    /// Frees a buffer of more than `LARGE` bytes if nothing needs so long a buffer now. `end` must
     /// still be the number of bytes used. A buffer of more than four times `high_water` is freed at
     /// once. Only a large message needs a buffer of this length. A new allocation costs little
     /// compared with copying and writing this message. Without this rule, one message of 16 MiB

@@ -162,8 +162,8 @@ impl Uring {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(false),
             asked => asked?,
         }
-        // The kernel checks the poll at once, so it also reports events that an earlier wait of mio
-        // has left in the poll.
+        // The kernel checks mio's `poll` when it takes this request. So it also reports events that
+        // an earlier wait of mio has left there.
         if !mem::replace(&mut self.polls, true) {
             self.ring.poll(0, Of::Poll, descriptor(poll, Of::Poll), IN);
         }
