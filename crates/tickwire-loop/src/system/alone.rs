@@ -1,4 +1,4 @@
-//! The back end for builds without io_uring: `Mio`, with the methods of `either.rs` that it lacks.
+//! The back end for builds without io_uring: `Mio`, plus the methods that only `either.rs` has.
 pub(crate) use super::mio::{Mio as System, Stream};
 use super::{Token, Waker};
 use std::io;
