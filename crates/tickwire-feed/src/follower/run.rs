@@ -83,7 +83,7 @@ impl Run {
             (Retry::Stop, _) => None,
             (Retry::Alarm, _) => self.backoff.rarely(),
             (_, Ended::Closed(code)) => self.backoff.after_close(code),
-            // The server gave all lines the same time, so each line adds its own delay.
+            // `at` may be the same for all lines, so each line adds its own delay.
             (_, Ended::Refused { status, retry_after }) => match away {
                 Some(at) => self.backoff.next().map(|delay| (at - now) + delay),
                 None => self.backoff.after_refusal(status, retry_after),

@@ -225,7 +225,7 @@ impl Uring {
                 readable = self.received(at, done.result, done.buffer);
             }
             Of::Send => writable = self.sent(at, done.result, done.buffer),
-            // If the kernel refused this request, the next write causes another request.
+            // Also if the poll failed: then the next write that is refused asks for another poll.
             Of::Writable => (place.blocked, writable) = (false, true),
             Of::Cancel if done.result.is_err() => place.stopping = false, // nothing to cancel
             Of::Cancel | Of::Poll => {}
