@@ -4,10 +4,9 @@
 //! During its turn the connection is not in its slot. So the handler can use the whole loop while a
 //! message is lent. `Net` reaches this connection only through its sender.
 use crate::net::{Handler, Net};
-use crate::slots::{Marks, Slot};
 use crate::stage::{Open, Stage};
 use crate::wire::{NextAction, is_passing};
-use crate::{event::Event, handle::Handle, inner::Inner};
+use crate::{event::Event, handle::Handle, inner::Inner, slots::Slot};
 use std::{io::ErrorKind, mem};
 use tickwire::{Connection, Step, Time};
 
@@ -122,8 +121,7 @@ impl<'i, T> Turn<'i, T> {
         }
         // A read comes first only if all earlier input is delivered. If bytes are queued, there may
         // be no room for replies, so the turn begins with a write.
-        let Marks { starved, paused, .. } = slot.marks;
-        self.reads = starved && !paused && nothing_queued && may_read;
+        self.reads = slot.marks.starved && !slot.marks.paused && nothing_queued && may_read;
         if slot.owes_room(conn.sender()) {
             (slot.marks.wants_room, self.reads) = (false, false); // the handler may use up the room
             handler(&mut Net::in_turn(self.inner, conn.sender_mut()), Event::Room(self.handle));
