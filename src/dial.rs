@@ -47,9 +47,9 @@ pub struct Dial<'r> {
     delay: Duration,
     prepare: Option<Prepare<'r>>,
     pub(crate) via_proxy: Option<Proxy>,
-    // This field does not share the name `tls` of the method. Otherwise, with the feature `rustls`
-    // off, rustc would report for `dial.tls(..)` that `tls` is a private field, not that the method
-    // is missing.
+    // This field is not named `tls`, like the method that is missing without the feature `rustls`.
+    // If it were, rustc would report for `dial.tls(..)` that the field `tls` is private, instead of
+    // reporting that the method is missing.
     tls_config: Option<tls::Client>,
 }
 
@@ -74,9 +74,9 @@ impl<'r> Dial<'r> {
 
     /// Sets how long an attempt to connect may take before the next attempt begins beside it. The
     /// default is 250 ms (RFC 8305 §5). A delay below 10 ms counts as 10 ms. The addresses of a
-    /// name are tried in a race: IPv6 and IPv4 in turn, in the resolver's order. When an attempt
-    /// fails, the next attempt begins at once. The first attempt that connects wins, and all others
-    /// are closed.
+    /// name are tried in a race, in the resolver's order, except that IPv6 and IPv4 alternate. When
+    /// an attempt fails, the next attempt begins at once. The first attempt that connects wins, and
+    /// all others are closed.
     pub fn attempt_delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
@@ -165,8 +165,8 @@ impl<'r> Dial<'r> {
     }
 }
 
-/// The race of attempts to the addresses of a target. All times count from the beginning of the
-/// call that dials.
+/// The race of attempts to connect to the addresses of a target. All times count from the beginning
+/// of the call that dials.
 pub(crate) struct Attempts<'t> {
     to: &'t Target,
     limit: Duration,
@@ -177,8 +177,8 @@ impl Attempts<'_> {
     /// Returns what to do next: connect, or wait. Fails once all attempts have failed, or `limit`
     /// has passed. The error names each address that was dialed and why it failed.
     pub(crate) fn next(&mut self, now: Duration) -> io::Result<Step> {
-        // After the limit, the attempts under way count as failed, so that the final error names
-        // them. (`to_vec`, because `failed` changes the list.) No further attempt begins then.
+        // After the limit, no further attempt begins. The attempts under way count as failed, so
+        // that the final error names them. (`to_vec`, because `failed` changes the list.)
         let timed_out = now >= self.limit;
         if timed_out {
             for address in self.race.under_way().to_vec() {
@@ -210,7 +210,7 @@ impl Attempts<'_> {
     }
 }
 
-/// Returns the configuration for TLS to a target; `None` if its URL is not `wss` or `https`.
+/// Returns the configuration for TLS to a target; `None` if the URL is neither `wss` nor `https`.
 fn client_tls(to: &Target, own: Option<&tls::Client>) -> Result<Option<tls::Client>, Error> {
     if !to.secure() {
         return Ok(None);

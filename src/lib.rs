@@ -198,22 +198,22 @@
 //!   the unwritten replies, which are dropped. Otherwise the connection might end before a peer
 //!   that reads slowly learns of its violation.
 //! - The answer to a Close repeats the code of that Close, but not the reason. (§5.5.1 asks only
-//!   for the code, "typically".)
+//!   for the code, and only "typically".)
 //! - For the heartbeat, any byte received is a sign of life, not only a Pong. A peer that is busy
 //!   with sending a large message may answer a Ping late, but is not dead.
 //! - A peer that sends no data for [`Config::data_timeout`] gets a Close with 1001 (going away).
 //!   This code fits, because the peer has broken no rule, and this end leaves.
 //! - A message beyond one of our limits closes the connection. The close code is 1009 if the
-//!   message or a frame of it is too long, and 1008 if it has too many fragments.
+//!   message or one of its frames is too long, and 1008 if the message has too many fragments.
 //! - The unused bits of the last base64 digit of a Sec-WebSocket-Key may have any value, because
 //!   base64 decoders may ignore these bits. A key that is not base64 of 16 bytes is refused.
 //! - A request without an Origin passes an allow-list of origins, because browsers always send an
-//!   Origin. [`required`](handshake::server::Origins::required) changes this.
+//!   Origin. [`required`](handshake::server::Origins::required) refuses these requests.
 //! - Blanks around `=` in Sec-WebSocket-Extensions are accepted, but never written. Names of
 //!   extensions match without regard to case.
 //! - A server that shares no subprotocol with its client accepts the request without a subprotocol,
-//!   as many programs expect. (If a page asked for a subprotocol, its browser then fails the
-//!   connection.) A client can [require](handshake::client::Request::require_subprotocol) a
+//!   as many programs expect. (A browser then fails the connection, if the page asked for a
+//!   subprotocol.) A client can [require](handshake::client::Request::require_subprotocol) a
 //!   subprotocol.
 //! - [A table](handshake#heads) lists the forms of heads that are accepted, and the forms that are
 //!   refused.
@@ -279,8 +279,8 @@
 //!   bytes received, never with the length that a header announces. [The memory that each kind of
 //!   attack takes](guide::limits#what-a-peer-can-make-a-connection-keep) is measured.
 //! - Messages received before a violation, a broken stream or a failed write are still delivered.
-//!   The receiving call after the last of them returns the error, or `None` if the peer's Close
-//!   came before the failure.
+//!   After the last of these messages, the next receiving call returns the error, or `None` if the
+//!   peer's Close came before the failure.
 //! - Every byte of a fed message is written, waits, or is dropped.
 //!   [`buffered_amount`](Sender::buffered_amount) counts the waiting bytes, including control
 //!   frames. [`dropped`](Sender::dropped) counts the dropped bytes.
@@ -294,7 +294,7 @@
 //!   seeded by the operating system. A program that makes the [`Connection`] itself chooses the
 //!   [`Entropy`].
 //! - On Linux, a write to a peer that is gone fails with an error. The write raises no SIGPIPE,
-//!   which would end the process. `without_sigpipe` lists the exceptions.
+//!   because this signal would end the process. `without_sigpipe` lists the exceptions.
 //! - `unsafe` is in one file, `src/proto/kernel.rs`, for two purposes. One is to call functions
 //!   compiled for AVX2, after a check of the CPU. The other is to make a `str` from validated
 //!   bytes.
@@ -329,7 +329,7 @@ pub mod futures_io;
 ))]
 pub mod guide;
 // In a build without an adapter for tasks, some functions have no caller. In a build with such an
-// adapter the lint is on, and finds all other dead code.
+// adapter, the lint is on, and finds code that no build uses.
 #[cfg_attr(not(feature = "_task"), allow(dead_code))]
 mod proto;
 #[cfg(feature = "std")]

@@ -149,7 +149,7 @@ type Over<S, T> = Timed<S, FuturesIo<T>>;
 ///
 /// Dropping a WebSocket ends the stream at once, and loses messages that were not flushed. So call
 /// [`close`](WebSocket::close) first. After the end of the connection, the WebSocket keeps the
-/// stream until it is dropped.
+/// stream until you drop the WebSocket.
 pub struct WebSocket<S, T: Timers>(task::WebSocket<Over<S, T>>);
 
 /// A client's opening request, and its stream. Look at the request, then accept or reject it.
@@ -206,8 +206,8 @@ shown!(WebSocket<S> Incoming<S> Reader<R, W> Writer<W>);
 ///
 /// # Errors
 ///
-/// [`Error::Handshake`] for a bad request, after it was rejected. [`Error::Io`] if the stream
-/// fails. [`Error::Recv`] if the stream accepted no byte of the response for `write_timeout`.
+/// [`Error::Handshake`] for a bad request, after its rejection. [`Error::Io`] if the stream fails.
+/// [`Error::Recv`] if the stream accepted no byte of the response for `write_timeout`.
 pub async fn accept<S, T>(io: S, timers: T, config: &Config) -> Result<WebSocket<S, T>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -250,7 +250,7 @@ struct FuturesIo<T: Timers> {
     epoch: Instant,
     timer: Option<Pin<Box<T::Sleep>>>,
     /// The deadline of `timer`. `None` once the timer was ready. Then the next wait sets the timer
-    /// again, because a future that was ready must not be polled.
+    /// again, because a future that was ready must not be polled again.
     due: Option<Time>,
     /// The number of reads in a row without a wait.
     reads: u8,
@@ -283,7 +283,7 @@ impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
     }
 
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // Limits the wait: a later time may overflow `Instant`. An early wake-up does no harm.
+        // Waits at most a year: a later time may overflow `Instant`. An early wake-up does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let FuturesIo { timers, epoch, timer, due, .. } = &mut self.wait;
         let set = || {

@@ -13,21 +13,22 @@
 pub enum Retry {
     /// A new connection may succeed soon: connect again with growing delays.
     BackOff,
-    /// The fault may be permanent, such as a 404, or a violation of the protocol by the peer. But
+    /// The fault, such as a 404 or a violation of the protocol by the peer, may be permanent. But
     /// it may also be temporary: exchanges answer 404 during maintenance. Tell a person, and try
     /// again rarely.
     Alarm,
-    /// Another attempt in the same way does harm, or cannot succeed. An exchange that bans an
-    /// address prolongs the ban, wrong credentials can lock an account, and a bad certificate may
-    /// be an attack. Tell a person, and connect again only when that person says so.
+    /// Another attempt in the same way does harm, or cannot succeed. An exchange that has banned an
+    /// address prolongs the ban at each attempt, wrong credentials can lock an account, and a bad
+    /// certificate may be an attack. Tell a person, and connect again only when that person says
+    /// so.
     Stop,
 }
 
 /// A close code that may appear in a Close frame (§7.4): 1000–1003, 1007–1014, 3000–4999.
 ///
 /// The codes 1005, 1006 and 1015 are no values of this type, because they must never be sent. APIs
-/// use them to report a missing code, a missing Close and a failed TLS handshake. For 1005 and
-/// 1006, see [`Closed::code`](crate::Closed::code).
+/// report a missing code as 1005, a missing Close as 1006, and a failed TLS handshake as 1015. For
+/// 1005 and 1006, see [`Closed::code`](crate::Closed::code).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CloseCode(u16);
 
@@ -68,8 +69,8 @@ impl CloseCode {
         }
     }
 
-    /// Whether a new attempt to connect may succeed, after a pause, if a client's connection was
-    /// closed with this code. `false` for 1000, because the purpose of the connection is fulfilled.
+    /// Whether a client whose connection was closed with this code may succeed when it connects
+    /// again after a pause. `false` for 1000, because the purpose of the connection is fulfilled.
     /// `false` for 1002, 1003, 1007–1010, 3000 (unauthorized) and 3003 (forbidden), because the
     /// same client would get the same code again. `true` for every other code. This includes an
     /// application's own codes (4000–4999), although this crate does not know their meaning. Retry

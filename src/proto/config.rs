@@ -76,8 +76,8 @@ pub struct Config {
     /// [`SendError::Full`](crate::SendError::Full); default 1 MiB. While fewer bytes are unwritten,
     /// a message of any length is accepted whole. 0 counts as 1. Frames that overtake queued
     /// messages do not count, but [`feed_first`](crate::Sender::feed_first) fails once all
-    /// unwritten bytes together reach twice this number. If the unwritten Pongs would reach this
-    /// many bytes, or 252 if that is more, only the newest Ping is answered.
+    /// unwritten bytes together reach twice this number. If the unwritten Pongs would reach the
+    /// greater of this number and 252 bytes, only the newest Ping is answered.
     ///
     /// Without this limit, the messages for a peer that does not read would fill memory. If a large
     /// message makes the buffer much longer than `high_water`, the buffer is freed once all its
@@ -105,10 +105,10 @@ pub struct Config {
     pub max_fragments: u32,
 
     /// The number of bytes that one read asks for; default 16 KiB, which fits the processor's
-    /// first-level cache. Inside a long frame, a read asks for the rest of the frame instead, but
-    /// for at most 128 KiB. A value below 512 bytes or above 16 MiB counts as the nearer of these
-    /// two limits. The buffer has additional room for a frame header, so that one read can receive
-    /// a whole message of this length. The buffer grows while a longer message arrives.
+    /// first-level cache. Inside a long frame, a read instead asks for the rest of the frame, up to
+    /// 128 KiB. A value below 512 bytes or above 16 MiB counts as the nearer of these two limits.
+    /// The buffer has additional room for a frame header, so that one read can receive a whole
+    /// message of this length. The buffer grows while a longer message arrives.
     pub read_buffer: usize,
 
     /// The number of bytes up to which an adapter holds back replies; default 64 KiB. The adapter
@@ -166,7 +166,7 @@ pub struct Config {
     /// A message counts as sent when it is fed. Because feeding reads no clock, the connection
     /// checks five times in each interval of this duration whether a message was fed. Control
     /// frames do not count as messages. The program receives a server's answer to the idle message
-    /// as an ordinary message, which also restarts [`data_timeout`](Self::data_timeout).
+    /// as an ordinary message. This answer also restarts [`data_timeout`](Self::data_timeout).
     ///
     /// The first interval begins with the first check. The message overtakes messages that wait to
     /// be written ([`feed_first`](crate::Sender::feed_first)), and is not compressed. The idle
@@ -189,11 +189,11 @@ pub struct Config {
     /// that arrives byte by byte.
     pub handshake_timeout: Duration,
 
-    /// How long to wait for the peer's Close after our Close; default 5 s. After both Closes, each
+    /// How long to wait for the peer's Close after our Close; default 5 s. After both Closes, this
     /// end waits for the peer to end the stream: up to a second, or up to `close_timeout` if that
     /// is shorter. Closing thus takes at most `close_timeout` + 1 s, with these exceptions:
     ///
-    /// - If the peer goes on sending and does not answer our Close, it may not have read all our
+    /// - If the peer goes on sending and does not answer our Close, perhaps it has not read all our
     ///   data. A sudden end of the stream could destroy this data. So this end shuts the stream for
     ///   writing; the stream still sends the bytes that it has accepted. Then this end reads and
     ///   drops input until the peer ends the stream. All this takes at most one more
@@ -207,9 +207,9 @@ pub struct Config {
     /// How long one frame may take from its first byte to its last; default 60 s. Each received
     /// byte adds the time that a byte takes at 16 KiB a second, so a large frame may come over a
     /// slow line. A message in several frames gets ten times `frame_timeout`, and the same addition
-    /// for each byte of its payload. A time in which the program makes no receiving call counts
-    /// only up to a quarter of `frame_timeout`. In a longer time our buffers may have become full,
-    /// so that the peer could not send.
+    /// for each byte of its payload. A pause in which the program makes no receiving call counts
+    /// only up to a quarter of `frame_timeout`. In a longer pause, our buffers may become full, so
+    /// that the peer cannot send.
     ///
     /// The timeout stops peers that keep a connection busy by sending a byte now and then. It does
     /// not apply to payloads received in chunks, unless the program skips the rest of the message.
@@ -314,7 +314,7 @@ pub struct Heartbeat {
     /// A Ping is sent when nothing was received for this time. The Ping can be late by up to a
     /// fifth of this time, or early by a twentieth.
     pub interval: Duration,
-    /// After a Ping was written, the longest time for which the peer may send nothing.
+    /// The longest time for which the peer may send nothing after a Ping was written.
     pub timeout: Duration,
 }
 

@@ -96,9 +96,9 @@ pub enum RecvError {
     /// may still be alive.
     #[error("no data from the peer within the data timeout (data_timeout)")]
     DataTimeout,
-    /// This end waited longer than [`close_timeout`](crate::Config::close_timeout): either to write
-    /// its answer to the peer's Close or, after its own Close or a failed write, for the peer's
-    /// Close. [`Closed::unconfirmed`](crate::Closed::unconfirmed) says whether the peer has ended
+    /// One of two waits was longer than [`close_timeout`](crate::Config::close_timeout): to write
+    /// our answer to the peer's Close, or for the peer's Close after our own Close or a failed
+    /// write. [`Closed::unconfirmed`](crate::Closed::unconfirmed) says whether the peer has ended
     /// the stream since then.
     #[error("closing handshake not finished within the close timeout (close_timeout)")]
     CloseTimeout,

@@ -11,9 +11,9 @@ use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use core::ops::{Deref, Range, RangeFrom};
 
-/// From this length on, in bytes, the processor's features select a kernel ([`xor_to_read`] selects
-/// from 64 on). For fewer bytes, detecting the features costs more than it saves. The functions for
-/// longer payloads are not inlined, so that the code at each caller stays short.
+/// From this length on, in bytes, the processor's features select a kernel. (In [`xor_to_read`]
+/// they do so from 64 on.) For fewer bytes, detecting the features costs more than it saves. The
+/// functions for longer payloads are not inlined, so that the code at each caller stays short.
 const LONG: usize = 256;
 
 /// From this length on, in bytes, masking in place aligns its stores to 32 bytes, so that no store
@@ -48,8 +48,8 @@ pub(crate) fn xor_in_place(bytes: &mut [u8], key: [u8; 4]) {
 }
 
 /// Does the same as [`xor_in_place`] for a payload that is read right afterwards, such as text.
-/// From 64 bytes on, stores are as wide as the reader's loads: a wide load would have to wait for
-/// two narrow stores. This function is not inlined, to keep a binary message's path short.
+/// From 64 bytes on, stores are as wide as the reader's loads. Otherwise a wide load would have to
+/// wait for two narrow stores. This function is not inlined, to keep a binary message's path short.
 #[inline(never)]
 pub(crate) fn xor_to_read(bytes: &mut [u8], key: [u8; 4]) {
     match bytes.len() {
@@ -187,7 +187,7 @@ pub(super) fn copy_xor_blocks(to: &mut [u8], from: &[u8], key: [u8; 4]) {
 
 /// Whether a whole payload is UTF-8. This function skips ASCII at the beginning. Without the skip,
 /// receiving 200 bytes of ASCII took 234 instructions, 80 of them in `simdutf8`.
-#[inline(never)] // as `xor_to_read`
+#[inline(never)] // see `xor_to_read`
 pub(crate) fn is_valid(bytes: &[u8]) -> bool {
     let rest = bytes.get(ascii_prefix(bytes)..).unwrap_or_default();
     rest.is_empty() || simdutf8::basic::from_utf8(rest).is_ok()
@@ -366,8 +366,8 @@ impl Buffer {
         whole.is_some()
     }
 
-    /// Returns where a check of `range` begins: at the end of the known text, if this text begins
-    /// where `range` begins and ends inside `range`; otherwise at the start of `range`.
+    /// Returns the index from which a check of `range` begins. It is the end of the known text, if
+    /// this text begins with `range` and ends inside it. Otherwise it is the start of `range`.
     #[inline]
     fn known(&self, range: &Range<usize>) -> usize {
         let inside = (range.start..=range.end).contains(&self.text.end);
@@ -391,7 +391,7 @@ impl Buffer {
     }
 
     /// Appends zeros up to the length `len`, which must be at most `most`. To keep reallocations
-    /// rare, each doubles the capacity, but to at most `most`.
+    /// rare, each reallocation doubles the capacity, but to at most `most`.
     pub(crate) fn lengthen(&mut self, len: usize, most: usize) {
         let room = self.bytes.capacity();
         if len > room {
@@ -437,7 +437,7 @@ impl Deref for Buffer {
 /// to other threads and through channels.
 ///
 /// [`OwnedMessage::Text`](crate::OwnedMessage::Text) contains a `Text`, which derefs to `str`.
-/// `&str`, `String` and (checked) [`Bytes`] convert into a `Text`. `Bytes::from` does not copy.
+/// `&str`, `String` and [`Bytes`] (checked) convert into a `Text`. `Bytes::from` does not copy.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Text(Bytes);
 

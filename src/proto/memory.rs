@@ -13,7 +13,7 @@ pub(crate) mod counted;
 #[derive(Debug)]
 pub(crate) struct Memory {
     /// Replaces an empty buffer by a buffer of at least this many bytes. The function writes to its
-    /// argument, because a returned `Vec` would be slower: the processor would store the words of
+    /// argument, because a returned `Vec` would be slower. The processor would store the words of
     /// the `Vec` one by one, load them together right afterwards, and stall.
     pub(crate) take_to: fn(&mut Vec<u8>, usize),
     /// Takes back a buffer that the connection no longer needs.

@@ -23,7 +23,7 @@ pub enum DataKind {
 /// # Borrow errors
 ///
 /// A received message borrows the WebSocket, so the compiler refuses (E0499 or E0502) any other use
-/// of the WebSocket while the message is in use:
+/// of the WebSocket while the message is in use. To avoid this error:
 ///
 /// - To answer a message, receive with `recv_to_reply`, which returns the sender together with the
 ///   message. Or split the WebSocket.
@@ -174,9 +174,9 @@ impl fmt::Debug for Chunk<'_> {
 #[non_exhaustive]
 pub struct Info {
     /// Whether another data message follows in the bytes already read, with only control frames in
-    /// between. That message must be complete, unfragmented and within the limits; its UTF-8 and
-    /// inflated length are not checked yet. Bytes that the operating system still holds do not
-    /// count.
+    /// between. Only a message that is complete, unfragmented and within the limits counts; its
+    /// UTF-8 and inflated length are not checked yet. Bytes that the operating system still holds
+    /// do not count.
     pub more: bool,
     /// The number of messages delivered after the last [commit](crate::Receiver::commit) of a read
     /// and before this message. Messages that the program skipped count too.
@@ -188,10 +188,10 @@ pub struct Info {
     /// adapter's epoch is the moment when it began to dial, began to accept, or took over the
     /// connection. The program cannot read this epoch, so only the difference of two times of the
     /// same connection has a meaning: the time between two reads. To learn how old a message is,
-    /// use [`arrived`](Self::arrived), or an event loop of your own, which chooses the epoch.
+    /// use [`arrived`](Self::arrived), or write an event loop, which can choose the epoch.
     pub read_at: Option<Time>,
-    /// When the last bytes of the read that completed the message arrived, by the kernel's clock.
-    /// The adapters set this value over a `Timestamped` stream if
+    /// The time of arrival, by the kernel's clock, of the last bytes of the read that completed the
+    /// message. The adapters set this value over a `Timestamped` stream if
     /// [`stamp_reads`](crate::Config::stamp_reads) is set. Your own event loop can set it with
     /// [`set_read`](crate::Receiver::set_read). Otherwise `arrived` is `None`.
     pub arrived: Option<Arrival>,

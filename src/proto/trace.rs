@@ -12,7 +12,7 @@ use crate::proto::{close::CloseFrame, error::RecvError, role::Role, shown::Shown
 use core::fmt::Display;
 use events::{debug, info, trace};
 
-/// The target of all events. By default, the target is the module that emits the event. With one
+/// The target of all events. The default of `tracing` is the module that emits the event. With one
 /// target for all events, one filter finds them all.
 const TARGET: &str = "tickwire";
 

@@ -152,8 +152,8 @@ impl Target {
         };
         let authority = Authority::parse(authority)?;
         authority.check_name()?;
-        // This test is not in `check`, because `check` sees the whole URL: a host that is not ASCII
-        // has an error of its own.
+        // This test cannot be in `check`, which sees the whole URL: a host that is not ASCII has an
+        // error of its own, `NonAsciiHost`.
         if !resource.is_ascii() {
             return Err(UrlError::IllegalCharacter);
         }
@@ -403,8 +403,8 @@ fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
     }
     let (user, password) = cut(text, b':').unwrap_or((text, ""));
     let mut userinfo = decode(user)?;
-    // RFC 7617 §2: a server takes the text before the first colon for the user. So a decoded user
-    // with a colon is refused; the URL can have this colon as `%3A`.
+    // RFC 7617 §2: a server takes the text before the first colon for the user. So a user that has
+    // a colon once it is decoded is refused. (In the URL this colon is `%3A`.)
     if userinfo.contains(&b':') {
         return Err(UrlError::BadUserinfo);
     }

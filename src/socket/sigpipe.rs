@@ -1,7 +1,7 @@
 //! Writes that raise no SIGPIPE.
 //!
 //! std writes one slice to a socket by `send` with MSG_NOSIGNAL, and mio and tokio call std. But
-//! std writes several slices by `writev`, which cannot take this flag.
+//! std writes several slices by `writev`, which cannot take this flag. So they need this module.
 
 /// Runs `call` so that its writes in this thread raise no SIGPIPE.
 ///
@@ -11,13 +11,12 @@
 /// restore the default action, for example to end quietly when `head` closes its pipe. A C or C++
 /// program needs only this line, before its first thread: `signal(SIGPIPE, SIG_IGN);`
 ///
-/// Even without that line, a connection raises no SIGPIPE over sockets of std and tokio, or over
-/// this crate's TLS, because the adapters of this crate call this function themselves. You must
-/// call this function yourself:
+/// Even without that line, a connection over sockets of std and tokio, or over this crate's TLS,
+/// raises no SIGPIPE. There the adapters of this crate call this function themselves. You must call
+/// this function yourself:
 ///
-/// - in a [loop of your own](crate::Connection::next), and in
-///   [`try_write`](crate::blocking::Stream::try_write) of a stream of your own, around
-///   `write_vectored` to a socket,
+/// - around `write_vectored` to a socket, in a [loop of your own](crate::Connection::next) and in
+///   [`try_write`](crate::blocking::Stream::try_write) of a stream of your own,
 /// - around reads, writes and flushes of a TLS stream of rustls or tokio-rustls, in a stream type
 ///   of your own. (`tickwire-tungstenite` does so for its TLS streams.)
 ///
@@ -25,14 +24,14 @@
 ///
 /// - by the responses that hyper writes itself, below `tickwire-axum`,
 /// - by writes to Unix sockets, if the compiler is older than Rust 1.90,
-/// - on Unix systems other than Linux, Android and Apple's, because this function only runs `call`
-///   there. (On Apple's systems it also only runs `call`, but std and tokio set an option of each
-///   socket, SO_NOSIGPIPE.)
+/// - on Unix systems other than Linux, Android and Apple's, because there this function does
+///   nothing but run `call`. (The same holds on Apple's systems, but there std and tokio set an
+///   option of each socket, SO_NOSIGPIPE.)
 ///
-/// If the process ignores SIGPIPE, this function only runs `call`. Otherwise the thread blocks
-/// SIGPIPE while `call` runs, which costs six short system calls. The first call of this function
-/// checks whether the process ignores SIGPIPE. So a program that restores the default action must
-/// do so before that call.
+/// If the process ignores SIGPIPE, this function does nothing but run `call`. Otherwise the thread
+/// blocks SIGPIPE while `call` runs, which costs six short system calls. The first call of this
+/// function checks whether the process ignores SIGPIPE. So a program that restores the default
+/// action must do so before that call.
 ///
 /// ```
 /// use std::{io::{IoSlice, Write}, net::{TcpListener, TcpStream}};

@@ -196,7 +196,7 @@ impl Dial<'_> {
                 }
                 Step::Wait(until) => until.unwrap_or(Duration::MAX), // `next` always sets a time
             };
-            // The outer `Ok` holds the result of the attempt. So an `Err` of `within` below only
+            // The outer `Ok` holds the result of the attempt. So an `Err` of `within` below always
             // means that the time has passed.
             let ended = poll_fn(|cx| {
                 for (at, (_, attempt)) in under_way.iter_mut().enumerate() {

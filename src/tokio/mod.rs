@@ -37,9 +37,9 @@
 //! **Threads.** The connections of a thread share only the thread's pool. While messages are
 //! received and sent, threads share no lock, counter or cache line. There are two exceptions: the
 //! halves of a split connection, and the reference count of a large [payload](crate::Outbound) that
-//! several connections send. So a server can use every processor with one runtime per thread, each
-//! with its own listener on the same port (SO_REUSEPORT): see the example `echo_server`,
-//! `--threads`.
+//! several connections send. So a server can use every processor: it runs one runtime per thread,
+//! each with its own listener on the same port (SO_REUSEPORT). See the option `--threads` of the
+//! example `echo_server`.
 mod dial;
 mod maybe;
 
@@ -109,7 +109,7 @@ use std::{
 ///
 /// Dropping a WebSocket ends the stream at once, and loses messages that were not flushed. So call
 /// [`close`](WebSocket::close) first. After the end of the connection, the WebSocket keeps the
-/// stream until it is dropped.
+/// stream until you drop the WebSocket.
 #[derive(Debug)]
 pub struct WebSocket<S>(task::WebSocket<Timed<S, Tokio>>);
 
@@ -185,8 +185,8 @@ adapter!(AsyncRead, AsyncWrite);
 ///
 /// # Errors
 ///
-/// [`Error::Handshake`] for a bad request, after it was rejected. [`Error::Io`] if the stream
-/// fails. [`Error::Recv`] if the stream accepted no byte of the response for `write_timeout`.
+/// [`Error::Handshake`] for a bad request, after its rejection. [`Error::Io`] if the stream fails.
+/// [`Error::Recv`] if the stream accepted no byte of the response for `write_timeout`.
 ///
 /// # Panics
 ///
@@ -272,7 +272,7 @@ impl Tokio {
 
     /// This function is not generic over the stream, so it is compiled once for all streams.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // Limits the wait: a later time may overflow `Instant`. An early wake-up does no harm.
+        // Waits at most a year: a later time may overflow `Instant`. An early wake-up does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let Self { epoch, sleep } = self;
         let at = *epoch + (until - Time::ZERO).min(epoch.elapsed() + FAR);

@@ -1,11 +1,10 @@
-//! The dialogue that asks a proxy for a tunnel to the server, without I/O: by HTTP's CONNECT or by
-//! SOCKS5.
+//! The dialogue, without I/O, that asks a proxy by HTTP's CONNECT or by SOCKS5 for a tunnel to the
+//! server.
 //!
-//! A [`Dialogue`] uses the stream before TLS to the server and before the opening handshake. A
-//! dialogue has the same limits as an opening handshake. [`max_head`](Config::max_head) and the
-//! other limits on a head apply to the head of the proxy's answer.
-//! [`handshake_timeout`](Config::handshake_timeout) bounds the time, counted from the beginning of
-//! the dial.
+//! A [`Dialogue`] comes before TLS to the server and before the opening handshake. A dialogue has
+//! the same limits as an opening handshake. [`max_head`](Config::max_head) and the other limits on
+//! a head apply to the head of the proxy's answer. [`handshake_timeout`](Config::handshake_timeout)
+//! bounds the time, counted from the beginning of the dial.
 //!
 //! ```text
 //! outgoing, advance      until all is written
@@ -35,7 +34,7 @@ pub struct Address {
     /// The function that begins the proxy's protocol. It is a function pointer, so that a program
     /// without a `Proxy` does not link the code of the protocols.
     begin: Begin,
-    /// The host, port and credentials of the proxy; its `secure` asks for TLS to the proxy.
+    /// The host, port and credentials of the proxy. `secure` is set if its URL asks for TLS.
     pub(crate) target: Target,
 }
 

@@ -22,8 +22,8 @@ use dialogue::{Address, Dialogue};
 use environment::chosen;
 use std::{boxed::Box, env, future::poll_fn, string::String, vec::Vec};
 
-/// Parses the next answer of the proxy. If this end has to send bytes after that answer, puts them
-/// into the `Vec`, which was empty. If the stream has ended inside the answer, returns
+/// Parses the next answer of the proxy. If this end must send bytes in return, puts them into the
+/// `Vec`, which is empty before the call. If the stream has ended inside the answer, returns
 /// `UnexpectedEof`, not `Partial`.
 type ReadAnswer =
     Box<dyn FnMut(&mut Reading, &mut Vec<u8>) -> Result<Progress, HandshakeError> + Send + Sync>;
@@ -65,8 +65,9 @@ impl Proxy {
     /// `socks5h://` mean SOCKS5 (RFC 1928). The default ports are 80, 443 and 1080.
     ///
     /// The URL may have a user and a password, in percent-encoding. Both are sent only to the
-    /// proxy: by HTTP as Basic authentication (RFC 7617), by SOCKS5 as RFC 1929 says. Without TLS
-    /// to the proxy, everybody between this end and the proxy can read the user and the password.
+    /// proxy. HTTP sends them as Basic authentication (RFC 7617), SOCKS5 as RFC 1929 says. Without
+    /// TLS to the proxy, everybody between this end and the proxy can read the user and the
+    /// password.
     ///
     /// # Errors
     ///
@@ -138,7 +139,7 @@ impl Proxy {
                 Progress::Complete => return Ok(()),
                 Progress::Partial => dialogue.reading.handle_timeout(io.now())?,
             }
-            // If the answer calls for more bytes, these are written before the next read.
+            // If the proxy's answer asks for more bytes, they are written before the next read.
             if dialogue.outgoing().is_empty() {
                 // Each read takes one byte: the length of the answer is not known in advance, and
                 // the first byte after the answer belongs to the tunnel.

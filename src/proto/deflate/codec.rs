@@ -109,7 +109,8 @@ impl ZlibOutput {
         self.bytes.get_mut(self.len..end).filter(|room| !room.is_empty())
     }
 
-    /// Doubles the buffer, to at least `FIRST` bytes. `room` uses at most `most` of these bytes.
+    /// Doubles the buffer, but to at most `most` bytes. A new buffer has at least `FIRST` bytes, of
+    /// which `room` uses at most `most`.
     #[cold]
     fn grow(&mut self, most: usize) {
         // The buffer is full, so `len` is its length. The pool may return a longer buffer.
@@ -126,8 +127,7 @@ impl ZlibOutput {
         debug_assert!(self.len <= self.bytes.len());
     }
 
-    /// Appends bytes. `room` returns the rest of the buffer, and never `None`, because it may grow
-    /// the buffer without limit.
+    /// Appends bytes. Here `room` never returns `None`, because the buffer may grow without limit.
     pub(crate) fn push(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty()
             && let Some(room) = self.room(usize::MAX)

@@ -110,10 +110,10 @@ pub struct Deflate {
     /// | 2 | 289 bytes in 8.5 µs | 208 bytes in 6.2 µs |
     /// | 6 | 278 bytes in 10.4 µs | 189 bytes in 11.0 µs |
     pub level: u8,
-    /// Messages of fewer bytes than this are sent uncompressed; default 128. Without takeover,
-    /// compressing such a message gains little, and a longer message is also sent uncompressed if
-    /// it would not become shorter. Empty messages are never compressed. A message fed in several
-    /// chunks is always compressed, because its length is not known when it begins.
+    /// Messages of fewer bytes than this are sent uncompressed; default 128. Compressing such a
+    /// short message without takeover gains little. A longer message without takeover is also sent
+    /// uncompressed if it would not become shorter. Empty messages are never compressed. A message
+    /// fed in several chunks is always compressed, because its length is not known when it begins.
     pub min_size: usize,
     /// The most bytes that a thread keeps in unused compressors and decompressors; default 2 MiB,
     /// which is about five compressors or 40 decompressors. Above this limit, the thread frees the
@@ -121,8 +121,8 @@ pub struct Deflate {
     pub memory: usize,
     /// Whether, and how far, messages of the server may refer back to earlier messages.
     ///
-    /// A server with this `takeover` set uses takeover if the client agrees. A client leaves
-    /// takeover to the server, whatever this setting says: see
+    /// A server with this `takeover` set uses takeover if the client agrees. A client lets the
+    /// server decide about takeover, whatever this setting says: see
     /// [`require_no_takeover`](Self::require_no_takeover). With `window_bits` below 15, a client
     /// asks the server for this window. If the server compresses without agreeing to the window,
     /// the handshake fails with [`UnmetDeflate`](crate::handshake::HandshakeError::UnmetDeflate).
@@ -142,8 +142,8 @@ pub struct Deflate {
     /// compressed message on. With this setting, no connection keeps a decompressor: the offer asks
     /// for `server_no_context_takeover` (§7.1.1.1). If the server compresses without agreeing, the
     /// handshake fails with [`UnmetDeflate`](crate::handshake::HandshakeError::UnmetDeflate).
-    /// Tornado and Mojolicious, which always use takeover, never agree. Other servers then decline
-    /// compression (Netty by default).
+    /// Tornado and Mojolicious always use takeover, so they never agree. Some other servers then
+    /// decline compression (Netty by default).
     pub require_no_takeover: bool,
     // Makes `..` necessary, so that a later version can add fields, as in `Config`.
     #[doc(hidden)]

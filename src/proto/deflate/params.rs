@@ -154,8 +154,8 @@ impl Answer {
             }
             (_, bits) => bits.unwrap_or(15),
         };
-        // §7.1.2.2: the answer may have `client_max_window_bits` only if the offer has it, and with
-        // at most the offered value. Without the parameter, our own limit stays.
+        // §7.1.2.2: the answer may have `client_max_window_bits` only if the offer has it, and then
+        // with at most the offered value. Without the parameter, our own limit stays.
         let client_bits = match (ours.client_bits, theirs.client_bits) {
             (Some(Bits::AtMost(most)), None) => most,
             (_, None) => 15,

@@ -171,8 +171,8 @@ impl Zlib {
     }
 
     /// Compresses a whole message without reference to earlier messages. `out` must be empty.
-    /// Unless zlib failed, `out` then ends with [`TAIL`]. Returns `false` if the message did not
-    /// become shorter, or if zlib failed.
+    /// Afterwards `out` ends with [`TAIL`], unless zlib failed. Returns `false` if the message did
+    /// not become shorter, or if zlib failed.
     pub(crate) fn compress_alone(
         self,
         setting: Setting,

@@ -71,8 +71,8 @@ const LENGTHS: [u64; 14] = [
     1 << 63,
 ];
 
-/// Returns headers with these first two bytes: one for each of `lengths` that fits in the form of
-/// the length in `b1`.
+/// Returns headers with these first two bytes: one for each of `lengths` that fits in the form that
+/// `b1` selects.
 fn wires(b0: u8, b1: u8, lengths: impl Iterator<Item = u64>) -> impl Iterator<Item = [u8; 14]> {
     lengths.filter_map(move |payload_len| {
         let mut wire = [b0, b1, 2, 3, 4, 5, 6, 7, 8, 9, 0xa1, 0xb2, 0xc3, 0xd4];

@@ -46,10 +46,10 @@ pub(crate) enum Content<'a> {
 /// The argument of every `send` and `feed`: text, bytes, a [`Message`], an [`OwnedMessage`], a
 /// [`Prepared`], or an [`Outbound`].
 ///
-/// Every type that converts into [`Outbound`] implements this trait, so your type only needs a
-/// `From` for `Outbound`. The trait exists only for a better error message of the compiler. With a
-/// bound on `Into` instead, the compiler would list the conversions of `Outbound`, and not say what
-/// can be sent.
+/// Every type that converts into [`Outbound`] implements this trait, so your type needs only a
+/// conversion (`From`) into `Outbound`. The trait exists only for a better error message of the
+/// compiler. With a bound on `Into` instead, the compiler would list the conversions of `Outbound`,
+/// and not say what can be sent.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a message",
     label = "expected text (`&str`, `String`, `Text`), bytes (`&[u8]`, `Vec<u8>`, `Bytes`), \

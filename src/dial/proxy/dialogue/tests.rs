@@ -98,7 +98,7 @@ fn connect_asks_for_host_and_port_and_shows_credentials_to_the_proxy() {
     }
 }
 
-// Requirement P231: Content-Length and Transfer-Encoding have no meaning in these answers.
+// Requirement P231: in a 2xx answer, Content-Length and Transfer-Encoding have no meaning.
 #[test]
 fn what_follows_a_2xx_is_the_tunnels() {
     for head in [
@@ -187,7 +187,7 @@ fn socks5_sends_user_and_password_only_when_asked() {
         ask(SOCKS, "ws://example.com", &[&b"\x05\0\x05\0\0\x04"[..], &[0; 18], b"more"].concat());
     assert_eq!(said, [&greeting[..], request].concat());
     assert_eq!(verdict, Ok(b"more".into()));
-    // After the proxy has refused, this end sends nothing more.
+    // After the proxy has refused the login or all methods, this end sends nothing more.
     let (said, verdict) = ask(SOCKS, "ws://example.com", b"\x05\x02\x01\x01");
     assert_eq!(said, [&greeting[..], login].concat());
     assert_eq!(verdict, Err(HandshakeError::SocksCredentials));
@@ -208,7 +208,7 @@ fn any_other_answer_of_socks5_is_no_tunnel() {
         (b"\x05\x02\x05\0", fault("version of the login is not 1")),
         (b"\x05\x02\x01", HandshakeError::UnexpectedEof),
         (b"\x05\x02\x01\0\x01\0\0\x01", fault("version is not 5")),
-        // A refusal may end before the bound address of a full reply.
+        // A refusal may end early, without the bound address that a full reply has.
         (b"\x05\0\x05\x05", HandshakeError::SocksRefused { reply: 5 }),
         (b"\x05\0\x05\xff\x01\x09", HandshakeError::SocksRefused { reply: 0xff }),
         (b"\x05\0\x05\x01\0\x01\0\0\0\0\0\0", HandshakeError::SocksRefused { reply: 1 }),
@@ -394,8 +394,8 @@ fn the_environment_names_one_proxy_for_ws_and_wss() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
-    /// For any answer, the verdict does not depend on the pieces. The dialogue does not panic,
-    /// sends fewer than 200 bytes, and consumes no more of the answer than its limits allow.
+    /// For any answer, the verdict does not depend on how the answer is cut. The dialogue does not
+    /// panic, sends fewer than 200 bytes, and consumes no more of the answer than its limits allow.
     #[test]
     fn any_bytes_are_judged_the_same_and_within_the_bounds(
         socks in any::<bool>(),

@@ -48,7 +48,7 @@ fn every_body_is_parsed_or_refused() {
     }
 }
 
-/// §5.5: a `Control` has at most 125 bytes. Parts that are longer together make no `Control`.
+/// §5.5: a `Control` has at most 125 bytes. If the parts together are longer, `new` returns `None`.
 #[kani::proof]
 fn a_body_is_never_longer_than_a_control_frame() {
     let bytes = [7; 126];

@@ -2,9 +2,9 @@
 //! 14 bytes. No header is longer than 14 bytes, so the proofs cover all headers. See `checks/kani`.
 use super::*;
 
-/// Returns the result that §5.2 and §5.5 require for the first `n` bytes of `wire`. This is an
-/// error if no header begins with these bytes. Otherwise it is the header and its length, once the
-/// header is whole. This function is written from the RFC, without lines from the code under proof.
+/// Returns the result that §5.2 and §5.5 require for the first `n` bytes of `wire`: an error if no
+/// header begins with these bytes, `None` if the header is not whole yet, otherwise the header and
+/// its length. The function is written from the RFC, not from the code under proof.
 fn spec(wire: [u8; MAX_HEADER_LEN], n: usize) -> Result<Option<(Header, usize)>, ()> {
     let bit = |byte: usize, place: u8| wire[byte] >> (7 - place) & 1 == 1;
     let (fin, control) = (bit(0, 0), bit(0, 4));

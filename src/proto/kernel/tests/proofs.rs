@@ -125,9 +125,9 @@ pub(in crate::proto) fn read_all(mut state: State, bytes: &[u8]) -> Option<State
     Some(state)
 }
 
-/// Stands for `core::str::from_utf8`. The code under proof calls it with at most four bytes, and
-/// uses only whether the bytes are valid, and whether invalid bytes are the beginning of valid
-/// bytes. `the_table_is_that_of_the_standard_library` proves that both results are right.
+/// Stands for `core::str::from_utf8`. The code under proof calls it with at most four bytes. It
+/// uses only two results: whether the bytes are valid, and whether invalid bytes are the beginning
+/// of valid bytes. `the_table_is_that_of_the_standard_library` proves that both results are right.
 #[allow(invalid_from_utf8)]
 pub(in crate::proto) fn from_utf8(bytes: &[u8]) -> Result<&str, Utf8Error> {
     match read_all(BETWEEN, bytes) {
@@ -168,7 +168,7 @@ fn any_buffer() -> Buffer {
     buffer
 }
 
-/// The next two proofs make one call from any state, so they hold for any number of calls.
+/// The next two proofs make one call from any state. So the invariant holds after every call.
 #[kani::proof]
 #[kani::unwind(8)]
 fn writing_forgets_text_or_moves_it() {

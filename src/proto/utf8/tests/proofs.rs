@@ -5,7 +5,7 @@ use crate::proto::kernel::proofs::{BETWEEN, State, read_all};
 
 /// The length of the longest piece that is tried. Such a piece can have up to 3 bytes that end one
 /// character, and up to 3 bytes that begin the next character. A longer piece also has whole
-/// characters in between. Only `kernel::is_valid` checks these characters.
+/// characters in between. Only `kernel::is_valid` checks them, and a stub replaces it here.
 const N: usize = 6;
 
 /// Returns the state of a validator. `None` if the validator's invariant does not hold.
