@@ -4,8 +4,8 @@
 /// connect has ended. `Backoff` of the crate `tickwire-parts` computes the delays.
 ///
 /// The method `retry` of [`Error`](crate::Error), of
-/// [`HandshakeError`](crate::handshake::HandshakeError) and of [`CloseCode`] returns this value.
-/// For a client that may give up, these types have the method `is_retryable`: `true` for
+/// [`HandshakeError`](crate::handshake::HandshakeError) and of [`CloseCode`] returns a `Retry`. For
+/// a client that may give up, these types have the method `is_retryable`: `true` for
 /// [`BackOff`](Self::BackOff), `false` for the other two values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 // Exhaustive: for a new variant, a caller's `_` arm could give up too early, or retry where a retry
@@ -17,10 +17,9 @@ pub enum Retry {
     /// it may also be temporary: exchanges answer 404 during maintenance. Tell a person, and try
     /// again rarely.
     Alarm,
-    /// Another attempt in the same way does harm, or cannot succeed. An exchange that has banned an
-    /// address prolongs the ban at each attempt, wrong credentials can lock an account, and a bad
-    /// certificate may be an attack. Tell a person, and connect again only when that person says
-    /// so.
+    /// Repeating the attempt does harm, or cannot succeed. An exchange that has banned an address
+    /// then prolongs the ban, wrong credentials can lock an account, and a bad certificate may be
+    /// an attack. Tell a person, and connect again only when that person says so.
     Stop,
 }
 

@@ -14,7 +14,7 @@ use core::time::Duration;
 /// | [`max_message`](Self::max_message) | 16 MiB | to little more than your longest message |
 /// | [`heartbeat`](Self::heartbeat) | off | to find a peer that vanished: see the presets of [`Heartbeat`] |
 /// | [`data_timeout`](Self::data_timeout) | off | to find a peer that answers Pings and sends no more data |
-/// | [`high_water`](Self::high_water) | 1 MiB | to the bytes that may wait for a slow peer |
+/// | [`high_water`](Self::high_water) | 1 MiB | to how many bytes may wait for a slow peer |
 /// | [`deflate`](Self::deflate) | off | to compress messages |
 ///
 /// ```
@@ -68,7 +68,7 @@ pub struct Config {
     /// After the timeout the connection fails with [`DataTimeout`](crate::RecvError::DataTimeout),
     /// and sends a Close with 1001. The receiving call returns this error up to a second later,
     /// because the call first waits for the peer to end the stream. A program that calls late loses
-    /// no data: before a call fails, it reads the data that has arrived, in up to 1,024 reads. With
+    /// no data: before failing, a call reads the data that has arrived, in up to 1,024 reads. With
     /// this setting, receiving calls read the clock for each read, which costs about 20 ns.
     pub data_timeout: Option<Duration>,
 

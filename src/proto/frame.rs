@@ -140,7 +140,7 @@ impl Header {
     ///
     /// # Errors
     ///
-    /// Fails as soon as no legal header can begin with the bytes of `wire`:
+    /// Fails as soon as no legal header can begin with the bytes of `wire`. The errors:
     ///
     /// - [`ReservedOpCode`](ProtocolError::ReservedOpCode) (§5.2).
     /// - [`BadControlFrame`](ProtocolError::BadControlFrame): a control frame is a fragment

@@ -366,8 +366,8 @@ impl Buffer {
         whole.is_some()
     }
 
-    /// Returns the index from which a check of `range` begins. It is the end of the known text, if
-    /// this text begins with `range` and ends inside it. Otherwise it is the start of `range`.
+    /// Returns the index from which a check of `range` begins: the end of the known text if this
+    /// text begins where `range` does and ends inside it, otherwise the start of `range`.
     #[inline]
     fn known(&self, range: &Range<usize>) -> usize {
         let inside = (range.start..=range.end).contains(&self.text.end);

@@ -154,8 +154,8 @@ pub struct Chunk<'a> {
     pub kind: DataKind,
     /// Whether the message begins with this chunk.
     pub first: bool,
-    /// The bytes of this chunk; may be empty. A chunk of text may end inside a character. The
-    /// chunks of a text so far, joined, are always the beginning of a valid text.
+    /// The bytes of this chunk; may be empty. A chunk of text may end inside a character. Joined,
+    /// the chunks of a text so far always form the beginning of a valid text.
     pub data: &'a [u8],
     /// Whether the message ends with this chunk.
     pub last: bool,
@@ -201,7 +201,7 @@ pub struct Info {
 /// segments, this is the time of the last segment. So a message from an earlier segment of that
 /// read arrived earlier than this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Exhaustive, so that an event loop can build it from a `cmsg` of `recvmsg`.
+// Exhaustive, so that an event loop can build an `Arrival` from a `cmsg` of `recvmsg`.
 pub struct Arrival {
     /// When the kernel got the segment from the driver, as time since 1970 (CLOCK_REALTIME).
     /// `UNIX_EPOCH + software` is a `SystemTime`. Later values may be smaller if the system's clock

@@ -141,7 +141,7 @@ impl Target {
     }
 
     /// Parses the part of a URL after the scheme and `://`: authority, path and query. `default` is
-    /// the port if the URL names no port. It is a parameter, because SOCKS5 has its own default.
+    /// the port if the URL names no port. The caller passes it, because SOCKS5 has its own default.
     pub(crate) fn behind_scheme(rest: &str, secure: bool, default: u16) -> Result<Self, UrlError> {
         let (authority, resource) = split_authority(rest);
         // The last `@` ends the userinfo. `decode_userinfo` refuses an earlier `@`, because another

@@ -1,7 +1,7 @@
 //! Writes that raise no SIGPIPE.
 //!
 //! std writes one slice to a socket by `send` with MSG_NOSIGNAL, and mio and tokio call std. But
-//! std writes several slices by `writev`, which cannot take this flag. So they need this module.
+//! std writes several slices by `writev`, which cannot take this flag. Hence this module.
 
 /// Runs `call` so that its writes in this thread raise no SIGPIPE.
 ///

@@ -19,8 +19,8 @@ use std::io::{self, IoSlice, Read, Write};
 ///
 /// No time is available over other kinds of streams, or on systems other than Linux. Bytes read
 /// during the opening handshake have no time. Bytes that arrived before the kernel began to stamp
-/// have no time either. If no other socket of the machine asks for stamps, the kernel may begin
-/// some milliseconds after `new`.
+/// have no time either. If no other socket of the machine asks for stamps, the kernel may begin to
+/// stamp some milliseconds after `new`.
 ///
 /// A stamped read calls `recvmsg` with memory for a `cmsg`, instead of `read`. A stamped read
 /// allocates nothing. If it does not wait, a stamped read takes about 8 % longer than `read`
@@ -36,7 +36,7 @@ pub struct Timestamped<S> {
 }
 
 impl<S> Timestamped<S> {
-    /// Wraps a stream whose reads the kernel stamps, if the kernel can stamp reads.
+    /// Wraps a stream for which the kernel was already asked to stamp reads.
     pub(crate) fn wrap(io: S) -> Self {
         Self { io, arrived: None }
     }

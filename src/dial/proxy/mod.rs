@@ -65,9 +65,8 @@ impl Proxy {
     /// `socks5h://` mean SOCKS5 (RFC 1928). The default ports are 80, 443 and 1080.
     ///
     /// The URL may have a user and a password, in percent-encoding. Both are sent only to the
-    /// proxy. HTTP sends them as Basic authentication (RFC 7617), SOCKS5 as RFC 1929 says. Without
-    /// TLS to the proxy, everybody between this end and the proxy can read the user and the
-    /// password.
+    /// proxy. By HTTP they are sent as Basic authentication (RFC 7617), by SOCKS5 as RFC 1929 says.
+    /// Without TLS to the proxy, everybody between this end and the proxy can read both.
     ///
     /// # Errors
     ///

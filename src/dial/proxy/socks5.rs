@@ -35,7 +35,7 @@ pub(super) fn login(userinfo: &[u8]) -> Option<Login> {
     Login::new(user, password.get(1..)?)
 }
 
-/// Converts the error. An `impl From` would make a type of `tickwire-dial` a part of this API.
+/// Converts the error. An `impl From` would put a type of `tickwire-dial` into this crate's API.
 fn fault(error: SocksError) -> HandshakeError {
     match error {
         SocksError::Refused(reply) => HandshakeError::SocksRefused { reply },

@@ -28,10 +28,10 @@
 //! | takeover for our messages, window of 12 bits | 168 | 260 KiB |
 //! | takeover for our messages, window of 9 bits | 168 | 246 KiB |
 //!
-//! The table is for a 64-bit target; `tests/allocations/deflate.rs` measures it. In zlib-rs, every
-//! compressor has a hash table of 128 KiB, whatever its window, and every decompressor has a window
-//! of 32 KiB. While a compressed message is partly fed or received, a connection without takeover
-//! uses one of the thread's compressors or decompressors.
+//! The table is for a 64-bit target; `tests/allocations/deflate.rs` measures its numbers. In
+//! zlib-rs, every compressor has a hash table of 128 KiB, whatever its window, and every
+//! decompressor has a window of 32 KiB. While a compressed message is partly fed or received, a
+//! connection without takeover uses one of the thread's compressors or decompressors.
 //!
 //! `feed` compresses a whole message at once. While the sending half of a split connection
 //! compresses, it holds the lock that both halves share. So Pongs wait until the message is
@@ -117,7 +117,7 @@ pub struct Deflate {
     pub min_size: usize,
     /// The most bytes that a thread keeps in unused compressors and decompressors; default 2 MiB,
     /// which is about five compressors or 40 decompressors. Above this limit, the thread frees the
-    /// compressors and decompressors that were unused for longest.
+    /// compressors and decompressors that were unused for the longest time.
     pub memory: usize,
     /// Whether, and how far, messages of the server may refer back to earlier messages.
     ///

@@ -19,7 +19,7 @@ fn spec(wire: [u8; MAX_HEADER_LEN], n: usize) -> Result<Option<(Header, usize)>,
         _ => return Ok(None),
     };
     let (masked, len7) = (bit(1, 0), wire[1] % 128);
-    // §5.5: control frames are whole and short. §5.5.1: a Close has no body, or a code.
+    // §5.5: control frames are whole and short. §5.5.1: a Close has no body, or at least a code.
     let long = n >= 2 && (len7 > 125 || opcode == OpCode::Close && len7 == 1);
     if n >= 1 && control && (!fin || long) {
         return Err(());
