@@ -1,8 +1,8 @@
 //! How a connection ends: the closing handshake (RFC 6455 §5.5.1, §7.1), as two tables.
 //!
 //! The states of the peer's Close (theirs), of our Close (ours) and of the stream determine the
-//! [`Phase`]. Two rows depend on the role of this end too. `*` stands for any value.
-//! `closing/tests.rs` checks both tables against the code, for every combination of states.
+//! [`Phase`]. In two rows, the phase also depends on the role of this end. `*` stands for any
+//! value. `closing/tests.rs` checks both tables against the code, for every combination of states.
 //!
 //! | theirs         | ours                            | stream            | role   | phase      | section |
 //! |----------------|---------------------------------|-------------------|--------|------------|---------|
@@ -25,8 +25,8 @@
 //! | Overdue        | *                               | Gone              | *      | Over       |         |
 //! | Missing        | *                               | *                 | *      | Over       | §7.1.5  |
 //!
-//! A phase determines what to do with the stream, the ready state that a browser would show, and
-//! how long the phase may take. In the second table, `LINGER` stands for one second or
+//! A phase determines its ending (what to do with the stream), the ready state that a browser would
+//! show, and how long the phase may take. In the second table, `LINGER` stands for one second or
 //! [`close_timeout`](Config::close_timeout), whichever is shorter. `Leaving` and `Draining`
 //! together take at most `close_timeout`.
 //!
@@ -56,7 +56,7 @@ use core::time::Duration;
 /// the peer has not read. Our Close may be part of this data.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
-/// `Draining` drops at most this many bytes, to limit the work for a peer that never stops sending.
+/// `Draining` drops at most this many bytes, because a peer may never stop sending.
 const DRAIN: u64 = 16 << 20;
 
 /// The state of the peer's Close.
@@ -144,9 +144,9 @@ pub(super) enum Phase {
     Unanswered,
     /// The peer's Close came. Our Close, and everything before it, is being written.
     Answering,
-    /// Receiving failed with an error that has a close code. Our Close is being written, or a Ping
-    /// or Pong that follows our Close. Our Close reports the failure, unless it was queued before
-    /// the failure.
+    /// Receiving failed with an error that has a close code. Our Close, or a Ping or Pong behind
+    /// it, is being written. Our Close reports the failure, unless it was queued before the
+    /// failure.
     Reporting,
     /// Both Closes have passed. The rest of a Ping or Pong behind our Close is being written.
     Trailing,
@@ -296,8 +296,8 @@ pub(super) fn fail(error: RecvError, tx: &mut Sender) {
     let Some(code) = error.close_code() else {
         return tx.write_failed(); // The stream ended or a deadline passed: a Close is of no use.
     };
-    // A server must not send 1010. Only the error `Failed` can have this code, and before such an
-    // error `Inbound::fail` has checked the code and closed `tx`. A closed sender accepts every
+    // A server must not send 1010. Only the error `Failed` can have this code, and `Inbound::fail`
+    // checks the code and closes `tx` before it sets this error. A closed sender accepts every
     // code, because it queues nothing.
     let told = tx.fail(code.into());
     debug_assert_eq!(told, Ok(()), "without a reason it fits, and a server has no 1010 here");
@@ -366,7 +366,7 @@ pub enum Ending {
 }
 
 /// The state of a connection, with a browser's names and values. `CONNECTING` is missing, because a
-/// connection that is still opening has another type: the handshake's. The state only moves
+/// connection that is still opening is a `Handshake`, not a `Connection`. The state only moves
 /// forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 // Exhaustive: a browser has only these states.

@@ -1,5 +1,5 @@
-//! [`Dormant`]: an idle connection without its buffers and settings, in about an eighth of the
-//! memory.
+//! [`Dormant`]: an idle connection without its buffers and settings. It takes about an eighth of
+//! the memory of an active connection.
 use super::{
     Connection, Receiver, Sender,
     inbound::Inbound,

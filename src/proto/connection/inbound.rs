@@ -133,7 +133,7 @@ impl Inbound {
     /// deadline runs until another call starts one.
     #[inline]
     pub(crate) fn poll_timeout(&self, tx: &Sender) -> Option<Time> {
-        // The usual case. It saves the cost of `earliest`, which first computes the phase.
+        // In the usual case, this check saves the cost of `earliest`, which computes the phase.
         if self.is_idle() && tx.is_idle() {
             debug_assert_eq!(self.earliest(tx), None, "an idle connection has no deadline");
             return None;

@@ -138,9 +138,9 @@ impl Connection {
         this
     }
 
-    /// Takes over the handshake's buffer `input`, in which received bytes may follow the head.
-    /// Queues the parts of the handshake's response. If no bytes follow the head, the sender gets
-    /// the memory of `input`, which saves an allocation.
+    /// Takes over the handshake's buffer `input`, in which received bytes may follow the
+    /// handshake's head. Queues the parts of the handshake's response. If no bytes follow the head,
+    /// the sender gets the memory of `input`, which saves an allocation.
     pub(crate) fn begin_with(&mut self, input: RecvBuffer, response: &[&[u8]]) {
         let free = self.inbound.rx.begin_with(input);
         self.tx.begin_with(free, response);
@@ -250,17 +250,17 @@ impl Connection {
         self.inbound.found_at().is_some()
     }
 
-    /// Reports how many bytes lie unread in the stream (FIONREAD). Call this while
-    /// [`must_read`](Self::must_read) is `true`, if your reads do not tell whether they block, as
-    /// with io_uring. Once the connection has received this number of bytes, it knows whether the
-    /// peer was silent.
+    /// Reports how many bytes lie unread in the stream (FIONREAD). If your reads do not tell
+    /// whether they block, as with io_uring, call this while [`must_read`](Self::must_read) is
+    /// `true`. Once the connection has received this number of bytes, it knows whether the peer was
+    /// silent.
     pub fn set_unread(&mut self, bytes: usize) {
         self.inbound.timers.set_unread(bytes as u64);
     }
 
     /// Returns the shortest timeout that the sending half can start. If the two halves of a split
     /// connection cannot wake each other, each wait of the receiving half must be shorter than this
-    /// timeout. Otherwise the receiving half would notice the timeout late.
+    /// timeout. Otherwise a timeout that starts during such a wait is noticed late.
     pub(crate) fn shortest_sending_timeout(&self) -> Duration {
         self.inbound.timers.close_timeout.min(self.tx.write_timeout)
     }

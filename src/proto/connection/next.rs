@@ -151,13 +151,13 @@ impl Connection {
     ///
     /// The loop ends, because each `handle_timeout` clears or moves the deadline that was due.
     ///
-    /// After `READS` reads without a wait, `now` is too old: the wait at the end asks for the time.
-    /// A check of the deadlines takes time, so most reads go without one: see `Timers::looks`.
+    /// After `READS` reads without a wait, `now` is too old, so the caller gets a `Wait` and tells
+    /// the time. Checking deadlines takes time, so most reads do without: see `Timers::looks`.
     ///
     /// If only a read can show whether a passed deadline may be believed, the obstacle is
     /// forgotten. A refused write is then repeated before the read. If nothing may be read, the
-    /// obstacle stays. Otherwise a refused shutdown would be repeated without a wait. A wait
-    /// forgets `asked_at`, because `read_blocked` has counted the last read.
+    /// obstacle stays. Otherwise a refused shutdown would be repeated without a wait. A wait resets
+    /// `asked_at`, because `read_blocked` has counted the last read.
     #[inline(never)] // keeps `next`, which is inlined, short
     fn next_slow(&mut self, now: Time) -> Next<'_> {
         loop {

@@ -221,8 +221,8 @@ impl Receiver {
                 // Compressed bytes do not stay in the buffer, so it need not grow for them.
                 Some(message) if message.compressed => 0,
                 _ => {
-                    // The announced length may exceed `usize`. `step` refuses a message above the
-                    // limit if the application takes it in one piece, so no more room is needed.
+                    // An announced length above `usize` counts as the limit. A message taken whole
+                    // needs no more room than `max_message`: `step` refuses a longer message.
                     let here = self.buf.wire_len() as u64;
                     let limit = if self.in_chunks() { usize::MAX } else { self.limits.max_message };
                     usize::try_from(remaining.saturating_sub(here)).map_or(limit, |n| n.min(limit))

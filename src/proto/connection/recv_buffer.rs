@@ -35,8 +35,8 @@ const MAX_READ: usize = 128 << 10;
 /// megabytes were copied. For a Ping behind 16 MiB in fragments, the 75th percentile of the time
 /// until its Pong was 2.7 ms then, and is 0.04 ms now.
 const IN_PLACE: usize = 2 * MAX_READ;
-/// A buffer that is longer than one read needs is replaced by a shorter buffer after this many
-/// reads in a row that did not need its length.
+/// After this many reads in a row that did not need the buffer's length, a buffer longer than an
+/// ordinary read needs is replaced by a shorter buffer.
 const UNNEEDED_READS: u8 = 64;
 
 #[derive(Default)]
@@ -346,13 +346,13 @@ impl RecvBuffer {
         }
         let mut small = core::mem::take(&mut self.small);
         if small.len() < kept + wire + SLACK {
-            // The length is rounded up, so that `small` also fits a wait with a few more bytes.
+            // The length is rounded up, so that `small` also fits later waits with more bytes.
             let len = (kept + wire + SLACK).next_power_of_two().max(64);
             // `swap` keeps only a short buffer, so a longer small buffer comes from the pool.
             small = if len > self.base / 8 { self.memory.take(len) } else { vec![0; len] };
             if small.len() > 2 * len || small.len() == self.base + SLACK {
                 // This buffer is too long to keep for a few bytes. Or it has the length of an
-                // ordinary buffer, and `spare_mut` would take it for one.
+                // ordinary buffer, and `spare_mut` would mistake it for one.
                 let other = vec![0; len + usize::from(len == self.base + SLACK)];
                 (self.memory.give)(core::mem::replace(&mut small, other));
             }
@@ -387,7 +387,7 @@ impl RecvBuffer {
         let whole = self.base + SLACK;
         if kept + wire == 0 {
             self.rewind();
-            // Without an old buffer, as after a wait, `exchange` would cost 40 instructions more.
+            // After a wait there is no old buffer, and `exchange` would cost 40 instructions more.
             if self.bytes.is_empty() {
                 self.bytes = self.memory.take(whole).into();
             }
@@ -414,8 +414,8 @@ impl RecvBuffer {
         };
         if self.stashed || self.room() < least {
             let fits_at_front = wire + least + SLACK <= self.bytes.len();
-            // Without a message only the wire bytes move, to the front, where enough space is free.
-            // As in `widen`, the move frees at least as many bytes as it moves (`next >= wire`).
+            // If no message is in progress and the front has enough space, the wire bytes move
+            // there. As in `widen`, the move must free at least as many bytes (`next >= wire`).
             if kept == 0 && self.next >= wire && !self.stashed && fits_at_front {
                 self.bytes.copy_within(self.next..self.end, 0);
                 (self.msg, self.msg_end, self.next, self.end) = (0, 0, 0, wire);
@@ -430,7 +430,7 @@ impl RecvBuffer {
 
     /// Makes room for `least` bytes. Moves bytes if this frees at least as many as it moves, so
     /// that each byte moves at most once on average. Otherwise the buffer grows, up to the length
-    /// that the longest message needs. A buffer of that length does not grow. If it then has any
+    /// that the longest message needs. A buffer of that length does not grow. While it has any
     /// room, even less than `least`, its bytes stay where they are.
     fn widen(&mut self, limit: usize, least: usize) {
         let (kept, wire) = self.held();

@@ -50,7 +50,7 @@ pub(super) struct Timers {
     found: Option<Box<PassedDeadline>>,
     /// The number of [`Receiver::reads`] at which the caller has to look at the clock next.
     looks_at: u32,
-    /// Whether the peer's Close is overdue, although other bytes came: see `Theirs::Overdue`.
+    /// Whether the peer's Close is overdue, and other bytes came: see `Theirs::Overdue`.
     pub(super) overdue: bool,
     /// Whether the stream is dropped without a shutdown: the peer seems dead, or closing timed out.
     pub(super) given_up: bool,
@@ -145,7 +145,7 @@ impl Timers {
         self.found = None; // The pause moves the deadline, which then has to be found anew.
     }
 
-    /// Whether reading goes on, and no past pause still has to be measured.
+    /// Whether reading goes on, and the length of the last pause is already measured.
     #[inline]
     pub(super) fn run(&self) -> bool {
         self.pause == Pause::No
@@ -200,8 +200,8 @@ impl Timers {
 
     // When to tell the time.
 
-    /// Whether some deadline runs while an open connection is idle. An idle connection asks for its
-    /// deadlines only if this is `true`, so each deadline that always runs must be listed here.
+    /// Whether some deadline runs while an open connection is idle. If not, an idle connection
+    /// computes no deadlines, so each deadline that always runs must be listed here.
     #[inline]
     pub(super) fn ticks(&self) -> bool {
         let always = self.beat.is_some() || self.silence.is_some() || self.idle.is_some();
@@ -367,7 +367,7 @@ impl Timers {
     }
 
     /// Fails with the error of a passed deadline if this deadline may be believed. Otherwise stores
-    /// the deadline in `found`. There the deadline stays until it is believed or has moved.
+    /// the deadline in `found`. The deadline stays there until it is believed or has moved.
     fn judge(
         &mut self,
         passed: Option<RecvError>,
@@ -385,8 +385,8 @@ impl Timers {
                     self.found = None;
                     return Err(match error.close_code() {
                         None => self.expire(error, tx),
-                        // Our Close reports the error, so writing goes on. Of the deadlines, only
-                        // the deadline on data ends.
+                        // Our Close reports the error, so writing goes on. Only the deadline on
+                        // data ends; all other deadlines go on.
                         Some(_) => {
                             self.silence = None;
                             error

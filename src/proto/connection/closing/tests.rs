@@ -107,7 +107,7 @@ fn whatever_happens_next_a_ready_state_never_goes_back() {
     // The code that finds a violation also queues our Close, unless a write has failed. So
     // `Violated` with `None` never occurs. A failed write makes the stream `Gone`, so `Lost` occurs
     // only with `Gone`. `Overdue` is the exception: unwritten bytes are dropped, but the stream is
-    // not `Gone`. A Close is overdue only after ours was queued.
+    // not `Gone`. The peer's Close is overdue only after our Close was queued.
     let seen = |now: &Closing| {
         (now.theirs, now.ours) != (Theirs::Violated, Ours::None)
             && (now.theirs, now.ours) != (Theirs::Overdue, Ours::None)

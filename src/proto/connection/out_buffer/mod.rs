@@ -215,10 +215,10 @@ impl OutBuffer {
         // it. So the room may be shorter than `keep`.
         let keep = keep.min(self.bytes.len() - self.end);
         // Written bytes are dropped here, because a queue that is never empty is never rewound and
-        // would grow for ever. The later bytes then move to the front. So written bytes are dropped
-        // only if this frees at least as many bytes as it moves. Each byte is then moved at most
-        // once on average. The first check uses `sent` instead of `mark`, because `move_mark` costs
-        // time.
+        // would grow for ever. The bytes behind them then move to the front. So written bytes are
+        // dropped only if this frees at least as many bytes as it moves. Each byte is then moved at
+        // most once on average. The first check uses `sent` instead of `mark`, because `move_mark`
+        // costs time.
         let rest = self.end - self.sent;
         if self.sent >= rest {
             self.move_mark();

@@ -36,7 +36,7 @@ pub(super) enum Handing {
 }
 
 impl InProgress {
-    /// Makes the state at the first frame of a message.
+    /// Makes the state of a message whose first frame begins.
     pub(super) fn new(kind: DataKind, began: u64, compressed: bool) -> Self {
         let utf8 = Utf8Validator::default();
         Self { kind, began, compressed, fragments: 1, handing: Handing::Whole, utf8 }

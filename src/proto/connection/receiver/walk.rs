@@ -35,8 +35,8 @@ pub(super) enum Stop {
     /// All received bytes of the frame were taken.
     Input,
     /// The buffer of inflated bytes is full. A message that is received whole is then too long. If
-    /// a message is received in chunks or skipped, its buffered part must first be handed out or
-    /// dropped.
+    /// a message is received in chunks or skipped, its buffered part must be handed out or dropped
+    /// before more bytes are taken.
     Full,
     /// The message is complete.
     End,

@@ -55,8 +55,8 @@ impl Sender {
     #[inline]
     pub fn build(&mut self, kind: DataKind) -> Result<MessageWriter<'_>, SendError> {
         self.admit()?;
-        // The header's length depends on the payload's length, which is not known yet. The room
-        // fits the header of a payload of 126 to 65,535 bytes, and any other payload is moved
+        // The header's length depends on the payload's length, which is not known yet. The space
+        // kept for the header fits a payload of 126 to 65,535 bytes. Any other payload is moved
         // afterwards. A shorter payload is quickly moved, and a longer one is rare.
         let at = frame::header_len(126, self.encoder.masks());
         let end = self.out.content_end() + at;

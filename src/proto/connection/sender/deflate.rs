@@ -25,8 +25,8 @@ pub(super) struct Deflating {
     /// The connection's compressor. With context takeover the compressor is kept from its first use
     /// on; otherwise only while a message in chunks is compressed.
     own: Option<Box<Compressor>>,
-    /// Whether, since `own` last ran, a message was queued that another compressor has compressed.
-    /// If so, back-references of `own` no longer fit the peer's window, so `compressor()` resets
+    /// Whether another compressor has compressed a message that was queued since `own` last ran. If
+    /// so, back-references of `own` no longer fit the peer's window, so `compressor()` resets
     /// `own`.
     stale: bool,
 }
@@ -76,9 +76,9 @@ impl Sender {
         self.frame_output(b0, len, out, done)
     }
 
-    /// If `done`, frames `out`, a message that had `len` bytes before compression. Otherwise drops
-    /// the bytes in `out`. Returns `done`. In both cases the buffer of `out` goes back to the
-    /// thread's pool.
+    /// If `done`, queues a frame with the bytes of `out`. Its message had `len` bytes before
+    /// compression. Otherwise drops the bytes in `out`. Returns `done`. In both cases the buffer of
+    /// `out` goes back to the thread's pool.
     fn frame_output(&mut self, b0: u8, len: usize, mut out: ZlibOutput, done: bool) -> bool {
         if done {
             let packed = codec::without_tail(&out);

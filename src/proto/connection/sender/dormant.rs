@@ -6,8 +6,8 @@ use crate::proto::{
 };
 use alloc::boxed::Box;
 
-/// The fields that a dormant connection keeps, of [`Sender`] and of its parts: the ledger, the
-/// outgoing buffer and `Urgent`.
+/// The fields of [`Sender`] and of its parts (the ledger, the outgoing buffer and `Urgent`) that a
+/// dormant connection keeps.
 pub(in crate::proto::connection) struct DormantSender {
     /// The number of bytes fed in order, all of which were written.
     fed: u64,
@@ -53,8 +53,8 @@ impl Sender {
     /// lacks begin as in a new sender. The checks `may_be_dormant` of the sender, the receiver and
     /// the timers make sure that each of these fields has its initial value, or a value that no
     /// longer matters. For example, the receiver's check fails if `close_is_last` is set, and the
-    /// timers' check if the heartbeat has a Ping under way. Forgetting three values costs only
-    /// time: the arguments of `set_memory` and `set_flat`, and the count `small_uses`.
+    /// timers' check fails if the heartbeat has a Ping under way. Forgetting three values costs
+    /// only time: the arguments of `set_memory` and `set_flat`, and the count `small_uses`.
     /// `urgent.beat` is forgotten too: nobody reads it before the next `owe_beat`.
     ///
     /// If you add a field to the sender or to its parts, keep it here. A field need not be kept if

@@ -86,9 +86,9 @@ impl Sender {
     /// nothing more is read or written: drop the stream. There is no error if both Closes have
     /// passed by then.
     ///
-    /// If a Close was queued before, it stays where it is, and this call only sets the time. Of
-    /// several calls, the earliest time counts. A connection that moves to another adapter after
-    /// this call ends at once.
+    /// If a Close was queued before, it stays where it is, and this call only sets the time. If you
+    /// call this several times, the earliest time counts. If the connection later moves to another
+    /// adapter, it ends at once.
     ///
     /// # Errors
     ///
@@ -308,8 +308,8 @@ impl Sender {
             self.leaves = Leaves::Left;
         }
         // If the peer's Close came, or this end failed the connection, `end_controls` has run. If
-        // our Close has left too, closing needs nothing more from this end, not even the rest of
-        // the frame behind our Close. `timers.rs` decides the same for `Phase::Trailing`. While the
+        // our Close has left too, this is no error: closing does not even need the rest of the
+        // frame behind our Close. `timers.rs` decides the same for `Phase::Trailing`. While the
         // peer's Close is awaited, this function returns an error.
         let (answers, gone) = (self.urgent.close_is_last, self.close_gone());
         self.write_failed(); // This may set `close_gone`.

@@ -10,8 +10,8 @@ impl Sender {
     }
 
     /// Tells the sender that the caller's times have a different epoch from now on. A running
-    /// deadline on writing starts again at the next time told. The time of `leave` counts as
-    /// passed.
+    /// deadline on writing starts again at the next time that the caller tells. The time of `leave`
+    /// counts as passed.
     pub(in crate::proto::connection) fn restart_clock(&mut self) {
         self.out.stall.restart();
         self.leaves.restart();

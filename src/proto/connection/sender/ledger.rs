@@ -61,8 +61,8 @@ pub(super) struct Ledger {
     /// buffer these bytes, as TLS does.
     unflushed: usize,
     /// How far each sequence (in order, first) had been written when the stream last flushed
-    /// everything. Messages that end up to here count as written, even if the stream later refuses
-    /// to flush.
+    /// everything. Messages that end at or before this point count as written, even if the stream
+    /// later refuses to flush.
     flushed: (u64, u64),
     /// Whether nothing more will be written. If so, all bytes that the stream accepted count as
     /// written, because the peer may have received some and acted on them. Once set, it stays set.

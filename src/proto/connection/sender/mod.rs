@@ -233,8 +233,8 @@ impl Sender {
         }
     }
 
-    /// Makes sure that a Ping waits to be sent. This Ping then serves as the heartbeat's Ping. This
-    /// half must not be closed: the timers call this only in `Phase::Open`.
+    /// Queues a Ping, unless a Ping waits already. The waiting Ping serves as the heartbeat's Ping.
+    /// This half must not be closed: the timers call this only in `Phase::Open`.
     pub(super) fn owe_beat(&mut self, now: Time) {
         self.urgent.owe_beat(now);
     }
@@ -332,9 +332,9 @@ impl Sender {
         // `next` ask for empty writes without end. A wrong `false` would leave bytes unwritten. So
         // the result has to agree with `Urgent::place`.
         //
-        // If `open` is set, the content ends inside a message in chunks, and §5.4 forbids other
-        // messages there. Then an overtaking message gets a place only before a message in `out`
-        // that has not begun to leave. So if `out` is empty, the overtaking message does not count.
+        // If `out.open` is set, `out` ends inside a message in chunks, which §5.4 keeps together.
+        // So an overtaking message can only go before a message in `out` that has not begun to
+        // leave. If `out` is empty, the overtaking message has no place, and does not count.
         let first = !self.urgent.first.is_empty() && !self.out.open;
         self.out.len() > 0 || first || self.control_waits()
     }
@@ -409,7 +409,7 @@ impl Sender {
     /// Round-trip times of the Pings of the [heartbeat](Config::heartbeat) and of
     /// [`measure_rtt`](Self::measure_rtt); `None` before the first round trip. A Pong counts once
     /// its time of arrival is known, from [`set_read`](crate::Receiver::set_read) or else from the
-    /// next `handle_timeout`. An adapter tells this time itself.
+    /// next `handle_timeout`. An adapter makes these two calls itself.
     pub fn rtt(&self) -> Option<RoundTrip> {
         self.urgent.trips.as_ref()?.times
     }

@@ -296,7 +296,7 @@ fn a_callers_ping_that_waits_is_the_heartbeats_and_a_later_pong_is_not() {
     assert!(tx.beat_written() && tx.has_outgoing());
 }
 
-/// Two Pings queued at the same time have the same payload. A Ping of an earlier time is still
+/// Two Pings queued at the same time have the same payload. Here a Ping of an earlier time is still
 /// under way.
 #[test]
 fn a_ping_that_replaces_one_of_the_same_time_is_measured() {

@@ -38,8 +38,8 @@ pub(super) struct Urgent {
 /// Whether a Close overtakes queued messages even if the stream is not blocked.
 pub(super) type AtOnce = bool;
 
-/// Up to this many waiting Pings are answered individually. If more Pings wait, only the newest is
-/// answered (§5.5.3), so that a flood of Pings cannot fill memory with Pongs.
+/// If at most this many Pongs wait, every Ping is answered. If more would wait, only the newest
+/// Ping is answered (§5.5.3), so that a flood of Pings cannot fill memory with Pongs.
 const MAX_PONGS: u8 = 16;
 
 /// Where the heartbeat's last Ping is.
@@ -207,7 +207,7 @@ impl Urgent {
         if self.close_is_last {
             self.drop_controls();
         }
-        // `truncate` counts both sequences together. The ledger counts each sequence apart.
+        // `truncate` counts both sequences of the ledger together; the ledger needs two counts.
         let mut first = to.out.first_len();
         let dropped = to.out.truncate();
         first -= to.out.first_len();

@@ -13,7 +13,7 @@ pub(super) struct Beat {
 #[derive(Debug)]
 enum State {
     Unarmed,
-    /// The last `silent` looks found that no byte had arrived. The next look is at `until`.
+    /// At each of the last `silent` looks, no byte had arrived. The next look is at `until`.
     Listening {
         silent: u8,
         until: Time,

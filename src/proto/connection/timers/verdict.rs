@@ -2,7 +2,7 @@
 //!
 //! When a deadline of this kind passes, bytes of the peer may still lie unread. These bytes would
 //! disprove the silence. So a passed deadline is first only *found*. The connection goes on
-//! reading, and believes the deadline at the first of these:
+//! reading, and believes the deadline once one of these is true:
 //!
 //! - A read that began after the deadline was found has blocked. (If the caller cannot tell whether
 //!   a read blocked, two reads, at least [`AGAIN`] apart, must seem to block.)
@@ -12,7 +12,7 @@
 //!
 //! If bytes arrive in time, the deadline moves. If the moved deadline passes, it is found again. So
 //! after a program has slept, the connection reads what the peer sent meanwhile before it believes
-//! a deadline. A flood of other input delays an error by at most `READS` reads.
+//! a deadline. A flood that moves no deadline delays an error by at most `READS` reads.
 use super::Receiver;
 use crate::proto::{error::RecvError, time::Time};
 use core::time::Duration;
@@ -21,12 +21,12 @@ use core::time::Duration;
 /// reads of 16 KiB, this is more than a socket's receive buffer holds (6 MiB on Linux).
 const READS: u32 = 1024;
 
-/// How soon a caller that does not say whether its reads block has to tell the time again.
+/// A caller that does not say whether its reads block has to tell the time again after this time.
 pub(super) const SOON: Duration = Duration::from_millis(1);
 
 /// After a read that perhaps blocked, another read of this kind counts only this much later. A task
 /// that is woken at once may find the stream's lock still held, so two quick reads would prove no
-/// more than one read. Tasks hold this lock far shorter than `AGAIN`: for a call that never waits.
+/// more than one. Tasks hold this lock far shorter than `AGAIN`: during a call that never waits.
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// How certain it is that a read blocked.

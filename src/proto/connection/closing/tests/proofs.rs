@@ -107,7 +107,7 @@ impl Facts {
         let closed = self.tx_is_broken || self.close_gone || self.close_written;
         // A failed write makes `close_written` false.
         let whole = !(self.tx_is_broken && self.close_written);
-        // A Close is overdue only after ours was queued.
+        // The peer's Close is overdue only after our Close was queued.
         let queued = !self.overdue || self.tx_is_closed;
         either && reported && (!closed || self.tx_is_closed) && whole && queued
     }

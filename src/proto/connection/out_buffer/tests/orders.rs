@@ -1,5 +1,5 @@
 //! Compares every order of a few calls with a model: the bytes to write, the counts and the
-//! invariants of the buffer must be right after each call. Frames are small, so that writes of a
+//! invariants of the buffer must be correct after each call. Frames are small, so that writes of a
 //! few lengths can stop at every byte of a frame.
 use super::{super::Kind, *};
 use alloc::vec::Vec;
@@ -213,7 +213,7 @@ impl Model {
     }
 }
 
-/// Makes the call on the buffer and on the model.
+/// Performs `call` on the buffer and on the model.
 fn make(call: Call, out: &mut OutBuffer, model: &mut Model) {
     model.serial += 1;
     let payload = model.serial;

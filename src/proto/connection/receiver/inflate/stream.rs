@@ -25,9 +25,9 @@ pub(super) struct Ending<N> {
     /// block. The value is 0 before the first stop of this kind. In a one-byte message, 0 also
     /// stands for the message's start, where a block begins.
     begun: N,
-    /// Whether zlib's last call was `blockwise` and filled its output. If so, zlib may hold more
-    /// output, or may have stopped at a block's end. zlib's next call shows which of the two is
-    /// true.
+    /// Whether zlib's last call was made with `blockwise` and filled its output. If so, zlib may
+    /// hold more output, or may have stopped at a block's end. zlib's next call shows which of the
+    /// two is true.
     full: bool,
 }
 
@@ -67,8 +67,8 @@ impl Inflate {
         n: usize,
         most: usize,
     ) -> Result<(usize, Stop), RecvError> {
-        // The bytes after the message may belong to the next frame, and are restored below. `wire`
-        // always has these bytes.
+        // `finish` overwrites bytes after the message, which may belong to the next frame. So they
+        // are restored below. `wire` always has these bytes.
         let next = *wire.get(n..).and_then(|behind| behind.first_chunk::<BEHIND>()).ok_or(BAD)?;
         let done = self.finish(raw, wire, n, Ending::default(), most);
         if let Some(to) = wire.get_mut(n..n + BEHIND) {
@@ -209,11 +209,11 @@ impl Inflate {
     ///
     /// The header of a stored block ends with two zero bits (BTYPE 00), and at least the last of
     /// them is in the message's last byte. So a message whose last byte is ff cannot end with this
-    /// header. This message is complete if a block ends with its last byte, which happens if the
-    /// sender did not remove the tail. To check this, [`EMPTY`] is appended instead of the tail. If
-    /// a message ends with a block without BFINAL, and its last byte is not ff, the message is
-    /// refused. This is because zlib does not say how many bits of the last byte are left, so the
-    /// bytes to append are unknown.
+    /// header. A message that ends with ff is complete if a block ends with this byte. This happens
+    /// if the sender did not remove the tail. To check this, [`EMPTY`] is appended instead of the
+    /// tail. If a message ends with a block without BFINAL, and its last byte is not ff, the
+    /// message is refused. This is because zlib does not say how many bits of the last byte are
+    /// left, so the bytes to append are unknown.
     ///
     /// The first call of zlib gets all of the input, so a message that is one block needs no other
     /// call. If the block that the tail completes has BFINAL, zlib's first call for the next
