@@ -8,7 +8,7 @@ impl Receiver {
     }
 }
 
-/// Counts of the traffic in one direction of a connection so far, for any metrics library. Counts
+/// Counts of the traffic so far in one direction of a connection, for any metrics library. Counts
 /// only grow. Feature `counters`.
 ///
 /// A [`Receiver`] counts frames as `step` processes them. A [`Sender`](crate::Sender) counts frames

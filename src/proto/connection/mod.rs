@@ -127,8 +127,8 @@ impl Connection {
             tx: Sender::new(config, keys).into(),
             loop_state: next::LoopState::default(),
         };
-        // `settings` returns `None` only in a build without zlib. There no handshake agrees on
-        // compression.
+        // `settings` returns `None` only in a build without zlib. In this build, no handshake
+        // agrees on compression.
         if let Some(agreed) = deflate
             && let Some(ours) = zlib::settings(config.deflate)
         {
@@ -192,8 +192,8 @@ impl Connection {
     }
 
     /// Pauses or resumes reading. During a pause, only the deadlines on writing and on closing run.
-    /// The [idle message](Config::idle_message) is still sent. A deadline by which bytes of the
-    /// peer have to arrive moves by the length of the pause. If the pause moves a deadline, the
+    /// The [idle message](Config::idle_message) is still sent. The deadlines by which bytes of the
+    /// peer have to arrive move by the length of the pause. If the pause moves a deadline, the
     /// connection has to learn when the pause begins and ends. In that case
     /// [`poll_timeout`](Self::poll_timeout) asks for an immediate call of
     /// [`handle_timeout`](Self::handle_timeout) when the pause begins, and for another call when

@@ -162,7 +162,7 @@ impl Receiver {
     #[inline(always)]
     pub(super) fn new(role: Role, config: &Config) -> Self {
         let mut receiver = Self {
-            // The limits are part of the documentation of `read_buffer`.
+            // The documentation of `read_buffer` names these two limits.
             buf: RecvBuffer::new(config.read_buffer.clamp(512, 1 << 24)),
             current: Current::Nothing,
             view: (0, 0),
@@ -478,7 +478,7 @@ impl Receiver {
         self.message.as_ref().is_some_and(|message| message.handing != Handing::Whole)
     }
 
-    /// The position in the received bytes of the first byte that is not consumed yet.
+    /// The position, in the received bytes, of the first byte that is not consumed yet.
     fn stream_position(&self) -> u64 {
         self.counts.total.wrapping_sub(self.buf.wire_len() as u64)
     }

@@ -41,9 +41,9 @@ const UNNEEDED_READS: u8 = 64;
 
 #[derive(Default)]
 pub(crate) struct RecvBuffer {
-    /// All bytes up to its length are initialised. Invariant: `msg <= msg_end <= next <= end`. Also
-    /// `end + spare + SLACK <= bytes.len()`, unless `bytes` is empty; the cursors and `spare` are
-    /// then 0.
+    /// All bytes up to its length are initialised. Invariant: `msg <= msg_end <= next <= end`. The
+    /// cursors and `spare` are 0 if `bytes` is empty; otherwise `end + spare + SLACK <=
+    /// bytes.len()`.
     pub(super) bytes: Buffer,
     next: usize,
     end: usize,
@@ -60,7 +60,7 @@ pub(crate) struct RecvBuffer {
     /// Whether `bytes` is the connection's small buffer, which holds needed bytes during a wait.
     stashed: bool,
     /// The small buffer while it is not in use. This buffer is kept, because with a slow peer each
-    /// wait may need one.
+    /// wait may need a small buffer.
     small: Vec<u8>,
     pub(super) memory: &'static Memory,
 }
@@ -450,7 +450,7 @@ impl RecvBuffer {
             if self.bytes.len() >= IN_PLACE && !self.stashed {
                 self.bytes.lengthen((self.bytes.len() + MAX_READ).min(most), most);
             } else {
-                // `base / 4`: even beyond `most`, there is room for an ordinary read.
+                // `base / 4`: an ordinary read has room, even if the length then exceeds `most`.
                 let double = (2 * self.bytes.len()).max(self.base + SLACK);
                 let len = double.min(most).max(kept + wire + self.base / 4 + SLACK);
                 self.exchange(self.memory.take(len));

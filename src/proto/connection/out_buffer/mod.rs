@@ -46,8 +46,8 @@ pub(crate) struct OutBuffer {
     /// The end of the content of `bytes`. Invariant: `mark <= sent <= end <= bytes.len()`, except
     /// that `mark` may be ahead of `sent` while a handshake's response is written.
     end: usize,
-    /// An offset at or before `sent` at which a frame begins or the content ends. If `sent` is in
-    /// the handshake's response, `mark` is the response's end. The search for a boundary starts at
+    /// An offset, at most `sent`, at which a frame begins or the content ends. If `sent` is in the
+    /// handshake's response, `mark` is the response's end. The search for a boundary starts at
     /// `mark`, so it need not walk all frames.
     mark: usize,
     /// The number of unwritten bytes of all splices.
@@ -139,7 +139,7 @@ impl OutBuffer {
         self.origin.wrapping_add(self.end as u64)
     }
 
-    /// The number of bytes queued in order that were written.
+    /// How many of the bytes queued in order were written.
     #[inline]
     pub(super) fn written(&self) -> u64 {
         self.fed().wrapping_sub((self.len() - self.overtaking) as u64)

@@ -1,8 +1,8 @@
 //! Inflates compressed messages (RFC 7692 §6.2) into a separate buffer.
 //!
-//! The wire bytes are unmasked in the receive buffer. This module takes them, and they are dropped
-//! there. The output is limited while it grows, so that a decompression bomb is stopped before it
-//! fills memory. The receiver enforces the rules on frames and fragments, and their limits.
+//! The wire bytes are unmasked in the receive buffer. Once this module has taken them, that buffer
+//! drops them. The output is limited while it grows, so that a decompression bomb is stopped before
+//! it fills memory. The receiver enforces the rules on frames and fragments, and their limits.
 mod stream;
 
 use super::{Receiver, walk::Stop};

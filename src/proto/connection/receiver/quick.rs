@@ -68,7 +68,7 @@ impl Receiver {
     }
 
     /// Updates the length below which `quick` may handle messages. After the end of the stream or a
-    /// passed deadline, only `walk` knows the error that `step` returns when the input is used up.
+    /// passed deadline it is 0, because only `walk` knows the error that follows the input.
     #[inline]
     pub(super) fn set_quick(&mut self) {
         let open =

@@ -280,7 +280,7 @@ fn it_never_grows_beyond_what_the_longest_message_needs() {
     assert_eq!(buf.bytes.len(), 500 + WHOLE);
     let mut short = with(0, 0, 0, BASE);
     assert_eq!(short.spare_mut(100, 0).len(), BASE / 4, "a quarter of a read at least");
-    // Without room, a buffer of the greatest length moves all bytes, even for a small gain.
+    // Without free room, a buffer of the greatest length moves all bytes, even for a small gain.
     buf.commit(500);
     buf.skip(100);
     traffic();

@@ -11,7 +11,7 @@ use alloc::boxed::Box;
 pub(in crate::proto::connection) struct DormantSender {
     /// The number of bytes fed in order, all of which were written.
     fed: u64,
-    /// The position in the bytes fed in order where the last data ends.
+    /// The end of the last data, as a position in the bytes fed in order.
     data_end: u64,
     /// The number of bytes fed in messages that overtook.
     first_fed: u64,

@@ -122,7 +122,7 @@ impl Sender {
         if !self.frame_compressed_chunk(b0, data, first) {
             self.frame(b0, data);
         }
-        // While `open` is `true`, no message is placed here: the chunks must not be parted (§5.4).
+        // While `open` is `true`, no other message is placed at the end of `out` (§5.4).
         self.out.open = !last;
         self.state = if last { State::Open } else { State::MidMessage(kind, utf8) };
         self.set_admission();

@@ -177,7 +177,7 @@ impl Ledger {
         self.close_gone
     }
 
-    /// Returns where the data ended at the time when the bytes fed in order ended at `end`.
+    /// Returns the end of the data. `end` is where the bytes fed in order end, or ended before.
     fn data_end(&self, end: u64) -> u64 {
         // If `end == control_end`, control frames came last. For `lost_from`, see its
         // documentation.

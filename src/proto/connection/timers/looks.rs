@@ -2,10 +2,10 @@
 //! flag or compares counters, so that receiving or feeding a message need not read a clock.
 use core::time::Duration;
 
-/// The number of looks per interval. A heartbeat's Ping is thus queued up to a fifth of the
-/// interval late. `Heartbeat::new` promises the Ping within 1.25 intervals, so an adapter may be
-/// late by a twentieth of the interval. The idle message is fed up to a fifth of its interval
-/// early.
+/// The number of looks per interval. So a heartbeat's Ping may be queued late, by up to a fifth of
+/// the interval. `Heartbeat::new` promises the Ping within 1.25 intervals, so an adapter may be
+/// late by a twentieth of the interval. The idle message may be fed early, by up to a fifth of its
+/// interval.
 pub(super) const LOOKS: u32 = 5;
 
 /// The shortest deadline on data and the shortest interval of the idle message. A shorter setting

@@ -152,8 +152,8 @@ fn no_event_leads_back() {
     let before = now.closing(role, &mut rx, &tx);
     let after = next.closing(role, &mut rx, &tx);
     assert!(after.phase().ready_state() >= before.phase().ready_state());
-    // A clean end stays clean once `close_gone` is set. Before that, our Close may still be
-    // unflushed.
+    // A clean end stays clean once `close_gone` is set. Before that, the stream may report that our
+    // Close is unflushed.
     assert!(!before.is_clean() || after.is_clean() || !now.close_gone && !next.close_written);
     core::mem::forget((rx, tx, config));
 }

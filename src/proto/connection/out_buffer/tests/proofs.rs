@@ -1,7 +1,7 @@
 //! Proofs by Kani about two calls: a write without a splice, and a move to the front with at most
-//! one splice. Both calls keep the invariant, and leave the right counts and bytes to write. The
-//! calls begin in any state that the invariant allows, in a buffer of 8 bytes. See `checks/kani`.
-//! The test `orders` tries the other calls, in every order.
+//! one splice. After both calls the invariant holds, and the counts and the bytes to write are
+//! correct. The calls begin in any state that the invariant allows, in a buffer of 8 bytes. See
+//! `checks/kani`. The test `orders` tries the other calls, in every order.
 use super::*;
 
 impl OutBuffer {

@@ -181,8 +181,8 @@ impl Inflate {
             let done = zlib::inflate(raw, rest, room, false).map_err(|_| BAD)?;
             taken += done.taken;
             self.out.filled(done.made);
-            // If the output is full, zlib may hold more of it. After the end of a DEFLATE stream,
-            // the rest of the input begins another stream.
+            // Otherwise the loop goes on. If the output is full, zlib may hold more of it. After a
+            // DEFLATE stream, the rest of the input begins another stream.
             if !done.full && !matches!(done.status, Status::StreamEnd) {
                 return Ok((taken, Stop::Input));
             }
@@ -241,7 +241,7 @@ impl Inflate {
             }
             full = done.full;
             taken += done.taken;
-            // A block that reaches the appended bytes must be an empty stored one, without output.
+            // A block that reaches the appended bytes must be a stored block without output.
             if taken > n && done.made > 0 {
                 return Err(BAD);
             }

@@ -26,7 +26,7 @@ fn all_limits() -> impl Iterator<Item = (Limits, Config)> {
     })
 }
 
-/// Returns the most bytes of a message on the wire, computed in a type with room for the sum.
+/// Returns the largest length of a message on the wire. Its type has room for the sum.
 fn most(config: &Config, compressed: bool) -> u128 {
     let most = config.max_message as u128;
     let most = if compressed { most + most / 8 + 1024 } else { most };
