@@ -41,9 +41,9 @@ const UNNEEDED_READS: u8 = 64;
 
 #[derive(Default)]
 pub(crate) struct RecvBuffer {
-    /// All bytes up to its length are initialised. Invariant: `msg <= msg_end <= next <= end`. The
-    /// cursors and `spare` are 0 if `bytes` is empty; otherwise `end + spare + SLACK <=
-    /// bytes.len()`.
+    /// All bytes up to its length are initialised. Invariant: `msg <= msg_end <= next <= end`. If
+    /// `bytes` is empty, the cursors and `spare` are 0. Otherwise
+    /// `end + spare + SLACK <= bytes.len()`.
     pub(super) bytes: Buffer,
     next: usize,
     end: usize,

@@ -158,7 +158,7 @@ impl Model {
     }
 
     /// A message that overtakes goes before the first message queued in order that has not begun to
-    /// leave, and behind all messages that overtook this message before.
+    /// leave, but behind all earlier messages that overtook it.
     fn first(&mut self, frame: &[u8]) {
         let message = self.place(|what| what == What::Data(true));
         if message.is_some() || !self.open {
