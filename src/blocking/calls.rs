@@ -1,4 +1,4 @@
-//! How the calls of a connection wait: each polls like a task, and the thread waits between polls.
+//! How a connection's calls wait: each call polls like a task. Its thread waits between polls.
 use super::{
     Stream,
     thread::{Thread, context},
@@ -10,7 +10,7 @@ use crate::{
 use std::task::{Context, Poll};
 
 impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
-    /// Returns the next message, by the fast path if possible. The fast path does not wait, so it
+    /// Waits for the next message or the end. The fast path is tried first. It does not wait, so it
     /// need not start the caller's timeout.
     #[inline]
     pub(super) fn wait_message(&mut self) -> Result<Ready, Error> {
@@ -26,14 +26,14 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
         self.wait_on(want)
     }
 
-    /// Like [`wait_for`](Self::wait_for), but `begin` was called before.
+    /// Like [`wait_for`](Self::wait_for), for a caller that has already called `begin`.
     #[inline(never)] // called at several places
     pub(super) fn wait_on(&mut self, want: Want) -> Result<Ready, Error> {
         self.wait_until_ready(|socket, cx| socket.poll_more(cx, want))
     }
 
     /// Drives the connection to its end, within the time that `begin_leave` was given. The caller's
-    /// timeout does not apply. Discards the messages that are received until then.
+    /// timeout does not apply. Messages received meanwhile are discarded.
     pub(super) fn wait_to_leave(&mut self) -> Result<(), Error> {
         let limit = self.io.wait.read_limit.take();
         self.io.wait.begin();

@@ -19,9 +19,9 @@ use std::{
 /// headers, subprotocols, socket options, a TLS configuration or a proxy, use [`Dial`].
 ///
 /// [`handshake_timeout`](Config::handshake_timeout) bounds resolving, connecting, TLS and the
-/// opening handshake together. A name, unlike an address, is resolved in a thread of its own. If
-/// the lookup takes too long, that thread goes on until the operating system's resolver gives up,
-/// and the result is dropped. The addresses of a name are tried in a race (RFC 8305): see
+/// opening handshake together. A host name is looked up in a thread of its own. If the lookup takes
+/// too long, this thread goes on until the operating system's resolver gives up, and the result is
+/// dropped. The addresses of a host are tried in a race (RFC 8305): see
 /// [`attempt_delay`](Dial::attempt_delay). Redirects are not followed: a redirect is an
 /// [`Error::Refused`]. A `wss` URL needs the features `rustls` and `ring`, or `rustls` and a
 /// [provider of your choice](crate#features). TLS trusts the platform's roots.
@@ -106,7 +106,7 @@ impl Dial<'_> {
     ) -> Result<WebSocket<MaybeTls<S>>, Error> {
         let began = Instant::now();
         let tls = self.client_tls()?; // `open` of the adapter `tokio` says why this comes first
-        // If there is a proxy, every error in `make` means that the proxy has made no tunnel.
+        // If a proxy is used and `make` fails, there is no tunnel: `of_proxy` says so in the error.
         let make = || {
             let (to, tls) = self.first_hop()?;
             let mut io = Timed::opening(began, MaybeTls::new(connector(to)?, to, tls)?);

@@ -17,7 +17,7 @@ use crate::{
 use std::{future::poll_fn, pin::pin, task::Poll};
 
 /// Sets TCP_NODELAY, if the stream has this option. Then reads an opening request, and accepts
-/// every good request. Use [`Incoming`] to look at the request first: at the path, at [who is
+/// it if it is valid. Use [`Incoming`] to look at the request first: at the path, at [who is
 /// asking](crate::handshake::server#who-is-asking), at the
 /// [origin](crate::handshake::server::Origins). A server that recognises users by cookies must
 /// check the origin.

@@ -28,11 +28,11 @@
 //! for a shorter time, use [`set_read_timeout`](WebSocket::set_read_timeout) and
 //! [`set_write_timeout`](WebSocket::set_write_timeout). When one of these timeouts has passed, or a
 //! non-blocking stream would block, the call returns [`Error::WouldBlock`]. `WouldBlock` ends an
-//! opening handshake. On an open connection, nothing received or queued is lost. A receiving call,
-//! `ready`, `flush` and `close` go on when called again. **`send` does not**: a second call may
-//! send the message twice. Instead, compare [`fed()`](Sender::fed) before and after the call. If
-//! the value has changed, the message is queued, and `flush` writes the rest of the message.
-//! Otherwise the message was not sent.
+//! opening handshake. On an open connection, nothing received or queued is lost. The calls `ready`,
+//! `flush` and `close`, and all receiving calls, go on when called again. **`send` does not**: a
+//! second call may send the message twice. Instead, compare [`fed()`](Sender::fed) before and after
+//! the call. If the value has changed, the message is queued, and `flush` writes the rest of the
+//! message. Otherwise the message was not sent.
 //!
 //! On Linux, these timeouts end about 0.1 ms late; with [`Spin`], at most about 40 µs late.
 //!
@@ -291,7 +291,7 @@ use receiving;
 ///
 /// Dropping a WebSocket drops the stream at once, and loses messages that were not flushed. So call
 /// [`close`](Self::close) first. After the end of the connection, the WebSocket keeps the stream
-/// until it is dropped.
+/// until you drop the WebSocket.
 #[derive(Debug)]
 pub struct WebSocket<S>(Socket<Whole, Timed<S, Thread>>);
 
@@ -326,8 +326,8 @@ impl<S: Stream> WebSocket<S> {
 
     feed!();
 
-    /// Closes the connection. Unless a Close was sent before, this call sends a Close after
-    /// everything fed. Then the call discards input up to the peer's Close, and ends the stream as
+    /// Closes the connection. This call sends a Close after everything fed, unless a Close was sent
+    /// before. Then the call discards input up to the peer's Close, and ends the stream as
     /// [`recv`](Self::recv) does. [`close_timeout`](Config::close_timeout) says how long this may
     /// take. For a peer that may be dead, use [`leave`](Self::leave).
     ///
@@ -369,9 +369,9 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the stream fails. [`Error::Recv`] if nothing more can be written for
-    /// another reason: for example [`WriteTimeout`](crate::RecvError::WriteTimeout), if the stream
-    /// accepted no byte for [`write_timeout`](Config::write_timeout). [`Error::Send`] with
+    /// [`Error::Io`] if the stream fails. [`Error::Recv`] if writing has ended for another reason:
+    /// for example [`WriteTimeout`](crate::RecvError::WriteTimeout), if the stream accepted no byte
+    /// for [`write_timeout`](Config::write_timeout). [`Error::Send`] with
     /// [`Closed`](SendError::Closed) if messages are lost, and another call has already returned
     /// the reason. [`Error::WouldBlock`] if bytes are left; the next flush writes them.
     #[inline]
@@ -435,9 +435,9 @@ impl<S: Stream> WebSocket<S> {
         let reader_wait = quarter.clamp(Duration::from_millis(1), READ_TIMEOUT);
         let halves = self.0.into_halves(|mut read| {
             let epoch = read.wait.epoch;
-            // Nobody waits with `write`, so its fields `want`, `until` and `again` are set, but
-            // never read. Each half waits with its own handle: `Socket::write` and `write_out` set
-            // these fields there.
+            // Each half waits with its own handle, never with `write`. So the polls of `write` set
+            // its fields `want`, `until` and `again`, but nobody reads them. `Socket::write` and
+            // `write_out` set these fields of the handle that waits.
             let write = Timed::new(read.io.try_clone()?, epoch);
             let mut handle = Timed::new(read.io.try_clone()?, epoch);
             handle.wait.write_limit = read.wait.write_limit.take();

@@ -61,7 +61,7 @@ impl<S: Stream> Writer<S> {
         self.flush()
     }
 
-    /// Unless a Close was queued before, queues a Close after everything fed. Then writes
+    /// Queues a Close after everything fed, unless a Close was queued before. Then writes
     /// everything. Keep receiving with the [`Reader`], which waits for the peer's Close for at most
     /// [`close_timeout`](crate::Config::close_timeout), and ends the stream. `close_timeout` begins
     /// when the `Reader` notices our Close: [the module](crate::blocking) says how soon. For a peer
@@ -79,9 +79,9 @@ impl<S: Stream> Writer<S> {
     /// Leaves the peer within the time `within`, whatever the peer does, like `leave` of the
     /// [`Reader`]. But this call discards no input: the [`Reader`] still delivers messages. This
     /// call returns once our Close is written, or after `within`. A receiving call of the
-    /// [`Reader`] then waits for the peer's Close, until the same `within` has passed. If the call
-    /// was already waiting, it may return later, by up to a second. If you do not receive any more,
-    /// drop both halves.
+    /// [`Reader`] then waits for the peer's Close, until the same `within` has passed. If that
+    /// receiving call was already waiting, it may return up to a second later. If you do not
+    /// receive any more, drop both halves.
     ///
     /// # Errors
     ///
@@ -148,7 +148,7 @@ impl<S: Stream> Writer<S> {
                 self.0.handle.wait.begin_sending();
             }
             before = left;
-            // This thread writes the refused bytes itself. Its next write sets `blocked` anew.
+            // Only this thread writes the refused bytes now. Its next write sets `blocked` anew.
             self.0.share_rest(false);
             let waited = self.0.handle.wait_to_write(until);
             if waited.is_err() {

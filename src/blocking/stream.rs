@@ -14,7 +14,7 @@ use std::{
 /// The adapter reads and writes by [`try_read`](Self::try_read) and [`try_write`](Self::try_write).
 /// The adapter waits in [`wait`](Self::wait) for the stream or the next deadline.
 /// [`read`](Read::read) may wait. So the adapter calls `read` only if nothing is to be written, and
-/// no deadline is within the time given to [`set_read_timeout`](Self::set_read_timeout). The
+/// no deadline passes within the time given to [`set_read_timeout`](Self::set_read_timeout). The
 /// adapter itself never calls `write` or `write_vectored`.
 ///
 /// The adapter repeats a failed read, write, flush or shutdown after the errors `WouldBlock` and
@@ -105,13 +105,13 @@ pub trait Stream: Read + Write {
     /// the WebSocket that would have to wait then returns
     /// [`Error::WouldBlock`](crate::Error::WouldBlock). `WouldBlock` means that the user wants no
     /// call to wait, as on a socket that the user made non-blocking. If `timeout` is zero, do not
-    /// return `WouldBlock`: the adapter only asks whether the stream can wait, or a deadline has
-    /// just passed. `Interrupted` counts as an early return. Any other error ends the call.
+    /// return `WouldBlock`. Zero only asks whether the stream can wait, or means that a deadline
+    /// has just passed. `Interrupted` counts as an early return. Any other error ends the call.
     fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()>;
 
     /// Sets how long a `read` may wait; `None` sets no limit. After this time the read fails with
-    /// `WouldBlock` or `TimedOut`, and loses nothing. The adapter sets a timeout of at most a
-    /// second before the first read that may wait while a deadline is running. After a split the
+    /// `WouldBlock` or `TimedOut`, and loses nothing. Before the first read that may wait while a
+    /// deadline is running, the adapter sets a timeout of at most a second. After a split the
     /// adapter sets a timeout again.
     ///
     /// # Errors

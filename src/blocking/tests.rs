@@ -26,7 +26,7 @@ const MESSAGE: &[u8] = b"\x82\x81\0\0\0\0x";
 struct Script {
     inbox: VecDeque<&'static [u8]>,
     outbox: Vec<u8>,
-    /// The number of pieces left at the last write, which is that of our Close.
+    /// The number of pieces left at the last write, which writes our Close.
     left: usize,
     shut: bool,
 }
@@ -103,7 +103,7 @@ impl WebSocket<Script> {
     }
 }
 
-/// The reads before the stall must not count as reads after the stall.
+/// Reads before the program's pause of a minute must not count as reads after this pause.
 #[test]
 fn a_stall_cuts_no_live_peer_however_many_reads_came_before() {
     let heartbeat = Some(Heartbeat::new(SECOND * 10, SECOND * 10));

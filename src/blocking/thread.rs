@@ -22,9 +22,9 @@ use std::{
 
 /// The read timeout that a whole connection sets before its first blocking read with a deadline.
 /// The reader of a split connection sets its `longest_wait` instead, which is at most this time. A
-/// read blocks only if no deadline passes within its read timeout plus [`MARGIN`]. With a longer
-/// time fewer reads could block, and each read that must not block costs a `poll(2)`. With a
-/// shorter time idle threads would wake up more often.
+/// read blocks only if no deadline passes within its read timeout plus [`MARGIN`]. A longer time
+/// would let fewer reads block, and each read that must not block costs a `poll(2)`. A shorter time
+/// would wake idle threads more often.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time by which a blocking read may exceed its timeout: two steps of the operating system's
 /// clock, of at most 10 ms each.
@@ -76,11 +76,11 @@ struct Noted {
     want: Interest,
     /// The earliest deadline.
     until: Option<Time>,
-    /// Whether the polls stopped although the stream would not block. Either a read was put off
-    /// because the time limit of the call had passed, or a signal or TLS interrupted a call of the
-    /// stream (see `failed`). If this flag is set, `wait` returns at once: the call polls again, or
-    /// fails because its time limit has passed. Both halves of a split connection write to one
-    /// handle, but nobody reads the flag of that handle: each half waits with a handle of its own.
+    /// Whether the polls stopped although no call would block. Either a read was put off because
+    /// the time limit of the call had passed, or a signal or TLS interrupted a call of the stream
+    /// (see `failed`). If this flag is set, `wait` returns at once: the call polls again, or fails
+    /// because its time limit has passed. Both halves of a split connection write to one handle,
+    /// but nobody reads the flag of that handle: each half waits with a handle of its own.
     again: bool,
 }
 
@@ -151,9 +151,9 @@ impl Thread {
             _ if in_vain(&error) => self.noted.want = self.noted.want.with(want),
             // A signal interrupted the call, or a TLS stream ended the call early. (A TLS call that
             // may wait reads only once. Other TLS calls stop after `BARREN` bytes without data.) Do
-            // not repeat the call here, because the deadlines must be checked first. If this call
-            // noted `want` instead of `again`, a signal would end the call, or drop a handshake, on
-            // a stream that cannot wait.
+            // not repeat the call here, because the deadlines must be checked first. If `failed`
+            // noted `want` instead of `again`, a signal would end the user's call, or drop a
+            // handshake, on a stream that cannot wait.
             ErrorKind::Interrupted => self.noted.again = true,
             _ => return Poll::Ready(Err(error)),
         }
@@ -203,9 +203,9 @@ impl<S: Stream> Timed<S, Thread> {
     }
 
     /// Checks that the caller's time limit is valid, and that the stream can keep it. A wait of
-    /// zero only asks whether the stream can wait: whether it waits to read or to write makes no
-    /// difference. For `None` this function does not ask, because calls without a limit also work
-    /// on a stream that cannot wait. A limit of zero is an error, as for std's sockets.
+    /// zero only asks whether the stream can wait. The answer is the same for reading and for
+    /// writing. For `None` this function does not ask, because calls without a limit also work on a
+    /// stream that cannot wait. A limit of zero is an error, as for std's sockets.
     pub(super) fn check(&self, limit: Option<Duration>) -> io::Result<()> {
         match limit {
             None => Ok(()),
@@ -272,7 +272,7 @@ impl<S: Stream> Io for Timed<S, Thread> {
         noted.want = noted.want.with(Interest::WRITE);
     }
 
-    /// If `again` is set, the read was interrupted or put off by `poll_read`, so it did not block.
+    /// If `again` is set, the read was interrupted, or `poll_read` put it off, so it did not block.
     fn read_blocked(&self) -> Option<Blocked> {
         (!self.wait.noted.again).then_some(Blocked::Surely)
     }

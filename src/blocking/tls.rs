@@ -49,11 +49,11 @@ use tickwire_tls::{
 /// after handshake messages, an alert and a close_notify.
 ///
 /// [`shutdown`](Stream::shutdown) first sends a close_notify, then shuts the stream below down. If
-/// the peer has sent its close_notify, the last dropped handle sends ours, unless ours was sent
-/// before. A drop sends by [`try_write`](Stream::try_write) of the stream below. So a drop does not
-/// wait, unless this `try_write` waits, as `try_write` of a `WithoutTimeouts` may. If the stream
-/// ends without the peer's close_notify, somebody may have cut the stream off, so a read fails with
-/// `UnexpectedEof`.
+/// the peer has sent its close_notify, the handle that is dropped last sends ours, unless ours was
+/// sent before. A drop sends by [`try_write`](Stream::try_write) of the stream below. So a drop
+/// does not wait, unless this `try_write` waits, as `try_write` of a `WithoutTimeouts` may. If the
+/// stream ends without the peer's close_notify, somebody may have cut the stream off, so a read
+/// fails with `UnexpectedEof`.
 ///
 /// [`try_clone`](Stream::try_clone) makes a second handle of the same session, so that one thread
 /// reads while another writes.
@@ -130,8 +130,8 @@ impl<S: Stream> TlsStream<S> {
     fn of(io: S, session: Session) -> Self {
         let shared = Shared { tls: Mutex::new(Tls::new(session)), handles: AtomicUsize::new(1) };
         let part = |stream: &mut Self| {
-            // `Arc::strong_count` would not do: two handles that are dropped at the same time could
-            // both see 2, and neither would send. The handles of the caller's stream `S` may share
+            // With `Arc::strong_count`, two handles that are dropped at the same time could both
+            // see 2, and neither would send. The handles of the caller's stream `S` may share
             // state. `AcqRel` makes the last handle see what all other handles changed in it.
             if stream.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
                 stream::part(&mut stream.carrier(false));
@@ -303,9 +303,9 @@ impl<S: Stream> Carrier for Call<'_, S> {
         self.polled(flushed)
     }
 
-    /// If the stream refuses bytes, a call that may wait is `Pending`, so that it does not read.
-    /// Its read would wait for the peer, while the peer may wait for the refused bytes. A call that
-    /// must not wait is always `Ready`.
+    /// If the stream refuses bytes, returns `Pending` in a call that may wait, so that the call
+    /// does not read. The read would wait for the peer, while the peer may wait for the refused
+    /// bytes. In a call that must not wait, always returns `Ready`.
     fn send_aside(&mut self, last: bool) -> Poll<()> {
         let waits = self.waits;
         self.waits &= !last; // if `last`, the call ends after this send, so it must not wait

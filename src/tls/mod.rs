@@ -20,8 +20,8 @@
 //! all its crates.
 //!
 //! A program chooses its provider by one line at the start of `main`. Instead of `ring` the line
-//! may name a provider from another crate, or, if the program enables rustls' feature `aws-lc-rs`,
-//! the provider `aws_lc_rs`:
+//! may name a provider from another crate. It may also name `aws_lc_rs`, if the program enables
+//! rustls' feature `aws-lc-rs`:
 //!
 //! ```no_run
 //! # use tickwire::tls::rustls;
@@ -103,9 +103,9 @@
 //!   the end of the stream, call [`end_of_stream`](Session::end_of_stream) instead of `commit`.
 //! - **Shut down**: call [`close`](Session::close), write the outgoing bytes, then shut the stream
 //!   down for writing.
-//! - After each of these actions, write the [`outgoing`](Session::outgoing) bytes to the stream,
-//!   and call [`advance`](Session::advance). Even after a read, TLS may have bytes of its own to
-//!   send: handshake messages, tickets, alerts.
+//! - **After each of the three actions**, write the [`outgoing`](Session::outgoing) bytes to the
+//!   stream, and call [`advance`](Session::advance). Even after a read, TLS may have bytes of its
+//!   own to send: handshake messages, tickets, alerts.
 //!
 //! The deadlines of the connection and of its opening handshake bound TLS as well, with one
 //! exception. [`write_timeout`](crate::Config::write_timeout) runs only while the connection itself

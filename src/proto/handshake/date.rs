@@ -20,9 +20,9 @@ pub(super) fn text(seconds: u64) -> Option<String> {
         return None;
     }
     let (day, time) = (seconds / 86_400, seconds % 86_400);
-    // This estimate is wrong by at most one year: 400 years have 146,097 days. The right year is
-    // the latest that begins on `day` or earlier. No `?` below ever returns `None`: each only
-    // avoids an `unwrap`.
+    // 400 years have 146,097 days, so this estimate of the year is wrong by at most one. The right
+    // year is the latest that begins on `day` or earlier. No `?` below ever returns `None`: each
+    // only avoids an `unwrap`.
     let about = 1970 + day * 400 / 146_097;
     let year = [about + 1, about, about - 1].into_iter().find(|&year| days(year, 0) <= day)?;
     let month = (0..12).rev().find(|&month| days(year, month) <= day)?;

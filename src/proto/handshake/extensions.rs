@@ -68,8 +68,8 @@ fn param(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let name = token(parts.next()?)?;
     let value = match parts.next().map(trim) {
         Some([b'"', quoted @ .., b'"']) => {
-            // A backslash escapes the byte after it, which must be part of the token. So each part
-            // between backslashes must be a token. A backslash at the front is removed first.
+            // A backslash escapes the next byte, a byte of the token. So each part between
+            // backslashes must be a token. A first backslash is removed: no part precedes it.
             let mut tokens = quoted.strip_prefix(b"\\").unwrap_or(quoted).split(|&b| b == b'\\');
             Some(tokens.all(is_token).then_some(quoted)?)
         }

@@ -130,8 +130,8 @@ impl Scan {
             Some(fold) if self.role == Role::Client && self.lines > 1 => fold.fill(b' '),
             _ => return Err(HandshakeError::Malformed { what: "folded line" }),
         }
-        // `run` counts the joined line at its end, and sees that the line is not empty, because
-        // `at` is beyond `line`.
+        // `run` counts the joined line again at its end. `at` is now beyond `line`, so `run` does
+        // not take the line for empty.
         self.lines -= 1;
         self.at += 1;
         Ok(())
@@ -141,7 +141,7 @@ impl Scan {
     /// CR LF CR LF. `first` is the length of its first line. httparse accepts only two forms that
     /// `run` refuses: an empty line before the first line, and a bare LF. A bare LF that httparse
     /// accepts is always at the end of a line. So it is enough to find CR LF before each name. The
-    /// last line ends with the CR LF CR LF.
+    /// last line needs no check: the CR LF CR LF ends it.
     fn takes(&self, head: &[u8], first: usize, headers: &[httparse::Header<'_>]) -> bool {
         let begins_line = |name: &str| {
             let at = name.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
@@ -285,7 +285,7 @@ impl RequestLine {
         }
         let target = parsed.path.unwrap_or_default(); // `Complete`: path and method are set.
         // RFC 9112 §3.2 allows only URI characters and no fragment, but httparse accepts more.
-        // Other visible characters, such as `|`, pass, because some clients do not escape them.
+        // This check lets characters such as `|` pass, because some clients do not escape them.
         if !target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
             return Err(HandshakeError::Malformed { what: "request target" });
         }
@@ -352,9 +352,9 @@ pub(super) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
 /// Converts httparse's error. `version` has the bytes where the version of HTTP should be.
 fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
     let what = match e {
-        // 1.1 is not a wrong version: httparse reports the same error if only the blank after the
-        // right version is missing. A first line of HTTP/0.9 has no version at all, so a line with
-        // 0.x is malformed.
+        // With 1.1 the version is right: httparse reports this error if the blank after it is
+        // missing. With 0.x the line is malformed, because a first line of HTTP/0.9 has no version
+        // at all.
         httparse::Error::Version
             if version
                 .and_then(|v| v.strip_prefix(b"HTTP/"))

@@ -300,9 +300,9 @@ impl HandshakeError {
 
     /// Whether the same request can succeed after a pause. `true` if the handshake timed out, the
     /// stream ended, or a SOCKS5 proxy failed or could not reach the server. Also `true` if the
-    /// server or a proxy reported an overload or a temporary fault: 408, 425, 429, and 5xx except
-    /// 501 and 505, with which a server says what it does not support. An unknown 5xx counts as 500
-    /// (RFC 9110 §15).
+    /// server or a proxy reported an overload or a temporary fault: 408, 425, 429 and 5xx. But 501
+    /// and 505 say what a server does not support, so they are not retryable. An unknown 5xx counts
+    /// as 500 (RFC 9110 §15).
     pub const fn is_retryable(self) -> bool {
         match self {
             Self::Timeout | Self::UnexpectedEof => true,
@@ -314,9 +314,9 @@ impl HandshakeError {
         }
     }
 
-    /// What a client that must stay connected does after this error. [`Retry::BackOff`] for the
-    /// errors that [are retryable](Self::is_retryable). [`Retry::Stop`] for the statuses 401, 407
-    /// and 418 (exchanges answer 418 to a banned address), and if a SOCKS5 proxy wants other
+    /// What a client that must stay connected should do after this error. [`Retry::BackOff`] for
+    /// the errors that [are retryable](Self::is_retryable). [`Retry::Stop`] for the statuses 401,
+    /// 407 and 418 (exchanges answer 418 to a banned address), and if a SOCKS5 proxy wants other
     /// credentials. [`Retry::Alarm`] for all other errors, such as 403 and 404, which exchanges
     /// also send during maintenance.
     pub const fn retry(self) -> Retry {

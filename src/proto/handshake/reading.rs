@@ -65,7 +65,7 @@ impl Reading {
     ///
     /// Once the handshake is [`Complete`](Progress::Complete), further bytes belong to the
     /// connection, and are kept without limit. So a server should accept or reject before it reads
-    /// on. After an error, use this room to drain the stream.
+    /// more. After an error, use this room to drain the stream.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         let wire = self.buf.wire().len();
         // Beyond `max_head` the buffer doubles, so that its bytes are seldom copied. If it grew in
@@ -100,8 +100,8 @@ impl Reading {
     ///
     /// [`HandshakeError::Timeout`] if the peer's head was not complete within
     /// [`handshake_timeout`](Config::handshake_timeout). [`Refused`] if the head of a refusal was
-    /// complete, but its body was not complete within that time or within a second of the head. The
-    /// earlier error, if the handshake had failed before.
+    /// complete in time, but its body was not complete within this timeout or a second after the
+    /// head. If the handshake had failed before, the error of that failure.
     ///
     /// [`Refused`]: HandshakeError::Refused
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), HandshakeError> {

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use core::{fmt, time::Duration};
 
 /// A server's final response other than a 101: status, headers, and the start of the body. At most
-/// [`max_refusal_body`](Config::max_refusal_body) bytes are kept, and only bytes that arrived
-/// within a second of the head.
+/// [`max_refusal_body`](Config::max_refusal_body) bytes of the body are kept, and none that arrived
+/// more than a second after the head.
 ///
 /// Redirects are not followed. A refusal is only as trustworthy as its connection. You can log a
 /// refusal directly, because its `Display` and `Debug` escape and truncate the server's text.

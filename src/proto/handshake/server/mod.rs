@@ -253,8 +253,8 @@ impl Handshake {
     /// The response to an error has the error's [`status`](HandshakeError::status) and says in
     /// plain text what is wrong, but repeats no text from the request.
     ///
-    /// The response always has `Connection: close`. It has a Content-Length unless the status is
-    /// 204 or 304, and a Date if [`Rejection::date`] is set. A HEAD request gets no body.
+    /// The response always has `Connection: close`. It has a Date if [`Rejection::date`] is set. It
+    /// has a Content-Length, except with the status 204 or 304. A HEAD request gets no body.
     pub fn reject(&self, rejection: impl Into<Rejection>) -> Vec<u8> {
         let head_only = self.request().is_some_and(|request| request.method() == "HEAD");
         rejection.into().encode(head_only)

@@ -195,8 +195,8 @@ impl Rejection {
             _ => {}
         }
         let body: &[u8] = if matches!(self.status, 204 | 205 | 304) { &[] } else { &self.body };
-        // RFC 9110 §8.6: a 204 must not have a Content-Length. A 304 has none here either, because
-        // the length would be that of the body of a 200, and that body is not known here.
+        // RFC 9110 §8.6: a 204 must not have a Content-Length. A 304 has none either: it would have
+        // to be the length of a 200's body, which is not known here.
         if !matches!(self.status, 204 | 304) {
             push(&["Content-Length: ", &body.len().to_string(), "\r\n"]);
         }
