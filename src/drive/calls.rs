@@ -183,10 +183,10 @@ macro_rules! writer {
         }
 
         /// Calls `f` with the core's sending half. `f` may use any call of this half that needs no
-        /// I/O. (An `Outbox` of `tickwire-parts` can feed this half there.) Calls of the other half
-        /// wait until `f` returns. So `f` must not call the other half, and must take no lock:
-        /// either may cause a deadlock. If `f` queues a Close, the receiving half wakes once `f`
-        /// has returned. (In `blocking`, the receiving half notices the Close within about a
+        /// I/O. (So `f` may feed this half from an `Outbox` of `tickwire-parts`.) Calls of the
+        /// other half wait until `f` returns. So `f` must not call the other half, and must take no
+        /// lock: either may cause a deadlock. If `f` queues a Close, the receiving half wakes once
+        /// `f` has returned. (In `blocking`, the receiving half notices the Close within about a
         /// second.)
         ///
         /// ```no_run

@@ -24,7 +24,7 @@ pub(crate) enum Want {
 /// sending side. The receiving half locks the sending side, which both halves share.
 pub(crate) trait Core<I>: Sized {
     /// Returns the [`Outlook`] of a whole connection. Once tasks poll both sides, `poll_side`
-    /// compares the outlook after each poll with the previous outlook. If the change matters to the
+    /// compares the outlook after each poll with the previous outlook. If a change matters to the
     /// task of the other side, `poll_side` wakes that task. `None` for the receiving half: the two
     /// halves of a split connection wake each other themselves.
     const OUTLOOK: Option<fn(&Self) -> Outlook>;

@@ -25,10 +25,10 @@ pub enum Error {
     Send(#[from] SendError),
     /// The stream failed, so the connection has ended. (In `blocking`, an error of `Stream::wait`
     /// does not end the connection.) If a TLS stream ends without a close_notify before the
-    /// connection is open, the error has the kind `UnexpectedEof`. On an open connection the error
-    /// is [`RecvError::UnexpectedEof`], as for a stream without TLS. If connecting failed, the
-    /// error names each address that was dialed. If a lookup failed, the error names the host and
-    /// port. The error's source is the error of the lookup or of the last attempt.
+    /// connection is open, the error has the kind `UnexpectedEof`. On an open connection the same
+    /// end gives [`RecvError::UnexpectedEof`] instead, as for a stream without TLS. If connecting
+    /// failed, the error names each address that was dialed. If a lookup failed, the error names
+    /// the host and port. The error's source is the error of the lookup or of the last attempt.
     #[error(transparent)]
     Io(io::Error),
     /// TLS failed, most often because of the peer's certificate, and the connection has ended. Or
@@ -37,10 +37,10 @@ pub enum Error {
     #[error(transparent)]
     Tls(#[from] crate::tls::TlsError),
     /// A non-blocking stream would block, or the caller's read or write timeout passed. On an open
-    /// connection, nothing received or queued is lost: a receiving call, `ready`, `flush` and
-    /// `close` go on when called again. Do not repeat a `send`, because its message may be queued
-    /// already. To find out, compare [`Sender::fed`](crate::Sender::fed) before and after the call.
-    /// If the message is queued, call `flush`.
+    /// connection, nothing received or queued is lost. To go on, repeat the call if it was a
+    /// receiving call, `ready`, `flush` or `close`. Do not repeat a `send`, because its message may
+    /// be queued already. To find out, compare [`Sender::fed`](crate::Sender::fed) before and after
+    /// the call. If the message is queued, call `flush`.
     #[error(
         "the caller's timeout passed, or the non-blocking stream was not ready: \
          receive or flush again, do not send again"
@@ -115,8 +115,8 @@ impl Error {
     ///   refuses, a bad URL or header, and `wss` without TLS.
     /// - [`Retry::Alarm`] for all other errors: any other status, such as 403 and 404, a violation
     ///   by the peer, and other faults of TLS and of the system. Also for
-    ///   [`WouldBlock`](Self::WouldBlock) and [`Send`](Self::Send), because this connection then
-    ///   goes on. ([`SendError::Closed`] gives [`Retry::BackOff`].)
+    ///   [`WouldBlock`](Self::WouldBlock) and [`Send`](Self::Send): this connection goes on, so do
+    ///   not dial again. ([`SendError::Closed`] gives [`Retry::BackOff`].)
     pub fn retry(&self) -> Retry {
         let alarm_if = |wrong| if wrong { Retry::Alarm } else { Retry::BackOff };
         match self {

@@ -175,8 +175,8 @@ pub(crate) async fn client<I: Source + Output>(
     Ok(Socket::join(io, handshake.into_connection()?))
 }
 
-/// Reads once, at most `most` bytes, or waits for the stream. `most` is never 0, because an empty
-/// read means the end of the stream. After `Ready(Ok(()))`, call `step` and check the deadline:
+/// Reads once, at most `most` bytes, or waits for the stream. `most` must not be 0: a read of 0
+/// bytes means the end of the stream. After `Ready(Ok(()))`, call `step` and check the deadline:
 /// bytes have arrived, the stream has ended, or the wait is over. After the end of the stream each
 /// call is ready at once. So from then on `step` may return `Partial` only if it also has bytes to
 /// write. Otherwise the caller's loop would spin until the deadline.

@@ -52,8 +52,8 @@ pub(crate) trait Io {
         let _ = until;
     }
 
-    /// Tells how certain it is that the last read, which was `Pending`, blocked. `None`: the read
-    /// did not block, for example because a signal interrupted it.
+    /// Returns whether the last read blocked, and how certain this is. That read was `Pending`.
+    /// `None`: it did not block, for example because a signal interrupted it.
     #[inline(always)]
     fn read_blocked(&self) -> Option<Blocked> {
         Some(Blocked::Perhaps(self.now()))

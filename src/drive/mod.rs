@@ -254,8 +254,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     /// only if a later read finds no bytes. If this call is `Pending`, the read may have missed
     /// bytes, so the next poll reads again.
     ///
-    /// In a task, a `Pending` read may still miss bytes, if the task has used up its runtime's
-    /// budget. tokio's timer shares this budget, and is ready only after the runtime has asked the
+    /// In a task, a `Pending` read may miss bytes, if the task has used up its runtime's budget.
+    /// tokio's timer shares this budget, and is ready only after the runtime has asked the
     /// operating system for news of its streams. So this call waits for the timer first. A read
     /// also misses bytes while another task holds the stream's lock. So the next read counts only
     /// after a delay (`AGAIN` in `verdict.rs`).
@@ -299,7 +299,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 return Some(error);
             }
             // Most peers end TLS without a close_notify (`UnexpectedEof`), so this error counts as
-            // the end of the stream. Only a Close says that no message is missing.
+            // the end of the stream. This is safe: only a Close says that no message is missing.
             Ok(0) | Err(_) => rx.end_of_stream(),
         }
         None
@@ -320,11 +320,11 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     }
 
     /// Once receiving is over, returns what to do next with the stream. If an error ended
-    /// receiving, this call also tells the sending side, and wakes the writer of a split
-    /// connection. In the state `ReadyState::Closed` this call also tells the sending side that
-    /// nothing more will be written. `Ending::Done` is not enough for this, because the caller may
-    /// still answer the peer's Close. This call must use `with`, so that a half sets `owes`: see
-    /// `poll_end`.
+    /// receiving, this call also tells the sending side of the error, and wakes the writer of a
+    /// split connection. In the state `ReadyState::Closed` this call also tells the sending side
+    /// that nothing more will be written. At `Ending::Done` this would be too early, because the
+    /// caller may still answer the peer's Close. This call must use `with`, so that a half sets
+    /// `owes`: see `poll_end`.
     fn ending(&mut self) -> Ending {
         self.core.with(|inbound, tx, out| {
             out.recv_error = inbound.receiver().error().or(out.recv_error);

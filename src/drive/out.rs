@@ -136,8 +136,8 @@ impl Out {
             None => tx.handle_timeout(now),
             Some(inbound) => match self.recv_error {
                 // In a split connection the writer's `poll_stall` has found `WriteTimeout` and
-                // broken the sender. The receiver does not have the error yet. Once receiving has
-                // ended, the phase is `Over`, and no deadline brings the reader here again.
+                // broken the sender. The receiver does not have the error yet. Receiving goes on:
+                // after its end the phase is `Over`, and no deadline brings the reader here.
                 Some(error) if inbound.receiver().failure().is_none() => {
                     inbound.receiver_mut().cut_off(error);
                     Err(error)

@@ -56,8 +56,8 @@ impl<I: Source + Output> Socket<Whole, I> {
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
         loop {
             let Self { core, io, .. } = &mut *self;
-            // This check comes first, because `poll_drain` returns an error only once. Also, after
-            // a passed deadline the sender is broken, but the stream may still hold unflushed
+            // This check comes first, for two reasons. `poll_drain` returns an error only once. And
+            // after a passed deadline the sender is broken, but the stream may still hold unflushed
             // bytes. No deadline on writing runs any more, so nothing would bound a wait for their
             // flush.
             if core.conn.sender().is_broken() {

@@ -39,8 +39,8 @@ const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 ///
 /// The flags are hints beside the lock, so `Relaxed` is enough. Before a half reads `blocked` or
 /// `quiet`, it parks its waker. If the half then misses a change by the other half or by the
-/// stream, the one that made it wakes the half. The locks inside `Wakers` order the parking and the
-/// waking. `awaited` affects only which half gets the lock first.
+/// stream, whoever made the change wakes the half. The locks inside `Wakers` order the parking and
+/// the waking. `awaited` affects only which half gets the lock first.
 #[derive(Debug)]
 pub(super) struct Shared<W> {
     wakers: Arc<Wakers>,
@@ -51,9 +51,9 @@ pub(super) struct Shared<W> {
     /// lock. If the old waker was the last waker of its task, the runtime may then drop the task.
     /// Code in the task's destructors may take the same lock, and would wait for ever.
     both: Waker,
-    /// Whether the stream refused bytes that either half may write later. Each write sets this flag
-    /// under the lock, so that the last write decides: with a stale `false` nobody would write the
-    /// refused bytes. A writing thread also clears this flag while it waits: see
+    /// Whether the stream refused bytes that either half may write later. Each write updates this
+    /// flag under the lock, so that the last write decides: with a stale `false` nobody would write
+    /// the refused bytes. A writing thread also clears this flag while it waits: see
     /// [`share_rest`](Writer::share_rest).
     blocked: AtomicBool,
     /// Whether the sending side has no deadline, no queued Close, and no received Pong that lacks
@@ -226,9 +226,9 @@ impl<W: Output> Shared<W> {
             (then(written, sending), blocked, was_blocked, room)
         });
         // The other half may be waiting until the refused bytes are written. If it is the writer,
-        // it may instead be waiting for room. The stream may have dropped its waker, so this call
-        // wakes the other half. If no write was refused before, nobody waits, and a wake-up would
-        // cost time for nothing.
+        // it may instead be waiting for room. The stream may have dropped the waker of the other
+        // half, so this call wakes that half. If no write was refused before, nobody waits, and a
+        // wake-up would cost time for nothing.
         if was_blocked && (!blocked || room) {
             self.wakers.wake(side.other());
         }

@@ -64,8 +64,8 @@ impl Wake for Wakers {
         Wake::wake_by_ref(&self);
     }
 
-    /// Wakes the writer first. So while the writer's waker [is parked](Wakers::is_parked), the
-    /// reader has not been woken yet. `Shared::poll_write` relies on this.
+    /// Wakes the writer first. So while the writer's waker [is parked](Wakers::is_parked), this
+    /// call has not woken the reader yet. `Shared::poll_write` relies on this.
     fn wake_by_ref(self: &Arc<Self>) {
         Self::wake(self, Side::Writer);
         Self::wake(self, Side::Reader);

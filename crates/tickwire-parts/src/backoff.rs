@@ -162,7 +162,7 @@ impl Backoff {
     ///
     /// After 1012 (service restart), the delay is at least a random time from 5 to 30 s, as in the
     /// IANA registry. After 1013 (try again later), it is at least a random time from half the
-    /// longest delay to the longest delay. Neither delay exceeds the longest. For your own server,
+    /// longest delay to the longest delay. Neither delay exceeds `max_delay`. For your own server,
     /// and in tests, lower [`first_delay`](Self::first_delay) and [`max_delay`](Self::max_delay).
     /// If `max_delay` is below 5 s, the delay after a 1012 is exactly `max_delay`.
     pub fn after_close(&mut self, code: u16) -> Option<Duration> {

@@ -5,7 +5,7 @@ use super::{buffer::Buffer, records::WAITING};
 use ::rustls::{CommonState, Connection, Error};
 use std::io::{self, IoSlice, Read, Write};
 
-/// After each call, rustls holds no ciphertext to write: `out` has all of it.
+/// rustls' connection. Each call moves to its `out` all ciphertext that rustls has to write.
 pub(super) struct Buffered(Connection);
 
 impl Buffered {

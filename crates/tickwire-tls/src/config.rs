@@ -61,12 +61,12 @@ config! {
 /// A client's configuration, with the platform's roots and without a client certificate. If the
 /// platform has a verifier of its own, that verifier checks certificates.
 ///
-/// The first call makes the configuration, with the crypto provider that is then the default. Every
-/// later call returns the same configuration. So install a default provider before the first call.
-/// All connections share the session tickets, which make a second connection to the same server
-/// cheaper. `enable_secret_extraction` is set, so that this crate can open and seal records in
-/// place. With this setting, any code that makes a rustls connection with this configuration can
-/// ask for the keys.
+/// The first call makes the configuration, with the crypto provider that is the default at that
+/// time. Every later call returns the same configuration. So install a default provider before the
+/// first call. All connections share the session tickets, which make a second connection to the
+/// same server cheaper. `enable_secret_extraction` is set, so that this crate can open and seal
+/// records in place. With this setting, any code that makes a rustls connection with this
+/// configuration can ask for the keys.
 ///
 /// On Linux and the BSDs the roots come from the operating system's bundle of certificates, or from
 /// the files that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. Malformed certificates and dead links in
@@ -105,7 +105,7 @@ pub fn platform_config() -> Result<Client, TlsError> {
 /// # Errors
 ///
 /// As [`platform_config`], but a platform without roots is no error. The text must have at least
-/// one certificate, and no malformed certificate: the error gives its number, counted from 1.
+/// one certificate. For a malformed certificate, the error gives its number, counted from 1.
 #[cfg(not(target_os = "android"))]
 pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
     let pem = roots::without_marks(pem);

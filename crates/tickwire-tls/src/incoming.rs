@@ -61,7 +61,7 @@ impl Session {
         match &mut self.engine {
             Engine::Rustls(_) => *end += self.read_from_rustls(to),
             Engine::Opening(opening) => *end += opening.read(to),
-            // A failed session may still have data from before its panic.
+            // A failed session may still have data from before the panic.
             Engine::Records(_) | Engine::Failed { .. } => loop {
                 *end += self.take_plain(to.get_mut(*end..).unwrap_or_default());
                 // If `plain` has data left, `to` is full.
@@ -89,8 +89,8 @@ impl Session {
 
     /// Opens the first record. Returns `false` if no whole record is there, or if the session is
     /// over. `has_data`: the caller's read has already copied data. This data must not wait for
-    /// more messages: a KeyUpdate takes as long as decrypting kilobytes of data. So this call then
-    /// also returns `false` after a handshake message.
+    /// more messages: a KeyUpdate takes as long as decrypting kilobytes of data. So if `has_data`
+    /// is set, this call also returns `false` after a handshake message.
     fn open_one(&mut self, has_data: bool) -> bool {
         let Engine::Records(records) = &mut self.engine else {
             return false;
@@ -113,7 +113,7 @@ impl Session {
                 self.input.clear();
             }
             Err(error) => {
-                records.end(Some(alert(&error)), &mut self.out); // if no alert was sent yet
+                records.end(Some(alert(&error)), &mut self.out); // no effect after an earlier alert
                 self.fail(error);
             }
         }
@@ -124,8 +124,8 @@ impl Session {
     fn take_plain(&mut self, to: &mut [u8]) -> usize {
         let from = self.input.filled().get(self.plain.clone()).unwrap_or_default();
         let len = from.len().min(to.len());
-        // Without unread data, `record` is the length of an earlier record: it must not be consumed
-        // twice.
+        // Without unread data, `record` is the length of an earlier record, which must not be
+        // consumed twice.
         if let (Some(to), Some(from @ [_, ..])) = (to.get_mut(..len), from.get(..len)) {
             to.copy_from_slice(from);
             self.plain.start += len;
@@ -142,7 +142,7 @@ impl Session {
         self.input.clear();
     }
 
-    /// Makes this crate open and seal the records, at the end of the handshake.
+    /// Hands the records over from rustls to this crate, at the end of the handshake.
     fn change(&mut self) {
         // `into_records` consumes rustls' connection, so after an error there is no connection to
         // go on with. `handshaking` then stays `true`, so that `stream::handshake` returns the

@@ -136,9 +136,9 @@ impl TlsError {
         )
     }
 
-    /// Whether rustls, or code that rustls calls, panicked. This code is the crypto provider, or a
-    /// certificate verifier, resolver, key log or ticket store of the configuration. The session
-    /// has caught the panic. If rustls itself panicked, please report it.
+    /// Whether rustls, or code that rustls calls, panicked. rustls calls the crypto provider, and
+    /// the certificate verifier, resolver, key log and ticket store of the configuration. The
+    /// session has caught the panic. If rustls itself panicked, please report it.
     pub fn is_panic(&self) -> bool {
         guard::is_panic(&self.0)
     }

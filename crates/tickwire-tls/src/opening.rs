@@ -150,9 +150,9 @@ impl Opening {
                 Next::Step => continue,
                 Next::End => return Ok(true),
                 // rustls limits a message to `HANDSHAKE` bytes, but does not limit its records: in
-                // records of one byte, a message takes 23 times its length. This crate keeps these
-                // records whole, although the peer is not authenticated yet. So the limit applies
-                // to `seen`, which counts the records' bytes.
+                // records of one byte, a message takes 23 times its length. This crate keeps all
+                // these records in memory, and the peer is not authenticated yet. So the limit
+                // applies to `seen`, which counts the records' bytes.
                 Next::Wait if self.seen > HANDSHAKE => {
                     return Err(InvalidMessage::HandshakePayloadTooLarge.into());
                 }

@@ -1,5 +1,5 @@
-//! Finds roots that the platform's verifier misses. If the verifier finds no root, adds to its
-//! error where it looked.
+//! Finds roots that the platform's verifier misses. If the verifier finds no root, adds to the
+//! error the places where it looked.
 use ::rustls::{
     Error, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},

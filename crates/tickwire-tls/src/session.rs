@@ -426,8 +426,8 @@ impl Session {
     fn seal(&mut self, from: &[IoSlice<'_>]) -> io::Result<usize> {
         match &mut self.engine {
             Engine::Records(records) if self.failed.is_none() && !self.closed => {
-                // `failed` does not keep this error: it would also end `read`, although `read` can
-                // still open the peer's records.
+                // This error is not stored in `failed`, because `failed` would also end `read`,
+                // which can still open the peer's records.
                 records.write(from, &mut self.out).map_err(io_error)
             }
             _ => self.seal_otherwise(from),

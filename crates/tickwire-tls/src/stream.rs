@@ -191,8 +191,8 @@ fn drain(on: &mut impl Carrier) -> Poll<io::Result<()>> {
     loop {
         match on.poll_write() {
             Poll::Ready(Ok(true)) => {}
-            // A stream that buffers has room again once it is flushed. A thread that finds another
-            // one writing must not wait for the stream: the other one flushes if it needs room.
+            // A stream that buffers has room again once it is flushed. If another thread is
+            // writing, it flushes when necessary, and this thread must not wait for the stream.
             Poll::Pending if on.with(|tls| tls.dirty && !tls.writing) => {
                 let due = on.with(Tls::take_dirty);
                 ready!(flush_below(on, due))?;
@@ -317,7 +317,7 @@ impl Tls {
         if self.writing {
             return Poll::Pending;
         }
-        // A thread that gets no bytes gives nothing back, so `writing` stays `false` for it.
+        // A thread that gets no bytes gives nothing back, so `writing` stays `false`.
         self.writing = self.session.has_outgoing();
         Poll::Ready(mem::take(&mut self.session.out))
     }
@@ -344,7 +344,7 @@ impl Tls {
         self.reading = false;
         let left = mem::replace(&mut self.session.input, wire);
         match done {
-            // `left` is plaintext, and `Session::plain` its range. Nobody can decrypt `wire` now.
+            // `left` is plaintext; `Session::plain` is its range. Nobody can decrypt `wire` now.
             _ if !left.is_empty() => self.session.input = left,
             // The session keeps the buffer: the stream is over, and the session is soon dropped.
             Poll::Ready(Ok(0)) => self.session.end_of_stream(),

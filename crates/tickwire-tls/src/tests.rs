@@ -1,4 +1,4 @@
-//! Tests the limit on sent KeyUpdates. No test can send so many, so the test sets the counter.
+//! Tests the limit on sent KeyUpdates. It is too high to reach, so the test sets the counter.
 #![allow(clippy::unwrap_used, clippy::panic)]
 use super::{Session, engine::Engine, records::UPDATES};
 use ::rustls::{

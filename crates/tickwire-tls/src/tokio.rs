@@ -94,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     /// As [`poll_read`](AsyncRead::poll_read).
     pub async fn handshake(&mut self) -> io::Result<()> {
         poll_fn(|cx| stream::handshake(&mut self.call(cx))).await?;
-        // Sends our last handshake messages: the caller may send no data for a long time.
+        // Sends our last handshake messages now: the caller's first data may come much later.
         poll_fn(|cx| Pin::new(&mut *self).poll_flush(cx)).await
     }
 
@@ -261,8 +261,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
         // A stream keeps only one waker for writing, and the waker of this call would replace the
         // writer's waker. So the stream gets `both`, which wakes both tasks.
         let both = Waker::from(Arc::new(Both(self.cx.waker().clone(), other)));
-        // The new call's `write_blocked` is dropped: a read does not use it. A write calls this
-        // function only in the handshake, when no other task may use the stream.
+        // The new call's `write_blocked` is lost, which does no harm: a read does not use it, and a
+        // write comes here only in the handshake, when no other task may use the stream.
         let sent = stream::send(&mut self.stream.call(&mut Context::from_waker(&both)));
         // The stream below accepted the bytes and will not wake the writer, so this call wakes it.
         if sent.is_ready()

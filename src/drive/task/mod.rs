@@ -62,8 +62,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     ///
     /// Even a stream with room refuses bytes if the task has used up its runtime's budget, or if
     /// the runtime has not yet asked the operating system about a new stream. Once a timer is
-    /// ready, both reasons are gone. So, even if `within` is zero and the stream refuses our Close,
-    /// this call waits for a timer, and then writes again.
+    /// ready, both reasons are gone. So, even if `within` was zero and the stream refuses our
+    /// Close, this call waits for a timer, and then writes again.
     pub(crate) async fn leave(&mut self) {
         let began = self.io.now();
         let written = poll_fn(|cx| match self.write(cx) {

@@ -24,8 +24,8 @@ pub(crate) struct Polled {
     /// waker wakes the task that stayed. The new task gives the new waker to everything that it
     /// waits for.
     both: Option<Waker>,
-    /// The outlook after the last poll. While only one side is polled, only a poll that is
-    /// `Pending`, or a task's first poll, updates this field.
+    /// The outlook after the last poll. While one side alone is polled, two kinds of polls update
+    /// this field: a poll that is `Pending`, and a task's first poll.
     outlook: Outlook,
 }
 
@@ -114,9 +114,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             true => poll(self, cx),
             false => self.poll_by_another(side, cx, poll),
         };
-        // If nobody has polled the other side, there is nobody to wake. A later poll of the other
-        // side has to know what this task waits for. So the outlook is stored when this task has to
-        // wait.
+        // If nobody has polled the other side, there is nobody to wake, so a ready poll need not
+        // store the outlook. A poll after which this task waits stores the outlook: a later poll of
+        // the other side finds what has changed since.
         if let Some(polled) = &mut self.polled
             && (!known || result.is_pending() || sides(&mut polled.tasks, side).1.is_some())
         {

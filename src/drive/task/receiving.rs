@@ -163,7 +163,7 @@ macro_rules! receiving {
         /// other task polls the sending side as a `Sink` (feature `futures`). Each side wakes only
         /// the task that polled it last. After [`Sender::close`](crate::Sender::close), the
         /// deadline on the peer's Close begins at the latest with the next poll of the receiving
-        /// side. A poll of the sending side wakes the receiving task, so that this poll comes soon.
+        /// side. A poll of the sending side wakes the receiving task, so that it polls soon.
         ///
         /// All other calls that wait are for a WebSocket that one task drives. Every future of a
         /// whole WebSocket, such as the future of [`recv`](Self::recv), replaces the wakers of both

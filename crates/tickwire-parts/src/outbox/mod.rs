@@ -44,15 +44,15 @@ pub enum Overflow {
     /// each key changes. So a busy key does not keep other keys from being sent. Use this policy
     /// for market data. A message without a key stays in order and is never replaced.
     ///
-    /// A subscriber would miss a dropped message. So it is disconnected with 1013 if the messages
-    /// need more room than there is, or if a message has waited for longer than
-    /// [`max_age`](Outbox::max_age). Therefore [`max_bytes`](Outbox::max_bytes) must have room for
-    /// all keys, each with its longest message and 64 bytes. With less room, a burst disconnects
-    /// even subscribers that read as fast as they can.
+    /// Except for replaced messages, no message is dropped. Instead the subscriber is disconnected
+    /// with 1013 if the messages need more room than there is, or if a message has waited for
+    /// longer than [`max_age`](Outbox::max_age). Therefore [`max_bytes`](Outbox::max_bytes) must
+    /// have room for all keys, each with its longest message and 64 bytes. With less room, a burst
+    /// disconnects even subscribers that read as fast as they can.
     Conflate,
-    /// The subscriber is disconnected with this code. Use 1008 (policy violation), or 1013 (try
-    /// again later), which asks a client to back off. A server must not use 1010. Use this policy
-    /// for messages that are useful only if all of them arrive.
+    /// A subscriber over a bound is disconnected with this code. Use 1008 (policy violation), or
+    /// 1013 (try again later), which asks a client to back off. A server must not use 1010. Use
+    /// this policy for messages that are useful only if all of them arrive.
     Disconnect(CloseCode),
 }
 
@@ -124,8 +124,8 @@ pub struct OutboxCounts {
 ///
 /// Under tokio, each subscriber has a task. The task also receives, and feeds more whenever fewer
 /// than `max_unsent` bytes are unsent. At most 1 MiB waits, or a single longer message;
-/// [`max_bytes`](Self::max_bytes) sets another bound. 1 MiB is room for one tick of 40
-/// bytes of each of 10,000 instruments.
+/// [`max_bytes`](Self::max_bytes) sets another bound. 1 MiB is room for one tick of 40 bytes for
+/// each of 10,000 instruments.
 ///
 /// ```no_run
 /// # use std::time::Instant;
@@ -427,7 +427,7 @@ impl Outbox {
     fn look_at_age(&mut self, now: Time) {
         while self.poll_timeout().is_some_and(|at| at <= now) {
             match self.policy {
-                Overflow::Wait => return, // not reached: here no message becomes too old
+                Overflow::Wait => return, // not reached: `Wait` ignores the age
                 Overflow::DropOldest => self.drop_front(),
                 Overflow::Conflate => drop(self.give_up(CloseCode::TRY_AGAIN_LATER, TOO_OLD)),
                 Overflow::Disconnect(code) => drop(self.give_up(code, TOO_OLD)),
