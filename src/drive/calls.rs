@@ -88,8 +88,8 @@ macro_rules! probe {
     () => {
         /// Queues a Ping. When its Pong arrives, [`Sender::rtt`](crate::Sender::rtt) has a new
         /// value; see [`Sender::measure_rtt`](crate::Sender::measure_rtt). The Ping leaves with the
-        /// next write. The heartbeat sends no Pings on a busy connection. So, to keep the value
-        /// current, repeat this call now and then.
+        /// next write. The heartbeat sends no Pings on a busy connection. So, on a busy connection,
+        /// repeat this call now and then to keep the value current.
         ///
         /// # Errors
         ///

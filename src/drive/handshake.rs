@@ -136,7 +136,7 @@ impl<I: Source + Output> Incoming<I> {
     }
 }
 
-/// Makes the opening handshake as a client. The deadline counts from the epoch of `io`.
+/// Does the opening handshake as a client. The deadline counts from the epoch of `io`.
 pub(crate) async fn client<I: Source + Output>(
     mut io: I,
     request: &Request,

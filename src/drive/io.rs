@@ -33,8 +33,8 @@ pub(crate) trait Io {
     fn now(&self) -> Time;
 
     /// Waits until `until`. May be ready earlier, so callers read the clock again. In a task, a
-    /// later call with another time replaces the wait. A thread notes the time, and later waits for
-    /// the earliest of the times noted.
+    /// later call with another time replaces the earlier wait. A thread notes the time, and later
+    /// waits for the earliest of the times noted.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Waits for the stream, at most until `by`. Only handshakes call this. In a task the stream

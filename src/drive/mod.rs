@@ -81,9 +81,9 @@ pub(crate) struct Socket<C, I> {
 }
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// Joins an open connection, or its half, and a stream. Nothing is read or written yet. If the
-    /// connection comes from another `Socket`, all fields of that `Socket` except `core` and `io`
-    /// may be dropped: `failed` is `None` between calls, and later polls set the other fields
+    /// Joins an open connection, or a half of it, and a stream. Nothing is read or written yet. If
+    /// the connection comes from another `Socket`, all fields of that `Socket` except `core` and
+    /// `io` may be dropped: `failed` is `None` between calls, and later polls set the other fields
     /// again.
     #[inline]
     pub(crate) fn new(core: C, io: I) -> Self {

@@ -172,9 +172,9 @@ impl Out {
     /// Returns the result of a flush once the sender is broken: the stream's error, the error that
     /// ended receiving, or `Closed`. The stream's error comes first: it tells why bytes could not
     /// be written. But if there is no error and our Close was written, the flush succeeds, because
-    /// no message is lost. After an error of receiving, the flush fails: the peer may have been
-    /// gone when these messages were written. Later flushes have the same result, unless by then a
-    /// receiving call has taken the stream's error, or receiving has ended.
+    /// no message is lost. After an error of receiving, the flush fails even if our Close was
+    /// written: the peer may have been gone by then. Later flushes have the same result, unless a
+    /// receiving call has taken the stream's error meanwhile, or an error has ended receiving.
     #[cold]
     pub(super) fn lost(&self, tx: &Sender) -> Written {
         let error = match (&*self.io_error, self.recv_error) {

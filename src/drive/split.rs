@@ -422,7 +422,7 @@ impl<W: Output, H> Writer<W, H> {
     }
 
     /// Writes what the stream accepts, in a task that leaves: see [`Socket::leave`]. Ready when
-    /// everything is written, a write has failed, or the runtime's timer is ready.
+    /// everything is written, a write has failed, or the timer for `began` is ready.
     #[cfg(feature = "_task")]
     pub(crate) fn poll_last(&mut self, began: Time, cx: &mut Context<'_>) -> Poll<()> {
         self.link.wakers.park(Side::Writer, cx);

@@ -41,8 +41,8 @@ impl Kernel {
 /// How the provider seals a record, and how many records it may seal under one key.
 pub(super) enum Seal {
     /// The provider's protection of QUIC packets, used for TLS records because it seals in place.
-    /// The protections of packets and of records give the same ciphertext and tag if key,
-    /// initialisation vector, sequence number and additional data are the same (RFC 9001 §5.3).
+    /// For the same key, initialisation vector, sequence number and additional data, the
+    /// protections of packets and of records give the same ciphertext and tag (RFC 9001 §5.3).
     InPlace(Box<dyn PacketKey>, u64),
     /// The provider's protection of records, which allocates memory for each record.
     Whole(Box<dyn MessageEncrypter>, u64),

@@ -36,7 +36,7 @@ pub(super) struct Opening {
     /// them again at its next step.
     input: Buffer,
     seen: usize,
-    /// How much of the ClientHello a server has. `None` once it is complete, and for a client.
+    /// How much of the ClientHello has arrived. `None` once it is complete, and for a client.
     hello: Option<Hello>,
     /// The server name in the ClientHello. rustls' unbuffered connection does not return this name.
     pub(super) name: Option<String>,

@@ -6,7 +6,7 @@ use ::rustls::{
 };
 use std::{env, ffi::OsString, fs, path::PathBuf};
 
-/// The byte order mark of Windows editors, which hides a file's first line from the verifier.
+/// The byte order mark that Windows editors write. It hides a file's first line from the verifier.
 const MARK: &str = "\u{feff}";
 
 /// Removes all marks, because a text joined from several files may have a mark before each part.

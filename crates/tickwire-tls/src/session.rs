@@ -393,8 +393,8 @@ impl Session {
 
     /// Checks that a stream may accept a write now. During the handshake, a client's write is
     /// allowed, because the write may begin the handshake. A server's write fails at once, and does
-    /// not wait for the client's part of the handshake. So a server need not wait before it drops a
-    /// silent client.
+    /// not wait for the client's part of the handshake. So a server that drops a silent client does
+    /// not wait for it first.
     pub(super) fn may_write(&self) -> io::Result<()> {
         if self.engine.awaits_client() {
             let what = "nothing can be written before the TLS handshake is over";

@@ -2,13 +2,13 @@
 //! threads can use them: a task's [`Carrier`] returns `Pending` where a thread's `Carrier` may
 //! wait.
 //!
-//! The stream below is never called while [`Carrier::with`] lends the state. So a thread holds the
-//! lock of the state only during `with`, and not while it waits for the stream. Before I/O, a
-//! thread takes what it needs out of the state: ciphertext to write, or a buffer to read into. A
-//! reader may have ciphertext to send while another thread writes. The reader does not wait for
-//! that thread: the thread may be waiting until the peer reads, and the peer may be waiting until
-//! the reader reads. The writing thread sends the reader's ciphertext too, because it stops only
-//! when nothing is outgoing.
+//! The stream below the session is never called while [`Carrier::with`] lends the state. So a
+//! thread holds the lock of the state only during `with`, and not while it waits for the stream.
+//! Before I/O, a thread takes what it needs out of the state: ciphertext to write, or a buffer to
+//! read into. A reader may have ciphertext to send while another thread writes. The reader does not
+//! wait for that thread: the thread may be waiting until the peer reads, and the peer may be
+//! waiting until the reader reads. The writing thread sends the reader's ciphertext too, because it
+//! stops only when nothing is outgoing.
 use crate::Session;
 pub use crate::buffer::Buffer;
 use std::{

@@ -261,7 +261,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
         // A stream keeps only one waker for writing, and the waker of this call would replace the
         // writer's waker. So the stream gets `both`, which wakes both tasks.
         let both = Waker::from(Arc::new(Both(self.cx.waker().clone(), other)));
-        // The new call's `write_blocked` is lost, which does no harm: a read does not use it, and a
+        // The new call's `write_blocked` is lost, but nobody needs it. A read does not use it. A
         // write comes here only in the handshake, when no other task may use the stream.
         let sent = stream::send(&mut self.stream.call(&mut Context::from_waker(&both)));
         // The stream below accepted the bytes and will not wake the writer, so this call wakes it.

@@ -33,8 +33,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         // `None` means the end: after `Ready::Item`, `take` always finds an item.
         if ready!(self.poll_item(cx, want)) == Ready::Item {
             let rx = self.core.inbound().receiver_mut();
-            // `take` would find a short message too. `take_short` is inlined, and its result
-            // returns at once: the doc of `take_short` says why this is faster.
+            // `take` would find a short message too, but `take_short` is faster, because it is
+            // inlined and its result returns at once: see the doc of `take_short`.
             if let Some(message) = rx.take_short() {
                 return Poll::Ready(Some(Ok(message.into())));
             }

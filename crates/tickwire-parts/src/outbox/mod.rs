@@ -95,8 +95,8 @@ pub struct OutboxCounts {
 /// [`max_unsent`](Self::max_unsent) bytes are unsent (16 KiB unless set). So the queue's
 /// [policy](Overflow), not the socket's buffer, decides which messages a slow subscriber gets.
 ///
-/// A Close is sent after the messages that have been fed. Messages that still wait in the outbox
-/// are not sent.
+/// A Close that you queue is sent after the messages fed before. Messages that still wait in the
+/// outbox are not sent.
 ///
 /// An outbox does no I/O and is not a future. Push each published message, and call
 /// [`feed`](Self::feed) when the connection may have room. The caller passes the time, from any
@@ -187,9 +187,9 @@ pub struct Outbox {
     /// accepts messages while less than `max_bytes` waits. So a push is never refused while
     /// [`has_room`](Self::has_room) is true, and the last message may exceed the bound.
     pub max_bytes: usize,
-    /// How long a message may wait; unlimited unless set. Under [`Wait`](Overflow::Wait), this time
-    /// is unlimited. Each push and feed checks the age, so no message older than `max_age` is ever
-    /// fed. To make the policy act on time, call `feed` at [`poll_timeout`](Self::poll_timeout).
+    /// How long a message may wait; unlimited unless set. [`Wait`](Overflow::Wait) ignores it. Each
+    /// push and feed checks the age, so no message older than `max_age` is ever fed. To make the
+    /// policy act on time, call `feed` at [`poll_timeout`](Self::poll_timeout).
     ///
     /// A message that replaces another has the age of that message. The age of any other message
     /// counts from the `now` of its push. So read the clock right before the push. If your task
