@@ -55,7 +55,7 @@ fn is_extended(version: Version) -> bool {
 }
 
 /// Refuses a head with more headers than the limit. The first line and the headers that this crate
-/// has added do not count. `added` is the number of these headers.
+/// has added do not count. `added` is the number of added headers.
 fn check_count(head: &[u8], added: usize, config: &Config) -> Result<(), HandshakeError> {
     // tickwire takes at most 132 headers, and we add at most four. So 128 is the largest limit.
     let limit = config.max_headers.min(128);

@@ -142,8 +142,8 @@ impl fmt::Debug for Opening {
 }
 
 /// Gives the handshake the nonce of its key. The handshake takes no other random bytes, so the
-/// caller's entropy is kept for the connection that `accept` makes. `accept` makes a new one,
-/// because the handshake's own connection keeps the response if the request asks for that.
+/// caller's entropy is kept for the connection that `accept` makes. `accept` makes a new
+/// connection, because the handshake's own connection keeps the response if the request says so.
 struct Nonce([u8; 16]);
 
 impl Entropy for Nonce {

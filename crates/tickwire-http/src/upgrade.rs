@@ -165,7 +165,7 @@ impl Upgrade {
     ///
     /// # Errors
     ///
-    /// None is expected: [`new`](Self::new) has already made every check.
+    /// No error is expected: [`new`](Self::new) has already made every check.
     pub fn accept(self, accept: Accept<'_>) -> Result<(Response<()>, Connection), HandshakeError> {
         let chosen = accept.get_config().cloned();
         let mut agreed = self.handshake.accept(accept)?;

@@ -1,5 +1,5 @@
-//! The opening handshake in the types of the crate `http`: the same verdicts and answers as over
-//! bytes, and extended CONNECT (PROTOCOL.md section 14).
+//! The opening handshake in the types of the crate `http` gives the same verdicts and answers as
+//! the handshake over bytes. Also tests extended CONNECT (PROTOCOL.md section 14).
 #![allow(clippy::unwrap_used, clippy::panic)]
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use tickwire::{
@@ -13,10 +13,10 @@ use tickwire::{
 use tickwire_http::{Head, Opening, Upgrade, rejection, uri};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-/// An accept value of no key here.
+/// A Sec-WebSocket-Accept that belongs to no key of these tests.
 const NOT_OURS: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
-/// As a read of few bytes.
+/// Gives a connection these bytes, as a short read does.
 fn feed(connection: &mut Connection, wire: &[u8]) {
     let receiver = connection.receiver_mut();
     receiver.spare_mut()[..wire.len()].copy_from_slice(wire);
@@ -126,7 +126,7 @@ fn p215_p216_p217_an_extended_connect_needs_no_key_and_gets_200() {
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(names(response.headers()), ["sec-websocket-protocol"]);
     assert_eq!(connection.negotiated().subprotocol.as_deref(), Some("b"));
-    // What HTTP/2 has no use for is not there, and a key that is there means nothing.
+    // HTTP/2 forbids Connection and Upgrade. Host has to equal the authority, and a key is ignored.
     for (name, value, verdict) in [
         ("connection", "Upgrade", Some(HandshakeError::BadHeader("Connection"))),
         ("upgrade", "websocket", Some(HandshakeError::BadHeader("Connection"))),
@@ -188,7 +188,7 @@ fn the_verdict_is_that_of_the_handshake_over_bytes() {
         let old = with(get(), |r| *r.version_mut() = version);
         assert_eq!(Upgrade::new(&old, None, &Config::default()).err(), Some(error));
     }
-    // There is no upgrade from HTTP/2 on, but only a CONNECT, and a plain one asks for a tunnel.
+    // From HTTP/2 on, a CONNECT replaces the upgrade. A plain CONNECT asks for a tunnel.
     for version in [Version::HTTP_2, Version::HTTP_3] {
         for (method, error) in [
             (Method::GET, HandshakeError::NotConnect),
@@ -214,7 +214,7 @@ fn a_request_says_whether_it_asks_for_a_websocket() {
         (&["h2c"], &["Upgrade"], false),
         (&["websocket"], &["close"], false),
     ] {
-        let mut request = Request::post("/"); // what else is wrong does not matter
+        let mut request = Request::post("/"); // other faults do not matter
         for value in upgrade {
             request = request.header("Upgrade", *value);
         }
@@ -230,7 +230,7 @@ fn a_request_says_whether_it_asks_for_a_websocket() {
     assert!(!upgrades(&connect(), None)); // a tunnel
     let of = |version| with(get(), |r| *r.version_mut() = version);
     assert!(!upgrades(&of(Version::HTTP_10), None)); // RFC 9110 §7.8
-    assert!(!upgrades(&of(Version::HTTP_2), Some("websocket"))); // there headers mean nothing
+    assert!(!upgrades(&of(Version::HTTP_2), Some("websocket"))); // HTTP/2 uses no Upgrade
 }
 
 #[test]
@@ -369,13 +369,13 @@ fn both_ends_agree() {
         let (mut response, server) =
             upgrade.accept(Accept::default().subprotocols(&["b"])).unwrap();
         *response.version_mut() = request.version();
-        // P231: neither has a meaning here.
+        // P231: neither of these headers has a meaning here.
         response.headers_mut().insert("content-length", "5".parse().unwrap());
         response.headers_mut().insert("transfer-encoding", "chunked".parse().unwrap());
         let mut client = opening.accept(&response).unwrap();
         assert_eq!(client.negotiated().subprotocol.as_deref(), Some("b"));
         assert_eq!(client.negotiated(), server.negotiated());
-        // P218: masked as ever.
+        // P218: the client masks its frames, as always.
         let _ = client.sender_mut().feed("hello").unwrap();
         let mut server = server;
         exchange(&mut client, &mut server);
@@ -410,7 +410,7 @@ fn a_client_checks_what_its_http_stack_brings() {
     assert_eq!(verdict(false, answer(200, Version::HTTP_11)), refused(200));
     assert_eq!(verdict(false, answer(503, Version::HTTP_11)), refused(503));
     assert_eq!(verdict(false, answer(503, Version::HTTP_10)), refused(503));
-    assert_eq!(verdict(true, answer(502, Version::HTTP_11)), refused(502)); // of a proxy
+    assert_eq!(verdict(true, answer(502, Version::HTTP_11)), refused(502)); // from a proxy
     assert_eq!(verdict(true, answer(101, Version::HTTP_2)), refused(101)); // P217
     assert_eq!(verdict(true, answer(404, Version::HTTP_2)), refused(404));
     assert_eq!(verdict(true, answer(200, Version::HTTP_11)), Some(HandshakeError::BadHttpVersion));
@@ -418,7 +418,7 @@ fn a_client_checks_what_its_http_stack_brings() {
     let unexpected = Some(HandshakeError::UnexpectedSubprotocol);
     for (status, version, name, value, error) in [
         (200, Version::HTTP_2, "sec-websocket-protocol", "c", unexpected),
-        // What means nothing there is not looked at, whatever it is.
+        // HTTP/2 has no Sec-WebSocket-Accept, so a value is ignored.
         (200, Version::HTTP_2, "sec-websocket-accept", "none", None),
         (101, Version::HTTP_11, "sec-websocket-accept", NOT_OURS, Some(HandshakeError::BadAccept)),
     ] {
@@ -438,7 +438,7 @@ fn as_many_headers_pass_as_the_limit_says_whatever_the_version() {
         (connect(), Config { max_headers: 5, ..config }, 5),
     ] {
         let protocol = (request.version() != Version::HTTP_11).then_some("websocket");
-        let cookies = request.headers().get_all("cookie").iter().count(); // sent on as one
+        let cookies = request.headers().get_all("cookie").iter().count(); // become one header
         while request.headers().len() - cookies.saturating_sub(1) < limit {
             request.headers_mut().append("x", "1".parse().unwrap());
         }
@@ -486,7 +486,7 @@ fn what_the_url_asks_for_is_what_is_asked_for() {
         ("/a?b=`", "/a?b=`"),
         ("//a//b", "//a//b"),
         ("/^|{}'%60", "/^|{}'%60"),
-        ("/a`b", "/a%60b"), // which `Uri` takes only so, and is the same
+        ("/a`b", "/a%60b"), // `Uri` accepts it only encoded; it means the same
         (&longest("`"), &longest("%60")),
     ] {
         let request = client::Request::new(&format!("ws://example.com{path}")).unwrap();

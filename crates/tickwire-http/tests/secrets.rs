@@ -1,4 +1,4 @@
-//! No secret leaves by `Debug`, and HPACK keeps none in its tables.
+//! `Debug` shows no secret, and HPACK keeps none in its tables.
 #![allow(clippy::unwrap_used, clippy::panic)]
 use tickwire::{Config, handshake::server};
 use tickwire_http::{Head, Opening, Upgrade, rejection};

@@ -1,4 +1,4 @@
-//! The events of the feature `tracing` of tickwire: as of a handshake over bytes.
+//! The feature `tracing` of tickwire reports the same events as for a handshake over bytes.
 #![allow(clippy::unwrap_used, clippy::panic)]
 use http::{Method, Response, StatusCode, Version};
 use std::{
@@ -53,8 +53,8 @@ impl Lines {
     }
 }
 
-/// Those failures too that are found before a request or a response is looked at as HTTP/1.1. One
-/// test, since tracing asks but one thread whether anybody listens.
+/// Includes failures that are found before a request or a response is checked as HTTP/1.1. This is
+/// one test, because tracing asks only one thread whether anybody listens.
 #[test]
 fn a_handshake_through_an_http_stack_is_told_once() {
     let lines = Lines::default();

@@ -9,7 +9,7 @@ use tickwire::Time;
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
     heap: Vec<(Time, u32)>,
-    /// 0 if an id has no deadline.
+    /// For each id, the index of its entry in `heap` plus 1, or 0 if it has no deadline.
     places: Vec<u32>,
 }
 

@@ -105,13 +105,13 @@ impl Door {
 
     /// Sets a hook that is called with each accepted TCP socket, before the loop reads from it. The
     /// hook also gets each socket that the program [adopts](crate::Net::adopt). Use it to set
-    /// options of a connection by `socket2::SockRef::from(&socket)`, such as TCP_USER_TIMEOUT. If
-    /// you keep a duplicate of the descriptor, the connection may stay open after the loop has
-    /// closed its own descriptor. After the hook, the loop sets TCP_NODELAY. Set SO_RCVBUF not in
-    /// the hook, but on a listener for [`Net::listen_on`](crate::Net::listen_on): the ends agree on
-    /// the scale of TCP's window before a connection is accepted. On Windows the hook gets a
-    /// `BorrowedSocket`. If the hook returns an error, the loop closes the connection, and counts
-    /// it among [`handshakes_failed`](crate::Counts::handshakes_failed).
+    /// options, such as TCP_USER_TIMEOUT, through `socket2::SockRef::from(&socket)`. If you keep a
+    /// duplicate of the descriptor, the connection may stay open after the loop has closed its own
+    /// descriptor. After the hook, the loop sets TCP_NODELAY. Set SO_RCVBUF not in the hook, but on
+    /// a listener for [`Net::listen_on`](crate::Net::listen_on): the ends agree on the scale of
+    /// TCP's window before a connection is accepted. On Windows the hook gets a `BorrowedSocket`.
+    /// If the hook returns an error, the loop closes the connection, and counts it among
+    /// [`handshakes_failed`](crate::Counts::handshakes_failed).
     pub fn prepare(
         mut self,
         hook: impl Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'static,

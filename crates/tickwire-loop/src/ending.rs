@@ -21,17 +21,17 @@ impl<T> Inner<T> {
         let is_over_queued = slot.is_some_and(|slot| matches!(slot.stage, Stage::OverQueued));
         let by_outbox = slot.and_then(|slot| slot.outbox.as_ref()?.disconnected());
         let unwritten = slot.and_then(|slot| slot.wire.as_ref()?.broken).map(io::Error::from);
-        // No event without a value: it was neither dialed nor open, or the application removed it.
+        // No value means no event: the connection was neither dialed nor open, or was removed.
         let Some(value) = self.free(handle) else { return };
         let error = open.as_mut().and_then(|open| open.error.take());
         let closed = open.as_ref().and_then(|open| open.conn.closed());
-        // The stream's error says more than `UnexpectedEof`, or a deadline that has passed since. A
-        // violation has a close code, and says more than the stream's error.
+        // The stream's error says more than `UnexpectedEof`, or than a deadline that passed after
+        // it. But a violation, which has a close code, says more than the stream's error.
         let by_stream = closed
             .as_ref()
             .is_none_or(|closed| closed.error.is_some_and(|error| error.close_code().is_none()));
-        // The error of a read comes first, because it is complete. `unwritten` has only the kind of
-        // its error.
+        // The error of a failed read comes first, because it is complete. Of a failed write,
+        // `unwritten` has only the kind of the error.
         let end = match (failed.or(error.or(unwritten).map(Error::from)), closed) {
             // If the loop or the outbox disconnected the connection, that is why it ended, whatever
             // failed later.

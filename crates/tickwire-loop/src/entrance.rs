@@ -8,8 +8,8 @@ use std::{
 };
 use tickwire::Time;
 
-/// For each place for a handshake, this number of connections may be accepted and silent. A silent
-/// connection takes little memory.
+/// For each place for a handshake, this many accepted connections may be silent, or wait for a
+/// place. A silent connection takes little memory.
 const SILENT: usize = 4;
 /// One address may have this many connections in their handshake, even if its share, an eighth of
 /// the places, is smaller. With fewer than 8 places, the share is 0.
@@ -75,8 +75,8 @@ impl Entrance {
         }
     }
 
-    /// Counts a connection. `false` if its address has too many connections, or too many that are
-    /// not open yet.
+    /// Counts a new connection. Returns `false` without counting it if its address has too many
+    /// connections, or too many that are not open yet.
     pub(crate) fn enter(&mut self, address: IpAddr, phase: &mut Option<Phase>) -> bool {
         if self.most.0 == 0 {
             return false; // the address would get an entry without a connection
@@ -91,7 +91,7 @@ impl Entrance {
         has_room
     }
 
-    /// Ends the handshake of a connection, whose request was accepted or rejected.
+    /// Counts a handshake as over, because the request was accepted or rejected.
     pub(crate) fn opened(&mut self, address: IpAddr, phase: &mut Option<Phase>) {
         if let Some((_, not_open)) = self.addresses.get_mut(&counted_as(address)) {
             *not_open -= 1;

@@ -11,8 +11,8 @@ use crate::{
 use std::{io, mem, sync::Arc};
 use tickwire::{Config, Connection, Sender, Time};
 
-/// The least length of the buffer of a connection with unwritten bytes. It counts as queued too:
-/// short messages leave most of the buffer unused, but use up its memory.
+/// The least length of the buffer of a connection with unwritten bytes. This length counts as
+/// queued too, because the buffer takes memory even if it is mostly unused.
 const BUFFER: usize = 16 << 10;
 
 /// The state of a loop.
@@ -116,7 +116,7 @@ impl<T> Inner<T> {
     /// Frees a slot, and closes its streams. Returns the application's value.
     pub(crate) fn free(&mut self, handle: Handle) -> Option<T> {
         let freed = self.slots.free(handle)?;
-        self.counts.open -= usize::from(freed.config.is_some()); // only `open` sets it
+        self.counts.open -= usize::from(freed.config.is_some()); // only `open` sets `config`
         self.draining -= usize::from(freed.marks.drains);
         self.counts.queued -= freed.queued;
         self.deadlines.remove(handle.at);
@@ -174,8 +174,8 @@ impl<T> Inner<T> {
     }
 
     /// Puts an open connection back into its slot. Gives its empty buffers back, counts its queued
-    /// bytes, arms its deadline, and gives it a turn if `Event::Room` is due. `until` is the
-    /// deadline of the connection without its outbox.
+    /// bytes, arms its deadline, and gives it a turn if `Event::Room` is due. `until` is the next
+    /// deadline of the connection itself. The deadline of its outbox is added here.
     #[inline(always)] // into the turn, which ends with this call
     pub(crate) fn rest(&mut self, handle: Handle, mut open: Box<Open>, mut until: Option<Time>) {
         self.buffers.keep(&mut open.conn); // first: an empty buffer must not count as received
@@ -196,7 +196,7 @@ impl<T> Inner<T> {
         let in_stream = slot.wire.as_ref().map_or(0, |wire| wire.held());
         let received = open.conn.receiver().buffer_len() + in_stream;
         self.receiving.count(handle, &mut open.received, received);
-        // The last write may have made room, and perhaps no `Note` comes that would cause a turn.
+        // The last write may have made room, and perhaps no `Note` follows to cause a turn.
         let owes_room = slot.owes_room(open.conn.sender());
         if let Stage::Open(place) = &mut slot.stage {
             *place = Some(open); // assigns a pointer: the stage need not be moved

@@ -29,10 +29,10 @@ impl<T> Inner<T> {
         }
         let mut most: Vec<_> = self.slots.handles().map(|handle| (0, handle)).collect();
         for (queued, handle) in &mut most {
-            // Over io_uring, a stream may accept bytes again by now: once its last output is sent.
-            // All streams are tried first, because the loop may then be within the limit and need
-            // not disconnect anybody. The `while` loop ends: `accepts_again` is `false` for a
-            // stream that refuses bytes again, or has accepted all bytes.
+            // Over io_uring, a stream may accept bytes again, because its last output is sent by
+            // now. All streams are tried first, because the loop may then be within the limit and
+            // need not disconnect anybody. The `while` loop ends, because `accepts_again` is
+            // `false` for a stream that refuses bytes again, or has accepted all bytes.
             while let Some(wire) = self.slots.get_mut(*handle).and_then(|slot| slot.wire.as_mut())
                 && wire.accepts_again(&mut self.system)
             {
@@ -98,8 +98,8 @@ impl<T> Inner<T> {
         // This frees the messages of the outbox. If the outbox stayed, `finish` might also count
         // this end in `disconnected`.
         slot.outbox = None;
-        // `relieve` needs the new sum now. `take` leaves 0, because `free` will subtract
-        // `slot.queued` too.
+        // `relieve` needs the new sum now. `take` leaves 0 in `slot.queued`, so that `free` does
+        // not subtract the bytes again.
         self.counts.queued -= mem::take(&mut slot.queued);
         self.counts.over_queued += 1;
         // The wire's ciphertext counts no more, so its memory is freed here, and not by `finish`.

@@ -17,8 +17,8 @@ use tickwire::{
 };
 use tickwire_parts::{Outbox, PushError};
 
-/// The application's handler of events. Only the turn of an open connection knows the type of the
-/// application's closure, so that the compiler can inline it there.
+/// The application's handler of events, behind `dyn`. Only the turn of an open connection knows the
+/// type of the closure, so that the compiler can inline the closure there.
 pub(crate) type Handler<'h, T> = dyn FnMut(&mut Net<'_, T>, Event<'_, T>) + 'h;
 
 /// The commands of a loop. A handler gets a `Net` with each event. Outside of the handler,
@@ -42,8 +42,8 @@ impl<'n, T> Net<'n, T> {
 
     // Listening and dialing.
 
-    /// Listens on an address. Returns the address; if `address` has port 0, with the port that the
-    /// operating system chose.
+    /// Listens on `address`, and returns it. If it has port 0, the returned address has the port
+    /// that the operating system chose.
     ///
     /// # Errors
     ///
@@ -101,7 +101,7 @@ impl<'n, T> Net<'n, T> {
         self.inner.dial(dial, value)
     }
 
-    /// Returns a deferred request. `None` if the connection is gone, or no request is deferred.
+    /// Returns a deferred request. `None` if the connection is gone, or has no deferred request.
     pub fn request(&self, from: Handle) -> Option<RequestHead<'_>> {
         match &self.inner.slots.get(from)?.stage {
             Stage::Opening(opening) => opening.deferred(),
@@ -230,7 +230,7 @@ impl<'n, T> Net<'n, T> {
         if !has_outbox {
             return Ok(tx.feed(message).map(drop)?);
         }
-        let is_closed = tx.is_closed(); // if its outbox disconnected it, `push` says so, below
+        let is_closed = tx.is_closed(); // `push`, below, reports a disconnect by the outbox
         if is_closed && self.outbox(to).is_some_and(|outbox| outbox.disconnected().is_none()) {
             return Err(tickwire::SendError::Closed.into());
         }
@@ -392,7 +392,7 @@ impl<'n, T> Net<'n, T> {
         if let Some(tx) = self.sender(of) {
             let frame = frame.into();
             let code = frame.map(|frame| CloseFrame::from(frame.code));
-            // It may be closed already.
+            // All three calls fail if the connection is closed already.
             let _ = tx.close(frame).or_else(|_| tx.close(code)).or_else(|_| tx.close(None));
             if let Some(slot) = self.inner.slots.get_mut(of) {
                 // An outbox that disconnected the connection stays: `Event::Closed` has its code.

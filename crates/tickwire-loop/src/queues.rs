@@ -20,7 +20,7 @@ pub(crate) struct Queues {
 }
 
 impl Queues {
-    /// Gives the slot, whose number is `at`, a turn in this round or the next.
+    /// Gives the slot with the number `at` a turn in this round or the next.
     #[inline]
     pub(crate) fn make_ready<T>(&mut self, at: u32, slot: &mut Slot<T>) {
         if !mem::replace(&mut slot.marks.ready, true) {

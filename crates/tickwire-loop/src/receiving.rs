@@ -15,8 +15,8 @@ use crate::handle::Handle;
 use std::{collections::BTreeMap, mem, time::Duration};
 use tickwire::Time;
 
-/// The bounds on what the loop expects a read to add. A full buffer doubles, so a read may add as
-/// many bytes as the connection holds. In a long frame, one read asks for at most 128 KiB.
+/// The least and most bytes that a read is expected to add. A full buffer doubles, so a read may
+/// add as many bytes as the connection holds. In a long frame, one read asks for at most 128 KiB.
 const READ: (usize, usize) = (16 << 10, 128 << 10);
 /// Above 5/8 of the limit, a connection may hold a usual message of 128 KiB, and a little more.
 const LITTLE: usize = 129 << 10;
@@ -38,8 +38,8 @@ pub(crate) struct Received {
     began: u64,
     /// The time at which a stopped connection is given up, unless one of its messages ends before.
     pub(crate) until: Option<Time>,
-    /// The rest of the time for which the connection may wait, as of the end of its last wait.
-    /// `None` if it has not waited since a message last ended.
+    /// The time for which the connection may still wait, as it was when its last wait ended. `None`
+    /// if it has not waited since a message last ended.
     left: Option<Duration>,
     /// Whether a message has ended since the last call of `end_message`.
     pub(crate) message_ended: bool,
@@ -107,7 +107,7 @@ impl Receiving {
         self.holders = self.holders - usize::from(held.bytes > 0) + usize::from(bytes > 0);
         held.bytes = bytes;
         held.message_ended |= bytes == 0; // without bytes, no message is under way
-        self.end_message(of, held); // first: the held bytes then are of a new message
+        self.end_message(of, held); // comes first: the bytes held now belong to a new message
         if bytes > 0 {
             let began = self.number(held);
             if self.is_first(of) {
@@ -116,7 +116,7 @@ impl Receiving {
         }
     }
 
-    /// Forgets the wait of a connection, and its place as the first, if its message has ended.
+    /// If a connection's message has ended, forgets its wait, and its place as the first.
     fn end_message(&mut self, of: Handle, held: &mut Received) {
         if mem::take(&mut held.message_ended) {
             (held.until, held.left) = (None, None);
@@ -169,7 +169,7 @@ impl Receiving {
         held == 0 || held + held.clamp(READ.0, READ.1) <= most
     }
 
-    /// Returns when a connection that now waits for input needs a turn, even without a `Note`.
+    /// Returns the time at which a connection that waits for input needs a turn, `Note` or not.
     /// `read`: whether its turn has read something. `stops`: whether the limit has stopped it.
     #[inline]
     pub(crate) fn until(
@@ -202,7 +202,7 @@ impl Receiving {
             return held.until;
         }
         // While `first` reads nothing, it counts as waiting: it holds memory for which others wait.
-        // `Duration::ZERO` is not used: `first` was stopped before, so `held` has `until` or
+        // `Duration::ZERO` has no effect: `first` was stopped before, so `held` has `until` or
         // `left`.
         let until = (!read).then(|| held.wait(now, Duration::ZERO));
         // A read renews `patience`. While there is no room for another `first`, the present `first`
@@ -235,8 +235,8 @@ impl Receiving {
         self.all > (self.limit / 16 * 11).saturating_add(ABOVE)
     }
 
-    /// Whether a connection whose message has this number becomes the first. A message that began
-    /// earlier comes before the message of the present `first`. So half messages of other
+    /// Whether a connection whose message has this number may become the first. A message that
+    /// began earlier comes before the message of the present `first`. So half messages of other
     /// connections cannot stop the earlier message.
     fn goes_first(&self, began: u64) -> bool {
         let may_replace = !self.is_full() || self.replaced.is_none();

@@ -24,8 +24,8 @@ const ACCEPTS: usize = 64;
 /// standard library's listener is not used, because its queue has only 128 places. If the queue has
 /// no room, the client's TCP tries again after a second.
 const BACKLOG: i32 = 4096;
-/// The time in a round for handshakes of accepted connections. Connections whose last turns ended
-/// at a limit get the same time. After that, the loop checks which connections have become ready.
+/// The time that a round gives to handshakes of accepted connections, and once more to connections
+/// whose last turns ended at a limit. Then the next round finds connections that have become ready.
 /// The first step of a TLS handshake takes 0.1 ms, and a full turn up to 0.3 ms. Without this
 /// limit, a hundred of these turns in one round would keep open connections waiting for 10 to 30
 /// ms.
@@ -90,7 +90,7 @@ impl<T> Loop<T> {
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) -> io::Result<()> {
         while self.round(None, &mut handler)? {}
-        self.inner.system.submit() // over io_uring, sends copied output: no wait follows
+        self.inner.system.submit() // sends io_uring's copied output, because no wait follows
     }
 
     /// Runs one round: waits for at most `most`, and gives a turn to each connection that is ready.
@@ -106,7 +106,7 @@ impl<T> Loop<T> {
         mut handler: impl FnMut(&mut Net<'_, T>, Event<'_, T>),
     ) -> io::Result<bool> {
         let goes_on = self.round(Some(most), &mut handler)?;
-        self.inner.system.submit()?; // over io_uring, sends copied output: the wait may be late
+        self.inner.system.submit()?; // sends io_uring's copied output: the next wait may be late
         Ok(goes_on)
     }
 
@@ -124,7 +124,7 @@ impl<T> Loop<T> {
         let woken = self.wait(self.timeout(most))?;
         let inner = &mut self.inner;
         let now = inner.clock.tick();
-        // Before `expire`, because a due deadline alone must not start the time of `SpinFor` anew.
+        // This precedes `expire`: a due deadline alone must not start the time of `SpinFor` anew.
         if woken || !inner.queues.are_idle() {
             self.busy = now;
         }
@@ -150,7 +150,7 @@ impl<T> Loop<T> {
         // Slots that join `opening` meanwhile may get turns too: `LATE` ends the call in any case.
         inner.give_late_turns(usize::MAX, |queues| &mut queues.opening, handler);
         inner.give_late_turns(unfinished, |queues| &mut queues.unfinished, handler);
-        inner.relieve(); // replies count for the limit only now, and `end_all` drops what it writes
+        inner.relieve(); // replies count for the limit only now; `end_all` drops unwritten bytes
         if inner.shuts_at.is_some_and(|at| at <= now) {
             inner.end_all(handler);
         }
@@ -308,7 +308,7 @@ impl<T> Inner<T> {
         let prepared = door.hook.call(&stream); // before `adopt`, which sets TCP_NODELAY
         match prepared.and_then(|()| self.system.adopt(stream, token, door.stamps_reads)) {
             Ok(stream) => {
-                // `false`: a `Note` also reports bytes that had arrived before `adopt`.
+                // `false` for `readable`: a `Note` also reports bytes that arrived before `adopt`.
                 slot.wire = Some(Wire::new(stream, tls, false, door.stamps_reads));
                 self.arm(handle.at, until);
             }
@@ -388,8 +388,8 @@ impl<T> Inner<T> {
         while let Some(at) = self.deadlines.pop_due(now) {
             self.make_ready(at);
         }
-        // Delivers at most as many timers as are set now. Otherwise a handler that sets a due timer
-        // each time would keep this loop going.
+        // Delivers at most as many timers as are set now. Otherwise a handler that sets a new due
+        // timer at each call would keep this loop going.
         for _ in 0..self.timers.len() {
             let Some(number) = self.timers.pop_due(now) else { return };
             handler(&mut Net::new(self), Event::Timer(number));
@@ -407,8 +407,8 @@ fn share_port(_: &Socket) -> io::Result<()> {
     Err(ErrorKind::Unsupported.into())
 }
 
-/// Whether the next accept may succeed at once, because only this peer was gone, or a signal
-/// interrupted the call. Under wine, accept fails with `NotConnected` if the peer is gone.
+/// Whether only this peer was gone, or a signal interrupted the call. Then the next accept may
+/// succeed at once. Under wine, accept fails with `NotConnected` if the peer is gone.
 fn is_of_peer(error: &io::Error) -> bool {
     use ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, NotConnected};
     matches!(error.kind(), Interrupted | ConnectionAborted | ConnectionReset | NotConnected)

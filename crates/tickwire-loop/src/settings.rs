@@ -52,14 +52,14 @@ pub struct Settings {
 
     /// The most opening handshakes, TLS included, that may be under way at once; default 4,096. A
     /// connection takes one of these places when its first bytes come, and keeps the place until it
-    /// is open, rejected or deferred. Four times as many connections may be accepted and silent.
+    /// is open, rejected or deferred. Four times as many others may be silent, or wait for a place.
     ///
     /// While one of these two limits is reached, the loop accepts nothing. New connections then
     /// wait in the kernel's queue; accepted connections wait in the loop. A handshake that has a
     /// place is closed only at its [`handshake_timeout`](tickwire::Config::handshake_timeout),
     /// never to make room for others. The loop closes connections that have sent nothing for 2 s,
-    /// but only if too many are silent. As many requests as there are places may be
-    /// [deferred](crate::Answer::defer); the loop rejects a further request with 503.
+    /// but only if too many are silent. At most this number of requests may be
+    /// [deferred](crate::Answer::defer). If one more is deferred, the loop rejects it with 503.
     ///
     /// One address may have at most an eighth of this number of connections that are not open yet,
     /// or 8 if that is more. A further connection is closed at once. This share does not apply if
@@ -95,22 +95,22 @@ pub struct Settings {
     /// connections reads on until its message has ended: the connection whose message began first.
     /// So messages arrive one after the other. If this connection receives nothing for a second,
     /// and there is room, the next connection reads. If a connection has waited for its
-    /// [`frame_timeout`](tickwire::Config::frame_timeout) in all before a message ends, the loop
-    /// closes it with 1013. The time for which it may read does not count. With these rules, all
+    /// [`frame_timeout`](tickwire::Config::frame_timeout) in total before a message ends, the loop
+    /// closes it with 1013. Time during which it may read does not count. With these rules, all
     /// connections together exceed 11/16 of the limit by at most two messages, and a read of 16 KiB
     /// for each connection. Over TLS, partial records take up to 32 KiB more for each connection.
     pub max_received: usize,
 
     /// The most messages that one turn of a connection delivers; default 256, and 0 counts as 1.
-    /// Each Ping, Pong and Close counts as a message, and each further 4 KiB of a message count as
-    /// another message.
+    /// Each Ping, Pong and Close counts as a message, and each full 4 KiB of a message count as one
+    /// more message.
     ///
     /// This limit stops a flood on one connection from keeping the others waiting.
     pub turn_messages: u32,
 
     /// After this number of bytes, a turn reads no more from its connection; default 64 KiB, and 0
-    /// counts as 1. The last read of the turn may exceed this number. From the first read on, each
-    /// 4 ns of the turn count as one byte, including the time of the handler.
+    /// counts as 1. The last read of the turn may exceed this number. Once the turn finds more to
+    /// read after its first input, each 4 ns count as one byte, including the handler's time.
     ///
     /// This limit stops large messages from keeping the other connections waiting. It also stops
     /// work that takes more time than its bytes suggest, such as TLS records without a message,

@@ -51,7 +51,7 @@ impl Peer {
     pub(crate) fn address(&self) -> SocketAddr {
         match self.ip {
             IpAddr::V4(ip) => SocketAddrV4::new(ip, self.port).into(),
-            // 0: the flow information is no part of a peer's address, so a slot does not keep it.
+            // The flow information is 0: it is no part of a peer's address, so no slot keeps it.
             IpAddr::V6(ip) => SocketAddrV6::new(ip, self.port, 0, self.scope).into(),
         }
     }
@@ -115,7 +115,7 @@ impl<T> Default for Slots<T> {
 
 impl<T> Slots<T> {
     /// Takes a slot. `None` if all 2³¹ slots are in use. There are not more, because a token of mio
-    /// may have only 32 bits, and one of them tells slots from doors.
+    /// may have only 32 bits, and one of these bits tells slots from doors.
     pub(crate) fn take(&mut self, stage: Stage) -> Option<Handle> {
         let at = match self.free.pop() {
             Some(at) => at,

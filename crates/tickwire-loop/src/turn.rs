@@ -13,7 +13,7 @@ use tickwire::{Connection, Step, Time};
 /// This number of nanoseconds of a turn counts as one byte of `turn_bytes`. Inflating 1 KiB of JSON
 /// takes 3 ns for each byte, and the time of a KeyUpdate counts as 1.6 KB.
 const NANOS_PER_BYTE: u128 = 4;
-/// For each part of this length, a message counts as one more message of `turn_messages`. The limit
+/// A message counts as one more message of `turn_messages` for each part of this length. The limit
 /// on read bytes is not enough, because an inflated message may be long although the turn has read
 /// few bytes.
 const LONG: usize = 4 << 10;
@@ -92,7 +92,7 @@ impl<'i, T> Turn<'i, T> {
                 After::Again => {}
                 After::Rest { unfinished, until } => break (unfinished, until),
                 After::Ended => {
-                    // `finish` forgets only a connection that is in its slot.
+                    // `finish` forgets only a connection in its slot. This one is not in its slot.
                     turn.inner.forget(handle, &mut turn.open);
                     return turn.inner.finish(handle, Some(turn.open), None, handler);
                 }
@@ -235,7 +235,7 @@ impl<'i, T> Turn<'i, T> {
     /// finds it.
     #[inline(always)]
     fn write(&mut self, stop: Stop) -> After {
-        // After other stops, the turn reads no bytes that count for the limit on received bytes.
+        // Only `Starved` leads to a read of bytes that count for the limit on received bytes.
         let stops = stop == Stop::Starved && !self.may_read();
         if stops && self.inner.stop_reading(self.handle, &mut self.open) {
             return After::Again; // the connection is given up: deliver its end next
@@ -260,8 +260,8 @@ impl<'i, T> Turn<'i, T> {
             Stop::Held | Stop::Cork if !held => return After::Again,
             Stop::Held | Stop::Cork => false,
             // No deadline is checked here: undelivered input may show that the peer is alive. The
-            // next turns deliver this input before they read, and then reach the check below.
-            // There, these turns also ask `receiving` when this connection has to go on.
+            // next turns deliver this input before they read, and then reach the check below. There
+            // they also ask `receiving` for the time of the connection's next turn.
             Stop::Share => {
                 return After::Rest { unfinished: true, until: conn.poll_timeout() };
             }
@@ -282,7 +282,7 @@ impl<'i, T> Turn<'i, T> {
                 wire.tell_time(system, conn, clock.now);
             }
             NextAction::Rest { unfinished, until } => {
-                // If time alone made `spent` positive, bytes are left: the next turn reads them.
+                // Time alone may make `spent` positive. Then the next turn reads: bytes are left.
                 let (received, did) = (&mut self.open.received, (self.spent > 0, stops));
                 let until = match receiving.until(self.handle, received, did, clock.now) {
                     None => until, // the common case

@@ -20,8 +20,8 @@ use tickwire::Connection;
 const VISITS: usize = 8;
 
 impl<T> Inner<T> {
-    /// Makes a connection whole, in the memory of a connection that becomes dormant, or in new
-    /// memory.
+    /// Turns `conn` into a whole connection, in the memory of a connection that becomes dormant, or
+    /// in new memory.
     pub(crate) fn make_whole(&mut self, handle: Handle, mut conn: Connection) -> Box<Open> {
         if let Some(slot) = self.slots.get_mut(handle)
             && !mem::replace(&mut slot.marks.whole, true)
@@ -46,7 +46,7 @@ impl<T> Inner<T> {
                             open.received = Received::default();
                             return open;
                         }
-                        // This connection is not idle, so it stays. `conn` tries the next slot.
+                        // This connection is not idle, so it stays. The next slot may serve `conn`.
                         Err(other) => conn = mem::replace(&mut open.conn, other),
                     }
                     Stage::Open(Some(open))

@@ -83,9 +83,9 @@ impl Wire {
         Self { stream, tls, readable, writable, shut, broken, stamps }
     }
 
-    /// Moves an opened connection's stream to its back end, where it counts as writable at first.
-    /// If `stamps` is set, the times of reads are recorded. This holds even if the kernel records
-    /// no time of arrival.
+    /// Moves an opened connection's stream to the back end for open connections. There it counts as
+    /// writable at first. If `stamps` is set, the times of reads are recorded, even if the kernel
+    /// records no time of arrival.
     pub(crate) fn opened(self, system: &mut System, token: Token, stamps: bool) -> Self {
         let stream = system.opened(self.stream, token);
         Self { stream, writable: true, stamps: stamps || self.stamps, ..self }
@@ -258,8 +258,8 @@ impl Wire {
                 return Err(error);
             }
         }
-        // If only a part of a record has arrived, it makes no plaintext yet. Then the turn counts
-        // the bytes, and calls again.
+        // If only a part of a record has arrived, it makes no plaintext yet. `Interrupted` then
+        // makes the turn count the bytes, and call again.
         tls.read(to)?.ok_or_else(|| ErrorKind::Interrupted.into())
     }
 
@@ -377,8 +377,8 @@ impl Wire {
     ///
     /// # Errors
     ///
-    /// The stream's error; over TLS, if the stream has none, the session's error. Over TLS, never
-    /// `WouldBlock`, because the session keeps the bytes that it accepted.
+    /// The stream's error. Over TLS, if the stream has no error, the session's error. It is never
+    /// `WouldBlock` over TLS, because the session keeps the bytes that it accepted.
     pub(crate) fn say(&mut self, system: &mut System, mut text: &[u8]) -> io::Result<usize> {
         let said = match &mut self.tls {
             // An error is returned below, after `send` has written the TLS alert.
@@ -398,7 +398,7 @@ impl Wire {
         }
     }
 
-    /// Writes the response to a rejected request from `said` on, then shuts the stream for writing.
+    /// Writes a rejection's response from `said` on, then shuts the stream for writing.
     ///
     /// # Errors
     ///
@@ -422,8 +422,8 @@ impl Wire {
         self.shut_down(system).then_some(()).ok_or(ErrorKind::WouldBlock.into())
     }
 
-    /// Shuts the stream for writing. Returns `false` if the stream does not accept the close_notify
-    /// of TLS, or cannot be shut, for now.
+    /// Shuts the stream for writing. Returns `false` if, for now, the stream does not accept the
+    /// close_notify of TLS or cannot be shut.
     fn shut_down(&mut self, system: &mut System) -> bool {
         if let Some(tls) = &mut self.tls {
             tls.session.close();
@@ -441,7 +441,7 @@ impl Wire {
     /// Performs the next action for a connection whose receiving has ended (see [`Ending`]).
     /// Returns whether the stream has to be read further. `None` if nothing is left to do.
     pub(crate) fn end(&mut self, system: &mut System, conn: &mut Connection) -> Option<bool> {
-        // After a refused shutdown, a `Note` brings the next try. A deadline limits the wait.
+        // After a refused shutdown, the next `Note` causes another try. A deadline limits the wait.
         if conn.ending() == Ending::ShutDown && self.shut_down(system) {
             conn.shut_down();
         }

@@ -1,4 +1,4 @@
-//! What a tap records is what passed, and a replay of it gives the events that there were.
+//! A tap records the bytes that pass, and a replay of the recording gives the same events.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
 #[path = "../../../tests/support/bounded.rs"]
@@ -25,7 +25,7 @@ use tickwire::{
 use tickwire_tap::{BadRecording, Recording, Tap};
 use tokio::io::{AsyncWrite, AsyncWriteExt, duplex};
 
-/// A record in memory.
+/// A recording in memory.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -160,7 +160,7 @@ fn a_blocking_session_replays_and_so_does_its_violation() {
         panic!("{end:?}")
     };
     assert_eq!(found.to_string(), error.to_string());
-    // With other limits it ends otherwise.
+    // With other limits, the replay ends with another error.
     let (messages, end) = replayed(&log, &Config { max_message: 1_000, ..Config::default() });
     assert_eq!(messages.len(), 1);
     assert!(matches!(
@@ -185,7 +185,7 @@ fn a_tap_set_behind_the_handshake_replays_into_a_connection() {
     assert_eq!(connection.closed().and_then(|end| end.error), Some(RecvError::UnexpectedEof));
 }
 
-/// When the connection looked at the clock is not recorded.
+/// A recording does not say when the connection read the clock, so a replay has no deadlines.
 #[test]
 fn what_was_received_after_a_deadline_is_replayed() {
     let text = "tickwire tap 1\n0.000000 < 818100000000618184\n9.000000 > 8900\n\
@@ -314,20 +314,20 @@ fn no_recording_takes_long_to_replay() {
             let recording = format!("tickwire tap 1\n{lines}").parse::<Recording>().unwrap();
             assert!(recording.replay(&Config::default(), |_, _| {}).is_err());
         };
-        // A head that comes byte by byte and never ends.
+        // A head that is written byte by byte and never ends.
         refused(&format!("0.000000 > 474554\n{}", "0.000000 > 20\n".repeat(200_000)));
-        // One of subprotocols, each to be compared with all before it.
+        // A head with many subprotocols: each is compared with all before it.
         let offered = (0..60_000).map(|i| format!("{i},")).collect::<String>();
         let head =
             format!("GET / HTTP/1.1\r\nHost: h\r\nSec-WebSocket-Protocol: {offered}\r\n\r\n");
         refused(&format!("0.000000 > {}\n", hex(head.as_bytes())));
-        // Reads that no adapter makes.
+        // A longer read than any adapter makes.
         let long = format!("GET {}", "/".repeat(8 << 20));
         refused(&format!("0.000000 < {}\n", hex(long.as_bytes())));
     });
 }
 
-/// The same with what was written cut into writes of `most` bytes.
+/// Returns the recording with each write cut into writes of at most `most` bytes.
 fn cut(log: &Log, most: usize) -> Log {
     let mut text = String::new();
     for line in log.text().lines() {
@@ -372,7 +372,7 @@ fn what_begins_with_the_end_of_the_stream_has_no_role() {
     assert_eq!((log.recording().role(), log.recording().passed.len()), (None, 1));
 }
 
-/// A stream that notes what is asked of it.
+/// A stream that notes the calls that are made on it.
 #[derive(Clone, Default)]
 struct Noted(Arc<Mutex<Vec<String>>>, bool);
 

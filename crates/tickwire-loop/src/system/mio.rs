@@ -165,7 +165,7 @@ impl Mio {
     /// reported them.
     pub(crate) fn unread(&mut self, stream: &Stream) -> u32 {
         let counted = fault("unread").and_then(|()| Ok(ioctl_fionread(stream.tcp())?));
-        counted.map_or(0, |n| n as u32) // 0 if this fails: then a passed deadline counts
+        counted.map_or(0, |n| n as u32) // 0 if this fails: a passed deadline is then believed
     }
 
     /// Reads TLS records, or bytes of an opening handshake, into a slice. Returns the number of

@@ -1,4 +1,4 @@
-//! What the loop asks of the operating system: nonblocking sockets, and one wait for all.
+//! What the loop asks of the operating system: nonblocking sockets, and one wait for all of them.
 //!
 //! The loop works with readiness. A stream counts as readable or writable until a call returns
 //! `WouldBlock`; a [`Note`] then reports when the stream is ready again. [`mio::Mio`] has the
@@ -10,7 +10,7 @@
 //!   these bytes, [`shut_down`](mio::Mio::shut_down) returns `WouldBlock`.
 //!
 //! Nothing above this module is generic over the back end, or knows which back end is in use.
-// On processors other than x86-64 and aarch64, the crate `io-uring` does not compile.
+// The crate `io-uring` compiles only on x86-64 and aarch64, so other builds use `alone.rs`.
 #[cfg_attr(
     not(all(
         feature = "io-uring",

@@ -34,7 +34,7 @@ const SHORT: usize = 4 << 10;
 const COPIES: usize = 256;
 /// The most pieces that one call sends.
 const PIECES: usize = 16;
-/// If more received bytes than this wait for their turn, the kernel has to stop receiving.
+/// If a stream has more unread bytes than this here, the kernel has to stop receiving for it.
 const MOST_FILLED: usize = 64 << 10;
 /// POLLIN of poll(2).
 const IN: u32 = 1;
@@ -189,8 +189,8 @@ impl Uring {
             return false;
         }
         self.work_off(); // the next wait passes on each `Note`
-        // Even if no send is under way, the `Note` may still be in `notes`: an earlier call for
-        // another stream may have worked off the completion.
+        // This is asked even if no send was under way: an earlier call, for another stream, may
+        // have processed the completion, while the `Note` is still in `notes`.
         self.writable(stream.0).is_ok()
     }
 
@@ -225,7 +225,7 @@ impl Uring {
                 readable = self.received(at, done.result, done.buffer);
             }
             Of::Send => writable = self.sent(at, done.result, done.buffer),
-            // Also if the poll failed: then the next write that is refused asks for another poll.
+            // The same if the poll failed: the next refused write asks for another poll.
             Of::Writable => (place.blocked, writable) = (false, true),
             Of::Cancel if done.result.is_err() => place.stopping = false, // nothing to cancel
             Of::Cancel | Of::Poll => {}

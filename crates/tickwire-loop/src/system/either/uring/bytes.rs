@@ -89,7 +89,7 @@ impl Uring {
     pub(crate) fn unread(&mut self, stream: &Stream) -> u32 {
         let Ok(place) = self.place(stream.0) else { return 0 };
         let counted = fault("unread").and_then(|()| Ok(ioctl_fionread(place.tcp()?)?));
-        let in_kernel = counted.unwrap_or_default(); // 0 if this fails: a passed deadline counts
+        let in_kernel = counted.unwrap_or_default(); // 0 if it fails: a passed deadline is believed
         (place.received.bytes() as u64 + in_kernel) as u32
     }
 

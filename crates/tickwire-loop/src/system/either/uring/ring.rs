@@ -19,10 +19,10 @@ use std::{
     time::Duration,
 };
 
-/// The number of buffers from which the kernel picks. The kernel accepts only a power of two, so
-/// `tail` wraps at a multiple of this number. The kernel receives for about 20 connections at a
-/// time, so 32 buffers are enough. With more buffers, fewer of them would be in the processor's
-/// cache when they are used.
+/// The number of buffers from which the kernel picks. The kernel accepts only a power of two. With
+/// it, `tail % BUFFERS` in `refill` stays right when `tail` overflows. The kernel receives for
+/// about 20 connections at a time, so 32 buffers are enough. With more buffers, fewer of them would
+/// be in the processor's cache when they are used.
 const BUFFERS: u16 = 32;
 /// The most bytes that the kernel puts into one buffer. A message or a TLS record of 16 KiB fits
 /// with its header. A message in two buffers would have to be copied.
