@@ -98,7 +98,7 @@ impl<T> Inner<T> {
                 return None;
             }
         };
-        // `finish` also removes the dial from its lookup, but only while the dial is in its slot.
+        // The dial goes back first: `finish` removes only a dial in its slot from the lookup.
         self.put(handle, Stage::Dialing(dialing), None);
         self.finish(handle, None, Some(error), handler);
         None

@@ -298,8 +298,8 @@ impl<'n, T> Net<'n, T> {
     ///
     /// The loop writes from the outbox at the end of the turn or round. It also writes when a
     /// message would exceed [`max_bytes`](Outbox::max_bytes). If the stream accepts too little
-    /// then, the outbox's policy acts. So `max_bytes` must be enough for all bytes that one call of
-    /// the handler sends, except those that the system's send buffer accepts.
+    /// then, the outbox's policy acts. So `max_bytes` must be enough for the bytes that one call of
+    /// the handler sends. Bytes that the system's send buffer accepts do not count.
     pub fn set_outbox(&mut self, of: Handle, outbox: impl Into<Option<Outbox>>) -> Option<Outbox> {
         self.inner.current.change(); // so that `send` sees the outbox
         self.inner.make_ready(of.at); // `Event::Room` may be due

@@ -36,7 +36,7 @@ pub(crate) struct Received {
     /// The number of the connection's message: messages that began later have larger numbers. 0 if
     /// the connection holds nothing.
     began: u64,
-    /// The time at which a stopped connection is given up, unless one of its messages ends before.
+    /// The time at which a stopped connection is given up, unless one of its messages ends earlier.
     pub(crate) until: Option<Time>,
     /// The time for which the connection may still wait, as it was when its last wait ended. `None`
     /// if it has not waited since a message last ended.

@@ -3,7 +3,7 @@
 //! A name has at most one lookup at a time. All dials of the name share the lookup. If a dial ends,
 //! the lookup goes on for the other dials. Nothing can end a call of the operating system's
 //! resolver. So a lookup without an answer keeps its thread, and its name is not looked up again
-//! before this call returns.
+//! before the resolver returns.
 use crate::handle::Handle;
 use crate::system::{Waker, fault};
 use std::net::{SocketAddr, ToSocketAddrs};

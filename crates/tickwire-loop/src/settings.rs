@@ -91,10 +91,10 @@ pub struct Settings {
     ///
     /// This limit stops many peers that each begin a long message from filling the memory. Above
     /// half of the limit, a connection reads only up to a fair share. Above 5/8, it reads only up
-    /// to 128 KiB. Above 11/16, it reads only if it holds nothing. But one of the waiting
-    /// connections reads on until its message has ended: the connection whose message began first.
-    /// So messages arrive one after the other. If this connection receives nothing for a second,
-    /// and there is room, the next connection reads. If a connection has waited for its
+    /// to 128 KiB. Above 11/16, it reads only if it holds nothing. But the waiting connection whose
+    /// message began first reads on until this message has ended. So messages arrive one after the
+    /// other. If this connection receives nothing for a second, and there is room, the next
+    /// connection reads. If a connection has waited for its
     /// [`frame_timeout`](tickwire::Config::frame_timeout) in total before a message ends, the loop
     /// closes it with 1013. Time during which it may read does not count. With these rules, all
     /// connections together exceed 11/16 of the limit by at most two messages, and a read of 16 KiB

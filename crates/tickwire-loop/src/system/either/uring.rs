@@ -34,7 +34,7 @@ const SHORT: usize = 4 << 10;
 const COPIES: usize = 256;
 /// The most pieces that one call sends.
 const PIECES: usize = 16;
-/// If a stream has more unread bytes than this here, the kernel has to stop receiving for it.
+/// The most unread bytes that a place may hold before the kernel has to stop receiving for it.
 const MOST_FILLED: usize = 64 << 10;
 /// POLLIN of poll(2).
 const IN: u32 = 1;
@@ -162,8 +162,8 @@ impl Uring {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(false),
             asked => asked?,
         }
-        // The kernel checks mio's `poll` when it takes this request. So it also reports events that
-        // an earlier wait of mio has left there.
+        // The kernel checks mio's `poll` when it takes this request. So the kernel also reports
+        // events that an earlier wait of mio has left in `poll`.
         if !mem::replace(&mut self.polls, true) {
             self.ring.poll(0, Of::Poll, descriptor(poll, Of::Poll), IN);
         }
@@ -189,8 +189,8 @@ impl Uring {
             return false;
         }
         self.work_off(); // the next wait passes on each `Note`
-        // This is asked even if no send was under way: an earlier call, for another stream, may
-        // have processed the completion, while the `Note` is still in `notes`.
+        // `writable` is called even if no send was under way: an earlier call, for another stream,
+        // may have processed the completion, while the `Note` is still in `notes`.
         self.writable(stream.0).is_ok()
     }
 

@@ -180,7 +180,7 @@ impl Uring {
         }
     }
 
-    /// Returns the place of a stream if no send is under way on it, so that bytes keep their order.
+    /// Returns the place of a stream, unless a send is under way: two sends might swap their bytes.
     pub(super) fn writable(&mut self, at: u32) -> io::Result<&mut Place> {
         let place = self.place(at)?;
         if let Some(code) = place.failed {

@@ -293,7 +293,7 @@ impl Ring {
     // Receive buffers.
 
     /// Keeps a returned buffer for later, if there is one. Frees it if enough buffers are kept, or
-    /// if it has another length: then it was a buffer of the receiver's own.
+    /// if it has another length, because the receiver had made it.
     pub(super) fn put(&mut self, buffer: impl Into<Option<Vec<u8>>>) {
         if let Some(buffer) = buffer.into()
             && buffer.len() == LEN + BEHIND
