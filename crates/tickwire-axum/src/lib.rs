@@ -23,7 +23,7 @@
 //! A browser sends a user's cookies with the requests of any page, even a page of another site. So
 //! if cookies identify users, check the Origin with [`WebSocketUpgrade::origins`]. A request
 //! without an Origin passes this check: it comes from a program that is no browser. Such a program
-//! can also send any Origin. To refuse these requests too, use [`Origins::required`].
+//! can also send any Origin. To refuse requests without an Origin too, use [`Origins::required`].
 //!
 //! The server has to do two things:
 //!

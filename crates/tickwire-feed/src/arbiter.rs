@@ -102,16 +102,16 @@ pub struct Arbiter<T> {
     /// the gap was found, when a message was last `Next`, and when the feed was last synchronised.
     moved: Time,
     /// When the arbiter noticed that a line may count anew, because the line's numbers are below
-    /// the feed. `None` while no line does so. Also `None` once a line has brought the feed's last
-    /// number or a later number.
+    /// the feed's last number. `None` if no line seems to count anew, or once a line has brought
+    /// the feed's last number or a later number.
     anew: Option<Time>,
-    /// Whether a line has begun below the feed, or has gone back below it, since the last `resync`.
+    /// Whether a line has begun below the feed's last number, or has gone back below this number,
+    /// since the last `resync`.
     low: bool,
     /// Whether `next` was taken from the first message, whatever its number, and no message in
     /// order has followed the first message.
     guessed: bool,
-    /// Whether `poll` has something to check: a message is kept, a gap is open, or a line may count
-    /// anew.
+    /// Whether `poll` must check: a message is kept, a gap is open, or a line may count anew.
     watched: bool,
 }
 
@@ -168,8 +168,8 @@ impl<T> Arbiter<T> {
     }
 
     /// Whether this line alone could continue the feed without loss: the line has brought a
-    /// message, and everything that the line brought is delivered, or reported as lost. Close the
-    /// connection that the line replaces only when this is true.
+    /// message, and everything that the line brought is delivered, or reported as lost. If the line
+    /// replaces another connection, close the other connection only once this call returns `true`.
     pub fn in_sequence(&self, line: &Line) -> bool {
         let source = self.lines.get(line.0).filter(|source| source.is_open);
         self.state == State::Synced
@@ -282,7 +282,7 @@ impl<T> Arbiter<T> {
         verdict
     }
 
-    /// Called when a line brought a message below the feed. Notes whether this line may count anew.
+    /// Notes whether a line that brought only numbers below `next` may count anew.
     fn look_back(&mut self, end: u64, before: u64, now: Time) {
         if end == self.next {
             self.anew = None;

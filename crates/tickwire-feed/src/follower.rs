@@ -97,8 +97,8 @@ use tickwire_parts::Backoff;
 ///   gap too. This gap is found when the next number arrives. A gap is reported once all lines have
 ///   passed it, or after [`Arbiter::patience`]. After [`Action::Restart`] the count begins anew,
 ///   and after [`Arbiter::resync`] the snapshot replaces all earlier numbers.
-/// - **Dials.** There is no [`Action::Dial`] without a successful [`Attempts::take`]. A line dials
-///   one connection at a time.
+/// - **Dials.** [`Action::Dial`] comes only after a successful [`Attempts::take`]. A line dials one
+///   connection at a time.
 /// - **After an end.** [`Retry`](tickwire::Retry) decides when the line dials again: for `BackOff`
 ///   after the next delay of `Backoff`, for `Alarm` after the delay of `Backoff::rarely`. `Stop`
 ///   ends the line's attempts until [`go_on`](Self::go_on). The `Backoff` of a line starts anew
@@ -106,14 +106,13 @@ use tickwire_parts::Backoff;
 ///   418, [`Attempts`] keeps all lines away for the time of Retry-After, but at most for
 ///   [`max_retry_after`](Attempts::max_retry_after).
 /// - **Addresses.** After an attempt that failed, and after [`Ended::Silent`], a line turns to the
-///   next address. After any other end of a connection, the line dials the same address again,
-///   unless another line has a connection to this address. In that case, the line turns to the next
-///   address to which no other line has a connection, if there is such an address. After
-///   [`Ended::Silent`], and after [`Ended::Failed`] with
-///   [`Retry::BackOff`](tickwire::Retry::BackOff), a line that has turned dials the new address at
-///   once. But if as many attempts and connections have ended in a row as there are addresses, the
-///   line waits for its delay. This count starts anew after a connection that lasted for
-///   `max_delay`, and after `go_on`.
+///   next address. After any other end of a connection, the line dials the same address again, if
+///   no other line has a connection to this address. Otherwise the line turns to the next address
+///   to which no other line has a connection, if there is such an address. After [`Ended::Silent`],
+///   and after [`Ended::Failed`] with [`Retry::BackOff`](tickwire::Retry::BackOff), a line that
+///   turns to another address dials it at once. But if as many attempts and connections have ended
+///   in a row as there are addresses, the line first waits for its delay. This count starts anew
+///   after a connection that lasted for `max_delay`, and after `go_on`.
 /// - **A quiet market** ends no connection if the exchange answers each question, and if
 ///   [`Subscription::leave_after`] is not set.
 /// - **A dead connection or subscription.** The follower sends a [probe](Say::Probe) after
@@ -128,16 +127,17 @@ use tickwire_parts::Backoff;
 /// - **Successors.** The follower leaves a connection for its successor only once every
 ///   subscription is ready on the successor. A subscription with numbers is ready when it is [in
 ///   sequence](Arbiter::in_sequence) there. Any other subscription is ready when the successor has
-///   brought its data. It is also ready `answer_within` after its answer on the successor, if
-///   neither connection has brought its data since that answer. If a subscription never becomes
-///   ready, the older connection stays until the exchange cuts it. Then the successor takes over.
+///   brought its data. A quiet subscription becomes ready too, `answer_within` after the exchange
+///   has answered it on the successor, if neither connection has brought its data since that
+///   answer. If a subscription never becomes ready, the older connection stays until the exchange
+///   cuts it. Then the successor takes over.
 /// - **Clocks.** If the time that you pass stands still, nothing becomes due, and each deadline
 ///   comes later. If your program stands still, as on a suspended laptop, the time jumps, and
 ///   messages wait unread. So if a `poll` comes more than 1 s after the time of [`Action::Wait`],
-///   no connection is left for silence until `answer_within` has passed. If the next `poll` after a
-///   wait is late too, the program is just slow, and silence counts again. Read all messages that
-///   have arrived before you call `poll`. Otherwise the arbiter's patience may end, and unread
-///   numbers count as a gap.
+///   the follower leaves no connection because of silence until `answer_within` has passed. If the
+///   next `poll` after a wait is late too, the program is just slow, and silence counts again. Read
+///   all messages that have arrived before you call `poll`. Otherwise the arbiter's patience may
+///   end, and unread numbers count as a gap.
 ///
 /// # What it holds
 ///

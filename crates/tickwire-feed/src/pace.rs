@@ -5,7 +5,7 @@
 //! `most`, for this reason: its bucket has the size `b`, and `r` tokens flow in during a window. So
 //! in any stretch of time shorter than the window, the bucket gives fewer than `b + r` tokens. A
 //! `Limiter` sets `r` to `most - b + 1`. So the stretch gets fewer than `most + 1` messages, which
-//! means at most `most`. When the stretch begins, the time that the bucket has read may be one
+//! means at most `most`. When the stretch begins, the time that the bucket last read may be one
 //! `TICK` old. So the bucket's window is one `TICK` longer than the exchange's window.
 //!
 //! If a bucket can give `most` tokens at once, only one new token flows in per window. This is too
@@ -69,7 +69,7 @@ impl Limiter {
 
     fn take(&mut self, now: Time) -> Result<(), Time> {
         let taken = self.ask(now);
-        // If none is left, ask again: only a refused `try_wait` tells when the next token comes.
+        // If no token is left, ask again: only a refused `try_wait` tells when the next one comes.
         let next =
             if taken.is_ok() && self.bucket.available() == 0 { self.ask(now) } else { taken };
         self.due = next.err().unwrap_or(Time::ZERO);
@@ -146,8 +146,8 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Allows at most `most` messages in any stretch shorter than `window`, evenly spread. A `most`
-    /// of 0 counts as 1, and a `window` below a microsecond as a microsecond. The messages are
+    /// Allows at most `most` messages in any stretch shorter than `window`, and spreads them
+    /// evenly. A `most` of 0 counts as 1, and a `window` below 1 µs as 1 µs. The messages are
     /// spread over one microsecond more than the window: the limiter's clock has steps of 1 µs.
     pub fn new(most: u32, window: Duration) -> Self {
         Self::build(most, window, 1, 0)
@@ -163,9 +163,9 @@ impl Pace {
 
     /// Reserves this many of the `most` messages in a window for
     /// [`take_urgent`](Self::take_urgent): 0 unless set, at most `most - 1`. [`take`](Self::take)
-    /// allows only the messages that are not reserved, evenly spread, and fewer if urgent messages
-    /// have used up the window. `take_urgent` allows all messages that the window has left, at once
-    /// if needed. With a reserve, a `Pace` uses 16 bytes of memory for each of the `most` messages.
+    /// spreads the other messages evenly. It allows fewer if the window has more urgent messages
+    /// than this reserve. `take_urgent` allows all messages that the window has left, at once if
+    /// needed. With a reserve, a `Pace` uses 16 bytes of memory for each of the `most` messages.
     #[must_use]
     pub fn reserve(self, reserve: u32) -> Self {
         Self::build(self.most, self.window, self.at_once, reserve)

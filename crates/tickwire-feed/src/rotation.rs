@@ -83,7 +83,7 @@ impl<C> Rotation<C> {
     }
 
     /// Returns the older connection, to be closed, once there is a successor that is [in
-    /// sequence](crate::Arbiter::in_sequence). If the older connection closed earlier, the feed
+    /// sequence](crate::Arbiter::in_sequence). If you closed the older connection earlier, the feed
     /// might lose messages that only the older connection brings. Call `retire` after each message
     /// of the successor.
     #[must_use = "close the connection that is returned"]

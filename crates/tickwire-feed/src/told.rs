@@ -64,9 +64,9 @@ pub enum Action<T> {
         gap: Gap,
     },
     /// The numbers of this subscription begin anew: see [`Event::Restart`](crate::Event::Restart).
-    /// If [`Subscription::resume`] is false, this action also comes with the first message. With
-    /// false, nothing is delivered after any `Restart` until you call [`resync`](Arbiter::resync)
-    /// or [`resume`](Arbiter::resume) of the [arbiter](Follower::arbiter).
+    /// If [`Subscription::resume`] is false, this action also comes with the first message. In that
+    /// case, nothing is delivered after any `Restart` until you call [`resync`](Arbiter::resync) or
+    /// [`resume`](Arbiter::resume) of the [arbiter](Follower::arbiter).
     Restart {
         /// The subscription's index.
         subscription: usize,
@@ -118,7 +118,7 @@ pub enum Incoming {
     /// `serverShutdown`. The follower dials a successor now: see [`Rotation::hasten`].
     Ending,
     /// This peer is of no use. It refuses the login (pass [`Retry::Stop`]), or it sends something
-    /// else than the feed (pass [`Retry::Alarm`]). The follower leaves the connection, and ignores
+    /// other than the feed (pass [`Retry::Alarm`]). The follower leaves the connection, and ignores
     /// everything that still arrives over it.
     Wrong(Retry),
 }

@@ -98,8 +98,8 @@ impl<T> Arbiter<T> {
             (State::Start | State::Restarted, None) => return self.state = State::Any,
             (State::Synced | State::Any, _) => return,
         };
-        // Refused numbers may lie above `next`, so `refused` is set. If none of them does, the next
-        // `poll` clears `refused`.
+        // Refused numbers may lie above `next`, so `refused` is set. If no refused number lies
+        // above `next`, the next `poll` clears `refused`.
         self.refused = Some((next, now));
         self.go_on(next, kept.map_or(next, |first| first.max(next)), now);
     }

@@ -30,7 +30,7 @@ pub(super) struct Kept<T> {
     pub(super) first: u64,
     /// The message's last number + 1.
     pub(super) end: u64,
-    /// The time of the earliest arrival of a message whose `first` is at least this one.
+    /// The earliest arrival of a message whose `first` is this `first` or a higher one.
     pub(super) since: Time,
     /// The index of the line that brought the message.
     pub(super) line: usize,

@@ -16,7 +16,7 @@ enum Ask {
     Said { at: Time, last: bool },
 }
 
-/// When to look at an `Ask` again, and whether to ask it now. `None`: leave the connection.
+/// When to look at an `Ask` again, and whether to queue its question. `None`: leave the connection.
 type Due = Option<(Time, bool)>;
 
 /// The due time of something that never becomes due by itself.
@@ -111,8 +111,8 @@ impl Seat {
     }
 
     /// Whether the connection with the `old` seat can end without a loss for this subscription. In
-    /// a quiet market, no data comes that shows this. So after the answer, data that is still on
-    /// its way over the `old` connection gets `answer_within` to arrive.
+    /// a quiet market, no data comes to show this. So the `old` connection stays for
+    /// `answer_within` after the answer, so that data on its way over it can still arrive.
     pub(super) fn replaces<T>(
         &self,
         old: Option<&Self>,
@@ -224,9 +224,9 @@ impl Open {
         None
     }
 
-    /// Notes that the subscriptions of the range are sent now. If a subscription was forgotten
-    /// meanwhile, the range ends before this subscription, and the rest is queued as another
-    /// message. Returns whether the range still has a wanted subscription.
+    /// Notes that the subscriptions of the range are sent now. Subscriptions that were forgotten
+    /// meanwhile are left out: the range shrinks to its first part without them, and the rest is
+    /// queued as another message. Returns whether the range still has a wanted subscription.
     fn say(&mut self, range: &mut Range<usize>, now: Time) -> bool {
         let is_free = |at: &usize| self.seat(*at).is_none();
         range.start = range.clone().find(|at| !is_free(at)).unwrap_or(range.end);

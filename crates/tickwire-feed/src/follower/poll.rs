@@ -75,8 +75,8 @@ impl<T> Follower<T> {
         None
     }
 
-    /// Does what is due. If there is no action to return, `due`, `unpolled` or `left` says what
-    /// comes next. With an action, `due` stays as it was, so the next `poll` comes here again.
+    /// Does what is due. If it returns `None`, then `due`, `unpolled` or `left` says what comes
+    /// next. If it returns an action, `due` stays as it was, so the next `poll` calls `act` again.
     fn act(&mut self, now: Time, attempts: &mut Attempts) -> Option<Action<T>> {
         let mut due = now + LONGEST_WAIT;
         let Self { probe_after, answer_within, grace, .. } = *self;

@@ -88,8 +88,8 @@ impl Run {
                 Some(at) => self.backoff.next().map(|delay| (at - now) + delay),
                 None => self.backoff.after_refusal(status, retry_after),
             },
-            // The other addresses may work, so the line waits only once all have failed. `next`
-            // counts the attempt for `max_attempts`.
+            // The other addresses may work, so the line waits only after all addresses have failed.
+            // `next` counts the attempt for `max_attempts`.
             _ if other.is_some() && self.failed < addresses => {
                 self.backoff.next().map(|_| Duration::ZERO)
             }

@@ -73,8 +73,8 @@ fn redirected(mut request: Request, location: &HeaderValue) -> Result<Option<Req
         return Ok(None);
     }
     let headers = request.headers_mut();
-    // Here this crate differs from tungstenite: with these headers, a redirect could give a
-    // client's secrets to anybody.
+    // Unlike tungstenite, this crate removes the headers below: with them, a redirect could give a
+    // client's secrets to any server.
     if from != to {
         for secret in [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION] {
             headers.remove(secret);
@@ -94,14 +94,14 @@ fn connect_once(
     let uri = request.uri();
     let tls = tls::setup(uri, None)?;
     let connected = dial::connect((host(uri)?, port(uri)?).to_socket_addrs()?);
-    // As in tungstenite, this variant hides the operating system's error. Programs match it.
+    // As in tungstenite, this variant hides the operating system's error: programs match it.
     let mut stream = connected.map_err(|_| UrlError::UnableToConnect(uri.to_string()))?;
     // tungstenite's `connect` always sets TCP_NODELAY too.
     NoDelay::set_nodelay(&mut stream, true)?;
     tls::client(request, stream, config, tls).map_err(|error| match error {
         HandshakeError::Failure(error) => error,
         // The stream blocks, so only a timeout of the socket can interrupt the handshake. The error
-        // of this function cannot hold the unfinished handshake, so it is lost.
+        // of this function cannot hold the unfinished handshake, so the handshake is lost.
         HandshakeError::Interrupted(_) => {
             std::io::Error::from(std::io::ErrorKind::WouldBlock).into()
         }

@@ -37,8 +37,8 @@ pub enum Error {
     /// Text that is not UTF-8.
     #[error("UTF-8: {0}")]
     Utf8(String),
-    /// A head was longer than 64 KiB or arrived in too many reads, or a message had too many
-    /// fragments.
+    /// The head of the handshake was longer than 64 KiB or arrived in too many reads, or a message
+    /// had too many fragments.
     #[error("the peer sent a head or a message in a way that only an attacker would")]
     AttackAttempt,
     /// A URL that cannot be dialed.
@@ -160,14 +160,14 @@ pub enum SubProtocolError {
     NoSubProtocol,
 }
 
-/// How an end broke the protocol.
+/// How one end of the connection broke the protocol.
 #[allow(missing_copy_implementations)] // so that variants can be added
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
     /// A handshake whose method is not GET.
     #[error("method is not GET")]
     WrongHttpMethod,
-    /// A handshake in HTTP other than 1.1.
+    /// A handshake in a version of HTTP other than 1.1.
     #[error("HTTP version is not 1.1")]
     WrongHttpVersion,
     /// No `Connection: upgrade`.

@@ -81,10 +81,10 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
         offered.extend(names.to_str()?.split(',').map(str::trim));
     }
     let offers = !offered.is_empty();
-    // `same` is for tickwire's checks only. The program's own `request` is sent, because
-    // tungstenite's rules for a request are looser: a program may rely on its own key or on the
-    // order of its headers. The URL is in `request` already, so any URL will do here. This URL is
-    // valid, so the error is never returned.
+    // `same` is a second request, only for tickwire's checks. The program's own `request` is sent,
+    // because tungstenite's rules for a request are looser: a program may rely on its own key or on
+    // the order of its headers. The URL is in `request` already, so `same` may have any URL. This
+    // URL is valid, so the error is never returned.
     let mut same = core::Request::new("ws://localhost/").map_err(|_| UrlError::NoHostName)?;
     if offers {
         // As in tungstenite, the server must choose one of the offered subprotocols.
@@ -107,7 +107,7 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
             *response.body_mut() = Some(refusal_body(&response, &tail));
             return Err(Error::Http(Box::new(response)));
         }
-        // `opening` compares the header with `ours`, the value for its own key. So `exchange`
+        // `opening` expects `ours`, the Sec-WebSocket-Accept for its own key. So `exchange`
         // replaces `theirs`, the value for the request's key, with `ours`.
         exchange(&mut response, &theirs, &ours)?;
         let conn = opening.accept(&response).map_err(|error| match error {
@@ -125,8 +125,8 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
 }
 
 /// The part of a refusal's body that is in `tail`, the bytes behind the refusal's head. tickwire's
-/// handshake reads the body. It needs a head before the body, so it gets a new head, with the
-/// status and the headers that tell where the body ends.
+/// handshake reads the body. The handshake needs a head before the body, so this function makes a
+/// new head of the status and the headers that tell where the body ends.
 fn refusal_body(response: &Response, tail: &[u8]) -> Vec<u8> {
     let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
     for name in ["transfer-encoding", "content-length"] {
@@ -277,7 +277,7 @@ fn parse(data: &[u8]) -> Result<Option<(usize, Response)>> {
     let mut response = Response::new(None);
     *response.status_mut() = StatusCode::from_u16(head.code.unwrap_or_default())?;
     if head.version != Some(1) {
-        // HTTP/1.0 has no upgrade and no interim responses, but it can refuse.
+        // HTTP/1.0 has no upgrade and no interim responses, but a server may refuse in HTTP/1.0.
         if response.status().is_informational() {
             return Err(ProtocolError::WrongHttpVersion.into());
         }

@@ -126,7 +126,7 @@ pub enum StageResult<Obj, Stream> {
 
 /// A value that can be read from the beginning of some bytes.
 pub trait TryParse: Sized {
-    /// The value and its length; `None` if more bytes of it have to arrive.
+    /// The value and its length; `None` if some of its bytes have not arrived yet.
     ///
     /// # Errors
     ///

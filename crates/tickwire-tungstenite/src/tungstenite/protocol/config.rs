@@ -2,8 +2,8 @@
 #[cfg(feature = "deflate")]
 use tickwire::deflate::Deflate;
 
-/// A server writes payloads of at least this many bytes without copying them. This is the default
-/// of tickwire's `min_vectored`, whose docs have the reason.
+/// A server writes payloads of at least this many bytes without copying them. The value is the
+/// default of tickwire's `min_vectored`, whose docs have the reason.
 pub(super) const SHARED_FROM: usize = 16 << 10;
 
 /// Sizes and limits of a connection.
@@ -19,7 +19,7 @@ pub struct WebSocketConfig {
     /// The size of a read, in bytes; default 16 KiB, at least 512, at most 16 MiB. The buffer grows
     /// for a longer message. A connection that waits has no buffer.
     pub read_buffer_size: usize,
-    /// Once more bytes than this are buffered, `write` writes them to the stream, without a flush;
+    /// If more bytes than this are buffered, `write` writes them to the stream, without a flush;
     /// default 128 KiB. With 0, each message is written at once.
     pub write_buffer_size: usize,
     /// The most bytes that may be buffered; default: no limit. Set this limit above

@@ -11,8 +11,8 @@ use tickwire::{
     Connection, Entropy, Event, Negotiated, Outbound, OwnedMessage, Step, without_sigpipe,
 };
 
-/// The size of a read, in bytes, for a server that also accepts unmasked frames. The bytes that
-/// such a server reads are copied twice more, so larger reads would save little.
+/// The size of a read, in bytes, for a server that also accepts unmasked frames. Such a server
+/// copies the read bytes two extra times, so larger reads would save little.
 const READ: usize = 4 << 10;
 
 /// The most bytes that are discarded after the peer's Close, while we wait for the end of the
@@ -34,7 +34,7 @@ enum State {
     Over,
 }
 
-/// The calls of a stream that a connection needs. Through `dyn Wire`, the code below is compiled
+/// The calls that a connection makes on its stream. Through `dyn Wire`, the code below is compiled
 /// once for all types of streams. With `dyn Read` and `dyn Write`, a program would link all methods
 /// of these traits for each type.
 trait Wire {
@@ -145,7 +145,7 @@ impl WebSocketContext {
     /// the stream would block. After a violation by the peer, the error for this violation: the
     /// connection is then over.
     pub fn read<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<Message> {
-        // On an open connection, a message costs only this branch more than in tickwire.
+        // On an open connection, this branch is the only cost of a message beyond tickwire's own.
         if self.state != State::Open || self.reply_due {
             self.before_read(stream)?;
         }

@@ -1,6 +1,6 @@
 //! Buffers for connections that do not wait. A waiting connection has no buffers. The thread keeps
-//! one buffer for reading and one buffer for writing, and lends both to the next connection that
-//! reads or writes.
+//! one buffer for the next connection that reads, and one buffer for the next connection that
+//! writes.
 use std::{cell::Cell, thread::LocalKey};
 use tickwire::{Receiver, Sender};
 

@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-/// A stream that gives one message at a time, then would block, or gives zeros for ever.
+/// A stream that gives one message per read, and after the last one `WouldBlock` or endless zeros.
 #[derive(Default)]
 struct Turns {
     messages: Vec<&'static [u8]>,
