@@ -80,9 +80,9 @@ pub struct Arbiter<T> {
     /// have gone beyond the reach, the gap is lost.
     pub reach: u64,
     /// How long a gap may last while no arriving message is the next of the feed: 1 s unless set.
-    /// After this time the gap is lost, even if an open line has not passed the gap yet, or if no
-    /// line is open. After the same time the arbiter reports [`Event::Restart`] if a line has begun
-    /// to count anew. Set `patience` to more than the time by which one line lags behind another.
+    /// After this time the gap is lost, even if no line is open, or an open line has not passed the
+    /// gap yet. After the same time the arbiter reports [`Event::Restart`] if a line has begun to
+    /// count anew. Set `patience` to more than the time by which one line lags behind another.
     pub patience: Duration,
     state: State,
     /// The first number that is neither delivered nor reported as lost.
@@ -92,8 +92,8 @@ pub struct Arbiter<T> {
     kept: VecDeque<Kept<T>>,
     lines: Vec<Source>,
     /// The lowest number of all refused and dropped messages, and when the earliest of these
-    /// messages arrived. The feed may have passed this number, but it has not passed all numbers of
-    /// these messages.
+    /// messages arrived. The feed may have passed the lowest number, but it has not passed all
+    /// numbers of these messages.
     refused: Option<(u64, Time)>,
     /// The highest `end` of a refused message within reach. A message beyond reach may have wrong
     /// numbers, so only the `end` of its line records them, until the line closes or goes back.

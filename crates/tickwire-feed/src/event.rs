@@ -78,7 +78,7 @@ pub enum Event<T> {
     ///   feed's last number by more than [`reach`](Arbiter::reach). Then the exchange has begun to
     ///   count anew. The event comes at once, and the message that has shown the new count is kept.
     /// - A line went back below its own last number. Or all lines are below the feed's last number,
-    ///   and one of these lines began below it. The event comes after the arbiter's
+    ///   and one of these lines began below this number. The event comes after the arbiter's
     ///   [patience](Arbiter::patience). It does not come if a line has meanwhile brought the feed's
     ///   last number or a later number. A line that has brought no message does not prevent the
     ///   event.
@@ -95,7 +95,7 @@ pub struct Gap {
     pub first: u64,
     /// The last missing number.
     pub last: u64,
-    /// When the gap was found, because a number above the gap arrived, or because the arbiter
-    /// refused a message that has numbers of the gap. The gap has lasted for `now - since`.
+    /// When the gap was found: a number above the gap arrived, or the arbiter refused a message
+    /// that has numbers of the gap. The gap has lasted for `now - since`.
     pub since: Time,
 }

@@ -42,8 +42,8 @@ struct Limiter {
     told: Told,
     /// The time until which no token is available; `Time::ZERO` if a token is left.
     due: Time,
-    /// The time added to each wait. The bucket rounds a wait down, so the next token may be
-    /// available only this much later.
+    /// The time added to each wait. The bucket rounds a wait down, so the next token may come up to
+    /// this much later than the bucket says.
     rounding: Duration,
 }
 
@@ -131,7 +131,7 @@ impl Log {
 /// ```
 ///
 /// Set the count below the exchange's limit. The exchange counts messages as they arrive, and after
-/// a delay a network delivers several messages at once. The exchange also counts Pings and Pongs.
+/// a delay several messages arrive at once. The exchange also counts Pings and Pongs.
 ///
 /// The clock counts nanoseconds in 64 bits, so after 584 years nothing more is allowed.
 pub struct Pace {

@@ -129,8 +129,8 @@ impl From<Refused> for Error {
         const EXTENSIONS: HeaderName = http::header::SEC_WEBSOCKET_EXTENSIONS;
         let subprotocol = ProtocolError::SecWebSocketSubProtocolError;
         // If tungstenite has no variant for a header's fault, `InvalidHeader` names the header.
-        // Other errors without a variant become `InvalidData` with tickwire's error inside: this
-        // error says more than a variant that nearly fits.
+        // Other errors without a variant become `InvalidData` with tickwire's error inside:
+        // tickwire's error says more than a variant that nearly fits.
         match error {
             Refused::BadMethod | Refused::NotConnect => ProtocolError::WrongHttpMethod.into(),
             Refused::BadHttpVersion | Refused::OldHttpVersion => {
