@@ -22,16 +22,16 @@
 //!
 //! A browser sends a user's cookies with the requests of any page, even a page of another site. So
 //! if cookies identify users, check the Origin with [`WebSocketUpgrade::origins`]. A request
-//! without an Origin passes this check: it comes from a program that is no browser. Such a program
-//! can also send any Origin. To refuse requests without an Origin too, use [`Origins::required`].
+//! without an Origin passes this check, because no browser omits the Origin, and other programs can
+//! send any Origin anyway. To refuse requests without an Origin too, use [`Origins::required`].
 //!
 //! The server has to do two things:
 //!
 //! - Switch off Nagle's algorithm, with `tap_io` of axum's `ListenerExt`. If an `Outbox` of
-//!   `tickwire-parts` replaces old messages, also set a smaller send buffer in `tap_io`: messages
-//!   in the send buffer can no longer be replaced.
+//!   `tickwire-parts` replaces old messages, also set a smaller send buffer in `tap_io`, because
+//!   the `Outbox` cannot replace messages that are in the send buffer already.
 //! - For HTTP/2, announce extended CONNECT, with `enable_connect_protocol` of hyper's builders.
-//!   With axum's feature `http2`, `axum::serve` announces extended CONNECT.
+//!   `axum::serve` does this by itself if axum has the feature `http2`.
 //!
 //! This is a separate crate, because its API has types of axum-core 0.5 and hyper-util 0.1. A
 //! breaking change of these crates breaks this crate, but not `tickwire`.
@@ -76,7 +76,7 @@ pub struct WebSocketUpgrade {
     failed: Option<Failed>,
 }
 
-/// The mutex makes the extractor `Sync`, even if the closure is not. The mutex is never locked.
+/// The mutex is never locked. It only makes the extractor `Sync` if the function is not `Sync`.
 type Failed = Mutex<Box<dyn FnOnce(Error) + Send>>;
 
 impl WebSocketUpgrade {
@@ -86,9 +86,9 @@ impl WebSocketUpgrade {
         self
     }
 
-    /// Sets the subprotocols of this server, best first (RFC 6455 §4.2.2). The first subprotocol
-    /// that the client also offers is agreed on. Without a common subprotocol, the connection has
-    /// no subprotocol. See [`negotiated`](tickwire::Connection::negotiated).
+    /// Sets the subprotocols of this server, best first (RFC 6455 §4.2.2). The connection gets the
+    /// first of these subprotocols that the client also offers, or no subprotocol if the client
+    /// offers none of them. See [`negotiated`](tickwire::Connection::negotiated).
     pub fn protocols<I>(mut self, names: I) -> Self
     where
         I: IntoIterator<Item: Into<String>>,
@@ -98,7 +98,7 @@ impl WebSocketUpgrade {
     }
 
     /// Refuses, with 403, a request from a page whose origin is not in `allowed`. A request without
-    /// an Origin header passes, unless `allowed` is [`required`](Origins::required).
+    /// an Origin header passes, unless `allowed` was made with [`required`](Origins::required).
     ///
     /// # Errors
     ///
@@ -120,13 +120,13 @@ impl WebSocketUpgrade {
         Ok(self)
     }
 
-    /// The request, in the form of HTTP/1.1.
+    /// The request, in the form of HTTP/1.1 even if it came over HTTP/2.
     pub fn request(&self) -> RequestHead<'_> {
         self.upgrade.request()
     }
 
-    /// Sets a function that runs if the client is gone before the stream is handed over. By default
-    /// nothing happens.
+    /// Sets a function that runs if the client is gone before axum hands over the stream. By
+    /// default nothing runs.
     pub fn on_failed_upgrade(mut self, failed: impl FnOnce(Error) + Send + 'static) -> Self {
         self.failed = Some(Mutex::new(Box::new(failed)));
         self

@@ -9,8 +9,8 @@ use rustix::{
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{io, net::TcpStream};
 
-/// Connects from a thread. `next`, usually with a [`Race`](crate::Race), decides which addresses to
-/// try, and when. Closes the attempts that have not won. Needs the feature `blocking`.
+/// Connects from a thread. `next`, usually a [`Race`](crate::Race), decides which addresses to try,
+/// and when. Closes all attempts but the first that connects. Needs the feature `blocking`.
 ///
 /// `next` gets the time from `elapsed`. If an attempt has failed since the last call, `next` also
 /// gets its address and error. `next` returns what to do now. `prepare` gets each socket before the
@@ -58,7 +58,7 @@ pub fn connect(
             Step::Wait(until) => until.map(|until| until.saturating_sub(elapsed())),
         };
         let Some(at) = first_ready(&under_way, until)? else { continue };
-        // The attempts need no order. `take_error` tells how the connect has ended.
+        // The order of the attempts does not matter. `take_error` says whether this one has failed.
         let (to, socket) = under_way.swap_remove(at);
         match socket.take_error().and_then(|failed| failed.map_or(Ok(()), Err)) {
             Ok(()) => {

@@ -1,9 +1,9 @@
 //! Decides whether a list in the form of `NO_PROXY` names a server.
 use core::net::IpAddr;
 
-/// Whether a list in the form of the variable `NO_PROXY` names this server. Connections to a named
-/// server do not use the proxy. `host` is a name, with or without a dot at its end, or an address
-/// without brackets.
+/// Whether a list in the form of the variable `NO_PROXY` names this server. If so, connections to
+/// this server do not use the proxy. `host` is a name, with or without a dot at its end, or an
+/// address without brackets.
 ///
 /// Commas or blanks separate the entries:
 ///
@@ -59,8 +59,8 @@ fn is_meant(entry: &str, name: &str, address: Option<IpAddr>) -> bool {
     };
     let ends_so = name.get(dot..).is_some_and(|end| end.eq_ignore_ascii_case(below));
     let begins = name.get(..dot).unwrap_or_default();
-    // An empty entry, as after a last comma, names no server. The matching end of the name must
-    // follow a dot: `notexample.com` is not below `example.com`.
+    // An empty entry, as after a last comma, names no server. If only the end of `name` matches, a
+    // dot must precede this end, because `notexample.com` is not below `example.com`.
     !below.is_empty() && ends_so && if begins.is_empty() { exact } else { begins.ends_with('.') }
 }
 
@@ -75,10 +75,10 @@ fn is_meant_address(entry: &str, address: IpAddr) -> bool {
     };
     match (network.to_canonical(), address) {
         (IpAddr::V4(begin), IpAddr::V4(address)) => {
-            // An IPv4-mapped network counts the 96 bits before its IPv4 address too.
+            // The prefix length of an IPv4-mapped network includes 96 bits before the IPv4 address.
             let bits = if network.is_ipv6() { bits.checked_sub(96) } else { Some(bits) };
             let differ = u32::from(begin) ^ u32::from(address);
-            // For `/0` the shift is as wide as the type, so it returns `None`: all addresses match.
+            // For `/0` the shift is too wide, so `checked_shr` returns `None`: all addresses match.
             bits.and_then(|bits| 32_u32.checked_sub(bits))
                 .is_some_and(|rest| differ.checked_shr(rest).unwrap_or(0) == 0)
         }

@@ -11,9 +11,9 @@ use core::{net::SocketAddr, time::Duration};
 /// §4). Each attempt has a head start over the next attempt. When an attempt fails, the next
 /// attempt begins at once. The first attempt that connects wins.
 ///
-/// Call [`next`](Self::next) until it returns [`Step::Wait`], and again after each wait. Each `now`
-/// is the time since a moment that the caller chooses. This moment is the same for all calls. `E`
-/// is the type of an attempt's error. A race has no deadline: to give up, drop it and the attempts.
+/// Call [`next`](Self::next) until it returns [`Step::Wait`], and again after each wait. `now` is
+/// the time since a moment that you choose once for all calls. `E` is the type of an attempt's
+/// error. A race has no deadline: to give up, drop it and the attempts.
 ///
 /// ```
 /// use std::{net::SocketAddr, time::Duration};
@@ -51,8 +51,8 @@ pub enum Step {
 
 impl<E> Race<E> {
     /// A race between attempts to connect to `addresses`, which the resolver has sorted. `delay` is
-    /// the head start of each attempt. RFC 8305 §5 recommends 250 ms, and forbids less than 10 ms:
-    /// a shorter delay counts as 10 ms.
+    /// the head start of each attempt. RFC 8305 §5 recommends 250 ms, and forbids less than 10 ms,
+    /// so a shorter delay counts as 10 ms.
     pub fn new(addresses: impl IntoIterator<Item = SocketAddr>, delay: Duration) -> Self {
         let mut sorted: Vec<SocketAddr> = Vec::new();
         for address in addresses {

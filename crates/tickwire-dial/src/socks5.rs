@@ -176,8 +176,8 @@ fn connect(host: &str, port: u16) -> Result<Vec<u8>, SocksError> {
     Ok(request)
 }
 
-/// RFC 1928 §6: the answer is a version, a reply, a zero, an address and a port. Only the reply
-/// matters. A refusal counts even if the rest of the answer is missing.
+/// RFC 1928 §6: the answer is a version, a reply, a zero, an address and a port. The address and
+/// the port are not used. A refusal counts before the rest of the answer has arrived.
 fn reply(wire: &[u8]) -> Result<Option<usize>, SocksError> {
     version(wire, VERSION, "version is not 5")?;
     match wire.get(1) {

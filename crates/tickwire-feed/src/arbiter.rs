@@ -1,4 +1,4 @@
-//! Merges several lines that carry one feed.
+//! Merges several lines (connections) that carry one feed.
 //!
 //! ```text
 //!   delivered          gap          kept until the gap is filled or lost
@@ -7,13 +7,13 @@
 //! ```
 //!
 //! Invariant: `next` is the first number that is neither delivered nor reported as lost. A
-//! synchronised arbiter delivers a message only if the message contains `next`. It skips a number
-//! only after `poll` has reported a gap that contains the number. So every lost number is reported.
+//! synchronised arbiter (`State::Synced`) delivers a message only if `next` is one of the message's
+//! numbers. It skips a number only after `poll` has reported a gap that contains the number. So
+//! every lost number is reported.
 //!
-//! A gap is open if a line brought a number above `next`. The gap ends just before the lowest known
-//! number above `next`. The known numbers are the first number of the first kept message, and the
-//! lowest `refused` number. While `refused` is set, the `end` of each open line and `refused_end`
-//! are known too.
+//! A gap is open if a line brought a number above `next`. The gap ends just before the lowest of
+//! these numbers that is above `next`: the first number of the first kept message, the lowest
+//! number in `refused` and, while `refused` is set, each open line's `end` and `refused_end`.
 mod gap;
 mod room;
 mod state;
@@ -24,9 +24,9 @@ use core::{fmt, mem, time::Duration};
 use state::{Kept, Source, State};
 use tickwire::Time;
 
-/// Merges several lines that carry the same feed into one sequence. The first arrival of each
-/// sequence number is delivered, in order. If numbers are missing before a message, the message is
-/// kept until a line fills the gap, or until the gap is lost.
+/// Merges several lines, which are connections that carry the same feed, into one sequence. The
+/// first arrival of each sequence number is delivered, in order. If numbers are missing before a
+/// message, the message is kept until a line fills the gap, or until the gap counts as lost.
 ///
 /// Give each message to [`offer`](Self::offer). If the message is the [next](Verdict::Next) of the
 /// feed, use the message where it is, without a copy. Then call [`poll`](Self::poll), which returns
@@ -60,11 +60,11 @@ use tickwire::Time;
 ///
 /// A message may stand for several numbers, as an update of an order book does: see [`Numbers`].
 ///
-/// The numbers of one line must ascend, as they do over a WebSocket. The arbiter relies on this: a
+/// The numbers of one line must ascend, as they do over a WebSocket. So the arbiter assumes that a
 /// line that has passed a gap will not fill the gap later. Each number above the first delivered
-/// number is either delivered, or reported as missing before any later number is delivered. If
-/// several lines bring a number, it is delivered at the latest when the slowest of these lines
-/// brings it.
+/// number is either delivered, or reported as missing before any later number is delivered. A
+/// number that all lines bring is delivered at the latest when the slowest line brings it, unless a
+/// gap before this number is lost.
 ///
 /// The arbiter holds at most [`most_kept`](Self::most_kept) messages, whatever the lines bring.
 /// [`Config::max_message`](tickwire::Config::max_message) limits the size of each message.
@@ -95,11 +95,11 @@ pub struct Arbiter<T> {
     /// messages arrived. The feed may have passed the lowest number, but it has not passed all
     /// numbers of these messages.
     refused: Option<(u64, Time)>,
-    /// The highest `end` of a refused message within reach. A message beyond reach may have wrong
-    /// numbers, so only the `end` of its line records them, until the line closes or goes back.
+    /// The highest `end` of a refused message within reach. A message beyond reach may be wrong, so
+    /// only its line's `end` records it, until the line closes or goes back to lower numbers.
     refused_end: u64,
-    /// When the feed last moved on. While a gap is open, this is the latest of three times: when
-    /// the gap was found, when a message was last `Next`, and when the feed was last synchronised.
+    /// While a gap is open, this is the latest of three times: when the gap was found, when a
+    /// message was last `Next`, and when the feed was last synchronised.
     moved: Time,
     /// When the arbiter noticed that a line may count anew, because the line's numbers are below
     /// the feed's last number. `None` if no line seems to count anew, or once a line has brought
@@ -108,10 +108,10 @@ pub struct Arbiter<T> {
     /// Whether a line has begun below the feed's last number, or has gone back below this number,
     /// since the last `resync`.
     low: bool,
-    /// Whether `next` was taken from the first message, whatever its number, and no message in
-    /// order has followed the first message.
+    /// Whether the first message has set `next`, whatever the message's number was, and no message
+    /// in order has followed.
     guessed: bool,
-    /// Whether `poll` must check: a message is kept, a gap is open, or a line may count anew.
+    /// Whether `poll` has something to check: a kept message, a gap, or a line that may count anew.
     watched: bool,
 }
 
@@ -147,7 +147,7 @@ impl<T> Arbiter<T> {
     /// Adds a line: a connection that is subscribed to the feed. From now on, a gap is lost only
     /// after this line too has passed the gap, or after [`patience`](Self::patience).
     pub fn open(&mut self) -> Line {
-        // The new line may take the place of a closed line. Messages of the closed line stay in
+        // The new line may take the index of a closed line. Messages of the closed line stay in
         // `kept`, because they may still be delivered.
         let at = self.lines.iter().position(|source| !source.is_open).unwrap_or(self.lines.len());
         match self.lines.get_mut(at) {
@@ -169,7 +169,7 @@ impl<T> Arbiter<T> {
 
     /// Whether this line alone could continue the feed without loss: the line has brought a
     /// message, and everything that the line brought is delivered, or reported as lost. If the line
-    /// replaces another connection, close the other connection only once this call returns `true`.
+    /// replaces another connection, keep the other connection until this call returns `true`.
     pub fn in_sequence(&self, line: &Line) -> bool {
         let source = self.lines.get(line.0).filter(|source| source.is_open);
         self.state == State::Synced
@@ -203,8 +203,8 @@ impl<T> Arbiter<T> {
             }
             return Verdict::Next;
         }
-        // The line's numbers still ascend, so this is an ordinary duplicate. `elsewhere` handles a
-        // line that is new, or has gone back to lower numbers.
+        // A duplicate is ordinary if the numbers of its line still ascend. `elsewhere` handles all
+        // other duplicates, for example of a line that is new, or has gone back to lower numbers.
         if end <= self.next
             && before.wrapping_sub(1) < end
             && self.next - end <= self.reach
@@ -282,7 +282,7 @@ impl<T> Arbiter<T> {
         verdict
     }
 
-    /// Notes whether a line that brought only numbers below `next` may count anew.
+    /// Handles a message whose numbers are all below `next`: notes whether its line may count anew.
     fn look_back(&mut self, end: u64, before: u64, now: Time) {
         if end == self.next {
             self.anew = None;
@@ -297,7 +297,7 @@ impl<T> Arbiter<T> {
         }
     }
 
-    /// Forgets everything about the old count of numbers.
+    /// Forgets all numbers and kept messages, because the exchange counts anew.
     fn restart(&mut self, state: State) {
         (self.state, self.next, self.refused_end) = (state, 0, 0);
         (self.refused, self.anew) = (None, None);

@@ -65,9 +65,9 @@ pub enum Event<T> {
     /// [patience](Arbiter::patience) is over. Nothing is delivered until you choose how to
     /// continue, because an order book with a hole is wrong. Call [`resync`](Arbiter::resync) after
     /// a snapshot, or [`resume`](Arbiter::resume) if each message makes sense alone. Until then the
-    /// arbiter keeps the newest [`most_kept`](Arbiter::most_kept) messages. If more messages
-    /// arrive, the lines share this room evenly. A message that several lines brought counts for
-    /// only one of these lines. Kept messages of closed lines still take room.
+    /// arbiter keeps at most [`most_kept`](Arbiter::most_kept) messages. If more arrive, the newest
+    /// messages of each line stay, and the lines share the room evenly. A message that several
+    /// lines brought counts for only one of these lines. Kept messages of closed lines count too.
     Gap(Gap),
     /// Synchronise the feed now, as after a gap. If the exchange has begun to count anew, the kept
     /// messages with numbers of the old count are dropped. Below, "the feed's last number" means
@@ -78,10 +78,10 @@ pub enum Event<T> {
     ///   feed's last number by more than [`reach`](Arbiter::reach). Then the exchange has begun to
     ///   count anew. The event comes at once, and the message that has shown the new count is kept.
     /// - A line went back below its own last number. Or all lines are below the feed's last number,
-    ///   and one of these lines began below this number. The event comes after the arbiter's
-    ///   [patience](Arbiter::patience). It does not come if a line has meanwhile brought the feed's
-    ///   last number or a later number. A line that has brought no message does not prevent the
-    ///   event.
+    ///   and one of these lines began below the feed's last number. The event comes after the
+    ///   arbiter's [patience](Arbiter::patience). It does not come if a line has meanwhile brought
+    ///   the feed's last number or a later number. A line that has brought no message does not
+    ///   prevent the event.
     ///
     /// A line that is below the feed's last number at [`resync`](Arbiter::resync) may be catching
     /// up with the snapshot. If this line goes on from its own last number, it causes no event.

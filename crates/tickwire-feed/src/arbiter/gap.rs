@@ -30,7 +30,7 @@ impl<T> Arbiter<T> {
         !self.kept.is_empty() || self.refused.is_some()
     }
 
-    /// The last number + 1 of each open line, and of the refused messages within reach.
+    /// The `end` of each open line, and the highest `end` of the refused messages within reach.
     fn brought(&self) -> impl Iterator<Item = u64> {
         self.ends().chain([self.refused_end])
     }
@@ -70,8 +70,8 @@ impl<T> Arbiter<T> {
     /// [refused](crate::Verdict::Refused). A refused number that the snapshot does not contain
     /// becomes part of a gap when a line brings a later number.
     ///
-    /// If the snapshot is older than all kept messages, a gap remains: take another snapshot.
-    /// `poll` reports this gap at once if all lines have passed it.
+    /// If numbers are missing between the snapshot and the first kept message, a gap remains: take
+    /// a newer snapshot. `poll` reports this gap at once if all lines have passed it.
     pub fn resync(&mut self, next: u64, now: Time) {
         (self.refused, self.refused_end) = (None, 0);
         (self.anew, self.low) = (None, false);

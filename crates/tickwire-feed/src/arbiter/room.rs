@@ -44,20 +44,20 @@ impl<T> Arbiter<T> {
     /// `at`. `None` if the new message itself is the least wanted message.
     fn least_wanted(&self, line: usize, at: usize) -> Option<usize> {
         if self.state == State::Synced {
-            // Drop the last message: the line that fills the gap will bring it again.
+            // Drop the last message, because the line that fills the gap will bring it again.
             return (at < self.kept.len()).then(|| self.kept.len() - 1);
         }
-        // Drop the first message of the line that has the most kept messages: the snapshot will
-        // contain this message. Each line keeps a share of the room, because any line may have the
-        // right numbers.
+        // Drop the first message of the line that has the most kept messages, because the caller's
+        // snapshot will contain this message. Each line keeps a share of the room, because any line
+        // may have the right numbers.
         let kept = |line: usize| self.lines.get(line).map_or(0, |source| source.kept);
         let most = (0..self.lines.len()).max_by_key(|&other| (kept(other), other == line))?;
         let out = self.kept.iter().position(|kept| kept.line == most)?;
         (most != line || out < at).then_some(out)
     }
 
-    /// Drops a kept message, and notes its numbers as refused: lines that have passed these numbers
-    /// will not bring them again.
+    /// Drops a kept message, and notes its numbers as refused, because lines that have passed these
+    /// numbers will not bring them again.
     pub(super) fn drop_kept(&mut self, at: usize) {
         if let Some(Kept { first, end, since, .. }) = self.take_kept(at) {
             self.refuse(first, end, since);

@@ -16,7 +16,7 @@ pub(super) struct Source {
 pub(super) enum State {
     /// Not synchronised: messages are kept, and none is delivered.
     Start,
-    /// As `Start`, but `poll` still has to return `Event::Restart`, once a message has arrived.
+    /// As `Start`, but `poll` still has to return `Event::Restart`, when a message has arrived.
     Restarted,
     /// This gap is lost, and `poll` has reported the gap: messages are kept, and none is delivered.
     Lost(Gap),
