@@ -94,14 +94,14 @@ use tickwire_parts::Backoff;
 /// - **Numbers.** From the first delivered number of a subscription on, each number is either
 ///   delivered once, in order, or lies in one [`Action::Gap`]. "Delivered" means [`Verdict::Next`]
 ///   or [`Action::Message`]. Numbers that the exchange sent while no connection was open lie in a
-///   gap too. This gap is found when the next number arrives. A gap is reported once all lines have
-///   passed it, or after [`Arbiter::patience`]. After [`Action::Restart`] the count begins anew,
-///   and after [`Arbiter::resync`] the snapshot replaces all earlier numbers.
+///   gap too. This gap is found when the next number arrives. A gap is reported as soon as all
+///   lines have passed it, or after [`Arbiter::patience`]. After [`Action::Restart`] the count
+///   begins anew, and after [`Arbiter::resync`] the snapshot replaces all earlier numbers.
 /// - **Dials.** [`Action::Dial`] comes only after a successful [`Attempts::take`]. A line dials one
 ///   connection at a time.
-/// - **After an end.** [`Retry`](tickwire::Retry) decides when the line dials again: for `BackOff`
-///   after the next delay of `Backoff`, for `Alarm` after the delay of `Backoff::rarely`. `Stop`
-///   ends the line's attempts until [`go_on`](Self::go_on). The `Backoff` of a line starts anew
+/// - **After an end.** [`Retry`](tickwire::Retry) decides when the line dials again. With `BackOff`
+///   it waits for the next delay of its `Backoff`, with `Alarm` for the delay of `Backoff::rarely`.
+///   With `Stop` it does not dial until [`go_on`](Self::go_on). The `Backoff` of a line starts anew
 ///   after a connection that lasted for at least the `max_delay` of the `Backoff`. After 429 and
 ///   418, [`Attempts`] keeps all lines away for the time of Retry-After, but at most for
 ///   [`max_retry_after`](Attempts::max_retry_after).
@@ -113,46 +113,46 @@ use tickwire_parts::Backoff;
 ///   turns to another address dials it at once. But if as many attempts and connections have ended
 ///   in a row as there are addresses, the line first waits for its delay. This count starts anew
 ///   after a connection that lasted for `max_delay`, and after `go_on`.
-/// - **A quiet market** ends no connection if the exchange answers each question, and if
-///   [`Subscription::leave_after`] is not set.
+/// - **A quiet market** ends no connection if the exchange answers each login, subscription and
+///   probe, and if [`Subscription::leave_after`] is not set.
 /// - **A dead connection or subscription.** The follower sends a [probe](Say::Probe) after
 ///   [`probe_after`](Self::probe_after) without a message, and repeats a silent subscription after
 ///   [`ask_after`](Subscription::ask_after). If no answer comes within
 ///   [`answer_within`](Self::answer_within), the follower leaves the connection. It also leaves
 ///   after `answer_within` if a login stays unanswered, and after twice `answer_within` if a new
-///   subscription with `ask_after` stays unanswered. The pace may delay each question, and
-///   subscriptions that were not sent yet come first. The [heartbeat](tickwire::Config::heartbeat)
-///   of the connection finds a dead network earlier. Do not set
-///   [`data_timeout`](tickwire::Config::data_timeout): it would cut a quiet market.
-/// - **Successors.** The follower leaves a connection for its successor only once every
+///   subscription with `ask_after` stays unanswered. The pace may delay each of these messages, and
+///   subscriptions that were not sent yet go first. The [heartbeat](tickwire::Config::heartbeat) of
+///   the connection finds a dead network earlier. Do not set
+///   [`data_timeout`](tickwire::Config::data_timeout): it would end connections in a quiet market.
+/// - **Successors.** The follower does not leave a connection for its successor before every
 ///   subscription is ready on the successor. A subscription with numbers is ready when it is [in
 ///   sequence](Arbiter::in_sequence) there. Any other subscription is ready when the successor has
-///   brought its data. A quiet subscription becomes ready too, `answer_within` after the exchange
-///   has answered it on the successor, if neither connection has brought its data since that
-///   answer. If a subscription never becomes ready, the older connection stays until the exchange
-///   cuts it. Then the successor takes over.
+///   brought its first data of this subscription. A quiet subscription becomes ready too,
+///   `answer_within` after the exchange has answered it on the successor, if neither connection has
+///   brought data of this subscription since that answer. If a subscription never becomes ready,
+///   the older connection stays until the exchange cuts it. Then the successor takes over.
 /// - **Clocks.** If the time that you pass stands still, nothing becomes due, and each deadline
 ///   comes later. If your program stands still, as on a suspended laptop, the time jumps, and
-///   messages wait unread. So if a `poll` comes more than 1 s after the time of [`Action::Wait`],
-///   the follower leaves no connection because of silence until `answer_within` has passed. If the
-///   next `poll` after a wait is late too, the program is just slow, and silence counts again. Read
-///   all messages that have arrived before you call `poll`. Otherwise the arbiter's patience may
+///   messages wait unread. So after a `poll` that comes more than 1 s after the time of
+///   [`Action::Wait`], silence ends no connection until `answer_within` has passed. If the next
+///   `poll` after a wait is late too, the program is just slow, and gets no further delay. Before
+///   you call `poll`, read all messages that have arrived. Otherwise the arbiter's patience may
 ///   end, and unread numbers count as a gap.
 ///
 /// # What it holds
 ///
 /// A follower holds at most [`MOST_LINES`](Self::MOST_LINES) lines with two connections each, and
 /// [`MOST_SUBSCRIPTIONS`](Self::MOST_SUBSCRIPTIONS) subscriptions. Each subscription has one
-/// [`Arbiter`], whose limits bound the kept messages. On each connection, a subscription has at
-/// most one unanswered question. A gap stays in its arbiter until `poll` has reported it. So
-/// nothing that a peer sends makes a follower grow, except kept messages. `Debug` shows the state
-/// of each line, but no message. The follower never holds a login.
+/// [`Arbiter`], whose limits bound the kept messages. On each connection, a subscription waits for
+/// at most one answer. A gap stays in its arbiter until `poll` has reported it. So nothing that a
+/// peer sends makes a follower grow, except kept messages. `Debug` shows the state of each line,
+/// but no message. The follower never holds a login.
 pub struct Follower<T> {
     /// How many addresses there are to dial: 1 unless set. 0 counts as 1.
     pub addresses: usize,
     /// The pace of the messages on each connection: 4 in 1.2 s unless set. Messages leave in the
-    /// order in which they became due, so a repeated question waits for subscriptions that are
-    /// still to be sent.
+    /// order in which they became due, so a probe or a repeated subscription waits until earlier
+    /// subscriptions are sent.
     pub pace: Pace,
     /// Whether each connection begins with a [login](Say::Login): `false` unless set. The
     /// subscriptions wait until the login is [accepted](Incoming::LoggedIn).
@@ -178,7 +178,7 @@ pub struct Follower<T> {
     retires: bool,
     /// When `poll` next has something to do, if no other method is called before.
     due: Time,
-    /// The time of the last `Action::Wait`.
+    /// The time that the last `Action::Wait` contains.
     told: Option<Time>,
     /// Silence ends no connection before this time, because the program stood still.
     grace: Time,
@@ -199,10 +199,10 @@ impl<T> Default for Follower<T> {
 }
 
 impl<T> Follower<T> {
-    /// The most lines of a follower.
+    /// The largest number of lines that a follower can have.
     pub const MOST_LINES: usize = 16;
 
-    /// The most subscriptions of a follower.
+    /// The largest number of subscriptions that a follower can have.
     pub const MOST_SUBSCRIPTIONS: usize = 4096;
 
     /// A follower without lines and subscriptions.
@@ -272,8 +272,8 @@ impl<T> Follower<T> {
         Some(at)
     }
 
-    /// Forgets a subscription, because you no longer need it, or the exchange has refused it. Its
-    /// data is [ignored](Self::heard) from now on. Tell the exchange yourself.
+    /// Forgets a subscription that you no longer need, or that the exchange has refused. Its data
+    /// is [ignored](Self::heard) from now on. Tell the exchange yourself.
     pub fn unsubscribe(&mut self, subscription: usize) {
         let opens = self.runs.iter_mut().flat_map(|run| run.rotation.iter_mut());
         for seat in opens.filter_map(|open| open.seats.get_mut(subscription)) {
@@ -285,9 +285,9 @@ impl<T> Follower<T> {
     }
 
     /// The arbiter of a subscription, for [`resync`](Arbiter::resync) or
-    /// [`resume`](Arbiter::resume), or to set its limits. After these calls, call the follower's
-    /// [`poll`](Self::poll). Do not call the arbiter's `offer`, `poll`, `open` or `close`: the
-    /// follower calls these methods itself.
+    /// [`resume`](Arbiter::resume), or to set its limits. After `resync` or `resume`, call the
+    /// follower's [`poll`](Self::poll). Do not call the arbiter's `offer`, `poll`, `open` or
+    /// `close`: the follower calls these methods itself.
     pub fn arbiter(&mut self, subscription: usize) -> Option<&mut Arbiter<T>> {
         self.unpolled = 0..self.subscriptions.len();
         let followed = self.subscriptions.get_mut(subscription)?.as_mut()?;
@@ -362,7 +362,7 @@ impl<T> Follower<T> {
         let run = &mut self.runs[at];
         let open = run.rotation.iter_mut().find(|open| open.id == connection)?;
         // `due` may be the deadline of an answer. If this message is the answer, the deadlines on
-        // silence hold again. They may be earlier than `due`.
+        // silence hold again, and `due` must not be later than these deadlines.
         self.due = self.due.min(open.hear(&incoming, self.batch, now));
         self.due = self.probe_after.map_or(self.due, |after| self.due.min(now + after));
         match incoming {
@@ -427,7 +427,7 @@ impl<T> Follower<T> {
     }
 
     /// If another line has a connection to `address`, returns the next address to which no other
-    /// line has a connection. Two lines to one server would fall silent together.
+    /// line has a connection, because two lines to one server would fall silent together.
     fn unused(&self, at: usize, address: usize) -> Option<usize> {
         let others = || self.runs.iter().enumerate().filter(|(other, _)| *other != at);
         let uses = |address| {

@@ -6,7 +6,7 @@
 //!   counts, messages are delivered in order, and gaps are reported.
 //! - [`Rotation`] says when to replace a connection that the exchange will cut, and when nothing
 //!   depends on the old connection any more.
-//! - [`Paced`] and [`Pace`] keep to a limit on messages. An order overtakes queued subscriptions.
+//! - [`Pace`] limits the rate of messages. In the queue [`Paced`], orders overtake subscriptions.
 //! - [`Attempts`] limits the attempts to connect from your IP address, and allows no attempt while
 //!   the server wants this address to stay away.
 //!

@@ -5,12 +5,13 @@
 //! `most`, for this reason: its bucket has the size `b`, and `r` tokens flow in during a window. So
 //! in any stretch of time shorter than the window, the bucket gives fewer than `b + r` tokens. A
 //! `Limiter` sets `r` to `most - b + 1`. So the stretch gets fewer than `most + 1` messages, which
-//! means at most `most`. When the stretch begins, the time that the bucket last read may be one
+//! means at most `most`. When the stretch begins, the time of the bucket's last inflow may be one
 //! `TICK` old. So the bucket's window is one `TICK` longer than the exchange's window.
 //!
-//! If a bucket can give `most` tokens at once, only one new token flows in per window. This is too
-//! slow for orders, which come in bursts all day. So if some messages are reserved for orders, a
-//! `Log` counts all messages as exchanges do, and a `Limiter` holds back ordinary messages.
+//! If a bucket can give `most` tokens at once, `b` is `most`, so `r` is 1: after a burst, only one
+//! new token flows in per window. This is too slow for orders, which come in bursts all day. So if
+//! some messages are reserved for orders, a `Log` counts all messages as exchanges do, and a
+//! `Limiter` holds back ordinary messages.
 use alloc::{collections::VecDeque, sync::Arc};
 use core::{
     fmt,
@@ -23,11 +24,10 @@ use tickwire::Time;
 /// A token has this many parts. The bucket counts in parts.
 const PARTS: u32 = 1_000_000;
 
-/// The bucket reads the clock at most once in this time.
+/// New tokens flow into the bucket at most once in this time.
 const TICK: Duration = Duration::from_micros(1);
 
-/// The current time, as told by the caller, in nanoseconds. A `Limiter` sets this time, and the
-/// limiter's bucket reads it.
+/// The caller's current time in nanoseconds, which a `Limiter` sets and its bucket reads.
 #[derive(Clone, Default)]
 struct Told(Arc<AtomicU64>);
 
@@ -56,7 +56,7 @@ impl Limiter {
         let window = window.max(TICK).saturating_add(TICK);
         let told = Told::default();
         let rate = most - at_once + 1;
-        // The fallback is never used: all values are above 0, so `build` succeeds.
+        // `build` succeeds, because all values are above 0. So the fallback is never used.
         let bucket = Builder::with_clock(rate.into(), told.clone())
             .period(window)
             .max_tokens(at_once.into())
@@ -69,7 +69,7 @@ impl Limiter {
 
     fn take(&mut self, now: Time) -> Result<(), Time> {
         let taken = self.ask(now);
-        // If no token is left, ask again: only a refused `try_wait` tells when the next one comes.
+        // If no token is left, ask again, because only a refusal tells when the next one comes.
         let next =
             if taken.is_ok() && self.bucket.available() == 0 { self.ask(now) } else { taken };
         self.due = next.err().unwrap_or(Time::ZERO);
@@ -100,7 +100,7 @@ impl Log {
         Self { most, window: window.max(TICK), taken: VecDeque::new() }
     }
 
-    /// The time from which the next take is allowed.
+    /// The time from which on the next message or attempt is allowed.
     fn due(&self) -> Time {
         let full = self.taken.len() == self.most;
         self.taken.front().filter(|_| full).map_or(Time::ZERO, |first| *first + self.window)
@@ -130,8 +130,8 @@ impl Log {
 /// assert_eq!(pace.take(again), Ok(()));
 /// ```
 ///
-/// Set the count below the exchange's limit. The exchange counts messages as they arrive, and after
-/// a delay several messages arrive at once. The exchange also counts Pings and Pongs.
+/// Set the count below the exchange's limit, because the exchange also counts Pings and Pongs, and
+/// because several messages may arrive at once after a delay in the network.
 ///
 /// The clock counts nanoseconds in 64 bits, so after 584 years nothing more is allowed.
 pub struct Pace {
@@ -141,21 +141,21 @@ pub struct Pace {
     reserve: u32,
     /// Limits `take`. Without a reserve, limits `take_urgent` too.
     limiter: Limiter,
-    /// Counts all takes. `None` without a reserve.
+    /// Counts all allowed messages. `None` without a reserve.
     log: Option<Log>,
 }
 
 impl Pace {
     /// Allows at most `most` messages in any stretch shorter than `window`, and spreads them
     /// evenly. A `most` of 0 counts as 1, and a `window` below 1 µs as 1 µs. The messages are
-    /// spread over one microsecond more than the window: the limiter's clock has steps of 1 µs.
+    /// spread over one microsecond more than the window, because the clock has steps of 1 µs.
     pub fn new(most: u32, window: Duration) -> Self {
         Self::build(most, window, 1, 0)
     }
 
     /// Allows up to this many messages at once after a pause; 1 unless set. The rate is then
-    /// `most - at_once + 1` messages in a window, because the burst and the messages around it must
-    /// not exceed `most` in any window.
+    /// `most - at_once + 1` messages in a window, minus the [`reserve`](Self::reserve), because the
+    /// burst and the messages around it must not exceed `most` in any window.
     #[must_use]
     pub fn at_once(self, at_once: u32) -> Self {
         Self::build(self.most, self.window, at_once, self.reserve)
@@ -164,7 +164,7 @@ impl Pace {
     /// Reserves this many of the `most` messages in a window for
     /// [`take_urgent`](Self::take_urgent): 0 unless set, at most `most - 1`. [`take`](Self::take)
     /// spreads the other messages evenly. It allows fewer if the window has more urgent messages
-    /// than this reserve. `take_urgent` allows all messages that the window has left, at once if
+    /// than this reserve. `take_urgent` allows as many messages as the window has left, at once if
     /// needed. With a reserve, a `Pace` uses 16 bytes of memory for each of the `most` messages.
     #[must_use]
     pub fn reserve(self, reserve: u32) -> Self {
@@ -368,9 +368,9 @@ impl Attempts {
     /// Says that the server has refused a handshake. The status 429 (too many requests) concerns
     /// the whole address. So does 418 (banned) at some exchanges. After either status, no attempt
     /// is allowed before the returned time. This time is `now` plus `retry_after`, or `now` plus
-    /// the pace's window if the server sent no Retry-After. The wait is never shorter than the
-    /// pace's interval, which is the window divided by `most`. Add a `Backoff`'s delay to the
-    /// returned time, so that not all connections come back at once.
+    /// the pace's window if the server sent no Retry-After, unless an earlier refusal has set a
+    /// later time. The wait is at least the pace's interval: the window divided by `most`. Add a
+    /// `Backoff`'s delay to the returned time, so that not all connections come back at once.
     ///
     /// Returns `None` for any other status, because that status concerns only the one connection:
     /// see `Backoff::after_refusal`.

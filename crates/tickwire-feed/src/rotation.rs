@@ -82,7 +82,7 @@ impl<C> Rotation<C> {
         replaced.map(|old| old.connection)
     }
 
-    /// Returns the older connection, to be closed, once there is a successor that is [in
+    /// Returns the older connection, to be closed, if there is a successor that is [in
     /// sequence](crate::Arbiter::in_sequence). If you closed the older connection earlier, the feed
     /// might lose messages that only the older connection brings. Call `retire` after each message
     /// of the successor.

@@ -9,7 +9,7 @@ use tickwire::Time;
 enum Ask {
     /// Nothing is asked: the answer has come, or none is expected.
     No,
-    /// The question waits for its turn in the queue. `last`: as in `Said`.
+    /// The question waits for its turn in the queue. `last` means the same as in `Said`.
     Queued { last: bool },
     /// Sent at this time, and not answered yet. If a `last` question stays unanswered, the follower
     /// leaves the connection. It repeats any other question once.
@@ -102,7 +102,7 @@ impl Seat {
         true
     }
 
-    /// Notes an answer or data. Returns when something is due if nothing more comes.
+    /// Notes an answer or data. Returns the next due time if nothing more comes.
     fn answer(&mut self, now: Time) -> Time {
         (self.ask, self.heard) = (Ask::No, now);
         self.answered.get_or_insert(now);
@@ -111,8 +111,8 @@ impl Seat {
     }
 
     /// Whether the connection with the `old` seat can end without a loss for this subscription. In
-    /// a quiet market, no data comes to show this. So the `old` connection stays for
-    /// `answer_within` after the answer, so that data on its way over it can still arrive.
+    /// a quiet market, no data shows this. So the `old` connection stays for `answer_within` after
+    /// the answer, because data may still be on its way over the `old` connection.
     pub(super) fn replaces<T>(
         &self,
         old: Option<&Self>,
@@ -224,9 +224,9 @@ impl Open {
         None
     }
 
-    /// Notes that the subscriptions of the range are sent now. Subscriptions that were forgotten
-    /// meanwhile are left out: the range shrinks to its first part without them, and the rest is
-    /// queued as another message. Returns whether the range still has a wanted subscription.
+    /// Notes that the subscriptions of the range are sent now. If some were forgotten meanwhile,
+    /// the range shrinks to its first unbroken part, and the rest is queued as another message.
+    /// Returns whether a subscription in the range still had to be sent.
     fn say(&mut self, range: &mut Range<usize>, now: Time) -> bool {
         let is_free = |at: &usize| self.seat(*at).is_none();
         range.start = range.clone().find(|at| !is_free(at)).unwrap_or(range.end);
@@ -237,11 +237,11 @@ impl Open {
             self.sending.push(Say::Subscribe(rest));
         }
         let seats = self.seats[range.clone()].iter_mut().flatten();
-        // Every seat has to note that it is sent. `any` would stop at the first wanted seat.
+        // `any` would stop at the first `true`, but every seat has to note that it was sent.
         seats.fold(false, |wanted, seat| seat.say(range.start, now) | wanted)
     }
 
-    /// Notes a message. Returns when something is due if its subscriptions bring nothing more.
+    /// Notes a message. Returns the next due time if its subscriptions bring nothing more.
     pub(super) fn hear(&mut self, incoming: &Incoming, batch: usize, now: Time) -> Time {
         // Any message shows that the connection is alive, so any message answers the probe.
         (self.heard, self.probe) = (now, Ask::No);
@@ -269,7 +269,7 @@ impl Open {
         due
     }
 
-    /// Queues the due questions. Returns when to look again, or `None` to leave the connection.
+    /// Queues the due questions. Returns the next time to look, or `None` to leave the connection.
     pub(super) fn look(&mut self, patience: &Patience, batch: usize, now: Time) -> Option<Time> {
         let (login_due, _) = self.login.turn(None, patience, now)?; // a login is not repeated
         let silent_at = patience.probe_after.map(|after| self.heard + after);
@@ -288,8 +288,8 @@ impl Open {
         Some(self.sending.poll_timeout().map_or(next, |due| next.min(due)))
     }
 
-    /// Which questions are unsent or unanswered: the number of new subscriptions, and whether there
-    /// is a probe or a repeated subscription.
+    /// Which questions are unsent or unanswered: the number of new subscriptions, and whether a
+    /// probe or a repeated subscription is among them.
     pub(super) fn missing(&self) -> (usize, bool) {
         let asks = || self.seats.iter().flatten().map(|seat| seat.ask);
         let missing = asks().filter(|ask| !matches!(ask, Ask::No) && !ask.is_last()).count();

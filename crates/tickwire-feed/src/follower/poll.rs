@@ -106,8 +106,8 @@ impl<T> Follower<T> {
                 return None;
             }
             if run.rotation.iter().nth(1).is_some() {
-                // Look again after `answer_within`, when a quiet subscription is ready. If this
-                // time is 0, `due` must still be after now: otherwise `poll` would loop for ever.
+                // A quiet subscription may be ready after `answer_within`. Even if this time is 0,
+                // `due` must be after now, because otherwise `poll` would loop for ever.
                 due = due.min(now + answer_within.max(STOOD_STILL));
                 self.retire(at, now);
             }

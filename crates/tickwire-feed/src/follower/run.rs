@@ -17,7 +17,7 @@ pub(super) struct Run {
     pub(super) failed: usize,
     /// No attempt before this time. `None`: no attempt until `go_on`.
     pub(super) not_before: Option<Time>,
-    /// The last end that has set `not_before`. `None` once a connection has opened.
+    /// The `Ended` that has set `not_before`, and its `Retry`. `None` once a connection has opened.
     pub(super) after: Option<(Ended, Retry)>,
 }
 
@@ -42,7 +42,7 @@ impl Run {
         self.dialing.is_some_and(|(id, _)| id == connection)
     }
 
-    /// Ends the attempt to dial that has this id. Returns its address.
+    /// Ends the attempt with this id, if it is under way. Returns the attempt's address.
     pub(super) fn end_dialing(&mut self, connection: ConnectionId) -> Option<usize> {
         self.dialing.take_if(|(id, _)| *id == connection).map(|(_, address)| address)
     }
@@ -71,7 +71,7 @@ impl Run {
         now: Time,
     ) {
         let retry = match ended {
-            // Without a Close or without a code (1006, 1005), nothing speaks against a new attempt.
+            // 1006 (no Close) and 1005 (a Close without a code) are no reason to give up.
             Ended::Closed(code) => CloseCode::new(code).map_or(Retry::BackOff, CloseCode::retry),
             Ended::Refused { status, .. } => HandshakeError::Refused { status }.retry(),
             Ended::Failed(retry) => retry,
@@ -83,13 +83,13 @@ impl Run {
             (Retry::Stop, _) => None,
             (Retry::Alarm, _) => self.backoff.rarely(),
             (_, Ended::Closed(code)) => self.backoff.after_close(code),
-            // `at` may be the same for all lines, so each line adds its own delay.
+            // `away` may be the same for all lines, so each line adds its own delay.
             (_, Ended::Refused { status, retry_after }) => match away {
                 Some(at) => self.backoff.next().map(|delay| (at - now) + delay),
                 None => self.backoff.after_refusal(status, retry_after),
             },
-            // The other addresses may work, so the line waits only after all addresses have failed.
-            // `next` counts the attempt for `max_attempts`.
+            // The other addresses may work, so the line does not wait before all addresses have
+            // failed. The call of `next` is only to count the attempt for `max_attempts`.
             _ if other.is_some() && self.failed < addresses => {
                 self.backoff.next().map(|_| Duration::ZERO)
             }
