@@ -13,10 +13,10 @@ pub struct ConnectionId(pub(crate) u64);
 /// What to do now: the result of [`Follower::poll`]. `T` is the type of a kept message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action<T> {
-    /// Connect to this address, which is an index into your list of addresses. Then call
-    /// [`opened`](Follower::opened) or [`ended`](Follower::ended). The follower does not end an
-    /// attempt by itself. A frozen server still accepts TCP connections, so an attempt could last
-    /// for ever. Set a [`handshake_timeout`](tickwire::Config::handshake_timeout), as
+    /// Connect to this address, which is an index into your list of addresses. Call
+    /// [`opened`](Follower::opened) once the connection is open, or [`ended`](Follower::ended) if
+    /// the attempt fails. The follower ends no attempt by itself, and a frozen server still accepts
+    /// TCP connections. So set a [`handshake_timeout`](tickwire::Config::handshake_timeout), as
     /// [`Config::trading`](tickwire::Config::trading) does.
     Dial {
         /// The new connection.
@@ -49,14 +49,15 @@ pub enum Action<T> {
     Message {
         /// The subscription's index.
         subscription: usize,
-        /// The kept message, as `own` made it in [`Follower::heard`].
+        /// The kept message: the value that `own` returned in [`Follower::heard`].
         message: T,
     },
-    /// These numbers are lost: see [`Event::Gap`](crate::Event::Gap). Each lost number is reported
-    /// once. If [`Subscription::resume`] is false, nothing more of this subscription is delivered
-    /// until you call [`resync`](Arbiter::resync) or [`resume`](Arbiter::resume) of its
-    /// [arbiter](Follower::arbiter). If your snapshot does not reach the end of the gap, take a
-    /// newer snapshot first: `resync` with the older snapshot leads to the same gap.
+    /// These numbers are lost: see [`Event::Gap`](crate::Event::Gap). If [`Subscription::resume`]
+    /// is false, nothing more of this subscription is delivered until you call
+    /// [`resync`](Arbiter::resync) or [`resume`](Arbiter::resume) of its
+    /// [arbiter](Follower::arbiter). If your snapshot ends within the gap, take a newer one:
+    /// `resync` would cause the same gap again. Without `resync`, each lost number is reported
+    /// once.
     Gap {
         /// The subscription's index.
         subscription: usize,
@@ -64,8 +65,8 @@ pub enum Action<T> {
         gap: Gap,
     },
     /// The numbers of this subscription begin anew: see [`Event::Restart`](crate::Event::Restart).
-    /// If [`Subscription::resume`] is false, this action also comes with the first message. In that
-    /// case, nothing is delivered after any `Restart` until you call [`resync`](Arbiter::resync) or
+    /// If [`Subscription::resume`] is false, this action also comes with the first message, and
+    /// after each `Restart` nothing is delivered until you call [`resync`](Arbiter::resync) or
     /// [`resume`](Arbiter::resume) of the [arbiter](Follower::arbiter).
     Restart {
         /// The subscription's index.
@@ -83,10 +84,10 @@ pub enum Say {
     /// Log in. This comes once for each connection, before all subscriptions, if
     /// [`Follower::login`] is set.
     Login,
-    /// Send these subscriptions in one message. The range has one subscription, or up to
-    /// [`Follower::batch`]. Use the range's `start` as the id of the request, and pass it to
-    /// [`Incoming::Answer`] when the answer arrives. A subscription comes again if it stays
-    /// unanswered, or if its data stops.
+    /// Send these subscriptions, 1 to [`Follower::batch`], in one message. Use the range's `start`
+    /// as the request's id, and pass it to [`Incoming::Answer`] when the answer arrives. A
+    /// subscription with [`ask_after`](Subscription::ask_after) comes again if it stays unanswered
+    /// or its data stops.
     Subscribe(Range<usize>),
     /// Send something that the exchange answers with a message, such as the text `ping`. A Ping
     /// frame is not enough, because its answer is no message. `Probe` comes only if
@@ -145,8 +146,8 @@ pub enum Ended {
     Silent,
 }
 
-/// How the follower watches one subscription. By default the follower sends the subscription once,
-/// and numbered data waits for a snapshot.
+/// How the follower watches one subscription. By default the follower sends the subscription once
+/// on each connection, and keeps numbered data until you call [`Arbiter::resync`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Subscription {
     /// Ask again after this silence: `None` unless set. If the subscription has brought neither
@@ -154,10 +155,10 @@ pub struct Subscription {
     /// an answer then comes within [`Follower::answer_within`], the market was only quiet, and the
     /// connection stays. Otherwise the follower leaves the connection.
     ///
-    /// A new subscription that stays unanswered for `answer_within` is also sent once more. If it
-    /// stays unanswered for another `answer_within`, the follower leaves the connection. With
-    /// `None`, the follower expects no answers: choose this for an exchange that does not answer a
-    /// repeated subscription.
+    /// The follower also repeats a new subscription that stays unanswered for `answer_within`. If
+    /// it stays unanswered for another `answer_within`, the follower leaves the connection. If
+    /// `ask_after` is `None`, the follower expects no answers and repeats nothing: choose `None`
+    /// for an exchange that does not answer a repeated subscription.
     pub ask_after: Option<Duration>,
     /// Leave the connection after this time without data, even if the exchange answers the
     /// follower's questions: `None` unless set. This finds a subscription that the exchange
@@ -165,9 +166,9 @@ pub struct Subscription {
     /// and longer than this subscription is ever silent. The time counts from the last data, or
     /// from the first answer if no data has come.
     pub leave_after: Option<Duration>,
-    /// Whether the follower starts with the first message, and calls [`Arbiter::resume`] itself
-    /// after a lost gap or a restart: `false` unless set. Set it if each message makes sense alone,
-    /// as trades do. An order book needs a snapshot: see [`Action::Gap`].
+    /// Whether delivery starts with the first message, and the follower calls [`Arbiter::resume`]
+    /// itself after a lost gap or a restart: `false` unless set. Set it if each message makes sense
+    /// alone, as trades do. An order book needs a snapshot: see [`Action::Gap`].
     pub resume: bool,
 }
 

@@ -81,8 +81,8 @@ fn push_line(head: &mut Vec<u8>, parts: &[&str]) {
     head.extend_from_slice(b"\r\n");
 }
 
-/// Appends one header line. Callers pass a `HeaderName` by `as_ref`, because `as_str` is inlined
-/// with a table of all names, which takes 2 KB in each caller.
+/// Appends one header line. If the `HeaderName` is not a constant, callers get `name` by `as_ref`,
+/// because `as_str` is inlined with a table of all names, which takes 2 KB in each caller.
 fn push_header(head: &mut Vec<u8>, name: &str, value: &[u8]) {
     for part in [name.as_bytes(), b": ", value, b"\r\n"] {
         head.extend_from_slice(part);

@@ -26,7 +26,7 @@ use tickwire::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Opening {
-    /// Checks the response. The handshake's request counts as written: the HTTP stack writes it.
+    /// Checks the response. The request counts as written, because the HTTP stack writes it.
     handshake: client::Handshake,
     /// For an extended CONNECT: the Sec-WebSocket-Accept to add to the response, which has none.
     extended: Option<String>,
@@ -37,8 +37,8 @@ pub struct Opening {
 
 impl Opening {
     /// Returns the request for an upgrade of HTTP/1.1, with a new key. Also returns the `Opening`,
-    /// which checks the response. The request's target is only the path and the query, for a
-    /// connection that already leads to the server. For an HTTP client that dials by itself,
+    /// which checks the response. The request's target is only the path and the query, which is
+    /// enough if a connection to the server is open already. If your HTTP client dials by itself,
     /// replace the target with [`uri`].
     pub fn new(
         request: &client::Request,
@@ -87,8 +87,8 @@ impl Opening {
     ///
     /// # Errors
     ///
-    /// The first fault found. [`Refused`](HandshakeError::Refused) if the status is not 101, or for
-    /// an extended CONNECT not 200. The caller may still read the body of the response.
+    /// The first fault found. [`Refused`](HandshakeError::Refused) if an upgrade did not get 101,
+    /// or an extended CONNECT did not get 200. The caller may still read the body of the response.
     pub fn accept<B>(mut self, response: &Response<B>) -> Result<Connection, HandshakeError> {
         let head = self.as_upgrade(response);
         // `fail` also reports the error as an event of `tracing`.
@@ -99,7 +99,7 @@ impl Opening {
     }
 
     /// Translates the response into the head of a 101 of HTTP/1.1. For an extended CONNECT, adds
-    /// the headers that a 101 needs. Headers of the same names in the response are dropped.
+    /// the three headers that a 101 needs, and drops headers of these names from the response.
     fn as_upgrade<B>(&self, response: &Response<B>) -> Result<Vec<u8>, HandshakeError> {
         let version = response.version();
         let (spoken, agrees) = match self.extended {
@@ -143,7 +143,7 @@ impl fmt::Debug for Opening {
 
 /// Gives the handshake the nonce of its key. The handshake takes no other random bytes, so the
 /// caller's entropy is kept for the connection that `accept` makes. `accept` makes a new
-/// connection, because the handshake's own connection keeps the response if the request says so.
+/// connection, because the handshake's own connection would take its masking keys from this nonce.
 struct Nonce([u8; 16]);
 
 impl Entropy for Nonce {

@@ -110,16 +110,16 @@ impl Upgrade {
     /// `hyper::ext::Protocol`.
     ///
     /// With a `protocol`, the request has to be an extended CONNECT (RFC 8441, RFC 9220). Then a
-    /// key is ignored, Upgrade and Connection are faults, and the authority replaces Host. Without
-    /// a `protocol`, the request has to be an upgrade of HTTP/1.1.
+    /// Sec-WebSocket-Key is ignored, Upgrade and Connection are faults, and the authority replaces
+    /// Host. Without a `protocol`, the request has to be an upgrade of HTTP/1.1.
     ///
     /// # Errors
     ///
-    /// The first fault found, as from [`Handshake::step`]: answer the request with
-    /// [`rejection`](crate::rejection), and make sure that the stream ends.
-    /// [`HandshakeError::NotConnect`] for a request of HTTP/2 or HTTP/3 with another method than
-    /// CONNECT. [`HandshakeError::UnknownProtocol`] for a CONNECT with another protocol than
-    /// WebSocket, or without a protocol.
+    /// The first fault found, as from [`Handshake::step`]. From HTTP/2 on also
+    /// [`HandshakeError::NotConnect`] if the method is not CONNECT, and
+    /// [`HandshakeError::UnknownProtocol`] if a CONNECT has another protocol than WebSocket, or no
+    /// protocol. Answer the request with [`rejection`](crate::rejection), and make sure that the
+    /// stream ends.
     #[inline] // so that a program that always passes `None` links no code for an extended CONNECT
     pub fn new<'h>(
         head: impl Into<Head<'h>>,
@@ -180,8 +180,8 @@ impl Upgrade {
         if !self.extended {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
-        // The caller gets a new connection, because `agreed` has counted the bytes of the response.
-        // The HTTP stack sends those bytes.
+        // The caller gets a new connection, because `agreed` counts the response as written by
+        // itself, although the HTTP stack writes it.
         let config = chosen.as_deref().unwrap_or(&self.config);
         Ok((response, Connection::server(config, agreed.negotiated().clone())))
     }

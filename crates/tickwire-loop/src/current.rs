@@ -46,7 +46,7 @@ impl Current {
         self.of == Some(handle)
     }
 
-    /// Whether messages to this connection go to the sender of the turn, and to no outbox.
+    /// Whether this connection has its turn and no outbox, so messages go straight to its sender.
     #[inline]
     pub(crate) fn is_direct(&self, handle: Handle) -> bool {
         self.direct == Some(handle)

@@ -27,8 +27,8 @@ impl Deadlines {
         })
     }
 
-    /// Sets the deadline of `id`, unless an earlier one is set. So moving a deadline to a later
-    /// time costs nothing. At the earlier time the owner gets a turn, and sets the new deadline.
+    /// Sets the deadline of `id`, unless `id` has an earlier one. So setting a later time costs
+    /// nothing: at the earlier time, the connection gets a turn, and then sets the later time.
     pub(crate) fn set_no_later(&mut self, id: u32, time: Time) {
         let at = self.place(id).unwrap_or(self.heap.len());
         match self.heap.get_mut(at) {

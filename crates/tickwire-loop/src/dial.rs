@@ -13,9 +13,9 @@ use tickwire::{Config, handshake::client::Request, url::UrlError};
 /// TLS and the opening handshake. Redirects are not followed, and no proxy is used.
 ///
 /// Dials of the same name share one lookup. The dials fail once the lookup has taken 30 s, even if
-/// their `handshake_timeout` is longer. A loop runs up to 64 lookups at once, each on a thread. So
-/// even while 32 names get no answer, 32 threads are left for other names. Up to 1,024 names may be
-/// in lookup; the dial of a further name fails.
+/// their `handshake_timeout` is longer. A loop runs up to 64 lookups at once, each on a thread. For
+/// example, if 32 names get no answer and keep their threads, 32 threads are left for other names.
+/// Up to 1,024 names may be looked up or wait; the dial of a further name fails.
 #[derive(Clone)]
 #[must_use]
 pub struct Dial {
@@ -62,8 +62,8 @@ impl Dial {
 
     /// Sets the configuration of TLS, for example with other root certificates or a client
     /// certificate. Make one configuration and share it, because it keeps the tickets that make
-    /// later handshakes cheaper. Set its `enable_secret_extraction` to open and seal records in
-    /// place. Feature `rustls`.
+    /// later handshakes cheaper. Set its `enable_secret_extraction`, so that the loop opens and
+    /// seals records in place. Feature `rustls`.
     #[cfg(feature = "rustls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
     pub fn tls(mut self, config: impl Into<tls::Client>) -> Self {

@@ -98,7 +98,7 @@ impl<T> Inner<T> {
                 return None;
             }
         };
-        // The dial goes back first: `finish` removes only a dial in its slot from the lookup.
+        // The dial goes back into its slot first, so that `finish` also removes it from the lookup.
         self.put(handle, Stage::Dialing(dialing), None);
         self.finish(handle, None, Some(error), handler);
         None
@@ -133,8 +133,8 @@ impl<T> Inner<T> {
                 }
             }
         }
-        // This check follows the attempts: an attempt that has connected wins, even if the loop is
-        // late.
+        // This check comes after the attempts, so that an attempt that has connected wins even if
+        // the loop is late.
         if timed_out {
             for (to, _) in &dialing.attempts {
                 race.failed(*to, ErrorKind::TimedOut.into());
@@ -169,8 +169,8 @@ impl<T> Inner<T> {
     ) -> Result<Connection, Pause> {
         let dial = &dialing.dial;
         let secure = dial.request.target().secure();
-        // The calls that may fail come first. Their errors end the dial: another address would not
-        // help.
+        // The calls that may fail come before the slot changes. Their errors end the dial, because
+        // another address would not help.
         let tls = secure.then(|| Tls::client(dial.tls_config.as_ref(), &dial.request));
         let entropy = fault("entropy").and_then(|()| SystemEntropy::new());
         let (tls, entropy) = (tls.transpose()?, entropy?);
@@ -189,7 +189,7 @@ impl<T> Inner<T> {
     /// Goes on with the opening handshake.
     fn shake_hands(&mut self, handle: Handle, dialing: &mut Dialing) -> Result<Connection, Pause> {
         let wire = self.slots.get_mut(handle).and_then(|slot| slot.wire.as_mut());
-        // `begin_handshake` has set both, so this error is not reached.
+        // `begin_handshake` has set the handshake and the wire, so this error is not reached.
         let (Some(handshake), Some(wire)) = (&mut dialing.handshake, wire) else {
             return Err(io::Error::from(ErrorKind::NotConnected).into());
         };
@@ -200,15 +200,15 @@ impl<T> Inner<T> {
             match wire.say(&mut self.system, handshake.outgoing()) {
                 Ok(n) => handshake.advance(n),
                 Err(error) if is_passing(&error) => {}
-                // Even a refusal that has begun to arrive is given up. Reading the rest of it might
-                // take until the deadline: the failed write does not end the stream's input.
+                // Even a refusal that has begun to arrive is given up: its rest might take until
+                // the deadline, because a failed write does not end the stream's input.
                 Err(error) => return Err(error.into()),
             }
             match handshake.step() {
                 Ok(Progress::Partial) => {}
                 done => {
-                    // The handshake is taken, because the calls below consume it. As above, it is
-                    // `Some`.
+                    // The handshake is taken out of `dialing`, because the calls below consume it.
+                    // The `let` above has found it, so the error is not reached.
                     let handshake = dialing.handshake.take().ok_or(HandshakeError::Incomplete)?;
                     let Err(error) = done else { return Ok(handshake.into_connection()?) };
                     return Err(match handshake.into_refusal() {
@@ -249,7 +249,7 @@ fn is_under_way(error: &io::Error) -> bool {
 }
 
 /// Returns the error of a race that no attempt has won. The error has the texts of all failures,
-/// and the kind of the last failure. Port 0 marks a failed lookup.
+/// and the kind of the last failure. A failure at port 0 is a failed lookup.
 fn lost(race: &mut Race<io::Error>, host: &str) -> io::Error {
     let failures = race.take_failures();
     let text = |(to, error): &(SocketAddr, io::Error)| match to.port() {

@@ -9,9 +9,9 @@ use tickwire::{Config, handshake::server::Rejection};
 /// How connections of a listener are accepted: over `ws` or `wss`, and with which configuration.
 ///
 /// The limits on the number of connections are in [`Settings`](crate::Settings), because they hold
-/// for all listeners of a loop together. A listener of your own
-/// ([`Net::listen_on`](crate::Net::listen_on)) may have other options. In this example each
-/// subscriber has an outbox, and only a small send buffer in the operating system:
+/// for all listeners of a loop together. To set options of the listening socket, pass your own
+/// socket to [`Net::listen_on`](crate::Net::listen_on). In this example each subscriber has an
+/// outbox, and only a small send buffer in the operating system:
 ///
 /// ```no_run
 /// use socket2::{Domain, Socket, Type};
@@ -62,12 +62,12 @@ impl Door {
     }
 
     /// Answers the health checks of a balancer at this path. A health check is a GET, HEAD or
-    /// OPTIONS of HTTP/1.x without a body. It has one Host, or in HTTP/1.0 perhaps none. It has
-    /// neither a `Sec-WebSocket-Key` nor an `Upgrade` to `websocket`. Let `path` begin with `/` and
-    /// have no query. `path` has to equal the path in the request's target byte for byte; a query
-    /// in the target does not matter. All other requests are handled as usual, so a WebSocket may
-    /// use the same path. The loop compares the paths in the order in which you set them. No event
-    /// reports a health check.
+    /// OPTIONS of HTTP/1.x without a body. It has one Host header; in HTTP/1.0 it may have none. It
+    /// has neither a `Sec-WebSocket-Key` nor an `Upgrade` to `websocket`. Let `path` begin with `/`
+    /// and have no query. `path` has to equal the path in the request's target byte for byte; a
+    /// query in the target does not matter. All other requests are handled as usual, so a WebSocket
+    /// may use the same path. The loop compares the paths in the order in which you set them. No
+    /// event reports a health check.
     ///
     /// ```
     /// use tickwire::{Config, handshake::server::Rejection};
@@ -94,8 +94,8 @@ impl Door {
     }
 
     /// Accepts `wss` connections instead of `ws` connections. In the configuration, set
-    /// `alpn_protocols` to `http/1.1` alone. Set `enable_secret_extraction` to open and seal
-    /// records in place. Feature `rustls`.
+    /// `alpn_protocols` to `http/1.1` alone. Set `enable_secret_extraction`, so that the loop opens
+    /// and seals records in place. Feature `rustls`.
     #[cfg(feature = "rustls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
     pub fn tls(mut self, config: impl Into<tls::Server>) -> Self {
@@ -107,11 +107,11 @@ impl Door {
     /// hook also gets each socket that the program [adopts](crate::Net::adopt). Use it to set
     /// options, such as TCP_USER_TIMEOUT, through `socket2::SockRef::from(&socket)`. If you keep a
     /// duplicate of the descriptor, the connection may stay open after the loop has closed its own
-    /// descriptor. After the hook, the loop sets TCP_NODELAY. Set SO_RCVBUF not in the hook, but on
-    /// a listener for [`Net::listen_on`](crate::Net::listen_on): the ends agree on the scale of
-    /// TCP's window before a connection is accepted. On Windows the hook gets a `BorrowedSocket`.
-    /// If the hook returns an error, the loop closes the connection, and counts it among
-    /// [`handshakes_failed`](crate::Counts::handshakes_failed).
+    /// descriptor. After the hook, the loop sets TCP_NODELAY. Set SO_RCVBUF on a listener for
+    /// [`Net::listen_on`](crate::Net::listen_on): in the hook it is too late, because the ends
+    /// agree on the scale of TCP's window before a connection is accepted. On Windows the hook gets
+    /// a `BorrowedSocket`. If the hook returns an error, the loop closes the connection, and counts
+    /// it among [`handshakes_failed`](crate::Counts::handshakes_failed).
     pub fn prepare(
         mut self,
         hook: impl Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'static,
@@ -121,11 +121,11 @@ impl Door {
     }
 
     /// Whether [`Net::listen`](crate::Net::listen) lets other listeners use the same address; the
-    /// default is `false`. If each loop has a listener with this option, Linux spreads new
-    /// connections over the loops (SO_REUSEPORT). Each of these listeners has to set this option,
-    /// and all of them have to belong to the same user. A listener that is closed resets the
-    /// connections that it has not accepted yet. On macOS the last listener gets all connections.
-    /// On Windows `listen` fails, because Windows has no such option.
+    /// default is `false`. If each loop listens on the same address with this option, Linux spreads
+    /// new connections over the loops (SO_REUSEPORT). All listeners at the address have to set the
+    /// option, and have to belong to the same user. When one is closed, the connections that it has
+    /// not accepted yet are reset. On macOS the last listener gets all connections. On Windows
+    /// `listen` fails, because Windows has no such option.
     pub fn share_port(mut self, yes: bool) -> Self {
         self.shares_port = yes;
         self

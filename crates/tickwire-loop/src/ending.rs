@@ -30,8 +30,8 @@ impl<T> Inner<T> {
         let by_stream = closed
             .as_ref()
             .is_none_or(|closed| closed.error.is_some_and(|error| error.close_code().is_none()));
-        // The error of a failed read comes first, because it is complete. Of a failed write,
-        // `unwritten` has only the kind of the error.
+        // `error`, the complete error of a failed read, comes before `unwritten`, which has only
+        // the kind of the error of a failed write.
         let end = match (failed.or(error.or(unwritten).map(Error::from)), closed) {
             // If the loop or the outbox disconnected the connection, that is why it ended, whatever
             // failed later.
@@ -40,8 +40,8 @@ impl<T> Inner<T> {
             (Some(failed), _) if by_stream => End::Failed(failed),
             (_, Some(closed)) => End::Closed(closed),
             // Not reached: the turn of an open connection ends it only after receiving has ended,
-            // so `closed` is `Some`. In all other cases, except `OverQueued`, the caller has an
-            // error.
+            // so `closed` is `Some`. In all other cases, except `OverQueued`, the caller passes
+            // `failed`.
             (_, None) => End::Failed(RecvError::UnexpectedEof.into()),
         };
         self.counts.disconnected += u64::from(by_outbox.is_some());
@@ -50,8 +50,8 @@ impl<T> Inner<T> {
 
     /// Removes all connections, because the time for a shutdown is over.
     pub(crate) fn end_all(&mut self, handler: &mut Handler<'_, T>) {
-        // The handler may remove some of them: `finish` then does nothing. The handler can add
-        // none.
+        // The handler may remove some of these connections: `finish` then does nothing for them.
+        // The handler can add none.
         let all: Vec<Handle> = self.slots.handles().collect();
         for handle in all {
             let error = io::Error::from(ErrorKind::TimedOut);
@@ -63,11 +63,11 @@ impl<T> Inner<T> {
     pub(crate) fn give_up(&mut self, of: Handle) {
         let Some(slot) = self.slots.get_mut(of) else { return };
         match &mut slot.stage {
-            // In the stage `Turn`, its request is lent to the handler.
+            // In the stage `Turn`, the handler is deciding about the connection's request.
             Stage::Opening(_) | Stage::Turn | Stage::Rejected(_) => drop(self.free(of)),
             Stage::Dialing(dialing) => dialing.given_up = true,
-            // In the stage `OverQueued`, its end is due already. In the other stages the connection
-            // is open, so `Net::close` finds a sender and does not call this.
+            // A connection in the stage `OverQueued` is due to end already. In the other stages it
+            // is open, so `Net::close` finds its sender and does not call `give_up`.
             _ => {}
         }
     }

@@ -8,8 +8,8 @@ use std::{
 };
 use tickwire::Time;
 
-/// For each place for a handshake, this many accepted connections may be silent, or wait for a
-/// place. A silent connection takes little memory.
+/// The number of accepted connections that may be silent or wait for a place, per place for a
+/// handshake. It is more than one, because a silent connection takes little memory.
 const SILENT: usize = 4;
 /// One address may have this many connections in their handshake, even if its share, an eighth of
 /// the places, is smaller. With fewer than 8 places, the share is 0.
@@ -64,7 +64,7 @@ impl Entrance {
         self.phases.get(phase as usize).copied().unwrap_or_default()
     }
 
-    /// Changes the phase of a connection. `None`: its handshake has not begun, or is over.
+    /// Changes the phase of a connection. `None`: it is not counted yet, or its handshake is over.
     pub(crate) fn change(&mut self, phase: &mut Option<Phase>, to: Option<Phase>) {
         if let Some(from) = mem::replace(phase, to).and_then(|of| self.phases.get_mut(of as usize))
         {
@@ -150,8 +150,8 @@ impl Entrance {
 }
 
 /// Returns the address under which connections count: a whole IPv4 address, or the first 64 bits of
-/// an IPv6 address. One customer usually has all IPv6 addresses with the same first 64 bits. An
-/// IPv4 address that is written as an IPv6 address (`::ffff:a.b.c.d`) counts as IPv4.
+/// an IPv6 address. All IPv6 addresses with the same first 64 bits usually belong to one customer.
+/// An IPv4 address that is written as an IPv6 address (`::ffff:a.b.c.d`) counts as IPv4.
 fn counted_as(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
