@@ -56,8 +56,7 @@ pub enum Action<T> {
     /// is false, nothing more of this subscription is delivered until you call
     /// [`resync`](Arbiter::resync) or [`resume`](Arbiter::resume) of its
     /// [arbiter](Follower::arbiter). If your snapshot ends within the gap, take a newer one:
-    /// `resync` would cause the same gap again. Without `resync`, each lost number is reported
-    /// once.
+    /// `resync` would repeat the gap. Without `resync`, each lost number is reported once.
     Gap {
         /// The subscription's index.
         subscription: usize,

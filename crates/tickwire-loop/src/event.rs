@@ -117,8 +117,8 @@ impl<T> Answer<T> {
 
     /// Rejects the request. The loop adds a Date to the response if it has none. Writing the
     /// response may take up to [`handshake_timeout`](tickwire::Config::handshake_timeout).
-    /// Meanwhile the unwritten bytes count as queued. After that, the client has a second to read
-    /// the response.
+    /// Meanwhile the unwritten bytes count as queued. Once the response is written, the client has
+    /// a second to read it.
     ///
     /// ```
     /// use tickwire::handshake::server::Rejection;
@@ -171,8 +171,8 @@ pub struct Sent {
     /// The number of connections that queued the message, directly or in their outboxes.
     pub taken: usize,
     /// The number of connections that refused the message, because they are slow or closing. A
-    /// connection is closing from the moment when its outbox
-    /// [disconnects](tickwire_parts::PushError::Disconnected) it.
+    /// connection also counts as closing once its outbox has
+    /// [disconnected](tickwire_parts::PushError::Disconnected) it.
     pub refused: usize,
     /// The number of handles that named no open connection.
     pub not_open: usize,

@@ -122,7 +122,7 @@ impl<T> Inner<T> {
         self.deadlines.remove(handle.at);
         self.current.change(); // if its turn runs, the turn has to notice
         match freed.stage {
-            // During its turn, the connection is not in its slot: then the turn calls `forget`.
+            // If the connection has its turn, it is not in its slot, and the turn calls `forget`.
             Stage::Open(Some(mut open)) | Stage::Accepted(mut open) => {
                 self.forget(handle, &mut open);
             }
@@ -210,8 +210,8 @@ impl<T> Inner<T> {
     /// Writes all messages that were queued for connections outside of their turns. Skips
     /// connections that have their turn or are `Accepted`: their own turns write.
     pub(crate) fn write_unwritten(&mut self) {
-        // No slot may join the queue during this loop: `clear` would drop the slot, and its mark
-        // would keep it out of the queue for ever. So `write_outside` calls neither the handler nor
+        // No slot may join the queue during this loop, because `clear` would drop the slot, and the
+        // slot's mark would keep it out for ever. So `write_outside` calls neither the handler nor
         // `sender`.
         for i in 0..self.queues.unwritten.len() {
             let Some(&at) = self.queues.unwritten.get(i) else { break };

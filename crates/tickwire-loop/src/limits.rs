@@ -19,9 +19,9 @@ impl<T> Inner<T> {
     }
 
     /// Writes all messages that were queued for connections outside of their turns. If the loop is
-    /// still over the limit, disconnects the connections with the most queued bytes. It stops when
-    /// at most 7/8 of the limit are queued. The remaining eighth is room for the next messages, so
-    /// that they do not soon exceed the limit again.
+    /// still over the limit, disconnects the connections with the most queued bytes, until at most
+    /// 7/8 of the limit are queued. The remaining eighth is room for the next messages, so that
+    /// they do not soon exceed the limit again.
     pub(crate) fn relieve(&mut self) {
         self.write_unwritten();
         if self.counts.queued <= self.settings.max_queued {
@@ -29,10 +29,10 @@ impl<T> Inner<T> {
         }
         let mut most: Vec<_> = self.slots.handles().map(|handle| (0, handle)).collect();
         for (queued, handle) in &mut most {
-            // Over io_uring, a stream may accept bytes again, because its last output is sent by
-            // now. All streams are tried first, because the loop may then be within the limit and
-            // need not disconnect anybody. The `while` loop ends, because `accepts_again` is
-            // `false` for a stream that refuses bytes again, or has accepted all bytes.
+            // Over io_uring, a stream accepts bytes again if its last output is sent by now. All
+            // streams are tried first, because the loop may then be within the limit and need not
+            // disconnect anybody. The `while` loop ends, because `accepts_again` is `false` for a
+            // stream that refuses bytes again, or has accepted all bytes.
             while let Some(wire) = self.slots.get_mut(*handle).and_then(|slot| slot.wire.as_mut())
                 && wire.accepts_again(&mut self.system)
             {
@@ -51,10 +51,10 @@ impl<T> Inner<T> {
                 break;
             }
             // `take_open` returns `None` for the connection that has its turn, and for connections
-            // that wait for their `Event::Open`. They are skipped: their `high_water` limits them.
+            // that wait for `Event::Open`. Both are skipped, because `high_water` limits them.
             if let Some(open) = self.take_open(handle) {
                 self.disconnect(handle, open);
-            // A rejected request was never open, so no event reports its end.
+            // A connection with a rejected request was never open, so no event reports its end.
             } else if self.slots.get(handle).is_some_and(|slot| slot.is_rejected()) {
                 self.counts.over_queued += 1;
                 self.free(handle);
@@ -83,8 +83,8 @@ impl<T> Inner<T> {
     /// Disconnects a connection that has too many bytes queued. Its Close is sent only if the
     /// stream accepts it at once.
     fn disconnect(&mut self, handle: Handle, mut open: Box<Open>) {
-        // This drops messages in the sender, so that the Close need not wait for them. It fails
-        // only if the sender is closed already. If so, a Close is queued, or cannot be written.
+        // `abort` drops messages in the sender, so that the Close need not wait for them. `abort`
+        // fails only if the sender is closed: then a Close is queued already, or cannot be written.
         let _ = open.conn.sender_mut().abort(CloseCode::TRY_AGAIN_LATER);
         // `free` will not find `open` in the slot, so `forget` is called here. The call borrows all
         // of `self`, so it comes before `slot`. A buffer that holds the Close is not kept, but

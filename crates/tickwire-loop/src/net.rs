@@ -89,8 +89,8 @@ impl<'n, T> Net<'n, T> {
         self.inner.entrance.doors.clear();
     }
 
-    /// Dials a server. [`Event::Open`](crate::Event::Open) reports an open connection,
-    /// [`Event::Closed`](crate::Event::Closed) a failed dial. Both events have the returned handle.
+    /// Dials a server. [`Event::Open`](crate::Event::Open) reports success, or
+    /// [`Event::Closed`](crate::Event::Closed) reports failure. The event has the returned handle.
     ///
     /// # Errors
     ///
@@ -149,8 +149,8 @@ impl<'n, T> Net<'n, T> {
         to: Handle,
         message: impl IntoOutbound<'m>,
     ) -> Result<(), SendError> {
-        // The common case: a reply to the message that is lent. Its bytes are counted at the end of
-        // the turn. Until then the connection's `high_water` limits them.
+        // The common case: a reply to the lent message. The bytes of the reply are counted at the
+        // end of the turn. Until then the connection's `high_water` limits them.
         if self.inner.current.is_direct(to)
             && let Some(tx) = &mut self.tx
         {
@@ -176,8 +176,8 @@ impl<'n, T> Net<'n, T> {
         self.queue(to, Some(key), message.into())
     }
 
-    /// Queues one message for many connections. They share its payload, which is compressed at most
-    /// once for each window size.
+    /// Queues one message for many connections. The connections share its payload, which is
+    /// compressed at most once for each window size.
     pub fn send_to(&mut self, to: impl IntoIterator<Item = Handle>, message: &Prepared) -> Sent {
         self.send_keyed_to(to, None, message)
     }
@@ -299,7 +299,7 @@ impl<'n, T> Net<'n, T> {
     /// The loop writes from the outbox at the end of the turn or round. It also writes when a
     /// message would exceed [`max_bytes`](Outbox::max_bytes). If the stream accepts too little
     /// then, the outbox's policy acts. So `max_bytes` must be enough for the bytes that one call of
-    /// the handler sends. Bytes that the system's send buffer accepts do not count.
+    /// the handler sends, without those that the system's send buffer accepts.
     pub fn set_outbox(&mut self, of: Handle, outbox: impl Into<Option<Outbox>>) -> Option<Outbox> {
         self.inner.current.change(); // so that `send` sees the outbox
         self.inner.make_ready(of.at); // `Event::Room` may be due
@@ -314,9 +314,9 @@ impl<'n, T> Net<'n, T> {
 
     // One connection.
 
-    /// Returns an open connection, to read what was negotiated, the response to its request, or its
-    /// round-trip time. If the connection is dormant, this call makes it whole, which may make
-    /// another connection dormant: see [`max_whole`](crate::Settings::max_whole).
+    /// Returns an open connection, for example to read what was negotiated, or its round-trip time.
+    /// If the connection is dormant, this call makes it whole, which may make another connection
+    /// dormant: see [`max_whole`](crate::Settings::max_whole).
     ///
     /// `None` if the handle names no open connection. During the events
     /// [`Message`](crate::Event::Message), [`Control`](crate::Event::Control) and
@@ -384,8 +384,8 @@ impl<'n, T> Net<'n, T> {
     /// a reason, or `None` for a Close without a code. A reason of more than 123 bytes is left
     /// out, and so is a server's 1010, which only clients may send (RFC 6455 §7.4.1).
     ///
-    /// To leave a peer that may be dead, call [`Sender::leave`] of its [`sender`](Self::sender)
-    /// instead, with a time on the clock of [`now`](Self::now).
+    /// To leave a peer that may be dead, call [`Sender::leave`] of the connection's
+    /// [`sender`](Self::sender) instead, with a time on the clock of [`now`](Self::now).
     /// [`Event::Closed`](crate::Event::Closed) then comes at this time, whatever the peer does.
     pub fn close<'f>(&mut self, of: Handle, frame: impl IntoClose<'f>) {
         self.drain(of); // first, because nothing can follow the Close
@@ -458,14 +458,14 @@ impl<'n, T> Net<'n, T> {
 
     /// Ends the loop in an orderly way: closes the listeners, gives up connections that are not
     /// open yet, and [closes](Self::close) the open ones with 1001 (going away).
-    /// [`run`](crate::Loop::run) returns when all connections are gone. After `within` it removes
-    /// the connections that are left, with [`Event::Closed`](crate::Event::Closed) and the error
-    /// `TimedOut`, and returns.
+    /// [`run`](crate::Loop::run) returns when all connections are gone. After `within`, `run`
+    /// removes the connections that are left, delivers [`Event::Closed`](crate::Event::Closed) with
+    /// the error `TimedOut` for each of them, and returns.
     ///
-    /// Closing a connection may take its [`close_timeout`](tickwire::Config::close_timeout) or
-    /// longer. So let `within` be some seconds longer: if both times are equal, either of them may
-    /// end a connection. A peer gets no 1001 if its connection is closing already, or if earlier
-    /// messages are not written in time.
+    /// Closing a connection may take longer than its
+    /// [`close_timeout`](tickwire::Config::close_timeout). So let `within` be some seconds longer
+    /// than `close_timeout`: if both times are equal, either may end a connection. A peer gets no
+    /// 1001 if its connection is closing already, or if earlier messages are not written in time.
     pub fn shut_down(&mut self, within: Duration) {
         let until = self.inner.clock.read() + within;
         // A further call may shorten the time, but cannot extend it.

@@ -178,8 +178,8 @@ impl<T> Inner<T> {
                 Ok(0) => break, // the client may still read, though it sends no more
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if !is_passing(&error) => over = true,
-                // Bytes were read and are dropped. `Interrupted` means that they made no plaintext
-                // yet.
+                // Bytes were read and are dropped. (After `Interrupted`, TLS has no plaintext of
+                // these bytes yet.)
                 _ => again = spent >= self.settings.turn_bytes,
             }
         }

@@ -6,8 +6,8 @@ use tickwire::Connection;
 /// The most memory that the list of a pool keeps, in bytes.
 const MOST: usize = 4 << 20;
 
-/// The first buffer in the list makes room for this number of buffers. If more buffers come back
-/// after a burst, the list grows, and has to allocate between messages. The number is a guess.
+/// With its first buffer, the list allocates room for this number of buffers. If more buffers come
+/// back after a burst, the list has to allocate again, between messages. The number is a guess.
 const LISTED: usize = 64;
 
 /// The buffers that connections use in their turns.

@@ -15,7 +15,7 @@ pub(crate) struct Queues {
     pub(crate) knocked: Vec<u32>,
     /// The slots for which the program queued output outside of their turns.
     pub(crate) unwritten: Vec<u32>,
-    /// The slots whose connections are whole. The first becomes dormant first.
+    /// The slots whose connections are whole. The slot at the front becomes dormant first.
     pub(crate) whole: VecDeque<u32>,
 }
 

@@ -1,5 +1,5 @@
 //! The limit on the bytes that all connections together have received and not delivered. The more
-//! bytes they hold (from left to right), the fewer connections may read:
+//! bytes the connections hold (from left to right), the fewer of them may read:
 //!
 //! ```text
 //! all read | those within a fair share read | .. and within 128 KiB | those that hold nothing
@@ -23,9 +23,9 @@ const LITTLE: usize = 129 << 10;
 /// The time for which `Receiving::first` may receive nothing. Without this limit, a peer that sends
 /// half a message and then nothing would keep the others waiting until a deadline passes.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// If all connections together hold this many bytes above 11/16 of the limit, a `Receiving::first`
-/// that receives nothing stays the first. Each former `first` may keep almost a whole message in
-/// memory, and there is no room for one more.
+/// If all connections together hold more than 11/16 of the limit plus this number of bytes, a
+/// `Receiving::first` that receives nothing stays the first, because there is no room for another
+/// one: each former `first` may keep almost a whole message in memory.
 const ABOVE: usize = 1 << 20;
 
 /// The bytes that an open connection has received and not delivered.
@@ -38,8 +38,8 @@ pub(crate) struct Received {
     began: u64,
     /// The time at which a stopped connection is given up, unless one of its messages ends earlier.
     pub(crate) until: Option<Time>,
-    /// The time for which the connection may still wait, as it was when its last wait ended. `None`
-    /// if it has not waited since a message last ended.
+    /// How long the connection may still wait, noted when its last wait ended. `None` if it has not
+    /// waited since its last message ended.
     left: Option<Duration>,
     /// Whether a message has ended since the last call of `end_message`.
     pub(crate) message_ended: bool,
@@ -81,10 +81,9 @@ pub(crate) struct Receiving {
     last: u64,
     /// The connection that reads in any case. The limit is for the other connections.
     first: Option<First>,
-    /// The connection that lost its place as `first` to another connection while `is_full` was
-    /// `true`. Until the message of the replaced connection has ended, no further connection takes
-    /// the place while `is_full` is `true`. Otherwise many former `first` might each keep almost a
-    /// whole message.
+    /// The former `first` that another connection replaced while `is_full` was `true`. Until its
+    /// message has ended, no connection replaces the present `first` while `is_full` is `true`.
+    /// Otherwise many former `first` might each keep almost a whole message.
     replaced: Option<Handle>,
     /// The time at which another connection becomes `first`, unless `first` reads something before.
     patience: Option<Time>,
@@ -169,7 +168,7 @@ impl Receiving {
         held == 0 || held + held.clamp(READ.0, READ.1) <= most
     }
 
-    /// Returns the time at which a connection that waits for input needs a turn, `Note` or not.
+    /// Returns when a connection that waits for input needs a turn, even if no `Note` comes.
     /// `read`: whether its turn has read something. `stops`: whether the limit has stopped it.
     #[inline]
     pub(crate) fn until(
@@ -201,9 +200,9 @@ impl Receiving {
         if !is_first {
             return held.until;
         }
-        // While `first` reads nothing, it counts as waiting: it holds memory for which others wait.
-        // `Duration::ZERO` has no effect: `first` was stopped before, so `held` has `until` or
-        // `left`.
+        // While `first` reads nothing, it counts as waiting, because it holds memory for which
+        // others wait. `Duration::ZERO` has no effect: `first` was stopped before, so `held` has
+        // `until` or `left`.
         let until = (!read).then(|| held.wait(now, Duration::ZERO));
         // A read renews `patience`. While there is no room for another `first`, the present `first`
         // stays until its own time to wait is over.
@@ -252,7 +251,7 @@ impl Receiving {
             self.share = share;
             return self.stopped.len();
         }
-        // So growth counts from the smallest share since all connections last tried.
+        // Growth counts from the smallest share since all connections last tried.
         self.share = self.share.min(share);
         let eldest = self.stopped.first_key_value();
         usize::from(eldest.is_some_and(|(began, _)| self.goes_first(*began)))
@@ -268,7 +267,7 @@ impl Receiving {
                 self.replaced = self.first.map(|first| first.handle).or(self.replaced);
             }
             self.replaced.take_if(|replaced| *replaced == of); // it is the first again
-            // If its next turn reads, it renews `patience`; if not, another may become the first.
+            // If its next turn reads, `patience` begins anew; if not, another may become the first.
             self.first = Some(First { handle: of, bytes: held.bytes, began: held.began });
         }
         holds

@@ -11,8 +11,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::{collections::BTreeSet, io, sync::Arc, thread, time::Duration};
 use tickwire::Time;
 
-/// The most lookups that run at once. So even while 32 names get no answer, 32 threads are left for
-/// other names.
+/// The most lookups that run at once. For example, if 32 names get no answer and keep their
+/// threads, 32 threads are left for other names.
 const THREADS: usize = 64;
 /// The most names that are looked up, or wait for a thread.
 const NAMES: usize = 1024;
@@ -44,8 +44,8 @@ impl Resolver {
         Self { waker, found: channel(), lookups: Vec::new() }
     }
 
-    /// Looks up a name for a connection that is being dialed, unless `NAMES` other names are in
-    /// lookup already.
+    /// Looks up a name for a connection that is being dialed, unless `NAMES` other names are looked
+    /// up or wait already.
     pub(crate) fn look_up(&mut self, handle: Handle, host: &str, now: Time) {
         if let Some(lookup) = self.lookups.iter_mut().find(|lookup| *lookup.host == *host) {
             lookup.dials.insert(handle);
