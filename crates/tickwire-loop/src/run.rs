@@ -20,15 +20,15 @@ use tickwire::Time;
 /// The most connections that one round accepts at a door, so that a storm of them does not keep the
 /// open connections waiting. Further connections wait for the next round.
 const ACCEPTS: usize = 64;
-/// The most connections that may wait to be accepted. The operating system may allow fewer. The
-/// standard library's listener is not used, because its queue has only 128 places. If the queue has
-/// no room, the client's TCP tries again after a second.
+/// The most connections that can wait in a listener's queue. The operating system may lower this
+/// number. `Socket` makes the listeners, because std's `bind` makes a queue of only 128 places. If
+/// a queue is full, the client's TCP tries again after a second.
 const BACKLOG: i32 = 4096;
-/// The time that a round gives to handshakes of accepted connections, and once more to connections
-/// whose last turns ended at a limit. Then the next round finds connections that have become ready.
-/// The first step of a TLS handshake takes 0.1 ms, and a full turn up to 0.3 ms. Without this
-/// limit, a hundred of these turns in one round would keep open connections waiting for 10 to 30
-/// ms.
+/// A round gives this time to handshakes of accepted connections, and then the same time to
+/// connections whose last turns ended at a limit. The others of both kinds wait for the next round,
+/// which first serves the connections that have become ready. The first step of a TLS handshake
+/// takes 0.1 ms, and a full turn up to 0.3 ms. Without this limit, a hundred of these turns in one
+/// round would keep open connections waiting for 10 to 30 ms.
 const LATE: Duration = Duration::from_micros(250);
 /// The time from a failed accept to the next try. No `Note` reports connections that still wait, so
 /// the loop has to try again. With a shorter time, the failing calls would keep the loop busy.
@@ -36,12 +36,12 @@ pub(crate) const RETRY: Duration = Duration::from_millis(100);
 
 /// An event loop: many connections on one thread, servers and clients, with and without TLS.
 ///
-/// `T` is the application's value for each connection. [`run`](Self::run) waits for events. It
-/// calls the handler with each event, and with the commands ([`Net`]). See the crate's
-/// documentation.
+/// `T` is the application's value for each connection. [`run`](Self::run) waits for events, and
+/// calls the handler once for each event. Each call gets the event and the commands ([`Net`]). See
+/// the crate's documentation.
 pub struct Loop<T> {
     pub(crate) inner: Inner<T>,
-    /// The slots that get a turn in this round.
+    /// The slots that were ready before the first turn of this round, and get their turns first.
     round: Vec<u32>,
     /// The time of the last round that had something to do, for `Waiting::SpinFor`.
     busy: Time,
@@ -118,13 +118,13 @@ impl<T> Loop<T> {
         if self.inner.stops {
             return Ok(false);
         }
-        // These calls come before the wait: commands may have made room, which no `Note` reports.
+        // Before the wait, because no `Note` reports places or memory that have become free.
         self.inner.fill_places();
         self.inner.resume_stopped();
         let woken = self.wait(self.timeout(most))?;
         let inner = &mut self.inner;
         let now = inner.clock.tick();
-        // This precedes `expire`: a due deadline alone must not start the time of `SpinFor` anew.
+        // This precedes `expire`, so that a deadline alone does not renew the time of `SpinFor`.
         if woken || !inner.queues.are_idle() {
             self.busy = now;
         }
@@ -139,7 +139,7 @@ impl<T> Loop<T> {
         }
         inner.accept_knocked();
         inner.expire(handler); // before the swap: a due deadline causes a turn in this round
-        // Slots that join `unfinished` in this round have to wait for the next round: no connection
+        // Slots that join `unfinished` in this round wait for the next round, so that no connection
         // gets two turns in a round.
         let unfinished = inner.queues.unfinished.len();
         // Slots that become ready from here on get their turns in the next round.
@@ -147,7 +147,7 @@ impl<T> Loop<T> {
         for at in self.round.drain(..) {
             inner.take_turn(at, handler);
         }
-        // Slots that join `opening` meanwhile may get turns too: `LATE` ends the call in any case.
+        // Slots that join `opening` meanwhile may get turns too, because `LATE` limits the call.
         inner.give_late_turns(usize::MAX, |queues| &mut queues.opening, handler);
         inner.give_late_turns(unfinished, |queues| &mut queues.unfinished, handler);
         inner.relieve(); // replies count for the limit only now; `end_all` drops unwritten bytes
@@ -185,7 +185,7 @@ impl<T> Loop<T> {
         crate::tests::faults::waits(timeout);
         let waited = system.wait(timeout, &mut |note| match note.token {
             Token::Waker => woken = true,
-            // The door may be closed by now: `accept_knocked` skips it.
+            // If the door is closed by now, `accept_knocked` skips it.
             Token::Door(at) => queues.knocked.push(at),
             Token::Slot(at) => {
                 // The slot may be free, or have another owner. A needless turn does no harm.
@@ -245,7 +245,7 @@ impl<T> Inner<T> {
 
     /// Accepts the connections that wait, at most `ACCEPTS` at each door.
     fn accept_knocked(&mut self) {
-        // The list is taken out, because doors join it for the next round.
+        // The list is taken out, because this loop adds doors to it for the next round.
         for at in mem::take(&mut self.queues.knocked) {
             for n in 0.. {
                 if n == ACCEPTS {
@@ -301,7 +301,7 @@ impl<T> Inner<T> {
             return;
         };
         let Some(slot) = self.slots.get_mut(handle) else { return };
-        // These fields are set first: after an error, `free` needs them to give the places back.
+        // Set before the calls that may fail, because `free` needs these fields to undo `enter`.
         slot.peer = Some(Peer::new(peer, true));
         slot.marks.phase = phase;
         let token = Token::Slot(handle.at);
@@ -319,8 +319,8 @@ impl<T> Inner<T> {
         }
     }
 
-    /// Gives up to `most` slots of a queue their turns, the slot that has waited the longest first,
-    /// until `LATE` has passed.
+    /// Gives turns to the slots of a queue, and begins with the slot that has waited the longest.
+    /// Ends after `most` slots, or when `LATE` has passed.
     fn give_late_turns(
         &mut self,
         most: usize,
@@ -407,8 +407,8 @@ fn share_port(_: &Socket) -> io::Result<()> {
     Err(ErrorKind::Unsupported.into())
 }
 
-/// Whether only this peer was gone, or a signal interrupted the call. Then the next accept may
-/// succeed at once. Under wine, accept fails with `NotConnected` if the peer is gone.
+/// Whether an accept failed only because its peer was gone or a signal interrupted it. If so, the
+/// next accept may succeed at once. Under wine, the error is `NotConnected` if the peer is gone.
 fn is_of_peer(error: &io::Error) -> bool {
     use ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, NotConnected};
     matches!(error.kind(), Interrupted | ConnectionAborted | ConnectionReset | NotConnected)

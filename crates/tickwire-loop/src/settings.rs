@@ -9,7 +9,7 @@ pub enum Waiting {
     #[default]
     Sleep,
     /// The thread never sleeps. It asks the kernel again and again, and uses all the time of a
-    /// core, so give it a core of its own. This saves the time that the kernel takes to wake a
+    /// core, so give it a core of its own. Spinning saves the time that the kernel takes to wake a
     /// thread for a message.
     Spin,
     /// The thread spins for this long after something happened, then sleeps.
@@ -17,7 +17,7 @@ pub enum Waiting {
 }
 
 /// The settings of a [`Loop`](crate::Loop). [`Counts`](crate::Counts) has a counter for each limit
-/// on connections, on handshakes and on queued bytes.
+/// on connections, on handshakes, on queued bytes and on received bytes.
 ///
 /// ```
 /// use tickwire_loop::{Settings, Waiting};
@@ -55,15 +55,15 @@ pub struct Settings {
     /// is open, rejected or deferred. Four times as many others may be silent, or wait for a place.
     ///
     /// While one of these two limits is reached, the loop accepts nothing. New connections then
-    /// wait in the kernel's queue; accepted connections wait in the loop. A handshake that has a
+    /// wait in the kernel's queue; those already accepted wait in the loop. A handshake that has a
     /// place is closed only at its [`handshake_timeout`](tickwire::Config::handshake_timeout),
     /// never to make room for others. The loop closes connections that have sent nothing for 2 s,
-    /// but only if too many are silent. At most this number of requests may be
+    /// but only if too many are silent. At most `max_handshakes` requests may be
     /// [deferred](crate::Answer::defer). If one more is deferred, the loop rejects it with 503.
     ///
-    /// One address may have at most an eighth of this number of connections that are not open yet,
-    /// or 8 if that is more. A further connection is closed at once. This share does not apply if
-    /// [`max_per_address`](Self::max_per_address) is at least
+    /// Each address has a share of `max_handshakes` for its connections that are not open yet: an
+    /// eighth of it, but at least 8. A further connection is closed at once. This share does not
+    /// apply if [`max_per_address`](Self::max_per_address) is at least
     /// [`max_connections`](Self::max_connections), as behind a proxy.
     ///
     /// This limit stops peers that begin a handshake and never finish it. The default comes from
@@ -86,16 +86,16 @@ pub struct Settings {
     /// The bytes that all open connections together may hold in messages that have not wholly
     /// arrived; default 256 MiB. The limit is on memory, so inflated bytes and ciphertext count.
     /// Bytes that rustls holds do not count: some 30 KiB for each connection whose records are not
-    /// opened in place. Bytes that io_uring has received for a waiting connection do not count
-    /// either: see [`io_uring`](Self::io_uring).
+    /// opened in place. Nor do bytes that io_uring has received for a connection that does not
+    /// read: see [`io_uring`](Self::io_uring).
     ///
     /// This limit stops many peers that each begin a long message from filling the memory. Above
     /// half of the limit, a connection reads only up to a fair share. Above 5/8, it reads only up
-    /// to 128 KiB. Above 11/16, it reads only if it holds nothing. But the waiting connection whose
-    /// message began first reads on until this message has ended. So messages arrive one after the
-    /// other. If this connection receives nothing for a second, and there is room, the next
-    /// connection reads. If a connection has waited for its
-    /// [`frame_timeout`](tickwire::Config::frame_timeout) in total before a message ends, the loop
+    /// to 128 KiB. Above 11/16, it reads only if it holds nothing. But of the connections that
+    /// these rules stop, the one whose message began first reads on until this message has ended.
+    /// So their messages arrive one after the other. If this connection receives nothing for a
+    /// second, and there is room, the next connection reads. If the waits of a connection add up to
+    /// its [`frame_timeout`](tickwire::Config::frame_timeout) before its message ends, the loop
     /// closes it with 1013. Time during which it may read does not count. With these rules, all
     /// connections together exceed 11/16 of the limit by at most two messages, and a read of 16 KiB
     /// for each connection. Over TLS, partial records take up to 32 KiB more for each connection.
@@ -109,19 +109,19 @@ pub struct Settings {
     pub turn_messages: u32,
 
     /// After this number of bytes, a turn reads no more from its connection; default 64 KiB, and 0
-    /// counts as 1. The last read of the turn may exceed this number. Once the turn finds more to
-    /// read after its first input, each 4 ns count as one byte, including the handler's time.
+    /// counts as 1. The last read may exceed this number. If a turn finds more to read after its
+    /// first input, it then has 4 ns for each of these bytes, including the handler's time.
     ///
     /// This limit stops large messages from keeping the other connections waiting. It also stops
     /// work that takes more time than its bytes suggest, such as TLS records without a message,
     /// KeyUpdates and inflating.
     pub turn_bytes: usize,
 
-    /// The number of open connections that stay whole while they are idle; default 1,024. If more
-    /// are whole, the loop takes the idle connection that has been whole the longest, and makes it
-    /// [dormant](tickwire::Dormant). A dormant connection uses about a quarter of the memory.
-    /// Together, becoming dormant and becoming whole again take about 0.2 µs. Set this number
-    /// higher if more connections are active all the time, and time counts for more than memory.
+    /// The number of open connections that stay whole in memory while they are idle; default 1,024.
+    /// If more are whole, the loop takes the idle connection that has been whole the longest, and
+    /// makes it [dormant](tickwire::Dormant). A dormant connection uses about a quarter of the
+    /// memory. Together, becoming dormant and becoming whole again take about 0.2 µs. Set a higher
+    /// number if more connections are always active, and time counts for more than memory.
     pub max_whole: usize,
 
     /// Whether to use io_uring (feature `io-uring`, Linux 6.1 and later on x86-64 and aarch64);
@@ -200,9 +200,9 @@ pub struct Counts {
     pub over_received: u64,
     /// Connections that ended because their [outbox](crate::Net::set_outbox) had disconnected them.
     pub disconnected: u64,
-    /// Accepted connections whose opening handshake failed. The cause was an error in TLS or HTTP,
-    /// a deadline, the end of the stream, or an error of [`prepare`](crate::Door::prepare)'s hook.
-    /// Or the application rejected the request, for example with 404 for a wrong path.
+    /// Accepted connections whose opening handshake failed: because of an error in TLS or HTTP, a
+    /// deadline, the end of the stream or an error of [`prepare`](crate::Door::prepare)'s hook, or
+    /// because the application rejected the request, for example with 404 for a wrong path.
     pub handshakes_failed: u64,
     /// [Health checks](crate::Door::health_check) answered. They do not count as failed handshakes.
     pub health_checks: u64,

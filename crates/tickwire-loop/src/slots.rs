@@ -35,7 +35,7 @@ pub(crate) struct Peer {
     port: u16,
     /// The scope of an IPv6 address.
     scope: u32,
-    /// Whether the connection was accepted, so that `Entrance` counts it.
+    /// Whether the connection was accepted. `Entrance` counts only accepted connections.
     pub(crate) is_accepted: bool,
 }
 
@@ -70,7 +70,7 @@ pub(crate) struct Marks {
     pub(crate) paused: bool,
     /// A message was refused for lack of room, so `Event::Room` is due once there is room.
     pub(crate) wants_room: bool,
-    /// The last turn delivered everything that was read. So the next turn begins with a read.
+    /// The last turn delivered everything that was read, so the next turn may begin with a read.
     pub(crate) starved: bool,
     /// The phase of the opening handshake of an accepted connection, until the request is accepted
     /// or rejected. While it is `Some`, the connection counts for its address's share of the
@@ -80,8 +80,8 @@ pub(crate) struct Marks {
     pub(crate) drains: bool,
 }
 
-/// The most connections that are drained at a time. Their peers did not answer our Close within
-/// `close_timeout`. Draining one may take a further `close_timeout`, and read up to 16 MiB.
+/// The most connections that are drained at a time. A connection is drained if its peer did not
+/// answer our Close within `close_timeout`. Draining may take as long again, and read up to 16 MiB.
 const MOST_DRAINING: usize = 1024;
 
 impl Marks {
@@ -217,8 +217,8 @@ impl<T> Slot<T> {
         let Some(wire) = &mut self.wire else { return };
         let tx = conn.sender_mut();
         let wrote = match &mut self.outbox {
-            // After a failed write, `write` runs again, so that `tell` reports the failure. Under
-            // TLS, `write` always runs: ciphertext may wait although the sender has nothing.
+            // After a failed write, `write` runs even with nothing to send, so that `tell` reports
+            // the failure. Under TLS, `write` always runs, because ciphertext may wait.
             None if wire.tls.is_none() && !tx.has_outgoing() && wire.broken.is_none() => return,
             None => wire.write(system, tx),
             Some(outbox) => drain_outbox(outbox, wire, system, tx, now),
@@ -269,8 +269,8 @@ pub(crate) fn drain_outbox(
             let _ = outbox.feed(now, tx);
         }
         // Ciphertext that an earlier turn left unsent takes room too. So even if this feed fed
-        // nothing, the write may make room for the next feed. This `loop` ends after two feeds
-        // without progress.
+        // nothing, the write may make room for the next feed. This `loop` ends when a feed leaves
+        // as many messages waiting as the feed before it.
         let (wrote, waiting) = (wire.write(system, tx), outbox.counts().waiting);
         // Over io_uring, a stream accepts no more until the copy of its last short output is sent.
         // `accepts_again` sends the copy.

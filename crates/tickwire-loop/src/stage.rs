@@ -37,7 +37,7 @@ impl Open {
 /// The stage of a slot's connection.
 pub(crate) enum Stage {
     Free,
-    /// It is not open yet, and has its turn. The code of the turn owns it.
+    /// The state is outside of the slot, for example in the turn of a connection that is not open.
     Turn,
     Dialing(Box<Dialing>),
     Opening(Box<Opening>),
@@ -72,7 +72,7 @@ impl Opening {
         Box::new(Self { began: now, handshake, config, health_checks, answer_by: None })
     }
 
-    /// If a request that failed a check is a health check, returns the door's answer to it.
+    /// Returns the door's answer if the request, which the handshake refuses, is a health check.
     pub(crate) fn health_check(&mut self) -> Option<server::Rejection> {
         // For a GET of HTTP/1.1, the handshake has checked Host and body. For other methods and
         // versions, the handshake ended before these checks. So this function makes them.

@@ -1,4 +1,4 @@
-//! The back end for builds without io_uring: `Mio`, plus the methods that only `either.rs` has.
+//! The back end for builds without io_uring: `Mio`, and the methods that `either.rs` adds to it.
 pub(crate) use super::mio::{Mio as System, Stream};
 use super::{Token, Waker};
 use std::io;

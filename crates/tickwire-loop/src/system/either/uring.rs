@@ -1,11 +1,11 @@
 //! Streams over io_uring (Linux 6.1 and later).
 //!
-//! The ring also reports when mio's poll has an event. So listeners and wakers stay with mio, and
-//! so do streams that are connecting or tell the time of arrival.
+//! The ring also reports when mio's poll has an event, so one wait serves both. Listeners and
+//! wakers stay with mio, and so do streams that are connecting or tell the time of arrival.
 //!
 //! The kernel receives by itself, into buffers that it picks when bytes arrive. The filled buffers
-//! wait here until the connection has its turn. Short output is copied. The call that waits sends
-//! the copies of all connections together. Long output is sent at once.
+//! wait here until the connection has its turn. Short output is copied, and the next wait sends the
+//! copies of all connections together. Long output is sent at once.
 //!
 //! A stream has a place from its registration until the last completion of its requests. So a
 //! closed stream keeps its descriptor until the kernel is done with it.
@@ -26,7 +26,7 @@ use std::{
     time::Duration,
 };
 
-/// The most bytes of output that are copied. Longer output is sent at once, while it is in the
+/// Output of at most this many bytes is copied. Longer output is sent at once, while it is in the
 /// processor's cache: a copy would cost more than a system call.
 const SHORT: usize = 4 << 10;
 /// The most copies that may be under way: 1 MiB in all. Above this number, short output is also
@@ -78,7 +78,7 @@ struct Place {
     closed: bool,
     /// Whether receiving is being cancelled.
     stopping: bool,
-    /// Whether a write was refused, so that a `Note` is due when there is room.
+    /// Whether a write or a shutdown was refused. If so, a `Note` is due when there is room.
     blocked: bool,
     /// Whether to shut the stream for writing after the send that is under way.
     shuts: bool,
@@ -175,7 +175,7 @@ impl Uring {
         Ok(mem::take(&mut self.polled))
     }
 
-    /// Passes all written bytes on to the operating system now. Otherwise the next wait does that.
+    /// Passes all written bytes on to the operating system now, and not only in the next wait.
     pub(crate) fn submit(&mut self) -> io::Result<()> {
         self.ring.submit()
     }
@@ -189,12 +189,12 @@ impl Uring {
             return false;
         }
         self.work_off(); // the next wait passes on each `Note`
-        // `writable` is called even if no send was under way: an earlier call, for another stream,
-        // may have processed the completion, while the `Note` is still in `notes`.
+        // The stream's send may be complete already: the same call for another stream may have
+        // processed the completion, while the `Note` is still in `notes`.
         self.writable(stream.0).is_ok()
     }
 
-    /// Processes the completions that have arrived. Adds the changes to `notes`.
+    /// Processes the arrived completions. Adds a `Note` for each stream that is now ready.
     fn work_off(&mut self) {
         // The batch is taken out, because `completed` borrows all of `self`.
         let mut batch = mem::take(&mut self.batch);
@@ -225,7 +225,7 @@ impl Uring {
                 readable = self.received(at, done.result, done.buffer);
             }
             Of::Send => writable = self.sent(at, done.result, done.buffer),
-            // The same if the poll failed: the next refused write asks for another poll.
+            // A failure is treated like success: the next refused write makes another request.
             Of::Writable => (place.blocked, writable) = (false, true),
             Of::Cancel if done.result.is_err() => place.stopping = false, // nothing to cancel
             Of::Cancel | Of::Poll => {}

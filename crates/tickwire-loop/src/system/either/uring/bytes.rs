@@ -29,7 +29,7 @@ impl Uring {
             (Ok(n @ 1..), Some(buffer)) if !place.closed => {
                 self.ring.put(place.received.push(buffer, n));
                 // One request receives again and again, until it is cancelled. After its last
-                // completion, the mark `Of::Receive` is off, and nothing is left to cancel.
+                // completion, `is_asked` is `false`, because nothing is left to cancel.
                 if place.received.bytes() > MOST_FILLED
                     && place.is_asked(Of::Receive)
                     && !mem::replace(&mut place.stopping, true)
@@ -106,8 +106,8 @@ impl Uring {
         }
     }
 
-    /// Lends the next buffer that the kernel filled to a connection's receiver. Returns 0 at the
-    /// end of the stream. The caller reports this end to the receiver.
+    /// Lends a connection's receiver the next buffer that the kernel filled. Returns 0 at the end
+    /// of the stream. The caller reports this end to the receiver.
     #[inline]
     pub(crate) fn receive(
         &mut self,
@@ -145,8 +145,8 @@ impl Uring {
         self.place(at).is_ok_and(|place| place.received.bytes() == 0 && place.end.is_none())
     }
 
-    /// Writes as much as the stream accepts, and advances `out`. Short output is only copied. Until
-    /// the copy is sent, the stream accepts no more.
+    /// Writes as much as the stream accepts, and advances `out`. Of short output, this only makes a
+    /// copy, which the next wait sends. Until then the stream accepts no more.
     #[inline]
     pub(crate) fn write(&mut self, stream: &mut Stream, out: &mut impl Buf) -> io::Result<()> {
         while out.has_remaining() {
@@ -180,7 +180,7 @@ impl Uring {
         }
     }
 
-    /// Returns the place of a stream, unless a send is under way: two sends might swap their bytes.
+    /// Returns the place of a stream if a send may begin: two sends at once might swap their bytes.
     pub(super) fn writable(&mut self, at: u32) -> io::Result<&mut Place> {
         let place = self.place(at)?;
         if let Some(code) = place.failed {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 /// A queue of buffers. Part of the first buffer may have been read.
 #[derive(Default)]
 pub(super) struct Filled {
-    /// Each buffer with the number of received bytes at its start.
+    /// Pairs: a buffer, and how many received bytes it has. These bytes begin at index 0.
     buffers: VecDeque<(Vec<u8>, usize)>,
     /// The number of bytes of the first buffer that were read.
     start: usize,
@@ -46,8 +46,8 @@ impl Filled {
         Some((buffer, end - start))
     }
 
-    /// Copies bytes from the first buffer. Returns their number, and the buffer once it is all
-    /// read.
+    /// Copies bytes from the first buffer. Returns their number, and also the buffer if all its
+    /// bytes are read now.
     pub(super) fn read(&mut self, to: &mut [u8]) -> (usize, Option<Vec<u8>>) {
         let Some((first, end)) = self.buffers.front() else { return (0, None) };
         let n = (end - self.start).min(to.len());
