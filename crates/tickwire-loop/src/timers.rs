@@ -25,7 +25,7 @@ impl Timers {
         Timer(key)
     }
 
-    /// Cancels a timer, and returns its number. `None` if it is no longer set.
+    /// Cancels a timer, and returns the application's number. `None` if it is no longer set.
     pub(crate) fn cancel(&mut self, timer: Timer) -> Option<u64> {
         self.set.remove(&timer.0)
     }
@@ -38,7 +38,7 @@ impl Timers {
         self.set.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Removes the earliest timer if it is due at `now`, and returns its number.
+    /// Removes the earliest timer if it is due at `now`, and returns the application's number.
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<u64> {
         let first = self.set.first_entry().filter(|first| first.key().0 <= now)?;
         Some(first.remove())

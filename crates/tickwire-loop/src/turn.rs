@@ -2,7 +2,7 @@
 //! bytes, or until the turn has reached a limit of `Settings`.
 //!
 //! During its turn the connection is not in its slot. So the handler can use the whole loop while a
-//! message is lent. `Net` reaches this connection only through its sender.
+//! message is lent. Of this connection, `Net` has only the sender.
 use crate::net::{Handler, Net};
 use crate::stage::{Open, Stage};
 use crate::wire::{NextAction, is_passing};
@@ -13,9 +13,9 @@ use tickwire::{Connection, Step, Time};
 /// This number of nanoseconds of a turn counts as one byte of `turn_bytes`. Inflating 1 KiB of JSON
 /// takes 3 ns for each byte, and the time of a KeyUpdate counts as 1.6 KB.
 const NANOS_PER_BYTE: u128 = 4;
-/// A message counts as one more message of `turn_messages` for each part of this length. The limit
-/// on read bytes is not enough, because an inflated message may be long although the turn has read
-/// few bytes.
+/// For each full part of this length, a message counts as one more message of `turn_messages`. The
+/// limit on read bytes is not enough, because an inflated message may be long although the turn has
+/// read few bytes.
 const LONG: usize = 4 << 10;
 
 /// A turn.
@@ -27,8 +27,8 @@ pub(crate) struct Turn<'i, T> {
     cork: usize,
     /// The number of messages that the turn may still deliver.
     messages: i64,
-    /// The number of bytes that the turn has read. A larger number replaces it if the time of the
-    /// turn counts as more bytes: see `NANOS_PER_BYTE`.
+    /// The larger of two numbers: the bytes that the turn has read, and the bytes that its time
+    /// counts as (see `NANOS_PER_BYTE`).
     spent: usize,
     /// Whether the turn goes on with a read.
     reads: bool,
@@ -66,11 +66,11 @@ enum After {
 }
 
 impl<'i, T> Turn<'i, T> {
-    /// Gives a turn to an open connection that was taken out of its slot. The turn, and references
-    /// to its fields, are passed only to functions that are inlined. Otherwise the compiler would
-    /// keep all fields in memory, and each turn would take more instructions. With `#[inline]`
-    /// instead of `#[inline(always)]`, the compiler did not inline all calls in some programs. In
-    /// those programs, a message that comes alone took 7 % more instructions.
+    /// Gives a turn to an open connection that was taken out of its slot. The `Turn`, and
+    /// references to its fields, are passed only to functions that are inlined. Otherwise the
+    /// compiler would keep all fields in memory, and each turn would take more instructions. With
+    /// `#[inline]` instead of `#[inline(always)]`, the compiler did not inline all calls in some
+    /// programs. In those programs, a message that comes alone took 7 % more instructions.
     #[inline]
     pub(crate) fn serve(
         inner: &'i mut Inner<T>,
@@ -92,7 +92,7 @@ impl<'i, T> Turn<'i, T> {
                 After::Again => {}
                 After::Rest { unfinished, until } => break (unfinished, until),
                 After::Ended => {
-                    // `finish` forgets only a connection in its slot. This one is not in its slot.
+                    // Called here, because `finish` calls it only for a connection in its slot.
                     turn.inner.forget(handle, &mut turn.open);
                     return turn.inner.finish(handle, Some(turn.open), None, handler);
                 }
@@ -115,12 +115,12 @@ impl<'i, T> Turn<'i, T> {
         let conn = &mut self.open.conn;
         let nothing_queued = slot.queued == 0 && !slot.marks.unwritten;
         // A sender with unsent bytes has a buffer already. If only the outbox or TLS has queued
-        // bytes, the sender allocates a buffer: this is rare.
+        // bytes, the sender has to allocate a buffer: this is rare.
         if nothing_queued {
             conn.sender_mut().lend(self.inner.buffers.outputs.take());
         }
         // A read comes first only if all earlier input is delivered. If bytes are queued, there may
-        // be no room for replies, so the turn begins with a write.
+        // be no room for replies, so the turn writes before it reads.
         self.reads = slot.marks.starved && !slot.marks.paused && nothing_queued && may_read;
         if slot.owes_room(conn.sender()) {
             (slot.marks.wants_room, self.reads) = (false, false); // the handler may use up the room
@@ -229,10 +229,10 @@ impl<'i, T> Turn<'i, T> {
     /// removed the connection, there is no slot, and `finish` delivers no event. If there is a
     /// slot, it has a wire: only `disconnect` takes a wire, and never during the turn.
     ///
-    /// The clock is read only if the turn may take long. If one read has emptied the stream, the
-    /// clock is not read. The time read here only limits the turn. Deadlines are compared with
-    /// `clock.now`, as in all calls of this round. If a deadline passes meanwhile, the next round
-    /// finds it.
+    /// The clock is read only if input is left to read, because only then may the turn take long.
+    /// The time read here limits the turn, and has no other use: deadlines are compared with
+    /// `clock.now`, as in all calls of this round. If a deadline passes during the turn, the next
+    /// round finds it.
     #[inline(always)]
     fn write(&mut self, stop: Stop) -> After {
         // Only `Starved` leads to a read of bytes that count for the limit on received bytes.
@@ -256,7 +256,7 @@ impl<'i, T> Turn<'i, T> {
             },
             Stop::Starved => !held,
             // After `Held`, the write made room. After `Cork`, there is room even if the stream
-            // refused the bytes: `cork` only decides when to write, `high_water` when to stop.
+            // refused the bytes: `high_water` limits them, and `cork` only decides when to write.
             Stop::Held | Stop::Cork if !held => return After::Again,
             Stop::Held | Stop::Cork => false,
             // No deadline is checked here: undelivered input may show that the peer is alive. The
@@ -282,7 +282,7 @@ impl<'i, T> Turn<'i, T> {
                 wire.tell_time(system, conn, clock.now);
             }
             NextAction::Rest { unfinished, until } => {
-                // Time alone may make `spent` positive. Then the next turn reads: bytes are left.
+                // Time alone may make `spent` positive. If so, bytes are left for the next turn.
                 let (received, did) = (&mut self.open.received, (self.spent > 0, stops));
                 let until = match receiving.until(self.handle, received, did, clock.now) {
                     None => until, // the common case
@@ -307,7 +307,7 @@ impl<T> Inner<T> {
     }
 
     /// Stops a connection from reading until the limit on received bytes lets it read. Returns
-    /// whether the loop gives the connection up, because it has waited for its `frame_timeout`.
+    /// whether the loop gives the connection up, because its waits add up to `frame_timeout`.
     #[cold] // few loops come near the limit
     fn stop_reading(&mut self, handle: Handle, open: &mut Open) -> bool {
         let Inner { slots, receiving, counts, clock, .. } = self;

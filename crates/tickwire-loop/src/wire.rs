@@ -64,7 +64,7 @@ impl NextAction {
 
 /// Why the turn of a connection that is not open yet has stopped.
 pub(crate) enum Pause {
-    /// It waits for its stream, or until this time. The present time means: until the next round.
+    /// It waits for its stream, or until this time. The present time stands for the next round.
     Wait(Option<Time>),
     Failed(Error),
 }
@@ -259,7 +259,7 @@ impl Wire {
             }
         }
         // If only a part of a record has arrived, it makes no plaintext yet. `Interrupted` then
-        // makes the turn count the bytes, and call again.
+        // makes the caller check the turn's limits, and call again.
         tls.read(to)?.ok_or_else(|| ErrorKind::Interrupted.into())
     }
 
@@ -288,8 +288,8 @@ impl Wire {
         if self.tls.is_some() {
             return self.write_sealed(system, tx);
         }
-        // With nothing left to write, `put` succeeds even if an earlier write was accepted and has
-        // failed since. `broken` shows this failure.
+        // If nothing is left to write, `put` may succeed although an earlier write, which was
+        // accepted, has failed since. `broken` shows this failure.
         self.put(system, &mut tx.outgoing()).is_ok() && self.broken.is_none()
     }
 
@@ -377,8 +377,8 @@ impl Wire {
     ///
     /// # Errors
     ///
-    /// The stream's error. Over TLS, if the stream has no error, the session's error. It is never
-    /// `WouldBlock` over TLS, because the session keeps the bytes that it accepted.
+    /// The stream's error, or if it has none, the TLS session's error. Over TLS this call never
+    /// returns `WouldBlock`, because the session keeps the bytes that it accepted.
     pub(crate) fn say(&mut self, system: &mut System, mut text: &[u8]) -> io::Result<usize> {
         let said = match &mut self.tls {
             // An error is returned below, after `send` has written the TLS alert.

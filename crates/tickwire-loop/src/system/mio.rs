@@ -13,9 +13,9 @@ use std::{
 };
 use tickwire::{Arrival, Receiver, Timestamped};
 
-/// The most events that one wait returns. A round records all of them before the first turn. With
-/// 1,024 events and 5,000 busy connections, the slots had left the processor's caches when their
-/// turns came. An echo then took 12 % more time.
+/// The most events that one wait returns. A round records all of them before the first turn. With a
+/// limit of 1,024 events, and 5,000 busy connections, the slots had left the processor's caches
+/// when their turns came. An echo then took 12 % more time.
 const EVENTS: usize = 128;
 /// The most pieces that one call writes. A piece is a shared payload, or the bytes between two
 /// shared payloads.
@@ -108,7 +108,7 @@ impl Mio {
         })
     }
 
-    /// Whether a stream is connected; `false` while it is connecting. A `Note` reports a change.
+    /// Whether a stream is connected; `false` while it is connecting. A `Note` reports the outcome.
     pub(crate) fn is_connected(&mut self, stream: &Stream) -> io::Result<bool> {
         fault("is_connected")?;
         let tcp = stream.tcp();
@@ -128,8 +128,8 @@ impl Mio {
 
     // Waiting.
 
-    /// Waits until a socket is ready, a thread wakes the loop, or `timeout` is over. Passes each
-    /// change to `take`.
+    /// Waits until a socket is ready, a thread wakes the loop, or `timeout` is over. Calls `take`
+    /// with a `Note` for each socket that is ready, and for a wake.
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
@@ -248,8 +248,8 @@ impl Stream {
     }
 }
 
-/// Writes several slices. Like std's write of one slice, this raises no SIGPIPE. A program without
-/// a Rust `main` does not ignore this signal.
+/// Writes several slices. Like std's write of one slice, this raises no SIGPIPE: the signal would
+/// end a program without a Rust `main`, which does not ignore it.
 #[cfg(not(any(windows, target_vendor = "apple")))]
 fn write_vectored(tcp: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};

@@ -53,6 +53,6 @@ pub(crate) struct Note {
     pub(crate) writable: bool,
     /// The peer has shut its end, or the stream has failed. No further note follows.
     pub(crate) shut: bool,
-    /// The error of a write that was accepted and has failed.
+    /// The error of a write that was accepted, but failed later.
     pub(crate) failed: Option<io::ErrorKind>,
 }

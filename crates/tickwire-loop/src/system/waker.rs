@@ -49,7 +49,7 @@ impl Waker {
         self.poll.wake()
     }
 
-    /// Returns whether `Event::Woken` is due, and clears this mark until the next `wake`.
+    /// Returns whether `Event::Woken` is due, and sets `asked` to `false`.
     pub(crate) fn take_asked(&self) -> bool {
         self.asked.swap(false, Ordering::AcqRel)
     }

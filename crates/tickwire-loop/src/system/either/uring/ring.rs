@@ -19,10 +19,10 @@ use std::{
     time::Duration,
 };
 
-/// The number of buffers from which the kernel picks. The kernel accepts only a power of two. With
-/// it, `tail % BUFFERS` in `refill` stays right when `tail` overflows. The kernel receives for
-/// about 20 connections at a time, so 32 buffers are enough. With more buffers, fewer of them would
-/// be in the processor's cache when they are used.
+/// The number of buffers from which the kernel picks. The kernel accepts only a power of two. A
+/// power of two also keeps `tail % BUFFERS` in `refill` right when `tail` overflows. The kernel
+/// receives for about 20 connections at a time, so 32 buffers are enough. With more buffers, fewer
+/// of them would be in the processor's cache when they are used.
 const BUFFERS: u16 = 32;
 /// The most bytes that the kernel puts into one buffer. A message or a TLS record of 16 KiB fits
 /// with its header. A message in two buffers would have to be copied.
@@ -123,11 +123,11 @@ impl Ring {
     /// module makes.
     pub(super) fn new() -> io::Result<Self> {
         fault("setup")?;
-        // With these flags, the kernel completes requests only inside the calls of the loop's
-        // thread, and interrupts nothing. The first of these calls enables the ring, because a loop
-        // may be made in another thread. One request to receive has many completions, so the queue
-        // of completions is longer than the queue of requests. Both lengths are guesses: a longer
-        // queue costs memory, and a full one costs calls, but no completion is lost.
+        // With these flags, the kernel completes requests only inside calls of the loop's thread,
+        // and does not interrupt it. `new` does not enable the ring, because it may run in another
+        // thread. One request to receive has many completions, so the queue of completions is
+        // longer than the queue of requests. Both lengths are guesses: a longer queue costs memory,
+        // and a full one costs calls, but no completion is lost.
         let ring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -191,9 +191,9 @@ impl Ring {
         None
     }
 
-    /// Queues a request, after the backlog if there is one: the kernel has to get requests in the
-    /// order of these calls. A `Cancel` before its send would cancel nothing. Then a closed stream
-    /// would keep its place as long as the peer does not read.
+    /// Queues a request, after the backlog if there is one, because the kernel has to get requests
+    /// in the order of these calls. If a `Cancel` came before its send, it would cancel nothing,
+    /// and a closed stream would keep its place as long as the peer does not read.
     fn push(&mut self, entry: &squeue::Entry, of: Of, at: u32) {
         let entry = entry.clone().user_data(of.number(at));
         self.outstanding += 1;
@@ -255,8 +255,8 @@ impl Ring {
             self.submit()?;
         }
         self.sends = 0; // the wait submits the rest
-        // The kernel adds this time to the time of its clock. If the sum overflows, it does not
-        // wait.
+        // The kernel adds this time to the time of its clock. If the sum overflowed, the kernel
+        // would not wait.
         let timeout = timeout.map(|most| Timespec::from(most.min(LONGEST)));
         let mut args = SubmitArgs::new();
         if let Some(timeout) = &timeout {
@@ -293,7 +293,7 @@ impl Ring {
     // Receive buffers.
 
     /// Keeps a returned buffer for later, if there is one. Frees it if enough buffers are kept, or
-    /// if it has another length, because the receiver had made it.
+    /// if its length shows that the receiver made it.
     pub(super) fn put(&mut self, buffer: impl Into<Option<Vec<u8>>>) {
         if let Some(buffer) = buffer.into()
             && buffer.len() == LEN + BEHIND
@@ -322,7 +322,7 @@ impl Ring {
             entry.set_addr(begin);
             entry.set_len(LEN as u32);
             entry.set_bid(id);
-            // SAFETY: the tail is aligned, lies in the first entry, and is only read by the kernel.
+            // SAFETY: the tail is aligned and in the first entry, and the kernel never writes it.
             let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(first).cast_mut()) };
             tail.store(self.tail, Ordering::Release);
         }
