@@ -1,16 +1,16 @@
 //! How long to wait before the next attempt to connect (RFC 6455 §7.2.3).
 //!
 //! This module decides the next delay, and whether another attempt makes sense. The caller waits,
-//! connects, logs in, subscribes again and recovers missed messages. `Follower` of the crate
-//! `tickwire-feed` does this for a feed.
+//! connects, logs in, subscribes again and recovers missed messages. For a feed, `Follower` of the
+//! crate `tickwire-feed` is this caller.
 use core::time::Duration;
 use tickwire::{CloseCode, Entropy, handshake::HandshakeError};
 
-/// If `first_delay` is shorter than this, doubling starts from this delay. Without this constant,
-/// delays after a first delay of 0 would never grow.
+/// If `first_delay` is shorter than `LEAST_STEP`, later delays double from `LEAST_STEP`. Without
+/// this constant, delays after a first delay of 0 would never grow.
 const LEAST_STEP: Duration = Duration::from_millis(100);
 
-/// [`Backoff::rarely`] waits at least this long.
+/// The shortest delay that [`Backoff::rarely`] returns.
 const RARELY: Duration = Duration::from_secs(60);
 
 /// The close code 1012 asks clients to come back after a random 5 to 30 s (IANA registry).
@@ -20,11 +20,11 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// backoff with jitter (RFC 6455 §7.2.3). `Backoff` is an iterator, endless unless
 /// [`max_attempts`](Self::max_attempts) ends it.
 ///
-/// The first delay is random, from 0 to [`first_delay`](Self::first_delay). The delay of attempt
-/// *n* + 1 is random, from half of `c` to `c`. Here `c` is `first_delay` × 2ⁿ, but at most
+/// The first delay is random, from 0 to [`first_delay`](Self::first_delay). Each later delay,
+/// number *n* + 1, is random, from half of `c` to `c`. Here `c` is `first_delay` × 2ⁿ, but at most
 /// [`max_delay`](Self::max_delay). A `first_delay` below 100 ms counts as 100 ms in this formula.
-/// By default the delays are 0–5, 5–10, 10–20, 20–40, 30–60, 30–60, .. s. So clients that lost a
-/// server together do not come back together.
+/// By default the delays are 0–5, 5–10, 10–20, 20–40, 30–60, 30–60, .. s. Because delays are
+/// random, clients that lose a server together do not come back together.
 ///
 /// Delays start anew only after [`reset`](Self::reset) or [`connected_for`](Self::connected_for),
 /// never because a connection was opened. Otherwise a client would dial in a tight loop if the
@@ -51,13 +51,13 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// `after_..` return `None` after
 ///
 /// - the close codes 1000, 1002, 1003, 1007 to 1010, 3000 and 3003,
-/// - the statuses 501 and 505, and every other HTTP status except 101, 408, 425, 429 and 5xx,
+/// - a refusal with any HTTP status except 408, 425, 429, and all 5xx other than 501 and 505,
 /// - a violation of the protocol by the peer, such as one byte that is not UTF-8,
 /// - an error of TLS, of the URL, or of the proxy's credentials,
 /// - [`max_attempts`](Self::max_attempts) delays.
 ///
 /// During maintenance, a stock exchange may answer 403 or 404. If your program must not give up
-/// then, look at [`Retry`](tickwire::Retry) after a `None`:
+/// after these statuses, look at [`Retry`](tickwire::Retry) when a call returns `None`:
 ///
 /// ```
 /// use std::time::Duration;
@@ -92,8 +92,8 @@ pub struct Backoff {
     /// The longest first delay. 5 s unless set, as in RFC 6455 §7.2.3. With 0, the first new
     /// attempt comes at once. If `first_delay` is below 100 ms, later delays double from 100 ms.
     pub first_delay: Duration,
-    /// The longest delay, unless a server demands more by Retry-After. 60 s unless set. `max_delay`
-    /// limits the first delay too.
+    /// The longest delay. Only Retry-After and `rarely` can make a delay longer. 60 s unless set.
+    /// `max_delay` limits the first delay too.
     pub max_delay: Duration,
     /// The longest Retry-After that is obeyed. A longer Retry-After counts as `max_retry_after`.
     /// The default is 1 h. Without this limit, a wrong Retry-After could silence a client for a
@@ -136,8 +136,8 @@ impl Backoff {
 
     /// Says that the connection has served its purpose: the delays start anew.
     ///
-    /// A successful opening handshake is not enough: wait for a subscribed message, or for the
-    /// answer to a request. One message is not enough either: a peer that sends one message and
+    /// A successful opening handshake is not enough: wait for a message of a subscription, or for
+    /// the answer to a request. One message is not enough either: a peer that sends one message and
     /// then drops the connection would be dialed after the first delay every time. So also require
     /// that the connection was open for some seconds, or use
     /// [`connected_for`](Self::connected_for).
@@ -155,16 +155,16 @@ impl Backoff {
         }
     }
 
-    /// The delay after a connection that ended with a Close. Returns `None` if another attempt
-    /// would not help or exceeds `max_attempts`. `code` is the code of
-    /// [`Closed`](tickwire::Closed), including 1005 and 1006; see [`CloseCode::is_retryable`].
-    /// Handle the application's own codes before this call.
+    /// The delay after a connection that ended with `code`: the code of
+    /// [`Closed`](tickwire::Closed), which may be 1005 or 1006. Returns `None` if another attempt
+    /// would exceed `max_attempts` or would not help (see [`CloseCode::is_retryable`]). Handle the
+    /// application's own codes before this call.
     ///
     /// After 1012 (service restart), the delay is at least a random time from 5 to 30 s, as in the
     /// IANA registry. After 1013 (try again later), it is at least a random time from half the
-    /// longest delay to the longest delay. Neither delay exceeds `max_delay`. For your own server,
-    /// and in tests, lower [`first_delay`](Self::first_delay) and [`max_delay`](Self::max_delay).
-    /// If `max_delay` is below 5 s, the delay after a 1012 is exactly `max_delay`.
+    /// longest delay to the longest delay. Neither delay exceeds `max_delay`. If `max_delay` is
+    /// below 5 s, the delay after a 1012 is exactly `max_delay`. To come back sooner to your own
+    /// server, lower [`first_delay`](Self::first_delay) and [`max_delay`](Self::max_delay).
     pub fn after_close(&mut self, code: u16) -> Option<Duration> {
         if CloseCode::new(code).is_some_and(|code| !code.is_retryable()) {
             return None;
@@ -193,8 +193,8 @@ impl Backoff {
 
     /// The delay after the server has refused the handshake with an HTTP status other than 101.
     /// Returns `None` if another attempt would not help or exceeds `max_attempts`; see
-    /// [`HandshakeError::is_retryable`]. The server's Retry-After is added to the next delay of
-    /// this `Backoff`. So clients with the same Retry-After do not come back at the same time.
+    /// [`HandshakeError::is_retryable`]. The server's Retry-After is added to the next random
+    /// delay, so that clients with the same Retry-After do not come back at the same time.
     ///
     /// See [`Refusal::retry_after`](tickwire::handshake::client::Refusal::retry_after).
     pub fn after_refusal(
@@ -208,7 +208,7 @@ impl Backoff {
 
     /// The delay after an error or a close code whose advice is
     /// [`Retry::Alarm`](tickwire::Retry::Alarm): a random time from `c` to 1.25 × `c`, where `c` is
-    /// [`max_delay`](Self::max_delay), but at least 60 s. So a server that refuses a program is
+    /// the longer of [`max_delay`](Self::max_delay) and 60 s. So a server that refuses a program is
     /// dialed at most once a minute. Returns `None` if the attempts exceed
     /// [`max_attempts`](Self::max_attempts).
     pub fn rarely(&mut self) -> Option<Duration> {

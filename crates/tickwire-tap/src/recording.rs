@@ -24,16 +24,16 @@ macro_rules! put {
     };
 }
 
-/// The largest number of bytes of a recorded head that a replay reads. Without this limit, a
-/// hostile recording could make its replay take for ever.
+/// The most bytes of the recorded end's request or answer that a replay reads. Without this limit,
+/// a hostile recording could offer so many subprotocols that comparing them takes for ever.
 const MAX_HEAD: usize = 64 << 10;
 
 /// The bytes that passed over a stream, in order.
 ///
-/// A replay gives the same events as the recorded connection, with the same reads and times. A
-/// replay does not send the application's messages again, and drops the core's replies. A recording
-/// does not contain the application's calls. So a replay also reports messages that the recorded
-/// connection discarded because the application had called `fail` or `close`.
+/// With the same reads at the same times, a replay gives the same events as the recorded
+/// connection. A replay does not send the application's messages again, and drops the core's
+/// replies. A recording does not contain the application's calls. So a replay also reports messages
+/// that the recorded connection discarded because the application had called `fail` or `close`.
 ///
 /// A recording does not say when the connection read the clock, so a replay has no deadlines. A
 /// connection that a deadline has ended is still open at the end of its replay.
@@ -100,7 +100,7 @@ impl Recording {
     /// The role of the recorded end, if the recording begins with the opening handshake.
     pub fn role(&self) -> Option<Role> {
         let first = self.passed.first()?;
-        // The first read or write may have fewer than four bytes.
+        // `GET ` has four bytes, but the first read or write may have fewer.
         match first.bytes.starts_with(b"GET ".get(..first.bytes.len().min(4))?) {
             true if first.bytes.is_empty() => None,
             true if first.received => Some(Role::Server),
@@ -226,8 +226,8 @@ fn named<'h>(head: &'h [u8], name: &'static str) -> impl Iterator<Item = &'h str
     })
 }
 
-/// Gives the recorded nonce to the handshake, and only zeros after it: a replay sends nothing, and
-/// needs no masking keys.
+/// Gives the recorded nonce to the handshake. Later calls give zeros, because a replay sends
+/// nothing, and so needs no random masking keys.
 struct Nonce(Option<Vec<u8>>);
 
 impl Entropy for Nonce {

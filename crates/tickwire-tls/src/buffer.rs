@@ -1,4 +1,4 @@
-//! A buffer of ciphertext or plaintext. The thread's pool lends the memory of a buffer in use.
+//! A buffer of ciphertext or plaintext, whose memory comes from the thread's pool.
 use crate::pool;
 use std::io;
 
@@ -10,7 +10,7 @@ const LEAST: usize = 4 << 10;
 const WIRE: usize = 32 << 10;
 
 /// Bytes of a session: ciphertext from the stream, ciphertext to write to the stream, or decrypted
-/// data that waits to be read. The thread's pool lends the memory.
+/// data that waits to be read.
 #[derive(Default)]
 pub struct Buffer {
     /// Invariant: the content is `bytes[start..end]`.
@@ -88,7 +88,7 @@ impl Buffer {
     ///
     /// If the room was smaller than `len`.
     pub(super) fn commit(&mut self, len: usize) {
-        // Without this check, a wrong `len` would lose the content: `filled` would return nothing.
+        // A wrong `len` would lose the content, because `filled` would then return nothing.
         assert!(len <= self.bytes.len() - self.end, "committed more than was spare");
         self.end += len;
     }

@@ -5,7 +5,7 @@ use super::{buffer::Buffer, records::WAITING};
 use ::rustls::{CommonState, Connection, Error};
 use std::io::{self, IoSlice, Read, Write};
 
-/// rustls' connection. Each call moves to its `out` all ciphertext that rustls has to write.
+/// rustls' connection. Each method with an `out` moves all ciphertext of rustls into it.
 pub(super) struct Buffered(Connection);
 
 impl Buffered {
@@ -33,9 +33,9 @@ impl Buffered {
 
     /// Lets rustls write its first message, then open records of `input` until rustls holds
     /// plaintext, or until the peer's close_notify. Later bytes stay in `input`. Returns whether
-    /// the close_notify has come. If so, rustls must not get the later bytes.
+    /// the close_notify has come. After it, the caller must not hand the later bytes to rustls.
     pub(super) fn take(&mut self, input: &mut Buffer, out: &mut Buffer) -> Result<bool, Error> {
-        // This comes first: in the handshake rustls reads nothing while it has bytes to write.
+        // First, because in the handshake rustls reads nothing while it has bytes to write.
         self.speak(out);
         let mut ended = false;
         // `wants_read` is false while rustls holds plaintext, and after the close_notify.
@@ -56,13 +56,13 @@ impl Buffered {
     }
 
     /// Copies plaintext to `to`, and returns its length. Here an error of rustls means only that
-    /// rustls needs more input: `take` has returned all other errors.
+    /// rustls needs more input, because `take` has returned all other errors.
     pub(super) fn read(&mut self, to: &mut [u8]) -> usize {
         self.0.reader().read(to).unwrap_or(0)
     }
 
-    /// Seals data, unless `out` holds `WAITING` bytes already. Returns the number of bytes sealed,
-    /// at most rustls' buffer limit (`WAITING` by default). So `out` may reach twice `WAITING`.
+    /// Seals data, unless `out` holds `WAITING` bytes. Returns the number of bytes sealed, at most
+    /// rustls' buffer limit (`WAITING` by default). So `out` may reach about twice `WAITING`.
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> io::Result<usize> {
         if out.len() >= WAITING {
             return Ok(0);

@@ -92,8 +92,8 @@ pub fn platform_config() -> Result<Client, TlsError> {
     let verifier = Verifier::new(provider.clone());
     let verifier = verifier.map_err(|error| roots::explained(error, std::env::var_os))?;
     let config = client_config(verifier, provider)?;
-    // Two threads may reach this line at once. Both get the configuration stored first, to share
-    // its tickets. An error is not kept: the program may install a provider, and call again.
+    // Two threads may get here at once. Both get the configuration stored first, and share its
+    // tickets. An error is not stored, so that the program can install a provider and call again.
     Ok(CONFIG.get_or_init(|| config).clone())
 }
 
@@ -114,7 +114,7 @@ pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
     for (root, number) in CertificateDer::pem_slice_iter(&pem).zip(1..) {
         let bad = |error: &dyn fmt::Display| bad_root(format!("certificate {number}: {error}"));
         let root = root.map_err(|error| bad(&error))?;
-        // `store` serves only to check each root: the verifier's error would not name a bad root.
+        // `store` only checks each root, because the verifier's error would not name a bad root.
         store.add(root.clone()).map_err(|error| bad(&error))?;
         roots.push(root);
     }
@@ -127,8 +127,8 @@ pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
     client_config(Verifier::new_with_extra_roots(roots, provider.clone())?, provider)
 }
 
-/// The error for a PEM text from which the roots cannot be taken. It is an `InvalidCertificate`,
-/// and so [about a certificate](TlsError::is_about_certificate): a person must correct the text.
+/// The error for a PEM text from which the roots cannot be taken. As a person must correct the
+/// text, it is an error [about a certificate](TlsError::is_about_certificate).
 #[cfg(not(target_os = "android"))]
 fn bad_root(what: String) -> TlsError {
     let error = io::Error::new(io::ErrorKind::InvalidData, format!("in the PEM text, {what}"));

@@ -24,9 +24,9 @@ pub(super) fn alert(error: &Error) -> AlertDescription {
         Error::InappropriateMessage { .. }
         | Error::InappropriateHandshakeMessage { .. }
         | Error::PeerMisbehaved(_) => AlertDescription::UnexpectedMessage,
-        // Faults of this end, and `AlertReceived`. After `AlertReceived` this alert is never sent:
-        // `Records::alerted` has sent another alert, or needs to send none. In both cases it has
-        // set `silent`, so `Records::end` does nothing.
+        // Faults of this end, and `AlertReceived`. After `AlertReceived` this alert is never sent,
+        // because `Records::alerted` has sent another alert or decided to send none. In both cases
+        // `silent` is set, so `Records::end` does nothing.
         _ => AlertDescription::InternalError,
     }
 }

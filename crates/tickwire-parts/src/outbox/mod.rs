@@ -24,17 +24,17 @@ const OVERHEAD: usize = 64;
 const TOO_MUCH: &str = "too slow: over max_bytes";
 const TOO_OLD: &str = "too slow: over max_age";
 
-/// A queue with room for more than this many messages is freed when it becomes empty. A slow
-/// subscriber may have made the queue grow.
+/// If a slow subscriber has made the queue grow beyond this many messages, the memory of the queue
+/// is freed when the queue becomes empty.
 const KEPT: usize = 1024;
 
 /// The policy for a queue over its bounds: see [`Outbox`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// Nothing is lost: a message over the bound is [refused](PushError::Full), and the publisher
-    /// has to wait for this subscriber. This policy ignores the age of messages. Use this policy
-    /// for a few subscribers that need every message.
+    /// Nothing is lost: while the queue is at its bound, a push is [refused](PushError::Full), and
+    /// the publisher has to wait for this subscriber. This policy ignores the age of messages. Use
+    /// this policy for a few subscribers that need every message.
     Wait,
     /// The oldest messages are dropped to make room, and messages that are too old are dropped too.
     /// Use this policy for data that is soon worthless, such as positions of moving things.
@@ -44,15 +44,15 @@ pub enum Overflow {
     /// each key changes. So a busy key does not keep other keys from being sent. Use this policy
     /// for market data. A message without a key stays in order and is never replaced.
     ///
-    /// Except for replaced messages, no message is dropped. Instead the subscriber is disconnected
-    /// with 1013 if the messages need more room than there is, or if a message has waited for
-    /// longer than [`max_age`](Outbox::max_age). Therefore [`max_bytes`](Outbox::max_bytes) must
-    /// have room for all keys, each with its longest message and 64 bytes. With less room, a burst
+    /// No message is dropped to make room. Instead the subscriber is disconnected with 1013 if the
+    /// messages need more room than there is, or if a message has waited for longer than
+    /// [`max_age`](Outbox::max_age). Therefore [`max_bytes`](Outbox::max_bytes) must have room for
+    /// the longest message of each key, and for 64 bytes more per key. With less room, a burst
     /// disconnects even subscribers that read as fast as they can.
     Conflate,
-    /// A subscriber over a bound is disconnected with this code. Use 1008 (policy violation), or
-    /// 1013 (try again later), which asks a client to back off. A server must not use 1010. Use
-    /// this policy for messages that are useful only if all of them arrive.
+    /// If the queue exceeds a bound, the subscriber is disconnected with this code. Use 1008
+    /// (policy violation), or 1013 (try again later), which asks a client to back off. A server
+    /// must not use 1010. Use this policy for messages that are useful only if all of them arrive.
     Disconnect(CloseCode),
 }
 
@@ -80,7 +80,7 @@ pub struct OutboxCounts {
     pub fed: u64,
     /// Messages replaced by a newer message of the same key.
     pub conflated: u64,
-    /// Messages dropped to make room, as too old, or because the subscriber was disconnected.
+    /// Messages dropped to make room, for their age, or because the subscriber was disconnected.
     pub dropped: u64,
     /// Messages refused with [`Full`](PushError::Full) or
     /// [`Disconnected`](PushError::Disconnected). Refused messages are not part of `pushed`.
@@ -95,8 +95,8 @@ pub struct OutboxCounts {
 /// [`max_unsent`](Self::max_unsent) bytes are unsent (16 KiB unless set). So the queue's
 /// [policy](Overflow), not the socket's buffer, decides which messages a slow subscriber gets.
 ///
-/// A Close that you queue is sent after the messages fed before. Messages that still wait in the
-/// outbox are not sent.
+/// A Close that you queue is sent after the messages that were fed before it. Messages that still
+/// wait in the outbox are then never sent.
 ///
 /// An outbox does no I/O and is not a future. Push each published message, and call
 /// [`feed`](Self::feed) when the connection may have room. The caller passes the time, from any
@@ -122,7 +122,7 @@ pub struct OutboxCounts {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Under tokio, each subscriber has a task. The task also receives, and feeds more whenever fewer
+/// Under tokio, each subscriber has a task. This task pushes and receives, and feeds whenever fewer
 /// than `max_unsent` bytes are unsent. At most 1 MiB waits, or a single longer message;
 /// [`max_bytes`](Self::max_bytes) sets another bound. 1 MiB is room for one tick of 40 bytes for
 /// each of 10,000 instruments.
@@ -191,16 +191,16 @@ pub struct Outbox {
     /// push and feed checks the age, so no message older than `max_age` is ever fed. To make the
     /// policy act on time, call `feed` at [`poll_timeout`](Self::poll_timeout).
     ///
-    /// A message that replaces another has the age of that message. The age of any other message
-    /// counts from the `now` of its push. So read the clock right before the push. If your task
-    /// waits after reading the clock, a new message is already old.
+    /// A message that replaces a waiting message takes over that message's age. The age of any
+    /// other message counts from the `now` of its push. So read the clock right before the push.
+    /// After a wait between the two, the message counts as older than it is.
     pub max_age: Option<Duration>,
     /// The outbox feeds while less than this many bytes are unsent, so the last message may exceed
     /// the limit. 0 counts as 1. `max_unsent` is [`MAX_UNSENT`](Self::MAX_UNSENT) unless set, and
     /// has no effect beyond [`high_water`](tickwire::Config::high_water). A smaller value adapts to
     /// a slow peer sooner, and a larger value needs fewer writes.
     pub max_unsent: usize,
-    /// The waiting messages, the oldest place first.
+    /// The waiting messages, in the order of their `since`.
     queue: VecDeque<Entry>,
     /// The sum of `size` over the messages of `queue`.
     bytes: usize,
@@ -292,7 +292,7 @@ impl Outbox {
     /// disconnects, queues the Close at the next frame boundary ([`Sender::abort`]). The reason of
     /// the Close is "too slow: over max_bytes" or "too slow: over max_age".
     ///
-    /// Call `feed` after a push, and when the peer has taken bytes, for example after a flush.
+    /// Call `feed` after a push, and when the stream has accepted bytes, for example after a flush.
     ///
     /// # Errors
     ///
@@ -344,9 +344,9 @@ impl Outbox {
         self.queue.is_empty() || self.bytes.saturating_add(size(message)) <= self.max_bytes
     }
 
-    /// The code with which the subscriber is, or will be, disconnected. `None` unless it was too
-    /// slow. Once [`feed`](Self::feed) has queued the Close, [`Sender::close_frame`] also has the
-    /// reason, which names the exceeded bound.
+    /// The code with which the subscriber is, or will be, disconnected. `None` unless the
+    /// subscriber was too slow. Once [`feed`](Self::feed) has queued the Close,
+    /// [`Sender::close_frame`] also has the reason, which names the exceeded bound.
     pub fn disconnected(&self) -> Option<CloseCode> {
         self.gave_up.map(|frame| frame.code)
     }
