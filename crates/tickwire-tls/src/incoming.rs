@@ -41,14 +41,14 @@ impl Session {
             return Ok(Some(0)); // below, 0 bytes would mean that more input is needed
         }
         let mut end = 0;
-        // Data copied before a panic is returned first. The next call returns the panic's error.
+        // Even after a panic, the data copied so far is returned. The next call returns the error.
         let called = self.call(|session| session.copy_plain(to, &mut end));
         match end {
             0 => called?,
             _ => return Ok(Some(end)),
         }
-        // A close_notify is authenticated. The end of the stream is not, because an attacker can
-        // cut off a TCP connection. So an end without a close_notify is an error (RFC 9846 §6.1).
+        // An attacker can end the stream, but cannot forge a close_notify. So the end of the stream
+        // without a close_notify is an error (RFC 9846 §6.1).
         match self.ended {
             true => Ok(Some(0)),
             false => self.check().map(|()| None),
@@ -73,9 +73,9 @@ impl Session {
     }
 
     /// Copies plaintext to `to`, and returns its length. While rustls has no plaintext, this call
-    /// gives rustls more of `input`. The loop ends, because each `process` shortens `input`: rustls
-    /// wants to read while it has no plaintext, so [`take`](crate::buffered::Buffered::take) reads
-    /// or fails.
+    /// gives rustls more of `input`. The loop ends, because each `process` shortens `input`: while
+    /// rustls has no plaintext, it wants to read, so [`take`](crate::buffered::Buffered::take)
+    /// reads or fails.
     fn read_from_rustls(&mut self, to: &mut [u8]) -> usize {
         while let Engine::Rustls(conn) = &mut self.engine {
             let len = conn.read(to);
@@ -88,9 +88,9 @@ impl Session {
     }
 
     /// Opens the first record. Returns `false` if no whole record is there, or if the session is
-    /// over. `has_data`: the caller's read has already copied data. This data must not wait for
-    /// more messages: a KeyUpdate takes as long as decrypting kilobytes of data. So if `has_data`
-    /// is set, this call also returns `false` after a handshake message.
+    /// over. `has_data` says that the caller's read has already copied data. This data must not
+    /// wait for a KeyUpdate, which takes as long as decrypting kilobytes of data. So this call then
+    /// also returns `false` after an alert or a handshake message.
     fn open_one(&mut self, has_data: bool) -> bool {
         let Engine::Records(records) = &mut self.engine else {
             return false;

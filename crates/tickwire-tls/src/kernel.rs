@@ -20,8 +20,8 @@ pub(super) enum Kernel {
 type Next = Result<(u64, ConnectionTrafficSecrets), Error>;
 
 impl Kernel {
-    /// Moves on to the peer's next key. Call this once for each KeyUpdate of the peer: after one
-    /// call more or fewer, the ends would have different keys.
+    /// Moves on to the peer's next key. Call this once for each KeyUpdate of the peer, because
+    /// otherwise the ends would have different keys.
     pub(super) fn next_to_open(&mut self) -> Next {
         match self {
             Self::Client(kernel) => kernel.update_rx_secret(),
@@ -84,8 +84,8 @@ pub(super) fn decrypter(
 
 /// Whether the provider hands over the keys of this suite.
 pub(super) fn gives_keys(suite: &'static Tls13CipherSuite) -> bool {
-    // Asks with a key of zeros. A question with the real keys would consume rustls' connection, and
-    // rustls could not go on if the answer were no.
+    // Asks with a key of zeros, because asking with the real keys would consume rustls' connection,
+    // and rustls could not go on if the answer were no.
     let secrets = suite.aead_alg.extract_keys(AeadKey::from([0; 32]), Iv::from([0; 12]));
     secrets.is_ok_and(|secrets| parts(secrets).is_ok())
 }

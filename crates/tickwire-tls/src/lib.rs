@@ -43,7 +43,7 @@ use std::{
     io,
 };
 
-/// The protocol that a client asks for by ALPN (RFC 7301). A WebSocket begins as HTTP/1.1.
+/// The protocol that a client asks for by ALPN (RFC 7301), because a WebSocket begins as HTTP/1.1.
 const ALPN: &[u8] = b"http/1.1";
 
 /// Why TLS failed. The cause may be the peer, the network or this end's configuration.
@@ -115,9 +115,9 @@ impl TlsError {
     pub fn is_about_certificate(&self) -> bool {
         // Only a refused or a missing certificate causes these alerts (RFC 9846 §6.2). SSL 3 sends
         // `NoCertificate` for a missing certificate. rustls sends `AccessDenied` if the program's
-        // own verifier refuses a certificate. All alerts that are not in the list may have other
-        // causes: `UnrecognisedName` is about the host's name, and `HandshakeFailure` does not say
-        // what has failed.
+        // own verifier refuses a certificate. All other alerts may have other causes: for example,
+        // `UnrecognisedName` is about the host's name, and `HandshakeFailure` does not say what has
+        // failed.
         matches!(
             &*self.0,
             Error::InvalidCertificate(_)
@@ -228,9 +228,9 @@ impl fmt::Display for TlsError {
     }
 }
 
-/// Whether the peer shows an authority's certificate as its own. Such a certificate is nearly
-/// always self-signed, so it counts as `NotTrusted`. rustls has no variant for this error. So this
-/// function compares the error's text, which is the error's name in the verifier (webpki).
+/// Whether the peer shows an authority's certificate as the peer's own. This certificate is nearly
+/// always self-signed, so the error counts as `NotTrusted`. rustls has no variant for this error.
+/// So this function compares the error's text, which is the error's name in the verifier (webpki).
 fn shows_authority(error: &CertificateError) -> bool {
     matches!(error, CertificateError::Other(error) if error.to_string() == "CaUsedAsEndEntity")
 }

@@ -1,7 +1,6 @@
 //! The handshake on rustls' unbuffered connection, which can hand over its keys afterwards. A
-//! session uses this connection if the configuration allows the handover. If the keys are not
-//! available (TLS 1.2, or a provider that keeps its keys), the unbuffered connection also processes
-//! the data.
+//! session uses this connection if the configuration allows the handover. Without the keys (TLS
+//! 1.2, or a provider that keeps them), the unbuffered connection also processes the data.
 use super::{
     agreed::Agreed,
     buffer::Buffer,
@@ -149,7 +148,7 @@ impl Opening {
             match self.step(&mut None, out)? {
                 Next::Step => continue,
                 Next::End => return Ok(true),
-                // rustls limits a message to `HANDSHAKE` bytes, but does not limit its records: in
+                // rustls limits a message to `HANDSHAKE` bytes, but not to a number of records: in
                 // records of one byte, a message takes 23 times its length. This crate keeps all
                 // these records in memory, and the peer is not authenticated yet. So the limit
                 // applies to `seen`, which counts the records' bytes.
@@ -171,10 +170,10 @@ impl Opening {
                     }
                 }
                 None => {
-                    // rustls checks even an incomplete record, so that bytes that are not TLS fail
-                    // at once. These bytes count as seen only once the record is whole, so `seen`
-                    // is set back. rustls discards none of them, so the subtraction never
-                    // saturates. Only an error of this step matters.
+                    // rustls gets even an incomplete record, so that bytes that are not TLS fail at
+                    // once. The incomplete record must not count as seen, so `seen` is set back.
+                    // rustls discards none of its bytes, so the subtraction never saturates. Of the
+                    // result, only an error matters.
                     let len = behind.len();
                     self.seen += len;
                     let looked = self.step(&mut None, out);
@@ -222,16 +221,17 @@ impl Opening {
     /// Encrypts `say`, after the handshake records that rustls still has to send.
     fn send(&mut self, say: Say<'_>, out: &mut Buffer) -> Result<(), Error> {
         let mut say = Some(say);
-        // The last step, in which rustls has nothing else to send, encrypts `say`. No step is
-        // `Next::End`: rustls reports the peer's close_notify only once, to `take_records`.
+        // The last step encrypts `say`, when rustls has nothing else to send. No step is
+        // `Next::End`, because `take_records` takes rustls' only report of a close_notify.
         while let Next::Step = self.step(&mut say, out)? {}
-        // `say` is left only if both ends have closed. Then `say` is a repeated close_notify: the
-        // session seals no data after `close`.
+        // `say` is left only if both ends have closed. Then `say` is a repeated close_notify,
+        // because the session seals no data after `close`.
         say.map_or(Ok(()), |_| Err(Error::General("nothing can be sent now".into())))
     }
 
-    /// Whether the handshake is over, and rustls can hand over the keys. The last handshake message
-    /// ends its record (RFC 9846 §5.1), so rustls has not seen any of the records after it.
+    /// Whether the handshake is over, and rustls can hand over the keys. rustls has seen no record
+    /// after the handshake, because it gets one record at a time, and the last handshake message
+    /// ends its record (RFC 9846 §5.1).
     pub(super) fn is_done(&self) -> bool {
         let suite = self.state().negotiated_cipher_suite().and_then(|suite| suite.tls13());
         !self.state().is_handshaking() && suite.is_some_and(gives_keys)
@@ -241,9 +241,9 @@ impl Opening {
     pub(super) fn into_records(mut self) -> Result<(Records, Buffer), Error> {
         let name = self.name.take();
         let agreed = Agreed::of(self.state(), name);
-        // `plain` is empty: all data comes after the records that rustls has seen. After the calls
-        // below, this crate counts the sequence numbers. The calls are named dangerous because a
-        // number that is used twice under one key would break the cipher.
+        // `plain` is empty, because all data comes after the records that rustls has seen. After
+        // the calls below, this crate counts the sequence numbers. The calls are named dangerous
+        // because a number that is used twice under one key would break the cipher.
         let (secrets, kernel) = match self.side {
             Side::Client(conn) => {
                 let (secrets, kernel) = conn.dangerous_into_kernel_connection()?;
@@ -258,7 +258,7 @@ impl Opening {
     }
 }
 
-/// Does what rustls asks for. Returns the number of input bytes used up, and what to do next.
+/// Does what rustls asks for. Returns how many input bytes to discard, and what to do next.
 fn react<Data>(
     status: UnbufferedStatus<'_, '_, Data>,
     say: &mut Option<Say<'_>>,
@@ -345,7 +345,7 @@ fn record_len(wire: &[u8]) -> usize {
 
 impl Hello {
     /// Counts a handshake record (type 22), and returns whether the ClientHello ends in it. Other
-    /// records do not count: rustls ignores a warning alert before the ClientHello.
+    /// records do not count, such as a warning alert before the ClientHello, which rustls ignores.
     fn ends_in(&mut self, record: &[u8]) -> bool {
         let [22, _, _, _, _, part @ ..] = record else {
             return false;
@@ -362,8 +362,8 @@ impl Hello {
     }
 }
 
-/// The server name that the client asks for in its ClientHello. `None` also for a bad ClientHello:
-/// rustls' own connection (`Opening::side`) reports the fault.
+/// The server name that the client asks for in its ClientHello. Also `None` for a bad ClientHello,
+/// because rustls' own connection (`Opening::side`) reports its fault.
 fn server_name(hello: Option<&[u8]>) -> Option<String> {
     let (mut acceptor, mut wire) = (Acceptor::default(), hello?);
     while acceptor.read_tls(&mut wire).ok()? > 0 {

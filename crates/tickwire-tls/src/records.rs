@@ -31,7 +31,7 @@ pub(super) const HANDSHAKE: usize = 65535;
 /// The most ciphertext, in bytes, that may wait to be written. rustls has the same bound.
 pub(super) const WAITING: usize = 64 << 10;
 /// The most empty records and KeyUpdates since the last data. rustls allows 32 of each kind, but a
-/// record of one kind resets its count of the other kind. Here both kinds share one count, so that
+/// record of one kind resets the count of the other kind. Here both kinds share one count, so that
 /// a peer cannot alternate them for ever. Parts of a handshake message do not count, because
 /// BoringSSL's tests send a ticket in records of one byte. `HANDSHAKE` limits the whole message.
 const DATALESS: u8 = 32;
@@ -73,7 +73,7 @@ pub(super) struct Records {
     /// The number of KeyUpdates that we have sent.
     pub(super) updates: u64,
     /// We have sent an alert, or received a fatal alert. From then on we send no other alert, and
-    /// `Session::seal` refuses data: the session has failed or is closed.
+    /// `Session::seal` refuses data, because the session has failed or is closed.
     silent: bool,
     /// The beginning of a handshake message whose rest has not arrived.
     partial: Vec<u8>,
@@ -84,8 +84,8 @@ pub(super) struct Records {
 
 impl Records {
     /// Takes over after the handshake. `fragment` is from 1 to `PLAIN`: `Opening::new` clamps it.
-    /// With 0, `write` would seal empty records for ever. Longer records than `PLAIN` are illegal
-    /// (RFC 9846 §5.1), and their length may not fit into the header.
+    /// With 0, `write` would seal empty records for ever. Records longer than `PLAIN` are illegal
+    /// (RFC 9846 §5.1), and their length might not fit into the header.
     pub(super) fn new(
         agreed: Agreed,
         secrets: ExtractedSecrets,
@@ -114,7 +114,7 @@ impl Records {
     }
 
     /// Opens the first record in `wire`, in place. The answer to an alert, if any, goes to `out`.
-    /// After an error that is no received alert, the caller sends the alert of `fault::alert`.
+    /// After any error except a received alert, the caller sends the alert of `fault::alert`.
     pub(super) fn open(&mut self, wire: &mut [u8], out: &mut Buffer) -> Result<Opened, Error> {
         // The header is checked as soon as it has arrived. Otherwise a peer that announces too long
         // a record could fill the buffer first.
@@ -270,7 +270,7 @@ impl Records {
         if !last {
             return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into());
         }
-        // Each KeyUpdate makes us derive a key. This costs as much as opening kilobytes of data.
+        // KeyUpdates count, because deriving a key costs as much as opening kilobytes of data.
         bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyKeyUpdateRequests)?;
         match body {
             [0] => {}
@@ -292,8 +292,8 @@ impl Records {
     /// number of bytes sealed.
     ///
     /// After an error, `out` keeps the records that were sealed before the error, but nothing says
-    /// how much data they contain. So the caller must not repeat the write: the peer would get this
-    /// data twice.
+    /// how much data they contain. So the caller must not repeat the write, because the peer would
+    /// get this data twice.
     #[inline]
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> Result<usize, Error> {
         // Bytes beyond `WAITING` stay with the caller. Otherwise a peer that reads nothing would
@@ -323,14 +323,14 @@ impl Records {
 
     #[cold]
     fn update(&mut self, out: &mut Buffer) -> Result<(), Error> {
-        // Only a key at its limit leads to this error: after `UPDATES`, `updated` no longer sets
-        // `owes_update`.
+        // Only a key at its limit leads to this error, because after `UPDATES` KeyUpdates `updated`
+        // no longer sets `owes_update`.
         if self.updates >= UPDATES {
             return Err(Error::EncryptError);
         }
         (self.owes_update, self.updates) = (false, self.updates + 1);
-        // This KeyUpdate (type 24, one byte, 0) asks for no answer: two ends that asked each other
-        // would go on for ever. The old key seals this record; the next key seals all later ones.
+        // This KeyUpdate (type 24, one byte, 0) asks for no answer. Otherwise two ends could ask
+        // each other for ever. The old key seals this record; the next key seals all later ones.
         self.say(ContentType::Handshake, &[24, 0, 0, 1, 0], out)?;
         let (seq, secrets) = self.kernel.next_to_seal()?;
         self.seal = Seal::new(self.suite, secrets)?;
@@ -338,7 +338,7 @@ impl Records {
         Ok(())
     }
 
-    /// Sends our last alert, unless `silent` is set: the alert `fatal`, or else a close_notify.
+    /// Unless `silent` is set, sends our last alert: the alert `fatal`, or else a close_notify.
     pub(super) fn end(&mut self, fatal: Option<AlertDescription>, out: &mut Buffer) {
         if self.silent {
             return;
@@ -414,7 +414,7 @@ fn seal_whole(
 ) -> Result<Vec<u8>, Error> {
     let mut plain = vec![0; len];
     from.copy(&mut plain);
-    // `OutboundChunks::Multiple` takes a list of `&[u8]`. This list would need memory of its own.
+    // Not `Multiple`, because it takes a list of `&[u8]`, which would need memory of its own.
     let payload = OutboundChunks::Single(&plain);
     // rustls passes this version too. A provider does not need it for TLS 1.3, because the header
     // of each protected record has this version (RFC 9846 §5.2).

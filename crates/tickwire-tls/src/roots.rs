@@ -38,8 +38,8 @@ pub(crate) fn explained(
     Error::General(format!("{text}: {places}"))
 }
 
-/// Reads the files that the two variables name. The platform's verifier misses each certificate
-/// whose first line has a byte order mark. Returns the first certificate after each mark. Leaves
+/// Reads the files that the two variables name. Returns the first certificate after each byte order
+/// mark, because the platform's verifier misses a certificate whose first line has a mark. Leaves
 /// out a malformed certificate, because the verifier would fail on it.
 ///
 /// Looks at the same files as rustls-native-certs, which the verifier uses: `SSL_CERT_DIR` may list
@@ -56,8 +56,8 @@ pub(crate) fn behind_marks(
         RootCertStore::empty().add(first.clone()).is_ok().then_some(first)
     };
     let mut roots = Vec::new();
-    // Reads only regular files. A pipe can be read only once, and the verifier reads it after us.
-    // Opening a FIFO may block for ever.
+    // Reads only regular files, because a pipe can be read only once, and the verifier reads it
+    // after us. Also, opening a FIFO may block for ever.
     for file in file.map(PathBuf::from).into_iter().chain(inside).filter(|file| file.is_file()) {
         let text = fs::read(file).unwrap_or_default();
         roots.extend(String::from_utf8_lossy(&text).split(MARK).skip(1).filter_map(first));
