@@ -16,8 +16,8 @@ use std::io::{self, IoSlice};
 /// 1. [`read`](Self::read) plaintext, and hand it to the protocol.
 /// 2. [`write`](Self::write) the data that the protocol has to send.
 /// 3. Write the [`outgoing`](Self::outgoing) ciphertext to the stream, then
-///    [`advance`](Self::advance). Go back to 2 if the protocol still has data. Do step 3 even if
-///    the protocol sends nothing: the session itself sends handshake messages, tickets and alerts.
+///    [`advance`](Self::advance). Do this even if the protocol sends nothing, because the session
+///    sends handshake messages, tickets and alerts. Go back to 2 if the protocol still has data.
 /// 4. If `read` returned `None`, read the stream into [`spare_mut`](Self::spare_mut), and call
 ///    [`commit`](Self::commit). At the end of the stream, call
 ///    [`end_of_stream`](Self::end_of_stream) instead.
@@ -77,14 +77,15 @@ use std::io::{self, IoSlice};
 /// ```
 ///
 /// **Closing.** Before the stream is shut for writing, call [`close`](Self::close) and write the
-/// outgoing ciphertext. If `read` fails, keep its error and write the outgoing ciphertext, which
-/// contains the alert for the peer.
+/// outgoing ciphertext. If `read` fails, the outgoing ciphertext may contain an alert for the peer.
+/// So write this ciphertext before you report the error.
 ///
-/// **Panics.** During a call of the session, rustls may panic. So may code that rustls calls, such
-/// as the provider or a certificate verifier. The session catches the panic, and drops rustls'
-/// connection. From then on every `write` fails. [`read`](Self::read) returns the plaintext that
-/// this crate holds, then fails too, and [`TlsError::is_panic`] is `true`. Plaintext that rustls
-/// held is lost. The panic hook still reports the panic, and `panic = "abort"` ends the program.
+/// **Panics.** If rustls, or code that rustls calls (such as the provider or a certificate
+/// verifier), panics in a call of the session, the session catches the panic and drops rustls'
+/// connection. From then on, every `write` fails. [`read`](Self::read) returns the plaintext that
+/// this crate holds, then fails too. For these errors, [`TlsError::is_panic`] is `true`. Plaintext
+/// that rustls held is lost. The panic hook still reports the panic, and `panic = "abort"` ends the
+/// program.
 ///
 /// In a session from [`client`](Self::client) or [`server`](Self::server), rustls does the
 /// handshake, checks certificates, and handles tickets and keys. This crate opens and seals the
@@ -95,21 +96,20 @@ use std::io::{self, IoSlice};
 /// - The handshake agrees on TLS 1.3.
 /// - The provider hands over the keys.
 ///
-/// The configuration's provider then does the cryptography. If a condition does not hold, rustls
-/// opens and seals the records, with one more allocation and two more copies for each record.
+/// If a condition does not hold, rustls opens and seals the records, with one more allocation and
+/// two more copies for each record. The configuration's provider always does the cryptography.
 pub struct Session {
     pub(super) engine: Engine,
     /// A part of the handshake is still to be done, written or flushed. While this flag is set, the
     /// stream's reader also sends ciphertext, because the peer may wait for the rest of the
-    /// handshake. A flush of everything clears the flag. So does the first write of data, because
-    /// the writer then sends the rest.
+    /// handshake. After the handshake, a flush of all ciphertext clears the flag. The first write
+    /// of data clears it too, because the writer then sends the rest of the handshake.
     opening: bool,
     /// Ciphertext that has arrived and is not yet decrypted.
     pub(super) input: Buffer,
-    /// The range of `input` with decrypted data that is unread: the rest of the first record's
-    /// data.
+    /// The unread part of the first record's decrypted data, as a range of `input`.
     pub(super) plain: Range<usize>,
-    /// The length in bytes of the first record in `input`. `plain` lies in this record.
+    /// The length of the first record in `input`, in bytes. Out of date if `plain` is empty.
     pub(super) record: usize,
     /// Ciphertext to write to the stream.
     pub(super) out: Buffer,
@@ -130,9 +130,9 @@ impl Session {
     }
 
     /// rustls' own connection, for example to export keying material. `None` after a panic of
-    /// rustls. Also `None` if the configuration sets `enable_secret_extraction`, even with TLS 1.2.
-    /// Two kinds of sessions return `Some` despite this setting: a session from [`new`](Self::new),
-    /// and a server's session whose configuration allows early data.
+    /// rustls. If the configuration sets `enable_secret_extraction`, the result is `None` even with
+    /// TLS 1.2, except in two kinds of sessions: a session from [`new`](Self::new), and a server's
+    /// session whose configuration allows early data.
     pub fn connection(&self) -> Option<&Connection> {
         match &self.engine {
             Engine::Rustls(conn) => Some(conn.connection()),
@@ -160,7 +160,7 @@ impl Session {
     ) -> Result<Self, TlsError> {
         let name = name.try_into().map_err(|_| TlsError::from(Error::UnsupportedNameType))?;
         let (Client(config), alpn) = (config.into(), vec![ALPN.to_vec()]);
-        // Only rustls' unbuffered connection can hand over its keys, and `Opening` uses it.
+        // `Opening` uses rustls' unbuffered connection: only this connection becomes a `Kernel`.
         if config.enable_secret_extraction {
             let opening = caught(|| Opening::client(config, name, alpn))??;
             Ok(Self::with(Engine::Opening(Box::new(opening))))
@@ -201,7 +201,7 @@ impl Session {
             ended: false,
             closed: false,
         };
-        // This makes a client's first message outgoing. If it panics, later calls return the error.
+        // Makes a client's first message outgoing. If this panics, later calls return the error.
         let _ = session.call(Self::process);
         session
     }
@@ -219,8 +219,8 @@ impl Session {
     }
 
     /// Marks the session as failed, for good. Data that this crate has decrypted before the panic
-    /// stays readable. Data of `Opening` moves to `input`, as its first record. Data of `Records`
-    /// is in `input` already.
+    /// stays readable. With `Records`, this data is in `input` already. With an `Opening`, the data
+    /// moves to `input`, and counts as the first record there.
     #[cold]
     fn panicked(&mut self, error: Error) -> io::Error {
         let plain = self.engine.fail();
@@ -237,8 +237,8 @@ impl Session {
 
     /// Room to read the stream into, at least 4 KiB. Call this only after [`read`](Self::read)
     /// returned `None`: otherwise committed bytes that are not yet read pile up in the session,
-    /// without a limit. The room is a buffer of the thread's pool. The buffer goes back to the pool
-    /// when `read` returns `None` again, or when the caller commits 0 bytes.
+    /// without a limit. The room is in a buffer of the thread's pool. The buffer goes back to the
+    /// pool if it is empty when `read` returns `None` again, or when the caller commits 0 bytes.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.input.room()
     }
@@ -276,11 +276,11 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Once TLS has failed, or once the stream has ended during the handshake: the error that
-    /// [`read`](Self::read) returns. During the handshake, this call returns the error even if
-    /// there is nothing to seal. After [`close`](Self::close): `BrokenPipe`. If sealing fails: the
-    /// TLS error; `read` still works then. Do not write again after an error: a part of `from` may
-    /// be outgoing although `from` was not advanced past it, so the peer might get this part twice.
+    /// After TLS has failed, or after the stream has ended during the handshake, this call returns
+    /// the error of [`read`](Self::read); during the handshake even if there is nothing to seal.
+    /// After [`close`](Self::close), it returns `BrokenPipe`. If sealing fails, it returns the TLS
+    /// error, but `read` still works. Do not write again after an error: a part of `from` may be
+    /// outgoing although `from` was not advanced past it, so the peer might get this part twice.
     pub fn write(&mut self, from: &mut impl Buf) -> io::Result<usize> {
         if self.is_handshaking() {
             // A caller that only writes has to learn here that the handshake has failed.
@@ -288,7 +288,7 @@ impl Session {
         }
         let mut all = 0;
         while from.has_remaining() {
-            // Further slices go into the next pass, which begins a record of its own.
+            // The next pass of the loop takes the slices after these 16, and begins a new record.
             let mut slices = [IoSlice::new(&[]); 16];
             let n = from.chunks_vectored(&mut slices);
             let taken = self.write_slices(slices.get(..n).unwrap_or_default())?;
@@ -308,8 +308,8 @@ impl Session {
     /// close_notify if [`connection`](Self::connection) is `None`.
     ///
     /// A bad record that arrives after this call is still an error of [`read`](Self::read). If
-    /// rustls opens the records, its debug build (0.23) panics on this record, and the session
-    /// catches the panic.
+    /// rustls opens the records, a debug build of rustls 0.23 panics on this record, and the
+    /// session catches the panic.
     pub fn close(&mut self) {
         self.closed = true;
         // Nothing follows a fatal alert (RFC 9846 §6.2).
@@ -354,9 +354,9 @@ impl Session {
         !self.out.is_empty()
     }
 
-    /// Whether the TLS handshake is still under way. Until it is over, [`write`](Self::write)
-    /// accepts nothing, and a server may not know the client's
-    /// [certificates](Self::peer_certificates) yet.
+    /// Whether the TLS handshake is still under way. During the handshake, [`write`](Self::write)
+    /// accepts nothing, and a server may still lack the client's
+    /// [certificates](Self::peer_certificates).
     pub fn is_handshaking(&self) -> bool {
         self.engine.is_handshaking()
     }
@@ -391,10 +391,10 @@ impl Session {
         Err(io::Error::new(io::ErrorKind::UnexpectedEof, what))
     }
 
-    /// Checks that a stream may accept a write now. During the handshake, a client's write is
-    /// allowed, because the write may begin the handshake. A server's write fails at once, and does
-    /// not wait for the client's part of the handshake. So a server that drops a silent client does
-    /// not wait for it first.
+    /// Checks that a TLS stream may accept a write now. During the handshake, a client's write is
+    /// allowed, because the write may begin the handshake. A server's write fails at once.
+    /// Otherwise a server that drops a silent client would first wait for the client's part of the
+    /// handshake.
     pub(super) fn may_write(&self) -> io::Result<()> {
         if self.engine.awaits_client() {
             let what = "nothing can be written before the TLS handshake is over";
@@ -448,7 +448,7 @@ impl Session {
         match &mut self.engine {
             Engine::Rustls(conn) => conn.write(from, &mut self.out),
             Engine::Opening(opening) => opening.write(from, &mut self.out).map_err(io_error),
-            // Not reached: `seal` writes to `Records`, and a `Failed` engine has `failed` set.
+            // Not reached: `seal` itself writes to `Records`, and after a failure `failed` is set.
             Engine::Records(_) | Engine::Failed { .. } => Ok(0),
         }
     }

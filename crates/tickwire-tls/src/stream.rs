@@ -6,9 +6,9 @@
 //! thread holds the lock of the state only during `with`, and not while it waits for the stream.
 //! Before I/O, a thread takes what it needs out of the state: ciphertext to write, or a buffer to
 //! read into. A reader may have ciphertext to send while another thread writes. The reader does not
-//! wait for that thread: the thread may be waiting until the peer reads, and the peer may be
-//! waiting until the reader reads. The writing thread sends the reader's ciphertext too, because it
-//! stops only when nothing is outgoing.
+//! wait for the writing thread. Otherwise both might wait for ever: the writing thread until the
+//! peer reads, and the peer until the reader reads. The writing thread sends the reader's
+//! ciphertext too, because it stops only when nothing is outgoing.
 use crate::Session;
 pub use crate::buffer::Buffer;
 use std::{
@@ -17,11 +17,11 @@ use std::{
     task::{Poll, ready},
 };
 
-/// The most ciphertext, in bytes, that one async read decrypts without finding data. After more
-/// bytes the read yields, so that other tasks run and deadlines are checked. Otherwise a peer could
-/// keep the read busy for ever with records without data. This limit is larger than any record, and
-/// larger than the longest handshake message in full records. So the yield interrupts neither a
-/// record nor a handshake message.
+/// The most ciphertext, in bytes, that a read decrypts without finding data, if the read must not
+/// block its thread. After more bytes the read ends, so that other tasks run and deadlines are
+/// checked. Otherwise a peer could keep the read busy for ever with records without data. One
+/// record or handshake message alone never ends the read, because even the longest one, in full
+/// records, is shorter.
 pub const BARREN: usize = 128 << 10;
 
 /// The state of a TLS stream.
@@ -32,14 +32,14 @@ pub struct Tls {
     writing: bool,
     /// Whether a call has taken the session's input buffer, and reads into it.
     reading: bool,
-    /// The stream below took ciphertext, and was not flushed since then.
+    /// Whether the stream below needs a flush: it has taken ciphertext, or `flush` was called.
     dirty: bool,
-    /// The number of flushes of the handshake that are under way.
+    /// The number of flushes under way that may flush handshake messages.
     flushing: usize,
-    /// The stream below took ciphertext of the current write.
+    /// Whether the stream below has taken ciphertext of the current write.
     taken: bool,
-    /// The error of a write that nevertheless returned success: see [`write`]. The next write or
-    /// flush returns this error.
+    /// The error of a write that nevertheless returned success: see [`write`]. The next write,
+    /// flush or close returns this error.
     failed: Option<io::Error>,
 }
 
@@ -48,7 +48,7 @@ pub trait Carrier {
     /// Lends the state to `work`, which does no I/O.
     fn with<T>(&mut self, work: impl FnOnce(&mut Tls) -> T) -> T;
 
-    /// Reads the stream once. `Pending`: the stream has no bytes now.
+    /// Reads the stream once. `Pending`: the stream has no bytes, or a signal interrupted the call.
     fn poll_read(&mut self, room: &mut [u8]) -> Poll<io::Result<usize>>;
 
     /// Writes outgoing ciphertext to the stream once, and passes the number of bytes written to
@@ -59,9 +59,9 @@ pub trait Carrier {
     /// Flushes the stream. `Pending`: as for [`poll_write`](Self::poll_write).
     fn poll_flush(&mut self) -> Poll<io::Result<()>>;
 
-    /// Calls [`send`] on behalf of a call that reads. `last`: the reading call ends afterwards, so
-    /// `send` must not wait. `Pending`: the stream has refused bytes, and the reading call must not
-    /// read before the stream has accepted them.
+    /// Calls [`send`] on behalf of a call that does not write data. `last`: that call ends
+    /// afterwards, so `send` must not wait. `Pending`: the stream has refused bytes, and that call
+    /// must not read before the stream has accepted them.
     fn send_aside(&mut self, last: bool) -> Poll<()>;
 
     /// Asks whether a call may go on, although it has read `read` bytes and found no data.
@@ -70,7 +70,7 @@ pub trait Carrier {
 }
 
 /// Reads plaintext. Returns 0 after the peer's close_notify, and if `to` is empty. `Pending`: the
-/// stream has no bytes now, the read yields, or another call reads.
+/// stream has no bytes, `send_aside` or `go_on` was `Pending`, or another call reads.
 pub fn read(on: &mut impl Carrier, to: &mut [u8]) -> Poll<io::Result<usize>> {
     let mut barren = 0;
     loop {
@@ -104,7 +104,7 @@ fn failed<T>(on: &mut impl Carrier, error: io::Error) -> Poll<io::Result<T>> {
 
 /// Reads the stream once. During the handshake, first sends the ciphertext that the peer may be
 /// waiting for. If another thread is writing, that thread sends this ciphertext too. Returns the
-/// number of bytes read. `read` is the number of bytes that the caller has read so far.
+/// number of bytes read. `read` is the number of bytes that the calling function read before.
 fn fill(on: &mut impl Carrier, read: usize) -> Poll<io::Result<usize>> {
     ready!(on.go_on(read));
     if on.with(|tls| tls.session.is_opening() && !tls.writing) {
@@ -117,15 +117,15 @@ fn fill(on: &mut impl Carrier, read: usize) -> Poll<io::Result<usize>> {
     done
 }
 
-/// Seals as many bytes as the session has room for, and writes until the stream refuses more. The
-/// next write or flush writes the rest. Returns the number of bytes sealed. `Pending`: nothing was
-/// sealed, because the stream refuses earlier ciphertext, the handshake is under way, or another
-/// call writes.
+/// Seals as many bytes as the session has room for, and writes ciphertext until the stream refuses
+/// it. The next write or flush writes the rest of the ciphertext. Returns the number of bytes
+/// sealed. `Pending`: nothing was sealed, because the stream refuses earlier ciphertext, the
+/// handshake is under way, or another call writes.
 ///
 /// # Errors
 ///
-/// The errors of the session and of the stream. If the stream took a part of the records before it
-/// failed, the data may arrive. Then this write succeeds, and the next call returns the error.
+/// The errors of the session and of the stream. If the stream fails after it took a part of the
+/// records, the data may arrive. So this write succeeds, and the next call returns the error.
 #[inline]
 pub fn write(on: &mut impl Carrier, from: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
     loop {
@@ -191,8 +191,8 @@ fn drain(on: &mut impl Carrier) -> Poll<io::Result<()>> {
     loop {
         match on.poll_write() {
             Poll::Ready(Ok(true)) => {}
-            // A stream that buffers has room again once it is flushed. If another thread is
-            // writing, it flushes when necessary, and this thread must not wait for the stream.
+            // A stream that buffers has room again after a flush. If another thread is writing,
+            // that thread flushes when necessary, and this thread must not wait for the stream.
             Poll::Pending if on.with(|tls| tls.dirty && !tls.writing) => {
                 let due = on.with(Tls::take_dirty);
                 ready!(flush_below(on, due))?;
@@ -203,9 +203,9 @@ fn drain(on: &mut impl Carrier) -> Poll<io::Result<()>> {
 }
 
 /// Flushes the stream below if `dirty`. `dirty` and `opening` are the results of
-/// [`Tls::take_dirty`]. If the flush waits or fails, the state's `dirty` is set again. Another
-/// thread may meanwhile add output, or flush the handshake's last bytes. So the handshake counts as
-/// flushed only if no output is left, and no other flush of the handshake is under way.
+/// [`Tls::take_dirty`]. If the flush waits or fails, the state's `dirty` is set again. During the
+/// flush, another thread may add output, or flush the handshake's last bytes. So the handshake
+/// counts as flushed only if no output is left, and no other flush of the handshake is under way.
 #[inline]
 fn flush_below(on: &mut impl Carrier, (dirty, opening): (bool, bool)) -> Poll<io::Result<()>> {
     let done = if dirty { on.poll_flush() } else { Poll::Ready(Ok(())) };
@@ -224,11 +224,11 @@ fn flush_below(on: &mut impl Carrier, (dirty, opening): (bool, bool)) -> Poll<io
 
 /// What [`Tls::seal`] did.
 enum Sealed {
-    /// The number of bytes sealed.
+    /// It sealed this number of bytes.
     Data(usize),
-    /// Nothing, because earlier ciphertext has to be written first.
+    /// It sealed nothing, because earlier ciphertext has to be written first.
     Later,
-    /// Nothing, because the handshake is under way.
+    /// It sealed nothing, because the handshake is under way.
     Handshaking,
 }
 
@@ -289,7 +289,7 @@ impl Tls {
     }
 
     /// Call this when the stream has failed in a write. If the stream had already taken a part of
-    /// the write's records, the data may arrive. Then the write succeeds, and the next call returns
+    /// the write's records, the data may arrive. So the write succeeds, and the next call returns
     /// the error.
     #[cold]
     fn fail(&mut self, error: io::Error) -> io::Result<()> {
@@ -339,14 +339,14 @@ impl Tls {
     }
 
     /// Takes the buffer back. No other call has read into `input` meanwhile, because `reading` was
-    /// set. So `input` is empty, unless rustls panicked meanwhile and left plaintext there.
+    /// set. So `input` is empty, unless a panic of rustls has moved decrypted data there.
     fn restore_input(&mut self, wire: Buffer, done: &Poll<io::Result<usize>>) {
         self.reading = false;
         let left = mem::replace(&mut self.session.input, wire);
         match done {
-            // `left` is plaintext; `Session::plain` is its range. Nobody can decrypt `wire` now.
+            // `left` is plaintext, at `Session::plain`. After the panic, nobody can decrypt `wire`.
             _ if !left.is_empty() => self.session.input = left,
-            // The session keeps the buffer: the stream is over, and the session is soon dropped.
+            // The session keeps the buffer, because the session of an ended stream is soon dropped.
             Poll::Ready(Ok(0)) => self.session.end_of_stream(),
             Poll::Ready(Ok(len)) => self.session.commit(*len),
             _ => self.session.commit(0), // this gives the buffer back to the pool

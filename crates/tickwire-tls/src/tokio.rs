@@ -18,22 +18,21 @@ use std::{
 /// TLS over another stream, as a client or a server.
 ///
 /// The TLS handshake happens during the first read, or during a client's first write. A server's
-/// writes fail until the handshake is over, because there is no peer yet.
+/// writes fail until the handshake is over, so that a silent client cannot make the server wait.
 ///
 /// A write seals its data in the fewest records. The write gives these records to the stream below
 /// at once, as far as that stream takes them. The next write or flush writes the rest. The stream
-/// below may buffer, and may be a `TlsStream` itself. A flush also flushes the stream below. During
-/// the handshake, the `TlsStream` flushes the stream below before it waits for the peer.
+/// below may buffer, and may be a `TlsStream` itself. So a flush also flushes the stream below.
+/// During the handshake, the `TlsStream` flushes the stream below before it waits for the peer.
 ///
 /// [`shutdown`](::tokio::io::AsyncWriteExt::shutdown) sends our close_notify, then shuts the stream
 /// below. If the `TlsStream` is dropped without `shutdown`, it sends our close_notify only if the
 /// peer has sent its own. If the stream below ends without the peer's close_notify, a read returns
-/// the error `UnexpectedEof`. A close_notify on drop does not wait for the stream below. An alert
-/// does not wait either. Both are written and flushed only as far as that stream takes bytes at
-/// once.
+/// the error `UnexpectedEof`. A close_notify on drop, or an alert, does not wait for the stream
+/// below: it is written and flushed only as far as that stream takes bytes at once.
 ///
-/// If you split a `TlsStream` with a lock, split it after the handshake. During the handshake both
-/// halves would read the stream below, and that stream wakes only one half.
+/// Split a `TlsStream`, for example with tokio's `split`, only after the handshake. Earlier, both
+/// halves would read the stream below, and that stream would wake only one half.
 pub struct TlsStream<S> {
     io: S,
     tls: Box<Tls>,
@@ -78,7 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     fn of(io: S, session: Session) -> Self {
         let tls = Box::new(Tls::new(session));
         let part = |stream: &mut Self| {
-            // `part` waits for nothing, so nobody has to be woken.
+            // `stream::part` waits for nothing, so nobody has to be woken.
             stream::part(&mut stream.call(&mut Context::from_waker(Waker::noop())));
         };
         Self { io, tls, writer: None, part }
@@ -111,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     ) -> Poll<T> {
         let mut call = self.call(cx);
         let done = work(&mut call);
-        // If this call is not blocked, no writer waits any more.
+        // If this call is not blocked, no write waits any more, so `writer` becomes `None`.
         call.stream.writer = call.write_blocked.then(|| call.cx.waker().clone());
         done
     }
@@ -199,9 +198,9 @@ struct Call<'a, 'c, S> {
 }
 
 impl<S> Call<'_, '_, S> {
-    /// Returns the result of a call of the stream below. If a signal interrupted the call, wakes
-    /// the task, so that it tries again. A loop here would never end if the stream failed with
-    /// `Interrupted` each time.
+    /// Returns the result of a call of the stream below. If a signal interrupted that call, returns
+    /// `Pending` and wakes the task, so that the task calls again. A loop here would never end if
+    /// the stream failed with `Interrupted` each time.
     #[inline]
     fn uninterrupted<T>(&self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match done {
@@ -213,7 +212,7 @@ impl<S> Call<'_, '_, S> {
         }
     }
 
-    /// Returns the result of a write, a flush or a shutdown of the stream below.
+    /// As `uninterrupted`, for a write, a flush or a shutdown. Also sets `write_blocked`.
     #[inline]
     fn written<T>(&mut self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         let done = self.uninterrupted(done);
@@ -250,9 +249,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
         self.written(flushed)
     }
 
-    /// Never `Pending`, whatever `last` is: a task reads even if the stream refuses bytes or fails.
-    /// A stream that refuses bytes wakes the task later. If the stream fails, the read has a better
-    /// error, for example the peer's alert.
+    /// Never `Pending`, whatever the argument is: a task reads even if the stream refuses bytes or
+    /// fails. A stream that refuses bytes wakes the task later. If the stream fails, the read that
+    /// follows returns a better error, for example the peer's alert.
     fn send_aside(&mut self, _: bool) -> Poll<()> {
         let Some(other) = self.stream.writer.clone() else {
             let _ = stream::send(self);
@@ -261,10 +260,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
         // A stream keeps only one waker for writing, and the waker of this call would replace the
         // writer's waker. So the stream gets `both`, which wakes both tasks.
         let both = Waker::from(Arc::new(Both(self.cx.waker().clone(), other)));
-        // The new call's `write_blocked` is lost, but nobody needs it. A read does not use it. A
-        // write comes here only in the handshake, when no other task may use the stream.
+        // The `write_blocked` of the new `Call` is lost, but nobody needs it: a read does not use
+        // it, and a write comes here only during the handshake, when no other task may use the
+        // stream.
         let sent = stream::send(&mut self.stream.call(&mut Context::from_waker(&both)));
-        // The stream below accepted the bytes and will not wake the writer, so this call wakes it.
+        // The stream below is not blocked, so it will not wake the writer. This call does.
         if sent.is_ready()
             && let Some(writer) = self.stream.writer.take()
         {

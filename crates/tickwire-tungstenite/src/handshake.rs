@@ -132,7 +132,7 @@ where
     poll_fn(|cx| {
         // `under_way` is `None` only after the end, and `await` does not poll after the end.
         let Some(mut handshake) = under_way.take() else { return Poll::Pending };
-        // The future may have moved to another task since the last poll.
+        // The waker is set in each poll, because the future may have moved to another task.
         handshake.get_mut().get_mut().waker.clone_from(cx.waker());
         match handshake.handshake() {
             Ok(result) => Poll::Ready(Ok(result)),

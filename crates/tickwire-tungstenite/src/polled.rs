@@ -16,7 +16,7 @@ pub(crate) struct Polled<'a, S, W> {
     /// halves, and the stream gets it only for writing.
     pub(crate) waker: W,
     /// On an open connection: the place where the polling half registers its task's waker before a
-    /// write, and this waker. `None` during a handshake, or if no task waits for the call.
+    /// write, and this task's waker. `None` during a handshake, or if no task waits for the call.
     pub(crate) half: Option<(&'a AtomicWaker, &'a Waker)>,
 }
 

@@ -110,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         match call(context, &mut stream).no_block() {
             Ok(None) => Poll::Pending,
             flushed => {
-                // Cleared after an error too: to wait for the stream would not remove the error.
+                // `blocked` is cleared after an error too: waiting would not remove the error.
                 self.blocked = false;
                 Poll::Ready(flushed.map(drop))
             }
@@ -162,8 +162,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         // Without this `match`, each message would be flushed before the next is accepted, and
-        // `feed` would never batch. This call leaves out `closed`: on a connection that is over,
-        // `ConnectionClosed` has to stay an error.
+        // `feed` would never batch. Unlike `poll_flush`, this function does not call `closed`: on a
+        // connection that is over, `ConnectionClosed` has to stay an error.
         match self.blocked {
             true => self.poll_out(cx, |context, stream| context.flush(stream)),
             false => Poll::Ready(Ok(())),

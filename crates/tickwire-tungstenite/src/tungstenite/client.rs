@@ -21,7 +21,7 @@ use std::{
 
 /// Dials, does TLS for `wss`, then does the opening handshake. The addresses of a name are dialed
 /// in a race (RFC 8305): the next attempt begins when an attempt has failed, or 250 ms after the
-/// previous attempt began. Follows up to three redirects, as [`connect_with_config`] does.
+/// previous attempt began. Follows up to 3 redirects, under the rules of [`connect_with_config`].
 ///
 /// # Errors
 ///
@@ -94,7 +94,7 @@ fn connect_once(
     let uri = request.uri();
     let tls = tls::setup(uri, None)?;
     let connected = dial::connect((host(uri)?, port(uri)?).to_socket_addrs()?);
-    // As in tungstenite, this variant hides the operating system's error: programs match it.
+    // As in tungstenite, the operating system's error is lost: programs match `UnableToConnect`.
     let mut stream = connected.map_err(|_| UrlError::UnableToConnect(uri.to_string()))?;
     // tungstenite's `connect` always sets TCP_NODELAY too.
     NoDelay::set_nodelay(&mut stream, true)?;
@@ -189,8 +189,8 @@ impl IntoClientRequest for ClientRequestBuilder {
         for (name, value) in self.headers {
             headers.append(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
         }
-        // One header for all subprotocols, as in tungstenite: some servers read only the first
-        // header.
+        // One header lists all subprotocols, as in tungstenite, because some servers read only the
+        // first header of this name.
         if !self.subprotocols.is_empty() {
             let offered = HeaderValue::try_from(self.subprotocols.join(", "))?;
             headers.append(header::SEC_WEBSOCKET_PROTOCOL, offered);
