@@ -9,8 +9,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why a call failed. The first two variants mean that the connection is over.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The closing handshake is complete. At a client, the server has also closed the stream, or
-    /// has sent too much after its Close. Drop the stream.
+    /// The closing handshake is complete. A client gets this error once the server has also closed
+    /// the stream, or has sent too much after its Close. Drop the stream.
     #[error("the connection is closed")]
     ConnectionClosed,
     /// The call came after [`ConnectionClosed`](Self::ConnectionClosed), or after a violation by
@@ -93,15 +93,15 @@ fn received(error: tickwire::RecvError) -> Error {
         }
         RecvError::TooManyFragments { .. } => return Error::AttackAttempt,
         RecvError::Protocol(broken) => broken,
-        // tungstenite counts this end as a violation, not as an error of the stream.
+        // tungstenite counts an end without a Close as a violation, not as a failure of the stream.
         RecvError::UnexpectedEof => return ProtocolError::ResetWithoutClosingHandshake.into(),
-        // The other errors never occur here. Like tungstenite, this crate has no deadlines: it
-        // never tells tickwire the time. It never calls tickwire's `fail` either.
+        // The other errors, for deadlines and for `fail`, never occur. Like tungstenite, this crate
+        // has no deadlines: it never tells tickwire the time. It never calls `fail` either.
         late => return io::Error::new(io::ErrorKind::TimedOut, late).into(),
     };
     match broken {
-        // Programs match on the variants below. tickwire's errors carry no data from the wire, so
-        // the value in a variant such as `InvalidOpcode` is always the same.
+        // These variants are tungstenite's, because programs match on them. But tickwire's errors
+        // carry no data from the wire, so `InvalidOpcode`, for example, always has the same value.
         Broken::BadUtf8 => Error::Utf8(broken.to_string()),
         Broken::ReservedBits => ProtocolError::NonZeroReservedBits.into(),
         Broken::ReservedOpCode => ProtocolError::InvalidOpcode(0).into(),
@@ -124,8 +124,8 @@ fn sent(error: tickwire::SendError) -> Error {
         tickwire::SendError::BadUtf8 => Error::Utf8(error.to_string()),
         tickwire::SendError::BadCloseCode => ProtocolError::InvalidCloseSequence.into(),
         tickwire::SendError::Closed => ProtocolError::SendAfterClosing.into(),
-        // The other errors are about a full buffer or a message in chunks. This crate sets no limit
-        // on tickwire's buffer and sends no chunks.
+        // The other errors are about a full buffer or a message in chunks. They never occur,
+        // because this crate sets no limit on tickwire's buffer and sends no chunks.
         other => io::Error::other(other).into(),
     }
 }
@@ -139,7 +139,7 @@ pub enum CapacityError {
     /// A frame or a message longer than the configuration allows.
     #[error("message of {size} bytes or more, {max_size} are allowed")]
     MessageTooLong {
-        /// From a `FrameSocket`, the length of the payload; otherwise `max_size` plus one.
+        /// For a `FrameSocket`, the length of the payload. For a connection, `max_size` plus 1.
         size: usize,
         /// The limit.
         max_size: usize,
@@ -289,8 +289,8 @@ pub enum TlsError {
     #[error("the host is neither a DNS name nor an address")]
     InvalidDnsName,
     /// No [`Connector`](super::Connector) was given, the process has no default cryptographic
-    /// provider, and the feature `ring` of this crate is off. In this case, tungstenite lets rustls
-    /// choose a provider, and rustls panics if none or two are enabled.
+    /// provider, and the feature `ring` of this crate is off. tungstenite has no such error: there,
+    /// rustls chooses a provider, and panics if its features enable none or two.
     #[cfg(feature = "__rustls-tls")]
     #[error(
         "no cryptographic provider: install one of rustls with `install_default` at the start of \

@@ -38,10 +38,10 @@ pub struct ClientHandshake<S> {
     stream: PhantomData<S>,
 }
 
-/// Checks the response, and makes the connection. The bytes behind the response are the
-/// connection's first input. This is a trait object, so that a program contains only one copy of
-/// the code that checks, and of the code that drops a check. Otherwise each place that may drop a
-/// handshake would have its own drop code.
+/// Checks the response, and makes the connection. The `Vec<u8>` has the bytes behind the response,
+/// which are the connection's first input. `Check` is a trait object, so that a program contains
+/// only one copy of the code that checks, and of the code that drops a check. Otherwise each place
+/// that may drop a handshake would have its own drop code.
 type Check = dyn FnOnce(Response, Vec<u8>) -> Result<(WebSocketContext, Response)> + Send + Sync;
 
 impl<S: fmt::Debug> fmt::Debug for ClientHandshake<S> {
@@ -81,10 +81,10 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
         offered.extend(names.to_str()?.split(',').map(str::trim));
     }
     let offers = !offered.is_empty();
-    // `same` is a second request, only for tickwire's checks. The program's own `request` is sent,
-    // because tungstenite's rules for a request are looser: a program may rely on its own key or on
-    // the order of its headers. The URL is in `request` already, so `same` may have any URL. This
-    // URL is valid, so the error is never returned.
+    // The stream gets the program's own `request`, because tungstenite's rules for a request are
+    // looser: a program may rely on its own key or on the order of its headers. Only tickwire's
+    // checks use the second request, `same`, so it may have any URL. Its URL is valid, so
+    // `NoHostName` never occurs.
     let mut same = core::Request::new("ws://localhost/").map_err(|_| UrlError::NoHostName)?;
     if offers {
         // As in tungstenite, the server must choose one of the offered subprotocols.
@@ -99,16 +99,16 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
     let ours = asked.headers().get(&header::SEC_WEBSOCKET_KEY);
     let (bytes, key) = write_request(request, offer)?;
     let ours = ours.map_or(&[][..], HeaderValue::as_bytes); // tickwire's request always has a key
-    // The values of Sec-WebSocket-Accept for the key of the request, and for the key of `opening`.
-    // The keys differ, because the program chooses the key of `request`. This key may be any text.
+    // `theirs` is the Sec-WebSocket-Accept for the key of `request`, which the program chooses, and
+    // which may be any text. `ours` is the one for the other key, which `opening` knows.
     let [theirs, ours] = [key.as_bytes(), ours].map(derive_accept_key);
     let check = move |mut response: Response, tail: Vec<u8>| {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             *response.body_mut() = Some(refusal_body(&response, &tail));
             return Err(Error::Http(Box::new(response)));
         }
-        // `opening` expects `ours`, the Sec-WebSocket-Accept for its own key. So `exchange`
-        // replaces `theirs`, the value for the request's key, with `ours`.
+        // `opening` expects the value for its own key, so `exchange` replaces `theirs` with `ours`
+        // in the response.
         exchange(&mut response, &theirs, &ours)?;
         let conn = opening.accept(&response).map_err(|error| match error {
             HandshakeError::UnexpectedSubprotocol if !offers => {
@@ -125,8 +125,8 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
 }
 
 /// The part of a refusal's body that is in `tail`, the bytes behind the refusal's head. tickwire's
-/// handshake reads the body. The handshake needs a head before the body, so this function makes a
-/// new head of the status and the headers that tell where the body ends.
+/// handshake reads the body. It needs a head before the body, so this function writes a new head:
+/// the status, and the headers that tell where the body ends.
 fn refusal_body(response: &Response, tail: &[u8]) -> Vec<u8> {
     let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
     for name in ["transfer-encoding", "content-length"] {
@@ -134,9 +134,9 @@ fn refusal_body(response: &Response, tail: &[u8]) -> Vec<u8> {
     }
     bytes.extend_from_slice(b"\r\n");
     bytes.extend_from_slice(tail);
-    // The URL is valid and is not used.
+    // The URL is not used. It is valid, so the `else` is never reached.
     let Ok(same) = core::Request::new("ws://localhost/") else { return Vec::new() };
-    // `tail` is bounded already, by the size of the read that ended the head.
+    // No limit is needed, because the size of the read that ended the head bounds `tail`.
     let config = Config { max_refusal_body: usize::MAX, ..Config::default() };
     let mut handshake = core::Handshake::new(&same, &config, Keys::new());
     let mut rest = &bytes[..];
@@ -246,7 +246,7 @@ pub fn generate_key() -> String {
     STANDARD.encode(nonce)
 }
 
-/// Skips as many interim responses (RFC 9110 §15.2) as tickwire does, and reads the final response.
+/// Reads the final response. Skips interim responses (RFC 9110 §15.2), up to tickwire's limit.
 impl TryParse for Response {
     fn try_parse(data: &[u8]) -> Result<Option<(usize, Self)>> {
         let limit = Config::default().max_interim;

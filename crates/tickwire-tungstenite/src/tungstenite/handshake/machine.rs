@@ -65,8 +65,8 @@ impl<Stream: Read + Write> HandshakeMachine<Stream> {
                     Some(_) => {}
                 }
                 *reads += 1;
-                // Without these limits, a peer could send an endless head. A peer could also send a
-                // head byte by byte: then the work would grow with the square of the head's length.
+                // Without `MAX_HEAD`, a head could be endless. Without `MAX_READS`, it could arrive
+                // byte by byte, and the work would grow with the square of its length.
                 if *reads > MAX_READS || input.remaining() > MAX_HEAD {
                     return Err(Error::AttackAttempt);
                 }

@@ -66,15 +66,15 @@ pub enum HandshakeError<Role: HandshakeRole> {
     Failure(Error),
 }
 
-// Not derived by `#[from]`, which would make the error a source. tungstenite's error has no source.
+// `#[from]` is not used: it would make the inner error a source. tungstenite's error has none.
 impl<Role: HandshakeRole> From<Error> for HandshakeError<Role> {
     fn from(error: Error) -> Self {
         Self::Failure(error)
     }
 }
 
-// Not derived, because a role has the caller's stream and callback, which need not be `Debug`. The
-// error has to be `Debug`, because programs call `unwrap` on a result with this error.
+// `Debug` is not derived, because a role has the caller's stream and callback, which need not be
+// `Debug`. But programs call `unwrap` on a result with this error, so the error has to be `Debug`.
 impl<Role: HandshakeRole> fmt::Debug for HandshakeError<Role> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -108,8 +108,8 @@ pub enum ProcessingResult<Stream, FinalResult> {
 
 /// The Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 §4.2.2).
 pub fn derive_accept_key(request_key: &[u8]) -> String {
-    // tungstenite accepts any bytes. tickwire accepts no request whose key is not text, so the
-    // result for such a key does not matter.
+    // As in tungstenite, the key may be any bytes. For a key that is not text, the result does not
+    // matter, because tickwire refuses the request.
     tickwire::handshake::accept_key(&String::from_utf8_lossy(request_key))
 }
 

@@ -79,8 +79,8 @@ impl TryParse for Request {
 }
 
 pub(crate) fn request(head: httparse::Request<'_, '_>) -> Result<Request> {
-    // Checked here, because the request made below always has GET and HTTP/1.1, whatever the head
-    // had.
+    // The method and the version are checked here, because the request made below always has GET
+    // and HTTP/1.1, whatever the head had.
     if head.method != Some("GET") {
         return Err(ProtocolError::WrongHttpMethod.into());
     }
@@ -162,8 +162,8 @@ impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
                 write_response(&mut bytes, &response)?;
                 Ok(self.as_answered(conn, &response))
             }
-            // As in tungstenite, nothing is sent in this case: the mistake is the callback's, not
-            // the peer's.
+            // As in tungstenite, a refusal with a status of success is not sent: the mistake is the
+            // callback's, not the peer's.
             Err(refusal) if refusal.status().is_success() => {
                 return Err(ProtocolError::CustomResponseSuccessful.into());
             }
@@ -176,11 +176,11 @@ impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
         Ok(bytes)
     }
 
-    /// Returns the connection. If the callback removed the extension from the response, the
-    /// connection does not use the extension.
+    /// Returns the connection. If the callback has removed the extension permessage-deflate from
+    /// the response, the connection does not use it.
     fn as_answered(&self, conn: Connection, response: &Response) -> Connection {
-        // The client does what the response says. If only this end used the extension, the client
-        // would fail the connection at the first compressed message.
+        // The client does what the response says. If only this end used permessage-deflate, the
+        // client would fail the connection at the first compressed message.
         let nothing = Negotiated::default();
         let said = response.headers().contains_key(&http::header::SEC_WEBSOCKET_EXTENSIONS);
         match said || *conn.negotiated() == nothing {

@@ -23,8 +23,8 @@ pub enum Message {
     Text(Utf8Bytes),
     /// Bytes.
     Binary(Bytes),
-    /// A Ping, of at most 125 bytes. The next call that reads, writes or flushes answers a received
-    /// Ping.
+    /// A Ping, of at most 125 bytes. If you receive a Ping, the connection answers it when you next
+    /// read, write or flush.
     Ping(Bytes),
     /// A Pong, of at most 125 bytes.
     Pong(Bytes),

@@ -1,5 +1,5 @@
 //! Text whose clones share its memory, as clones of [`Bytes`] do.
-// `from_bytes_unchecked` is declared unsafe, as in tungstenite's API. Nothing here is unsafe.
+// tungstenite's API declares `from_bytes_unchecked` unsafe. Here it does nothing unsafe.
 #![allow(unsafe_code)]
 use bytes::{Bytes, BytesMut};
 use std::{borrow::Borrow, fmt, ops::Deref, str::Utf8Error};

@@ -2,8 +2,8 @@
 #[cfg(feature = "deflate")]
 use tickwire::deflate::Deflate;
 
-/// A server writes payloads of at least this many bytes without copying them. The value is the
-/// default of tickwire's `min_vectored`, whose docs have the reason.
+/// A server writes binary payloads of at least this many bytes without copying them. The value is
+/// the default of tickwire's `min_vectored`, whose docs have the reason.
 pub(super) const SHARED_FROM: usize = 16 << 10;
 
 /// Sizes and limits of a connection.
@@ -17,7 +17,7 @@ pub(super) const SHARED_FROM: usize = 16 << 10;
 #[non_exhaustive]
 pub struct WebSocketConfig {
     /// The size of a read, in bytes; default 16 KiB, at least 512, at most 16 MiB. The buffer grows
-    /// for a longer message. A connection that waits has no buffer.
+    /// for a longer message. An idle connection has no buffer if its stream does not block.
     pub read_buffer_size: usize,
     /// If more bytes than this are buffered, `write` writes them to the stream, without a flush;
     /// default 128 KiB. With 0, each message is written at once.
@@ -25,7 +25,7 @@ pub struct WebSocketConfig {
     /// The most bytes that may be buffered; default: no limit. Set this limit above
     /// [`write_buffer_size`](Self::write_buffer_size) plus the length of a message. A message that
     /// would exceed this limit is refused with
-    /// [`WriteBufferFull`](super::super::Error::WriteBufferFull).
+    /// [`WriteBufferFull`](super::super::Error::WriteBufferFull), unless it is a Pong or a Close.
     pub max_write_buffer_size: usize,
     /// The longest message received, in bytes; default 64 MiB. The limit also holds for a
     /// compressed message once it is decompressed.
@@ -43,8 +43,8 @@ pub struct WebSocketConfig {
 impl Default for WebSocketConfig {
     fn default() -> Self {
         Self {
-            // tungstenite's default is 128 KiB. All other defaults are tungstenite's, because the
-            // limits of a program or of its peers may have been chosen for these defaults.
+            // tungstenite's `read_buffer_size` is 128 KiB. All other defaults are tungstenite's,
+            // because a program or its peers may have chosen limits that suit these defaults.
             read_buffer_size: 16 << 10,
             write_buffer_size: 128 << 10,
             max_write_buffer_size: usize::MAX,

@@ -115,8 +115,8 @@ impl WebSocketContext {
         }
     }
 
-    /// Changes the configuration. Only the sizes of the write buffer have an effect: the rest is
-    /// fixed when a connection begins.
+    /// Changes the configuration. Only new sizes of the write buffer have an effect, because
+    /// everything else is fixed when a connection begins.
     pub fn set_config(&mut self, set_func: impl FnOnce(&mut WebSocketConfig)) {
         set_func(&mut self.config);
     }
@@ -142,8 +142,8 @@ impl WebSocketContext {
     /// # Errors
     ///
     /// [`ConnectionClosed`](Error::ConnectionClosed) at the end of the connection. `WouldBlock` if
-    /// the stream would block. After a violation by the peer, the error for this violation: the
-    /// connection is then over.
+    /// the stream would block. If the peer violates the protocol, this call returns the error for
+    /// the violation, and the connection is over.
     pub fn read<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<Message> {
         // On an open connection, this branch is the only cost of a message beyond tickwire's own.
         if self.state != State::Open || self.reply_due {
@@ -217,8 +217,8 @@ impl WebSocketContext {
     /// Gives the connection more input.
     fn fill(&mut self, stream: &mut dyn Wire) -> Result<()> {
         let rx = self.conn.receiver_mut();
-        // `remask` needs the bytes before `conn` gets them. Its output is longer than its input,
-        // and may not fit into the free end of the receive buffer. So the output goes to `staged`.
+        // `remask` needs the bytes before `conn` gets them. `remask` may add bytes, and its
+        // output might then not fit into the receive buffer. So the output goes to `staged`.
         let read = if let (true, Some(remask)) = (self.staged.is_empty(), &mut self.remask) {
             let mut some = [0; READ];
             let read = stream.read_some(&mut some);
@@ -302,7 +302,7 @@ impl WebSocketContext {
         self.write_to(stream, message)
     }
 
-    /// Does the work of [`write`](Self::write). Compiled once for all types of streams.
+    /// Does the work of [`write`](Self::write). It is compiled once for all types of streams.
     fn write_to(&mut self, stream: &mut dyn Wire, message: Message) -> Result<()> {
         // Programs distinguish `SendAfterClosing` from `AlreadyClosed`: after `SendAfterClosing`,
         // the peer's Close may still come.
@@ -310,8 +310,8 @@ impl WebSocketContext {
             self.check_not_over()?;
             return Err(ProtocolError::SendAfterClosing.into());
         }
-        // Checked before anything is queued, so that the error can hold the whole message. Without
-        // a limit, `is_too_much` would be wasted work.
+        // The limit is checked before anything is queued, so that the error can hold the whole
+        // message. Without a limit, `is_too_much` would be wasted work.
         if self.config.max_write_buffer_size != usize::MAX && self.is_too_much(&message) {
             return Err(Error::WriteBufferFull(Box::new(message)));
         }
@@ -322,16 +322,16 @@ impl WebSocketContext {
         match message {
             Message::Text(text) => _ = tx.feed(text.as_str())?,
             Message::Binary(bytes) if bytes.len() < SHARED_FROM => _ = tx.feed(&bytes)?,
-            // Only a long payload is fed as owned bytes. Owned bytes cost more instructions, and
-            // tickwire copies a short payload anyway.
+            // Only a long payload is fed as owned bytes, because owned bytes cost more
+            // instructions, and tickwire copies a short payload anyway.
             Message::Binary(bytes) => _ = tx.feed(Outbound::from(bytes))?,
             Message::Ping(payload) => tx.ping(&payload)?,
             Message::Pong(payload) => tx.pong(&payload)?,
             Message::Close(body) => return self.close_to(stream, body),
             Message::Frame(frame) => self.push_raw(frame),
         }
-        // A reply is written with the next message, however little is buffered: the program may not
-        // read again for a long time, and its peer waits.
+        // A reply is written with the next message, however little is buffered, because the peer
+        // waits for the reply, and it may be long until the program reads again.
         if self.reply_due {
             self.flush_to(stream)
         } else if self.buffered() > self.config.write_buffer_size {
@@ -388,13 +388,13 @@ impl WebSocketContext {
     fn flush_to(&mut self, stream: &mut dyn Wire) -> Result<()> {
         self.write_out(stream)?;
         stream.flush_all().map_err(|error| self.failed(error))?;
-        // Cleared only after a successful flush: until then, each call tries to send the reply.
+        // `reply_due` stays set until a flush succeeds, so that each call tries to send the reply.
         self.reply_due = false;
         self.end_of_server()
     }
 
     /// Ends the connection of a server whose closing handshake is complete. The server drops the
-    /// stream first, so that the server has the TIME_WAIT state of TCP, and not the client (RFC
+    /// stream first, so that the server, and not the client, has the TIME_WAIT state of TCP (RFC
     /// 6455 §7.1.1).
     fn end_of_server(&mut self) -> Result<()> {
         if self.conn.role() == tickwire::Role::Server && !self.can_read() {

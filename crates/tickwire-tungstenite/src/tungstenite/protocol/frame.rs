@@ -137,7 +137,7 @@ impl<Stream: Read> FrameSocket<Stream> {
                     if let Some(key) = header.mask.take() {
                         Masker::new(key).apply(&mut payload);
                     }
-                    // Consumes the frame: all bytes of `input` before `rest`.
+                    // Consumes the frame: only the bytes behind it stay in `input`.
                     let rest = cursor.remaining() - size;
                     self.input.advance(self.input.remaining() - rest);
                     return Ok(Some(Frame::from_payload(header, payload.into())));

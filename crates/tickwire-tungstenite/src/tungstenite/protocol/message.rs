@@ -1,5 +1,5 @@
-//! The methods of [`Message`] that may return an [`Error`](crate::tungstenite::Error). They are not
-//! beside `Message`: `Error` holds a `Message`, so the two modules would depend on each other.
+//! The methods of [`Message`] that may return an [`Error`](crate::tungstenite::Error). In the
+//! module `message`, they would make `message` and `error` depend on each other.
 use crate::tungstenite::{
     error::Result,
     message::{Message, Utf8Bytes},
