@@ -1,4 +1,4 @@
-//! How a connection's calls wait: each call polls like a task. Its thread waits between polls.
+//! How a connection's calls wait: each call polls like a task, and its thread waits between polls.
 use super::{
     Stream,
     thread::{Thread, context},
@@ -10,8 +10,8 @@ use crate::{
 use std::task::{Context, Poll};
 
 impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
-    /// Waits for the next message or the end. The fast path is tried first. It does not wait, so it
-    /// need not start the caller's timeout.
+    /// Waits for the next message or the end. Tries the fast path first, which does not wait, and
+    /// so need not start the caller's timeout.
     #[inline]
     pub(super) fn wait_message(&mut self) -> Result<Ready, Error> {
         match self.quick() {
@@ -20,13 +20,13 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
         }
     }
 
-    /// For a receiving call, starts the caller's timeout, then waits for an item or the end.
+    /// Starts the caller's timeout for a receiving call, then waits for an item or the end.
     pub(super) fn wait_for(&mut self, want: Want) -> Result<Ready, Error> {
         self.io.wait.begin();
         self.wait_on(want)
     }
 
-    /// Like [`wait_for`](Self::wait_for), for a caller that has already called `begin`.
+    /// Like [`wait_for`](Self::wait_for), but `begin` has already started the caller's timeout.
     #[inline(never)] // called at several places
     pub(super) fn wait_on(&mut self, want: Want) -> Result<Ready, Error> {
         self.wait_until_ready(|socket, cx| socket.poll_more(cx, want))
@@ -67,9 +67,9 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
     /// Waits for room for an answer, within the caller's write timeout. Then waits for a message,
     /// within the read timeout. Messages that are discarded after our Close do not restart the read
     /// timeout. One wait for room is enough, because the program cannot feed during this call. (A
-    /// task can drop the future, feed, and then poll a new future. So `poll_to_reply` checks the
-    /// room at each poll.) The idle message, which the crate may feed during this call, takes no
-    /// room, because it overtakes queued messages.
+    /// task can drop the future of `recv_to_reply`, feed, and poll a new future, so `poll_to_reply`
+    /// checks the room at each poll.) The idle message, which the crate may feed during this call,
+    /// takes no room, because it overtakes queued messages.
     #[inline(never)] // keeps the fast path of `recv_to_reply` small
     pub(super) fn wait_to_reply(&mut self) -> Result<Ready, Error> {
         self.io.wait.begin_sending();

@@ -20,8 +20,8 @@ use std::{
 ///
 /// [`handshake_timeout`](Config::handshake_timeout) bounds resolving, connecting, TLS and the
 /// opening handshake together. A host name is looked up in a thread of its own. If the lookup takes
-/// too long, this thread goes on until the operating system's resolver gives up, and the result is
-/// dropped. The addresses of a host are tried in a race (RFC 8305): see
+/// too long, `connect` returns an error, but the thread goes on until the operating system's
+/// resolver gives up. The addresses of a host are tried in a race (RFC 8305): see
 /// [`attempt_delay`](Dial::attempt_delay). Redirects are not followed: a redirect is an
 /// [`Error::Refused`]. A `wss` URL needs the features `rustls` and `ring`, or `rustls` and a
 /// [provider of your choice](crate#features). TLS trusts the platform's roots.
@@ -76,9 +76,8 @@ impl Dial<'_> {
     /// connector. This call still does TLS, asks the proxy for a tunnel, and makes the opening
     /// handshake. [`handshake_timeout`](Config::handshake_timeout) bounds these steps. This timeout
     /// counts from the beginning of the call, so it includes the connector's time. The server's
-    /// certificate must be for the host of the URL, whatever the connector dials.
-    /// [`prepare`](Self::prepare) has no effect, because the hook is only for this crate's TCP
-    /// streams.
+    /// certificate must be for the host of the URL, whatever the connector dials. The hook of
+    /// [`prepare`](Self::prepare) is not called, because it is only for this crate's TCP streams.
     ///
     /// ```no_run
     /// use std::net::TcpStream;
@@ -106,7 +105,7 @@ impl Dial<'_> {
     ) -> Result<WebSocket<MaybeTls<S>>, Error> {
         let began = Instant::now();
         let tls = self.client_tls()?; // `open` of the adapter `tokio` says why this comes first
-        // If a proxy is used and `make` fails, there is no tunnel: `of_proxy` says so in the error.
+        // If `make` fails with a proxy, there is no tunnel. So `of_proxy` makes an `Error::Proxy`.
         let make = || {
             let (to, tls) = self.first_hop()?;
             let mut io = Timed::opening(began, MaybeTls::new(connector(to)?, to, tls)?);
@@ -122,7 +121,7 @@ impl Dial<'_> {
         client_since(began, stream, self.request, config)
     }
 
-    /// Resolves and dials the target. An address needs no lookup, so it needs no thread.
+    /// Resolves and dials the target. An IP address needs no lookup, and so no thread.
     fn blocking_tcp(&self, to: &Target, began: Instant, config: &Config) -> io::Result<TcpStream> {
         let limit = config.handshake_timeout;
         // The thread of the lookup may outlive this call, so it needs a `host` of its own.
@@ -138,7 +137,7 @@ impl Dial<'_> {
     }
 
     /// Connects to the first address that answers. Each socket gets TCP_NODELAY, and is passed to
-    /// the hook, before it connects.
+    /// the hook of `prepare`, before it connects.
     pub(crate) fn blocking_tcp_to_any(
         &self,
         mut attempts: Attempts<'_>,
@@ -161,9 +160,9 @@ impl Dial<'_> {
     }
 }
 
-/// Runs `call` in a thread of its own, because nothing can end `call` early. Waits for its result
-/// for at most `limit`. After that time the error is `TimedOut`, and the thread goes on alone. The
-/// error is also `TimedOut` if `call` panics.
+/// Runs `call` in a thread of its own, because nothing can end `call` early. Waits for the result
+/// of `call` for at most `limit`. After that time the error is `TimedOut`, and the thread goes on
+/// alone. The error is also `TimedOut` if `call` panics.
 fn within<T: Send + 'static>(
     limit: Duration,
     call: impl FnOnce() -> io::Result<T> + Send + 'static,

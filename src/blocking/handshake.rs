@@ -23,11 +23,11 @@ use std::{future::poll_fn, pin::pin, task::Poll};
 /// check the origin.
 ///
 /// This call waits for the request for at most [`handshake_timeout`](Config::handshake_timeout). If
-/// the stream refuses the response, the call waits for up to
-/// [`write_timeout`](Config::write_timeout) more. (A socket accepts the response at once.) After a
-/// bad request the call waits for up to a second more. So call `accept` in a thread of its own, not
-/// in the loop that accepts sockets. That loop must bound the number of these threads: see the
-/// example `bounded`.
+/// the stream has no room for the response, the call waits for up to
+/// [`write_timeout`](Config::write_timeout) more. (A new socket has room.) After a bad request the
+/// call waits for up to a second more. So call `accept` in a thread of its own, not in the loop
+/// that accepts sockets. That loop must bound the number of these threads: see the example
+/// `bounded`.
 ///
 /// # Errors
 ///
@@ -62,7 +62,7 @@ pub(crate) fn client_since<S: Stream>(
     wait(drive::client(Timed::opening(began, io), request, config))?.map(WebSocket)
 }
 
-/// A client's opening request, and its stream. Look at the request, then accept or reject it.
+/// A client's request, and the client's stream. Look at the request, then accept or reject it.
 /// [Know who is asking](crate::guide::recipes::servers#know-who-is-asking) says what to check.
 ///
 /// ```no_run
@@ -90,10 +90,10 @@ impl<S: Stream> Incoming<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Handshake`] for a bad request, which this call has answered, or if the request is
-    /// not complete within [`handshake_timeout`](Config::handshake_timeout). [`Error::Io`] if the
-    /// stream fails. [`Error::WouldBlock`] for a non-blocking stream: make the stream blocking
-    /// until `accept` has returned, or use
+    /// [`Error::Handshake`] if the request is bad, or is not complete within
+    /// [`handshake_timeout`](Config::handshake_timeout). In both cases this call answers the
+    /// request. [`Error::Io`] if the stream fails. [`Error::WouldBlock`] for a non-blocking stream:
+    /// make the stream blocking until `accept` has returned, or use
     /// [`server::Handshake`](crate::handshake::server::Handshake) and [`WebSocket::from_parts`].
     pub fn read(io: S, config: &Config) -> Result<Self, Error> {
         let (this, checked) = Self::read_any(io, config)?;

@@ -1,8 +1,8 @@
 //! A WebSocket on a stream that blocks: any `Read + Write`.
 //!
-//! The adapter parses the input. When the input is used up, the adapter writes once, reads once,
-//! and begins again. So a batch of messages costs one read, and the replies to the batch cost one
-//! write.
+//! The adapter parses the input. When no received message is left, the adapter writes once, reads
+//! once, and begins again. So a batch of messages costs one read, and the replies to the batch cost
+//! one write.
 //!
 //! ```no_run
 //! use std::net::TcpListener;
@@ -42,17 +42,17 @@
 //! intervals needs no timers. (See "many connections on one thread" in the recipes.) A call waits
 //! in [`Stream::wait`], which is `poll(2)` for a socket, until the stream is ready or the next
 //! deadline passes. A receiving call waits in a blocking read instead if three conditions hold:
-//! nothing is to be written, you have set no read timeout, and no deadline falls into the next
-//! second. For these reads the adapter sets the stream's read timeout, so do not set a read timeout
-//! on the stream.
+//! nothing is to be written, you have not called `set_read_timeout`, and no deadline falls into the
+//! next second. For these reads the adapter sets the read timeout of the stream, so do not set that
+//! timeout yourself.
 //!
 //! A stream whose [`wait`](Stream::wait) is `Unsupported`, such as [`WithoutTimeouts`], blocks in
-//! its own calls. While the stream blocks, the adapter notices no deadline. You cannot set a
-//! timeout (the call fails with `Unsupported`), and a connection over a `WithoutTimeouts` cannot be
-//! split. A TLS stream can wait if the stream below it can. The adapter does not wait for a socket
-//! that you made non-blocking. On Windows the adapter makes each socket non-blocking, and the
-//! socket stays non-blocking if you take it back. Windows does not tell whether a socket is
-//! non-blocking, so there the adapter always waits.
+//! its own calls. While the stream blocks, the adapter notices no deadline. If you set a timeout,
+//! the call fails with `Unsupported`. A connection over a `WithoutTimeouts` cannot be split. A TLS
+//! stream can wait if the stream below it can. The adapter does not wait for a socket that you made
+//! non-blocking. But on Windows it waits for each socket, because Windows does not tell whether a
+//! socket is non-blocking. There the adapter itself makes each socket non-blocking, and the socket
+//! stays non-blocking if you take it back.
 //!
 //! **The least latency.** After [`into_spin`](WebSocket::into_spin) no call ever sleeps. While a
 //! call waits, it keeps a whole core busy: see [`Spin`].
@@ -110,25 +110,24 @@ macro_rules! recv {
         /// Returns the next message, or `None` once the peer's Close was received and answered.
         /// (With [`auto_close`](crate::Config::auto_close) off, the Close may be unanswered.)
         ///
-        /// The message is borrowed from the connection, and lives until the next call. When the
-        /// input is used up, this call writes the queued replies, and waits for input. On a whole
-        /// WebSocket, this call also writes the messages that were fed. While the stream refuses
-        /// bytes, the call goes on receiving, so that two peers cannot block each other.
+        /// The message is borrowed from the connection, and lives until the next call. When no
+        /// received message is left, this call writes the queued replies, and waits for input. On a
+        /// whole WebSocket, this call also writes the messages that were fed. While the stream
+        /// refuses bytes, the call goes on receiving, so that two peers cannot block each other.
         ///
         /// After both Closes, this call also waits until both ends have ended the stream, for at
-        /// most a second. To skip this wait, use
-        /// [`recv_event`](Self::recv_event). On [`Event::Close`](crate::Event::Close), read the
-        /// code from [`closed`](Self::closed), call `flush` (of the `Writer`, if the connection is
-        /// split) to send the answer, and drop the stream.
+        /// most a second. To skip this wait, use [`recv_event`](Self::recv_event). On
+        /// [`Event::Close`](crate::Event::Close), read the code from [`closed`](Self::closed), call
+        /// `flush` (of the `Writer`, after a split) to send the answer, and drop the stream.
         ///
         /// # Errors
         ///
         /// [`Error::Recv`] for a fault of the peer or the network, or a passed deadline.
         /// [`Error::Io`] if the stream fails, or `Error::Tls` if TLS fails. All messages that
-        /// arrived before the error are delivered first. Later calls fail too. After a violation,
-        /// this call sends a Close, unless a Close was sent before. Then this call ends the stream
-        /// within a few seconds, and returns the error. [`Error::WouldBlock`] is no failure: call
-        /// again.
+        /// arrived before the error are delivered first. Later calls fail too. After a violation by
+        /// the peer, this call sends a Close, unless a Close was sent before. Then this call ends
+        /// the stream within a few seconds, and returns the error. [`Error::WouldBlock`] is no
+        /// failure: call again.
         #[inline]
         pub fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
             let ready = self.0.wait_message()?;
@@ -144,8 +143,8 @@ macro_rules! receiving {
     ($Sender:ty) => {
         /// Like [`recv`](Self::recv), but also returns the message's
         /// [`info`](crate::Received::info) and the sending half, so that you can answer while the
-        /// message is alive. Replies leave in one write when the input is used up, or earlier once
-        /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
+        /// message is alive. Replies leave in one write when no received message is left, or
+        /// earlier once [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
         ///
         /// This call hands out a message only while fewer than
         /// [`high_water`](crate::Config::high_water) bytes are unsent. Frames that overtake queued
@@ -188,8 +187,8 @@ macro_rules! receiving {
         /// messages that are too large for memory.
         /// [`Connection::step_chunk`](crate::Connection::step_chunk) says which limits apply. A
         /// call of [`recv`](Self::recv) in the middle of a message skips the rest of that message.
-        /// If the peer closes in the middle of a message, no chunk has `last` set, and
-        /// [`Closed::cut`](crate::Closed::cut) is set.
+        /// If the peer closes in the middle of a message, no chunk of that message has `last` set,
+        /// and [`Closed::cut`](crate::Closed::cut) is set.
         ///
         /// # Errors
         ///
@@ -215,18 +214,19 @@ macro_rules! receiving {
         /// wait for the peer's answer, for up to [`close_timeout`](crate::Config::close_timeout).
         ///
         /// Our Close goes out at once. Fed messages that are completely unwritten are dropped, as
-        /// by [`Sender::abort`](crate::Sender::abort). (If a Close was queued before, it stays
-        /// where it is.) Then the closing handshake goes on as usual, and input is discarded. When
-        /// the closing handshake has ended, or `within` has passed, the connection is over: drop
-        /// the connection together with the stream. With a `within` of zero this call waits for
-        /// nothing: it writes what the stream accepts, and returns.
+        /// by [`Sender::abort`](crate::Sender::abort). (But if a Close was queued before, it keeps
+        /// its place, and nothing is dropped.) Then the closing handshake goes on as usual, and
+        /// input is discarded. When the closing handshake has ended, or `within` has passed, the
+        /// connection is over: drop the connection together with the stream. With a `within` of
+        /// zero this call waits for nothing: it writes what the stream accepts, and returns.
         ///
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
         /// [`Sender::is_written`](crate::Sender::is_written) says which messages the peer may have
-        /// received. Later receiving calls return `None`, or
-        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` was over before both Closes
-        /// had passed. After `leave` of a `Reader`, the `Writer` can send nothing more. The
-        /// timeouts of `set_read_timeout` and `set_write_timeout` do not apply to this call.
+        /// received. Later receiving calls return `None`, or the error that ended the connection,
+        /// for example [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` was over before
+        /// our Close was written and the peer's Close was received. After `leave` of a `Reader`,
+        /// the `Writer` can send nothing more. The timeouts of `set_read_timeout` and
+        /// `set_write_timeout` do not apply to this call.
         ///
         /// # Errors
         ///
@@ -310,8 +310,8 @@ impl<S: Stream> WebSocket<S> {
     /// # Errors
     ///
     /// [`Error::Send`] for a message that cannot be sent. [`Error::Io`] and [`Error::Recv`] as for
-    /// [`flush`](Self::flush). After an error of the stream or a write timeout, you can still
-    /// receive the messages that have arrived.
+    /// [`flush`](Self::flush). After an error of the stream, or after a write timeout, you can
+    /// still receive the messages that have arrived.
     ///
     /// [`Error::WouldBlock`] has two cases. If there was no room, nothing of the message was sent,
     /// and a message given by value is lost. (To keep the message, call `ready`, then `feed` and
@@ -337,11 +337,11 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv). `Ok`
-    /// means that the peer's Close was received, or that the peer ended the stream after our Close
-    /// was written, as some servers do. In the second case, receiving calls return an error.
-    /// `clean` in [`closed`](Self::closed) says whether our Close was written and the peer's Close
-    /// was received. After [`Error::WouldBlock`] call this again.
+    /// [`Error::Send`] for a frame that cannot be sent, and the errors of [`recv`](Self::recv).
+    /// `Ok` means that the peer's Close was received, or that the peer ended the stream after our
+    /// Close was written, as some servers do. In the second case, later receiving calls return an
+    /// error. `clean` in [`closed`](Self::closed) says whether our Close was written and the peer's
+    /// Close was received. After [`Error::WouldBlock`] call this again.
     pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
         begun(self.sender_mut().close(frame))?;
         self.0.io.wait.begin(); // once: a discarded message must not restart the caller's timeout
@@ -405,8 +405,8 @@ impl<S: Stream> WebSocket<S> {
     /// The errors of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves.
     /// After an error the connection is lost.
     pub fn into_spin(self) -> std::io::Result<WebSocket<Spin<S>>> {
-        // `reads_time_out` in `wait` keeps the value of the old stream. This does no harm: a `Spin`
-        // reads in the same way whether a read may block or not.
+        // The field `reads_time_out` of `wait` keeps the value of the old stream. This does no
+        // harm, because a `Spin` reads in the same way whether a read may block or not.
         let Socket { core, io: Timed { io, wait }, .. } = self.0;
         Ok(WebSocket(Socket::new(core, Timed { io: Spin::new(io)?, wait })))
     }
@@ -428,16 +428,16 @@ impl<S: Stream> WebSocket<S> {
     /// The errors of [`Stream::try_clone`]: `Unsupported` for a stream that cannot be split. After
     /// an error the connection is lost.
     pub fn into_split(self) -> std::io::Result<(Reader<S>, Writer<S>)> {
-        // Nothing wakes the reader when the writer starts a deadline. With waits of `reader_wait`,
-        // the reader notices a deadline within about the first quarter of the deadline's time.
-        // (Each wait takes at least 1 ms, and a blocking read may end late, by up to `MARGIN`.)
+        // Nothing wakes the reader when the writer starts a deadline. So the reader waits for at
+        // most `reader_wait` at a time, and notices a deadline within about a quarter of the
+        // deadline's time. (`reader_wait` is at least 1 ms, and a read may be `MARGIN` late.)
         let quarter = self.0.core.conn.shortest_sending_timeout() / 4;
         let reader_wait = quarter.clamp(Duration::from_millis(1), READ_TIMEOUT);
         let halves = self.0.into_halves(|mut read| {
             let epoch = read.wait.epoch;
-            // Each half waits with its own handle, never with `write`. So the polls of `write` set
-            // its fields `want`, `until` and `again`, but nobody reads them. `Socket::write` and
-            // `write_out` set these fields of the handle that waits.
+            // The reader waits with `read`, the writer waits with `handle`, and nobody waits with
+            // `write`. So nobody reads what polls note in `write`. If the stream refuses bytes,
+            // `Socket::write` notes this in `read`, and `write_out` notes this in `handle`.
             let write = Timed::new(read.io.try_clone()?, epoch);
             let mut handle = Timed::new(read.io.try_clone()?, epoch);
             handle.wait.write_limit = read.wait.write_limit.take();

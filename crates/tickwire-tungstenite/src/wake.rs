@@ -19,8 +19,8 @@ impl Wake for Both {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // Both tasks may wait for room in the same buffer. A task that still has to wait registers
-        // again.
+        // Wakes both tasks, because both may be waiting for room in the stream. A task that still
+        // has to wait registers again.
         self.reader.wake();
         self.writer.wake();
     }

@@ -47,7 +47,7 @@ impl IntoClientRequest for Uri {
     fn into_client_request(self) -> Result<Request> {
         let authority = self.authority().ok_or(UrlError::NoHostName)?.as_str();
         // The part before an `@` names a user, and may hold a password. Host must have neither user
-        // nor password (RFC 9112 §3.2): servers and proxies write Host to their logs.
+        // nor password (RFC 9112 §3.2), because servers and proxies write Host to their logs.
         let host = authority.rsplit('@').next().unwrap_or(authority);
         if host.is_empty() {
             return Err(UrlError::EmptyHostName.into());

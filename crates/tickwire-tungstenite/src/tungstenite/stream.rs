@@ -17,7 +17,7 @@ pub enum Mode {
 
 /// Streams over TCP.
 pub trait NoDelay {
-    /// Sets TCP_NODELAY, so that small writes are sent at once.
+    /// Sets whether small writes are sent at once (TCP_NODELAY).
     ///
     /// # Errors
     ///

@@ -41,12 +41,12 @@ impl std::fmt::Debug for Connector {
 #[cfg(feature = "__rustls-tls")]
 pub(crate) use setup::Setup;
 
-/// Without a feature for TLS there is no setup.
+/// Without a feature for TLS no setup can exist, so this type has no values.
 #[cfg(not(feature = "__rustls-tls"))]
 pub(crate) type Setup = std::convert::Infallible;
 
-/// Returns what a connection to this URL needs for TLS, or `None` for `ws`. Call this before
-/// dialing: if the setup fails, a connection is of no use.
+/// Returns the setup for TLS to this URL; `None` for `ws`. Call this before dialing, because a
+/// connection is of no use if the setup fails.
 pub(crate) fn setup(uri: &http::Uri, connector: Option<Connector>) -> Result<Option<Setup>> {
     match (uri_mode(uri)?, connector) {
         (Mode::Plain, _) => Ok(None),
@@ -62,9 +62,8 @@ type Outcome<S> = Result<
     HandshakeError<ClientHandshake<MaybeTlsStream<S>>>,
 >;
 
-/// Does the opening handshake, over TLS if there is a setup for it. The first write of the request
-/// also does the TLS handshake. So a stream that would block interrupts either handshake with the
-/// same error.
+/// Does the opening handshake, over TLS if `tls` is `Some`. The first write of the request also
+/// does the TLS handshake. So if the stream would block, the error is the same in both handshakes.
 pub(super) fn client<S: Read + Write>(
     request: Request,
     stream: S,

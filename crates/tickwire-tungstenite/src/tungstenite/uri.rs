@@ -1,4 +1,4 @@
-//! Reads from a URL what dialing needs: TLS or not, the host and the port.
+//! The parts of a URL that dialing needs: whether to use TLS, the host and the port.
 use super::{
     error::{Result, UrlError},
     stream::Mode,

@@ -25,7 +25,7 @@ impl NonBlockingError for Error {
 
 /// A result whose error may be `WouldBlock`.
 pub trait NonBlockingResult {
-    /// The type of the result, with an `Option` as its value.
+    /// A `Result` whose `Ok` value is an `Option`.
     type Result;
     /// `Ok(None)` for `WouldBlock`.
     fn no_block(self) -> Self::Result;

@@ -8,12 +8,12 @@ use tickwire::frame::{Header, MAX_HEADER_LEN};
 pub(super) struct Remask {
     /// The beginning of a header that has not arrived in full.
     header: Vec<u8>,
-    /// The number of payload bytes that have not arrived yet.
+    /// The number of bytes of the current payload that have not arrived yet; 0 inside a header.
     payload: u64,
 }
 
 impl Remask {
-    /// Returns the bytes, with a masking key in each frame.
+    /// Returns `from` with a masking key in each header, but holds back an incomplete header.
     pub(super) fn translate(&mut self, mut from: &[u8]) -> Vec<u8> {
         let mut to = Vec::with_capacity(from.len() + MAX_HEADER_LEN);
         while let Some((&byte, rest)) = from.split_first() {

@@ -1,6 +1,6 @@
-//! Buffers for connections that do not wait. A waiting connection has no buffers. The thread keeps
-//! one buffer for the next connection that reads, and one buffer for the next connection that
-//! writes.
+//! Buffers for connections that do not wait. A connection gives its unused buffers away before it
+//! waits for a non-blocking stream. The thread keeps one buffer for the next connection that reads,
+//! and one buffer for the next connection that writes.
 use std::{cell::Cell, thread::LocalKey};
 use tickwire::{Receiver, Sender};
 
@@ -15,7 +15,7 @@ thread_local! {
 
 /// Lends the read buffer. Call this before a read.
 pub(super) fn lend(rx: &mut Receiver) {
-    // A connection may keep its buffer during a wait, if it has received a part of a message.
+    // A connection keeps its buffer during a wait if received bytes fill much of the buffer.
     if !rx.has_buffer() {
         rx.lend(take(&READ));
     }

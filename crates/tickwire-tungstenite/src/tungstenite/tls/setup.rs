@@ -23,13 +23,13 @@ pub(super) fn setup(uri: &Uri, connector: Option<Connector>) -> Result<Setup> {
     match connector {
         None => Ok((name, default_config()?)),
         Some(Connector::Rustls(config)) => Ok((name, config)),
-        // A program passes `Plain` to refuse `wss`. Going on without TLS would send its secrets in
-        // plain text.
+        // A program passes `Plain` to refuse `wss`. A connection without TLS would send the
+        // program's secrets in plain text.
         Some(Connector::Plain) => Err(UrlError::TlsFeatureNotEnabled.into()),
     }
 }
 
-/// Does TLS if the URL asks for it, then the opening handshake.
+/// Does the TLS handshake if the URL asks for TLS, then the opening handshake.
 ///
 /// # Errors
 ///
@@ -70,9 +70,9 @@ fn default_config() -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(config.with_root_certificates(roots()?).with_no_client_auth()))
 }
 
-/// Returns the process's default cryptographic provider. Without a default, returns ring's provider
-/// if the feature `ring` is on. rustls' own `builder()` would panic if no provider or two providers
-/// are enabled, and would otherwise install a default.
+/// Returns the process's default cryptographic provider or, without a default, ring's provider if
+/// the feature `ring` is on. Without a default, rustls' own `builder()` would panic if rustls has
+/// no provider or several, and would otherwise install a default for the process.
 fn provider() -> Result<Arc<CryptoProvider>> {
     if let Some(installed) = CryptoProvider::get_default() {
         return Ok(installed.clone());
