@@ -47,8 +47,8 @@ pub struct Dial<'r> {
     delay: Duration,
     prepare: Option<Prepare<'r>>,
     pub(crate) via_proxy: Option<Proxy>,
-    // This field is not named `tls`, like the method that is missing without the feature `rustls`.
-    // If it were, rustc would report for `dial.tls(..)` that the field `tls` is private, instead of
+    // Without the feature `rustls` the method `tls` is missing. If this field were named `tls`,
+    // rustc would then report for `dial.tls(..)` that the field `tls` is private, instead of
     // reporting that the method is missing.
     tls_config: Option<tls::Client>,
 }
@@ -87,8 +87,8 @@ impl<'r> Dial<'r> {
     /// [`Target::secure`]. Under two conditions this crate, not rustls, [opens and seals the
     /// records](tls) of TLS 1.3: the cryptographic provider hands over the keys, and the
     /// configuration sets `enable_secret_extraction`. The default configuration sets this flag.
-    /// Share one configuration among connections: it keeps session tickets, which make the next
-    /// connection to the same server cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
+    /// Share one configuration among connections, because it keeps session tickets, which make the
+    /// next connection to the same server cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: impl Into<tls::Client>) -> Self {
         self.tls_config = Some(config.into());
@@ -175,10 +175,10 @@ pub(crate) struct Attempts<'t> {
 
 impl Attempts<'_> {
     /// Returns what to do next: connect, or wait. Fails once all attempts have failed, or `limit`
-    /// has passed. The error names each address that was dialed and why it failed.
+    /// has passed. The error names each address that was dialed, each with its own error.
     pub(crate) fn next(&mut self, now: Duration) -> io::Result<Step> {
         // After the limit, no further attempt begins. The attempts under way count as failed, so
-        // that the final error names them. (`to_vec`, because `failed` changes the list.)
+        // that the final error names them. `to_vec` copies the list, because `failed` changes it.
         let timed_out = now >= self.limit;
         if timed_out {
             for address in self.race.under_way().to_vec() {

@@ -3,11 +3,11 @@
 //!
 //! While a thread waits in the operating system, only its file descriptors wake it. To let one
 //! thread wake the other, each split connection would need more file descriptors (an eventfd or a
-//! pipe). Each wake-up would also cost one more system call. So the waits are bounded instead. Once
-//! a second, a waiting reader checks whether a Close was queued or a write timed out. If the
-//! shortest timeout that the writer can start is below four seconds, the reader checks about four
-//! times in that timeout, but at most once a millisecond. A writer that waits for the stream checks
-//! every 50 ms whether receiving has failed.
+//! pipe). Each wake-up would also cost one more system call. So the waits are bounded instead. A
+//! waiting reader usually checks once a second whether a Close was queued or a write timed out. If
+//! the shortest timeout that the writer can start is below four seconds, the reader instead checks
+//! about four times in that timeout, but at most once a millisecond. A writer that waits for the
+//! stream checks every 50 ms whether receiving has failed.
 #[cfg(doc)]
 use super::WebSocket;
 use super::{
@@ -24,8 +24,8 @@ use std::{io, task::Poll, time::Duration};
 /// longer wait would delay this check. A shorter wait would wake a blocked writer more often.
 pub(super) const WRITER_WAIT: Duration = Duration::from_millis(50);
 
-/// The half that receives. Keep receiving: receiving calls answer Pings, notice the peer's Close,
-/// and check the deadlines. (The `Writer` also checks the deadline on writing.) Dropping the
+/// The half that receives. Keep receiving, because receiving calls answer Pings, notice the peer's
+/// Close, and check the deadlines. (The `Writer` also checks the deadline on writing.) Dropping the
 /// `Reader` ends receiving. After that, the [`Writer`] learns of the connection's end only when a
 /// write fails or times out.
 #[derive(Debug)]
@@ -64,23 +64,23 @@ impl<S: Stream> Writer<S> {
     /// Queues a Close after everything fed, unless a Close was queued before. Then writes
     /// everything. Keep receiving with the [`Reader`], which waits for the peer's Close for at most
     /// [`close_timeout`](crate::Config::close_timeout), and ends the stream. `close_timeout` begins
-    /// when the `Reader` notices our Close: [the module](crate::blocking) says how soon. For a peer
-    /// that may be dead, use [`leave`](Self::leave).
+    /// when the `Reader` notices our Close. [The module](crate::blocking) says how soon the
+    /// `Reader` notices it. For a peer that may be dead, use [`leave`](Self::leave).
     ///
     /// # Errors
     ///
-    /// [`Error::Send`] for a frame that cannot be sent, otherwise as [`flush`](Self::flush). After
-    /// [`Error::WouldBlock`] call this again.
+    /// [`Error::Send`] for a frame that cannot be sent, and the errors of [`flush`](Self::flush).
+    /// After [`Error::WouldBlock`] call this again.
     pub fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
         begun(self.0.with_sender(|tx| tx.close(frame)))?;
         self.flush()
     }
 
-    /// Leaves the peer within the time `within`, whatever the peer does, like `leave` of the
-    /// [`Reader`]. But this call discards no input: the [`Reader`] still delivers messages. This
-    /// call returns once our Close is written, or after `within`. A receiving call of the
-    /// [`Reader`] then waits for the peer's Close, until the same `within` has passed. If that
-    /// receiving call was already waiting, it may return up to a second later. If you do not
+    /// Like `leave` of the [`Reader`], leaves the peer within the time `within`, whatever the peer
+    /// does. But this call discards no input: the [`Reader`] still delivers messages. This call
+    /// returns once our Close is written, or after `within`. A receiving call of the [`Reader`]
+    /// then waits for the peer's Close, until the same `within` has passed. A receiving call that
+    /// is already waiting may return up to a second late, because nothing wakes it. If you do not
     /// receive any more, drop both halves.
     ///
     /// # Errors
@@ -141,14 +141,14 @@ impl<S: Stream> Writer<S> {
                 return done.map_err(|error| *error);
             }
             let (until, left) = self.0.with(|tx| (tx.poll_timeout(), tx.buffered_amount()));
-            // If fewer bytes are left than before, one of the halves has written some, so the
-            // caller's timeout begins again. `poll_write` cannot restart the timeout: it works on
-            // the shared handle, and only the writer's own `self.0.handle` has the timeout.
+            // If fewer bytes are left than before, a half has written some, so the caller's timeout
+            // begins again. `poll_write` cannot restart the timeout, because it works on the shared
+            // handle, and only the writer's own `self.0.handle` has the timeout.
             if left < before {
                 self.0.handle.wait.begin_sending();
             }
             before = left;
-            // Only this thread writes the refused bytes now. Its next write sets `blocked` anew.
+            // Until this thread's next write, the reader need not write the refused bytes.
             self.0.share_rest(false);
             let waited = self.0.handle.wait_to_write(until);
             if waited.is_err() {

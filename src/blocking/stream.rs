@@ -11,20 +11,20 @@ use std::{
 /// A stream for a thread. Besides `Read` and `Write`, a `Stream` has calls that should never wait,
 /// and one call that only waits.
 ///
-/// The adapter reads and writes by [`try_read`](Self::try_read) and [`try_write`](Self::try_write).
-/// The adapter waits in [`wait`](Self::wait) for the stream or the next deadline.
-/// [`read`](Read::read) may wait. So the adapter calls `read` only if nothing is to be written, and
-/// no deadline passes within the time given to [`set_read_timeout`](Self::set_read_timeout). The
-/// adapter itself never calls `write` or `write_vectored`.
+/// The adapter writes by [`try_write`](Self::try_write), never by `write` or `write_vectored`. It
+/// waits in [`wait`](Self::wait) for the stream or the next deadline. It usually reads by
+/// [`try_read`](Self::try_read). [`read`](Read::read) may wait, so the adapter calls `read` only if
+/// nothing is to be written, the WebSocket has no read timeout, and no deadline passes within the
+/// time given to [`set_read_timeout`](Self::set_read_timeout).
 ///
 /// The adapter repeats a failed read, write, flush or shutdown after the errors `WouldBlock` and
 /// `Interrupted`, and after a `TimedOut` without an error number of the operating system. (On
 /// Windows, the adapter also repeats a call after a `TimedOut` with an error number.)
 ///
-/// A stream of your own has at least the three calls `try_read`, `try_write` and `wait`. The
+/// A stream of your own must have at least the three calls `try_read`, `try_write` and `wait`. The
 /// deadlines of [`Config`](crate::Config) depend on these calls. [`WithoutTimeouts`] makes a
-/// `Stream` of any `Read + Write`, without deadlines. If your stream wraps a socket, forward the
-/// calls to the socket. For example, this stream counts the bytes read:
+/// `Stream` of any `Read + Write`, but cannot keep the deadlines. If your stream wraps a socket,
+/// forward the calls to the socket. For example, this stream counts the bytes read:
 ///
 /// ```
 /// use std::{io::{self, IoSlice, Read, Write}, net::TcpStream, time::Duration};
@@ -70,7 +70,7 @@ use std::{
 /// ```
 pub trait Stream: Read + Write {
     /// Reads the bytes that have arrived. If no bytes have arrived, fails with `WouldBlock`. This
-    /// call must not wait: while it waits, the adapter notices no deadline.
+    /// call must not wait, because no deadline would end that wait.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ pub trait Stream: Read + Write {
     fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize>;
 
     /// Writes as many bytes as the stream accepts now. If the stream accepts no byte, fails with
-    /// `WouldBlock`. This call must not wait: while it waits, the adapter notices no deadline.
+    /// `WouldBlock`. This call must not wait, because no deadline would end that wait.
     ///
     /// # Errors
     ///
@@ -101,18 +101,18 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// The operating system's errors. `Unsupported` means that the stream cannot wait. A call of
-    /// the WebSocket that would have to wait then returns
+    /// The operating system's errors. `Unsupported` means that the stream cannot wait. Then a call
+    /// of the WebSocket that would have to wait returns
     /// [`Error::WouldBlock`](crate::Error::WouldBlock). `WouldBlock` means that the user wants no
     /// call to wait, as on a socket that the user made non-blocking. If `timeout` is zero, do not
-    /// return `WouldBlock`. Zero only asks whether the stream can wait, or means that a deadline
-    /// has just passed. `Interrupted` counts as an early return. Any other error ends the call.
+    /// return `WouldBlock`, because zero only asks whether the stream can wait, or means that a
+    /// deadline has passed. `Interrupted` counts as an early return. Any other error ends the call.
     fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()>;
 
     /// Sets how long a `read` may wait; `None` sets no limit. After this time the read fails with
     /// `WouldBlock` or `TimedOut`, and loses nothing. Before the first read that may wait while a
     /// deadline is running, the adapter sets a timeout of at most a second. After a split the
-    /// adapter sets a timeout again.
+    /// adapter sets a timeout anew for the `Reader`.
     ///
     /// # Errors
     ///
@@ -133,8 +133,8 @@ pub trait Stream: Read + Write {
         Ok(())
     }
 
-    /// Shuts the stream down for writing, without waiting: the peer then reads the end of the
-    /// stream, and may go on sending. The default only flushes.
+    /// Shuts the stream down for writing: the peer then reads the end of the stream, but can go on
+    /// sending. This call must not wait. The default only flushes.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ pub trait Stream: Read + Write {
     }
 
     /// Makes another handle of the same stream, so that one thread can read while another writes. A
-    /// split makes two more handles. All handles share the bytes that the stream buffers.
+    /// split makes two more handles. All handles must share the bytes that the stream buffers.
     ///
     /// # Errors
     ///

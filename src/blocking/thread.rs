@@ -1,8 +1,8 @@
 //! How a thread waits: the thread polls like a task, and `poll(2)` wakes it.
 //!
-//! The polls of [`drive`](crate::drive) read and write without waiting. The polls note in a
-//! [`Thread`] the events and deadlines that they would wait for. Then [`wait`](Timed::wait) waits
-//! for the first of these, and the call polls again.
+//! The polls of [`drive`](crate::drive) usually read and write without waiting. A [`Thread`] keeps
+//! the events and deadlines that the polls would wait for. Then [`wait`](Timed::wait) waits for the
+//! first of these, and the call polls again.
 //!
 //! If each wait were a `poll(2)`, each message would cost one more system call: 12 % of the
 //! processor's time for messages of 64 bytes. So a blocking read waits instead
@@ -76,11 +76,12 @@ struct Noted {
     want: Interest,
     /// The earliest deadline.
     until: Option<Time>,
-    /// Whether the polls stopped although no call would block. Either a read was put off because
-    /// the time limit of the call had passed, or a signal or TLS interrupted a call of the stream
-    /// (see `failed`). If this flag is set, `wait` returns at once: the call polls again, or fails
-    /// because its time limit has passed. Both halves of a split connection write to one handle,
-    /// but nobody reads the flag of that handle: each half waits with a handle of its own.
+    /// Whether the polls stopped although no call of the stream would block. Either a read was put
+    /// off because the time limit of the call had passed, or a signal or TLS interrupted a call of
+    /// the stream (see `failed`). If this flag is set, `wait` returns at once: the call polls
+    /// again, or fails because its time limit has passed. (In a split connection, both halves write
+    /// to one handle of the stream, and each half waits with another handle of its own. So nobody
+    /// reads this flag of the handle that is written to.)
     again: bool,
 }
 
@@ -161,7 +162,7 @@ impl Thread {
     }
 }
 
-/// Returns a context without a task: nothing wakes the polls of a thread.
+/// Returns a context that wakes nothing, because a thread polls again after each wait.
 pub(super) fn context() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
@@ -175,7 +176,7 @@ impl<S: Stream> Timed<S, Thread> {
     /// the wait may have ended for any reason. `WouldBlock`: the time limit of this call has
     /// passed, or `Stream::wait` refused, because the user wants no call to wait or the stream
     /// cannot wait. Any other error comes from the wait itself. The connection does not keep this
-    /// error, so a later call may go on.
+    /// error, so a later call can go on.
     #[inline(never)] // called at several places, and compiled for each type of stream
     pub(super) fn wait(&mut self) -> Result<(), Error> {
         let Self { io, wait } = self;
@@ -240,11 +241,10 @@ impl<S: Stream> Io for Timed<S, Thread> {
         // In a handshake nothing else notes a time, and the user cannot have set a time limit yet,
         // so `by` is the only time to wait for.
         self.wait.noted.until = by;
-        // `Pending`: the stream is non-blocking, or the stream cannot wait and its last call failed
-        // with `WouldBlock` or `TimedOut`. The caller then drops the handshake and returns
-        // `WouldBlock`. (After `reject` has written the response, it ignores a `Pending`.) If
-        // poll(2) itself fails, the result is `Pending` too, because `poll_wait` cannot return an
-        // error.
+        // The result is `Pending` if the stream is non-blocking, or if it cannot wait and its last
+        // call failed with `WouldBlock` or `TimedOut`. The caller then drops the handshake and
+        // returns `WouldBlock`. (`reject` ignores a `Pending` once it has written the response.) If
+        // poll(2) itself fails, the result is also `Pending`, because `poll_wait` returns no error.
         match self.wait() {
             Ok(()) => Poll::Ready(()),
             Err(_) => Poll::Pending,

@@ -92,9 +92,9 @@ struct Shared {
 }
 
 impl<S: Stream> TlsStream<S> {
-    /// Makes a client's stream to the server `name`, for example [`Request::target`]. The server's
-    /// certificate must be for that name, whatever address was dialed. ALPN always asks for
-    /// HTTP/1.1. [`platform_config`](crate::tls::platform_config) returns a `config` with the
+    /// Makes a client's stream to the server `name`, which can be a [`Request::target`]. The
+    /// server's certificate must be for that name, whatever address was dialed. ALPN always asks
+    /// for HTTP/1.1. [`platform_config`](crate::tls::platform_config) returns a `config` with the
     /// platform's roots.
     ///
     /// [`Request::target`]: crate::handshake::client::Request::target
@@ -130,9 +130,9 @@ impl<S: Stream> TlsStream<S> {
     fn of(io: S, session: Session) -> Self {
         let shared = Shared { tls: Mutex::new(Tls::new(session)), handles: AtomicUsize::new(1) };
         let part = |stream: &mut Self| {
-            // With `Arc::strong_count`, two handles that are dropped at the same time could both
-            // see 2, and neither would send. The handles of the caller's stream `S` may share
-            // state. `AcqRel` makes the last handle see what all other handles changed in it.
+            // If this checked `Arc::strong_count`, two drops at the same time could both see 2, and
+            // neither would send. The handles of the caller's stream `S` may share state. `AcqRel`
+            // makes the last handle see all changes of that state by other handles.
             if stream.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
                 stream::part(&mut stream.carrier(false));
             }
@@ -185,11 +185,11 @@ impl<S: Stream> TlsStream<S> {
         }
     }
 
-    /// Returns the error of a call that is `Pending` although the stream below gave no error. In
-    /// this case another handle is reading or writing, and may be waiting for the stream. So a call
-    /// that may wait waits for the stream too. The read timeout limits this wait, even in a write:
+    /// Returns the error of a call that is `Pending` although the stream below gave no error. Then
+    /// another handle is reading or writing, and may be waiting for the stream. So a call that may
+    /// wait also waits for the stream. The read timeout limits this wait, even in a write, because
     /// the other handle may take the awaited bytes, and then the stream may stay silent. After the
-    /// timeout the error is `Interrupted`, so the caller checks its deadlines, and calls again.
+    /// wait the error is `Interrupted`, so the caller checks its deadlines, and calls again.
     #[cold]
     fn blocked(&self, waits: bool, interest: Interest) -> io::Error {
         match waits.then(|| self.io.wait(interest, *lock(&self.read_timeout))) {
@@ -244,8 +244,8 @@ struct Call<'a, S> {
     /// If set, this call uses `read`, `write` and `flush` of the stream below, which may wait.
     /// Otherwise it uses `try_read`, `try_write` and `try_flush`.
     waits: bool,
-    /// The last error of the stream below, if the call can be repeated. A `Pending` call returns
-    /// this error, so that its caller learns of a timeout or a signal.
+    /// The last error after which the call can be repeated, of the stream below or of `go_on`. A
+    /// `Pending` call returns this error, so that its caller learns of a timeout or a signal.
     put_off: Option<io::Error>,
 }
 
@@ -392,8 +392,8 @@ impl<S: Stream> Stream for TlsStream<S> {
         }
     }
 
-    /// Fails with `NotConnected` until the TLS handshake is over. During the handshake a write
-    /// waits for input, and a reading thread would take this input away.
+    /// Fails with `NotConnected` until the TLS handshake is over, because until then a write waits
+    /// for input, which a reading thread would take away.
     fn try_clone(&self) -> io::Result<Self> {
         if self.session().is_handshaking() {
             return Err(io::ErrorKind::NotConnected.into());

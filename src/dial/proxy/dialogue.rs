@@ -1,5 +1,5 @@
-//! The dialogue, without I/O, that asks a proxy by HTTP's CONNECT or by SOCKS5 for a tunnel to the
-//! server.
+//! The dialogue with a proxy, without I/O. It asks for a tunnel to the server, by HTTP's CONNECT or
+//! by SOCKS5.
 //!
 //! A [`Dialogue`] comes before TLS to the server and before the opening handshake. A dialogue has
 //! the same limits as an opening handshake. [`max_head`](Config::max_head) and the other limits on
@@ -34,7 +34,7 @@ pub struct Address {
     /// The function that begins the proxy's protocol. It is a function pointer, so that a program
     /// without a `Proxy` does not link the code of the protocols.
     begin: Begin,
-    /// The host, port and credentials of the proxy. `secure` is set if its URL asks for TLS.
+    /// The proxy's host, port and credentials. `secure` is set if the proxy's URL asks for TLS.
     pub(crate) target: Target,
 }
 
@@ -95,8 +95,8 @@ impl Dialogue {
         &self.request
     }
 
-    /// Reports that the first `n` bytes of [`outgoing`](Self::outgoing) were written. If there are
-    /// fewer than `n` bytes, all were written.
+    /// Reports that the first `n` bytes of [`outgoing`](Self::outgoing) were written. If `outgoing`
+    /// has fewer than `n` bytes, all of them count as written.
     pub fn advance(&mut self, n: usize) {
         self.request.drain(..n.min(self.request.len()));
     }
