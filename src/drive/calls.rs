@@ -1,9 +1,9 @@
 //! The calls that do no I/O, written once for the types of all adapters.
 //!
-//! Each adapter has its own types `WebSocket`, `Reader` and `Writer`. So the documentation of an
-//! adapter lists its own calls, and no signature names a private type. The calls are macros and not
-//! a trait, because users would have to import the trait. Each module that invokes a macro of this
-//! file imports [`names`].
+//! Each adapter has its own types `WebSocket`, `Reader` and `Writer`. So the documentation of each
+//! adapter lists all calls of its types, and no signature names a private type that all adapters
+//! share. The calls are macros and not a trait, because users would have to import the trait. Each
+//! module that invokes a macro of this file imports [`names`].
 
 /// The names that the bodies of the macros use.
 pub(crate) mod names {
@@ -64,13 +64,13 @@ macro_rules! whole {
 }
 pub(crate) use whole;
 
-/// The call of a whole connection that queues a message.
+/// The call that queues a message on a whole connection.
 macro_rules! feed {
     () => {
         /// Queues a message; see [`Sender::feed`](crate::Sender::feed). The next `flush` writes the
-        /// message. A receiving call that has used up its input also writes the message. This call
-        /// never waits: if there is no room, it fails with [`Full`](SendError::Full). To wait for
-        /// room, call `ready` first.
+        /// message. So does a receiving call that finds no further message in the input already
+        /// read. This call never waits: if there is no room, it fails with
+        /// [`Full`](SendError::Full). To wait for room, call `ready` first.
         ///
         /// # Errors
         ///
@@ -83,13 +83,13 @@ macro_rules! feed {
 }
 pub(crate) use feed;
 
-/// The call of a whole connection that measures the round trip. It needs a clock.
+/// The call that measures the round trip of a whole connection. This call needs a clock.
 macro_rules! probe {
     () => {
         /// Queues a Ping. When its Pong arrives, [`Sender::rtt`](crate::Sender::rtt) has a new
         /// value; see [`Sender::measure_rtt`](crate::Sender::measure_rtt). The Ping leaves with the
-        /// next write. The heartbeat sends no Pings on a busy connection. So, on a busy connection,
-        /// repeat this call now and then to keep the value current.
+        /// next write. On a busy connection the heartbeat sends no Pings, so it measures nothing.
+        /// There, repeat this call now and then to keep the value current.
         ///
         /// # Errors
         ///
@@ -101,7 +101,7 @@ macro_rules! probe {
 }
 pub(crate) use probe;
 
-/// The calls of the types that receive from an `$S`.
+/// The calls of the types that receive from a stream of the type `$S`.
 macro_rules! receives {
     ($S:ty) => {
         /// The stream, or its reading half.
@@ -182,12 +182,12 @@ macro_rules! writer {
             self.0.with(|tx| tx.feed(message))
         }
 
-        /// Calls `f` with the core's sending half. `f` may use any call of this half that needs no
-        /// I/O. (So `f` may feed this half from an `Outbox` of `tickwire-parts`.) Calls of the
-        /// other half wait until `f` returns. So `f` must not call the other half, and must take no
-        /// lock: either may cause a deadlock. If `f` queues a Close, the receiving half wakes once
-        /// `f` has returned. (In `blocking`, the receiving half notices the Close within about a
-        /// second.)
+        /// Calls `f` with the core's [`Sender`](crate::Sender). `f` may use any call of the
+        /// `Sender` that needs no I/O. (So `f` may feed messages from an `Outbox` of
+        /// `tickwire-parts`.) Calls of the other half wait until `f` returns. So `f` must not call
+        /// the other half, and must take no lock: either may cause a deadlock. If `f` queues a
+        /// Close, the receiving half wakes once `f` has returned. (In `blocking`, the receiving
+        /// half notices the Close within about a second.)
         ///
         /// ```no_run
         /// # use tickwire::{SendError, blocking::Writer};
@@ -235,7 +235,7 @@ macro_rules! writer {
 }
 pub(crate) use writer;
 
-/// The calls of an opening request.
+/// The calls of `Incoming`, which has read the request of an opening handshake.
 macro_rules! incoming {
     ($WebSocket:ty) => {
         /// The request. If [`read_any`](Self::read_any) got no complete HTTP request, the method

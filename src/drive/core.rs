@@ -23,10 +23,10 @@ pub(crate) enum Want {
 /// A whole connection, or its receiving half, over a stream `I`. A whole connection owns its
 /// sending side. The receiving half locks the sending side, which both halves share.
 pub(crate) trait Core<I>: Sized {
-    /// Returns the [`Outlook`] of a whole connection. Once tasks poll both sides, `poll_side`
-    /// compares the outlook after each poll with the previous outlook. If a change matters to the
-    /// task of the other side, `poll_side` wakes that task. `None` for the receiving half: the two
-    /// halves of a split connection wake each other themselves.
+    /// Returns the [`Outlook`] of a whole connection. Once both sides are polled, `poll_side`
+    /// checks after each poll whether the outlook has changed. If the change matters to the task of
+    /// the other side, `poll_side` wakes that task. `None` for the receiving half, because the
+    /// halves of a split connection wake each other by themselves.
     const OUTLOOK: Option<fn(&Self) -> Outlook>;
     /// The type that the caller feeds an answer to: `()` for the receiving half, because only the
     /// `Writer` can send.
@@ -36,15 +36,15 @@ pub(crate) trait Core<I>: Sized {
 
     fn inbound(&mut self) -> &mut Inbound;
     /// Gives `f` access to both sides. The receiving half holds the lock while `f` runs. If `f`
-    /// ends the connection with an error (`f` sets `Out::recv_error`, or breaks the sender), the
-    /// receiving half wakes the writer once the lock is released.
+    /// ends the connection with an error (`f` sets `Out::recv_error`, or `Sender::write_failed` is
+    /// called), the receiving half wakes the writer once the lock is released.
     fn with<T>(&mut self, f: impl FnOnce(&mut Inbound, &mut Sender, &mut Out) -> T) -> T;
 
     /// Writes queued bytes until the stream refuses more. Ready when all bytes are written, or
     /// writing has failed. (The receiving half writes only if it may have queued bytes itself, or
     /// if the stream has refused bytes. Otherwise the writer's messages wait for the writer's
-    /// flush.) After a failure, [`Out`] keeps the error, and receiving goes on: the peer's last
-    /// messages may say why writing failed.
+    /// flush.) After a failed write, [`Out`] keeps the error, and receiving goes on, because the
+    /// peer's last messages may say why writing failed.
     fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
     /// Shuts the stream down for writing.
     fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
@@ -56,9 +56,9 @@ pub(crate) trait Core<I>: Sized {
 
     // Answers: messages that the caller sends in reply to a message.
 
-    /// Whether `recv_to_reply` may hand out a message without calling `poll_answerable` first. It
-    /// may if there is room for an answer, fewer than `cork_limit` bytes are queued, and the sender
-    /// is open. Always `true` in the receiving half of a split connection.
+    /// Whether `recv_to_reply` may hand out a message without calling `poll_answerable` first.
+    /// `true` if there is room for an answer, fewer than `cork_limit` bytes are queued, and the
+    /// sender is open. Always `true` in the receiving half of a split connection.
     #[inline(always)]
     fn is_free(&self) -> bool {
         true
@@ -73,9 +73,9 @@ pub(crate) trait Core<I>: Sized {
         Poll::Ready(())
     }
     /// Whether `recv_to_reply` discards received messages, because our Close was queued and no
-    /// answer can follow. `false` after a failed write: then no answer can follow either, but the
-    /// messages may say why the write failed. Always `false` in the receiving half of a split
-    /// connection.
+    /// answer can follow. `false` after a failed write, although no answer can follow then either,
+    /// because the messages may say why the write failed. Always `false` in the receiving half of a
+    /// split connection.
     #[inline(always)]
     fn is_mute(&self) -> bool {
         false
@@ -110,8 +110,8 @@ pub(crate) trait Core<I>: Sized {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outlook {
     /// Three facts, in this order: the sending half is closed; writing has failed; receiving has
-    /// failed. A queued Close closes the sending half, and starts a deadline. The receiving task
-    /// then has to wake up at this deadline. A fact that is true stays true.
+    /// failed. The receiving task must learn of the first fact, because a queued Close, which
+    /// closes the sending half, starts a deadline for this task. A fact that is true stays true.
     pub(super) ends: [bool; 3],
     /// Whether the stream refused bytes. One of the two tasks writes these bytes later.
     pub(super) blocked: bool,
@@ -165,7 +165,7 @@ impl<I: Source + Output> Core<I> for Whole {
 
     #[inline(always)]
     fn poll_write(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
-        // `poll_drain` would return the same result, but is not inlined. This check saves its call.
+        // Saves the call of `poll_drain`, which would return the same result, but is not inlined.
         if self.out.unflushed == 0 && !self.conn.sender().has_outgoing() {
             return Poll::Ready(());
         }
@@ -181,8 +181,8 @@ impl<I: Source + Output> Core<I> for Whole {
         self.conn.poll_timeout()
     }
 
-    // The pool first hands out the buffer that it got last. The next connection begins by
-    // receiving, so the receive buffer is given back last.
+    // The pool first hands out the buffer that it got last. The next connection that takes a buffer
+    // begins by receiving, so the receive buffer is given back last.
     fn give_back(&mut self) {
         if let Some(unused) = self.conn.sender_mut().unused() {
             pool::give(unused);

@@ -18,21 +18,21 @@ pub enum Error {
     /// [`fail`](crate::Connection::fail).
     #[error(transparent)]
     Recv(#[from] RecvError),
-    /// The caller's message or frame cannot be sent at all, or not now. Nothing was queued. Of
-    /// these errors, a flush returns only [`Closed`](SendError::Closed), which means that unwritten
-    /// messages are lost.
+    /// The caller's message or frame cannot be sent, either not now or never. Nothing was queued.
+    /// Of these errors, a flush returns only [`Closed`](SendError::Closed), which means that
+    /// unwritten messages are lost.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// The stream failed, so the connection has ended. (In `blocking`, an error of `Stream::wait`
-    /// does not end the connection.) If a TLS stream ends without a close_notify before the
-    /// connection is open, the error has the kind `UnexpectedEof`. On an open connection the same
-    /// end gives [`RecvError::UnexpectedEof`] instead, as for a stream without TLS. If connecting
+    /// The stream failed, which ends the connection. (Only a failure of `Stream::wait`, in
+    /// `blocking`, does not.) Before the connection is open, a TLS stream that ends without a
+    /// close_notify gives this error, of the kind `UnexpectedEof`. On an open connection the same
+    /// end gives [`RecvError::UnexpectedEof`], like the end of a stream without TLS. If connecting
     /// failed, the error names each address that was dialed. If a lookup failed, the error names
     /// the host and port. The error's source is the error of the lookup or of the last attempt.
     #[error(transparent)]
     Io(io::Error),
     /// TLS failed, most often because of the peer's certificate, and the connection has ended. Or
-    /// nothing was dialed, because there is no cryptographic provider.
+    /// there is no cryptographic provider, so nothing was dialed.
     #[cfg(feature = "rustls")]
     #[error(transparent)]
     Tls(#[from] crate::tls::TlsError),
@@ -65,7 +65,7 @@ pub enum Error {
     /// A header or a subprotocol of the caller cannot be sent.
     #[error(transparent)]
     Header(#[from] crate::proto::handshake::HeaderError),
-    /// TLS is not built in, but the URL is `wss`, or the proxy's URL is `https`. Enable the
+    /// TLS is not built in, but a `wss` URL, or the `https` URL of a proxy, needs TLS. Enable the
     /// features `rustls` and `ring` (`rustls` alone, if your program installs another cryptographic
     /// provider), or give a TLS stream of your own to `client`.
     #[error(
@@ -74,8 +74,8 @@ pub enum Error {
     NoTls,
 }
 
-/// The stream reports a TLS error inside an `io::Error`. The TLS error inside becomes an
-/// [`Error::Tls`].
+/// A TLS stream reports a TLS error inside an `io::Error`. Here this TLS error becomes an
+/// [`Error::Tls`]; every other `io::Error` becomes an [`Error::Io`].
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         #[cfg(feature = "rustls")]
@@ -87,11 +87,11 @@ impl From<io::Error> for Error {
 }
 
 impl Error {
-    /// Whether a new connection may succeed later: the network failed, or the server reported an
-    /// overload or a temporary fault. `false` if a new connection is likely to fail too, for
-    /// example after a bad URL, a violation, or missing credentials. Also `false` for
-    /// [`WouldBlock`](Self::WouldBlock) and [`Send`](Self::Send), after which this connection goes
-    /// on.
+    /// Whether a new connection may succeed later. `true` if the network failed, the peer was
+    /// silent or slow, or the server reported an overload or a temporary fault. `false` if a new
+    /// connection is likely to fail too, for example after a bad URL, a violation, or missing
+    /// credentials. Also `false` for [`WouldBlock`](Self::WouldBlock) and [`Send`](Self::Send),
+    /// after which this connection goes on.
     ///
     /// [`SendError::Closed`] is an exception: for this error the result is `true`. This error says
     /// only that this connection is over, so `true` is a guess. To be sure, make one more receiving
@@ -106,7 +106,7 @@ impl Error {
         self.retry() == Retry::BackOff
     }
 
-    /// What a client that must stay connected does after this error.
+    /// Says what to do after this error, for a client that must stay connected.
     ///
     /// - [`Retry::BackOff`] for the errors that [are retryable](Self::is_retryable): faults of the
     ///   network, and the statuses 408, 425, 429 and 5xx except 501 and 505.
@@ -115,8 +115,8 @@ impl Error {
     ///   refuses, a bad URL or header, and `wss` without TLS.
     /// - [`Retry::Alarm`] for all other errors: any other status, such as 403 and 404, a violation
     ///   by the peer, and other faults of TLS and of the system. Also for
-    ///   [`WouldBlock`](Self::WouldBlock) and [`Send`](Self::Send): this connection goes on, so do
-    ///   not dial again. ([`SendError::Closed`] gives [`Retry::BackOff`].)
+    ///   [`WouldBlock`](Self::WouldBlock) and [`Send`](Self::Send), after which this connection
+    ///   goes on: do not dial again. ([`SendError::Closed`] gives [`Retry::BackOff`].)
     pub fn retry(&self) -> Retry {
         let alarm_if = |wrong| if wrong { Retry::Alarm } else { Retry::BackOff };
         match self {

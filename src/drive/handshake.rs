@@ -1,8 +1,8 @@
 //! The opening handshakes, as a server and as a client.
 //!
 //! In a task, `Pending` means that the stream would block. The stream or the deadline later wakes
-//! the task. In `blocking` the polls themselves wait. If a poll still returns `Pending`, the stream
-//! is non-blocking or cannot wait, and nothing will wake the future.
+//! the task. In `blocking` the polls themselves wait. A poll that still returns `Pending` cannot
+//! wait, for example because the stream is non-blocking, and nothing will wake its future.
 use super::{
     Error, Output, Socket, Source, Whole,
     io::{flush, outcome, read, shutdown},
@@ -71,20 +71,20 @@ impl<I: Source + Output> Incoming<I> {
 
     /// Reads a request. The outer error comes from the stream. The inner error says that the
     /// request is bad, or not complete in time; the caller can still answer the request. Do not
-    /// poll again once the result is ready. After success a further poll would read on while the
-    /// client waits for the response.
+    /// poll again once the result is ready, because after success a further poll would read on
+    /// while the client waits for the response.
     pub(crate) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Result<(), HandshakeError>, Error>> {
         let Self { io, handshake, .. } = self;
-        // The first call of `handle_timeout` starts the deadline. Further calls with time zero
-        // change nothing.
+        // This call starts the deadline. Each further poll repeats the call, which then changes
+        // nothing.
         let mut told = handshake.reading.handle_timeout(Time::ZERO);
         while told.is_ok() {
             ready!(poll_read(io, &mut handshake.reading, usize::MAX, cx))?;
-            // The step comes before the deadline's check: a complete request counts, even if the
-            // deadline has passed.
+            // The step comes before the deadline's check, so that a complete request counts even if
+            // the deadline has passed.
             told = match handshake.step() {
                 Ok(Progress::Complete) => return Poll::Ready(Ok(Ok(()))),
                 Ok(Progress::Partial) => handshake.reading.handle_timeout(io.now()),
@@ -98,7 +98,7 @@ impl<I: Source + Output> Incoming<I> {
     /// other deadline runs. (On an open connection `write_timeout` bounds the time in which the
     /// stream accepts no byte.)
     pub(crate) async fn answer(&mut self, rejection: Rejection) -> Result<(), Error> {
-        // If the clock is before 1970, the response has no Date: `ok` ignores this error.
+        // If the clock is before 1970, `elapsed` fails, and the response has no Date.
         let response = self.handshake.reject(rejection.dated(std::time::UNIX_EPOCH.elapsed().ok()));
         let by = self.io.now() + self.write_timeout;
         let written = write_all(&mut self.io, &response, Some(by)).await?;
@@ -106,14 +106,14 @@ impl<I: Source + Output> Incoming<I> {
     }
 
     /// Shuts the stream down for writing, then discards input; both together take at most
-    /// [`LINGER`]. If input is unread when the stream is dropped, the operating system sends RST,
-    /// and the peer might lose the response. The shutdown comes first, so that the peer sees the
-    /// end of the response and can end its side. Discarding stops early if the peer ends its side,
-    /// or if a read fails.
+    /// [`LINGER`]. Input is discarded, because the operating system sends RST if input is unread
+    /// when the stream is dropped, and the peer might then lose the response. The shutdown comes
+    /// first, so that the peer sees the end of the response and can end its side. Discarding stops
+    /// early if the peer ends its side, or if a read fails.
     ///
     /// Other tasks run even if the peer floods: tokio's sockets yield once the task's budget is
     /// used up, and `futures_io` yields after `READS` reads. Under tokio, a stream that uses no
-    /// budget and always has bytes may hold its thread until [`LINGER`] is over.
+    /// budget and always has bytes may keep a thread of the runtime busy until [`LINGER`] is over.
     pub(crate) async fn linger(&mut self) {
         let io = &mut self.io;
         let end = io.now() + LINGER;
@@ -136,7 +136,7 @@ impl<I: Source + Output> Incoming<I> {
     }
 }
 
-/// Does the opening handshake as a client. The deadline counts from the epoch of `io`.
+/// Does the opening handshake as a client. The `handshake_timeout` counts from the epoch of `io`.
 pub(crate) async fn client<I: Source + Output>(
     mut io: I,
     request: &Request,
@@ -146,8 +146,8 @@ pub(crate) async fn client<I: Source + Output>(
     // This call starts the deadline. Before this call, `poll_timeout` would return `ZERO`.
     handshake.reading.handle_timeout(Time::ZERO)?;
     let by = handshake.reading.poll_timeout();
-    // A failed write ends the handshake, even if a refusal has arrived. A read for the refusal
-    // might wait until the deadline, because the failed write does not end the stream's input.
+    // A failed write ends the handshake, even if a refusal has arrived: this end does not read it.
+    // A read might wait until the deadline, because a failed write does not end the stream's input.
     write_all(&mut io, handshake.outgoing(), by).await?;
     // `step` refuses a 101 while a part of the request is unsent (`EarlyResponse`), so `advance`
     // comes before the first step. `advance` reports all bytes as written, even if the deadline
@@ -166,8 +166,8 @@ pub(crate) async fn client<I: Source + Output>(
             return Err(refused.unwrap_or_else(|| error.into()));
         }
         match poll_fn(|cx| poll_read(&mut io, &mut handshake.reading, usize::MAX, cx)).await {
-            // The server's response says more than the error that ended the stream. The next step
-            // returns the response, with the part of its body that has arrived.
+            // The response says more than the stream's error, which is dropped here. The next step
+            // ends the handshake with the response and the part of its body that has arrived.
             Err(_) if handshake.response().is_some() => handshake.reading.end_of_stream(),
             read => read?,
         }
@@ -175,11 +175,11 @@ pub(crate) async fn client<I: Source + Output>(
     Ok(Socket::join(io, handshake.into_connection()?))
 }
 
-/// Reads once, at most `most` bytes, or waits for the stream. `most` must not be 0: a read of 0
-/// bytes means the end of the stream. After `Ready(Ok(()))`, call `step` and check the deadline:
-/// bytes have arrived, the stream has ended, or the wait is over. After the end of the stream each
-/// call is ready at once. So from then on `step` may return `Partial` only if it also has bytes to
-/// write. Otherwise the caller's loop would spin until the deadline.
+/// Reads once, at most `most` bytes, or waits for the stream. `most` must not be 0, because a read
+/// of 0 bytes means the end of the stream. After `Ready(Ok(()))`, call `step` and check the
+/// deadline, because bytes have arrived, the stream has ended, or the wait is over. After the end
+/// of the stream each call of `poll_read` is ready at once. So from then on `step` must not return
+/// `Partial` without bytes to write, because the caller's loop would spin until the deadline.
 pub(crate) fn poll_read<I: Source + Output>(
     io: &mut I,
     to: &mut Reading,
@@ -207,7 +207,7 @@ pub(crate) async fn write_all<I: Source + Output>(
     let written = within(io, by, |io, cx| {
         while !bytes.is_empty() {
             let n = ready!(outcome(ready!(io.poll_write(&[IoSlice::new(bytes)], cx)), cx))?;
-            // No panic if a faulty stream returns a number larger than the length of `bytes`.
+            // `get` does not panic, even if a faulty stream returns more than `bytes.len()`.
             bytes = bytes.get(n..).unwrap_or_default();
         }
         flush(io, &mut 0, cx) // a handshake does not count unflushed bytes
@@ -216,7 +216,7 @@ pub(crate) async fn write_all<I: Source + Output>(
 }
 
 /// Returns the result of `poll`; `None` if `poll` is not ready at the time `by`. Polls at least
-/// once, even after `by`: a task that is woken late polls before it looks at the time.
+/// once, even after `by`, so that a task that is woken late still finds what is ready.
 ///
 /// `poll` must register the waker or, in a thread, note the event that `poll_wait` has to wait for.
 /// Each wait of a thread clears this note, so `poll` comes before each wait.

@@ -24,12 +24,12 @@ pub(crate) struct Timed<S, W> {
 
 /// A stream with a clock and a way to wait.
 pub(crate) trait Io {
-    /// Whether the caller is a thread that serves this one connection. If so, the thread keeps the
-    /// buffers during a wait, and a read [may block](Self::may_wait).
+    /// Whether the caller is a thread that serves only this connection. If so, the thread keeps the
+    /// connection's buffers during a wait, and a read [may block](Self::may_wait).
     const WAITS: bool = false;
 
     /// Returns the time since this stream's epoch. The epoch is an instant stored in `wait`. Each
-    /// connection has its own epoch, and its halves share it.
+    /// connection has its own epoch, which both halves of a split connection share.
     fn now(&self) -> Time;
 
     /// Waits until `until`. May be ready earlier, so callers read the clock again. In a task, a
@@ -52,16 +52,16 @@ pub(crate) trait Io {
         let _ = until;
     }
 
-    /// Returns whether the last read blocked, and how certain this is. That read was `Pending`.
-    /// `None`: it did not block, for example because a signal interrupted it.
+    /// Called after a read that was `Pending`. Returns how certain it is that this read blocked.
+    /// `None` if the read did not block, for example because a signal interrupted the read.
     #[inline(always)]
     fn read_blocked(&self) -> Option<Blocked> {
         Some(Blocked::Perhaps(self.now()))
     }
 
     /// Reports that the stream refused bytes, so the next wait must also end when the stream
-    /// accepts bytes. The thread of a half needs this report: it writes by a handle that both
-    /// halves share, but waits with a handle of its own. That handle has not seen the refusal.
+    /// accepts bytes. The thread of a half needs this report, because it writes by a handle that
+    /// both halves share, but waits with a handle of its own, which has not seen the refusal.
     #[inline(always)]
     fn write_blocked(&mut self) {}
 }
@@ -102,10 +102,10 @@ pub(crate) trait Output: Io {
 }
 
 /// Returns the result of a failed call. If a signal interrupted the call, the result is `Pending`,
-/// and the task's next poll repeats the call. The call is not repeated here. Otherwise a stream
-/// that fails with `Interrupted` each time would hold the task for ever: no deadline would be
-/// checked, and no other task would run. This function wakes the task, because a stream that
-/// returns an error keeps no waker. (A thread handles interruptions itself, in `Thread::failed`.)
+/// and the task's next poll repeats the call. If this function repeated the call, a stream that
+/// fails with `Interrupted` each time would hold the task for ever: no deadline would be checked,
+/// and no other task would run. This function wakes the task, because a stream that returns an
+/// error keeps no waker. (A thread handles interruptions itself, in `Thread::failed`.)
 #[cold]
 pub(crate) fn failed<T>(error: io::Error, cx: &Context<'_>) -> Poll<io::Result<T>> {
     if error.kind() == io::ErrorKind::Interrupted {
@@ -115,8 +115,8 @@ pub(crate) fn failed<T>(error: io::Error, cx: &Context<'_>) -> Poll<io::Result<T
     Poll::Ready(Err(error))
 }
 
-/// Shuts the stream down for writing. If this call fails, the stream counts as shut down. The
-/// connection's result is already decided, so the error would change nothing.
+/// Shuts the stream down for writing. If this call fails, the stream counts as shut down, because
+/// the connection's result is already decided, and the error would change nothing.
 pub(crate) fn shutdown<I: Output>(io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
     match io.poll_shutdown(cx) {
         Poll::Ready(Err(error)) => failed::<()>(error, cx).map(drop),
@@ -139,17 +139,17 @@ pub(super) fn write<I: Output>(
     outcome(ready!(written), cx)
 }
 
-/// Passes the bytes of `out` to `write` as slices, at most `SLICES` of them. The rest stays in
-/// `out`, and the caller writes again. `write` is `dyn`, so that this function is compiled once and
-/// not for each type of stream.
+/// Passes the bytes of `out` to `write`, in at most `SLICES` slices. The bytes that `write` does
+/// not take stay in `out`, and the caller writes again. `write` is `dyn`, so that this function is
+/// compiled once and not for each type of stream.
 #[inline(never)] // keeps the long array out of the stack frame of a write with one slice
 fn with_many(
     out: &Outgoing<'_>,
     write: &mut dyn FnMut(&[IoSlice<'_>]) -> Poll<io::Result<usize>>,
 ) -> Poll<io::Result<usize>> {
-    // Most of these writes have only a header and a payload. If `few` is full, `out` may have more
-    // slices, so the long array is filled instead. `filled` is at most the length of the array, so
-    // `get` always finds the slices.
+    // Most of these writes have only two slices: a header and a payload. If `few` is full, `out`
+    // may have more slices, so the long array is filled instead. `get` never returns `None`,
+    // because `chunks_vectored` returns at most the length of its array.
     let mut few = [IoSlice::new(&[]); 4];
     let filled = out.chunks_vectored(&mut few);
     if filled < few.len() {
@@ -160,8 +160,8 @@ fn with_many(
     write(slices.get(..filled).unwrap_or_default())
 }
 
-/// Returns the result of a write. A write of zero bytes is an error. Otherwise a loop that writes
-/// until nothing is left would never end.
+/// Returns the result of a write. A write of zero bytes counts as an error, because otherwise a
+/// loop that writes until nothing is left would never end.
 #[inline]
 pub(super) fn outcome(written: io::Result<usize>, cx: &Context<'_>) -> Poll<io::Result<usize>> {
     match written {

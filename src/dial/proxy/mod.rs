@@ -1,4 +1,4 @@
-//! Connecting through a [`Proxy`]. Besides the exports in `lib.rs`, only `dial` names this module.
+//! Connecting through a [`Proxy`]. Only `dial` and the exports of `lib.rs` name this module.
 #[cfg_attr(not(fuzzing), allow(unreachable_pub))] // a fuzz target uses the public items
 pub(crate) mod dialogue;
 mod environment;
@@ -62,11 +62,12 @@ pub struct Proxy {
 impl Proxy {
     /// Makes a `Proxy` from its URL. `http://` (or no scheme) means CONNECT (RFC 9110 §9.3.6).
     /// `https://` means CONNECT over TLS, which needs the feature `rustls`. `socks5://` and
-    /// `socks5h://` mean SOCKS5 (RFC 1928). The default ports are 80, 443 and 1080.
+    /// `socks5h://` mean SOCKS5 (RFC 1928). The default port is 80 for `http`, 443 for `https`, and
+    /// 1080 for SOCKS5.
     ///
     /// The URL may have a user and a password, in percent-encoding. Both are sent only to the
-    /// proxy. By HTTP they are sent as Basic authentication (RFC 7617), by SOCKS5 as RFC 1929 says.
-    /// Without TLS to the proxy, everybody between this end and the proxy can read both.
+    /// proxy. An HTTP proxy gets them as Basic authentication (RFC 7617), a SOCKS5 proxy as RFC
+    /// 1929 says. Without TLS to the proxy, everybody between this end and the proxy can read both.
     ///
     /// # Errors
     ///
@@ -77,24 +78,23 @@ impl Proxy {
     }
 
     /// Returns the proxy that the environment names for `server`, which is usually the
-    /// [`target`](crate::handshake::client::Request::target) of a request. The variable is
-    /// `HTTPS_PROXY` if it is set, otherwise `ALL_PROXY`, for both `ws` and `wss`. The result is
+    /// [`target`](crate::handshake::client::Request::target) of a request. For both `ws` and `wss`,
+    /// `HTTPS_PROXY` names the proxy; if this variable is not set, `ALL_PROXY` does. The result is
     /// `None` if neither variable is set, or if `NO_PROXY` lists the server. A variable in lower
     /// case takes precedence over the same variable in upper case. An empty value counts as unset.
-    /// `HTTP_PROXY` is ignored, because in a CGI program the remote client can set it by the header
+    /// `HTTP_PROXY` is ignored, because in a CGI program it may be the remote client's header
     /// `Proxy`.
     ///
-    /// `NO_PROXY` is a list, separated by commas or blanks. An entry is `*`, a name, an address or
-    /// a network (`192.0.2.0/24`), and may end with `:port`. The entry `example.com` matches that
-    /// name and all names below it. The entry `.example.com` matches only the names below it. Names
-    /// are not resolved, so a name never matches an address. Some resolvers accept short forms of
-    /// an address, such as `127.1`. `NO_PROXY` treats a short form as a name, so an entry must have
-    /// the same form as the host in the URL.
+    /// `NO_PROXY` is a list, separated by commas or blanks. An entry is `*` (all servers), a name,
+    /// an address or a network (`192.0.2.0/24`), and may end with `:port`. The entry `example.com`
+    /// matches that name and all names below it. The entry `.example.com` matches only the names
+    /// below it. Names are not resolved, so a name never matches an address. A host such as
+    /// `127.1`, which some resolvers accept as an address, is a name here.
     ///
     /// # Errors
     ///
-    /// The errors of [`new`](Self::new), for the value of the variable.
-    /// [`IllegalCharacter`](UrlError::IllegalCharacter) also for a value that is not Unicode.
+    /// The errors of [`new`](Self::new), if the variable's value is no valid URL of a proxy. Also
+    /// [`IllegalCharacter`](UrlError::IllegalCharacter), if a value is not Unicode.
     pub fn from_env(server: &Target) -> Result<Option<Self>, UrlError> {
         let value = |name: &str| {
             let value = env::var_os(name).map(|value| value.into_string());
@@ -117,8 +117,8 @@ impl Proxy {
         &self.address.target
     }
 
-    /// Asks the proxy for a tunnel to the server. Reads no byte of the tunnel. The deadline counts
-    /// from the epoch of `io`.
+    /// Asks the proxy for a tunnel to the server. Reads no byte of the tunnel. The
+    /// `handshake_timeout` counts from the epoch of `io`.
     pub(crate) async fn tunnel<I: Source + Output>(
         &self,
         io: &mut I,
@@ -138,10 +138,10 @@ impl Proxy {
                 Progress::Complete => return Ok(()),
                 Progress::Partial => dialogue.reading.handle_timeout(io.now())?,
             }
-            // If the proxy's answer asks for more bytes, they are written before the next read.
+            // If `step` has made new bytes for the proxy, they are written before the next read.
             if dialogue.outgoing().is_empty() {
-                // Each read takes one byte: the length of the answer is not known in advance, and
-                // the first byte after the answer belongs to the tunnel.
+                // Each read takes one byte, because the length of the answer is not known in
+                // advance, and the first byte after the answer belongs to the tunnel.
                 poll_fn(|cx| poll_read(io, &mut dialogue.reading, 1, cx)).await?;
             }
         }

@@ -1,4 +1,4 @@
-//! A tunnel by SOCKS5. The crate `tickwire-dial` has the protocol.
+//! A tunnel by SOCKS5. The crate `tickwire-dial` implements the protocol.
 use super::ReadAnswer;
 use crate::proto::{
     handshake::{HandshakeError, Progress, Reading},
@@ -22,7 +22,7 @@ pub(super) fn begin(
             };
         };
         reading.skip(len);
-        // `Partial`: the proxy waits for the bytes in `next`.
+        // Before the tunnel begins, the proxy waits for the bytes in `next`.
         Ok(if tunnel { Progress::Complete } else { Progress::Partial })
     };
     Ok((greeting, Box::new(look)))
@@ -35,14 +35,14 @@ pub(super) fn login(userinfo: &[u8]) -> Option<Login> {
     Login::new(user, password.get(1..)?)
 }
 
-/// Converts the error. An `impl From` would put a type of `tickwire-dial` into this crate's API.
+/// Not an `impl From`, which would put a type of `tickwire-dial` into this crate's API.
 fn fault(error: SocksError) -> HandshakeError {
     match error {
         SocksError::Refused(reply) => HandshakeError::SocksRefused { reply },
         SocksError::Method => HandshakeError::SocksMethod,
         SocksError::Credentials => HandshakeError::SocksCredentials,
         SocksError::Protocol(what) => HandshakeError::Socks { what },
-        // Not reached: `SocksError` is `non_exhaustive`, and all its present variants are above.
+        // `non_exhaustive` demands this arm. All present variants of `SocksError` are above.
         _ => HandshakeError::Socks { what: "unknown fault" },
     }
 }
