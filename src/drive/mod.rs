@@ -1,6 +1,6 @@
 //! The loop that all adapters share. Each round of the loop parses input up to the item that the
-//! receiving call wants: a message, an event or a chunk. If the input is used up first, the round
-//! writes what is queued, then reads once.
+//! receiving call wants: a message, an event or a chunk. If the bytes read so far do not complete
+//! this item, the round writes what is queued, then reads once.
 //!
 //! The loop has two type parameters. `Core` is the whole connection, or the receiving half of a
 //! split connection. `Io` is the stream with its way to wait: a timer for a task, a blocking call
@@ -75,7 +75,7 @@ pub(crate) struct Socket<C, I> {
     /// a half.
     #[cfg(feature = "_task")]
     polled: Option<Box<task::polls::Polled>>,
-    /// Whether the `Stream` is over: `poll_next` has returned an error or `None`.
+    /// Whether `poll_next` of the trait `Stream` has returned an error or `None`.
     #[cfg(feature = "futures")]
     pub(crate) stream_ended: bool,
 }
@@ -83,8 +83,8 @@ pub(crate) struct Socket<C, I> {
 impl<C: Core<I>, I: Source> Socket<C, I> {
     /// Joins an open connection, or a half of it, and a stream. Nothing is read or written yet. If
     /// the connection comes from another `Socket`, all fields of that `Socket` except `core` and
-    /// `io` may be dropped: `failed` is `None` between calls, and later polls set the other fields
-    /// again.
+    /// `io` may be dropped, because `failed` is `None` between calls, and later polls set the other
+    /// fields again.
     #[inline]
     pub(crate) fn new(core: C, io: I) -> Self {
         Self {
@@ -139,7 +139,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         loop {
             match self.core.step(want) {
                 Ok(Step::Message) => return Poll::Ready(Ready::Item),
-                // `step` has queued any automatic reply. Only `Want::Event` returns control frames.
+                // `step` has queued any reply. A control frame is an item only for `Want::Event`.
                 Ok(step @ (Step::Ping | Step::Pong | Step::Close)) => {
                     if step == Step::Pong {
                         self.time_pong();
@@ -212,8 +212,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         let read = self.poll_input(cx);
         if let Poll::Ready(Ok(1..)) = read {
             let (rx, at) = (self.core.inbound().receiver_mut(), self.io.now());
-            // Without a new stamp, the bytes arrived with an earlier read, and have the time of
-            // that read.
+            // If this read left no stamp, the stream (such as TLS) already had the bytes, from an
+            // earlier read, whose stamp counts for them.
             let arrived = arrival::left().unwrap_or_else(|| rx.info().arrived);
             rx.set_read(Some(at), arrived);
         }
@@ -233,10 +233,10 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 }
             }
             Poll::Pending => {
-                // Reads without bytes count too: `looks` asks for a check after a number of reads,
-                // and a found deadline is believed after a number of reads.
+                // Reads without bytes count too, because the number of reads decides when `looks`
+                // asks for a check, and when a found deadline is believed at the latest.
                 self.core.inbound().receiver_mut().read_in_vain();
-                // `poll_blocked` comes first: after this read, the core may believe the found
+                // `poll_blocked` comes first, because it may make the core believe the found
                 // deadline, which `poll_alarm` then finds due. If `poll_blocked` is `Pending`, it
                 // wakes the task within 10 ms (`AGAIN`), so `poll_alarm` need not set the timer.
                 let found = self.core.inbound().found_at().is_some();
@@ -254,11 +254,11 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     /// only if a later read finds no bytes. If this call is `Pending`, the read may have missed
     /// bytes, so the next poll reads again.
     ///
-    /// In a task, a `Pending` read may miss bytes, if the task has used up its runtime's budget.
-    /// tokio's timer shares this budget, and is ready only after the runtime has asked the
-    /// operating system for news of its streams. So this call waits for the timer first. A read
-    /// also misses bytes while another task holds the stream's lock. So the next read counts only
-    /// after a delay (`AGAIN` in `verdict.rs`).
+    /// In a task, a read may be `Pending` although bytes have arrived, for two reasons. First, the
+    /// task may have used up its runtime's budget. tokio's timer shares this budget, and is ready
+    /// only after the runtime has asked the operating system for news of its streams, so this call
+    /// waits for the timer. Second, another task may hold the stream's lock, so the next read
+    /// counts only after a delay (`AGAIN` in `verdict.rs`).
     #[cold]
     fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.core.inbound().found_at() else { return Poll::Ready(()) };
@@ -281,7 +281,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         let now = self.io.now();
         let due = self.core.next_deadline().is_some_and(|at| at <= now);
         match due {
-            // The result does not matter, because the caller starts its loop again in any case.
+            // The result of `handle_timeout` does not matter, because the caller loops in any case.
             true => _ = self.core.with(|rx, tx, out| out.handle_timeout(Some(rx), tx, now)),
             false => self.core.inbound().looked(), // `handle_timeout` records the look itself
         }
@@ -298,8 +298,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 rx.stream_failed();
                 return Some(error);
             }
-            // Most peers end TLS without a close_notify (`UnexpectedEof`), so this error counts as
-            // the end of the stream. This is safe: only a Close says that no message is missing.
+            // Most peers end TLS without a close_notify (`UnexpectedEof`), which counts as the end
+            // of the stream. That is safe, because only a Close says that no message is missing.
             Ok(0) | Err(_) => rx.end_of_stream(),
         }
         None
@@ -353,8 +353,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             let done = match self.ending() {
                 Ending::Done => break,
                 // `write` is ready only once everything is written or a write has failed. Either
-                // changes the phase, so this loop does not spin. In a half, `write` writes our
-                // Close too, because `ending` has called `with`, which sets `owes`.
+                // event changes the phase, so this loop does not spin. In a half, `write` writes
+                // our Close too, because `ending` has called `with`, which sets `owes`.
                 Ending::Flush => self.write(cx),
                 Ending::ShutDown => {
                     let shut = self.core.poll_shutdown(&mut self.io, cx);
@@ -370,7 +370,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 // once receiving has ended.
                 Ending::Discard => self.poll_stamped(cx).map(|read| _ = self.took(read)),
             };
-            // Each round checks the deadlines: a stream that never blocks must not postpone them.
+            // Checks the deadlines, because a stream that never blocks must not postpone them.
             let alarm = self.poll_alarm(cx);
             if done.is_pending() && alarm.is_pending() {
                 self.give_back();
@@ -379,7 +379,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
         self.give_back(); // nothing more is received
         // This step returns the end or the error again. It may call `Sender::fail` again, but this
-        // queues no second Close. `Want::Chunk` needs the least code: it has no fast path.
+        // queues no second Close. `Want::Chunk` needs the least code, because it has no fast path.
         let ended = self.core.step(Want::Chunk);
         *self.failed = self.core.with(|_, _, out| out.reason(ended));
         Poll::Ready(Ready::End)
@@ -387,9 +387,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 }
 
 impl<C: Core<I>, I: Io> Socket<C, I> {
-    /// Waits for the next deadline. If no deadline runs at first, the result is `Pending`, and this
-    /// call sets no timer. Ready: a passed deadline has changed something, or no deadline is left
-    /// after it. In both cases the caller goes round its loop again.
+    /// Waits for the next deadline. If no deadline runs, returns `Pending` and sets no timer. Ready
+    /// when a passed deadline has changed something, needs a read to confirm it, or was the last
+    /// deadline. In each case the caller goes round its loop again.
     #[inline]
     pub(crate) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.core.next_deadline() {
@@ -399,7 +399,7 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
     }
 
     /// Waits for the deadline `at`, then tells the core the time, and goes on with the next
-    /// deadline. Ready when a passed deadline has changed something, or when no deadline is left.
+    /// deadline. Ready in the same cases as `poll_alarm`.
     #[inline(never)] // `poll_alarm`, which calls this, is inlined at several places
     fn poll_until(&mut self, mut at: Time, cx: &mut Context<'_>) -> Poll<()> {
         let Self { core, io, .. } = self;
@@ -415,16 +415,16 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                     return Poll::Ready(());
                 }
                 if let Some(found) = core.inbound().found_at() {
-                    // This deadline counts only if another read finds no bytes. The task reads
-                    // again once its timer is ready. By then the runtime has asked the operating
-                    // system for news of the stream.
+                    // The passed deadline counts only if another read finds no bytes. The task
+                    // reads again once the timer for `found` is ready. By then the runtime has
+                    // asked the operating system for news of the stream.
                     return io.poll_sleep(found, cx);
                 }
             }
-            // Wait for the next deadline. The loop does not spin: `handle_timeout` moves each due
-            // deadline into the future, or ends that deadline (see `Timers::poll`). Perhaps no
-            // deadline is left, for example because a phase of closing has ended without an error,
-            // or because the other half has written the refused bytes.
+            // Wait for the next deadline. The loop does not spin, because `handle_timeout` moves
+            // each due deadline into the future, or ends that deadline (see `Timers::poll`).
+            // Perhaps no deadline is left, for example because a phase of closing has ended without
+            // an error, or because the other half has written the refused bytes.
             let Some(next) = core.next_deadline() else { return Poll::Ready(()) };
             at = next;
         }

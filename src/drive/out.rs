@@ -1,6 +1,6 @@
 //! The adapter's part of the sending side, beside the core's `Sender`. This part counts unflushed
 //! bytes and keeps the errors that end the connection. This file also has the loop that writes on
-//! an open connection, and the function that checks its deadlines.
+//! an open connection, and the function that checks the connection's deadlines.
 use super::{
     Error, Output, Written, again,
     io::{flush, write},
@@ -17,8 +17,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The adapter's own state of the sending side. A whole connection has this state inline. In a
-/// split connection the lock protects this state.
+/// The adapter's own state of the sending side. A whole connection has this state inline. The
+/// halves of a split connection share this state, under their lock.
 #[derive(Debug, Default)]
 pub(crate) struct Out {
     /// The number of bytes that the stream accepted and has not flushed. Between calls, the
@@ -41,10 +41,10 @@ impl Out {
         Self { unflushed: tx.held_back(), ..Self::default() }
     }
 
-    /// Places the waiting frames, writes everything queued, and flushes once the stream refuses
-    /// bytes or has accepted all bytes. A byte leaves the sender only when the stream accepts the
-    /// byte, so a dropped future loses nothing. If the stream refuses bytes and still holds earlier
-    /// bytes, this call flushes the stream, then writes again.
+    /// Places the waiting urgent frames, writes everything queued, and flushes once the stream
+    /// refuses bytes or has accepted all bytes. A byte leaves the sender only when the stream
+    /// accepts the byte, so a dropped future loses nothing. If the stream refuses bytes and still
+    /// holds earlier bytes, this call flushes the stream, then writes again.
     ///
     /// `Pending`: the stream has the waker of `cx`, and the deadline on writing runs. Callers rely
     /// on the waker and on the deadline. But once the sender is broken or has ended, a refused
@@ -52,8 +52,8 @@ impl Out {
     /// is neither broken nor ended.
     ///
     /// `Err`: `io_error` keeps a copy of the error, unless `io_error` has an earlier error. The
-    /// sender is empty and closed. So the next call returns `Ok`, and callers learn of the failure
-    /// only from [`is_broken`](Sender::is_broken).
+    /// sender is then empty and closed. So later calls return `Ok`, and only
+    /// [`is_broken`](Sender::is_broken) still shows the failure.
     #[inline(never)] // called at three places, and compiled for each type of stream
     pub(super) fn poll_drain<W: Output>(
         &mut self,
@@ -99,8 +99,8 @@ impl Out {
     }
 
     /// Closes the sender, keeps a copy of the error, and returns the error. A passed deadline may
-    /// close the sender too, but does not call this function: the stream may still work, and may
-    /// flush the bytes that it has accepted.
+    /// close the sender too, but does not call this function, because the stream may still work,
+    /// and may flush the bytes that it has accepted.
     #[cold]
     fn write_failed(&mut self, tx: &mut Sender, error: io::Error) -> Poll<io::Result<()>> {
         tx.write_failed();
@@ -115,16 +115,16 @@ impl Out {
         self.io_error.get_or_insert(error);
     }
 
-    /// Checks all deadlines. If a deadline fails the connection, receiving ends once everything
+    /// Checks all deadlines. If a passed deadline causes an error, receiving ends once everything
     /// that was read is delivered. The other half learns the reason from `recv_error`.
     ///
-    /// If `inbound` is `None`, checks only the deadline on writing. If that deadline has passed,
-    /// only the sending side ends. The reader is then woken, finds a due deadline, and takes over
-    /// the error.
+    /// If `inbound` is `None`, checks only the sender's times: the deadline on writing and the time
+    /// of `leave`. If one has passed, only the sending side ends. The reader is then woken, finds a
+    /// due deadline, and takes over the error.
     ///
     /// Returns whether there is now an error, or a frame that `outgoing` has not yet placed. If so,
     /// the caller goes round its loop once more instead of waiting. `frame_waits` decides, not
-    /// `has_outgoing`: bytes that the stream has refused are no reason for another round. A
+    /// `has_outgoing`, because bytes that the stream has refused are no reason for another round. A
     /// needless `true` costs one round.
     pub(super) fn handle_timeout(
         &mut self,
@@ -135,9 +135,9 @@ impl Out {
         let told = match inbound {
             None => tx.handle_timeout(now),
             Some(inbound) => match self.recv_error {
-                // In a split connection the writer's `poll_stall` has found `WriteTimeout` and
-                // broken the sender. The receiver does not have the error yet. Receiving goes on:
-                // after its end the phase is `Over`, and no deadline brings the reader here.
+                // In a split connection the writer's `poll_stall` has found this error and broken
+                // the sender. The receiver does not have the error yet, and receiving goes on,
+                // because in the phase `Over` no deadline brings the reader here.
                 Some(error) if inbound.receiver().failure().is_none() => {
                     inbound.receiver_mut().cut_off(error);
                     Err(error)
@@ -170,11 +170,11 @@ impl Out {
     }
 
     /// Returns the result of a flush once the sender is broken: the stream's error, the error that
-    /// ended receiving, or `Closed`. The stream's error comes first: it tells why bytes could not
-    /// be written. But if there is no error and our Close was written, the flush succeeds, because
-    /// no message is lost. After an error of receiving, the flush fails even if our Close was
-    /// written: the peer may have been gone by then. Later flushes have the same result, unless a
-    /// receiving call has taken the stream's error meanwhile, or an error has ended receiving.
+    /// ended receiving, or `Closed`. The stream's error comes first, because it tells why bytes
+    /// could not be written. If there is no error and our Close was written, the flush succeeds,
+    /// because no message is lost. If an error ended receiving, the flush fails even if our Close
+    /// was written, because the peer may have been gone. Later flushes have the same result, unless
+    /// a receiving call takes the stream's error meanwhile, or an error ends receiving.
     #[cold]
     pub(super) fn lost(&self, tx: &Sender) -> Written {
         let error = match (&*self.io_error, self.recv_error) {

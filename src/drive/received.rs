@@ -26,7 +26,7 @@ impl<'a, S> Received<'a, S> {
     }
 
     /// Facts about the message besides its payload. For example, `more` tells whether another whole
-    /// message was already read, so that you can act on the newest message only. To find `more`,
+    /// message was already read, so that you can act only on the newest message. To set `more`,
     /// this call parses the next header.
     #[inline]
     pub fn info(&self) -> Info {

@@ -19,8 +19,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         self.core.received()
     }
 
-    /// Fails the connection. `recv_error` shows the failure to the writer of a split connection at
-    /// once, not only when this half receives again.
+    /// Fails the connection. Sets `recv_error`, so that the writer of a split connection sees the
+    /// failure at once, and not only when this half receives again.
     pub(crate) fn fail(&mut self, frame: CloseFrame<'_>) -> Result<(), SendError> {
         self.core.with(|inbound, tx, out| {
             inbound.fail(frame, tx)?;
@@ -29,8 +29,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         })
     }
 
-    /// Begins to leave: the connection is over once `within` has passed, or earlier. Later calls
-    /// drive the connection to its end.
+    /// Begins to leave: the connection is over once `within` has passed, or earlier. The caller
+    /// then drives the connection to its end.
     pub(crate) fn begin_leave<'f>(
         &mut self,
         frame: impl IntoClose<'f>,
@@ -57,9 +57,8 @@ impl<I: Source + Output> Socket<Whole, I> {
         loop {
             let Self { core, io, .. } = &mut *self;
             // This check comes first, for two reasons. `poll_drain` returns an error only once. And
-            // after a passed deadline the sender is broken, but the stream may still hold unflushed
-            // bytes. No deadline on writing runs any more, so nothing would bound a wait for their
-            // flush.
+            // after a passed deadline has broken the sender, the stream may still hold unflushed
+            // bytes, and no deadline would bound a wait until they are flushed.
             if core.conn.sender().is_broken() {
                 return Poll::Ready(core.out.lost(core.conn.sender()));
             }
@@ -89,9 +88,9 @@ impl<I: Source + Output> Socket<Whole, I> {
     /// stream instead of answering our Close, although §5.5.1 asks for an answer.
     pub(crate) fn close_ended(&mut self) -> Result<(), Error> {
         let conn = &self.core.conn;
-        // 1006: our Close was not written. `unconfirmed`: closing timed out, and the peer has not
-        // ended the stream. `dropped`: messages before our Close were lost, so the peer cannot have
-        // received everything.
+        // `sent_code` is 1006 if our Close was not written. `unconfirmed` means that closing timed
+        // out, and that the peer has not ended the stream. If `dropped` is not 0, messages before
+        // our Close were lost, so the peer cannot have received everything.
         let sent = |end: Closed<'_>| end.sent_code != 1006 && !end.unconfirmed;
         let all = conn.closed().is_some_and(sent) && conn.sender().dropped() == 0;
         match self.ended::<()>() {
@@ -100,7 +99,7 @@ impl<I: Source + Output> Socket<Whole, I> {
         }
     }
 
-    /// Gives `f` the sender, for any call, as `Writer::with_sender` does for a sending half.
+    /// Lets `f` make any call on the sender, as `Writer::with_sender` does.
     #[cfg(feature = "futures")]
     pub(crate) fn with_sender<T>(
         &mut self,

@@ -7,8 +7,8 @@
 //! next frame boundary.
 //!
 //! A stream keeps one waker for writing. Both halves may wait for the stream, so this waker wakes
-//! the tasks of both halves. A stream may also drop its waker once it accepts bytes. So the half
-//! that writes the last of the refused bytes wakes the other half itself.
+//! the tasks of both halves. A stream that accepts bytes again may also drop its waker without
+//! calling it. So the half that writes the last of the refused bytes wakes the other half itself.
 use super::{
     Core, Error, Io, Out, Outlook, Output, Received, Socket, Source, Whole, Written,
     io::shutdown,
@@ -47,13 +47,13 @@ pub(super) struct Shared<W> {
     /// The waker for streams and timers that are polled under the lock. This waker wakes both
     /// tasks.
     ///
-    /// A stream must not keep a task's own waker. The stream drops its old waker while we hold the
-    /// lock. If the old waker was the last waker of its task, the runtime may then drop the task.
-    /// Code in the task's destructors may take the same lock, and would wait for ever.
+    /// A stream must not keep a task's own waker, because the stream drops a replaced waker while
+    /// we hold the lock. If this waker was the last one of its task, the runtime may then drop the
+    /// task. Code in the task's destructors may take the same lock, and would wait for ever.
     both: Waker,
     /// Whether the stream refused bytes that either half may write later. Each write updates this
-    /// flag under the lock, so that the last write decides: with a stale `false` nobody would write
-    /// the refused bytes. A writing thread also clears this flag while it waits: see
+    /// flag under the lock, so that the last write decides. With a stale `false`, nobody would
+    /// write the refused bytes. A writing thread also clears this flag while it waits: see
     /// [`share_rest`](Writer::share_rest).
     blocked: AtomicBool,
     /// Whether the sending side has no deadline, no queued Close, and no received Pong that lacks
@@ -88,7 +88,7 @@ impl<W> Sending<W> {
 /// When dropped, notes a change of the sending side, even if the application's closure, stream or
 /// waker panics after the change.
 struct Change<'a, 'n, W> {
-    /// The sender's deadline before the change; `None` if the sender was open.
+    /// `None` if the sender was open before the change, otherwise `Some` of the sender's deadline.
     closed: Option<Option<Time>>,
     had_ended: bool,
     quiet: &'a AtomicBool,
@@ -139,9 +139,9 @@ impl<W> Shared<W> {
         })
     }
 
-    /// Locks, and wakes no half afterwards. Only getters and `feed` may use this. They change
-    /// nothing that the other half waits for. They cannot change `quiet` either: they start no
-    /// deadline, queue no Close, and receive no Pong.
+    /// Locks, and wakes no half afterwards. Only getters and `feed` may use this, because they
+    /// change nothing that the other half waits for. Nor do they change `quiet`, because they start
+    /// no deadline, queue no Close, and receive no Pong.
     #[inline]
     fn look(&self) -> MutexGuard<'_, Sending<W>> {
         lock(&self.sending)
@@ -156,7 +156,7 @@ impl<W> Shared<W> {
 
     /// Like [`with`](Self::with), for the receiving half, which gets the lock before a writer that
     /// sends without pause. [`Core::with`] and `next_deadline` of the reader use this. The reader's
-    /// writes do not: a writer that gets the lock first writes the reader's bytes too.
+    /// writes do not, because a writer that gets the lock first writes the reader's bytes too.
     fn with_first<T>(&self, f: impl FnOnce(&mut Sending<W>) -> T) -> T {
         self.awaited.store(true, Relaxed);
         let sending = self.look();
@@ -170,7 +170,7 @@ impl<W> Shared<W> {
         sending: MutexGuard<'_, Sending<W>>,
         f: impl FnOnce(&mut Sending<W>) -> T,
     ) -> T {
-        // `news` is dropped after the lock, so that nobody is woken under the lock.
+        // `news` is declared before `change`, so it wakes the halves after the lock is released.
         let mut news = News { ended: false, closed: false, wakers: &self.wakers };
         let mut change = Change {
             closed: sending.tx.is_closed().then(|| sending.tx.poll_timeout()),
@@ -196,9 +196,9 @@ impl<W> Shared<W> {
 }
 
 impl<W: Output> Shared<W> {
-    /// Writes queued bytes until the stream refuses more. Under the same lock, gives `then` the
-    /// result of [`poll_drain`](Out::poll_drain). The caller has parked its waker before, so the
-    /// caller misses no change that another task makes after this write.
+    /// Writes queued bytes until the stream refuses more. Before releasing the lock, gives `then`
+    /// the result of [`poll_drain`](Out::poll_drain). The caller must park its waker first, so that
+    /// it misses no change that another task makes after this write.
     fn poll_write<T>(
         &self,
         side: Side,
@@ -225,20 +225,20 @@ impl<W: Output> Shared<W> {
             }
             (then(written, sending), blocked, was_blocked, room)
         });
-        // The other half may be waiting until the refused bytes are written. If it is the writer,
-        // it may instead be waiting for room. The stream may have dropped the waker of the other
-        // half, so this call wakes that half. If no write was refused before, nobody waits, and a
-        // wake-up would cost time for nothing.
+        // The other half may be waiting until the refused bytes are written. (The writer may also
+        // be waiting for room.) The stream may have dropped its waker without calling it, so this
+        // call wakes the other half. If no write was refused before, nobody waits, and a wake-up
+        // would cost time for nothing.
         if was_blocked && (!blocked || room) {
             self.wakers.wake(side.other());
         }
         let newly = blocked && !was_blocked;
         if newly && side == Side::Writer && !self.wakers.is_parked(side) {
-            // The stream may have woken both tasks before `blocked` was set. In that case the
-            // reader saw nothing to do. But if the writer's future is dropped, only the reader can
-            // write the refused bytes. So this call wakes the reader again. (If the reader makes
-            // this call, it needs no such wake-up: the stream has woken the reader's task, which
-            // polls again.)
+            // The stream may have woken both tasks before `blocked` was set. The reader then polled
+            // too early to see the refused bytes. But if the writer's future is dropped, only the
+            // reader can write these bytes. So this call wakes the reader again. (If the reader
+            // makes this call, it needs no such wake-up: the stream has woken the reader's task,
+            // which polls again.)
             self.wakers.wake(Side::Reader);
         }
         result
@@ -251,8 +251,8 @@ pub(crate) struct Half<W> {
     pub(crate) inbound: Outlined<Inbound>,
     /// Whether this half may have queued bytes since its last complete write. [`with`](Core::with)
     /// sets this flag, because `respond` and passed deadlines queue frames. Without this flag the
-    /// reader would write messages as soon as the writer has fed them. Those messages should leave
-    /// in one write, at the writer's flush.
+    /// reader would write messages as soon as the writer has fed them. But those messages should
+    /// leave in one write, at the writer's flush.
     owes: bool,
     pub(super) link: Arc<Shared<W>>,
 }
@@ -262,7 +262,7 @@ impl<W> Half<W> {
         self.inbound.closed(&self.link.look().tx)
     }
 
-    /// Gives `f` the sender, for getters.
+    /// Gives `f` the sender, to read its state.
     pub(crate) fn with_sender<T>(&self, f: impl FnOnce(&Sender) -> T) -> T {
         f(&self.link.look().tx)
     }
@@ -305,13 +305,13 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
         self.link.with(|sending| shutdown(&mut sending.io, cx))
     }
 
-    /// Relies on an earlier `poll_write`, which parks the waker. If the writer queues a Close after
-    /// this call, and so starts a deadline, the writer wakes this half. (A thread is not woken, but
-    /// its wait has a limit.) While the reader discards input, it needs no earlier `poll_write`,
-    /// because the writer can start no deadline any more.
+    /// Relies on an earlier `poll_write` to have parked the waker, because the writer may queue a
+    /// Close after this call. The Close starts a deadline, so the writer wakes this half. (A thread
+    /// is not woken, but its wait has a limit.) While the reader discards input, it needs no
+    /// earlier `poll_write`, because the writer can start no deadline any more.
     ///
-    /// If the writer found a passed deadline, the error ends receiving too. So this call then
-    /// returns a time in the past, and the reader takes over the error.
+    /// If the writer has found a passed deadline, the error ends receiving too. This call then
+    /// returns a time in the past, so that the reader takes over the error.
     fn next_deadline(&mut self) -> Option<Time> {
         if self.inbound.is_idle() && self.link.quiet.load(Relaxed) {
             return None;
@@ -363,8 +363,8 @@ impl<I: Source + Output> Socket<Whole, I> {
 }
 
 impl<W, H> Writer<W, H> {
-    /// Gives `f` the sender. Only getters and `feed` may use this: they need no I/O and change
-    /// nothing that the reader waits for.
+    /// Gives `f` the sender. Only getters and `feed` may use this, because they change nothing that
+    /// the reader waits for.
     #[inline]
     pub(crate) fn with<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
         f(&mut self.link.look().tx)
@@ -390,7 +390,7 @@ impl<W, H> Writer<W, H> {
         }
     }
 
-    /// Gives `f` the sender, for any call. Wakes the reader if it has to learn of a change.
+    /// Lets `f` make any call on the sender. Then wakes the reader if it has to learn of a change.
     pub(crate) fn with_sender<T>(&self, f: impl FnOnce(&mut Sender) -> T) -> T {
         self.link.with(|sending| f(&mut sending.tx))
     }
@@ -421,8 +421,8 @@ impl<W: Output, H> Writer<W, H> {
         if self.has_room()? { Poll::Ready(Ok(())) } else { self.poll_flush(cx, true) }
     }
 
-    /// Writes what the stream accepts, in a task that leaves: see [`Socket::leave`]. Ready when
-    /// everything is written, a write has failed, or the timer for `began` is ready.
+    /// Writes what the stream accepts, as a part of `leave` in a task: see [`Socket::leave`]. Ready
+    /// when everything is written, a write has failed, or the timer for `began` is ready.
     #[cfg(feature = "_task")]
     pub(crate) fn poll_last(&mut self, began: Time, cx: &mut Context<'_>) -> Poll<()> {
         self.link.wakers.park(Side::Writer, cx);
@@ -440,13 +440,13 @@ impl<W: Output, H> Writer<W, H> {
     /// that ended receiving is returned even if everything was written, because a writer that only
     /// sends learns of the error here.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
-        // Parking once per call is enough: every task or stream that takes the parked waker wakes
-        // this task, which then polls again.
+        // Parking once per call is enough, because every task or stream that takes the parked waker
+        // wakes this task, which then polls again.
         self.link.wakers.park(Side::Writer, cx);
         loop {
-            // Errors are returned before `poll_stall` is called. Once the sender is broken or has
-            // ended, a `Pending` write starts no deadline. Then `poll_stall` would be ready, and
-            // this loop would spin.
+            // Errors are returned before `poll_stall` is called, because a `Pending` write starts
+            // no deadline once the sender is broken or has ended. `poll_stall` would then be ready,
+            // and this loop would spin.
             let flushed = self.link.poll_write(Side::Writer, |written, sending| {
                 let Sending { tx, out, .. } = sending;
                 match (written, out.recv_error) {
