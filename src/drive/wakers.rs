@@ -6,9 +6,9 @@ use std::{
     task::{Context, Wake, Waker},
 };
 
-/// The wakers of the tasks that wait in the two halves. The writing half of the stream and its
-/// timer wake both tasks. Each half also wakes the other half's task after a change that the task
-/// may wait for.
+/// The wakers of the tasks that wait in the two halves. The writing half of the stream wakes both
+/// tasks, and so does the timer of that half. Each half also wakes the other half's task after a
+/// change that the task may wait for.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers([Mutex<Option<Waker>>; 2]);
 
@@ -65,7 +65,7 @@ impl Wake for Wakers {
     }
 
     /// Wakes the writer first. So while the writer's waker [is parked](Wakers::is_parked), this
-    /// call has not woken the reader yet. `Shared::poll_write` relies on this.
+    /// call still has to wake the reader. `Shared::poll_write` relies on this.
     fn wake_by_ref(self: &Arc<Self>) {
         Self::wake(self, Side::Writer);
         Self::wake(self, Side::Reader);

@@ -139,9 +139,9 @@ impl<F: Fn(Instant) -> S + Clone + Unpin, S: Future> Timers for F {
 /// A stream with its timers.
 type Over<S, T> = Timed<S, FuturesIo<T>>;
 
-/// An open WebSocket over `S`, with timers made by `T`. A server gets one from [`accept`], or from
-/// [`Incoming`] to see the request first. A client gets one from [`client`]. The [module](self) has
-/// an example.
+/// An open WebSocket over `S`, with timers made by `T`. A server gets a WebSocket from [`accept`],
+/// or, if it has to see the request first, from [`Incoming`]. A client gets a WebSocket from
+/// [`client`]. The [module](self) has an example.
 ///
 /// One task can both receive and publish. The next receiving call writes the messages that the task
 /// has fed. If the stream accepts these messages slowly, the call receives in the meantime.
@@ -152,8 +152,8 @@ type Over<S, T> = Timed<S, FuturesIo<T>>;
 /// stream until you drop the WebSocket.
 pub struct WebSocket<S, T: Timers>(task::WebSocket<Over<S, T>>);
 
-/// A client's opening request, and its stream. Look at the request, then accept or reject it.
-/// [Know who is asking](crate::guide::recipes::servers#know-who-is-asking) says what to check.
+/// A client's opening request, and its stream. Look at the request, then accept or reject it. See
+/// [Know who is asking](crate::guide::recipes::servers#know-who-is-asking) for what to check.
 pub struct Incoming<S, T: Timers>(drive::Incoming<Over<S, T>>);
 
 /// The half of a [`WebSocket`] that receives. Keep receiving: receiving calls answer Pings, handle
@@ -206,7 +206,7 @@ shown!(WebSocket<S> Incoming<S> Reader<R, W> Writer<W>);
 ///
 /// # Errors
 ///
-/// [`Error::Handshake`] for a bad request, after its rejection. [`Error::Io`] if the stream fails.
+/// [`Error::Handshake`] for a bad request, which was rejected. [`Error::Io`] if the stream fails.
 /// [`Error::Recv`] if the stream accepted no byte of the response for `write_timeout`.
 pub async fn accept<S, T>(io: S, timers: T, config: &Config) -> Result<WebSocket<S, T>, Error>
 where
@@ -283,7 +283,7 @@ impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
     }
 
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // Waits at most a year: a later time may overflow `Instant`. An early wake-up does no harm.
+        // A wait of more than a year may overflow `Instant`, so it ends early, which does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let FuturesIo { timers, epoch, timer, due, .. } = &mut self.wait;
         let set = || {

@@ -23,9 +23,9 @@ pub(crate) mod names {
 /// The call `send` of a whole connection and of the sending half.
 macro_rules! send {
     () => {
-        /// Waits for room, feeds a message, and writes everything buffered. When the call returns
-        /// `Ok`, the stream has accepted the message. This call copies a borrowed message.
-        /// [`Outbound`](crate::Outbound) says which messages are not copied.
+        /// Waits until there is room for the message, feeds it, and writes everything buffered.
+        /// When the call returns `Ok`, the stream has accepted the message. This call copies a
+        /// borrowed message. [`Outbound`](crate::Outbound) says which messages are not copied.
         ///
         /// Cancel safe. If you drop the future before there was room, nothing of the message was
         /// sent, and a message given by value is lost. (To keep the message, call `ready`, then
@@ -41,10 +41,10 @@ macro_rules! send {
         /// # Errors
         ///
         /// [`Error::Send`] for a message that cannot be sent. [`Error::Io`] and [`Error::Recv`] as
-        /// for [`flush`](Self::flush). After an error of the stream or a write timeout, you can
-        /// still receive the messages that have arrived.
+        /// for [`flush`](Self::flush). After an error of the stream, or after a write timeout, you
+        /// can still receive the messages that have arrived.
         pub async fn send<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<(), Error> {
-            // `None` once the message is fed: later polls only flush.
+            // `None` once the message is fed, so that later polls only flush.
             let mut message = Some(message);
             poll_fn(|cx| {
                 if message.is_some() {
@@ -62,8 +62,7 @@ macro_rules! send {
 }
 pub(crate) use send;
 
-/// The calls `ready` and `flush`. (One call of `send` does the work of `ready`, `feed` and
-/// `flush`.)
+/// The calls `ready` and `flush`. (`send` does the work of `ready`, `feed` and `flush`.)
 macro_rules! flushing {
     () => {
         /// Waits until there is room for a message of any length. This call writes if there is no
@@ -86,12 +85,12 @@ macro_rules! flushing {
         ///
         /// # Errors
         ///
-        /// [`Error::Io`] if the stream fails. [`Error::Recv`] if nothing more can be written for
-        /// another reason: for example [`WriteTimeout`](crate::RecvError::WriteTimeout), if the
-        /// stream accepted no byte for [`write_timeout`](crate::Config::write_timeout). A
-        /// [`Writer`] returns the error that ended receiving even if everything was written.
-        /// [`Error::Send`] with [`Closed`](SendError::Closed) if messages are lost, and another
-        /// call has already returned the reason.
+        /// [`Error::Io`] if the stream fails. [`Error::Recv`] if another error has ended writing,
+        /// for example [`WriteTimeout`](crate::RecvError::WriteTimeout) because the stream accepted
+        /// no byte for [`write_timeout`](crate::Config::write_timeout). Even if everything was
+        /// written, a [`Writer`] returns the error that ended receiving. [`Error::Send`] with
+        /// [`Closed`](SendError::Closed) if messages are lost, and another call has already
+        /// returned the reason for the loss.
         #[inline]
         pub async fn flush(&mut self) -> Result<(), Error> {
             poll_fn(|cx| self.0.poll_flush(cx, false)).await.map_err(|error| *error)
@@ -125,11 +124,11 @@ macro_rules! adapter {
             ///
             /// # Errors
             ///
-            /// [`Error::Send`] for a frame that cannot be sent; otherwise as [`recv`](Self::recv).
-            /// `Ok` means that the peer's Close was received, or that the peer ended the stream
-            /// after our Close was written, as some servers do. In the second case, receiving calls
-            /// return an error. `clean` in [`closed`](Self::closed) says whether our Close was
-            /// written and the peer's Close was received.
+            /// [`Error::Send`] for a frame that cannot be sent; otherwise the errors of
+            /// [`recv`](Self::recv). `Ok` means that the peer's Close was received, or that the
+            /// peer ended the stream after our Close was written, as some servers do. In the second
+            /// case, receiving calls return an error. `clean` in [`closed`](Self::closed) says
+            /// whether our Close was written and the peer's Close was received.
             pub async fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
                 begun(self.sender_mut().close(frame))?;
                 while poll_fn(|cx| self.0.poll_more(cx, Want::Message)).await == Ready::Item {}
@@ -178,9 +177,9 @@ macro_rules! adapter {
                 Self(Socket::join(Timed::new(io $(, $timers)?), conn))
             }
 
-            /// Splits the connection into two halves for two tasks. `split` splits the stream, as
-            /// `TcpStream::into_split` of tokio does, or makes two handles of it:
-            /// `|stream| (stream.clone(), stream)` for a TCP stream of async-net.
+            /// Splits the connection into two halves for two tasks. The closure `split` splits the
+            /// stream, as `TcpStream::into_split` of tokio does, or makes two handles of the
+            /// stream. For a TCP stream of async-net, pass `|stream| (stream.clone(), stream)`.
             ///
             /// Messages that were fed or received before are kept. If you are sending a message in
             /// chunks, the [`Writer`] continues that message.
@@ -192,7 +191,7 @@ macro_rules! adapter {
                 R: $Read + Unpin,
                 W: $Write + Unpin,
             {
-                // No error is possible. In `blocking`, splitting clones the stream, which can fail.
+                // This split never fails. (`blocking` clones the stream, and this can fail.)
                 let Ok((reader, writer)) = self.0.into_halves(|Timed { io, wait }| {
                     let ((read, write), twin) = (split(io), wait.twin());
                     let (read, write) = (Timed { io: read, wait }, Timed { io: write, wait: twin });
@@ -228,20 +227,21 @@ macro_rules! adapter {
             ///
             /// # Errors
             ///
-            /// [`Error::Send`] for a frame that cannot be sent, otherwise as
+            /// [`Error::Send`] for a frame that cannot be sent; otherwise the errors of
             /// [`flush`](Self::flush).
             pub async fn close<'f>(&mut self, frame: impl IntoClose<'f>) -> Result<(), Error> {
                 begun(self.0.with_sender(|tx| tx.close(frame)))?;
                 self.flush().await
             }
 
-            /// Leaves the peer within the time `within`, whatever the peer does, like `leave` of
-            /// the [`Reader`]. But this call discards no input: the [`Reader`] still delivers
-            /// messages. This call returns once our Close is written, or after `within`. A
+            /// Works like `leave` of the [`Reader`]: leaves the peer within the time `within`,
+            /// whatever the peer does. But this call discards no input, so the [`Reader`] still
+            /// delivers messages. This call returns once our Close is written, or after `within`. A
             /// receiving call of the [`Reader`] then waits for the peer's Close, until the same
             /// `within` has passed. If you do not receive any more, drop both halves.
             ///
-            /// Cancel safe: `within` counts from the first call. The [`Reader`] still ends in time.
+            /// Cancel safe: `within` counts from the first call. If you drop the future, the
+            /// [`Reader`] still ends in time.
             ///
             /// # Errors
             ///

@@ -1,8 +1,8 @@
 //! The asynchronous WebSocket, whole and split, and its handshakes, written once over any
 //! [`Source`] and [`Output`].
 //!
-//! The adapters `tokio` and `futures_io` only implement [`Source`] and [`Output`]: how to read and
-//! write their streams, and how to wait for a deadline.
+//! The adapters `tokio` and `futures_io` implement [`Source`] and [`Output`] for their streams: how
+//! to read, how to write, and how to wait for a deadline.
 pub(crate) mod calls;
 mod handshake;
 pub(crate) mod output;
@@ -62,8 +62,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     ///
     /// Even a stream with room refuses bytes if the task has used up its runtime's budget, or if
     /// the runtime has not yet asked the operating system about a new stream. Once a timer is
-    /// ready, both reasons are gone. So, even if `within` was zero and the stream refuses our
-    /// Close, this call waits for a timer, and then writes again.
+    /// ready, both reasons are gone. So, if the stream refuses our Close, this call waits for a
+    /// timer, even if `begin_leave` got a `within` of zero, and then writes again.
     pub(crate) async fn leave(&mut self) {
         let began = self.io.now();
         let written = poll_fn(|cx| match self.write(cx) {
@@ -126,8 +126,8 @@ impl<'a, C: Core<I>, I: Source> Future for RecvToReply<'a, C, I> {
         let Some(drive) = self.0.as_mut() else {
             return Poll::Pending; // polled after completion
         };
-        // If `is_free` is `true`, calling `poll_message` directly saves one call. If our Close is
-        // queued during this poll, no message follows, so there is nothing to discard.
+        // If `is_free` is `true`, calling `poll_message` directly saves one call. No message has to
+        // be discarded: if this poll queues our Close, no message follows.
         let free = drive.core.is_free();
         let polled = if free { drive.poll_message(cx) } else { drive.poll_to_reply(cx) };
         if ready!(polled) == Ready::End {

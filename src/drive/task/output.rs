@@ -1,8 +1,8 @@
 //! Writing to the streams of the adapters for tasks, written once.
 
-/// Implements `Output` for the streams of an adapter, whose timer is a `$wait`. `$close` is the
-/// call that ends a stream, and `$vectored` says whether `$stream` has vectored writes.
-/// `sigpipe.rs` says why only writes of several slices need `without_sigpipe`.
+/// Implements `Output` for an adapter's streams. `$wait` is the adapter's type for waiting,
+/// `$close` is the call that ends a stream, and `$vectored` says whether `$stream` has vectored
+/// writes. `sigpipe.rs` says why only writes of several slices need `without_sigpipe`.
 macro_rules! output {
     ([$($generics:tt)*] $wait:ty, $close:ident, |$stream:ident| $vectored:expr) => {
         impl<$($generics)*> $crate::drive::Output for $crate::drive::Timed<S, $wait> {

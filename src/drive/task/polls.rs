@@ -3,7 +3,7 @@
 //! A stream and a timer wake only the task that polled them last. So, if two tasks poll, each side
 //! polls the stream with a waker that wakes both tasks. If a poll of one side changes something
 //! that the task of the other side waits for, the poll also wakes that task. All this is for a
-//! whole WebSocket: the halves of `into_split` wake each other through `Wakers`.
+//! whole WebSocket, because the halves of `into_split` wake each other through `Wakers`.
 use super::Socket;
 use crate::{
     drive::{Core, Outlook, Ready, Source, Want, wakers::Side},
@@ -20,12 +20,12 @@ use std::{
 pub(crate) struct Polled {
     tasks: Pair,
     /// The waker of both tasks, if there are two. When another task takes over a side, a new waker
-    /// replaces this waker. The stream may still have the old waker. This does no harm: the old
-    /// waker wakes the task that stayed. The new task gives the new waker to everything that it
-    /// waits for.
+    /// replaces this waker. The stream may still have the old waker. This does no harm, because the
+    /// old waker wakes the task that stayed, and the new task gives the new waker to everything
+    /// that it waits for.
     both: Option<Waker>,
-    /// The outlook after the last poll. While one side alone is polled, two kinds of polls update
-    /// this field: a poll that is `Pending`, and a task's first poll.
+    /// The outlook after the last poll that stored it. While nobody polls the other side, only a
+    /// poll that is `Pending`, or a task's first poll, stores the outlook.
     outlook: Outlook,
 }
 
@@ -59,8 +59,8 @@ impl Polled {
     #[inline(always)]
     fn look(&mut self, side: Side, now: Outlook) {
         let before = mem::replace(&mut self.outlook, now);
-        // Once a stream accepts bytes again, it may drop the stored waker without calling it. So
-        // the side that writes the refused bytes wakes the other side.
+        // Once a stream accepts bytes again, the stream may drop its waker without calling the
+        // waker. So the side that writes the refused bytes wakes the other side.
         let writable = (before.blocked && !now.blocked) || (!before.room && now.room);
         if (writable || now.ends != before.ends)
             && let (_, Some(other)) = sides(&mut self.tasks, side)
@@ -69,11 +69,11 @@ impl Polled {
         }
     }
 
-    /// Records `task` as the task of `side`, and returns the waker for its poll. A task that no
-    /// longer polls stays recorded, and is woken for nothing, until another task polls the same
-    /// side. A task that polls both sides uses its own waker, which costs less. With a shared
-    /// waker, a round trip of 64 bytes over a stream in memory took 770 ns. The shared waker's
-    /// atomic operations took 230 ns of that time.
+    /// Records `task` as the task of `side`, and returns the waker with which to poll this side. A
+    /// task that no longer polls stays recorded, and is woken for nothing, until another task polls
+    /// the same side. A task that polls both sides uses its own waker, which costs less. With a
+    /// shared waker, a round trip of 64 bytes over a stream in memory took 770 ns. The shared
+    /// waker's atomic operations took 230 ns of that time.
     fn waker<'a>(&'a mut self, side: Side, task: &'a Waker) -> &'a Waker {
         let (own, other) = sides(&mut self.tasks, side);
         let one_task = other.as_ref().is_none_or(|other| other.will_wake(task));
@@ -89,7 +89,8 @@ impl Polled {
 }
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// Polls the receiving side. The fast path changes nothing that the other side waits for.
+    /// Polls the receiving side. The fast path wakes nobody, because it changes nothing that the
+    /// other side waits for.
     pub(crate) fn poll_item(&mut self, cx: &mut Context<'_>, want: Want) -> Poll<Ready> {
         match self.quick() {
             Some(Step::Message) => Poll::Ready(Ready::Item),
@@ -115,8 +116,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             false => self.poll_by_another(side, cx, poll),
         };
         // If nobody has polled the other side, there is nobody to wake, so a ready poll need not
-        // store the outlook. A poll after which this task waits stores the outlook: a later poll of
-        // the other side finds what has changed since.
+        // store the outlook. After a `Pending` poll this task waits, so the outlook is stored, and
+        // a later poll of the other side finds what has changed since.
         if let Some(polled) = &mut self.polled
             && (!known || result.is_pending() || sides(&mut polled.tasks, side).1.is_some())
         {
@@ -125,8 +126,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         result
     }
 
-    /// Polls one side for a task that did not poll this side last, or while another task polls the
-    /// other side.
+    /// Polls one side for a task that did not poll it last, or while two tasks poll the two sides.
     #[inline(never)] // keeps `poll_side` small while one task polls
     fn poll_by_another<T>(
         &mut self,
@@ -134,8 +134,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        // `polled` is taken out, because `poll` borrows the whole socket. `poll_side` has just put
-        // a value there.
+        // `polled` is taken out, because `poll` borrows the whole socket. `poll_side` has just
+        // stored a value, so `unwrap_or_default` finds it.
         let mut polled = self.polled.take().unwrap_or_default();
         let result = poll(self, &mut Context::from_waker(polled.waker(side, cx.waker())));
         self.polled = Some(polled);

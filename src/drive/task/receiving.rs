@@ -8,15 +8,14 @@ macro_rules! recv {
         /// Returns the next message, or `None` once the peer's Close was received and answered.
         /// (With [`auto_close`](crate::Config::auto_close) off, the Close may be unanswered.)
         ///
-        /// The message is borrowed from the connection, and lives until the next call. When the
-        /// input is used up, this call writes the queued replies. On a whole WebSocket, this call
-        /// also writes the messages that were fed.
+        /// The message is borrowed from the connection, and lives until the next call. Once all
+        /// bytes that were read are processed, this call writes the queued replies and, on a whole
+        /// WebSocket, the messages that were fed.
         ///
-        /// After both Closes, this call also waits until both ends have ended the stream, for at
-        /// most a second. To skip this wait, use
-        /// [`recv_event`](Self::recv_event). On [`Event::Close`](crate::Event::Close), read the
-        /// code from [`closed`](Self::closed), call `flush` (of the `Writer`, if the connection is
-        /// split) to send the answer, and drop the stream.
+        /// After both Closes, this call also waits, for at most a second, until both ends end the
+        /// stream. To skip this wait, use [`recv_event`](Self::recv_event). On
+        /// [`Event::Close`](crate::Event::Close), read the code from [`closed`](Self::closed), call
+        /// `flush` (of the `Writer`, if there is one) to send the answer, and drop the stream.
         ///
         /// Cancel safe: the message stays in the connection until the next receiving call.
         ///
@@ -24,11 +23,11 @@ macro_rules! recv {
         ///
         /// [`Error::Recv`] for a fault of the peer or the network, or a passed deadline.
         /// [`Error::Io`] if the stream fails, or `Error::Tls` if TLS fails. All messages that
-        /// arrived before the error are delivered first. Later calls fail too. After a violation,
-        /// this call sends a Close, unless a Close was sent before. Then this call ends the stream
-        /// within a few seconds, and returns the error. If you drop the future meanwhile,
-        /// [`closed`](Self::closed) already has the error. Keep the first error: later calls do not
-        /// repeat the error of the stream.
+        /// arrived before the error are delivered first. After a violation, this call sends a
+        /// Close, unless a Close was sent before. Then this call ends the stream within a few
+        /// seconds, and returns the error. If you drop the future meanwhile,
+        /// [`closed`](Self::closed) already has the error. Later calls fail too. Keep the first
+        /// error, because later calls do not repeat the error of the stream.
         #[inline]
         pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message<'_>>, Error>> {
             Recv(Some(&mut self.0))
@@ -43,14 +42,14 @@ macro_rules! receiving {
     ($Sender:ty) => {
         /// Like [`recv`](Self::recv), but also returns the message's
         /// [`info`](crate::Received::info) and the sending half, so that you can answer while the
-        /// message is alive. Replies leave in one write when the input is used up, or earlier once
-        /// [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
+        /// message is alive. The replies leave in one write once all bytes that were read are
+        /// processed, or earlier, if [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
         ///
         /// This call hands out a message only while fewer than
         /// [`high_water`](crate::Config::high_water) bytes are unsent. Frames that overtake queued
-        /// messages do not count here. A Pong that overtakes nothing counts, but the Pongs to all
-        /// Pings of one read fit into 4 KiB. So, if you feed one reply to each message and
-        /// `high_water` is at least 4 KiB, `feed` never fails with `Full`. If the peer does not
+        /// messages do not count as unsent here. A Pong that overtakes nothing counts, but the
+        /// Pongs to all Pings of one read fit into 4 KiB. So, if you feed one reply to each message
+        /// and `high_water` is at least 4 KiB, `feed` never fails with `Full`. If the peer does not
         /// read, this call stops reading too, until the peer reads again or the write timeout ends
         /// the connection. (So two ends that answer each message with several messages can block
         /// each other.) After our own Close, messages up to the peer's Close are discarded. After a
@@ -90,8 +89,8 @@ macro_rules! receiving {
         /// messages that are too large for memory.
         /// [`Connection::step_chunk`](crate::Connection::step_chunk) says which limits apply. A
         /// call of [`recv`](Self::recv) in the middle of a message skips the rest of that message.
-        /// If the peer closes in the middle of a message, no chunk has `last` set, and
-        /// [`Closed::cut`](crate::Closed::cut) is set.
+        /// If the peer closes in the middle of a message, no chunk of that message has `last` set,
+        /// and [`Closed::cut`](crate::Closed::cut) is set.
         ///
         /// Cancel safe, as [`recv`](Self::recv).
         ///
@@ -117,8 +116,9 @@ macro_rules! receiving {
         }
 
         /// Leaves the peer within the time `within`, whatever the peer does. Use this call for a
-        /// peer that may be dead, for example when your own check finds a stale feed: `close` would
-        /// wait for the peer's answer, for up to [`close_timeout`](crate::Config::close_timeout).
+        /// peer that may be dead, for example when your own check finds a stale feed, because
+        /// `close` would wait for the peer's answer, for up to
+        /// [`close_timeout`](crate::Config::close_timeout).
         ///
         /// Our Close goes out at once. Fed messages that are completely unwritten are dropped, as
         /// by [`Sender::abort`](crate::Sender::abort). (If a Close was queued before, it stays
@@ -132,7 +132,7 @@ macro_rules! receiving {
         /// [`Sender::is_written`](crate::Sender::is_written) says which messages the peer may have
         /// received. Later receiving calls return `None`, or
         /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` was over before both Closes
-        /// had passed. After `leave` of a `Reader`, the `Writer` can send nothing more.
+        /// were exchanged. After `leave` of a `Reader`, the `Writer` can send nothing more.
         ///
         /// Cancel safe: `within` counts from the first call. If you drop the future, any later
         /// receiving call continues to leave.

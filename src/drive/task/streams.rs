@@ -30,11 +30,11 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         if self.stream_ended {
             return Poll::Ready(None);
         }
-        // `None` means the end: after `Ready::Item`, `take` always finds an item.
+        // After `Ready::Item`, `take` always finds an item. So only the end leads past this block.
         if ready!(self.poll_item(cx, want)) == Ready::Item {
             let rx = self.core.inbound().receiver_mut();
             // `take` would find a short message too, but `take_short` is faster, because it is
-            // inlined and its result returns at once: see the doc of `take_short`.
+            // inlined and its result is returned at once: see the doc of `take_short`.
             if let Some(message) = rx.take_short() {
                 return Poll::Ready(Some(Ok(message.into())));
             }
@@ -145,13 +145,13 @@ pub(crate) mod names {
     pub(crate) use std::pin::Pin;
 }
 
-/// Implements `Stream` for a type that receives, and for its [`Events`].
+/// Implements `Stream` for a type that receives, and for [`Events`] of that type.
 macro_rules! stream {
     ([$($generics:tt)*] $Type:ty) => {
         /// The messages of [`recv_owned`](Self::recv_owned), up to the peer's Close. An error is
-        /// returned once, as the last item. When the input is used up, `poll_next` writes the
-        /// queued replies and, on a whole WebSocket, the messages that were fed.
-        /// [`Events`](crate::Events) returns control frames too. See also [who may
+        /// returned once, as the last item. Once all bytes that were read are processed,
+        /// `poll_next` writes the queued replies and, on a whole WebSocket, the messages that were
+        /// fed. [`Events`](crate::Events) returns control frames too. See also [who may
         /// poll](Self::poll_recv).
         impl<$($generics)*> Stream for $Type {
             type Item = Result<OwnedMessage, Error>;
@@ -191,7 +191,7 @@ macro_rules! stream {
 }
 pub(crate) use stream;
 
-/// Implements `Sink` for a type that sends, and for its [`Events`].
+/// Implements `Sink` for a type that sends, and for [`Events`] of that type.
 macro_rules! sink {
     ([$($generics:tt)*] $Type:ty) => {
         /// The sink is ready when there is room, as for [`ready`](Self::ready). It queues an item
@@ -221,8 +221,8 @@ macro_rules! sink {
             }
         }
 
-        /// Unless a Close was sent before, closing the sink sends a Close with code 1000, like the
-        /// `Sink` of messages.
+        /// Closing this sink has the same effect as closing the `Sink` of messages: it sends a
+        /// Close with code 1000, unless a Close was sent before.
         impl<$($generics)*> Sink<OwnedEvent> for Events<$Type> {
             type Error = Error;
 
