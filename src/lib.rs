@@ -180,8 +180,8 @@
 //!
 //! - **Reconnecting.** Only the application knows what has to happen after a connect: how to log
 //!   in, what to subscribe to, and what to do about missed data. `Backoff` of the crate
-//!   `tickwire-parts` says whether to try again, and when. `Follower` of `tickwire-feed` follows a
-//!   feed, as the example `reconnect` shows.
+//!   `tickwire-parts` says whether to try again, and when. `Follower` of `tickwire-feed` keeps the
+//!   connections to a feed, as the example `reconnect` shows.
 //! - **The number of connections.** This crate limits the cost of each connection, and your accept
 //!   loop must limit the number of connections. The example `bounded` limits the handshakes in
 //!   progress and the number of peers, in total and for each address.
@@ -199,21 +199,21 @@
 //!   that reads slowly learns of its violation.
 //! - The answer to a Close repeats the code of that Close, but not the reason. (§5.5.1 asks only
 //!   for the code, and only "typically".)
-//! - For the heartbeat, any byte received is a sign of life, not only a Pong. A peer that is busy
-//!   with sending a large message may answer a Ping late, but is not dead.
+//! - For the heartbeat, not only a Pong but every received byte is a sign of life. A peer that is
+//!   busy with sending a large message may answer a Ping late, but is not dead.
 //! - A peer that sends no data for [`Config::data_timeout`] gets a Close with 1001 (going away).
 //!   This code fits, because the peer has broken no rule, and this end leaves.
 //! - A message beyond one of our limits closes the connection. The close code is 1009 if the
 //!   message or one of its frames is too long, and 1008 if the message has too many fragments.
 //! - The unused bits of the last base64 digit of a Sec-WebSocket-Key may have any value, because
 //!   base64 decoders may ignore these bits. A key that is not base64 of 16 bytes is refused.
-//! - A request without an Origin passes an allow-list of origins, because browsers always send an
+//! - A request without an Origin passes an allow-list of origins, because no browser leaves out the
 //!   Origin. [`required`](handshake::server::Origins::required) refuses these requests.
 //! - Blanks around `=` in Sec-WebSocket-Extensions are accepted, but never written. Names of
 //!   extensions match without regard to case.
 //! - A server that shares no subprotocol with its client accepts the request without a subprotocol,
-//!   as many programs expect. (A browser then fails the connection, if the page asked for a
-//!   subprotocol.) A client can [require](handshake::client::Request::require_subprotocol) a
+//!   because many programs expect this. (A browser then fails the connection, if the page asked for
+//!   a subprotocol.) A client can [require](handshake::client::Request::require_subprotocol) a
 //!   subprotocol.
 //! - [A table](handshake#heads) lists the forms of heads that are accepted, and the forms that are
 //!   refused.
@@ -223,12 +223,12 @@
 //! - `std` (default): the `blocking` adapter, `Dial`, `SystemEntropy`, vectored output, CPU
 //!   detection.
 //! - `tokio` (default): the `tokio` adapter.
-//! - `stamps`: the kernel's time of arrival for each read (on Linux), by `Timestamped`.
+//! - `stamps`: on Linux, `Timestamped` gets the kernel's time of arrival for each read.
 //! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of these two
 //!   adapters, and the module `tls`. In this crate's API, types of rustls 0.23 appear only in
 //!   conversions. The feature brings no cryptographic provider: enable `ring` too, or let your
 //!   program install a provider at the start of `main`. The module `tls` shows how.
-//! - `ring`: the feature `rustls`, and ring as the provider of programs that install no provider.
+//! - `ring`: turns on `rustls`, with ring as the provider of programs that install no provider.
 //! - `counters`: counts of the traffic of each connection.
 //! - `futures`: the `futures_io` adapter, for smol and other runtimes. The WebSockets of
 //!   `futures_io` and `tokio` implement `Stream` and `Sink` of [`OwnedMessage`]s. A WebSocket
@@ -268,8 +268,8 @@
 //! tasks of both halves.
 //!
 //! Some errors are in no event: failures before the handshake (the URL, the lookup of a name,
-//! dialing, TLS), and the operating system's errors of a stream. Log these errors yourself: the
-//! call that fails returns them. A request that a server's application rejects with a
+//! dialing, TLS), and errors that the operating system reports for a stream. Log these errors
+//! yourself: the call that fails returns them. A request that a server's application rejects with a
 //! [`Rejection`](handshake::server::Rejection) of its own is in no event either.
 //!
 //! # Guarantees
@@ -316,8 +316,8 @@ mod dial;
 mod drive;
 #[cfg(feature = "futures")]
 pub mod futures_io;
-// The guide's examples need all these features. docs.rs turns them all on. The tests also turn them
-// all on, and compile the examples.
+// The guide's examples need all features listed here. docs.rs and the tests turn these features on,
+// and the tests compile the examples.
 #[cfg(all(
     any(doc, doctest),
     feature = "counters",
@@ -328,8 +328,8 @@ pub mod futures_io;
     feature = "tokio"
 ))]
 pub mod guide;
-// In a build without an adapter for tasks, some functions have no caller. In a build with such an
-// adapter, the lint is on, and finds code that no build uses.
+// In a build without an adapter for tasks, some functions have no caller, so `dead_code` is
+// allowed. In a build with such an adapter, `dead_code` finds code that no build uses.
 #[cfg_attr(not(feature = "_task"), allow(dead_code))]
 mod proto;
 #[cfg(feature = "std")]

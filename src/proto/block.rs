@@ -22,9 +22,9 @@ pub(crate) const LARGEST: usize = 4 << 10;
 /// messages.
 pub(crate) const BLOCK: usize = 2 * (16 << 10) + LARGEST;
 
-/// The length from which a message is long, in bytes. For a shorter message, the code does not
-/// check whether all parts were dropped: the check takes longer than writing the message to memory
-/// outside the cache.
+/// A message of at least this many bytes is long. If a shorter message fits after the last part,
+/// nothing checks whether all parts were dropped, because the check takes longer than writing the
+/// message to memory outside the cache.
 const LONG: usize = 512;
 
 #[cfg(feature = "std")]

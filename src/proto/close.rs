@@ -12,8 +12,8 @@ use alloc::string::String;
 pub struct CloseFrame<'a> {
     /// Why the connection closes.
     pub code: CloseCode,
-    /// The reason, for logs, not for end users (§7.1.6); at most 123 bytes when sent. A peer's
-    /// reason may contain control characters, so print it with `{:?}`.
+    /// The reason, for logs, not for end users (§7.1.6). A reason of more than 123 bytes cannot be
+    /// sent. A peer's reason may contain control characters, so print it with `{:?}`.
     pub reason: &'a str,
 }
 
@@ -67,8 +67,8 @@ impl<'a> CloseFrame<'a> {
 pub struct OwnedCloseFrame {
     /// Why the connection closes.
     pub code: CloseCode,
-    /// The reason, for logs, not for end users (§7.1.6); at most 123 bytes when sent. A peer's
-    /// reason may contain control characters, so print it with `{:?}`.
+    /// The reason, for logs, not for end users (§7.1.6). A reason of more than 123 bytes cannot be
+    /// sent. A peer's reason may contain control characters, so print it with `{:?}`.
     pub reason: String,
 }
 

@@ -17,9 +17,9 @@ pub enum Retry {
     /// it may also be temporary: exchanges answer 404 during maintenance. Tell a person, and try
     /// again rarely.
     Alarm,
-    /// Repeating the attempt does harm, or cannot succeed. An exchange that has banned an address
-    /// then prolongs the ban, wrong credentials can lock an account, and a bad certificate may be
-    /// an attack. Tell a person, and connect again only when that person says so.
+    /// Repeating the attempt does harm, or cannot succeed. For example, an attempt can prolong an
+    /// exchange's ban, wrong credentials can lock an account, and a bad certificate may be an
+    /// attack. Tell a person, and connect again only when that person says so.
     Stop,
 }
 

@@ -42,8 +42,8 @@ pub struct Config {
     /// The longest message received whole, in bytes; default 16 MiB. A frame header that announces
     /// a longer message fails the connection at once, with Close 1009. For a compressed message the
     /// limit is on the inflated length, and is checked while inflating. The compressed message may
-    /// be longer than the limit by an eighth and 1 KiB, because incompressible data grows when it
-    /// is compressed.
+    /// exceed the limit by an eighth of the limit plus 1 KiB, because incompressible data grows
+    /// when it is compressed.
     ///
     /// This limit stops a peer from filling memory. The default is the length of the longest
     /// messages of the Autobahn TestSuite. A message received in chunks may be longer than the
@@ -74,14 +74,14 @@ pub struct Config {
 
     /// Once this many bytes are unwritten, feeding fails with
     /// [`SendError::Full`](crate::SendError::Full); default 1 MiB. While fewer bytes are unwritten,
-    /// a message of any length is accepted whole. 0 counts as 1. Frames that overtake queued
-    /// messages do not count, but [`feed_first`](crate::Sender::feed_first) fails once all
-    /// unwritten bytes together reach twice this number. If the unwritten Pongs would reach the
-    /// greater of this number and 252 bytes, only the newest Ping is answered.
+    /// a message of any length is accepted whole. A value of 0 counts as 1. Frames that overtake
+    /// queued messages do not count, but [`feed_first`](crate::Sender::feed_first) fails once all
+    /// unwritten bytes together reach twice this number. If the unwritten Pongs would reach this
+    /// number (or 252 bytes, if this number is smaller), only the newest Ping is answered.
     ///
     /// Without this limit, the messages for a peer that does not read would fill memory. If a large
-    /// message makes the buffer much longer than `high_water`, the buffer is freed once all its
-    /// bytes are written.
+    /// message makes the outgoing buffer much longer than `high_water`, that buffer is freed once
+    /// all its bytes are written.
     pub high_water: usize,
 
     /// Offers permessage-deflate (RFC 7692) as a client, and accepts it as a server; default: none.
@@ -89,15 +89,15 @@ pub struct Config {
     /// `deflate`.
     pub deflate: Option<Deflate>,
 
-    /// The longest payload of a frame received, in bytes; default: the length that
-    /// [`max_message`](Self::max_message) allows. A frame with a longer payload fails the
-    /// connection with Close 1009. The limit also holds for messages received in chunks. If you
+    /// The longest payload of a received frame, in bytes; default: the longest payload that
+    /// [`max_message`](Self::max_message) allows for a message. A frame with a longer payload fails
+    /// the connection with Close 1009. The limit also holds for messages received in chunks. If you
     /// expect a message longer than [`max_message`](Self::max_message) in one frame, set this limit
     /// to at least the length of that frame.
     pub max_frame: Option<usize>,
 
     /// The most fragments in a message received whole; default 131,072. A message with more
-    /// fragments fails the connection with Close 1008. 0 counts as 1.
+    /// fragments fails the connection with Close 1008. A value of 0 counts as 1.
     ///
     /// This limit stops a peer from keeping a message open for ever with empty fragments. A limit
     /// on bytes would not notice empty fragments. The Autobahn TestSuite sends messages of 65,536
@@ -148,7 +148,7 @@ pub struct Config {
     pub stamp_reads: bool,
 
     /// Sends this message whenever no other message was sent for this duration; default: none. The
-    /// message may leave early by up to a fifth of the duration. It may leave late if the program
+    /// message can leave early by up to a fifth of the duration. It can leave late if the program
     /// rarely makes a receiving call, or if the stream is blocked. Some servers, such as exchanges,
     /// close a connection on which no *message* arrives. Some of them want the text `ping`, others
     /// JSON. If a Ping is enough, prefer the [heartbeat](Self::heartbeat), which costs nothing
@@ -168,9 +168,8 @@ pub struct Config {
     /// frames do not count as messages. The program receives a server's answer to the idle message
     /// as an ordinary message. This answer also restarts [`data_timeout`](Self::data_timeout).
     ///
-    /// The first interval begins with the first check. The message overtakes messages that wait to
-    /// be written ([`feed_first`](crate::Sender::feed_first)), and is not compressed. The idle
-    /// message is not sent:
+    /// The first interval begins with the first check. The idle message overtakes waiting messages
+    /// ([`feed_first`](crate::Sender::feed_first)), and is not compressed. It is not sent:
     ///
     /// - after our Close or the peer's,
     /// - between the chunks of a message (§5.4 forbids it),
@@ -193,7 +192,7 @@ pub struct Config {
     /// end waits for the peer to end the stream: up to a second, or up to `close_timeout` if that
     /// is shorter. Closing thus takes at most `close_timeout` + 1 s, with these exceptions:
     ///
-    /// - If the peer goes on sending and does not answer our Close, perhaps it has not read all our
+    /// - A peer that goes on sending and does not answer our Close has perhaps not read all our
     ///   data. A sudden end of the stream could destroy this data. So this end shuts the stream for
     ///   writing; the stream still sends the bytes that it has accepted. Then this end reads and
     ///   drops input until the peer ends the stream. All this takes at most one more
@@ -208,8 +207,8 @@ pub struct Config {
     /// byte adds the time that a byte takes at 16 KiB a second, so a large frame may come over a
     /// slow line. A message in several frames gets ten times `frame_timeout`, and the same addition
     /// for each byte of its payload. A pause in which the program makes no receiving call counts
-    /// only up to a quarter of `frame_timeout`. In a longer pause, our buffers may become full, so
-    /// that the peer cannot send.
+    /// only up to a quarter of `frame_timeout`, because in a longer pause our buffers may become
+    /// full, and then the peer cannot send.
     ///
     /// The timeout stops peers that keep a connection busy by sending a byte now and then. It does
     /// not apply to payloads received in chunks, unless the program skips the rest of the message.
@@ -287,9 +286,9 @@ impl Config {
     ///   trip. One second is enough for two lost segments in a row (TCP repeats a segment after 200
     ///   ms or more, and then after twice that time).
     /// - [`handshake_timeout`](Self::handshake_timeout): 3 s. This time covers the lookup of the
-    ///   name, TCP, TLS and the upgrade. TCP repeats a lost SYN after 1 s, so one SYN may be lost.
-    ///   A frozen server still accepts TCP connections, so only this timeout ends an attempt to
-    ///   connect to it.
+    ///   name, TCP, TLS and the upgrade. TCP repeats a lost SYN after 1 s, so there is time to lose
+    ///   one SYN. A frozen server still accepts TCP connections, so only this timeout ends an
+    ///   attempt to connect to it.
     /// - [`write_timeout`](Self::write_timeout): 5 s. If the server reads nothing for 5 s, an order
     ///   in the queue is too old. If the server dies while TCP's send window is full, no Ping can
     ///   be written. Then this timeout of 5 s ends the connection, not the heartbeat after 3.25 s.
@@ -357,7 +356,8 @@ impl Heartbeat {
     /// that pause for seconds, such as mobile networks.
     ///
     /// [`Config::trading`] has this heartbeat and matching timeouts. If your own check finds a dead
-    /// server earlier, call the adapter's `leave`: `close` would wait for the server's answer.
+    /// server earlier, call the adapter's `leave`, because `close` would wait for the server's
+    /// answer.
     pub const TRADING: Self = Self::new(Duration::from_secs(1), Duration::from_secs(2));
 
     /// For a phone, or a device on batteries: a Ping after 4 min, a timeout of 30 s. A dead server
