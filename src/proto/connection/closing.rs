@@ -74,14 +74,14 @@ enum Theirs {
     /// dropped with unread input. So the stream is shut for writing, and read until it ends.
     Overdue,
     /// No Close came: receiving ended with an error without a close code, and `Overdue` does not
-    /// apply. The stream ended, or a deadline other than the deadline on data passed.
+    /// apply. The stream ended, or a deadline (but not the deadline on data) has passed.
     Missing,
 }
 
-/// The state of our Close. `Written` may become `Queued` or `Followed` again. This happens if a
-/// Ping or Pong is queued behind our Close, or if the stream reports that it has not flushed our
-/// Close. A failed write may turn `Written` into `Lost` or `Followed`. A repeated report of the
-/// failed write may turn `Lost` into `Followed`.
+/// The state of our Close. `Written` becomes `Queued` or `Followed` again if a Ping or Pong is
+/// queued behind our Close, or if the stream reports that it has not flushed our Close. A failed
+/// write may turn `Written` into `Lost` or `Followed`. A repeated report of the failed write may
+/// turn `Lost` into `Followed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ours {
     None,
@@ -107,21 +107,21 @@ enum Stream {
     Ended,
     /// The stream was shut for writing.
     Shut,
-    /// The stream is of no more use, for one of four reasons. The stream failed. Or the stream
-    /// ended and was shut. Or a deadline has ended it: the peer seems dead, a phase of closing
-    /// timed out, or the time of [`Sender::leave`] has passed. Or the peer's Close is overdue, and
-    /// more than `DRAIN` bytes came after the stream was shut.
+    /// The stream is of no more use, for one of four reasons. A write failed. Or the input has
+    /// ended, and the stream was shut. Or a deadline has passed: the peer seems dead, a write or a
+    /// phase of closing took too long, or the time of [`Sender::leave`] has passed. Or the peer's
+    /// Close is overdue, and more than `DRAIN` bytes came after the stream was shut.
     Gone,
 }
 
-/// The facts about the stream that neither of the two halves knows.
+/// The facts about the stream that neither the receiver nor the sender knows.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Course {
     /// The number of bytes received since the stream was shut for writing; `None` before that.
     pub(super) behind: Option<u64>,
     /// Whether the peer's Close is overdue: see `Theirs::Overdue`.
     pub(super) overdue: bool,
-    /// Whether the stream is dropped without a shutdown: the peer seems dead, or closing timed out.
+    /// Whether the peer seems dead or closing timed out, so the stream is dropped without shutdown.
     pub(super) given_up: bool,
 }
 
@@ -290,15 +290,15 @@ pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
 }
 
 /// Handles an error that ended receiving. If the error has a close code, queues a Close that tells
-/// the peer why (§7.1.7). But if our Close was queued before, or a write has failed, queues
-/// nothing. If the error has no close code, ends writing.
+/// the peer why (§7.1.7), unless our Close was queued before or a write has failed. If the error
+/// has no close code, ends writing.
 pub(super) fn fail(error: RecvError, tx: &mut Sender) {
     let Some(code) = error.close_code() else {
         return tx.write_failed(); // The stream ended or a deadline passed: a Close is of no use.
     };
-    // A server must not send 1010. Only the error `Failed` can have this code, and `Inbound::fail`
-    // checks the code and closes `tx` before it sets this error. A closed sender accepts every
-    // code, because it queues nothing.
+    // This call cannot fail. It would refuse 1010 from a server, but only the error `Failed` can
+    // have this code, and `Inbound::fail` checks the code and closes `tx` before it sets this
+    // error. A closed sender accepts every code, because it queues nothing.
     let told = tx.fail(code.into());
     debug_assert_eq!(told, Ok(()), "without a reason it fits, and a server has no 1010 here");
 }
@@ -347,12 +347,12 @@ pub enum Ending {
     Flush,
     /// Shut the stream for writing, then call [`shut_down`](super::Connection::shut_down).
     ShutDown,
-    /// Read into [`spare_mut`](Receiver::spare_mut) and [`commit`](Receiver::commit) until the
-    /// stream ends, then call [`end_of_stream`](Receiver::end_of_stream). The input is thrown away.
-    /// [`handle_timeout`](super::Connection::handle_timeout) ends the wait after at most 1 s. But
-    /// if the peer's Close did not come in time, the peer may still be reading our messages. So the
-    /// wait then takes up to [`close_timeout`](crate::Config::close_timeout), and ends early if
-    /// more than 16 MiB of input are thrown away.
+    /// Read into [`spare_mut`](Receiver::spare_mut), and call [`commit`](Receiver::commit), until
+    /// the stream ends. Then call [`end_of_stream`](Receiver::end_of_stream). The input is thrown
+    /// away. [`handle_timeout`](super::Connection::handle_timeout) ends the wait for the stream's
+    /// end after at most 1 s. But if the peer's Close did not come in time, the peer may still be
+    /// reading our messages. So the wait then takes up to
+    /// [`close_timeout`](crate::Config::close_timeout), but ends after 16 MiB of input.
     ///
     /// If a server dropped the stream with unread input, TCP would reset the connection. The reset
     /// could discard the server's last bytes, including its Close, before the client has read them.
@@ -369,7 +369,7 @@ pub enum Ending {
 /// connection that is still opening is a `Handshake`, not a `Connection`. The state only moves
 /// forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-// Exhaustive: a browser has only these states.
+// Exhaustive: besides `CONNECTING`, a browser has only these states.
 pub enum ReadyState {
     /// Messages may pass in both directions.
     Open = 1,

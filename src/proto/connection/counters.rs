@@ -1,4 +1,4 @@
-//! Counts a connection's traffic. `no_counters.rs` replaces this file without feature `counters`.
+//! Counts a connection's traffic. Without feature `counters`, `no_counters.rs` replaces this file.
 use super::Receiver;
 
 impl Receiver {
@@ -8,8 +8,8 @@ impl Receiver {
     }
 }
 
-/// Counts of the traffic so far in one direction of a connection, for any metrics library. Counts
-/// only grow. Feature `counters`.
+/// Counts of the traffic so far in one direction of a connection, for any metrics library. No count
+/// ever decreases. Feature `counters`.
 ///
 /// A [`Receiver`] counts frames as `step` processes them. A [`Sender`](crate::Sender) counts frames
 /// as it encodes them, before they are written. `wire` and `calls` grow at each read or write of
@@ -69,7 +69,7 @@ impl Traffic {
     }
 
     /// Counts more payload of a frame that was counted before. `last`: whether the message ends
-    /// with this payload, so that the message counts too.
+    /// with this payload; if so, the message counts too.
     #[inline(always)]
     pub(super) fn more(&mut self, payload: usize, last: bool) {
         self.messages += u64::from(last);

@@ -56,10 +56,10 @@ impl Connection {
     ///
     /// Returns the connection itself, unchanged, if it is not idle. A connection is not idle if
     /// received bytes are not processed, a message is unfinished in either direction, bytes wait to
-    /// be sent, or reading is paused. A connection is also not idle while its heartbeat waits for a
-    /// sign of life, or while a received Pong lacks its time of arrival. After a Close, a failure
-    /// or the end of the stream, no connection is idle. A connection that compresses never becomes
-    /// dormant, because its compression windows take most of its memory.
+    /// be sent, or reading is paused. It is also not idle while its heartbeat waits for a sign of
+    /// life, or while a received Pong waits for `handle_timeout` to tell its time of arrival. After
+    /// a Close, a failure or the end of the stream, no connection is idle. A connection that
+    /// compresses never becomes dormant, because its compression windows take most of its memory.
     #[allow(clippy::result_large_err)] // The error is the connection, which the caller had before.
     pub fn into_dormant(mut self) -> Result<Dormant, Self> {
         let Self { inbound, tx, .. } = &mut self;

@@ -15,7 +15,7 @@ use crate::proto::{
 };
 use alloc::boxed::Box;
 
-/// The receiving half, the deadlines, and the facts that decide how the stream ends.
+/// The receiver, the deadlines, and the other fields of a connection that the sender does not need.
 #[derive(Debug)]
 #[allow(unreachable_pub)] // `pub`, because the traits of `drive` name this type.
 pub struct Inbound {
@@ -39,9 +39,9 @@ impl Inbound {
     #[inline(always)] // into `Connection::new`, so that the `Inbound` is built in its final place
     pub(super) fn new(role: Role, config: &Config, negotiated: Negotiated) -> Self {
         let plain = negotiated == Negotiated::default();
-        // Fields are built in the order in which they are written here. So the parts whose
-        // construction may panic come first. If nothing afterwards can panic, the compiler builds
-        // the rest of the struct in its final place, without a copy.
+        // Fields are built in the order in which they are written here. The parts whose
+        // construction may panic come first, because if nothing after them can panic, the compiler
+        // builds the rest of the struct in its final place, without a copy.
         Self {
             negotiated: (!plain).then(|| Box::new(negotiated)),
             timers: Timers::new(config),
@@ -77,9 +77,9 @@ impl Inbound {
         step
     }
 
-    /// Gives the result of `step` its effect on the sender: queues the automatic reply to a frame,
-    /// passes on a Pong, or handles an error. `step` repeats an error, so `closing::fail` may be
-    /// called again. The repeated call queues nothing, because the sender is closed.
+    /// Applies the result of `step` to the sender: queues the automatic reply to a frame, passes on
+    /// a Pong, or handles an error. `step` repeats an error, so `closing::fail` may be called
+    /// again. The repeated call queues nothing, because the sender is closed.
     pub(crate) fn respond(&self, step: &Result<Step, RecvError>, tx: &mut Sender) {
         let rx = &self.rx;
         match step {
@@ -151,8 +151,8 @@ impl Inbound {
     fn earliest(&self, tx: &Sender) -> Option<Time> {
         let phase = self.phase(tx);
         let own = self.timers.poll(&self.rx, tx, phase);
-        // The sender has two times: the deadline on writing, and the time of `leave`. Neither has
-        // an effect once the connection is over.
+        // The sender has two deadlines: the deadline on writing, and the time of `leave`. Neither
+        // has an effect once the connection is over.
         let sending = tx.poll_timeout().filter(|_| phase != Phase::Over);
         Time::earliest(&[own, sending])
     }
@@ -177,8 +177,8 @@ impl Inbound {
     }
 
     /// `Some` if a deadline on the peer's silence has passed, and a read has to show whether the
-    /// deadline may be believed. A read that perhaps blocked counts only if it was made at the
-    /// returned time or later.
+    /// deadline may be believed. A read that perhaps blocked (`Blocked::Perhaps`) counts only if it
+    /// was made at the returned time or later.
     #[inline]
     pub(crate) fn found_at(&self) -> Option<Time> {
         self.timers.found_at(&self.rx)
@@ -190,7 +190,7 @@ impl Inbound {
     }
 
     pub(crate) fn shut_down(&mut self) {
-        // Only the first report counts: `DRAIN` limits the bytes received since the first report.
+        // Only the first call counts, because `DRAIN` limits the bytes received since that call.
         self.shut.get_or_insert(self.rx.total());
     }
 

@@ -47,11 +47,10 @@ use alloc::boxed::Box;
 use core::time::Duration;
 
 /// One open WebSocket connection without its stream. It turns received bytes into events, and
-/// messages into bytes to send. A handshake without I/O, of a
-/// [client](crate::handshake::client::Handshake) or of a
-/// [server](crate::handshake::server::Handshake), returns a `Connection` when it succeeds. Most
-/// programs use an adapter instead: `tokio`, `blocking` or `futures_io`. The guide has
-/// [recipes](crate::guide::recipes), such as [wss in your own
+/// messages into bytes to send. The handshakes of a [client](crate::handshake::client::Handshake)
+/// and of a [server](crate::handshake::server::Handshake) do no I/O, and return a `Connection` when
+/// they succeed. Most programs use an adapter instead: `tokio`, `blocking` or `futures_io`. The
+/// guide has [recipes](crate::guide::recipes), such as [wss in your own
 /// loop](crate::guide::recipes::latency#wss-in-your-own-loop), and [limits](crate::guide::limits).
 ///
 /// # Your own loop
@@ -118,9 +117,9 @@ impl Connection {
         entropy: Option<Box<dyn Entropy + Send + Sync>>,
     ) -> Self {
         let deflate = negotiated.deflate;
-        // The parts whose construction may panic are built first. If nothing afterwards can panic,
-        // the compiler builds the rest of the struct in its final place, without a copy.
-        // (`set_deflate` allocates, which does no harm once the struct is complete.)
+        // The parts whose construction may panic are built first, because if nothing after them can
+        // panic, the compiler builds the rest of the struct in its final place, without a copy.
+        // (`set_deflate` allocates, so it may panic too, but the struct is complete by then.)
         let keys = entropy.map(|source| Box::new(Keys::new(source)));
         let mut this = Self {
             inbound: Inbound::new(role, config, negotiated).into(),
@@ -155,9 +154,9 @@ impl Connection {
     // Inputs.
 
     /// Reports that a write to the stream failed. The sender is closed, and its unwritten bytes are
-    /// dropped. [`dropped`](Sender::dropped) counts only the dropped bytes of messages. Receiving
-    /// goes on, because the peer's last messages may say why the write failed. Receiving ends with
-    /// the peer's Close or the end of the stream, after at most
+    /// dropped. [`dropped`](Sender::dropped) counts the dropped bytes of messages, but not those of
+    /// control frames. Receiving goes on, because the peer's last messages may say why the write
+    /// failed. Receiving ends with the peer's Close or the end of the stream, after at most
     /// [`close_timeout`](Config::close_timeout).
     pub fn write_failed(&mut self) {
         self.tx.write_failed();
@@ -165,10 +164,11 @@ impl Connection {
 
     /// Fails the connection because the peer broke a rule of the application. The effect is the
     /// same as after a violation of the protocol. Nothing more is delivered: received bytes that no
-    /// `step` has processed are dropped. `frame` is the Close to send. It is sent after all frames
-    /// already queued. But if the stream refuses bytes before all these frames are written, the
-    /// Close must not wait. So the data frames that have not begun to leave are dropped. After this
-    /// call [`step`](Self::step) and [`closed`](Self::closed) report [`Failed`](RecvError::Failed).
+    /// `step` has processed are dropped. `frame` is the Close to send. It goes behind all queued
+    /// frames. But if the stream refuses bytes while some of these frames are unwritten, the data
+    /// frames that have not begun to leave are dropped, so that the Close need not wait for them.
+    /// After this call [`step`](Self::step) and [`closed`](Self::closed) report
+    /// [`Failed`](RecvError::Failed).
     ///
     /// The connection does not wait for the peer's Close. Do what [`ending`](Self::ending) says:
     /// write our Close, shut the stream, and wait at most a second for the stream's end.
@@ -192,8 +192,8 @@ impl Connection {
     }
 
     /// Pauses or resumes reading. During a pause, only the deadlines on writing and on closing run.
-    /// The [idle message](Config::idle_message) is still sent. The deadlines by which bytes of the
-    /// peer have to arrive move by the length of the pause. If the pause moves a deadline, the
+    /// The [idle message](Config::idle_message) is still sent. Each deadline on the arrival of the
+    /// peer's bytes is extended by the length of the pause. If the pause extends a deadline, the
     /// connection has to learn when the pause begins and ends. In that case
     /// [`poll_timeout`](Self::poll_timeout) asks for an immediate call of
     /// [`handle_timeout`](Self::handle_timeout) when the pause begins, and for another call when
@@ -203,8 +203,8 @@ impl Connection {
         self.inbound.timers.set_paused(paused);
     }
 
-    /// Reports that the caller's times have a different epoch from now on. Each deadline starts
-    /// again with its full duration, except the time of [`Sender::leave`], which counts as passed.
+    /// Reports that from now on the caller's times have another epoch. Each deadline starts again
+    /// with its full duration, except the time of [`Sender::leave`], which counts as passed.
     pub(crate) fn restart_clock(&mut self) {
         self.inbound.timers.restart();
         self.tx.restart_clock();
@@ -224,11 +224,11 @@ impl Connection {
     /// now and then between two reads. Before this call, always call [`step`](Self::step) until it
     /// needs input: a frame that waits for `step` would count as incomplete.
     ///
-    /// A deadline on the peer's silence may pass while bytes of the peer lie unread. So the call
-    /// fails only after later reads have shown that the peer was silent. A read that blocks shows
-    /// this, once you report it by [`read_blocked`](Self::read_blocked). 1,024 reads without a sign
-    /// of life also show it. Until then [`must_read`](Self::must_read) is `true`: read, report each
-    /// read that blocks, and call `handle_timeout` again.
+    /// A deadline on the peer's silence may pass while bytes of the peer lie unread. So
+    /// `handle_timeout` fails only after later reads have shown that the peer was silent. A read
+    /// that blocks shows this, once you report it by [`read_blocked`](Self::read_blocked). 1,024
+    /// reads without a sign of life also show it. Until then [`must_read`](Self::must_read) is
+    /// `true`: read, report each read that blocks, and call `handle_timeout` again.
     ///
     /// # Errors
     ///
@@ -244,7 +244,7 @@ impl Connection {
     }
 
     /// Whether a deadline on the peer's silence has passed, and only a read can show whether the
-    /// peer is really silent. If `true`, read, even if nothing says that the stream is readable.
+    /// peer is really silent. If so, read the stream, even if nothing says that it is readable.
     #[inline]
     pub fn must_read(&self) -> bool {
         self.inbound.found_at().is_some()

@@ -17,13 +17,13 @@ pub enum Next<'a> {
     /// written. If the write would block, call [`write_blocked`](Connection::write_blocked); if the
     /// write failed, call [`write_failed`](Connection::write_failed).
     Write(Outgoing<'a>),
-    /// Read the stream into [`spare_mut`](Receiver::spare_mut) and [`commit`](Receiver::commit). If
-    /// the stream has ended, call [`end_of_stream`](Receiver::end_of_stream); if the read failed,
-    /// call [`stream_failed`](Receiver::stream_failed); if the read would block, call
+    /// Read into [`spare_mut`](Receiver::spare_mut), then call [`commit`](Receiver::commit). If the
+    /// stream has ended, call [`end_of_stream`](Receiver::end_of_stream); if the read failed, call
+    /// [`stream_failed`](Receiver::stream_failed); if the read would block, call
     /// [`read_blocked`](Connection::read_blocked).
     Read(&'a mut Receiver),
     /// Shut the stream for writing, then call [`shut_down`](Connection::shut_down). If the shutdown
-    /// would block (TLS has something to write first), call
+    /// would block (for example, because TLS has bytes to write first), call
     /// [`write_blocked`](Connection::write_blocked).
     ShutDown,
     /// Wait until a condition of [`Wait`] is met, or until you have given the connection a command.
@@ -68,8 +68,8 @@ enum Obstacle {
     /// No obstacle: the next read or write may succeed.
     #[default]
     Nothing,
-    /// The stream refused a write. The write is tried again only after a read or a wait, because
-    /// each of them resets the obstacle.
+    /// The stream refused a write or the shutdown. `next` asks for it again once the obstacle is
+    /// reset, usually by a read or a wait.
     WriteBlocked,
     ReadBlocked,
     /// A deadline has passed, with this error. The error is kept here, because after the peer's
@@ -152,12 +152,12 @@ impl Connection {
     /// The loop ends, because each `handle_timeout` clears or moves the deadline that was due.
     ///
     /// After `READS` reads without a wait, `now` is too old, so the caller gets a `Wait` and tells
-    /// the time. Checking deadlines takes time, so most reads do without: see `Timers::looks`.
+    /// the time. To save work, the deadlines are not checked before each read: see `Timers::looks`.
     ///
-    /// If only a read can show whether a passed deadline may be believed, the obstacle is
-    /// forgotten. A refused write is then repeated before the read. If nothing may be read, the
-    /// obstacle stays. Otherwise a refused shutdown would be repeated without a wait. A wait resets
-    /// `asked_at`, because `read_blocked` has counted the last read.
+    /// If only a read can show whether a passed deadline may be believed, the obstacle is reset. A
+    /// refused write is then repeated before this read. If nothing may be read, the obstacle stays,
+    /// because otherwise a refused shutdown would be repeated without a wait. A wait may reset
+    /// `asked_at`, because `read_blocked` has usually counted the last read already.
     #[inline(never)] // keeps `next`, which is inlined, short
     fn next_slow(&mut self, now: Time) -> Next<'_> {
         loop {
