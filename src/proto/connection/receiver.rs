@@ -2,7 +2,7 @@
 //!
 //! This file has the calls that put bytes into the buffer, and the getters of the receiver's state.
 //! `quick` handles the common case, and `walk` handles the bytes that `quick` declines. The
-//! function `respond` of [`inbound`](super::inbound) passes the reply to a frame to the sender.
+//! function `respond` of [`inbound`](super::inbound) queues the reply to a frame in the sender.
 mod inflate;
 mod progress;
 mod quick;
@@ -37,7 +37,7 @@ pub(super) use signs::Unfinished;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Exhaustive: a loop that ignored a new variant would lose events.
 pub enum Step {
-    /// A whole data message. From [`step_chunk`](super::Connection::step_chunk): a chunk.
+    /// A whole data message, or a chunk from [`step_chunk`](super::Connection::step_chunk).
     Message,
     /// A Ping. Its Pong is queued, unless [`auto_pong`](Config::auto_pong) is off or a write has
     /// failed.
@@ -212,8 +212,7 @@ impl Receiver {
         self.buf.spare_mut(self.limits.max_message, rest)
     }
 
-    /// Returns the number of missing bytes of the frame in progress that the buffer may have to
-    /// store.
+    /// Returns for how many missing bytes of the frame in progress the buffer may need room.
     #[inline(never)] // keeps `spare_mut` short
     fn frame_rest(&mut self) -> usize {
         match self.state {
@@ -222,7 +221,7 @@ impl Receiver {
                 Some(message) if message.compressed => 0,
                 _ => {
                     // An announced length above `usize` counts as the limit. A message taken whole
-                    // needs no more room than `max_message`: `step` refuses a longer message.
+                    // needs room for at most `max_message` bytes, because `step` refuses more.
                     let here = self.buf.wire_len() as u64;
                     let limit = if self.in_chunks() { usize::MAX } else { self.limits.max_message };
                     usize::try_from(remaining.saturating_sub(here)).map_or(limit, |n| n.min(limit))
@@ -234,7 +233,8 @@ impl Receiver {
             }
             State::Header => match Header::parse(self.buf.wire()) {
                 Ok(Some((header, len))) if self.waits(&header, len) => {
-                    // `waits` has checked that the frame fits into one read.
+                    // `waits` has checked that the frame fits into one read and is incomplete, so
+                    // nothing overflows.
                     len + header.payload_len as usize - self.buf.wire_len()
                 }
                 _ => 0,
@@ -247,8 +247,8 @@ impl Receiver {
     ///
     /// # Panics
     ///
-    /// If `n` is more than the length of the last `spare_mut`, minus the bytes committed since.
-    /// Behind that slice, the buffer may hold old bytes, even of another connection.
+    /// If `n` is more than the length of the slice that `spare_mut` returned last, minus the bytes
+    /// committed since. The bytes behind this slice may be old, even from another connection.
     #[inline]
     pub fn commit(&mut self, n: usize) {
         self.buf.commit(n);
@@ -303,10 +303,10 @@ impl Receiver {
     /// a copy. Afterwards [`message`](Self::message), [`chunk`](Self::chunk) and
     /// [`event`](Self::event) return `None`.
     ///
-    /// Returns a buffer that is free now. If the bytes were copied, this is `buffer` itself.
-    /// Otherwise the result is the buffer that the receiver had before, if it had one. The bytes
-    /// are copied if the receiver still needs bytes received before, or if `buffer` has fewer than
-    /// 8 bytes after the `n` bytes.
+    /// Returns a buffer that is free now. If the receiver still needs bytes received before, or if
+    /// `buffer` has fewer than 8 bytes after the `n` bytes, the `n` bytes are copied, and the
+    /// result is `buffer` itself. Otherwise the result is the buffer that the receiver had before,
+    /// if it had one.
     ///
     /// # Panics
     ///

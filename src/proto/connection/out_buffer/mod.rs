@@ -12,7 +12,7 @@
 //! splice. `Sender` decides which frames are sent and which overtake. The module `overtake` finds
 //! where frames begin.
 //!
-//! The cursors are always in range. `get` and `unwrap_or_default` only save the code for a panic.
+//! The cursors are always in range, so each `get` succeeds; indexing would add code for a panic.
 pub(crate) mod outgoing;
 mod overtake;
 #[cfg(test)]
@@ -54,9 +54,9 @@ pub(crate) struct OutBuffer {
     spliced: usize,
     /// The number of unwritten spliced bytes that overtake, and so were not queued in order.
     overtaking: usize,
-    /// The overtaking control frames, which all belong to one splice. The caller appends new frames
-    /// here. Then `place_controls` or `append_controls` gives these frames their place. Until then
-    /// `len` does not count them, and there may be no splice for them yet.
+    /// The overtaking control frames. Those that have a place share one splice. The caller appends
+    /// new frames here, then calls `place_controls` or `append_controls`, which gives the new
+    /// frames their place. Until then `len` does not count the new frames.
     pub(super) controls: Vec<u8>,
     /// How much of `controls` was written.
     controls_sent: usize,
@@ -64,7 +64,7 @@ pub(crate) struct OutBuffer {
     /// dropped bytes excluded. Functions that move or empty `bytes` adjust `origin`, to keep
     /// positions valid.
     origin: u64,
-    /// Whether the content ends inside a message in chunks, so that no other message may follow.
+    /// Whether the content ends inside a message in chunks. If so, no other message may follow.
     pub(super) open: bool,
     pub(super) stall: Stall,
     /// How many times in a row a large buffer was emptied with at most a quarter of it used.
@@ -152,8 +152,8 @@ impl OutBuffer {
         self.room_keeping(n, 0)
     }
 
-    /// Works as [`room`](Self::room) if the caller has already filled the first `keep` bytes of the
-    /// room. These bytes are kept, even if the buffer grows.
+    /// Works as [`room`](Self::room), for a caller that has already filled the first `keep` bytes
+    /// of the room. These bytes are kept, even if the buffer grows.
     #[inline]
     pub(super) fn room_keeping(&mut self, n: usize, keep: usize) -> &mut [u8] {
         if self.bytes.len() - self.end < n {
@@ -211,14 +211,13 @@ impl OutBuffer {
     #[cold]
     #[inline(never)] // keeps `lengthen` short
     fn grow(&mut self, n: usize, keep: usize) {
-        // `MessageWriter` counts the space for the header in `keep`, even before there is room for
-        // it. So the room may be shorter than `keep`.
+        // `MessageWriter` counts the space for the header in `keep`, even if the room does not have
+        // this space yet. So the room may be shorter than `keep`.
         let keep = keep.min(self.bytes.len() - self.end);
         // Written bytes are dropped here, because a queue that is never empty is never rewound and
-        // would grow for ever. The bytes behind them then move to the front. So written bytes are
-        // dropped only if this frees at least as many bytes as it moves. Each byte is then moved at
-        // most once on average. The first check uses `sent` instead of `mark`, because `move_mark`
-        // costs time.
+        // would grow for ever. But dropping moves the bytes behind them to the front, so it is done
+        // only if it frees at least as many bytes as it moves. Then each byte moves at most once on
+        // average. The first check uses `sent` instead of `mark`, because `move_mark` costs time.
         let rest = self.end - self.sent;
         if self.sent >= rest {
             self.move_mark();
@@ -232,7 +231,7 @@ impl OutBuffer {
                 }
             }
         }
-        // A lent buffer may be shorter than `least`.
+        // `least` counts here too, because a lent buffer may be shorter.
         let len = self.end.saturating_add(n).max(self.bytes.len() * 2).max(self.least());
         let mut bytes = self.memory.take(len);
         // Written bytes are copied too, so that `sent`, `mark` and the offsets of the splices stay
@@ -249,8 +248,8 @@ impl OutBuffer {
     }
 
     /// Moves the bytes from `mark` on, and the first `keep` bytes of the room, to the front. `mark`
-    /// must be at most `sent`, and the room at least `keep` bytes. Offsets that callers hold become
-    /// invalid; positions stay valid.
+    /// must be at most `sent`, and the room must have at least `keep` bytes. Offsets that callers
+    /// hold become invalid; positions stay valid.
     fn drop_front(&mut self, keep: usize) {
         let n = self.mark;
         self.bytes.copy_within(n..self.end + keep, 0);
@@ -273,13 +272,13 @@ impl OutBuffer {
 
     /// Frees a buffer of more than `LARGE` bytes if nothing needs so long a buffer now. `end` must
     /// still be the number of bytes used. A buffer of more than four times `high_water` is freed at
-    /// once. Only a large message needs a buffer of this length. A new allocation costs little
-    /// compared with copying and writing this message. Without this rule, one message of 16 MiB
+    /// once, because only a large message needs so long a buffer. A new allocation costs little
+    /// compared with copying and writing such a message. Without this rule, one message of 16 MiB
     /// would keep 16 MiB allocated until the buffer was emptied 64 more times.
     #[cold]
     fn free_if_unneeded(&mut self) {
         self.small_uses = if self.end > self.bytes.len() / 4 { 0 } else { self.small_uses + 1 };
-        // `==` is enough: the count is reset when it reaches `SMALL_USES`.
+        // `==` is enough, because the count is reset when it reaches `SMALL_USES`.
         if self.small_uses == SMALL_USES || self.bytes.len() > self.high_water.saturating_mul(4) {
             self.small_uses = 0;
             (self.memory.give)(core::mem::take(&mut self.bytes));
@@ -310,7 +309,7 @@ impl OutBuffer {
     /// because the payload is spliced at the end of the content.
     pub(super) fn splice(&mut self, payload: Bytes) {
         self.spliced += payload.len();
-        // `fed` counts the payload, although `end` does not.
+        // `fed` must count the payload, but `end` does not, so `origin` does.
         self.origin = self.origin.wrapping_add(payload.len() as u64);
         if !payload.is_empty() {
             let kind = Kind::Payload(payload);
@@ -406,9 +405,9 @@ impl OutBuffer {
                     self.controls_sent = 0;
                 }
                 self.splices.pop_front();
-                // The splice is gone now. A spliced payload was never in `bytes`. If `mark` stayed
-                // before the header of its frame, `find` would take the bytes after this header for
-                // the payload. So `mark` moves to `sent`, after the header.
+                // Without the splice, `find` cannot know that a payload is not in `bytes`. If
+                // `mark` stayed before this payload's header, `find` would take the bytes after the
+                // header for the payload. So `mark` moves to `sent`, after the header.
                 self.mark = self.sent;
             }
         }

@@ -27,9 +27,9 @@ impl OutBuffer {
     /// end of the content. `None` if no message begins at `sent` or later, and the content ends
     /// inside a message in chunks.
     fn message_boundary(&mut self) -> Option<Boundary> {
-        // The search walks past control frames. So if the result is the end of the content, and a
-        // message is fed there next, the next search has the same result. Thus messages that
-        // overtake keep their order.
+        // The search walks past control frames, so it may stop at the end of the content. If a
+        // message is then fed there, the next search stops in front of this message, at the same
+        // offset. Thus messages that overtake keep their order.
         let found = self.find(|opcode| matches!(opcode, OpCode::Text | OpCode::Binary));
         (found.at < self.end || !self.open).then_some(found)
     }
@@ -79,8 +79,8 @@ impl OutBuffer {
         Header::parse(self.bytes.get(at..self.end)?).ok().flatten()
     }
 
-    /// Whether new control frames may overtake now: all control frames that overtook before are
-    /// written. `Urgent::place` explains why.
+    /// Whether new control frames may overtake now. They may once all control frames that overtook
+    /// before are written; `Urgent::place` explains why.
     #[inline]
     pub(in crate::proto::connection) fn takes_controls(&self) -> bool {
         self.controls.is_empty()
@@ -102,8 +102,8 @@ impl OutBuffer {
         self.splices.insert(splices, Splice { at, kind: Kind::Controls, begun: false });
     }
 
-    /// Drops the frames in `controls` if they are the last outgoing bytes and no byte of them was
-    /// written. A stall goes on, because the stream still refuses the bytes before these frames.
+    /// Drops the frames in `controls` if they are the last outgoing bytes and wholly unwritten. A
+    /// stall goes on, because the stream still refuses to accept or flush the bytes before them.
     pub(in crate::proto::connection) fn drop_last_controls(&mut self) {
         let end = self.end;
         let last = |s: &Splice| matches!(s.kind, Kind::Controls) && s.at == end && !s.begun;
@@ -135,7 +135,7 @@ impl OutBuffer {
         self.cut_controls(whole);
         if whole == self.controls_sent {
             // No overtaking control frame is under way, so the splice would be empty. (If a frame
-            // is under way, the splice stays: it is at `sent`, and `end` is `sent` now.)
+            // is under way, its splice stays at its offset `sent`, which is the new `end`.)
             self.splices.clear();
             self.controls.clear();
             self.controls_sent = 0;
@@ -148,8 +148,8 @@ impl OutBuffer {
         }
     }
 
-    /// Moves the frames in `controls`, which have no place yet, to the end of the content. Call
-    /// this if the buffer has no bytes to write, so that the frames have nothing to overtake.
+    /// Moves the frames in `controls`, which have no place yet, to the end of the content. The
+    /// buffer must have no bytes to write, because the frames overtake nothing there.
     pub(in crate::proto::connection) fn append_controls(&mut self) {
         let mut controls = core::mem::take(&mut self.controls);
         self.append(&controls);
@@ -167,7 +167,7 @@ impl OutBuffer {
         while self.splices.get(splices).is_some_and(|s| s.at == at) {
             splices += 1;
         }
-        // Counted first, because `frames` is empty once its bytes are at their place.
+        // The bytes are counted first, because `frames` is empty once they are at their place.
         self.spliced += frames.len();
         self.overtaking += frames.len();
         let before = splices.checked_sub(1).and_then(|before| self.splices.get_mut(before));
@@ -223,9 +223,9 @@ impl OutBuffer {
         });
         self.end = at;
         let dropped = before - self.len();
-        // Control frames that are queued later reuse the positions of the dropped bytes.
-        // `Ledger::lost_from` keeps the dropped messages from counting as written. With the new
-        // `origin`, `fed` returns its old number minus `in_order`.
+        // With the new `origin`, `fed` returns its old number minus `in_order`. So control frames
+        // that are queued later reuse the positions of the dropped bytes. `Ledger::lost_from` then
+        // keeps the dropped messages from counting as written.
         let in_order = (dropped - (overtaking - self.overtaking)) as u64;
         self.origin = fed.wrapping_sub(in_order).wrapping_sub(at as u64);
         dropped

@@ -1,8 +1,8 @@
 //! Inflates compressed messages (RFC 7692 §6.2) into a separate buffer.
 //!
-//! The wire bytes are unmasked in the receive buffer. Once this module has taken them, that buffer
-//! drops them. The output is limited while it grows, so that a decompression bomb is stopped before
-//! it fills memory. The receiver enforces the rules on frames and fragments, and their limits.
+//! The wire bytes are unmasked in the receive buffer, which drops them once this module has taken
+//! them. The output is limited while it grows, so that a decompression bomb is stopped before it
+//! fills memory. The receiver enforces the rules on frames and fragments, and their limits.
 mod stream;
 
 use super::{Receiver, walk::Stop};
@@ -96,7 +96,7 @@ impl Inflate {
             mask.apply(buf.get_mut(buf.ahead(0, n)).get_mut(self.unmasked..).unwrap_or_default());
         }
         let most = limit.map_or(CHUNK, |limit| limit.saturating_add(1));
-        // `run` may overwrite bytes after the `n` bytes, within the slack, and restores them.
+        // `run` may overwrite up to `SLACK` bytes after the `n` bytes, and restores them.
         let (taken, stop) = self.run(buf.get_mut(buf.ahead(0, n + SLACK)), n, end, most)?;
         buf.skip(taken);
         self.unmasked = n - taken;

@@ -83,7 +83,7 @@ impl Inflate {
         if taken <= early {
             return Ok((taken, Stop::Full));
         }
-        // If the last block ended before the bytes of `last`, `begun` becomes 0.
+        // Both now count from the start of `last`. If the last block ended earlier, `begun` is 0.
         let (taken, begun) = (taken - early, begun.saturating_sub(early));
         self.keep(wire.get(early..n).unwrap_or_default());
         self.pause(Ending { taken, begun, full });
@@ -148,8 +148,8 @@ impl Inflate {
         Ok((wire.len(), stop))
     }
 
-    /// Saves the state. Call this when the output is full and only the bytes in `last` are not
-    /// inflated yet.
+    /// Saves how far `finish` came. Call this when the output is full, and all bytes before those
+    /// in `last` are inflated.
     fn pause(&mut self, Ending { taken, begun, full }: Ending<usize>) {
         self.ending = Some(Ending { taken: taken as u8, begun: begun as u8, full });
     }
@@ -164,7 +164,7 @@ impl Inflate {
         }
     }
 
-    /// Inflates until the input is used up or the output is full.
+    /// Inflates until all input is taken or the output is full.
     fn pump(
         &mut self,
         raw: &mut Decompressor,
@@ -181,21 +181,21 @@ impl Inflate {
             let done = zlib::inflate(raw, rest, room, false).map_err(|_| BAD)?;
             taken += done.taken;
             self.out.filled(done.made);
-            // Otherwise the loop goes on. If the output is full, zlib may hold more of it. After a
-            // DEFLATE stream, the rest of the input begins another stream.
+            // The loop goes on if the output is full, because zlib may hold more output, and after
+            // a DEFLATE stream, because the rest of the input begins another stream.
             if !done.full && !matches!(done.status, Status::StreamEnd) {
                 return Ok((taken, Stop::Input));
             }
         }
     }
 
-    /// Inflates the message's last bytes, and checks that the message is complete. If it is,
-    /// returns `None`, and the next message begins at a byte boundary, with a new block. Returns
-    /// `Some` if the output is full.
+    /// Inflates the message's last bytes, and checks that the message is complete. Returns `None`
+    /// if it is complete; the next message then begins at a byte boundary, with a new block.
+    /// Returns `Some` if the output is full before that is known.
     ///
     /// By §7.2.2, [`TAIL`] is inflated after the message, and both together must be whole blocks.
-    /// It is not enough that the tail yields no output: the tail could also complete the code
-    /// lengths of an incomplete block. So the message's own bits must end with the header of a
+    /// It is not enough that the tail yields no output, because the tail could also complete the
+    /// code lengths of an incomplete block. So the message's own bits must end with the header of a
     /// stored block. The tail is then LEN and NLEN of this block (0 and 0xffff). The header and its
     /// padding have at most 10 bits. So if a block precedes the header, the end of that block is in
     /// the message's last two bytes. If no block precedes the header, the header is the whole
@@ -209,11 +209,11 @@ impl Inflate {
     ///
     /// The header of a stored block ends with two zero bits (BTYPE 00), and at least the last of
     /// them is in the message's last byte. So a message whose last byte is ff cannot end with this
-    /// header. A message that ends with ff is complete if a block ends with this byte. This happens
-    /// if the sender did not remove the tail. To check this, [`EMPTY`] is appended instead of the
-    /// tail. If a message ends with a block without BFINAL, and its last byte is not ff, the
-    /// message is refused. This is because zlib does not say how many bits of the last byte are
-    /// left, so the bytes to append are unknown.
+    /// header. A message that ends with ff is complete if a block ends with this byte, as it does
+    /// if the sender did not remove the tail. To check whether a block ends there, [`EMPTY`] is
+    /// appended instead of the tail. If a message ends with a block without BFINAL, and its last
+    /// byte is not ff, the message is refused, because zlib does not say how many bits of the last
+    /// byte are left, so the bytes to append are unknown.
     ///
     /// The first call of zlib gets all of the input, so a message that is one block needs no other
     /// call. If the block that the tail completes has BFINAL, zlib's first call for the next
@@ -280,10 +280,10 @@ impl Inflate {
     }
 }
 
-/// Writes `behind` into `input`, after the first `n` bytes. `input` must have room for `behind` and
-/// for one extra byte. Returns the slice of the first `n` bytes, `behind` and the extra byte, and
-/// the slice's length without the extra byte. The extra byte is there because zlib reports the end
-/// of a block only while input is left. If zlib takes this byte, the message is incomplete.
+/// Writes `behind` into `input`, after the first `n` bytes. Returns the part of `input` that ends
+/// one extra byte after `behind`, and the length of this part without the extra byte. `input` must
+/// be long enough. The extra byte is there because zlib reports the end of a block only while input
+/// is left. If zlib takes the extra byte, the message is incomplete.
 fn followed<'w>(
     input: &'w mut [u8],
     n: usize,
