@@ -14,7 +14,7 @@
 //! wherever the header begins. Bytes beyond `end` are zeros or stale bytes, perhaps of another
 //! connection that used the buffer before. They are never used as data.
 //!
-//! The cursors are always in range. `get` and `unwrap_or_default` only save the code for a panic.
+//! The cursors are always in range. `get` is used only because indexing adds code for a panic.
 use crate::proto::{
     frame::{MAX_HEADER_LEN, SHORT_LEN},
     kernel::{Buffer, Text},
@@ -35,15 +35,14 @@ const MAX_READ: usize = 128 << 10;
 /// megabytes were copied. For a Ping behind 16 MiB in fragments, the 75th percentile of the time
 /// until its Pong was 2.7 ms then, and is 0.04 ms now.
 const IN_PLACE: usize = 2 * MAX_READ;
-/// After this many reads in a row that did not need the buffer's length, a buffer longer than an
-/// ordinary read needs is replaced by a shorter buffer.
+/// A buffer longer than an ordinary read needs is replaced by a shorter buffer after this many
+/// reads in a row that did not need its length.
 const UNNEEDED_READS: u8 = 64;
 
 #[derive(Default)]
 pub(crate) struct RecvBuffer {
-    /// All bytes up to its length are initialised. Invariant: `msg <= msg_end <= next <= end`. If
-    /// `bytes` is empty, the cursors and `spare` are 0. Otherwise
-    /// `end + spare + SLACK <= bytes.len()`.
+    /// Invariant: `msg <= msg_end <= next <= end`. If `bytes` is empty, the cursors and `spare` are
+    /// 0. Otherwise `end + spare + SLACK <= bytes.len()`.
     pub(super) bytes: Buffer,
     next: usize,
     end: usize,
@@ -52,8 +51,9 @@ pub(crate) struct RecvBuffer {
     /// The number of bytes that a read asks for, except inside a large frame: `Config::read_buffer`
     /// plus the longest header. So one read can fetch a message of `read_buffer` bytes.
     base: usize,
-    /// The length of the last slice of `spare_mut`, minus the bytes committed since; 0 once the
-    /// buffer is replaced. The bytes after this slice may be old bytes, even of another connection.
+    /// The length of the slice that `spare_mut` returned last, minus the bytes committed since; 0
+    /// once the buffer is replaced. After this slice there may be old bytes, even of another
+    /// connection, so `commit` accepts no more.
     spare: usize,
     /// The number of reads in a row that did not need the buffer's length.
     unneeded_reads: u8,
@@ -66,13 +66,13 @@ pub(crate) struct RecvBuffer {
 }
 
 impl RecvBuffer {
-    /// Makes a receive buffer without memory. It gets memory when a buffer is lent or needed.
+    /// Makes a receive buffer without memory. Lending a buffer or reading gives it memory.
     pub(crate) fn new(base: usize) -> Self {
         Self { base: base + MAX_HEADER_LEN, ..Self::default() }
     }
 
-    /// Takes over a handshake's buffer with the bytes after the head, but keeps its own `base` and
-    /// `memory`. If no bytes follow the head, returns the handshake's `Vec` instead.
+    /// Takes over `head`, a handshake's buffer, with the bytes after the HTTP head; `base` and
+    /// `memory` of `self` stay. If no bytes follow the HTTP head, only returns the `Vec` of `head`.
     pub(super) fn take_over(&mut self, mut head: Self) -> Vec<u8> {
         head.release();
         if head.is_empty() {
@@ -99,8 +99,8 @@ impl RecvBuffer {
         self.end - self.next
     }
 
-    /// The next wire bytes, as an array. If fewer bytes have arrived, the last bytes of the array
-    /// are stale or zeros.
+    /// The next wire bytes, as an array. If fewer than `SHORT_LEN` bytes have arrived, the rest of
+    /// the array is stale bytes or zeros.
     #[inline(always)]
     pub(super) fn first_bytes(&self) -> Option<[u8; SHORT_LEN]> {
         self.bytes.get(self.next..)?.first_chunk().copied()
@@ -251,7 +251,7 @@ impl RecvBuffer {
     fn give_up(&mut self) -> Buffer {
         self.release(); // The message stays in the old buffer.
         let (_, wire) = self.held();
-        // `+ 1`: more input must have room, even behind many wire bytes.
+        // `+ 1`, so that there is room for more input, even behind many wire bytes.
         let bytes = self.memory.take((wire + 1).max(self.base) + SLACK);
         self.replace(bytes)
     }
@@ -326,9 +326,9 @@ impl RecvBuffer {
         !self.bytes.is_empty() && !self.stashed
     }
 
-    /// Takes the buffer away, because a wait begins. If the buffer still holds bytes that fill at
-    /// most an eighth of it, these bytes move to the connection's small buffer, to free most of the
-    /// memory. Otherwise, or if the small buffer is in use, nothing moves and the result is empty.
+    /// Takes the buffer away, because a wait begins. If it still holds bytes, but at most an eighth
+    /// of its length, these first move to the connection's small buffer, to free most of the
+    /// memory. If it holds more, or is the small buffer itself, it stays, and the result is empty.
     #[inline]
     pub(super) fn reclaim(&mut self) -> Vec<u8> {
         if self.is_empty() && !self.stashed {
@@ -348,7 +348,7 @@ impl RecvBuffer {
         if small.len() < kept + wire + SLACK {
             // The length is rounded up, so that `small` also fits later waits with more bytes.
             let len = (kept + wire + SLACK).next_power_of_two().max(64);
-            // `swap` keeps only a short buffer, so a longer small buffer comes from the pool.
+            // `swap` keeps the small buffer only if it is short. A longer one comes from `memory`.
             small = if len > self.base / 8 { self.memory.take(len) } else { vec![0; len] };
             if small.len() > 2 * len || small.len() == self.base + SLACK {
                 // This buffer is too long to keep for a few bytes. Or it has the length of an
@@ -392,8 +392,8 @@ impl RecvBuffer {
                 self.bytes = self.memory.take(whole).into();
             }
             self.unneeded_reads = self.unneeded_reads.saturating_add(1);
-            // A lent buffer stays if it has at least half the length of a buffer of our own. The
-            // small buffer is replaced, because it is only for waits.
+            // A lent buffer that is shorter than `whole` stays if it has at least half this length.
+            // The small buffer is replaced, because it is only for waits.
             let (short, long) = (self.bytes.len() < whole / 2, self.bytes.len() > whole);
             if short || self.stashed || (long && self.unneeded_reads >= UNNEEDED_READS) {
                 self.unneeded_reads = 0;
@@ -403,8 +403,8 @@ impl RecvBuffer {
         }
         // A frame is large if it and the bytes before it fill more than half a read. For a large
         // frame a read asks for all missing bytes, up to `MAX_READ`, to save system calls. Other
-        // reads ask for `base` bytes, but room for a quarter of them is enough. If there is less
-        // room than `least`, bytes are moved or the buffer grows, because short reads cost more.
+        // reads ask for `base` bytes, but a quarter of this room is enough. If there is less room
+        // than `least`, bytes are moved or the buffer grows, because short reads would cost more.
         let large = rest > 0 && rest.saturating_add(kept + wire) > self.base / 2;
         let (want, least) = if large {
             self.unneeded_reads = 0;
@@ -415,7 +415,7 @@ impl RecvBuffer {
         if self.stashed || self.room() < least {
             let fits_at_front = wire + least + SLACK <= self.bytes.len();
             // If no message is in progress and the front has enough space, the wire bytes move
-            // there. As in `widen`, the move must free at least as many bytes (`next >= wire`).
+            // there. As in `widen`, this must free no fewer bytes than it moves (`next >= wire`).
             if kept == 0 && self.next >= wire && !self.stashed && fits_at_front {
                 self.bytes.copy_within(self.next..self.end, 0);
                 (self.msg, self.msg_end, self.next, self.end) = (0, 0, 0, wire);
@@ -450,7 +450,7 @@ impl RecvBuffer {
             if self.bytes.len() >= IN_PLACE && !self.stashed {
                 self.bytes.lengthen((self.bytes.len() + MAX_READ).min(most), most);
             } else {
-                // `base / 4`: an ordinary read has room, even if the length then exceeds `most`.
+                // `base / 4` is room for an ordinary read, even if the length then exceeds `most`.
                 let double = (2 * self.bytes.len()).max(self.base + SLACK);
                 let len = double.min(most).max(kept + wire + self.base / 4 + SLACK);
                 self.exchange(self.memory.take(len));
@@ -482,8 +482,8 @@ impl RecvBuffer {
     ///
     /// # Panics
     ///
-    /// If `n` is more than the length of the last [`spare_mut`](Self::spare_mut), minus the bytes
-    /// committed since.
+    /// If `n` is more than the length of the slice that [`spare_mut`](Self::spare_mut) returned
+    /// last, minus the bytes committed since.
     #[inline]
     pub(crate) fn commit(&mut self, n: usize) {
         assert!(n <= self.spare, "committed more than was spare");

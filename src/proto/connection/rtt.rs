@@ -12,7 +12,7 @@ const MARK: usize = 4;
 /// A longer round trip is ignored: it measures how long the peer slept, not the network.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The time from queueing a Ping to receiving its Pong, by the times that the caller told.
+/// The time from queueing a Ping to receiving its Pong, computed from times that the caller passed.
 ///
 /// This includes the time for which the Ping waits until the frame under way is written and a full
 /// socket has room. It also includes the time for which the Pong waits behind messages not yet
@@ -37,12 +37,12 @@ pub(super) struct Trips {
     /// follow each other faster than their Pongs come back, each Ping would be replaced before its
     /// Pong comes.
     oldest: Option<Probe>,
-    /// The newest unanswered Ping, if two or more are unanswered. Its Pong gives a time if the peer
-    /// omits the Pong of the oldest Ping. Pongs come in the order of their Pings, so the Pings in
-    /// between need not be stored.
+    /// The newest unanswered Ping, if two or more are unanswered. Its Pong gives a time even if the
+    /// peer omits the Pong of the oldest Ping. Pongs come in the order of their Pings, so the Pings
+    /// in between need not be stored.
     newest: Option<Probe>,
-    /// The time at which the last answered Ping was queued. `Some` only until the time of arrival
-    /// of its Pong is known.
+    /// The time at which the last answered Ping was queued. `Some` only while the time of arrival
+    /// of its Pong is unknown.
     answered: Option<Time>,
     pub(super) times: Option<RoundTrip>,
 }
@@ -93,7 +93,7 @@ impl Trips {
         };
         self.answered = Some(probe.queued);
         // `at` may be the time of a read that was made before the Ping (see `Receiver::set_read`).
-        // A time before the Ping has no effect.
+        // If so, the Pong still waits for its time.
         if let Some(at) = at.filter(|&at| at >= probe.queued) {
             self.pong_at(at);
         }

@@ -18,8 +18,8 @@ pub(super) struct InProgress {
     /// The number of the message's frames so far, including an incomplete frame.
     pub(super) fragments: u32,
     pub(super) handing: Handing,
-    /// Validates a text handed out in chunks. The buffer does not keep the earlier chunks, so it
-    /// does not know how far the text is valid.
+    /// Validates a text handed out in chunks. A `Buffer` cannot validate this text, because it does
+    /// not keep the earlier chunks.
     utf8: Utf8Validator,
 }
 
@@ -31,7 +31,7 @@ pub(super) enum Handing {
     Whole,
     /// At least one chunk was handed out.
     Chunks,
-    /// Chunks were handed out. The rest is skipped, because the caller asked for a whole message.
+    /// Chunks were handed out, then the caller asked for a whole message, so the rest is skipped.
     Skipping,
 }
 
@@ -42,9 +42,9 @@ impl InProgress {
         Self { kind, began, compressed, fragments: 1, handing: Handing::Whole, utf8 }
     }
 
-    /// §8.1: validates a text while it arrives, so that its first invalid byte is found early.
-    /// `range` is a part of the text in `bytes`: if `whole`, everything received of the text;
-    /// otherwise, the part not handed out yet. `last`: whether the text ends with `range`.
+    /// §8.1: validates a text while it arrives, so that its first invalid byte is found early. In
+    /// `bytes`, `range` has all received bytes of the text if `whole` is true, and otherwise only
+    /// the bytes not handed out yet. `last` tells whether the text ends with `range`.
     pub(super) fn check_text(
         &mut self,
         bytes: &mut Buffer,
@@ -67,8 +67,8 @@ pub(super) struct Limits {
     pub(super) max_message: usize,
     max_frame: Option<usize>,
     fragments: u32,
-    /// A frame whose payload is shorter than this is within all limits. If such a frame is a whole
-    /// uncompressed message, the message is within all limits too.
+    /// A frame whose payload is shorter than this is within the limit on frames. If the frame is a
+    /// whole uncompressed message, the message is within the limits on messages too.
     pub(super) below: usize,
 }
 
@@ -83,16 +83,16 @@ impl Limits {
 
     /// The largest number of payload bytes that a message may have on the wire. Compressing makes
     /// incompressible data longer: a little with zlib, and by an eighth with the simplest encoders.
-    /// If `max_message` is small, an eighth may be less than the header of one block. The added
-    /// 1 KiB covers this case.
+    /// If `max_message` is small, an eighth of it may be less than the header of one DEFLATE block.
+    /// So 1 KiB is added.
     fn on_the_wire(&self, compressed: bool) -> usize {
         let most = self.max_message;
         if compressed { most.saturating_add(most / 8).saturating_add(1 << 10) } else { most }
     }
 
     /// Checks the limits on a message handed out whole: whether `more` bytes may follow `kept`
-    /// bytes, and whether the message may have `fragments` fragments. The peer chooses `more`. So
-    /// `more` is compared with a saturating difference, because a sum could overflow.
+    /// bytes, and whether the message may have `fragments` fragments. The peer chooses `more`, so
+    /// `kept + more` could overflow. Therefore `more` is compared with a saturating difference.
     pub(super) fn check_message(
         &self,
         compressed: bool,

@@ -1,7 +1,7 @@
 //! The common case of receiving, which needs only a few comparisons.
 //!
-//! `quick` leaves rare and invalid input unchanged to the state machine, so that each rule is
-//! enforced in one place only.
+//! `quick` does not change rare or invalid input, but leaves it to the state machine. So each rule
+//! is enforced in one place only.
 use super::{Current, Receiver, Step};
 use crate::proto::{
     frame::{OpCode, ShortHeader},
@@ -11,27 +11,27 @@ use crate::proto::{
 };
 
 impl Receiver {
-    /// Handles three cases: no input is left to process; or a whole message of less than 64 KiB has
-    /// arrived in one frame; or a part of a frame of this kind has arrived, and can wait for the
-    /// rest. In all other cases, such as a violation, returns `None` and leaves the input unchanged
-    /// to `step_slow`. While `quick_below` is 0, the result is always `None`.
+    /// Handles the case that no input is left. Also handles a frame that is a whole message of less
+    /// than 64 KiB, if the frame has arrived completely, or if its received part can wait for the
+    /// rest. In all other cases, such as a violation, changes nothing and returns `None`, and the
+    /// caller has to call `step_slow`. While `quick_below` is 0, the result is always `None`.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
         if self.buf.wire_len() == 0 {
             return (self.quick_below > 0).then(|| self.quick_starved());
         }
-        // Because of the slack, `first_bytes` is always `Some`. `overwrite` below is always `Some`,
-        // because the payload is in the buffer.
+        // `first_bytes` is always `Some`, because the buffer has `SLACK` bytes after the input.
+        // `overwrite` below is always `Some`, because the payload is in the buffer.
         let header = ShortHeader::parse(self.buf.first_bytes()?, self.mask_bit)?;
-        // Here the payload is too long for a limit, or `quick_below` is 0.
+        // True if the payload is too long for a limit, or if `quick_below` is 0.
         if header.payload_len >= self.quick_below {
             return None;
         }
         let payload = self.buf.ahead(header.len, header.payload_len);
         if !self.buf.reaches(payload.end) {
             // The function `waits` in walk.rs decides in the same way, and its documentation has
-            // the reasons. If the header itself is incomplete, `header` has stale bytes and proves
-            // nothing.
+            // the reasons. The first condition excludes an incomplete header: `header` was then
+            // parsed from stale bytes.
             let waits = self.buf.reaches(payload.start)
                 && self.buf.holds(header.len + header.payload_len)
                 && (header.opcode == OpCode::Binary || self.begins_text(header.len));
@@ -45,8 +45,8 @@ impl Receiver {
             }
             self.current = Current::Message(DataKind::Text);
         } else {
-            // `overwrite` forgets known text, which the unmasked bytes may replace. Without a key
-            // no byte changes.
+            // `overwrite` forgets which bytes are valid text, because unmasking changes bytes.
+            // Without a key no byte changes.
             if let Some(key) = key {
                 kernel::xor_in_place(self.buf.overwrite(payload.start, header.payload_len)?, key);
             }
@@ -67,8 +67,8 @@ impl Receiver {
         Step::NeedInput
     }
 
-    /// Updates the length below which `quick` may handle messages. After the end of the stream or a
-    /// passed deadline it is 0, because only `walk` knows the error that follows the input.
+    /// Updates the length below which `quick` may handle messages. It is 0 once the stream has
+    /// ended or a deadline has passed, because only `walk` returns the resulting error.
     #[inline]
     pub(super) fn set_quick(&mut self) {
         let open =

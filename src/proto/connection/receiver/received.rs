@@ -7,8 +7,8 @@ use crate::proto::{
 };
 
 impl Receiver {
-    /// The message at which the last `step` stopped, if it stopped at a message. Later calls return
-    /// the same message, until a call such as `step` or `spare_mut` may overwrite it.
+    /// The message at which the last `step` stopped, if it stopped at a message. The message stays
+    /// until you call a method that may overwrite it, such as `step` or `spare_mut`.
     #[inline]
     pub fn message(&self) -> Option<Message<'_>> {
         match self.current {
@@ -41,13 +41,13 @@ impl Receiver {
         }
     }
 
-    /// Returns facts about the current message, without its payload. The call parses the headers
-    /// that follow, which costs time.
+    /// Returns facts about the current message, without its payload. To find these facts, the call
+    /// parses the headers of received frames behind the message, which costs time.
     pub fn info(&self) -> Info {
         let more = self.between_messages() && self.more(self.buf.wire());
-        // `handed_out` counts the current message. A message in chunks counts only once its last
-        // chunk is handed out. Without a current message the count may be 0, so the subtraction
-        // saturates.
+        // `handed_out` includes the current message, so 1 is subtracted. But a message in chunks is
+        // not included before its last chunk. Without a current message `handed_out` may be 0, so
+        // the subtraction saturates.
         let whole = !matches!(self.current, Current::Chunk { last: false, .. });
         let ahead = self.read.handed_out.saturating_sub(whole.into());
         Info { more, ahead, read_at: self.read.at, arrived: self.read.arrived }

@@ -35,12 +35,12 @@ impl Receiver {
     }
 
     /// Returns a number that changes whenever a payload byte of a data frame arrives, and whenever
-    /// a message ends. `None` while `step` still has to count bytes that have arrived: a complete
+    /// a message ends. `None` if bytes have arrived that `step` has to process first: a complete
     /// frame, or payload of a data frame in progress.
     ///
     /// The number is the count of consumed bytes minus `not_data`, plus the received payload bytes
-    /// of a data frame that waits in the buffer. So `quick` need not count the messages that it
-    /// handles.
+    /// of a data frame that waits in the buffer. The number changes when `quick` consumes a
+    /// message, so `quick` need not count messages.
     pub(in crate::proto::connection) fn data_mark(&self) -> Option<u64> {
         let consumed = self.stream_position().wrapping_sub(self.counts.not_data);
         let ahead = match &self.state {
@@ -53,8 +53,8 @@ impl Receiver {
                     }
                     if header.opcode.is_control() { 0 } else { here }
                 }
-                // No data has arrived before the header is complete, and `step` will refuse an
-                // invalid header.
+                // Either the header is incomplete, so no data has arrived, or the header is
+                // invalid, so `step` will refuse it.
                 _ => 0,
             },
             State::Payload { .. } if self.buf.wire_len() > 0 => return None,
@@ -64,9 +64,9 @@ impl Receiver {
         Some(consumed.wrapping_add(ahead))
     }
 
-    /// The frame and the message that have begun and are not complete. `None` if neither has begun.
-    /// A payload that is handed out in chunks has no deadline, because the caller sees each part
-    /// arrive and can set a limit itself. So the result is also `None` while this payload arrives.
+    /// Returns the incomplete frame and message; `None` if there is neither. A payload handed out
+    /// in chunks has no deadline, because the caller sees each part arrive and can limit the time
+    /// itself. So the result is also `None` while this payload arrives.
     pub(in crate::proto::connection) fn unfinished(&self) -> Option<Unfinished> {
         let frame = match self.state {
             State::Payload { .. } | State::Control { .. } => Some(self.frame_start),

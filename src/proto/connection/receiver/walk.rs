@@ -43,8 +43,8 @@ pub(super) enum Stop {
 }
 
 impl Receiver {
-    /// Handles all input that `quick` declines. The caller must pass the result to `respond`, which
-    /// does nothing for a message, `NeedInput` and `Closed`.
+    /// Handles all input that `quick` declines. The caller must pass the result to `respond`,
+    /// except for a message, `NeedInput` and `Closed`, for which `respond` does nothing.
     #[inline(never)] // keeps the callers of `quick` short
     pub(crate) fn step_slow(&mut self, delivery: Delivery) -> Result<Step, RecvError> {
         self.end_message();
@@ -90,7 +90,7 @@ impl Receiver {
                     let Some((header, len)) = Header::parse(self.buf.wire())? else {
                         return self.starved();
                     };
-                    // A message in chunks may be longer than memory: its length has no limit.
+                    // A message in chunks has no limit on its length, because no chunk is kept.
                     let whole = delivery == Delivery::Whole && !self.in_chunks();
                     // The limits are checked before `waits`, so that a frame above a limit fails
                     // before its payload has arrived.
@@ -150,7 +150,7 @@ impl Receiver {
             return Err(ProtocolError::ReservedBits);
         }
         let (opcode, _) = frame::first_byte(b0)?;
-        // §5.4: the fragments of a message follow each other.
+        // §5.4: a continuation needs a message in progress, but no message may begin in another.
         match (opcode, &self.message) {
             (OpCode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
             (OpCode::Text | OpCode::Binary, Some(_)) => {
@@ -185,7 +185,7 @@ impl Receiver {
 
     /// The number of payload bytes of the message in progress so far, as they are on the wire. The
     /// number has no meaning once a chunk was handed out. Without a message it is 0, because
-    /// `taken` is then 0, and the range of `message` is empty.
+    /// `inflate.taken()` is then 0, and `buf.message()` is empty.
     fn kept(&self, compressed: bool) -> u64 {
         match &self.inflate {
             Some(inflate) if compressed => inflate.taken(),
@@ -199,9 +199,9 @@ impl Receiver {
     /// can hold the whole frame. The frame must also be compressed, or so short that `quick` can
     /// handle it later: its payload is shorter than `quick_below`.
     ///
-    /// An uncompressed text is validated while it arrives (see `check_text`). So a masked text does
-    /// not wait, because its bytes cannot be checked where they are. An unmasked text does not wait
-    /// if its received part cannot begin valid UTF-8, because `walk` has to fail at once.
+    /// An uncompressed text is validated while it arrives (see `check_text`). A masked text does
+    /// not wait, because its bytes can be checked only after they are taken. An unmasked text does
+    /// not wait if its received part cannot begin valid UTF-8, because `walk` has to fail at once.
     pub(super) fn waits(&mut self, header: &Header, len: usize) -> bool {
         header.fin
             && usize::try_from(header.payload_len).is_ok_and(|n| {
@@ -220,9 +220,9 @@ impl Receiver {
             }
     }
 
-    /// Whether the received part of a text, after `header` bytes, is the beginning of valid UTF-8.
-    /// The result is `false` for a masked text, because its bytes cannot be checked yet: each byte
-    /// is unmasked only once, when it is taken.
+    /// Whether the received part of a text, after a header of `header` bytes, can begin valid
+    /// UTF-8. The result is `false` for a masked text, because its bytes cannot be checked yet:
+    /// each byte is unmasked only once, when it is taken.
     #[inline(never)]
     pub(super) fn begins_text(&mut self, header: usize) -> bool {
         self.mask_bit == 0 && self.buf.begins_text(header)
@@ -250,8 +250,8 @@ impl Receiver {
                 return;
             }
         }
-        // This counts the frame. `more` adds the message and the bytes of the payload when they are
-        // taken, so FIN and the length are left out here. `take_control` counts a control frame.
+        // This counts only the frame, without FIN and the length. `tally.more` counts the payload
+        // when it is taken, and the message at its end. `take_control` counts control frames.
         self.counts.tally.frame(header.opcode as u8, 0);
         self.state = State::Payload { remaining: header.payload_len, fin: header.fin, mask };
     }
@@ -337,9 +337,9 @@ impl Receiver {
         };
         // The length of a compressed message is known only after inflating.
         let too_big = whole && here.len() > limits.max_message;
-        // The text is checked before the error `MessageTooBig`: if the same message arrived in
-        // shorter pieces, an invalid byte would be found first. A text that is too long counts as
-        // unfinished, because only its first `max_message` + 1 bytes are sure to be here.
+        // The text is validated before its length is checked, because an invalid byte would also be
+        // found first if the message arrived in shorter pieces. If the text is too long, `last` is
+        // `false`, because perhaps only its first `max_message` + 1 bytes are here.
         if message.kind == DataKind::Text {
             let last = stop == Stop::End && !too_big;
             message.check_text(bytes, here.clone(), whole, last)?;
@@ -348,7 +348,7 @@ impl Receiver {
             return Err(limits.message_too_big());
         }
         *remaining -= wire as u64;
-        // At `Full`, all bytes of this frame may be taken, but some of its output is still to come.
+        // At `Full`, more output of this frame is still to come, even if `remaining` is 0.
         if *remaining == 0 && stop != Stop::Full {
             self.state = State::Header;
         }
@@ -397,7 +397,7 @@ impl Receiver {
     }
 
     fn starved(&self) -> Result<Step, RecvError> {
-        // A passed deadline's error comes first: `handle_timeout` has returned it already.
+        // A passed deadline's error comes first, because `handle_timeout` has returned it already.
         match (self.cut_off_by, self.eof) {
             (Some(error), _) => Err(error),
             (None, true) => Err(RecvError::UnexpectedEof),

@@ -5,8 +5,8 @@
 //!         ^ end, until the message is whole
 //! ```
 //!
-//! The end moves only when the message is whole. Before that, an error or a panic of the caller
-//! leaves the content unchanged.
+//! The content's end moves only when the message is whole. Before that, an error or a panic of the
+//! caller leaves the content unchanged.
 use super::{Position, Sender, encoder::encode_around};
 use crate::proto::{
     error::SendError,
@@ -25,7 +25,7 @@ impl Sender {
     ///
     /// With an adapter, call this on its `sender_mut()`, then `flush` to send the message. On a
     /// split connection the other half may have to wait while you build. Until
-    /// [`MessageWriter::feed`], the message does not count as in progress, and has no other effect.
+    /// [`MessageWriter::feed`], the message is not queued, and does not count as in progress.
     ///
     /// ```
     /// use core::fmt::Write;
@@ -51,7 +51,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// As [`feed`](Self::feed), if no message may be fed now.
+    /// The errors of [`feed`](Self::feed), if no message may be fed now.
     #[inline]
     pub fn build(&mut self, kind: DataKind) -> Result<MessageWriter<'_>, SendError> {
         self.admit()?;
@@ -91,8 +91,7 @@ impl Sender {
 ///
 /// It implements [`fmt::Write`], and with `std` also `io::Write`. These writes never return an
 /// error. The buffer grows as needed. A message of less than 126 bytes, or of 64 KiB and more, is
-/// moved once, by a few bytes. It is not moved if one call of [`zeroed`](Self::zeroed) made all of
-/// it.
+/// moved once, by a few bytes, unless one call of [`zeroed`](Self::zeroed) made all of it.
 #[must_use = "nothing is queued until `feed` is called"]
 pub struct MessageWriter<'a> {
     tx: &'a mut Sender,
@@ -114,14 +113,14 @@ impl MessageWriter<'_> {
     pub fn zeroed(&mut self, n: usize) -> &mut [u8] {
         let len = self.len();
         if len == 0 {
-            // Most messages made with `zeroed` have only the part that this call makes. With this
-            // `at`, a message that has only one part is not moved later.
+            // Most messages made with `zeroed` are made by one call. With this `at`, the header of
+            // a message of `n` bytes fits exactly, so the message is not moved later.
             self.at = frame::header_len(n, self.tx.encoder.masks());
         }
         let keep = self.at + len;
         // This call asks for room for the longest header, as `frame_built` does later, so that the
-        // buffer need not grow again. If the sum saturates, the allocation fails, and the sums
-        // below are not reached.
+        // buffer need not grow again. If the sum saturates, the allocation fails, so the sums below
+        // cannot overflow.
         self.tx.out.room_keeping(n.saturating_add(keep + MAX_HEADER_LEN), keep);
         self.end = self.tx.out.content_end() + keep + n;
         // The second range tells the compiler the length, if `n` is a constant. `room` does not

@@ -23,7 +23,7 @@ pub(super) struct Deflating {
     min_size: usize,
     zlib: Zlib,
     /// The connection's compressor. With context takeover the compressor is kept from its first use
-    /// on; otherwise only while a message in chunks is compressed.
+    /// on. Without takeover, it is kept only while a message in chunks is compressed.
     own: Option<Box<Compressor>>,
     /// Whether another compressor has compressed a message that was queued since `own` last ran. If
     /// so, back-references of `own` no longer fit the peer's window, so `compressor()` resets
@@ -76,8 +76,8 @@ impl Sender {
         self.frame_output(b0, len, out, done)
     }
 
-    /// If `done`, queues a frame with the bytes of `out`. Its message had `len` bytes before
-    /// compression. Otherwise drops the bytes in `out`. Returns `done`. In both cases the buffer of
+    /// If `done`, queues a frame with the bytes of `out`, into which a message of `len` bytes was
+    /// compressed. Otherwise drops the bytes of `out`. Returns `done`. In both cases the buffer of
     /// `out` goes back to the thread's pool.
     fn frame_output(&mut self, b0: u8, len: usize, mut out: ZlibOutput, done: bool) -> bool {
         if done {

@@ -54,11 +54,11 @@ impl Sender {
     /// the timers make sure that each of these fields has its initial value, or a value that no
     /// longer matters. For example, the receiver's check fails if `close_is_last` is set, and the
     /// timers' check fails if the heartbeat has a Ping under way. Forgetting three values costs
-    /// only time: the arguments of `set_memory` and `set_flat`, and the count `small_uses`.
+    /// only time: those that `set_memory` and `set_flat` set, and the count `small_uses`.
     /// `urgent.beat` is forgotten too: nobody reads it before the next `owe_beat`.
     ///
-    /// If you add a field to the sender or to its parts, keep it here. A field need not be kept if
-    /// it has its initial value whenever `may_be_dormant` is true, or if its value may be lost.
+    /// If you add a field to the sender or to its parts, keep it here, unless it has its initial
+    /// value whenever `may_be_dormant` is true, or its value may be lost.
     pub(in crate::proto::connection) fn from_kept(kept: DormantSender, config: &Config) -> Self {
         let DormantSender { fed, data_end, first_fed, trips, encoder, writes } = kept;
         let mut sender = Self::new(config, None);
