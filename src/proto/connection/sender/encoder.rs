@@ -43,8 +43,8 @@ impl Encoder {
 
     /// Queues a server's data frame whose payload is spliced.
     pub(super) fn splice(&mut self, out: &mut OutBuffer, b0: u8, payload: Bytes) {
-        // The room is always long enough. The header is queued first, because `OutBuffer::splice`
-        // puts the payload at the end of the content.
+        // This is always `Some`, because `room` returns `MAX_HEADER_LEN` bytes. The header is
+        // queued first, because `OutBuffer::splice` puts the payload at the end of the content.
         if let Some(head) = out.room(MAX_HEADER_LEN).first_chunk_mut() {
             let n = frame::store(head, b0, payload.len() as u64, None);
             out.filled(n);

@@ -81,10 +81,10 @@ impl Sender {
     /// once. With an adapter, prefer the adapter's `leave`, which also drives the connection to its
     /// end.
     ///
-    /// Until `by` the closing handshake goes on as usual, and may end earlier. If the handshake has
-    /// not ended at `by`, the connection fails with [`CloseTimeout`](RecvError::CloseTimeout), and
-    /// nothing more is read or written: drop the stream. There is no error if both Closes have
-    /// passed by then.
+    /// Until `by` the closing handshake goes on as usual, and the connection may end earlier. From
+    /// `by` on, nothing more is read or written: drop the stream. If the peer's Close has not come
+    /// by then, or our Close has not left, the connection fails with
+    /// [`CloseTimeout`](RecvError::CloseTimeout).
     ///
     /// If a Close was queued before, it stays where it is, and this call only sets the time. If you
     /// call this several times, the earliest time counts. If the connection later moves to another
@@ -118,11 +118,11 @@ impl Sender {
         frame.encode().ok_or(SendError::ReasonTooLong)
     }
 
-    /// Queues a Close behind everything queued. Drops overtaking messages that find no place before
-    /// the Close: they wait for the end of a message in chunks, and no further chunk is accepted.
+    /// Queues a Close behind everything queued. Drops the overtaking messages that wait for the end
+    /// of a message in chunks, because no further chunk is accepted.
     fn close_in_order(&mut self, frame: Option<CloseFrame<'_>>, body: &[u8]) {
-        // The order of the calls is the order on the wire. Waiting frames go before the Close.
-        // Messages that find no place are dropped next.
+        // Waiting frames are placed first, so that they go before the Close. Messages that found no
+        // place are dropped next.
         self.place_waiting();
         let Self { out, encoder, ledger, urgent, .. } = self;
         urgent.drop_first(ledger);
@@ -166,8 +166,8 @@ impl Sender {
 
     /// Reports that nothing more can be written: a write or the stream failed, or the peer counts
     /// as dead. This half is closed, and its unwritten bytes are dropped; see
-    /// [`dropped`](Self::dropped). A repeated call only records whether our Close has left by now.
-    /// The stream may flush our Close after the first call, if a passed deadline caused that call.
+    /// [`dropped`](Self::dropped). A repeated call only records whether our Close has left by now,
+    /// because the stream may flush it even after a passed deadline has caused the first call.
     pub(crate) fn write_failed(&mut self) {
         // The ledger counts the unwritten messages before the buffers are emptied.
         self.ledger.broken(&self.out, self.urgent.first.len());
@@ -178,11 +178,11 @@ impl Sender {
     }
 
     /// Makes our Close the last frame that is queued. If our Close was queued already, drops the
-    /// Pings and Pongs that wait in `urgent`, and some Pings and Pongs behind our Close. If our
-    /// Close has left, all frames that have not begun to leave are dropped. Otherwise the control
-    /// frames in the last splice are dropped, if nothing of this splice was written. Also records
-    /// in `close_gone` whether our Close has left. `close_gone` decides the phase of closing, and
-    /// whether a passed deadline on writing is an error.
+    /// Pings and Pongs that wait in `urgent`, and some that are queued behind our Close. If our
+    /// Close has left, these are all that have not begun to leave. Otherwise they are those in the
+    /// last splice, if nothing of this splice was written. Also records in `close_gone` whether our
+    /// Close has left. `close_gone` decides the phase of closing, and whether a passed deadline on
+    /// writing is an error.
     pub(in crate::proto::connection) fn end_controls(&mut self) {
         self.urgent.close_is_last = true;
         if let State::Closing = self.state {
@@ -190,8 +190,8 @@ impl Sender {
             // Feeding has stopped already, so `set_admission` need not run.
             self.state = State::Closed { broken: false };
             // Only Pings and Pongs can be behind our Close, and the peer no longer expects them. A
-            // frame under way stays: a stream that ended inside a frame would look like a fault to
-            // the peer.
+            // frame under way stays, because the peer would take a stream that ends inside a frame
+            // for a fault.
             if self.ledger.note_close(&self.out) {
                 self.out.truncate_controls();
                 self.ledger.controls_dropped(&self.out);
@@ -201,8 +201,8 @@ impl Sender {
                 // frames behind it may also be in `bytes`, or in a begun splice. These frames are
                 // still written, and the peer ignores them. `truncate_controls` would drop these
                 // frames, but also end the stall, and `close_written` would be true before our
-                // Close is flushed. The ledger is not told: the frames dropped here were not queued
-                // in order.
+                // Close is flushed. The ledger is not told, because the frames dropped here were
+                // not queued in order.
                 self.out.drop_last_controls();
             }
         }
@@ -295,22 +295,22 @@ impl Sender {
     /// Checks the deadline on writing and the time of `leave`. The first call after a refused write
     /// or flush only starts the deadline on writing. If either time has passed, the call closes
     /// this half. Afterwards `poll_timeout` returns `None`, so the loop of `poll_stall` in `drive`
-    /// ends. `Ok` does not mean that this half is open.
+    /// ends. The result may be `Ok` although the call has closed this half.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
         let stalled = self.out.stall.handle(now, self.write_timeout);
         let left = matches!(self.leaves, Leaves::By(by) if now >= by);
         if !stalled && !left {
             return Ok(());
         }
-        // `By` must not stay, even if only the deadline on writing has passed: `poll_timeout` must
-        // return `None` from now on.
+        // `By` must not stay, even if only the deadline on writing has passed, because
+        // `poll_timeout` must return `None` from now on.
         if self.leaves != Leaves::No {
             self.leaves = Leaves::Left;
         }
         // If the peer's Close came, or this end failed the connection, `end_controls` has run. If
-        // our Close has left too, this is no error: closing does not even need the rest of the
-        // frame behind our Close. `timers.rs` decides the same for `Phase::Trailing`. While the
-        // peer's Close is awaited, this function returns an error.
+        // our Close has left too, the passed time is no error, because closing does not need the
+        // rest of a frame behind our Close. `timers.rs` decides the same for `Phase::Trailing`.
+        // While the peer's Close is awaited, this function returns an error.
         let (answers, gone) = (self.urgent.close_is_last, self.close_gone());
         self.write_failed(); // This may set `close_gone`.
         match left {

@@ -84,14 +84,14 @@ impl Sender {
     }
 
     /// Queues a chunk of a message as a fragment (§5.4). Returns the position just behind this
-    /// chunk. [`first`](Chunk::first) begins the message, and [`last`](Chunk::last) ends it. Until
-    /// the last chunk is queued, [`feed`](Self::feed) refuses messages, but control frames and
-    /// messages of [`feed_first`](Self::feed_first) are accepted.
+    /// chunk. A chunk with [`first`](Chunk::first) begins the message, and a chunk with
+    /// [`last`](Chunk::last) ends it. Until the last chunk is queued, [`feed`](Self::feed) refuses
+    /// messages, but control frames and messages of [`feed_first`](Self::feed_first) are accepted.
     /// [`message_in_progress`](Self::message_in_progress) tells whether a message is unfinished.
     ///
     /// # Errors
     ///
-    /// As [`feed`](Self::feed), with these differences.
+    /// The errors of [`feed`](Self::feed), with these differences.
     /// [`MessageInProgress`](SendError::MessageInProgress) if a message is in progress and this
     /// chunk has [`first`](Chunk::first) set, or has another kind.
     /// [`NoMessage`](SendError::NoMessage) if no message is in progress and `first` is not set.
@@ -99,9 +99,9 @@ impl Sender {
     /// chunk ends inside a character. On an error nothing was queued.
     pub fn feed_chunk(&mut self, chunk: Chunk<'_>) -> Result<Position, SendError> {
         let Chunk { kind, first, data, last } = chunk;
-        // The room is checked after the state: `Full` makes the caller try again, and a new try is
-        // of no use once this half is closed. The text is checked after the room, so that a text
-        // that is refused with `Full` and fed again is checked only once.
+        // The room is checked after the state, because `Full` makes the caller try again, which is
+        // of no use if this half is closed. The text is checked after the room, so that a text that
+        // is refused with `Full` and fed again is checked only once.
         let mut utf8 = match &self.state {
             State::Open if first => Utf8Validator::default(),
             State::Open => return Err(SendError::NoMessage),
@@ -147,8 +147,8 @@ impl Sender {
     }
 
     /// Does the work of [`feed_first`](Self::feed_first), without its generic parameter. The
-    /// message is never compressed: with context takeover, messages must reach the peer in the
-    /// order in which they were compressed.
+    /// message is never compressed, because with context takeover, messages must reach the peer in
+    /// the order in which they were compressed.
     pub(in crate::proto::connection) fn overtake(
         &mut self,
         message: &Outbound<'_>,
@@ -171,7 +171,7 @@ impl Sender {
     // Admission.
 
     /// Returns the position of a message fed in order. Call this right after the message was
-    /// queued: once control frames are queued behind the message, only the ledger knows its end.
+    /// queued, because `out.fed()` also counts control frames that are queued later.
     #[inline]
     pub(super) fn position(&self) -> Position {
         Position::in_order(self.out.fed())

@@ -37,11 +37,11 @@ pub(super) struct Ledger {
     /// The end of the last control frame queued in order. Invariant: all bytes after it are data,
     /// so that feeding data need not update the ledger.
     control_end: u64,
-    /// The end of the last control frames that were queued in order at a time when all bytes before
-    /// them were written. Invariant: unwritten bytes before this position are not data. Without
-    /// this field, a failed write would count these bytes as dropped data. Our Close is the only
-    /// control frame that may be queued in order behind unwritten bytes. In this case our Close
-    /// does not change `ahead`, and no data follows our Close.
+    /// The end of the last control frames that were queued in order behind written bytes only.
+    /// Invariant: unwritten bytes before this position are not data. Without this field, a failed
+    /// write would count these bytes as dropped data. Our Close is the only control frame that may
+    /// be queued in order behind unwritten bytes. In this case our Close does not change `ahead`,
+    /// and no data follows our Close.
     ahead: u64,
     /// The end of our Close; `u64::MAX` until it has a place.
     pub(super) close_end: u64,
@@ -88,8 +88,8 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// Returns the end of the data and `first_fed`, for a dormant connection. Everything fed must
-    /// be written. `fed` is the number of bytes fed in order.
+    /// Returns what a dormant connection keeps: the end of the data, and `first_fed`. Everything
+    /// fed must have been written. `fed` is the number of bytes fed in order.
     pub(super) fn keep(&self, fed: u64) -> (u64, u64) {
         (self.data_end(fed), self.first_fed)
     }
@@ -97,7 +97,7 @@ impl Ledger {
     /// Restores the ledger of a sender that has written everything: `fed` bytes in order, whose
     /// last data ends at `data_end`, and `first_fed` bytes of messages that overtook.
     pub(super) fn begin_at(&mut self, fed: u64, data_end: u64, first_fed: u64) {
-        // `ahead` may stay 0: it has an effect only if it is greater than `out.written()`.
+        // `ahead` may stay 0, because it matters only if it is greater than `out.written()`.
         (self.data_end, self.control_end) = (data_end, fed);
         (self.first_fed, self.flushed) = (first_fed, (fed, first_fed));
     }
@@ -135,15 +135,15 @@ impl Ledger {
         self.data_end = self.data_end(out.fed());
     }
 
-    /// Records that `len` bytes of overtaking messages were dropped. These messages were fed last,
-    /// and no message is fed afterwards, so no position is used twice.
+    /// Records that the last `len` bytes of overtaking messages were dropped, so `first_fed` moves
+    /// back. No position is used twice, because no message is fed afterwards.
     pub(super) fn first_dropped(&mut self, len: usize) {
         self.dropped += len as u64;
         self.first_fed = self.first_fed.wrapping_sub(len as u64);
     }
 
     /// Records that `len` bytes of messages fed in order were dropped, so that the bytes fed in
-    /// order now end at `end`. Call [`data_ended`](Self::data_ended) before, because
+    /// order now end at `end`. Call [`data_ended`](Self::data_ended) before this, because
     /// `in_order_dropped` stops all changes of `data_end`. Control frames that are queued later
     /// reuse the positions after `end`.
     pub(super) fn in_order_dropped(&mut self, len: usize, end: u64) {
@@ -152,7 +152,7 @@ impl Ledger {
     }
 
     /// Records that nothing more will be written: see `write_failed`. Counts the unwritten bytes of
-    /// messages as dropped, both in `out` and in messages that wait to overtake. So call this
+    /// messages as dropped, both those in `out` and those that wait to overtake. So call this
     /// before these bytes are removed. A repeated call finds no bytes to count. Also records
     /// whether our Close has left: if so, `closing.rs` counts our Close as sent.
     pub(super) fn broken(&mut self, out: &OutBuffer, first_waiting: usize) {
@@ -177,10 +177,10 @@ impl Ledger {
         self.close_gone
     }
 
-    /// Returns the end of the data. `end` is where the bytes fed in order end, or ended before.
+    /// Returns the end of the data. `end` is `out.fed()`, now or before control frames were queued.
     fn data_end(&self, end: u64) -> u64 {
-        // If `end == control_end`, control frames came last. For `lost_from`, see its
-        // documentation.
+        // If `end == control_end`, the last bytes are control frames. Once `lost_from` is set,
+        // `data_end` no longer changes.
         let stays = end == self.control_end || self.lost_from != u64::MAX;
         if stays { self.data_end } else { end }
     }
@@ -199,8 +199,8 @@ impl Ledger {
     /// See [`Sender::is_written`](crate::Sender::is_written).
     pub(super) fn is_written(&self, at: Position, out: &OutBuffer, first_waiting: usize) -> bool {
         let (in_order, first) = self.gone(out, first_waiting);
-        // Dropped messages that were to overtake have positions after `first`, because no position
-        // is used twice.
+        // The position of a dropped message that was to overtake is after `first`, because
+        // `first_dropped` has moved `first_fed` back.
         if at.0 & FIRST != 0 {
             first >= at.0 & !FIRST
         } else {

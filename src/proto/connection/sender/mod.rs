@@ -313,8 +313,8 @@ impl Sender {
     /// browser's `bufferedAmount` counts only payloads.)
     #[inline]
     pub fn buffered_amount(&self) -> usize {
-        // This check is only for speed: `Urgent::len` would return 0 if no frame waits.
-        // A control frame's header has 2 bytes, and at a client the 4 bytes of the masking key.
+        // This check is only for speed: `Urgent::len` would return 0 if no frame waits. A control
+        // frame's header has 2 bytes, and at a client 4 more for the masking key.
         let urgent = if self.frame_waits() {
             self.urgent.len(2 + if self.encoder.masks() { 4 } else { 0 })
         } else {
@@ -332,9 +332,9 @@ impl Sender {
         // `next` ask for empty writes without end. A wrong `false` would leave bytes unwritten. So
         // the result has to agree with `Urgent::place`.
         //
-        // If `out.open` is set, `out` ends inside a message in chunks, which §5.4 keeps together.
-        // So an overtaking message can only go before a message in `out` that has not begun to
-        // leave. If `out` is empty, the overtaking message has no place, and does not count.
+        // If `out.open` is set, `out` ends inside a message in chunks, where §5.4 allows no other
+        // message. So an overtaking message can only be placed before a message that has not begun
+        // to leave. If `out` is empty, there is none, so an overtaking message does not count.
         let first = !self.urgent.first.is_empty() && !self.out.open;
         self.out.len() > 0 || first || self.control_waits()
     }
@@ -407,9 +407,9 @@ impl Sender {
     }
 
     /// Round-trip times of the Pings of the [heartbeat](Config::heartbeat) and of
-    /// [`measure_rtt`](Self::measure_rtt); `None` before the first round trip. A Pong counts once
-    /// its time of arrival is known, from [`set_read`](crate::Receiver::set_read) or else from the
-    /// next `handle_timeout`. An adapter makes these two calls itself.
+    /// [`measure_rtt`](Self::measure_rtt); `None` before the first round trip. A Pong counts as
+    /// soon as its time of arrival is known, from [`set_read`](crate::Receiver::set_read) or else
+    /// from the next `handle_timeout`. An adapter makes these two calls itself.
     pub fn rtt(&self) -> Option<RoundTrip> {
         self.urgent.trips.as_ref()?.times
     }
