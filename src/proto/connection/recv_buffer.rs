@@ -234,7 +234,7 @@ impl RecvBuffer {
         Bytes::from(self.give_up().take()).slice(range)
     }
 
-    /// Works as [`take_binary`](Self::take_binary), for the bytes of [`text`](Self::text).
+    /// Works as [`take_binary`](Self::take_binary), for the bytes of [`text`](Buffer::text).
     pub(super) fn take_text(&mut self) -> Text {
         match self.bytes.text() {
             text if self.fills(text.len()) => self.give_up().into_text(),

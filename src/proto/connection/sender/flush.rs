@@ -9,9 +9,9 @@ impl Sender {
         self.min_vectored = usize::MAX;
     }
 
-    /// Tells the sender that the caller's times have a different epoch from now on. A running
-    /// deadline on writing starts again at the next time that the caller tells. The time of `leave`
-    /// counts as passed.
+    /// Tells the sender that from now on the caller's times have another epoch. A running deadline
+    /// on writing starts again at the next time that the caller tells. The time of `leave` counts
+    /// as passed.
     pub(in crate::proto::connection) fn restart_clock(&mut self) {
         self.out.stall.restart();
         self.leaves.restart();
