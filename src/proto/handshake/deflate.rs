@@ -10,7 +10,7 @@ use crate::proto::{
 };
 use alloc::{format, string::String};
 
-/// Returns the value of a client's offer; `None` if the client offers no compression.
+/// Returns a client's Sec-WebSocket-Extensions; `None` if the client offers no compression.
 pub(super) fn offer(config: &Config) -> Option<String> {
     zlib::wanted(config.deflate.as_ref()).map(|ours| format!("{}", Offer::of(ours).0))
 }
@@ -28,7 +28,7 @@ pub(super) fn accept(request: Headers<'_>, config: &Config) -> (String, Option<D
     }
 }
 
-/// Returns the parameters agreed on, according to the extensions that the server chose.
+/// Checks the extensions that the server chose, and returns the parameters agreed on.
 pub(super) fn agree(
     response: Headers<'_>,
     config: &Config,
@@ -43,8 +43,8 @@ pub(super) fn agree(
                 None => HandshakeError::BadDeflate,
             })
         }
-        // RFC 6455 §4.1 item 5. We offer at most this extension, so a response must not name
-        // another extension, name this one twice, or name it without an offer.
+        // RFC 6455 §4.1 item 5. We offer at most permessage-deflate, so a response must not name
+        // another extension, or name permessage-deflate twice or without our offer.
         _ => Err(HandshakeError::UnexpectedExtension),
     }
 }

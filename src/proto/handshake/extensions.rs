@@ -2,11 +2,11 @@
 //!
 //! The module `deflate` interprets and negotiates the parameters of permessage-deflate (RFC 7692).
 //!
-//! Blanks are allowed around `,`, `;` and `=`. Elements of the list may be empty, but parameters
-//! may not. A quoted value must be a token after its escapes are removed. So a comma or semicolon
-//! in quotes is always an error. This is why the list can be split at every comma, and an element
-//! at every semicolon, before quotes are examined. Names of extensions match without regard to
-//! case.
+//! Blanks are allowed around `,`, `;` and `=`. The header is a list of extensions. Its elements may
+//! be empty, but their parameters may not. A quoted value must be a token after its escapes are
+//! removed. So a comma or semicolon in quotes is always an error. Therefore the code can split the
+//! list at every comma, and each element at every semicolon, before it examines quotes. Names of
+//! extensions match without regard to case.
 use super::{
     HandshakeError,
     head::{Headers, is_token, list, text, trim},
@@ -61,15 +61,15 @@ fn token(bytes: &[u8]) -> Option<&[u8]> {
     Some(trim(bytes)).filter(|token| is_token(token))
 }
 
-/// Parses a parameter, `name [ "=" value ]`, with blanks around its parts. A quoted value keeps its
-/// escapes, but not its quotes.
+/// Parses a parameter, `name [ "=" value ]`. Blanks may surround each part. A quoted value keeps
+/// its escapes, but not its quotes.
 fn param(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let mut parts = bytes.splitn(2, |&b| b == b'=');
     let name = token(parts.next()?)?;
     let value = match parts.next().map(trim) {
         Some([b'"', quoted @ .., b'"']) => {
-            // A backslash escapes the next byte, a byte of the token. So each part between
-            // backslashes must be a token. A first backslash is removed: no part precedes it.
+            // The byte after a backslash must be allowed in a token, so each part between
+            // backslashes must be a token. No part precedes a leading backslash, so it is removed.
             let mut tokens = quoted.strip_prefix(b"\\").unwrap_or(quoted).split(|&b| b == b'\\');
             Some(tokens.all(is_token).then_some(quoted)?)
         }

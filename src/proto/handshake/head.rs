@@ -8,7 +8,7 @@
 //! and checks the grammar of the first line, names and values. A request that came whole in one
 //! read, without other bytes, goes to `httparse` without a scan. If `httparse` or a limit refuses
 //! the request, `Scan` runs after all, to find the first fault. [`server`](super::server) checks
-//! the headers that `httparse` found. [`client`](super::client) and all later calls read the
+//! the headers that `httparse` found. All other code, such as [`client`](super::client), reads the
 //! validated head with [`Headers`].
 use super::HandshakeError;
 use crate::proto::{config::Config, error::shown, role::Role};
@@ -19,8 +19,8 @@ use core::{fmt, mem::MaybeUninit};
 /// headers in an array on the stack.
 const MAX_HEADERS: usize = 132;
 
-/// Finds the end of a head. Each byte is scanned once, and a CR at the end of a read twice. The
-/// result depends only on the bytes, not on how reads cut them.
+/// Finds the end of a head. Each byte is scanned once, except that a CR at the end of a read is
+/// scanned twice. The result depends only on the bytes, not on how reads cut them.
 #[derive(Debug)]
 pub(super) struct Scan {
     /// The index of the next byte to scan, or of a CR whose LF has not arrived. All bytes before
@@ -35,7 +35,7 @@ pub(super) struct Scan {
     pub(super) max_head: usize,
     max_headers: usize,
     /// The limit on the first line, in bytes; `usize::MAX` for a response, whose first line has no
-    /// limit.
+    /// limit of its own.
     max_line: usize,
     /// The role of the endpoint that reads the head. A client reads a response.
     pub(super) role: Role,
@@ -57,10 +57,10 @@ impl Scan {
         (self.at, self.line, self.lines) = (0, 0, 0);
     }
 
-    /// Continues the scan. `bytes` has the bytes of the last call and all bytes that arrived since.
-    /// Returns the length of the head, empty line included, once the head is complete. Changes
-    /// `bytes` only to [unfold](Self::unfold) a line, or to [replace](count_as_1_1) the version of
-    /// a request by HTTP/1.1.
+    /// Continues the scan. `bytes` has the bytes of the previous call and all bytes that arrived
+    /// since. Returns the length of the head, empty line included, once the head is complete.
+    /// Changes `bytes` only to [unfold](Self::unfold) a line, or to [replace](count_as_1_1) the
+    /// version of a request by HTTP/1.1.
     pub(super) fn run(&mut self, bytes: &mut [u8]) -> Result<Option<usize>, HandshakeError> {
         loop {
             // Bytes beyond the limits are not examined, so that the error is always for the first
@@ -130,18 +130,18 @@ impl Scan {
             Some(fold) if self.role == Role::Client && self.lines > 1 => fold.fill(b' '),
             _ => return Err(HandshakeError::Malformed { what: "folded line" }),
         }
-        // `run` counts the joined line again at its end. `at` is now beyond `line`, so `run` does
-        // not take the line for empty.
+        // `run` counts the joined line at its end, so the line before must not stay counted. `at`
+        // passes the blank, so that `run` does not unfold the line again.
         self.lines -= 1;
         self.at += 1;
         Ok(())
     }
 
     /// Whether [`run`](Self::run) would accept a head that httparse accepted. The head must end in
-    /// CR LF CR LF. `first` is the length of its first line. httparse accepts only two forms that
-    /// `run` refuses: an empty line before the first line, and a bare LF. A bare LF that httparse
-    /// accepts is always at the end of a line. So it is enough to find CR LF before each name. The
-    /// last line needs no check: the CR LF CR LF ends it.
+    /// CR LF CR LF. `first` is the length of the head's first line. httparse accepts only two forms
+    /// that `run` refuses: an empty line before the first line, and a bare LF. A bare LF that
+    /// httparse accepts is always at the end of a line. So it is enough to find CR LF before each
+    /// name. The last line needs no check: the CR LF CR LF ends it.
     fn takes(&self, head: &[u8], first: usize, headers: &[httparse::Header<'_>]) -> bool {
         let begins_line = |name: &str| {
             let at = name.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
@@ -263,8 +263,8 @@ impl RequestLine {
         Some((line, found?))
     }
 
-    /// Parses a head that [`Scan`] accepted, and shows it to `look`. The headers that `httparse`
-    /// found live only during this call.
+    /// Parses a head that [`Scan`] accepted, and shows it to `look`. The array of parsed headers
+    /// exists only during this call.
     pub(super) fn parse<'a, T>(
         head: &'a [u8],
         look: impl FnOnce(&httparse::Request<'_, 'a>) -> T,
@@ -352,9 +352,9 @@ pub(super) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
 /// Converts httparse's error. `version` has the bytes where the version of HTTP should be.
 fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
     let what = match e {
-        // With 1.1 the version is right: httparse reports this error if the blank after it is
-        // missing. With 0.x the line is malformed, because a first line of HTTP/0.9 has no version
-        // at all.
+        // `Version` with 1.1 means that the blank after the version is missing, so the line is
+        // malformed. A line with 0.x is malformed too, because a first line of HTTP/0.9 has no
+        // version at all.
         httparse::Error::Version
             if version
                 .and_then(|v| v.strip_prefix(b"HTTP/"))

@@ -3,8 +3,8 @@
 //! Each role has a state machine that takes bytes, checks them, and becomes a
 //! [`Connection`](crate::Connection). Bytes that were read after the head are the connection's
 //! first input. The caller handles connecting, TLS, proxies and redirects. The stream carries only
-//! this one exchange of HTTP. So drop the stream after a failed handshake; a server first writes
-//! its response.
+//! this one exchange of HTTP. So after a failed handshake, a client drops the stream, and a server
+//! writes its response and then drops the stream.
 //!
 //! ```
 //! use tickwire::{Config, Entropy, handshake::{Progress, client, server}};
@@ -105,21 +105,22 @@ pub enum HandshakeError {
         /// The limit in bytes, without the line end.
         limit: u32,
     },
-    /// A major version other than 1 (§4.1, §4.2.1); a server answers 505. In a response, also a
-    /// minor version other than 1, unless the response is a refusal in HTTP/1.0. `tickwire-http`
+    /// A major version other than 1 (§4.1, §4.2.1); a server answers 505. A client also refuses a
+    /// response with a minor version other than 1, except a refusal in HTTP/1.0. `tickwire-http`
     /// also accepts HTTP/2 and HTTP/3.
     #[error("HTTP version is not 1.1")]
     BadHttpVersion,
     /// A request of HTTP/1.0, in which Upgrade has no meaning (RFC 9110 §7.8); answered with 426.
-    /// Usually a health check, or a proxy that speaks HTTP/1.0 to its servers.
+    /// The sender is usually a health check, or a proxy that speaks HTTP/1.0 to its servers.
     #[error("HTTP version 1.0 has no upgrade: use 1.1 (in nginx: proxy_http_version 1.1)")]
     OldHttpVersion,
     /// A method other than GET (§4.2.1); answered with 405.
     #[error("method is not GET")]
     BadMethod,
-    /// A request of HTTP/2 or HTTP/3 with a method other than CONNECT, most likely for plain HTTP;
-    /// answered with 405 and `Allow: CONNECT`. A 426 would not fit: it must name an Upgrade, and
-    /// these versions have no Upgrade (RFC 9113 §8.2.2). Only `tickwire-http` returns this error.
+    /// A request of HTTP/2 or HTTP/3 with a method other than CONNECT; answered with 405 and
+    /// `Allow: CONNECT`. Most likely the client wants plain HTTP. A 426 would be wrong, because it
+    /// must have an Upgrade header, which these versions lack (RFC 9113 §8.2.2). Only
+    /// `tickwire-http` returns this error.
     #[error("no extended CONNECT (RFC 8441), which opens a WebSocket over HTTP/2 and HTTP/3")]
     NotConnect,
     /// A required header is missing.
@@ -300,9 +301,8 @@ impl HandshakeError {
 
     /// Whether the same request can succeed after a pause. `true` if the handshake timed out, the
     /// stream ended, or a SOCKS5 proxy failed or could not reach the server. Also `true` if the
-    /// server or a proxy reported an overload or a temporary fault: 408, 425, 429 and 5xx. But 501
-    /// and 505 say what a server does not support, so they are not retryable. An unknown 5xx counts
-    /// as 500 (RFC 9110 §15).
+    /// server or a proxy reported an overload or a temporary fault: 408, 425, 429 and 5xx, except
+    /// 501 and 505, which say what the server lacks. An unknown 5xx counts as 500 (RFC 9110 §15).
     pub const fn is_retryable(self) -> bool {
         match self {
             Self::Timeout | Self::UnexpectedEof => true,
@@ -331,7 +331,7 @@ impl HandshakeError {
     }
 }
 
-/// The caller's settings for the head of a request or response are not allowed.
+/// Why the caller's settings for the head of a request or response were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderError {
@@ -410,11 +410,11 @@ fn push(text: &mut String, parts: &[&str]) {
     parts.iter().for_each(|part| text.push_str(part));
 }
 
-/// Checks a header that the caller adds. Refuses a name that is not a token. Also refuses control
-/// characters, because some of them could end the line (RFC 9110 §5.1, §5.5). A header that only
-/// the handshake may set is refused too, because a second line could contradict the handshake's
-/// line. A header about a body, such as `Trailer`, could make a proxy read frames as a body. `TE`
-/// needs an entry in `Connection`, which only the handshake sets.
+/// Checks a header that the caller adds. Refuses a name that is not a token, and control characters
+/// in the value, because some of them could end the line (RFC 9110 §5.1, §5.5). Refuses headers
+/// that the handshake sets, because a second line could contradict the first; headers about a body,
+/// such as `Trailer`, because a proxy could read frames as a body; and `TE`, because it needs an
+/// entry in `Connection`, which only the handshake sets.
 fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     const RESERVED: [&str; 7] =
         ["Host", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer"];

@@ -100,8 +100,8 @@ impl Reading {
     ///
     /// [`HandshakeError::Timeout`] if the peer's head was not complete within
     /// [`handshake_timeout`](Config::handshake_timeout). [`Refused`] if the head of a refusal was
-    /// complete in time, but its body was not complete within this timeout or a second after the
-    /// head. If the handshake had failed before, the error of that failure.
+    /// complete in time, but the body was not: it must arrive within the same timeout, and within a
+    /// second of the head. If the handshake had failed before, the error of that failure.
     ///
     /// [`Refused`]: HandshakeError::Refused
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), HandshakeError> {

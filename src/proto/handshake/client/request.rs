@@ -31,8 +31,7 @@ const AUTHORIZATION: &str = "Authorization";
 #[non_exhaustive]
 pub struct Request {
     target: Target,
-    /// The caller's headers. Invariant: each is valid, and none is a header that the handshake
-    /// sets.
+    /// The caller's headers. Invariant: `check_header` accepts each.
     headers: Vec<(String, String)>,
     /// The offered subprotocols. Invariant: each name is a token, and no name is repeated.
     pub(super) subprotocols: Vec<String>,
@@ -40,8 +39,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// Makes a request for a `ws` or `wss` URL. A user and a password in the URL are sent only as
-    /// Basic authentication (RFC 7617).
+    /// Makes a request for a `ws` or `wss` URL. If the URL has a user and a password, the request
+    /// sends them as Basic authentication (RFC 7617), and nowhere else.
     ///
     /// # Errors
     ///
@@ -50,10 +49,11 @@ impl Request {
         url.parse().map(|target: Target| target.into())
     }
 
-    /// Adds a header. A second Authorization or Origin replaces the first. Headers that the
-    /// handshake sets are refused: for subprotocols use [`subprotocols`](Self::subprotocols), and
-    /// Host follows from the URL. To send a Host other than the dialed host, make the request for a
-    /// URL with that Host, dial yourself, and call the adapter's `client`.
+    /// Adds a header. A second Authorization or Origin replaces the first. A header that only the
+    /// handshake may set is refused. To offer subprotocols, call
+    /// [`subprotocols`](Self::subprotocols). Host is taken from the URL. To send a Host other than
+    /// the dialed host, make the request for a URL with that Host, connect a stream yourself, and
+    /// pass the stream and the request to the adapter's `client`.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl Request {
     /// [`Reserved`](HeaderError::Reserved).
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, HeaderError> {
         check_header(name, value)?;
-        // A request has each of these two headers at most once. The URL may have set Authorization.
+        // A request has at most one Authorization, which the URL may have set, and one Origin.
         if [AUTHORIZATION, ORIGIN].iter().any(|single| name.eq_ignore_ascii_case(single)) {
             self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         }

@@ -6,11 +6,11 @@ use crate::proto::{handshake::head::Headers, shown::Shown};
 use alloc::vec::Vec;
 use core::{fmt, time::Duration};
 
-/// A server's final response other than a 101: status, headers, and the start of the body. At most
-/// [`max_refusal_body`](Config::max_refusal_body) bytes of the body are kept, and none that arrived
-/// more than a second after the head.
+/// A server's final response other than a 101: status, headers, and the start of the body. The body
+/// is read up to [`max_refusal_body`](Config::max_refusal_body) bytes, and for at most a second
+/// after the head.
 ///
-/// Redirects are not followed. A refusal is only as trustworthy as its connection. You can log a
+/// Redirects are not followed. Without TLS, anyone on the path can forge a refusal. You can log a
 /// refusal directly, because its `Display` and `Debug` escape and truncate the server's text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Refusal {

@@ -134,7 +134,7 @@ static BASE64: [bool; 256] = {
     let mut digits = [false; 256];
     let mut b = 0_u8;
     while b < 128 {
-        // All digits are ASCII, so they are below 128. A `u8` could not count to 256.
+        // The loop ends at 128, because all digits are ASCII, and a `u8` cannot count to 256.
         digits[b as usize] = b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
         b += 1;
     }
