@@ -3,7 +3,7 @@
 //!
 //! The kernels themselves are safe Rust that the compiler turns into wide loads and stores. Tests
 //! compare each kernel with a byte loop. A *block* is the 16 to 128 bytes that a kernel processes
-//! at once. The `unsafe` code relies on private fields of [`Buffer`] and [`Text`].
+//! at once. The `unsafe` code relies on invariants of private fields of [`Buffer`] and [`Text`].
 #![allow(unsafe_code)]
 
 use crate::proto::block;
@@ -11,23 +11,23 @@ use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use core::ops::{Deref, Range, RangeFrom};
 
-/// From this length on, in bytes, the processor's features select a kernel. (In [`xor_to_read`]
-/// they do so from 64 on.) For fewer bytes, detecting the features costs more than it saves. The
-/// functions for longer payloads are not inlined, so that the code at each caller stays short.
+/// The length in bytes from which the processor's features select a kernel; 64 in [`xor_to_read`].
+/// For fewer bytes, detecting the features costs more than it saves. The functions for payloads of
+/// at least this length are not inlined, so that the code at each caller stays short.
 const LONG: usize = 256;
 
-/// From this length on, in bytes, masking in place aligns its stores to 32 bytes, so that no store
+/// The length in bytes from which masking in place aligns its stores to 32 bytes, so that no store
 /// touches two cache lines. For fewer bytes, aligning costs as much as it saves.
 const ALIGNED: usize = 2048;
 
-/// Rotates the key for the payload from byte `end` on. A block that ends at `end` needs the same
-/// rotation, because its length is a multiple of 4.
+/// Rotates the key so that its first byte is for the payload's byte at index `end`. A block that
+/// ends there needs the same rotation, because a block's length is a multiple of 4.
 #[inline(always)]
 pub(crate) fn turned(key: [u8; 4], end: usize) -> [u8; 4] {
     u32::from_le_bytes(key).rotate_right(8 * (end as u32 % 4)).to_le_bytes()
 }
 
-/// XORs a block in words. Without optimisation, as in tests, single bytes take seven times as long.
+/// XORs a block in words, because bytes take seven times as long without optimisation, as in tests.
 #[inline(always)]
 fn xor<const N: usize>(mut block: [u8; N], key: [u8; 4]) -> [u8; N] {
     let key = u32::from_ne_bytes(key); // in the byte order of the words, whichever it is
@@ -125,7 +125,7 @@ fn xor_long(bytes: &mut [u8], key: [u8; 4]) {
 }
 
 /// Does the work of [`xor_long`] in blocks of 32 bytes. `bytes` must have at least 32 bytes. This
-/// function and all that it calls are inlined, so that the copy in `xor_avx2` uses AVX2.
+/// function and all that it calls are inlined, so that their code in `xor_avx2` uses AVX2.
 #[inline(always)]
 pub(super) fn xor_blocks(bytes: &mut [u8], key: [u8; 4]) {
     let n = bytes.len();
@@ -194,7 +194,7 @@ pub(crate) fn is_valid(bytes: &[u8]) -> bool {
 }
 
 /// Validates `bytes` as the beginning of a text. The last character may be incomplete. Returns the
-/// length of the whole characters. `None` if no text can begin with `bytes`.
+/// number of bytes in complete characters. `None` if no text can begin with `bytes`.
 pub(crate) fn whole_characters(bytes: &[u8]) -> Option<usize> {
     let (whole, cut) = bytes.split_at_checked(bytes.len() - cut_character(bytes))?;
     let begun = !core::str::from_utf8(cut).is_err_and(|e| e.error_len().is_some());
@@ -437,7 +437,7 @@ impl Deref for Buffer {
 /// to other threads and through channels.
 ///
 /// [`OwnedMessage::Text`](crate::OwnedMessage::Text) contains a `Text`, which derefs to `str`.
-/// `&str`, `String` and [`Bytes`] (checked) convert into a `Text`. `Bytes::from` does not copy.
+/// `&str`, `String` and valid [`Bytes`] convert into a `Text`. `Bytes::from(text)` does not copy.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Text(Bytes);
 

@@ -154,8 +154,8 @@ pub struct Chunk<'a> {
     pub kind: DataKind,
     /// Whether the message begins with this chunk.
     pub first: bool,
-    /// The bytes of this chunk; may be empty. A chunk of text may end inside a character. Joined,
-    /// the chunks of a text so far always form the beginning of a valid text.
+    /// The bytes of this chunk; may be empty. A chunk of text may end inside a character, but the
+    /// chunks received so far always join to the beginning of a valid text.
     pub data: &'a [u8],
     /// Whether the message ends with this chunk.
     pub last: bool,
@@ -190,8 +190,8 @@ pub struct Info {
     /// same connection has a meaning: the time between two reads. To learn how old a message is,
     /// use [`arrived`](Self::arrived), or write an event loop, which can choose the epoch.
     pub read_at: Option<Time>,
-    /// The time of arrival, by the kernel's clock, of the last bytes of the read that completed the
-    /// message. The adapters set this value over a `Timestamped` stream if
+    /// When the last bytes of the read that completed the message arrived, by the kernel's
+    /// timestamps. The adapters set this value if the stream is or contains a `Timestamped` and
     /// [`stamp_reads`](crate::Config::stamp_reads) is set. Your own event loop can set it with
     /// [`set_read`](crate::Receiver::set_read). Otherwise `arrived` is `None`.
     pub arrived: Option<Arrival>,
@@ -204,14 +204,14 @@ pub struct Info {
 // Exhaustive, so that an event loop can build an `Arrival` from a `cmsg` of `recvmsg`.
 pub struct Arrival {
     /// When the kernel got the segment from the driver, as time since 1970 (CLOCK_REALTIME).
-    /// `UNIX_EPOCH + software` is a `SystemTime`. Later values may be smaller if the system's clock
-    /// is set back.
+    /// `UNIX_EPOCH + software` is a `SystemTime`. If the system's clock is set back, a later
+    /// segment can have a smaller value.
     pub software: Duration,
     /// When the network card received the segment, by the card's clock. The driver must support
     /// these times, and you must switch them on (`hwstamp_ctl`, `SIOCSHWTSTAMP`). The card decides
     /// the epoch; if PTP sets the card's clock, it is the epoch of TAI. The kernel's value is
-    /// passed on unchanged. This field is untested, because no test machine had a card that
-    /// supports it.
+    /// passed on unchanged. This field is untested, because no test machine had a card with
+    /// timestamps.
     pub hardware: Option<Duration>,
 }
 
@@ -227,9 +227,9 @@ pub struct Arrival {
 /// A message of up to 4 KiB that `recv_owned` returned is a part of a block of 36 KiB. All
 /// connections of a thread share these blocks. A thousand messages of 200 bytes thus cost 12
 /// allocations if all are kept. If each message is dropped before the next is received, one block
-/// serves all messages. A full block is freed when the last of its messages is dropped. If you keep
-/// only a few of many messages for long, keep copies: `message.as_message().to_owned()` makes a
-/// copy with an allocation of its own.
+/// serves all messages. A full block is freed when the last of its messages is dropped. So if you
+/// keep only a few of many messages for long, keep copies instead of whole blocks:
+/// `message.as_message().to_owned()` makes a copy with an allocation of its own.
 ///
 /// A message of more than 4 KiB keeps alive the buffer into which it was received or inflated, if
 /// the message fills at least half of that buffer. Otherwise the message has its own allocation.

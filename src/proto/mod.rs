@@ -4,9 +4,9 @@
 //! and helpers, and depend on neither state machine. No module here names a module outside this
 //! folder; `tests/source/architecture.rs` checks this.
 //!
-//! Most slices are cut by `get`, because indexing may panic. Where `get` can never return `None`,
-//! the code replaces `None` by a default, such as the empty slice of `unwrap_or_default`.
-//! `checks/panics/list` has the panics that are still possible.
+//! Most slices are cut by `get`, because indexing may panic. Where a `None` can never occur, the
+//! code has a default for it, such as the empty slice of `unwrap_or_default`. `checks/panics/list`
+//! lists the panics that are still possible.
 mod block;
 pub(crate) mod close;
 pub(crate) mod code;

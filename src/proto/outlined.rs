@@ -13,9 +13,9 @@ use core::{
 #[derive(Debug)]
 pub(crate) struct Outlined<T: Empty>(ManuallyDrop<T>);
 
-/// A type that has a value without anything to drop.
+/// A type with an empty value, in which nothing is left to drop.
 pub(crate) trait Empty {
-    /// Returns a value without anything to drop. It replaces the dropped value, and is never used.
+    /// Returns the empty value. It replaces the dropped value, and is never used.
     fn empty() -> Self;
 }
 

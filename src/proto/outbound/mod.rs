@@ -18,10 +18,10 @@ use prepared::Prepared;
 ///   [`min_vectored`](crate::Config::min_vectored) bytes. The server sends a payload of at least
 ///   that length without a copy, by a vectored write. Over a stream without vectored writes, and in
 ///   [`feed_first`](crate::Sender::feed_first), the server copies every payload.
-/// - `Cow<str>`, like the `&str` or the `String` in it.
+/// - `Cow<str>`, which is treated like the `&str` or the `String` in it.
 /// - `Arc<str>`. Its text is first copied into a `String`. To copy only once, pass a `&str`.
-/// - [`Prepared`] or a reference to it. A server copies this payload by the same rule as a
-///   `String`.
+/// - [`Prepared`] or a reference to it. The rule for `String` decides whether a server copies this
+///   payload.
 ///
 /// A client copies every payload, because it masks the copy. Text types become text messages, and
 /// byte types become binary messages. [`Message`], [`OwnedMessage`] and [`Prepared`] keep their
@@ -152,8 +152,8 @@ impl<'a> From<Cow<'a, str>> for Outbound<'a> {
     }
 }
 
-// There is no `From<[u8; N]>`: with it, clippy would advise to remove the `&` of `feed(&array)`,
-// and an array by value would need an allocation.
+// There is no `From<[u8; N]>`, because clippy would then advise to remove the `&` of
+// `feed(&array)`, and an array by value would need an allocation.
 impl From<Vec<u8>> for Outbound<'_> {
     #[inline]
     fn from(payload: Vec<u8>) -> Self {

@@ -11,20 +11,20 @@ use crate::proto::{
 use bytes::Bytes;
 use core::fmt;
 
-/// A message for fan-out to many connections: made once, and compressed once. On a server, each
-/// feed then only writes a header and copies the payload. A payload of at least
-/// [`min_vectored`](crate::Config::min_vectored) bytes is shared instead, if the stream has
+/// A message for fan-out to many connections, made and compressed for all of them together. On a
+/// server, each feed then only writes a header and copies the payload. A payload of at least
+/// [`min_vectored`](crate::Config::min_vectored) bytes is shared, not copied, if the stream has
 /// vectored writes.
 ///
 /// A client must mask each frame with a fresh masking key, so a client shares no payload. Over TLS,
 /// each connection encrypts the frame with its own key. For a short message, this encryption costs
 /// more than all other work.
 ///
-/// With permessage-deflate the message is compressed once for each window, independently of other
-/// messages. The first connection that sends the message decides the level. Even with context
-/// takeover, a `Prepared` refers to no earlier message. If a `Prepared` was sent compressed, the
-/// next message that the connection compresses refers to no earlier message either. So connections
-/// that send only `Prepared` messages gain nothing from takeover.
+/// With permessage-deflate the message is compressed once for each window size, independently of
+/// other messages. For each size, the first connection that sends the message decides the level.
+/// Even with context takeover, a `Prepared` refers to no earlier message. If a `Prepared` was sent
+/// compressed, the next message that the connection compresses refers to no earlier message either.
+/// So connections that send only `Prepared` messages gain nothing from takeover.
 ///
 /// ```
 /// use tickwire::{Config, Connection, Negotiated, Prepared};
@@ -55,7 +55,7 @@ impl fmt::Debug for Prepared {
 impl Prepared {
     /// Copies `message` once, with one allocation. The feature `deflate` adds an allocation of
     /// about 300 bytes. The message is compressed when a connection first has to send it
-    /// compressed. All connections with the same window, on any thread, share the result.
+    /// compressed. All connections with the same window size, on any thread, share the result.
     ///
     /// A message made by [`Outbound::plain`](crate::Outbound::plain) is never compressed.
     pub fn new<'m>(message: impl IntoOutbound<'m>) -> Self {

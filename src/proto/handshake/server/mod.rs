@@ -9,8 +9,8 @@
 //!
 //! This module checks every requirement of RFC 6455 on a request. The caller looks at
 //! [`Handshake::request`] and decides which targets to serve and which origins and users to admit.
-//! [`Origins`] checks origins. A rejection always ends the stream: bytes after a rejected request
-//! must never be read as a second request or as frames.
+//! [`Origins`] checks origins. A rejection always ends the stream, because bytes after a rejected
+//! request must never be read as a second request or as frames.
 //!
 //! # Who is asking
 //!
@@ -40,8 +40,8 @@
 //!
 //! A page cannot add headers to the request. Instead of a cookie, the page can send a token as one
 //! of the subprotocols: `new WebSocket(url, ["ticks.v1", "bearer." + token])`. Let the server
-//! choose the other subprotocol. If the server chose the token, its response would repeat the
-//! token, and events of `tracing` would show it.
+//! choose `ticks.v1`. If the server chose the token, its response would repeat the token, and
+//! events of `tracing` would show it.
 //!
 //! ```
 //! use tickwire::handshake::server::{Accept, RequestHead};
@@ -159,7 +159,7 @@ impl Handshake {
     ///
     /// # Errors
     ///
-    /// The first fault found, which is final. Write the response of [`reject`](Self::reject), shut
+    /// The first fault found. After an error, write the response of [`reject`](Self::reject), shut
     /// the stream for writing, drain it for a moment, and drop it.
     #[must_use = "a complete request waits for `accept`, and a faulty request for `reject`"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
@@ -205,8 +205,8 @@ impl Handshake {
     }
 
     /// The request, once it is complete and well-formed HTTP/1.1 or 1.0, even if it is not a valid
-    /// upgrade. So a program can respond to plain HTTP itself, and must then end the stream.
-    /// [`step`](Self::step) says whether the request passed the checks.
+    /// upgrade. So a program can respond to plain HTTP itself. After this response, the program
+    /// must end the stream. [`step`](Self::step) says whether the request passed the checks.
     pub fn request(&self) -> Option<RequestHead<'_>> {
         let line = self.head?;
         Some(RequestHead { line, head: self.reading.buf.wire().get(..line.len)? })
@@ -261,7 +261,7 @@ impl Handshake {
     }
 }
 
-/// Shows the progress, not the bytes received.
+/// Shows the progress and the request, but neither the query nor the values of headers.
 impl fmt::Debug for Handshake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handshake")

@@ -9,9 +9,9 @@ use alloc::{format, string::String, vec::Vec};
 /// The origins (RFC 6454) whose pages may connect. Checking the Origin stops cross-site hijacking
 /// (RFC 6455 §10.2), in which a page of any site uses the cookies that the user's browser sends.
 ///
-/// A request's Origin must equal one of these origins in the form that browsers send: the whole
-/// origin, without the scheme's default port. Case does not matter. Prefixes, suffixes and
-/// wildcards never match, and neither does `null`.
+/// The whole Origin of a request must equal one of these origins, without the scheme's default
+/// port, which browsers leave out. Case does not matter. Prefixes, suffixes and wildcards never
+/// match, and neither does `null`.
 ///
 /// ```
 /// use tickwire::handshake::{HandshakeError, server::{Handshake, Origins}};
@@ -41,7 +41,7 @@ impl Origins {
     ///
     /// # Errors
     ///
-    /// [`HeaderError::BadOrigin`] if an origin does not have that form.
+    /// [`HeaderError::BadOrigin`] if an origin does not have that form, or contains `*`.
     pub fn new<I>(origins: I) -> Result<Self, HeaderError>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -92,8 +92,8 @@ pub(in crate::proto::handshake) fn normalise(origin: &str) -> Result<String, Hea
         "https" => Some(443),
         _ => None,
     };
-    // `parsed.host` lacks the brackets of an IPv6 address, so the host is cut out of `authority`
-    // again.
+    // `parsed.host` lacks the brackets of an IPv6 address, so the host is taken from `authority`,
+    // brackets included.
     let host = match authority.rsplit_once(':') {
         // The last colon is before the port, unless that colon is inside the brackets of an IPv6
         // address.

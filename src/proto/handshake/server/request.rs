@@ -53,7 +53,7 @@ impl<'a> RequestHead<'a> {
     }
 
     /// The first value of the header `name`, without the blanks around it. Names match without
-    /// regard to case. `None` also for a value that is not UTF-8: see [`headers`](Self::headers).
+    /// regard to case. `None` also if the value is not UTF-8: then use [`headers`](Self::headers).
     pub fn header(&self, name: &str) -> Option<&'a str> {
         core::str::from_utf8(self.headers().get(name)?).ok()
     }
@@ -63,8 +63,8 @@ impl<'a> RequestHead<'a> {
         self.line.headers(self.head)
     }
 
-    /// The subprotocols that the client offers in all header lines, in its order of preference (RFC
-    /// 6455 §4.1 item 10). No name is repeated if the request passed the checks.
+    /// The subprotocols that the client offers, in its order of preference (RFC 6455 §4.1 item 10),
+    /// from all header lines together. No name is repeated if the request passed the checks.
     pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
         let elements = self.headers().named(PROTOCOL).flat_map(head::list);
         elements.filter(|element| head::is_token(element)).map(head::text)

@@ -77,7 +77,7 @@ impl<'a> Accept<'a> {
         self
     }
 
-    /// The configuration that [`config`](Self::config) set.
+    /// The configuration that was set by [`config`](Self::config).
     pub fn get_config(&self) -> Option<&Arc<Config>> {
         self.config.as_ref()
     }
@@ -184,8 +184,8 @@ impl Rejection {
         let mut text = format!("HTTP/1.1 {} {reason}\r\nConnection: close\r\n", self.status);
         let mut push = |parts: &[&str]| push(&mut text, parts);
         match self.status {
-            // RFC 9110 §7.8: a sender of Upgrade must also name `Upgrade` in Connection. §4.4: the
-            // answer to a wrong version names the right version.
+            // RFC 9110 §7.8: a sender of Upgrade must also name `Upgrade` in Connection. RFC 6455
+            // §4.4: the answer to a wrong version names the right version.
             426 => {
                 push(&[
                     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
@@ -195,8 +195,8 @@ impl Rejection {
             _ => {}
         }
         let body: &[u8] = if matches!(self.status, 204 | 205 | 304) { &[] } else { &self.body };
-        // RFC 9110 §8.6: a 204 must not have a Content-Length. A 304 has none either: it would have
-        // to be the length of a 200's body, which is not known here.
+        // RFC 9110 §8.6: a 204 must not have a Content-Length. A 304 has none either, because it
+        // would have to state the length of a 200's body, which is not known here.
         if !matches!(self.status, 204 | 304) {
             push(&["Content-Length: ", &body.len().to_string(), "\r\n"]);
         }
