@@ -23,7 +23,7 @@ impl Stall {
         }
     }
 
-    /// Gives a running deadline its full time again, because the epoch of the times changes.
+    /// Gives a running deadline its full time again, because the caller's times have a new epoch.
     pub(super) fn restart(&mut self) {
         if let Self::Until(_) = self {
             *self = Self::Unarmed;

@@ -2,14 +2,15 @@
 //! received and sent bytes, and on the phase of closing.
 //!
 //! Receiving a message reads no clock and moves no timer, because either would cost more than the
-//! message itself. A timer that has no deadline yet is due at once, and the next `handle_timeout`
-//! *arms* it: sets its deadline. So `step` and `feed` need not be told the time. Adapters sleep
-//! until a deadline and then tell the time.
+//! message itself. A timer that has no deadline yet is due at once. The next `handle_timeout`
+//! *arms* this timer, which means that it sets the timer's deadline. So `step` and `feed` need not
+//! be told the time. Adapters sleep until a deadline and then tell the time.
 //!
 //! Most deadlines are in the modules `beat`, `completion`, `silence` and `idle`. The file
 //! `stall.rs` has the deadline on writing, which `OutBuffer` keeps. This file has the deadlines of
-//! the phases of closing. A deadline on the peer's silence is a *verdict* on the peer; `verdict`
-//! says when it may be believed. All other deadlines are *duties*, which the clock alone decides.
+//! the phases of closing. A deadline on the peer's silence is a *verdict*: once it has passed, the
+//! module `verdict` says when it may be believed. All other deadlines are *duties*, for which only
+//! the clock counts.
 mod beat;
 mod completion;
 mod dormant;
@@ -46,16 +47,15 @@ pub(super) struct Timers {
     idle: Option<Box<Idle>>,
     end: Option<End>,
     pause: Pause,
-    /// A deadline on the peer's silence that has passed, and is not believed yet.
+    /// The passed deadline on the peer's silence, while this deadline is not believed yet.
     found: Option<Box<PassedDeadline>>,
-    /// The number of [`Receiver::reads`] at which the caller has to look at the clock next.
+    /// The value of [`Receiver::reads`] at which the caller has to look at the clock next.
     looks_at: u32,
     /// Whether the peer's Close is overdue, and other bytes came: see `Theirs::Overdue`.
     pub(super) overdue: bool,
     /// Whether the stream is dropped without a shutdown: the peer seems dead, or closing timed out.
     pub(super) given_up: bool,
-    /// The error of the passed deadline that ended reading and writing. From then on no deadline
-    /// runs.
+    /// The error of the deadline that ended reading and writing. If it is `Some`, no deadline runs.
     expired: Option<RecvError>,
 }
 
@@ -81,7 +81,7 @@ impl End {
 enum Pause {
     #[default]
     No,
-    /// The time at which the pause began; `None` until the caller has told a time.
+    /// The time at which the pause began; `None` until the caller tells a time in the pause.
     Since(Option<Time>),
     /// The pause began at this time, and has ended. The caller has told no time since its end.
     Over(Time),
@@ -108,8 +108,8 @@ impl Timers {
         }
     }
 
-    /// Forgets all times that the caller has told, because the epoch changes. Other facts stay. A
-    /// pause ends, because the new adapter begins its own pauses.
+    /// Forgets all times that the caller has told, because a new adapter's times have a new epoch.
+    /// Other facts stay. A pause ends, because the new adapter begins its own pauses.
     pub(super) fn restart(&mut self) {
         (self.end, self.pause, self.found) = (None, Pause::No, None);
         self.completion.restart();
@@ -187,8 +187,8 @@ impl Timers {
         }
     }
 
-    /// Returns when the caller has to call `handle` so that a pause is measured. `None` if there is
-    /// no pause to measure, or if the pause moves no running deadline. In both cases the caller
+    /// Returns when the caller has to call `handle`, which then measures a pause. `None` if there
+    /// is no pause to measure, or if the pause moves no running deadline. In both cases the caller
     /// need not read the clock.
     fn next_of_pause(&self, rx: &Receiver) -> Option<Time> {
         let awaited = self.beat.as_ref().is_some_and(Beat::is_awaited)
@@ -208,9 +208,8 @@ impl Timers {
         always || self.found.is_some()
     }
 
-    /// Whether the caller has to look at the clock before it reads. If there is a deadline on data
-    /// or an idle message, the caller has to look after each read. Otherwise it has to look after
-    /// 64 reads.
+    /// Whether the caller has to look at the clock before it reads. With a deadline on data, or
+    /// with an idle message, the caller has to look after each read, and otherwise after 64 reads.
     #[inline]
     pub(super) fn looks(&self, rx: &Receiver) -> bool {
         // The count of reads wraps, so the two numbers are compared by their difference.
@@ -310,16 +309,16 @@ impl Timers {
             return Ok(());
         }
         match phase {
-            // `step` still has to return the error that ends the phase.
+            // `step` still has to return an earlier error, which ends the phase.
             Phase::Closing if rx.failure().is_some() => Ok(()),
             Phase::Closing if !tx.is_broken() && end.total != total => {
-                // `expire` is not called, so that the stream is drained (see `Theirs::Overdue`).
+                // `expire` would end reading, but the stream is drained (see `Theirs::Overdue`).
                 self.overdue = true;
                 Err(RecvError::CloseTimeout)
             }
             Phase::Closing | Phase::Answering => Err(self.expire(RecvError::CloseTimeout, tx)),
             Phase::Reporting => {
-                // Receiving has failed, so `error` is `Some`.
+                // Receiving has failed, so `rx.error()` is `Some`.
                 let error = rx.error().unwrap_or(RecvError::CloseTimeout);
                 Err(self.expire(error, tx))
             }
@@ -339,7 +338,7 @@ impl Timers {
         }
     }
 
-    /// Ends reading and writing: the peer seems to be dead, or closing has taken too long.
+    /// Ends reading and writing, because the peer seems to be dead or closing has taken too long.
     fn expire(&mut self, error: RecvError, tx: &mut Sender) -> RecvError {
         self.given_up = true;
         self.expired = Some(error);
@@ -348,7 +347,8 @@ impl Timers {
     }
 
     /// Checks every deadline on the peer's silence, even if one of them has passed, because a check
-    /// also updates the deadline's state. Returns the error of the first passed deadline.
+    /// also updates the deadline's state. Returns the first error that applies, in the order
+    /// `FrameTimeout`, `PongTimeout`, `DataTimeout`.
     fn passed(
         &mut self,
         now: Time,

@@ -40,7 +40,7 @@ pub(crate) struct Inflated {
     /// The number of output bytes made.
     pub(crate) made: usize,
     pub(crate) status: Status,
-    /// Whether the output was filled, so that zlib may have more output.
+    /// Whether the output is full. If so, zlib may have more output.
     pub(crate) full: bool,
 }
 
@@ -109,8 +109,8 @@ impl ZlibOutput {
         self.bytes.get_mut(self.len..end).filter(|room| !room.is_empty())
     }
 
-    /// Doubles the buffer, but to at most `most` bytes. A new buffer has at least `FIRST` bytes, of
-    /// which `room` uses at most `most`.
+    /// Doubles the buffer, but not beyond `most` bytes. Even if `most` is smaller than `FIRST`, a
+    /// buffer has `FIRST` bytes, but `room` uses only `most` of them.
     #[cold]
     fn grow(&mut self, most: usize) {
         // The buffer is full, so `len` is its length. The pool may return a longer buffer.
@@ -183,8 +183,8 @@ impl ZlibOutput {
         core::mem::take(&mut self.bytes).into_text()
     }
 
-    /// Whether the contents fill at least half of the buffer. If so, a message may keep the buffer
-    /// alive.
+    /// Whether the contents fill at least half of the buffer. If so, an owned message may take the
+    /// buffer over, because it wastes little memory.
     pub(crate) fn is_well_filled(&self) -> bool {
         self.len >= self.bytes.len() / 2
     }

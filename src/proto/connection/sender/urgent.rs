@@ -1,5 +1,5 @@
 //! Frames that may overtake data fed earlier: control frames and messages. They wait here, beside
-//! the buffer, until [`Urgent::place`] gives them a place in the buffer.
+//! the outgoing buffer, until [`Urgent::place`] gives them a place in that buffer.
 use super::{encoder::Encoder, ledger::Ledger};
 use crate::proto::{
     connection::{out_buffer::OutBuffer, rtt::Trips},
@@ -13,14 +13,14 @@ use alloc::{boxed::Box, vec::Vec};
 pub(super) struct Urgent {
     /// The payloads of the waiting Pongs, each preceded by its length.
     pongs: Vec<u8>,
-    /// The number of Pongs queued since Pongs were last placed or dropped, but at most `MAX_PONGS`.
-    /// It is also `MAX_PONGS` if Pongs were dropped because of their total length.
+    /// The number of Pongs queued since the last `place_controls` or `drop_controls`. It is
+    /// `MAX_PONGS` if `push_pong` has dropped Pongs since then.
     pinged: u8,
     /// The payload of the waiting Ping, preceded by its length; empty if no Ping waits. This is a
     /// `Vec`, because most connections never send a Ping, and an array would enlarge every
     /// connection.
     ping: Vec<u8>,
-    /// How far the heartbeat's Ping has come. Invariant: while this is `Owed`, `ping` is not empty.
+    /// Where the heartbeat's last Ping is. Invariant: while `beat` is `Owed`, `ping` is not empty.
     beat: BeatPing,
     /// The measurements of round trips and their results; `None` before the first measured Ping.
     pub(super) trips: Option<Box<Trips>>,
@@ -28,8 +28,8 @@ pub(super) struct Urgent {
     /// `Sender::fail` overtakes only if the stream is blocked. Boxed, because most connections
     /// never need this field.
     pub(super) close: Option<Box<(Control, AtOnce)>>,
-    /// Whether our Close must be the last frame that is queued: the peer's Close came, or this end
-    /// has failed the connection.
+    /// Whether our Close must be the last frame that is queued. This is `true` once the peer's
+    /// Close came or this end has failed the connection.
     pub(super) close_is_last: bool,
     /// The frames of messages that overtake and have no place yet. The ledger counts them as fed.
     pub(super) first: Vec<u8>,
@@ -47,7 +47,7 @@ const MAX_PONGS: u8 = 16;
 enum BeatPing {
     #[default]
     None,
-    /// The Ping waits in `ping`, and gets its place with the next control frames.
+    /// The Ping waits in `ping` until `place_controls` gives it a place.
     Owed,
     /// The Ping was placed among control frames that overtake.
     Overtaking,
@@ -63,8 +63,8 @@ pub(super) struct Tail<'a> {
 }
 
 impl Tail<'_> {
-    /// Queues a control frame at the end of the content, and tells the ledger. Frames that have to
-    /// go before this frame must have their place already.
+    /// Queues a control frame in order, at the end of `out`, and tells the ledger. Any frame that
+    /// has to go before this frame must have its place already.
     pub(super) fn append(&mut self, opcode: OpCode, payload: &[u8]) {
         let Self { out, encoder, .. } = self;
         let start = out.fed();
@@ -81,10 +81,11 @@ impl Urgent {
 
     /// Queues a Pong. `payload` has at most 125 bytes. If `MAX_PONGS` Pongs wait already, drops
     /// them, and queues only the new Pong. From then on each Pong replaces the waiting Pong, until
-    /// [`place_controls`](Self::place_controls) places it and sets `pinged` to 0. For a device with
-    /// little memory, `high_water` also limits the total bytes of the waiting Pongs. More bytes
-    /// have the same effect as too many Pongs. The first two Pongs always have room. So even with a
-    /// low `high_water`, one Pong of the application does not displace the answer to a Ping.
+    /// [`place_controls`](Self::place_controls) places it and sets `pinged` to 0. For the sake of
+    /// devices with little memory, `high_water` also limits the total bytes of the waiting Pongs.
+    /// More bytes have the same effect as too many Pongs. The first two Pongs always have room. So
+    /// even with a low `high_water`, one Pong of the application does not displace the answer to a
+    /// Ping.
     pub(super) fn push_pong(&mut self, payload: &[u8], high_water: usize) {
         let limit = high_water.max(2 * (1 + MAX_CONTROL_LEN)); // 1 for the length of the payload
         if self.pinged == MAX_PONGS || self.pongs.len() + payload.len() >= limit {
@@ -115,7 +116,7 @@ impl Urgent {
         self.set_ping(&mark);
     }
 
-    /// Drops the waiting Ping, and stops measuring its round trip: its Pong will never come.
+    /// Drops the waiting Ping, and stops measuring its round trip, because no Pong will come.
     fn drop_ping(&mut self) {
         if let Some(trips) = &mut self.trips {
             payloads(&self.ping).for_each(|unsent| trips.forget(unsent));
@@ -130,14 +131,14 @@ impl Urgent {
     }
 
     /// Drops the waiting Pongs and the waiting Ping, and frees their memory. No Ping or Pong is
-    /// queued afterwards. So `pinged` and `beat` are reset only to keep the documentation of these
-    /// fields true, and `trips` need not forget the dropped Ping.
+    /// queued afterwards. So `trips` need not forget the dropped Ping: no later Ping is measured.
+    /// `pinged` and `beat` are reset only to keep the documentation of these fields true.
     pub(super) fn drop_controls(&mut self) {
         (self.pongs, self.pinged) = (Vec::new(), 0);
         (self.ping, self.beat) = (Vec::new(), BeatPing::None);
     }
 
-    /// Drops all waiting frames. The ledger must have counted the messages before this call.
+    /// Drops all waiting frames. The ledger must have counted the messages as dropped before.
     pub(super) fn clear(&mut self) {
         self.drop_controls();
         self.close = None;
@@ -155,7 +156,7 @@ impl Urgent {
         pongs.chain(payloads(&self.ping).map(|payload| (OpCode::Ping, payload)))
     }
 
-    /// The length of all waiting frames in bytes; `header` is the length of a control frame's
+    /// The length in bytes of all waiting frames; `header` is the length of a control frame's
     /// header.
     pub(super) fn len(&self, header: usize) -> usize {
         let close = self.close.as_ref().map(|close| close.0.payload());
@@ -165,12 +166,13 @@ impl Urgent {
 
     // Placing.
 
-    /// Places the waiting frames into `to`. Frames that cannot be placed yet keep waiting.
-    /// `Sender::has_outgoing` predicts whether `to` has bytes to write afterwards: change both
-    /// together.
+    /// Places the waiting frames into `to`. Frames that must wait longer stay in `self`.
+    /// `Sender::has_outgoing` predicts whether `to` has bytes to write afterwards, so change
+    /// `has_outgoing` and `place` together.
     pub(super) fn place(&mut self, to: &mut Tail<'_>) {
-        // A Close that overtakes comes first, because it drops the data. Waiting control frames
-        // then go behind the Close, or are dropped if nothing may follow the Close.
+        // A Close that overtakes comes first, because it drops the messages, also those in `first`.
+        // Waiting control frames go behind the Close, or are dropped if nothing may follow the
+        // Close.
         if let Some(close) = self.close.take_if(|close| close.1 || to.out.refused()) {
             self.cut(&close.0, to);
         }
@@ -186,9 +188,9 @@ impl Urgent {
             to.out.overtake_messages(&mut self.first);
         }
         // The Close of `fail` may still wait in `close`. Once everything before this Close has been
-        // written, the Close is queued in order. This comes last, so that the frames placed above
-        // go before the Close. Overtaking messages that still wait for the end of a message in
-        // chunks are dropped, because that end never comes now.
+        // written, the Close is queued in order. This step comes last, so that the frames placed
+        // above go before the Close. Overtaking messages that still wait for the end of a message
+        // in chunks are dropped, because that end never comes now.
         if to.out.len() == 0
             && let Some(close) = self.close.take()
         {
@@ -207,7 +209,7 @@ impl Urgent {
         if self.close_is_last {
             self.drop_controls();
         }
-        // `truncate` counts both sequences of the ledger together; the ledger needs two counts.
+        // `truncate` returns one number for both sequences of the ledger, which needs two numbers.
         let mut first = to.out.first_len();
         let dropped = to.out.truncate();
         first -= to.out.first_len();
@@ -219,9 +221,9 @@ impl Urgent {
     }
 
     /// Places the waiting Pongs and the waiting Ping. At least one frame must wait. The new frames
-    /// go behind control frames that already overtake; only `close_in_order` calls this while
-    /// control frames overtake. If the buffer has no bytes to write, the new frames need not
-    /// overtake, and go to the end of the content.
+    /// go behind the control frames that overtake already. (While control frames overtake, only
+    /// `close_in_order` calls this function.) If the buffer has no bytes to write, the new frames
+    /// need not overtake, and are queued in order.
     pub(super) fn place_controls(&mut self, to: &mut Tail<'_>) {
         let Tail { out, encoder, ledger } = to;
         let frames = &mut out.controls;
@@ -229,8 +231,7 @@ impl Urgent {
         for (opcode, payload) in self.controls() {
             encoder.control(opcode, payload, |frame| frames.extend_from_slice(frame));
         }
-        // The round trip is still measured, because the Ping's Pong will come. So `drop_ping` is
-        // not called.
+        // `drop_ping` is not called, because the Pong will come and end the round trip.
         self.pongs.clear();
         self.pinged = 0;
         self.ping.clear();
@@ -258,10 +259,9 @@ impl Urgent {
         self.beat = BeatPing::Owed;
     }
 
-    /// Whether the heartbeat's last Ping was written, so that `out` no longer holds it. If other
-    /// control frames overtake later, the result is `false` again until they are written. So
-    /// `timers`, the only caller, stops asking at the first `true`. It asks again if the epoch
-    /// changes.
+    /// Whether the heartbeat's last Ping was written. After a `true`, the result may be `false`
+    /// again while other control frames overtake. So the module `timers`, the only caller, stops
+    /// asking at the first `true`. It asks again about the same Ping only if the epoch changes.
     pub(super) fn beat_written(&self, out: &OutBuffer) -> bool {
         match self.beat {
             BeatPing::None | BeatPing::Owed => false,

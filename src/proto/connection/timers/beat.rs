@@ -13,7 +13,7 @@ pub(super) struct Beat {
 #[derive(Debug)]
 enum State {
     Unarmed,
-    /// At each of the last `silent` looks, no byte had arrived. The next look is at `until`.
+    /// `silent` looks in a row have found no new byte. The next look is at `until`.
     Listening {
         silent: u8,
         until: Time,
@@ -98,7 +98,7 @@ impl Beat {
         };
         let listen = |silent| State::Listening { silent, until: due + pause };
         *state = match *state {
-            // Before a look is due nothing changes, so that an early call is harmless.
+            // An early call is harmless: nothing changes before the next look is due.
             State::Listening { until: at, .. } | State::Pinged { look: at, .. } if now < at => {
                 return false;
             }
@@ -110,7 +110,7 @@ impl Beat {
                 State::Pinging
             }
             State::Listening { silent, .. } => listen(silent + 1),
-            // The deadline begins only now: a Ping that waits for the stream proves nothing.
+            // The deadline begins only now, because a Ping that still waits proves nothing.
             State::Pinging if tx.beat_written() => pinged(now + heartbeat.timeout),
             State::Pinging => return false,
             State::Pinged { until, .. } if now < until => pinged(until),

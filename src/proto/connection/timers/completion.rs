@@ -11,9 +11,9 @@ const LEAST_RATE: u64 = 16 << 10;
 /// A message gets this many times `frame_timeout`, because its sender may wait between frames.
 const SEVERAL: u32 = 10;
 
-/// The caller has to tell the time at least this many times within `frame_timeout`. If a call is
-/// late, the program slept, and full buffers may have kept the peer from sending. So the time
-/// between two calls counts as at most a quarter of `frame_timeout`.
+/// The caller has to tell the time at least this many times within `frame_timeout`. If the caller
+/// is late, the program slept, and full buffers may have kept the peer from sending. So the time
+/// since the caller last told the time counts as at most a quarter of `frame_timeout`.
 const TIMES_TOLD: u32 = 4;
 
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ impl Completion {
         self.told = self.told.map(|told| told + by);
     }
 
-    /// When `passed` has to be called: at once if a frame or message has begun since its last call.
+    /// When to call `passed` next: at once if a frame or message has begun since the last call.
     pub(super) fn next(&self, rx: &Receiver) -> Option<Time> {
         let Unfinished { frame, message } = rx.unfinished()?;
         // The minimum includes `part`, because `passed` counts at most this time between two calls.
@@ -90,8 +90,8 @@ impl Completion {
 }
 
 impl Left {
-    /// Subtracts `past` from the time that is left, and adds time for the bytes since the last
-    /// call, if `bytes` is known. A new frame or message, at `of`, gets the time `whole` instead.
+    /// Adds time for the bytes since the last call, if their number is known, and then subtracts
+    /// `past`. But a frame or message that is new gets the time `whole`. (`of` is its position.)
     /// Returns whether no time is left.
     fn passed(
         &mut self,
@@ -104,20 +104,20 @@ impl Left {
             *self = Self { of, left: whole, bytes };
             return false;
         }
-        // Time is added before `past` is subtracted. The subtraction stops at zero. In the other
-        // order it could cut off a part of `past`, and the peer would get too much time.
+        // Time is added first, because the subtraction stops at zero. In the other order, a part of
+        // `past` could be lost, and the peer would get too much time.
         if let (Some(before), Some(bytes)) = (self.bytes, bytes) {
             self.left = self.left.saturating_add(time_of(bytes.wrapping_sub(before)));
         }
-        // If the count is unknown now, the next call adds the time for the bytes of both calls.
+        // If `bytes` is `None`, a later call adds the time for the bytes of both calls.
         self.bytes = bytes.or(self.bytes);
         self.left = self.left.saturating_sub(past);
         of.is_some() && self.left.is_zero() // Without a frame or message, `left` has no meaning.
     }
 }
 
-/// The time that this many bytes take at `LEAST_RATE`. (15,625 is 1,000,000 / 64. With the smaller
-/// factor, the product saturates only for a larger number of bytes.)
+/// The time that this many bytes take at `LEAST_RATE`. (Both factors are divided by 64: 15,625 is
+/// 1,000,000 / 64. So the product saturates only at 64 times more bytes.)
 fn time_of(bytes: u64) -> Duration {
     Duration::from_micros(bytes.saturating_mul(15_625) / (LEAST_RATE / 64))
 }

@@ -1,4 +1,4 @@
-//! The state of the deadlines that a dormant connection keeps.
+//! The part of the deadlines' state that a dormant connection keeps.
 use super::{
     Pause, Timers,
     beat::{self, Beat},

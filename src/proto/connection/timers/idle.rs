@@ -64,8 +64,8 @@ impl Idle {
         }
         // While the stream is blocked, one waiting idle message is enough.
         let waits = self.fed.is_some_and(|at| !tx.is_written(at));
-        // If there is no room, fed messages are still to be sent, so the connection is not idle. A
-        // message in chunks that has begun to leave would hold the idle message back (§5.4).
+        // If there is no room, fed messages are still to be sent, so the connection is not idle. An
+        // unfinished message in chunks might hold the idle message back (§5.4).
         let free = !waits && tx.has_room() && tx.message_in_progress().is_none();
         if now < last.since + self.after || !free {
             return;

@@ -1,5 +1,5 @@
-//! How often deadlines *look*: check whether bytes arrived or messages were fed. A look reads a
-//! flag or compares counters, so that receiving or feeding a message need not read a clock.
+//! How often deadlines *look*, that is, check whether bytes arrived or messages were fed. A look
+//! reads a flag or compares counters, so that receiving or feeding a message need not read a clock.
 use core::time::Duration;
 
 /// The number of looks per interval. So a heartbeat's Ping may be queued late, by up to a fifth of

@@ -39,7 +39,7 @@ impl Silence {
     pub(super) fn passed(&mut self, now: Time, rx: &Receiver) -> bool {
         let mark = rx.data_mark();
         match self.since {
-            // Without a mark, received data may wait for a `step`, so the silence starts anew.
+            // If `mark` is `None`, received data may wait for a `step`, so the silence starts anew.
             Some(since) if mark.is_some() && mark == self.mark => now >= since + self.timeout,
             _ => {
                 (self.mark, self.since) = (mark, Some(now));

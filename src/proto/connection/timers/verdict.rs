@@ -4,13 +4,13 @@
 //! disprove the silence. So a passed deadline is first only *found*. The connection goes on
 //! reading, and believes the deadline once one of these is true:
 //!
-//! - A read that began after the deadline was found has blocked. (If the caller cannot tell whether
-//!   a read blocked, two reads, at least [`AGAIN`] apart, must seem to block.)
+//! - A read blocked, and this read began after the deadline was found. (If the caller cannot tell
+//!   whether a read blocked, two reads, at least [`AGAIN`] apart, must seem to block.)
 //! - The caller said how many bytes lay unread when the deadline was found, and this number of
 //!   bytes was received.
-//! - [`READS`] reads were made since the deadline was found.
+//! - The caller did not say this number, and made [`READS`] reads since the deadline was found.
 //!
-//! If bytes arrive in time, the deadline moves. If the moved deadline passes, it is found again. So
+//! If bytes disprove the silence first, the deadline moves, and is found again once it passes. So
 //! after a program has slept, the connection reads what the peer sent meanwhile before it believes
 //! a deadline. A flood that moves no deadline delays an error by at most `READS` reads.
 use super::Receiver;
@@ -18,15 +18,15 @@ use crate::proto::{error::RecvError, time::Time};
 use core::time::Duration;
 
 /// The number of reads after which a found deadline is believed, although no read has blocked. With
-/// reads of 16 KiB, this is more than a socket's receive buffer holds (6 MiB on Linux).
+/// 16 KiB each, these reads take more bytes than a socket's receive buffer holds (6 MiB on Linux).
 const READS: u32 = 1024;
 
-/// A caller that does not say whether its reads block has to tell the time again after this time.
+/// If a caller does not say whether its reads block, it tells the time again after this time.
 pub(super) const SOON: Duration = Duration::from_millis(1);
 
-/// After a read that perhaps blocked, another read of this kind counts only this much later. A task
-/// that is woken at once may find the stream's lock still held, so two quick reads would prove no
-/// more than one. Tasks hold this lock far shorter than `AGAIN`: during a call that never waits.
+/// After a read that perhaps blocked, another read of this kind counts only this much later. A read
+/// is postponed while another task holds the stream's lock, so two quick reads prove no more than
+/// one. Tasks hold the lock for far less than `AGAIN`: during a call that never waits.
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// How certain it is that a read blocked.
@@ -53,7 +53,7 @@ pub(super) struct PassedDeadline {
     reads: u32,
     /// Whether a read has perhaps blocked since the deadline was found.
     doubted: bool,
-    /// Whether it is certain that a read has blocked since the deadline was found.
+    /// Whether a read surely blocked since the deadline was found, or two reads perhaps blocked.
     blocked: bool,
     /// The number of bytes received when the deadline was found.
     total: u64,
@@ -67,8 +67,8 @@ impl PassedDeadline {
         Self { error, at, told: at, reads, doubted: false, blocked: false, total, unread: None }
     }
 
-    /// Records that a read blocked, or perhaps blocked. The read began after the deadline was
-    /// found.
+    /// Records that a read blocked, or perhaps blocked. The read must have begun after the deadline
+    /// was found.
     pub(super) fn read_blocked(&mut self, blocked: Blocked) {
         match blocked {
             Blocked::Surely => self.blocked = true,
