@@ -96,10 +96,10 @@ pub enum RecvError {
     /// may still be alive.
     #[error("no data from the peer within the data timeout (data_timeout)")]
     DataTimeout,
-    /// One of two waits was longer than [`close_timeout`](crate::Config::close_timeout): to write
-    /// our answer to the peer's Close, or for the peer's Close after our own Close or a failed
-    /// write. [`Closed::unconfirmed`](crate::Closed::unconfirmed) says whether the peer has ended
-    /// the stream since then.
+    /// Closing took longer than [`close_timeout`](crate::Config::close_timeout) or `leave` allows.
+    /// Our answer to the peer's Close was not written in time, or no Close of the peer came in time
+    /// after our Close or a failed write. [`Closed::unconfirmed`](crate::Closed::unconfirmed) says
+    /// whether the peer has ended the stream since then.
     #[error("closing handshake not finished within the close timeout (close_timeout)")]
     CloseTimeout,
     /// A frame, or a message in several frames, was not complete in the time that
@@ -116,7 +116,7 @@ impl RecvError {
     /// The close code with which this end reports the error to the peer. `None` if the stream
     /// ended, or if a deadline other than `data_timeout` passed: in these cases a Close would most
     /// likely not arrive, or was sent already.
-    // The adapters' `Error::is_retryable` relies on `None`: `is_retryable` is true for each error
+    // The adapters' `Error::is_retryable` uses this code: the result is `true` for each `RecvError`
     // without a code, and otherwise only for `DataTimeout`.
     pub const fn close_code(self) -> Option<CloseCode> {
         match self {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 /// An [`Event`] that owns its payload: a message or a control frame, received or to be sent.
 ///
 /// `Event::from(&owned)` borrows an owned event, and `OwnedEvent::from(event)` copies an event.
-/// Every type that converts into an [`OwnedMessage`] converts into an `OwnedEvent` too:
+/// Every type that converts into an [`OwnedMessage`] converts into an `OwnedEvent` too, for example
 /// `OwnedEvent::from("text")`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 // Exhaustive: see `Event`.

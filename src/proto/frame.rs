@@ -313,7 +313,7 @@ impl ShortHeader {
             return None;
         }
         let mut key = u64::from_le_bytes(wire) >> 16; // all bytes after the first two
-        // Shifted right by 5, the mask bit is 4: the length of the masking key.
+        // Shifted right by 5, `mask_bit` is 4 (the length of a masking key) or 0 (no key).
         let (mut payload_len, mut len) = (usize::from(b1 & !MASK), 2 + usize::from(mask_bit >> 5));
         if payload_len >= usize::from(LEN16) {
             payload_len = usize::from((key as u16).swap_bytes()); // big-endian on the wire

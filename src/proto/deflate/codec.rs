@@ -110,7 +110,7 @@ impl ZlibOutput {
     }
 
     /// Doubles the buffer, but not beyond `most` bytes. Even if `most` is smaller than `FIRST`, a
-    /// buffer has `FIRST` bytes, but `room` uses only `most` of them.
+    /// buffer has at least `FIRST` bytes, but `room` uses only `most` of them.
     #[cold]
     fn grow(&mut self, most: usize) {
         // The buffer is full, so `len` is its length. The pool may return a longer buffer.

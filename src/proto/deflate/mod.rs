@@ -2,18 +2,18 @@
 //! on ([`DeflateParams`]), and the compressors and decompressors that connections share.
 //!
 //! A connection's sender decides which messages to compress, and its receiver inflates compressed
-//! messages. The handshake writes offers and answers. `zlib-rs` compresses and inflates, whatever
-//! backend other crates of the program choose for `flate2`.
+//! messages. The handshake writes offers and answers. This crate calls `zlib-rs` directly, so the
+//! backend that other crates of the program choose for `flate2` does not matter.
 //!
-//! Compression is off unless both ends ask for it, by [`Config::deflate`](crate::Config::deflate).
+//! Compression needs [`Config::deflate`](crate::Config::deflate) and the consent of the peer.
 //!
 //! # What it costs in memory
 //!
 //! A connection without context takeover keeps no compressor or decompressor between messages. Each
 //! thread keeps compressors, decompressors and buffers, which all its connections share. With
-//! takeover, a connection keeps its own compressor, from the first message that it compresses until
-//! sending ends. It also keeps its own decompressor, from the first compressed message until
-//! receiving ends.
+//! takeover for our messages, a connection keeps its own compressor, from the first message that it
+//! compresses until sending ends. With takeover for the peer's messages, it keeps its own
+//! decompressor, from the first compressed message that it receives until receiving ends.
 //!
 //! By default, no message of ours refers back to earlier messages, and a server forbids its clients
 //! to refer back. But a client lets the server use takeover for the server's messages, because some
@@ -42,7 +42,7 @@
 //! - By default a client offers `client_no_context_takeover; client_max_window_bits`, and accepts
 //!   every answer to this offer that the RFC permits.
 //! - A server's answer has `server_no_context_takeover`, unless [`takeover`](Direction::takeover)
-//!   is set for the server's messages and the offer allows it. The same rule holds for
+//!   is set for the server's messages and the offer allows takeover. The same rule holds for
 //!   `client_no_context_takeover` and the client's messages. The answer has a parameter for a
 //!   window size only if the offer has the same parameter, because some clients refuse a parameter
 //!   that they did not offer.
@@ -50,9 +50,9 @@
 //!   server for this window. If a server asks a client for this window, the client sends all
 //!   messages uncompressed.
 //! - A message is complete if its DEFLATE blocks are complete once 00 00 ff ff is appended
-//!   (§7.2.2). Any other message fails with [`BadDeflate`](crate::ProtocolError::BadDeflate), with
-//!   two exceptions, as in other libraries. A message of zero bytes is complete, and is empty when
-//!   inflated. A message is also complete if its last byte is ff and ends a block, for example
+//!   (§7.2.2). Any other message fails with [`BadDeflate`](crate::ProtocolError::BadDeflate). There
+//!   are two exceptions, as in other libraries. A message of zero bytes is complete, and is empty
+//!   when inflated. A message is also complete if its last byte is ff and ends a block, for example
 //!   because the sender did not remove the 00 00 ff ff of its flush.
 //! - A block with BFINAL set ends the DEFLATE stream (RFC 1951 §3.2.3). Data after that block, in
 //!   this message or the next, cannot refer back to the block or to data before the block.
@@ -101,7 +101,7 @@ pub struct Deflate {
     /// How hard to compress, from 1 (fastest) to 9 (smallest); default 1. A value outside this
     /// range counts as the nearest value inside.
     ///
-    /// The table shows the compressed length of 1 KiB of JSON, and the time that compressing it
+    /// The table shows the compressed length of 1 KiB of JSON, and the time that the compression
     /// takes (`benches/deflate.rs`). Inflating the result takes 0.7 to 1.8 µs.
     ///
     /// | level | without takeover | with takeover |
@@ -110,10 +110,10 @@ pub struct Deflate {
     /// | 2 | 289 bytes in 8.5 µs | 208 bytes in 6.2 µs |
     /// | 6 | 278 bytes in 10.4 µs | 189 bytes in 11.0 µs |
     pub level: u8,
-    /// Messages of fewer bytes than this are sent uncompressed; default 128. Compressing such a
-    /// short message without takeover gains little. A longer message without takeover is also sent
-    /// uncompressed if it would not become shorter. Empty messages are never compressed. A message
-    /// fed in several chunks is always compressed, because its length is not known when it begins.
+    /// Messages of fewer bytes than this are sent uncompressed; default 128. Without takeover,
+    /// compressing fewer bytes than the default gains little. A longer message without takeover is
+    /// also sent uncompressed if it would not become shorter. Empty messages are never compressed.
+    /// A message in several chunks is always compressed, because its length is not known at first.
     pub min_size: usize,
     /// The most bytes that a thread keeps in unused compressors and decompressors; default 2 MiB,
     /// which is about five compressors or 40 decompressors. Above this limit, the thread frees the
@@ -132,15 +132,15 @@ pub struct Deflate {
     /// [table](self#what-it-costs-in-memory). A window of 8 bits counts as 9 bits, because zlib
     /// cannot compress for 8 bits.
     pub server: Direction,
-    /// Whether, and how far, messages of the client may refer back to earlier messages, if the
-    /// server agrees.
+    /// Whether, and how far, messages of the client may refer back to earlier messages. Takeover is
+    /// used only if both ends agree to it.
     pub client: Direction,
     /// Whether a client refuses a server that uses takeover; default `false`. A server ignores this
     /// setting.
     ///
     /// With takeover, each connection of the client keeps a decompressor, 47 KiB, from the first
-    /// compressed message on. With this setting, no connection keeps a decompressor: the offer asks
-    /// for `server_no_context_takeover` (§7.1.1.1). If the server compresses without agreeing, the
+    /// compressed message on. With this setting, no connection does, because the offer asks for
+    /// `server_no_context_takeover` (§7.1.1.1). If the server compresses without agreeing, the
     /// handshake fails with [`UnmetDeflate`](crate::handshake::HandshakeError::UnmetDeflate).
     /// Tornado and Mojolicious always use takeover, so they never agree. Some other servers then
     /// decline compression (Netty by default).
@@ -178,8 +178,8 @@ impl Default for Direction {
 
 #[cfg(feature = "deflate")]
 impl Default for Deflate {
-    /// No takeover, but a client accepts a server that uses it. Windows of 15 bits, level 1,
-    /// compression of messages from 128 bytes on, and 2 MiB kept by each thread.
+    /// No takeover, but a client accepts a server that uses takeover. Windows of 15 bits, level 1,
+    /// compression of messages from 128 bytes on, and a `memory` of 2 MiB.
     fn default() -> Self {
         Self {
             level: 1,

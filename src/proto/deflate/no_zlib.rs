@@ -1,6 +1,6 @@
-//! Replaces `zlib.rs` if the feature `deflate` is off. Compression cannot be configured or agreed
-//! on, because the types here have no values. So the compiler drops all code that needs a value of
-//! these types.
+//! Replaces `zlib.rs` if the feature `deflate` is off. The types here, except `Packed`, have no
+//! values. So compression cannot be configured or agreed on, and the compiler drops all code that
+//! needs a value of one of these types.
 use super::{
     Deflate,
     codec::{Broken, Inflated, Setting, ZlibOutput},
@@ -31,8 +31,8 @@ impl<T> DerefMut for Boxed<T> {
     }
 }
 
-// An `Option<Deflate>` is always `None` here. The compiler does not see this from the type, because
-// `Deflate` also has other fields. So these functions return a plain `None`.
+// `Deflate::more` has no value here, so an `Option<Deflate>` is always `None`. The compiler does
+// not see this, because `Deflate` has more fields. So these functions return a plain `None`.
 
 pub(crate) fn wanted(_: Option<&Deflate>) -> Option<&Deflate> {
     None

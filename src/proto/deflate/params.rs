@@ -21,7 +21,7 @@ pub(crate) struct Offer(pub(crate) Params);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Answer(pub(crate) Params);
 
-/// The parameters of an offer or an answer. `Display` writes the value of the header.
+/// The parameters of an offer or an answer. `Display` writes a value of Sec-WebSocket-Extensions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Params {
     server_no_takeover: bool,
@@ -62,8 +62,8 @@ impl Params {
     }
 }
 
-/// Parses a window size (§7.1.2): a decimal number from 8 to 15, without a leading zero. A token
-/// contains no backslash, so each backslash is an escape, and is skipped.
+/// Parses a window size (§7.1.2): a decimal number from 8 to 15, without a leading zero. The value
+/// is a token, which contains no backslash, so each backslash is an escape, and is skipped.
 fn bits(value: &str) -> Option<u8> {
     let mut digits = value.bytes().filter(|&b| b != b'\\');
     match (digits.next(), digits.next(), digits.next()) {
@@ -122,7 +122,7 @@ impl Offer {
         let answer = Params {
             server_no_takeover: !agreed.server.takeover,
             client_no_takeover: !agreed.client.takeover,
-            // Only if offered: some clients refuse a parameter that they did not offer.
+            // Only if offered, because some clients refuse a parameter that they did not offer.
             server_bits: theirs.server_bits.map(|_| server_bits),
             // Without this parameter, the client keeps the window that it announced.
             client_bits: (client_bits < known).then_some(Bits::AtMost(client_bits)),
@@ -138,8 +138,8 @@ impl Answer {
     }
 
     /// Returns the parameters agreed on. If `offer` does not permit this answer, the error names
-    /// the setting of [`Deflate`] that the server does not agree to. The error is `None` if no
-    /// setting would permit the answer.
+    /// the setting of [`Deflate`] that the server does not agree to, or is `None` if no setting
+    /// would permit the answer.
     pub(crate) fn to(self, offer: Offer) -> Result<DeflateParams, Option<&'static str>> {
         let (Self(theirs), Offer(ours)) = (self, offer);
         // §7.1.1.1: if the offer has `server_no_context_takeover`, the answer must have it too.

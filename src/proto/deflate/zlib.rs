@@ -206,8 +206,8 @@ fn decompressor() -> Decompressor {
     Decompressor::new(false, 15) // Raw DEFLATE. The longest window can inflate every message.
 }
 
-/// Inflates until the input is used up or `room` is full. With `blockwise`, also stops after each
-/// DEFLATE block. After the end of a DEFLATE stream, `raw` is ready for another stream.
+/// Inflates until all of `input` is taken, `room` is full or the DEFLATE stream ends. If
+/// `blockwise`, also stops after each block. After the end of a stream, `raw` is ready for another.
 pub(crate) fn inflate(
     raw: &mut Decompressor,
     input: &[u8],
@@ -249,7 +249,7 @@ impl Packed {
             out.give();
             packed
         };
-        // A `Setting` has at least 9 bits. While a thread makes a form, other threads wait for it.
+        // A `Setting` has at least 9 bits. Threads that need this form wait while one makes it.
         self.0.get(usize::from(setting.window_bits) - 9)?.get_or_init(pack).as_ref()
     }
 }

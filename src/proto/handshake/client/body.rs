@@ -33,9 +33,9 @@ impl Body {
         HandshakeError::Refused { status: self.refusal.status }
     }
 
-    /// Moves bytes from `buf` into the body, up to `max` bytes. Returns `true` once no more bytes
-    /// will be added: `max` bytes or the whole body are there, a chunk is invalid, or the stream
-    /// has ended.
+    /// Moves bytes from `buf` into the body, until the body has `max` bytes. Returns `true` once no
+    /// more bytes will be added: the body is complete or has `max` bytes, a chunk is invalid, or
+    /// the stream has ended.
     pub(super) fn take(&mut self, buf: &mut RecvBuffer, eof: bool, max: usize) -> bool {
         let body = &mut self.refusal.body;
         loop {
@@ -52,8 +52,8 @@ impl Body {
                 self.left -= n as u64;
                 n
             } else if self.line_end > 0 {
-                // The two bytes are not checked. No response follows this one, so wrong bytes can
-                // only spoil the body.
+                // The CRLF is not checked. No response follows this one, so wrong bytes can only
+                // spoil the body.
                 let n = wire.len().min(self.line_end);
                 self.line_end -= n;
                 n

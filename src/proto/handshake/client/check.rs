@@ -8,14 +8,14 @@ use crate::proto::handshake::{
 
 const ACCEPT: &str = "Sec-WebSocket-Accept";
 
-/// The headers that [`Handshake::check`] examines. One loop compares a name with all of them. A
-/// separate comparison for each header would add up to 600 bytes of code per header.
+/// The headers that [`Handshake::check`] examines. One loop compares the name of a received header
+/// with all of them, because a separate comparison would add up to 600 bytes of code per header.
 const HEADERS: [&str; 5] = ["Upgrade", "Connection", ACCEPT, PROTOCOL, extensions::NAME];
 
 impl Handshake {
     /// Makes the checks of RFC 6455 §4.1 on a 101. Ignores Content-Length and Transfer-Encoding,
-    /// which mean nothing in a 101: every 1xx ends at its empty line (RFC 9112 §6.3), and frames
-    /// follow. Some servers, such as aiohttp up to version 3.5, send these headers.
+    /// which mean nothing in a 101, because every 1xx ends at its empty line (RFC 9112 §6.3), and
+    /// frames follow the 101. Some servers, such as aiohttp up to version 3.5, send these headers.
     pub(super) fn check(&self, headers: Headers<'_>) -> Result<(), HandshakeError> {
         // An unwritten part of the request would reach the server after its 101, where the server
         // expects frames.
@@ -28,7 +28,7 @@ impl Handshake {
             let known = HEADERS.into_iter().find(|known| name.eq_ignore_ascii_case(known));
             match known.unwrap_or_default() {
                 "Upgrade" => {
-                    // Each line must name `websocket` alone: no other protocol was asked for.
+                    // Each line must be `websocket` alone, because we asked for no other protocol.
                     let fine = value.eq_ignore_ascii_case(b"websocket");
                     upgrade = Some(fine && upgrade.unwrap_or(true));
                 }
@@ -56,7 +56,7 @@ impl Handshake {
             Some(_) => return Err(HandshakeError::BadAccept),
             None => return Err(HandshakeError::MissingHeader(ACCEPT)),
         }
-        // §4.1 item 5. The parameters are not kept here: `into_connection` computes them again.
+        // §4.1 item 5. The agreed parameters are not kept: `into_connection` computes them again.
         if extended {
             deflate::agree(headers, &self.config)?;
         }

@@ -43,8 +43,8 @@ use core::fmt;
 /// First write [`outgoing`](Self::outgoing) and call [`advance`](Self::advance), until `outgoing`
 /// is empty. Then call [`spare_mut`], read, call [`commit`] or [`end_of_stream`], and
 /// [`step`](Self::step), until `step` no longer returns [`Partial`](Progress::Partial). While you
-/// wait for bytes, use [`poll_timeout`] and [`handle_timeout`]. The calls for reading and time are
-/// methods of [`reading`](Self::reading).
+/// wait for bytes, use [`poll_timeout`] and [`handle_timeout`]. The calls for reading and for the
+/// time are methods of the field [`reading`](Self::reading).
 ///
 /// ```
 /// use std::{error::Error, io::{Read, Write}};
@@ -83,7 +83,7 @@ pub struct Handshake {
     entropy: Box<dyn Entropy + Send + Sync>,
     /// The encoded request.
     request: Vec<u8>,
-    /// The number of bytes of the request written. Invariant: `sent <= request.len()`.
+    /// How many bytes of the request were written. Invariant: `sent <= request.len()`.
     sent: usize,
     /// The Sec-WebSocket-Accept that answers our key.
     expected: [u8; ACCEPT_LEN],
@@ -146,9 +146,9 @@ impl Handshake {
     ///
     /// The first fault found. [`Refused`](HandshakeError::Refused) is returned as soon as one of
     /// three things happens: the body or its first [`max_refusal_body`](Config::max_refusal_body)
-    /// bytes have arrived, the stream has ended, or a second has passed since the head.
-    /// [`response`](Self::response) has status and headers as soon as the head is complete. An
-    /// error is final: drop the stream.
+    /// bytes have arrived, the stream has ended, or `handle_timeout` has ended the wait for the
+    /// body (at most a second). [`response`](Self::response) has status and headers as soon as the
+    /// head is complete. An error is final: drop the stream.
     #[must_use = "`Complete` means that the connection is open; an error means that it never opens"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         if let Some(outcome) = self.reading.outcome() {
