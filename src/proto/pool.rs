@@ -12,15 +12,14 @@ use std::{
 };
 
 /// The length of the shortest buffer that is kept, in bytes. Allocating a shorter buffer, such as
-/// the buffer of a handshake, costs less than finding one here.
+/// the buffer of a handshake, costs less than finding a buffer in the pool.
 const LEAST: usize = 4 << 10;
 
-/// The most bytes that the pool of one thread keeps, in all its buffers together except those in
-/// `Thread::last`.
+/// The most bytes that the pool of one thread keeps. The capacities of all buffers count, except of
+/// those in `Thread::last`.
 const MOST: usize = 4 << 20;
 
-/// The largest capacity of a buffer in `Thread::last`, in bytes. `MOST` does not count these
-/// buffers.
+/// The largest capacity of a buffer in `Thread::last`, in bytes.
 const SHORT: usize = 64 << 10;
 
 /// The functions by which a connection takes buffers from the running thread's pool and gives them
@@ -30,8 +29,8 @@ pub(crate) static POOL: Memory = Memory { take_to, give: |mut buffer| give(&mut 
 struct Thread {
     /// Buffers of up to `SHORT` bytes; an empty `Vec` is a free place. A task that sends one
     /// message at a time needs one buffer: it takes the buffer for each message, and gives it back
-    /// after each flush. A task that also waits for each answer needs a second buffer. This field
-    /// makes taking and giving back cheap. The first element is the newer buffer.
+    /// after each flush. A task that also waits for each answer needs a second buffer. Both are
+    /// found without a search. The first element is the newer buffer.
     last: [Cell<Vec<u8>>; 2],
     rest: RefCell<Pool>,
 }
@@ -53,17 +52,17 @@ std::thread_local! {
     };
 }
 
-/// Replaces `to`, which is empty, by a buffer of at least `len` initialised bytes. A buffer of the
-/// pool has the contents of its last use. Buffers of at most twice `len` are preferred to longer
-/// ones.
+/// Replaces `to`, which is empty, by a buffer of at least `len` initialised bytes. A buffer from
+/// the pool still contains the bytes of its last use. Buffers of at most twice `len` are preferred
+/// to longer buffers.
 pub(crate) fn take_to(to: &mut Vec<u8>, len: usize) {
     if !exchange(0, to, |last, _| has_suitable_len(last, len)) {
         take_other(to, len);
     }
 }
 
-/// Takes `buffer`, and leaves an empty one. Keeps the buffer for the next connection, or frees it
-/// if it is too short or the pool is full.
+/// Moves the buffer from `buffer` to the pool, and leaves an empty `Vec`. Frees the buffer if it is
+/// too short, or if the pool is full.
 #[inline(always)]
 pub(crate) fn give(buffer: &mut Vec<u8>) {
     if !buffer.is_empty() && !give_last(buffer) {
@@ -105,8 +104,9 @@ fn take_other(to: &mut Vec<u8>, len: usize) {
     }
     let kept = THREAD.try_with(|thread| {
         let mut rest = thread.rest.borrow_mut();
-        // One of the two `last` buffers may be the only buffer that is long enough, so `rest` gets
-        // both. It gets the newer one second, because `take` searches from the end of `free`.
+        // `rest.take` searches only `rest`, but a `last` buffer may be the only one that is long
+        // enough. So both move to `rest` first, and the newer one second, because `take` searches
+        // from the end of `free`.
         thread.last.iter().rev().for_each(|last| rest.give(last.take()));
         rest.take(len)
     });

@@ -26,13 +26,13 @@ impl Time {
     /// The caller's epoch.
     pub const ZERO: Self = Self(Duration::ZERO);
 
-    /// The time `since_epoch` after the caller's epoch.
+    /// The point in time that lies `since_epoch` after the caller's epoch.
     #[inline]
     pub const fn new(since_epoch: Duration) -> Self {
         Self(since_epoch)
     }
 
-    /// The time that has passed since the caller's epoch.
+    /// The duration from the caller's epoch to `self`.
     #[inline]
     pub const fn since_epoch(self) -> Duration {
         self.0
@@ -60,7 +60,7 @@ impl Add<Duration> for Time {
 
 impl Sub for Time {
     type Output = Duration;
-    /// The time since `earlier`; zero if `earlier` is later than `self`.
+    /// The duration from `earlier` to `self`; zero if `earlier` is later than `self`.
     #[inline]
     fn sub(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)

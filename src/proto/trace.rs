@@ -2,8 +2,8 @@
 //! events. Without the feature `tracing`, no event is emitted.
 //!
 //! The caller adds spans, because only the caller can name the connection. Text from the peer is
-//! truncated and escaped. Payloads of messages, queries of URLs and header values are never shown,
-//! except the subprotocol that a server has chosen.
+//! truncated and escaped. Events never show payloads of messages or queries of URLs. The only
+//! header value that they show is the subprotocol that a server has chosen.
 #![cfg_attr(not(feature = "tracing"), allow(unused, clippy::single_match))]
 #[cfg_attr(not(feature = "tracing"), path = "trace/no_events.rs")]
 mod events;
@@ -12,13 +12,13 @@ use crate::proto::{close::CloseFrame, error::RecvError, role::Role, shown::Shown
 use core::fmt::Display;
 use events::{debug, info, trace};
 
-/// The target of all events. The default of `tracing` is the module that emits the event. With one
-/// target for all events, one filter finds them all.
+/// The target of all events. By default an event's target is the module that emits the event. With
+/// one target for all events, one filter finds them all.
 const TARGET: &str = "tickwire";
 
-/// Reports that an opening handshake succeeded; `path` is the requested path. Only a server shows
-/// the `subprotocol`. At a client, the name that the server chose may be a secret token, which the
-/// client offered in place of a cookie.
+/// Reports that an opening handshake succeeded; `path` is the requested path. The event of a client
+/// has no `subprotocol`, because the subprotocol may be a secret token that the client offered in
+/// place of a cookie.
 #[inline]
 pub(crate) fn opened<'p>(role: Role, path: impl FnOnce() -> &'p str, subprotocol: Option<&str>) {
     let subprotocol = subprotocol.filter(|_| role == Role::Server);
@@ -39,13 +39,13 @@ pub(crate) fn handshake_failed(role: Role, error: impl Display, status: u16) {
     info!(target: TARGET, ?role, %error, status, "opening handshake failed");
 }
 
-/// Reports that a message or a chunk is delivered. `payload` is its length in bytes, uncompressed.
+/// Reports that a message or a chunk is delivered. `payload` is the uncompressed length in bytes.
 #[inline(always)]
 pub(crate) fn received(role: Role, payload: usize) {
     trace!(target: TARGET, ?role, payload, "message received");
 }
 
-/// Reports that a message or a chunk was queued. `payload` is its length in bytes, as on the wire.
+/// Reports that a message or a chunk was queued. `payload` is the frame's payload length in bytes.
 #[inline(always)]
 pub(crate) fn queued(role: Role, payload: usize) {
     trace!(target: TARGET, ?role, payload, "message queued");
@@ -84,8 +84,7 @@ pub(crate) fn unsent(role: Role, bytes: impl FnOnce() -> u64) {
     }
 }
 
-/// Reports the error that ended receiving. An error has no close code if the stream ended, or if a
-/// deadline other than `data_timeout` passed.
+/// Reports the error that ended receiving.
 #[inline]
 pub(crate) fn failed(role: Role, error: RecvError) {
     match error.close_code() {

@@ -2,8 +2,8 @@
 //! resource to request.
 //!
 //! On the wire, path and query are as in the URL, and the host is in lower case. This module
-//! refuses a URL whose path or query must be encoded first. It resolves no names, speaks no TLS and
-//! follows no redirects. Internationalised host names must be in their ASCII form (`xn--...`).
+//! encodes nothing: it refuses a URL with an illegal character. It resolves no names, speaks no TLS
+//! and follows no redirects. Internationalised host names must be in their ASCII form (`xn--...`).
 use alloc::{
     format,
     string::{String, ToString},
@@ -31,7 +31,7 @@ pub enum UrlError {
     /// The host is neither a name, nor an IPv4 address, nor an IPv6 address in brackets.
     #[error("host of the URL is malformed")]
     BadHost,
-    /// The host is percent-encoded. No resolver decodes a name: write the name itself.
+    /// The host is percent-encoded. No resolver decodes names, so write the name itself.
     #[error("host of the URL is percent-encoded: write the name itself")]
     EncodedHost,
     /// The host is not in ASCII: write its A-label form, `xn--...` (RFC 5890).
@@ -45,8 +45,8 @@ pub enum UrlError {
     #[error("URL has a fragment: leave it out, or write # as %23")]
     Fragment,
     /// The user or the password is not percent-encoded correctly, or contains a control character;
-    /// or the user contains a colon (RFC 7617 §2). In the URL of a SOCKS5 proxy, also: the user or
-    /// the password is empty or too long (RFC 1929).
+    /// or the user contains a colon (RFC 7617 §2). For a SOCKS5 proxy, this error also means that
+    /// the user or the password is empty or too long (RFC 1929).
     #[error("user or password in the URL is malformed: percent-encode it")]
     BadUserinfo,
     /// The URL contains a blank, a control character or one of `"<>\`, or its path or query
@@ -124,7 +124,7 @@ impl Target {
         name.strip_suffix('.').unwrap_or(name)
     }
 
-    /// The host without its zone. A zone has a meaning on this machine only.
+    /// The host without its zone, because a zone has a meaning on this machine only.
     pub(crate) fn unzoned(&self) -> &str {
         cut(&self.host, b'%').map_or(&*self.host, |(name, _)| name)
     }
@@ -152,8 +152,8 @@ impl Target {
         };
         let authority = Authority::parse(authority)?;
         authority.check_name()?;
-        // This test cannot be in `check`, which sees the whole URL: a host that is not ASCII has an
-        // error of its own, `NonAsciiHost`.
+        // This test cannot be in `check`, because `check` sees the host too, and a host that is not
+        // ASCII has an error of its own, `NonAsciiHost`.
         if !resource.is_ascii() {
             return Err(UrlError::IllegalCharacter);
         }
@@ -207,8 +207,8 @@ impl FromStr for Target {
 }
 
 /// Shows the URL without user and password. An IPv6 address is shown without its zone, as in the
-/// Host header, because a zone has a meaning on this machine only. The query is shown: if a query
-/// may contain a token, log `{:?}` instead.
+/// Host header, because a zone has a meaning on this machine only. The query is shown, so log
+/// `{:?}` instead if a query may contain a token.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.secure { "wss" } else { "ws" };
@@ -216,7 +216,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// Shows whether the URL has user, password and query, but not their values.
+/// Hides the userinfo and the query, but shows whether the URL has them.
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const HIDDEN: &str = "(hidden)";
@@ -339,8 +339,8 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// Whether a host that is not empty is a registered name: unreserved characters, sub-delimiters and
-/// percent-encoding (RFC 3986 §3.2.2). An IPv4 address has this form too.
+/// Whether `host`, which is not empty, is a registered name: unreserved characters, sub-delimiters
+/// and percent-encoding (RFC 3986 §3.2.2). An IPv4 address has this form too.
 fn is_reg_name(host: &str) -> bool {
     let mut bytes = host.bytes();
     while let Some(b) = bytes.next() {
@@ -358,9 +358,9 @@ fn is_reg_name(host: &str) -> bool {
     true
 }
 
-/// Splits `text` at the first byte `at`, which must be ASCII. `str::split_once` would search for a
-/// `char`. A search for a `char` is slower in a short text, and the compiler would copy its code to
-/// each call.
+/// Splits `text` at its first byte that equals `at`, which must be ASCII. `str::split_once` would
+/// search for a `char`: this search is slower in a short text, and the compiler would copy the
+/// search's code to each call.
 fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
     let found = text.bytes().position(|b| b == at)?;
     Some((text.get(..found)?, text.get(found + 1..)?))
@@ -372,7 +372,7 @@ pub(crate) fn split_scheme(url: &str) -> Option<(&str, &str)> {
     Some((url.get(..at)?, url.get(at + 3..)?))
 }
 
-/// Splits the part of a URL after `://` into its authority, and its path and query.
+/// Splits the part of a URL after `://` into two: the authority, and the path with the query.
 pub(crate) fn split_authority(rest: &str) -> (&str, &str) {
     let end = rest.bytes().position(|b| b == b'/' || b == b'?');
     rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, ""))
@@ -397,7 +397,7 @@ fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
         return Ok(None);
     }
     // RFC 3986 §3.2.1: in userinfo, the characters below must be encoded. Other characters that
-    // must be encoded, such as `^`, have no meaning in a URL. They are accepted, as in the path.
+    // must be encoded, such as `^`, are accepted as in the path: they have no meaning in a URL.
     if text.bytes().any(|b| b"@[]".contains(&b) || !b.is_ascii()) {
         return Err(UrlError::BadUserinfo);
     }

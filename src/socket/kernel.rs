@@ -13,9 +13,9 @@ use std::{
     time::Duration,
 };
 
-/// Memory for the `cmsg` with the time, which takes 64 bytes, and for other `cmsg`s that the
-/// program may have enabled on the socket. The memory is aligned for a `cmsg` header, because nix
-/// makes a reference to the header.
+/// Memory for the `cmsg` with the time (64 bytes), and for other `cmsg`s that the program may have
+/// enabled on the socket. The memory is aligned for a `cmsg` header, because nix makes a reference
+/// to the header.
 #[repr(align(16))]
 struct Control([u8; 128]);
 
@@ -24,8 +24,8 @@ pub(super) const STAMPS: bool = true;
 
 /// Asks the kernel to stamp reads.
 pub(super) fn stamp_reads<S: AsFd>(socket: &S) -> io::Result<()> {
-    // `made`: the stamps that the kernel makes. `told`: the stamps that the kernel returns with
-    // each read.
+    // `made` selects the stamps that the kernel makes, and `told` selects the stamps that the
+    // kernel returns with each read.
     let made = TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
         | TimestampingFlag::SOF_TIMESTAMPING_RX_HARDWARE;
     let told = TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE

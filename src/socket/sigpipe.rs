@@ -9,11 +9,11 @@
 /// process. A program whose `main` is Rust ignores SIGPIPE, and gets an error from the write. But
 /// SIGPIPE has its default action in a C or C++ program that calls Rust. A Rust program may also
 /// restore the default action, for example to end quietly when `head` closes its pipe. A C or C++
-/// program needs only this line, before its first thread: `signal(SIGPIPE, SIG_IGN);`
+/// program avoids SIGPIPE by one line, run before it starts threads: `signal(SIGPIPE, SIG_IGN);`
 ///
-/// Even without that line, a connection over sockets of std and tokio, or over this crate's TLS,
-/// raises no SIGPIPE. There the adapters of this crate call this function themselves. You must call
-/// this function yourself:
+/// Even without that line, a connection over a socket of std or tokio, or over this crate's TLS,
+/// raises no SIGPIPE, because the adapters of this crate call this function where it is needed. But
+/// you must call this function yourself:
 ///
 /// - around `write_vectored` to a socket, in a [loop of your own](crate::Connection::next) and in
 ///   [`try_write`](crate::blocking::Stream::try_write) of a stream of your own,
@@ -85,8 +85,8 @@ mod blocked {
     impl Drop for Blocked {
         /// Removes the SIGPIPE that a write may have raised, before the signal is delivered. No
         /// safe call tells whether a SIGPIPE is pending, and a wait for a signal that is not
-        /// pending would never end. So this function first raises a SIGPIPE. If a SIGPIPE is
-        /// already pending, the kernel keeps only one of the two.
+        /// pending would never end. So this function first raises a SIGPIPE, then waits for it. If
+        /// a SIGPIPE was pending already, the kernel keeps only one of the two.
         fn drop(&mut self) {
             if raise(Signal::SIGPIPE).is_ok() {
                 let _ = pipe().wait();
@@ -99,17 +99,17 @@ mod blocked {
         SigSet::from(Signal::SIGPIPE)
     }
 
-    /// Whether the process ignores SIGPIPE: a bit of the 33rd field of proc_pid_stat(5). No other
-    /// safe call tells the action of a signal, and this file has no `unsafe`.
+    /// Whether the process ignores SIGPIPE. This file has no `unsafe`, and no safe call tells the
+    /// action of a signal. So this function reads the 33rd field of proc_pid_stat(5).
     fn is_ignored() -> Option<bool> {
-        // One read gets the first 33 fields: a name of at most 64 bytes, and short numbers.
+        // `stat` has room for the first 33 fields: a name of at most 64 bytes, and short numbers.
         let mut stat = [0; 2048];
         let len = File::open("/proc/self/stat").and_then(|mut file| file.read(&mut stat)).ok()?;
         let stat = core::str::from_utf8(stat.get(..len)?).ok()?;
         // The second field, a name in parentheses, may have blanks and parentheses of its own.
-        // `rest` begins with the third field, so the 33rd field is number 30 of `rest`.
+        // `rest` begins with the third field, so `nth(30)` is the 33rd field.
         let (_, rest) = stat.rsplit_once(')')?;
-        // The field has a bit for each signal, beginning with signal 1.
+        // The field has a bit for each signal. The lowest bit is for signal 1.
         let ignored: u64 = rest.split_ascii_whitespace().nth(30)?.parse().ok()?;
         Some(ignored >> (Signal::SIGPIPE as i32 - 1) & 1 == 1)
     }

@@ -14,8 +14,8 @@ use std::io::{self, IoSlice, Read, Write};
 ///
 /// Other streams may contain a `Timestamped`: [`Spin`](crate::blocking::Spin), a TLS stream of this
 /// or another crate, the halves of a stream. Over TLS, a message has the time of the read that
-/// completed its record. Messages that TLS decrypted together have the same time. [`Arrival`]
-/// describes the time.
+/// completed the record with the message's last byte. Messages that TLS decrypted together have the
+/// same time. [`Arrival`] describes the time.
 ///
 /// No time is available over other kinds of streams, or on systems other than Linux. Bytes read
 /// during the opening handshake have no time. Bytes that arrived before the kernel began to stamp
@@ -23,12 +23,12 @@ use std::io::{self, IoSlice, Read, Write};
 /// stamp some milliseconds after `new`.
 ///
 /// A stamped read calls `recvmsg` with memory for a `cmsg`, instead of `read`. A stamped read
-/// allocates nothing. If it does not wait, a stamped read takes about 8 % longer than `read`
+/// allocates nothing. A stamped read that does not wait takes about 8 % longer than `read`
 /// (`benches/RESULTS.md`). The inner stream must be a plain socket, so put streams that encrypt or
 /// buffer around the `Timestamped`.
 ///
-/// In an event loop of your own, read, pass [`arrived`](Self::arrived) to
-/// [`Receiver::set_read`](crate::Receiver::set_read), and then commit the bytes.
+/// In an event loop of your own, read the stream, pass [`arrived`](Self::arrived) to
+/// [`Receiver::set_read`](crate::Receiver::set_read), and then commit the bytes that were read.
 #[derive(Debug)]
 pub struct Timestamped<S> {
     pub(crate) io: S,
@@ -77,7 +77,7 @@ impl<S: AsSocket> Timestamped<S> {
     ///
     /// # Errors
     ///
-    /// The operating system's error, if it refuses SO_TIMESTAMPING.
+    /// The error with which the operating system refuses SO_TIMESTAMPING.
     pub fn new(io: S) -> io::Result<Self> {
         let named = |error: io::Error| {
             io::Error::new(error.kind(), std::format!("SO_TIMESTAMPING: {error}"))
@@ -99,8 +99,8 @@ impl<S: AsSocket> Timestamped<S> {
             return plain(&mut self.io, buf);
         }
         let (n, arrived) = kernel::read(&self.io, buf, waits)?;
-        // The method `arrived` returns the field to a loop of your own. An adapter takes the time
-        // that `leave` stores, because the adapter may see only an outer stream.
+        // `self.arrived` is for a loop of your own, which calls the method `arrived`. An adapter
+        // takes the time that `leave` stores, because the adapter may see only an outer stream.
         self.arrived = arrived;
         arrival::leave(arrived);
         Ok(n)

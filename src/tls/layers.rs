@@ -15,8 +15,8 @@ macro_rules! maybe_tls {
         #[derive(Debug)]
         enum Layers<S> {
             Plain(S),
-            /// TLS over a stream that may have TLS itself: TLS to the server inside TLS to a proxy.
-            /// The flag is `true` for TLS to the server.
+            /// TLS to a proxy, or to the server. The stream below has TLS itself if TLS to the
+            /// server runs inside TLS to a proxy. The `bool` is `true` for TLS to the server.
             #[cfg(feature = "rustls")]
             Tls(Box<TlsStream<MaybeTls<S>>>, bool),
         }
@@ -32,7 +32,7 @@ macro_rules! maybe_tls {
                 }
             }
 
-            /// Puts TLS around the stream: to the server (`is_server`), or to a proxy.
+            /// Puts TLS around the stream: TLS to the server if `is_server`, otherwise to a proxy.
             #[cfg(feature = "rustls")]
             pub(crate) fn with_tls(
                 self,
@@ -67,7 +67,7 @@ macro_rules! maybe_tls {
 }
 pub(crate) use maybe_tls;
 
-/// Evaluates `$do` with the stream in `$layers`, for each variant.
+/// Evaluates `$do`, in which `$stream` names the stream in `$layers`, for either variant.
 macro_rules! inner {
     ($layers:expr, $stream:ident => $do:expr) => {
         match $layers {

@@ -12,12 +12,12 @@
 //!
 //! # The cryptographic provider
 //!
-//! The feature `rustls` brings no cryptography. The configurations that this crate makes use the
+//! The feature `rustls` brings no cryptography. A configuration made by this crate uses the
 //! process's [default provider](rustls::crypto::CryptoProvider::install_default). Without a default
-//! provider they use ring, if the feature `ring` is on. (To build ring, you need only a C
-//! compiler.) If there is neither a default provider nor ring, making a configuration fails with an
-//! error that says so. This crate never installs a default, because only a program can choose for
-//! all its crates.
+//! provider it uses ring, if the feature `ring` is on. (To build ring, you need only a C compiler.)
+//! If there is neither a default provider nor ring, making a configuration fails with an error that
+//! says so. This crate never installs a default, because only a program can choose for all its
+//! crates.
 //!
 //! A program chooses its provider by one line at the start of `main`. Instead of `ring` the line
 //! may name a provider from another crate. It may also name `aws_lc_rs`, if the program enables
@@ -28,12 +28,12 @@
 //! rustls::crypto::ring::default_provider().install_default().expect("no other default");
 //! ```
 //!
-//! The line is also needed if the crates of the program enable two providers of rustls. Without the
-//! line, rustls' own `builder()` then panics in each crate that calls it. So enable `ring` only if
-//! no other crate of the program enables a provider. (If only one provider is enabled, the first
-//! call of `builder()` makes it the default. A program that relies on this depends on the order of
-//! calls.) A library should enable `rustls` alone, so that its users can choose; its tests may have
-//! a provider as a dev-dependency.
+//! The line is also needed if the crates of the program enable two providers of rustls. Otherwise
+//! rustls' own `builder()` panics in each crate that calls it. So enable `ring` only if no other
+//! crate of the program enables a provider. (If only one provider is enabled, the first call of
+//! `builder()` makes it the default. A program that relies on this depends on the order of calls.)
+//! A library should enable `rustls` alone, so that its users can choose; its tests may have a
+//! provider as a dev-dependency.
 //!
 //! # Records in place
 //!
@@ -56,7 +56,7 @@
 //! records (`benches/tls.rs`). TLS adds 2.7 KiB of resident memory to a server's idle connection
 //! under tokio, or 7.8 KiB if rustls handles the records (`benches/RESULTS.md`). A session that has
 //! received only a part of a record holds up to 16 KiB more. A thread that waits in `blocking` also
-//! holds the buffer of 32 KiB that receives its ciphertext.
+//! holds the buffer of 32 KiB that the stream's ciphertext is read into.
 //!
 //! A panic of rustls, or of code that rustls calls (such as the provider or a certificate
 //! verifier), ends only the connection that called rustls. Then [`TlsError::is_panic`] of the
@@ -93,9 +93,9 @@
 //!
 //! # In your own loop
 //!
-//! A [`Session`] stands between a stream and a [`Connection`](crate::Connection), or its opening
-//! handshake. When [`next`](crate::Connection::next) asks for one of these actions, use the
-//! session:
+//! A [`Session`] stands between a stream and a [`Connection`](crate::Connection), or the opening
+//! handshake of that connection. When [`next`](crate::Connection::next) asks for one of these
+//! actions, use the session:
 //!
 //! - **Write**: pass the bytes to [`write`](Session::write).
 //! - **Read**: call [`read`](Session::read). If the result is `None`, read the stream into
@@ -114,9 +114,9 @@
 //! The connection counts bytes as written once the session has accepted them. The stream has all
 //! these bytes once the session has no outgoing bytes.
 //!
-//! If [`Session::read`] fails, keep the error, and write the outgoing bytes (the alert). Then call
-//! `end_of_stream` of the connection's receiver. The receiver learns only that the stream has
-//! ended.
+//! If [`Session::read`] fails, write the outgoing bytes (the alert), and call `end_of_stream` of
+//! the connection's receiver. Keep the error yourself, because the receiver learns only that the
+//! stream has ended.
 //!
 //! ```
 //! use std::io;

@@ -74,9 +74,9 @@ impl Dial<'_> {
     ///
     /// # Errors
     ///
-    /// The errors of [`connect`](crate::tokio::connect). [`Error::Io`] also if the hook of
-    /// [`prepare`](Self::prepare) returned an error for each address. [`Error::Proxy`] if the proxy
-    /// makes no tunnel.
+    /// The errors of [`connect`](crate::tokio::connect). An [`Error::Io`] may also mean that the
+    /// hook of [`prepare`](Self::prepare) returned an error for each address. [`Error::Proxy`] if
+    /// the proxy makes no tunnel.
     ///
     /// # Panics
     ///
@@ -120,7 +120,7 @@ impl Dial<'_> {
     ///
     /// # Errors
     ///
-    /// The errors of [`connect`](Self::connect). [`Error::Io`] also for an error of the connector.
+    /// The errors of [`connect`](Self::connect). An error of the connector is an [`Error::Io`].
     ///
     /// # Panics
     ///
@@ -151,8 +151,8 @@ impl Dial<'_> {
         S: AsyncRead + AsyncWrite + Unpin,
         F: Future<Output = io::Result<S>>,
     {
-        // This call comes before `made`. So nothing is dialed if this call fails, and `of_proxy`
-        // does not report its error as an error of the proxy.
+        // `client_tls` is called before `made`, so that nothing is dialed if it fails, and so that
+        // `of_proxy` does not report a failed `client_tls` as an error of the proxy.
         let tls = self.client_tls()?;
         // If there is a proxy, every error in `made` means that the proxy has made no tunnel.
         let made = async {
@@ -196,8 +196,8 @@ impl Dial<'_> {
                 }
                 Step::Wait(until) => until.unwrap_or(Duration::MAX), // `next` always sets a time
             };
-            // The outer `Ok` holds the result of the attempt. So an `Err` of `within` below always
-            // means that the time has passed.
+            // `ended` puts even a failed attempt into an `Ok`, so that an `Err` of `within` below
+            // always means that the time has passed.
             let ended = poll_fn(|cx| {
                 for (at, (_, attempt)) in under_way.iter_mut().enumerate() {
                     if let Poll::Ready(done) = attempt.as_mut().poll(cx) {
@@ -215,7 +215,7 @@ impl Dial<'_> {
         }
     }
 
-    /// Dials one address. Options come before `connect`: some affect the first TCP segment.
+    /// Dials one address. Sets options before `connect`, because some affect the first TCP segment.
     async fn tcp_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_nodelay(true)?;
