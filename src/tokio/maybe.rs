@@ -23,10 +23,10 @@ maybe_tls! {
     /// The stream of a connection made by [`connect`](crate::tokio::connect). Its lowest layer is
     /// TCP, or the stream `S` of the connector given to
     /// [`connect_with`](crate::Dial::connect_with). If the URL of the server or of a proxy asks for
-    /// TLS, TLS is around that stream.
+    /// TLS, this layer carries TLS.
     ///
-    /// `into_split` puts a lock around the stream. For two halves without this lock, over plain
-    /// TCP, dial the TCP stream yourself. Then use [`client`](fn@crate::tokio::client) and
+    /// `into_split` puts a lock around the stream. Over plain TCP, the halves need no lock if you
+    /// dial the TCP stream yourself, and then use [`client`](fn@crate::tokio::client) and
     /// `into_split_with(TcpStream::into_split)`.
     [AsyncRead + AsyncWrite + Unpin]
 }

@@ -37,9 +37,9 @@
 //! **Threads.** The connections of a thread share only the thread's pool. While messages are
 //! received and sent, threads share no lock, counter or cache line. There are two exceptions: the
 //! halves of a split connection, and the reference count of a large [payload](crate::Outbound) that
-//! several connections send. So a server can use every processor: it runs one runtime per thread,
-//! each with its own listener on the same port (SO_REUSEPORT). See the option `--threads` of the
-//! example `echo_server`.
+//! several connections send. So a server can use every processor if it runs one runtime per thread,
+//! each with a listener of its own on the same port (SO_REUSEPORT). See the option `--threads` of
+//! the example `echo_server`.
 mod dial;
 mod maybe;
 
@@ -75,8 +75,8 @@ use std::{
 };
 
 /// An open WebSocket over `S`. A client gets one from [`connect`] or, to set options, from
-/// [`Dial`](crate::Dial). `S` is then a [`MaybeTls`]. A server gets one from [`accept`], or from
-/// [`Incoming`] to see the request first. Over a stream of your own, a client calls [`client`].
+/// [`Dial`](crate::Dial). `S` is then a [`MaybeTls`]. A server gets one from [`accept`] or, to see
+/// the request first, from [`Incoming`]. Over a stream of your own, a client calls [`client`].
 ///
 /// ```no_run
 /// use tickwire::{CloseCode, Config, Heartbeat, tokio::connect};
@@ -96,7 +96,7 @@ use std::{
 /// ```
 ///
 /// One task can both receive and publish, by `select!`. The next receiving call writes the messages
-/// that the task has fed. If the stream accepts these messages slowly, the call receives in the
+/// that the task has fed. If the stream accepts these messages slowly, this call receives in the
 /// meantime. Every call of an open connection is [cancel
 /// safe](crate::guide::recipes::servers#cancel-safety).
 ///
@@ -105,7 +105,7 @@ use std::{
 /// publish](crate::guide::recipes::servers#receive-and-publish-in-one-task), [a subscriber that is
 /// too slow](crate::guide::recipes::servers#a-subscriber-that-is-too-slow), [all
 /// others](crate::guide::recipes). [Limits](crate::guide::limits) lists the defaults, and
-/// [Migrating](crate::guide::migrating) lists the calls of other crates.
+/// [Migrating](crate::guide::migrating) lists our counterparts to the calls of other crates.
 ///
 /// Dropping a WebSocket ends the stream at once, and loses messages that were not flushed. So call
 /// [`close`](WebSocket::close) first. After the end of the connection, the WebSocket keeps the
@@ -113,8 +113,9 @@ use std::{
 #[derive(Debug)]
 pub struct WebSocket<S>(task::WebSocket<Timed<S, Tokio>>);
 
-/// A client's opening request, and its stream. Look at the request, then accept or reject it.
-/// [Know who is asking](crate::guide::recipes::servers#know-who-is-asking) says what to check.
+/// A client's opening request, and the stream to this client. Look at the request, then accept or
+/// reject it. [Know who is asking](crate::guide::recipes::servers#know-who-is-asking) says what to
+/// check.
 ///
 /// ```no_run
 /// # use tickwire::{Config, Error};
@@ -167,7 +168,7 @@ pub use task::MessageOrRoom;
 adapter!(AsyncRead, AsyncWrite);
 
 /// Reads an opening request, and accepts every valid request. This call sets no option of the
-/// stream. So on TCP, turn off Nagle's algorithm first, or small messages may wait 40 ms:
+/// stream. So on TCP, turn off Nagle's algorithm first, otherwise small messages may wait 40 ms:
 /// `stream.set_nodelay(true)?`.
 ///
 /// To check the path, the [user](crate::handshake::server#who-is-asking) or the
@@ -175,18 +176,17 @@ adapter!(AsyncRead, AsyncWrite);
 /// users by cookies must check the origin.
 ///
 /// This call waits for the request for at most [`handshake_timeout`](Config::handshake_timeout). If
-/// the stream refuses the response, the call waits for up to
-/// [`write_timeout`](Config::write_timeout) more. (A socket accepts the response at once.) After a
-/// bad request the call discards input for up to a second more. So call `accept` in a task of its
-/// own, not in the loop that accepts sockets. That loop must bound the number of these tasks: see
-/// the example `bounded`.
+/// the stream does not accept the response at once (a socket does), the call waits for up to
+/// [`write_timeout`](Config::write_timeout) more. After a bad request, the call discards input for
+/// up to a second more. So call `accept` in a task of its own, not in the loop that accepts
+/// sockets. That loop must bound the number of these tasks: see the example `bounded`.
 ///
 /// Dropping the future drops the stream.
 ///
 /// # Errors
 ///
-/// [`Error::Handshake`] for a bad request, after its rejection. [`Error::Io`] if the stream fails.
-/// [`Error::Recv`] if the stream accepted no byte of the response for `write_timeout`.
+/// [`Error::Handshake`] after the call has rejected a bad request. [`Error::Io`] if the stream
+/// fails. [`Error::Recv`] if the stream accepted no byte of the response for `write_timeout`.
 ///
 /// # Panics
 ///
@@ -272,7 +272,7 @@ impl Tokio {
 
     /// This function is not generic over the stream, so it is compiled once for all streams.
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // Waits at most a year: a later time may overflow `Instant`. An early wake-up does no harm.
+        // Waits at most a year, so that `Instant` does not overflow. An early wake-up does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let Self { epoch, sleep } = self;
         let at = *epoch + (until - Time::ZERO).min(epoch.elapsed() + FAR);
