@@ -15,8 +15,8 @@ use std::{
 /// the buffer of a handshake, costs less than finding a buffer in the pool.
 const LEAST: usize = 4 << 10;
 
-/// The most bytes that the pool of one thread keeps. The capacities of all buffers count, except of
-/// those in `Thread::last`.
+/// The most bytes that the pool of one thread keeps. The capacities of all buffers count, except
+/// those of the buffers in `Thread::last`.
 const MOST: usize = 4 << 20;
 
 /// The largest capacity of a buffer in `Thread::last`, in bytes.

@@ -45,8 +45,8 @@ pub enum UrlError {
     #[error("URL has a fragment: leave it out, or write # as %23")]
     Fragment,
     /// The user or the password is not percent-encoded correctly, or contains a control character;
-    /// or the user contains a colon (RFC 7617 §2). For a SOCKS5 proxy, this error also means that
-    /// the user or the password is empty or too long (RFC 1929).
+    /// or the user contains a colon (RFC 7617 §2). For a SOCKS5 proxy, this error may also mean
+    /// that the user or the password is empty or too long (RFC 1929).
     #[error("user or password in the URL is malformed: percent-encode it")]
     BadUserinfo,
     /// The URL contains a blank, a control character or one of `"<>\`, or its path or query
@@ -359,8 +359,8 @@ fn is_reg_name(host: &str) -> bool {
 }
 
 /// Splits `text` at its first byte that equals `at`, which must be ASCII. `str::split_once` would
-/// search for a `char`: this search is slower in a short text, and the compiler would copy the
-/// search's code to each call.
+/// search for a `char`, which is slower in a short text, and the compiler would copy the search's
+/// code to each call.
 fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
     let found = text.bytes().position(|b| b == at)?;
     Some((text.get(..found)?, text.get(found + 1..)?))
@@ -397,7 +397,7 @@ fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
         return Ok(None);
     }
     // RFC 3986 §3.2.1: in userinfo, the characters below must be encoded. Other characters that
-    // must be encoded, such as `^`, are accepted as in the path: they have no meaning in a URL.
+    // must be encoded, such as `^`, are accepted, as in the path, since they mean nothing in a URL.
     if text.bytes().any(|b| b"@[]".contains(&b) || !b.is_ascii()) {
         return Err(UrlError::BadUserinfo);
     }
