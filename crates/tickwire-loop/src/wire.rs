@@ -288,9 +288,10 @@ impl Wire {
         if self.tls.is_some() {
             return self.write_sealed(system, tx);
         }
-        // If nothing is left to write, `put` may succeed although an earlier write, which was
-        // accepted, has failed since. `broken` shows this failure.
-        self.put(system, &mut tx.outgoing()).is_ok() && self.broken.is_none()
+        // Control frames that could not be placed yet come with the next `outgoing`.
+        while self.put(system, &mut tx.outgoing()).is_ok() && tx.has_outgoing() {}
+        // `broken` shows that an earlier write, which was accepted, has failed since.
+        !tx.has_outgoing() && self.broken.is_none()
     }
 
     /// Writes as much as the stream accepts, and advances `out`. Returns an error, such as

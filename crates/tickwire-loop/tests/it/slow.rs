@@ -161,6 +161,23 @@ fn a_connection_that_is_closing_is_read_though_it_has_no_room() {
     assert!(next(&told).is_none());
 }
 
+/// The second Pong waits beside the buffer until the first has left, so the last write leaves it.
+#[test]
+fn each_pong_leaves_once_the_peer_reads_and_does_nothing_else() {
+    let config = Config { write_timeout: 10 * LONG, ..Config::default() };
+    let (server, told) = server(Settings::default(), config);
+    let mut stream = server.raw_open();
+    let (sent, _) = block(&server, opened(&told));
+    for ping in [b"\x89\x81\0\0\0\0a", b"\x89\x81\0\0\0\0b"] {
+        let queued = server.counts().queued;
+        stream.write_all(ping).unwrap();
+        server.wait_for(|counts| counts.queued > queued);
+    }
+    let mut all = vec![0; sent * 10_004 + 2 * 3];
+    stream.read_exact(&mut all).unwrap();
+    server.wait_for(|counts| counts.queued == 0);
+}
+
 #[test]
 fn a_peer_that_reads_nothing_ends_when_the_time_for_writing_is_over() {
     let (server, told) = server(Settings::default(), impatient());
