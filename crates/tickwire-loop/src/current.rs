@@ -10,7 +10,7 @@ pub(crate) struct Current {
     /// `change`.
     direct: Option<Handle>,
     /// Whether any connection was removed or paused, or any outbox was changed, since the turn last
-    /// read the slot of its connection. Also set while the connection of the turn is paused.
+    /// read the slot of its connection. Also set while this connection is paused or has an outbox.
     changed: bool,
 }
 
@@ -26,8 +26,9 @@ impl Current {
     #[inline]
     pub(crate) fn look<T>(&mut self, handle: Handle, slot: &Slot<T>) {
         self.direct = slot.outbox.is_none().then_some(handle);
-        // A paused connection counts as changed, so that `deliver` reads the slot and stops.
-        self.changed = slot.marks.paused;
+        // A connection that is paused or has an outbox counts as changed, so that `deliver` reads
+        // the slot before each message.
+        self.changed = slot.marks.paused || slot.outbox.is_some();
     }
 
     /// Makes the turn read the slot of its connection again.

@@ -51,9 +51,10 @@ pub enum Event<'e, T> {
         /// The frame.
         event: tickwire::Event<'e>,
     },
-    /// There is room again. Before, the connection refused a message with
-    /// [`Full`](tickwire::SendError::Full), or its outbox refused a message with
-    /// [`Full`](tickwire_parts::PushError::Full). Several refusals may cause only one event.
+    /// There is room again. Before, a sending call of [`Net`](crate::Net) failed, because the
+    /// connection was [`Full`](tickwire::SendError::Full), or its outbox was
+    /// [`Full`](tickwire_parts::PushError::Full). Several refusals may cause only one event. A call
+    /// of [`Net::sender`](crate::Net::sender)'s result causes none.
     Room(Handle),
     /// A connection is gone, and its handle now names nothing. This event comes once for each
     /// connection that was dialed or was open, unless [`remove`](crate::Net::remove) removed it.
@@ -170,8 +171,8 @@ pub enum SendError {
 pub struct Sent {
     /// The number of connections that queued the message, directly or in their outboxes.
     pub taken: usize,
-    /// The number of connections that refused the message, because they are slow or closing. A
-    /// connection also counts as closing once its outbox has
+    /// The number of connections that refused the message, because they are slow or closing, or a
+    /// message in chunks is in progress. A connection also counts as closing once its outbox has
     /// [disconnected](tickwire_parts::PushError::Disconnected) it.
     pub refused: usize,
     /// The number of handles that named no open connection.

@@ -4,11 +4,8 @@ use crate::{
     dial::Dial, door::Door, handle::Handle, inner::Inner, settings::Counts, slots::drain_outbox,
     stage::Stage, system::Waker, timers::Timer,
 };
-use std::{
-    io, mem,
-    net::{SocketAddr, TcpListener, TcpStream},
-    time::Duration,
-};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::{io, time::Duration};
 use tickwire::{
     CloseFrame, Connection, Error, IntoClose, IntoOutbound, Outbound, Prepared,
     SendError::Full,
@@ -249,7 +246,7 @@ impl<'n, T> Net<'n, T> {
     }
 
     /// Writes from a connection's outbox until it is empty, or the stream accepts no more.
-    fn drain(&mut self, of: Handle) {
+    pub(crate) fn drain(&mut self, of: Handle) {
         let Inner { slots, system, counts, clock, current, .. } = &mut *self.inner;
         let Some(slot) = slots.get_mut(of) else { return };
         if let (Some(outbox), Some(wire)) = (&mut slot.outbox, &mut slot.wire)
@@ -293,18 +290,23 @@ impl<'n, T> Net<'n, T> {
     }
 
     /// Gives a connection an outbox, or removes its outbox. The outbox decides which messages the
-    /// connection gets while it is slow. Returns the previous outbox. `None` if there was none, or
-    /// if the connection is gone.
+    /// connection gets while it is slow. Returns the previous outbox; `None` if there was none, or
+    /// the connection is gone. An outbox that has disconnected its connection stays: then this call
+    /// changes nothing, and returns `None`.
     ///
-    /// The loop writes from the outbox at the end of the turn or round. It also writes when a
-    /// message would exceed [`max_bytes`](Outbox::max_bytes). If the stream accepts too little
-    /// then, the outbox's policy acts. So `max_bytes` must be enough for the bytes that one call of
-    /// the handler sends, without those that the system's send buffer accepts.
+    /// The loop writes from the outbox at the end of the turn or round, before it answers the
+    /// peer's Close, and when a message would exceed [`max_bytes`](Outbox::max_bytes). If the
+    /// stream accepts too little then, the outbox's policy acts. So `max_bytes` must be enough for
+    /// the bytes that one call of the handler sends, without those that the system's send buffer
+    /// accepts. What is left at the answer to the peer's Close is dropped.
     pub fn set_outbox(&mut self, of: Handle, outbox: impl Into<Option<Outbox>>) -> Option<Outbox> {
         self.inner.current.change(); // so that `send` sees the outbox
         self.inner.make_ready(of.at); // `Event::Room` may be due
         let slot = self.inner.slots.get_mut(of)?;
-        mem::replace(&mut slot.outbox, outbox.into().map(Box::new)).map(|outbox| *outbox)
+        // The Close of one that disconnected may not be queued yet; `Event::Closed` has its code.
+        let before = slot.outbox.take_if(|outbox| outbox.disconnected().is_none());
+        slot.outbox = slot.outbox.take().or(outbox.into().map(Box::new));
+        before.map(|outbox| *outbox)
     }
 
     /// Returns the outbox of a connection, if it has one.

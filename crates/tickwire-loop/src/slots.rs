@@ -265,8 +265,9 @@ pub(crate) fn drain_outbox(
     let mut before = None;
     loop {
         if !tx.is_closed() {
-            // Fails only if the outbox disconnects with 1010, which a server must not send.
-            let _ = outbox.feed(now, tx);
+            // `feed` fails only if the outbox disconnects with 1010, which a server must not send.
+            // A Close without a code takes its place.
+            let _ = outbox.feed(now, tx).or_else(|_| tx.abort(None));
         }
         // Ciphertext that an earlier turn left unsent takes room too. So even if this feed fed
         // nothing, the write may make room for the next feed. This `loop` ends when a feed leaves

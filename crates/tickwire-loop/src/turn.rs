@@ -180,6 +180,11 @@ impl<'i, T> Turn<'i, T> {
                 if slot.marks.paused {
                     return if conn.closed().is_some() { drop_received(conn) } else { Stop::Held };
                 }
+                // A Close may come next, and nothing can be sent after the answer to it.
+                let waits = slot.outbox.as_ref().is_some_and(|outbox| outbox.counts().waiting > 0);
+                if waits && !conn.receiver().info().more {
+                    Net::in_turn(inner, conn.sender_mut()).drain(handle);
+                }
             }
             // Before the first message of this call, no new reply is queued, so only a lack of room
             // counts. Later, `cork` decides. It is at most `high_water`, so below `cork` there is

@@ -1,5 +1,5 @@
 //! Slow subscribers: room, outboxes, and the bound over all connections.
-use crate::common::{LONG, Running, frame, next, telling};
+use crate::common::{LONG, REQUEST, Running, frame, head, next, telling};
 use std::{
     io::{Read, Write},
     net::TcpStream,
@@ -159,6 +159,55 @@ fn a_connection_that_is_closing_is_read_though_it_has_no_room() {
     server.call(move |net| net.close(handle, tickwire::CloseCode::NORMAL));
     stream.write_all(b"\x88\x80\0\0\0\0").unwrap();
     assert!(next(&told).is_none());
+}
+
+/// The peer sends its request, messages and a Close in one write.
+#[test]
+fn what_an_outbox_has_leaves_before_the_answer_to_a_close() {
+    let policies = [Overflow::Wait, Overflow::DropOldest, Overflow::Conflate];
+    for policy in [&policies[..], &[Overflow::Disconnect(CloseCode::NORMAL)]].concat() {
+        let server =
+            Running::<()>::at(Door::new(Config::default()), move |net, event| match event {
+                Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
+                Event::Open(handle) => {
+                    let mut outbox = Outbox::new(policy);
+                    outbox.max_unsent = 0;
+                    net.set_outbox(handle, outbox);
+                    net.send(handle, &[100; 100][..]).unwrap();
+                }
+                Event::Message { from, message, .. } => net.send(from, message).unwrap(),
+                _ => {}
+            });
+        for n in [0, 100] {
+            let messages = (0..n).flat_map(|n| frame(&[n; 100])).collect::<Vec<_>>();
+            let all = [REQUEST.as_bytes(), &messages, b"\x88\x80\0\0\0\0"].concat();
+            let mut stream = server.raw_with(all);
+            head(&mut stream);
+            let (mut sent, replies) = (Vec::new(), [100].into_iter().chain(0..n));
+            stream.read_to_end(&mut sent).unwrap();
+            let replies = replies.flat_map(|n| [&[0x82, 100][..], &[n; 100]].concat());
+            assert!(sent.into_iter().eq(replies.chain([0x88, 0])), "{policy:?} {n}");
+        }
+    }
+}
+
+/// Also with 1010, which a server must not send.
+#[test]
+fn an_outbox_that_disconnects_stays_and_the_connection_ends() {
+    for code in [CloseCode::TRY_AGAIN_LATER, CloseCode::MANDATORY_EXTENSION] {
+        let config = Config { close_timeout: Duration::from_millis(200), ..Config::default() };
+        let (server, told) = server(Settings::default(), config);
+        let _stalled = server.raw_open();
+        let handle = opened(&told);
+        server.call(move |net| {
+            let mut outbox = Outbox::new(Overflow::Disconnect(code));
+            outbox.max_bytes = 0;
+            net.set_outbox(handle, outbox);
+            while net.send(handle, &[0; 1 << 16][..]).is_ok() {}
+            assert!(net.set_outbox(handle, None).is_none());
+        });
+        assert_eq!(next(&told), Told::Disconnected(code));
+    }
 }
 
 /// The second Pong waits beside the buffer until the first has left, so the last write leaves it.
