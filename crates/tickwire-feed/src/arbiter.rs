@@ -11,9 +11,9 @@
 //! numbers. It skips a number only after `poll` has reported a gap that contains the number. So
 //! every lost number is reported.
 //!
-//! A gap is open if a line brought a number above `next`. The gap ends just before the lowest of
-//! these numbers that is above `next`: the first number of the first kept message, the lowest
-//! number in `refused` and, while `refused` is set, each open line's `end` and `refused_end`.
+//! A gap is open if a line brought a number above `next`. The first kept message ends the gap. But
+//! while `refused` is set, its number, `refused_end` or an open line's `end` may be lower, and above
+//! `next`. Then the lowest of these numbers ends the gap.
 mod gap;
 mod room;
 mod state;

@@ -102,9 +102,9 @@ impl<T> Inner<T> {
         // not subtract the bytes again.
         self.counts.queued -= mem::take(&mut slot.queued);
         self.counts.over_queued += 1;
-        // The wire's ciphertext counts no more, so its memory is freed here, and not by `finish`.
-        // The descriptor is closed too. If input is unread, the operating system then resets the
-        // connection, and the peer may lose our Close.
+        // `queued` no longer counts the wire's ciphertext. So the wire is dropped here, and not by
+        // `finish`, because this frees the ciphertext's memory. It also closes the descriptor. If
+        // input is unread, the system then resets the connection, and the peer may lose our Close.
         if let Some(wire) = slot.wire.take() {
             self.system.close(wire.stream);
         }
