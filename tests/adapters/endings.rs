@@ -4,7 +4,7 @@ use crate::{
     end::End,
     line::How,
     meet, recv_error, serve,
-    support::wire::{BINARY, CLOSE, PING, PONG, ROLES, TEXT, TEXT_OPEN, close_body, text},
+    support::wire::{BINARY, CLOSE, PING, PONG, ROLES, TEXT, TEXT_OPEN, close_body, product, text},
 };
 use std::{
     io::{
@@ -43,35 +43,33 @@ crate::over! { [an_end_that_has_closed_reads_on_with_more_unsent_than_high_water
 /// the end is told.
 fn the_peer_closes_and_is_answered_with_its_code<E: End>() {
     let all = ROLES.into_iter().flat_map(|role| [(role, 1000), (role, 4321)]);
-    for (role, code) in all {
-        for how in [How::PLAIN, How::HOLDS] {
-            let (over, told) = std::sync::mpsc::channel();
-            let far = move |peer: &mut Peer| {
-                peer.say(TEXT, b"last");
-                peer.say(TEXT_OPEN, b"cut");
-                peer.say(CLOSE, &close_body(code, "enough"));
-                peer.expect(BINARY, &bytes(2));
-                peer.expect(CLOSE, &close_body(code, ""));
-                if role == Role::Server {
-                    assert_eq!(peer.hear(), None); // the server ends the stream (§7.1.1)
-                }
-                over.send(()).unwrap();
-            };
-            meet(role, &Config::default(), how, far, |mut end: E| {
-                let _ = end.feed(&binary(2)).unwrap(); // goes before the answer
-                assert_eq!(end.recv().unwrap(), Some(text("last")));
-                for _ in 0..2 {
-                    assert_eq!(end.recv().unwrap(), None);
-                }
-                assert!(end.was_clean());
-                assert_eq!((end.close_code(), end.sent_code()), (code, code));
-                assert_eq!(end.close_frame(), Some((code, "enough".into())));
-                assert_eq!(end.cut(), Some(DataKind::Text));
-                assert!(matches!(end.feed(&binary(1)), Err(SendError::Closed)));
-                assert!(end.send(&binary(1)).is_err());
-                told.recv().unwrap(); // before the stream is dropped
-            });
-        }
+    for ((role, code), how) in product(all, [How::PLAIN, How::HOLDS]) {
+        let (over, told) = std::sync::mpsc::channel();
+        let far = move |peer: &mut Peer| {
+            peer.say(TEXT, b"last");
+            peer.say(TEXT_OPEN, b"cut");
+            peer.say(CLOSE, &close_body(code, "enough"));
+            peer.expect(BINARY, &bytes(2));
+            peer.expect(CLOSE, &close_body(code, ""));
+            if role == Role::Server {
+                assert_eq!(peer.hear(), None); // the server ends the stream (§7.1.1)
+            }
+            over.send(()).unwrap();
+        };
+        meet(role, &Config::default(), how, far, |mut end: E| {
+            let _ = end.feed(&binary(2)).unwrap(); // goes before the answer
+            assert_eq!(end.recv().unwrap(), Some(text("last")));
+            for _ in 0..2 {
+                assert_eq!(end.recv().unwrap(), None);
+            }
+            assert!(end.was_clean());
+            assert_eq!((end.close_code(), end.sent_code()), (code, code));
+            assert_eq!(end.close_frame(), Some((code, "enough".into())));
+            assert_eq!(end.cut(), Some(DataKind::Text));
+            assert!(matches!(end.feed(&binary(1)), Err(SendError::Closed)));
+            assert!(end.send(&binary(1)).is_err());
+            told.recv().unwrap(); // before the stream is dropped
+        });
     }
 }
 

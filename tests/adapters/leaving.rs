@@ -6,7 +6,7 @@ use crate::{
     meet, recv_error, serve,
     support::{
         blocking::{PATIENCE, patient, took},
-        wire::{BINARY, CLOSE, Seen, TEXT, close_body, text},
+        wire::{BINARY, CLOSE, Seen, TEXT, close_body, product, text},
     },
 };
 use std::{
@@ -70,36 +70,32 @@ const LARGE: usize = 2 << 20;
 const BOUNDS: [Duration; 2] = [Duration::ZERO, Duration::from_millis(30)];
 
 fn a_frozen_peer_is_left_in_time<E: End>() {
-    for within in BOUNDS {
-        for blocked in [false, true] {
-            frozen(|mut end: E| {
-                begin(&mut end, blocked);
-                let began = Instant::now();
-                end.leave(AWAY, within).unwrap();
-                took(began, within);
-                assert_eq!(end.closed_by(), Some(RecvError::CloseTimeout));
-                // Whoever calls now gets the same, at once.
-                assert_eq!(recv_error(end.recv()), RecvError::CloseTimeout);
-                assert!(end.flush().is_err());
-                assert!(end.send(&binary(1)).is_err());
-                end.leave(AWAY, PATIENCE).unwrap();
-            });
-        }
+    for (within, blocked) in product(BOUNDS, [false, true]) {
+        frozen(|mut end: E| {
+            begin(&mut end, blocked);
+            let began = Instant::now();
+            end.leave(AWAY, within).unwrap();
+            took(began, within);
+            assert_eq!(end.closed_by(), Some(RecvError::CloseTimeout));
+            // Whoever calls now gets the same, at once.
+            assert_eq!(recv_error(end.recv()), RecvError::CloseTimeout);
+            assert!(end.flush().is_err());
+            assert!(end.send(&binary(1)).is_err());
+            end.leave(AWAY, PATIENCE).unwrap();
+        });
     }
 }
 
 fn a_frozen_peer_is_left_in_time_by_the_half_that_sends<E: End>() {
-    for within in BOUNDS {
-        for blocked in [false, true] {
-            frozen(|mut end: E| {
-                begin(&mut end, blocked);
-                let began = Instant::now();
-                end.leave_sending(AWAY, within).unwrap();
-                assert_eq!(recv_error(end.recv()), RecvError::CloseTimeout);
-                took(began, within);
-                assert!(end.flush().is_err());
-            });
-        }
+    for (within, blocked) in product(BOUNDS, [false, true]) {
+        frozen(|mut end: E| {
+            begin(&mut end, blocked);
+            let began = Instant::now();
+            end.leave_sending(AWAY, within).unwrap();
+            assert_eq!(recv_error(end.recv()), RecvError::CloseTimeout);
+            took(began, within);
+            assert!(end.flush().is_err());
+        });
     }
 }
 

@@ -3,7 +3,10 @@
 //! What `connect` says of bad certificates, in more words, is in `tests/tls/connections.rs`, and
 //! proxies that `connect` was told of are in `proxies.rs`; the recipe for credentials has tests of
 //! its own (`examples/tests/examples/auth.rs`).
-use crate::harness::{ADAPTERS, Door, Foe, REQUEST, duel};
+use crate::{
+    harness::{ADAPTERS, Door, Foe, REQUEST, duel},
+    support::wire::product,
+};
 use std::{
     io::{ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
@@ -145,34 +148,32 @@ fn a75_what_a_proxy_puts_before_the_server_s_answer_fails_the_handshake() {
         ("HTTP/1.1 200 Connection established\r\n\r\n", HandshakeError::Refused { status: 200 }),
         ("HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n", HandshakeError::Refused { status: 407 }),
     ] {
-        for &adapter in ADAPTERS {
-            for early in [true, false] {
-                let defend = |door: Door| {
-                    let connected = door.connect(&credentials("ws://h/"), &Config::default());
-                    connected.map(drop).unwrap_err()
-                };
-                let (got, sent, _) = duel(adapter, defend, |io| {
-                    let mut foe = Foe::new(Role::Client, io);
-                    if early {
-                        foe.wire(smuggled);
-                    }
-                    // The server's own answer, right and too late.
-                    let proof = foe.proof();
-                    let honest = answer(&proof) + "\u{81}\u{2}hi";
-                    let all = if early { honest } else { smuggled.to_owned() + &honest };
-                    foe.flood(all.as_bytes(), 1);
-                    foe.end();
-                    rest(&mut foe.io)
-                });
-                assert_eq!(sent, b"", "nothing follows the request");
-                match got {
-                    Error::Handshake(got) => assert_eq!(got, error, "{smuggled:?}"),
-                    Error::Refused(refusal) => {
-                        let status = refusal.status;
-                        assert_eq!(HandshakeError::Refused { status }, error, "{smuggled:?}");
-                    }
-                    other => panic!("{adapter:?} {smuggled:?}: {other:?}"),
+        for (&adapter, early) in product(ADAPTERS, [true, false]) {
+            let defend = |door: Door| {
+                let connected = door.connect(&credentials("ws://h/"), &Config::default());
+                connected.map(drop).unwrap_err()
+            };
+            let (got, sent, _) = duel(adapter, defend, |io| {
+                let mut foe = Foe::new(Role::Client, io);
+                if early {
+                    foe.wire(smuggled);
                 }
+                // The server's own answer, right and too late.
+                let proof = foe.proof();
+                let honest = answer(&proof) + "\u{81}\u{2}hi";
+                let all = if early { honest } else { smuggled.to_owned() + &honest };
+                foe.flood(all.as_bytes(), 1);
+                foe.end();
+                rest(&mut foe.io)
+            });
+            assert_eq!(sent, b"", "nothing follows the request");
+            match got {
+                Error::Handshake(got) => assert_eq!(got, error, "{smuggled:?}"),
+                Error::Refused(refusal) => {
+                    let status = refusal.status;
+                    assert_eq!(HandshakeError::Refused { status }, error, "{smuggled:?}");
+                }
+                other => panic!("{adapter:?} {smuggled:?}: {other:?}"),
             }
         }
     }

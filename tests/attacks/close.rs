@@ -31,27 +31,23 @@ fn a29_a_malformed_close_is_refused_and_its_code_not_reported() {
 
 #[test]
 fn a30_a_close_carries_the_reason_given_and_not_a_byte_more() {
-    for role in ROLES {
-        for len in [0, 1, 50, 122, 123] {
-            let reason = "r".repeat(len);
-            let body = close_body(3000, &reason);
-            let close = move |ws: &mut Ws| {
-                let code = CloseCode::new(3000).unwrap();
-                let long = "s".repeat(124); // as if a buffer were at hand that held something else
-                let refused = ws.close(CloseFrame::with_reason(code, &long));
-                assert!(matches!(refused, Err(Error::Send(SendError::ReasonTooLong))));
-                End::of(ws.close(CloseFrame::with_reason(code, &reason)))
-            };
-            for (adapter, end, told, heap) in
-                Scene::new(role, &Config::default()).act(close, |foe| {
-                    let close = foe.next();
-                    (close, foe.say(&foe.frame(CLOSE, close_body(3000, ""))))
-                })
-            {
-                assert_eq!(end, End::Closed, "{adapter:?} {role:?} {len}");
-                assert_eq!(told, ((CLOSE, body.clone()), vec![]), "{adapter:?} {role:?} {len}");
-                heap.under(adapter.name(), SMALL);
-            }
+    for (role, len) in product(ROLES, [0, 1, 50, 122, 123]) {
+        let reason = "r".repeat(len);
+        let body = close_body(3000, &reason);
+        let close = move |ws: &mut Ws| {
+            let code = CloseCode::new(3000).unwrap();
+            let long = "s".repeat(124); // as if a buffer were at hand that held something else
+            let refused = ws.close(CloseFrame::with_reason(code, &long));
+            assert!(matches!(refused, Err(Error::Send(SendError::ReasonTooLong))));
+            End::of(ws.close(CloseFrame::with_reason(code, &reason)))
+        };
+        for (adapter, end, told, heap) in Scene::new(role, &Config::default()).act(close, |foe| {
+            let close = foe.next();
+            (close, foe.say(&foe.frame(CLOSE, close_body(3000, ""))))
+        }) {
+            assert_eq!(end, End::Closed, "{adapter:?} {role:?} {len}");
+            assert_eq!(told, ((CLOSE, body.clone()), vec![]), "{adapter:?} {role:?} {len}");
+            heap.under(adapter.name(), SMALL);
         }
     }
 }
@@ -59,30 +55,28 @@ fn a30_a_close_carries_the_reason_given_and_not_a_byte_more() {
 #[test]
 fn a31_a_peer_that_never_answers_a_close_is_left_after_the_close_timeout() {
     let config = Config { close_timeout: Duration::from_millis(300), ..Config::default() };
-    for role in ROLES {
-        for trickles in [false, true] {
-            let close = |ws: &mut Ws| End::of(ws.close(CloseCode::GOING_AWAY));
-            for (adapter, end, frames, heap) in Scene::new(role, &config).act(close, |foe| {
-                let close = foe.next();
-                assert_eq!(close, (CLOSE, vec![0x03, 0xe9]));
-                let one = foe.frame(BINARY, [7; 1000]);
-                let mut frames = 0;
-                // Each is a sign of life, and none an answer.
-                while trickles && frames < 5000 && foe.flood(&one, 1) == 1 {
-                    frames += 1;
-                    thread::sleep(Duration::from_millis(20));
-                }
-                let mut rest = Vec::new();
-                let _ = foe.io.read_to_end(&mut rest); // till it leaves
-                assert_eq!(rest, [], "nothing behind a Close");
-                frames
-            }) {
-                let who = format!("{adapter:?} {role:?} {trickles}");
-                assert_eq!(end, RecvError::CloseTimeout.into(), "{who}");
-                assert!(frames < 5000, "{who}");
-                heap.under(&who, SMALL);
-                assert!(heap.kept <= SMALL, "{who}: {} bytes kept", heap.kept); // the pool's
+    for (role, trickles) in product(ROLES, [false, true]) {
+        let close = |ws: &mut Ws| End::of(ws.close(CloseCode::GOING_AWAY));
+        for (adapter, end, frames, heap) in Scene::new(role, &config).act(close, |foe| {
+            let close = foe.next();
+            assert_eq!(close, (CLOSE, vec![0x03, 0xe9]));
+            let one = foe.frame(BINARY, [7; 1000]);
+            let mut frames = 0;
+            // Each is a sign of life, and none an answer.
+            while trickles && frames < 5000 && foe.flood(&one, 1) == 1 {
+                frames += 1;
+                thread::sleep(Duration::from_millis(20));
             }
+            let mut rest = Vec::new();
+            let _ = foe.io.read_to_end(&mut rest); // till it leaves
+            assert_eq!(rest, [], "nothing behind a Close");
+            frames
+        }) {
+            let who = format!("{adapter:?} {role:?} {trickles}");
+            assert_eq!(end, RecvError::CloseTimeout.into(), "{who}");
+            assert!(frames < 5000, "{who}");
+            heap.under(&who, SMALL);
+            assert!(heap.kept <= SMALL, "{who}: {} bytes kept", heap.kept); // the pool's
         }
     }
 }
@@ -268,39 +262,37 @@ fn a33_memory_and_descriptors_return_to_where_they_were_whatever_the_end() {
         return;
     }
     let config = Config { close_timeout: Duration::from_millis(5), ..Config::default() };
-    for &adapter in ADAPTERS {
-        for way in WAYS {
-            let turn = move |config: &Config, door: &Door, times: usize| {
-                for _ in 0..times {
-                    let (near, far) = uncounted(sockets);
-                    let foe = uncounted(|| thread::spawn(move || way.attack(far)));
-                    way.defend(door.beside(near), config);
-                    uncounted(|| foe.join().unwrap());
+    for (&adapter, way) in product(ADAPTERS, WAYS) {
+        let turn = move |config: &Config, door: &Door, times: usize| {
+            for _ in 0..times {
+                let (near, far) = uncounted(sockets);
+                let foe = uncounted(|| thread::spawn(move || way.attack(far)));
+                way.defend(door.beside(near), config);
+                uncounted(|| foe.join().unwrap());
+            }
+        };
+        let config = config.clone();
+        let defend = move |door: Door| {
+            turn(&config, &door, 20);
+            let before = (open_files(), live());
+            turn(&config, &door, 100);
+            // What the attackers' threads held goes a moment after they were joined.
+            let mut files = open_files();
+            for _ in 0..500 {
+                if files <= before.0 {
+                    break;
                 }
-            };
-            let config = config.clone();
-            let defend = move |door: Door| {
-                turn(&config, &door, 20);
-                let before = (open_files(), live());
-                turn(&config, &door, 100);
-                // What the attackers' threads held goes a moment after they were joined.
-                let mut files = open_files();
-                for _ in 0..500 {
-                    if files <= before.0 {
-                        break;
-                    }
-                    uncounted(|| thread::sleep(Duration::from_millis(10)));
-                    files = open_files();
-                }
-                (before, (files, live()))
-            };
-            let ((before, after), (), heap) = duel(adapter, defend, drop);
-            let files = (before.0, after.0);
-            assert!(after.0 <= before.0, "{adapter:?} {way:?}: descriptors {files:?}");
-            let more = after.1 - before.1;
-            assert!(more <= 0, "{adapter:?} {way:?}: {more} bytes for 100 connections");
-            heap.under(format_args!("{adapter:?} {way:?}"), 2 * SMALL);
-        }
+                uncounted(|| thread::sleep(Duration::from_millis(10)));
+                files = open_files();
+            }
+            (before, (files, live()))
+        };
+        let ((before, after), (), heap) = duel(adapter, defend, drop);
+        let files = (before.0, after.0);
+        assert!(after.0 <= before.0, "{adapter:?} {way:?}: descriptors {files:?}");
+        let more = after.1 - before.1;
+        assert!(more <= 0, "{adapter:?} {way:?}: {more} bytes for 100 connections");
+        heap.under(format_args!("{adapter:?} {way:?}"), 2 * SMALL);
     }
 }
 
@@ -355,45 +347,43 @@ fn a34_data_without_end_behind_a_close_is_not_kept_and_not_waited_for_for_ever()
 fn a35_a_close_never_breaks_into_a_frame_that_is_partly_written() {
     // More than the buffers of the system hold.
     const LEN: usize = 24 << 20;
-    for role in ROLES {
-        for abort in [false, true] {
-            let send = move |ws: &mut Ws| {
-                let message = uncounted(|| vec![0x5a; LEN]);
-                ws.sender().feed(&message).unwrap();
-                uncounted(|| drop(message));
-                if abort {
-                    // What of it was written when the peer's Ping came: some, not all.
-                    let event = ws.recv_event().map(|event| event.is_some());
-                    assert!(matches!(event, Ok(true)));
-                    ws.sender().abort(CloseCode::GOING_AWAY).unwrap();
-                }
-                ws.note().end
-            };
-            let config = Config::default();
-            for (adapter, end, told, heap) in Scene::new(role, &config).act(send, |foe| {
-                let mut begun = [0; 1000];
-                foe.io.read_exact(&mut begun).unwrap();
-                foe.io.flush().unwrap();
-                let wire = match abort {
-                    true => [foe.frame(PING, "now"), foe.frame(CLOSE, "")].concat(),
-                    false => foe.frame(CLOSE, close_body(1000, "")),
-                };
-                foe.wire(wire);
-                foe.end();
-                let mut wire = begun.to_vec();
-                foe.io.read_to_end(&mut wire).unwrap();
-                sent(&wire)
-            }) {
-                let who = format!("{adapter:?} {role:?} {abort}");
-                assert_eq!(end, End::Closed, "{who}");
-                assert_eq!((told[0].0, told[0].1.len()), (BINARY, LEN), "{who}");
-                assert!(told[0].1 == uncounted(|| vec![0x5a; LEN]), "{who}");
-                let (closes, others): (Vec<_>, Vec<_>) =
-                    told[1..].iter().partition(|frame| frame.0 == CLOSE);
-                assert_eq!(closes.len(), 1, "{who}");
-                assert!(others.iter().all(|frame| **frame == (PONG, b"now".to_vec())), "{who}");
-                heap.under(who, 3 * LEN + SMALL + POOL);
+    for (role, abort) in product(ROLES, [false, true]) {
+        let send = move |ws: &mut Ws| {
+            let message = uncounted(|| vec![0x5a; LEN]);
+            ws.sender().feed(&message).unwrap();
+            uncounted(|| drop(message));
+            if abort {
+                // What of it was written when the peer's Ping came: some, not all.
+                let event = ws.recv_event().map(|event| event.is_some());
+                assert!(matches!(event, Ok(true)));
+                ws.sender().abort(CloseCode::GOING_AWAY).unwrap();
             }
+            ws.note().end
+        };
+        let config = Config::default();
+        for (adapter, end, told, heap) in Scene::new(role, &config).act(send, |foe| {
+            let mut begun = [0; 1000];
+            foe.io.read_exact(&mut begun).unwrap();
+            foe.io.flush().unwrap();
+            let wire = match abort {
+                true => [foe.frame(PING, "now"), foe.frame(CLOSE, "")].concat(),
+                false => foe.frame(CLOSE, close_body(1000, "")),
+            };
+            foe.wire(wire);
+            foe.end();
+            let mut wire = begun.to_vec();
+            foe.io.read_to_end(&mut wire).unwrap();
+            sent(&wire)
+        }) {
+            let who = format!("{adapter:?} {role:?} {abort}");
+            assert_eq!(end, End::Closed, "{who}");
+            assert_eq!((told[0].0, told[0].1.len()), (BINARY, LEN), "{who}");
+            assert!(told[0].1 == uncounted(|| vec![0x5a; LEN]), "{who}");
+            let (closes, others): (Vec<_>, Vec<_>) =
+                told[1..].iter().partition(|frame| frame.0 == CLOSE);
+            assert_eq!(closes.len(), 1, "{who}");
+            assert!(others.iter().all(|frame| **frame == (PONG, b"now".to_vec())), "{who}");
+            heap.under(who, 3 * LEN + SMALL + POOL);
         }
     }
 }

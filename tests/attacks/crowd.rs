@@ -12,7 +12,7 @@ use crate::{
     support::{
         blocking::patient,
         set,
-        wire::{BINARY, CLOSE, PING, ROLES, Rng, TEXT, close_body, masked, read_frame},
+        wire::{BINARY, CLOSE, PING, ROLES, Rng, TEXT, close_body, masked, product, read_frame},
     },
 };
 use places::{Limits, Places};
@@ -388,10 +388,8 @@ fn echo_hastily(ws: &mut blocking::WebSocket<TcpStream>) -> Result<usize, Error>
 #[test]
 fn a81_futures_dropped_wherever_they_wait_lose_and_repeat_nothing() {
     thread::scope(|scope| {
-        for role in ROLES {
-            for &adapter in ADAPTERS {
-                scope.spawn(move || echoes(adapter, role));
-            }
+        for (role, &adapter) in product(ROLES, ADAPTERS) {
+            scope.spawn(move || echoes(adapter, role));
         }
     });
 }

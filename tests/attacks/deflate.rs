@@ -115,30 +115,28 @@ fn corrupt(role: Role, takeover: bool, payload: &[u8]) {
 
 #[test]
 fn a37_a_character_split_over_compressed_fragments_has_to_end() {
-    for role in ROLES {
-        for takeover in [false, true] {
-            let whole = "é€🙂 ok 🙂€é";
-            let mut peer = Peer::new();
-            let mut wire = Vec::new();
-            for at in 0..10 {
-                if !takeover {
-                    peer = Peer::new();
-                }
-                let payload = peer.deflate(whole);
-                let (a, b) = payload.split_at(at.min(payload.len()));
-                wire.extend(to(role, RSV1 | TEXT_OPEN, a));
-                wire.extend(to(role, CONT, b));
+    for (role, takeover) in product(ROLES, [false, true]) {
+        let whole = "é€🙂 ok 🙂€é";
+        let mut peer = Peer::new();
+        let mut wire = Vec::new();
+        for at in 0..10 {
+            if !takeover {
+                peer = Peer::new();
             }
-            let scene = scene(role, takeover);
-            for story in scene.attack(|foe| foe.say(&wire)) {
-                assert_eq!(story.fate.seen, vec![text(whole); 10], "{:?}", story.adapter);
-                story.heap.under(story.adapter.name(), SMALL + INFLATE);
-            }
-            for fault in [&b"cut \xf0\x9f"[..], b"\xff", b"a\x80"] {
-                let wire = to(role, RSV1 | TEXT, deflated(fault));
-                let error = scene.refuses(&wire, &[], 1007, SMALL + INFLATE);
-                assert_eq!(error, ProtocolError::BadUtf8.into());
-            }
+            let payload = peer.deflate(whole);
+            let (a, b) = payload.split_at(at.min(payload.len()));
+            wire.extend(to(role, RSV1 | TEXT_OPEN, a));
+            wire.extend(to(role, CONT, b));
+        }
+        let scene = scene(role, takeover);
+        for story in scene.attack(|foe| foe.say(&wire)) {
+            assert_eq!(story.fate.seen, vec![text(whole); 10], "{:?}", story.adapter);
+            story.heap.under(story.adapter.name(), SMALL + INFLATE);
+        }
+        for fault in [&b"cut \xf0\x9f"[..], b"\xff", b"a\x80"] {
+            let wire = to(role, RSV1 | TEXT, deflated(fault));
+            let error = scene.refuses(&wire, &[], 1007, SMALL + INFLATE);
+            assert_eq!(error, ProtocolError::BadUtf8.into());
         }
     }
 }
@@ -159,31 +157,29 @@ fn bomb(mib: usize) -> Vec<u8> {
 fn a39_a_bomb_is_stopped_at_the_limit_while_it_is_inflated() {
     let large = bomb(1024);
     assert!(large.len() < 2 << 20);
-    for role in ROLES {
-        for takeover in [false, true] {
-            for (limit, mib, pieces) in [
-                (10_000, 1, 1),
-                (1 << 20, 1024, 1),
-                (1 << 20, 1024, 5000),
-                (MESSAGE, 1024, 1),
-                (MESSAGE, 1024, 5000),
-            ] {
-                let bomb = if mib == 1 { bomb(1) } else { large.clone() };
-                let mut wire = Vec::new();
-                for (i, piece) in bomb.chunks(bomb.len().div_ceil(pieces)).enumerate() {
-                    let b0 = if i == 0 { RSV1 | BINARY_OPEN } else { CONT_OPEN };
-                    wire.extend(to(role, b0, piece));
-                }
-                wire.extend(to(role, CONT, ""));
-                let scene =
-                    scene_with(role, takeover, Config { max_message: limit, ..Config::default() });
-                for story in scene.attack(|foe| foe.say(&wire)) {
-                    let who = format!("{:?} {role:?} {takeover} {limit}", story.adapter);
-                    let too_big = RecvError::MessageTooBig { limit: limit as u32 };
-                    assert_eq!((&*story.fate.seen, story.fate.end), (&[][..], too_big.into()));
-                    assert_eq!(story.told, [(CLOSE, vec![0x03, 0xf1])], "{who}");
-                    story.heap.under(who, largest_inflated(limit));
-                }
+    for (role, takeover) in product(ROLES, [false, true]) {
+        for (limit, mib, pieces) in [
+            (10_000, 1, 1),
+            (1 << 20, 1024, 1),
+            (1 << 20, 1024, 5000),
+            (MESSAGE, 1024, 1),
+            (MESSAGE, 1024, 5000),
+        ] {
+            let bomb = if mib == 1 { bomb(1) } else { large.clone() };
+            let mut wire = Vec::new();
+            for (i, piece) in bomb.chunks(bomb.len().div_ceil(pieces)).enumerate() {
+                let b0 = if i == 0 { RSV1 | BINARY_OPEN } else { CONT_OPEN };
+                wire.extend(to(role, b0, piece));
+            }
+            wire.extend(to(role, CONT, ""));
+            let scene =
+                scene_with(role, takeover, Config { max_message: limit, ..Config::default() });
+            for story in scene.attack(|foe| foe.say(&wire)) {
+                let who = format!("{:?} {role:?} {takeover} {limit}", story.adapter);
+                let too_big = RecvError::MessageTooBig { limit: limit as u32 };
+                assert_eq!((&*story.fate.seen, story.fate.end), (&[][..], too_big.into()));
+                assert_eq!(story.told, [(CLOSE, vec![0x03, 0xf1])], "{who}");
+                story.heap.under(who, largest_inflated(limit));
             }
         }
     }
@@ -191,24 +187,22 @@ fn a39_a_bomb_is_stopped_at_the_limit_while_it_is_inflated() {
 
 #[test]
 fn a40_a_message_of_the_limit_passes_and_one_byte_more_does_not() {
-    for role in ROLES {
-        for takeover in [false, true] {
-            for limit in [1000, 16 << 10, 1 << 20] {
-                let scene =
-                    scene_with(role, takeover, Config { max_message: limit, ..Config::default() });
-                for story in scene.attack(|foe| {
-                    let whole = foe.frame(RSV1 | BINARY, deflated(vec![b'x'; limit]));
-                    let more = foe.frame(RSV1 | BINARY, deflated(vec![b'x'; limit + 1]));
-                    // With takeover the second one is of the same stream, and refers to nothing.
-                    foe.say(&[whole, more].concat())
-                }) {
-                    let who = format!("{:?} {role:?} {takeover} {limit}", story.adapter);
-                    assert_eq!(story.fate.seen, [binary(vec![b'x'; limit])], "{who}");
-                    let too_big = RecvError::MessageTooBig { limit: limit as u32 };
-                    assert_eq!(story.fate.end, too_big.into(), "{who}");
-                    assert_eq!(story.told, [(CLOSE, vec![0x03, 0xf1])], "{who}");
-                    story.heap.under(who, largest_inflated(limit));
-                }
+    for (role, takeover) in product(ROLES, [false, true]) {
+        for limit in [1000, 16 << 10, 1 << 20] {
+            let scene =
+                scene_with(role, takeover, Config { max_message: limit, ..Config::default() });
+            for story in scene.attack(|foe| {
+                let whole = foe.frame(RSV1 | BINARY, deflated(vec![b'x'; limit]));
+                let more = foe.frame(RSV1 | BINARY, deflated(vec![b'x'; limit + 1]));
+                // With takeover the second one is of the same stream, and refers to nothing.
+                foe.say(&[whole, more].concat())
+            }) {
+                let who = format!("{:?} {role:?} {takeover} {limit}", story.adapter);
+                assert_eq!(story.fate.seen, [binary(vec![b'x'; limit])], "{who}");
+                let too_big = RecvError::MessageTooBig { limit: limit as u32 };
+                assert_eq!(story.fate.end, too_big.into(), "{who}");
+                assert_eq!(story.told, [(CLOSE, vec![0x03, 0xf1])], "{who}");
+                story.heap.under(who, largest_inflated(limit));
             }
         }
     }
@@ -230,45 +224,39 @@ fn a41_rsv1_without_an_agreement_is_refused_and_nothing_made_for_it() {
 fn a42_window_bits_that_are_none_fail_the_handshake() {
     let bad = ["0", "7", "16", "99", "4294967304", "", "08", "+9", "-9", "9x", "\"\"", " "];
     for &adapter in ADAPTERS {
-        for name in ["server_max_window_bits", "client_max_window_bits"] {
-            for value in bad {
-                let config = Config {
-                    deflate: Some(set(Deflate::default(), |it| it.server.window_bits = 9)),
-                    ..Config::default()
-                };
-                let request = Request::new("ws://example.com/feed").unwrap();
-                let dial = move |door: Door| match door.connect(&request, &config) {
-                    Err(Error::Handshake(error)) => error,
-                    Err(other) => panic!("{other}"),
-                    Ok(_) => panic!("accepted {name}={value}"),
-                };
-                let (error, (), heap) = duel(adapter, dial, |io| {
-                    let mut foe = Foe::new(Role::Client, io);
-                    let frame = foe.frame(RSV1 | TEXT, deflated("behind"));
-                    let line =
-                        format!("Sec-WebSocket-Extensions: permessage-deflate; {name}={value}\r\n");
-                    foe.shake_and(&line, &frame);
-                    assert_eq!(foe.rest(), [], "nothing is said to it");
-                });
-                println!("{adapter:?} {name}={value}: {error}");
-                heap.under(adapter.name(), SMALL);
-            }
+        for (name, value) in product(["server_max_window_bits", "client_max_window_bits"], bad) {
+            let config = Config {
+                deflate: Some(set(Deflate::default(), |it| it.server.window_bits = 9)),
+                ..Config::default()
+            };
+            let request = Request::new("ws://example.com/feed").unwrap();
+            let dial = move |door: Door| match door.connect(&request, &config) {
+                Err(Error::Handshake(error)) => error,
+                Err(other) => panic!("{other}"),
+                Ok(_) => panic!("accepted {name}={value}"),
+            };
+            let (error, (), heap) = duel(adapter, dial, |io| {
+                let mut foe = Foe::new(Role::Client, io);
+                let frame = foe.frame(RSV1 | TEXT, deflated("behind"));
+                let line =
+                    format!("Sec-WebSocket-Extensions: permessage-deflate; {name}={value}\r\n");
+                foe.shake_and(&line, &frame);
+                assert_eq!(foe.rest(), [], "nothing is said to it");
+            });
+            println!("{adapter:?} {name}={value}: {error}");
+            heap.under(adapter.name(), SMALL);
         }
     }
 }
 
 #[test]
 fn a43_rsv1_on_a_continuation_or_a_control_frame_is_refused() {
-    for role in ROLES {
-        for takeover in [false, true] {
-            let begun = to(role, RSV1 | TEXT_OPEN, deflated("begun"));
-            for b0 in [CONT, CONT_OPEN, PING, PONG, CLOSE] {
-                for before in [&begun[..], b""] {
-                    let wire = [before, &to(role, RSV1 | b0, "")].concat();
-                    let found = scene(role, takeover).refuses(&wire, &[], 1002, SMALL + INFLATE);
-                    assert_eq!(found, ProtocolError::ReservedBits.into());
-                }
-            }
+    for (role, takeover) in product(ROLES, [false, true]) {
+        let begun = to(role, RSV1 | TEXT_OPEN, deflated("begun"));
+        for (b0, before) in product([CONT, CONT_OPEN, PING, PONG, CLOSE], [&begun[..], b""]) {
+            let wire = [before, &to(role, RSV1 | b0, "")].concat();
+            let found = scene(role, takeover).refuses(&wire, &[], 1002, SMALL + INFLATE);
+            assert_eq!(found, ProtocolError::ReservedBits.into());
         }
     }
 }
@@ -325,10 +313,8 @@ fn a44_corrupt_streams_fail_with_1007_or_are_what_they_say() {
         b"\x5b\x30\x77".to_vec(), // a last block that the tail would end
     ];
     for role in ROLES {
-        for takeover in [false, true] {
-            for stream in &streams {
-                corrupt(role, takeover, stream);
-            }
+        for (takeover, stream) in product([false, true], &streams) {
+            corrupt(role, takeover, stream);
         }
         // Cut at each byte.
         let whole = deflated(prose(300));
@@ -340,26 +326,24 @@ fn a44_corrupt_streams_fail_with_1007_or_are_what_they_say() {
 
 #[test]
 fn a44_messages_around_the_lengths_of_buffers_are_what_they_say() {
-    for role in ROLES {
-        for takeover in [false, true] {
-            let lengths = [8, 14, 15, 16, 17, 20].map(|n| 1 << n);
-            let lengths: Vec<_> = lengths.into_iter().flat_map(|n| n - 1..=n + 1).collect();
-            let mut peer = Peer::new();
-            let mut wire = Vec::new();
-            for &len in &lengths {
-                if !takeover {
-                    peer = Peer::new();
-                }
-                wire.extend(to(role, RSV1 | TEXT, peer.deflate(prose(len))));
+    for (role, takeover) in product(ROLES, [false, true]) {
+        let lengths = [8, 14, 15, 16, 17, 20].map(|n| 1 << n);
+        let lengths: Vec<_> = lengths.into_iter().flat_map(|n| n - 1..=n + 1).collect();
+        let mut peer = Peer::new();
+        let mut wire = Vec::new();
+        for &len in &lengths {
+            if !takeover {
+                peer = Peer::new();
             }
-            for story in scene(role, takeover).attack(|foe| foe.say(&wire)) {
-                let who = format!("{:?} {role:?} {takeover}", story.adapter);
-                assert_eq!(story.fate.seen.len(), lengths.len(), "{who}");
-                for (seen, &len) in story.fate.seen.iter().zip(&lengths) {
-                    assert!(*seen == text(&prose(len)), "{who}: {len}");
-                }
-                story.heap.under(who, partial((1 << 20) + 1) + INFLATE);
+            wire.extend(to(role, RSV1 | TEXT, peer.deflate(prose(len))));
+        }
+        for story in scene(role, takeover).attack(|foe| foe.say(&wire)) {
+            let who = format!("{:?} {role:?} {takeover}", story.adapter);
+            assert_eq!(story.fate.seen.len(), lengths.len(), "{who}");
+            for (seen, &len) in story.fate.seen.iter().zip(&lengths) {
+                assert!(*seen == text(&prose(len)), "{who}: {len}");
             }
+            story.heap.under(who, partial((1 << 20) + 1) + INFLATE);
         }
     }
 }
@@ -369,35 +353,33 @@ const DESCRIBED: &[u8] = b"\x05\xc0\x81\x00\x00\x00\x00\x00\x90\xff\x6b\x00";
 
 #[test]
 fn a45_last_blocks_in_the_middle_and_floods_of_empty_ones_leave_later_messages_right() {
-    for role in ROLES {
-        for takeover in [false, true] {
-            let middle = [
-                Peer::new().flush(b"first ", FlushCompress::Finish),
-                Peer::new().flush(b"second", FlushCompress::Finish),
-                deflated(" third"),
-            ];
-            // Half a MiB of blocks without content: stored, each the last one, four of fixed codes
-            // in 5 bytes, or of codes that are described.
-            let stored = [b"\0\0\0\xff\xff".repeat(100_000), deflated("stored")].concat();
-            let last = [b"\x03\0".repeat(250_000), deflated("last")].concat();
-            let fixed = [b"\x02\x08\x20\x80\0".repeat(100_000), deflated("fixed")].concat();
-            let codes = [DESCRIBED.repeat(30_000), deflated("described")].concat();
-            let wire = [
-                to(role, RSV1 | TEXT, middle.concat()),
-                to(role, RSV1 | TEXT, stored),
-                to(role, RSV1 | TEXT, last),
-                to(role, RSV1 | TEXT, fixed),
-                to(role, RSV1 | TEXT, codes),
-                to(role, RSV1 | TEXT, deflated("after all")),
-                to(role, TEXT, "plain"),
-            ];
-            for story in scene(role, takeover).attack(|foe| foe.say(&wire.concat())) {
-                let want = ["first second third", "stored", "last", "fixed", "described"];
-                let want = [&want[..], &["after all", "plain"]].concat();
-                let want: Vec<_> = want.into_iter().map(text).collect();
-                assert_eq!(story.fate.seen, want, "{:?} {role:?} {takeover}", story.adapter);
-                story.heap.under(story.adapter.name(), SMALL + INFLATE);
-            }
+    for (role, takeover) in product(ROLES, [false, true]) {
+        let middle = [
+            Peer::new().flush(b"first ", FlushCompress::Finish),
+            Peer::new().flush(b"second", FlushCompress::Finish),
+            deflated(" third"),
+        ];
+        // Half a MiB of blocks without content: stored, each the last one, four of fixed codes
+        // in 5 bytes, or of codes that are described.
+        let stored = [b"\0\0\0\xff\xff".repeat(100_000), deflated("stored")].concat();
+        let last = [b"\x03\0".repeat(250_000), deflated("last")].concat();
+        let fixed = [b"\x02\x08\x20\x80\0".repeat(100_000), deflated("fixed")].concat();
+        let codes = [DESCRIBED.repeat(30_000), deflated("described")].concat();
+        let wire = [
+            to(role, RSV1 | TEXT, middle.concat()),
+            to(role, RSV1 | TEXT, stored),
+            to(role, RSV1 | TEXT, last),
+            to(role, RSV1 | TEXT, fixed),
+            to(role, RSV1 | TEXT, codes),
+            to(role, RSV1 | TEXT, deflated("after all")),
+            to(role, TEXT, "plain"),
+        ];
+        for story in scene(role, takeover).attack(|foe| foe.say(&wire.concat())) {
+            let want = ["first second third", "stored", "last", "fixed", "described"];
+            let want = [&want[..], &["after all", "plain"]].concat();
+            let want: Vec<_> = want.into_iter().map(text).collect();
+            assert_eq!(story.fate.seen, want, "{:?} {role:?} {takeover}", story.adapter);
+            story.heap.under(story.adapter.name(), SMALL + INFLATE);
         }
     }
 }
@@ -422,31 +404,29 @@ fn a46_history_that_was_not_agreed_on_is_not_referred_to() {
 
 #[test]
 fn a47_a_message_read_in_part_and_dropped_leaves_the_next_one_right() {
-    for role in ROLES {
-        for takeover in [false, true] {
-            let read = |ws: &mut Ws| {
-                let chunk = ws.recv_chunk().unwrap().unwrap();
-                assert!(!chunk.last && !chunk.data.is_empty());
-                ws.note()
-            };
-            for (adapter, fate, _, heap) in scene(role, takeover).act(read, |foe| {
-                let mut peer = Peer::new();
-                let mut wire = Vec::new();
-                for message in [prose(300_000), prose(100), prose(301)] {
-                    if !takeover {
-                        peer = Peer::new();
-                    }
-                    let payload = peer.deflate(message);
-                    let (a, b) = payload.split_at(payload.len() / 2);
-                    wire.extend(foe.frame(RSV1 | TEXT_OPEN, a));
-                    wire.extend(foe.frame(CONT, b));
+    for (role, takeover) in product(ROLES, [false, true]) {
+        let read = |ws: &mut Ws| {
+            let chunk = ws.recv_chunk().unwrap().unwrap();
+            assert!(!chunk.last && !chunk.data.is_empty());
+            ws.note()
+        };
+        for (adapter, fate, _, heap) in scene(role, takeover).act(read, |foe| {
+            let mut peer = Peer::new();
+            let mut wire = Vec::new();
+            for message in [prose(300_000), prose(100), prose(301)] {
+                if !takeover {
+                    peer = Peer::new();
                 }
-                foe.say(&wire)
-            }) {
-                let want = [text(&prose(100)), text(&prose(301))];
-                assert_eq!(fate.seen, want, "{adapter:?} {role:?} {takeover}");
-                heap.under(adapter.name(), partial(100_000) + INFLATE);
+                let payload = peer.deflate(message);
+                let (a, b) = payload.split_at(payload.len() / 2);
+                wire.extend(foe.frame(RSV1 | TEXT_OPEN, a));
+                wire.extend(foe.frame(CONT, b));
             }
+            foe.say(&wire)
+        }) {
+            let want = [text(&prose(100)), text(&prose(301))];
+            assert_eq!(fate.seen, want, "{adapter:?} {role:?} {takeover}");
+            heap.under(adapter.name(), partial(100_000) + INFLATE);
         }
     }
 }
@@ -475,67 +455,63 @@ fn both_were_heard(foe: &mut Foe, takeover: bool) {
 
 #[test]
 fn a48_two_threads_that_send_share_one_compressor() {
-    for role in ROLES {
-        for takeover in [false, true] {
-            let scene = scene(role, takeover);
-            let config = scene.config.clone();
-            let defend = move |door: Door| {
-                let ws = door.open(role, &config).into_blocking();
-                let (mut reader, writer) = ws.into_split().unwrap();
-                let writer = Arc::new(Mutex::new(writer));
-                let threads = [0, 1].map(|sender| {
-                    let writer = writer.clone();
-                    thread::spawn(move || {
-                        for n in 0..EACH {
-                            writer.lock().unwrap().send(&*of_sender(sender, n)).unwrap();
-                        }
-                    })
-                });
-                threads.into_iter().for_each(|thread| thread.join().unwrap());
-                while reader.recv().unwrap().is_some() {}
-            };
-            let ((), (), _) = duel(Adapter::Blocking, defend, |io| {
-                let mut foe = Foe::new(role, io);
-                foe.shake_with(scene.lines);
-                both_were_heard(&mut foe, takeover);
-                assert_eq!(foe.say(&foe.frame(CLOSE, "")), [(CLOSE, vec![])]);
+    for (role, takeover) in product(ROLES, [false, true]) {
+        let scene = scene(role, takeover);
+        let config = scene.config.clone();
+        let defend = move |door: Door| {
+            let ws = door.open(role, &config).into_blocking();
+            let (mut reader, writer) = ws.into_split().unwrap();
+            let writer = Arc::new(Mutex::new(writer));
+            let threads = [0, 1].map(|sender| {
+                let writer = writer.clone();
+                thread::spawn(move || {
+                    for n in 0..EACH {
+                        writer.lock().unwrap().send(&*of_sender(sender, n)).unwrap();
+                    }
+                })
             });
-        }
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            while reader.recv().unwrap().is_some() {}
+        };
+        let ((), (), _) = duel(Adapter::Blocking, defend, |io| {
+            let mut foe = Foe::new(role, io);
+            foe.shake_with(scene.lines);
+            both_were_heard(&mut foe, takeover);
+            assert_eq!(foe.say(&foe.frame(CLOSE, "")), [(CLOSE, vec![])]);
+        });
     }
 }
 
 #[cfg(feature = "tokio")]
 #[test]
 fn a48_two_tasks_that_send_share_one_compressor() {
-    for role in ROLES {
-        for takeover in [false, true] {
-            let scene = scene(role, takeover);
-            let config = scene.config.clone();
-            let defend = move |door: Door| {
-                let (ws, runtime) = door.open(role, &config).into_tokio();
-                let (mut reader, writer) = ws.into_split();
-                let writer = tokio::sync::Mutex::new(writer);
-                let send = async |sender| {
-                    for n in 0..EACH {
-                        let message = uncounted(|| of_sender(sender, n));
-                        writer.lock().await.send(&*message).await.unwrap();
-                        uncounted(|| drop(message));
-                        tokio::task::yield_now().await;
-                    }
-                };
-                runtime.block_on(async {
-                    tokio::join!(send(0), send(1));
-                    while reader.recv().await.unwrap().is_some() {}
-                });
+    for (role, takeover) in product(ROLES, [false, true]) {
+        let scene = scene(role, takeover);
+        let config = scene.config.clone();
+        let defend = move |door: Door| {
+            let (ws, runtime) = door.open(role, &config).into_tokio();
+            let (mut reader, writer) = ws.into_split();
+            let writer = tokio::sync::Mutex::new(writer);
+            let send = async |sender| {
+                for n in 0..EACH {
+                    let message = uncounted(|| of_sender(sender, n));
+                    writer.lock().await.send(&*message).await.unwrap();
+                    uncounted(|| drop(message));
+                    tokio::task::yield_now().await;
+                }
             };
-            let ((), (), heap) = duel(Adapter::Tokio, defend, |io| {
-                let mut foe = Foe::new(role, io);
-                foe.shake_with(scene.lines);
-                both_were_heard(&mut foe, takeover);
-                assert_eq!(foe.say(&foe.frame(CLOSE, "")), [(CLOSE, vec![])]);
+            runtime.block_on(async {
+                tokio::join!(send(0), send(1));
+                while reader.recv().await.unwrap().is_some() {}
             });
-            heap.under("two tasks", COMPRESS + 2 * READ + SMALL);
-        }
+        };
+        let ((), (), heap) = duel(Adapter::Tokio, defend, |io| {
+            let mut foe = Foe::new(role, io);
+            foe.shake_with(scene.lines);
+            both_were_heard(&mut foe, takeover);
+            assert_eq!(foe.say(&foe.frame(CLOSE, "")), [(CLOSE, vec![])]);
+        });
+        heap.under("two tasks", COMPRESS + 2 * READ + SMALL);
     }
 }
 
@@ -634,34 +610,32 @@ fn a50_floods_of_offers_and_parameters_are_accepted_once_or_not_at_all() {
 #[test]
 fn a51_what_a_large_message_took_is_given_back_after_it_was_sent() {
     let len = sampled(12 << 20, 3 << 20);
-    for role in ROLES {
-        for takeover in [false, true] {
-            let send = move |ws: &mut Ws| {
-                let before = live();
-                let message = uncounted(|| hard(len, 2));
-                ws.send(&message).unwrap();
-                uncounted(|| drop(message));
-                // Small ones, up to where what is large is given up.
-                for _ in 0..70 {
-                    ws.send("small").unwrap();
-                    let asked = ws.recv().map(|message| message.is_some());
-                    assert!(matches!(asked, Ok(true)));
-                }
-                usize::try_from(live() - before).unwrap_or(0)
-            };
-            for (adapter, kept, (), heap) in scene(role, takeover).act(send, |foe| {
-                assert_eq!(foe.next().0, RSV1 | BINARY);
-                for _ in 0..70 {
-                    foe.next();
-                    foe.wire(foe.frame(TEXT, "and?"));
-                }
-                foe.rest();
-            }) {
-                let who = format!("{adapter:?} {role:?} {takeover}");
-                println!("{who}: {kept} bytes kept");
-                assert!(kept <= POOL + COMPRESS + SMALL, "{who}: {kept} bytes kept");
-                heap.under(who, 3 * len + POOL + COMPRESS + SMALL);
+    for (role, takeover) in product(ROLES, [false, true]) {
+        let send = move |ws: &mut Ws| {
+            let before = live();
+            let message = uncounted(|| hard(len, 2));
+            ws.send(&message).unwrap();
+            uncounted(|| drop(message));
+            // Small ones, up to where what is large is given up.
+            for _ in 0..70 {
+                ws.send("small").unwrap();
+                let asked = ws.recv().map(|message| message.is_some());
+                assert!(matches!(asked, Ok(true)));
             }
+            usize::try_from(live() - before).unwrap_or(0)
+        };
+        for (adapter, kept, (), heap) in scene(role, takeover).act(send, |foe| {
+            assert_eq!(foe.next().0, RSV1 | BINARY);
+            for _ in 0..70 {
+                foe.next();
+                foe.wire(foe.frame(TEXT, "and?"));
+            }
+            foe.rest();
+        }) {
+            let who = format!("{adapter:?} {role:?} {takeover}");
+            println!("{who}: {kept} bytes kept");
+            assert!(kept <= POOL + COMPRESS + SMALL, "{who}: {kept} bytes kept");
+            heap.under(who, 3 * len + POOL + COMPRESS + SMALL);
         }
     }
 }
@@ -704,32 +678,30 @@ fn a52_the_length_of_a_message_sent_plain_says_nothing_of_a_secret() {
 
 #[test]
 fn a91_control_frames_before_and_inside_compressed_messages_change_nothing() {
-    for role in ROLES {
-        for takeover in [false, true] {
-            for first in [PONG, PING] {
-                let payload = deflated("compressed");
-                let (a, b) = payload.split_at(4);
-                let wire = [
-                    to(role, first, "first of all"),
-                    to(role, RSV1 | TEXT, &payload),
-                    to(role, RSV1 | TEXT_OPEN, a),
-                    to(role, PING, "inside"),
-                    to(role, CONT_OPEN, ""),
-                    to(role, PONG, ""),
-                    to(role, CONT, b),
-                    to(role, TEXT, "plain"),
-                ];
-                for story in scene(role, takeover).attack(|foe| foe.say(&wire.concat())) {
-                    let who = format!("{:?} {role:?} {takeover}", story.adapter);
-                    let data = story.fate.seen.iter().filter(|s| matches!(s, Seen::Text(_)));
-                    let want = ["compressed", "compressed", "plain"].map(text);
-                    assert_eq!(data.cloned().collect::<Vec<_>>(), want, "{who}");
-                    assert_eq!(story.fate.seen.len(), 6, "{who}");
-                    assert_eq!(story.fate.end, RecvError::UnexpectedEof.into(), "{who}");
-                    let pongs = story.told.iter().filter(|told| told.0 == PONG).count();
-                    assert_eq!(pongs, if first == PING { 2 } else { 1 }, "{who}");
-                    story.heap.under(who, SMALL + INFLATE);
-                }
+    for (role, takeover) in product(ROLES, [false, true]) {
+        for first in [PONG, PING] {
+            let payload = deflated("compressed");
+            let (a, b) = payload.split_at(4);
+            let wire = [
+                to(role, first, "first of all"),
+                to(role, RSV1 | TEXT, &payload),
+                to(role, RSV1 | TEXT_OPEN, a),
+                to(role, PING, "inside"),
+                to(role, CONT_OPEN, ""),
+                to(role, PONG, ""),
+                to(role, CONT, b),
+                to(role, TEXT, "plain"),
+            ];
+            for story in scene(role, takeover).attack(|foe| foe.say(&wire.concat())) {
+                let who = format!("{:?} {role:?} {takeover}", story.adapter);
+                let data = story.fate.seen.iter().filter(|s| matches!(s, Seen::Text(_)));
+                let want = ["compressed", "compressed", "plain"].map(text);
+                assert_eq!(data.cloned().collect::<Vec<_>>(), want, "{who}");
+                assert_eq!(story.fate.seen.len(), 6, "{who}");
+                assert_eq!(story.fate.end, RecvError::UnexpectedEof.into(), "{who}");
+                let pongs = story.told.iter().filter(|told| told.0 == PONG).count();
+                assert_eq!(pongs, if first == PING { 2 } else { 1 }, "{who}");
+                story.heap.under(who, SMALL + INFLATE);
             }
         }
     }
@@ -737,20 +709,18 @@ fn a91_control_frames_before_and_inside_compressed_messages_change_nothing() {
 
 #[test]
 fn a94_a_close_inside_a_compressed_message_closes() {
-    for role in ROLES {
-        for takeover in [false, true] {
-            for b0 in [TEXT_OPEN, RSV1 | TEXT_OPEN] {
-                let begun = if b0 == TEXT_OPEN { b"begun".to_vec() } else { deflated("begun") };
-                let wire = [to(role, b0, begun), to(role, CLOSE, close_body(1000, "done"))];
-                for story in scene(role, takeover).attack(|foe| foe.say(&wire.concat())) {
-                    let who = format!("{:?} {role:?} {takeover}", story.adapter);
-                    let done = Seen::Close(Some((1000, "done".into())));
-                    assert_eq!(story.fate.seen, [done], "{who}");
-                    assert_eq!((story.fate.end, story.fate.code), (End::Closed, 1000), "{who}");
-                    assert!(story.fate.clean, "{who}");
-                    assert_eq!(story.told, [(CLOSE, vec![0x03, 0xe8])], "{who}");
-                    story.heap.under(who, SMALL + INFLATE);
-                }
+    for (role, takeover) in product(ROLES, [false, true]) {
+        for b0 in [TEXT_OPEN, RSV1 | TEXT_OPEN] {
+            let begun = if b0 == TEXT_OPEN { b"begun".to_vec() } else { deflated("begun") };
+            let wire = [to(role, b0, begun), to(role, CLOSE, close_body(1000, "done"))];
+            for story in scene(role, takeover).attack(|foe| foe.say(&wire.concat())) {
+                let who = format!("{:?} {role:?} {takeover}", story.adapter);
+                let done = Seen::Close(Some((1000, "done".into())));
+                assert_eq!(story.fate.seen, [done], "{who}");
+                assert_eq!((story.fate.end, story.fate.code), (End::Closed, 1000), "{who}");
+                assert!(story.fate.clean, "{who}");
+                assert_eq!(story.told, [(CLOSE, vec![0x03, 0xe8])], "{who}");
+                story.heap.under(who, SMALL + INFLATE);
             }
         }
     }

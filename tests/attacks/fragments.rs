@@ -76,23 +76,21 @@ fn a18_many_connections_just_below_the_limit_cost_a_small_multiple_of_what_they_
 
 #[test]
 fn a19_a_new_message_inside_another_is_refused() {
-    for role in ROLES {
-        for first in ["", "begun"] {
-            for b0 in [TEXT, TEXT_OPEN, BINARY, 0x40 | TEXT, 0x40 | BINARY_OPEN] {
-                let wire = [
-                    to(role, TEXT_OPEN, first),
-                    to(role, PING, "p"),
-                    to(role, b0, "injected"),
-                    to(role, CONT, "end"),
-                ];
-                let error = if b0 & 0x40 == 0 {
-                    ProtocolError::ExpectedContinuation
-                } else {
-                    ProtocolError::ReservedBits
-                };
-                let before = [Seen::Ping(b"p".to_vec())];
-                fails(role, &Config::default(), &wire.concat(), &before, error, SMALL);
-            }
+    for (role, first) in product(ROLES, ["", "begun"]) {
+        for b0 in [TEXT, TEXT_OPEN, BINARY, 0x40 | TEXT, 0x40 | BINARY_OPEN] {
+            let wire = [
+                to(role, TEXT_OPEN, first),
+                to(role, PING, "p"),
+                to(role, b0, "injected"),
+                to(role, CONT, "end"),
+            ];
+            let error = if b0 & 0x40 == 0 {
+                ProtocolError::ExpectedContinuation
+            } else {
+                ProtocolError::ReservedBits
+            };
+            let before = [Seen::Ping(b"p".to_vec())];
+            fails(role, &Config::default(), &wire.concat(), &before, error, SMALL);
         }
     }
 }
@@ -273,41 +271,37 @@ fn a22_another_connection_of_the_same_thread_is_served_during_the_flood() {
 
 #[test]
 fn a23_empty_messages_are_taken_one_by_one_and_only_as_fast_as_they_are_asked_for() {
-    for role in ROLES {
-        for &adapter in ADAPTERS {
-            let (go, may) = mpsc::channel::<()>();
-            let defend = move |door: Door| {
-                let mut ws = door.open(role, &Config::default());
-                may.recv().unwrap(); // the program has other things to do
-                let mut messages = 0;
-                let end = ws.watch(|event| {
-                    assert!(
-                        matches!(event, Event::Message(message) if message.as_bytes().is_empty())
-                    );
-                    messages += 1;
-                });
-                (messages, end)
-            };
-            let (counted, sent, heap) = duel(adapter, defend, |io| {
-                let mut foe = Foe::new(role, io);
-                foe.shake();
-                let one = foe.frame(TEXT, "");
-                let wire = one.repeat((64 << 20) / one.len());
-                // What comes from no asking: the buffers of the system, which are then full.
-                let taken = foe.until_blocked(&wire);
-                assert!(taken < wire.len(), "somebody keeps {} MB", wire.len() / 1_000_000);
-                go.send(()).unwrap();
-                let more = sampled(500_000, 20_000);
-                let rest = &wire[taken..(taken + more * one.len()).min(wire.len())];
-                let rest = &rest[..rest.len() - (taken + rest.len()) % one.len()];
-                foe.wire(rest);
-                foe.end();
-                foe.rest();
-                (taken + rest.len()) / one.len()
+    for (role, &adapter) in product(ROLES, ADAPTERS) {
+        let (go, may) = mpsc::channel::<()>();
+        let defend = move |door: Door| {
+            let mut ws = door.open(role, &Config::default());
+            may.recv().unwrap(); // the program has other things to do
+            let mut messages = 0;
+            let end = ws.watch(|event| {
+                assert!(matches!(event, Event::Message(message) if message.as_bytes().is_empty()));
+                messages += 1;
             });
-            assert_eq!(counted, (sent, RecvError::UnexpectedEof.into()), "{adapter:?} {role:?}");
-            heap.under(format_args!("{adapter:?} {role:?}: {sent} messages"), SMALL);
-        }
+            (messages, end)
+        };
+        let (counted, sent, heap) = duel(adapter, defend, |io| {
+            let mut foe = Foe::new(role, io);
+            foe.shake();
+            let one = foe.frame(TEXT, "");
+            let wire = one.repeat((64 << 20) / one.len());
+            // What comes from no asking: the buffers of the system, which are then full.
+            let taken = foe.until_blocked(&wire);
+            assert!(taken < wire.len(), "somebody keeps {} MB", wire.len() / 1_000_000);
+            go.send(()).unwrap();
+            let more = sampled(500_000, 20_000);
+            let rest = &wire[taken..(taken + more * one.len()).min(wire.len())];
+            let rest = &rest[..rest.len() - (taken + rest.len()) % one.len()];
+            foe.wire(rest);
+            foe.end();
+            foe.rest();
+            (taken + rest.len()) / one.len()
+        });
+        assert_eq!(counted, (sent, RecvError::UnexpectedEof.into()), "{adapter:?} {role:?}");
+        heap.under(format_args!("{adapter:?} {role:?}: {sent} messages"), SMALL);
     }
 }
 
@@ -352,19 +346,17 @@ fn a23_replies_to_the_many_small_messages_of_one_read_leave_before_they_pile_up(
 
 #[test]
 fn a24_an_echo_to_a_peer_that_stops_reading_stops_listening_and_ends_it() {
-    for role in ROLES {
-        for len in [10, 1000, 100_000] {
-            let one = to(role, BINARY, vec![1; len]);
-            let piece = one.repeat(1 + 100_000 / one.len());
-            let config = Config { write_timeout: Duration::from_millis(300), ..Config::default() };
-            let attacked = Scene::new(role, &config).act(Ws::echo, |foe| {
-                let taken = foe.flood(&piece, 1000);
-                assert!(taken < 1000, "it listened for ever");
-            });
-            for (adapter, end, (), heap) in attacked {
-                assert_eq!(end, RecvError::WriteTimeout.into(), "{adapter:?} {role:?}");
-                heap.under(format_args!("{adapter:?} {role:?} {len}"), unread(len));
-            }
+    for (role, len) in product(ROLES, [10, 1000, 100_000]) {
+        let one = to(role, BINARY, vec![1; len]);
+        let piece = one.repeat(1 + 100_000 / one.len());
+        let config = Config { write_timeout: Duration::from_millis(300), ..Config::default() };
+        let attacked = Scene::new(role, &config).act(Ws::echo, |foe| {
+            let taken = foe.flood(&piece, 1000);
+            assert!(taken < 1000, "it listened for ever");
+        });
+        for (adapter, end, (), heap) in attacked {
+            assert_eq!(end, RecvError::WriteTimeout.into(), "{adapter:?} {role:?}");
+            heap.under(format_args!("{adapter:?} {role:?} {len}"), unread(len));
         }
     }
 }

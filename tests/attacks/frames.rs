@@ -45,14 +45,12 @@ fn a01_a_length_with_the_top_bit_set_is_refused_at_once() {
 #[test]
 fn a02_lengths_of_fragments_that_add_up_past_2_to_the_63_do_not_wrap() {
     const MOST: u64 = (1 << 63) - 1;
-    for role in ROLES {
-        for n in [MOST, MOST - 999, u64::from(u32::MAX), 1 << 31] {
-            let begun = to(role, BINARY_OPEN, vec![1; 1000]);
-            let wire = [begun, head_to(role, CONT_OPEN, Len::Long(n)), vec![7; 5000]].concat();
-            let limit = RecvError::MessageTooBig { limit: MESSAGE as u32 };
-            fails(role, &Config::default(), &wire, &[], limit, SMALL);
-            waits_without_limit(role, &wire, 1000 + n, partial(6000));
-        }
+    for (role, n) in product(ROLES, [MOST, MOST - 999, u64::from(u32::MAX), 1 << 31]) {
+        let begun = to(role, BINARY_OPEN, vec![1; 1000]);
+        let wire = [begun, head_to(role, CONT_OPEN, Len::Long(n)), vec![7; 5000]].concat();
+        let limit = RecvError::MessageTooBig { limit: MESSAGE as u32 };
+        fails(role, &Config::default(), &wire, &[], limit, SMALL);
+        waits_without_limit(role, &wire, 1000 + n, partial(6000));
     }
 }
 
@@ -77,16 +75,14 @@ fn a03_lengths_at_which_a_sum_or_a_narrower_number_would_wrap() {
 
 #[test]
 fn a04_memory_follows_the_bytes_received_and_not_the_length_announced() {
-    for role in ROLES {
-        for announced in [1 << 30, 1 << 40] {
-            let header = head_to(role, BINARY, Len::Long(announced));
-            let limit = RecvError::MessageTooBig { limit: MESSAGE as u32 };
-            fails(role, &Config::default(), &header, &[], limit, SMALL);
-            waits_without_limit(role, &header, announced, partial(0));
-            for received in [1, 10_000, 100_000, 1 << 20] {
-                let wire = [header.clone(), vec![1; received]].concat();
-                waits_without_limit(role, &wire, announced, partial(received));
-            }
+    for (role, announced) in product(ROLES, [1 << 30, 1 << 40]) {
+        let header = head_to(role, BINARY, Len::Long(announced));
+        let limit = RecvError::MessageTooBig { limit: MESSAGE as u32 };
+        fails(role, &Config::default(), &header, &[], limit, SMALL);
+        waits_without_limit(role, &header, announced, partial(0));
+        for received in [1, 10_000, 100_000, 1 << 20] {
+            let wire = [header.clone(), vec![1; received]].concat();
+            waits_without_limit(role, &wire, announced, partial(received));
         }
     }
 }
@@ -119,16 +115,14 @@ fn a05_the_default_limits_stop_a_message_of_2_gib() {
 #[test]
 fn a06_lengths_not_in_their_shortest_form_are_refused() {
     let forms = [Len::Medium(5), Len::Medium(125), Len::Long(5), Len::Long(200), Len::Long(65535)];
-    for role in ROLES {
-        for len in forms {
-            for b0 in [TEXT, BINARY, BINARY_OPEN, PING, PONG, CLOSE] {
-                let wire = [head_to(role, b0, len), vec![b'x'; 300]].concat();
-                let error = match b0 {
-                    PING | PONG | CLOSE => ProtocolError::BadControlFrame,
-                    _ => ProtocolError::BadLength,
-                };
-                fails(role, &Config::default(), &wire, &[], error, SMALL);
-            }
+    for (role, len) in product(ROLES, forms) {
+        for b0 in [TEXT, BINARY, BINARY_OPEN, PING, PONG, CLOSE] {
+            let wire = [head_to(role, b0, len), vec![b'x'; 300]].concat();
+            let error = match b0 {
+                PING | PONG | CLOSE => ProtocolError::BadControlFrame,
+                _ => ProtocolError::BadLength,
+            };
+            fails(role, &Config::default(), &wire, &[], error, SMALL);
         }
     }
 }
@@ -143,34 +137,30 @@ fn a07_the_framing_of_the_drafts_is_refused() {
         b"\x80".repeat(100_000),
         [b"\x80\x85hello".as_slice(), &[0x80; 5000]].concat(),
     ];
-    for role in ROLES {
-        for wire in &drafts {
-            Scene::new(role, &Config::default()).refuses(wire, &[], 1002, SMALL);
-        }
+    for (role, wire) in product(ROLES, &drafts) {
+        Scene::new(role, &Config::default()).refuses(wire, &[], 1002, SMALL);
     }
 }
 
 #[test]
 fn a08_reserved_bits_right_behind_the_handshake_are_an_error_value() {
-    for &adapter in ADAPTERS {
-        for role in ROLES {
-            for bit in [0x10, 0x20, 0x30, 0x40] {
-                let defend = move |door: Door| {
-                    let mut ws = door.open(role, &Config::default());
-                    // Nobody has asked for anything yet. Then it is said as often as asked.
-                    [ws.note().end, ws.note().end]
-                };
-                let (ends, told, heap) = duel(adapter, defend, |io| {
-                    let mut foe = Foe::new(role, io);
-                    let frame = foe.frame(bit | TEXT, "x");
-                    foe.shake_and("", &frame);
-                    foe.end();
-                    foe.rest()
-                });
-                assert_eq!(ends, [ProtocolError::ReservedBits.into(); 2], "{adapter:?} {role:?}");
-                assert_eq!(told, [(CLOSE, vec![0x03, 0xea])], "{adapter:?} {role:?}");
-                heap.under(format_args!("{adapter:?} {role:?}"), SMALL);
-            }
+    for (&adapter, role) in product(ADAPTERS, ROLES) {
+        for bit in [0x10, 0x20, 0x30, 0x40] {
+            let defend = move |door: Door| {
+                let mut ws = door.open(role, &Config::default());
+                // Nobody has asked for anything yet. Then it is said as often as asked.
+                [ws.note().end, ws.note().end]
+            };
+            let (ends, told, heap) = duel(adapter, defend, |io| {
+                let mut foe = Foe::new(role, io);
+                let frame = foe.frame(bit | TEXT, "x");
+                foe.shake_and("", &frame);
+                foe.end();
+                foe.rest()
+            });
+            assert_eq!(ends, [ProtocolError::ReservedBits.into(); 2], "{adapter:?} {role:?}");
+            assert_eq!(told, [(CLOSE, vec![0x03, 0xea])], "{adapter:?} {role:?}");
+            heap.under(format_args!("{adapter:?} {role:?}"), SMALL);
         }
     }
 }
@@ -281,26 +271,24 @@ fn a13_what_is_left_of_a_control_frame_is_never_read_as_a_header() {
 
 #[test]
 fn a14_a_header_in_two_reads_is_the_header() {
-    for role in ROLES {
-        for len in [5, 300, 70_000] {
-            let payload = vec![b'y'; len];
-            let one = to(role, TEXT, &payload);
-            let cuts = 1..one.len() - len + 2;
-            let times = cuts.len();
-            for story in attack(role, &Config::default(), |foe| {
-                for cut in cuts.clone() {
-                    in_two_reads(foe, &one[..cut], &one[cut..]);
-                }
-                foe.say(&foe.frame(CLOSE, ""))
-            }) {
-                let mut seen = story.fate.seen;
-                seen.retain(|seen| !matches!(seen, Seen::Ping(_)));
-                assert_eq!(seen.pop(), Some(Seen::Close(None)));
-                assert_eq!(seen.len(), times, "{:?} {role:?} {len}", story.adapter);
-                assert!(seen.iter().all(|seen| *seen == text(&"y".repeat(len))));
-                assert_eq!((story.fate.end, story.told), (End::Closed, vec![(CLOSE, vec![])]));
-                story.heap.under(story.adapter.name(), partial(len));
+    for (role, len) in product(ROLES, [5, 300, 70_000]) {
+        let payload = vec![b'y'; len];
+        let one = to(role, TEXT, &payload);
+        let cuts = 1..one.len() - len + 2;
+        let times = cuts.len();
+        for story in attack(role, &Config::default(), |foe| {
+            for cut in cuts.clone() {
+                in_two_reads(foe, &one[..cut], &one[cut..]);
             }
+            foe.say(&foe.frame(CLOSE, ""))
+        }) {
+            let mut seen = story.fate.seen;
+            seen.retain(|seen| !matches!(seen, Seen::Ping(_)));
+            assert_eq!(seen.pop(), Some(Seen::Close(None)));
+            assert_eq!(seen.len(), times, "{:?} {role:?} {len}", story.adapter);
+            assert!(seen.iter().all(|seen| *seen == text(&"y".repeat(len))));
+            assert_eq!((story.fate.end, story.told), (End::Closed, vec![(CLOSE, vec![])]));
+            story.heap.under(story.adapter.name(), partial(len));
         }
     }
 }

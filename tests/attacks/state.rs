@@ -7,8 +7,8 @@ use crate::{
     opening::{ask, dial, head, request, serve, serve_if},
     support::wire::{
         BINARY, BINARY_OPEN, CLOSE, CONT, CONT_OPEN, Len, PING, PONG, ROLES, Seen, TEXT, TEXT_OPEN,
-        close_body, connection, drain, feed, head as frame_head, key_of, masked, peer, sent, text,
-        to,
+        close_body, connection, drain, feed, head as frame_head, key_of, masked, peer, product,
+        sent, text, to,
     },
 };
 use std::{
@@ -168,11 +168,9 @@ fn a77_a_reader_whose_data_is_never_whole_sleeps() {
     // All at once: each takes the victim's patience.
     thread::scope(|scope| {
         for role in ROLES {
-            for wire in cliffhangers(role) {
-                for &adapter in ADAPTERS {
-                    let wire = wire.clone();
-                    scope.spawn(move || hangs(adapter, role, &wire));
-                }
+            for (wire, &adapter) in product(cliffhangers(role), ADAPTERS) {
+                let wire = wire.clone();
+                scope.spawn(move || hangs(adapter, role, &wire));
             }
         }
     });
@@ -199,10 +197,8 @@ fn hangs(adapter: Adapter, role: Role, wire: &[u8]) {
 #[test]
 fn a77_a_reader_that_has_no_room_for_replies_sleeps() {
     thread::scope(|scope| {
-        for role in ROLES {
-            for &adapter in ADAPTERS {
-                scope.spawn(move || gorges(adapter, role));
-            }
+        for (role, &adapter) in product(ROLES, ADAPTERS) {
+            scope.spawn(move || gorges(adapter, role));
         }
     });
 }

@@ -5,7 +5,7 @@ use crate::{
     support::{
         hostile::Hostile,
         tls::{ADAPTERS, Adapter, Authority, Raw, Ws, async_tcp, runtime},
-        wire::{CLOSE, ROLES, TEXT, close_body, to},
+        wire::{CLOSE, ROLES, TEXT, close_body, product, to},
     },
 };
 use std::{
@@ -104,28 +104,26 @@ fn victim(
 #[track_caller]
 fn fares(attack: impl Fn(Role, &mut Raw), messages: &[&str], end: End, code: (u16, bool)) {
     let (authority, attack) = (Authority::new(), &attack);
-    for role in ROLES {
-        for adapter in ADAPTERS {
-            let (tcp, far) = sockets();
-            let (client, server) = (authority.client(), authority.server());
-            let mut raw = match role {
-                Role::Client => Raw::server(far, server.clone()),
-                Role::Server => Raw::client(far, client.clone()),
-            };
-            let (fate, (), heap) = alone(
-                move || victim(adapter, role, tcp, client, server),
-                move || {
-                    raw.handshake().unwrap();
-                    attack(role, &mut raw);
-                    raw.end_tcp();
-                    // A Close that answers one, or nothing.
-                    let _ = raw.hear_all();
-                },
-            );
-            let messages = messages.iter().map(|&message| message.to_owned()).collect();
-            assert_eq!(fate, Fate { messages, end, code }, "{adapter:?} {role:?}");
-            heap.under(format_args!("{adapter:?} {role:?}"), TLS + OWNED + SMALL);
-        }
+    for (role, adapter) in product(ROLES, ADAPTERS) {
+        let (tcp, far) = sockets();
+        let (client, server) = (authority.client(), authority.server());
+        let mut raw = match role {
+            Role::Client => Raw::server(far, server.clone()),
+            Role::Server => Raw::client(far, client.clone()),
+        };
+        let (fate, (), heap) = alone(
+            move || victim(adapter, role, tcp, client, server),
+            move || {
+                raw.handshake().unwrap();
+                attack(role, &mut raw);
+                raw.end_tcp();
+                // A Close that answers one, or nothing.
+                let _ = raw.hear_all();
+            },
+        );
+        let messages = messages.iter().map(|&message| message.to_owned()).collect();
+        assert_eq!(fate, Fate { messages, end, code }, "{adapter:?} {role:?}");
+        heap.under(format_args!("{adapter:?} {role:?}"), TLS + OWNED + SMALL);
     }
 }
 

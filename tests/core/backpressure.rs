@@ -153,35 +153,33 @@ fn positions_do_not_count_what_overtakes() {
 
 #[test]
 fn fed_is_unchanged_by_control_frames_and_by_what_goes_first() {
-    for role in ROLES {
-        for feeds in 0..3 {
-            for written in [0, 3, 1000] {
-                let mut conn = connection(role, &Config::default());
-                for _ in 0..feeds {
-                    conn.sender_mut().feed("data").unwrap();
-                }
-                write(&mut conn, written);
-                let fed = conn.sender().fed();
-                conn.sender_mut().ping(b"p").unwrap();
-                assert_eq!(conn.sender().fed(), fed);
-                conn.sender_mut().outgoing();
-                assert_eq!(conn.sender().fed(), fed);
-                receive(&mut conn, &to(role, PING, "x"));
-                conn.sender_mut().outgoing();
-                conn.sender_mut().feed_first("first").unwrap();
-                conn.sender_mut().outgoing();
-                assert_eq!(conn.sender().fed(), fed);
-                drain(&mut conn);
-                assert_eq!(conn.sender().fed(), fed);
-                assert!(conn.sender().is_written(fed));
-                conn.sender_mut().ping(b"again").unwrap();
-                drain(&mut conn);
-                assert_eq!(conn.sender().fed(), fed);
-                conn.sender_mut().close(None).unwrap();
-                assert_eq!(conn.sender().fed(), fed);
-                drain(&mut conn);
-                assert_eq!(conn.sender().fed(), fed, "{role:?} {feeds} {written}");
+    for (role, feeds) in product(ROLES, 0..3) {
+        for written in [0, 3, 1000] {
+            let mut conn = connection(role, &Config::default());
+            for _ in 0..feeds {
+                conn.sender_mut().feed("data").unwrap();
             }
+            write(&mut conn, written);
+            let fed = conn.sender().fed();
+            conn.sender_mut().ping(b"p").unwrap();
+            assert_eq!(conn.sender().fed(), fed);
+            conn.sender_mut().outgoing();
+            assert_eq!(conn.sender().fed(), fed);
+            receive(&mut conn, &to(role, PING, "x"));
+            conn.sender_mut().outgoing();
+            conn.sender_mut().feed_first("first").unwrap();
+            conn.sender_mut().outgoing();
+            assert_eq!(conn.sender().fed(), fed);
+            drain(&mut conn);
+            assert_eq!(conn.sender().fed(), fed);
+            assert!(conn.sender().is_written(fed));
+            conn.sender_mut().ping(b"again").unwrap();
+            drain(&mut conn);
+            assert_eq!(conn.sender().fed(), fed);
+            conn.sender_mut().close(None).unwrap();
+            assert_eq!(conn.sender().fed(), fed);
+            drain(&mut conn);
+            assert_eq!(conn.sender().fed(), fed, "{role:?} {feeds} {written}");
         }
     }
 }
@@ -189,55 +187,51 @@ fn fed_is_unchanged_by_control_frames_and_by_what_goes_first() {
 #[test]
 fn fed_is_unchanged_when_what_was_fed_is_dropped() {
     // So that two of them around a dropped `send` tell whether it had fed its message.
-    for role in ROLES {
-        for written in [0, 1, 5, 8, 9] {
-            for how in 0..3 {
-                let mut conn = connection(role, &Config::default());
-                conn.sender_mut().feed("one").unwrap();
-                conn.sender_mut().feed("two").unwrap();
-                write(&mut conn, written);
-                let fed = conn.sender().fed();
-                match how {
-                    0 => conn.sender_mut().abort(None).unwrap(),
-                    1 => {
-                        conn.write_blocked();
-                        receive(&mut conn, &to(role, 0x83, ""));
-                    }
-                    _ => conn.write_failed(),
+    for (role, written) in product(ROLES, [0, 1, 5, 8, 9]) {
+        for how in 0..3 {
+            let mut conn = connection(role, &Config::default());
+            conn.sender_mut().feed("one").unwrap();
+            conn.sender_mut().feed("two").unwrap();
+            write(&mut conn, written);
+            let fed = conn.sender().fed();
+            match how {
+                0 => conn.sender_mut().abort(None).unwrap(),
+                1 => {
+                    conn.write_blocked();
+                    receive(&mut conn, &to(role, 0x83, ""));
                 }
-                assert_eq!(conn.sender().fed(), fed, "{role:?} {written} {how}");
-                drain(&mut conn);
-                assert_eq!(conn.sender().fed(), fed, "{role:?} {written} {how} drained");
-                // A frame under way is finished before the Close; after a failed write it is not.
-                let frame = over(role) + 3;
-                let whole = if how < 2 { written > frame } else { written == 2 * frame };
-                assert_eq!(conn.sender().is_written(fed), whole, "{role:?} {written} {how}");
+                _ => conn.write_failed(),
             }
+            assert_eq!(conn.sender().fed(), fed, "{role:?} {written} {how}");
+            drain(&mut conn);
+            assert_eq!(conn.sender().fed(), fed, "{role:?} {written} {how} drained");
+            // A frame under way is finished before the Close; after a failed write it is not.
+            let frame = over(role) + 3;
+            let whole = if how < 2 { written > frame } else { written == 2 * frame };
+            assert_eq!(conn.sender().is_written(fed), whole, "{role:?} {written} {how}");
         }
     }
 }
 
 #[test]
 fn what_was_dropped_is_never_said_to_be_written_and_what_was_written_always() {
-    for role in ROLES {
-        for how in 0..2 {
-            let mut conn = connection(role, &Config::default());
-            let early = conn.sender_mut().feed("early").unwrap();
-            let first = conn.sender_mut().feed_first("first").unwrap();
-            drain(&mut conn);
-            let late = conn.sender_mut().feed("late").unwrap();
-            let second = conn.sender_mut().feed_first("second").unwrap();
-            if how == 0 {
-                conn.sender_mut().abort(CloseCode::NORMAL).unwrap();
-            } else {
-                conn.write_failed();
-            }
-            assert_eq!(conn.sender().dropped(), 2 * over(role) as u64 + 10);
-            drain(&mut conn);
-            let tx = conn.sender_mut();
-            assert!(tx.is_written(early) && !tx.is_written(late) && !tx.is_written(second));
-            assert!(tx.is_written(first), "{role:?} {how}: it was written before the drop");
+    for (role, how) in product(ROLES, 0..2) {
+        let mut conn = connection(role, &Config::default());
+        let early = conn.sender_mut().feed("early").unwrap();
+        let first = conn.sender_mut().feed_first("first").unwrap();
+        drain(&mut conn);
+        let late = conn.sender_mut().feed("late").unwrap();
+        let second = conn.sender_mut().feed_first("second").unwrap();
+        if how == 0 {
+            conn.sender_mut().abort(CloseCode::NORMAL).unwrap();
+        } else {
+            conn.write_failed();
         }
+        assert_eq!(conn.sender().dropped(), 2 * over(role) as u64 + 10);
+        drain(&mut conn);
+        let tx = conn.sender_mut();
+        assert!(tx.is_written(early) && !tx.is_written(late) && !tx.is_written(second));
+        assert!(tx.is_written(first), "{role:?} {how}: it was written before the drop");
     }
 }
 

@@ -137,36 +137,34 @@ fn can(kind: DataKind, how: How) -> bool {
 
 #[test]
 fn it_is_the_frame_that_feed_makes_for_every_length_and_room() {
-    for role in ROLES {
-        for kind in KINDS {
-            for len in LENGTHS.into_iter().take(times(LENGTHS.len(), 4)) {
-                let payload = &payload(kind, len);
-                for how in [
-                    How::Slice(0),
-                    How::Slice(1),
-                    How::Slice(200), // of the next form
-                    How::Slice(times(70_000, 2000)),
-                    How::Writer(usize::MAX),
-                    How::Writer(1000),
-                    How::Writer(7),
-                    How::Both(20),
-                    How::Both(1000),
-                ] {
-                    let ascii =
-                        cfg!(not(feature = "std")) && matches!(how, How::Writer(_) | How::Both(_));
-                    let payload = if ascii { &vec![b'a'; len] } else { payload };
-                    if !can(kind, how) {
-                        continue;
-                    }
-                    let mut twins = Twins::new(role, &Config::default());
-                    twins.message(kind, payload, how);
-                    twins.message(kind, payload, how); // behind another
-                    twins.write(len / 2);
-                    twins.message(kind, payload, how); // behind one under way
-                    twins.write(usize::MAX);
-                    twins.message(kind, payload, how); // in a buffer that was used
-                    twins.write(usize::MAX);
+    for (role, kind) in product(ROLES, KINDS) {
+        for len in LENGTHS.into_iter().take(times(LENGTHS.len(), 4)) {
+            let payload = &payload(kind, len);
+            for how in [
+                How::Slice(0),
+                How::Slice(1),
+                How::Slice(200), // of the next form
+                How::Slice(times(70_000, 2000)),
+                How::Writer(usize::MAX),
+                How::Writer(1000),
+                How::Writer(7),
+                How::Both(20),
+                How::Both(1000),
+            ] {
+                let ascii =
+                    cfg!(not(feature = "std")) && matches!(how, How::Writer(_) | How::Both(_));
+                let payload = if ascii { &vec![b'a'; len] } else { payload };
+                if !can(kind, how) {
+                    continue;
                 }
+                let mut twins = Twins::new(role, &Config::default());
+                twins.message(kind, payload, how);
+                twins.message(kind, payload, how); // behind another
+                twins.write(len / 2);
+                twins.message(kind, payload, how); // behind one under way
+                twins.write(usize::MAX);
+                twins.message(kind, payload, how); // in a buffer that was used
+                twins.write(usize::MAX);
             }
         }
     }
@@ -176,21 +174,19 @@ fn it_is_the_frame_that_feed_makes_for_every_length_and_room() {
 #[cfg(feature = "std")]
 #[test]
 fn what_was_queued_stays_where_the_buffer_ends_at_any_place() {
-    for role in ROLES {
-        for left in (0..40).step_by(every(40)) {
-            for written in [0, 100, 9000, 12_000].into_iter().step_by(every(3)) {
-                let mut twins = Twins::new(role, &Config::default());
-                let header = if role == Role::Client { 8 } else { 4 };
-                for _ in 0..12 {
-                    twins.message(DataKind::Binary, &vec![1; 1000 - header], How::Slice(0));
-                }
-                let rest = (16 << 10) - 12_000 - header - left;
-                twins.message(DataKind::Binary, &vec![2; rest], How::Slice(0));
-                twins.write(written);
-                twins.message(DataKind::Binary, &[3; 5000], How::Writer(11));
-                twins.message(DataKind::Text, b"the next", How::Writer(1));
-                twins.write(usize::MAX);
+    for (role, left) in product(ROLES, (0..40).step_by(every(40))) {
+        for written in [0, 100, 9000, 12_000].into_iter().step_by(every(3)) {
+            let mut twins = Twins::new(role, &Config::default());
+            let header = if role == Role::Client { 8 } else { 4 };
+            for _ in 0..12 {
+                twins.message(DataKind::Binary, &vec![1; 1000 - header], How::Slice(0));
             }
+            let rest = (16 << 10) - 12_000 - header - left;
+            twins.message(DataKind::Binary, &vec![2; rest], How::Slice(0));
+            twins.write(written);
+            twins.message(DataKind::Binary, &[3; 5000], How::Writer(11));
+            twins.message(DataKind::Text, b"the next", How::Writer(1));
+            twins.write(usize::MAX);
         }
     }
 }
@@ -227,24 +223,22 @@ fn vain(tx: &mut Sender, text: &[u8]) {
 
 #[test]
 fn what_is_dropped_or_refused_leaves_everything_as_it_was() {
-    for role in ROLES {
-        for len in [10, 1000, 100_000].into_iter().take(times(3, 1)) {
-            for written in [0, 1, 700] {
-                let text = &payload(DataKind::Text, len);
-                let mut twins = Twins::new(role, &Config::default());
-                vain(twins.built.sender_mut(), text);
-                twins.are_alike();
-                assert!(!twins.built.sender().has_outgoing());
-                twins.message(DataKind::Text, text, How::Slice(0)); // the same masking key, too
-                twins.message(DataKind::Binary, &[7; 500], How::Slice(0));
-                twins.write(written);
-                vain(twins.built.sender_mut(), text);
-                twins.are_alike();
-                twins.message(DataKind::Binary, &[9; 500], How::Slice(3));
-                twins.write(usize::MAX);
-                vain(twins.built.sender_mut(), text);
-                twins.write(usize::MAX);
-            }
+    for (role, len) in product(ROLES, [10, 1000, 100_000].into_iter().take(times(3, 1))) {
+        for written in [0, 1, 700] {
+            let text = &payload(DataKind::Text, len);
+            let mut twins = Twins::new(role, &Config::default());
+            vain(twins.built.sender_mut(), text);
+            twins.are_alike();
+            assert!(!twins.built.sender().has_outgoing());
+            twins.message(DataKind::Text, text, How::Slice(0)); // the same masking key, too
+            twins.message(DataKind::Binary, &[7; 500], How::Slice(0));
+            twins.write(written);
+            vain(twins.built.sender_mut(), text);
+            twins.are_alike();
+            twins.message(DataKind::Binary, &[9; 500], How::Slice(3));
+            twins.write(usize::MAX);
+            vain(twins.built.sender_mut(), text);
+            twins.write(usize::MAX);
         }
     }
 }

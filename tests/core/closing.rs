@@ -15,38 +15,36 @@ fn closed_with(code: u16) -> Seen {
 fn nothing_follows_a_close_not_even_a_pong_that_waited_for_another() {
     // P064: one pong has its place and is not written, a second waits, then the Close is queued,
     // by us or as an answer.
-    for role in ROLES {
-        for answer in [false, true] {
-            for second in [PING, PONG] {
-                let mut conn = connection(role, &Config::default());
-                conn.sender_mut().feed(&vec![1; 1000]).unwrap();
-                let mut wire = write(&mut conn, 10);
-                conn.sender_mut().pong(b"a").unwrap();
-                conn.sender_mut().outgoing(); // the write takes nothing
-                if second == PING {
-                    conn.sender_mut().ping(b"b").unwrap();
-                } else {
-                    receive(&mut conn, &to(role, PING, "b"));
-                }
-                if answer {
-                    receive(&mut conn, &to(role, CLOSE, ""));
-                } else {
-                    conn.sender_mut().close(None).unwrap();
-                }
-                let amount = conn.sender().buffered_amount();
-                // One vectored write that takes everything, then what is left, if anything.
-                let mut rest = write_at_once(&mut conn, usize::MAX);
-                rest.extend(drain(&mut conn));
-                assert_eq!(rest.len(), amount);
-                wire.extend(rest);
-                let want = [
-                    (BINARY, vec![1; 1000]),
-                    (PONG, b"a".to_vec()),
-                    (second, b"b".to_vec()),
-                    (CLOSE, vec![]),
-                ];
-                assert_eq!(sent(&wire), want, "{role:?} answer {answer}");
+    for (role, answer) in product(ROLES, [false, true]) {
+        for second in [PING, PONG] {
+            let mut conn = connection(role, &Config::default());
+            conn.sender_mut().feed(&vec![1; 1000]).unwrap();
+            let mut wire = write(&mut conn, 10);
+            conn.sender_mut().pong(b"a").unwrap();
+            conn.sender_mut().outgoing(); // the write takes nothing
+            if second == PING {
+                conn.sender_mut().ping(b"b").unwrap();
+            } else {
+                receive(&mut conn, &to(role, PING, "b"));
             }
+            if answer {
+                receive(&mut conn, &to(role, CLOSE, ""));
+            } else {
+                conn.sender_mut().close(None).unwrap();
+            }
+            let amount = conn.sender().buffered_amount();
+            // One vectored write that takes everything, then what is left, if anything.
+            let mut rest = write_at_once(&mut conn, usize::MAX);
+            rest.extend(drain(&mut conn));
+            assert_eq!(rest.len(), amount);
+            wire.extend(rest);
+            let want = [
+                (BINARY, vec![1; 1000]),
+                (PONG, b"a".to_vec()),
+                (second, b"b".to_vec()),
+                (CLOSE, vec![]),
+            ];
+            assert_eq!(sent(&wire), want, "{role:?} answer {answer}");
         }
     }
 }
@@ -475,31 +473,29 @@ fn a_close_is_over_within_the_sum_of_its_steps() {
 /// A peer that has both Closes may be gone before it takes a Pong that comes behind ours.
 #[test]
 fn a_pong_behind_a_written_close_that_cannot_leave_spoils_no_clean_end() {
-    for role in ROLES {
-        for fails in [true, false] {
-            let mut conn = connection(role, &Config::default());
-            conn.sender_mut().close(None).unwrap();
-            assert_eq!(sent(&drain(&mut conn)), [(CLOSE, vec![])]);
-            receive(&mut conn, &to(role, PING, "late"));
-            if fails {
-                conn.write_failed();
-            } else {
-                conn.sender_mut().outgoing().advance(1); // and takes no more
-                conn.write_blocked();
-            }
-            assert!(!conn.closed().is_some_and(|end| end.clean), "the peer's has not come");
-            let seen = receive(&mut conn, &to(role, CLOSE, ""));
-            assert_eq!(seen, [Seen::Close(None), Seen::Closed]);
-            assert!(conn.closed().unwrap().clean, "{role:?} {fails}");
-            if !fails {
-                assert_eq!(conn.ending(), Ending::Flush, "the Pong was begun");
-                conn.write_failed();
-            }
-            assert!(conn.closed().unwrap().clean, "{role:?} {fails}");
-            assert_eq!(conn.sender().dropped(), 0);
-            assert_eq!(drain(&mut conn), [], "what was cut stays so");
-            assert_eq!(conn.ending(), Ending::Done);
+    for (role, fails) in product(ROLES, [true, false]) {
+        let mut conn = connection(role, &Config::default());
+        conn.sender_mut().close(None).unwrap();
+        assert_eq!(sent(&drain(&mut conn)), [(CLOSE, vec![])]);
+        receive(&mut conn, &to(role, PING, "late"));
+        if fails {
+            conn.write_failed();
+        } else {
+            conn.sender_mut().outgoing().advance(1); // and takes no more
+            conn.write_blocked();
         }
+        assert!(!conn.closed().is_some_and(|end| end.clean), "the peer's has not come");
+        let seen = receive(&mut conn, &to(role, CLOSE, ""));
+        assert_eq!(seen, [Seen::Close(None), Seen::Closed]);
+        assert!(conn.closed().unwrap().clean, "{role:?} {fails}");
+        if !fails {
+            assert_eq!(conn.ending(), Ending::Flush, "the Pong was begun");
+            conn.write_failed();
+        }
+        assert!(conn.closed().unwrap().clean, "{role:?} {fails}");
+        assert_eq!(conn.sender().dropped(), 0);
+        assert_eq!(drain(&mut conn), [], "what was cut stays so");
+        assert_eq!(conn.ending(), Ending::Done);
     }
 }
 
@@ -517,47 +513,45 @@ fn whole(wire: &[u8]) -> Vec<(u8, Vec<u8>)> {
 #[test]
 fn the_peers_end_cuts_no_frame_behind_our_close_wherever_it_comes() {
     let long = &[7; 125][..];
-    for role in ROLES {
-        for violated in [false, true] {
-            // A Ping that comes before our Close is written has its Pong spliced in behind it.
-            for before in [false, true] {
-                let header = if role == Role::Client { 6 } else { 2 };
-                let lens = [2, 1, long.len(), 4].map(|payload| header + payload);
-                for at in (0..=lens.iter().sum()).step_by(every(29)) {
-                    let mut conn = connection(role, &Config::default());
-                    let mut wire = Vec::new();
-                    conn.sender_mut().close(CloseCode::NORMAL).unwrap();
-                    if !before {
-                        wire.extend(write(&mut conn, at.min(lens[0])));
-                    }
-                    receive(&mut conn, &[to(role, PING, "?"), to(role, PING, long)].concat());
-                    conn.sender_mut().ping(b"mine").unwrap();
-                    let more = at - wire.len();
-                    wire.extend(write(&mut conn, more));
-                    conn.write_blocked();
-                    let end = if violated { to(role, 0x83, "") } else { to(role, CLOSE, "") };
-                    receive(&mut conn, &end);
-                    let starts = [0, lens[0], lens[0] + lens[1], lens[0] + lens[1] + lens[2]];
-                    let begun = starts.iter().filter(|&&start| start < at).count().max(1);
-                    let left = lens[..begun].iter().sum::<usize>() - at;
-                    let case = format!("{role:?} {violated} {before} {at}");
-                    assert_eq!(conn.sender().buffered_amount(), left, "{case}");
-                    assert_eq!(conn.ending() == Ending::Flush, left > 0, "{case}");
-                    let clean = !violated && at >= lens[0];
-                    assert_eq!(conn.closed().unwrap().clean, clean, "{case}");
-                    wire.extend(drain(&mut conn));
-                    let frames = [
-                        (CLOSE, 1000_u16.to_be_bytes().to_vec()),
-                        (PONG, b"?".to_vec()),
-                        (PONG, long.to_vec()),
-                        (PING, b"mine".to_vec()),
-                    ];
-                    assert_eq!(whole(&wire), frames[..begun], "{case}");
-                    assert_eq!(conn.closed().unwrap().clean, !violated, "{case}");
-                    assert_ne!(conn.ending(), Ending::Flush, "{case}");
-                    assert_eq!(conn.sender().dropped(), 0, "{case}");
-                    assert_ne!(conn.sender_mut().reclaim(), [], "{case}: a buffer to give back");
+    for (role, violated) in product(ROLES, [false, true]) {
+        // A Ping that comes before our Close is written has its Pong spliced in behind it.
+        for before in [false, true] {
+            let header = if role == Role::Client { 6 } else { 2 };
+            let lens = [2, 1, long.len(), 4].map(|payload| header + payload);
+            for at in (0..=lens.iter().sum()).step_by(every(29)) {
+                let mut conn = connection(role, &Config::default());
+                let mut wire = Vec::new();
+                conn.sender_mut().close(CloseCode::NORMAL).unwrap();
+                if !before {
+                    wire.extend(write(&mut conn, at.min(lens[0])));
                 }
+                receive(&mut conn, &[to(role, PING, "?"), to(role, PING, long)].concat());
+                conn.sender_mut().ping(b"mine").unwrap();
+                let more = at - wire.len();
+                wire.extend(write(&mut conn, more));
+                conn.write_blocked();
+                let end = if violated { to(role, 0x83, "") } else { to(role, CLOSE, "") };
+                receive(&mut conn, &end);
+                let starts = [0, lens[0], lens[0] + lens[1], lens[0] + lens[1] + lens[2]];
+                let begun = starts.iter().filter(|&&start| start < at).count().max(1);
+                let left = lens[..begun].iter().sum::<usize>() - at;
+                let case = format!("{role:?} {violated} {before} {at}");
+                assert_eq!(conn.sender().buffered_amount(), left, "{case}");
+                assert_eq!(conn.ending() == Ending::Flush, left > 0, "{case}");
+                let clean = !violated && at >= lens[0];
+                assert_eq!(conn.closed().unwrap().clean, clean, "{case}");
+                wire.extend(drain(&mut conn));
+                let frames = [
+                    (CLOSE, 1000_u16.to_be_bytes().to_vec()),
+                    (PONG, b"?".to_vec()),
+                    (PONG, long.to_vec()),
+                    (PING, b"mine".to_vec()),
+                ];
+                assert_eq!(whole(&wire), frames[..begun], "{case}");
+                assert_eq!(conn.closed().unwrap().clean, !violated, "{case}");
+                assert_ne!(conn.ending(), Ending::Flush, "{case}");
+                assert_eq!(conn.sender().dropped(), 0, "{case}");
+                assert_ne!(conn.sender_mut().reclaim(), [], "{case}: a buffer to give back");
             }
         }
     }
@@ -607,28 +601,26 @@ fn a_close_that_was_not_all_written_is_not_clean() {
 /// come, and does not hide that ours was written.
 #[test]
 fn a_pong_placed_behind_our_close_is_dropped_when_the_peers_comes() {
-    for role in ROLES {
-        for begun in [false, true] {
-            let mut conn = connection(role, &Config::default());
-            conn.sender_mut().close(CloseCode::NORMAL).unwrap();
-            let mut wire = Vec::new();
-            let mut out = conn.sender_mut().outgoing();
-            if begun {
-                wire.push(out.chunk()[0]);
-                out.advance(1);
-            }
-            receive(&mut conn, &to(role, PING, "?"));
-            let close = if role == Role::Client { 8 } else { 4 };
-            let pong = if role == Role::Client { 7 } else { 3 };
-            let left = close + pong - usize::from(begun);
-            assert_eq!(conn.sender_mut().outgoing().remaining(), left);
-            receive(&mut conn, &to(role, CLOSE, ""));
-            assert_eq!(conn.sender().buffered_amount(), left - pong);
-            assert!(!conn.closed().unwrap().clean);
-            wire.extend(drain(&mut conn));
-            assert_eq!(sent(&wire), [(CLOSE, 1000_u16.to_be_bytes().to_vec())]);
-            assert!(conn.closed().unwrap().clean);
+    for (role, begun) in product(ROLES, [false, true]) {
+        let mut conn = connection(role, &Config::default());
+        conn.sender_mut().close(CloseCode::NORMAL).unwrap();
+        let mut wire = Vec::new();
+        let mut out = conn.sender_mut().outgoing();
+        if begun {
+            wire.push(out.chunk()[0]);
+            out.advance(1);
         }
+        receive(&mut conn, &to(role, PING, "?"));
+        let close = if role == Role::Client { 8 } else { 4 };
+        let pong = if role == Role::Client { 7 } else { 3 };
+        let left = close + pong - usize::from(begun);
+        assert_eq!(conn.sender_mut().outgoing().remaining(), left);
+        receive(&mut conn, &to(role, CLOSE, ""));
+        assert_eq!(conn.sender().buffered_amount(), left - pong);
+        assert!(!conn.closed().unwrap().clean);
+        wire.extend(drain(&mut conn));
+        assert_eq!(sent(&wire), [(CLOSE, 1000_u16.to_be_bytes().to_vec())]);
+        assert!(conn.closed().unwrap().clean);
     }
 }
 

@@ -45,63 +45,59 @@ fn it_goes_in_at_the_first_message_boundary_at_every_write_offset() {
         let mut probe = connection(role, &config);
         let ends = load(&mut probe);
         let total = drain(&mut probe).len();
-        for at in (0..=total).step_by(every(29)) {
-            for placed_at_once in [false, true] {
-                let mut conn = connection(role, &config);
-                load(&mut conn);
-                let mut wire = write(&mut conn, at);
-                for message in ["a", "b", "c"] {
-                    conn.sender_mut().feed_first(message).unwrap();
-                    if placed_at_once {
-                        conn.sender_mut().outgoing();
-                    }
+        for (at, placed_at_once) in product((0..=total).step_by(every(29)), [false, true]) {
+            let mut conn = connection(role, &config);
+            load(&mut conn);
+            let mut wire = write(&mut conn, at);
+            for message in ["a", "b", "c"] {
+                conn.sender_mut().feed_first(message).unwrap();
+                if placed_at_once {
+                    conn.sender_mut().outgoing();
                 }
-                conn.sender_mut().ping(b"!").unwrap();
-                wire.extend(drain(&mut conn));
-                let mut far = connection(peer(role), &Config::default());
-                let mut seen = receive(&mut far, &wire);
-                let ping = seen.iter().position(|e| *e == Seen::Ping(b"!".to_vec())).unwrap();
-                seen.remove(ping);
-                // The messages begun: those whose beginning is before `at`.
-                let begun = (0..4).filter(|&i| at > if i == 0 { 0 } else { ends[i - 1] }).count();
-                assert!(ping <= begun);
-                let mut want = messages();
-                want.splice(begun..begun, [text("a"), text("b"), text("c")]);
-                assert_eq!(seen, want, "{role:?} at {at}");
             }
+            conn.sender_mut().ping(b"!").unwrap();
+            wire.extend(drain(&mut conn));
+            let mut far = connection(peer(role), &Config::default());
+            let mut seen = receive(&mut far, &wire);
+            let ping = seen.iter().position(|e| *e == Seen::Ping(b"!".to_vec())).unwrap();
+            seen.remove(ping);
+            // The messages begun: those whose beginning is before `at`.
+            let begun = (0..4).filter(|&i| at > if i == 0 { 0 } else { ends[i - 1] }).count();
+            assert!(ping <= begun);
+            let mut want = messages();
+            want.splice(begun..begun, [text("a"), text("b"), text("c")]);
+            assert_eq!(seen, want, "{role:?} at {at}");
         }
     }
 }
 
 #[test]
 fn it_waits_for_the_last_chunk_of_a_message_begun() {
-    for role in ROLES {
-        for written in 0..12 {
-            let mut conn = connection(role, &Config::default());
-            conn.sender_mut().feed_chunk(opening(b"be")).unwrap();
-            let mut wire = write(&mut conn, written);
-            let first = conn.sender_mut().feed_first("first").unwrap();
-            conn.sender_mut().feed_chunk(middle(b"gu")).unwrap();
-            let begun = !wire.is_empty();
-            if begun {
-                wire.extend(drain(&mut conn));
-                // Nothing more may go; the message waits, and nobody need wait to write.
-                assert!(!conn.sender().has_outgoing() && !conn.sender().is_written(first));
-                assert!(conn.sender().buffered_amount() > 0);
-                assert_eq!(write(&mut conn, 100), b"");
-            }
-            conn.sender_mut().feed_chunk(ending(b"n")).unwrap();
-            conn.sender_mut().feed("next").unwrap();
+    for (role, written) in product(ROLES, 0..12) {
+        let mut conn = connection(role, &Config::default());
+        conn.sender_mut().feed_chunk(opening(b"be")).unwrap();
+        let mut wire = write(&mut conn, written);
+        let first = conn.sender_mut().feed_first("first").unwrap();
+        conn.sender_mut().feed_chunk(middle(b"gu")).unwrap();
+        let begun = !wire.is_empty();
+        if begun {
             wire.extend(drain(&mut conn));
-            assert!(conn.sender().is_written(first) && !conn.sender().has_outgoing());
-            let mut far = connection(peer(role), &Config::default());
-            let want = if begun {
-                [binary("begun"), text("first"), text("next")]
-            } else {
-                [text("first"), binary("begun"), text("next")]
-            };
-            assert_eq!(receive(&mut far, &wire), want, "{role:?} {written}");
+            // Nothing more may go; the message waits, and nobody need wait to write.
+            assert!(!conn.sender().has_outgoing() && !conn.sender().is_written(first));
+            assert!(conn.sender().buffered_amount() > 0);
+            assert_eq!(write(&mut conn, 100), b"");
         }
+        conn.sender_mut().feed_chunk(ending(b"n")).unwrap();
+        conn.sender_mut().feed("next").unwrap();
+        wire.extend(drain(&mut conn));
+        assert!(conn.sender().is_written(first) && !conn.sender().has_outgoing());
+        let mut far = connection(peer(role), &Config::default());
+        let want = if begun {
+            [binary("begun"), text("first"), text("next")]
+        } else {
+            [text("first"), binary("begun"), text("next")]
+        };
+        assert_eq!(receive(&mut far, &wire), want, "{role:?} {written}");
     }
 }
 
@@ -150,46 +146,42 @@ fn an_orderly_close_waits_for_it_and_drops_only_what_has_no_place() {
 
 #[test]
 fn an_abort_drops_it_unless_it_is_under_way() {
-    for role in ROLES {
-        for written in 0..40 {
-            let mut conn = connection(role, &Config::default());
-            conn.sender_mut().feed("data").unwrap();
-            let a = conn.sender_mut().feed_first("aaaa").unwrap();
-            let b = conn.sender_mut().feed_first("bbbb").unwrap();
-            let frame = conn.sender().buffered_amount() / 3;
-            let mut wire = write(&mut conn, written.min(3 * frame));
-            let begun = wire.len().div_ceil(frame);
-            conn.sender_mut().abort(None).unwrap();
-            wire.extend(drain(&mut conn));
-            let sent = sent(&wire);
-            assert_eq!(sent.len(), begun + 1, "{role:?} {written}");
-            assert_eq!(conn.sender().dropped(), (frame * (3 - begun)) as u64);
-            assert_eq!(conn.sender().is_written(a), begun >= 1, "{role:?} {written}");
-            assert_eq!(conn.sender().is_written(b), begun >= 2, "{role:?} {written}");
-        }
+    for (role, written) in product(ROLES, 0..40) {
+        let mut conn = connection(role, &Config::default());
+        conn.sender_mut().feed("data").unwrap();
+        let a = conn.sender_mut().feed_first("aaaa").unwrap();
+        let b = conn.sender_mut().feed_first("bbbb").unwrap();
+        let frame = conn.sender().buffered_amount() / 3;
+        let mut wire = write(&mut conn, written.min(3 * frame));
+        let begun = wire.len().div_ceil(frame);
+        conn.sender_mut().abort(None).unwrap();
+        wire.extend(drain(&mut conn));
+        let sent = sent(&wire);
+        assert_eq!(sent.len(), begun + 1, "{role:?} {written}");
+        assert_eq!(conn.sender().dropped(), (frame * (3 - begun)) as u64);
+        assert_eq!(conn.sender().is_written(a), begun >= 1, "{role:?} {written}");
+        assert_eq!(conn.sender().is_written(b), begun >= 2, "{role:?} {written}");
     }
 }
 
 #[test]
 fn several_keep_their_order_around_a_control_frame_that_was_alone() {
-    for role in ROLES {
-        for written in 0..3 {
-            let mut conn = connection(role, &Config::default());
-            conn.sender_mut().ping(b"alone").unwrap();
-            conn.sender_mut().outgoing(); // has its place, and is not written
-            conn.sender_mut().feed_first("a").unwrap();
-            conn.sender_mut().outgoing();
-            conn.sender_mut().pong(b"overtakes").unwrap();
-            conn.sender_mut().outgoing();
-            let mut wire = write(&mut conn, written);
-            conn.sender_mut().feed("data").unwrap();
-            conn.sender_mut().feed_first("b").unwrap();
-            wire.extend(drain(&mut conn));
-            let mut far = connection(peer(role), &Config::default());
-            let mut seen = receive(&mut far, &wire);
-            seen.retain(|e| matches!(e, Seen::Text(_)));
-            assert_eq!(seen, [text("a"), text("b"), text("data")], "{role:?} {written}");
-        }
+    for (role, written) in product(ROLES, 0..3) {
+        let mut conn = connection(role, &Config::default());
+        conn.sender_mut().ping(b"alone").unwrap();
+        conn.sender_mut().outgoing(); // has its place, and is not written
+        conn.sender_mut().feed_first("a").unwrap();
+        conn.sender_mut().outgoing();
+        conn.sender_mut().pong(b"overtakes").unwrap();
+        conn.sender_mut().outgoing();
+        let mut wire = write(&mut conn, written);
+        conn.sender_mut().feed("data").unwrap();
+        conn.sender_mut().feed_first("b").unwrap();
+        wire.extend(drain(&mut conn));
+        let mut far = connection(peer(role), &Config::default());
+        let mut seen = receive(&mut far, &wire);
+        seen.retain(|e| matches!(e, Seen::Text(_)));
+        assert_eq!(seen, [text("a"), text("b"), text("data")], "{role:?} {written}");
     }
 }
 

@@ -115,45 +115,42 @@ fn a_header_is_refused_at_the_first_byte_that_leaves_no_legal_one() {
 #[test]
 fn a_frame_is_refused_at_the_first_byte_that_leaves_no_legal_one_here() {
     let deflated = if cfg!(feature = "deflate") { &[false, true][..] } else { &[false] };
-    for role in [Role::Server, Role::Client] {
-        for &deflate in deflated {
-            for inside in [false, true] {
-                let mut opening = to(role, TEXT, "a message, begun");
-                opening[0] &= 0x7f;
-                let legal = |b0: u8| {
-                    let fragment = b0 & 0x0f == 0;
-                    let data = matches!(b0 & 0x0f, 1 | 2);
-                    let rsv = if deflate && data { 0x30 } else { 0x70 };
-                    is_opcode(b0) && b0 & rsv == 0 && (!fragment || inside) && !(data && inside)
-                };
-                let mask_bit = if role == Role::Server { 0x80 } else { 0 };
-                for [b0, b1] in
-                    (0..=u16::MAX).step_by(times(sampled(1, 5), 4093)).map(u16::to_be_bytes)
-                {
-                    for third in [0, 1, 0x7f, 0x80] {
-                        let mut conn = if deflate { deflating(role) } else { undeflated(role) };
-                        if inside {
-                            feed(&mut conn, &opening);
-                            assert_eq!(conn.step(), Ok(Step::NeedInput));
+    for (role, &deflate) in product([Role::Server, Role::Client], deflated) {
+        for inside in [false, true] {
+            let mut opening = to(role, TEXT, "a message, begun");
+            opening[0] &= 0x7f;
+            let legal = |b0: u8| {
+                let fragment = b0 & 0x0f == 0;
+                let data = matches!(b0 & 0x0f, 1 | 2);
+                let rsv = if deflate && data { 0x30 } else { 0x70 };
+                is_opcode(b0) && b0 & rsv == 0 && (!fragment || inside) && !(data && inside)
+            };
+            let mask_bit = if role == Role::Server { 0x80 } else { 0 };
+            for [b0, b1] in (0..=u16::MAX).step_by(times(sampled(1, 5), 4093)).map(u16::to_be_bytes)
+            {
+                for third in [0, 1, 0x7f, 0x80] {
+                    let mut conn = if deflate { deflating(role) } else { undeflated(role) };
+                    if inside {
+                        feed(&mut conn, &opening);
+                        assert_eq!(conn.step(), Ok(Step::NeedInput));
+                    }
+                    let wire = [b0, b1, third];
+                    // Behind the header's first two bytes only a length is the header's.
+                    let len = if b1 & 0x7e == 0x7e { 3 } else { 2 };
+                    for end in 1..=len {
+                        feed(&mut conn, &wire[end - 1..end]);
+                        let legal = can_become_legal(&wire[..end], Some(mask_bit), legal);
+                        let step = conn.step();
+                        match step {
+                            Err(RecvError::Protocol(_)) => assert!(!legal, "{wire:02x?} {end}"),
+                            _ => assert!(legal, "{role:?} {inside} {wire:02x?} {end} {step:?}"),
                         }
-                        let wire = [b0, b1, third];
-                        // Behind the header's first two bytes only a length is the header's.
-                        let len = if b1 & 0x7e == 0x7e { 3 } else { 2 };
-                        for end in 1..=len {
-                            feed(&mut conn, &wire[end - 1..end]);
-                            let legal = can_become_legal(&wire[..end], Some(mask_bit), legal);
-                            let step = conn.step();
-                            match step {
-                                Err(RecvError::Protocol(_)) => assert!(!legal, "{wire:02x?} {end}"),
-                                _ => assert!(legal, "{role:?} {inside} {wire:02x?} {end} {step:?}"),
-                            }
-                            if !legal {
-                                break;
-                            }
-                        }
-                        if len == 2 {
+                        if !legal {
                             break;
                         }
+                    }
+                    if len == 2 {
+                        break;
                     }
                 }
             }

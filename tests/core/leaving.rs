@@ -30,30 +30,28 @@ fn is_over(conn: &mut Connection) {
 /// The peer is silent, and reads nothing from `written` bytes on.
 #[test]
 fn at_the_time_the_connection_is_over_whatever_was_written() {
-    for role in ROLES {
-        for written in [0, 1, 50, 120, 1000] {
-            let mut conn = connection(role, &patient());
-            for _ in 0..5 {
-                conn.sender_mut().feed(&[7; 100]).unwrap();
-            }
-            write(&mut conn, written.min(120));
-            conn.write_blocked();
-            leave(&mut conn, at(10));
-            if written == 1000 {
-                drain(&mut conn);
-            }
-            assert_eq!(conn.poll_timeout(), Some(Time::ZERO), "to arm the others");
-            tell(&mut conn, at(3)).unwrap();
-            assert_eq!(conn.poll_timeout(), Some(at(10)));
-            tell(&mut conn, at(9)).unwrap();
-            assert_eq!(conn.ready_state(), ReadyState::Closing);
-            assert_eq!(tell(&mut conn, at(10)), Err(RecvError::CloseTimeout));
-            assert_eq!(events(&mut conn), [Seen::Failed(RecvError::CloseTimeout)]);
-            is_over(&mut conn);
-            let sent = if written == 1000 { 1001 } else { 1006 };
-            assert_eq!(conn.closed().unwrap().sent_code, sent);
-            assert!(conn.sender().dropped() > 0);
+    for (role, written) in product(ROLES, [0, 1, 50, 120, 1000]) {
+        let mut conn = connection(role, &patient());
+        for _ in 0..5 {
+            conn.sender_mut().feed(&[7; 100]).unwrap();
         }
+        write(&mut conn, written.min(120));
+        conn.write_blocked();
+        leave(&mut conn, at(10));
+        if written == 1000 {
+            drain(&mut conn);
+        }
+        assert_eq!(conn.poll_timeout(), Some(Time::ZERO), "to arm the others");
+        tell(&mut conn, at(3)).unwrap();
+        assert_eq!(conn.poll_timeout(), Some(at(10)));
+        tell(&mut conn, at(9)).unwrap();
+        assert_eq!(conn.ready_state(), ReadyState::Closing);
+        assert_eq!(tell(&mut conn, at(10)), Err(RecvError::CloseTimeout));
+        assert_eq!(events(&mut conn), [Seen::Failed(RecvError::CloseTimeout)]);
+        is_over(&mut conn);
+        let sent = if written == 1000 { 1001 } else { 1006 };
+        assert_eq!(conn.closed().unwrap().sent_code, sent);
+        assert!(conn.sender().dropped() > 0);
     }
 }
 
@@ -65,23 +63,21 @@ fn write(conn: &mut Connection, n: usize) {
 
 #[test]
 fn our_close_goes_ahead_of_what_has_not_begun() {
-    for role in ROLES {
-        for begun in [false, true] {
-            let mut conn = connection(role, &patient());
-            let first = conn.sender_mut().feed("first").unwrap();
-            let second = conn.sender_mut().feed("second").unwrap();
-            write(&mut conn, usize::from(begun));
-            leave(&mut conn, at(1));
-            let wire = drain(&mut conn);
-            if !begun {
-                assert_eq!(sent(&wire), [(CLOSE, close_body(1001, ""))]);
-            }
-            assert_eq!(conn.sender().is_written(first), begun);
-            assert!(!conn.sender().is_written(second));
-            assert_eq!(conn.sender_mut().feed("third"), Err(SendError::Closed));
-            receive(&mut conn, &to(role, CLOSE, close_body(1001, "")));
-            assert!(conn.closed().unwrap().clean);
+    for (role, begun) in product(ROLES, [false, true]) {
+        let mut conn = connection(role, &patient());
+        let first = conn.sender_mut().feed("first").unwrap();
+        let second = conn.sender_mut().feed("second").unwrap();
+        write(&mut conn, usize::from(begun));
+        leave(&mut conn, at(1));
+        let wire = drain(&mut conn);
+        if !begun {
+            assert_eq!(sent(&wire), [(CLOSE, close_body(1001, ""))]);
         }
+        assert_eq!(conn.sender().is_written(first), begun);
+        assert!(!conn.sender().is_written(second));
+        assert_eq!(conn.sender_mut().feed("third"), Err(SendError::Closed));
+        receive(&mut conn, &to(role, CLOSE, close_body(1001, "")));
+        assert!(conn.closed().unwrap().clean);
     }
 }
 
@@ -139,31 +135,29 @@ const PHASES: [Phase; 6] = [
 
 #[test]
 fn in_every_phase_of_closing_the_time_ends_the_connection() {
-    for role in ROLES {
-        for (name, begin, error) in PHASES {
-            for late in [false, true] {
-                // What the phases may take themselves, up to `LINGER`, is longer than till `by`.
-                let close_timeout = if name.contains("overdue") { SECOND } else { SECOND * 100 };
-                let mut conn = connection(role, &Config { close_timeout, ..patient() });
-                let by = Time::new(SECOND * 3 / 2);
-                if !late {
-                    leave(&mut conn, by);
-                }
-                begin(&mut conn, role);
-                if late {
-                    leave(&mut conn, by);
-                }
-                if conn.ready_state() == ReadyState::Closed {
-                    continue;
-                }
-                let before = Time::new(SECOND * 14 / 10);
-                let _ = tell(&mut conn, before);
-                assert_eq!(conn.ready_state(), ReadyState::Closing, "{name}");
-                let told = tell(&mut conn, by);
-                assert_eq!(told.err(), error, "{name}");
-                events(&mut conn);
-                is_over(&mut conn);
+    for (role, (name, begin, error)) in product(ROLES, PHASES) {
+        for late in [false, true] {
+            // What the phases may take themselves, up to `LINGER`, is longer than till `by`.
+            let close_timeout = if name.contains("overdue") { SECOND } else { SECOND * 100 };
+            let mut conn = connection(role, &Config { close_timeout, ..patient() });
+            let by = Time::new(SECOND * 3 / 2);
+            if !late {
+                leave(&mut conn, by);
             }
+            begin(&mut conn, role);
+            if late {
+                leave(&mut conn, by);
+            }
+            if conn.ready_state() == ReadyState::Closed {
+                continue;
+            }
+            let before = Time::new(SECOND * 14 / 10);
+            let _ = tell(&mut conn, before);
+            assert_eq!(conn.ready_state(), ReadyState::Closing, "{name}");
+            let told = tell(&mut conn, by);
+            assert_eq!(told.err(), error, "{name}");
+            events(&mut conn);
+            is_over(&mut conn);
         }
     }
 }

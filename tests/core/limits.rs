@@ -72,10 +72,8 @@ fn each_limit_is_exact_in_one_frame_and_in_several() {
             cases.push((several(limit), vec![len; limit as usize + 1], error));
         }
     }
-    for role in ROLES {
-        for (config, lens, error) in &cases {
-            pieces(role, config, lens, *error);
-        }
+    for (role, (config, lens, error)) in product(ROLES, &cases) {
+        pieces(role, config, lens, *error);
     }
 }
 
@@ -127,29 +125,27 @@ fn a_frames_length_and_its_headers_do_not_wrap() {
 #[test]
 fn spare_is_never_empty_whatever_the_limits() {
     // An empty read would look like the end of the stream.
-    for role in ROLES {
-        for buffer in [0, 512, 513, 1 << 16] {
-            for max in [0, 1, 600, 100_000].into_iter().take(times(4, 2)) {
-                let config = Config { read_buffer: buffer, max_message: max, ..Config::default() };
-                let mut conn = connection(role, &config);
-                let wire = [
-                    to(role, BINARY_OPEN, vec![1; max / 2]),
-                    to(role, PING, vec![2; 125]).repeat(20),
-                    to(role, CONT, vec![3; max - max / 2]),
-                ];
-                let (wire, mut seen, mut step) = (wire.concat(), 0, 1);
-                for piece in wire.chunks(97) {
-                    let mut piece = piece;
-                    while !piece.is_empty() {
-                        assert!(!conn.receiver_mut().spare_mut().is_empty());
-                        let n = read_once(&mut conn, &piece[..step.min(piece.len())]);
-                        piece = &piece[n..];
-                        step = step % 50 + 1;
-                        seen += events(&mut conn).len();
-                    }
+    for (role, buffer) in product(ROLES, [0, 512, 513, 1 << 16]) {
+        for max in [0, 1, 600, 100_000].into_iter().take(times(4, 2)) {
+            let config = Config { read_buffer: buffer, max_message: max, ..Config::default() };
+            let mut conn = connection(role, &config);
+            let wire = [
+                to(role, BINARY_OPEN, vec![1; max / 2]),
+                to(role, PING, vec![2; 125]).repeat(20),
+                to(role, CONT, vec![3; max - max / 2]),
+            ];
+            let (wire, mut seen, mut step) = (wire.concat(), 0, 1);
+            for piece in wire.chunks(97) {
+                let mut piece = piece;
+                while !piece.is_empty() {
+                    assert!(!conn.receiver_mut().spare_mut().is_empty());
+                    let n = read_once(&mut conn, &piece[..step.min(piece.len())]);
+                    piece = &piece[n..];
+                    step = step % 50 + 1;
+                    seen += events(&mut conn).len();
                 }
-                assert_eq!(seen, 21, "{role:?} {buffer} {max}");
             }
+            assert_eq!(seen, 21, "{role:?} {buffer} {max}");
         }
     }
 }

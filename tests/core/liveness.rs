@@ -241,23 +241,21 @@ fn what_was_received_is_not_held_against_the_peer_and_delivered_first() {
 #[test]
 fn while_reading_is_paused_silence_proves_nothing() {
     let config = Config { data_timeout: Some(10 * SECOND), ..Config::default() };
-    for role in ROLES {
-        for before in 0..10 {
-            let mut end = Clocked::new(role, &config);
-            end.pass(before * SECOND).unwrap();
-            end.conn.set_paused(true);
-            assert_eq!(end.conn.poll_timeout(), Some(Time::ZERO), "it asks for the time once");
-            assert_eq!(end.pass(HOUR), Ok(()));
-            assert_eq!(end.conn.poll_timeout(), None);
-            end.conn.set_paused(false);
-            // What was silence before stays so, but for the time of the pause.
-            let began = end.now;
-            let error = end.pass(20 * SECOND).unwrap_err();
-            let took = end.now - began;
-            let least = (10 - before) * SECOND;
-            assert_eq!(took, least, "{before}");
-            end.tells_the_peer(error, 1001);
-        }
+    for (role, before) in product(ROLES, 0..10) {
+        let mut end = Clocked::new(role, &config);
+        end.pass(before * SECOND).unwrap();
+        end.conn.set_paused(true);
+        assert_eq!(end.conn.poll_timeout(), Some(Time::ZERO), "it asks for the time once");
+        assert_eq!(end.pass(HOUR), Ok(()));
+        assert_eq!(end.conn.poll_timeout(), None);
+        end.conn.set_paused(false);
+        // What was silence before stays so, but for the time of the pause.
+        let began = end.now;
+        let error = end.pass(20 * SECOND).unwrap_err();
+        let took = end.now - began;
+        let least = (10 - before) * SECOND;
+        assert_eq!(took, least, "{before}");
+        end.tells_the_peer(error, 1001);
     }
 }
 
@@ -430,34 +428,30 @@ fn it_never_comes_between_fragments() {
 
 #[test]
 fn while_the_stream_takes_nothing_one_waits_and_a_full_buffer_is_no_error() {
-    for role in ROLES {
-        for full in [false, true] {
-            let config = Config { high_water: 100, write_timeout: HOUR, ..talking() };
-            let mut conn = connection(role, &config);
-            conn.sender_mut().feed(&[7; 90]).unwrap();
-            if full {
-                conn.sender_mut().feed(&[7; 99]).unwrap();
-            }
-            let begun = write(&mut conn, 10);
-            conn.write_blocked();
-            let before = conn.sender().buffered_amount();
-            for second in (0..1000u64).step_by(every(11)) {
-                tell(&mut conn, Time::new(SECOND * second as u32)).unwrap();
-                assert!(
-                    conn.poll_timeout().is_some_and(|at| at > Time::new(SECOND * second as u32))
-                );
-            }
-            let ping = to(peer(role), TEXT, "ping").len();
-            let waits = if full { 0 } else { ping };
-            assert_eq!(conn.sender().buffered_amount(), before + waits, "{role:?}");
-            // Behind the frame under way, before what waits; then on as always.
-            let wire = [begun, drain(&mut conn)].concat();
-            let texts: Vec<_> = sent(&wire).iter().map(|(b0, _)| *b0).collect();
-            assert_eq!(texts, if full { vec![BINARY, BINARY] } else { vec![BINARY, TEXT] });
-            tell(&mut conn, Time::new(1005 * SECOND)).unwrap();
-            tell(&mut conn, Time::new(1030 * SECOND)).unwrap();
-            assert_eq!(sent(&drain(&mut conn)), [(TEXT, b"ping".into())], "{role:?}");
+    for (role, full) in product(ROLES, [false, true]) {
+        let config = Config { high_water: 100, write_timeout: HOUR, ..talking() };
+        let mut conn = connection(role, &config);
+        conn.sender_mut().feed(&[7; 90]).unwrap();
+        if full {
+            conn.sender_mut().feed(&[7; 99]).unwrap();
         }
+        let begun = write(&mut conn, 10);
+        conn.write_blocked();
+        let before = conn.sender().buffered_amount();
+        for second in (0..1000u64).step_by(every(11)) {
+            tell(&mut conn, Time::new(SECOND * second as u32)).unwrap();
+            assert!(conn.poll_timeout().is_some_and(|at| at > Time::new(SECOND * second as u32)));
+        }
+        let ping = to(peer(role), TEXT, "ping").len();
+        let waits = if full { 0 } else { ping };
+        assert_eq!(conn.sender().buffered_amount(), before + waits, "{role:?}");
+        // Behind the frame under way, before what waits; then on as always.
+        let wire = [begun, drain(&mut conn)].concat();
+        let texts: Vec<_> = sent(&wire).iter().map(|(b0, _)| *b0).collect();
+        assert_eq!(texts, if full { vec![BINARY, BINARY] } else { vec![BINARY, TEXT] });
+        tell(&mut conn, Time::new(1005 * SECOND)).unwrap();
+        tell(&mut conn, Time::new(1030 * SECOND)).unwrap();
+        assert_eq!(sent(&drain(&mut conn)), [(TEXT, b"ping".into())], "{role:?}");
     }
 }
 

@@ -144,33 +144,31 @@ fn a_pair_that_is_asked_agrees_where_a_stream_is_blocked_or_not_read() {
     // One end alone: which of two Pings of the same moment leaves first is up to the streams.
     let beating =
         Config { heartbeat: Some(Heartbeat::new(20 * SECOND, 10 * SECOND)), ..config.clone() };
-    for role in ROLES {
-        for closes in [false, true] {
-            for seconds in [3, 6, 13, 100].into_iter().step_by(every(3)) {
-                agree(&beating, &config, |pair| {
-                    talk(pair);
-                    pair.drive();
-                    pair.end(role).blocked = true;
-                    pair.end(role).conn.sender_mut().feed("stuck").unwrap();
-                    if closes {
-                        pair.end(role).conn.sender_mut().close(None).unwrap();
-                    }
-                    pair.advance(seconds * SECOND);
-                    pair.end(role).blocked = false;
-                    pair.advance(100 * SECOND);
-                });
-                agree(&beating, &config, |pair| {
-                    talk(pair);
-                    pair.drive();
-                    pair.end(role).deaf = true;
-                    if closes {
-                        pair.end(role).conn.sender_mut().close(None).unwrap();
-                    }
-                    pair.advance(seconds * SECOND);
-                    pair.end(role).deaf = false;
-                    pair.advance(100 * SECOND);
-                });
-            }
+    for (role, closes) in product(ROLES, [false, true]) {
+        for seconds in [3, 6, 13, 100].into_iter().step_by(every(3)) {
+            agree(&beating, &config, |pair| {
+                talk(pair);
+                pair.drive();
+                pair.end(role).blocked = true;
+                pair.end(role).conn.sender_mut().feed("stuck").unwrap();
+                if closes {
+                    pair.end(role).conn.sender_mut().close(None).unwrap();
+                }
+                pair.advance(seconds * SECOND);
+                pair.end(role).blocked = false;
+                pair.advance(100 * SECOND);
+            });
+            agree(&beating, &config, |pair| {
+                talk(pair);
+                pair.drive();
+                pair.end(role).deaf = true;
+                if closes {
+                    pair.end(role).conn.sender_mut().close(None).unwrap();
+                }
+                pair.advance(seconds * SECOND);
+                pair.end(role).deaf = false;
+                pair.advance(100 * SECOND);
+            });
         }
     }
 }
@@ -285,28 +283,26 @@ fn a_caller_who_was_slow_has_read_what_lay_there_before_the_deadline_on_data_is_
 /// A104, as a loop of one's own drains.
 #[test]
 fn behind_an_overdue_close_it_reads_until_the_peer_ends_the_stream() {
-    for role in ROLES {
-        for ends in [true, false] {
-            let mut end = asked(role, &Config { close_timeout: 5 * SECOND, ..Config::default() });
-            end.conn.sender_mut().close(None).unwrap();
-            end.run();
-            for tenth in 0..200 {
-                end.now = SECOND / 10 * tenth;
-                match ends && tenth >= 66 {
-                    true => end.inbox.push_back(vec![]),
-                    false => end.hear(PING, "still reading"),
-                }
-                if end.run().is_none() {
-                    break;
-                }
-                assert_eq!(end.shut, tenth >= 50);
-                assert!(end.inbox.is_empty(), "everything is read");
+    for (role, ends) in product(ROLES, [true, false]) {
+        let mut end = asked(role, &Config { close_timeout: 5 * SECOND, ..Config::default() });
+        end.conn.sender_mut().close(None).unwrap();
+        end.run();
+        for tenth in 0..200 {
+            end.now = SECOND / 10 * tenth;
+            match ends && tenth >= 66 {
+                true => end.inbox.push_back(vec![]),
+                false => end.hear(PING, "still reading"),
             }
-            let over = (end.now.as_millis(), end.over);
-            let until = if ends { 6600 } else { 10_000 };
-            assert_eq!(over, (until, Some(Some(RecvError::CloseTimeout))));
-            assert_eq!(end.conn.closed().unwrap().unconfirmed, !ends);
+            if end.run().is_none() {
+                break;
+            }
+            assert_eq!(end.shut, tenth >= 50);
+            assert!(end.inbox.is_empty(), "everything is read");
         }
+        let over = (end.now.as_millis(), end.over);
+        let until = if ends { 6600 } else { 10_000 };
+        assert_eq!(over, (until, Some(Some(RecvError::CloseTimeout))));
+        assert_eq!(end.conn.closed().unwrap().unconfirmed, !ends);
     }
 }
 

@@ -38,29 +38,27 @@ fn possible(payload: &[u8]) -> usize {
 #[test]
 fn an_impossible_byte_is_refused_before_the_frame_is_all_here() {
     // P083: Autobahn 6.4, inside a frame and inside a message.
-    for role in ROLES {
-        for bad in BAD.iter().step_by(every(5)) {
-            for front in
-                ["", "κόσμε", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"]
-            {
-                let payload = [front.as_bytes(), bad, b"tail that never comes"].concat();
-                let at = possible(&payload);
-                for b0 in [TEXT, TEXT_OPEN] {
-                    let wire = to(role, b0, &payload);
-                    let header = wire.len() - payload.len();
-                    let mut conn = connection(role, &Config::default());
-                    assert_eq!(receive(&mut conn, &wire[..header + at]), [], "{bad:02x?}");
-                    assert_eq!(receive(&mut conn, &wire[header + at..][..1]), failed());
-                    assert!(conn.sender().is_closed());
-                }
-                // In a later fragment, found when its first byte comes.
+    for (role, bad) in product(ROLES, BAD.iter().step_by(every(5))) {
+        for front in
+            ["", "κόσμε", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"]
+        {
+            let payload = [front.as_bytes(), bad, b"tail that never comes"].concat();
+            let at = possible(&payload);
+            for b0 in [TEXT, TEXT_OPEN] {
+                let wire = to(role, b0, &payload);
+                let header = wire.len() - payload.len();
                 let mut conn = connection(role, &Config::default());
-                receive(&mut conn, &to(role, TEXT_OPEN, &payload[..at]));
-                let next = to(role, CONT_OPEN, &payload[at..]);
-                let header = next.len() - (payload.len() - at);
-                assert_eq!(receive(&mut conn, &next[..header]), []);
-                assert_eq!(receive(&mut conn, &next[header..=header]), failed());
+                assert_eq!(receive(&mut conn, &wire[..header + at]), [], "{bad:02x?}");
+                assert_eq!(receive(&mut conn, &wire[header + at..][..1]), failed());
+                assert!(conn.sender().is_closed());
             }
+            // In a later fragment, found when its first byte comes.
+            let mut conn = connection(role, &Config::default());
+            receive(&mut conn, &to(role, TEXT_OPEN, &payload[..at]));
+            let next = to(role, CONT_OPEN, &payload[at..]);
+            let header = next.len() - (payload.len() - at);
+            assert_eq!(receive(&mut conn, &next[..header]), []);
+            assert_eq!(receive(&mut conn, &next[header..=header]), failed());
         }
     }
 }
@@ -77,29 +75,27 @@ fn a_text_does_not_begin_in_the_one_before_it() {
 /// the caller changes from one to the other, at the same byte.
 #[test]
 fn text_is_judged_at_the_same_byte_where_chunks_are_asked_for_from_then_on() {
-    for role in ROLES {
-        for bad in BAD {
-            let payload = ["aé😀".as_bytes(), bad, b"!"].concat();
-            let wire = to(role, TEXT, &payload);
-            let header = wire.len() - payload.len();
-            let end = header + possible(&payload) + 1;
-            for change in (0..=end).step_by(every(17)) {
-                let mut conn = connection(role, &Config::default());
-                for (at, byte) in wire[..end].iter().enumerate() {
-                    feed(&mut conn, &[*byte]);
-                    let mut step = || if at < change { conn.step() } else { conn.step_chunk() };
-                    let failed = loop {
-                        match step() {
-                            Ok(tickwire::Step::Message) => {}
-                            Ok(_) => break false,
-                            Err(error) => {
-                                assert_eq!(error, ProtocolError::BadUtf8.into());
-                                break true;
-                            }
+    for (role, bad) in product(ROLES, BAD) {
+        let payload = ["aé😀".as_bytes(), bad, b"!"].concat();
+        let wire = to(role, TEXT, &payload);
+        let header = wire.len() - payload.len();
+        let end = header + possible(&payload) + 1;
+        for change in (0..=end).step_by(every(17)) {
+            let mut conn = connection(role, &Config::default());
+            for (at, byte) in wire[..end].iter().enumerate() {
+                feed(&mut conn, &[*byte]);
+                let mut step = || if at < change { conn.step() } else { conn.step_chunk() };
+                let failed = loop {
+                    match step() {
+                        Ok(tickwire::Step::Message) => {}
+                        Ok(_) => break false,
+                        Err(error) => {
+                            assert_eq!(error, ProtocolError::BadUtf8.into());
+                            break true;
                         }
-                    };
-                    assert_eq!(failed, at + 1 == end, "{bad:02x?} at {at}, changed at {change}");
-                }
+                    }
+                };
+                assert_eq!(failed, at + 1 == end, "{bad:02x?} at {at}, changed at {change}");
             }
         }
     }

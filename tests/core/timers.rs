@@ -134,25 +134,23 @@ fn a_frame_on_a_slow_line_gets_the_time_that_its_bytes_take() {
 #[test]
 fn a_message_of_several_frames_gets_ten_times_as_long() {
     let config = Config { frame_timeout: 6 * SECOND, ..Config::default() };
-    for role in ROLES {
-        for (gap, ends) in [(5, None), (7, Some(60)), (59, Some(60))] {
-            let mut conn = connection(role, &config);
-            assert_eq!(receive(&mut conn, &to(role, BINARY_OPEN, "a")), []);
-            let mut now = Duration::ZERO;
-            let ended = (0..11).find_map(|_| {
-                let (at, error) = until(&mut conn, now, now + gap * SECOND);
-                now += gap * SECOND;
-                // A Ping in between changes nothing, nor does an empty fragment.
-                receive(&mut conn, &to(role, PING, ""));
-                receive(&mut conn, &to(role, CONT_OPEN, ""));
-                error.map(|error| (at.as_secs(), error))
-            });
-            let fails = ends.map(|at| (at, RecvError::FrameTimeout));
-            assert_eq!(ended, fails, "{gap}");
-            if ends.is_none() {
-                assert_eq!(receive(&mut conn, &to(role, CONT, "b")), [binary("ab")]);
-                assert_eq!(conn.poll_timeout(), None);
-            }
+    for (role, (gap, ends)) in product(ROLES, [(5, None), (7, Some(60)), (59, Some(60))]) {
+        let mut conn = connection(role, &config);
+        assert_eq!(receive(&mut conn, &to(role, BINARY_OPEN, "a")), []);
+        let mut now = Duration::ZERO;
+        let ended = (0..11).find_map(|_| {
+            let (at, error) = until(&mut conn, now, now + gap * SECOND);
+            now += gap * SECOND;
+            // A Ping in between changes nothing, nor does an empty fragment.
+            receive(&mut conn, &to(role, PING, ""));
+            receive(&mut conn, &to(role, CONT_OPEN, ""));
+            error.map(|error| (at.as_secs(), error))
+        });
+        let fails = ends.map(|at| (at, RecvError::FrameTimeout));
+        assert_eq!(ended, fails, "{gap}");
+        if ends.is_none() {
+            assert_eq!(receive(&mut conn, &to(role, CONT, "b")), [binary("ab")]);
+            assert_eq!(conn.poll_timeout(), None);
         }
     }
 }
@@ -422,38 +420,36 @@ fn a_write_of_no_bytes_is_no_progress() {
 fn the_peer_has_to_answer_our_close_in_time() {
     // P073, P075, A31: also when it trickles data, and when our Close cannot be written.
     let config = Config { close_timeout: 5 * SECOND, ..Config::default() };
-    for role in ROLES {
-        for written in [false, true] {
-            let mut conn = connection(role, &config);
-            conn.sender_mut().close(None).unwrap();
-            if written {
-                drain(&mut conn);
-            }
-            assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
-            tell(&mut conn, at(1)).unwrap();
-            for second in 2..6 {
-                assert_eq!(receive(&mut conn, &to(role, TEXT, "more")), [text("more")]);
-                tell(&mut conn, at(second)).unwrap();
-                assert_eq!(conn.poll_timeout(), Some(at(6)));
-            }
-            assert_eq!(tell(&mut conn, at(6)), Err(RecvError::CloseTimeout));
-            assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
-            assert_eq!(code_of(conn.closed()), (1006, false));
-            // The peer may still be reading what was sent, so the stream is shut and drained.
-            assert_eq!(conn.ending(), Ending::ShutDown);
-            tell(&mut conn, at(6)).unwrap();
-            conn.shut_down();
-            tell(&mut conn, at(6)).unwrap();
-            for second in 7..11 {
-                feed(&mut conn, &to(role, TEXT, "more"));
-                assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
-                tell(&mut conn, at(second)).unwrap();
-                assert_eq!((conn.ending(), conn.poll_timeout()), (Ending::Discard, Some(at(11))));
-            }
-            tell(&mut conn, at(11)).unwrap();
-            assert_eq!((conn.ending(), conn.poll_timeout()), (Ending::Done, None));
-            assert_eq!(code_of(conn.closed()), (1006, false));
+    for (role, written) in product(ROLES, [false, true]) {
+        let mut conn = connection(role, &config);
+        conn.sender_mut().close(None).unwrap();
+        if written {
+            drain(&mut conn);
         }
+        assert_eq!(conn.poll_timeout(), Some(Time::ZERO));
+        tell(&mut conn, at(1)).unwrap();
+        for second in 2..6 {
+            assert_eq!(receive(&mut conn, &to(role, TEXT, "more")), [text("more")]);
+            tell(&mut conn, at(second)).unwrap();
+            assert_eq!(conn.poll_timeout(), Some(at(6)));
+        }
+        assert_eq!(tell(&mut conn, at(6)), Err(RecvError::CloseTimeout));
+        assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
+        assert_eq!(code_of(conn.closed()), (1006, false));
+        // The peer may still be reading what was sent, so the stream is shut and drained.
+        assert_eq!(conn.ending(), Ending::ShutDown);
+        tell(&mut conn, at(6)).unwrap();
+        conn.shut_down();
+        tell(&mut conn, at(6)).unwrap();
+        for second in 7..11 {
+            feed(&mut conn, &to(role, TEXT, "more"));
+            assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
+            tell(&mut conn, at(second)).unwrap();
+            assert_eq!((conn.ending(), conn.poll_timeout()), (Ending::Discard, Some(at(11))));
+        }
+        tell(&mut conn, at(11)).unwrap();
+        assert_eq!((conn.ending(), conn.poll_timeout()), (Ending::Done, None));
+        assert_eq!(code_of(conn.closed()), (1006, false));
     }
 }
 
@@ -461,33 +457,31 @@ fn the_peer_has_to_answer_our_close_in_time() {
 fn the_last_phases_are_bounded_too() {
     // P071, P075: peers that do not read our Close, or do not end the stream.
     let config = Config { close_timeout: 5 * SECOND, ..Config::default() };
-    for role in ROLES {
-        for fails in [false, true] {
-            let bytes = if fails { to(role, 0x83, "") } else { to(role, CLOSE, "") };
-            let mut conn = connection(role, &config);
-            receive(&mut conn, &bytes);
-            tell(&mut conn, at(10)).unwrap();
-            let bound = if fails { 1 } else { 5 };
-            assert_eq!(conn.poll_timeout(), Some(at(10 + bound)), "flush {role:?} {fails}");
-            let told = tell(&mut conn, at(10 + bound));
-            assert!(told.is_err());
-            assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closed));
-            assert!(!conn.closed().is_some_and(|end| end.clean) && conn.poll_timeout().is_none());
+    for (role, fails) in product(ROLES, [false, true]) {
+        let bytes = if fails { to(role, 0x83, "") } else { to(role, CLOSE, "") };
+        let mut conn = connection(role, &config);
+        receive(&mut conn, &bytes);
+        tell(&mut conn, at(10)).unwrap();
+        let bound = if fails { 1 } else { 5 };
+        assert_eq!(conn.poll_timeout(), Some(at(10 + bound)), "flush {role:?} {fails}");
+        let told = tell(&mut conn, at(10 + bound));
+        assert!(told.is_err());
+        assert_eq!((conn.ending(), conn.ready_state()), (Ending::Done, ReadyState::Closed));
+        assert!(!conn.closed().is_some_and(|end| end.clean) && conn.poll_timeout().is_none());
 
-            let mut conn = connection(role, &config);
-            receive(&mut conn, &bytes);
-            drain(&mut conn);
-            if conn.ending() == Ending::ShutDown {
-                conn.shut_down();
-            }
-            assert_eq!(conn.ending(), Ending::Discard);
-            tell(&mut conn, at(10)).unwrap();
-            assert_eq!(conn.poll_timeout(), Some(at(11)), "discard {role:?} {fails}");
-            feed(&mut conn, &[0; 1000]);
-            tell(&mut conn, at(11)).unwrap();
-            assert_eq!((conn.ending(), conn.poll_timeout()), (Ending::Done, None));
-            assert_eq!(conn.closed().is_some_and(|end| end.clean), !fails);
+        let mut conn = connection(role, &config);
+        receive(&mut conn, &bytes);
+        drain(&mut conn);
+        if conn.ending() == Ending::ShutDown {
+            conn.shut_down();
         }
+        assert_eq!(conn.ending(), Ending::Discard);
+        tell(&mut conn, at(10)).unwrap();
+        assert_eq!(conn.poll_timeout(), Some(at(11)), "discard {role:?} {fails}");
+        feed(&mut conn, &[0; 1000]);
+        tell(&mut conn, at(11)).unwrap();
+        assert_eq!((conn.ending(), conn.poll_timeout()), (Ending::Done, None));
+        assert_eq!(conn.closed().is_some_and(|end| end.clean), !fails);
     }
 }
 
@@ -497,25 +491,23 @@ fn a_look_that_comes_late_makes_no_later_one_late() {
     // interval, here 1 s. The Ping is owed within 1.2 intervals all the same.
     let (interval, timeout) = (20 * SECOND, 3 * SECOND);
     let config = Config { heartbeat: Some(Heartbeat::new(interval, timeout)), ..Config::default() };
-    for role in ROLES {
-        for phase in (0..80u32).step_by(every(41)) {
-            let last = 20 * SECOND + Duration::from_millis(100) * phase;
-            let mut conn = connection(role, &config);
-            let mut now = Duration::ZERO;
-            while now < last {
-                receive(&mut conn, &to(role, PONG, ""));
-                now = (now + SECOND / 2).min(last);
-                let _ = until(&mut conn, now, now);
-            }
-            receive(&mut conn, &to(role, BINARY, "last sign"));
-            let due = (conn.poll_timeout().expect("a deadline") - Time::ZERO).max(last);
-            tell(&mut conn, Time::new(due + SECOND)).unwrap();
-            let (found, error) = until(&mut conn, due + SECOND, last + 1000 * SECOND);
-            assert_eq!(error, Some(RecvError::PongTimeout));
-            let took = found - last;
-            assert!(took <= interval * 6 / 5 + timeout, "{role:?} {phase}: {took:?}");
-            assert!(took >= interval * 19 / 20 + timeout, "{role:?} {phase}: {took:?}");
+    for (role, phase) in product(ROLES, (0..80u32).step_by(every(41))) {
+        let last = 20 * SECOND + Duration::from_millis(100) * phase;
+        let mut conn = connection(role, &config);
+        let mut now = Duration::ZERO;
+        while now < last {
+            receive(&mut conn, &to(role, PONG, ""));
+            now = (now + SECOND / 2).min(last);
+            let _ = until(&mut conn, now, now);
         }
+        receive(&mut conn, &to(role, BINARY, "last sign"));
+        let due = (conn.poll_timeout().expect("a deadline") - Time::ZERO).max(last);
+        tell(&mut conn, Time::new(due + SECOND)).unwrap();
+        let (found, error) = until(&mut conn, due + SECOND, last + 1000 * SECOND);
+        assert_eq!(error, Some(RecvError::PongTimeout));
+        let took = found - last;
+        assert!(took <= interval * 6 / 5 + timeout, "{role:?} {phase}: {took:?}");
+        assert!(took >= interval * 19 / 20 + timeout, "{role:?} {phase}: {took:?}");
     }
 }
 

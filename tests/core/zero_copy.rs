@@ -18,44 +18,40 @@ fn address(conn: &Connection) -> usize {
 
 #[test]
 fn a_message_is_a_slice_of_the_buffer_it_was_read_into() {
-    for role in ROLES {
-        for b0 in [TEXT, BINARY] {
-            for len in [0, 1, 125, 126, 4000, 15_000].into_iter().take(times(6, 4)) {
-                let wire = to(role, b0, vec![b'x'; len]);
-                let mut conn = connection(role, &Config::default());
-                let two = [&wire[..], &wire].concat();
-                if two.len() > conn.receiver_mut().spare_mut().len() {
-                    let base = read_at(&mut conn, &wire);
-                    conn.step().unwrap();
-                    assert_eq!(address(&conn), base + wire.len() - len);
-                    continue;
-                }
-                let base = read_at(&mut conn, &two);
+    for (role, b0) in product(ROLES, [TEXT, BINARY]) {
+        for len in [0, 1, 125, 126, 4000, 15_000].into_iter().take(times(6, 4)) {
+            let wire = to(role, b0, vec![b'x'; len]);
+            let mut conn = connection(role, &Config::default());
+            let two = [&wire[..], &wire].concat();
+            if two.len() > conn.receiver_mut().spare_mut().len() {
+                let base = read_at(&mut conn, &wire);
                 conn.step().unwrap();
-                assert_eq!(address(&conn), base + wire.len() - len, "{role:?} {len}");
-                conn.step().unwrap();
-                assert_eq!(address(&conn), base + 2 * wire.len() - len);
+                assert_eq!(address(&conn), base + wire.len() - len);
+                continue;
             }
+            let base = read_at(&mut conn, &two);
+            conn.step().unwrap();
+            assert_eq!(address(&conn), base + wire.len() - len, "{role:?} {len}");
+            conn.step().unwrap();
+            assert_eq!(address(&conn), base + 2 * wire.len() - len);
         }
     }
 }
 
 #[test]
 fn a_message_in_one_frame_is_not_moved_when_it_comes_in_two_reads() {
-    for role in ROLES {
-        for len in [100, 5000, 15_000].into_iter().take(times(3, 1)) {
-            let wire = to(role, BINARY, vec![7; len]);
-            for cut in [1, wire.len() - len, wire.len() - len + 50, wire.len() - 1] {
-                let mut conn = connection(role, &Config::default());
-                let base = read_at(&mut conn, &wire[..cut]);
-                assert_eq!(events(&mut conn), []);
-                let back = read_at(&mut conn, &wire[cut..]);
-                // A header alone that was looked at is let go, which moves nothing.
-                let header = wire.len() - len;
-                assert!(back == base + cut || (cut == header && back == base));
-                conn.step().unwrap();
-                assert_eq!(address(&conn), back + header - cut, "{role:?} {len} {cut}");
-            }
+    for (role, len) in product(ROLES, [100, 5000, 15_000].into_iter().take(times(3, 1))) {
+        let wire = to(role, BINARY, vec![7; len]);
+        for cut in [1, wire.len() - len, wire.len() - len + 50, wire.len() - 1] {
+            let mut conn = connection(role, &Config::default());
+            let base = read_at(&mut conn, &wire[..cut]);
+            assert_eq!(events(&mut conn), []);
+            let back = read_at(&mut conn, &wire[cut..]);
+            // A header alone that was looked at is let go, which moves nothing.
+            let header = wire.len() - len;
+            assert!(back == base + cut || (cut == header && back == base));
+            conn.step().unwrap();
+            assert_eq!(address(&conn), back + header - cut, "{role:?} {len} {cut}");
         }
     }
 }

@@ -22,10 +22,8 @@ fn p048_the_body_of_a_close_is_empty_or_a_code_and_a_reason() {
 
 #[test]
 fn p049_a_body_of_one_byte_is_refused() {
-    for role in ROLES {
-        for byte in [0, 3, 0xff] {
-            fails(role, &to(role, CLOSE, [byte]), ProtocolError::BadClose);
-        }
+    for (role, byte) in product(ROLES, [0, 3, 0xff]) {
+        fails(role, &to(role, CLOSE, [byte]), ProtocolError::BadClose);
     }
 }
 
@@ -41,32 +39,26 @@ fn p050_a_reason_that_is_not_utf_8_is_refused() {
 
 #[test]
 fn p051_a_reason_that_ends_inside_a_character_is_refused() {
-    for role in ROLES {
-        for bad in [&b"\xc3"[..], b"ok\xe2\x82", b"\xf0\x9f\x99"] {
-            let body = [&[3, 0xe8], bad].concat();
-            fails(role, &to(role, CLOSE, body), ProtocolError::BadUtf8);
-        }
+    for (role, bad) in product(ROLES, [&b"\xc3"[..], b"ok\xe2\x82", b"\xf0\x9f\x99"]) {
+        let body = [&[3, 0xe8], bad].concat();
+        fails(role, &to(role, CLOSE, body), ProtocolError::BadUtf8);
     }
 }
 
 #[track_caller]
 fn refused(codes: impl IntoIterator<Item = u16>) {
-    for code in codes {
-        for role in ROLES {
-            for reason in ["", "why"] {
-                let wire = to(role, CLOSE, close_body(code, reason));
-                fails(role, &wire, ProtocolError::BadClose);
-            }
+    for (code, role) in product(codes, ROLES) {
+        for reason in ["", "why"] {
+            let wire = to(role, CLOSE, close_body(code, reason));
+            fails(role, &wire, ProtocolError::BadClose);
         }
     }
 }
 
 #[track_caller]
 fn answered(codes: impl IntoIterator<Item = u16>) {
-    for code in codes {
-        for role in ROLES {
-            assert_eq!(closes(role, &close_body(code, "why"), code), code.to_be_bytes());
-        }
+    for (code, role) in product(codes, ROLES) {
+        assert_eq!(closes(role, &close_body(code, "why"), code), code.to_be_bytes());
     }
 }
 
@@ -168,44 +160,42 @@ fn p063_the_answer_to_our_close_is_not_answered() {
 
 #[test]
 fn p064_no_data_follows_our_close_and_a_ping_before_the_peers_is_answered() {
-    for role in ROLES {
-        for abort in [false, true] {
-            let mut conn = connection(role, &Config::default());
-            let pong = |payload: &str| (PONG, payload.as_bytes().to_vec());
-            receive(&mut conn, &to(role, PING, "waits"));
-            let tx = conn.sender_mut();
-            if abort {
-                tx.abort(None).unwrap()
-            } else {
-                tx.close(None).unwrap()
-            }
-            assert_eq!(tx.feed("after"), Err(SendError::Closed));
-            assert_eq!(tx.feed_first("after"), Err(SendError::Closed));
-            receive(&mut conn, &to(role, PING, "late"));
-            conn.sender_mut().ping(b"own").unwrap();
-            let mut frames = sent(&drain(&mut conn));
-            frames.sort();
-            let mut want = [(CLOSE, vec![]), (PING, b"own".to_vec()), pong("late"), pong("waits")];
-            want.sort();
-            assert_eq!(frames, want);
-            receive(&mut conn, &to(role, PING, "later"));
-            conn.sender_mut().pong(b"own").unwrap();
-            assert_eq!(sent(&drain(&mut conn)), [pong("later"), pong("own")]);
-            // Of a flood only the newest, as before a Close.
-            for i in 0..1000 {
-                receive(&mut conn, &to(role, PING, format!("{i}")));
-                assert!(conn.sender().buffered_amount() < 17 * (6 + 3));
-            }
-            let frames = sent(&drain(&mut conn));
-            assert!(frames.len() <= 16 && frames.last() == Some(&pong("999")), "{frames:?}");
-            // What still waits when the peer's Close comes is dropped, and nothing comes after.
-            receive(&mut conn, &to(role, PING, "too late"));
-            receive(&mut conn, &[to(role, CLOSE, ""), to(role, PING, "behind")].concat());
-            assert!(conn.closed().unwrap().clean);
-            assert_eq!(conn.sender_mut().ping(b""), Err(SendError::Closed));
-            assert_eq!(conn.sender_mut().pong(b""), Err(SendError::Closed));
-            assert!(drain(&mut conn).is_empty());
+    for (role, abort) in product(ROLES, [false, true]) {
+        let mut conn = connection(role, &Config::default());
+        let pong = |payload: &str| (PONG, payload.as_bytes().to_vec());
+        receive(&mut conn, &to(role, PING, "waits"));
+        let tx = conn.sender_mut();
+        if abort {
+            tx.abort(None).unwrap()
+        } else {
+            tx.close(None).unwrap()
         }
+        assert_eq!(tx.feed("after"), Err(SendError::Closed));
+        assert_eq!(tx.feed_first("after"), Err(SendError::Closed));
+        receive(&mut conn, &to(role, PING, "late"));
+        conn.sender_mut().ping(b"own").unwrap();
+        let mut frames = sent(&drain(&mut conn));
+        frames.sort();
+        let mut want = [(CLOSE, vec![]), (PING, b"own".to_vec()), pong("late"), pong("waits")];
+        want.sort();
+        assert_eq!(frames, want);
+        receive(&mut conn, &to(role, PING, "later"));
+        conn.sender_mut().pong(b"own").unwrap();
+        assert_eq!(sent(&drain(&mut conn)), [pong("later"), pong("own")]);
+        // Of a flood only the newest, as before a Close.
+        for i in 0..1000 {
+            receive(&mut conn, &to(role, PING, format!("{i}")));
+            assert!(conn.sender().buffered_amount() < 17 * (6 + 3));
+        }
+        let frames = sent(&drain(&mut conn));
+        assert!(frames.len() <= 16 && frames.last() == Some(&pong("999")), "{frames:?}");
+        // What still waits when the peer's Close comes is dropped, and nothing comes after.
+        receive(&mut conn, &to(role, PING, "too late"));
+        receive(&mut conn, &[to(role, CLOSE, ""), to(role, PING, "behind")].concat());
+        assert!(conn.closed().unwrap().clean);
+        assert_eq!(conn.sender_mut().ping(b""), Err(SendError::Closed));
+        assert_eq!(conn.sender_mut().pong(b""), Err(SendError::Closed));
+        assert!(drain(&mut conn).is_empty());
     }
 }
 

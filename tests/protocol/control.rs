@@ -5,35 +5,29 @@ use tickwire::{Config, Heartbeat, ProtocolError, RecvError, SendError, Time};
 
 #[test]
 fn p038_a_long_control_frame_is_refused_on_its_header() {
-    for role in ROLES {
-        for b0 in [PING, PONG, CLOSE] {
-            for len in [Len::Medium(126), Len::Long(0x1_0000)] {
-                let wire = head(b0, key_of(peer(role)), len);
-                fails(role, &wire, ProtocolError::BadControlFrame);
-                fails(role, &wire[..2], ProtocolError::BadControlFrame);
-            }
+    for (role, b0) in product(ROLES, [PING, PONG, CLOSE]) {
+        for len in [Len::Medium(126), Len::Long(0x1_0000)] {
+            let wire = head(b0, key_of(peer(role)), len);
+            fails(role, &wire, ProtocolError::BadControlFrame);
+            fails(role, &wire[..2], ProtocolError::BadControlFrame);
         }
     }
 }
 
 #[test]
 fn p039_a_control_frame_in_fragments_is_refused() {
-    for role in ROLES {
-        for b0 in [PING, PONG, CLOSE] {
-            fails(role, &to(role, b0 & 0x7f, "\x03\u{68}"), ProtocolError::BadControlFrame);
-        }
+    for (role, b0) in product(ROLES, [PING, PONG, CLOSE]) {
+        fails(role, &to(role, b0 & 0x7f, "\x03\u{68}"), ProtocolError::BadControlFrame);
     }
 }
 
 #[test]
 fn p040_a_ping_is_answered_with_its_own_bytes() {
-    for role in ROLES {
-        for len in [0, 1, 124, 125] {
-            let payload: Vec<u8> = (0..len).map(|i| 255 - i).collect();
-            let seen = [Seen::Ping(payload.clone())];
-            let pongs = delivers(role, &to(role, PING, &payload), &seen);
-            assert_eq!(pongs, [(PONG, payload)]);
-        }
+    for (role, len) in product(ROLES, [0, 1, 124, 125]) {
+        let payload: Vec<u8> = (0..len).map(|i| 255 - i).collect();
+        let seen = [Seen::Ping(payload.clone())];
+        let pongs = delivers(role, &to(role, PING, &payload), &seen);
+        assert_eq!(pongs, [(PONG, payload)]);
     }
 }
 
@@ -93,11 +87,9 @@ fn p042_pings_that_wait_are_answered_each_up_to_sixteen_and_of_more_the_newest()
 
 #[test]
 fn p043_a_pong_nobody_asked_for_is_accepted_and_not_answered() {
-    for role in ROLES {
-        for payload in [&b""[..], b"who?", &[0xff; 125]] {
-            let seen = [Seen::Pong(payload.to_vec())];
-            assert_eq!(delivers(role, &to(role, PONG, payload), &seen), []);
-        }
+    for (role, payload) in product(ROLES, [&b""[..], b"who?", &[0xff; 125]]) {
+        let seen = [Seen::Pong(payload.to_vec())];
+        assert_eq!(delivers(role, &to(role, PONG, payload), &seen), []);
     }
 }
 
@@ -169,10 +161,8 @@ fn p045_a_control_payload_above_125_bytes_cannot_be_sent() {
 #[test]
 fn p046_a_control_frame_with_rsv1_is_refused() {
     // That none is ever compressed is for the day something can be.
-    for role in ROLES {
-        for b0 in [PING, PONG, CLOSE] {
-            fails(role, &to(role, b0 | 0x40, ""), ProtocolError::ReservedBits);
-        }
+    for (role, b0) in product(ROLES, [PING, PONG, CLOSE]) {
+        fails(role, &to(role, b0 | 0x40, ""), ProtocolError::ReservedBits);
     }
 }
 

@@ -178,20 +178,18 @@ fn p181_a_compressed_message_without_a_byte_is_empty() {
 #[test]
 fn p182_an_empty_message_is_never_sent_compressed_without_a_byte() {
     use tickwire::{Chunk, DataKind, Prepared};
-    for role in ROLES {
-        for agreed in [DeflateParams::default(), agreed(true)] {
-            let mut conn = end(role, agreed);
-            conn.sender_mut().feed("").unwrap();
-            conn.sender_mut().feed(&Prepared::new("")).unwrap();
-            let chunk = |first, last| Chunk { kind: DataKind::Text, first, data: b"", last };
-            conn.sender_mut().feed_chunk(chunk(true, true)).unwrap();
-            conn.sender_mut().feed_chunk(chunk(true, false)).unwrap();
-            conn.sender_mut().feed_chunk(chunk(false, true)).unwrap();
-            let plain = (TEXT, vec![]);
-            let open = (RSV1 | TEXT_OPEN, vec![]);
-            let want = [plain.clone(), plain.clone(), plain, open, (CONT, vec![0])];
-            assert_eq!(sent(&drain(&mut conn)), want);
-        }
+    for (role, agreed) in product(ROLES, [DeflateParams::default(), agreed(true)]) {
+        let mut conn = end(role, agreed);
+        conn.sender_mut().feed("").unwrap();
+        conn.sender_mut().feed(&Prepared::new("")).unwrap();
+        let chunk = |first, last| Chunk { kind: DataKind::Text, first, data: b"", last };
+        conn.sender_mut().feed_chunk(chunk(true, true)).unwrap();
+        conn.sender_mut().feed_chunk(chunk(true, false)).unwrap();
+        conn.sender_mut().feed_chunk(chunk(false, true)).unwrap();
+        let plain = (TEXT, vec![]);
+        let open = (RSV1 | TEXT_OPEN, vec![]);
+        let want = [plain.clone(), plain.clone(), plain, open, (CONT, vec![0])];
+        assert_eq!(sent(&drain(&mut conn)), want);
     }
 }
 

@@ -3,6 +3,7 @@ use crate::support::{
     carriers::{dial_with, serve_with},
     heads::{feed_head, request, response},
     set,
+    wire::product,
 };
 use tickwire::{
     Config, Connection,
@@ -223,11 +224,9 @@ fn p163_p168_an_answer_that_is_none_is_rejected() {
         let answer = format!("permessage-deflate; server_no_context_takeover; {params}");
         assert_eq!(verdict(ours(), &answer), Err(BadDeflate), "{answer}");
     }
-    for bits in BAD_BITS {
-        for param in ["server_max_window_bits", "client_max_window_bits"] {
-            let answer = format!("{DEFAULT}; {param}={bits}");
-            assert_eq!(verdict(ours(), &answer), Err(BadDeflate), "{answer}");
-        }
+    for (bits, param) in product(BAD_BITS, ["server_max_window_bits", "client_max_window_bits"]) {
+        let answer = format!("{DEFAULT}; {param}={bits}");
+        assert_eq!(verdict(ours(), &answer), Err(BadDeflate), "{answer}");
     }
     for empty in ["server_max_window_bits=", "client_max_window_bits=\"\""] {
         let error = HandshakeError::BadHeader("Sec-WebSocket-Extensions");
@@ -290,25 +289,20 @@ fn p166_no_context_takeover_of_the_server_has_to_be_answered_where_it_was_asked_
 fn p158_p161_by_default_a_client_takes_every_answer_that_is_one() {
     let config = Config { deflate: Some(ours()), ..Config::default() };
     let windows = || (8..=15).map(Some).chain([None]);
-    for server_alone in [false, true] {
-        for client_alone in [false, true] {
-            for (server, client) in windows().flat_map(|bits| windows().map(move |b| (bits, b))) {
-                let mut answer = String::from("permessage-deflate");
-                let flag = |name: &str, is_there| if is_there { name } else { "" }.to_owned();
-                answer += &flag("; server_no_context_takeover", server_alone);
-                answer += &flag("; client_no_context_takeover", client_alone);
-                let bits = |name, bits: Option<u8>| bits.map(|bits| format!("; {name}={bits}"));
-                answer += &bits("server_max_window_bits", server).unwrap_or_default();
-                answer += &bits("client_max_window_bits", client).unwrap_or_default();
-                let want = DeflateParams {
-                    server: Direction {
-                        takeover: !server_alone,
-                        window_bits: server.unwrap_or(15),
-                    },
-                    client: Direction { takeover: false, window_bits: client.unwrap_or(15) },
-                };
-                assert_eq!(agreed_by_client(&config, &answer), want, "{answer}");
-            }
+    for (server_alone, client_alone) in product([false, true], [false, true]) {
+        for (server, client) in windows().flat_map(|bits| windows().map(move |b| (bits, b))) {
+            let mut answer = String::from("permessage-deflate");
+            let flag = |name: &str, is_there| if is_there { name } else { "" }.to_owned();
+            answer += &flag("; server_no_context_takeover", server_alone);
+            answer += &flag("; client_no_context_takeover", client_alone);
+            let bits = |name, bits: Option<u8>| bits.map(|bits| format!("; {name}={bits}"));
+            answer += &bits("server_max_window_bits", server).unwrap_or_default();
+            answer += &bits("client_max_window_bits", client).unwrap_or_default();
+            let want = DeflateParams {
+                server: Direction { takeover: !server_alone, window_bits: server.unwrap_or(15) },
+                client: Direction { takeover: false, window_bits: client.unwrap_or(15) },
+            };
+            assert_eq!(agreed_by_client(&config, &answer), want, "{answer}");
         }
     }
 }

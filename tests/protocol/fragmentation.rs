@@ -25,28 +25,24 @@ fn p028_fragments_become_one_message_of_the_kind_of_the_first() {
 #[test]
 fn p029_a_continuation_of_nothing_is_refused() {
     let error = ProtocolError::UnexpectedContinuation;
-    for role in ROLES {
-        for b0 in [CONT, CONT_OPEN] {
-            fails(role, &to(role, b0, "x"), error);
-            let wire = [to(role, TEXT, "whole"), to(role, b0, "x")].concat();
-            fails_behind(role, &Config::default(), &wire, &[text("whole")], error);
-            let wire = [to(role, TEXT_OPEN, "a"), to(role, CONT, "b"), to(role, b0, "x")].concat();
-            fails_behind(role, &Config::default(), &wire, &[text("ab")], error);
-        }
+    for (role, b0) in product(ROLES, [CONT, CONT_OPEN]) {
+        fails(role, &to(role, b0, "x"), error);
+        let wire = [to(role, TEXT, "whole"), to(role, b0, "x")].concat();
+        fails_behind(role, &Config::default(), &wire, &[text("whole")], error);
+        let wire = [to(role, TEXT_OPEN, "a"), to(role, CONT, "b"), to(role, b0, "x")].concat();
+        fails_behind(role, &Config::default(), &wire, &[text("ab")], error);
     }
 }
 
 #[test]
 fn p030_a_new_message_inside_a_fragmented_one_is_refused() {
-    for role in ROLES {
-        for open in [TEXT_OPEN, BINARY_OPEN] {
-            for b0 in [TEXT, BINARY, TEXT_OPEN, BINARY_OPEN] {
-                let wire = [to(role, open, "a"), to(role, b0, "b")].concat();
-                fails(role, &wire, ProtocolError::ExpectedContinuation);
-                // With RSV1 it is the bit that is refused.
-                let wire = [to(role, open, ""), to(role, 0x40 | b0, "b")].concat();
-                fails(role, &wire, ProtocolError::ReservedBits);
-            }
+    for (role, open) in product(ROLES, [TEXT_OPEN, BINARY_OPEN]) {
+        for b0 in [TEXT, BINARY, TEXT_OPEN, BINARY_OPEN] {
+            let wire = [to(role, open, "a"), to(role, b0, "b")].concat();
+            fails(role, &wire, ProtocolError::ExpectedContinuation);
+            // With RSV1 it is the bit that is refused.
+            let wire = [to(role, open, ""), to(role, 0x40 | b0, "b")].concat();
+            fails(role, &wire, ProtocolError::ReservedBits);
         }
     }
 }
@@ -81,16 +77,14 @@ fn p032_empty_fragments_are_legal_and_counted() {
 #[test]
 fn p033_where_a_message_is_cut_into_fragments_means_nothing() {
     let message = "grüße, 世界 🙂".as_bytes();
-    for role in ROLES {
-        for size in 1..=message.len() {
-            let pieces: Vec<&[u8]> = message.chunks(size).collect();
-            let frame = |i: usize| {
-                let fin = if i + 1 == pieces.len() { 0x80 } else { 0 };
-                to(role, fin | u8::from(i == 0), pieces[i])
-            };
-            let wire: Vec<u8> = (0..pieces.len()).flat_map(frame).collect();
-            delivers(role, &wire, &[text("grüße, 世界 🙂")]);
-        }
+    for (role, size) in product(ROLES, 1..=message.len()) {
+        let pieces: Vec<&[u8]> = message.chunks(size).collect();
+        let frame = |i: usize| {
+            let fin = if i + 1 == pieces.len() { 0x80 } else { 0 };
+            to(role, fin | u8::from(i == 0), pieces[i])
+        };
+        let wire: Vec<u8> = (0..pieces.len()).flat_map(frame).collect();
+        delivers(role, &wire, &[text("grüße, 世界 🙂")]);
     }
 }
 

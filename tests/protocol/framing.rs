@@ -16,27 +16,25 @@ fn p001_every_field_of_a_header_is_where_the_rfc_has_it_and_encoding_is_the_inve
     let (header, n) = Header::parse(&wire).unwrap().unwrap();
     assert!(!(header.fin || header.rsv1 || header.rsv2 || header.rsv3));
     assert_eq!((header.opcode, header.payload_len, n), (OpCode::Binary, 0x0001_0203_0405_0607, 10));
-    for b0 in 0..=255_u8 {
-        for key in [None, Some(KEY)] {
-            for len in [0, 1, 125, 126, 0xffff, 0x1_0000, u64::MAX >> 1] {
-                let wire = head(b0, key, Len::of(len));
-                let control = b0 & 0x08 != 0;
-                let fault = match b0 & 0xf {
-                    3..=7 | 11..=15 => Some(ProtocolError::ReservedOpCode),
-                    _ if control && (b0 & 0x80 == 0 || len > 125) => {
-                        Some(ProtocolError::BadControlFrame)
-                    }
-                    8 if len == 1 => Some(ProtocolError::BadClose),
-                    _ => None,
-                };
-                match (Header::parse(&wire), fault) {
-                    (Ok(Some((header, n))), None) => {
-                        assert_eq!((n, header.payload_len), (wire.len(), len));
-                        let (again, n) = header.encode();
-                        assert_eq!(again[..n], wire);
-                    }
-                    (parsed, fault) => assert_eq!(parsed.err(), fault, "{wire:x?}"),
+    for (b0, key) in product(0..=255_u8, [None, Some(KEY)]) {
+        for len in [0, 1, 125, 126, 0xffff, 0x1_0000, u64::MAX >> 1] {
+            let wire = head(b0, key, Len::of(len));
+            let control = b0 & 0x08 != 0;
+            let fault = match b0 & 0xf {
+                3..=7 | 11..=15 => Some(ProtocolError::ReservedOpCode),
+                _ if control && (b0 & 0x80 == 0 || len > 125) => {
+                    Some(ProtocolError::BadControlFrame)
                 }
+                8 if len == 1 => Some(ProtocolError::BadClose),
+                _ => None,
+            };
+            match (Header::parse(&wire), fault) {
+                (Ok(Some((header, n))), None) => {
+                    assert_eq!((n, header.payload_len), (wire.len(), len));
+                    let (again, n) = header.encode();
+                    assert_eq!(again[..n], wire);
+                }
+                (parsed, fault) => assert_eq!(parsed.err(), fault, "{wire:x?}"),
             }
         }
     }
@@ -75,38 +73,32 @@ fn p002_where_reads_cut_the_wire_changes_nothing() {
 
 #[test]
 fn p003_reserved_bits_without_an_extension_are_refused() {
-    for role in ROLES {
-        for bits in (0x10..=0x70).step_by(0x10) {
-            for b0 in [TEXT, BINARY, TEXT_OPEN, PING, PONG, CLOSE] {
-                fails(role, &to(role, b0 | bits, ""), ProtocolError::ReservedBits);
-            }
-            let wire = [to(role, TEXT_OPEN, "a"), to(role, CONT | bits, "b")].concat();
-            fails(role, &wire, ProtocolError::ReservedBits);
+    for (role, bits) in product(ROLES, (0x10..=0x70).step_by(0x10)) {
+        for b0 in [TEXT, BINARY, TEXT_OPEN, PING, PONG, CLOSE] {
+            fails(role, &to(role, b0 | bits, ""), ProtocolError::ReservedBits);
         }
+        let wire = [to(role, TEXT_OPEN, "a"), to(role, CONT | bits, "b")].concat();
+        fails(role, &wire, ProtocolError::ReservedBits);
     }
 }
 
 #[test]
 fn p005_reserved_data_opcodes_are_refused_on_the_header() {
-    for role in ROLES {
-        for opcode in 3..=7 {
-            for fin in [0, 0x80] {
-                let wire = to(role, fin | opcode, "payload");
-                fails(role, &wire, ProtocolError::ReservedOpCode);
-                fails(role, &wire[..2], ProtocolError::ReservedOpCode);
-            }
+    for (role, opcode) in product(ROLES, 3..=7) {
+        for fin in [0, 0x80] {
+            let wire = to(role, fin | opcode, "payload");
+            fails(role, &wire, ProtocolError::ReservedOpCode);
+            fails(role, &wire[..2], ProtocolError::ReservedOpCode);
         }
     }
 }
 
 #[test]
 fn p006_reserved_control_opcodes_are_refused_on_the_header() {
-    for role in ROLES {
-        for opcode in 0xb..=0xf {
-            let wire = to(role, 0x80 | opcode, "payload");
-            fails(role, &wire, ProtocolError::ReservedOpCode);
-            fails(role, &wire[..2], ProtocolError::ReservedOpCode);
-        }
+    for (role, opcode) in product(ROLES, 0xb..=0xf) {
+        let wire = to(role, 0x80 | opcode, "payload");
+        fails(role, &wire, ProtocolError::ReservedOpCode);
+        fails(role, &wire[..2], ProtocolError::ReservedOpCode);
     }
 }
 
@@ -144,14 +136,12 @@ fn p008_a_64_bit_length_below_65536_is_refused() {
 
 #[test]
 fn p009_a_length_with_the_top_bit_is_refused_and_wraps_nowhere() {
-    for role in ROLES {
-        for len in [1 << 63, (1 << 63) + 5, u64::MAX, u64::MAX - 13] {
-            for b0 in [TEXT, BINARY, BINARY_OPEN] {
-                let wire = head(b0, key_of(peer(role)), Len::Long(len));
-                for limit in [1 << 20, usize::MAX] {
-                    let config = Config { max_message: limit, ..Config::default() };
-                    fails_with(role, &config, &wire, ProtocolError::BadLength);
-                }
+    for (role, len) in product(ROLES, [1 << 63, (1 << 63) + 5, u64::MAX, u64::MAX - 13]) {
+        for b0 in [TEXT, BINARY, BINARY_OPEN] {
+            let wire = head(b0, key_of(peer(role)), Len::Long(len));
+            for limit in [1 << 20, usize::MAX] {
+                let config = Config { max_message: limit, ..Config::default() };
+                fails_with(role, &config, &wire, ProtocolError::BadLength);
             }
         }
     }
@@ -159,14 +149,12 @@ fn p009_a_length_with_the_top_bit_is_refused_and_wraps_nowhere() {
 
 #[test]
 fn p010_a_length_above_the_limit_is_refused_at_the_header_and_reserves_nothing() {
-    for role in ROLES {
-        for len in [(1 << 24) + 1, 1 << 31, 1 << 32, u64::MAX >> 1] {
-            let wire = head(BINARY, key_of(peer(role)), Len::Long(len));
-            fails(role, &wire, RecvError::MessageTooBig { limit: 1 << 24 });
-            let mut conn = connection(role, &Config::default());
-            receive(&mut conn, &wire);
-            assert!(conn.receiver_mut().spare_mut().len() <= 64 << 10);
-        }
+    for (role, len) in product(ROLES, [(1 << 24) + 1, 1 << 31, 1 << 32, u64::MAX >> 1]) {
+        let wire = head(BINARY, key_of(peer(role)), Len::Long(len));
+        fails(role, &wire, RecvError::MessageTooBig { limit: 1 << 24 });
+        let mut conn = connection(role, &Config::default());
+        receive(&mut conn, &wire);
+        assert!(conn.receiver_mut().spare_mut().len() <= 64 << 10);
     }
 }
 
@@ -233,18 +221,16 @@ fn p013_frames_without_a_payload_are_frames() {
 
 #[test]
 fn p014_a_payload_of_the_limit_passes_and_one_more_byte_does_not() {
-    for role in ROLES {
-        for limit in [0, 1, 125, 126, 1000] {
-            let too_big = RecvError::MessageTooBig { limit: limit as u32 };
-            let config = Config { max_message: limit, ..Config::default() };
-            let fits = to(role, BINARY, vec![1; limit]);
-            crate::delivers_with(role, &config, &fits, &[binary(vec![1; limit])]);
-            fails_with(role, &config, &to(role, BINARY, vec![1; limit + 1]), too_big);
-            let too_big = RecvError::FrameTooBig { limit: limit as u32 };
-            let config = Config { max_frame: Some(limit), ..Config::default() };
-            crate::delivers_with(role, &config, &fits, &[binary(vec![1; limit])]);
-            fails_with(role, &config, &to(role, BINARY, vec![1; limit + 1]), too_big);
-        }
+    for (role, limit) in product(ROLES, [0, 1, 125, 126, 1000]) {
+        let too_big = RecvError::MessageTooBig { limit: limit as u32 };
+        let config = Config { max_message: limit, ..Config::default() };
+        let fits = to(role, BINARY, vec![1; limit]);
+        crate::delivers_with(role, &config, &fits, &[binary(vec![1; limit])]);
+        fails_with(role, &config, &to(role, BINARY, vec![1; limit + 1]), too_big);
+        let too_big = RecvError::FrameTooBig { limit: limit as u32 };
+        let config = Config { max_frame: Some(limit), ..Config::default() };
+        crate::delivers_with(role, &config, &fits, &[binary(vec![1; limit])]);
+        fails_with(role, &config, &to(role, BINARY, vec![1; limit + 1]), too_big);
     }
 }
 

@@ -30,24 +30,22 @@ fn live(
 
 #[test]
 fn p204_a_silent_peer_is_pinged_and_then_given_up_in_time_and_without_a_close() {
-    for role in ROLES {
-        for last in (0..4000).step_by(300) {
-            let mut conn = connection(role, &beating());
-            let mut output = Vec::new();
-            let end = live(&mut conn, 60, |conn, now| {
-                if now <= last {
-                    receive(conn, &to(role, PONG, ""));
-                }
-                output.extend(drain(conn));
-            });
-            let (when, error) = end.expect("it is found");
-            assert_eq!(error, RecvError::PongTimeout);
-            let after = when - last;
-            assert!((6000..=7200).contains(&after), "{after} after the last byte"); // 1.25 · 4 + 2
-            assert_eq!(sent(&output).iter().map(|f| f.0).collect::<Vec<_>>(), [PING]);
-            assert!(!conn.sender().has_outgoing(), "no Close");
-            assert_eq!(code_of(conn.closed()), (1006, false));
-        }
+    for (role, last) in product(ROLES, (0..4000).step_by(300)) {
+        let mut conn = connection(role, &beating());
+        let mut output = Vec::new();
+        let end = live(&mut conn, 60, |conn, now| {
+            if now <= last {
+                receive(conn, &to(role, PONG, ""));
+            }
+            output.extend(drain(conn));
+        });
+        let (when, error) = end.expect("it is found");
+        assert_eq!(error, RecvError::PongTimeout);
+        let after = when - last;
+        assert!((6000..=7200).contains(&after), "{after} after the last byte"); // 1.25 · 4 + 2
+        assert_eq!(sent(&output).iter().map(|f| f.0).collect::<Vec<_>>(), [PING]);
+        assert!(!conn.sender().has_outgoing(), "no Close");
+        assert_eq!(code_of(conn.closed()), (1006, false));
     }
 }
 
@@ -177,14 +175,12 @@ fn p211_writes_of_any_length_make_the_same_wire() {
 
 #[test]
 fn p212_memory_follows_the_bytes_received_and_not_those_announced() {
-    for role in ROLES {
-        for b0 in [BINARY, TEXT_OPEN] {
-            let config = Config { max_message: 2 << 30, ..Config::default() };
-            let mut conn = connection(role, &config);
-            feed(&mut conn, &head(b0, key_of(peer(role)), Len::Long(1 << 30)));
-            assert_eq!(conn.step(), Ok(Step::NeedInput));
-            assert!(conn.receiver_mut().spare_mut().len() < 64 << 10);
-            assert!(conn.receiver_mut().reclaim().capacity() < 64 << 10);
-        }
+    for (role, b0) in product(ROLES, [BINARY, TEXT_OPEN]) {
+        let config = Config { max_message: 2 << 30, ..Config::default() };
+        let mut conn = connection(role, &config);
+        feed(&mut conn, &head(b0, key_of(peer(role)), Len::Long(1 << 30)));
+        assert_eq!(conn.step(), Ok(Step::NeedInput));
+        assert!(conn.receiver_mut().spare_mut().len() < 64 << 10);
+        assert!(conn.receiver_mut().reclaim().capacity() < 64 << 10);
     }
 }

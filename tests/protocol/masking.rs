@@ -134,27 +134,23 @@ fn p023_every_frame_has_a_fresh_key_that_comes_from_the_entropy() {
 fn p024_the_phase_of_the_mask_goes_on_over_reads_of_any_length() {
     let data: Vec<u8> = (0..320).map(|i| (i * 7) as u8).collect();
     let xor = |at: usize, b: u8| b ^ KEY[at % 4];
-    for len in 0..=300 {
-        for align in 0..8 {
-            let mut buffer = data[..align + len].to_vec();
-            let want: Vec<u8> =
-                data[align..align + len].iter().enumerate().map(|(i, &b)| xor(i, b)).collect();
-            let mut masker = Masker::new(KEY);
-            let step = 1 + (len + align) % 11;
-            for piece in buffer[align..].chunks_mut(step) {
-                masker.apply(piece);
-            }
-            assert_eq!(buffer[align..], want, "{len} at {align} by {step}");
-            assert_eq!(format!("{masker:?}"), "Masker"); // keys are not logged
+    for (len, align) in product(0..=300, 0..8) {
+        let mut buffer = data[..align + len].to_vec();
+        let want: Vec<u8> =
+            data[align..align + len].iter().enumerate().map(|(i, &b)| xor(i, b)).collect();
+        let mut masker = Masker::new(KEY);
+        let step = 1 + (len + align) % 11;
+        for piece in buffer[align..].chunks_mut(step) {
+            masker.apply(piece);
         }
+        assert_eq!(buffer[align..], want, "{len} at {align} by {step}");
+        assert_eq!(format!("{masker:?}"), "Masker"); // keys are not logged
     }
-    for len in [0, 1, 3, 4, 5, 31, 32, 33, 300] {
-        for step in 1..=9 {
-            let wire = masked(BINARY, &data[..len]);
-            let cuts = (0..wire.len()).step_by(step);
-            let (seen, _) = transcript(Role::Server, &Config::default(), &wire, cuts);
-            assert_eq!(seen, [binary(&data[..len])], "{len} by {step}");
-        }
+    for (len, step) in product([0, 1, 3, 4, 5, 31, 32, 33, 300], 1..=9) {
+        let wire = masked(BINARY, &data[..len]);
+        let cuts = (0..wire.len()).step_by(step);
+        let (seen, _) = transcript(Role::Server, &Config::default(), &wire, cuts);
+        assert_eq!(seen, [binary(&data[..len])], "{len} by {step}");
     }
     let wire = masked(BINARY, &data);
     delivers(Role::Server, &wire, &[binary(&data)]);

@@ -37,28 +37,24 @@ fn p076_text_that_is_not_utf_8_is_refused() {
 
 #[test]
 fn p077_a_character_may_be_split_over_fragments_and_reads() {
-    for role in ROLES {
-        for character in ["é", "€", "🙂"] {
-            for cut in 0..=character.len() {
-                let (front, back) = character.as_bytes().split_at(cut);
-                let wire =
-                    [to(role, TEXT_OPEN, front), to(role, PING, ""), to(role, CONT, back)].concat();
-                delivers(role, &wire, &[Seen::Ping(vec![]), text(character)]);
-            }
+    for (role, character) in product(ROLES, ["é", "€", "🙂"]) {
+        for cut in 0..=character.len() {
+            let (front, back) = character.as_bytes().split_at(cut);
+            let wire =
+                [to(role, TEXT_OPEN, front), to(role, PING, ""), to(role, CONT, back)].concat();
+            delivers(role, &wire, &[Seen::Ping(vec![]), text(character)]);
         }
     }
 }
 
 #[test]
 fn p078_a_message_that_ends_inside_a_character_is_refused() {
-    for role in ROLES {
-        for character in ["é", "€", "🙂"] {
-            for cut in 1..character.len() {
-                let part = &character.as_bytes()[..cut];
-                fails(role, &to(role, TEXT, part), BAD);
-                let wire = [to(role, TEXT_OPEN, part), to(role, CONT, "")].concat();
-                fails(role, &wire, BAD);
-            }
+    for (role, character) in product(ROLES, ["é", "€", "🙂"]) {
+        for cut in 1..character.len() {
+            let part = &character.as_bytes()[..cut];
+            fails(role, &to(role, TEXT, part), BAD);
+            let wire = [to(role, TEXT_OPEN, part), to(role, CONT, "")].concat();
+            fails(role, &wire, BAD);
         }
     }
 }

@@ -79,6 +79,15 @@ pub(crate) fn sampled(all: usize, some: usize) -> usize {
     if std::env::var_os("TESTS").is_some_and(|tests| tests == "all") { all } else { some }
 }
 
+/// Each of these with each of those.
+pub(crate) fn product<A: Clone, B>(
+    these: impl IntoIterator<Item = A>,
+    those: impl IntoIterator<Item = B, IntoIter: Clone>,
+) -> impl Iterator<Item = (A, B)> {
+    let those = those.into_iter();
+    these.into_iter().flat_map(move |a| those.clone().map(move |b| (a.clone(), b)))
+}
+
 // The wire.
 
 pub(crate) const FIN: u8 = 0x80;
@@ -411,17 +420,18 @@ pub(crate) fn current(conn: &mut Connection) -> Seen {
 
 /// The next event: `None` when the input is used up.
 pub(crate) fn next(conn: &mut Connection) -> Option<Seen> {
-    match conn.step() {
-        Ok(Step::NeedInput) => None,
-        Ok(Step::Closed) => Some(Seen::Closed),
-        Ok(_) => Some(current(conn)),
-        Err(error) => Some(Seen::Failed(error)),
-    }
+    let step = conn.step();
+    seen_at(conn, step)
 }
 
 /// The next event with messages in chunks.
 pub(crate) fn next_chunk(conn: &mut Connection) -> Option<Seen> {
-    match conn.step_chunk() {
+    let step = conn.step_chunk();
+    seen_at(conn, step)
+}
+
+fn seen_at(conn: &mut Connection, step: Result<Step, RecvError>) -> Option<Seen> {
+    match step {
         Ok(Step::NeedInput) => None,
         Ok(Step::Closed) => Some(Seen::Closed),
         Ok(_) => Some(current(conn)),
