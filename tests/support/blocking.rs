@@ -5,7 +5,7 @@ mod watchdog;
 
 pub(crate) use super::wire::{
     BINARY, CLOSE, KEY, PING, PONG, TEXT, close_body, fed_in_every_way, feed_in_every_way, frame,
-    masked, plain, role_of, to,
+    masked, plain, product, role_of, to,
 };
 use std::{
     collections::VecDeque,
@@ -29,6 +29,17 @@ pub fn patient() -> Config {
         frame_timeout: PATIENCE,
         write_timeout: PATIENCE,
         ..Config::default()
+    }
+}
+
+/// [`bounded`], for each of these.
+pub fn bounded_each<T: Send + 'static>(
+    these: impl IntoIterator<Item = T>,
+    test: impl FnOnce(T) + Clone + Send + 'static,
+) {
+    for one in these {
+        let test = test.clone();
+        bounded(move || test(one));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the tests of TLS share: certificates made for the occasion, both adapters behind one
 //! face, a peer that the test plays, and a stream that records what was written to it.
 pub(crate) use super::blocking::{PATIENCE, tcp_pair};
-pub(crate) use super::wire::{ROLES, code_of};
+pub(crate) use super::wire::{ROLES, code_of, product};
 use super::{
     polled::{Polled, polled},
     provider,

@@ -6,8 +6,8 @@ pub(crate) use super::{
     polled::{Polled, polled},
     wire::{
         BINARY, BINARY_OPEN, CLOSE, CONT, CONT_OPEN, FIN, PING, PONG, Rng, TEXT, TEXT_OPEN,
-        WireFrame, close_body, fed_in_every_way, feed_in_every_way, frames, masked, plain, role_of,
-        sent, to, whole_frames,
+        WireFrame, close_body, fed_in_every_way, feed_in_every_way, frames, masked, plain, product,
+        role_of, sent, to, whole_frames,
     },
 };
 use std::{
@@ -45,6 +45,22 @@ pub fn client<S: AsyncRead + AsyncWrite + Unpin>(io: S, config: &Config) -> WebS
 pub fn pair(room: usize, config: &Config) -> (WebSocket<DuplexStream>, WebSocket<DuplexStream>) {
     let (near, far) = duplex(room);
     (client(near, config), server(far, config))
+}
+
+/// Runs a test, and fails instead of hanging.
+pub fn run(test: impl Future<Output = ()>) {
+    run_on(false, test);
+}
+
+/// The same under paused time.
+pub fn run_paused(test: impl Future<Output = ()>) {
+    run_on(true, test);
+}
+
+fn run_on(paused: bool, test: impl Future<Output = ()>) {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().start_paused(paused).build().unwrap();
+    runtime.block_on(bounded(test));
 }
 
 /// Both ends of a TCP connection over loopback.

@@ -12,8 +12,8 @@ use bytes::{Buf, Bytes};
 pub(crate) use pair::{End, Pair};
 use std::{fmt::Write as _, time::Duration};
 use tickwire::{
-    Chunk, Closed, Config, Connection, DataKind, Entropy, Event, Message, Negotiated, Outbound,
-    OwnedMessage, Position, Prepared, RecvError, Role, Sender, Step, Time,
+    Chunk, Closed, Config, Connection, DataKind, Entropy, Event, Heartbeat, Message, Negotiated,
+    Outbound, OwnedMessage, Position, Prepared, RecvError, Role, Sender, Step, Time,
     handshake::server::{Handshake, Rejection},
 };
 
@@ -303,6 +303,16 @@ pub(crate) fn connection(role: Role, config: &Config) -> Connection {
         Role::Server => server(config),
         Role::Client => client(config),
     }
+}
+
+/// One of each role.
+pub(crate) fn connections(config: &Config) -> [(Role, Connection); 2] {
+    ROLES.map(|role| (role, connection(role, config)))
+}
+
+/// Default settings, but for Pings at this interval, each to be answered in this time.
+pub(crate) fn with_heartbeat(interval: Duration, timeout: Duration) -> Config {
+    Config { heartbeat: Some(Heartbeat::new(interval, timeout)), ..Config::default() }
 }
 
 /// The close code as other APIs number it, and whether both Closes have passed.
