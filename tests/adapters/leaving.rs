@@ -100,22 +100,21 @@ fn a_frozen_peer_is_left_in_time_by_the_half_that_sends<E: End>() {
 }
 
 fn whatever_the_half_that_sends_waits_for_the_other_leaves_in_time<E: End>() {
-    for within in [Duration::ZERO, 100 * MS, PATIENCE] {
-        for call in [Call::Ready, Call::Flush, Call::Close, Call::Leave(60 * MS)] {
-            if within == PATIENCE && (E::WHOLE || call != Call::Leave(60 * MS)) {
-                continue;
-            }
-            frozen(|mut end: E| {
-                fill(&mut end);
-                let done = end.leave_beside(call, within);
-                assert_eq!(
-                    done.is_ok(),
-                    matches!(call, Call::Leave(_)),
-                    "{call:?}, {within:?}: {done:?}"
-                );
-                assert_eq!(end.closed_by(), Some(RecvError::CloseTimeout));
-            });
+    let calls = [Call::Ready, Call::Flush, Call::Close, Call::Leave(60 * MS)];
+    for (within, call) in product([Duration::ZERO, 100 * MS, PATIENCE], calls) {
+        if within == PATIENCE && (E::WHOLE || call != Call::Leave(60 * MS)) {
+            continue;
         }
+        frozen(|mut end: E| {
+            fill(&mut end);
+            let done = end.leave_beside(call, within);
+            assert_eq!(
+                done.is_ok(),
+                matches!(call, Call::Leave(_)),
+                "{call:?}, {within:?}: {done:?}"
+            );
+            assert_eq!(end.closed_by(), Some(RecvError::CloseTimeout));
+        });
     }
 }
 

@@ -53,21 +53,15 @@ fn the_counter_counts() {
 
 #[test]
 fn receiving_allocates_nothing_in_steady_state() {
-    for role in ROLES {
-        for size in SIZES {
-            for b0 in [TEXT, BINARY] {
-                let mut conn = connection(role, &Config::default());
-                let one = to(role, b0, vec![b'x'; size]);
-                let wire = one.repeat(if size > 15 << 10 { 3 } else { 50 });
-                pump(&mut conn, &wire);
-                let mut messages = 0;
-                let allocated = count(|| messages = (0..5).map(|_| pump(&mut conn, &wire)).sum());
-                assert_eq!(
-                    (allocated, messages),
-                    (0, 5 * wire.len() / one.len()),
-                    "{role:?} {size}"
-                );
-            }
+    for (role, size) in product(ROLES, SIZES) {
+        for b0 in [TEXT, BINARY] {
+            let mut conn = connection(role, &Config::default());
+            let one = to(role, b0, vec![b'x'; size]);
+            let wire = one.repeat(if size > 15 << 10 { 3 } else { 50 });
+            pump(&mut conn, &wire);
+            let mut messages = 0;
+            let allocated = count(|| messages = (0..5).map(|_| pump(&mut conn, &wire)).sum());
+            assert_eq!((allocated, messages), (0, 5 * wire.len() / one.len()), "{role:?} {size}");
         }
     }
 }
@@ -129,57 +123,50 @@ fn receiving_fragments_and_control_frames_allocates_nothing_in_steady_state() {
 
 #[test]
 fn building_messages_where_they_are_sent_from_allocates_nothing_in_steady_state() {
-    for role in ROLES {
-        for size in SIZES {
-            let text = "x".repeat(size);
-            let mut conn =
-                connection(role, &Config { high_water: usize::MAX, ..Config::default() });
-            let mut batch = || {
-                for _ in 0..4 {
-                    let tx = conn.sender_mut();
-                    let mut message = tx.build(DataKind::Binary).unwrap();
-                    message.zeroed(size).fill(7);
-                    message.feed().unwrap();
-                    let mut message = tx.build(DataKind::Text).unwrap();
-                    for at in (0..size).step_by(1000) {
-                        message.write_str(&text[at..size.min(at + 1000)]).unwrap();
-                    }
-                    message.feed().unwrap();
+    for (role, size) in product(ROLES, SIZES) {
+        let text = "x".repeat(size);
+        let mut conn = connection(role, &Config { high_water: usize::MAX, ..Config::default() });
+        let mut batch = || {
+            for _ in 0..4 {
+                let tx = conn.sender_mut();
+                let mut message = tx.build(DataKind::Binary).unwrap();
+                message.zeroed(size).fill(7);
+                message.feed().unwrap();
+                let mut message = tx.build(DataKind::Text).unwrap();
+                for at in (0..size).step_by(1000) {
+                    message.write_str(&text[at..size.min(at + 1000)]).unwrap();
                 }
-                sink(&mut conn, usize::MAX);
-            };
-            batch();
-            assert_eq!(count(|| (0..4).for_each(|_| batch())), 0, "{role:?} {size}");
-        }
+                message.feed().unwrap();
+            }
+            sink(&mut conn, usize::MAX);
+        };
+        batch();
+        assert_eq!(count(|| (0..4).for_each(|_| batch())), 0, "{role:?} {size}");
     }
 }
 
 #[test]
 fn sending_allocates_nothing_in_steady_state() {
-    for role in ROLES {
-        for size in SIZES {
-            let payload = vec![7; size];
-            let text = &*"x".repeat(size);
-            let prepared = Prepared::new(vec![8; size]);
-            let mut conn =
-                connection(role, &Config { high_water: usize::MAX, ..Config::default() });
-            let mut batch = || {
-                for _ in 0..4 {
-                    conn.sender_mut().feed(&payload).unwrap();
-                    conn.sender_mut().feed(text).unwrap();
-                    conn.sender_mut().feed(&prepared).unwrap();
-                }
-                for last in [false, true] {
-                    let chunk =
-                        Chunk { kind: DataKind::Binary, first: !last, data: &payload, last };
-                    conn.sender_mut().feed_chunk(chunk).unwrap();
-                }
-                sink(&mut conn, usize::MAX);
-            };
-            batch();
-            batch();
-            assert_eq!(count(|| (0..20).for_each(|_| batch())), 0, "{role:?} {size}");
-        }
+    for (role, size) in product(ROLES, SIZES) {
+        let payload = vec![7; size];
+        let text = &*"x".repeat(size);
+        let prepared = Prepared::new(vec![8; size]);
+        let mut conn = connection(role, &Config { high_water: usize::MAX, ..Config::default() });
+        let mut batch = || {
+            for _ in 0..4 {
+                conn.sender_mut().feed(&payload).unwrap();
+                conn.sender_mut().feed(text).unwrap();
+                conn.sender_mut().feed(&prepared).unwrap();
+            }
+            for last in [false, true] {
+                let chunk = Chunk { kind: DataKind::Binary, first: !last, data: &payload, last };
+                conn.sender_mut().feed_chunk(chunk).unwrap();
+            }
+            sink(&mut conn, usize::MAX);
+        };
+        batch();
+        batch();
+        assert_eq!(count(|| (0..20).for_each(|_| batch())), 0, "{role:?} {size}");
     }
 }
 
@@ -187,21 +174,19 @@ fn sending_allocates_nothing_in_steady_state() {
 #[test]
 fn small_messages_that_overtake_share_their_memory() {
     const HIGH_WATER: usize = 100_000;
-    for role in ROLES {
-        for len in [0, 10, 100] {
-            let most = peak(|| {
-                let config = Config { high_water: HIGH_WATER, ..Config::default() };
-                let mut conn = connection(role, &config);
-                conn.sender_mut().feed("under way").unwrap();
-                conn.sender_mut().outgoing().advance(1);
-                conn.write_blocked();
-                while conn.sender_mut().feed_first(&[1; 100][..len]).is_ok() {
-                    let _ = conn.sender_mut().outgoing(); // which places it
-                }
-                assert!(conn.sender().buffered_amount() >= 2 * HIGH_WATER);
-            });
-            assert!(most < 6 * HIGH_WATER as i64, "{role:?} {len}: {most}");
-        }
+    for (role, len) in product(ROLES, [0, 10, 100]) {
+        let most = peak(|| {
+            let config = Config { high_water: HIGH_WATER, ..Config::default() };
+            let mut conn = connection(role, &config);
+            conn.sender_mut().feed("under way").unwrap();
+            conn.sender_mut().outgoing().advance(1);
+            conn.write_blocked();
+            while conn.sender_mut().feed_first(&[1; 100][..len]).is_ok() {
+                let _ = conn.sender_mut().outgoing(); // which places it
+            }
+            assert!(conn.sender().buffered_amount() >= 2 * HIGH_WATER);
+        });
+        assert!(most < 6 * HIGH_WATER as i64, "{role:?} {len}: {most}");
     }
 }
 
@@ -258,46 +243,41 @@ fn an_outbox_keeps_places_for_1024_messages_and_gives_more_back() {
 
 #[test]
 fn an_echo_allocates_nothing_in_steady_state() {
-    for role in ROLES {
-        for size in SIZES {
-            let wire = to(role, BINARY, vec![1; size]);
-            let mut conn = connection(role, &Config::default());
-            let mut echo = || {
-                let mut rest = &wire[..];
-                while !rest.is_empty() {
-                    let n = read_once(&mut conn, rest);
-                    rest = &rest[n..];
-                    while conn.step() == Ok(Step::Message) {
-                        let (rx, tx) = conn.split_mut();
-                        tx.feed(rx.message().unwrap()).unwrap();
-                    }
+    for (role, size) in product(ROLES, SIZES) {
+        let wire = to(role, BINARY, vec![1; size]);
+        let mut conn = connection(role, &Config::default());
+        let mut echo = || {
+            let mut rest = &wire[..];
+            while !rest.is_empty() {
+                let n = read_once(&mut conn, rest);
+                rest = &rest[n..];
+                while conn.step() == Ok(Step::Message) {
+                    let (rx, tx) = conn.split_mut();
+                    tx.feed(rx.message().unwrap()).unwrap();
                 }
-                sink(&mut conn, usize::MAX);
-            };
-            echo();
-            echo();
-            let rounds = if size > 15 << 10 { 70 } else { 200 };
-            assert_eq!(count(|| (0..rounds).for_each(|_| echo())), 0, "{role:?} {size}");
-        }
+            }
+            sink(&mut conn, usize::MAX);
+        };
+        echo();
+        echo();
+        let rounds = if size > 15 << 10 { 70 } else { 200 };
+        assert_eq!(count(|| (0..rounds).for_each(|_| echo())), 0, "{role:?} {size}");
     }
 }
 
 #[test]
 fn a_shared_payload_costs_no_allocation() {
-    for role in ROLES {
-        for size in SIZES {
-            let payload = bytes::Bytes::from(vec![1; size]);
-            let mut conn =
-                connection(role, &Config { high_water: usize::MAX, ..Config::default() });
-            let mut batch = || {
-                for _ in 0..8 {
-                    conn.sender_mut().feed(payload.clone()).unwrap();
-                }
-                sink(&mut conn, usize::MAX);
-            };
-            batch();
-            assert_eq!(count(|| (0..20).for_each(|_| batch())), 0, "{role:?} {size}");
-        }
+    for (role, size) in product(ROLES, SIZES) {
+        let payload = bytes::Bytes::from(vec![1; size]);
+        let mut conn = connection(role, &Config { high_water: usize::MAX, ..Config::default() });
+        let mut batch = || {
+            for _ in 0..8 {
+                conn.sender_mut().feed(payload.clone()).unwrap();
+            }
+            sink(&mut conn, usize::MAX);
+        };
+        batch();
+        assert_eq!(count(|| (0..20).for_each(|_| batch())), 0, "{role:?} {size}");
     }
 }
 
@@ -321,45 +301,41 @@ fn an_overtaking_pong_and_ping_allocate_nothing_after_the_first() {
 
 #[test]
 fn a_queue_that_never_runs_dry_does_not_grow() {
-    for role in ROLES {
-        for size in [20, 64, 1 << 10, 10 << 10, 100 << 10] {
-            let payload = vec![1; size];
-            let mut conn = connection(role, &Config::default());
-            conn.sender_mut().feed(&payload).unwrap();
-            conn.sender_mut().feed(&payload).unwrap();
-            let mut turn = |n: usize| {
-                for _ in 0..n {
-                    conn.sender_mut().feed(&payload).unwrap();
-                    sink(&mut conn, size + 2); // never all of it
-                    assert!(conn.sender().buffered_amount() > 0);
-                    let surplus = conn.sender().buffered_amount();
-                    if surplus > 3 * (size + 14) {
-                        sink(&mut conn, surplus - 2 * (size + 14));
-                    }
+    for (role, size) in product(ROLES, [20, 64, 1 << 10, 10 << 10, 100 << 10]) {
+        let payload = vec![1; size];
+        let mut conn = connection(role, &Config::default());
+        conn.sender_mut().feed(&payload).unwrap();
+        conn.sender_mut().feed(&payload).unwrap();
+        let mut turn = |n: usize| {
+            for _ in 0..n {
+                conn.sender_mut().feed(&payload).unwrap();
+                sink(&mut conn, size + 2); // never all of it
+                assert!(conn.sender().buffered_amount() > 0);
+                let surplus = conn.sender().buffered_amount();
+                if surplus > 3 * (size + 14) {
+                    sink(&mut conn, surplus - 2 * (size + 14));
                 }
-            };
-            turn(2000.min(40_000_000 / size));
-            let more = peak(|| assert_eq!(count(|| turn(500)), 0, "{role:?} {size}"));
-            assert_eq!(more, 0);
-        }
+            }
+        };
+        turn(2000.min(40_000_000 / size));
+        let more = peak(|| assert_eq!(count(|| turn(500)), 0, "{role:?} {size}"));
+        assert_eq!(more, 0);
     }
 }
 
 #[test]
 fn a_header_that_announces_a_gigabyte_costs_nothing() {
     // P010, P212, A04: refused by the default limit, and allowed by one's own.
-    for role in ROLES {
-        for max in [16 << 20, usize::MAX] {
-            for n in [1 << 30, 1 << 40] {
-                let wire = head(BINARY, key_of(peer(role)), Len::Long(n));
-                let mut conn = connection(role, &Config { max_message: max, ..Config::default() });
-                let used = peak(|| {
-                    read_once(&mut conn, &wire);
-                    assert_eq!(conn.step().is_err(), n > max as u64);
-                    conn.receiver_mut().spare_mut();
-                });
-                assert!(used < 64 << 10, "{role:?} {n}: {used} bytes");
-            }
+    for (role, max) in product(ROLES, [16 << 20, usize::MAX]) {
+        for n in [1 << 30, 1 << 40] {
+            let wire = head(BINARY, key_of(peer(role)), Len::Long(n));
+            let mut conn = connection(role, &Config { max_message: max, ..Config::default() });
+            let used = peak(|| {
+                read_once(&mut conn, &wire);
+                assert_eq!(conn.step().is_err(), n > max as u64);
+                conn.receiver_mut().spare_mut();
+            });
+            assert!(used < 64 << 10, "{role:?} {n}: {used} bytes");
         }
     }
 }
@@ -383,8 +359,7 @@ fn memory_follows_the_bytes_received() {
 
 #[test]
 fn what_a_large_message_took_is_given_back() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         let small = to(role, BINARY, "small");
         pump(&mut conn, &small);
         let before = live();
@@ -422,8 +397,7 @@ fn a_ping_flood_and_a_pong_flood_keep_nothing() {
 #[test]
 fn empty_messages_and_many_fragments_take_no_memory_each() {
     // A17, A23
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         let empty = to(role, TEXT, "").repeat(2000);
         pump(&mut conn, &empty);
         assert_eq!(count(|| assert_eq!(pump(&mut conn, &empty), 2000)), 0);

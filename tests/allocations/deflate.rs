@@ -34,51 +34,48 @@ fn data(size: usize) -> Vec<u8> {
 
 #[test]
 fn compressed_messages_allocate_nothing_in_steady_state() {
-    for role in ROLES {
-        for takeover in [false, true] {
-            for size in [200, 1 << 10, 100 << 10] {
-                let data = data(size);
-                let wire = wire(role, &data, 10);
-                let mut conn = open(role, agreed(takeover));
-                for _ in 0..3 {
-                    pump(&mut conn, &wire);
-                }
-                let allocated =
-                    count(|| (0..5).for_each(|_| assert_eq!(pump(&mut conn, &wire), 10)));
-                assert_eq!(allocated, 0, "receiving {role:?} {takeover} {size}");
-
-                let noise = Rng(2).bytes(size);
-                let prepared = Prepared::new(&data);
-                let (a, b) = data.split_at(size / 2);
-                let mut batch = || {
-                    let tx = conn.sender_mut();
-                    for _ in 0..2 {
-                        tx.feed(&data).unwrap();
-                        tx.feed(&noise).unwrap();
-                        tx.feed(Outbound::plain(&data)).unwrap();
-                        tx.feed(&prepared).unwrap();
-                        tx.feed_chunk(Chunk {
-                            kind: DataKind::Binary,
-                            first: true,
-                            data: a,
-                            last: false,
-                        })
-                        .unwrap();
-                        tx.feed_chunk(Chunk {
-                            kind: DataKind::Binary,
-                            first: false,
-                            data: b,
-                            last: true,
-                        })
-                        .unwrap();
-                    }
-                    sink(&mut conn, usize::MAX);
-                };
-                batch();
-                batch();
-                let allocated = count(|| (0..10).for_each(|_| batch()));
-                assert_eq!(allocated, 0, "sending {role:?} {takeover} {size}");
+    for (role, takeover) in product(ROLES, [false, true]) {
+        for size in [200, 1 << 10, 100 << 10] {
+            let data = data(size);
+            let wire = wire(role, &data, 10);
+            let mut conn = open(role, agreed(takeover));
+            for _ in 0..3 {
+                pump(&mut conn, &wire);
             }
+            let allocated = count(|| (0..5).for_each(|_| assert_eq!(pump(&mut conn, &wire), 10)));
+            assert_eq!(allocated, 0, "receiving {role:?} {takeover} {size}");
+
+            let noise = Rng(2).bytes(size);
+            let prepared = Prepared::new(&data);
+            let (a, b) = data.split_at(size / 2);
+            let mut batch = || {
+                let tx = conn.sender_mut();
+                for _ in 0..2 {
+                    tx.feed(&data).unwrap();
+                    tx.feed(&noise).unwrap();
+                    tx.feed(Outbound::plain(&data)).unwrap();
+                    tx.feed(&prepared).unwrap();
+                    tx.feed_chunk(Chunk {
+                        kind: DataKind::Binary,
+                        first: true,
+                        data: a,
+                        last: false,
+                    })
+                    .unwrap();
+                    tx.feed_chunk(Chunk {
+                        kind: DataKind::Binary,
+                        first: false,
+                        data: b,
+                        last: true,
+                    })
+                    .unwrap();
+                }
+                sink(&mut conn, usize::MAX);
+            };
+            batch();
+            batch();
+            let allocated = count(|| (0..10).for_each(|_| batch()));
+            assert_eq!(allocated, 0, "sending {role:?} {takeover} {size}");
         }
     }
 }
@@ -201,15 +198,13 @@ fn ten_thousand_idle_connections_share_one_compressor() {
 fn what_a_thread_keeps_is_bounded() {
     // A peer may ask for any window: what is kept for each adds up to no more than was said.
     let before = live();
-    for level in 1..=9 {
-        for bits in 9..=15 {
-            let config = Config {
-                deflate: Some(Deflate { level, memory: 700 << 10, ..Deflate::default() }),
-                ..Config::default()
-            };
-            let agreed = with_window(DeflateParams::default(), Role::Server, bits);
-            exchange(&mut agreeing(agreed, || server(&config)));
-        }
+    for (level, bits) in product(1..=9, 9..=15) {
+        let config = Config {
+            deflate: Some(Deflate { level, memory: 700 << 10, ..Deflate::default() }),
+            ..Config::default()
+        };
+        let agreed = with_window(DeflateParams::default(), Role::Server, bits);
+        exchange(&mut agreeing(agreed, || server(&config)));
     }
     let kept = live() - before;
     assert!(kept < 800 << 10, "{kept}"); // with some buffers of the adapters' pool
@@ -228,23 +223,21 @@ fn a_bomb_costs_no_more_than_the_limit() {
         bomb.extend_from_slice(&out[..(raw.total_out() - before) as usize]);
     }
     bomb.truncate(bomb.len() - 4);
-    for takeover in [false, true] {
-        for limit in [10_000, 1 << 20] {
-            for pieces in [1, 500] {
-                let config = Config { max_message: limit, ..Config::default() };
-                let mut conn = agreeing(agreed(takeover), || server(&config));
-                let mut wire = Vec::new();
-                let size = bomb.len().div_ceil(pieces);
-                for (i, piece) in bomb.chunks(size).enumerate() {
-                    wire.extend(masked(if i == 0 { 0x40 | BINARY_OPEN } else { CONT_OPEN }, piece));
-                }
-                let mut seen = Vec::new();
-                let used = peak(|| seen = receive(&mut conn, &wire));
-                let error = tickwire::RecvError::MessageTooBig { limit: limit as u32 };
-                assert_eq!(seen, [Seen::Failed(error)]);
-                // Doubling, with the old and the new one there; a decompressor; the read buffer.
-                assert!(used < 3 * limit as i64 + (200 << 10), "{takeover} {limit}: {used}");
+    for (takeover, limit) in product([false, true], [10_000, 1 << 20]) {
+        for pieces in [1, 500] {
+            let config = Config { max_message: limit, ..Config::default() };
+            let mut conn = agreeing(agreed(takeover), || server(&config));
+            let mut wire = Vec::new();
+            let size = bomb.len().div_ceil(pieces);
+            for (i, piece) in bomb.chunks(size).enumerate() {
+                wire.extend(masked(if i == 0 { 0x40 | BINARY_OPEN } else { CONT_OPEN }, piece));
             }
+            let mut seen = Vec::new();
+            let used = peak(|| seen = receive(&mut conn, &wire));
+            let error = tickwire::RecvError::MessageTooBig { limit: limit as u32 };
+            assert_eq!(seen, [Seen::Failed(error)]);
+            // Doubling, with the old and the new one there; a decompressor; the read buffer.
+            assert!(used < 3 * limit as i64 + (200 << 10), "{takeover} {limit}: {used}");
         }
     }
 }

@@ -4,7 +4,7 @@
 use crate::{
     on_threads::{self, wires},
     owned::KEPT,
-    support::{self, alloc::allocations, endless::Endless, tokio::*},
+    support::{self, alloc::allocations, endless::Endless, tokio::*, wire::product},
 };
 use bytes::Bytes;
 use tickwire::{
@@ -130,16 +130,15 @@ where
         .await;
 }
 
-#[tokio::test]
-async fn a_message_there_and_back_allocates_nothing_over_tcp() {
-    bounded(async {
+#[test]
+fn a_message_there_and_back_allocates_nothing_over_tcp() {
+    run(async {
         let config = config();
         let (near, far) = tcp_pair().await;
         whole("client", client(near, &config), server(far, &config)).await;
         let (near, far) = tcp_pair().await;
         whole("server", server(near, &config), client(far, &config)).await;
-    })
-    .await;
+    });
 }
 
 pub(crate) async fn split<R, W, B>(what: &str, halves: (Reader<R, W>, Writer<W>), far: WebSocket<B>)
@@ -176,9 +175,9 @@ where
         .await;
 }
 
-#[tokio::test]
-async fn a_message_there_and_back_allocates_nothing_over_split_halves() {
-    bounded(async {
+#[test]
+fn a_message_there_and_back_allocates_nothing_over_split_halves() {
+    run(async {
         let config = config();
         for is_server in [false, true] {
             let (near, far) = tcp_pair().await;
@@ -187,8 +186,7 @@ async fn a_message_there_and_back_allocates_nothing_over_split_halves() {
             let near = near.into_split_with(|stream| stream.into_split());
             split(if is_server { "server" } else { "client" }, near, far).await;
         }
-    })
-    .await;
+    });
 }
 
 #[tokio::test]
@@ -231,21 +229,19 @@ async fn a_pong_that_overtakes_half_written_data_allocates_nothing() {
 
 #[test]
 fn a_thousand_messages_kept_cost_two_allocations_a_block_and_dropped_at_once_none() {
-    for is_server in [true, false] {
-        for b0 in [TEXT, BINARY] {
-            let wire = to(role_of(is_server), b0, [b'x'; 200]).repeat(20);
-            let io = Endless::new(vec![wire]);
-            let mut ws = WebSocket::from_parts(io, conn(is_server, &config()));
-            let mut next = || fresh!(ws.recv_owned()).unwrap().unwrap();
-            (0..1000).for_each(|_| drop(next()));
-            let mut kept = Vec::with_capacity(1000);
-            let allocated = support::alloc::count(|| (0..1000).for_each(|_| kept.push(next())));
-            assert!(allocated <= KEPT, "server {is_server}, {b0}: {allocated}");
-            assert!(kept.iter().all(|message| message.as_bytes() == [b'x'; 200]));
-            drop(kept);
-            let allocated = support::alloc::count(|| (0..1000).for_each(|_| drop(next())));
-            assert_eq!(allocated, 0, "server {is_server}, {b0}");
-        }
+    for (is_server, b0) in product([true, false], [TEXT, BINARY]) {
+        let wire = to(role_of(is_server), b0, [b'x'; 200]).repeat(20);
+        let io = Endless::new(vec![wire]);
+        let mut ws = WebSocket::from_parts(io, conn(is_server, &config()));
+        let mut next = || fresh!(ws.recv_owned()).unwrap().unwrap();
+        (0..1000).for_each(|_| drop(next()));
+        let mut kept = Vec::with_capacity(1000);
+        let allocated = support::alloc::count(|| (0..1000).for_each(|_| kept.push(next())));
+        assert!(allocated <= KEPT, "server {is_server}, {b0}: {allocated}");
+        assert!(kept.iter().all(|message| message.as_bytes() == [b'x'; 200]));
+        drop(kept);
+        let allocated = support::alloc::count(|| (0..1000).for_each(|_| drop(next())));
+        assert_eq!(allocated, 0, "server {is_server}, {b0}");
     }
 }
 
@@ -274,9 +270,9 @@ mod deflate {
         (WebSocket::from_parts(near, client), WebSocket::from_parts(far, server))
     }
 
-    #[tokio::test]
-    async fn compressed_messages_allocate_nothing() {
-        bounded(async {
+    #[test]
+    fn compressed_messages_allocate_nothing() {
+        run(async {
             for takeover in [false, true] {
                 let (near, far) = compressing(takeover);
                 whole("compressing client", near, far).await;
@@ -285,7 +281,6 @@ mod deflate {
                 let (near, far) = compressing(takeover);
                 split("compressing client, split", near.into_split(), far).await;
             }
-        })
-        .await;
+        });
     }
 }

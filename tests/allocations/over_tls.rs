@@ -65,9 +65,9 @@ fn agreed_threads((of_client, of_server): &Configs) -> (blocking::TlsStream, blo
     (near, far)
 }
 
-#[tokio::test]
-async fn a_message_there_and_back_allocates_nothing_over_tls() {
-    bounded(async {
+#[test]
+fn a_message_there_and_back_allocates_nothing_over_tls() {
+    run(async {
         let (configs, config) = (configs(), Config { high_water: 16 << 20, ..Config::default() });
         let (near, far) = duplex(1 << 20);
         let (near, far) = agreed(&configs, near, far).await;
@@ -75,20 +75,18 @@ async fn a_message_there_and_back_allocates_nothing_over_tls() {
         let (near, far) = duplex(1 << 20);
         let (far, near) = agreed(&configs, far, near).await;
         on_tokio::whole("server", server(near, &config), client(far, &config)).await;
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn split_halves_allocate_nothing_over_tls() {
-    bounded(async {
+#[test]
+fn split_halves_allocate_nothing_over_tls() {
+    run(async {
         let (configs, config) = (configs(), Config { high_water: 16 << 20, ..Config::default() });
         let (near, far) = duplex(1 << 20);
         let (near, far) = agreed(&configs, near, far).await;
         let near = client(near, &config).into_split_with(split);
         on_tokio::split("client", near, server(far, &config)).await;
-    })
-    .await;
+    });
 }
 
 #[test]

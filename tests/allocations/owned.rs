@@ -25,18 +25,16 @@ fn take(conn: &mut Connection, mut wire: &[u8], mut keep: impl FnMut(OwnedMessag
 #[test]
 #[cfg(feature = "std")]
 fn a_thousand_messages_kept_cost_two_allocations_a_block_and_dropped_at_once_none() {
-    for role in ROLES {
-        for b0 in [TEXT, BINARY] {
-            let wire = to(role, b0, [b'x'; 200]).repeat(1000);
-            let mut conn = connection(role, &Config::default());
-            take(&mut conn, &wire, drop);
-            let mut kept = Vec::with_capacity(1000);
-            let allocated = count(|| take(&mut conn, &wire, |message| kept.push(message)));
-            assert!(allocated <= KEPT && KEPT <= 13, "{role:?} {b0}: {allocated}");
-            assert!(kept.iter().all(|message| message.as_bytes() == [b'x'; 200]));
-            drop(kept);
-            assert_eq!(count(|| take(&mut conn, &wire, drop)), 0, "{role:?} {b0}");
-        }
+    for (role, b0) in product(ROLES, [TEXT, BINARY]) {
+        let wire = to(role, b0, [b'x'; 200]).repeat(1000);
+        let mut conn = connection(role, &Config::default());
+        take(&mut conn, &wire, drop);
+        let mut kept = Vec::with_capacity(1000);
+        let allocated = count(|| take(&mut conn, &wire, |message| kept.push(message)));
+        assert!(allocated <= KEPT && KEPT <= 13, "{role:?} {b0}: {allocated}");
+        assert!(kept.iter().all(|message| message.as_bytes() == [b'x'; 200]));
+        drop(kept);
+        assert_eq!(count(|| take(&mut conn, &wire, drop)), 0, "{role:?} {b0}");
     }
 }
 
@@ -44,18 +42,16 @@ fn a_thousand_messages_kept_cost_two_allocations_a_block_and_dropped_at_once_non
 #[cfg(feature = "std")]
 fn each_allocation_for_messages_that_a_block_takes_stands_for_16_kib() {
     let mut rng = Rng(3);
-    for role in ROLES {
-        for most in [10, 200, 1500, 4096] {
-            let sizes: Vec<_> = (0..1000).map(|_| 1 + rng.below(most)).collect();
-            let wires: Vec<_> = sizes.iter().map(|&n| to(role, BINARY, vec![1; n])).collect();
-            let sum: usize = sizes.iter().sum();
-            let mut conn = connection(role, &Config::default());
-            take(&mut conn, &wires.concat(), drop);
-            let mut kept = Vec::with_capacity(1000);
-            let wire = wires.concat();
-            let allocated = count(|| take(&mut conn, &wire, |message| kept.push(message)));
-            assert!(allocated as usize <= 2 + sum / (16 << 10), "{most}: {allocated} for {sum}");
-        }
+    for (role, most) in product(ROLES, [10, 200, 1500, 4096]) {
+        let sizes: Vec<_> = (0..1000).map(|_| 1 + rng.below(most)).collect();
+        let wires: Vec<_> = sizes.iter().map(|&n| to(role, BINARY, vec![1; n])).collect();
+        let sum: usize = sizes.iter().sum();
+        let mut conn = connection(role, &Config::default());
+        take(&mut conn, &wires.concat(), drop);
+        let mut kept = Vec::with_capacity(1000);
+        let wire = wires.concat();
+        let allocated = count(|| take(&mut conn, &wire, |message| kept.push(message)));
+        assert!(allocated as usize <= 2 + sum / (16 << 10), "{most}: {allocated} for {sum}");
     }
 }
 

@@ -685,10 +685,9 @@ enum Drops {
 #[test]
 fn a97_a_peer_that_drops_is_called_less_and_less_often() {
     thread::scope(|scope| {
-        for drops in [Drops::Connecting, Drops::Responding, Drops::Open, Drops::AfterAFrame] {
-            for &adapter in ADAPTERS {
-                scope.spawn(move || calls(adapter, drops));
-            }
+        let all = [Drops::Connecting, Drops::Responding, Drops::Open, Drops::AfterAFrame];
+        for (drops, &adapter) in product(all, ADAPTERS) {
+            scope.spawn(move || calls(adapter, drops));
         }
     });
 }

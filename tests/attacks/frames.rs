@@ -192,12 +192,11 @@ fn a10_a_masked_control_frame_of_a_server_is_refused_and_not_read() {
 fn a11_payload_is_never_taken_for_a_key() {
     // Without the bit, what would be the key is a frame of its own, and legal.
     let inside = masked(TEXT, "inside");
-    for b0 in [TEXT, BINARY, BINARY_OPEN, PING, PONG, CLOSE] {
-        for payload in [&inside[..], b"", b"\0\0\0\0", b"\x03\xe8abcd"] {
-            let wire = [plain(b0, payload), inside.clone()].concat();
-            let error = ProtocolError::MaskRequired;
-            fails(Role::Server, &Config::default(), &wire, &[], error, SMALL);
-        }
+    let payloads = [&inside[..], b"", b"\0\0\0\0", b"\x03\xe8abcd"];
+    for (b0, payload) in product([TEXT, BINARY, BINARY_OPEN, PING, PONG, CLOSE], payloads) {
+        let wire = [plain(b0, payload), inside.clone()].concat();
+        let error = ProtocolError::MaskRequired;
+        fails(Role::Server, &Config::default(), &wire, &[], error, SMALL);
     }
 }
 

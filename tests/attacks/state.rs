@@ -7,8 +7,8 @@ use crate::{
     opening::{ask, dial, head, request, serve, serve_if},
     support::wire::{
         BINARY, BINARY_OPEN, CLOSE, CONT, CONT_OPEN, Len, PING, PONG, ROLES, Seen, TEXT, TEXT_OPEN,
-        close_body, connection, drain, feed, head as frame_head, key_of, masked, peer, product,
-        sent, text, to,
+        close_body, connection, connections, drain, feed, head as frame_head, key_of, masked, peer,
+        product, sent, text, to,
     },
 };
 use std::{
@@ -628,10 +628,9 @@ fn a86_waits_beyond_all_time_never_end_and_wrap_nowhere() {
 fn a86_a_clock_that_jumps_ends_what_is_due_and_no_more() {
     let at = |seconds| Time::new(Duration::from_secs(seconds));
     let beat = Heartbeat::new(Duration::from_secs(20), Duration::from_secs(20));
-    for role in ROLES {
+    for (role, mut conn) in connections(&Config { heartbeat: Some(beat), ..Config::default() }) {
         // A machine that slept for longer than it ran, again and again: it asks whether the peer is
         // still there, and believes the answer.
-        let mut conn = connection(role, &Config { heartbeat: Some(beat), ..Config::default() });
         let mut pings = 0;
         let sleeps = (1..=40).map(|i| Time::new(Duration::MAX / 41 * i));
         for now in [at(0)].into_iter().chain(sleeps) {

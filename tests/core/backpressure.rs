@@ -13,8 +13,7 @@ fn over(role: Role) -> usize {
 #[test]
 fn feeding_is_refused_once_high_water_is_reached_and_a_message_below_it_is_whole() {
     // A24, P207
-    for role in ROLES {
-        let mut conn = connection(role, &Config { high_water: 100, ..Config::default() });
+    for (role, mut conn) in connections(&Config { high_water: 100, ..Config::default() }) {
         let tx = conn.sender_mut();
         assert!(tx.has_room());
         tx.feed(&vec![1; 99 - over(role)]).unwrap();
@@ -49,8 +48,7 @@ fn feeding_is_refused_once_high_water_is_reached_and_a_message_below_it_is_whole
 
 #[test]
 fn exactly_high_water_is_full() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config { high_water: 100, ..Config::default() });
+    for (role, mut conn) in connections(&Config { high_water: 100, ..Config::default() }) {
         conn.sender_mut().feed(&vec![1; 100 - over(role)]).unwrap();
         assert_eq!(conn.sender().buffered_amount(), 100);
         assert!(!conn.sender().has_room() && conn.sender_mut().feed("").is_err());
@@ -62,8 +60,7 @@ fn exactly_high_water_is_full() {
 #[test]
 fn the_buffered_amount_is_what_will_be_written() {
     // P223, for every way to queue something.
-    for role in ROLES {
-        let mut conn = connection(role, &Config { min_vectored: 50, ..Config::default() });
+    for (role, mut conn) in connections(&Config { min_vectored: 50, ..Config::default() }) {
         let mut want = 0;
         let mut check = |conn: &mut tickwire::Connection, more: usize| {
             want += more;
@@ -103,8 +100,7 @@ fn the_buffered_amount_is_what_will_be_written() {
 #[test]
 fn a_position_is_written_exactly_when_its_last_byte_is() {
     let config = Config { min_vectored: 30, ..Config::default() };
-    for role in ROLES {
-        let mut conn = connection(role, &config);
+    for (role, mut conn) in connections(&config) {
         let tx = conn.sender_mut();
         assert!(tx.is_written(tx.fed()));
         let mut ends = Vec::new();
@@ -127,8 +123,7 @@ fn a_position_is_written_exactly_when_its_last_byte_is() {
 
 #[test]
 fn positions_do_not_count_what_overtakes() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         let one = conn.sender_mut().feed(&vec![1; 50]).unwrap();
         let two = conn.sender_mut().feed(&vec![2; 50]).unwrap();
         write(&mut conn, 1);
@@ -296,8 +291,7 @@ fn what_was_not_written_goes_over_the_next_connection_in_order_and_nothing_twice
 
 #[test]
 fn a_close_that_was_written_does_not_count_for_what_it_dropped() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         let lost = conn.sender_mut().feed("").unwrap();
         conn.sender_mut().abort(None).unwrap();
         drain(&mut conn);

@@ -270,8 +270,7 @@ fn nothing_is_begun_where_it_would_be_refused() {
 
 #[test]
 fn no_byte_of_another_message_is_seen_or_sent() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (_, mut conn) in connections(&Config::default()) {
         conn.sender_mut().lend(vec![b'S'; 32 << 10]); // another connection's secrets
         conn.sender_mut().feed(&[b's'; 3000]).unwrap();
         drain(&mut conn);
@@ -298,8 +297,7 @@ fn no_byte_of_another_message_is_seen_or_sent() {
 /// Text that is formatted, as a serializer would: in many small pieces.
 #[test]
 fn a_writer_takes_what_is_formatted() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (_, mut conn) in connections(&Config::default()) {
         let mut message = conn.sender_mut().build(DataKind::Text).unwrap();
         assert_eq!(format!("{message:?}"), "0 bytes");
         write!(message, "{{\"bid\":{},", 1.25).unwrap();

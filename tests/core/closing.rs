@@ -92,8 +92,7 @@ fn the_close_of_a_violation_overtakes_what_the_stream_refuses_and_drops_it() {
 #[test]
 fn the_close_of_a_violation_goes_behind_the_replies_that_the_stream_takes() {
     // A15: what came before the violation was answered, in one batch with it.
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         let wire = [to(role, TEXT, "a"), to(role, PING, "p"), to(role, 0x83, "")].concat();
         feed(&mut conn, &wire);
         assert_eq!(next(&mut conn), Some(text("a")));
@@ -199,9 +198,8 @@ fn a_connection_failed_by_the_application_delivers_nothing_more() {
 
 #[test]
 fn failing_a_connection_that_closes_sends_no_second_close() {
-    for role in ROLES {
+    for (role, mut conn) in connections(&Config::default()) {
         // After the peer's Close nothing more is received anyway.
-        let mut conn = connection(role, &Config::default());
         let _ = receive(&mut conn, &to(role, CLOSE, close_body(1000, "")));
         assert_eq!(conn.fail(CloseCode::POLICY_VIOLATION), Err(SendError::Closed));
         assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1000, ""))]);
@@ -222,8 +220,7 @@ fn failing_a_connection_that_closes_sends_no_second_close() {
 
 #[test]
 fn an_abort_goes_at_the_next_frame_boundary() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         let tx = conn.sender_mut();
         let chunk = |data, last: bool| Chunk { kind: DataKind::Text, first: !last, data, last };
         tx.feed_chunk(chunk(b"begun", false)).unwrap();
@@ -304,8 +301,7 @@ fn the_end_has_the_code_of_either_close_and_the_error() {
 
 #[test]
 fn with_auto_close_off_the_answer_is_the_callers() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config { auto_close: false, ..Config::default() });
+    for (role, mut conn) in connections(&Config { auto_close: false, ..Config::default() }) {
         let seen = receive(&mut conn, &to(role, CLOSE, close_body(1000, "")));
         assert_eq!(seen, [closed_with(1000), Seen::Closed]);
         assert!(!conn.sender().has_outgoing());
@@ -328,41 +324,40 @@ fn the_ending_walks_through_every_path() {
     for role in ROLES {
         let closed: Vec<u8> = to(role, CLOSE, close_body(1000, ""));
         let violation: Vec<u8> = to(role, 0x83, "");
-        for (wire, fails) in [(closed, false), (violation, true)] {
-            for eof_early in [false, true] {
-                let mut conn = connection(role, &Config::default());
-                receive(&mut conn, &wire);
-                assert_eq!(conn.ending(), Ending::Flush);
-                let written = write(&mut conn, 1);
-                assert_eq!((conn.ending(), written.len()), (Ending::Flush, 1));
-                drain(&mut conn);
-                if eof_early {
-                    conn.receiver_mut().end_of_stream();
-                }
-                let shut_down = |conn: &mut tickwire::Connection| {
-                    assert_eq!(conn.ending(), Ending::ShutDown);
-                    assert_eq!(conn.ready_state(), ReadyState::Closing);
-                    conn.shut_down();
-                };
-                // A client leaves it to the server to be the first.
-                let first = role == Role::Server || fails;
-                if first {
-                    shut_down(&mut conn);
-                }
-                if !eof_early {
-                    assert_eq!(conn.ending(), Ending::Discard);
-                    feed(&mut conn, &[0xff; 1 << 17]);
-                    assert!(conn.step().is_err() == fails && conn.receiver().event().is_none());
-                    assert_eq!(conn.ending(), Ending::Discard);
-                    conn.receiver_mut().end_of_stream();
-                }
-                if !first {
-                    shut_down(&mut conn);
-                }
-                assert_eq!(conn.ending(), Ending::Done, "{role:?} fails {fails}");
-                assert_eq!(conn.ready_state(), ReadyState::Closed);
-                assert_eq!(conn.closed().is_some_and(|end| end.clean), !fails);
+        let ends = [(closed, false), (violation, true)];
+        for ((wire, fails), eof_early) in product(ends, [false, true]) {
+            let mut conn = connection(role, &Config::default());
+            receive(&mut conn, &wire);
+            assert_eq!(conn.ending(), Ending::Flush);
+            let written = write(&mut conn, 1);
+            assert_eq!((conn.ending(), written.len()), (Ending::Flush, 1));
+            drain(&mut conn);
+            if eof_early {
+                conn.receiver_mut().end_of_stream();
             }
+            let shut_down = |conn: &mut tickwire::Connection| {
+                assert_eq!(conn.ending(), Ending::ShutDown);
+                assert_eq!(conn.ready_state(), ReadyState::Closing);
+                conn.shut_down();
+            };
+            // A client leaves it to the server to be the first.
+            let first = role == Role::Server || fails;
+            if first {
+                shut_down(&mut conn);
+            }
+            if !eof_early {
+                assert_eq!(conn.ending(), Ending::Discard);
+                feed(&mut conn, &[0xff; 1 << 17]);
+                assert!(conn.step().is_err() == fails && conn.receiver().event().is_none());
+                assert_eq!(conn.ending(), Ending::Discard);
+                conn.receiver_mut().end_of_stream();
+            }
+            if !first {
+                shut_down(&mut conn);
+            }
+            assert_eq!(conn.ending(), Ending::Done, "{role:?} fails {fails}");
+            assert_eq!(conn.ready_state(), ReadyState::Closed);
+            assert_eq!(conn.closed().is_some_and(|end| end.clean), !fails);
         }
         // A network that failed: nothing to write to.
         let mut conn = connection(role, &Config::default());
@@ -375,8 +370,7 @@ fn the_ending_walks_through_every_path() {
 
 #[test]
 fn a_failed_write_lets_what_was_received_be_read() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         let position = conn.sender_mut().feed("dropped").unwrap();
         let n = write(&mut conn, 2).len();
         let amount = conn.sender().buffered_amount();
@@ -587,8 +581,7 @@ fn a_peer_that_does_not_take_the_rest_of_a_frame_behind_our_close_is_no_error() 
 
 #[test]
 fn a_close_that_was_not_all_written_is_not_clean() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         conn.sender_mut().close(None).unwrap();
         conn.sender_mut().outgoing().advance(1);
         conn.write_failed();

@@ -5,8 +5,7 @@ use tickwire::{Chunk, CloseCode, CloseFrame, Config, DataKind};
 #[test]
 fn a_ping_flood_with_a_blocked_writer_is_bounded() {
     // A20, P208: 125-byte pings from a peer that never reads.
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         let long = vec![1; times(100_000, 1000)];
         conn.sender_mut().feed(&long).unwrap();
         let mut out = write(&mut conn, 10);
@@ -32,8 +31,7 @@ fn a_ping_flood_with_a_blocked_writer_is_bounded() {
 
 #[test]
 fn with_auto_pong_off_nothing_is_answered() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config { auto_pong: false, ..Config::default() });
+    for (role, mut conn) in connections(&Config { auto_pong: false, ..Config::default() }) {
         assert_eq!(receive(&mut conn, &to(role, PING, "x")), [Seen::Ping(b"x".to_vec())]);
         assert!(!conn.sender().has_outgoing());
         conn.sender_mut().pong(b"mine").unwrap();
@@ -77,8 +75,7 @@ fn load(conn: &mut tickwire::Connection) -> Vec<(u8, Vec<u8>)> {
 fn a_control_frame_overtakes_all_that_has_not_begun_at_every_write_offset() {
     // P031, P042, P211
     let config = Config { min_vectored: 32, ..Config::default() };
-    for role in ROLES {
-        let mut probe = connection(role, &config);
+    for (role, mut probe) in connections(&config) {
         load(&mut probe);
         let total = drain(&mut probe).len();
         for at in (0..=total).step_by(every(17)) {
@@ -106,8 +103,7 @@ fn control_frames_keep_their_order_around_a_close() {
     // RFC 6455 §5.5.2: found by `calls`. Those that wait for others to overtake overtake with them,
     // and what comes after the Close does not go before them.
     let config = Config { min_vectored: 32, ..Config::default() };
-    for role in ROLES {
-        let mut probe = connection(role, &config);
+    for (role, mut probe) in connections(&config) {
         load(&mut probe);
         probe.sender_mut().ping(b"a").unwrap();
         let total = drain(&mut probe).len();

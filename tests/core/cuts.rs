@@ -129,8 +129,7 @@ proptest! {
         items in vec(item(), 1..8),
         cuts in vec(0.0..1.0f64, 0..6),
     ) {
-        for role in ROLES {
-            let mut conn = connection(role, &Config { min_vectored: 100, ..Config::default() });
+        for (role, mut conn) in connections(&Config { min_vectored: 100, ..Config::default() }) {
             let (mut want, mut wire) = (Vec::new(), Vec::new());
             for (i, item) in items.iter().enumerate() {
                 let tx = conn.sender_mut();

@@ -155,45 +155,43 @@ fn verdicts(
 fn a_message_cut_short_or_changed_fails_or_is_what_it_says() {
     let mut rng = Rng(5);
     let bad = Err(RecvError::Protocol(ProtocolError::BadDeflate));
-    for takeover in [false, true] {
-        for len in [3, 40, 400, 3000].into_iter().take(times(4, 2)) {
-            let data = prose(&mut rng, len).into_bytes();
-            for level in [1, 6] {
-                let mut peer = Peer(Compress::new(Compression::new(level), false));
-                let payload = peer.deflate(&data);
-                for cut in (0..payload.len()).step_by(every(9)) {
-                    let wire = [masked(RSV1 | BINARY, &payload[..cut])];
-                    for verdict in verdicts(takeover, &eager(), &wire) {
-                        // By the letter what lacks no more than the tail is complete.
-                        let complete = verdict.as_ref().is_ok_and(|got| {
-                            Reader::new().inflate(&payload[..cut], len).as_ref() == Ok(got)
-                        });
-                        assert!(verdict == bad || complete, "{takeover} {len} {cut}: {verdict:?}");
-                    }
+    let lengths = [3, 40, 400, 3000].into_iter().take(times(4, 2));
+    for (takeover, len) in product([false, true], lengths) {
+        let data = prose(&mut rng, len).into_bytes();
+        for level in [1, 6] {
+            let mut peer = Peer(Compress::new(Compression::new(level), false));
+            let payload = peer.deflate(&data);
+            for cut in (0..payload.len()).step_by(every(9)) {
+                let wire = [masked(RSV1 | BINARY, &payload[..cut])];
+                for verdict in verdicts(takeover, &eager(), &wire) {
+                    // By the letter what lacks no more than the tail is complete.
+                    let complete = verdict.as_ref().is_ok_and(|got| {
+                        Reader::new().inflate(&payload[..cut], len).as_ref() == Ok(got)
+                    });
+                    assert!(verdict == bad || complete, "{takeover} {len} {cut}: {verdict:?}");
                 }
-                for _ in 0..times(200, 5) {
-                    let mut changed = payload.clone();
-                    let at = rng.below(changed.len());
-                    changed[at] ^= 1 << rng.below(8);
-                    let [whole, chunked] =
-                        verdicts(takeover, &eager(), &[masked(RSV1 | BINARY, &changed)]);
-                    assert_eq!(whole, chunked);
-                    if let Err(error) = whole {
-                        assert_eq!(Err(error), bad);
-                    }
+            }
+            for _ in 0..times(200, 5) {
+                let mut changed = payload.clone();
+                let at = rng.below(changed.len());
+                changed[at] ^= 1 << rng.below(8);
+                let [whole, chunked] =
+                    verdicts(takeover, &eager(), &[masked(RSV1 | BINARY, &changed)]);
+                assert_eq!(whole, chunked);
+                if let Err(error) = whole {
+                    assert_eq!(Err(error), bad);
                 }
             }
         }
     }
-    for payload in [&b"\x06"[..], b"\x07", b"\x00\x05\x00\xfa\xfe", b"\x01\x05\x00\xfa\xff"] {
-        for takeover in [false, true] {
-            let wire = [masked(RSV1 | BINARY, payload)];
-            assert_eq!(
-                verdicts(takeover, &eager(), &wire),
-                [bad.clone(), bad.clone()],
-                "{payload:02x?}"
-            );
-        }
+    let payloads = [&b"\x06"[..], b"\x07", b"\x00\x05\x00\xfa\xfe", b"\x01\x05\x00\xfa\xff"];
+    for (payload, takeover) in product(payloads, [false, true]) {
+        let wire = [masked(RSV1 | BINARY, payload)];
+        assert_eq!(
+            verdicts(takeover, &eager(), &wire),
+            [bad.clone(), bad.clone()],
+            "{payload:02x?}"
+        );
     }
 }
 
@@ -294,49 +292,48 @@ fn blocks_behind_a_last_one_go_on() {
 
 #[test]
 fn the_limit_is_on_what_it_becomes_and_on_what_comes() {
-    for takeover in [false, true] {
-        for limit in [1, 100, 16 << 10, 100_000].into_iter().take(times(4, 1)) {
-            let config = Config { max_message: limit, ..eager() };
-            let too_big = Err(RecvError::MessageTooBig { limit: limit as u32 });
-            let send = |n: usize, pieces: usize| -> Vec<Vec<u8>> {
-                let payload = Peer::new().deflate(&vec![b'x'; n]);
-                let size = payload.len().div_ceil(pieces);
-                let n = payload.chunks(size).count();
-                let frame = |(i, piece): (usize, &[u8])| {
-                    let b0 = if i == 0 { RSV1 | 2 } else { 0 } | if i + 1 == n { 0x80 } else { 0 };
-                    masked(b0, piece)
-                };
-                payload.chunks(size).enumerate().map(frame).collect()
+    let limits = [1, 100, 16 << 10, 100_000].into_iter().take(times(4, 1));
+    for (takeover, limit) in product([false, true], limits) {
+        let config = Config { max_message: limit, ..eager() };
+        let too_big = Err(RecvError::MessageTooBig { limit: limit as u32 });
+        let send = |n: usize, pieces: usize| -> Vec<Vec<u8>> {
+            let payload = Peer::new().deflate(&vec![b'x'; n]);
+            let size = payload.len().div_ceil(pieces);
+            let n = payload.chunks(size).count();
+            let frame = |(i, piece): (usize, &[u8])| {
+                let b0 = if i == 0 { RSV1 | 2 } else { 0 } | if i + 1 == n { 0x80 } else { 0 };
+                masked(b0, piece)
             };
-            for pieces in [1, 7] {
-                let [whole, chunked] = verdicts(takeover, &config, &send(limit, pieces));
-                assert_eq!((whole.unwrap().len(), chunked.unwrap().len()), (limit, limit));
-                let [whole, chunked] = verdicts(takeover, &config, &send(limit + 1, pieces));
-                assert_eq!((whole, chunked.unwrap().len()), (too_big.clone(), limit + 1));
-                let [whole, _] = verdicts(takeover, &config, &send(limit * 1000, pieces));
-                assert_eq!(whole, too_big);
-            }
-            // What does not compress grows, and may.
-            let noise = Rng(3).bytes(limit);
-            let payload = Peer::new().deflate(&noise);
-            assert!(payload.len() > limit);
-            let wire = [masked(RSV1 | BINARY, &payload)];
-            assert_eq!(verdicts(takeover, &config, &wire)[0], Ok(noise));
-            // But not without end: empty blocks become nothing.
-            let flood = b"\x00\x00\x00\xff\xff".repeat(limit / 4 + 1000);
-            let halves = flood.split_at(flood.len() / 2);
-            for frames in [
-                vec![masked(RSV1 | BINARY, &flood)],
-                vec![masked(RSV1 | BINARY_OPEN, halves.0), masked(CONT, halves.1)],
-            ] {
-                assert_eq!(verdicts(takeover, &config, &frames)[0], too_big);
-            }
-            // A limit on frames is one on compressed ones.
-            let config = Config { max_frame: Some(5), ..eager() };
-            let wire = [masked(RSV1 | BINARY, HELLO)];
-            let error = Err(RecvError::FrameTooBig { limit: 5 });
-            assert_eq!(verdicts(takeover, &config, &wire), [error.clone(), error]);
+            payload.chunks(size).enumerate().map(frame).collect()
+        };
+        for pieces in [1, 7] {
+            let [whole, chunked] = verdicts(takeover, &config, &send(limit, pieces));
+            assert_eq!((whole.unwrap().len(), chunked.unwrap().len()), (limit, limit));
+            let [whole, chunked] = verdicts(takeover, &config, &send(limit + 1, pieces));
+            assert_eq!((whole, chunked.unwrap().len()), (too_big.clone(), limit + 1));
+            let [whole, _] = verdicts(takeover, &config, &send(limit * 1000, pieces));
+            assert_eq!(whole, too_big);
         }
+        // What does not compress grows, and may.
+        let noise = Rng(3).bytes(limit);
+        let payload = Peer::new().deflate(&noise);
+        assert!(payload.len() > limit);
+        let wire = [masked(RSV1 | BINARY, &payload)];
+        assert_eq!(verdicts(takeover, &config, &wire)[0], Ok(noise));
+        // But not without end: empty blocks become nothing.
+        let flood = b"\x00\x00\x00\xff\xff".repeat(limit / 4 + 1000);
+        let halves = flood.split_at(flood.len() / 2);
+        for frames in [
+            vec![masked(RSV1 | BINARY, &flood)],
+            vec![masked(RSV1 | BINARY_OPEN, halves.0), masked(CONT, halves.1)],
+        ] {
+            assert_eq!(verdicts(takeover, &config, &frames)[0], too_big);
+        }
+        // A limit on frames is one on compressed ones.
+        let config = Config { max_frame: Some(5), ..eager() };
+        let wire = [masked(RSV1 | BINARY, HELLO)];
+        let error = Err(RecvError::FrameTooBig { limit: 5 });
+        assert_eq!(verdicts(takeover, &config, &wire), [error.clone(), error]);
     }
 }
 
@@ -907,19 +904,18 @@ fn settings_out_of_range_count_as_the_nearest() {
     // Only a window of 15 bits reaches back over 20,000 bytes that are all different.
     let far: String = (0..4000).map(|i| format!("{:05}", i * 7919 % 100_003)).collect();
     let all = [(0, 8), (7, 8), (8, 8), (9, 9), (14, 14), (15, 15), (16, 15), (255, 15)];
-    for (bits, counts_as) in all.into_iter().step_by(every(5)) {
-        for role in ROLES.into_iter().step_by(every(2)) {
-            // All alike but for 8, for which nothing can be compressed.
-            let mut conn = open(role, &eager(), with_window(DeflateParams::default(), role, bits));
-            conn.sender_mut().feed(&"x".repeat(1000)).unwrap();
-            let compressed = drain(&mut conn)[0] & RSV1 != 0;
-            assert_eq!(compressed, counts_as > 8, "{bits}");
-            let mut conn = open(role, &eager(), with_window(DeflateParams::default(), role, bits));
-            let once = len_on_the_wire(&mut conn, &far);
-            let mut conn = open(role, &eager(), with_window(DeflateParams::default(), role, bits));
-            let twice = len_on_the_wire(&mut conn, &far.repeat(2));
-            assert_eq!(twice < once + once / 2, counts_as == 15, "{bits}: {once}, {twice}");
-        }
+    let roles = ROLES.into_iter().step_by(every(2));
+    for ((bits, counts_as), role) in product(all.into_iter().step_by(every(5)), roles) {
+        // All alike but for 8, for which nothing can be compressed.
+        let mut conn = open(role, &eager(), with_window(DeflateParams::default(), role, bits));
+        conn.sender_mut().feed(&"x".repeat(1000)).unwrap();
+        let compressed = drain(&mut conn)[0] & RSV1 != 0;
+        assert_eq!(compressed, counts_as > 8, "{bits}");
+        let mut conn = open(role, &eager(), with_window(DeflateParams::default(), role, bits));
+        let once = len_on_the_wire(&mut conn, &far);
+        let mut conn = open(role, &eager(), with_window(DeflateParams::default(), role, bits));
+        let twice = len_on_the_wire(&mut conn, &far.repeat(2));
+        assert_eq!(twice < once + once / 2, counts_as == 15, "{bits}: {once}, {twice}");
     }
     // What a client says of its wishes.
     for (bits, offered) in

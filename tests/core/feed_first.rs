@@ -41,8 +41,7 @@ fn messages() -> Vec<Seen> {
 fn it_goes_in_at_the_first_message_boundary_at_every_write_offset() {
     // P030: never between fragments; several keep their order; a ping passes them all.
     let config = Config { min_vectored: 32, ..Config::default() };
-    for role in ROLES {
-        let mut probe = connection(role, &config);
+    for (role, mut probe) in connections(&config) {
         let ends = load(&mut probe);
         let total = drain(&mut probe).len();
         for (at, placed_at_once) in product((0..=total).step_by(every(29)), [false, true]) {
@@ -103,8 +102,7 @@ fn it_waits_for_the_last_chunk_of_a_message_begun() {
 
 #[test]
 fn it_is_admitted_up_to_twice_high_water() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config { high_water: 100, ..Config::default() });
+    for (role, mut conn) in connections(&Config { high_water: 100, ..Config::default() }) {
         conn.sender_mut().feed(&vec![0; 150]).unwrap();
         assert!(conn.sender_mut().feed("x").is_err());
         let amount = conn.sender().buffered_amount();
@@ -121,8 +119,7 @@ fn it_is_admitted_up_to_twice_high_water() {
 
 #[test]
 fn an_orderly_close_waits_for_it_and_drops_only_what_has_no_place() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         conn.sender_mut().feed("data").unwrap();
         conn.sender_mut().feed_first("first").unwrap();
         conn.sender_mut().close(None).unwrap();
@@ -187,8 +184,7 @@ fn several_keep_their_order_around_a_control_frame_that_was_alone() {
 
 #[test]
 fn a_ping_still_goes_before_the_fragments_that_no_message_may_go_before() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         let mut chunk = |data: &[u8], last| {
             let chunk = Chunk { kind: DataKind::Text, first: data == b"a", data, last };
             conn.sender_mut().feed_chunk(chunk).unwrap();
@@ -208,8 +204,7 @@ fn a_ping_still_goes_before_the_fragments_that_no_message_may_go_before() {
 
 #[test]
 fn what_overtakes_takes_no_room_of_what_it_overtakes_placed_or_not() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config { high_water: 100, ..Config::default() });
+    for (_, mut conn) in connections(&Config { high_water: 100, ..Config::default() }) {
         let _ = conn.sender_mut().feed("x").unwrap();
         let _ = conn.sender_mut().feed_first(&[0; 150]).unwrap();
         assert!(conn.sender().has_room());

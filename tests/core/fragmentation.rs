@@ -4,8 +4,7 @@ use tickwire::{Chunk, Config, DataKind, SendError};
 
 #[test]
 fn a_text_in_chunks_that_is_no_text_is_refused_before_it_is_queued() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (_, mut conn) in connections(&Config::default()) {
         let tx = conn.sender_mut();
         let piece = |first, data, last| Chunk { kind: DataKind::Text, first, data, last };
         assert_eq!(tx.feed_chunk(piece(true, b"\xff", false)), Err(SendError::BadUtf8));

@@ -178,8 +178,7 @@ fn the_earliest_time_counts_and_one_that_has_passed_ends_it_at_once() {
 #[test]
 fn a_frame_that_cannot_be_sent_changes_nothing() {
     let long = "x".repeat(124);
-    for role in ROLES {
-        let mut conn = connection(role, &patient());
+    for (_, mut conn) in connections(&patient()) {
         let reason = CloseFrame::with_reason(CloseCode::NORMAL, &long);
         assert_eq!(conn.sender_mut().leave(reason, at(0)), Err(SendError::ReasonTooLong));
         assert_eq!((conn.ready_state(), conn.poll_timeout()), (ReadyState::Open, None));

@@ -10,8 +10,7 @@ fn stale(len: usize) -> Vec<u8> {
 
 #[test]
 fn a_waiting_connection_holds_no_buffer() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         assert!(!conn.receiver().has_buffer());
         conn.receiver_mut().lend(stale(POOLED));
         assert!(conn.receiver().has_buffer());
@@ -127,8 +126,7 @@ fn filled(len: usize, bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn bytes_that_lie_in_a_buffer_are_taken_where_they_are() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         let wire = [to(role, BINARY, vec![7; 1000]), to(role, TEXT, "next")].concat();
         for behind in [8, 9, 3000] {
             let buffer = filled(wire.len() + behind, &wire);
@@ -293,8 +291,7 @@ fn lending_to_the_sender_at_any_moment_loses_nothing() {
 
 #[test]
 fn what_a_large_message_took_to_be_sent_is_given_back_when_small_ones_follow() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (_, mut conn) in connections(&Config::default()) {
         let mut send = |len: usize| {
             conn.sender_mut().feed(&vec![1; len]).unwrap();
             drain(&mut conn);

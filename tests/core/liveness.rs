@@ -280,9 +280,8 @@ fn pauses_for_a_moment_hide_no_silence() {
 fn a_dead_peer_is_the_heartbeats_and_a_closing_one_the_close_timers() {
     let config = Config {
         data_timeout: Some(30 * SECOND),
-        heartbeat: Some(Heartbeat::new(5 * SECOND, 5 * SECOND)),
         close_timeout: 100 * SECOND,
-        ..Config::default()
+        ..with_heartbeat(5 * SECOND, 5 * SECOND)
     };
     for role in ROLES {
         let mut end = Clocked::new(role, &config);
@@ -457,8 +456,7 @@ fn while_the_stream_takes_nothing_one_waits_and_a_full_buffer_is_no_error() {
 
 #[test]
 fn it_overtakes_messages_that_wait() {
-    for role in ROLES {
-        let mut conn = connection(role, &talking());
+    for (_, mut conn) in connections(&talking()) {
         tell(&mut conn, Time::ZERO).unwrap();
         conn.sender_mut().feed("one").unwrap();
         conn.sender_mut().feed("two").unwrap();

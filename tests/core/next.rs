@@ -193,13 +193,7 @@ fn each_deadline_is_waited_for_and_judged_when_the_stream_has_nothing_more() {
         end.fails_at(6, RecvError::WriteTimeout);
 
         // A peer that is silent, though one message lies there unread when its time is up.
-        let mut end = asked(
-            role,
-            &Config {
-                heartbeat: Some(Heartbeat::new(10 * SECOND, 5 * SECOND)),
-                ..Config::default()
-            },
-        );
+        let mut end = asked(role, &with_heartbeat(10 * SECOND, 5 * SECOND));
         end.run_to(12);
         assert_eq!(end.wrote().len(), 1, "a Ping");
         end.now = 17 * SECOND;

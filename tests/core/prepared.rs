@@ -37,8 +37,7 @@ fn a_prepared_message_is_the_frame_that_feed_makes() {
 #[test]
 fn a_prepared_message_is_refused_where_others_are() {
     let prepared = Prepared::new("x");
-    for role in ROLES {
-        let mut conn = connection(role, &Config { high_water: 1, ..Config::default() });
+    for (_, mut conn) in connections(&Config { high_water: 1, ..Config::default() }) {
         conn.sender_mut().feed(&prepared).unwrap();
         let full = conn.sender_mut().feed(&prepared);
         assert!(matches!(full, Err(SendError::Full { limit: 1, .. })), "{full:?}");

@@ -58,8 +58,7 @@ fn a_message_knows_how_many_the_same_read_completed_before_it() {
 
 #[test]
 fn a_piece_counts_the_messages_before_its_own() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         let wire = [to(role, TEXT, "a"), to(role, TEXT, "b"), to(role, TEXT_OPEN, "c")].concat();
         read_once(&mut conn, &wire);
         let mut next = |wire: &[u8]| {

@@ -2,7 +2,7 @@
 //! adapter tells the time of a Pong when it is received is in `tests/adapters/messages.rs`.
 use crate::support::wire::*;
 use std::{collections::VecDeque, time::Duration};
-use tickwire::{Config, Connection, Heartbeat, RoundTrip, SendError, Time};
+use tickwire::{Config, Connection, RoundTrip, SendError, Time};
 
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -43,8 +43,7 @@ fn times(conn: &Connection) -> [Duration; 3] {
 
 #[test]
 fn the_smoothed_time_is_that_of_rfc_6298() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (_, mut conn) in connections(&Config::default()) {
         assert_eq!(conn.sender().rtt(), None);
         let (mut now, mut least, mut srtt) = (1_000, u64::MAX, None);
         for took in [80, 160, 40, 40, 0, 800, 33] {
@@ -63,10 +62,8 @@ fn the_smoothed_time_is_that_of_rfc_6298() {
 
 #[test]
 fn the_heartbeats_pings_give_times() {
-    let config =
-        Config { heartbeat: Some(Heartbeat::new(ms(8_000), ms(3_000))), ..Config::default() };
-    for role in ROLES {
-        let mut conn = connection(role, &config);
+    let config = with_heartbeat(ms(8_000), ms(3_000));
+    for (_, mut conn) in connections(&config) {
         let mut marks = Vec::new();
         for second in 0..60 {
             conn.handle_timeout(at(second * 1_000)).unwrap();
@@ -105,8 +102,7 @@ fn without_a_stamp_the_next_time_told_is_that_of_the_pong() {
 
 #[test]
 fn a_pong_that_answers_nothing_under_way_means_nothing() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (_, mut conn) in connections(&Config::default()) {
         pong(&mut conn, b"", at(1));
         pong(&mut conn, b"unasked for", at(1));
         assert_eq!((conn.sender().rtt(), conn.poll_timeout()), (None, None));
@@ -129,8 +125,7 @@ fn a_pong_that_answers_nothing_under_way_means_nothing() {
 
 #[test]
 fn a_probe_that_was_replaced_before_it_was_sent_is_forgotten() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (_, mut conn) in connections(&Config::default()) {
         conn.sender_mut().measure_rtt(at(0)).unwrap();
         // Each next one is queued when the Pong of the last has not yet come.
         let mut last = probe(&mut conn, at(10));
@@ -145,15 +140,13 @@ fn a_probe_that_was_replaced_before_it_was_sent_is_forgotten() {
 
 #[test]
 fn the_callers_own_pings_are_the_callers_to_match() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         conn.sender_mut().ping(b"mine").unwrap();
         assert_eq!(ping(&mut conn), b"mine");
         pong(&mut conn, b"mine", at(5));
         assert_eq!((conn.sender().rtt(), conn.poll_timeout()), (None, None));
         // Of several that wait the newest goes out; the heartbeat takes what waits already.
-        let config =
-            Config { heartbeat: Some(Heartbeat::new(ms(8_000), ms(3_000))), ..Config::default() };
+        let config = with_heartbeat(ms(8_000), ms(3_000));
         let mut conn = connection(role, &config);
         conn.sender_mut().measure_rtt(at(0)).unwrap();
         conn.sender_mut().ping(b"mine").unwrap();
@@ -173,8 +166,7 @@ fn the_callers_own_pings_are_the_callers_to_match() {
 #[test]
 fn pings_may_follow_each_other_faster_than_pongs() {
     // A Ping every 10 ms, over a path of 100 ms, then 200: the times are right, and keep coming.
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (_, mut conn) in connections(&Config::default()) {
         let mut under_way = VecDeque::new();
         for now in (0..2_000).step_by(10) {
             while under_way.front().is_some_and(|&(due, _)| due <= now) {
@@ -196,8 +188,7 @@ fn pings_may_follow_each_other_faster_than_pongs() {
 #[test]
 fn a_late_pong_tells_of_its_peer_and_gives_no_time() {
     let minute = 60_000;
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (_, mut conn) in connections(&Config::default()) {
         let payload = probe(&mut conn, at(0));
         pong(&mut conn, &payload, at(minute + 1));
         assert_eq!(conn.sender().rtt(), None);
@@ -221,9 +212,8 @@ fn a_late_pong_tells_of_its_peer_and_gives_no_time() {
 
 #[test]
 fn a_ping_without_a_pong_is_forgotten_after_a_minute_when_the_next_one_goes() {
-    for role in ROLES {
+    for (role, mut conn) in connections(&Config::default()) {
         // To the minute it is the oldest under way, and the one between gives way to the newest.
-        let mut conn = connection(role, &Config::default());
         let [first, between, newest] = [0, 1, 60_000].map(|now| probe(&mut conn, at(now)));
         pong(&mut conn, &between, at(60_000));
         assert_eq!(conn.sender().rtt(), None);
@@ -263,8 +253,7 @@ fn a_mark_is_as_hard_to_guess_as_the_nanosecond_of_its_ping() {
 #[test]
 fn a_stamp_from_before_the_ping_makes_no_time() {
     // Of a caller that stamps some reads only: the last stamp is older than the Ping.
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         pong(&mut conn, b"", at(5));
         let payload = probe(&mut conn, at(10));
         receive(&mut conn, &to(role, PONG, &payload));
@@ -276,8 +265,7 @@ fn a_stamp_from_before_the_ping_makes_no_time() {
 
 #[test]
 fn a_closed_half_probes_no_more() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         conn.sender_mut().close(None).unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(CLOSE, vec![])]);
         // Until the peer's Close comes there may be control frames.

@@ -31,8 +31,7 @@ fn until(conn: &mut Connection, mut now: Duration, end: Duration) -> (Duration, 
 
 #[test]
 fn a_connection_without_deadlines_needs_no_time() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         assert_eq!(conn.poll_timeout(), None);
         receive(&mut conn, &to(role, TEXT, "x"));
         conn.sender_mut().feed("x").unwrap();
@@ -81,8 +80,7 @@ fn a_frame_has_to_be_whole_in_time() {
 #[test]
 fn the_frame_timer_starts_again_for_each_frame() {
     let config = Config { frame_timeout: 10 * SECOND, ..Config::default() };
-    for role in ROLES {
-        let mut conn = connection(role, &config);
+    for (role, mut conn) in connections(&config) {
         let wire = to(role, BINARY, [7; 50]);
         // Each read ends one frame and begins the next; each takes 9 s.
         let (mut now, half) = (0, wire.len() / 2);
@@ -184,8 +182,7 @@ fn a_program_that_slept_does_not_cut_its_peer_amid_a_frame() {
 #[test]
 fn a_message_gets_time_by_its_payload_alone() {
     let config = Config { frame_timeout: 6 * SECOND, ..Config::default() };
-    for role in ROLES {
-        let mut conn = connection(role, &config);
+    for (role, mut conn) in connections(&config) {
         assert_eq!(receive(&mut conn, &to(role, BINARY_OPEN, "a")), []);
         // Pings at 32 KiB a second.
         let pings = to(role, PING, [7; 122]).repeat(256);
@@ -222,9 +219,8 @@ fn a_message_gets_time_by_its_payload_alone() {
 
 #[test]
 fn a_passed_deadline_is_believed_after_a_read_that_blocks_or_after_1024_reads() {
-    let beat = Heartbeat::new(SECOND, SECOND);
     let data = Config { data_timeout: Some(3 * SECOND), ..Config::default() };
-    let pong = Config { heartbeat: Some(beat), ..Config::default() };
+    let pong = with_heartbeat(SECOND, SECOND);
     let frame = Config { frame_timeout: 3 * SECOND, ..Config::default() };
     for (config, partial, error) in [
         (data, 0, RecvError::DataTimeout),
@@ -378,8 +374,7 @@ fn a_peer_that_answers_no_close_and_sends_on_is_drained_within_bounds() {
 #[test]
 fn a_stream_that_refuses_every_byte_is_given_up() {
     let config = Config { write_timeout: 10 * SECOND, ..Config::default() };
-    for role in ROLES {
-        let mut conn = connection(role, &config);
+    for (_, mut conn) in connections(&config) {
         conn.write_blocked(); // nothing to write: nothing refused
         assert_eq!(conn.poll_timeout(), None);
         conn.sender_mut().feed("stuck").unwrap();
@@ -490,7 +485,7 @@ fn a_look_that_comes_late_makes_no_later_one_late() {
     // As with a thread that was in a read when the deadline passed: up to a twentieth of the
     // interval, here 1 s. The Ping is owed within 1.2 intervals all the same.
     let (interval, timeout) = (20 * SECOND, 3 * SECOND);
-    let config = Config { heartbeat: Some(Heartbeat::new(interval, timeout)), ..Config::default() };
+    let config = with_heartbeat(interval, timeout);
     for (role, phase) in product(ROLES, (0..80u32).step_by(every(41))) {
         let last = 20 * SECOND + Duration::from_millis(100) * phase;
         let mut conn = connection(role, &config);
@@ -513,8 +508,7 @@ fn a_look_that_comes_late_makes_no_later_one_late() {
 
 #[test]
 fn two_live_ends_keep_each_other_alive_for_ever() {
-    let config =
-        Config { heartbeat: Some(Heartbeat::new(8 * SECOND, 3 * SECOND)), ..Config::default() };
+    let config = with_heartbeat(8 * SECOND, 3 * SECOND);
     let mut pair = Pair::new(&config);
     let intervals = times(125, 6);
     pair.advance(8 * intervals as u32 * SECOND);
@@ -534,13 +528,8 @@ fn two_live_ends_keep_each_other_alive_for_ever() {
 
 #[test]
 fn the_pong_is_awaited_only_from_when_the_ping_was_written() {
-    let config = Config {
-        heartbeat: Some(Heartbeat::new(8 * SECOND, 3 * SECOND)),
-        high_water: 10,
-        ..Config::default()
-    };
-    for role in ROLES {
-        let mut conn = connection(role, &config);
+    let config = Config { high_water: 10, ..with_heartbeat(8 * SECOND, 3 * SECOND) };
+    for (_, mut conn) in connections(&config) {
         conn.sender_mut().feed(&vec![1; 100]).unwrap(); // full, which does not refuse the ping
         let mut out = write(&mut conn, 3);
         for second in 0..100 {
@@ -560,11 +549,7 @@ fn the_pong_is_awaited_only_from_when_the_ping_was_written() {
 
 #[test]
 fn while_paused_silence_is_not_held_against_the_peer() {
-    let config = Config {
-        heartbeat: Some(Heartbeat::new(8 * SECOND, 3 * SECOND)),
-        frame_timeout: 10 * SECOND,
-        ..Config::default()
-    };
+    let config = Config { frame_timeout: 10 * SECOND, ..with_heartbeat(8 * SECOND, 3 * SECOND) };
     for role in ROLES {
         // In every state: listening, pinged, inside a frame.
         for (pause_at, partial) in [(1, false), (5, false), (9, false), (5, true)] {
@@ -602,17 +587,15 @@ fn while_paused_silence_is_not_held_against_the_peer() {
 /// As at a server whose every send waits a little, because the peer likes it so.
 #[test]
 fn pauses_put_a_deadline_off_by_as_long_and_no_longer() {
-    let beat = Heartbeat::new(8 * SECOND, 3 * SECOND);
     for (config, partial, most) in [
         (Config { frame_timeout: 10 * SECOND, ..Config::default() }, true, 21),
         (
-            Config { heartbeat: Some(beat), frame_timeout: 99 * SECOND, ..Config::default() },
+            Config { frame_timeout: 99 * SECOND, ..with_heartbeat(8 * SECOND, 3 * SECOND) },
             false,
             17,
         ),
     ] {
-        for role in ROLES {
-            let mut conn = connection(role, &config);
+        for (role, mut conn) in connections(&config) {
             if partial {
                 receive(&mut conn, &to(role, TEXT, "partial")[..5]);
             }
@@ -638,8 +621,7 @@ fn pauses_put_a_deadline_off_by_as_long_and_no_longer() {
 
 #[test]
 fn a_pause_asks_for_the_time_only_where_it_puts_something_off() {
-    let beat = Heartbeat::new(8 * SECOND, 3 * SECOND);
-    let config = Config { heartbeat: Some(beat), frame_timeout: 99 * SECOND, ..Config::default() };
+    let config = Config { frame_timeout: 99 * SECOND, ..with_heartbeat(8 * SECOND, 3 * SECOND) };
     for role in ROLES {
         let wire = to(role, TEXT, "partial");
         let asks = |conn: &mut Connection| {
@@ -681,14 +663,12 @@ fn a_pause_asks_for_the_time_only_where_it_puts_something_off() {
 fn huge_durations_never_come() {
     // A86
     let config = Config {
-        heartbeat: Some(Heartbeat::new(Duration::MAX, Duration::MAX)),
         frame_timeout: Duration::MAX,
         write_timeout: Duration::MAX,
         close_timeout: Duration::MAX,
-        ..Config::default()
+        ..with_heartbeat(Duration::MAX, Duration::MAX)
     };
-    for role in ROLES {
-        let mut conn = connection(role, &config);
+    for (role, mut conn) in connections(&config) {
         let far = Time::new(Duration::MAX - SECOND);
         receive(&mut conn, &to(role, TEXT, "x")[..3]);
         conn.sender_mut().feed("x").unwrap();
@@ -708,8 +688,7 @@ fn huge_durations_never_come() {
 
 #[test]
 fn a_commit_of_no_bytes_is_no_sign_of_life() {
-    let config =
-        Config { heartbeat: Some(Heartbeat::new(8 * SECOND, 3 * SECOND)), ..Config::default() };
+    let config = with_heartbeat(8 * SECOND, 3 * SECOND);
     let mut conn = server(&config);
     for second in 0..30 {
         conn.receiver_mut().spare_mut();
@@ -749,13 +728,9 @@ fn presets_find_a_dead_peer_in_the_time_they_name() {
 
 #[test]
 fn saying_again_that_reading_goes_on_gives_no_more_time() {
-    let config = Config {
-        frame_timeout: 10 * SECOND,
-        heartbeat: Some(Heartbeat::new(1000 * SECOND, 1000 * SECOND)),
-        ..Config::default()
-    };
-    for role in ROLES {
-        let mut conn = connection(role, &config);
+    let config =
+        Config { frame_timeout: 10 * SECOND, ..with_heartbeat(1000 * SECOND, 1000 * SECOND) };
+    for (role, mut conn) in connections(&config) {
         receive(&mut conn, &to(role, BINARY, [7; 50])[..3]);
         for second in 0..10 {
             conn.set_paused(false);
@@ -769,13 +744,8 @@ fn saying_again_that_reading_goes_on_gives_no_more_time() {
 #[test]
 fn a_pong_is_not_missed_once_our_close_is_on_its_way() {
     // The close timer runs, and it alone.
-    let config = Config {
-        close_timeout: 20 * SECOND,
-        heartbeat: Some(Heartbeat::new(SECOND, SECOND)),
-        ..Config::default()
-    };
-    for role in ROLES {
-        let mut conn = connection(role, &config);
+    let config = Config { close_timeout: 20 * SECOND, ..with_heartbeat(SECOND, SECOND) };
+    for (_, mut conn) in connections(&config) {
         let mut now = Duration::ZERO;
         while drain(&mut conn).is_empty() {
             tell(&mut conn, Time::new(now)).unwrap();

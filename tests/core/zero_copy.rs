@@ -233,8 +233,7 @@ fn whatever_a_program_has_is_fed_by_value_or_by_reference() {
 
 #[test]
 fn an_echo_borrows_the_message_while_it_feeds_it() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         feed(&mut conn, &[to(role, TEXT, "a"), to(role, BINARY, "b")].concat());
         while conn.step() == Ok(tickwire::Step::Message) {
             let (rx, tx) = conn.split_mut();

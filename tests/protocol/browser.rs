@@ -127,8 +127,7 @@ fn p225_a_reason_has_at_most_123_bytes() {
 
 #[test]
 fn p226_a_second_close_changes_nothing() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         let first = CloseFrame::with_reason(CloseCode::GOING_AWAY, "first");
         conn.sender_mut().close(first).unwrap();
         let amount = conn.sender().buffered_amount();

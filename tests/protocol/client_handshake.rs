@@ -498,44 +498,43 @@ fn p109_wss_checks_the_certificate_and_the_host_and_never_falls_back_to_ws() {
     use tickwire::tls::{BadCertificate, rustls::Connection};
 
     let authority = Authority::new();
-    for (named, trusted) in [("localhost", true), ("other.example", true), ("localhost", false)] {
-        for adapter in ADAPTERS {
-            let server = authority.issue(&[named]).server_with(|config| {
-                config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-            });
-            let client = if trusted { authority.client() } else { Authority::new().client() };
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let url = format!("wss://localhost:{}/", listener.local_addr().unwrap().port());
-            let server = thread::spawn(move || {
-                let mut raw = Raw::server(listener.accept().unwrap().0, server);
-                let done = raw.handshake();
-                let Connection::Server(tls) = &raw.tls else { unreachable!() };
-                assert_eq!(tls.server_name(), Some("localhost"), "SNI");
-                assert_eq!(tls.alpn_protocol(), Some(&b"http/1.1"[..]), "ALPN");
-                if done.is_ok() {
-                    assert_eq!(raw.hear(4), b"GET ");
-                    return;
-                }
-                let mut rest = Vec::new();
-                let _ = raw.tcp.read_to_end(&mut rest); // a reset is fine
-                assert!(!rest.windows(4).any(|w| w == b"GET "), "in the clear");
-                listener.set_nonblocking(true).unwrap();
-                assert!(listener.accept().is_err(), "and does not come back");
-            });
-            let error =
-                Client::connect(adapter, &url, &Config::default(), client).map(drop).unwrap_err();
-            server.join().unwrap();
-            let found = match &error {
-                tickwire::Error::Tls(error) => error.certificate(),
-                _ => None, // good TLS, and nobody who answers
-            };
-            let expected = match (named, trusted) {
-                ("localhost", true) => None,
-                (_, true) => Some(BadCertificate::WrongName),
-                (_, false) => Some(BadCertificate::NotTrusted),
-            };
-            assert_eq!(found, expected, "{error:?}");
-            assert_eq!(error.is_retryable(), found.is_none(), "{error:?}");
-        }
+    let cases = [("localhost", true), ("other.example", true), ("localhost", false)];
+    for ((named, trusted), adapter) in product(cases, ADAPTERS) {
+        let server = authority.issue(&[named]).server_with(|config| {
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        });
+        let client = if trusted { authority.client() } else { Authority::new().client() };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("wss://localhost:{}/", listener.local_addr().unwrap().port());
+        let server = thread::spawn(move || {
+            let mut raw = Raw::server(listener.accept().unwrap().0, server);
+            let done = raw.handshake();
+            let Connection::Server(tls) = &raw.tls else { unreachable!() };
+            assert_eq!(tls.server_name(), Some("localhost"), "SNI");
+            assert_eq!(tls.alpn_protocol(), Some(&b"http/1.1"[..]), "ALPN");
+            if done.is_ok() {
+                assert_eq!(raw.hear(4), b"GET ");
+                return;
+            }
+            let mut rest = Vec::new();
+            let _ = raw.tcp.read_to_end(&mut rest); // a reset is fine
+            assert!(!rest.windows(4).any(|w| w == b"GET "), "in the clear");
+            listener.set_nonblocking(true).unwrap();
+            assert!(listener.accept().is_err(), "and does not come back");
+        });
+        let error =
+            Client::connect(adapter, &url, &Config::default(), client).map(drop).unwrap_err();
+        server.join().unwrap();
+        let found = match &error {
+            tickwire::Error::Tls(error) => error.certificate(),
+            _ => None, // good TLS, and nobody who answers
+        };
+        let expected = match (named, trusted) {
+            ("localhost", true) => None,
+            (_, true) => Some(BadCertificate::WrongName),
+            (_, false) => Some(BadCertificate::NotTrusted),
+        };
+        assert_eq!(found, expected, "{error:?}");
+        assert_eq!(error.is_retryable(), found.is_none(), "{error:?}");
     }
 }

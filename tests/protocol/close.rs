@@ -29,11 +29,10 @@ fn p049_a_body_of_one_byte_is_refused() {
 
 #[test]
 fn p050_a_reason_that_is_not_utf_8_is_refused() {
-    for role in ROLES {
-        for bad in [&b"\xff"[..], b"ok\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\x80ok"] {
-            let body = [&[3, 0xe8], bad].concat();
-            fails(role, &to(role, CLOSE, body), ProtocolError::BadUtf8);
-        }
+    let reasons = [&b"\xff"[..], b"ok\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\x80ok"];
+    for (role, bad) in product(ROLES, reasons) {
+        let body = [&[3, 0xe8], bad].concat();
+        fails(role, &to(role, CLOSE, body), ProtocolError::BadUtf8);
     }
 }
 
@@ -147,8 +146,7 @@ fn p062_the_first_close_is_answered_once_with_its_code() {
 
 #[test]
 fn p063_the_answer_to_our_close_is_not_answered() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         conn.sender_mut().close(why(1001, "bye")).unwrap();
         assert_eq!(sent(&drain(&mut conn)), [(CLOSE, close_body(1001, "bye"))]);
         let seen = receive(&mut conn, &to(role, CLOSE, close_body(1001, "")));
@@ -202,18 +200,17 @@ fn p064_no_data_follows_our_close_and_a_ping_before_the_peers_is_answered() {
 #[test]
 fn p064_a_close_that_answers_or_reports_a_violation_is_the_last_frame() {
     for role in ROLES {
-        for (wire, code) in [(to(role, CLOSE, ""), None), (to(role, 0x83, ""), Some(1002_u16))] {
-            for auto_close in [true, false] {
-                let mut conn = connection(role, &Config { auto_close, ..Config::default() });
-                receive(&mut conn, &[to(role, PING, "before"), wire.clone()].concat());
-                let _ = conn.sender_mut().close(None); // where it was not answered by itself
-                assert_eq!(conn.sender_mut().ping(b""), Err(SendError::Closed));
-                assert_eq!(conn.sender_mut().pong(b""), Err(SendError::Closed));
-                receive(&mut conn, &to(role, PING, "late"));
-                let body = code.map_or(vec![], |code| code.to_be_bytes().to_vec());
-                let want = [(PONG, b"before".to_vec()), (CLOSE, body)];
-                assert_eq!(sent(&drain(&mut conn)), want);
-            }
+        let ends = [(to(role, CLOSE, ""), None), (to(role, 0x83, ""), Some(1002_u16))];
+        for ((wire, code), auto_close) in product(ends, [true, false]) {
+            let mut conn = connection(role, &Config { auto_close, ..Config::default() });
+            receive(&mut conn, &[to(role, PING, "before"), wire.clone()].concat());
+            let _ = conn.sender_mut().close(None); // where it was not answered by itself
+            assert_eq!(conn.sender_mut().ping(b""), Err(SendError::Closed));
+            assert_eq!(conn.sender_mut().pong(b""), Err(SendError::Closed));
+            receive(&mut conn, &to(role, PING, "late"));
+            let body = code.map_or(vec![], |code| code.to_be_bytes().to_vec());
+            let want = [(PONG, b"before".to_vec()), (CLOSE, body)];
+            assert_eq!(sent(&drain(&mut conn)), want);
         }
         // A violation behind our Close: the connection has failed, the Pong that waits is dropped.
         let mut conn = connection(role, &Config::default());
@@ -268,8 +265,7 @@ fn p064_holds_where_messages_are_compressed_and_one_is_unfinished() {
 
 #[test]
 fn p065_data_in_flight_after_our_close_is_still_received() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         conn.sender_mut().close(None).unwrap();
         drain(&mut conn);
         let wire = [

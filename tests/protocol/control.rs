@@ -96,8 +96,7 @@ fn p043_a_pong_nobody_asked_for_is_accepted_and_not_answered() {
 #[test]
 fn p044_a_pong_tells_by_its_payload_which_ping_it_answers() {
     // Of the caller's pings matching is the caller's: pongs come with their payloads.
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         let mut pings = Vec::new();
         for payload in [b"1", b"2", b"3"] {
             conn.sender_mut().ping(payload).unwrap();
@@ -144,8 +143,7 @@ fn p044_a_pong_tells_by_its_payload_which_ping_it_answers() {
 
 #[test]
 fn p045_a_control_payload_above_125_bytes_cannot_be_sent() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (_, mut conn) in connections(&Config::default()) {
         for len in [126, 127, 65_536] {
             let long = vec![0; len];
             assert_eq!(conn.sender_mut().ping(&long), Err(SendError::ControlTooLong));

@@ -121,8 +121,7 @@ fn chunk(first: bool, data: &[u8], last: bool) -> Chunk<'_> {
 
 #[test]
 fn p035_two_messages_cannot_be_interleaved() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (_, mut conn) in connections(&Config::default()) {
         let tx = conn.sender_mut();
         for last in [false, true] {
             assert_eq!(tx.feed_chunk(chunk(false, b"more", last)), Err(SendError::NoMessage));
@@ -163,8 +162,7 @@ fn p035_two_messages_cannot_be_interleaved() {
 
 #[test]
 fn p036_a_streamed_message_is_a_legal_sequence_of_fragments() {
-    for role in ROLES {
-        let mut conn = connection(role, &Config::default());
+    for (role, mut conn) in connections(&Config::default()) {
         let tx = conn.sender_mut();
         for (data, last) in [(&b"a"[..], false), (b"", false), (b"bc", false), (b"", true)] {
             tx.feed_chunk(chunk(data == b"a", data, last)).unwrap();

@@ -9,10 +9,9 @@ use tickwire::{
 
 #[test]
 fn p019_a_server_refuses_frames_that_are_not_masked() {
-    for b0 in [TEXT, BINARY, TEXT_OPEN, BINARY_OPEN, PING, PONG, CLOSE] {
-        for payload in [&b""[..], b"\x03\xe8payload"] {
-            fails(Role::Server, &plain(b0, payload), ProtocolError::MaskRequired);
-        }
+    let all = [TEXT, BINARY, TEXT_OPEN, BINARY_OPEN, PING, PONG, CLOSE];
+    for (b0, payload) in product(all, [&b""[..], b"\x03\xe8payload"]) {
+        fails(Role::Server, &plain(b0, payload), ProtocolError::MaskRequired);
     }
     let wire = [masked(TEXT, "seen"), masked(TEXT_OPEN, "a"), plain(CONT, "b")].concat();
     let (config, seen) = (Config::default(), [text("seen")]);
@@ -25,12 +24,11 @@ fn p019_a_server_refuses_frames_that_are_not_masked() {
 
 #[test]
 fn p020_a_client_refuses_frames_that_are_masked() {
-    for b0 in [TEXT, BINARY, TEXT_OPEN, BINARY_OPEN, PING, PONG, CLOSE] {
-        for payload in [&b""[..], b"\x03\xe8payload"] {
-            fails(Role::Client, &masked(b0, payload), ProtocolError::MaskForbidden);
-            let zeros = frame(b0, Some([0; 4]), payload);
-            fails(Role::Client, &zeros, ProtocolError::MaskForbidden);
-        }
+    let all = [TEXT, BINARY, TEXT_OPEN, BINARY_OPEN, PING, PONG, CLOSE];
+    for (b0, payload) in product(all, [&b""[..], b"\x03\xe8payload"]) {
+        fails(Role::Client, &masked(b0, payload), ProtocolError::MaskForbidden);
+        let zeros = frame(b0, Some([0; 4]), payload);
+        fails(Role::Client, &zeros, ProtocolError::MaskForbidden);
     }
     let wire = [plain(TEXT, "seen"), plain(TEXT_OPEN, "a"), masked(CONT, "b")].concat();
     let (config, seen) = (Config::default(), [text("seen")]);
