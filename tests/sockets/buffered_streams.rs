@@ -22,9 +22,9 @@ fn buffered(input: &[u8], room: usize) -> (BufStream<Scripted>, Scripted) {
 // What such a stream holds back, and a flush that never ends: tests/adapters/streams.rs. Without a
 // deadline on the flush each of these waits for ever: nothing is left to be written.
 
-#[tokio::test(start_paused = true)]
-async fn a_flush_that_goes_on_in_time_is_no_write_timeout() {
-    bounded(async {
+#[test]
+fn a_flush_that_goes_on_in_time_is_no_write_timeout() {
+    run_paused(async {
         let (io, peer) = buffered(b"", 64);
         let mut ws = server(io, &config());
         let sending = tokio::spawn(async move {
@@ -38,13 +38,12 @@ async fn a_flush_that_goes_on_in_time_is_no_write_timeout() {
         }
         sending.await.unwrap();
         assert_eq!(peer.frames().len(), 3);
-    })
-    .await;
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_flush_that_stays_pending_does_not_keep_the_end_waiting() {
-    bounded(async {
+#[test]
+fn a_flush_that_stays_pending_does_not_keep_the_end_waiting() {
+    run_paused(async {
         for halves in [false, true] {
             let mut input = masked(BINARY, [1]);
             input.extend(masked(CLOSE, b""));
@@ -69,13 +68,12 @@ async fn a_flush_that_stays_pending_does_not_keep_the_end_waiting() {
             assert_eq!(recv_error(flushed), RecvError::WriteTimeout);
             assert!(began.elapsed().as_secs() <= 5, "{:?}", began.elapsed());
         }
-    })
-    .await;
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_shutdown_that_stays_pending_is_waited_for_a_second() {
-    bounded(async {
+#[test]
+fn a_shutdown_that_stays_pending_is_waited_for_a_second() {
+    run_paused(async {
         for halves in [false, true] {
             // With a heartbeat too: it must not stand in for the deadline that is missing.
             for beats in [false, true] {
@@ -102,6 +100,5 @@ async fn a_shutdown_that_stays_pending_is_waited_for_a_second() {
                 assert_eq!(frames(&io.with(|s| s.output.clone())).len(), 1);
             }
         }
-    })
-    .await;
+    });
 }

@@ -1,8 +1,8 @@
 //! What passes over a connection is counted: by kind, in both directions, whole and split, plain
 //! and compressed.
 use crate::support::{
-    tokio::{bounded, pair},
-    wire::feed,
+    tokio::{pair, run},
+    wire::{feed, product},
 };
 use bytes::Bytes;
 use tickwire::{
@@ -48,36 +48,34 @@ fn directions(conn: &Connection) -> (Traffic, Traffic) {
 
 #[test]
 fn every_way_of_sending_counts_and_the_receiver_counts_the_same() {
-    for step in [1, 7, 100_000] {
-        for client_sends in [false, true] {
-            let (client, server) = ends(&Config::default());
-            let (mut tx, mut rx) = if client_sends { (client, server) } else { (server, client) };
-            let sender = tx.sender_mut();
-            sender.feed("text").unwrap();
-            sender.feed(&[7; 300]).unwrap();
-            sender.feed(Bytes::from(vec![7; 5_000])).unwrap();
-            sender.feed(Prepared::new(&[7; 10])).unwrap();
-            sender.feed(Prepared::new(&[7; 6_000])).unwrap();
-            for (data, last) in [("a", false), ("", false), ("bc", true)] {
-                let data = data.as_bytes();
-                let first = sender.message_in_progress().is_none();
-                sender.feed_chunk(Chunk { kind: DataKind::Text, first, data, last }).unwrap();
-            }
-            sender.feed_first("first").unwrap();
-            sender.ping(b"ping").unwrap();
-            sender.pong(b"pong").unwrap();
-            let (writes, reads) = carry(&mut tx, &mut rx, step);
-            let (sent, received) = (tx.sender().counters(), rx.receiver().counters());
-            let payload = 4 + 300 + 5_000 + 10 + 6_000 + 3 + 5;
-            assert_eq!(passed(sent)[..3], [7, 11, payload]);
-            assert_eq!((sent.pings, sent.pongs), (1, 1));
-            assert_eq!((sent.calls, received.calls), (writes, reads));
-            assert_eq!(passed(sent), passed(received), "step {step}");
-            assert!(sent.wire > payload && sent.plain == 0);
-            // And the Pong that was called for.
-            carry(&mut rx, &mut tx, step);
-            assert_eq!((rx.sender().counters().pongs, tx.receiver().counters().pongs), (1, 1));
+    for (step, client_sends) in product([1, 7, 100_000], [false, true]) {
+        let (client, server) = ends(&Config::default());
+        let (mut tx, mut rx) = if client_sends { (client, server) } else { (server, client) };
+        let sender = tx.sender_mut();
+        sender.feed("text").unwrap();
+        sender.feed(&[7; 300]).unwrap();
+        sender.feed(Bytes::from(vec![7; 5_000])).unwrap();
+        sender.feed(Prepared::new(&[7; 10])).unwrap();
+        sender.feed(Prepared::new(&[7; 6_000])).unwrap();
+        for (data, last) in [("a", false), ("", false), ("bc", true)] {
+            let data = data.as_bytes();
+            let first = sender.message_in_progress().is_none();
+            sender.feed_chunk(Chunk { kind: DataKind::Text, first, data, last }).unwrap();
         }
+        sender.feed_first("first").unwrap();
+        sender.ping(b"ping").unwrap();
+        sender.pong(b"pong").unwrap();
+        let (writes, reads) = carry(&mut tx, &mut rx, step);
+        let (sent, received) = (tx.sender().counters(), rx.receiver().counters());
+        let payload = 4 + 300 + 5_000 + 10 + 6_000 + 3 + 5;
+        assert_eq!(passed(sent)[..3], [7, 11, payload]);
+        assert_eq!((sent.pings, sent.pongs), (1, 1));
+        assert_eq!((sent.calls, received.calls), (writes, reads));
+        assert_eq!(passed(sent), passed(received), "step {step}");
+        assert!(sent.wire > payload && sent.plain == 0);
+        // And the Pong that was called for.
+        carry(&mut rx, &mut tx, step);
+        assert_eq!((rx.sender().counters().pongs, tx.receiver().counters().pongs), (1, 1));
     }
 }
 
@@ -112,9 +110,9 @@ fn what_is_refused_does_not_count() {
     assert_eq!((received.messages, received.payload), (1, 3));
 }
 
-#[tokio::test]
-async fn a_split_connection_counts_as_a_whole_one() {
-    bounded(async {
+#[test]
+fn a_split_connection_counts_as_a_whole_one() {
+    run(async {
         let count = 200;
         let mut seen = Vec::new();
         for (split, serves) in [(false, false), (true, false), (false, true), (true, true)] {
@@ -154,15 +152,14 @@ async fn a_split_connection_counts_as_a_whole_one() {
             seen.push(passed(sent));
         }
         assert_eq!((seen[0], seen[2]), (seen[1], seen[3]));
-    })
-    .await;
+    });
 }
 
 #[cfg(feature = "deflate")]
-#[tokio::test]
-async fn what_compressing_leaves_is_told() {
+#[test]
+fn what_compressing_leaves_is_told() {
     use tickwire::{deflate::Deflate, handshake::client::Request};
-    bounded(async {
+    run(async {
         let config = Config { deflate: Some(Deflate::default()), ..Config::default() };
         let (ours, theirs) = tokio::io::duplex(64 << 10);
         let request = Request::new("ws://test/").unwrap();
@@ -192,13 +189,12 @@ async fn what_compressing_leaves_is_told() {
         assert_eq!(sent.payload, sent.packed + text.len() as u64);
         let ratio = sent.packed as f64 / sent.plain as f64;
         assert!(ratio > 0.0 && ratio < 0.1, "{ratio}");
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn what_a_split_connection_wrote_counts_when_it_is_broken_too() {
-    bounded(async {
+#[test]
+fn what_a_split_connection_wrote_counts_when_it_is_broken_too() {
+    run(async {
         let (ours, mut theirs) = pair(1 << 10, &Config::default());
         let (mut reader, mut writer) = ours.into_split();
         for _ in 0..3 {
@@ -210,6 +206,5 @@ async fn what_a_split_connection_wrote_counts_when_it_is_broken_too() {
         drop(theirs);
         assert!(reader.recv().await.is_err() && writer.with_sender(|tx| tx.is_closed()));
         assert_eq!(reader.with_sender(|tx| tx.counters()), before);
-    })
-    .await;
+    });
 }

@@ -105,9 +105,9 @@ async fn taken(ticks: &broadcast::Sender<Tick>) {
     }
 }
 
-#[tokio::test]
-async fn tokio_a_subscriber_who_was_away_gets_the_newest_of_each_key() {
-    support::tokio::bounded(async {
+#[test]
+fn tokio_a_subscriber_who_was_away_gets_the_newest_of_each_key() {
+    support::tokio::run(async {
         let (near, far) = narrow_pair().await;
         let (ticks, _) = broadcast::channel(16);
         let server = spawn(far, &ticks, Outbox::new(Overflow::Conflate));
@@ -131,13 +131,12 @@ async fn tokio_a_subscriber_who_was_away_gets_the_newest_of_each_key() {
         let counts = server.await.unwrap().unwrap();
         assert_eq!((counts.pushed, counts.fed, counts.dropped), (20_000, received, 0));
         assert!(counts.conflated > 15_000, "{counts:?}");
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn tokio_the_whole_backlog_drains_without_another_push() {
-    support::tokio::bounded(async {
+#[test]
+fn tokio_the_whole_backlog_drains_without_another_push() {
+    support::tokio::run(async {
         let (near, far) = narrow_pair().await;
         let (ticks, _) = broadcast::channel(16);
         let server = spawn(
@@ -158,13 +157,12 @@ async fn tokio_the_whole_backlog_drains_without_another_push() {
         assert_eq!(ws.recv().await.unwrap(), None);
         let counts = server.await.unwrap().unwrap();
         assert_eq!((counts.fed, counts.dropped), (5000, 0));
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn tokio_who_is_too_slow_is_told_so_by_1013() {
-    support::tokio::bounded(async {
+#[test]
+fn tokio_who_is_too_slow_is_told_so_by_1013() {
+    support::tokio::run(async {
         let (near, far) = narrow_pair().await;
         let (ticks, _) = broadcast::channel(16);
         let policy = Overflow::Disconnect(CloseCode::TRY_AGAIN_LATER);
@@ -185,13 +183,12 @@ async fn tokio_who_is_too_slow_is_told_so_by_1013() {
         assert_eq!(ws.closed().unwrap().code, 1013);
         let counts = server.await.unwrap().unwrap();
         assert!(counts.refused > 0 && counts.fed >= next);
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn tokio_a_split_subscriber_waits_with_a_writer_of_its_own() {
-    support::tokio::bounded(async {
+#[test]
+fn tokio_a_split_subscriber_waits_with_a_writer_of_its_own() {
+    support::tokio::run(async {
         let (near, far) = narrow_pair().await;
         let (mut reader, mut writer) = support::tokio::server(far, &patient()).into_split();
         let (ticks, mut source) = tokio::sync::mpsc::channel::<Prepared>(1);
@@ -231,13 +228,12 @@ async fn tokio_a_split_subscriber_waits_with_a_writer_of_its_own() {
         let counts = writing.await.unwrap();
         assert_eq!((counts.fed, counts.refused), (3000, 0));
         assert_eq!(reading.await.unwrap().unwrap(), 1000);
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn tokio_a_split_subscriber_who_is_too_slow_ends_both_halves() {
-    support::tokio::bounded(async {
+#[test]
+fn tokio_a_split_subscriber_who_is_too_slow_ends_both_halves() {
+    support::tokio::run(async {
         let (near, far) = narrow_pair().await;
         let config = Config { close_timeout: Duration::from_millis(100), ..Config::default() };
         let (mut reader, mut writer) = support::tokio::server(far, &config).into_split();
@@ -258,8 +254,7 @@ async fn tokio_a_split_subscriber_who_is_too_slow_ends_both_halves() {
         assert!(reading.await.unwrap().is_err());
         assert!(writer.with_sender(|tx| tx.is_closed()));
         drop(near);
-    })
-    .await;
+    });
 }
 
 #[test]
@@ -349,9 +344,9 @@ fn blocking_a_whole_connection_feeds_from_its_outbox() {
     });
 }
 
-#[tokio::test]
-async fn two_stalled_subscribers_of_two_hundred_hold_up_nobody() {
-    support::tokio::bounded(async {
+#[test]
+fn two_stalled_subscribers_of_two_hundred_hold_up_nobody() {
+    support::tokio::run(async {
         const TICKS: u64 = 300;
         let (ticks, _) = broadcast::channel(16);
         let (go, _) = broadcast::channel::<()>(1);
@@ -403,6 +398,5 @@ async fn two_stalled_subscribers_of_two_hundred_hold_up_nobody() {
         for client in clients {
             client.await.unwrap();
         }
-    })
-    .await;
+    });
 }

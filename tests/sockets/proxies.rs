@@ -1,8 +1,9 @@
 //! `connect` through proxies: honest ones, and ones that refuse, stall and lie. TLS is in
 //! `tests/tls/proxies.rs`, attacks are in `tests/attacks/proxies.rs`.
 use crate::support::{
-    blocking::{bounded, took, with_time_enough},
+    blocking::{bounded, bounded_each, took, with_time_enough},
     proxy::{BASIC, PATIENCE, SECRET, WAYS, Way, agreement, connect, echo, first, head, relay},
+    wire::product,
 };
 use std::{
     env,
@@ -76,40 +77,36 @@ fn a_websocket_passes_each_kind_of_proxy_which_alone_knows_names_and_credentials
 
 #[test]
 fn what_comes_with_a_proxys_answer_is_the_first_that_the_server_says() {
-    for way in WAYS {
-        for socks in [false, true] {
-            bounded(move || {
-                let (proxy, playing) = first(move |mut stream| {
-                    let mut answer = match socks {
-                        false => {
-                            head(&mut stream);
-                            b"HTTP/1.1 200 OK\r\n\r\n".to_vec()
-                        }
-                        true => {
-                            stream.read_exact(&mut [0; 3]).unwrap();
-                            stream.write_all(&[5, 0]).unwrap();
-                            stream.read_exact(&mut [0; 5 + 14 + 2]).unwrap();
-                            b"\x05\0\0\x01\0\0\0\0\0\0".to_vec()
-                        }
-                    };
-                    // The server has a word before it is asked, which is legal if it is interim.
-                    answer.extend(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n");
-                    stream.write_all(&answer).unwrap();
-                    let agreed = agreement(&head(&mut stream));
-                    stream.write_all(agreed.as_bytes()).unwrap();
-                    stream.write_all(b"\x81\x02hi").unwrap();
-                    let _ = stream.read_to_end(&mut Vec::new());
-                });
-                let scheme = if socks { "socks5" } else { "http" };
-                let proxy = Proxy::new(&format!("{scheme}://{proxy}")).unwrap();
-                let request = request();
-                let mut ws = connect(way, &Dial::new(&request).proxy(proxy), &config()).unwrap();
-                assert_eq!(ws.ask("?"), "hi");
-                drop(ws);
-                playing.join().unwrap();
-            });
-        }
-    }
+    bounded_each(product(WAYS, [false, true]), |(way, socks)| {
+        let (proxy, playing) = first(move |mut stream| {
+            let mut answer = match socks {
+                false => {
+                    head(&mut stream);
+                    b"HTTP/1.1 200 OK\r\n\r\n".to_vec()
+                }
+                true => {
+                    stream.read_exact(&mut [0; 3]).unwrap();
+                    stream.write_all(&[5, 0]).unwrap();
+                    stream.read_exact(&mut [0; 5 + 14 + 2]).unwrap();
+                    b"\x05\0\0\x01\0\0\0\0\0\0".to_vec()
+                }
+            };
+            // The server has a word before it is asked, which is legal if it is interim.
+            answer.extend(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n");
+            stream.write_all(&answer).unwrap();
+            let agreed = agreement(&head(&mut stream));
+            stream.write_all(agreed.as_bytes()).unwrap();
+            stream.write_all(b"\x81\x02hi").unwrap();
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        let scheme = if socks { "socks5" } else { "http" };
+        let proxy = Proxy::new(&format!("{scheme}://{proxy}")).unwrap();
+        let request = request();
+        let mut ws = connect(way, &Dial::new(&request).proxy(proxy), &config()).unwrap();
+        assert_eq!(ws.ask("?"), "hi");
+        drop(ws);
+        playing.join().unwrap();
+    });
 }
 
 /// What dialing through a proxy comes to that says this, and then nothing more.
@@ -265,24 +262,22 @@ fn one_deadline_bounds_the_proxy_and_what_follows() {
 
 #[test]
 fn the_socket_to_the_proxy_is_prepared() {
-    for way in WAYS {
-        bounded(move || {
-            let (server, serving) = echo();
-            let (proxy, relaying) = first(move |stream| relay(stream, server));
-            let prepared = AtomicUsize::new(0);
-            let proxy = Proxy::new(&format!("http://{proxy}")).unwrap();
-            let request = request();
-            let dial = Dial::new(&request).proxy(proxy).prepare(|_| {
-                prepared.fetch_add(1, SeqCst);
-                Ok(())
-            });
-            let ws = connect(way, &dial, &config()).unwrap();
-            assert_eq!(prepared.load(SeqCst), 1);
-            drop(ws);
-            serving.join().unwrap();
-            relaying.join().unwrap();
+    bounded_each(WAYS, |way| {
+        let (server, serving) = echo();
+        let (proxy, relaying) = first(move |stream| relay(stream, server));
+        let prepared = AtomicUsize::new(0);
+        let proxy = Proxy::new(&format!("http://{proxy}")).unwrap();
+        let request = request();
+        let dial = Dial::new(&request).proxy(proxy).prepare(|_| {
+            prepared.fetch_add(1, SeqCst);
+            Ok(())
         });
-    }
+        let ws = connect(way, &dial, &config()).unwrap();
+        assert_eq!(prepared.load(SeqCst), 1);
+        drop(ws);
+        serving.join().unwrap();
+        relaying.join().unwrap();
+    });
 }
 
 /// Run by the test below, in a process with variables of its own.

@@ -1,6 +1,6 @@
 //! The events of the feature `tracing`: which, at which level, with which fields, as the
 //! documentation of the crate has them, and that nothing secret or unescaped is in them.
-use crate::support::{self, tokio::bounded};
+use crate::support::{self, tokio::run};
 use std::{
     collections::BTreeSet,
     fmt::{Debug, Write},
@@ -85,10 +85,10 @@ fn listening() -> (Lines, DefaultGuard) {
 
 const REQUEST: &str = "ws://test/feed?token=secret";
 
-#[tokio::test]
-async fn a_conversation_is_told_without_its_secrets() {
+#[test]
+fn a_conversation_is_told_without_its_secrets() {
     let (lines, _guard) = listening();
-    bounded(async {
+    run(async {
         let (ours, theirs) = tokio::io::duplex(4 << 10);
         let offered = ["bearer.secret", "ticks.v1"];
         let request = Request::new(REQUEST).unwrap().subprotocols(&offered).unwrap();
@@ -119,14 +119,13 @@ async fn a_conversation_is_told_without_its_secrets() {
             "DEBUG message=Close queued role=Server code=1001",
             "DEBUG message=Close received role=Client code=1001 reason=",
         ]);
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn refusals_and_violations_are_told_once() {
+#[test]
+fn refusals_and_violations_are_told_once() {
     let (lines, _guard) = listening();
-    bounded(async {
+    run(async {
         let (mut raw, theirs) = tokio::io::duplex(4 << 10);
         raw.write_all(b"GET / HTTP/1.1\r\nHost: secret\r\n\r\n").await.unwrap();
         raw.shutdown().await.unwrap();
@@ -161,15 +160,14 @@ async fn refusals_and_violations_are_told_once() {
         assert_eq!(told[0], "DEBUG message=Close queued role=Server code=1000");
         assert!(told.len() == 2 && told[1].starts_with("INFO "), "{told:?}");
         assert!(told[1].contains(" message=connection failed ") && told[1].ends_with(" code=1002"));
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_connection_dropped_with_messages_unsent_says_how_much_is_lost() {
+#[test]
+fn a_connection_dropped_with_messages_unsent_says_how_much_is_lost() {
     let lines = Lines::default();
     let _guard = tracing::subscriber::set_default(lines.clone());
-    bounded(async {
+    run(async {
         let config = Config::default();
         let lost = |unsent: usize| {
             let told = lines.take();
@@ -213,8 +211,7 @@ async fn a_connection_dropped_with_messages_unsent_says_how_much_is_lost() {
         assert_eq!(ws.connection().sender().dropped(), 9);
         drop(ws);
         lost(0);
-    })
-    .await;
+    });
 }
 
 /// The rows of the table, without what they mean.
@@ -225,10 +222,10 @@ fn documented() -> BTreeSet<String> {
     rows.map(|row| row.splitn(4, " | ").take(3).collect::<Vec<_>>().join(" | ")).collect()
 }
 
-#[tokio::test]
-async fn the_documented_table_has_each_event_with_its_level_and_its_fields() {
+#[test]
+fn the_documented_table_has_each_event_with_its_level_and_its_fields() {
     let (lines, _guard) = listening();
-    bounded(async {
+    run(async {
         let (ours, theirs) = tokio::io::duplex(4 << 10);
         let (request, config) = (Request::new(REQUEST).unwrap(), Config::default());
         let (ours, theirs) = tokio::join!(
@@ -257,7 +254,6 @@ async fn the_documented_table_has_each_event_with_its_level_and_its_fields() {
         // A message that nobody flushes.
         let (_raw, theirs) = tokio::io::duplex(4 << 10);
         support::tokio::server(theirs, &config).feed("x").unwrap();
-    })
-    .await;
+    });
     assert_eq!(lines.0.lock().unwrap().1, documented());
 }

@@ -8,7 +8,10 @@ use tickwire::{
     handshake::{accept_key, client::Request, server::Accept},
     tokio::{Incoming, WebSocket, accept},
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex},
+    task::JoinHandle,
+};
 
 /// Reads, and the lengths of the writes, since the last look.
 fn traffic(calls: &Mutex<Calls>) -> (usize, Vec<usize>) {
@@ -16,19 +19,26 @@ fn traffic(calls: &Mutex<Calls>) -> (usize, Vec<usize>) {
     (calls.reads, calls.writes)
 }
 
-async fn echo<S>(mut ws: WebSocket<S>) -> WebSocket<S>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-{
+async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocket<S>) -> WebSocket<S> {
     while let Some(received) = ws.recv_to_reply().await.unwrap() {
         let _ = received.sender.feed(received.message).unwrap();
     }
     ws
 }
 
-#[tokio::test]
-async fn a_batch_of_50_costs_an_echo_one_read_and_one_write() {
-    bounded(async {
+/// Closes this end, and waits for the echo's.
+async fn end<S: AsyncRead + AsyncWrite + Unpin, T>(
+    mut client: WebSocket<S>,
+    echoing: JoinHandle<T>,
+) {
+    client.close(None).await.unwrap();
+    drop(client);
+    echoing.await.unwrap();
+}
+
+#[test]
+fn a_batch_of_50_costs_an_echo_one_read_and_one_write() {
+    run(async {
         let (near, far) = duplex(1 << 16);
         let (far, calls) = Counted::new(far);
         let echoing = tokio::spawn(echo(server(far, &config())));
@@ -43,16 +53,13 @@ async fn a_batch_of_50_costs_an_echo_one_read_and_one_write() {
             }
             assert_eq!(traffic(&calls), (1, vec![50 * 102]), "round {round}");
         }
-        client.close(None).await.unwrap();
-        drop(client);
-        echoing.await.unwrap();
-    })
-    .await;
+        end(client, echoing).await;
+    });
 }
 
-#[tokio::test]
-async fn ping_pong_costs_a_read_and_a_write_a_message_and_no_try_besides() {
-    bounded(async {
+#[test]
+fn ping_pong_costs_a_read_and_a_write_a_message_and_no_try_besides() {
+    run(async {
         let (near, far) = duplex(1 << 16);
         let (far, calls) = Counted::new(far);
         let echoing = tokio::spawn(echo(server(far, &config())));
@@ -66,16 +73,13 @@ async fn ping_pong_costs_a_read_and_a_write_a_message_and_no_try_besides() {
                 assert_eq!((seen.reads, seen.dry, seen.writes, seen.full), (1, 1, vec![66], 0));
             }
         }
-        client.close(None).await.unwrap();
-        drop(client);
-        echoing.await.unwrap();
-    })
-    .await;
+        end(client, echoing).await;
+    });
 }
 
-#[tokio::test]
-async fn a_client_that_sends_and_receives_in_turn_reads_and_writes_once_each() {
-    bounded(async {
+#[test]
+fn a_client_that_sends_and_receives_in_turn_reads_and_writes_once_each() {
+    run(async {
         let (near, far) = tcp_pair().await;
         let (near, calls) = Counted::new(near);
         let echoing = tokio::spawn(echo(server(far, &config())));
@@ -86,16 +90,13 @@ async fn a_client_that_sends_and_receives_in_turn_reads_and_writes_once_each() {
             let seen = counted(&calls);
             assert_eq!((seen.reads, seen.writes), (1, vec![70]), "message {i}");
         }
-        client.close(None).await.unwrap();
-        drop(client);
-        echoing.await.unwrap();
-    })
-    .await;
+        end(client, echoing).await;
+    });
 }
 
-#[tokio::test]
-async fn split_halves_write_a_batch_once_and_a_message_once() {
-    bounded(async {
+#[test]
+fn split_halves_write_a_batch_once_and_a_message_once() {
+    run(async {
         let (near, far) = duplex(1 << 16);
         let (near, calls) = Counted::new(near);
         let (mut reader, mut writer) = client(near, &config()).into_split();
@@ -117,13 +118,12 @@ async fn split_halves_write_a_batch_once_and_a_message_once() {
         assert!(reader.recv().await.unwrap().is_none());
         drop((reader, writer));
         echoing.await.unwrap();
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_large_batch_is_written_when_the_cork_limit_is_passed() {
-    bounded(async {
+#[test]
+fn a_large_batch_is_written_when_the_cork_limit_is_passed() {
+    run(async {
         let (near, far) = duplex(1 << 20);
         let (far, calls) = Counted::new(far);
         let config = Config { cork_limit: 10_000, read_buffer: 200_000, ..config() };
@@ -137,16 +137,13 @@ async fn a_large_batch_is_written_when_the_cork_limit_is_passed() {
             assert_eq!(client.recv().await.unwrap().unwrap().as_bytes(), [i; 996]);
         }
         assert_eq!(traffic(&calls), (1, vec![10_000; 10]));
-        client.close(None).await.unwrap();
-        drop(client);
-        echoing.await.unwrap();
-    })
-    .await;
+        end(client, echoing).await;
+    });
 }
 
-#[tokio::test]
-async fn pings_of_a_batch_cost_one_pong_in_the_write_of_the_batch() {
-    bounded(async {
+#[test]
+fn pings_of_a_batch_cost_one_pong_in_the_write_of_the_batch() {
+    run(async {
         // P042
         let mut input = vec![];
         for i in 0..20 {
@@ -169,8 +166,7 @@ async fn pings_of_a_batch_cost_one_pong_in_the_write_of_the_batch() {
         assert_eq!(pongs.len(), 1);
         assert_eq!(pongs[0].payload, [19]);
         assert_eq!(messages(&written).len(), 20);
-    })
-    .await;
+    });
 }
 
 fn request() -> Vec<u8> {
@@ -180,9 +176,9 @@ fn request() -> Vec<u8> {
 }
 
 /// Three messages in one read, and what is fed after each of them by every receiving call.
-#[tokio::test]
-async fn no_receiving_call_writes_before_the_input_is_used_up() {
-    bounded(async {
+#[test]
+fn no_receiving_call_writes_before_the_input_is_used_up() {
+    run(async {
         let input = masked(BINARY, b"tick").repeat(3);
         for call in ["recv", "recv_to_reply", "recv_event", "recv_chunk", "recv_owned"] {
             let (io, calls) = Counted::new(Scripted::new(&input));
@@ -209,13 +205,12 @@ async fn no_receiving_call_writes_before_the_input_is_used_up() {
             assert!(receive!().is_pending());
             assert_eq!(traffic(&calls), (0, vec![]), "{call}: once");
         }
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn send_has_reached_the_stream_when_it_returns_with_what_was_fed_before() {
-    bounded(async {
+#[test]
+fn send_has_reached_the_stream_when_it_returns_with_what_was_fed_before() {
+    run(async {
         for split in [false, true] {
             let input = masked(BINARY, b"tick").repeat(3);
             let (io, calls) = Counted::new(Scripted::new(&input));
@@ -242,13 +237,12 @@ async fn send_has_reached_the_stream_when_it_returns_with_what_was_fed_before() 
             }
             assert_eq!(traffic(&calls), (0, vec![]));
         }
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn an_echo_over_split_halves_costs_one_read_and_one_write_a_batch() {
-    bounded(async {
+#[test]
+fn an_echo_over_split_halves_costs_one_read_and_one_write_a_batch() {
+    run(async {
         let (near, far) = duplex(1 << 16);
         let (far, calls) = Counted::new(far);
         let (mut reader, mut writer) = server(far, &config()).into_split();
@@ -276,16 +270,13 @@ async fn an_echo_over_split_halves_costs_one_read_and_one_write_a_batch() {
             assert!(writes.len() <= 2, "batch of {batch}: {writes:?}");
             assert_eq!(writes.iter().sum::<usize>(), usize::from(batch) * 102 + 3);
         }
-        client.close(None).await.unwrap();
-        drop(client);
-        echoing.await.unwrap();
-    })
-    .await;
+        end(client, echoing).await;
+    });
 }
 
-#[tokio::test]
-async fn accept_writes_the_response_alone_and_at_once() {
-    bounded(async {
+#[test]
+fn accept_writes_the_response_alone_and_at_once() {
+    run(async {
         let (io, calls) = Counted::new(Scripted::new(&request()));
         let ws = accept(io, &config()).await.unwrap();
         let (reads, writes) = traffic(&calls);
@@ -294,13 +285,12 @@ async fn accept_writes_the_response_alone_and_at_once() {
         let text = String::from_utf8(script.output.clone()).unwrap();
         assert!(text.starts_with("HTTP/1.1 101 ") && text.ends_with("\r\n\r\n"), "{text}");
         assert!(text.contains(&accept_key("dGhlIHNhbXBsZSBub25jZQ==")));
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn accept_corked_writes_the_response_with_the_first_messages() {
-    bounded(async {
+#[test]
+fn accept_corked_writes_the_response_with_the_first_messages() {
+    run(async {
         // By a flush.
         let (io, calls) = Counted::new(Scripted::new(&request()));
         let incoming = Incoming::read(io, &config()).await.unwrap();
@@ -327,13 +317,12 @@ async fn accept_corked_writes_the_response_with_the_first_messages() {
         let (reads, writes) = traffic(&calls);
         assert_eq!((reads, writes.len()), (1, 1));
         assert!(ws.get_ref().io.with(|s| s.output.ends_with(b"\r\n\r\n\x81\x05early")));
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_large_shared_payload_leaves_in_one_vectored_write_from_where_it_lies() {
-    bounded(async {
+#[test]
+fn a_large_shared_payload_leaves_in_one_vectored_write_from_where_it_lies() {
+    run(async {
         let (mut near, far) = duplex(1 << 20);
         let (far, calls) = Counted::new(far);
         let mut ws = server(far, &config());
@@ -351,13 +340,12 @@ async fn a_large_shared_payload_leaves_in_one_vectored_write_from_where_it_lies(
         let got = messages(&frames(&wire));
         assert_eq!(got.len(), 4);
         assert!(got[1].as_bytes() == payload && got[2].as_bytes() == payload);
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn without_vectored_writes_no_header_travels_alone() {
-    bounded(async {
+#[test]
+fn without_vectored_writes_no_header_travels_alone() {
+    run(async {
         for split in [false, true] {
             let (mut near, far) = duplex(1 << 20);
             let (mut far, calls) = Counted::new(far);
@@ -389,13 +377,12 @@ async fn without_vectored_writes_no_header_travels_alone() {
                 end += write;
             }
         }
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_hundred_spliced_payloads_go_out_whole_and_in_order() {
-    bounded(async {
+#[test]
+fn a_hundred_spliced_payloads_go_out_whole_and_in_order() {
+    run(async {
         // More slices than one vectored write is given, over a pipe that cuts them anywhere.
         for room in [1, 7, 1000, 1 << 16] {
             let (mut near, far) = duplex(room);
@@ -414,13 +401,12 @@ async fn a_hundred_spliced_payloads_go_out_whole_and_in_order() {
                 assert!(message.as_bytes() == vec![i as u8; i * 3]);
             }
         }
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn send_is_one_write_and_one_flush_of_the_stream() {
-    bounded(async {
+#[test]
+fn send_is_one_write_and_one_flush_of_the_stream() {
+    run(async {
         let (io, calls) = Counted::new(Scripted::new(&[]));
         let mut ws = client(io, &config());
         for _ in 0..10 {
@@ -432,13 +418,12 @@ async fn send_is_one_write_and_one_flush_of_the_stream() {
         ws.flush().await.unwrap();
         let seen = counted(&calls);
         assert_eq!((seen.writes.len(), seen.full, seen.flushes), (0, 0, 0));
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn the_request_of_a_client_is_one_write_and_early_frames_are_not_lost() {
-    bounded(async {
+#[test]
+fn the_request_of_a_client_is_one_write_and_early_frames_are_not_lost() {
+    run(async {
         // P105, A65
         let (near, mut far) = duplex(1 << 16);
         let (near, calls) = Counted::new(near);
@@ -471,6 +456,5 @@ async fn the_request_of_a_client_is_one_write_and_early_frames_are_not_lost() {
         assert_eq!(counted(&calls).reads, 0);
         far.write_all(&plain(TEXT, b"cut")[3..]).await.unwrap();
         assert_eq!(ws.recv().await.unwrap().unwrap().as_text(), Some("cut"));
-    })
-    .await;
+    });
 }

@@ -379,38 +379,36 @@ async fn a_split_writers_calls_survive_being_dropped_at_every_poll() {
 
 #[tokio::test(start_paused = true)]
 async fn both_halves_in_turn_survive_being_dropped_at_every_poll() {
-    for (server, step) in cases() {
-        for favour in [1, 2, 5] {
-            let ((mut reader, mut writer), io) = split(server, step);
-            let (mut got, mut fed, mut feeding, mut turn) = (vec![], 0, true, 0);
-            loop {
-                turn += 1;
-                if turn % favour == 0 && feeding {
-                    let before = writer.fed();
-                    if fed < COUNT {
-                        match once!(writer.send(&message(fed))) {
-                            Poll::Ready(Ok(())) => fed += 1,
-                            Poll::Ready(Err(Error::Send(SendError::Closed))) => feeding = false,
-                            Poll::Ready(Err(error)) => panic!("{error}"),
-                            Poll::Pending if writer.fed() != before => fed += 1,
-                            Poll::Pending => {}
-                        }
-                    } else {
-                        let _ = once!(writer.flush()).map(Result::unwrap);
+    for ((server, step), favour) in product(cases(), [1, 2, 5]) {
+        let ((mut reader, mut writer), io) = split(server, step);
+        let (mut got, mut fed, mut feeding, mut turn) = (vec![], 0, true, 0);
+        loop {
+            turn += 1;
+            if turn % favour == 0 && feeding {
+                let before = writer.fed();
+                if fed < COUNT {
+                    match once!(writer.send(&message(fed))) {
+                        Poll::Ready(Ok(())) => fed += 1,
+                        Poll::Ready(Err(Error::Send(SendError::Closed))) => feeding = false,
+                        Poll::Ready(Err(error)) => panic!("{error}"),
+                        Poll::Pending if writer.fed() != before => fed += 1,
+                        Poll::Pending => {}
                     }
-                }
-                match once!(reader.recv()) {
-                    Poll::Ready(Ok(Some(message))) => got.push(message.to_owned()),
-                    Poll::Ready(Ok(None)) => break,
-                    Poll::Ready(Err(error)) => panic!("{error}"),
-                    Poll::Pending => {}
+                } else {
+                    let _ = once!(writer.flush()).map(Result::unwrap);
                 }
             }
-            assert!(got == sent(), "server {server}, step {step}");
-            // Whatever was fed before the peer's Close went out, whole and in order.
-            let out = io.with(|io| check_output(io, server));
-            assert!(out == sent()[..usize::from(fed)], "server {server}, step {step}: {fed}");
-            assert!(reader.closed().unwrap().clean);
+            match once!(reader.recv()) {
+                Poll::Ready(Ok(Some(message))) => got.push(message.to_owned()),
+                Poll::Ready(Ok(None)) => break,
+                Poll::Ready(Err(error)) => panic!("{error}"),
+                Poll::Pending => {}
+            }
         }
+        assert!(got == sent(), "server {server}, step {step}");
+        // Whatever was fed before the peer's Close went out, whole and in order.
+        let out = io.with(|io| check_output(io, server));
+        assert!(out == sent()[..usize::from(fed)], "server {server}, step {step}: {fed}");
+        assert!(reader.closed().unwrap().clean);
     }
 }

@@ -196,9 +196,9 @@ fn a_waker_of_before_that_a_large_message_left_does_not_wait_for_itself() {
     });
 }
 
-#[tokio::test]
-async fn a_pong_leaves_though_the_writers_future_was_dropped_in_mid_write() {
-    bounded(async {
+#[test]
+fn a_pong_leaves_though_the_writers_future_was_dropped_in_mid_write() {
+    run(async {
         let (mut near, far) = duplex(100);
         let (mut reader, mut writer) = server(far, &config()).into_split();
         {
@@ -215,13 +215,12 @@ async fn a_pong_leaves_though_the_writers_future_was_dropped_in_mid_write() {
         assert_eq!(writer.buffered_amount(), 0);
         drop(near);
         reading.await.unwrap().unwrap_err();
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_violation_is_not_spun_upon_while_writing_is_blocked() {
-    bounded(async {
+#[test]
+fn a_violation_is_not_spun_upon_while_writing_is_blocked() {
+    run(async {
         let (io, mut peer) = duplex(1000);
         let (io, calls) = Counted::new(io);
         // In real time: what spins inside of a poll would stop a paused clock.
@@ -233,13 +232,12 @@ async fn a_violation_is_not_spun_upon_while_writing_is_blocked() {
         assert!(matches!(error, Error::Recv(RecvError::Protocol(_))), "{error:?}");
         let calls = counted(&calls);
         assert!(calls.full + calls.dry < 20, "{} + {} calls", calls.full, calls.dry);
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_dropped_reader_ends_receiving_and_the_writer_goes_on_until_a_write_fails() {
-    bounded(async {
+#[test]
+fn a_dropped_reader_ends_receiving_and_the_writer_goes_on_until_a_write_fails() {
+    run(async {
         let (near, far) = duplex(1 << 16);
         let (reader, mut writer) = server(far, &config()).into_split();
         let mut client = client(near, &config());
@@ -249,13 +247,12 @@ async fn a_dropped_reader_ends_receiving_and_the_writer_goes_on_until_a_write_fa
         drop(client);
         assert!(matches!(writer.send("gone").await, Err(Error::Io(_))));
         assert!(matches!(writer.send("gone").await, Err(Error::Send(SendError::Closed))));
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_dropped_writer_leaves_the_reader_to_receive_answer_and_send_what_was_fed() {
-    bounded(async {
+#[test]
+fn a_dropped_writer_leaves_the_reader_to_receive_answer_and_send_what_was_fed() {
+    run(async {
         let (near, far) = duplex(1 << 16);
         let (mut reader, mut writer) = server(far, &config()).into_split();
         let mut client = client(near, &config());
@@ -274,13 +271,12 @@ async fn a_dropped_writer_leaves_the_reader_to_receive_answer_and_send_what_was_
         assert!(client.closed().unwrap().clean);
         drop(client);
         reading.await.unwrap();
-    })
-    .await;
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_failed_write_is_seen_by_both_halves_and_hides_nothing_that_was_received() {
-    bounded(async {
+#[test]
+fn a_failed_write_is_seen_by_both_halves_and_hides_nothing_that_was_received() {
+    run_paused(async {
         for who in ["writer", "reader"] {
             let ((mut reader, mut writer), io) = scripted(b"", &config());
             assert!(once!(reader.recv()).is_pending());
@@ -311,13 +307,12 @@ async fn a_failed_write_is_seen_by_both_halves_and_hides_nothing_that_was_receiv
             assert!(matches!(reader.recv().await, Err(Error::Io(_))), "{who}");
             assert!(reader.recv().await.is_err() && !reader.closed().is_some_and(|end| end.clean));
         }
-    })
-    .await;
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_writer_that_waits_learns_that_the_readers_write_failed() {
-    bounded(async {
+#[test]
+fn a_writer_that_waits_learns_that_the_readers_write_failed() {
+    run_paused(async {
         let ((mut reader, mut writer), io) = scripted(b"", &config());
         io.with(|s| s.room = 10);
         let (woken, waker) = waker();
@@ -333,8 +328,7 @@ async fn a_writer_that_waits_learns_that_the_readers_write_failed() {
         let flushed = writer.flush().await;
         assert!(flushed.is_err(), "a message that was dropped must not be reported as written");
         assert!(!writer.is_written(at));
-    })
-    .await;
+    });
 }
 
 #[tokio::test]
@@ -412,9 +406,9 @@ async fn a_reader_that_waits_learns_of_a_close_by_a_closure_that_panicked() {
     .await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_write_timeout_ends_both_halves() {
-    bounded(async {
+#[test]
+fn the_write_timeout_ends_both_halves() {
+    run_paused(async {
         // Who waits: the writer only, then both, in either order.
         for order in 0..3 {
             let ((mut reader, mut writer), io) = scripted(b"", &config());
@@ -441,15 +435,14 @@ async fn the_write_timeout_ends_both_halves() {
             assert!((read_at - began).as_secs() <= 31, "order {order}");
             assert!(writer.dropped() > 0 && writer.with_sender(|tx| tx.is_closed()));
         }
-    })
-    .await;
+    });
 }
 
 /// The stream accepts nothing, or the Close before `leave`; and one task drives both halves.
-#[tokio::test(start_paused = true)]
-async fn whichever_half_finds_that_the_time_to_leave_has_passed_both_end() {
+#[test]
+fn whichever_half_finds_that_the_time_to_leave_has_passed_both_end() {
     const MS: Duration = Duration::from_millis(1);
-    bounded(async {
+    run_paused(async {
         for within in [30 * MS, Duration::from_secs(1)] {
             for leaves_by in [None, Some(within), Some(20 * within)] {
                 for (reader_first, room) in [(true, 0), (false, 0), (true, 999), (false, 999)] {
@@ -485,14 +478,13 @@ async fn whichever_half_finds_that_the_time_to_leave_has_passed_both_end() {
                 }
             }
         }
-    })
-    .await;
+    });
 }
 
 /// A Close waits behind a message of which the stream accepts nothing.
-#[tokio::test(start_paused = true)]
-async fn a_write_timeout_that_the_writer_finds_ends_the_reader_while_it_waits_for_a_close() {
-    bounded(async {
+#[test]
+fn a_write_timeout_that_the_writer_finds_ends_the_reader_while_it_waits_for_a_close() {
+    run_paused(async {
         // `join` changes its order at each poll, so either half finds it.
         for polls in [1, 2] {
             let config = Config { close_timeout: Duration::from_secs(300), ..config() };
@@ -512,13 +504,12 @@ async fn a_write_timeout_that_the_writer_finds_ends_the_reader_while_it_waits_fo
             }
             assert_eq!(began.elapsed(), config.write_timeout);
         }
-    })
-    .await;
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn progress_in_writing_keeps_the_write_timeout_away() {
-    bounded(async {
+#[test]
+fn progress_in_writing_keeps_the_write_timeout_away() {
+    run_paused(async {
         let ((mut reader, mut writer), io) = scripted(b"", &config());
         io.with(|s| s.room = 1);
         let reading = tokio::spawn(async move { reader.recv().await.map(|_| ()) });
@@ -530,13 +521,12 @@ async fn progress_in_writing_keeps_the_write_timeout_away() {
         sending.await.unwrap().unwrap();
         io.with(|s| s.at_end = AtEnd::Eof);
         assert_eq!(recv_error(reading.await.unwrap()), RecvError::UnexpectedEof);
-    })
-    .await;
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_connection_that_was_blocked_in_a_write_before_it_was_split_keeps_its_heartbeat() {
-    bounded(async {
+#[test]
+fn a_connection_that_was_blocked_in_a_write_before_it_was_split_keeps_its_heartbeat() {
+    run_paused(async {
         let io = Scripted::new(b"");
         io.with(|s| s.room = 10);
         let mut ws = server(io.clone(), &beating());
@@ -544,13 +534,12 @@ async fn a_connection_that_was_blocked_in_a_write_before_it_was_split_keeps_its_
         io.with(|s| s.room = usize::MAX);
         let (mut reader, _writer) = ws.into_split_with(|io| (io.clone(), io));
         assert_eq!(recv_error(reader.recv().await), RecvError::PongTimeout);
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_pong_overtakes_a_large_message_that_waits_behind_another() {
-    bounded(async {
+#[test]
+fn a_pong_overtakes_a_large_message_that_waits_behind_another() {
+    run(async {
         let ((mut reader, mut writer), io) = scripted(b"", &config());
         io.with(|s| s.room = 10);
         for byte in [1, 2] {
@@ -562,15 +551,14 @@ async fn a_pong_overtakes_a_large_message_that_waits_behind_another() {
         writer.flush().await.unwrap();
         let sent: Vec<_> = io.frames().iter().map(|f| (f.b0, f.payload[0])).collect();
         assert_eq!(sent, [(BINARY, 1), (PONG, b'p'), (BINARY, 2)]);
-    })
-    .await;
+    });
 }
 
 /// The stream takes part of a batch in one call; a Pong that comes then joins behind the frame
 /// under way.
-#[tokio::test]
-async fn a_pong_joins_a_batch_behind_one_write_call() {
-    bounded(async {
+#[test]
+fn a_pong_joins_a_batch_behind_one_write_call() {
+    run(async {
         let ((mut reader, mut writer), io) = scripted(b"", &config());
         for _ in 0..5 {
             let _ = writer.feed(&[1; 15_000]).unwrap();
@@ -584,13 +572,12 @@ async fn a_pong_joins_a_batch_behind_one_write_call() {
         writer.flush().await.unwrap();
         let sent: Vec<_> = io.frames().iter().map(|f| f.b0).collect();
         assert_eq!(sent, [BINARY, BINARY, PONG, BINARY, BINARY, BINARY, BINARY]);
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn what_was_begun_before_the_split_goes_on_after_it() {
-    bounded(async {
+#[test]
+fn what_was_begun_before_the_split_goes_on_after_it() {
+    run(async {
         let mut input = masked(TEXT, b"first");
         input.extend(&masked(TEXT, b"second")[..4]);
         let io = Scripted::new(&input);
@@ -628,13 +615,12 @@ async fn what_was_begun_before_the_split_goes_on_after_it() {
         let sent = messages(&io.frames());
         assert_eq!(sent[0].as_message(), Message::Text("before"));
         assert_eq!(sent[1].as_message(), Message::Text("half and half"));
-    })
-    .await;
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn nothing_is_armed_and_no_time_is_needed_where_nothing_waits() {
-    bounded(async {
+#[test]
+fn nothing_is_armed_and_no_time_is_needed_where_nothing_waits() {
+    run_paused(async {
         let ((mut reader, mut writer), io) = scripted(&masked(TEXT, b"x"), &config());
         assert_eq!(reader.recv().await.unwrap().unwrap().as_text(), Some("x"));
         writer.send("y").await.unwrap();
@@ -643,8 +629,7 @@ async fn nothing_is_armed_and_no_time_is_needed_where_nothing_waits() {
         assert!(once!(reader.recv()).is_pending());
         io.with(|s| s.input.extend(masked(TEXT, b"z")));
         assert_eq!(reader.recv().await.unwrap().unwrap().as_text(), Some("z"));
-    })
-    .await;
+    });
 }
 
 #[tokio::test]
@@ -667,9 +652,9 @@ async fn every_way_to_queue_a_message_leads_to_the_same_stream() {
     assert!(!writer.with_sender(|tx| tx.has_room()));
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
-    bounded(async {
+#[test]
+fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
+    run_paused(async {
         let ((mut reader, mut writer), io) =
             scripted(&masked(CLOSE, close_body(1001, "bye")), &config());
         assert!(!reader.get_ref().with(|s| s.shut));
@@ -689,8 +674,7 @@ async fn an_abort_of_the_writer_drops_what_was_fed_and_says_why() {
         // Again there is nothing to do.
         assert_eq!(writer.with_sender(|tx| tx.abort(None)), Err(SendError::Closed));
         writer.flush().await.unwrap();
-    })
-    .await;
+    });
 }
 
 #[tokio::test(start_paused = true)]

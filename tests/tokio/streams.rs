@@ -20,10 +20,10 @@ fn texts(count: usize) -> Vec<OwnedMessage> {
     (0..count).map(|i| OwnedMessage::from(format!("message {i}"))).collect()
 }
 
-#[tokio::test]
-async fn an_echo_is_one_forward_and_ends_with_the_peers_close() {
+#[test]
+fn an_echo_is_one_forward_and_ends_with_the_peers_close() {
     let (mut ours, theirs) = pair(1 << 10, &Config::default());
-    bounded(async {
+    run(async {
         let echo = tokio::spawn(async move {
             let (sink, stream) = theirs.split();
             stream.forward(sink).await
@@ -47,13 +47,12 @@ async fn an_echo_is_one_forward_and_ends_with_the_peers_close() {
                 && ours.closed().is_some_and(|end| end.clean)
         );
         echo.await.unwrap().unwrap();
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn an_error_comes_once_and_behind_what_was_received() {
-    bounded(async {
+#[test]
+fn an_error_comes_once_and_behind_what_was_received() {
+    run(async {
         for split in [false, true] {
             let (io, mut raw) = tokio::io::duplex(4 << 10);
             let ws = server(io, &Config::default());
@@ -70,25 +69,23 @@ async fn an_error_comes_once_and_behind_what_was_received() {
                 (DataKind::Binary, &b"before"[..])
             );
         }
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn events_are_over_behind_the_close_and_not_before() {
-    bounded(async {
+#[test]
+fn events_are_over_behind_the_close_and_not_before() {
+    run(async {
         let io = Scripted::new(&masked(CLOSE, b""));
         io.with(|s| s.at_end = AtEnd::Eof);
         let mut events = Events(server(io, &Config::default()));
         assert!(events.next().await.is_some() && !events.is_terminated());
         assert!(events.next().await.is_none() && events.is_terminated());
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_sink_is_ready_again_when_the_peer_has_read() {
-    bounded(async {
+#[test]
+fn a_sink_is_ready_again_when_the_peer_has_read() {
+    run(async {
         for split in [false, true] {
             let config = Config { high_water: 1 << 10, ..Config::default() };
             let (ours, mut theirs) = pair(1 << 10, &config);
@@ -124,13 +121,12 @@ async fn a_sink_is_ready_again_when_the_peer_has_read() {
             };
             assert_eq!(tokio::join!(sending, receiving).1, count);
         }
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_closed_sink_refuses_and_closes_once() {
-    bounded(async {
+#[test]
+fn a_closed_sink_refuses_and_closes_once() {
+    run(async {
         let io = Scripted::new(b"");
         let (reader, mut writer) =
             server(io.clone(), &Config::default()).into_split_with(|io| (io.clone(), io));
@@ -140,8 +136,7 @@ async fn a_closed_sink_refuses_and_closes_once() {
         let frames = io.frames();
         assert_eq!((frames.len(), frames[0].b0, &*frames[0].payload), (1, CLOSE, &[3, 232][..]));
         drop(reader);
-    })
-    .await;
+    });
 }
 
 #[derive(Default)]
@@ -162,9 +157,9 @@ fn next_waits(ws: &mut WebSocket<DuplexStream>, task: &Waker) -> bool {
     ws.poll_next_unpin(&mut Context::from_waker(task)).is_pending()
 }
 
-#[tokio::test]
-async fn a_task_that_waited_alone_is_woken_when_a_later_one_writes_its_bytes() {
-    bounded(async {
+#[test]
+fn a_task_that_waited_alone_is_woken_when_a_later_one_writes_its_bytes() {
+    run(async {
         let count: Arc<Count> = Arc::default();
         let (writer, reader) = (Waker::from(count.clone()), Waker::from(Arc::<Count>::default()));
         let (mut ours, mut theirs) = pair(1 << 10, &Config::default());
@@ -175,8 +170,7 @@ async fn a_task_that_waited_alone_is_woken_when_a_later_one_writes_its_bytes() {
         let by_the_stream = count.0.load(SeqCst);
         assert!(next_waits(&mut ours, &reader), "it has written the rest");
         assert_eq!(count.0.load(SeqCst), by_the_stream + 1);
-    })
-    .await;
+    });
 }
 
 /// The reader waits first, without a deadline, and the writer of the same task gives it one.
@@ -195,9 +189,9 @@ async fn one_task_that_polls_both_sides_is_woken_by_either() {
     assert!(matches!(end, Some(Err(Error::Recv(RecvError::CloseTimeout)))), "{end:?}");
 }
 
-#[tokio::test]
-async fn a_task_that_takes_over_a_side_is_woken_and_so_is_the_other_side() {
-    bounded(async {
+#[test]
+fn a_task_that_takes_over_a_side_is_woken_and_so_is_the_other_side() {
+    run(async {
         let counts: [Arc<Count>; 3] = Default::default();
         let [before, writer, reader] = counts.each_ref().map(|count| Waker::from(count.clone()));
         let (mut ours, mut theirs) = pair(1 << 10, &Config::default());
@@ -210,6 +204,5 @@ async fn a_task_that_takes_over_a_side_is_woken_and_so_is_the_other_side() {
         assert!(next_waits(&mut theirs, Waker::noop()));
         let [same, writer, reader] = woken();
         assert_eq!((same, writer, reader), (old, 1, 1));
-    })
-    .await;
+    });
 }

@@ -29,9 +29,9 @@ fn scripted(input: &[u8], config: &Config) -> (WebSocket<Scripted>, Scripted) {
 
 // A failed write never hides what was received.
 
-#[tokio::test(start_paused = true)]
-async fn a_write_that_fails_inside_recv_is_returned_once_nothing_is_left_to_receive() {
-    bounded(async {
+#[test]
+fn a_write_that_fails_inside_recv_is_returned_once_nothing_is_left_to_receive() {
+    run_paused(async {
         let (mut ws, io) = scripted(b"", &config());
         io.with(|s| s.broken = true);
         let _ = ws.feed("lost").unwrap();
@@ -45,13 +45,12 @@ async fn a_write_that_fails_inside_recv_is_returned_once_nothing_is_left_to_rece
         assert!(matches!(&error, Error::Io(e) if e.kind() == io::ErrorKind::BrokenPipe));
         assert!(ws.recv().await.is_err());
         assert_eq!(ws.closed().map_or(1006, |end| end.code), 1006);
-    })
-    .await;
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn after_a_failed_write_receiving_goes_on_for_the_close_timeout_at_most() {
-    bounded(async {
+#[test]
+fn after_a_failed_write_receiving_goes_on_for_the_close_timeout_at_most() {
+    run_paused(async {
         let (mut ws, io) = scripted(b"", &config());
         io.with(|s| s.broken = true);
         assert!(ws.send("x").await.is_err());
@@ -59,13 +58,12 @@ async fn after_a_failed_write_receiving_goes_on_for_the_close_timeout_at_most() 
         let error = ws.recv().await.map(|_| ()).unwrap_err();
         assert!(matches!(&error, Error::Io(e) if e.kind() == io::ErrorKind::BrokenPipe));
         assert_eq!(began.elapsed().as_secs(), 5);
-    })
-    .await;
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn flush_does_not_say_that_all_is_written_when_it_was_dropped() {
-    bounded(async {
+#[test]
+fn flush_does_not_say_that_all_is_written_when_it_was_dropped() {
+    run_paused(async {
         // The write failed inside a `recv` that was then dropped.
         let (mut ws, io) = scripted(b"", &config());
         let at = ws.feed("lost").unwrap();
@@ -81,13 +79,12 @@ async fn flush_does_not_say_that_all_is_written_when_it_was_dropped() {
         assert!(once!(ws.recv()).is_pending());
         let flushed = ws.flush().await;
         assert!(!ws.sender().is_written(at) && flushed.is_err(), "{flushed:?}");
-    })
-    .await;
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_client_that_is_kept_does_not_keep_the_server() {
-    bounded(async {
+#[test]
+fn a_client_that_is_kept_does_not_keep_the_server() {
+    run_paused(async {
         for client_first in [true, false] {
             let (near, far) = duplex(1 << 10);
             let (mut kept, mut ws) = (client(near, &config()), server(far, &config()));
@@ -103,15 +100,14 @@ async fn a_client_that_is_kept_does_not_keep_the_server() {
             assert_eq!(begin.elapsed(), Duration::ZERO); // it lingers for what may still come
             assert_eq!(kept.closed().unwrap().code, 1000);
         }
-    })
-    .await;
+    });
 }
 
 // Violations.
 
-#[tokio::test(start_paused = true)]
-async fn a_violation_is_returned_within_a_second_though_the_peer_goes_on_for_ever() {
-    bounded(async {
+#[test]
+fn a_violation_is_returned_within_a_second_though_the_peer_goes_on_for_ever() {
+    run_paused(async {
         for blocked in [false, true] {
             let (mut ws, io) = scripted(&plain(TEXT, b""), &config());
             if blocked {
@@ -131,13 +127,12 @@ async fn a_violation_is_returned_within_a_second_though_the_peer_goes_on_for_eve
             assert_eq!(io.with(|s| s.shut), !blocked);
             flooding.abort();
         }
-    })
-    .await;
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_violation_does_not_cost_the_replies_that_short_writes_can_still_take() {
-    bounded(async {
+#[test]
+fn a_violation_does_not_cost_the_replies_that_short_writes_can_still_take() {
+    run_paused(async {
         let mut input = vec![];
         for i in 0..40 {
             input.extend(masked(BINARY, [i]));
@@ -161,8 +156,7 @@ async fn a_violation_does_not_cost_the_replies_that_short_writes_can_still_take(
         let frames = frames(&io.with(|s| s.output.clone()));
         assert_eq!(messages(&frames).len(), 40);
         assert_eq!(frames.last().unwrap().payload, close_body(1002, ""));
-    })
-    .await;
+    });
 }
 
 /// Never has to wait, and takes no part in tokio's budget.
@@ -199,9 +193,9 @@ async fn a_stream_that_never_has_to_wait_cannot_escape_the_deadline_on_its_end()
 
 // The write timeout holds when receiving is over, too: else these calls wait for ever.
 
-#[tokio::test(start_paused = true)]
-async fn send_after_the_end_of_the_stream_returns() {
-    bounded(async {
+#[test]
+fn send_after_the_end_of_the_stream_returns() {
+    run_paused(async {
         let (mut ws, io) = scripted(b"", &config());
         io.with(|s| (s.at_end, s.room) = (AtEnd::Eof, 10));
         assert_eq!(recv_error(ws.recv().await), RecvError::UnexpectedEof);
@@ -209,15 +203,14 @@ async fn send_after_the_end_of_the_stream_returns() {
         assert!(ws.send(&[7; 500]).await.is_err());
         assert!(began.elapsed().as_secs() <= 30, "{:?}", began.elapsed());
         assert_eq!(recv_error(ws.flush().await), RecvError::UnexpectedEof);
-    })
-    .await;
+    });
 }
 
 // Closing.
 
-#[tokio::test(start_paused = true)]
-async fn close_is_bounded_whatever_the_peer_does() {
-    bounded(async {
+#[test]
+fn close_is_bounded_whatever_the_peer_does() {
+    run_paused(async {
         // P073, P075, A31: silent, trickling, not reading; and one that sends a part of its Close.
         // A peer that goes on sending may still be reading, so the stream is drained as long again.
         for (what, seconds) in [("silent", 5), ("trickle", 10), ("full", 5), ("part", 10)] {
@@ -246,13 +239,12 @@ async fn close_is_bounded_whatever_the_peer_does() {
             assert!(ws.recv().await.is_err());
             peer.abort();
         }
-    })
-    .await;
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn after_our_own_close_recv_reads_on_and_recv_reply_discards() {
-    bounded(async {
+#[test]
+fn after_our_own_close_recv_reads_on_and_recv_reply_discards() {
+    run_paused(async {
         // P065
         let mut input = vec![];
         for i in 0..20 {
@@ -275,13 +267,12 @@ async fn after_our_own_close_recv_reads_on_and_recv_reply_discards() {
         assert!(ws.closed().unwrap().clean);
         let frames = io.frames();
         assert_eq!((frames.len(), frames[0].b0), (1, CLOSE));
-    })
-    .await;
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_client_waits_for_the_servers_fin_for_a_second_at_most() {
-    bounded(async {
+#[test]
+fn a_client_waits_for_the_servers_fin_for_a_second_at_most() {
+    run_paused(async {
         // P071
         let io = Scripted::new(&plain(CLOSE, close_body(1000, "")));
         let mut ws = client(io.clone(), &config());
@@ -300,17 +291,16 @@ async fn a_client_waits_for_the_servers_fin_for_a_second_at_most() {
         ws.flush().await.unwrap();
         assert_eq!(io.frames().len(), 1);
         assert_eq!(began.elapsed(), Duration::ZERO);
-    })
-    .await;
+    });
 }
 
 // Control frames by hand.
 
 /// `recv_event` has said that receiving is over, and more may be sent: to a stream that takes a
 /// part.
-#[tokio::test(start_paused = true)]
-async fn behind_a_close_that_is_not_answered_the_stream_may_refuse_too() {
-    bounded(async {
+#[test]
+fn behind_a_close_that_is_not_answered_the_stream_may_refuse_too() {
+    run_paused(async {
         let limits =
             Config { auto_close: false, write_timeout: Duration::from_secs(5), ..config() };
         let (mut ws, io) = scripted(&masked(CLOSE, close_body(4000, "why")), &limits);
@@ -322,40 +312,37 @@ async fn behind_a_close_that_is_not_answered_the_stream_may_refuse_too() {
         assert_eq!(recv_error(ws.flush().await), RecvError::WriteTimeout);
         assert_eq!(began.elapsed().as_secs(), 5);
         assert!(!ws.sender().is_written(last));
-    })
-    .await;
+    });
 }
 
 // Timers.
 
-#[tokio::test(start_paused = true)]
-async fn a_silent_peer_is_given_up_though_a_send_has_waited_before() {
-    bounded(async {
+#[test]
+fn a_silent_peer_is_given_up_though_a_send_has_waited_before() {
+    run_paused(async {
         let (mut ws, io) = scripted(b"", &beating());
         io.with(|s| s.room = 10);
         assert!(once!(ws.send(&[0; 100])).is_pending()); // nobody reads meanwhile
         io.with(|s| s.room = usize::MAX);
         assert_eq!(recv_error(ws.recv().await), RecvError::PongTimeout);
-    })
-    .await;
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_ping_is_written_when_it_is_due_though_another_deadline_is_awaited() {
-    bounded(async {
+#[test]
+fn a_ping_is_written_when_it_is_due_though_another_deadline_is_awaited() {
+    run_paused(async {
         // That of a frame, of which something has come.
         let (mut ws, io) = scripted(&masked(BINARY, [1; 5000])[..1000], &beating());
         let receiving = tokio::spawn(async move { ws.recv().await.map(|_| ()) });
         sleep(Duration::from_secs(26)).await;
         assert!(io.frames().iter().any(|f| f.b0 == PING), "no ping within 1.25 intervals");
         receiving.abort();
-    })
-    .await;
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_pong_that_was_not_read_yet_is_not_held_against_the_peer() {
-    bounded(async {
+#[test]
+fn a_pong_that_was_not_read_yet_is_not_held_against_the_peer() {
+    run_paused(async {
         let (mut ws, io) = scripted(b"", &beating());
         let began = Instant::now();
         while io.frames().is_empty() {
@@ -378,8 +365,7 @@ async fn a_pong_that_was_not_read_yet_is_not_held_against_the_peer() {
         io.with(|s| s.room = usize::MAX);
         ws.flush().await.unwrap();
         assert!(once!(ws.recv()).is_pending());
-    })
-    .await;
+    });
 }
 
 /// Uses up the task's budget, and checks that a receive then waits.
@@ -411,33 +397,31 @@ async fn with_an_unread_pong() -> (WebSocket<DuplexStream>, WebSocket<DuplexStre
     (ws, far)
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_task_that_used_up_its_budget_does_not_miss_the_pong_that_lies_there() {
-    bounded(async {
+#[test]
+fn a_task_that_used_up_its_budget_does_not_miss_the_pong_that_lies_there() {
+    run_paused(async {
         let (mut ws, _far) = with_an_unread_pong().await;
         // The runtime makes a read wait then, though there is something to read.
         recv_waits_without_budget(&mut ws).await;
         assert!(once!(ws.recv()).is_pending());
-    })
-    .await;
+    });
 }
 
 /// The runtime refuses the write too, so the deadline on writing is not armed yet. It is at
 /// `Time::ZERO`, before the deadline on silence.
-#[tokio::test(start_paused = true)]
-async fn a_refused_write_does_not_hide_that_the_budget_is_used_up() {
-    bounded(async {
+#[test]
+fn a_refused_write_does_not_hide_that_the_budget_is_used_up() {
+    run_paused(async {
         let (mut ws, _far) = with_an_unread_pong().await;
         ws.feed("order").unwrap();
         recv_waits_without_budget(&mut ws).await;
         assert!(once!(ws.recv()).is_pending());
-    })
-    .await;
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_task_that_used_up_its_budget_does_not_miss_the_rest_of_a_frame() {
-    bounded(async {
+#[test]
+fn a_task_that_used_up_its_budget_does_not_miss_the_rest_of_a_frame() {
+    run_paused(async {
         for heartbeat in [None, beating().heartbeat] {
             let frame_timeout = Duration::from_secs(10);
             let (near, mut far) = duplex(1000);
@@ -449,13 +433,12 @@ async fn a_task_that_used_up_its_budget_does_not_miss_the_rest_of_a_frame() {
             recv_waits_without_budget(&mut ws).await;
             assert_eq!(ws.recv().await.unwrap().unwrap().as_bytes(), b"abcde");
         }
-    })
-    .await;
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_connection_taken_apart_and_joined_again_keeps_its_heartbeat() {
-    bounded(async {
+#[test]
+fn a_connection_taken_apart_and_joined_again_keeps_its_heartbeat() {
+    run_paused(async {
         let (mut ws, _) = scripted(b"", &beating());
         for _ in 0..3600 {
             assert!(once!(ws.recv()).is_pending());
@@ -467,8 +450,7 @@ async fn a_connection_taken_apart_and_joined_again_keeps_its_heartbeat() {
         let began = Instant::now();
         assert_eq!(recv_error(ws.recv().await), RecvError::PongTimeout);
         assert!(began.elapsed().as_secs() <= 35, "{:?}", began.elapsed());
-    })
-    .await;
+    });
 }
 
 #[tokio::test(start_paused = true)]
@@ -542,9 +524,9 @@ async fn an_answer_that_is_not_taken_is_waited_for_as_long_as_any_write() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn limits_of_no_size_or_of_all_there_is_leave_a_connection_that_works() {
-    bounded(async {
+#[test]
+fn limits_of_no_size_or_of_all_there_is_leave_a_connection_that_works() {
+    run_paused(async {
         for n in [0, 1, usize::MAX] {
             let config = Config { high_water: n, cork_limit: n, read_buffer: n, ..config() };
             let input = [masked(TEXT, b"a"), masked(TEXT, b"b")].concat();
@@ -557,8 +539,7 @@ async fn limits_of_no_size_or_of_all_there_is_leave_a_connection_that_works() {
             ws.flush().await.unwrap();
             assert_eq!(io.frames().len(), 2, "{n}");
         }
-    })
-    .await;
+    });
 }
 
 #[test]
@@ -630,26 +611,22 @@ async fn used(is_server: bool, len: usize, after: &[u8]) -> (WebSocket<Scripted>
 #[tokio::test(start_paused = true)]
 async fn a_waiting_connection_holds_no_buffers() {
     // DESIGN.md §12, P212, A18
-    for is_server in [true, false] {
-        for len in [10, 1000, 16 << 10, 100 << 10] {
-            let (ws, io) = used(is_server, len, b"").await;
-            let held = held(ws);
-            assert!(held <= 4 << 10, "server {is_server}, {len} byte messages: {held} bytes");
-            drop(io);
-        }
+    for (is_server, len) in product([true, false], [10, 1000, 16 << 10, 100 << 10]) {
+        let (ws, io) = used(is_server, len, b"").await;
+        let held = held(ws);
+        assert!(held <= 4 << 10, "server {is_server}, {len} byte messages: {held} bytes");
+        drop(io);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_few_bytes_of_a_partial_frame_do_not_pin_a_buffer() {
-    for is_server in [true, false] {
-        for cut in [1, 2, 5, 20, 100] {
-            let part = &to(role_of(is_server), BINARY, [0; 8000])[..cut];
-            let (ws, io) = used(is_server, 1000, part).await;
-            let held = held(ws);
-            assert!(held <= 4 << 10, "server {is_server}, {cut} bytes: {held} bytes");
-            drop(io);
-        }
+    for (is_server, cut) in product([true, false], [1, 2, 5, 20, 100]) {
+        let part = &to(role_of(is_server), BINARY, [0; 8000])[..cut];
+        let (ws, io) = used(is_server, 1000, part).await;
+        let held = held(ws);
+        assert!(held <= 4 << 10, "server {is_server}, {cut} bytes: {held} bytes");
+        drop(io);
     }
 }
 
@@ -685,9 +662,9 @@ const REQUEST: &str = "GET /feed?x=1 HTTP/1.1\r\nHost: example.com\r\nUpgrade: w
     Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Version: 13\r\nOrigin: http://example.com\r\n\r\n";
 
-#[tokio::test]
-async fn connect_reaches_a_listener_and_accept_answers() {
-    bounded(async {
+#[test]
+fn connect_reaches_a_listener_and_accept_answers() {
+    run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/feed?x=1", listener.local_addr().unwrap());
         let serving = tokio::spawn(async move {
@@ -715,13 +692,12 @@ async fn connect_reaches_a_listener_and_accept_answers() {
         assert!(ws.closed().unwrap().clean);
         drop(ws);
         serving.await.unwrap();
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_connected_client_that_fails_tells_the_server_and_ends_its_half() {
-    bounded(async {
+#[test]
+fn a_connected_client_that_fails_tells_the_server_and_ends_its_half() {
+    run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/", listener.local_addr().unwrap());
         let serving = tokio::spawn(async move {
@@ -749,12 +725,11 @@ async fn a_connected_client_that_fails_tells_the_server_and_ends_its_half() {
         assert!(matches!(ws.recv().await, Err(Error::Recv(RecvError::Protocol(_)))));
         assert!(matches!(ws.closed().and_then(|end| end.error), Some(RecvError::Protocol(_))));
         serving.await.unwrap();
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_stream_that_takes_nothing_without_an_error_has_failed() {
+#[test]
+fn a_stream_that_takes_nothing_without_an_error_has_failed() {
     /// Answers each write with 0 bytes.
     struct Full;
     polled!(tokio: Full);
@@ -765,19 +740,18 @@ async fn a_stream_that_takes_nothing_without_an_error_has_failed() {
     }
     let write_zero =
         |error: Error| matches!(error, Error::Io(e) if e.kind() == io::ErrorKind::WriteZero);
-    bounded(async {
+    run(async {
         let mut ws = server(Full, &config());
         assert!(write_zero(ws.send("x").await.unwrap_err()));
         let request = Request::new("ws://h").unwrap();
         let shaken = tickwire::tokio::client(Full, &request, &config()).await;
         assert!(write_zero(shaken.map(drop).unwrap_err()));
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn connect_says_what_is_wrong() {
-    bounded(async {
+#[test]
+fn connect_says_what_is_wrong() {
+    run(async {
         assert!(matches!(connect("http://localhost/", &config()).await, Err(Error::Url(_))));
         assert!(matches!(connect("ws://localhost/#x", &config()).await, Err(Error::Url(_))));
         #[cfg(not(feature = "rustls"))]
@@ -788,13 +762,12 @@ async fn connect_says_what_is_wrong() {
         let refused = connect(&format!("ws://{nobody}"), &config()).await.map(|_| ());
         assert!(matches!(&refused, Err(Error::Io(_))), "{refused:?}");
         assert!(refused.unwrap_err().is_retryable());
-    })
-    .await;
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn read_any_gives_back_plain_http_to_be_answered() {
-    bounded(async {
+#[test]
+fn read_any_gives_back_plain_http_to_be_answered() {
+    run_paused(async {
         let io = Scripted::new(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
         io.with(|s| s.at_end = AtEnd::Eof);
         let (incoming, checked) = Incoming::read_any(io.clone(), &config()).await.unwrap();
@@ -821,8 +794,7 @@ async fn read_any_gives_back_plain_http_to_be_answered() {
         let (incoming, checked) = Incoming::read_any(io, &config()).await.unwrap();
         assert_eq!(checked, Err(HandshakeError::UnexpectedEof));
         assert_eq!(incoming.request().method(), "");
-    })
-    .await;
+    });
 }
 
 /// A client's handshake with a server that answers `response` to whatever it is asked.
@@ -833,9 +805,9 @@ async fn answered(response: &str, at_end: AtEnd) -> Result<WebSocket<Scripted>, 
     tickwire::tokio::client(io, &request, &config()).await
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_client_is_told_of_a_reset_and_of_a_request_that_is_not_taken() {
-    bounded(async {
+#[test]
+fn a_client_is_told_of_a_reset_and_of_a_request_that_is_not_taken() {
+    run_paused(async {
         let reset = answered("", AtEnd::Reset).await.map(|_| ());
         assert!(matches!(reset, Err(Error::Io(_))), "{reset:?}");
         // A server that never reads the request.
@@ -846,8 +818,7 @@ async fn a_client_is_told_of_a_reset_and_of_a_request_that_is_not_taken() {
         let full = tickwire::tokio::client(io, &request, &config()).await.map(|_| ());
         assert!(matches!(full, Err(Error::Handshake(HandshakeError::Timeout))), "{full:?}");
         assert_eq!(began.elapsed().as_secs(), 10);
-    })
-    .await;
+    });
 }
 
 // Types.
