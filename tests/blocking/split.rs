@@ -349,32 +349,30 @@ impl Stream for Silent {
 /// meanwhile.
 #[test]
 fn a_reader_that_waits_is_stopped_by_the_writers_close() {
-    for (timeout, tick) in [(ms(200), ms(50)), (ms(5_000), ms(1_000))] {
-        bounded(move || {
-            let waits = Arc::new(Waits {
-                timeout: Mutex::default(),
-                made: Mutex::default(),
-                said: Mutex::new(masked(TEXT, b"before")),
-                turn: Barrier::new(2),
-            });
-            // With a heartbeat, the read before the split has set the stream's timeout already.
-            let heartbeat = Some(Heartbeat::new(PATIENCE, PATIENCE));
-            let config = Config { close_timeout: timeout, heartbeat, ..patient() };
-            let mut ws = server(Silent(waits.clone()), &config);
-            assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("before"));
-            assert_eq!(*waits.timeout.lock().unwrap(), Some(ms(1_000)));
-            let (mut reader, mut writer) = ws.into_split().unwrap();
-            let reading = thread::spawn(move || reader.recv().map(drop));
-            waits.turn.wait(); // it waits, with no deadline of its own
-            writer.close(None).unwrap();
-            waits.turn.wait();
-            assert_eq!(recv_error(reading.join().unwrap()), RecvError::CloseTimeout);
-            // It asked the stream to wait for no longer than these, whatever the clock says.
-            let made = waits.made.lock().unwrap();
-            assert!(made.iter().all(|wait| *wait <= tick), "{made:?}");
-            assert!(made.iter().sum::<Duration>() <= timeout + tick, "{made:?}");
+    bounded_each([(ms(200), ms(50)), (ms(5_000), ms(1_000))], |(timeout, tick)| {
+        let waits = Arc::new(Waits {
+            timeout: Mutex::default(),
+            made: Mutex::default(),
+            said: Mutex::new(masked(TEXT, b"before")),
+            turn: Barrier::new(2),
         });
-    }
+        // With a heartbeat, the read before the split has set the stream's timeout already.
+        let heartbeat = Some(Heartbeat::new(PATIENCE, PATIENCE));
+        let config = Config { close_timeout: timeout, heartbeat, ..patient() };
+        let mut ws = server(Silent(waits.clone()), &config);
+        assert_eq!(ws.recv().unwrap().unwrap().as_text(), Some("before"));
+        assert_eq!(*waits.timeout.lock().unwrap(), Some(ms(1_000)));
+        let (mut reader, mut writer) = ws.into_split().unwrap();
+        let reading = thread::spawn(move || reader.recv().map(drop));
+        waits.turn.wait(); // it waits, with no deadline of its own
+        writer.close(None).unwrap();
+        waits.turn.wait();
+        assert_eq!(recv_error(reading.join().unwrap()), RecvError::CloseTimeout);
+        // It asked the stream to wait for no longer than these, whatever the clock says.
+        let made = waits.made.lock().unwrap();
+        assert!(made.iter().all(|wait| *wait <= tick), "{made:?}");
+        assert!(made.iter().sum::<Duration>() <= timeout + tick, "{made:?}");
+    });
 }
 
 #[test]

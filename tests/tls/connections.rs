@@ -1,10 +1,10 @@
 //! TLS under both adapters, in both roles: what leaves in which records, how a stream ends, what is
 //! said of a bad certificate, and that the handshake has a time limit.
 use crate::support::{
-    blocking::{bounded, ms, patient, trickle, with_time_enough},
+    blocking::{bounded, bounded_each, ms, patient, trickle, with_time_enough},
     tls::{
         ADAPTERS, Adapter, Authority, Client, Identity, Log, ROLES, Raw, Recorder, Server, Takes,
-        Ws, async_tcp, runtime, self_signed, tcp_pair, wait,
+        Ws, async_tcp, product, runtime, self_signed, tcp_pair, wait,
     },
     wire::{BINARY, CLOSE, TEXT, peer, to},
 };
@@ -141,8 +141,8 @@ fn with_peer(
 }
 
 fn cases() -> impl Iterator<Item = (Adapter, Role, Takes)> {
-    let of = |adapter| ROLES.map(|role| TAKES.map(|takes| (adapter, role, takes)));
-    ADAPTERS.into_iter().flat_map(of).flatten()
+    let all = product(product(ADAPTERS, ROLES), TAKES);
+    all.map(|((adapter, role), takes)| (adapter, role, takes))
 }
 
 /// The peer closes, and ends the stream.
@@ -194,69 +194,63 @@ fn listening() -> (TcpListener, String) {
 
 #[test]
 fn messages_of_any_length_pass_both_adapters_in_both_roles() {
-    for server in ADAPTERS {
-        for client in ADAPTERS {
-            bounded(move || {
-                let authority = Authority::new();
-                let url = localhost_url(&echo_server(server, authority.server()));
-                let config = Config::default();
-                let mut ws = Client::connect(client, &url, &config, authority.client()).unwrap();
-                for n in [0, 1, 125, 126, 16_000, 16_384, 16_385, 65_536, 200_000, 1 << 20] {
-                    let payload: Vec<u8> = (0..n).map(|i: u32| (i * 7 / 3) as u8).collect();
-                    ws.send(&payload).unwrap();
-                    assert_eq!(ws.recv().unwrap(), Some(OwnedMessage::from(payload)));
-                }
-                for i in 0..500 {
-                    ws.feed(&*format!("{i}"));
-                }
-                ws.flush().unwrap();
-                for i in 0..500 {
-                    assert_eq!(ws.recv().unwrap(), text(&format!("{i}")));
-                }
-                ws.close(CloseCode::NORMAL).unwrap();
-                assert_eq!(ws.end(), (1000, true));
-            });
+    bounded_each(product(ADAPTERS, ADAPTERS), |(server, client)| {
+        let authority = Authority::new();
+        let url = localhost_url(&echo_server(server, authority.server()));
+        let config = Config::default();
+        let mut ws = Client::connect(client, &url, &config, authority.client()).unwrap();
+        for n in [0, 1, 125, 126, 16_000, 16_384, 16_385, 65_536, 200_000, 1 << 20] {
+            let payload: Vec<u8> = (0..n).map(|i: u32| (i * 7 / 3) as u8).collect();
+            ws.send(&payload).unwrap();
+            assert_eq!(ws.recv().unwrap(), Some(OwnedMessage::from(payload)));
         }
-    }
+        for i in 0..500 {
+            ws.feed(&*format!("{i}"));
+        }
+        ws.flush().unwrap();
+        for i in 0..500 {
+            assert_eq!(ws.recv().unwrap(), text(&format!("{i}")));
+        }
+        ws.close(CloseCode::NORMAL).unwrap();
+        assert_eq!(ws.end(), (1000, true));
+    });
 }
 
 /// By its receiving half, with what the sending one began and gave up.
 #[test]
 fn a_peer_that_reads_nothing_is_given_up() {
-    for (len, count) in [(8 << 20, 1), (1000, 8000)] {
-        bounded(move || {
-            with_time_enough(|timeout| {
-                let authority = Authority::new();
-                let (listener, url) = listening();
-                let (tls, (done, deaf)) = (authority.server(), mpsc::channel::<()>());
-                let serving = thread::spawn(move || {
-                    let (stream, _) = listener.accept().unwrap();
-                    let ws = Server::accept(Adapter::Blocking, stream, &patient(), tls);
-                    assert!(ws.is_ok() && deaf.recv().is_err());
-                });
-                let request = Request::new(&url).unwrap();
-                let config = Config { write_timeout: timeout, high_water: 16 << 20, ..patient() };
-                let in_time = wait(&runtime(), async {
-                    let ws = Dial::new(&request).tls(authority.client()).connect(&config).await;
-                    let (mut reader, mut writer) = ws.unwrap().into_split();
-                    for _ in 0..count {
-                        let _ = writer.feed(vec![7; len]).unwrap();
-                    }
-                    let begun = tokio::time::timeout(timeout / 3, writer.flush()).await;
-                    if let Ok(flushed) = &begun {
-                        let late = matches!(flushed, Err(Error::Recv(RecvError::WriteTimeout)));
-                        assert!(late, "{flushed:?}");
-                    }
-                    let error = reader.recv().await.unwrap_err();
-                    assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
-                    begun.is_err()
-                });
-                drop(done);
-                serving.join().unwrap();
-                in_time
+    bounded_each([(8 << 20, 1), (1000, 8000)], |(len, count)| {
+        with_time_enough(|timeout| {
+            let authority = Authority::new();
+            let (listener, url) = listening();
+            let (tls, (done, deaf)) = (authority.server(), mpsc::channel::<()>());
+            let serving = thread::spawn(move || {
+                let (stream, _) = listener.accept().unwrap();
+                let ws = Server::accept(Adapter::Blocking, stream, &patient(), tls);
+                assert!(ws.is_ok() && deaf.recv().is_err());
             });
+            let request = Request::new(&url).unwrap();
+            let config = Config { write_timeout: timeout, high_water: 16 << 20, ..patient() };
+            let in_time = wait(&runtime(), async {
+                let ws = Dial::new(&request).tls(authority.client()).connect(&config).await;
+                let (mut reader, mut writer) = ws.unwrap().into_split();
+                for _ in 0..count {
+                    let _ = writer.feed(vec![7; len]).unwrap();
+                }
+                let begun = tokio::time::timeout(timeout / 3, writer.flush()).await;
+                if let Ok(flushed) = &begun {
+                    let late = matches!(flushed, Err(Error::Recv(RecvError::WriteTimeout)));
+                    assert!(late, "{flushed:?}");
+                }
+                let error = reader.recv().await.unwrap_err();
+                assert!(matches!(error, Error::Recv(RecvError::WriteTimeout)), "{error:?}");
+                begun.is_err()
+            });
+            drop(done);
+            serving.join().unwrap();
+            in_time
         });
-    }
+    });
 }
 
 /// On a stream that never sleeps, whole and split, as the client and as the server.
@@ -303,67 +297,63 @@ fn a_spinning_stream_carries_tls() {
 
 #[test]
 fn a_thread_stuck_in_a_write_does_not_keep_the_other_from_reading() {
-    for role in ROLES {
-        bounded(move || {
-            let (io, mut raw) = over(role, |tcp| tcp);
-            let (go, may_read) = mpsc::channel();
-            let peer = thread::spawn(move || {
-                raw.handshake().unwrap();
-                raw.say(&to(role, TEXT, b"first"));
-                // More than all buffers hold has to be read before a byte is read here.
-                for i in 0..1000 {
-                    raw.say(&to(role, BINARY, &vec![i as u8; 4000]));
-                }
-                may_read.recv().unwrap();
-                raw.hear(sent_len(role, 16 << 20));
-                bye(role, &mut raw);
-            });
-            let mut ws = blocking::WebSocket::from_parts(io, conn(role, &Config::default()));
-            assert_eq!(ws.recv().unwrap(), Some(Message::Text("first")));
-            let (mut reader, mut writer) = ws.into_split().unwrap();
-            let writing = thread::spawn(move || writer.send(&vec![0; 16 << 20]));
+    bounded_each(ROLES, |role| {
+        let (io, mut raw) = over(role, |tcp| tcp);
+        let (go, may_read) = mpsc::channel();
+        let peer = thread::spawn(move || {
+            raw.handshake().unwrap();
+            raw.say(&to(role, TEXT, b"first"));
+            // More than all buffers hold has to be read before a byte is read here.
             for i in 0..1000 {
-                let message = reader.recv().unwrap().unwrap();
-                assert!(message == Message::Binary(&[i as u8; 4000]));
+                raw.say(&to(role, BINARY, &vec![i as u8; 4000]));
             }
-            assert!(!writing.is_finished(), "it cannot be: nobody has read");
-            go.send(()).unwrap();
-            writing.join().unwrap().unwrap();
-            assert!(reader.recv().unwrap().is_none());
-            drop(reader);
-            peer.join().unwrap();
+            may_read.recv().unwrap();
+            raw.hear(sent_len(role, 16 << 20));
+            bye(role, &mut raw);
         });
-    }
+        let mut ws = blocking::WebSocket::from_parts(io, conn(role, &Config::default()));
+        assert_eq!(ws.recv().unwrap(), Some(Message::Text("first")));
+        let (mut reader, mut writer) = ws.into_split().unwrap();
+        let writing = thread::spawn(move || writer.send(&vec![0; 16 << 20]));
+        for i in 0..1000 {
+            let message = reader.recv().unwrap().unwrap();
+            assert!(message == Message::Binary(&[i as u8; 4000]));
+        }
+        assert!(!writing.is_finished(), "it cannot be: nobody has read");
+        go.send(()).unwrap();
+        writing.join().unwrap().unwrap();
+        assert!(reader.recv().unwrap().is_none());
+        drop(reader);
+        peer.join().unwrap();
+    });
 }
 
 #[test]
 fn two_handles_that_write_at_the_same_time_lose_nothing() {
     const PART: usize = 20_000;
     const TIMES: usize = 100;
-    for role in ROLES {
-        bounded(move || {
-            let (mut stream, mut raw) = over(role, |tcp| tcp);
-            let peer = thread::spawn(move || {
-                raw.handshake().unwrap();
-                raw.hear(2 * PART * TIMES)
-            });
-            stream.handshake().unwrap();
-            let clone = stream.try_clone().unwrap();
-            let writing = [(stream, 1), (clone, 2)].map(|(mut handle, byte)| {
-                thread::spawn(move || {
-                    for _ in 0..TIMES {
-                        handle.write_all(&[byte; PART]).unwrap();
-                    }
-                    handle.flush().unwrap();
-                    handle
-                })
-            });
-            let _handles = writing.map(|writing| writing.join().unwrap());
-            let heard = peer.join().unwrap();
-            let count = |byte| heard.iter().filter(|heard| **heard == byte).count();
-            assert_eq!([count(1), count(2)], [PART * TIMES; 2]);
+    bounded_each(ROLES, |role| {
+        let (mut stream, mut raw) = over(role, |tcp| tcp);
+        let peer = thread::spawn(move || {
+            raw.handshake().unwrap();
+            raw.hear(2 * PART * TIMES)
         });
-    }
+        stream.handshake().unwrap();
+        let clone = stream.try_clone().unwrap();
+        let writing = [(stream, 1), (clone, 2)].map(|(mut handle, byte)| {
+            thread::spawn(move || {
+                for _ in 0..TIMES {
+                    handle.write_all(&[byte; PART]).unwrap();
+                }
+                handle.flush().unwrap();
+                handle
+            })
+        });
+        let _handles = writing.map(|writing| writing.join().unwrap());
+        let heard = peer.join().unwrap();
+        let count = |byte| heard.iter().filter(|heard| **heard == byte).count();
+        assert_eq!([count(1), count(2)], [PART * TIMES; 2]);
+    });
 }
 
 #[test]
@@ -436,73 +426,68 @@ fn a_burst_leaves_in_one_record_and_one_write() {
 
 #[test]
 fn of_a_write_that_breaks_off_no_message_is_unwritten_that_has_left() {
-    let roles = ADAPTERS.into_iter().flat_map(|adapter| ROLES.map(|role| (adapter, role)));
-    for ((adapter, role), whole) in roles.flat_map(|of| [0, 3].map(|whole| (of, whole))) {
-        bounded(move || {
-            let (mut ws, log, mut raw) = near(adapter, role, Takes::All);
-            let peer = thread::spawn(move || {
-                raw.handshake().unwrap();
-                raw.say(&to(role, TEXT, "agreed"));
-                raw.hear_all().0.len() / sent_len(role, 10_000)
-            });
-            assert_eq!(ws.recv().unwrap(), text("agreed"));
-            let mut fed = Vec::new();
-            for _ in 0..5 {
-                ws.feed(&[7; 10_000]);
-                fed.push(ws.sender().fed());
-            }
-            log.fail_after(whole * 12_000);
-            match ws.flush() {
-                Err(Error::Io(error)) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
-                other => panic!("{other:?}"),
-            }
-            let written = fed.iter().filter(|at| ws.sender().is_written(**at)).count();
-            assert_eq!(written == 0, whole == 0, "nothing is written of which nothing has left");
-            assert_eq!(ws.sender().dropped() == 0, whole > 0);
-            drop(ws);
-            assert!(peer.join().unwrap() <= written);
+    bounded_each(product(product(ADAPTERS, ROLES), [0, 3]), |((adapter, role), whole)| {
+        let (mut ws, log, mut raw) = near(adapter, role, Takes::All);
+        let peer = thread::spawn(move || {
+            raw.handshake().unwrap();
+            raw.say(&to(role, TEXT, "agreed"));
+            raw.hear_all().0.len() / sent_len(role, 10_000)
         });
-    }
+        assert_eq!(ws.recv().unwrap(), text("agreed"));
+        let mut fed = Vec::new();
+        for _ in 0..5 {
+            ws.feed(&[7; 10_000]);
+            fed.push(ws.sender().fed());
+        }
+        log.fail_after(whole * 12_000);
+        match ws.flush() {
+            Err(Error::Io(error)) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+            other => panic!("{other:?}"),
+        }
+        let written = fed.iter().filter(|at| ws.sender().is_written(**at)).count();
+        assert_eq!(written == 0, whole == 0, "nothing is written of which nothing has left");
+        assert_eq!(ws.sender().dropped() == 0, whole > 0);
+        drop(ws);
+        assert!(peer.join().unwrap() <= written);
+    });
 }
 
 #[test]
 fn the_client_s_request_leaves_with_the_end_of_its_handshake() {
-    for adapter in ADAPTERS {
-        bounded(move || {
-            let authority = Authority::new();
-            let (tcp, far) = tcp_pair();
-            let mut raw = Raw::server(far, authority.server());
-            let peer = thread::spawn(move || {
-                raw.handshake().unwrap();
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    head.extend(raw.hear(1));
-                }
-                raw.say(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
-            });
-            let request = Request::new("wss://localhost/").unwrap();
-            let config = Config::default();
-            let (error, log) = match adapter {
-                Adapter::Tokio => {
-                    let runtime = runtime();
-                    let (io, log) = Recorder::new(async_tcp(&runtime, tcp), Takes::All);
-                    let tls = authority.client();
-                    let io = on_tokio::TlsStream::client(io, request.target(), tls).unwrap();
-                    let client = on_tokio::client(io, &request, &config);
-                    (wait(&runtime, client).map(drop).unwrap_err(), log)
-                }
-                Adapter::Blocking => {
-                    let (io, log) = Recorder::new(tcp, Takes::All);
-                    let tls = authority.client();
-                    let io = blocking::TlsStream::client(io, request.target(), tls).unwrap();
-                    (blocking::client(io, &request, &config).map(drop).unwrap_err(), log)
-                }
-            };
-            assert!(matches!(error, Error::Refused(_)), "{error}");
-            assert_eq!(log.writes(), 2, "a hello; then all else");
-            peer.join().unwrap();
+    bounded_each(ADAPTERS, |adapter| {
+        let authority = Authority::new();
+        let (tcp, far) = tcp_pair();
+        let mut raw = Raw::server(far, authority.server());
+        let peer = thread::spawn(move || {
+            raw.handshake().unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.extend(raw.hear(1));
+            }
+            raw.say(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
         });
-    }
+        let request = Request::new("wss://localhost/").unwrap();
+        let config = Config::default();
+        let (error, log) = match adapter {
+            Adapter::Tokio => {
+                let runtime = runtime();
+                let (io, log) = Recorder::new(async_tcp(&runtime, tcp), Takes::All);
+                let tls = authority.client();
+                let io = on_tokio::TlsStream::client(io, request.target(), tls).unwrap();
+                let client = on_tokio::client(io, &request, &config);
+                (wait(&runtime, client).map(drop).unwrap_err(), log)
+            }
+            Adapter::Blocking => {
+                let (io, log) = Recorder::new(tcp, Takes::All);
+                let tls = authority.client();
+                let io = blocking::TlsStream::client(io, request.target(), tls).unwrap();
+                (blocking::client(io, &request, &config).map(drop).unwrap_err(), log)
+            }
+        };
+        assert!(matches!(error, Error::Refused(_)), "{error}");
+        assert_eq!(log.writes(), 2, "a hello; then all else");
+        peer.join().unwrap();
+    });
 }
 
 #[test]
@@ -594,25 +579,21 @@ fn hearing_each(role: Role, mut raw: Raw) -> (mpsc::Receiver<usize>, thread::Joi
 /// returned, all of it is on the wire, and nobody has to call again.
 #[test]
 fn a_send_reaches_the_socket_before_it_returns() {
-    for adapter in ADAPTERS {
-        for role in ROLES {
-            bounded(move || {
-                let (mut ws, log, raw) = near(adapter, role, Takes::Little);
-                let (all, peer) = hearing_each(role, raw);
-                // What refuses a write without having waited does not block, for the blocking
-                // adapter, which then wants to be called again.
-                let go = again(|| ws.recv());
-                assert_eq!(go.unwrap(), text("go"));
-                for payload in SIZES {
-                    ws.feed(&vec![5; payload]);
-                    again(|| ws.flush()).unwrap();
-                    log.take(); // whole records
-                    assert_eq!(all.recv().unwrap(), sent_len(role, payload));
-                }
-                peer.join().unwrap();
-            });
+    bounded_each(product(ADAPTERS, ROLES), |(adapter, role)| {
+        let (mut ws, log, raw) = near(adapter, role, Takes::Little);
+        let (all, peer) = hearing_each(role, raw);
+        // What refuses a write without having waited does not block, for the blocking
+        // adapter, which then wants to be called again.
+        let go = again(|| ws.recv());
+        assert_eq!(go.unwrap(), text("go"));
+        for payload in SIZES {
+            ws.feed(&vec![5; payload]);
+            again(|| ws.flush()).unwrap();
+            log.take(); // whole records
+            assert_eq!(all.recv().unwrap(), sent_len(role, payload));
         }
-    }
+        peer.join().unwrap();
+    });
 }
 
 fn again<T>(mut call: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
@@ -627,37 +608,35 @@ fn again<T>(mut call: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
 /// The same over tokio-rustls, in both roles.
 #[test]
 fn a_send_over_another_tls_stream_reaches_the_socket_before_it_returns() {
-    for role in ROLES {
-        bounded(move || {
-            let authority = Authority::new();
-            let runtime = runtime();
-            let (tcp, far) = tcp_pair();
-            let (io, log) = Recorder::new(async_tcp(&runtime, tcp), Takes::Little);
-            let (all, peer) = hearing_each(role, peer_of(role, far, &authority));
-            let io = wait(&runtime, async {
-                match role {
-                    Role::Client => {
-                        let name = ServerName::try_from("localhost").unwrap();
-                        let connector = TlsConnector::from(authority.client());
-                        tokio_rustls::TlsStream::from(connector.connect(name, io).await.unwrap())
-                    }
-                    Role::Server => {
-                        let acceptor = TlsAcceptor::from(authority.server());
-                        tokio_rustls::TlsStream::from(acceptor.accept(io).await.unwrap())
-                    }
+    bounded_each(ROLES, |role| {
+        let authority = Authority::new();
+        let runtime = runtime();
+        let (tcp, far) = tcp_pair();
+        let (io, log) = Recorder::new(async_tcp(&runtime, tcp), Takes::Little);
+        let (all, peer) = hearing_each(role, peer_of(role, far, &authority));
+        let io = wait(&runtime, async {
+            match role {
+                Role::Client => {
+                    let name = ServerName::try_from("localhost").unwrap();
+                    let connector = TlsConnector::from(authority.client());
+                    tokio_rustls::TlsStream::from(connector.connect(name, io).await.unwrap())
                 }
-            });
-            let ws = on_tokio::WebSocket::from_parts(io, conn(role, &Config::default()));
-            let mut ws = Ws::<_, TcpStream>::Tokio(ws, runtime);
-            assert_eq!(ws.recv().unwrap(), text("go"));
-            for payload in SIZES {
-                ws.send(&vec![5; payload]).unwrap();
-                log.take();
-                assert_eq!(all.recv().unwrap(), sent_len(role, payload));
+                Role::Server => {
+                    let acceptor = TlsAcceptor::from(authority.server());
+                    tokio_rustls::TlsStream::from(acceptor.accept(io).await.unwrap())
+                }
             }
-            peer.join().unwrap();
         });
-    }
+        let ws = on_tokio::WebSocket::from_parts(io, conn(role, &Config::default()));
+        let mut ws = Ws::<_, TcpStream>::Tokio(ws, runtime);
+        assert_eq!(ws.recv().unwrap(), text("go"));
+        for payload in SIZES {
+            ws.send(&vec![5; payload]).unwrap();
+            log.take();
+            assert_eq!(all.recv().unwrap(), sent_len(role, payload));
+        }
+        peer.join().unwrap();
+    });
 }
 
 #[test]
@@ -692,19 +671,17 @@ fn every_future_may_be_dropped_at_every_poll() {
             let far = on_tokio::TlsStream::server(far, authority.server()).unwrap();
             let mut near = on_tokio::WebSocket::from_parts(near, conn(Role::Client, &config));
             let mut far = on_tokio::WebSocket::from_parts(far, conn(Role::Server, &config));
-            for i in 0..3 {
-                for n in [5, 700, 20_000] {
-                    near.feed(&vec![i; n]).map(drop).unwrap();
-                    // Both lose their futures at every turn.
-                    let mut flushed = false;
-                    loop {
-                        if !flushed {
-                            flushed = once(near.flush()).await.is_some_and(|done| done.is_ok());
-                        }
-                        if let Some(message) = once(far.recv_owned()).await {
-                            assert!(message.unwrap().unwrap() == OwnedMessage::from(vec![i; n]));
-                            break;
-                        }
+            for (i, n) in product(0..3, [5, 700, 20_000]) {
+                near.feed(&vec![i; n]).map(drop).unwrap();
+                // Both lose their futures at every turn.
+                let mut flushed = false;
+                loop {
+                    if !flushed {
+                        flushed = once(near.flush()).await.is_some_and(|done| done.is_ok());
+                    }
+                    if let Some(message) = once(far.recv_owned()).await {
+                        assert!(message.unwrap().unwrap() == OwnedMessage::from(vec![i; n]));
+                        break;
                     }
                 }
             }
@@ -754,124 +731,113 @@ fn a_record_that_was_tampered_with_ends_the_connection() {
 
 #[test]
 fn an_orderly_end_has_a_close_notify_in_both_directions() {
-    for (adapter, takes) in ADAPTERS.into_iter().flat_map(|a| TAKES.map(|takes| (a, takes))) {
-        bounded(move || {
-            // As the server, which ends the stream.
-            let (mut ws, _, mut raw) = near(adapter, Role::Server, takes);
-            let peer = thread::spawn(move || {
-                raw.handshake().unwrap();
-                raw.say(&to(Role::Server, CLOSE, &[]));
-                assert_eq!(raw.hear_all(), (to(Role::Client, CLOSE, &[]), true));
-            });
-            assert_eq!(ws.recv().unwrap(), None);
-            peer.join().unwrap();
-
-            // As the client, which waits for that, and then answers it.
-            let (mut ws, _, mut raw) = near(adapter, Role::Client, takes);
-            let peer = thread::spawn(move || {
-                raw.handshake().unwrap();
-                raw.hear(sent_len(Role::Client, 0));
-                raw.say(&to(Role::Client, CLOSE, &[]));
-                raw.close_notify();
-                raw.end_tcp();
-                assert_eq!(raw.hear_all(), (vec![], true));
-            });
-            ws.close(None).unwrap();
-            drop(ws);
-            peer.join().unwrap();
+    bounded_each(product(ADAPTERS, TAKES), |(adapter, takes)| {
+        // As the server, which ends the stream.
+        let (mut ws, _, mut raw) = near(adapter, Role::Server, takes);
+        let peer = thread::spawn(move || {
+            raw.handshake().unwrap();
+            raw.say(&to(Role::Server, CLOSE, &[]));
+            assert_eq!(raw.hear_all(), (to(Role::Client, CLOSE, &[]), true));
         });
-    }
+        assert_eq!(ws.recv().unwrap(), None);
+        peer.join().unwrap();
+
+        // As the client, which waits for that, and then answers it.
+        let (mut ws, _, mut raw) = near(adapter, Role::Client, takes);
+        let peer = thread::spawn(move || {
+            raw.handshake().unwrap();
+            raw.hear(sent_len(Role::Client, 0));
+            raw.say(&to(Role::Client, CLOSE, &[]));
+            raw.close_notify();
+            raw.end_tcp();
+            assert_eq!(raw.hear_all(), (vec![], true));
+        });
+        ws.close(None).unwrap();
+        drop(ws);
+        peer.join().unwrap();
+    });
 }
 
 /// A stream that takes seven bytes at a time, and refuses every other write.
 #[test]
 fn a_close_notify_that_has_to_wait_goes_before_the_end_of_the_stream() {
-    for (adapter, split) in
-        [(Adapter::Tokio, false), (Adapter::Blocking, false), (Adapter::Blocking, true)]
-    {
-        bounded(move || {
-            let (mut ws, _, mut raw) = near(adapter, Role::Server, Takes::Little);
-            let peer = thread::spawn(move || {
-                raw.handshake().unwrap();
-                raw.say(&[to(Role::Server, TEXT, b"x"), to(Role::Server, CLOSE, &[])].concat());
-                assert_eq!(raw.hear_all(), (to(Role::Client, CLOSE, &[]), true));
-            });
-            assert_eq!(again(|| ws.recv()).unwrap(), text("x"));
-            match ws {
-                Ws::Blocking(ws) if split => {
-                    let (mut reader, _writer) = ws.into_split().unwrap();
-                    assert!(again(|| reader.recv().map(|got| got.is_none())).unwrap());
-                    peer.join().unwrap();
-                }
-                mut ws => {
-                    assert_eq!(again(|| ws.recv()).unwrap(), None);
-                    peer.join().unwrap();
-                }
-            }
+    let cases = [(Adapter::Tokio, false), (Adapter::Blocking, false), (Adapter::Blocking, true)];
+    bounded_each(cases, |(adapter, split)| {
+        let (mut ws, _, mut raw) = near(adapter, Role::Server, Takes::Little);
+        let peer = thread::spawn(move || {
+            raw.handshake().unwrap();
+            raw.say(&[to(Role::Server, TEXT, b"x"), to(Role::Server, CLOSE, &[])].concat());
+            assert_eq!(raw.hear_all(), (to(Role::Client, CLOSE, &[]), true));
         });
-    }
+        assert_eq!(again(|| ws.recv()).unwrap(), text("x"));
+        match ws {
+            Ws::Blocking(ws) if split => {
+                let (mut reader, _writer) = ws.into_split().unwrap();
+                assert!(again(|| reader.recv().map(|got| got.is_none())).unwrap());
+                peer.join().unwrap();
+            }
+            mut ws => {
+                assert_eq!(again(|| ws.recv()).unwrap(), None);
+                peer.join().unwrap();
+            }
+        }
+    });
 }
 
 #[test]
 fn a_connection_that_is_dropped_was_not_closed() {
-    for (adapter, role, takes) in cases() {
-        bounded(move || {
-            let (mut ws, _, mut raw) = near(adapter, role, takes);
-            let peer = thread::spawn(move || {
-                raw.handshake().unwrap();
-                raw.say(&to(role, TEXT, b"x"));
-                assert_eq!(raw.hear_all(), (vec![], false));
-            });
-            assert_eq!(ws.recv().unwrap(), text("x"));
-            drop(ws);
-            peer.join().unwrap();
+    bounded_each(cases(), |(adapter, role, takes)| {
+        let (mut ws, _, mut raw) = near(adapter, role, takes);
+        let peer = thread::spawn(move || {
+            raw.handshake().unwrap();
+            raw.say(&to(role, TEXT, b"x"));
+            assert_eq!(raw.hear_all(), (vec![], false));
         });
-    }
+        assert_eq!(ws.recv().unwrap(), text("x"));
+        drop(ws);
+        peer.join().unwrap();
+    });
 }
 
 /// Each has the stream; who is the last to go answers the peer's close_notify.
 #[test]
 fn a_clone_that_is_dropped_leaves_tls_to_the_other() {
-    for role in ROLES {
-        bounded(move || {
-            let (mut stream, mut raw) = over(role, |tcp| tcp);
-            let peer = thread::spawn(move || {
-                raw.handshake().unwrap();
-                raw.close_notify();
-                assert_eq!(raw.hear_all(), (b"y".to_vec(), true));
-            });
-            stream.handshake().unwrap();
-            let mut clone = stream.try_clone().unwrap();
-            // A ticket interrupts a read, which is made again.
-            assert_eq!(clone.read_to_end(&mut Vec::new()).unwrap(), 0);
-            drop(clone);
-            stream.write_all(b"y").unwrap();
-            stream.flush().unwrap();
-            drop(stream);
-            peer.join().unwrap();
+    bounded_each(ROLES, |role| {
+        let (mut stream, mut raw) = over(role, |tcp| tcp);
+        let peer = thread::spawn(move || {
+            raw.handshake().unwrap();
+            raw.close_notify();
+            assert_eq!(raw.hear_all(), (b"y".to_vec(), true));
         });
-    }
+        stream.handshake().unwrap();
+        let mut clone = stream.try_clone().unwrap();
+        // A ticket interrupts a read, which is made again.
+        assert_eq!(clone.read_to_end(&mut Vec::new()).unwrap(), 0);
+        drop(clone);
+        stream.write_all(b"y").unwrap();
+        stream.flush().unwrap();
+        drop(stream);
+        peer.join().unwrap();
+    });
 }
 
 /// It has sent its close_notify, and is owed ours.
 #[test]
 fn a_stream_is_dropped_though_the_peer_takes_nothing_more() {
-    for role in ROLES {
-        bounded(move || {
-            let (mut stream, mut raw) = over(role, |tcp| tcp);
-            let peer = thread::spawn(move || {
-                raw.handshake().unwrap();
-                raw.close_notify();
-                raw
-            });
-            stream.handshake().unwrap();
-            let _deaf = peer.join().unwrap();
-            assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0);
-            let much = [0; 1 << 16];
-            while stream.try_write(&[IoSlice::new(&much)]).is_ok() {}
-            drop(stream);
+    bounded_each(ROLES, |role| {
+        let (mut stream, mut raw) = over(role, |tcp| tcp);
+        let peer = thread::spawn(move || {
+            raw.handshake().unwrap();
+            raw.close_notify();
+            raw
         });
-    }
+        stream.handshake().unwrap();
+        let _deaf = peer.join().unwrap();
+        assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0);
+        let much = [0; 1 << 16];
+        while stream.try_write(&[IoSlice::new(&much)]).is_ok() {}
+        drop(stream);
+    });
 }
 
 // The handshake.
@@ -1019,60 +985,53 @@ fn what_a_certificate_says_is_escaped_and_cut_in_an_error() {
 
 #[test]
 fn a_server_that_asks_for_a_certificate_gets_the_client_s_or_refuses() {
-    for adapter in ADAPTERS {
-        bounded(move || {
-            let authority = Authority::new();
-            let url = localhost_url(&echo_server(adapter, authority.strict_server()));
-            let config = Config::default();
-            let known = authority.known_client();
-            let mut ws = Client::connect(adapter, &url, &config, known).unwrap();
-            ws.send("hello").unwrap();
-            assert_eq!(ws.recv().unwrap(), text("hello"));
+    bounded_each(ADAPTERS, |adapter| {
+        let authority = Authority::new();
+        let url = localhost_url(&echo_server(adapter, authority.strict_server()));
+        let config = Config::default();
+        let known = authority.known_client();
+        let mut ws = Client::connect(adapter, &url, &config, known).unwrap();
+        ws.send("hello").unwrap();
+        assert_eq!(ws.recv().unwrap(), text("hello"));
 
-            let stranger = Client::connect(adapter, &url, &config, authority.client());
-            let error = stranger.map(drop).unwrap_err();
-            let Error::Tls(tls) = &error else { panic!("{error:?}") };
-            assert_eq!(tls.certificate(), None, "it is ours that is missing");
-            assert!(
-                error.to_string().contains("refused by the peer: CertificateRequired"),
-                "{error}"
-            );
-            assert!(!error.is_retryable());
-        });
-    }
+        let stranger = Client::connect(adapter, &url, &config, authority.client());
+        let error = stranger.map(drop).unwrap_err();
+        let Error::Tls(tls) = &error else { panic!("{error:?}") };
+        assert_eq!(tls.certificate(), None, "it is ours that is missing");
+        assert!(error.to_string().contains("refused by the peer: CertificateRequired"), "{error}");
+        assert!(!error.is_retryable());
+    });
 }
 
 #[test]
 fn a_server_reads_the_client_s_certificate_before_it_accepts() {
-    for adapter in ADAPTERS {
-        bounded(move || {
-            let authority = Authority::new();
-            let (tcp, far) = tcp_pair();
-            let client = authority.known_client();
-            let peer = thread::spawn(move || {
-                let mut raw = Raw::client(far, client);
-                raw.handshake().unwrap();
-                raw.hear_all();
-            });
-            let tls = authority.strict_server();
-            let shown = match adapter {
-                Adapter::Tokio => {
-                    let runtime = runtime();
-                    let tcp = async_tcp(&runtime, tcp);
-                    let mut stream = on_tokio::TlsStream::server(tcp, tls).unwrap();
-                    wait(&runtime, stream.handshake()).unwrap();
-                    stream.session().peer_certificates().map(<[_]>::len)
-                }
-                Adapter::Blocking => {
-                    let mut stream = blocking::TlsStream::server(tcp, tls).unwrap();
-                    stream.handshake().unwrap();
-                    stream.session().peer_certificates().map(<[_]>::len)
-                }
-            };
-            assert_eq!(shown, Some(1));
-            peer.join().unwrap();
+    bounded_each(ADAPTERS, |adapter| {
+        let authority = Authority::new();
+        let (tcp, far) = tcp_pair();
+        let client = authority.known_client();
+        let peer = thread::spawn(move || {
+            let mut raw = Raw::client(far, client);
+            raw.handshake().unwrap();
+            raw.hear_all();
         });
-    }
+        let tls = authority.strict_server();
+        let shown = match adapter {
+            Adapter::Tokio => {
+                let runtime = runtime();
+                let tcp = async_tcp(&runtime, tcp);
+                let mut stream = on_tokio::TlsStream::server(tcp, tls).unwrap();
+                wait(&runtime, stream.handshake()).unwrap();
+                stream.session().peer_certificates().map(<[_]>::len)
+            }
+            Adapter::Blocking => {
+                let mut stream = blocking::TlsStream::server(tcp, tls).unwrap();
+                stream.handshake().unwrap();
+                stream.session().peer_certificates().map(<[_]>::len)
+            }
+        };
+        assert_eq!(shown, Some(1));
+        peer.join().unwrap();
+    });
 }
 
 /// The name asked for, and the protocol agreed on, as this server sees them.
@@ -1144,101 +1103,93 @@ fn a_server_of_http_2_only_is_refused() {
 
 #[test]
 fn tls_1_2_will_do() {
-    for adapter in ADAPTERS {
-        bounded(move || {
-            let authority = Authority::new();
-            let identity = authority.issue(&["localhost"]);
-            let old = ServerConfig::builder_with_protocol_versions(&[&TLS12]).with_no_client_auth();
-            let key = identity.private();
-            let old = old.with_single_cert(identity.chain, key).unwrap();
-            let url = localhost_url(&echo_server(adapter, old.into()));
-            let config = Config::default();
-            let mut ws = Client::connect(adapter, &url, &config, authority.client()).unwrap();
-            ws.send(&vec![3; 50_000]).unwrap();
-            assert_eq!(ws.recv().unwrap(), Some(OwnedMessage::from(vec![3; 50_000])));
-            ws.close(None).unwrap();
-        });
-    }
+    bounded_each(ADAPTERS, |adapter| {
+        let authority = Authority::new();
+        let identity = authority.issue(&["localhost"]);
+        let old = ServerConfig::builder_with_protocol_versions(&[&TLS12]).with_no_client_auth();
+        let key = identity.private();
+        let old = old.with_single_cert(identity.chain, key).unwrap();
+        let url = localhost_url(&echo_server(adapter, old.into()));
+        let config = Config::default();
+        let mut ws = Client::connect(adapter, &url, &config, authority.client()).unwrap();
+        ws.send(&vec![3; 50_000]).unwrap();
+        assert_eq!(ws.recv().unwrap(), Some(OwnedMessage::from(vec![3; 50_000])));
+        ws.close(None).unwrap();
+    });
 }
 
 #[test]
 fn a_session_is_resumed() {
-    for adapter in ADAPTERS {
-        bounded(move || {
-            let authority = Authority::new();
-            let url = localhost_url(&echo_server(adapter, authority.server()));
-            let client = authority.client();
-            let resumed: Vec<_> = (0..2)
-                .map(|_| {
-                    let config = Config::default();
-                    let mut ws = Client::connect(adapter, &url, &config, client.clone()).unwrap();
-                    ws.send("x").unwrap();
-                    ws.recv().unwrap(); // the tickets have come by now
-                    match &ws {
-                        Ws::Tokio(ws, _) => ws.get_ref().tls().unwrap().is_resumed(),
-                        Ws::Blocking(ws) => ws.get_ref().tls().unwrap().is_resumed(),
-                    }
-                })
-                .collect();
-            assert_eq!(resumed, [false, true]);
-        });
-    }
+    bounded_each(ADAPTERS, |adapter| {
+        let authority = Authority::new();
+        let url = localhost_url(&echo_server(adapter, authority.server()));
+        let client = authority.client();
+        let resumed: Vec<_> = (0..2)
+            .map(|_| {
+                let config = Config::default();
+                let mut ws = Client::connect(adapter, &url, &config, client.clone()).unwrap();
+                ws.send("x").unwrap();
+                ws.recv().unwrap(); // the tickets have come by now
+                match &ws {
+                    Ws::Tokio(ws, _) => ws.get_ref().tls().unwrap().is_resumed(),
+                    Ws::Blocking(ws) => ws.get_ref().tls().unwrap().is_resumed(),
+                }
+            })
+            .collect();
+        assert_eq!(resumed, [false, true]);
+    });
 }
 
 #[test]
 fn a_peer_that_does_not_speak_tls_is_named_as_such() {
-    for adapter in ADAPTERS {
-        bounded(move || {
-            let (listener, url) = listening();
-            let plain = thread::spawn(move || {
-                let mut stream = listener.accept().unwrap().0;
-                let _ = stream.read(&mut [0; 4096]).unwrap();
-                stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
-                let _ = stream.read_to_end(&mut Vec::new());
-            });
-            let client = Authority::new().client();
-            let connected = Client::connect(adapter, &url, &Config::default(), client);
-            let error = connected.map(drop).unwrap_err();
-            assert!(error.to_string().contains("is not TLS"), "{error}");
-            assert!(!error.is_retryable());
-            plain.join().unwrap();
-
-            // And a client that does not.
-            let (near, mut far) = tcp_pair();
-            far.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-            let server = Authority::new().server();
-            let accepted = Server::accept(adapter, near, &Config::default(), server);
-            let error = accepted.map(drop).unwrap_err();
-            assert!(matches!(error, Error::Tls(_)), "{error:?}");
-            assert!(error.to_string().contains("is not TLS"), "{error}");
+    bounded_each(ADAPTERS, |adapter| {
+        let (listener, url) = listening();
+        let plain = thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+            let _ = stream.read_to_end(&mut Vec::new());
         });
-    }
+        let client = Authority::new().client();
+        let connected = Client::connect(adapter, &url, &Config::default(), client);
+        let error = connected.map(drop).unwrap_err();
+        assert!(error.to_string().contains("is not TLS"), "{error}");
+        assert!(!error.is_retryable());
+        plain.join().unwrap();
+
+        // And a client that does not.
+        let (near, mut far) = tcp_pair();
+        far.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let server = Authority::new().server();
+        let accepted = Server::accept(adapter, near, &Config::default(), server);
+        let error = accepted.map(drop).unwrap_err();
+        assert!(matches!(error, Error::Tls(_)), "{error:?}");
+        assert!(error.to_string().contains("is not TLS"), "{error}");
+    });
 }
 
 #[test]
 fn a_stream_that_ends_in_the_handshake_says_so() {
-    for adapter in ADAPTERS {
-        bounded(move || {
-            let (listener, url) = listening();
-            let gone = thread::spawn(move || {
-                let mut stream = listener.accept().unwrap().0;
-                let _ = stream.read(&mut [0; 4096]).unwrap();
-            });
-            let client = Authority::new().client();
-            let connected = Client::connect(adapter, &url, &Config::default(), client);
-            let error = connected.map(drop).unwrap_err();
-            assert!(error.to_string().contains("in the TLS handshake"), "{error}");
-            assert!(error.is_retryable());
-            gone.join().unwrap();
-
-            let (near, far) = tcp_pair();
-            drop(far);
-            let server = Authority::new().server();
-            let accepted = Server::accept(adapter, near, &Config::default(), server);
-            let error = accepted.map(drop).unwrap_err();
-            assert!(error.to_string().contains("in the TLS handshake"), "{error}");
+    bounded_each(ADAPTERS, |adapter| {
+        let (listener, url) = listening();
+        let gone = thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            let _ = stream.read(&mut [0; 4096]).unwrap();
         });
-    }
+        let client = Authority::new().client();
+        let connected = Client::connect(adapter, &url, &Config::default(), client);
+        let error = connected.map(drop).unwrap_err();
+        assert!(error.to_string().contains("in the TLS handshake"), "{error}");
+        assert!(error.is_retryable());
+        gone.join().unwrap();
+
+        let (near, far) = tcp_pair();
+        drop(far);
+        let server = Authority::new().server();
+        let accepted = Server::accept(adapter, near, &Config::default(), server);
+        let error = accepted.map(drop).unwrap_err();
+        assert!(error.to_string().contains("in the TLS handshake"), "{error}");
+    });
 }
 
 // P107: the limit of time holds from dialing to the 101, TLS included.
@@ -1247,48 +1198,46 @@ fn a_stream_that_ends_in_the_handshake_says_so() {
 fn the_tls_handshake_is_within_the_time_of_the_opening_handshake() {
     for adapter in ADAPTERS {
         // How far the peer goes before it falls silent: not a word, a part of one, all of TLS.
-        for steps in 0..3 {
-            bounded(move || {
-                let authority = &Authority::new();
-                with_time_enough(|timeout| {
-                    let server = authority.server();
-                    let (listener, url) = listening();
-                    let silent = thread::spawn(move || {
-                        let mut stream = listener.accept().unwrap().0;
-                        let clone = stream.try_clone().unwrap();
-                        let gone = match steps {
-                            0 => Ok(()),
-                            1 => stream.write_all(&[22, 3, 3]),
-                            _ => Raw::server(clone, server).handshake(),
-                        };
-                        let _ = stream.read_to_end(&mut Vec::new());
-                        gone.is_ok()
-                    });
-                    let config = Config { handshake_timeout: timeout, ..Config::default() };
-                    let connected = Client::connect(adapter, &url, &config, authority.client());
-                    timed_out(connected.map(drop));
-                    silent.join().unwrap()
+        bounded_each(0..3, move |steps| {
+            let authority = &Authority::new();
+            with_time_enough(|timeout| {
+                let server = authority.server();
+                let (listener, url) = listening();
+                let silent = thread::spawn(move || {
+                    let mut stream = listener.accept().unwrap().0;
+                    let clone = stream.try_clone().unwrap();
+                    let gone = match steps {
+                        0 => Ok(()),
+                        1 => stream.write_all(&[22, 3, 3]),
+                        _ => Raw::server(clone, server).handshake(),
+                    };
+                    let _ = stream.read_to_end(&mut Vec::new());
+                    gone.is_ok()
                 });
-                with_time_enough(|timeout| {
-                    let (near, mut far) = tcp_pair();
-                    let client = authority.client();
-                    let silent = thread::spawn(move || {
-                        let clone = far.try_clone().unwrap();
-                        let gone = match steps {
-                            0 => Ok(()),
-                            1 => far.write_all(&[22, 3, 1]),
-                            _ => Raw::client(clone, client).handshake(),
-                        };
-                        let _ = far.read_to_end(&mut Vec::new());
-                        gone.is_ok()
-                    });
-                    let config = Config { handshake_timeout: timeout, ..Config::default() };
-                    let accepted = Server::accept(adapter, near, &config, authority.server());
-                    timed_out(accepted.map(drop));
-                    silent.join().unwrap()
-                });
+                let config = Config { handshake_timeout: timeout, ..Config::default() };
+                let connected = Client::connect(adapter, &url, &config, authority.client());
+                timed_out(connected.map(drop));
+                silent.join().unwrap()
             });
-        }
+            with_time_enough(|timeout| {
+                let (near, mut far) = tcp_pair();
+                let client = authority.client();
+                let silent = thread::spawn(move || {
+                    let clone = far.try_clone().unwrap();
+                    let gone = match steps {
+                        0 => Ok(()),
+                        1 => far.write_all(&[22, 3, 1]),
+                        _ => Raw::client(clone, client).handshake(),
+                    };
+                    let _ = far.read_to_end(&mut Vec::new());
+                    gone.is_ok()
+                });
+                let config = Config { handshake_timeout: timeout, ..Config::default() };
+                let accepted = Server::accept(adapter, near, &config, authority.server());
+                timed_out(accepted.map(drop));
+                silent.join().unwrap()
+            });
+        });
     }
 }
 
@@ -1308,22 +1257,20 @@ fn a_peer_that_drips_its_handshake_is_not_waited_for() {
         record.resize(16 << 10, 1);
         trickle(stream, &record, ms(10));
     }
-    for adapter in ADAPTERS {
-        bounded(move || {
-            let config = Config { handshake_timeout: ms(200), ..Config::default() };
-            let (near, far) = tcp_pair();
-            let dripping = thread::spawn(move || drip(far));
-            let accepted = Server::accept(adapter, near, &config, Authority::new().server());
-            timed_out(accepted.map(drop));
-            dripping.join().unwrap();
+    bounded_each(ADAPTERS, |adapter| {
+        let config = Config { handshake_timeout: ms(200), ..Config::default() };
+        let (near, far) = tcp_pair();
+        let dripping = thread::spawn(move || drip(far));
+        let accepted = Server::accept(adapter, near, &config, Authority::new().server());
+        timed_out(accepted.map(drop));
+        dripping.join().unwrap();
 
-            let (listener, url) = listening();
-            let dripping = thread::spawn(move || drip(listener.accept().unwrap().0));
-            let connected = Client::connect(adapter, &url, &config, Authority::new().client());
-            timed_out(connected.map(drop));
-            dripping.join().unwrap();
-        });
-    }
+        let (listener, url) = listening();
+        let dripping = thread::spawn(move || drip(listener.accept().unwrap().0));
+        let connected = Client::connect(adapter, &url, &config, Authority::new().client());
+        timed_out(connected.map(drop));
+        dripping.join().unwrap();
+    });
 }
 
 /// Once told, it gives a byte at a time.
@@ -1374,14 +1321,12 @@ impl Write for Interrupted {
 
 #[test]
 fn a_flush_that_is_interrupted_does_not_end_the_handshake() {
-    for role in ROLES {
-        bounded(move || {
-            let (mut stream, mut raw) = over(role, |tcp| WithoutTimeouts(Interrupted(tcp, false)));
-            let peer = thread::spawn(move || raw.handshake().unwrap());
-            stream.handshake().unwrap();
-            peer.join().unwrap();
-        });
-    }
+    bounded_each(ROLES, |role| {
+        let (mut stream, mut raw) = over(role, |tcp| WithoutTimeouts(Interrupted(tcp, false)));
+        let peer = thread::spawn(move || raw.handshake().unwrap());
+        stream.handshake().unwrap();
+        peer.join().unwrap();
+    });
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::support::{
     blocking::bounded,
     proxy::first,
-    tls::{Authority, runtime, wait},
+    tls::{Authority, product, runtime, wait},
 };
 use std::{
     net::TcpStream,
@@ -23,39 +23,38 @@ use tickwire::{
 fn the_certificate_is_for_the_host_of_the_url() {
     bounded(|| {
         let authority = Authority::new();
-        for (name, good) in [("feed.example", true), ("localhost", false)] {
-            for on_tokio in [false, true] {
-                let tls = authority.issue(&[name]).server();
-                let (address, serving) = first(move |stream| {
-                    let stream = TlsStream::server(stream, tls).unwrap();
-                    let Ok(mut ws) = blocking::accept(stream, &Config::default()) else { return };
-                    while let Ok(Some(_)) = ws.recv() {}
-                });
-                let request = Request::new("wss://feed.example/ticks").unwrap();
-                let dial = Dial::new(&request).tls(authority.client());
-                let config = Config::default();
-                let done = if on_tokio {
-                    let runtime = runtime();
-                    let connect = |_| tokio::net::TcpStream::connect(address);
-                    wait(&runtime, async {
-                        let mut ws = dial.connect_with(&config, connect).await?;
-                        assert!(ws.get_ref().tls().is_some());
-                        ws.close(None).await
-                    })
-                } else {
-                    let connect = |_: &_| TcpStream::connect(address);
-                    dial.blocking_connect_with(&config, connect).and_then(|mut ws| {
-                        assert!(ws.get_ref().tls().is_some());
-                        ws.close(None)
-                    })
-                };
-                serving.join().unwrap();
-                match done {
-                    Err(Error::Tls(error)) if !good => {
-                        assert_eq!(error.certificate(), Some(BadCertificate::WrongName));
-                    }
-                    done => assert!(good && done.is_ok(), "{done:?}"),
+        let names = [("feed.example", true), ("localhost", false)];
+        for ((name, good), on_tokio) in product(names, [false, true]) {
+            let tls = authority.issue(&[name]).server();
+            let (address, serving) = first(move |stream| {
+                let stream = TlsStream::server(stream, tls).unwrap();
+                let Ok(mut ws) = blocking::accept(stream, &Config::default()) else { return };
+                while let Ok(Some(_)) = ws.recv() {}
+            });
+            let request = Request::new("wss://feed.example/ticks").unwrap();
+            let dial = Dial::new(&request).tls(authority.client());
+            let config = Config::default();
+            let done = if on_tokio {
+                let runtime = runtime();
+                let connect = |_| tokio::net::TcpStream::connect(address);
+                wait(&runtime, async {
+                    let mut ws = dial.connect_with(&config, connect).await?;
+                    assert!(ws.get_ref().tls().is_some());
+                    ws.close(None).await
+                })
+            } else {
+                let connect = |_: &_| TcpStream::connect(address);
+                dial.blocking_connect_with(&config, connect).and_then(|mut ws| {
+                    assert!(ws.get_ref().tls().is_some());
+                    ws.close(None)
+                })
+            };
+            serving.join().unwrap();
+            match done {
+                Err(Error::Tls(error)) if !good => {
+                    assert_eq!(error.certificate(), Some(BadCertificate::WrongName));
                 }
+                done => assert!(good && done.is_ok(), "{done:?}"),
             }
         }
     });

@@ -3,7 +3,7 @@
 //! panics.
 use crate::support::{
     hostile::Hostile,
-    tls::{Authority, Identity},
+    tls::{Authority, Identity, product},
 };
 use std::{io::ErrorKind, sync::Arc};
 use tickwire::{
@@ -190,21 +190,19 @@ fn each_is_survived(version: &'static SupportedProtocolVersion, role: Role, in_p
     let plain = ours.converse(None, |_, _| vec![]);
     assert!(matches!(plain.end, Some(Ok(()))), "{plain:?}");
     let (mut run, mut failed) = (0, 0);
-    for at in 0..=plain.records {
-        for kind in KINDS {
-            for sealed in [false, true] {
-                for (count, most, closes) in
-                    [(1, LATE, false), [(1, 100, true), (33, LATE, true)][run / 2 % 2]]
-                {
-                    run += 1;
-                    ours.most = most;
-                    let close_at = closes.then_some(run / 3 % (plain.records + 1));
-                    let outcome = ours.converse(close_at, |number, peer| match number == at {
-                        true => (0..count).flat_map(|_| peer.record(sealed, kind, &[])).collect(),
-                        false => vec![],
-                    });
-                    failed += usize::from(matches!(outcome.end, Some(Err(_))));
-                }
+    for (at, kind) in product(0..=plain.records, KINDS) {
+        for sealed in [false, true] {
+            for (count, most, closes) in
+                [(1, LATE, false), [(1, 100, true), (33, LATE, true)][run / 2 % 2]]
+            {
+                run += 1;
+                ours.most = most;
+                let close_at = closes.then_some(run / 3 % (plain.records + 1));
+                let outcome = ours.converse(close_at, |number, peer| match number == at {
+                    true => (0..count).flat_map(|_| peer.record(sealed, kind, &[])).collect(),
+                    false => vec![],
+                });
+                failed += usize::from(matches!(outcome.end, Some(Err(_))));
             }
         }
     }

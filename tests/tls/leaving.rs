@@ -2,7 +2,7 @@
 //! that waits for the peer hangs.
 use crate::support::{
     blocking::{bounded, patient, took},
-    tls::{Authority, async_tcp, runtime, tcp_pair, wait},
+    tls::{Authority, async_tcp, product, runtime, tcp_pair, wait},
 };
 use ::tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -97,20 +97,18 @@ fn a_frozen_server_is_left_in_time_over_tcp() {
     bounded(|| {
         let runtime = runtime();
         for within in BOUNDS {
-            for blocked in [false, true] {
-                for on_tokio in [false, true] {
-                    let (near, far) = tcp_pair();
-                    let (hold, held) = frozen(move || far);
-                    match on_tokio {
-                        true => {
-                            let tcp = async_tcp(&runtime, near);
-                            wait(&runtime, on_a_task(tcp, within, blocked));
-                        }
-                        false => on_a_thread(near, within, blocked),
+            for (blocked, on_tokio) in product([false, true], [false, true]) {
+                let (near, far) = tcp_pair();
+                let (hold, held) = frozen(move || far);
+                match on_tokio {
+                    true => {
+                        let tcp = async_tcp(&runtime, near);
+                        wait(&runtime, on_a_task(tcp, within, blocked));
                     }
-                    drop(hold);
-                    held.join().unwrap();
+                    false => on_a_thread(near, within, blocked),
                 }
+                drop(hold);
+                held.join().unwrap();
             }
             #[cfg(feature = "futures")]
             {

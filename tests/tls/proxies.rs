@@ -1,8 +1,8 @@
 //! TLS to a proxy, to the server behind it, and to both, one within the other.
 use crate::support::{
-    blocking::bounded,
+    blocking::{bounded, bounded_each},
     proxy::{BASIC, SECRET, Told, WAYS, Way, Ws, connect, first, head, relay},
-    tls::Authority,
+    tls::{Authority, product},
 };
 use std::{
     io::{Read, Write},
@@ -64,28 +64,24 @@ fn is_secure(ws: &Ws) -> bool {
 
 #[test]
 fn a_websocket_passes_a_proxy_over_tls_in_plain_text_and_within_tls_of_its_own() {
-    for way in WAYS {
-        for secure in [false, true] {
-            bounded(move || {
-                let (proxy, server) = (Authority::new(), Authority::new());
-                let inner = secure.then_some((&server, &server));
-                let (ws, serving, relaying) = through(way, &proxy, &proxy, inner);
-                let mut ws = ws.unwrap();
-                assert_eq!(is_secure(&ws), secure, "TLS to the proxy says nothing of the server");
-                for size in [1, 1000, 100_000] {
-                    let text = "x".repeat(size);
-                    assert!(ws.ask(&text) == text);
-                }
-                drop(ws);
-                serving.join().unwrap();
-                let told = relaying.join().unwrap().unwrap();
-                assert!(String::from_utf8_lossy(&told.proxy).contains(BASIC));
-                let to_server = String::from_utf8_lossy(&told.server);
-                assert_eq!(to_server.contains("GET / "), !secure);
-                assert!(!to_server.contains(SECRET) && !to_server.contains(BASIC));
-            });
+    bounded_each(product(WAYS, [false, true]), |(way, secure)| {
+        let (proxy, server) = (Authority::new(), Authority::new());
+        let inner = secure.then_some((&server, &server));
+        let (ws, serving, relaying) = through(way, &proxy, &proxy, inner);
+        let mut ws = ws.unwrap();
+        assert_eq!(is_secure(&ws), secure, "TLS to the proxy says nothing of the server");
+        for size in [1, 1000, 100_000] {
+            let text = "x".repeat(size);
+            assert!(ws.ask(&text) == text);
         }
-    }
+        drop(ws);
+        serving.join().unwrap();
+        let told = relaying.join().unwrap().unwrap();
+        assert!(String::from_utf8_lossy(&told.proxy).contains(BASIC));
+        let to_server = String::from_utf8_lossy(&told.server);
+        assert_eq!(to_server.contains("GET / "), !secure);
+        assert!(!to_server.contains(SECRET) && !to_server.contains(BASIC));
+    });
 }
 
 #[test]
@@ -112,22 +108,20 @@ fn halves_of_threads_speak_tls_within_tls() {
 
 #[test]
 fn who_is_not_the_proxy_gets_no_credentials_and_who_is_not_the_server_no_request() {
-    for way in WAYS {
-        bounded(move || {
-            let (one, other) = (Authority::new(), Authority::new());
-            let (ws, ..) = through(way, &one, &other, None);
-            let Err(Error::Proxy(error)) = ws.map(drop) else { panic!("{way:?}") };
-            let Error::Tls(error) = *error else { panic!("{error:?}") };
-            assert_eq!(error.certificate(), Some(BadCertificate::NotTrusted));
+    bounded_each(WAYS, |way| {
+        let (one, other) = (Authority::new(), Authority::new());
+        let (ws, ..) = through(way, &one, &other, None);
+        let Err(Error::Proxy(error)) = ws.map(drop) else { panic!("{way:?}") };
+        let Error::Tls(error) = *error else { panic!("{error:?}") };
+        assert_eq!(error.certificate(), Some(BadCertificate::NotTrusted));
 
-            // The proxy's authority vouches for no server.
-            let (ws, _, relaying) = through(way, &one, &one, Some((&other, &one)));
-            let Err(Error::Tls(error)) = ws.map(drop) else { panic!("{way:?}") };
-            assert_eq!(error.certificate(), Some(BadCertificate::NotTrusted));
-            let told = relaying.join().unwrap().unwrap();
-            assert!(!String::from_utf8_lossy(&told.server).contains("GET /"));
-        });
-    }
+        // The proxy's authority vouches for no server.
+        let (ws, _, relaying) = through(way, &one, &one, Some((&other, &one)));
+        let Err(Error::Tls(error)) = ws.map(drop) else { panic!("{way:?}") };
+        assert_eq!(error.certificate(), Some(BadCertificate::NotTrusted));
+        let told = relaying.join().unwrap().unwrap();
+        assert!(!String::from_utf8_lossy(&told.server).contains("GET /"));
+    });
 }
 
 #[test]

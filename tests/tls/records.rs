@@ -5,7 +5,7 @@ use crate::{
     support::{
         provider,
         tls::{Authority, IN_PLACE, altered},
-        wire::{bytes, connection},
+        wire::{bytes, connection, product},
     },
 };
 use std::{
@@ -312,17 +312,15 @@ fn refused(role: Role, records: impl FnOnce(&mut Puppet) -> Vec<u8>) -> (rustls:
 
 #[test]
 fn t01_records_of_every_length_and_cut_are_opened_by_all_suites_in_both_roles() {
-    for role in ROLES {
-        for suite in SUITES {
-            let (mut ours, mut peer) = Puppet::by(role, suite);
-            for len in [1, 2, 3, 100, 4000, 4096, 16_000, 16_383, 16_384] {
-                let plain = bytes(len);
-                for (room, most) in [(16 << 10, 16 << 10), (32 << 10, 999), (700, 4096), (1, 999)] {
-                    ours.pipe.0.borrow_mut().most = Some(most);
-                    let wire = peer.data(&plain);
-                    ours.pipe.put(&wire);
-                    assert_eq!(ours.read_all(room), plain, "{len} in {room} by {most}");
-                }
+    for (role, suite) in product(ROLES, SUITES) {
+        let (mut ours, mut peer) = Puppet::by(role, suite);
+        for len in [1, 2, 3, 100, 4000, 4096, 16_000, 16_383, 16_384] {
+            let plain = bytes(len);
+            for (room, most) in [(16 << 10, 16 << 10), (32 << 10, 999), (700, 4096), (1, 999)] {
+                ours.pipe.0.borrow_mut().most = Some(most);
+                let wire = peer.data(&plain);
+                ours.pipe.put(&wire);
+                assert_eq!(ours.read_all(room), plain, "{len} in {room} by {most}");
             }
         }
     }
@@ -349,15 +347,13 @@ fn t01_several_records_of_one_read_are_one_read_of_data_and_each_cut_is_survived
 
 #[test]
 fn t02_sealed_records_are_opened_by_rustls_whatever_their_length() {
-    for role in ROLES {
-        for suite in SUITES {
-            let (mut ours, mut peer) = Ours::by(role, suite);
-            assert_eq!(ours.io.session().in_place(), IN_PLACE);
-            for len in [1, 2, 15, 16, 17, 4000, 16_383, 16_384, 16_385, 200_000] {
-                let plain = bytes(len);
-                ours.write(&plain);
-                assert!(ours.opened_by(&mut peer) == plain, "{len}");
-            }
+    for (role, suite) in product(ROLES, SUITES) {
+        let (mut ours, mut peer) = Ours::by(role, suite);
+        assert_eq!(ours.io.session().in_place(), IN_PLACE);
+        for len in [1, 2, 15, 16, 17, 4000, 16_383, 16_384, 16_385, 200_000] {
+            let plain = bytes(len);
+            ours.write(&plain);
+            assert!(ours.opened_by(&mut peer) == plain, "{len}");
         }
     }
 }
@@ -423,26 +419,23 @@ fn t06_nothing_but_zeros_is_an_unexpected_message() {
 
 #[test]
 fn t07_the_first_bad_tag_ends_the_direction_and_shows_nothing_of_the_record() {
-    for at in [5, 20, 5 + 64, 5 + 65 + 15] {
-        for room in [16 << 10, 32] {
-            let (mut ours, mut peer) = Puppet::new(Role::Client);
-            let mut record = peer.data(&[b'x'; 64]);
-            record[at] ^= 1;
-            ours.pipe.put(&[record, peer.data(b"behind")].concat());
-            let mut place = vec![7; room];
-            let mut buf = ReadBuf::new(&mut place);
-            let mut cx = Context::from_waker(Waker::noop());
-            let Poll::Ready(Err(error)) = Pin::new(&mut ours.io).poll_read(&mut cx, &mut buf)
-            else {
-                panic!("it is taken");
-            };
-            assert!(buf.filled().is_empty());
-            let error = error.downcast::<rustls::Error>().unwrap();
-            assert_eq!(error, rustls::Error::DecryptError);
-            assert!(!place.windows(8).any(|part| part == b"xxxxxxxx"), "plaintext is left");
-            assert_eq!(ours.failure(0), rustls::Error::DecryptError);
-            assert_eq!(alert(peer.opened(&ours)), AlertDescription::BadRecordMac);
-        }
+    for (at, room) in product([5, 20, 5 + 64, 5 + 65 + 15], [16 << 10, 32]) {
+        let (mut ours, mut peer) = Puppet::new(Role::Client);
+        let mut record = peer.data(&[b'x'; 64]);
+        record[at] ^= 1;
+        ours.pipe.put(&[record, peer.data(b"behind")].concat());
+        let mut place = vec![7; room];
+        let mut buf = ReadBuf::new(&mut place);
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(Err(error)) = Pin::new(&mut ours.io).poll_read(&mut cx, &mut buf) else {
+            panic!("it is taken");
+        };
+        assert!(buf.filled().is_empty());
+        let error = error.downcast::<rustls::Error>().unwrap();
+        assert_eq!(error, rustls::Error::DecryptError);
+        assert!(!place.windows(8).any(|part| part == b"xxxxxxxx"), "plaintext is left");
+        assert_eq!(ours.failure(0), rustls::Error::DecryptError);
+        assert_eq!(alert(peer.opened(&ours)), AlertDescription::BadRecordMac);
     }
 }
 
@@ -512,27 +505,25 @@ fn t10_a_key_update_is_the_last_in_its_record_and_asks_by_0_or_1() {
 
 #[test]
 fn t11_key_updates_of_the_peer_change_its_key_and_are_answered_once_before_data() {
-    for role in ROLES {
-        for suite in SUITES {
-            let (mut ours, mut peer) = Ours::by(role, suite);
-            for round in 0..5 {
-                for _ in 0..=round {
-                    peer.refresh_traffic_keys().unwrap(); // asks for ours
-                }
-                peer.writer().write_all(b"under the new key").unwrap();
-                turn(&ours.pipe, &mut peer);
-                assert_eq!(ours.read_all(100), b"under the new key");
-                assert!(ours.pipe.taken().is_empty(), "an answer waits for data");
-                ours.write(b"and back");
-                let wire = ours.pipe.taken();
-                // Both are records of their own.
-                assert_eq!(wire.len(), (5 + 5 + 17) + (5 + 8 + 17), "one answer");
-                peer.read_tls(&mut &wire[..]).unwrap();
-                peer.process_new_packets().unwrap();
-                let mut got = Vec::new();
-                let _ = peer.reader().read_to_end(&mut got);
-                assert_eq!(got, b"and back");
+    for (role, suite) in product(ROLES, SUITES) {
+        let (mut ours, mut peer) = Ours::by(role, suite);
+        for round in 0..5 {
+            for _ in 0..=round {
+                peer.refresh_traffic_keys().unwrap(); // asks for ours
             }
+            peer.writer().write_all(b"under the new key").unwrap();
+            turn(&ours.pipe, &mut peer);
+            assert_eq!(ours.read_all(100), b"under the new key");
+            assert!(ours.pipe.taken().is_empty(), "an answer waits for data");
+            ours.write(b"and back");
+            let wire = ours.pipe.taken();
+            // Both are records of their own.
+            assert_eq!(wire.len(), (5 + 5 + 17) + (5 + 8 + 17), "one answer");
+            peer.read_tls(&mut &wire[..]).unwrap();
+            peer.process_new_packets().unwrap();
+            let mut got = Vec::new();
+            let _ = peer.reader().read_to_end(&mut got);
+            assert_eq!(got, b"and back");
         }
     }
 }
@@ -677,30 +668,28 @@ impl Wake for Woken {
 
 #[test]
 fn t25_a_task_that_reads_what_brings_no_data_lets_others_have_their_turn() {
-    for role in ROLES {
-        for in_place in [true, false] {
-            let (mut client, mut server) = configs(AES);
-            client.enable_secret_extraction = in_place || role == Role::Server;
-            server.enable_secret_extraction = in_place || role == Role::Client;
-            let (mut ours, peer) = Ours::new(role, client, server);
-            assert_eq!(ours.io.session().in_place(), in_place);
-            let wire = Puppet::of(peer, AES).flood();
-            ours.pipe.put(&wire);
-            let (mut reads, mut room) = (0, [0; 100]);
-            let data = loop {
-                let woken = Arc::new(Woken::default());
-                let waker = Waker::from(woken.clone());
-                let mut buf = ReadBuf::new(&mut room);
-                let mut cx = Context::from_waker(&waker);
-                reads += 1;
-                if Pin::new(&mut ours.io).poll_read(&mut cx, &mut buf).is_ready() {
-                    break buf.filled().to_vec();
-                }
-                assert!(woken.0.load(Relaxed), "it waits for more, though not all was read");
-            };
-            assert_eq!(data, b"data");
-            assert!(reads > 3, "{role:?} {in_place}: {reads}");
-        }
+    for (role, in_place) in product(ROLES, [true, false]) {
+        let (mut client, mut server) = configs(AES);
+        client.enable_secret_extraction = in_place || role == Role::Server;
+        server.enable_secret_extraction = in_place || role == Role::Client;
+        let (mut ours, peer) = Ours::new(role, client, server);
+        assert_eq!(ours.io.session().in_place(), in_place);
+        let wire = Puppet::of(peer, AES).flood();
+        ours.pipe.put(&wire);
+        let (mut reads, mut room) = (0, [0; 100]);
+        let data = loop {
+            let woken = Arc::new(Woken::default());
+            let waker = Waker::from(woken.clone());
+            let mut buf = ReadBuf::new(&mut room);
+            let mut cx = Context::from_waker(&waker);
+            reads += 1;
+            if Pin::new(&mut ours.io).poll_read(&mut cx, &mut buf).is_ready() {
+                break buf.filled().to_vec();
+            }
+            assert!(woken.0.load(Relaxed), "it waits for more, though not all was read");
+        };
+        assert_eq!(data, b"data");
+        assert!(reads > 3, "{role:?} {in_place}: {reads}");
     }
 }
 
@@ -1144,26 +1133,24 @@ fn odd(oddity: Oddity) -> SupportedCipherSuite {
 #[test]
 fn t21_a_provider_that_keeps_its_keys_or_has_no_other_way_to_seal_serves_as_well() {
     let whole = altered(AES, |suite| suite.quic = None);
-    for (suite, in_place) in [(odd(Oddity::Keeps), false), (whole, true)] {
-        for role in ROLES {
-            let (mut ours, mut peer) = Ours::by(role, suite);
-            assert_eq!(ours.io.session().in_place(), in_place && IN_PLACE);
-            for len in [1, 5000, 100_000] {
-                let plain = bytes(len);
-                ours.write(&plain);
-                assert!(ours.opened_by(&mut peer) == plain, "{len}");
-                let mut back = Vec::new();
-                for part in plain.chunks(10_000) {
-                    peer.writer().write_all(part).unwrap();
-                    turn(&ours.pipe, &mut peer);
-                    back.extend(ours.read_all(3000));
-                }
-                assert!(back == plain, "{len}");
+    for ((suite, in_place), role) in product([(odd(Oddity::Keeps), false), (whole, true)], ROLES) {
+        let (mut ours, mut peer) = Ours::by(role, suite);
+        assert_eq!(ours.io.session().in_place(), in_place && IN_PLACE);
+        for len in [1, 5000, 100_000] {
+            let plain = bytes(len);
+            ours.write(&plain);
+            assert!(ours.opened_by(&mut peer) == plain, "{len}");
+            let mut back = Vec::new();
+            for part in plain.chunks(10_000) {
+                peer.writer().write_all(part).unwrap();
+                turn(&ours.pipe, &mut peer);
+                back.extend(ours.read_all(3000));
             }
-            peer.send_close_notify();
-            turn(&ours.pipe, &mut peer);
-            assert!(matches!(ours.read(), Poll::Ready(Ok(data)) if data.is_empty()));
+            assert!(back == plain, "{len}");
         }
+        peer.send_close_notify();
+        turn(&ours.pipe, &mut peer);
+        assert!(matches!(ours.read(), Poll::Ready(Ok(data)) if data.is_empty()));
     }
 }
 
