@@ -309,22 +309,20 @@ fn a62_what_follows_a_101_can_be_read_in_one_way_only() {
         &["Transfer-Encoding: chunked"],
         &["Transfer-Encoding: gzip, chunked", "Content-Length: 8", "Content-Length: 1"],
     ] {
-        let tries = dial(&request, &config, |foe| {
+        for tried in dial(&request, &config, |foe| {
             let wire = [response(&foe.proof(), lines), frame.clone()].concat();
             foe.say(&wire)
-        });
-        for tried in tries {
+        }) {
             let end = End::Failed(RecvError::UnexpectedEof);
             assert_eq!(tried.verdict, Ok((vec![text("<html>")], end)), "{lines:?}");
             tried.heap.under(format_args!("{:?} {lines:?}", tried.adapter), head(512) + READ);
         }
         // A body, which is no frames.
-        let tries = dial(&request, &config, |foe| {
+        for tried in dial(&request, &config, |foe| {
             let chunks = b"8\r\n\x81\x06<html>\r\n0\r\n\r\n";
             let wire = [&response(&foe.proof(), lines), &chunks[..]].concat();
             foe.say(&wire)
-        });
-        for tried in tries {
+        }) {
             let bits = End::Failed(ProtocolError::ReservedBits.into());
             assert_eq!(tried.verdict, Ok((vec![], bits)), "{lines:?}");
         }
@@ -337,12 +335,11 @@ fn a62_what_follows_a_101_can_be_read_in_one_way_only() {
 fn gives_up(config: &Config, start: &str, without_end: &[u8], error: HandshakeError, bound: usize) {
     let request = Request::new("ws://example.com/feed").unwrap();
     let piece = without_end.repeat(1 + 4096 / without_end.len());
-    let tries = dial(&request, config, |foe| {
+    for tried in dial(&request, config, |foe| {
         let proof = foe.proof();
         foe.wire(start.replace("PROOF", &proof));
         foe.flood(&piece, usize::MAX)
-    });
-    for tried in tries {
+    }) {
         let what = format!("{:?} {error}", tried.adapter);
         assert_eq!(tried.verdict, Err(error), "{what}");
         tried.heap.under(what, bound);
@@ -387,7 +384,7 @@ fn a63_a_response_that_trickles_ends_with_the_time_for_it() {
         ("", HandshakeError::Timeout),
         ("HTTP/1.1 500 x\r\n\r\n", refused),
     ] {
-        let tries = dial(&request, &config, |foe| {
+        for tried in dial(&request, &config, |foe| {
             foe.proof();
             foe.wire(start);
             // Nothing is ever right, or wrong, about a further byte.
@@ -398,8 +395,7 @@ fn a63_a_response_that_trickles_ends_with_the_time_for_it() {
                 read.is_err_and(|e| matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
             };
             while open((&waits).read(&mut [0])) && foe.flood(byte, 1) == 1 {}
-        });
-        for tried in tries {
+        }) {
             assert_eq!(tried.verdict, Err(error), "{start}");
             tried.heap.under(format_args!("{:?} {start:?}", tried.adapter), head(4 << 10));
         }
@@ -466,13 +462,12 @@ fn a65_frames_right_behind_a_head_are_frames() {
         foe.end();
     }
     for joined in [true, false] {
-        let tries = serve(&Config::default(), |foe| {
+        for tried in serve(&Config::default(), |foe| {
             let head = request(&[]);
             let frames = [masked(TEXT, &said), masked(TEXT, "")].concat();
             say(foe, head, frames, joined);
             Answer::read(foe)
-        });
-        for tried in tries {
+        }) {
             let end = End::Failed(RecvError::UnexpectedEof);
             assert_eq!(tried.verdict, Ok((want.clone(), end)));
             assert_eq!(tried.told.status(), 101);
@@ -480,13 +475,12 @@ fn a65_frames_right_behind_a_head_are_frames() {
             tried.heap.under(format_args!("{:?}", tried.adapter), head(1024) + READ);
         }
         let request = Request::new("ws://example.com/feed").unwrap();
-        let tries = dial(&request, &Config::default(), |foe| {
+        for tried in dial(&request, &Config::default(), |foe| {
             let head = response(&foe.proof(), &[]);
             let frames = [plain(TEXT, &said), plain(TEXT, "")].concat();
             say(foe, head, frames, joined);
             foe.rest()
-        });
-        for tried in tries {
+        }) {
             let end = End::Failed(RecvError::UnexpectedEof);
             assert_eq!(tried.verdict, Ok((want.clone(), end)));
             assert_eq!(tried.told, []);
@@ -559,13 +553,12 @@ fn a95_a_connection_header_of_several_lines_and_tokens_is_understood() {
     ] {
         accepted(&config, &request_without(&["Connection"], lines));
         let request = Request::new("ws://example.com/feed").unwrap();
-        let tries = dial(&request, &config, |foe| {
+        for tried in dial(&request, &config, |foe| {
             let proof = foe.proof();
             let other = lines.join("\r\n");
             let agreed = AGREED.replace("Connection: Upgrade", &other);
             foe.say(format!("{agreed}Sec-WebSocket-Accept: {proof}\r\n\r\n").as_bytes())
-        });
-        for tried in tries {
+        }) {
             assert_eq!(tried.verdict, nothing(), "{lines:?}");
             tried.heap.under(format_args!("{:?} {lines:?}", tried.adapter), head(512) + READ);
         }

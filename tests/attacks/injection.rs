@@ -144,14 +144,13 @@ fn head_of(wire: &[u8]) -> usize {
 fn a66_a_redirect_s_target_with_a_line_end_is_no_url() {
     let request = Request::new("ws://example.com/feed").unwrap();
     for location in ["ws://example.org/%0d%0aX: y", "ws://example.org/ x", "ws://exa\tmple.org/"] {
-        let tries = dial(&request, &Config::default(), |foe| {
+        for tried in dial(&request, &Config::default(), |foe| {
             foe.proof();
             foe.wire(format!(
                 "HTTP/1.1 302 x\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
             ));
             foe.end();
-        });
-        for tried in tries {
+        }) {
             // Nothing is followed; who does follow it finds that it is no URL.
             assert_eq!(tried.verdict, Err(HandshakeError::Refused { status: 302 }));
             tried.heap.under(format_args!("{:?}", tried.adapter), head(512));
@@ -203,8 +202,7 @@ fn a68_behind_a_refusal_nothing_is_read_as_a_request_or_as_frames() {
         for behind in [&behind, &many] {
             let wire = [first, behind].concat();
             asked.store(0, SeqCst);
-            let tries = serve_if(&Config::default(), decide.clone(), |foe| ask(foe, &wire));
-            for tried in tries {
+            for tried in serve_if(&Config::default(), decide.clone(), |foe| ask(foe, &wire)) {
                 assert_eq!(tried.verdict, Err(HandshakeError::Incomplete), "refused by the caller");
                 tried.told.is_last(status);
                 // What is behind it is drained, not kept.
@@ -220,13 +218,12 @@ fn a68_a_refused_peer_that_goes_on_is_left_after_a_second() {
     // It never ends its side, and what it sends is never what the server waits for.
     let config = Config::default();
     let wire = request_with("Sec-WebSocket-Version", "8");
-    let tries = serve(&config, |foe| {
+    for tried in serve(&config, |foe| {
         foe.wire(&wire);
         let answer = Answer::read(&mut Foe::new(foe.role, foe.io.try_clone().unwrap()));
         foe.flood(&SECOND.as_bytes().repeat(100), usize::MAX); // to the end
         answer
-    });
-    for tried in tries {
+    }) {
         assert_eq!(tried.verdict, Err(HandshakeError::UnsupportedVersion));
         tried.told.is_last(426);
         tried.heap.under(format_args!("{:?}", tried.adapter), head(4 << 10));

@@ -302,14 +302,13 @@ fn a78_a_handler_may_close_inside_an_event() {
 
 #[test]
 fn a78_a_handler_may_abort_inside_an_event() {
-    let tries = at_the_second(|ws| {
+    for (end, said, heap) in at_the_second(|ws| {
         let received = ws.recv_to_reply().unwrap().unwrap();
         let _ = received.sender.feed(received.message).unwrap();
         received.sender.abort(CloseCode::POLICY_VIOLATION).unwrap();
         assert_eq!(received.sender.feed("late"), Err(SendError::Closed));
         ws.watch(|_| ())
-    });
-    for (end, said, heap) in tries {
+    }) {
         assert_eq!(end, End::Closed);
         assert_eq!(said, [(CLOSE, close_body(1008, ""))], "what was unsent is dropped");
         is_gone(heap);
@@ -318,12 +317,11 @@ fn a78_a_handler_may_abort_inside_an_event() {
 
 #[test]
 fn a78_a_handler_may_drop_the_connection_inside_an_event() {
-    let tries = at_the_second(|ws| {
+    for ((), said, heap) in at_the_second(|ws| {
         let received = ws.recv_to_reply().unwrap().unwrap();
         assert_eq!(received.message, Message::Text("1"));
         let _ = received.sender.feed(received.message).unwrap();
-    });
-    for ((), said, heap) in tries {
+    }) {
         assert!(said.is_empty(), "what was fed and not flushed is gone: {said:?}");
         is_gone(heap);
     }
@@ -427,12 +425,11 @@ fn a83_no_limit_is_so_large_that_a_length_wraps() {
         "Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
         "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
     ] {
-        let tries = dial(&request, &config, |foe| {
+        for tried in dial(&request, &config, |foe| {
             foe.proof();
             foe.wire(format!("HTTP/1.1 500 x\r\n{lines}start of a body"));
             foe.end();
-        });
-        for tried in tries {
+        }) {
             assert_eq!(tried.verdict, Err(HandshakeError::Refused { status: 500 }), "{lines}");
             tried.heap.under(format_args!("{:?} {lines:?}", tried.adapter), head(512));
         }
@@ -526,13 +523,12 @@ fn a84_hostile_heads_are_escaped_and_cut_in_a_log() {
     let ours = Request::new("ws://user:s3cret@example.com/feed?s3cret").unwrap();
     is_loggable(&format!("{ours:?}").replace("/feed?s3cret", ""), 400);
     let body = HOSTILE.repeat(50);
-    let tries = dial(&ours, &Config::default(), |foe| {
+    for tried in dial(&ours, &Config::default(), |foe| {
         foe.proof();
         let head = format!("HTTP/1.1 403 {long}\r\nSet-Cookie: s3cret\r\nX: {long}\r\n");
         foe.wire(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()));
         foe.end();
-    });
-    for tried in tries {
+    }) {
         assert_eq!(tried.verdict, Err(HandshakeError::Refused { status: 403 }));
         is_loggable(&tried.shown, 2000);
         assert!(tried.shown.contains("403") && !tried.shown.contains("s3cret"), "{}", tried.shown);
@@ -602,7 +598,7 @@ fn a86_waits_beyond_all_time_never_end_and_wrap_nowhere() {
             ..Config::default()
         };
         for role in ROLES {
-            let stories = attack(role, &config, |foe| {
+            for story in attack(role, &config, |foe| {
                 foe.wire(foe.frame(PING, "?"));
                 assert_eq!(foe.next(), (PONG, b"?".to_vec()));
                 // A frame in pieces, during which deadlines are armed.
@@ -611,8 +607,7 @@ fn a86_waits_beyond_all_time_never_end_and_wrap_nowhere() {
                     foe.wire([byte]);
                 }
                 foe.say(&to(role, CLOSE, close_body(1000, "")))
-            });
-            for story in stories {
+            }) {
                 let ping = Seen::Ping(b"?".to_vec());
                 let close = Seen::Close(Some((1000, String::new())));
                 assert_eq!(story.fate.seen, [ping, text("in time"), close], "{wait:?}");
