@@ -42,8 +42,7 @@ crate::over! { [an_end_that_has_closed_reads_on_with_more_unsent_than_high_water
 /// In the middle of a message of its own. A stream that holds back what it took gets a flush before
 /// the end is told.
 fn the_peer_closes_and_is_answered_with_its_code<E: End>() {
-    let all = ROLES.into_iter().flat_map(|role| [(role, 1000), (role, 4321)]);
-    for ((role, code), how) in product(all, [How::PLAIN, How::HOLDS]) {
+    for ((role, code), how) in product(product(ROLES, [1000, 4321]), [How::PLAIN, How::HOLDS]) {
         let (over, told) = std::sync::mpsc::channel();
         let far = move |peer: &mut Peer| {
             peer.say(TEXT, b"last");

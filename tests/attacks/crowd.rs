@@ -637,7 +637,7 @@ fn a82_a_flood_from_one_address_takes_no_place_of_another() {
         peers: 1000,
         each,
     });
-    for (&adapter, limits) in ADAPTERS.iter().flat_map(|adapter| limits.map(|l| (adapter, l))) {
+    for (&adapter, limits) in product(ADAPTERS, limits) {
         let heap = flooded(adapter, limits, patient(), |address, places| {
             let from = |source: &str| {
                 let source = format!("{source}:0").parse().unwrap();

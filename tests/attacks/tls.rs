@@ -253,8 +253,7 @@ fn long_text(role: Role) -> (String, Vec<u8>) {
 fn empty_records_do_no_harm(version: &'static SupportedProtocolVersion) {
     let authority = Authority::new();
     let identity = authority.issue(&["localhost"]);
-    let adapters = ADAPTERS.into_iter().flat_map(|adapter| [(adapter, true), (adapter, false)]);
-    for ((adapter, extracts), role) in adapters.flat_map(|by| ROLES.map(|role| (by, role))) {
+    for ((adapter, extracts), role) in product(product(ADAPTERS, [true, false]), ROLES) {
         let (text, frame) = long_text(role);
         let mut client = (*authority.client()).clone();
         client.enable_secret_extraction = extracts;

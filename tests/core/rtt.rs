@@ -85,7 +85,7 @@ fn the_heartbeats_pings_give_times() {
 
 #[test]
 fn without_a_stamp_the_next_time_told_is_that_of_the_pong() {
-    for (role, paused) in ROLES.into_iter().flat_map(|role| [(role, false), (role, true)]) {
+    for (role, paused) in product(ROLES, [false, true]) {
         let mut conn = connection(role, &Config::default());
         let payload = probe(&mut conn, at(10));
         assert_eq!(conn.poll_timeout(), None, "no deadline hangs on it");
@@ -212,23 +212,16 @@ fn a_late_pong_tells_of_its_peer_and_gives_no_time() {
 
 #[test]
 fn a_ping_without_a_pong_is_forgotten_after_a_minute_when_the_next_one_goes() {
-    for (role, mut conn) in connections(&Config::default()) {
-        // To the minute it is the oldest under way, and the one between gives way to the newest.
-        let [first, between, newest] = [0, 1, 60_000].map(|now| probe(&mut conn, at(now)));
-        pong(&mut conn, &between, at(60_000));
-        assert_eq!(conn.sender().rtt(), None);
-        pong(&mut conn, &first, at(60_000));
-        assert_eq!(times(&conn)[0], ms(60_000));
-        pong(&mut conn, &newest, at(60_007));
-        assert_eq!(times(&conn)[0], ms(7));
-        // Behind it, the one between is.
+    // To the minute it is the oldest under way, and the one between gives way to the newest. Behind
+    // it, the one between is.
+    for (role, (last, forgotten, oldest)) in product(ROLES, [(60_000, 1, 0), (60_001, 0, 1)]) {
         let mut conn = connection(role, &Config::default());
-        let [first, between, newest] = [0, 1, 60_001].map(|now| probe(&mut conn, at(now)));
-        pong(&mut conn, &first, at(60_001));
+        let payloads = [0, 1, last].map(|now| probe(&mut conn, at(now)));
+        pong(&mut conn, &payloads[forgotten], at(last));
         assert_eq!(conn.sender().rtt(), None);
-        pong(&mut conn, &between, at(60_001));
+        pong(&mut conn, &payloads[oldest], at(last));
         assert_eq!(times(&conn)[0], ms(60_000));
-        pong(&mut conn, &newest, at(60_008));
+        pong(&mut conn, &payloads[2], at(last + 7));
         assert_eq!(times(&conn)[0], ms(7));
     }
 }

@@ -210,7 +210,7 @@ fn whatever_a_program_has_is_fed_by_value_or_by_reference() {
         fed.map(Result::unwrap)
     };
     let lens = [5, 999, 1000, 70_000].into_iter().take(times(4, 3));
-    for (len, role) in lens.flat_map(|len| ROLES.map(|r| (len, r))) {
+    for (len, role) in product(lens, ROLES) {
         let long = "x".repeat(len);
         let mut conn = connection(role, &config);
         by_reference(conn.sender_mut(), &long);

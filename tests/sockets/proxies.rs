@@ -228,7 +228,7 @@ fn an_error_says_which_leg_failed() {
 #[test]
 fn one_deadline_bounds_the_proxy_and_what_follows() {
     let request = request();
-    for (way, of_proxy) in WAYS.into_iter().flat_map(|way| [(way, true), (way, false)]) {
+    for (way, of_proxy) in product(WAYS, [true, false]) {
         with_time_enough(|most| {
             let pause = if of_proxy { Duration::ZERO } else { most * 2 / 3 };
             // One that never answers; one that answers late, before a server that never does.

@@ -984,8 +984,7 @@ fn t24_no_message_is_written_before_the_last_byte_of_its_record_is() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _timers = runtime.enter();
     let mut cx = Context::from_waker(Waker::noop());
-    for (role, takes) in ROLES.into_iter().flat_map(|role| [1, 30, 150].map(|takes| (role, takes)))
-    {
+    for (role, takes) in product(ROLES, [1, 30, 150]) {
         let Ours { io, pipe } = Puppet::new(role).0;
         let mut ws = WebSocket::from_parts(io, connection(role, &Config::default()));
         pipe.0.borrow_mut().takes = Some(takes);

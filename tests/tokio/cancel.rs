@@ -51,7 +51,7 @@ fn input(from_client: bool) -> Vec<u8> {
 
 /// Both roles, all steps.
 fn cases() -> impl Iterator<Item = (bool, usize)> {
-    [true, false].into_iter().flat_map(|server| STEPS.map(|step| (server, step)))
+    product([true, false], STEPS)
 }
 
 fn stuttering(server: bool, step: usize) -> WebSocket<Stutter> {

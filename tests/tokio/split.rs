@@ -444,38 +444,38 @@ fn whichever_half_finds_that_the_time_to_leave_has_passed_both_end() {
     const MS: Duration = Duration::from_millis(1);
     run_paused(async {
         for within in [30 * MS, Duration::from_secs(1)] {
-            for leaves_by in [None, Some(within), Some(20 * within)] {
-                for (reader_first, room) in [(true, 0), (false, 0), (true, 999), (false, 999)] {
-                    let ((mut reader, mut writer), io) = scripted(b"", &config());
-                    io.with(|s| s.room = room);
-                    let _ = writer.feed(&[0; 500]).unwrap();
-                    let began = Instant::now();
-                    let reading = async {
-                        match leaves_by {
-                            None => assert!(reader.recv().await.is_err()),
-                            Some(by) => reader.leave(None, by).await.unwrap(),
-                        }
-                        began.elapsed()
-                    };
-                    let writing = async {
-                        sleep(MS).await; // the reader waits
-                        if room > 0 {
-                            writer.close(None).await.unwrap();
-                        }
-                        writer.leave(None, within - MS).await.unwrap();
-                        began.elapsed()
-                    };
-                    let ended = match reader_first {
-                        true => tokio::join!(reading, writing),
-                        false => {
-                            let (w, r) = tokio::join!(writing, reading);
-                            (r, w)
-                        }
-                    };
-                    assert_eq!(ended, (within, if room > 0 { MS } else { within }), "{room}");
-                    let error = reader.closed().unwrap().error;
-                    assert_eq!(error, Some(RecvError::CloseTimeout));
-                }
+            let ways = [(true, 0), (false, 0), (true, 999), (false, 999)];
+            let leaving = [None, Some(within), Some(20 * within)];
+            for (leaves_by, (reader_first, room)) in product(leaving, ways) {
+                let ((mut reader, mut writer), io) = scripted(b"", &config());
+                io.with(|s| s.room = room);
+                let _ = writer.feed(&[0; 500]).unwrap();
+                let began = Instant::now();
+                let reading = async {
+                    match leaves_by {
+                        None => assert!(reader.recv().await.is_err()),
+                        Some(by) => reader.leave(None, by).await.unwrap(),
+                    }
+                    began.elapsed()
+                };
+                let writing = async {
+                    sleep(MS).await; // the reader waits
+                    if room > 0 {
+                        writer.close(None).await.unwrap();
+                    }
+                    writer.leave(None, within - MS).await.unwrap();
+                    began.elapsed()
+                };
+                let ended = match reader_first {
+                    true => tokio::join!(reading, writing),
+                    false => {
+                        let (w, r) = tokio::join!(writing, reading);
+                        (r, w)
+                    }
+                };
+                assert_eq!(ended, (within, if room > 0 { MS } else { within }), "{room}");
+                let error = reader.closed().unwrap().error;
+                assert_eq!(error, Some(RecvError::CloseTimeout));
             }
         }
     });
