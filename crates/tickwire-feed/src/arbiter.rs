@@ -12,8 +12,8 @@
 //! every lost number is reported.
 //!
 //! A gap is open if a line brought a number above `next`. The first kept message ends the gap. But
-//! while `refused` is set, its number, `refused_end` or an open line's `end` may be lower, and above
-//! `next`. Then the lowest of these numbers ends the gap.
+//! while `refused` is set, its number, `refused_end` or an open line's `end` may be lower, and
+//! above `next`. Then the lowest of these numbers ends the gap.
 mod gap;
 mod room;
 mod state;

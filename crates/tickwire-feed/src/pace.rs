@@ -4,8 +4,9 @@
 //! exchange limits the messages in a window to a count, here `most`. The bucket has the size `b`,
 //! and `r` tokens flow in during a window. So in any stretch of time shorter than the window, the
 //! bucket gives fewer than `b + r` tokens. A `Limiter` sets `r` to `most - b + 1`. So the stretch
-//! gets fewer than `most + 1` messages, and a `Limiter` never exceeds `most`. When the stretch begins, the time of the bucket's last inflow may be one
-//! `TICK` old. So the bucket's window is one `TICK` longer than the exchange's window.
+//! gets fewer than `most + 1` messages, and a `Limiter` never exceeds `most`. When the stretch
+//! begins, the time of the bucket's last inflow may be one `TICK` old. So the bucket's window is
+//! one `TICK` longer than the exchange's window.
 //!
 //! If a bucket can give `most` tokens at once, `b` is `most`, so `r` is 1: after a burst, only one
 //! new token flows in per window. This is too slow for orders, which come in bursts all day. So if
