@@ -89,8 +89,17 @@ fn close(conn: &mut Connection) {
 /// Brings a connection that leaves at 10 s into a phase of closing.
 type Phase = (&'static str, fn(&mut Connection, Role), Option<RecvError>);
 
-const PHASES: [Phase; 6] = [
+const PHASES: [Phase; 7] = [
     ("our Close was queued before", |conn, _| close(conn), { Some(RecvError::CloseTimeout) }),
+    (
+        "a write fails behind our Close",
+        |conn, _| {
+            close(conn);
+            drain(conn);
+            conn.write_failed();
+        },
+        Some(RecvError::CloseTimeout),
+    ),
     (
         "the peer's Close is to be answered",
         |conn, role| drop(receive(conn, &to(role, CLOSE, ""))),

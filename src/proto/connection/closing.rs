@@ -294,6 +294,7 @@ pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
 /// has no close code, ends writing.
 pub(super) fn fail(error: RecvError, tx: &mut Sender) {
     let Some(code) = error.close_code() else {
+        tx.end_controls(); // so that the sender knows that the peer's Close is not awaited
         return tx.write_failed(); // The stream ended or a deadline passed: a Close is of no use.
     };
     // This call cannot fail. It would refuse 1010 from a server, but only the error `Failed` can

@@ -307,14 +307,14 @@ impl Sender {
         if self.leaves != Leaves::No {
             self.leaves = Leaves::Left;
         }
-        // If the peer's Close came, or this end failed the connection, `end_controls` has run. If
-        // our Close has left too, the passed time is no error, because closing does not need the
-        // rest of a frame behind our Close. `timers.rs` decides the same for `Phase::Trailing`.
-        // While the peer's Close is awaited, this function returns an error.
-        let (answers, gone) = (self.urgent.close_is_last, self.close_gone());
         self.write_failed(); // This may set `close_gone`.
+        // If the peer's Close came, or receiving has failed, `end_controls` has run. If our Close
+        // has left too, the passed time is no error, because closing does not need the rest of a
+        // frame behind our Close. `timers.rs` decides the same for `Phase::Trailing`. While the
+        // peer's Close is awaited, this function returns an error, even if an earlier
+        // `write_failed` has set `close_gone`.
         match left {
-            _ if gone || answers && self.close_gone() => Ok(()),
+            _ if self.urgent.close_is_last && self.close_gone() => Ok(()),
             true => Err(RecvError::CloseTimeout),
             false => Err(RecvError::WriteTimeout),
         }

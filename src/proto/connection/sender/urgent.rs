@@ -29,7 +29,7 @@ pub(super) struct Urgent {
     /// never need this field.
     pub(super) close: Option<Box<(Control, AtOnce)>>,
     /// Whether our Close must be the last frame that is queued. This is `true` once the peer's
-    /// Close came or this end has failed the connection.
+    /// Close came, receiving has failed, or this end has failed the connection.
     pub(super) close_is_last: bool,
     /// The frames of messages that overtake and have no place yet. The ledger counts them as fed.
     pub(super) first: Vec<u8>,
