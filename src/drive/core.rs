@@ -49,8 +49,9 @@ pub(crate) trait Core<I>: Sized {
     /// Shuts the stream down for writing.
     fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// The next deadline.
-    fn next_deadline(&mut self) -> Option<Time>;
+    /// Returns the next deadline. If the writer may make it earlier, the receiving half parks the
+    /// waker of `cx`, so that the writer can wake it.
+    fn next_deadline(&mut self, cx: &Context<'_>) -> Option<Time>;
     /// Gives the buffers back to the pool before a wait.
     fn give_back(&mut self);
 
@@ -177,7 +178,7 @@ impl<I: Source + Output> Core<I> for Whole {
     }
 
     #[inline]
-    fn next_deadline(&mut self) -> Option<Time> {
+    fn next_deadline(&mut self, _: &Context<'_>) -> Option<Time> {
         self.conn.poll_timeout()
     }
 

@@ -305,17 +305,18 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
         self.link.with(|sending| shutdown(&mut sending.io, cx))
     }
 
-    /// Relies on an earlier `poll_write` to have parked the waker, because the writer may queue a
-    /// Close after this call. The Close starts a deadline, so the writer wakes this half. (A thread
-    /// is not woken, but its wait has a limit.) While the reader discards input, it needs no
-    /// earlier `poll_write`, because the writer can start no deadline any more.
+    /// Parks the waker before it reads the deadlines, because the writer may start a deadline after
+    /// this call: it may queue a Close, or call `leave`. The writer then wakes this half. (A thread
+    /// is not woken, but its wait has a limit.) `quiet` is read only while receiving goes on, and
+    /// then an earlier `poll_write` has parked the waker.
     ///
     /// If the writer has found a passed deadline, the error ends receiving too. This call then
     /// returns a time in the past, so that the reader takes over the error.
-    fn next_deadline(&mut self) -> Option<Time> {
+    fn next_deadline(&mut self, cx: &Context<'_>) -> Option<Time> {
         if self.inbound.is_idle() && self.link.quiet.load(Relaxed) {
             return None;
         }
+        self.link.wakers.park(Side::Reader, cx);
         let rx = self.inbound.receiver();
         let receives = !rx.is_closed() && rx.failure().is_none();
         self.link.with_first(|Sending { tx, out, .. }| match out.recv_error {

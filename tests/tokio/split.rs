@@ -364,6 +364,24 @@ async fn only_a_call_that_closes_the_sender_wakes_the_reader() {
     assert_eq!(woken.0.load(Relaxed), 1);
 }
 
+/// The stream has woken the reader by a waker that it kept, after both Closes had passed.
+#[tokio::test]
+async fn a_reader_that_discards_input_is_woken_by_leave() {
+    let ((mut reader, mut writer), io) = scripted(&masked(CLOSE, b""), &config());
+    let (woken, waker) = waker();
+    io.with(|s| s.room = 0);
+    assert!(poll_with!(&waker, reader.recv()).is_pending());
+    let kept = io.0.lock().unwrap().wakers.clone();
+    io.with(|s| s.room = 999);
+    assert!(poll_with!(&waker, reader.recv()).is_pending());
+    kept.into_iter().for_each(Waker::wake);
+    assert!(poll_with!(&waker, reader.recv()).is_pending());
+    let before = woken.0.load(Relaxed);
+    writer.leave(None, Duration::ZERO).await.unwrap();
+    assert_eq!(woken.0.load(Relaxed), before + 1);
+    assert!(matches!(poll_with!(&waker, reader.recv()), Poll::Ready(Ok(None))));
+}
+
 /// The reader waits; three seconds later the writer is closed like this.
 async fn the_close_timeout_runs_from(close: impl AsyncFnOnce(&mut Writer<Scripted>)) {
     bounded(async {
