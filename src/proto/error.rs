@@ -106,8 +106,8 @@ pub enum RecvError {
     /// [`frame_timeout`](crate::Config::frame_timeout) gives it.
     #[error("frame or message not complete within the frame timeout (frame_timeout)")]
     FrameTimeout,
-    /// Bytes waited to be sent, but the stream accepted or flushed none of them within
-    /// [`write_timeout`](crate::Config::write_timeout).
+    /// Bytes waited to be sent, but within [`write_timeout`](crate::Config::write_timeout) the
+    /// stream neither accepted more of them nor flushed all that it held.
     #[error("no progress in writing within the write timeout (write_timeout)")]
     WriteTimeout,
 }
