@@ -76,7 +76,7 @@ pub struct WebSocketUpgrade {
     failed: Option<Failed>,
 }
 
-/// The mutex is never locked. It only makes the extractor `Sync` if the function is not `Sync`.
+/// Nothing locks this mutex. It makes the extractor `Sync` even if the function is not `Sync`.
 type Failed = Mutex<Box<dyn FnOnce(Error) + Send>>;
 
 impl WebSocketUpgrade {
@@ -263,7 +263,7 @@ mod tests {
     use http::{Method, Request};
     use hyper::ext::Protocol;
 
-    /// Extracts `Option<WebSocketUpgrade>`. Returns `None`, 101, or the status of a refusal.
+    /// Extracts an `Option<WebSocketUpgrade>`. `Some` becomes 101, and an error becomes its status.
     fn optional(request: http::request::Builder) -> Option<u16> {
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
         let extract = <WebSocketUpgrade as OptionalFromRequestParts<()>>::from_request_parts;

@@ -10,11 +10,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::{io, net::TcpStream};
 
 /// Connects from a thread. `next`, usually a [`Race`](crate::Race), decides which addresses to try,
-/// and when. Closes all attempts but the first that connects. Needs the feature `blocking`.
+/// and when. Closes all attempts except the first that connects. Needs the feature `blocking`.
 ///
 /// `next` gets the time from `elapsed`. If an attempt has failed since the last call, `next` also
-/// gets its address and error. `next` returns what to do now. `prepare` gets each socket before the
-/// socket connects. If `prepare` returns an error, the attempt has failed.
+/// gets the address and the error of this attempt. `next` returns what to do now. `prepare` gets
+/// each socket before the socket connects. If `prepare` returns an error, the attempt has failed.
 ///
 /// ```
 /// use std::{io, net::TcpListener, time::{Duration, Instant}};
@@ -58,7 +58,7 @@ pub fn connect(
             Step::Wait(until) => until.map(|until| until.saturating_sub(elapsed())),
         };
         let Some(at) = first_ready(&under_way, until)? else { continue };
-        // The order of the attempts does not matter. `take_error` says whether this one has failed.
+        // The order of the attempts does not matter. `take_error` says whether this attempt failed.
         let (to, socket) = under_way.swap_remove(at);
         match socket.take_error().and_then(|failed| failed.map_or(Ok(()), Err)) {
             Ok(()) => {

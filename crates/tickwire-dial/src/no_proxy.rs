@@ -78,7 +78,7 @@ fn is_meant_address(entry: &str, address: IpAddr) -> bool {
             // The prefix length of an IPv4-mapped network includes 96 bits before the IPv4 address.
             let bits = if network.is_ipv6() { bits.checked_sub(96) } else { Some(bits) };
             let differ = u32::from(begin) ^ u32::from(address);
-            // For `/0` the shift is too wide, so `checked_shr` returns `None`: all addresses match.
+            // For `/0` the shift is too wide: `checked_shr` gives `None`, and all addresses match.
             bits.and_then(|bits| 32_u32.checked_sub(bits))
                 .is_some_and(|rest| differ.checked_shr(rest).unwrap_or(0) == 0)
         }

@@ -115,7 +115,7 @@ impl Socks5 {
         self.expected = match self.expected {
             Answer::Reply => return Ok(Some((len, true))),
             Answer::Method if wire.get(1) == Some(&LOGIN) => {
-                // `method` has checked that there is a login.
+                // There is a login, because otherwise `method` has refused this answer.
                 *next = self.login.take().map(|login| login.0).unwrap_or_default();
                 Answer::Login
             }
@@ -177,7 +177,7 @@ fn connect(host: &str, port: u16) -> Result<Vec<u8>, SocksError> {
 }
 
 /// RFC 1928 §6: the answer is a version, a reply, a zero, an address and a port. The address and
-/// the port are not used. A refusal counts before the rest of the answer has arrived.
+/// the port are not used. A refusal is reported even before the rest of the answer has arrived.
 fn reply(wire: &[u8]) -> Result<Option<usize>, SocksError> {
     version(wire, VERSION, "version is not 5")?;
     match wire.get(1) {

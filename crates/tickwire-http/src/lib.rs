@@ -57,7 +57,7 @@ fn is_extended(version: Version) -> bool {
 /// Refuses a head with more headers than the limit. The first line and the headers that this crate
 /// has added do not count. `added` is the number of added headers.
 fn check_count(head: &[u8], added: usize, config: &Config) -> Result<(), HandshakeError> {
-    // tickwire takes at most 132 headers, and we add at most four. So 128 is the largest limit.
+    // tickwire accepts at most 132 headers. This crate adds up to 4, so the limit is at most 128.
     let limit = config.max_headers.min(128);
     let lines = head.iter().filter(|&&b| b == b'\n').count();
     match lines > 1 + added + limit {
@@ -66,7 +66,7 @@ fn check_count(head: &[u8], added: usize, config: &Config) -> Result<(), Handsha
     }
 }
 
-/// Copies a head into `reading`, as a read would.
+/// Copies a head into `reading`, as a read from a stream would.
 fn put(reading: &mut Reading, mut head: &[u8]) {
     while head.has_remaining() {
         let place = reading.spare_mut();
@@ -81,8 +81,8 @@ fn push_line(head: &mut Vec<u8>, parts: &[&str]) {
     head.extend_from_slice(b"\r\n");
 }
 
-/// Appends one header line. If the `HeaderName` is not a constant, callers get `name` by `as_ref`,
-/// because `as_str` is inlined with a table of all names, which takes 2 KB in each caller.
+/// Appends one header line. A caller whose `HeaderName` is not a constant gets `name` by `as_ref`:
+/// `as_str` would be inlined, and its table of all names takes 2 KB in each caller.
 fn push_header(head: &mut Vec<u8>, name: &str, value: &[u8]) {
     for part in [name.as_bytes(), b": ", value, b"\r\n"] {
         head.extend_from_slice(part);

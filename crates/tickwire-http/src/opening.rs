@@ -65,8 +65,8 @@ impl Opening {
         config: &Config,
         entropy: impl Entropy + Send + Sync + 'static,
     ) -> (Request<()>, Self) {
-        // No limit is set here, because it would also count the headers that `accept` adds to the
-        // response. `accept` checks `max_headers` itself, without the added headers.
+        // The handshake gets no limit, because it would also count the headers that `accept` adds
+        // to the response. `accept` itself checks `max_headers`, without the added headers.
         let uncounted = Config { max_headers: usize::MAX, ..config.clone() };
         let (mut asked, opening) = Self::new(request, &uncounted, entropy);
         *asked.method_mut() = Method::CONNECT;
@@ -82,8 +82,8 @@ impl Opening {
     }
 
     /// Checks the response. For a 101, makes all checks of RFC 6455 §4.1. For the 200 of an
-    /// extended CONNECT, makes the checks that apply. Returns the connection, whose stream begins
-    /// after the response.
+    /// extended CONNECT, does not check Upgrade, Connection and Sec-WebSocket-Accept. Returns the
+    /// connection, whose stream begins after the response.
     ///
     /// # Errors
     ///
@@ -141,9 +141,9 @@ impl fmt::Debug for Opening {
     }
 }
 
-/// Gives the handshake the nonce of its key. The handshake takes no other random bytes, so the
-/// caller's entropy is kept for the connection that `accept` makes. `accept` makes a new
-/// connection, because the handshake's own connection would take its masking keys from this nonce.
+/// Gives the handshake the nonce of its key. The handshake needs no other random bytes, so
+/// `Opening` keeps the caller's entropy for the connection. `accept` makes a new connection,
+/// because the connection of the handshake would take its masking keys from this nonce.
 struct Nonce([u8; 16]);
 
 impl Entropy for Nonce {

@@ -180,8 +180,8 @@ impl Upgrade {
         if !self.extended {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
-        // The caller gets a new connection, because `agreed` counts the response as written by
-        // itself, although the HTTP stack writes it.
+        // The caller gets a new connection, because `agreed` counts the response among the bytes
+        // that it wrote itself, although the HTTP stack writes the response.
         let config = chosen.as_deref().unwrap_or(&self.config);
         Ok((response, Connection::server(config, agreed.negotiated().clone())))
     }
@@ -240,7 +240,7 @@ fn as_connect(head: Head<'_>, protocol: &str, config: &Config) -> Result<Vec<u8>
             {
                 return Err(HandshakeError::HostMismatch);
             }
-            // Host and key are there already, and Cookie follows below.
+            // `text` has a Host and a key already, and gets one Cookie line after the loop.
             header::HOST | header::SEC_WEBSOCKET_KEY | header::COOKIE => {}
             _ => push_header(&mut text, name.as_ref(), value.as_bytes()),
         }

@@ -6,11 +6,11 @@ use crate::{handle::Handle, slots::Slot};
 pub(crate) struct Current {
     /// The connection that has its turn, or had the last turn.
     of: Option<Handle>,
-    /// `of`, if that connection had no outbox when the turn last read its slot. `None` after
+    /// The connection in `of`, if it had no outbox when the turn last read the slot. `None` after
     /// `change`.
     direct: Option<Handle>,
     /// Whether any connection was removed or paused, or any outbox was changed, since the turn last
-    /// read the slot of its connection. Also set while this connection is paused or has an outbox.
+    /// read the slot of its connection. Also set while that connection is paused or has an outbox.
     changed: bool,
 }
 
@@ -22,7 +22,7 @@ impl Current {
         self.look(handle, slot);
     }
 
-    /// Records what the turn needs to know of its slot.
+    /// Records what the turn needs to know of the slot of its connection.
     #[inline]
     pub(crate) fn look<T>(&mut self, handle: Handle, slot: &Slot<T>) {
         self.direct = slot.outbox.is_none().then_some(handle);
@@ -47,7 +47,7 @@ impl Current {
         self.of == Some(handle)
     }
 
-    /// Whether this connection has its turn and no outbox, so messages go straight to its sender.
+    /// Whether this connection has its turn and no outbox. Then messages go straight to its sender.
     #[inline]
     pub(crate) fn is_direct(&self, handle: Handle) -> bool {
         self.direct == Some(handle)

@@ -27,8 +27,8 @@ impl Deadlines {
         })
     }
 
-    /// Sets the deadline of `id`, unless `id` has an earlier one. So setting a later time costs
-    /// nothing: at the earlier time, the connection gets a turn, and then sets the later time.
+    /// Sets the deadline of `id`, unless `id` has an earlier one. A later time is not set: the
+    /// connection gets a turn at the earlier time, and this turn sets the later time.
     pub(crate) fn set_no_later(&mut self, id: u32, time: Time) {
         let at = self.place(id).unwrap_or(self.heap.len());
         match self.heap.get_mut(at) {
@@ -90,8 +90,8 @@ impl Deadlines {
         }
     }
 
-    /// Swaps two entries, and notes the new place of the entry now at `a`. The caller notes the new
-    /// place of the other entry.
+    /// Swaps two entries, and notes the new place of the entry that comes to `a`. The caller notes
+    /// the new place of the other entry.
     fn swap(&mut self, a: usize, b: usize) {
         self.heap.swap(a, b);
         if let Some(&(_, id)) = self.heap.get(a) {

@@ -8,14 +8,14 @@ use tickwire::{Config, handshake::client::Request, url::UrlError};
 
 /// How to connect to a server: the request, and the way to make the stream.
 ///
-/// Another thread resolves the name. The attempts to connect to its addresses race (RFC 8305).
-/// [`handshake_timeout`](Config::handshake_timeout) limits the time for all of it: the lookup, TCP,
-/// TLS and the opening handshake. Redirects are not followed, and no proxy is used.
+/// Another thread resolves the name. The attempts to connect to the addresses race (RFC 8305).
+/// [`handshake_timeout`](Config::handshake_timeout) limits the time of the whole dial: the lookup,
+/// TCP, TLS and the opening handshake. Redirects are not followed, and no proxy is used.
 ///
 /// Dials of the same name share one lookup. The dials fail once the lookup has taken 30 s, even if
 /// their `handshake_timeout` is longer. A loop runs up to 64 lookups at once, each on a thread. For
 /// example, if 32 names get no answer and keep their threads, 32 threads are left for other names.
-/// Up to 1,024 names may be looked up or wait; the dial of a further name fails.
+/// Up to 1,024 names may be looked up or wait for a lookup; the dial of a further name fails.
 #[derive(Clone)]
 #[must_use]
 pub struct Dial {

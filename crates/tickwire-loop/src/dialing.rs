@@ -41,7 +41,7 @@ impl<T> Inner<T> {
         let (attempts, handshake) = (Vec::new(), None);
         let dialing = Dialing { dial, began, race, attempts, handshake, given_up: false };
         let stage = Stage::Dialing(Box::new(dialing));
-        // std has no better kind for "all 2³¹ slots are in use".
+        // All 2³¹ slots are in use. No other `ErrorKind` says this better.
         let handle = self.slots.take(stage).ok_or(io::Error::from(ErrorKind::OutOfMemory))?;
         if let Some(slot) = self.slots.get_mut(handle) {
             slot.value = Some(value);
@@ -92,13 +92,13 @@ impl<T> Inner<T> {
             Ok(conn) => return Some(self.open(handle, conn, dialing.dial.config)),
             Err(Pause::Failed(error)) => error,
             Err(Pause::Wait(until)) => {
-                // The dial's deadline holds in each phase, whatever else the phase waits for.
+                // The dial's deadline ends the wait too, if it is earlier than the phase's time.
                 let until = until.into_iter().chain([dialing.deadline()]).min();
                 self.put(handle, Stage::Dialing(dialing), until);
                 return None;
             }
         };
-        // The dial goes back into its slot first, so that `finish` also removes it from the lookup.
+        // The dial is put back into its slot so that `finish` also removes it from the lookup.
         self.put(handle, Stage::Dialing(dialing), None);
         self.finish(handle, None, Some(error), handler);
         None
@@ -179,7 +179,7 @@ impl<T> Inner<T> {
         dialing.handshake = Some(handshake);
         if let Some(slot) = self.slots.get_mut(handle) {
             // The `Note` that reports the stream's end comes only once, and may have come during
-            // the attempt. So the wire counts as readable.
+            // the attempt. So the new wire counts as readable: a read finds the end.
             slot.wire = Some(Wire::new(stream, tls, true, dial.stamps_reads));
             slot.peer = Some(Peer::new(to, false));
         }
@@ -200,15 +200,15 @@ impl<T> Inner<T> {
             match wire.say(&mut self.system, handshake.outgoing()) {
                 Ok(n) => handshake.advance(n),
                 Err(error) if is_passing(&error) => {}
-                // Even a refusal that has begun to arrive is given up: its rest might take until
-                // the deadline, because a failed write does not end the stream's input.
+                // A failed write does not end the stream's input, so the rest of a refusal might
+                // take until the deadline. So even a refusal that has begun to arrive is given up.
                 Err(error) => return Err(error.into()),
             }
             match handshake.step() {
                 Ok(Progress::Partial) => {}
                 done => {
                     // The handshake is taken out of `dialing`, because the calls below consume it.
-                    // The `let` above has found it, so the error is not reached.
+                    // The `let` above has found the handshake, so this error is not reached.
                     let handshake = dialing.handshake.take().ok_or(HandshakeError::Incomplete)?;
                     let Err(error) = done else { return Ok(handshake.into_connection()?) };
                     return Err(match handshake.into_refusal() {

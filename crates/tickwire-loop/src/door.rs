@@ -62,7 +62,7 @@ impl Door {
     }
 
     /// Answers the health checks of a balancer at this path. A health check is a GET, HEAD or
-    /// OPTIONS of HTTP/1.x without a body. It has one Host header; in HTTP/1.0 it may have none. It
+    /// OPTIONS of HTTP/1.x without a body. It has one Host header, or in HTTP/1.0 possibly none. It
     /// has neither a `Sec-WebSocket-Key` nor an `Upgrade` to `websocket`. Let `path` begin with `/`
     /// and have no query. `path` has to equal the path in the request's target byte for byte; a
     /// query in the target does not matter. All other requests are handled as usual, so a WebSocket
@@ -79,15 +79,15 @@ impl Door {
     /// # let _ = door;
     /// ```
     ///
-    /// The limits of an opening handshake apply to a health check: [`Config`] limits its head and
-    /// its time, and [`Settings`](crate::Settings) limits the number of connections, in all and for
-    /// each address. A health check waits for a place of
-    /// [`max_handshakes`](crate::Settings::max_handshakes), so a storm of handshakes may delay it
-    /// for `handshake_timeout`. It fails if the loop accepts no more connections. The stream ends
-    /// after the answer, as after a [rejection](crate::Answer::reject).
-    /// [`Counts::health_checks`](crate::Counts::health_checks) counts the answers. The feature
-    /// `tracing` reports each check as a failed opening handshake, with the status that the request
-    /// would get at a door without health checks.
+    /// The limits of an opening handshake apply to a health check: [`Config`] limits the length of
+    /// its head and its time, and [`Settings`](crate::Settings) limits the number of connections,
+    /// in all and for each address. A health check waits for a place of
+    /// [`max_handshakes`](crate::Settings::max_handshakes), so a storm of handshakes may delay the
+    /// health check for `handshake_timeout`. The health check fails if the loop accepts no more
+    /// connections. The stream ends after the answer, as after a
+    /// [rejection](crate::Answer::reject). [`Counts::health_checks`](crate::Counts::health_checks)
+    /// counts the answers. The feature `tracing` reports each check as a failed opening handshake,
+    /// with the status that the request would get at a door without health checks.
     pub fn health_check(mut self, path: impl Into<String>, answer: Rejection) -> Self {
         Arc::make_mut(&mut self.health_checks).push((path.into(), answer));
         self
@@ -108,10 +108,10 @@ impl Door {
     /// options, such as TCP_USER_TIMEOUT, through `socket2::SockRef::from(&socket)`. If you keep a
     /// duplicate of the descriptor, the connection may stay open after the loop has closed its own
     /// descriptor. After the hook, the loop sets TCP_NODELAY. Set SO_RCVBUF on a listener for
-    /// [`Net::listen_on`](crate::Net::listen_on): in the hook it is too late, because the ends
-    /// agree on the scale of TCP's window before a connection is accepted. On Windows the hook gets
-    /// a `BorrowedSocket`. If the hook returns an error, the loop closes the connection, and counts
-    /// it among [`handshakes_failed`](crate::Counts::handshakes_failed).
+    /// [`Net::listen_on`](crate::Net::listen_on): in the hook it is too late, because both ends
+    /// agree on the scale of TCP's window before the loop accepts the connection. On Windows the
+    /// hook gets a `BorrowedSocket`. If the hook returns an error, the loop closes the connection,
+    /// and counts it among [`handshakes_failed`](crate::Counts::handshakes_failed).
     pub fn prepare(
         mut self,
         hook: impl Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'static,
@@ -123,18 +123,18 @@ impl Door {
     /// Whether [`Net::listen`](crate::Net::listen) lets other listeners use the same address; the
     /// default is `false`. If each loop listens on the same address with this option, Linux spreads
     /// new connections over the loops (SO_REUSEPORT). All listeners at the address have to set the
-    /// option, and have to belong to the same user. When one is closed, the connections that it has
-    /// not accepted yet are reset. On macOS the last listener gets all connections. On Windows
-    /// `listen` fails, because Windows has no such option.
+    /// option, and have to belong to the same user. When a listener is closed, Linux resets the
+    /// connections that the listener has not accepted yet. On macOS the last listener gets all
+    /// connections. On Windows `listen` fails, because Windows has no such option.
     pub fn share_port(mut self, yes: bool) -> Self {
         self.shares_port = yes;
         self
     }
 
     /// Whether the loop gets the time of arrival of received bytes from the kernel
-    /// (SO_TIMESTAMPING, Linux); the default is `false`. A message has this time, and the time of
-    /// the read, in its [`info`](tickwire::Receiver::info). Bytes that came with the request have
-    /// no times. Feature `stamps`.
+    /// (SO_TIMESTAMPING, Linux); the default is `false`. Then a message's
+    /// [`info`](tickwire::Receiver::info) has the time of arrival and the time of the read. Bytes
+    /// that came with the opening request have neither time. Feature `stamps`.
     #[cfg(feature = "stamps")]
     #[cfg_attr(docsrs, doc(cfg(feature = "stamps")))]
     pub fn timestamps(mut self, yes: bool) -> Self {

@@ -7,8 +7,8 @@ use std::io::{self, ErrorKind};
 use tickwire::{Error, RecvError};
 
 impl<T> Inner<T> {
-    /// Ends a connection, and delivers `Event::Closed`. `open`: the connection, if it was open.
-    /// `failed`: the error that ended it, if the caller has one.
+    /// Ends a connection, and delivers `Event::Closed`. `open` is the connection, if it was open.
+    /// `failed` is the error that ended the connection, if the caller has an error.
     pub(crate) fn finish(
         &mut self,
         handle: Handle,
@@ -16,16 +16,16 @@ impl<T> Inner<T> {
         failed: Option<Error>,
         handler: &mut Handler<'_, T>,
     ) {
-        // These facts are read first, because `free` empties the slot.
+        // The slot is read first, because `free` empties it.
         let slot = self.slots.get(handle);
         let is_over_queued = slot.is_some_and(|slot| matches!(slot.stage, Stage::OverQueued));
         let by_outbox = slot.and_then(|slot| slot.outbox.as_ref()?.disconnected());
         let unwritten = slot.and_then(|slot| slot.wire.as_ref()?.broken).map(io::Error::from);
-        // No value means no event: the connection was neither dialed nor open, or was removed.
+        // No event without a value: the connection was neither dialed nor open, or was removed.
         let Some(value) = self.free(handle) else { return };
         let error = open.as_mut().and_then(|open| open.error.take());
         let closed = open.as_ref().and_then(|open| open.conn.closed());
-        // The stream's error says more than `UnexpectedEof`, or than a deadline that passed after
+        // The stream's error says more than an `UnexpectedEof`, or a passed deadline, that followed
         // it. But a violation, which has a close code, says more than the stream's error.
         let by_stream = closed
             .as_ref()
@@ -33,7 +33,7 @@ impl<T> Inner<T> {
         // `error`, the complete error of a failed read, comes before `unwritten`, which has only
         // the kind of the error of a failed write.
         let end = match (failed.or(error.or(unwritten).map(Error::from)), closed) {
-            // If the loop or the outbox disconnected the connection, that is why it ended, whatever
+            // If the loop or the outbox disconnected the connection, the end says so, whatever
             // failed later.
             _ if is_over_queued => End::OverQueued,
             _ if let Some(code) = by_outbox => End::Disconnected(code),
@@ -51,7 +51,7 @@ impl<T> Inner<T> {
     /// Removes all connections, because the time for a shutdown is over.
     pub(crate) fn end_all(&mut self, handler: &mut Handler<'_, T>) {
         // The handler may remove some of these connections: `finish` then does nothing for them.
-        // The handler can add none.
+        // The handler cannot add connections.
         let all: Vec<Handle> = self.slots.handles().collect();
         for handle in all {
             let error = io::Error::from(ErrorKind::TimedOut);

@@ -8,8 +8,8 @@ use std::{
 };
 use tickwire::Time;
 
-/// The number of accepted connections that may be silent or wait for a place, per place for a
-/// handshake. It is more than one, because a silent connection takes little memory.
+/// For each place for a handshake, this many accepted connections may be silent or wait for a
+/// place. The number is more than one, because a silent connection takes little memory.
 const SILENT: usize = 4;
 /// One address may have this many connections in their handshake, even if its share, an eighth of
 /// the places, is smaller. With fewer than 8 places, the share is 0.
@@ -24,14 +24,14 @@ pub(crate) enum Phase {
     Waiting,
     /// It has one of the places of `max_handshakes`.
     UnderWay,
-    /// The application decides later about its request.
+    /// The application has deferred the decision about its request.
     Deferred,
 }
 
 #[derive(Default)]
 pub(crate) struct Entrance {
     pub(crate) doors: Vec<(Door, Listener)>,
-    /// For each address, the number of all its connections, and how many of them are not open yet.
+    /// For each address, the number of its connections, and the number of those that are not open.
     addresses: HashMap<IpAddr, (usize, usize)>,
     /// The limits on these two numbers of an address.
     most: (usize, usize),
@@ -75,8 +75,8 @@ impl Entrance {
         }
     }
 
-    /// Counts a new connection. Returns `false` without counting it if its address has too many
-    /// connections, or too many that are not open yet.
+    /// Counts a new connection. If its address has too many connections, or too many that are not
+    /// open yet, returns `false` and counts nothing.
     pub(crate) fn enter(&mut self, address: IpAddr, phase: &mut Option<Phase>) -> bool {
         if self.most.0 == 0 {
             return false; // the address would get an entry without a connection
@@ -99,7 +99,7 @@ impl Entrance {
         self.change(phase, None);
     }
 
-    /// Forgets a connection, which may be open or not.
+    /// Forgets a connection, whether it is open or not.
     pub(crate) fn leave(&mut self, address: IpAddr, mut phase: Option<Phase>) {
         if let Entry::Occupied(mut entry) = self.addresses.entry(counted_as(address)) {
             entry.get_mut().0 -= 1;
@@ -132,7 +132,7 @@ impl Entrance {
         readable: bool,
     ) -> bool {
         if *phase == Some(Phase::Silent) && readable {
-            // While others wait, a free place is for the first of them.
+            // While other connections wait, a free place goes to the first of them.
             let is_free = self.has_room(Phase::UnderWay) && self.number(Phase::Waiting) == 0;
             if !is_free {
                 self.waiting.push_back(handle); // after those that wait already
@@ -142,8 +142,7 @@ impl Entrance {
         *phase != Some(Phase::Waiting)
     }
 
-    /// Returns the next connection that gets a place, if one is free. The connection may have
-    /// ended.
+    /// If a place is free, returns the connection that gets it. The connection may have ended.
     pub(crate) fn next_waiting(&mut self) -> Option<Handle> {
         if self.has_room(Phase::UnderWay) { self.waiting.pop_front() } else { None }
     }

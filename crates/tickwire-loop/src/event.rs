@@ -33,7 +33,7 @@ pub enum Event<'e, T> {
     /// what the handshake negotiated.
     Open(Handle),
     /// A message arrived. During this event [`Net::connection`](crate::Net::connection) returns
-    /// `None` for `from`, so read what you need of the connection at [`Open`](Self::Open).
+    /// `None` for `from`, so ask for the connection's facts at [`Open`](Self::Open).
     Message {
         /// Names the connection.
         from: Handle,
@@ -51,10 +51,10 @@ pub enum Event<'e, T> {
         /// The frame.
         event: tickwire::Event<'e>,
     },
-    /// There is room again. Before, a sending call of [`Net`](crate::Net) failed, because the
+    /// There is room again, after a sending call of [`Net`](crate::Net) failed because the
     /// connection was [`Full`](tickwire::SendError::Full), or its outbox was
-    /// [`Full`](tickwire_parts::PushError::Full). Several refusals may cause only one event. A call
-    /// of [`Net::sender`](crate::Net::sender)'s result causes none.
+    /// [`Full`](tickwire_parts::PushError::Full). Several refusals may cause only one event. A
+    /// refusal by the result of [`Net::sender`](crate::Net::sender) causes no event.
     Room(Handle),
     /// A connection is gone, and its handle now names nothing. This event comes once for each
     /// connection that was dialed or was open, unless [`remove`](crate::Net::remove) removed it.
@@ -82,15 +82,15 @@ pub enum End<'e> {
     /// a stream that ended without a Close.
     Closed(Closed<'e>),
     /// The connection did not become open, or its stream failed. A stream has failed if a read
-    /// failed, or if a write failed and nothing more came from the peer. For a connection that was
-    /// open, the close code of RFC 6455 §7.1.5 is 1006.
+    /// failed, or if a write failed and nothing more came from the peer. If the connection was
+    /// open, its close code by RFC 6455 §7.1.5 is 1006.
     Failed(Error),
     /// The connection's outbox disconnected it with this code, because the peer was too slow. The
     /// end comes when the peer has answered the Close, or after
     /// [`close_timeout`](tickwire::Config::close_timeout).
     Disconnected(CloseCode),
     /// All connections together had too many bytes queued, so the loop disconnected the connections
-    /// with the most queued bytes. This was one of them: see
+    /// with the most queued bytes. This connection was one of them: see
     /// [`max_queued`](crate::Settings::max_queued).
     OverQueued,
 }
@@ -134,12 +134,13 @@ impl<T> Answer<T> {
     }
 
     /// Decides later, with [`Net::accept`](crate::Net::accept) or
-    /// [`Net::reject`](crate::Net::reject). Use it if the decision needs another thread, or a
-    /// message from another connection. If there is no decision within a further
+    /// [`Net::reject`](crate::Net::reject), if the decision needs another thread, or a message from
+    /// another connection. If there is no decision within a further
     /// [`handshake_timeout`](tickwire::Config::handshake_timeout), the loop rejects the request
-    /// with 503. The loop rejects it at once if [`max_handshakes`](crate::Settings::max_handshakes)
-    /// requests are deferred already. A deferred request counts for this limit even if its client
-    /// is gone, because the loop does not read from the client meanwhile.
+    /// with 503. The loop rejects the request at once if
+    /// [`max_handshakes`](crate::Settings::max_handshakes) requests are deferred already. A
+    /// deferred request counts for this limit even if its client is gone, because meanwhile the
+    /// loop does not read from the client.
     pub fn defer(&mut self) {
         self.0 = Decision::Defer;
     }
@@ -158,8 +159,8 @@ pub enum SendError {
     #[error(transparent)]
     Refused(#[from] tickwire::SendError),
     /// The connection's outbox refused the message. The loop feeds the messages of the outbox to
-    /// the connection by itself. So after [`Full`](tickwire_parts::PushError::Full), wait for
-    /// [`Event::Room`], and then send the message again. After
+    /// the connection by itself. So after [`Full`](tickwire_parts::PushError::Full), only wait for
+    /// [`Event::Room`], and send the message again. After
     /// [`Disconnected`](tickwire_parts::PushError::Disconnected), [`Event::Closed`] follows.
     #[error(transparent)]
     Outbox(#[from] tickwire_parts::PushError),
@@ -171,9 +172,9 @@ pub enum SendError {
 pub struct Sent {
     /// The number of connections that queued the message, directly or in their outboxes.
     pub taken: usize,
-    /// The number of connections that refused the message, because they are slow or closing, or a
-    /// message in chunks is in progress. A connection also counts as closing once its outbox has
-    /// [disconnected](tickwire_parts::PushError::Disconnected) it.
+    /// The number of connections that refused the message, because they are slow or closing, or are
+    /// in the middle of a message in chunks. A connection also counts as closing once its outbox
+    /// has [disconnected](tickwire_parts::PushError::Disconnected) it.
     pub refused: usize,
     /// The number of handles that named no open connection.
     pub not_open: usize,

@@ -30,7 +30,7 @@ pub(crate) struct Inner<T> {
     pub(crate) current: Current,
     pub(crate) receiving: Receiving,
     pub(crate) buffers: Buffers,
-    /// The counters. [`Net::counts`](crate::Net::counts) adds the numbers that other fields keep.
+    /// The counters. [`Net::counts`](crate::Net::counts) adds those that other fields keep.
     pub(crate) counts: Counts,
     /// The number of connections whose peer did not answer our Close in time, and whose stream is
     /// read until it ends.
@@ -44,7 +44,7 @@ pub(crate) struct Inner<T> {
 
 impl<T> Inner<T> {
     pub(crate) fn new(mut settings: Settings) -> io::Result<Self> {
-        // With a limit of 0, no turn would read or deliver anything.
+        // With 0 for one of these limits, no turn would read or deliver anything.
         settings.turn_messages = settings.turn_messages.max(1);
         settings.turn_bytes = settings.turn_bytes.max(1);
         let (system, waker) = System::new(settings.io_uring)?;
@@ -69,8 +69,8 @@ impl<T> Inner<T> {
         })
     }
 
-    /// Gives a slot a turn in this round or the next. A needless turn does no harm, so the slot may
-    /// be free, or have another owner than the caller expects.
+    /// Gives a slot a turn in this round or the next. The slot may be free, or have another owner
+    /// than the caller expects, because a needless turn does no harm.
     pub(crate) fn make_ready(&mut self, at: u32) {
         if let Some(slot) = self.slots.at_mut(at) {
             self.queues.make_ready(at, slot);
@@ -86,7 +86,7 @@ impl<T> Inner<T> {
 
     // A connection's life.
 
-    /// Puts a connection that is not open yet back into its slot. It gets a turn at `until`.
+    /// Puts a connection that is not open yet back into its slot. The slot gets a turn at `until`.
     pub(crate) fn put(&mut self, handle: Handle, stage: Stage, until: Option<Time>) {
         if let Some(slot) = self.slots.get_mut(handle) {
             slot.stage = stage;
@@ -122,7 +122,7 @@ impl<T> Inner<T> {
         self.deadlines.remove(handle.at);
         self.current.change(); // if its turn runs, the turn has to notice
         match freed.stage {
-            // If the connection has its turn, it is not in its slot, and the turn calls `forget`.
+            // A connection that has its turn is not in its slot. Its turn calls `forget`.
             Stage::Open(Some(mut open)) | Stage::Accepted(mut open) => {
                 self.forget(handle, &mut open);
             }
@@ -167,15 +167,15 @@ impl<T> Inner<T> {
         Some(tx)
     }
 
-    /// Takes back the buffers of a connection that is over, and counts its received bytes no more.
+    /// Takes back the buffers of a connection that is over, and stops counting its received bytes.
     pub(crate) fn forget(&mut self, handle: Handle, open: &mut Open) {
         self.buffers.keep(&mut open.conn);
         self.receiving.count(handle, &mut open.received, 0);
     }
 
-    /// Puts an open connection back into its slot. Gives its empty buffers back, counts its queued
-    /// bytes, arms its deadline, and gives it a turn if `Event::Room` is due. `until` is the next
-    /// deadline of the connection itself. The deadline of its outbox is added here.
+    /// Puts an open connection back into its slot. Gives its empty buffers back, counts its bytes,
+    /// arms its deadline, and gives it a turn if `Event::Room` is due. `until` is the next deadline
+    /// of the connection without its outbox. The deadline of the outbox is added here.
     #[inline(always)] // into the turn, which ends with this call
     pub(crate) fn rest(&mut self, handle: Handle, mut open: Box<Open>, mut until: Option<Time>) {
         self.buffers.keep(&mut open.conn); // first: an empty buffer must not count as received
@@ -183,8 +183,8 @@ impl<T> Inner<T> {
         let mut queued = open.conn.sender().buffered_amount();
         if let Some(outbox) = &slot.outbox {
             queued += outbox.counts().bytes;
-            // A closed connection takes nothing from its outbox. So a passed deadline of the outbox
-            // would stay set, and make the loop spin.
+            // A closed connection takes nothing from its outbox, so the outbox would keep a passed
+            // deadline, and the loop would spin.
             if !open.conn.sender().is_closed() {
                 until = until.into_iter().chain(outbox.poll_timeout()).min();
             }
@@ -196,7 +196,7 @@ impl<T> Inner<T> {
         let in_stream = slot.wire.as_ref().map_or(0, |wire| wire.held());
         let received = open.conn.receiver().buffer_len() + in_stream;
         self.receiving.count(handle, &mut open.received, received);
-        // The last write may have made room, and perhaps no `Note` follows to cause a turn.
+        // The last write may have made room, and perhaps no `Note` follows that would cause a turn.
         let owes_room = slot.owes_room(open.conn.sender());
         if let Stage::Open(place) = &mut slot.stage {
             *place = Some(open); // assigns a pointer: the stage need not be moved
@@ -210,9 +210,9 @@ impl<T> Inner<T> {
     /// Writes all messages that were queued for connections outside of their turns. Skips
     /// connections that have their turn or are `Accepted`: their own turns write.
     pub(crate) fn write_unwritten(&mut self) {
-        // No slot may join the queue during this loop, because `clear` would drop the slot, and the
-        // slot's mark would keep it out for ever. So `write_outside` calls neither the handler nor
-        // `sender`.
+        // No slot may join the queue during this loop, because `clear` would drop it from the
+        // queue, and its mark would keep it out for ever. So `write_outside` calls neither the
+        // handler nor `sender`.
         for i in 0..self.queues.unwritten.len() {
             let Some(&at) = self.queues.unwritten.get(i) else { break };
             let Some((handle, slot)) = self.slots.entry(at) else { continue };

@@ -5,8 +5,7 @@ use std::mem;
 use tickwire::CloseCode;
 
 impl<T> Inner<T> {
-    /// Counts the bytes that were queued for a connection. Makes room if the loop is now over the
-    /// limit.
+    /// Counts bytes that were just queued for a connection. Makes room if this exceeds the limit.
     #[inline]
     pub(crate) fn count_queued(&mut self, handle: Handle, bytes: usize) {
         if let Some(slot) = self.slots.get_mut(handle) {
@@ -29,10 +28,10 @@ impl<T> Inner<T> {
         }
         let mut most: Vec<_> = self.slots.handles().map(|handle| (0, handle)).collect();
         for (queued, handle) in &mut most {
-            // Over io_uring, a stream accepts bytes again if its last output is sent by now. All
-            // streams are tried first, because the loop may then be within the limit and need not
-            // disconnect anybody. The `while` loop ends, because `accepts_again` is `false` for a
-            // stream that refuses bytes again, or has accepted all bytes.
+            // Over io_uring, a stream may accept bytes again, because its last output is sent by
+            // now. All streams are tried first, because the loop may then be within the limit and
+            // need not disconnect anybody. The `while` loop ends, because `accepts_again` is
+            // `false` for a stream that refuses bytes again, or has accepted all bytes.
             while let Some(wire) = self.slots.get_mut(*handle).and_then(|slot| slot.wire.as_mut())
                 && wire.accepts_again(&mut self.system)
             {
@@ -70,11 +69,11 @@ impl<T> Inner<T> {
         let mut resumable = self.receiving.resumable();
         while resumable > 0 {
             let Some((_, handle)) = self.receiving.stopped.pop_first() else { break };
-            // An entry may outlive its connection, if the connection ended in the turn that stopped
-            // it: see the common case of `Receiving::count`.
+            // The connection of an entry may be gone, if it ended in the turn that stopped it: see
+            // the common case of `Receiving::count`.
             let Some(slot) = self.slots.get_mut(handle) else { continue };
             let Stage::Open(Some(open)) = &mut slot.stage else { continue };
-            // A connection that holds nothing may read anyway, so it does not count.
+            // A connection that holds no received bytes may read anyway, so it does not count here.
             resumable -= usize::from(self.receiving.resume(handle, &mut open.received));
             self.queues.make_ready(handle.at, slot);
         }
@@ -86,8 +85,8 @@ impl<T> Inner<T> {
         // `abort` drops messages in the sender, so that the Close need not wait for them. `abort`
         // fails only if the sender is closed: then a Close is queued already, or cannot be written.
         let _ = open.conn.sender_mut().abort(CloseCode::TRY_AGAIN_LATER);
-        // `free` will not find `open` in the slot, so `forget` is called here. The call borrows all
-        // of `self`, so it comes before `slot`. A buffer that holds the Close is not kept, but
+        // `free` will not find `open` in the slot, so `forget` is called here. It comes before
+        // `slot` is borrowed, because it borrows all of `self`. A buffer that holds the Close is
         // freed with `open`.
         self.forget(handle, &mut open);
         let Some(slot) = self.slots.get_mut(handle) else { return };
@@ -95,16 +94,16 @@ impl<T> Inner<T> {
             wire.write(&mut self.system, open.conn.sender_mut());
         }
         slot.stage = Stage::OverQueued; // `finish` finds the reason here
-        // This frees the messages of the outbox. If the outbox stayed, `finish` might also count
-        // this end in `disconnected`.
+        // This frees the messages of the outbox. If the outbox stayed in the slot, `finish` might
+        // also count this end in `disconnected`.
         slot.outbox = None;
         // `relieve` needs the new sum now. `take` leaves 0 in `slot.queued`, so that `free` does
         // not subtract the bytes again.
         self.counts.queued -= mem::take(&mut slot.queued);
         self.counts.over_queued += 1;
-        // `queued` no longer counts the wire's ciphertext. So the wire is dropped here, and not by
-        // `finish`, because this frees the ciphertext's memory. It also closes the descriptor. If
-        // input is unread, the system then resets the connection, and the peer may lose our Close.
+        // `queued` no longer counts the wire's ciphertext, so the ciphertext's memory has to be
+        // freed here: the wire is dropped, and its stream is closed. If input is unread, the system
+        // then resets the connection, and the peer may lose our Close.
         if let Some(wire) = slot.wire.take() {
             self.system.close(wire.stream);
         }
