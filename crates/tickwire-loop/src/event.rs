@@ -137,10 +137,9 @@ impl<T> Answer<T> {
     /// [`Net::reject`](crate::Net::reject), if the decision needs another thread, or a message from
     /// another connection. If there is no decision within a further
     /// [`handshake_timeout`](tickwire::Config::handshake_timeout), the loop rejects the request
-    /// with 503. The loop rejects the request at once if
-    /// [`max_handshakes`](crate::Settings::max_handshakes) requests are deferred already. A
-    /// deferred request counts for this limit even if its client is gone, because meanwhile the
-    /// loop does not read from the client.
+    /// with 503. The loop rejects it at once if [`max_handshakes`](crate::Settings::max_handshakes)
+    /// requests are deferred already. A deferred request counts for this limit even if its client
+    /// is gone, because meanwhile the loop does not read from the client.
     pub fn defer(&mut self) {
         self.0 = Decision::Defer;
     }

@@ -19,7 +19,7 @@ use tickwire_parts::{Outbox, PushError};
 pub(crate) type Handler<'h, T> = dyn FnMut(&mut Net<'_, T>, Event<'_, T>) + 'h;
 
 /// The commands of a loop. A handler gets a `Net` with each event. Outside of the handler,
-/// [`Loop::net`](crate::Loop::net) returns one. No command calls the handler, and none blocks.
+/// [`Loop::net`](crate::Loop::net) returns a `Net`. No command calls the handler, and none blocks.
 pub struct Net<'n, T> {
     pub(crate) inner: &'n mut Inner<T>,
     /// The sender of the connection that has its turn (`Inner::current`). During its turn this
@@ -39,8 +39,8 @@ impl<'n, T> Net<'n, T> {
 
     // Listening and dialing.
 
-    /// Listens on `address`, and returns it. If it has port 0, the returned address has the port
-    /// that the operating system chose.
+    /// Listens on `address`, and returns the address. If `address` has port 0, the returned address
+    /// has the port that the operating system chose.
     ///
     /// # Errors
     ///
@@ -51,8 +51,8 @@ impl<'n, T> Net<'n, T> {
     }
 
     /// Accepts connections from a listener that the program made itself, or got from a service
-    /// manager. Use this call to set socket options, which accepted connections inherit on Linux:
-    /// see the example of [`Door`].
+    /// manager. Use this call if the listener needs socket options, which accepted connections
+    /// inherit on Linux: see the example of [`Door`].
     ///
     /// # Errors
     ///
@@ -132,10 +132,10 @@ impl<'n, T> Net<'n, T> {
     /// Queues a message for a connection, in its [outbox](Self::set_outbox) if it has one. During
     /// [`Message`](crate::Event::Message), `to` may be the connection that sent this message.
     ///
-    /// Messages to the connection that has its turn leave in its turn. As a rule, one write sends
-    /// them all. Messages to other connections leave at the end of the round, in one write for each
+    /// Messages to the connection that has its turn leave in this turn, as a rule all in one write.
+    /// Messages to other connections leave at the end of the round, in one write for each
     /// connection. But if 512 connections have unwritten messages, the loop writes all these
-    /// messages at once.
+    /// messages immediately.
     ///
     /// # Errors
     ///
@@ -197,8 +197,8 @@ impl<'n, T> Net<'n, T> {
         all
     }
 
-    /// Queues a message, and counts it if it was queued. Writes at once if many connections have
-    /// unwritten messages.
+    /// Queues a message, and if that succeeds, counts its bytes. Writes immediately if many
+    /// connections have unwritten messages.
     fn queue(
         &mut self,
         to: Handle,
@@ -231,8 +231,8 @@ impl<'n, T> Net<'n, T> {
         if is_closed && self.outbox(to).is_some_and(|outbox| outbox.disconnected().is_none()) {
             return Err(tickwire::SendError::Closed.into());
         }
-        // The outbox's policy is only for slow peers. So the loop first writes what the stream
-        // accepts.
+        // The outbox's policy is for slow peers alone. So before the policy acts, the loop writes
+        // what the stream accepts.
         if self.outbox(to).is_some_and(|outbox| !outbox.fits(&message)) {
             self.drain(to);
         }
@@ -277,7 +277,7 @@ impl<'n, T> Net<'n, T> {
 
     /// Returns the sender of an open connection, for all that [`Sender`] can do: Pings, messages in
     /// chunks, messages that overtake. Messages that you feed to the sender bypass the outbox. They
-    /// count for [`max_queued`](crate::Settings::max_queued) only after the turn or round.
+    /// count for [`max_queued`](crate::Settings::max_queued) from the end of the turn or round.
     #[inline]
     pub fn sender(&mut self, of: Handle) -> Option<&mut Sender> {
         match &mut self.tx {
@@ -296,14 +296,14 @@ impl<'n, T> Net<'n, T> {
     ///
     /// The loop writes from the outbox at the end of the turn or round, before it answers the
     /// peer's Close, and when a message would exceed [`max_bytes`](Outbox::max_bytes). If the
-    /// stream accepts too little then, the outbox's policy acts. So `max_bytes` must be enough for
-    /// the bytes that one call of the handler sends, without those that the system's send buffer
-    /// accepts. What is left at the answer to the peer's Close is dropped.
+    /// stream then accepts too little, the outbox's policy acts. So `max_bytes` must be enough for
+    /// the bytes that one call of the handler sends, minus those that the system's send buffer
+    /// accepts. At the answer to the peer's Close, the messages that are left are dropped.
     pub fn set_outbox(&mut self, of: Handle, outbox: impl Into<Option<Outbox>>) -> Option<Outbox> {
         self.inner.current.change(); // so that `send` sees the outbox
         self.inner.make_ready(of.at); // `Event::Room` may be due
         let slot = self.inner.slots.get_mut(of)?;
-        // The Close of one that disconnected may not be queued yet; `Event::Closed` has its code.
+        // An outbox that disconnected has to stay: `Event::Closed` gets the code from it.
         let before = slot.outbox.take_if(|outbox| outbox.disconnected().is_none());
         slot.outbox = slot.outbox.take().or(outbox.into().map(Box::new));
         before.map(|outbox| *outbox)
@@ -345,7 +345,7 @@ impl<'n, T> Net<'n, T> {
 
     /// Returns the handles of all connections, including those in their handshake. For
     /// [`send_to`](Self::send_to), keep lists of your own: this iterator borrows the `Net`, so you
-    /// would have to collect it first.
+    /// would have to collect the handles first.
     pub fn handles(&self) -> impl Iterator<Item = Handle> + '_ {
         self.inner.slots.handles()
     }
@@ -377,10 +377,10 @@ impl<'n, T> Net<'n, T> {
     }
 
     /// Closes a connection with the closing handshake. The Close follows everything that was sent
-    /// to the connection. But if the stream does not accept all messages of an outbox now, the rest
-    /// are dropped with the outbox. The handler still gets the messages that the peer sends before
-    /// its own Close, but cannot answer them. [`Event::Closed`](crate::Event::Closed) reports the
-    /// end. If the connection is not open yet, the loop gives it up.
+    /// to the connection. But messages of an outbox that the stream does not accept now are dropped
+    /// with the outbox. The handler still gets the messages that the peer sends before its own
+    /// Close, but cannot answer them. [`Event::Closed`](crate::Event::Closed) reports the end. If
+    /// the connection is not open yet, the loop gives it up.
     ///
     /// `frame` is a [`CloseCode`](tickwire::CloseCode), a [`CloseFrame`](tickwire::CloseFrame) with
     /// a reason, or `None` for a Close without a code. A reason of more than 123 bytes is left
@@ -388,7 +388,7 @@ impl<'n, T> Net<'n, T> {
     ///
     /// To leave a peer that may be dead, call [`Sender::leave`] of the connection's
     /// [`sender`](Self::sender) instead, with a time on the clock of [`now`](Self::now).
-    /// [`Event::Closed`](crate::Event::Closed) then comes at this time, whatever the peer does.
+    /// [`Event::Closed`](crate::Event::Closed) then comes at this time at the latest.
     pub fn close<'f>(&mut self, of: Handle, frame: impl IntoClose<'f>) {
         self.drain(of); // first, because nothing can follow the Close
         if let Some(tx) = self.sender(of) {

@@ -33,7 +33,7 @@ impl<T> Inner<T> {
         match self.read_request(handle, &mut opening) {
             Ok(None) => return self.ask(handle, opening, handler),
             // A health check asks for no WebSocket, so the handshake rejects it. The door may have
-            // an answer for it.
+            // an answer for the health check.
             Ok(Some(rejection)) => match opening.health_check() {
                 Some(answer) => {
                     self.counts.health_checks += 1;
@@ -178,8 +178,8 @@ impl<T> Inner<T> {
                 Ok(0) => break, // the client may still read, though it sends no more
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if !is_passing(&error) => over = true,
-                // Bytes were read and are dropped. (After `Interrupted`, TLS has no plaintext of
-                // these bytes yet.)
+                // Bytes were read and are dropped. (`Interrupted` means that TLS has no plaintext
+                // of these bytes yet.)
                 _ => again = spent >= self.settings.turn_bytes,
             }
         }

@@ -3,7 +3,7 @@
 use std::mem;
 use tickwire::Connection;
 
-/// The most memory that the list of a pool keeps, in bytes.
+/// The most bytes of memory that the list of a pool keeps.
 const MOST: usize = 4 << 20;
 
 /// With its first buffer, the list allocates room for this number of buffers. If more buffers come

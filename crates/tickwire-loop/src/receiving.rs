@@ -1,13 +1,13 @@
 //! The limit on the bytes that all connections together have received and not delivered. The more
-//! bytes the connections hold (from left to right), the fewer of them may read:
+//! bytes all connections hold (from left to right), the fewer connections may read:
 //!
 //! ```text
 //! all read | those within a fair share read | .. and within 128 KiB | those that hold nothing
 //!          1/2 of the limit                 5/8 of it                11/16 of it
 //! ```
 //!
-//! The last 5/16 are for what cannot be stopped: the first read and the TLS buffer of each
-//! connection, one whole message (see below), and memory that the allocator does not give back.
+//! The last 5/16 are for what the limit cannot stop: the first read and the TLS buffer of each
+//! connection, one whole message (see below), and memory that the allocator keeps.
 //!
 //! One of the stopped connections reads in any case: the connection whose message began first. So
 //! the messages of stopped connections end one after the other.
@@ -24,8 +24,8 @@ const LITTLE: usize = 129 << 10;
 /// half a message and then nothing would keep the others waiting until a deadline passes.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// If all connections together hold more than 11/16 of the limit plus this number of bytes, a
-/// `Receiving::first` that receives nothing stays the first, because there is no room for another
-/// one: each former `first` may keep almost a whole message in memory.
+/// `Receiving::first` stays the first although it receives nothing. Then there is no room for
+/// another, because each former one may keep almost a whole message.
 const ABOVE: usize = 1 << 20;
 
 /// The bytes that an open connection has received and not delivered.
@@ -33,8 +33,8 @@ const ABOVE: usize = 1 << 20;
 pub(crate) struct Received {
     /// The number of these bytes after the connection's last turn.
     pub(crate) bytes: usize,
-    /// The number of the connection's message: messages that began later have larger numbers. 0 if
-    /// the connection holds nothing.
+    /// The number of the connection's message, in the order in which messages began. 0 if the
+    /// connection holds nothing.
     began: u64,
     /// The time at which a stopped connection is given up, unless one of its messages ends earlier.
     pub(crate) until: Option<Time>,
@@ -81,13 +81,13 @@ pub(crate) struct Receiving {
     last: u64,
     /// The connection that reads in any case. The limit is for the other connections.
     first: Option<First>,
-    /// The former `first` that another connection replaced while `is_full` was `true`. Until its
-    /// message has ended, no connection replaces the present `first` while `is_full` is `true`.
-    /// Otherwise many former `first` might each keep almost a whole message.
+    /// The former `first` that another connection replaced while `is_full` was `true`. Until this
+    /// connection's message has ended, no other replaces the present `first` while `is_full` is
+    /// `true`. Otherwise many former `first` might each keep almost a whole message.
     replaced: Option<Handle>,
-    /// The time at which another connection becomes `first`, unless `first` reads something before.
+    /// The time at which another connection becomes `first`, unless `first` reads before then.
     patience: Option<Time>,
-    /// The smallest fair share since all stopped connections last tried again.
+    /// The smallest fair share since all stopped connections last tried to read.
     share: usize,
 }
 
@@ -138,8 +138,8 @@ impl Receiving {
         held.began
     }
 
-    /// Notes that the limit stops a connection. `is_readable`: whether it has unread bytes. If it
-    /// has none, a `Note` comes with its next bytes.
+    /// Notes that the limit stops a connection. If it has no unread bytes (not `is_readable`), it
+    /// need not join `stopped`: a `Note` comes with its next bytes.
     pub(crate) fn stop(&mut self, of: Handle, held: &mut Received, is_readable: bool) {
         self.end_message(of, held); // in this turn, a message may have ended before the stop
         let began = self.number(held);
@@ -148,7 +148,7 @@ impl Receiving {
         }
     }
 
-    /// Whether a connection may read, whatever it holds.
+    /// Whether a connection may read, however many bytes it holds.
     #[inline]
     pub(crate) fn is_free(&self, of: Handle) -> bool {
         self.all <= self.calm || self.is_first(of)
@@ -228,7 +228,7 @@ impl Receiving {
         self.calm / self.holders.max(1)
     }
 
-    /// Whether all connections together hold more than `ABOVE` bytes above 11/16 of the limit. Then
+    /// Whether all connections together hold more than 11/16 of the limit plus `ABOVE` bytes. Then
     /// there is no room for another `first`, which may hold a whole message.
     fn is_full(&self) -> bool {
         self.all > (self.limit / 16 * 11).saturating_add(ABOVE)
@@ -251,7 +251,7 @@ impl Receiving {
             self.share = share;
             return self.stopped.len();
         }
-        // Growth counts from the smallest share since all connections last tried.
+        // Growth is measured from the smallest share since all connections last tried.
         self.share = self.share.min(share);
         let eldest = self.stopped.first_key_value();
         usize::from(eldest.is_some_and(|(began, _)| self.goes_first(*began)))

@@ -16,7 +16,7 @@ use tickwire::Time;
 const THREADS: usize = 64;
 /// The most names that are looked up, or wait for a thread.
 const NAMES: usize = 1024;
-/// If a lookup has no answer this long after its first dial, all its dials give it up. glibc gives
+/// If a lookup has no answer at this time after its first dial, all its dials give up. glibc gives
 /// up three silent name servers after the same time.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -79,8 +79,8 @@ impl Resolver {
         Some((lookup.dials, addresses))
     }
 
-    /// Begins the oldest lookups until `THREADS` lookups run. If a thread cannot be started, its
-    /// lookup fails.
+    /// Begins waiting lookups, the oldest first, until `THREADS` lookups run. If a thread cannot be
+    /// started, its lookup fails.
     fn go_on(&mut self) {
         while self.lookups.iter().filter(|lookup| lookup.runs).count() < THREADS
             && let Some(next) = self.lookups.iter_mut().find(|lookup| !lookup.runs)

@@ -25,10 +25,10 @@ const ACCEPTS: usize = 64;
 /// a queue is full, the client's TCP tries again after a second.
 const BACKLOG: i32 = 4096;
 /// A round gives this time to handshakes of accepted connections, and then the same time to
-/// connections whose last turns ended at a limit. The others of both kinds wait for the next round,
-/// which first serves the connections that have become ready. The first step of a TLS handshake
-/// takes 0.1 ms, and a full turn up to 0.3 ms. Without this limit, a hundred of these turns in one
-/// round would keep open connections waiting for 10 to 30 ms.
+/// connections whose last turns ended at a limit. Connections of both kinds that get no turn wait
+/// for the next round, which first serves the connections that have become ready. The first step of
+/// a TLS handshake takes 0.1 ms, and a full turn up to 0.3 ms. Without this limit, a hundred of
+/// these steps and turns in one round would keep open connections waiting for 10 to 30 ms.
 const LATE: Duration = Duration::from_micros(250);
 /// The time from a failed accept to the next try. No `Note` reports connections that still wait, so
 /// the loop has to try again. With a shorter time, the failing calls would keep the loop busy.
@@ -118,7 +118,7 @@ impl<T> Loop<T> {
         if self.inner.stops {
             return Ok(false);
         }
-        // Before the wait, because no `Note` reports places or memory that have become free.
+        // These two precede the wait, because no `Note` reports that places or memory are free.
         self.inner.fill_places();
         self.inner.resume_stopped();
         let woken = self.wait(self.timeout(most))?;
@@ -158,7 +158,7 @@ impl<T> Loop<T> {
         Ok(!inner.stops)
     }
 
-    /// Returns how long the next wait may take. `None` if it has no limit.
+    /// Returns how long the next wait may take. `None`: the wait has no limit.
     fn timeout(&self, most: Option<Duration>) -> Option<Duration> {
         let inner = &self.inner;
         let spins = match inner.settings.waiting {
@@ -211,8 +211,8 @@ impl<T> Inner<T> {
         fault("socket")?;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         // On Unix this option lets a restarted server listen on its port at once, although
-        // connections of the old server are in TIME_WAIT. On Windows it would let another program
-        // take the port.
+        // connections of the old server are in TIME_WAIT. On Windows the option would let another
+        // program take the port.
         #[cfg(not(windows))]
         socket.set_reuse_address(true)?;
         if door.shares_port {
@@ -301,7 +301,7 @@ impl<T> Inner<T> {
             return;
         };
         let Some(slot) = self.slots.get_mut(handle) else { return };
-        // Set before the calls that may fail, because `free` needs these fields to undo `enter`.
+        // Both are set before the calls that may fail, because `free` needs them to undo `enter`.
         slot.peer = Some(Peer::new(peer, true));
         slot.marks.phase = phase;
         let token = Token::Slot(handle.at);
@@ -407,8 +407,8 @@ fn share_port(_: &Socket) -> io::Result<()> {
     Err(ErrorKind::Unsupported.into())
 }
 
-/// Whether an accept failed only because its peer was gone or a signal interrupted it. If so, the
-/// next accept may succeed at once. Under wine, the error is `NotConnected` if the peer is gone.
+/// Whether an accept failed only because its client was gone or a signal came. If so, the next
+/// accept may succeed at once. Under wine, the error is `NotConnected` if the peer is gone.
 fn is_of_peer(error: &io::Error) -> bool {
     use ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, NotConnected};
     matches!(error.kind(), Interrupted | ConnectionAborted | ConnectionReset | NotConnected)

@@ -55,7 +55,7 @@ pub struct Settings {
     /// is open, rejected or deferred. Four times as many others may be silent, or wait for a place.
     ///
     /// While one of these two limits is reached, the loop accepts nothing. New connections then
-    /// wait in the kernel's queue; those already accepted wait in the loop. A handshake that has a
+    /// wait in the kernel's queue; accepted connections wait in the loop. A handshake that has a
     /// place is closed only at its [`handshake_timeout`](tickwire::Config::handshake_timeout),
     /// never to make room for others. The loop closes connections that have sent nothing for 2 s,
     /// but only if too many are silent. At most `max_handshakes` requests may be
@@ -90,15 +90,16 @@ pub struct Settings {
     /// read: see [`io_uring`](Self::io_uring).
     ///
     /// This limit stops many peers that each begin a long message from filling the memory. Above
-    /// half of the limit, a connection reads only up to a fair share. Above 5/8, it reads only up
-    /// to 128 KiB. Above 11/16, it reads only if it holds nothing. But of the connections that
-    /// these rules stop, the one whose message began first reads on until this message has ended.
-    /// So their messages arrive one after the other. If this connection receives nothing for a
-    /// second, and there is room, the next connection reads. If the waits of a connection add up to
-    /// its [`frame_timeout`](tickwire::Config::frame_timeout) before its message ends, the loop
-    /// closes it with 1013. Time during which it may read does not count. With these rules, all
-    /// connections together exceed 11/16 of the limit by at most two messages, and a read of 16 KiB
-    /// for each connection. Over TLS, partial records take up to 32 KiB more for each connection.
+    /// half of the limit in all, a connection reads only until it holds an equal share of this
+    /// half. Above 5/8, it reads only until it holds 128 KiB; above 11/16, only if it holds
+    /// nothing. But of the stopped connections, the one whose message began first reads on until
+    /// this message has ended. So their messages arrive one after the other. If this connection
+    /// receives nothing for a second, and there is room, the next connection reads. If the waits of
+    /// a connection add up to its [`frame_timeout`](tickwire::Config::frame_timeout) before its
+    /// message ends, the loop closes it with 1013. Time during which it may read does not count.
+    /// With these rules, all connections together exceed 11/16 of the limit by at most two
+    /// messages, and a read of 16 KiB for each connection. Over TLS, partial records take up to 32
+    /// KiB more for each connection.
     pub max_received: usize,
 
     /// The most messages that one turn of a connection delivers; default 256, and 0 counts as 1.
@@ -110,7 +111,7 @@ pub struct Settings {
 
     /// After this number of bytes, a turn reads no more from its connection; default 64 KiB, and 0
     /// counts as 1. The last read may exceed this number. If a turn finds more to read after its
-    /// first input, it then has 4 ns for each of these bytes, including the handler's time.
+    /// first input, it then has 4 ns for each byte of this limit, including the handler's time.
     ///
     /// This limit stops large messages from keeping the other connections waiting. It also stops
     /// work that takes more time than its bytes suggest, such as TLS records without a message,
@@ -172,7 +173,7 @@ pub struct Counts {
     /// of [`max_handshakes`](Settings::max_handshakes), have a place, or are deferred.
     pub handshakes_now: usize,
     /// Accepted connections that wait now for a place for their handshake. The loop cannot count
-    /// those that wait in the kernel: see [`held`](Self::held).
+    /// connections that wait in the kernel: see [`held`](Self::held).
     pub waiting: usize,
     /// Requests that are [deferred](crate::Answer::defer) now.
     pub deferred: usize,

@@ -81,7 +81,8 @@ pub(crate) struct Marks {
 }
 
 /// The most connections that are drained at a time. A connection is drained if its peer did not
-/// answer our Close within `close_timeout`. Draining may take as long again, and read up to 16 MiB.
+/// answer our Close within `close_timeout`. Draining may take this time again, and read up to 16
+/// MiB.
 const MOST_DRAINING: usize = 1024;
 
 impl Marks {
@@ -114,14 +115,14 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
-    /// Takes a slot. `None` if all 2³¹ slots are in use. There are not more, because a token of mio
-    /// may have only 32 bits, and one of these bits tells slots from doors.
+    /// Takes a slot. `None` if all 2³¹ slots are in use. There are no more slots, because a token
+    /// of mio may have only 32 bits, and one of these bits tells slots from doors.
     pub(crate) fn take(&mut self, stage: Stage) -> Option<Handle> {
         let at = match self.free.pop() {
             Some(at) => at,
             None => {
                 let at = u32::try_from(self.known()).ok().filter(|at| *at < 1 << 31)?;
-                // This begins as a vector: a block of a large `T` may not fit on the stack.
+                // A vector at first, because a block of a large `T` may not fit on the stack.
                 let block: Vec<_> = (0..BLOCK).map(|_| Slot::free(0, Marks::default())).collect();
                 self.blocks.push(block.try_into().ok()?); // does not fail: it has `BLOCK` slots
                 self.free.extend((at + 1..at + BLOCK as u32).rev()); // the lowest is used first

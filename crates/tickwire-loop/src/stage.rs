@@ -75,7 +75,7 @@ impl Opening {
     /// Returns the door's answer if the request, which the handshake refuses, is a health check.
     pub(crate) fn health_check(&mut self) -> Option<server::Rejection> {
         // For a GET of HTTP/1.1, the handshake has checked Host and body. For other methods and
-        // versions, the handshake ended before these checks. So this function makes them.
+        // versions, the handshake ended before these checks. So this function makes these checks.
         let Err(error @ (OldHttpVersion | BadMethod | NotUpgrade)) = self.handshake.step() else {
             return None;
         };
@@ -83,8 +83,8 @@ impl Opening {
         let mut hosts = 0; // only their number matters: the answer is the same for each Host
         for (name, value) in request.headers() {
             let is = |known: &str| name.eq_ignore_ascii_case(known);
-            // A client that asks for a WebSocket has to get the response to its error. This
-            // response says what is wrong.
+            // A client that asks for a WebSocket makes no health check: it has to get the response
+            // that says what is wrong with its request.
             let wants_websocket = is("Sec-WebSocket-Key")
                 || is("Upgrade")
                     && value.to_ascii_lowercase().windows(9).any(|w| w == b"websocket");

@@ -22,7 +22,7 @@ impl Tls {
         Session::server(config.clone()).map(Self::new)
     }
 
-    /// Makes a client's session. Without a `config`, it trusts the platform's root certificates.
+    /// Makes a client's session, which without `config` trusts the platform's root certificates.
     pub(crate) fn client(
         config: Option<&Client>,
         request: &Request,

@@ -2,7 +2,7 @@
 //! bytes, or until the turn has reached a limit of `Settings`.
 //!
 //! During its turn the connection is not in its slot. So the handler can use the whole loop while a
-//! message is lent. Of this connection, `Net` has only the sender.
+//! message is lent. `Net` has only the sender of this connection.
 use crate::net::{Handler, Net};
 use crate::stage::{Open, Stage};
 use crate::wire::{NextAction, is_passing};
@@ -34,7 +34,7 @@ pub(crate) struct Turn<'i, T> {
     reads: bool,
     /// Whether the turn has checked the next deadline.
     looked: bool,
-    /// The time at which the turn had delivered all input, and first found more to read.
+    /// The time at which the turn, with all input delivered, first found more to read.
     since: Option<Time>,
 }
 
@@ -92,7 +92,7 @@ impl<'i, T> Turn<'i, T> {
                 After::Again => {}
                 After::Rest { unfinished, until } => break (unfinished, until),
                 After::Ended => {
-                    // Called here, because `finish` calls it only for a connection in its slot.
+                    // `finish` calls `forget` too, but only for a connection in its slot.
                     turn.inner.forget(handle, &mut turn.open);
                     return turn.inner.finish(handle, Some(turn.open), None, handler);
                 }
@@ -187,8 +187,8 @@ impl<'i, T> Turn<'i, T> {
                 }
             }
             // Before the first message of this call, no new reply is queued, so only a lack of room
-            // counts. Later, `cork` decides. It is at most `high_water`, so below `cork` there is
-            // room.
+            // stops it. Later, `cork` decides. `cork` is at most `high_water`, so below `cork`
+            // there is room.
             let over = match delivered {
                 true => conn.sender().buffered_amount() >= *cork,
                 false => is_full(conn),
@@ -197,7 +197,7 @@ impl<'i, T> Turn<'i, T> {
                 return if is_full(conn) { Stop::Held } else { Stop::Cork };
             }
             // This check follows the check for room, so that a full connection stops with `Held`
-            // and waits for a `Note`. After `Share`, it would get a turn in each round.
+            // and waits for a `Note`. After `Share`, the connection would get a turn in each round.
             if *messages <= 0 {
                 return Stop::Share;
             }
@@ -261,12 +261,12 @@ impl<'i, T> Turn<'i, T> {
             },
             Stop::Starved => !held,
             // After `Held`, the write made room. After `Cork`, there is room even if the stream
-            // refused the bytes: `high_water` limits them, and `cork` only decides when to write.
+            // refused bytes: `high_water` limits the room, and `cork` only decides when to write.
             Stop::Held | Stop::Cork if !held => return After::Again,
             Stop::Held | Stop::Cork => false,
-            // No deadline is checked here: undelivered input may show that the peer is alive. The
-            // next turns deliver this input before they read, and then reach the check below. There
-            // they also ask `receiving` for the time of the connection's next turn.
+            // No deadline is checked here, because undelivered input may show that the peer is
+            // alive. The next turns deliver this input before they read, and then reach the check
+            // below. There they also ask `receiving` for the time of the connection's next turn.
             Stop::Share => {
                 return After::Rest { unfinished: true, until: conn.poll_timeout() };
             }
@@ -287,7 +287,7 @@ impl<'i, T> Turn<'i, T> {
                 wire.tell_time(system, conn, clock.now);
             }
             NextAction::Rest { unfinished, until } => {
-                // Time alone may make `spent` positive. If so, bytes are left for the next turn.
+                // Time alone may make `spent` positive, but then bytes are left for the next turn.
                 let (received, did) = (&mut self.open.received, (self.spent > 0, stops));
                 let until = match receiving.until(self.handle, received, did, clock.now) {
                     None => until, // the common case
@@ -306,7 +306,7 @@ impl<T> Inner<T> {
     /// `Receiving::is_free` is `false`, because otherwise the connection may read anyway.
     #[cold] // few loops come near the limit
     fn may_hold_more(&mut self, open: &mut Open) -> bool {
-        // If the connection's buffer is empty, it goes back first, because it must not count.
+        // An empty buffer of the connection goes back first, because it must not count.
         self.buffers.inputs.give(open.conn.receiver_mut().reclaim());
         self.receiving.may_read(open.conn.receiver().buffer_len())
     }
@@ -343,8 +343,8 @@ impl<T> Inner<T> {
     }
 }
 
-/// Drops the messages that a paused connection received before a deadline ended the connection. The
-/// end comes behind these messages, and a paused connection must not deliver them.
+/// Drops the messages that a paused connection received before a deadline ended the connection.
+/// `step` reports the end only after these messages, which a paused connection must not deliver.
 fn drop_received(conn: &mut Connection) -> Stop {
     loop {
         match conn.step() {

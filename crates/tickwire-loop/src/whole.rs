@@ -8,7 +8,7 @@
 //! and its queue grew until each active connection was whole. With 10,000 connections that echo
 //! messages of 20 B one after the other, the earlier version took 15.8 MB, and this version takes
 //! 6.7 MB. In this version, a message to a dormant connection takes about 1,500 more instructions.
-//! But it takes no more of the processor's time, because more of the memory stays in the
+//! But this version takes no more of the processor's time, because more of the memory stays in the
 //! processor's caches.
 use crate::stage::{Open, Stage};
 use crate::{handle::Handle, inner::Inner, receiving::Received};
@@ -34,7 +34,7 @@ impl<T> Inner<T> {
             let Some(slot) = self.slots.at_mut(at) else { continue };
             // A connection with queued bytes stays whole. Messages in its outbox count as queued. A
             // connection with received bytes stays whole too, because otherwise `Receiving` would
-            // count these bytes for ever. `into_dormant` does not see bytes in the TLS session.
+            // count these bytes for ever. `into_dormant` would miss bytes in the TLS session.
             let stage = match mem::replace(&mut slot.stage, Stage::Dormant) {
                 Stage::Open(Some(mut open)) if slot.queued == 0 && open.received.bytes == 0 => {
                     match mem::replace(&mut open.conn, conn).into_dormant() {
@@ -46,15 +46,15 @@ impl<T> Inner<T> {
                             open.received = Received::default();
                             return open;
                         }
-                        // This one is not idle and stays. The next one may give `conn` its memory.
+                        // Not idle, so this connection stays. The next may give `conn` its memory.
                         Err(other) => conn = mem::replace(&mut open.conn, other),
                     }
                     Stage::Open(Some(open))
                 }
                 stage => stage,
             };
-            // The slot was taken out of the queue above. It goes back only while its connection is
-            // whole.
+            // The slot was taken out of the queue above. The slot goes back only if its connection
+            // is whole.
             slot.marks.whole = matches!(stage, Stage::Open(_) | Stage::Turn | Stage::Accepted(_));
             if slot.marks.whole {
                 self.queues.whole.push_back(at);

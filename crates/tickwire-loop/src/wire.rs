@@ -64,7 +64,7 @@ impl NextAction {
 
 /// Why the turn of a connection that is not open yet has stopped.
 pub(crate) enum Pause {
-    /// It waits for its stream, or until this time. The present time stands for the next round.
+    /// It waits for its stream, or until this time. If this time is now, the next round goes on.
     Wait(Option<Time>),
     Failed(Error),
 }
@@ -290,7 +290,7 @@ impl Wire {
         }
         // Control frames that could not be placed yet come with the next `outgoing`.
         while self.put(system, &mut tx.outgoing()).is_ok() && tx.has_outgoing() {}
-        // `broken` shows that an earlier write, which was accepted, has failed since.
+        // `broken` is also set if an earlier write was accepted, but has failed since.
         !tx.has_outgoing() && self.broken.is_none()
     }
 

@@ -51,7 +51,7 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// `after_..` return `None` after
 ///
 /// - the close codes 1000, 1002, 1003, 1007 to 1010, 3000 and 3003,
-/// - a refusal with any HTTP status except 408, 425, 429, and all 5xx other than 501 and 505,
+/// - a refusal with an HTTP status other than 408, 425, 429 and 5xx, or with 501 or 505,
 /// - a violation of the protocol by the peer, such as one byte that is not UTF-8,
 /// - an error of TLS, of the URL, or of the proxy's credentials,
 /// - [`max_attempts`](Self::max_attempts) delays.
@@ -92,7 +92,7 @@ pub struct Backoff {
     /// The longest first delay. 5 s unless set, as in RFC 6455 §7.2.3. With 0, the first new
     /// attempt comes at once. If `first_delay` is below 100 ms, later delays double from 100 ms.
     pub first_delay: Duration,
-    /// The longest delay. Only Retry-After and `rarely` can make a delay longer. 60 s unless set.
+    /// The longest delay. 60 s unless set. Only Retry-After and `rarely` can make a delay longer.
     /// `max_delay` limits the first delay too.
     pub max_delay: Duration,
     /// The longest Retry-After that is obeyed. A longer Retry-After counts as `max_retry_after`.
@@ -238,7 +238,7 @@ impl Backoff {
         least + Duration::from_nanos(part as u64)
     }
 
-    /// The next number of SplitMix64. The constants are those of SplitMix64.
+    /// The next number of SplitMix64, which defines the constants.
     fn draw(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.random;

@@ -249,7 +249,7 @@ impl Stream {
 }
 
 /// Writes several slices. Like std's write of one slice, this raises no SIGPIPE: the signal would
-/// end a program without a Rust `main`, which does not ignore it.
+/// end a program that does not ignore it, because it has no Rust `main`.
 #[cfg(not(any(windows, target_vendor = "apple")))]
 fn write_vectored(tcp: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
@@ -263,9 +263,9 @@ fn write_vectored(mut tcp: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usi
     tcp.write_vectored(pieces)
 }
 
-/// Whether a read of `n` bytes, with room for `most`, has emptied the socket, so that a `Note`
-/// reports the next bytes. Always `false` on Windows, where mio reports the next bytes only after a
-/// read that returned `WouldBlock`.
+/// Whether a read that returned `n` bytes, of at most `most`, has emptied the socket. If so, a
+/// `Note` reports the next bytes. Always `false` on Windows, where mio reports the next bytes only
+/// after a read that returned `WouldBlock`.
 fn is_drained(n: usize, most: usize) -> bool {
     cfg!(not(windows)) && n < most
 }

@@ -31,8 +31,8 @@ impl Index {
         let Some(mut hole) = self.find(key) else { return };
         let Some(Some(_)) = self.slots.get_mut(hole).map(Option::take) else { return };
         self.taken -= 1;
-        // `find` stops at a hole. So each later key whose search passes the hole moves into the
-        // hole. Otherwise `find` would no longer find this key.
+        // `find` stops at a hole. So the next key whose search passes the hole moves there, and
+        // leaves a new hole. Otherwise `find` would no longer find this key.
         let mask = self.slots.len() - 1;
         let mut at = hole;
         loop {

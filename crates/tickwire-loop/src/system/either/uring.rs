@@ -56,7 +56,7 @@ pub(crate) struct Uring {
     copies: usize,
     /// Whether the kernel is asked to report the next event of mio's poll.
     polls: bool,
-    /// Whether the kernel has reported such an event.
+    /// Whether the kernel has reported an event of mio's poll.
     polled: bool,
 }
 
@@ -167,7 +167,7 @@ impl Uring {
         if !mem::replace(&mut self.polls, true) {
             self.ring.poll(0, Of::Poll, descriptor(poll, Of::Poll), IN);
         }
-        // Notes that are there already must not wait.
+        // If there are notes already, the wait must not block.
         let timeout = if self.notes.is_empty() { timeout } else { Some(Duration::ZERO) };
         self.ring.wait(timeout)?;
         self.work_off();

@@ -29,7 +29,7 @@ impl Uring {
             (Ok(n @ 1..), Some(buffer)) if !place.closed => {
                 self.ring.put(place.received.push(buffer, n));
                 // One request receives again and again, until it is cancelled. After its last
-                // completion, `is_asked` is `false`, because nothing is left to cancel.
+                // completion (`is_asked` is `false`), nothing is left to cancel.
                 if place.received.bytes() > MOST_FILLED
                     && place.is_asked(Of::Receive)
                     && !mem::replace(&mut place.stopping, true)
@@ -72,8 +72,8 @@ impl Uring {
         }
         self.copies -= 1;
         self.outputs.push(buffer);
-        // If a shutdown or a close has waited for this send, it goes on now. An error means that
-        // the stream is down already.
+        // If a shutdown or a close has waited for this send, it goes on now. An error of `shutdown`
+        // means that the stream is down already.
         if (place.shuts || place.closed)
             && let Ok(tcp) = place.tcp()
         {
@@ -145,8 +145,8 @@ impl Uring {
         self.place(at).is_ok_and(|place| place.received.bytes() == 0 && place.end.is_none())
     }
 
-    /// Writes as much as the stream accepts, and advances `out`. Of short output, this only makes a
-    /// copy, which the next wait sends. Until then the stream accepts no more.
+    /// Writes as much as the stream accepts, and advances `out`. Short output is only copied, and
+    /// the next wait sends the copy. Until then the stream accepts no more.
     #[inline]
     pub(crate) fn write(&mut self, stream: &mut Stream, out: &mut impl Buf) -> io::Result<()> {
         while out.has_remaining() {

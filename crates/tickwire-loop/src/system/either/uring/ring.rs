@@ -35,8 +35,8 @@ const PAGE: usize = 4096;
 /// The most requests that one call submits.
 const QUEUE: u32 = 1024;
 /// If more sends than this are waiting, a separate call submits them before the wait. If the wait
-/// submitted them, the kernel would receive twice in the wait and run out of buffers. That cost 7 %
-/// more time with 512 connections.
+/// submitted them, the kernel would receive twice in the wait and run out of buffers. With 512
+/// connections, that took 7 % more time.
 const FEW: usize = 4;
 /// When a ring is dropped, it waits for its cancelled requests. It waits at most this often, and
 /// each time at most this long: about a second in all.
@@ -315,7 +315,7 @@ impl Ring {
             self.tail = self.tail.wrapping_add(1);
             let first = self.entries.as_ptr().cast::<BufRingEntry>().cast_mut();
             // SAFETY: `at` is below the number of entries, and the kernel reads this entry only
-            // after the tail has passed it, below.
+            // once the tail, stored below, has passed it.
             let entry = unsafe { &mut *first.add(at) };
             // The buffer has `LEN` bytes or more. It is in `with_kernel`, because `id` comes from
             // `missing` and so is below `BUFFERS`. Nobody uses it there before the kernel names it.
