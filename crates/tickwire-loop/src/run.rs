@@ -21,8 +21,8 @@ use tickwire::Time;
 /// open connections waiting. Further connections wait for the next round.
 const ACCEPTS: usize = 64;
 /// The most connections that can wait in a listener's queue. The operating system may lower this
-/// number. `Socket` makes the listeners, because std's `bind` makes a queue of only 128 places. If
-/// a queue is full, the client's TCP tries again after a second.
+/// number. The listeners come from `Socket`, because std's `bind` makes a queue of only 128 places.
+/// If a queue is full, the client's TCP tries again after a second.
 const BACKLOG: i32 = 4096;
 /// A round gives this time to handshakes of accepted connections, and then the same time to
 /// connections whose last turns ended at a limit. Connections of both kinds that get no turn wait
@@ -41,7 +41,7 @@ pub(crate) const RETRY: Duration = Duration::from_millis(100);
 /// the crate's documentation.
 pub struct Loop<T> {
     pub(crate) inner: Inner<T>,
-    /// The slots that were ready before the first turn of this round, and get their turns first.
+    /// The slots that were ready before the first turn of this round. They get the first turns.
     round: Vec<u32>,
     /// The time of the last round that had something to do, for `Waiting::SpinFor`.
     busy: Time,
@@ -245,7 +245,7 @@ impl<T> Inner<T> {
 
     /// Accepts the connections that wait, at most `ACCEPTS` at each door.
     fn accept_knocked(&mut self) {
-        // The list is taken out, because this loop adds doors to it for the next round.
+        // The list is taken out, because this `for` loop adds doors to it for the next round.
         for at in mem::take(&mut self.queues.knocked) {
             for n in 0.. {
                 if n == ACCEPTS {
@@ -389,7 +389,7 @@ impl<T> Inner<T> {
             self.make_ready(at);
         }
         // Delivers at most as many timers as are set now. Otherwise a handler that sets a new due
-        // timer at each call would keep this loop going.
+        // timer at each call would keep this `for` loop going.
         for _ in 0..self.timers.len() {
             let Some(number) = self.timers.pop_due(now) else { return };
             handler(&mut Net::new(self), Event::Timer(number));

@@ -81,8 +81,7 @@ pub(crate) struct Marks {
 }
 
 /// The most connections that are drained at a time. A connection is drained if its peer did not
-/// answer our Close within `close_timeout`. Draining may take this time again, and read up to 16
-/// MiB.
+/// answer our Close within `close_timeout`. Draining may take as long again, and read up to 16 MiB.
 const MOST_DRAINING: usize = 1024;
 
 impl Marks {
@@ -270,9 +269,9 @@ pub(crate) fn drain_outbox(
             // A Close without a code takes its place.
             let _ = outbox.feed(now, tx).or_else(|_| tx.abort(None));
         }
-        // Ciphertext that an earlier turn left unsent takes room too. So even if this feed fed
-        // nothing, the write may make room for the next feed. This `loop` ends when a feed leaves
-        // as many messages waiting as the feed before it.
+        // Ciphertext that an earlier turn left unsent takes up the connection's room. So even if
+        // this feed fed nothing, the write may make room for the next feed. This `loop` ends when a
+        // feed leaves as many messages waiting as the feed before it.
         let (wrote, waiting) = (wire.write(system, tx), outbox.counts().waiting);
         // Over io_uring, a stream accepts no more until the copy of its last short output is sent.
         // `accepts_again` sends the copy.

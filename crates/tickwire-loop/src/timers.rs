@@ -25,7 +25,7 @@ impl Timers {
         Timer(key)
     }
 
-    /// Cancels a timer, and returns the application's number. `None` if it is no longer set.
+    /// Cancels a timer, and returns the application's number. `None` if the timer is no longer set.
     pub(crate) fn cancel(&mut self, timer: Timer) -> Option<u64> {
         self.set.remove(&timer.0)
     }

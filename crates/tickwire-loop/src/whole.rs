@@ -41,8 +41,8 @@ impl<T> Inner<T> {
                         Ok(dormant) => {
                             slot.dormant = Some(dormant);
                             slot.marks.whole = false;
-                            // `open.error` is `None`: after a failed read the connection is not
-                            // idle.
+                            // `open.error` is `None` already: after a failed read, a connection is
+                            // not idle.
                             open.received = Received::default();
                             return open;
                         }

@@ -24,13 +24,13 @@ macro_rules! put {
     };
 }
 
-/// The most bytes of the recorded end's request or answer that a replay reads. Without this limit,
+/// The most bytes that a replay reads of the recorded end's request or answer. Without this limit,
 /// a hostile recording could offer so many subprotocols that comparing them takes for ever.
 const MAX_HEAD: usize = 64 << 10;
 
 /// The bytes that passed over a stream, in order.
 ///
-/// With the same reads at the same times, a replay gives the same events as the recorded
+/// A replay repeats all reads, with their times, so it gives the same events as the recorded
 /// connection. A replay does not send the application's messages again, and drops the core's
 /// replies. A recording does not contain the application's calls. So a replay also reports messages
 /// that the recorded connection discarded because the application had called `fail` or `close`.
@@ -249,7 +249,7 @@ fn replay(connection: &mut Connection, passed: &[Passed], mut see: impl FnMut(Ti
             true => connection.receiver_mut().end_of_stream(),
             false => {
                 put!(connection.receiver_mut(), &passed.bytes);
-                // By `now`, all bytes of this read had arrived.
+                // The recorded time `now` is the time of this read.
                 connection.receiver_mut().set_read(Some(now), None);
             }
         }

@@ -5,7 +5,7 @@ use super::{buffer::Buffer, records::WAITING};
 use ::rustls::{CommonState, Connection, Error};
 use std::io::{self, IoSlice, Read, Write};
 
-/// rustls' connection. Each method with an `out` moves all ciphertext of rustls into it.
+/// rustls' connection. Each method with an `out` moves all ciphertext of rustls into `out`.
 pub(super) struct Buffered(Connection);
 
 impl Buffered {
@@ -35,7 +35,7 @@ impl Buffered {
     /// plaintext, or until the peer's close_notify. Later bytes stay in `input`. Returns whether
     /// the close_notify has come. After it, the caller must not hand the later bytes to rustls.
     pub(super) fn take(&mut self, input: &mut Buffer, out: &mut Buffer) -> Result<bool, Error> {
-        // First, because in the handshake rustls reads nothing while it has bytes to write.
+        // `speak` first: in the handshake, rustls reads nothing while it has bytes to write.
         self.speak(out);
         let mut ended = false;
         // `wants_read` is false while rustls holds plaintext, and after the close_notify.

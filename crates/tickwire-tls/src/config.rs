@@ -59,7 +59,7 @@ config! {
 }
 
 /// A client's configuration, with the platform's roots and without a client certificate. If the
-/// platform has a verifier of its own, that verifier checks certificates.
+/// platform has a verifier of its own, that verifier checks the certificates.
 ///
 /// The first call makes the configuration, with the crypto provider that is the default at that
 /// time. Every later call returns the same configuration. So install a default provider before the
@@ -114,7 +114,7 @@ pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
     for (root, number) in CertificateDer::pem_slice_iter(&pem).zip(1..) {
         let bad = |error: &dyn fmt::Display| bad_root(format!("certificate {number}: {error}"));
         let root = root.map_err(|error| bad(&error))?;
-        // `store` only checks each root, because the verifier's error would not name a bad root.
+        // `store` is only for checking each root: the verifier's error would not name a bad root.
         store.add(root.clone()).map_err(|error| bad(&error))?;
         roots.push(root);
     }
@@ -127,8 +127,8 @@ pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
     client_config(Verifier::new_with_extra_roots(roots, provider.clone())?, provider)
 }
 
-/// The error for a PEM text from which the roots cannot be taken. As a person must correct the
-/// text, it is an error [about a certificate](TlsError::is_about_certificate).
+/// The error for a PEM text from which the roots cannot be taken. Because a person must correct the
+/// text, the error is one [about a certificate](TlsError::is_about_certificate).
 #[cfg(not(target_os = "android"))]
 fn bad_root(what: String) -> TlsError {
     let error = io::Error::new(io::ErrorKind::InvalidData, format!("in the PEM text, {what}"));

@@ -39,7 +39,7 @@ impl Waker {
         if self.asked.swap(true, Ordering::AcqRel) {
             return Ok(()); // the call that set `asked` wakes the loop
         }
-        // After an error, the next call has to try again.
+        // After an error, `asked` is `false` again, so that the next call tries again.
         self.wake_quietly().inspect_err(|_| self.asked.store(false, Ordering::Release))
     }
 

@@ -16,8 +16,8 @@ use core::{fmt, time::Duration};
 use index::Index;
 use tickwire::{CloseCode, CloseFrame, IntoOutbound, Outbound, SendError, Sender, Time};
 
-/// Bytes counted for each message in addition to its payload: about the size of its place in the
-/// queue. So the bound also limits a queue of empty messages.
+/// The bytes that count for each message besides its payload: about the size of a queue's entry. So
+/// the bound also limits a queue of empty messages.
 const OVERHEAD: usize = 64;
 
 /// The two possible reasons of the Close: one for each bound.
@@ -40,9 +40,9 @@ pub enum Overflow {
     /// Use this policy for data that is soon worthless, such as positions of moving things.
     DropOldest,
     /// A message pushed with a [key](Outbox::push_keyed) replaces a waiting message of the same
-    /// key, *in its place*. So the newest state of each key arrives. Keys take turns, however often
-    /// each key changes. So a busy key does not keep other keys from being sent. Use this policy
-    /// for market data. A message without a key stays in order and is never replaced.
+    /// key, *in its place*. So the newest state of each key arrives. Because the place stays, a key
+    /// that changes often does not keep other keys from being sent. Use this policy for market
+    /// data. A message without a key stays in order and is never replaced.
     ///
     /// No message is dropped to make room. Instead the subscriber is disconnected with 1013 if the
     /// messages need more room than there is, or if a message has waited for longer than
@@ -192,8 +192,8 @@ pub struct Outbox {
     /// policy act on time, call `feed` at [`poll_timeout`](Self::poll_timeout).
     ///
     /// A message that replaces a waiting message takes over that message's age. The age of any
-    /// other message counts from the `now` of its push. So read the clock right before the push.
-    /// After a wait between the two, the message counts as older than it is.
+    /// other message counts from the `now` of its push. So read the clock right before the push. If
+    /// the program waits between the two, the message counts as older than it is.
     pub max_age: Option<Duration>,
     /// The outbox feeds while less than this many bytes are unsent, so the last message may exceed
     /// the limit. 0 counts as 1. `max_unsent` is [`MAX_UNSENT`](Self::MAX_UNSENT) unless set, and
@@ -202,9 +202,9 @@ pub struct Outbox {
     pub max_unsent: usize,
     /// The waiting messages, in the order of their `since`.
     queue: VecDeque<Entry>,
-    /// The sum of `size` over the messages of `queue`.
+    /// The sum of the `size` of all messages in `queue`.
     bytes: usize,
-    /// The number of the first entry of `queue`. The later entries have the following numbers.
+    /// The number of the first entry of `queue`. Each later entry has the next number.
     front: u64,
     /// The entry of each key. Invariant: `index` has exactly the numbers of the entries with a key.
     index: Index,
@@ -270,9 +270,9 @@ impl Outbox {
         self.put(now, None, message.into().into_owned())
     }
 
-    /// Queues a message with the complete state of `key`, which stands for an instrument, for
-    /// example. Under [`Overflow::Conflate`] the message replaces the waiting message of the same
-    /// key. Keys are the application's own numbers; do not let a peer choose them.
+    /// Queues a message with the complete state of `key`, for example of one instrument. Under
+    /// [`Overflow::Conflate`] the message replaces the waiting message of the same key. Keys are
+    /// the application's own numbers; do not let a peer choose them.
     ///
     /// # Errors
     ///
@@ -412,7 +412,7 @@ impl Outbox {
             return Ok(());
         };
         let bytes = self.bytes.saturating_sub(size(&entry.message)).saturating_add(size(&message));
-        // A message always fits if it is at most as long as the old message, or if it is the only
+        // The new message always fits if it is at most as long as the old one, or if it is the only
         // message of the queue.
         if bytes > self.max_bytes && bytes > self.bytes && !alone {
             return Err(self.give_up(CloseCode::TRY_AGAIN_LATER, TOO_MUCH));

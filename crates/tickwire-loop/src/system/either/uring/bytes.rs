@@ -234,7 +234,7 @@ impl Uring {
         } else if place.requests > 0
             && let Ok(tcp) = place.tcp()
         {
-            // This ends the requests. If it fails, the stream is down, and the requests end too.
+            // This ends the requests. If `shutdown` fails, the stream is down, and they end anyway.
             let _ = tcp.shutdown(Shutdown::Both);
         }
         // Nobody reads these buffers any more.

@@ -20,7 +20,7 @@ use std::{
 };
 
 /// The number of buffers from which the kernel picks. The kernel accepts only a power of two. A
-/// power of two also keeps `tail % BUFFERS` in `refill` right when `tail` overflows. The kernel
+/// power of two also keeps `tail % BUFFERS` in `refill` correct when `tail` overflows. The kernel
 /// receives for about 20 connections at a time, so 32 buffers are enough. With more buffers, fewer
 /// of them would be in the processor's cache when they are used.
 const BUFFERS: u16 = 32;
@@ -127,7 +127,7 @@ impl Ring {
         // and does not interrupt it. `new` does not enable the ring, because it may run in another
         // thread. One request to receive has many completions, so the queue of completions is
         // longer than the queue of requests. Both lengths are guesses: a longer queue costs memory,
-        // and a full one costs calls, but no completion is lost.
+        // and a full queue costs calls, but no completion is lost.
         let ring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -266,7 +266,7 @@ impl Ring {
         is_passing(fault("enter").and_then(|()| submitter.submit_with_args(1, &args)))
     }
 
-    /// Adds the completions that have arrived to `batch`.
+    /// Adds the arrived completions to `batch`.
     pub(super) fn complete(&mut self, batch: &mut Vec<Completion>) {
         for entry in self.ring.completion() {
             let (result, flags) = (entry.result(), entry.flags());
