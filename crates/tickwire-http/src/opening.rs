@@ -82,8 +82,8 @@ impl Opening {
     }
 
     /// Checks the response. For a 101, makes all checks of RFC 6455 §4.1. For the 200 of an
-    /// extended CONNECT, does not check Upgrade, Connection and Sec-WebSocket-Accept. Returns the
-    /// connection, whose stream begins after the response.
+    /// extended CONNECT, leaves out the checks of Upgrade, Connection and Sec-WebSocket-Accept.
+    /// Returns the connection, whose stream begins after the response.
     ///
     /// # Errors
     ///

@@ -132,7 +132,7 @@ impl Door {
     }
 
     /// Whether the loop gets the time of arrival of received bytes from the kernel
-    /// (SO_TIMESTAMPING, Linux); the default is `false`. Then a message's
+    /// (SO_TIMESTAMPING, Linux); the default is `false`. With `true`, a message's
     /// [`info`](tickwire::Receiver::info) has the time of arrival and the time of the read. Bytes
     /// that came with the opening request have neither time. Feature `stamps`.
     #[cfg(feature = "stamps")]

@@ -134,8 +134,8 @@ impl<T> Answer<T> {
     }
 
     /// Decides later, with [`Net::accept`](crate::Net::accept) or
-    /// [`Net::reject`](crate::Net::reject), if the decision needs another thread, or a message from
-    /// another connection. If there is no decision within a further
+    /// [`Net::reject`](crate::Net::reject). Use it if the decision needs another thread, or a
+    /// message from another connection. If there is no decision within a further
     /// [`handshake_timeout`](tickwire::Config::handshake_timeout), the loop rejects the request
     /// with 503. The loop rejects it at once if [`max_handshakes`](crate::Settings::max_handshakes)
     /// requests are deferred already. A deferred request counts for this limit even if its client
@@ -158,8 +158,8 @@ pub enum SendError {
     #[error(transparent)]
     Refused(#[from] tickwire::SendError),
     /// The connection's outbox refused the message. The loop feeds the messages of the outbox to
-    /// the connection by itself. So after [`Full`](tickwire_parts::PushError::Full), only wait for
-    /// [`Event::Room`], and send the message again. After
+    /// the connection by itself. So after [`Full`](tickwire_parts::PushError::Full), you need only
+    /// wait for [`Event::Room`] and send the message again. After
     /// [`Disconnected`](tickwire_parts::PushError::Disconnected), [`Event::Closed`] follows.
     #[error(transparent)]
     Outbox(#[from] tickwire_parts::PushError),

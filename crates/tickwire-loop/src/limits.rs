@@ -5,7 +5,8 @@ use std::mem;
 use tickwire::CloseCode;
 
 impl<T> Inner<T> {
-    /// Counts bytes that were just queued for a connection. Makes room if this exceeds the limit.
+    /// Counts bytes that were just queued for a connection. Makes room if the loop is now over the
+    /// limit.
     #[inline]
     pub(crate) fn count_queued(&mut self, handle: Handle, bytes: usize) {
         if let Some(slot) = self.slots.get_mut(handle) {
@@ -28,9 +29,9 @@ impl<T> Inner<T> {
         }
         let mut most: Vec<_> = self.slots.handles().map(|handle| (0, handle)).collect();
         for (queued, handle) in &mut most {
-            // Over io_uring, a stream may accept bytes again, because its last output is sent by
-            // now. All streams are tried first, because the loop may then be within the limit and
-            // need not disconnect anybody. The `while` loop ends, because `accepts_again` is
+            // Over io_uring, a stream may accept bytes again, because its last output may be sent
+            // by now. All streams are tried first, because the loop may then be within the limit
+            // and need not disconnect anybody. The `while` loop ends, because `accepts_again` is
             // `false` for a stream that refuses bytes again, or has accepted all bytes.
             while let Some(wire) = self.slots.get_mut(*handle).and_then(|slot| slot.wire.as_mut())
                 && wire.accepts_again(&mut self.system)

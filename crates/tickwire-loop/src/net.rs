@@ -134,8 +134,8 @@ impl<'n, T> Net<'n, T> {
     ///
     /// Messages to the connection that has its turn leave in this turn, as a rule all in one write.
     /// Messages to other connections leave at the end of the round, in one write for each
-    /// connection. But if 512 connections have unwritten messages, the loop writes all these
-    /// messages immediately.
+    /// connection. But if 512 connections have unwritten messages, the loop writes them
+    /// immediately.
     ///
     /// # Errors
     ///
@@ -303,7 +303,8 @@ impl<'n, T> Net<'n, T> {
         self.inner.current.change(); // so that `send` sees the outbox
         self.inner.make_ready(of.at); // `Event::Room` may be due
         let slot = self.inner.slots.get_mut(of)?;
-        // An outbox that disconnected has to stay: `Event::Closed` gets the code from it.
+        // An outbox that disconnected stays, because its Close may not be queued yet, and because
+        // `Event::Closed` gets the code from it.
         let before = slot.outbox.take_if(|outbox| outbox.disconnected().is_none());
         slot.outbox = slot.outbox.take().or(outbox.into().map(Box::new));
         before.map(|outbox| *outbox)

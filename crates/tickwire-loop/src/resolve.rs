@@ -16,8 +16,8 @@ use tickwire::Time;
 const THREADS: usize = 64;
 /// The most names that are looked up, or wait for a thread.
 const NAMES: usize = 1024;
-/// If a lookup has no answer at this time after its first dial, all its dials give up. glibc gives
-/// up three silent name servers after the same time.
+/// If a lookup has no answer this long after its first dial, all its dials give up. glibc gives up
+/// three silent name servers after the same time.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Lookup {

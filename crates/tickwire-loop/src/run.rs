@@ -408,7 +408,7 @@ fn share_port(_: &Socket) -> io::Result<()> {
 }
 
 /// Whether an accept failed only because its client was gone or a signal came. If so, the next
-/// accept may succeed at once. Under wine, the error is `NotConnected` if the peer is gone.
+/// accept may succeed at once. Under wine, the error is `NotConnected` if the client is gone.
 fn is_of_peer(error: &io::Error) -> bool {
     use ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, NotConnected};
     matches!(error.kind(), Interrupted | ConnectionAborted | ConnectionReset | NotConnected)

@@ -90,16 +90,15 @@ pub struct Settings {
     /// read: see [`io_uring`](Self::io_uring).
     ///
     /// This limit stops many peers that each begin a long message from filling the memory. Once all
-    /// hold half of the limit together, a connection reads only until it holds an equal share of
-    /// this half. Above 5/8, it reads only until it holds 128 KiB; above 11/16, only if it holds
+    /// connections together hold half of the limit, each reads only until it holds an equal share
+    /// of this half. Above 5/8, it reads only until it holds 128 KiB; above 11/16, only if it holds
     /// nothing. But the stopped connection whose message began first reads on until this message
-    /// has ended. So the messages of the stopped connections arrive one after the other. If it
-    /// receives nothing for a second, and there is room, the next connection reads. If the waits of
-    /// a connection add up to its [`frame_timeout`](tickwire::Config::frame_timeout) before its
+    /// has ended. So the messages of stopped connections end in turn. If this connection receives
+    /// nothing for a second, and there is room, the next connection reads. If the waits of a
+    /// connection add up to its [`frame_timeout`](tickwire::Config::frame_timeout) before its
     /// message ends, the loop closes it with 1013. Time during which it may read does not count. So
-    /// all connections together exceed 11/16 of the limit by at most two messages, and a read of 16
-    /// KiB for each connection. Over TLS, partial records take up to 32 KiB more for each
-    /// connection.
+    /// all together exceed 11/16 of the limit by at most two messages, and a read of 16 KiB for
+    /// each connection. Over TLS, partial records take up to 32 KiB more for each connection.
     pub max_received: usize,
 
     /// The most messages that one turn of a connection delivers; default 256, and 0 counts as 1.

@@ -64,7 +64,7 @@ impl NextAction {
 
 /// Why the turn of a connection that is not open yet has stopped.
 pub(crate) enum Pause {
-    /// It waits for its stream, or until this time. If this time is now, the next round goes on.
+    /// It waits for its stream, or until this time. If this is now, it goes on in the next round.
     Wait(Option<Time>),
     Failed(Error),
 }

@@ -145,8 +145,8 @@ impl Uring {
         self.place(at).is_ok_and(|place| place.received.bytes() == 0 && place.end.is_none())
     }
 
-    /// Writes as much as the stream accepts, and advances `out`. Short output is only copied, and
-    /// the next wait sends the copy. Until then the stream accepts no more.
+    /// Writes as much as the stream accepts, and advances `out`. Copies short output for the next
+    /// wait, which sends the copy. Until then the stream accepts no more.
     #[inline]
     pub(crate) fn write(&mut self, stream: &mut Stream, out: &mut impl Buf) -> io::Result<()> {
         while out.has_remaining() {
