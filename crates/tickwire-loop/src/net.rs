@@ -134,8 +134,7 @@ impl<'n, T> Net<'n, T> {
     ///
     /// Messages to the connection that has its turn leave in this turn, as a rule all in one write.
     /// Messages to other connections leave at the end of the round, in one write for each
-    /// connection. But if 512 connections have unwritten messages, the loop writes them
-    /// immediately.
+    /// connection. But the loop writes as soon as 512 connections have unwritten messages.
     ///
     /// # Errors
     ///
@@ -378,8 +377,8 @@ impl<'n, T> Net<'n, T> {
     }
 
     /// Closes a connection with the closing handshake. The Close follows everything that was sent
-    /// to the connection. But messages of an outbox that the stream does not accept now are dropped
-    /// with the outbox. The handler still gets the messages that the peer sends before its own
+    /// to the connection. But the messages of an outbox are dropped with it if the stream does not
+    /// accept them now. The handler still gets the messages that the peer sends before its own
     /// Close, but cannot answer them. [`Event::Closed`](crate::Event::Closed) reports the end. If
     /// the connection is not open yet, the loop gives it up.
     ///

@@ -11,8 +11,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::{collections::BTreeSet, io, sync::Arc, thread, time::Duration};
 use tickwire::Time;
 
-/// The most lookups that run at once. For example, if 32 names get no answer and keep their
-/// threads, 32 threads are left for other names.
+/// The most lookups that run at the same time. For example, if 32 names get no answer and keep
+/// their threads, 32 threads are left for other names.
 const THREADS: usize = 64;
 /// The most names that are looked up, or wait for a thread.
 const NAMES: usize = 1024;

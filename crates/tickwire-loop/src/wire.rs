@@ -191,8 +191,8 @@ impl Wire {
         self.count(read, spent)
     }
 
-    /// Reads once for an opening handshake, or tells it the time. `spent` counts the bytes that the
-    /// turn has read; the turn may read `most`.
+    /// For an opening handshake, reads once, or tells the handshake the time. `spent` counts the
+    /// bytes that the turn has read; the turn may read `most`.
     pub(crate) fn shake(
         &mut self,
         system: &mut System,

@@ -175,7 +175,7 @@ impl Uring {
         Ok(mem::take(&mut self.polled))
     }
 
-    /// Passes all written bytes on to the operating system now, and not only in the next wait.
+    /// Passes all written bytes on to the operating system now, instead of in the next wait.
     pub(crate) fn submit(&mut self) -> io::Result<()> {
         self.ring.submit()
     }

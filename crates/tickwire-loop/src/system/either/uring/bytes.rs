@@ -122,8 +122,8 @@ impl Uring {
         Ok((n, self.took(stream.0)))
     }
 
-    /// Returns 0 if the stream has ended, its error (once) if it failed, or `WouldBlock` if there
-    /// are no bytes yet.
+    /// Returns 0 if the stream has ended, or `WouldBlock` if there are no bytes yet. If the stream
+    /// failed, returns its error once, and 0 from then on.
     fn end_of(&mut self, at: u32) -> io::Result<(usize, bool)> {
         let end = &mut self.place(at)?.end;
         match *end {
