@@ -11,8 +11,8 @@ use std::{
 
 /// The largest number of slices in one vectored write. Every number above 0 is correct, because the
 /// caller writes the rest next. A number up to 4 would gain nothing, because `few` in [`with_many`]
-/// already has 4 slices. A larger number saves writes while many payloads are queued by reference.
-/// Each slice takes 16 bytes of stack.
+/// already has 4 slices. A larger number saves writes while many payloads are queued that were not
+/// copied. Each slice takes 16 bytes of stack.
 const SLICES: usize = 32;
 
 /// A stream (or half of a stream) `S` together with `W`, the adapter's own way to wait.
@@ -60,8 +60,8 @@ pub(crate) trait Io {
     }
 
     /// Reports that the stream refused bytes, so the next wait must also end when the stream
-    /// accepts bytes. The thread of a half needs this report, because it writes by a handle that
-    /// both halves share, but waits with a handle of its own, which has not seen the refusal.
+    /// accepts bytes. The thread of a half needs this report: it writes by a handle that both
+    /// halves share, but waits with its own handle, and that handle has not seen the refusal.
     #[inline(always)]
     fn write_blocked(&mut self) {}
 }
@@ -171,8 +171,8 @@ pub(super) fn outcome(written: io::Result<usize>, cx: &Context<'_>) -> Poll<io::
     }
 }
 
-/// Flushes the stream, which holds `unflushed` bytes. Sets `unflushed` to 0 only on success. Any
-/// other value makes the caller flush again.
+/// Flushes the stream, which holds `unflushed` bytes. On success, sets `unflushed` to 0. While
+/// `unflushed` is above 0, the caller flushes again.
 #[inline]
 pub(crate) fn flush<I: Output>(
     io: &mut I,

@@ -212,16 +212,16 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         let read = self.poll_input(cx);
         if let Poll::Ready(Ok(1..)) = read {
             let (rx, at) = (self.core.inbound().receiver_mut(), self.io.now());
-            // If this read left no stamp, the stream (such as TLS) already had the bytes, from an
-            // earlier read, whose stamp counts for them.
+            // If this read left no stamp, a stream such as TLS already had the bytes. Then the
+            // stamp of an earlier read counts for them.
             let arrived = arrival::left().unwrap_or_else(|| rx.info().arrived);
             rx.set_read(Some(at), arrived);
         }
         read
     }
 
-    /// Handles the result of a read. Ready: go round the loop again; there may be a new step, or a
-    /// frame to write.
+    /// Handles the result of a read. Ready: go round the loop again, because there may be a new
+    /// step, or a frame to write.
     #[inline]
     fn poll_take(&mut self, cx: &mut Context<'_>, read: Poll<IoResult<usize>>) -> Poll<()> {
         match read {
@@ -233,8 +233,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 }
             }
             Poll::Pending => {
-                // Reads without bytes count too, because the number of reads decides when `looks`
-                // asks for a check, and when a found deadline is believed at the latest.
+                // Reads without bytes count too, because after a number of reads `looks` asks for a
+                // check, and a found deadline is believed.
                 self.core.inbound().receiver_mut().read_in_vain();
                 // `poll_blocked` comes first, because it may make the core believe the found
                 // deadline, which `poll_alarm` then finds due. If `poll_blocked` is `Pending`, it
@@ -255,10 +255,10 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     /// bytes, so the next poll reads again.
     ///
     /// In a task, a read may be `Pending` although bytes have arrived, for two reasons. First, the
-    /// task may have used up its runtime's budget. tokio's timer shares this budget, and is ready
-    /// only after the runtime has asked the operating system for news of its streams, so this call
-    /// waits for the timer. Second, another task may hold the stream's lock, so the next read
-    /// counts only after a delay (`AGAIN` in `verdict.rs`).
+    /// task may have used up its runtime's budget. So this call waits for the timer: tokio's timer
+    /// shares the budget, and is ready only after tokio has asked the operating system for news of
+    /// its streams. Second, another task may hold the stream's lock, so the next read counts only
+    /// after a delay (`AGAIN` in `verdict.rs`).
     #[cold]
     fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.core.inbound().found_at() else { return Poll::Ready(()) };
@@ -322,7 +322,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     /// Once receiving is over, returns what to do next with the stream. If an error ended
     /// receiving, this call also tells the sending side of the error, and wakes the writer of a
     /// split connection. In the state `ReadyState::Closed` this call also tells the sending side
-    /// that nothing more will be written. At `Ending::Done` this would be too early, because the
+    /// that nothing more will be written. `Ending::Done` alone does not mean that, because the
     /// caller may still answer the peer's Close. This call must use `with`, so that a half sets
     /// `owes`: see `poll_end`.
     fn ending(&mut self) -> Ending {

@@ -36,7 +36,7 @@ pub(crate) struct Out {
 
 impl Out {
     /// Makes the state for the sender `tx`. Takes the number of unflushed bytes from `tx`, because
-    /// the connection may have been used before.
+    /// an earlier `Out` of the connection may have left bytes unflushed.
     pub(super) fn new(tx: &Sender) -> Self {
         Self { unflushed: tx.held_back(), ..Self::default() }
     }
@@ -90,9 +90,9 @@ impl Out {
                     tx.write_blocked();
                     return Poll::Pending;
                 }
-                // Flush, then write again. `refused` stays set for the rest of this call. So a
-                // stream that was full once is flushed after each write, without waiting for
-                // another refusal.
+                // Flush, then write again. `refused` stays set for the rest of this call. So this
+                // call flushes a stream that was full once after each write, even if the stream
+                // does not refuse bytes again.
                 Poll::Pending => refused = true,
             }
         }
@@ -136,8 +136,8 @@ impl Out {
             None => tx.handle_timeout(now),
             Some(inbound) => match self.recv_error {
                 // In a split connection the writer's `poll_stall` has found this error and broken
-                // the sender. The receiver does not have the error yet, and receiving goes on,
-                // because in the phase `Over` no deadline brings the reader here.
+                // the sender. The receiver does not have the error yet. Receiving cannot be over:
+                // in the phase `Over` no deadline runs, so no reader calls this function.
                 Some(error) if inbound.receiver().failure().is_none() => {
                     inbound.receiver_mut().cut_off(error);
                     Err(error)
@@ -153,8 +153,8 @@ impl Out {
 
     /// Returns the error that a receiving call reports; `last` is the result of the call's last
     /// step. An error with a close code, such as a violation, takes precedence over the error of
-    /// the stream. Then the stream's error, which says less, is dropped. Any other `RecvError`
-    /// gives way to the stream's error, which is reported once.
+    /// the stream. Then the stream's error, which says less, is dropped. In place of any other
+    /// `RecvError`, the stream's error is returned, but only once.
     #[cold]
     pub(super) fn reason(&mut self, last: Result<Step, RecvError>) -> Option<Error> {
         match last {

@@ -56,9 +56,9 @@ impl<I: Source + Output> Socket<Whole, I> {
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
         loop {
             let Self { core, io, .. } = &mut *self;
-            // This check comes first, for two reasons. `poll_drain` returns an error only once. And
-            // after a passed deadline has broken the sender, the stream may still hold unflushed
-            // bytes, and no deadline would bound a wait until they are flushed.
+            // This check comes first, for two reasons. First, `poll_drain` returns an error only
+            // once. Second, when a passed deadline has broken the sender, the stream may still hold
+            // unflushed bytes, and no deadline would bound a wait for their flush.
             if core.conn.sender().is_broken() {
                 return Poll::Ready(core.out.lost(core.conn.sender()));
             }
