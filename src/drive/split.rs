@@ -1,10 +1,10 @@
 //! The two halves of a WebSocket: one receives, the other sends.
 //!
 //! The [`Half`] owns everything that receiving needs. One lock protects everything that sending
-//! needs: the core's sender and the writing half of the stream. Writes never wait, so no half holds
-//! the lock across a wait. The half that holds the lock writes until the stream refuses more. The
-//! remaining bytes stay in the sender, so a Pong that the reader queues can overtake them at the
-//! next frame boundary.
+//! needs: the core's sender and the writing half of the stream. A write never waits for the stream,
+//! so neither half waits while it holds the lock. The half that holds the lock writes until the
+//! stream refuses more. The remaining bytes stay in the sender, so a Pong that the reader queues
+//! can overtake them at the next frame boundary.
 //!
 //! A stream keeps one waker for writing. Both halves may wait for the stream, so this waker wakes
 //! the tasks of both halves. A stream that accepts bytes again may also drop its waker without
@@ -48,8 +48,8 @@ pub(super) struct Shared<W> {
     /// tasks.
     ///
     /// A stream must not keep a task's own waker, because the stream drops a replaced waker while
-    /// we hold the lock. If this waker was the last one of its task, the runtime may then drop the
-    /// task. Code in the task's destructors may take the same lock, and would wait for ever.
+    /// we hold the lock. If the replaced waker was the last one of its task, the runtime may then
+    /// drop the task. The task's destructors may take the same lock, and would wait for ever.
     both: Waker,
     /// Whether the stream refused bytes that either half may write later. Each write updates this
     /// flag under the lock, so that the last write decides. With a stale `false`, nobody would
@@ -85,10 +85,10 @@ impl<W> Sending<W> {
     }
 }
 
-/// When dropped, notes a change of the sending side, even if the application's closure, stream or
-/// waker panics after the change.
+/// When dropped, notes what a call has changed on the sending side, even if the application's
+/// closure, stream or waker panics after the change.
 struct Change<'a, 'n, W> {
-    /// `None` if the sender was open before the change, otherwise `Some` of the sender's deadline.
+    /// `Some` if the sender was closed before the change; inside is the sender's deadline then.
     closed: Option<Option<Time>>,
     had_ended: bool,
     quiet: &'a AtomicBool,
@@ -182,9 +182,9 @@ impl<W> Shared<W> {
         f(&mut change.sending)
     }
 
-    /// Yields while `awaited` is set. The writer calls this before each write, outside the lock.
-    /// The writer's other calls do not yield: they hold the lock only briefly, because they call no
-    /// stream under it.
+    /// Yields while `awaited` is set, at most `YIELDS` times. The writer calls this before each
+    /// write, outside the lock. The writer's other calls do not yield, because they call no stream,
+    /// and so hold the lock only briefly.
     fn let_reader_pass(&self) {
         for _ in 0..YIELDS {
             if !self.awaited.load(Relaxed) {
@@ -197,8 +197,8 @@ impl<W> Shared<W> {
 
 impl<W: Output> Shared<W> {
     /// Writes queued bytes until the stream refuses more. Before releasing the lock, gives `then`
-    /// the result of [`poll_drain`](Out::poll_drain). The caller must park its waker first, so that
-    /// it misses no change that another task makes after this write.
+    /// the result of [`poll_drain`](Out::poll_drain). The caller must park its waker first, to miss
+    /// no change that another task makes after this write.
     fn poll_write<T>(
         &self,
         side: Side,
@@ -348,7 +348,7 @@ pub(crate) struct Writer<W, H = ()> {
 type Halves<R, W, H> = (Socket<Half<W>, R>, Writer<W, H>);
 
 impl<I: Source + Output> Socket<Whole, I> {
-    /// Splits the connection. Messages that were fed or received before stay in the halves.
+    /// Splits the connection. The halves keep messages that were fed or received before the split.
     pub(crate) fn into_halves<R: Source, W: Output, H, E>(
         self,
         split: impl FnOnce(I) -> Result<(R, W, H), E>,
@@ -381,7 +381,7 @@ impl<W, H> Writer<W, H> {
 
     /// Whether there is room for a message. An error means that this half is closed, so nothing
     /// more can be fed. The error is `recv_error`, or `Closed` if `recv_error` is `None`. A failed
-    /// write also closes this half; a flush then returns the stream's error.
+    /// write also closes this half: then a flush, not this call, returns the stream's error.
     pub(crate) fn has_room(&self) -> Result<bool, Error> {
         let sending = self.link.look();
         let Sending { tx, out, .. } = &*sending;
@@ -477,8 +477,8 @@ impl<W: Output, H> Writer<W, H> {
     /// deadline has passed, the sender is broken, and `out` has the error.
     ///
     /// The timer is in the shared stream, and wakes both halves. So the deadline is noticed even if
-    /// this future is dropped. A thread does not wait here: `write_out` asks for this deadline
-    /// itself, and waits with its own handle.
+    /// this future is dropped. A thread does not wait here: `write_out` asks for this deadline, and
+    /// the thread waits with its own handle.
     fn poll_stall(&self) -> Poll<()> {
         let cx = &mut Context::from_waker(&self.link.both);
         // `with` tells the other half of a passed deadline.

@@ -2,7 +2,7 @@
 //!
 //! A stream and a timer wake only the task that polled them last. So, if two tasks poll, each side
 //! polls the stream with a waker that wakes both tasks. If a poll of one side changes something
-//! that the task of the other side waits for, the poll also wakes that task. All this is for a
+//! that the task of the other side waits for, this poll also wakes that task. All this is for a
 //! whole WebSocket, because the halves of `into_split` wake each other through `Wakers`.
 use super::Socket;
 use crate::{
@@ -20,9 +20,9 @@ use std::{
 pub(crate) struct Polled {
     tasks: Pair,
     /// The waker of both tasks, if there are two. When another task takes over a side, a new waker
-    /// replaces this waker. The stream may still have the old waker. This does no harm, because the
-    /// old waker wakes the task that stayed, and the new task gives the new waker to everything
-    /// that it waits for.
+    /// replaces this waker. The stream may still have the old waker. This does no harm: the old
+    /// waker still wakes the task that did not change, and the new task gives the new waker to
+    /// everything that it waits for.
     both: Option<Waker>,
     /// The outlook after the last poll that stored it. While nobody polls the other side, only a
     /// poll that is `Pending`, or a task's first poll, stores the outlook.
@@ -116,8 +116,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             false => self.poll_by_another(side, cx, poll),
         };
         // If nobody has polled the other side, there is nobody to wake, so a ready poll need not
-        // store the outlook. After a `Pending` poll this task waits, so the outlook is stored, and
-        // a later poll of the other side finds what has changed since.
+        // store the outlook. After a `Pending` poll this task waits. The outlook is then stored, so
+        // that a later poll of the other side finds what has changed since.
         if let Some(polled) = &mut self.polled
             && (!known || result.is_pending() || sides(&mut polled.tasks, side).1.is_some())
         {
@@ -134,8 +134,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        // `polled` is taken out, because `poll` borrows the whole socket. `poll_side` has just
-        // stored a value, so `unwrap_or_default` finds it.
+        // `polled` is taken out of the socket, because `poll` borrows the whole socket. `poll_side`
+        // has just stored a value, so `unwrap_or_default` finds it.
         let mut polled = self.polled.take().unwrap_or_default();
         let result = poll(self, &mut Context::from_waker(polled.waker(side, cx.waker())));
         self.polled = Some(polled);
