@@ -64,8 +64,8 @@ impl Wake for Wakers {
         Wake::wake_by_ref(&self);
     }
 
-    /// Wakes the writer first. So while the writer's waker [is parked](Wakers::is_parked), this
-    /// call still has to wake the reader. `Shared::poll_write` relies on this.
+    /// Wakes the writer first. So if the writer's waker [is still parked](Wakers::is_parked), this
+    /// call has not woken the reader yet. `Shared::poll_write` relies on this.
     fn wake_by_ref(self: &Arc<Self>) {
         Self::wake(self, Side::Writer);
         Self::wake(self, Side::Reader);

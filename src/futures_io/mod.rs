@@ -55,7 +55,7 @@
 //! dropped call has done.
 //!
 //! **Timers.** The deadlines of [`Config`] are checked only while a call is polled. The adapter
-//! spawns no task, so keep receiving. A timer is made only when a call first waits for a deadline.
+//! spawns no task, so keep receiving. A timer is made when a call first waits for a deadline.
 //!
 //! **Memory.** A waiting connection holds no buffers, except buffers with bytes that it still
 //! needs. When bytes arrive or are sent, the connection takes buffers from a pool of the thread.
@@ -283,7 +283,8 @@ impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
     }
 
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // A wait of more than a year may overflow `Instant`, so it ends early, which does no harm.
+        // A wait of more than a year could overflow `Instant`. It ends after a year, which is
+        // harmless.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let FuturesIo { timers, epoch, timer, due, .. } = &mut self.wait;
         let set = || {

@@ -36,8 +36,8 @@ macro_rules! recv {
 }
 pub(crate) use recv;
 
-/// The other calls of a whole connection and of the receiving half. `$Sender` is the type to which
-/// an answer is fed.
+/// The other calls of a whole connection and of the receiving half. `$Sender` is the type of the
+/// sending half in [`Received`](crate::Received).
 macro_rules! receiving {
     ($Sender:ty) => {
         /// Like [`recv`](Self::recv), but also returns the message's
@@ -47,13 +47,13 @@ macro_rules! receiving {
         ///
         /// This call hands out a message only while fewer than
         /// [`high_water`](crate::Config::high_water) bytes are unsent. Frames that overtake queued
-        /// messages do not count as unsent here. A Pong that overtakes nothing counts, but the
-        /// Pongs to all Pings of one read fit into 4 KiB. So, if you feed one reply to each message
-        /// and `high_water` is at least 4 KiB, `feed` never fails with `Full`. If the peer does not
-        /// read, this call stops reading too, until the peer reads again or the write timeout ends
-        /// the connection. (So two ends that answer each message with several messages can block
-        /// each other.) After our own Close, messages up to the peer's Close are discarded. After a
-        /// failed write, messages are still delivered, but nothing can be fed.
+        /// messages do not count as unsent here. A Pong that overtakes nothing counts, but all
+        /// Pongs to the Pings of one read together fit into 4 KiB. So, if you feed one reply to
+        /// each message and `high_water` is at least 4 KiB, `feed` never fails with `Full`. If the
+        /// peer does not read, this call stops reading too, until the peer reads again or the write
+        /// timeout ends the connection. (So two ends that answer each message with several messages
+        /// can block each other.) After our own Close, messages up to the peer's Close are
+        /// discarded. After a failed write, messages are still delivered, but nothing can be fed.
         ///
         /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,
         /// and returns no sending half.
@@ -116,22 +116,21 @@ macro_rules! receiving {
         }
 
         /// Leaves the peer within the time `within`, whatever the peer does. Use this call for a
-        /// peer that may be dead, for example when your own check finds a stale feed, because
-        /// `close` would wait for the peer's answer, for up to
-        /// [`close_timeout`](crate::Config::close_timeout).
+        /// peer that may be dead, for example when your own check finds a stale feed. (`close`
+        /// would wait up to [`close_timeout`](crate::Config::close_timeout) for the peer's answer.)
         ///
         /// Our Close goes out at once. Fed messages that are completely unwritten are dropped, as
         /// by [`Sender::abort`](crate::Sender::abort). (If a Close was queued before, it stays
         /// where it is.) Then the closing handshake goes on as usual, and input is discarded. When
         /// the closing handshake has ended, or `within` has passed, the connection is over: drop
         /// the connection together with the stream. With a `within` of zero this call does not wait
-        /// for the peer: it writes what the stream accepts, and returns. (If the stream accepts
-        /// nothing, the call tries again about 1 ms later.)
+        /// for the peer: it writes the bytes that the stream accepts, and returns. (If the stream
+        /// accepts nothing, the call tries again about 1 ms later.)
         ///
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
         /// [`Sender::is_written`](crate::Sender::is_written) says which messages the peer may have
         /// received. Later receiving calls return `None`, or
-        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` was over before both Closes
+        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before both Closes
         /// were exchanged. After `leave` of a `Reader`, the `Writer` can send nothing more.
         ///
         /// Cancel safe: `within` counts from the first call. If you drop the future, any later
@@ -163,7 +162,7 @@ macro_rules! receiving {
         /// other task polls the sending side as a `Sink` (feature `futures`). Each side wakes only
         /// the task that polled it last. After [`Sender::close`](crate::Sender::close), the
         /// deadline on the peer's Close begins at the latest with the next poll of the receiving
-        /// side. A poll of the sending side wakes the receiving task, so that it polls soon.
+        /// side. A poll of the sending side wakes the receiving task, so that this task polls soon.
         ///
         /// All other calls that wait are for a WebSocket that one task drives. Every future of a
         /// whole WebSocket, such as the future of [`recv`](Self::recv), replaces the wakers of both

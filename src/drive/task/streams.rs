@@ -33,8 +33,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         // After `Ready::Item`, `take` always finds an item. So only the end leads past this block.
         if ready!(self.poll_item(cx, want)) == Ready::Item {
             let rx = self.core.inbound().receiver_mut();
-            // `take` would find a short message too, but `take_short` is faster, because it is
-            // inlined and its result is returned at once: see the doc of `take_short`.
+            // `take` would find a short message too. But `take_short` is faster, because it is
+            // inlined and its result is returned at once (see the doc of `take_short`).
             if let Some(message) = rx.take_short() {
                 return Poll::Ready(Some(Ok(message.into())));
             }
@@ -129,7 +129,7 @@ impl<W: Output> Writer<W> {
 /// nothing back.
 #[derive(Debug)]
 pub struct Events<S>(
-    /// The connection or half inside, with all its calls.
+    /// The wrapped connection or half, for calling its methods.
     pub S,
 );
 
