@@ -284,7 +284,7 @@
 //! - Every byte of a fed message is written, waits, or is dropped.
 //!   [`buffered_amount`](Sender::buffered_amount) counts the waiting bytes, including control
 //!   frames. [`dropped`](Sender::dropped) counts the dropped bytes.
-//!   [`is_written`](Sender::is_written) says whether one message is written.
+//!   [`is_written`](Sender::is_written) says whether a given message is written.
 //! - Every future of an open connection can be dropped at any point: no bytes are lost or sent
 //!   twice. (If you drop a `send` before it has queued its message, the message is not sent.)
 //!   Dropping a future of a handshake drops the handshake's stream.

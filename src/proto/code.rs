@@ -1,7 +1,7 @@
 //! Close codes (RFC 6455 §7.4), and what a client does after the end of a connection.
 
-/// The next action of a client that must stay connected, after its connection or its attempt to
-/// connect has ended. `Backoff` of the crate `tickwire-parts` computes the delays.
+/// What a client that must stay connected does next, after its connection has ended or its attempt
+/// to connect has failed. `Backoff` of the crate `tickwire-parts` computes the delays.
 ///
 /// The method `retry` of [`Error`](crate::Error), of
 /// [`HandshakeError`](crate::handshake::HandshakeError) and of [`CloseCode`] returns a `Retry`. For
@@ -47,7 +47,7 @@ impl CloseCode {
     /// 1009: a message is too big to process.
     pub const MESSAGE_TOO_BIG: Self = Self(1009);
     /// 1010: a client needs an extension that the server did not agree to. Only a client begins to
-    /// close with this code. A server only repeats the code in its answer.
+    /// close with this code. A server sends the code only in its answer to a Close with this code.
     pub const MANDATORY_EXTENSION: Self = Self(1010);
     /// 1011: this end had an internal error.
     pub const INTERNAL_ERROR: Self = Self(1011);
