@@ -42,7 +42,7 @@ pub struct Config {
     /// The longest message received whole, in bytes; default 16 MiB. A frame header that announces
     /// a longer message fails the connection at once, with Close 1009. For a compressed message the
     /// limit is on the inflated length, and is checked while inflating. The compressed message may
-    /// exceed the limit by an eighth of the limit plus 1 KiB, because incompressible data grows
+    /// exceed the limit by 1 KiB plus an eighth of the limit, because incompressible data grows
     /// when it is compressed.
     ///
     /// This limit stops a peer from filling memory. The default is the length of the longest
@@ -61,9 +61,9 @@ pub struct Config {
     ///
     /// The timeout starts when a receiving call first reads. The timeout restarts at each byte of a
     /// data payload, and at the end of each data message, even of an empty message. Pings, Pongs
-    /// and empty fragments do not restart it. Once a Close is queued or received, the timeout no
-    /// longer runs. A value below 5 ms counts as 5 ms. The time in which a call waits to send does
-    /// not count.
+    /// and empty fragments do not restart the timeout. Once a Close is queued or received, the
+    /// timeout no longer runs. A value below 5 ms counts as 5 ms. The time in which a call waits to
+    /// send does not count.
     ///
     /// After the timeout the connection fails with [`DataTimeout`](crate::RecvError::DataTimeout),
     /// and sends a Close with 1001. The receiving call returns this error up to a second later,
@@ -77,7 +77,7 @@ pub struct Config {
     /// a message of any length is accepted whole. A value of 0 counts as 1. Frames that overtake
     /// queued messages do not count, but [`feed_first`](crate::Sender::feed_first) fails once all
     /// unwritten bytes together reach twice this number. If the unwritten Pongs would reach this
-    /// number (or 252 bytes, if this number is smaller), only the newest Ping is answered.
+    /// number, or 252 bytes if this number is below 252, only the newest Ping is answered.
     ///
     /// Without this limit, the messages for a peer that does not read would fill memory. If a large
     /// message makes the outgoing buffer much longer than `high_water`, that buffer is freed once
@@ -207,8 +207,8 @@ pub struct Config {
     /// byte adds the time that a byte takes at 16 KiB a second, so a large frame may come over a
     /// slow line. A message in several frames gets ten times `frame_timeout`, and the same addition
     /// for each byte of its payload. A pause in which the program makes no receiving call counts
-    /// only up to a quarter of `frame_timeout`, because in a longer pause our buffers may become
-    /// full, and then the peer cannot send.
+    /// for at most a quarter of `frame_timeout`. This is because our buffers may become full in a
+    /// longer pause, and then the peer cannot send.
     ///
     /// The timeout stops peers that keep a connection busy by sending a byte now and then. It does
     /// not apply to payloads received in chunks, unless the program skips the rest of the message.
@@ -237,7 +237,7 @@ pub struct Config {
     pub max_interim: u32,
 
     /// The most bytes that a client keeps of the body of a refusal (a final response other than a
-    /// 101); default 4 KiB. A client waits for the body at most a second after the refusal's head.
+    /// 101); default 4 KiB. After the refusal's head, a client waits at most a second for the body.
     pub max_refusal_body: usize,
 
     // This field makes `..` necessary, so that a later version can add fields. Do not use it.

@@ -138,7 +138,7 @@ pub(super) struct Closing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Open,
-    /// The peer's Close is awaited. Our Close was queued, or a write failed.
+    /// Our Close was queued, or a write failed, and the peer's Close is still awaited.
     Closing,
     /// The peer's Close came. Automatic Closes are switched off, so the caller has to answer.
     Unanswered,
