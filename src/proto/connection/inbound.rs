@@ -40,8 +40,8 @@ impl Inbound {
     pub(super) fn new(role: Role, config: &Config, negotiated: Negotiated) -> Self {
         let plain = negotiated == Negotiated::default();
         // Fields are built in the order in which they are written here. The parts whose
-        // construction may panic come first, because if nothing after them can panic, the compiler
-        // builds the rest of the struct in its final place, without a copy.
+        // construction may panic come first. This saves a copy: if nothing after these parts can
+        // panic, the compiler builds the rest of the struct in its final place.
         Self {
             negotiated: (!plain).then(|| Box::new(negotiated)),
             timers: Timers::new(config),

@@ -117,9 +117,9 @@ impl Connection {
         entropy: Option<Box<dyn Entropy + Send + Sync>>,
     ) -> Self {
         let deflate = negotiated.deflate;
-        // The parts whose construction may panic are built first, because if nothing after them can
-        // panic, the compiler builds the rest of the struct in its final place, without a copy.
-        // (`set_deflate` allocates, so it may panic too, but the struct is complete by then.)
+        // The parts whose construction may panic are built first. This saves a copy: if nothing
+        // after these parts can panic, the compiler builds the rest of the struct in its final
+        // place. (`set_deflate`, which allocates, may panic too, but then the struct is complete.)
         let keys = entropy.map(|source| Box::new(Keys::new(source)));
         let mut this = Self {
             inbound: Inbound::new(role, config, negotiated).into(),
@@ -222,7 +222,7 @@ impl Connection {
     /// a wait if the time of [`poll_timeout`](Self::poll_timeout) has come, and repeat the call
     /// until `poll_timeout` is `None` or in the future. While input keeps coming, make this call
     /// now and then between two reads. Before this call, always call [`step`](Self::step) until it
-    /// needs input: a frame that waits for `step` would count as incomplete.
+    /// needs input, because otherwise a frame that waits for `step` would count as incomplete.
     ///
     /// A deadline on the peer's silence may pass while bytes of the peer lie unread. So
     /// `handle_timeout` fails only after later reads have shown that the peer was silent. A read

@@ -68,8 +68,8 @@ enum Obstacle {
     /// No obstacle: the next read or write may succeed.
     #[default]
     Nothing,
-    /// The stream refused a write or the shutdown. `next` asks for it again once the obstacle is
-    /// reset, usually by a read or a wait.
+    /// The stream refused a write or the shutdown. `next` asks for the write or the shutdown again
+    /// once the obstacle is reset, usually by a read or a wait.
     WriteBlocked,
     ReadBlocked,
     /// A deadline has passed, with this error. The error is kept here, because after the peer's
@@ -152,12 +152,12 @@ impl Connection {
     /// The loop ends, because each `handle_timeout` clears or moves the deadline that was due.
     ///
     /// After `READS` reads without a wait, `now` is too old, so the caller gets a `Wait` and tells
-    /// the time. To save work, the deadlines are not checked before each read: see `Timers::looks`.
+    /// the time. To save work, only some reads check the deadlines: see `Timers::looks`.
     ///
     /// If only a read can show whether a passed deadline may be believed, the obstacle is reset. A
     /// refused write is then repeated before this read. If nothing may be read, the obstacle stays,
-    /// because otherwise a refused shutdown would be repeated without a wait. A wait may reset
-    /// `asked_at`, because `read_blocked` has usually counted the last read already.
+    /// because otherwise a refused shutdown would be repeated without a wait. A wait resets
+    /// `asked_at`. This is harmless: `read_blocked` has usually counted the last read.
     #[inline(never)] // keeps `next`, which is inlined, short
     fn next_slow(&mut self, now: Time) -> Next<'_> {
         loop {
@@ -166,7 +166,7 @@ impl Connection {
                 true => Ok(Step::NeedInput),
                 false => self.inbound.step(Delivery::Whole, &mut self.tx),
             };
-            // The phase says what to do once receiving has ended. Before that it is not needed.
+            // The phase says what to do once receiving has ended, and is not needed before.
             let phase = match step {
                 Ok(Step::NeedInput) => None,
                 Ok(Step::Closed) | Err(_) => Some(self.inbound.phase(&self.tx)),
