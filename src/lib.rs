@@ -180,8 +180,8 @@
 //!
 //! - **Reconnecting.** Only the application knows what has to happen after a connect: how to log
 //!   in, what to subscribe to, and what to do about missed data. `Backoff` of the crate
-//!   `tickwire-parts` says whether to try again, and when. `Follower` of `tickwire-feed` keeps the
-//!   connections to a feed, as the example `reconnect` shows.
+//!   `tickwire-parts` says whether to try again, and when. `Follower` of `tickwire-feed` says when
+//!   to dial and leave the servers of a feed (example `reconnect`).
 //! - **The number of connections.** This crate limits the cost of each connection, and your accept
 //!   loop must limit the number of connections. The example `bounded` limits the handshakes in
 //!   progress and the number of peers, in total and for each address.
@@ -194,8 +194,8 @@
 //!   [`high_water`](Config::high_water) bytes, only the newest Ping is answered, as §5.5.3 allows.
 //!   So a flood of Pings cannot fill memory with Pongs.
 //! - The Close that reports a violation follows the replies to earlier messages, because these
-//!   messages were legal. But if the stream refuses bytes while replies wait, the Close overtakes
-//!   the unwritten replies, which are dropped. Otherwise the connection might end before a peer
+//!   messages were legal. But if the stream refuses bytes while replies wait, the unwritten replies
+//!   are dropped, so that the Close can leave. Otherwise the connection might end before a peer
 //!   that reads slowly learns of its violation.
 //! - The answer to a Close repeats the code of that Close, but not the reason. (§5.5.1 asks only
 //!   for the code, and only "typically".)
@@ -207,16 +207,16 @@
 //!   message or one of its frames is too long, and 1008 if the message has too many fragments.
 //! - The unused bits of the last base64 digit of a Sec-WebSocket-Key may have any value, because
 //!   base64 decoders may ignore these bits. A key that is not base64 of 16 bytes is refused.
-//! - A request without an Origin passes an allow-list of origins, because no browser leaves out the
-//!   Origin. [`required`](handshake::server::Origins::required) refuses these requests.
+//! - A request without an Origin passes an allow-list of origins, because the list is there to stop
+//!   foreign web pages, and no browser leaves out the Origin of a page.
+//!   [`required`](handshake::server::Origins::required) refuses these requests.
 //! - Blanks around `=` in Sec-WebSocket-Extensions are accepted, but never written. Names of
 //!   extensions match without regard to case.
 //! - A server that shares no subprotocol with its client accepts the request without a subprotocol,
 //!   because many programs expect this. (A browser then fails the connection, if the page asked for
 //!   a subprotocol.) A client can [require](handshake::client::Request::require_subprotocol) a
 //!   subprotocol.
-//! - [A table](handshake#heads) lists the forms of heads that are accepted, and the forms that are
-//!   refused.
+//! - [A table](handshake#heads) lists the accepted and the refused forms of HTTP heads.
 //!
 //! # Features
 //!

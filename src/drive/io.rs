@@ -44,7 +44,7 @@ pub(crate) trait Io {
         by.map_or(Poll::Pending, |by| self.poll_sleep(by, cx))
     }
 
-    /// Allows the next read to block, but no read after it. The read must end by `until`, the next
+    /// Allows the next read, and no later read, to block. The read must end by `until`, the next
     /// deadline. The caller must have nothing left to write. (For the receiving half, messages that
     /// the writer has fed do not count, because the writer flushes them.)
     #[inline(always)]

@@ -81,10 +81,10 @@ pub(crate) struct Socket<C, I> {
 }
 
 impl<C: Core<I>, I: Source> Socket<C, I> {
-    /// Joins an open connection, or a half of it, and a stream. Nothing is read or written yet. If
-    /// the connection comes from another `Socket`, all fields of that `Socket` except `core` and
-    /// `io` may be dropped, because `failed` is `None` between calls, and later polls set the other
-    /// fields again.
+    /// Joins a stream and an open connection, or a stream and a half of a connection. Nothing is
+    /// read or written yet. If the connection comes from another `Socket`, all fields of that
+    /// `Socket` except `core` and `io` may be dropped, because `failed` is `None` between calls,
+    /// and later polls set the other fields again.
     #[inline]
     pub(crate) fn new(core: C, io: I) -> Self {
         Self {
@@ -378,8 +378,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             }
         }
         self.give_back(); // nothing more is received
-        // This step returns the end or the error again. It may call `Sender::fail` again, but this
-        // queues no second Close. `Want::Chunk` needs the least code, because it has no fast path.
+        // This step returns the end or the error again. If the step calls `Sender::fail` again, no
+        // second Close is queued. `Want::Chunk` needs the least code, because it has no fast path.
         let ended = self.core.step(Want::Chunk);
         *self.failed = self.core.with(|_, _, out| out.reason(ended));
         Poll::Ready(Ready::End)

@@ -119,8 +119,8 @@ impl Out {
     /// that was read is delivered. The other half learns the reason from `recv_error`.
     ///
     /// If `inbound` is `None`, checks only the sender's times: the deadline on writing and the time
-    /// of `leave`. If one has passed, only the sending side ends. The reader is then woken, finds a
-    /// due deadline, and takes over the error.
+    /// of `leave`. If one of these times has passed, only the sending side ends. The reader is then
+    /// woken, finds a due deadline, and takes over the error.
     ///
     /// Returns whether there is now an error, or a frame that `outgoing` has not yet placed. If so,
     /// the caller goes round its loop once more instead of waiting. `frame_waits` decides, not

@@ -13,8 +13,8 @@ use crate::proto::{
 pub struct Received<'a, S = &'a mut Sender> {
     /// The message, borrowed from the connection.
     pub message: Message<'a>,
-    /// The sending half. It has room for an answer, unless a failed write has closed it. From a
-    /// `Reader`, this field is `()`.
+    /// The sending half. It has room for an answer, unless a failed write has closed this half.
+    /// From a `Reader`, this field is `()`.
     pub sender: S,
     receiver: &'a Receiver,
 }

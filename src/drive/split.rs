@@ -438,8 +438,8 @@ impl<W: Output, H> Writer<W, H> {
 
     /// Writes everything. If `enough` is set, stops waiting for the stream once there is room for a
     /// message. Fails if this write fails, or if an error has ended the connection before. An error
-    /// that ended receiving is returned even if everything was written, because a writer that only
-    /// sends learns of the error here.
+    /// that ended receiving is returned even if everything was written, because a caller that never
+    /// receives learns of the error here.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
         // Parking once per call is enough, because every task or stream that takes the parked waker
         // wakes this task, which then polls again.

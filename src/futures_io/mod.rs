@@ -2,7 +2,7 @@
 //! your own.
 //!
 //! Deadlines need a timer, and `futures-io` has no timer. So every function that makes a connection
-//! takes [`Timers`], for example a function from an instant to a future that is ready at that
+//! takes [`Timers`]: for example, a function from an instant to a future that is ready at that
 //! instant. The example below uses the timer of smol. (`smol::Timer` comes from the crate async-io,
 //! and `smol::net` is the crate async-net.)
 //!
@@ -283,8 +283,7 @@ impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
     }
 
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // A wait of more than a year could overflow `Instant`. It ends after a year, which is
-        // harmless.
+        // A wait of over a year could overflow `Instant`. It ends after a year, which is harmless.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let FuturesIo { timers, epoch, timer, due, .. } = &mut self.wait;
         let set = || {

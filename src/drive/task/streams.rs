@@ -2,10 +2,10 @@
 //! as `StreamExt::forward`, for a `select` of many connections, and for frameworks that expect
 //! `Stream + Sink`.
 //!
-//! Each received message becomes an owned message. (`recv` only lends the message.) A message of up
-//! to 4 KiB is copied into memory that several messages share. A longer message usually keeps the
-//! buffer it was received into. The WebSocket's own methods take precedence over the methods of
-//! `SinkExt`: `ws.send("text")` is `WebSocket::send`.
+//! Each received message becomes an owned message. (`recv`, in contrast, lends the message.) A
+//! message of up to 4 KiB is copied into memory that several messages share. A longer message
+//! usually keeps the buffer it was received into. The WebSocket's own methods take precedence over
+//! the methods of `SinkExt`: `ws.send("text")` is `WebSocket::send`.
 //!
 //! `StreamExt::split` lets two tasks share one WebSocket. The documentation of `poll_recv` says
 //! which task may poll.
@@ -30,7 +30,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         if self.stream_ended {
             return Poll::Ready(None);
         }
-        // After `Ready::Item`, `take` always finds an item. So only the end leads past this block.
+        // After `Ready::Item`, `take` finds an item. Only `Ready::End` leads past this block.
         if ready!(self.poll_item(cx, want)) == Ready::Item {
             let rx = self.core.inbound().receiver_mut();
             // `take` would find a short message too. But `take_short` is faster, because it is

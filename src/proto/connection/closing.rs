@@ -85,12 +85,12 @@ enum Theirs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ours {
     None,
-    /// Our Close was queued. Some bytes of our Close, or of a Ping or Pong behind it, are still
-    /// unwritten or unflushed.
+    /// Our Close was queued, and is not known to have left. Some bytes of our Close, or of a Ping
+    /// or Pong behind our Close, are still unwritten or unflushed.
     Queued,
-    /// Our Close has left. Some bytes of a Ping or Pong behind our Close are still unwritten or
-    /// unflushed, or a write failed after our Close had left. If no write failed, the rest of this
-    /// Ping or Pong is written too, so that the stream does not end inside a frame.
+    /// Our Close is known to have left. Some bytes of a Ping or Pong behind our Close are still
+    /// unwritten or unflushed, or a write failed after our Close had left. If no write failed, the
+    /// rest of this Ping or Pong is written too, so that the stream does not end inside a frame.
     Followed,
     /// Our Close and all frames behind it are written, and the stream does not refuse to flush
     /// them.
@@ -314,10 +314,10 @@ pub struct Closed<'a> {
     /// The reason in the peer's Close (§7.1.6), or an empty string. It is for logs, not for end
     /// users. It may contain control characters, so print it with `{:?}`.
     pub reason: &'a str,
-    /// The code of the Close that this end has queued, whether or not it is written yet. It is 1005
-    /// for a Close without a code. It is 1006 if no Close was queued. It is also 1006 if our Close
-    /// was not yet written when a write failed or the time for closing passed.
-    /// [`Sender::close_frame`](crate::Sender::close_frame) has the reason.
+    /// The code of the Close that this end has queued, whether or not this Close is written yet.
+    /// The code is 1005 for a Close without a code, and 1006 if no Close was queued. The code is
+    /// also 1006 if our Close was not yet written when a write failed or the time for closing
+    /// passed. [`Sender::close_frame`](crate::Sender::close_frame) has the reason.
     pub sent_code: u16,
     /// Whether both Closes have passed (§7.1.4): the peer's Close was received, and our Close was
     /// written. This does not mean that every message arrived whole. [`cut`](Self::cut) tells
@@ -367,8 +367,8 @@ pub enum Ending {
 }
 
 /// The state of a connection, with a browser's names and values. `CONNECTING` is missing, because a
-/// connection that is still opening is a `Handshake`, not a `Connection`. The state only moves
-/// forward.
+/// connection that is still opening is a `Handshake`, not a `Connection`. The state never moves
+/// back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 // Exhaustive: besides `CONNECTING`, a browser has only these states.
 pub enum ReadyState {

@@ -16,8 +16,8 @@ use alloc::boxed::Box;
 use core::fmt;
 
 /// An idle connection that takes about an eighth of the memory of an active connection, or a
-/// quarter with the feature `counters`. It is for servers with many connections of which only a few
-/// are active at a time.
+/// quarter with the feature `counters`. This type is for servers with many connections of which
+/// only a few are active at a time.
 ///
 /// [`Connection::into_dormant`] makes a connection dormant.
 /// [`into_connection`](Self::into_connection) makes it active again, for example when its stream is

@@ -164,10 +164,10 @@ impl Connection {
 
     /// Fails the connection because the peer broke a rule of the application. The effect is the
     /// same as after a violation of the protocol. Nothing more is delivered: received bytes that no
-    /// `step` has processed are dropped. `frame` is the Close to send. It goes behind all queued
-    /// frames. But if the stream refuses bytes while some of these frames are unwritten, the data
-    /// frames that have not begun to leave are dropped, so that the Close need not wait for them.
-    /// After this call [`step`](Self::step) and [`closed`](Self::closed) report
+    /// `step` has processed are dropped. `frame` is the Close to send. The Close goes behind all
+    /// queued frames. But if the stream refuses bytes while some of these frames are unwritten, the
+    /// data frames that have not begun to leave are dropped, so that the Close need not wait for
+    /// them. After this call [`step`](Self::step) and [`closed`](Self::closed) report
     /// [`Failed`](RecvError::Failed).
     ///
     /// The connection does not wait for the peer's Close. Do what [`ending`](Self::ending) says:
