@@ -195,8 +195,8 @@
 //!   So a flood of Pings cannot fill memory with Pongs.
 //! - The Close that reports a violation follows the replies to earlier messages, because these
 //!   messages were legal. But if the stream refuses bytes while replies wait, the unwritten replies
-//!   are dropped, so that the Close can leave. Otherwise the connection might end before a peer
-//!   that reads slowly learns of its violation.
+//!   are dropped, so that the Close can leave. Otherwise the connection might end before a slow
+//!   peer learns of its violation.
 //! - The answer to a Close repeats the code of that Close, but not the reason. (§5.5.1 asks only
 //!   for the code, and only "typically".)
 //! - For the heartbeat, not only a Pong but every received byte is a sign of life. A peer that is
@@ -212,10 +212,10 @@
 //!   [`required`](handshake::server::Origins::required) refuses these requests.
 //! - Blanks around `=` in Sec-WebSocket-Extensions are accepted, but never written. Names of
 //!   extensions match without regard to case.
-//! - A server that shares no subprotocol with its client accepts the request without a subprotocol,
-//!   because many programs expect this. (A browser then fails the connection, if the page asked for
-//!   a subprotocol.) A client can [require](handshake::client::Request::require_subprotocol) a
-//!   subprotocol.
+//! - If a server and its client share no subprotocol, the server accepts the request without a
+//!   subprotocol, because many programs expect this. (A browser then fails the connection, if the
+//!   page asked for a subprotocol.) A client can
+//!   [require](handshake::client::Request::require_subprotocol) a subprotocol.
 //! - [A table](handshake#heads) lists the accepted and the refused forms of HTTP heads.
 //!
 //! # Features
@@ -226,7 +226,7 @@
 //! - `stamps`: on Linux, `Timestamped` gets the kernel's time of arrival for each read.
 //! - `rustls`: `wss` in the `connect` of `tokio` and `blocking`, a TLS stream for each of these two
 //!   adapters, and the module `tls`. In this crate's API, types of rustls 0.23 appear only in
-//!   conversions. The feature brings no cryptographic provider: enable `ring` too, or let your
+//!   conversions. The feature brings no cryptographic provider, so enable `ring` too, or let your
 //!   program install a provider at the start of `main`. The module `tls` shows how.
 //! - `ring`: turns on `rustls`, with ring as the provider of programs that install no provider.
 //! - `counters`: counts of the traffic of each connection.
@@ -291,9 +291,9 @@
 //! - A connection builds no illegal frame: close codes, reasons and control payloads are checked
 //!   before a byte is queued. A [`Text`] is always valid UTF-8.
 //! - The adapters give each client its own generator of masking keys (`SystemEntropy`): ChaCha12,
-//!   seeded by the operating system. A program that makes the [`Connection`] itself chooses the
+//!   seeded by the operating system. If a program makes the [`Connection`] itself, it chooses the
 //!   [`Entropy`].
-//! - On Linux, a write to a peer that is gone fails with an error. The write raises no SIGPIPE,
+//! - On Linux, if the peer is gone, a write fails with an error. The write raises no SIGPIPE,
 //!   because this signal would end the process. `without_sigpipe` lists the exceptions.
 //! - `unsafe` is in one file, `src/proto/kernel.rs`, for two purposes. One is to call functions
 //!   compiled for AVX2, after a check of the CPU. The other is to make a `str` from validated

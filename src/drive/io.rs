@@ -104,8 +104,8 @@ pub(crate) trait Output: Io {
 /// Returns the result of a failed call. If a signal interrupted the call, the result is `Pending`,
 /// and the task's next poll repeats the call. If this function repeated the call, a stream that
 /// fails with `Interrupted` each time would hold the task for ever: no deadline would be checked,
-/// and no other task would run. This function wakes the task, because a stream that returns an
-/// error keeps no waker. (A thread handles interruptions itself, in `Thread::failed`.)
+/// and no other task would run. This function wakes the task, because a stream keeps no waker when
+/// it returns an error. (A thread handles interruptions itself, in `Thread::failed`.)
 #[cold]
 pub(crate) fn failed<T>(error: io::Error, cx: &Context<'_>) -> Poll<io::Result<T>> {
     if error.kind() == io::ErrorKind::Interrupted {

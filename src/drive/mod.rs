@@ -203,7 +203,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         io::read(io, core.inbound().receiver_mut().spare_mut(), cx)
     }
 
-    /// Reads once, and notes the time of the read if bytes came. A stream that stamps its reads
+    /// Reads once, and notes the time of the read if bytes came. If a stream stamps its reads, it
     /// leaves the stamp in [`arrival`], which all connections of a thread share. So this call first
     /// clears an older stamp.
     #[inline(never)] // called at two places, and rarely on a hot path

@@ -48,8 +48,8 @@ impl Out {
     ///
     /// `Pending`: the stream has the waker of `cx`, and the deadline on writing runs. Callers rely
     /// on the waker and on the deadline. But once the sender is broken or has ended, a refused
-    /// flush starts no deadline. So callers that wait for the deadline first check that the sender
-    /// is neither broken nor ended.
+    /// flush starts no deadline. So before callers wait for the deadline, they check that the
+    /// sender is neither broken nor ended.
     ///
     /// `Err`: `io_error` keeps a copy of the error, unless `io_error` has an earlier error. The
     /// sender is then empty and closed. So later calls return `Ok`, and only

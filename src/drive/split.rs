@@ -2,13 +2,13 @@
 //!
 //! The [`Half`] owns everything that receiving needs. One lock protects everything that sending
 //! needs: the core's sender and the writing half of the stream. A write never waits for the stream,
-//! so neither half waits while it holds the lock. The half that holds the lock writes until the
-//! stream refuses more. The remaining bytes stay in the sender, so a Pong that the reader queues
-//! can overtake them at the next frame boundary.
+//! so neither half waits while it holds the lock. Instead, it writes until the stream refuses more.
+//! The remaining bytes stay in the sender, so a Pong that the reader queues can overtake them at
+//! the next frame boundary.
 //!
 //! A stream keeps one waker for writing. Both halves may wait for the stream, so this waker wakes
 //! the tasks of both halves. A stream that accepts bytes again may also drop its waker without
-//! calling it. So the half that writes the last of the refused bytes wakes the other half itself.
+//! calling it. So when a half has written the last of the refused bytes, it wakes the other half.
 use super::{
     Core, Error, Io, Out, Outlook, Output, Received, Socket, Source, Whole, Written,
     io::shutdown,
@@ -39,7 +39,7 @@ const YIELDS: u32 = if cfg!(tickwire_model) { 1 } else { 1000 };
 ///
 /// The flags are hints beside the lock, so `Relaxed` is enough. Before a half reads `blocked` or
 /// `quiet`, it parks its waker. If the half then misses a change by the other half or by the
-/// stream, whoever made the change wakes the half. The locks inside `Wakers` order the parking and
+/// stream, it is woken by whoever made the change. The locks inside `Wakers` order the parking and
 /// the waking. `awaited` affects only which half gets the lock first.
 #[derive(Debug)]
 pub(super) struct Shared<W> {
@@ -156,7 +156,7 @@ impl<W> Shared<W> {
 
     /// Like [`with`](Self::with), for the receiving half, which gets the lock before a writer that
     /// sends without pause. [`Core::with`] and `next_deadline` of the reader use this. The reader's
-    /// writes do not, because a writer that gets the lock first writes the reader's bytes too.
+    /// writes do not: if a writer gets the lock first, it writes the reader's bytes too.
     fn with_first<T>(&self, f: impl FnOnce(&mut Sending<W>) -> T) -> T {
         self.awaited.store(true, Relaxed);
         let sending = self.look();
@@ -371,8 +371,8 @@ impl<W, H> Writer<W, H> {
         f(&mut self.link.look().tx)
     }
 
-    /// Sets whether the reader too may write the bytes that the stream refused. A writing thread
-    /// that waits for the stream writes these bytes itself, so it sets `false` for that time.
+    /// Sets whether the reader too may write the bytes that the stream refused. While a writing
+    /// thread waits for the stream, it writes these bytes itself, so it sets `false` for that time.
     /// Otherwise the reader would wait for the stream too, and would wake up for bytes that this
     /// thread has written already.
     pub(crate) fn share_rest(&self, shared: bool) {
@@ -441,8 +441,8 @@ impl<W: Output, H> Writer<W, H> {
     /// that ended receiving is returned even if everything was written, because a caller that never
     /// receives learns of the error here.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, enough: bool) -> Poll<Written> {
-        // Parking once per call is enough, because every task or stream that takes the parked waker
-        // wakes this task, which then polls again.
+        // Parking once per call is enough, because a task or stream takes the parked waker only to
+        // wake this task, which then polls again.
         self.link.wakers.park(Side::Writer, cx);
         loop {
             // Errors are returned before `poll_stall` is called, because a `Pending` write starts

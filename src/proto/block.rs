@@ -6,10 +6,10 @@
 //! ```
 //!
 //! Each message is a part of a block, and keeps the block alive. The thread writes the next message
-//! after the last part. A message that does not fit there goes to the front of the block, if all
-//! parts were dropped. Otherwise it goes into a new block. A message of at least `LONG` bytes goes
-//! to the front whenever all parts were dropped, because the front is in the processor's cache.
-//! Without std, each message has a separate allocation.
+//! after the last part. If a message does not fit there, and all parts were dropped, it goes to the
+//! front of the block. If it does not fit, and a part is still kept, it goes into a new block. A
+//! message of at least `LONG` bytes goes to the front whenever all parts were dropped, because the
+//! front is in the processor's cache. Without std, each message has a separate allocation.
 use bytes::{Bytes, BytesMut};
 
 /// The longest message that is put into a block, in bytes. A higher maximum could leave too many

@@ -39,8 +39,8 @@ use core::time::Duration;
 /// messages](crate::guide::recipes::servers#limits-for-small-messages).
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The longest message received whole, in bytes; default 16 MiB. A frame header that announces
-    /// a longer message fails the connection at once, with Close 1009. For a compressed message the
+    /// The longest message received whole, in bytes; default 16 MiB. If a frame header announces a
+    /// longer message, the connection fails at once, with Close 1009. For a compressed message the
     /// limit is on the inflated length, and is checked while inflating. The compressed message may
     /// exceed the limit by 1 KiB plus an eighth of the limit, because incompressible data grows
     /// when it is compressed.
@@ -67,9 +67,9 @@ pub struct Config {
     ///
     /// After the timeout the connection fails with [`DataTimeout`](crate::RecvError::DataTimeout),
     /// and sends a Close with 1001. The receiving call returns this error up to a second later,
-    /// because the call first waits for the peer to end the stream. A program that calls late loses
-    /// no data: before failing, a call reads the data that has arrived, in up to 1,024 reads. With
-    /// this setting, receiving calls read the clock for each read, which costs about 20 ns.
+    /// because the call first waits for the peer to end the stream. If a program calls late, it
+    /// loses no data: before failing, a call reads the data that has arrived, in up to 1,024 reads.
+    /// With this setting, receiving calls read the clock for each read, which costs about 20 ns.
     pub data_timeout: Option<Duration>,
 
     /// Once this many bytes are unwritten, feeding fails with
@@ -192,7 +192,7 @@ pub struct Config {
     /// end waits for the peer to end the stream: up to a second, or up to `close_timeout` if that
     /// is shorter. Closing thus takes at most `close_timeout` + 1 s, with these exceptions:
     ///
-    /// - A peer that goes on sending and does not answer our Close has perhaps not read all our
+    /// - If a peer goes on sending and does not answer our Close, it has perhaps not read all our
     ///   data. A sudden end of the stream could destroy this data. So this end shuts the stream for
     ///   writing; the stream still sends the bytes that it has accepted. Then this end reads and
     ///   drops input until the peer ends the stream. All this takes at most one more

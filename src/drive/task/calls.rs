@@ -33,9 +33,9 @@ macro_rules! send {
         /// message, so do not send the message again. To tell the two cases apart, compare
         /// [`Sender::fed`](crate::Sender::fed) before and after the call.
         ///
-        /// This call does not read, which has two consequences. A program that never receives
-        /// learns of the peer's Close only when the stream breaks. Two peers that both send before
-        /// they receive can block each other. To avoid both problems, split the WebSocket and
+        /// This call does not read, which has two consequences. If a program never receives, it
+        /// learns of the peer's Close only when the stream breaks. If two peers both send before
+        /// they receive, they can block each other. To avoid both problems, split the WebSocket and
         /// receive in another task, or call `feed` and then a receiving call.
         ///
         /// # Errors

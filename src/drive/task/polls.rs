@@ -60,7 +60,7 @@ impl Polled {
     fn look(&mut self, side: Side, now: Outlook) {
         let before = mem::replace(&mut self.outlook, now);
         // Once a stream accepts bytes again, the stream may drop its waker without calling the
-        // waker. So the side that writes the refused bytes wakes the other side.
+        // waker. So when a side has written the refused bytes, it wakes the other side.
         let writable = (before.blocked && !now.blocked) || (!before.room && now.room);
         if (writable || now.ends != before.ends)
             && let (_, Some(other)) = sides(&mut self.tasks, side)
@@ -69,9 +69,9 @@ impl Polled {
         }
     }
 
-    /// Records `task` as the task of `side`, and returns the waker with which to poll this side. A
-    /// task that no longer polls stays recorded, and is woken for nothing, until another task polls
-    /// the same side. A task that polls both sides uses its own waker, which costs less. With a
+    /// Records `task` as the task of `side`, and returns the waker with which to poll this side. If
+    /// a task stops polling, it stays recorded, and is woken for nothing, until another task polls
+    /// the same side. If one task polls both sides, it uses its own waker, which costs less. With a
     /// shared waker, a round trip of 64 bytes over a stream in memory took 770 ns. The shared
     /// waker's atomic operations took 230 ns of that time.
     fn waker<'a>(&'a mut self, side: Side, task: &'a Waker) -> &'a Waker {

@@ -176,7 +176,7 @@ impl Closing {
             Some(_) if overdue => Theirs::Overdue,
             Some(_) => Theirs::Missing,
         };
-        // The order matters: a Close that left before a write failed is `Followed`, not `Lost`.
+        // The order matters: if our Close left before a write failed, it is `Followed`, not `Lost`.
         let ours = match tx {
             _ if tx.close_written() => Ours::Written,
             _ if tx.close_gone() => Ours::Followed,

@@ -225,10 +225,10 @@ impl Connection {
     /// needs input, because otherwise a frame that waits for `step` would count as incomplete.
     ///
     /// A deadline on the peer's silence may pass while bytes of the peer lie unread. So
-    /// `handle_timeout` fails only after later reads have shown that the peer was silent. A read
-    /// that blocks shows this, once you report it by [`read_blocked`](Self::read_blocked). 1,024
-    /// reads without a sign of life also show it. Until then [`must_read`](Self::must_read) is
-    /// `true`: read, report each read that blocks, and call `handle_timeout` again.
+    /// `handle_timeout` fails only after later reads have shown that the peer was silent. A blocked
+    /// read shows this, once you report it by [`read_blocked`](Self::read_blocked). 1,024 reads
+    /// without a sign of life also show it. Until then [`must_read`](Self::must_read) is `true`:
+    /// read, report each read that blocks, and call `handle_timeout` again.
     ///
     /// # Errors
     ///
