@@ -90,9 +90,9 @@ impl Out {
                     tx.write_blocked();
                     return Poll::Pending;
                 }
-                // Flush, then write again. `refused` stays set for the rest of this call. So this
-                // call flushes a stream that was full once after each write, even if the stream
-                // does not refuse bytes again.
+                // Flush, then write again. `refused` stays set for the rest of this call. So if the
+                // stream was full once, this call flushes it after each write, even if it does not
+                // refuse bytes again.
                 Poll::Pending => refused = true,
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! The [`Half`] owns everything that receiving needs. One lock protects everything that sending
 //! needs: the core's sender and the writing half of the stream. A write never waits for the stream,
-//! so neither half waits while it holds the lock. Instead, it writes until the stream refuses more.
+//! so neither half waits while it holds the lock. The half writes until the stream refuses more.
 //! The remaining bytes stay in the sender, so a Pong that the reader queues can overtake them at
 //! the next frame boundary.
 //!
@@ -88,7 +88,7 @@ impl<W> Sending<W> {
 /// When dropped, notes what a call has changed on the sending side, even if the application's
 /// closure, stream or waker panics after the change.
 struct Change<'a, 'n, W> {
-    /// `Some` if the sender was closed before the change; inside is the sender's deadline then.
+    /// `Some` if the sender was closed before the change, with the sender's deadline at that time.
     closed: Option<Option<Time>>,
     had_ended: bool,
     quiet: &'a AtomicBool,
@@ -371,10 +371,10 @@ impl<W, H> Writer<W, H> {
         f(&mut self.link.look().tx)
     }
 
-    /// Sets whether the reader too may write the bytes that the stream refused. While a writing
-    /// thread waits for the stream, it writes these bytes itself, so it sets `false` for that time.
-    /// Otherwise the reader would wait for the stream too, and would wake up for bytes that this
-    /// thread has written already.
+    /// Sets whether the reader too may write the bytes that the stream refused. After a writing
+    /// thread has waited for the stream, it writes these bytes itself, so it sets `false` during
+    /// the wait. Otherwise the reader would wait for the stream too, and would wake up for bytes
+    /// that this thread has written already.
     pub(crate) fn share_rest(&self, shared: bool) {
         self.link.blocked.store(shared, Relaxed);
     }
