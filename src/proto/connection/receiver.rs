@@ -206,13 +206,13 @@ impl Receiver {
     #[inline]
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.end_message();
-        // Without a partial frame, `frame_rest` would return 0, so the time for its call is saved.
+        // Without a partial frame, `frame_rest` would return 0, so it is not called, to save time.
         let partial = self.quick_below == 0 || self.buf.wire_len() > 0;
         let rest = if partial { self.frame_rest() } else { 0 };
         self.buf.spare_mut(self.limits.max_message, rest)
     }
 
-    /// Returns for how many missing bytes of the frame in progress the buffer may need room.
+    /// How many bytes of the frame in progress are missing; 0 if the buffer needs no room for them.
     #[inline(never)] // keeps `spare_mut` short
     fn frame_rest(&mut self) -> usize {
         match self.state {
@@ -220,8 +220,8 @@ impl Receiver {
                 // Compressed bytes do not stay in the buffer, so it need not grow for them.
                 Some(message) if message.compressed => 0,
                 _ => {
-                    // An announced length above `usize` counts as the limit. A message taken whole
-                    // needs room for at most `max_message` bytes, because `step` refuses more.
+                    // A message taken whole needs room for at most `max_message` bytes, because
+                    // `step` refuses more. A length above `usize` counts as `limit`.
                     let here = self.buf.wire_len() as u64;
                     let limit = if self.in_chunks() { usize::MAX } else { self.limits.max_message };
                     usize::try_from(remaining.saturating_sub(here)).map_or(limit, |n| n.min(limit))
@@ -248,7 +248,7 @@ impl Receiver {
     /// # Panics
     ///
     /// If `n` is more than the length of the slice that `spare_mut` returned last, minus the bytes
-    /// committed since. The bytes behind this slice may be old, even from another connection.
+    /// committed since. A larger `n` would deliver old bytes, perhaps of another connection.
     #[inline]
     pub fn commit(&mut self, n: usize) {
         self.buf.commit(n);
@@ -360,7 +360,7 @@ impl Receiver {
 
     /// The memory that received bytes use, in bytes: the buffer, the small buffer of
     /// [`reclaim`](Self::reclaim) while it is in use, and the inflated part of a compressed
-    /// message. Use it to limit the memory that many connections hold together.
+    /// message. Use this number to limit the memory that many connections hold together.
     #[inline]
     pub fn buffer_len(&self) -> usize {
         self.buf.bytes.len() + self.inflate.as_ref().map_or(0, |inflate| inflate.out.buffer_len())
@@ -405,7 +405,7 @@ impl Receiver {
     /// receiver does not know what was sent.
     pub(super) fn closed(&self, clean: bool, sent_code: u16) -> Option<Closed<'_>> {
         // This calls `failure`, not `error`, because a passed deadline counts even before `step`
-        // has returned its error.
+        // has returned the deadline's error.
         let error = self.failure();
         let came = self.is_closed();
         let frame = self.close_frame();
@@ -450,7 +450,7 @@ impl Receiver {
         self.set_quick();
     }
 
-    /// The error that ended receiving, or that `cut_off` has stored to end it.
+    /// The error that ended receiving, or else the error that `cut_off` stored for later.
     pub(crate) fn failure(&self) -> Option<RecvError> {
         self.error().or(self.cut_off_by)
     }

@@ -7,12 +7,13 @@
 //!                        ^ splices: at offsets, in order
 //! ```
 //!
-//! The *content* of the buffer ends at `end`; the *room* after it is for new frames. Frames that
-//! become content are queued *in order*. A frame *has a place* once it is in the content or in a
-//! splice. `Sender` decides which frames are sent and which overtake. The module `overtake` finds
-//! where frames begin.
+//! The *content* of the buffer ends at `end`; the *room* after it is for new frames. A frame is
+//! *queued in order* if it is added to the content. A frame *has a place* once it is in the content
+//! or in a splice. `Sender` decides which frames are sent and which overtake. The module `overtake`
+//! finds where frames begin.
 //!
-//! The cursors are always in range, so each `get` succeeds; indexing would add code for a panic.
+//! The cursors `mark`, `sent` and `end` are always in range, so each `get` succeeds. Indexing would
+//! add code for a panic.
 pub(crate) mod outgoing;
 mod overtake;
 #[cfg(test)]
@@ -27,11 +28,11 @@ use bytes::{Buf, Bytes};
 use core::{fmt, ops::Range};
 
 /// The least length of a new buffer in bytes, even if its first frame is shorter. If `high_water`
-/// is lower than this, `high_water` is the least length, for devices with little memory.
+/// is lower, `high_water` is the least length: devices with little memory set a low `high_water`.
 const FIRST: usize = 16 << 10;
-/// A buffer longer than `LARGE` bytes is freed after `SMALL_USES` small uses in a row. A use is
-/// small if at most a quarter of the buffer was used when the buffer was emptied. If the buffer
-/// were freed as soon as it is empty, every burst would allocate a new buffer.
+/// A buffer longer than `LARGE` bytes is freed after `SMALL_USES` small uses in a row. A use ends
+/// when the buffer becomes empty, and is small if it filled at most a quarter of the buffer. If the
+/// buffer were freed as soon as it is empty, every burst would allocate a new buffer.
 const LARGE: usize = 4 * FIRST;
 const SMALL_USES: u8 = 64;
 
@@ -64,19 +65,20 @@ pub(crate) struct OutBuffer {
     /// dropped bytes excluded. Functions that move or empty `bytes` adjust `origin`, to keep
     /// positions valid.
     origin: u64,
-    /// Whether the content ends inside a message in chunks. If so, no other message may follow.
+    /// Whether the content ends inside a message in chunks. If so, no new message may begin.
     pub(super) open: bool,
     pub(super) stall: Stall,
-    /// How many times in a row a large buffer was emptied with at most a quarter of it used.
+    /// The number of small uses in a row of a large buffer: see `LARGE`.
     small_uses: u8,
     /// See [`Config::high_water`](crate::proto::config::Config::high_water).
     pub(super) high_water: usize,
     pub(super) writes: Writes,
     pub(super) memory: &'static Memory,
-    /// Each splice is written when `sent` reaches its offset. Invariants: offsets do not decrease
-    /// from splice to splice, no offset is before `mark` or `sent`, and no splice is empty. So when
-    /// no bytes are left to write, there is no splice, and `rewind` may run. Each function that
-    /// changes `splices` keeps these invariants, and updates `spliced` and `overtaking`.
+    /// A splice is written when `sent` reaches the splice's offset. Invariants: offsets do not
+    /// decrease from splice to splice, no offset is before `mark` or `sent`, and no splice is
+    /// empty. So once all bytes are written, there is no splice, and `rewind` may run. Each
+    /// function that changes `splices` keeps these invariants, and updates `spliced` and
+    /// `overtaking`.
     splices: VecDeque<Splice>,
 }
 
@@ -97,10 +99,9 @@ struct Splice {
 }
 
 enum Kind {
-    /// The unwritten part of a payload. The header of its frame ends at `at`.
+    /// The unwritten part of a payload. The header of the payload's frame ends at `at`.
     Payload(Bytes),
-    /// Whole control frames. Their bytes are in `OutBuffer::controls`, where more frames may join
-    /// them.
+    /// Whole control frames. Their bytes are in `OutBuffer::controls`. More frames may join them.
     Controls,
     /// Whole messages that overtake, and the number of their written bytes. Small messages share a
     /// splice, because otherwise each would add a splice while the peer does not read.
@@ -108,7 +109,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// Whether this is part of a message fed in order.
+    /// Whether the splice is part of a message fed in order.
     fn is_payload(&self) -> bool {
         matches!(self, Self::Payload(_))
     }
@@ -121,7 +122,7 @@ impl OutBuffer {
         Self { high_water, ..Self::default() }
     }
 
-    /// Continues the positions of an earlier buffer, whose `fed` bytes were all written.
+    /// Continues the positions of an earlier buffer that had `fed` bytes and wrote them all.
     pub(super) fn begin_at(&mut self, fed: u64) {
         self.origin = fed;
     }
@@ -231,11 +232,10 @@ impl OutBuffer {
                 }
             }
         }
-        // `least` counts here too, because a lent buffer may be shorter.
+        // The least length applies here too, because a lent buffer may be shorter than that.
         let len = self.end.saturating_add(n).max(self.bytes.len() * 2).max(self.least());
         let mut bytes = self.memory.take(len);
-        // Written bytes are copied too, so that `sent`, `mark` and the offsets of the splices stay
-        // valid.
+        // Written bytes are copied too, so that `sent`, `mark` and the splices' offsets stay valid.
         let filled = self.end + keep;
         if let (Some(to), Some(from)) = (bytes.get_mut(..filled), self.bytes.get(..filled)) {
             to.copy_from_slice(from);
@@ -270,11 +270,12 @@ impl OutBuffer {
         (self.mark, self.sent, self.end) = (0, 0, 0);
     }
 
-    /// Frees a buffer of more than `LARGE` bytes if nothing needs so long a buffer now. `end` must
-    /// still be the number of bytes used. A buffer of more than four times `high_water` is freed at
-    /// once, because only a large message needs so long a buffer. A new allocation costs little
-    /// compared with copying and writing such a message. Without this rule, one message of 16 MiB
-    /// would keep 16 MiB allocated until the buffer was emptied 64 more times.
+    /// Frees a buffer of more than `LARGE` bytes if nothing needs so long a buffer now. The caller
+    /// has not reset `end` yet, so `end` is the number of bytes used. A buffer of more than four
+    /// times `high_water` is freed at once, because only a large message needs so long a buffer. A
+    /// new allocation costs little compared with copying and writing such a message. Without this
+    /// rule, one message of 16 MiB would keep 16 MiB allocated until the buffer was emptied 64 more
+    /// times.
     #[cold]
     fn free_if_unneeded(&mut self) {
         self.small_uses = if self.end > self.bytes.len() / 4 { 0 } else { self.small_uses + 1 };
@@ -309,7 +310,7 @@ impl OutBuffer {
     /// because the payload is spliced at the end of the content.
     pub(super) fn splice(&mut self, payload: Bytes) {
         self.spliced += payload.len();
-        // `fed` must count the payload, but `end` does not, so `origin` does.
+        // `fed` must count the payload. `end` does not, so `origin` has to.
         self.origin = self.origin.wrapping_add(payload.len() as u64);
         if !payload.is_empty() {
             let kind = Kind::Payload(payload);
@@ -318,8 +319,9 @@ impl OutBuffer {
     }
 
     /// Drops the unwritten bytes, after a failed write. Nothing is queued afterwards, so `open` and
-    /// the memory may stay as they are. The result of `written` does not change, and `fed` moves
-    /// back to that result. So the ledger must count the dropped bytes before this call.
+    /// the memory may stay as they are. The result of `written` does not change, and `fed` then
+    /// returns the same number. So the ledger must count the dropped bytes before this call, while
+    /// `fed` still includes them.
     pub(super) fn drop_unwritten(&mut self) {
         let written = self.written();
         self.splices.clear();
@@ -330,8 +332,7 @@ impl OutBuffer {
         self.stall = Stall::No;
     }
 
-    /// Whether the stream is blocked: it has refused to accept or flush bytes since its last
-    /// progress.
+    /// Whether the stream is blocked: it refused to accept or flush bytes after its last progress.
     pub(super) fn refused(&self) -> bool {
         self.stall != Stall::No
     }

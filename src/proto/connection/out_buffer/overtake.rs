@@ -1,6 +1,5 @@
 //! Finds where frames begin, and places overtaking frames in front of other frames. To find a
-//! boundary, this module parses our own headers, so that feeding need not record anything per
-//! frame.
+//! boundary, this module parses our own headers, so that feeding records nothing per frame.
 use super::{Kind, OutBuffer, Splice, Stall};
 use crate::proto::frame::{Header, OpCode};
 use alloc::vec::Vec;
@@ -18,7 +17,7 @@ struct Boundary {
 }
 
 impl OutBuffer {
-    /// Moves `mark` up to `sent`, or to the beginning of the frame under way.
+    /// Moves `mark` to the beginning of the frame under way or, if there is none, to `sent`.
     pub(super) fn move_mark(&mut self) {
         self.find(|_| true);
     }
@@ -27,25 +26,25 @@ impl OutBuffer {
     /// end of the content. `None` if no message begins at `sent` or later, and the content ends
     /// inside a message in chunks.
     fn message_boundary(&mut self) -> Option<Boundary> {
-        // The search walks past control frames, so it may stop at the end of the content. If a
-        // message is then fed there, the next search stops in front of this message, at the same
-        // offset. Thus messages that overtake keep their order.
+        // If only control frames are left, the search walks past them to the end of the content. If
+        // a message is then fed there in order, the next search stops in front of this message, at
+        // the same offset. Thus the messages that overtake keep their order.
         let found = self.find(|opcode| matches!(opcode, OpCode::Text | OpCode::Binary));
         (found.at < self.end || !self.open).then_some(found)
     }
 
     /// Walks our own headers from `mark` to the first `wanted` frame that begins at `sent` or
-    /// later, or else to the end. Moves `mark` forward, at most to `sent`, to shorten the next
-    /// search.
+    /// later, or else to the end. Moves `mark` forward, at most to `sent`, to shorten later
+    /// searches.
     fn find(&mut self, wanted: fn(OpCode) -> bool) -> Boundary {
         let (mut at, mut splices) = (self.mark, 0);
         loop {
             if at <= self.sent {
                 self.mark = at;
             }
-            // Splices at earlier offsets are before the boundary. A splice at `at` is before the
-            // boundary in two cases. It may be a payload, which belongs to the previous frame. Or
-            // it may be under way, so it must be completed first.
+            // A splice at an earlier offset is before the boundary. A splice at `at` is before the
+            // boundary if it is a payload, because a payload belongs to the previous frame, or if
+            // it is under way, because then it must be completed first.
             while self
                 .splices
                 .get(splices)
@@ -66,7 +65,7 @@ impl OutBuffer {
                 return Boundary { at, splices };
             }
             at += len;
-            // A payload that is spliced behind its header is not in `bytes`.
+            // A spliced payload is not in `bytes`, so `at` is already at the end of the frame.
             let spliced = self.splices.iter().skip(splices).find(|s| s.kind.is_payload());
             if spliced.is_none_or(|s| s.at != at) {
                 at += header.payload_len as usize;
@@ -134,14 +133,15 @@ impl OutBuffer {
         let whole = whole_frames(&self.controls, self.controls_sent);
         self.cut_controls(whole);
         if whole == self.controls_sent {
-            // No overtaking control frame is under way, so the splice would be empty. (If a frame
-            // is under way, its splice stays at its offset `sent`, which is the new `end`.)
+            // No overtaking control frame is under way, so the splice would be empty. (If a control
+            // frame is under way, the splice stays. The splice's offset is `sent`, and the new
+            // `end` is `sent` too.)
             self.splices.clear();
             self.controls.clear();
             self.controls_sent = 0;
         }
         if self.len() == 0 {
-            // The stream refused only the dropped frames. If `stall` stayed,
+            // All bytes that the stream refused are dropped now. If `stall` stayed set,
             // `Sender::close_written` would return `false`.
             self.stall = Stall::No;
             self.rewind();
@@ -149,7 +149,8 @@ impl OutBuffer {
     }
 
     /// Moves the frames in `controls`, which have no place yet, to the end of the content. The
-    /// buffer must have no bytes to write, because the frames overtake nothing there.
+    /// buffer must have no bytes to write, because frames at the end of the content overtake
+    /// nothing.
     pub(in crate::proto::connection) fn append_controls(&mut self) {
         let mut controls = core::mem::take(&mut self.controls);
         self.append(&controls);
@@ -196,8 +197,7 @@ impl OutBuffer {
         let before = self.len();
         let overtaking = self.overtaking;
         let fed = self.fed();
-        // The control frames in front of the data are kept. They are no messages, so they must not
-        // count as dropped.
+        // The control frames in front of the data are kept, because they are no part of a message.
         let Boundary { at, splices } = self.find(|opcode| !opcode.is_control());
         let mut i = 0;
         self.splices.retain_mut(|splice| {

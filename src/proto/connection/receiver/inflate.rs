@@ -108,8 +108,8 @@ impl Inflate {
     }
 
     /// Resets the state after a complete message. With context takeover, the next message may refer
-    /// to this message, so the decompressor stays. Without takeover, other connections may use the
-    /// decompressor.
+    /// to this message, so the decompressor stays. Without takeover, the decompressor is given
+    /// back, so that other connections may use it.
     fn end(&mut self) {
         (self.taken, self.kept, self.ending) = (0, 0, None);
         if !self.takeover
