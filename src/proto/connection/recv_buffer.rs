@@ -33,7 +33,7 @@ const MAX_READ: usize = 128 << 10;
 /// A buffer of at least this length grows by reallocation, and is initialised read by read. An
 /// earlier version copied such a buffer to a new one of twice the length, and reading stalled while
 /// megabytes were copied. For a Ping behind 16 MiB in fragments, the 75th percentile of the time
-/// until its Pong was 2.7 ms then, and is 0.04 ms now.
+/// until its Pong was 2.7 ms; now it is 0.04 ms.
 const IN_PLACE: usize = 2 * MAX_READ;
 /// A buffer longer than an ordinary read needs is replaced by a shorter buffer after this many
 /// reads in a row that did not need its length.
@@ -66,7 +66,7 @@ pub(crate) struct RecvBuffer {
 }
 
 impl RecvBuffer {
-    /// Makes a receive buffer without memory. Lending a buffer or reading gives it memory.
+    /// Makes a receive buffer without memory. A lent buffer or the first read gives it memory.
     pub(crate) fn new(base: usize) -> Self {
         Self { base: base + MAX_HEADER_LEN, ..Self::default() }
     }
@@ -294,8 +294,8 @@ impl RecvBuffer {
         old
     }
 
-    /// Replaces the buffer with `bytes` if they have room for the message, the wire bytes and more.
-    /// Otherwise drops `bytes`.
+    /// Replaces the buffer with `bytes` if `bytes` has room for the message, the wire bytes and
+    /// more. Otherwise drops `bytes`.
     #[inline]
     pub(super) fn lend(&mut self, bytes: Vec<u8>) {
         let (kept, wire) = self.held();
@@ -326,9 +326,9 @@ impl RecvBuffer {
         !self.bytes.is_empty() && !self.stashed
     }
 
-    /// Takes the buffer away, because a wait begins. If it still holds bytes, but at most an eighth
-    /// of its length, these first move to the connection's small buffer, to free most of the
-    /// memory. If it holds more, or is the small buffer itself, it stays, and the result is empty.
+    /// Takes the buffer away, because a wait begins. If the buffer still holds bytes, but at most
+    /// an eighth of its length, these bytes first move to the small buffer, to free most of the
+    /// memory. If the buffer holds more, or is the small buffer, it stays, and the result is empty.
     #[inline]
     pub(super) fn reclaim(&mut self) -> Vec<u8> {
         if self.is_empty() && !self.stashed {
@@ -348,7 +348,7 @@ impl RecvBuffer {
         if small.len() < kept + wire + SLACK {
             // The length is rounded up, so that `small` also fits later waits with more bytes.
             let len = (kept + wire + SLACK).next_power_of_two().max(64);
-            // `swap` keeps the small buffer only if it is short. A longer one comes from `memory`.
+            // `swap` keeps no buffer longer than `base / 8`, so such a buffer comes from `memory`.
             small = if len > self.base / 8 { self.memory.take(len) } else { vec![0; len] };
             if small.len() > 2 * len || small.len() == self.base + SLACK {
                 // This buffer is too long to keep for a few bytes. Or it has the length of an
@@ -387,7 +387,7 @@ impl RecvBuffer {
         let whole = self.base + SLACK;
         if kept + wire == 0 {
             self.rewind();
-            // After a wait there is no old buffer, and `exchange` would cost 40 instructions more.
+            // After a wait there is no old buffer, so `exchange` would waste 40 instructions.
             if self.bytes.is_empty() {
                 self.bytes = self.memory.take(whole).into();
             }
@@ -430,8 +430,8 @@ impl RecvBuffer {
 
     /// Makes room for `least` bytes. Moves bytes if this frees at least as many as it moves, so
     /// that each byte moves at most once on average. Otherwise the buffer grows, up to the length
-    /// that the longest message needs. A buffer of that length does not grow. While it has any
-    /// room, even less than `least`, its bytes stay where they are.
+    /// that the longest message needs. A buffer of that length does not grow. If it has no room at
+    /// all, bytes move even if this frees fewer than it moves.
     fn widen(&mut self, limit: usize, least: usize) {
         let (kept, wire) = self.held();
         if self.next - self.msg_end >= wire {
@@ -450,7 +450,7 @@ impl RecvBuffer {
             if self.bytes.len() >= IN_PLACE && !self.stashed {
                 self.bytes.lengthen((self.bytes.len() + MAX_READ).min(most), most);
             } else {
-                // `base / 4` is room for an ordinary read, even if the length then exceeds `most`.
+                // `base / 4` is room for an ordinary read. The length may then exceed `most`.
                 let double = (2 * self.bytes.len()).max(self.base + SLACK);
                 let len = double.min(most).max(kept + wire + self.base / 4 + SLACK);
                 self.exchange(self.memory.take(len));

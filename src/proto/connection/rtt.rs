@@ -121,8 +121,8 @@ impl Trips {
         });
     }
 
-    /// Forgets the Pings under way, and a Pong that lacks its time, because all times told from now
-    /// on have a different epoch.
+    /// Forgets the Pings under way, and a Pong that lacks its time, because all times that the
+    /// caller passes from now on have a different epoch.
     pub(super) fn restart(&mut self) {
         *self = Self { times: self.times, ..Self::default() };
     }

@@ -274,8 +274,7 @@ impl OutBuffer {
     /// has not reset `end` yet, so `end` is the number of bytes used. A buffer of more than four
     /// times `high_water` is freed at once, because only a large message needs so long a buffer. A
     /// new allocation costs little compared with copying and writing such a message. Without this
-    /// rule, one message of 16 MiB would keep 16 MiB allocated until the buffer was emptied 64 more
-    /// times.
+    /// rule, one message of 16 MiB would keep 16 MiB allocated for 64 more uses.
     #[cold]
     fn free_if_unneeded(&mut self) {
         self.small_uses = if self.end > self.bytes.len() / 4 { 0 } else { self.small_uses + 1 };

@@ -30,8 +30,8 @@ impl Receiver {
         let payload = self.buf.ahead(header.len, header.payload_len);
         if !self.buf.reaches(payload.end) {
             // The function `waits` in walk.rs decides in the same way, and its documentation has
-            // the reasons. The first condition excludes an incomplete header: `header` was then
-            // parsed from stale bytes.
+            // the reasons. The first condition excludes an incomplete header, which was parsed from
+            // stale bytes.
             let waits = self.buf.reaches(payload.start)
                 && self.buf.holds(header.len + header.payload_len)
                 && (header.opcode == OpCode::Binary || self.begins_text(header.len));

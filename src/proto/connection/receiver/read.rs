@@ -15,9 +15,9 @@ pub(super) struct LastRead {
 
 impl Receiver {
     /// Sets the time of the last read, for [`Info::read_at`](crate::Info::read_at), and the time
-    /// when its bytes arrived, for [`Info::arrived`](crate::Info::arrived). Call this right before
-    /// or right after the bytes are committed. The times apply to later reads too, until you call
-    /// this again. Pass `None` for a time that you do not know.
+    /// when the read's bytes arrived, for [`Info::arrived`](crate::Info::arrived). Call this right
+    /// before or right after the bytes are committed. The times apply to later reads too, until you
+    /// call this again. Pass `None` for a time that you do not know.
     #[inline]
     pub fn set_read(&mut self, at: Option<Time>, arrived: Option<Arrival>) {
         (self.read.at, self.read.arrived) = (at, arrived);

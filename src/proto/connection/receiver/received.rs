@@ -57,8 +57,8 @@ impl Receiver {
     /// no rule and no limit. Only whole Pings and Pongs may come before it.
     fn more(&self, mut wire: &[u8]) -> bool {
         while let Ok(Some((header, len))) = Header::parse(wire) {
-            // These are the checks of `walk`, because a message whose header `step` will refuse
-            // does not count.
+            // These are the checks of `walk`, because a message does not count if `step` will
+            // refuse its header.
             let legal = matches!(wire, [b0, b1, ..] if self.check(*b0, Some(b1)).is_ok());
             if !legal || self.check_limits(&header, true).is_err() {
                 return false;

@@ -34,9 +34,9 @@ struct Taken {
 pub(super) enum Stop {
     /// All received bytes of the frame were taken.
     Input,
-    /// The buffer of inflated bytes is full. A message that is received whole is then too long. If
-    /// a message is received in chunks or skipped, its buffered part must be handed out or dropped
-    /// before more bytes are taken.
+    /// The buffer of inflated bytes is full. If the message is received whole, it is too long. If
+    /// it is received in chunks or skipped, its buffered part must be handed out or dropped before
+    /// more bytes are taken.
     Full,
     /// The message is complete.
     End,
@@ -337,9 +337,9 @@ impl Receiver {
         };
         // The length of a compressed message is known only after inflating.
         let too_big = whole && here.len() > limits.max_message;
-        // The text is validated before its length is checked, because an invalid byte would also be
-        // found first if the message arrived in shorter pieces. If the text is too long, `last` is
-        // `false`, because perhaps only its first `max_message` + 1 bytes are here.
+        // The text is validated before its length is checked, so that an invalid byte is found
+        // first, as it would be if the message arrived in shorter pieces. If the text is too long,
+        // `last` is `false`, because the text may go on after these `max_message` + 1 bytes.
         if message.kind == DataKind::Text {
             let last = stop == Stop::End && !too_big;
             message.check_text(bytes, here.clone(), whole, last)?;

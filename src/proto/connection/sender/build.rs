@@ -21,7 +21,7 @@ impl Sender {
     /// Begins a message that you build directly in the outgoing buffer. Compared with
     /// [feeding](Self::feed) a message that was built elsewhere, this saves an allocation and a
     /// copy. [`MessageWriter::feed`] queues the message. If the [`MessageWriter`] is dropped
-    /// instead, nothing was queued.
+    /// instead, nothing is queued.
     ///
     /// With an adapter, call this on its `sender_mut()`, then `flush` to send the message. On a
     /// split connection the other half may have to wait while you build. Until
@@ -73,7 +73,7 @@ impl Sender {
         if kind == DataKind::Text && !utf8::is_valid(self.out.built(lies.clone())) {
             return Err(SendError::BadUtf8);
         }
-        // If this returns `false`, it has not touched the built message.
+        // If `frame_compressed_built` returns `false`, it has not touched the built message.
         if !self.frame_compressed_built(b0, lies.clone()) {
             // `encode_around` writes a header as one array, so there has to be room for the longest
             // header.

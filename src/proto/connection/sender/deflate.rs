@@ -89,8 +89,8 @@ impl Sender {
         done
     }
 
-    /// Works as [`frame_compressed`](Self::frame_compressed) for a message that may have been
-    /// compressed for other connections.
+    /// Works as [`frame_compressed`](Self::frame_compressed) for a prepared message, which may
+    /// already have been compressed for other connections.
     pub(super) fn frame_precompressed(&mut self, message: &Prepared) -> bool {
         let Some(deflate) = &mut self.deflate else {
             return false;

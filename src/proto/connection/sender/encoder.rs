@@ -17,8 +17,8 @@ pub(super) struct Encoder {
     pub(super) tally: Traffic,
 }
 
-/// The room for a control frame, in bytes. It includes the longest header, because `store` takes an
-/// array of that length, and writes as much of the array as the header needs.
+/// The room for a control frame, in bytes. A control frame's header is shorter than
+/// `MAX_HEADER_LEN`, but `store` takes an array of that length.
 const CONTROL_ROOM: usize = MAX_HEADER_LEN + MAX_CONTROL_LEN;
 
 impl Encoder {

@@ -47,7 +47,7 @@ impl Inflate {
         if end && self.taken == 0 && n == 0 {
             return Ok((0, Stop::End));
         }
-        // The decompressor is taken out of `self`, because the calls below borrow both.
+        // The decompressor is taken out of `self`, because the calls below borrow it and `self`.
         let mut raw = self.raw.take().unwrap_or_else(|| self.zlib.decompressor());
         // `run_end` needs the last two bytes in `wire`, and no earlier bytes may wait in `last`.
         let done = if end && self.kept == 0 && n > self.last.len() {
@@ -83,7 +83,7 @@ impl Inflate {
         if taken <= early {
             return Ok((taken, Stop::Full));
         }
-        // Both now count from the start of `last`. If the last block ended earlier, `begun` is 0.
+        // `taken` and `begun` now count from `last`. `begun` is 0 if no block ended later.
         let (taken, begun) = (taken - early, begun.saturating_sub(early));
         self.keep(wire.get(early..n).unwrap_or_default());
         self.pause(Ending { taken, begun, full });
@@ -181,8 +181,8 @@ impl Inflate {
             let done = zlib::inflate(raw, rest, room, false).map_err(|_| BAD)?;
             taken += done.taken;
             self.out.filled(done.made);
-            // The loop goes on if the output is full, because zlib may hold more output, and after
-            // a DEFLATE stream, because the rest of the input begins another stream.
+            // If the output is full, zlib may hold more output, so the loop goes on. It also goes
+            // on after a DEFLATE stream, because the rest of the input begins another stream.
             if !done.full && !matches!(done.status, Status::StreamEnd) {
                 return Ok((taken, Stop::Input));
             }
@@ -191,7 +191,7 @@ impl Inflate {
 
     /// Inflates the message's last bytes, and checks that the message is complete. Returns `None`
     /// if it is complete; the next message then begins at a byte boundary, with a new block.
-    /// Returns `Some` if the output is full before that is known.
+    /// Returns `Some` if the output became full before the check was done.
     ///
     /// By §7.2.2, [`TAIL`] is inflated after the message, and both together must be whole blocks.
     /// It is not enough that the tail yields no output, because the tail could also complete the
@@ -209,11 +209,11 @@ impl Inflate {
     ///
     /// The header of a stored block ends with two zero bits (BTYPE 00), and at least the last of
     /// them is in the message's last byte. So a message whose last byte is ff cannot end with this
-    /// header. A message that ends with ff is complete if a block ends with this byte, as it does
+    /// header. A message that ends with ff is complete if a block ends with this byte. This happens
     /// if the sender did not remove the tail. To check whether a block ends there, [`EMPTY`] is
-    /// appended instead of the tail. If a message ends with a block without BFINAL, and its last
-    /// byte is not ff, the message is refused, because zlib does not say how many bits of the last
-    /// byte are left, so the bytes to append are unknown.
+    /// appended instead of the tail. Any other message that ends with a block without BFINAL is
+    /// refused. To check its end, one would have to know how many bits of the last byte are left,
+    /// and zlib does not tell this.
     ///
     /// The first call of zlib gets all of the input, so a message that is one block needs no other
     /// call. If the block that the tail completes has BFINAL, zlib's first call for the next
