@@ -312,7 +312,7 @@ impl Timers {
             // `step` still has to return an earlier error, which ends the phase.
             Phase::Closing if rx.failure().is_some() => Ok(()),
             Phase::Closing if !tx.is_broken() && end.total != total => {
-                // `expire` would end reading, but the stream is drained (see `Theirs::Overdue`).
+                // `expire` would end reading, which has to drain the stream: see `Theirs::Overdue`.
                 self.overdue = true;
                 Err(RecvError::CloseTimeout)
             }

@@ -139,8 +139,8 @@ pub struct Deflate {
     /// setting.
     ///
     /// With takeover, each connection of the client keeps a decompressor, 47 KiB, from the first
-    /// compressed message on. With this setting, no connection does, because the offer asks for
-    /// `server_no_context_takeover` (§7.1.1.1). If the server compresses without agreeing, the
+    /// compressed message on. With this setting, no connection keeps one, because the offer asks
+    /// for `server_no_context_takeover` (§7.1.1.1). If the server compresses without agreeing, the
     /// handshake fails with [`UnmetDeflate`](crate::handshake::HandshakeError::UnmetDeflate).
     /// Tornado and Mojolicious always use takeover, so they never agree. Some other servers then
     /// decline compression (Netty by default).

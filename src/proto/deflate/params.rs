@@ -79,8 +79,8 @@ impl Offer {
         let DeflateParams { server, client } = ours.within_limits();
         let limit = |bits: u8| (bits < 15).then_some(bits);
         Self(Params {
-            // Off by default, because a server that always uses takeover would decline compression,
-            // or violate §7.1.1.1 by an answer without this parameter.
+            // Off by default. With this parameter, a server that always uses takeover would decline
+            // compression, or violate §7.1.1.1 by an answer without it.
             server_no_takeover: ours.require_no_takeover,
             client_no_takeover: !client.takeover,
             server_bits: limit(server.window_bits),

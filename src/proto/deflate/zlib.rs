@@ -124,7 +124,7 @@ impl IdlePool {
     fn give(&mut self, idle: Spare, limit: usize) {
         self.bytes += idle.cost();
         self.idle.push(idle);
-        // The first value has been unused for the longest time.
+        // The first value is freed first, because it has been unused for the longest time.
         while self.bytes > limit && !self.idle.is_empty() {
             self.bytes -= self.idle.remove(0).cost();
         }
@@ -249,7 +249,7 @@ impl Packed {
             out.give();
             packed
         };
-        // A `Setting` has at least 9 bits. Threads that need this form wait while one makes it.
+        // `- 9` cannot overflow: see `Setting::new`. While one thread makes a form, others wait.
         self.0.get(usize::from(setting.window_bits) - 9)?.get_or_init(pack).as_ref()
     }
 }

@@ -178,11 +178,11 @@ impl Sender {
     }
 
     /// Makes our Close the last frame that is queued. If our Close was queued already, drops the
-    /// Pings and Pongs that wait in `urgent`, and some that are queued behind our Close. If our
-    /// Close has left, these are all that have not begun to leave. Otherwise they are those in the
-    /// last splice, if nothing of this splice was written. Also records in `close_gone` whether our
-    /// Close has left. `close_gone` decides the phase of closing, and whether a passed deadline on
-    /// writing is an error.
+    /// Pings and Pongs that wait in `urgent`, and also Pings and Pongs behind our Close: if our
+    /// Close has left, all that have not begun to leave, and otherwise those in the last splice, if
+    /// nothing of this splice was written. Also records in `close_gone` whether our Close has left.
+    /// `close_gone` decides the phase of closing, and whether a passed deadline on writing is an
+    /// error.
     pub(in crate::proto::connection) fn end_controls(&mut self) {
         self.urgent.close_is_last = true;
         if let State::Closing = self.state {
@@ -235,8 +235,8 @@ impl Sender {
         };
         self.end_controls(); // This sets `close_is_last`, which `close_now` reads.
         if let Some(body) = body {
-            // `false`: the Close overtakes only if the stream is blocked, because the peer may
-            // still read the messages fed before.
+            // `false`: unless the stream is blocked, the Close does not overtake, because the peer
+            // may still read the messages fed before.
             self.close_now(Some(frame), body, false);
         }
         Ok(())
@@ -293,9 +293,9 @@ impl Sender {
     }
 
     /// Checks the deadline on writing and the time of `leave`. The first call after a refused write
-    /// or flush only starts the deadline on writing. If either time has passed, the call closes
-    /// this half. Afterwards `poll_timeout` returns `None`, so the loop of `poll_stall` in `drive`
-    /// ends. The result may be `Ok` although the call has closed this half.
+    /// or flush starts the deadline on writing, and does not check it. If either time has passed,
+    /// the call closes this half. Afterwards `poll_timeout` returns `None`, so the loop of
+    /// `poll_stall` in `drive` ends. The result may be `Ok` although the call has closed this half.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
         let stalled = self.out.stall.handle(now, self.write_timeout);
         let left = matches!(self.leaves, Leaves::By(by) if now >= by);

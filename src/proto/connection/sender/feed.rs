@@ -30,8 +30,8 @@ impl Sender {
     #[inline]
     pub fn feed<'m>(&mut self, message: impl IntoOutbound<'m>) -> Result<Position, SendError> {
         let Outbound { content, plain } = message.into();
-        // Each arm tries the fast check `admits` first. If it fails, the slow call checks the
-        // state, and may compress.
+        // Each arm tries the fast check `admits` first. If `admits` is false, the slow call checks
+        // the state, and may compress.
         match content {
             Content::Borrowed(message) => {
                 let (b0, payload) = (opcode(message.kind()).unfragmented(), message.as_bytes());
@@ -54,8 +54,8 @@ impl Sender {
     }
 
     /// Handles a message for which [`admits`](Self::admits) is `false`. Fails if the message may
-    /// not be fed. Otherwise compresses and frames the message. But if the message is `plain` or
-    /// should not be compressed, returns `false`, and the caller has to frame it.
+    /// not be fed. If the message is `plain` or should not be compressed, returns `false`, and the
+    /// caller has to frame it. Otherwise compresses and frames the message.
     #[inline(never)] // so that the usual case of `feed` stays short
     fn feed_slow(&mut self, b0: u8, payload: &[u8], plain: bool) -> Result<bool, SendError> {
         self.admit()?;
@@ -227,8 +227,8 @@ impl Sender {
     }
 
     /// Queues a frame. A client copies and masks the payload. A server copies a payload of less
-    /// than `min_vectored` bytes. From this length on, `own` turns the payload into owned bytes,
-    /// which are spliced.
+    /// than `min_vectored` bytes. A server splices any other payload, which `own` first turns into
+    /// owned bytes.
     #[inline]
     pub(super) fn frame_owned<P: AsRef<[u8]>>(
         &mut self,

@@ -37,11 +37,11 @@ pub(super) struct Ledger {
     /// The end of the last control frame queued in order. Invariant: all bytes after it are data,
     /// so that feeding data need not update the ledger.
     control_end: u64,
-    /// The end of the last control frames that were queued in order behind written bytes only.
-    /// Invariant: unwritten bytes before this position are not data. Without this field, a failed
-    /// write would count these bytes as dropped data. Our Close is the only control frame that may
-    /// be queued in order behind unwritten bytes. In this case our Close does not change `ahead`,
-    /// and no data follows our Close.
+    /// The end of the last control frames before which all bytes were written when they were queued
+    /// in order. Invariant: unwritten bytes before this position are not data. Without this field,
+    /// a failed write would count these bytes as dropped data. Our Close is the only control frame
+    /// that may be queued in order behind unwritten bytes. In this case our Close does not change
+    /// `ahead`, and no data follows our Close.
     ahead: u64,
     /// The end of our Close; `u64::MAX` until it has a place.
     pub(super) close_end: u64,
@@ -177,7 +177,8 @@ impl Ledger {
         self.close_gone
     }
 
-    /// Returns the end of the data. `end` is `out.fed()`, now or before control frames were queued.
+    /// Returns the end of the data. `end` is `out.fed()`, now or just before control frames were
+    /// queued.
     fn data_end(&self, end: u64) -> u64 {
         // If `end == control_end`, the last bytes are control frames. Once `lost_from` is set,
         // `data_end` no longer changes.
@@ -191,7 +192,7 @@ impl Ledger {
     }
 
     /// Returns a number that changes whenever a message is fed, whether in order or to overtake.
-    /// Each look of the idle message's timer compares it with the number at the previous look.
+    /// Each look of the idle message's timer compares this number with that of the previous look.
     pub(super) fn data_mark(&self, out: &OutBuffer) -> u64 {
         self.data_end(out.fed()).wrapping_add(self.first_fed)
     }
@@ -237,8 +238,7 @@ impl Ledger {
         if self.ended { 0 } else { self.unflushed }
     }
 
-    /// The number of unwritten bytes of messages that overtake, with or without a place in the
-    /// buffer.
+    /// The number of unwritten bytes of messages that overtake, with or without a place in `out`.
     #[inline]
     fn first_left(&self, out: &OutBuffer, first_waiting: usize) -> usize {
         first_waiting + out.first_len()

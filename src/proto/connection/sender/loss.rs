@@ -1,4 +1,4 @@
-//! Traces a sender that is dropped with unsent messages. Nothing else would report their loss.
+//! Reports a sender that is dropped with unsent messages. Nothing else would report their loss.
 use super::Sender;
 use crate::proto::trace;
 

@@ -301,7 +301,7 @@ impl Sender {
     }
 
     /// Gives the sender a buffer to encode into. The sender uses `buffer.len()` bytes, not the
-    /// capacity. If its present buffer holds bytes, or is not shorter, this call drops `buffer`.
+    /// capacity. If the present buffer holds bytes, or is not shorter, this call drops `buffer`.
     #[inline]
     pub fn lend(&mut self, buffer: Vec<u8>) {
         self.out.lend(buffer);
@@ -334,7 +334,7 @@ impl Sender {
         //
         // If `out.open` is set, `out` ends inside a message in chunks, where §5.4 allows no other
         // message. So an overtaking message can only be placed before a message that has not begun
-        // to leave. If `out` is empty, there is none, so an overtaking message does not count.
+        // to leave. An empty `out` has no such message, so an overtaking message does not count.
         let first = !self.urgent.first.is_empty() && !self.out.open;
         self.out.len() > 0 || first || self.control_waits()
     }

@@ -209,12 +209,12 @@ impl Urgent {
         if self.close_is_last {
             self.drop_controls();
         }
-        // `truncate` returns one number for both sequences of the ledger, which needs two numbers.
+        // `truncate` returns one number for both sequences, but the ledger needs a number for each.
         let mut first = to.out.first_len();
         let dropped = to.out.truncate();
         first -= to.out.first_len();
         to.ledger.first_dropped(first);
-        // This comes before `append`, because the Close reuses the positions of the dropped bytes.
+        // This precedes `append`, because the Close reuses the positions of the dropped bytes.
         to.ledger.in_order_dropped(dropped - first, to.out.fed());
         self.drop_first(to.ledger);
         to.append(OpCode::Close, body.payload());
@@ -231,7 +231,7 @@ impl Urgent {
         for (opcode, payload) in self.controls() {
             encoder.control(opcode, payload, |frame| frames.extend_from_slice(frame));
         }
-        // `drop_ping` is not called, because the Pong will come and end the round trip.
+        // `drop_ping` is not called, because the Ping is sent, so a Pong can end the round trip.
         self.pongs.clear();
         self.pinged = 0;
         self.ping.clear();
@@ -243,7 +243,7 @@ impl Urgent {
             out.append_controls();
             ledger.controls_queued(start, out);
         }
-        // The Ping is the last of the new frames, so its end is the end of the content.
+        // If the new frames were queued in order, the Ping, which is the last, ends at `out.fed()`.
         if self.beat == BeatPing::Owed {
             self.beat = if overtake { BeatPing::Overtaking } else { BeatPing::Queued(out.fed()) };
         }

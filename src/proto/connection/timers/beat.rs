@@ -110,7 +110,7 @@ impl Beat {
                 State::Pinging
             }
             State::Listening { silent, .. } => listen(silent + 1),
-            // The deadline begins only now, because a Ping that still waits proves nothing.
+            // Before the Ping was written, silence proves nothing, so the deadline begins only now.
             State::Pinging if tx.beat_written() => pinged(now + heartbeat.timeout),
             State::Pinging => return false,
             State::Pinged { until, .. } if now < until => pinged(until),

@@ -90,8 +90,8 @@ impl Completion {
 }
 
 impl Left {
-    /// Adds time for the bytes since the last call, if their number is known, and then subtracts
-    /// `past`. But a frame or message that is new gets the time `whole`. (`of` is its position.)
+    /// If the frame or message at position `of` is new, gives it the time `whole`. Otherwise adds
+    /// time for the bytes since the last call, if their number is known, and then subtracts `past`.
     /// Returns whether no time is left.
     fn passed(
         &mut self,
@@ -116,8 +116,8 @@ impl Left {
     }
 }
 
-/// The time that this many bytes take at `LEAST_RATE`. (Both factors are divided by 64: 15,625 is
-/// 1,000,000 / 64. So the product saturates only at 64 times more bytes.)
+/// The time that this many bytes take at `LEAST_RATE`. (1,000,000 and `LEAST_RATE` are both divided
+/// by 64, so that the product saturates only at 64 times more bytes.)
 fn time_of(bytes: u64) -> Duration {
     Duration::from_micros(bytes.saturating_mul(15_625) / (LEAST_RATE / 64))
 }

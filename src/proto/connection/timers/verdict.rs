@@ -21,7 +21,7 @@ use core::time::Duration;
 /// 16 KiB each, these reads take more bytes than a socket's receive buffer holds (6 MiB on Linux).
 const READS: u32 = 1024;
 
-/// If a caller does not say whether its reads block, it tells the time again after this time.
+/// If a caller does not say whether its reads block, it has to tell the time again this much later.
 pub(super) const SOON: Duration = Duration::from_millis(1);
 
 /// After a read that perhaps blocked, another read of this kind counts only this much later. A read
@@ -84,7 +84,7 @@ impl PassedDeadline {
     }
 
     pub(super) fn set_unread(&mut self, bytes: u64) {
-        // Only the first report is from the time at which `total` was stored.
+        // Later reports are ignored: only the first is from the time at which `total` was stored.
         self.unread.get_or_insert(bytes);
     }
 
