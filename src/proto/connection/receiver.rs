@@ -212,7 +212,7 @@ impl Receiver {
         self.buf.spare_mut(self.limits.max_message, rest)
     }
 
-    /// How many bytes of the frame in progress are missing; 0 if the buffer needs no room for them.
+    /// The number of missing bytes of the frame in progress for which the buffer may need room.
     #[inline(never)] // keeps `spare_mut` short
     fn frame_rest(&mut self) -> usize {
         match self.state {

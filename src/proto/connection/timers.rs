@@ -187,9 +187,9 @@ impl Timers {
         }
     }
 
-    /// Returns when the caller has to call `handle`, which then measures a pause. `None` if there
-    /// is no pause to measure, or if the pause moves no running deadline. In both cases the caller
-    /// need not read the clock.
+    /// Returns the time at which the caller has to call `handle` to measure a pause. `None` if
+    /// there is no pause to measure, or if the pause moves no running deadline. In both cases the
+    /// caller need not read the clock.
     fn next_of_pause(&self, rx: &Receiver) -> Option<Time> {
         let awaited = self.beat.as_ref().is_some_and(Beat::is_awaited)
             || self.silence.is_some()

@@ -17,7 +17,7 @@
 //!
 //! By default, no message of ours refers back to earlier messages, and a server forbids its clients
 //! to refer back. But a client lets the server use takeover for the server's messages, because some
-//! servers always do (Tornado, Mojolicious). A client with
+//! servers always use it (Tornado, Mojolicious). A client with
 //! [`require_no_takeover`](Deflate::require_no_takeover) refuses these servers.
 //!
 //! | bytes that compression adds to a connection | idle, no message yet | idle, after messages |

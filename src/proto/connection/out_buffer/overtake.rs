@@ -78,8 +78,8 @@ impl OutBuffer {
         Header::parse(self.bytes.get(at..self.end)?).ok().flatten()
     }
 
-    /// Whether new control frames may overtake now. They may once all control frames that overtook
-    /// before are written; `Urgent::place` explains why.
+    /// Whether new control frames may overtake now. They may overtake only if all control frames
+    /// that overtook before are written; `Urgent::place` explains why.
     #[inline]
     pub(in crate::proto::connection) fn takes_controls(&self) -> bool {
         self.controls.is_empty()

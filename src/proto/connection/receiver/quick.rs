@@ -1,7 +1,7 @@
 //! The common case of receiving, which needs only a few comparisons.
 //!
-//! `quick` does not change rare or invalid input, but leaves it to the state machine. So each rule
-//! is enforced in one place only.
+//! `quick` leaves rare or invalid input, unchanged, to the state machine. So each rule is enforced
+//! in one place only.
 use super::{Current, Receiver, Step};
 use crate::proto::{
     frame::{OpCode, ShortHeader},

@@ -251,8 +251,8 @@ impl Sender {
             && !self.out.refused()
     }
 
-    /// Whether our Close is known to have left. Only `end_controls` and `write_failed` find this
-    /// out. So while the peer's Close is awaited, the result is `false` until a write fails.
+    /// Whether our Close is known to have left. Only `end_controls` and `write_failed` check this.
+    /// So while the peer's Close is awaited, the result is `false` until a write fails.
     pub(crate) fn close_gone(&self) -> bool {
         self.ledger.close_gone
     }

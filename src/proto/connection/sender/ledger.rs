@@ -37,11 +37,11 @@ pub(super) struct Ledger {
     /// The end of the last control frame queued in order. Invariant: all bytes after it are data,
     /// so that feeding data need not update the ledger.
     control_end: u64,
-    /// The end of the last control frames before which all bytes were written when they were queued
-    /// in order. Invariant: unwritten bytes before this position are not data. Without this field,
-    /// a failed write would count these bytes as dropped data. Our Close is the only control frame
-    /// that may be queued in order behind unwritten bytes. In this case our Close does not change
-    /// `ahead`, and no data follows our Close.
+    /// The end of the last control frames that were queued in order while all bytes before them
+    /// were written. Invariant: unwritten bytes before this position are not data. Without this
+    /// field, a failed write would count these bytes as dropped data. Our Close is the only control
+    /// frame that may be queued in order behind unwritten bytes. In this case our Close does not
+    /// change `ahead`, and no data follows our Close.
     ahead: u64,
     /// The end of our Close; `u64::MAX` until it has a place.
     pub(super) close_end: u64,

@@ -233,8 +233,8 @@ impl Sender {
         }
     }
 
-    /// Queues a Ping, unless a Ping waits already. The waiting Ping serves as the heartbeat's Ping.
-    /// This half must not be closed: the timers call this only in `Phase::Open`.
+    /// Queues a Ping. But if a Ping waits already, that Ping serves as the heartbeat's Ping. This
+    /// half must not be closed: the timers call this only in `Phase::Open`.
     pub(super) fn owe_beat(&mut self, now: Time) {
         self.urgent.owe_beat(now);
     }

@@ -18,8 +18,8 @@ enum State {
         silent: u8,
         until: Time,
     },
-    /// A Ping is queued. Or a Ping was written, and its deadline has to start again with its full
-    /// time, because the epoch changed.
+    /// A Ping is queued, or it was written and its deadline has to start again with its full time,
+    /// because the epoch changed.
     Pinging,
     /// A Ping was written. A byte has to arrive by `until`. The next look is at `look`.
     Pinged {

@@ -90,8 +90,8 @@ impl Inflate {
         Ok((n, Stop::Full))
     }
 
-    /// Inflates all bytes except the newest two, which wait in `last`. If the message ends,
-    /// inflates these two bytes too.
+    /// Inflates all bytes except the newest two, which wait in `last`. If the message ends with
+    /// `wire`, inflates these two bytes too.
     fn run_kept(
         &mut self,
         raw: &mut Decompressor,
@@ -253,8 +253,8 @@ impl Inflate {
                 Status::Progress if full => {} // The next round shows why zlib stopped.
                 Status::Progress if taken <= n => begun = taken, // A block ended here.
                 Status::Progress if taken == whole && begun == n && flushed => {
-                    // If bits of the byte ff were left after the block, these bits began a block
-                    // with BFINAL. That block ends here, and the message is invalid.
+                    // If the last block ended inside the byte ff, the rest of ff began a block with
+                    // BFINAL. That block ends here, and the message is invalid.
                     let done = zlib::inflate(raw, &[], &mut [0], true).map_err(|_| BAD)?;
                     let last = matches!(done.status, Status::StreamEnd);
                     return if last { Err(BAD) } else { Ok(None) };
