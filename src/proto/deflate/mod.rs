@@ -111,7 +111,7 @@ pub struct Deflate {
     /// | 6 | 278 bytes in 10.4 µs | 189 bytes in 11.0 µs |
     pub level: u8,
     /// Messages of fewer bytes than this are sent uncompressed; default 128. Without takeover,
-    /// compressing fewer bytes than the default gains little. A longer message without takeover is
+    /// compressing fewer bytes than the default gains little. Without takeover, a longer message is
     /// also sent uncompressed if it would not become shorter. Empty messages are never compressed.
     /// A message in several chunks is always compressed, because its length is not known at first.
     pub min_size: usize,
@@ -138,7 +138,7 @@ pub struct Deflate {
     /// Whether a client refuses a server that uses takeover; default `false`. A server ignores this
     /// setting.
     ///
-    /// With takeover, each connection of the client keeps a decompressor, 47 KiB, from the first
+    /// With takeover, each connection of the client keeps a decompressor of 47 KiB from the first
     /// compressed message on. With this setting, no connection keeps one, because the offer asks
     /// for `server_no_context_takeover` (§7.1.1.1). If the server compresses without agreeing, the
     /// handshake fails with [`UnmetDeflate`](crate::handshake::HandshakeError::UnmetDeflate).

@@ -31,8 +31,8 @@ impl<T> DerefMut for Boxed<T> {
     }
 }
 
-// `Deflate::more` has no value here, so an `Option<Deflate>` is always `None`. The compiler does
-// not see this, because `Deflate` has more fields. So these functions return a plain `None`.
+// The type of `Deflate::more` has no values here, so an `Option<Deflate>` is always `None`. The
+// compiler does not see this, because `Deflate` has more fields. So these functions return `None`.
 
 pub(crate) fn wanted(_: Option<&Deflate>) -> Option<&Deflate> {
     None

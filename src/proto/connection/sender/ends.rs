@@ -1,5 +1,5 @@
-//! How the sending half ends: by our Close (the first Close or the reply to the peer's), by a
-//! failure of the connection, or by a failed write.
+//! How the sending half ends: by our Close (before or after the peer's Close), by a failure of the
+//! connection, or by a failed write.
 use super::{
     Sender, State,
     urgent::{AtOnce, Tail},
@@ -166,8 +166,8 @@ impl Sender {
 
     /// Reports that nothing more can be written: a write or the stream failed, or the peer counts
     /// as dead. This half is closed, and its unwritten bytes are dropped; see
-    /// [`dropped`](Self::dropped). A repeated call only records whether our Close has left by now,
-    /// because the stream may flush it even after a passed deadline has caused the first call.
+    /// [`dropped`](Self::dropped). A repeated call only records whether our Close has left by now:
+    /// if a passed deadline caused the first call, the stream may have flushed our Close since.
     pub(crate) fn write_failed(&mut self) {
         // The ledger counts the unwritten messages before the buffers are emptied.
         self.ledger.broken(&self.out, self.urgent.first.len());
@@ -262,8 +262,8 @@ impl Sender {
         matches!(self.state, State::Closed { broken: true })
     }
 
-    /// Whether this half is open, the stream takes bytes, and each received Pong has its time of
-    /// arrival.
+    /// Whether this half is open, the stream refuses no bytes, and each received Pong has its time
+    /// of arrival.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         !self.is_closed() && !self.is_stalled() && !self.pong_waits()

@@ -368,9 +368,9 @@ impl Sender {
     }
 
     /// The position after the last message or chunk fed, even if it is not written yet. Control
-    /// frames and [`feed_first`](Self::feed_first) do not change this position. So this position
-    /// shows whether a `send` whose future was dropped had fed its message: if it had, this
-    /// position differs from the position before the `send`.
+    /// frames and [`feed_first`](Self::feed_first) do not change this position. So after the future
+    /// of a `send` was dropped, this position shows whether its message was fed: if so, it differs
+    /// from the position before the `send`.
     pub fn fed(&self) -> Position {
         self.ledger.fed(&self.out)
     }

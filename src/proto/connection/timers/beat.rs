@@ -13,7 +13,7 @@ pub(super) struct Beat {
 #[derive(Debug)]
 enum State {
     Unarmed,
-    /// `silent` looks in a row have found no new byte. The next look is at `until`.
+    /// `silent`: how many looks in a row found no new byte. The next look is at `until`.
     Listening {
         silent: u8,
         until: Time,

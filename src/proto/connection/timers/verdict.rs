@@ -26,7 +26,7 @@ pub(super) const SOON: Duration = Duration::from_millis(1);
 
 /// After a read that perhaps blocked, another read of this kind counts only this much later. A read
 /// is postponed while another task holds the stream's lock, so two quick reads prove no more than
-/// one. Tasks hold the lock for far less than `AGAIN`: during a call that never waits.
+/// one. Tasks hold the lock for far less than `AGAIN`: only during a call that never waits.
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// How certain it is that a read blocked.
