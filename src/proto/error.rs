@@ -11,7 +11,7 @@ use crate::proto::code::CloseCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// A reserved bit is set that no negotiated extension defines (§5.2).
+    /// A frame sets a reserved bit that no negotiated extension defines (§5.2).
     #[error("reserved bit set without an extension that defines it")]
     ReservedBits,
     /// An opcode of 0x3–0x7 or 0xB–0xF (§5.2).
@@ -99,7 +99,7 @@ pub enum RecvError {
     /// Closing took longer than [`close_timeout`](crate::Config::close_timeout) or `leave` allows.
     /// Our answer to the peer's Close was not written in time, or no Close of the peer came in time
     /// after our Close or a failed write. [`Closed::unconfirmed`](crate::Closed::unconfirmed) says
-    /// whether the peer has ended the stream since then.
+    /// whether the peer has ended the stream since the timeout.
     #[error("closing handshake not finished within the close timeout (close_timeout)")]
     CloseTimeout,
     /// A frame, or a message in several frames, was not complete in the time that
@@ -114,7 +114,7 @@ pub enum RecvError {
 
 impl RecvError {
     /// The close code with which this end reports the error to the peer. `None` if the stream
-    /// ended, or if a deadline other than `data_timeout` passed: in these cases a Close would most
+    /// ended, or if a deadline other than `data_timeout` passed, because a Close would then most
     /// likely not arrive, or was sent already.
     // The adapters' `Error::is_retryable` uses this code: the result is `true` for each `RecvError`
     // without a code, and otherwise only for `DataTimeout`.

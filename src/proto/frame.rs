@@ -205,8 +205,8 @@ impl Header {
         Ok(Some((header, wire.len() - rest.len())))
     }
 
-    /// Returns an array that begins with the encoded header, and the length of this header. The
-    /// payload length has its shortest form.
+    /// Encodes the header at the front of an array. Returns the array and the header's length in
+    /// bytes. The encoded payload length has its shortest form.
     ///
     /// The fields are not checked. The caller must ensure that a control frame is short and
     /// unfragmented, and that the payload length fits in 63 bits.
@@ -226,8 +226,8 @@ impl Header {
     }
 }
 
-/// Writes a header to the front of `to`, with the first byte `b0` and the payload length in its
-/// shortest form. Returns the length of the header.
+/// Writes a header to the front of `to`. `b0` is its first byte. The payload length is written in
+/// its shortest form. Returns the length of the header.
 #[inline]
 pub(crate) const fn store(
     to: &mut [u8; MAX_HEADER_LEN],

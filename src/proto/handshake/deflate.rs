@@ -15,8 +15,8 @@ pub(super) fn offer(config: &Config) -> Option<String> {
     zlib::wanted(config.deflate.as_ref()).map(|ours| format!("{}", Offer::of(ours).0))
 }
 
-/// Accepts the first offer that this server can accept. Returns the header line for the response,
-/// with its line end, and the parameters agreed on.
+/// Accepts the first offer that this server can accept. Returns the header line for the response
+/// (line end included) and the parameters agreed on.
 pub(super) fn accept(request: Headers<'_>, config: &Config) -> (String, Option<DeflateParams>) {
     let accepted = zlib::wanted(config.deflate.as_ref()).and_then(|ours| {
         let mut offers = extensions::all(request).filter(is_deflate);
@@ -43,8 +43,8 @@ pub(super) fn agree(
                 None => HandshakeError::BadDeflate,
             })
         }
-        // RFC 6455 §4.1 item 5. We offer at most permessage-deflate, so a response must not name
-        // another extension, or name permessage-deflate twice or without our offer.
+        // RFC 6455 §4.1 item 5. We offer at most permessage-deflate. So a response must not name
+        // another extension, and must not name permessage-deflate twice or without our offer.
         _ => Err(HandshakeError::UnexpectedExtension),
     }
 }

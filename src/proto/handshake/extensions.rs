@@ -2,11 +2,11 @@
 //!
 //! The module `deflate` interprets and negotiates the parameters of permessage-deflate (RFC 7692).
 //!
-//! Blanks are allowed around `,`, `;` and `=`. The header is a list of extensions. Its elements may
-//! be empty, but their parameters may not. A quoted value must be a token after its escapes are
-//! removed. So a comma or semicolon in quotes is always an error. Therefore the code can split the
-//! list at every comma, and each element at every semicolon, before it examines quotes. Names of
-//! extensions match without regard to case.
+//! Blanks are allowed around `,`, `;` and `=`. The header is a list of extensions. An element of
+//! the list may be empty, but a parameter may not. A quoted value must be a token after its escapes
+//! are removed. So a comma or semicolon in quotes is always an error. Therefore the code can split
+//! the list at every comma, and each element at every semicolon, before it examines quotes. Names
+//! of extensions match without regard to case.
 use super::{
     HandshakeError,
     head::{Headers, is_token, list, text, trim},
@@ -68,8 +68,8 @@ fn param(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let name = token(parts.next()?)?;
     let value = match parts.next().map(trim) {
         Some([b'"', quoted @ .., b'"']) => {
-            // The byte after a backslash must be allowed in a token, so each part between
-            // backslashes must be a token. No part precedes a leading backslash, so it is removed.
+            // A byte after a backslash must be allowed in a token, so each part between backslashes
+            // must be one. A leading backslash is removed, because no part precedes it.
             let mut tokens = quoted.strip_prefix(b"\\").unwrap_or(quoted).split(|&b| b == b'\\');
             Some(tokens.all(is_token).then_some(quoted)?)
         }

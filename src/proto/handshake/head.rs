@@ -31,7 +31,7 @@ pub(super) struct Scan {
     line: usize,
     /// The number of complete lines.
     lines: usize,
-    /// The limits on the length of the head, in bytes, and on the number of its headers.
+    /// The limit on the length of the head, in bytes. `max_headers` limits the number of headers.
     pub(super) max_head: usize,
     max_headers: usize,
     /// The limit on the first line, in bytes; `usize::MAX` for a response, whose first line has no
@@ -130,8 +130,8 @@ impl Scan {
             Some(fold) if self.role == Role::Client && self.lines > 1 => fold.fill(b' '),
             _ => return Err(HandshakeError::Malformed { what: "folded line" }),
         }
-        // `run` counts the joined line at its end, so the line before must not stay counted. `at`
-        // passes the blank, so that `run` does not unfold the line again.
+        // `run` will count the joined line, so the line before must no longer count. `at` moves
+        // past the blank, so that `run` does not unfold the same line again.
         self.lines -= 1;
         self.at += 1;
         Ok(())
@@ -250,8 +250,8 @@ impl RequestLine {
         scan: &Scan,
         look: impl FnOnce(&httparse::Request<'_, 'a>) -> T,
     ) -> Option<(Self, T)> {
-        // If `scan` has begun, it has already passed over the earlier reads. A parse without `scan`
-        // would be right too, but would save only the pass over the last read.
+        // If `scan` has begun, `scan` continues: it has already passed over the earlier reads, so a
+        // parse without it would save only the pass over the last read.
         if scan.at > 0 || !wire.ends_with(b"\r\n\r\n") {
             return None;
         }
@@ -341,7 +341,7 @@ impl StatusLine {
 pub(super) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
     const STATUS_LINE: &[u8] = b"HTTP/";
     let what = match wire.first() {
-        // The types of a TLS record with an alert or with a message of the TLS handshake.
+        // The first byte of a TLS record: 0x15 for an alert, 0x16 for a TLS handshake.
         Some(0x15 | 0x16) => "a TLS record, where plain HTTP is spoken",
         _ if wire.iter().zip(STATUS_LINE).all(|(got, want)| got == want) => return Ok(()),
         _ => "first line",
@@ -352,7 +352,7 @@ pub(super) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
 /// Converts httparse's error. `version` has the bytes where the version of HTTP should be.
 fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
     let what = match e {
-        // `Version` with 1.1 means that the blank after the version is missing, so the line is
+        // If httparse refuses version 1.1, the blank after the version is missing, so the line is
         // malformed. A line with 0.x is malformed too, because a first line of HTTP/0.9 has no
         // version at all.
         httparse::Error::Version
@@ -471,7 +471,7 @@ pub(super) fn list(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     core::iter::from_fn(move || take_element(&mut rest))
 }
 
-/// Removes the next element, and everything before it, from a list. `None` at the list's end.
+/// Takes the next element from the front of a list, past blanks and commas. `None` at the end.
 fn take_element<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     while let [b',' | b' ' | b'\t', after @ ..] = *rest {
         *rest = after;

@@ -249,8 +249,8 @@ pub enum HandshakeError {
     },
 }
 
-/// Returns the end of the error message after the proxy's status: a hint at credentials for 407,
-/// and nothing for any other status.
+/// Returns what the error message says after the proxy's status: for 407, a hint that credentials
+/// are wanted; for any other status, nothing.
 const fn credentials_wanted(status: u16) -> &'static str {
     if status == 407 { ": the proxy wants credentials, or others than its URL has" } else { "" }
 }
@@ -412,9 +412,9 @@ fn push(text: &mut String, parts: &[&str]) {
 
 /// Checks a header that the caller adds. Refuses a name that is not a token, and control characters
 /// in the value, because some of them could end the line (RFC 9110 §5.1, §5.5). Refuses headers
-/// that the handshake sets, because a second line could contradict the first; headers about a body,
-/// such as `Trailer`, because a proxy could read frames as a body; and `TE`, because it needs an
-/// entry in `Connection`, which only the handshake sets.
+/// that the handshake sets, because a second line could contradict the first. Refuses headers about
+/// a body, such as `Trailer`, because a proxy could read frames as a body. Refuses `TE`, because it
+/// needs an entry in `Connection`, which only the handshake sets.
 fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     const RESERVED: [&str; 7] =
         ["Host", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer"];

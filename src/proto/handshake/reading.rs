@@ -12,8 +12,8 @@ use crate::proto::{
 };
 use core::{fmt, time::Duration};
 
-/// The length of a read, in bytes, unless [`max_head`](Config::max_head) is lower. Most heads fit,
-/// and a peer that sends no head costs only a buffer of about this length.
+/// The length of a read, in bytes, unless [`max_head`](Config::max_head) is lower. Most heads fit
+/// into one read, and a peer that sends no head costs only a buffer of about this length.
 const HEAD: usize = 2 << 10;
 
 /// How long a client waits for the body of a refusal, counted from the first call of
@@ -184,7 +184,7 @@ impl Reading {
     }
 
     /// Returns the status line of a complete response at the front of `buf`. Interim responses are
-    /// skipped, except a 101.
+    /// skipped. (A 101 is final.)
     pub(crate) fn final_response(&mut self) -> Result<Option<StatusLine>, HandshakeError> {
         loop {
             begins_well(self.wire())?;

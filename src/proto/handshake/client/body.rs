@@ -52,8 +52,8 @@ impl Body {
                 self.left -= n as u64;
                 n
             } else if self.line_end > 0 {
-                // The CRLF is not checked. No response follows this one, so wrong bytes can only
-                // spoil the body.
+                // The CRLF is not checked, because no response follows this one: wrong bytes in
+                // place of the CRLF can only spoil the body.
                 let n = wire.len().min(self.line_end);
                 self.line_end -= n;
                 n
@@ -72,8 +72,8 @@ impl Body {
     }
 }
 
-/// Returns the length of a refusal's body, and whether the body is chunked. In doubt the body ends
-/// with the stream, because no further response follows.
+/// Returns the length of a refusal's body, and whether the body is chunked. If the headers leave
+/// the length in doubt, the body ends with the stream, because no other response follows it.
 fn framing(refusal: &Refusal) -> (u64, bool) {
     // RFC 9112 §6.3: a 204 or a 304 has no body, whatever its headers say.
     if matches!(refusal.status, 204 | 304) {

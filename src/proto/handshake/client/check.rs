@@ -9,7 +9,7 @@ use crate::proto::handshake::{
 const ACCEPT: &str = "Sec-WebSocket-Accept";
 
 /// The headers that [`Handshake::check`] examines. One loop compares the name of a received header
-/// with all of them, because a separate comparison would add up to 600 bytes of code per header.
+/// with all of them, because separate comparisons cost up to 600 bytes of code per header.
 const HEADERS: [&str; 5] = ["Upgrade", "Connection", ACCEPT, PROTOCOL, extensions::NAME];
 
 impl Handshake {
@@ -28,7 +28,7 @@ impl Handshake {
             let known = HEADERS.into_iter().find(|known| name.eq_ignore_ascii_case(known));
             match known.unwrap_or_default() {
                 "Upgrade" => {
-                    // Each line must be `websocket` alone, because we asked for no other protocol.
+                    // Upgrade must be `websocket` alone, because we asked for no other protocol.
                     let fine = value.eq_ignore_ascii_case(b"websocket");
                     upgrade = Some(fine && upgrade.unwrap_or(true));
                 }

@@ -147,8 +147,8 @@ impl Handshake {
     /// The first fault found. [`Refused`](HandshakeError::Refused) is returned as soon as one of
     /// three things happens: the body or its first [`max_refusal_body`](Config::max_refusal_body)
     /// bytes have arrived, the stream has ended, or `handle_timeout` has ended the wait for the
-    /// body (at most a second). [`response`](Self::response) has status and headers as soon as the
-    /// head is complete. An error is final: drop the stream.
+    /// body (at most a second). [`response`](Self::response) returns status and headers as soon as
+    /// the head is complete. An error is final: drop the stream.
     #[must_use = "`Complete` means that the connection is open; an error means that it never opens"]
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         if let Some(outcome) = self.reading.outcome() {
@@ -173,8 +173,8 @@ impl Handshake {
                 self.check(Headers::of(self.reading.wire().get(..line.len).unwrap_or_default()))?;
                 return Ok(Progress::Complete);
             }
-            // `Refusal::new` copies the head. So `skip` may remove it, and the buffer then begins
-            // with the body.
+            // `Refusal::new` copies the head, so that `skip` can remove the head from the buffer.
+            // The buffer then begins with the body.
             let head = self.reading.wire().get(..line.len).unwrap_or_default();
             let body = Body::of(Refusal::new(line.status, head));
             self.reading.skip(line.len);

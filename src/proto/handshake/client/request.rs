@@ -40,7 +40,7 @@ pub struct Request {
 
 impl Request {
     /// Makes a request for a `ws` or `wss` URL. If the URL has a user and a password, the request
-    /// sends them as Basic authentication (RFC 7617), and nowhere else.
+    /// sends them as Basic authentication (RFC 7617), and contains them in no other place.
     ///
     /// # Errors
     ///
