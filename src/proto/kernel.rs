@@ -11,9 +11,9 @@ use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use core::ops::{Deref, Range, RangeFrom};
 
-/// The length in bytes from which the processor's features select a kernel; 64 in [`xor_to_read`].
-/// For fewer bytes, detecting the features costs more than it saves. The functions for payloads of
-/// at least this length are not inlined, so that the code at each caller stays short.
+/// From this length in bytes on, the processor's features select the kernel (in [`xor_to_read`],
+/// from 64 bytes on). For fewer bytes, detecting the features costs more than it saves. The
+/// functions for long payloads are not inlined, so that the code at each caller stays short.
 const LONG: usize = 256;
 
 /// The length in bytes from which masking in place aligns its stores to 32 bytes, so that no store
@@ -283,7 +283,7 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// Returns the bytes of `range`, to write to. Known text that ends before `range` stays known.
+    /// Returns the bytes of `range`, to write to. Known text stays known if it ends before `range`.
     #[inline(always)]
     pub(crate) fn get_mut(&mut self, range: Range<usize>) -> Option<&mut [u8]> {
         self.forget_from(range.start);

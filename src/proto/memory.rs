@@ -12,9 +12,9 @@ pub(crate) mod counted;
 /// its memory.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    /// Replaces an empty buffer by a buffer of at least the given length. To return a `Vec` would
-    /// be slower, because the processor would store the words of the `Vec` one by one, load them
-    /// together right afterwards, and stall.
+    /// Replaces an empty buffer by a buffer of at least the given length. A function that returns a
+    /// `Vec` would be slower: the processor would store the words of the `Vec` one by one, load
+    /// them together right afterwards, and stall.
     pub(crate) take_to: fn(&mut Vec<u8>, usize),
     /// Takes back a buffer that the connection no longer needs.
     pub(crate) give: fn(Vec<u8>),

@@ -190,8 +190,8 @@ pub struct Info {
     /// same connection has a meaning: the time between two reads. To learn how old a message is,
     /// use [`arrived`](Self::arrived), or write an event loop, which can choose the epoch.
     pub read_at: Option<Time>,
-    /// When the last bytes of the read that completed the message arrived, by the kernel's
-    /// timestamps. The adapters set this value if the stream is or contains a `Timestamped` and
+    /// The arrival time, by the kernel's timestamps, of the last bytes in the read that completed
+    /// the message. The adapters set this value if the stream is or contains a `Timestamped` and
     /// [`stamp_reads`](crate::Config::stamp_reads) is set. Your own event loop can set it with
     /// [`set_read`](crate::Receiver::set_read). Otherwise `arrived` is `None`.
     pub arrived: Option<Arrival>,
@@ -209,7 +209,7 @@ pub struct Arrival {
     pub software: Duration,
     /// When the network card received the segment, by the card's clock. The driver must support
     /// these times, and you must switch them on (`hwstamp_ctl`, `SIOCSHWTSTAMP`). The card decides
-    /// the epoch; if PTP sets the card's clock, it is the epoch of TAI. The kernel's value is
+    /// the epoch, which is the epoch of TAI if PTP sets the card's clock. The kernel's value is
     /// passed on unchanged. This field is untested, because no test machine had a card with
     /// timestamps.
     pub hardware: Option<Duration>,

@@ -79,8 +79,8 @@ fn give_last(buffer: &mut Vec<u8>) -> bool {
     })
 }
 
-/// Exchanges `buffer` with element `at` of `Thread::last` if `may` allows it. Returns whether they
-/// were exchanged. Neither buffer is dropped here, so the compiler adds no drop code here.
+/// Exchanges `buffer` with element `at` of `Thread::last` if `may` allows it. Returns whether it
+/// did. This function drops neither buffer, so the compiler adds no drop code to it.
 #[inline(always)]
 fn exchange(at: usize, buffer: &mut Vec<u8>, may: impl Fn(&Vec<u8>, &Vec<u8>) -> bool) -> bool {
     let exchanged = THREAD.try_with(|thread| {
@@ -105,8 +105,8 @@ fn take_other(to: &mut Vec<u8>, len: usize) {
     let kept = THREAD.try_with(|thread| {
         let mut rest = thread.rest.borrow_mut();
         // `rest.take` searches only `rest`, but a `last` buffer may be the only one that is long
-        // enough. So both move to `rest` first, and the newer one second, because `take` searches
-        // from the end of `free`.
+        // enough. So both `last` buffers move to `rest` first. The newer one moves second, because
+        // `take` searches from the end of `free`.
         thread.last.iter().rev().for_each(|last| rest.give(last.take()));
         rest.take(len)
     });

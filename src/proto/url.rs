@@ -396,15 +396,15 @@ fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
     if text.is_empty() {
         return Ok(None);
     }
-    // RFC 3986 §3.2.1: in userinfo, the characters below must be encoded. Other characters that
-    // must be encoded, such as `^`, are accepted, as in the path, since they mean nothing in a URL.
+    // RFC 3986 §3.2.1: these characters must be encoded in userinfo. Others, such as `^`, must be
+    // encoded too, but are accepted here and in the path, because they mean nothing in a URL.
     if text.bytes().any(|b| b"@[]".contains(&b) || !b.is_ascii()) {
         return Err(UrlError::BadUserinfo);
     }
     let (user, password) = cut(text, b':').unwrap_or((text, ""));
     let mut userinfo = decode(user)?;
-    // RFC 7617 §2: a server takes the text before the first colon for the user. So a user that has
-    // a colon once it is decoded is refused. (In the URL this colon is `%3A`.)
+    // RFC 7617 §2: a server takes the text before the first colon as the user. So a user that
+    // contains a colon after decoding is refused. (In the URL this colon is `%3A`.)
     if userinfo.contains(&b':') {
         return Err(UrlError::BadUserinfo);
     }

@@ -67,8 +67,8 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
-    /// Asks the standard library: returns whether valid bytes end with a whole character. For
-    /// invalid bytes, the error is the index of the byte that makes the text invalid.
+    /// Asks the standard library. If a valid text begins with `bytes`, returns whether they end
+    /// with a whole character. Otherwise returns the index of the byte that makes the text invalid.
     fn oracle(bytes: &[u8]) -> Result<bool, usize> {
         match core::str::from_utf8(bytes) {
             Ok(_) => Ok(true),

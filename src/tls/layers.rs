@@ -67,7 +67,7 @@ macro_rules! maybe_tls {
 }
 pub(crate) use maybe_tls;
 
-/// Evaluates `$do`, in which `$stream` names the stream in `$layers`, for either variant.
+/// Evaluates `$do` for either variant of `$layers`. In `$do`, `$stream` is the variant's stream.
 macro_rules! inner {
     ($layers:expr, $stream:ident => $do:expr) => {
         match $layers {

@@ -28,12 +28,12 @@
 //! rustls::crypto::ring::default_provider().install_default().expect("no other default");
 //! ```
 //!
-//! The line is also needed if the crates of the program enable two providers of rustls. Otherwise
-//! rustls' own `builder()` panics in each crate that calls it. So enable `ring` only if no other
-//! crate of the program enables a provider. (If only one provider is enabled, the first call of
-//! `builder()` makes it the default. A program that relies on this depends on the order of calls.)
-//! A library should enable `rustls` alone, so that its users can choose; its tests may have a
-//! provider as a dev-dependency.
+//! The line is also needed if the crates of the program enable two providers of rustls. Without the
+//! line, rustls' own `builder()` panics in each crate that calls it. So enable `ring` only if no
+//! other crate of the program enables a provider. (If only one provider is enabled, the first call
+//! of `builder()` makes it the default. A program that relies on this depends on the order of
+//! calls.) A library should enable `rustls` alone, so that its users can choose; its tests may have
+//! a provider as a dev-dependency.
 //!
 //! # Records in place
 //!
@@ -199,7 +199,7 @@ pub use tickwire_tls::{
 use crate::proto::url::Target;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 
-/// Returns the default configuration of a client. `None` only in `off.rs`, without TLS.
+/// Returns the default configuration of a client. Only `off.rs`, without TLS, returns `None`.
 pub(crate) fn default_client() -> Result<Option<Client>, TlsError> {
     platform_config().map(Some)
 }

@@ -57,9 +57,9 @@ pub async fn connect(url: &str, config: &Config) -> Result<WebSocket<MaybeTls>, 
     Dial::new(&Request::new(url)?).connect(config).await
 }
 
-/// The future of a connection that is being made. It is boxed as a trait object, so its body is
-/// compiled once, in this crate. The body of a plain `async fn` is compiled again in each codegen
-/// unit of a program that polls the future.
+/// The future of a connection that is being made. It is boxed as a trait object, so that its body
+/// is compiled once, in this crate. The body of a plain `async fn` is compiled again in each
+/// codegen unit of a program that polls the future.
 type Connecting<'d> =
     Pin<Box<dyn Future<Output = Result<WebSocket<MaybeTls>, Error>> + Send + Sync + 'd>>;
 
@@ -151,8 +151,8 @@ impl Dial<'_> {
         S: AsyncRead + AsyncWrite + Unpin,
         F: Future<Output = io::Result<S>>,
     {
-        // `client_tls` is called before `made`, so that nothing is dialed if it fails, and so that
-        // `of_proxy` does not report a failed `client_tls` as an error of the proxy.
+        // `client_tls` is called before `made` runs. So nothing is dialed if `client_tls` fails,
+        // and `of_proxy` does not report this failure as an error of the proxy.
         let tls = self.client_tls()?;
         // If there is a proxy, every error in `made` means that the proxy has made no tunnel.
         let made = async {

@@ -34,12 +34,12 @@
 //! **Memory.** A waiting connection holds no buffers, except buffers with bytes that it still
 //! needs. When bytes arrive or are sent, the connection takes buffers from a pool of the thread.
 //!
-//! **Threads.** The connections of a thread share only the thread's pool. While messages are
-//! received and sent, threads share no lock, counter or cache line. There are two exceptions: the
-//! halves of a split connection, and the reference count of a large [payload](crate::Outbound) that
-//! several connections send. So a server can use every processor if it runs one runtime per thread,
-//! each with a listener of its own on the same port (SO_REUSEPORT). See the option `--threads` of
-//! the example `echo_server`.
+//! **Threads.** The connections of a thread share the thread's pool, and nothing else. While
+//! messages are received and sent, threads share no lock, counter or cache line. There are two
+//! exceptions: the halves of a split connection, and the reference count of a large
+//! [payload](crate::Outbound) that several connections send. So a server can use every processor if
+//! it runs one runtime per thread, each with a listener of its own on the same port (SO_REUSEPORT).
+//! See the option `--threads` of the example `echo_server`.
 mod dial;
 mod maybe;
 

@@ -152,8 +152,8 @@ impl<'a> From<Cow<'a, str>> for Outbound<'a> {
     }
 }
 
-// There is no `From<[u8; N]>`, because clippy would then advise to remove the `&` of
-// `feed(&array)`, and an array by value would need an allocation.
+// There is no `From<[u8; N]>`, because clippy would then advise to write `feed(array)` instead of
+// `feed(&array)`, and an array passed by value needs an allocation.
 impl From<Vec<u8>> for Outbound<'_> {
     #[inline]
     fn from(payload: Vec<u8>) -> Self {

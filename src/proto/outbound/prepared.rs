@@ -11,17 +11,17 @@ use crate::proto::{
 use bytes::Bytes;
 use core::fmt;
 
-/// A message for fan-out to many connections, made and compressed for all of them together. On a
-/// server, each feed then only writes a header and copies the payload. A payload of at least
-/// [`min_vectored`](crate::Config::min_vectored) bytes is shared, not copied, if the stream has
-/// vectored writes.
+/// A message for fan-out: many connections send it, and share the work of making and compressing
+/// it. On a server, a feed has only two things left to do: it writes a header, and copies the
+/// payload. A payload of at least [`min_vectored`](crate::Config::min_vectored) bytes is shared,
+/// not copied, if the stream has vectored writes.
 ///
 /// A client must mask each frame with a fresh masking key, so a client shares no payload. Over TLS,
 /// each connection encrypts the frame with its own key. For a short message, this encryption costs
 /// more than all other work.
 ///
 /// With permessage-deflate the message is compressed once for each window size, independently of
-/// other messages. For each size, the first connection that sends the message decides the level.
+/// other messages. For each size, the connection that sends first decides the compression level.
 /// Even with context takeover, a `Prepared` refers to no earlier message. If a `Prepared` was sent
 /// compressed, the next message that the connection compresses refers to no earlier message either.
 /// So connections that send only `Prepared` messages gain nothing from takeover.

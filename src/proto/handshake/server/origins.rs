@@ -9,9 +9,9 @@ use alloc::{format, string::String, vec::Vec};
 /// The origins (RFC 6454) whose pages may connect. Checking the Origin stops cross-site hijacking
 /// (RFC 6455 §10.2), in which a page of any site uses the cookies that the user's browser sends.
 ///
-/// The whole Origin of a request must equal one of these origins, without the scheme's default
-/// port, which browsers leave out. Case does not matter. Prefixes, suffixes and wildcards never
-/// match, and neither does `null`.
+/// The whole Origin of a request must equal one of these origins. (An origin is stored without its
+/// scheme's default port, because browsers leave this port out.) Case does not matter. Prefixes,
+/// suffixes and wildcards never match, and neither does `null`.
 ///
 /// ```
 /// use tickwire::handshake::{HandshakeError, server::{Handshake, Origins}};
@@ -82,8 +82,8 @@ pub(in crate::proto::handshake) fn normalise(origin: &str) -> Result<String, Hea
     }
     // An authority has no path, query or user here, because `parse` refuses `/`, `?` and `@`.
     let parsed = Authority::parse(authority).map_err(|_| HeaderError::BadOrigin)?;
-    // A host may have an asterisk, but a caller who writes one here expects a wildcard. So an
-    // asterisk is refused.
+    // The name of a host may contain an asterisk, but an asterisk is refused here, because the
+    // caller probably expects a wildcard.
     if parsed.host.contains('*') || parsed.check_name().is_err() {
         return Err(HeaderError::BadOrigin);
     }

@@ -107,7 +107,7 @@ impl<'a> Form<'a> {
             return Some(Self::Origin);
         }
         let (scheme, rest) = split_scheme(target)?;
-        // §4.1 allows an absolute `http` or `https` URI. `ws` and `wss` name the same resource.
+        // §4.1 allows an absolute `http` or `https` URI. `ws` counts as `http`, `wss` as `https`.
         let secure = match known(scheme)? {
             "ws" | "http" => false,
             "wss" | "https" => true,

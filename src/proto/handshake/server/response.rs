@@ -175,9 +175,9 @@ impl Rejection {
         self
     }
 
-    /// Encodes the response. With `head_only` the body is left out, but its Content-Length stays:
-    /// RFC 9110 §8.6 allows it in the answer to a HEAD. The caller's Allow, Content-Type or Date
-    /// replaces ours.
+    /// Encodes the response. With `head_only` the body is left out, but its Content-Length stays,
+    /// because RFC 9110 §8.6 allows it in the answer to a HEAD. The caller's Allow, Content-Type or
+    /// Date replaces ours.
     pub(super) fn encode(&self, head_only: bool) -> Vec<u8> {
         let has = |name: &str| Headers::new(self.lines.as_bytes()).get(name).is_some();
         let reason = reason(self.status);
@@ -195,8 +195,8 @@ impl Rejection {
             _ => {}
         }
         let body: &[u8] = if matches!(self.status, 204 | 205 | 304) { &[] } else { &self.body };
-        // RFC 9110 §8.6: a 204 must not have a Content-Length. A 304 has none either, because it
-        // would have to state the length of a 200's body, which is not known here.
+        // RFC 9110 §8.6: a 204 must not have a Content-Length. A 304 gets none, because a
+        // Content-Length would have to be the length of a 200's body, which is not known here.
         if !matches!(self.status, 204 | 304) {
             push(&["Content-Length: ", &body.len().to_string(), "\r\n"]);
         }
@@ -254,7 +254,7 @@ impl fmt::Debug for Rejection {
     }
 }
 
-/// Returns the name of a status by RFC 9110 §15 or RFC 6585; empty for statuses not listed here.
+/// Returns the name of a status in RFC 9110 §15 or RFC 6585; empty for statuses not listed here.
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
