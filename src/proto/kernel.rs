@@ -327,8 +327,8 @@ impl Buffer {
         }
     }
 
-    /// Unmasks `range` if `key` is `Some`. Returns whether the result is text. If not, masks the
-    /// bytes again, because `step_slow` then unmasks them itself.
+    /// Unmasks `range` if `key` is `Some`. Returns whether the result is text. If it is not, masks
+    /// the bytes again, because `step_slow` then unmasks them itself.
     #[inline(always)]
     pub(crate) fn unmask_text(&mut self, range: Range<usize>, key: Option<[u8; 4]>) -> bool {
         let Some(key) = key else { return self.is_text(range) };

@@ -13,9 +13,9 @@ const ACCEPT: &str = "Sec-WebSocket-Accept";
 const HEADERS: [&str; 5] = ["Upgrade", "Connection", ACCEPT, PROTOCOL, extensions::NAME];
 
 impl Handshake {
-    /// Makes the checks of RFC 6455 §4.1 on a 101. Ignores Content-Length and Transfer-Encoding,
-    /// which mean nothing in a 101, because every 1xx ends at its empty line (RFC 9112 §6.3), and
-    /// frames follow the 101. Some servers, such as aiohttp up to version 3.5, send these headers.
+    /// Makes the checks of RFC 6455 §4.1 on a 101. Ignores Content-Length and Transfer-Encoding: a
+    /// 101 has no body, because every 1xx ends at its empty line (RFC 9112 §6.3). Some servers,
+    /// such as aiohttp up to version 3.5, send these two headers.
     pub(super) fn check(&self, headers: Headers<'_>) -> Result<(), HandshakeError> {
         // An unwritten part of the request would reach the server after its 101, where the server
         // expects frames.
