@@ -97,9 +97,9 @@ pub enum RecvError {
     #[error("no data from the peer within the data timeout (data_timeout)")]
     DataTimeout,
     /// Closing took longer than [`close_timeout`](crate::Config::close_timeout) or `leave` allows.
-    /// Our answer to the peer's Close was not written in time, or no Close of the peer came in time
+    /// Our answer to the peer's Close was not written in time, or the peer sent no Close in time
     /// after our Close or a failed write. [`Closed::unconfirmed`](crate::Closed::unconfirmed) says
-    /// whether the peer has ended the stream since the timeout.
+    /// whether the peer ended the stream afterwards.
     #[error("closing handshake not finished within the close timeout (close_timeout)")]
     CloseTimeout,
     /// A frame, or a message in several frames, was not complete in the time that
@@ -117,7 +117,7 @@ impl RecvError {
     /// ended, or if a deadline other than `data_timeout` passed, because a Close would then most
     /// likely not arrive, or was sent already.
     // The adapters' `Error::is_retryable` uses this code: the result is `true` for each `RecvError`
-    // without a code, and otherwise only for `DataTimeout`.
+    // without a code, and for `DataTimeout`.
     pub const fn close_code(self) -> Option<CloseCode> {
         match self {
             // §7.4.1: 1007 is for data that does not match the type of its message.

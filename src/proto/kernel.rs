@@ -20,8 +20,8 @@ const LONG: usize = 256;
 /// touches two cache lines. For fewer bytes, aligning costs as much as it saves.
 const ALIGNED: usize = 2048;
 
-/// Rotates the key so that its first byte is for the payload's byte at index `end`. A block that
-/// ends there needs the same rotation, because a block's length is a multiple of 4.
+/// Rotates the key so that its first byte is for the payload's byte at index `end`. For a block
+/// that ends at `end`, the rotation is the same, because a block's length is a multiple of 4.
 #[inline(always)]
 pub(crate) fn turned(key: [u8; 4], end: usize) -> [u8; 4] {
     u32::from_le_bytes(key).rotate_right(8 * (end as u32 % 4)).to_le_bytes()

@@ -1,4 +1,4 @@
-//! TCP streams whose reads also get the kernel's time of arrival, and writes that raise no SIGPIPE.
+//! For TCP: reads that also get the kernel's time of arrival, and writes that raise no SIGPIPE.
 pub(crate) mod arrival;
 #[cfg_attr(not(all(feature = "stamps", target_os = "linux")), path = "no_kernel.rs")]
 mod kernel;

@@ -79,8 +79,8 @@ fn framing(refusal: &Refusal) -> (u64, bool) {
     if matches!(refusal.status, 204 | 304) {
         return (0, false);
     }
-    // RFC 9112 §6.3: Transfer-Encoding overrides Content-Length.
-    // Only the last coding can say where the body ends.
+    // RFC 9112 §6.3: Transfer-Encoding overrides Content-Length. Only the last transfer coding can
+    // say where the body ends.
     if let Some(last) = refusal.headers().named("Transfer-Encoding").flat_map(head::list).last() {
         let chunked = last.eq_ignore_ascii_case(b"chunked");
         return (if chunked { 0 } else { UNTIL_EOF }, chunked);

@@ -235,8 +235,8 @@ impl From<HandshakeError> for Rejection {
     }
 }
 
-/// Makes a 500 without a body, because a bad header is a fault of the program. This conversion lets
-/// a function that returns a `Rejection` as error use `Rejection::new(401).header(..)?`.
+/// Makes a 500 without a body, because a bad header is a fault of the program. With this
+/// conversion, a function whose error is a `Rejection` can call `Rejection::new(401).header(..)?`.
 impl From<HeaderError> for Rejection {
     fn from(_: HeaderError) -> Self {
         Self::new(500)
