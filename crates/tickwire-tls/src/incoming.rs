@@ -12,11 +12,11 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// First, the calls return all plaintext from before the error. Then every call returns this
-    /// error. `UnexpectedEof` means that the stream ended without a close_notify: data of the peer
-    /// may be missing. Any other error is a TLS error with a [`rustls::Error`] inside, for example
-    /// about the peer's certificate. If this end sends an alert about the error, the alert is
-    /// [outgoing](Self::outgoing).
+    /// If TLS or the stream has failed. The calls first return all plaintext from before the
+    /// failure; then every call returns the error. `UnexpectedEof` means that the stream ended
+    /// without a close_notify: data of the peer may be missing. Any other error is a TLS error with
+    /// a [`rustls::Error`] inside, for example about the peer's certificate. If this end sends an
+    /// alert about the error, the alert is [outgoing](Self::outgoing).
     pub fn read(&mut self, to: &mut [u8]) -> io::Result<Option<usize>> {
         let read = self.read_on(to);
         if let Ok(None) = read {
@@ -26,7 +26,7 @@ impl Session {
     }
 
     /// The number of bytes of the stream that wait in the session to be opened or
-    /// [read](Self::read).
+    /// [read](Self::read), without the bytes that rustls holds.
     pub fn buffered(&self) -> usize {
         self.input.len()
     }
@@ -56,7 +56,7 @@ impl Session {
     }
 
     /// Copies plaintext to `to`, from the index `end` on, until `to` is full. Advances `end`. An
-    /// `Opening` has already decrypted its input, in [`process`](Self::process).
+    /// `Opening` only has to copy, because [`process`](Self::process) has decrypted its input.
     fn copy_plain(&mut self, to: &mut [u8], end: &mut usize) {
         match &mut self.engine {
             Engine::Rustls(_) => *end += self.read_from_rustls(to),
@@ -74,8 +74,8 @@ impl Session {
 
     /// Copies plaintext to `to`, and returns its length. While rustls has no plaintext, this call
     /// gives rustls more of `input`. The loop ends, because each `process` shortens `input`: while
-    /// rustls has no plaintext, it wants to read, so [`take`](crate::buffered::Buffered::take)
-    /// reads or fails.
+    /// rustls has no plaintext, [`take`](crate::buffered::Buffered::take) consumes input, or fails
+    /// and `input` is cleared.
     fn read_from_rustls(&mut self, to: &mut [u8]) -> usize {
         while let Engine::Rustls(conn) = &mut self.engine {
             let len = conn.read(to);
@@ -88,9 +88,9 @@ impl Session {
     }
 
     /// Opens the first record. Returns `false` if no whole record is there, or if the session is
-    /// over. `has_data` says that the caller's read has already copied data. This data must not
-    /// wait for a KeyUpdate, which takes as long as decrypting kilobytes of data. So this call then
-    /// also returns `false` after an alert or a handshake message.
+    /// over. If `has_data`, the caller's read has already copied data, and returns it after one
+    /// more alert or handshake message: this call then returns `false`. Otherwise the data could
+    /// wait for many KeyUpdates, each as slow as decrypting kilobytes of data.
     fn open_one(&mut self, has_data: bool) -> bool {
         let Engine::Records(records) = &mut self.engine else {
             return false;

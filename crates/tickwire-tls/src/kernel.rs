@@ -1,6 +1,6 @@
-//! The parts of rustls that a session uses when this crate opens and seals its records. rustls
-//! stores tickets and derives each direction's next key. The provider protects the records under
-//! these keys.
+//! The parts of rustls that serve a session whose records this crate opens and seals. rustls stores
+//! tickets and derives each direction's next key. The provider protects the records under these
+//! keys.
 use ::rustls::{
     ConnectionTrafficSecrets, Error, Tls13CipherSuite,
     client::ClientConnectionData,

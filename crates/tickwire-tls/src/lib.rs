@@ -53,7 +53,7 @@ const ALPN: &[u8] = b"http/1.1";
 #[derive(Clone, PartialEq)]
 pub struct TlsError(Box<Error>);
 
-/// Escapes and truncates the text as `Display` does, because a certificate may have many names.
+/// Escapes and truncates the text as `Display` does, because the peer chooses a part of it.
 impl fmt::Debug for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(Escaped { to: f, left: 256 }, "TlsError({:?})", self.0)

@@ -172,8 +172,8 @@ impl Opening {
                 None => {
                     // rustls gets even an incomplete record, so that bytes that are not TLS fail at
                     // once. The incomplete record must not count as seen, so `seen` is set back.
-                    // rustls discards none of its bytes, so the subtraction never saturates. Of the
-                    // result, only an error matters.
+                    // rustls discards no byte of it, so the subtraction never saturates. The step's
+                    // result matters only if it is an error.
                     let len = behind.len();
                     self.seen += len;
                     let looked = self.step(&mut None, out);
@@ -229,9 +229,9 @@ impl Opening {
         say.map_or(Ok(()), |_| Err(Error::General("nothing can be sent now".into())))
     }
 
-    /// Whether the handshake is over, and rustls can hand over the keys. rustls has seen no record
-    /// after the handshake, because it gets one record at a time, and the last handshake message
-    /// ends its record (RFC 9846 §5.1).
+    /// Whether the handshake is over, and rustls can hand over the keys. rustls has then seen no
+    /// later record: this crate gives it one record at a time, and no record goes on after the last
+    /// handshake message (RFC 9846 §5.1).
     pub(super) fn is_done(&self) -> bool {
         let suite = self.state().negotiated_cipher_suite().and_then(|suite| suite.tls13());
         !self.state().is_handshaking() && suite.is_some_and(gives_keys)
@@ -276,8 +276,8 @@ fn react<Data>(
             encoded.map(|()| Next::Step).map_err(|error| Error::General(error.to_string()))
         }
         Ok(ConnectionState::TransmitTlsData(message)) => {
-            // rustls asks us to send the bytes before it goes on. It is enough that `out` has them,
-            // because `out` keeps the order.
+            // rustls asks us to send the encoded bytes before it encodes more. It is enough that
+            // these bytes are in `out`, because `out` keeps the order.
             message.done();
             Ok(Next::Step)
         }
@@ -344,8 +344,8 @@ fn record_len(wire: &[u8]) -> usize {
 }
 
 impl Hello {
-    /// Counts a handshake record (type 22), and returns whether the ClientHello ends in it. Other
-    /// records do not count, such as a warning alert before the ClientHello, which rustls ignores.
+    /// Counts a handshake record (type 22), and returns whether the ClientHello ends in it. Records
+    /// of other types do not count (before the ClientHello, rustls ignores warning alerts).
     fn ends_in(&mut self, record: &[u8]) -> bool {
         let [22, _, _, _, _, part @ ..] = record else {
             return false;
@@ -363,7 +363,7 @@ impl Hello {
 }
 
 /// The server name that the client asks for in its ClientHello. Also `None` for a bad ClientHello,
-/// because rustls' own connection (`Opening::side`) reports its fault.
+/// because the connection in `Opening::side` reports what is wrong with it.
 fn server_name(hello: Option<&[u8]>) -> Option<String> {
     let (mut acceptor, mut wire) = (Acceptor::default(), hello?);
     while acceptor.read_tls(&mut wire).ok()? > 0 {

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 const MOST: usize = 4 << 20;
 
 /// The capacity of the list `free` from its first use on. The list grows, and so allocates between
-/// messages, only if more buffers than this come back after a burst. The number is a guess.
+/// messages, only if more than `LISTED` buffers come back after a burst. The number is a guess.
 const LISTED: usize = 32;
 
 struct Pool {

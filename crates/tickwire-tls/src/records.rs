@@ -137,8 +137,8 @@ impl Records {
             }
             ContentType::ApplicationData => {
                 // Empty data is legal, but costs us a decryption and gives the program nothing.
-                // Only data resets the count. If tickets or warnings reset it too, a peer could
-                // alternate them with empty data for ever.
+                // Only data of at least one byte resets `dataless`. If a ticket or a warning reset
+                // it too, a peer could alternate tickets with empty data for ever.
                 if payload.is_empty() {
                     bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyEmptyFragments)?;
                 } else {
@@ -270,7 +270,7 @@ impl Records {
         if !last {
             return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into());
         }
-        // KeyUpdates count, because deriving a key costs as much as opening kilobytes of data.
+        // A KeyUpdate counts, because deriving a key costs as much as opening kilobytes of data.
         bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyKeyUpdateRequests)?;
         match body {
             [0] => {}
@@ -414,7 +414,7 @@ fn seal_whole(
 ) -> Result<Vec<u8>, Error> {
     let mut plain = vec![0; len];
     from.copy(&mut plain);
-    // Not `Multiple`, because it takes a list of `&[u8]`, which would need memory of its own.
+    // Not `Multiple`, because it takes a list of `&[u8]`, and this list would need memory too.
     let payload = OutboundChunks::Single(&plain);
     // rustls passes this version too. A provider does not need it for TLS 1.3, because the header
     // of each protected record has this version (RFC 9846 §5.2).
