@@ -109,7 +109,7 @@ pub struct Session {
     pub(super) input: Buffer,
     /// The unread part of the first record's decrypted data, as a range of `input`.
     pub(super) plain: Range<usize>,
-    /// The length of the first record in `input`, in bytes. Out of date if `plain` is empty.
+    /// The length of the first record in `input`, in bytes. Valid only while `plain` is not empty.
     pub(super) record: usize,
     /// Ciphertext to write to the stream.
     pub(super) out: Buffer,
@@ -160,7 +160,7 @@ impl Session {
     ) -> Result<Self, TlsError> {
         let name = name.try_into().map_err(|_| TlsError::from(Error::UnsupportedNameType))?;
         let (Client(config), alpn) = (config.into(), vec![ALPN.to_vec()]);
-        // `Opening` uses rustls' unbuffered connection: only this connection becomes a `Kernel`.
+        // `Opening` uses rustls' unbuffered connection, because only this one hands over its keys.
         if config.enable_secret_extraction {
             let opening = caught(|| Opening::client(config, name, alpn))??;
             Ok(Self::with(Engine::Opening(Box::new(opening))))
@@ -178,8 +178,8 @@ impl Session {
     /// If the configuration is inconsistent.
     pub fn server(config: impl Into<Server>) -> Result<Self, TlsError> {
         let Server(config) = config.into();
-        // Sessions do not read early data. In rustls' unbuffered connection, early data that nobody
-        // reads would stop the handshake.
+        // Sessions do not read early data, and in rustls' unbuffered connection, unread early data
+        // would stop the handshake.
         if config.enable_secret_extraction && config.max_early_data_size == 0 {
             let opening = caught(|| Opening::server(config))??;
             Ok(Self::with(Engine::Opening(Box::new(opening))))
@@ -218,9 +218,9 @@ impl Session {
         caught(|| work(self)).map_err(|error| self.panicked(error))
     }
 
-    /// Marks the session as failed, for good. Data that this crate has decrypted before the panic
-    /// stays readable. With `Records`, this data is in `input` already. With an `Opening`, the data
-    /// moves to `input`, and counts as the first record there.
+    /// Marks the session as failed, for good. Decrypted data that this crate holds stays readable.
+    /// With `Records`, this data is in `input` already. With an `Opening`, the data moves to
+    /// `input`, and counts as the first record there.
     #[cold]
     fn panicked(&mut self, error: Error) -> io::Error {
         let plain = self.engine.fail();
@@ -237,8 +237,8 @@ impl Session {
 
     /// Room to read the stream into, at least 4 KiB. Call this only after [`read`](Self::read)
     /// returned `None`: otherwise committed bytes that are not yet read pile up in the session,
-    /// without a limit. The room is in a buffer of the thread's pool. The buffer goes back to the
-    /// pool if it is empty when `read` returns `None` again, or when the caller commits 0 bytes.
+    /// without a limit. The room is in a buffer of the thread's pool. If the buffer is still empty,
+    /// it goes back to the pool at a `commit` of 0 bytes, or at the next `None` of `read`.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.input.room()
     }
@@ -277,10 +277,10 @@ impl Session {
     /// # Errors
     ///
     /// After TLS has failed, or after the stream has ended during the handshake, this call returns
-    /// the error of [`read`](Self::read); during the handshake even if there is nothing to seal.
-    /// After [`close`](Self::close), it returns `BrokenPipe`. If sealing fails, it returns the TLS
-    /// error, but `read` still works. Do not write again after an error: a part of `from` may be
-    /// outgoing although `from` was not advanced past it, so the peer might get this part twice.
+    /// the error of [`read`](Self::read). (After the handshake, a call without data still
+    /// succeeds.) After [`close`](Self::close), it returns `BrokenPipe`. If sealing fails, it
+    /// returns the TLS error, but `read` still works. After an error, do not write again: a part of
+    /// `from` may be outgoing although `from` was not advanced, so the peer might get it twice.
     pub fn write(&mut self, from: &mut impl Buf) -> io::Result<usize> {
         if self.is_handshaking() {
             // A caller that only writes has to learn here that the handshake has failed.
@@ -308,7 +308,7 @@ impl Session {
     /// close_notify if [`connection`](Self::connection) is `None`.
     ///
     /// A bad record that arrives after this call is still an error of [`read`](Self::read). If
-    /// rustls opens the records, a debug build of rustls 0.23 panics on this record, and the
+    /// rustls opens the records, a debug build of rustls 0.23 panics on the bad record, and the
     /// session catches the panic.
     pub fn close(&mut self) {
         self.closed = true;
@@ -393,8 +393,8 @@ impl Session {
 
     /// Checks that a TLS stream may accept a write now. During the handshake, a client's write is
     /// allowed, because the write may begin the handshake. A server's write fails at once.
-    /// Otherwise a server that drops a silent client would first wait for the client's part of the
-    /// handshake.
+    /// Otherwise a server that writes to a silent client, before it drops the client, would wait
+    /// for the client's part of the handshake.
     pub(super) fn may_write(&self) -> io::Result<()> {
         if self.engine.awaits_client() {
             let what = "nothing can be written before the TLS handshake is over";

@@ -20,8 +20,8 @@ use std::{
 /// The most ciphertext, in bytes, that a read decrypts without finding data, if the read must not
 /// block its thread. After more bytes the read ends, so that other tasks run and deadlines are
 /// checked. Otherwise a peer could keep the read busy for ever with records without data. One
-/// record or handshake message alone never ends the read, because even the longest one, in full
-/// records, is shorter.
+/// record or one handshake message never ends the read: even the longest handshake message, in full
+/// records, is shorter than this.
 pub const BARREN: usize = 128 << 10;
 
 /// The state of a TLS stream.
@@ -125,7 +125,7 @@ fn fill(on: &mut impl Carrier, read: usize) -> Poll<io::Result<usize>> {
 /// # Errors
 ///
 /// The errors of the session and of the stream. If the stream fails after it took a part of the
-/// records, the data may arrive. So this write succeeds, and the next call returns the error.
+/// records, the data may arrive. So this write succeeds, and the next write, flush or close fails.
 #[inline]
 pub fn write(on: &mut impl Carrier, from: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
     loop {
@@ -289,8 +289,8 @@ impl Tls {
     }
 
     /// Call this when the stream has failed in a write. If the stream had already taken a part of
-    /// the write's records, the data may arrive. So the write succeeds, and the next call returns
-    /// the error.
+    /// the write's records, the data may arrive. So the write succeeds, and `check` returns the
+    /// error to the next call.
     #[cold]
     fn fail(&mut self, error: io::Error) -> io::Result<()> {
         if !self.taken {
@@ -346,7 +346,7 @@ impl Tls {
         match done {
             // `left` is plaintext, at `Session::plain`. After the panic, nobody can decrypt `wire`.
             _ if !left.is_empty() => self.session.input = left,
-            // The session keeps the buffer, because the session of an ended stream is soon dropped.
+            // The buffer need not go back to the pool now: it does when the session is dropped.
             Poll::Ready(Ok(0)) => self.session.end_of_stream(),
             Poll::Ready(Ok(len)) => self.session.commit(*len),
             _ => self.session.commit(0), // this gives the buffer back to the pool

@@ -17,8 +17,8 @@ use std::{
 
 /// TLS over another stream, as a client or a server.
 ///
-/// The TLS handshake happens during the first read, or during a client's first write. A server's
-/// writes fail until the handshake is over, so that a silent client cannot make the server wait.
+/// The TLS handshake happens during the first read, or during a client's first write. Until the
+/// handshake is over, a server's writes fail, so that a silent client cannot make the server wait.
 ///
 /// A write seals its data in the fewest records. The write gives these records to the stream below
 /// at once, as far as that stream takes them. The next write or flush writes the rest. The stream
@@ -31,8 +31,8 @@ use std::{
 /// the error `UnexpectedEof`. A close_notify on drop, or an alert, does not wait for the stream
 /// below: it is written and flushed only as far as that stream takes bytes at once.
 ///
-/// Split a `TlsStream`, for example with tokio's `split`, only after the handshake. Earlier, both
-/// halves would read the stream below, and that stream would wake only one half.
+/// Split a `TlsStream`, for example with tokio's `split`, only after the handshake. During the
+/// handshake, both halves would read the stream below, and that stream would wake only one half.
 pub struct TlsStream<S> {
     io: S,
     tls: Box<Tls>,

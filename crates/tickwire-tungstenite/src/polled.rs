@@ -44,7 +44,7 @@ fn would_block<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
 
 impl<S: AsyncRead + Unpin, W: Borrow<Waker>> Read for Polled<'_, S, W> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        // Only one half reads, so the stream wakes that half's task directly.
+        // Only one half reads, so for reading, the stream gets the waker of that half's task.
         let waker = self.half.map_or(self.waker.borrow(), |(_, waker)| waker);
         let mut buf = ReadBuf::new(buf);
         let mut cx = Context::from_waker(waker);

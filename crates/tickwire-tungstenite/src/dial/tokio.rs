@@ -22,8 +22,8 @@ pub(crate) async fn connect(
 ) -> io::Result<TcpStream> {
     let (mut race, began) = (Race::new(addresses, DELAY), Instant::now());
     let mut under_way = FuturesUnordered::new();
-    // The arguments of the last call of `wake_at`. Each attempt wakes this task, and without this
-    // variable each poll would set one more alarm for the same time.
+    // The arguments of the last call of `wake_at`. Each attempt wakes this task, so without this
+    // variable, polls would set many alarms for the same time.
     let mut alarm: Option<(Instant, Waker)> = None;
     poll_fn(|cx| {
         loop {
