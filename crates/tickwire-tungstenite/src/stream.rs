@@ -110,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         match call(context, &mut stream).no_block() {
             Ok(None) => Poll::Pending,
             flushed => {
-                // `blocked` is cleared after an error too: waiting would not remove the error.
+                // `blocked` is cleared after an error too, because waiting would not remove it.
                 self.blocked = false;
                 Poll::Ready(flushed.map(drop))
             }

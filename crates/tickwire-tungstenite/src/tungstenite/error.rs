@@ -86,7 +86,7 @@ fn received(error: tickwire::RecvError) -> Error {
     use tickwire::{ProtocolError as Broken, RecvError};
     let broken = match error {
         RecvError::MessageTooBig { limit } | RecvError::FrameTooBig { limit } => {
-            // tickwire refuses a message before its length is known, so `size` is a minimum.
+            // tickwire refuses a message before its length is known, so `size` is a lower bound.
             let max_size = limit as usize;
             return CapacityError::MessageTooLong { size: max_size.saturating_add(1), max_size }
                 .into();
@@ -95,13 +95,13 @@ fn received(error: tickwire::RecvError) -> Error {
         RecvError::Protocol(broken) => broken,
         // tungstenite counts an end without a Close as a violation, not as a failure of the stream.
         RecvError::UnexpectedEof => return ProtocolError::ResetWithoutClosingHandshake.into(),
-        // The other errors, for deadlines and for `fail`, never occur. Like tungstenite, this crate
-        // has no deadlines: it never tells tickwire the time. It never calls `fail` either.
+        // The other errors, for deadlines and for `fail`, never occur: like tungstenite, this crate
+        // has no deadlines, so it never tells tickwire the time, and it never calls `fail`.
         late => return io::Error::new(io::ErrorKind::TimedOut, late).into(),
     };
     match broken {
-        // These variants are tungstenite's, because programs match on them. But tickwire's errors
-        // carry no data from the wire, so `InvalidOpcode`, for example, always has the same value.
+        // Programs match on these variants of tungstenite's. But tickwire's errors carry no data
+        // from the wire, so the number in `InvalidOpcode`, for example, is always 0.
         Broken::BadUtf8 => Error::Utf8(broken.to_string()),
         Broken::ReservedBits => ProtocolError::NonZeroReservedBits.into(),
         Broken::ReservedOpCode => ProtocolError::InvalidOpcode(0).into(),
@@ -247,7 +247,7 @@ pub enum ProtocolError {
     /// A reserved opcode.
     #[error("reserved opcode {0}")]
     InvalidOpcode(u8),
-    /// A Close of one byte, or with a code that must not be sent.
+    /// A Close whose body is a single byte, or has a code that must not be sent.
     #[error("malformed Close")]
     InvalidCloseSequence,
 }

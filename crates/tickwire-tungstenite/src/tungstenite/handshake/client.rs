@@ -81,10 +81,10 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
         offered.extend(names.to_str()?.split(',').map(str::trim));
     }
     let offers = !offered.is_empty();
-    // The stream gets the program's own `request`, because tungstenite's rules for a request are
-    // looser: a program may rely on its own key or on the order of its headers. Only tickwire's
-    // checks use the second request, `same`, so it may have any URL. Its URL is valid, so
-    // `NoHostName` never occurs.
+    // The stream gets the program's own `request`, because tungstenite's rules for it are looser
+    // than tickwire's: a program may rely on its own key or on the order of its headers. Only
+    // tickwire's checks use the second request, `same`, so it may have any URL. Its URL is valid,
+    // so `NoHostName` never occurs.
     let mut same = core::Request::new("ws://localhost/").map_err(|_| UrlError::NoHostName)?;
     if offers {
         // As in tungstenite, the server must choose one of the offered subprotocols.
@@ -99,16 +99,15 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
     let ours = asked.headers().get(&header::SEC_WEBSOCKET_KEY);
     let (bytes, key) = write_request(request, offer)?;
     let ours = ours.map_or(&[][..], HeaderValue::as_bytes); // tickwire's request always has a key
-    // `theirs` is the Sec-WebSocket-Accept for the key of `request`, which the program chooses, and
-    // which may be any text. `ours` is the one for the other key, which `opening` knows.
+    // The program chooses the key of `request`, which may be any text; `theirs` is the accept value
+    // for this key. `ours` is the accept value for the key of `asked`.
     let [theirs, ours] = [key.as_bytes(), ours].map(derive_accept_key);
     let check = move |mut response: Response, tail: Vec<u8>| {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             *response.body_mut() = Some(refusal_body(&response, &tail));
             return Err(Error::Http(Box::new(response)));
         }
-        // `opening` expects the value for its own key, so `exchange` replaces `theirs` with `ours`
-        // in the response.
+        // `opening` expects `ours`, so `exchange` replaces `theirs` with `ours` in the response.
         exchange(&mut response, &theirs, &ours)?;
         let conn = opening.accept(&response).map_err(|error| match error {
             HandshakeError::UnexpectedSubprotocol if !offers => {
@@ -125,8 +124,8 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
 }
 
 /// The part of a refusal's body that is in `tail`, the bytes behind the refusal's head. tickwire's
-/// handshake reads the body. It needs a head before the body, so this function writes a new head:
-/// the status, and the headers that tell where the body ends.
+/// handshake reads the body, but only after a head. So this function writes a new head: the status,
+/// and the headers that tell where the body ends.
 fn refusal_body(response: &Response, tail: &[u8]) -> Vec<u8> {
     let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
     for name in ["transfer-encoding", "content-length"] {

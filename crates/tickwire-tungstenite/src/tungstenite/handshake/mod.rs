@@ -66,7 +66,7 @@ pub enum HandshakeError<Role: HandshakeRole> {
     Failure(Error),
 }
 
-// `#[from]` is not used: it would make the inner error a source. tungstenite's error has none.
+// `#[from]` would make the inner error a source, but tungstenite's error has no source.
 impl<Role: HandshakeRole> From<Error> for HandshakeError<Role> {
     fn from(error: Error) -> Self {
         Self::Failure(error)

@@ -130,7 +130,7 @@ impl Callback for NoCallback {
 pub struct ServerHandshake<S, C> {
     callback: Option<C>,
     config: WebSocketConfig,
-    /// The outcome of the handshake; `None` until its response is being written.
+    /// The outcome of the handshake; `None` until the response is made.
     outcome: Option<Result<Connection, ErrorResponse>>,
     stream: PhantomData<S>,
 }
