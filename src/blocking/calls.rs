@@ -10,8 +10,8 @@ use crate::{
 use std::task::{Context, Poll};
 
 impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
-    /// Waits for the next message or the end. Tries the fast path first, which does not wait, and
-    /// so need not start the caller's timeout.
+    /// Waits for the next message or the end. First tries the fast path, which needs no timeout,
+    /// because it does not wait.
     #[inline]
     pub(super) fn wait_message(&mut self) -> Result<Ready, Error> {
         match self.quick() {

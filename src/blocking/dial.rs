@@ -60,7 +60,7 @@ impl Dial<'_> {
     ///
     /// # Errors
     ///
-    /// The errors of [`connect`](crate::blocking::connect). [`Error::Io`] also if the hook of
+    /// The errors of [`connect`](crate::blocking::connect). Also [`Error::Io`] if the hook of
     /// [`prepare`](Self::prepare) returned an error for each address. [`Error::Proxy`] if the proxy
     /// makes no tunnel.
     pub fn blocking_connect(&self, config: &Config) -> Result<WebSocket<MaybeTls>, Error> {
@@ -96,7 +96,7 @@ impl Dial<'_> {
     ///
     /// # Errors
     ///
-    /// The errors of [`blocking_connect`](Self::blocking_connect). [`Error::Io`] also for an error
+    /// The errors of [`blocking_connect`](Self::blocking_connect). Also [`Error::Io`] for an error
     /// of the connector.
     pub fn blocking_connect_with<S: Stream>(
         &self,
@@ -105,7 +105,7 @@ impl Dial<'_> {
     ) -> Result<WebSocket<MaybeTls<S>>, Error> {
         let began = Instant::now();
         let tls = self.client_tls()?; // `open` of the adapter `tokio` says why this comes first
-        // If `make` fails with a proxy, there is no tunnel. So `of_proxy` makes an `Error::Proxy`.
+        // With a proxy, a failure of `make` means that there is no tunnel: an `Error::Proxy`.
         let make = || {
             let (to, tls) = self.first_hop()?;
             let mut io = Timed::opening(began, MaybeTls::new(connector(to)?, to, tls)?);

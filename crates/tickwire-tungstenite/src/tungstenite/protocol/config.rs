@@ -23,8 +23,8 @@ pub struct WebSocketConfig {
     /// default 128 KiB. With 0, each message is written at once.
     pub write_buffer_size: usize,
     /// The most bytes that may be buffered; default: no limit. Set this limit above
-    /// [`write_buffer_size`](Self::write_buffer_size) plus the length of a message. A message that
-    /// would exceed this limit is refused with
+    /// [`write_buffer_size`](Self::write_buffer_size) plus the length of your longest message. A
+    /// message that would exceed this limit is refused with
     /// [`WriteBufferFull`](super::super::Error::WriteBufferFull), unless it is a Pong or a Close.
     pub max_write_buffer_size: usize,
     /// The longest message received, in bytes; default 64 MiB. The limit also holds for a
@@ -107,7 +107,7 @@ impl WebSocketConfig {
         tickwire::Config {
             read_buffer: self.read_buffer_size,
             max_message: self.max_message_size.unwrap_or(usize::MAX),
-            // Here `None` means no limit, but in tickwire it means `max_message`.
+            // Here `None` means no limit, but tickwire's `None` means the limit `max_message`.
             max_frame: Some(self.max_frame_size.unwrap_or(usize::MAX)),
             // As in tungstenite, the request line has no limit of its own, because programs put
             // long tokens into URLs. The head as a whole has a limit (`max_head`).

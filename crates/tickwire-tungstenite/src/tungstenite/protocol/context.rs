@@ -12,7 +12,7 @@ use tickwire::{
 };
 
 /// The size of a read, in bytes, for a server that also accepts unmasked frames. Such a server
-/// copies the read bytes two extra times, so larger reads would save little.
+/// copies the read bytes two extra times, so longer reads would save little time.
 const READ: usize = 4 << 10;
 
 /// The most bytes that are discarded after the peer's Close, while we wait for the end of the
@@ -35,8 +35,8 @@ enum State {
 }
 
 /// The calls that a connection makes on its stream. Through `dyn Wire`, the code below is compiled
-/// once for all types of streams. With `dyn Read` and `dyn Write`, a program would link all methods
-/// of these traits for each type.
+/// once for all types of streams. With `dyn Read` and `dyn Write`, a program would contain all
+/// methods of these traits for each type.
 trait Wire {
     fn read_some(&mut self, room: &mut [u8]) -> io::Result<usize>;
     fn write_some(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
@@ -74,7 +74,7 @@ pub struct WebSocketContext {
     raw: BytesMut,
     /// Whether a Pong or a Close that answers the peer is still unwritten or unflushed.
     reply_due: bool,
-    /// Whether the connection waits for input, and has returned its buffers to the thread.
+    /// Whether no message was sent since the connection began, or last returned its buffers.
     at_rest: bool,
     config: WebSocketConfig,
 }

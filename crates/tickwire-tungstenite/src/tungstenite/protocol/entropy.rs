@@ -2,8 +2,8 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use tickwire::{Entropy, SystemEntropy};
 
-/// Random bytes from the operating system. Some sandboxes give no random bytes. Then the random
-/// keys of `std`'s hash maps replace them, so that no constructor has to fail.
+/// Random bytes from the operating system. In some sandboxes there are none. Then the bytes come
+/// from the random keys of `std`'s hash maps, so that no constructor has to fail.
 pub(crate) struct Keys(Option<SystemEntropy>);
 
 impl Keys {

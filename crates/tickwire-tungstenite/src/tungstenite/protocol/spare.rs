@@ -1,6 +1,6 @@
-//! Buffers for connections that do not wait. A connection gives its unused buffers away before it
-//! waits for a non-blocking stream. The thread keeps one buffer for the next connection that reads,
-//! and one buffer for the next connection that writes.
+//! Buffers that the connections of a thread share. A connection gives its unused buffers away
+//! before it waits for a non-blocking stream. The thread keeps one buffer for the next connection
+//! that reads, and one buffer for the next connection that writes.
 use std::{cell::Cell, thread::LocalKey};
 use tickwire::{Receiver, Sender};
 
