@@ -104,8 +104,8 @@ impl<S: Stream> Incoming<S> {
     }
 
     /// Like [`read`](Self::read), but also returns a request that fails the checks or is not
-    /// complete in time. The second value then says what is wrong with the request. Answer a bad
-    /// request with [`reject`](Self::reject). Use this call in servers that also serve a web page.
+    /// complete in time. The second value then says what is wrong. Answer this request with
+    /// [`reject`](Self::reject). Use this call in servers that also serve a web page.
     ///
     /// # Errors
     ///
@@ -141,8 +141,8 @@ impl<S: Stream> Incoming<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the response could not be written, [`Error::Recv`] if writing took longer
-    /// than [`write_timeout`](Config::write_timeout), [`Error::WouldBlock`] on a non-blocking
+    /// [`Error::Io`] if the response could not be written. [`Error::Recv`] if writing took longer
+    /// than [`write_timeout`](Config::write_timeout). [`Error::WouldBlock`] on a non-blocking
     /// stream.
     pub fn reject(mut self, rejection: impl Into<Rejection>) -> Result<(), Error> {
         wait(self.0.answer(rejection.into()))??;
@@ -151,8 +151,8 @@ impl<S: Stream> Incoming<S> {
     }
 }
 
-/// Runs a future by one poll. This is enough, because the poll itself waits: it calls `poll_wait`.
-/// If the stream is non-blocking or cannot wait, drops the future and returns `WouldBlock`.
+/// Runs a future by one poll. One poll is enough, because the poll itself waits, in `poll_wait`. If
+/// the stream is non-blocking or cannot wait, drops the future and returns `WouldBlock`.
 pub(crate) fn wait<F: Future>(future: F) -> Result<F::Output, Error> {
     match pin!(future).poll(&mut context()) {
         Poll::Ready(done) => Ok(done),

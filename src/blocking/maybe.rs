@@ -20,7 +20,7 @@ maybe_tls! {
     /// The stream of a connection made by [`connect`](crate::blocking::connect). Its lowest layer
     /// is TCP, or the stream `S` of the connector given to
     /// [`blocking_connect_with`](crate::Dial::blocking_connect_with). If the URL of the server or
-    /// of a proxy asks for TLS, TLS is around that stream.
+    /// of a proxy asks for TLS, TLS is around the lowest layer.
     [Stream]
 }
 

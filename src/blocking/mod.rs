@@ -29,10 +29,10 @@
 //! [`set_write_timeout`](WebSocket::set_write_timeout). When one of these timeouts has passed, or a
 //! non-blocking stream would block, the call returns [`Error::WouldBlock`]. `WouldBlock` ends an
 //! opening handshake. On an open connection, nothing received or queued is lost. The calls `ready`,
-//! `flush` and `close`, and all receiving calls, go on when called again. **`send` does not**: a
-//! second call may send the message twice. Instead, compare [`fed()`](Sender::fed) before and after
-//! the call. If the value has changed, the message is queued, and `flush` writes the rest of the
-//! message. Otherwise the message was not sent.
+//! `flush` and `close`, and all receiving calls, continue if you call them again. **`send` does
+//! not**: a second call may send the message twice. Instead, compare [`fed()`](Sender::fed) before
+//! and after the call. If the value has changed, the message is queued, and `flush` writes the rest
+//! of the message. Otherwise the message was not sent.
 //!
 //! On Linux, these timeouts end about 0.1 ms late; with [`Spin`], at most about 40 µs late.
 //!
@@ -148,8 +148,8 @@ macro_rules! receiving {
         ///
         /// This call hands out a message only while fewer than
         /// [`high_water`](crate::Config::high_water) bytes are unsent. Frames that overtake queued
-        /// messages do not count here. A Pong that overtakes nothing counts, but the Pongs to all
-        /// Pings of one read fit into 4 KiB. So, if you feed one reply to each message and
+        /// messages do not count as unsent. A Pong that overtakes nothing counts, but the Pongs to
+        /// all Pings of one read fit into 4 KiB. So, if you feed one reply to each message and
         /// `high_water` is at least 4 KiB, `feed` never fails with `Full`. If the peer does not
         /// read, this call stops reading too, until the peer reads again or the write timeout ends
         /// the connection. (So two ends that answer each message with several messages can block
@@ -223,8 +223,8 @@ macro_rules! receiving {
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
         /// [`Sender::is_written`](crate::Sender::is_written) says which messages the peer may have
         /// received. Later receiving calls return `None`, or the error that ended the connection,
-        /// for example [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` was over before
-        /// our Close was written and the peer's Close was received. After `leave` of a `Reader`,
+        /// for example [`CloseTimeout`](crate::RecvError::CloseTimeout) if our Close was unwritten,
+        /// or the peer's Close had not arrived, when `within` passed. After `leave` of a `Reader`,
         /// the `Writer` can send nothing more. The timeouts of `set_read_timeout` and
         /// `set_write_timeout` do not apply to this call.
         ///
@@ -436,8 +436,8 @@ impl<S: Stream> WebSocket<S> {
         let halves = self.0.into_halves(|mut read| {
             let epoch = read.wait.epoch;
             // The reader waits with `read`, the writer waits with `handle`, and nobody waits with
-            // `write`. So nobody reads what polls note in `write`. If the stream refuses bytes,
-            // `Socket::write` notes this in `read`, and `write_out` notes this in `handle`.
+            // `write`. So the events noted in `write` have no effect. If the stream refuses bytes,
+            // `Socket::write` notes this in `read`, and `write_out` in `handle`.
             let write = Timed::new(read.io.try_clone()?, epoch);
             let mut handle = Timed::new(read.io.try_clone()?, epoch);
             handle.wait.write_limit = read.wait.write_limit.take();

@@ -58,8 +58,8 @@ impl<S: Stream> Spin<S> {
     ///
     /// The errors of [`Stream::wait`]: `Unsupported` for a stream whose calls wait by themselves.
     pub fn new(io: S) -> io::Result<Self> {
-        // Refuses a stream that cannot wait, because its `try_` calls may block. A wait of zero
-        // only asks whether the stream can wait.
+        // A wait of zero only asks whether the stream can wait. If the stream cannot wait, this
+        // call fails, because the stream's `try_` calls may block.
         io.wait(Interest::WRITE, Some(Duration::ZERO))?;
         Ok(Self { io })
     }

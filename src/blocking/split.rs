@@ -148,7 +148,7 @@ impl<S: Stream> Writer<S> {
                 self.0.handle.wait.begin_sending();
             }
             before = left;
-            // Until this thread's next write, the reader need not write the refused bytes.
+            // After its wait, this thread writes the refused bytes, so the reader need not.
             self.0.share_rest(false);
             let waited = self.0.handle.wait_to_write(until);
             if waited.is_err() {
