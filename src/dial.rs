@@ -83,7 +83,7 @@ impl<'r> Dial<'r> {
     }
 
     /// Replaces the configuration for TLS, to set other roots, a client certificate or another
-    /// cryptographic provider. A `ws` URL is still dialed without TLS. To prevent that, check
+    /// cryptographic provider. A `ws` URL is still dialed without TLS. To refuse `ws`, check
     /// [`Target::secure`]. Under two conditions this crate, not rustls, [opens and seals the
     /// records](tls) of TLS 1.3: the cryptographic provider hands over the keys, and the
     /// configuration sets `enable_secret_extraction`. The default configuration sets this flag.
@@ -175,7 +175,7 @@ pub(crate) struct Attempts<'t> {
 
 impl Attempts<'_> {
     /// Returns what to do next: connect, or wait. Fails once all attempts have failed, or `limit`
-    /// has passed. The error names each address that was dialed, each with its own error.
+    /// has passed. This error names each address that was dialed, and why its attempt failed.
     pub(crate) fn next(&mut self, now: Duration) -> io::Result<Step> {
         // After the limit, no further attempt begins. The attempts under way count as failed, so
         // that the final error names them. `to_vec` copies the list, because `failed` changes it.

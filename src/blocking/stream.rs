@@ -101,8 +101,8 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// The operating system's errors. `Unsupported` means that the stream cannot wait. Then a call
-    /// of the WebSocket that would have to wait returns
+    /// The operating system's errors. `Unsupported` means that the stream cannot wait. A call of
+    /// the WebSocket that would have to wait then returns
     /// [`Error::WouldBlock`](crate::Error::WouldBlock). `WouldBlock` means that the user wants no
     /// call to wait, as on a socket that the user made non-blocking. If `timeout` is zero, do not
     /// return `WouldBlock`, because zero only asks whether the stream can wait, or means that a
@@ -188,9 +188,9 @@ impl Interest {
 /// Whether a failed call can be repeated, because it timed out or would have to wait.
 ///
 /// `TimedOut` without an error number comes from a caller's own stream, whose timeout has passed.
-/// On Unix, `TimedOut` with a number means that the peer is gone. Windows uses one number for a
-/// peer that is gone and for a call that timed out. So on Windows only a deadline, for example of
-/// the heartbeat, detects that the peer is gone.
+/// On Unix, `TimedOut` with an error number means that the peer is gone. Windows uses one number
+/// for a peer that is gone and for a call that timed out. So on Windows only a deadline, for
+/// example of the heartbeat, detects that the peer is gone.
 pub(crate) fn in_vain(error: &io::Error) -> bool {
     let of_the_peer = !cfg!(windows) && error.raw_os_error().is_some();
     match error.kind() {

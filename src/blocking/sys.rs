@@ -39,7 +39,7 @@ mod calls {
         net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg},
     };
 
-    /// With this flag, a write to a peer that is gone fails, and raises no SIGPIPE.
+    /// With this flag, a write to a peer that is gone fails without raising SIGPIPE.
     #[cfg(not(target_vendor = "apple"))]
     const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
     /// Apple's systems lack this flag. Instead, std sets the option SO_NOSIGPIPE on each socket

@@ -76,12 +76,12 @@ struct Noted {
     want: Interest,
     /// The earliest deadline.
     until: Option<Time>,
-    /// Whether the polls stopped although no call of the stream would block. Either a read was put
-    /// off because the time limit of the call had passed, or a signal or TLS interrupted a call of
-    /// the stream (see `failed`). If this flag is set, `wait` returns at once: the call polls
+    /// Whether a poll returned `Pending`, but not because the stream would block. Either a read was
+    /// put off because the time limit of the call had passed, or a signal or TLS interrupted a call
+    /// of the stream (see `failed`). If this flag is set, `wait` returns at once: the call polls
     /// again, or fails because its time limit has passed. (In a split connection, both halves write
     /// to one handle of the stream, and each half waits with another handle of its own. So nobody
-    /// reads this flag of the handle that is written to.)
+    /// reads this flag in the first handle.)
     again: bool,
 }
 
@@ -122,8 +122,8 @@ impl Thread {
     }
 
     /// Starts the time limit of a call, and forgets what earlier polls noted. `poll_write` calls
-    /// this in the middle of a sending call. That is safe, because the sending call notes its
-    /// events again before it waits.
+    /// this in the middle of a sending call. Forgetting the notes is safe then, because the sending
+    /// call notes its events again before it waits.
     #[inline]
     fn begin_call(&mut self, sends: bool, limit: Option<Duration>) {
         let ends = limit.map(|limit| self.now() + limit);
@@ -251,7 +251,7 @@ impl<S: Stream> Io for Timed<S, Thread> {
         }
     }
 
-    /// Decides whether the next `poll_read` may block. A blocking read saves a `poll(2)`.
+    /// Decides whether the next `poll_read` may block. A read that blocks saves a `poll(2)`.
     #[inline]
     fn may_wait(&mut self, until: Option<Time>) {
         let Self { io, wait } = self;
@@ -272,7 +272,7 @@ impl<S: Stream> Io for Timed<S, Thread> {
         noted.want = noted.want.with(Interest::WRITE);
     }
 
-    /// If `again` is set, the read was interrupted, or `poll_read` put it off, so it did not block.
+    /// If `again` is set, the read was interrupted or put off, so the stream may have input.
     fn read_blocked(&self) -> Option<Blocked> {
         (!self.wait.noted.again).then_some(Blocked::Surely)
     }
@@ -286,7 +286,8 @@ impl<S: Stream> Source for Timed<S, Thread> {
         let waits = mem::take(&mut wait.read_waits);
         let has_read = mem::replace(&mut wait.call.has_read, true);
         // If the call has read before, and its time limit has passed, the call reads no more.
-        // `wait` then returns `WouldBlock` at once. `again` says that no read blocked.
+        // `wait` then returns `WouldBlock` at once. `again` is set, because this read did not
+        // block.
         if has_read && wait.call_is_over() {
             wait.noted.again = true;
             return Poll::Pending;

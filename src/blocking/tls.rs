@@ -142,8 +142,8 @@ impl<S: Stream> TlsStream<S> {
 
     /// Completes the TLS handshake, so that you can inspect the [`session`](Self::session) before
     /// you read. The read timeout set on this stream (`Stream::set_read_timeout`) also bounds the
-    /// whole handshake: to at most twice the timeout, even if the peer sends byte by byte. The read
-    /// timeout does not bound writes. For writes, the stream below may have a timeout of its own.
+    /// whole handshake, to twice the timeout, even if the peer sends byte by byte. The read timeout
+    /// does not bound writes. For writes, the stream below may have a timeout of its own.
     ///
     /// # Errors
     ///
@@ -244,7 +244,7 @@ struct Call<'a, S> {
     /// If set, this call uses `read`, `write` and `flush` of the stream below, which may wait.
     /// Otherwise it uses `try_read`, `try_write` and `try_flush`.
     waits: bool,
-    /// The last error after which the call can be repeated, of the stream below or of `go_on`. A
+    /// The last error, of the stream below or of `go_on`, after which the call can be repeated. A
     /// `Pending` call returns this error, so that its caller learns of a timeout or a signal.
     put_off: Option<io::Error>,
 }
@@ -304,8 +304,8 @@ impl<S: Stream> Carrier for Call<'_, S> {
     }
 
     /// If the stream refuses bytes, returns `Pending` in a call that may wait, so that the call
-    /// does not read. The read would wait for the peer, while the peer may wait for the refused
-    /// bytes. In a call that must not wait, always returns `Ready`.
+    /// does not read. Otherwise the read would wait for the peer, while the peer may wait for the
+    /// refused bytes. In a call that must not wait, always returns `Ready`.
     fn send_aside(&mut self, last: bool) -> Poll<()> {
         let waits = self.waits;
         self.waits &= !last; // if `last`, the call ends after this send, so it must not wait
