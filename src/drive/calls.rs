@@ -68,9 +68,9 @@ pub(crate) use whole;
 macro_rules! feed {
     () => {
         /// Queues a message; see [`Sender::feed`](crate::Sender::feed). The next `flush` writes the
-        /// message. So does a receiving call that finds no further message in the input already
-        /// read. This call never waits: if there is no room, it fails with
-        /// [`Full`](SendError::Full). To wait for room, call `ready` first.
+        /// message. A receiving call writes it too, if no received message is left. This call never
+        /// waits: if there is no room, it fails with [`Full`](SendError::Full). To wait for room,
+        /// call `ready` first.
         ///
         /// # Errors
         ///
@@ -88,8 +88,8 @@ macro_rules! probe {
     () => {
         /// Queues a Ping. When its Pong arrives, [`Sender::rtt`](crate::Sender::rtt) has a new
         /// value; see [`Sender::measure_rtt`](crate::Sender::measure_rtt). The Ping leaves with the
-        /// next write. On a busy connection the heartbeat sends no Pings, so it measures nothing.
-        /// There, repeat this call now and then to keep the value current.
+        /// next write. On a busy connection, repeat this call now and then to keep the value
+        /// current, because the heartbeat sends no Pings there.
         ///
         /// # Errors
         ///

@@ -1,4 +1,4 @@
-//! The two things that the loop drives: a whole connection, or the receiving half of a split
+//! What the loop of the parent module drives: a whole connection, or the receiving half of a split
 //! connection.
 use super::{Out, Output, Received, Socket, Source, io::shutdown};
 use crate::proto::{
@@ -74,9 +74,9 @@ pub(crate) trait Core<I>: Sized {
         Poll::Ready(())
     }
     /// Whether `recv_to_reply` discards received messages, because our Close was queued and no
-    /// answer can follow. `false` after a failed write, although no answer can follow then either,
-    /// because the messages may say why the write failed. Always `false` in the receiving half of a
-    /// split connection.
+    /// answer can follow. After a failed write no answer can follow either, but the result is
+    /// `false`, because the messages may say why the write failed. Always `false` in the receiving
+    /// half of a split connection.
     #[inline(always)]
     fn is_mute(&self) -> bool {
         false

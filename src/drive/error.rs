@@ -23,12 +23,12 @@ pub enum Error {
     /// unwritten messages are lost.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// The stream failed, which ends the connection. (Only a failure of `Stream::wait`, in
-    /// `blocking`, does not.) Before the connection is open, a TLS stream that ends without a
-    /// close_notify gives this error, of the kind `UnexpectedEof`. On an open connection the same
-    /// end gives [`RecvError::UnexpectedEof`], like the end of a stream without TLS. If connecting
-    /// failed, the error names each address that was dialed. If a lookup failed, the error names
-    /// the host and port. The error's source is the error of the lookup or of the last attempt.
+    /// The stream failed. This ends the connection, unless only `Stream::wait` of `blocking`
+    /// failed. Before the connection is open, a TLS stream that ends without a close_notify gives
+    /// this error, of the kind `UnexpectedEof`. On an open connection the same end gives
+    /// [`RecvError::UnexpectedEof`], like the end of a stream without TLS. If connecting failed,
+    /// the error names each address that was dialed. If a lookup failed, the error names the host
+    /// and port. The error's source is the error of the lookup or of the last attempt.
     #[error(transparent)]
     Io(io::Error),
     /// TLS failed, most often because of the peer's certificate, and the connection has ended. Or

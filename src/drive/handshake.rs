@@ -125,8 +125,8 @@ impl<I: Source + Output> Incoming<I> {
         let drained = within(io, by, |io, cx| {
             loop {
                 match ready!(read(io, &mut sink, cx)) {
-                    // In a flood `within` never waits, so it never checks the time. Check it here
-                    // (`a_flood_keeps_no_rejection_longer_than_its_second`).
+                    // In a flood `within` never waits, so it never checks the time. So check the
+                    // time here (`a_flood_keeps_no_rejection_longer_than_its_second`).
                     Ok(1..) if io.now() < end => {}
                     _ => return Poll::Ready(()),
                 }
@@ -146,8 +146,8 @@ pub(crate) async fn client<I: Source + Output>(
     // This call starts the deadline. Before this call, `poll_timeout` would return `ZERO`.
     handshake.reading.handle_timeout(Time::ZERO)?;
     let by = handshake.reading.poll_timeout();
-    // A failed write ends the handshake, even if a refusal has arrived: this end does not read it.
-    // A read might wait until the deadline, because a failed write does not end the stream's input.
+    // A failed write ends the handshake, and a refusal that may have arrived is not read: a failed
+    // write does not end the stream's input, so a read might wait until the deadline.
     write_all(&mut io, handshake.outgoing(), by).await?;
     // `step` refuses a 101 while a part of the request is unsent (`EarlyResponse`), so `advance`
     // comes before the first step. `advance` reports all bytes as written, even if the deadline

@@ -4,7 +4,7 @@
 //! A [`Dialogue`] comes before TLS to the server and before the opening handshake. A dialogue has
 //! the same limits as an opening handshake. [`max_head`](Config::max_head) and the other limits on
 //! a head apply to the head of the proxy's answer. [`handshake_timeout`](Config::handshake_timeout)
-//! bounds the time, counted from the beginning of the dial.
+//! bounds the time, which counts from the beginning of the dial.
 //!
 //! ```text
 //! outgoing, advance      until all is written
@@ -101,7 +101,7 @@ impl Dialogue {
         self.request.drain(..n.min(self.request.len()));
     }
 
-    /// Parses the committed bytes. After a final result, further calls repeat this result.
+    /// Parses the committed bytes. After `Complete` or an error, further calls return the same.
     ///
     /// # Errors
     ///
@@ -110,7 +110,7 @@ impl Dialogue {
     pub fn step(&mut self) -> Result<Progress, HandshakeError> {
         match self.reading.outcome() {
             Some(outcome) => outcome,
-            // Bytes that have already arrived cannot answer a request that is not sent yet.
+            // Bytes that have arrived by now are not parsed: they cannot answer an unsent request.
             None if !self.outgoing().is_empty() => Ok(Progress::Partial),
             None => {
                 let found = (self.read_answer)(&mut self.reading, &mut self.request);

@@ -66,8 +66,8 @@ impl Proxy {
     /// 1080 for SOCKS5.
     ///
     /// The URL may have a user and a password, in percent-encoding. Both are sent only to the
-    /// proxy. An HTTP proxy gets them as Basic authentication (RFC 7617), a SOCKS5 proxy as RFC
-    /// 1929 says. Without TLS to the proxy, everybody between this end and the proxy can read both.
+    /// proxy. An HTTP proxy gets both by RFC 7617 (Basic authentication), and a SOCKS5 proxy by RFC
+    /// 1929. Without TLS to the proxy, everybody between this end and the proxy can read both.
     ///
     /// # Errors
     ///

@@ -22,7 +22,7 @@ pub(super) fn begin(
             };
         };
         reading.skip(len);
-        // Before the tunnel begins, the proxy waits for the bytes in `next`.
+        // If the tunnel has not begun, the proxy waits for the bytes in `next`.
         Ok(if tunnel { Progress::Complete } else { Progress::Partial })
     };
     Ok((greeting, Box::new(look)))
