@@ -286,8 +286,7 @@ impl<S: Stream> Source for Timed<S, Thread> {
         let waits = mem::take(&mut wait.read_waits);
         let has_read = mem::replace(&mut wait.call.has_read, true);
         // If the call has read before, and its time limit has passed, the call reads no more.
-        // `wait` then returns `WouldBlock` at once. `again` is set, because this read did not
-        // block.
+        // `wait` then returns `WouldBlock` at once. `again` is set: this read has not blocked.
         if has_read && wait.call_is_over() {
             wait.noted.again = true;
             return Poll::Pending;

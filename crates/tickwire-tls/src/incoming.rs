@@ -55,8 +55,8 @@ impl Session {
         }
     }
 
-    /// Copies plaintext to `to`, from the index `end` on, until `to` is full. Advances `end`. An
-    /// `Opening` only has to copy, because [`process`](Self::process) has decrypted its input.
+    /// Copies plaintext to `to`, from the index `end` on, and advances `end`. An `Opening` only has
+    /// to copy, because [`process`](Self::process) has decrypted its input.
     fn copy_plain(&mut self, to: &mut [u8], end: &mut usize) {
         match &mut self.engine {
             Engine::Rustls(_) => *end += self.read_from_rustls(to),
@@ -138,7 +138,7 @@ impl Session {
 
     fn fail(&mut self, error: Error) {
         self.failed = Some(error);
-        // Nothing after a bad record is opened, because the data of that record is missing.
+        // Later records are not opened, because the data of the bad record is missing before them.
         self.input.clear();
     }
 

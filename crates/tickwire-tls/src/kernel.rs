@@ -59,7 +59,7 @@ impl Seal {
             // A provider may have FIPS approval for TLS only, not for QUIC. Then `Whole` seals.
             Some(quic) if quic.fips() || !suite.aead_alg.fips() => {
                 let key = quic.packet_key(key, iv);
-                // The lower limit counts, since both are limits of the same cipher (RFC 9001 §6.6).
+                // Both are limits of the same cipher (RFC 9001 §6.6), so the lower limit counts.
                 let limit = limit.min(key.confidentiality_limit());
                 Self::InPlace(key, limit)
             }

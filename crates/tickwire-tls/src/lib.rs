@@ -1,7 +1,7 @@
 //! A TLS session without I/O, on [`rustls`] 0.23, that opens and seals TLS 1.3 records in place.
 //!
 //! This crate is made for [tickwire](https://docs.rs/tickwire), but does not depend on it. The API
-//! is unstable. The crate will shrink once rustls lends plaintext from the caller's buffer: see the
+//! is unstable. The crate will shrink once rustls decrypts records in the caller's buffer: see the
 //! README.
 //!
 //! An event loop calls the [`Session`] directly. `tokio::TlsStream` (feature `tokio`) puts a

@@ -1,6 +1,6 @@
 //! The handshake on rustls' unbuffered connection, which can hand over its keys afterwards. A
-//! session uses this connection if the configuration allows the handover. Without the keys (TLS
-//! 1.2, or a provider that keeps them), the unbuffered connection also processes the data.
+//! session uses this connection if the configuration allows the handover. If rustls keeps the keys
+//! (with TLS 1.2, or because of the provider), the unbuffered connection also processes the data.
 use super::{
     agreed::Agreed,
     buffer::Buffer,

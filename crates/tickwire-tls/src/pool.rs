@@ -53,7 +53,7 @@ impl Pool {
 
     #[inline]
     fn give(&mut self, buffer: Vec<u8>) {
-        // `capacity` and not `len`, because all of the capacity stays allocated.
+        // The capacity counts, and not the length, because all of the capacity stays allocated.
         if buffer.capacity() <= MOST - self.bytes {
             if self.free.capacity() == 0 {
                 self.free.reserve(LISTED);

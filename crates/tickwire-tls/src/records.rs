@@ -31,9 +31,9 @@ pub(super) const HANDSHAKE: usize = 65535;
 /// The most ciphertext, in bytes, that may wait to be written. rustls has the same bound.
 pub(super) const WAITING: usize = 64 << 10;
 /// The most empty records and KeyUpdates since the last data. rustls allows 32 of each kind, but a
-/// record of one kind resets the count of the other kind. Here both kinds share one count, so that
-/// a peer cannot alternate them for ever. Parts of a handshake message do not count, because
-/// BoringSSL's tests send a ticket in records of one byte. `HANDSHAKE` limits the whole message.
+/// record of one kind resets the count of the other kind. With one count for both kinds, a peer
+/// cannot alternate them for ever. Parts of a handshake message do not count, because BoringSSL's
+/// tests send a ticket in records of one byte. `HANDSHAKE` limits the whole message.
 const DATALESS: u8 = 32;
 /// The most warning alerts in a connection. rustls has the same bound.
 const WARNINGS: u8 = 4;
@@ -230,7 +230,7 @@ impl Records {
     fn messages<'m>(&mut self, mut from: &'m [u8]) -> Result<&'m [u8], Error> {
         while let Some((&[kind, a, b, c], rest)) = from.split_first_chunk() {
             let len = u32::from_be_bytes([0, a, b, c]) as usize;
-            // This check must not wait for the body: `partial` would then keep up to 16 MiB.
+            // The check comes before the body arrives: otherwise `partial` could grow to 16 MiB.
             if len > HANDSHAKE {
                 return Err(InvalidMessage::HandshakePayloadTooLarge.into());
             }
@@ -243,7 +243,7 @@ impl Records {
         Ok(from)
     }
 
-    /// Processes one message. `last`: nothing follows the message in its record.
+    /// Processes one message. `last` says whether the message ends its record.
     fn message(&mut self, kind: HandshakeType, body: &[u8], last: bool) -> Result<(), Error> {
         match (kind, &mut self.kernel) {
             (HandshakeType::NewSessionTicket, Kernel::Client(kernel)) => {
@@ -323,8 +323,8 @@ impl Records {
 
     #[cold]
     fn update(&mut self, out: &mut Buffer) -> Result<(), Error> {
-        // Only a key at its limit leads to this error, because after `UPDATES` KeyUpdates `updated`
-        // no longer sets `owes_update`.
+        // The key is at its limit. (The peer's requests do not lead to this error, because
+        // `updated` ignores them after `UPDATES` KeyUpdates.)
         if self.updates >= UPDATES {
             return Err(Error::EncryptError);
         }
@@ -338,7 +338,7 @@ impl Records {
         Ok(())
     }
 
-    /// Unless `silent` is set, sends our last alert: the alert `fatal`, or else a close_notify.
+    /// Unless `silent` is set, sends our last alert: `fatal` if it is `Some`, else a close_notify.
     pub(super) fn end(&mut self, fatal: Option<AlertDescription>, out: &mut Buffer) {
         if self.silent {
             return;

@@ -1,5 +1,5 @@
-//! Finds roots that the platform's verifier misses. If the verifier finds no root, the error gets
-//! the places where the verifier looked.
+//! Finds roots that the platform's verifier misses. If the verifier finds no root, the error's text
+//! names the places where the verifier looked.
 use ::rustls::{
     Error, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},

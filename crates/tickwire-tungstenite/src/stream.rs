@@ -22,13 +22,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A connection on a stream of tokio: a [`Stream`] and a [`Sink`] of messages.
 ///
-/// After `StreamExt::split`, one task may read while another writes. A received Ping is answered by
-/// the half that is polled next, whichever half this is.
+/// After `StreamExt::split`, one task may read while another writes. Whichever half is polled next
+/// answers a received Ping.
 ///
 /// # Cancel safety
 ///
-/// Waiting for the next message can be cancelled without loss, and so can `flush`. A cancelled
-/// `feed` or `send` has queued the whole message or nothing.
+/// You can cancel `flush`, or the wait for the next message, without loss. A cancelled `feed` or
+/// `send` has queued the whole message or nothing.
 #[derive(Debug)]
 pub struct WebSocketStream<S> {
     stream: S,

@@ -26,7 +26,7 @@ pub enum Error {
     /// Received data exceeds a limit.
     #[error("over a limit: {0}")]
     Capacity(#[from] CapacityError),
-    /// The peer broke the protocol, or the caller's message would have broken it.
+    /// The peer broke the protocol, or the caller's message would have broken the protocol.
     #[error("protocol: {0}")]
     Protocol(#[from] ProtocolError),
     /// This message would exceed
