@@ -87,8 +87,8 @@ impl<'r> Dial<'r> {
     /// [`Target::secure`]. Under two conditions this crate, not rustls, [opens and seals the
     /// records](tls) of TLS 1.3: the cryptographic provider hands over the keys, and the
     /// configuration sets `enable_secret_extraction`. The default configuration sets this flag.
-    /// Share one configuration among connections, because it keeps session tickets, which make the
-    /// next connection to the same server cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
+    /// Share one configuration among connections: its session tickets make the next connection to
+    /// the same server cheaper. ALPN always asks for HTTP/1.1. Feature `rustls`.
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, config: impl Into<tls::Client>) -> Self {
         self.tls_config = Some(config.into());

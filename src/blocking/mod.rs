@@ -50,9 +50,9 @@
 //! its own calls. While the stream blocks, the adapter notices no deadline. A call that sets a
 //! timeout fails with `Unsupported`. A connection over a `WithoutTimeouts` cannot be split. A TLS
 //! stream can wait if the stream below it can. The adapter does not wait for a socket that you made
-//! non-blocking. But on Windows it waits for each socket, because Windows does not tell whether a
-//! socket is non-blocking. On Windows the adapter itself makes each socket non-blocking, and the
-//! socket stays so if you take it back.
+//! non-blocking. But on Windows the adapter waits for each socket, because Windows does not tell
+//! whether a socket is non-blocking. On Windows the adapter itself makes each socket non-blocking,
+//! and the socket stays so if you take it back.
 //!
 //! **The least latency.** After [`into_spin`](WebSocket::into_spin) no call ever sleeps. While a
 //! call waits, it keeps a whole core busy: see [`Spin`].

@@ -48,7 +48,7 @@ use tickwire_tls::{
 /// `TlsStream` itself. So a flush also flushes the stream below. The stream below is also flushed
 /// after handshake messages, an alert and a close_notify.
 ///
-/// [`shutdown`](Stream::shutdown) first sends a close_notify, then shuts the stream below down. If
+/// [`shutdown`](Stream::shutdown) first sends a close_notify, then shuts down the stream below. If
 /// the peer has sent its close_notify, the handle that is dropped last sends ours, unless ours was
 /// sent before. A drop sends by [`try_write`](Stream::try_write) of the stream below. So a drop
 /// does not wait, unless this `try_write` waits, as `try_write` of a `WithoutTimeouts` may. If the

@@ -18,14 +18,14 @@ pub enum Error {
     /// [`fail`](crate::Connection::fail).
     #[error(transparent)]
     Recv(#[from] RecvError),
-    /// The caller's message or frame cannot be sent, either not now or never. Nothing was queued.
+    /// The caller's message or frame cannot be sent now, or can never be sent. Nothing was queued.
     /// Of these errors, a flush returns only [`Closed`](SendError::Closed), which means that
     /// unwritten messages are lost.
     #[error(transparent)]
     Send(#[from] SendError),
     /// The stream failed. This ends the connection, unless only `Stream::wait` of `blocking`
     /// failed. Before the connection is open, a TLS stream that ends without a close_notify gives
-    /// this error, of the kind `UnexpectedEof`. On an open connection the same end gives
+    /// this error, of the kind `UnexpectedEof`. On an open connection, a missing close_notify gives
     /// [`RecvError::UnexpectedEof`], like the end of a stream without TLS. If connecting failed,
     /// the error names each address that was dialed. If a lookup failed, the error names the host
     /// and port. The error's source is the error of the lookup or of the last attempt.

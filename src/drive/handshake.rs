@@ -78,8 +78,8 @@ impl<I: Source + Output> Incoming<I> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Result<(), HandshakeError>, Error>> {
         let Self { io, handshake, .. } = self;
-        // This call starts the deadline. Each further poll repeats the call, which then changes
-        // nothing.
+        // `handle_timeout` starts the deadline here. Each further poll repeats this call, which
+        // then changes nothing.
         let mut told = handshake.reading.handle_timeout(Time::ZERO);
         while told.is_ok() {
             ready!(poll_read(io, &mut handshake.reading, usize::MAX, cx))?;

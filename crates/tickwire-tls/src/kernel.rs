@@ -40,7 +40,7 @@ impl Kernel {
 
 /// How the provider seals a record, and how many records it may seal under one key.
 pub(super) enum Seal {
-    /// The provider's protection of QUIC packets, used for TLS records because it seals in place.
+    /// The provider's protection of QUIC packets. It serves TLS records here, as it seals in place.
     /// For the same key, initialisation vector, sequence number and additional data, the
     /// protections of packets and of records give the same ciphertext and tag (RFC 9001 §5.3).
     InPlace(Box<dyn PacketKey>, u64),

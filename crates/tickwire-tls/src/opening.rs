@@ -142,7 +142,7 @@ impl Opening {
     }
 
     /// Gives rustls one record at a time. Records after the handshake's last record must not reach
-    /// rustls, because this crate opens them if it takes over the keys.
+    /// rustls, because this crate opens these records once it has taken over the keys.
     fn take_records(&mut self, out: &mut Buffer) -> Result<bool, Error> {
         loop {
             match self.step(&mut None, out)? {

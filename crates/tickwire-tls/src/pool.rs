@@ -43,8 +43,8 @@ impl Pool {
     #[inline]
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
         // The buffer is not zeroed: zeroing would cost more than opening a short record. The buffer
-        // may have bytes of another connection. Nobody reads these bytes, because only bytes that
-        // are committed later are read.
+        // may have bytes of another connection. Nobody reads these bytes, because a `Buffer`
+        // returns only committed bytes.
         let at = self.free.iter().rposition(|kept| (len..=2 * len).contains(&kept.len()))?;
         let buffer = self.free.swap_remove(at);
         self.bytes -= buffer.capacity();

@@ -118,7 +118,7 @@ fn fill(on: &mut impl Carrier, read: usize) -> Poll<io::Result<usize>> {
 }
 
 /// Seals as many bytes as the session has room for, and writes ciphertext until the stream refuses
-/// it. The next write or flush writes the rest of the ciphertext. Returns the number of bytes
+/// more. The next write or flush writes the rest of the ciphertext. Returns the number of bytes
 /// sealed. `Pending`: nothing was sealed, because the stream refuses earlier ciphertext, the
 /// handshake is under way, or another call writes.
 ///

@@ -14,8 +14,8 @@ pub(super) fn begin(
 }
 
 /// Returns the request. RFC 9110 §9.3.6: the target of the request is the host and the port. The
-/// port must be there, because CONNECT has no default port. An IPv6 zone has a meaning only on this
-/// machine, so the host is written without its zone.
+/// port is never left out, because CONNECT has no default port. An IPv6 zone has a meaning only on
+/// this machine, so the host is written without its zone.
 fn encode(userinfo: Option<&[u8]>, server: &Target) -> Vec<u8> {
     let (host, port) = (server.unzoned(), server.port());
     let authority = match host.contains(':') {

@@ -185,7 +185,7 @@ impl WebSocketContext {
     #[cold]
     fn broken(&mut self, stream: &mut dyn Wire, error: tickwire::RecvError) -> Error {
         self.state = State::Over;
-        // An error of this write is ignored: it would only hide the violation from the caller.
+        // This write's error is ignored, because it would hide the violation from the caller.
         if self.write_out(stream).is_ok() {
             let _ = stream.flush_all();
         }
