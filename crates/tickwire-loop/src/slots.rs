@@ -217,9 +217,6 @@ impl<T> Slot<T> {
         let Some(wire) = &mut self.wire else { return };
         let tx = conn.sender_mut();
         let wrote = match &mut self.outbox {
-            // After a failed write, `write` runs even with nothing to send, so that `tell` reports
-            // the failure. Under TLS, `write` always runs, because ciphertext may wait.
-            None if wire.tls.is_none() && !tx.has_outgoing() && wire.broken.is_none() => return,
             None => wire.write(system, tx),
             Some(outbox) => drain_outbox(outbox, wire, system, tx, now),
         };

@@ -288,10 +288,18 @@ impl Wire {
         if self.tls.is_some() {
             return self.write_sealed(system, tx);
         }
-        // Control frames that could not be placed yet come with the next `outgoing`.
-        while self.put(system, &mut tx.outgoing()).is_ok() && tx.has_outgoing() {}
-        // `broken` is also set if an earlier write was accepted, but has failed since.
-        !tx.has_outgoing() && self.broken.is_none()
+        let wrote = self.put(system, &mut tx.outgoing()).is_ok();
+        match tx.has_outgoing() {
+            false => self.broken.is_none(),
+            // Control frames that could not be placed yet come with the next `outgoing`.
+            true => wrote && self.write_again(system, tx),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_again(&mut self, system: &mut System, tx: &mut Sender) -> bool {
+        self.write(system, tx)
     }
 
     /// Writes as much as the stream accepts, and advances `out`. Returns an error, such as
