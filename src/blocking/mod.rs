@@ -222,10 +222,10 @@ macro_rules! receiving {
         ///
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
         /// [`Sender::is_written`](crate::Sender::is_written) says which messages the peer may have
-        /// received. Later receiving calls return `None`, or the error that ended the connection,
-        /// for example [`CloseTimeout`](crate::RecvError::CloseTimeout) if our Close was unwritten,
-        /// or the peer's Close had not arrived, when `within` passed. After `leave` of a `Reader`,
-        /// the `Writer` can send nothing more. The timeouts of `set_read_timeout` and
+        /// received. Later receiving calls return `None`, or the error that ended the connection.
+        /// This is [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before both
+        /// our Close was written and the peer's Close had come. After `leave` of a `Reader`, the
+        /// `Writer` can send nothing more. The timeouts of `set_read_timeout` and
         /// `set_write_timeout` do not apply to this call.
         ///
         /// # Errors

@@ -153,9 +153,9 @@ impl Pace {
         Self::build(most, window, 1, 0)
     }
 
-    /// Allows up to this many messages at once after a pause; 1 unless set. The rate is then
-    /// `most - at_once + 1` messages in a window, minus the [`reserve`](Self::reserve), because the
-    /// burst and the messages around it must not exceed `most` in any window.
+    /// Allows up to this many messages at once after a pause; 1 unless set. The burst and the
+    /// messages around it must not exceed `most` in any window. So the rate is then
+    /// `most - at_once + 1` messages in a window, minus the [`reserve`](Self::reserve).
     #[must_use]
     pub fn at_once(self, at_once: u32) -> Self {
         Self::build(self.most, self.window, at_once, self.reserve)

@@ -59,9 +59,9 @@ pub trait Carrier {
     /// Flushes the stream. `Pending`: as for [`poll_write`](Self::poll_write).
     fn poll_flush(&mut self) -> Poll<io::Result<()>>;
 
-    /// Calls [`send`] on behalf of a call that does not write data. `last`: that call ends
-    /// afterwards, so `send` must not wait. `Pending`: the stream has refused bytes, and that call
-    /// must not read before the stream has accepted them.
+    /// Calls [`send`] for a caller that does not write data. `last`: the caller only sends what the
+    /// stream accepts, and then ends, so `send` must not wait. `Pending`: the stream has refused
+    /// bytes, and the caller must not read before the stream has accepted them.
     fn send_aside(&mut self, last: bool) -> Poll<()>;
 
     /// Asks whether a call may go on, although it has read `read` bytes and found no data.
@@ -344,7 +344,7 @@ impl Tls {
         self.reading = false;
         let left = mem::replace(&mut self.session.input, wire);
         match done {
-            // `left` is plaintext, at `Session::plain`. After the panic, nobody can decrypt `wire`.
+            // After the panic, `left` holds plaintext to deliver, and nobody can decrypt `wire`.
             _ if !left.is_empty() => self.session.input = left,
             // The buffer need not go back to the pool now: it does when the session is dropped.
             Poll::Ready(Ok(0)) => self.session.end_of_stream(),

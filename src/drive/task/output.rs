@@ -1,4 +1,4 @@
-//! Writing to the streams of the adapters for tasks, written once.
+//! Writes to streams. One macro serves the streams of all adapters for tasks.
 
 /// Implements `Output` for an adapter's streams. `$wait` is the adapter's type for waiting,
 /// `$close` is the call that ends a stream, and `$vectored` says whether `$stream` has vectored

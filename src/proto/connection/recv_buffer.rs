@@ -450,7 +450,7 @@ impl RecvBuffer {
             if self.bytes.len() >= IN_PLACE && !self.stashed {
                 self.bytes.lengthen((self.bytes.len() + MAX_READ).min(most), most);
             } else {
-                // `base / 4` is room for an ordinary read. The length may then exceed `most`.
+                // `base / 4` is room for an ordinary read. With it, `len` may exceed `most`.
                 let double = (2 * self.bytes.len()).max(self.base + SLACK);
                 let len = double.min(most).max(kept + wire + self.base / 4 + SLACK);
                 self.exchange(self.memory.take(len));

@@ -248,7 +248,7 @@ impl Timers {
 
     fn next_of_end(&self, rx: &Receiver, phase: Phase) -> Option<Time> {
         phase.at_most(self.close_timeout)?;
-        // `step` still has to return the error that ends the phase, so the phase needs no deadline.
+        // If `ends`, `step` has yet to return the failure. It ends the phase without a deadline.
         let ends = phase == Phase::Closing && rx.failure().is_some();
         let armed = self.end.as_ref().filter(|end| end.bounds(phase));
         (!ends).then(|| armed.map_or(Time::ZERO, |end| end.until))

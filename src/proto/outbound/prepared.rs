@@ -11,9 +11,9 @@ use crate::proto::{
 use bytes::Bytes;
 use core::fmt;
 
-/// A message for fan-out: many connections send it, and share the work of making and compressing
-/// it. On a server, a feed has only two things left to do: it writes a header, and copies the
-/// payload. A payload of at least [`min_vectored`](crate::Config::min_vectored) bytes is shared,
+/// A message for fan-out: many connections send it, but it is made and compressed only once. A
+/// server's [`Sender::feed`](crate::Sender::feed) of it writes a header, and copies the payload. A
+/// payload of at least [`min_vectored`](crate::Config::min_vectored) bytes is shared,
 /// not copied, if the stream has vectored writes.
 ///
 /// A client must mask each frame with a fresh masking key, so a client shares no payload. Over TLS,

@@ -64,7 +64,7 @@ impl<'a> RequestHead<'a> {
     }
 
     /// The subprotocols that the client offers, in its order of preference (RFC 6455 §4.1 item 10),
-    /// from all header lines together. No name is repeated if the request passed the checks.
+    /// from all header lines together. After the checks of a request, none is repeated.
     pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
         let elements = self.headers().named(PROTOCOL).flat_map(head::list);
         elements.filter(|element| head::is_token(element)).map(head::text)

@@ -22,8 +22,8 @@ pub(super) struct Ending<N> {
     /// The number of input bytes that zlib had taken.
     taken: N,
     /// The number of input bytes that zlib had taken when it last stopped at the end of a DEFLATE
-    /// block. The value is 0 before the first stop of this kind. In a one-byte message, 0 also
-    /// stands for the message's start, where a block begins.
+    /// block. 0 if zlib has not stopped so. Even 0 is then a place where a block begins, if the
+    /// message has only one byte: it is the message's start.
     begun: N,
     /// Whether zlib's last call was made with `blockwise` and filled its output. If so, zlib may
     /// hold more output, or may have stopped at a block's end. zlib's next call shows which of the
