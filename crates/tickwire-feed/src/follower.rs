@@ -150,9 +150,9 @@ use tickwire_parts::Backoff;
 pub struct Follower<T> {
     /// How many addresses there are to dial: 1 unless set. 0 counts as 1.
     pub addresses: usize,
-    /// The pace of the messages on each connection: 4 in 1.2 s unless set. Messages leave in the
-    /// order in which they became due, so a probe or a repeated subscription waits until earlier
-    /// subscriptions are sent.
+    /// The pace of the messages on each connection: 4 in 1.2 s unless set. Subscriptions that were
+    /// not sent yet leave first, in the order of their indices. Probes and repeated subscriptions
+    /// follow, in the order in which they became due.
     pub pace: Pace,
     /// Whether each connection begins with a [login](Say::Login): `false` unless set. The
     /// subscriptions wait until the login is [accepted](Incoming::LoggedIn).
@@ -266,7 +266,7 @@ impl<T> Follower<T> {
             None => self.subscriptions.push(followed),
         }
         for open in self.runs.iter_mut().flat_map(|run| run.rotation.iter_mut()) {
-            open.subscribe([(at, subscription)], self.batch);
+            open.subscribe(at, subscription);
         }
         self.due = Time::ZERO;
         Some(at)
@@ -319,9 +319,9 @@ impl<T> Follower<T> {
         if self.login {
             open.log_in();
         }
-        let all = self.subscriptions.iter().enumerate();
-        let all = all.filter_map(|(at, followed)| Some((at, followed.as_ref()?.watch)));
-        open.subscribe(all, self.batch);
+        for (at, followed) in self.subscriptions.iter().enumerate() {
+            followed.iter().for_each(|followed| open.subscribe(at, followed.watch));
+        }
         if let Some(old) = run.rotation.opened(open, now) {
             self.leave(old);
         }
@@ -363,7 +363,7 @@ impl<T> Follower<T> {
         let open = run.rotation.iter_mut().find(|open| open.id == connection)?;
         // `due` may be the deadline of an answer. If this message is the answer, the deadlines on
         // silence hold again, and `due` must not be later than these deadlines.
-        self.due = self.due.min(open.hear(&incoming, self.batch, now));
+        self.due = self.due.min(open.hear(&incoming, now));
         self.due = self.probe_after.map_or(self.due, |after| self.due.min(now + after));
         match incoming {
             Incoming::Data { subscription, numbers } => {

@@ -148,6 +148,32 @@ fn what_is_forgotten_while_it_waits_for_its_turn_is_not_said() {
 }
 
 #[test]
+fn a_question_that_was_answered_while_it_waited_holds_back_no_new_subscription() {
+    let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
+    desk.follower.pace = Pace::new(1, 60 * SECOND);
+    let id = desk.ready();
+    for number in 0..100 {
+        desk.data(id, 0, number);
+        desk.now = desk.now + 6 * SECOND;
+        desk.all();
+    }
+    desk.follower.subscribe(trades());
+    assert_eq!(said(&[desk.next()]), [Say::Subscribe(1..2)]);
+}
+
+#[test]
+fn a_repeated_message_leaves_out_what_was_answered_meanwhile() {
+    let mut desk = Desk::new(&[trades(); 2]).line(Duration::MAX, Duration::ZERO);
+    (desk.follower.batch, desk.follower.pace) = (2, Pace::new(1, 8 * SECOND));
+    let id = desk.ready();
+    desk.hear(id, Incoming::Answer(0));
+    desk.now = desk.now + 5 * SECOND;
+    assert_eq!(desk.all(), []);
+    desk.data(id, 1, 7);
+    assert_eq!(said(&[desk.next()]), [Say::Subscribe(0..1)]);
+}
+
+#[test]
 fn a_successor_that_ends_at_once_leaves_the_older_connection_in_place() {
     let watch = Subscription { ask_after: None, ..trades() };
     let mut desk = Desk::new(&[watch]).line(3600 * SECOND, 60 * SECOND);

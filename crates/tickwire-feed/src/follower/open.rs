@@ -1,7 +1,7 @@
 //! An open connection: what was said over it, and which answers are still due.
-use crate::{Arbiter, ConnectionId, Incoming, Line, Pace, Paced, Say, Subscription};
+use crate::{Arbiter, ConnectionId, Incoming, Line, Pace, Say, Subscription};
 use alloc::vec::Vec;
-use core::{ops::Range, time::Duration};
+use core::time::Duration;
 use tickwire::Time;
 
 /// A question to the peer: the login, a subscription or the probe.
@@ -9,15 +9,14 @@ use tickwire::Time;
 enum Ask {
     /// Nothing is asked: the answer has come, or none is expected.
     No,
-    /// The question waits for its turn in the queue. `last` means the same as in `Said`.
-    Queued { last: bool },
+    /// A new subscription, which was not sent yet.
+    New,
+    /// Any other question, which waits for its turn since this time.
+    Due { since: Time },
     /// Sent at this time, and not answered yet. If a `last` question stays unanswered, the follower
     /// leaves the connection. It repeats any other question once.
     Said { at: Time, last: bool },
 }
-
-/// When to look at an `Ask` again, and whether to queue its question. `None`: leave the connection.
-type Due = Option<(Time, bool)>;
 
 /// The due time of something that never becomes due by itself.
 const NEVER: Time = Time::new(Duration::MAX);
@@ -32,32 +31,38 @@ pub(super) struct Patience {
 }
 
 impl Ask {
-    /// Decides what is due. `silent_at` is when silence becomes a reason to ask.
-    fn turn(&mut self, silent_at: Option<Time>, patience: &Patience, now: Time) -> Due {
+    /// Decides what is due. `silent_at` is when silence becomes a reason to ask. Returns when to
+    /// look again, or `None` to leave the connection.
+    fn turn(&mut self, silent_at: Time, patience: &Patience, now: Time) -> Option<Time> {
         let due = match *self {
-            Self::Queued { .. } => None, // the queue says when to send it
-            Self::Said { at, .. } => Some((at + patience.answer_within).max(patience.grace)),
+            Self::New | Self::Due { .. } => NEVER, // `Open::poll` says when to send it
+            Self::Said { at, .. } => (at + patience.answer_within).max(patience.grace),
             Self::No => silent_at,
         };
-        match (due.unwrap_or(NEVER), *self) {
-            (due, _) if now < due => Some((due, false)),
-            (_, Self::Said { last: true, .. }) => None,
-            _ => {
-                *self = Self::Queued { last: true };
-                Some((now, true))
-            }
+        match *self {
+            _ if now < due => return Some(due),
+            Self::Said { last: true, .. } => return None,
+            _ => *self = Self::Due { since: now },
+        }
+        Some(now)
+    }
+
+    /// Since when the question waits for its turn, if it waits. `New` comes before `Due`.
+    fn since(&self) -> Option<Time> {
+        match *self {
+            Self::New => Some(Time::ZERO),
+            Self::Due { since } => Some(since),
+            Self::No | Self::Said { .. } => None,
         }
     }
 
-    /// If the question is queued, notes that it is sent now, and returns `true`.
-    fn say(&mut self, now: Time) -> bool {
-        let Self::Queued { last } = *self else { return false };
-        *self = Self::Said { at: now, last };
-        true
+    /// Notes that the question is sent now.
+    fn say(&mut self, now: Time) {
+        *self = Self::Said { at: now, last: !matches!(self, Self::New) };
     }
 
     fn is_last(self) -> bool {
-        matches!(self, Self::Queued { last: true } | Self::Said { last: true, .. })
+        matches!(self, Self::Due { .. } | Self::Said { last: true, .. })
     }
 }
 
@@ -81,7 +86,7 @@ impl Seat {
     fn new(watch: Subscription) -> Self {
         Self {
             watch,
-            ask: Ask::Queued { last: false },
+            ask: Ask::New,
             said_by: None,
             heard: Time::ZERO,
             data: None,
@@ -91,15 +96,12 @@ impl Seat {
         }
     }
 
-    fn say(&mut self, start: usize, now: Time) -> bool {
-        if !self.ask.say(now) {
-            return false;
-        }
+    fn say(&mut self, start: usize, now: Time) {
+        self.ask.say(now);
         self.said_by = Some(start);
         if self.watch.ask_after.is_none() {
             self.ask = Ask::No; // no answer is expected
         }
-        true
     }
 
     /// Notes an answer or data. Returns the next due time if nothing more comes.
@@ -130,16 +132,16 @@ impl Seat {
         self.data.is_some() || self.answered.is_some_and(is_quiet)
     }
 
-    fn turn(&mut self, patience: &Patience, now: Time) -> Due {
+    fn turn(&mut self, patience: &Patience, now: Time) -> Option<Time> {
         let leaves = self.watch.leave_after.zip(self.data.or(self.answered));
         let leaves = leaves.map_or(NEVER, |(after, since)| (since + after).max(patience.grace));
         if leaves <= now {
             return None;
         }
         // Before the first answer or data, `heard` has no meaning.
-        let silent_at = self.answered.and(self.watch.ask_after).map(|after| self.heard + after);
-        let (due, say) = self.ask.turn(silent_at, patience, now)?;
-        Some((due.min(leaves), say))
+        let ask_after = self.answered.and(self.watch.ask_after);
+        let silent_at = ask_after.map_or(NEVER, |after| self.heard + after);
+        Some(self.ask.turn(silent_at, patience, now)?.min(leaves))
     }
 }
 
@@ -151,9 +153,9 @@ pub(super) struct Open {
     heard: Time,
     login: Ask,
     probe: Ask,
-    /// All messages leave in the order of queueing, and none is urgent. If repeated questions were
-    /// urgent, they would hold back unsent subscriptions when the pace is slow.
-    sending: Paced<Say>,
+    pace: Pace,
+    /// When the pace allows the next message. `NEVER` if no message waits.
+    paced: Time,
     /// The seat of each subscription, at the subscription's index. `None` if there is no
     /// subscription of this index.
     pub(super) seats: Vec<Option<Seat>>,
@@ -161,8 +163,8 @@ pub(super) struct Open {
 
 impl Open {
     pub(super) fn new(id: ConnectionId, address: usize, pace: Pace, now: Time) -> Self {
-        let (login, probe, seats, sending) = (Ask::No, Ask::No, Vec::new(), Paced::new(pace));
-        Self { id, address, opened: now, heard: now, login, probe, sending, seats }
+        let (login, probe, seats, paced) = (Ask::No, Ask::No, Vec::new(), NEVER);
+        Self { id, address, opened: now, heard: now, login, probe, pace, paced, seats }
     }
 
     pub(super) fn seat(&self, subscription: usize) -> Option<&Seat> {
@@ -173,85 +175,62 @@ impl Open {
         self.seats.get_mut(subscription)?.as_mut()
     }
 
-    /// Queues the login. The subscriptions wait for its answer.
+    /// Asks for the login. The subscriptions wait for its answer.
     pub(super) fn log_in(&mut self) {
-        self.login = Ask::Queued { last: true }; // never repeated: wrong logins may lock an account
-        self.sending.push(Say::Login);
+        // A login is never repeated, because wrong logins may lock an account.
+        self.login = Ask::Due { since: self.opened };
     }
 
     pub(super) fn is_logged_in(&self) -> bool {
         matches!(self.login, Ask::No)
     }
 
-    /// Gives a seat to each of these subscriptions. Queues the subscriptions, unless the login is
-    /// still unanswered.
-    pub(super) fn subscribe(
-        &mut self,
-        subscriptions: impl IntoIterator<Item = (usize, Subscription)>,
-        batch: usize,
-    ) {
-        let mut new: Vec<usize> = Vec::new();
-        for (subscription, watch) in subscriptions {
-            self.seats.resize_with(self.seats.len().max(subscription + 1), || None);
-            self.seats[subscription] = Some(Seat::new(watch));
-            new.push(subscription);
-        }
-        if self.is_logged_in() {
-            self.queue(new, batch);
-        }
+    /// Gives a seat to a subscription, which is now due.
+    pub(super) fn subscribe(&mut self, subscription: usize, watch: Subscription) {
+        self.seats.resize_with(self.seats.len().max(subscription + 1), || None);
+        self.seats[subscription] = Some(Seat::new(watch));
     }
 
-    /// Queues messages, each for up to `batch` subscriptions with neighbouring indices.
-    fn queue(&mut self, subscriptions: Vec<usize>, batch: usize) {
-        let neighbours = subscriptions.chunk_by(|at, next| at + 1 == *next);
-        for group in neighbours.flat_map(|group| group.chunks(batch.max(1))) {
-            self.sending.push(Say::Subscribe(group[0]..group[0] + group.len()));
+    /// The next message to send now, for up to `batch` subscriptions with neighbouring indices. New
+    /// subscriptions go first. If repeated questions went first, they would hold back new
+    /// subscriptions when the pace is slow.
+    pub(super) fn poll(&mut self, batch: usize, now: Time) -> Option<Say> {
+        self.paced = NEVER;
+        let is_logged_in = self.is_logged_in(); // subscriptions wait for the login
+        let seats = self.seats.iter().enumerate().filter(|_| is_logged_in);
+        let seats = seats.filter_map(|(at, seat)| Some((&seat.as_ref()?.ask, at)));
+        let seats = seats.map(|(ask, at)| (ask, Say::Subscribe(at..at)));
+        let asks = [(&self.login, Say::Login)].into_iter().chain(seats);
+        let asks = asks.chain([(&self.probe, Say::Probe)]);
+        let due = asks.filter_map(|(ask, say)| Some((ask.since()?, say)));
+        let (_, mut say) = due.min_by_key(|(since, _)| *since)?;
+        // Only a message that is sent may count in the pace.
+        if let Err(again) = self.pace.take(now) {
+            self.paced = again;
+            return None;
         }
-    }
-
-    /// The next message to send now. A question that was answered meanwhile is left out.
-    pub(super) fn poll(&mut self, now: Time) -> Option<Say> {
-        while let Some(mut say) = self.sending.poll(now) {
-            let is_wanted = match &mut say {
-                Say::Login => self.login.say(now),
-                Say::Probe => self.probe.say(now),
-                Say::Subscribe(range) => self.say(range, now),
-            };
-            if is_wanted {
-                return Some(say);
+        match &mut say {
+            Say::Login => self.login.say(now),
+            Say::Probe => self.probe.say(now),
+            Say::Subscribe(range) => {
+                for seat in self.seats[range.start..].iter_mut().take(batch.max(1)) {
+                    let due = seat.as_mut().filter(|seat| seat.ask.since().is_some());
+                    let Some(seat) = due else { break }; // forgotten, or not due
+                    seat.say(range.start, now);
+                    range.end += 1;
+                }
             }
         }
-        None
-    }
-
-    /// Notes that the subscriptions of the range are sent now. If some were forgotten meanwhile,
-    /// the range shrinks to its first unbroken part, and the rest is queued as another message.
-    /// Returns whether a subscription in the range still had to be sent.
-    fn say(&mut self, range: &mut Range<usize>, now: Time) -> bool {
-        let is_free = |at: &usize| self.seat(*at).is_none();
-        range.start = range.clone().find(|at| !is_free(at)).unwrap_or(range.end);
-        let end = range.clone().find(is_free).unwrap_or(range.end);
-        let rest = end..range.end;
-        range.end = end;
-        if !rest.is_empty() {
-            self.sending.push(Say::Subscribe(rest));
-        }
-        let seats = self.seats[range.clone()].iter_mut().flatten();
-        // `any` would stop at the first `true`, but every seat has to note that it was sent.
-        seats.fold(false, |wanted, seat| seat.say(range.start, now) | wanted)
+        Some(say)
     }
 
     /// Notes a message. Returns the next due time if its subscriptions bring nothing more.
-    pub(super) fn hear(&mut self, incoming: &Incoming, batch: usize, now: Time) -> Time {
+    pub(super) fn hear(&mut self, incoming: &Incoming, now: Time) -> Time {
         // Any message shows that the connection is alive, so any message answers the probe.
         (self.heard, self.probe) = (now, Ask::No);
         let mut due = NEVER;
         match *incoming {
-            Incoming::LoggedIn if !self.is_logged_in() => {
-                self.login = Ask::No;
-                let seated = (0..self.seats.len()).filter(|at| self.seat(*at).is_some());
-                self.queue(seated.collect(), batch);
-            }
+            Incoming::LoggedIn => self.login = Ask::No,
             Incoming::Answer(start) => {
                 let said = self.seats.iter_mut().skip(start).flatten();
                 let said = said.filter(|seat| seat.said_by == Some(start));
@@ -269,23 +248,13 @@ impl Open {
         due
     }
 
-    /// Queues the due questions. Returns the next time to look, or `None` to leave the connection.
-    pub(super) fn look(&mut self, patience: &Patience, batch: usize, now: Time) -> Option<Time> {
-        let (login_due, _) = self.login.turn(None, patience, now)?; // a login is not repeated
-        let silent_at = patience.probe_after.map(|after| self.heard + after);
-        let (probe_due, say) = self.probe.turn(silent_at, patience, now)?;
-        if say {
-            self.sending.push(Say::Probe);
-        }
-        let (mut next, mut again) = (login_due.min(probe_due), Vec::new());
-        for (at, seat) in self.seats.iter_mut().enumerate() {
-            let Some(seat) = seat else { continue };
-            let (due, say) = seat.turn(patience, now)?;
-            next = next.min(due);
-            again.extend(say.then_some(at));
-        }
-        self.queue(again, batch); // `poll` sends them at the pace
-        Some(self.sending.poll_timeout().map_or(next, |due| next.min(due)))
+    /// Notes the due questions. Returns the next time to look, or `None` to leave the connection.
+    pub(super) fn look(&mut self, patience: &Patience, now: Time) -> Option<Time> {
+        let silent_at = patience.probe_after.map_or(NEVER, |after| self.heard + after);
+        let next = self.login.turn(NEVER, patience, now)?.min(self.paced);
+        let next = self.probe.turn(silent_at, patience, now)?.min(next);
+        let mut seats = self.seats.iter_mut().flatten();
+        seats.try_fold(next, |next, seat| Some(seat.turn(patience, now)?.min(next)))
     }
 
     /// Which questions are unsent or unanswered: the number of new subscriptions, and whether a

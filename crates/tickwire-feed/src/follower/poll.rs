@@ -92,11 +92,11 @@ impl<T> Follower<T> {
             let mut silent = None;
             for open in run.rotation.iter_mut() {
                 let connection = open.id;
-                if let Some(say) = open.poll(now) {
+                if let Some(say) = open.poll(self.batch, now) {
                     open_lines(open, &say, &mut self.subscriptions);
                     return Some(Action::Send { connection, say });
                 }
-                match open.look(&patience, self.batch, now) {
+                match open.look(&patience, now) {
                     Some(again) => due = due.min(again),
                     None => silent = Some(connection),
                 }
