@@ -102,7 +102,7 @@ pub enum Incoming {
     /// The answer to the [`Say::Subscribe`] whose range began with this index. If the exchange
     /// refuses a subscription, call [`Follower::unsubscribe`] instead.
     Answer(usize),
-    /// Data of a subscription. Data also counts as the answer to the subscription.
+    /// Data of a subscription. Data also counts as the answer, if the subscription was sent.
     Data {
         /// The subscription's index.
         subscription: usize,

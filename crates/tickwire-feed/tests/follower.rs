@@ -174,6 +174,16 @@ fn a_repeated_message_leaves_out_what_was_answered_meanwhile() {
 }
 
 #[test]
+fn data_before_the_subscription_was_sent_is_no_answer() {
+    let mut desk = Desk::new(&[trades(); 2]).line(Duration::MAX, Duration::ZERO);
+    desk.follower.pace = Pace::new(1, SECOND);
+    let id = desk.ready();
+    desk.data(id, 1, 7);
+    assert_eq!(desk.state(), State::Subscribing { missing: 2 });
+    assert_eq!(said(&[desk.next()]), [Say::Subscribe(1..2)]);
+}
+
+#[test]
 fn a_successor_that_ends_at_once_leaves_the_older_connection_in_place() {
     let watch = Subscription { ask_after: None, ..trades() };
     let mut desk = Desk::new(&[watch]).line(3600 * SECOND, 60 * SECOND);

@@ -230,14 +230,18 @@ impl Open {
         (self.heard, self.probe) = (now, Ask::No);
         let mut due = NEVER;
         match *incoming {
-            Incoming::LoggedIn => self.login = Ask::No,
+            // An answer before the login was sent is no answer to it.
+            Incoming::LoggedIn if self.login.since().is_none() => self.login = Ask::No,
             Incoming::Answer(start) => {
                 let said = self.seats.iter_mut().skip(start).flatten();
                 let said = said.filter(|seat| seat.said_by == Some(start));
                 said.for_each(|seat| due = due.min(seat.answer(now)));
             }
             Incoming::Data { subscription, numbers } => {
-                if let Some(seat) = self.seat_mut(subscription) {
+                // Data before the subscription was sent is no answer. It belongs to an earlier
+                // subscription of this index.
+                let seat = self.seat_mut(subscription);
+                if let Some(seat) = seat.filter(|seat| seat.said_by.is_some()) {
                     due = due.min(seat.answer(now));
                     seat.data = Some(now);
                     seat.is_numbered |= numbers.is_some();
