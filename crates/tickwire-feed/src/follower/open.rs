@@ -60,10 +60,6 @@ impl Ask {
     fn say(&mut self, now: Time) {
         *self = Self::Said { at: now, last: !matches!(self, Self::New) };
     }
-
-    fn is_last(self) -> bool {
-        matches!(self, Self::Due { .. } | Self::Said { last: true, .. })
-    }
 }
 
 /// A subscription's place on one connection.
@@ -261,11 +257,12 @@ impl Open {
         seats.try_fold(next, |next, seat| Some(seat.turn(patience, now)?.min(next)))
     }
 
-    /// Which questions are unsent or unanswered: the number of new subscriptions, and whether a
-    /// probe or a repeated subscription is among them.
+    /// How many new subscriptions are unsent or unanswered, and whether any subscription or probe
+    /// is.
     pub(super) fn missing(&self) -> (usize, bool) {
-        let asks = || self.seats.iter().flatten().map(|seat| seat.ask);
-        let missing = asks().filter(|ask| !matches!(ask, Ask::No) && !ask.is_last()).count();
-        (missing, self.probe.is_last() || asks().any(Ask::is_last))
+        let is_asked = |ask: Ask| !matches!(ask, Ask::No);
+        let asked = || self.seats.iter().flatten().filter(|seat| is_asked(seat.ask));
+        let missing = asked().filter(|seat| seat.answered.is_none()).count();
+        (missing, is_asked(self.probe) || asked().next().is_some())
     }
 }
