@@ -314,7 +314,8 @@ impl<T> Follower<T> {
         let mut runs = self.runs.iter_mut();
         let found = runs.find_map(|run| Some((run.end_dialing(connection)?, run)));
         let Some((address, run)) = found else { return };
-        run.after = None;
+        // An alarm is over. A stop is not, because only `go_on` ends a stop.
+        run.after = run.after.map(|(ended, _)| (ended, tickwire::Retry::BackOff));
         let mut open = Open::new(connection, address, self.pace.anew(), now);
         if self.login {
             open.log_in();

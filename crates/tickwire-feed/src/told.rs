@@ -182,7 +182,7 @@ pub enum State {
     Waiting {
         /// The line dials at this time, or later if the [attempts](crate::Attempts) demand it.
         until: Time,
-        /// Why the last connection or attempt ended. `None` before the first attempt.
+        /// The end that caused this wait. `None` before the first attempt.
         after: Option<Ended>,
     },
     /// [Tell a person](Retry::Alarm): the fault may not pass by itself. The line waits before it
@@ -191,7 +191,7 @@ pub enum State {
         /// The line does not dial before this time, which is a minute or more after the connection
         /// or attempt has ended.
         until: Time,
-        /// Why the last connection or attempt ended.
+        /// The end that caused this alarm.
         after: Ended,
     },
     /// The line dials, and has no open connection.
@@ -216,7 +216,7 @@ pub enum State {
     /// [Tell a person](Retry::Stop). The line dials no more until [`Follower::go_on`] is called. If
     /// the line still has a connection, the follower keeps this connection until it ends.
     Stopped {
-        /// Why the last connection or attempt ended.
+        /// The end that stopped the line.
         after: Ended,
     },
 }

@@ -293,6 +293,24 @@ fn a_stop_for_the_successor_is_told_and_outlives_the_older_connection() {
 }
 
 #[test]
+fn a_stop_or_an_alarm_outlives_the_successor_that_was_being_dialed() {
+    for (end, stops) in [(Ended::Closed(3000), true), (Ended::Closed(1008), false)] {
+        let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
+        let old = desk.ready();
+        desk.hear(old, Incoming::Ending);
+        let (new, _) = desk.dialed();
+        desk.end(old, end);
+        desk.follower.opened(new, desk.now);
+        assert_eq!(matches!(desk.state(), State::Stopped { .. }), stops);
+        desk.end(new, Ended::Closed(1006));
+        match desk.state() {
+            State::Stopped { after } if stops => assert_eq!(after, end),
+            state => assert!(matches!(state, State::Waiting { after, .. } if after == Some(end))),
+        }
+    }
+}
+
+#[test]
 fn two_lines_come_back_to_different_servers() {
     let mut desk = Desk::new(&[Subscription::default()]).line(Duration::MAX, Duration::ZERO);
     desk = desk.line(Duration::MAX, Duration::ZERO);

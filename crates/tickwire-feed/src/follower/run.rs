@@ -17,7 +17,8 @@ pub(super) struct Run {
     pub(super) failed: usize,
     /// No attempt before this time. `None`: no attempt until `go_on`.
     pub(super) not_before: Option<Time>,
-    /// The `Ended` that has set `not_before`, and its `Retry`. `None` once a connection has opened.
+    /// The `Ended` that has set `not_before`, and its `Retry`: `BackOff` once a connection has
+    /// opened. `None` before the first end.
     pub(super) after: Option<(Ended, Retry)>,
 }
 
