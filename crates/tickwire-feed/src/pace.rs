@@ -68,6 +68,10 @@ impl Limiter {
     }
 
     fn take(&mut self, now: Time) -> Result<(), Time> {
+        // Each refusal of the bucket rounds its inflow down, and so delays the next token.
+        if now < self.due {
+            return Err(self.due);
+        }
         let taken = self.ask(now);
         // If no token is left, ask again, because only a refusal tells when the next one comes.
         let next =

@@ -80,6 +80,17 @@ fn greedy(mut pace: Pace, windows: u32) -> u32 {
 }
 
 #[test]
+fn a_refusal_does_not_move_the_promised_time() {
+    let mut pace = Pace::new(1, 20 * SECOND);
+    assert_eq!(pace.take(ms(0)), Ok(()));
+    let again = pace.take(ms(0)).unwrap_err();
+    for now in 1..20_000 {
+        assert_eq!(pace.take(ms(now)), Err(again));
+    }
+    assert_eq!(pace.take(again), Ok(()));
+}
+
+#[test]
 fn what_is_allowed_is_had() {
     assert!(greedy(Pace::new(5, SECOND), 100) >= 499);
     assert!(greedy(Pace::new(5, SECOND).at_once(3), 100) >= 299);
