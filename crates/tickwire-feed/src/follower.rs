@@ -173,8 +173,9 @@ pub struct Follower<T> {
     left: VecDeque<(ConnectionId, CloseCode)>,
     /// The subscriptions whose arbiters have to be polled.
     unpolled: Range<usize>,
-    /// Data has come while a line had two connections, so the next `poll` decides whether to leave
-    /// the older one. `heard` does not decide, because the successor may end before the `poll`.
+    /// A line has two connections, and data has come or time has passed. So the next `poll` decides
+    /// whether to leave the older one. `heard` does not decide, because the successor may end
+    /// before the `poll`.
     retires: bool,
     /// When `poll` next has something to do, if no other method is called before.
     due: Time,

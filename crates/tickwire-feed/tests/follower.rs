@@ -274,6 +274,19 @@ fn a_quiet_successor_takes_over_once_what_was_on_the_way_had_time_to_come() {
 }
 
 #[test]
+fn a_successor_that_takes_over_by_time_has_its_own_successor_in_time() {
+    let mut desk = Desk::new(&[Subscription::default()]).line(57 * SECOND, 50 * SECOND);
+    let old = desk.ready();
+    desk.hear(old, Incoming::Answer(0));
+    let new = desk.ready();
+    desk.now = desk.now + SECOND / 10;
+    desk.hear(new, Incoming::Answer(0));
+    assert_eq!(desk.next(), Action::Leave { connection: old, code: CloseCode::NORMAL });
+    desk.dialed();
+    assert_eq!(desk.now, Time::ZERO + 14 * SECOND);
+}
+
+#[test]
 fn a_stop_for_the_successor_is_told_and_outlives_the_older_connection() {
     let mut desk = Desk::new(&[Subscription::default()]).line(3600 * SECOND, 60 * SECOND);
     desk.follower.addresses = 3;

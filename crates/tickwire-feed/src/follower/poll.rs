@@ -21,10 +21,10 @@ impl<T> Follower<T> {
     /// other followers. The follower dials only what [`Attempts::take`] allows.
     pub fn poll(&mut self, now: Time, attempts: &mut Attempts) -> Action<T> {
         self.note_late_poll(now);
-        if core::mem::take(&mut self.retires) {
-            (0..self.runs.len()).for_each(|at| self.retire(at, now));
-        }
         loop {
+            if core::mem::take(&mut self.retires) {
+                (0..self.runs.len()).for_each(|at| self.retire(at, now));
+            }
             if let Some((connection, code)) = self.left.pop_front() {
                 return Action::Leave { connection, code };
             }
@@ -75,8 +75,9 @@ impl<T> Follower<T> {
         None
     }
 
-    /// Does what is due. If it returns `None`, then `due`, `unpolled` or `left` says what comes
-    /// next. If it returns an action, `due` stays as it was, so the next `poll` calls `act` again.
+    /// Does what is due. If it returns `None`, then `due`, `unpolled`, `left` or `retires` says
+    /// what comes next. If it returns an action, `due` stays as it was, so the next `poll` calls
+    /// `act` again.
     fn act(&mut self, now: Time, attempts: &mut Attempts) -> Option<Action<T>> {
         let mut due = now + LONGEST_WAIT;
         let Self { probe_after, answer_within, grace, .. } = *self;
@@ -109,7 +110,7 @@ impl<T> Follower<T> {
                 // A quiet subscription may be ready after `answer_within`. Even if this time is 0,
                 // `due` must be after now, because otherwise `poll` would loop for ever.
                 due = due.min(now + answer_within.max(STOOD_STILL));
-                self.retire(at, now);
+                self.retires = true;
             }
         }
         self.due = due;
