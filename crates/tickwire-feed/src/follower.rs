@@ -107,12 +107,15 @@ use tickwire_parts::Backoff;
 ///   [`max_retry_after`](Attempts::max_retry_after).
 /// - **Addresses.** After an attempt that failed, and after [`Ended::Silent`], a line turns to the
 ///   next address. After any other end of a connection, the line dials the same address again, if
-///   no other line has a connection to this address. Otherwise the line turns to the next address
-///   to which no other line has a connection, if there is such an address. After [`Ended::Silent`],
-///   and after [`Ended::Failed`] with [`Retry::BackOff`](tickwire::Retry::BackOff), a line that
-///   turns to another address dials it at once. But if as many attempts and connections have ended
-///   in a row as there are addresses, the line first waits for its delay. This count starts anew
-///   after a connection that lasted for `max_delay`, and after `go_on`.
+///   no other line uses this address: has a connection to it, or dials it. Otherwise the line turns
+///   to the next address that no other line uses, if there is such an address. The line decides
+///   this at the end of the connection, and again when it dials. If an attempt to dial a successor
+///   has failed, the line has turned already, and the end of the older connection turns it no
+///   further. After [`Ended::Silent`], and after [`Ended::Failed`] with
+///   [`Retry::BackOff`](tickwire::Retry::BackOff), a line that turns to another address dials it at
+///   once. But if as many attempts and connections have ended in a row as there are addresses, the
+///   line first waits for its delay. This count starts anew after a connection that lasted for
+///   `max_delay`, and after `go_on`.
 /// - **A quiet market** ends no connection if the exchange answers each login, subscription and
 ///   probe, and if [`Subscription::leave_after`] is not set.
 /// - **A dead connection or subscription.** The follower sends a [probe](Say::Probe) after
@@ -418,24 +421,26 @@ impl<T> Follower<T> {
         let Some(address) = dialed.or(open.as_ref().map(|open| open.address)) else { return };
         let addresses = self.addresses.max(1);
         let is_next = run.address % addresses == address; // if not, the line has turned already
-        let other = match dialed.is_some() || ended == Ended::Silent {
+        let turns = dialed.is_some() || ended == Ended::Silent;
+        let other = match turns {
             true => Some((address + 1) % addresses),
             false => self.unused(at, address),
         };
         let run = &mut self.runs[at];
+        if is_next {
+            run.avoids = !turns;
+        }
         run.over(ended, other.filter(|_| is_next), addresses, away, now);
         open.into_iter().for_each(|open| self.close_lines(open));
         self.due = now;
     }
 
-    /// If another line has a connection to `address`, returns the next address to which no other
-    /// line has a connection, because two lines to one server would fall silent together.
+    /// If another line uses `address`, returns the next address that no other line uses, because
+    /// two lines to one server would fall silent together. A line uses the addresses that it dials
+    /// or has a connection to.
     fn unused(&self, at: usize, address: usize) -> Option<usize> {
         let others = || self.runs.iter().enumerate().filter(|(other, _)| *other != at);
-        let uses = |address| {
-            let mut opens = others().flat_map(|(_, run)| run.rotation.iter());
-            opens.any(|open| open.address == address)
-        };
+        let uses = |address| others().any(|(_, run)| run.uses(address));
         let mut next = (address + 1..self.addresses).chain(0..address);
         if uses(address) { next.find(|address| !uses(*address)) } else { None }
     }

@@ -348,6 +348,23 @@ fn two_lines_come_back_to_different_servers() {
 }
 
 #[test]
+fn a_line_avoids_an_address_that_another_line_has_taken_meanwhile() {
+    let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
+    desk = desk.line(Duration::MAX, Duration::ZERO);
+    desk.follower.addresses = 5;
+    let (first, _) = desk.dialed();
+    let Action::Dial { connection: second, line: 1, address: 1 } = desk.poll() else { panic!() };
+    desk.follower.opened(second, desk.now);
+    desk.end(second, Ended::Closed(1006));
+    desk.end(first, Ended::Failed(Retry::BackOff));
+    let (first, _) = desk.dialed(); // address 1
+    desk.follower.opened(first, desk.now);
+    desk.all();
+    desk.hear(first, Incoming::Answer(0));
+    assert!(matches!(desk.next(), Action::Dial { line: 1, address: 2, .. }));
+}
+
+#[test]
 fn a_program_that_stood_still_asks_before_it_leaves() {
     let mut desk = Desk::new(&[trades()]).line(Duration::MAX, Duration::ZERO);
     let id = desk.ready();

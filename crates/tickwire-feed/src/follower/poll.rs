@@ -128,8 +128,11 @@ impl<T> Follower<T> {
     fn dial(&mut self, at: usize) -> Action<T> {
         let connection = ConnectionId(self.next);
         self.next += 1;
+        let address = self.runs[at].address % self.addresses.max(1);
+        let other = self.runs[at].avoids.then(|| self.unused(at, address)).flatten();
+        let address = other.unwrap_or(address);
         let run = &mut self.runs[at];
-        let address = run.address % self.addresses.max(1);
+        (run.address, run.avoids) = (address, false);
         run.dialing = Some((connection, address));
         Action::Dial { connection, line: at, address }
     }

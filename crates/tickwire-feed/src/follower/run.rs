@@ -13,6 +13,8 @@ pub(super) struct Run {
     pub(super) dialing: Option<(ConnectionId, usize)>,
     /// The address that is dialed next, modulo the number of addresses.
     pub(super) address: usize,
+    /// Whether the next dial avoids an address that another line uses.
+    pub(super) avoids: bool,
     /// How many attempts and connections have ended since `backoff` was last reset.
     pub(super) failed: usize,
     /// No attempt before this time. `None`: no attempt until `go_on`.
@@ -24,9 +26,9 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn new(backoff: Backoff, rotation: Rotation<Open>, address: usize) -> Self {
-        let (dialing, failed, after) = (None, 0, None);
+        let (dialing, avoids, failed, after) = (None, false, 0, None);
         let not_before = Some(Time::ZERO);
-        Self { backoff, rotation, dialing, address, failed, not_before, after }
+        Self { backoff, rotation, dialing, address, avoids, failed, not_before, after }
     }
 
     /// Removes a connection that was open, and is now over.
@@ -50,6 +52,12 @@ impl Run {
 
     pub(super) fn has(&self, connection: ConnectionId) -> bool {
         self.rotation.iter().any(|open| open.id == connection)
+    }
+
+    /// Whether the line dials this address, or has a connection to it.
+    pub(super) fn uses(&self, address: usize) -> bool {
+        let dials = self.dialing.is_some_and(|(_, dialed)| dialed == address);
+        dials || self.rotation.iter().any(|open| open.address == address)
     }
 
     /// When to dial. `None` while an attempt is under way, and if no attempt is wanted.
