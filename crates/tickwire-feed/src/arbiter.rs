@@ -103,8 +103,9 @@ pub struct Arbiter<T> {
     moved: Time,
     /// When the arbiter noticed that a line may count anew, because the line's numbers are below
     /// the feed's last number. `None` if no line seems to count anew, or once a line has brought
-    /// the feed's last number or a later number.
-    anew: Option<Time>,
+    /// the feed's last number or a later number. The flag is false if `guessed` is the only
+    /// reason.
+    anew: Option<(Time, bool)>,
     /// Whether a line has begun below the feed's last number, or has gone back below this number,
     /// since the last `resync`.
     low: bool,
@@ -288,11 +289,12 @@ impl<T> Arbiter<T> {
             self.anew = None;
             return;
         }
-        let went_back = end < before || self.guessed;
-        if went_back {
-            self.anew.get_or_insert(now);
+        let went_back = end < before;
+        if went_back || self.guessed {
+            let (since, is_sure) = self.anew.unwrap_or((now, false));
+            self.anew = Some((since, is_sure || went_back));
         }
-        if went_back || before == 0 {
+        if self.anew.is_some() || before == 0 {
             (self.low, self.watched) = (true, true);
         }
     }
@@ -339,9 +341,9 @@ impl<T> Arbiter<T> {
             // A line that began below the feed may just lag behind another line. But if all lines
             // are below the feed, the exchange may count anew.
             let is_alone = self.all_lines(|end| end < self.next);
-            let anew = self.anew.or(is_alone.then_some(now));
+            let anew = self.anew.or(is_alone.then_some((now, true)));
             self.anew = anew.filter(|_| self.ends().any(|end| 0 < end && end < self.next));
-            if self.anew.is_some_and(|since| since + self.patience <= now) {
+            if self.anew.is_some_and(|(since, _)| since + self.patience <= now) {
                 self.restart(State::Start);
                 return Some(Event::Restart);
             }

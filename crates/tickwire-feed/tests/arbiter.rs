@@ -157,6 +157,20 @@ fn a_line_that_went_back_and_was_closed_is_not_believed() {
 }
 
 #[test]
+fn a_number_below_the_first_one_restarts_no_feed_that_went_on_after_a_lost_gap() {
+    let mut feed = Feed::new();
+    feed.arbiter.resume(ms(0));
+    let (a, b) = (feed.arbiter.open(), feed.arbiter.open());
+    let _ = feed.offer(&a, 10, ms(0));
+    let _ = feed.offer(&a, 15, ms(0));
+    let _ = feed.offer(&b, 9, ms(500));
+    feed.poll(ms(1_000)); // 11 to 14 are lost
+    feed.arbiter.resume(ms(1_000));
+    feed.poll(ms(60_000));
+    assert_eq!((feed.firsts(), feed.gaps.len(), feed.restarts), (vec![10, 15], 1, 0));
+}
+
+#[test]
 fn what_was_refused_or_dropped_without_room_and_does_not_come_again_is_a_gap() {
     let mut feed = Feed::from(1);
     feed.arbiter.most_kept = 2;

@@ -59,7 +59,7 @@ impl<T> Arbiter<T> {
     /// lost, or [`Event::Restart`](crate::Event::Restart) comes because a line counts anew.
     pub fn poll_timeout(&self) -> Option<Time> {
         let moved = self.is_waiting().then_some(self.moved);
-        let times = moved.into_iter().chain(self.anew);
+        let times = moved.into_iter().chain(self.anew.map(|(since, _)| since));
         let since = times.min().filter(|_| self.state == State::Synced)?;
         Some(since + self.patience)
     }
@@ -89,7 +89,7 @@ impl<T> Arbiter<T> {
     /// message is kept, the next message that arrives is delivered, whatever its number. This first
     /// number counts as wrong if no message in order follows it, and a line brings a lower number.
     /// Then `poll` reports [`Event::Restart`](crate::Event::Restart) after the arbiter's
-    /// [patience](Self::patience).
+    /// [patience](Self::patience), unless the feed has gone on after a lost gap meanwhile.
     pub fn resume(&mut self, now: Time) {
         let kept = self.kept.front().map(|kept| kept.first);
         let next = match (self.state, kept) {
@@ -109,7 +109,8 @@ impl<T> Arbiter<T> {
     fn go_on(&mut self, next: u64, base: u64, now: Time) {
         (self.state, self.next) = (State::Synced, next);
         (self.moved, self.guessed, self.watched) = (now, false, true);
-        self.anew = self.anew.map(|_| now);
+        // After a lost gap, a guess about the first number counts no longer.
+        self.anew = self.anew.filter(|&(_, is_sure)| is_sure).map(|_| (now, true));
         while self.kept.back().is_some_and(|kept| kept.first.saturating_sub(base) > self.reach) {
             self.drop_kept(self.kept.len() - 1);
         }

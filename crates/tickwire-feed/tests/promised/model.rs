@@ -70,8 +70,10 @@ pub(crate) struct Brought {
     pub(crate) stopped: Vec<Span>,
     /// Whether it brought a message since the last `resync`.
     pub(crate) spoke: bool,
-    /// Whether it went back below its own last number, or is below a number that was believed.
+    /// Whether it went back below its own last number.
     pub(crate) went_back: bool,
+    /// Whether it is below a number that was believed.
+    pub(crate) doubts: bool,
 }
 
 #[derive(Default)]
@@ -153,8 +155,9 @@ impl Model {
         let (next, reach, started) = (self.next, self.set.reach, self.started);
         let Some(line) = self.lines.get_mut(&id).filter(|_| is_range(m)) else { return };
         if started && m.1 + 1 < next {
-            line.went_back |= self.believes || line.last.is_some_and(|last| m.1 < last.1);
-            self.low |= line.went_back || line.last.is_none();
+            line.doubts |= self.believes;
+            line.went_back |= line.last.is_some_and(|last| m.1 < last.1);
+            self.low |= line.doubts || line.went_back || line.last.is_none();
         }
         (line.last, line.spoke) = (Some(m), true);
         self.arrived.push((m, now));
@@ -164,7 +167,7 @@ impl Model {
         if started && m.1 + 1 >= next {
             // "a line has since brought the feed's last number or a later number"
             (self.anew, self.surely_anew) = (None, None);
-            self.lines.values_mut().for_each(|l| l.went_back = false);
+            self.lines.values_mut().for_each(|l| (l.went_back, l.doubts) = (false, false));
         }
         let all_spoke = self.lines.values().all(|l| l.last.is_some());
         self.far = (started && all_spoke && self.all_below(reach)).then_some(id);
@@ -239,7 +242,8 @@ impl Model {
         (self.believes, self.low) = (false, false);
         (self.anew, self.surely_anew) = (None, None);
         self.owed.clear();
-        self.lines.values_mut().for_each(|l| (l.went_back, l.spoke) = (false, false));
+        self.lines.values_mut().for_each(|l| (l.went_back, l.doubts) = (false, false));
+        self.lines.values_mut().for_each(|l| l.spoke = false);
     }
 
     pub(crate) fn resync(&mut self, next: u64, now: Time) {
@@ -252,7 +256,10 @@ impl Model {
             (Feed::Lost(gap), _) => {
                 (self.feed, self.believes) = (Feed::Synced, false);
                 self.settle(gap.1 + 1);
-                self.anew = self.anew.map(|_| now);
+                // The gap was told, so a doubt is no reason any more. A closed line may have gone back.
+                self.lines.values_mut().for_each(|l| l.doubts = false);
+                let counts = self.closed || self.counts_anew();
+                self.anew = self.anew.filter(|_| counts).map(|_| now);
             }
             (_, Some(first)) => self.go_on(Feed::Synced, first),
             (_, None) => self.go_on(Feed::Any, 0),
@@ -260,14 +267,18 @@ impl Model {
         self.moved = Some(now);
     }
 
+    fn counts_anew(&self) -> bool {
+        let is_below = |l: &Brought| l.last.is_some_and(|last| last.1 + 1 < self.next);
+        let below = self.lines.values().any(|l| (l.went_back || l.doubts) && is_below(l));
+        self.started && (below || self.low && self.all_below(0))
+    }
+
     /// Notes since when something waits.
     pub(crate) fn note_waiting(&mut self, now: Time) {
         let synced = self.feed == Feed::Synced;
         let waits = synced && !self.held().is_empty();
         self.moved = self.moved.or(Some(now)).filter(|_| waits);
-        let below = |l: &Brought| l.went_back && l.last.is_some_and(|last| last.1 + 1 < self.next);
-        let went_back = self.lines.values().any(below);
-        let counts = self.started && (went_back || self.low && self.all_below(0));
+        let counts = self.counts_anew();
         self.anew = self.anew.or(counts.then_some(now));
         self.surely_anew = self.surely_anew.or(Some(now)).filter(|_| synced && counts);
     }
