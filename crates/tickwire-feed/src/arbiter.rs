@@ -170,7 +170,8 @@ impl<T> Arbiter<T> {
 
     /// Whether this line alone could continue the feed without loss: the line has brought a
     /// message, and everything that the line brought is delivered, or reported as lost. If the line
-    /// replaces another connection, keep the other connection until this call returns `true`.
+    /// replaces another connection, keep the other connection until this call returns `true`. While
+    /// the feed is not synchronised, for example after a lost gap, no line is in sequence.
     pub fn in_sequence(&self, line: &Line) -> bool {
         let source = self.lines.get(line.0).filter(|source| source.is_open);
         self.state == State::Synced

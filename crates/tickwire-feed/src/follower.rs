@@ -8,8 +8,9 @@
 //! ```
 //!
 //! Invariant: before `due`, `poll` has something to do only if another method was called. A method
-//! that gives `poll` something to do sets `due` to now or earlier, or adds to `unpolled` or `left`.
-//! A method that gives `poll` something to do at a later time sets `due` to this time or earlier.
+//! that gives `poll` something to do sets `due` to now or earlier, sets `retires`, or adds to
+//! `unpolled` or `left`. A method that gives `poll` something to do at a later time sets `due` to
+//! this time or earlier.
 mod open;
 mod poll;
 mod run;

@@ -191,7 +191,7 @@ impl Backoff {
         Some(self.next()?.saturating_add(asked.min(self.max_retry_after)))
     }
 
-    /// The delay after the server has refused the handshake with an HTTP status other than 101.
+    /// The delay after the server has refused the handshake with this HTTP status.
     /// Returns `None` if another attempt would not help or exceeds `max_attempts`; see
     /// [`HandshakeError::is_retryable`]. The server's Retry-After is added to the next random
     /// delay, so that clients with the same Retry-After do not come back at the same time.

@@ -66,9 +66,10 @@ impl<T> Arbiter<T> {
 
     /// Starts or continues the feed at `next`, the first number that a snapshot does not contain.
     /// Then call [`poll`](Self::poll), which returns the kept messages from `next` on. Kept
-    /// messages that the snapshot contains are dropped. The arbiter forgets which numbers were
-    /// [refused](crate::Verdict::Refused). A refused number that the snapshot does not contain
-    /// becomes part of a gap when a line brings a later number.
+    /// messages that the snapshot contains are dropped. Kept messages that begin more than
+    /// [`reach`](Self::reach) above `next` are dropped too, and count as refused. The arbiter
+    /// forgets which numbers were [refused](crate::Verdict::Refused) before. A refused number that
+    /// the snapshot does not contain becomes part of a gap when a line brings a later number.
     ///
     /// If numbers are missing between the snapshot and the first kept message, a gap remains: take
     /// a newer snapshot. `poll` reports this gap at once if all lines have passed it.
@@ -84,6 +85,8 @@ impl<T> Arbiter<T> {
     /// After a lost gap the feed goes on at the gap's `last` + 1. `poll` reports another
     /// [gap](crate::Event::Gap) if more numbers are missing, for example numbers that were
     /// [refused](crate::Verdict::Refused). Late messages with numbers of the lost gap are dropped.
+    /// Kept messages that begin more than [`reach`](Self::reach) above the first message from there
+    /// on are dropped too, and count as refused.
     ///
     /// If no gap was lost, the feed starts with the kept message that has the lowest number. If no
     /// message is kept, the next message that arrives is delivered, whatever its number. This first

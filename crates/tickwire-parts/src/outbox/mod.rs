@@ -45,7 +45,7 @@ pub enum Overflow {
     /// data. A message without a key stays in order and is never replaced.
     ///
     /// No message is dropped to make room. Instead the subscriber is disconnected with 1013 if the
-    /// messages need more room than there is, or if a message has waited for longer than
+    /// messages need more room than there is, or if a message has waited for
     /// [`max_age`](Outbox::max_age). Therefore [`max_bytes`](Outbox::max_bytes) must have room for
     /// the longest message of each key, and for 64 bytes more per key. With less room, a burst
     /// disconnects even subscribers that read as fast as they can.
@@ -187,9 +187,10 @@ pub struct Outbox {
     /// accepts messages while less than `max_bytes` waits. So a push is never refused while
     /// [`has_room`](Self::has_room) is true, and the last message may exceed the bound.
     pub max_bytes: usize,
-    /// How long a message may wait; unlimited unless set. [`Wait`](Overflow::Wait) ignores it. Each
-    /// push and feed checks the age, so no message older than `max_age` is ever fed. To make the
-    /// policy act on time, call `feed` at [`poll_timeout`](Self::poll_timeout).
+    /// How long a message may wait; unlimited unless set. A message that has waited for `max_age`
+    /// is too old. [`Wait`](Overflow::Wait) ignores the age. Each push and feed checks it, so no
+    /// message that is too old is ever fed. To make the policy act on time, call `feed` at
+    /// [`poll_timeout`](Self::poll_timeout).
     ///
     /// A message that replaces a waiting message takes over that message's age. The age of any
     /// other message counts from the `now` of its push. So read the clock right before the push. If
