@@ -24,7 +24,8 @@ fn data(number: u64) -> Got {
     Got::Data { stream: 0, restarts: 0, number }
 }
 
-/// One connection is open, its login is answered, and the number 1 was delivered, but not 2.
+/// One connection is open, its login and its subscription are answered, and the number 1 was
+/// delivered, but not 2.
 fn calm() -> Day {
     let plan =
         Plan { hosts: 2, streams: 1, login: true, life: DAY, tick: SECOND, ..Plan::default() };
@@ -49,10 +50,17 @@ fn calm() -> Day {
     while day.0.step().is_none_or(|(_, got)| got != Got::Open) {}
     hear(&mut day, Got::Open);
     say(&mut day, Said::Login);
-    [Got::LoggedIn, data(1)].into_iter().for_each(|got| hear(&mut day, got));
+    hear(&mut day, Got::LoggedIn);
+    say(&mut day, Said::Subscribe(0, 1));
+    hear(&mut day, data(1));
     day.1.delivers(0, 0, 0, 1);
     hear(&mut day, data(2));
     day
+}
+
+/// The client forgets its subscription, and wants it again.
+fn forget(day: &mut Day) {
+    (0..2).for_each(|streams| day.1.wants(0, streams));
 }
 
 fn shows(day: &mut Day, state: State) {
@@ -113,7 +121,6 @@ const CASES: &[Case] = &[
     }),
     ("nothing is said again too soon", |day| say(day, Said::Login)),
     ("nothing is said again too soon", |day| {
-        say(day, Said::Subscribe(0, 1));
         day.0.now += 900;
         say(day, Said::Subscribe(0, 1));
     }),
@@ -139,7 +146,10 @@ const CASES: &[Case] = &[
         day.0.connections[0].frozen = Some(day.0.now);
         later(day, 21 * SECOND);
     }),
-    ("all is said on each connection", |day| later(day, 21 * SECOND)),
+    ("all is said on each connection", |day| {
+        forget(day);
+        later(day, 21 * SECOND);
+    }),
     ("the state shown is true", |day| shows(day, State::Replacing)),
     ("the state shown is true", |day| shows(day, State::Subscribing { missing: 1 })),
     ("the state shown is true", |day| shows(day, State::LoggingIn)),
@@ -152,7 +162,8 @@ const CASES: &[Case] = &[
     }),
     ("the state shown is true", |day| shows(day, State::Stopped { after: Ended::Silent })),
     ("the state shown is true", |day| {
-        (0..2).for_each(|streams| day.1.wants(0, streams));
+        forget(day);
+        hear(day, data(3));
         shows(day, State::Following);
     }),
     ("a connection is left only for one that has all", |day| {
@@ -160,6 +171,13 @@ const CASES: &[Case] = &[
     }),
     ("no healthy connection is left", |day| day.1.leaves(&day.0, 0, false)),
     ("a frozen subscription is left in time", |day| {
+        day.0.connections[0].mute = 1;
+        later(day, 61 * SECOND);
+    }),
+    ("a frozen subscription is left in time", |day| {
+        forget(day);
+        say(day, Said::Subscribe(0, 1));
+        hear(day, Got::Answer(0, 1, true));
         day.0.connections[0].mute = 1;
         later(day, 61 * SECOND);
     }),

@@ -51,14 +51,15 @@ struct Talk {
     /// The line had no other connection meanwhile.
     alone: bool,
     said: Vec<(Ms, Said)>,
-    /// The streams that were subscribed, and those that were answered.
+    /// Of the streams that are wanted, those that were subscribed, and those that were answered.
     streams: u64,
     answers: u64,
     logged_in: bool,
     wrong: bool,
     refused: bool,
     checked: bool,
-    last_data: Vec<Ms>,
+    /// When each answered stream last had data, or was first answered if it had none.
+    fresh: Vec<Ms>,
 }
 
 #[derive(Default)]
@@ -116,8 +117,8 @@ impl Oracle {
         let at = || format!("{id} at {now} ms, line {line}, host {host}; {:?}", world.last);
         let held: Vec<usize> = self.of(line).collect();
         held.iter().for_each(|&id| self.talks[id].alone = false);
-        let (alone, last_data) = (held.is_empty(), vec![0; self.streams.len()]);
-        self.talks.push(Talk { line, last_data, alone, ..Talk::default() });
+        let (alone, fresh) = (held.is_empty(), vec![0; self.streams.len()]);
+        self.talks.push(Talk { line, fresh, alone, ..Talk::default() });
         self.held.push(id);
         self.dials.push(now);
         let (most, window) = self.rules.dials;
@@ -169,11 +170,16 @@ impl Oracle {
             }
             Got::Refused(408 | 500.., after) => self.waits = self.waits.max(wait(after, 0)),
             Got::LoggedIn => talk.logged_in = true,
-            Got::Answer(_, streams, true) => talk.answers |= streams,
+            Got::Answer(_, streams, true) => {
+                let new = streams & talk.streams & !talk.answers;
+                let fresh = talk.fresh.iter_mut().enumerate();
+                fresh.filter(|(at, _)| new >> at & 1 == 1).for_each(|(_, fresh)| *fresh = now);
+                talk.answers |= new;
+            }
             Got::Answer(_, _, false) => talk.refused = true,
             Got::Data { stream, restarts, number } => {
-                talk.answers |= 1 << stream;
-                talk.last_data[stream] = now;
+                talk.answers |= (1 << stream) & talk.streams; // data before is no answer
+                talk.fresh[stream] = now;
                 let seen = &mut self.streams[stream];
                 let new = seen.last.is_none_or(|last| (restarts, number) > last);
                 let told = seen.last.is_some_and(|last| last.0 == restarts) && number <= seen.gap;
@@ -249,7 +255,9 @@ impl Oracle {
     pub(crate) fn wants(&mut self, now: Ms, streams: u64) {
         let changed = self.wanted ^ streams;
         (self.wanted, self.changed) = (streams, now);
-        self.talks.iter_mut().for_each(|talk| talk.answers &= !changed);
+        for talk in &mut self.talks {
+            (talk.answers, talk.streams) = (talk.answers & !changed, talk.streams & !changed);
+        }
         for (stream, seen) in self.streams.iter_mut().enumerate() {
             if changed >> stream & 1 == 1 {
                 *seen = Seen::default();
@@ -320,12 +328,11 @@ impl Oracle {
             let late = silent.is_some_and(|at| world.awake(at.max(self.changed)) > self.rules.dead);
             self.holds("a dead line is left in time", !late, what);
             let talk = &mut self.talks[id];
-            let frozen = |(stream, last): (usize, &Ms)| {
-                connection.mute >> stream & 1 == 1
-                    && *last > 0
-                    && world.awake(*last) > self.rules.mute
+            let frozen = |(stream, fresh): (usize, &Ms)| {
+                (connection.mute & talk.answers) >> stream & 1 == 1
+                    && world.awake(*fresh) > self.rules.mute
             };
-            let late = connection.mute > 0 && talk.last_data.iter().enumerate().any(frozen);
+            let late = connection.mute > 0 && talk.fresh.iter().enumerate().any(frozen);
             let since = open.max(self.changed);
             if silent.is_none() && !talk.checked && world.awake(since) > self.rules.said {
                 talk.checked = true;
