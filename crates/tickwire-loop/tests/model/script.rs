@@ -284,6 +284,9 @@ impl Script<'_, '_> {
     /// Changes the outbox. To a raw server that has read all, sends more than outbox and loop hold:
     /// the stream takes that, whatever the policy. If a peer has stalled, the policy acts.
     fn outbox(&mut self, net: &mut Net<'_, Value>, handle: Handle) {
+        if net.outbox(handle).is_some_and(|outbox| outbox.disconnected().is_some()) {
+            return assert!(net.set_outbox(handle, None).is_none() && net.outbox(handle).is_some());
+        }
         let conn = &self.reference.conns[&handle];
         let reads = |p: &Peer| p.most[1] == 1 << 20 && p.input.ended.is_none() && !p.output.mute;
         let stalls = self.reference.raw(conn.flow ^ 1).is_some_and(|peer| peer.most[1] == 0);
@@ -306,19 +309,15 @@ impl Script<'_, '_> {
         let conn = self.reference.conn(handle);
         assert!(before.is_some() == conn.policy.is_some() || conn.closing);
         conn.policy = policy;
-        if before.is_some() {
-            self.reference.disconnected(handle); // what waits goes with the outbox
-        }
+        before.iter().for_each(|_| self.reference.disconnected(handle)); // and what waits is gone
         if bursts && policy.is_some() {
             for n in 0..100 {
                 let message = self.message(1000);
                 assert_eq!(net.send(handle, message.as_message()), Ok(()), "message {n} of 100");
                 self.reference.fed(handle, message.as_message(), Class::Burst);
             }
-            match self.dice.one_in(2) {
-                true => self.close(net, handle),
-                false => self.feed(net, handle),
-            }
+            let then = if self.dice.one_in(2) { Self::close } else { Self::feed };
+            then(self, net, handle);
         } else if stalls && policy.is_some() {
             (0..40).for_each(|_| self.send(net, handle, None, 17_000));
         }
