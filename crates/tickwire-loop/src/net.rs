@@ -293,11 +293,12 @@ impl<'n, T> Net<'n, T> {
     /// the connection is gone. An outbox that has disconnected its connection stays: then this call
     /// changes nothing, and returns `None`.
     ///
-    /// The loop writes from the outbox at the end of the turn or round, before it answers the
-    /// peer's Close, and when a message would exceed [`max_bytes`](Outbox::max_bytes). If the
-    /// stream then accepts too little, the outbox's policy acts. So `max_bytes` must be enough for
-    /// the bytes that one call of the handler sends, minus those that the system's send buffer
-    /// accepts. At the answer to the peer's Close, the messages that are left are dropped.
+    /// The loop writes from the outbox at the end of the turn or round, and when a message would
+    /// exceed [`max_bytes`](Outbox::max_bytes). If the stream then accepts too little, the outbox's
+    /// policy acts. So `max_bytes` must be enough for the bytes that one call of the handler sends,
+    /// minus those that the system's send buffer accepts. In its turn, a connection takes what its
+    /// outbox has before each further message is read. So only what the stream does not accept is
+    /// left and dropped when the loop answers the peer's Close, or a violation.
     pub fn set_outbox(&mut self, of: Handle, outbox: impl Into<Option<Outbox>>) -> Option<Outbox> {
         self.inner.current.change(); // so that `send` sees the outbox
         self.inner.make_ready(of.at); // `Event::Room` may be due

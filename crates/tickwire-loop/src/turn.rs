@@ -175,15 +175,18 @@ impl<'i, T> Turn<'i, T> {
         let mut delivered = false;
         loop {
             if inner.current.has_changed() {
-                let Some(slot) = inner.slots.get(handle) else { return Stop::Ended };
+                let Some(slot) = inner.slots.get_mut(handle) else { return Stop::Ended };
                 inner.current.look(handle, slot);
                 if slot.marks.paused {
                     return if conn.closed().is_some() { drop_received(conn) } else { Stop::Held };
                 }
-                // A Close may come next, and nothing can be sent after the answer to it.
-                let waits = slot.outbox.as_ref().is_some_and(|outbox| outbox.counts().waiting > 0);
-                if waits && !conn.receiver().info().more {
-                    Net::in_turn(inner, conn.sender_mut()).drain(handle);
+                // The next step may meet a Close, and nothing can be sent after the answer to it.
+                // So the outbox is fed first, and written only if `max_unsent` stops it.
+                if let Some(outbox) = &mut slot.outbox {
+                    let _ = outbox.feed(inner.clock.now, conn.sender_mut());
+                    if outbox.counts().waiting > 0 {
+                        Net::in_turn(inner, conn.sender_mut()).drain(handle);
+                    }
                 }
             }
             // Before the first message of this call, no new reply is queued, so only a lack of room

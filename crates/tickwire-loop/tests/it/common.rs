@@ -196,7 +196,8 @@ pub(crate) fn head(from: &mut impl Read) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
-        if from.read(&mut byte).unwrap() == 0 {
+        // Unlike `read`, this goes on after a signal, such as io_uring raises in other threads.
+        if from.read_exact(&mut byte).is_err() {
             break;
         }
         head.push(byte[0]);

@@ -161,17 +161,22 @@ fn a_connection_that_is_closing_is_read_though_it_has_no_room() {
     assert!(next(&told).is_none());
 }
 
-/// The peer sends its request, messages and a Close in one write.
+/// The peer sends its request, messages, and a Close or a bad text in one write.
 #[test]
 fn what_an_outbox_has_leaves_before_the_answer_to_a_close() {
+    let close = (0, &b"\x88\x80\0\0\0\0"[..], &[0x88, 0][..]);
+    let bad = (Outbox::MAX_UNSENT, &b"\x81\x81\0\0\0\0\xff"[..], &[0x88, 2, 0x03, 0xef][..]);
     let policies = [Overflow::Wait, Overflow::DropOldest, Overflow::Conflate];
-    for policy in [&policies[..], &[Overflow::Disconnect(CloseCode::NORMAL)]].concat() {
+    let policies = [&policies[..], &[Overflow::Disconnect(CloseCode::NORMAL)]].concat();
+    for (policy, (max_unsent, end, answer)) in
+        policies.into_iter().flat_map(|policy| [(policy, close), (policy, bad)])
+    {
         let server =
             Running::<()>::at(Door::new(Config::default()), move |net, event| match event {
                 Event::Request { answer, .. } => answer.accept(Accept::default(), ()),
                 Event::Open(handle) => {
                     let mut outbox = Outbox::new(policy);
-                    outbox.max_unsent = 0;
+                    outbox.max_unsent = max_unsent;
                     net.set_outbox(handle, outbox);
                     net.send(handle, &[100; 100][..]).unwrap();
                 }
@@ -180,13 +185,13 @@ fn what_an_outbox_has_leaves_before_the_answer_to_a_close() {
             });
         for n in [0, 100] {
             let messages = (0..n).flat_map(|n| frame(&[n; 100])).collect::<Vec<_>>();
-            let all = [REQUEST.as_bytes(), &messages, b"\x88\x80\0\0\0\0"].concat();
-            let mut stream = server.raw_with(all);
+            let mut stream = server.raw_with([REQUEST.as_bytes(), &messages, end].concat());
             head(&mut stream);
             let (mut sent, replies) = (Vec::new(), [100].into_iter().chain(0..n));
             stream.read_to_end(&mut sent).unwrap();
             let replies = replies.flat_map(|n| [&[0x82, 100][..], &[n; 100]].concat());
-            assert!(sent.into_iter().eq(replies.chain([0x88, 0])), "{policy:?} {n}");
+            let expected = replies.chain(answer.to_vec());
+            assert!(sent.into_iter().eq(expected), "{policy:?} {max_unsent} {n}");
         }
     }
 }
