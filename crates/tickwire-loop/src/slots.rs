@@ -225,6 +225,14 @@ impl<T> Slot<T> {
         }
     }
 
+    /// Feeds the connection from its outbox. Returns whether messages are left in the outbox.
+    #[cold] // few connections have an outbox
+    pub(crate) fn feed(&mut self, tx: &mut Sender, now: Time) -> bool {
+        let Some(outbox) = &mut self.outbox else { return false };
+        let _ = outbox.feed(now, tx); // at the end of the turn, `drain_outbox` handles a failure
+        outbox.counts().waiting > 0
+    }
+
     /// Whether the request of the connection was rejected.
     pub(crate) fn is_rejected(&self) -> bool {
         matches!(self.stage, Stage::Rejected(_))

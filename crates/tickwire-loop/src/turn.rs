@@ -182,11 +182,8 @@ impl<'i, T> Turn<'i, T> {
                 }
                 // The next step may meet a Close, and nothing can be sent after the answer to it.
                 // So the outbox is fed first, and written only if `max_unsent` stops it.
-                if let Some(outbox) = &mut slot.outbox {
-                    let _ = outbox.feed(inner.clock.now, conn.sender_mut());
-                    if outbox.counts().waiting > 0 {
-                        Net::in_turn(inner, conn.sender_mut()).drain(handle);
-                    }
+                if slot.feed(conn.sender_mut(), inner.clock.now) {
+                    Net::in_turn(inner, conn.sender_mut()).drain(handle);
                 }
             }
             // Before the first message of this call, no new reply is queued, so only a lack of room
