@@ -66,7 +66,7 @@ fn fill(server: &Running<()>, handle: Handle) {
 
 /// The limits of a server whose peer is to stall: only the time for writing can end it in time.
 pub(crate) fn impatient() -> Config {
-    let (write_timeout, close_timeout) = (Duration::from_millis(300), 10 * LONG);
+    let (write_timeout, close_timeout) = (Duration::from_secs(3), 10 * LONG);
     Config { write_timeout, close_timeout, ..Config::default() }
 }
 
