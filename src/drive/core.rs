@@ -49,9 +49,10 @@ pub(crate) trait Core<I>: Sized {
     /// Shuts the stream down for writing.
     fn poll_shutdown(&mut self, io: &mut I, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Returns the next deadline. If the writer may make it earlier, the receiving half parks the
-    /// waker of `cx`, so that the writer can wake it.
-    fn next_deadline(&mut self, cx: &Context<'_>) -> Option<Time>;
+    /// The next deadline.
+    fn next_deadline(&mut self) -> Option<Time>;
+    /// In a half, parks the waker, so that the writer can wake this half.
+    fn park(&self, _: &Context<'_>) {}
     /// Gives the buffers back to the pool before a wait.
     fn give_back(&mut self);
 
@@ -178,7 +179,7 @@ impl<I: Source + Output> Core<I> for Whole {
     }
 
     #[inline]
-    fn next_deadline(&mut self, _: &Context<'_>) -> Option<Time> {
+    fn next_deadline(&mut self) -> Option<Time> {
         self.conn.poll_timeout()
     }
 

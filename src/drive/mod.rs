@@ -156,7 +156,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             // While every read brings bytes, this loop never gets to `poll_alarm`, which checks the
             // deadlines. So `look` checks them here after a number of reads. A due deadline may end
             // receiving, so the loop then starts again.
-            if self.core.inbound().looks() && self.look(cx) {
+            if self.core.inbound().looks() && self.look() {
                 continue;
             }
             // Reading goes on while writing is blocked. Otherwise two peers that both write could
@@ -170,8 +170,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             // If the stream refused bytes, the read must not block, because nobody would write
             // these bytes until the read ends.
             if I::WAITS && written.is_ready() {
-                let until = self.core.next_deadline(cx);
-                self.io.may_wait(until);
+                self.io.may_wait(self.core.next_deadline());
             }
             let read = self.poll_read(cx);
             ready!(self.poll_take(cx, read));
@@ -277,9 +276,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     /// Reads the clock, and tells the core the time if a deadline is due. Returns whether a
     /// deadline was due. If so, the caller starts its loop again.
     #[cold]
-    fn look(&mut self, cx: &Context<'_>) -> bool {
+    fn look(&mut self) -> bool {
         let now = self.io.now();
-        let due = self.core.next_deadline(cx).is_some_and(|at| at <= now);
+        let due = self.core.next_deadline().is_some_and(|at| at <= now);
         match due {
             // The result of `handle_timeout` does not matter, because the caller loops in any case.
             true => _ = self.core.with(|rx, tx, out| out.handle_timeout(Some(rx), tx, now)),
@@ -350,6 +349,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     #[cold]
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
         loop {
+            self.core.park(cx); // a poll may come here without `poll_write`, which parks too
             let done = match self.ending() {
                 Ending::Done => break,
                 // `write` is ready only once everything is written or a write has failed. Either
@@ -392,7 +392,7 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
     /// deadline. In each case the caller goes round its loop again.
     #[inline]
     pub(crate) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.core.next_deadline(cx) {
+        match self.core.next_deadline() {
             None => Poll::Pending,
             Some(at) => self.poll_until(at, cx),
         }
@@ -425,7 +425,7 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
             // each due deadline into the future, or ends that deadline (see `Timers::poll`).
             // Perhaps no deadline is left, for example because a phase of closing has ended without
             // an error, or because the other half has written the refused bytes.
-            let Some(next) = core.next_deadline(cx) else { return Poll::Ready(()) };
+            let Some(next) = core.next_deadline() else { return Poll::Ready(()) };
             at = next;
         }
     }

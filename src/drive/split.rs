@@ -298,31 +298,31 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
         written.map(drop)
     }
 
-    fn poll_shutdown(&mut self, _: &mut I, cx: &mut Context<'_>) -> Poll<()> {
-        // `poll_write` parks the waker too, but a poll may come here without calling `poll_write`.
-        self.link.wakers.park(Side::Reader, cx);
-        let cx = &mut Context::from_waker(&self.link.both);
+    fn poll_shutdown(&mut self, _: &mut I, _: &mut Context<'_>) -> Poll<()> {
+        let cx = &mut Context::from_waker(&self.link.both); // `poll_end` has parked the waker
         self.link.with(|sending| shutdown(&mut sending.io, cx))
     }
 
-    /// Parks the waker before it reads the deadlines, because the writer may start a deadline after
+    /// Relies on an earlier `poll_write` or `park`, because the writer may start a deadline after
     /// this call: it may queue a Close, or call `leave`. The writer then wakes this half. (A thread
-    /// is not woken, but its wait has a limit.) `quiet` is read only while receiving goes on, and
-    /// then an earlier `poll_write` has parked the waker.
+    /// is not woken, but its wait has a limit.)
     ///
     /// If the writer has found a passed deadline, the error ends receiving too. This call then
     /// returns a time in the past, so that the reader takes over the error.
-    fn next_deadline(&mut self, cx: &Context<'_>) -> Option<Time> {
+    fn next_deadline(&mut self) -> Option<Time> {
         if self.inbound.is_idle() && self.link.quiet.load(Relaxed) {
             return None;
         }
-        self.link.wakers.park(Side::Reader, cx);
         let rx = self.inbound.receiver();
         let receives = !rx.is_closed() && rx.failure().is_none();
         self.link.with_first(|Sending { tx, out, .. }| match out.recv_error {
             Some(_) if receives => Some(Time::ZERO),
             _ => self.inbound.poll_timeout(tx),
         })
+    }
+
+    fn park(&self, cx: &Context<'_>) {
+        self.link.wakers.park(Side::Reader, cx);
     }
 
     fn give_back(&mut self) {
