@@ -245,7 +245,7 @@ impl<'n, T> Net<'n, T> {
     }
 
     /// Writes from a connection's outbox until it is empty, or the stream accepts no more.
-    pub(crate) fn drain(&mut self, of: Handle) {
+    fn drain(&mut self, of: Handle) {
         let Inner { slots, system, counts, clock, current, .. } = &mut *self.inner;
         let Some(slot) = slots.get_mut(of) else { return };
         if let (Some(outbox), Some(wire)) = (&mut slot.outbox, &mut slot.wire)

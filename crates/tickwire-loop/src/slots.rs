@@ -225,12 +225,15 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Feeds the connection from its outbox. Returns whether messages are left in the outbox.
+    /// Feeds the connection from its outbox. Writes only if messages are left in the outbox. The
+    /// end of the turn tells the connection if the stream accepts no more.
     #[cold] // few connections have an outbox
-    pub(crate) fn feed(&mut self, tx: &mut Sender, now: Time) -> bool {
-        let Some(outbox) = &mut self.outbox else { return false };
+    pub(crate) fn feed(&mut self, system: &mut System, tx: &mut Sender, now: Time) {
+        let (Some(outbox), Some(wire)) = (&mut self.outbox, &mut self.wire) else { return };
         let _ = outbox.feed(now, tx); // at the end of the turn, `drain_outbox` handles a failure
-        outbox.counts().waiting > 0
+        if outbox.counts().waiting > 0 {
+            drain_outbox(outbox, wire, system, tx, now);
+        }
     }
 
     /// Whether the request of the connection was rejected.

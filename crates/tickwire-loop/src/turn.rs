@@ -182,9 +182,7 @@ impl<'i, T> Turn<'i, T> {
                 }
                 // The next step may meet a Close, and nothing can be sent after the answer to it.
                 // So the outbox is fed first, and written only if `max_unsent` stops it.
-                if slot.feed(conn.sender_mut(), inner.clock.now) {
-                    Net::in_turn(inner, conn.sender_mut()).drain(handle);
-                }
+                slot.feed(&mut inner.system, conn.sender_mut(), inner.clock.now);
             }
             // Before the first message of this call, no new reply is queued, so only a lack of room
             // stops it. Later, `cork` decides. `cork` is at most `high_water`, so below `cork`
