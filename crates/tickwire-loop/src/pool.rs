@@ -1,14 +1,8 @@
 //! A pool of buffers. Connections take buffers for their turns; a connection that waits has none.
-
-use std::mem;
 use tickwire::Connection;
 
 /// The most bytes of memory that the list of a pool keeps.
 const MOST: usize = 4 << 20;
-
-/// With its first buffer, the list allocates room for this number of buffers. If more buffers come
-/// back after a burst, the list has to allocate again, between messages. The number is a guess.
-const LISTED: usize = 64;
 
 /// The buffers that connections use in their turns.
 #[derive(Default)]
@@ -30,8 +24,8 @@ impl Buffers {
 /// the processor's cache.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    /// The buffer that was given back last; empty if it was taken. Most turns use only this buffer.
-    last: Vec<u8>,
+    /// The buffer that was given back last, unless it was taken. Most turns use only this buffer.
+    last: Option<Vec<u8>>,
     /// The other buffers, a list.
     free: Vec<Vec<u8>>,
     /// The capacity of all buffers in `free` together, in bytes.
@@ -43,36 +37,30 @@ impl Pool {
     /// a buffer itself.
     #[inline]
     pub(crate) fn take(&mut self) -> Vec<u8> {
-        match self.last.is_empty() {
-            true => self.take_from_list(),
-            false => mem::take(&mut self.last),
-        }
+        self.last.take().unwrap_or_else(|| self.take_from_list())
     }
 
     /// Gives a buffer back. A buffer below 4 KiB comes from a handshake, and is freed.
     #[inline]
     pub(crate) fn give(&mut self, buffer: Vec<u8>) {
-        if buffer.len() >= 4 << 10 {
-            let before = mem::replace(&mut self.last, buffer);
-            if !before.is_empty() {
-                self.give_to_list(before);
-            }
+        if buffer.len() >= 4 << 10
+            && let Some(before) = self.last.replace(buffer)
+        {
+            self.give_to_list(before);
         }
     }
 
+    #[cold]
     fn take_from_list(&mut self) -> Vec<u8> {
         let buffer = self.free.pop().unwrap_or_default();
         self.bytes -= buffer.capacity();
         buffer
     }
 
+    #[cold]
     fn give_to_list(&mut self, buffer: Vec<u8>) {
         // `capacity` and not `len`, because all of the capacity stays allocated.
         if buffer.capacity() <= MOST - self.bytes {
-            // Only the first call reserves memory, because the list keeps its capacity.
-            if self.free.is_empty() {
-                self.free.reserve(LISTED);
-            }
             self.bytes += buffer.capacity();
             self.free.push(buffer);
         }
