@@ -1,11 +1,12 @@
 //! [`Loop`]: rounds of waiting, turns and writes.
 use crate::net::{Handler, Net};
 use crate::settings::{Settings, Waiting};
+use crate::slots::{Peer, Slots};
 use crate::stage::{Open, Opening, Stage};
-use crate::system::{Token, fault};
+use crate::system::{Note, Token, fault};
 use crate::{
-    door::Door, event::Event, handle::Handle, inner::Inner, queues::Queues, slots::Peer, tls::Tls,
-    turn::Turn, wire::Wire,
+    door::Door, event::Event, handle::Handle, inner::Inner, queues::Queues, tls::Tls, turn::Turn,
+    wire::Wire,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
@@ -180,23 +181,18 @@ impl<T> Loop<T> {
     /// Waits, and passes each `Note` to its slot or door. Returns whether a thread woke the loop.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         let Inner { system, slots, queues, .. } = &mut self.inner;
-        let mut woken = false;
         #[cfg(test)]
         crate::tests::faults::waits(timeout);
-        let waited = system.wait(timeout, &mut |note| match note.token {
-            Token::Waker => woken = true,
-            // If the door is closed by now, `accept_knocked` skips it.
-            Token::Door(at) => queues.knocked.push(at),
-            Token::Slot(at) => {
-                // The slot may be free, or have another owner. A needless turn does no harm.
-                let Some(slot) = slots.at_mut(at) else { return };
-                if let Some(wire) = &mut slot.wire {
-                    wire.note(&note);
-                }
-                queues.make_ready(at, slot);
-            }
-        });
-        waited.map(|()| woken)
+        system.wait(timeout)?;
+        let mut woken = false;
+        // One loop over a chain of both iterators would take 30 more instructions for each `Note`.
+        for note in system.ring_notes() {
+            woken |= take_note(slots, queues, note);
+        }
+        for note in system.notes() {
+            woken |= take_note(slots, queues, note);
+        }
+        Ok(woken)
     }
 }
 
@@ -395,6 +391,25 @@ impl<T> Inner<T> {
             handler(&mut Net::new(self), Event::Timer(number));
         }
     }
+}
+
+/// Passes a `Note` to its slot or door. Returns whether the `Note` is from the waker.
+#[inline(always)] // a call would take 20 more instructions for each message that comes alone
+fn take_note<T>(slots: &mut Slots<T>, queues: &mut Queues, note: Note) -> bool {
+    match note.token {
+        Token::Waker => return true,
+        // If the door is closed by now, `accept_knocked` skips it.
+        Token::Door(at) => queues.knocked.push(at),
+        Token::Slot(at) => {
+            // The slot may be free, or have another owner. A needless turn does no harm.
+            let Some(slot) = slots.at_mut(at) else { return false };
+            if let Some(wire) = &mut slot.wire {
+                wire.note(&note);
+            }
+            queues.make_ready(at, slot);
+        }
+    }
+    false
 }
 
 #[cfg(unix)]

@@ -1,7 +1,7 @@
 //! The back end for builds without io_uring: `Mio`, and the methods that `either.rs` adds to it.
 pub(crate) use super::mio::{Mio as System, Stream};
-use super::{Token, Waker};
-use std::io;
+use super::{Note, Token, Waker};
+use std::{io, iter};
 
 impl System {
     pub(crate) fn new(_: bool) -> io::Result<(Self, Waker)> {
@@ -14,6 +14,10 @@ impl System {
 
     pub(crate) fn opened(&mut self, stream: Stream, _: Token) -> Stream {
         stream
+    }
+
+    pub(crate) fn ring_notes(&self) -> impl Iterator<Item = Note> {
+        iter::empty()
     }
 
     pub(crate) fn submit(&mut self) -> io::Result<()> {

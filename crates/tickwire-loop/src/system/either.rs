@@ -117,18 +117,23 @@ impl System {
         }
     }
 
-    pub(crate) fn wait(
-        &mut self,
-        timeout: Option<Duration>,
-        take: &mut impl FnMut(Note),
-    ) -> io::Result<()> {
-        match &mut self.ring {
-            None => self.mio.wait(timeout, take),
-            Some(ring) => match ring.wait(&self.mio.poll, timeout, take)? {
-                true => self.mio.wait(Some(Duration::ZERO), take), // mio has events already
-                false => Ok(()),
-            },
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let Some(ring) = &mut self.ring else { return self.mio.wait(timeout) };
+        if ring.wait(&self.mio.poll, timeout)? {
+            return self.mio.wait(Some(Duration::ZERO)); // mio has events already
         }
+        self.mio.events.clear(); // `notes` must not return the events of an earlier wait
+        Ok(())
+    }
+
+    #[inline]
+    pub(crate) fn notes(&mut self) -> impl Iterator<Item = Note> {
+        self.mio.notes()
+    }
+
+    /// Returns a `Note` for each stream of the ring that became ready or failed.
+    pub(crate) fn ring_notes(&mut self) -> impl Iterator<Item = Note> {
+        self.ring.iter_mut().flat_map(|ring| ring.notes.drain(..))
     }
 
     /// Passes all written bytes on to the operating system.

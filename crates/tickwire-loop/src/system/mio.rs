@@ -24,7 +24,7 @@ const PIECES: usize = 16;
 /// Waits for all sockets, and makes the calls on them.
 pub(crate) struct Mio {
     pub(super) poll: Poll,
-    events: Events,
+    pub(super) events: Events,
 }
 
 /// A TCP stream that does not block.
@@ -128,29 +128,27 @@ impl Mio {
 
     // Waiting.
 
-    /// Waits until a socket is ready, a thread wakes the loop, or `timeout` is over. Calls `take`
-    /// with a `Note` for each socket that is ready, and for a wake.
-    pub(crate) fn wait(
-        &mut self,
-        timeout: Option<Duration>,
-        take: &mut impl FnMut(Note),
-    ) -> io::Result<()> {
+    /// Waits until a socket is ready, a thread wakes the loop, or `timeout` is over.
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.events.clear(); // `notes` must not return them again if this wait fails
         let waited = fault("wait");
         match waited.and_then(|()| self.poll.poll(&mut self.events, timeout)) {
             // After a signal, the round goes on as if nothing had happened.
-            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
-            waited => waited?,
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            waited => waited,
         }
-        for event in &self.events {
-            take(Note {
-                token: Token::named(event.token()),
-                readable: event.is_readable(),
-                writable: event.is_writable(),
-                shut: event.is_read_closed() || event.is_error(),
-                failed: None, // a write over mio returns its error itself
-            });
-        }
-        Ok(())
+    }
+
+    /// Returns a `Note` for each socket that the last wait found ready, and for a wake.
+    #[inline]
+    pub(crate) fn notes(&mut self) -> impl Iterator<Item = Note> {
+        self.events.iter().map(|event| Note {
+            token: Token::named(event.token()),
+            readable: event.is_readable(),
+            writable: event.is_writable(),
+            shut: event.is_read_closed() || event.is_error(),
+            failed: None, // a write over mio returns its error itself
+        })
     }
 
     /// Whether a stream that refused bytes accepts bytes by now. Always `false` here, because over

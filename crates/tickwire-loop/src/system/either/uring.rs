@@ -46,8 +46,8 @@ pub(crate) struct Uring {
     ring: Ring,
     places: Vec<Place>,
     free: Vec<u32>,
-    /// Notes for the next `wait`.
-    notes: Vec<Note>,
+    /// A `Note` for each stream that became ready or failed, until the end of the next `wait`.
+    pub(super) notes: Vec<Note>,
     /// Empty outside of `work_off`. Kept as a field to reuse its memory.
     batch: Vec<Completion>,
     /// Unused buffers to send from.
@@ -149,13 +149,12 @@ impl Uring {
 
     // Waiting.
 
-    /// Waits until a stream is ready, `poll` has an event, or `timeout` is over. Calls `take` for
-    /// each stream that became ready or failed. Returns whether `poll` may have events.
+    /// Waits until a stream is ready, `poll` has an event, or `timeout` is over. Returns whether
+    /// `poll` may have events.
     pub(crate) fn wait(
         &mut self,
         poll: &impl AsRawFd,
         timeout: Option<Duration>,
-        take: &mut impl FnMut(Note),
     ) -> io::Result<bool> {
         match fault("wait") {
             // Only the fault of a test comes here: `Ring::wait` ignores signals.
@@ -171,7 +170,6 @@ impl Uring {
         let timeout = if self.notes.is_empty() { timeout } else { Some(Duration::ZERO) };
         self.ring.wait(timeout)?;
         self.work_off();
-        self.notes.drain(..).for_each(take);
         Ok(mem::take(&mut self.polled))
     }
 
