@@ -429,15 +429,17 @@ impl<S: Stream> WebSocket<S> {
     /// an error the connection is lost.
     pub fn into_split(self) -> std::io::Result<(Reader<S>, Writer<S>)> {
         // Nothing wakes the reader when the writer starts a deadline. So the reader waits for at
-        // most `reader_wait` at a time, and notices a deadline within about a quarter of the
-        // deadline's time. (`reader_wait` is at least 1 ms, and a read may be `MARGIN` late.)
+        // most `reader_wait` at a time. It then notices a started deadline before more than about a
+        // quarter of the deadline's duration is over. (`reader_wait` is at least 1 ms, and a read
+        // may be `MARGIN` late.)
         let quarter = self.0.core.conn.shortest_sending_timeout() / 4;
         let reader_wait = quarter.clamp(Duration::from_millis(1), READ_TIMEOUT);
         let halves = self.0.into_halves(|mut read| {
             let epoch = read.wait.epoch;
             // The reader waits with `read`, the writer waits with `handle`, and nobody waits with
-            // `write`. So the events noted in `write` have no effect. If the stream refuses bytes,
-            // `Socket::write` notes this in `read`, and `write_out` in `handle`.
+            // `write`. So what is noted in `write` has no effect. If the stream refuses bytes, the
+            // reader's `Socket::write` notes this in `read`, and the writer's `write_out` notes
+            // this in `handle`.
             let write = Timed::new(read.io.try_clone()?, epoch);
             let mut handle = Timed::new(read.io.try_clone()?, epoch);
             handle.wait.write_limit = read.wait.write_limit.take();

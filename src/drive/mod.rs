@@ -68,8 +68,8 @@ pub(crate) struct Socket<C, I> {
     pub(crate) core: C,
     pub(crate) io: I,
     /// The error that caused the last `Ready::End`, until [`ended`](Self::ended) returns it; `None`
-    /// after a clean end. A poll stores the error here, because returning a large result through
-    /// futures costs more time than a step.
+    /// after a clean end. A poll stores the error here and returns a [`Ready`], which is small: see
+    /// there.
     failed: Outlined<Option<Error>>,
     /// The state of `poll_side`. `None` before the first call of `poll_side`, and always `None` in
     /// a half.
@@ -388,8 +388,9 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 
 impl<C: Core<I>, I: Io> Socket<C, I> {
     /// Waits for the next deadline. If no deadline runs, returns `Pending` and sets no timer. Ready
-    /// when a passed deadline has changed something, needs a read to confirm it, or was the last
-    /// deadline. In each case the caller goes round its loop again.
+    /// when a deadline has passed, and one of three things holds: the connection has changed, only
+    /// a read can confirm the deadline, or no deadline is left. Then the caller goes round its loop
+    /// again.
     #[inline]
     pub(crate) fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.core.next_deadline() {

@@ -12,8 +12,9 @@
 //! every lost number is reported.
 //!
 //! A gap is open if a line brought a number above `next`. The first kept message ends the gap. But
-//! while `refused` is set, its number, `refused_end` or an open line's `end` may be lower, and
-//! above `next`. Then the lowest of these numbers ends the gap.
+//! while `refused` is set, three other numbers can end the gap: the number in `refused`,
+//! `refused_end`, and an open line's `end`. The lowest of all these numbers above `next` ends the
+//! gap.
 mod gap;
 mod room;
 mod state;

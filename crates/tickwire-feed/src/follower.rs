@@ -108,11 +108,11 @@ use tickwire_parts::Backoff;
 ///   [`max_retry_after`](Attempts::max_retry_after).
 /// - **Addresses.** After an attempt that failed, and after [`Ended::Silent`], a line turns to the
 ///   next address. After any other end of a connection, the line dials the same address again, if
-///   no other line uses this address: has a connection to it, or dials it. Otherwise the line turns
-///   to the next address that no other line uses, if there is such an address. The line decides
-///   this at the end of the connection, and again when it dials. If an attempt to dial a successor
-///   has failed, the line has turned already, and the end of the older connection turns it no
-///   further. After [`Ended::Silent`], and after [`Ended::Failed`] with
+///   no other line has a connection to this address, or dials it. Otherwise the line turns to the
+///   next address that no other line has a connection to or dials, if there is one. The line
+///   decides this at the end of the connection, and again when it dials. If an attempt to dial a
+///   successor has failed, the line has turned already, and the end of the older connection turns
+///   it no further. After [`Ended::Silent`], and after [`Ended::Failed`] with
 ///   [`Retry::BackOff`](tickwire::Retry::BackOff), a line that turns to another address dials it at
 ///   once. But if as many attempts and connections have ended in a row as there are addresses, the
 ///   line first waits for its delay. This count starts anew after a connection that lasted for
@@ -177,9 +177,9 @@ pub struct Follower<T> {
     left: VecDeque<(ConnectionId, CloseCode)>,
     /// The subscriptions whose arbiters have to be polled.
     unpolled: Range<usize>,
-    /// A line has two connections, and data has come or time has passed. So the next `poll` decides
-    /// whether to leave the older one. `heard` does not decide, because the successor may end
-    /// before the `poll`.
+    /// Whether the next `poll` has to decide if a line leaves the older of its two connections. Set
+    /// when data has come or time has passed. `heard` does not decide, because the successor may
+    /// end before the `poll`.
     retires: bool,
     /// When `poll` next has something to do, if no other method is called before.
     due: Time,

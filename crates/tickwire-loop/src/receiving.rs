@@ -71,7 +71,8 @@ pub(crate) struct Receiving {
     /// The number of bytes that all connections hold.
     pub(crate) all: usize,
     limit: usize,
-    /// Half of the limit. Up to this number of bytes, all connections read.
+    /// Half of the limit. While all connections together hold no more bytes than this, every
+    /// connection may read.
     calm: usize,
     /// The number of connections that hold received bytes.
     holders: usize,

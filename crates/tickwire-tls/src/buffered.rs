@@ -55,8 +55,8 @@ impl Buffered {
         Ok(ended)
     }
 
-    /// Copies plaintext to `to`, and returns its length. Here an error of rustls means only that
-    /// rustls needs more input, because `take` has returned all other errors.
+    /// Copies plaintext to `to`, and returns its length. If rustls has none, its reader returns an
+    /// error, and this function 0. All other errors were returned by `take`.
     pub(super) fn read(&mut self, to: &mut [u8]) -> usize {
         self.0.reader().read(to).unwrap_or(0)
     }

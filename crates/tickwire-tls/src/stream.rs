@@ -145,7 +145,7 @@ pub fn write(on: &mut impl Carrier, from: &[IoSlice<'_>]) -> Poll<io::Result<usi
 /// Writes and flushes everything. Flushes the stream below even if nothing was written here,
 /// because that stream may hold bytes that somebody else wrote.
 pub fn flush(on: &mut impl Carrier) -> Poll<io::Result<()>> {
-    // A single call of `with` does all this, because in a thread each call takes the lock.
+    // `with` is called only once, because under the adapter `blocking` each call takes the lock.
     let due = on.with(|tls| {
         tls.dirty = true;
         tls.check().map(|()| (!tls.is_outgoing()).then(|| tls.take_dirty()))

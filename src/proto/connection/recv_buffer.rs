@@ -89,7 +89,7 @@ impl RecvBuffer {
         self.bytes.get(self.next..self.end).unwrap_or_default()
     }
 
-    /// Works as [`wire`](Self::wire), for a caller that changes these bytes.
+    /// The same bytes as of [`wire`](Self::wire), for a caller that changes them.
     pub(crate) fn wire_mut(&mut self) -> &mut [u8] {
         self.get_mut(self.next..self.end)
     }
@@ -348,7 +348,8 @@ impl RecvBuffer {
         if small.len() < kept + wire + SLACK {
             // The length is rounded up, so that `small` also fits later waits with more bytes.
             let len = (kept + wire + SLACK).next_power_of_two().max(64);
-            // `swap` keeps no buffer longer than `base / 8`, so such a buffer comes from `memory`.
+            // After the wait, `swap` keeps this buffer for the next wait if it has at most
+            // `base / 8` bytes. A longer buffer goes back to `memory`, so it is taken from there.
             small = if len > self.base / 8 { self.memory.take(len) } else { vec![0; len] };
             if small.len() > 2 * len || small.len() == self.base + SLACK {
                 // This buffer is too long to keep for a few bytes. Or it has the length of an

@@ -85,8 +85,8 @@ impl<T> Arbiter<T> {
     /// After a lost gap the feed goes on at the gap's `last` + 1. `poll` reports another
     /// [gap](crate::Event::Gap) if more numbers are missing, for example numbers that were
     /// [refused](crate::Verdict::Refused). Late messages with numbers of the lost gap are dropped.
-    /// Kept messages that begin more than [`reach`](Self::reach) above the first message from there
-    /// on are dropped too, and count as refused.
+    /// The feed goes on with the first kept message after the gap. Messages that begin more than
+    /// [`reach`](Self::reach) above this message are dropped too, and count as refused.
     ///
     /// If no gap was lost, the feed starts with the kept message that has the lowest number. If no
     /// message is kept, the next message that arrives is delivered, whatever its number. This first

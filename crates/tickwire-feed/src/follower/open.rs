@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use tickwire::Time;
 
-/// A question to the peer: the login, a subscription or the probe.
+/// The state of a question to the peer. The question is the login, a subscription or the probe.
 #[derive(Clone, Copy)]
 enum Ask {
     /// Nothing is asked: the answer has come, or none is expected.

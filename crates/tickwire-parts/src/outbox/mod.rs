@@ -271,9 +271,9 @@ impl Outbox {
         self.put(now, None, message.into().into_owned())
     }
 
-    /// Queues a message with the complete state of `key`, for example of one instrument. Under
-    /// [`Overflow::Conflate`] the message replaces the waiting message of the same key. Keys are
-    /// the application's own numbers; do not let a peer choose them.
+    /// Queues a message with the complete state of what `key` stands for, such as an instrument.
+    /// Under [`Overflow::Conflate`] the message replaces the waiting message of the same key. Keys
+    /// are the application's own numbers; do not let a peer choose them.
     ///
     /// # Errors
     ///

@@ -191,8 +191,9 @@ impl OutBuffer {
     /// Drops every data frame that has not begun to leave, for a Close that overtakes. Returns the
     /// number of dropped bytes, both of messages fed in order and of messages that overtook.
     /// [`first_len`](Self::first_len) decreases by the number of dropped bytes that overtook. The
-    /// caller must append the Close at once, so `rewind` need not run. A stall goes on, as in
-    /// `drop_last_controls`. No message is placed afterwards, so `open` need not change.
+    /// caller must append the Close at once, so `rewind` need not run. A stall goes on, because the
+    /// stream still refuses to accept or flush the bytes that stay. No message is placed
+    /// afterwards, so `open` need not change.
     pub(in crate::proto::connection) fn truncate(&mut self) -> usize {
         let before = self.len();
         let overtaking = self.overtaking;
