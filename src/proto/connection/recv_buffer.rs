@@ -30,10 +30,10 @@ pub(crate) const SLACK: usize = SHORT_LEN;
 /// The largest number of bytes that one read asks for inside a large frame. With this limit, the
 /// bytes are still in the second-level cache when they are unmasked.
 const MAX_READ: usize = 128 << 10;
-/// A buffer of at least this length grows by reallocation, and is initialised read by read. An
-/// earlier version copied such a buffer to a new one of twice the length, and reading stalled while
-/// megabytes were copied. For a Ping behind 16 MiB in fragments, the 75th percentile of the time
-/// until its Pong was 2.7 ms; now it is 0.04 ms.
+/// A buffer of at least this length grows by reallocation, and each growth initialises at most
+/// `MAX_READ` bytes. An earlier version copied the buffer to a new one of twice the length, and
+/// reading stalled while megabytes were copied. For a Ping behind 16 MiB in fragments, the 75th
+/// percentile of the time until its Pong was 2.7 ms; now it is 0.04 ms.
 const IN_PLACE: usize = 2 * MAX_READ;
 /// A buffer longer than an ordinary read needs is replaced by a shorter buffer after this many
 /// reads in a row that did not need its length.
@@ -52,12 +52,12 @@ pub(crate) struct RecvBuffer {
     /// plus the longest header. So one read can fetch a message of `read_buffer` bytes.
     base: usize,
     /// The length of the slice that `spare_mut` returned last, minus the bytes committed since; 0
-    /// once the buffer is replaced. After this slice there may be old bytes, even of another
-    /// connection, so `commit` accepts no more.
+    /// once the buffer is replaced. The bytes behind this slice may be old, even another
+    /// connection's, so `commit` accepts only bytes of the slice.
     spare: usize,
     /// The number of reads in a row that did not need the buffer's length.
     unneeded_reads: u8,
-    /// Whether `bytes` is the connection's small buffer, which holds needed bytes during a wait.
+    /// Whether `bytes` is the small buffer, which holds unconsumed bytes during a wait.
     stashed: bool,
     /// The small buffer while it is not in use. This buffer is kept, because with a slow peer each
     /// wait may need a small buffer.
@@ -158,7 +158,7 @@ impl RecvBuffer {
         self.next = to;
     }
 
-    /// Drops `n` wire bytes, at most all. If part of a message is in front of these bytes, they
+    /// Drops the next `n` wire bytes, or all. If part of a message is in front of these bytes, they
     /// become part of the gap. Otherwise `release` moves `msg` along, so that no gap begins.
     pub(crate) fn skip(&mut self, n: usize) {
         let whole = self.msg == self.msg_end;
@@ -175,8 +175,8 @@ impl RecvBuffer {
         from..self.next
     }
 
-    /// Moves the next `n` wire bytes (at most all) to the message's end, over the gap if there is
-    /// one. Returns their new range.
+    /// Moves the next `n` wire bytes, or all if there are fewer, to the message's end, across the
+    /// gap if there is one. Returns their new range.
     #[inline(always)]
     pub(super) fn take_into_message(&mut self, n: usize) -> Range<usize> {
         let n = n.min(self.end - self.next);
@@ -251,7 +251,7 @@ impl RecvBuffer {
     fn give_up(&mut self) -> Buffer {
         self.release(); // The message stays in the old buffer.
         let (_, wire) = self.held();
-        // `+ 1`, so that there is room for more input, even behind many wire bytes.
+        // `+ 1` leaves room for more input, even if the wire bytes alone need `base` bytes or more.
         let bytes = self.memory.take((wire + 1).max(self.base) + SLACK);
         self.replace(bytes)
     }
@@ -294,8 +294,8 @@ impl RecvBuffer {
         old
     }
 
-    /// Replaces the buffer with `bytes` if `bytes` has room for the message, the wire bytes and
-    /// more. Otherwise drops `bytes`.
+    /// Replaces the buffer with `bytes` if the message and the wire bytes fit and leave room for
+    /// input. Otherwise drops `bytes`.
     #[inline]
     pub(super) fn lend(&mut self, bytes: Vec<u8>) {
         let (kept, wire) = self.held();
@@ -352,8 +352,8 @@ impl RecvBuffer {
             // `base / 8` bytes. A longer buffer goes back to `memory`, so it is taken from there.
             small = if len > self.base / 8 { self.memory.take(len) } else { vec![0; len] };
             if small.len() > 2 * len || small.len() == self.base + SLACK {
-                // This buffer is too long to keep for a few bytes. Or it has the length of an
-                // ordinary buffer, and `spare_mut` would mistake it for one.
+                // `memory` gave a buffer that is too long for so few bytes, or one with the length
+                // of an ordinary buffer, which `spare_mut` would mistake for an ordinary buffer.
                 let other = vec![0; len + usize::from(len == self.base + SLACK)];
                 (self.memory.give)(core::mem::replace(&mut small, other));
             }
@@ -404,8 +404,8 @@ impl RecvBuffer {
         }
         // A frame is large if it and the bytes before it fill more than half a read. For a large
         // frame a read asks for all missing bytes, up to `MAX_READ`, to save system calls. Other
-        // reads ask for `base` bytes, but a quarter of this room is enough. If there is less room
-        // than `least`, bytes are moved or the buffer grows, because short reads would cost more.
+        // reads ask for `base` bytes, but room for a quarter of them is enough. With less room than
+        // `least`, bytes move or the buffer grows, because short reads would cost more.
         let large = rest > 0 && rest.saturating_add(kept + wire) > self.base / 2;
         let (want, least) = if large {
             self.unneeded_reads = 0;

@@ -93,7 +93,7 @@ impl Trips {
         };
         self.answered = Some(probe.queued);
         // `at` may be the time of a read that was made before the Ping (see `Receiver::set_read`).
-        // If so, the Pong still waits for its time.
+        // If so, the Pong still lacks its time of arrival.
         if let Some(at) = at.filter(|&at| at >= probe.queued) {
             self.pong_at(at);
         }

@@ -51,7 +51,7 @@ pub(super) struct Timers {
     found: Option<Box<PassedDeadline>>,
     /// The value of [`Receiver::reads`] at which the caller has to look at the clock next.
     looks_at: u32,
-    /// Whether the peer's Close is overdue, and other bytes came: see `Theirs::Overdue`.
+    /// Whether the peer's Close is overdue, although other bytes came: see `Theirs::Overdue`.
     pub(super) overdue: bool,
     /// Whether the stream is dropped without a shutdown: the peer seems dead, or closing timed out.
     pub(super) given_up: bool,
@@ -248,7 +248,8 @@ impl Timers {
 
     fn next_of_end(&self, rx: &Receiver, phase: Phase) -> Option<Time> {
         phase.at_most(self.close_timeout)?;
-        // If `ends`, `step` has yet to return the failure. It ends the phase without a deadline.
+        // If `ends`, `step` still has to return the failure, which ends the phase without a
+        // deadline.
         let ends = phase == Phase::Closing && rx.failure().is_some();
         let armed = self.end.as_ref().filter(|end| end.bounds(phase));
         (!ends).then(|| armed.map_or(Time::ZERO, |end| end.until))
@@ -312,7 +313,7 @@ impl Timers {
             // `step` still has to return an earlier error, which ends the phase.
             Phase::Closing if rx.failure().is_some() => Ok(()),
             Phase::Closing if !tx.is_broken() && end.total != total => {
-                // `expire` would end reading, which has to drain the stream: see `Theirs::Overdue`.
+                // `expire` would stop reading, but reading must go on: see `Theirs::Overdue`.
                 self.overdue = true;
                 Err(RecvError::CloseTimeout)
             }
@@ -322,8 +323,8 @@ impl Timers {
                 let error = rx.error().unwrap_or(RecvError::CloseTimeout);
                 Err(self.expire(error, tx))
             }
-            // Both Closes have passed, and the peer may be gone already. So the rest of the Ping or
-            // Pong behind our Close may be dropped, and the connection still ends cleanly.
+            // Each end has sent its Close, and the peer may be gone already. So the rest of the
+            // Ping or Pong behind our Close may be dropped, and the connection still ends cleanly.
             Phase::Trailing => {
                 self.given_up = true;
                 tx.write_failed();

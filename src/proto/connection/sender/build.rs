@@ -5,8 +5,8 @@
 //!         ^ end, until the message is whole
 //! ```
 //!
-//! The content's end moves only when the message is whole. Before that, an error or a panic of the
-//! caller leaves the content unchanged.
+//! The content's end moves only when the message is whole. So if the caller fails or panics before,
+//! the content is unchanged.
 use super::{Position, Sender, encoder::encode_around};
 use crate::proto::{
     error::SendError,

@@ -101,8 +101,8 @@ impl Sender {
         let Some(compressed) = message.compressed(deflate.setting, deflate.zlib) else {
             return false;
         };
-        // The peer's window will contain this message, but the window of `own` will not. (Without
-        // `own`, nothing needs a reset.)
+        // The peer's window will contain this message, but the window of `own` will not. So `own`,
+        // if there is one, has to be reset.
         deflate.stale = deflate.own.is_some();
         self.encoder.tally.packed(message.payload().len(), compressed.len());
         let b0 = RSV1 | opcode(message.kind).unfragmented();
@@ -182,8 +182,8 @@ impl Deflating {
             codec::store(data, out);
         }
         if last {
-            // §7.2.1: the last chunk is sent without `TAIL`. If the last chunk has no data, it is
-            // an empty stored block without `TAIL`: one byte.
+            // §7.2.1: the last chunk is sent without `TAIL`. A last chunk without data is an empty
+            // stored block, that is, a zero byte and `TAIL`. So only the zero byte is sent.
             match out.len() {
                 0 => out.push(&[0]),
                 n => out.truncate(n - TAIL.len()),

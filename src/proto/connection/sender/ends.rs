@@ -178,11 +178,11 @@ impl Sender {
     }
 
     /// Makes our Close the last frame that is queued. If our Close was queued already, drops the
-    /// Pings and Pongs that wait in `urgent`, and also Pings and Pongs behind our Close: if our
-    /// Close has left, all that have not begun to leave, and otherwise those in the last splice, if
-    /// nothing of this splice was written. Also records in `close_gone` whether our Close has left.
-    /// `close_gone` decides the phase of closing, and whether a passed deadline on writing is an
-    /// error.
+    /// Pings and Pongs that wait in `urgent`. If our Close has left, also drops all Pings and Pongs
+    /// that have not begun to leave. Otherwise also drops the Pings and Pongs in the last splice,
+    /// if nothing of this splice was written. Also records in `close_gone` whether our Close has
+    /// left. `close_gone` decides the phase of closing, and whether a passed deadline on writing is
+    /// an error.
     pub(in crate::proto::connection) fn end_controls(&mut self) {
         self.urgent.close_is_last = true;
         if let State::Closing = self.state {
@@ -198,11 +198,11 @@ impl Sender {
             } else {
                 // If the stream has not accepted all of our Close, the frames behind our Close are
                 // in the last splice. If the stream has accepted our Close but not flushed it,
-                // frames behind it may also be in `bytes`, or in a begun splice. These frames are
-                // still written, and the peer ignores them. `truncate_controls` would drop these
-                // frames, but also end the stall, and `close_written` would be true before our
-                // Close is flushed. The ledger is not told, because the frames dropped here were
-                // not queued in order.
+                // frames behind it may also be in `bytes`, or in a begun splice. Frames in these
+                // two places are still written, and the peer ignores them. `truncate_controls`
+                // would drop them too, but it would also end the stall, and `close_written` would
+                // be true before our Close is flushed. The ledger is not told, because the frames
+                // dropped here were not queued in order.
                 self.out.drop_last_controls();
             }
         }
@@ -308,11 +308,11 @@ impl Sender {
             self.leaves = Leaves::Left;
         }
         self.write_failed(); // This may set `close_gone`.
-        // If the peer's Close came, or receiving has failed, `end_controls` has run. If our Close
-        // has left too, the passed time is no error, because closing does not need the rest of a
-        // frame behind our Close. `timers.rs` decides the same for `Phase::Trailing`. While the
-        // peer's Close is awaited, this function returns an error, even if an earlier
-        // `write_failed` has set `close_gone`.
+        // If the peer's Close came, or receiving has failed, `end_controls` has set
+        // `close_is_last`. If our Close has left too, the passed time is no error, because closing
+        // does not need the rest of a frame behind our Close. `timers.rs` decides the same for
+        // `Phase::Trailing`. While the peer's Close is awaited, this function returns an error,
+        // even if an earlier `write_failed` has set `close_gone`.
         match left {
             _ if self.urgent.close_is_last && self.close_gone() => Ok(()),
             true => Err(RecvError::CloseTimeout),

@@ -138,7 +138,8 @@ impl Sender {
     /// [`Closed`](SendError::Closed), and [`Full`](SendError::Full) once
     /// [`buffered_amount`](Self::buffered_amount) is twice [`high_water`](Config::high_water) or
     /// more. On an error nothing was queued. A message in chunks that is in progress causes no
-    /// error. But once a byte of it was written, the new message waits until the last chunk is fed.
+    /// error. But once a byte of its chunks was written, the new message waits until the last chunk
+    /// is fed.
     pub fn feed_first<'m>(
         &mut self,
         message: impl IntoOutbound<'m>,
@@ -198,8 +199,9 @@ impl Sender {
         if self.admits() { Ok(()) } else { self.admit_slow() }
     }
 
-    /// Works as `admit` if `admits` is `false`. This is not always an error: `admits` is also
-    /// `false` if messages may be compressed, or if overtaking frames fill the buffer.
+    /// Does the work of `admit` if `admits` is `false`. A message may be admitted even then:
+    /// `admits` is also `false` if messages may be compressed, or if overtaking frames fill the
+    /// buffer.
     #[inline(never)]
     fn admit_slow(&self) -> Result<(), SendError> {
         match self.state {

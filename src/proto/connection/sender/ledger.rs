@@ -37,8 +37,8 @@ pub(super) struct Ledger {
     /// The end of the last control frame queued in order. Invariant: all bytes after it are data,
     /// so that feeding data need not update the ledger.
     control_end: u64,
-    /// The end of the last control frames that were queued in order while all bytes before them
-    /// were written. Invariant: unwritten bytes before this position are not data. Without this
+    /// The end of the last control frames that were queued in order when all bytes before them had
+    /// been written. Invariant: unwritten bytes before this position are not data. Without this
     /// field, a failed write would count these bytes as dropped data. Our Close is the only control
     /// frame that may be queued in order behind unwritten bytes. In this case our Close does not
     /// change `ahead`, and no data follows our Close.

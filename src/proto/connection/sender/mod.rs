@@ -233,8 +233,8 @@ impl Sender {
         }
     }
 
-    /// Queues a Ping. But if a Ping waits already, that Ping serves as the heartbeat's Ping. This
-    /// half must not be closed: the timers call this only in `Phase::Open`.
+    /// Queues the heartbeat's Ping. If a Ping waits already, the waiting Ping serves as the
+    /// heartbeat's Ping. This half must not be closed: the timers call this only in `Phase::Open`.
     pub(super) fn owe_beat(&mut self, now: Time) {
         self.urgent.owe_beat(now);
     }
@@ -369,8 +369,8 @@ impl Sender {
 
     /// The position after the last message or chunk fed, even if it is not written yet. Control
     /// frames and [`feed_first`](Self::feed_first) do not change this position. So after the future
-    /// of a `send` was dropped, this position shows whether its message was fed: if so, it differs
-    /// from the position before the `send`.
+    /// of a `send` was dropped, compare this position with the position before the `send`: they
+    /// differ if the message was fed.
     pub fn fed(&self) -> Position {
         self.ledger.fed(&self.out)
     }

@@ -18,8 +18,8 @@ enum State {
         silent: u8,
         until: Time,
     },
-    /// A Ping is queued, or it was written and its deadline has to start again with its full time,
-    /// because the epoch changed.
+    /// A Ping is queued and not yet written. Or the epoch changed after the Ping was written, so
+    /// the deadline has to start again with its full time.
     Pinging,
     /// A Ping was written. A byte has to arrive by `until`. The next look is at `look`.
     Pinged {

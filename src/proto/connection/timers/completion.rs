@@ -116,8 +116,8 @@ impl Left {
     }
 }
 
-/// The time that this many bytes take at `LEAST_RATE`. (1,000,000 and `LEAST_RATE` are both divided
-/// by 64, so that the product saturates only at 64 times more bytes.)
+/// The time that this many bytes take at `LEAST_RATE`. (15,625 is a 64th of the microseconds of a
+/// second. With 1,000,000 and `LEAST_RATE`, the product would saturate 64 times sooner.)
 fn time_of(bytes: u64) -> Duration {
     Duration::from_micros(bytes.saturating_mul(15_625) / (LEAST_RATE / 64))
 }

@@ -64,7 +64,8 @@ impl<'a> RequestHead<'a> {
     }
 
     /// The subprotocols that the client offers, in its order of preference (RFC 6455 §4.1 item 10),
-    /// from all header lines together. After the checks of a request, none is repeated.
+    /// from all header lines together. In a request that passed the checks, no subprotocol is
+    /// repeated.
     pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
         let elements = self.headers().named(PROTOCOL).flat_map(head::list);
         elements.filter(|element| head::is_token(element)).map(head::text)
@@ -101,7 +102,8 @@ pub(super) enum Form<'a> {
 }
 
 impl<'a> Form<'a> {
-    /// `None` if the target names no resource: `host:port`, `*`, or a URL of another scheme.
+    /// `None` if the target names no resource: `host:port`, `*`, or a URL with a scheme not listed
+    /// here.
     pub(super) fn of(target: &'a str) -> Option<Self> {
         if target.starts_with('/') {
             return Some(Self::Origin);
