@@ -27,7 +27,7 @@ pub(crate) fn turned(key: [u8; 4], end: usize) -> [u8; 4] {
     u32::from_le_bytes(key).rotate_right(8 * (end as u32 % 4)).to_le_bytes()
 }
 
-/// XORs a block in words, because bytes take seven times as long without optimisation, as in tests.
+/// XORs a block word by word. Byte by byte, an unoptimised build takes seven times as long.
 #[inline(always)]
 fn xor<const N: usize>(mut block: [u8; N], key: [u8; 4]) -> [u8; N] {
     let key = u32::from_ne_bytes(key); // in the byte order of the words, whichever it is

@@ -10,9 +10,9 @@
 //! the gap to the message's end. `msg..msg_end` is empty while no message is in progress; `release`
 //! sets both to `next`.
 //!
-//! A read never writes to the slack. Because of the slack, a header can be loaded as one array
-//! wherever the header begins. Bytes beyond `end` are zeros or stale bytes, perhaps of another
-//! connection that used the buffer before. They are never used as data.
+//! The slack lets a header be loaded as one array wherever the header begins. No read writes to the
+//! slack. Bytes beyond `end` are zeros or stale bytes, perhaps of another connection that used the
+//! buffer before. They are never used as data.
 //!
 //! The cursors are always in range. `get` is used only because indexing adds code for a panic.
 use crate::proto::{
@@ -35,8 +35,8 @@ const MAX_READ: usize = 128 << 10;
 /// reading stalled while megabytes were copied. For a Ping behind 16 MiB in fragments, the 75th
 /// percentile of the time until its Pong was 2.7 ms; now it is 0.04 ms.
 const IN_PLACE: usize = 2 * MAX_READ;
-/// A buffer longer than an ordinary read needs is replaced by a shorter buffer after this many
-/// reads in a row that did not need its length.
+/// After this many reads in a row that did not need a long buffer, a buffer for ordinary reads
+/// replaces it.
 const UNNEEDED_READS: u8 = 64;
 
 #[derive(Default)]
@@ -55,7 +55,7 @@ pub(crate) struct RecvBuffer {
     /// once the buffer is replaced. The bytes behind this slice may be old, even another
     /// connection's, so `commit` accepts only bytes of the slice.
     spare: usize,
-    /// The number of reads in a row that did not need the buffer's length.
+    /// The number of reads in a row that did not need a long buffer.
     unneeded_reads: u8,
     /// Whether `bytes` is the small buffer, which holds unconsumed bytes during a wait.
     stashed: bool,
@@ -402,10 +402,10 @@ impl RecvBuffer {
             }
             return 0..self.base.min(self.room());
         }
-        // A frame is large if it and the bytes before it fill more than half a read. For a large
-        // frame a read asks for all missing bytes, up to `MAX_READ`, to save system calls. Other
-        // reads ask for `base` bytes, but room for a quarter of them is enough. With less room than
-        // `least`, bytes move or the buffer grows, because short reads would cost more.
+        // A frame is large if it and the bytes before it need more than `base / 2` bytes. For a
+        // large frame a read asks for all missing bytes, up to `MAX_READ`, to save system calls.
+        // Other reads ask for `base` bytes, but room for a quarter of them is enough. With less
+        // room than `least`, bytes move or the buffer grows, because short reads would cost more.
         let large = rest > 0 && rest.saturating_add(kept + wire) > self.base / 2;
         let (want, least) = if large {
             self.unneeded_reads = 0;
@@ -431,8 +431,8 @@ impl RecvBuffer {
 
     /// Makes room for `least` bytes. Moves bytes if this frees at least as many as it moves, so
     /// that each byte moves at most once on average. Otherwise the buffer grows, up to the length
-    /// that the longest message needs. A buffer of that length does not grow. If it has no room at
-    /// all, bytes move even if this frees fewer than it moves.
+    /// that the longest message needs. If a buffer of that length has no room at all, bytes move
+    /// even if this frees fewer than it moves.
     fn widen(&mut self, limit: usize, least: usize) {
         let (kept, wire) = self.held();
         if self.next - self.msg_end >= wire {
@@ -451,7 +451,7 @@ impl RecvBuffer {
             if self.bytes.len() >= IN_PLACE && !self.stashed {
                 self.bytes.lengthen((self.bytes.len() + MAX_READ).min(most), most);
             } else {
-                // `base / 4` is room for an ordinary read. With it, `len` may exceed `most`.
+                // The added `base / 4` is room for an ordinary read, so `len` may exceed `most`.
                 let double = (2 * self.bytes.len()).max(self.base + SLACK);
                 let len = double.min(most).max(kept + wire + self.base / 4 + SLACK);
                 self.exchange(self.memory.take(len));

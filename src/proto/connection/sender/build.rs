@@ -24,8 +24,9 @@ impl Sender {
     /// instead, nothing is queued.
     ///
     /// With an adapter, call this on its `sender_mut()`, then `flush` to send the message. On a
-    /// split connection the other half may have to wait while you build. Until
-    /// [`MessageWriter::feed`], the message is not queued, and does not count as in progress.
+    /// split connection, call this in `with_sender`: the other half may have to wait until your
+    /// closure returns. Until [`MessageWriter::feed`], the message is not queued, and does not
+    /// count as in progress.
     ///
     /// ```
     /// use core::fmt::Write;

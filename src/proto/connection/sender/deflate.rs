@@ -150,7 +150,8 @@ impl Deflating {
             // contains the message now, and later messages may refer to it.
             let done = self.compressor().compress(payload, out).is_ok();
             if !done {
-                // `own` may refer to bytes that the peer will not get: see `compressor`.
+                // The window of `own` may contain bytes that the peer will not get: see
+                // `compressor`.
                 self.own = None;
             }
             return done;
@@ -188,8 +189,8 @@ impl Deflating {
                 0 => out.push(&[0]),
                 n => out.truncate(n - TAIL.len()),
             }
-            // Without takeover, the next message must not refer to this message, so other
-            // connections may use the compressor.
+            // Without takeover, the next message begins with an empty window, so other connections
+            // may use the compressor.
             if !self.takeover
                 && let Some(own) = self.own.take()
             {

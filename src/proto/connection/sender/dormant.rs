@@ -57,8 +57,8 @@ impl Sender {
     /// only time: those that `set_memory` and `set_flat` set, and the count `small_uses`.
     /// `urgent.beat` is forgotten too: nobody reads it before the next `owe_beat`.
     ///
-    /// If you add a field to the sender or to its parts, keep it here, unless it has its initial
-    /// value whenever `may_be_dormant` is true, or its value may be lost.
+    /// If you add a field to the sender or to its parts, keep the field here, unless its value may
+    /// be lost or is always the initial value when `may_be_dormant` is true.
     pub(in crate::proto::connection) fn from_kept(kept: DormantSender, config: &Config) -> Self {
         let DormantSender { fed, data_end, first_fed, trips, encoder, writes } = kept;
         let mut sender = Self::new(config, None);

@@ -219,11 +219,11 @@ impl Sender {
         }
     }
 
-    /// Queues a Close that tells the peer why this end fails the connection. The Close goes behind
-    /// all queued frames. Overtaking messages that find no place before the Close are dropped. But
-    /// if the stream is blocked before the Close has its place, the Close overtakes. In that case
-    /// the data frames that have not begun to leave are dropped, and so are Pings and Pongs without
-    /// a place. If this half is closed already, no Close is queued.
+    /// Queues a Close that tells the peer why this end fails the connection. If the stream is not
+    /// blocked, the Close goes behind all queued frames, and overtaking messages that find no place
+    /// before the Close are dropped. If the stream is blocked before the Close has its place, the
+    /// Close overtakes. Then the data frames that have not begun to leave are dropped, and so are
+    /// Pings and Pongs without a place. If this half is closed already, no Close is queued.
     pub(in crate::proto::connection) fn fail(
         &mut self,
         frame: CloseFrame<'_>,
@@ -251,8 +251,9 @@ impl Sender {
             && !self.out.refused()
     }
 
-    /// Whether our Close is known to have left. Only `end_controls` and `write_failed` check this.
-    /// So while the peer's Close is awaited, the result is `false` until a write fails.
+    /// Whether our Close is known to have left. Only `end_controls` and `write_failed` check this,
+    /// and `end_controls` is not called while the peer's Close is awaited. So during this time the
+    /// result is `false` until a write fails.
     pub(crate) fn close_gone(&self) -> bool {
         self.ledger.close_gone
     }

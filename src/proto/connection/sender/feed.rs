@@ -16,8 +16,8 @@ use bytes::Bytes;
 
 impl Sender {
     /// Queues a message. A payload that is not compressed is copied at most once. A client masks
-    /// the payload while it copies. [`Outbound`] lists the accepted types, and the types that are
-    /// not copied at all.
+    /// the payload while it copies. [`Outbound`] lists the accepted types, and says which are not
+    /// copied at all.
     ///
     /// `feed` does no I/O and never waits. While fewer bytes than
     /// [`high_water`](Config::high_water) are unsent, `feed` accepts a message of any length.

@@ -22,8 +22,8 @@ impl Sender {
 
     /// Reports the number of bytes that the stream accepted and still holds; 0 if it has sent all
     /// of them. Over a stream that may hold bytes, such as a TLS session, call this after each
-    /// attempt to write. Over a stream that never holds bytes, do not make this call: 0 would stop
-    /// the deadline that a refused write has started.
+    /// attempt to write. Over a stream that never holds bytes, do not call this: a report of 0
+    /// would stop the deadline that a refused write has started.
     ///
     /// The bytes that the stream holds count as [buffered](Self::buffered_amount), not as
     /// [written](Self::is_written). They start the deadline on writing, as a [refused

@@ -183,7 +183,7 @@ impl Sender {
     /// [heartbeat](Config::heartbeat) also measures round trips, but only on a silent connection.
     ///
     /// If several Pings are under way, only the Pongs of the oldest and of the newest give a time.
-    /// (By §5.5.3 a peer may leave out the other Pongs.) A Pong that comes after more than 60 s
+    /// (By §5.5.3 a peer may answer only the newest Ping.) A Pong that comes after more than 60 s
     /// gives no time.
     ///
     /// `now` must come from the same clock as the times of

@@ -3,9 +3,9 @@
 use core::time::Duration;
 
 /// The number of looks per interval. So a heartbeat's Ping may be queued late, by up to a fifth of
-/// the interval. `Heartbeat::new` promises the Ping within 1.25 intervals, so an adapter may be
-/// late by a twentieth of the interval. The idle message may be fed early, by up to a fifth of its
-/// interval.
+/// the interval. `Heartbeat::new` promises the Ping within 1.25 intervals, so beyond this fifth, an
+/// adapter may be late by a twentieth of the interval. The idle message may be fed early, by up to
+/// a fifth of its interval.
 pub(super) const LOOKS: u32 = 5;
 
 /// The shortest deadline on data and the shortest interval of the idle message. A shorter setting

@@ -5,14 +5,15 @@
 //! reading, and believes the deadline once one of these is true:
 //!
 //! - A read blocked, and this read began after the deadline was found. (If the caller cannot tell
-//!   whether a read blocked, two reads, at least [`AGAIN`] apart, must seem to block.)
+//!   whether a read blocked, two reads that are at least [`AGAIN`] apart must seem to block.)
 //! - The caller said how many bytes lay unread when the deadline was found, and this number of
 //!   bytes was received.
 //! - The caller did not say this number, and made [`READS`] reads since the deadline was found.
 //!
 //! If bytes disprove the silence first, the deadline moves, and is found again once it passes. So
-//! after a program has slept, the connection reads what the peer sent meanwhile before it believes
-//! a deadline. A flood that moves no deadline delays an error by at most `READS` reads.
+//! after a program has slept, the connection first reads what the peer sent during the sleep, and
+//! only then believes a deadline. A flood that moves no deadline delays an error by at most `READS`
+//! reads.
 use super::Receiver;
 use crate::proto::{error::RecvError, time::Time};
 use core::time::Duration;
@@ -25,8 +26,9 @@ const READS: u32 = 1024;
 pub(super) const SOON: Duration = Duration::from_millis(1);
 
 /// After a read that perhaps blocked, another read of this kind counts only this much later. A read
-/// is postponed while another task holds the stream's lock, so two quick reads prove no more than
-/// one. Tasks hold the lock for far less than `AGAIN`: only during a call that never waits.
+/// is postponed while another task holds the stream's lock. The same task may postpone two quick
+/// reads, so they prove no more than one read. Tasks hold the lock for far less than `AGAIN`: only
+/// during a call that never waits.
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// How certain it is that a read blocked.
