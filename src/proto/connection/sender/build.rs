@@ -24,7 +24,7 @@ impl Sender {
     /// instead, nothing is queued.
     ///
     /// With an adapter, call this on its `sender_mut()`, then `flush` to send the message. On a
-    /// split connection, call this in `with_sender`: the other half may have to wait until your
+    /// split connection, call this in `with_sender`: calls of the other half wait until your
     /// closure returns. Until [`MessageWriter::feed`], the message is not queued, and does not
     /// count as in progress.
     ///

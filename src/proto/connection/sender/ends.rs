@@ -28,11 +28,11 @@ impl Leaves {
         *self = match *self {
             Self::No => Self::By(by),
             Self::By(before) => Self::By(before.min(by)),
-            Self::Left => Self::Left, // The stream is dropped: a later time changes nothing.
+            Self::Left => Self::Left, // The stream is dropped, so another `leave` changes nothing.
         };
     }
 
-    /// Makes the time count as passed, because it means nothing in a new epoch.
+    /// Makes the time count as passed, because it means nothing in the new epoch of the clock.
     pub(super) fn restart(&mut self) {
         if *self != Self::No {
             self.set(Time::ZERO);
@@ -88,7 +88,7 @@ impl Sender {
     ///
     /// If a Close was queued before, it stays where it is, and this call only sets the time. If you
     /// call this several times, the earliest time counts. If the connection later moves to another
-    /// adapter, it ends at once.
+    /// adapter, it ends at once, because `by` means nothing to that adapter's clock.
     ///
     /// # Errors
     ///
