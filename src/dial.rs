@@ -152,7 +152,7 @@ impl<'r> Dial<'r> {
         return hook(socket.as_socket());
     }
 
-    /// Prepares the attempts to connect to the addresses `found` of a target. An attempt fails if
+    /// Prepares the attempts to connect to `found`, the addresses of a target. An attempt fails if
     /// it has not connected within `limit`, counted from the beginning of the call that dials.
     pub(crate) fn attempts<'t>(
         &self,
@@ -175,7 +175,7 @@ pub(crate) struct Attempts<'t> {
 
 impl Attempts<'_> {
     /// Returns what to do next: connect, or wait. Fails once all attempts have failed, or `limit`
-    /// has passed. This error names each address that was dialed, and why its attempt failed.
+    /// has passed. The error names each address that was dialed, and why its attempt failed.
     pub(crate) fn next(&mut self, now: Duration) -> io::Result<Step> {
         // After the limit, no further attempt begins. The attempts under way count as failed, so
         // that the final error names them. `to_vec` copies the list, because `failed` changes it.

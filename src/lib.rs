@@ -183,8 +183,8 @@
 //!   `tickwire-parts` says whether to try again, and when. `Follower` of `tickwire-feed` says when
 //!   to dial and leave the servers of a feed (example `reconnect`).
 //! - **The number of connections.** This crate limits the cost of each connection, and your accept
-//!   loop must limit the number of connections. The example `bounded` limits the handshakes in
-//!   progress and the number of peers, in total and for each address.
+//!   loop must limit the number of connections. The example `bounded` has four limits: for the
+//!   handshakes in progress and for the number of peers, each in total and per address.
 //! - **Acknowledged delivery, rooms.** The examples `ack` and `rooms` show both in little code.
 //!
 //! # Choices that the RFCs leave open
@@ -212,7 +212,7 @@
 //!   [`required`](handshake::server::Origins::required) refuses these requests.
 //! - Blanks around `=` in Sec-WebSocket-Extensions are accepted, but never written. Names of
 //!   extensions match without regard to case.
-//! - If a server and its client share no subprotocol, the server accepts the request without a
+//! - If a server and its client share no subprotocol, the server accepts the request and chooses no
 //!   subprotocol, because many programs expect this. (A browser then fails the connection, if the
 //!   page asked for a subprotocol.) A client can
 //!   [require](handshake::client::Request::require_subprotocol) a subprotocol.
@@ -286,8 +286,8 @@
 //!   frames. [`dropped`](Sender::dropped) counts the dropped bytes.
 //!   [`is_written`](Sender::is_written) says whether a given message is written.
 //! - Every future of an open connection can be dropped at any point: no bytes are lost or sent
-//!   twice. (If you drop a `send` before it has queued its message, the message is not sent.)
-//!   Dropping a future of a handshake drops the handshake's stream.
+//!   twice. (The only exception is a `send` that you drop before it has queued its message: this
+//!   message is not sent.) Dropping a future of a handshake drops the handshake's stream.
 //! - A connection builds no illegal frame: close codes, reasons and control payloads are checked
 //!   before a byte is queued. A [`Text`] is always valid UTF-8.
 //! - The adapters give each client its own generator of masking keys (`SystemEntropy`): ChaCha12,

@@ -1,9 +1,10 @@
 //! The calls that do no I/O, written once for the types of all adapters.
 //!
-//! Each adapter has its own types `WebSocket`, `Reader` and `Writer`. So the documentation of each
-//! adapter lists all calls of its types, and no signature names a private type that all adapters
-//! share. The calls are macros and not a trait, because users would have to import the trait. Each
-//! module that invokes a macro of this file imports [`names`].
+//! Each adapter has its own types `WebSocket`, `Reader` and `Writer`, and the macros of this file
+//! give these types their methods. So the documentation of each adapter lists all calls, and no
+//! signature names a private type that all adapters share. The calls are macros and not a trait,
+//! because users would have to import the trait. Each module that invokes a macro of this file
+//! imports [`names`].
 
 /// The names that the bodies of the macros use.
 pub(crate) mod names {
@@ -53,10 +54,11 @@ macro_rules! whole {
             &mut self.0.io.io
         }
 
-        /// Returns the stream and the connection, separately. In `blocking`, the stream keeps the
-        /// read timeout, if the adapter has set one. A stream such as TLS may hold unflushed bytes.
-        /// If you join both parts again by `from_parts`, the next flush flushes these bytes. If you
-        /// want to drive the connection by hand instead, call `flush` before `into_parts`.
+        /// Returns the stream and the connection, separately. In `blocking`, the adapter may have
+        /// set a read timeout on the stream, and this timeout stays. A stream such as TLS may hold
+        /// unflushed bytes. If you join both parts again by `from_parts`, the next flush flushes
+        /// these bytes. If you want to drive the connection by hand instead, call `flush` before
+        /// `into_parts`.
         pub fn into_parts(self) -> (S, Connection) {
             (self.0.io.io, self.0.core.conn)
         }
@@ -68,9 +70,9 @@ pub(crate) use whole;
 macro_rules! feed {
     () => {
         /// Queues a message; see [`Sender::feed`](crate::Sender::feed). The next `flush` writes the
-        /// message. A receiving call writes it too, if no received message is left. This call never
-        /// waits: if there is no room, it fails with [`Full`](SendError::Full). To wait for room,
-        /// call `ready` first.
+        /// message. A receiving call writes it too, just before that call reads from the stream.
+        /// This call never waits: if there is no room, it fails with [`Full`](SendError::Full). To
+        /// wait for room, call `ready` first.
         ///
         /// # Errors
         ///
@@ -83,13 +85,13 @@ macro_rules! feed {
 }
 pub(crate) use feed;
 
-/// The call that measures the round trip of a whole connection. This call needs a clock.
+/// The call that measures the round trip of a whole connection. It needs the adapter's clock.
 macro_rules! probe {
     () => {
         /// Queues a Ping. When its Pong arrives, [`Sender::rtt`](crate::Sender::rtt) has a new
         /// value; see [`Sender::measure_rtt`](crate::Sender::measure_rtt). The Ping leaves with the
-        /// next write. On a busy connection, repeat this call now and then to keep the value
-        /// current, because the heartbeat sends no Pings there.
+        /// next write. The heartbeat measures round trips too, but only on a silent connection. So,
+        /// on a busy connection, repeat this call now and then to keep the value current.
         ///
         /// # Errors
         ///

@@ -23,10 +23,10 @@ pub(crate) enum Want {
 /// A whole connection, or its receiving half, over a stream `I`. A whole connection owns its
 /// sending side. The receiving half locks the sending side, which both halves share.
 pub(crate) trait Core<I>: Sized {
-    /// Returns the [`Outlook`] of a whole connection. Once both sides are polled, `poll_side`
-    /// checks after each poll whether the outlook has changed. If the change matters to the task of
-    /// the other side, `poll_side` wakes that task. `None` for the receiving half, because the
-    /// halves of a split connection wake each other by themselves.
+    /// Returns the [`Outlook`] of a whole connection. Once both the receiving and the sending side
+    /// were polled, `poll_side` compares the outlook before and after each poll, and wakes the task
+    /// of the other side if a change matters to that task. `None` for the receiving half, because
+    /// the halves of a split connection wake each other by themselves.
     const OUTLOOK: Option<fn(&Self) -> Outlook>;
     /// The type that the caller feeds an answer to: `()` for the receiving half, because only the
     /// `Writer` can send.
@@ -65,10 +65,10 @@ pub(crate) trait Core<I>: Sized {
     fn is_free(&self) -> bool {
         true
     }
-    /// Waits until there is room for an answer, or until no answer is possible any more. Once
-    /// `cork_limit` bytes are queued, this call also writes, but does not wait for that write. The
-    /// receiving half of a split connection never waits here, because only the `Writer` can feed an
-    /// answer.
+    /// Waits until there is room for an answer, or until no answer is possible any more. If there
+    /// is room, but `cork_limit` bytes or more are queued, this call writes the bytes that the
+    /// stream accepts at once. The receiving half of a split connection never waits here, because
+    /// only the `Writer` can feed an answer.
     #[inline(always)]
     fn poll_answerable(socket: &mut Socket<Self, I>, cx: &mut Context<'_>) -> Poll<()> {
         let _ = (socket, cx);
@@ -112,8 +112,9 @@ pub(crate) trait Core<I>: Sized {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outlook {
     /// Three facts, in this order: the sending half is closed; writing has failed; receiving has
-    /// failed. The receiving task must learn of the first fact, because a queued Close, which
-    /// closes the sending half, starts a deadline for this task. A fact that is true stays true.
+    /// failed. The receiving task must learn of the first fact: when a Close is queued, the sending
+    /// half is closed, and a deadline starts that the receiving task has to watch. A fact that is
+    /// true stays true.
     pub(super) ends: [bool; 3],
     /// Whether the stream refused bytes. One of the two tasks writes these bytes later.
     pub(super) blocked: bool,
@@ -206,8 +207,8 @@ impl<I: Source + Output> Core<I> for Whole {
         if !tx.has_room() && !tx.is_closed() {
             // `map(drop)` ignores the error of a failed write, so receiving goes on. `Out` keeps
             // the error, and a receiving call returns it, unless the peer's Close or a violation
-            // ends receiving first. A failed write closes the sender, so a second call does not
-            // flush again.
+            // ends receiving first. A failed write closes the sender, so the next call of this
+            // function does not flush again.
             return socket.poll_flush(cx, true).map(drop);
         }
         if tx.reached_cork_limit() {

@@ -23,16 +23,17 @@ pub enum Error {
     /// unwritten messages are lost.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// The stream failed. This ends the connection, unless only `Stream::wait` of `blocking`
+    /// The stream failed. The connection has ended, unless only `Stream::wait` of `blocking`
     /// failed. Before the connection is open, a TLS stream that ends without a close_notify gives
     /// this error, of the kind `UnexpectedEof`. On an open connection, a missing close_notify gives
     /// [`RecvError::UnexpectedEof`], like the end of a stream without TLS. If connecting failed,
-    /// the error names each address that was dialed. If a lookup failed, the error names the host
-    /// and port. The error's source is the error of the lookup or of the last attempt.
+    /// the error names each address that was dialed, and its source is the error of the last
+    /// attempt. If a lookup failed, the error names the host and port, and its source is the error
+    /// of the lookup.
     #[error(transparent)]
     Io(io::Error),
-    /// TLS failed, most often because of the peer's certificate, and the connection has ended. Or
-    /// there is no cryptographic provider, so nothing was dialed.
+    /// TLS failed, most often because of the peer's certificate, and the connection has ended; or
+    /// there is no cryptographic provider, and nothing was dialed.
     #[cfg(feature = "rustls")]
     #[error(transparent)]
     Tls(#[from] crate::tls::TlsError),
@@ -113,8 +114,8 @@ impl Error {
     /// - [`Retry::Stop`] if repeating the attempt would do harm, or can never succeed: the statuses
     ///   401, 407 and 418, credentials that a SOCKS5 proxy refuses, a certificate that either end
     ///   refuses, a bad URL or header, and `wss` without TLS.
-    /// - [`Retry::Alarm`] for all other errors: any other status, such as 403 and 404, a violation
-    ///   by the peer, and other faults of TLS and of the system. Also for
+    /// - [`Retry::Alarm`] for all other errors: other statuses (such as 403 and 404), violations by
+    ///   the peer, and other faults of TLS and of the system. Also for
     ///   [`WouldBlock`](Self::WouldBlock) and [`Send`](Self::Send), after which this connection
     ///   goes on: do not dial again. ([`SendError::Closed`] gives [`Retry::BackOff`].)
     pub fn retry(&self) -> Retry {

@@ -1,8 +1,9 @@
 //! The opening handshakes, as a server and as a client.
 //!
 //! In a task, `Pending` means that the stream would block. The stream or the deadline later wakes
-//! the task. In `blocking` the polls themselves wait. A poll that still returns `Pending` cannot
-//! wait, for example because the stream is non-blocking, and nothing will wake its future.
+//! the task. In `blocking` each poll waits by itself. It returns `Pending` only if the stream is
+//! non-blocking or cannot wait. Nothing would then wake the future, so the adapter drops the
+//! future.
 use super::{
     Error, Output, Socket, Source, Whole,
     io::{flush, outcome, read, shutdown},
@@ -125,8 +126,9 @@ impl<I: Source + Output> Incoming<I> {
         let drained = within(io, by, |io, cx| {
             loop {
                 match ready!(read(io, &mut sink, cx)) {
-                    // In a flood `within` never waits, so it never checks the time. So check the
-                    // time here (`a_flood_keeps_no_rejection_longer_than_its_second`).
+                    // `within` checks the time only after a wait, and during a flood there is no
+                    // wait. So check the time here
+                    // (`a_flood_keeps_no_rejection_longer_than_its_second`).
                     Ok(1..) if io.now() < end => {}
                     _ => return Poll::Ready(()),
                 }
@@ -146,8 +148,8 @@ pub(crate) async fn client<I: Source + Output>(
     // This call starts the deadline. Before this call, `poll_timeout` would return `ZERO`.
     handshake.reading.handle_timeout(Time::ZERO)?;
     let by = handshake.reading.poll_timeout();
-    // A failed write ends the handshake, and a refusal that may have arrived is not read: a failed
-    // write does not end the stream's input, so a read might wait until the deadline.
+    // A failed write ends the handshake. A refusal that may have arrived is not read, because the
+    // read might wait until the deadline: the stream's input need not have ended.
     write_all(&mut io, handshake.outgoing(), by).await?;
     // `step` refuses a 101 while a part of the request is unsent (`EarlyResponse`), so `advance`
     // comes before the first step. `advance` reports all bytes as written, even if the deadline
@@ -177,9 +179,9 @@ pub(crate) async fn client<I: Source + Output>(
 
 /// Reads once, at most `most` bytes, or waits for the stream. `most` must not be 0, because a read
 /// of 0 bytes means the end of the stream. After `Ready(Ok(()))`, call `step` and check the
-/// deadline, because bytes have arrived, the stream has ended, or the wait is over. After the end
-/// of the stream each call of `poll_read` is ready at once. So from then on `step` must not return
-/// `Partial` without bytes to write, because the caller's loop would spin until the deadline.
+/// deadline, because bytes have arrived, the stream has ended, or the wait is over. Once the stream
+/// has ended, each call of `poll_read` is ready at once. So then `step` may return `Partial` only
+/// if there are bytes to write; otherwise the caller's loop would spin until the deadline.
 pub(crate) fn poll_read<I: Source + Output>(
     io: &mut I,
     to: &mut Reading,

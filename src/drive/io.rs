@@ -10,9 +10,9 @@ use std::{
 };
 
 /// The largest number of slices in one vectored write. Every number above 0 is correct, because the
-/// caller writes the rest next. A number up to 4 would gain nothing, because `few` in [`with_many`]
-/// already has 4 slices. A larger number saves writes while many payloads are queued that were not
-/// copied. Each slice takes 16 bytes of stack.
+/// caller writes the remaining slices next. [`with_many`] first tries 4 slices (`few`), so only a
+/// number above 4 can save writes. It does so if many payloads are queued that `feed` did not copy.
+/// Each slice takes 16 bytes of stack.
 const SLICES: usize = 32;
 
 /// A stream (or half of a stream) `S` together with `W`, the adapter's own way to wait.
@@ -60,8 +60,9 @@ pub(crate) trait Io {
     }
 
     /// Reports that the stream refused bytes, so the next wait must also end when the stream
-    /// accepts bytes. The thread of a half needs this report: it writes by a handle that both
-    /// halves share, but waits with its own handle, and that handle has not seen the refusal.
+    /// accepts bytes. The thread of the receiving half needs this report, because it writes by a
+    /// handle that both halves share, but waits with its own handle, which learns of the refusal
+    /// only here.
     #[inline(always)]
     fn write_blocked(&mut self) {}
 }
@@ -115,8 +116,8 @@ pub(crate) fn failed<T>(error: io::Error, cx: &Context<'_>) -> Poll<io::Result<T
     Poll::Ready(Err(error))
 }
 
-/// Shuts the stream down for writing. If this call fails, the stream counts as shut down, because
-/// the connection's result is already decided, and the error would change nothing.
+/// Shuts the stream down for writing. If the shutdown fails, the stream counts as shut down,
+/// because the connection's result is already decided, and the error would change nothing.
 pub(crate) fn shutdown<I: Output>(io: &mut I, cx: &mut Context<'_>) -> Poll<()> {
     match io.poll_shutdown(cx) {
         Poll::Ready(Err(error)) => failed::<()>(error, cx).map(drop),

@@ -4,10 +4,10 @@
 //!
 //! The loop has two type parameters. `Core` is the whole connection, or the receiving half of a
 //! split connection. `Io` is the stream with its way to wait: a timer for a task, a blocking call
-//! for a thread. The connection in `proto` decides what a step means, and this loop does the I/O
-//! that follows. A read or write of the stream returns `Pending` if it would block. Under a runtime
-//! the stream wakes the task later. In `blocking` the thread then waits in `Timed::wait`, usually
-//! by `poll(2)`.
+//! for a thread. The connection in `proto` parses the input and decides what to do next, and this
+//! loop does the I/O. A read or write of the stream returns `Pending` if it would block. Under a
+//! runtime the stream wakes the task later. In `blocking` the thread then waits in `Timed::wait`,
+//! usually by `poll(2)`.
 //!
 //! `#[inline]` without a comment marks code that runs for each message, each read or each opening
 //! handshake. When a prototype's core had no `#[inline]`, a message over tokio took up to 8 %
@@ -48,11 +48,11 @@ use std::{
 };
 
 /// The result of a poll, in one byte. If polls returned a `Result<Step, _>`, a future would store
-/// the parts of the `Result` one by one, and load them together right afterwards. The processor
-/// would wait for this load longer than the step takes.
+/// the parts of the `Result` one by one, and load them together right afterwards. The wait for this
+/// load would cost more time than the step that found the message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ready {
-    /// The item that the call wants: the connection's current message, event or chunk.
+    /// There is an item of the wanted kind: the connection's current message, event or chunk.
     Item,
     /// There is no further item. If an error is the reason, [`Socket::failed`] has the error.
     End,
@@ -108,8 +108,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Returns the result of a receiving call. The function `fetch` reads the item that the last
-    /// step reached. So no other step may come between the poll and this call.
+    /// Returns the result of a receiving call. `fetch` reads the item that the last step reached.
+    /// So no step may come between the poll that returned `ready` and this call.
     #[inline(always)] // inlined with `fetch`, so that the message stays in registers
     pub(crate) fn take<'a, T>(
         &'a mut self,
@@ -130,7 +130,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         self.core.inbound().receiver_mut().quick()
     }
 
-    /// Polls for the next item that the call wants, or for the end of the connection. Parses first,
+    /// Polls for the next item of the kind `want`, or for the end of the connection. Parses first,
     /// then writes, then reads, so the replies to one read leave together. `Pending`: the stream or
     /// the timer will wake the task. (In `blocking`, the thread has noted the event and the
     /// deadline to wait for.)
@@ -139,7 +139,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         loop {
             match self.core.step(want) {
                 Ok(Step::Message) => return Poll::Ready(Ready::Item),
-                // `step` has queued any reply. A control frame is an item only for `Want::Event`.
+                // The reply, if any, is queued. A control frame is an item only for `Want::Event`.
                 Ok(step @ (Step::Ping | Step::Pong | Step::Close)) => {
                     if step == Step::Pong {
                         self.time_pong();
@@ -211,8 +211,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         let read = self.poll_input(cx);
         if let Poll::Ready(Ok(1..)) = read {
             let (rx, at) = (self.core.inbound().receiver_mut(), self.io.now());
-            // If this read left no stamp, a stream such as TLS already had the bytes. Then the
-            // stamp of an earlier read counts for them.
+            // If this read left no stamp, a stream such as TLS had these bytes already, from an
+            // earlier read. Then the stamp of that earlier read counts.
             let arrived = arrival::left().unwrap_or_else(|| rx.info().arrived);
             rx.set_read(Some(at), arrived);
         }
@@ -232,8 +232,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 }
             }
             Poll::Pending => {
-                // Reads without bytes count too, because after a number of reads `looks` asks for a
-                // check, and a found deadline is believed.
+                // Counts this read too: the number of reads decides when `looks` asks for a check
+                // of the clock, and when a found deadline is believed.
                 self.core.inbound().receiver_mut().read_in_vain();
                 // `poll_blocked` comes first, because it may make the core believe the found
                 // deadline, which `poll_alarm` then finds due. If `poll_blocked` is `Pending`, it
@@ -298,7 +298,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 return Some(error);
             }
             // Most peers end TLS without a close_notify (`UnexpectedEof`), which counts as the end
-            // of the stream. That is safe, because only a Close says that no message is missing.
+            // of the stream. That is safe, because the end of the stream never says that all
+            // messages have come: only a Close does.
             Ok(0) | Err(_) => rx.end_of_stream(),
         }
         None

@@ -68,9 +68,9 @@ impl Out {
             let done = !tx.has_outgoing();
             if self.unflushed > 0 && (refused || done) {
                 let flushed = flush(io, &mut self.unflushed, cx);
-                // `set_unflushed` comes before `ready!` returns, for two reasons. A `Pending` flush
-                // must start the deadline. After an error, a Close among the unflushed bytes must
-                // not count as written.
+                // `set_unflushed` comes before `ready!`, which may return. After a `Pending` flush,
+                // `set_unflushed` starts the deadline. After a failed flush, it makes sure that a
+                // Close among the unflushed bytes does not count as written.
                 tx.set_unflushed(self.unflushed);
                 if let Err(error) = ready!(flushed) {
                     return self.write_failed(tx, error);
@@ -90,17 +90,16 @@ impl Out {
                     tx.write_blocked();
                     return Poll::Pending;
                 }
-                // Flush, then write again. `refused` stays set for the rest of this call. So if the
-                // stream was full once, this call flushes it after each write, even if it does not
-                // refuse bytes again.
+                // Flush, then write again. `refused` stays set for the rest of this call, so a
+                // flush follows each later write, even if the stream accepts all bytes from now on.
                 Poll::Pending => refused = true,
             }
         }
     }
 
     /// Closes the sender, keeps a copy of the error, and returns the error. A passed deadline may
-    /// close the sender too, but does not call this function, because the stream may still work,
-    /// and may flush the bytes that it has accepted.
+    /// close the sender too, but does not call this function: the stream may still work and flush
+    /// the bytes that it has accepted, so `unflushed` must keep its value.
     #[cold]
     fn write_failed(&mut self, tx: &mut Sender, error: io::Error) -> Poll<io::Result<()>> {
         tx.write_failed();
@@ -119,8 +118,8 @@ impl Out {
     /// that was read is delivered. The other half learns the reason from `recv_error`.
     ///
     /// If `inbound` is `None`, checks only the sender's times: the deadline on writing and the time
-    /// of `leave`. If one of these times has passed, only the sending side ends. The reader is then
-    /// woken, finds a due deadline, and takes over the error.
+    /// of `leave`. If one of these times has passed, at first only the sending side ends. Then the
+    /// reader is woken, finds a due deadline, and takes over the error.
     ///
     /// Returns whether there is now an error, or a frame that `outgoing` has not yet placed. If so,
     /// the caller goes round its loop once more instead of waiting. `frame_waits` decides, not
@@ -136,8 +135,9 @@ impl Out {
             None => tx.handle_timeout(now),
             Some(inbound) => match self.recv_error {
                 // In a split connection the writer's `poll_stall` has found this error and broken
-                // the sender. The receiver does not have the error yet. Receiving cannot be over:
-                // in the phase `Over` no deadline runs, so no reader calls this function.
+                // the sender. The receiver does not have the error yet. Nor has the peer's Close
+                // come: with a broken sender the phase would then be `Over`, in which no deadline
+                // runs, so no reader would call this function.
                 Some(error) if inbound.receiver().failure().is_none() => {
                     inbound.receiver_mut().cut_off(error);
                     Err(error)

@@ -29,8 +29,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         })
     }
 
-    /// Begins to leave: the connection is over once `within` has passed, or earlier. The caller
-    /// then drives the connection to its end.
+    /// Begins to leave: the connection is over once `within` has passed, or earlier. After this
+    /// call, the caller has to drive the connection to its end.
     pub(crate) fn begin_leave<'f>(
         &mut self,
         frame: impl IntoClose<'f>,

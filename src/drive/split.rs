@@ -2,9 +2,9 @@
 //!
 //! The [`Half`] owns everything that receiving needs. One lock protects everything that sending
 //! needs: the core's sender and the writing half of the stream. A write never waits for the stream,
-//! so neither half waits while it holds the lock. The half writes until the stream refuses more.
-//! The remaining bytes stay in the sender, so a Pong that the reader queues can overtake them at
-//! the next frame boundary.
+//! so neither half waits while it holds the lock. Each half writes until the stream refuses more.
+//! The refused bytes stay in the sender, so a Pong that the reader queues can overtake them at the
+//! next frame boundary.
 //!
 //! A stream keeps one waker for writing. Both halves may wait for the stream, so this waker wakes
 //! the tasks of both halves. A stream that accepts bytes again may also drop its waker without
@@ -234,11 +234,11 @@ impl<W: Output> Shared<W> {
         }
         let newly = blocked && !was_blocked;
         if newly && side == Side::Writer && !self.wakers.is_parked(side) {
-            // The stream may have woken both tasks before `blocked` was set. The reader then polled
-            // too early to see the refused bytes. But if the writer's future is dropped, only the
-            // reader can write these bytes. So this call wakes the reader again. (If the reader
-            // makes this call, it needs no such wake-up: the stream has woken the reader's task,
-            // which polls again.)
+            // The stream may have woken both tasks before `blocked` was set. The reader may then
+            // have polled too early to see that bytes were refused. But if the writer's future is
+            // dropped, only the reader can write these bytes. So this call wakes the reader again.
+            // (If the reader makes this call, it needs no such wake-up: the stream has woken the
+            // reader's task, which polls again.)
             self.wakers.wake(Side::Reader);
         }
         result
@@ -303,9 +303,9 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
         self.link.with(|sending| shutdown(&mut sending.io, cx))
     }
 
-    /// Relies on an earlier `poll_write` or `park`, because the writer may start a deadline after
-    /// this call: it may queue a Close, or call `leave`. The writer then wakes this half. (A thread
-    /// is not woken, but its wait has a limit.)
+    /// An earlier `poll_write` or `park` must have parked the waker. If the writer starts a
+    /// deadline after this call (by a Close or by `leave`), it wakes this half through that waker.
+    /// (A thread is not woken, but its wait has a limit.)
     ///
     /// If the writer has found a passed deadline, the error ends receiving too. This call then
     /// returns a time in the past, so that the reader takes over the error.
@@ -339,8 +339,8 @@ impl<I: Source, W: Output> Core<I> for Half<W> {
 #[derive(Debug)]
 pub(crate) struct Writer<W, H = ()> {
     link: Arc<Shared<W>>,
-    /// A writing thread's own handle of the stream. With this handle the thread waits for the
-    /// stream without the lock. A task has no handle.
+    /// A writing thread's own handle of the stream. The thread waits for the stream with this
+    /// handle, and holds no lock meanwhile. A task has no handle.
     pub(crate) handle: H,
 }
 
@@ -371,10 +371,10 @@ impl<W, H> Writer<W, H> {
         f(&mut self.link.look().tx)
     }
 
-    /// Sets whether the reader too may write the bytes that the stream refused. After a writing
-    /// thread has waited for the stream, it writes these bytes itself, so it sets `false` during
-    /// the wait. Otherwise the reader would wait for the stream too, and would wake up for bytes
-    /// that this thread has written already.
+    /// Sets whether the reader too may write the bytes that the stream refused. A writing thread
+    /// sets `false` while it waits for the stream, because it will write these bytes itself.
+    /// Otherwise the reader would wait for the stream too, and would wake up for bytes that this
+    /// thread has written already.
     pub(crate) fn share_rest(&self, shared: bool) {
         self.link.blocked.store(shared, Relaxed);
     }
@@ -402,7 +402,7 @@ impl<W: Io, H> Writer<W, H> {
         self.link.with(|Sending { tx, io, .. }| tx.measure_rtt(io.now()))
     }
 
-    /// Like [`Socket::begin_leave`]. Wakes the reader, which ends the connection in time. Returns
+    /// Like [`Socket::begin_leave`]. Wakes the reader, which then watches the new deadline. Returns
     /// the current time.
     pub(crate) fn begin_leave<'f>(
         &mut self,
@@ -476,9 +476,9 @@ impl<W: Output, H> Writer<W, H> {
     /// deadline on writing runs any more, so `poll_flush` must go round its loop again. If the
     /// deadline has passed, the sender is broken, and `out` has the error.
     ///
-    /// The timer is in the shared stream, and wakes both halves. So the deadline is noticed even if
-    /// this future is dropped. A thread does not wait here: `write_out` asks for this deadline, and
-    /// the thread waits with its own handle.
+    /// The timer belongs to `io`, which both halves share, and wakes both tasks. So the deadline is
+    /// noticed even if this future is dropped. A thread does not wait here: `write_out` asks for
+    /// this deadline, and the thread waits with its own handle.
     fn poll_stall(&self) -> Poll<()> {
         let cx = &mut Context::from_waker(&self.link.both);
         // `with` tells the other half of a passed deadline.

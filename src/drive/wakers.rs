@@ -31,9 +31,10 @@ impl Wakers {
     }
 
     /// Keeps the waker of `cx` until [`wake`](Self::wake). Cloning or dropping a waker runs code of
-    /// the runtime or the program, and this code may call `park` or `wake`. For example, dropping a
-    /// task's last waker may drop the task. The task's `Drop` code may close the other half, and
-    /// the close wakes this side. So the waker is cloned and dropped outside the lock.
+    /// the runtime or the program, and this code may call `park` or `wake`, which take the same
+    /// lock. For example, dropping a task's last waker may drop the task. The task's `Drop` code
+    /// may close the other half, and the close wakes this side. So the waker is cloned and dropped
+    /// outside the lock.
     pub(crate) fn park(&self, side: Side, cx: &Context<'_>) {
         let waker = cx.waker();
         if self.slot(side).as_ref().is_some_and(|parked| parked.will_wake(waker)) {

@@ -8,8 +8,8 @@ use std::io::{self, IoSlice, Read, Write};
 /// forwards each call.
 ///
 /// With [`Config::stamp_reads`](crate::Config::stamp_reads) set,
-/// [`Info::arrived`](crate::Info::arrived) has the time for each message. A server calls `new` on
-/// the accepted stream. A client calls `new` in the connector that it gives to
+/// [`Info::arrived`](crate::Info::arrived) has the time of arrival of each message. A server calls
+/// `new` on the accepted stream. A client calls `new` in the connector that it gives to
 /// [`Dial::blocking_connect_with`](crate::Dial::blocking_connect_with).
 ///
 /// Other streams may contain a `Timestamped`: [`Spin`](crate::blocking::Spin), a TLS stream of this
@@ -99,8 +99,8 @@ impl<S: AsSocket> Timestamped<S> {
             return plain(&mut self.io, buf);
         }
         let (n, arrived) = kernel::read(&self.io, buf, waits)?;
-        // `self.arrived` is for a loop of your own, which calls the method `arrived`. An adapter
-        // takes the time that `leave` stores, because the adapter may see only an outer stream.
+        // `self.arrived` is for a caller's own loop, which calls the method `arrived`. An adapter
+        // may see only a stream around this one, so it takes the time that `leave` stores.
         self.arrived = arrived;
         arrival::leave(arrived);
         Ok(n)

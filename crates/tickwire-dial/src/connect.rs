@@ -58,7 +58,8 @@ pub fn connect(
             Step::Wait(until) => until.map(|until| until.saturating_sub(elapsed())),
         };
         let Some(at) = first_ready(&under_way, until)? else { continue };
-        // The order of the attempts does not matter. `take_error` says whether this attempt failed.
+        // `swap_remove` changes the order of the attempts, which does not matter. `take_error` says
+        // whether this attempt failed.
         let (to, socket) = under_way.swap_remove(at);
         match socket.take_error().and_then(|failed| failed.map_or(Ok(()), Err)) {
             Ok(()) => {

@@ -115,7 +115,7 @@ impl Socks5 {
         self.expected = match self.expected {
             Answer::Reply => return Ok(Some((len, true))),
             Answer::Method if wire.get(1) == Some(&LOGIN) => {
-                // There is a login, because otherwise `method` has refused this answer.
+                // There is a login, because otherwise `method` would have refused this answer.
                 *next = self.login.take().map(|login| login.0).unwrap_or_default();
                 Answer::Login
             }

@@ -4,7 +4,7 @@
 //! A [`Dialogue`] comes before TLS to the server and before the opening handshake. A dialogue has
 //! the same limits as an opening handshake. [`max_head`](Config::max_head) and the other limits on
 //! a head apply to the head of the proxy's answer. [`handshake_timeout`](Config::handshake_timeout)
-//! bounds the time, which counts from the beginning of the dial.
+//! bounds the dialogue too, and counts from the beginning of the dial.
 //!
 //! ```text
 //! outgoing, advance      until all is written
@@ -80,7 +80,8 @@ pub struct Dialogue {
 }
 
 impl Dialogue {
-    /// Asks `proxy` for a tunnel to `server`, whose name only the proxy resolves.
+    /// Makes the dialogue that asks `proxy` for a tunnel to `server`. Only the proxy resolves the
+    /// name of `server`.
     ///
     /// # Errors
     ///
@@ -101,7 +102,8 @@ impl Dialogue {
         self.request.drain(..n.min(self.request.len()));
     }
 
-    /// Parses the committed bytes. After `Complete` or an error, further calls return the same.
+    /// Parses the committed bytes. After `Complete` or an error, further calls return the same
+    /// result.
     ///
     /// # Errors
     ///

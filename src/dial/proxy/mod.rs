@@ -82,19 +82,21 @@ impl Proxy {
     /// `HTTPS_PROXY` names the proxy; if this variable is not set, `ALL_PROXY` does. The result is
     /// `None` if neither variable is set, or if `NO_PROXY` lists the server. A variable in lower
     /// case takes precedence over the same variable in upper case. An empty value counts as unset.
-    /// `HTTP_PROXY` is ignored, because in a CGI program it may be the remote client's header
-    /// `Proxy`.
+    /// `HTTP_PROXY` is ignored, because a CGI program gets the header `Proxy` of a remote client in
+    /// this variable.
     ///
-    /// `NO_PROXY` is a list, separated by commas or blanks. An entry is `*` (all servers), a name,
-    /// an address or a network (`192.0.2.0/24`), and may end with `:port`. The entry `example.com`
-    /// matches that name and all names below it. The entry `.example.com` matches only the names
-    /// below it. Names are not resolved, so a name never matches an address. A host such as
-    /// `127.1`, which some resolvers accept as an address, is a name here.
+    /// `NO_PROXY` is a list, with commas or blanks between its entries. An entry is `*` (all
+    /// servers), a name, an address or a network (`192.0.2.0/24`), and may end with `:port`. The
+    /// entry `example.com` matches that name and all names below it. The entry `.example.com`
+    /// matches only the names below `example.com`. Names are not resolved, so a name never matches
+    /// an address. A host such as `127.1`, which some resolvers accept as an address, is a name
+    /// here.
     ///
     /// # Errors
     ///
-    /// The errors of [`new`](Self::new), if the variable's value is no valid URL of a proxy. Also
-    /// [`IllegalCharacter`](UrlError::IllegalCharacter), if a value is not Unicode.
+    /// The errors of [`new`](Self::new), if the value of `HTTPS_PROXY` or `ALL_PROXY` is no valid
+    /// URL of a proxy. [`IllegalCharacter`](UrlError::IllegalCharacter), if the value of one of
+    /// these variables, or of `NO_PROXY`, is not Unicode.
     pub fn from_env(server: &Target) -> Result<Option<Self>, UrlError> {
         let value = |name: &str| {
             let value = env::var_os(name).map(|value| value.into_string());

@@ -87,9 +87,9 @@ macro_rules! flushing {
         ///
         /// [`Error::Io`] if the stream fails. [`Error::Recv`] if another error has ended writing,
         /// for example [`WriteTimeout`](crate::RecvError::WriteTimeout) because the stream accepted
-        /// no byte for [`write_timeout`](crate::Config::write_timeout). Even if everything was
-        /// written, a [`Writer`] returns the error that ended receiving. [`Error::Send`] with
-        /// [`Closed`](SendError::Closed) if messages are lost, and another call has already
+        /// no byte for [`write_timeout`](crate::Config::write_timeout). A `flush` of a [`Writer`]
+        /// returns the error that ended receiving, even if everything was written. [`Error::Send`]
+        /// with [`Closed`](SendError::Closed) if messages are lost, and another call has already
         /// returned the reason for the loss.
         #[inline]
         pub async fn flush(&mut self) -> Result<(), Error> {
@@ -237,8 +237,8 @@ macro_rules! adapter {
             /// Works like `leave` of the [`Reader`]: leaves the peer within the time `within`,
             /// whatever the peer does. But this call discards no input, so the [`Reader`] still
             /// delivers messages. This call returns once our Close is written, or after `within`. A
-            /// receiving call of the [`Reader`] then waits for the peer's Close, until the same
-            /// `within` has passed. If you do not receive any more, drop both halves.
+            /// receiving call of the [`Reader`] then waits for the peer's Close, for the rest of
+            /// `within`. If you do not receive any more, drop both halves.
             ///
             /// Cancel safe: `within` counts from the first call. If you drop the future, the
             /// [`Reader`] still ends in time.

@@ -126,8 +126,9 @@ impl<'a, C: Core<I>, I: Source> Future for RecvToReply<'a, C, I> {
         let Some(drive) = self.0.as_mut() else {
             return Poll::Pending; // polled after completion
         };
-        // If `is_free` is `true`, calling `poll_message` directly saves one call. It discards no
-        // message, and need not: if this poll queues our Close, no message follows.
+        // If `is_free` is `true`, calling `poll_message` directly saves one call. Unlike
+        // `poll_to_reply`, `poll_message` discards no message. That is right, because no Close is
+        // queued yet, and if this poll queues our Close, no message follows.
         let free = drive.core.is_free();
         let polled = if free { drive.poll_message(cx) } else { drive.poll_to_reply(cx) };
         if ready!(polled) == Ready::End {

@@ -98,8 +98,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         }
     }
 
-    /// Polls one side. Wakes the other side if the outlook has changed since the last poll of
-    /// either side, and the change matters to the other side. Calls that are not polls, such as
+    /// Polls one side. Wakes the task of the other side if the outlook has changed since a poll
+    /// last stored it, and if the change matters to that task. Calls that are not polls, such as
     /// `feed`, change the outlook too; the next poll notices this.
     #[inline]
     pub(crate) fn poll_side<T>(

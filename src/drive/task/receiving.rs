@@ -17,7 +17,7 @@ macro_rules! recv {
         /// [`Event::Close`](crate::Event::Close), read the code from [`closed`](Self::closed), call
         /// `flush` (of the `Writer`, if there is one) to send the answer, and drop the stream.
         ///
-        /// Cancel safe: the message stays in the connection until the next receiving call.
+        /// Cancel safe: if you drop the future, the next receiving call returns the message.
         ///
         /// # Errors
         ///
@@ -46,11 +46,11 @@ macro_rules! receiving {
         /// processed, or earlier, if [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
         ///
         /// This call hands out a message only while fewer than
-        /// [`high_water`](crate::Config::high_water) bytes are unsent. Frames that overtake queued
-        /// messages do not count as unsent here. A Pong that overtakes nothing counts, but all
-        /// Pongs to the Pings of one read together fit into 4 KiB. So, if you feed one reply to
-        /// each message and `high_water` is at least 4 KiB, `feed` never fails with `Full`. If the
-        /// peer does not read, this call stops reading too, until the peer reads again or the write
+        /// [`high_water`](crate::Config::high_water) bytes are unsent. So, if you feed one reply to
+        /// each message and `high_water` is at least 4 KiB, `feed` never fails with `Full`. (Frames
+        /// that overtake queued messages do not count as unsent here. A Pong that overtakes nothing
+        /// counts, but all Pongs to the Pings of one read together fit into 4 KiB.) If the peer
+        /// does not read, this call stops reading too, until the peer reads again or the write
         /// timeout ends the connection. (So two ends that answer each message with several messages
         /// can block each other.) After our own Close, messages up to the peer's Close are
         /// discarded. After a failed write, messages are still delivered, but nothing can be fed.
@@ -134,7 +134,7 @@ macro_rules! receiving {
         /// were exchanged. After `leave` of a `Reader`, the `Writer` can send nothing more.
         ///
         /// Cancel safe: `within` counts from the first call. If you drop the future, any later
-        /// receiving call continues to leave.
+        /// receiving call goes on with the closing handshake, and ends it in time.
         ///
         /// # Errors
         ///
@@ -161,8 +161,9 @@ macro_rules! receiving {
         /// One task polls the receiving side, by this call or as a `Stream`. The same task or one
         /// other task polls the sending side as a `Sink` (feature `futures`). Each side wakes only
         /// the task that polled it last. After [`Sender::close`](crate::Sender::close), the
-        /// deadline on the peer's Close begins at the latest with the next poll of the receiving
-        /// side. A poll of the sending side wakes the receiving task, so that this task polls soon.
+        /// deadline on the peer's Close starts at the latest when the receiving side is polled
+        /// next. So that this happens soon, the next poll of the sending side wakes the receiving
+        /// task.
         ///
         /// All other calls that wait are for a WebSocket that one task drives. Every future of a
         /// whole WebSocket, such as the future of [`recv`](Self::recv), replaces the wakers of both
