@@ -348,8 +348,7 @@ impl RecvBuffer {
         if small.len() < kept + wire + SLACK {
             // The length is rounded up, so that `small` also fits later waits with more bytes.
             let len = (kept + wire + SLACK).next_power_of_two().max(64);
-            // After the wait, `swap` keeps this buffer for the next wait if it has at most
-            // `base / 8` bytes. A longer buffer goes back to `memory`, so it is taken from there.
+            // `memory` lends a buffer longer than `base / 8`, because `swap` will not keep it.
             small = if len > self.base / 8 { self.memory.take(len) } else { vec![0; len] };
             if small.len() > 2 * len || small.len() == self.base + SLACK {
                 // `memory` gave a buffer that is too long for so few bytes, or one with the length
