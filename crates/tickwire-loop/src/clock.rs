@@ -4,8 +4,8 @@ use tickwire::Time;
 
 pub(crate) struct Clock {
     pub(crate) epoch: Instant,
-    /// The time of the last `tick`. A `tick` follows each wait. Calls that may come long after the
-    /// wait, such as `dial`, call `tick` first.
+    /// The time that the last `tick` read. The loop calls `tick` after each wait. A command such as
+    /// `dial` may come long after the wait, so it calls `tick` first.
     pub(crate) now: Time,
 }
 

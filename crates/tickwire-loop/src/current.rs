@@ -1,5 +1,5 @@
 //! The facts that a turn has read from the slot of its connection. Finding the slot takes time, so
-//! the turn reads the slot again only after a command may have changed it.
+//! the turn reads the slot again only if a command may have changed the slot.
 use crate::{handle::Handle, slots::Slot};
 
 #[derive(Default)]
@@ -9,8 +9,9 @@ pub(crate) struct Current {
     /// The connection in `of`, if it had no outbox when the turn last read the slot. `None` after
     /// `change`.
     direct: Option<Handle>,
-    /// Whether any connection was removed or paused, or any outbox was changed, since the turn last
-    /// read the slot of its connection. Also set while that connection is paused or has an outbox.
+    /// `true` if a command removed or paused any connection, or changed any outbox, since the turn
+    /// last read the slot of its own connection. Also `true` while the turn's own connection is
+    /// paused or has an outbox.
     changed: bool,
 }
 
@@ -47,7 +48,8 @@ impl Current {
         self.of == Some(handle)
     }
 
-    /// Whether this connection has its turn and no outbox. Then messages go straight to its sender.
+    /// Whether the connection has its turn, and has no outbox. If so, `Net::send` feeds messages
+    /// straight to the connection's sender.
     #[inline]
     pub(crate) fn is_direct(&self, handle: Handle) -> bool {
         self.direct == Some(handle)

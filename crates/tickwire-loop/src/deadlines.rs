@@ -4,8 +4,8 @@ use tickwire::Time;
 /// A heap with at most one deadline for each id. Ids are small numbers, so the heap finds a
 /// deadline by its id without a search.
 ///
-/// Invariant: no entry of `heap` is earlier than its parent at `(at - 1) / 2`, and
-/// `places[id] == at + 1` exactly if `heap[at]` belongs to `id`.
+/// Invariant: `heap[at]` is never earlier than its parent, which is `heap[(at - 1) / 2]`.
+/// `places[id]` is `at + 1` exactly if `heap[at]` belongs to `id`.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
     heap: Vec<(Time, u32)>,
@@ -27,8 +27,8 @@ impl Deadlines {
         })
     }
 
-    /// Sets the deadline of `id`, unless `id` has an earlier one. A later time is not set: the
-    /// connection gets a turn at the earlier time, and this turn sets the later time.
+    /// Sets the deadline of `id`, unless `id` already has an earlier deadline. If so, the
+    /// connection gets a turn at the earlier deadline, and that turn sets the later deadline.
     pub(crate) fn set_no_later(&mut self, id: u32, time: Time) {
         let at = self.place(id).unwrap_or(self.heap.len());
         match self.heap.get_mut(at) {

@@ -8,14 +8,16 @@ use tickwire::{Config, handshake::client::Request, url::UrlError};
 
 /// How to connect to a server: the request, and the way to make the stream.
 ///
-/// Another thread resolves the name. The attempts to connect to the addresses race (RFC 8305).
-/// [`handshake_timeout`](Config::handshake_timeout) limits the time of the whole dial: the lookup,
-/// TCP, TLS and the opening handshake. Redirects are not followed, and no proxy is used.
+/// Another thread resolves the name. The attempts to connect to its addresses overlap, and the
+/// first to succeed wins (RFC 8305). [`handshake_timeout`](Config::handshake_timeout) limits the
+/// time of the whole dial: the lookup, TCP, TLS and the opening handshake. Redirects are not
+/// followed, and no proxy is used.
 ///
-/// Dials of the same name share one lookup. The dials fail once the lookup has taken 30 s, even if
-/// their `handshake_timeout` is longer. A loop runs up to 64 lookups at once, each on a thread. For
-/// example, if 32 names get no answer and keep their threads, 32 threads are left for other names.
-/// Up to 1,024 names may be looked up or wait for a lookup; the dial of a further name fails.
+/// Dials of the same name share one lookup. If the lookup has no answer 30 s after its first dial,
+/// all these dials fail, even if their `handshake_timeout` is longer. A loop runs up to 64 lookups
+/// at once, each on a thread. For example, if 32 names get no answer and keep their threads, 32
+/// threads are left for other names. Up to 1,024 names may be looked up or wait for a lookup; the
+/// dial of a further name fails.
 #[derive(Clone)]
 #[must_use]
 pub struct Dial {
@@ -29,9 +31,9 @@ pub struct Dial {
 }
 
 impl Dial {
-    /// Connects to a `ws` or `wss` URL, with the defaults. `wss` needs the features `rustls` and
-    /// `ring`. With `rustls` alone, the program has to install a [cryptographic
-    /// provider](tickwire#features).
+    /// Connects to a `ws` or `wss` URL, with the defaults. `wss` needs the feature `rustls`, and
+    /// either the feature `ring` or a [cryptographic provider](tickwire#features) that the program
+    /// installs.
     ///
     /// # Errors
     ///
@@ -78,16 +80,16 @@ impl Dial {
         self
     }
 
-    /// Sets the head start of each attempt over the next attempt (RFC 8305 §5); default 250 ms. A
-    /// delay below 10 ms counts as 10 ms. When an attempt fails, the next attempt begins at once.
+    /// Sets the time from one attempt to the next (RFC 8305 §5); default 250 ms. Less than 10 ms
+    /// counts as 10 ms. When an attempt fails, the next attempt begins at once.
     pub fn attempt_delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
-    /// Sets a hook that is called with each TCP socket before it connects. Use it to set options
-    /// such as SO_RCVBUF, a local address or a device. On Windows the hook gets a `BorrowedSocket`.
-    /// If the hook returns an error, the attempt to connect to this address fails.
+    /// Sets a hook, which the loop calls with each TCP socket before the socket connects. Use it to
+    /// set options such as SO_RCVBUF, a local address or a device. On Windows the hook gets a
+    /// `BorrowedSocket`. If the hook returns an error, the attempt that uses the socket fails.
     pub fn prepare(
         mut self,
         hook: impl Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'static,

@@ -41,7 +41,7 @@ impl<T> Inner<T> {
         let (attempts, handshake) = (Vec::new(), None);
         let dialing = Dialing { dial, began, race, attempts, handshake, given_up: false };
         let stage = Stage::Dialing(Box::new(dialing));
-        // All 2³¹ slots are in use. No other `ErrorKind` says this better.
+        // `take` returns `None` if all 2³¹ slots are in use. No `ErrorKind` says this better.
         let handle = self.slots.take(stage).ok_or(io::Error::from(ErrorKind::OutOfMemory))?;
         if let Some(slot) = self.slots.get_mut(handle) {
             slot.value = Some(value);
@@ -60,7 +60,8 @@ impl<T> Inner<T> {
                 let Some(slot) = self.slots.get_mut(handle) else { continue };
                 let Stage::Dialing(dialing) = &mut slot.stage else { continue };
                 let (delay, port) = (dialing.dial.delay, dialing.dial.request.target().port());
-                // A new address from `to.ip()` would lack the zone of a link-local address.
+                // `set_port` keeps the zone of a link-local address. A new address, made from
+                // `to.ip()`, would lack the zone.
                 let with_port = |mut to: SocketAddr| {
                     to.set_port(port);
                     to
@@ -92,13 +93,13 @@ impl<T> Inner<T> {
             Ok(conn) => return Some(self.open(handle, conn, dialing.dial.config)),
             Err(Pause::Failed(error)) => error,
             Err(Pause::Wait(until)) => {
-                // The dial's deadline ends the wait too, if it is earlier than the phase's time.
+                // The wait also ends at the dial's deadline, if this comes before `until`.
                 let until = until.into_iter().chain([dialing.deadline()]).min();
                 self.put(handle, Stage::Dialing(dialing), until);
                 return None;
             }
         };
-        // The dial is put back into its slot so that `finish` also removes it from the lookup.
+        // `finish` removes a dial from its lookup only if the dial is in its slot.
         self.put(handle, Stage::Dialing(dialing), None);
         self.finish(handle, None, Some(error), handler);
         None
@@ -133,8 +134,8 @@ impl<T> Inner<T> {
                 }
             }
         }
-        // This check comes after the attempts, so that an attempt that has connected wins even if
-        // the loop is late.
+        // The deadline is checked after the attempts. So if the loop is late, an attempt that has
+        // connected still wins.
         if timed_out {
             for (to, _) in &dialing.attempts {
                 race.failed(*to, ErrorKind::TimedOut.into());
@@ -169,8 +170,8 @@ impl<T> Inner<T> {
     ) -> Result<Connection, Pause> {
         let dial = &dialing.dial;
         let secure = dial.request.target().secure();
-        // The calls that may fail come before the slot changes. Their errors end the dial, because
-        // another address would not help.
+        // If one of these calls fails, its error ends the dial, because another address would not
+        // help.
         let tls = secure.then(|| Tls::client(dial.tls_config.as_ref(), &dial.request));
         let entropy = fault("entropy").and_then(|()| SystemEntropy::new());
         let (tls, entropy) = (tls.transpose()?, entropy?);
@@ -178,8 +179,9 @@ impl<T> Inner<T> {
         let _ = handshake.reading.handle_timeout(dialing.began); // starts its deadline
         dialing.handshake = Some(handshake);
         if let Some(slot) = self.slots.get_mut(handle) {
-            // The `Note` that reports the stream's end comes only once, and may have come during
-            // the attempt. So the new wire counts as readable: a read finds the end.
+            // The stream may have ended already. Only one `Note` reports the end, and it may have
+            // come during the attempt. So the new wire counts as readable, and the first read finds
+            // the end.
             slot.wire = Some(Wire::new(stream, tls, true, dial.stamps_reads));
             slot.peer = Some(Peer::new(to, false));
         }
@@ -200,15 +202,15 @@ impl<T> Inner<T> {
             match wire.say(&mut self.system, handshake.outgoing()) {
                 Ok(n) => handshake.advance(n),
                 Err(error) if is_passing(&error) => {}
-                // A failed write does not end the stream's input, so the rest of a refusal might
-                // take until the deadline. So even a refusal that has begun to arrive is given up.
+                // A refusal may have begun to arrive. After a failed write, its rest might not come
+                // before the deadline, so the dial does not wait for it.
                 Err(error) => return Err(error.into()),
             }
             match handshake.step() {
                 Ok(Progress::Partial) => {}
                 done => {
                     // The handshake is taken out of `dialing`, because the calls below consume it.
-                    // The `let` above has found the handshake, so this error is not reached.
+                    // The `let` above has found the handshake, so `Incomplete` is not reached.
                     let handshake = dialing.handshake.take().ok_or(HandshakeError::Incomplete)?;
                     let Err(error) = done else { return Ok(handshake.into_connection()?) };
                     return Err(match handshake.into_refusal() {

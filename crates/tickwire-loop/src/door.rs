@@ -63,11 +63,11 @@ impl Door {
 
     /// Answers the health checks of a balancer at this path. A health check is a GET, HEAD or
     /// OPTIONS of HTTP/1.x without a body. It has one Host header, or in HTTP/1.0 possibly none. It
-    /// has neither a `Sec-WebSocket-Key` nor an `Upgrade` to `websocket`. Let `path` begin with `/`
-    /// and have no query. `path` has to equal the path in the request's target byte for byte; a
-    /// query in the target does not matter. All other requests are handled as usual, so a WebSocket
-    /// may use the same path. The loop compares the paths in the order in which you set them. No
-    /// event reports a health check.
+    /// has neither a `Sec-WebSocket-Key` nor an `Upgrade` to `websocket`. `path` begins with `/`
+    /// and has no query. It has to equal the path in the request's target byte for byte; a query in
+    /// the target does not matter. All other requests are handled as usual, so a WebSocket may use
+    /// the same path. If you set several answers for one path, the loop uses the first. No event
+    /// reports a health check.
     ///
     /// ```
     /// use tickwire::{Config, handshake::server::Rejection};
@@ -80,11 +80,11 @@ impl Door {
     /// ```
     ///
     /// The limits of an opening handshake apply to a health check: [`Config`] limits the length of
-    /// its head and its time, and [`Settings`](crate::Settings) limits the number of connections,
-    /// in all and for each address. A health check waits for a place of
-    /// [`max_handshakes`](crate::Settings::max_handshakes), so a storm of handshakes may delay the
-    /// health check for `handshake_timeout`. The health check fails if the loop accepts no more
-    /// connections. The stream ends after the answer, as after a
+    /// the request's head and the time in which it has to arrive, and [`Settings`](crate::Settings)
+    /// limits the number of connections, in all and for each address. A health check waits for a
+    /// place of [`max_handshakes`](crate::Settings::max_handshakes), so a storm of handshakes may
+    /// delay the health check for `handshake_timeout`. The health check fails if the loop accepts
+    /// no more connections. The stream ends after the answer, as after a
     /// [rejection](crate::Answer::reject). [`Counts::health_checks`](crate::Counts::health_checks)
     /// counts the answers. The feature `tracing` reports each check as a failed opening handshake,
     /// with the status that the request would get at a door without health checks.
@@ -108,10 +108,10 @@ impl Door {
     /// options, such as TCP_USER_TIMEOUT, through `socket2::SockRef::from(&socket)`. If you keep a
     /// duplicate of the descriptor, the connection may stay open after the loop has closed its own
     /// descriptor. After the hook, the loop sets TCP_NODELAY. Set SO_RCVBUF on a listener for
-    /// [`Net::listen_on`](crate::Net::listen_on): in the hook it is too late, because both ends
-    /// agree on the scale of TCP's window before the loop accepts the connection. On Windows the
-    /// hook gets a `BorrowedSocket`. If the hook returns an error, the loop closes the connection,
-    /// and counts it among [`handshakes_failed`](crate::Counts::handshakes_failed).
+    /// [`Net::listen_on`](crate::Net::listen_on): the hook would set this option too late, because
+    /// both ends agree on the scale of TCP's window before the loop accepts the connection. On
+    /// Windows the hook gets a `BorrowedSocket`. If the hook returns an error, the loop closes the
+    /// connection, and counts it among [`handshakes_failed`](crate::Counts::handshakes_failed).
     pub fn prepare(
         mut self,
         hook: impl Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'static,

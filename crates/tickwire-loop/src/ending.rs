@@ -21,17 +21,19 @@ impl<T> Inner<T> {
         let is_over_queued = slot.is_some_and(|slot| matches!(slot.stage, Stage::OverQueued));
         let by_outbox = slot.and_then(|slot| slot.outbox.as_ref()?.disconnected());
         let unwritten = slot.and_then(|slot| slot.wire.as_ref()?.broken).map(io::Error::from);
-        // No event without a value: the connection was neither dialed nor open, or was removed.
+        // Without a value there is no event: the connection was never dialed or open, or was
+        // removed.
         let Some(value) = self.free(handle) else { return };
         let error = open.as_mut().and_then(|open| open.error.take());
         let closed = open.as_ref().and_then(|open| open.conn.closed());
-        // The stream's error says more than an `UnexpectedEof`, or a passed deadline, that followed
-        // it. But a violation, which has a close code, says more than the stream's error.
+        // If the stream failed, its error says more than an `UnexpectedEof` or a passed deadline,
+        // which may follow from the failure. But an error with a close code, such as a violation,
+        // says more than the stream's error.
         let by_stream = closed
             .as_ref()
             .is_none_or(|closed| closed.error.is_some_and(|error| error.close_code().is_none()));
-        // `error`, the complete error of a failed read, comes before `unwritten`, which has only
-        // the kind of the error of a failed write.
+        // `error` comes before `unwritten`: `error` is the complete error of a failed read. Of a
+        // failed write, `unwritten` has only the kind of the error.
         let end = match (failed.or(error.or(unwritten).map(Error::from)), closed) {
             // If the loop or the outbox disconnected the connection, the end says so, whatever
             // failed later.
@@ -66,8 +68,8 @@ impl<T> Inner<T> {
             // In the stage `Turn`, the handler is deciding about the connection's request.
             Stage::Opening(_) | Stage::Turn | Stage::Rejected(_) => drop(self.free(of)),
             Stage::Dialing(dialing) => dialing.given_up = true,
-            // A connection in the stage `OverQueued` is due to end already. In the other stages it
-            // is open, so `Net::close` finds its sender and does not call `give_up`.
+            // In the stage `OverQueued`, the connection ends soon anyway. In the remaining stages
+            // it is open: `Net::close` finds its sender, and does not call `give_up`.
             _ => {}
         }
     }

@@ -11,8 +11,8 @@ use tickwire::Time;
 /// For each place for a handshake, this many accepted connections may be silent or wait for a
 /// place. The number is more than one, because a silent connection takes little memory.
 const SILENT: usize = 4;
-/// One address may have this many connections in their handshake, even if its share, an eighth of
-/// the places, is smaller. With fewer than 8 places, the share is 0.
+/// The share of an address is an eighth of the places. But one address may always have this many
+/// connections in their handshake, because with fewer than 8 places its share would be 0.
 const LEAST_SHARE: usize = 8;
 
 /// The phases of an accepted connection that is not open yet.
@@ -123,8 +123,8 @@ impl Entrance {
         self.number(phase) < self.places
     }
 
-    /// Whether a connection may go on. If it has sent its first bytes (`readable`), it takes a
-    /// place, or waits for one.
+    /// Whether the handshake of a connection may go on. `readable`: whether the peer has sent
+    /// bytes. At the first bytes, the connection takes a place, or waits for a place.
     pub(crate) fn goes_on(
         &mut self,
         handle: Handle,

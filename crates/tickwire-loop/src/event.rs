@@ -18,9 +18,9 @@ pub enum Event<'e, T> {
     /// RFC 6455 §4.2.1. Put the decision into `answer`. Without a decision, the loop rejects the
     /// request with 403.
     ///
-    /// For a request that fails a check, this event does not come. The loop answers such a request
-    /// with the status of the error: 426 if the request is plain HTTP. For the health checks of a
-    /// balancer, see [`Door::health_check`](crate::Door::health_check).
+    /// If a request fails a check, this event does not come. The loop answers the request with the
+    /// status that belongs to the failed check, for example with 426 if the request is plain HTTP.
+    /// For the health checks of a balancer, see [`Door::health_check`](crate::Door::health_check).
     Request {
         /// Names the connection.
         from: Handle,
@@ -53,8 +53,8 @@ pub enum Event<'e, T> {
     },
     /// There is room again, after a sending call of [`Net`](crate::Net) failed because the
     /// connection was [`Full`](tickwire::SendError::Full), or its outbox was
-    /// [`Full`](tickwire_parts::PushError::Full). Several refusals may cause only one event. A
-    /// refusal by the result of [`Net::sender`](crate::Net::sender) causes no event.
+    /// [`Full`](tickwire_parts::PushError::Full). Several refusals may cause only one event. If the
+    /// `Sender` from [`Net::sender`](crate::Net::sender) refuses a message, no event follows.
     Room(Handle),
     /// A connection is gone, and its handle now names nothing. This event comes once for each
     /// connection that was dialed or was open, unless [`remove`](crate::Net::remove) removed it.
@@ -82,8 +82,8 @@ pub enum End<'e> {
     /// a stream that ended without a Close.
     Closed(Closed<'e>),
     /// The connection did not become open, or its stream failed. A stream has failed if a read
-    /// failed, or if a write failed and nothing more came from the peer. If the connection was
-    /// open, its close code by RFC 6455 §7.1.5 is 1006.
+    /// failed, or if a write failed and the peer then sent neither a Close nor a violation. If the
+    /// connection was open, its close code by RFC 6455 §7.1.5 is 1006.
     Failed(Error),
     /// The connection's outbox disconnected it with this code, because the peer was too slow. The
     /// end comes when the peer has answered the Close, or after
@@ -137,9 +137,10 @@ impl<T> Answer<T> {
     /// [`Net::reject`](crate::Net::reject). Use it if the decision needs another thread, or a
     /// message from another connection. If there is no decision within a further
     /// [`handshake_timeout`](tickwire::Config::handshake_timeout), the loop rejects the request
-    /// with 503. The loop rejects it at once if [`max_handshakes`](crate::Settings::max_handshakes)
-    /// requests are deferred already. A deferred request counts for this limit even if its client
-    /// is gone, because meanwhile the loop does not read from the client.
+    /// with 503. If [`max_handshakes`](crate::Settings::max_handshakes) requests are deferred
+    /// already, the loop rejects the request at once. A deferred request counts for this limit even
+    /// if its client is gone: the loop does not notice this, because it does not read from the
+    /// client before the decision.
     pub fn defer(&mut self) {
         self.0 = Decision::Defer;
     }

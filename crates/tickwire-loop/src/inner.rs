@@ -12,7 +12,7 @@ use std::{io, mem, sync::Arc};
 use tickwire::{Config, Connection, Sender, Time};
 
 /// The least length of the buffer of a connection with unwritten bytes. This length counts as
-/// queued too, because the buffer takes memory even if it is mostly unused.
+/// queued, in addition to the bytes, because the buffer takes memory even if it is mostly unused.
 const BUFFER: usize = 16 << 10;
 
 /// The state of a loop.
@@ -175,7 +175,7 @@ impl<T> Inner<T> {
 
     /// Puts an open connection back into its slot. Gives its empty buffers back, counts its bytes,
     /// arms its deadline, and gives it a turn if `Event::Room` is due. `until` is the next deadline
-    /// of the connection without its outbox. The deadline of the outbox is added here.
+    /// of `open.conn`. This function adds the deadline of the outbox.
     #[inline(always)] // into the turn, which ends with this call
     pub(crate) fn rest(&mut self, handle: Handle, mut open: Box<Open>, mut until: Option<Time>) {
         self.buffers.keep(&mut open.conn); // first: an empty buffer must not count as received
@@ -183,8 +183,8 @@ impl<T> Inner<T> {
         let mut queued = open.conn.sender().buffered_amount();
         if let Some(outbox) = &slot.outbox {
             queued += outbox.counts().bytes;
-            // A closed connection takes nothing from its outbox, so the outbox would keep a passed
-            // deadline, and the loop would spin.
+            // Once the connection is closed, the outbox's deadline is ignored: messages stay in the
+            // outbox, so the deadline would stay passed, and the loop would spin.
             if !open.conn.sender().is_closed() {
                 until = until.into_iter().chain(outbox.poll_timeout()).min();
             }
@@ -196,7 +196,8 @@ impl<T> Inner<T> {
         let in_stream = slot.wire.as_ref().map_or(0, |wire| wire.held());
         let received = open.conn.receiver().buffer_len() + in_stream;
         self.receiving.count(handle, &mut open.received, received);
-        // The last write may have made room, and perhaps no `Note` follows that would cause a turn.
+        // The last write may have made room. `Event::Room` needs a turn, and perhaps no `Note`
+        // causes one.
         let owes_room = slot.owes_room(open.conn.sender());
         if let Stage::Open(place) = &mut slot.stage {
             *place = Some(open); // assigns a pointer: the stage need not be moved
@@ -211,8 +212,8 @@ impl<T> Inner<T> {
     /// connections that have their turn or are `Accepted`: their own turns write.
     pub(crate) fn write_unwritten(&mut self) {
         // No slot may join the queue during this loop, because `clear` would drop it from the
-        // queue, and its mark would keep it out for ever. So `write_outside` calls neither the
-        // handler nor `sender`.
+        // queue, and its mark `unwritten` would keep it out for ever. So `write_outside` calls
+        // neither the handler nor `sender`.
         for i in 0..self.queues.unwritten.len() {
             let Some(&at) = self.queues.unwritten.get(i) else { break };
             let Some((handle, slot)) = self.slots.entry(at) else { continue };

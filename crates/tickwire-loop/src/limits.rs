@@ -5,8 +5,8 @@ use std::mem;
 use tickwire::CloseCode;
 
 impl<T> Inner<T> {
-    /// Counts bytes that were just queued for a connection. Makes room if the loop is now over the
-    /// limit.
+    /// Counts bytes that were just queued for a connection. If all connections together now have
+    /// more than `max_queued` bytes queued, makes room.
     #[inline]
     pub(crate) fn count_queued(&mut self, handle: Handle, bytes: usize) {
         if let Some(slot) = self.slots.get_mut(handle) {
@@ -30,9 +30,10 @@ impl<T> Inner<T> {
         let mut most: Vec<_> = self.slots.handles().map(|handle| (0, handle)).collect();
         for (queued, handle) in &mut most {
             // Over io_uring, a stream may accept bytes again, because its last output may be sent
-            // by now. All streams are tried first, because the loop may then be within the limit
-            // and need not disconnect anybody. The `while` loop ends, because `accepts_again` is
-            // `false` for a stream that refuses bytes again, or has accepted all bytes.
+            // by now. All streams are tried before a connection is disconnected, because these
+            // writes may bring the loop within the limit. The `while` loop ends, because
+            // `accepts_again` is `false` for a stream that refuses bytes again, or has accepted all
+            // bytes.
             while let Some(wire) = self.slots.get_mut(*handle).and_then(|slot| slot.wire.as_mut())
                 && wire.accepts_again(&mut self.system)
             {
@@ -51,7 +52,8 @@ impl<T> Inner<T> {
                 break;
             }
             // `take_open` returns `None` for the connection that has its turn, and for connections
-            // that wait for `Event::Open`. Both are skipped, because `high_water` limits them.
+            // that wait for `Event::Open`. These connections may stay, because `high_water` limits
+            // the bytes that each of them queues.
             if let Some(open) = self.take_open(handle) {
                 self.disconnect(handle, open);
             // A connection with a rejected request was never open, so no event reports its end.
@@ -70,8 +72,8 @@ impl<T> Inner<T> {
         let mut resumable = self.receiving.resumable();
         while resumable > 0 {
             let Some((_, handle)) = self.receiving.stopped.pop_first() else { break };
-            // The connection of an entry may be gone, if it ended in the turn that stopped it: see
-            // the common case of `Receiving::count`.
+            // The connection of this entry may be gone: if a connection ends in the turn in which
+            // it was stopped, its entry may stay. See the common case of `Receiving::count`.
             let Some(slot) = self.slots.get_mut(handle) else { continue };
             let Stage::Open(Some(open)) = &mut slot.stage else { continue };
             // A connection that holds no received bytes may read anyway, so it does not count here.
@@ -86,9 +88,9 @@ impl<T> Inner<T> {
         // `abort` drops messages in the sender, so that the Close need not wait for them. `abort`
         // fails only if the sender is closed: then a Close is queued already, or cannot be written.
         let _ = open.conn.sender_mut().abort(CloseCode::TRY_AGAIN_LATER);
-        // `free` will not find `open` in the slot, so `forget` is called here. It comes before
-        // `slot` is borrowed, because it borrows all of `self`. A buffer that holds the Close is
-        // freed with `open`.
+        // `free` will not find `open` in the slot, so `forget` is called here. The call comes
+        // before `slot` is borrowed, because `forget` borrows all of `self`. `forget` leaves a
+        // buffer that holds the Close in `open`, and the buffer is freed with `open`.
         self.forget(handle, &mut open);
         let Some(slot) = self.slots.get_mut(handle) else { return };
         if let Some(wire) = &mut slot.wire {

@@ -75,7 +75,7 @@ impl<'n, T> Net<'n, T> {
         let peer = stream.peer_addr()?;
         stream.set_nonblocking(true)?;
         self.inner.check_not_shutting()?;
-        // If the loop may accept nothing now, `held` makes `fill_places` close silent connections.
+        // If too many connections are silent, `held` makes `fill_places` close silent connections.
         self.inner.entrance.held |= !self.inner.entrance.may_accept();
         self.inner.admit_stream(stream, peer, door);
         Ok(())
@@ -130,11 +130,11 @@ impl<'n, T> Net<'n, T> {
     // Sending.
 
     /// Queues a message for a connection, in its [outbox](Self::set_outbox) if it has one. During
-    /// [`Message`](crate::Event::Message), `to` may be the connection that sent this message.
+    /// [`Message`](crate::Event::Message), `to` may be the connection of that event.
     ///
     /// Messages to the connection that has its turn leave in this turn, as a rule all in one write.
     /// Messages to other connections leave at the end of the round, in one write for each
-    /// connection. But the loop writes as soon as 512 connections have unwritten messages.
+    /// connection. But the loop writes earlier if 512 connections have unwritten messages.
     ///
     /// # Errors
     ///
@@ -277,7 +277,7 @@ impl<'n, T> Net<'n, T> {
 
     /// Returns the sender of an open connection, for all that [`Sender`] can do: Pings, messages in
     /// chunks, messages that overtake. Messages that you feed to the sender bypass the outbox. They
-    /// count for [`max_queued`](crate::Settings::max_queued) from the end of the turn or round.
+    /// count for [`max_queued`](crate::Settings::max_queued) once the turn or round is over.
     #[inline]
     pub fn sender(&mut self, of: Handle) -> Option<&mut Sender> {
         match &mut self.tx {
@@ -297,9 +297,9 @@ impl<'n, T> Net<'n, T> {
     /// The loop writes from the outbox at the end of the turn or round, and when a message would
     /// exceed [`max_bytes`](Outbox::max_bytes). If the stream then accepts too little, the outbox's
     /// policy acts. So `max_bytes` must be enough for the bytes that one call of the handler sends,
-    /// minus those that the system's send buffer accepts. In its turn, a connection takes what its
-    /// outbox has before each further message is read. So only what the stream does not accept is
-    /// left and dropped when the loop answers the peer's Close, or a violation.
+    /// minus those that the system's send buffer accepts. In a connection's turn, the loop writes
+    /// from its outbox before it processes the next received message. So when the loop answers the
+    /// peer's Close or a violation, it drops only messages that the stream did not accept.
     pub fn set_outbox(&mut self, of: Handle, outbox: impl Into<Option<Outbox>>) -> Option<Outbox> {
         self.inner.current.change(); // so that `send` sees the outbox
         self.inner.make_ready(of.at); // `Event::Room` may be due
@@ -368,8 +368,8 @@ impl<'n, T> Net<'n, T> {
     /// the peer accepts no bytes, [`write_timeout`](tickwire::Config::write_timeout) ends the
     /// connection. [`close`](Self::close) and [`shut_down`](Self::shut_down) do not resume reading:
     /// the answer to the Close stays unread, and `close_timeout` ends the connection with
-    /// [`CloseTimeout`](tickwire::RecvError::CloseTimeout). In all these cases the messages that
-    /// the connection has received are dropped.
+    /// [`CloseTimeout`](tickwire::RecvError::CloseTimeout). In all these cases, received messages
+    /// that are not delivered yet are dropped.
     pub fn pause(&mut self, of: Handle, paused: bool) {
         if let Some(slot) = self.inner.slots.get_mut(of) {
             slot.marks.paused = paused;
@@ -379,10 +379,10 @@ impl<'n, T> Net<'n, T> {
     }
 
     /// Closes a connection with the closing handshake. The Close follows everything that was sent
-    /// to the connection. But the messages of an outbox are dropped with it if the stream does not
-    /// accept them now. The handler still gets the messages that the peer sends before its own
-    /// Close, but cannot answer them. [`Event::Closed`](crate::Event::Closed) reports the end. If
-    /// the connection is not open yet, the loop gives it up.
+    /// to the connection. But messages in its outbox are dropped if the stream does not accept them
+    /// now. The handler still gets the messages that the peer sends before the peer's Close, but
+    /// cannot answer them. [`Event::Closed`](crate::Event::Closed) reports the end. If the
+    /// connection is not open yet, the loop gives it up.
     ///
     /// `frame` is a [`CloseCode`](tickwire::CloseCode), a [`CloseFrame`](tickwire::CloseFrame) with
     /// a reason, or `None` for a Close without a code. A reason of more than 123 bytes is left
@@ -424,8 +424,8 @@ impl<'n, T> Net<'n, T> {
 
     /// Sets a timer. At the time `at` (of the clock of [`now`](Self::now)), the loop delivers
     /// [`Event::Timer`](crate::Event::Timer) with this number. If `at` has passed, the timer is due
-    /// at once. Outside of the handler, each call of `net` borrows the loop. So read the clock
-    /// first: `let now = net.net().now();`. Then set the timer:
+    /// at once. Outside of the handler, `Loop::net` borrows the loop, so one expression cannot call
+    /// it twice. First read the clock: `let now = net.net().now();`. Then set the timer:
     /// `net.net().set_timer(now + delay, 7)`.
     pub fn set_timer(&mut self, at: Time, number: u64) -> Timer {
         self.inner.timers.set(at, number)
@@ -467,9 +467,9 @@ impl<'n, T> Net<'n, T> {
     /// the error `TimedOut` for each of them, and returns.
     ///
     /// Closing a connection may take longer than its
-    /// [`close_timeout`](tickwire::Config::close_timeout). So let `within` be some seconds longer
-    /// than `close_timeout`: if both times are equal, either may end a connection. A peer gets no
-    /// 1001 if its connection is closing already, or if earlier messages are not written in time.
+    /// [`close_timeout`](tickwire::Config::close_timeout). So let `within` be some seconds longer.
+    /// Otherwise `within` may end connections that would have closed. A peer gets no 1001 if its
+    /// connection is closing already, or if earlier messages are not written in time.
     pub fn shut_down(&mut self, within: Duration) {
         let until = self.inner.clock.read() + within;
         // A further call may shorten the time, but cannot extend it.

@@ -129,7 +129,7 @@ impl<T> Inner<T> {
         value: T,
     ) -> Option<Box<Open>> {
         // The configuration is read first, because the handshake consumes `accept` below. If
-        // `accept` has no configuration, the door's configuration holds.
+        // `accept` has no configuration, the door's configuration applies.
         let config = accept.get_config().cloned().unwrap_or(opening.config);
         let Ok(conn) = opening.handshake.accept(accept) else {
             self.fail(handle); // not reached: the request is complete

@@ -40,7 +40,7 @@ impl Pool {
         self.last.take().unwrap_or_else(|| self.take_from_list())
     }
 
-    /// Gives a buffer back. A buffer below 4 KiB comes from a handshake, and is freed.
+    /// Gives a buffer back. A buffer shorter than 4 KiB comes from a handshake, and is freed.
     #[inline]
     pub(crate) fn give(&mut self, buffer: Vec<u8>) {
         if buffer.len() >= 4 << 10
@@ -59,7 +59,7 @@ impl Pool {
 
     #[cold]
     fn give_to_list(&mut self, buffer: Vec<u8>) {
-        // `capacity` and not `len`, because all of the capacity stays allocated.
+        // The limit counts `capacity` and not `len`, because all of the capacity stays allocated.
         if buffer.capacity() <= MOST - self.bytes {
             self.bytes += buffer.capacity();
             self.free.push(buffer);

@@ -15,17 +15,18 @@ use crate::handle::Handle;
 use std::{collections::BTreeMap, mem, time::Duration};
 use tickwire::Time;
 
-/// The least and most bytes that a read is expected to add. A full buffer doubles, so a read may
-/// add as many bytes as the connection holds. In a long frame, one read asks for at most 128 KiB.
+/// The least and most bytes that `may_read` expects of a read. In between, it expects as many as
+/// the connection holds, because a full buffer doubles. In a long frame, a read asks for 128 KiB at
+/// most.
 const READ: (usize, usize) = (16 << 10, 128 << 10);
-/// Above 5/8 of the limit, a connection may hold a usual message of 128 KiB, and a little more.
+/// Above 5/8 of the limit, a connection may hold 128 KiB of a message, and a little more.
 const LITTLE: usize = 129 << 10;
 /// The time for which `Receiving::first` may receive nothing. Without this limit, a peer that sends
 /// half a message and then nothing would keep the others waiting until a deadline passes.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// If all connections together hold more than 11/16 of the limit plus this number of bytes, a
-/// `Receiving::first` stays the first although it receives nothing. Then there is no room for
-/// another, because each former one may keep almost a whole message.
+/// If all connections together hold more than 11/16 of the limit plus this number of bytes, the
+/// connection in `Receiving::first` stays there even if it receives nothing. Then there is no room
+/// to replace it, because a replaced connection may keep almost a whole message.
 const ABOVE: usize = 1 << 20;
 
 /// The bytes that an open connection has received and not delivered.
@@ -33,8 +34,8 @@ const ABOVE: usize = 1 << 20;
 pub(crate) struct Received {
     /// The number of these bytes after the connection's last turn.
     pub(crate) bytes: usize,
-    /// The number of the connection's message, in the order in which messages began. 0 if the
-    /// connection holds nothing.
+    /// The number of the connection's unfinished message. Messages are numbered in the order in
+    /// which they began. 0 if the connection holds nothing.
     began: u64,
     /// The time at which a stopped connection is given up, unless one of its messages ends earlier.
     pub(crate) until: Option<Time>,
@@ -82,11 +83,11 @@ pub(crate) struct Receiving {
     last: u64,
     /// The connection that reads in any case. The limit is for the other connections.
     first: Option<First>,
-    /// The former `first` that another connection replaced while `is_full` was `true`. Until this
-    /// connection's message has ended, no other replaces the present `first` while `is_full` is
-    /// `true`. Otherwise many former `first` might each keep almost a whole message.
+    /// The connection that was `first` until another replaced it while `is_full` was `true`. Until
+    /// its message ends, the present `first` is not replaced while `is_full` is `true`. Otherwise
+    /// many replaced connections might each keep almost a whole message.
     replaced: Option<Handle>,
-    /// The time at which another connection becomes `first`, unless `first` reads before then.
+    /// The time at which another connection may become `first`, unless `first` reads before then.
     patience: Option<Time>,
     /// The smallest fair share since all stopped connections last tried to read.
     share: usize,
@@ -139,8 +140,8 @@ impl Receiving {
         held.began
     }
 
-    /// Notes that the limit stops a connection. If it has no unread bytes (not `is_readable`), it
-    /// need not join `stopped`: a `Note` comes with its next bytes.
+    /// Notes that the limit stops a connection. A connection without unread bytes (not
+    /// `is_readable`) need not join `stopped`: a `Note` comes with its next bytes.
     pub(crate) fn stop(&mut self, of: Handle, held: &mut Received, is_readable: bool) {
         self.end_message(of, held); // in this turn, a message may have ended before the stop
         let began = self.number(held);
@@ -169,7 +170,7 @@ impl Receiving {
         held == 0 || held + held.clamp(READ.0, READ.1) <= most
     }
 
-    /// Returns when a connection that waits for input needs a turn, even if no `Note` comes.
+    /// Returns the time at which a connection that waits for input needs a turn without a `Note`.
     /// `read`: whether its turn has read something. `stops`: whether the limit has stopped it.
     #[inline]
     pub(crate) fn until(
@@ -194,16 +195,16 @@ impl Receiving {
         now: Time,
     ) -> Option<Time> {
         let is_first = self.is_first(of);
-        // Only the time for which a connection is stopped counts as waiting.
+        // A wait ends when the limit no longer stops the connection. But `first` also waits while
+        // it reads nothing, because it holds memory for which others wait.
         if !stops && (read || !is_first) {
             held.left = held.until.take().map(|until| until - now).or(held.left);
         }
         if !is_first {
             return held.until;
         }
-        // While `first` reads nothing, it counts as waiting, because it holds memory for which
-        // others wait. `Duration::ZERO` has no effect: `first` was stopped before, so `held` has
-        // `until` or `left`.
+        // `Duration::ZERO` has no effect: `first` was stopped before, so `held` has `until` or
+        // `left`.
         let until = (!read).then(|| held.wait(now, Duration::ZERO));
         // A read renews `patience`. While there is no room for another `first`, the present `first`
         // stays until its own time to wait is over.
@@ -236,8 +237,8 @@ impl Receiving {
     }
 
     /// Whether a connection whose message has this number may become the first. A message that
-    /// began earlier comes before the message of the present `first`. So half messages of other
-    /// connections cannot stop the earlier message.
+    /// began before the message of the present `first` goes first. So later messages that never end
+    /// cannot hold up the earlier message.
     fn goes_first(&self, began: u64) -> bool {
         let may_replace = !self.is_full() || self.replaced.is_none();
         self.first.is_none_or(|first| began < first.began && may_replace)
@@ -259,7 +260,7 @@ impl Receiving {
     }
 
     /// Lets a connection that was taken out of `stopped` try again. Returns `false` if it holds
-    /// nothing: then it may read without being the first, and may become dormant.
+    /// nothing: it may read anyway, and is not the first, because it may become dormant.
     pub(crate) fn resume(&mut self, of: Handle, held: &mut Received) -> bool {
         held.queued = false;
         let holds = held.bytes > 0;

@@ -18,8 +18,8 @@ use std::{
 };
 use tickwire::Time;
 
-/// The most connections that one round accepts at a door, so that a storm of them does not keep the
-/// open connections waiting. Further connections wait for the next round.
+/// The most connections that one round accepts at a door, so that a storm of new connections does
+/// not keep the open connections waiting. Further connections wait for the next round.
 const ACCEPTS: usize = 64;
 /// The most connections that can wait in a listener's queue. The operating system may lower this
 /// number. The listeners come from `Socket`, because std's `bind` makes a queue of only 128 places.
@@ -119,13 +119,14 @@ impl<T> Loop<T> {
         if self.inner.stops {
             return Ok(false);
         }
-        // These two precede the wait, because no `Note` reports that places or memory are free.
+        // These calls come before the wait, because no `Note` reports that places or memory are
+        // free.
         self.inner.fill_places();
         self.inner.resume_stopped();
         let woken = self.wait(self.timeout(most))?;
         let inner = &mut self.inner;
         let now = inner.clock.tick();
-        // This precedes `expire`, so that a deadline alone does not renew the time of `SpinFor`.
+        // This check comes before `expire`, so that a deadline alone does not make `SpinFor` spin.
         if woken || !inner.queues.are_idle() {
             self.busy = now;
         }
@@ -143,15 +144,15 @@ impl<T> Loop<T> {
         // Slots that join `unfinished` in this round wait for the next round, so that no connection
         // gets two turns in a round.
         let unfinished = inner.queues.unfinished.len();
-        // Slots that become ready from here on get their turns in the next round.
+        // Slots that join `ready` from here on get their turns in the next round.
         mem::swap(&mut inner.queues.ready, &mut self.round);
         for at in self.round.drain(..) {
             inner.take_turn(at, handler);
         }
-        // Slots that join `opening` meanwhile may get turns too, because `LATE` limits the call.
+        // This call may also serve slots that join `opening` while it runs: `LATE` limits the call.
         inner.give_late_turns(usize::MAX, |queues| &mut queues.opening, handler);
         inner.give_late_turns(unfinished, |queues| &mut queues.unfinished, handler);
-        inner.relieve(); // replies count for the limit only now; `end_all` drops unwritten bytes
+        inner.relieve(); // checks the limit after all replies, and writes before `end_all` may run
         if inner.shuts_at.is_some_and(|at| at <= now) {
             inner.end_all(handler);
         }
@@ -234,7 +235,7 @@ impl<T> Inner<T> {
         Ok(address)
     }
 
-    /// Accepts at all doors in the next round.
+    /// Makes the next call of `accept_knocked` accept at all doors.
     pub(crate) fn look_at_doors(&mut self) {
         self.queues.knocked.extend(0..self.entrance.doors.len() as u32);
     }

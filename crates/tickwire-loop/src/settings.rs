@@ -54,23 +54,24 @@ pub struct Settings {
     /// connection takes one of these places when its first bytes come, and keeps the place until it
     /// is open, rejected or deferred. Four times as many others may be silent, or wait for a place.
     ///
-    /// While one of these two limits is reached, the loop accepts nothing. New connections then
-    /// wait in the kernel's queue; accepted connections wait in the loop. A handshake that has a
-    /// place is closed only at its [`handshake_timeout`](tickwire::Config::handshake_timeout),
-    /// never to make room for others. The loop closes connections that have sent nothing for 2 s,
-    /// but only if too many are silent. At most `max_handshakes` requests may be
-    /// [deferred](crate::Answer::defer). If one more is deferred, the loop rejects it with 503.
+    /// While no place is free, or too many others are silent or wait, the loop accepts nothing. New
+    /// connections then wait in the kernel's queue; accepted connections wait in the loop. A
+    /// handshake that has a place is closed only at its
+    /// [`handshake_timeout`](tickwire::Config::handshake_timeout), never to make room for others.
+    /// The loop closes connections that have sent nothing for 2 s, but only if too many are silent.
+    /// At most `max_handshakes` requests may be [deferred](crate::Answer::defer). If one more is
+    /// deferred, the loop rejects it with 503.
     ///
     /// Each address has a share of `max_handshakes` for its connections that are not open yet: an
     /// eighth of it, but at least 8. A further connection is closed at once. This share does not
     /// apply if [`max_per_address`](Self::max_per_address) is at least
     /// [`max_connections`](Self::max_connections), as behind a proxy.
     ///
-    /// This limit stops peers that begin a handshake and never finish it. The default comes from
-    /// the memory that a handshake takes. We measured 3 KB over `ws`, up to 10 KB over `wss`, and
-    /// 70 KB with a request that is almost as long as [`max_head`](tickwire::Config::max_head). So
-    /// 4,096 handshakes take about 290 MB at most. A silent connection takes 1 KB, or 3.3 KB over
-    /// `wss`.
+    /// This limit stops peers that never finish their handshakes from filling the memory. The
+    /// default comes from the memory that a handshake takes. We measured 3 KB over `ws`, up to 10
+    /// KB over `wss`, and 70 KB with a request that is almost as long as
+    /// [`max_head`](tickwire::Config::max_head). So 4,096 handshakes take about 290 MB at most. A
+    /// silent connection takes 1 KB, or 3.3 KB over `wss`.
     pub max_handshakes: usize,
 
     /// The bytes that all connections together may have queued for sending; default 256 MiB. The
@@ -91,14 +92,15 @@ pub struct Settings {
     ///
     /// This limit stops many peers that each begin a long message from filling the memory. Once all
     /// connections together hold half of the limit, each reads only until it holds an equal share
-    /// of this half. Above 5/8, it reads only until it holds 128 KiB; above 11/16, only if it holds
-    /// nothing. But the stopped connection whose message began first reads on until this message
-    /// has ended. So the messages of stopped connections end in turn. If this connection receives
-    /// nothing for a second, and there is room, the next connection reads. If the waits of a
-    /// connection add up to its [`frame_timeout`](tickwire::Config::frame_timeout) before its
-    /// message ends, the loop closes it with 1013. Time during which it may read does not count. So
-    /// all together exceed 11/16 of the limit by at most two messages, and a read of 16 KiB for
-    /// each connection. Over TLS, partial records take up to 32 KiB more for each connection.
+    /// of this half. Above 5/8, the share is at most 128 KiB. Above 11/16, a connection reads only
+    /// if it holds nothing. But the stopped connection whose message began first reads on until
+    /// this message has ended. So the messages of stopped connections end in turn. If this
+    /// connection receives nothing for a second, and there is room, the next connection reads. If
+    /// the waits of a connection add up to its [`frame_timeout`](tickwire::Config::frame_timeout)
+    /// before its message ends, the loop closes it with 1013. A wait begins when the limit stops
+    /// the connection, and ends when it reads again. With these rules, all connections together
+    /// exceed 11/16 of the limit by at most two messages, and a read of 16 KiB for each connection.
+    /// Over TLS, partial records take up to 32 KiB more for each connection.
     pub max_received: usize,
 
     /// The most messages that one turn of a connection delivers; default 256, and 0 counts as 1.
@@ -109,8 +111,9 @@ pub struct Settings {
     pub turn_messages: u32,
 
     /// After this number of bytes, a turn reads no more from its connection; default 64 KiB, and 0
-    /// counts as 1. The last read may exceed this number. If a turn finds more to read after its
-    /// first input, it then has 4 ns for each byte of this limit, including the handler's time.
+    /// counts as 1. The last read may exceed this number. If more input is left after a turn's
+    /// first input, the rest of the turn may take 4 ns for each byte of this limit, including the
+    /// handler's time.
     ///
     /// This limit stops large messages from keeping the other connections waiting. It also stops
     /// work that takes more time than its bytes suggest, such as TLS records without a message,
@@ -207,6 +210,6 @@ pub struct Counts {
     /// [Health checks](crate::Door::health_check) answered. They do not count as failed handshakes.
     pub health_checks: u64,
     /// Calls that failed to accept a connection, for example because no file descriptor was left.
-    /// After such a failure, the loop tries again in 100 ms.
+    /// After a failed call, the loop tries again in 100 ms.
     pub accept_failed: u64,
 }

@@ -81,7 +81,8 @@ pub(crate) struct Marks {
 }
 
 /// The most connections that are drained at a time. A connection is drained if its peer did not
-/// answer our Close within `close_timeout`. Draining may take as long again, and read up to 16 MiB.
+/// answer our Close within `close_timeout`. Draining may take a second `close_timeout`, and read up
+/// to 16 MiB.
 const MOST_DRAINING: usize = 1024;
 
 impl Marks {
@@ -121,7 +122,8 @@ impl<T> Slots<T> {
             Some(at) => at,
             None => {
                 let at = u32::try_from(self.known()).ok().filter(|at| *at < 1 << 31)?;
-                // A vector at first, because a block of a large `T` may not fit on the stack.
+                // The block begins as a vector, because a block of a large `T` may not fit on the
+                // stack.
                 let block: Vec<_> = (0..BLOCK).map(|_| Slot::free(0, Marks::default())).collect();
                 self.blocks.push(block.try_into().ok()?); // does not fail: it has `BLOCK` slots
                 self.free.extend((at + 1..at + BLOCK as u32).rev()); // the lowest is used first
@@ -225,8 +227,8 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Feeds the connection from its outbox. Writes only if messages are left in the outbox. The
-    /// end of the turn tells the connection if the stream accepts no more.
+    /// Feeds the connection from its outbox. Writes only if messages are left in the outbox. If the
+    /// stream accepts no more, the connection learns it from `pump`, at the end of the turn.
     #[cold] // few connections have an outbox
     pub(crate) fn feed(&mut self, system: &mut System, tx: &mut Sender, now: Time) {
         let (Some(outbox), Some(wire)) = (&mut self.outbox, &mut self.wire) else { return };

@@ -25,11 +25,11 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    /// Gives up receiving, because all connections together hold too many received bytes. Our Close
-    /// has 1013. Returns `false` if receiving was over already.
+    /// Gives up receiving, and queues a Close with 1013, because all connections together hold too
+    /// many received bytes. Returns `false` if receiving was over already.
     pub(crate) fn give_up(&mut self) -> bool {
         const WHY: &str = "too much received, try again later";
-        self.received.until = None; // it waits no more
+        self.received.until = None; // the connection waits no more
         self.conn.fail(CloseFrame::with_reason(CloseCode::TRY_AGAIN_LATER, WHY)).is_ok()
     }
 }
@@ -43,7 +43,7 @@ pub(crate) enum Stage {
     Opening(Box<Opening>),
     /// It is open, after a deferred request was accepted. `Event::Open` is not delivered yet.
     Accepted(Box<Open>),
-    /// It is open. `None` while it has its turn: then the code of the turn owns it.
+    /// It is open. `None` during its turn, because the turn then owns the connection.
     Open(Option<Box<Open>>),
     /// It is open and idle. `Slot::dormant` has its state.
     Dormant,
@@ -118,8 +118,8 @@ impl Opening {
 }
 
 /// A rejected request. The loop writes the response, and reads and drops the bytes that the client
-/// sends. If these bytes stayed unread, the operating system would reset the connection, and the
-/// client might not get the response.
+/// sends. If the loop left these bytes unread, the operating system would reset the connection, and
+/// the client might not get the response.
 pub(crate) struct Rejected {
     pub(crate) response: Vec<u8>,
     /// The number of bytes of `response` that are written.

@@ -10,8 +10,8 @@ use crate::{event::Event, handle::Handle, inner::Inner, slots::Slot};
 use std::{io::ErrorKind, mem};
 use tickwire::{Connection, Step, Time};
 
-/// This number of nanoseconds of a turn counts as one byte of `turn_bytes`. Inflating 1 KiB of JSON
-/// takes 3 ns for each byte, and the time of a KeyUpdate counts as 1.6 KB.
+/// This number of nanoseconds of a turn counts as one byte of `turn_bytes`. For comparison:
+/// inflating 1 KiB of JSON takes 3 ns for each byte, and a KeyUpdate counts as 1.6 KB.
 const NANOS_PER_BYTE: u128 = 4;
 /// For each full part of this length, a message counts as one more message of `turn_messages`. The
 /// limit on read bytes is not enough, because an inflated message may be long although the turn has
@@ -180,13 +180,14 @@ impl<'i, T> Turn<'i, T> {
                 if slot.marks.paused {
                     return if conn.closed().is_some() { drop_received(conn) } else { Stop::Held };
                 }
-                // The next step may meet a Close, and nothing can be sent after the answer to it.
-                // So the outbox is fed first, and written only if `max_unsent` stops it.
+                // The next step may meet a Close, and nothing can be sent after our answer to it.
+                // So the sender gets the outbox's messages first. `feed` writes only if
+                // `max_unsent` keeps some of them in the outbox.
                 slot.feed(&mut inner.system, conn.sender_mut(), inner.clock.now);
             }
             // Before the first message of this call, no new reply is queued, so only a lack of room
-            // stops it. Later, `cork` decides. `cork` is at most `high_water`, so below `cork`
-            // there is room.
+            // stops delivering. Later, `cork` decides. `cork` is at most `high_water`, so below
+            // `cork` there is room.
             let over = match delivered {
                 true => conn.sender().buffered_amount() >= *cork,
                 false => is_full(conn),
@@ -201,9 +202,9 @@ impl<'i, T> Turn<'i, T> {
             }
             let step = conn.step();
             let (rx, tx) = conn.split_mut();
-            // Each kind of event has its own call of the handler, so that the compiler can
-            // specialize the call for a message. The other events are rare, so a call through `dyn`
-            // is enough, and the handler is compiled into the turn only once.
+            // A message has its own call of the handler, which the compiler can specialize. The
+            // other events are rare, and go through `dyn`, so that the handler is compiled into the
+            // turn only once.
             match step {
                 // After these steps, `message` and `event` return `Some`.
                 Ok(Step::Message) => {
@@ -238,7 +239,8 @@ impl<'i, T> Turn<'i, T> {
     /// round finds it.
     #[inline(always)]
     fn write(&mut self, stop: Stop) -> After {
-        // Only `Starved` leads to a read of bytes that count for the limit on received bytes.
+        // After any stop but `Starved`, the turn reads no bytes that count for the limit on
+        // received bytes.
         let stops = stop == Stop::Starved && !self.may_read();
         if stops && self.inner.stop_reading(self.handle, &mut self.open) {
             return After::Again; // the connection is given up: deliver its end next
@@ -263,8 +265,8 @@ impl<'i, T> Turn<'i, T> {
             Stop::Held | Stop::Cork if !held => return After::Again,
             Stop::Held | Stop::Cork => false,
             // No deadline is checked here, because undelivered input may show that the peer is
-            // alive. The next turns deliver this input before they read, and then reach the check
-            // below. There they also ask `receiving` for the time of the connection's next turn.
+            // alive. The next turns deliver this input before they read. Then they check the
+            // deadlines, and ask `receiving` for the time of the connection's next turn, as below.
             Stop::Share => {
                 return After::Rest { unfinished: true, until: conn.poll_timeout() };
             }
@@ -285,7 +287,8 @@ impl<'i, T> Turn<'i, T> {
                 wire.tell_time(system, conn, clock.now);
             }
             NextAction::Rest { unfinished, until } => {
-                // Time alone may make `spent` positive, but then bytes are left for the next turn.
+                // `spent > 0` counts as a read. Without a read, time makes it positive only if
+                // bytes are left to read, and then the next turn reads them.
                 let (received, did) = (&mut self.open.received, (self.spent > 0, stops));
                 let until = match receiving.until(self.handle, received, did, clock.now) {
                     None => until, // the common case

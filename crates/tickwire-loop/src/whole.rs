@@ -34,7 +34,8 @@ impl<T> Inner<T> {
             let Some(slot) = self.slots.at_mut(at) else { continue };
             // A connection with queued bytes stays whole. Messages in its outbox count as queued. A
             // connection with received bytes stays whole too, because otherwise `Receiving` would
-            // count these bytes for ever. `into_dormant` would miss bytes in the TLS session.
+            // count these bytes for ever. `received.bytes` is checked here, because `into_dormant`
+            // does not see bytes in the TLS session.
             let stage = match mem::replace(&mut slot.stage, Stage::Dormant) {
                 Stage::Open(Some(mut open)) if slot.queued == 0 && open.received.bytes == 0 => {
                     match mem::replace(&mut open.conn, conn).into_dormant() {
@@ -46,7 +47,8 @@ impl<T> Inner<T> {
                             open.received = Received::default();
                             return open;
                         }
-                        // Not idle, so this connection stays. The next may give `conn` its memory.
+                        // This connection is not idle, so it stays whole. The next one may give its
+                        // memory to `conn`.
                         Err(other) => conn = mem::replace(&mut open.conn, other),
                     }
                     Stage::Open(Some(open))

@@ -64,7 +64,8 @@ impl NextAction {
 
 /// Why the turn of a connection that is not open yet has stopped.
 pub(crate) enum Pause {
-    /// It waits for its stream, or until this time. If this is now, it goes on in the next round.
+    /// The connection waits for its stream, or until this time. If the time has come, it goes on in
+    /// the next round.
     Wait(Option<Time>),
     Failed(Error),
 }
@@ -114,8 +115,8 @@ impl Wire {
         self.tls.as_ref().map_or(0, |tls| tls.session.buffered())
     }
 
-    /// Tells the connection the time. If a deadline on the peer's silence has passed, only a read
-    /// can show whether the peer is silent.
+    /// Tells the connection the time. If a deadline on the peer's silence has passed, also tells
+    /// how many bytes are unread, because only a read can show whether the peer is silent.
     pub(crate) fn tell_time(&mut self, system: &mut System, conn: &mut Connection, now: Time) {
         let _ = conn.handle_timeout(now); // `step` returns the error
         if !conn.must_read() {
@@ -218,7 +219,8 @@ impl Wire {
         match self.read(system, reading.spare_mut(), spent) {
             Ok(0) => reading.end_of_stream(),
             Ok(n) => reading.commit(n),
-            // `late`: unread bytes were found after the deadline. So the next round reads again.
+            // `late`: unread bytes were found after the deadline, but this read got none or too few
+            // of them. So the next round reads again.
             Err(error) if is_passing(&error) && late => return Err(Pause::Wait(Some(now))),
             Err(error) if is_passing(&error) => {}
             Err(error) => {
@@ -291,7 +293,7 @@ impl Wire {
         let wrote = self.put(system, &mut tx.outgoing()).is_ok();
         match tx.has_outgoing() {
             false => self.broken.is_none(),
-            // Control frames that could not be placed yet come with the next `outgoing`.
+            // If `put` wrote all, control frames are left, which the next `outgoing` places.
             true => wrote && self.write_again(system, tx),
         }
     }
@@ -395,8 +397,8 @@ impl Wire {
             None if text.is_empty() => return Ok(0), // `put` could fail: see `send`
             None => {
                 let all = text.len();
-                // If this writes some bytes and then fails, the next call returns `WouldBlock`. If
-                // the failure is lasting, the handshake's next read returns the error.
+                // If this writes some bytes and then fails, only their number is returned. If the
+                // failure lasts, the handshake's next read returns the error.
                 let wrote = self.put(system, &mut text);
                 return if text.len() < all { Ok(all - text.len()) } else { wrote.map(|()| 0) };
             }

@@ -1,4 +1,5 @@
-//! The back end for builds without io_uring: `Mio`, and the methods that `either.rs` adds to it.
+//! The back end for builds without io_uring: here `System` is `Mio`. This file adds the methods
+//! that `either.rs` has and `Mio` lacks.
 pub(crate) use super::mio::{Mio as System, Stream};
 use super::{Note, Token, Waker};
 use std::{io, iter};

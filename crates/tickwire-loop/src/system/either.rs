@@ -95,14 +95,13 @@ impl System {
     /// Moves the stream of an open connection to the ring. If that fails, it stays with mio.
     pub(crate) fn opened(&mut self, stream: Stream, token: Token) -> Stream {
         match (stream, &mut self.ring) {
-            // The stream first leaves nonblocking mode, in which io_uring would not wait for bytes.
-            // If that fails, the stream stays in mio's poll, because otherwise no `Note` would
-            // come.
+            // The stream leaves nonblocking mode, because in that mode io_uring would not wait for
+            // bytes. This comes before `deregister`: if it fails, the stream stays with mio.
             (Stream::Mio(mio::Stream::Plain(mut tcp)), Some(ring))
                 if fault("fionbio").is_ok() && ioctl_fionbio(&tcp, false).is_ok() =>
             {
-                // If this fails, mio also sends notes for the stream. This does no harm, because a
-                // `Note` is only a hint.
+                // If this fails, mio goes on sending notes for the stream. This does no harm,
+                // because a `Note` is only a hint.
                 let _ = self.mio.poll.registry().deregister(&mut tcp);
                 Stream::Ring(ring.adopt(tcp.into(), token))
             }

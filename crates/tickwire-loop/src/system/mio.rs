@@ -31,7 +31,7 @@ pub(crate) struct Mio {
 pub(crate) enum Stream {
     Plain(TcpStream),
     /// A stream whose reads also tell when the bytes arrived. Boxed to keep `Stream` small, because
-    /// few programs use it.
+    /// few programs use this variant.
     Stamped(Box<Timestamped<TcpStream>>),
 }
 
@@ -42,8 +42,8 @@ impl Token {
     const WAKER: usize = usize::MAX;
 
     /// Slots have even numbers, doors odd numbers. The shift loses no bit, even if `usize` has 32
-    /// bits: [`Slots::take`](crate::slots::Slots::take) gives numbers below 2³¹. Doors are far
-    /// fewer, because each has a listener, so no door gets the number of the waker.
+    /// bits: [`Slots::take`](crate::slots::Slots::take) gives numbers below 2³¹. Each door has a
+    /// listener, so there are far fewer doors, and none gets the waker's number.
     fn number(self) -> mio::Token {
         mio::Token(match self {
             Self::Slot(at) => (at as usize) << 1,
@@ -246,8 +246,8 @@ impl Stream {
     }
 }
 
-/// Writes several slices. Like std's write of one slice, this raises no SIGPIPE: the signal would
-/// end a program that does not ignore it, because it has no Rust `main`.
+/// Writes several slices. Like std's write of one slice, this raises no SIGPIPE. The signal would
+/// end a program whose `main` is not in Rust: only Rust's `main` ignores the signal.
 #[cfg(not(any(windows, target_vendor = "apple")))]
 fn write_vectored(tcp: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};

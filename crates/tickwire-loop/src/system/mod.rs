@@ -2,7 +2,7 @@
 //!
 //! The loop works with readiness. A stream counts as readable or writable until a call returns
 //! `WouldBlock`; a [`Note`] then reports when the stream is ready again. [`mio::Mio`] has the
-//! calls. Two of them also suit a kernel that reads and writes by itself, as io_uring does:
+//! calls. Two of them are made to suit io_uring too, where the kernel reads and writes by itself:
 //!
 //! - [`receive`](mio::Mio::receive) takes the connection's `Receiver`, not a slice. So a back end
 //!   that already has the bytes in a buffer can lend this buffer to the receiver.

@@ -7,8 +7,8 @@
 //! wait here until the connection has its turn. Short output is copied, and the next wait sends the
 //! copies of all connections together. Long output is sent at once.
 //!
-//! A stream has a place from its registration until the last completion of its requests. So a
-//! closed stream keeps its descriptor until the kernel is done with it.
+//! A stream keeps its place until the kernel has completed the last of its requests, even if the
+//! loop closes the stream earlier. Until then its descriptor stays open.
 mod bytes;
 mod filled;
 mod ring;
@@ -29,8 +29,8 @@ use std::{
 /// Output of at most this many bytes is copied. Longer output is sent at once, while it is in the
 /// processor's cache: a copy would cost more than a system call.
 const SHORT: usize = 4 << 10;
-/// The most copies that may be under way: 1 MiB in all. Above this number, short output is also
-/// sent at once.
+/// The most copies that may be under way: 1 MiB in all. At this number, short output is also sent
+/// at once.
 const COPIES: usize = 256;
 /// The most pieces that one call sends.
 const PIECES: usize = 16;
@@ -52,7 +52,7 @@ pub(crate) struct Uring {
     batch: Vec<Completion>,
     /// Unused buffers to send from.
     outputs: Vec<Vec<u8>>,
-    /// The number of buffers that are being sent from.
+    /// The number of buffers whose bytes are being sent.
     copies: usize,
     /// Whether the kernel is asked to report the next event of mio's poll.
     polls: bool,
@@ -157,7 +157,7 @@ impl Uring {
         timeout: Option<Duration>,
     ) -> io::Result<bool> {
         match fault("wait") {
-            // Only the fault of a test comes here: `Ring::wait` ignores signals.
+            // Only a test's fault is `Interrupted` here: `Ring::wait` ignores signals.
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(false),
             asked => asked?,
         }
@@ -187,8 +187,8 @@ impl Uring {
             return false;
         }
         self.work_off(); // the next wait passes on each `Note`
-        // The stream's send may be complete already: the same call for another stream may have
-        // processed the completion, while the `Note` is still in `notes`.
+        // This asks the place, because an earlier call, for another stream, may have processed the
+        // completion of this stream's send.
         self.writable(stream.0).is_ok()
     }
 

@@ -66,14 +66,14 @@ impl Uring {
                 }
             }
             Ok(1..) => {} // all is sent, or the owner is gone
-            // The kernel accepted none of the bytes, so the rest would never leave.
+            // The kernel accepted none of the bytes, so they would never leave.
             Ok(0) => place.failed = Some(Errno::PIPE.raw_os_error()),
             Err(code) => place.failed = Some(code),
         }
         self.copies -= 1;
         self.outputs.push(buffer);
-        // If a shutdown or a close has waited for this send, it goes on now. An error of `shutdown`
-        // means that the stream is down already.
+        // A shutdown or a close that has waited for this send is made now. If `shutdown` fails, the
+        // stream is down already.
         if (place.shuts || place.closed)
             && let Ok(tcp) = place.tcp()
         {
@@ -145,8 +145,8 @@ impl Uring {
         self.place(at).is_ok_and(|place| place.received.bytes() == 0 && place.end.is_none())
     }
 
-    /// Writes as much as the stream accepts, and advances `out`. Copies short output for the next
-    /// wait, which sends the copy. Until then the stream accepts no more.
+    /// Writes as much as the stream accepts, and advances `out`. Copies short output, and the next
+    /// wait sends the copy. Until it is sent, the stream accepts no more.
     #[inline]
     pub(crate) fn write(&mut self, stream: &mut Stream, out: &mut impl Buf) -> io::Result<()> {
         while out.has_remaining() {

@@ -2,8 +2,8 @@
 //!
 //! From the submission of a request until its last completion, the kernel uses memory of this
 //! process. This module owns that memory: buffers to receive into, from which the kernel picks one
-//! when bytes arrive, and buffers to send from. During that time, no code outside of this module
-//! can free or change these buffers.
+//! when bytes arrive, and buffers to send from. While the kernel uses these buffers, no code
+//! outside of this module can free or change them.
 #![allow(unsafe_code)]
 use super::fault;
 use io_uring::{
@@ -36,10 +36,10 @@ const PAGE: usize = 4096;
 const QUEUE: u32 = 1024;
 /// If more sends than this are waiting, a separate call submits them before the wait. If the wait
 /// submitted them, the kernel would receive twice in the wait and run out of buffers. With 512
-/// connections, that took 7 % more time.
+/// connections, submitting them in the wait took 7 % more time.
 const FEW: usize = 4;
-/// When a ring is dropped, it waits for its cancelled requests. It waits at most this often, and
-/// each time at most this long: about a second in all.
+/// When a ring is dropped, it waits for its cancelled requests: at most 50 times, and at most 20 ms
+/// each time. This is a second in all.
 const LAST_WAITS: (usize, Duration) = (50, Duration::from_millis(20));
 
 /// The longest wait, 34 years.
@@ -124,10 +124,10 @@ impl Ring {
     pub(super) fn new() -> io::Result<Self> {
         fault("setup")?;
         // With these flags, the kernel completes requests only inside calls of the loop's thread,
-        // and does not interrupt it. `new` does not enable the ring, because it may run in another
-        // thread. One request to receive has many completions, so the queue of completions is
-        // longer than the queue of requests. Both lengths are guesses: a longer queue costs memory,
-        // and a full queue costs calls, but no completion is lost.
+        // and does not interrupt the thread. `new` does not enable the ring, because `new` may run
+        // in another thread. One request to receive has many completions, so the queue of
+        // completions is longer than the queue of requests. Both lengths are guesses: a longer
+        // queue costs memory, and a full queue costs calls, but no completion is lost.
         let ring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -192,8 +192,8 @@ impl Ring {
     }
 
     /// Queues a request, after the backlog if there is one, because the kernel has to get requests
-    /// in the order of these calls. If a `Cancel` came before its send, it would cancel nothing,
-    /// and a closed stream would keep its place as long as the peer does not read.
+    /// in the order of these calls. A `Cancel` that came before its send would cancel nothing, and
+    /// the closed stream would keep its place as long as the peer does not read.
     fn push(&mut self, entry: &squeue::Entry, of: Of, at: u32) {
         let entry = entry.clone().user_data(of.number(at));
         self.outstanding += 1;
@@ -292,8 +292,8 @@ impl Ring {
 
     // Receive buffers.
 
-    /// Keeps a returned buffer for later, if there is one. Frees it if enough buffers are kept, or
-    /// if its length shows that the receiver made it.
+    /// If there is a buffer, keeps it for later. Frees the buffer instead if enough buffers are
+    /// kept, or if its length shows that the receiver made it.
     pub(super) fn put(&mut self, buffer: impl Into<Option<Vec<u8>>>) {
         if let Some(buffer) = buffer.into()
             && buffer.len() == LEN + BEHIND
@@ -315,7 +315,7 @@ impl Ring {
             self.tail = self.tail.wrapping_add(1);
             let first = self.entries.as_ptr().cast::<BufRingEntry>().cast_mut();
             // SAFETY: `at` is below the number of entries, and the kernel reads this entry only
-            // once the tail, stored below, has passed it.
+            // after the tail, stored below, has passed it.
             let entry = unsafe { &mut *first.add(at) };
             // The buffer has `LEN` bytes or more. It is in `with_kernel`, because `id` comes from
             // `missing` and so is below `BUFFERS`. Nobody uses it there before the kernel names it.
