@@ -294,18 +294,18 @@ impl<'n, T> Net<'n, T> {
     /// the connection is gone. An outbox that has disconnected its connection stays: then this call
     /// changes nothing, and returns `None`.
     ///
-    /// The loop writes from the outbox at the end of the turn or round, and when a message would
-    /// exceed [`max_bytes`](Outbox::max_bytes). If the stream then accepts too little, the outbox's
-    /// policy acts. So `max_bytes` must be enough for the bytes that one call of the handler sends,
-    /// minus those that the system's send buffer accepts. In a connection's turn, the loop writes
-    /// from its outbox before it processes the next received message. So when the loop answers the
-    /// peer's Close or a violation, it drops only messages that the stream did not accept.
+    /// The loop writes from the outbox at the end of the connection's turn or the round, and when a
+    /// message would exceed [`max_bytes`](Outbox::max_bytes). If the stream then accepts too
+    /// little, the outbox's policy acts. So `max_bytes` must be enough for the bytes that one call
+    /// of the handler sends, minus those that the system's send buffer accepts. In a turn, the loop
+    /// writes from the outbox before it processes each received message. So when the loop answers
+    /// the peer's Close or a violation, it drops only messages that the stream did not accept.
     pub fn set_outbox(&mut self, of: Handle, outbox: impl Into<Option<Outbox>>) -> Option<Outbox> {
         self.inner.current.change(); // so that `send` sees the outbox
         self.inner.make_ready(of.at); // `Event::Room` may be due
         let slot = self.inner.slots.get_mut(of)?;
-        // An outbox that disconnected stays, because its Close may not be queued yet, and because
-        // `Event::Closed` gets the code from it.
+        // An outbox that has disconnected the connection stays, because the Close may not be queued
+        // yet, and because `Event::Closed` gets the code from the outbox.
         let before = slot.outbox.take_if(|outbox| outbox.disconnected().is_none());
         slot.outbox = slot.outbox.take().or(outbox.into().map(Box::new));
         before.map(|outbox| *outbox)

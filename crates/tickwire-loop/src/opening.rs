@@ -244,8 +244,8 @@ impl<T> Inner<T> {
         if !self.entrance.held || !self.entrance.has_room(Phase::UnderWay) {
             return;
         }
-        // If places are free, but nothing may be accepted, too many connections are silent. While
-        // `accept_at` is set, it is too early to close silent connections again.
+        // Places are free here. So if nothing may be accepted, too many connections are silent.
+        // While `accept_at` is set, it is too early to close silent connections again.
         if !self.entrance.may_accept() && self.entrance.accept_at.is_none() {
             self.close_silent();
         }

@@ -32,7 +32,7 @@ const ABOVE: usize = 1 << 20;
 /// The bytes that an open connection has received and not delivered.
 #[derive(Default)]
 pub(crate) struct Received {
-    /// The number of these bytes after the connection's last turn.
+    /// The number of bytes received and not delivered, after the connection's last turn.
     pub(crate) bytes: usize,
     /// The number of the connection's unfinished message. Messages are numbered in the order in
     /// which they began. 0 if the connection holds nothing.
@@ -117,7 +117,7 @@ impl Receiving {
         }
     }
 
-    /// If a connection's message has ended, forgets its wait, and its place as the first.
+    /// If a connection's message has ended, forgets the connection's wait and place as the first.
     fn end_message(&mut self, of: Handle, held: &mut Received) {
         if mem::take(&mut held.message_ended) {
             (held.until, held.left) = (None, None);

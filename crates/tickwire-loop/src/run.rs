@@ -298,7 +298,8 @@ impl<T> Inner<T> {
             return;
         };
         let Some(slot) = self.slots.get_mut(handle) else { return };
-        // Both are set before the calls that may fail, because `free` needs them to undo `enter`.
+        // `peer` and `phase` are set before the calls that may fail, because `free` needs them to
+        // undo `enter`.
         slot.peer = Some(Peer::new(peer, true));
         slot.marks.phase = phase;
         let token = Token::Slot(handle.at);

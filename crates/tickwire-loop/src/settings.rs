@@ -96,11 +96,10 @@ pub struct Settings {
     /// if it holds nothing. But the stopped connection whose message began first reads on until
     /// this message has ended. So the messages of stopped connections end in turn. If this
     /// connection receives nothing for a second, and there is room, the next connection reads. If
-    /// the waits of a connection add up to its [`frame_timeout`](tickwire::Config::frame_timeout)
-    /// before its message ends, the loop closes it with 1013. A wait begins when the limit stops
-    /// the connection, and ends when it reads again. With these rules, all connections together
-    /// exceed 11/16 of the limit by at most two messages, and a read of 16 KiB for each connection.
-    /// Over TLS, partial records take up to 32 KiB more for each connection.
+    /// the limit stops a connection for its [`frame_timeout`](tickwire::Config::frame_timeout) in
+    /// all before its message ends, the loop closes the connection with 1013. With these rules, all
+    /// connections together exceed 11/16 of the limit by at most two messages, and a read of 16 KiB
+    /// for each connection. Over TLS, partial records take up to 32 KiB more for each connection.
     pub max_received: usize,
 
     /// The most messages that one turn of a connection delivers; default 256, and 0 counts as 1.
@@ -111,9 +110,9 @@ pub struct Settings {
     pub turn_messages: u32,
 
     /// After this number of bytes, a turn reads no more from its connection; default 64 KiB, and 0
-    /// counts as 1. The last read may exceed this number. If more input is left after a turn's
-    /// first input, the rest of the turn may take 4 ns for each byte of this limit, including the
-    /// handler's time.
+    /// counts as 1. The last read may exceed this number. If input is left after a turn's first
+    /// input, the turn may then take 4 ns for each byte of this limit, including the handler's
+    /// time.
     ///
     /// This limit stops large messages from keeping the other connections waiting. It also stops
     /// work that takes more time than its bytes suggest, such as TLS records without a message,

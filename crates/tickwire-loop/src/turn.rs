@@ -114,8 +114,8 @@ impl<'i, T> Turn<'i, T> {
         self.cork = limit.unwrap_or_default(); // an open connection always has a `config`
         let conn = &mut self.open.conn;
         let nothing_queued = slot.queued == 0 && !slot.marks.unwritten;
-        // A sender with unsent bytes has a buffer already. If only the outbox or TLS has queued
-        // bytes, the sender has to allocate a buffer: this is rare.
+        // If bytes are queued, the sender usually has a buffer already. If only the outbox or TLS
+        // has queued bytes, the sender has none and allocates one: this is rare.
         if nothing_queued {
             conn.sender_mut().lend(self.inner.buffers.outputs.take());
         }
@@ -180,9 +180,8 @@ impl<'i, T> Turn<'i, T> {
                 if slot.marks.paused {
                     return if conn.closed().is_some() { drop_received(conn) } else { Stop::Held };
                 }
-                // The next step may meet a Close, and nothing can be sent after our answer to it.
-                // So the sender gets the outbox's messages first. `feed` writes only if
-                // `max_unsent` keeps some of them in the outbox.
+                // The next step may meet a Close, and nothing can follow our answer to it. So
+                // `feed` comes first. It writes only if `max_unsent` keeps messages in the outbox.
                 slot.feed(&mut inner.system, conn.sender_mut(), inner.clock.now);
             }
             // Before the first message of this call, no new reply is queued, so only a lack of room

@@ -139,8 +139,8 @@ impl Wire {
         unread
     }
 
-    /// Reads into a connection's receiver. Adds the number of bytes read from the stream to
-    /// `spent`. The times of reads count from `epoch`.
+    /// Reads into a connection's receiver. Adds to `spent` the number of bytes that were read from
+    /// the stream. The times of reads count from `epoch`.
     ///
     /// # Errors
     ///

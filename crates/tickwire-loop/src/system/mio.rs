@@ -166,8 +166,7 @@ impl Mio {
         counted.map_or(0, |n| n as u32) // 0 if this fails: a passed deadline is then believed
     }
 
-    /// Reads TLS records, or bytes of an opening handshake, into a slice. Returns the number of
-    /// bytes, and whether the stream has no more for now.
+    /// Reads into a slice. Returns the number of bytes, and whether the stream has no more for now.
     #[inline]
     pub(crate) fn read(&mut self, stream: &mut Stream, to: &mut [u8]) -> io::Result<(usize, bool)> {
         fault("read")?;

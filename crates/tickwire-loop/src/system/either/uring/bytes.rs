@@ -93,8 +93,8 @@ impl Uring {
         (place.received.bytes() as u64 + in_kernel) as u32
     }
 
-    /// Reads TLS records, or bytes of an opening handshake, into a slice. Returns the number of
-    /// bytes, and whether the stream has no more for now.
+    /// Reads TLS records into a slice. Returns the number of bytes, and whether the stream has no
+    /// more for now.
     pub(crate) fn read(&mut self, stream: &mut Stream, to: &mut [u8]) -> io::Result<(usize, bool)> {
         fault("read")?;
         match self.place(stream.0)?.received.read(to) {
