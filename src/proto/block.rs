@@ -8,23 +8,24 @@
 //! Each message is a part of a block, and keeps the block alive. The thread writes the next message
 //! after the last part. If a message does not fit there, and all parts were dropped, it goes to the
 //! front of the block. If it does not fit, and a part is still kept, it goes into a new block. A
-//! message of at least `LONG` bytes goes to the front whenever all parts were dropped, because the
-//! front is in the processor's cache. Without std, each message has a separate allocation.
+//! message of at least `LONG` bytes goes to the front whenever all parts were dropped, because
+//! memory that was used before is more likely in the processor's cache. Without std, each message
+//! has a separate allocation.
 use bytes::{Bytes, BytesMut};
 
 /// The longest message that is put into a block, in bytes. A higher maximum could leave too many
 /// bytes at the end of a block unused.
 pub(crate) const LARGEST: usize = 4 << 10;
 
-/// The length of a block, in bytes. A block is full when the next message, of up to `LARGEST`
-/// bytes, does not fit. So a full block holds at least 32 KiB of messages. A block takes two
-/// allocations, for its bytes and its reference count, so each allocation serves at least 16 KiB of
-/// messages.
+/// The length of a block, in bytes. A block is full when the next message does not fit. This
+/// message has at most `LARGEST` bytes, so a full block holds at least 32 KiB of messages. A block
+/// takes two allocations, for its bytes and its reference count, so each allocation serves at least
+/// 16 KiB of messages.
 pub(crate) const BLOCK: usize = 2 * (16 << 10) + LARGEST;
 
-/// A message of at least this many bytes is long. If a shorter message fits after the last part,
-/// nothing checks whether all parts were dropped, because the check takes longer than writing the
-/// message to memory outside the cache.
+/// A message of at least this many bytes is long. A shorter message that fits after the last part
+/// is written there, and nothing checks whether the front is free. That check would take more time
+/// than the processor's cache would save.
 const LONG: usize = 512;
 
 #[cfg(feature = "std")]
@@ -47,8 +48,8 @@ pub(crate) fn copy(bytes: &[u8]) -> Bytes {
 
 #[inline]
 fn part(block: &mut BytesMut, bytes: &[u8]) -> Bytes {
-    // `try_reclaim` finds room for `BLOCK` bytes only at the front. It succeeds only if the block
-    // has no part yet, or if all its parts were dropped.
+    // `try_reclaim` finds room for `BLOCK` bytes only if the whole block is free: it has no part
+    // yet, or all its parts were dropped. The next part then goes to the front.
     let is_at_front = bytes.len() >= LONG && block.try_reclaim(BLOCK);
     if !is_at_front && block.capacity() < bytes.len() {
         block.reserve(BLOCK); // to the front if all parts were dropped, otherwise a new block

@@ -8,8 +8,8 @@
 /// a client that may give up, these types have the method `is_retryable`: `true` for
 /// [`BackOff`](Self::BackOff), `false` for the other two values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-// Exhaustive: for a new variant, a caller's `_` arm could give up too early, or retry where a retry
-// does harm.
+// Exhaustive: with a `_` arm, a caller could give up too early on a new variant, or retry where a
+// retry does harm.
 pub enum Retry {
     /// A new connection may succeed soon: connect again with growing delays.
     BackOff,
@@ -72,8 +72,8 @@ impl CloseCode {
     /// again after a pause. `false` for 1000, because the purpose of the connection is fulfilled.
     /// `false` for 1002, 1003, 1007–1010, 3000 (unauthorized) and 3003 (forbidden), because the
     /// same client would get the same code again. `true` for every other code. This includes an
-    /// application's own codes (4000–4999), although this crate does not know their meaning. Retry
-    /// with growing delays.
+    /// application's own codes (4000–4999), although this crate does not know their meaning. If
+    /// `true`, retry with growing delays.
     #[inline]
     pub const fn is_retryable(self) -> bool {
         !matches!(self.0, 1000 | 1002 | 1003 | 1007..=1010 | 3000 | 3003)

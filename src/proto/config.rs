@@ -47,8 +47,8 @@ pub struct Config {
     ///
     /// This limit stops a peer from filling memory. The default is the length of the longest
     /// messages of the Autobahn TestSuite. A message received in chunks may be longer than the
-    /// limit. A single frame may be longer than the limit only if [`max_frame`](Self::max_frame)
-    /// allows it.
+    /// limit, but each of its frames may be longer only if [`max_frame`](Self::max_frame) allows
+    /// it.
     pub max_message: usize,
 
     /// Sends a Ping to a silent peer, and fails the connection to a dead peer; default: none.
@@ -61,14 +61,14 @@ pub struct Config {
     ///
     /// The timeout starts when a receiving call first reads. The timeout restarts at each byte of a
     /// data payload, and at the end of each data message, even of an empty message. Pings, Pongs
-    /// and empty fragments do not restart the timeout. Once a Close is queued or received, the
-    /// timeout no longer runs. A value below 5 ms counts as 5 ms. The time in which a call waits to
-    /// send does not count.
+    /// and empty fragments do not restart the timeout. While a call waits until it can send,
+    /// nothing is read, so this time does not count. Once a Close is queued or received, the
+    /// timeout no longer runs. A value below 5 ms counts as 5 ms.
     ///
     /// After the timeout the connection fails with [`DataTimeout`](crate::RecvError::DataTimeout),
-    /// and sends a Close with 1001. The receiving call returns this error up to a second later,
-    /// because the call first waits for the peer to end the stream. If a program calls late, it
-    /// loses no data: before failing, a call reads the data that has arrived, in up to 1,024 reads.
+    /// and sends a Close with 1001. The receiving call then waits up to a second for the peer to
+    /// end the stream, and returns the error. No data is lost if the program makes this call late:
+    /// the call reads what has arrived, in up to 1,024 reads, and fails only if it finds no data.
     /// With this setting, receiving calls read the clock for each read, which costs about 20 ns.
     pub data_timeout: Option<Duration>,
 
@@ -76,8 +76,8 @@ pub struct Config {
     /// [`SendError::Full`](crate::SendError::Full); default 1 MiB. While fewer bytes are unwritten,
     /// a message of any length is accepted whole. A value of 0 counts as 1. Frames that overtake
     /// queued messages do not count, but [`feed_first`](crate::Sender::feed_first) fails once all
-    /// unwritten bytes together reach twice this number. If the unwritten Pongs would reach this
-    /// number, or 252 bytes if this number is below 252, only the newest Ping is answered.
+    /// unwritten bytes together reach twice this number. If the waiting Pongs would reach this
+    /// number, only the newest Ping is answered. But two Pongs always have room (252 bytes).
     ///
     /// Without this limit, the messages for a peer that does not read would fill memory. If a large
     /// message makes the outgoing buffer much longer than `high_water`, that buffer is freed once
@@ -89,11 +89,11 @@ pub struct Config {
     /// `deflate`.
     pub deflate: Option<Deflate>,
 
-    /// The longest payload of a received frame, in bytes; default: the longest payload that
-    /// [`max_message`](Self::max_message) allows for a message. A frame with a longer payload fails
-    /// the connection with Close 1009. The limit also holds for messages received in chunks. If you
-    /// expect a message longer than [`max_message`](Self::max_message) in one frame, set this limit
-    /// to at least the length of that frame.
+    /// The longest payload of a received frame, in bytes; default: the longest payload, compressed
+    /// or not, of a message within [`max_message`](Self::max_message). A frame with a longer
+    /// payload fails the connection with Close 1009. The limit also holds for messages received in
+    /// chunks. If you expect a message longer than [`max_message`](Self::max_message) in one frame,
+    /// set this limit to at least the length of that frame.
     pub max_frame: Option<usize>,
 
     /// The most fragments in a message received whole; default 131,072. A message with more
@@ -123,13 +123,13 @@ pub struct Config {
 
     /// A server does not copy an owned or prepared payload of at least this many bytes into the
     /// outgoing buffer. Instead, a vectored write sends the payload itself. The default is 16 KiB,
-    /// because copying a shorter payload costs less than a TCP write of two pieces
-    /// (`benches/RESULTS.md`). For a fan-out to many slow peers, set a lower value, so that their
-    /// queues share payloads.
+    /// because for a shorter payload a copy costs less than a TCP write in two pieces, header and
+    /// payload (`benches/RESULTS.md`). For a fan-out to many slow peers, set a lower value, so that
+    /// their queues share payloads.
     ///
-    /// All other payloads are copied: borrowed and compressed payloads, payloads of a client (which
-    /// masks them), payloads given to [`feed_first`](crate::Sender::feed_first), and payloads over
-    /// a stream without vectored writes.
+    /// A payload of any length is copied if it is borrowed, if it is compressed and not prepared,
+    /// if a client sends it (a client masks the copy), if [`feed_first`](crate::Sender::feed_first)
+    /// queues it, or if the stream has no vectored writes.
     pub min_vectored: usize,
 
     /// Whether Pings are answered automatically (§5.5.2); default `true`. If `false`, answer each
@@ -207,8 +207,8 @@ pub struct Config {
     /// byte adds the time that a byte takes at 16 KiB a second, so a large frame may come over a
     /// slow line. A message in several frames gets ten times `frame_timeout`, and the same addition
     /// for each byte of its payload. A pause in which the program makes no receiving call counts
-    /// for at most a quarter of `frame_timeout`. This is because our buffers may become full in a
-    /// longer pause, and then the peer cannot send.
+    /// for at most a quarter of `frame_timeout`, because the peer cannot send once our buffers are
+    /// full.
     ///
     /// The timeout stops peers that keep a connection busy by sending a byte now and then. It does
     /// not apply to payloads received in chunks, unless the program skips the rest of the message.
@@ -224,8 +224,9 @@ pub struct Config {
     /// a longer head.
     pub max_head: usize,
 
-    /// The most headers in a head; default 128. None of 50 servers that we tried sends more. A
-    /// value above 132 counts as 132. A server answers 431 to a head with more headers.
+    /// The most headers in a head; default 128. None of 50 servers that we tried sends more. The
+    /// parser has room for 132, so a higher value counts as 132. A server answers 431 to more
+    /// headers.
     pub max_headers: usize,
 
     /// The longest request line, in bytes; default 8 KiB. A server answers 414 to a longer line.
@@ -319,10 +320,11 @@ pub struct Heartbeat {
 
 impl Heartbeat {
     /// Sends a Ping when nothing was received for `interval`. Each interval has five checks, so the
-    /// Ping can be late by up to a fifth of `interval`. If a check was late, the Ping can be early
-    /// by up to a twentieth. If nothing at all arrives within `timeout` after the Ping was written,
-    /// the connection fails with [`PongTimeout`](crate::RecvError::PongTimeout). Any byte received
-    /// is a sign of life. Intervals below 5 ms count as 5 ms.
+    /// Ping can be late by up to a fifth of `interval`. The Ping can also be early by up to a
+    /// twentieth, because a slightly late check does not delay the next checks. If nothing at all
+    /// arrives within `timeout` after the Ping was written, the connection fails with
+    /// [`PongTimeout`](crate::RecvError::PongTimeout). Any byte received is a sign of life.
+    /// Intervals below 5 ms count as 5 ms.
     ///
     /// If the Ping can be written, a receiving call finds a dead peer within `timeout` plus 1.25 ×
     /// `interval` after the peer's last byte. If `interval` is a second or more, this time includes
@@ -336,18 +338,18 @@ impl Heartbeat {
     }
 
     /// For a server behind proxies and load balancers: a Ping after 20 s, a timeout of 20 s. A dead
-    /// peer is found within 45 s.
+    /// peer is found within 45 s (1.25 × 20 s + 20 s).
     ///
     /// Proxies and load balancers cut idle connections, commonly after 60 s (nginx's
     /// `proxy_read_timeout`, AWS's load balancers), sometimes after 30 to 55 s. A Ping can be late
-    /// by a fifth, so Pings are at most 24 s apart. This is less than all the limits above, and
-    /// leaves TCP time to repeat a lost Ping. A proxy may keep its own connection to the server
-    /// long after the client is gone. Only a Ping that gets no Pong shows that the client is gone.
-    /// A timeout of 20 s gives a phone time to change networks, and TCP time to retransmit.
+    /// by a fifth, so Pings are at most 24 s apart. Even the shortest of these times, 30 s, leaves
+    /// TCP time to repeat a lost Ping. A proxy may keep its own connection to the server long after
+    /// the client is gone. Only a Ping that gets no Pong shows that the client is gone. A timeout
+    /// of 20 s gives a phone time to change networks, and TCP time to retransmit.
     pub const BEHIND_PROXIES: Self = Self::new(Duration::from_secs(20), Duration::from_secs(20));
 
     /// For a trading client or similar: a Ping after 1 s, a timeout of 2 s. A dead server is found
-    /// within 3.25 s.
+    /// within 3.25 s (1.25 × 1 s + 2 s).
     ///
     /// A quiet market and a dead connection look the same. A Ping per second shows the difference
     /// at little cost, because no Ping is sent while anything arrives. TCP retransmits a lost
@@ -361,7 +363,7 @@ impl Heartbeat {
     pub const TRADING: Self = Self::new(Duration::from_secs(1), Duration::from_secs(2));
 
     /// For a phone, or a device on batteries: a Ping after 4 min, a timeout of 30 s. A dead server
-    /// is found within 5.5 min.
+    /// is found within 5.5 min (1.25 × 4 min + 30 s).
     ///
     /// Each Ping wakes the radio for several seconds, which drains the battery. With too few Pings,
     /// the network's address translation forgets the connection, often after 5 min of silence. So a

@@ -97,9 +97,10 @@ pub enum RecvError {
     #[error("no data from the peer within the data timeout (data_timeout)")]
     DataTimeout,
     /// Closing took longer than [`close_timeout`](crate::Config::close_timeout) or `leave` allows.
-    /// Our answer to the peer's Close was not written in time, or the peer sent no Close in time
-    /// after our Close or a failed write. [`Closed::unconfirmed`](crate::Closed::unconfirmed) says
-    /// whether the peer ended the stream afterwards.
+    /// Our answer to the peer's Close was not written in time, or the peer's Close did not arrive
+    /// in time. (This end waits for the peer's Close after its own Close, and after a failed
+    /// write.) [`Closed::unconfirmed`](crate::Closed::unconfirmed) says whether the peer ended the
+    /// stream afterwards.
     #[error("closing handshake not finished within the close timeout (close_timeout)")]
     CloseTimeout,
     /// A frame, or a message in several frames, was not complete in the time that
@@ -114,8 +115,8 @@ pub enum RecvError {
 
 impl RecvError {
     /// The close code with which this end reports the error to the peer. `None` if the stream
-    /// ended, or if a deadline other than `data_timeout` passed, because a Close would then most
-    /// likely not arrive, or was sent already.
+    /// ended, or if a deadline other than `data_timeout` passed. In these cases our Close was sent
+    /// already, or would most likely not arrive.
     // The adapters' `Error::is_retryable` uses this code: the result is `true` for each `RecvError`
     // without a code, and for `DataTimeout`.
     pub const fn close_code(self) -> Option<CloseCode> {

@@ -302,7 +302,7 @@ impl ShortHeader {
     ///
     /// `wire` may end in stale bytes of the buffer, after the bytes that have arrived. If the
     /// header extends into stale bytes, the result has no meaning. The caller notices this, because
-    /// the frame then ends after the last byte that has arrived.
+    /// a frame with this header is longer than the bytes that have arrived.
     #[inline(always)]
     pub(crate) fn parse(wire: [u8; SHORT_LEN], mask_bit: u8) -> Option<Self> {
         let [b0, b1, ..] = wire;

@@ -55,9 +55,9 @@ pub(crate) enum Status {
     StreamEnd,
 }
 
-/// Writes `input` as stored blocks (RFC 1951 §3.2.4), followed by [`TAIL`]. On a connection with
-/// compression, a message in chunks is always marked as compressed. So a chunk for which zlib fails
-/// is sent as stored blocks.
+/// Writes `input` as stored blocks (RFC 1951 §3.2.4), followed by [`TAIL`]. A message in chunks is
+/// marked as compressed in its first frame, so a chunk for which zlib fails cannot be sent
+/// uncompressed. It is sent as stored blocks.
 pub(crate) fn store(input: &[u8], out: &mut ZlibOutput) {
     for block in input.chunks(0xffff) {
         let len = block.len() as u16; // A stored block has at most 0xffff bytes.
@@ -109,11 +109,12 @@ impl ZlibOutput {
         self.bytes.get_mut(self.len..end).filter(|room| !room.is_empty())
     }
 
-    /// Doubles the buffer, but not beyond `most` bytes. Even if `most` is smaller than `FIRST`, a
-    /// buffer has at least `FIRST` bytes, but `room` uses only `most` of them.
+    /// Doubles the buffer, up to `most` bytes. The buffer has at least `FIRST` bytes; if `most` is
+    /// smaller, `room` uses only the first `most` bytes.
     #[cold]
     fn grow(&mut self, most: usize) {
-        // The buffer is full, so `len` is its length. The pool may return a longer buffer.
+        // The buffer is full, so `len` is its length. The pool may return more bytes than asked
+        // for.
         let mut bytes = MEMORY.take((2 * self.len).min(most).max(FIRST));
         if let Some(to) = bytes.get_mut(..self.len) {
             to.copy_from_slice(self.bytes());
@@ -184,7 +185,7 @@ impl ZlibOutput {
     }
 
     /// Whether the contents fill at least half of the buffer. If so, an owned message may take the
-    /// buffer over, because it wastes little memory.
+    /// buffer over, because only little of the buffer is unused.
     pub(crate) fn is_well_filled(&self) -> bool {
         self.len >= self.bytes.len() / 2
     }

@@ -63,7 +63,8 @@
 //!   message must not exceed `max_message`.
 //! - The number of empty blocks is not limited, because a sender that often flushes its compressor
 //!   sends many of these blocks. An empty block yields no data, and costs up to 490 instructions
-//!   (about 55 ns) for each of its bytes. The limit on compressed bytes also limits the total time.
+//!   (about 55 ns) for each of its bytes. The limit on compressed bytes also limits the total time
+//!   for the empty blocks of a message.
 use crate::proto::role::Role;
 
 pub(crate) mod codec;
@@ -121,8 +122,8 @@ pub struct Deflate {
     pub memory: usize,
     /// Whether, and how far, messages of the server may refer back to earlier messages.
     ///
-    /// A server with this `takeover` set uses takeover if the client agrees. A client lets the
-    /// server decide about takeover, whatever this setting says: see
+    /// With `takeover` set here, a server uses takeover for its messages if the client agrees. A
+    /// client ignores `takeover` here, and lets the server decide: see
     /// [`require_no_takeover`](Self::require_no_takeover). With `window_bits` below 15, a client
     /// asks the server for this window. If the server compresses without agreeing to the window,
     /// the handshake fails with [`UnmetDeflate`](crate::handshake::HandshakeError::UnmetDeflate).
@@ -140,10 +141,11 @@ pub struct Deflate {
     ///
     /// With takeover, each connection of the client keeps a decompressor of 47 KiB from the first
     /// compressed message on. With this setting, no connection keeps one, because the offer asks
-    /// for `server_no_context_takeover` (§7.1.1.1). If the server compresses without agreeing, the
-    /// handshake fails with [`UnmetDeflate`](crate::handshake::HandshakeError::UnmetDeflate).
-    /// Tornado and Mojolicious always use takeover, so they never agree. Some other servers then
-    /// decline compression (Netty by default).
+    /// for `server_no_context_takeover` (§7.1.1.1). If the server compresses, but does not agree to
+    /// this parameter, the handshake fails with
+    /// [`UnmetDeflate`](crate::handshake::HandshakeError::UnmetDeflate). Tornado and Mojolicious
+    /// always use takeover, so they never agree. Some other servers (Netty by default) decline
+    /// compression if the offer has this parameter.
     pub require_no_takeover: bool,
     // Makes `..` necessary, so that a later version can add fields, as in `Config`.
     #[doc(hidden)]

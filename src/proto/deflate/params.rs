@@ -79,8 +79,9 @@ impl Offer {
         let DeflateParams { server, client } = ours.within_limits();
         let limit = |bits: u8| (bits < 15).then_some(bits);
         Self(Params {
-            // Off by default. With this parameter, a server that always uses takeover would decline
-            // compression, or violate §7.1.1.1 by an answer without it.
+            // Off by default, because servers that always use takeover cannot accept this
+            // parameter: they decline compression, or answer without the parameter, which violates
+            // §7.1.1.1.
             server_no_takeover: ours.require_no_takeover,
             client_no_takeover: !client.takeover,
             server_bits: limit(server.window_bits),

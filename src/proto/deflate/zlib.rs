@@ -207,7 +207,8 @@ fn decompressor() -> Decompressor {
 }
 
 /// Inflates until all of `input` is taken, `room` is full or the DEFLATE stream ends. If
-/// `blockwise`, also stops after each block. After the end of a stream, `raw` is ready for another.
+/// `blockwise`, also stops after each block. After the end of a stream, `raw` is ready for another
+/// stream.
 pub(crate) fn inflate(
     raw: &mut Decompressor,
     input: &[u8],
@@ -325,7 +326,7 @@ mod tests {
         let mut random = 1_u32;
         let mut seen = [false; 3];
         for turn in 0..if cfg!(miri) { 20 } else { 2000 } {
-            // A payload with more equal bytes gives a shorter output.
+            // The more bytes of the payload are equal, the shorter is the output.
             let payload: Vec<u8> = (0..20)
                 .map(|i| {
                     random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -36,9 +36,9 @@ pub(super) fn text(seconds: u64) -> Option<String> {
 /// Returns the number of days from 1 January 1970 to the first day of a month; `month` is 0 for
 /// January.
 fn days(year: u64, month: u64) -> u64 {
-    // Years begin with March here, so that the leap day is the last day of its year. Counted from
-    // March, the lengths of the months repeat every five months, which have 153 days together.
-    // 719,468 days lie between 1 March of year 0 and 1 January 1970.
+    // Years begin with March here, so that a leap day is the last day of a year. Counted from
+    // March, the lengths of the months repeat every five months. Five months have 153 days
+    // together. 719,468 days lie between 1 March of year 0 and 1 January 1970.
     let (year, month) = if month < 2 { (year - 1, month + 10) } else { (year, month - 2) };
     let leap_days = year / 4 - year / 100 + year / 400;
     365 * year + leap_days + (153 * month + 2) / 5 - 719_468

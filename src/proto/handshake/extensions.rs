@@ -4,9 +4,9 @@
 //!
 //! Blanks are allowed around `,`, `;` and `=`. The header is a list of extensions. An element of
 //! the list may be empty, but a parameter may not. A quoted value must be a token after its escapes
-//! are removed. So a comma or semicolon in quotes is always an error. Therefore the code can split
-//! the list at every comma, and each element at every semicolon, before it examines quotes. Names
-//! of extensions match without regard to case.
+//! are removed. A token contains no comma or semicolon, so neither may be in quotes. Therefore the
+//! code can split the list at every comma, and each element at every semicolon, before it examines
+//! quotes. Names of extensions match without regard to case.
 use super::{
     HandshakeError,
     head::{Headers, is_token, list, text, trim},
@@ -26,7 +26,7 @@ pub(super) fn all(headers: Headers<'_>) -> impl Iterator<Item = Extension<'_>> {
 pub(super) struct Extension<'a> {
     /// The name, a token, as written. Compare it without regard to case.
     pub(super) name: &'a str,
-    /// The element of the list: the name and the parameters. Invariant: all of it is validated.
+    /// The element of the list: the name and the parameters. Invariant: the element is valid.
     element: &'a [u8],
 }
 
@@ -68,8 +68,9 @@ fn param(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let name = token(parts.next()?)?;
     let value = match parts.next().map(trim) {
         Some([b'"', quoted @ .., b'"']) => {
-            // A byte after a backslash must be allowed in a token, so each part between backslashes
-            // must be one. A leading backslash is removed, because no part precedes it.
+            // A backslash escapes the next byte, which must be allowed in a token. So no part
+            // between backslashes may be empty, and each must be a token. A leading backslash is
+            // removed first, because the part before it is empty.
             let mut tokens = quoted.strip_prefix(b"\\").unwrap_or(quoted).split(|&b| b == b'\\');
             Some(tokens.all(is_token).then_some(quoted)?)
         }

@@ -250,8 +250,8 @@ impl RequestLine {
         scan: &Scan,
         look: impl FnOnce(&httparse::Request<'_, 'a>) -> T,
     ) -> Option<(Self, T)> {
-        // If `scan` has begun, `scan` continues: it has already passed over the earlier reads, so a
-        // parse without it would save only the pass over the last read.
+        // If the scan has begun in an earlier read, it continues. To parse without it would then
+        // save only the scan of the last read.
         if scan.at > 0 || !wire.ends_with(b"\r\n\r\n") {
             return None;
         }
@@ -352,9 +352,9 @@ pub(super) fn begins_well(wire: &[u8]) -> Result<(), HandshakeError> {
 /// Converts httparse's error. `version` has the bytes where the version of HTTP should be.
 fn refused(e: httparse::Error, version: Option<&[u8]>) -> HandshakeError {
     let what = match e {
-        // If httparse refuses version 1.1, the blank after the version is missing, so the line is
-        // malformed. A line with 0.x is malformed too, because a first line of HTTP/0.9 has no
-        // version at all.
+        // If httparse refuses a line with version 1.1, the blank after the version is missing, so
+        // the line is malformed. A line with 0.x is malformed too, because a first line of HTTP/0.9
+        // has no version at all.
         httparse::Error::Version
             if version
                 .and_then(|v| v.strip_prefix(b"HTTP/"))

@@ -234,14 +234,14 @@ pub enum HandshakeError {
         /// supported; 8: address type not supported.
         reply: u8,
     },
-    /// A SOCKS5 proxy requires an authentication method for which its URL has no credentials (RFC
-    /// 1928 §3).
+    /// A SOCKS5 proxy requires an authentication method for which the proxy's URL has no
+    /// credentials (RFC 1928 §3).
     #[error("SOCKS5 proxy wants other credentials: check user and password in its URL")]
     SocksMethod,
     /// A SOCKS5 proxy refused user and password (RFC 1929 §2).
     #[error("SOCKS5 proxy refused user and password: check those in its URL")]
     SocksCredentials,
-    /// The proxy's answer is not SOCKS5, or a SOCKS5 request cannot name the host.
+    /// The proxy's answer violates SOCKS5, or the server's name is too long for a SOCKS5 request.
     #[error("SOCKS5: {what}")]
     Socks {
         /// The fault, such as `"version is not 5"`.
@@ -403,17 +403,17 @@ fn push_header(lines: &mut String, name: &str, value: &str) -> Result<(), Header
     Ok(())
 }
 
-/// Appends parts of a head. This function is not inlined, because a call is less code than an
-/// append, and a head has many parts.
+/// Appends parts of a head. This function is not inlined, because a head has many parts, and a call
+/// takes less code than an inlined append.
 #[inline(never)]
 fn push(text: &mut String, parts: &[&str]) {
     parts.iter().for_each(|part| text.push_str(part));
 }
 
 /// Checks a header that the caller adds. Refuses a name that is not a token, and control characters
-/// in the value, because some of them could end the line (RFC 9110 §5.1, §5.5). Refuses headers
-/// that the handshake sets, because a second line could contradict the first. Refuses headers about
-/// a body, such as `Trailer`, because a proxy could read frames as a body. Refuses `TE`, because it
+/// in the value, because a CR or LF could end the line (RFC 9110 §5.1, §5.5). Refuses headers that
+/// the handshake sets, because a second line could contradict the first. Refuses headers about a
+/// body, such as `Trailer`, because a proxy could read frames as a body. Refuses `TE`, because it
 /// needs an entry in `Connection`, which only the handshake sets.
 fn check_header(name: &str, value: &str) -> Result<(), HeaderError> {
     const RESERVED: [&str; 7] =

@@ -100,8 +100,8 @@ impl Reading {
     ///
     /// [`HandshakeError::Timeout`] if the peer's head was not complete within
     /// [`handshake_timeout`](Config::handshake_timeout). [`Refused`] if the head of a refusal was
-    /// complete in time, but the body was not: it must arrive within the same timeout, and within a
-    /// second of the head. If the handshake had failed before, the error of that failure.
+    /// complete in time, but the body was not: the body must arrive within the same timeout, and
+    /// within a second of the head. The earlier error, if the handshake has already failed.
     ///
     /// [`Refused`]: HandshakeError::Refused
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), HandshakeError> {
@@ -215,7 +215,8 @@ impl Reading {
     }
 
     /// Limits the time for the body of a refusal, and sets the error with which the handshake fails
-    /// when this time is over. A shorter handshake timeout that has not started yet still applies.
+    /// when this time is over. If the handshake timeout has not started yet and is shorter than
+    /// `REFUSAL_BODY`, it applies instead.
     pub(super) fn expect_body(&mut self, refused: HandshakeError) {
         self.timeout = Some(REFUSAL_BODY.min(self.timeout.unwrap_or(REFUSAL_BODY)));
         self.timeout_error = refused;

@@ -17,8 +17,8 @@ impl Handshake {
     /// 101 has no body, because every 1xx ends at its empty line (RFC 9112 §6.3). Some servers,
     /// such as aiohttp up to version 3.5, send these two headers.
     pub(super) fn check(&self, headers: Headers<'_>) -> Result<(), HandshakeError> {
-        // An unwritten part of the request would reach the server after its 101, where the server
-        // expects frames.
+        // An unwritten part of the request would reach the server after the server has sent its
+        // 101. The server would then read this part as frames.
         if !self.outgoing().is_empty() {
             return Err(HandshakeError::EarlyResponse);
         }

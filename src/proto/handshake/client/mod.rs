@@ -139,7 +139,7 @@ impl Handshake {
 
     /// Checks the bytes committed. Returns [`Complete`](Progress::Complete) once the response is a
     /// 101 that has passed every check of RFC 6455 §4.1. Interim responses are skipped. The work is
-    /// linear in the length of the input, however the input is cut. After
+    /// linear in the length of the input, even if the bytes arrive one by one. After
     /// [`Complete`](Progress::Complete) or an error, each call returns the same result.
     ///
     /// # Errors

@@ -61,7 +61,8 @@ impl Request {
     /// [`Reserved`](HeaderError::Reserved).
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, HeaderError> {
         check_header(name, value)?;
-        // A request has at most one Authorization, which the URL may have set, and one Origin.
+        // A request has at most one Authorization and at most one Origin. The URL may have set the
+        // Authorization.
         if [AUTHORIZATION, ORIGIN].iter().any(|single| name.eq_ignore_ascii_case(single)) {
             self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         }

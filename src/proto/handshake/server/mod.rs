@@ -154,8 +154,8 @@ impl Handshake {
 
     /// Checks the bytes committed. Returns [`Complete`](Progress::Complete) once the request is
     /// complete and has passed every check of RFC 6455 §4.2.1. The work is linear in the length of
-    /// the input, however the input is cut. After [`Complete`](Progress::Complete) or an error,
-    /// each call returns the same result.
+    /// the input, even if the bytes arrive one by one. After [`Complete`](Progress::Complete) or an
+    /// error, each call returns the same result.
     ///
     /// # Errors
     ///
