@@ -47,8 +47,7 @@ pub struct Config {
     ///
     /// This limit stops a peer from filling memory. The default is the length of the longest
     /// messages of the Autobahn TestSuite. A message received in chunks may be longer than the
-    /// limit, but each of its frames may be longer only if [`max_frame`](Self::max_frame) allows
-    /// it.
+    /// limit, but a single frame of it only if [`max_frame`](Self::max_frame) allows this.
     pub max_message: usize,
 
     /// Sends a Ping to a silent peer, and fails the connection to a dead peer; default: none.
@@ -207,8 +206,8 @@ pub struct Config {
     /// byte adds the time that a byte takes at 16 KiB a second, so a large frame may come over a
     /// slow line. A message in several frames gets ten times `frame_timeout`, and the same addition
     /// for each byte of its payload. A pause in which the program makes no receiving call counts
-    /// for at most a quarter of `frame_timeout`, because the peer cannot send once our buffers are
-    /// full.
+    /// for at most a quarter of `frame_timeout`, because in the pause our buffers may become full,
+    /// and then the peer cannot send.
     ///
     /// The timeout stops peers that keep a connection busy by sending a byte now and then. It does
     /// not apply to payloads received in chunks, unless the program skips the rest of the message.
@@ -284,12 +283,12 @@ impl Config {
     /// - [`heartbeat`](Self::heartbeat): [`Heartbeat::TRADING`], which finds a dead server within
     ///   3.25 s.
     /// - [`close_timeout`](Self::close_timeout): 1 s. A live server answers a Close after one round
-    ///   trip. One second is enough for two lost segments in a row (TCP repeats a segment after 200
-    ///   ms or more, and then after twice that time).
+    ///   trip. One second is enough even if a segment is lost twice in a row: TCP repeats it after
+    ///   200 ms or more, and again after twice that time.
     /// - [`handshake_timeout`](Self::handshake_timeout): 3 s. This time covers the lookup of the
-    ///   name, TCP, TLS and the upgrade. TCP repeats a lost SYN after 1 s, so there is time to lose
-    ///   one SYN. A frozen server still accepts TCP connections, so only this timeout ends an
-    ///   attempt to connect to it.
+    ///   name, TCP, TLS and the upgrade. It is enough even if one SYN is lost, because TCP repeats
+    ///   a SYN after 1 s. A frozen server still accepts TCP connections, so only this timeout ends
+    ///   an attempt to connect to it.
     /// - [`write_timeout`](Self::write_timeout): 5 s. If the server reads nothing for 5 s, an order
     ///   in the queue is too old. If the server dies while TCP's send window is full, no Ping can
     ///   be written. Then this timeout of 5 s ends the connection, not the heartbeat after 3.25 s.

@@ -55,9 +55,9 @@ pub(crate) enum Status {
     StreamEnd,
 }
 
-/// Writes `input` as stored blocks (RFC 1951 §3.2.4), followed by [`TAIL`]. A message in chunks is
-/// marked as compressed in its first frame, so a chunk for which zlib fails cannot be sent
-/// uncompressed. It is sent as stored blocks.
+/// Writes `input` as stored blocks (RFC 1951 §3.2.4), followed by [`TAIL`]. If a connection
+/// compresses, it marks each message of several chunks as compressed. So a chunk for which zlib
+/// fails must still be valid DEFLATE: it is sent as stored blocks.
 pub(crate) fn store(input: &[u8], out: &mut ZlibOutput) {
     for block in input.chunks(0xffff) {
         let len = block.len() as u16; // A stored block has at most 0xffff bytes.
@@ -113,8 +113,7 @@ impl ZlibOutput {
     /// smaller, `room` uses only the first `most` bytes.
     #[cold]
     fn grow(&mut self, most: usize) {
-        // The buffer is full, so `len` is its length. The pool may return more bytes than asked
-        // for.
+        // The buffer is full, so `len` is its length. The pool may return more than asked for.
         let mut bytes = MEMORY.take((2 * self.len).min(most).max(FIRST));
         if let Some(to) = bytes.get_mut(..self.len) {
             to.copy_from_slice(self.bytes());

@@ -3,13 +3,13 @@
 //! [`Scan`] finds the end of a head in one pass over all bytes, even if they arrive one by one. In
 //! this pass, `Scan` also enforces the limits. It refuses bare LF, bare CR and control characters
 //! except tabs, because parsers read these in different ways, which allows request smuggling. For
-//! the same reason it refuses a folded line in a request. In a response, `Scan` unfolds such a line
-//! in place, so that all later parsers see one line. `httparse` then parses the complete head once,
-//! and checks the grammar of the first line, names and values. A request that came whole in one
-//! read, without other bytes, goes to `httparse` without a scan. If `httparse` or a limit refuses
-//! the request, `Scan` runs after all, to find the first fault. [`server`](super::server) checks
-//! the headers that `httparse` found. All other code, such as [`client`](super::client), reads the
-//! validated head with [`Headers`].
+//! the same reason it refuses a folded line in a request. In a response, `Scan` unfolds each folded
+//! line in place, so that all later parsers see one line. `httparse` then parses the complete head
+//! once, and checks the grammar of the first line, names and values. A request that came whole in
+//! one read, without other bytes, goes to `httparse` without a scan. If `httparse` or a limit
+//! refuses the request, `Scan` runs after all, to find the first fault. [`server`](super::server)
+//! checks the headers that `httparse` found. All other code, such as [`client`](super::client),
+//! reads the validated head with [`Headers`].
 use super::HandshakeError;
 use crate::proto::{config::Config, error::shown, role::Role};
 use core::{fmt, mem::MaybeUninit};
@@ -122,8 +122,8 @@ impl Scan {
     }
 
     /// Joins the current line, which begins with a blank, to the line before: the line end and the
-    /// blank become spaces (RFC 9112 §5.2). The first line cannot be continued. The same section
-    /// allows a server to refuse folded lines, and this server refuses all of them.
+    /// blank become spaces (RFC 9112 §5.2). This section also allows a server to refuse folded
+    /// lines, and this server refuses all of them. The first line cannot be continued.
     #[cold]
     fn unfold(&mut self, bytes: &mut [u8]) -> Result<(), HandshakeError> {
         match bytes.get_mut(self.at - LINE_END..=self.at) {
@@ -241,10 +241,10 @@ pub(super) struct RequestLine {
 }
 
 impl RequestLine {
-    /// Parses a head that came in one read without other bytes, as most heads do. One pass over the
-    /// bytes is then enough instead of two. `None` if `scan` must run: the head is incomplete or
-    /// faulty, came in several reads, or is followed by other bytes. `look` sees only a head that
-    /// `scan` would accept.
+    /// Parses a head that came in one read without other bytes, as most heads do. Then one pass
+    /// over the bytes is enough; `scan` and `parse` take two. `None` if `scan` must run: the head
+    /// is incomplete or faulty, came in several reads, or is followed by other bytes. `look` sees
+    /// only a head that `scan` would accept.
     pub(super) fn parse_at_once<'a, T>(
         wire: &'a [u8],
         scan: &Scan,

@@ -175,8 +175,8 @@ impl Handshake {
         // RFC 9112 §2.2: one empty line before a request is ignored.
         if !self.skipped && reading.buf.wire().starts_with(b"\r\n") {
             self.skipped = true;
-            // The scan need not restart: it is still at index 0, because it passes a CR only
-            // together with the LF.
+            // The scan need not restart, even if the CR arrived alone: the scan passes a CR only
+            // together with the LF, so it is still at index 0.
             reading.buf.skip(2);
         }
         let wire = reading.buf.wire();
