@@ -1,7 +1,7 @@
 //! The streams of dialed connections. The lowest layer is TCP, or the stream of a connector. TLS to
 //! a proxy comes above the lowest layer, if the proxy's URL is `https`. TLS to the server is the
 //! highest layer, if the server's URL is `wss`. The adapters `tokio` and `blocking` each have their
-//! own type, because each has its own TLS stream. These macros have the code that both types share.
+//! own `MaybeTls`, because each has its own TLS stream. These macros have the code that both share.
 
 /// Defines the type `MaybeTls`, its constructors, and its method `get_ref`, which returns the
 /// stream below TLS. That stream must have the traits `$bound`. The module that invokes this macro

@@ -28,12 +28,12 @@
 //! rustls::crypto::ring::default_provider().install_default().expect("no other default");
 //! ```
 //!
-//! The line is also needed if the crates of the program enable two providers of rustls. Without the
-//! line, rustls' own `builder()` panics in each crate that calls it. So enable `ring` only if no
-//! other crate of the program enables a provider. (If only one provider is enabled, the first call
-//! of `builder()` makes it the default. A program that relies on this depends on the order of
-//! calls.) A library should enable `rustls` alone, so that its users can choose; its tests may have
-//! a provider as a dev-dependency.
+//! The line is also needed if the crates of the program enable two providers of rustls: without the
+//! line, rustls' own `builder()` then panics in each crate that calls it. So enable `ring` only if
+//! no other crate of the program enables a provider. (If only one provider is enabled, the first
+//! call of `builder()` makes it the default. Do not rely on this, because this crate may look
+//! for a default before that call.) A library should enable `rustls` alone, so that its users can
+//! choose; its tests may have a provider as a dev-dependency.
 //!
 //! # Records in place
 //!
@@ -55,8 +55,9 @@
 //! A client's waiting TLS stream holds about 3.5 KiB of heap, or 8 KiB if rustls handles the
 //! records (`benches/tls.rs`). TLS adds 2.7 KiB of resident memory to a server's idle connection
 //! under tokio, or 7.8 KiB if rustls handles the records (`benches/RESULTS.md`). A session that has
-//! received only a part of a record holds up to 16 KiB more. A thread that waits in `blocking` also
-//! holds the buffer of 32 KiB that the stream's ciphertext is read into.
+//! received only a part of a record holds more: the buffer of 32 KiB that ciphertext is read into,
+//! or up to 16 KiB if rustls handles the records. A thread that waits in `blocking` holds this
+//! buffer of 32 KiB too.
 //!
 //! A panic of rustls, or of code that rustls calls (such as the provider or a certificate
 //! verifier), ends only the connection that called rustls. Then [`TlsError::is_panic`] of the
@@ -199,7 +200,8 @@ pub use tickwire_tls::{
 use crate::proto::url::Target;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 
-/// Returns the default configuration of a client. Only `off.rs`, without TLS, returns `None`.
+/// Returns the default configuration of a client. This is never `None`: only the function in
+/// `off.rs`, for builds without TLS, returns `None`.
 pub(crate) fn default_client() -> Result<Option<Client>, TlsError> {
     platform_config().map(Some)
 }

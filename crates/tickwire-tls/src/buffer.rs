@@ -5,8 +5,8 @@ use std::io;
 /// The smallest buffer to build records in, and the least room to read into, in bytes.
 /// `Session::spare_mut` promises this room.
 const LEAST: usize = 4 << 10;
-/// The size of a new buffer to read into: twice the plaintext of the longest record. So the longest
-/// record fits with its header and tag.
+/// The size of a new buffer to read into. The longest record has half as many bytes of plaintext,
+/// so this record fits together with its header and its tag.
 const WIRE: usize = 32 << 10;
 
 /// Bytes of a session: ciphertext from the stream, ciphertext to write to the stream, or decrypted
@@ -73,9 +73,9 @@ impl Buffer {
 
     /// Room to read a stream into, at least 4 KiB.
     pub(super) fn room(&mut self) -> &mut [u8] {
-        // The content and the room share `WIRE` bytes. Otherwise each read of a part of a record
-        // would make the buffer longer. The buffer grows beyond `WIRE` only if the room would be
-        // shorter than `LEAST`.
+        // The content and the room together have `WIRE` bytes. If the room always had `WIRE` bytes,
+        // each read of a part of a record would make the buffer longer. The buffer grows beyond
+        // `WIRE` only if the content leaves less than `LEAST` bytes of it.
         if self.bytes.len() - self.end < LEAST {
             self.make_room(LEAST.max(WIRE - self.len().min(WIRE)));
         }

@@ -1,11 +1,11 @@
 //! rustls' buffered connection, for the sessions whose records rustls opens and seals. This module
 //! calls `read_tls` only while `wants_read`, and `write_tls` only while `wants_write`, as rustls'
-//! own streams do. If the calls come in another order, rustls 0.23 panics on some inputs.
+//! own streams do. rustls 0.23 panics on some inputs if these functions are called at other times.
 use super::{buffer::Buffer, records::WAITING};
 use ::rustls::{CommonState, Connection, Error};
 use std::io::{self, IoSlice, Read, Write};
 
-/// rustls' connection. Each method with an `out` moves all ciphertext of rustls into `out`.
+/// rustls' connection. Each method with an `out` moves all of rustls' ciphertext into `out`.
 pub(super) struct Buffered(Connection);
 
 impl Buffered {
@@ -32,8 +32,8 @@ impl Buffered {
     }
 
     /// Lets rustls write its first message, then open records of `input` until rustls holds
-    /// plaintext, or until the peer's close_notify. Later bytes stay in `input`. Returns whether
-    /// the close_notify has come. After it, the caller must not hand the later bytes to rustls.
+    /// plaintext, or until the peer's close_notify. Bytes that rustls has not read stay in `input`.
+    /// Returns whether the close_notify has come. If so, rustls must get no more bytes.
     pub(super) fn take(&mut self, input: &mut Buffer, out: &mut Buffer) -> Result<bool, Error> {
         // `speak` first: in the handshake, rustls reads nothing while it has bytes to write.
         self.speak(out);
@@ -44,8 +44,8 @@ impl Buffered {
                 // Without this error, the loop would never end.
                 Ok(0) => return Err(Error::General("rustls took no input".into())),
                 Ok(n) => input.consume(n),
-                // A handshake message has filled rustls' buffer of 64 KiB. `read_tls` returns an
-                // `io::Error`, so its text goes into a `General` error of rustls.
+                // A handshake message has filled rustls' buffer of 64 KiB. This function returns an
+                // error of rustls, so the text of the `io::Error` goes into a `General` error.
                 Err(error) => return Err(Error::General(error.to_string())),
             }
             let processed = self.0.process_new_packets();
@@ -61,8 +61,9 @@ impl Buffered {
         self.0.reader().read(to).unwrap_or(0)
     }
 
-    /// Seals data, unless `out` holds `WAITING` bytes. Returns the number of bytes sealed, at most
-    /// rustls' buffer limit (`WAITING` by default). So `out` may reach about twice `WAITING`.
+    /// Seals data, unless `out` holds `WAITING` bytes or more. Returns the number of bytes sealed,
+    /// at most rustls' buffer limit (`WAITING` by default). So `out` may reach about twice
+    /// `WAITING`.
     pub(super) fn write(&mut self, from: &[IoSlice<'_>], out: &mut Buffer) -> io::Result<usize> {
         if out.len() >= WAITING {
             return Ok(0);

@@ -36,7 +36,7 @@ macro_rules! config {
             }
         }
 
-        /// Shows nothing, because a configuration may have keys.
+        /// Shows no field, because a configuration may hold secret keys.
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_struct(stringify!($name)).finish_non_exhaustive()
@@ -46,10 +46,10 @@ macro_rules! config {
 }
 
 config! {
-    /// A client's configuration of TLS: [`platform_config`], or a configuration made with rustls.
+    /// A client's configuration of TLS, made by [`platform_config`] or with rustls.
     ///
-    /// Cheap to clone. Clones share the session tickets, which make the next connection to the same
-    /// server cheaper. To change a configuration, convert it to rustls' type and back.
+    /// Cheap to clone. All clones share the session tickets, which make the next connection to the
+    /// same server cheaper. To change a configuration, convert it to rustls' type and back.
     Client of ClientConfig
 }
 
@@ -66,7 +66,7 @@ config! {
 /// first call. All connections share the session tickets, which make a second connection to the
 /// same server cheaper. `enable_secret_extraction` is set, so that this crate can open and seal
 /// records in place. With this setting, any code that makes a rustls connection with this
-/// configuration can ask for the keys.
+/// configuration can ask for the keys of that connection.
 ///
 /// On Linux and the BSDs the roots come from the operating system's bundle of certificates, or from
 /// the files that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. Malformed certificates and dead links in
@@ -84,7 +84,7 @@ pub fn platform_config() -> Result<Client, TlsError> {
         return Ok(config.clone());
     }
     let provider = provider()?;
-    // On these systems the verifier reads files, and misses some roots: see `behind_marks`.
+    // On Linux and the BSDs the verifier reads files, and misses some roots: see `behind_marks`.
     #[cfg(all(unix, not(any(target_os = "android", target_vendor = "apple"))))]
     let verifier =
         Verifier::new_with_extra_roots(roots::behind_marks(std::env::var_os), provider.clone());
@@ -105,7 +105,7 @@ pub fn platform_config() -> Result<Client, TlsError> {
 /// # Errors
 ///
 /// As [`platform_config`], but a platform without roots is no error. The text must have at least
-/// one certificate. For a malformed certificate, the error gives its number, counted from 1.
+/// one certificate. For a malformed certificate, the error gives the certificate's number, from 1.
 #[cfg(not(target_os = "android"))]
 pub fn platform_config_and_roots(pem: &[u8]) -> Result<Client, TlsError> {
     let pem = roots::without_marks(pem);

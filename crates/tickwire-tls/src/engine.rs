@@ -22,8 +22,8 @@ impl Engine {
         }
     }
 
-    /// Whether this is a server whose handshake is under way. `false` for a failed server, because
-    /// its writes must return why it failed, and `may_write` would hide this reason.
+    /// Whether this is a server whose handshake is under way. `false` for a failed server:
+    /// otherwise `may_write` would return an error that does not say why the server failed.
     pub(super) fn awaits_client(&self) -> bool {
         match self {
             Self::Rustls(conn) => conn.is_server() && conn.state().is_handshaking(),

@@ -25,8 +25,8 @@ impl Session {
         read
     }
 
-    /// The number of bytes of the stream that wait in the session to be opened or
-    /// [read](Self::read), without the bytes that rustls holds.
+    /// The number of bytes from the stream that wait in the session, to be opened or to be
+    /// [read](Self::read). Bytes that rustls holds do not count.
     pub fn buffered(&self) -> usize {
         self.input.len()
     }
@@ -55,13 +55,13 @@ impl Session {
         }
     }
 
-    /// Copies plaintext to `to`, from the index `end` on, and advances `end`. An `Opening` only has
-    /// to copy, because [`process`](Self::process) has decrypted its input.
+    /// Copies plaintext to `to`, from the index `end` on, and advances `end`. An `Opening` has
+    /// nothing left to decrypt, because [`process`](Self::process) has decrypted all whole records.
     fn copy_plain(&mut self, to: &mut [u8], end: &mut usize) {
         match &mut self.engine {
             Engine::Rustls(_) => *end += self.read_from_rustls(to),
             Engine::Opening(opening) => *end += opening.read(to),
-            // A failed session may still have data from before the panic.
+            // `Failed`: after a panic, data that was decrypted before the panic may be unread.
             Engine::Records(_) | Engine::Failed { .. } => loop {
                 *end += self.take_plain(to.get_mut(*end..).unwrap_or_default());
                 // If `plain` has data left, `to` is full.
@@ -72,10 +72,10 @@ impl Session {
         }
     }
 
-    /// Copies plaintext to `to`, and returns its length. While rustls has no plaintext, this call
-    /// gives rustls more of `input`. The loop ends, because each `process` shortens `input`: while
-    /// rustls has no plaintext, [`take`](crate::buffered::Buffered::take) consumes input, or fails
-    /// and `input` is cleared.
+    /// Copies plaintext to `to`, and returns the number of bytes copied. While rustls has no
+    /// plaintext, this call gives rustls more of `input`. The loop ends, because each `process`
+    /// shortens `input`: either [`take`](crate::buffered::Buffered::take) consumes input, or it
+    /// fails, and then `process` clears `input`.
     fn read_from_rustls(&mut self, to: &mut [u8]) -> usize {
         while let Engine::Rustls(conn) = &mut self.engine {
             let len = conn.read(to);
@@ -87,10 +87,10 @@ impl Session {
         0
     }
 
-    /// Opens the first record. Returns `false` if no whole record is there, or if the session is
-    /// over. If `has_data`, the caller's read has already copied data, and returns it after one
-    /// more alert or handshake message: this call then returns `false`. Otherwise the data could
-    /// wait for many KeyUpdates, each as slow as decrypting kilobytes of data.
+    /// Opens the first record. Returns `false` if the caller must open no more records now: no
+    /// whole record is there, or the session is over. If the caller has already copied data
+    /// (`has_data`), also returns `false` after an alert or a handshake message. Otherwise the
+    /// copied data could wait for many KeyUpdates, each as slow as decrypting kilobytes of data.
     fn open_one(&mut self, has_data: bool) -> bool {
         let Engine::Records(records) = &mut self.engine else {
             return false;
@@ -138,15 +138,14 @@ impl Session {
 
     fn fail(&mut self, error: Error) {
         self.failed = Some(error);
-        // Later records are not opened, because the data of the bad record is missing before them.
+        // Later records are not opened: without the bad record, the data would have a gap.
         self.input.clear();
     }
 
     /// Hands the records over from rustls to this crate, at the end of the handshake.
     fn change(&mut self) {
         // `into_records` consumes rustls' connection, so after an error there is no connection to
-        // go on with. `handshaking` then stays `true`, so that `stream::handshake` returns the
-        // error.
+        // go on with. `handshaking: true` then makes `stream::handshake` return the error.
         let failed = Engine::Failed { handshaking: true };
         if let Engine::Opening(opening) = core::mem::replace(&mut self.engine, failed) {
             match opening.into_records() {
@@ -174,7 +173,7 @@ impl Session {
     }
 
     /// Lets rustls process the input, and replaces rustls once it can hand over its keys. The first
-    /// call has no input: in a client, rustls then writes its first message to `out`.
+    /// call has no input: it makes a client's first message outgoing.
     pub(super) fn process(&mut self) {
         let ended = match &mut self.engine {
             Engine::Rustls(conn) => conn.take(&mut self.input, &mut self.out),

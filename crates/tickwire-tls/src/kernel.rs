@@ -40,9 +40,9 @@ impl Kernel {
 
 /// How the provider seals a record, and how many records it may seal under one key.
 pub(super) enum Seal {
-    /// The provider's protection of QUIC packets. It serves TLS records here, as it seals in place.
-    /// For the same key, initialisation vector, sequence number and additional data, the
-    /// protections of packets and of records give the same ciphertext and tag (RFC 9001 §5.3).
+    /// The provider's protection of QUIC packets, which seals in place. It can seal TLS records,
+    /// because the ciphertext and the tag are the same as with the protection of records, for the
+    /// same key, initialisation vector, sequence number and additional data (RFC 9001 §5.3).
     InPlace(Box<dyn PacketKey>, u64),
     /// The provider's protection of records, which allocates memory for each record.
     Whole(Box<dyn MessageEncrypter>, u64),
@@ -59,7 +59,7 @@ impl Seal {
             // A provider may have FIPS approval for TLS only, not for QUIC. Then `Whole` seals.
             Some(quic) if quic.fips() || !suite.aead_alg.fips() => {
                 let key = quic.packet_key(key, iv);
-                // Both are limits of the same cipher (RFC 9001 §6.6), so the lower limit counts.
+                // TLS and QUIC limit the same cipher (RFC 9001 §6.6), so the lower limit counts.
                 let limit = limit.min(key.confidentiality_limit());
                 Self::InPlace(key, limit)
             }

@@ -53,7 +53,7 @@ const ALPN: &[u8] = b"http/1.1";
 #[derive(Clone, PartialEq)]
 pub struct TlsError(Box<Error>);
 
-/// Escapes and truncates the text as `Display` does, because the peer chooses a part of it.
+/// Escapes and truncates the text as `Display` does, because the peer chooses a part of the text.
 impl fmt::Debug for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(Escaped { to: f, left: 256 }, "TlsError({:?})", self.0)
@@ -210,7 +210,7 @@ impl fmt::Display for TlsError {
                     CertificateError::UnknownIssuer => f.write_str(
                         ": trust its authority, for example with `platform_config_and_roots`",
                     ),
-                    // `Display` of rustls would show this error in its `Debug` form.
+                    // rustls' `Display` would show the `Debug` form of this error.
                     CertificateError::Other(error) => write!(f, ": {}", error.0),
                     other => write!(f, ": {other}"),
                 }
@@ -302,7 +302,7 @@ impl Write for Escaped<'_, '_> {
             }
             self.left -= 1;
             match c {
-                // The text is cut here: these dots replace the last character that may follow.
+                // The text is too long: these dots replace this character and all later ones.
                 _ if self.left == 0 => self.to.write_str("..")?,
                 ' '..='~' => self.to.write_char(c)?,
                 _ => write!(self.to, "{}", c.escape_default())?,

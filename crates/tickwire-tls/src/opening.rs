@@ -148,10 +148,10 @@ impl Opening {
             match self.step(&mut None, out)? {
                 Next::Step => continue,
                 Next::End => return Ok(true),
-                // rustls limits a message to `HANDSHAKE` bytes, but not to a number of records: in
-                // records of one byte, a message takes 23 times its length. This crate keeps all
-                // these records in memory, and the peer is not authenticated yet. So the limit
-                // applies to `seen`, which counts the records' bytes.
+                // rustls limits a message to `HANDSHAKE` bytes, but not to a number of records. A
+                // record of one byte takes 23 bytes (header 5, type 1, tag 16), and this crate
+                // keeps all records of a message in memory, before it knows who the peer is. So the
+                // limit applies to `seen`, which counts the records' bytes.
                 Next::Wait if self.seen > HANDSHAKE => {
                     return Err(InvalidMessage::HandshakePayloadTooLarge.into());
                 }
@@ -171,9 +171,9 @@ impl Opening {
                 }
                 None => {
                     // rustls gets even an incomplete record, so that bytes that are not TLS fail at
-                    // once. The incomplete record must not count as seen, so `seen` is set back.
-                    // rustls discards no byte of it, so the subtraction never saturates. The step's
-                    // result matters only if it is an error.
+                    // once. The incomplete record must not count as seen, so its length is then
+                    // subtracted. The subtraction never saturates, because rustls discards no byte
+                    // of an incomplete record. The step's result matters only if it is an error.
                     let len = behind.len();
                     self.seen += len;
                     let looked = self.step(&mut None, out);
@@ -184,7 +184,7 @@ impl Opening {
         }
     }
 
-    /// Copies decrypted data to `to`, and returns its length.
+    /// Copies decrypted data to `to`, and returns the number of bytes copied.
     pub(super) fn read(&mut self, to: &mut [u8]) -> usize {
         let len = self.plain.filled().read(to).unwrap_or(0); // a slice returns no error
         self.plain.consume(len);
@@ -221,17 +221,17 @@ impl Opening {
     /// Encrypts `say`, after the handshake records that rustls still has to send.
     fn send(&mut self, say: Say<'_>, out: &mut Buffer) -> Result<(), Error> {
         let mut say = Some(say);
-        // The last step encrypts `say`, when rustls has nothing else to send. No step is
-        // `Next::End`, because `take_records` takes rustls' only report of a close_notify.
+        // The last step encrypts `say`, when rustls has nothing else to send. No step returns
+        // `Next::End`: rustls reports a close_notify only once, and `take_records` gets the report.
         while let Next::Step = self.step(&mut say, out)? {}
         // `say` is left only if both ends have closed. Then `say` is a repeated close_notify,
         // because the session seals no data after `close`.
         say.map_or(Ok(()), |_| Err(Error::General("nothing can be sent now".into())))
     }
 
-    /// Whether the handshake is over, and rustls can hand over the keys. rustls has then seen no
-    /// later record: this crate gives it one record at a time, and no record goes on after the last
-    /// handshake message (RFC 9846 §5.1).
+    /// Whether the handshake is over, and rustls can hand over the keys. rustls has then seen
+    /// nothing after the handshake, because this crate gives rustls one record at a time, and the
+    /// last handshake message ends its record (RFC 9846 §5.1).
     pub(super) fn is_done(&self) -> bool {
         let suite = self.state().negotiated_cipher_suite().and_then(|suite| suite.tls13());
         !self.state().is_handshaking() && suite.is_some_and(gives_keys)
@@ -345,7 +345,7 @@ fn record_len(wire: &[u8]) -> usize {
 
 impl Hello {
     /// Counts a handshake record (type 22), and returns whether the ClientHello ends in it. Records
-    /// of other types do not count (before the ClientHello, rustls ignores warning alerts).
+    /// of other types do not count. (rustls ignores a warning alert before the ClientHello.)
     fn ends_in(&mut self, record: &[u8]) -> bool {
         let [22, _, _, _, _, part @ ..] = record else {
             return false;
@@ -362,8 +362,8 @@ impl Hello {
     }
 }
 
-/// The server name that the client asks for in its ClientHello. Also `None` for a bad ClientHello,
-/// because the connection in `Opening::side` reports what is wrong with it.
+/// The server name in a ClientHello. `None` if the ClientHello has no name, or is bad: the
+/// connection in `Opening::side` then reports what is wrong with the ClientHello.
 fn server_name(hello: Option<&[u8]>) -> Option<String> {
     let (mut acceptor, mut wire) = (Acceptor::default(), hello?);
     while acceptor.read_tls(&mut wire).ok()? > 0 {

@@ -2,11 +2,11 @@
 //! session that waits, and has nothing buffered, holds no memory of the pool.
 use std::cell::RefCell;
 
-/// The most memory, in bytes, that one thread keeps allocated after a burst.
+/// The most memory, in bytes, that the pool of one thread keeps.
 const MOST: usize = 4 << 20;
 
-/// The capacity of the list `free` from its first use on. The list grows, and so allocates between
-/// messages, only if more than `LISTED` buffers come back after a burst. The number is a guess.
+/// The first capacity of the list `free`. Adding a buffer to the list allocates only if the list
+/// already has `LISTED` buffers, which takes a burst. The number is a guess.
 const LISTED: usize = 32;
 
 struct Pool {

@@ -33,7 +33,7 @@ pub(super) const WAITING: usize = 64 << 10;
 /// The most empty records and KeyUpdates since the last data. rustls allows 32 of each kind, but a
 /// record of one kind resets the count of the other kind. With one count for both kinds, a peer
 /// cannot alternate them for ever. Parts of a handshake message do not count, because BoringSSL's
-/// tests send a ticket in records of one byte. `HANDSHAKE` limits the whole message.
+/// tests send a ticket in records of one byte. Instead, `HANDSHAKE` limits the whole message.
 const DATALESS: u8 = 32;
 /// The most warning alerts in a connection. rustls has the same bound.
 const WARNINGS: u8 = 4;
@@ -83,9 +83,9 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Takes over after the handshake. `fragment` is from 1 to `PLAIN`: `Opening::new` clamps it.
-    /// With 0, `write` would seal empty records for ever. Records longer than `PLAIN` are illegal
-    /// (RFC 9846 §5.1), and their length might not fit into the header.
+    /// Makes the layer after the handshake. `fragment` is from 1 to `PLAIN`: `Opening::new` clamps
+    /// it. With 0, `write` would seal empty records for ever. Records longer than `PLAIN` are
+    /// illegal (RFC 9846 §5.1), and their length might not fit into the header.
     pub(super) fn new(
         agreed: Agreed,
         secrets: ExtractedSecrets,
@@ -166,8 +166,8 @@ impl Records {
             ProtocolVersion::TLSv1_2,
             &mut *body,
         );
-        // The provider returns the plaintext as a slice. Its position in `body` is the difference
-        // of the two addresses. The `match` below rejects a slice outside `body`.
+        // The provider returns the plaintext as a slice. The slice's address, less the address of
+        // `body`, is its position in `body`. The `match` below rejects a slice outside `body`.
         let opened = self.decrypter.decrypt(message, seq).map(|message| {
             let from = (message.payload.as_ptr() as usize).wrapping_sub(at);
             (message.typ, from..from.wrapping_add(message.payload.len()))
@@ -230,7 +230,7 @@ impl Records {
     fn messages<'m>(&mut self, mut from: &'m [u8]) -> Result<&'m [u8], Error> {
         while let Some((&[kind, a, b, c], rest)) = from.split_first_chunk() {
             let len = u32::from_be_bytes([0, a, b, c]) as usize;
-            // The check comes before the body arrives: otherwise `partial` could grow to 16 MiB.
+            // Checked before the body arrives, because three bytes of length can announce 16 MiB.
             if len > HANDSHAKE {
                 return Err(InvalidMessage::HandshakePayloadTooLarge.into());
             }
@@ -270,13 +270,13 @@ impl Records {
         if !last {
             return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into());
         }
-        // A KeyUpdate counts, because deriving a key costs as much as opening kilobytes of data.
+        // KeyUpdates are limited: deriving a key costs as much as opening kilobytes of data.
         bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyKeyUpdateRequests)?;
         match body {
             [0] => {}
-            // The answer waits for our next data or alert. So any number of requests costs us one
-            // KeyUpdate, and a peer that asks and never reads cannot make our output grow. Once we
-            // have sent `UPDATES` KeyUpdates, requests are ignored.
+            // The answer waits for our next data or alert, and answers all requests until then. So
+            // a peer that asks again and again, and never reads, cannot make our output grow. Once
+            // we have sent `UPDATES` KeyUpdates, requests are ignored.
             [1] => self.owes_update = self.updates < UPDATES,
             [_] => return Err(InvalidMessage::InvalidKeyUpdate.into()),
             [] => return Err(InvalidMessage::MissingData("KeyUpdateRequest").into()),
@@ -323,8 +323,8 @@ impl Records {
 
     #[cold]
     fn update(&mut self, out: &mut Buffer) -> Result<(), Error> {
-        // The key is at its limit. (The peer's requests do not lead to this error, because
-        // `updated` ignores them after `UPDATES` KeyUpdates.)
+        // The key is at its limit, and we may send no more KeyUpdates. (A peer's request does not
+        // lead to this error, because `updated` ignores requests after `UPDATES` KeyUpdates.)
         if self.updates >= UPDATES {
             return Err(Error::EncryptError);
         }
@@ -414,7 +414,7 @@ fn seal_whole(
 ) -> Result<Vec<u8>, Error> {
     let mut plain = vec![0; len];
     from.copy(&mut plain);
-    // Not `Multiple`, because it takes a list of `&[u8]`, and this list would need memory too.
+    // `Multiple` would save the copy, but takes a list of `&[u8]`, which needs memory too.
     let payload = OutboundChunks::Single(&plain);
     // rustls passes this version too. A provider does not need it for TLS 1.3, because the header
     // of each protected record has this version (RFC 9846 §5.2).

@@ -277,8 +277,8 @@ impl Session {
     /// # Errors
     ///
     /// After TLS has failed, or after the stream has ended during the handshake, this call returns
-    /// the error of [`read`](Self::read). (After the handshake, a call without data still
-    /// succeeds.) After [`close`](Self::close), it returns `BrokenPipe`. If sealing fails, it
+    /// the error of [`read`](Self::read). (If TLS failed after the handshake, a call without data
+    /// still succeeds.) After [`close`](Self::close), it returns `BrokenPipe`. If sealing fails, it
     /// returns the TLS error, but `read` still works. After an error, do not write again: a part of
     /// `from` may be outgoing although `from` was not advanced, so the peer might get it twice.
     pub fn write(&mut self, from: &mut impl Buf) -> io::Result<usize> {
@@ -393,8 +393,8 @@ impl Session {
 
     /// Checks that a TLS stream may accept a write now. During the handshake, a client's write is
     /// allowed, because the write may begin the handshake. A server's write fails at once.
-    /// Otherwise a server that writes to a silent client, before it drops the client, would wait
-    /// for the client's part of the handshake.
+    /// Otherwise a server that writes a last message to a silent client would wait for the client's
+    /// part of the handshake, instead of dropping the client.
     pub(super) fn may_write(&self) -> io::Result<()> {
         if self.engine.awaits_client() {
             let what = "nothing can be written before the TLS handshake is over";

@@ -17,11 +17,11 @@ use std::{
     task::{Poll, ready},
 };
 
-/// The most ciphertext, in bytes, that a read decrypts without finding data, if the read must not
-/// block its thread. After more bytes the read ends, so that other tasks run and deadlines are
-/// checked. Otherwise a peer could keep the read busy for ever with records without data. One
-/// record or one handshake message never ends the read: even the longest handshake message, in full
-/// records, is shorter than this.
+/// A limit for reads that must not block their thread: the most ciphertext, in bytes, that one read
+/// decrypts without finding data. After more bytes the read ends, so that other tasks run and
+/// deadlines are checked. Otherwise a peer could keep the read busy for ever with records without
+/// data. One handshake message never reaches the limit: even the longest handshake message, in full
+/// records, is shorter than this limit.
 pub const BARREN: usize = 128 << 10;
 
 /// The state of a TLS stream.
@@ -125,7 +125,8 @@ fn fill(on: &mut impl Carrier, read: usize) -> Poll<io::Result<usize>> {
 /// # Errors
 ///
 /// The errors of the session and of the stream. If the stream fails after it took a part of the
-/// records, the data may arrive. So this write succeeds, and the next write, flush or close fails.
+/// records, the data may still arrive. So this write succeeds, and the next write, flush or close
+/// fails.
 #[inline]
 pub fn write(on: &mut impl Carrier, from: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
     loop {
@@ -191,8 +192,8 @@ fn drain(on: &mut impl Carrier) -> Poll<io::Result<()>> {
     loop {
         match on.poll_write() {
             Poll::Ready(Ok(true)) => {}
-            // A stream that buffers has room again after a flush. If another thread is writing,
-            // that thread flushes when necessary, and this thread must not wait for the stream.
+            // A stream that buffers has room again after a flush. But if another thread is writing,
+            // this thread must not wait for the stream, and that thread flushes when necessary.
             Poll::Pending if on.with(|tls| tls.dirty && !tls.writing) => {
                 let due = on.with(Tls::take_dirty);
                 ready!(flush_below(on, due))?;
@@ -289,8 +290,8 @@ impl Tls {
     }
 
     /// Call this when the stream has failed in a write. If the stream had already taken a part of
-    /// the write's records, the data may arrive. So the write succeeds, and `check` returns the
-    /// error to the next call.
+    /// the write's records, the data may still arrive. So the write succeeds, and `check` returns
+    /// the error to the next call.
     #[cold]
     fn fail(&mut self, error: io::Error) -> io::Result<()> {
         if !self.taken {

@@ -15,8 +15,9 @@ pub(crate) struct Polled<'a, S, W> {
     /// The waker that the stream gets. On an open connection, this waker wakes the tasks of both
     /// halves, and the stream gets it only for writing.
     pub(crate) waker: W,
-    /// On an open connection: the place where the polling half registers its task's waker before a
-    /// write, and this task's waker. `None` during a handshake, or if no task waits for the call.
+    /// On an open connection: a place for a waker, and the waker of the polling task. A write
+    /// first registers the waker in the place; a read hands the waker to the stream. `None` during
+    /// a handshake, or if no task waits for the call.
     pub(crate) half: Option<(&'a AtomicWaker, &'a Waker)>,
 }
 

@@ -110,7 +110,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         match call(context, &mut stream).no_block() {
             Ok(None) => Poll::Pending,
             flushed => {
-                // `blocked` is cleared after an error too, because waiting would not remove it.
+                // `blocked` is cleared after an error too, because waiting would not undo the
+                // error.
                 self.blocked = false;
                 Poll::Ready(flushed.map(drop))
             }
@@ -171,8 +172,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, item: Message) -> Result<()> {
-        // No task waits for this write. If the stream refuses the bytes, the caller next calls
-        // `poll_ready` or `poll_flush`, and either call registers the task.
+        // This call has no `Context`, so it registers no task. If the stream refuses the bytes, the
+        // caller next calls `poll_ready` or `poll_flush`, and either call registers the task.
         let Self { stream, context, waker, .. } = &mut *self;
         let mut stream = Polled { stream, waker: &*waker, half: None };
         let taken = context.write(&mut stream, item).no_block();

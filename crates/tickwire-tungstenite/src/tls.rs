@@ -23,8 +23,8 @@ use {
     tokio_rustls::TlsConnector,
 };
 
-/// The TLS stream of a client. It writes several records by one vectored write, which may raise
-/// SIGPIPE. A read may raise SIGPIPE too, because a read may write an alert.
+/// The TLS stream of a client. It writes several records by one vectored write (`writev`), which
+/// may raise SIGPIPE. A read may raise SIGPIPE too, because a read may write an alert.
 #[cfg(feature = "__rustls-tls")]
 type Tls<S> = tokio_rustls::client::TlsStream<S>;
 

@@ -55,10 +55,10 @@ pub(crate) async fn connect(
     .await
 }
 
-/// Wakes a task at this time, or soon after. A thread of this crate wakes it, because a timer of
-/// tokio would panic if the runtime has no timers. The first call starts the thread. The thread
+/// Wakes a task at the time `at`, or soon after. This crate has a thread for this, because a timer
+/// of tokio would panic if the runtime has no timers. The first call starts the thread. The thread
 /// handles the alarms in the order of the calls. This is nearly the order of their times, because
-/// all alarms are set about `DELAY` ahead.
+/// each call sets an alarm about `DELAY` ahead.
 fn wake_at(at: Instant, waker: Waker) {
     static ALARMS: LazyLock<Sender<(Instant, Waker)>> = LazyLock::new(|| {
         let (sender, alarms) = channel::<(Instant, Waker)>();
@@ -68,7 +68,7 @@ fn wake_at(at: Instant, waker: Waker) {
                 waker.wake();
             }
         };
-        // If no thread can be started, an attempt begins only when an earlier attempt has failed.
+        // If no thread can be started, the next attempt begins only when an attempt has failed.
         let _ = thread::Builder::new().name("tickwire-alarms".into()).spawn(wake_all);
         sender
     });

@@ -31,9 +31,9 @@ impl NoDelay for TcpStream {
     }
 }
 
-/// The TLS stream of a client. It writes several records by one vectored write, which may raise
-/// SIGPIPE. A read may raise SIGPIPE too, because a read may write a message of the TLS handshake
-/// or an alert.
+/// The TLS stream of a client. It writes several records by one vectored write (`writev`), which
+/// may raise SIGPIPE. A read may raise SIGPIPE too, because a read may write a message of the TLS
+/// handshake or an alert.
 #[cfg(feature = "__rustls-tls")]
 type Tls<S> = rustls::StreamOwned<rustls::ClientConnection, S>;
 

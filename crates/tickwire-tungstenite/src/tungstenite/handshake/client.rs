@@ -81,10 +81,10 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
         offered.extend(names.to_str()?.split(',').map(str::trim));
     }
     let offers = !offered.is_empty();
-    // The stream gets the program's own `request`, because tungstenite's rules for it are looser
-    // than tickwire's: a program may rely on its own key or on the order of its headers. Only
-    // tickwire's checks use the second request, `same`, so it may have any URL. Its URL is valid,
-    // so `NoHostName` never occurs.
+    // The stream gets the program's own `request`: tungstenite's rules for a request are looser
+    // than tickwire's, and a program may rely on its own key or on the order of its headers. `same`
+    // is a second request, only for tickwire's check of the response, so any URL will do. The URL
+    // below is valid, so `NoHostName` never occurs.
     let mut same = core::Request::new("ws://localhost/").map_err(|_| UrlError::NoHostName)?;
     if offers {
         // As in tungstenite, the server must choose one of the offered subprotocols.
@@ -135,7 +135,7 @@ fn refusal_body(response: &Response, tail: &[u8]) -> Vec<u8> {
     bytes.extend_from_slice(tail);
     // The URL is not used. It is valid, so the `else` is never reached.
     let Ok(same) = core::Request::new("ws://localhost/") else { return Vec::new() };
-    // No limit is needed, because the size of the read that ended the head bounds `tail`.
+    // No limit is needed, because `tail` is a part of one read: the read that ended the head.
     let config = Config { max_refusal_body: usize::MAX, ..Config::default() };
     let mut handshake = core::Handshake::new(&same, &config, Keys::new());
     let mut rest = &bytes[..];

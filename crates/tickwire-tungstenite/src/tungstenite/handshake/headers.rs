@@ -12,8 +12,8 @@ pub(super) fn collect(raw: &[httparse::Header<'_>]) -> Result<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(raw.len());
     for header in raw {
         let name = HeaderName::from_bytes(header.name.as_bytes())?;
-        // `HeaderValue` refuses a line end, so a folded value is unfolded first. This copies the
-        // value twice; all other values are copied once.
+        // `HeaderValue` refuses a line end, so a folded value is unfolded first. A folded value is
+        // copied twice, each other value once.
         let value = match header.value.contains(&b'\n') {
             true => HeaderValue::from_bytes(&unfold(header.value)),
             false => HeaderValue::from_bytes(header.value),

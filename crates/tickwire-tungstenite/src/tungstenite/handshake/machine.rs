@@ -55,7 +55,7 @@ impl<Stream: Read + Write> HandshakeMachine<Stream> {
     ///
     /// # Errors
     ///
-    /// The stream's errors, its end, and a head that is malformed or too long.
+    /// The stream's errors, the end of the stream, and a head that is malformed or too long.
     pub fn single_round<Obj: TryParse>(mut self) -> Result<RoundResult<Obj, Stream>> {
         match &mut self.state {
             State::Reading { input, reads } => {
@@ -65,8 +65,8 @@ impl<Stream: Read + Write> HandshakeMachine<Stream> {
                     Some(_) => {}
                 }
                 *reads += 1;
-                // Without `MAX_HEAD`, a head could be endless. Without `MAX_READS`, it could arrive
-                // byte by byte, and the work would grow with the square of its length.
+                // Without `MAX_HEAD`, a head could be endless. Without `MAX_READS`, a head could
+                // arrive byte by byte, and the work would grow with the square of its length.
                 if *reads > MAX_READS || input.remaining() > MAX_HEAD {
                     return Err(Error::AttackAttempt);
                 }

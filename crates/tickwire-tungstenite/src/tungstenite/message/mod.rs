@@ -70,7 +70,7 @@ impl Message {
         matches!(self, Self::Close(_))
     }
 
-    /// The length of the payload. For a Close, the length of its reason. For a raw frame, the
+    /// The length of the payload. For a Close, the length of its reason. For a `Frame`, the
     /// length of the whole frame.
     pub fn len(&self) -> usize {
         match self {

@@ -27,10 +27,10 @@ pub struct WebSocketConfig {
     /// message that would exceed this limit is refused with
     /// [`WriteBufferFull`](super::super::Error::WriteBufferFull), unless it is a Pong or a Close.
     pub max_write_buffer_size: usize,
-    /// The longest message received, in bytes; default 64 MiB. The limit also holds for a
-    /// compressed message once it is decompressed.
+    /// The longest message that is accepted from the peer, in bytes; default 64 MiB. The limit also
+    /// holds for a compressed message once it is decompressed.
     pub max_message_size: Option<usize>,
-    /// The longest frame received, in bytes; default 16 MiB.
+    /// The longest frame that is accepted from the peer, in bytes; default 16 MiB.
     pub max_frame_size: Option<usize>,
     /// Whether a server also accepts unmasked frames, which RFC 6455 §5.1 forbids; default no.
     pub accept_unmasked_frames: bool,

@@ -11,8 +11,8 @@ use tickwire::{
     Connection, Entropy, Event, Negotiated, Outbound, OwnedMessage, Step, without_sigpipe,
 };
 
-/// The size of a read, in bytes, for a server that also accepts unmasked frames. Such a server
-/// copies the read bytes two extra times, so longer reads would save little time.
+/// The size of a read, in bytes, for a server that also accepts unmasked frames. This server copies
+/// the bytes it reads two extra times, so that the cost of the read itself matters less.
 const READ: usize = 4 << 10;
 
 /// The most bytes that are discarded after the peer's Close, while we wait for the end of the
@@ -74,7 +74,8 @@ pub struct WebSocketContext {
     raw: BytesMut,
     /// Whether a Pong or a Close that answers the peer is still unwritten or unflushed.
     reply_due: bool,
-    /// Whether no message was sent since the connection began, or last returned its buffers.
+    /// Whether no message was sent since the connection began, or since it last returned its
+    /// buffers.
     at_rest: bool,
     config: WebSocketConfig,
 }
@@ -110,7 +111,7 @@ impl WebSocketContext {
             remask,
             raw: BytesMut::new(),
             reply_due: false,
-            at_rest: true, // it has no buffer yet
+            at_rest: true, // the connection has no buffer yet
             config,
         }
     }
@@ -145,7 +146,7 @@ impl WebSocketContext {
     /// the stream would block. If the peer violates the protocol, this call returns the error for
     /// the violation, and the connection is over.
     pub fn read<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<Message> {
-        // On an open connection, this branch is the only cost of a message beyond tickwire's own.
+        // On an open connection, this check is all that this crate adds to tickwire's work.
         if self.state != State::Open || self.reply_due {
             self.before_read(stream)?;
         }
@@ -242,7 +243,7 @@ impl WebSocketContext {
             Ok(0) => Err(self.end_of_stream()),
             Ok(n) => self.check_behind_close(n),
             Err(error) => {
-                // Only this error shows that the connection waits. On a stream that blocks, the
+                // Only `WouldBlock` shows that the connection waits. On a stream that blocks, the
                 // connection keeps its buffers, because nobody knows before a read whether the read
                 // will wait.
                 if error.kind() == io::ErrorKind::WouldBlock {

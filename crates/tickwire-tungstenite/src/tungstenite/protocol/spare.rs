@@ -15,14 +15,14 @@ thread_local! {
 
 /// Lends the read buffer. Call this before a read.
 pub(super) fn lend(rx: &mut Receiver) {
-    // A connection keeps its buffer during a wait if received bytes fill much of the buffer.
+    // `reclaim` leaves a buffer with the connection if received bytes fill much of the buffer.
     if !rx.has_buffer() {
         rx.lend(take(&READ));
     }
 }
 
-/// Lends the write buffer. Call this before a message is fed, if `reclaim` was called since the
-/// last message.
+/// Lends the write buffer. Call this before a connection's first message is fed, and before the
+/// first message after each `reclaim`.
 pub(super) fn lend_out(tx: &mut Sender) {
     tx.lend(take(&WRITE));
 }
