@@ -14,14 +14,14 @@
 //!
 //! The feature `rustls` brings no cryptography. A configuration made by this crate uses the
 //! process's [default provider](rustls::crypto::CryptoProvider::install_default). Without a default
-//! provider it uses ring, if the feature `ring` is on. (To build ring, you need only a C compiler.)
-//! If there is neither a default provider nor ring, making a configuration fails with an error that
-//! says so. This crate never installs a default, because only a program can choose for all its
-//! crates.
+//! provider, the configuration uses ring, if the feature `ring` is on. (To build ring, you need
+//! only a C compiler.) If there is neither a default provider nor ring, making a configuration
+//! fails with an error that says so. This crate never installs a default, because only a program
+//! can choose for all its crates.
 //!
-//! A program chooses its provider by one line at the start of `main`. Instead of `ring` the line
-//! may name a provider from another crate. It may also name `aws_lc_rs`, if the program enables
-//! rustls' feature `aws-lc-rs`:
+//! A program chooses its provider by one line at the start of `main`. Instead of `ring`, the line
+//! may name a provider from another crate, or `aws_lc_rs` if the program enables rustls' feature
+//! `aws-lc-rs`:
 //!
 //! ```no_run
 //! # use tickwire::tls::rustls;

@@ -31,7 +31,7 @@ impl Session {
         agreed!(self, state => state.protocol_version(), agreed => agreed.version).map(u16::from)
     }
 
-    /// The number of the cipher suite in IANA's registry, once the handshake has agreed on it.
+    /// The cipher suite's number in IANA's registry, once the handshake has agreed on the suite.
     /// `rustls::CipherSuite::from` converts the number.
     pub fn negotiated_cipher_suite(&self) -> Option<u16> {
         let suite = agreed!(self, state => state.negotiated_cipher_suite(), agreed => agreed.suite);
@@ -39,7 +39,7 @@ impl Session {
     }
 
     /// The number of the key exchange's group in IANA's registry, once the handshake has agreed on
-    /// it: 0x11ec is X25519MLKEM768. `rustls::NamedGroup::from` converts the number.
+    /// the group: 0x11ec is X25519MLKEM768. `rustls::NamedGroup::from` converts the number.
     pub fn negotiated_key_exchange_group(&self) -> Option<u16> {
         agreed!(self, state => group(state), agreed => agreed.group).map(u16::from)
     }

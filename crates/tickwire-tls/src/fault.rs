@@ -16,7 +16,7 @@ pub(super) fn alert(error: &Error) -> AlertDescription {
         ) => AlertDescription::IllegalParameter,
         // RFC 9846 §6.2: this alert is for bytes that cannot be decoded. Examples are a wrong
         // length, and a record's header that is not TLS (`InvalidContentType`,
-        // `UnknownProtocolVersion`). For such a header, rustls sends this alert too.
+        // `UnknownProtocolVersion`). rustls sends the same alert for such a header.
         Error::InvalidMessage(_) => AlertDescription::DecodeError,
         // `PeerMisbehaved`: a record or a message is where it is not allowed (RFC 9846 §5.1), or
         // the peer has sent too many empty records, KeyUpdates or warnings. The RFC does not limit

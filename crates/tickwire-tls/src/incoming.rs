@@ -172,8 +172,8 @@ impl Session {
         }
     }
 
-    /// Lets rustls process the input, and replaces rustls once it can hand over its keys. The first
-    /// call has no input: it makes a client's first message outgoing.
+    /// Lets rustls process the input, and replaces rustls once rustls can hand over its keys. The
+    /// first call has no input: it makes a client's first message outgoing.
     pub(super) fn process(&mut self) {
         let ended = match &mut self.engine {
             Engine::Rustls(conn) => conn.take(&mut self.input, &mut self.out),

@@ -138,7 +138,7 @@ impl Records {
             ContentType::ApplicationData => {
                 // Empty data is legal, but costs us a decryption and gives the program nothing.
                 // Only data of at least one byte resets `dataless`. If a ticket or a warning reset
-                // it too, a peer could alternate tickets with empty data for ever.
+                // the count too, a peer could alternate tickets with empty data for ever.
                 if payload.is_empty() {
                     bounded(&mut self.dataless, DATALESS, PeerMisbehaved::TooManyEmptyFragments)?;
                 } else {
@@ -416,8 +416,8 @@ fn seal_whole(
     from.copy(&mut plain);
     // `Multiple` would save the copy, but takes a list of `&[u8]`, which needs memory too.
     let payload = OutboundChunks::Single(&plain);
-    // rustls passes this version too. A provider does not need it for TLS 1.3, because the header
-    // of each protected record has this version (RFC 9846 §5.2).
+    // rustls passes this version too. A provider does not need the version for TLS 1.3, because the
+    // header of each protected record has this version (RFC 9846 §5.2).
     let version = ProtocolVersion::TLSv1_2;
     Ok(key.encrypt(OutboundPlainMessage { typ, version, payload }, seq)?.encode())
 }

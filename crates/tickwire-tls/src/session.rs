@@ -259,7 +259,7 @@ impl Session {
     }
 
     /// Reports that the stream ended. [`read`](Self::read) still returns all plaintext that arrived
-    /// before the end. Then it returns the error `UnexpectedEof`, unless the peer has sent its
+    /// before the end. Then `read` returns the error `UnexpectedEof`, unless the peer has sent its
     /// close_notify (RFC 9846 §6.1).
     pub fn end_of_stream(&mut self) {
         self.eof = true;
@@ -278,9 +278,10 @@ impl Session {
     ///
     /// After TLS has failed, or after the stream has ended during the handshake, this call returns
     /// the error of [`read`](Self::read). (If TLS failed after the handshake, a call without data
-    /// still succeeds.) After [`close`](Self::close), it returns `BrokenPipe`. If sealing fails, it
-    /// returns the TLS error, but `read` still works. After an error, do not write again: a part of
-    /// `from` may be outgoing although `from` was not advanced, so the peer might get it twice.
+    /// still succeeds.) After [`close`](Self::close), this call returns `BrokenPipe`. If sealing
+    /// fails, this call returns the TLS error, but `read` still works. After an error, do not write
+    /// again: a part of `from` may be outgoing although `from` was not advanced, so the peer might
+    /// get this part twice.
     pub fn write(&mut self, from: &mut impl Buf) -> io::Result<usize> {
         if self.is_handshaking() {
             // A caller that only writes has to learn here that the handshake has failed.

@@ -273,7 +273,8 @@ impl Tls {
         let session = &mut self.session;
         if session.is_opening() {
             // The last messages of the handshake leave together with the first data. If another
-            // thread is writing these messages, it also writes the data: see `restore_output`.
+            // thread is writing these messages, that thread writes the data too: see
+            // `restore_output`.
             if session.is_handshaking() {
                 return session.may_write().map(|()| Sealed::Handshaking);
             }
@@ -347,7 +348,7 @@ impl Tls {
         match done {
             // After the panic, `left` holds plaintext to deliver, and nobody can decrypt `wire`.
             _ if !left.is_empty() => self.session.input = left,
-            // The buffer need not go back to the pool now: it does when the session is dropped.
+            // The buffer need not go back to the pool now: dropping the session gives it back.
             Poll::Ready(Ok(0)) => self.session.end_of_stream(),
             Poll::Ready(Ok(len)) => self.session.commit(*len),
             _ => self.session.commit(0), // this gives the buffer back to the pool

@@ -177,7 +177,7 @@ impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
     }
 
     /// Returns the connection. If the callback has removed the extension permessage-deflate from
-    /// the response, the connection does not use it.
+    /// the response, the connection does not use permessage-deflate.
     fn as_answered(&self, conn: Connection, response: &Response) -> Connection {
         // The client does what the response says. If only this end used permessage-deflate, the
         // client would fail the connection at the first compressed message.

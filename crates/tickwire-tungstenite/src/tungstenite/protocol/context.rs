@@ -12,7 +12,7 @@ use tickwire::{
 };
 
 /// The size of a read, in bytes, for a server that also accepts unmasked frames. This server copies
-/// the bytes it reads two extra times, so that the cost of the read itself matters less.
+/// all bytes two extra times, and compared to this cost, longer reads would save little.
 const READ: usize = 4 << 10;
 
 /// The most bytes that are discarded after the peer's Close, while we wait for the end of the
@@ -303,7 +303,7 @@ impl WebSocketContext {
         self.write_to(stream, message)
     }
 
-    /// Does the work of [`write`](Self::write). It is compiled once for all types of streams.
+    /// Does the work of [`write`](Self::write), and is compiled once for all types of streams.
     fn write_to(&mut self, stream: &mut dyn Wire, message: Message) -> Result<()> {
         // Programs distinguish `SendAfterClosing` from `AlreadyClosed`: after `SendAfterClosing`,
         // the peer's Close may still come.
@@ -331,8 +331,8 @@ impl WebSocketContext {
             Message::Close(body) => return self.close_to(stream, body),
             Message::Frame(frame) => self.push_raw(frame),
         }
-        // A reply is written with the next message, however little is buffered, because the peer
-        // waits for the reply, and it may be long until the program reads again.
+        // A reply is written with the next message, however little is buffered: the peer waits for
+        // the reply, and the program's next read may come much later.
         if self.reply_due {
             self.flush_to(stream)
         } else if self.buffered() > self.config.write_buffer_size {

@@ -76,7 +76,7 @@ impl Frame {
     }
 }
 
-/// Reads and writes single frames on a stream. It checks only the rules on single headers, not the
+/// Reads and writes single frames on a stream. Checks only the rules on single headers, not the
 /// rules on masking, messages or the order of frames. The only limit is the `max_size` of
 /// [`read`](Self::read).
 #[derive(Debug)]
