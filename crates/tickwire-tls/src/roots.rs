@@ -17,8 +17,9 @@ pub(crate) fn without_marks(pem: &[u8]) -> Vec<u8> {
 /// The environment variables that say where roots are, on systems without a verifier of their own.
 const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// If `error` says that no root was found, extends its text by the values of the variables that are
-/// set, or by a note that neither is set. `variable` returns the value of an environment variable.
+/// If `error` says that no root was found, adds to the error's text the values of the variables
+/// that are set, or a note that neither is set. `variable` returns the value of an environment
+/// variable.
 pub(crate) fn explained(
     error: Error,
     variable: impl Fn(&'static str) -> Option<OsString>,
@@ -56,8 +57,8 @@ pub(crate) fn behind_marks(
         RootCertStore::empty().add(first.clone()).is_ok().then_some(first)
     };
     let mut roots = Vec::new();
-    // Reads only regular files, because a pipe can be read only once, and the verifier reads it
-    // after us. Also, opening a FIFO may block for ever.
+    // Reads only regular files. A pipe can be read only once, and the verifier has to read it.
+    // Also, opening a FIFO may block for ever.
     for file in file.map(PathBuf::from).into_iter().chain(inside).filter(|file| file.is_file()) {
         let text = fs::read(file).unwrap_or_default();
         roots.extend(String::from_utf8_lossy(&text).split(MARK).skip(1).filter_map(first));

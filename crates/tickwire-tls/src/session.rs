@@ -96,14 +96,15 @@ use std::io::{self, IoSlice};
 /// - The handshake agrees on TLS 1.3.
 /// - The provider hands over the keys.
 ///
-/// If a condition does not hold, rustls opens and seals the records, with one more allocation and
-/// two more copies for each record. The configuration's provider always does the cryptography.
+/// If a condition does not hold, rustls opens and seals the records. Each record then costs one
+/// allocation and two copies more than in place. The configuration's provider always does the
+/// cryptography.
 pub struct Session {
     pub(super) engine: Engine,
     /// A part of the handshake is still to be done, written or flushed. While this flag is set, the
     /// stream's reader also sends ciphertext, because the peer may wait for the rest of the
     /// handshake. After the handshake, a flush of all ciphertext clears the flag. The first write
-    /// of data clears it too, because the writer then sends the rest of the handshake.
+    /// of data clears the flag too, because the writer then sends the rest of the handshake.
     opening: bool,
     /// Ciphertext that has arrived and is not yet decrypted.
     pub(super) input: Buffer,
@@ -130,9 +131,9 @@ impl Session {
     }
 
     /// rustls' own connection, for example to export keying material. `None` after a panic of
-    /// rustls. If the configuration sets `enable_secret_extraction`, the result is `None` even with
-    /// TLS 1.2, except in two kinds of sessions: a session from [`new`](Self::new), and a server's
-    /// session whose configuration allows early data.
+    /// rustls. Also `None`, whatever the version of TLS, if the configuration sets
+    /// `enable_secret_extraction`. This is not so in two kinds of sessions: a session from
+    /// [`new`](Self::new), and a server's session whose configuration allows early data.
     pub fn connection(&self) -> Option<&Connection> {
         match &self.engine {
             Engine::Rustls(conn) => Some(conn.connection()),
@@ -160,7 +161,7 @@ impl Session {
     ) -> Result<Self, TlsError> {
         let name = name.try_into().map_err(|_| TlsError::from(Error::UnsupportedNameType))?;
         let (Client(config), alpn) = (config.into(), vec![ALPN.to_vec()]);
-        // `Opening` uses rustls' unbuffered connection, because only this one hands over its keys.
+        // `Opening` uses rustls' unbuffered connection, which alone can hand over its keys.
         if config.enable_secret_extraction {
             let opening = caught(|| Opening::client(config, name, alpn))??;
             Ok(Self::with(Engine::Opening(Box::new(opening))))
@@ -178,8 +179,8 @@ impl Session {
     /// If the configuration is inconsistent.
     pub fn server(config: impl Into<Server>) -> Result<Self, TlsError> {
         let Server(config) = config.into();
-        // Sessions do not read early data, and in rustls' unbuffered connection, unread early data
-        // would stop the handshake.
+        // A server that allows early data gets the buffered connection: sessions read no early
+        // data, and unread early data would stop the handshake of the unbuffered connection.
         if config.enable_secret_extraction && config.max_early_data_size == 0 {
             let opening = caught(|| Opening::server(config))??;
             Ok(Self::with(Engine::Opening(Box::new(opening))))

@@ -9,8 +9,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why a call failed. The first two variants mean that the connection is over.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The closing handshake is complete. A client gets this error once the server has also closed
-    /// the stream, or has sent too much after its Close. Drop the stream.
+    /// The closing handshake is complete. A client gets this error only once the server has closed
+    /// the stream too, or has sent more than 64 KiB after its Close. Drop the stream.
     #[error("the connection is closed")]
     ConnectionClosed,
     /// The call came after [`ConnectionClosed`](Self::ConnectionClosed), or after a violation by
@@ -29,9 +29,8 @@ pub enum Error {
     /// The peer broke the protocol, or the caller's message would have broken the protocol.
     #[error("protocol: {0}")]
     Protocol(#[from] ProtocolError),
-    /// This message would exceed
-    /// [`max_write_buffer_size`](super::protocol::WebSocketConfig::max_write_buffer_size). The
-    /// message was not queued.
+    /// The message in this error was not queued, because it would exceed
+    /// [`max_write_buffer_size`](super::protocol::WebSocketConfig::max_write_buffer_size).
     #[error("the write buffer is full")]
     WriteBufferFull(Box<Message>),
     /// Text that is not UTF-8.
@@ -100,7 +99,7 @@ fn received(error: tickwire::RecvError) -> Error {
         late => return io::Error::new(io::ErrorKind::TimedOut, late).into(),
     };
     match broken {
-        // Programs match on these variants of tungstenite's. But tickwire's errors carry no data
+        // Programs match on these variants of tungstenite. But tickwire's errors carry no data
         // from the wire, so the number in `InvalidOpcode`, for example, is always 0.
         Broken::BadUtf8 => Error::Utf8(broken.to_string()),
         Broken::ReservedBits => ProtocolError::NonZeroReservedBits.into(),
