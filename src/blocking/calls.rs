@@ -48,8 +48,8 @@ impl<C: Core<Timed<S, Thread>>, S: Stream> Socket<C, Timed<S, Thread>> {
         left
     }
 
-    /// Polls and waits alternately, until the poll is ready. Fails if a wait fails. After
-    /// `WouldBlock` the caller may call again, because the polls keep their state in the
+    /// Polls and waits alternately, until the poll is ready. Fails if a wait fails. If the error is
+    /// `WouldBlock`, the caller may call again, because the polls keep their state in the
     /// connection.
     #[inline]
     pub(super) fn wait_until_ready<T>(

@@ -105,7 +105,7 @@ impl Dial<'_> {
     ) -> Result<WebSocket<MaybeTls<S>>, Error> {
         let began = Instant::now();
         let tls = self.client_tls()?; // `open` of the adapter `tokio` says why this comes first
-        // With a proxy, a failure of `make` means that there is no tunnel: an `Error::Proxy`.
+        // If there is a proxy, every error in `make` means that the proxy has made no tunnel.
         let make = || {
             let (to, tls) = self.first_hop()?;
             let mut io = Timed::opening(began, MaybeTls::new(connector(to)?, to, tls)?);
@@ -136,8 +136,8 @@ impl Dial<'_> {
         self.blocking_tcp_to_any(attempts, began)
     }
 
-    /// Connects to the first address that answers. Each socket gets TCP_NODELAY, and is passed to
-    /// the hook of `prepare`, before it connects.
+    /// Connects to the first address that answers. Before a socket connects, this function sets
+    /// TCP_NODELAY on it, and passes it to the hook of `prepare`.
     pub(crate) fn blocking_tcp_to_any(
         &self,
         mut attempts: Attempts<'_>,

@@ -37,8 +37,8 @@ pub fn accept<S: Stream>(io: S, config: &Config) -> Result<WebSocket<S>, Error> 
 }
 
 /// Makes the opening handshake as a client, over the caller's stream, for example TLS, a Unix
-/// socket or a tunnel. Sets TCP_NODELAY, if the stream has this option. Later, receiving calls set
-/// the stream's read timeout.
+/// socket or a tunnel. Sets TCP_NODELAY, if the stream has this option. Later, receiving calls may
+/// change the stream's read timeout.
 ///
 /// This call waits for at most [`handshake_timeout`](Config::handshake_timeout).
 ///
@@ -85,8 +85,8 @@ impl<S: Stream> Incoming<S> {
     /// Reads a request and makes all checks of RFC 6455 §4.2.1. If the request is bad, this call
     /// answers with the error's status and ends the stream.
     ///
-    /// Sets TCP_NODELAY, if the stream has this option. Later, receiving calls set the stream's
-    /// read timeout.
+    /// Sets TCP_NODELAY, if the stream has this option. Later, receiving calls may change the
+    /// stream's read timeout.
     ///
     /// # Errors
     ///

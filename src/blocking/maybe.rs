@@ -19,8 +19,8 @@ use std::{
 maybe_tls! {
     /// The stream of a connection made by [`connect`](crate::blocking::connect). Its lowest layer
     /// is TCP, or the stream `S` of the connector given to
-    /// [`blocking_connect_with`](crate::Dial::blocking_connect_with). If the URL of the server or
-    /// of a proxy asks for TLS, TLS is around the lowest layer.
+    /// [`blocking_connect_with`](crate::Dial::blocking_connect_with). Above it is TLS to the proxy
+    /// if the proxy's URL asks for TLS, then TLS to the server if the server's URL asks for TLS.
     [Stream]
 }
 

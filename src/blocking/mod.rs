@@ -47,23 +47,24 @@
 //! timeout yourself.
 //!
 //! A stream whose [`wait`](Stream::wait) is `Unsupported`, such as [`WithoutTimeouts`], blocks in
-//! its own calls. While the stream blocks, the adapter notices no deadline. A call that sets a
-//! timeout fails with `Unsupported`. A connection over a `WithoutTimeouts` cannot be split. A TLS
-//! stream can wait if the stream below it can. The adapter does not wait for a socket that you made
-//! non-blocking. But on Windows the adapter waits for each socket, because Windows does not tell
-//! whether a socket is non-blocking. On Windows the adapter itself makes each socket non-blocking,
-//! and the socket stays so if you take it back.
+//! its own calls. While the stream blocks, the adapter notices no deadline. Over this stream,
+//! `set_read_timeout` and `set_write_timeout` fail with `Unsupported`. A connection over a
+//! `WithoutTimeouts` cannot be split. A TLS stream can wait if the stream below it can. The adapter
+//! does not wait for a socket that you made non-blocking. But on Windows the adapter waits for each
+//! socket, because Windows does not tell whether a socket is non-blocking. On Windows the adapter
+//! itself makes each socket non-blocking, and the socket stays so if you take it back.
 //!
 //! **The least latency.** After [`into_spin`](WebSocket::into_spin) no call ever sleeps. While a
 //! call waits, it keeps a whole core busy: see [`Spin`].
 //!
 //! **Two threads.** [`into_split`](WebSocket::into_split) gives a [`Reader`] and a [`Writer`].
 //! Neither half wakes the other, because a wake-up would need more file descriptors. Instead, the
-//! waits of both halves are bounded. When the writer starts a deadline, the reader notices the
-//! deadline within about a second. If a quarter of [`close_timeout`](Config::close_timeout) or of
-//! [`write_timeout`](Config::write_timeout) is less than a second, the reader notices the deadline
-//! within about that quarter. (But the reader needs at least some milliseconds.) A writer that
-//! waits for the stream notices within 50 ms that receiving has failed.
+//! waits of both halves are bounded. When the writer starts
+//! [`close_timeout`](Config::close_timeout) or [`write_timeout`](Config::write_timeout), the reader
+//! notices this within about a second. If one of these timeouts is less than four seconds, the
+//! reader notices this within about a quarter of the shorter timeout. (But the reader needs at
+//! least some milliseconds.) A writer that waits for the stream notices within 50 ms that receiving
+//! has failed.
 //!
 //! **Stopping.** To stop a thread that waits in the `recv` of a [`Reader`], call [`Writer::close`]
 //! from another thread. `recv` returns once the peer has answered and the stream has ended. If the
@@ -147,14 +148,14 @@ macro_rules! receiving {
         /// earlier once [`cork_limit`](crate::Config::cork_limit) bytes are buffered.
         ///
         /// This call hands out a message only while fewer than
-        /// [`high_water`](crate::Config::high_water) bytes are unsent. Frames that overtake queued
-        /// messages do not count as unsent. A Pong that overtakes nothing counts, but the Pongs to
-        /// all Pings of one read fit into 4 KiB. So, if you feed one reply to each message and
-        /// `high_water` is at least 4 KiB, `feed` never fails with `Full`. If the peer does not
-        /// read, this call stops reading too, until the peer reads again or the write timeout ends
-        /// the connection. (So two ends that answer each message with several messages can block
-        /// each other.) After our own Close, messages up to the peer's Close are discarded. After a
-        /// failed write, messages are still delivered, but nothing can be fed.
+        /// [`high_water`](crate::Config::high_water) bytes are unsent. So, if you feed one reply to
+        /// each message and `high_water` is at least 4 KiB, `feed` never fails with `Full`. (Frames
+        /// that overtake queued messages do not count as unsent here. A Pong that overtakes nothing
+        /// counts, but all Pongs to the Pings of one read together fit into 4 KiB.) If the peer
+        /// does not read, this call stops reading too, until the peer reads again or the write
+        /// timeout ends the connection. (So two ends that answer each message with several messages
+        /// can block each other.) After our own Close, messages up to the peer's Close are
+        /// discarded. After a failed write, messages are still delivered, but nothing can be fed.
         ///
         /// On a `Reader`, this call works like `recv`: it discards nothing, never waits for room,
         /// and returns no sending half.
@@ -223,8 +224,8 @@ macro_rules! receiving {
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
         /// [`Sender::is_written`](crate::Sender::is_written) says which messages the peer may have
         /// received. Later receiving calls return `None`, or the error that ended the connection.
-        /// This is [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before both
-        /// our Close was written and the peer's Close had come. After `leave` of a `Reader`, the
+        /// The error is [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before
+        /// our Close was written, or before the peer's Close came. After `leave` of a `Reader`, the
         /// `Writer` can send nothing more. The timeouts of `set_read_timeout` and
         /// `set_write_timeout` do not apply to this call.
         ///

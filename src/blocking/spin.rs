@@ -107,7 +107,8 @@ impl<S: Stream> Write for Spin<S> {
     }
 }
 
-/// No call of a `Spin` waits. So `try_read` calls `read`, and `try_flush` by default calls `flush`.
+/// No call of a `Spin` waits. So `try_read` may call `read`, and the default `try_flush`, which
+/// calls `flush`, is right.
 impl<S: Stream> Stream for Spin<S> {
     #[inline]
     fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {

@@ -15,7 +15,7 @@ use std::{
 /// waits in [`wait`](Self::wait) for the stream or the next deadline. It usually reads by
 /// [`try_read`](Self::try_read). [`read`](Read::read) may wait, so the adapter calls `read` only if
 /// nothing is to be written, the WebSocket has no read timeout, and no deadline passes within the
-/// time given to [`set_read_timeout`](Self::set_read_timeout).
+/// timeout that the adapter has set with [`set_read_timeout`](Self::set_read_timeout).
 ///
 /// The adapter repeats a failed read, write, flush or shutdown after the errors `WouldBlock` and
 /// `Interrupted`, and after a `TimedOut` without an error number of the operating system. (On
@@ -101,18 +101,18 @@ pub trait Stream: Read + Write {
     ///
     /// # Errors
     ///
-    /// The operating system's errors. `Unsupported` means that the stream cannot wait. A call of
-    /// the WebSocket that would have to wait then returns
-    /// [`Error::WouldBlock`](crate::Error::WouldBlock). `WouldBlock` means that the user wants no
-    /// call to wait, as on a socket that the user made non-blocking. If `timeout` is zero, do not
-    /// return `WouldBlock`, because zero only asks whether the stream can wait, or means that a
-    /// deadline has passed. `Interrupted` counts as an early return. Any other error ends the call.
+    /// The operating system's errors. `Unsupported` means that the stream cannot wait. `WouldBlock`
+    /// means that the user wants no call to wait, and made the socket non-blocking for example. In
+    /// both cases a call of the WebSocket that would have to wait returns
+    /// [`Error::WouldBlock`](crate::Error::WouldBlock). If `timeout` is zero, do not return
+    /// `WouldBlock`, because zero only asks whether the stream can wait, or means that a deadline
+    /// has passed. `Interrupted` counts as an early return. Any other error ends the call.
     fn wait(&self, interest: Interest, timeout: Option<Duration>) -> io::Result<()>;
 
     /// Sets how long a `read` may wait; `None` sets no limit. After this time the read fails with
-    /// `WouldBlock` or `TimedOut`, and loses nothing. Before the first read that may wait while a
-    /// deadline is running, the adapter sets a timeout of at most a second. After a split the
-    /// adapter sets a timeout anew for the `Reader`.
+    /// `WouldBlock` or `TimedOut`, and loses nothing. The adapter sets a timeout of at most a
+    /// second before it first calls `read` while a deadline is running. After a split, the adapter
+    /// sets a timeout once more, for the `Reader`.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! How a thread waits: the thread polls like a task, and `poll(2)` wakes it.
 //!
-//! The polls of [`drive`](crate::drive) usually read and write without waiting. A [`Thread`] keeps
-//! the events and deadlines that the polls would wait for. Then [`wait`](Timed::wait) waits for the
-//! first of these, and the call polls again.
+//! The polls of [`drive`](crate::drive) usually read and write without waiting. A poll that would
+//! have to wait returns `Pending`, and notes the awaited events and deadlines in a [`Thread`]. Then
+//! [`wait`](Timed::wait) waits for the first of these, and the call polls again.
 //!
 //! If each wait were a `poll(2)`, each message would cost one more system call: 12 % of the
 //! processor's time for messages of 64 bytes. So a blocking read waits instead
@@ -80,8 +80,8 @@ struct Noted {
     /// put off because the time limit of the call had passed, or a signal or TLS interrupted a call
     /// of the stream (see `failed`). If this flag is set, `wait` returns at once: the call polls
     /// again, or fails because its time limit has passed. (In a split connection, both halves write
-    /// to one handle of the stream, and each half waits with another handle of its own. So nobody
-    /// reads this flag in the first handle.)
+    /// to one shared handle of the stream, but each half waits with a handle of its own. So nobody
+    /// reads the flag of the shared handle.)
     again: bool,
 }
 
@@ -152,9 +152,9 @@ impl Thread {
             _ if in_vain(&error) => self.noted.want = self.noted.want.with(want),
             // A signal interrupted the call, or a TLS stream ended the call early. (A TLS call that
             // may wait reads only once. Other TLS calls stop after `BARREN` bytes without data.) Do
-            // not repeat the call here, because the deadlines must be checked first. If `failed`
-            // noted `want` instead of `again`, a signal would end the user's call, or drop a
-            // handshake, on a stream that cannot wait.
+            // not repeat the call here, because the deadlines must be checked first. Do not note
+            // `want` either: on a stream that cannot wait, the wait for `want` would fail, so a
+            // signal would end the user's call, or drop a handshake.
             ErrorKind::Interrupted => self.noted.again = true,
             _ => return Poll::Ready(Err(error)),
         }
@@ -286,7 +286,8 @@ impl<S: Stream> Source for Timed<S, Thread> {
         let waits = mem::take(&mut wait.read_waits);
         let has_read = mem::replace(&mut wait.call.has_read, true);
         // If the call has read before, and its time limit has passed, the call reads no more.
-        // `wait` then returns `WouldBlock` at once. `again` is set: this read has not blocked.
+        // `wait` then returns `WouldBlock` at once. `again` tells `read_blocked` that the stream
+        // may have input.
         if has_read && wait.call_is_over() {
             wait.noted.again = true;
             return Poll::Pending;

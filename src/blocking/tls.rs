@@ -141,9 +141,10 @@ impl<S: Stream> TlsStream<S> {
     }
 
     /// Completes the TLS handshake, so that you can inspect the [`session`](Self::session) before
-    /// you read. The read timeout set on this stream (`Stream::set_read_timeout`) also bounds the
-    /// whole handshake, to twice the timeout, even if the peer sends byte by byte. The read timeout
-    /// does not bound writes. For writes, the stream below may have a timeout of its own.
+    /// you read. If a read timeout is set on this stream (`Stream::set_read_timeout`), the reads of
+    /// the whole handshake take at most twice that timeout, even if the peer sends byte by byte.
+    /// The read timeout does not bound writes. For writes, the stream below may have a timeout of
+    /// its own.
     ///
     /// # Errors
     ///
@@ -244,8 +245,8 @@ struct Call<'a, S> {
     /// If set, this call uses `read`, `write` and `flush` of the stream below, which may wait.
     /// Otherwise it uses `try_read`, `try_write` and `try_flush`.
     waits: bool,
-    /// The last error, of the stream below or of `go_on`, after which the call can be repeated. A
-    /// `Pending` call returns this error, so that its caller learns of a timeout or a signal.
+    /// The last error after which the call can be repeated. The stream below or `go_on` has made
+    /// the error. A `Pending` call returns it, so that its caller learns of a timeout or a signal.
     put_off: Option<io::Error>,
 }
 

@@ -283,7 +283,7 @@ impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
     }
 
     fn poll_sleep(&mut self, until: Time, cx: &mut Context<'_>) -> Poll<()> {
-        // A wait of over a year could overflow `Instant`. It ends after a year, which is harmless.
+        // Waits at most a year, so that `Instant` does not overflow. An early wake-up does no harm.
         const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let FuturesIo { timers, epoch, timer, due, .. } = &mut self.wait;
         let set = || {
@@ -291,8 +291,8 @@ impl<S, T: Timers> drive::Io for Timed<S, FuturesIo<T>> {
             let far = now.saturating_duration_since(*epoch) + FAR;
             timers.at(*epoch + (until - Time::ZERO).min(far))
         };
-        // An early wake-up now and then costs less than setting the timer after each read. So the
-        // timer is not set anew for a later deadline.
+        // Each read may put the deadline off. The timer is not set anew for the later deadline,
+        // because an early wake-up now and then costs less than setting the timer at each read.
         if due.is_none_or(|due| until < due) {
             match timer {
                 Some(timer) => timer.set(set()),

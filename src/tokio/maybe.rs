@@ -22,8 +22,8 @@ use std::{
 maybe_tls! {
     /// The stream of a connection made by [`connect`](crate::tokio::connect). Its lowest layer is
     /// TCP, or the stream `S` of the connector given to
-    /// [`connect_with`](crate::Dial::connect_with). If the URL of the server or of a proxy asks for
-    /// TLS, this layer carries TLS.
+    /// [`connect_with`](crate::Dial::connect_with). Above it is TLS to the proxy if the proxy's URL
+    /// asks for TLS, then TLS to the server if the server's URL asks for TLS.
     ///
     /// `into_split` puts a lock around the stream. Over plain TCP, the halves need no lock if you
     /// dial the TCP stream yourself, and then use [`client`](fn@crate::tokio::client) and

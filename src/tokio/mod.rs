@@ -277,8 +277,9 @@ impl Tokio {
         let Self { epoch, sleep } = self;
         let at = *epoch + (until - Time::ZERO).min(epoch.elapsed() + FAR);
         let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        // An early wake-up now and then costs less than setting the timer after each read. So a
-        // timer that is not ready yet is not set to a later deadline.
+        // Each read may put the deadline off. Until the timer is ready, it is not set to the later
+        // deadline, because an early wake-up now and then costs less than setting the timer at each
+        // read.
         let set = sleep.deadline();
         if at < set || (at > set && sleep.is_elapsed()) {
             sleep.as_mut().reset(at);

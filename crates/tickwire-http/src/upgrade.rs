@@ -109,17 +109,18 @@ impl Upgrade {
     /// pseudo-header `:protocol` of HTTP/2 or HTTP/3, which hyper has in the extension
     /// `hyper::ext::Protocol`.
     ///
-    /// With a `protocol`, the request has to be an extended CONNECT (RFC 8441, RFC 9220). Then a
-    /// Sec-WebSocket-Key is ignored, Upgrade and Connection are faults, and the authority replaces
-    /// Host. Without a `protocol`, the request has to be an upgrade of HTTP/1.1.
+    /// With a `protocol`, the request has to be an extended CONNECT (RFC 8441, RFC 9220). In an
+    /// extended CONNECT, Sec-WebSocket-Key is ignored, the headers Upgrade and Connection are
+    /// faults, and the URI's authority takes the place of Host (another Host is a fault). Without a
+    /// `protocol`, the request has to be an upgrade of HTTP/1.1.
     ///
     /// # Errors
     ///
-    /// The first fault found, as from [`Handshake::step`]. From HTTP/2 on also
+    /// The first fault found, as from [`Handshake::step`]. For a request of HTTP/2 or later also
     /// [`HandshakeError::NotConnect`] if the method is not CONNECT, and
-    /// [`HandshakeError::UnknownProtocol`] if a CONNECT has another protocol than WebSocket, or no
-    /// protocol. Answer the request with [`rejection`](crate::rejection), and make sure that the
-    /// stream ends.
+    /// [`HandshakeError::UnknownProtocol`] if a CONNECT has no `protocol`, or one other than
+    /// `websocket`. Answer the request with [`rejection`](crate::rejection). After the response, a
+    /// connection of HTTP/1.1 must end.
     #[inline] // so that a program that always passes `None` links no code for an extended CONNECT
     pub fn new<'h>(
         head: impl Into<Head<'h>>,
@@ -180,8 +181,8 @@ impl Upgrade {
         if !self.extended {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         }
-        // The caller gets a new connection, because `agreed` counts the response among the bytes
-        // that it wrote itself, although the HTTP stack writes the response.
+        // `agreed` counts the response among its own written bytes, but the HTTP stack writes the
+        // response. So the caller gets a new connection, which has written nothing.
         let config = chosen.as_deref().unwrap_or(&self.config);
         Ok((response, Connection::server(config, agreed.negotiated().clone())))
     }

@@ -126,7 +126,8 @@ impl<S> Tap<S> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).line(direction, bytes);
     }
 
-    /// Records one read. Reading 0 bytes means the end of the stream only if the buffer had room.
+    /// Records one read. A read into a buffer without room is not recorded, because its 0 bytes do
+    /// not mean the end of the stream.
     fn log_read(&self, had_room: bool, bytes: &[u8]) {
         if had_room {
             self.log('<', Some(bytes).filter(|bytes| !bytes.is_empty()));

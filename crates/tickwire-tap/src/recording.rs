@@ -30,10 +30,11 @@ const MAX_HEAD: usize = 64 << 10;
 
 /// The bytes that passed over a stream, in order.
 ///
-/// A replay repeats all reads, with their times, so it gives the same events as the recorded
-/// connection. A replay does not send the application's messages again, and drops the core's
-/// replies. A recording does not contain the application's calls. So a replay also reports messages
-/// that the recorded connection discarded because the application had called `fail` or `close`.
+/// A replay repeats all reads, with their times, so it gives every event that the recorded
+/// connection gave. It may give more, because a recording does not contain the application's calls:
+/// a replay also reports the messages that the recorded connection discarded after the application
+/// had called `fail` or `close`. A replay sends nothing: neither the application's messages nor the
+/// core's replies.
 ///
 /// A recording does not say when the connection read the clock, so a replay has no deadlines. A
 /// connection that a deadline has ended is still open at the end of its replay.
@@ -162,7 +163,8 @@ impl Recording {
         Ok((handshake.into_connection()?, rest))
     }
 
-    /// Hands recorded input to a handshake until it is complete. Returns the rest of the recording.
+    /// Hands recorded input to `handshake` until the handshake is complete. Returns the rest of the
+    /// recording.
     fn read_head<H>(
         &self,
         handshake: &mut H,
@@ -183,8 +185,8 @@ impl Recording {
         Err(HandshakeError::Incomplete)
     }
 
-    /// The first head that the recorded end has written, at most `MAX_HEAD` bytes of it. The head
-    /// is incomplete if the recording has only its beginning.
+    /// The first head that the recorded end has written. The result is incomplete if the recording
+    /// ends inside the head, or if the head is longer than `MAX_HEAD`.
     fn head(&self) -> Vec<u8> {
         let mut head = Vec::new();
         for passed in self.passed.iter().filter(|passed| !passed.received) {
@@ -207,7 +209,7 @@ impl Recording {
 const KEY: &str = "Sec-WebSocket-Key";
 const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 
-/// The client's request, made again from its `head`.
+/// Makes the client's request again from `head`, the text that the client sent.
 fn asked(head: &[u8]) -> Option<client::Request> {
     let line = str::from_utf8(head.split(|&b| b == b'\r').next()?).ok()?;
     let target = line.strip_prefix("GET ")?.strip_suffix(" HTTP/1.1")?;
@@ -226,8 +228,8 @@ fn named<'h>(head: &'h [u8], name: &'static str) -> impl Iterator<Item = &'h str
     })
 }
 
-/// Gives the recorded nonce to the handshake. Later calls give zeros, because a replay sends
-/// nothing, and so needs no random masking keys.
+/// Gives the recorded nonce to the first call, which the handshake makes. Later calls are for
+/// masking keys, and give zeros, because a replay sends nothing.
 struct Nonce(Option<Vec<u8>>);
 
 impl Entropy for Nonce {

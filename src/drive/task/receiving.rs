@@ -130,8 +130,9 @@ macro_rules! receiving {
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
         /// [`Sender::is_written`](crate::Sender::is_written) says which messages the peer may have
         /// received. Later receiving calls return `None`, or
-        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before both Closes
-        /// were exchanged. After `leave` of a `Reader`, the `Writer` can send nothing more.
+        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before our Close was
+        /// written, or before the peer's Close came. After `leave` of a `Reader`, the `Writer` can
+        /// send nothing more.
         ///
         /// Cancel safe: `within` counts from the first call. If you drop the future, any later
         /// receiving call goes on with the closing handshake, and ends it in time.
