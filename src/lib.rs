@@ -293,8 +293,8 @@
 //! - The adapters give each client its own generator of masking keys (`SystemEntropy`): ChaCha12,
 //!   seeded by the operating system. If a program makes the [`Connection`] itself, it chooses the
 //!   [`Entropy`].
-//! - On Linux, if the peer is gone, a write fails with an error. The write raises no SIGPIPE,
-//!   because this signal would end the process. `without_sigpipe` lists the exceptions.
+//! - On Linux, a write to a peer that is gone fails with an error, and raises no SIGPIPE, which
+//!   would end the process. `without_sigpipe` lists the exceptions.
 //! - `unsafe` is in one file, `src/proto/kernel.rs`, for two purposes. One is to call functions
 //!   compiled for AVX2, after a check of the CPU. The other is to make a `str` from validated
 //!   bytes.

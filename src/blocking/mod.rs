@@ -233,8 +233,9 @@ macro_rules! receiving {
         ///
         /// [`Error::Send`] for a frame that cannot be sent: then nothing has changed. A failed
         /// closing handshake is no error here. [`Error::WouldBlock`] if the stream cannot wait, and
-        /// `within` has not passed: call again. If the stream's own calls block, as the calls of
-        /// [`WithoutTimeouts`](crate::blocking::WithoutTimeouts) do, this call blocks too.
+        /// `within`, counted from the first call, has not passed: call again. If the stream's own
+        /// calls block, as the calls of [`WithoutTimeouts`](crate::blocking::WithoutTimeouts) do,
+        /// this call blocks too.
         pub fn leave<'f>(
             &mut self,
             frame: impl IntoClose<'f>,

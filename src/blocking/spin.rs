@@ -15,8 +15,8 @@ use std::{
 /// would make a call notice its deadlines later. A smaller number would read the clock more often.
 const TRIES: u32 = 64;
 
-/// A stream whose reads try again and again instead of sleeping. This saves the wake-up of the
-/// thread when bytes arrive.
+/// A stream whose reads try again and again instead of sleeping. So the operating system need not
+/// wake the thread when bytes arrive.
 ///
 /// ```no_run
 /// use tickwire::{Config, blocking::connect};

@@ -79,9 +79,9 @@ impl<S: Stream> Writer<S> {
     /// Like `leave` of the [`Reader`], leaves the peer within the time `within`, whatever the peer
     /// does. But this call discards no input: the [`Reader`] still delivers messages. This call
     /// returns once our Close is written, or after `within`. A receiving call of the [`Reader`]
-    /// then waits for the peer's Close, until `within`, counted from this `leave`, has passed. A
-    /// receiving call that is already waiting may return up to a second late, because nothing wakes
-    /// it. If you do not receive any more, drop both halves.
+    /// then waits for the peer's Close, for the rest of `within`. A receiving call that is already
+    /// waiting may return up to a second late, because nothing wakes it. If you do not receive any
+    /// more, drop both halves.
     ///
     /// # Errors
     ///

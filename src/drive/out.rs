@@ -136,8 +136,8 @@ impl Out {
             Some(inbound) => match self.recv_error {
                 // In a split connection the writer's `poll_stall` has found this error and broken
                 // the sender. The receiver does not have the error yet. Nor has the peer's Close
-                // come: with a broken sender the phase would then be `Over`, in which no deadline
-                // runs, so no reader would call this function.
+                // come. Otherwise the phase would be `Over`, because the sender is broken, and no
+                // reader would call this function, because no deadline runs in that phase.
                 Some(error) if inbound.receiver().failure().is_none() => {
                     inbound.receiver_mut().cut_off(error);
                     Err(error)
@@ -152,9 +152,9 @@ impl Out {
     }
 
     /// Returns the error that a receiving call reports; `last` is the result of the call's last
-    /// step. An error with a close code, such as a violation, takes precedence over the error of
-    /// the stream. Then the stream's error, which says less, is dropped. In place of any other
-    /// `RecvError`, the stream's error is returned, but only once.
+    /// step. If `last` is an error with a close code, such as a violation, returns this error, and
+    /// drops the stream's error, which says less. In place of any other `RecvError`, returns the
+    /// stream's error, but only once.
     #[cold]
     pub(super) fn reason(&mut self, last: Result<Step, RecvError>) -> Option<Error> {
         match last {

@@ -6,9 +6,9 @@
 //! The refused bytes stay in the sender, so a Pong that the reader queues can overtake them at the
 //! next frame boundary.
 //!
-//! A stream keeps one waker for writing. Both halves may wait for the stream, so this waker wakes
-//! the tasks of both halves. A stream that accepts bytes again may also drop its waker without
-//! calling it. So when a half has written the last of the refused bytes, it wakes the other half.
+//! A stream keeps one waker for writing, but both halves may wait, so the stream gets a waker that
+//! wakes both tasks. A stream that accepts bytes again may also drop its waker without calling it.
+//! So when a half has written the last of the refused bytes, it wakes the other half.
 use super::{
     Core, Error, Io, Out, Outlook, Output, Received, Socket, Source, Whole, Written,
     io::shutdown,
@@ -423,7 +423,7 @@ impl<W: Output, H> Writer<W, H> {
     }
 
     /// Writes what the stream accepts, as a part of `leave` in a task: see [`Socket::leave`]. Ready
-    /// when everything is written, a write has failed, or the timer for `began` is ready.
+    /// when everything is written, a write has failed, or a timer for the past time `began` ends.
     #[cfg(feature = "_task")]
     pub(crate) fn poll_last(&mut self, began: Time, cx: &mut Context<'_>) -> Poll<()> {
         self.link.wakers.park(Side::Writer, cx);

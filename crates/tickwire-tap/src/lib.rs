@@ -47,7 +47,7 @@ struct Readme;
 const TITLE: &str = "tickwire tap 1";
 
 /// A stream that records the bytes that pass over it, for tickwire's modules `tokio` and
-/// `blocking`. When a connection is split, or the stream is cloned, both parts write to the same
+/// `blocking`. The halves of a split connection, and the clones of a stream, write to the same
 /// recording.
 ///
 /// ```

@@ -220,7 +220,7 @@ fn asked(head: &[u8]) -> Option<client::Request> {
     request.subprotocols(offered).ok()
 }
 
-/// The values of the header `name`, if they are UTF-8.
+/// The values of the header `name`. Lines that are not UTF-8 are left out.
 fn named<'h>(head: &'h [u8], name: &'static str) -> impl Iterator<Item = &'h str> {
     head.split(|&b| b == b'\n').filter_map(move |line| {
         let (known, value) = str::from_utf8(line).ok()?.split_once(':')?;

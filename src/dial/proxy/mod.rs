@@ -82,8 +82,8 @@ impl Proxy {
     /// `HTTPS_PROXY` names the proxy; if this variable is not set, `ALL_PROXY` does. The result is
     /// `None` if neither variable is set, or if `NO_PROXY` lists the server. A variable in lower
     /// case takes precedence over the same variable in upper case. An empty value counts as unset.
-    /// `HTTP_PROXY` is ignored, because a CGI program gets the header `Proxy` of a remote client in
-    /// this variable.
+    /// `HTTP_PROXY` is ignored, because in a CGI program a remote client can set this variable, by
+    /// its header `Proxy`.
     ///
     /// `NO_PROXY` is a list, with commas or blanks between its entries. An entry is `*` (all
     /// servers), a name, an address or a network (`192.0.2.0/24`), and may end with `:port`. The

@@ -120,12 +120,12 @@ macro_rules! receiving {
         /// would wait up to [`close_timeout`](crate::Config::close_timeout) for the peer's answer.)
         ///
         /// Our Close goes out at once. Fed messages that are completely unwritten are dropped, as
-        /// by [`Sender::abort`](crate::Sender::abort). (A Close that was queued before stays where
-        /// it is.) Then the closing handshake goes on as usual, and input is discarded. When the
-        /// closing handshake has ended, or `within` has passed, the connection is over: drop the
-        /// connection together with the stream. With a `within` of zero this call does not wait for
-        /// the peer: it writes the bytes that the stream accepts, and returns. (If the stream
-        /// accepts nothing, the call tries again about 1 ms later.)
+        /// by [`Sender::abort`](crate::Sender::abort). (But if a Close was queued before, it keeps
+        /// its place, and nothing is dropped.) Then the closing handshake goes on as usual, and
+        /// input is discarded. When the closing handshake has ended, or `within` has passed, the
+        /// connection is over: drop the connection together with the stream. With a `within` of
+        /// zero this call does not wait for the peer: it writes the bytes that the stream accepts,
+        /// and returns. (If the stream accepts nothing, the call tries again about 1 ms later.)
         ///
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
         /// [`Sender::is_written`](crate::Sender::is_written) says which messages the peer may have

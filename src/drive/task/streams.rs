@@ -81,7 +81,8 @@ impl<W: Output> Writer<W> {
 }
 
 /// A `Stream` and `Sink` of messages **and control frames** ([`OwnedEvent`](crate::OwnedEvent)),
-/// made from a WebSocket, its `Reader` or its `Writer`.
+/// made from a WebSocket. Made from a `Reader`, it is only a `Stream`; from a `Writer`, only a
+/// `Sink`.
 ///
 /// ```
 /// # #[cfg(feature = "tokio")] mod with_tokio {
