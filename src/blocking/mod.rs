@@ -235,7 +235,7 @@ macro_rules! receiving {
         /// closing handshake is no error here. [`Error::WouldBlock`] if the stream cannot wait, and
         /// `within`, counted from the first call, has not passed: call again. If the stream's own
         /// calls block, as the calls of [`WithoutTimeouts`](crate::blocking::WithoutTimeouts) do,
-        /// this call blocks too.
+        /// this call may take longer than `within`.
         pub fn leave<'f>(
             &mut self,
             frame: impl IntoClose<'f>,

@@ -86,7 +86,8 @@ impl<S: Stream> Writer<S> {
     /// # Errors
     ///
     /// [`Error::Send`] for a frame that cannot be sent: then nothing has changed. A failed write is
-    /// no error here. [`Error::WouldBlock`] if the stream cannot wait, and `within` has not passed.
+    /// no error here. [`Error::WouldBlock`] if the stream cannot wait, and `within` has not passed:
+    /// call again.
     pub fn leave<'f>(&mut self, frame: impl IntoClose<'f>, within: Duration) -> Result<(), Error> {
         self.0.begin_leave(frame, within)?;
         let limit = self.0.handle.wait.write_limit.take(); // `within` bounds this flush instead
