@@ -102,8 +102,8 @@ pub trait Stream: Read + Write {
     /// # Errors
     ///
     /// The operating system's errors. `Unsupported` means that the stream cannot wait. `WouldBlock`
-    /// means that the user wants no call to wait, and made the socket non-blocking for example. In
-    /// both cases a call of the WebSocket that would have to wait returns
+    /// means that the user wants no call to wait, for example on a socket that the user made
+    /// non-blocking. In both cases a call of the WebSocket that would have to wait returns
     /// [`Error::WouldBlock`](crate::Error::WouldBlock). If `timeout` is zero, do not return
     /// `WouldBlock`, because zero only asks whether the stream can wait, or means that a deadline
     /// has passed. `Interrupted` counts as an early return. Any other error ends the call.

@@ -12,8 +12,8 @@ use std::{
 };
 
 /// Waits with `poll(2)`, which on Windows is WSAPoll. Does not return which event occurred, because
-/// the adapter tries both to read and to write after each wait. A timeout that is too long for the
-/// operating system means no limit.
+/// the adapter tries its reads and writes again after every wait. A timeout that is too long for
+/// the operating system means no limit.
 pub(super) fn poll_socket(
     socket: &impl AsSocket,
     want: Interest,
