@@ -189,7 +189,7 @@ macro_rules! shown {
 shown!(WebSocket<S> Incoming<S> Reader<R, W> Writer<W>);
 
 /// Reads an opening request, and accepts every valid request. This call sets no option of the
-/// stream. So on TCP, turn off Nagle's algorithm first, or small messages may wait 40 ms:
+/// stream. So on TCP, turn off Nagle's algorithm first, otherwise small messages may wait 40 ms:
 /// `stream.set_nodelay(true)?`.
 ///
 /// To check the path, the [user](crate::handshake::server#who-is-asking) or the

@@ -15,7 +15,7 @@ macro_rules! recv {
         /// After both Closes, this call also waits, for at most a second, until both ends end the
         /// stream. To skip this wait, use [`recv_event`](Self::recv_event). On
         /// [`Event::Close`](crate::Event::Close), read the code from [`closed`](Self::closed), call
-        /// `flush` (of the `Writer`, if there is one) to send the answer, and drop the stream.
+        /// `flush` (of the `Writer`, after a split) to send the answer, and drop the stream.
         ///
         /// Cancel safe: if you drop the future, the next receiving call returns the message.
         ///
@@ -23,9 +23,9 @@ macro_rules! recv {
         ///
         /// [`Error::Recv`] for a fault of the peer or the network, or a passed deadline.
         /// [`Error::Io`] if the stream fails, or `Error::Tls` if TLS fails. All messages that
-        /// arrived before the error are delivered first. After a violation, this call sends a
-        /// Close, unless a Close was sent before. Then this call ends the stream within a few
-        /// seconds, and returns the error. If you drop the future meanwhile,
+        /// arrived before the error are delivered first. After a violation by the peer, this call
+        /// sends a Close, unless a Close was sent before. Then this call ends the stream within a
+        /// few seconds, and returns the error. If you drop the future meanwhile,
         /// [`closed`](Self::closed) already has the error. Later calls fail too. Keep the first
         /// error, because later calls do not repeat the error of the stream.
         #[inline]
@@ -129,10 +129,10 @@ macro_rules! receiving {
         ///
         /// Afterwards [`closed`](Self::closed) says whether the peer answered in time, and
         /// [`Sender::is_written`](crate::Sender::is_written) says which messages the peer may have
-        /// received. Later receiving calls return `None`, or
-        /// [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before our Close was
-        /// written, or before the peer's Close came. After `leave` of a `Reader`, the `Writer` can
-        /// send nothing more.
+        /// received. Later receiving calls return `None`, or the error that ended the connection.
+        /// The error is [`CloseTimeout`](crate::RecvError::CloseTimeout) if `within` passed before
+        /// our Close was written, or before the peer's Close came. After `leave` of a `Reader`, the
+        /// `Writer` can send nothing more.
         ///
         /// Cancel safe: `within` counts from the first call. If you drop the future, any later
         /// receiving call goes on with the closing handshake, and ends it in time.
