@@ -11,9 +11,8 @@ use std::{
 };
 
 /// The number of tries of one read. The adapter reads the clock between two reads, and not between
-/// two tries. Each try is a system call of about 0.3 µs, so all tries of one read take about 20 µs.
-/// A larger number would make a call notice its deadlines later. A smaller number would read the
-/// clock more often.
+/// two tries. Each try is a system call, so all tries of one read take about 20 µs. A larger number
+/// would make a call notice its deadlines later. A smaller number would read the clock more often.
 const TRIES: u32 = 64;
 
 /// A stream whose reads try again and again instead of sleeping. So the operating system need not
