@@ -15,7 +15,7 @@ pub(crate) struct Outlined<T: Empty>(ManuallyDrop<T>);
 
 /// A type with an empty value, in which nothing is left to drop.
 pub(crate) trait Empty {
-    /// Returns the empty value. It replaces the dropped value, and is never used.
+    /// Returns the empty value. It takes the place of a dropped value, and is never used.
     fn empty() -> Self;
 }
 

@@ -26,7 +26,7 @@ impl fmt::Debug for Utf8Validator {
 impl Utf8Validator {
     /// Checks the next piece. Returns whether a valid text begins with the pieces so far.
     pub(crate) fn push(&mut self, mut bytes: &[u8]) -> bool {
-        // A character that the last piece left incomplete is completed byte by byte.
+        // If the previous piece ended inside a character, this loop completes it byte by byte.
         while self.len > 0 {
             let Some((&first, rest)) = bytes.split_first() else {
                 return true;

@@ -66,22 +66,24 @@ enum Theirs {
     Came,
     /// No Close came: receiving ended with an error that has a close code. The peer broke the
     /// protocol or a limit, or sent no data in time, or the application failed the connection. Our
-    /// Close reports the failure, unless our Close was queued before the failure or a write had
-    /// failed.
+    /// Close reports the failure, unless our Close was queued, or a write failed, before the
+    /// failure.
     Violated,
     /// No Close came within `close_timeout` after ours was queued, but other bytes came. The peer
-    /// may still be reading data sent before our Close, and would lose this data if the stream were
-    /// dropped with unread input. So the stream is shut for writing, and read until it ends.
+    /// may still be reading data that we sent before our Close. The peer would lose this data if we
+    /// dropped the stream with unread input. So the stream is shut for writing, and read until it
+    /// ends.
     Overdue,
     /// No Close came: receiving ended with an error without a close code, and `Overdue` does not
-    /// apply. The stream ended, or a deadline (but not the deadline on data) has passed.
+    /// apply. The stream ended, or a deadline has passed. (This was not the deadline on data, whose
+    /// error has a close code.)
     Missing,
 }
 
 /// The state of our Close. `Written` becomes `Queued` or `Followed` again if a Ping or Pong is
 /// queued behind our Close, or if the stream reports that it has not flushed our Close. A failed
-/// write may turn `Written` into `Lost` or `Followed`. A repeated report of the failed write may
-/// turn `Lost` into `Followed`.
+/// write may turn `Written` into `Lost` or `Followed`. If the failed write is reported again,
+/// `Lost` may become `Followed`, because the stream may have flushed our Close since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ours {
     None,
@@ -107,10 +109,10 @@ enum Stream {
     Ended,
     /// The stream was shut for writing.
     Shut,
-    /// The stream is of no more use, for one of four reasons. A write failed. Or the input has
-    /// ended, and the stream was shut. Or a deadline has passed: the peer seems dead, a write or a
-    /// phase of closing took too long, or the time of [`Sender::leave`] has passed. Or the peer's
-    /// Close is overdue, and more than `DRAIN` bytes came after the stream was shut.
+    /// The stream is of no more use. Either a write failed. Or the stream was shut for writing, and
+    /// the input has ended too. Or a deadline has passed: the peer seems dead, a write or a phase
+    /// of closing took too long, or the time of [`Sender::leave`] has come. Or the peer's Close is
+    /// overdue, and more than `DRAIN` bytes came after the stream was shut.
     Gone,
 }
 
@@ -121,7 +123,7 @@ pub(super) struct Course {
     pub(super) behind: Option<u64>,
     /// Whether the peer's Close is overdue: see `Theirs::Overdue`.
     pub(super) overdue: bool,
-    /// Whether the peer seems dead or closing timed out, so the stream is dropped without shutdown.
+    /// Whether the stream is dropped without a shutdown: the peer seems dead, or closing timed out.
     pub(super) given_up: bool,
 }
 
@@ -138,7 +140,7 @@ pub(super) struct Closing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Open,
-    /// Our Close was queued, or a write failed, and the peer's Close is still awaited.
+    /// The peer's Close is still awaited. Our Close was queued, or a write failed.
     Closing,
     /// The peer's Close came. Automatic Closes are switched off, so the caller has to answer.
     Unanswered,
@@ -186,8 +188,8 @@ impl Closing {
         };
         let stream = match (behind.is_some(), rx.eof) {
             _ if given_up || tx.has_left() => Stream::Gone,
-            // For `Overdue`, `fail` has called `write_failed`, so the sender is broken, but the
-            // stream still works.
+            // For `Overdue`, the function `fail` below has called `write_failed`. So the sender is
+            // broken, although the stream still works.
             _ if tx.is_broken() && theirs != Theirs::Overdue => Stream::Gone,
             // Before the shutdown `behind` is `None`, so the comparison is false.
             _ if theirs == Theirs::Overdue && behind > Some(DRAIN) => Stream::Gone,
@@ -289,17 +291,17 @@ pub(super) fn answer(rx: &Receiver, tx: &mut Sender) {
     }
 }
 
-/// Handles an error that ended receiving. If the error has a close code, queues a Close that tells
-/// the peer why (§7.1.7), unless our Close was queued before or a write has failed. If the error
-/// has no close code, ends writing.
+/// Handles an error that ended receiving. If the error has a close code, queues a Close with this
+/// code (§7.1.7), unless our Close was queued before or a write has failed. If the error has no
+/// close code, ends writing.
 pub(super) fn fail(error: RecvError, tx: &mut Sender) {
     let Some(code) = error.close_code() else {
         tx.end_controls(); // so that the sender knows that the peer's Close is not awaited
         return tx.write_failed(); // The stream ended or a deadline passed: a Close is of no use.
     };
-    // This call cannot fail. It would refuse 1010 from a server, but only the error `Failed` can
-    // have this code, and `Inbound::fail` checks the code and closes `tx` before it sets this
-    // error. A closed sender accepts every code, because it queues nothing.
+    // A server's `tx.fail` refuses the code 1010, but not here. Only the error `Failed` can have
+    // this code, and `Inbound::fail` has closed `tx` before it sets `Failed`. A closed sender
+    // accepts every code, because it queues nothing.
     let told = tx.fail(code.into());
     debug_assert_eq!(told, Ok(()), "without a reason it fits, and a server has no 1010 here");
 }
@@ -352,8 +354,8 @@ pub enum Ending {
     /// the stream ends. Then call [`end_of_stream`](Receiver::end_of_stream). The input is thrown
     /// away. [`handle_timeout`](super::Connection::handle_timeout) ends the wait for the stream's
     /// end after at most 1 s. But if the peer's Close did not come in time, the peer may still be
-    /// reading our messages. So the wait then takes up to
-    /// [`close_timeout`](crate::Config::close_timeout), but ends after 16 MiB of input.
+    /// reading our messages. In that case the wait ends after at most
+    /// [`close_timeout`](crate::Config::close_timeout), or after 16 MiB of input.
     ///
     /// If a server dropped the stream with unread input, TCP would reset the connection. The reset
     /// could discard the server's last bytes, including its Close, before the client has read them.

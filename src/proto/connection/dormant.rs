@@ -57,9 +57,10 @@ impl Connection {
     /// Returns the connection itself, unchanged, if it is not idle. A connection is not idle if
     /// received bytes are not processed, a message is unfinished in either direction, bytes wait to
     /// be sent, or reading is paused. It is also not idle while its heartbeat waits for a sign of
-    /// life, or while a received Pong waits for `handle_timeout` to tell its time of arrival. After
-    /// a Close, a failure or the end of the stream, no connection is idle. A connection that
-    /// compresses never becomes dormant, because its compression windows take most of its memory.
+    /// life, or while a call of `handle_timeout` still has to tell when a Pong arrived. After a
+    /// Close, a failure or the end of the stream, no connection is idle. A connection that
+    /// compresses never becomes dormant: it would have to keep its compression windows, which take
+    /// most of the memory.
     #[allow(clippy::result_large_err)] // The error is the connection, which the caller had before.
     pub fn into_dormant(mut self) -> Result<Dormant, Self> {
         let Self { inbound, tx, .. } = &mut self;
@@ -83,8 +84,8 @@ impl Dormant {
         let (mut rx, timers) = (Receiver::new(role, config), Timers::from_kept(timers, config));
         rx.counts = counts;
         let stamps_reads = config.stamp_reads;
-        // The stream of an idle connection was not shut, so `shut` is `None`. Forgetting the
-        // `LoopState` costs at most one read that brings nothing.
+        // The stream of an idle connection was not shut, so `shut` is `None`. The old `LoopState`
+        // may have known that reads block. Without it, `next` may ask for one read in vain.
         Connection {
             inbound: Inbound { rx, timers, shut: None, stamps_reads, negotiated }.into(),
             tx: Sender::from_kept(tx, config).into(),

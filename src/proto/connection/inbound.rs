@@ -21,7 +21,8 @@ use alloc::boxed::Box;
 pub struct Inbound {
     pub(super) rx: Receiver,
     pub(super) timers: Timers,
-    /// The number of bytes received when the stream was shut for writing; `None` before.
+    /// The number of bytes that had been received when the stream was shut for writing. `None` if
+    /// the stream was not shut.
     pub(super) shut: Option<u64>,
     /// Whether reads are stamped: [`Config::stamp_reads`].
     pub(crate) stamps_reads: bool,
@@ -69,7 +70,7 @@ impl Inbound {
         &mut self.rx
     }
 
-    /// Consumes input up to the next event, and queues the reply in `tx`.
+    /// Consumes input up to the next event, and queues the automatic reply, if any, in `tx`.
     #[inline]
     pub(super) fn step(&mut self, delivery: Delivery, tx: &mut Sender) -> Result<Step, RecvError> {
         let step = self.rx.step_slow(delivery);
@@ -78,8 +79,8 @@ impl Inbound {
     }
 
     /// Applies the result of `step` to the sender: queues the automatic reply to a frame, passes on
-    /// a Pong, or handles an error. `step` repeats an error, so `closing::fail` may be called
-    /// again. The repeated call queues nothing, because the sender is closed.
+    /// a Pong, or handles an error. Later calls of `step` return the same error, so `closing::fail`
+    /// is called again. This call queues nothing, because the first one has closed the sender.
     pub(crate) fn respond(&self, step: &Result<Step, RecvError>, tx: &mut Sender) {
         let rx = &self.rx;
         match step {
@@ -176,9 +177,9 @@ impl Inbound {
         self.timers.looked(&self.rx);
     }
 
-    /// `Some` if a deadline on the peer's silence has passed, and a read has to show whether the
-    /// deadline may be believed. A read that perhaps blocked (`Blocked::Perhaps`) counts only if it
-    /// was made at the returned time or later.
+    /// `Some` if a deadline on the peer's silence has passed, and only a read can show whether the
+    /// peer is really silent. A read that perhaps blocked (`Blocked::Perhaps`) shows this only if
+    /// it was made at the returned time or later.
     #[inline]
     pub(crate) fn found_at(&self) -> Option<Time> {
         self.timers.found_at(&self.rx)
@@ -190,7 +191,7 @@ impl Inbound {
     }
 
     pub(crate) fn shut_down(&mut self) {
-        // Only the first call counts, because `DRAIN` limits the bytes received since that call.
+        // A later call changes nothing: `DRAIN` limits the bytes received since the first call.
         self.shut.get_or_insert(self.rx.total());
     }
 

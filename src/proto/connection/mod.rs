@@ -119,7 +119,7 @@ impl Connection {
         let deflate = negotiated.deflate;
         // The parts whose construction may panic are built first. This saves a copy: if nothing
         // after these parts can panic, the compiler builds the rest of the struct in its final
-        // place. (`set_deflate`, which allocates, may panic too, but then the struct is complete.)
+        // place. (`set_deflate` allocates and may panic too, but by then the struct is complete.)
         let keys = entropy.map(|source| Box::new(Keys::new(source)));
         let mut this = Self {
             inbound: Inbound::new(role, config, negotiated).into(),
@@ -156,8 +156,8 @@ impl Connection {
     /// Reports that a write to the stream failed. The sender is closed, and its unwritten bytes are
     /// dropped. [`dropped`](Sender::dropped) counts the dropped bytes of messages, but not those of
     /// control frames. Receiving goes on, because the peer's last messages may say why the write
-    /// failed. Receiving ends with the peer's Close or the end of the stream, after at most
-    /// [`close_timeout`](Config::close_timeout).
+    /// failed. Receiving ends with the peer's Close, with the end of the stream, or after
+    /// [`close_timeout`](Config::close_timeout), whichever comes first.
     pub fn write_failed(&mut self) {
         self.tx.write_failed();
     }
@@ -227,8 +227,9 @@ impl Connection {
     /// A deadline on the peer's silence may pass while bytes of the peer lie unread. So
     /// `handle_timeout` fails only after later reads have shown that the peer was silent. A blocked
     /// read shows this, once you report it by [`read_blocked`](Self::read_blocked). 1,024 reads
-    /// without a sign of life also show it. Until then [`must_read`](Self::must_read) is `true`:
-    /// read, report each read that blocks, and call `handle_timeout` again.
+    /// without a sign of life also show it. As long as reads have not shown it,
+    /// [`must_read`](Self::must_read) is `true`: read, report each read that blocks, and call
+    /// `handle_timeout` again.
     ///
     /// # Errors
     ///
@@ -281,7 +282,7 @@ impl Connection {
     /// our Close was queued before or a write has failed.
     #[inline]
     pub fn step(&mut self) -> Result<Step, RecvError> {
-        // The steps of `quick` have no effect on the sender, so `respond` is not called for them.
+        // A step that `quick` returns has no effect on the sender, so `respond` is not called.
         match self.inbound.rx.quick() {
             Some(step) => Ok(step),
             None => self.step_slow(),
@@ -394,9 +395,9 @@ impl Connection {
     /// close code.
     ///
     /// The value has everything that a log needs: the code of the peer's Close, the code of our
-    /// Close, and why receiving failed. For example, a message of more than
-    /// [`max_message`](Config::max_message) is answered with a Close, and nothing more is received.
-    /// So [`code`](Closed::code) is 1006, and [`sent_code`](Closed::sent_code) is 1009.
+    /// Close, and why receiving failed. For example, after a message of more than
+    /// [`max_message`](Config::max_message), [`sent_code`](Closed::sent_code) is 1009, and
+    /// [`code`](Closed::code) is 1006, because the peer's Close is not received any more.
     pub fn closed(&self) -> Option<Closed<'_>> {
         self.inbound.closed(&self.tx)
     }

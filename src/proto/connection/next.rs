@@ -48,8 +48,9 @@ pub struct Wait {
     pub until: Option<Time>,
 }
 
-/// After this many reads without a wait, `next` asks for the time again. Otherwise, during an
-/// endless flood of input, all deadlines would be checked against an old time.
+/// After this many reads without a wait, `next` returns a wait that ends at once, so that the
+/// caller reads the clock again. Otherwise, during an endless flood of input, all deadlines would
+/// be checked against an old time.
 const READS: u8 = 64;
 
 /// What `next` remembers about the caller's loop.
@@ -154,10 +155,11 @@ impl Connection {
     /// After `READS` reads without a wait, `now` is too old, so the caller gets a `Wait` and tells
     /// the time. To save work, only some reads check the deadlines: see `Timers::looks`.
     ///
-    /// If only a read can show whether a passed deadline may be believed, the obstacle is reset. A
-    /// refused write is then repeated before this read. If nothing may be read, the obstacle stays,
-    /// because otherwise a refused shutdown would be repeated without a wait. A wait resets
-    /// `asked_at`. This is harmless: `read_blocked` has usually counted the last read.
+    /// If a deadline has passed, and only a read can show whether the peer is really silent, the
+    /// obstacle is reset, so that this read is made. A refused write is repeated before the read.
+    /// If nothing may be read, the obstacle stays, because otherwise a refused shutdown would be
+    /// repeated without a wait. A wait resets `asked_at`, so `read` does not count a vain read
+    /// before the wait. This is harmless, because `read_blocked` has usually counted that read.
     #[inline(never)] // keeps `next`, which is inlined, short
     fn next_slow(&mut self, now: Time) -> Next<'_> {
         loop {
@@ -213,7 +215,7 @@ impl Connection {
             }
             self.loop_state = LoopState::default(); // after the wait, a refused call is repeated
             let unsent = self.tx.has_outgoing() || self.tx.held_back() > 0;
-            // After a refused shutdown the loop also waits until the stream accepts bytes.
+            // A refused shutdown waits until the stream accepts bytes, even if none are unsent.
             let writable = unsent || obstacle == Obstacle::WriteBlocked;
             let until = if reads_on { Some(now) } else { until };
             return Next::Wait(Wait { readable: reads, writable, until });

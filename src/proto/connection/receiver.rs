@@ -206,7 +206,7 @@ impl Receiver {
     #[inline]
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.end_message();
-        // Without a partial frame, `frame_rest` would return 0, so it is not called, to save time.
+        // Without a partial frame, `frame_rest` would return 0. Not calling it saves time.
         let partial = self.quick_below == 0 || self.buf.wire_len() > 0;
         let rest = if partial { self.frame_rest() } else { 0 };
         self.buf.spare_mut(self.limits.max_message, rest)
@@ -369,7 +369,7 @@ impl Receiver {
     /// Forgets the event at which `step` stopped. The bytes of the event may then be overwritten.
     #[inline]
     fn end_message(&mut self) {
-        // While `quick_below` is 0, `buf` may hold a message in progress, which `walk` releases.
+        // While `quick_below` is 0, `buf` may hold a message in progress, so `buf` is not released.
         if self.quick_below > 0 {
             self.buf.release();
         } else if self.inflated {

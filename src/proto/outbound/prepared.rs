@@ -11,10 +11,10 @@ use crate::proto::{
 use bytes::Bytes;
 use core::fmt;
 
-/// A message for fan-out: many connections send it, but it is made and compressed only once. A
-/// server's [`Sender::feed`](crate::Sender::feed) of it writes a header, and copies the payload. A
-/// payload of at least [`min_vectored`](crate::Config::min_vectored) bytes is shared,
-/// not copied, if the stream has vectored writes.
+/// A message for fan-out: many connections send it, but it is made only once. For each connection,
+/// a server's [`Sender::feed`](crate::Sender::feed) writes a header, and copies the payload. Only a
+/// payload of at least [`min_vectored`](crate::Config::min_vectored) bytes is not copied but
+/// shared, if the stream has vectored writes.
 ///
 /// A client must mask each frame with a fresh masking key, so a client shares no payload. Over TLS,
 /// each connection encrypts the frame with its own key. For a short message, this encryption costs

@@ -104,7 +104,7 @@ enum Kind {
     /// Whole control frames. Their bytes are in `OutBuffer::controls`. More frames may join them.
     Controls,
     /// Whole messages that overtake, and the number of their written bytes. Small messages share a
-    /// splice, because otherwise each would add a splice while the peer does not read.
+    /// splice, because otherwise there would be a splice per message while the peer does not read.
     First(Vec<u8>, usize),
 }
 
@@ -122,7 +122,8 @@ impl OutBuffer {
         Self { high_water, ..Self::default() }
     }
 
-    /// Continues the positions of an earlier buffer that had `fed` bytes and wrote them all.
+    /// Continues the positions of an earlier buffer, in which `fed` bytes were queued in order and
+    /// all of them were written.
     pub(super) fn begin_at(&mut self, fed: u64) {
         self.origin = fed;
     }
@@ -216,9 +217,10 @@ impl OutBuffer {
         // this space yet. So the room may be shorter than `keep`.
         let keep = keep.min(self.bytes.len() - self.end);
         // Written bytes are dropped here, because a queue that is never empty is never rewound and
-        // would grow for ever. But dropping moves the bytes behind them to the front, so it is done
-        // only if it frees at least as many bytes as it moves. Then each byte moves at most once on
-        // average. The first check uses `sent` instead of `mark`, because `move_mark` costs time.
+        // would grow for ever. But dropping moves the bytes behind them to the front. So bytes are
+        // dropped only if they are at least as many as those to move. Then each byte moves at most
+        // once on average. The first check uses `sent` instead of `mark`, because `move_mark` costs
+        // time.
         let rest = self.end - self.sent;
         if self.sent >= rest {
             self.move_mark();
@@ -309,7 +311,7 @@ impl OutBuffer {
     /// because the payload is spliced at the end of the content.
     pub(super) fn splice(&mut self, payload: Bytes) {
         self.spliced += payload.len();
-        // `fed` must count the payload. `end` does not, so `origin` has to.
+        // `fed` returns `origin + end`, and must count the payload. `end` does not count it.
         self.origin = self.origin.wrapping_add(payload.len() as u64);
         if !payload.is_empty() {
             let kind = Kind::Payload(payload);
@@ -318,9 +320,9 @@ impl OutBuffer {
     }
 
     /// Drops the unwritten bytes, after a failed write. Nothing is queued afterwards, so `open` and
-    /// the memory may stay as they are. The result of `written` does not change, and `fed` then
-    /// returns the same number. So the ledger must count the dropped bytes before this call, while
-    /// `fed` still includes them.
+    /// the memory may stay as they are. The result of `written` does not change. After this call
+    /// `fed` returns that result too. So the ledger must count the dropped bytes before this call,
+    /// while `fed` still includes them.
     pub(super) fn drop_unwritten(&mut self) {
         let written = self.written();
         self.splices.clear();
@@ -405,9 +407,9 @@ impl OutBuffer {
                     self.controls_sent = 0;
                 }
                 self.splices.pop_front();
-                // Without the splice, `find` cannot know that a payload is not in `bytes`. If
-                // `mark` stayed before this payload's header, `find` would take the bytes after the
-                // header for the payload. So `mark` moves to `sent`, after the header.
+                // If the splice was a payload, `find` can no longer know that this payload was not
+                // in `bytes`. If `mark` stayed before the payload's header, `find` would take the
+                // bytes after the header for the payload. So `mark` moves to `sent`.
                 self.mark = self.sent;
             }
         }

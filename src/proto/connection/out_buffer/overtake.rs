@@ -1,5 +1,5 @@
-//! Finds where frames begin, and places overtaking frames in front of other frames. To find a
-//! boundary, this module parses our own headers, so that feeding records nothing per frame.
+//! Finds where frames begin, and places overtaking frames in front of other frames. To find where a
+//! frame begins, this module parses our own headers. So feeding need not record any places.
 use super::{Kind, OutBuffer, Splice, Stall};
 use crate::proto::frame::{Header, OpCode};
 use alloc::vec::Vec;
@@ -42,9 +42,9 @@ impl OutBuffer {
             if at <= self.sent {
                 self.mark = at;
             }
-            // A splice at an earlier offset is before the boundary. A splice at `at` is before the
-            // boundary if it is a payload, because a payload belongs to the previous frame, or if
-            // it is under way, because then it must be completed first.
+            // A splice at an earlier offset is before the boundary. A payload at `at` is too,
+            // because it belongs to the previous frame. So is a splice under way at `at`, because
+            // it must be completed first.
             while self
                 .splices
                 .get(splices)
@@ -101,8 +101,9 @@ impl OutBuffer {
         self.splices.insert(splices, Splice { at, kind: Kind::Controls, begun: false });
     }
 
-    /// Drops the frames in `controls` if they are the last outgoing bytes and wholly unwritten. A
-    /// stall goes on, because the stream still refuses to accept or flush the bytes before them.
+    /// Drops the frames in `controls` if they are the last outgoing bytes and wholly unwritten.
+    /// `stall` stays as it is: the stream may still refuse to accept or flush the bytes before
+    /// these frames.
     pub(in crate::proto::connection) fn drop_last_controls(&mut self) {
         let end = self.end;
         let last = |s: &Splice| matches!(s.kind, Kind::Controls) && s.at == end && !s.begun;
@@ -134,8 +135,8 @@ impl OutBuffer {
         self.cut_controls(whole);
         if whole == self.controls_sent {
             // No overtaking control frame is under way, so the splice would be empty. (If a control
-            // frame is under way, the splice stays. The splice's offset is `sent`, and the new
-            // `end` is `sent` too.)
+            // frame is under way, the splice stays at its offset. This offset is `sent`, which is
+            // also the new `end`.)
             self.splices.clear();
             self.controls.clear();
             self.controls_sent = 0;
@@ -191,9 +192,9 @@ impl OutBuffer {
     /// Drops every data frame that has not begun to leave, for a Close that overtakes. Returns the
     /// number of dropped bytes, both of messages fed in order and of messages that overtook.
     /// [`first_len`](Self::first_len) decreases by the number of dropped bytes that overtook. The
-    /// caller must append the Close at once, so `rewind` need not run. A stall goes on, because the
-    /// stream still refuses to accept or flush the bytes that stay. No message is placed
-    /// afterwards, so `open` need not change.
+    /// caller must append the Close at once, so `rewind` need not run. `stall` stays as it is,
+    /// because dropping bytes does not unblock the stream. No message is placed afterwards, so
+    /// `open` need not change.
     pub(in crate::proto::connection) fn truncate(&mut self) -> usize {
         let before = self.len();
         let overtaking = self.overtaking;

@@ -42,9 +42,10 @@ impl InProgress {
         Self { kind, began, compressed, fragments: 1, handing: Handing::Whole, utf8 }
     }
 
-    /// §8.1: validates a text while it arrives, so that its first invalid byte is found early. In
-    /// `bytes`, `range` has all received bytes of the text if `whole` is true, and otherwise only
-    /// the bytes not handed out yet. `last` tells whether the text ends with `range`.
+    /// §8.1: validates a text while it arrives, so that its first invalid byte is found early.
+    /// `range` is a part of `bytes`. If `whole` is true, `range` has all received bytes of the
+    /// text, and otherwise only those not handed out yet. `last` tells whether the text ends with
+    /// `range`.
     pub(super) fn check_text(
         &mut self,
         bytes: &mut Buffer,

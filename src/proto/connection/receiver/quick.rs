@@ -46,7 +46,7 @@ impl Receiver {
             self.current = Current::Message(DataKind::Text);
         } else {
             // `overwrite` forgets which bytes are valid text, because unmasking changes bytes.
-            // Without a key no byte changes.
+            // Without a key no byte changes, so `overwrite` is not called.
             if let Some(key) = key {
                 kernel::xor_in_place(self.buf.overwrite(payload.start, header.payload_len)?, key);
             }
@@ -67,8 +67,9 @@ impl Receiver {
         Step::NeedInput
     }
 
-    /// Updates the length below which `quick` may handle messages. It is 0 once the stream has
-    /// ended or a deadline has passed, because only `walk` returns the resulting error.
+    /// Updates the length below which `quick` may handle messages. It is 0 if only `walk` may
+    /// handle input: inside a message, while `inflated` is true, and once the stream has ended or a
+    /// deadline has passed. (Only `walk` returns the error of the ended stream or the deadline.)
     #[inline]
     pub(super) fn set_quick(&mut self) {
         let open =

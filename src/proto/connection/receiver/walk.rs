@@ -56,8 +56,8 @@ impl Receiver {
         if self.ended() {
             self.inflate = None; // Nothing more is received, so this memory can be freed.
         }
-        // After a step that stopped at a message, the message stays in the inflater's buffer until
-        // `end_message`.
+        // After a step that stopped at a message, the inflater's buffer may hold this message, so
+        // the buffer is not given back.
         if let Some(inflate) = &mut self.inflate
             && step != Ok(Step::Message)
         {
@@ -199,9 +199,9 @@ impl Receiver {
     /// can hold the whole frame. The frame must also be compressed, or so short that `quick` can
     /// handle it later: its payload is shorter than `quick_below`.
     ///
-    /// An uncompressed text is validated while it arrives (see `check_text`). A masked text does
-    /// not wait, because its bytes can be checked only after they are taken. An unmasked text does
-    /// not wait if its received part cannot begin valid UTF-8, because `walk` has to fail at once.
+    /// An uncompressed text is validated while it arrives (see `check_text`). So this text does not
+    /// wait if it is masked, because masked bytes can be checked only after they are taken. It also
+    /// does not wait if its received part cannot begin valid UTF-8: `walk` has to fail at once.
     pub(super) fn waits(&mut self, header: &Header, len: usize) -> bool {
         header.fin
             && usize::try_from(header.payload_len).is_ok_and(|n| {
@@ -250,8 +250,9 @@ impl Receiver {
                 return;
             }
         }
-        // This counts only the frame, without FIN and the length. `tally.more` counts the payload
-        // when it is taken, and the message at its end. `take_control` counts control frames.
+        // This counts the frame, but neither its payload nor its message. `tally.more` counts the
+        // payload when it is taken, and the message at its end. `take_control` counts control
+        // frames.
         self.counts.tally.frame(header.opcode as u8, 0);
         self.state = State::Payload { remaining: header.payload_len, fin: header.fin, mask };
     }

@@ -22,12 +22,12 @@ pub(super) struct Ending<N> {
     /// The number of input bytes that zlib had taken.
     taken: N,
     /// The number of input bytes that zlib had taken when it last stopped at the end of a DEFLATE
-    /// block. 0 if zlib has not stopped so. Even 0 is then a place where a block begins, if the
-    /// message has only one byte: it is the message's start.
+    /// block; 0 if it has not stopped at the end of a block. (In a message of one byte, a block
+    /// does begin at 0, the message's start.)
     begun: N,
-    /// Whether zlib's last call was made with `blockwise` and filled its output. If so, zlib may
-    /// hold more output, or may have stopped at a block's end. zlib's next call shows which of the
-    /// two is true.
+    /// Whether the last call of zlib was made with `blockwise` and filled the output. If so, zlib
+    /// may hold more output, or may have stopped at a block's end. The next call of zlib shows
+    /// which of the two is true.
     full: bool,
 }
 
@@ -47,7 +47,7 @@ impl Inflate {
         if end && self.taken == 0 && n == 0 {
             return Ok((0, Stop::End));
         }
-        // The decompressor is taken out of `self`, because the calls below borrow it and `self`.
+        // The calls below borrow `self` and the decompressor, so it is taken out of `self`.
         let mut raw = self.raw.take().unwrap_or_else(|| self.zlib.decompressor());
         // `run_end` needs the last two bytes in `wire`, and no earlier bytes may wait in `last`.
         let done = if end && self.kept == 0 && n > self.last.len() {
@@ -83,7 +83,7 @@ impl Inflate {
         if taken <= early {
             return Ok((taken, Stop::Full));
         }
-        // `taken` and `begun` now count from `last`. `begun` is 0 if no block ended later.
+        // `taken` and `begun` now count from `early`. `begun` is 0 if no block ended after `early`.
         let (taken, begun) = (taken - early, begun.saturating_sub(early));
         self.keep(wire.get(early..n).unwrap_or_default());
         self.pause(Ending { taken, begun, full });
@@ -182,7 +182,7 @@ impl Inflate {
             taken += done.taken;
             self.out.filled(done.made);
             // If the output is full, zlib may hold more output, so the loop goes on. It also goes
-            // on after a DEFLATE stream, because the rest of the input begins another stream.
+            // on at the end of a DEFLATE stream, because the rest of the input is a new stream.
             if !done.full && !matches!(done.status, Status::StreamEnd) {
                 return Ok((taken, Stop::Input));
             }
