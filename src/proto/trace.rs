@@ -31,8 +31,8 @@ pub(crate) fn opened<'p>(role: Role, path: impl FnOnce() -> &'p str, subprotocol
     );
 }
 
-/// Reports that an opening handshake failed. `status` is the HTTP status of the server's response.
-/// A client's event does not show this status.
+/// Reports that an opening handshake failed. `status` is the HTTP status of a server's response to
+/// `error`. A client sends no response, so a client's event does not show `status`.
 #[inline]
 pub(crate) fn handshake_failed(role: Role, error: impl Display, status: u16) {
     let status = (role == Role::Server).then_some(status);

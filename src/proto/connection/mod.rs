@@ -227,9 +227,9 @@ impl Connection {
     /// A deadline on the peer's silence may pass while bytes of the peer lie unread. So
     /// `handle_timeout` fails only after later reads have shown that the peer was silent. A blocked
     /// read shows this, once you report it by [`read_blocked`](Self::read_blocked). 1,024 reads
-    /// without a sign of life also show it. As long as reads have not shown it,
-    /// [`must_read`](Self::must_read) is `true`: read, report each read that blocks, and call
-    /// `handle_timeout` again.
+    /// without a sign of life also show it. Once the deadline has passed, and until reads have
+    /// shown this, [`must_read`](Self::must_read) is `true`: read, report each read that blocks,
+    /// and call `handle_timeout` again.
     ///
     /// # Errors
     ///

@@ -47,9 +47,9 @@ pub(crate) struct OutBuffer {
     /// The end of the content of `bytes`. Invariant: `mark <= sent <= end <= bytes.len()`, except
     /// that `mark` may be ahead of `sent` while a handshake's response is written.
     end: usize,
-    /// An offset, at most `sent`, at which a frame begins or the content ends. If `sent` is in the
-    /// handshake's response, `mark` is the response's end. The search for a boundary starts at
-    /// `mark`, so it need not walk all frames.
+    /// An offset at which a frame begins or the content ends. It is at most `sent`, except while
+    /// `sent` is in a handshake's response: then `mark` is the response's end. The search for a
+    /// boundary starts at `mark`, so it need not walk all frames.
     mark: usize,
     /// The number of unwritten bytes of all splices.
     spliced: usize,
@@ -170,7 +170,7 @@ impl OutBuffer {
         self.end
     }
 
-    /// Copies `bytes` to the offset `at`, which is in the room. Returns `false` if they do not fit.
+    /// Copies `bytes` to the buffer's offset `at`, in the room. Returns `false` if they do not fit.
     #[inline]
     pub(super) fn put(&mut self, at: usize, bytes: &[u8]) -> bool {
         let Some(to) = self.bytes.get_mut(at..).and_then(|to| to.get_mut(..bytes.len())) else {
@@ -219,8 +219,7 @@ impl OutBuffer {
         // Written bytes are dropped here, because a queue that is never empty is never rewound and
         // would grow for ever. But dropping moves the bytes behind them to the front. So bytes are
         // dropped only if they are at least as many as those to move. Then each byte moves at most
-        // once on average. The first check uses `sent` instead of `mark`, because `move_mark` costs
-        // time.
+        // once on average. The first check uses `sent`, because finding `mark` costs time.
         let rest = self.end - self.sent;
         if self.sent >= rest {
             self.move_mark();
@@ -272,11 +271,11 @@ impl OutBuffer {
         (self.mark, self.sent, self.end) = (0, 0, 0);
     }
 
-    /// Frees a buffer of more than `LARGE` bytes if nothing needs so long a buffer now. The caller
-    /// has not reset `end` yet, so `end` is the number of bytes used. A buffer of more than four
-    /// times `high_water` is freed at once, because only a large message needs so long a buffer. A
-    /// new allocation costs little compared with copying and writing such a message. Without this
-    /// rule, one message of 16 MiB would keep 16 MiB allocated for 64 more uses.
+    /// Frees a buffer of more than `LARGE` bytes if its last `SMALL_USES` uses were small. The
+    /// caller has not reset `end` yet, so `end` is the number of bytes of the last use. A buffer of
+    /// more than four times `high_water` is freed after any use. Only a large message needs so long
+    /// a buffer, and a new allocation costs little compared with copying and writing this message.
+    /// Without this rule, one message of 16 MiB would keep 16 MiB allocated for 64 more uses.
     #[cold]
     fn free_if_unneeded(&mut self) {
         self.small_uses = if self.end > self.bytes.len() / 4 { 0 } else { self.small_uses + 1 };

@@ -42,9 +42,9 @@ impl OutBuffer {
             if at <= self.sent {
                 self.mark = at;
             }
-            // A splice at an earlier offset is before the boundary. A payload at `at` is too,
-            // because it belongs to the previous frame. So is a splice under way at `at`, because
-            // it must be completed first.
+            // A splice at an earlier offset is before the boundary. A payload at `at` is before it
+            // too, because the payload belongs to the previous frame. So is a splice at `at` that
+            // is under way, because this splice must be completed first.
             while self
                 .splices
                 .get(splices)

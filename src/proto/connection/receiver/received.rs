@@ -78,9 +78,9 @@ impl Receiver {
 
     /// Returns the current message as an owned value; [`OwnedMessage`] says which memory the value
     /// keeps alive. A message of up to 4 KiB is copied into a block that it shares with other
-    /// messages. A longer message that fills at least half of the receive buffer is not copied: the
-    /// value keeps this buffer, and the receiver gets a new one. Any other message is copied.
-    /// Returns `None` if the last `step` did not stop at a message. Afterwards
+    /// messages. A longer message that fills at least half of the buffer in which it lies is not
+    /// copied: the value keeps this buffer, and the receiver gets a new one. Any other message is
+    /// copied. Returns `None` if the last `step` did not stop at a message. Afterwards
     /// [`message`](Self::message) returns `None`.
     pub fn take_message(&mut self) -> Option<OwnedMessage> {
         if let Some(message) = self.take_short() {
