@@ -1,6 +1,6 @@
 //! The buffers that a thread keeps for its connections. A connection of an asynchronous adapter
 //! takes buffers from this pool, and gives them back before it waits, unless the buffers still
-//! contain bytes. Compression uses the pool in every adapter.
+//! contain bytes. In every adapter, also in `blocking`, compression takes its buffers from here.
 //!
 //! The pool also keeps long buffers, so that a large message can reuse the buffer of an earlier
 //! large message.

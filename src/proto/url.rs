@@ -95,7 +95,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Whether the scheme is `wss`, so that TLS must be set up before the opening handshake.
+    /// Whether the scheme is `wss`. If so, TLS must be set up before the opening handshake.
     pub fn secure(&self) -> bool {
         self.secure
     }
@@ -124,7 +124,7 @@ impl Target {
         name.strip_suffix('.').unwrap_or(name)
     }
 
-    /// The host without its zone, because a zone has a meaning on this machine only.
+    /// The host without its zone. A zone has a meaning on this machine only, so no peer is sent it.
     pub(crate) fn unzoned(&self) -> &str {
         cut(&self.host, b'%').map_or(&*self.host, |(name, _)| name)
     }
@@ -207,8 +207,8 @@ impl FromStr for Target {
 }
 
 /// Shows the URL without user and password. An IPv6 address is shown without its zone, as in the
-/// Host header, because a zone has a meaning on this machine only. The query is shown, so log
-/// `{:?}` instead if a query may contain a token.
+/// Host header, because a zone has a meaning on this machine only. The query is shown. If a query
+/// may contain a token, log `{:?}` instead.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.secure { "wss" } else { "ws" };
@@ -396,8 +396,9 @@ fn decode_userinfo(text: &str) -> Result<Option<Vec<u8>>, UrlError> {
     if text.is_empty() {
         return Ok(None);
     }
-    // RFC 3986 §3.2.1: these characters must be encoded in userinfo. Others, such as `^`, must be
-    // encoded too, but are accepted here and in the path, because they mean nothing in a URL.
+    // RFC 3986 §3.2.1 requires encoding these characters in userinfo. It requires encoding others
+    // too, such as `^`. Those are accepted here and in the path, because a URL gives them no
+    // meaning.
     if text.bytes().any(|b| b"@[]".contains(&b) || !b.is_ascii()) {
         return Err(UrlError::BadUserinfo);
     }

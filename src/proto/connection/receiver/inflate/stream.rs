@@ -217,7 +217,7 @@ impl Inflate {
     ///
     /// The first call of zlib gets all of the input, so a message that is one block needs no other
     /// call. If the block that the tail completes has BFINAL, zlib's first call for the next
-    /// message returns `StreamEnd`.
+    /// message returns `StreamEnd`, and inflating goes on.
     fn finish(
         &mut self,
         raw: &mut Decompressor,
