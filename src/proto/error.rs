@@ -76,8 +76,8 @@ pub enum RecvError {
         /// The most fragments allowed.
         limit: u32,
     },
-    /// The application failed the connection with this code, by
-    /// [`Connection::fail`](crate::Connection::fail). Answered with a Close of this code.
+    /// The application called [`Connection::fail`](crate::Connection::fail) with this code.
+    /// Answered with a Close of this code.
     #[error("failed by this end with close code {code}")]
     Failed {
         /// The code given to `fail`.
@@ -96,11 +96,11 @@ pub enum RecvError {
     /// may still be alive.
     #[error("no data from the peer within the data timeout (data_timeout)")]
     DataTimeout,
-    /// Closing took longer than [`close_timeout`](crate::Config::close_timeout) or `leave` allows.
-    /// Our answer to the peer's Close was not written in time, or the peer's Close did not arrive
-    /// in time. (This end waits for the peer's Close after its own Close, and after a failed
-    /// write.) [`Closed::unconfirmed`](crate::Closed::unconfirmed) says whether the peer ended the
-    /// stream afterwards.
+    /// Closing took longer than [`close_timeout`](crate::Config::close_timeout), or than the time
+    /// given to `leave`. Either our answer to the peer's Close was not written in time, or the
+    /// peer's Close did not arrive in time. (This end waits for the peer's Close after our Close,
+    /// and after a failed write.) [`Closed::unconfirmed`](crate::Closed::unconfirmed) says whether
+    /// the peer ended the stream afterwards.
     #[error("closing handshake not finished within the close timeout (close_timeout)")]
     CloseTimeout,
     /// A frame, or a message in several frames, was not complete in the time that

@@ -226,8 +226,8 @@ impl Header {
     }
 }
 
-/// Writes a header to the front of `to`. `b0` is its first byte. The payload length is written in
-/// its shortest form. Returns the length of the header.
+/// Writes a header to the front of `to`. The header's first byte is `b0`. The payload length is
+/// written in its shortest form. Returns the length of the header.
 #[inline]
 pub(crate) const fn store(
     to: &mut [u8; MAX_HEADER_LEN],
@@ -269,8 +269,8 @@ pub(crate) const fn header_len(payload_len: usize, masked: bool) -> usize {
     store(&mut [0; MAX_HEADER_LEN], 0, payload_len as u64, key)
 }
 
-/// Stores `bytes` at index `at`. The callers ensure that the bytes fit. Nothing here can panic
-/// (`checks/panics`).
+/// Stores `bytes` at index `at`. The callers ensure that the bytes fit. Otherwise this function
+/// would store nothing: it never panics (`checks/panics`).
 #[inline]
 const fn put<const N: usize>(to: &mut [u8; MAX_HEADER_LEN], at: usize, bytes: [u8; N]) {
     if let Some((_, to)) = to.split_at_mut_checked(at)

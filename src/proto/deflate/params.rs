@@ -62,8 +62,8 @@ impl Params {
     }
 }
 
-/// Parses a window size (§7.1.2): a decimal number from 8 to 15, without a leading zero. The value
-/// is a token, which contains no backslash, so each backslash is an escape, and is skipped.
+/// Parses a window size (§7.1.2): a decimal number from 8 to 15, without a leading zero. Skips
+/// all backslashes in `value`: each belongs to an escape, because a token contains no backslash.
 fn bits(value: &str) -> Option<u8> {
     let mut digits = value.bytes().filter(|&b| b != b'\\');
     match (digits.next(), digits.next(), digits.next()) {
@@ -139,8 +139,8 @@ impl Answer {
     }
 
     /// Returns the parameters agreed on. If `offer` does not permit this answer, the error names
-    /// the setting of [`Deflate`] that the server does not agree to, or is `None` if no setting
-    /// would permit the answer.
+    /// the setting of [`Deflate`] to which the server does not agree. The error is `None` if the
+    /// answer allows our messages a longer window than `offer`.
     pub(crate) fn to(self, offer: Offer) -> Result<DeflateParams, Option<&'static str>> {
         let (Self(theirs), Offer(ours)) = (self, offer);
         // §7.1.1.1: if the offer has `server_no_context_takeover`, the answer must have it too.

@@ -250,7 +250,8 @@ impl Packed {
             out.give();
             packed
         };
-        // `- 9` cannot overflow: see `Setting::new`. While one thread makes a form, others wait.
+        // `- 9` cannot overflow: see `Setting::new`. While one thread makes a form, other threads
+        // that need the same form wait.
         self.0.get(usize::from(setting.window_bits) - 9)?.get_or_init(pack).as_ref()
     }
 }

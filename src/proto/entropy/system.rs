@@ -5,8 +5,8 @@ use std::fmt;
 /// The default source of entropy: ChaCha12, seeded by the operating system. Each connection has its
 /// own generator.
 ///
-/// ChaCha12 is also the generator of `rand`'s `StdRng`. Every 64th frame of a client waits 100 ns,
-/// until ChaCha12 has drawn new masking keys. With ChaCha20 the wait would be 150 ns.
+/// ChaCha12 is also the generator of `rand`'s `StdRng`. A client draws 64 masking keys at once, so
+/// every 64th frame waits 100 ns for ChaCha12. With ChaCha20 the wait would be 150 ns.
 pub struct SystemEntropy(chacha20::ChaCha12Rng);
 
 impl SystemEntropy {

@@ -1,15 +1,15 @@
 //! Finds, checks and parses the head of an HTTP/1.1 message (RFC 9112 §2).
 //!
 //! [`Scan`] finds the end of a head in one pass over all bytes, even if they arrive one by one. In
-//! this pass, `Scan` also enforces the limits. It refuses bare LF, bare CR and control characters
-//! except tabs, because parsers read these in different ways, which allows request smuggling. For
-//! the same reason it refuses a folded line in a request. In a response, `Scan` unfolds each folded
-//! line in place, so that all later parsers see one line. `httparse` then parses the complete head
-//! once, and checks the grammar of the first line, names and values. A request that came whole in
-//! one read, without other bytes, goes to `httparse` without a scan. If `httparse` or a limit
-//! refuses the request, `Scan` runs after all, to find the first fault. [`server`](super::server)
-//! checks the headers that `httparse` found. All other code, such as [`client`](super::client),
-//! reads the validated head with [`Headers`].
+//! this pass, `Scan` also enforces the limits of `Config`. It refuses bare LF, bare CR and control
+//! characters except tabs, because parsers read these in different ways, which allows request
+//! smuggling. For the same reason it refuses a folded line in a request. In a response, `Scan`
+//! unfolds each folded line in place, so that all later parsers see one line. `httparse` then
+//! parses the complete head once, and checks the grammar of the first line, names and values. A
+//! request that came whole in one read, without other bytes, goes to `httparse` without a scan. If
+//! `httparse` or a limit refuses the request, `Scan` runs after all, to find the first fault.
+//! [`server`](super::server) checks the headers that `httparse` found. All other code, such as
+//! [`client`](super::client), reads the validated head with [`Headers`].
 use super::HandshakeError;
 use crate::proto::{config::Config, error::shown, role::Role};
 use core::{fmt, mem::MaybeUninit};
@@ -63,12 +63,12 @@ impl Scan {
     /// version of a request by HTTP/1.1.
     pub(super) fn run(&mut self, bytes: &mut [u8]) -> Result<Option<usize>, HandshakeError> {
         loop {
-            // Bytes beyond the limits are not examined, so that the error is always for the first
-            // fault in the order of the bytes.
+            // The error must always be for the first fault. So no byte beyond the window is
+            // examined: a fault there comes after the fault that the line is too long.
             let window = self.window();
             let seen = bytes.get(..window).unwrap_or(bytes);
             // RFC 9112 §5.2: a line that begins with a blank continues the previous line. The first
-            // line has no previous line; httparse refuses it if it begins with a blank.
+            // line has no previous line, so httparse refuses a first line that begins with a blank.
             if self.lines > 0
                 && self.at == self.line
                 && matches!(seen.get(self.at), Some(b' ' | b'\t'))
@@ -151,7 +151,7 @@ impl Scan {
             && !matches!(head.first(), Some(b'\r' | b'\n'))
             && head.len() <= self.max_head
             && headers.len() <= self.max_headers
-            && first <= self.max_line // If `is_bound` is false, `max_head` already implies this.
+            && first <= self.max_line // If `is_bound` is false, `max_head` implies this check.
     }
 
     /// The number of bytes, from the beginning of the head, within which the current line must end.
@@ -263,8 +263,8 @@ impl RequestLine {
         Some((line, found?))
     }
 
-    /// Parses a head that [`Scan`] accepted, and shows it to `look`. The array of parsed headers
-    /// exists only during this call.
+    /// Parses a complete head, and shows it to `look`. `look` is a callback, because the array of
+    /// parsed headers exists only during this call.
     pub(super) fn parse<'a, T>(
         head: &'a [u8],
         look: impl FnOnce(&httparse::Request<'_, 'a>) -> T,
@@ -273,8 +273,8 @@ impl RequestLine {
         let mut parsed = httparse::Request::new(&mut []);
         match parsed.parse_with_uninit_headers(head, &mut headers) {
             Ok(httparse::Status::Complete(len)) if len == head.len() => {}
-            // `Scan` and httparse differ about the end of the head, or other bytes follow the head.
-            // In the second case, `parse_at_once` drops this error, and `scan` runs.
+            // `Scan` and httparse differ about the end of the head. Or `parse_at_once` has passed
+            // a head with other bytes behind it: `parse_at_once` drops this error, and `scan` runs.
             Ok(_) => return Err(HandshakeError::Malformed { what: "first line" }),
             Err(e) => {
                 // httparse accepts 1.0 and 1.1, and `Scan` replaced 1.2 to 1.9, so any other 1.x is
@@ -283,7 +283,7 @@ impl RequestLine {
                 return Err(refused(e, version.filter(|v| !v.starts_with(b"HTTP/1."))));
             }
         }
-        let target = parsed.path.unwrap_or_default(); // `Complete`: path and method are set.
+        let target = parsed.path.unwrap_or_default(); // After `Complete`, path and method are set.
         // RFC 9112 §3.2 allows only URI characters and no fragment, but httparse accepts more.
         // This check lets characters such as `|` pass, because some clients do not escape them.
         if !target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
@@ -424,7 +424,7 @@ impl<'a> Iterator for Headers<'a> {
 
 impl core::iter::FusedIterator for Headers<'_> {}
 
-/// Shows the first 32 names, so that a peer cannot fill a log. Shows no values, because they may be
+/// Shows at most 32 names, so that a peer cannot fill a log. Shows no values, because they may be
 /// cookies or passwords.
 impl fmt::Debug for Headers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -483,7 +483,7 @@ fn take_element<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 /// Whether a list contains this token as an element, without regard to case. The first test handles
-/// the usual list, which has one element. Inlining makes the token a constant.
+/// the usual list, which has one element. Inlined, so that `token` is a constant.
 #[inline]
 pub(super) fn has_token(value: &[u8], token: &str) -> bool {
     let is_token = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());

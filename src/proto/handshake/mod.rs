@@ -1,8 +1,8 @@
 //! The opening handshake (RFC 6455 §4) of both roles, without I/O: [`server`] and [`client`].
 //!
 //! Each role has a state machine that takes bytes, checks them, and becomes a
-//! [`Connection`](crate::Connection). Bytes that were read after the head are the connection's
-//! first input. The caller handles connecting, TLS, proxies and redirects. The stream carries only
+//! [`Connection`](crate::Connection). Bytes read after the peer's head are the connection's first
+//! input. The caller handles connecting, TLS, proxies and redirects. The stream carries only
 //! this one exchange of HTTP. So after a failed handshake, a client drops the stream, and a server
 //! writes its response and then drops the stream.
 //!
@@ -34,10 +34,10 @@
 //! ```
 //!
 //! [`server::Handshake`] and [`client::Handshake`] each have an example over a stream that blocks.
-//! Set a timeout on the stream, so that no read waits beyond
+//! Set a read timeout on that stream, so that no read waits beyond
 //! [`poll_timeout`](Reading::poll_timeout). After the handshake, serve the connection: see
-//! [`Connection::next`](crate::Connection::next). A server's connection first writes the 101
-//! response.
+//! [`Connection::next`](crate::Connection::next). The first output of a server's connection is the
+//! 101 response.
 //!
 #![doc = include_str!("../../../docs/HEADS.md")]
 pub mod client;
@@ -74,7 +74,7 @@ const ACCEPT_LEN: usize = 28;
 
 /// Why a handshake failed. After an error, every later call of `step` returns this error again.
 ///
-/// An error contains no text from the wire, so you can log it, and send it to the peer, unchanged.
+/// An error contains no text from the wire, so you can safely log it, or send it to the peer.
 /// The variants show limits as `u32`. A limit above `u32::MAX` is shown as `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
@@ -118,9 +118,9 @@ pub enum HandshakeError {
     #[error("method is not GET")]
     BadMethod,
     /// A request of HTTP/2 or HTTP/3 with a method other than CONNECT; answered with 405 and
-    /// `Allow: CONNECT`. Most likely the client wants plain HTTP. A 426 would be wrong, because it
-    /// must have an Upgrade header, which these versions lack (RFC 9113 §8.2.2). Only
-    /// `tickwire-http` returns this error.
+    /// `Allow: CONNECT`. Most likely the client wants plain HTTP. In HTTP/1.1 the answer would be a
+    /// 426, but a 426 needs an Upgrade header, which HTTP/2 and HTTP/3 forbid (RFC 9113 §8.2.2).
+    /// Only `tickwire-http` returns this error.
     #[error("no extended CONNECT (RFC 8441), which opens a WebSocket over HTTP/2 and HTTP/3")]
     NotConnect,
     /// A required header is missing.
@@ -150,8 +150,8 @@ pub enum HandshakeError {
     #[error("target and Host header name different hosts or ports")]
     HostMismatch,
     /// A request announces a body, by Transfer-Encoding or by a Content-Length that is not 0. The
-    /// bytes after the head could then be read in two ways, as HTTP or as frames. (A response that
-    /// opens a connection has no body, whatever its headers say.)
+    /// bytes after the head could then be read in two ways, as the body or as frames. (A response
+    /// that opens a connection has no body, whatever its headers say.)
     #[error("a body is announced, which an upgrade cannot have")]
     HasBody,
     /// The stream ended before the peer's head, or a proxy's answer, was complete.
@@ -161,8 +161,8 @@ pub enum HandshakeError {
     /// [`handshake_timeout`](crate::Config::handshake_timeout); a server answers 408.
     #[error("handshake not done within the handshake timeout (handshake_timeout)")]
     Timeout,
-    /// The handshake has no outcome yet: [`step`](server::Handshake::step) must return
-    /// [`Progress::Complete`] first.
+    /// The peer's head is not complete. Call `accept` or `into_connection` only after
+    /// [`step`](server::Handshake::step) has returned [`Progress::Complete`].
     #[error("the head is not complete yet: read more, and step again")]
     Incomplete,
     /// The origin is not allowed (§10.2); answered with 403. This crate never returns this error:
@@ -205,8 +205,8 @@ pub enum HandshakeError {
     /// repeated, or has a forbidden value (RFC 7692 §7.1).
     #[error("server's parameters of permessage-deflate do not answer the offer")]
     BadDeflate,
-    /// The server agrees to permessage-deflate, but not to a limit that the client has set for the
-    /// server's messages (RFC 7692 §7.1).
+    /// The server agrees to permessage-deflate, but not to a setting that the client requires for
+    /// the server's messages (RFC 7692 §7.1).
     #[error("server compresses, but does not agree to the setting Deflate::{setting}")]
     UnmetDeflate {
         /// The setting of `Deflate`: `"require_no_takeover"` or `"server.window_bits"`.
@@ -222,7 +222,7 @@ pub enum HandshakeError {
     /// credentials. The headers of the answer, such as Retry-After, are not kept.
     #[error("CONNECT was answered with status {status}{}", credentials_wanted(*status))]
     ConnectRefused {
-        /// The HTTP status: 101, or 300 to 999.
+        /// The HTTP status: 101, or 300 to 999. (A 2xx is a success; all other 1xx are skipped.)
         status: u16,
     },
     /// A SOCKS5 proxy did not connect to the server: the proxy could not, or its rules forbid the
@@ -301,8 +301,9 @@ impl HandshakeError {
 
     /// Whether the same request can succeed after a pause. `true` if the handshake timed out, the
     /// stream ended, or a SOCKS5 proxy failed or could not reach the server. Also `true` if the
-    /// server or a proxy reported an overload or a temporary fault: 408, 425, 429 and 5xx, except
-    /// 501 and 505, which say what the server lacks. An unknown 5xx counts as 500 (RFC 9110 §15).
+    /// server or a proxy reported an overload or a temporary fault: 408, 425, 429 and 5xx, but
+    /// not 501 and 505, which mean that the server lacks a feature. An unknown 5xx counts as 500
+    /// (RFC 9110 §15).
     pub const fn is_retryable(self) -> bool {
         match self {
             Self::Timeout | Self::UnexpectedEof => true,

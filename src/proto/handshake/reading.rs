@@ -87,14 +87,14 @@ impl Reading {
         }
     }
 
-    /// Reports that the stream ended after the bytes committed.
+    /// Reports that the stream has ended: no byte follows the committed bytes.
     pub fn end_of_stream(&mut self) {
         self.eof = true;
     }
 
     /// Tells the handshake the current time. The first call starts the handshake timeout. A
     /// client's first call after the head of a refusal starts the wait of one second for the
-    /// refusal's body. Early and repeated calls are harmless.
+    /// refusal's body. Calls before the time of `poll_timeout`, and repeated calls, are harmless.
     ///
     /// # Errors
     ///
@@ -137,9 +137,9 @@ impl Reading {
 
     // Outputs.
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) next. If that call must start a
-    /// timeout, the time is [`Time::ZERO`], which is due at once. A timeout must start with the
-    /// first call, and after the head of a refusal. `None` once the handshake has an outcome.
+    /// When to call [`handle_timeout`](Self::handle_timeout) next. The time is [`Time::ZERO`],
+    /// which is due at once, if that call must start a timeout: before the first call, and again
+    /// after the head of a refusal. `None` once the handshake has an outcome.
     pub fn poll_timeout(&self) -> Option<Time> {
         let running = self.deadline.filter(|_| self.timeout.is_none());
         self.outcome.is_none().then_some(running.unwrap_or(Time::ZERO))
@@ -183,8 +183,8 @@ impl Reading {
         }
     }
 
-    /// Returns the status line of a complete response at the front of `buf`. Interim responses are
-    /// skipped. (A 101 is final.)
+    /// Skips interim responses, and returns the status line of the final response once its head is
+    /// complete.
     pub(crate) fn final_response(&mut self) -> Result<Option<StatusLine>, HandshakeError> {
         loop {
             begins_well(self.wire())?;

@@ -73,7 +73,7 @@ impl Body {
 }
 
 /// Returns the length of a refusal's body, and whether the body is chunked. If the headers leave
-/// the length in doubt, the body ends with the stream, because no other response follows it.
+/// the length in doubt, the body ends with the stream, because the refusal is the last response.
 fn framing(refusal: &Refusal) -> (u64, bool) {
     // RFC 9112 §6.3: a 204 or a 304 has no body, whatever its headers say.
     if matches!(refusal.status, 204 | 304) {
@@ -90,8 +90,8 @@ fn framing(refusal: &Refusal) -> (u64, bool) {
     (length.unwrap_or(UNTIL_EOF), false)
 }
 
-/// Parses a decimal number; returns `u64::MAX` for a larger number. `None` if `value` is empty, or
-/// has a character that is not a digit.
+/// Parses a decimal number. A number above `u64::MAX` counts as `u64::MAX`. `None` if `value` is
+/// empty, or has a character that is not a digit.
 pub(super) fn number(value: &[u8]) -> Option<u64> {
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     digits.then(|| head::text(value).parse().unwrap_or(u64::MAX))

@@ -8,8 +8,8 @@ use crate::proto::handshake::{
 
 const ACCEPT: &str = "Sec-WebSocket-Accept";
 
-/// The headers that [`Handshake::check`] examines. One loop compares the name of a received header
-/// with all of them, because separate comparisons cost up to 600 bytes of code per header.
+/// The headers that [`Handshake::check`] examines. A loop compares each received name with these
+/// names. Without the loop, each of these names would cost up to 600 bytes of code.
 const HEADERS: [&str; 5] = ["Upgrade", "Connection", ACCEPT, PROTOCOL, extensions::NAME];
 
 impl Handshake {

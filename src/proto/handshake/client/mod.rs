@@ -144,9 +144,9 @@ impl Handshake {
     ///
     /// # Errors
     ///
-    /// The first fault found. [`Refused`](HandshakeError::Refused) is returned as soon as one of
-    /// three things happens: the body or its first [`max_refusal_body`](Config::max_refusal_body)
-    /// bytes have arrived, the stream has ended, or `handle_timeout` has ended the wait for the
+    /// The first fault found. [`Refused`](HandshakeError::Refused) is returned as soon as the body
+    /// or its first [`max_refusal_body`](Config::max_refusal_body) bytes have arrived, a chunk of
+    /// the body is invalid, the stream has ended, or `handle_timeout` has ended the wait for the
     /// body (at most a second). [`response`](Self::response) returns status and headers as soon as
     /// the head is complete. An error is final: drop the stream.
     #[must_use = "`Complete` means that the connection is open; an error means that it never opens"]

@@ -53,7 +53,7 @@ impl Request {
     /// handshake may set is refused. To offer subprotocols, call
     /// [`subprotocols`](Self::subprotocols). Host is taken from the URL. To send a Host other than
     /// the dialed host, make the request for a URL with that Host, connect a stream yourself, and
-    /// pass the stream and the request to the adapter's `client`.
+    /// pass the stream and the request to the adapter's function `client`.
     ///
     /// # Errors
     ///

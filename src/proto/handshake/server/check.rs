@@ -28,7 +28,7 @@ pub(super) fn request<'a>(
     let (mut host, mut origin, mut upgrade, mut version, mut key) = (None, None, None, None, None);
     let (mut connection, mut body, mut offered) = (false, false, Vec::new());
     for &httparse::Header { name, value } in &*request.headers {
-        // Most clients write a name as RFC 6455 does, so the first comparison is usually enough.
+        // Most clients write names as RFC 6455 does, so the first comparison finds most names.
         let is = |known: &str| name == known || name.eq_ignore_ascii_case(known);
         if is(HOST) {
             once(&mut host, value, HOST)?;
@@ -83,8 +83,8 @@ fn key(key: &[u8]) -> Result<&[u8; KEY_LEN], HandshakeError> {
     }
 }
 
-/// Checks the target of a request and its Host (RFC 9112 §3.2). The target need not name a host,
-/// but the Host header must always name one.
+/// Checks the target and the Host header of a request (RFC 9112 §3.2). The target need not name a
+/// host, but the Host header must always name one.
 fn target(target: Option<&str>, host: &[u8]) -> Result<(), HandshakeError> {
     let authority = core::str::from_utf8(host).ok().and_then(|host| Authority::parse(host).ok());
     let authority = authority.ok_or(HandshakeError::BadHeader(HOST))?;

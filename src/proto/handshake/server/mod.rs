@@ -4,13 +4,13 @@
 //! ```text
 //! spare_mut, commit --> step --> Partial   read more
 //!                            --> Complete  request() is an upgrade: accept(..) or reject(..)
-//! --> Err(e) write reject(e), shut for writing, drain, drop
+//!                            --> Err(e)    write reject(e), shut for writing, drain, drop
 //! ```
 //!
 //! This module checks every requirement of RFC 6455 on a request. The caller looks at
 //! [`Handshake::request`] and decides which targets to serve and which origins and users to admit.
-//! [`Origins`] checks origins. A rejection always ends the stream, because bytes after a rejected
-//! request must never be read as a second request or as frames.
+//! [`Origins`] checks origins. After a rejection, always end the stream, because bytes after a
+//! rejected request must never be read as a second request or as frames.
 //!
 //! # Who is asking
 //!
@@ -38,10 +38,10 @@
 //! # Ok::<(), tickwire::handshake::HeaderError>(())
 //! ```
 //!
-//! A page cannot add headers to the request. Instead of a cookie, the page can send a token as one
-//! of the subprotocols: `new WebSocket(url, ["ticks.v1", "bearer." + token])`. Let the server
-//! choose `ticks.v1`. If the server chose the token, its response would repeat the token, and
-//! events of `tracing` would show it.
+//! A page cannot add headers, such as `Authorization`, to the request. But the page can send a
+//! token as one of the subprotocols: `new WebSocket(url, ["ticks.v1", "bearer." + token])`. Let the
+//! server choose `ticks.v1`. If the server chose the token, its response would repeat the token,
+//! and events of `tracing` would show it.
 //!
 //! ```
 //! use tickwire::handshake::server::{Accept, RequestHead};
@@ -226,7 +226,7 @@ impl Handshake {
         let chosen = accept.choose(&request);
         let protocol = chosen.map(|name| format!("{PROTOCOL}: {name}\r\n")).unwrap_or_default();
         let config = accept.get_config().map_or(&self.config, |chosen| chosen);
-        // The configuration of `accept`, if it has one, also decides about compression.
+        // A configuration in `accept` replaces the handshake's configuration, for compression too.
         let (extension, deflate) = deflate::accept(request.headers(), config);
         let negotiated = Negotiated { subprotocol: chosen.map(Into::into), deflate };
         // §4.2.2 step 5.
