@@ -84,8 +84,8 @@ pub enum RecvError {
         code: CloseCode,
     },
     /// The stream ended without a Close from the peer; `closed()` then has the code 1006 (§7.1.5).
-    /// Some peers end the stream instead of answering our Close. Over TLS, the stream may have
-    /// ended with or without a close_notify.
+    /// This error is also common after our Close, because some peers end the stream instead of
+    /// answering. Over TLS, the stream may have ended with or without a close_notify.
     #[error("stream ended without a closing handshake")]
     UnexpectedEof,
     /// Nothing arrived within the heartbeat's timeout after a Ping was written.
@@ -107,8 +107,8 @@ pub enum RecvError {
     /// [`frame_timeout`](crate::Config::frame_timeout) gives it.
     #[error("frame or message not complete within the frame timeout (frame_timeout)")]
     FrameTimeout,
-    /// Bytes waited to be sent, but within [`write_timeout`](crate::Config::write_timeout) the
-    /// stream neither accepted more of them nor flushed all that it held.
+    /// Bytes waited to be sent, but for the time [`write_timeout`](crate::Config::write_timeout)
+    /// the stream neither accepted any of these bytes nor completed a flush.
     #[error("no progress in writing within the write timeout (write_timeout)")]
     WriteTimeout,
 }

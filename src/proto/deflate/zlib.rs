@@ -75,7 +75,7 @@ impl Compressor {
             let done = n < room.len();
             out.filled(n);
             if done {
-                // The caller cuts off `TAIL`, so an output without it must not be sent.
+                // The caller removes `TAIL`, so output that does not end with `TAIL` is an error.
                 let whole = input.is_empty() && out.bytes().ends_with(&TAIL);
                 return if whole { Ok(()) } else { Err(Broken) };
             }

@@ -250,8 +250,8 @@ impl RequestLine {
         scan: &Scan,
         look: impl FnOnce(&httparse::Request<'_, 'a>) -> T,
     ) -> Option<(Self, T)> {
-        // If the scan has begun in an earlier read, it continues. To parse without it would then
-        // save only the scan of the last read.
+        // A scan that began in an earlier read continues. To parse without this scan would save
+        // only the scan of the last read.
         if scan.at > 0 || !wire.ends_with(b"\r\n\r\n") {
             return None;
         }

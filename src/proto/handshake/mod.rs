@@ -105,9 +105,9 @@ pub enum HandshakeError {
         /// The limit in bytes, without the line end.
         limit: u32,
     },
-    /// A major version other than 1 (§4.1, §4.2.1); a server answers 505. A client also refuses a
-    /// response with a minor version other than 1, except a refusal in HTTP/1.0. `tickwire-http`
-    /// also accepts HTTP/2 and HTTP/3.
+    /// A major version other than 1 (§4.1, §4.2.1); a server answers 505. A client also returns
+    /// this error for a minor version other than 1, unless a response in HTTP/1.0 refuses the
+    /// upgrade. `tickwire-http` allows HTTP/2 and HTTP/3 too.
     #[error("HTTP version is not 1.1")]
     BadHttpVersion,
     /// A request of HTTP/1.0, in which Upgrade has no meaning (RFC 9110 §7.8); answered with 426.
