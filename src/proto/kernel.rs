@@ -48,8 +48,8 @@ pub(crate) fn xor_in_place(bytes: &mut [u8], key: [u8; 4]) {
 }
 
 /// Does the same as [`xor_in_place`] for a payload that is read right afterwards, such as text.
-/// From 64 bytes on, stores are as wide as the reader's loads. Otherwise a wide load would have to
-/// wait for two narrow stores. This function is not inlined, to keep a binary message's path short.
+/// From 64 bytes on, the stores are as wide as the loads that come next. Otherwise each load would
+/// wait for two stores. This function is not inlined, to keep a binary message's path short.
 #[inline(never)]
 pub(crate) fn xor_to_read(bytes: &mut [u8], key: [u8; 4]) {
     match bytes.len() {

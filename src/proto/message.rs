@@ -178,8 +178,8 @@ pub struct Info {
     /// UTF-8 and inflated length are not checked yet. Bytes that the operating system still holds
     /// do not count.
     pub more: bool,
-    /// The number of messages delivered after the last [commit](crate::Receiver::commit) of a read
-    /// and before this message. Messages that the program skipped count too.
+    /// The number of messages delivered between the last [commit](crate::Receiver::commit) and this
+    /// message. Messages that the program skipped count too.
     pub ahead: u32,
     /// The time of the read that completed the message, if the caller passed the time to
     /// [`set_read`](crate::Receiver::set_read). The time counts from the caller's epoch.

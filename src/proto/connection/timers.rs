@@ -98,7 +98,7 @@ impl Timers {
         }
     }
 
-    /// Makes the timers, except the three that a dormant connection keeps: these are `None`.
+    /// Makes the timers, without those that a dormant connection keeps: `beat`, `silence`, `idle`.
     fn bare(config: &Config) -> Self {
         Self {
             close_timeout: config.close_timeout,
@@ -208,8 +208,8 @@ impl Timers {
         always || self.found.is_some()
     }
 
-    /// Whether the caller has to look at the clock before it reads. With a deadline on data, or
-    /// with an idle message, the caller has to look after each read, and otherwise after 64 reads.
+    /// Whether the caller has to look at the clock before the next read. With a deadline on data or
+    /// an idle message, this is `true` after each read, and otherwise after 64 reads.
     #[inline]
     pub(super) fn looks(&self, rx: &Receiver) -> bool {
         // The count of reads wraps, so the two numbers are compared by their difference.

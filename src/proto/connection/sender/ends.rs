@@ -310,10 +310,10 @@ impl Sender {
         }
         self.write_failed(); // This may set `close_gone`.
         // If the peer's Close came, or receiving has failed, `end_controls` has set
-        // `close_is_last`. If our Close has left too, the passed time is no error, because closing
-        // does not need the rest of a frame behind our Close. `timers.rs` decides the same for
-        // `Phase::Trailing`. While the peer's Close is awaited, this function returns an error,
-        // even if an earlier `write_failed` has set `close_gone`.
+        // `close_is_last`. If our Close has left too, the result is `Ok`, because closing does not
+        // need the rest of a frame behind our Close. `timers.rs` treats the deadline of
+        // `Phase::Trailing` in the same way. While the peer's Close is awaited, `close_is_last` is
+        // `false`, so the result is an error, even if `close_gone` is set.
         match left {
             _ if self.urgent.close_is_last && self.close_gone() => Ok(()),
             true => Err(RecvError::CloseTimeout),
@@ -321,9 +321,9 @@ impl Sender {
         }
     }
 
-    /// Reports that the stream refuses bytes for now. If there are no bytes to write, the stream
-    /// has refused a shutdown. The deadline on writing must not run for a shutdown, so the report
-    /// is ignored.
+    /// Reports that the stream refuses bytes for now. This call ignores the report if there are no
+    /// bytes to write: then the stream has refused a shutdown, and the deadline on writing must not
+    /// run for a shutdown.
     pub(crate) fn write_blocked(&mut self) {
         if self.out.len() > 0 {
             self.out.stall.set(true);

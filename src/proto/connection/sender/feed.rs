@@ -54,15 +54,16 @@ impl Sender {
     }
 
     /// Handles a message for which [`admits`](Self::admits) is `false`. Fails if the message may
-    /// not be fed. If the message is `plain` or should not be compressed, returns `false`, and the
-    /// caller has to frame it. Otherwise compresses and frames the message.
+    /// not be fed. Compresses and frames the message, and returns `true`. But if the message has to
+    /// be sent uncompressed, returns `false`, and the caller has to frame the message.
     #[inline(never)] // so that the usual case of `feed` stays short
     fn feed_slow(&mut self, b0: u8, payload: &[u8], plain: bool) -> Result<bool, SendError> {
         self.admit()?;
         Ok(!plain && self.frame_compressed(b0, payload))
     }
 
-    /// Works as `feed_slow` for a message that may be compressed already.
+    /// Works as `feed_slow` for a prepared message, which another connection may already have
+    /// compressed.
     #[inline(never)]
     fn feed_prepared_slow(&mut self, message: &Prepared, plain: bool) -> Result<bool, SendError> {
         self.admit()?;
@@ -186,8 +187,8 @@ impl Sender {
     }
 
     /// Whether a message is framed without further checks. If not, `admit` decides. If the result
-    /// is `true`, `has_room` is `true` too, because `has_room` counts only a part of the bytes in
-    /// `out`: those that were queued in order.
+    /// is `true`, `has_room` is `true` too, because `has_room` has the same limit, and counts only
+    /// those bytes of `out` that were queued in order.
     #[inline]
     pub(super) fn admits(&self) -> bool {
         self.out.len() < self.admit_below
@@ -219,7 +220,7 @@ impl Sender {
         }
     }
 
-    /// Queues a frame. Encodes its header and payload in one pass into the room after the content.
+    /// Queues a frame. Encodes its header and payload in one pass, at the end of `out`.
     #[inline]
     pub(super) fn frame(&mut self, b0: u8, payload: &[u8]) {
         let key = self.encoder.key();

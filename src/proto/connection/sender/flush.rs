@@ -1,5 +1,5 @@
-//! Calls that tell the sending half about its stream and its clock. A stream such as TLS buffers
-//! bytes itself until it is flushed.
+//! Calls that tell the sending half about its stream and its clock. Some streams, such as TLS,
+//! hold accepted bytes back until a flush. These bytes are called *unflushed*.
 use super::Sender;
 
 impl Sender {
@@ -10,8 +10,8 @@ impl Sender {
     }
 
     /// Tells the sender that from now on the caller's times have another epoch. A running deadline
-    /// on writing starts again at the next time that the caller tells. The time of `leave` counts
-    /// as passed.
+    /// on writing starts again with its full time at the next `handle_timeout`. The time `by` of an
+    /// earlier `leave` counts as passed.
     pub(in crate::proto::connection) fn restart_clock(&mut self) {
         self.out.stall.restart();
         self.leaves.restart();

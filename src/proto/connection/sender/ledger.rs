@@ -40,14 +40,14 @@ pub(super) struct Ledger {
     /// The end of the last control frames that were queued in order when all bytes before them had
     /// been written. Invariant: unwritten bytes before this position are not data. Without this
     /// field, a failed write would count these bytes as dropped data. Our Close is the only control
-    /// frame that may be queued in order behind unwritten bytes. In this case our Close does not
-    /// change `ahead`, and no data follows our Close.
+    /// frame that may be queued in order behind unwritten bytes. In this case `ahead` need not
+    /// change: no data follows our Close, so our Close lies after `data_end`.
     ahead: u64,
     /// The end of our Close; `u64::MAX` until it has a place.
     pub(super) close_end: u64,
     /// A message fed in order was dropped, at least in part, if it ends after this position. The
     /// position is `u64::MAX` until a Close overtakes or a write fails. From then on `data_end` no
-    /// longer changes: it is the position up to which data had been fed.
+    /// longer changes, and tells where the last data fed had ended, even if this data was dropped.
     lost_from: u64,
     /// The number of bytes fed in messages that overtake, without dropped bytes. These messages are
     /// written in the order in which they were fed, so the unwritten bytes are those that were fed
@@ -128,9 +128,9 @@ impl Ledger {
 
     /// Records that no more data will be fed. From then on [`Ledger::fed`] does not change,
     /// although `out.fed()` changes when data is dropped or a Close is queued. `data_end` may
-    /// exceed `control_end` from then on, until a Close is queued in order behind all data. If a
-    /// Close overtakes or a write fails instead, `lost_from` is set too, so that the end of the
-    /// data no longer depends on `control_end`.
+    /// exceed `control_end` now, until a Close is queued in order behind all data. If a Close
+    /// overtakes or a write fails instead, `lost_from` is set, and from then on the result of the
+    /// method `data_end` does not depend on `control_end`.
     pub(super) fn data_ended(&mut self, out: &OutBuffer) {
         self.data_end = self.data_end(out.fed());
     }

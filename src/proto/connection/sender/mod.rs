@@ -114,8 +114,8 @@ impl Empty for Sender {
 }
 
 impl Sender {
-    /// Makes a sender that is open. `keys` are a client's masking keys; `None` for a server. This
-    /// function must not panic or allocate: see `Connection::new`. So the caller makes the keys.
+    /// Makes a sender that is open. `keys` are a client's masking keys; `None` for a server. The
+    /// caller makes them, because this function must not panic or allocate: see `Connection::new`.
     #[inline(always)]
     pub(super) fn new(config: &Config, keys: Option<Box<Keys>>) -> Self {
         let high_water = config.high_water.max(1); // 0 would admit no message at all.
@@ -183,8 +183,8 @@ impl Sender {
     /// [heartbeat](Config::heartbeat) also measures round trips, but only on a silent connection.
     ///
     /// If several Pings are under way, only the Pongs of the oldest and of the newest give a time.
-    /// (By §5.5.3 a peer may answer only the newest Ping.) A Pong that comes after more than 60 s
-    /// gives no time.
+    /// (The newest Ping counts because a peer may leave all others unanswered, by §5.5.3.) A Pong
+    /// that comes after more than 60 s gives no time.
     ///
     /// `now` must come from the same clock as the times of
     /// [`set_read`](crate::Receiver::set_read) and `handle_timeout`. An adapter's clock is
@@ -301,7 +301,7 @@ impl Sender {
     }
 
     /// Gives the sender a buffer to encode into. The sender uses `buffer.len()` bytes, not the
-    /// capacity. If the present buffer holds bytes, or is not shorter, this call drops `buffer`.
+    /// capacity. If the present buffer holds bytes, or is at least as long, `buffer` is dropped.
     #[inline]
     pub fn lend(&mut self, buffer: Vec<u8>) {
         self.out.lend(buffer);
@@ -333,8 +333,8 @@ impl Sender {
         // the result has to agree with `Urgent::place`.
         //
         // If `out.open` is set, `out` ends inside a message in chunks, where §5.4 allows no other
-        // message. So an overtaking message can only be placed before a message that has not begun
-        // to leave. An empty `out` has no such message, so an overtaking message does not count.
+        // message. So an overtaking message finds a place only before a message in `out`. If `out`
+        // is empty, there is no such place. If `out` is not empty, the result is `true` anyway.
         let first = !self.urgent.first.is_empty() && !self.out.open;
         self.out.len() > 0 || first || self.control_waits()
     }

@@ -131,8 +131,9 @@ impl Urgent {
     }
 
     /// Drops the waiting Pongs and the waiting Ping, and frees their memory. No Ping or Pong is
-    /// queued afterwards. So `trips` need not forget the dropped Ping: no later Ping is measured.
-    /// `pinged` and `beat` are reset only to keep the documentation of these fields true.
+    /// queued afterwards. The dropped Ping may stay in `trips`, where it could only disturb the
+    /// measuring of later Pings. `pinged` and `beat` are reset only to keep the documentation of
+    /// these fields true.
     pub(super) fn drop_controls(&mut self) {
         (self.pongs, self.pinged) = (Vec::new(), 0);
         (self.ping, self.beat) = (Vec::new(), BeatPing::None);
@@ -214,7 +215,8 @@ impl Urgent {
         let dropped = to.out.truncate();
         first -= to.out.first_len();
         to.ledger.first_dropped(first);
-        // This precedes `append`, because the Close reuses the positions of the dropped bytes.
+        // This precedes `append`, which adds the Close to `out.fed()`: the Close gets the positions
+        // of the dropped bytes.
         to.ledger.in_order_dropped(dropped - first, to.out.fed());
         self.drop_first(to.ledger);
         to.append(OpCode::Close, body.payload());
@@ -231,7 +233,7 @@ impl Urgent {
         for (opcode, payload) in self.controls() {
             encoder.control(opcode, payload, |frame| frames.extend_from_slice(frame));
         }
-        // `drop_ping` is not called, because the Ping is sent, so a Pong can end the round trip.
+        // `drop_ping` would also forget the round trip, but this Ping is sent, and its Pong counts.
         self.pongs.clear();
         self.pinged = 0;
         self.ping.clear();

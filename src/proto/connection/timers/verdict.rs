@@ -12,8 +12,8 @@
 //!
 //! If bytes disprove the silence first, the deadline moves, and is found again once it passes. So
 //! after a program has slept, the connection first reads what the peer sent during the sleep, and
-//! only then believes a deadline. A flood that moves no deadline delays an error by at most `READS`
-//! reads.
+//! only then believes a deadline. A flood of bytes that does not disprove the silence (such as
+//! Pings, if data is awaited) delays an error by at most `READS` reads.
 use super::Receiver;
 use crate::proto::{error::RecvError, time::Time};
 use core::time::Duration;
@@ -26,9 +26,9 @@ const READS: u32 = 1024;
 pub(super) const SOON: Duration = Duration::from_millis(1);
 
 /// After a read that perhaps blocked, another read of this kind counts only this much later. A read
-/// is postponed while another task holds the stream's lock. The same task may postpone two quick
-/// reads, so they prove no more than one read. Tasks hold the lock for far less than `AGAIN`: only
-/// during a call that never waits.
+/// is postponed while another task holds the stream's lock. While one task
+/// holds the lock, two quick reads may be postponed, so they prove no more than one read. Tasks
+/// hold the lock for far less than `AGAIN`: only during a call that never waits.
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// How certain it is that a read blocked.
