@@ -11,9 +11,9 @@ use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use core::ops::{Deref, Range, RangeFrom};
 
-/// From this length in bytes on, the processor's features select the kernel (in [`xor_to_read`],
-/// from 64 bytes on). For fewer bytes, detecting the features costs more than it saves. The
-/// functions for long payloads are not inlined, so that the code at each caller stays short.
+/// From this length in bytes on, the processor's features select the kernel. For fewer bytes,
+/// detecting the features costs more than it saves, except in [`xor_to_read`], which detects them
+/// from 64 bytes on. Functions for long payloads are not inlined, so that callers stay short.
 const LONG: usize = 256;
 
 /// The length in bytes from which masking in place aligns its stores to 32 bytes, so that no store

@@ -226,7 +226,7 @@ pub struct Arrival {
 ///
 /// A message of up to 4 KiB that `recv_owned` returned is a part of a block of 36 KiB. All
 /// connections of a thread share these blocks. A thousand messages of 200 bytes, if all are kept,
-/// fill six blocks of two allocations each. If each message is dropped before the next is received,
+/// take six blocks of two allocations each. If each message is dropped before the next is received,
 /// one block serves all messages. A full block is freed when the last of its messages is dropped.
 /// So if you keep only a few of many messages for long, keep copies instead of whole blocks:
 /// `message.as_message().to_owned()` makes a copy with an allocation of its own.

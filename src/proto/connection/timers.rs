@@ -201,7 +201,7 @@ impl Timers {
     // When to tell the time.
 
     /// Whether some deadline runs while an open connection is idle. If not, an idle connection
-    /// computes no deadlines, so each deadline that always runs must be listed here.
+    /// computes no deadlines. So each deadline that runs in an idle connection must be listed here.
     #[inline]
     pub(super) fn ticks(&self) -> bool {
         let always = self.beat.is_some() || self.silence.is_some() || self.idle.is_some();
@@ -386,8 +386,8 @@ impl Timers {
                     self.found = None;
                     return Err(match error.close_code() {
                         None => self.expire(error, tx),
-                        // Our Close reports the error, so writing goes on. Only the deadline on
-                        // data ends; all other deadlines go on.
+                        // Only `DataTimeout` has a code. Our Close tells the peer this code, so
+                        // writing goes on, and only the deadline on data ends.
                         Some(_) => {
                             self.silence = None;
                             error

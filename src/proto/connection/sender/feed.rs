@@ -149,8 +149,8 @@ impl Sender {
     }
 
     /// Does the work of [`feed_first`](Self::feed_first), without its generic parameter. The
-    /// message is never compressed, because with context takeover, messages must reach the peer in
-    /// the order in which they were compressed.
+    /// message is never compressed. With context takeover, compressed messages must reach the peer
+    /// in the order in which they were compressed, but this message overtakes others.
     pub(in crate::proto::connection) fn overtake(
         &mut self,
         message: &Outbound<'_>,

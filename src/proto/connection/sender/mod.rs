@@ -267,9 +267,9 @@ impl Sender {
 
     // Outputs.
 
-    /// Returns the bytes to write next, as a [`Buf`](bytes::Buf). First, this call places waiting
-    /// control frames and overtaking messages among these bytes. Some of these frames and messages
-    /// may have to wait longer.
+    /// Returns the bytes to write next, as a [`Buf`](bytes::Buf). First, this call gives waiting
+    /// control frames and overtaking messages a place among these bytes, except those that have to
+    /// wait longer.
     #[inline]
     pub fn outgoing(&mut self) -> Outgoing<'_> {
         if self.frame_waits() {
@@ -278,8 +278,8 @@ impl Sender {
         Outgoing(&mut self.out)
     }
 
-    /// Moves the frames that wait beside the buffer into the buffer. Some of these frames may have
-    /// to wait longer.
+    /// Moves the frames that wait beside the buffer into the buffer, except those that have to wait
+    /// longer.
     #[cold]
     #[inline(never)]
     fn place_waiting(&mut self) {
