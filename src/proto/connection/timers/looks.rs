@@ -9,6 +9,6 @@ use core::time::Duration;
 pub(super) const LOOKS: u32 = 5;
 
 /// The shortest deadline on data and the shortest interval of the idle message. A shorter setting
-/// counts as 5 ms. Otherwise the looks would leave no time for other work. For the
-/// same reason, the result of `Completion::part` is at least 5 ms.
+/// counts as 5 ms. Otherwise the looks would leave no time for other work. For the same reason,
+/// the result of `Completion::part` is at least 5 ms.
 pub(super) const SHORTEST: Duration = Duration::from_millis(5);
