@@ -145,7 +145,7 @@ impl Timers {
         self.found = None; // The pause moves the deadline, which then has to be found anew.
     }
 
-    /// Whether reading goes on, and the length of the last pause is already measured.
+    /// Whether no pause of reading runs or is still to be measured.
     #[inline]
     pub(super) fn run(&self) -> bool {
         self.pause == Pause::No

@@ -301,7 +301,7 @@ impl Sender {
     }
 
     /// Gives the sender a buffer to encode into. The sender uses `buffer.len()` bytes, not the
-    /// capacity. If the present buffer holds bytes, or is at least as long, `buffer` is dropped.
+    /// capacity. Drops `buffer` if the present buffer holds bytes, or is as long or longer.
     #[inline]
     pub fn lend(&mut self, buffer: Vec<u8>) {
         self.out.lend(buffer);

@@ -26,9 +26,9 @@ const READS: u32 = 1024;
 pub(super) const SOON: Duration = Duration::from_millis(1);
 
 /// After a read that perhaps blocked, another read of this kind counts only this much later. A read
-/// is postponed while another task holds the stream's lock. While one task
-/// holds the lock, two quick reads may be postponed, so they prove no more than one read. Tasks
-/// hold the lock for far less than `AGAIN`: only during a call that never waits.
+/// is postponed while another task holds the stream's lock. Two quick reads may be postponed by the
+/// same call of that task, so they prove no more than one read. Tasks hold the lock for far less
+/// than `AGAIN`: only during a call that never waits.
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// How certain it is that a read blocked.
