@@ -107,9 +107,9 @@ use tickwire_parts::Backoff;
 ///   418, [`Attempts`] keeps all lines away for the time of Retry-After, but at most for
 ///   [`max_retry_after`](Attempts::max_retry_after).
 /// - **Addresses.** After an attempt that failed, and after [`Ended::Silent`], a line turns to the
-///   next address. After any other end of a connection, the line dials the same address again, if
-///   no other line has a connection to this address, or dials it. Otherwise the line turns to the
-///   next address that no other line has a connection to or dials, if there is one. The line
+///   next address. A line uses the addresses that it dials or has a connection to. After any other
+///   end of a connection, the line dials the same address again. But if another line uses this
+///   address, the line turns to the next address that no other line uses, if there is one. The line
 ///   decides this at the end of the connection, and again when it dials. If an attempt to dial a
 ///   successor has failed, the line has turned already, and the end of the older connection turns
 ///   it no further. After [`Ended::Silent`], and after [`Ended::Failed`] with
@@ -154,9 +154,10 @@ use tickwire_parts::Backoff;
 pub struct Follower<T> {
     /// How many addresses there are to dial: 1 unless set. 0 counts as 1.
     pub addresses: usize,
-    /// The pace of the messages on each connection: 4 in 1.2 s unless set. Subscriptions that were
-    /// not sent yet leave first, in the order of their indices. Probes and repeated subscriptions
-    /// follow, in the order in which they became due.
+    /// The pace of the messages on each connection: 4 in 1.2 s unless set, because Binance allows 5
+    /// in 1 s, including Pongs. Subscriptions that were not sent yet leave first, in the order of
+    /// their indices. Probes and repeated subscriptions follow, in the order in which they became
+    /// due.
     pub pace: Pace,
     /// Whether each connection begins with a [login](Say::Login): `false` unless set. The
     /// subscriptions wait until the login is [accepted](Incoming::LoggedIn).
@@ -238,8 +239,9 @@ impl<T> Follower<T> {
     ///
     /// `backoff` has the delays between attempts. Give each line a different seed. The exchange
     /// cuts a connection at the age of `life`, so the follower dials a successor `lead` earlier, as
-    /// [`Rotation::new`] says. Give each line a different lead. If the exchange cuts no connection,
-    /// use [`Duration::MAX`] as `life`, and zero as `lead`.
+    /// [`Rotation::new`] says. Give each line a different lead, so that two lines do not replace
+    /// their connections at the same time. If the exchange cuts no connection, use
+    /// [`Duration::MAX`] as `life`, and zero as `lead`.
     ///
     /// Does nothing if there are [`MOST_LINES`](Self::MOST_LINES) lines already.
     pub fn add_line(&mut self, backoff: Backoff, life: Duration, lead: Duration) {
@@ -319,7 +321,7 @@ impl<T> Follower<T> {
         let mut runs = self.runs.iter_mut();
         let found = runs.find_map(|run| Some((run.end_dialing(connection)?, run)));
         let Some((address, run)) = found else { return };
-        // An alarm is over. A stop is not, because only `go_on` ends a stop.
+        // A new connection ends an alarm, but not a stop, because only `go_on` ends a stop.
         run.after = run.after.map(|(ended, _)| (ended, tickwire::Retry::BackOff));
         let mut open = Open::new(connection, address, self.pace.anew(), now);
         if self.login {

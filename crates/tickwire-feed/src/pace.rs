@@ -346,9 +346,9 @@ impl<T> Paced<T> {
 /// ```
 #[derive(Debug)]
 pub struct Attempts {
-    /// The longest Retry-After that is obeyed. A longer Retry-After counts as `max_retry_after`. So
-    /// does a longer window of the pace, if the server sent no Retry-After. The default is 3 days,
-    /// the longest ban of Binance.
+    /// The longest Retry-After that is obeyed. A longer Retry-After counts as `max_retry_after`. If
+    /// the server sent no Retry-After, a longer window of the pace counts as `max_retry_after` too.
+    /// The default is 3 days, the longest ban of Binance.
     pub max_retry_after: Duration,
     pace: Pace,
     not_before: Time,

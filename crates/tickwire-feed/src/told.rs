@@ -55,8 +55,9 @@ pub enum Action<T> {
     /// These numbers are lost: see [`Event::Gap`](crate::Event::Gap). If [`Subscription::resume`]
     /// is false, nothing more of this subscription is delivered until you call
     /// [`resync`](Arbiter::resync) or [`resume`](Arbiter::resume) of its
-    /// [arbiter](Follower::arbiter). If your snapshot ends within the gap, take a newer one:
-    /// `resync` would repeat the gap. Without `resync`, each lost number is reported once.
+    /// [arbiter](Follower::arbiter). If your snapshot ends within the gap, take a newer snapshot,
+    /// because after `resync` the follower would report the rest of the gap again. Without
+    /// `resync`, each lost number is reported once.
     Gap {
         /// The subscription's index.
         subscription: usize,

@@ -65,8 +65,9 @@ impl Opening {
         config: &Config,
         entropy: impl Entropy + Send + Sync + 'static,
     ) -> (Request<()>, Self) {
-        // The handshake gets no limit, because it would also count the headers that `accept` adds
-        // to the response. `accept` itself checks `max_headers`, without the added headers.
+        // The handshake gets no limit on headers, because it would also count the headers that
+        // `accept` adds to the response. `accept` itself checks `max_headers`, without the added
+        // headers.
         let uncounted = Config { max_headers: usize::MAX, ..config.clone() };
         let (mut asked, opening) = Self::new(request, &uncounted, entropy);
         *asked.method_mut() = Method::CONNECT;

@@ -27,8 +27,8 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// random, clients that lose a server together do not come back together.
 ///
 /// Delays start anew only after [`reset`](Self::reset) or [`connected_for`](Self::connected_for),
-/// never because a connection was opened. Otherwise a client would dial in a tight loop if the
-/// server drops each connection right after accepting it.
+/// never because a connection was opened. Otherwise, if the server drops each connection right
+/// after accepting it, each delay would be a first delay.
 ///
 /// ```
 /// use std::time::Duration;
@@ -136,11 +136,10 @@ impl Backoff {
 
     /// Says that the connection has served its purpose: the delays start anew.
     ///
-    /// A successful opening handshake is not enough: wait for a message of a subscription, or for
-    /// the answer to a request. One message is not enough either: a peer that sends one message and
-    /// then drops the connection would be dialed after the first delay every time. So also require
-    /// that the connection was open for some seconds, or use
-    /// [`connected_for`](Self::connected_for).
+    /// Before this call, wait for a message of a subscription, or for the answer to a request,
+    /// because a successful opening handshake proves too little. Also require that the connection
+    /// was open for some seconds, or use [`connected_for`](Self::connected_for). Otherwise, if the
+    /// peer drops each connection after one message, each delay would be a first delay.
     pub const fn reset(&mut self) {
         self.attempts = 0;
     }

@@ -109,8 +109,9 @@ impl Seat {
     }
 
     /// Whether the connection with the `old` seat can end without a loss for this subscription. In
-    /// a quiet market, no data shows this. So the `old` connection stays for `answer_within` after
-    /// the answer, because data may still be on its way over the `old` connection.
+    /// a quiet market, no data comes that could show this. So the `old` connection stays until
+    /// `answer_within` after the answer on the successor, because data may still be on its way over
+    /// the `old` connection.
     pub(super) fn replaces<T>(
         &self,
         old: Option<&Self>,
@@ -181,7 +182,7 @@ impl Open {
         matches!(self.login, Ask::No)
     }
 
-    /// Gives a seat to a subscription, which is now due.
+    /// Gives a subscription its seat, and makes the subscription due.
     pub(super) fn subscribe(&mut self, subscription: usize, watch: Subscription) {
         self.seats.resize_with(self.seats.len().max(subscription + 1), || None);
         self.seats[subscription] = Some(Seat::new(watch));
@@ -257,8 +258,8 @@ impl Open {
         seats.try_fold(next, |next, seat| Some(seat.turn(patience, now)?.min(next)))
     }
 
-    /// How many new subscriptions are unsent or unanswered, and whether any subscription or probe
-    /// is.
+    /// How many new subscriptions are unsent or unanswered, and whether any probe or subscription,
+    /// new or repeated, is unsent or unanswered.
     pub(super) fn missing(&self) -> (usize, bool) {
         let is_asked = |ask: Ask| !matches!(ask, Ask::No);
         let asked = || self.seats.iter().flatten().filter(|seat| is_asked(seat.ask));

@@ -19,8 +19,8 @@ pub(super) struct Run {
     pub(super) failed: usize,
     /// No attempt before this time. `None`: no attempt until `go_on`.
     pub(super) not_before: Option<Time>,
-    /// The `Ended` that has set `not_before`, and its `Retry`: `BackOff` once a connection has
-    /// opened. `None` before the first end.
+    /// The `Ended` that has set `not_before`, and its `Retry`, which becomes `BackOff` when a
+    /// connection opens. `None` before the first end.
     pub(super) after: Option<(Ended, Retry)>,
 }
 
@@ -97,8 +97,8 @@ impl Run {
                 Some(at) => self.backoff.next().map(|delay| (at - now) + delay),
                 None => self.backoff.after_refusal(status, retry_after),
             },
-            // The other addresses may work, so the line does not wait before all addresses have
-            // failed. The call of `next` is only to count the attempt for `max_attempts`.
+            // The other addresses may work, so the line waits only once all addresses have failed.
+            // Here `next` only counts the attempt for `max_attempts`.
             _ if other.is_some() && self.failed < addresses => {
                 self.backoff.next().map(|_| Duration::ZERO)
             }

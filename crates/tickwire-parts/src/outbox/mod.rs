@@ -17,7 +17,7 @@ use index::Index;
 use tickwire::{CloseCode, CloseFrame, IntoOutbound, Outbound, SendError, Sender, Time};
 
 /// The bytes that count for each message besides its payload: about the size of a queue's entry. So
-/// the bound also limits a queue of empty messages.
+/// `max_bytes` also limits a queue of empty messages.
 const OVERHEAD: usize = 64;
 
 /// The two possible reasons of the Close: one for each bound.
