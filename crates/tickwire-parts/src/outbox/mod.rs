@@ -124,8 +124,8 @@ pub struct OutboxCounts {
 ///
 /// Under tokio, each subscriber has a task. This task pushes and receives, and feeds whenever fewer
 /// than `max_unsent` bytes are unsent. At most 1 MiB waits, or a single longer message;
-/// [`max_bytes`](Self::max_bytes) sets another bound. 1 MiB is room for one tick of 40 bytes for
-/// each of 10,000 instruments.
+/// [`max_bytes`](Self::max_bytes) sets another bound. With 64 bytes more for each message, 1 MiB is
+/// room for one tick of 40 bytes for each of 10,000 instruments.
 ///
 /// ```no_run
 /// # use std::time::Instant;
@@ -188,9 +188,9 @@ pub struct Outbox {
     /// [`has_room`](Self::has_room) is true, and the last message may exceed the bound.
     pub max_bytes: usize,
     /// How long a message may wait; unlimited unless set. A message that has waited for `max_age`
-    /// is too old. [`Wait`](Overflow::Wait) ignores the age. Each push and feed checks it, so no
-    /// message that is too old is ever fed. To make the policy act on time, call `feed` at
-    /// [`poll_timeout`](Self::poll_timeout).
+    /// is too old. [`Wait`](Overflow::Wait) ignores the age. With the other policies, each push and
+    /// feed checks the age, so no message that is too old is ever fed. To make the policy act on
+    /// time, call `feed` at [`poll_timeout`](Self::poll_timeout).
     ///
     /// A message that replaces a waiting message takes over that message's age. The age of any
     /// other message counts from the `now` of its push. So read the clock right before the push. If
@@ -198,8 +198,8 @@ pub struct Outbox {
     pub max_age: Option<Duration>,
     /// The outbox feeds while less than this many bytes are unsent, so the last message may exceed
     /// the limit. 0 counts as 1. `max_unsent` is [`MAX_UNSENT`](Self::MAX_UNSENT) unless set, and
-    /// has no effect beyond [`high_water`](tickwire::Config::high_water). A smaller value adapts to
-    /// a slow peer sooner, and a larger value needs fewer writes.
+    /// has no effect beyond [`high_water`](tickwire::Config::high_water). With a smaller value, the
+    /// policy notices a slow peer sooner. With a larger value, fewer writes are needed.
     pub max_unsent: usize,
     /// The waiting messages, in the order of their `since`.
     queue: VecDeque<Entry>,
@@ -289,9 +289,9 @@ impl Outbox {
     }
 
     /// Feeds waiting messages to `tx` while less than [`max_unsent`](Self::max_unsent) bytes are
-    /// unsent. Feeds no message while a message in chunks is in progress. If the policy
-    /// disconnects, queues the Close at the next frame boundary ([`Sender::abort`]). The reason of
-    /// the Close is "too slow: over max_bytes" or "too slow: over max_age".
+    /// unsent. Feeds no message while a message in chunks is in progress. If the policy disconnects
+    /// the subscriber, queues the Close at the next frame boundary ([`Sender::abort`]). The reason
+    /// of the Close is "too slow: over max_bytes" or "too slow: over max_age".
     ///
     /// Call `feed` after a push, and when the stream has accepted bytes, for example after a flush.
     ///
@@ -332,7 +332,7 @@ impl Outbox {
         self.queue.front().map(|entry| entry.since + age)
     }
 
-    /// Whether less than [`max_bytes`](Self::max_bytes) waits, or nothing at all. If `true`, the
+    /// Whether less than [`max_bytes`](Self::max_bytes) waits, or no message waits. If `true`, the
     /// next push under [`Overflow::Wait`] is not refused.
     pub fn has_room(&self) -> bool {
         self.queue.is_empty() || self.bytes < self.max_bytes
