@@ -5,8 +5,8 @@ use crate::{Gap, Numbers};
 use core::{fmt, ops::Range, time::Duration};
 use tickwire::{CloseCode, Retry, Time, handshake::client::Refusal};
 
-/// A connection of a [`Follower`], from [`Action::Dial`] to its end. No two connections of a
-/// follower have the same id.
+/// The id of a connection of a [`Follower`], from [`Action::Dial`] to the connection's end. No two
+/// connections of a follower have the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub(crate) u64);
 
@@ -84,10 +84,10 @@ pub enum Say {
     /// Log in. This comes once for each connection, before all subscriptions, if
     /// [`Follower::login`] is set.
     Login,
-    /// Send these subscriptions, 1 to [`Follower::batch`], in one message. Use the range's `start`
-    /// as the request's id, and pass it to [`Incoming::Answer`] when the answer arrives. A
-    /// subscription with [`ask_after`](Subscription::ask_after) comes again if it stays unanswered
-    /// or its data stops.
+    /// Send these subscriptions in one message: at least 1, and at most [`Follower::batch`]. Use
+    /// the range's `start` as the request's id, and pass it to [`Incoming::Answer`] when the answer
+    /// arrives. A subscription with [`ask_after`](Subscription::ask_after) comes again if it stays
+    /// unanswered or its data stops.
     Subscribe(Range<usize>),
     /// Send something that the exchange answers with a message, such as the text `ping`. A Ping
     /// frame is not enough, because its answer is no message. `Probe` comes only if
