@@ -221,7 +221,7 @@ impl Receiver {
                 Some(message) if message.compressed => 0,
                 _ => {
                     // A message taken whole needs room for at most `max_message` bytes, because
-                    // `step` refuses more. A length above `usize` counts as `limit`.
+                    // `step` refuses more. A length that does not fit `usize` counts as `limit`.
                     let here = self.buf.wire_len() as u64;
                     let limit = if self.in_chunks() { usize::MAX } else { self.limits.max_message };
                     usize::try_from(remaining.saturating_sub(here)).map_or(limit, |n| n.min(limit))
@@ -339,9 +339,10 @@ impl Receiver {
         }
     }
 
-    /// Takes the buffer away, usually before a wait. Returns an empty `Vec` if there is no buffer,
-    /// or if the receiver still needs the buffer. Afterwards [`message`](Self::message),
-    /// [`chunk`](Self::chunk) and [`event`](Self::event) return `None`.
+    /// Takes the buffer away, so that other connections can use it while this one waits for input.
+    /// Returns an empty `Vec` if there is no buffer, or if the receiver still needs the buffer.
+    /// Afterwards [`message`](Self::message), [`chunk`](Self::chunk) and [`event`](Self::event)
+    /// return `None`.
     ///
     /// If the received bytes that are still needed fill at most an eighth of the buffer, they move
     /// to a small buffer that the connection keeps. Otherwise the receiver keeps the buffer.
@@ -462,8 +463,8 @@ impl Receiver {
         self.quick_below > 0 && self.buf.wire_len() == 0
     }
 
-    /// Whether a dormant connection needs nothing of this receiver except `counts`. Always `false`
-    /// if messages may be compressed.
+    /// Whether the connection may become dormant and keep only `counts` of this receiver. Always
+    /// `false` if messages may be compressed.
     pub(super) fn may_be_dormant(&self) -> bool {
         self.is_idle() && self.inflate.is_none()
     }

@@ -1,7 +1,7 @@
 //! The common case of receiving, which needs only a few comparisons.
 //!
-//! `quick` leaves rare or invalid input, unchanged, to the state machine. So each rule is enforced
-//! in one place only.
+//! `quick` leaves rare or invalid input, unchanged, to the state machine. Only the state machine
+//! returns errors, so that each rule is enforced in one place.
 use super::{Current, Receiver, Step};
 use crate::proto::{
     frame::{OpCode, ShortHeader},
@@ -11,10 +11,11 @@ use crate::proto::{
 };
 
 impl Receiver {
-    /// Handles the case that no input is left. Also handles a frame that is a whole message of less
-    /// than 64 KiB, if the frame has arrived completely, or if its received part can wait for the
-    /// rest. In all other cases, such as a violation, changes nothing and returns `None`, and the
-    /// caller has to call `step_slow`. While `quick_below` is 0, the result is always `None`.
+    /// Returns `Message` if the next frame has arrived completely, and is a whole uncompressed
+    /// message of less than 64 KiB. Returns `NeedInput` if no input is left, or if a part of such a
+    /// frame can wait in the buffer for the rest. In all other cases, such as a violation, changes
+    /// nothing and returns `None`, and the caller has to call `step_slow`. While `quick_below` is 0,
+    /// the result is always `None`.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
         if self.buf.wire_len() == 0 {
@@ -30,8 +31,8 @@ impl Receiver {
         let payload = self.buf.ahead(header.len, header.payload_len);
         if !self.buf.reaches(payload.end) {
             // The function `waits` in walk.rs decides in the same way, and its documentation has
-            // the reasons. The first condition excludes an incomplete header, which was parsed from
-            // stale bytes.
+            // the reasons. The first condition excludes an incomplete header, because `parse` took
+            // its missing bytes from stale memory.
             let waits = self.buf.reaches(payload.start)
                 && self.buf.holds(header.len + header.payload_len)
                 && (header.opcode == OpCode::Binary || self.begins_text(header.len));

@@ -39,8 +39,8 @@ impl Receiver {
     /// frame, or payload of a data frame in progress.
     ///
     /// The number is the count of consumed bytes minus `not_data`, plus the received payload bytes
-    /// of a data frame that waits in the buffer. When `quick` consumes a message, the number grows
-    /// at least by the header's length, so `quick` need not count messages.
+    /// of a data frame that waits in the buffer. `quick` does not add the header of a message to
+    /// `not_data`. So each message that `quick` consumes changes the number, even an empty message.
     pub(in crate::proto::connection) fn data_mark(&self) -> Option<u64> {
         let consumed = self.stream_position().wrapping_sub(self.counts.not_data);
         let ahead = match &self.state {

@@ -69,7 +69,8 @@ impl Receiver {
 
     #[cold]
     pub(super) fn fail(&mut self, error: RecvError) {
-        // Every later `step` fails again. Only the first failure is traced.
+        // Every later `step` returns this error and calls `fail` again, but only the first call is
+        // traced.
         if !matches!(self.state, State::Failed(_)) {
             trace::failed(self.role(), error);
         }
@@ -150,7 +151,7 @@ impl Receiver {
             return Err(ProtocolError::ReservedBits);
         }
         let (opcode, _) = frame::first_byte(b0)?;
-        // §5.4: a continuation needs a message in progress, but no message may begin in another.
+        // §5.4: a continuation needs a message in progress, and no message may begin inside another.
         match (opcode, &self.message) {
             (OpCode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
             (OpCode::Text | OpCode::Binary, Some(_)) => {
@@ -183,9 +184,9 @@ impl Receiver {
         self.limits.check_frame(compressed, more)
     }
 
-    /// The number of payload bytes of the message in progress so far, as they are on the wire. The
-    /// number has no meaning once a chunk was handed out. Without a message it is 0, because
-    /// `inflate.taken()` is then 0, and `buf.message()` is empty.
+    /// The number of payload bytes taken so far of the message in progress; compressed bytes are
+    /// counted before they are inflated. The number has no meaning once a chunk was handed out.
+    /// Without a message it is 0, because `inflate.taken()` is then 0, and `buf.message()` is empty.
     fn kept(&self, compressed: bool) -> u64 {
         match &self.inflate {
             Some(inflate) if compressed => inflate.taken(),
@@ -300,8 +301,8 @@ impl Receiver {
                 self.view = (here.start, here.end);
                 Ok(Some(Step::Message))
             }
-            // At `Full` the output was dropped, so inflating can go on. Otherwise a frame's header
-            // is next.
+            // At `Full` the message is being skipped, and its output was dropped above, so
+            // inflating can go on. Otherwise a frame's header is next.
             None if stop == Stop::Full || matches!(self.state, State::Header) => Ok(None),
             None => self.starved().map(Some), // The frame needs more input.
         }

@@ -254,7 +254,8 @@ impl Inflate {
                 Status::Progress if taken <= n => begun = taken, // A block ended here.
                 Status::Progress if taken == whole && begun == n && flushed => {
                     // If the last block ended inside the byte ff, the rest of ff began a block with
-                    // BFINAL. That block ends here, and the message is invalid.
+                    // BFINAL. If that block ends with the appended bytes, zlib now returns
+                    // `StreamEnd`, and the message is invalid.
                     let done = zlib::inflate(raw, &[], &mut [0], true).map_err(|_| BAD)?;
                     let last = matches!(done.status, Status::StreamEnd);
                     return if last { Err(BAD) } else { Ok(None) };
@@ -280,10 +281,10 @@ impl Inflate {
     }
 }
 
-/// Writes `behind` into `input`, after the first `n` bytes. Returns the part of `input` that ends
-/// one extra byte after `behind`, and the length of this part without the extra byte. `input` must
-/// be long enough. The extra byte is there because zlib reports the end of a block only while input
-/// is left. If zlib takes the extra byte, the message is incomplete.
+/// Writes `behind` into `input`, after the first `n` bytes. Returns a slice of `input` with the `n`
+/// bytes, `behind` and one extra byte, and the length of the slice without the extra byte. `input`
+/// must have all these bytes. The extra byte is there because zlib reports the end of a block only
+/// while input is left. If zlib takes the extra byte, the message is incomplete.
 fn followed<'w>(
     input: &'w mut [u8],
     n: usize,
