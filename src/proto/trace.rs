@@ -3,7 +3,7 @@
 //!
 //! The caller adds spans, because only the caller can name the connection. Text from the peer is
 //! truncated and escaped. Events never show payloads of messages or queries of URLs. The only
-//! header value that they show is the subprotocol that a server has chosen.
+//! header value that they show is the chosen subprotocol, in the event of a server.
 #![cfg_attr(not(feature = "tracing"), allow(unused, clippy::single_match))]
 #[cfg_attr(not(feature = "tracing"), path = "trace/no_events.rs")]
 mod events;

@@ -15,8 +15,8 @@ use prepared::Prepared;
 ///   [`OwnedMessage`]. The payload is copied into the outgoing buffer.
 /// - `String`, `Box<str>`, `Vec<u8>`, [`Bytes`] and [`OwnedMessage`]. If the message is not
 ///   compressed, a server copies a payload of less than
-///   [`min_vectored`](crate::Config::min_vectored) bytes. The server sends a payload of at least
-///   that length without a copy, by a vectored write. Over a stream without vectored writes, and in
+///   [`min_vectored`](crate::Config::min_vectored) bytes, and sends any other payload without a
+///   copy, by a vectored write. But over a stream without vectored writes, and in
 ///   [`feed_first`](crate::Sender::feed_first), the server copies every payload.
 /// - `Cow<str>`, which is treated like the `&str` or the `String` in it.
 /// - `Arc<str>`. Its text is first copied into a `String`. To copy only once, pass a `&str`.

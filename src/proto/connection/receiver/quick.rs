@@ -32,7 +32,7 @@ impl Receiver {
         if !self.buf.reaches(payload.end) {
             // The function `waits` in walk.rs decides in the same way, and its documentation has
             // the reasons. The first condition excludes an incomplete header, because `parse` took
-            // its missing bytes from stale memory.
+            // its missing bytes from old content of the buffer.
             let waits = self.buf.reaches(payload.start)
                 && self.buf.holds(header.len + header.payload_len)
                 && (header.opcode == OpCode::Binary || self.begins_text(header.len));
