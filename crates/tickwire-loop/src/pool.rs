@@ -50,14 +50,12 @@ impl Pool {
         }
     }
 
-    #[cold]
     fn take_from_list(&mut self) -> Vec<u8> {
         let buffer = self.free.pop().unwrap_or_default();
         self.bytes -= buffer.capacity();
         buffer
     }
 
-    #[cold]
     fn give_to_list(&mut self, buffer: Vec<u8>) {
         // The limit counts `capacity` and not `len`, because all of the capacity stays allocated.
         if buffer.capacity() <= MOST - self.bytes {

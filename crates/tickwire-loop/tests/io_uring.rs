@@ -37,9 +37,13 @@ struct Server {
 impl Server {
     /// `None` if there is no io_uring here.
     fn new() -> Option<Self> {
+        Self::with(Config::default())
+    }
+
+    fn with(config: Config) -> Option<Self> {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let settings = Settings { io_uring: true, ..Settings::default() };
-        let (mut net, address) = listening(settings, Door::new(Config::default()));
+        let (mut net, address) = listening(settings, Door::new(config));
         if !net.net().uses_io_uring() {
             // Not `println`: libtest hides what a test that passes prints.
             let _ = stderr().write_all(b"NOT RUN: no io_uring for this process\n");
@@ -90,6 +94,62 @@ fn handle(net: &mut Net<'_, ()>, event: Event<'_, ()>) {
 
 fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// In one round, a send to a removed connection fails, and a new connection gets its slot. The
+/// failure is of the removed connection alone.
+#[test]
+fn a_failed_send_says_nothing_of_the_next_connection_in_its_slot() {
+    let config = Config { high_water: 1000, ..Config::default() };
+    let Some(mut server) = Server::with(config) else { return };
+    let mut opened = None;
+    let old = TcpStream::connect(server.address).unwrap();
+    (&old).write_all(REQUEST.as_bytes()).unwrap();
+    while opened.is_none() {
+        server
+            .net
+            .turn(LONG, |net, event| {
+                if let Event::Open(of) = event {
+                    let mut outbox = Outbox::new(Overflow::DropOldest);
+                    outbox.max_bytes = 6000;
+                    net.set_outbox(of, outbox);
+                    opened = Some(of);
+                }
+                handle(net, event);
+            })
+            .unwrap();
+    }
+    // The next wait finds the reset of the old connection, the waker and the new connection.
+    socket2::SockRef::from(&old).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(old);
+    let mut new = TcpStream::connect(server.address).unwrap();
+    new.write_all(REQUEST.as_bytes()).unwrap();
+    server.net.net().waker().wake().unwrap();
+    let mut woken = false;
+    while !woken {
+        server
+            .net
+            .turn(LONG, |net, event| {
+                if let (Event::Woken, Some(of)) = (&event, opened) {
+                    woken = true;
+                    for _ in 0..16 {
+                        let _ = net.send(of, &[7; 600][..]);
+                    }
+                    assert!(net.remove(of).is_some());
+                }
+                handle(net, event);
+            })
+            .unwrap();
+    }
+    server.until(|server| server.net.net().counts().open == 1);
+    new.write_all(&frame(b"hello")).unwrap();
+    for _ in 0..200 {
+        server.round();
+    }
+    new.set_read_timeout(Some(LONG)).unwrap();
+    let mut reply = [0; 129 + 7];
+    new.read_exact(&mut reply).unwrap();
+    assert!(reply.ends_with(b"hello"));
 }
 
 /// Connections end in every phase, by either side, with bytes under way in both directions.
