@@ -27,14 +27,15 @@
 //!
 //! The server has to do two things:
 //!
-//! - Switch off Nagle's algorithm, with `tap_io` of axum's `ListenerExt`. If an `Outbox` of
-//!   `tickwire-parts` replaces old messages, also set a smaller send buffer in `tap_io`, because
-//!   the `Outbox` cannot replace messages that are in the send buffer already.
+//! - Switch off Nagle's algorithm, with `tap_io` of axum's `ListenerExt`. If you use an `Outbox` of
+//!   `tickwire-parts` to replace old messages by new ones, also make the socket's send buffer small
+//!   in `tap_io`, because the `Outbox` cannot replace messages that are in the send buffer already.
 //! - For HTTP/2, announce extended CONNECT, with `enable_connect_protocol` of hyper's builders.
 //!   `axum::serve` does this by itself if axum has the feature `http2`.
 //!
 //! This is a separate crate, because its API has types of axum-core 0.5 and hyper-util 0.1. A
-//! breaking change of these crates breaks this crate, but not `tickwire`.
+//! breaking release of these crates requires a breaking release of this crate, but not of
+//! `tickwire`.
 //!
 //! [axum]: https://docs.rs/axum/0.8
 use axum_core::{
@@ -64,8 +65,9 @@ pub type WebSocket = Socket<TokioIo<Upgraded>>;
 
 /// An opening request that passed every check of RFC 6455 §4.2.1 or of RFC 8441.
 ///
-/// As an argument of a handler, a `WebSocketUpgrade` answers bad requests itself, with the right
-/// status. An `Option<WebSocketUpgrade>` is `None` for a request that does not ask for a WebSocket.
+/// If a handler takes a `WebSocketUpgrade`, axum answers bad requests with the right status, and
+/// does not call the handler. If a handler takes an `Option<WebSocketUpgrade>`, the option is
+/// `None` for a request that does not ask for a WebSocket.
 #[must_use = "a WebSocketUpgrade that is dropped without on_upgrade gives the client no WebSocket"]
 pub struct WebSocketUpgrade {
     upgrade: Upgrade,
@@ -102,7 +104,8 @@ impl WebSocketUpgrade {
     ///
     /// # Errors
     ///
-    /// The refusal of the request. A handler that returns a `Result` can pass it on with `?`.
+    /// If the origin is not allowed. A handler that returns a `Result` can pass the error on with
+    /// `?`, and axum sends it as the answer.
     pub fn origins(self, allowed: &Origins) -> Result<Self, WebSocketRejection> {
         match allowed.allows(&self.request()) {
             true => Ok(self),
@@ -223,7 +226,7 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for WebSocketUpgrade {
     }
 }
 
-/// The answer to a request that asks for no WebSocket, or that is bad or unwanted.
+/// The HTTP answer to a request that gets no WebSocket.
 #[derive(Debug)]
 pub struct WebSocketRejection {
     rejection: Rejection,

@@ -11,10 +11,10 @@
 //! numbers. It skips a number only after `poll` has reported a gap that contains the number. So
 //! every lost number is reported.
 //!
-//! A gap is open if a line brought a number above `next`. The first kept message ends the gap. But
-//! while `refused` is set, three other numbers can end the gap: the number in `refused`,
-//! `refused_end`, and an open line's `end`. The lowest of all these numbers above `next` ends the
-//! gap.
+//! A gap is open if a line brought a number above `next`. The gap reaches from `next` to just
+//! before the first kept message. But while `refused` is set, the gap reaches to just before the
+//! lowest of these numbers above `next`: the first kept message's number, the number in `refused`,
+//! `refused_end`, and each open line's `end`.
 mod gap;
 mod room;
 mod state;
@@ -71,14 +71,14 @@ use tickwire::Time;
 /// [`Config::max_message`](tickwire::Config::max_message) limits the size of each message.
 pub struct Arbiter<T> {
     /// The largest number of messages to keep: 4096 unless set. 0 counts as 1. If more messages
-    /// arrive while a gap is open, the messages nearest to the gap stay. The line that fills the
-    /// gap brings the dropped messages again.
+    /// arrive while a gap is open, the arbiter drops the messages farthest from the gap, because
+    /// the line that fills the gap will bring them again.
     pub most_kept: usize,
     /// How far the last number of a message may lie above the number that the feed waits for:
     /// 1,000,000 unless set. While the feed is not synchronised, the distance counts from the
     /// message's own first number. A message beyond this distance is [refused](Verdict::Refused).
     /// Otherwise a line with wrong numbers could take the room of all kept messages. If all lines
-    /// have gone beyond the reach, the gap is lost.
+    /// have gone beyond this distance, the numbers that the feed waits for are lost.
     pub reach: u64,
     /// How long a gap may last while no arriving message is the next of the feed: 1 s unless set.
     /// After this time the gap is lost, even if no line is open, or an open line has not passed the
@@ -93,8 +93,8 @@ pub struct Arbiter<T> {
     kept: VecDeque<Kept<T>>,
     lines: Vec<Source>,
     /// The lowest number of all refused and dropped messages, and when the earliest of these
-    /// messages arrived. The feed may have passed the lowest number, but it has not passed all
-    /// numbers of these messages.
+    /// messages arrived. Set until the feed has passed all numbers of these messages, so the feed
+    /// may already have passed the lowest number.
     refused: Option<(u64, Time)>,
     /// The highest `end` of a refused message within reach. A message beyond reach may be wrong, so
     /// only its line's `end` records it, until the line closes or goes back to lower numbers.
@@ -104,8 +104,8 @@ pub struct Arbiter<T> {
     moved: Time,
     /// When the arbiter noticed that a line may count anew, because the line's numbers are below
     /// the feed's last number. `None` if no line seems to count anew, or once a line has brought
-    /// the feed's last number or a later number. The flag is false if `guessed` is the only
-    /// reason.
+    /// the feed's last number or a later number. The flag is false if the arbiter suspects this
+    /// only because `guessed` is set.
     anew: Option<(Time, bool)>,
     /// Whether a line has begun below the feed's last number, or has gone back below this number,
     /// since the last `resync`.
@@ -206,8 +206,9 @@ impl<T> Arbiter<T> {
             }
             return Verdict::Next;
         }
-        // A duplicate is ordinary if the numbers of its line still ascend. `elsewhere` handles all
-        // other duplicates, for example of a line that is new, or has gone back to lower numbers.
+        // A duplicate is ordinary if its line's numbers still ascend and lie within reach, and if
+        // `watched` is false. `elsewhere` handles all other duplicates, for example the first
+        // message of a new line, or a message of a line that has gone back to lower numbers.
         if end <= self.next
             && before.wrapping_sub(1) < end
             && self.next - end <= self.reach

@@ -10,7 +10,7 @@ use tickwire::Time;
 pub struct Line(pub(crate) usize);
 
 /// The sequence numbers that a message stands for: one (`7.into()`), or a range (`(5..=9).into()`),
-/// such as `U` to `u` of an order book's update at Binance.
+/// such as the fields `U` to `u` of Binance's order book updates.
 ///
 /// A message is delivered even if only a part of its range is new, because an update of an order
 /// book holds the book's newest state.
@@ -52,7 +52,8 @@ pub enum Verdict {
     /// The message is not kept: it is [beyond reach](Arbiter::reach), there is no
     /// [room](Arbiter::most_kept), or its numbers are not a range. If no line brings the message
     /// again in time, its numbers become part of a [gap](Event::Gap). A number beyond reach may be
-    /// wrong, so the arbiter forgets it when its line closes or goes back to lower numbers.
+    /// wrong, so the arbiter forgets the number when the line that brought it closes or goes back
+    /// to lower numbers.
     Refused,
 }
 

@@ -101,22 +101,22 @@ use tickwire_parts::Backoff;
 /// - **Dials.** [`Action::Dial`] comes only after a successful [`Attempts::take`]. A line dials one
 ///   connection at a time.
 /// - **After an end.** [`Retry`](tickwire::Retry) decides when the line dials again. With `BackOff`
-///   it waits for the next delay of its `Backoff`, with `Alarm` for the delay of `Backoff::rarely`.
-///   With `Stop` it does not dial until [`go_on`](Self::go_on). The `Backoff` of a line starts anew
-///   after a connection that lasted for at least the `max_delay` of the `Backoff`. After 429 and
-///   418, [`Attempts`] keeps all lines away for the time of Retry-After, but at most for
-///   [`max_retry_after`](Attempts::max_retry_after).
+///   the line waits for the next delay of its `Backoff`, with `Alarm` for the delay of
+///   `Backoff::rarely`. With `Stop` the line does not dial until [`go_on`](Self::go_on). The
+///   `Backoff` of a line starts anew after a connection that lasted for at least the `max_delay` of
+///   the `Backoff`. After the HTTP status 429 or 418, [`Attempts`] allows no line to dial for the
+///   time of Retry-After, but at most for [`max_retry_after`](Attempts::max_retry_after).
 /// - **Addresses.** After an attempt that failed, and after [`Ended::Silent`], a line turns to the
 ///   next address. A line uses the addresses that it dials or has a connection to. After any other
 ///   end of a connection, the line dials the same address again. But if another line uses this
 ///   address, the line turns to the next address that no other line uses, if there is one. The line
 ///   decides this at the end of the connection, and again when it dials. If an attempt to dial a
-///   successor has failed, the line has turned already, and the end of the older connection turns
-///   it no further. After [`Ended::Silent`], and after [`Ended::Failed`] with
+///   successor has failed, the line has turned already, and does not turn again at the end of the
+///   older connection. After [`Ended::Silent`], and after [`Ended::Failed`] with
 ///   [`Retry::BackOff`](tickwire::Retry::BackOff), a line that turns to another address dials it at
-///   once. But if as many attempts and connections have ended in a row as there are addresses, the
-///   line first waits for its delay. This count starts anew after a connection that lasted for
-///   `max_delay`, and after `go_on`.
+///   once. But after as many ended attempts and connections as there are addresses, the line first
+///   waits for the next delay of its `Backoff`. This count starts anew after a connection that
+///   lasted for `max_delay`, and after `go_on`.
 /// - **A quiet market** ends no connection if the exchange answers each login, subscription and
 ///   probe, and if [`Subscription::leave_after`] is not set.
 /// - **A dead connection or subscription.** The follower sends a [probe](Say::Probe) after
@@ -124,10 +124,11 @@ use tickwire_parts::Backoff;
 ///   [`ask_after`](Subscription::ask_after). If no answer comes within
 ///   [`answer_within`](Self::answer_within), the follower leaves the connection. It also leaves
 ///   after `answer_within` if a login stays unanswered, and after twice `answer_within` if a new
-///   subscription with `ask_after` stays unanswered. The pace may delay each of these messages, and
-///   subscriptions that were not sent yet go first. The [heartbeat](tickwire::Config::heartbeat) of
-///   the connection finds a dead network earlier. Do not set
-///   [`data_timeout`](tickwire::Config::data_timeout): it would end connections in a quiet market.
+///   subscription with `ask_after` stays unanswered. The pace may delay all these messages, and
+///   probes and repeated subscriptions wait until all new subscriptions are sent. The
+///   [heartbeat](tickwire::Config::heartbeat) of the connection finds a dead network earlier. Do
+///   not set [`data_timeout`](tickwire::Config::data_timeout): it would end connections in a quiet
+///   market.
 /// - **Successors.** The follower does not leave a connection for its successor before every
 ///   subscription is ready on the successor. A subscription with numbers is ready when it is [in
 ///   sequence](Arbiter::in_sequence) there. Any other subscription is ready when the successor has
@@ -139,9 +140,9 @@ use tickwire_parts::Backoff;
 ///   comes later. If your program stands still, as on a suspended laptop, the time jumps, and
 ///   messages wait unread. So after a `poll` that comes more than 1 s after the time of
 ///   [`Action::Wait`], silence ends no connection until `answer_within` has passed. If the next
-///   `poll` after a wait is late too, the program is just slow, and gets no further delay. Before
-///   you call `poll`, read all messages that have arrived. Otherwise the arbiter's patience may
-///   end, and unread numbers count as a gap.
+///   `poll` after a wait is late too, the follower takes the program for a slow one, and does not
+///   extend this time. Before you call `poll`, read all messages that have arrived. Otherwise the
+///   arbiter's patience may end, and unread numbers count as a gap.
 ///
 /// # What it holds
 ///
@@ -179,14 +180,14 @@ pub struct Follower<T> {
     /// The subscriptions whose arbiters have to be polled.
     unpolled: Range<usize>,
     /// Whether the next `poll` has to decide if a line leaves the older of its two connections. Set
-    /// when data has come or time has passed. `heard` does not decide, because the successor may
-    /// end before the `poll`.
+    /// when data has come or time has passed. The decision waits for `poll`, because the successor
+    /// may end before.
     retires: bool,
     /// When `poll` next has something to do, if no other method is called before.
     due: Time,
     /// The time that the last `Action::Wait` contains.
     told: Option<Time>,
-    /// Silence ends no connection before this time, because the program stood still.
+    /// If the program stood still: the time before which silence ends no connection.
     grace: Time,
     /// Whether the last `poll` after an `Action::Wait` came too late. If the next such `poll` is
     /// late too, `grace` stays as it is.

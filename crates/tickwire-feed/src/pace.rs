@@ -4,9 +4,9 @@
 //! exchange limits the messages in a window to a count, here `most`. The bucket has the size `b`,
 //! and `r` tokens flow in during a window. So in any stretch of time shorter than the window, the
 //! bucket gives fewer than `b + r` tokens. A `Limiter` sets `r` to `most - b + 1`. So the stretch
-//! gets fewer than `most + 1` messages, and a `Limiter` never exceeds `most`. When the stretch
-//! begins, the time of the bucket's last inflow may be one `TICK` old. So the bucket's window is
-//! one `TICK` longer than the exchange's window.
+//! gets fewer than `most + 1` messages, and a `Limiter` never exceeds `most`. Tokens flow in only
+//! once in a `TICK`. So the stretch may also get the tokens of up to one `TICK` before its begin.
+//! Therefore the bucket's window is one `TICK` longer than the exchange's window.
 //!
 //! If a bucket can give `most` tokens at once, `b` is `most`, so `r` is 1: after a burst, only one
 //! new token flows in per window. This is too slow for orders, which come in bursts all day. So if
@@ -68,12 +68,13 @@ impl Limiter {
     }
 
     fn take(&mut self, now: Time) -> Result<(), Time> {
-        // Each refusal of the bucket rounds its inflow down, and so delays the next token.
+        // Do not ask the bucket before `due`, because each refusal rounds its inflow down, and so
+        // delays the next token.
         if now < self.due {
             return Err(self.due);
         }
         let taken = self.ask(now);
-        // If no token is left, ask again, because only a refusal tells when the next one comes.
+        // If no token is left, ask again, because only a refusal tells when the next token comes.
         let next =
             if taken.is_ok() && self.bucket.available() == 0 { self.ask(now) } else { taken };
         self.due = next.err().unwrap_or(Time::ZERO);
@@ -167,9 +168,10 @@ impl Pace {
 
     /// Reserves this many of the `most` messages in a window for
     /// [`take_urgent`](Self::take_urgent): 0 unless set, at most `most - 1`. [`take`](Self::take)
-    /// spreads the other messages evenly. It allows fewer if the window has more urgent messages
-    /// than this reserve. `take_urgent` allows as many messages as the window has left, at once if
-    /// needed. With a reserve, a `Pace` uses 16 bytes of memory for each of the `most` messages.
+    /// spreads the other messages evenly, and allows fewer of them if the window has more urgent
+    /// messages than this reserve. `take_urgent` allows as many messages as the window has left, at
+    /// once if needed. With a reserve, a `Pace` uses 16 bytes of memory for each of the `most`
+    /// messages.
     #[must_use]
     pub fn reserve(self, reserve: u32) -> Self {
         Self::build(self.most, self.window, self.at_once, reserve)
@@ -320,7 +322,7 @@ impl<T> Paced<T> {
 /// Limits the attempts to connect from one IP address, over all connections. The attempts keep to a
 /// [`Pace`], and no attempt is allowed while the server wants the address to stay away.
 ///
-/// Each connection also has its own `Backoff`, from the crate `tickwire-parts`.
+/// Also give each connection its own `Backoff`, from the crate `tickwire-parts`.
 ///
 /// ```
 /// use std::time::Duration;

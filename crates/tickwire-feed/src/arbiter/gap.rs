@@ -85,8 +85,8 @@ impl<T> Arbiter<T> {
     /// After a lost gap the feed goes on at the gap's `last` + 1. `poll` reports another
     /// [gap](crate::Event::Gap) if more numbers are missing, for example numbers that were
     /// [refused](crate::Verdict::Refused). Late messages with numbers of the lost gap are dropped.
-    /// The feed goes on with the first kept message after the gap. Messages that begin more than
-    /// [`reach`](Self::reach) above this message are dropped too, and count as refused.
+    /// Kept messages that begin more than [`reach`](Self::reach) above the first kept message are
+    /// dropped too, and count as refused.
     ///
     /// If no gap was lost, the feed starts with the kept message that has the lowest number. If no
     /// message is kept, the next message that arrives is delivered, whatever its number. This first
@@ -112,7 +112,8 @@ impl<T> Arbiter<T> {
     fn go_on(&mut self, next: u64, base: u64, now: Time) {
         (self.state, self.next) = (State::Synced, next);
         (self.moved, self.guessed, self.watched) = (now, false, true);
-        // After a lost gap, a guess about the first number counts no longer.
+        // After a lost gap, the feed's first number matters no more, so an `anew` that only
+        // `guessed` has caused is dropped.
         self.anew = self.anew.filter(|&(_, is_sure)| is_sure).map(|_| (now, true));
         while self.kept.back().is_some_and(|kept| kept.first.saturating_sub(base) > self.reach) {
             self.drop_kept(self.kept.len() - 1);

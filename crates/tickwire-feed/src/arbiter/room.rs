@@ -56,8 +56,8 @@ impl<T> Arbiter<T> {
         (most != line || out < at).then_some(out)
     }
 
-    /// Drops a kept message, and notes its numbers as refused, because lines that have passed these
-    /// numbers will not bring them again.
+    /// Drops a kept message, and notes its numbers as refused, so that they become part of a gap if
+    /// no line brings them again.
     pub(super) fn drop_kept(&mut self, at: usize) {
         if let Some(Kept { first, end, since, .. }) = self.take_kept(at) {
             self.refuse(first, end, since);

@@ -16,7 +16,7 @@ pub(super) struct Source {
 pub(super) enum State {
     /// Not synchronised: messages are kept, and none is delivered.
     Start,
-    /// As `Start`, but `poll` still has to return `Event::Restart`, when a message has arrived.
+    /// As `Start`, but `poll` returns `Event::Restart` once a message has arrived.
     Restarted,
     /// This gap is lost, and `poll` has reported the gap: messages are kept, and none is delivered.
     Lost(Gap),
@@ -30,7 +30,8 @@ pub(super) struct Kept<T> {
     pub(super) first: u64,
     /// The message's last number + 1.
     pub(super) end: u64,
-    /// The earliest arrival of a message whose `first` is this `first` or a higher one.
+    /// The earliest arrival time of this message and of the messages kept behind it. A gap just
+    /// before this message was found at this time.
     pub(super) since: Time,
     /// The index of the line that brought the message.
     pub(super) line: usize,

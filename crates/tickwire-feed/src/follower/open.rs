@@ -11,10 +11,10 @@ enum Ask {
     No,
     /// A new subscription, which was not sent yet.
     New,
-    /// Any other question, which waits for its turn since this time.
+    /// A question of any other kind, which has waited for its turn since this time.
     Due { since: Time },
-    /// Sent at this time, and not answered yet. If a `last` question stays unanswered, the follower
-    /// leaves the connection. It repeats any other question once.
+    /// Sent at this time, and not answered yet. If no answer comes, the follower leaves the
+    /// connection if `last` is true, and otherwise asks once more.
     Said { at: Time, last: bool },
 }
 
@@ -100,7 +100,7 @@ impl Seat {
         }
     }
 
-    /// Notes an answer or data. Returns the next due time if nothing more comes.
+    /// Notes an answer or data. Returns when the follower has to act if nothing more comes.
     fn answer(&mut self, now: Time) -> Time {
         (self.ask, self.heard) = (Ask::No, now);
         self.answered.get_or_insert(now);
@@ -201,7 +201,8 @@ impl Open {
         let asks = asks.chain([(&self.probe, Say::Probe)]);
         let due = asks.filter_map(|(ask, say)| Some((ask.since()?, say)));
         let (_, mut say) = due.min_by_key(|(since, _)| *since)?;
-        // Only a message that is sent may count in the pace.
+        // Only now is it certain that a message waits. `take` counts a message, so it must not be
+        // called earlier.
         if let Err(again) = self.pace.take(now) {
             self.paced = again;
             return None;
@@ -221,13 +222,14 @@ impl Open {
         Some(say)
     }
 
-    /// Notes a message. Returns the next due time if its subscriptions bring nothing more.
+    /// Notes a message. Returns when the follower has to act if the message's subscriptions bring
+    /// nothing more.
     pub(super) fn hear(&mut self, incoming: &Incoming, now: Time) -> Time {
         // Any message shows that the connection is alive, so any message answers the probe.
         (self.heard, self.probe) = (now, Ask::No);
         let mut due = NEVER;
         match *incoming {
-            // An answer before the login was sent is no answer to it.
+            // A `LoggedIn` that comes before the login was sent does not answer the login.
             Incoming::LoggedIn if self.login.since().is_none() => self.login = Ask::No,
             Incoming::Answer(start) => {
                 let said = self.seats.iter_mut().skip(start).flatten();
@@ -235,8 +237,8 @@ impl Open {
                 said.for_each(|seat| due = due.min(seat.answer(now)));
             }
             Incoming::Data { subscription, numbers } => {
-                // Data before the subscription was sent is no answer. It belongs to an earlier
-                // subscription of this index.
+                // Data before the subscription was sent is no answer. The data belongs to an
+                // earlier subscription with this index.
                 let seat = self.seat_mut(subscription);
                 if let Some(seat) = seat.filter(|seat| seat.said_by.is_some()) {
                     due = due.min(seat.answer(now));

@@ -17,8 +17,8 @@ impl<T> Follower<T> {
     /// Says what to do now. Call `poll` after each call of another method, and at the time that
     /// `Action::Wait` has. Each time, repeat the call until it returns [`Action::Wait`].
     ///
-    /// `attempts` limits the attempts of all connections from your address, so share it with your
-    /// other followers. The follower dials only what [`Attempts::take`] allows.
+    /// `attempts` limits the attempts of all connections from your IP address, so share it with
+    /// your other followers. The follower dials only when [`Attempts::take`] allows an attempt.
     pub fn poll(&mut self, now: Time, attempts: &mut Attempts) -> Action<T> {
         self.note_late_poll(now);
         loop {
