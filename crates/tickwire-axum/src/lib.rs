@@ -33,9 +33,8 @@
 //! - For HTTP/2, announce extended CONNECT, with `enable_connect_protocol` of hyper's builders.
 //!   `axum::serve` does this by itself if axum has the feature `http2`.
 //!
-//! This is a separate crate, because its API has types of axum-core 0.5 and hyper-util 0.1. A
-//! breaking release of these crates requires a breaking release of this crate, but not of
-//! `tickwire`.
+//! This is a separate crate, because its API has types of axum-core 0.5 and hyper-util 0.1. If
+//! these crates change incompatibly, only this crate has to change its API, not `tickwire`.
 //!
 //! [axum]: https://docs.rs/axum/0.8
 use axum_core::{

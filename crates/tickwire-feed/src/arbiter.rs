@@ -80,7 +80,7 @@ pub struct Arbiter<T> {
     /// Otherwise a line with wrong numbers could take the room of all kept messages. If all lines
     /// have gone beyond this distance, the numbers that the feed waits for are lost.
     pub reach: u64,
-    /// How long a gap may last while no arriving message is the next of the feed: 1 s unless set.
+    /// How long a gap may last while no message arrives that is next in the feed: 1 s unless set.
     /// After this time the gap is lost, even if no line is open, or an open line has not passed the
     /// gap yet. After the same time the arbiter reports [`Event::Restart`] if a line has begun to
     /// count anew. Set `patience` to more than the time by which one line lags behind another.
@@ -110,8 +110,8 @@ pub struct Arbiter<T> {
     /// Whether a line has begun below the feed's last number, or has gone back below this number,
     /// since the last `resync`.
     low: bool,
-    /// Whether the first message has set `next`, whatever the message's number was, and no message
-    /// in order has followed.
+    /// True after the first message, which sets `next` whatever its number is, until a message in
+    /// order follows.
     guessed: bool,
     /// Whether `poll` has something to check: a kept message, a gap, or a line that may count anew.
     watched: bool,

@@ -68,7 +68,8 @@ pub enum Event<T> {
     /// a snapshot, or [`resume`](Arbiter::resume) if each message makes sense alone. Until then the
     /// arbiter keeps at most [`most_kept`](Arbiter::most_kept) messages. If more arrive, the newest
     /// messages of each line stay, and the lines share the room evenly. A message that several
-    /// lines brought counts for only one of these lines. Kept messages of closed lines count too.
+    /// lines brought takes the room of only one of these lines. Kept messages of closed lines take
+    /// room too.
     Gap(Gap),
     /// Synchronise the feed now, as after a gap. If the exchange has begun to count anew, the kept
     /// messages with numbers of the old count are dropped. Below, "the feed's last number" means

@@ -5,7 +5,7 @@
 //! and `r` tokens flow in during a window. So in any stretch of time shorter than the window, the
 //! bucket gives fewer than `b + r` tokens. A `Limiter` sets `r` to `most - b + 1`. So the stretch
 //! gets fewer than `most + 1` messages, and a `Limiter` never exceeds `most`. Tokens flow in only
-//! once in a `TICK`. So the stretch may also get the tokens of up to one `TICK` before its begin.
+//! once in a `TICK`. So the stretch may also get the tokens of up to one `TICK` before it begins.
 //! Therefore the bucket's window is one `TICK` longer than the exchange's window.
 //!
 //! If a bucket can give `most` tokens at once, `b` is `most`, so `r` is 1: after a burst, only one
@@ -374,10 +374,10 @@ impl Attempts {
 
     /// Says that the server has refused a handshake. The status 429 (too many requests) concerns
     /// the whole address. So does 418 (banned) at some exchanges. After either status, no attempt
-    /// is allowed before the returned time. This time is `now` plus `retry_after`, or `now` plus
-    /// the pace's window if the server sent no Retry-After, unless an earlier refusal has set a
-    /// later time. The wait is at least the pace's interval: the window divided by `most`. Add a
-    /// `Backoff`'s delay to the returned time, so that not all connections come back at once.
+    /// is allowed before the returned time. The wait is `retry_after`, or the pace's window if the
+    /// server sent no Retry-After. It is at least the pace's interval: the window divided by
+    /// `most`. If an earlier refusal has set a later time, that time stays. Add a `Backoff`'s delay
+    /// to the returned time, so that not all connections come back at once.
     ///
     /// Returns `None` for any other status, because that status concerns only the one connection:
     /// see `Backoff::after_refusal`.
