@@ -2,8 +2,8 @@
 //! to dial, what to send, and when to leave. It is made of parts. Each part works alone too, does
 //! no I/O, and takes the time from its caller.
 //!
-//! - [`Arbiter`] merges several lines that carry one feed. The first arrival of each message
-//!   counts, messages are delivered in order, and gaps are reported.
+//! - [`Arbiter`] merges several lines that carry one feed. It delivers the first arrival of each
+//!   message, in order, and reports gaps.
 //! - [`Rotation`] says when to replace a connection that the exchange will cut, and when nothing
 //!   depends on the old connection any more.
 //! - [`Pace`] limits the rate of messages. In the queue [`Paced`], orders overtake subscriptions.

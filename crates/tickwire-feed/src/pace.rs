@@ -21,7 +21,7 @@ use core::{
 use ratelimit::{Builder, Clock, Ratelimiter, TryWaitError};
 use tickwire::Time;
 
-/// A token has this many parts. The bucket counts in parts.
+/// The bucket counts in parts of a token. A token has this many parts.
 const PARTS: u32 = 1_000_000;
 
 /// New tokens flow into the bucket at most once in this time.
@@ -119,9 +119,9 @@ impl Log {
     }
 }
 
-/// Allows at most a given count of messages or attempts in any window of time, as exchanges count
-/// them. Examples are 5 messages a second on a connection, and 300 attempts in 5 minutes from an
-/// address. The caller tells the time, which must not go backwards.
+/// Allows at most a given count of messages or attempts in any window of time, because exchanges
+/// set such limits. Examples are 5 messages a second on a connection, and 300 attempts in 5 minutes
+/// from an address. The caller tells the time, which must not go backwards.
 ///
 /// ```
 /// use std::time::Duration;
@@ -159,7 +159,7 @@ impl Pace {
     }
 
     /// Allows up to this many messages at once after a pause; 1 unless set. The burst and the
-    /// messages around it must not exceed `most` in any window. So the rate is then
+    /// messages around it must not exceed `most` in any window. So after a burst the rate is only
     /// `most - at_once + 1` messages in a window, minus the [`reserve`](Self::reserve).
     #[must_use]
     pub fn at_once(self, at_once: u32) -> Self {

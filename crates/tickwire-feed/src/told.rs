@@ -130,7 +130,8 @@ pub enum Ended {
     /// The connection ended, with this code of [`Closed`](tickwire::Closed): 1005 after a Close
     /// without a code, 1006 without a Close.
     Closed(u16),
-    /// The server refused the handshake. Make this value from the [`Refusal`] of `Error::Refused`.
+    /// The server refused the handshake. Make this value with `Ended::from`, from the [`Refusal`]
+    /// in `Error::Refused`.
     Refused {
         /// The HTTP status.
         status: u16,
