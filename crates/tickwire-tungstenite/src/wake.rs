@@ -1,8 +1,8 @@
 //! Waking both halves of a connection that is split.
 //!
-//! The task that reads also writes, mostly Pongs. But a stream remembers only one waker for
-//! writing. So for writing, the stream gets a waker that wakes both tasks. For reading, the waker
-//! of the task that reads is enough.
+//! One task reads, and another task writes. The task that reads writes too, mostly Pongs. But a
+//! stream remembers only one waker for writing. So for writing, the stream gets a waker that wakes
+//! both tasks. For reading, the stream gets the waker of the task that reads.
 use futures_util::task::AtomicWaker;
 use std::{sync::Arc, task::Wake};
 

@@ -46,8 +46,8 @@ impl IntoClientRequest for &Uri {
 impl IntoClientRequest for Uri {
     fn into_client_request(self) -> Result<Request> {
         let authority = self.authority().ok_or(UrlError::NoHostName)?.as_str();
-        // The part before an `@` names a user, and may hold a password. Host must have neither user
-        // nor password (RFC 9112 §3.2), because servers and proxies write Host to their logs.
+        // The part of the authority before an `@` names a user, and may hold a password. The header
+        // Host must have neither (RFC 9112 §3.2), because servers and proxies write Host to logs.
         let host = authority.rsplit('@').next().unwrap_or(authority);
         if host.is_empty() {
             return Err(UrlError::EmptyHostName.into());

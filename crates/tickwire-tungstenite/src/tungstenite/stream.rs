@@ -33,7 +33,7 @@ impl NoDelay for TcpStream {
 
 /// The TLS stream of a client. It writes several records by one vectored write (`writev`), which
 /// may raise SIGPIPE. A read may raise SIGPIPE too, because a read may write a message of the TLS
-/// handshake or an alert.
+/// handshake or an alert. So `either` runs each call inside `without_sigpipe`.
 #[cfg(feature = "__rustls-tls")]
 type Tls<S> = rustls::StreamOwned<rustls::ClientConnection, S>;
 

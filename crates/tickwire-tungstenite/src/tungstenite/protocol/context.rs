@@ -74,8 +74,8 @@ pub struct WebSocketContext {
     raw: BytesMut,
     /// Whether a Pong or a Close that answers the peer is still unwritten or unflushed.
     reply_due: bool,
-    /// Whether no message was sent since the connection began, or since it last returned its
-    /// buffers.
+    /// Whether the next message first needs a write buffer of the thread: true when the connection
+    /// begins, and after it has returned its buffers.
     at_rest: bool,
     config: WebSocketConfig,
 }
@@ -137,8 +137,8 @@ impl WebSocketContext {
         self.state == State::Open
     }
 
-    /// Returns the next message. Before reading, writes a Pong or a Close that is due. If the
-    /// stream refuses this reply, `read` still reads, and the next call writes the reply.
+    /// Returns the next message. First writes a Pong or a Close that is due as a reply. If the stream
+    /// would block, `read` reads nevertheless, and the next call tries again to write the reply.
     ///
     /// # Errors
     ///
@@ -181,12 +181,12 @@ impl WebSocketContext {
     }
 
     /// Ends the connection after an error, and writes tickwire's Close, whose code tells the peer
-    /// the reason. A non-blocking stream that refuses the Close is not asked again. On a blocking
-    /// stream the write may block, as the write of a Pong may.
+    /// the reason. If a non-blocking stream refuses the Close, the Close is lost. On a blocking
+    /// stream this write may block, just as `read` may block while it writes a Pong.
     #[cold]
     fn broken(&mut self, stream: &mut dyn Wire, error: tickwire::RecvError) -> Error {
         self.state = State::Over;
-        // This write's error is ignored, because it would hide the violation from the caller.
+        // Even if this write fails, the caller gets `error`, because it says why the connection ends.
         if self.write_out(stream).is_ok() {
             let _ = stream.flush_all();
         }
@@ -205,8 +205,7 @@ impl WebSocketContext {
             Event::Message(_) => return None,
         };
         if message.is_close() {
-            // If our Close went first, the peer's Close is the answer to it, and we do not answer
-            // again.
+            // If our Close went first, the peer's Close answers our Close, so no reply is due.
             self.reply_due |= self.state == State::Open;
             self.state = State::Closed { discarded: 0 };
         } else {
@@ -292,9 +291,9 @@ impl WebSocketContext {
     /// [`WriteBufferFull`](Error::WriteBufferFull), which holds the message.
     /// [`ControlFrameTooBig`](ProtocolError::ControlFrameTooBig) for a Ping or Pong of more than
     /// 125 bytes. [`SendAfterClosing`](ProtocolError::SendAfterClosing) after a Close, and
-    /// [`AlreadyClosed`](Error::AlreadyClosed) after the end of the connection. For a Close, the
-    /// errors of [`close`](Self::close). If the stream fails, the message is in the buffer
-    /// nevertheless.
+    /// [`AlreadyClosed`](Error::AlreadyClosed) after the end of the connection. The errors of
+    /// [`close`](Self::close) for a Close. The stream's errors; after such an error, the message is
+    /// in the buffer nevertheless.
     pub fn write<Stream: Read + Write>(
         &mut self,
         stream: &mut Stream,
@@ -323,8 +322,8 @@ impl WebSocketContext {
         match message {
             Message::Text(text) => _ = tx.feed(text.as_str())?,
             Message::Binary(bytes) if bytes.len() < SHARED_FROM => _ = tx.feed(&bytes)?,
-            // Only a long payload is fed as owned bytes, because owned bytes cost more
-            // instructions, and tickwire copies a short payload anyway.
+            // Only a long payload is fed as owned bytes, because owned bytes cost more instructions
+            // than a slice, and tickwire copies a short payload anyway.
             Message::Binary(bytes) => _ = tx.feed(Outbound::from(bytes))?,
             Message::Ping(payload) => tx.ping(&payload)?,
             Message::Pong(payload) => tx.pong(&payload)?,
@@ -380,8 +379,8 @@ impl WebSocketContext {
     ///
     /// # Errors
     ///
-    /// The stream's errors. [`ConnectionClosed`](Error::ConnectionClosed) for a server, if this
-    /// call completes the closing handshake.
+    /// The stream's errors. [`ConnectionClosed`](Error::ConnectionClosed) for a server, if this call
+    /// completes the closing handshake, or if the connection was over before.
     pub fn flush<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<()> {
         self.flush_to(stream)
     }

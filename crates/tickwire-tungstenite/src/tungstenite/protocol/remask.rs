@@ -36,7 +36,7 @@ impl Remask {
     /// tickwire refuses it with the matching error.
     fn end_header(&mut self, to: &mut Vec<u8>) {
         match Header::parse(&self.header) {
-            Ok(None) => {} // incomplete: the next byte comes here too
+            Ok(None) => {} // incomplete: wait for the next byte
             Ok(Some((header, _))) => {
                 self.payload = header.payload_len;
                 self.header.clear();

@@ -1,6 +1,6 @@
-//! Buffers that the connections of a thread share. A connection gives its unused buffers away
-//! before it waits for a non-blocking stream. The thread keeps one buffer for the next connection
-//! that reads, and one buffer for the next connection that writes.
+//! Buffers that the connections of a thread share. Before a connection waits for a non-blocking
+//! stream, it gives its unused buffers to the thread. The thread keeps one buffer for the next
+//! connection that reads, and one buffer for the next connection that writes.
 use std::{cell::Cell, thread::LocalKey};
 use tickwire::{Receiver, Sender};
 
@@ -33,7 +33,8 @@ pub(super) fn reclaim(rx: &mut Receiver, tx: &mut Sender) {
     keep(&WRITE, tx.reclaim());
 }
 
-/// Takes the thread's buffer. Returns an empty buffer if there is none, or if the thread is ending.
+/// Takes the buffer in `slot`. Returns an empty buffer if `slot` has none, or if the thread is
+/// ending.
 fn take(slot: &'static LocalKey<Cell<Vec<u8>>>) -> Vec<u8> {
     slot.try_with(Cell::take).unwrap_or_default()
 }
