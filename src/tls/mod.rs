@@ -47,17 +47,17 @@
 //! opened in place, call `in_place` after the handshake and before a split. The session is
 //! `ws.get_ref().tls()` after `connect`, and `ws.get_ref().session()` over a `TlsStream`.
 //!
-//! Without the flag, or with TLS 1.2, rustls opens and seals the records. In three more cases
-//! rustls handles the records: with a provider that does not hand over its keys, on a server that
-//! accepts early data, and for a session made elsewhere (`TlsStream::new`). In all these cases each
-//! record costs one more allocation and two more copies.
+//! Without the flag, or with TLS 1.2, rustls handles the records: it opens and seals them. rustls
+//! also handles the records in three more cases: with a provider that does not hand over its keys,
+//! on a server that accepts early data, and for a session made elsewhere (`TlsStream::new`). In all
+//! these cases each record costs one more allocation and two more copies.
 //!
 //! A client's waiting TLS stream holds about 3.5 KiB of heap, or 8 KiB if rustls handles the
 //! records (`benches/tls.rs`). TLS adds 2.7 KiB of resident memory to a server's idle connection
 //! under tokio, or 7.8 KiB if rustls handles the records (`benches/RESULTS.md`). A session that has
 //! received only a part of a record holds more: the buffer of 32 KiB that ciphertext is read into,
 //! or up to 16 KiB if rustls handles the records. A thread that waits in `blocking` holds this
-//! buffer of 32 KiB too.
+//! buffer of 32 KiB even if nothing has arrived.
 //!
 //! A panic of rustls, or of code that rustls calls (such as the provider or a certificate
 //! verifier), ends only the connection that called rustls. Then [`TlsError::is_panic`] of the

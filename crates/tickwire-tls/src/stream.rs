@@ -59,9 +59,9 @@ pub trait Carrier {
     /// Flushes the stream. `Pending`: as for [`poll_write`](Self::poll_write).
     fn poll_flush(&mut self) -> Poll<io::Result<()>>;
 
-    /// Calls [`send`] for a caller that does not write data. `last`: the caller only sends what the
-    /// stream accepts, and then ends, so `send` must not wait. `Pending`: the stream has refused
-    /// bytes, and the caller must not read before the stream has accepted them.
+    /// Calls [`send`] for a caller that does not write data. `last`: the caller ends after this
+    /// call, so `send` must not wait: it sends only what the stream accepts at once. `Pending`: the
+    /// stream has refused bytes, and the caller must not read before the stream has accepted them.
     fn send_aside(&mut self, last: bool) -> Poll<()>;
 
     /// Asks whether a call may go on, although it has read `read` bytes and found no data.
@@ -319,7 +319,7 @@ impl Tls {
         if self.writing {
             return Poll::Pending;
         }
-        // A thread that gets no bytes gives nothing back, so `writing` stays `false`.
+        // A thread that gets no bytes does not call `restore_output`, so `writing` stays `false`.
         self.writing = self.session.has_outgoing();
         Poll::Ready(mem::take(&mut self.session.out))
     }

@@ -20,9 +20,10 @@ use std::{
 /// The TLS handshake happens during the first read, or during a client's first write. Until the
 /// handshake is over, a server's writes fail, so that a silent client cannot make the server wait.
 ///
-/// A write seals its data in the fewest records. The write gives these records to the stream below
-/// at once, as far as that stream takes them. The next write or flush writes the rest. The stream
-/// below may buffer, and may be a `TlsStream` itself. So a flush also flushes the stream below.
+/// A write seals its data in as few records as possible. The write gives these records to the
+/// stream below at once, as far as that stream takes them. The next write or flush writes the rest.
+/// The stream below may buffer, and may be a `TlsStream` itself. So a flush also flushes the stream
+/// below.
 /// During the handshake, the `TlsStream` flushes the stream below before it waits for the peer.
 ///
 /// [`shutdown`](::tokio::io::AsyncWriteExt::shutdown) sends our close_notify, then shuts the stream
@@ -260,11 +261,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrier for Call<'_, '_, S> {
         // A stream keeps only one waker for writing, and the waker of this call would replace the
         // writer's waker. So the stream gets `both`, which wakes both tasks.
         let both = Waker::from(Arc::new(Both(self.cx.waker().clone(), other)));
-        // The `write_blocked` of the new `Call` is lost, but nobody needs it: a read does not use
-        // it, and a write comes here only during the handshake, when no other task may use the
-        // stream.
+        // The `write_blocked` of the new `Call` is lost, but nobody needs it. A read does not use
+        // it. A write comes here only during the handshake, and then no other task may use the
+        // stream, so no read can replace the writer's waker.
         let sent = stream::send(&mut self.stream.call(&mut Context::from_waker(&both)));
-        // The stream below is not blocked, so it will not wake the writer. This call does.
+        // The stream below is not blocked, so it will not wake the writer. So this call does.
         if sent.is_ready()
             && let Some(writer) = self.stream.writer.take()
         {

@@ -24,7 +24,8 @@ use {
 };
 
 /// The TLS stream of a client. It writes several records by one vectored write (`writev`), which
-/// may raise SIGPIPE. A read may raise SIGPIPE too, because a read may write an alert.
+/// may raise SIGPIPE. A read may raise SIGPIPE too, because a read may write an alert. So `either`
+/// runs each call inside `without_sigpipe`.
 #[cfg(feature = "__rustls-tls")]
 type Tls<S> = tokio_rustls::client::TlsStream<S>;
 

@@ -17,7 +17,7 @@ pub enum Error {
     /// the peer.
     #[error("the connection was closed before this call")]
     AlreadyClosed,
-    /// The stream failed. (`WouldBlock` of a non-blocking stream is not a failure.)
+    /// The stream failed; or the stream does not block, and is not ready (`WouldBlock`).
     #[error("I/O: {0}")]
     Io(#[from] io::Error),
     /// TLS failed.
@@ -94,8 +94,8 @@ fn received(error: tickwire::RecvError) -> Error {
         RecvError::Protocol(broken) => broken,
         // tungstenite counts an end without a Close as a violation, not as a failure of the stream.
         RecvError::UnexpectedEof => return ProtocolError::ResetWithoutClosingHandshake.into(),
-        // The other errors, for deadlines and for `fail`, never occur: like tungstenite, this crate
-        // has no deadlines, so it never tells tickwire the time, and it never calls `fail`.
+        // The other errors are for deadlines and for `fail`. They never occur, because this crate,
+        // like tungstenite, sets no deadlines, and never calls `fail`.
         late => return io::Error::new(io::ErrorKind::TimedOut, late).into(),
     };
     match broken {
@@ -138,7 +138,8 @@ pub enum CapacityError {
     /// A frame or a message longer than the configuration allows.
     #[error("message of {size} bytes or more, {max_size} are allowed")]
     MessageTooLong {
-        /// For a `FrameSocket`, the length of the payload. For a connection, `max_size` plus 1.
+        /// For a `FrameSocket`, the length of the payload. For a connection, `max_size` plus 1,
+        /// because the length is not known.
         size: usize,
         /// The limit.
         max_size: usize,
@@ -254,7 +255,7 @@ pub enum ProtocolError {
 /// What is wrong with a URL.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// `wss`, though no feature for TLS is enabled.
+    /// `wss`, though no feature for TLS is enabled, or though the `Connector` is `Plain`.
     #[error("wss needs one of the features for TLS")]
     TlsFeatureNotEnabled,
     /// No host.

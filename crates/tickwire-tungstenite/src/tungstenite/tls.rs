@@ -62,9 +62,9 @@ type Outcome<S> = Result<
     HandshakeError<ClientHandshake<MaybeTlsStream<S>>>,
 >;
 
-/// Does the opening handshake, over TLS if `tls` is `Some`. The first write of the request also does
-/// the TLS handshake. So if the stream would block in the TLS handshake, the caller gets the same
-/// error as in the opening handshake.
+/// Does the opening handshake, over TLS if `tls` is `Some`. The first write of the request also
+/// does the TLS handshake. So if the stream would block in the TLS handshake, the caller gets the
+/// same error as in the opening handshake.
 pub(super) fn client<S: Read + Write>(
     request: Request,
     stream: S,

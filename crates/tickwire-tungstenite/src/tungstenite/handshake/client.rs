@@ -99,8 +99,8 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
     let ours = asked.headers().get(&header::SEC_WEBSOCKET_KEY);
     let (bytes, key) = write_request(request, offer)?;
     let ours = ours.map_or(&[][..], HeaderValue::as_bytes); // tickwire's request always has a key
-    // The program chooses the key of `request`, which may be any text; `theirs` is the accept value
-    // for this key. `ours` is the accept value for the key of `asked`.
+    // `theirs` is the accept value for the key of `request`. The program chose this key, so it may
+    // be any text. `ours` is the accept value for the key of `asked`.
     let [theirs, ours] = [key.as_bytes(), ours].map(derive_accept_key);
     let check = move |mut response: Response, tail: Vec<u8>| {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -124,8 +124,8 @@ fn start(request: &Request, config: WebSocketConfig) -> Result<(Vec<u8>, Box<Che
 }
 
 /// The part of a refusal's body that is in `tail`, the bytes behind the refusal's head. tickwire's
-/// handshake reads the body, but only after a head. So this function writes a new head: the status,
-/// and the headers that tell where the body ends.
+/// handshake takes the body out of HTTP's framing, but reads a body only after a head. So this
+/// function writes a new head: the status, and the headers that tell where the body ends.
 fn refusal_body(response: &Response, tail: &[u8]) -> Vec<u8> {
     let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
     for name in ["transfer-encoding", "content-length"] {
@@ -190,7 +190,7 @@ pub fn generate_request(request: Request) -> Result<(Vec<u8>, String)> {
     write_request(&request, None)
 }
 
-/// Does the same as [`generate_request`], but `offer` replaces the extensions of the request.
+/// Does the same as [`generate_request`]. An `offer` replaces the extensions of the request.
 fn write_request(request: &Request, offer: Option<&HeaderValue>) -> Result<(Vec<u8>, String)> {
     // Some servers recognise these names only with these capital letters. The order is
     // tungstenite's. The key is last, so that the loop below leaves it in `key`.

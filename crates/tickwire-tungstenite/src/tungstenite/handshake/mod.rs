@@ -109,7 +109,7 @@ pub enum ProcessingResult<Stream, FinalResult> {
 /// The Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 §4.2.2).
 pub fn derive_accept_key(request_key: &[u8]) -> String {
     // As in tungstenite, the key may be any bytes. For a key that is not text, the result does not
-    // matter, because tickwire refuses the request.
+    // matter, because tickwire refuses a request with such a key.
     tickwire::handshake::accept_key(&String::from_utf8_lossy(request_key))
 }
 

@@ -154,7 +154,7 @@ impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
         let (response, conn) = agree(request, &self.config)?;
         let answer = match self.callback.take() {
             Some(callback) => callback.on_request(request, response),
-            None => Ok(response), // only if the program itself passes a second request
+            None => Ok(response), // only if a program calls `stage_finished` with a second request
         };
         let mut bytes = Vec::new();
         self.outcome = Some(match answer {
@@ -162,8 +162,8 @@ impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
                 write_response(&mut bytes, &response)?;
                 Ok(self.as_answered(conn, &response))
             }
-            // As in tungstenite, a refusal with a status of success is not sent: the mistake is the
-            // callback's, not the peer's.
+            // As in tungstenite, a refusal with a status of success is not sent. The caller gets an
+            // error, because the callback has made this mistake, not the peer.
             Err(refusal) if refusal.status().is_success() => {
                 return Err(ProtocolError::CustomResponseSuccessful.into());
             }
@@ -201,8 +201,8 @@ impl<S: Read + Write, C: Callback> HandshakeRole for ServerHandshake<S, C> {
     ) -> Result<ProcessingResult<S, WebSocket<S>>> {
         match finish {
             // A client has to wait for the response (RFC 6455 §4.1). Bytes behind the request are
-            // refused, because a proxy may read them as a second request: then the proxy and we
-            // disagree on where the first request ends.
+            // refused, because we would read them as frames, while a proxy may read them as a
+            // second request.
             StageResult::DoneReading { tail, .. } if !tail.is_empty() => {
                 Err(ProtocolError::JunkAfterRequest.into())
             }

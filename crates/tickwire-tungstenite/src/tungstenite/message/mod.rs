@@ -143,7 +143,7 @@ impl From<Message> for Bytes {
     }
 }
 
-/// Shows the text, or the length of a payload that is not text.
+/// Shows the payload as text, or the length of a payload that is not UTF-8.
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.as_text() {

@@ -1,5 +1,5 @@
 //! Text whose clones share its memory, as clones of [`Bytes`] do.
-// tungstenite's API declares `from_bytes_unchecked` unsafe. Here it does nothing unsafe.
+// `from_bytes_unchecked` is declared unsafe, as in tungstenite's API, but does nothing unsafe.
 #![allow(unsafe_code)]
 use bytes::{Bytes, BytesMut};
 use std::{borrow::Borrow, fmt, ops::Deref, str::Utf8Error};
@@ -22,12 +22,12 @@ impl Utf8Bytes {
         &self.0
     }
 
-    /// Makes text from bytes. Unlike tungstenite, this function still checks the bytes. If they are
+    /// Makes text from bytes. Unlike tungstenite's function, this one checks the bytes. If they are
     /// not UTF-8, the result is an empty text.
     ///
     /// # Safety
     ///
-    /// As in tungstenite, the bytes have to be UTF-8.
+    /// Any bytes are safe here. With tungstenite's function, the bytes have to be UTF-8.
     pub unsafe fn from_bytes_unchecked(bytes: Bytes) -> Self {
         Self(bytes.try_into().unwrap_or_default())
     }

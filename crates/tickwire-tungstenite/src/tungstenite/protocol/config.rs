@@ -17,15 +17,16 @@ pub(super) const SHARED_FROM: usize = 16 << 10;
 #[non_exhaustive]
 pub struct WebSocketConfig {
     /// The size of a read, in bytes; default 16 KiB, at least 512, at most 16 MiB. The buffer grows
-    /// for a longer message. An idle connection has no buffer if its stream does not block.
+    /// if a message does not fit. An idle connection has no buffer if its stream does not block.
     pub read_buffer_size: usize,
     /// If more bytes than this are buffered, `write` writes them to the stream, without a flush;
     /// default 128 KiB. With 0, each message is written at once.
     pub write_buffer_size: usize,
-    /// The most bytes that may be buffered; default: no limit. Set this limit above
-    /// [`write_buffer_size`](Self::write_buffer_size) plus the length of your longest message. A
-    /// message that would exceed this limit is refused with
-    /// [`WriteBufferFull`](super::super::Error::WriteBufferFull), unless it is a Pong or a Close.
+    /// The most bytes that may be buffered; default: no limit. A message that would exceed this
+    /// limit is refused with [`WriteBufferFull`](super::super::Error::WriteBufferFull), unless the
+    /// message is a Pong or a Close. Set this limit above
+    /// [`write_buffer_size`](Self::write_buffer_size) plus the length of your longest message.
+    /// Otherwise `write` may refuse a message although the stream has room.
     pub max_write_buffer_size: usize,
     /// The longest message that is accepted from the peer, in bytes; default 64 MiB. The limit also
     /// holds for a compressed message once it is decompressed.
@@ -112,7 +113,7 @@ impl WebSocketConfig {
             // As in tungstenite, the request line has no limit of its own, because programs put
             // long tokens into URLs. The head as a whole has a limit (`max_head`).
             max_request_line: usize::MAX,
-            min_vectored: SHARED_FROM, // set here, because `write` relies on it
+            min_vectored: SHARED_FROM, // the length from which `write` feeds owned bytes
             high_water: usize::MAX,    // `max_write_buffer_size` takes its place
             #[cfg(feature = "deflate")]
             deflate: self.deflate,

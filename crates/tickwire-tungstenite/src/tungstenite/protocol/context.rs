@@ -137,8 +137,8 @@ impl WebSocketContext {
         self.state == State::Open
     }
 
-    /// Returns the next message. First writes a Pong or a Close that is due as a reply. If the stream
-    /// would block, `read` reads nevertheless, and the next call tries again to write the reply.
+    /// Returns the next message. First writes a Pong or a Close that is due as a reply. If the
+    /// stream would block, `read` reads nevertheless, and the next call tries to write again.
     ///
     /// # Errors
     ///
@@ -186,7 +186,7 @@ impl WebSocketContext {
     #[cold]
     fn broken(&mut self, stream: &mut dyn Wire, error: tickwire::RecvError) -> Error {
         self.state = State::Over;
-        // Even if this write fails, the caller gets `error`, because it says why the connection ends.
+        // Even if this write fails, the caller gets `error`, which says why the connection ends.
         if self.write_out(stream).is_ok() {
             let _ = stream.flush_all();
         }
@@ -379,8 +379,8 @@ impl WebSocketContext {
     ///
     /// # Errors
     ///
-    /// The stream's errors. [`ConnectionClosed`](Error::ConnectionClosed) for a server, if this call
-    /// completes the closing handshake, or if the connection was over before.
+    /// The stream's errors. [`ConnectionClosed`](Error::ConnectionClosed) for a server, if this
+    /// call completes the closing handshake, or if the connection was over before.
     pub fn flush<Stream: Read + Write>(&mut self, stream: &mut Stream) -> Result<()> {
         self.flush_to(stream)
     }

@@ -71,9 +71,9 @@ fn default_config() -> Result<Arc<ClientConfig>> {
 }
 
 /// Returns the process's default cryptographic provider or, without a default, ring's provider if
-/// the feature `ring` is on. rustls' own `builder()` is not used, because without a default it panics
-/// if rustls has no provider or several. If rustls has exactly one, `builder()` makes this provider
-/// the default of the process.
+/// the feature `ring` is on. rustls' own `builder()` is not used, because without a default it
+/// panics if rustls has no provider or several. If rustls has exactly one, `builder()` makes this
+/// provider the default of the process.
 fn provider() -> Result<Arc<CryptoProvider>> {
     if let Some(installed) = CryptoProvider::get_default() {
         return Ok(installed.clone());
