@@ -6,7 +6,8 @@ use tickwire::Time;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timer(Key);
 
-/// When the timer is due, and the number of timers that were set before it.
+/// When the timer is due, and the number of timers that were set before it. This number makes each
+/// key unique.
 type Key = (Time, u64);
 
 #[derive(Debug, Default)]

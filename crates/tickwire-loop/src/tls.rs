@@ -22,7 +22,8 @@ impl Tls {
         Session::server(config.clone()).map(Self::new)
     }
 
-    /// Makes a client's session, which without `config` trusts the platform's root certificates.
+    /// Makes a client's session. Without a `config`, the session trusts the platform's root
+    /// certificates.
     pub(crate) fn client(
         config: Option<&Client>,
         request: &Request,

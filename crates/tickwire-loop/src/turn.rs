@@ -195,7 +195,7 @@ impl<'i, T> Turn<'i, T> {
                 return if is_full(conn) { Stop::Held } else { Stop::Cork };
             }
             // This check follows the check for room, so that a full connection stops with `Held`
-            // and waits for a `Note`. After `Share`, the connection would get a turn in each round.
+            // and waits for a `Note`. With `Share`, it would get a turn in each round, for nothing.
             if *messages <= 0 {
                 return Stop::Share;
             }
@@ -248,7 +248,7 @@ impl<'i, T> Turn<'i, T> {
         let Some(slot) = slots.get_mut(self.handle) else { return After::Ended };
         let conn = &mut self.open.conn;
         slot.marks.starved = stop == Stop::Starved;
-        // The write comes before `is_full`, because it may make room.
+        // `pump` writes. It comes before `is_full`, because the write may make room.
         slot.pump(system, conn, clock.now);
         let Some(wire) = &mut slot.wire else { return After::Ended };
         let held = slot.marks.paused || is_full(conn) || stops;
@@ -286,7 +286,7 @@ impl<'i, T> Turn<'i, T> {
                 wire.tell_time(system, conn, clock.now);
             }
             NextAction::Rest { unfinished, until } => {
-                // `spent > 0` counts as a read. Without a read, time makes it positive only if
+                // `spent > 0` counts as a read. Without a read, time makes `spent` positive only if
                 // bytes are left to read, and then the next turn reads them.
                 let (received, did) = (&mut self.open.received, (self.spent > 0, stops));
                 let until = match receiving.until(self.handle, received, did, clock.now) {
@@ -312,7 +312,7 @@ impl<T> Inner<T> {
     }
 
     /// Stops a connection from reading until the limit on received bytes lets it read. Returns
-    /// whether the loop gives the connection up, because its waits add up to `frame_timeout`.
+    /// `true` if the connection's waits add up to `frame_timeout`: the loop then gives it up.
     #[cold] // few loops come near the limit
     fn stop_reading(&mut self, handle: Handle, open: &mut Open) -> bool {
         let Inner { slots, receiving, counts, clock, .. } = self;
@@ -336,8 +336,9 @@ impl<T> Inner<T> {
         // During the event the connection is in its slot, so that the handler can send to it.
         self.slots.get_mut(handle)?.stage = Stage::Open(Some(open));
         handler(&mut Net::new(self), Event::Open(handle));
-        // The handler may have sent to other connections, and this one may be dormant as a result.
-        // Its first turn arms its deadlines, so none is armed here.
+        // The handler may have sent to other connections. A send may make a dormant connection
+        // whole, and this connection dormant instead: so wake it. Its first turn arms its
+        // deadlines, so none is armed here.
         self.wake(handle);
         self.take_open(handle)
     }

@@ -15,11 +15,11 @@ pub(crate) struct Wire {
     pub(crate) tls: Option<Box<Tls>>,
     readable: bool,
     writable: bool,
-    /// The peer has shut its end, or the stream has failed. No further `Note` reports that there is
-    /// something to read.
+    /// The peer has shut its end, or the stream has failed. After that, no `Note` reports that
+    /// there is something to read.
     shut: bool,
-    /// The error of a failed write, other than `WouldBlock`. Over io_uring, a later `Note` brings
-    /// the error.
+    /// The error of a failed write, other than `WouldBlock`. Over io_uring, an accepted write may
+    /// fail later, and a `Note` then brings the error.
     pub(crate) broken: Option<ErrorKind>,
     /// Whether the times of reads are recorded.
     stamps: bool,
@@ -116,7 +116,8 @@ impl Wire {
     }
 
     /// Tells the connection the time. If a deadline on the peer's silence has passed, also tells
-    /// how many bytes are unread, because only a read can show whether the peer is silent.
+    /// how many bytes are unread. Once the connection has received this number of bytes, it knows
+    /// whether the peer was silent.
     pub(crate) fn tell_time(&mut self, system: &mut System, conn: &mut Connection, now: Time) {
         let _ = conn.handle_timeout(now); // `step` returns the error
         if !conn.must_read() {
@@ -144,8 +145,8 @@ impl Wire {
     ///
     /// # Errors
     ///
-    /// `Interrupted` if bytes were read from the stream, but make no plaintext yet. `WouldBlock` if
-    /// no bytes were read.
+    /// `Interrupted` if TLS has no plaintext yet, but another call may find some. `WouldBlock` if
+    /// the stream has no bytes.
     #[inline]
     pub(crate) fn receive(
         &mut self,
@@ -219,8 +220,8 @@ impl Wire {
         match self.read(system, reading.spare_mut(), spent) {
             Ok(0) => reading.end_of_stream(),
             Ok(n) => reading.commit(n),
-            // `late`: unread bytes were found after the deadline, but this read got none or too few
-            // of them. So the next round reads again.
+            // `late`: unread bytes were found after the deadline. But this read got none of them,
+            // or too few for a TLS record. So the next round reads again.
             Err(error) if is_passing(&error) && late => return Err(Pause::Wait(Some(now))),
             Err(error) if is_passing(&error) => {}
             Err(error) => {
@@ -283,8 +284,8 @@ impl Wire {
         }
     }
 
-    /// Writes what a connection has to send. Returns `false` if the stream accepts no more: then
-    /// [`tell`](Self::tell) the connection.
+    /// Writes what a connection has to send. Returns `false` if the stream accepts no more. The
+    /// caller then has to call [`tell`](Self::tell).
     #[inline]
     pub(crate) fn write(&mut self, system: &mut System, tx: &mut Sender) -> bool {
         if self.tls.is_some() {
@@ -422,7 +423,7 @@ impl Wire {
     ) -> io::Result<()> {
         loop {
             // As in `write_sealed`, seal more only after all ciphertext is written. Then the TLS
-            // session has room. If the stream refuses ciphertext, a `Note` follows.
+            // session has room. If the stream refuses ciphertext, this call ends with the error.
             self.send(system)?;
             let Some(rest @ [_, ..]) = text.get(*said..) else { break };
             *said += match self.say(system, rest)? {
@@ -456,7 +457,7 @@ impl Wire {
         if conn.ending() == Ending::ShutDown && self.shut_down(system) {
             conn.shut_down();
         }
-        // Asked again, because the calls above may have changed the answer.
+        // `ending` is asked again, because the calls above may have changed the answer.
         match conn.ending() {
             Ending::Flush | Ending::ShutDown => Some(false),
             Ending::Discard => Some(true),

@@ -180,7 +180,8 @@ impl Uring {
         }
     }
 
-    /// Returns the place of a stream if a send may begin: two sends at once might swap their bytes.
+    /// Returns the place of a stream if a send may begin. During a send, no other send may begin,
+    /// because two sends at once might swap their bytes.
     pub(super) fn writable(&mut self, at: u32) -> io::Result<&mut Place> {
         let place = self.place(at)?;
         if let Some(code) = place.failed {
