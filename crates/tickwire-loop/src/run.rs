@@ -380,7 +380,7 @@ impl<T> Inner<T> {
         self.begin(handle, open, handler)
     }
 
-    /// Gives a turn to the slots whose deadlines have passed, and delivers the timers that are due.
+    /// Makes the slots ready whose deadlines have passed, and delivers the timers that are due.
     fn expire(&mut self, handler: &mut Handler<'_, T>) {
         let now = self.clock.now;
         while let Some(at) = self.deadlines.pop_due(now) {

@@ -92,14 +92,15 @@ pub struct Settings {
     ///
     /// This limit stops many peers that each begin a long message from filling the memory. Once all
     /// connections together hold half of the limit, each reads only until it holds an equal share
-    /// of this half. Above 5/8, the share is at most 128 KiB. Above 11/16, a connection reads only
-    /// if it holds nothing. But the stopped connection whose message began first reads on until
-    /// this message has ended. So the messages of stopped connections end in turn. If this
-    /// connection receives nothing for a second, and there is room, the next connection reads. If
-    /// the limit stops a connection for its [`frame_timeout`](tickwire::Config::frame_timeout) in
-    /// all before its message ends, the loop closes the connection with 1013. With these rules, all
-    /// connections together exceed 11/16 of the limit by at most two messages, and a read of 16 KiB
-    /// for each connection. Over TLS, partial records take up to 32 KiB more for each connection.
+    /// of this half. Above 5/8 of the limit, the share is at most 128 KiB. Above 11/16 of it, a
+    /// connection reads only if it holds nothing. But the stopped connection whose message began
+    /// first reads on until this message has ended. So the messages of stopped connections end in
+    /// turn. If this connection receives nothing for a second, and there is room, the next
+    /// connection reads. If the limit stops a connection for its
+    /// [`frame_timeout`](tickwire::Config::frame_timeout) in all before its message ends, the loop
+    /// closes the connection with 1013. With these rules, all connections together exceed 11/16 of
+    /// the limit by at most two messages, and a read of 16 KiB for each connection. Over TLS,
+    /// partial records take up to 32 KiB more for each connection.
     pub max_received: usize,
 
     /// The most messages that one turn of a connection delivers; default 256, and 0 counts as 1.
@@ -110,9 +111,9 @@ pub struct Settings {
     pub turn_messages: u32,
 
     /// After this number of bytes, a turn reads no more from its connection; default 64 KiB, and 0
-    /// counts as 1. The last read may exceed this number. If input is left after a turn's first
-    /// input, the turn may then take 4 ns for each byte of this limit, including the handler's
-    /// time.
+    /// counts as 1. The last read may exceed this number. If a turn has delivered its input and
+    /// then finds more to read, it may go on for 4 ns for each byte of this limit, including the
+    /// handler's time.
     ///
     /// This limit stops large messages from keeping the other connections waiting. It also stops
     /// work that takes more time than its bytes suggest, such as TLS records without a message,
@@ -122,8 +123,9 @@ pub struct Settings {
     /// The number of open connections that stay whole in memory while they are idle; default 1,024.
     /// If more are whole, the loop takes the idle connection that has been whole the longest, and
     /// makes it [dormant](tickwire::Dormant). A dormant connection uses about a quarter of the
-    /// memory. Together, becoming dormant and becoming whole again take about 0.2 µs. Set a higher
-    /// number if more connections are always active, and time counts for more than memory.
+    /// memory of a whole connection. Together, becoming dormant and becoming whole again take about
+    /// 0.2 µs. Set a higher number if more connections than this number are always active, and time
+    /// counts for more than memory.
     pub max_whole: usize,
 
     /// Whether to use io_uring (feature `io-uring`, Linux 6.1 and later on x86-64 and aarch64);

@@ -81,8 +81,8 @@ pub(crate) struct Marks {
 }
 
 /// The most connections that are drained at a time. A connection is drained if its peer did not
-/// answer our Close within `close_timeout`. Draining may take a second `close_timeout`, and read up
-/// to 16 MiB.
+/// answer our Close within `close_timeout`. Draining may take `close_timeout` once more, and read
+/// up to 16 MiB.
 const MOST_DRAINING: usize = 1024;
 
 impl Marks {

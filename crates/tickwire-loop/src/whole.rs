@@ -8,8 +8,8 @@
 //! and its queue grew until each active connection was whole. With 10,000 connections that echo
 //! messages of 20 B one after the other, the earlier version took 15.8 MB, and this version takes
 //! 6.7 MB. In this version, a message to a dormant connection takes about 1,500 more instructions
-//! than a message to a whole connection. But this version takes no more of the processor's time
-//! than the earlier one, because more of the memory stays in the processor's caches.
+//! than in the earlier version, where this connection was whole. But this version takes no more of
+//! the processor's time, because more of the memory stays in the processor's caches.
 use crate::stage::{Open, Stage};
 use crate::{handle::Handle, inner::Inner, receiving::Received};
 use std::mem;

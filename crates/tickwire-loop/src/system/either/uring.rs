@@ -46,7 +46,7 @@ pub(crate) struct Uring {
     ring: Ring,
     places: Vec<Place>,
     free: Vec<u32>,
-    /// A `Note` for each stream that became ready or failed, until the end of the next `wait`.
+    /// For each stream that became ready or failed, a `Note` that the loop has not taken yet.
     pub(super) notes: Vec<Note>,
     /// Empty outside of `work_off`. Kept as a field to reuse its memory.
     batch: Vec<Completion>,
