@@ -27,7 +27,7 @@ impl Deadlines {
         })
     }
 
-    /// Sets the deadline of `id`, unless `id` already has an earlier deadline. If so, the
+    /// Sets the deadline of `id`. If `id` already has an earlier deadline, changes nothing: the
     /// connection gets a turn at the earlier deadline, and that turn sets the later deadline.
     pub(crate) fn set_no_later(&mut self, id: u32, time: Time) {
         let at = self.place(id).unwrap_or(self.heap.len());

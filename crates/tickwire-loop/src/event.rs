@@ -134,13 +134,13 @@ impl<T> Answer<T> {
     }
 
     /// Decides later, with [`Net::accept`](crate::Net::accept) or
-    /// [`Net::reject`](crate::Net::reject). Use it if the decision needs another thread, or a
-    /// message from another connection. If there is no decision within a further
-    /// [`handshake_timeout`](tickwire::Config::handshake_timeout), the loop rejects the request
-    /// with 503. If [`max_handshakes`](crate::Settings::max_handshakes) requests are deferred
-    /// already, the loop rejects the request at once. A deferred request counts for this limit even
-    /// if its client is gone: the loop does not notice this, because it does not read from the
-    /// client before the decision.
+    /// [`Net::reject`](crate::Net::reject). Use this call if the decision needs another thread, or
+    /// a message from another connection. From now on, the decision may take
+    /// [`handshake_timeout`](tickwire::Config::handshake_timeout). After this time, the loop
+    /// rejects the request with 503. If [`max_handshakes`](crate::Settings::max_handshakes)
+    /// requests are deferred already, the loop rejects the request at once. A deferred request
+    /// counts for this limit even if its client is gone: the loop does not notice this, because it
+    /// does not read from the client before the decision.
     pub fn defer(&mut self) {
         self.0 = Decision::Defer;
     }

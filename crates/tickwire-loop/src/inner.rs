@@ -120,7 +120,7 @@ impl<T> Inner<T> {
         self.draining -= usize::from(freed.marks.drains);
         self.counts.queued -= freed.queued;
         self.deadlines.remove(handle.at);
-        self.current.change(); // if its turn runs, the turn has to notice
+        self.current.change(); // if the connection's turn runs, the turn has to notice
         match freed.stage {
             // A connection that has its turn is not in its slot. Its turn calls `forget`.
             Stage::Open(Some(mut open)) | Stage::Accepted(mut open) => {

@@ -296,10 +296,10 @@ impl<'n, T> Net<'n, T> {
     ///
     /// The loop writes from the outbox at the end of the connection's turn or the round, and when a
     /// message would exceed [`max_bytes`](Outbox::max_bytes). If the stream then accepts too
-    /// little, the outbox's policy acts. So `max_bytes` must be enough for the bytes that one call
-    /// of the handler sends, minus those that the system's send buffer accepts. In a turn, the loop
-    /// writes from the outbox before it processes each received message. So when the loop answers
-    /// the peer's Close or a violation, it drops only messages that the stream did not accept.
+    /// little, the outbox's policy acts, even if the peer is not slow. So `max_bytes` must be
+    /// enough for what one call of the handler sends, minus what the system's send buffer accepts.
+    /// In a turn, the loop also writes from the outbox before each received message. So when the
+    /// loop answers the peer's Close or a violation, it drops only messages the stream refused.
     pub fn set_outbox(&mut self, of: Handle, outbox: impl Into<Option<Outbox>>) -> Option<Outbox> {
         self.inner.current.change(); // so that `send` sees the outbox
         self.inner.make_ready(of.at); // `Event::Room` may be due

@@ -265,7 +265,7 @@ impl<T> Inner<T> {
                 && let (Stage::Opening(opening), Some(wire)) = (&slot.stage, &mut slot.wire)
                 && slot.marks.phase == Some(Phase::Silent)
                 && opening.began + PATIENCE <= now
-                // Its first bytes may have arrived, although no `Note` has reported them yet.
+                // The connection's first bytes may be here, although no `Note` has reported them.
                 && wire.find_unread(&mut self.system) == 0
             {
                 self.counts.evicted += 1;

@@ -181,8 +181,8 @@ impl WebSocketContext {
     }
 
     /// Ends the connection after an error, and writes tickwire's Close, whose code tells the peer
-    /// the reason. If a non-blocking stream refuses the Close, the Close is lost. On a blocking
-    /// stream this write may block, just as `read` may block while it writes a Pong.
+    /// the reason. If a non-blocking stream refuses the Close, `read` does not try again. On a
+    /// blocking stream this write may block, just as `read` may block while it writes a Pong.
     #[cold]
     fn broken(&mut self, stream: &mut dyn Wire, error: tickwire::RecvError) -> Error {
         self.state = State::Over;
