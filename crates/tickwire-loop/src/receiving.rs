@@ -125,7 +125,7 @@ impl Receiving {
                 self.stopped.remove(&held.began); // before `began` is cleared
             }
             held.began = 0;
-            // Otherwise a peer that sends without a pause would be the first for ever.
+            // `first` is cleared: otherwise a peer that never pauses would stay the first for ever.
             self.first.take_if(|first| first.handle == of);
             self.replaced.take_if(|replaced| *replaced == of);
         }

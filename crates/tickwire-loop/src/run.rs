@@ -152,7 +152,8 @@ impl<T> Loop<T> {
         // This call may also serve slots that join `opening` while it runs: `LATE` limits the call.
         inner.give_late_turns(usize::MAX, |queues| &mut queues.opening, handler);
         inner.give_late_turns(unfinished, |queues| &mut queues.unfinished, handler);
-        inner.relieve(); // checks the limit after all replies, and writes before `end_all` may run
+        // Checks `max_queued` after all replies, and writes before `end_all` may drop messages.
+        inner.relieve();
         if inner.shuts_at.is_some_and(|at| at <= now) {
             inner.end_all(handler);
         }

@@ -92,7 +92,8 @@ impl Wire {
         Self { stream, writable: true, stamps: stamps || self.stamps, ..self }
     }
 
-    /// Records a `Note`. After `shut` the stream counts as ready, so that calls find its end.
+    /// Records a `Note`. After `shut` the stream counts as readable and writable, so that calls
+    /// find its end.
     pub(crate) fn note(&mut self, note: &Note) {
         self.shut |= note.shut;
         self.readable |= note.shut || note.readable;

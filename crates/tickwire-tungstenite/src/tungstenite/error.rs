@@ -17,7 +17,7 @@ pub enum Error {
     /// the peer.
     #[error("the connection was closed before this call")]
     AlreadyClosed,
-    /// The stream failed; or the stream does not block, and is not ready (`WouldBlock`).
+    /// The stream failed. The kind `WouldBlock` is no failure: a non-blocking stream is not ready.
     #[error("I/O: {0}")]
     Io(#[from] io::Error),
     /// TLS failed.

@@ -113,7 +113,7 @@ impl WebSocketConfig {
             // As in tungstenite, the request line has no limit of its own, because programs put
             // long tokens into URLs. The head as a whole has a limit (`max_head`).
             max_request_line: usize::MAX,
-            min_vectored: SHARED_FROM, // the length from which `write` feeds owned bytes
+            min_vectored: SHARED_FROM, // from this length on, `write` feeds owned bytes
             high_water: usize::MAX,    // `max_write_buffer_size` takes its place
             #[cfg(feature = "deflate")]
             deflate: self.deflate,
