@@ -8,10 +8,10 @@ use tickwire::{Config, handshake::client::Request, url::UrlError};
 
 /// How to connect to a server: the request, and the way to make the stream.
 ///
-/// Another thread resolves the name. The attempts to connect to its addresses overlap, and the
-/// first to succeed wins (RFC 8305). [`handshake_timeout`](Config::handshake_timeout) limits the
-/// time of the whole dial: the lookup, TCP, TLS and the opening handshake. Redirects are not
-/// followed, and no proxy is used.
+/// Another thread resolves the name. The attempts to connect to the name's addresses overlap, and
+/// the first attempt that succeeds wins (RFC 8305).
+/// [`handshake_timeout`](Config::handshake_timeout) limits the time of the whole dial: the lookup,
+/// TCP, TLS and the opening handshake. Redirects are not followed, and no proxy is used.
 ///
 /// Dials of the same name share one lookup. If the lookup has no answer 30 s after its first dial,
 /// all these dials fail, even if their `handshake_timeout` is longer. A loop runs up to 64 lookups
@@ -63,7 +63,7 @@ impl Dial {
     }
 
     /// Sets the configuration of TLS, for example with other root certificates or a client
-    /// certificate. Make one configuration and share it, because it keeps the tickets that make
+    /// certificate. Use one configuration for all dials, because it keeps the tickets that make
     /// later handshakes cheaper. Set its `enable_secret_extraction`, so that the loop opens and
     /// seals records in place. Feature `rustls`.
     #[cfg(feature = "rustls")]
@@ -87,9 +87,10 @@ impl Dial {
         self
     }
 
-    /// Sets a hook, which the loop calls with each TCP socket before the socket connects. Use it to
-    /// set options such as SO_RCVBUF, a local address or a device. On Windows the hook gets a
-    /// `BorrowedSocket`. If the hook returns an error, the attempt that uses the socket fails.
+    /// Sets a hook, which the loop calls with each TCP socket before the socket connects. Use the
+    /// hook to set options such as SO_RCVBUF, or to bind the socket to a local address or a device.
+    /// On Windows the hook gets a `BorrowedSocket`. If the hook returns an error, the attempt that
+    /// uses the socket fails.
     pub fn prepare(
         mut self,
         hook: impl Fn(Borrowed<'_>) -> io::Result<()> + Send + Sync + 'static,

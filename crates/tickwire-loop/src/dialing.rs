@@ -41,7 +41,7 @@ impl<T> Inner<T> {
         let (attempts, handshake) = (Vec::new(), None);
         let dialing = Dialing { dial, began, race, attempts, handshake, given_up: false };
         let stage = Stage::Dialing(Box::new(dialing));
-        // `take` returns `None` if all 2³¹ slots are in use. No `ErrorKind` says this better.
+        // `take` returns `None` if all 2³¹ slots are in use. `OutOfMemory` comes closest to this.
         let handle = self.slots.take(stage).ok_or(io::Error::from(ErrorKind::OutOfMemory))?;
         if let Some(slot) = self.slots.get_mut(handle) {
             slot.value = Some(value);
@@ -93,13 +93,13 @@ impl<T> Inner<T> {
             Ok(conn) => return Some(self.open(handle, conn, dialing.dial.config)),
             Err(Pause::Failed(error)) => error,
             Err(Pause::Wait(until)) => {
-                // The wait also ends at the dial's deadline, if this comes before `until`.
+                // The wait also ends at the dial's deadline, if the deadline is before `until`.
                 let until = until.into_iter().chain([dialing.deadline()]).min();
                 self.put(handle, Stage::Dialing(dialing), until);
                 return None;
             }
         };
-        // `finish` removes a dial from its lookup only if the dial is in its slot.
+        // The dial goes back into its slot, so that `finish` also removes it from the resolver.
         self.put(handle, Stage::Dialing(dialing), None);
         self.finish(handle, None, Some(error), handler);
         None
@@ -176,7 +176,7 @@ impl<T> Inner<T> {
         let entropy = fault("entropy").and_then(|()| SystemEntropy::new());
         let (tls, entropy) = (tls.transpose()?, entropy?);
         let mut handshake = Handshake::new(&dial.request, &dial.config, entropy);
-        let _ = handshake.reading.handle_timeout(dialing.began); // starts its deadline
+        let _ = handshake.reading.handle_timeout(dialing.began); // starts the handshake's deadline
         dialing.handshake = Some(handshake);
         if let Some(slot) = self.slots.get_mut(handle) {
             // The stream may have ended already. Only one `Note` reports the end, and it may have
@@ -202,8 +202,8 @@ impl<T> Inner<T> {
             match wire.say(&mut self.system, handshake.outgoing()) {
                 Ok(n) => handshake.advance(n),
                 Err(error) if is_passing(&error) => {}
-                // A refusal may have begun to arrive. After a failed write, its rest might not come
-                // before the deadline, so the dial does not wait for it.
+                // A part of a refusal may have arrived. But after a failed write, the rest might
+                // not come before the deadline, so the dial does not wait for the rest.
                 Err(error) => return Err(error.into()),
             }
             match handshake.step() {

@@ -156,10 +156,10 @@ impl<'n, T> Net<'n, T> {
         self.queue(to, None, message.into())
     }
 
-    /// Like [`send`](Self::send), for a message with the complete state of what `key` stands for,
-    /// such as an instrument. An outbox that [conflates](tickwire_parts::Overflow::Conflate)
-    /// replaces a waiting message of the same key: see [`Outbox::push_keyed`]. Without an outbox,
-    /// the key has no effect.
+    /// Like [`send`](Self::send), for a message with the complete state of one thing, such as an
+    /// instrument. `key` stands for this thing. An outbox that
+    /// [conflates](tickwire_parts::Overflow::Conflate) replaces a waiting message of the same key:
+    /// see [`Outbox::push_keyed`]. Without an outbox, the key has no effect.
     ///
     /// # Errors
     ///

@@ -284,7 +284,7 @@ impl Tls {
         }
         self.taken = false;
         match session.write_slices(from)? {
-            // The handshake's messages are outgoing, and leave no room for data.
+            // The handshake's messages are outgoing, so there is no room for data.
             0 if session.has_outgoing() => Ok(Sealed::Later),
             taken => Ok(Sealed::Data(taken)),
         }

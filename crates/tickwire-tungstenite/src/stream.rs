@@ -163,8 +163,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         // Without this `match`, each message would be flushed before the next is accepted, and
-        // `feed` would never batch. Unlike `poll_flush`, this function does not call `closed`: on a
-        // connection that is over, `ConnectionClosed` has to stay an error.
+        // `feed` would never batch. Unlike `poll_flush`, this function does not call `closed`: if
+        // the connection is over, the caller has to learn that no message can be sent.
         match self.blocked {
             true => self.poll_out(cx, |context, stream| context.flush(stream)),
             false => Poll::Ready(Ok(())),

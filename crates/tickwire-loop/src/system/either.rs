@@ -28,7 +28,7 @@ pub(crate) enum Stream {
     Ring(uring::Stream),
 }
 
-/// Forwards calls on a stream to the back end that has it.
+/// Forwards calls on a stream to the back end that has the stream.
 macro_rules! forward {
     ($($call:ident($of:ty $(, $arg:ident: $arg_type:ty)*) -> $out:ty, $none:expr;)*) => {
         impl System {
@@ -92,11 +92,13 @@ impl System {
         }
     }
 
-    /// Moves the stream of an open connection to the ring. If that fails, it stays with mio.
+    /// Moves the stream of an open connection to the ring. If that fails, the stream stays with
+    /// mio.
     pub(crate) fn opened(&mut self, stream: Stream, token: Token) -> Stream {
         match (stream, &mut self.ring) {
             // The stream leaves nonblocking mode, because in that mode io_uring would not wait for
-            // bytes. This comes before `deregister`: if it fails, the stream stays with mio.
+            // bytes. The mode changes before `deregister`, so that the stream can stay with mio if
+            // the change fails.
             (Stream::Mio(mio::Stream::Plain(mut tcp)), Some(ring))
                 if fault("fionbio").is_ok() && ioctl_fionbio(&tcp, false).is_ok() =>
             {

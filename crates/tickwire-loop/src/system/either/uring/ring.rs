@@ -345,8 +345,9 @@ impl Ring {
 }
 
 impl Drop for Ring {
-    /// Frees the memory if the kernel is done with it, and leaks it otherwise. For example, a ring
-    /// that was used in one thread and is dropped in another thread leaks its memory.
+    /// Frees the memory if the kernel is done with it, and leaks it otherwise. For example, if one
+    /// thread enabled the ring and another thread drops the ring, the memory leaks, because only
+    /// the first thread can cancel the requests.
     fn drop(&mut self) {
         // Before the ring is enabled, no request is submitted, so the kernel uses no buffer.
         let ended = if self.enabled { self.end_all() } else { Ok(()) };
