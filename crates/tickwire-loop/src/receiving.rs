@@ -260,7 +260,8 @@ impl Receiving {
     }
 
     /// Lets a connection that was taken out of `stopped` try again. Returns `false` if it holds
-    /// nothing: it may read anyway, and is not the first, because it may become dormant.
+    /// nothing. Then it may read anyway. It does not become the first, because it may become
+    /// dormant, and would stay the first for ever.
     pub(crate) fn resume(&mut self, of: Handle, held: &mut Received) -> bool {
         held.queued = false;
         let holds = held.bytes > 0;
