@@ -14,8 +14,8 @@ impl Receiver {
     /// Returns `Message` if the next frame has arrived completely, and is a whole uncompressed
     /// message of less than 64 KiB. Returns `NeedInput` if no input is left, or if a part of such a
     /// frame can wait in the buffer for the rest. In all other cases, such as a violation, changes
-    /// nothing and returns `None`, and the caller has to call `step_slow`. While `quick_below` is 0,
-    /// the result is always `None`.
+    /// nothing and returns `None`, and the caller has to call `step_slow`. While `quick_below` is
+    /// 0, the result is always `None`.
     #[inline(always)]
     pub(crate) fn quick(&mut self) -> Option<Step> {
         if self.buf.wire_len() == 0 {

@@ -151,7 +151,7 @@ impl Receiver {
             return Err(ProtocolError::ReservedBits);
         }
         let (opcode, _) = frame::first_byte(b0)?;
-        // §5.4: a continuation needs a message in progress, and no message may begin inside another.
+        // §5.4: a continuation needs a message in progress; no message may begin inside another.
         match (opcode, &self.message) {
             (OpCode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
             (OpCode::Text | OpCode::Binary, Some(_)) => {
@@ -186,7 +186,7 @@ impl Receiver {
 
     /// The number of payload bytes taken so far of the message in progress; compressed bytes are
     /// counted before they are inflated. The number has no meaning once a chunk was handed out.
-    /// Without a message it is 0, because `inflate.taken()` is then 0, and `buf.message()` is empty.
+    /// Without a message it is 0, because `inflate.taken()` is then 0 and `buf.message()` empty.
     fn kept(&self, compressed: bool) -> u64 {
         match &self.inflate {
             Some(inflate) if compressed => inflate.taken(),
