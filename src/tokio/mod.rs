@@ -278,8 +278,8 @@ impl Tokio {
         let at = *epoch + (until - Time::ZERO).min(epoch.elapsed() + FAR);
         let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
         // Each read may put the deadline off. Until the timer is ready, it is not set to the later
-        // deadline, because an early wake-up now and then costs less than setting the timer at each
-        // read.
+        // deadline, because setting the timer at each read would cost more than some early
+        // wake-ups.
         let set = sleep.deadline();
         if at < set || (at > set && sleep.is_elapsed()) {
             sleep.as_mut().reset(at);

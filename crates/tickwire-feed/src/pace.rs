@@ -168,10 +168,10 @@ impl Pace {
 
     /// Reserves this many of the `most` messages in a window for
     /// [`take_urgent`](Self::take_urgent): 0 unless set, at most `most - 1`. [`take`](Self::take)
-    /// spreads the other messages evenly, and allows fewer of them if the window has more urgent
-    /// messages than this reserve. `take_urgent` allows as many messages as the window has left, at
-    /// once if needed. With a reserve, a `Pace` uses 16 bytes of memory for each of the `most`
-    /// messages.
+    /// spreads the other messages evenly. If the number of urgent messages in the window exceeds
+    /// the reserve, `take` allows fewer. `take_urgent` allows as many messages as the window has
+    /// left, at once if needed. With a reserve, a `Pace` uses 16 bytes of memory for each of the
+    /// `most` messages.
     #[must_use]
     pub fn reserve(self, reserve: u32) -> Self {
         Self::build(self.most, self.window, self.at_once, reserve)

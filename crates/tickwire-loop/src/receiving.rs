@@ -270,7 +270,8 @@ impl Receiving {
                 self.replaced = self.first.map(|first| first.handle).or(self.replaced);
             }
             self.replaced.take_if(|replaced| *replaced == of); // it is the first again
-            // If its next turn reads, `patience` begins anew; if not, another may become the first.
+            // If this connection's next turn reads, `patience` begins anew. If the turn does not
+            // read, another connection may become the first.
             self.first = Some(First { handle: of, bytes: held.bytes, began: held.began });
         }
         holds

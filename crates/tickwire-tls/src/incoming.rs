@@ -55,8 +55,9 @@ impl Session {
         }
     }
 
-    /// Copies plaintext to `to`, from the index `end` on, and advances `end`. An `Opening` has
-    /// nothing left to decrypt, because [`process`](Self::process) has decrypted all whole records.
+    /// Copies plaintext to `to`, and adds the number of bytes to `end`, which is 0 before the call.
+    /// After a panic `end` still has the bytes copied so far. An `Opening` has nothing left to
+    /// decrypt, because [`process`](Self::process) has decrypted all whole records.
     fn copy_plain(&mut self, to: &mut [u8], end: &mut usize) {
         match &mut self.engine {
             Engine::Rustls(_) => *end += self.read_from_rustls(to),

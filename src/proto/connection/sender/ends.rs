@@ -293,9 +293,9 @@ impl Sender {
         }
     }
 
-    /// Checks the deadline on writing and the time of `leave`. The first call after a refused write
-    /// or flush starts the deadline on writing, and does not check it. If either time has passed,
-    /// the call closes this half. Afterwards `poll_timeout` returns `None`, so the loop of
+    /// Checks the deadline on writing and the time of `leave`, and closes this half if one of them
+    /// has passed. But the first check after a refused write or flush only starts the deadline on
+    /// writing. Once this half is closed, `poll_timeout` returns `None`, so the loop of
     /// `poll_stall` in `drive` ends. The result may be `Ok` although the call has closed this half.
     pub(crate) fn handle_timeout(&mut self, now: Time) -> Result<(), RecvError> {
         let stalled = self.out.stall.handle(now, self.write_timeout);
