@@ -8,9 +8,9 @@
 //! Each message is a part of a block, and keeps the block alive. The thread writes the next message
 //! after the last part. If a message does not fit there, and all parts were dropped, it goes to the
 //! front of the block. If it does not fit, and a part is still kept, it goes into a new block. A
-//! message of at least `LONG` bytes goes to the front whenever all parts were dropped, because
-//! memory that was used before is more likely in the processor's cache. Without std, each message
-//! has a separate allocation.
+//! message of at least `LONG` bytes goes to the front whenever all parts were dropped, because the
+//! front was used before, so the processor's cache may still hold it. Without std, each message has
+//! a separate allocation.
 use bytes::{Bytes, BytesMut};
 
 /// The longest message that is put into a block, in bytes. A higher maximum could leave too many
@@ -23,9 +23,9 @@ pub(crate) const LARGEST: usize = 4 << 10;
 /// 16 KiB of messages.
 pub(crate) const BLOCK: usize = 2 * (16 << 10) + LARGEST;
 
-/// A message of at least this many bytes is long. A shorter message that fits after the last part
-/// is written there, and nothing checks whether the front is free. That check would take more time
-/// than the processor's cache would save.
+/// A message of at least this many bytes is long. A shorter message goes after the last part if it
+/// fits there, and nothing checks whether the front is free: the check would take more time than
+/// the processor's cache would save.
 const LONG: usize = 512;
 
 #[cfg(feature = "std")]

@@ -1,5 +1,5 @@
-//! Close codes and the body of a Close frame (RFC 6455 §5.5.1, §7.4). The types here can hold only
-//! valid codes.
+//! Close codes and the body of a Close frame (RFC 6455 §5.5.1, §7.4). A [`CloseCode`] is always a
+//! code that a Close frame may have.
 //!
 //! The connection decides whether and when a Close is sent.
 pub use crate::proto::code::{CloseCode, InvalidCloseCode};
@@ -12,8 +12,9 @@ use alloc::string::String;
 pub struct CloseFrame<'a> {
     /// Why the connection closes.
     pub code: CloseCode,
-    /// The reason, for logs, not for end users (§7.1.6). A reason of more than 123 bytes cannot be
-    /// sent. A peer's reason may contain control characters, so print it with `{:?}`.
+    /// The reason, for logs, not for end users (§7.1.6). A control frame has room for a reason of
+    /// at most 123 bytes, so a longer reason cannot be sent. A peer's reason may contain control
+    /// characters, so print it with `{:?}`.
     pub reason: &'a str,
 }
 
@@ -67,8 +68,9 @@ impl<'a> CloseFrame<'a> {
 pub struct OwnedCloseFrame {
     /// Why the connection closes.
     pub code: CloseCode,
-    /// The reason, for logs, not for end users (§7.1.6). A reason of more than 123 bytes cannot be
-    /// sent. A peer's reason may contain control characters, so print it with `{:?}`.
+    /// The reason, for logs, not for end users (§7.1.6). A control frame has room for a reason of
+    /// at most 123 bytes, so a longer reason cannot be sent. A peer's reason may contain control
+    /// characters, so print it with `{:?}`.
     pub reason: String,
 }
 

@@ -25,9 +25,10 @@ pub enum Retry {
 
 /// A close code that may appear in a Close frame (§7.4): 1000–1003, 1007–1014, 3000–4999.
 ///
-/// The codes 1005, 1006 and 1015 are no values of this type, because they must never be sent. APIs
-/// report a missing code as 1005, a missing Close as 1006, and a failed TLS handshake as 1015. For
-/// 1005 and 1006, see [`Closed::code`](crate::Closed::code).
+/// The codes 1005, 1006 and 1015 are no values of this type, because they must never be sent. They
+/// only tell a program that a Close had no code (1005), that no Close came (1006), or that the TLS
+/// handshake failed (1015). [`Closed::code`](crate::Closed::code) may be 1005 or 1006. In the texts
+/// of the constants, "this end" is the end that sends the Close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CloseCode(u16);
 

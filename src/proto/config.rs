@@ -47,7 +47,7 @@ pub struct Config {
     ///
     /// This limit stops a peer from filling memory. The default is the length of the longest
     /// messages of the Autobahn TestSuite. A message received in chunks may be longer than the
-    /// limit, but a single frame of it only if [`max_frame`](Self::max_frame) allows this.
+    /// limit. To accept a single frame longer than the limit, set [`max_frame`](Self::max_frame).
     pub max_message: usize,
 
     /// Sends a Ping to a silent peer, and fails the connection to a dead peer; default: none.
@@ -60,15 +60,16 @@ pub struct Config {
     ///
     /// The timeout starts when a receiving call first reads. The timeout restarts at each byte of a
     /// data payload, and at the end of each data message, even of an empty message. Pings, Pongs
-    /// and empty fragments do not restart the timeout. While a call waits until it can send,
-    /// nothing is read, so this time does not count. Once a Close is queued or received, the
+    /// and empty fragments do not restart the timeout. While a receiving call waits until it can
+    /// send, it reads nothing, so this wait does not count. Once a Close is queued or received, the
     /// timeout no longer runs. A value below 5 ms counts as 5 ms.
     ///
     /// After the timeout the connection fails with [`DataTimeout`](crate::RecvError::DataTimeout),
     /// and sends a Close with 1001. The receiving call then waits up to a second for the peer to
     /// end the stream, and returns the error. No data is lost if the program makes this call late:
-    /// the call reads what has arrived, in up to 1,024 reads, and fails only if it finds no data.
-    /// With this setting, receiving calls read the clock for each read, which costs about 20 ns.
+    /// the call reads what has arrived, and fails only if it finds no data. (It makes up to 1,024
+    /// reads, enough to empty a socket's receive buffer.) With this setting, receiving calls read
+    /// the clock for each read, which costs about 20 ns.
     pub data_timeout: Option<Duration>,
 
     /// Once this many bytes are unwritten, feeding fails with
@@ -76,11 +77,11 @@ pub struct Config {
     /// a message of any length is accepted whole. A value of 0 counts as 1. Frames that overtake
     /// queued messages do not count, but [`feed_first`](crate::Sender::feed_first) fails once all
     /// unwritten bytes together reach twice this number. If the waiting Pongs would reach this
-    /// number, only the newest Ping is answered. But two Pongs always have room (252 bytes).
+    /// number, only the newest Ping is answered. But two Pongs always have room.
     ///
     /// Without this limit, the messages for a peer that does not read would fill memory. If a large
-    /// message makes the outgoing buffer much longer than `high_water`, that buffer is freed once
-    /// all its bytes are written.
+    /// message makes the outgoing buffer more than four times as long as `high_water`, that buffer
+    /// is freed once all its bytes are written.
     pub high_water: usize,
 
     /// Offers permessage-deflate (RFC 7692) as a client, and accepts it as a server; default: none.
@@ -103,11 +104,11 @@ pub struct Config {
     /// fragments, so the default is higher.
     pub max_fragments: u32,
 
-    /// The number of bytes that one read asks for; default 16 KiB, which fits the processor's
-    /// first-level cache. Inside a long frame, a read instead asks for the rest of the frame, up to
+    /// The number of bytes that one read asks for, besides the longest frame header; default 16
+    /// KiB, which fits the processor's first-level cache. So one read can receive a whole message
+    /// of this length. Inside a long frame, a read instead asks for the rest of the frame, up to
     /// 128 KiB. A value below 512 bytes or above 16 MiB counts as the nearer of these two limits.
-    /// The buffer has additional room for a frame header, so that one read can receive a whole
-    /// message of this length. The buffer grows while a longer message arrives.
+    /// The buffer grows while a longer message arrives.
     pub read_buffer: usize,
 
     /// The number of bytes up to which an adapter holds back replies; default 64 KiB. The adapter
@@ -318,20 +319,21 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Sends a Ping when nothing was received for `interval`. Each interval has five checks, so the
-    /// Ping can be late by up to a fifth of `interval`. The Ping can also be early by up to a
-    /// twentieth, because a slightly late check does not delay the next checks. If nothing at all
-    /// arrives within `timeout` after the Ping was written, the connection fails with
-    /// [`PongTimeout`](crate::RecvError::PongTimeout). Any byte received is a sign of life.
-    /// Intervals below 5 ms count as 5 ms.
+    /// Sends a Ping when nothing was received for `interval`. The connection checks for new bytes
+    /// five times in each interval, so the Ping can be late by up to a fifth of `interval`. If a
+    /// late check found the last byte, the Ping can be early by up to a twentieth, because the next
+    /// checks keep their planned times. If nothing at all arrives within `timeout` after the Ping
+    /// was written, the connection fails with [`PongTimeout`](crate::RecvError::PongTimeout). Any
+    /// byte received is a sign of life. Intervals below 5 ms count as 5 ms.
     ///
     /// If the Ping can be written, a receiving call finds a dead peer within `timeout` plus 1.25 ×
-    /// `interval` after the peer's last byte. If `interval` is a second or more, this time includes
-    /// the lateness of the adapters: 1 ms with tokio, up to 30 ms in `blocking`. If the Ping cannot
-    /// be written, [`write_timeout`](Config::write_timeout) ends the connection. The heartbeat is
-    /// checked only while a call waits for the stream: see "Timers" in the documentation of the
-    /// adapter's module. The Pings also measure the [round-trip time](crate::Sender::rtt). With a
-    /// timeout of [`Duration::MAX`] the heartbeat sends Pings and never gives up.
+    /// `interval` after the peer's last byte: the interval, a fifth for the checks, and a twentieth
+    /// for a late adapter. The twentieth is enough if `interval` is a second or more: tokio is late
+    /// by 1 ms, `blocking` by up to 30 ms. If the Ping cannot be written,
+    /// [`write_timeout`](Config::write_timeout) ends the connection. The heartbeat is checked only
+    /// while a call waits for the stream: see "Timers" in the documentation of the adapter's
+    /// module. The Pings also measure the [round-trip time](crate::Sender::rtt). With a timeout of
+    /// [`Duration::MAX`] the heartbeat sends Pings and never gives up.
     pub const fn new(interval: Duration, timeout: Duration) -> Self {
         Self { interval, timeout }
     }

@@ -83,7 +83,7 @@ enum Theirs {
 /// The state of our Close. `Written` becomes `Queued` or `Followed` again if a Ping or Pong is
 /// queued behind our Close, or if the stream reports that it has not flushed our Close. A failed
 /// write may turn `Written` into `Lost` or `Followed`. If the failed write is reported again,
-/// `Lost` may become `Followed`, because the stream may have flushed our Close since.
+/// `Lost` may become `Followed`, because the stream may have flushed our Close in the meantime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ours {
     None,
@@ -109,10 +109,12 @@ enum Stream {
     Ended,
     /// The stream was shut for writing.
     Shut,
-    /// The stream is of no more use. Either a write failed. Or the stream was shut for writing, and
-    /// the input has ended too. Or a deadline has passed: the peer seems dead, a write or a phase
-    /// of closing took too long, or the time of [`Sender::leave`] has come. Or the peer's Close is
-    /// overdue, and more than `DRAIN` bytes came after the stream was shut.
+    /// The stream is of no more use, for one of these reasons:
+    /// - A write failed.
+    /// - The stream was shut for writing, and the input has ended too.
+    /// - The peer seems dead, a write or a phase of closing took too long, or the time of
+    ///   [`Sender::leave`] has come.
+    /// - The peer's Close is overdue, and more than `DRAIN` bytes came after the shutdown.
     Gone,
 }
 
@@ -299,9 +301,9 @@ pub(super) fn fail(error: RecvError, tx: &mut Sender) {
         tx.end_controls(); // so that the sender knows that the peer's Close is not awaited
         return tx.write_failed(); // The stream ended or a deadline passed: a Close is of no use.
     };
-    // A server's `tx.fail` refuses the code 1010, but not here. Only the error `Failed` can have
-    // this code, and `Inbound::fail` has closed `tx` before it sets `Failed`. A closed sender
-    // accepts every code, because it queues nothing.
+    // This call never fails. It could refuse only the code 1010, on a server. Only the error
+    // `Failed` can have this code, and then `Inbound::fail` has closed `tx` before. On a closed
+    // `tx` the call queues nothing and returns `Ok`.
     let told = tx.fail(code.into());
     debug_assert_eq!(told, Ok(()), "without a reason it fits, and a server has no 1010 here");
 }
@@ -357,11 +359,11 @@ pub enum Ending {
     /// reading our messages. In that case the wait ends after at most
     /// [`close_timeout`](crate::Config::close_timeout), or after 16 MiB of input.
     ///
-    /// If a server dropped the stream with unread input, TCP would reset the connection. The reset
-    /// could discard the server's last bytes, including its Close, before the client has read them.
-    /// A client lets the server end the stream first (RFC 6455 §7.1.1), and then shuts its side.
-    /// But a client that fails the connection does not wait: it gets [`ShutDown`](Self::ShutDown)
-    /// once its Close is written (§7.1.7).
+    /// A server reads on, because TCP resets a connection whose stream is dropped with unread
+    /// input. The reset could discard the server's last bytes, including its Close, before the
+    /// client has read them. A client reads on until the server ends the stream (RFC 6455 §7.1.1),
+    /// and then shuts its side. But a client that fails the connection does not wait: it gets
+    /// [`ShutDown`](Self::ShutDown) once its Close is written (§7.1.7).
     Discard,
     /// Drop the stream. But if [`auto_close`](Config::auto_close) is off and you have not answered
     /// the peer's Close, answer it first, and then ask for the `Ending` again.

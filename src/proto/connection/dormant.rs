@@ -58,9 +58,9 @@ impl Connection {
     /// received bytes are not processed, a message is unfinished in either direction, bytes wait to
     /// be sent, or reading is paused. It is also not idle while its heartbeat waits for a sign of
     /// life, or while a call of `handle_timeout` still has to tell when a Pong arrived. After a
-    /// Close, a failure or the end of the stream, no connection is idle. A connection that
-    /// compresses never becomes dormant: it would have to keep its compression windows, which take
-    /// most of the memory.
+    /// Close, a failure or the end of the stream, no connection is idle. A connection that has
+    /// agreed on compression never becomes dormant: with context takeover, it would have to keep
+    /// its compression windows, which take most of its memory.
     #[allow(clippy::result_large_err)] // The error is the connection, which the caller had before.
     pub fn into_dormant(mut self) -> Result<Dormant, Self> {
         let Self { inbound, tx, .. } = &mut self;

@@ -80,7 +80,7 @@ impl Inbound {
 
     /// Applies the result of `step` to the sender: queues the automatic reply to a frame, passes on
     /// a Pong, or handles an error. Later calls of `step` return the same error, so `closing::fail`
-    /// is called again. This call queues nothing, because the first one has closed the sender.
+    /// is called again. Only its first call can queue a Close, because it closes the sender.
     pub(crate) fn respond(&self, step: &Result<Step, RecvError>, tx: &mut Sender) {
         let rx = &self.rx;
         match step {

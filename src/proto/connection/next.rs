@@ -156,10 +156,9 @@ impl Connection {
     /// the time. To save work, only some reads check the deadlines: see `Timers::looks`.
     ///
     /// If a deadline has passed, and only a read can show whether the peer is really silent, the
-    /// obstacle is reset, so that this read is made. A refused write is repeated before the read.
-    /// If nothing may be read, the obstacle stays, because otherwise a refused shutdown would be
-    /// repeated without a wait. A wait resets `asked_at`, so `read` does not count a vain read
-    /// before the wait. This is harmless, because `read_blocked` has usually counted that read.
+    /// obstacle is reset, so that this read is made, after a refused write was repeated. If nothing
+    /// may be read, the obstacle stays, because otherwise a refused shutdown would be repeated
+    /// without a wait.
     #[inline(never)] // keeps `next`, which is inlined, short
     fn next_slow(&mut self, now: Time) -> Next<'_> {
         loop {
@@ -213,7 +212,10 @@ impl Connection {
                 }
                 return self.read();
             }
-            self.loop_state = LoopState::default(); // after the wait, a refused call is repeated
+            // After the wait, a refused call is repeated. If the last read brought nothing and was
+            // not reported, `read` no longer counts that read. This only delays a deadline by one
+            // read.
+            self.loop_state = LoopState::default();
             let unsent = self.tx.has_outgoing() || self.tx.held_back() > 0;
             // A refused shutdown waits until the stream accepts bytes, even if none are unsent.
             let writable = unsent || obstacle == Obstacle::WriteBlocked;

@@ -71,8 +71,9 @@ impl RecvBuffer {
         Self { base: base + MAX_HEADER_LEN, ..Self::default() }
     }
 
-    /// Takes over `head`, a handshake's buffer, with the bytes after the HTTP head; `base` and
-    /// `memory` of `self` stay. If no bytes follow the HTTP head, only returns the `Vec` of `head`.
+    /// Takes over a handshake's buffer with the bytes after the HTTP request or response; `base`
+    /// and `memory` of `self` stay. If the handshake's buffer has no such bytes, only returns its
+    /// `Vec`.
     pub(super) fn take_over(&mut self, mut head: Self) -> Vec<u8> {
         head.release();
         if head.is_empty() {
@@ -89,7 +90,7 @@ impl RecvBuffer {
         self.bytes.get(self.next..self.end).unwrap_or_default()
     }
 
-    /// The same bytes as of [`wire`](Self::wire), for a caller that changes them.
+    /// The bytes that [`wire`](Self::wire) returns, for a caller that changes them.
     pub(crate) fn wire_mut(&mut self) -> &mut [u8] {
         self.get_mut(self.next..self.end)
     }
@@ -158,8 +159,8 @@ impl RecvBuffer {
         self.next = to;
     }
 
-    /// Drops the next `n` wire bytes, or all. If part of a message is in front of these bytes, they
-    /// become part of the gap. Otherwise `release` moves `msg` along, so that no gap begins.
+    /// Drops up to `n` wire bytes. If part of a message is in front of these bytes, they become
+    /// part of the gap. Otherwise `release` moves `msg` along, so that no gap begins.
     pub(crate) fn skip(&mut self, n: usize) {
         let whole = self.msg == self.msg_end;
         self.next = (self.next + n).min(self.end);
@@ -445,8 +446,8 @@ impl RecvBuffer {
         let most = limit.saturating_add(self.base).saturating_add(SLACK);
         if self.stashed || (self.room() < least && self.bytes.len() < most) {
             self.unneeded_reads = 0;
-            // The connection's small buffer is replaced, not lengthened. Otherwise a peer that
-            // sends a byte at a time would make the buffer grow by 128 KiB at each read.
+            // The small buffer is replaced, not lengthened. It is never given up at a wait, so a
+            // peer that sends a byte at a time would lengthen it by 128 KiB at each read.
             if self.bytes.len() >= IN_PLACE && !self.stashed {
                 self.bytes.lengthen((self.bytes.len() + MAX_READ).min(most), most);
             } else {

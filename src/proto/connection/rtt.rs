@@ -38,8 +38,8 @@ pub(super) struct Trips {
     /// Pong comes.
     oldest: Option<Probe>,
     /// The newest unanswered Ping, if two or more are unanswered. Its Pong gives a time even if the
-    /// peer omits the Pong of the oldest Ping. Pongs come in the order of their Pings, so the Pings
-    /// in between need not be stored.
+    /// peer omits the Pong of the oldest Ping. The Pings in between are not stored, and their Pongs
+    /// are ignored, because the Pong of the newest Ping comes after them.
     newest: Option<Probe>,
     /// The time at which the last answered Ping was queued. `Some` only while the time of arrival
     /// of its Pong is unknown.

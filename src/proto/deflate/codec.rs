@@ -13,7 +13,8 @@ use core::ops::Range;
 /// §7.2.1).
 pub(crate) const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// The setting of a compressor. Connections with the same setting can share a compressed message.
+/// The setting of a compressor. Connections with the same setting share the thread's unused
+/// compressors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Setting {
     pub(super) level: u8,
@@ -40,7 +41,7 @@ pub(crate) struct Inflated {
     /// The number of output bytes made.
     pub(crate) made: usize,
     pub(crate) status: Status,
-    /// Whether the output is full. If so, zlib may have more output.
+    /// Whether the room for output is full. If so, zlib may have more output.
     pub(crate) full: bool,
 }
 

@@ -34,8 +34,8 @@
 //! connection without takeover uses one of the thread's compressors or decompressors.
 //!
 //! `feed` compresses a whole message at once. While the sending half of a split connection
-//! compresses, it holds the lock that both halves share. So Pongs wait until the message is
-//! compressed.
+//! compresses, it holds the lock that the receiving half needs to queue a Pong. So Pongs wait until
+//! the message is compressed.
 //!
 //! # Choices that RFC 7692 leaves open
 //!
@@ -156,8 +156,9 @@ pub struct Deflate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Direction {
     /// Whether a message may refer back to earlier messages (§7.1.1); default no. A
-    /// [`Prepared`](crate::Prepared) message never refers back. If it was sent compressed, the next
-    /// message that the connection compresses does not refer back either.
+    /// [`Prepared`](crate::Prepared) message never refers back. After a compressed `Prepared`
+    /// message, the connection's own compressor starts anew, so the next compressed message does
+    /// not refer back either.
     pub takeover: bool,
     /// The exponent *n*, from 8 to 15 (§7.1.2): a message may refer back at most 2ⁿ bytes; default
     /// 15. A value outside this range counts as the nearest value inside. A server limits the

@@ -32,8 +32,8 @@ impl<T> DerefMut for Boxed<T> {
 }
 
 // The type of `Deflate::more` has no values here, so an `Option<Deflate>` is always `None`. The
-// compiler does not see this, because `Deflate` has more fields. These functions return `None`, so
-// that the compiler can drop the code for `Some`.
+// compiler does not see this, because `Deflate` has other fields too. These functions return
+// `None`, so that the compiler can drop the code for `Some`.
 
 pub(crate) fn wanted(_: Option<&Deflate>) -> Option<&Deflate> {
     None
