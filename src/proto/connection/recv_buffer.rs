@@ -71,9 +71,8 @@ impl RecvBuffer {
         Self { base: base + MAX_HEADER_LEN, ..Self::default() }
     }
 
-    /// Takes over a handshake's buffer with the bytes after the HTTP request or response; `base`
-    /// and `memory` of `self` stay. If the handshake's buffer has no such bytes, only returns its
-    /// `Vec`.
+    /// Takes over `head`, a handshake's buffer, if it still holds bytes; `base` and `memory` of
+    /// `self` stay. Otherwise only returns the `Vec` of `head`, so that it can be used again.
     pub(super) fn take_over(&mut self, mut head: Self) -> Vec<u8> {
         head.release();
         if head.is_empty() {

@@ -74,8 +74,8 @@ impl Prepared {
         &self.payload
     }
 
-    /// Returns the message compressed with `setting`. `None` if the message must not be compressed
-    /// or would not become shorter, or if zlib failed.
+    /// Returns the message compressed for the window of `setting`. `None` if the message must not
+    /// be compressed or would not become shorter, or if zlib failed.
     pub(crate) fn compressed(&self, setting: Setting, zlib: Zlib) -> Option<&Bytes> {
         self.packed.as_ref()?.get(zlib, setting, &self.payload)
     }

@@ -161,9 +161,9 @@ impl Deflating {
         self.zlib.compress_alone(self.setting, payload, out)
     }
 
-    /// Returns the connection's compressor, ready for the next bytes. After an error of the
-    /// compressor the caller drops it, and the next call makes a new compressor. A new compressor
-    /// refers only to bytes that it compressed itself, and the peer gets all these bytes.
+    /// Returns the connection's compressor, ready for the next bytes. If the compressor fails, the
+    /// caller drops it, and the next call makes a new compressor. A new compressor refers only to
+    /// bytes that it compressed itself, and the peer gets all these bytes.
     fn compressor(&mut self) -> &mut Compressor {
         let own = self.own.get_or_insert_with(|| self.zlib.compressor(self.setting));
         if core::mem::take(&mut self.stale) {
