@@ -12,8 +12,8 @@ impl Receiver {
 /// ever decreases. Feature `counters`.
 ///
 /// A [`Receiver`] counts frames as `step` processes them. A [`Sender`](crate::Sender) counts frames
-/// as it encodes them, before they are written. `wire` and `calls` grow at each read or write of
-/// the stream.
+/// as it encodes them, before they are written. `wire` and `calls` grow when the stream is read or
+/// written.
 ///
 /// With this feature a connection is 144 bytes larger, and each message costs five to eight
 /// instructions more (`cargo bench -p benches --bench instructions --features counters`).

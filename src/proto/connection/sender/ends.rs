@@ -190,8 +190,8 @@ impl Sender {
             // Feeding has stopped already, so `set_admission` need not run.
             self.state = State::Closed { broken: false };
             // Only Pings and Pongs can be behind our Close, and the peer no longer expects them. A
-            // frame under way stays, because the peer would take a stream that ends inside a frame
-            // for a fault.
+            // frame under way stays, because a stream that ends inside a frame looks like a fault
+            // to the peer.
             if self.ledger.note_close(&self.out) {
                 self.out.truncate_controls();
                 self.ledger.controls_dropped(&self.out);
