@@ -238,8 +238,7 @@ impl<'i, T> Turn<'i, T> {
     /// round finds it.
     #[inline(always)]
     fn write(&mut self, stop: Stop) -> After {
-        // After any stop but `Starved`, the turn reads no bytes that count for the limit on
-        // received bytes.
+        // Bytes that count for the limit on received bytes are read only after `Starved`.
         let stops = stop == Stop::Starved && !self.may_read();
         if stops && self.inner.stop_reading(self.handle, &mut self.open) {
             return After::Again; // the connection is given up: deliver its end next
@@ -286,8 +285,7 @@ impl<'i, T> Turn<'i, T> {
                 wire.tell_time(system, conn, clock.now);
             }
             NextAction::Rest { unfinished, until } => {
-                // `spent > 0` counts as a read. Without a read, time makes `spent` positive only if
-                // bytes are left to read, and then the next turn reads them.
+                // Without a read, time makes `spent` positive only if bytes are left to read.
                 let (received, did) = (&mut self.open.received, (self.spent > 0, stops));
                 let until = match receiving.until(self.handle, received, did, clock.now) {
                     None => until, // the common case

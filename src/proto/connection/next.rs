@@ -158,7 +158,8 @@ impl Connection {
     /// If a deadline has passed, and only a read can show whether the peer is really silent, the
     /// obstacle is reset, so that this read is made, after a refused write was repeated. If nothing
     /// may be read, the obstacle stays, because otherwise a refused shutdown would be repeated
-    /// without a wait.
+    /// without a wait. A wait forgets a last read that brought nothing and was not reported, which
+    /// only delays a deadline by one read.
     #[inline(never)] // keeps `next`, which is inlined, short
     fn next_slow(&mut self, now: Time) -> Next<'_> {
         loop {
@@ -212,10 +213,7 @@ impl Connection {
                 }
                 return self.read();
             }
-            // After the wait, a refused call is repeated. If the last read brought nothing and was
-            // not reported, `read` no longer counts that read. This only delays a deadline by one
-            // read.
-            self.loop_state = LoopState::default();
+            self.loop_state = LoopState::default(); // after the wait, a refused call is repeated
             let unsent = self.tx.has_outgoing() || self.tx.held_back() > 0;
             // A refused shutdown waits until the stream accepts bytes, even if none are unsent.
             let writable = unsent || obstacle == Obstacle::WriteBlocked;

@@ -246,8 +246,7 @@ impl Inflate {
                 return Err(BAD);
             }
             match done.status {
-                // The DEFLATE stream ends with the message, so the message is complete without the
-                // tail.
+                // The DEFLATE stream ends with the message, so the message needs no tail.
                 Status::StreamEnd if taken == n => return Ok(None),
                 Status::StreamEnd if taken < n => begun = taken,
                 Status::Progress if full => {} // The next round shows why zlib stopped.
