@@ -134,7 +134,7 @@ impl System {
 
     /// Returns a `Note` for each stream of the ring that became ready or failed.
     pub(crate) fn ring_notes(&mut self) -> impl Iterator<Item = Note> {
-        self.ring.iter_mut().flat_map(|ring| ring.notes.drain(..))
+        self.ring.iter_mut().flat_map(|ring| ring.notes())
     }
 
     /// Passes all written bytes on to the operating system.

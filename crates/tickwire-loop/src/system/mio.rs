@@ -131,8 +131,7 @@ impl Mio {
     /// Waits until a socket is ready, a thread wakes the loop, or `timeout` is over.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.events.clear(); // `notes` must not return them again if this wait fails
-        let waited = fault("wait");
-        match waited.and_then(|()| self.poll.poll(&mut self.events, timeout)) {
+        match fault("wait").and_then(|()| self.poll.poll(&mut self.events, timeout)) {
             // After a signal, the round goes on as if nothing had happened.
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
             waited => waited,

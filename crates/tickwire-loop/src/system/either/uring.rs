@@ -46,8 +46,9 @@ pub(crate) struct Uring {
     ring: Ring,
     places: Vec<Place>,
     free: Vec<u32>,
-    /// For each stream that became ready or failed, a `Note` that the loop has not taken yet.
-    pub(super) notes: Vec<Note>,
+    /// The places whose streams became readable (the first `bool`) or writable (the second), until
+    /// the loop takes their notes.
+    ready: Vec<(u32, bool, bool)>,
     /// Empty outside of `work_off`. Kept as a field to reuse its memory.
     batch: Vec<Completion>,
     /// Unused buffers to send from.
@@ -124,7 +125,7 @@ impl Uring {
             ring: Ring::new()?,
             places: Vec::new(),
             free: Vec::new(),
-            notes: Vec::new(),
+            ready: Vec::new(),
             batch: Vec::new(),
             outputs: Vec::new(),
             copies: 0,
@@ -167,10 +168,23 @@ impl Uring {
             self.ring.poll(0, Of::Poll, descriptor(poll, Of::Poll), IN);
         }
         // If there are notes already, the wait must not block.
-        let timeout = if self.notes.is_empty() { timeout } else { Some(Duration::ZERO) };
+        let timeout = if self.ready.is_empty() { timeout } else { Some(Duration::ZERO) };
         self.ring.wait(timeout)?;
         self.work_off();
         Ok(mem::take(&mut self.polled))
+    }
+
+    /// Returns a `Note` for each stream that became ready or failed. A `Note` is made only now,
+    /// because its stream may have been closed since it became ready, and the next connection may
+    /// have the slot.
+    pub(super) fn notes(&mut self) -> impl Iterator<Item = Note> {
+        let Self { places, ready, .. } = self;
+        ready.drain(..).filter_map(|(at, readable, writable)| {
+            let place = places.get(at as usize).filter(|place| !place.closed)?;
+            let failed = place.failed.map(|code| io::Error::from_raw_os_error(code).kind());
+            // Only mio uses `shut`: here, a read finds the end in `Place::end`.
+            Some(Note { token: place.token, readable, writable, shut: false, failed })
+        })
     }
 
     /// Passes all written bytes on to the operating system now, instead of in the next wait.
@@ -192,7 +206,7 @@ impl Uring {
         self.writable(stream.0).is_ok()
     }
 
-    /// Processes the arrived completions. Adds a `Note` for each stream that is now ready.
+    /// Processes the arrived completions. Notes in `ready` each place that is ready now.
     fn work_off(&mut self) {
         // The batch is taken out, because `completed` borrows all of `self`.
         let mut batch = mem::take(&mut self.batch);
@@ -228,12 +242,8 @@ impl Uring {
             Of::Cancel if done.result.is_err() => place.stopping = false, // nothing to cancel
             Of::Cancel | Of::Poll => {}
         }
-        let Some(place) = self.places.get(at as usize) else { return };
-        if !place.closed && (readable || writable) {
-            let error = |code| io::Error::from_raw_os_error(code).kind();
-            let (token, failed) = (place.token, place.failed.map(error));
-            // Only mio uses `shut`: here, a read finds the end in `Place::end`.
-            self.notes.push(Note { token, readable, writable, shut: false, failed });
+        if readable || writable {
+            self.ready.push((at, readable, writable));
         }
         if !done.more && done.of == Of::Receive {
             self.go_on(at); // for example, if no buffer was free, the kernel has stopped receiving

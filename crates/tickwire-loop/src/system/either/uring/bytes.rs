@@ -230,7 +230,6 @@ impl Uring {
     pub(crate) fn close(&mut self, stream: Stream) {
         let Ok(place) = self.place(stream.0) else { return };
         place.closed = true;
-        let token = place.token;
         if place.is_asked(Of::Send) {
             self.cancel(stream.0, Of::Send); // the kernel first tries to send, then cancels
         } else if place.requests > 0
@@ -239,9 +238,6 @@ impl Uring {
             // This ends the requests. If `shutdown` fails, the stream is down, and they end anyway.
             let _ = tcp.shutdown(Shutdown::Both);
         }
-        // The slot may have its next owner before the next wait, and a failed send must not count
-        // for this owner.
-        self.notes.retain(|note| note.token != token);
         // Nobody reads these buffers any more.
         while let Some((buffer, _)) = self.place(stream.0).ok().and_then(|at| at.received.pop()) {
             self.ring.put(buffer);
