@@ -269,20 +269,6 @@ fn the_core_names_no_io_clock_or_thread() {
     assert_eq!(found, known.map(str::to_owned).into());
 }
 
-#[test]
-fn files_are_short_and_features_are_asked_for_in_few_lines() {
-    let asks = |line: &&str| line.contains("cfg") && line.contains("feature =");
-    let mut lines = 0;
-    for path in rust_files() {
-        let text = fs::read_to_string(&path).unwrap();
-        assert!(text.lines().count() <= 500, "{}", path.display());
-        if path.starts_with(src()) {
-            lines += text.lines().filter(asks).count();
-        }
-    }
-    assert!(lines <= 80, "{lines}: a feature is a file of its own, or a null object");
-}
-
 /// A `match` of the user's need not change with the next release, or must: each public enum says
 /// which, and the latter why.
 #[test]

@@ -210,15 +210,6 @@ fn code_in_the_documentation_fits_a_window() {
     }
 }
 
-/// One screen to decide, one to start.
-#[test]
-fn the_readme_is_short_and_comes_to_the_code_early() {
-    let page = read("README.md");
-    assert!(page.lines().count() <= 150, "{}", page.lines().count());
-    let code = page.lines().position(|line| line.starts_with("```rust")).unwrap();
-    assert!(code < 39, "line {}", code + 1);
-}
-
 #[test]
 fn the_figures_of_the_readme_and_its_chart_are_those_measured() {
     let (readme, benches, chart) =
