@@ -16,16 +16,19 @@
 //! and on what instructions the processor has, of which valgrind knows those up to AVX2: so the
 //! file says what it was counted with, and a failure says what is different now. Under valgrind
 //! ring seals with AES-NI, CLMUL and AVX, not with the VAES that the machine may have. Handshakes
-//! of TLS are the same in both runs, but for a few instructions a message.
+//! of TLS are the same in both runs, but for a few instructions a message. Of a system call, only
+//! the instructions outside of the kernel count.
 mod floor;
+mod looped;
 mod sides;
 #[cfg(feature = "rustls")]
 mod wss;
 
 use floor::Body::{Ascii, Binary};
+use looped::Does::{Echo, Receive};
 use sides::{
     Layout, Sides, accepting, building, receiving, receiving_chunks, receiving_next,
-    receiving_owned, receiving_split, sending, sending_each, sending_split,
+    receiving_owned, receiving_single, receiving_split, sending, sending_each, sending_split,
 };
 use std::{
     collections::BTreeMap,
@@ -59,15 +62,15 @@ impl Row {
     }
 }
 
-const PLAIN: [Row; 18] = [
+const PLAIN: [Row; 24] = [
     Row::new(1, "receive masked 64 B", || receiving(64, Binary, false, false)),
     Row::new(3, "receive unmasked 64 B", || receiving(64, Binary, true, false)),
-    Row::new(4, "one message a read", || receiving(64, Binary, false, true)),
+    Row::new(4, "one message a read", || receiving_single(64, false)),
     Row::new(5, "send 64 B, server", || sending(64, false)),
     Row::new(7, "send 64 B, client", || sending(64, true)),
     Row::new(8, "receive text 200 B", || receiving(200, Ascii, true, false)),
     Row { warm: 64, count: 1024, ..Row::new(11, "server handshake", accepting) },
-    Row::new(17, "receive 64 B, split", || receiving_split(64, Binary, false)),
+    Row::new(17, "receive 64 B, split", || receiving_split(64, Binary, false, false)),
     Row::new(18, "send 64 B, split", || sending_split(64, false)),
     Row::new(19, "receive 64 B, chunks", || receiving_chunks(64, false)),
     Row::new(21, "own 64 B", || receiving_owned(64, Binary, false, 0)),
@@ -79,18 +82,25 @@ const PLAIN: [Row; 18] = [
         count: 1024,
         ..Row::new(25, "send 16 KiB at once", || sending_each(16 << 10, false))
     },
-    Row::new(26, "receive 64 B, asked", || receiving_next(64, false)),
+    Row::new(26, "receive 64 B, asked", || receiving_next(64, false, false)),
     Row::new(27, "send 64 B, 1 a write", || sending_each(64, true)),
     Row::new(30, "receive text 1400 B", || receiving(1400, Ascii, true, false)),
+    Row::new(36, "asked, 1 a read", || receiving_next(64, false, true)),
+    Row::new(37, "split, 1 a read", || receiving_split(64, Binary, false, true)),
+    Row::new(38, "receive 64 B, 1 a turn", || looped::sides(1, Receive)),
+    Row::new(39, "receive 64 B, 16", || looped::sides(16, Receive)),
+    Row::new(40, "echo 64 B, 1 a turn", || looped::sides(1, Echo)),
+    Row::new(41, "echo 64 B, 16", || looped::sides(16, Echo)),
 ];
 
 /// Received by a client, from records that hold one message or 16; sent by one; sent at once by a
-/// server.
+/// server. Then one record a read; then the loop.
 #[cfg(feature = "rustls")]
-const OVER_TLS: [Row; 5] = {
+const OVER_TLS: [Row; 11] = {
+    use looped::sides_over_tls;
     use wss::{
         Case,
-        Does::{Receive, Send, SendLarge},
+        Does::{Receive, ReceiveEach, ReceiveSplit, Send, SendLarge},
         sides,
     };
     const ALL: usize = 2 * 4096 + 4 * 4096;
@@ -109,6 +119,12 @@ const OVER_TLS: [Row; 5] = {
                 sides(Case { size: 16 << 10, ..case(1, SendLarge) }, ALL)
             })
         },
+        Row::new(42, "wss, 1 a read", || sides(case(1, ReceiveEach), ALL)),
+        Row::new(43, "wss split, 1 a read", || sides(case(1, ReceiveSplit), ALL)),
+        Row::new(44, "wss receive, 1 a turn", || sides_over_tls(1, looped::Does::Receive, ALL)),
+        Row::new(45, "wss receive, 16", || sides_over_tls(16, looped::Does::Receive, ALL)),
+        Row::new(46, "wss echo, 1 a turn", || sides_over_tls(1, Echo, ALL)),
+        Row::new(47, "wss echo, 16", || sides_over_tls(16, Echo, ALL)),
     ]
 };
 
@@ -130,11 +146,11 @@ const ROWS: &[Row] = if cfg!(feature = "deflate") {
     &PLAIN
 };
 
-/// As `sides` names them.
-const SIDES: [&str; 4] = ["floor", "core", "tokio", "blocking"];
+/// As `sides` and `looped` name them.
+const SIDES: [&str; 6] = ["floor", "core", "tokio", "blocking", "futures", "loop"];
 
-/// One for each of `SIDES`.
-type Counts = [f64; 4];
+/// One for each of `SIDES` that the row has.
+type Counts = [Option<f64>; 6];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -173,9 +189,10 @@ fn check(update: bool) -> Result<ExitCode> {
         counts.push(found);
     }
     println!("the adapters' share: what they add to the core");
-    for (row, [_, core, tokio, blocking]) in ROWS.iter().zip(&counts) {
-        let (tokio, blocking) = (tokio - core, blocking - core);
-        println!("{:<24}{:>10}{:>10}{tokio:>+10.1}{blocking:>+10.1}", title(row), "", "");
+    for (row, [_, core, adapters @ .., _]) in ROWS.iter().zip(&counts) {
+        let Some(core) = core else { continue };
+        let shares = adapters.iter().map(|adapter| cell(adapter.map(|count| count - core)));
+        println!("{:<24}{:>20}{}", title(row), "", shares.collect::<String>());
     }
     let was = fs::read_to_string(&file)?;
     if update {
@@ -197,6 +214,12 @@ fn compare(baseline: &str, with: &str, counts: &[Counts]) -> ExitCode {
         };
         // The floor is no product.
         for ((side, now), was) in SIDES.iter().zip(now).zip(was).skip(1) {
+            let Some(now) = now else { continue };
+            let Some(was) = was else {
+                println!("WORSE: row {}, {side} has no baseline", row.number);
+                worse += 1;
+                continue;
+            };
             let change = format!(
                 "row {}, {side}: {was:.1} -> {now:.1} ({:+.1} %)",
                 row.number,
@@ -262,33 +285,44 @@ fn title(row: &Row) -> String {
 }
 
 fn line(row: &Row, counts: &Counts) -> String {
-    let counts: String = counts.iter().map(|count| format!("{count:>10.1}")).collect();
+    let counts: String = counts.iter().copied().map(cell).collect();
     format!("{:<24}{counts}", title(row))
+}
+
+fn cell(count: Option<f64>) -> String {
+    count.map_or_else(|| format!("{:>10}", "-"), |count| format!("{count:>10.1}"))
 }
 
 /// A row's number and counts, of a line as above.
 fn parse(line: &str) -> Option<(u32, Counts)> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     let (number, rest) = words.split_first()?;
-    let counts: Vec<f64> =
-        rest.get(rest.len().checked_sub(4)?..)?.iter().map_while(|n| n.parse().ok()).collect();
-    Some((number.parse().ok()?, counts.try_into().ok()?))
+    let counts = rest.get(rest.len().checked_sub(SIDES.len())?..)?.iter();
+    let counts: Option<Vec<_>> = counts
+        .map(|&word| if word == "-" { Some(None) } else { word.parse().ok().map(Some) })
+        .collect();
+    Some((number.parse().ok()?, counts?.try_into().ok()?))
 }
 
 // Counting.
 
 /// Counts all sides at once: what else runs meanwhile changes no count.
 fn count(row: &Row) -> Result<Counts> {
+    let has: Vec<&str> = (row.sides)().into_iter().map(|(name, _)| name).collect();
     let side = |side| {
-        let count = || -> Result<f64> {
-            let (warm, all) = (run(row, side, row.warm)?, run(row, side, row.warm + row.count)?);
-            Ok((all - warm) as f64 / row.count as f64)
+        let count = || -> Result<Option<f64>> {
+            if !has.contains(&side) {
+                return Ok(None);
+            }
+            let warm = run(row, side, row.warm)?;
+            let all = run(row, side, row.warm + row.count)?;
+            Ok(Some((all - warm) as f64 / row.count as f64))
         };
         count().map_err(|error| error.to_string())
     };
     thread::scope(|scope| {
         let counting = SIDES.map(|name| scope.spawn(move || side(name)));
-        let mut counts = [0.0; 4];
+        let mut counts = Counts::default();
         for (count, counting) in counts.iter_mut().zip(counting) {
             *count = counting.join().map_err(|_| "a side panicked")??;
         }

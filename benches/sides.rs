@@ -8,15 +8,17 @@ use crate::floor::{
 use bytes::Bytes;
 use std::{
     collections::VecDeque,
+    future::pending,
     hint::black_box,
     io::{self, IoSlice, Read, Write},
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tickwire::{
     Config, Connection, DataKind, Event, Next, Prepared, Sender, Step, Time, blocking,
+    futures_io as on_futures,
     handshake::{
         Progress,
         server::{Accept, Handshake},
@@ -84,6 +86,17 @@ pub fn now<F: Future>(future: F) -> F::Output {
     }
 }
 
+/// The result of what may give up its turn, but never has to wait.
+fn at_last<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    loop {
+        let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(done) = polled {
+            return done;
+        }
+    }
+}
+
 /// Receiving. `by_message`: no read goes beyond the end of a message.
 pub fn receiving(len: usize, body: Body, client: bool, by_message: bool) -> Sides {
     let stream = || {
@@ -120,10 +133,33 @@ pub fn receiving(len: usize, body: Body, client: bool, by_message: bool) -> Side
     )
 }
 
+/// Receiving one message a read, by the adapter for futures-io too.
+pub fn receiving_single(len: usize, client: bool) -> Sides {
+    let mut sides = receiving(len, Body::Binary, client, true);
+    let stream = Stream::new(&messages(len, Body::Binary), Body::Binary, !client).by_message();
+    let mut ws = on_futures::WebSocket::from_parts(stream, timers(), connection(client));
+    let work = move |n| {
+        at_last(async {
+            for _ in 0..n {
+                let message = ws.recv().await.expect("no error").expect("a message");
+                assert!(black_box(message.as_bytes()).len() == len);
+            }
+        });
+    };
+    sides.push(("futures", Box::new(work)));
+    sides
+}
+
+/// That are never due.
+fn timers() -> impl on_futures::Timers {
+    |_: Instant| pending::<()>()
+}
+
 /// Receiving, where the core is asked what to do next. The other sides are those of `receiving`.
-pub fn receiving_next(len: usize, client: bool) -> Sides {
-    let mut sides = receiving(len, Body::Binary, client, false);
+pub fn receiving_next(len: usize, client: bool, by_message: bool) -> Sides {
+    let mut sides = receiving(len, Body::Binary, client, by_message);
     let mut link = Stream::new(&messages(len, Body::Binary), Body::Binary, !client);
+    link = if by_message { link.by_message() } else { link };
     let mut core = connection(client);
     sides[1].1 = Box::new(move |mut n| {
         while n > 0 {
@@ -145,11 +181,16 @@ pub fn receiving_next(len: usize, client: bool) -> Sides {
 }
 
 /// Receiving by the reading half of a split connection; the core's receiver is the same as ever.
-pub fn receiving_split(len: usize, body: Body, client: bool) -> Sides {
-    let stream = || Stream::new(&messages(len, body), body, !client);
-    let mut sides = receiving(len, body, client, false);
+pub fn receiving_split(len: usize, body: Body, client: bool, by_message: bool) -> Sides {
+    let stream = || {
+        let stream = Stream::new(&messages(len, body), body, !client);
+        if by_message { stream.by_message() } else { stream }
+    };
+    let mut sides = receiving(len, body, client, by_message);
     let (mut tokio, _) = split_tokio(stream(), client);
     let (mut blocking, _) = split_blocking(stream(), client);
+    let futures = on_futures::WebSocket::from_parts(stream(), timers(), connection(client));
+    let (mut futures, _) = futures.into_split_with(|stream| (stream.clone(), stream));
     sides.truncate(2);
     sides.push((
         "tokio",
@@ -169,6 +210,17 @@ pub fn receiving_split(len: usize, body: Body, client: bool) -> Sides {
                 let message = blocking.recv().expect("no error").expect("a message");
                 assert!(black_box(message.as_bytes()).len() == len);
             }
+        }),
+    ));
+    sides.push((
+        "futures",
+        Box::new(move |n| {
+            at_last(async {
+                for _ in 0..n {
+                    let message = futures.recv().await.expect("no error").expect("a message");
+                    assert!(black_box(message.as_bytes()).len() == len);
+                }
+            });
         }),
     ));
     sides
@@ -883,6 +935,38 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl ::futures_io::AsyncRead for Stream {
+    #[inline]
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(self.get_mut().read(buf)))
+    }
+}
+
+impl ::futures_io::AsyncWrite for Stream {
+    #[inline]
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().write(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    #[inline]
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }

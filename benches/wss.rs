@@ -14,6 +14,7 @@ use crate::{
 use bare_tls::{Bare, Keys};
 use std::{
     cell::{Cell, RefCell},
+    convert::identity,
     hint::black_box,
     io::{self, Read, Write},
     pin::{Pin, pin},
@@ -36,7 +37,7 @@ use tickwire::{
     },
     tokio as on_tokio,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf};
 
 /// Messages of one length, some of them to a record, and who does what with them.
 pub struct Case {
@@ -51,6 +52,10 @@ pub struct Case {
 pub enum Does {
     /// A client receives.
     Receive,
+    /// A client receives, and no read goes beyond the end of a record.
+    ReceiveEach,
+    /// The same, by the reading half.
+    ReceiveSplit,
     /// A client sends.
     Send,
     /// A server sends each message at once.
@@ -60,8 +65,12 @@ pub enum Does {
 }
 
 impl Case {
+    fn receives(&self) -> bool {
+        matches!(self.does, Does::Receive | Does::ReceiveEach | Does::ReceiveSplit)
+    }
+
     fn connection(&self) -> Connection {
-        floor::connection(matches!(self.does, Does::Receive | Does::Send))
+        floor::connection(self.receives() || self.does == Does::Send)
     }
 }
 
@@ -93,7 +102,7 @@ impl Run {
 
     /// Puts what `n` messages need on the wire.
     pub fn fill(&self, link: &mut Link, n: usize) {
-        if self.case.does != Does::Receive {
+        if !self.case.receives() {
             return;
         }
         let Link { server, pipe, .. } = link;
@@ -120,7 +129,9 @@ impl Run {
         let client = &mut *link.client;
         let messages = self.messages.iter().cycle().take(n);
         match self.case.does {
-            Does::Receive => (0..n).for_each(|_| client.receive(self.case.size)),
+            Does::Receive | Does::ReceiveEach | Does::ReceiveSplit => {
+                (0..n).for_each(|_| client.receive(self.case.size))
+            }
             Does::Send => {
                 for (i, message) in messages.enumerate() {
                     client.feed(black_box(message));
@@ -219,15 +230,24 @@ impl Link {
                     serve(&mut server, &pipe);
                 }
                 io.handshake().expect("a handshake");
-                Box::new(blocking::WebSocket::from_parts(io, conn))
+                let ws = blocking::WebSocket::from_parts(io, conn);
+                match case.does {
+                    Does::ReceiveSplit => Box::new(ws.into_split().expect("it can be cloned")),
+                    _ => Box::new(ws),
+                }
             }
             _ => {
                 let io = connect(config, &mut server, &pipe);
                 assert_eq!(io.session().in_place(), matches!(side, Side::InPlace));
-                Box::new(on_tokio::WebSocket::from_parts(io, conn))
+                let ws = on_tokio::WebSocket::from_parts(io, conn);
+                match case.does {
+                    Does::ReceiveSplit => Box::new(ws.into_split()),
+                    _ => Box::new(ws),
+                }
             }
         };
         pipe.keep(false);
+        pipe.0.by_record.set(matches!(case.does, Does::ReceiveEach | Does::ReceiveSplit));
         Self { client, server: Some(server), pipe }
     }
 }
@@ -242,6 +262,9 @@ struct Ends {
     read: Cell<usize>,
     to_server: RefCell<Vec<u8>>,
     keeps: Cell<bool>,
+    by_record: Cell<bool>,
+    /// Where the record ends that is being read.
+    record_end: Cell<usize>,
 }
 
 impl Pipe {
@@ -256,10 +279,18 @@ impl Pipe {
 
     fn read(&self, to: &mut [u8]) -> Option<usize> {
         let wire = self.0.to_client.borrow();
-        let from = &wire[self.0.read.get()..];
+        let Ends { read, by_record, record_end, .. } = &*self.0;
+        let mut from = &wire[read.get()..];
+        if by_record.get() && !from.is_empty() {
+            if read.get() == record_end.get() {
+                let len = u16::from_be_bytes([from[3], from[4]]);
+                record_end.set(read.get() + bare_tls::HEADER + usize::from(len));
+            }
+            from = &wire[read.get()..record_end.get()];
+        }
         let n = from.len().min(to.len());
         to[..n].copy_from_slice(&from[..n]);
-        self.0.read.set(self.0.read.get() + n);
+        read.set(read.get() + n);
         (n > 0).then_some(n)
     }
 
@@ -273,6 +304,7 @@ impl Pipe {
     fn refill(&self, fill: impl FnOnce(&mut Vec<u8>)) {
         let mut wire = self.0.to_client.borrow_mut();
         wire.drain(..self.0.read.take());
+        self.0.record_end.set(0);
         fill(&mut wire);
     }
 }
@@ -345,6 +377,10 @@ impl blocking::Stream for Std {
 
     fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self(self.0.clone()))
     }
 }
 
@@ -442,32 +478,35 @@ fn now<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// For an adapter, whose calls `wait` waits for.
+/// For an adapter, whose calls `$wait` waits for. `$reader` and `$writer` are the halves, where
+/// there are halves.
 macro_rules! client {
-    ($adapter:ident, $wait:expr, $($stream:tt)+) => {
-        impl<S: $($stream)+> Client for $adapter::WebSocket<S> {
+    ($wait:expr, [$($stream:tt)+] $Type:ty $(, $reader:tt, $writer:tt)?) => {
+        impl<S: $($stream)+> Client for $Type {
             fn receive(&mut self, len: usize) {
-                let got = $wait(self.recv()).expect("no error").expect("a message");
+                let got = $wait(self$(.$reader)?.recv()).expect("no error").expect("a message");
                 assert_eq!(black_box(got.as_bytes()).len(), len);
             }
             fn feed(&mut self, message: &[u8]) {
-                Self::feed(self, message).expect("room");
+                self$(.$writer)?.feed(message).expect("room");
             }
             fn feed_prepared(&mut self, message: &Prepared) {
-                Self::feed(self, message).expect("room");
+                self$(.$writer)?.feed(message).expect("room");
             }
             fn flush(&mut self) {
-                $wait(Self::flush(self)).expect("no error");
+                $wait(self$(.$writer)?.flush()).expect("no error");
             }
             fn send(&mut self, message: &[u8]) {
-                $wait(Self::send(self, message)).expect("no error");
+                $wait(self$(.$writer)?.send(message)).expect("no error");
             }
         }
     };
 }
 
-client!(on_tokio, now, AsyncRead + AsyncWrite + Unpin);
-client!(blocking, std::convert::identity, blocking::Stream);
+client!(now, [AsyncRead + AsyncWrite + Unpin] on_tokio::WebSocket<S>);
+client!(now, [AsyncRead + AsyncWrite + Unpin] on_tokio::Halves<ReadHalf<S>, WriteHalf<S>>, 0, 1);
+client!(identity, [blocking::Stream] blocking::WebSocket<S>);
+client!(identity, [blocking::Stream] (blocking::Reader<S>, blocking::Writer<S>), 0, 1);
 
 /// A loop of one's own.
 struct Core {
