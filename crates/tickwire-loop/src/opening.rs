@@ -146,8 +146,13 @@ impl<T> Inner<T> {
         self.answer(handle, opening, rejection);
     }
 
-    /// Ends a connection with a response, and allows `handshake_timeout` for writing it.
+    /// Ends a connection with a response, and allows `handshake_timeout` for writing it. Before the
+    /// TLS handshake is over, no response can be sealed: the connection then ends at once.
     fn answer(&mut self, handle: Handle, opening: Opening, rejection: Rejection) {
+        let wire = self.slots.get(handle).and_then(|slot| slot.wire.as_ref());
+        if wire.is_none_or(Wire::is_in_tls_handshake) {
+            return drop(self.free(handle));
+        }
         self.end_opening(handle); // its place is free for another handshake
         let until = self.clock.now + opening.config.handshake_timeout;
         // RFC 9110 §6.6.1 requires a Date. A Date that the application has set stays. A system

@@ -110,6 +110,11 @@ impl Wire {
         self.tls.as_ref().is_some_and(|tls| tls.holds)
     }
 
+    /// Whether the TLS handshake is under way, so that nothing can be sealed yet.
+    pub(crate) fn is_in_tls_handshake(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.session.is_handshaking())
+    }
+
     /// Returns the number of received bytes that are in the TLS session, and not in the connection.
     #[inline]
     pub(crate) fn held(&self) -> usize {
