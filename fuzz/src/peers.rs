@@ -352,6 +352,9 @@ pub fn explain(
         total.is_some_and(|total| rest.len() as u64 >= total)
     });
     let (bad, closed) = (!reasons.is_empty(), heard.end == End::Closed);
+    let bad_code = reasons
+        .iter()
+        .any(|error| matches!(error, RecvError::Protocol(ProtocolError::BadClose { .. })));
     let begins = heard.events.starts_with(&want.events);
     let same_events = heard.events == want.events;
     let waits = same_events && heard.end == End::More;
@@ -362,7 +365,7 @@ pub fn explain(
             begins.then_some(Difference::LongLengthAccepted)
         }
         Peer::Tungstenite if waits && bad && !whole => Some(Difference::WaitsForTheFrame),
-        Peer::Tungstenite if has(ProtocolError::BadClose) && closed && begins => {
+        Peer::Tungstenite if bad_code && closed && begins => {
             let body = [&[3, 0xea][..], b"Protocol violation"].concat();
             let more = &heard.events[want.events.len()..];
             (more == [Event::Close(body)]).then_some(Difference::BadCodeIsAClose)

@@ -224,7 +224,7 @@ impl Head {
             wrong.push(ProtocolError::BadControlFrame);
         }
         if self.opcode == 8 && short == Some(1) {
-            wrong.push(ProtocolError::BadClose);
+            wrong.push(ProtocolError::ShortClose);
         }
         let legal = match short {
             Some(126) => 126..=0xffff,
@@ -264,13 +264,13 @@ fn wrong_close(body: &[u8]) -> Vec<RecvError> {
     if let [high, low, reason @ ..] = body {
         let code = u16::from(*high) << 8 | u16::from(*low);
         if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
-            wrong.push(ProtocolError::BadClose.into());
+            wrong.push(ProtocolError::BadClose { code }.into());
         }
         if std::str::from_utf8(reason).is_err() {
             wrong.push(ProtocolError::BadUtf8.into());
         }
     } else if !body.is_empty() {
-        wrong.push(ProtocolError::BadClose.into());
+        wrong.push(ProtocolError::ShortClose.into());
     }
     wrong
 }

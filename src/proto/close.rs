@@ -46,13 +46,15 @@ impl<'a> CloseFrame<'a> {
     ///
     /// # Errors
     ///
-    /// [`BadClose`](ProtocolError::BadClose) for a payload of one byte, or for a code that must not
-    /// be sent. [`BadUtf8`](ProtocolError::BadUtf8) for a reason that is not UTF-8.
+    /// [`ShortClose`](ProtocolError::ShortClose) for a payload of one byte,
+    /// [`BadClose`](ProtocolError::BadClose) for a code that must not be sent,
+    /// [`BadUtf8`](ProtocolError::BadUtf8) for a reason that is not UTF-8.
     pub fn parse(payload: &'a [u8]) -> Result<Option<Self>, ProtocolError> {
         let Some((code, reason)) = payload.split_first_chunk() else {
-            return if payload.is_empty() { Ok(None) } else { Err(ProtocolError::BadClose) };
+            return if payload.is_empty() { Ok(None) } else { Err(ProtocolError::ShortClose) };
         };
-        let code = CloseCode::new(u16::from_be_bytes(*code)).ok_or(ProtocolError::BadClose)?;
+        let code = u16::from_be_bytes(*code);
+        let code = CloseCode::new(code).ok_or(ProtocolError::BadClose { code })?;
         let reason = core::str::from_utf8(reason).map_err(|_| ProtocolError::BadUtf8)?;
         Ok(Some(Self { code, reason }))
     }

@@ -35,9 +35,15 @@ pub enum ProtocolError {
     /// A new message inside a fragmented message (§5.4).
     #[error("new message inside a fragmented one")]
     ExpectedContinuation,
-    /// A Close whose body is one byte, or whose code must not be sent (§5.5.1, §7.4).
-    #[error("malformed Close frame")]
-    BadClose,
+    /// A Close whose code must not be sent, or is not defined for this range (§7.4).
+    #[error("Close frame with the code {code}, which must not be sent")]
+    BadClose {
+        /// The code.
+        code: u16,
+    },
+    /// A Close whose body is one byte, too short for a code (§5.5.1).
+    #[error("Close frame with a body of one byte, too short for a code")]
+    ShortClose,
     /// A text, or the reason of a Close, that is not UTF-8 (§8.1).
     #[error("invalid UTF-8")]
     BadUtf8,

@@ -146,8 +146,8 @@ impl Header {
     /// - [`BadControlFrame`](ProtocolError::BadControlFrame): a control frame is a fragment
     ///   (visible in the first byte), or is longer than 125 bytes (visible in the second byte;
     ///   §5.5).
-    /// - [`BadClose`](ProtocolError::BadClose): a Close has a payload of one byte, too short for a
-    ///   code (§5.5.1). [`CloseFrame::parse`](crate::CloseFrame::parse) checks code and reason.
+    /// - [`ShortClose`](ProtocolError::ShortClose): a Close has a payload of one byte, too short for
+    ///   a code (§5.5.1). [`CloseFrame::parse`](crate::CloseFrame::parse) checks code and reason.
     /// - [`BadLength`](ProtocolError::BadLength): a length is not in its shortest form, or above
     ///   2⁶³ − 1 (§5.2).
     #[inline]
@@ -164,7 +164,7 @@ impl Header {
             return Err(ProtocolError::BadControlFrame);
         }
         if opcode == OpCode::Close && len7 == 1 {
-            return Err(ProtocolError::BadClose);
+            return Err(ProtocolError::ShortClose);
         }
         // §5.2: the length is in its shortest form, and the top bit of the longest form is clear. A
         // length in eight bytes that begins with six zero bytes would fit in two bytes.

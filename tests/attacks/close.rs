@@ -18,10 +18,10 @@ fn a29_a_malformed_close_is_refused_and_its_code_not_reported() {
     for role in ROLES {
         for code in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
             let wire = to(role, CLOSE, close_body(code, "why"));
-            fails(role, &Config::default(), &wire, &[], ProtocolError::BadClose, SMALL);
+            fails(role, &Config::default(), &wire, &[], ProtocolError::BadClose { code }, SMALL);
         }
         let wire = to(role, CLOSE, [3]);
-        fails(role, &Config::default(), &wire, &[], ProtocolError::BadClose, SMALL);
+        fails(role, &Config::default(), &wire, &[], ProtocolError::ShortClose, SMALL);
         for reason in [&b"\xff"[..], b"cut \xe2\x82", b"\xed\xa0\x80"] {
             let wire = to(role, CLOSE, [&[0x03, 0xe8], reason].concat());
             fails(role, &Config::default(), &wire, &[], ProtocolError::BadUtf8, SMALL);

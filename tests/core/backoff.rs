@@ -356,7 +356,7 @@ fn an_error_of_an_adapter_says_whether_a_client_that_must_not_give_up_goes_on() 
     for (error, retry) in [
         (Error::Recv(RecvError::PongTimeout), Retry::BackOff),
         (Error::Recv(RecvError::DataTimeout), Retry::BackOff),
-        (Error::Recv(RecvError::Protocol(ProtocolError::BadClose)), Retry::Alarm),
+        (Error::Recv(RecvError::Protocol(ProtocolError::ShortClose)), Retry::Alarm),
         (Error::Recv(RecvError::Protocol(ProtocolError::BadUtf8)), Retry::Alarm),
         (Error::Recv(RecvError::MessageTooBig { limit: 1 }), Retry::Alarm),
         (Error::Send(SendError::Closed), Retry::BackOff),

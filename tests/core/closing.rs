@@ -129,7 +129,7 @@ fn the_close_of_a_violation_says_why_if_asked_to() {
         (plain(TEXT, "secret"), "frame from a client is not masked"),
         (masked(CONT_OPEN, "secret"), "continuation frame without a message begun"),
         ([begun, masked(TEXT, "secret")].concat(), "new message inside a fragmented one"),
-        (masked(CLOSE, "x"), "malformed Close frame"),
+        (masked(CLOSE, "x"), "Close frame with a body of one byte, too short for a code"),
         (masked(TEXT, b"secret\xff"), "invalid UTF-8"),
         (masked(TEXT | 0x40, "secret"), "compressed message is corrupt or incomplete"),
         (masked(TEXT, [b'x'; 101]), "message longer than the limit of 100 bytes (max_message)"),

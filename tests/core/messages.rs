@@ -149,14 +149,14 @@ fn close_codes_and_frames_show_the_number_and_the_escaped_reason() {
 #[test]
 fn close_frames_are_parsed_from_what_a_peer_sends() {
     // P048, P051
-    use tickwire::ProtocolError::{BadClose, BadUtf8};
+    use tickwire::ProtocolError::{BadClose, BadUtf8, ShortClose};
     let frame = |code, reason| Ok(Some(CloseFrame { code, reason }));
     assert_eq!(CloseFrame::parse(b""), Ok(None));
-    assert_eq!(CloseFrame::parse(b"\x03"), Err(BadClose));
+    assert_eq!(CloseFrame::parse(b"\x03"), Err(ShortClose));
     assert_eq!(CloseFrame::parse(b"\x03\xe8"), frame(CloseCode::NORMAL, ""));
     assert_eq!(CloseFrame::parse(b"\x03\xe8bye"), frame(CloseCode::NORMAL, "bye"));
     assert_eq!(CloseFrame::parse(b"\x03\xe8\xff"), Err(BadUtf8));
-    assert_eq!(CloseFrame::parse(b"\x03\xed"), Err(BadClose), "1005 is never sent");
+    assert_eq!(CloseFrame::parse(b"\x03\xed"), Err(BadClose { code: 1005 }), "it is never sent");
 }
 
 /// A source of keys shows nothing of them, nor does what owns one.

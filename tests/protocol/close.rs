@@ -23,7 +23,7 @@ fn p048_the_body_of_a_close_is_empty_or_a_code_and_a_reason() {
 #[test]
 fn p049_a_body_of_one_byte_is_refused() {
     for (role, byte) in product(ROLES, [0, 3, 0xff]) {
-        fails(role, &to(role, CLOSE, [byte]), ProtocolError::BadClose);
+        fails(role, &to(role, CLOSE, [byte]), ProtocolError::ShortClose);
     }
 }
 
@@ -49,7 +49,7 @@ fn refused(codes: impl IntoIterator<Item = u16>) {
     for (code, role) in product(codes, ROLES) {
         for reason in ["", "why"] {
             let wire = to(role, CLOSE, close_body(code, reason));
-            fails(role, &wire, ProtocolError::BadClose);
+            fails(role, &wire, ProtocolError::BadClose { code });
         }
     }
 }

@@ -25,7 +25,7 @@ fn p001_every_field_of_a_header_is_where_the_rfc_has_it_and_encoding_is_the_inve
                 _ if control && (b0 & 0x80 == 0 || len > 125) => {
                     Some(ProtocolError::BadControlFrame)
                 }
-                8 if len == 1 => Some(ProtocolError::BadClose),
+                8 if len == 1 => Some(ProtocolError::ShortClose),
                 _ => None,
             };
             match (Header::parse(&wire), fault) {
@@ -301,7 +301,7 @@ fn p017_what_two_bytes_show_to_be_illegal_is_refused_on_them() {
         for (b0, b1, error) in [
             (PING, bit | 126, BadControlFrame),
             (CLOSE, bit | 127, BadControlFrame),
-            (CLOSE, bit | 1, BadClose),
+            (CLOSE, bit | 1, ShortClose),
             (TEXT, (bit ^ 0x80) | 126, masking),
         ] {
             fails(role, &[b0, b1], error);

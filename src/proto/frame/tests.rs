@@ -40,7 +40,7 @@ impl Drawn {
         match self.opcode {
             3..=7 | 11.. => Err(ProtocolError::ReservedOpCode),
             _ if control && (!self.fin || self.extended) => Err(ProtocolError::BadControlFrame),
-            8 if self.payload_len == 1 => Err(ProtocolError::BadClose),
+            8 if self.payload_len == 1 => Err(ProtocolError::ShortClose),
             _ if !self.canonical => Err(ProtocolError::BadLength),
             _ => Ok(()),
         }

@@ -109,7 +109,7 @@ fn received(error: tickwire::RecvError) -> Error {
         Broken::MaskForbidden => ProtocolError::MaskedFrameFromServer.into(),
         Broken::UnexpectedContinuation => ProtocolError::UnexpectedContinueFrame.into(),
         Broken::ExpectedContinuation => ProtocolError::ExpectedFragment(Data::Continue).into(),
-        Broken::BadClose => ProtocolError::InvalidCloseSequence.into(),
+        Broken::BadClose { .. } | Broken::ShortClose => ProtocolError::InvalidCloseSequence.into(),
         other => io::Error::new(io::ErrorKind::InvalidData, other).into(),
     }
 }

@@ -44,7 +44,8 @@ fn every_body_is_parsed_or_refused() {
             assert!(frame.reason.as_ptr() == bytes[2..].as_ptr() && frame.reason.len() == n - 2);
         }
         Err(ProtocolError::BadUtf8) => assert!(allowed && !utf8),
-        Err(error) => assert!(error == ProtocolError::BadClose && n > 0 && !allowed),
+        Err(ProtocolError::ShortClose) => assert!(n == 1),
+        Err(error) => assert!(error == ProtocolError::BadClose { code } && n > 1 && !allowed),
     }
 }
 
