@@ -1,10 +1,10 @@
 //! The closing handshake, from both ends and in every order (PROTOCOL.md 5).
 use crate::support::wire::*;
 use bytes::Buf;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use tickwire::{
-    Chunk, CloseCode, CloseFrame, Config, Connection, DataKind, Ending, ProtocolError, ReadyState,
-    RecvError, Role, SendError, Step, Time,
+    Chunk, CloseCode, CloseFrame, Closed, Config, Connection, DataKind, Ending, Heartbeat,
+    ProtocolError, ReadyState, RecvError, Role, SendError, Step, Time,
 };
 
 fn closed_with(code: u16) -> Seen {
@@ -633,5 +633,163 @@ fn failing_behind_a_deadline_that_passed_changes_nothing() {
         assert_eq!(conn.fail(CloseCode::NORMAL), Err(SendError::Closed));
         assert_eq!(conn.closed().unwrap().error, Some(RecvError::CloseTimeout));
         assert_eq!(conn.step(), Err(RecvError::CloseTimeout));
+    }
+}
+
+/// What `closed` says: whether the peer's Close came, whether ours did, `clean`, the error,
+/// `unconfirmed`, `cut`.
+type Said = (bool, bool, bool, Option<&'static str>, bool, bool);
+
+fn said(end: Closed<'_>) -> Said {
+    let error = end.error.map(|error| match error {
+        RecvError::CloseTimeout => "CloseTimeout",
+        RecvError::WriteTimeout | RecvError::FrameTimeout | RecvError::PongTimeout => "deadline",
+        RecvError::DataTimeout => "deadline with a code",
+        RecvError::UnexpectedEof => "eof",
+        _ => "violation",
+    });
+    (end.code != 1006, end.sent_code != 1006, end.clean, error, end.unconfirmed, end.cut.is_some())
+}
+
+/// One random conversation, with whatever a caller may do in any order. Returns all that `closed`
+/// ever says.
+fn converse(seed: u64, all: &mut BTreeSet<Said>) {
+    let mut rng = Rng(seed * 0x9e37_79b9 + 1);
+    let ms = Duration::from_millis;
+    let config = Config {
+        close_timeout: ms(50),
+        write_timeout: rng.of(&[ms(30), ms(300)]),
+        frame_timeout: rng.of(&[ms(20), ms(300)]),
+        heartbeat: rng.of(&[None, Some(Heartbeat::new(ms(20), ms(20)))]),
+        data_timeout: rng.of(&[None, Some(ms(60))]),
+        auto_close: rng.once_in(4),
+        ..Config::default()
+    };
+    let role = rng.of(&[Role::Client, Role::Server]);
+    let mut conn = connection(role, &config);
+    let mut now = Time::ZERO;
+    let mut ended = false;
+    let mut taken = false;
+    for _ in 0..40 {
+        match rng.below(20) {
+            0 => {
+                now = now + ms(rng.of(&[1, 20, 60]));
+            }
+            1..=3 => {
+                let _ = conn.handle_timeout(now);
+            }
+            4..=7 => {
+                let piece = match rng.below(9) {
+                    0 | 1 => to(role, CLOSE, ""),
+                    2 => to(role, CLOSE, close_body(1000, "bye")),
+                    3 => to(role, TEXT_OPEN, "begun"),
+                    4 => vec![BINARY],
+                    5 => to(role, PING, "?"),
+                    6 if rng.once_in(3) => to(role, 0x83, ""),
+                    _ => to(role, TEXT, "whole"),
+                };
+                if !ended {
+                    feed(&mut conn, &piece);
+                }
+            }
+            8..=10 => {
+                let _ = conn.step();
+            }
+            11 => conn.set_paused(rng.once_in(2)),
+            12 => {
+                let _ = conn.sender_mut().close(CloseCode::NORMAL);
+            }
+            13 => {
+                let _ = conn.sender_mut().feed("data");
+            }
+            14 | 15 => {
+                write(&mut conn, rng.of(&[1, 3, 1000]));
+            }
+            16 => conn.write_blocked(),
+            17 => match rng.below(6) {
+                0 => conn.write_failed(),
+                1 => _ = conn.fail(CloseCode::POLICY_VIOLATION),
+                2 => _ = conn.sender_mut().leave(CloseCode::NORMAL, now + ms(10)),
+                3 => conn.shut_down(),
+                _ => {}
+            },
+            18 if !ended => match rng.below(8) {
+                0 => {
+                    ended = true;
+                    conn.receiver_mut().end_of_stream();
+                }
+                1 => {
+                    ended = true;
+                    conn.receiver_mut().stream_failed();
+                }
+                _ => conn.read_blocked(),
+            },
+            _ => {}
+        }
+        let Some(end) = conn.closed() else {
+            assert!(!taken, "it has ended before");
+            continue;
+        };
+        taken = true;
+        let (came, sent) = (end.code != 1006, end.sent_code != 1006);
+        // The table of `Closed`.
+        assert!(came || end.error.is_some(), "{end:?}");
+        assert!(end.reason.is_empty() || (came && end.code != 1005), "{end:?}");
+        assert!(!end.clean || (came && sent), "{end:?}");
+        assert!(!end.unconfirmed || !came, "{end:?}");
+        assert!(!end.unconfirmed || end.error == Some(RecvError::CloseTimeout), "{end:?}");
+        assert!(end.cut.is_none() || came, "{end:?}");
+        let deadline = end
+            .error
+            .is_none_or(|error| error.close_code().is_none() || error == RecvError::DataTimeout);
+        assert!(!came || (deadline && end.error != Some(RecvError::UnexpectedEof)), "{end:?}");
+        all.insert(said(end));
+    }
+}
+
+#[test]
+fn only_what_the_docs_of_closed_name_occurs_together() {
+    let mut all = BTreeSet::new();
+    for seed in 0..sampled(1_000_000, 30_000) as u64 {
+        converse(seed, &mut all);
+    }
+    // And each of these does occur.
+    let late = Some("CloseTimeout");
+    for said in [
+        (true, true, true, None, false, false),
+        (true, true, true, None, false, true),
+        (true, false, false, None, false, false),
+        (true, true, true, late, false, false),
+        (true, true, false, late, false, false),
+        (false, true, false, late, true, false),
+        (false, true, false, late, false, false),
+        (false, true, false, Some("eof"), false, false),
+        (false, true, false, Some("violation"), false, false),
+        (false, false, false, Some("deadline"), false, false),
+    ] {
+        assert!(all.contains(&said), "{said:?} of {all:?}");
+    }
+}
+
+/// A Close that was read, and then met by a step only after the time for closing.
+#[test]
+fn a_close_that_came_confirms_all_however_late_it_is_met() {
+    let ms = |n| Time::new(Duration::from_millis(n));
+    for role in ROLES {
+        let config = Config { close_timeout: Duration::from_millis(50), ..Config::default() };
+        let mut conn = connection(role, &config);
+        feed(&mut conn, &[to(role, TEXT, "a"), to(role, CLOSE, close_body(1000, ""))].concat());
+        assert_eq!(next(&mut conn), Some(text("a")));
+        conn.set_paused(true);
+        conn.sender_mut().close(CloseCode::NORMAL).unwrap();
+        drain(&mut conn);
+        assert_eq!(conn.handle_timeout(ms(0)), Ok(()));
+        assert_eq!(conn.handle_timeout(ms(50)), Err(RecvError::CloseTimeout));
+        let end = conn.closed().unwrap();
+        assert_eq!((end.code, end.clean, end.unconfirmed), (1006, false, true));
+        assert_eq!(next(&mut conn), Some(closed_with(1000)));
+        let end = conn.closed().unwrap();
+        assert_eq!((end.code, end.sent_code, end.clean), (1000, 1000, true));
+        assert_eq!((end.error, end.unconfirmed), (Some(RecvError::CloseTimeout), false));
     }
 }

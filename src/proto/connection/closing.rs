@@ -309,6 +309,17 @@ pub(super) fn fail(error: RecvError, tx: &mut Sender) {
 }
 
 /// How a connection ended; see [`Connection::closed`](super::Connection::closed).
+///
+/// Either the peer's Close came, or an error ended receiving. So these values occur, and no others:
+///
+/// | | the peer's Close came | no Close came |
+/// |---|---|---|
+/// | `code` | not 1006 | 1006 |
+/// | `reason` | empty if `code` is 1005 | empty |
+/// | `clean` | `true` only if `sent_code` is not 1006 | `false` |
+/// | `error` | `None`, or a deadline that had passed when the Close was processed | always `Some` |
+/// | `unconfirmed` | `false` | `true` only with `CloseTimeout` |
+/// | `cut` | `Some` or `None` | `None` |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed<'a> {
@@ -328,10 +339,12 @@ pub struct Closed<'a> {
     /// whether the peer left a message unfinished, and [`Sender::dropped`](crate::Sender::dropped)
     /// whether this end dropped messages.
     pub clean: bool,
-    /// Why receiving failed, if it did.
+    /// Why receiving failed, if it did. If a deadline passed first, and the peer's Close was then
+    /// found among the bytes received before, this is the deadline's error, although the peer's
+    /// Close came.
     pub error: Option<RecvError>,
-    /// Whether closing timed out ([`RecvError::CloseTimeout`]), and the peer did not even end the
-    /// stream afterwards. In that case nobody knows how much of the sent data has arrived, even if
+    /// Whether closing timed out ([`RecvError::CloseTimeout`]), no Close of the peer came, and the
+    /// peer did not even end the stream afterwards. In that case nobody knows how much of the sent data has arrived, even if
     /// this end dropped no byte. `false` proves nothing: only the peer's answer to our Close shows
     /// that everything before our Close has arrived.
     pub unconfirmed: bool,

@@ -416,7 +416,9 @@ impl Receiver {
             sent_code,
             clean,
             error,
-            unconfirmed: error == Some(RecvError::CloseTimeout) && (self.cut_short || !self.eof),
+            unconfirmed: !came
+                && error == Some(RecvError::CloseTimeout)
+                && (self.cut_short || !self.eof),
             cut: self.message.as_ref().filter(|_| came).map(|message| message.kind),
         })
     }
