@@ -72,6 +72,10 @@ pub trait Stream: Read + Write {
     /// Reads the bytes that have arrived. If no bytes have arrived, fails with `WouldBlock`. This
     /// call must not wait, because no deadline would end that wait.
     ///
+    /// `WouldBlock` shows that the peer is silent, so a deadline on its silence may then end the
+    /// connection. If the call ends early for another reason, and there may be bytes, fail with
+    /// `Interrupted`: the adapter checks its deadlines and calls again.
+    ///
     /// # Errors
     ///
     /// The operating system's errors.

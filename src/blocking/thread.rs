@@ -273,8 +273,8 @@ impl<S: Stream> Io for Timed<S, Thread> {
     }
 
     /// If `again` is set, the read was interrupted or put off, so the stream may have input.
-    fn read_blocked(&self) -> Option<Blocked> {
-        (!self.wait.noted.again).then_some(Blocked::Surely)
+    fn read_blocked(&self) -> Blocked {
+        if self.wait.noted.again { Blocked::PutOff } else { Blocked::Surely }
     }
 }
 

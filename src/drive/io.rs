@@ -52,11 +52,11 @@ pub(crate) trait Io {
         let _ = until;
     }
 
-    /// Called after a read that was `Pending`. Returns how certain it is that this read blocked.
-    /// `None` if the read did not block, for example because a signal interrupted the read.
+    /// Called after a read that was `Pending`, and whose task was not woken during the read (see
+    /// [`Probe`](super::wakers::Probe)). Returns who kept the read from bringing bytes.
     #[inline(always)]
-    fn read_blocked(&self) -> Option<Blocked> {
-        Some(Blocked::Perhaps(self.now()))
+    fn read_blocked(&self) -> Blocked {
+        Blocked::Perhaps(self.now())
     }
 
     /// Reports that the stream refused bytes, so the next wait must also end when the stream
@@ -69,7 +69,8 @@ pub(crate) trait Io {
 
 /// A stream, or half of a stream, to read from.
 pub(crate) trait Source: Io {
-    /// Reads once. 0 bytes mean the end of the stream.
+    /// Reads once. 0 bytes mean the end of the stream. A task's read that ends early, although
+    /// there may be bytes, wakes the task before it returns `Pending`.
     fn poll_read(&mut self, spare: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 }
 

@@ -36,7 +36,7 @@ pub(crate) use split::{Half, Writer};
 
 use crate::{
     proto::{
-        connection::{Ending, ReadyState, Receiver, Step},
+        connection::{Blocked, Ending, ReadyState, Receiver, Step},
         outlined::Outlined,
         time::Time,
     },
@@ -46,6 +46,7 @@ use std::{
     io::{ErrorKind, Result as IoResult},
     task::{Context, Poll, ready},
 };
+use wakers::Probe;
 
 /// The result of a poll, in one byte. If polls returned a `Result<Step, _>`, a future would store
 /// the parts of the `Result` one by one, and load them together right afterwards. The wait for this
@@ -172,6 +173,10 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             if I::WAITS && written.is_ready() {
                 self.io.may_wait(self.core.next_deadline());
             }
+            if self.core.inbound().doubts() {
+                ready!(self.poll_doubting(cx));
+                continue;
+            }
             let read = self.poll_read(cx);
             ready!(self.poll_take(cx, read));
         }
@@ -235,12 +240,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 // Counts this read too: the number of reads decides when `looks` asks for a check
                 // of the clock, and when a found deadline is believed.
                 self.core.inbound().receiver_mut().read_in_vain();
-                // `poll_blocked` comes first, because it may make the core believe the found
-                // deadline, which `poll_alarm` then finds due. If `poll_blocked` is `Pending`, it
-                // wakes the task within 10 ms (`AGAIN`), so `poll_alarm` need not set the timer.
-                let found = self.core.inbound().found_at().is_some();
-                if (found && self.poll_blocked(cx).is_pending()) || self.poll_alarm(cx).is_pending()
-                {
+                if self.poll_alarm(cx).is_pending() {
                     self.give_back();
                     return Poll::Pending;
                 }
@@ -249,28 +249,31 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
         Poll::Ready(())
     }
 
-    /// Tells the core that a read was `Pending`. A passed deadline on the peer's silence counts
-    /// only if a later read finds no bytes. If this call is `Pending`, the read may have missed
-    /// bytes, so the next poll reads again.
+    /// Reads once while a passed deadline on the peer's silence waits for a verdict. If the read
+    /// brings nothing, tells the core who is to blame. The core may then believe the deadline, and
+    /// `poll_alarm`, called by `poll_take`, finds it due.
     ///
-    /// In a task, a read may be `Pending` although bytes have arrived, for two reasons. First, the
-    /// task may have used up its runtime's budget. So this call waits for the timer: tokio's timer
-    /// shares the budget, and is ready only after tokio has asked the operating system for news of
-    /// its streams. Second, another task may hold the stream's lock, so the next read counts only
-    /// after a delay (`AGAIN` in `verdict.rs`).
+    /// A task's read may be `Pending` although bytes have arrived, for three reasons. First, the
+    /// adapter or the stream has put the read off, and has woken the task: see `Probe`. Second, the
+    /// task may have used up its runtime's budget. So such a read counts only once the timer is
+    /// ready: tokio's timer shares the budget, and is ready only after tokio has asked the
+    /// operating system for news of its streams. Third, another task may hold the stream's lock, so
+    /// the next read counts only after a delay (`AGAIN` in `verdict.rs`).
     #[cold]
-    fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(at) = self.core.inbound().found_at() else { return Poll::Ready(()) };
-        ready!(self.io.poll_sleep(at, cx));
-        if let Some(blocked) = self.io.read_blocked() {
+    fn poll_doubting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let probe = Probe::new(cx.waker());
+        let read = self.poll_read(&mut Context::from_waker(&probe.clone().into()));
+        let put_off = read.is_pending() && probe.was_woken();
+        if read.is_pending()
+            && let Some(at) = self.core.inbound().found_at()
+            && self.io.poll_sleep(at, cx).is_ready()
+        {
+            let blocked = if put_off { Blocked::PutOff } else { self.io.read_blocked() };
             self.core.inbound().read_blocked(blocked);
         }
-        let Some(again) = self.core.inbound().found_at() else { return Poll::Ready(()) };
-        // A timer that is already ready wakes no task, so this call wakes the task itself.
-        if self.io.poll_sleep(again, cx).is_ready() {
-            cx.waker().wake_by_ref();
-        }
-        Poll::Pending
+        let taken = self.poll_take(cx, read);
+        // Whoever put the read off wants other tasks to run. The task was woken.
+        if put_off { Poll::Pending } else { taken }
     }
 
     /// Reads the clock, and tells the core the time if a deadline is due. Returns whether a
@@ -419,8 +422,10 @@ impl<C: Core<I>, I: Io> Socket<C, I> {
                 if let Some(found) = core.inbound().found_at() {
                     // The passed deadline counts only if another read finds no bytes. The task
                     // reads again once the timer for `found` is ready. By then the runtime has
-                    // asked the operating system for news of the stream.
-                    return io.poll_sleep(found, cx);
+                    // asked the operating system for news of the stream. An earlier deadline, such
+                    // as the time of `leave`, does not wait for that.
+                    let next = core.next_deadline().unwrap_or(found);
+                    return io.poll_sleep(found.min(next), cx);
                 }
             }
             // Wait for the next deadline. The loop does not spin, because `handle_timeout` moves

@@ -1,10 +1,44 @@
-//! The wakers of the two halves of a split connection.
-use super::sync::{Mutex, MutexGuard, lock};
+//! The wakers of the two halves of a split connection, and the waker of a read that must show who
+//! put it off.
+use super::sync::{AtomicBool, Mutex, MutexGuard, Ordering::Relaxed, lock};
 use std::{
     mem,
     sync::Arc,
     task::{Context, Wake, Waker},
 };
+
+/// The waker for a read of a task, which notes whether the task was woken.
+///
+/// A stream that ends a read early, although it may have bytes, has to wake the task, and does so
+/// before it returns `Pending`. So does our own adapter for futures-io, `drive::io::read` after a
+/// signal, and our `TlsStream`. This is the only way in which a stream of any type can say that it
+/// put the read off. A stream without bytes wakes the task only later. (If it wakes the task at
+/// once, because bytes have just arrived, another read is right too.)
+pub(super) struct Probe {
+    task: Waker,
+    woken: AtomicBool,
+}
+
+impl Probe {
+    pub(super) fn new(task: &Waker) -> Arc<Self> {
+        Arc::new(Self { task: task.clone(), woken: AtomicBool::new(false) })
+    }
+
+    pub(super) fn was_woken(&self) -> bool {
+        self.woken.load(Relaxed)
+    }
+}
+
+impl Wake for Probe {
+    fn wake(self: Arc<Self>) {
+        Wake::wake_by_ref(&self);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Relaxed);
+        self.task.wake_by_ref();
+    }
+}
 
 /// The wakers of the tasks that wait in the two halves. The writing half of the stream wakes both
 /// tasks, and so does the timer of that half. Each half also wakes the other half's task after a

@@ -49,6 +49,13 @@
 //! `Async<TcpStream>` only flushes, so the peer sees the end only when the stream is dropped. Use
 //! async-net's stream instead.
 //!
+//! **A stream of your own** may return `Pending` although it may have bytes, for example to let
+//! other tasks run. It then has to wake the task before it returns, so that the task reads again.
+//! Such a read does not show that the peer is silent. But if the stream wakes the task only later,
+//! two such reads that are 10 ms apart count as silence, and a deadline on the peer's silence
+//! ([`heartbeat`](Config::heartbeat), [`data_timeout`](Config::data_timeout),
+//! [`frame_timeout`](Config::frame_timeout)) may cut a live peer.
+//!
 //! **Cancel safety.** All state is in the [`WebSocket`], and no state is in a future. So you may
 //! drop a future of an open connection at any await point. No bytes are lost or sent twice. A later
 //! call finishes a frame that was written in part. The documentation of each method says what a

@@ -21,6 +21,14 @@
 //! Import the items of this module, as in `use tickwire::tokio::connect`. If you import the module
 //! itself, its name hides the crate `tokio`.
 //!
+//! **A stream of your own** may return `Pending` although it may have bytes, for example to let
+//! other tasks run. It then has to wake the task before it returns, so that the task reads again,
+//! or to use up tokio's budget. Such a read does not show that the peer is silent. But if the
+//! stream wakes the task only later, two such reads that are 10 ms apart count as silence, and a
+//! deadline on the peer's silence ([`heartbeat`](Config::heartbeat),
+//! [`data_timeout`](Config::data_timeout), [`frame_timeout`](Config::frame_timeout)) may cut a live
+//! peer.
+//!
 //! **Cancel safety.** All state is in the [`WebSocket`], and no state is in a future. So you may
 //! drop a future of an open connection at any await point. No bytes are lost or sent twice. A later
 //! call finishes a frame that was written in part. The documentation of each method says what a
@@ -199,8 +207,9 @@ where
 }
 
 /// Makes the opening handshake as a client, over the caller's stream, for example TLS, a Unix
-/// socket or a tunnel. On TCP, call `set_nodelay(true)` before.
-/// [`handshake_timeout`](Config::handshake_timeout) bounds the handshake.
+/// socket or a tunnel. The [module](self) says what a stream of your own must promise. On TCP, call
+/// `set_nodelay(true)` before. [`handshake_timeout`](Config::handshake_timeout) bounds the
+/// handshake.
 ///
 /// Dropping the future drops the stream.
 ///

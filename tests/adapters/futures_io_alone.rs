@@ -8,6 +8,7 @@ use crate::{
     },
 };
 use std::{
+    collections::VecDeque,
     future::Future,
     io,
     os::unix::net::UnixStream,
@@ -22,16 +23,22 @@ use tickwire::{
 };
 use tokio::io::ReadBuf;
 
-/// What time it is, and how many timers were made.
+/// What time it is, how many timers were made, and when the timer that was polled last is ready.
 #[derive(Clone)]
-struct Clock(Arc<Mutex<(Instant, usize)>>);
+struct Clock(Arc<Mutex<(Instant, usize, Instant)>>);
 
 impl Clock {
     fn new() -> Self {
-        Self(Arc::new(Mutex::new((Instant::now(), 0))))
+        Self(Arc::new(Mutex::new((Instant::now(), 0, Instant::now()))))
     }
     fn advance(&self, by: Duration) {
         self.0.lock().unwrap().0 += by;
+    }
+    /// Waits as a runtime does whose task nothing else wakes.
+    fn wait(&self) {
+        let (now, _, timer) = &mut *self.0.lock().unwrap();
+        assert!(*now < *timer, "nothing wakes the task");
+        *now = *timer;
     }
     fn made(&self) -> usize {
         self.0.lock().unwrap().1
@@ -45,6 +52,7 @@ impl Future for Sleep {
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
         assert!(!self.2, "polled after completion");
         self.2 = self.0.now() >= self.1;
+        self.0.0.lock().unwrap().2 = self.1;
         if self.2 { Poll::Ready("whatever") } else { Poll::Pending }
     }
 }
@@ -177,6 +185,66 @@ fn a_peer_that_sends_faster_than_it_is_read_leaves_other_tasks_and_deadlines_the
     assert!(polls < 10, "{polls}");
 }
 
+/// A stream with reads to come: each brings these bytes and takes so long by this clock. Behind
+/// them the stream blocks.
+#[derive(Clone)]
+struct Backlog(Arc<Mutex<VecDeque<Vec<u8>>>>, Clock, Duration);
+
+polled!(futures: Backlog);
+impl Polled for Backlog {
+    fn poll_read(&mut self, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Some(bytes) = self.0.lock().unwrap().pop_front() else { return Poll::Pending };
+        self.1.advance(self.2);
+        buf.put_slice(&bytes);
+        Poll::Ready(Ok(()))
+    }
+    fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+}
+
+/// A program sleeps beyond `data_timeout`, while 3 MiB of empty Pings and a message behind them lie
+/// unread.
+fn finds_what_lies_unread(
+    mut poll: impl FnMut() -> Poll<Result<Option<Vec<u8>>, Error>>,
+    io: &Backlog,
+) {
+    assert!(poll().is_pending(), "the deadline runs");
+    io.1.advance(Duration::from_millis(400));
+    let pings = [PING, 0].repeat(8 << 10);
+    io.0.lock().unwrap().extend(vec![pings; 190]);
+    io.0.lock().unwrap().push_back(b"\x82\x01!".to_vec());
+    for _ in 0..100 {
+        match poll() {
+            Poll::Ready(received) => {
+                assert_eq!(received.unwrap().unwrap(), b"!");
+                return;
+            }
+            Poll::Pending => io.1.advance(Duration::from_micros(100)),
+        }
+    }
+    panic!("it waits, though all of this lies unread");
+}
+
+#[test]
+fn a_read_that_the_adapter_puts_off_shows_no_silence() {
+    let config = Config { data_timeout: Some(Duration::from_millis(300)), ..Config::default() };
+    let over = || {
+        let clock = Clock::new();
+        let io = Backlog(Arc::default(), clock.clone(), Duration::from_micros(160));
+        let conn = connection(Role::Client, &config);
+        (io.clone(), WebSocket::from_parts(io, clock, conn))
+    };
+    let (io, mut ws) = over();
+    let mut recv = async || Ok(ws.recv().await?.map(|message| message.as_bytes().to_vec()));
+    finds_what_lies_unread(|| once(recv()), &io);
+
+    let (io, ws) = over();
+    let (mut reader, _writer) = ws.into_split_with(|io| (io.clone(), io));
+    let mut recv = async || Ok(reader.recv().await?.map(|message| message.as_bytes().to_vec()));
+    finds_what_lies_unread(|| once(recv()), &io);
+}
+
 #[test]
 fn a_refused_peer_that_sends_faster_than_it_is_read_is_left_after_a_second() {
     let clock = Clock::new();
@@ -185,6 +253,80 @@ fn a_refused_peer_that_sends_faster_than_it_is_read_is_left_after_a_second() {
     let accepted = once(futures_io::accept(io, clock.clone(), &Config::default()));
     assert!(matches!(accepted, Poll::Ready(Err(Error::Handshake(_)))));
     assert_eq!(clock.now() - began, Duration::from_millis(1100));
+}
+
+/// A stream with a byte of a frame, which refuses all bytes.
+#[derive(Clone)]
+struct Stuck(Arc<Mutex<bool>>);
+
+polled!(futures: Stuck);
+impl Polled for Stuck {
+    fn poll_read(&mut self, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if std::mem::replace(&mut *self.0.lock().unwrap(), true) {
+            return Poll::Pending;
+        }
+        buf.put_slice(&[0x82]);
+        Poll::Ready(Ok(()))
+    }
+    fn poll_write(&mut self, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+}
+
+/// The deadline on the frame passes 2 ms behind the call, and is judged for 10 ms. The other
+/// deadline passes 3 ms later, and does not wait for that.
+#[test]
+fn no_other_deadline_waits_for_the_judge_of_silence() {
+    let ms = Duration::from_millis;
+    let config = Config { close_timeout: ms(5), write_timeout: HOUR, ..Config::default() };
+    let impatient = Config { close_timeout: HOUR, write_timeout: ms(5), ..Config::default() };
+    type Ws = WebSocket<Stuck, Clock>;
+    let over = |config: &Config| -> (Ws, Clock) {
+        let clock = Clock::new();
+        let io = Stuck(Arc::default());
+        let mut ws = WebSocket::from_parts(io, clock.clone(), connection(Role::Server, config));
+        for seconds in [0, 15, 15, 15] {
+            clock.advance(Duration::from_secs(seconds));
+            assert!(once(ws.recv()).is_pending());
+        }
+        clock.advance(Duration::from_secs(15) - ms(2));
+        (ws, clock)
+    };
+    fn ends_in_5_ms(
+        mut poll: impl FnMut() -> Poll<Result<(), Error>>,
+        clock: &Clock,
+    ) -> Option<Error> {
+        let began = clock.now();
+        loop {
+            if let Poll::Ready(end) = poll() {
+                assert_eq!(clock.now() - began, Duration::from_millis(5));
+                return end.err();
+            }
+            clock.wait();
+        }
+    }
+    let (mut ws, clock) = over(&config);
+    let mut leaving = Box::pin(ws.leave(CloseCode::NORMAL, ms(5)));
+    ends_in_5_ms(|| leaving.as_mut().poll(&mut Context::from_waker(Waker::noop())), &clock);
+
+    let (mut ws, clock) = over(&config);
+    let mut closing = Box::pin(ws.close(CloseCode::NORMAL));
+    let end =
+        ends_in_5_ms(|| closing.as_mut().poll(&mut Context::from_waker(Waker::noop())), &clock);
+    assert_eq!(recv_error(Err::<(), _>(end.unwrap())), RecvError::CloseTimeout);
+
+    let (mut ws, clock) = over(&impatient);
+    let _ = ws.feed("data").unwrap();
+    let end = ends_in_5_ms(|| once(async { ws.recv().await.map(drop) }), &clock);
+    assert_eq!(recv_error(Err::<(), _>(end.unwrap())), RecvError::WriteTimeout);
+
+    // The same through the halves.
+    let (ws, clock) = over(&impatient);
+    let (mut reader, mut writer) = ws.into_split_with(|io| (io.clone(), io));
+    let _ = writer.feed("data").unwrap();
+    assert!(once(writer.flush()).is_pending());
+    let end = ends_in_5_ms(|| once(async { reader.recv().await.map(drop) }), &clock);
+    assert_eq!(recv_error(Err::<(), _>(end.unwrap())), RecvError::WriteTimeout);
 }
 
 /// Takes all of one slice, and notes each write.

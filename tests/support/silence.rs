@@ -147,6 +147,12 @@ impl Watched {
         self.away += time;
     }
 
+    /// The stream puts a read off, and works for so long.
+    pub(crate) fn puts_off(&mut self, work: Micros) {
+        self.away += work;
+        self.reads += 1;
+    }
+
     pub(crate) fn read(&mut self, to: &mut [u8]) -> Option<usize> {
         let n = self.peer.read(to);
         self.reads += 1;

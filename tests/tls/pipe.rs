@@ -26,6 +26,8 @@ pub(crate) struct Ends {
     pub(crate) ended: bool,
     /// Writes fail.
     pub(crate) broken: bool,
+    /// What happens in each read of a task.
+    pub(crate) read: Option<Box<dyn FnMut()>>,
     /// A call of a thread, and what happens in its middle the next time.
     pub(crate) amid: Option<(&'static str, Box<Amid>)>,
 }
@@ -56,6 +58,9 @@ impl AsyncRead for Pipe {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let mut ends = self.0.borrow_mut();
+        if let Some(read) = &mut ends.read {
+            read();
+        }
         let n = ends.to_us.len().min(buf.remaining()).min(ends.most.unwrap_or(usize::MAX));
         if n == 0 && !ends.ended {
             return Poll::Pending;

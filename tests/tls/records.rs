@@ -10,7 +10,7 @@ use crate::{
 };
 use std::{
     io::{self, Read, Write},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -40,7 +40,10 @@ use tickwire::{
     },
     tokio::{TlsStream, WebSocket},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{advance, sleep, timeout},
+};
 
 const SUITES: [SupportedCipherSuite; 3] = [
     provider::cipher_suite::TLS13_AES_128_GCM_SHA256,
@@ -734,6 +737,30 @@ fn t25_a_thread_that_reads_what_brings_no_data_sees_to_its_deadlines() {
         assert_eq!(room[..read], b"data"[..]);
         assert!(reads > 3, "{in_place}: {reads}");
     }
+}
+
+/// So much data lies behind so many tickets, and the program asks for it later than `data_timeout`.
+/// Each read takes a millisecond, so that the read yields more than once in 10 ms.
+#[tokio::test(start_paused = true)]
+async fn t25_data_behind_records_without_data_is_found_however_late_it_is_asked_for() {
+    let (ours, mut peer) = Puppet::new(Role::Client);
+    let config = Config { data_timeout: Some(Duration::from_millis(300)), ..Config::default() };
+    let mut ws = WebSocket::from_parts(ours.io, connection(Role::Client, &config));
+    let received = timeout(Duration::from_millis(10), ws.recv()).await;
+    assert!(received.is_err(), "the deadline runs");
+    sleep(Duration::from_millis(400)).await;
+    let ticket = [&TICKET[..], &[22], &[0; 16 << 10][..(16 << 10) - 19]].concat();
+    for _ in 0..200 {
+        ours.pipe.put(&peer.sealed(&ticket));
+    }
+    ours.pipe.put(&peer.data(b"\x82\x01!"));
+    let took = Duration::from_millis(1);
+    ours.pipe.0.borrow_mut().read = Some(Box::new(move || {
+        // The first poll sets the clock.
+        let _ = pin!(advance(took)).poll(&mut Context::from_waker(Waker::noop()));
+    }));
+    let received = ws.recv().await.unwrap().unwrap();
+    assert_eq!(received.as_bytes(), b"!");
 }
 
 #[test]

@@ -10,9 +10,9 @@ use std::{
     cell::RefCell,
     future::Future,
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 use tickwire::Error;
@@ -26,13 +26,16 @@ enum Hold {
     /// The task's budget is used up: the next read is not put off.
     Budget,
     Lock,
+    /// The stream does other work first, as often as it likes, and wakes the task.
+    Itself,
 }
 
 struct World {
     watched: Watched,
     epoch: Instant,
     wakes: Pin<Box<Sleep>>,
-    /// One in so many reads is put off, but one alone between two signs of life.
+    /// One in so many reads is put off, but one alone between two signs of life, unless the stream
+    /// itself puts it off.
     hold: Option<(Hold, usize)>,
     held_until: Option<Micros>,
     /// The error was found, and this end's Close was written.
@@ -45,7 +48,13 @@ impl World {
         // Its timers have a millisecond, and it asks the stream again after ten.
         watched.slack = 25 * MS;
         let often = watched.rng.of(&[1, 2, 3]);
-        let hold = watched.rng.of(&[None, Some(Hold::Budget), Some(Hold::Lock), Some(Hold::Lock)]);
+        let hold = watched.rng.of(&[
+            None,
+            Some(Hold::Budget),
+            Some(Hold::Lock),
+            Some(Hold::Lock),
+            Some(Hold::Itself),
+        ]);
         Self {
             watched,
             epoch: Instant::now(),
@@ -72,14 +81,23 @@ impl World {
     /// Whether a read is put off.
     fn poll_hold(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.held_until.is_none()
-            && !self.watched.was_put_off
             && let Some((hold, often)) = self.hold
-            && self.watched.rng.once_in(often)
+            && (!self.watched.was_put_off || matches!(hold, Hold::Itself))
+            && self.watched.rng.once_in(if matches!(hold, Hold::Itself) { 2 } else { often })
         {
             self.watched.was_put_off = true;
             let held = match hold {
                 Hold::Budget => 0,
                 Hold::Lock => 1 + self.watched.rng.next() % HELD,
+                Hold::Itself => {
+                    let work = Duration::from_micros(1 + self.watched.rng.next() % HELD);
+                    // The first poll sets the clock.
+                    let _ = pin!(advance(work)).poll(&mut Context::from_waker(Waker::noop()));
+                    self.watched.puts_off(work.as_micros() as Micros);
+                    self.pass();
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
             };
             self.watched.is_away(held + MS);
             self.held_until = Some(self.watched.now + held);

@@ -185,7 +185,14 @@ impl Inbound {
         self.timers.found_at(&self.rx)
     }
 
-    /// Records that the last read brought nothing, and how certain it is that the read blocked.
+    /// Whether a deadline on the peer's silence has passed and is not refuted yet. If so, report
+    /// who kept the next reads from bringing bytes.
+    #[inline(always)]
+    pub(crate) fn doubts(&self) -> bool {
+        self.timers.has_found()
+    }
+
+    /// Records that the last read brought nothing, and who kept it from bringing bytes.
     pub(crate) fn read_blocked(&mut self, blocked: Blocked) {
         self.timers.read_blocked(blocked);
     }

@@ -112,7 +112,9 @@ impl Connection {
     }
 
     /// Reports that a read would block: the stream has nothing to read. Call this after each read
-    /// that would block, and before the next [`handle_timeout`](Self::handle_timeout).
+    /// that would block, and before the next [`handle_timeout`](Self::handle_timeout). Do not
+    /// report a read that you have put off, because this report may end the connection of a silent
+    /// peer.
     #[inline]
     pub fn read_blocked(&mut self) {
         self.loop_state.obstacle = Obstacle::ReadBlocked;

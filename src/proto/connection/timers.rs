@@ -239,8 +239,8 @@ impl Timers {
         let verdict = match &self.found {
             Some(found) if found.is_believed(rx) => Some(Time::ZERO),
             // The caller has to read. If the caller does not say whether the read blocked, it has
-            // to tell the time again soon.
-            Some(found) => Some(found.told + SOON),
+            // to tell the time again soon. After a read that perhaps blocked, `at` is later.
+            Some(found) => Some((found.told + SOON).max(found.at)),
             None => self.next_verdict(rx, tx, phase),
         };
         Time::earliest(&[duties, verdict, pong])
@@ -408,6 +408,12 @@ impl Timers {
     #[inline]
     pub(super) fn found_at(&self, rx: &Receiver) -> Option<Time> {
         self.found.as_ref().filter(|found| !found.is_believed(rx)).map(|found| found.at)
+    }
+
+    /// Whether a deadline was found, even if it may be believed by now.
+    #[inline(always)]
+    pub(super) fn has_found(&self) -> bool {
+        self.found.is_some()
     }
 
     pub(super) fn read_blocked(&mut self, blocked: Blocked) {

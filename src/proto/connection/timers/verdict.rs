@@ -5,7 +5,8 @@
 //! reading, and believes the deadline once one of these is true:
 //!
 //! - A read blocked, and this read began after the deadline was found. (If the caller cannot tell
-//!   whether a read blocked, two reads that are at least [`AGAIN`] apart must seem to block.)
+//!   whether a read blocked, two reads that are at least [`AGAIN`] apart must seem to block. A read
+//!   that the adapter or the stream put off did not block: see [`Blocked`].)
 //! - The caller said how many bytes lay unread when the deadline was found, and this number of
 //!   bytes was received.
 //! - The caller did not say this number, and made [`READS`] reads since the deadline was found.
@@ -31,14 +32,17 @@ pub(super) const SOON: Duration = Duration::from_millis(1);
 /// than `AGAIN`: only during a call that never waits.
 const AGAIN: Duration = Duration::from_millis(10);
 
-/// How certain it is that a read blocked.
+/// Who kept a read from bringing bytes. All adapters report this for each such read, once a
+/// deadline was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blocked {
-    /// At this time the stream had nothing to read, or it postponed the read. (An async runtime
-    /// limits how much a task reads, and a stream may wait for a lock.)
-    Perhaps(Time),
-    /// The stream has nothing to read.
+    /// The stream: it has nothing to read.
     Surely,
+    /// At this time, perhaps the stream, and perhaps the runtime's budget or a lock.
+    Perhaps(Time),
+    /// We ourselves: the adapter or the stream ended the read early, to let others go on. The read
+    /// shows nothing.
+    PutOff,
 }
 
 /// A deadline that has passed, and is not believed yet.
@@ -69,8 +73,8 @@ impl PassedDeadline {
         Self { error, at, told: at, reads, doubted: false, blocked: false, total, unread: None }
     }
 
-    /// Records that a read blocked, or perhaps blocked. The read must have begun after the deadline
-    /// was found.
+    /// Records who kept a read from bringing bytes. The read must have begun after the deadline was
+    /// found.
     pub(super) fn read_blocked(&mut self, blocked: Blocked) {
         match blocked {
             Blocked::Surely => self.blocked = true,
@@ -81,7 +85,7 @@ impl PassedDeadline {
                 self.blocked |= self.doubted;
                 (self.doubted, self.at) = (true, now + AGAIN);
             }
-            Blocked::Perhaps(_) => {}
+            Blocked::Perhaps(_) | Blocked::PutOff => {}
         }
     }
 
