@@ -12,6 +12,7 @@
 //! `#[inline]` without a comment marks code that runs for each message, each read or each opening
 //! handshake. When a prototype's core had no `#[inline]`, a message over tokio took up to 8 %
 //! longer. `#[cold]` marks code that seldom runs: the compiler keeps it apart from other code.
+mod below;
 pub(crate) mod calls;
 mod core;
 pub(crate) mod error;
@@ -204,6 +205,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     #[inline(always)]
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<IoResult<usize>> {
         let Self { core, io, .. } = self;
+        below::forget();
         io::read(io, core.inbound().receiver_mut().spare_mut(), cx)
     }
 
@@ -239,7 +241,12 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             Poll::Pending => {
                 // Counts this read too: the number of reads decides when `looks` asks for a check
                 // of the clock, and when a found deadline is believed.
-                self.core.inbound().receiver_mut().read_in_vain();
+                let rx = self.core.inbound().receiver_mut();
+                if below::heard() {
+                    rx.heard_below()
+                } else {
+                    rx.read_in_vain()
+                }
                 if self.poll_alarm(cx).is_pending() {
                     self.give_back();
                     return Poll::Pending;

@@ -62,7 +62,8 @@ pub struct Config {
     /// data payload, and at the end of each data message, even of an empty message. Pings, Pongs
     /// and empty fragments do not restart the timeout. While a receiving call waits until it can
     /// send, it reads nothing, so this wait does not count. Once a Close is queued or received, the
-    /// timeout no longer runs. A value below 5 ms counts as 5 ms.
+    /// timeout no longer runs. A value below 5 ms counts as 5 ms. Over TLS, a byte counts once its
+    /// record is whole, so the timeout has to be longer than a record of 16 KiB takes.
     ///
     /// After the timeout the connection fails with [`DataTimeout`](crate::RecvError::DataTimeout),
     /// and sends a Close with 1001. The receiving call then waits up to a second for the peer to
@@ -325,6 +326,11 @@ impl Heartbeat {
     /// checks keep their planned times. If nothing at all arrives within `timeout` after the Ping
     /// was written, the connection fails with [`PongTimeout`](crate::RecvError::PongTimeout). Any
     /// byte received is a sign of life. Intervals below 5 ms count as 5 ms.
+    ///
+    /// Over our own TLS streams, a byte of a record that is not whole yet is a sign of life too.
+    /// Over another crate's TLS stream only decrypted bytes count. Then `timeout` has to be longer
+    /// than a record of 16 KiB takes on the slowest line, because the Pong may wait behind such a
+    /// record: 3 s at 5.4 KB/s.
     ///
     /// If the Ping can be written, a receiving call finds a dead peer within `timeout` plus 1.25 ×
     /// `interval` after the peer's last byte: the interval, a fifth for the checks, and a twentieth

@@ -100,8 +100,11 @@
 //!
 //! - **Write**: pass the bytes to [`write`](Session::write).
 //! - **Read**: call [`read`](Session::read). If the result is `None`, read the stream into
-//!   [`spare_mut`](Session::spare_mut), call [`commit`](Session::commit), and call `read` again. At
-//!   the end of the stream, call [`end_of_stream`](Session::end_of_stream) instead of `commit`.
+//!   [`spare_mut`](Session::spare_mut), call [`commit`](Session::commit), and call `read` again. If
+//!   the result is `None` again, report the sign of life by
+//!   [`heard_below`](crate::Receiver::heard_below). At the end of the stream, call
+//!   [`end_of_stream`](Session::end_of_stream) instead of `commit`. If the stream would block, call
+//!   [`read_blocked`](crate::Connection::read_blocked).
 //! - **Shut down**: call [`close`](Session::close), write the outgoing bytes, then shut the stream
 //!   down for writing.
 //! - **After each of the three actions**, write the [`outgoing`](Session::outgoing) bytes to the

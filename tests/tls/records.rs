@@ -9,17 +9,19 @@ use crate::{
     },
 };
 use std::{
+    cell::Cell,
     io::{self, Read, Write},
     pin::{Pin, pin},
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     task::{Context, Poll, Wake, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tickwire::{
-    Config, Role,
+    Config, Error, Heartbeat, RecvError, Role,
     blocking::{self, Interest, Stream},
     handshake::client::Request,
     tls::rustls::{
@@ -761,6 +763,84 @@ async fn t25_data_behind_records_without_data_is_found_however_late_it_is_asked_
     }));
     let received = ws.recv().await.unwrap().unwrap();
     assert_eq!(received.as_bytes(), b"!");
+}
+
+/// A stream on which bytes drip, once that has begun: 16 of them after each wait.
+struct Drips {
+    pipe: Pipe,
+    begun: Rc<Cell<bool>>,
+    fresh: Cell<bool>,
+}
+
+impl Read for Drips {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.begun.get() {
+            false => self.pipe.read(buf),
+            true if self.fresh.replace(false) => {
+                let room = buf.len().min(16);
+                self.pipe.read(&mut buf[..room])
+            }
+            true => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl Write for Drips {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.pipe.write(buf)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Drips {
+    crate::support::tries::tries!();
+    fn wait(&self, _: Interest, timeout: Option<Duration>) -> io::Result<()> {
+        let pause = Duration::from_millis(5);
+        std::thread::sleep(timeout.map_or(pause, |timeout| timeout.min(pause)));
+        self.fresh.set(true);
+        Ok(())
+    }
+}
+
+/// Without plaintext for a quarter of a second, with a heartbeat of a tenth. A peer of whose record
+/// no more comes is cut.
+#[test]
+fn t26_a_byte_of_a_record_is_a_sign_of_life_for_a_thread_too() {
+    for (in_place, whole) in product([true, false], [true, false]) {
+        let (mut client, server) = configs(AES);
+        client.enable_secret_extraction = in_place;
+        let (pipe, begun) = (Pipe::default(), Rc::new(Cell::new(false)));
+        let io = Drips { pipe: pipe.clone(), begun: begun.clone(), fresh: Cell::new(false) };
+        let request = Request::new("wss://localhost/").unwrap();
+        let mut io = blocking::TlsStream::client(io, request.target(), client).unwrap();
+        let mut peer = Connection::from(ServerConnection::new(server.into()).unwrap());
+        while peer.is_handshaking() {
+            let _ = io.try_read(&mut [0; 1]); // would block
+            turn(&pipe, &mut peer);
+        }
+        assert_eq!(io.session().in_place(), in_place);
+        let heartbeat = Some(Heartbeat::new(Duration::from_millis(50), Duration::from_millis(50)));
+        let conn = connection(Role::Client, &Config { heartbeat, ..Config::default() });
+        let mut ws = blocking::WebSocket::from_parts(io, conn);
+        let message = [7; 800];
+        peer.writer().write_all(&[&[0x82, 126, 3, 32], &message[..]].concat()).unwrap();
+        turn(&pipe, &mut peer);
+        if !whole {
+            pipe.0.borrow_mut().to_us.pop_back();
+        }
+        begun.set(true);
+        let began = Instant::now();
+        match ws.recv() {
+            Ok(received) => assert!(whole && received.unwrap().as_bytes() == message),
+            Err(error) => {
+                assert!(!whole, "{error}");
+                assert!(matches!(error, Error::Recv(RecvError::PongTimeout)), "{error}");
+            }
+        }
+        assert!(began.elapsed() > Duration::from_millis(250), "all 50 pieces");
+    }
 }
 
 #[test]

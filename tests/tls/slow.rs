@@ -12,9 +12,10 @@ use ::tokio::{
     },
     net::TcpListener,
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use std::{
+    cell::Cell,
     future::pending,
     io,
     pin::Pin,
@@ -22,9 +23,9 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Config, Dial, Error, Message,
+    Config, Dial, Error, Heartbeat, Message, RecvError,
     handshake::{client::Request, server::Accept},
-    tokio::{Incoming, TlsStream, client as shake},
+    tokio::{Incoming, TlsStream, WebSocket, accept, client as shake},
 };
 
 /// Both ends, in bounded time.
@@ -270,4 +271,133 @@ async fn a_signal_ends_no_call() {
         answer
     };
     assert_eq!(both(echo, ask).await.1, *b"hi");
+}
+
+/// How fast a line is.
+#[derive(Clone, Copy, PartialEq)]
+enum Line {
+    Fast,
+    /// 16 bytes each 20 ms: 800 bytes a second.
+    Slow,
+    /// Nothing arrives any more.
+    Dead,
+}
+
+/// Carries bytes from one end to another, as fast as the line is at that moment.
+async fn carry(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    line: &Cell<Line>,
+) {
+    let mut buf = [0; 16];
+    loop {
+        let Ok(n @ 1..) = from.read(&mut buf).await else { return };
+        match line.get() {
+            Line::Fast => {}
+            Line::Slow => sleep(Duration::from_millis(20)).await,
+            Line::Dead => pending().await,
+        }
+        if to.write_all(&buf[..n]).await.is_err() {
+            return;
+        }
+    }
+}
+
+type Ws = WebSocket<Session>;
+
+/// A server with this configuration, and its client, over a line that `act` may slow down from the
+/// client to the server. Returns the server's last result.
+async fn over_a_line<T>(config: &Config, act: impl AsyncFnOnce(Ws, Ws, &Cell<Line>) -> T) -> T {
+    let (near, far) = (duplex(1 << 16), duplex(1 << 16));
+    let (server, client) = sessions(near.0, far.0);
+    let line = Cell::new(Line::Fast);
+    let (relay, fast) = ((split(near.1), split(far.1)), Cell::new(Line::Fast));
+    let to_server = carry(relay.1.0, relay.0.1, &line);
+    let to_client = carry(relay.0.0, relay.1.1, &fast);
+    let request = Request::new("wss://localhost/").unwrap();
+    let conversation = async {
+        let unlimited = Config::default();
+        let opened = both(accept(server, config), shake(client, &request, &unlimited)).await;
+        act(opened.0.unwrap(), opened.1.unwrap(), &line).await
+    };
+    ::tokio::select! {
+        done = conversation => done,
+        _ = async { ::tokio::join!(to_server, to_client) } => panic!("the line has broken"),
+    }
+}
+
+fn second() -> Duration {
+    Duration::from_secs(1)
+}
+
+/// A message of one record, which takes 20 s. The client's Pongs wait behind it.
+#[::tokio::test(start_paused = true)]
+async fn a_byte_of_a_record_is_a_sign_of_life() {
+    let config =
+        Config { heartbeat: Some(Heartbeat::new(second(), second())), ..Config::default() };
+    for goes_on in [true, false] {
+        let act = async |mut server: Ws, mut client: Ws, line: &Cell<Line>| {
+            line.set(Line::Slow);
+            let began = Instant::now();
+            let _ = client.feed(vec![7; 16_000]).unwrap();
+            client.flush().await.unwrap();
+            let dies = async {
+                sleep(10 * second()).await;
+                if !goes_on {
+                    line.set(Line::Dead);
+                }
+                client.recv().await.map(len)
+            };
+            let received = ::tokio::select! {
+                received = server.recv() => received.map(len),
+                end = dies => panic!("{end:?}"),
+            };
+            (received, began.elapsed())
+        };
+        match over_a_line(&config, act).await {
+            (Ok(received), took) => {
+                assert!(goes_on);
+                assert_eq!(received, Some(16_000));
+                assert!(took > 15 * second(), "{took:?}");
+            }
+            (Err(error), took) => {
+                assert!(!goes_on, "{error}");
+                assert!(matches!(error, Error::Recv(RecvError::PongTimeout)), "{error}");
+                // 1.25 intervals, the timeout, and the last 16 bytes on their way.
+                assert!((11 * second()..13 * second()).contains(&took), "{took:?}");
+            }
+        }
+    }
+}
+
+/// A peer that sends a record for ever is no reason to wait for ever: it is no data, and no part of
+/// a frame.
+#[::tokio::test(start_paused = true)]
+async fn a_record_that_drips_is_bounded_by_the_deadlines_on_data_and_on_a_frame() {
+    let heartbeat = Some(Heartbeat::new(second(), second()));
+    let data = Config { heartbeat, data_timeout: Some(5 * second()), ..Config::default() };
+    let frame = Config { heartbeat, frame_timeout: 5 * second(), ..Config::default() };
+    // The first record of the frame takes 20 s. Only then is there a part of a frame.
+    for (config, want, least) in
+        [(data, RecvError::DataTimeout, 5), (frame, RecvError::FrameTimeout, 25)]
+    {
+        let act = async |mut server: Ws, mut client: Ws, line: &Cell<Line>| {
+            line.set(Line::Slow);
+            let began = Instant::now();
+            let _ = client.feed(vec![7; 32_000]).unwrap();
+            client.flush().await.unwrap();
+            let answers = async {
+                let _ = client.recv().await.map(len); // until the server's Close comes
+                pending::<()>().await
+            };
+            let error = ::tokio::select! {
+                received = server.recv() => received.map(len).unwrap_err(),
+                () = answers => unreachable!(),
+            };
+            (error, began.elapsed())
+        };
+        let (error, took) = over_a_line(&config, act).await;
+        assert!(matches!(error, Error::Recv(error) if error == want), "{error}");
+        assert!((least * second()..(least + 3) * second()).contains(&took), "{took:?}");
+    }
 }

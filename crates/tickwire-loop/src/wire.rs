@@ -163,7 +163,16 @@ impl Wire {
     ) -> io::Result<usize> {
         let stamps = self.stamps.then_some(epoch);
         if self.tls.is_some() {
-            let n = self.open(system, to.spare_mut(), stamps, spent)?;
+            let before = *spent;
+            let n = match self.open(system, to.spare_mut(), stamps, spent) {
+                Ok(n) => n,
+                Err(error) => {
+                    if *spent > before {
+                        to.heard_below(); // a part of a record, or a record without data
+                    }
+                    return Err(error);
+                }
+            };
             to.commit(n);
             if let (Some(tls), true) = (&self.tls, self.stamps) {
                 to.set_read(tls.read_at, system.arrived(&self.stream));

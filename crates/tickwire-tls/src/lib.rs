@@ -17,6 +17,7 @@ mod engine;
 mod facts;
 mod fault;
 mod guard;
+mod heard;
 mod incoming;
 mod kernel;
 mod opening;

@@ -9,8 +9,11 @@
 //! wait for the writing thread. Otherwise both might wait for ever: the writing thread until the
 //! peer reads, and the peer until the reader reads. The writing thread sends the reader's
 //! ciphertext too, because it stops only when nothing is outgoing.
-use crate::Session;
-pub use crate::buffer::Buffer;
+use crate::{Session, heard};
+pub use crate::{
+    buffer::Buffer,
+    heard::{forget, heard},
+};
 use std::{
     io::{self, IoSlice},
     mem,
@@ -70,13 +73,22 @@ pub trait Carrier {
 }
 
 /// Reads plaintext. Returns 0 after the peer's close_notify, and if `to` is empty. `Pending`: the
-/// stream has no bytes, `send_aside` or `go_on` was `Pending`, or another call reads.
+/// stream has no bytes, `send_aside` or `go_on` was `Pending`, or another call reads. If this call
+/// has read ciphertext nevertheless, [`heard`] says so.
 pub fn read(on: &mut impl Carrier, to: &mut [u8]) -> Poll<io::Result<usize>> {
     let mut barren = 0;
     loop {
         match on.with(|tls| tls.session.read_on(to)) {
             Ok(Some(n)) => return Poll::Ready(Ok(n)),
-            Ok(None) => barren += ready!(fill(on, barren))?,
+            Ok(None) => match fill(on, barren) {
+                Poll::Ready(read) => barren += read?,
+                Poll::Pending => {
+                    if barren > 0 {
+                        heard::leave();
+                    }
+                    return Poll::Pending;
+                }
+            },
             Err(error) => return failed(on, error),
         }
     }

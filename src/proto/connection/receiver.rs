@@ -101,7 +101,7 @@ pub(super) struct Counts {
     /// without payload changes `data_mark`. Headers that `quick` consumed count as data, so that
     /// `quick` need not count anything.
     not_data: u64,
-    /// Whether bytes arrived since the heartbeat last called `take_heard`.
+    /// Whether bytes arrived since the heartbeat last called `take_heard`, if only below TLS.
     heard: bool,
     pub(super) tally: Traffic,
 }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 use tickwire::{
-    Config, Dial as Blocking, Error, Message,
+    Config, Dial as Blocking, Error, Heartbeat, Message,
     blocking::{Stream, WebSocket},
     handshake::{client::Request, server::Accept},
     tls::rustls::{
@@ -225,6 +225,40 @@ fn a_flood_of_pings_over_tls_does_not_put_off_the_deadline_on_data() {
         let pings = b"\x89\x80\0\0\0\0".repeat(10_000);
         while far.write_all(&pings).is_ok() {}
         server.wait_for(|counts| counts.accepted == 1 && counts.open == 0);
+    }
+}
+
+/// A message of one record, whose bytes come slower than the heartbeat finds a dead peer.
+#[test]
+fn a_byte_of_a_record_is_a_sign_of_life() {
+    for keys in [true, false].map(keys) {
+        let (interval, timeout) = (Duration::from_millis(200), Duration::from_millis(500));
+        let heartbeat = Some(Heartbeat::new(interval, timeout));
+        let server = secure_echo(Config { heartbeat, ..Config::default() }, &keys);
+        let StreamOwned { conn: mut tls, sock: mut tcp } = by_rustls(&server, &keys);
+        let message = [7; 60];
+        tls.writer().write_all(&frame(&message)).unwrap();
+        let mut wire = Vec::new();
+        tls.write_tls(&mut wire).unwrap();
+        for byte in wire {
+            tcp.write_all(&[byte]).unwrap();
+            thread::sleep(Duration::from_millis(10));
+        }
+        let mut echo = [0; 62];
+        // Behind the Pings of the server.
+        let mut far = StreamOwned::new(tls, tcp);
+        loop {
+            far.read_exact(&mut echo[..2]).unwrap();
+            match echo[0] {
+                0x89 => {
+                    let len = usize::from(echo[1]);
+                    far.read_exact(&mut echo[..len]).unwrap();
+                }
+                _ => break,
+            }
+        }
+        far.read_exact(&mut echo[2..]).unwrap();
+        assert_eq!(echo[2..], message);
     }
 }
 

@@ -29,6 +29,17 @@ impl Receiver {
         self.reads = self.reads.wrapping_add(1);
     }
 
+    /// Reports a read that got bytes of the peer, but brought no input: over TLS, a part of a
+    /// record, or records without data. Call this in place of [`commit`](Self::commit) and
+    /// [`read_blocked`](crate::Connection::read_blocked). The bytes are a sign of life for the
+    /// [heartbeat](crate::Config::heartbeat). No other deadline counts them: they are neither data
+    /// nor a part of a frame before TLS has opened their record.
+    #[inline]
+    pub fn heard_below(&mut self) {
+        self.counts.heard = true;
+        self.read_in_vain();
+    }
+
     /// Whether bytes arrived since the previous call of `take_heard`.
     pub(in crate::proto::connection) fn take_heard(&mut self) -> bool {
         core::mem::take(&mut self.counts.heard)
