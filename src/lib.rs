@@ -376,6 +376,9 @@ pub use proto::{
     url,
 };
 
+#[doc(hidden)]
+pub use proto::debug::__debug_text;
+
 /// Internals for fuzz targets. Users cannot reach them.
 #[cfg(fuzzing)]
 pub mod fuzzing {

@@ -1,6 +1,7 @@
 //! The errors of an adapter's calls.
 use crate::proto::{
     code::Retry,
+    debug::__debug_error,
     error::{RecvError, SendError},
     handshake::HandshakeError,
 };
@@ -11,7 +12,7 @@ use std::{
 };
 
 /// The errors of an adapter's calls: errors of the core and of the stream.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The connection has ended: by a fault of the peer or the network, by a deadline, or by
@@ -73,6 +74,12 @@ pub enum Error {
         "TLS is not built in: `wss`, or an `https` proxy, needs the features `rustls` and `ring`"
     )]
     NoTls,
+}
+
+__debug_error! {
+    Error:
+    [Recv, Send, #[cfg(feature = "rustls")] Tls, Handshake, Refused, Proxy, Url, Header]
+    Io(value), WouldBlock, NoTls,
 }
 
 /// A TLS stream reports a TLS error inside an `io::Error`. Here this TLS error becomes an

@@ -1,4 +1,6 @@
 //! Close codes (RFC 6455 §7.4), and what a client does after the end of a connection.
+use crate::proto::debug::__debug_text;
+use core::fmt;
 
 /// What a client that must stay connected does next, after its connection has ended or its attempt
 /// to connect has failed. `Backoff` of the crate `tickwire-parts` computes the delays.
@@ -116,9 +118,16 @@ impl TryFrom<u16> for CloseCode {
 }
 
 /// The error of `CloseCode::try_from`: no Close frame may have this number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is no close code that a Close frame may have")]
 pub struct InvalidCloseCode(pub u16);
+
+impl fmt::Debug for InvalidCloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("InvalidCloseCode").field(&self.0).finish()?;
+        __debug_text(f, self)
+    }
+}
 
 impl From<CloseCode> for u16 {
     fn from(code: CloseCode) -> Self {
@@ -126,8 +135,8 @@ impl From<CloseCode> for u16 {
     }
 }
 
-impl core::fmt::Display for CloseCode {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Display for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }

@@ -4,11 +4,11 @@
 //!
 //! All these errors are `Copy` and small, and contain no text from the wire. The errors of the
 //! opening handshake are in [`handshake`](crate::handshake). The adapters return `Error`.
-use crate::proto::code::CloseCode;
+use crate::proto::{code::CloseCode, debug::__debug_error};
 
 /// The peer broke RFC 6455 or RFC 7692. A connection that finds this error fails with
 /// [`RecvError::Protocol`], and reports the [`close_code`](RecvError::close_code) to the peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
     /// A frame sets a reserved bit that no negotiated extension defines (§5.2).
@@ -52,12 +52,18 @@ pub enum ProtocolError {
     BadDeflate,
 }
 
+__debug_error! {
+    ProtocolError:
+    ReservedBits, ReservedOpCode, BadControlFrame, BadLength, MaskRequired, MaskForbidden,
+    UnexpectedContinuation, ExpectedContinuation, BadClose, BadUtf8, BadDeflate,
+}
+
 /// Why nothing more can be received. Every later receiving call repeats the error. In the variants
 /// below, "answered with Close 1009" means that a Close with this code is queued, unless a Close of
 /// ours was already queued or a write had already failed.
 ///
 /// The variants show limits as `u32`. A limit above `u32::MAX` is shown as `u32::MAX`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvError {
     /// The peer broke the protocol; answered with Close 1002 or 1007.
@@ -119,6 +125,13 @@ pub enum RecvError {
     WriteTimeout,
 }
 
+__debug_error! {
+    RecvError:
+    [Protocol]
+    MessageTooBig { limit }, FrameTooBig { limit }, TooManyFragments { limit }, Failed { code },
+    UnexpectedEof, PongTimeout, DataTimeout, CloseTimeout, FrameTimeout, WriteTimeout,
+}
+
 impl RecvError {
     /// The close code with which this end reports the error to the peer. `None` if the stream
     /// ended, or if a deadline other than `data_timeout` passed. In these cases our Close was sent
@@ -145,7 +158,7 @@ impl RecvError {
 
 /// The caller asked for something that can never be sent, or that cannot be sent now. Nothing was
 /// queued. Only [`Closed`](Self::Closed) means that no later call can send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
     /// The unwritten bytes have reached [`high_water`](crate::Config::high_water). Flush first.
@@ -181,6 +194,12 @@ pub enum SendError {
     /// UTF-8 (§5.6).
     #[error("text is not valid UTF-8: send such bytes as binary")]
     BadUtf8,
+}
+
+__debug_error! {
+    SendError:
+    Full { buffered, limit }, Closed, MessageInProgress, NoMessage, ControlTooLong, ReasonTooLong,
+    BadCloseCode, BadUtf8,
 }
 
 /// Converts the result of a call that closes a sending half. The error `Closed` becomes `Ok`,

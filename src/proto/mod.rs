@@ -12,6 +12,7 @@ pub(crate) mod close;
 pub(crate) mod code;
 pub(crate) mod config;
 pub(crate) mod connection;
+pub(crate) mod debug;
 #[cfg_attr(not(feature = "deflate"), expect(unreachable_pub))]
 pub mod deflate;
 pub(crate) mod entropy;

@@ -4,6 +4,7 @@
 //! On the wire, path and query are as in the URL, and the host is in lower case. This module
 //! encodes nothing: it refuses a URL with an illegal character. It resolves no names, speaks no TLS
 //! and follows no redirects. Internationalised host names must be in their ASCII form (`xn--...`).
+use crate::proto::debug::__debug_error;
 use alloc::{
     format,
     string::{String, ToString},
@@ -13,7 +14,7 @@ use core::{fmt, net::Ipv6Addr, str::FromStr};
 
 /// Why a text is not the URL of a WebSocket (RFC 6455 §3) or of a proxy. The error contains no part
 /// of the text, because the text may contain a password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
     /// The URL does not begin with a scheme and `://`.
@@ -60,6 +61,12 @@ pub enum UrlError {
     /// The URL is longer than 16 KiB. Hardly any server accepts a URL of this length.
     #[error("URL is longer than {MAX_URL} bytes")]
     TooLong,
+}
+
+__debug_error! {
+    UrlError:
+    NoScheme, HttpScheme, UnknownScheme, EmptyHost, BadHost, EncodedHost, NonAsciiHost, BadPort,
+    Fragment, BadUserinfo, IllegalCharacter, NotProxy, TooLong,
 }
 
 /// The longest URL, in bytes. Even if every byte were percent-encoded, which triples the length,

@@ -16,6 +16,7 @@ mod corked_response;
 mod cuts;
 #[cfg(feature = "deflate")]
 mod deflate;
+mod error_texts;
 mod feed_first;
 mod fragmentation;
 mod framing;

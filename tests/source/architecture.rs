@@ -101,7 +101,8 @@ impl Source {
         let mut found = BTreeSet::new();
         let root = &self.module[..self.module.len().saturating_sub(above)];
         for (at, _) in self.text.match_indices(start) {
-            let longer = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+            // `$crate::` is what a macro writes into another crate.
+            let longer = |c: char| c.is_alphanumeric() || "_:$".contains(c);
             if !self.text[..at].ends_with(longer) {
                 tree(&self.text[at + start.len()..], root, &mut found);
             }

@@ -147,7 +147,7 @@ impl<T> Answer<T> {
 }
 
 /// Why a message was not queued. No part of the message was queued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
     /// The handle names no open connection: the connection is gone or being dialed, or its request
@@ -164,6 +164,12 @@ pub enum SendError {
     /// [`Disconnected`](tickwire_parts::PushError::Disconnected), [`Event::Closed`] follows.
     #[error(transparent)]
     Outbox(#[from] tickwire_parts::PushError),
+}
+
+tickwire::__debug_error! {
+    SendError:
+    [Refused, Outbox]
+    NotOpen,
 }
 
 /// The result of sending a message to many connections.

@@ -71,11 +71,18 @@ impl fmt::Debug for Passed {
 }
 
 /// The text is not a recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("line {line} is not a line of a recording")]
 pub struct BadRecording {
     /// The number of the invalid line, counted from 1.
     pub line: usize,
+}
+
+impl fmt::Debug for BadRecording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BadRecording").field("line", &self.line).finish()?;
+        tickwire::__debug_text(f, self)
+    }
 }
 
 impl FromStr for Recording {

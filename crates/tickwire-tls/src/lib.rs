@@ -54,10 +54,12 @@ const ALPN: &[u8] = b"http/1.1";
 #[derive(Clone, PartialEq)]
 pub struct TlsError(Box<Error>);
 
-/// Escapes and truncates the text as `Display` does, because the peer chooses a part of the text.
+/// Shows rustls' error, then the text of `Display`. Escapes and truncates both, because the peer
+/// chooses a part of them.
 impl fmt::Debug for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(Escaped { to: f, left: 256 }, "TlsError({:?})", self.0)
+        write!(Escaped { to: f, left: 256 }, "TlsError({:?})", self.0)?;
+        write!(f, ": \"{}\"", self.to_string().escape_debug())
     }
 }
 

@@ -51,7 +51,7 @@ pub mod server;
 pub use head::Headers;
 pub use reading::Reading;
 
-use crate::proto::code::Retry;
+use crate::proto::{code::Retry, debug::__debug_error};
 use alloc::string::String;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha1::{Digest, Sha1};
@@ -76,7 +76,7 @@ const ACCEPT_LEN: usize = 28;
 ///
 /// An error contains no text from the wire, so you can safely log it, or send it to the peer.
 /// The variants show limits as `u32`. A limit above `u32::MAX` is shown as `u32::MAX`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
     /// The head is not valid HTTP (RFC 9112), or has a form that different parsers read in
@@ -249,6 +249,18 @@ pub enum HandshakeError {
     },
 }
 
+__debug_error! {
+    HandshakeError:
+    Malformed { what }, HeadTooLong { limit }, TooManyHeaders { limit },
+    RequestLineTooLong { limit }, BadHttpVersion, OldHttpVersion, BadMethod, NotConnect,
+    MissingHeader(value), RepeatedHeader(value), BadHeader(value), NotUpgrade, NotConnectionUpgrade,
+    MissingVersion, UnsupportedVersion, HostMismatch, HasBody, UnexpectedEof, Timeout, Incomplete,
+    OriginNotAllowed, NotFound, UnknownProtocol, Refused { status }, EarlyResponse, BadAccept,
+    UnexpectedSubprotocol, NoSubprotocol, UnexpectedExtension, BadDeflate, UnmetDeflate { setting },
+    TooManyInterim { limit }, ConnectRefused { status }, SocksRefused { reply }, SocksMethod,
+    SocksCredentials, Socks { what },
+}
+
 /// Returns what the error message says after the proxy's status: for 407, a hint that credentials
 /// are wanted; for any other status, nothing.
 const fn credentials_wanted(status: u16) -> &'static str {
@@ -333,7 +345,7 @@ impl HandshakeError {
 }
 
 /// Why the caller's settings for the head of a request or response were refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderError {
     /// The name of a header is empty or not a token (RFC 9110 §5.1).
@@ -366,6 +378,12 @@ pub enum HeaderError {
     /// The user of Basic authentication contains a colon, or the user or the password contains a
     /// control character (RFC 7617 §2).
     #[error("Basic authentication cannot send a colon in the user name, or a control character")]
+    BadCredentials,
+}
+
+__debug_error! {
+    HeaderError:
+    BadName, BadValue, Reserved, BadSubprotocol, RepeatedSubprotocol, NoSubprotocol, BadOrigin,
     BadCredentials,
 }
 

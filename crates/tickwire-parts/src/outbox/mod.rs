@@ -57,7 +57,7 @@ pub enum Overflow {
 }
 
 /// Why a message was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum PushError {
     /// The queue is at its bound, and [`Wait`](Overflow::Wait) is the policy. Push the message
@@ -67,6 +67,11 @@ pub enum PushError {
     /// The subscriber was too slow, and is disconnected with this code.
     #[error("subscriber too slow, disconnected with {0}")]
     Disconnected(CloseCode),
+}
+
+tickwire::__debug_error! {
+    PushError:
+    Full, Disconnected(value),
 }
 
 /// Counts of the messages pushed into an [`Outbox`] since it was made. `pushed` is the sum

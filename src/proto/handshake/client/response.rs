@@ -2,7 +2,7 @@
 use super::body::number;
 #[cfg(doc)]
 use crate::proto::config::Config;
-use crate::proto::{handshake::head::Headers, shown::Shown};
+use crate::proto::{debug::__debug_text, handshake::head::Headers, shown::Shown};
 use alloc::vec::Vec;
 use core::{fmt, time::Duration};
 
@@ -66,7 +66,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Shows the names of the headers, not their values.
+/// Shows the names of the headers, not their values. Then shows the line of `Display`.
 impl fmt::Debug for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Refusal")
@@ -74,7 +74,8 @@ impl fmt::Debug for Refusal {
             .field("reason", &Shown(self.reason()))
             .field("headers", &self.headers())
             .field("body", &Shown(&self.body))
-            .finish()
+            .finish()?;
+        __debug_text(f, self)
     }
 }
 

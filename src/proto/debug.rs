@@ -1,0 +1,48 @@
+//! `Debug` of errors. A `main` that returns an error shows only this form, so it ends with the text
+//! of the error.
+use alloc::string::ToString;
+use core::fmt::{self, Display, Formatter, Write};
+
+/// Adds the text of an error to its `Debug` form.
+#[doc(hidden)]
+pub fn __debug_text(f: &mut Formatter<'_>, error: &dyn Display) -> fmt::Result {
+    f.write_str(": ")?;
+    // Not the `Debug` of a `str`: `{:#?}` and a width are not for the text.
+    f.write_char('"')?;
+    error.to_string().escape_debug().try_for_each(|c| f.write_char(c))?;
+    f.write_char('"')
+}
+
+/// Implements `Debug` for an error: the form of `derive(Debug)`, then the text. A variant in
+/// brackets has an error of ours, whose `Debug` has the text already.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __debug_error {
+    (
+        $Error:ident:
+        $([$($(#[$cfg:meta])? $Wrap:ident),+])?
+        $($Variant:ident $(($value:ident))? $({ $($field:ident),+ })?),+ $(,)?
+    ) => {
+        impl ::core::fmt::Debug for $Error {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                match self {
+                    $($($(#[$cfg])? Self::$Wrap(error) => {
+                        return f.debug_tuple(stringify!($Wrap)).field(error).finish();
+                    })+)?
+                    $(Self::$Variant $(($value))? $({ $($field),+ })? => {
+                        $crate::__debug_error!(@f $Variant $(($value))? $({ $($field),+ })?)
+                    })+
+                }?;
+                $crate::__debug_text(f, self)
+            }
+        }
+    };
+    (@$f:ident $Variant:ident) => { $f.write_str(stringify!($Variant)) };
+    (@$f:ident $Variant:ident ($value:ident)) => {
+        $f.debug_tuple(stringify!($Variant)).field($value).finish()
+    };
+    (@$f:ident $Variant:ident { $($field:ident),+ }) => {
+        $f.debug_struct(stringify!($Variant))$(.field(stringify!($field), $field))+.finish()
+    };
+}
+pub(crate) use __debug_error;
