@@ -137,7 +137,7 @@ impl<S: Stream> Incoming<S> {
     /// Rejects the request: writes the response, and ends the stream. A Date header is added if the
     /// response has none. After the response, this call discards input until the peer ends its side
     /// of the stream, for at most a second. Otherwise unread input could make the peer lose the
-    /// response.
+    /// response. If your thread has more to do, do it before this call.
     ///
     /// # Errors
     ///

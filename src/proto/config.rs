@@ -395,6 +395,13 @@ pub struct Negotiated {
     pub deflate: Option<DeflateParams>,
 }
 
+impl Negotiated {
+    /// The subprotocol, if one was agreed on.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
+    }
+}
+
 /// Makes a result with these parameters of compression, and without a subprotocol.
 impl From<DeflateParams> for Negotiated {
     fn from(agreed: DeflateParams) -> Self {

@@ -244,6 +244,25 @@ pub enum OwnedMessage {
 }
 
 impl OwnedMessage {
+    /// Makes a text message. A `String` or a [`Text`] is not copied. Do not make a message only to
+    /// send it, because `send` and `feed` take text and bytes as they are.
+    ///
+    /// ```
+    /// use tickwire::OwnedMessage;
+    ///
+    /// assert_eq!(OwnedMessage::text("tick").as_text(), Some("tick"));
+    /// assert_eq!(OwnedMessage::binary(vec![1, 2]).as_text(), None);
+    /// ```
+    pub fn text(text: impl Into<Text>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// Makes a binary message, without a copy. To copy a borrowed slice, convert it:
+    /// `OwnedMessage::from(slice)`.
+    pub fn binary(bytes: impl Into<Bytes>) -> Self {
+        Self::Binary(bytes.into())
+    }
+
     /// Copies a received message. With `std`, a copy of at most 4 KiB goes into a block that the
     /// thread's messages share.
     #[inline(always)] // see `Receiver::take_short`
@@ -267,6 +286,12 @@ impl OwnedMessage {
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         self.as_message().as_bytes()
+    }
+
+    /// The text; `None` for binary data.
+    #[inline]
+    pub fn as_text(&self) -> Option<&str> {
+        self.as_message().as_text()
     }
 
     pub(crate) fn kind(&self) -> DataKind {

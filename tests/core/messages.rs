@@ -63,6 +63,9 @@ fn a_message_gives_its_payload_in_every_form() {
     for from in [b"abc".into(), OwnedMessage::from(&b"abc"[..]), vec![b'a', b'b', b'c'].into()] {
         assert_eq!(from, binary);
     }
+    assert_eq!(OwnedMessage::text("abc"), text);
+    assert_eq!(OwnedMessage::binary(vec![b'a', b'b', b'c']), binary);
+    assert_eq!((text.as_text(), binary.as_text()), (Some("abc"), None));
     assert_eq!(Bytes::from(OwnedMessage::from(bytes.clone())).as_ptr(), bytes.as_ptr());
     assert!(OwnedMessage::from("").as_bytes().is_empty());
 }
@@ -121,8 +124,9 @@ fn what_holds_text_or_bytes_is_sent_as_such() {
     tx.feed(Arc::<str>::from("d")).unwrap();
     tx.feed(&[1, 2]).unwrap();
     tx.feed(&[3]).unwrap();
+    tx.feed([4, 5]).unwrap();
     let text = ["a", "b", "c", "d"].map(|text| (TEXT, text.as_bytes().to_vec()));
-    let bytes = [vec![1, 2], vec![3]].map(|bytes| (BINARY, bytes));
+    let bytes = [vec![1, 2], vec![3], vec![4, 5]].map(|bytes| (BINARY, bytes));
     assert_eq!(sent(&drain(&mut conn)), [&text[..], &bytes[..]].concat());
 }
 

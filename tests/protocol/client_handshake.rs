@@ -128,6 +128,15 @@ fn p090_subprotocols_are_tokens_and_no_two_the_same() {
     let text = asked(&offer(&["b", "a", "A"]).unwrap());
     assert!(text.contains("\r\nSec-WebSocket-Protocol: b, a, A\r\n"), "{text}");
     assert!(!asked(&offer(&[]).unwrap()).contains("Protocol"));
+
+    // One by one.
+    let more = |name| offer(&["b"]).unwrap().subprotocol(name);
+    assert_eq!(more("a b").unwrap_err(), HeaderError::BadSubprotocol);
+    assert_eq!(more("b").unwrap_err(), HeaderError::RepeatedSubprotocol);
+    let text = asked(&more("a").unwrap().subprotocol("c").unwrap());
+    assert!(text.contains("\r\nSec-WebSocket-Protocol: b, a, c\r\n"), "{text}");
+    let replaced = asked(&more("a").unwrap().subprotocols(&["z"]).unwrap());
+    assert!(replaced.contains("\r\nSec-WebSocket-Protocol: z\r\n"), "{replaced}");
 }
 
 #[test]

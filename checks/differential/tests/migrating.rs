@@ -39,7 +39,7 @@ use tungstenite::{
 const PAGE: &str = include_str!("../../../docs/MIGRATING.md");
 
 /// What the table has on its left, and the test of that row.
-const ROWS: [(&str, fn()); 28] = [
+const ROWS: [(&str, fn()); 30] = [
     ("`connect(url)?` returns `(ws, response)`", connect),
     ("`client(request, stream)?`", client_over_a_stream),
     ("`accept(stream)?`", accept),
@@ -49,10 +49,12 @@ const ROWS: [(&str, fn()); 28] = [
          `ClientRequestBuilder::with_header`",
         headers_of_a_request,
     ),
+    ("`ClientRequestBuilder::with_sub_protocol(name)`", subprotocol_of_a_request),
     ("`ws.read()?`", read),
     ("`Message::Text(t)`, `Message::Binary(b)`", read),
     ("`Message::Ping(_)`, `Message::Close(_)` from `read`", control_frames_of_read),
     ("`ws.send(Message::text(s))?`", send),
+    ("`Message::text(s)`, `Message::binary(b)`, to be kept or put into a channel", made_messages),
     ("`ws.write(m)?` .. `ws.flush()?`", write_and_flush),
     ("`ws.close(Some(frame))?`, then `read` until it fails", close),
     ("`Error::ConnectionClosed`, `AlreadyClosed`", closed),
@@ -242,6 +244,31 @@ fn headers_of_a_request() {
     });
 }
 
+#[test]
+fn subprotocol_of_a_request() {
+    bounded(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ws://{}/", listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            for _ in 0..2 {
+                let (stream, _) = listener.accept().unwrap();
+                let incoming = Incoming::read(stream, &Config::default()).unwrap();
+                assert!(incoming.request().subprotocols().eq(["v2", "v1"]));
+                drop(incoming.accept(Accept::default().subprotocols(&["v1"])).unwrap());
+            }
+        });
+        let builder = ClientRequestBuilder::new(url.parse().unwrap());
+        let (_, response) =
+            tungstenite::connect(builder.with_sub_protocol("v2").with_sub_protocol("v1")).unwrap();
+        assert_eq!(response.headers()["Sec-WebSocket-Protocol"], "v1");
+        let request = Request::new(&url).unwrap();
+        let request = request.subprotocol("v2").unwrap().subprotocol("v1").unwrap();
+        let ws = Dial::new(&request).blocking_connect(&Config::default()).unwrap();
+        assert_eq!(ws.connection().negotiated().subprotocol(), Some("v1"));
+        server.join().unwrap();
+    });
+}
+
 /// A client of ours that asks for a path at the other end of a stream.
 fn asking(path: &'static str) -> (TcpStream, JoinHandle<Result<(), Error>>) {
     let (near, far) = tcp_pair();
@@ -384,7 +411,7 @@ fn kept_messages() {
         let theirs = [(); 3].map(|()| theirs.read().unwrap());
         let ours = [(); 3].map(|()| ours.recv_owned().unwrap().unwrap());
         for (theirs, ours) in theirs.into_iter().zip(ours) {
-            assert_eq!(theirs.is_text(), matches!(ours, OwnedMessage::Text(_)));
+            assert_eq!(theirs.is_text(), ours.as_text().is_some());
             let text = std::str::from_utf8(ours.as_bytes()).ok().map(str::to_owned);
             assert_eq!(theirs.clone().into_text().ok().map(|text| text.to_string()), text);
             if let (TheirMessage::Text(theirs), OwnedMessage::Text(ours)) = (&theirs, &ours) {
@@ -407,6 +434,28 @@ fn close_codes() {
 }
 
 // Sending.
+
+#[test]
+fn made_messages() {
+    let (sender, kept) = std::sync::mpsc::channel();
+    sender.send(OwnedMessage::text("buy")).unwrap();
+    sender.send(OwnedMessage::text(String::from("buy"))).unwrap();
+    sender.send(OwnedMessage::binary(vec![0xff])).unwrap();
+    sender.send(OwnedMessage::binary(&b"buy"[..])).unwrap();
+    drop(sender);
+    let theirs = [
+        TheirMessage::text("buy"),
+        TheirMessage::text(String::from("buy")),
+        TheirMessage::binary(vec![0xff]),
+        TheirMessage::binary(&b"buy"[..]),
+    ];
+    for theirs in theirs {
+        let ours = kept.recv().unwrap();
+        assert_eq!(ours.as_text(), theirs.is_text().then(|| theirs.to_text().unwrap()));
+        assert_eq!(theirs.into_data(), bytes::Bytes::from(ours));
+    }
+    assert!(kept.recv().is_err());
+}
 
 #[test]
 fn send() {

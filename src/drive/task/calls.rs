@@ -325,7 +325,10 @@ macro_rules! adapter {
             /// Rejects the request: writes the response, and ends the stream. A Date header is
             /// added if the response has none.
             ///
-            /// Dropping the future drops the stream.
+            /// After the response, the call discards input until the peer ends its side of the
+            /// stream, for at most a second. Otherwise unread input could make the peer lose the
+            /// response. If your task has more to do, do it before this call, or reject in a task
+            /// of its own. Dropping the future drops the stream.
             ///
             /// # Errors
             ///

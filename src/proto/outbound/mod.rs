@@ -18,6 +18,7 @@ use prepared::Prepared;
 ///   [`min_vectored`](crate::Config::min_vectored) bytes, and sends any other payload without a
 ///   copy, by a vectored write. But over a stream without vectored writes, and in
 ///   [`feed_first`](crate::Sender::feed_first), the server copies every payload.
+/// - `[u8; N]`, which is copied into a `Vec`. To save the allocation, pass a reference.
 /// - `Cow<str>`, which is treated like the `&str` or the `String` in it.
 /// - `Arc<str>`. Its text is first copied into a `String`. To copy only once, pass a `&str`.
 /// - [`Prepared`] or a reference to it. The rule for `String` decides whether a server copies this
@@ -56,7 +57,12 @@ pub(crate) enum Content<'a> {
              a `Message`, an `OwnedMessage` or a `Prepared`",
     note = "encode a value of your own into text or bytes first"
 )]
-pub trait IntoOutbound<'m>: Into<Outbound<'m>> {}
+pub trait IntoOutbound<'m>: Into<Outbound<'m>> {
+    /// Nothing calls this. Without a method of `&mut self`, clippy would advise to write
+    /// `feed(array)` instead of `feed(&array)`, and an array passed by value needs an allocation.
+    #[doc(hidden)]
+    fn __by_reference(&mut self) {}
+}
 
 #[diagnostic::do_not_recommend]
 impl<'m, M: Into<Outbound<'m>>> IntoOutbound<'m> for M {}
@@ -152,8 +158,13 @@ impl<'a> From<Cow<'a, str>> for Outbound<'a> {
     }
 }
 
-// There is no `From<[u8; N]>`, because clippy would then advise to write `feed(array)` instead of
-// `feed(&array)`, and an array passed by value needs an allocation.
+impl<const N: usize> From<[u8; N]> for Outbound<'_> {
+    #[inline]
+    fn from(payload: [u8; N]) -> Self {
+        Vec::from(payload).into()
+    }
+}
+
 impl From<Vec<u8>> for Outbound<'_> {
     #[inline]
     fn from(payload: Vec<u8>) -> Self {

@@ -86,18 +86,28 @@ impl Request {
     where
         T: AsRef<str> + ?Sized + 'a,
     {
-        let mut checked: Vec<String> = Vec::new();
-        for name in names.into_iter().map(AsRef::as_ref) {
-            if !head::is_token(name.as_bytes()) {
-                return Err(HeaderError::BadSubprotocol);
-            }
-            if checked.iter().any(|before| before == name) {
-                return Err(HeaderError::RepeatedSubprotocol);
-            }
-            checked.push(name.into());
+        self.subprotocols.clear();
+        for name in names {
+            self = self.subprotocol(name.as_ref())?;
         }
-        self.subprotocols = checked;
         self.with_what_it_requires()
+    }
+
+    /// Offers one more subprotocol, after those of earlier calls.
+    ///
+    /// # Errors
+    ///
+    /// [`HeaderError::BadSubprotocol`] if the name is empty or not a token, and
+    /// [`RepeatedSubprotocol`](HeaderError::RepeatedSubprotocol) if it is offered already.
+    pub fn subprotocol(mut self, name: &str) -> Result<Self, HeaderError> {
+        if !head::is_token(name.as_bytes()) {
+            return Err(HeaderError::BadSubprotocol);
+        }
+        if self.subprotocols.iter().any(|before| before == name) {
+            return Err(HeaderError::RepeatedSubprotocol);
+        }
+        self.subprotocols.push(name.into());
+        Ok(self)
     }
 
     /// Makes the handshake fail with
