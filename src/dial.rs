@@ -20,7 +20,8 @@ use std::{
 use tickwire_dial::{Race, Step};
 
 /// How to connect: the request, and the way to make the stream. To connect to a URL with the
-/// defaults, call the adapter's function `connect`.
+/// defaults, call the adapter's function `connect`. What is sent, and the
+/// [headers](Request::on_response) that the server answers, are the request's.
 ///
 /// Recipes: [reconnect](crate::guide::recipes::feeds#reconnect), [proxies](
 /// crate::guide::recipes::feeds#connect-through-a-proxy), [addresses and other

@@ -100,6 +100,7 @@
 //! | notice that a live peer sends no more data | [`Config::data_timeout`] | Pings do not count as data |
 //! | send a message whenever none was sent for some time | [`Config::idle_message`] | some servers demand this; the recipes list the messages that exchanges ask for |
 //! | send a Ping of your own | [`Sender::ping`] and [`flush`] | the peer's Pong is an [`Event`] |
+//! | see the headers of the server's 101 | [`Request::on_response`](handshake::client::Request::on_response) | of a refusal: [`Error::Refused`] |
 //! | see the agreed subprotocol | [`Connection::negotiated`] | an adapter's `connection()` returns the [`Connection`] |
 //! | measure the round trip | [`rtt`](Sender::rtt) | the Pings of the heartbeat and of [`measure_rtt`] are timed |
 //! | publish metrics, log | the features `counters` and `tracing` | see the recipes, and [Events](#events) |

@@ -8,13 +8,14 @@ use crate::{
 use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
+    sync::mpsc::channel,
     thread,
     time::{Duration, Instant},
 };
 use tickwire::{
     CloseCode, Config, Error, OwnedMessage, Role,
     handshake::{
-        HandshakeError,
+        HandshakeError, accept_key,
         client::Request,
         server::{Accept, Rejection},
     },
@@ -28,6 +29,7 @@ crate::everywhere! {
     what_is_not_an_opening_request_is_answered
     a_request_that_does_not_come_is_answered_with_408
     a_client_says_how_it_was_refused
+    a_client_sees_the_headers_of_the_101_once
     a_client_waits_a_second_for_the_body_of_a_refusal
     a_server_that_does_not_answer_is_given_up
     two_ends_meet_and_talk
@@ -196,6 +198,41 @@ fn a_client_says_how_it_was_refused<E: End>() {
             let Error::Refused(refusal) = error else { panic!("{error:?}") };
             assert_eq!((refusal.status, &refusal.body[..]), (401, &b"later"[..]));
         });
+    }
+}
+
+/// And of no answer that opens nothing.
+fn a_client_sees_the_headers_of_the_101_once<E: End>() {
+    let opens = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
+    let ours = "X-Request-Id: abc\r\nSet-Cookie: a=1\r\nset-cookie: b=2\r\n";
+    for (good, start) in [(true, opens), (false, "HTTP/1.1 429 No\r\nContent-Length: 0\r\n")] {
+        for with_key in [true, false] {
+            let far = move |peer: &mut Peer| {
+                let head = peer.head();
+                let key = head.split("Sec-WebSocket-Key: ").nth(1).unwrap().lines().next().unwrap();
+                let accept = accept_key(if with_key { key } else { "other" });
+                let answer = format!("{start}Sec-WebSocket-Accept: {accept}\r\n{ours}\r\n");
+                let early = [answer.as_bytes(), b"\x81\x05early"].concat();
+                peer.io.write_all(&early).unwrap();
+            };
+            let (tell, told) = channel();
+            let request = request().on_response(move |headers| {
+                let cookies = headers.clone().filter(|(name, _)| *name != "X-Request-Id");
+                let cookies: Vec<_> = cookies.map(|(_, value)| value.to_vec()).skip(3).collect();
+                tell.send((headers.get("x-request-id").map(<[u8]>::to_vec), cookies)).unwrap();
+            });
+            arrive(far, |io| {
+                let end = E::client(io, How::PLAIN, &request, &Config::default());
+                assert_eq!(end.is_ok(), good && with_key);
+                if let Ok(mut end) = end {
+                    let seen = told.try_recv().unwrap();
+                    assert_eq!(seen.0.as_deref(), Some(&b"abc"[..]));
+                    assert_eq!(seen.1, [b"a=1", b"b=2"]);
+                    assert_eq!(end.recv().unwrap(), Some(text("early")));
+                }
+                assert!(told.try_recv().is_err());
+            });
+        }
     }
 }
 

@@ -168,6 +168,28 @@ fn connect() {
     });
 }
 
+/// The headers that both see of a response.
+#[test]
+fn headers_of_a_response() {
+    bounded(|| {
+        let (url, server) = echo_server(2);
+        let (ws, response) = tungstenite::connect(&url).unwrap();
+        let header = |(name, value): (&_, &[u8])| (str::to_lowercase(name), value.to_vec());
+        let theirs =
+            response.headers().iter().map(|(name, v)| header((name.as_str(), v.as_bytes())));
+        let theirs: Vec<_> = theirs.filter(|(name, _)| name != "sec-websocket-accept").collect();
+        they_echo(ws);
+        let (tell, told) = std::sync::mpsc::channel();
+        let request = Request::new(&url).unwrap().on_response(move |headers| {
+            let ours = headers.map(header).filter(|(name, _)| name != "sec-websocket-accept");
+            tell.send(ours.collect::<Vec<_>>()).unwrap();
+        });
+        we_echo(Dial::new(&request).blocking_connect(&Config::default()).unwrap());
+        assert_eq!(told.try_recv().unwrap(), theirs);
+        server.join().unwrap();
+    });
+}
+
 /// Answers two requests with this.
 fn answering_twice(response: String) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -42,8 +42,9 @@ impl Dial {
         Ok(Self::new(Request::new(url)?))
     }
 
-    /// Connects with this request. The socket has TCP_NODELAY on. `wss` trusts the platform's root
-    /// certificates.
+    /// Connects with this request, whose [`on_response`](Request::on_response) gets the headers of
+    /// the server's 101 before [`Event::Open`](crate::Event::Open). The socket has TCP_NODELAY on.
+    /// `wss` trusts the platform's root certificates.
     pub fn new(request: Request) -> Self {
         Self {
             request,

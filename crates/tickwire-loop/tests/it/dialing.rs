@@ -11,7 +11,10 @@ use std::{
     thread,
     time::Duration,
 };
-use tickwire::{CloseCode, CloseFrame, Config, Error, handshake::HandshakeError};
+use tickwire::{
+    CloseCode, CloseFrame, Config, Error,
+    handshake::{HandshakeError, client::Request},
+};
 use tickwire_loop::{Dial, Door, End, Event, Settings};
 
 /// A loop of clients, which says "hello" on each connection, and what its events were.
@@ -55,6 +58,24 @@ fn a_name_is_resolved_and_one_of_its_addresses_connects() {
     dial(&client, 0, Dial::to(&format!("ws://localhost:{}/", server.address.port())).unwrap());
     assert_eq!(next(&told), "open");
     assert_eq!(next(&told), "Text(\"hello\")");
+}
+
+#[test]
+fn the_headers_of_the_101_come_before_the_connection_opens() {
+    let server = echo(Settings::default(), Config::default());
+    let (client, told) = client();
+    let (tell, headers) = channel();
+    let request = Request::new(&format!("ws://{}/", server.address)).unwrap();
+    let request = request.on_response(move |headers| {
+        tell.send(headers.get("Upgrade").map(<[u8]>::to_vec)).unwrap();
+    });
+    for value in 0..2 {
+        dial(&client, value, Dial::new(request.clone()));
+        assert_eq!(next(&told), "open");
+        assert_eq!(headers.try_recv().unwrap().as_deref(), Some(&b"websocket"[..]));
+        assert!(headers.try_recv().is_err());
+        assert_eq!(next(&told), "Text(\"hello\")");
+    }
 }
 
 #[test]

@@ -32,10 +32,11 @@ use crate::proto::{
     role::Role,
     trace,
 };
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use body::Body;
 use core::fmt;
+use request::OnResponse;
 
 /// A request that is being written, or its response that is being read. The buffer of the response
 /// becomes the connection's buffer.
@@ -89,6 +90,7 @@ pub struct Handshake {
     expected: [u8; ACCEPT_LEN],
     subprotocols: Vec<String>,
     require_subprotocol: bool,
+    on_response: Option<Arc<OnResponse>>,
     /// The status line of a complete 101 at the front of the buffer.
     head: Option<StatusLine>,
     /// A final response other than a 101, with the start of its body.
@@ -119,6 +121,7 @@ impl Handshake {
             expected: accept_value(&key),
             subprotocols: request.subprotocols.clone(),
             require_subprotocol: request.require_subprotocol,
+            on_response: request.on_response.clone(),
             head: None,
             refusal: Outlined::default(),
         }
@@ -215,8 +218,11 @@ impl Handshake {
         let name = headers.get(PROTOCOL);
         let negotiated = Negotiated {
             subprotocol: name.map(|name| head::text(name).into()),
-            deflate: deflate::agree(headers, &self.config)?,
+            deflate: deflate::agree(headers.clone(), &self.config)?,
         };
+        if let Some(hook) = &self.on_response {
+            hook(headers);
+        }
         trace::opened(Role::Client, || self.path(), negotiated.subprotocol.as_deref());
         let mut connection =
             Connection::new(Role::Client, &self.config, negotiated, Some(self.entropy));

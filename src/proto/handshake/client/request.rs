@@ -2,13 +2,14 @@
 use crate::proto::{
     config::Config,
     handshake::{
-        HeaderError, KEY_LEN, basic, check_header, deflate, extensions, head, push,
+        HeaderError, Headers, KEY_LEN, basic, check_header, deflate, extensions, head, push,
         server::{self, ORIGIN},
     },
     url::{Target, UrlError},
 };
 use alloc::{
     string::{String, ToString},
+    sync::Arc,
     vec::Vec,
 };
 use core::fmt;
@@ -36,7 +37,11 @@ pub struct Request {
     /// The offered subprotocols. Invariant: each name is a token, and no name is repeated.
     pub(super) subprotocols: Vec<String>,
     pub(super) require_subprotocol: bool,
+    pub(super) on_response: Option<Arc<OnResponse>>,
 }
+
+/// The hook that gets the headers of a 101.
+pub(super) type OnResponse = dyn Fn(Headers<'_>) + Send + Sync;
 
 impl Request {
     /// Makes a request for a `ws` or `wss` URL. If the URL has a user and a password, the request
@@ -157,6 +162,33 @@ impl Request {
         self.header(ORIGIN, &server::normalise(origin)?)
     }
 
+    /// Sets a hook that gets the headers of the server's 101, such as a request id, a cookie of the
+    /// balancer, or the limits of the account. It is called once for each connection that this
+    /// request opens, by every adapter, just before the connection is open. The headers have passed
+    /// all checks. For the headers of a refusal, see [`Refusal`](super::Refusal).
+    ///
+    /// ```no_run
+    /// use std::sync::mpsc;
+    /// use tickwire::{Config, Dial, handshake::client::Request};
+    ///
+    /// # fn subscribe() -> Result<(), tickwire::Error> {
+    /// let (tell, told) = mpsc::channel();
+    /// let request = Request::new("ws://127.0.0.1:9000/feed")?.on_response(move |headers| {
+    ///     let id = headers.get("X-Request-Id").unwrap_or_default();
+    ///     let _ = tell.send(String::from_utf8_lossy(id).into_owned());
+    /// });
+    /// let ws = Dial::new(&request).blocking_connect(&Config::default())?; // or any other call
+    /// println!("request {:?}", told.try_recv());
+    /// # drop(ws);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on_response(mut self, hook: impl Fn(Headers<'_>) + Send + Sync + 'static) -> Self {
+        self.on_response = Some(Arc::new(hook));
+        self
+    }
+
     /// The target to dial.
     pub fn target(&self) -> &Target {
         &self.target
@@ -195,7 +227,13 @@ impl From<Target> for Request {
             Some(userinfo) => [(AUTHORIZATION.to_string(), basic(userinfo))].into(),
             None => Vec::new(),
         };
-        Self { target, headers, subprotocols: Vec::new(), require_subprotocol: false }
+        Self {
+            target,
+            headers,
+            subprotocols: Vec::new(),
+            require_subprotocol: false,
+            on_response: None,
+        }
     }
 }
 
