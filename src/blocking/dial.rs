@@ -162,11 +162,15 @@ impl Dial<'_> {
 
 /// Runs `call` in a thread of its own, because nothing can end `call` early. Waits for the result
 /// of `call` for at most `limit`. After that time the error is `TimedOut`, and the thread goes on
-/// alone. The error is also `TimedOut` if `call` panics.
+/// alone. The error is also `TimedOut` if `call` panics. WASI has no threads, so there the limit is
+/// the host's.
 fn within<T: Send + 'static>(
     limit: Duration,
     call: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
+    if cfg!(target_os = "wasi") {
+        return call();
+    }
     let (done, result) = mpsc::channel();
     let call = move || drop(done.send(call())); // fails if nobody waits any more
     thread::Builder::new().name("tickwire: resolver".into()).spawn(call)?;

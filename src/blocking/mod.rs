@@ -52,7 +52,9 @@
 //! `WithoutTimeouts` cannot be split. A TLS stream can wait if the stream below it can. The adapter
 //! does not wait for a socket that you made non-blocking. But on Windows the adapter waits for each
 //! socket, because Windows does not tell whether a socket is non-blocking. On Windows the adapter
-//! itself makes each socket non-blocking, and the socket stays so if you take it back.
+//! itself makes each socket non-blocking, and the socket stays so if you take it back. WASI
+//! (`wasm32-wasip2`) is like Windows in both. It has no threads, so `connect` looks a name up in
+//! the calling thread, and a lookup is not bounded by `handshake_timeout`.
 //!
 //! **The least latency.** After [`into_spin`](WebSocket::into_spin) no call ever sleeps. While a
 //! call waits, it keeps a whole core busy: see [`Spin`].

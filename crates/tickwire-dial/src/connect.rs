@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::{net::SocketAddr, time::Duration};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    io::Errno,
+    io::{Errno, ioctl_fionbio},
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{io, net::TcpStream};
@@ -63,7 +63,7 @@ pub fn connect(
         let (to, socket) = under_way.swap_remove(at);
         match socket.take_error().and_then(|failed| failed.map_or(Ok(()), Err)) {
             Ok(()) => {
-                socket.set_nonblocking(false)?; // the caller's thread blocks from now on
+                ioctl_fionbio(&socket, false)?; // the caller's thread blocks from now on
                 return Ok(socket.into());
             }
             Err(error) => failed = Some((to, error)),
@@ -75,8 +75,9 @@ pub fn connect(
 fn begin(to: SocketAddr, prepare: impl Fn(&Socket) -> io::Result<()>) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     prepare(&socket)?;
-    // This comes after `prepare`, because `prepare` could make the socket block again.
-    socket.set_nonblocking(true)?;
+    // This comes after `prepare`, because `prepare` could make the socket block again. By `ioctl`,
+    // because under WASI the `fcntl` of `Socket::set_nonblocking` fails.
+    ioctl_fionbio(&socket, true)?;
     match socket.connect(&to.into()) {
         // A connect that has begun returns INPROGRESS on Unix, and WOULDBLOCK on Windows.
         Err(error)
