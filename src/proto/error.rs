@@ -55,7 +55,8 @@ pub enum ProtocolError {
 __debug_error! {
     ProtocolError:
     ReservedBits, ReservedOpCode, BadControlFrame, BadLength, MaskRequired, MaskForbidden,
-    UnexpectedContinuation, ExpectedContinuation, BadClose, BadUtf8, BadDeflate,
+    UnexpectedContinuation, ExpectedContinuation, BadClose { code }, ShortClose, BadUtf8,
+    BadDeflate,
 }
 
 /// Why nothing more can be received. Every later receiving call repeats the error. In the variants
