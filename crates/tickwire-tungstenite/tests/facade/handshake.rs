@@ -6,7 +6,7 @@ use std::{
     net::{TcpListener, TcpStream},
 };
 use tickwire_tungstenite::{
-    accept_hdr_async, connect_async,
+    accept_async, accept_hdr_async, connect_async,
     tungstenite::{
         ClientRequestBuilder, Error, HandshakeError, Message, accept, accept_hdr,
         client::IntoClientRequest,
@@ -308,4 +308,93 @@ fn http_request(key: &str) -> Request {
     let mut request = "ws://localhost/".into_client_request().unwrap();
     request.headers_mut().insert("sec-websocket-key", key.parse().unwrap());
     request
+}
+
+/// Requests that break a rule, with the status and the error.
+fn bad_requests() -> Vec<(String, &'static str, ProtocolError)> {
+    let upgrade = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let version = "Sec-WebSocket-Version: 13\r\n";
+    let head = |line: &str, headers: &[&str]| format!("{line}\r\n{}\r\n", headers.concat());
+    let get = |headers: &[&str]| head("GET / HTTP/1.1", headers);
+    vec![
+        (get(&["Host: a\r\n"]), "426 ", ProtocolError::MissingUpgradeWebSocketHeader),
+        (
+            get(&[upgrade, key, "Sec-WebSocket-Version: 8\r\n"]),
+            "426 ",
+            ProtocolError::MissingSecWebSocketVersionHeader,
+        ),
+        (get(&[upgrade, version]), "400 ", ProtocolError::MissingSecWebSocketKey),
+        (
+            get(&[upgrade, version, "Sec-WebSocket-Key: a\r\n"]),
+            "400 ",
+            ProtocolError::InvalidSecWebSocketKey,
+        ),
+        (get(&[upgrade, key, version]) + "more", "400 ", ProtocolError::JunkAfterRequest),
+        (head("HEAD / HTTP/1.1", &["Host: a\r\n"]), "405 ", ProtocolError::WrongHttpMethod),
+        (head("OPTIONS / HTTP/1.0", &[]), "405 ", ProtocolError::WrongHttpMethod),
+        (head("POST / HTTP/1.1", &["Host: a\r\n"]), "405 ", ProtocolError::WrongHttpMethod),
+        (head("GET / HTTP/1.0", &[]), "426 ", ProtocolError::WrongHttpVersion),
+    ]
+}
+
+fn check_refusal(request: &str, status: &str, answer: &[u8]) {
+    let answer = str::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").expect(answer);
+    assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{request:?}: {head}");
+    let head = head.to_ascii_lowercase();
+    for line in ["connection: close", "date: "] {
+        assert!(head.contains(&format!("\r\n{line}")), "{head}");
+    }
+    assert_eq!(head.contains("\r\nsec-websocket-version: 13"), status == "426 ", "{head}");
+    assert_eq!(head.contains("\r\nallow: get"), status == "405 ", "{head}");
+    if request.starts_with("HEAD ") {
+        assert_eq!(body, "");
+    } else {
+        let length = format!("\r\ncontent-length: {}", body.len());
+        assert!(!body.is_empty() && head.contains(&length), "{answer}");
+    }
+}
+
+#[test]
+fn a_request_that_breaks_a_rule_gets_its_status_and_the_caller_its_error() {
+    for (request, status, expected) in bad_requests() {
+        for full in [false, true] {
+            let mut stream = Canned { full, ..Canned::new(request.as_bytes()) };
+            match accept(&mut stream) {
+                Err(HandshakeError::Failure(Error::Protocol(error))) => assert_eq!(error, expected),
+                other => panic!("{request:?}: {other:?}"),
+            }
+            match full {
+                true => assert_eq!(stream.output, b""),
+                false => check_refusal(&request, status, &stream.output),
+            }
+        }
+    }
+    for malformed in ["GET\r\n\r\n", "\0\r\n\r\n", "GET / HTTP/1.1\r\na b: c\r\n\r\n"] {
+        let mut stream = Canned::new(malformed.as_bytes());
+        assert!(matches!(accept(&mut stream), Err(HandshakeError::Failure(_))));
+        check_refusal(malformed, "400 ", &stream.output);
+    }
+    let mut stream = Canned { ends: true, ..Canned::new(b"GET / HT") };
+    assert!(matches!(accept(&mut stream), Err(HandshakeError::Failure(_))));
+    assert_eq!(stream.output, b"", "nobody waits for an answer");
+}
+
+#[tokio::test]
+async fn a_request_that_breaks_a_rule_gets_its_status_from_a_task_too() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for (request, status, expected) in bad_requests() {
+        let dialed = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await;
+        let mut client = dialed.unwrap();
+        client.write_all(request.as_bytes()).await.unwrap();
+        match accept_async(listener.accept().await.unwrap().0).await {
+            Err(Error::Protocol(error)) => assert_eq!(error, expected),
+            other => panic!("{request:?}: {other:?}"),
+        }
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        check_refusal(&request, status, &answer);
+    }
 }

@@ -67,11 +67,17 @@ impl<Stream: Read + Write> HandshakeMachine<Stream> {
                 *reads += 1;
                 // Without `MAX_HEAD`, a head could be endless. Without `MAX_READS`, a head could
                 // arrive byte by byte, and the work would grow with the square of its length.
-                if *reads > MAX_READS || input.remaining() > MAX_HEAD {
-                    return Err(Error::AttackAttempt);
-                }
-                let Some((size, result)) = Obj::try_parse(input.chunk())? else {
-                    return Ok(RoundResult::Incomplete(self));
+                let parsed = match *reads > MAX_READS || input.remaining() > MAX_HEAD {
+                    true => Err(Error::AttackAttempt),
+                    false => Obj::try_parse(input.chunk()),
+                };
+                let (size, result) = match parsed {
+                    Ok(Some(parsed)) => parsed,
+                    Ok(None) => return Ok(RoundResult::Incomplete(self)),
+                    Err(error) => {
+                        Obj::refuse(input.chunk(), &error, &mut self.stream);
+                        return Err(error);
+                    }
                 };
                 input.advance(size);
                 // The peer may have sent frames right behind the head.
@@ -132,4 +138,8 @@ pub trait TryParse: Sized {
     ///
     /// If the value is malformed.
     fn try_parse(data: &[u8]) -> Result<Option<(usize, Self)>>;
+
+    /// Tells the peer that [`try_parse`](Self::try_parse) failed for `data`.
+    #[doc(hidden)]
+    fn refuse(_data: &[u8], _error: &Error, _stream: &mut impl Write) {}
 }

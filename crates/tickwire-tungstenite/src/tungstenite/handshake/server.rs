@@ -6,14 +6,22 @@ use super::{
     version_as_str,
 };
 use crate::tungstenite::{
-    error::{Error, ProtocolError, Result},
+    error::{CapacityError, Error, ProtocolError, Result},
     protocol::{WebSocket, WebSocketConfig, WebSocketContext},
 };
+use http::Version;
 use std::{
     io::{Read, Write},
     marker::PhantomData,
+    time::UNIX_EPOCH,
 };
-use tickwire::{Connection, Negotiated, handshake::server::Accept};
+use tickwire::{
+    Connection, Negotiated,
+    handshake::{
+        HandshakeError as Refused,
+        server::{Accept, Rejection},
+    },
+};
 use tickwire_http::Upgrade;
 
 /// The request.
@@ -75,6 +83,34 @@ impl TryParse for Request {
         let mut head = httparse::Request::new(&mut headers);
         let httparse::Status::Complete(size) = head.parse(data)? else { return Ok(None) };
         Ok(Some((size, request(head)?)))
+    }
+
+    fn refuse(data: &[u8], error: &Error, stream: &mut impl Write) {
+        refuse(error, data.starts_with(b"HEAD "), stream);
+    }
+}
+
+/// Answers a request that breaks a rule, as far as the stream takes the answer at once: the caller
+/// gets `error`, whatever becomes of the answer.
+fn refuse(error: &Error, head_only: bool, stream: &mut impl Write) {
+    let rejection: Rejection = match error {
+        Error::Protocol(ProtocolError::WrongHttpMethod) => Refused::BadMethod.into(),
+        Error::Protocol(ProtocolError::WrongHttpVersion) => Refused::OldHttpVersion.into(),
+        Error::Protocol(ProtocolError::MissingUpgradeWebSocketHeader) => Refused::NotUpgrade.into(),
+        Error::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => {
+            Refused::UnsupportedVersion.into()
+        }
+        Error::Capacity(CapacityError::TooManyHeaders) => Rejection::new(431),
+        _ => Rejection::new(400).body(format!("{error}\n")),
+    };
+    let rejection = rejection.date(UNIX_EPOCH.elapsed().unwrap_or_default());
+    let response = tickwire_http::rejection(rejection, Version::HTTP_11);
+    let mut bytes = Vec::new();
+    if write_response(&mut bytes, &response).is_ok() {
+        if !head_only {
+            bytes.extend_from_slice(response.body());
+        }
+        let _ = stream.write(&bytes).and_then(|_| stream.flush());
     }
 }
 
@@ -148,10 +184,10 @@ impl<S: Read + Write, C: Callback> ServerHandshake<S, C> {
     }
 
     /// Makes the response to a request, and keeps the outcome.
-    fn answer(&mut self, request: &Request) -> Result<Vec<u8>> {
-        // A request that breaks a rule gets no answer and is never shown to the callback, as in
-        // tungstenite. The caller drops the stream.
-        let (response, conn) = agree(request, &self.config)?;
+    fn answer(&mut self, request: &Request, stream: &mut S) -> Result<Vec<u8>> {
+        // A request that breaks a rule is never shown to the callback, as in tungstenite.
+        let (response, conn) =
+            agree(request, &self.config).inspect_err(|error| refuse(error, false, stream))?;
         let answer = match self.callback.take() {
             Some(callback) => callback.on_request(request, response),
             None => Ok(response), // only if a program calls `stage_finished` with a second request
@@ -203,11 +239,13 @@ impl<S: Read + Write, C: Callback> HandshakeRole for ServerHandshake<S, C> {
             // A client has to wait for the response (RFC 6455 §4.1). Bytes behind the request are
             // refused, because we would read them as frames, while a proxy may read them as a
             // second request.
-            StageResult::DoneReading { tail, .. } if !tail.is_empty() => {
-                Err(ProtocolError::JunkAfterRequest.into())
+            StageResult::DoneReading { tail, mut stream, .. } if !tail.is_empty() => {
+                let error = ProtocolError::JunkAfterRequest.into();
+                refuse(&error, false, &mut stream);
+                Err(error)
             }
-            StageResult::DoneReading { stream, result, .. } => {
-                let answer = self.answer(&result)?;
+            StageResult::DoneReading { mut stream, result, .. } => {
+                let answer = self.answer(&result, &mut stream)?;
                 Ok(ProcessingResult::Continue(HandshakeMachine::start_write(stream, answer)))
             }
             StageResult::DoneWriting(socket) => match self.outcome.take() {
