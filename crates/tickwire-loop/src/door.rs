@@ -65,7 +65,8 @@ impl Door {
     /// OPTIONS of HTTP/1.x without a body. It has one Host header, or in HTTP/1.0 possibly none. It
     /// has neither a `Sec-WebSocket-Key` nor an `Upgrade` to `websocket`. `path` begins with `/`
     /// and has no query. It has to equal the path in the request's target byte for byte; a query in
-    /// the target does not matter. All other requests are handled as usual, so a WebSocket may use
+    /// the target does not matter. If the target names a host (RFC 9112 §3.2.2), it has to be that
+    /// of the Host header. All other requests are handled as usual, so a WebSocket may use
     /// the same path. If you set several answers for one path, the loop uses the first. No event
     /// reports a health check.
     ///

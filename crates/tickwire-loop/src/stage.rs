@@ -94,11 +94,12 @@ impl Opening {
             }
             hosts += u32::from(is("Host"));
         }
-        // RFC 9112 §3.2: in HTTP/1.0, Host may be missing. A load balancer sends a plain path. A
-        // target with a host is for a proxy, which this server is not.
+        // RFC 9112 §3.2: in HTTP/1.0, Host may be missing. §3.2.2: the target may name the host. As in
+        // an opening request, both then have to agree.
+        let agree = |host: &str| request.host().is_some_and(|to| to.eq_ignore_ascii_case(host));
         if !(hosts == 1 || hosts == 0 && error == OldHttpVersion)
             || !matches!(request.method(), "GET" | "HEAD" | "OPTIONS")
-            || !request.target().starts_with('/')
+            || !request.header("Host").is_none_or(agree)
         {
             return None;
         }

@@ -22,6 +22,11 @@ const CHECKS: &Cases = &[
     ("GET /health HTTP/1.0\r\n\r\n", "200 OK", "fine"),
     ("HEAD /health HTTP/1.0\r\n\r\n", "200 OK", ""),
     ("GET /down HTTP/1.1\r\nHost: a\r\n\r\n", "503 Service Unavailable", "back soon"),
+    // RFC 9112 §3.2.2: a server must accept a target with a host.
+    ("GET http://a/health HTTP/1.1\r\nHost: a\r\n\r\n", "200 OK", "fine"),
+    ("HEAD HTTP://A:80/health?b HTTP/1.1\r\nHost: a:80\r\n\r\n", "200 OK", ""),
+    ("OPTIONS https://a HTTP/1.1\r\nHost: a\r\n\r\n", "204 No Content", ""),
+    ("GET http://a/health HTTP/1.0\r\n\r\n", "200 OK", "fine"),
     // curl --http2
     ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", "204 ", ""),
 ];
@@ -49,6 +54,10 @@ const OTHERS: &Cases = &[
     ("HEAD /health HTTP/1.1\r\nHost:\r\n\r\n", "405", ""),
     ("GET /health HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", "426", ""),
     ("OPTIONS http://b/health HTTP/1.1\r\nHost: a\r\n\r\n", "405", ""),
+    ("GET http://b/health HTTP/1.1\r\nHost: a\r\n\r\n", "400", ""),
+    ("GET http://b/health HTTP/1.0\r\nHost: a\r\n\r\n", "426", ""),
+    ("GET http://a/healthy HTTP/1.1\r\nHost: a\r\n\r\n", "426", ""),
+    ("OPTIONS ftp://a/health HTTP/1.1\r\nHost: a\r\n\r\n", "405", ""),
     ("GET /health\r\n\r\n", "400", ""),
     ("\0\x01\r\n\r\n", "400", ""),
 ];
