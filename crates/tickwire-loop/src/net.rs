@@ -441,7 +441,7 @@ impl<'n, T> Net<'n, T> {
         self.inner.waker.clone()
     }
 
-    /// Whether the loop uses io_uring: see [`io_uring`](crate::Settings::io_uring).
+    /// Whether the loop uses io_uring: see [`io_uring`](crate::Settings::io_uring). Unstable.
     pub fn uses_io_uring(&self) -> bool {
         self.inner.system.is_io_uring()
     }

@@ -128,9 +128,11 @@ pub struct Settings {
     /// counts for more than memory.
     pub max_whole: usize,
 
-    /// Whether to use io_uring (feature `io-uring`, Linux 6.1 and later on x86-64 and aarch64);
-    /// default `false`. Experimental: a release may change or remove it. If the kernel is older, or
-    /// a sandbox forbids io_uring, the loop uses epoll.
+    /// **Unstable**, and no part of what 1.0 promises: any release may change or remove it.
+    ///
+    /// Whether to use io_uring (feature `unstable-io-uring`, Linux 6.1 and later on x86-64 and
+    /// aarch64); default `false`. If the kernel is older, or a sandbox forbids io_uring, the loop
+    /// uses epoll.
     /// [`uses_io_uring`](crate::Net::uses_io_uring) tells which of the two is used.
     ///
     /// With io_uring, one call receives for many connections, and one call sends for many. A loop

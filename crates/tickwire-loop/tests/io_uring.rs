@@ -1,7 +1,7 @@
 //! What only io_uring has to do: requests under way at the end of a stream, a listener or a loop,
 //! and buffers that run out. The tests of `tests/it` run over io_uring with `TICKWIRE_IO_URING=1`.
 #![cfg(all(
-    feature = "io-uring",
+    feature = "unstable-io-uring",
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]

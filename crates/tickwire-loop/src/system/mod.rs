@@ -13,7 +13,7 @@
 // The crate `io-uring` compiles only on x86-64 and aarch64, so other builds use `alone.rs`.
 #[cfg_attr(
     not(all(
-        feature = "io-uring",
+        feature = "unstable-io-uring",
         target_os = "linux",
         any(target_arch = "x86_64", target_arch = "aarch64")
     )),
