@@ -49,6 +49,25 @@ macro_rules! assert_none {
     }};
 }
 
+/// As docs/recipes/operations.md says.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn the_futures_of_receiving_are_as_small_as_a_pointer_and_that_of_accept_is_not() {
+    let mut ws = WebSocket::from_parts(tokio::io::empty(), conn(true, &config()));
+    assert_eq!(size_of_val(&ws.recv()), size_of::<usize>());
+    assert_eq!(size_of_val(&ws.recv_to_reply()), size_of::<usize>());
+    let config = config();
+    let size_of_accept = |stream: fn() -> tokio::net::TcpStream| {
+        let accept = || tickwire::tokio::accept(stream(), &config);
+        fn of<F>(_: &impl Fn() -> F) -> usize {
+            size_of::<F>()
+        }
+        of(&accept)
+    };
+    let size = size_of_accept(|| unreachable!("nobody calls it"));
+    assert!((1400..1700).contains(&size), "{size}");
+}
+
 #[test]
 fn any_size_seen_before_allocates_nothing_in_any_order() {
     for is_server in [true, false] {
