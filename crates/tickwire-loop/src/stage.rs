@@ -94,8 +94,8 @@ impl Opening {
             }
             hosts += u32::from(is("Host"));
         }
-        // RFC 9112 §3.2: in HTTP/1.0, Host may be missing. §3.2.2: the target may name the host. As in
-        // an opening request, both then have to agree.
+        // RFC 9112 §3.2: in HTTP/1.0, Host may be missing. §3.2.2: the target may name the host. As
+        // in an opening request, both then have to agree.
         let agree = |host: &str| request.host().is_some_and(|to| to.eq_ignore_ascii_case(host));
         if !(hosts == 1 || hosts == 0 && error == OldHttpVersion)
             || !matches!(request.method(), "GET" | "HEAD" | "OPTIONS")

@@ -340,7 +340,7 @@ fn bad_requests() -> Vec<(String, &'static str, ProtocolError)> {
 
 fn check_refusal(request: &str, status: &str, answer: &[u8]) {
     let answer = str::from_utf8(answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").expect(answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{request:?}: {head}");
     let head = head.to_ascii_lowercase();
     for line in ["connection: close", "date: "] {
