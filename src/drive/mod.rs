@@ -174,11 +174,10 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
             if I::WAITS && written.is_ready() {
                 self.io.may_wait(self.core.next_deadline());
             }
-            if self.core.inbound().doubts() {
-                ready!(self.poll_doubting(cx));
-                continue;
-            }
-            let read = self.poll_read(cx);
+            let read = match self.core.inbound().doubts() {
+                false => self.poll_read(cx),
+                true => ready!(self.poll_doubting(cx)),
+            };
             ready!(self.poll_take(cx, read));
         }
     }
@@ -239,14 +238,7 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
                 }
             }
             Poll::Pending => {
-                // Counts this read too: the number of reads decides when `looks` asks for a check
-                // of the clock, and when a found deadline is believed.
-                let rx = self.core.inbound().receiver_mut();
-                if below::heard() {
-                    rx.heard_below()
-                } else {
-                    rx.read_in_vain()
-                }
+                self.read_nothing();
                 if self.poll_alarm(cx).is_pending() {
                     self.give_back();
                     return Poll::Pending;
@@ -258,7 +250,8 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
 
     /// Reads once while a passed deadline on the peer's silence waits for a verdict. If the read
     /// brings nothing, tells the core who is to blame. The core may then believe the deadline, and
-    /// `poll_alarm`, called by `poll_take`, finds it due.
+    /// `poll_alarm`, called by `poll_take`, finds it due. `Pending`: the read was put off, and the
+    /// task, which was woken, has to yield.
     ///
     /// A task's read may be `Pending` although bytes have arrived, for three reasons. First, the
     /// adapter or the stream has put the read off, and has woken the task: see `Probe`. Second, the
@@ -267,20 +260,39 @@ impl<C: Core<I>, I: Source> Socket<C, I> {
     /// operating system for news of its streams. Third, another task may hold the stream's lock, so
     /// the next read counts only after a delay (`AGAIN` in `verdict.rs`).
     #[cold]
-    fn poll_doubting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    #[inline(never)]
+    fn poll_doubting(&mut self, cx: &mut Context<'_>) -> Poll<Poll<IoResult<usize>>> {
         let probe = Probe::new(cx.waker());
         let read = self.poll_read(&mut Context::from_waker(&probe.clone().into()));
-        let put_off = read.is_pending() && probe.was_woken();
-        if read.is_pending()
-            && let Some(at) = self.core.inbound().found_at()
+        if read.is_ready() {
+            return Poll::Ready(read);
+        }
+        let put_off = probe.was_woken();
+        if let Some(at) = self.core.inbound().found_at()
             && self.io.poll_sleep(at, cx).is_ready()
         {
             let blocked = if put_off { Blocked::PutOff } else { self.io.read_blocked() };
             self.core.inbound().read_blocked(blocked);
         }
-        let taken = self.poll_take(cx, read);
-        // Whoever put the read off wants other tasks to run. The task was woken.
-        if put_off { Poll::Pending } else { taken }
+        if !put_off {
+            return Poll::Ready(read);
+        }
+        self.read_nothing();
+        let _ = self.poll_alarm(cx); // whatever it finds, the woken task goes on from there
+        self.give_back();
+        Poll::Pending
+    }
+
+    /// Counts a read that brought nothing: the number of reads decides when `looks` asks for a
+    /// check of the clock, and when a found deadline is believed. Bytes below TLS are a sign of
+    /// life nevertheless.
+    #[inline]
+    fn read_nothing(&mut self) {
+        let rx = self.core.inbound().receiver_mut();
+        match below::heard() {
+            true => rx.heard_below(),
+            false => rx.read_in_vain(),
+        }
     }
 
     /// Reads the clock, and tells the core the time if a deadline is due. Returns whether a
