@@ -146,8 +146,9 @@ impl Header {
     /// - [`BadControlFrame`](ProtocolError::BadControlFrame): a control frame is a fragment
     ///   (visible in the first byte), or is longer than 125 bytes (visible in the second byte;
     ///   §5.5).
-    /// - [`ShortClose`](ProtocolError::ShortClose): a Close has a payload of one byte, too short for
-    ///   a code (§5.5.1). [`CloseFrame::parse`](crate::CloseFrame::parse) checks code and reason.
+    /// - [`ShortClose`](ProtocolError::ShortClose): a Close has a payload of one byte, too short
+    ///   for a code (§5.5.1). [`CloseFrame::parse`](crate::CloseFrame::parse) checks code and
+    ///   reason.
     /// - [`BadLength`](ProtocolError::BadLength): a length is not in its shortest form, or above
     ///   2⁶³ − 1 (§5.2).
     #[inline]
