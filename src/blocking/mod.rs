@@ -388,6 +388,10 @@ impl<S: Stream> WebSocket<S> {
     /// call returns [`Error::WouldBlock`]. `None`, the default, sets no limit. Unlike
     /// [`Config::write_timeout`], this timeout does not end the connection.
     ///
+    /// The timeout starts anew whenever the stream accepts bytes. A socket does so even for a peer
+    /// that reads nothing, while the buffers of both systems grow, and once more when TCP probes a
+    /// full window. So a call may take several times this timeout.
+    ///
     /// # Errors
     ///
     /// `InvalidInput` for zero. Also the errors of [`Stream::wait`]: a stream that cannot wait

@@ -329,6 +329,59 @@ fn no_other_deadline_waits_for_the_judge_of_silence() {
     assert_eq!(recv_error(Err::<(), _>(end.unwrap())), RecvError::WriteTimeout);
 }
 
+/// A stream that takes a byte every 20 s.
+#[derive(Clone)]
+struct Sips(Arc<Mutex<Instant>>, Clock);
+
+polled!(futures: Sips);
+impl Polled for Sips {
+    fn poll_write(&mut self, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        let next = &mut *self.0.lock().unwrap();
+        if self.1.now() < *next {
+            return Poll::Pending;
+        }
+        *next = self.1.now() + Duration::from_secs(20);
+        Poll::Ready(Ok(1))
+    }
+}
+
+/// LIMITS names the calls that may wait for ever with the default settings.
+#[test]
+fn a_peer_that_reads_a_little_now_and_then_is_waited_for_until_we_leave() {
+    fn waits_for_an_hour(mut poll: impl FnMut() -> Poll<Result<(), Error>>, clock: &Clock) {
+        for _ in 0..180 {
+            assert!(poll().is_pending());
+            clock.advance(Duration::from_secs(20));
+        }
+    }
+    let over = || {
+        let clock = Clock::new();
+        let conn = connection(Role::Server, &Config::default());
+        let io = Sips(Arc::new(Mutex::new(clock.now())), clock.clone());
+        let mut ws = WebSocket::from_parts(io, clock.clone(), conn);
+        let _ = ws.feed("x".repeat(1000)).unwrap();
+        (ws, clock)
+    };
+    let second = Duration::from_secs(1);
+
+    let (mut ws, clock) = over();
+    waits_for_an_hour(|| once(ws.flush()), &clock);
+    let mut leaving = Box::pin(ws.leave(CloseCode::GOING_AWAY, second));
+    let mut poll = || leaving.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(poll().is_pending());
+    clock.advance(second);
+    assert!(poll().is_ready());
+
+    let (ws, clock) = over();
+    let (_reader, mut writer) = ws.into_split_with(|io| (io.clone(), io));
+    waits_for_an_hour(|| once(writer.close(CloseCode::NORMAL)), &clock);
+    let mut leaving = Box::pin(writer.leave(CloseCode::GOING_AWAY, second));
+    let mut poll = || leaving.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(poll().is_pending());
+    clock.advance(second);
+    assert!(poll().is_ready());
+}
+
 /// Takes all of one slice, and notes each write.
 #[derive(Clone, Debug, Default)]
 struct Flat(Arc<Mutex<Vec<Vec<u8>>>>);
