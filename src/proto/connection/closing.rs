@@ -344,9 +344,9 @@ pub struct Closed<'a> {
     /// Close came.
     pub error: Option<RecvError>,
     /// Whether closing timed out ([`RecvError::CloseTimeout`]), no Close of the peer came, and the
-    /// peer did not even end the stream afterwards. In that case nobody knows how much of the sent data has arrived, even if
-    /// this end dropped no byte. `false` proves nothing: only the peer's answer to our Close shows
-    /// that everything before our Close has arrived.
+    /// peer did not even end the stream afterwards. In that case nobody knows how much of the sent
+    /// data has arrived, even if this end dropped no byte. `false` proves nothing: only the peer's
+    /// answer to our Close shows that everything before our Close has arrived.
     pub unconfirmed: bool,
     /// The kind of the message that the peer had not finished when it sent its Close. With `step`,
     /// the received part of this message is lost. With `step_chunk`, this part was handed out, but
