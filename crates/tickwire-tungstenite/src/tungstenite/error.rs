@@ -1,4 +1,4 @@
-//! Errors, with the names and variants of tungstenite's errors.
+//! Errors, with the names, variants and texts of tungstenite's errors: programs compare the texts.
 use super::message::{Message, coding::Data};
 use http::{Response, header::HeaderName};
 use std::io;
@@ -11,44 +11,44 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// The closing handshake is complete. A client gets this error only once the server has closed
     /// the stream too, or has sent more than 64 KiB after its Close. Drop the stream.
-    #[error("the connection is closed")]
+    #[error("Connection closed normally")]
     ConnectionClosed,
     /// The call came after [`ConnectionClosed`](Self::ConnectionClosed), or after a violation by
     /// the peer.
-    #[error("the connection was closed before this call")]
+    #[error("Trying to work with closed connection")]
     AlreadyClosed,
     /// The stream failed. The kind `WouldBlock` is no failure: a non-blocking stream is not ready.
-    #[error("I/O: {0}")]
+    #[error("IO error: {0}")]
     Io(#[from] io::Error),
     /// TLS failed.
-    #[error("TLS: {0}")]
+    #[error("TLS error: {0}")]
     Tls(#[from] TlsError),
     /// Received data exceeds a limit.
-    #[error("over a limit: {0}")]
+    #[error("Space limit exceeded: {0}")]
     Capacity(#[from] CapacityError),
     /// The peer broke the protocol, or the caller's message would have broken the protocol.
-    #[error("protocol: {0}")]
+    #[error("WebSocket protocol error: {0}")]
     Protocol(#[from] ProtocolError),
     /// The message in this error was not queued, because it would exceed
     /// [`max_write_buffer_size`](super::protocol::WebSocketConfig::max_write_buffer_size).
-    #[error("the write buffer is full")]
+    #[error("Write buffer is full")]
     WriteBufferFull(Box<Message>),
     /// Text that is not UTF-8.
-    #[error("UTF-8: {0}")]
+    #[error("UTF-8 encoding error: {0}")]
     Utf8(String),
     /// The head of the handshake was longer than 64 KiB or arrived in too many reads, or a message
     /// had too many fragments.
-    #[error("the peer sent a head or a message in a way that only an attacker would")]
+    #[error("Attack attempt detected")]
     AttackAttempt,
     /// A URL that cannot be dialed.
-    #[error("URL: {0}")]
+    #[error("URL error: {0}")]
     Url(#[from] UrlError),
     /// At a client: the server answered with a status other than 101. At a server: the callback
     /// refused the request with this response.
-    #[error("HTTP status {}", .0.status())]
+    #[error("HTTP error: {}", .0.status())]
     Http(Box<Response<Option<Vec<u8>>>>),
     /// A value that cannot be part of HTTP.
-    #[error("HTTP: {0}")]
+    #[error("HTTP format error: {0}")]
     HttpFormat(#[from] http::Error),
 }
 
@@ -133,10 +133,10 @@ fn sent(error: tickwire::SendError) -> Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CapacityError {
     /// More headers than [`MAX_HEADERS`](super::handshake::headers::MAX_HEADERS).
-    #[error("too many headers")]
+    #[error("Too many headers")]
     TooManyHeaders,
     /// A frame or a message longer than the configuration allows.
-    #[error("message of {size} bytes or more, {max_size} are allowed")]
+    #[error("Message too long: {size} > {max_size}")]
     MessageTooLong {
         /// For a `FrameSocket`, the length of the payload. For a connection, `max_size` plus 1,
         /// because the length is not known.
@@ -150,13 +150,13 @@ pub enum CapacityError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubProtocolError {
     /// The server chose a subprotocol, though none was offered.
-    #[error("the server chose a subprotocol, though none was offered")]
+    #[error("Server sent a subprotocol but none was requested")]
     ServerSentSubProtocolNoneRequested,
     /// The server chose a subprotocol that was not offered.
-    #[error("the server chose a subprotocol that was not offered")]
+    #[error("Server sent an invalid subprotocol")]
     InvalidSubProtocol,
     /// The server chose no subprotocol, though some were offered.
-    #[error("the server chose none of the subprotocols offered")]
+    #[error("Server sent no subprotocol")]
     NoSubProtocol,
 }
 
@@ -165,90 +165,90 @@ pub enum SubProtocolError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
     /// A handshake whose method is not GET.
-    #[error("method is not GET")]
+    #[error("Unsupported HTTP method used - only GET is allowed")]
     WrongHttpMethod,
     /// A handshake in a version of HTTP other than 1.1.
-    #[error("HTTP version is not 1.1")]
+    #[error("HTTP version must be 1.1 or higher")]
     WrongHttpVersion,
     /// No `Connection: upgrade`.
-    #[error("header Connection does not contain upgrade")]
+    #[error("No \"Connection: upgrade\" header")]
     MissingConnectionUpgradeHeader,
     /// No `Upgrade: websocket`.
-    #[error("header Upgrade is not websocket")]
+    #[error("No \"Upgrade: websocket\" header")]
     MissingUpgradeWebSocketHeader,
     /// No `Sec-WebSocket-Version: 13`.
-    #[error("header Sec-WebSocket-Version is not 13")]
+    #[error("No \"Sec-WebSocket-Version: 13\" header")]
     MissingSecWebSocketVersionHeader,
     /// No Sec-WebSocket-Key.
-    #[error("header Sec-WebSocket-Key is missing")]
+    #[error("No \"Sec-WebSocket-Key\" header")]
     MissingSecWebSocketKey,
     /// A Sec-WebSocket-Key that is not base64 of 16 bytes.
-    #[error("header Sec-WebSocket-Key is malformed")]
+    #[error("Invalid \"Sec-WebSocket-Key\" header value")]
     InvalidSecWebSocketKey,
     /// A Sec-WebSocket-Accept that is missing or does not match the key.
-    #[error("header Sec-WebSocket-Accept does not match the key")]
+    #[error("Key mismatch in \"Sec-WebSocket-Accept\" header")]
     SecWebSocketAcceptKeyMismatch,
     /// The subprotocol in the response is wrong.
-    #[error("{0}")]
+    #[error("SubProtocol error: {0}")]
     SecWebSocketSubProtocolError(SubProtocolError),
     /// The client sent bytes after its request, before it had the response.
-    #[error("bytes behind the client's request")]
+    #[error("Junk after client request")]
     JunkAfterRequest,
     /// The callback refused the request with a response whose status means success (2xx).
-    #[error("the error response has a status of success")]
+    #[error("Custom response must not be successful")]
     CustomResponseSuccessful,
     /// A header that is missing, repeated or malformed.
-    #[error("header {0} is missing, repeated or malformed")]
+    #[error("Missing, duplicated or incorrect header {0}")]
     InvalidHeader(Box<HeaderName>),
     /// The stream ended during the opening handshake.
-    #[error("stream ended during the opening handshake")]
+    #[error("Handshake not finished")]
     HandshakeIncomplete,
     /// The head is not HTTP.
-    #[error("malformed HTTP: {0}")]
+    #[error("httparse error: {0}")]
     HttparseError(#[from] httparse::Error),
     /// The caller tried to send a message after a Close.
-    #[error("a message behind a Close")]
+    #[error("Sending after closing is not allowed")]
     SendAfterClosing,
     /// The peer sent something after its Close. This error is never returned, because tickwire does
     /// not parse these bytes.
-    #[error("the peer sent something behind its Close")]
+    #[error("Remote sent after having closed")]
     ReceivedAfterClosing,
     /// A reserved bit is set, but no extension gives it a meaning.
-    #[error("reserved bit set without an extension that defines it")]
+    #[error("Reserved bits are non-zero")]
     NonZeroReservedBits,
     /// A frame of a client is not masked, though it has to be.
-    #[error("frame from a client is not masked")]
+    #[error("Received an unmasked frame from client")]
     UnmaskedFrameFromClient,
     /// A frame of a server is masked, though it must not be.
-    #[error("frame from a server is masked")]
+    #[error("Received a masked frame from server")]
     MaskedFrameFromServer,
     /// A control frame in fragments. This error is never returned:
     /// [`ControlFrameTooBig`](Self::ControlFrameTooBig) is returned instead.
-    #[error("control frame in fragments")]
+    #[error("Fragmented control frame")]
     FragmentedControlFrame,
     /// A control frame of more than 125 bytes, or in fragments.
-    #[error("control frame longer than 125 bytes, or in fragments")]
+    #[error("Control frame too big (payload must be 125 bytes or less)")]
     ControlFrameTooBig,
     /// A reserved opcode of 11 to 15.
-    #[error("reserved control opcode {0}")]
+    #[error("Unknown control frame type: {0}")]
     UnknownControlFrameType(u8),
     /// A reserved opcode of 3 to 7.
-    #[error("reserved data opcode {0}")]
+    #[error("Unknown data frame type: {0}")]
     UnknownDataFrameType(u8),
     /// A continuation frame while no message is under way.
-    #[error("continuation frame without a message begun")]
+    #[error("Continue frame but nothing to continue")]
     UnexpectedContinueFrame,
     /// A new message before the current message is finished.
-    #[error("new message inside a fragmented message")]
+    #[error("While waiting for more fragments received: {0}")]
     ExpectedFragment(Data),
     /// The stream ended without a Close.
-    #[error("stream ended without a closing handshake")]
+    #[error("Connection reset without closing handshake")]
     ResetWithoutClosingHandshake,
     /// A reserved opcode.
-    #[error("reserved opcode {0}")]
+    #[error("Encountered invalid opcode: {0}")]
     InvalidOpcode(u8),
     /// A Close whose body is a single byte, or has a code that must not be sent.
-    #[error("malformed Close")]
+    #[error("Invalid close sequence")]
     InvalidCloseSequence,
 }
 
@@ -256,22 +256,22 @@ pub enum ProtocolError {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// `wss`, though no feature for TLS is enabled, or though the `Connector` is `Plain`.
-    #[error("wss needs one of the features for TLS")]
+    #[error("TLS support not compiled in")]
     TlsFeatureNotEnabled,
     /// No host.
-    #[error("no host in the URL")]
+    #[error("No host name in the URL")]
     NoHostName,
     /// None of the host's addresses accepted the connection.
-    #[error("cannot connect to {0}")]
+    #[error("Unable to connect to {0}")]
     UnableToConnect(String),
     /// Neither `ws` nor `wss`.
-    #[error("the scheme is neither ws nor wss")]
+    #[error("URL scheme not supported")]
     UnsupportedUrlScheme,
     /// A host that is empty.
-    #[error("the host in the URL is empty")]
+    #[error("URL contains empty host name")]
     EmptyHostName,
     /// No path.
-    #[error("no path in the URL")]
+    #[error("No path/query in URL")]
     NoPathOrQuery,
 }
 
@@ -282,11 +282,11 @@ pub enum UrlError {
 pub enum TlsError {
     /// An error of rustls.
     #[cfg(feature = "__rustls-tls")]
-    #[error("{0}")]
+    #[error("rustls error: {0}")]
     Rustls(Box<rustls::Error>),
     /// The URL's host is neither a DNS name nor an IP address, so no certificate can name it.
     #[cfg(feature = "__rustls-tls")]
-    #[error("the host is neither a DNS name nor an address")]
+    #[error("Invalid DNS name")]
     InvalidDnsName,
     /// No [`Connector`](super::Connector) was given, the process has no default cryptographic
     /// provider, and the feature `ring` of this crate is off. tungstenite has no such error: there,

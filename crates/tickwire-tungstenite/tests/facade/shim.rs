@@ -21,12 +21,16 @@ fn package(name: &str, version: &str, source: bool, dependencies: &[&str]) -> St
 
 /// Runs the script beside this lock file. Returns its folder and its output.
 fn run(case: &str, lock: &[String]) -> (PathBuf, Output) {
+    run_with(case, lock, &["shims"])
+}
+
+fn run_with(case: &str, lock: &[String], arguments: &[&str]) -> (PathBuf, Output) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("shim-{case}"));
     let _ = fs::remove_dir_all(&folder); // of an earlier run
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("Cargo.lock"), format!("version = 4\n\n{}", lock.concat())).unwrap();
     let shim = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim");
-    let output = Command::new(shim).arg("shims").current_dir(&folder).output().unwrap();
+    let output = Command::new(shim).args(arguments).current_dir(&folder).output().unwrap();
     (folder, output)
 }
 
@@ -119,4 +123,24 @@ fn an_entry_with_its_source_is_understood_and_nothing_to_replace_is_an_error() {
     let (folder, output) = run("none", &[package("app", "0.1.0", false, &["bytes"])]);
     assert!(!output.status.success() && output.stdout.is_empty());
     assert!(!folder.join("shims").exists());
+}
+
+#[test]
+fn help_is_printed_and_an_option_is_no_folder() {
+    let lock = [
+        package("app", "0.1.0", false, &["tungstenite"]),
+        package("tungstenite", "0.30.0", true, &[]),
+    ];
+    let help = ["-h", "--help"].map(|option| run_with("help", &lock, &[option]).1);
+    for output in help {
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && text.starts_with("usage: "), "{text}");
+        assert!(output.stderr.is_empty());
+    }
+    for arguments in [&["--out"][..], &["-"], &[""], &[], &["a", "b"]] {
+        let (folder, output) = run_with("no-folder", &lock, arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty());
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 1, "{arguments:?}"); // Cargo.lock
+    }
 }

@@ -59,7 +59,7 @@ impl<Role: HandshakeRole> MidHandshake<Role> {
 #[derive(thiserror::Error)]
 pub enum HandshakeError<Role: HandshakeRole> {
     /// The handshake is not done yet: the stream would block.
-    #[error("handshake not done: the stream would block")]
+    #[error("Interrupted handshake (WouldBlock)")]
     Interrupted(MidHandshake<Role>),
     /// The handshake failed.
     #[error("{0}")]
@@ -78,8 +78,8 @@ impl<Role: HandshakeRole> From<Error> for HandshakeError<Role> {
 impl<Role: HandshakeRole> fmt::Debug for HandshakeError<Role> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Interrupted(_) => f.write_str("Interrupted(..)"),
-            Self::Failure(error) => f.debug_tuple("Failure").field(error).finish(),
+            Self::Interrupted(_) => f.write_str("HandshakeError::Interrupted(...)"),
+            Self::Failure(error) => write!(f, "HandshakeError::Failure({error:?})"),
         }
     }
 }

@@ -178,8 +178,11 @@ impl Frame {
 impl fmt::Display for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let FrameHeader { is_final, rsv1, rsv2, rsv3, opcode, .. } = self.header;
-        write!(f, "<FRAME> final: {is_final} reserved: {rsv1} {rsv2} {rsv3} opcode: {opcode} ")?;
-        write!(f, "length: {} payload length: {} payload: 0x", self.len(), self.payload.len())?;
-        self.payload.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        // The lines of tungstenite: a program may compare them.
+        write!(f, "\n<FRAME>\nfinal: {is_final}\nreserved: {rsv1} {rsv2} {rsv3}\n")?;
+        write!(f, "opcode: {opcode}\nlength: {}\n", self.len())?;
+        write!(f, "payload length: {}\npayload: 0x", self.payload.len())?;
+        self.payload.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        write!(f, "\n            ")
     }
 }

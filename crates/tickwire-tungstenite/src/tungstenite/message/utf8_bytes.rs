@@ -6,7 +6,7 @@ use std::{borrow::Borrow, fmt, ops::Deref, str::Utf8Error};
 use tickwire::Text;
 
 /// Text in [`Bytes`]: cheap to clone, valid UTF-8 by type.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Utf8Bytes(Text);
 
 impl Utf8Bytes {
@@ -77,6 +77,14 @@ where
     #[inline]
     fn eq(&self, other: &T) -> bool {
         self.as_str() == *other
+    }
+}
+
+/// Shows the text as `Bytes` show it, which is how tungstenite's `Utf8Bytes` look in a log.
+impl fmt::Debug for Utf8Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes: &Bytes = self.as_ref();
+        f.debug_tuple("Utf8Bytes").field(bytes).finish()
     }
 }
 
