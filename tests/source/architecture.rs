@@ -204,7 +204,7 @@ fn files_side_by_side_name_each_other_in_no_circle() {
     let ours = sources();
     no_circles(&ours, ours.iter().map(|source| source.module.clone()).collect());
     let members: Vec<_> = fs::read_dir(root().join("crates")).unwrap().collect();
-    assert_eq!(members.len(), 9);
+    assert_eq!(members.len(), 10);
     for member in members {
         let files = sources_below(member.unwrap().path().join("src"));
         let folders = files.iter().map(|file| file.module.clone()).chain([Vec::new()]);

@@ -255,6 +255,7 @@ fn unsafe_is_where_it_is_said_to_be() {
     let mut found = 0;
     let members = [
         "",
+        "crates/badday/",
         "crates/tickwire-axum/",
         "crates/tickwire-dial/",
         "crates/tickwire-feed/",

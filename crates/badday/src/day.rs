@@ -1,0 +1,225 @@
+//! What a day is made of: what happens when, where it was reported, and the exchange's rules.
+use std::time::Duration;
+
+/// A script: what an exchange does to its clients, and what it asks of them.
+#[derive(Clone, Debug)]
+pub struct Day {
+    /// The name for `--day`.
+    pub name: &'static str,
+    /// What goes wrong, in one line.
+    pub title: &'static str,
+    /// What a client has to do about it.
+    pub advice: &'static str,
+    /// Whose messages and numbers the exchange speaks.
+    pub shape: Shape,
+    /// How many addresses the exchange has.
+    pub addresses: usize,
+    /// How many symbols there are: the first ones of [`Shape::symbol`].
+    pub symbols: usize,
+    /// The time between two updates of a symbol. The speed shortens it, to 100 ms at least.
+    pub interval: Duration,
+    /// The number of the first update.
+    pub first: u64,
+    /// Whether a connection has to log in before it may subscribe.
+    pub login: bool,
+    /// How long a snapshot takes.
+    pub snapshot_takes: Duration,
+    /// The age at which the exchange cuts a connection. The speed shortens it.
+    pub life: Option<Duration>,
+    /// What a client may do.
+    pub rules: Rules,
+    /// What goes wrong, in this order.
+    pub events: Vec<Event>,
+    /// The longest outage that a good client may have, beyond the time in which no server would
+    /// have served it.
+    pub blind: Duration,
+}
+
+/// Something that goes wrong.
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    /// The quiet time before, which the speed shortens.
+    pub quiet: Duration,
+    /// What happens.
+    pub fault: Fault,
+    /// At which address; `None` at all.
+    pub address: Option<usize>,
+    /// How long to go on before the next quiet time. The speed does not shorten it, because what a
+    /// client does about a fault takes the client's time.
+    pub watch: Duration,
+    /// The public report, as `owner/repository#number` on GitHub.
+    pub thread: &'static str,
+}
+
+/// What happens to connections, to the numbers, or to whoever dials.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fault {
+    /// Each connection gets a Close.
+    Close(u16, &'static str),
+    /// TCP ends each connection, without a Close.
+    Cut,
+    /// TCP resets each connection.
+    Reset,
+    /// Each connection falls silent for ever, as behind a NAT that has forgotten it: no FIN, no
+    /// RST. New connections are well.
+    Silent,
+    /// The server stands still for this time, and is then started anew. Its kernel goes on to
+    /// accept TCP connections.
+    Frozen(Duration),
+    /// Nobody listens for this time.
+    Down(Duration),
+    /// Requests are refused for this time. Open connections stay.
+    Refuse {
+        /// The HTTP status.
+        status: u16,
+        /// What the response says of it.
+        retry_after: RetryAfter,
+        /// For how long.
+        lasts: Duration,
+    },
+    /// The certificate lapses, and is renewed after this time. Only new connections notice.
+    Lapsed(Duration),
+    /// Each connection is cut this long after it was opened.
+    ShortLived {
+        /// The age at which it is cut.
+        life: Duration,
+        /// For how long this goes on.
+        lasts: Duration,
+    },
+    /// On the open connections the first symbol's data stops. Questions are still answered.
+    Mute,
+    /// So many updates of the first symbol are sent to nobody.
+    Lose(u64),
+    /// Each count begins anew at 1, with an empty book.
+    Anew,
+    /// Snapshots come from a cache that is not renewed for this time.
+    Stale(Duration),
+    /// Logins are refused for this time, by a Close 1008.
+    KeyRefused(Duration),
+    /// The exchange announces that it will end its connections.
+    Announce,
+}
+
+/// The header Retry-After of a refusal.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RetryAfter {
+    /// There is none.
+    None,
+    /// It is in seconds.
+    Seconds(u64),
+    /// It is a date, this many seconds after the response's Date.
+    Date(u64),
+}
+
+/// What a client may do. Whoever breaks a rule gets a strike; see [`Rules::strikes`].
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The messages that a client may send on one connection, Pings and Pongs included. One more
+    /// ends the connection with a Close 1008.
+    pub messages: Limit,
+    /// The attempts to connect, over all addresses. One more is refused with 429.
+    pub dials: Limit,
+    /// The snapshots over HTTP. One more is refused with 429.
+    pub snapshots: Limit,
+    /// Whether each refused login is a strike.
+    pub refused_logins: bool,
+    /// The longest time without a text from the client.
+    pub quiet: Option<Duration>,
+    /// How often the server sends a Ping, and the longest time without the Pong.
+    pub ping: Option<(Duration, Duration)>,
+    /// The longest time from the opening handshake to the first subscription.
+    pub subscribe: Option<Duration>,
+    /// The client is banned at so many strikes in five minutes: for two minutes, and each time
+    /// twice as long. To come back before a Retry-After has passed is a strike, too.
+    pub strikes: u32,
+}
+
+/// At most so many in any time of this length.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// How many.
+    pub most: usize,
+    /// The length of the time.
+    pub within: Duration,
+}
+
+/// Whose messages and numbers the exchange speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Updates have a range `U` to `u`; the snapshot is at `GET /api/v3/depth?symbol=`.
+    Binance,
+    /// Updates have a `sequence` per product; the snapshot is at `GET /products/ID/book`.
+    Coinbase,
+    /// Updates have `seqId` and `prevSeqId`; a snapshot answers each subscription.
+    Okx,
+    /// Updates have `u`; a snapshot answers each subscription, and follows each restart.
+    Bybit,
+    /// Each message of a connection is counted, from 1; a snapshot answers each subscription.
+    Bitfinex,
+}
+
+const COINS: [&str; 12] =
+    ["BTC", "ETH", "SOL", "XRP", "BNB", "ADA", "DOGE", "AVAX", "LINK", "DOT", "LTC", "TRX"];
+
+impl Shape {
+    /// The name of symbol number `index`, below 12, as this exchange writes it.
+    #[must_use]
+    pub fn symbol(self, index: usize) -> String {
+        let coin = COINS[index % COINS.len()];
+        match self {
+            Self::Binance | Self::Bybit => format!("{coin}USDT"),
+            Self::Coinbase => format!("{coin}-USD"),
+            Self::Okx => format!("{coin}-USDT"),
+            Self::Bitfinex => format!("t{coin}USD"),
+        }
+    }
+
+    /// Whether a client asks for snapshots over HTTP. Otherwise a snapshot answers a subscription.
+    #[must_use]
+    pub const fn snapshots_over_http(self) -> bool {
+        matches!(self, Self::Binance | Self::Coinbase)
+    }
+}
+
+impl Day {
+    /// When each event happens, and when the day is over.
+    pub(crate) fn schedule(&self, speed: u32) -> (Vec<Duration>, Duration) {
+        let mut at = Duration::ZERO;
+        let mut starts = Vec::new();
+        for event in &self.events {
+            at += event.quiet / speed.max(1);
+            starts.push(at);
+            at += event.watch;
+        }
+        (starts, at)
+    }
+
+    /// How long the day takes at this speed.
+    #[must_use]
+    pub fn length(&self, speed: u32) -> Duration {
+        self.schedule(speed).1
+    }
+}
+
+impl Fault {
+    /// How long new connections, logins or snapshots are concerned.
+    pub(crate) fn lasts(self) -> Duration {
+        match self {
+            Self::Frozen(lasts)
+            | Self::Down(lasts)
+            | Self::Refuse { lasts, .. }
+            | Self::Lapsed(lasts)
+            | Self::ShortLived { lasts, .. }
+            | Self::Stale(lasts)
+            | Self::KeyRefused(lasts) => lasts,
+            Self::Close(..)
+            | Self::Cut
+            | Self::Reset
+            | Self::Silent
+            | Self::Mute
+            | Self::Lose(_)
+            | Self::Anew
+            | Self::Announce => Duration::ZERO,
+        }
+    }
+}

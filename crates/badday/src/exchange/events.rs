@@ -1,0 +1,266 @@
+//! What happens as time passes.
+use super::{Condition, ConnectionId, Exchange, SHORTEST_INTERVAL, Said, Stage};
+use crate::day::{Fault, Shape};
+use std::time::Duration;
+
+/// What is due.
+#[derive(Clone, Copy)]
+enum Due {
+    Event,
+    ConditionOver,
+    Tick,
+    /// Something about this connection.
+    Connection(ConnectionId),
+}
+
+impl Exchange {
+    /// Lets time pass: all that is due happens at its own time.
+    pub(super) fn advance(&mut self, now: Duration) {
+        let now = now.max(self.now).min(self.end);
+        loop {
+            let (at, due) = self.next();
+            let until = at.min(now);
+            self.sight.pass(until - self.now, self.is_unserved());
+            self.now = until;
+            match due {
+                Some(due) if at <= now => self.happen(due),
+                _ => return,
+            }
+        }
+    }
+
+    pub(super) fn due(&self) -> Duration {
+        self.next().0
+    }
+
+    /// What is due next, and when. At the end of the day nothing is.
+    fn next(&self) -> (Duration, Option<Due>) {
+        let mut next = (self.end, None);
+        let mut offer = |at: Duration, due| {
+            if at < next.0 {
+                next = (at.max(self.now), Some(due));
+            }
+        };
+        if let Some(&at) = self.schedule.get(self.next_event) {
+            offer(at, Due::Event);
+        }
+        for condition in &self.conditions {
+            offer(condition.until, Due::ConditionOver);
+        }
+        offer(self.next_tick, Due::Tick);
+        for &id in self.connections.keys() {
+            if let Some((at, ..)) = self.end_of(id) {
+                offer(at, Due::Connection(id));
+            }
+            offer(self.connections[&id].next_ping, Due::Connection(id));
+        }
+        next
+    }
+
+    /// When, how and why the exchange will end a connection, if its client goes on as now.
+    fn end_of(&self, id: ConnectionId) -> Option<(Duration, Said, &'static str)> {
+        let connection = self.connections.get(&id)?;
+        if connection.stage != Stage::Open {
+            return None;
+        }
+        let rules = &self.day.rules;
+        let mut end: Option<(Duration, Said, &'static str)> = None;
+        let mut offer = |at: Duration, said, why| {
+            if end.as_ref().is_none_or(|(before, ..)| at < *before) {
+                end = Some((at, said, why));
+            }
+        };
+        if let Some(life) = self.day.life {
+            offer(connection.opened + life / self.speed, Said::Cut, "the longest life");
+        }
+        let short = |fault: &Fault| matches!(fault, Fault::ShortLived { .. });
+        if let Some(Fault::ShortLived { life, .. }) = self.fault_at(connection.address, short) {
+            offer(connection.opened + life, Said::Cut, "a short life");
+        }
+        if let Some(quiet) = rules.quiet {
+            let said = Said::Close(4004, "No data received in 30s.");
+            offer(connection.last_text + quiet, said, "no text from the client");
+        }
+        if let (Some((_, within)), Some(pinged)) = (rules.ping, connection.pinged) {
+            offer(pinged + within, Said::Close(1008, "Pong timeout"), "no Pong from the client");
+        }
+        if let (Some(within), false) = (rules.subscribe, connection.ever_subscribed) {
+            offer(
+                connection.opened + within,
+                Said::Close(1008, "no subscription"),
+                "no subscription",
+            );
+        }
+        end
+    }
+
+    fn happen(&mut self, due: Due) {
+        match due {
+            Due::Event => {
+                let event = self.day.events[self.next_event];
+                self.next_event += 1;
+                self.begin(event.fault, event.address, event.thread);
+            }
+            Due::ConditionOver => self.end_conditions(),
+            Due::Tick => self.tick(),
+            Due::Connection(id) => self.attend(id),
+        }
+    }
+
+    /// An event: at once, and as long as it lasts.
+    fn begin(&mut self, fault: Fault, address: Option<usize>, thread: &str) {
+        let lasts = fault.lasts();
+        if lasts > Duration::ZERO {
+            let until = self.now + lasts;
+            self.conditions.push(Condition { fault, address, until });
+        }
+        let said = match fault {
+            Fault::Close(code, reason) => Said::Close(code, reason),
+            Fault::Cut => Said::Cut,
+            Fault::Reset => Said::Reset,
+            Fault::Silent | Fault::Frozen(_) => Said::Freeze,
+            Fault::Mute => return self.mute(thread),
+            Fault::Lose(updates) => return self.market.lose(updates),
+            Fault::Anew => return self.begin_anew(),
+            Fault::Stale(_) => return self.market.stop_cache(),
+            Fault::Announce => return self.announce(),
+            Fault::Down(_)
+            | Fault::Refuse { .. }
+            | Fault::Lapsed(_)
+            | Fault::ShortLived { .. }
+            | Fault::KeyRefused(_) => return,
+        };
+        let ids = match said {
+            Said::Freeze => self.at(address, |stage| stage != Stage::Frozen),
+            _ => self.at(address, |stage| stage == Stage::Open),
+        };
+        for id in ids {
+            self.end_one(id, said.clone(), thread);
+        }
+    }
+
+    /// The connections at an address, or at all.
+    fn at(&self, address: Option<usize>, is: impl Fn(Stage) -> bool) -> Vec<ConnectionId> {
+        let here = |at| address.is_none_or(|address| address == at);
+        let connections = self.connections.iter();
+        let found = connections.filter(|(_, open)| is(open.stage) && here(open.address));
+        found.map(|(&id, _)| id).collect()
+    }
+
+    fn mute(&mut self, thread: &str) {
+        for connection in self.connections.values_mut() {
+            connection.muted[0] |= connection.subscribed[0];
+        }
+        thread.clone_into(&mut self.cause);
+        self.look();
+    }
+
+    fn begin_anew(&mut self) {
+        let in_stream = self.day.shape == Shape::Bybit;
+        self.market.begin_anew(u64::from(in_stream));
+        let since_1970 = self.since_1970();
+        for symbol in 0..self.day.symbols {
+            let at = self.market.position(symbol);
+            self.sight.needs(symbol, at);
+            if !in_stream {
+                continue;
+            }
+            for (&id, connection) in &mut self.connections {
+                if connection.brings(symbol) {
+                    let text = connection.voice.snapshot(symbol, at, since_1970);
+                    self.said.push_back((id, Said::Text(text)));
+                    self.sight.snapshot(symbol, at);
+                }
+            }
+        }
+    }
+
+    fn announce(&mut self) {
+        let since_1970 = self.since_1970();
+        for (&id, connection) in &self.connections {
+            if connection.stage == Stage::Open {
+                self.said.push_back((id, Said::Text(connection.voice.announcement(since_1970))));
+            }
+        }
+    }
+
+    fn end_conditions(&mut self) {
+        let now = self.now;
+        let (over, on) = self.conditions.drain(..).partition(|condition| condition.until <= now);
+        self.conditions = on;
+        for condition in over {
+            match condition.fault {
+                Fault::Stale(_) => self.market.renew_cache(),
+                Fault::Frozen(_) => self.thaw(condition.address),
+                _ => {}
+            }
+        }
+    }
+
+    /// The server is started anew: what was stuck in its old life is reset.
+    fn thaw(&mut self, address: Option<usize>) {
+        for id in self.at(address, |stage| stage == Stage::Frozen) {
+            self.connections.remove(&id);
+            self.said.push_back((id, Said::Reset));
+        }
+    }
+
+    fn tick(&mut self) {
+        let interval = (self.day.interval / self.speed).max(SHORTEST_INTERVAL);
+        self.next_tick = self.now + interval;
+        let since_1970 = self.since_1970();
+        for symbol in 0..self.day.symbols {
+            let (update, sent) = self.market.next(symbol);
+            self.sight.made(symbol, sent, self.market.position(symbol));
+            for (&id, connection) in &mut self.connections {
+                if !connection.brings(symbol) {
+                    continue;
+                }
+                let text = connection.voice.update(&update, since_1970);
+                if sent {
+                    self.said.push_back((id, Said::Text(text)));
+                }
+            }
+        }
+    }
+
+    /// A connection's Ping is due, or its end.
+    fn attend(&mut self, id: ConnectionId) {
+        if let Some((at, said, why)) = self.end_of(id)
+            && at <= self.now
+        {
+            self.end_one(id, said, why);
+            return;
+        }
+        let now = self.now;
+        let every = self.day.rules.ping.map_or(Duration::MAX, |(every, _)| every);
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if connection.next_ping > now {
+            return;
+        }
+        connection.next_ping = now.checked_add(every).unwrap_or(Duration::MAX);
+        if connection.stage == Stage::Open {
+            connection.pinged.get_or_insert(now);
+            self.said.push_back((id, Said::Ping));
+        }
+    }
+
+    /// Whether no address would serve a new connection now.
+    pub(super) fn is_unserved(&self) -> bool {
+        let hinders = |fault: &Fault| {
+            matches!(
+                fault,
+                Fault::Frozen(_)
+                    | Fault::Down(_)
+                    | Fault::Refuse { .. }
+                    | Fault::Lapsed(_)
+                    | Fault::KeyRefused(_)
+            )
+        };
+        let hindered = |address| match self.fault_at(address, hinders) {
+            Some(Fault::KeyRefused(_)) => self.day.login,
+            fault => fault.is_some(),
+        };
+        (0..self.day.addresses).all(hindered)
+    }
+}

@@ -1,0 +1,25 @@
+//! An exchange on a bad day, for the tests of whatever follows one.
+//!
+//! [`Exchange`] plays a [`Day`] without I/O and without a clock, so that a test lives a day in
+//! milliseconds. The program `badday` plays it over sockets. The days, with the public reports that
+//! they are made of, are in [`days`] and in the README.
+#![warn(missing_docs)]
+
+mod applied;
+mod day;
+/// The days.
+pub mod days;
+mod exchange;
+mod market;
+mod report;
+mod sight;
+mod visitor;
+mod wire;
+
+pub use applied::{Applied, Judge};
+pub use day::{Day, Event, Fault, Limit, RetryAfter, Rules, Shape};
+pub use exchange::{ConnectionId, Dialed, Exchange, Heard, Reply, Said};
+pub use market::{LEVELS, book, price, quantity, stamp};
+pub use report::Report;
+pub use sight::{Delivered, Outage};
+pub use visitor::Ban;

@@ -1,0 +1,438 @@
+//! The exchange, without sockets: what each fault looks like to a client, what the rules do, and
+//! what the report says.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+use badday::{ConnectionId, Day, Dialed, Exchange, Heard, Reply, Said, Shape, days};
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const SUBSCRIBE: &str =
+    r#"{"method":"SUBSCRIBE","params":["btcusdt@depth","ethusdt@depth"],"id":1}"#;
+
+fn day(name: &str) -> Day {
+    days::named(name).unwrap_or_else(|| panic!("{name}"))
+}
+
+/// A client that does what a test says.
+struct Client {
+    exchange: Exchange,
+    now: Duration,
+}
+
+impl Client {
+    fn of(name: &str) -> Self {
+        Self { exchange: Exchange::new(day(name), 1), now: Duration::ZERO }
+    }
+
+    fn ask(&mut self, target: &str, upgrade: bool) -> (ConnectionId, Reply) {
+        match self.exchange.dial(self.now, 0) {
+            Dialed::Open(id) => (id, self.exchange.request(self.now, id, target, upgrade)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn connect(&mut self) -> ConnectionId {
+        let (id, reply) = self.ask("/ws", true);
+        assert_eq!(reply, Reply::Upgrade);
+        id
+    }
+
+    fn say(&mut self, id: ConnectionId, text: &str) {
+        self.exchange.heard(self.now, id, Heard::Text(text));
+    }
+
+    fn subscribed(&mut self) -> ConnectionId {
+        let id = self.connect();
+        self.say(id, SUBSCRIBE);
+        id
+    }
+
+    fn status(&mut self, target: &str, upgrade: bool) -> (u16, Vec<(&'static str, String)>) {
+        match self.ask(target, upgrade).1 {
+            Reply::Http { status, headers, .. } => (status, headers),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn snapshot(&mut self, symbol: &str) -> u64 {
+        match self.ask(&format!("/api/v3/depth?symbol={symbol}&limit=1000"), false).1 {
+            Reply::Http { status: 200, body, .. } => {
+                let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+                body["lastUpdateId"].as_u64().unwrap()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Lets time pass until so much later, answers Pings, and returns what was said.
+    fn pass(&mut self, time: Duration) -> Vec<(ConnectionId, Said)> {
+        let until = self.now + time;
+        let mut said = Vec::new();
+        while self.now < until {
+            self.now = self.exchange.poll_timeout().min(until).max(self.now);
+            while let Some((id, news)) = self.exchange.poll(self.now) {
+                if news == Said::Ping {
+                    self.exchange.heard(self.now, id, Heard::Pong);
+                }
+                said.push((id, news));
+            }
+            if self.now == self.exchange.end() {
+                break;
+            }
+        }
+        said
+    }
+
+    fn texts(&mut self, time: Duration) -> Vec<serde_json::Value> {
+        let said = self.pass(time);
+        let texts = said.iter().filter_map(|(_, said)| match said {
+            Said::Text(text) => {
+                Some(serde_json::from_str(text).unwrap_or_else(|_| text.clone().into()))
+            }
+            _ => None,
+        });
+        texts.collect()
+    }
+}
+
+fn ends(said: &[(ConnectionId, Said)]) -> Vec<Said> {
+    let ends = said.iter().filter(|(_, said)| !matches!(said, Said::Text(_) | Said::Ping));
+    ends.map(|(_, said)| said.clone()).collect()
+}
+
+#[test]
+fn a_client_that_is_back_at_once_and_takes_snapshots_passes() {
+    let mut client = Client::of("binance-1008");
+    client.subscribed();
+    client.snapshot("BTCUSDT");
+    client.snapshot("ETHUSDT");
+    while client.now < client.exchange.end() {
+        let said = client.pass(SECOND);
+        if !ends(&said).is_empty() {
+            assert_eq!(ends(&said), [Said::Close(1008, "Pong timeout")]);
+            client.subscribed();
+            client.snapshot("BTCUSDT");
+            client.snapshot("ETHUSDT");
+        }
+    }
+    let report = client.exchange.report();
+    assert_eq!(report.complaints(), [""; 0], "{report}");
+    assert_eq!((report.dials, report.snapshots, report.outages.len()), (4, 8, 3));
+    assert_eq!(report.delivered.never, 0);
+    assert!(report.delivered.live > 4_000, "{report}");
+}
+
+#[test]
+fn a_client_that_waits_a_minute_was_blind_for_it() {
+    let mut client = Client::of("binance-1008");
+    client.subscribed();
+    client.pass(HOUR);
+    client.now += MINUTE;
+    client.subscribed();
+    let report = client.exchange.report();
+    assert_eq!((report.blind(), report.worst()), (MINUTE, MINUTE));
+    assert_eq!(report.outages[0].after, "hummingbot/hummingbot#7044");
+    assert_eq!(report.complaints().len(), 3, "blind, and two books without a snapshot: {report}");
+}
+
+#[test]
+fn six_messages_in_a_second_end_the_connection_and_three_such_ends_ban() {
+    let mut client = Client::of("five-a-second");
+    for round in 1..=3 {
+        let id = client.connect();
+        for _ in 0..5 {
+            client.say(id, SUBSCRIBE);
+        }
+        assert_eq!(ends(&client.pass(SECOND / 2)), [], "round {round}");
+        client.say(id, SUBSCRIBE);
+        let said = client.pass(SECOND);
+        assert_eq!(ends(&said)[0], Said::Close(1008, "Too many requests"));
+    }
+    let report = client.exchange.report();
+    assert!(report.banned.is_some(), "{report}");
+    assert_eq!(client.status("/ws", true).0, 418);
+    client.pass(3 * MINUTE);
+    client.connect();
+}
+
+#[test]
+fn who_redials_without_a_pause_is_refused_and_banned() {
+    let mut client = Client::of("binance-24h");
+    for _ in 0..300 {
+        client.connect();
+    }
+    assert_eq!(client.status("/ws", true).0, 429);
+    for _ in 0..3 {
+        client.now += SECOND;
+        client.ask("/ws", true);
+    }
+    let report = client.exchange.report();
+    let why = report.banned.unwrap().why;
+    assert!(why.starts_with("came back 29"), "{why}");
+}
+
+#[test]
+fn a_connection_ends_after_a_day_whatever_its_client_does() {
+    let mut client = Client::of("binance-24h");
+    client.now += HOUR;
+    client.exchange.poll(client.now);
+    client.subscribed();
+    assert_eq!(ends(&client.pass(24 * HOUR - SECOND)), []);
+    assert_eq!(ends(&client.pass(SECOND)), [Said::Cut]);
+}
+
+#[test]
+fn the_speed_shortens_quiet_times_and_lives_and_nothing_else() {
+    let minutes = |speed| day("binance-1008").length(speed).as_secs_f64() / 60.0;
+    assert_eq!(minutes(1), 60.0 + 6.0 + 7.0 + 6.0);
+    assert!((minutes(73) - 7.0).abs() < 0.001);
+    let mut exchange = Exchange::new(day("binance-24h"), 86_400);
+    let Dialed::Open(id) = exchange.dial(Duration::ZERO, 0) else { panic!() };
+    assert_eq!(exchange.request(Duration::ZERO, id, "/ws/btcusdt@depth", true), Reply::Upgrade);
+    let mut said = Vec::new();
+    while exchange.poll_timeout() < SECOND + SECOND / 100 {
+        let now = exchange.poll_timeout();
+        said.extend(std::iter::from_fn(|| exchange.poll(now)));
+    }
+    assert_eq!(ends(&said), [Said::Cut]);
+    let updates = said.iter().filter(|(_, said)| matches!(said, Said::Text(_))).count();
+    assert_eq!(updates, 9, "one each 100 ms, and one was lost");
+}
+
+#[test]
+fn a_text_is_wanted_each_half_minute() {
+    let mut client = Client::of("okx-heartbeat");
+    let id = client.connect();
+    for _ in 0..4 {
+        client.say(id, "ping");
+        assert_eq!(client.texts(20 * SECOND)[0], "pong");
+    }
+    let silent = Said::Close(4004, "No data received in 30s.");
+    assert_eq!(ends(&client.pass(10 * SECOND)), [silent]);
+}
+
+#[test]
+fn a_ping_wants_its_pong() {
+    let mut exchange = Exchange::new(day("binance-1008"), 1);
+    let Dialed::Open(id) = exchange.dial(Duration::ZERO, 0) else { panic!() };
+    exchange.request(Duration::ZERO, id, "/ws", true);
+    assert_eq!(exchange.poll(20 * SECOND), Some((id, Said::Ping)));
+    let said: Vec<_> = std::iter::from_fn(|| exchange.poll(80 * SECOND)).collect();
+    assert_eq!(ends(&said), [Said::Close(1008, "Pong timeout")]);
+}
+
+#[test]
+fn a_silent_connection_says_nothing_for_ever() {
+    let mut client = Client::of("half-open");
+    let id = client.connect();
+    client.say(id, r#"{"type":"subscribe","product_ids":["BTC-USD"],"channels":["full"]}"#);
+    let said = client.pass(HOUR);
+    assert_eq!(ends(&said), [Said::Freeze]);
+    client.say(id, r#"{"type":"ping"}"#);
+    client.exchange.heard(client.now, id, Heard::Ping);
+    assert_eq!(client.pass(MINUTE), []);
+    assert_eq!(client.exchange.report().worst(), MINUTE);
+    client.connect();
+}
+
+#[test]
+fn a_frozen_server_lets_tcp_connect_and_the_other_serves() {
+    let mut client = Client::of("frozen-server");
+    client.subscribed();
+    client.pass(HOUR);
+    let Dialed::Stuck(id) = client.exchange.dial(client.now, 0) else { panic!() };
+    assert_eq!(client.exchange.request(client.now, id, "/ws", true), Reply::Nothing);
+    assert!(client.exchange.serves());
+    assert!(matches!(client.exchange.dial(client.now, 1), Dialed::Open(_)));
+    let said = client.pass(2 * MINUTE);
+    assert_eq!(ends(&said), [Said::Reset, Said::Reset], "started anew");
+    client.connect();
+}
+
+#[test]
+fn nobody_listens_while_a_server_restarts() {
+    let mut client = Client::of("rolling-restarts");
+    client.subscribed();
+    assert_eq!(ends(&client.pass(HOUR)), [Said::Close(1012, "")]);
+    assert_eq!(client.exchange.dial(client.now, 0), Dialed::Refused);
+    assert!(matches!(client.exchange.dial(client.now, 1), Dialed::Open(_)));
+    client.pass(20 * SECOND);
+    client.subscribed();
+    assert_eq!(client.exchange.report().outages[0].excused, Duration::ZERO);
+}
+
+#[test]
+fn retry_after_is_a_date_seconds_or_missing() {
+    let mut client = Client::of("too-many-requests");
+    client.pass(HOUR);
+    let (status, headers) = client.status("/ws", true);
+    assert_eq!(status, 429);
+    assert_eq!(headers[0], ("Date", "Sat, 28 Nov 2026 01:00:00 GMT".into()));
+    assert_eq!(headers[1], ("Retry-After", "Sat, 28 Nov 2026 01:00:30 GMT".into()));
+    client.pass(30 * SECOND);
+    client.subscribed();
+    client.pass(HOUR + 90 * SECOND);
+    assert_eq!(client.status("/ws", true).1[1], ("Retry-After", "40".into()));
+    client.pass(HOUR + 120 * SECOND);
+    let (status, headers) = client.status("/ws", true);
+    assert_eq!((status, headers.len()), (503, 1));
+    let report = client.exchange.report();
+    assert_eq!(report.outages[0].excused, 40 * SECOND, "{report}");
+    assert_eq!(report.strikes, 0);
+}
+
+#[test]
+fn the_certificate_lapses_for_new_connections() {
+    let mut client = Client::of("lapsed-certificate");
+    client.subscribed();
+    client.pass(HOUR);
+    let Dialed::Open(id) = client.exchange.dial(client.now, 0) else { panic!() };
+    assert!(!client.exchange.certificate_is_valid(id));
+    client.exchange.heard(client.now, id, Heard::End);
+    assert_eq!(client.exchange.report().dials, 2);
+    client.pass(10 * MINUTE);
+    let Dialed::Open(id) = client.exchange.dial(client.now, 0) else { panic!() };
+    assert!(client.exchange.certificate_is_valid(id));
+}
+
+#[test]
+fn a_mute_subscription_is_answered_and_brings_nothing() {
+    let mut client = Client::of("mute-stream");
+    let id = client.connect();
+    let subscribe =
+        r#"{"type":"subscribe","product_ids":["BTC-USD","ETH-USD"],"channels":["full"]}"#;
+    client.say(id, subscribe);
+    client.pass(HOUR);
+    client.say(id, subscribe);
+    let texts = client.texts(MINUTE);
+    assert_eq!(texts[0]["type"], "subscriptions");
+    assert!(texts.iter().all(|text| text["product_id"] != "BTC-USD"));
+    assert!(texts.iter().any(|text| text["product_id"] == "ETH-USD"));
+    assert_eq!(client.exchange.report().worst(), MINUTE);
+}
+
+#[test]
+fn a_stale_snapshot_ends_before_the_gap() {
+    let mut client = Client::of("stale-snapshot");
+    client.subscribed();
+    client.snapshot("BTCUSDT");
+    client.snapshot("ETHUSDT");
+    client.pass(HOUR + 10 * SECOND);
+    let stale = client.snapshot("BTCUSDT");
+    assert!(client.exchange.truth(0).1 > stale);
+    assert_eq!(client.exchange.report().complaints().len(), 1);
+    client.pass(2 * MINUTE);
+    assert_eq!(client.snapshot("BTCUSDT"), client.exchange.truth(0).1);
+    assert_eq!(client.exchange.report().complaints(), [""; 0]);
+    assert_eq!(client.exchange.report().delivered.by_snapshot, 3);
+}
+
+#[test]
+fn the_count_begins_anew() {
+    let mut client = Client::of("count-anew");
+    client.pass(60 * SECOND);
+    let (count, number) = client.exchange.truth(0);
+    assert_eq!(count, 2);
+    assert!(number < 10, "{number}");
+}
+
+#[test]
+fn a_welcome_does_not_mean_that_the_key_is_good() {
+    let mut client = Client::of("refused-key");
+    client.now = HOUR;
+    let id = client.connect();
+    assert_eq!(client.texts(SECOND / 10)[0]["event"], "info");
+    client.say(id, r#"{"event":"auth","apiKey":"k"}"#);
+    assert_eq!(ends(&client.pass(SECOND)), [Said::Close(1008, "apikey: invalid")]);
+    client.pass(5 * MINUTE);
+    let id = client.connect();
+    client.say(id, r#"{"event":"subscribe","channel":"book","symbol":"tBTCUSD"}"#);
+    assert_eq!(client.texts(SECOND / 10)[1]["msg"], "log in first");
+    client.say(id, r#"{"event":"auth","apiKey":"k"}"#);
+    client.say(id, r#"{"event":"subscribe","channel":"book","symbol":"tBTCUSD"}"#);
+    let texts = client.texts(3 * SECOND);
+    assert_eq!(texts[0]["status"], "OK");
+    assert_eq!(texts[1]["event"], "subscribed");
+    assert_eq!((&texts[2][0], &texts[2][2]), (&1.into(), &1.into()), "the snapshot is number 1");
+    assert_eq!(texts[3][2], 2);
+}
+
+#[test]
+fn bybit_sends_a_snapshot_when_its_service_restarts() {
+    let mut client = Client::of("bybit-restart");
+    let id = client.connect();
+    client.say(id, r#"{"req_id":"7","op":"subscribe","args":["orderbook.50.BTCUSDT"]}"#);
+    let first = client.texts(SECOND / 10);
+    assert_eq!((&first[0]["req_id"], &first[1]["type"]), (&"7".into(), &"snapshot".into()));
+    let texts = client.texts(10 * MINUTE + SECOND);
+    let snapshot = texts.iter().position(|text| text["type"] == "snapshot").unwrap();
+    assert_eq!(texts[snapshot]["data"]["u"], 1);
+    assert_eq!(texts[snapshot + 1]["data"]["u"], 2);
+    assert_eq!(client.exchange.report().complaints(), [""; 0]);
+}
+
+#[test]
+fn okx_links_each_update_to_the_last() {
+    let mut client = Client::of("okx-heartbeat");
+    let id = client.connect();
+    client
+        .say(id, r#"{"id":"1","op":"subscribe","args":[{"channel":"books","instId":"BTC-USDT"}]}"#);
+    let texts = client.texts(11 * SECOND);
+    assert_eq!(texts[0]["event"], "subscribe");
+    assert_eq!(texts[1]["data"][0]["prevSeqId"], -1);
+    for pair in texts[1..].windows(2) {
+        assert_eq!(pair[1]["data"][0]["prevSeqId"], pair[0]["data"][0]["seqId"]);
+    }
+}
+
+#[test]
+fn binance_names_streams_in_its_target_too() {
+    let mut client = Client::of("binance-1008");
+    let (_, reply) = client.ask("/stream?streams=btcusdt@depth/ethusdt@depth@100ms", true);
+    assert_eq!(reply, Reply::Upgrade);
+    let texts = client.texts(5 * SECOND);
+    assert_eq!(texts[0]["stream"], "btcusdt@depth");
+    assert_eq!(texts[1]["data"]["s"], "ETHUSDT");
+    let (first, last) = (&texts[2]["data"]["U"], &texts[2]["data"]["u"]);
+    assert_eq!(first.as_u64().unwrap() + 2, last.as_u64().unwrap());
+    assert_eq!(client.status("/api/v3/depth?symbol=NOSUCH", false).0, 404);
+}
+
+#[test]
+fn what_is_no_message_gets_an_error() {
+    let nonsense = ["", "[]", "1", "{}", r#"{"method":"SUBSCRIBE","params":["x@depth"]}"#];
+    for day in days::all() {
+        let mut client = Client::of(day.name);
+        let id = client.connect();
+        client.pass(SECOND / 100);
+        for text in nonsense {
+            client.say(id, text);
+            let texts = client.texts(SECOND / 4);
+            let error = texts.iter().any(|text| text.to_string().contains("error"))
+                || texts.iter().any(|text| text["success"] == false);
+            assert!(error, "{}: {text:?}: {texts:?}", day.name);
+        }
+    }
+}
+
+#[test]
+fn each_day_has_a_report_for_each_event_and_can_be_told() {
+    let days = days::all();
+    assert!(days.len() >= 12);
+    let mut shapes = Vec::new();
+    for day in &days {
+        assert!(!day.title.is_empty() && !day.advice.is_empty(), "{}", day.name);
+        assert!(day.symbols <= 12 && day.addresses >= 1 && !day.events.is_empty());
+        for event in &day.events {
+            let (repository, number) = event.thread.split_once('#').unwrap();
+            assert_eq!(repository.split('/').count(), 2, "{}", event.thread);
+            assert!(number.parse::<u32>().is_ok(), "{}", event.thread);
+        }
+        if !shapes.contains(&day.shape) {
+            shapes.push(day.shape);
+        }
+    }
+    assert_eq!(shapes.len(), 5);
+    assert!(!shapes.iter().all(|shape: &Shape| shape.snapshots_over_http()));
+}
