@@ -16,7 +16,9 @@ pub struct Day {
     pub addresses: usize,
     /// How many symbols there are: the first ones of [`Shape::symbol`].
     pub symbols: usize,
-    /// The time between two updates of a symbol. The speed shortens it, to 100 ms at least.
+    /// The time between two updates of a symbol in quiet times. The speed shortens it, to 100 ms
+    /// at least. From an event to the end of its watch they come each half second, or as often as
+    /// before if that is more often.
     pub interval: Duration,
     /// The number of the first update.
     pub first: u64,
@@ -68,7 +70,7 @@ pub enum Fault {
     Frozen(Duration),
     /// Nobody listens for this time.
     Down(Duration),
-    /// Requests are refused for this time. Open connections stay.
+    /// Requests, also for snapshots, are refused for this time. Open connections stay.
     Refuse {
         /// The HTTP status.
         status: u16,
@@ -121,8 +123,8 @@ pub struct Rules {
     pub dials: Limit,
     /// The snapshots over HTTP. One more is refused with 429.
     pub snapshots: Limit,
-    /// Whether each refused login is a strike.
-    pub refused_logins: bool,
+    /// The logins with a key that is refused.
+    pub refused_logins: Limit,
     /// The longest time without a text from the client.
     pub quiet: Option<Duration>,
     /// How often the server sends a Ping, and the longest time without the Pong.

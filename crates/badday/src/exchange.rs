@@ -17,6 +17,9 @@ use std::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// How often updates come while something happens.
+const BUSY: Duration = Duration::from_millis(500);
+
 /// Updates come at most this often, however fast the day is played.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -143,8 +146,8 @@ struct Condition {
 /// let answer = Said::Text(r#"{"id":1,"result":null}"#.into());
 /// assert_eq!(exchange.poll(start), Some((connection, answer)));
 ///
-/// let hour = Duration::from_secs(3600);
-/// let mut said = std::iter::from_fn(|| exchange.poll(hour)).map(|(_, said)| said);
+/// let later = Duration::from_secs(600);
+/// let mut said = std::iter::from_fn(|| exchange.poll(later)).map(|(_, said)| said);
 /// assert!(said.any(|said| said == Said::Close(1008, "Pong timeout")));
 /// assert_eq!(exchange.report().dials, 1);
 /// ```
@@ -157,6 +160,8 @@ pub struct Exchange {
     next_event: usize,
     end: Duration,
     next_tick: Duration,
+    /// Until when updates come often.
+    busy_until: Duration,
     market: Market,
     connections: BTreeMap<ConnectionId, Connection>,
     dialed: ConnectionId,
@@ -166,6 +171,7 @@ pub struct Exchange {
     /// What ended a connection last.
     cause: String,
     messages: Window,
+    refused_logins: Window,
     connected: usize,
     refused: usize,
     said: VecDeque<(ConnectionId, Said)>,
@@ -186,6 +192,7 @@ impl Exchange {
             next_event: 0,
             end,
             next_tick: Duration::ZERO,
+            busy_until: Duration::ZERO,
             market: Market::new(day.symbols, day.first, span),
             connections: BTreeMap::new(),
             dialed: 0,
@@ -194,6 +201,7 @@ impl Exchange {
             sight: Sight::new(day.symbols),
             cause: "the start".into(),
             messages: Window::new(SECOND),
+            refused_logins: Window::new(day.rules.refused_logins.within),
             connected: 0,
             refused: 0,
             said: VecDeque::new(),
@@ -288,7 +296,7 @@ impl Exchange {
         };
         let reply = match (upgrade, symbol) {
             (true, _) => self.upgrade(address),
-            (false, Some(symbol)) => self.snapshot(symbol),
+            (false, Some(symbol)) => self.snapshot(address, symbol),
             (false, None) => reply(404, Vec::new(), "no such page, symbol or snapshot\n"),
         };
         if reply != Reply::Upgrade {
@@ -305,18 +313,25 @@ impl Exchange {
         if let Some(refused) = self.unwelcome(Door::Dials, welcome) {
             return refused;
         }
-        let refuses = |fault: &Fault| matches!(fault, Fault::Refuse { .. });
-        match self.fault_at(address, refuses) {
+        self.refusal(Door::Dials, address).unwrap_or(Reply::Upgrade)
+    }
+
+    /// The refusal that goes on at an address.
+    fn refusal(&mut self, door: Door, address: usize) -> Option<Reply> {
+        match self.fault_at(address, |fault| matches!(fault, Fault::Refuse { .. })) {
             Some(Fault::Refuse { status, retry_after, .. }) => {
-                self.refuse(Door::Dials, status, retry_after)
+                Some(self.refuse(door, status, retry_after))
             }
-            _ => Reply::Upgrade,
+            _ => None,
         }
     }
 
-    fn snapshot(&mut self, symbol: usize) -> Reply {
+    fn snapshot(&mut self, address: usize, symbol: usize) -> Reply {
         let welcome = self.visitor.comes(Door::Snapshots, self.now);
         if let Some(refused) = self.unwelcome(Door::Snapshots, welcome) {
+            return refused;
+        }
+        if let Some(refused) = self.refusal(Door::Snapshots, address) {
             return refused;
         }
         let at = self.market.snapshot(symbol);
@@ -395,14 +410,21 @@ impl Exchange {
         (self.started + self.now).as_millis()
     }
 
-    /// Where a symbol's numbers are: of which count, and the last one made. Truth for a test.
+    /// Which count a symbol's last update was of that was not lost, and its last number: where a
+    /// client's book is, if it is right.
     #[must_use]
     pub fn truth(&self, symbol: usize) -> (u32, u64) {
-        let Position { count, number } = self.market.position(symbol);
+        let Position { count, number } = self.market.shown(symbol);
         (count, number)
     }
 
-    /// Whether some address would serve a new connection now.
+    /// Whether the client has a healthy connection for each symbol that it has ever subscribed to.
+    #[must_use]
+    pub fn is_seen(&self) -> bool {
+        self.sight.has_seen() && !self.sight.is_blind()
+    }
+
+    /// Whether some address would serve a new connection now, and with a snapshot that is right.
     #[must_use]
     pub fn serves(&self) -> bool {
         !self.is_unserved()

@@ -60,6 +60,8 @@ pub fn book(number: u64) -> impl Iterator<Item = (u64, u64)> {
 
 pub(crate) struct Market {
     positions: Vec<Position>,
+    /// The same as of the last message that was not lost.
+    shown: Vec<Position>,
     /// How many numbers an update has.
     span: u64,
     /// How many updates of the first symbol are still to be lost.
@@ -71,11 +73,22 @@ pub(crate) struct Market {
 impl Market {
     pub(crate) fn new(symbols: usize, first: u64, span: u64) -> Self {
         let start = Position { count: 1, number: first - 1 };
-        Self { positions: vec![start; symbols], span, lost: 0, cache: None }
+        Self {
+            positions: vec![start; symbols],
+            shown: vec![start; symbols],
+            span,
+            lost: 0,
+            cache: None,
+        }
     }
 
     pub(crate) fn position(&self, symbol: usize) -> Position {
         self.positions[symbol]
+    }
+
+    /// What a client can know.
+    pub(crate) fn shown(&self, symbol: usize) -> Position {
+        self.shown[symbol]
     }
 
     /// What a snapshot shows.
@@ -90,7 +103,9 @@ impl Market {
         position.number += self.span;
         let update = Update { symbol, count: position.count, first, last: position.number };
         let sent = symbol != 0 || self.lost == 0;
-        if !sent {
+        if sent {
+            self.shown[symbol] = *position;
+        } else {
             self.lost -= 1;
         }
         (update, sent)
@@ -100,11 +115,14 @@ impl Market {
         self.lost += updates;
     }
 
-    /// Counts anew, as if `number` had been sent already.
+    /// Counts anew, as if everything up to `number` had been sent already.
     pub(crate) fn begin_anew(&mut self, number: u64) {
         for position in &mut self.positions {
             position.count += 1;
             position.number = number;
+        }
+        if number > 0 {
+            self.shown.clone_from(&self.positions);
         }
     }
 

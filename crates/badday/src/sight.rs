@@ -54,6 +54,10 @@ impl Sight {
         self.seen
     }
 
+    pub(crate) const fn is_blind(&self) -> bool {
+        self.outage.is_some()
+    }
+
     /// Time has passed.
     pub(crate) fn pass(&mut self, time: Duration, unserved: bool) {
         if let Some(outage) = &mut self.outage {

@@ -112,8 +112,9 @@ impl Exchange {
             return;
         }
         self.end_one(id, Said::Close(1008, "apikey: invalid"), "the key was refused");
-        if self.day.rules.refused_logins {
-            self.strike("a login with a key that is refused".into());
+        let refused = self.refused_logins.add(self.now);
+        if refused > self.day.rules.refused_logins.most {
+            self.strike(format!("{refused} logins with a key that is refused"));
         }
     }
 

@@ -1,5 +1,5 @@
 //! What happens as time passes.
-use super::{Condition, ConnectionId, Exchange, SHORTEST_INTERVAL, Said, Stage};
+use super::{BUSY, Condition, ConnectionId, Exchange, SHORTEST_INTERVAL, Said, Stage};
 use crate::day::{Fault, Shape};
 use std::time::Duration;
 
@@ -99,6 +99,10 @@ impl Exchange {
             Due::Event => {
                 let event = self.day.events[self.next_event];
                 self.next_event += 1;
+                self.busy_until = self.now + event.watch;
+                if event.watch > Duration::ZERO {
+                    self.next_tick = self.next_tick.min(self.now + BUSY);
+                }
                 self.begin(event.fault, event.address, event.thread);
             }
             Due::ConditionOver => self.end_conditions(),
@@ -206,7 +210,10 @@ impl Exchange {
     }
 
     fn tick(&mut self) {
-        let interval = (self.day.interval / self.speed).max(SHORTEST_INTERVAL);
+        let mut interval = (self.day.interval / self.speed).max(SHORTEST_INTERVAL);
+        if self.now < self.busy_until {
+            interval = interval.min(BUSY);
+        }
         self.next_tick = self.now + interval;
         let since_1970 = self.since_1970();
         for symbol in 0..self.day.symbols {
@@ -255,6 +262,7 @@ impl Exchange {
                     | Fault::Refuse { .. }
                     | Fault::Lapsed(_)
                     | Fault::KeyRefused(_)
+                    | Fault::Stale(_)
             )
         };
         let hindered = |address| match self.fault_at(address, hinders) {
