@@ -1,0 +1,531 @@
+//! A program that follows an exchange of `badday` with a `Follower`, wired as README.md shows: in
+//! virtual time, with the errors that the real sockets would give.
+use super::{
+    book::Book,
+    exchanges::{self, Level, Read, Snapshot},
+};
+use badday::{Day, Dialed, Exchange, Heard, Reply, Report, Said, Shape};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::ErrorKind,
+    time::Duration,
+};
+use tickwire::{
+    Config, Error, RecvError, SystemEntropy, Time,
+    handshake::{
+        HandshakeError, Progress,
+        client::{Handshake, Request},
+    },
+    tls::rustls,
+};
+use tickwire_feed::{
+    Action, Attempts, ConnectionId, Ended, Follower, Incoming, Pace, Subscription, Verdict,
+};
+use tickwire_parts::Backoff;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Dialing, TLS and the opening handshake.
+const ROUND_TRIPS: Duration = Duration::from_millis(50);
+
+/// The heartbeat of `Config::trading`: a Ping after this silence, and the end after the other.
+const SILENCE: Duration = Duration::from_millis(1_250);
+const NO_PONG: Duration = Duration::from_millis(3_250);
+
+/// What a run came to.
+pub(crate) struct Outcome {
+    pub(crate) report: Report,
+    /// How long a book was not the exchange's although some server would have served: the worst
+    /// stretch, and all.
+    pub(crate) worst: Duration,
+    pub(crate) blind: Duration,
+    /// The most snapshots of one symbol in any five minutes.
+    pub(crate) snapshots: usize,
+    pub(crate) gaps: usize,
+    /// What the oracle found.
+    pub(crate) wrong: Vec<String>,
+    /// Whether all books are the exchange's at the end.
+    pub(crate) well: bool,
+}
+
+/// Something that comes later.
+enum Later {
+    /// The dial is over.
+    Dialed(ConnectionId, usize),
+    Ended(ConnectionId, Error),
+    Snapshot(usize, Option<Snapshot>),
+    /// Ask for it again.
+    Ask(usize),
+    /// No byte has come for a while.
+    Silence(u64),
+    /// No text was sent for a while.
+    Idle(u64),
+}
+
+/// An open connection, by its number at the exchange.
+struct Link {
+    id: ConnectionId,
+    frozen: bool,
+    heard: Duration,
+    texted: Duration,
+}
+
+/// What the program wants of a symbol's snapshot.
+#[derive(Clone, Copy, PartialEq)]
+enum Wish {
+    None,
+    /// It is under way.
+    Asked,
+    /// It is under way, and will be too old.
+    Newer,
+}
+
+pub(crate) struct Client {
+    shape: Shape,
+    symbols: usize,
+    exchange: Exchange,
+    follower: Follower<Vec<Level>>,
+    attempts: Attempts,
+    now: Duration,
+    wait: Duration,
+    later: BTreeMap<(Duration, u64), Later>,
+    order: u64,
+    links: HashMap<u64, Link>,
+    books: Vec<Book>,
+    wishes: Vec<Wish>,
+    /// How many snapshots were refused in a row.
+    refused: Vec<u32>,
+    /// When snapshots were asked for.
+    asked: Vec<Vec<Duration>>,
+    address: usize,
+    gaps: usize,
+    wrong: Vec<String>,
+    /// Whether all books were right once.
+    started: bool,
+    stretch: Duration,
+    worst: Duration,
+    blind: Duration,
+}
+
+impl Client {
+    pub(crate) fn new(day: Day, seed: u64) -> Self {
+        let mut follower = Follower::new();
+        follower.addresses = day.addresses;
+        follower.login = day.login;
+        match day.life {
+            Some(life) => follower.add_line(Backoff::seeded(seed), life, life / 24),
+            None => follower.add_line(Backoff::seeded(seed), Duration::MAX, Duration::ZERO),
+        }
+        // Longer than any of these books is ever silent.
+        let leave_after = Some((5 * day.interval).max(15 * SECOND));
+        let ask_after = Some((2 * day.interval).max(10 * SECOND));
+        for _ in 0..day.symbols {
+            follower.subscribe(Subscription { ask_after, leave_after, resume: false });
+        }
+        Self {
+            shape: day.shape,
+            symbols: day.symbols,
+            follower,
+            // 250 attempts in five minutes, of which 20 may follow each other at once.
+            attempts: Attempts::new(Pace::new(250, 300 * SECOND).at_once(20)),
+            now: Duration::ZERO,
+            wait: Duration::ZERO,
+            later: BTreeMap::new(),
+            order: 0,
+            links: HashMap::new(),
+            books: (0..day.symbols).map(|_| Book::default()).collect(),
+            wishes: vec![Wish::None; day.symbols],
+            refused: vec![0; day.symbols],
+            asked: vec![Vec::new(); day.symbols],
+            address: 0,
+            gaps: 0,
+            wrong: Vec::new(),
+            started: false,
+            stretch: Duration::ZERO,
+            worst: Duration::ZERO,
+            blind: Duration::ZERO,
+            exchange: Exchange::new(day, 1),
+        }
+    }
+
+    /// Lives the day.
+    pub(crate) fn live(mut self) -> Outcome {
+        while self.now < self.exchange.end() {
+            let first = self.later.first_key_value().map_or(Duration::MAX, |(&(at, _), _)| at);
+            let next = self.exchange.poll_timeout().min(self.wait).min(first).max(self.now);
+            let next = next.min(self.exchange.end());
+            self.pass(next - self.now);
+            self.now = next;
+            let mut news = self.wait <= self.now;
+            while let Some((&(at, order), _)) = self.later.first_key_value()
+                && at <= self.now
+            {
+                let later = self.later.remove(&(at, order));
+                news |= later.is_some_and(|later| self.happens(later));
+            }
+            while let Some((connection, said)) = self.exchange.poll(self.now) {
+                news = true;
+                self.said(connection, said);
+            }
+            if news {
+                self.poll();
+            }
+        }
+        let worst_window = |times: &Vec<Duration>| {
+            let within = |&from: &Duration| {
+                times.iter().filter(|&&at| at >= from && at < from + 300 * SECOND).count()
+            };
+            times.iter().map(within).max().unwrap_or(0)
+        };
+        Outcome {
+            worst: self.worst.max(self.stretch),
+            blind: self.blind,
+            snapshots: self.asked.iter().map(worst_window).max().unwrap_or(0),
+            gaps: self.gaps,
+            well: self.is_right(),
+            wrong: self.wrong,
+            report: self.exchange.report(),
+        }
+    }
+
+    fn time(&self) -> Time {
+        Time::new(self.now)
+    }
+
+    fn is_right(&self) -> bool {
+        let mut books = self.books.iter().enumerate();
+        self.exchange.is_seen() && books.all(|(i, book)| book.is_at(self.exchange.truth(i)))
+    }
+
+    /// Time goes by as things are now.
+    fn pass(&mut self, time: Duration) {
+        let right = self.is_right();
+        self.started |= right;
+        if !self.started {
+            return;
+        }
+        if right {
+            self.worst = self.worst.max(self.stretch);
+            self.stretch = Duration::ZERO;
+        } else if self.exchange.serves() {
+            self.stretch += time;
+            self.blind += time;
+        }
+    }
+
+    fn in_time(&mut self, after: Duration, later: Later) {
+        self.order += 1;
+        self.later.insert((self.now + after, self.order), later);
+    }
+
+    /// Does what the follower says, until it waits.
+    fn poll(&mut self) {
+        loop {
+            match self.follower.poll(self.time(), &mut self.attempts) {
+                Action::Dial { connection, address, .. } => {
+                    self.in_time(ROUND_TRIPS, Later::Dialed(connection, address));
+                }
+                Action::Send { connection, say } => {
+                    let text = exchanges::write(self.shape, say);
+                    self.send(connection, &text);
+                }
+                Action::Leave { connection, .. } => {
+                    let link = self.links.iter().find(|(_, link)| link.id == connection);
+                    if let Some((&number, _)) = link {
+                        self.links.remove(&number);
+                        self.exchange.heard(self.now, number, Heard::End);
+                    }
+                }
+                Action::Message { subscription, message } => self.apply(subscription, &message),
+                Action::Gap { subscription, .. } => {
+                    self.gaps += 1;
+                    self.needs_snapshot(subscription);
+                }
+                Action::Restart { subscription } => self.needs_snapshot(subscription),
+                Action::Wait(until) => {
+                    self.wait = until.since_epoch();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, id: ConnectionId, text: &str) {
+        let now = self.now;
+        let link = self.links.iter_mut().find(|(_, link)| link.id == id);
+        if let Some((&number, link)) = link {
+            link.texted = now;
+            if !link.frozen {
+                self.exchange.heard(now, number, Heard::Text(text));
+            }
+        }
+    }
+
+    /// Whether the follower has to be asked again.
+    fn happens(&mut self, later: Later) -> bool {
+        match later {
+            Later::Dialed(id, address) => self.dial(id, address),
+            Later::Ended(id, error) => self.ended(id, ended(error)),
+            Later::Snapshot(index, snapshot) => self.snapshot_came(index, snapshot),
+            Later::Ask(index) => self.ask(index),
+            Later::Silence(number) => {
+                self.silence(number);
+                return false;
+            }
+            Later::Idle(number) => {
+                self.idle(number);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn ended(&mut self, id: ConnectionId, ended: Ended) {
+        self.follower.ended(id, ended, self.time(), &mut self.attempts);
+    }
+
+    fn dial(&mut self, id: ConnectionId, address: usize) {
+        let handshake_timeout = Config::trading().handshake_timeout - ROUND_TRIPS;
+        let timeout = Error::Handshake(HandshakeError::Timeout);
+        let number = match self.exchange.dial(self.now, address) {
+            Dialed::Open(number) => number,
+            Dialed::Refused => {
+                let refused = std::io::Error::from(ErrorKind::ConnectionRefused);
+                return self.ended(id, ended(refused.into()));
+            }
+            Dialed::Stuck(_) => return self.in_time(handshake_timeout, Later::Ended(id, timeout)),
+        };
+        if !self.exchange.certificate_is_valid(number) {
+            self.exchange.heard(self.now, number, Heard::End);
+            let lapsed = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+            return self.ended(id, ended(Error::Tls(lapsed.into())));
+        }
+        match self.exchange.request(self.now, number, "/ws", true) {
+            Reply::Upgrade => {
+                let (heard, texted) = (self.now, self.now);
+                self.links.insert(number, Link { id, frozen: false, heard, texted });
+                self.address = address;
+                self.in_time(SILENCE, Later::Silence(number));
+                self.in_time(20 * SECOND, Later::Idle(number));
+                self.follower.opened(id, self.time());
+            }
+            Reply::Http { status, headers, body, .. } => {
+                let refusal = refusal(status, &headers, &body);
+                self.ended(id, ended(refusal));
+            }
+            Reply::Nothing => self.in_time(handshake_timeout, Later::Ended(id, timeout)),
+        }
+    }
+
+    /// The exchange has said something on a connection.
+    fn said(&mut self, number: u64, said: Said) {
+        let now = self.now;
+        let Some(link) = self.links.get_mut(&number) else { return };
+        let id = link.id;
+        link.heard = now;
+        match said {
+            Said::Text(text) => self.text(number, id, &text),
+            Said::Ping => self.exchange.heard(now, number, Heard::Pong),
+            Said::Freeze => {
+                link.frozen = true;
+                self.in_time(NO_PONG, Later::Silence(number));
+            }
+            Said::Close(code, _) => {
+                self.links.remove(&number);
+                self.ended(id, Ended::Closed(code));
+            }
+            Said::Cut => {
+                self.links.remove(&number);
+                self.ended(id, ended(RecvError::UnexpectedEof.into()));
+            }
+            Said::Reset => {
+                self.links.remove(&number);
+                let reset = std::io::Error::from(ErrorKind::ConnectionReset);
+                self.ended(id, ended(reset.into()));
+            }
+        }
+    }
+
+    fn text(&mut self, number: u64, id: ConnectionId, text: &str) {
+        let mut update = Vec::new();
+        let mut of = 0;
+        let incoming = match exchanges::read(self.shape, text, self.symbols) {
+            Read::LoggedIn => Incoming::LoggedIn,
+            Read::Answer(subscription) => Incoming::Answer(subscription),
+            Read::Ending => Incoming::Ending,
+            Read::Other => Incoming::Other,
+            Read::Update { subscription, first, last, levels } => {
+                update = levels;
+                of = subscription;
+                let numbers = Some((first..=last).into());
+                Incoming::Data { subscription, numbers }
+            }
+            Read::Snapshot(subscription, snapshot) => {
+                self.follower.heard(id, Incoming::Other, self.time(), Vec::new);
+                self.asked[subscription].push(self.now);
+                self.replace(subscription, &snapshot);
+                return;
+            }
+        };
+        let verdict = self.follower.heard(id, incoming, self.time(), || update.clone());
+        if verdict == Some(Verdict::Next) {
+            self.apply(of, &update);
+        }
+        // Each arrived message is followed by a poll.
+        if self.links.contains_key(&number) {
+            self.poll();
+        }
+    }
+
+    fn apply(&mut self, subscription: usize, levels: &[Level]) {
+        let found = match self.books[subscription].valid {
+            true => self.books[subscription].apply(levels),
+            false => Err(format!("{levels:?} was delivered behind a gap")),
+        };
+        if let Err(found) = found
+            && self.wrong.len() < 3
+        {
+            self.wrong.push(format!("{:?}: {found}", self.now));
+        }
+    }
+
+    /// The follower has told that the book is wrong.
+    fn needs_snapshot(&mut self, index: usize) {
+        self.books[index].valid = false;
+        if !self.shape.snapshots_over_http() {
+            self.subscribe_anew(index);
+        } else if self.wishes[index] == Wish::None {
+            self.ask(index);
+        } else {
+            self.wishes[index] = Wish::Newer;
+        }
+    }
+
+    /// Where a subscription brings the snapshot: on the youngest connection.
+    fn subscribe_anew(&mut self, index: usize) {
+        let Some((_, link)) = self.links.iter().max_by_key(|(number, _)| **number) else { return };
+        let id = link.id;
+        self.send(id, &exchanges::unsubscribe(self.shape, index));
+        let say = tickwire_feed::Say::Subscribe(index..index + 1);
+        self.send(id, &exchanges::write(self.shape, say));
+    }
+
+    fn ask(&mut self, index: usize) {
+        self.asked[index].push(self.now);
+        self.wishes[index] = Wish::Asked;
+        let number = match self.exchange.dial(self.now, self.address) {
+            Dialed::Open(number) => number,
+            Dialed::Refused => {
+                let wait = self.patience(index);
+                return self.in_time(wait, Later::Ask(index));
+            }
+            Dialed::Stuck(_) => return self.in_time(3 * SECOND, Later::Ask(index)),
+        };
+        let target = exchanges::snapshot_target(self.shape, index);
+        let reply = self.exchange.request(self.now, number, &target, false);
+        match reply {
+            Reply::Http { after, status: 200, body, .. } => {
+                self.in_time(after, Later::Snapshot(index, exchanges::read_snapshot(&body)));
+            }
+            Reply::Http { headers, .. } => {
+                let wait = headers.iter().find(|(name, _)| *name == "Retry-After");
+                let wait = wait.and_then(|(_, value)| value.parse().ok());
+                let wait = wait.map_or(self.patience(index), Duration::from_secs);
+                self.in_time(wait, Later::Ask(index));
+            }
+            _ => self.in_time(3 * SECOND, Later::Ask(index)),
+        }
+    }
+
+    /// How long to wait after a snapshot that was refused: 1, 2, 4, 8, 8, .. s.
+    fn patience(&mut self, index: usize) -> Duration {
+        self.refused[index] += 1;
+        SECOND * (1 << (self.refused[index] - 1).min(3))
+    }
+
+    fn snapshot_came(&mut self, index: usize, snapshot: Option<Snapshot>) {
+        if self.wishes[index] == Wish::Newer {
+            return self.ask(index);
+        }
+        self.wishes[index] = Wish::None;
+        self.refused[index] = 0;
+        if let Some(snapshot) = snapshot {
+            self.replace(index, &snapshot);
+        }
+    }
+
+    fn replace(&mut self, index: usize, snapshot: &Snapshot) {
+        self.books[index].replace(snapshot);
+        let time = self.time();
+        if let Some(arbiter) = self.follower.arbiter(index) {
+            arbiter.resync(snapshot.number + 1, time);
+        }
+        self.poll();
+    }
+
+    /// The heartbeat.
+    fn silence(&mut self, number: u64) {
+        let Some(link) = self.links.get_mut(&number) else { return };
+        let silent = self.now - link.heard;
+        if link.frozen && silent >= NO_PONG {
+            let id = link.id;
+            self.links.remove(&number);
+            self.exchange.heard(self.now, number, Heard::End);
+            self.ended(id, ended(RecvError::PongTimeout.into()));
+            self.poll();
+        } else if !link.frozen {
+            if silent >= SILENCE {
+                link.heard = self.now;
+                self.exchange.heard(self.now, number, Heard::Ping);
+            }
+            let wait = SILENCE - self.now.saturating_sub(self.links[&number].heard).min(SILENCE);
+            self.in_time(wait.max(SECOND / 100), Later::Silence(number));
+        }
+    }
+
+    /// `Config::idle_message`, for the exchanges that want it.
+    fn idle(&mut self, number: u64) {
+        let Some(link) = self.links.get(&number) else { return };
+        if !matches!(self.shape, Shape::Okx | Shape::Bybit) {
+            return;
+        }
+        let idle = self.now - link.texted;
+        let id = link.id;
+        if idle >= 20 * SECOND {
+            self.send(id, exchanges::ping(self.shape));
+            return self.in_time(20 * SECOND, Later::Idle(number));
+        }
+        self.in_time(20 * SECOND - idle, Later::Idle(number));
+    }
+}
+
+/// README.md's.
+fn ended(error: Error) -> Ended {
+    match error {
+        Error::Refused(no) => (&*no).into(),
+        error => Ended::Failed(error.retry()),
+    }
+}
+
+/// The error of a client whose request gets this response.
+fn refusal(status: u16, headers: &[(&'static str, String)], body: &str) -> Error {
+    let mut response = format!("HTTP/1.1 {status} No\r\nContent-Length: {}\r\n", body.len());
+    for (name, value) in headers {
+        response.push_str(&format!("{name}: {value}\r\n"));
+    }
+    response.push_str("\r\n");
+    response.push_str(body);
+    let request = Request::new("ws://exchange.test/ws").expect("a URL");
+    let entropy = SystemEntropy::new().expect("entropy");
+    let mut handshake = Handshake::new(&request, &Config::trading(), entropy);
+    handshake.advance(usize::MAX);
+    let mut rest = response.as_bytes();
+    while handshake.step() == Ok(Progress::Partial) && !rest.is_empty() {
+        let spare = handshake.reading.spare_mut();
+        let n = spare.len().min(rest.len());
+        spare[..n].copy_from_slice(&rest[..n]);
+        handshake.reading.commit(n);
+        rest = &rest[n..];
+    }
+    Error::Refused(Box::new(handshake.into_refusal().expect("a refusal")))
+}

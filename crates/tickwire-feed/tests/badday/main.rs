@@ -1,0 +1,128 @@
+//! A `Follower`, wired as README.md shows and with an honest order book on top, lives each day of
+//! `badday`: each book is right or a `Gap` says so, no message of an old count reaches a newer
+//! book, dials, messages and snapshots keep to the exchange's rules, and the client is blind no
+//! longer than a good client has to be.
+//!
+//! `cargo test -p tickwire-feed --test badday -- --nocapture` prints each run.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod book;
+mod client;
+mod exchanges;
+
+use badday::{Day, days};
+use client::{Client, Outcome};
+
+/// Days that fail now, and why. A day that has come to pass has to leave the list.
+const FAILING: &[(&str, &str)] = &[
+    ("binance-1008", "1008 after an hour waits for a minute: 72.3 s"),
+    ("close-1000", "1000 after two hours waits for a minute: 72.3 s"),
+    ("five-a-second", "the first delay is up to 5 s: 7.8 s"),
+    ("okx-heartbeat", "the first delay is up to 5 s: 3.0 s"),
+    ("bybit-restart", "the first delay is up to 5 s: 3.3 s"),
+    ("rolling-restarts", "after 1012 the other address is not tried: 24.8 s"),
+    ("lapsed-certificate", "stops for good"),
+    ("too-many-requests", "a Retry-After with a date counts as none: 285.3 s"),
+    ("banned-neighbour", "418 stops for good, in spite of its Retry-After"),
+    ("half-open", "PongTimeout waits for the first delay: 7.8 s"),
+    ("frozen-server", "PongTimeout dials the same address again: 19.3 s"),
+    ("stale-snapshot", "a snapshot for each gap, without a pause: 27 in five minutes"),
+    ("count-anew", "a kept message of the old count comes into the new book"),
+    ("coinbase-gap", "the first delay is up to 5 s: 3.8 s"),
+    ("bitfinex-count", "the first delay is up to 5 s: 3.8 s"),
+];
+
+/// The delays of reconnecting are random: runs of each day.
+const SEEDS: u64 = 2;
+
+/// The most snapshots of one symbol in any five minutes.
+const SNAPSHOTS: usize = 12;
+
+/// What is wrong with a run.
+fn complaints(day: &Day, outcome: &Outcome) -> Vec<String> {
+    let mut found = Vec::new();
+    let Outcome { report, worst, snapshots, .. } = outcome;
+    found.extend(outcome.wrong.iter().map(|wrong| format!("wrong book: {wrong}")));
+    if *worst > day.blind {
+        found.push(format!("blind for {worst:?}, {:?} would do", day.blind));
+    }
+    if let Some(strike) = &report.last_strike {
+        let strikes = report.strikes;
+        found.push(format!("{strikes} strikes, the last at {:?}: {}", strike.at, strike.why));
+    }
+    if let Some(ban) = &report.banned {
+        found.push(format!("banned at {:?}: {}", ban.at, ban.why));
+    }
+    if *snapshots > SNAPSHOTS {
+        found.push(format!("{snapshots} snapshots of one symbol in five minutes"));
+    }
+    if !outcome.well {
+        found.push("some book is not right at the end".into());
+    }
+    found
+}
+
+/// Lives a day, which has to end well unless it is known to fail.
+fn live(name: &str) {
+    let day = days::named(name).unwrap();
+    let mut found = Vec::new();
+    for seed in 1..=SEEDS {
+        let outcome = Client::new(day.clone(), seed).live();
+        let report = &outcome.report;
+        println!(
+            "{name} {seed}: blind {:.2} s at worst, {:.2} s in all; {} dials, {} in five minutes; \
+             {} messages in a second; {} snapshots in five minutes; {} gaps",
+            outcome.worst.as_secs_f64(),
+            outcome.blind.as_secs_f64(),
+            report.dials,
+            report.dials_in_five_minutes,
+            report.messages_in_a_second,
+            outcome.snapshots,
+            outcome.gaps,
+        );
+        found.extend(complaints(&day, &outcome));
+    }
+    println!("{found:#?}");
+    match FAILING.iter().find(|(failing, _)| *failing == name) {
+        Some((_, why)) => assert!(!found.is_empty(), "passes: take it out of the list ({why})"),
+        None => assert!(found.is_empty(), "{found:#?}"),
+    }
+}
+
+macro_rules! days {
+    ($($test:ident $name:literal)*) => {
+        const TESTED: &[&str] = &[$($name),*];
+        $(#[test]
+        fn $test() {
+            live($name);
+        })*
+    };
+}
+
+days! {
+    binance_24h "binance-24h"
+    binance_1008 "binance-1008"
+    close_1000 "close-1000"
+    five_a_second "five-a-second"
+    okx_heartbeat "okx-heartbeat"
+    bybit_restart "bybit-restart"
+    rolling_restarts "rolling-restarts"
+    lapsed_certificate "lapsed-certificate"
+    too_many_requests "too-many-requests"
+    banned_neighbour "banned-neighbour"
+    half_open "half-open"
+    frozen_server "frozen-server"
+    mute_stream "mute-stream"
+    short_lives "short-lives"
+    stale_snapshot "stale-snapshot"
+    count_anew "count-anew"
+    coinbase_gap "coinbase-gap"
+    bitfinex_count "bitfinex-count"
+    refused_key "refused-key"
+}
+
+#[test]
+fn each_day_is_lived() {
+    let all: Vec<_> = days::all().iter().map(|day| day.name).collect();
+    assert_eq!(TESTED, all);
+}
