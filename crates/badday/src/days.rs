@@ -88,7 +88,12 @@ fn binance_24h() -> Day {
         symbols: 4,
         events: vec![
             // The cut itself comes from `life`; the losses show whether the client still looks.
-            event(23 * HOUR, Fault::Lose(1), 60, "binance/binance-connector-go#90"),
+            event(
+                23 * HOUR,
+                Fault::Lose(1),
+                60,
+                "oliver-zehentleitner/unicorn-binance-websocket-api#15",
+            ),
             event(2 * HOUR, Fault::Lose(1), 60, "freqtrade/freqtrade#11821"),
         ],
         ..calm("binance-24h", Shape::Binance)
@@ -129,7 +134,7 @@ fn five_a_second() -> Day {
         symbols: 12,
         events: vec![
             event(10 * MINUTE, Fault::Cut, 60, "nautechsystems/nautilus_trader#5012"),
-            event(10 * MINUTE, Fault::Close(1001, ""), 60, "binance/binance-connector-js#530"),
+            event(10 * MINUTE, Fault::Close(1001, ""), 60, "binance/binance-connector-go#90"),
         ],
         blind: 5 * SECOND,
         ..calm("five-a-second", Shape::Binance)
@@ -285,8 +290,8 @@ fn short_lives() -> Day {
         title: "for three minutes the exchange cuts each connection seconds after it was opened",
         advice: "let the delays grow, and begin with short ones only after a long life",
         events: vec![
-            event(QUIET, short(3 * SECOND, 3 * MINUTE), 0, "ccxt/ccxt#27001"),
-            event(Duration::ZERO, Fault::Cut, 360, "bitfinexcom/bitfinex-api-node#154"),
+            event(QUIET, short(3 * SECOND, 3 * MINUTE), 0, "Crypto-toolbox/btfxwss#112"),
+            event(Duration::ZERO, Fault::Cut, 360, "ccxt/ccxt#27001"),
         ],
         // A client of `--speed 1` may be at a delay of a minute when it is over.
         blind: 65 * SECOND,
@@ -316,7 +321,7 @@ fn count_anew() -> Day {
     let mut events = Vec::new();
     for (quiet, end) in [(50, Fault::Cut), (400, Fault::Reset)] {
         let thread = "nautechsystems/nautilus_trader#5015";
-        events.push(event(quiet * SECOND, refuse, 0, "hitbtc-com/hitbtc-api#209"));
+        events.push(event(quiet * SECOND, refuse, 0, "BitMEX/sample-market-maker#43"));
         events.push(lose(Duration::ZERO));
         events.push(event(Duration::ZERO, Fault::Anew, 0, thread));
         events.push(event(Duration::ZERO, end, 120, thread));
@@ -335,7 +340,7 @@ fn count_anew() -> Day {
 fn coinbase_gap() -> Day {
     let subscribe = Some(Duration::from_secs(5));
     Day {
-        title: "the exchange drops messages before they are sent; and wants a subscription in 5 s",
+        title: "messages get lost in the exchange; and it wants a subscription in 5 s",
         advice: "look at each number, and take a snapshot for each gap",
         rules: Rules { subscribe, ping: None, ..RULES },
         events: vec![

@@ -3,7 +3,7 @@ mod conversation;
 mod events;
 
 use crate::{
-    day::{Day, Fault, RetryAfter},
+    day::{Day, Event, Fault, RetryAfter},
     market::{Market, Position},
     report::Report,
     sight::Sight,
@@ -227,6 +227,12 @@ impl Exchange {
     #[must_use]
     pub const fn end(&self) -> Duration {
         self.end
+    }
+
+    /// The events that have begun.
+    #[must_use]
+    pub fn happened(&self) -> &[Event] {
+        &self.day.events[..self.next_event]
     }
 
     /// When to call [`poll`](Self::poll) next, if nothing happens before.

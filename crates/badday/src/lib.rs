@@ -10,6 +10,7 @@ mod day;
 /// The days.
 pub mod days;
 mod exchange;
+mod explain;
 mod market;
 mod report;
 mod sight;

@@ -1,0 +1,320 @@
+//! The sockets, under tokio: a task for each connection, and one that lets time pass.
+use super::{
+    options::{Options, Tls},
+    tls::{Certificates, certificates},
+};
+use badday::{ConnectionId, Dialed, Exchange, Heard, Reply, Report, Said};
+use socket2::SockRef;
+use std::{
+    collections::HashMap,
+    error::Error,
+    net::Shutdown,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, UNIX_EPOCH},
+};
+use tickwire::{
+    CloseCode, CloseFrame, Config, Event,
+    handshake::server::{Accept, Rejection},
+    tokio::{Incoming, TlsStream, WebSocket},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    select,
+    sync::{Notify, mpsc},
+    time::{sleep, sleep_until, timeout},
+};
+
+/// What may wait for a client that does not read. Then the exchange drops it.
+const OUTBOX: usize = 4_096;
+
+/// How long a client may take to answer our Close, or our FIN.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// The exchange, and where to pass on what it says.
+struct State {
+    exchange: Exchange,
+    outboxes: HashMap<ConnectionId, mpsc::Sender<Said>>,
+    /// How many events were told.
+    told: usize,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    started: Instant,
+    /// Something has happened: what is due next may have changed.
+    changed: Notify,
+    certificates: Option<Certificates>,
+}
+
+/// Plays the day to its end.
+pub(crate) async fn play(options: &Options) -> Result<Report, Box<dyn Error>> {
+    let certificates = certificates(&options.tls, &options.listen)?;
+    let mut listeners = Vec::new();
+    for &address in &options.listen {
+        let listener = TcpListener::bind(address).await;
+        listeners.push(listener.map_err(|error| format!("cannot listen at {address}: {error}"))?);
+    }
+    let scheme = if let Tls::No = options.tls { "ws" } else { "wss" };
+    for listener in &listeners {
+        eprintln!("badday: listening on {scheme}://{}", listener.local_addr()?);
+    }
+    let exchange = Exchange::new(options.day.clone(), options.speed).started(UNIX_EPOCH.elapsed()?);
+    let end = options.seconds.map_or(exchange.end(), |seconds| seconds.min(exchange.end()));
+    let shared = Arc::new(Shared {
+        state: Mutex::new(State { exchange, outboxes: HashMap::new(), told: 0 }),
+        started: Instant::now(),
+        changed: Notify::new(),
+        certificates,
+    });
+    for (index, listener) in listeners.into_iter().enumerate() {
+        tokio::spawn(accept_all(listener, index, shared.clone()));
+    }
+    select! {
+        () = shared.clone().pass_time(end) => {}
+        interrupt = tokio::signal::ctrl_c() => interrupt?,
+    }
+    shared.with(|_, _| ());
+    let report = shared.lock().exchange.report();
+    Ok(report)
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with the exchange, and passes on what it says.
+    fn with<Out>(&self, act: impl FnOnce(&mut Exchange, Duration) -> Out) -> Out {
+        let mut state = self.lock();
+        let now = self.started.elapsed();
+        let out = act(&mut state.exchange, now);
+        self.pass_on(&mut state, now);
+        out
+    }
+
+    fn pass_on(&self, state: &mut State, now: Duration) {
+        while let Some((id, said)) = state.exchange.poll(now) {
+            if let Some(outbox) = state.outboxes.get(&id)
+                && outbox.try_send(said).is_err()
+            {
+                state.outboxes.remove(&id);
+            }
+        }
+        let happened = state.exchange.happened();
+        for event in &happened[state.told..] {
+            eprintln!("badday: {:8.1} s  {event}", now.as_secs_f64());
+        }
+        state.told = happened.len();
+        self.changed.notify_one();
+    }
+
+    async fn pass_time(self: Arc<Self>, end: Duration) {
+        loop {
+            let due = self.lock().exchange.poll_timeout().min(end);
+            if self.started.elapsed() >= end {
+                return;
+            }
+            select! {
+                () = sleep_until((self.started + due).into()) => self.with(|_, _| ()),
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+
+    /// Registers a connection before anything can be said on it.
+    fn dial(&self, address: usize) -> (Dialed, mpsc::Receiver<Said>) {
+        let (outbox, said) = mpsc::channel(OUTBOX);
+        let mut state = self.lock();
+        let now = self.started.elapsed();
+        let dialed = state.exchange.dial(now, address);
+        if let Dialed::Open(id) | Dialed::Stuck(id) = dialed {
+            state.outboxes.insert(id, outbox);
+        }
+        self.pass_on(&mut state, now);
+        (dialed, said)
+    }
+}
+
+async fn accept_all(listener: TcpListener, address: usize, shared: Arc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => _ = tokio::spawn(serve(stream, address, shared.clone())),
+            Err(error) => {
+                eprintln!("badday: accept: {error}");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Tells the exchange that a connection has ended, however its task ends.
+struct Place {
+    id: ConnectionId,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.with(|exchange, now| exchange.heard(now, self.id, Heard::End));
+        self.shared.lock().outboxes.remove(&self.id);
+    }
+}
+
+/// A stream with TCP below it.
+trait OverTcp: AsyncRead + AsyncWrite + Unpin + Send {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl OverTcp for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl OverTcp for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref()
+    }
+}
+
+async fn serve(stream: TcpStream, address: usize, shared: Arc<Shared>) {
+    let _ = stream.set_nodelay(true);
+    let (dialed, mut said) = shared.dial(address);
+    let id = match dialed {
+        // The listener is the program's for the whole day, so a refusal comes as an RST.
+        Dialed::Refused => return reset(&stream),
+        Dialed::Stuck(id) | Dialed::Open(id) => id,
+    };
+    let place = Place { id, shared };
+    if let Dialed::Stuck(_) = dialed {
+        return stand_still(&stream, &mut said).await;
+    }
+    let Some(certificates) = &place.shared.certificates else {
+        return converse(stream, &place, said).await;
+    };
+    let valid = place.shared.lock().exchange.certificate_is_valid(id);
+    let config = if valid { &certificates.valid } else { &certificates.lapsed };
+    match TlsStream::server(stream, config.clone()) {
+        Ok(stream) => converse(stream, &place, said).await,
+        Err(error) => eprintln!("badday: TLS: {error}"),
+    }
+}
+
+/// From the request on.
+async fn converse<S: OverTcp>(stream: S, place: &Place, mut said: mpsc::Receiver<Said>) {
+    let config = Config::default();
+    let Ok((incoming, checked)) = Incoming::read_any(stream, &config).await else { return };
+    let target = incoming.request().target().to_owned();
+    let reply = place
+        .shared
+        .with(|exchange, now| exchange.request(now, place.id, &target, checked.is_ok()));
+    match reply {
+        Reply::Upgrade => {
+            if let Ok(ws) = incoming.accept(Accept::default()).await {
+                let _ = talk(ws, place, &mut said).await;
+            }
+        }
+        Reply::Http { after, status, headers, body } => {
+            sleep(after).await;
+            let mut rejection = Rejection::new(status).body(body);
+            for (name, value) in &headers {
+                match rejection.clone().header(name, value) {
+                    Ok(more) => rejection = more,
+                    Err(error) => eprintln!("badday: {name}: {error}"),
+                }
+            }
+            let _ = incoming.reject(rejection).await;
+        }
+        Reply::Nothing => {
+            // The stream stays with the request, and nobody reads it.
+            while let Some(said) = said.recv().await {
+                if said != Said::Freeze {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Carries messages in both directions, until the connection ends.
+async fn talk<S: OverTcp>(
+    mut ws: WebSocket<S>,
+    place: &Place,
+    said: &mut mpsc::Receiver<Said>,
+) -> Result<(), tickwire::Error> {
+    loop {
+        select! {
+            news = said.recv() => match news {
+                None => return Ok(()), // it has read too little
+                Some(Said::Text(text)) => ws.send(text).await?,
+                Some(Said::Ping) => {
+                    ws.sender_mut().ping(b"")?;
+                    ws.flush().await?;
+                }
+                Some(Said::Close(code, reason)) => {
+                    let code = CloseCode::new(code).unwrap_or(CloseCode::NORMAL);
+                    let frame = CloseFrame::with_reason(code, reason);
+                    return ws.leave(frame, LAST_WORDS).await;
+                }
+                Some(Said::Cut) => {
+                    finish(ws.get_ref().tcp()).await;
+                    return Ok(());
+                }
+                Some(Said::Reset) => {
+                    reset(ws.get_ref().tcp());
+                    return Ok(());
+                }
+                Some(Said::Freeze) => {
+                    stand_still(ws.get_ref().tcp(), said).await;
+                    return Ok(());
+                }
+            },
+            event = ws.recv_event() => {
+                let heard = match event? {
+                    None => return Ok(()),
+                    Some(Event::Message(message)) => match message.as_text() {
+                        Some(text) => Heard::Text(text),
+                        None => Heard::Text(""), // no exchange reads binary messages
+                    },
+                    Some(Event::Ping(_)) => Heard::Ping,
+                    Some(Event::Pong(_)) => Heard::Pong,
+                    Some(Event::Close(_)) => Heard::End,
+                };
+                place.shared.with(|exchange, now| exchange.heard(now, place.id, heard));
+            }
+        }
+    }
+}
+
+/// Reads and writes nothing, until the server is started anew.
+async fn stand_still(stream: &TcpStream, said: &mut mpsc::Receiver<Said>) {
+    while let Some(said) = said.recv().await {
+        if said == Said::Reset {
+            reset(stream);
+            return;
+        }
+    }
+}
+
+/// Has TCP send an RST when the stream is dropped.
+fn reset(stream: &TcpStream) {
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// Sends TCP's FIN, and no Close or close_notify. Bytes that nobody reads would make it an RST.
+async fn finish(stream: &TcpStream) {
+    let _ = SockRef::from(stream).shutdown(Shutdown::Write);
+    let drained = async {
+        let mut rest = [0; 4_096];
+        while stream.readable().await.is_ok() {
+            match stream.try_read(&mut rest) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    };
+    let _ = timeout(LAST_WORDS, drained).await;
+}

@@ -1,0 +1,246 @@
+//! The program, over loopback: a client that behaves, one that redials without a pause, `wss`, and
+//! what the command line refuses.
+#![cfg(all(feature = "server", unix))] // it ends the program by SIGINT
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use serde_json::Value;
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+use tickwire::{
+    Config, Dial, Error,
+    blocking::{MaybeTls, WebSocket},
+    handshake::client::Request,
+};
+
+/// A hang is a failure.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+struct Program {
+    child: Child,
+    errors: BufReader<std::process::ChildStderr>,
+    urls: Vec<String>,
+}
+
+impl Program {
+    /// Starts the program, and waits until it listens.
+    fn start(args: &[&str], addresses: usize) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_badday"));
+        command.args(args).args(["--listen", "127.0.0.1:0", "--json"]);
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program");
+        let mut errors = BufReader::new(child.stderr.take().unwrap());
+        let mut urls = Vec::new();
+        let mut line = String::new();
+        while urls.len() < addresses {
+            line.clear();
+            assert!(errors.read_line(&mut line).unwrap() > 0, "it has ended");
+            if let Some((_, url)) = line.split_once("listening on ") {
+                urls.push(url.trim().to_owned());
+            }
+        }
+        Self { child, errors, urls }
+    }
+
+    /// Ends the day by SIGINT: the status and the report.
+    fn end(mut self) -> (i32, Value) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        let mut rest = String::new();
+        self.errors.read_to_string(&mut rest).unwrap();
+        let mut output = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+        let status = self.child.wait().unwrap().code().unwrap();
+        let report = serde_json::from_str(&output).unwrap_or_else(|_| panic!("{output}{rest}"));
+        (status, report)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}
+
+fn once(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_badday")).args(args).output().unwrap()
+}
+
+fn subscribed(url: &str) -> Result<WebSocket<MaybeTls>, Error> {
+    let request = Request::new(&format!("{url}/ws"))?;
+    let mut ws = Dial::new(&request).blocking_connect(&Config::trading())?;
+    ws.send(r#"{"method":"SUBSCRIBE","params":["btcusdt@depth"],"id":1}"#)?;
+    Ok(ws)
+}
+
+/// The number at which a snapshot ends.
+fn snapshot(url: &str) -> u64 {
+    let address = url.strip_prefix("ws://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = "GET /api/v3/depth?symbol=BTCUSDT HTTP/1.1\r\nHost: x\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert!(head.to_lowercase().contains("content-type: application/json"), "{head}");
+    let body: Value = serde_json::from_str(body).unwrap();
+    body["lastUpdateId"].as_u64().unwrap()
+}
+
+#[test]
+fn a_client_that_is_back_at_once_passes() {
+    let applied = std::env::temp_dir().join(format!("badday-{}", std::process::id()));
+    let path = applied.to_str().unwrap();
+    // The cut comes after half a second.
+    let program =
+        Program::start(&["--day", "five-a-second", "--speed", "1200", "--applied", path], 1);
+    let began = Instant::now();
+    let mut lines = String::new();
+    let mut at = 0;
+    let mut updates = 0;
+    while updates < 12 {
+        assert!(began.elapsed() < PATIENCE);
+        let mut ws = subscribed(&program.urls[0]).unwrap();
+        let mut fresh = true;
+        while updates < 12
+            && let Ok(Some(message)) = ws.recv()
+        {
+            let message: Value = serde_json::from_str(message.as_text().unwrap()).unwrap();
+            let Some(last) = message["u"].as_u64() else { continue };
+            let first = message["U"].as_u64().unwrap();
+            if fresh || first > at + 1 {
+                at = snapshot(&program.urls[0]);
+                fresh = false;
+                lines += &format!("BTCUSDT snapshot {at}\n");
+            }
+            if last > at {
+                let quantity = message["b"][2][1].as_str().unwrap();
+                lines += &format!("BTCUSDT {first}-{last} {quantity}\n");
+                at = last;
+                updates += 1;
+            }
+        }
+    }
+    fs::write(&applied, &lines).unwrap();
+    let (status, report) = program.end();
+    fs::remove_file(&applied).unwrap();
+    assert_eq!(report["complaints"], Value::Array(Vec::new()), "{report:#}");
+    assert_eq!(status, 0);
+    assert_eq!(report["applied"]["updates"], 12);
+    assert_eq!(report["delivered"]["never"], 0);
+}
+
+#[test]
+fn a_client_that_redials_without_a_pause_is_banned() {
+    let program = Program::start(&["--day", "binance-24h"], 1);
+    let began = Instant::now();
+    let request = Request::new(&format!("{}/ws", program.urls[0])).unwrap();
+    loop {
+        assert!(began.elapsed() < PATIENCE);
+        match Dial::new(&request).blocking_connect(&Config::trading()) {
+            Err(Error::Refused(refusal)) if refusal.status == 418 => break,
+            Err(Error::Refused(refusal)) => assert_eq!(refusal.status, 429),
+            opened => drop(opened.unwrap()),
+        }
+    }
+    let (status, report) = program.end();
+    assert_eq!(status, 1, "{report:#}");
+    let why = report["banned"]["why"].as_str().unwrap();
+    assert!(why.starts_with("came back "), "{why}");
+}
+
+#[test]
+fn an_authority_of_its_own_is_written_for_wss_and_the_certificate_lapses() {
+    let ca = std::env::temp_dir().join(format!("badday-{}.pem", std::process::id()));
+    let day = ["--day", "lapsed-certificate", "--speed", "6000"];
+    let args = [&day[..], &["--tls", "--ca", ca.to_str().unwrap()]].concat();
+    let program = Program::start(&args, 1);
+    let began = Instant::now();
+    let url = program.urls[0].replace("127.0.0.1", "localhost");
+    assert!(url.starts_with("wss://"));
+    let config = tickwire::tls::platform_config_and_roots(&fs::read(&ca).unwrap()).unwrap();
+    let request = Request::new(&format!("{url}/ws")).unwrap();
+    loop {
+        assert!(began.elapsed() < PATIENCE);
+        match Dial::new(&request).tls(config.clone()).blocking_connect(&Config::trading()) {
+            Ok(mut ws) => while let Ok(Some(_)) = ws.recv() {},
+            Err(error) => {
+                assert!(error.to_string().contains("expired"), "{error}");
+                break;
+            }
+        }
+    }
+    fs::remove_file(&ca).unwrap();
+    assert!(program.end().1["dials"].as_u64().unwrap() >= 1);
+}
+
+#[test]
+fn a_frozen_server_accepts_tcp_and_says_nothing() {
+    let program = Program::start(&["--day", "frozen-server", "--speed", "6000"], 2);
+    let began = Instant::now();
+    let request = Request::new(&format!("{}/ws", program.urls[0])).unwrap();
+    let config = Config { handshake_timeout: Duration::from_millis(200), ..Config::trading() };
+    while Dial::new(&request).blocking_connect(&config).is_ok() {
+        assert!(began.elapsed() < PATIENCE);
+    }
+    let mut ws = subscribed(&program.urls[1]).unwrap();
+    assert!(ws.recv().unwrap().is_some());
+    let (_, report) = program.end();
+    assert!(report["dials"].as_u64().unwrap() >= 2);
+}
+
+#[test]
+fn the_command_line_says_what_is_wrong() {
+    for (args, what) in [
+        (&["--dya"][..], "invalid option '--dya'"),
+        (&[], "--day is missing"),
+        (&["--day", "sunny"], "no day is called \"sunny\""),
+        (&["--day", "lapsed-certificate"], "needs --tls"),
+        (&["--day", "close-1000", "--cert", "x"], "give --tls alone"),
+        (&["--day", "close-1000", "--seconds", "-1"], "negative"),
+        (&["--day", "close-1000", "--listen", "1.2.3.4:1"], "cannot listen at 1.2.3.4:1"),
+        (
+            &[
+                "--day",
+                "close-1000",
+                "--seconds",
+                "0",
+                "--listen",
+                "127.0.0.1:0",
+                "--applied",
+                "/no",
+            ],
+            "--applied /no",
+        ),
+    ] {
+        let output = once(args);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains(what), "{args:?}: {error}");
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+    }
+    assert!(String::from_utf8_lossy(&once(&["--help"]).stdout).contains("--explain NAME"));
+    let list = once(&["--list"]).stdout;
+    assert_eq!(list.iter().filter(|&&byte| byte == b'\n').count(), badday::days::all().len());
+    let explained = once(&["--explain", "binance-1008"]).stdout;
+    assert!(String::from_utf8_lossy(&explained).contains("hummingbot/hummingbot#7044"));
+}
+
+#[test]
+fn a_client_that_never_comes_has_failed() {
+    let program = Program::start(&["--day", "half-open"], 1);
+    let (status, report) = program.end();
+    assert_eq!((status, &report["complaints"][0]), (1, &"it never subscribed".into()));
+}
+
+#[test]
+fn the_day_ends_by_itself_after_the_seconds_given() {
+    let output = once(&["--day", "half-open", "--seconds", "0.1", "--listen", "127.0.0.1:0"]);
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(report.starts_with("half-open, 0.1 s at speed 1\n"), "{report}");
+    assert!(report.ends_with("- it never subscribed\nfailed\n"), "{report}");
+}
