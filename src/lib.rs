@@ -105,6 +105,7 @@
 //! | measure the round trip | [`rtt`](Sender::rtt) | the Pings of the heartbeat and of [`measure_rtt`] are timed |
 //! | publish metrics, log | the features `counters` and `tracing` | see the recipes, and [Events](#events) |
 //! | record the bytes of a connection | the crate `tickwire-tap` | for bug reports; a test can pass the recorded bytes to the core again |
+//! | run a client against an exchange on a bad day | the program `badday` | days made of public bug reports, for any client |
 //! | serve thousands of connections on one thread | the crate `tickwire-loop` | an event loop for servers and clients |
 //! | use two tasks or threads | [`into_split`] | the receiving half answers Pings |
 //!

@@ -88,7 +88,7 @@ impl fmt::Display for Day {
         writeln!(f, "\nsymbols    {}", symbols.join(" "))?;
         writeln!(f, "subscribe  {}", self.shape.subscription())?;
         if self.login {
-            writeln!(f, "           after {}", r#"{"event":"auth","apiKey":"any"}"#)?;
+            writeln!(f, "           after {{\"event\":\"auth\",\"apiKey\":\"any\"}}")?;
         }
         writeln!(f, "snapshots  {}", self.shape.snapshot())?;
         writeln!(f, "addresses  {}", self.addresses)?;

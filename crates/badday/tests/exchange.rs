@@ -428,6 +428,30 @@ fn what_is_no_message_gets_an_error() {
     }
 }
 
+/// README.md's table is that of `days::all`.
+#[test]
+fn the_readme_lists_each_day_as_it_is() {
+    let page = include_str!("../README.md");
+    let mut rows = page.lines().skip_while(|line| !line.starts_with("| day |")).skip(2);
+    for day in days::all() {
+        let mut threads = Vec::new();
+        for event in &day.events {
+            if !threads.contains(&event.thread) {
+                threads.push(event.thread);
+            }
+        }
+        let shape = match day.shape {
+            Shape::Okx => "OKX".to_owned(),
+            shape => format!("{shape:?}"),
+        };
+        let (name, title, blind) = (day.name, day.title, day.blind.as_secs());
+        let threads = threads.join(", ");
+        let row = format!("| `{name}` | {title} | {shape} | {blind} s | {threads} |");
+        assert_eq!(rows.next(), Some(&row[..]));
+        assert!(page.contains(&day.shape.symbol(0)));
+    }
+}
+
 #[test]
 fn each_day_has_a_report_for_each_event_and_can_be_told() {
     let days = days::all();

@@ -36,7 +36,7 @@ pub(crate) enum Task {
     Help,
     List,
     Explain(Box<Day>),
-    Play(Options),
+    Play(Box<Options>),
 }
 
 pub(crate) struct Options {
@@ -111,7 +111,7 @@ impl Options {
             );
         }
         let listen = addresses(listen, day.addresses)?;
-        Ok(Task::Play(Self { day, listen, speed, seconds, tls, applied, json }))
+        Ok(Task::Play(Box::new(Self { day, listen, speed, seconds, tls, applied, json })))
     }
 }
 
