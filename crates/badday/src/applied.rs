@@ -83,15 +83,23 @@ impl Judge {
     }
 
     fn read_gap(&mut self, symbol: &str, first: &str, last: &str) -> Option<()> {
-        let (_, _): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+        let first: u64 = first.parse().ok()?;
+        let last: u64 = last.parse().ok()?;
+        if first > last {
+            return None;
+        }
         self.gap(symbol);
         Some(())
     }
 
     fn read_update(&mut self, symbol: &str, numbers: &str, quantity: Option<&str>) -> Option<()> {
         let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
-        let count = count(quantity)?;
-        self.update(symbol, first.parse().ok()?, last.parse().ok()?, count);
+        let first: u64 = first.parse().ok()?;
+        let last: u64 = last.parse().ok()?;
+        if first > last {
+            return None;
+        }
+        self.update(symbol, first, last, count(quantity)?);
         Some(())
     }
 
@@ -124,7 +132,7 @@ impl Judge {
             self.fault(format!("{symbol}: {first} is of count {of}, its book of count {have}"));
         } else if last <= at {
             self.applied.twice += 1;
-        } else if first > at + 1 {
+        } else if first > at.saturating_add(1) {
             book.at = Some(last);
             self.fault(format!("{symbol}: {} to {} are missing", at + 1, first - 1));
         } else {
@@ -200,7 +208,9 @@ mod tests {
 
     #[test]
     fn what_is_no_line_is_refused() {
-        for line in ["X", "X snapshot", "X gap 1", "X 1 2 3 4", "X one", "X 1 2"] {
+        for line in
+            ["X", "X snapshot", "X gap 1", "X gap 2 1", "X 2-1", "X 1 2 3 4", "X one", "X 1 2"]
+        {
             assert!(Judge::new().line(line).is_err(), "{line}");
         }
     }

@@ -406,7 +406,8 @@ fn binance_names_streams_in_its_target_too() {
     let texts = client.texts(12 * SECOND);
     assert_eq!(texts[0]["stream"], "btcusdt@depth");
     assert_eq!(texts[1]["data"]["s"], "ETHUSDT");
-    let (first, last) = (&texts[2]["data"]["U"], &texts[2]["data"]["u"]);
+    let first = &texts[2]["data"]["U"];
+    let last = &texts[2]["data"]["u"];
     assert_eq!(first.as_u64().unwrap() + 2, last.as_u64().unwrap());
     assert_eq!(client.status("/api/v3/depth?symbol=NOSUCH", false).0, 404);
 }
@@ -444,9 +445,9 @@ fn the_readme_lists_each_day_as_it_is() {
             Shape::Okx => "OKX".to_owned(),
             shape => format!("{shape:?}"),
         };
-        let (name, title, blind) = (day.name, day.title, day.blind.as_secs());
+        let blind = day.blind.as_secs();
         let threads = threads.join(", ");
-        let row = format!("| `{name}` | {title} | {shape} | {blind} s | {threads} |");
+        let row = format!("| `{}` | {} | {shape} | {blind} s | {threads} |", day.name, day.title);
         assert_eq!(rows.next(), Some(&row[..]));
         assert!(page.contains(&day.shape.symbol(0)));
     }

@@ -28,6 +28,9 @@ use tokio::{
 /// What may wait for a client that does not read. Then the exchange drops it.
 const OUTBOX: usize = 4_096;
 
+/// The longest message of a client. A subscription to all symbols has less than 1 KiB.
+const MOST_BYTES: usize = 64 << 10;
+
 /// How long a client may take to answer our Close, or our FIN.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -203,7 +206,7 @@ async fn serve(stream: TcpStream, address: usize, shared: Arc<Shared>) {
 
 /// From the request on.
 async fn converse<S: OverTcp>(stream: S, place: &Place, mut said: mpsc::Receiver<Said>) {
-    let config = Config::default();
+    let config = Config { max_message: MOST_BYTES, ..Config::default() };
     let Ok((incoming, checked)) = Incoming::read_any(stream, &config).await else { return };
     let target = incoming.request().target().to_owned();
     let reply = place

@@ -38,8 +38,8 @@ pub(super) fn subscribed(
 }
 
 pub(super) fn update(update: &Update, since_1970: u128) -> String {
-    let (action, previous) = ("update", update.first - 1);
-    book(update.symbol, action, changed(update), update.last, json!(previous), since_1970)
+    let previous = json!(update.first - 1);
+    book(update.symbol, "update", changed(update), update.last, previous, since_1970)
 }
 
 pub(super) fn snapshot(symbol: usize, at: Position, since_1970: u128) -> String {

@@ -302,8 +302,8 @@ impl Client {
         }
         match self.exchange.request(self.now, number, "/ws", true) {
             Reply::Upgrade => {
-                let (heard, texted) = (self.now, self.now);
-                self.links.insert(number, Link { id, frozen: false, heard, texted });
+                let link = Link { id, frozen: false, heard: self.now, texted: self.now };
+                self.links.insert(number, link);
                 self.address = address;
                 self.in_time(SILENCE, Later::Silence(number));
                 self.in_time(20 * SECOND, Later::Idle(number));
