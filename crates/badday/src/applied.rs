@@ -14,6 +14,7 @@ use crate::market;
 use std::collections::BTreeMap;
 
 /// How a bot's books came out.
+#[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// How many updates were applied.

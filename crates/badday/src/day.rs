@@ -2,6 +2,20 @@
 use std::time::Duration;
 
 /// A script: what an exchange does to its clients, and what it asks of them.
+///
+/// A day of your own begins as another one:
+///
+/// ```
+/// use badday::{Day, Event, Exchange, Fault, days};
+/// use std::time::Duration;
+///
+/// let other = days::named("close-1000").unwrap();
+/// let hour = Duration::from_secs(3600);
+/// let close = Event { quiet: hour, fault: Fault::Close(1001, "maintenance"), ..other.events[0] };
+/// let day = Day { name: "maintenance", events: vec![close], ..other };
+/// assert_eq!(day.length(1), hour + close.watch);
+/// let exchange = Exchange::new(day, 1);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Day {
     /// The name for `--day`.
@@ -54,6 +68,7 @@ pub struct Event {
 }
 
 /// What happens to connections, to the numbers, or to whoever dials.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
     /// Each connection gets a Close.

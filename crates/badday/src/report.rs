@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::{fmt, time::Duration};
 
 /// What became of a client.
+#[non_exhaustive]
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The day's name.
@@ -24,6 +25,9 @@ pub struct Report {
     pub connected: usize,
     /// The requests refused.
     pub refused: usize,
+    /// The connections that were ended for what the client did, or left undone: too many messages,
+    /// or no text, Pong or subscription in time.
+    pub expelled: usize,
     /// The client's texts, Pings and Pongs.
     pub messages: usize,
     /// The most of them in any second, on all connections.
@@ -74,6 +78,10 @@ impl Report {
         }
         if let Some(ban) = &self.banned {
             found.push(format!("it was banned at {}: {}", seconds(ban.at), ban.why));
+        }
+        if self.expelled > 0 {
+            let times = self.expelled;
+            found.push(format!("{times} connections were ended for what it did, or left undone"));
         }
         for outage in &self.outages {
             let own = outage.lasted - outage.excused;
@@ -129,6 +137,7 @@ impl Report {
             "dials_in_five_minutes": self.dials_in_five_minutes,
             "connected": self.connected,
             "refused": self.refused,
+            "expelled": self.expelled,
             "messages": self.messages,
             "messages_in_a_second": self.messages_in_a_second,
             "snapshots": self.snapshots,
@@ -157,8 +166,8 @@ impl fmt::Display for Report {
         writeln!(f, "{}, {} at speed {}", self.day, seconds(self.played), self.speed)?;
         writeln!(
             f,
-            "dials      {}, at most {} in five minutes; {} opened, {} refused",
-            self.dials, self.dials_in_five_minutes, self.connected, self.refused
+            "dials      {}, at most {} in five minutes; {} opened, {} refused, {} expelled",
+            self.dials, self.dials_in_five_minutes, self.connected, self.refused, self.expelled,
         )?;
         writeln!(
             f,

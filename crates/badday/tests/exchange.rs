@@ -212,6 +212,9 @@ fn a_text_is_wanted_each_half_minute() {
     }
     let silent = Said::Close(4004, "No data received in 30s.");
     assert_eq!(ends(&client.pass(10 * SECOND)), [silent]);
+    let report = client.exchange.report();
+    assert_eq!(report.expelled, 1);
+    assert!(report.complaints()[1].starts_with("1 connections were ended for what"), "{report}");
 }
 
 #[test]

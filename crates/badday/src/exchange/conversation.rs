@@ -49,6 +49,7 @@ impl Exchange {
         let limit = self.day.rules.messages;
         if sent > limit.most {
             let why = format!("{sent} messages within {:?} on one connection", limit.within);
+            self.expelled += 1;
             self.end_one(id, Said::Close(1008, "Too many requests"), "too many messages");
             self.strike(why);
             return;

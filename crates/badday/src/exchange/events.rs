@@ -236,6 +236,8 @@ impl Exchange {
         if let Some((at, said, why)) = self.end_of(id)
             && at <= self.now
         {
+            // What the exchange does by itself is a cut.
+            self.expelled += usize::from(matches!(said, Said::Close(..)));
             self.end_one(id, said, why);
             return;
         }

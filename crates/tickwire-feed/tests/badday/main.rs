@@ -53,6 +53,9 @@ fn complaints(day: &Day, outcome: &Outcome) -> Vec<String> {
     if let Some(ban) = &report.banned {
         found.push(format!("banned at {:?}: {}", ban.at, ban.why));
     }
+    if report.expelled > 0 {
+        found.push(format!("{} connections were ended for what it did", report.expelled));
+    }
     if *snapshots > SNAPSHOTS {
         found.push(format!("{snapshots} snapshots of one symbol in five minutes"));
     }
