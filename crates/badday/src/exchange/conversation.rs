@@ -2,6 +2,7 @@
 use super::{Connection, ConnectionId, Exchange, Heard, Said, Stage};
 use crate::{
     day::Fault,
+    visitor::Door,
     wire::{self, Asked},
 };
 
@@ -34,7 +35,8 @@ impl Exchange {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if heard == Heard::End {
             if connection.stage == Stage::Dialed {
-                self.visitor.dialed.add(now); // it never came to a request
+                // TLS failed. That an attempt came to no request makes it no cheaper.
+                self.visitor.comes(Door::Dials, now);
             }
             self.connections.remove(&id);
             "the client itself".clone_into(&mut self.cause);
