@@ -113,8 +113,9 @@ pub enum Fault {
     Stale(Duration),
     /// Logins are refused for this time, by a Close 1008.
     KeyRefused(Duration),
-    /// The exchange announces that it will end its connections.
-    Announce,
+    /// The exchange announces that it will end its connections, and ends those that are open now
+    /// after this time, by a Close 1001. New ones are to servers that stay.
+    Announce(Duration),
 }
 
 /// The header Retry-After of a refusal.
@@ -236,7 +237,7 @@ impl Fault {
             | Self::Mute
             | Self::Lose(_)
             | Self::Anew
-            | Self::Announce => Duration::ZERO,
+            | Self::Announce(_) => Duration::ZERO,
         }
     }
 }

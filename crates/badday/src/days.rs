@@ -173,7 +173,7 @@ fn bybit_restart() -> Day {
 fn rolling_restarts() -> Day {
     let at = |address, event| Event { address: Some(address), ..event };
     Day {
-        title: "two servers restart one after the other, with 1012, announced once in advance",
+        title: "two servers restart one after the other, with 1012; and once with an announcement",
         advice: "go to the other address at once; 5 to 30 s are for the address that restarts",
         addresses: 2,
         events: vec![
@@ -181,8 +181,8 @@ fn rolling_restarts() -> Day {
             at(0, event(Duration::ZERO, Fault::Down(20 * SECOND), 60, "finnhubio/Finnhub-API#256")),
             at(1, event(MINUTE, Fault::Close(1012, ""), 0, "dutu/poloniex-api-node#73")),
             at(1, event(Duration::ZERO, Fault::Down(20 * SECOND), 60, "dutu/poloniex-api-node#73")),
-            event(QUIET, Fault::Announce, 30, "BingX-API/BingX-swap-api-doc#25"),
-            event(Duration::ZERO, Fault::Close(1001, ""), 60, "get10101/10101#919"),
+            event(QUIET, Fault::Announce(30 * SECOND), 90, "BingX-API/BingX-swap-api-doc#25"),
+            event(QUIET, Fault::Close(1001, ""), 60, "get10101/10101#919"),
         ],
         ..calm("rolling-restarts", Shape::Binance)
     }
@@ -293,7 +293,7 @@ fn short_lives() -> Day {
             event(QUIET, short(3 * SECOND, 3 * MINUTE), 0, "Crypto-toolbox/btfxwss#112"),
             event(Duration::ZERO, Fault::Cut, 360, "ccxt/ccxt#27001"),
         ],
-        // A client of `--speed 1` may be at a delay of a minute when it is over.
+        // A client may be at a delay of a minute when it is over.
         blind: 65 * SECOND,
         rules: Rules { dials: Limit { most: 60, within: Duration::from_secs(300) }, ..RULES },
         ..calm("short-lives", Shape::Binance)
@@ -332,7 +332,7 @@ fn count_anew() -> Day {
         first: 1,
         interval: SECOND,
         events,
-        blind: 10 * SECOND,
+        blind: 20 * SECOND,
         ..calm("count-anew", Shape::Coinbase)
     }
 }
@@ -379,7 +379,7 @@ fn refused_key() -> Day {
             event(QUIET, Fault::KeyRefused(5 * MINUTE), 0, "sieblyio/kucoin-api#85"),
             event(Duration::ZERO, Fault::Cut, 600, "DeviaVir/zenbot#480"),
         ],
-        blind: 150 * SECOND,
+        blind: 300 * SECOND,
         ..calm("refused-key", Shape::Bitfinex)
     }
 }

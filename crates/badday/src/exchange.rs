@@ -112,6 +112,8 @@ struct Connection {
     /// Since when a Pong is due.
     pinged: Option<Duration>,
     ever_subscribed: bool,
+    /// When it ends, because that was announced.
+    retires: Option<Duration>,
 }
 
 impl Connection {
@@ -401,6 +403,7 @@ impl Exchange {
             next_ping: Duration::MAX,
             pinged: None,
             ever_subscribed: false,
+            retires: None,
         }
     }
 

@@ -31,7 +31,9 @@ impl fmt::Display for Fault {
             Self::Anew => write!(f, "the numbers begin anew"),
             Self::Stale(lasts) => write!(f, "snapshots are not renewed for {lasts:?}"),
             Self::KeyRefused(lasts) => write!(f, "logins get Close 1008 for {lasts:?}"),
-            Self::Announce => write!(f, "the exchange announces that it will end connections"),
+            Self::Announce(after) => {
+                write!(f, "connections are announced to end after {after:?}, and do, by Close 1001")
+            }
         }
     }
 }

@@ -268,6 +268,23 @@ fn nobody_listens_while_a_server_restarts() {
 }
 
 #[test]
+fn an_announced_end_spares_the_connections_that_were_opened_after_it() {
+    let mut client = Client::of("rolling-restarts");
+    // Behind both restarts and a quiet time.
+    client.now = 2 * QUIET + 179 * SECOND;
+    let old = client.subscribed();
+    let said = client.pass(2 * SECOND);
+    let shutdown =
+        |said: &Said| matches!(said, Said::Text(text) if text.contains("serverShutdown"));
+    assert!(said.iter().any(|(id, said)| *id == old && shutdown(said)), "{said:?}");
+    let new = client.subscribed();
+    let said = client.pass(60 * SECOND);
+    assert_eq!(ends(&said), [Said::Close(1001, "")]);
+    assert!(said.contains(&(old, Said::Close(1001, ""))) && old != new);
+    assert_eq!(client.exchange.report().outages, []);
+}
+
+#[test]
 fn retry_after_is_a_date_seconds_or_missing() {
     let mut client = Client::of("too-many-requests");
     client.pass(QUIET);

@@ -13,6 +13,15 @@ enum Due {
     Connection(ConnectionId),
 }
 
+/// How and why the exchange ends a connection.
+struct Ending {
+    at: Duration,
+    said: Said,
+    why: &'static str,
+    /// Whether the client is to blame.
+    expels: bool,
+}
+
 impl Exchange {
     /// Lets time pass: all that is due happens at its own time.
     pub(super) fn advance(&mut self, now: Duration) {
@@ -49,49 +58,50 @@ impl Exchange {
         }
         offer(self.next_tick, Due::Tick);
         for &id in self.connections.keys() {
-            if let Some((at, ..)) = self.end_of(id) {
-                offer(at, Due::Connection(id));
+            if let Some(ending) = self.end_of(id) {
+                offer(ending.at, Due::Connection(id));
             }
             offer(self.connections[&id].next_ping, Due::Connection(id));
         }
         next
     }
 
-    /// When, how and why the exchange will end a connection, if its client goes on as now.
-    fn end_of(&self, id: ConnectionId) -> Option<(Duration, Said, &'static str)> {
+    /// How the exchange will end a connection, if its client goes on as now.
+    fn end_of(&self, id: ConnectionId) -> Option<Ending> {
         let connection = self.connections.get(&id)?;
         if connection.stage != Stage::Open {
             return None;
         }
         let rules = &self.day.rules;
-        let mut end: Option<(Duration, Said, &'static str)> = None;
-        let mut offer = |at: Duration, said, why| {
-            if end.as_ref().is_none_or(|(before, ..)| at < *before) {
-                end = Some((at, said, why));
-            }
-        };
+        let mut endings = Vec::new();
+        let mut offer = |at, said, why, expels| endings.push(Ending { at, said, why, expels });
         if let Some(life) = self.day.life {
-            offer(connection.opened + life / self.speed, Said::Cut, "the longest life");
+            offer(connection.opened + life / self.speed, Said::Cut, "the longest life", false);
+        }
+        if let Some(at) = connection.retires {
+            offer(at, Said::Close(1001, ""), "the announced end", false);
         }
         let short = |fault: &Fault| matches!(fault, Fault::ShortLived { .. });
         if let Some(Fault::ShortLived { life, .. }) = self.fault_at(connection.address, short) {
-            offer(connection.opened + life, Said::Cut, "a short life");
+            offer(connection.opened + life, Said::Cut, "a short life", false);
         }
         if let Some(quiet) = rules.quiet {
             let said = Said::Close(4004, "No data received in 30s.");
-            offer(connection.last_text + quiet, said, "no text from the client");
+            offer(connection.last_text + quiet, said, "no text from the client", true);
         }
-        if let (Some((_, within)), Some(pinged)) = (rules.ping, connection.pinged) {
-            offer(pinged + within, Said::Close(1008, "Pong timeout"), "no Pong from the client");
+        if let Some(pinged) = connection.pinged
+            && let Some((_, within)) = rules.ping
+        {
+            let said = Said::Close(1008, "Pong timeout");
+            offer(pinged + within, said, "no Pong from the client", true);
         }
-        if let (Some(within), false) = (rules.subscribe, connection.ever_subscribed) {
-            offer(
-                connection.opened + within,
-                Said::Close(1008, "no subscription"),
-                "no subscription",
-            );
+        if let Some(within) = rules.subscribe
+            && !connection.ever_subscribed
+        {
+            let said = Said::Close(1008, "no subscription");
+            offer(connection.opened + within, said, "no subscription", true);
         }
-        end
+        endings.into_iter().min_by_key(|ending| ending.at)
     }
 
     fn happen(&mut self, due: Due) {
@@ -127,7 +137,7 @@ impl Exchange {
             Fault::Lose(updates) => return self.market.lose(updates),
             Fault::Anew => return self.begin_anew(),
             Fault::Stale(_) => return self.market.stop_cache(),
-            Fault::Announce => return self.announce(),
+            Fault::Announce(after) => return self.announce(after),
             Fault::Down(_)
             | Fault::Refuse { .. }
             | Fault::Lapsed(_)
@@ -179,10 +189,12 @@ impl Exchange {
         }
     }
 
-    fn announce(&mut self) {
+    fn announce(&mut self, after: Duration) {
         let since_1970 = self.since_1970();
-        for (&id, connection) in &self.connections {
+        let retires = Some(self.now + after);
+        for (&id, connection) in &mut self.connections {
             if connection.stage == Stage::Open {
+                connection.retires = retires;
                 self.said.push_back((id, Said::Text(connection.voice.announcement(since_1970))));
             }
         }
@@ -233,12 +245,11 @@ impl Exchange {
 
     /// A connection's Ping is due, or its end.
     fn attend(&mut self, id: ConnectionId) {
-        if let Some((at, said, why)) = self.end_of(id)
-            && at <= self.now
+        if let Some(ending) = self.end_of(id)
+            && ending.at <= self.now
         {
-            // What the exchange does by itself is a cut.
-            self.expelled += usize::from(matches!(said, Said::Close(..)));
-            self.end_one(id, said, why);
+            self.expelled += usize::from(ending.expels);
+            self.end_one(id, ending.said, ending.why);
             return;
         }
         let now = self.now;
@@ -254,7 +265,7 @@ impl Exchange {
         }
     }
 
-    /// Whether no address would serve a new connection now.
+    /// Whether no address would serve a new connection now, for more than seconds.
     pub(super) fn is_unserved(&self) -> bool {
         let hinders = |fault: &Fault| {
             matches!(
@@ -265,6 +276,7 @@ impl Exchange {
                     | Fault::Lapsed(_)
                     | Fault::KeyRefused(_)
                     | Fault::Stale(_)
+                    | Fault::ShortLived { .. }
             )
         };
         let hindered = |address| match self.fault_at(address, hinders) {
