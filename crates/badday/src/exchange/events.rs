@@ -73,8 +73,12 @@ impl Exchange {
             return None;
         }
         let rules = &self.day.rules;
-        let mut endings = Vec::new();
-        let mut offer = |at, said, why, expels| endings.push(Ending { at, said, why, expels });
+        let mut first: Option<Ending> = None;
+        let mut offer = |at, said, why, expels| {
+            if first.as_ref().is_none_or(|first| at < first.at) {
+                first = Some(Ending { at, said, why, expels });
+            }
+        };
         if let Some(life) = self.day.life {
             offer(connection.opened + life / self.speed, Said::Cut, "the longest life", false);
         }
@@ -101,7 +105,7 @@ impl Exchange {
             let said = Said::Close(1008, "no subscription");
             offer(connection.opened + within, said, "no subscription", true);
         }
-        endings.into_iter().min_by_key(|ending| ending.at)
+        first
     }
 
     fn happen(&mut self, due: Due) {
