@@ -11,7 +11,7 @@ use std::{
     collections::HashSet, env, error::Error, hint::black_box, process::Command, time::Instant,
 };
 use tickwire::Time;
-use tickwire_feed::{Arbiter, Event, Verdict};
+use tickwire_feed::{Arbiter, Event, Limits, Verdict};
 
 const LAYOUTS: [(&str, Layout); 4] = [
     ("one line", |at| (at.is_multiple_of(2)).then_some((0, at / 2))),
@@ -37,7 +37,7 @@ const SIDES: [(&str, Side); 3] =
     [("arbiter", arbiter), ("hash set", hash_set), ("hash set, newest 4096", bounded_hash_set)];
 
 fn arbiter(messages: &[(usize, u64)]) -> u64 {
-    let mut arbiter: Arbiter<u64> = Arbiter::new();
+    let mut arbiter: Arbiter<u64> = Arbiter::new(Limits::default(), |_| 0);
     let lines = [arbiter.open(), arbiter.open()];
     let now = Time::ZERO;
     arbiter.resync(0, now);

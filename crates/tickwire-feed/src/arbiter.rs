@@ -11,18 +11,20 @@
 //! numbers. It skips a number only after `poll` has reported a gap that contains the number. So
 //! every lost number is reported.
 //!
-//! A gap is open if a line brought a number above `next`. The gap reaches from `next` to just
-//! before the first kept message. But while `refused` is set, the gap reaches to just before the
-//! lowest of these numbers above `next`: the first kept message's number, the number in `refused`,
-//! `refused_end`, and each open line's `end`.
+//! Invariant: each kept message belongs to an open line. When this line is over, the message goes
+//! to another open line, or is dropped (`Arbiter::release`).
+//!
+//! A gap is open if an open line brought a number above `next`. It reaches from `next` to just
+//! before the first kept message. While `refused` is set, it reaches to just before the lowest
+//! `end` above `next` of an open line, if that is lower.
 mod gap;
 mod room;
 mod state;
 
-use crate::{Event, Line, Numbers, Verdict};
+use crate::{Event, Limits, Line, Numbers, Verdict, Why};
 use alloc::{collections::VecDeque, vec::Vec};
-use core::{fmt, mem, time::Duration};
-use state::{Kept, Source, State};
+use core::{fmt, mem};
+use state::{Anew, Kept, Refused, Source, State};
 use tickwire::Time;
 
 /// Merges several lines, which are connections that carry the same feed, into one sequence. The
@@ -35,11 +37,12 @@ use tickwire::Time;
 ///
 /// ```
 /// use tickwire::Time;
-/// use tickwire_feed::{Arbiter, Event, Verdict};
+/// use tickwire_feed::{Arbiter, Event, Limits, Verdict};
 ///
 /// let now = Time::ZERO; // from your own clock
-/// let mut feed = Arbiter::new();
-/// let (a, b) = (feed.open(), feed.open());
+/// let mut feed = Arbiter::new(Limits::default(), String::len);
+/// let a = feed.open();
+/// let b = feed.open();
 /// feed.resume(now); // starts with the first message; to start after a snapshot: resync(n, now)
 ///
 /// let mut seen = Vec::new();
@@ -67,48 +70,49 @@ use tickwire::Time;
 /// number that all lines bring is delivered at the latest when the slowest line brings it, unless a
 /// gap before this number is lost.
 ///
-/// The arbiter holds at most [`most_kept`](Self::most_kept) messages, whatever the lines bring.
-/// [`Config::max_message`](tickwire::Config::max_message) limits the size of each message.
+/// # Memory
+///
+/// [`Limits`] bounds the number and the bytes of kept messages, whatever the lines bring.
+///
+/// # Whose a kept message is
+///
+/// A kept message belongs to the line that brought it. A line has *passed* the numbers from its
+/// first to its last, whether it brought them or not. When a line is [closed](Self::close), or goes
+/// back below its own last number, each of its messages meets the first rule that fits:
+///
+/// 1. Another open line has passed the message's first number: it stays, as that line's.
+/// 2. An open line has not reached that number yet (a line that has brought nothing has reached
+///    none): it is dropped, because that line brings it again, or brings the truth.
+/// 3. An open line and the closed one have passed a number in common: it stays, as that line's.
+/// 4. It is dropped, as it is if no line is open.
+///
+/// Otherwise a message from before an outage could be delivered in place of a new one with the same
+/// number, if the exchange has begun to count anew. A dropped message is forgotten: it costs at most
+/// one more gap, when a line brings a later number. Lines that carry *different* counts at the same
+/// time, over the same numbers, cannot be told apart.
 pub struct Arbiter<T> {
-    /// The largest number of messages to keep: 4096 unless set. 0 counts as 1. If more messages
-    /// arrive while a gap is open, the arbiter drops the messages farthest from the gap, because
-    /// the line that fills the gap will bring them again.
-    pub most_kept: usize,
-    /// How far the last number of a message may lie above the number that the feed waits for:
-    /// 1,000,000 unless set. While the feed is not synchronised, the distance counts from the
-    /// message's own first number. A message beyond this distance is [refused](Verdict::Refused).
-    /// Otherwise a line with wrong numbers could take the room of all kept messages. If all lines
-    /// have gone beyond this distance, the numbers that the feed waits for are lost.
-    pub reach: u64,
-    /// How long a gap may last while no message arrives that is next in the feed: 1 s unless set.
-    /// After this time the gap is lost, even if no line is open, or an open line has not passed the
-    /// gap yet. After the same time the arbiter reports [`Event::Restart`] if a line has begun to
-    /// count anew. Set `patience` to more than the time by which one line lags behind another.
-    pub patience: Duration,
+    limits: Limits,
+    /// The bytes that a message holds besides its `T`.
+    size: fn(&T) -> usize,
     state: State,
     /// The first number that is neither delivered nor reported as lost.
     next: u64,
     /// The messages received and not delivered yet, in strictly ascending order of `first`. The
     /// numbers of a line ascend, so most messages go to the end.
     kept: VecDeque<Kept<T>>,
+    /// The bytes of all kept messages.
+    bytes: usize,
     lines: Vec<Source>,
-    /// The lowest number of all refused and dropped messages, and when the earliest of these
-    /// messages arrived. Set until the feed has passed all numbers of these messages, so the feed
-    /// may already have passed the lowest number.
-    refused: Option<(u64, Time)>,
-    /// The highest `end` of a refused message within reach. A message beyond reach may be wrong, so
-    /// only its line's `end` records it, until the line closes or goes back to lower numbers.
-    refused_end: u64,
+    /// Set while an open line is ahead of the feed by numbers that are not kept.
+    refused: Option<Refused>,
     /// While a gap is open, this is the latest of three times: when the gap was found, when a
     /// message was last `Next`, and when the feed was last synchronised.
     moved: Time,
-    /// When the arbiter noticed that a line may count anew, because the line's numbers are below
-    /// the feed's last number. `None` if no line seems to count anew, or once a line has brought
-    /// the feed's last number or a later number. The flag is false if the arbiter suspects this
-    /// only because `guessed` is set.
-    anew: Option<(Time, bool)>,
-    /// Whether a line has begun below the feed's last number, or has gone back below this number,
-    /// since the last `resync`.
+    /// `None` if no line seems to count anew, or once a line has brought the feed's last number or a
+    /// later number.
+    anew: Option<Anew>,
+    /// Whether a line was below the feed's last number at the last `resync`, or began there or went
+    /// back there since.
     low: bool,
     /// True after the first message, which sets `next` whatever its number is, until a message in
     /// order follows.
@@ -117,27 +121,22 @@ pub struct Arbiter<T> {
     watched: bool,
 }
 
-impl<T> Default for Arbiter<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl<T> Arbiter<T> {
     /// An arbiter without lines. The arbiter keeps messages, and delivers none, until
     /// [`resync`](Self::resync) or [`resume`](Self::resume). After the first message,
     /// [`poll`](Self::poll) asks for one of these calls by [`Event::Restart`].
-    pub const fn new() -> Self {
+    ///
+    /// `size` returns the bytes that a message holds on the heap: `String::len` for a `String`.
+    pub const fn new(limits: Limits, size: fn(&T) -> usize) -> Self {
         Self {
-            most_kept: 4096,
-            reach: 1_000_000,
-            patience: Duration::from_secs(1),
+            limits,
+            size,
             state: State::Restarted,
             next: 0,
             kept: VecDeque::new(),
+            bytes: 0,
             lines: Vec::new(),
             refused: None,
-            refused_end: 0,
             moved: Time::ZERO,
             anew: None,
             low: false,
@@ -147,23 +146,31 @@ impl<T> Arbiter<T> {
     }
 
     /// Adds a line: a connection that is subscribed to the feed. From now on, a gap is lost only
-    /// after this line too has passed the gap, or after [`patience`](Self::patience).
+    /// after this line too has passed the gap, or after [`patience`](Limits::patience).
     pub fn open(&mut self) -> Line {
-        // The new line may take the index of a closed line. Messages of the closed line stay in
-        // `kept`, because they may still be delivered.
-        let at = self.lines.iter().position(|source| !source.is_open).unwrap_or(self.lines.len());
-        match self.lines.get_mut(at) {
-            Some(source) => (source.is_open, source.end) = (true, 0),
-            None => self.lines.push(Source { is_open: true, ..Source::default() }),
+        let opened = Source { is_open: true, began: self.next, ..Source::default() };
+        let closed = self.lines.iter_mut().enumerate().find(|(_, source)| !source.is_open);
+        match closed {
+            Some((at, source)) => {
+                *source = opened;
+                Line(at)
+            }
+            None => {
+                self.lines.push(opened);
+                Line(self.lines.len() - 1)
+            }
         }
-        Line(at)
     }
 
-    /// Removes a line whose connection is over. From now on, no gap waits for this line. Call
+    /// Removes a line whose connection is over. From now on, no gap waits for this line. Its kept
+    /// messages stay only if another line [vouches for them](#whose-a-kept-message-is). Call
     /// [`poll`](Self::poll) afterwards.
     pub fn close(&mut self, line: Line) {
-        if let Some(source) = self.lines.get_mut(line.0) {
-            source.is_open = false;
+        let Some(source) = self.lines.get_mut(line.0) else { return };
+        let ended = *source;
+        source.is_open = false;
+        if ended.kept > 0 {
+            self.release(line.0, &ended);
         }
         // A gap that only this line could still fill is now lost, and `poll` has to report it.
         self.watched |= self.state == State::Synced;
@@ -197,12 +204,12 @@ impl<T> Arbiter<T> {
         let before = self.mark(line.0, end);
         if first <= self.next
             && self.next < end
-            && last - self.next <= self.reach
+            && last - self.next <= self.limits.reach
             && self.state == State::Synced
         {
             self.next = end;
             if self.watched {
-                self.move_on(now);
+                self.move_on(line.0, first, before, now);
             }
             return Verdict::Next;
         }
@@ -211,12 +218,27 @@ impl<T> Arbiter<T> {
         // message of a new line, or a message of a line that has gone back to lower numbers.
         if end <= self.next
             && before.wrapping_sub(1) < end
-            && self.next - end <= self.reach
+            && self.next - end <= self.limits.reach
             && !self.watched
         {
             return Verdict::Duplicate;
         }
         self.elsewhere(line.0, Numbers { first, last }, before, now, own)
+    }
+
+    /// Notes where a line begins. If it goes back, its kept messages belong to another count, or one
+    /// of its numbers is wrong. `before` is the line's `end` before the message that begins with
+    /// `first`.
+    fn note_beginning(&mut self, line: usize, first: u64, before: u64) {
+        let Some(source) = self.lines.get_mut(line) else { return };
+        if before != 0 && source.end >= before {
+            return;
+        }
+        let ended = Source { end: before, ..*source };
+        source.began = first;
+        if before != 0 && ended.kept > 0 {
+            self.release(line, &ended);
+        }
     }
 
     /// Sets the line's `end`, and returns the previous `end`.
@@ -239,8 +261,10 @@ impl<T> Arbiter<T> {
 
     /// Notes that a message was `Next` while `watched` was set.
     #[inline(never)]
-    fn move_on(&mut self, now: Time) {
-        (self.guessed, self.anew) = (false, None);
+    fn move_on(&mut self, line: usize, first: u64, before: u64, now: Time) {
+        self.note_beginning(line, first, before);
+        self.guessed = false;
+        self.anew = None;
         self.moved = now;
         self.forget_refused();
     }
@@ -257,8 +281,10 @@ impl<T> Arbiter<T> {
     ) -> Verdict {
         let Numbers { first, last } = numbers;
         let end = last + 1;
+        let reach = self.limits.reach;
+        self.note_beginning(line, first, before);
         if end <= self.next {
-            let is_far = |end| end != 0 && self.next.saturating_sub(end) > self.reach;
+            let is_far = |end| end != 0 && self.next.saturating_sub(end) > reach;
             if !self.all_lines(is_far) {
                 self.look_back(end, before, now);
                 return Verdict::Duplicate;
@@ -266,24 +292,27 @@ impl<T> Arbiter<T> {
             // Every line is far below the feed, so the exchange counts anew.
             self.restart(State::Restarted);
             self.mark(line, end);
+            self.note_beginning(line, first, 0);
         }
-        (self.anew, self.watched) = (None, true);
+        self.anew = None;
+        self.watched = true;
         let from = if self.state == State::Synced { self.next } else { first };
-        let within_reach = last - from <= self.reach;
+        let within_reach = last - from <= reach;
         if self.state == State::Any && within_reach {
-            (self.state, self.next, self.moved) = (State::Synced, end, now);
+            self.state = State::Synced;
+            self.next = end;
+            self.moved = now;
             self.guessed = true;
             return Verdict::Next;
         }
         if !self.is_waiting() {
             self.moved = now;
         }
-        let verdict =
-            if within_reach { self.keep(line, first, end, now, own) } else { Verdict::Refused };
-        if verdict == Verdict::Refused {
-            self.refuse(first, end, now);
+        if !within_reach {
+            self.refuse(first, end, now, Why::BeyondReach);
+            return Verdict::Refused;
         }
-        verdict
+        self.keep(line, numbers, now, own)
     }
 
     /// Handles a message whose numbers are all below `next`: notes whether its line may count anew.
@@ -294,22 +323,35 @@ impl<T> Arbiter<T> {
         }
         let went_back = end < before;
         if went_back || self.guessed {
-            let (since, is_sure) = self.anew.unwrap_or((now, false));
-            self.anew = Some((since, is_sure || went_back));
+            let anew = self.anew.unwrap_or(Anew { since: now, is_sure: false });
+            self.anew = Some(Anew { is_sure: anew.is_sure || went_back, ..anew });
         }
         if self.anew.is_some() || before == 0 {
-            (self.low, self.watched) = (true, true);
+            self.low = true;
+            self.watched = true;
         }
     }
 
-    /// Forgets all numbers and kept messages, because the exchange counts anew.
+    /// Forgets all numbers and kept messages, because the exchange counts anew. The messages that
+    /// arrive next are those of the new count.
+    pub(crate) fn begin_anew(&mut self) {
+        self.restart(State::Restarted);
+    }
+
     fn restart(&mut self, state: State) {
-        (self.state, self.next, self.refused_end) = (state, 0, 0);
-        (self.refused, self.anew) = (None, None);
-        (self.low, self.guessed, self.watched) = (false, false, true);
+        self.state = state;
+        self.next = 0;
+        self.refused = None;
+        self.anew = None;
+        self.low = false;
+        self.guessed = false;
+        self.watched = true;
         self.kept.clear();
+        self.bytes = 0;
         for source in &mut self.lines {
-            (source.end, source.kept) = (0, 0);
+            source.began = 0;
+            source.end = 0;
+            source.kept = 0;
         }
     }
 
@@ -344,9 +386,10 @@ impl<T> Arbiter<T> {
             // A line that began below the feed may just lag behind another line. But if all lines
             // are below the feed, the exchange may count anew.
             let is_alone = self.all_lines(|end| end < self.next);
-            let anew = self.anew.or(is_alone.then_some((now, true)));
-            self.anew = anew.filter(|_| self.ends().any(|end| 0 < end && end < self.next));
-            if self.anew.is_some_and(|(since, _)| since + self.patience <= now) {
+            let alone = is_alone.then_some(Anew { since: now, is_sure: true });
+            let is_below = self.ends().any(|end| 0 < end && end < self.next);
+            self.anew = self.anew.or(alone).filter(|_| is_below);
+            if self.anew.is_some_and(|anew| anew.since + self.limits.patience <= now) {
                 self.restart(State::Start);
                 return Some(Event::Restart);
             }
@@ -356,7 +399,7 @@ impl<T> Arbiter<T> {
             self.watched = self.guessed || self.anew.is_some();
             return None;
         };
-        if !self.all_lines(|end| end > gap.last) && self.moved + self.patience > now {
+        if !self.all_lines(|end| end > gap.last) && self.moved + self.limits.patience > now {
             return None;
         }
         self.state = State::Lost(gap);

@@ -96,7 +96,7 @@ use tickwire_parts::Backoff;
 ///   delivered once, in order, or lies in one [`Action::Gap`]. "Delivered" means [`Verdict::Next`]
 ///   or [`Action::Message`]. Numbers that the exchange sent while no connection was open lie in a
 ///   gap too. This gap is found when the next number arrives. A gap is reported as soon as all
-///   lines have passed it, or after [`Arbiter::patience`]. After [`Action::Restart`] the count
+///   lines have passed it, or after [`Limits::patience`](crate::Limits::patience). After [`Action::Restart`] the count
 ///   begins anew, and after [`Arbiter::resync`] the snapshot replaces all earlier numbers.
 /// - **Dials.** [`Action::Dial`] comes only after a successful [`Attempts::take`]. A line dials one
 ///   connection at a time.
@@ -264,7 +264,7 @@ impl<T> Follower<T> {
         if at == Self::MOST_SUBSCRIPTIONS {
             return None;
         }
-        let mut arbiter = Arbiter::new();
+        let mut arbiter = Arbiter::new(crate::Limits::default(), |_| 0);
         if subscription.resume {
             arbiter.resume(Time::ZERO); // starts with the first message
         }

@@ -27,7 +27,7 @@ mod rotation;
 mod told;
 
 pub use arbiter::Arbiter;
-pub use event::{Event, Gap, Line, Numbers, Verdict};
+pub use event::{Event, Gap, Limits, Line, Numbers, Verdict, Why};
 pub use follower::Follower;
 pub use pace::{Attempts, Pace, Paced};
 pub use rotation::Rotation;

@@ -8,7 +8,7 @@ use dice::Dice;
 use proptest::prelude::*;
 use std::{collections::HashSet, rc::Rc, time::Duration};
 use tickwire::Time;
-use tickwire_feed::{Arbiter, Event, Numbers, Verdict};
+use tickwire_feed::{Arbiter, Event, Limits, Numbers, Verdict};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
@@ -21,8 +21,8 @@ proptest! {
         reach in prop_oneof![0_u64..20, Just(u64::MAX)],
         steps in prop::collection::vec((0_u8..12, number(), number(), 0_u64..2_000), 0..300),
     ) {
-        let mut arbiter = Arbiter::new();
-        (arbiter.most_kept, arbiter.reach) = (most_kept, reach);
+        let limits = Limits { most_kept, reach, ..Limits::default() };
+        let mut arbiter = Arbiter::new(limits, |_| 0);
         let alive = Rc::new(());
         let mut lines = vec![arbiter.open()];
         let (mut now, mut last) = (Time::ZERO, None);
@@ -135,7 +135,7 @@ fn over_10_000_cuts_nothing_is_lost_or_doubled_or_later_than_need_be() {
     }
     all.sort_unstable();
 
-    let mut arbiter: Arbiter<u64> = Arbiter::new();
+    let mut arbiter: Arbiter<u64> = Arbiter::new(Limits::default(), |_| 0);
     arbiter.resync(0, Time::ZERO);
     let mut open = [Some((0, arbiter.open())), Some((0, arbiter.open()))];
     let mut delivered = Vec::with_capacity(all.len());

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use std::{collections::VecDeque, time::Duration};
 use tickwire::Time;
-use tickwire_feed::{Arbiter, Event, Line, Rotation, Verdict};
+use tickwire_feed::{Arbiter, Event, Limits, Line, Rotation, Verdict};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAYS: u32 = 30;
@@ -102,7 +102,7 @@ struct Outcome {
 }
 
 fn run(lead: Duration) -> Outcome {
-    let mut arbiter: Arbiter<u64> = Arbiter::new();
+    let mut arbiter: Arbiter<u64> = Arbiter::new(Limits::default(), |_| 0);
     arbiter.resume(seconds(0));
     let mut rotation: Rotation<Connection> = Rotation::new(24 * HOUR, lead);
     let mut dialing: Option<(u64, bool)> = None; // until when, and whether it succeeds

@@ -1,28 +1,40 @@
 //! The open gap, and how the feed goes on after a lost gap.
 use super::Arbiter;
-use super::state::State;
-use crate::Gap;
+use super::state::{Anew, Refused, State};
+use crate::{Gap, Why};
 use tickwire::Time;
 
 impl<T> Arbiter<T> {
     /// The open gap: the missing numbers that the feed waits for. A lost gap is returned too, until
     /// the feed is synchronised again.
     pub fn gap(&self) -> Option<Gap> {
-        let first = match self.state {
-            State::Synced => self.next,
+        match self.state {
+            State::Synced => {}
             State::Lost(gap) => return Some(gap), // later messages do not change a lost gap
             State::Start | State::Restarted | State::Any => return None,
-        };
-        let kept = self.kept.front().map(|kept| (kept.first, kept.since));
-        let Some((lowest, found)) = self.refused else {
-            let (end, since) = kept.filter(|&(end, _)| end > first)?;
-            return Some(Gap { first, last: end - 1, since });
-        };
-        let ends = self.brought().chain(kept.map(|(end, _)| end)).chain([lowest]);
-        let end = ends.filter(|&end| end > first).min()?;
-        let found = (lowest >= first).then_some(found);
-        let since = kept.map(|(_, since)| since).into_iter().chain(found).min();
-        Some(Gap { first, last: end - 1, since: since.unwrap_or(self.moved) })
+        }
+        let first = self.next;
+        let kept = self.kept.front();
+        if kept.is_some_and(|kept| kept.first <= first) {
+            return None; // `poll` returns this message
+        }
+        let refused = self.refused.filter(|refused| refused.end > first);
+        let passed = self.ends().filter(|&end| end > first && refused.is_some());
+        let end = passed.chain(kept.map(|kept| kept.first)).min()?;
+        // The earliest refused number may have come from another line since.
+        let found = refused.map(|refused| match refused.first >= first {
+            true => refused.since,
+            false => self.moved,
+        });
+        let since = kept.map(|kept| kept.since).into_iter().chain(found).min()?;
+        Some(Gap {
+            first,
+            last: end - 1,
+            since,
+            why: refused
+                .filter(|refused| refused.first < end)
+                .map_or(Why::NotReceived, |refused| refused.why),
+        })
     }
 
     /// Whether a gap is open, or `poll` still has to return kept messages.
@@ -30,52 +42,55 @@ impl<T> Arbiter<T> {
         !self.kept.is_empty() || self.refused.is_some()
     }
 
-    /// The `end` of each open line, and the highest `end` of the refused messages within reach.
-    fn brought(&self) -> impl Iterator<Item = u64> {
-        self.ends().chain([self.refused_end])
+    /// Notes numbers that an open line brought, and that the arbiter does not keep.
+    pub(super) fn refuse(&mut self, first: u64, end: u64, now: Time, why: Why) {
+        let new = Refused { since: now, first, end, why };
+        let known = self.refused.filter(|known| known.end > self.next);
+        self.refused = Some(known.map_or(new, |known| Refused {
+            since: now.min(known.since),
+            first: first.min(known.first),
+            end: end.max(known.end),
+            why,
+        }));
     }
 
-    /// Notes numbers that a line brought, and that the arbiter does not keep.
-    pub(super) fn refuse(&mut self, first: u64, end: u64, now: Time) {
-        let (lowest, since) = self.refused.unwrap_or((first, now));
-        self.refused = Some((lowest.min(first), since.min(now)));
-        if end.saturating_sub(self.next) <= self.reach.saturating_add(1) {
-            self.refused_end = self.refused_end.max(end);
-        }
-    }
-
-    /// Forgets `refused` once the feed has passed all refused numbers. Refused numbers beyond reach
-    /// may be wrong, so they are also forgotten when their line closes or goes back to lower
-    /// numbers.
+    /// Forgets `refused` once the feed has passed these numbers, and once no open line is ahead of
+    /// the feed. So what only a closed line had brought is forgotten too, and the gap is found
+    /// again when a line brings a later number.
     pub(super) fn forget_refused(&mut self) {
-        if let Some((lowest, _)) = self.refused
-            && self.brought().all(|end| end <= lowest.max(self.next))
-        {
-            self.refused = None;
-        }
+        let is_ahead = self.ends().any(|end| end > self.next);
+        self.refused = self.refused.filter(|refused| is_ahead && refused.end > self.next);
     }
 
     /// When to call [`poll`](Self::poll) even if no message has arrived. At this time a gap is
     /// lost, or [`Event::Restart`](crate::Event::Restart) comes because a line counts anew.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let moved = self.is_waiting().then_some(self.moved);
-        let times = moved.into_iter().chain(self.anew.map(|(since, _)| since));
-        let since = times.min().filter(|_| self.state == State::Synced)?;
-        Some(since + self.patience)
+        if !self.watched || self.state != State::Synced {
+            return None;
+        }
+        let gap = self.is_waiting().then_some(self.moved);
+        let anew = self.anew.map(|anew| anew.since);
+        let since = gap.into_iter().chain(anew).min()?;
+        Some(since + self.limits.patience)
     }
 
     /// Starts or continues the feed at `next`, the first number that a snapshot does not contain.
     /// Then call [`poll`](Self::poll), which returns the kept messages from `next` on. Kept
     /// messages that the snapshot contains are dropped. Kept messages that begin more than
-    /// [`reach`](Self::reach) above `next` are dropped too, and count as refused. The arbiter
-    /// forgets which numbers were [refused](crate::Verdict::Refused) before. A refused number that
-    /// the snapshot does not contain becomes part of a gap when a line brings a later number.
+    /// [`reach`](crate::Limits::reach) above `next` are dropped too, and count as refused.
     ///
-    /// If numbers are missing between the snapshot and the first kept message, a gap remains: take
-    /// a newer snapshot. `poll` reports this gap at once if all lines have passed it.
+    /// All that an open line has passed from `next` on, and that is not kept, is a gap: take a
+    /// newer snapshot. `poll` reports this gap at once if all lines have passed it.
+    ///
+    /// Lines may be behind a snapshot. But if no line has reached `next` after the arbiter's
+    /// [patience](crate::Limits::patience), the snapshot belongs to another count of the exchange,
+    /// or is too new, and `poll` reports [`Event::Restart`](crate::Event::Restart). This takes a
+    /// line that has brought a message.
     pub fn resync(&mut self, next: u64, now: Time) {
-        (self.refused, self.refused_end) = (None, 0);
-        (self.anew, self.low) = (None, false);
+        self.anew = None;
+        let is_below = self.ends().any(|end| 0 < end && end < next);
+        self.low = is_below;
+        self.refused = None;
         self.go_on(next, next, now);
     }
 
@@ -85,14 +100,14 @@ impl<T> Arbiter<T> {
     /// After a lost gap the feed goes on at the gap's `last` + 1. `poll` reports another
     /// [gap](crate::Event::Gap) if more numbers are missing, for example numbers that were
     /// [refused](crate::Verdict::Refused). Late messages with numbers of the lost gap are dropped.
-    /// Kept messages that begin more than [`reach`](Self::reach) above the first kept message are
-    /// dropped too, and count as refused.
+    /// Kept messages that begin more than [`reach`](crate::Limits::reach) above the first kept
+    /// message are dropped too, and count as refused.
     ///
     /// If no gap was lost, the feed starts with the kept message that has the lowest number. If no
     /// message is kept, the next message that arrives is delivered, whatever its number. This first
     /// number counts as wrong if no message in order follows it, and a line brings a lower number.
     /// Then `poll` reports [`Event::Restart`](crate::Event::Restart) after the arbiter's
-    /// [patience](Self::patience), unless the feed has gone on after a lost gap meanwhile.
+    /// [patience](crate::Limits::patience), unless the feed has gone on after a lost gap meanwhile.
     pub fn resume(&mut self, now: Time) {
         let kept = self.kept.front().map(|kept| kept.first);
         let next = match (self.state, kept) {
@@ -101,22 +116,29 @@ impl<T> Arbiter<T> {
             (State::Start | State::Restarted, None) => return self.state = State::Any,
             (State::Synced | State::Any, _) => return,
         };
-        // Refused numbers may lie above `next`, so `refused` is set. If no refused number lies
-        // above `next`, the next `poll` clears `refused`.
-        self.refused = Some((next, now));
         self.go_on(next, kept.map_or(next, |first| first.max(next)), now);
     }
 
     /// Continues the feed at `next`, and drops kept messages that begin more than `reach` above
     /// `base`. Otherwise one message with a wrong number would cause a gap after every snapshot.
     fn go_on(&mut self, next: u64, base: u64, now: Time) {
-        (self.state, self.next) = (State::Synced, next);
-        (self.moved, self.guessed, self.watched) = (now, false, true);
+        self.state = State::Synced;
+        self.next = next;
+        self.moved = now;
+        self.guessed = false;
+        self.watched = true;
         // After a lost gap, the feed's first number matters no more, so an `anew` that only
         // `guessed` has caused is dropped.
-        self.anew = self.anew.filter(|&(_, is_sure)| is_sure).map(|_| (now, true));
-        while self.kept.back().is_some_and(|kept| kept.first.saturating_sub(base) > self.reach) {
-            self.drop_kept(self.kept.len() - 1);
+        let anew = self.anew.filter(|anew| anew.is_sure);
+        self.anew = anew.map(|_| Anew { since: now, is_sure: true });
+        let farthest = self.ends().max().unwrap_or(0);
+        let why = self.refused.map_or(Why::NotReceived, |refused| refused.why);
+        self.refused = Some(Refused { since: now, first: next, end: farthest, why });
+        self.forget_refused();
+        let reach = self.limits.reach;
+        let is_far = |first: u64| first.saturating_sub(base) > reach;
+        while self.kept.back().is_some_and(|kept| is_far(kept.first)) {
+            self.drop_kept(self.kept.len() - 1, Why::BeyondReach);
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Which messages are kept, and which message is dropped if there is no room.
+//! Which messages are kept, and which go: for want of room, or because their connection is over.
 use super::Arbiter;
-use super::state::{Kept, State};
-use crate::Verdict;
+use super::state::{Kept, Source, State};
+use crate::{Numbers, Verdict, Why};
+use core::mem::size_of;
 use tickwire::Time;
 
 impl<T> Arbiter<T> {
@@ -10,13 +11,14 @@ impl<T> Arbiter<T> {
     pub(super) fn keep(
         &mut self,
         line: usize,
-        first: u64,
-        end: u64,
+        numbers: Numbers,
         now: Time,
         own: impl FnOnce() -> T,
     ) -> Verdict {
+        let Numbers { first, last } = numbers;
+        let end = last + 1;
         let mut at = match self.kept.back() {
-            Some(last) if last.first >= first => {
+            Some(newest) if newest.first >= first => {
                 self.kept.partition_point(|kept| kept.first < first)
             }
             _ => self.kept.len(),
@@ -28,47 +30,117 @@ impl<T> Arbiter<T> {
                 return Verdict::Duplicate;
             }
             self.take_kept(at);
-        } else if self.kept.len() >= self.most_kept.max(1) {
-            let Some(out) = self.least_wanted(line, at) else { return Verdict::Refused };
-            self.drop_kept(out);
+        } else if self.kept.len() >= self.limits.most_kept.max(1) {
+            let Some(out) = self.least_wanted(Some((line, at))) else {
+                self.refuse(first, end, now, Why::NoRoom);
+                return Verdict::Refused;
+            };
+            self.drop_kept(out, Why::NoRoom);
             at -= usize::from(out < at);
         }
+        let message = own();
+        let bytes = size_of::<Kept<T>>().saturating_add((self.size)(&message));
+        self.bytes = self.bytes.saturating_add(bytes);
         if let Some(source) = self.lines.get_mut(line) {
             source.kept += 1;
         }
-        self.kept.insert(at, Kept { first, end, since, line, message: own() });
+        self.kept.insert(at, Kept { first, end, since, line, bytes, message });
+        while self.bytes > self.limits.most_bytes && self.shed() {}
         Verdict::Kept
     }
 
-    /// The index of the kept message to drop, so that a new message of `line` can go to the index
-    /// `at`. `None` if the new message itself is the least wanted message.
-    fn least_wanted(&self, line: usize, at: usize) -> Option<usize> {
+    /// Drops the kept message that is wanted least. Returns whether there was one.
+    pub(crate) fn shed(&mut self) -> bool {
+        let least = self.least_wanted(None);
+        if let Some(at) = least {
+            self.drop_kept(at, Why::NoRoom);
+            self.watched = true;
+        }
+        least.is_some()
+    }
+
+    /// The bytes of all kept messages, with their places.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The index of the kept message to drop. `new` has the line of a new message and the index to
+    /// which it would go: then `None` if the new message itself is the one wanted least.
+    fn least_wanted(&self, new: Option<(usize, usize)>) -> Option<usize> {
+        let last = self.kept.len().checked_sub(1)?;
         if self.state == State::Synced {
-            // Drop the last message, because the line that fills the gap will bring it again.
-            return (at < self.kept.len()).then(|| self.kept.len() - 1);
+            // The farthest goes, because the line that fills the gap will bring it again.
+            return Some(last).filter(|_| new.is_none_or(|(_, at)| at <= last));
         }
         // Drop the first message of the line that has the most kept messages, because the caller's
         // snapshot will contain this message. Each line keeps a share of the room, because any line
         // may have the right numbers.
+        let new_line = new.map(|(line, _)| line);
         let kept = |line: usize| self.lines.get(line).map_or(0, |source| source.kept);
-        let most = (0..self.lines.len()).max_by_key(|&other| (kept(other), other == line))?;
-        let out = self.kept.iter().position(|kept| kept.line == most)?;
-        (most != line || out < at).then_some(out)
+        let most = (0..self.lines.len())
+            .max_by_key(|&line| (kept(line), Some(line) == new_line))
+            .filter(|&line| kept(line) > 0 || Some(line) == new_line);
+        let first = self.kept.iter().position(|kept| Some(kept.line) == most)?;
+        match new {
+            Some((line, at)) if Some(line) == most && first >= at => None,
+            _ => Some(first),
+        }
     }
 
     /// Drops a kept message, and notes its numbers as refused, so that they become part of a gap if
     /// no line brings them again.
-    pub(super) fn drop_kept(&mut self, at: usize) {
+    pub(super) fn drop_kept(&mut self, at: usize, why: Why) {
         if let Some(Kept { first, end, since, .. }) = self.take_kept(at) {
-            self.refuse(first, end, since);
+            self.refuse(first, end, since, why);
         }
     }
 
     pub(super) fn take_kept(&mut self, at: usize) -> Option<Kept<T>> {
         let kept = if at == 0 { self.kept.pop_front() } else { self.kept.remove(at) }?;
+        self.bytes -= kept.bytes;
         if let Some(source) = self.lines.get_mut(kept.line) {
             source.kept -= 1;
         }
         Some(kept)
     }
+
+    /// Decides about the messages of a line that is over or went back. `ended` is its record until
+    /// then.
+    ///
+    /// After an outage an exchange may count anew, and then an old message would be taken for a new
+    /// one with the same number. So a message stays only if an open line vouches for it.
+    pub(super) fn release(&mut self, line: usize, ended: &Source) {
+        let lines = &mut self.lines;
+        let mut bytes = 0;
+        self.kept.retain_mut(|kept| {
+            if kept.line != line {
+                return true;
+            }
+            lines[line].kept -= 1;
+            let Some(heir) = heir(lines, line, ended, kept.first) else {
+                bytes += kept.bytes;
+                return false;
+            };
+            lines[heir].kept += 1;
+            kept.line = heir;
+            true
+        });
+        self.bytes -= bytes;
+    }
+}
+
+/// The open line that vouches for a message with this number, which `line` brought. `ended` is the
+/// record of `line` until it was over or went back. `None` if the message has to go.
+fn heir(lines: &[Source], line: usize, ended: &Source, number: u64) -> Option<usize> {
+    let open = lines.iter().enumerate().filter(|(_, source)| source.is_open);
+    let mut others = open.clone().filter(|(at, _)| *at != line);
+    // It brought the number too.
+    if let Some((heir, _)) = others.clone().find(|(_, source)| source.has_passed(number)) {
+        return Some(heir);
+    }
+    // It brings the message again, or the truth.
+    if open.clone().any(|(_, source)| source.end <= number) {
+        return None;
+    }
+    others.find(|(_, source)| source.shares_a_number(ended)).map(|(heir, _)| heir)
 }

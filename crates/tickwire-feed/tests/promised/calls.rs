@@ -4,9 +4,11 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use tickwire::Time;
-use tickwire_feed::{Arbiter, Event, Line, Numbers, Verdict};
+use tickwire_feed::{Arbiter, Event, Limits, Line, Numbers, Verdict};
 
-use super::model::{Broken, Brought, EACH, Feed, Model, Setting, Span, covered, hold, is_range};
+use super::model::{
+    Broken, Brought, EACH, Feed, Held, Model, Setting, Span, covered, hold, is_range,
+};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Call {
@@ -35,9 +37,9 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn new(set: Setting) -> Self {
-        let mut arbiter = Arbiter::new();
-        (arbiter.most_kept, arbiter.reach) = (set.most_kept, set.reach);
-        arbiter.patience = set.patience;
+        let Setting { most_kept, reach, patience } = set;
+        let limits = Limits { most_kept, reach, patience, ..Limits::default() };
+        let arbiter = Arbiter::new(limits, |_| 0);
         let model = Model { set, ..Model::default() };
         Self { arbiter, lines: BTreeMap::new(), model, now: Time::ZERO }
     }
@@ -52,8 +54,11 @@ impl Run {
             Call::Close(id) => {
                 let Some(line) = self.lines.remove(&id) else { return Ok(()) };
                 self.arbiter.close(line);
-                self.model.lines.remove(&id);
+                let brought = self.model.lines.remove(&id);
                 self.model.closed = true;
+                if let Some((began, (_, last))) = brought.and_then(|l| Some((l.began, l.last?))) {
+                    are_gone(&self.model.release(id, began, last))?;
+                }
             }
             Call::Offer(id, ..) if !self.lines.contains_key(&id) => {}
             Call::Offer(id, first, last) => self.offer(id, (first, last))?,
@@ -82,8 +87,16 @@ impl Run {
 
     fn offer(&mut self, id: u8, m: Span) -> Result<(), Broken> {
         let (model, now) = (&mut self.model, self.now);
-        let (before, feed, next) = (model.held(), model.feed, model.next);
+        let (feed, next) = (model.feed, model.next);
+        let line = &model.lines[&id];
+        let back = line.last.filter(|last| is_range(m) && m.1 < last.1);
+        let back = back.map(|last| (line.began, last.1));
         model.brought(id, m, now);
+        let gone = match back {
+            Some((began, last)) => model.release(id, began, last),
+            None => Vec::new(),
+        };
+        let before = model.held();
         let allowed = model.allowed(m);
         let mut own = None;
         let numbers = Numbers { first: m.0, last: m.1 };
@@ -96,7 +109,8 @@ impl Run {
         let what = || format!("{verdict:?} of {allowed:?}: {m:?} at {next}, {feed:?}, {before:?}");
         hold(own.is_some() == kept, "`own` .. is called only if the message is kept", what)?;
         hold(allowed.contains(&verdict), "The decision about a message", what)?;
-        model.kept.extend(own.map(|weak| (m, weak)));
+        are_gone(&gone)?;
+        model.kept.extend(own.map(|alive| Held { span: m, alive, of: Some(id) }));
         if verdict == Verdict::Next {
             model.deliver(m)?;
             (model.advanced, model.moved) = (Some(now), Some(now));
@@ -135,11 +149,12 @@ impl Run {
     fn vanished(&mut self, may: impl Fn(Span) -> bool) -> Result<(), Broken> {
         let (held, model) = (self.model.held(), &mut self.model);
         let settled = |k: Span| model.started && k.1 < model.next || covered(k, &held);
-        let gone = model.kept.iter().map(|k| k.0).filter(|k| !held.contains(k));
+        let known = model.kept.iter().filter(|k| k.of.is_some());
+        let gone = known.map(|k| k.span).filter(|k| !held.contains(k));
         let lost = gone.into_iter().find(|&k| !settled(k) && !may(k));
         let what = || format!("{lost:?} vanished at {}, {:?}", model.next, model.feed);
         hold(lost.is_none(), "`poll` returns it when its turn comes", what)?;
-        model.kept.retain(|k| k.1.strong_count() > 0);
+        model.kept.retain(|k| k.alive.strong_count() > 0);
         Ok(())
     }
 
@@ -172,7 +187,7 @@ impl Run {
         match event {
             Event::Message(message) => {
                 let is = |weak: &Weak<Span>| std::ptr::eq(weak.as_ptr(), &*message);
-                let at = model.kept.iter().position(|k| is(&k.1));
+                let at = model.kept.iter().position(|k| is(&k.alive));
                 hold(at.is_some(), "Returns the next kept message", || format!("{message:?}"))?;
                 at.map(|at| model.kept.remove(at));
                 model.deliver(*message)
@@ -231,8 +246,7 @@ impl Run {
         hold(!turn, "Returns the next kept message that is now in order", what)?;
         let behind = nearest.unwrap_or(next.saturating_add(1));
         let passed = |l: &Brought| l.last.is_some_and(|m| m.0 >= behind);
-        let spoke = |l: &Brought| nearest.is_some() || l.spoke; // `resync` forgets what is not kept
-        let lost = !model.lines.is_empty() && model.lines.values().all(|l| passed(l) && spoke(l));
+        let lost = !model.lines.is_empty() && model.lines.values().all(passed);
         hold(!lost, "These numbers are lost: all lines have passed them", what)?;
         hold(model.owed.is_empty() || due.is_some(), EACH, || {
             format!("{:?} {}", model.owed, what())
@@ -247,4 +261,9 @@ impl Run {
         }
         Ok(())
     }
+}
+
+fn are_gone(held: &[Held]) -> Result<(), Broken> {
+    let stays = held.iter().find(|held| held.alive.strong_count() > 0);
+    hold(stays.is_none(), "Whose a kept message is", || format!("{stays:?} stays"))
 }

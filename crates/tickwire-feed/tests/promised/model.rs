@@ -59,6 +59,21 @@ pub(crate) struct Setting {
     pub(crate) patience: Duration,
 }
 
+/// A kept message.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) span: Span,
+    pub(crate) alive: Weak<Span>,
+    /// The line that it belongs to. `None` if several lines vouched for it.
+    pub(crate) of: Option<u8>,
+}
+
+/// What the documentation says about a kept message whose line is over.
+pub(crate) enum Fate {
+    Stays(Vec<u8>),
+    Goes,
+}
+
 /// What an open line brought. Only ranges count.
 #[derive(Debug, Default)]
 pub(crate) struct Brought {
@@ -66,10 +81,10 @@ pub(crate) struct Brought {
     pub(crate) honest: bool,
     /// The newest message in this count of the exchange.
     pub(crate) last: Option<Span>,
+    /// Its first number, since it was opened or went back.
+    pub(crate) began: u64,
     /// Since the feed stopped, without duplicates.
     pub(crate) stopped: Vec<Span>,
-    /// Whether it brought a message since the last `resync`.
-    pub(crate) spoke: bool,
     /// Whether it went back below its own last number.
     pub(crate) went_back: bool,
     /// Whether it is below a number that was believed.
@@ -81,10 +96,10 @@ pub(crate) struct Model {
     pub(crate) set: Setting,
     pub(crate) feed: Feed,
     pub(crate) lines: BTreeMap<u8, Brought>,
-    /// Whether a line was ever closed.
+    /// Whether a line was ever closed, or left a message to another one.
     pub(crate) closed: bool,
     /// The messages that got `Kept`. The arbiter holds those whose `Weak` is alive.
-    pub(crate) kept: Vec<(Span, Weak<Span>)>,
+    pub(crate) kept: Vec<Held>,
     /// All messages, and when they came.
     pub(crate) arrived: Vec<(Span, Time)>,
     /// Whether the feed was told where to start, or has delivered its first number.
@@ -115,7 +130,51 @@ impl Model {
 
     /// The messages that the arbiter holds.
     pub(crate) fn held(&self) -> Vec<Span> {
-        self.kept.iter().filter(|k| k.1.strong_count() > 0).map(|k| k.0).collect()
+        self.kept.iter().filter(|k| k.alive.strong_count() > 0).map(|k| k.span).collect()
+    }
+
+    /// "Whose a kept message is". `began` and `last` are of the line that is over or went back.
+    fn fate(&self, id: u8, first: u64, began: u64, last: u64) -> Fate {
+        let open = self.lines.iter();
+        let mut behind = open.clone().map(|(_, l)| l.last.map(|last| last.1));
+        let others = open.filter(|(other, _)| **other != id);
+        let others = others.filter_map(|(other, l)| Some((*other, l.began, l.last?.1)));
+        let passed = others.clone().filter(|(_, began, last)| (*began..=*last).contains(&first));
+        let passed: Vec<u8> = passed.map(|(other, ..)| other).collect();
+        if !passed.is_empty() {
+            return Fate::Stays(passed);
+        }
+        let common = others.filter(|(_, other, end)| *other <= last && began <= *end);
+        let common: Vec<u8> = common.map(|(other, ..)| other).collect();
+        let is_behind = behind.any(|last| last.is_none_or(|last| last < first));
+        if is_behind || common.is_empty() { Fate::Goes } else { Fate::Stays(common) }
+    }
+
+    /// Decides about the messages of a line that is over or went back. Returns those that go.
+    pub(crate) fn release(&mut self, id: u8, began: u64, last: u64) -> Vec<Held> {
+        let mut gone = Vec::new();
+        for mut held in std::mem::take(&mut self.kept) {
+            if held.of == Some(id) {
+                match self.fate(id, held.span.0, began, last) {
+                    Fate::Stays(heirs) => {
+                        held.of = Some(heirs[0]).filter(|_| heirs.len() == 1);
+                        self.closed = true;
+                    }
+                    Fate::Goes => {
+                        gone.push(held);
+                        continue;
+                    }
+                }
+            }
+            self.kept.push(held);
+        }
+        // "A dropped message is forgotten."
+        let lasts: Vec<u64> = self.lines.values().filter_map(|l| Some(l.last?.1)).collect();
+        self.owed.retain(|number| lasts.iter().any(|last| last >= number));
+        if self.held().is_empty() {
+            self.moved = None;
+        }
+        gone
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -159,7 +218,10 @@ impl Model {
             line.went_back |= line.last.is_some_and(|last| m.1 < last.1);
             self.low |= line.doubts || line.went_back || line.last.is_none();
         }
-        (line.last, line.spoke) = (Some(m), true);
+        if line.last.is_none_or(|last| m.1 < last.1) {
+            line.began = m.0;
+        }
+        line.last = Some(m);
         self.arrived.push((m, now));
         if line.honest && started && m.1 >= next && m.1 - next <= reach {
             self.owed.extend(m.0.max(next)..=m.1);
@@ -225,7 +287,10 @@ impl Model {
         let sentence = "This event comes .. after the arbiter's patience, if a line counts anew";
         hold(anew, sentence, || format!("Restart at {now:?}, {}, {:?}", self.next, self.feed))?;
         let far = self.far.take(); // its message belongs to the new count
-        self.lines.iter_mut().for_each(|(id, l)| l.last = l.last.filter(|_| far == Some(*id)));
+        for (id, line) in &mut self.lines {
+            line.last = line.last.filter(|_| far == Some(*id));
+            line.began = line.last.map_or(0, |last| last.0);
+        }
         self.go_on(Feed::Asked, 0);
         self.stop(Feed::Asked);
         Ok(())
@@ -243,11 +308,11 @@ impl Model {
         (self.anew, self.surely_anew) = (None, None);
         self.owed.clear();
         self.lines.values_mut().for_each(|l| (l.went_back, l.doubts) = (false, false));
-        self.lines.values_mut().for_each(|l| l.spoke = false);
     }
 
     pub(crate) fn resync(&mut self, next: u64, now: Time) {
         self.go_on(Feed::Synced, next);
+        self.low = self.lines.values().any(|l| l.last.is_some_and(|last| last.1 + 1 < next));
         self.moved = Some(now);
     }
 

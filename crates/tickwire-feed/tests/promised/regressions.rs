@@ -51,7 +51,7 @@ const REGRESSIONS: &[Regression] = &[
     // A restart comes in time, and not without a reason.
     ("a line below the feed restarts it after the only other line is closed", 8, FAR,
         &[Open(1), Resync(50), one(1, 50), Open(2), one(2, 1), Close(1), one(2, 2)]),
-    ("a line that goes on below a snapshot restarts no feed", 8, FAR,
+    ("a line that stays below a snapshot restarts the feed after the patience", 8, FAR,
         &[Open(1), one(1, 1), Resync(9), one(1, 2), Wait(10), one(1, 9)]),
     ("a line far below the feed restarts it when the other line is closed", 8, 5,
         &[Open(1), Open(2), Resync(20), one(2, 1), Close(1), Wait(10)]),
