@@ -5,6 +5,8 @@ use crate::proto::{
     error::{RecvError, SendError},
     handshake::HandshakeError,
 };
+#[cfg(feature = "rustls")]
+use crate::tls::BadCertificate;
 use std::{
     boxed::Box,
     io::{self, ErrorKind},
@@ -120,9 +122,11 @@ impl Error {
     ///   network, and the statuses 408, 425, 429 and 5xx except 501 and 505.
     /// - [`Retry::Stop`] if repeating the attempt would do harm, or can never succeed: the statuses
     ///   401, 407 and 418, credentials that a SOCKS5 proxy refuses, a certificate that either end
-    ///   refuses, a bad URL or header, and `wss` without TLS.
+    ///   refuses (but see below), a bad URL or header, and `wss` without TLS.
     /// - [`Retry::Alarm`] for all other errors: other statuses (such as 403 and 404), violations by
-    ///   the peer, and other faults of TLS and of the system. Also for
+    ///   the peer, a server's certificate that has expired or is not valid yet, and other faults of
+    ///   TLS and of the system. (Such a certificate passes once the server renews it, or the clock
+    ///   here is set.) Also for
     ///   [`WouldBlock`](Self::WouldBlock) and [`Send`](Self::Send), after which this connection
     ///   goes on: do not dial again. ([`SendError::Closed`] gives [`Retry::BackOff`].)
     pub fn retry(&self) -> Retry {
@@ -144,9 +148,10 @@ impl Error {
                     | ErrorKind::Unsupported
             )),
             #[cfg(feature = "rustls")]
-            Self::Tls(error) => match error.is_about_certificate() {
-                true => Retry::Stop,
-                false => alarm_if(!error.is_retryable()),
+            Self::Tls(error) => match error.certificate() {
+                Some(BadCertificate::Expired | BadCertificate::NotYetValid) => Retry::Alarm,
+                _ if error.is_about_certificate() => Retry::Stop,
+                _ => alarm_if(!error.is_retryable()),
             },
             Self::Handshake(error) => error.retry(),
             Self::Refused(refusal) => HandshakeError::Refused { status: refusal.status }.retry(),

@@ -246,6 +246,46 @@ fn a_refusal_says_when_to_come_back() {
     }
 }
 
+/// RFC 9110 §5.6.7 and §10.2.3, RFC 9111 §5.1. The response's own Date and Age say how much of the
+/// time is left, whatever the clocks say.
+#[test]
+fn a_retry_after_may_be_a_date_in_three_forms() {
+    const DATE: &str = "Date: Mon, 02 Nov 2026 10:00:00 GMT\r\n";
+    for (until, more, seconds) in [
+        ("Mon, 02 Nov 2026 10:00:30 GMT", DATE, Some(30)),
+        ("Monday, 02-Nov-26 10:00:30 GMT", DATE, Some(30)),
+        ("Mon Nov  2 10:00:30 2026", DATE, Some(30)),
+        ("Tue, 03 Nov 2026 10:00:00 GMT", DATE, Some(86_400)),
+        ("Sat, 01 Mar 2028 00:00:00 GMT", "Date: Mon, 28 Feb 2028 00:00:00 GMT\r\n", Some(172_800)),
+        ("Mon, 02 Nov 2026 10:00:30 GMT", "Date: Monday, 02-Nov-26 10:00:00 GMT\r\n", Some(30)),
+        // A cache kept the answer for 20 s, or for longer than the time asked for.
+        ("Mon, 02 Nov 2026 10:00:30 GMT", &[DATE, "Age: 20\r\n"].concat(), Some(10)),
+        ("Mon, 02 Nov 2026 10:00:30 GMT", &[DATE, "Age: 99\r\n"].concat(), Some(0)),
+        ("Mon, 02 Nov 2026 10:00:30 GMT", &[DATE, "Age: x\r\n"].concat(), Some(30)),
+        // In the past, and far in the future.
+        ("Fri, 31 Dec 1999 23:59:59 GMT", DATE, Some(0)),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", DATE, Some(0)),
+        ("Fri, 31 Dec 9999 23:59:60 GMT", DATE, Some(1 << 31)),
+        // Without a Date there is nothing to compare, and a half date is none.
+        ("Mon, 02 Nov 2026 10:00:30 GMT", "", None),
+        ("Mon, 02 Nov 2026 10:00:30 GMT", "Date: today\r\n", None),
+        ("Mon, 02 Nov 2026 10:00:30 CET", DATE, None),
+        ("Mon, 02 Nov 2026 10:00:30", DATE, None),
+        ("Mon, 02 Nov 2026 24:00:00 GMT", DATE, None),
+        ("Mon, 31 Nov 2026 10:00:00 GMT", DATE, None),
+        ("Sun, 29 Feb 2026 10:00:00 GMT", DATE, None),
+        ("Mon, 00 Nov 2026 10:00:00 GMT", DATE, None),
+        ("Mon, 02 Nov 2026 10:00:30 GMT x", DATE, None),
+        ("Mon Nov  2 10:00:30 2026 GMT", DATE, None),
+        ("Mon, 02 November 2026 10:00:30 GMT", DATE, None),
+    ] {
+        let bytes =
+            format!("HTTP/1.1 429 x\r\n{more}Retry-After: {until}\r\nContent-Length: 0\r\n\r\n");
+        let refusal = refusal_to(&Config::default(), bytes.as_bytes(), false);
+        assert_eq!(refusal.retry_after(), seconds.map(Duration::from_secs), "{until} {more}");
+    }
+}
+
 // A84.
 #[test]
 fn a_refusal_is_shown_in_one_line_without_secrets() {

@@ -950,7 +950,9 @@ fn a_peer_s_alert_says_whether_another_attempt_may_succeed() {
     ] {
         assert_eq!(retry(rustls::Error::AlertReceived(alert)), wants, "{alert:?}");
     }
-    assert_eq!(retry(CertificateError::Expired.into()), Retry::Stop);
+    assert_eq!(retry(CertificateError::Expired.into()), Retry::Alarm);
+    assert_eq!(retry(CertificateError::NotValidYet.into()), Retry::Alarm);
+    assert_eq!(retry(CertificateError::UnknownIssuer.into()), Retry::Stop);
     assert_eq!(retry(rustls::Error::EncryptError), Retry::Alarm);
 }
 

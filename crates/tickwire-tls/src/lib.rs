@@ -114,7 +114,8 @@ impl TlsError {
 
     /// Whether one end refused the other end's certificate, or asked for a certificate and got
     /// none. If so, every attempt fails until a person changes a certificate or a list of trusted
-    /// roots.
+    /// roots. A certificate of the peer that has expired or is not valid yet is the exception: see
+    /// [`certificate`](Self::certificate).
     pub fn is_about_certificate(&self) -> bool {
         // Only a refused or a missing certificate causes these alerts (RFC 9846 §6.2). SSL 3 sends
         // `NoCertificate` for a missing certificate. rustls sends `AccessDenied` if the program's

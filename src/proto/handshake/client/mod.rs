@@ -12,6 +12,7 @@
 //! and retries.
 mod body;
 mod check;
+mod date;
 mod request;
 mod response;
 

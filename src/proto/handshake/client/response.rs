@@ -1,5 +1,5 @@
 //! The response of a server, as a client sees it.
-use super::body::number;
+use super::{body::number, date};
 #[cfg(doc)]
 use crate::proto::config::Config;
 use crate::proto::{debug::__debug_text, handshake::head::Headers, shown::Shown};
@@ -34,10 +34,24 @@ impl Refusal {
     }
 
     /// The time that the server asks a client to wait before the next attempt: Retry-After in
-    /// seconds (RFC 9110 §10.2.3). `None` if Retry-After is missing or malformed, or if it is a
-    /// date, which few servers send. At most 2^31 s, which is 68 years.
+    /// seconds, or as a date (RFC 9110 §10.2.3). At most 2^31 s, which is 68 years.
+    ///
+    /// No clock is needed for a date: the response's own Date, and its Age if a cache sent it
+    /// (RFC 9111 §5.1), say when it was written and how old it is. Zero if the date has passed.
+    ///
+    /// `None` if Retry-After is missing or malformed, and for a date without a Date to compare.
     pub fn retry_after(&self) -> Option<Duration> {
-        let seconds = number(self.headers().get("Retry-After")?)?;
+        let headers = self.headers();
+        let value = headers.get("Retry-After")?;
+        let seconds = match number(value) {
+            Some(seconds) => seconds,
+            None => {
+                let until = date::seconds(value)?;
+                let sent = date::seconds(headers.get("Date")?)?;
+                let age = headers.get("Age").and_then(number).unwrap_or(0);
+                until.saturating_sub(sent).saturating_sub(age)
+            }
+        };
         // RFC 9111 §1.2.2: a number that is too large counts as 2^31. Much longer times would
         // overflow an `Instant`.
         Some(Duration::from_secs(seconds.min(1 << 31)))
