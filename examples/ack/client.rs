@@ -1,5 +1,6 @@
 //! The sending end: connects again and again until the server has all orders.
 use super::delivery::{self, Unacked};
+use std::time::Instant;
 use tickwire::{CloseCode, Config, Dial, Error, handshake::client::Request};
 use tickwire_parts::Backoff;
 use tokio::{sync::mpsc::Receiver, time::sleep};
@@ -13,10 +14,11 @@ pub(crate) async fn run(
 ) -> Result<u32, Error> {
     let mut unacked = Unacked::new(100);
     for connections in 1.. {
+        let began = Instant::now();
         let ended = session(request, backoff, &mut orders, &mut unacked).await;
         let delay = match &ended {
             Ok(Done::All) => return Ok(connections),
-            Ok(Done::Closed(code)) => backoff.after_close(*code),
+            Ok(Done::Closed(code)) => backoff.after_close(*code, began.elapsed()),
             Err(error) => backoff.after_error(error.retry_delay()),
         };
         let Some(delay) = delay else { return ended.map(|_| connections) };

@@ -4,7 +4,7 @@
 //! connects, logs in, subscribes again and recovers missed messages. For a feed, `Follower` of the
 //! crate `tickwire-feed` is this caller.
 use core::time::Duration;
-use tickwire::{CloseCode, Entropy, handshake::HandshakeError};
+use tickwire::{CloseCode, Entropy, Retry, handshake::HandshakeError};
 
 /// If `first_delay` is shorter than `LEAST_STEP`, later delays double from `LEAST_STEP`. Without
 /// this constant, delays after a first delay of 0 would never grow.
@@ -16,6 +16,13 @@ const RARELY: Duration = Duration::from_secs(60);
 /// The close code 1012 asks clients to come back after a random 5 to 30 s (IANA registry).
 const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 
+/// So many final close codes in a row, each soon after connecting, are no accident.
+const FINAL: u32 = 3;
+
+/// The first and the longest delay after a certificate that has lapsed. A certificate is renewed
+/// by people, and a server that has just renewed it gets all its clients at once.
+const LAPSED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15 * 60));
+
 /// Delays between attempts to connect: a random first delay, then truncated binary exponential
 /// backoff with jitter (RFC 6455 §7.2.3). `Backoff` is an iterator, endless unless
 /// [`max_attempts`](Self::max_attempts) ends it.
@@ -26,9 +33,12 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// By default the delays are 0–5, 5–10, 10–20, 20–40, 30–60, 30–60, .. s. Because delays are
 /// random, clients that lose a server together do not come back together.
 ///
-/// Delays start anew only after [`reset`](Self::reset) or [`connected_for`](Self::connected_for),
-/// never because a connection was opened. Otherwise, if the server drops each connection right
-/// after accepting it, each delay would be a first delay.
+/// For a client that would rather dial than wait there is [`trading`](Self::trading): 0–0.1,
+/// 0.1–0.2, 0.2–0.4, 0.4–0.8, 0.8–1.6, 1.6–3.2, 2.5–5, 2.5–5, .. s.
+///
+/// A quick delay is earned by life: delays start anew only after a connection that lasted for
+/// [`settled_after`](Self::settled_after). Neither an opened connection nor a first message earns
+/// one. Otherwise a server that accepts, greets and drops would get one dial after the other.
 ///
 /// ```
 /// use std::time::Duration;
@@ -50,7 +60,8 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// By default a client gives up when another attempt is likely to end in the same way. The calls
 /// `after_..` return `None` after
 ///
-/// - the close codes 1000, 1002, 1003, 1007 to 1010, 3000 and 3003,
+/// - a *final* close code (1000, 1002, 1003, 1007 to 1010, 3003) before the login was accepted, and
+///   after three of them in a row, each before `settled_after`; after 3000 at once,
 /// - a refusal with an HTTP status other than 408, 425, 429 and 5xx, or with 501 or 505,
 /// - a violation of the protocol by the peer, such as one byte that is not UTF-8,
 /// - an error of TLS, of the URL, or of the proxy's credentials,
@@ -65,25 +76,37 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 /// use tickwire_parts::Backoff;
 ///
 /// /// `Ok` has the code of [`Closed`](tickwire::Closed). `None`: stop until a person says go on.
-/// fn next_delay(backoff: &mut Backoff, ended: &Result<u16, Error>) -> Option<Duration> {
-///     let (delay, retry) = match ended {
-///         Ok(code) => (backoff.after_close(*code), CloseCode::new(*code).map(CloseCode::retry)),
-///         Err(error) => (backoff.after_error(error.retry_delay()), Some(error.retry())),
+/// fn next_delay(
+///     backoff: &mut Backoff,
+///     ended: &Result<u16, Error>,
+///     lived: Duration,
+/// ) -> Option<Duration> {
+///     let delay = match ended {
+///         Ok(code) => backoff.after_close(*code, lived),
+///         Err(error) => {
+///             backoff.connected_for(lived);
+///             backoff.after_error(error.retry_delay())
+///         }
 ///     };
-///     match retry {
-///         Some(Retry::Stop) => None, // a wrong key, a ban, a bad certificate
-///         Some(Retry::Alarm) => {
+///     let retry = match ended {
+///         Ok(code) => CloseCode::new(*code).map_or(Retry::BackOff, CloseCode::retry),
+///         Err(error) => error.retry(),
+///     };
+///     match delay {
+///         None if retry != Retry::Stop => {
 ///             eprintln!("look at this: {ended:?}");
 ///             backoff.rarely()
 ///         }
-///         Some(Retry::BackOff) | None => delay,
+///         delay => delay, // `None` after a wrong key, a ban, a bad certificate
 ///     }
 /// }
 ///
 /// let mut backoff = Backoff::seeded(1);
-/// assert!(next_delay(&mut backoff, &Ok(1006)).is_some());
-/// assert!(next_delay(&mut backoff, &Ok(1002)) >= Some(Duration::from_secs(60)));
-/// assert_eq!(next_delay(&mut backoff, &Ok(3000)), None); // unauthorized
+/// let hour = Duration::from_secs(3600);
+/// assert!(next_delay(&mut backoff, &Ok(1008), hour) <= Some(backoff.first_delay));
+/// let before_login = Duration::ZERO;
+/// assert!(next_delay(&mut backoff, &Ok(1008), before_login) >= Some(Duration::from_secs(60)));
+/// assert_eq!(next_delay(&mut backoff, &Ok(3000), hour), None); // unauthorized
 /// ```
 ///
 /// "Reconnect" in the guide of `tickwire` shows a client that connects again.
@@ -99,11 +122,18 @@ pub struct Backoff {
     /// The default is 1 h. Without this limit, a wrong Retry-After could silence a client for a
     /// year.
     pub max_retry_after: Duration,
+    /// How long a connection must last so that the delays start anew: 60 s unless set. A server that
+    /// cuts each connection sooner is dialed ever more slowly.
+    pub settled_after: Duration,
     /// The largest number of delays in a row without a [`reset`](Self::reset). After these delays,
     /// each call returns `None`. Unlimited unless set.
     pub max_attempts: Option<u32>,
     /// The number of delays given out since the last reset.
     attempts: u32,
+    /// Final close codes in a row, each before `settled_after`.
+    finals: u32,
+    /// Lapsed certificates since the last reset.
+    lapses: u32,
     /// The state of SplitMix64, which spreads clients over time and protects no secret.
     random: u64,
 }
@@ -123,10 +153,28 @@ impl Backoff {
             first_delay: Duration::from_secs(5),
             max_delay: Duration::from_secs(60),
             max_retry_after: Duration::from_secs(60 * 60),
+            settled_after: Duration::from_secs(60),
             max_attempts: None,
             attempts: 0,
+            finals: 0,
+            lapses: 0,
             random: seed,
         }
+    }
+
+    /// The same with the delays for a trading client, beside
+    /// [`Config::trading`](tickwire::Config::trading): `first_delay` 100 ms, `max_delay` 5 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tickwire_parts::Backoff;
+    ///
+    /// let mut backoff = Backoff::seeded(1).trading();
+    /// assert!(backoff.next() <= Some(Duration::from_millis(100)));
+    /// ```
+    #[must_use]
+    pub const fn trading(self) -> Self {
+        Self { first_delay: Duration::from_millis(100), max_delay: Duration::from_secs(5), ..self }
     }
 
     /// How many delays were given out since the last [`reset`](Self::reset).
@@ -134,48 +182,65 @@ impl Backoff {
         self.attempts
     }
 
-    /// Says that the connection has served its purpose: the delays start anew.
-    ///
-    /// Before this call, wait for a message of a subscription, or for the answer to a request,
-    /// because a successful opening handshake proves too little. Also require that the connection
-    /// was open for some seconds, or use [`connected_for`](Self::connected_for). Otherwise, if the
-    /// peer drops each connection after one message, each delay would be a first delay.
+    /// Starts the delays anew, for example because a person says so. After a connection, call
+    /// [`connected_for`](Self::connected_for) or [`after_close`](Self::after_close), which look at
+    /// its life.
     pub const fn reset(&mut self) {
         self.attempts = 0;
+        self.finals = 0;
+        self.lapses = 0;
     }
 
     /// Says how long the connection that has just ended was open, not counting the time to connect.
-    /// If the connection was open for the longest delay or more, this call is a
-    /// [`reset`](Self::reset). A short delay then burdens the server no more than the longest delay
-    /// would, because the connection itself lasted at least that long.
+    /// After [`settled_after`](Self::settled_after) or more, this call is a [`reset`](Self::reset).
+    /// [`after_close`](Self::after_close) does this itself.
     pub const fn connected_for(&mut self, open: Duration) {
-        if open.as_nanos() >= self.max_delay.as_nanos() {
+        if open.as_nanos() >= self.settled_after.as_nanos() {
             self.reset();
         }
     }
 
     /// The delay after a connection that ended with `code`: the code of
-    /// [`Closed`](tickwire::Closed), which may be 1005 or 1006. Returns `None` if another attempt
-    /// would exceed `max_attempts` or would not help (see [`CloseCode::is_retryable`]). Handle the
-    /// application's own codes before this call.
+    /// [`Closed`](tickwire::Closed), which may be 1005 or 1006. Handle the application's own codes
+    /// before this call.
+    ///
+    /// `lived` says how long the connection served: since it was opened, or since its login was
+    /// accepted if it has one. Zero, if the login was not accepted.
+    ///
+    /// A final code says that the same client would get it again (see
+    /// [`CloseCode::is_retryable`]). This is true soon after connecting. After a day of life it is
+    /// how exchanges end a day. So returns `None` after a final code if `lived` is zero, and after
+    /// the third in a row with a `lived` below [`settled_after`](Self::settled_after); other ends
+    /// and [`connected_for`](Self::connected_for) a longer time begin a new row. `None` also after
+    /// 3000, and if another attempt would exceed `max_attempts`.
     ///
     /// After 1012 (service restart), the delay is at least a random time from 5 to 30 s, as in the
-    /// IANA registry. After 1013 (try again later), it is at least a random time from half the
-    /// longest delay to the longest delay. Neither delay exceeds `max_delay`. If `max_delay` is
-    /// below 5 s, the delay after a 1012 is exactly `max_delay`. To come back sooner to your own
-    /// server, lower [`first_delay`](Self::first_delay) and [`max_delay`](Self::max_delay).
-    pub fn after_close(&mut self, code: u16) -> Option<Duration> {
-        if CloseCode::new(code).is_some_and(|code| !code.is_retryable()) {
+    /// IANA registry, even if `max_delay` is shorter. But a `max_delay` below 5 s says that the
+    /// server is your own: then the delay is `max_delay`. After 1013 (try again later), the delay
+    /// is at least a random time from half the longest delay to the longest delay. Both codes mean
+    /// the address: if the server has another one, dial that at once.
+    pub fn after_close(&mut self, code: u16, lived: Duration) -> Option<Duration> {
+        self.connected_for(lived);
+        let code = CloseCode::new(code);
+        if code.is_some_and(|code| code.retry() == Retry::Stop) {
             return None;
         }
+        if code.is_none_or(CloseCode::is_retryable) {
+            self.finals = 0;
+        } else if lived < self.settled_after {
+            self.finals += 1;
+            if lived.is_zero() || self.finals >= FINAL {
+                return None;
+            }
+        }
         let due = self.next()?;
-        let (least, most) = match CloseCode::new(code) {
-            Some(CloseCode::SERVICE_RESTART) => RESTART,
+        let (least, most) = match code {
+            Some(CloseCode::SERVICE_RESTART) if self.max_delay >= RESTART.0 => RESTART,
+            Some(CloseCode::SERVICE_RESTART) => (self.max_delay, self.max_delay),
             Some(CloseCode::TRY_AGAIN_LATER) => (self.max_delay / 2, self.max_delay),
             _ => return Some(due),
         };
-        let asked = self.between(least.min(self.max_delay), most.min(self.max_delay));
-        Some(asked.max(due))
+        Some(self.between(least, most).max(due))
     }
 
     /// The delay after an attempt, or a connection, that ended with an error. `retry_delay` is the
@@ -186,14 +251,18 @@ impl Backoff {
     /// Retry-After is not obeyed, because [`ConnectRefused`](HandshakeError::ConnectRefused) has
     /// only the status of the proxy's answer to CONNECT.
     pub fn after_error(&mut self, retry_delay: Option<Duration>) -> Option<Duration> {
-        let asked = retry_delay?;
-        Some(self.next()?.saturating_add(asked.min(self.max_retry_after)))
+        let asked = retry_delay?.min(self.max_retry_after);
+        self.finals = 0;
+        let next = self.next()?;
+        // Clients with the same Retry-After must not come back together.
+        let spread = self.between(Duration::ZERO, asked / 10);
+        Some(next.max(asked.saturating_add(spread)))
     }
 
     /// The delay after the server has refused the handshake with this HTTP status.
     /// Returns `None` if another attempt would not help or exceeds `max_attempts`; see
-    /// [`HandshakeError::is_retryable`]. The server's Retry-After is added to the next random
-    /// delay, so that clients with the same Retry-After do not come back at the same time.
+    /// [`HandshakeError::is_retryable`]. The delay is at least the server's Retry-After, and up to
+    /// a tenth more, so that clients with the same Retry-After do not come back at the same time.
     ///
     /// See [`Refusal::retry_after`](tickwire::handshake::client::Refusal::retry_after).
     pub fn after_refusal(
@@ -214,6 +283,20 @@ impl Backoff {
         let _ = self.next()?; // counts the attempt, and ends the attempts at `max_attempts`
         let least = self.max_delay.max(RARELY);
         Some(self.between(least, least.saturating_add(least / 4)))
+    }
+
+    /// The delay after the server's certificate has expired, or is not valid yet: random, from half
+    /// of `c` to `c` and at least a minute, where `c` is 2 min and doubles up to 15 min. These
+    /// faults pass without a change here, once the server has a new certificate or this machine the
+    /// right time. If your clock was set, dial at once. Returns `None` if the attempts exceed
+    /// [`max_attempts`](Self::max_attempts).
+    pub fn after_lapsed_certificate(&mut self) -> Option<Duration> {
+        let _ = self.next()?; // counts the attempt
+        let (first, most) = LAPSED;
+        self.lapses = self.lapses.saturating_add(1);
+        let doubled = 1_u32.checked_shl(self.lapses).unwrap_or(u32::MAX);
+        let most = first.saturating_mul(doubled).min(most);
+        Some(self.between((most / 2).max(first), most))
     }
 
     /// The upper bound of the next delay.

@@ -105,8 +105,7 @@ impl Client {
                 }
                 let (code, sent) = conn.closed().map_or((1006, 1006), |c| (c.code, c.sent_code));
                 say!("ended: received Close {code}, sent {sent}");
-                self.backoff.connected_for(now - *since);
-                self.backoff.after_close(code)
+                self.backoff.after_close(code, now - *since)
             }
         };
         tcp.abort();

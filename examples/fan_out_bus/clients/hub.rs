@@ -1,6 +1,10 @@
 //! A client of the subprotocol `tickwire-hub-2` (`PROTOCOL.md`). It reconnects to any of its
 //! servers, and then no message is lost or comes twice.
-use std::{collections::HashMap, str, time::Duration};
+use std::{
+    collections::HashMap,
+    str,
+    time::{Duration, Instant},
+};
 use tickwire::{
     Config, Dial, Error, Heartbeat, SystemEntropy,
     handshake::client::Request,
@@ -14,6 +18,8 @@ pub struct Hub {
     /// By channel, the text that follows `sub CHANNEL`: nothing, ` last` or ` LOG AT`.
     places: HashMap<String, String>,
     backoff: Backoff,
+    /// When the connection was opened, if there is one.
+    opened: Option<Instant>,
 }
 
 /// A message of a server. `word` is its first word.
@@ -48,7 +54,7 @@ impl Hub {
         let request = |url| Ok(Request::new(url)?.subprotocols(&["tickwire-hub-2"])?);
         let requests = urls.split(',').map(request).collect::<Result<_, Error>>()?;
         let places = channels.iter().map(|&name| (name.to_owned(), String::new())).collect();
-        Ok(Self { requests, places, backoff: Backoff::new(SystemEntropy::new()?) })
+        Ok(Self { requests, places, backoff: Backoff::new(SystemEntropy::new()?), opened: None })
     }
 
     /// Connects to the next server, and subscribes to all channels.
@@ -58,6 +64,7 @@ impl Hub {
         let dialed = Dial::new(&self.requests[0]).connect(&config).await;
         self.requests.rotate_left(1);
         let mut ws = dialed?;
+        self.opened = Some(Instant::now());
         for (channel, place) in &self.places {
             ws.send(&*format!("sub {channel}{place}")).await?;
         }
@@ -84,8 +91,9 @@ impl Hub {
 
     /// How long to wait before the next attempt. `None` if no attempt would help.
     pub fn delay(&mut self, ended: &Result<u16, Error>) -> Option<Duration> {
+        let lived = self.opened.take().map(|opened| opened.elapsed()).unwrap_or_default();
         match ended {
-            Ok(code) => self.backoff.after_close(*code),
+            Ok(code) => self.backoff.after_close(*code, lived),
             Err(error) => self.backoff.after_error(error.retry_delay()),
         }
     }
