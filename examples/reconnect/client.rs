@@ -11,8 +11,8 @@ use std::{
 };
 use tickwire::{Error, Message, Retry, Time, handshake::client::Request};
 use tickwire_feed::{
-    Action, Attempts, ConnectionId, Ended, Follower, Gap, Incoming, Pace, Say, State, Subscription,
-    Verdict,
+    Action, Attempts, ConnectionId, Ended, Follower, Gap, Incoming, Pace, Say, Settings, State,
+    Subscription, Verdict,
 };
 use tickwire_parts::Backoff;
 
@@ -26,6 +26,10 @@ pub(crate) struct Client {
     show: Box<dyn FnMut(&str) + Send>,
     /// The state that was shown last.
     shown: Option<State>,
+    /// When the last message came, if one came since the last outage was shown.
+    last: Option<Time>,
+    /// Since when the line has no connection that is well.
+    out: Option<Time>,
 }
 
 /// What a connection's task or thread tells the client's. `W` sends over the connection.
@@ -51,12 +55,14 @@ impl Client {
         backoff: Backoff,
         show: impl FnMut(&str) + Send + 'static,
     ) -> Self {
-        let mut follower = Follower::new();
-        follower.addresses = requests.len();
-        follower.pace = Pace::new(20, Duration::from_secs(1)).at_once(10).reserve(2);
-        follower.login = true;
-        follower.probe_after = Some(Duration::from_millis(500));
-        follower.answer_within = Duration::from_secs(2);
+        let mut follower = Follower::new(Settings {
+            addresses: requests.len(),
+            pace: Pace::new(20, Duration::from_secs(1)).at_once(10).reserve(2),
+            login: true,
+            probe_after: Some(Duration::from_millis(500)),
+            answer_within: Duration::from_secs(2),
+            ..Settings::new(String::len)
+        });
         follower.add_line(backoff, Duration::MAX, Duration::ZERO);
         for _ in &topics {
             // `resume`: in this feed each message makes sense alone.
@@ -64,12 +70,14 @@ impl Client {
         }
         Self {
             follower,
-            attempts: Attempts::new(Pace::new(250, Duration::from_secs(300)).at_once(100)),
+            attempts: Attempts::new(250, Duration::from_secs(300)).and(20, Duration::from_secs(1)),
             requests,
             token,
             topics,
             show: Box::new(show),
             shown: None,
+            last: None,
+            out: None,
         }
     }
 
@@ -79,18 +87,51 @@ impl Client {
             let state = self.follower.states().next();
             if state != self.shown {
                 self.shown = state;
-                state.into_iter().for_each(|state| (self.show)(&format!("-- {state}")));
+                if let Some(state) = state {
+                    self.note_state(state);
+                    self.show(now, &format!("-- {state}"));
+                }
             }
             match self.follower.poll(now, &mut self.attempts) {
-                Action::Message { message, .. } => (self.show)(&message),
+                Action::Message { message, .. } => self.deliver(&message, now),
                 Action::Gap { gap: Gap { first, last, .. }, .. } => {
-                    (self.show)(&format!("-- lost: {first} to {last}"));
+                    self.show(now, &format!("-- lost: {first} to {last}"));
                 }
-                Action::Restart { .. } => (self.show)("-- the numbers begin anew"),
+                Action::Restart { .. } => self.show(now, "-- the numbers begin anew"),
                 Action::Wait(_) if matches!(state, Some(State::Stopped { .. })) => return None,
                 action => return Some(action),
             }
         }
+    }
+
+    /// Shows a line with the seconds since the start.
+    fn show(&mut self, now: Time, line: &str) {
+        let seconds = now.since_epoch().as_secs_f64();
+        (self.show)(&format!("{seconds:8.3} {line}"));
+    }
+
+    /// An outage lasts from the last message before it to the first message after it.
+    fn note_state(&mut self, state: State) {
+        let is_well = matches!(
+            state,
+            State::Following
+                | State::Probing
+                | State::Replacing
+                | State::Subscribing { .. }
+                | State::LoggingIn
+        );
+        if !is_well {
+            self.out = self.out.or(self.last);
+        }
+    }
+
+    fn deliver(&mut self, text: &str, now: Time) {
+        if let Some(since) = self.out.take() {
+            let seconds = (now - since).as_secs_f64();
+            self.show(now, &format!("-- no message for {seconds:.1} s"));
+        }
+        self.last = Some(now);
+        self.show(now, text);
     }
 
     /// The text to send. Each connection logs in anew, because the server has forgotten the last.
@@ -116,22 +157,23 @@ impl Client {
     }
 
     pub(crate) fn opened(&mut self, id: Option<&ConnectionId>, now: Time) {
-        id.into_iter().for_each(|&id| self.follower.opened(id, now));
+        if let Some(&id) = id {
+            self.follower.opened(id, now, &mut self.attempts);
+        }
     }
 
     pub(crate) fn heard(&mut self, from: Option<&ConnectionId>, text: &str, now: Time) {
         let Some(&from) = from else { return };
         let incoming = self.read(text);
         if self.follower.heard(from, incoming, now, || text.into()) == Some(Verdict::Next) {
-            (self.show)(text);
+            self.deliver(text, now);
         }
     }
 
     pub(crate) fn ended(&mut self, id: ConnectionId, ended: Result<u16, Error>, now: Time) {
         let ended = match ended {
             Ok(code) => Ended::Closed(code),
-            Err(Error::Refused(no)) => (&*no).into(),
-            Err(error) => Ended::Failed(error.retry()),
+            Err(error) => error.into(),
         };
         self.follower.ended(id, ended, now, &mut self.attempts);
     }

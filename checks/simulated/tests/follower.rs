@@ -8,7 +8,7 @@ use tickwire::{
     tokio::{Incoming, client},
 };
 use tickwire_feed::{
-    Action, Attempts, ConnectionId, Ended, Follower, Gap, Incoming as Heard, Pace, Say,
+    Action, Attempts, ConnectionId, Ended, Follower, Gap, Incoming as Heard, Say, Settings,
     Subscription, Verdict,
 };
 use tickwire_parts::Backoff;
@@ -150,10 +150,12 @@ enum News {
 }
 
 async fn follow(told: Rc<RefCell<Told>>) {
-    let mut attempts = Attempts::new(Pace::new(250, Duration::from_secs(300)).at_once(20));
-    let mut follower = Follower::<u64>::new();
-    follower.addresses = HOSTS.len();
-    follower.probe_after = Some(Duration::from_secs(10));
+    let mut attempts = Attempts::new(250, Duration::from_secs(300)).and(20, Duration::from_secs(1));
+    let mut follower = Follower::<u64>::new(Settings {
+        addresses: HOSTS.len(),
+        probe_after: Some(Duration::from_secs(10)),
+        ..Settings::new(|_| 0)
+    });
     let life = Duration::from_secs(2 * HOUR);
     follower.add_line(Backoff::seeded(1), life, Duration::from_secs(60));
     let ask_after = Some(Duration::from_secs(20));
@@ -168,10 +170,7 @@ async fn follow(told: Rc<RefCell<Told>>) {
                 let tell = tell.clone();
                 tokio::task::spawn_local(async move {
                     let ended = connect(connection, address, &tell).await;
-                    let ended = ended.unwrap_or_else(|error| match error {
-                        Error::Refused(no) => (&*no).into(),
-                        error => Ended::Failed(error.retry()),
-                    });
+                    let ended = ended.unwrap_or_else(Ended::from);
                     let _ = tell.send((connection, News::Ended(ended)));
                 });
             }
@@ -189,7 +188,7 @@ async fn follow(told: Rc<RefCell<Told>>) {
                 match news {
                     News::Opened(says) => {
                         open.insert(from, says);
-                        follower.opened(from, now());
+                        follower.opened(from, now(), &mut attempts);
                     }
                     News::Text(text) => {
                         let number = text.parse().ok();
@@ -222,7 +221,7 @@ type Tell = UnboundedSender<(ConnectionId, News)>;
 async fn connect(id: ConnectionId, address: usize, tell: &Tell) -> Result<Ended, Error> {
     let stream = TcpStream::connect((HOSTS[address], PORT));
     let Ok(stream) = timeout(Duration::from_secs(3), stream).await else {
-        return Ok(Ended::Failed(Retry::BackOff));
+        return Ok(Ended::from(Retry::BackOff));
     };
     let request = Request::new("ws://exchange/feed")?;
     let mut ws = client(stream?, &request, &Config::trading()).await?;

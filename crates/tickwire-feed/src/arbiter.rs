@@ -241,6 +241,11 @@ impl<T> Arbiter<T> {
         }
     }
 
+    /// Whether an open line has brought a message.
+    pub(crate) fn is_fed(&self) -> bool {
+        self.ends().any(|end| end != 0)
+    }
+
     /// Sets the line's `end`, and returns the previous `end`.
     #[inline]
     fn mark(&mut self, line: usize, end: u64) -> u64 {

@@ -4,13 +4,14 @@
 //! line 0   Run: Backoff, Rotation      Open   seat 0   seat 1   ..   what was said and heard
 //!                                      Open   seat 0   seat 1        the successor
 //! line 1   Run: Backoff, Rotation      Open   seat 0   seat 1
-//!                                             Arbiter  Arbiter  ..   one for each subscription
+//!                                             Followed Followed ..   one for each subscription
 //! ```
 //!
 //! Invariant: before `due`, `poll` has something to do only if another method was called. A method
 //! that gives `poll` something to do sets `due` to now or earlier, sets `retires`, or adds to
 //! `unpolled` or `left`. A method that gives `poll` something to do at a later time sets `due` to
 //! this time or earlier.
+mod book;
 mod open;
 mod poll;
 mod run;
@@ -18,14 +19,71 @@ mod run;
 #[cfg(doc)]
 use crate::{Action, Say};
 use crate::{
-    Arbiter, Attempts, ConnectionId, Ended, Incoming, Pace, Rotation, State, Subscription, Verdict,
+    Arbiter, Attempts, Cause, ConnectionId, Ended, Incoming, Limits, Pace, Rotation, State,
+    Subscription, Verdict,
 };
 use alloc::{collections::VecDeque, vec::Vec};
+use book::Followed;
 use core::{fmt, ops::Range, time::Duration};
 use open::Open;
-use run::Run;
+use run::{Away, Run, Turn};
 use tickwire::{CloseCode, Time};
 use tickwire_parts::Backoff;
+
+/// The program's doubts count once in this time.
+const DOUBTS: Duration = Duration::from_secs(10);
+
+/// The settings of a [`Follower`]. Start from [`Settings::new`], and change what you need:
+///
+/// ```
+/// use tickwire_feed::{Follower, Settings};
+///
+/// let follower = Follower::new(Settings { addresses: 2, ..Settings::new(String::len) });
+/// # let _: Follower<String> = follower;
+/// ```
+#[derive(Debug)]
+pub struct Settings<T> {
+    /// How many addresses there are to dial: 1 by default. 0 counts as 1.
+    pub addresses: usize,
+    /// The pace of the messages on each connection: 4 in 1.2 s by default, because Binance allows 5
+    /// in 1 s, including Pongs. Subscriptions that were not sent yet leave first, in the order of
+    /// their indices. Probes and repeated subscriptions follow, in the order in which they became
+    /// due.
+    pub pace: Pace,
+    /// Whether each connection begins with a [login](Say::Login): `false` by default. The
+    /// subscriptions wait until the login is [accepted](Incoming::LoggedIn).
+    pub login: bool,
+    /// How many subscriptions [one message](Say::Subscribe) may have: 1 by default. 0 counts as 1.
+    pub batch: usize,
+    /// Send a [probe](Say::Probe) after this time without a message: `None` by default. Set it only
+    /// if the exchange answers the probe with a message.
+    pub probe_after: Option<Duration>,
+    /// How long the exchange may take to answer a login, a subscription or a probe: 3 s by default.
+    /// The time begins when [`Action::Send`] is returned.
+    pub answer_within: Duration,
+    /// The limits of each subscription's [`Arbiter`]. [`most_bytes`](Limits::most_bytes) is the
+    /// bound for all subscriptions of the follower together: above it, messages of the
+    /// subscription that keeps the most bytes go.
+    pub limits: Limits,
+    /// The bytes that a kept message holds on the heap, for example `String::len`.
+    pub size: fn(&T) -> usize,
+}
+
+impl<T> Settings<T> {
+    /// The defaults, with the size of a kept message: see [`size`](Self::size).
+    pub fn new(size: fn(&T) -> usize) -> Self {
+        Self {
+            addresses: 1,
+            pace: Pace::new(4, Duration::from_millis(1200)),
+            login: false,
+            batch: 1,
+            probe_after: None,
+            answer_within: Duration::from_secs(3),
+            limits: Limits::default(),
+            size,
+        }
+    }
+}
 
 /// Follows a feed: says when to dial which address, what to send, and when to leave. You own the
 /// sockets, the messages and the clock. `T` is the type of a kept message, for example `String`.
@@ -37,47 +95,59 @@ use tickwire_parts::Backoff;
 ///
 /// ```
 /// use std::time::Duration;
-/// use tickwire::Time;
+/// use tickwire::{CloseCode, RecvError, Time};
 /// use tickwire_feed::{
-///     Action, Attempts, Follower, Incoming, Pace, Say, State, Subscription, Verdict,
+///     Action, Attempts, Follower, Incoming, Say, Settings, State, Subscription, Verdict,
 /// };
 /// use tickwire_parts::Backoff;
 ///
 /// let second = Duration::from_secs(1);
-/// let mut attempts = Attempts::new(Pace::new(250, 300 * second));
-/// let mut follower = Follower::<String>::new();
-/// follower.addresses = 2;
-/// follower.add_line(Backoff::seeded(1), Duration::MAX, Duration::ZERO);
+/// let mut attempts = Attempts::new(250, 300 * second);
+/// let settings = Settings { addresses: 2, ..Settings::new(String::len) };
+/// let mut follower = Follower::<String>::new(settings);
+/// follower.add_line(Backoff::seeded(1).trading(), Duration::MAX, Duration::ZERO);
 /// let watch = Subscription { ask_after: Some(5 * second), resume: true, ..Default::default() };
 /// let trades = follower.subscribe(watch).unwrap();
 ///
 /// let mut now = Time::ZERO; // from your own clock
 /// let dial = follower.poll(now, &mut attempts);
-/// let Action::Dial { connection, address: 0, .. } = dial else { panic!("{dial:?}") };
-/// follower.opened(connection, now); // once the handshake has succeeded
-/// let send = Action::Send { connection, say: Say::Subscribe(trades..trades + 1) };
-/// assert_eq!(follower.poll(now, &mut attempts), send);
+/// let Action::Dial { connection: first, address: 0, .. } = dial else { panic!("{dial:?}") };
+/// follower.opened(first, now, &mut attempts); // once the handshake has succeeded
+/// let subscribe = |connection| {
+///     Action::Send { connection, say: Say::Subscribe(trades..trades + 1) }
+/// };
+/// assert_eq!(follower.poll(now, &mut attempts), subscribe(first));
 ///
 /// // The exchange answers, and sends trade number 7.
+/// let answer = Incoming::Answer(trades);
+/// assert_eq!(follower.heard(first, answer, now, || unreachable!()), None);
 /// let trade = Incoming::Data { subscription: trades, numbers: Some(7.into()) };
-/// let verdicts = [Incoming::Answer(trades), trade]
-///     .map(|incoming| follower.heard(connection, incoming, now, || "trade 7".to_string()));
-/// assert_eq!(verdicts, [None, Some(Verdict::Next)]); // use the trade now
+/// let verdict = follower.heard(first, trade, now, || "trade 7".to_string());
+/// assert_eq!(verdict, Some(Verdict::Next)); // use the trade now
 /// let Action::Wait(until) = follower.poll(now, &mut attempts) else { panic!() };
-/// assert_eq!((until, follower.states().next()), (now + 5 * second, Some(State::Following)));
+/// assert_eq!(until, now + 5 * second);
+/// assert_eq!(follower.states().next(), Some(State::Following));
 ///
 /// // 5 s of silence: is the market quiet, or is the subscription dead?
 /// now = until;
-/// assert_eq!(follower.poll(now, &mut attempts), send);
+/// assert_eq!(follower.poll(now, &mut attempts), subscribe(first));
 /// let Action::Wait(until) = follower.poll(now, &mut attempts) else { panic!() };
 ///
-/// // No answer for 3 s: it is dead. The other address may be well.
+/// // No answer for 3 s. The other address may be well.
 /// now = until;
-/// assert!(matches!(follower.poll(now, &mut attempts), Action::Leave { .. }));
-/// while let Action::Wait(until) = follower.poll(now, &mut attempts) {
-///     now = until; // the pace of the attempts
-/// }
-/// assert_eq!(follower.states().next().unwrap().to_string(), "dials address 1");
+/// let dial = follower.poll(now, &mut attempts);
+/// let Action::Dial { connection: second, address: 1, .. } = dial else { panic!("{dial:?}") };
+/// let state = follower.states().next().unwrap().to_string();
+/// assert_eq!(state, "opens another connection: the server did not answer subscription 0");
+/// follower.opened(second, now, &mut attempts);
+/// assert_eq!(follower.poll(now, &mut attempts), subscribe(second));
+///
+/// // The other connection brings data first, so the silent one goes.
+/// let trade = Incoming::Data { subscription: trades, numbers: Some(8.into()) };
+/// let verdict = follower.heard(second, trade, now, || "trade 8".to_string());
+/// assert_eq!(verdict, Some(Verdict::Next));
+/// let leave = Action::Leave { connection: first, code: CloseCode::GOING_AWAY };
+/// assert_eq!(follower.poll(now, &mut attempts), leave);
 /// ```
 ///
 /// # What to give
@@ -95,84 +165,96 @@ use tickwire_parts::Backoff;
 /// - **Numbers.** From the first delivered number of a subscription on, each number is either
 ///   delivered once, in order, or lies in one [`Action::Gap`]. "Delivered" means [`Verdict::Next`]
 ///   or [`Action::Message`]. Numbers that the exchange sent while no connection was open lie in a
-///   gap too. This gap is found when the next number arrives. A gap is reported as soon as all
-///   lines have passed it, or after [`Limits::patience`](crate::Limits::patience). After [`Action::Restart`] the count
-///   begins anew, and after [`Arbiter::resync`] the snapshot replaces all earlier numbers.
+///   gap too. A gap is found when a later number arrives, and reported as soon as all connections
+///   have passed it, or after [`Limits::patience`]. After [`Action::Restart`] the count begins
+///   anew, and after [`resync`](Self::resync) the snapshot replaces all earlier numbers: what an
+///   open connection has passed of the rest is a gap at once.
+/// - **Whose numbers.** A message that waits for its turn belongs to a connection, and when that is
+///   over, it stays only if [another one vouches for it](Arbiter#whose-a-kept-message-is). So an
+///   exchange may count anew after an outage. If it counts anew on *each* connection, set
+///   [`Subscription::per_connection`]: otherwise numbers that catch up within the patience are
+///   dropped as duplicates, and nothing tells you.
+/// - **Snapshots.** Without [`Subscription::resume`], each `Gap` and `Restart` leads to one
+///   [`Action::Snapshot`], and the next waits until 0, 1, 2, 4 .. 60 s after the last. The waits
+///   start anew after a snapshot behind which numbers came in order for ten times the patience. In
+///   5 minutes there are at most 12 for a subscription, and for all followers of an address as
+///   many as [`Attempts::snapshots`] allows.
 /// - **Dials.** [`Action::Dial`] comes only after a successful [`Attempts::take`]. A line dials one
-///   connection at a time.
-/// - **After an end.** [`Retry`](tickwire::Retry) decides when the line dials again. With `BackOff`
-///   the line waits for the next delay of its `Backoff`, with `Alarm` for the delay of
-///   `Backoff::rarely`. With `Stop` the line does not dial until [`go_on`](Self::go_on). The
-///   `Backoff` of a line starts anew after a connection that lasted for at least the `max_delay` of
-///   the `Backoff`. After the HTTP status 429 or 418, [`Attempts`] allows no line to dial for the
-///   time of Retry-After, but at most for [`max_retry_after`](Attempts::max_retry_after).
-/// - **Addresses.** After an attempt that failed, and after [`Ended::Silent`], a line turns to the
-///   next address. A line uses the addresses that it dials or has a connection to. After any other
-///   end of a connection, the line dials the same address again. But if another line uses this
-///   address, the line turns to the next address that no other line uses, if there is one. The line
-///   decides this at the end of the connection, and again when it dials. If an attempt to dial a
-///   successor has failed, the line has turned already, and does not turn again at the end of the
-///   older connection. After [`Ended::Silent`], and after [`Ended::Failed`] with
-///   [`Retry::BackOff`](tickwire::Retry::BackOff), a line that turns to another address dials it at
-///   once. But after as many ended attempts and connections as there are addresses, the line first
-///   waits for the next delay of its `Backoff`. This count starts anew after a connection that
-///   lasted for `max_delay`, and after `go_on`.
+///   connection at a time. An attempt that [reached no server](Cause::reached_no_server) is given
+///   back.
+/// - **After an end.** [`Ended::retry`] decides when the line dials again: with `BackOff` after the
+///   next delay of its `Backoff`, with `Alarm` after the delay of `Backoff::rarely`, with `Stop`
+///   only after [`go_on`](Self::go_on).
+///   - *A quick dial is earned by life.* The delays start anew after a connection that served for
+///     `Backoff::settled_after` (60 s), not counting the time before its login was accepted. Then
+///     the first delay (0 to 0.1 s with `Backoff::trading`) follows any close code but 3000.
+///   - A final code, such as 1000 or 1008, means `Alarm` if the login was not accepted, and at the
+///     third in a row of connections that have not settled: `Backoff::after_close` has the rule.
+///   - After 429, and after 418 with a Retry-After, [`Attempts`] lets no line dial for
+///     [that time](Attempts::refused), and then one first. A Retry-After above its cap is an alarm.
+///   - A server's certificate that has expired or is not valid yet: each other address is tried at
+///     once, then there is an alarm, and the next attempt after 1 to 2 minutes, 2 to 4, up to 15;
+///     at once after [`clock_was_set`](Self::clock_was_set).
+/// - **Addresses.** Line *n* has the address *n* as its own. It leaves that address after an attempt
+///   that failed, a [silence](Cause::is_silence), or Close 1012 or 1013; and only if no other line
+///   of the follower is well, which means that its connection is answered and not silent. Then it
+///   takes the next address in no other line's use, at once if it has not tried all since a
+///   connection last settled. After any other end it dials the same address again. A line never
+///   dials an address where another line is, if there is a free one. Away from its own address, it
+///   tries a successor there after 10 minutes, and every 10 minutes.
 /// - **A quiet market** ends no connection if the exchange answers each login, subscription and
 ///   probe, and if [`Subscription::leave_after`] is not set.
-/// - **A dead connection or subscription.** The follower sends a [probe](Say::Probe) after
-///   [`probe_after`](Self::probe_after) without a message, and repeats a silent subscription after
-///   [`ask_after`](Subscription::ask_after). If no answer comes within
-///   [`answer_within`](Self::answer_within), the follower leaves the connection. It also leaves
-///   after `answer_within` if a login stays unanswered, and after twice `answer_within` if a new
-///   subscription with `ask_after` stays unanswered. The pace may delay all these messages, and
-///   probes and repeated subscriptions wait until all new subscriptions are sent. The
-///   [heartbeat](tickwire::Config::heartbeat) of the connection finds a dead network earlier. Do
-///   not set [`data_timeout`](tickwire::Config::data_timeout): it would end connections in a quiet
-///   market.
-/// - **Successors.** The follower does not leave a connection for its successor before every
+/// - **Silence.** The follower sends a [probe](Say::Probe) after
+///   [`probe_after`](Settings::probe_after) without a message, and repeats a silent subscription
+///   after [`ask_after`](Subscription::ask_after). If no answer comes within
+///   [`answer_within`](Settings::answer_within), the connection is silent; also after
+///   `answer_within` if a login stays unanswered, after twice `answer_within` if a new subscription
+///   with `ask_after` does, and after [`leave_after`](Subscription::leave_after). The pace may
+///   delay these questions, and probes and repeated subscriptions wait until all new subscriptions
+///   are sent.
+///
+///   A silent connection is not left. The line opens a successor, and the first *data* of the
+///   successor (of the silent subscription, if it is only one) ends the old connection. If the old
+///   one speaks first (any message; for a login, a subscription or its data, that), the successor
+///   goes. A successor that is silent itself is left, and the next one waits for its delay; for a
+///   successor `leave_after` does not count.
+///
+///   The [heartbeat](tickwire::Config::heartbeat) of the connection finds a dead network earlier,
+///   and ends the connection. With `Subscription::leave_after` you need no
+///   [`data_timeout`](tickwire::Config::data_timeout); set that one only below the longest silence
+///   of *all* subscriptions together, because it ends the connection even in a quiet market.
+/// - **Successors.** The follower does not leave a connection for its planned successor before every
 ///   subscription is ready on the successor. A subscription with numbers is ready when it is [in
 ///   sequence](Arbiter::in_sequence) there. Any other subscription is ready when the successor has
 ///   brought its first data of this subscription. A quiet subscription becomes ready too,
 ///   `answer_within` after the exchange has answered it on the successor, if neither connection has
 ///   brought data of this subscription since that answer. If a subscription never becomes ready,
-///   the older connection stays until the exchange cuts it. Then the successor takes over.
+///   the older connection stays until the exchange cuts it. Then the successor takes over. After
+///   [`Incoming::Ending`] the successor waits for the line's next delay, so an exchange that says
+///   so on each connection gets no flood of dials.
 /// - **Clocks.** If the time that you pass stands still, nothing becomes due, and each deadline
-///   comes later. If your program stands still, as on a suspended laptop, the time jumps, and
-///   messages wait unread. So after a `poll` that comes more than 1 s after the time of
-///   [`Action::Wait`], silence ends no connection until `answer_within` has passed. If the next
-///   `poll` after a wait is late too, the follower takes the program for a slow one, and does not
-///   extend this time. Before you call `poll`, read all messages that have arrived. Otherwise the
-///   arbiter's patience may end, and unread numbers count as a gap.
+///   comes later. `Instant` does stand still while Linux is suspended: then `life` counts from a
+///   moment that is too late, the exchange cuts first, and the server may have forgotten the
+///   connection. So call [`doubt`](Self::doubt) after a wake. If your program stands still, the
+///   time jumps, and messages wait unread. So after a `poll` that comes more than 1 s after the
+///   time of [`Action::Wait`], silence proves nothing until `answer_within` has passed; but not
+///   twice before something was heard. Before you call `poll`, read all messages that have arrived.
+///   Otherwise the arbiter's patience may end, and unread numbers count as a gap.
 ///
 /// # What it holds
 ///
 /// A follower holds at most [`MOST_LINES`](Self::MOST_LINES) lines with two connections each, and
-/// [`MOST_SUBSCRIPTIONS`](Self::MOST_SUBSCRIPTIONS) subscriptions. Each subscription has one
-/// [`Arbiter`], whose limits bound the kept messages. On each connection, a subscription waits for
-/// at most one answer. A gap stays in its arbiter until `poll` has reported it. So nothing that a
-/// peer sends makes a follower grow, except kept messages. `Debug` shows the state of each line,
-/// but no message. The follower never holds a login.
+/// [`MOST_SUBSCRIPTIONS`](Self::MOST_SUBSCRIPTIONS) subscriptions. [`Settings::limits`] bounds the
+/// kept messages: 64 MiB by default. On each connection, a subscription waits for at most one
+/// answer. A gap stays in its arbiter until `poll` has reported it. So nothing that a peer sends
+/// makes a follower grow, except kept messages. `Debug` shows the state of each line, but no
+/// message. The follower never holds a login.
 pub struct Follower<T> {
-    /// How many addresses there are to dial: 1 unless set. 0 counts as 1.
-    pub addresses: usize,
-    /// The pace of the messages on each connection: 4 in 1.2 s unless set, because Binance allows 5
-    /// in 1 s, including Pongs. Subscriptions that were not sent yet leave first, in the order of
-    /// their indices. Probes and repeated subscriptions follow, in the order in which they became
-    /// due.
-    pub pace: Pace,
-    /// Whether each connection begins with a [login](Say::Login): `false` unless set. The
-    /// subscriptions wait until the login is [accepted](Incoming::LoggedIn).
-    pub login: bool,
-    /// How many subscriptions [one message](Say::Subscribe) may have: 1 unless set. 0 counts as 1.
-    pub batch: usize,
-    /// Send a [probe](Say::Probe) after this time without a message: `None` unless set. Set it only
-    /// if the exchange answers the probe with a message.
-    pub probe_after: Option<Duration>,
-    /// How long the exchange may take to answer a login, a subscription or a probe: 3 s unless set.
-    /// The time begins when [`Action::Send`] is returned.
-    pub answer_within: Duration,
+    set: Settings<T>,
     runs: Vec<Run>,
     subscriptions: Vec<Option<Followed<T>>>,
+    /// The bytes of all kept messages.
+    kept: usize,
     /// The id of the next connection.
     next: u64,
     /// Connections to leave.
@@ -187,22 +269,12 @@ pub struct Follower<T> {
     due: Time,
     /// The time that the last `Action::Wait` contains.
     told: Option<Time>,
-    /// If the program stood still: the time before which silence ends no connection.
+    /// If the program stood still: the time before which silence proves nothing.
     grace: Time,
-    /// Whether the last `poll` after an `Action::Wait` came too late. If the next such `poll` is
-    /// late too, `grace` stays as it is.
-    is_late: bool,
-}
-
-struct Followed<T> {
-    watch: Subscription,
-    arbiter: Arbiter<T>,
-}
-
-impl<T> Default for Follower<T> {
-    fn default() -> Self {
-        Self::new()
-    }
+    /// Whether anything was heard since `grace` was last set.
+    has_heard: bool,
+    /// No doubts count before this time.
+    doubts_from: Time,
 }
 
 impl<T> Follower<T> {
@@ -213,16 +285,13 @@ impl<T> Follower<T> {
     pub const MOST_SUBSCRIPTIONS: usize = 4096;
 
     /// A follower without lines and subscriptions.
-    pub fn new() -> Self {
+    pub fn new(settings: Settings<T>) -> Self {
+        let set = Settings { addresses: settings.addresses.max(1), ..settings };
         Self {
-            addresses: 1,
-            pace: Pace::new(4, Duration::from_millis(1200)),
-            login: false,
-            batch: 1,
-            probe_after: None,
-            answer_within: Duration::from_secs(3),
+            set,
             runs: Vec::new(),
             subscriptions: Vec::new(),
+            kept: 0,
             next: 0,
             left: VecDeque::new(),
             unpolled: 0..0,
@@ -230,25 +299,26 @@ impl<T> Follower<T> {
             due: Time::ZERO,
             told: None,
             grace: Time::ZERO,
-            is_late: false,
+            has_heard: true,
+            doubts_from: Time::ZERO,
         }
     }
 
     /// Adds a line: a connection to the feed, and its successors. With two lines, each line brings
-    /// the whole feed, and the [arbiters](Arbiter) fill the gaps of one line from the other line.
-    /// Line *n* first dials the address *n* modulo [`addresses`](Self::addresses).
+    /// the whole feed, and one fills the gaps of the other. Line *n* has the address *n* modulo
+    /// [`addresses`](Settings::addresses) as its own.
     ///
-    /// `backoff` has the delays between attempts. Give each line a different seed. The exchange
-    /// cuts a connection at the age of `life`, so the follower dials a successor `lead` earlier, as
-    /// [`Rotation::new`] says. Give each line a different lead, so that two lines do not replace
-    /// their connections at the same time. If the exchange cuts no connection, use
-    /// [`Duration::MAX`] as `life`, and zero as `lead`.
+    /// `backoff` has the delays between attempts: [`Backoff::trading`] for a trading client. Give
+    /// each line a different seed. The exchange cuts a connection at the age of `life`, so the
+    /// follower dials a successor `lead` earlier, as [`Rotation::new`] says. Give each line a
+    /// different lead, so that two lines do not replace their connections at the same time. If the
+    /// exchange cuts no connection, use [`Duration::MAX`] as `life`, and zero as `lead`.
     ///
     /// Does nothing if there are [`MOST_LINES`](Self::MOST_LINES) lines already.
     pub fn add_line(&mut self, backoff: Backoff, life: Duration, lead: Duration) {
         if self.runs.len() < Self::MOST_LINES {
-            let address = self.runs.len();
-            self.runs.push(Run::new(backoff, Rotation::new(life, lead), address));
+            let home = self.runs.len();
+            self.runs.push(Run::new(backoff, Rotation::new(life, lead), home));
             self.due = Time::ZERO;
         }
     }
@@ -264,17 +334,15 @@ impl<T> Follower<T> {
         if at == Self::MOST_SUBSCRIPTIONS {
             return None;
         }
-        let mut arbiter = Arbiter::new(crate::Limits::default(), |_| 0);
-        if subscription.resume {
-            arbiter.resume(Time::ZERO); // starts with the first message
-        }
-        let followed = Some(Followed { watch: subscription, arbiter });
+        let followed = Some(Followed::new(subscription, self.set.limits, self.set.size));
         match self.subscriptions.get_mut(at) {
             Some(place) => *place = followed,
             None => self.subscriptions.push(followed),
         }
-        for open in self.runs.iter_mut().flat_map(|run| run.rotation.iter_mut()) {
-            open.subscribe(at, subscription);
+        for run in &mut self.runs {
+            for open in run.rotation.iter_mut() {
+                open.subscribe(at, subscription);
+            }
         }
         self.due = Time::ZERO;
         Some(at)
@@ -283,23 +351,48 @@ impl<T> Follower<T> {
     /// Forgets a subscription that you no longer need, or that the exchange has refused. Its data
     /// is [ignored](Self::heard) from now on. Tell the exchange yourself.
     pub fn unsubscribe(&mut self, subscription: usize) {
-        let opens = self.runs.iter_mut().flat_map(|run| run.rotation.iter_mut());
-        for seat in opens.filter_map(|open| open.seats.get_mut(subscription)) {
-            *seat = None;
+        for run in &mut self.runs {
+            for open in run.rotation.iter_mut() {
+                if let Some(seat) = open.seats.get_mut(subscription) {
+                    *seat = None;
+                }
+            }
         }
-        if let Some(place) = self.subscriptions.get_mut(subscription) {
-            *place = None;
+        if let Some(followed) = self.subscriptions.get_mut(subscription).and_then(Option::take) {
+            self.kept -= followed.arbiter.bytes();
         }
     }
 
-    /// The arbiter of a subscription, for [`resync`](Arbiter::resync) or
-    /// [`resume`](Arbiter::resume), or to set its limits. After `resync` or `resume`, call the
-    /// follower's [`poll`](Self::poll). Do not call the arbiter's `offer`, `poll`, `open` or
-    /// `close`: the follower calls these methods itself.
-    pub fn arbiter(&mut self, subscription: usize) -> Option<&mut Arbiter<T>> {
-        self.unpolled = 0..self.subscriptions.len();
-        let followed = self.subscriptions.get_mut(subscription)?.as_mut()?;
-        Some(&mut followed.arbiter)
+    /// The arbiter of a subscription, to look at its [gap](Arbiter::gap).
+    pub fn arbiter(&self, subscription: usize) -> Option<&Arbiter<T>> {
+        let followed = self.subscriptions.get(subscription)?.as_ref()?;
+        Some(&followed.arbiter)
+    }
+
+    /// Says that the program has a snapshot of this subscription: as [`Arbiter::resync`], with the
+    /// first number that the snapshot does not contain. Call [`poll`](Self::poll) afterwards.
+    pub fn resync(&mut self, subscription: usize, next: u64, now: Time) {
+        self.change(subscription, now, |followed| followed.resync(next, now));
+    }
+
+    /// Goes on without a snapshot: as [`Arbiter::resume`]. Call [`poll`](Self::poll) afterwards.
+    pub fn resume(&mut self, subscription: usize, now: Time) {
+        self.change(subscription, now, |followed| followed.resume(now));
+    }
+
+    /// Says that the [snapshot](Action::Snapshot) of this subscription could not be fetched. The
+    /// next [`Action::Snapshot`] comes when its turn is.
+    pub fn no_snapshot(&mut self, subscription: usize, now: Time) {
+        self.change(subscription, now, |followed| followed.fail(now));
+    }
+
+    fn change(&mut self, subscription: usize, now: Time, change: impl FnOnce(&mut Followed<T>)) {
+        let Some(Some(followed)) = self.subscriptions.get_mut(subscription) else { return };
+        let before = followed.arbiter.bytes();
+        change(followed);
+        self.kept = self.kept - before + followed.arbiter.bytes();
+        self.poll_again(subscription);
+        self.due = now;
     }
 
     /// What each line is doing, in the order of [`add_line`](Self::add_line).
@@ -310,48 +403,90 @@ impl<T> Follower<T> {
     /// Dials again with every line that has [stopped](State::Stopped), and starts the line's
     /// `Backoff` anew. Call this when a person has decided to go on.
     pub fn go_on(&mut self, now: Time) {
-        for run in self.runs.iter_mut().filter(|run| run.not_before.is_none()) {
-            run.backoff.reset();
-            (run.failed, run.not_before) = (0, Some(now));
+        for run in &mut self.runs {
+            run.go_on(now);
         }
         self.due = now;
     }
 
-    /// Says that a [dialed](Action::Dial) connection is open: its handshake has succeeded.
-    pub fn opened(&mut self, connection: ConnectionId, now: Time) {
-        let mut runs = self.runs.iter_mut();
-        let found = runs.find_map(|run| Some((run.end_dialing(connection)?, run)));
-        let Some((address, run)) = found else { return };
-        // A new connection ends an alarm, but not a stop, because only `go_on` ends a stop.
-        run.after = run.after.map(|(ended, _)| (ended, tickwire::Retry::BackOff));
-        let mut open = Open::new(connection, address, self.pace.anew(), now);
-        if self.login {
-            open.log_in();
+    /// Says that the clock of this machine was set, so that a certificate may be valid now: a line
+    /// that waits because of a certificate's time dials at once.
+    pub fn clock_was_set(&mut self, now: Time) {
+        for run in &mut self.runs {
+            run.note_clock(now);
         }
+        self.due = now;
+    }
+
+    /// Says that the program has doubts about its connections, because the machine was suspended or
+    /// changed its network. Each connection counts as [silent](State::Silent): its line opens a
+    /// successor at the same address. Doubts within 10 s after others do nothing.
+    pub fn doubt(&mut self, now: Time) {
+        if now < self.doubts_from {
+            return;
+        }
+        self.doubts_from = now + DOUBTS;
+        for at in 0..self.runs.len() {
+            let current = self.runs[at].current();
+            if current.is_some_and(|current| current.silent.is_none()) {
+                self.note_silence(at, Cause::Doubted, now);
+            }
+        }
+    }
+
+    /// Says that a [dialed](Action::Dial) connection is open: its handshake has succeeded.
+    pub fn opened(&mut self, connection: ConnectionId, now: Time, attempts: &mut Attempts) {
+        let Some(at) = self.runs.iter().position(|run| run.dials(connection)) else { return };
+        attempts.opened();
+        self.due = now;
+        let run = &mut self.runs[at];
+        let Some(dialing) = run.opened(connection) else {
+            // The silent connection has spoken meanwhile.
+            self.left.push_back((connection, CloseCode::NORMAL));
+            return;
+        };
+        let pace = self.set.pace.anew();
+        let mut open = Open::new(connection, dialing.address, pace, self.set.login, now);
+        open.is_for_silence = Run::is_for_silence(&dialing);
         for (at, followed) in self.subscriptions.iter().enumerate() {
-            followed.iter().for_each(|followed| open.subscribe(at, followed.watch));
+            if let Some(followed) = followed {
+                open.subscribe(at, followed.watch);
+            }
         }
         if let Some(old) = run.rotation.opened(open, now) {
             self.leave(old);
         }
-        self.due = now;
     }
 
-    /// Says that an attempt has failed, or that a connection is over. Passes a refusal on to
-    /// `attempts`. Does nothing after [`Action::Leave`].
+    /// Says that an attempt has failed, or that a connection is over. Passes on to `attempts` what
+    /// concerns the address. Does nothing after [`Action::Leave`].
     pub fn ended(
         &mut self,
         connection: ConnectionId,
-        ended: Ended,
+        ended: impl Into<Ended>,
         now: Time,
         attempts: &mut Attempts,
     ) {
+        let ended = ended.into();
         let is_known = |run: &Run| run.dials(connection) || run.has(connection);
         let Some(at) = self.runs.iter().position(is_known) else { return };
-        let away = match ended {
-            Ended::Refused { status, retry_after } => attempts.refused(status, retry_after, now),
-            _ => None,
-        };
+        let dialing = self.runs[at].dialing.as_ref();
+        let taken = dialing.filter(|dialing| dialing.connection == connection);
+        let mut away = None;
+        match (ended, taken) {
+            (Ended::Refused { status, retry_after, .. }, _) => {
+                let is_above_cap = attempts.is_above_cap(retry_after);
+                let until = attempts.refused(status, retry_after, now);
+                away = until.map(|until| Away { until, is_above_cap });
+            }
+            (_, Some(dialing)) => {
+                attempts.failed();
+                if ended.cause().is_some_and(Cause::reached_no_server) {
+                    attempts.give_back(dialing.since);
+                }
+            }
+            (_, None) => {}
+        }
         self.finish(at, connection, ended, away, now);
     }
 
@@ -368,32 +503,120 @@ impl<T> Follower<T> {
         own: impl FnOnce() -> T,
     ) -> Option<Verdict> {
         let at = self.runs.iter().position(|run| run.has(connection))?;
-        let run = &mut self.runs[at];
-        let open = run.rotation.iter_mut().find(|open| open.id == connection)?;
+        self.has_heard = true;
+        let open = self.runs[at].find_mut(connection)?;
+        let speaks = open.hear(&incoming, now);
         // `due` may be the deadline of an answer. If this message is the answer, the deadlines on
         // silence hold again, and `due` must not be later than these deadlines.
-        self.due = self.due.min(open.hear(&incoming, now));
-        self.due = self.probe_after.map_or(self.due, |after| self.due.min(now + after));
+        self.due = self.due.min(open.looks_at(&incoming));
+        if let Some(after) = self.set.probe_after {
+            self.due = self.due.min(now + after);
+        }
+        if speaks {
+            self.due = now;
+            if let Some(successor) = self.runs[at].note_spoken() {
+                self.leave(successor);
+            }
+        }
         match incoming {
             Incoming::Data { subscription, numbers } => {
-                let followed = self.subscriptions.get_mut(subscription)?.as_mut()?;
-                let seat = open.seat_mut(subscription)?;
-                let arbiter = &mut followed.arbiter;
-                let verdict = numbers.map_or(Verdict::Next, |numbers| {
-                    let line = seat.line.get_or_insert_with(|| arbiter.open());
-                    arbiter.offer(line, numbers, now, own)
-                });
-                self.retires |= run.rotation.iter().nth(1).is_some();
+                let verdict = match numbers {
+                    Some(numbers) => self.offer(at, connection, subscription, numbers, now, own)?,
+                    None => self.runs[at].find_mut(connection)?.seat(subscription).and(
+                        self.subscriptions.get(subscription)?.as_ref().map(|_| Verdict::Next),
+                    )?,
+                };
+                self.outdo(at, connection, &incoming, now);
                 self.poll_again(subscription);
-                return Some(verdict);
+                Some(verdict)
             }
-            Incoming::LoggedIn => {}
-            Incoming::Ending => run.rotation.hasten(now),
-            Incoming::Wrong(retry) => self.leave_now(at, connection, Ended::Failed(retry), now),
-            Incoming::Answer(_) | Incoming::Other => return None,
+            Incoming::LoggedIn => {
+                self.due = now;
+                None
+            }
+            Incoming::Ending => {
+                let run = &mut self.runs[at];
+                let open = run.find_mut(connection)?;
+                let lived = open.lived(now);
+                if !core::mem::replace(&mut open.is_ending, true) {
+                    run.note_ending(lived, now);
+                    self.due = now;
+                }
+                None
+            }
+            Incoming::Wrong(retry) => {
+                self.leave_now(at, connection, Cause::Wrong(retry).into(), now);
+                None
+            }
+            Incoming::Answer(_) | Incoming::Other => None,
         }
-        self.due = now;
-        None
+    }
+
+    /// Offers data with numbers to the subscription's arbiter.
+    fn offer(
+        &mut self,
+        at: usize,
+        connection: ConnectionId,
+        subscription: usize,
+        numbers: crate::Numbers,
+        now: Time,
+        own: impl FnOnce() -> T,
+    ) -> Option<Verdict> {
+        let followed = self.subscriptions.get_mut(subscription)?.as_mut()?;
+        let run = &mut self.runs[at];
+        let has_two = run.successor().is_some();
+        self.retires |= has_two;
+        if followed.watch.per_connection {
+            let older = run.current().map(|open| open.id).filter(|older| *older != connection);
+            if !followed.takes(connection, older) {
+                return Some(Verdict::Duplicate);
+            }
+            let old = run.current_mut().filter(|open| open.id != connection);
+            let line = old.and_then(|old| old.seat_mut(subscription)?.line.take());
+            if let Some(line) = line {
+                followed.arbiter.close(line);
+            }
+        }
+        let seat = run.find_mut(connection)?.seat_mut(subscription)?;
+        let before = followed.arbiter.bytes();
+        let line = seat.line.get_or_insert_with(|| followed.arbiter.open());
+        let verdict = followed.arbiter.offer(line, numbers, now, own);
+        followed.note_verdict(verdict, now);
+        if followed.asks_at().is_some() {
+            self.due = now; // the data that the snapshot waited for
+        }
+        let kept = followed.arbiter.bytes();
+        self.kept = self.kept - before + kept;
+        if verdict == Verdict::Kept {
+            self.make_room();
+        }
+        Some(verdict)
+    }
+
+    /// Drops kept messages until the follower's bound holds.
+    fn make_room(&mut self) {
+        while self.kept > self.set.limits.most_bytes {
+            let kept = self.subscriptions.iter_mut().flatten();
+            let Some(most) = kept.max_by_key(|followed| followed.arbiter.bytes()) else { return };
+            let before = most.arbiter.bytes();
+            if !most.arbiter.shed() {
+                return;
+            }
+            self.kept = self.kept - before + most.arbiter.bytes();
+        }
+    }
+
+    /// Leaves the silent connection of a line, if this message of its successor shows that nobody
+    /// needs it.
+    fn outdo(&mut self, at: usize, by: ConnectionId, incoming: &Incoming, now: Time) {
+        let run = &mut self.runs[at];
+        let old = run.current().filter(|old| old.id != by && old.is_outdone_by(incoming));
+        let Some(old) = old.map(|old| old.id) else { return };
+        if let Some(old) = run.rotation.ended(|open| open.id == old) {
+            self.left.push_back((old.id, CloseCode::GOING_AWAY));
+            self.close_lines(old);
+            self.due = now;
+        }
     }
 
     /// Makes the next `poll` also poll the arbiter of this subscription.
@@ -416,37 +639,60 @@ impl<T> Follower<T> {
         at: usize,
         connection: ConnectionId,
         ended: Ended,
-        away: Option<Time>,
+        away: Option<Away>,
         now: Time,
     ) {
-        let run = &mut self.runs[at];
-        let dialed = run.end_dialing(connection);
-        let open = run.remove(connection, now);
-        let Some(address) = dialed.or(open.as_ref().map(|open| open.address)) else { return };
-        let addresses = self.addresses.max(1);
-        let is_next = run.address % addresses == address; // if not, the line has turned already
-        let turns = dialed.is_some() || ended == Ended::Silent;
-        let other = match turns {
-            true => Some((address + 1) % addresses),
-            false => self.unused(at, address),
-        };
-        let run = &mut self.runs[at];
-        if is_next {
-            run.avoids = !turns;
-        }
-        run.over(ended, other.filter(|_| is_next), addresses, away, now);
-        open.into_iter().for_each(|open| self.close_lines(open));
         self.due = now;
+        let run = &mut self.runs[at];
+        let dialed = run.dialing.take_if(|dialing| dialing.connection == connection);
+        let open = run.rotation.ended(|open| open.id == connection);
+        if let Some(dialing) = dialed {
+            if !run.stay_away(&dialing, ended, now) {
+                let turn = self.turn(at, dialing.address, ended, true);
+                self.runs[at].over(ended, Duration::ZERO, turn, away, now);
+            }
+        } else if let Some(open) = open {
+            let turn = self.turn(at, open.address, ended, false);
+            self.runs[at].over(ended, open.lived(now), turn, away, now);
+            self.close_lines(open);
+        }
     }
 
-    /// If another line uses `address`, returns the next address that no other line uses, because
-    /// two lines to one server would fall silent together. A line uses the addresses that it dials
-    /// or has a connection to.
-    fn unused(&self, at: usize, address: usize) -> Option<usize> {
-        let others = || self.runs.iter().enumerate().filter(|(other, _)| *other != at);
-        let uses = |address| others().any(|(_, run)| run.uses(address));
-        let mut next = (address + 1..self.addresses).chain(0..address);
-        if uses(address) { next.find(|address| !uses(*address)) } else { None }
+    /// Where a line dials after this end at the address `from`.
+    fn turn(&self, at: usize, from: usize, ended: Ended, is_attempt: bool) -> Turn {
+        let addresses = self.set.addresses;
+        let is_well = |(other, run): (usize, &Run)| other != at && run.is_well();
+        if self.runs.iter().enumerate().any(is_well) {
+            let address = self.runs[at].home(addresses);
+            return Turn { address, is_elsewhere: false, addresses };
+        }
+        let leaves_address = match ended {
+            Ended::Closed(1012 | 1013) => true,
+            Ended::Failed(Cause::Doubted) => false,
+            Ended::Failed(cause) if cause.is_silence() || cause.is_lapsed_certificate() => true,
+            _ => is_attempt,
+        };
+        let planned = self.runs[at].address(addresses);
+        let address = match leaves_address || self.is_used(at, from) {
+            _ if planned != from => planned, // an earlier end has decided
+            true => self.unused_after(at, from).unwrap_or(from),
+            false => from,
+        };
+        let is_elsewhere = leaves_address && address != from;
+        Turn { address, is_elsewhere, addresses }
+    }
+
+    /// Whether another line dials this address, or has a connection to it.
+    fn is_used(&self, at: usize, address: usize) -> bool {
+        let mut runs = self.runs.iter().enumerate();
+        runs.any(|(other, run)| other != at && run.uses(address))
+    }
+
+    /// The next address that no other line uses, because two lines to one server would fall silent
+    /// together.
+    fn unused_after(&self, at: usize, from: usize) -> Option<usize> {
+        let mut others = (from + 1..self.set.addresses).chain(0..from);
+        others.find(|address| !self.is_used(at, *address))
     }
 
     /// Leaves a connection that nobody needs any more.
@@ -459,10 +705,12 @@ impl<T> Follower<T> {
     /// more.
     fn close_lines(&mut self, open: Open) {
         for (seat, followed) in open.seats.into_iter().zip(&mut self.subscriptions) {
-            if let Some(line) = seat.and_then(|seat| seat.line)
-                && let Some(followed) = followed
-            {
+            let Some(followed) = followed else { continue };
+            followed.note_over(open.id);
+            if let Some(line) = seat.and_then(|seat| seat.line) {
+                let before = followed.arbiter.bytes();
                 followed.arbiter.close(line);
+                self.kept = self.kept - before + followed.arbiter.bytes();
             }
         }
         self.unpolled = 0..self.subscriptions.len();

@@ -19,7 +19,12 @@
 #![forbid(unsafe_code)]
 extern crate alloc;
 
+#[cfg(feature = "std")]
+extern crate std;
+
 mod arbiter;
+mod attempts;
+mod ended;
 mod event;
 mod follower;
 mod pace;
@@ -27,13 +32,15 @@ mod rotation;
 mod told;
 
 pub use arbiter::Arbiter;
+pub use attempts::Attempts;
+pub use ended::{Cause, Ended, Text};
 pub use event::{Event, Gap, Limits, Line, Numbers, Verdict, Why};
-pub use follower::Follower;
-pub use pace::{Attempts, Pace, Paced};
+pub use follower::{Follower, Settings};
+pub use pace::{Pace, Paced};
 pub use rotation::Rotation;
-pub use told::{Action, ConnectionId, Ended, Incoming, Say, State, Subscription};
+pub use told::{Action, ConnectionId, Incoming, Say, State, Subscription};
 
 /// Compiles the code of README.md.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "std"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

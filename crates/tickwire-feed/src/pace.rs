@@ -1,4 +1,4 @@
-//! Limits the number of messages, or of attempts to connect, in a window of time.
+//! Limits the number of messages in a window of time.
 //!
 //! A `Limiter` is a token bucket of the crate `ratelimit`. A bucket has a rate and a size, but an
 //! exchange limits the messages in a window to a count, here `most`. The bucket has the size `b`,
@@ -93,35 +93,47 @@ impl Limiter {
 
 /// The times of the last `most` messages or attempts that were allowed. No stretch shorter than
 /// `window` has more than `most` of them.
-struct Log {
+#[derive(Debug)]
+pub(crate) struct Log {
     most: usize,
     window: Duration,
     taken: VecDeque<Time>,
 }
 
 impl Log {
-    fn new(most: u32, window: Duration) -> Self {
+    pub(crate) fn new(most: u32, window: Duration) -> Self {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         Self { most, window: window.max(TICK), taken: VecDeque::new() }
     }
 
     /// The time from which on the next message or attempt is allowed.
-    fn due(&self) -> Time {
+    pub(crate) fn due(&self) -> Time {
         let full = self.taken.len() == self.most;
         self.taken.front().filter(|_| full).map_or(Time::ZERO, |first| *first + self.window)
     }
 
-    fn note(&mut self, now: Time) {
+    pub(crate) fn note(&mut self, now: Time) {
         if self.taken.len() == self.most {
             self.taken.pop_front();
         }
         self.taken.push_back(now);
     }
+
+    /// Takes back what was noted at this time, if it is still known.
+    pub(crate) fn give_back(&mut self, noted: Time) {
+        if let Some(at) = self.taken.iter().rposition(|taken| *taken == noted) {
+            self.taken.remove(at);
+        }
+    }
+
+    pub(crate) const fn window(&self) -> Duration {
+        self.window
+    }
 }
 
-/// Allows at most a given count of messages or attempts in any window of time, because exchanges
-/// set such limits. Examples are 5 messages a second on a connection, and 300 attempts in 5 minutes
-/// from an address. The caller tells the time, which must not go backwards.
+/// Allows at most a given count of messages in any window of time, because exchanges set such
+/// limits, such as 5 messages a second on a connection. The caller tells the time, which must not
+/// go backwards. For attempts to connect there is [`Attempts`](crate::Attempts).
 ///
 /// ```
 /// use std::time::Duration;
@@ -316,83 +328,5 @@ impl<T> Paced<T> {
     /// How many messages are queued.
     pub fn queued(&self) -> usize {
         self.urgent.len() + self.ordinary.len()
-    }
-}
-
-/// Limits the attempts to connect from one IP address, over all connections. The attempts keep to a
-/// [`Pace`], and no attempt is allowed while the server wants the address to stay away.
-///
-/// Also give each connection its own `Backoff`, from the crate `tickwire-parts`.
-///
-/// ```
-/// use std::time::Duration;
-/// use tickwire::{Time};
-/// use tickwire_parts::Backoff;
-/// use tickwire_feed::{Attempts, Pace};
-///
-/// let minute = Duration::from_secs(60);
-/// // Binance: 300 in 5 minutes.
-/// let mut attempts = Attempts::new(Pace::new(250, 5 * minute).at_once(100));
-/// let mut backoff = Backoff::seeded(1);
-/// let now = Time::ZERO; // from your own clock
-///
-/// assert_eq!(attempts.take(now), Ok(())); // dial now
-/// // The server refuses: an `Error::Refused(refusal)` has this `status` and `retry_after()`.
-/// let (status, retry_after) = (429, Some(minute));
-/// let again = match attempts.refused(status, retry_after, now) {
-///     Some(again) => Some(again), // the whole address has to stay away
-///     None => backoff.after_refusal(status, retry_after).map(|delay| now + delay),
-/// };
-/// assert_eq!(again, Some(now + minute));
-/// assert_eq!(attempts.take(now), Err(now + minute)); // for every other connection too
-/// ```
-#[derive(Debug)]
-pub struct Attempts {
-    /// The longest Retry-After that is obeyed. A longer Retry-After counts as `max_retry_after`. If
-    /// the server sent no Retry-After, a longer window of the pace counts as `max_retry_after` too.
-    /// The default is 3 days, the longest ban of Binance.
-    pub max_retry_after: Duration,
-    pace: Pace,
-    not_before: Time,
-}
-
-impl Attempts {
-    /// Allows attempts at this pace.
-    pub const fn new(pace: Pace) -> Self {
-        let max_retry_after = Duration::from_secs(3 * 24 * 60 * 60);
-        Self { max_retry_after, pace, not_before: Time::ZERO }
-    }
-
-    /// Counts an attempt, if one is allowed now. `Ok` means: dial now.
-    ///
-    /// # Errors
-    ///
-    /// Do not dial now. The error is the time at which to ask again.
-    pub fn take(&mut self, now: Time) -> Result<(), Time> {
-        if now < self.not_before { Err(self.not_before) } else { self.pace.take(now) }
-    }
-
-    /// Says that the server has refused a handshake. The status 429 (too many requests) concerns
-    /// the whole address. So does 418 (banned) at some exchanges. After either status, no attempt
-    /// is allowed before the returned time. The wait is `retry_after`, or the pace's window if the
-    /// server sent no Retry-After. It is at least the pace's interval: the window divided by
-    /// `most`. If an earlier refusal has set a later time, that time stays. Add a `Backoff`'s delay
-    /// to the returned time, so that not all connections come back at once.
-    ///
-    /// Returns `None` for any other status, because that status concerns only the one connection:
-    /// see `Backoff::after_refusal`.
-    pub fn refused(
-        &mut self,
-        status: u16,
-        retry_after: Option<Duration>,
-        now: Time,
-    ) -> Option<Time> {
-        if !matches!(status, 418 | 429) {
-            return None;
-        }
-        let away = retry_after.unwrap_or(self.pace.window).min(self.max_retry_after);
-        let away = away.max(self.pace.window / self.pace.most);
-        self.not_before = self.not_before.max(now + away);
-        Some(self.not_before)
     }
 }

@@ -1,9 +1,9 @@
 //! The types that a `Follower` returns, and the types that its caller passes to it.
+use crate::{Cause, Ended, Gap, Numbers};
 #[cfg(doc)]
-use crate::{Arbiter, Follower, Rotation};
-use crate::{Gap, Numbers};
+use crate::{Follower, Limits, Settings};
 use core::{fmt, ops::Range, time::Duration};
-use tickwire::{CloseCode, Retry, Time, handshake::client::Refusal};
+use tickwire::{CloseCode, Retry, Time};
 
 /// The id of a connection of a [`Follower`], from [`Action::Dial`] to the connection's end. No two
 /// connections of a follower have the same id.
@@ -23,8 +23,11 @@ pub enum Action<T> {
         connection: ConnectionId,
         /// The line of the connection: an index into [`Follower::states`].
         line: usize,
-        /// The address's index, below [`Follower::addresses`].
+        /// The address's index, below [`Settings::addresses`].
         address: usize,
+        /// The end of the line's last attempt or connection. After a refused login (the status 401,
+        /// or [`Incoming::Wrong`]), fetch a new token first.
+        after: Option<Ended>,
     },
     /// Send this message now, over this open connection. The message keeps to the pace only if you
     /// send it at once.
@@ -40,12 +43,11 @@ pub enum Action<T> {
     Leave {
         /// The open connection.
         connection: ConnectionId,
-        /// The code for the Close. It is 1000 if nobody needs the connection any more, for example
-        /// because a successor has taken its place. It is 1001 if the peer did not answer or sent
-        /// no data, or after [`Incoming::Wrong`].
+        /// The code for the Close: 1000 if nobody needs the connection any more, because another
+        /// one has its place; 1001 if it was silent or of [no use](Incoming::Wrong).
         code: CloseCode,
     },
-    /// Use this message now: the [arbiter](Arbiter) had kept it, and now it is the next message.
+    /// Use this message now: the arbiter had kept it, and now it is the next message.
     Message {
         /// The subscription's index.
         subscription: usize,
@@ -54,21 +56,26 @@ pub enum Action<T> {
     },
     /// These numbers are lost: see [`Event::Gap`](crate::Event::Gap). If [`Subscription::resume`]
     /// is false, nothing more of this subscription is delivered until you call
-    /// [`resync`](Arbiter::resync) or [`resume`](Arbiter::resume) of its
-    /// [arbiter](Follower::arbiter). If your snapshot ends within the gap, take a newer snapshot,
-    /// because after `resync` the follower would report the rest of the gap again. Without
-    /// `resync`, each lost number is reported once.
+    /// [`resync`](Follower::resync) or [`resume`](Follower::resume): an order book is wrong from
+    /// here on.
     Gap {
         /// The subscription's index.
         subscription: usize,
         /// The lost numbers.
         gap: Gap,
     },
-    /// The numbers of this subscription begin anew: see [`Event::Restart`](crate::Event::Restart).
-    /// If [`Subscription::resume`] is false, this action also comes with the first message, and
-    /// after each `Restart` nothing is delivered until you call [`resync`](Arbiter::resync) or
-    /// [`resume`](Arbiter::resume) of the [arbiter](Follower::arbiter).
+    /// The numbers of this subscription begin, or begin anew: see
+    /// [`Event::Restart`](crate::Event::Restart). Forget the book. If [`Subscription::resume`] is
+    /// false, this also comes with the first message.
     Restart {
+        /// The subscription's index.
+        subscription: usize,
+    },
+    /// Ask for a snapshot of this subscription now. It comes after each `Gap` and `Restart`, unless
+    /// [`Subscription::resume`] is set, once data has arrived over an open connection: at once, or
+    /// when the [pace](Follower#what-it-promises) of snapshots allows it. When the snapshot is
+    /// there, call [`resync`](Follower::resync); if it fails, [`no_snapshot`](Follower::no_snapshot).
+    Snapshot {
         /// The subscription's index.
         subscription: usize,
     },
@@ -82,16 +89,16 @@ pub enum Action<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Say {
     /// Log in. This comes once for each connection, before all subscriptions, if
-    /// [`Follower::login`] is set.
+    /// [`Settings::login`] is set.
     Login,
-    /// Send these subscriptions in one message: at least 1, and at most [`Follower::batch`]. Use
+    /// Send these subscriptions in one message: at least 1, and at most [`Settings::batch`]. Use
     /// the range's `start` as the request's id, and pass it to [`Incoming::Answer`] when the answer
     /// arrives. A subscription with [`ask_after`](Subscription::ask_after) comes again if it stays
     /// unanswered or its data stops.
     Subscribe(Range<usize>),
     /// Send something that the exchange answers with a message, such as the text `ping`. A Ping
     /// frame is not enough, because its answer is no message. `Probe` comes only if
-    /// [`Follower::probe_after`] is set.
+    /// [`Settings::probe_after`] is set.
     Probe,
 }
 
@@ -116,7 +123,8 @@ pub enum Incoming {
     /// lives.
     Other,
     /// The exchange says that it will end its connections soon, as Binance does by
-    /// `serverShutdown`. The follower dials a successor now: see [`Rotation::hasten`].
+    /// `serverShutdown`. The follower dials a successor after the line's next delay. Once for each
+    /// connection: the exchange may repeat itself.
     Ending,
     /// This peer is of no use. It refuses the login (pass [`Retry::Stop`]), or it sends something
     /// other than the feed (pass [`Retry::Alarm`]). The follower leaves the connection, and ignores
@@ -124,60 +132,43 @@ pub enum Incoming {
     Wrong(Retry),
 }
 
-/// How a connection, or an attempt to connect, has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// The connection ended, with this code of [`Closed`](tickwire::Closed): 1005 after a Close
-    /// without a code, 1006 without a Close.
-    Closed(u16),
-    /// The server refused the handshake. Make this value with `Ended::from`, from the [`Refusal`]
-    /// in `Error::Refused`.
-    Refused {
-        /// The HTTP status.
-        status: u16,
-        /// The server's Retry-After. [`Attempts`](crate::Attempts) and `Backoff` limit it.
-        retry_after: Option<Duration>,
-    },
-    /// Another error ended the connection or the attempt. The value is the result of
-    /// `Error::retry`.
-    Failed(Retry),
-    /// The follower left the connection, because a probe, a login or a subscription stayed
-    /// unanswered, or because a subscription sent no data for
-    /// [`leave_after`](Subscription::leave_after). Your program need not pass this value.
-    Silent,
-}
-
 /// How the follower watches one subscription. By default the follower sends the subscription once
-/// on each connection, and keeps numbered data until you call [`Arbiter::resync`].
+/// on each connection, and keeps numbered data until you call [`Follower::resync`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Subscription {
     /// Ask again after this silence: `None` unless set. If the subscription has brought neither
     /// data nor an answer for this time, the follower sends it [again](Say::Subscribe). If data or
-    /// an answer then comes within [`Follower::answer_within`], the market was only quiet, and the
-    /// connection stays. Otherwise the follower leaves the connection.
+    /// an answer then comes within [`Settings::answer_within`], the market was only quiet.
+    /// Otherwise the connection is [silent](State::Silent).
     ///
     /// The follower also repeats a new subscription that stays unanswered for `answer_within`. If
-    /// it stays unanswered for another `answer_within`, the follower leaves the connection. If
-    /// `ask_after` is `None`, the follower expects no answers and repeats nothing: choose `None`
-    /// for an exchange that does not answer a repeated subscription.
+    /// it stays unanswered for another `answer_within`, the connection is silent. If `ask_after` is
+    /// `None`, the follower expects no answers and repeats nothing: choose `None` for an exchange
+    /// that does not answer a repeated subscription.
     pub ask_after: Option<Duration>,
-    /// Leave the connection after this time without data, even if the exchange answers the
+    /// The connection is silent after this time without data, even if the exchange answers the
     /// follower's questions: `None` unless set. This finds a subscription that the exchange
     /// answers, but for which it no longer sends data. Set a time that is longer than `ask_after`,
-    /// and longer than this subscription is ever silent. The time counts from the last data, or
-    /// from the first answer if no data has come.
+    /// and longer than this subscription is ever silent. The time counts from the last data. If no
+    /// data has come, it counts from the first answer; without `ask_after` from the sending.
     pub leave_after: Option<Duration>,
-    /// Whether delivery starts with the first message, and the follower calls [`Arbiter::resume`]
-    /// itself after a lost gap or a restart: `false` unless set. Set it if each message makes sense
-    /// alone, as trades do. An order book needs a snapshot: see [`Action::Gap`].
+    /// Whether delivery starts with the first message, and goes on by itself after a lost gap or a
+    /// restart: `false` unless set. Set it if each message makes sense alone, as trades do. An
+    /// order book needs a snapshot: see [`Action::Snapshot`].
     pub resume: bool,
+    /// Whether the exchange counts the numbers of each connection separately: `false` unless set.
+    /// Then data is taken from one connection at a time, and other connections' data is
+    /// [`Duplicate`](crate::Verdict::Duplicate). The follower switches at the first data of a
+    /// successor, and at the next data of any connection once the taken one is over. At the switch
+    /// [`Action::Restart`] comes, and then the message with which the new connection began.
+    pub per_connection: bool,
 }
 
-/// What a line of a [`Follower`] is doing. `Display` gives a sentence for a person.
+/// What a line of a [`Follower`] is doing, and why. `Display` gives a sentence for a person.
 ///
 /// If several states fit, the first in this order counts: `Stopped`, `Alarm`, `Dialing`, `Waiting`,
-/// `LoggingIn`, `Subscribing`, `Probing`, `Replacing`, `Following`. If there is a successor, the
-/// last five states are about the older connection.
+/// `Silent`, `LoggingIn`, `Subscribing`, `Probing`, `Replacing`, `Following`. If there is a
+/// successor, the last six states are about the older connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// The line has no connection, and waits before it dials.
@@ -200,6 +191,14 @@ pub enum State {
     Dialing {
         /// The address's index.
         address: usize,
+        /// The end before. `None` at the first attempt.
+        after: Option<Ended>,
+    },
+    /// The connection is open, but silent for this reason. The line opens a successor, whose data
+    /// ends this connection. If this one speaks first, the successor goes.
+    Silent {
+        /// What did not come.
+        cause: Cause,
     },
     /// The connection is open, and the login is not answered yet.
     LoggingIn,
@@ -223,33 +222,20 @@ pub enum State {
     },
 }
 
-impl From<&Refusal> for Ended {
-    fn from(refusal: &Refusal) -> Self {
-        Self::Refused { status: refusal.status, retry_after: refusal.retry_after() }
-    }
-}
-
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed(code) => write!(f, "the connection was closed with {code}"),
-            Self::Refused { status, .. } => write!(f, "the server answered {status}"),
-            Self::Failed(_) => f.write_str("the connection failed"),
-            Self::Silent => f.write_str("the server did not answer"),
-        }
-    }
-}
-
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Waiting { after: None, .. } => f.write_str("has not dialed yet"),
             Self::Waiting { after: Some(after), .. } => write!(f, "waits to dial: {after}"),
             Self::Alarm { after, .. } => write!(f, "look at this; waits to dial: {after}"),
-            Self::Dialing { address } => write!(f, "dials address {address}"),
+            Self::Dialing { address, after: None } => write!(f, "dials address {address}"),
+            Self::Dialing { address, after: Some(after) } => {
+                write!(f, "dials address {address}: {after}")
+            }
+            Self::Silent { cause } => write!(f, "opens another connection: {cause}"),
             Self::LoggingIn => f.write_str("logs in"),
             Self::Subscribing { missing } => write!(f, "subscribes: {missing} to go"),
-            Self::Probing => f.write_str("silent: has asked, and waits for the answer"),
+            Self::Probing => f.write_str("has asked, and waits for the answer"),
             Self::Following => f.write_str("follows"),
             Self::Replacing => f.write_str("follows, and opens the next connection"),
             Self::Stopped { after } => write!(f, "stopped until told to go on: {after}"),

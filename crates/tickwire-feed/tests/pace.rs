@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use std::time::Duration;
 use tickwire::Time;
-use tickwire_feed::{Attempts, Pace, Paced};
+use tickwire_feed::{Pace, Paced};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -186,32 +186,4 @@ fn it_shows_its_limits() {
     let pace = Pace::new(5, SECOND).at_once(3).reserve(9);
     let shown = format!("{pace:?}");
     assert_eq!(shown, "Pace { most: 5, window: 1s, at_once: 3, reserve: 4, .. }");
-}
-
-#[test]
-fn a_refusal_of_the_address_keeps_all_its_connections_away() {
-    let minute = Duration::from_secs(60);
-    let mut attempts = Attempts::new(Pace::new(300, 5 * minute).at_once(300));
-    let now = ms(1_000);
-    assert_eq!(attempts.take(now), Ok(()));
-    assert_eq!(attempts.refused(503, Some(minute), now), None, "that connection's own affair");
-    assert_eq!(attempts.take(now), Ok(()));
-    assert_eq!(attempts.refused(429, Some(minute), now), Some(now + minute));
-    assert_eq!(attempts.refused(429, Some(SECOND), now), Some(now + minute), "the longest holds");
-    assert_eq!(attempts.take(now + SECOND), Err(now + minute));
-    assert_eq!(attempts.take(now + minute), Ok(()));
-    // Without a Retry-After, until what was counted is forgotten.
-    assert_eq!(attempts.refused(418, None, now + minute), Some(now + 6 * minute));
-    // A year is a mistake.
-    let year = Duration::from_secs(365 * 24 * 3600);
-    assert_eq!(attempts.refused(418, Some(year), now), Some(now + 3 * 24 * 60 * minute));
-}
-
-#[test]
-fn a_refusal_that_asks_for_no_time_keeps_the_address_away_for_an_interval() {
-    let mut attempts = Attempts::new(Pace::new(250, 300 * SECOND).at_once(100));
-    assert_eq!(attempts.take(ms(0)), Ok(()));
-    assert_eq!(attempts.refused(429, Some(Duration::ZERO), ms(0)), Some(ms(1_200)));
-    assert_eq!(attempts.take(ms(1_199)), Err(ms(1_200)));
-    assert_eq!(attempts.take(ms(1_200)), Ok(()));
 }

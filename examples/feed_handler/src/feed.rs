@@ -150,9 +150,7 @@ impl Feed {
         self.tally.lost += snapshot.sequence - newest;
         self.newest = Some(snapshot.sequence);
         self.needs_snapshot = false;
-        if let Some(arbiter) = self.follower.arbiter(0) {
-            arbiter.resync(snapshot.sequence + 1, now);
-        }
+        self.follower.resync(0, snapshot.sequence + 1, now);
         if snapshot.checksum != self.book.checksum() {
             self.tally.wrong += 1;
             self.needs_snapshot();

@@ -6,13 +6,15 @@ use crate::{
 use market_feed::wire::Tick;
 use std::{io, sync::Arc, time::Duration};
 use tickwire::{CloseCode, Config, Entropy, Error, SystemEntropy, Time, tls::Client};
-use tickwire_feed::{Action, Attempts, ConnectionId, Ended, Follower, Pace, Subscription};
+use tickwire_feed::{
+    Action, Attempts, ConnectionId, Ended, Follower, Settings as Watch, Subscription,
+};
 use tickwire_loop::{Dial, End, Event, Loop, Net, Settings, Timer};
 use tickwire_parts::Backoff;
 
 /// After this time without a tick, a line is asked whether it is alive.
 const SILENCE: Duration = Duration::from_secs(5);
-/// The longest delay between attempts. A connection that lasted this long resets the delays.
+/// The longest delay between attempts.
 const MOST: Duration = Duration::from_millis(500);
 
 /// A feed, and the URLs of its lines.
@@ -71,7 +73,7 @@ impl Handler {
             return Err("the kernel refuses io_uring".into());
         }
         let timers = feeds.iter().map(|_| None).collect();
-        let attempts = Attempts::new(Pace::new(10_000, Duration::from_secs(1)).at_once(5_000));
+        let attempts = Attempts::new(10_000, Duration::from_secs(1));
         let mut state = State { feeds, attempts, timers };
         (0..state.feeds.len()).for_each(|at| state.drive(&mut net.net(), at));
         Ok(Self { net, state })
@@ -99,8 +101,8 @@ impl Handler {
 
 /// Makes the follower of one feed over this many lines.
 fn follower<T>(lines: usize, life: Option<Duration>) -> Result<Follower<T>, BoxError> {
-    let mut follower = Follower::new();
-    follower.addresses = lines;
+    let settings = Watch { addresses: lines, ..Watch::new(|_| 0) }; // a tick holds no heap
+    let mut follower = Follower::new(settings);
     follower.subscribe(Subscription { ask_after: Some(SILENCE), ..Subscription::default() });
     let life = life.unwrap_or(Duration::MAX);
     let mut entropy = SystemEntropy::new()?;
@@ -108,7 +110,9 @@ fn follower<T>(lines: usize, life: Option<Duration>) -> Result<Follower<T>, BoxE
         let mut seed = [0; 8];
         entropy.fill(&mut seed);
         let mut backoff = Backoff::seeded(u64::from_le_bytes(seed));
-        (backoff.first_delay, backoff.max_delay) = (Duration::from_millis(50), MOST);
+        backoff.first_delay = Duration::from_millis(50);
+        backoff.max_delay = MOST;
+        backoff.settled_after = MOST;
         follower.add_line(backoff, life, life / (2 + line % 2)); // not all lines at once
     }
     Ok(follower)
@@ -126,7 +130,7 @@ impl State {
                 if let Some(&Seat { feed: at, line, id }) = net.value(handle) {
                     let feed = &mut self.feeds[at];
                     feed.lines[line].opened += 1;
-                    feed.follower.opened(id, net.now());
+                    feed.follower.opened(id, net.now(), &mut self.attempts);
                     self.drive(net, at);
                 }
             }
@@ -134,13 +138,10 @@ impl State {
                 match end {
                     End::Closed(closed) => match closed.error {
                         Some(error) => self.failed(net, seat, &error.into()),
-                        None => {
-                            let text = format!("closed with {}", closed.code);
-                            self.ended(net, seat, Ended::Closed(closed.code), text);
-                        }
+                        None => self.ended(net, seat, Ended::Closed(closed.code)),
                     },
                     End::Failed(error) => self.failed(net, seat, &error),
-                    end => self.ended(net, seat, Ended::Closed(1006), format!("{end:?}")),
+                    _ => self.ended(net, seat, Ended::Closed(1006)), // only with an outbox
                 }
                 self.drive(net, seat.feed);
             }
@@ -153,17 +154,13 @@ impl State {
     }
 
     fn failed(&mut self, net: &Net<'_, Seat>, seat: Seat, error: &Error) {
-        let ended = match error {
-            Error::Refused(no) => (&**no).into(),
-            error => Ended::Failed(error.retry()),
-        };
-        self.ended(net, seat, ended, error.to_string());
+        self.ended(net, seat, error.into());
     }
 
-    fn ended(&mut self, net: &Net<'_, Seat>, seat: Seat, ended: Ended, text: String) {
+    fn ended(&mut self, net: &Net<'_, Seat>, seat: Seat, ended: Ended) {
         let feed = &mut self.feeds[seat.feed];
         if feed.forget(seat.id) {
-            feed.lines[seat.line].ended = Some(text);
+            feed.lines[seat.line].ended = Some(ended.to_string());
             feed.follower.ended(seat.id, ended, net.now(), &mut self.attempts);
             feed.is_left();
         }
@@ -195,7 +192,7 @@ impl State {
     fn act(&mut self, net: &mut Net<'_, Seat>, at: usize, action: Action<Tick>) {
         let feed = &mut self.feeds[at];
         match action {
-            Action::Dial { connection: id, line, address } => {
+            Action::Dial { connection: id, line, address, .. } => {
                 let seat = Seat { feed: at, line, id };
                 match net.dial(feed.dials[address].clone(), seat) {
                     Ok(handle) => feed.connections.push((id, handle)),
@@ -225,12 +222,9 @@ impl State {
                 }
             }
             Action::Message { message: tick, .. } => feed.apply(&tick),
-            Action::Gap { .. } => feed.needs_snapshot(),
-            Action::Restart { .. } => {
-                feed.newest = None;
-                feed.needs_snapshot();
-            }
-            Action::Wait(_) => {}
+            Action::Restart { .. } => feed.newest = None,
+            Action::Snapshot { .. } => feed.needs_snapshot(),
+            Action::Gap { .. } | Action::Wait(_) => {}
         }
     }
 }

@@ -39,8 +39,10 @@ enum Adapter {
 struct Shown(Arc<Mutex<Vec<String>>>);
 
 impl Shown {
+    /// Without their clocks.
     fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        let lines = self.0.lock().unwrap();
+        lines.iter().filter_map(|line| Some(line.get(9..)?.to_owned())).collect()
     }
 
     async fn until(&self, line: &str) {
@@ -116,18 +118,20 @@ async fn through_every_kind_of_loss(adapter: Adapter) {
     all.extend(["-- lost: 13 to 14", "message 15", "message 16"].map(String::from));
     assert_eq!(fed, all);
     for (ended, times) in [
-        ("the connection failed", 4), // in the handshake, the end of the stream twice, the reset
-        ("the connection was closed with 1012", 1),
-        ("the server answered 503", 1),
-        ("the server did not answer", 1),
-        ("the connection was closed with 1013", 1),
-        ("the connection was closed with 1001", 1),
+        ("waits to dial: the connection was cut without a Close", 4), // and the reset
+        ("waits to dial: the server closed with 1012", 1),
+        ("waits to dial: server answered 503", 1),
+        ("opens another connection: the server did not answer a probe", 1),
+        ("waits to dial: the server closed with 1013", 1),
+        ("waits to dial: the server closed with 1001", 1),
+        ("waits to dial: nothing listens at the address", 1),
+        ("no message for ", 9),
     ] {
-        let line = format!("-- waits to dial: {ended}");
-        let shown = lines.iter().filter(|shown| **shown == line).count();
-        assert!(shown >= times, "{line}: {lines:#?}"); // more often while nobody listens
+        let shown = lines.iter().filter(|shown| shown.contains(ended)).count();
+        assert!(shown >= times, "{ended}: {lines:#?}"); // more often while nobody listens
     }
-    assert_eq!(lines.last().unwrap(), "-- stopped until told to go on: the server answered 401");
+    let last = lines.last().unwrap();
+    assert!(last.starts_with("-- stopped until told to go on: server answered 401"), "{last}");
 }
 
 #[tokio::test]
@@ -150,8 +154,10 @@ async fn a_close_that_means_it_raises_an_alarm() {
     bounded(async {
         let mut server = Server::bind(address()).await.unwrap();
         let (shown, client) = start(&[server.url()], Adapter::Tokio);
-        server.serve(3, End::Closed(CloseCode::POLICY_VIOLATION)).await.unwrap();
-        let alarm = "-- look at this; waits to dial: the connection was closed with 1008";
+        for _ in 0..3 {
+            server.serve(3, End::Closed(CloseCode::POLICY_VIOLATION)).await.unwrap();
+        }
+        let alarm = "-- look at this; waits to dial: the server closed with 1008";
         shown.until(alarm).await;
         client.abort();
     })

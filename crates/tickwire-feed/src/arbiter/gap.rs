@@ -90,7 +90,6 @@ impl<T> Arbiter<T> {
         self.anew = None;
         let is_below = self.ends().any(|end| 0 < end && end < next);
         self.low = is_below;
-        self.refused = None;
         self.go_on(next, next, now);
     }
 

@@ -1,5 +1,5 @@
-//! An open connection: what was said over it, and which answers are still due.
-use crate::{Arbiter, ConnectionId, Incoming, Line, Pace, Say, Subscription};
+//! An open connection: what was said over it, which answers are still due, and whether it is silent.
+use crate::{Arbiter, Cause, ConnectionId, Incoming, Line, Pace, Say, Subscription};
 use alloc::vec::Vec;
 use core::time::Duration;
 use tickwire::Time;
@@ -13,42 +13,52 @@ enum Ask {
     New,
     /// A question of any other kind, which has waited for its turn since this time.
     Due { since: Time },
-    /// Sent at this time, and not answered yet. If no answer comes, the follower leaves the
-    /// connection if `last` is true, and otherwise asks once more.
+    /// Sent at this time, and not answered yet. If no answer comes, the connection is silent if
+    /// `last` is true, and otherwise the follower asks once more.
     Said { at: Time, last: bool },
 }
 
 /// The due time of something that never becomes due by itself.
-const NEVER: Time = Time::new(Duration::MAX);
+pub(super) const NEVER: Time = Time::new(Duration::MAX);
 
 /// How long the peer may take to answer.
 #[derive(Clone, Copy)]
 pub(super) struct Patience {
     pub(super) probe_after: Option<Duration>,
     pub(super) answer_within: Duration,
-    /// Silence ends no connection before this time, because the program stood still.
+    /// Silence proves nothing before this time, because the program stood still.
     pub(super) grace: Time,
 }
 
+/// The answer has not come.
+struct Unanswered;
+
 impl Ask {
     /// Decides what is due. `silent_at` is when silence becomes a reason to ask. Returns when to
-    /// look again, or `None` to leave the connection.
-    fn turn(&mut self, silent_at: Time, patience: &Patience, now: Time) -> Option<Time> {
+    /// look again.
+    fn turn(
+        &mut self,
+        silent_at: Time,
+        patience: &Patience,
+        now: Time,
+    ) -> Result<Time, Unanswered> {
         let due = match *self {
             Self::New | Self::Due { .. } => NEVER, // `Open::poll` says when to send it
             Self::Said { at, .. } => (at + patience.answer_within).max(patience.grace),
             Self::No => silent_at,
         };
-        match *self {
-            _ if now < due => return Some(due),
-            Self::Said { last: true, .. } => return None,
-            _ => *self = Self::Due { since: now },
+        if now < due {
+            return Ok(due);
         }
-        Some(now)
+        if let Self::Said { last: true, .. } = *self {
+            return Err(Unanswered);
+        }
+        *self = Self::Due { since: now };
+        Ok(now)
     }
 
     /// Since when the question waits for its turn, if it waits. `New` comes before `Due`.
-    fn since(&self) -> Option<Time> {
+    const fn since(&self) -> Option<Time> {
         match *self {
             Self::New => Some(Time::ZERO),
             Self::Due { since } => Some(since),
@@ -56,9 +66,14 @@ impl Ask {
         }
     }
 
+    const fn is_asked(&self) -> bool {
+        !matches!(self, Self::No)
+    }
+
     /// Notes that the question is sent now.
     fn say(&mut self, now: Time) {
-        *self = Self::Said { at: now, last: !matches!(self, Self::New) };
+        let last = !matches!(self, Self::New);
+        *self = Self::Said { at: now, last };
     }
 }
 
@@ -68,14 +83,16 @@ pub(super) struct Seat {
     ask: Ask,
     /// The start of the range in the message that last sent this subscription.
     said_by: Option<usize>,
+    /// When it was first sent.
+    said: Option<Time>,
     /// When data or an answer last came.
     heard: Time,
     /// When data last came.
-    pub(super) data: Option<Time>,
-    pub(super) answered: Option<Time>,
+    data: Option<Time>,
+    answered: Option<Time>,
     /// The connection's line in the subscription's arbiter, once the subscription was sent.
     pub(super) line: Option<Line>,
-    pub(super) is_numbered: bool,
+    is_numbered: bool,
 }
 
 impl Seat {
@@ -84,6 +101,7 @@ impl Seat {
             watch,
             ask: Ask::New,
             said_by: None,
+            said: None,
             heard: Time::ZERO,
             data: None,
             answered: None,
@@ -95,17 +113,31 @@ impl Seat {
     fn say(&mut self, start: usize, now: Time) {
         self.ask.say(now);
         self.said_by = Some(start);
+        self.said.get_or_insert(now);
         if self.watch.ask_after.is_none() {
             self.ask = Ask::No; // no answer is expected
         }
     }
 
-    /// Notes an answer or data. Returns when the follower has to act if nothing more comes.
-    fn answer(&mut self, now: Time) -> Time {
-        (self.ask, self.heard) = (Ask::No, now);
+    fn answer(&mut self, now: Time) {
+        self.ask = Ask::No;
+        self.heard = now;
         self.answered.get_or_insert(now);
-        let Subscription { ask_after, leave_after, .. } = self.watch;
-        ask_after.into_iter().chain(leave_after).min().map_or(NEVER, |after| now + after)
+    }
+
+    /// When silence becomes a reason to ask. Before the first answer or data, `heard` has no
+    /// meaning.
+    fn asks_at(&self) -> Time {
+        let ask_after = self.answered.and(self.watch.ask_after);
+        ask_after.map_or(NEVER, |after| self.heard + after)
+    }
+
+    /// When the lack of data proves that the subscription is dead.
+    fn gives_up_at(&self) -> Time {
+        let said = if self.watch.ask_after.is_none() { self.said } else { None };
+        let since = self.data.or(self.answered).or(said);
+        let dead = self.watch.leave_after.zip(since);
+        dead.map_or(NEVER, |(after, since)| since + after)
     }
 
     /// Whether the connection with the `old` seat can end without a loss for this subscription. In
@@ -119,7 +151,7 @@ impl Seat {
         answer_within: Duration,
         now: Time,
     ) -> bool {
-        if self.is_numbered {
+        if self.is_numbered && !self.watch.per_connection {
             return self.line.as_ref().is_some_and(|line| arbiter.in_sequence(line));
         }
         let old = old.and_then(|old| old.data);
@@ -128,24 +160,21 @@ impl Seat {
         };
         self.data.is_some() || self.answered.is_some_and(is_quiet)
     }
+}
 
-    fn turn(&mut self, patience: &Patience, now: Time) -> Option<Time> {
-        let leaves = self.watch.leave_after.zip(self.data.or(self.answered));
-        let leaves = leaves.map_or(NEVER, |(after, since)| (since + after).max(patience.grace));
-        if leaves <= now {
-            return None;
-        }
-        // Before the first answer or data, `heard` has no meaning.
-        let ask_after = self.answered.and(self.watch.ask_after);
-        let silent_at = ask_after.map_or(NEVER, |after| self.heard + after);
-        Some(self.ask.turn(silent_at, patience, now)?.min(leaves))
-    }
+/// Why, and since when, a connection is taken for silent.
+#[derive(Clone, Copy)]
+pub(super) struct Silent {
+    pub(super) cause: Cause,
+    pub(super) since: Time,
 }
 
 pub(super) struct Open {
     pub(super) id: ConnectionId,
     pub(super) address: usize,
     pub(super) opened: Time,
+    /// When the login was accepted, or when the connection was opened if there is none.
+    admitted: Option<Time>,
     /// When a message last came.
     heard: Time,
     login: Ask,
@@ -156,12 +185,38 @@ pub(super) struct Open {
     /// The seat of each subscription, at the subscription's index. `None` if there is no
     /// subscription of this index.
     pub(super) seats: Vec<Option<Seat>>,
+    pub(super) silent: Option<Silent>,
+    /// Whether it was opened because the older connection is silent.
+    pub(super) is_for_silence: bool,
+    /// Whether the exchange has said that it will end this connection.
+    pub(super) is_ending: bool,
 }
 
 impl Open {
-    pub(super) fn new(id: ConnectionId, address: usize, pace: Pace, now: Time) -> Self {
-        let (login, probe, seats, paced) = (Ask::No, Ask::No, Vec::new(), NEVER);
-        Self { id, address, opened: now, heard: now, login, probe, pace, paced, seats }
+    pub(super) fn new(
+        id: ConnectionId,
+        address: usize,
+        pace: Pace,
+        has_login: bool,
+        now: Time,
+    ) -> Self {
+        // A login is never repeated, because wrong logins may lock an account.
+        let login = if has_login { Ask::Due { since: now } } else { Ask::No };
+        Self {
+            id,
+            address,
+            opened: now,
+            admitted: (!has_login).then_some(now),
+            heard: now,
+            login,
+            probe: Ask::No,
+            pace,
+            paced: NEVER,
+            seats: Vec::new(),
+            silent: None,
+            is_for_silence: false,
+            is_ending: false,
+        }
     }
 
     pub(super) fn seat(&self, subscription: usize) -> Option<&Seat> {
@@ -172,35 +227,33 @@ impl Open {
         self.seats.get_mut(subscription)?.as_mut()
     }
 
-    /// Asks for the login. The subscriptions wait for its answer.
-    pub(super) fn log_in(&mut self) {
-        // A login is never repeated, because wrong logins may lock an account.
-        self.login = Ask::Due { since: self.opened };
+    pub(super) const fn is_logged_in(&self) -> bool {
+        self.admitted.is_some()
     }
 
-    pub(super) fn is_logged_in(&self) -> bool {
-        matches!(self.login, Ask::No)
+    /// How long the connection has served. Zero before the login is accepted.
+    pub(super) fn lived(&self, now: Time) -> Duration {
+        self.admitted.map_or(Duration::ZERO, |since| now - since)
+    }
+
+    /// Whether it is open, admitted, answered in all, and not silent.
+    pub(super) fn is_well(&self) -> bool {
+        let is_answered = |seat: &Seat| seat.answered.is_some() || seat.watch.ask_after.is_none();
+        self.is_logged_in() && self.silent.is_none() && self.seats.iter().flatten().all(is_answered)
     }
 
     /// Gives a subscription its seat, and makes the subscription due.
     pub(super) fn subscribe(&mut self, subscription: usize, watch: Subscription) {
-        self.seats.resize_with(self.seats.len().max(subscription + 1), || None);
+        if self.seats.len() <= subscription {
+            self.seats.resize_with(subscription + 1, || None);
+        }
         self.seats[subscription] = Some(Seat::new(watch));
     }
 
-    /// The next message to send now, for up to `batch` subscriptions with neighbouring indices. New
-    /// subscriptions go first. If repeated questions went first, they would hold back new
-    /// subscriptions when the pace is slow.
+    /// The next message to send now, for up to `batch` subscriptions with neighbouring indices.
     pub(super) fn poll(&mut self, batch: usize, now: Time) -> Option<Say> {
         self.paced = NEVER;
-        let is_logged_in = self.is_logged_in(); // subscriptions wait for the login
-        let seats = self.seats.iter().enumerate().filter(|_| is_logged_in);
-        let seats = seats.filter_map(|(at, seat)| Some((&seat.as_ref()?.ask, at)));
-        let seats = seats.map(|(ask, at)| (ask, Say::Subscribe(at..at)));
-        let asks = [(&self.login, Say::Login)].into_iter().chain(seats);
-        let asks = asks.chain([(&self.probe, Say::Probe)]);
-        let due = asks.filter_map(|(ask, say)| Some((ask.since()?, say)));
-        let (_, mut say) = due.min_by_key(|(since, _)| *since)?;
+        let mut say = self.oldest_question()?;
         // Only now is it certain that a message waits. `take` counts a message, so it must not be
         // called earlier.
         if let Err(again) = self.pace.take(now) {
@@ -222,50 +275,145 @@ impl Open {
         Some(say)
     }
 
-    /// Notes a message. Returns when the follower has to act if the message's subscriptions bring
-    /// nothing more.
-    pub(super) fn hear(&mut self, incoming: &Incoming, now: Time) -> Time {
+    /// The question that has waited longest. New subscriptions go first. If repeated questions went
+    /// first, they would hold back new subscriptions when the pace is slow.
+    fn oldest_question(&self) -> Option<Say> {
+        let mut oldest = self.login.since().map(|since| (since, Say::Login));
+        let mut consider = |since: Option<Time>, say: Say| {
+            let Some(since) = since else { return };
+            if oldest.as_ref().is_none_or(|(oldest, _)| since < *oldest) {
+                oldest = Some((since, say));
+            }
+        };
+        if self.is_logged_in() {
+            for (at, seat) in self.seats.iter().enumerate() {
+                consider(seat.as_ref().and_then(|seat| seat.ask.since()), Say::Subscribe(at..at));
+            }
+        }
+        consider(self.probe.since(), Say::Probe);
+        oldest.map(|(_, say)| say)
+    }
+
+    /// Notes a message. Returns whether the connection was silent until now.
+    pub(super) fn hear(&mut self, incoming: &Incoming, now: Time) -> bool {
         // Any message shows that the connection is alive, so any message answers the probe.
-        (self.heard, self.probe) = (now, Ask::No);
-        let mut due = NEVER;
+        self.heard = now;
+        self.probe = Ask::No;
         match *incoming {
             // A `LoggedIn` that comes before the login was sent does not answer the login.
-            Incoming::LoggedIn if self.login.since().is_none() => self.login = Ask::No,
+            Incoming::LoggedIn if self.login.since().is_none() => {
+                self.login = Ask::No;
+                self.admitted.get_or_insert(now);
+            }
             Incoming::Answer(start) => {
-                let said = self.seats.iter_mut().skip(start).flatten();
-                let said = said.filter(|seat| seat.said_by == Some(start));
-                said.for_each(|seat| due = due.min(seat.answer(now)));
+                for seat in self.seats.iter_mut().skip(start).flatten() {
+                    if seat.said_by == Some(start) {
+                        seat.answer(now);
+                    }
+                }
             }
             Incoming::Data { subscription, numbers } => {
                 // Data before the subscription was sent is no answer. The data belongs to an
                 // earlier subscription with this index.
                 let seat = self.seat_mut(subscription);
                 if let Some(seat) = seat.filter(|seat| seat.said_by.is_some()) {
-                    due = due.min(seat.answer(now));
+                    seat.answer(now);
                     seat.data = Some(now);
                     seat.is_numbered |= numbers.is_some();
                 }
             }
             _ => {}
         }
-        due
+        let speaks = self.silent.is_some_and(|silent| self.has_spoken(silent));
+        if speaks {
+            self.silent = None;
+        }
+        speaks
     }
 
-    /// Notes the due questions. Returns the next time to look, or `None` to leave the connection.
-    pub(super) fn look(&mut self, patience: &Patience, now: Time) -> Option<Time> {
+    /// Whether what did not come has come.
+    fn has_spoken(&self, Silent { cause, since }: Silent) -> bool {
+        match cause {
+            Cause::LoginUnanswered => self.is_logged_in(),
+            Cause::SubscriptionUnanswered(at) => {
+                self.seat(at).is_none_or(|seat| !seat.ask.is_asked())
+            }
+            Cause::NoData(at) => self.seat(at).is_none_or(|seat| seat.data > Some(since)),
+            _ => true, // any message will do
+        }
+    }
+
+    /// Whether this message of the successor shows that the silent connection is not needed.
+    pub(super) const fn is_outdone_by(&self, incoming: &Incoming) -> bool {
+        let Some(Silent { cause, .. }) = self.silent else { return false };
+        let Incoming::Data { subscription, .. } = *incoming else { return false };
+        match cause {
+            Cause::SubscriptionUnanswered(at) | Cause::NoData(at) => at == subscription,
+            _ => true,
+        }
+    }
+
+    /// Notes the due questions. Returns the next time to look, or what did not come.
+    ///
+    /// A successor of a silent connection need not bring data of each subscription.
+    pub(super) fn look(
+        &mut self,
+        is_successor: bool,
+        patience: &Patience,
+        now: Time,
+    ) -> Result<Time, Cause> {
+        if self.silent.is_some() {
+            return Ok(self.paced);
+        }
+        let mut next = self.paced;
+        let login = self.login.turn(NEVER, patience, now);
+        next = next.min(login.map_err(|Unanswered| Cause::LoginUnanswered)?);
         let silent_at = patience.probe_after.map_or(NEVER, |after| self.heard + after);
-        let next = self.login.turn(NEVER, patience, now)?.min(self.paced);
-        let next = self.probe.turn(silent_at, patience, now)?.min(next);
-        let mut seats = self.seats.iter_mut().flatten();
-        seats.try_fold(next, |next, seat| Some(seat.turn(patience, now)?.min(next)))
+        let probe = self.probe.turn(silent_at, patience, now);
+        next = next.min(probe.map_err(|Unanswered| Cause::ProbeUnanswered)?);
+        for (at, seat) in self.seats.iter_mut().enumerate() {
+            let Some(seat) = seat else { continue };
+            if !is_successor {
+                let gives_up_at = seat.gives_up_at().max(patience.grace);
+                if gives_up_at <= now {
+                    return Err(Cause::NoData(at));
+                }
+                next = next.min(gives_up_at);
+            }
+            let asked = seat.ask.turn(seat.asks_at(), patience, now);
+            next = next.min(asked.map_err(|Unanswered| Cause::SubscriptionUnanswered(at))?);
+        }
+        Ok(next)
     }
 
-    /// How many new subscriptions are unsent or unanswered, and whether any probe or subscription,
-    /// new or repeated, is unsent or unanswered.
-    pub(super) fn missing(&self) -> (usize, bool) {
-        let is_asked = |ask: Ask| !matches!(ask, Ask::No);
-        let asked = || self.seats.iter().flatten().filter(|seat| is_asked(seat.ask));
-        let missing = asked().filter(|seat| seat.answered.is_none()).count();
-        (missing, is_asked(self.probe) || asked().next().is_some())
+    /// When the follower has to look because of this message's subscriptions, if nothing more comes.
+    pub(super) fn looks_at(&self, incoming: &Incoming) -> Time {
+        let seat = match *incoming {
+            Incoming::Answer(start) => {
+                let said = self.seats.iter().skip(start).flatten();
+                let said = said.filter(|seat| seat.said_by == Some(start));
+                return said.map(Seat::looks_at).min().unwrap_or(NEVER);
+            }
+            Incoming::Data { subscription, .. } => self.seat(subscription),
+            _ => None,
+        };
+        seat.map_or(NEVER, Seat::looks_at)
+    }
+
+    /// How many new subscriptions are unsent or unanswered.
+    pub(super) fn missing(&self) -> usize {
+        let seats = self.seats.iter().flatten();
+        seats.filter(|seat| seat.ask.is_asked() && seat.answered.is_none()).count()
+    }
+
+    /// Whether any probe or subscription, new or repeated, is unsent or unanswered.
+    pub(super) fn is_asking(&self) -> bool {
+        self.probe.is_asked() || self.seats.iter().flatten().any(|seat| seat.ask.is_asked())
+    }
+}
+
+impl Seat {
+    fn looks_at(&self) -> Time {
+        self.asks_at().min(self.gives_up_at())
     }
 }

@@ -1,10 +1,11 @@
 //! What a follower does next.
 use super::{
-    Followed, Follower,
+    Follower,
+    book::Followed,
     open::{Open, Patience},
 };
-use crate::{Action, Attempts, ConnectionId, Ended, Event, Say};
-use core::time::Duration;
+use crate::{Action, Attempts, Cause, ConnectionId, Event, Say};
+use core::{mem, time::Duration};
 use tickwire::Time;
 
 /// The longest wait that `poll` returns.
@@ -22,8 +23,10 @@ impl<T> Follower<T> {
     pub fn poll(&mut self, now: Time, attempts: &mut Attempts) -> Action<T> {
         self.note_late_poll(now);
         loop {
-            if core::mem::take(&mut self.retires) {
-                (0..self.runs.len()).for_each(|at| self.retire(at, now));
+            if mem::take(&mut self.retires) {
+                for at in 0..self.runs.len() {
+                    self.retire(at, now);
+                }
             }
             if let Some((connection, code)) = self.left.pop_front() {
                 return Action::Leave { connection, code };
@@ -42,34 +45,40 @@ impl<T> Follower<T> {
     }
 
     /// Notes a late `poll`: the program stood still, and messages may wait unread, so silence
-    /// proves nothing before `grace`. A program that is always late gets this grace only once.
+    /// proves nothing before `grace`. A program that stands still again before it has heard
+    /// anything gets no second grace. Otherwise it would never find a dead server.
     fn note_late_poll(&mut self, now: Time) {
         let Some(told) = self.told.take() else { return };
-        let is_late = now - told > STOOD_STILL;
-        if is_late && !self.is_late {
-            self.grace = now + self.answer_within;
+        if now - told > STOOD_STILL && self.has_heard {
+            self.grace = now + self.set.answer_within;
+            self.has_heard = false;
         }
-        self.is_late = is_late;
     }
 
     fn poll_arbiters(&mut self, now: Time) -> Option<Action<T>> {
         while let Some(at) = self.unpolled.next() {
             let Some(Some(followed)) = self.subscriptions.get_mut(at) else { continue };
-            let arbiter = &mut followed.arbiter;
-            let Some(event) = arbiter.poll(now) else {
+            let before = followed.arbiter.bytes();
+            let event = followed.poll(now);
+            self.kept = self.kept - before + followed.arbiter.bytes();
+            let Some(event) = event else {
                 // `due` must be later than now. Otherwise `poll` could loop for ever.
-                let due = arbiter.poll_timeout().map(|due| due.max(now + Duration::from_millis(1)));
-                self.due = due.map_or(self.due, |due| self.due.min(due));
+                if let Some(due) = followed.arbiter.poll_timeout() {
+                    self.due = self.due.min(due.max(now + Duration::from_millis(1)));
+                }
                 continue;
             };
             self.unpolled.start = at; // its arbiter may have more
-            if followed.watch.resume && !matches!(event, Event::Message(_)) {
-                arbiter.resume(now);
-            }
             return Some(match event {
                 Event::Message(message) => Action::Message { subscription: at, message },
-                Event::Gap(gap) => Action::Gap { subscription: at, gap },
-                Event::Restart => Action::Restart { subscription: at },
+                Event::Gap(gap) => {
+                    self.due = now;
+                    Action::Gap { subscription: at, gap }
+                }
+                Event::Restart => {
+                    self.due = now;
+                    Action::Restart { subscription: at }
+                }
             });
         }
         None
@@ -80,43 +89,63 @@ impl<T> Follower<T> {
     /// `act` again.
     fn act(&mut self, now: Time, attempts: &mut Attempts) -> Option<Action<T>> {
         let mut due = now + LONGEST_WAIT;
-        let Self { probe_after, answer_within, grace, .. } = *self;
-        let patience = Patience { probe_after, answer_within, grace };
+        let patience = Patience {
+            probe_after: self.set.probe_after,
+            answer_within: self.set.answer_within,
+            grace: self.grace,
+        };
         for at in 0..self.runs.len() {
-            let run = &mut self.runs[at];
-            if let Some(again) = run.dials_at() {
-                match if now < again { Err(again) } else { attempts.take(now) } {
-                    Ok(()) => return Some(self.dial(at)),
+            if let Some(again) = self.runs[at].dials_at(self.set.addresses) {
+                let taken = if now < again { Err(again) } else { attempts.take(now) };
+                match taken {
+                    Ok(()) => return Some(self.dial(at, now)),
                     Err(again) => due = due.min(again),
                 }
             }
+            let run = &mut self.runs[at];
             let mut silent = None;
+            let mut is_successor = false;
             for open in run.rotation.iter_mut() {
                 let connection = open.id;
-                if let Some(say) = open.poll(self.batch, now) {
+                if let Some(say) = open.poll(self.set.batch, now) {
                     open_lines(open, &say, &mut self.subscriptions);
                     return Some(Action::Send { connection, say });
                 }
-                match open.look(&patience, now) {
-                    Some(again) => due = due.min(again),
-                    None => silent = Some(connection),
+                match open.look(is_successor, &patience, now) {
+                    Ok(again) => due = due.min(again),
+                    Err(cause) => silent = Some((connection, is_successor, cause)),
                 }
+                is_successor = true;
             }
-            if let Some(connection) = silent {
-                self.leave_now(at, connection, Ended::Silent, now);
+            if let Some((connection, is_successor, cause)) = silent {
+                match is_successor {
+                    true => self.leave_now(at, connection, cause.into(), now),
+                    false => self.note_silence(at, cause, now),
+                }
                 return None;
             }
-            if run.rotation.iter().nth(1).is_some() {
+            if is_successor && self.runs[at].successor().is_some() {
                 // A quiet subscription may be ready after `answer_within`. Even if this time is 0,
                 // `due` must be after now, because otherwise `poll` would loop for ever.
-                due = due.min(now + answer_within.max(STOOD_STILL));
+                due = due.min(now + self.set.answer_within.max(STOOD_STILL));
                 self.retires = true;
             }
         }
         self.due = due;
         for at in 0..self.subscriptions.len() {
-            let followed = self.subscriptions[at].as_ref();
-            match followed.and_then(|followed| followed.arbiter.poll_timeout()) {
+            let Some(followed) = &mut self.subscriptions[at] else { continue };
+            if let Some(again) = followed.asks_at() {
+                let taken = if now < again { Err(again) } else { attempts.take_snapshot(now) };
+                match taken {
+                    Ok(()) => {
+                        followed.note_asked(now);
+                        self.due = now;
+                        return Some(Action::Snapshot { subscription: at });
+                    }
+                    Err(again) => self.due = self.due.min(again),
+                }
+            }
+            match followed.arbiter.poll_timeout() {
                 Some(again) if again <= now => self.poll_again(at),
                 Some(again) => self.due = self.due.min(again),
                 None => {}
@@ -125,26 +154,47 @@ impl<T> Follower<T> {
         None
     }
 
-    fn dial(&mut self, at: usize) -> Action<T> {
+    fn dial(&mut self, at: usize, now: Time) -> Action<T> {
         let connection = ConnectionId(self.next);
         self.next += 1;
-        let address = self.runs[at].address % self.addresses.max(1);
-        let other = self.runs[at].avoids.then(|| self.unused(at, address)).flatten();
-        let address = other.unwrap_or(address);
+        let addresses = self.set.addresses;
+        let wanted = self.runs[at].wants(addresses, now);
+        // Another line may have gone there meanwhile.
+        let is_taken = self.is_used(at, wanted);
+        let free = if is_taken { self.unused_after(at, wanted) } else { None };
+        let address = free.unwrap_or(wanted);
         let run = &mut self.runs[at];
-        (run.address, run.avoids) = (address, false);
-        run.dialing = Some((connection, address));
-        Action::Dial { connection, line: at, address }
+        run.dial(connection, address, addresses, now);
+        Action::Dial { connection, line: at, address, after: run.last() }
     }
 
-    /// Leaves the older connection of a line, if nothing depends on it any more.
+    /// Notes that the current connection of a line is silent. A successor is due, unless there is
+    /// one.
+    pub(super) fn note_silence(&mut self, at: usize, cause: Cause, now: Time) {
+        self.due = now;
+        let run = &mut self.runs[at];
+        let has_successor = run.successor().is_some();
+        let Some(current) = run.current_mut() else { return };
+        current.silent = Some(super::open::Silent { cause, since: now });
+        let lived = current.lived(now);
+        let address = current.address;
+        if !has_successor {
+            let turn = self.turn(at, address, cause.into(), false);
+            self.runs[at].over(cause.into(), lived, turn, None, now);
+        }
+    }
+
+    /// Leaves the older connection of a line, if nothing depends on it any more. If it is silent,
+    /// `heard` decides.
     fn retire(&mut self, at: usize, now: Time) {
-        let opens = || self.runs[at].rotation.iter();
-        let (Some(old), Some(new)) = (opens().next(), opens().nth(1)) else { return };
+        let run = &self.runs[at];
+        let Some(old) = run.current().filter(|old| old.silent.is_none()) else { return };
+        let Some(new) = run.successor() else { return };
         let replaces = |(at, followed): (usize, &Option<Followed<T>>)| {
             let Some(followed) = followed else { return true };
-            new.seat(at).is_some_and(|seat| {
-                seat.replaces(old.seat(at), &followed.arbiter, self.answer_within, now)
+            let seat = new.seat(at);
+            seat.is_some_and(|seat| {
+                seat.replaces(old.seat(at), &followed.arbiter, self.set.answer_within, now)
             })
         };
         let is_level = new.is_logged_in() && self.subscriptions.iter().enumerate().all(replaces);
@@ -162,6 +212,7 @@ fn open_lines<T>(open: &mut Open, say: &Say, subscriptions: &mut [Option<Followe
     for at in range.clone() {
         if let Some(seat) = open.seat_mut(at)
             && let Some(Some(followed)) = subscriptions.get_mut(at)
+            && !followed.watch.per_connection
         {
             seat.line.get_or_insert_with(|| followed.arbiter.open());
         }

@@ -3,137 +3,376 @@
 use super::open::Open;
 use crate::{ConnectionId, Ended, Rotation, State};
 use core::time::Duration;
-use tickwire::{CloseCode, Retry, Time, handshake::HandshakeError};
+use tickwire::{Retry, Time};
 use tickwire_parts::Backoff;
 
+/// A line that is not at its own address looks after this time whether it can go home.
+const HOME_AFTER: Duration = Duration::from_secs(600);
+
 pub(super) struct Run {
-    pub(super) backoff: Backoff,
+    /// The line's own address, modulo the number of addresses.
+    home: usize,
+    backoff: Backoff,
     pub(super) rotation: Rotation<Open>,
-    /// The attempt that is under way, and its address.
-    pub(super) dialing: Option<(ConnectionId, usize)>,
-    /// The address that is dialed next, modulo the number of addresses.
+    pub(super) dialing: Option<Dialing>,
+    /// The address that is dialed next.
+    address: usize,
+    /// How many attempts and connections have ended since a connection last settled.
+    tried: usize,
+    gate: Gate,
+    /// The end before the next attempt.
+    last: Option<Ended>,
+    /// No attempt to go home before this time.
+    home_from: Time,
+}
+
+/// An attempt that is under way.
+pub(super) struct Dialing {
+    pub(super) connection: ConnectionId,
     pub(super) address: usize,
-    /// Whether the next dial avoids an address that another line uses.
-    pub(super) avoids: bool,
-    /// How many attempts and connections have ended since `backoff` was last reset.
-    pub(super) failed: usize,
-    /// No attempt before this time. `None`: no attempt until `go_on`.
-    pub(super) not_before: Option<Time>,
-    /// The `Ended` that has set `not_before`, and its `Retry`, which becomes `BackOff` when a
-    /// connection opens. `None` before the first end.
-    pub(super) after: Option<(Ended, Retry)>,
+    pub(super) since: Time,
+    purpose: Purpose,
+    /// False once the silent connection that it should replace has spoken.
+    is_wanted: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// There is no connection, or it will end.
+    Need,
+    /// The connection is silent.
+    Silence,
+    /// The connection is not at the line's own address.
+    Home,
+}
+
+/// When the line may dial.
+#[derive(Clone, Copy)]
+enum Gate {
+    Open {
+        from: Time,
+        after: Option<Ended>,
+    },
+    Alarm {
+        from: Time,
+        after: Ended,
+    },
+    /// Not until `go_on`.
+    Stopped {
+        after: Ended,
+    },
+}
+
+/// Where a line dials after an end.
+#[derive(Clone, Copy)]
+pub(super) struct Turn {
+    pub(super) address: usize,
+    /// Whether this is another address, to which the line turns because of this end.
+    pub(super) is_elsewhere: bool,
+    pub(super) addresses: usize,
+}
+
+/// What a refusal means for the address of this machine.
+#[derive(Clone, Copy)]
+pub(super) struct Away {
+    pub(super) until: Time,
+    pub(super) is_above_cap: bool,
 }
 
 impl Run {
-    pub(super) fn new(backoff: Backoff, rotation: Rotation<Open>, address: usize) -> Self {
-        let (dialing, avoids, failed, after) = (None, false, 0, None);
-        let not_before = Some(Time::ZERO);
-        Self { backoff, rotation, dialing, address, avoids, failed, not_before, after }
-    }
-
-    /// Removes a connection that was open, and is now over.
-    pub(super) fn remove(&mut self, connection: ConnectionId, now: Time) -> Option<Open> {
-        let open = self.rotation.ended(|open| open.id == connection)?;
-        self.backoff.connected_for(now - open.opened);
-        if self.backoff.attempts() == 0 {
-            self.failed = 0; // the connection has lasted for `max_delay`
+    pub(super) fn new(backoff: Backoff, rotation: Rotation<Open>, home: usize) -> Self {
+        Self {
+            home,
+            backoff,
+            rotation,
+            dialing: None,
+            address: home,
+            tried: 0,
+            gate: Gate::Open { from: Time::ZERO, after: None },
+            last: None,
+            home_from: Time::ZERO,
         }
-        Some(open)
     }
 
-    pub(super) fn dials(&self, connection: ConnectionId) -> bool {
-        self.dialing.is_some_and(|(id, _)| id == connection)
+    pub(super) fn current(&self) -> Option<&Open> {
+        self.rotation.iter().next()
     }
 
-    /// Ends the attempt with this id, if it is under way. Returns the attempt's address.
-    pub(super) fn end_dialing(&mut self, connection: ConnectionId) -> Option<usize> {
-        self.dialing.take_if(|(id, _)| *id == connection).map(|(_, address)| address)
+    pub(super) fn current_mut(&mut self) -> Option<&mut Open> {
+        self.rotation.iter_mut().next()
+    }
+
+    pub(super) fn successor(&self) -> Option<&Open> {
+        self.rotation.iter().nth(1)
+    }
+
+    pub(super) fn find_mut(&mut self, connection: ConnectionId) -> Option<&mut Open> {
+        self.rotation.iter_mut().find(|open| open.id == connection)
     }
 
     pub(super) fn has(&self, connection: ConnectionId) -> bool {
         self.rotation.iter().any(|open| open.id == connection)
     }
 
+    pub(super) fn dials(&self, connection: ConnectionId) -> bool {
+        self.dialing.as_ref().is_some_and(|dialing| dialing.connection == connection)
+    }
+
     /// Whether the line dials this address, or has a connection to it.
     pub(super) fn uses(&self, address: usize) -> bool {
-        let dials = self.dialing.is_some_and(|(_, dialed)| dialed == address);
+        let dials = self.dialing.as_ref().is_some_and(|dialing| dialing.address == address);
         dials || self.rotation.iter().any(|open| open.address == address)
     }
 
-    /// When to dial. `None` while an attempt is under way, and if no attempt is wanted.
-    pub(super) fn dials_at(&self) -> Option<Time> {
-        let due = match self.rotation.iter().next() {
-            Some(_) => self.rotation.poll_timeout()?,
-            None => Time::ZERO,
-        };
-        self.not_before.filter(|_| self.dialing.is_none()).map(|at| at.max(due))
+    pub(super) fn is_well(&self) -> bool {
+        self.current().is_some_and(Open::is_well)
     }
 
-    /// Handles a failed attempt, or the end of a connection. `other` is the address to turn to, if
-    /// any. `away` is the time before which the server wants no attempt.
+    pub(super) fn home(&self, addresses: usize) -> usize {
+        self.home % addresses
+    }
+
+    /// The address that is dialed next, if there is a need.
+    pub(super) fn address(&self, addresses: usize) -> usize {
+        self.address % addresses
+    }
+
+    /// The address to dial now.
+    pub(super) fn wants(&self, addresses: usize, now: Time) -> usize {
+        match self.purpose(addresses, now) {
+            Purpose::Home => self.home(addresses),
+            Purpose::Need | Purpose::Silence => self.address(addresses),
+        }
+    }
+
+    pub(super) fn dial(
+        &mut self,
+        connection: ConnectionId,
+        address: usize,
+        addresses: usize,
+        now: Time,
+    ) {
+        let purpose = self.purpose(addresses, now);
+        self.address = address;
+        self.dialing = Some(Dialing { connection, address, since: now, purpose, is_wanted: true });
+    }
+
+    fn purpose(&self, addresses: usize, now: Time) -> Purpose {
+        let Some(current) = self.current() else { return Purpose::Need };
+        let is_planned = self.rotation.poll_timeout().is_some_and(|due| due <= now);
+        match current.silent {
+            Some(_) => Purpose::Silence,
+            None if !is_planned && current.address != self.home(addresses) => Purpose::Home,
+            None => Purpose::Need,
+        }
+    }
+
+    /// The end before the next attempt.
+    pub(super) const fn last(&self) -> Option<Ended> {
+        self.last
+    }
+
+    /// When to dial. `None` while an attempt is under way, and if no attempt is wanted.
+    pub(super) fn dials_at(&self, addresses: usize) -> Option<Time> {
+        let from = match self.gate {
+            Gate::Open { from, .. } | Gate::Alarm { from, .. } => from,
+            Gate::Stopped { .. } => return None,
+        };
+        if self.dialing.is_some() || self.successor().is_some() {
+            return None;
+        }
+        let Some(current) = self.current() else { return Some(from) };
+        let silent = current.silent.map(|silent| silent.since);
+        let is_away = current.address != self.home(addresses);
+        let goes_home = is_away.then(|| self.home_from.max(current.opened + HOME_AFTER));
+        let due = [silent, goes_home, self.rotation.poll_timeout()].into_iter().flatten().min()?;
+        Some(from.max(due))
+    }
+
+    /// Says that the attempt has succeeded. Returns it, if it is still wanted.
+    pub(super) fn opened(&mut self, connection: ConnectionId) -> Option<Dialing> {
+        let dialing = self.dialing.take_if(|dialing| dialing.connection == connection)?;
+        // A new connection ends an alarm, but not a stop, because only `go_on` ends a stop.
+        if let Gate::Alarm { from, after } = self.gate {
+            self.gate = Gate::Open { from, after: Some(after) };
+        }
+        Some(dialing).filter(|dialing| dialing.is_wanted)
+    }
+
+    /// The silent connection has spoken. Returns its successor, which nobody needs any more.
+    pub(super) fn note_spoken(&mut self) -> Option<Open> {
+        if let Some(dialing) = &mut self.dialing
+            && dialing.purpose == Purpose::Silence
+        {
+            dialing.is_wanted = false;
+        }
+        let successor = self.successor().filter(|open| open.is_for_silence)?.id;
+        self.rotation.ended(|open| open.id == successor)
+    }
+
+    /// Notes the life of a connection that has ended or is silent.
+    pub(super) fn note_life(&mut self, lived: Duration) {
+        self.backoff.connected_for(lived);
+        if lived >= self.backoff.settled_after {
+            self.tried = 0;
+        }
+    }
+
+    /// The exchange will end the current connection, or its successor: the line dials after the next
+    /// delay.
+    pub(super) fn note_ending(&mut self, lived: Duration, now: Time) {
+        self.note_life(lived);
+        if let Some(delay) = self.backoff.next() {
+            self.wait(Gate::Open { from: now + delay, after: self.last });
+        }
+        self.rotation.hasten(now);
+    }
+
+    /// An attempt to go home has failed: nothing else waits for it.
+    pub(super) fn stay_away(&mut self, dialing: &Dialing, ended: Ended, now: Time) -> bool {
+        let stays = dialing.purpose == Purpose::Home
+            && self.current().is_some_and(|current| current.silent.is_none())
+            && ended.retry() == Retry::BackOff;
+        if stays {
+            self.home_from = now + HOME_AFTER;
+        }
+        stays
+    }
+
+    /// Handles the end of an attempt or a connection, or a silence. `lived` is how long the
+    /// connection served; zero for an attempt.
     pub(super) fn over(
         &mut self,
         ended: Ended,
-        other: Option<usize>,
-        addresses: usize,
-        away: Option<Time>,
+        lived: Duration,
+        turn: Turn,
+        away: Option<Away>,
         now: Time,
     ) {
-        let retry = match ended {
-            // 1006 (no Close) and 1005 (a Close without a code) are no reason to give up.
-            Ended::Closed(code) => CloseCode::new(code).map_or(Retry::BackOff, CloseCode::retry),
-            Ended::Refused { status, .. } => HandshakeError::Refused { status }.retry(),
-            Ended::Failed(retry) => retry,
-            Ended::Silent => Retry::BackOff,
-        };
-        self.failed += 1;
-        self.address = other.unwrap_or(self.address);
-        let delay = match (retry, ended) {
-            (Retry::Stop, _) => None,
-            (Retry::Alarm, _) => self.backoff.rarely(),
-            (_, Ended::Closed(code)) => self.backoff.after_close(code),
-            // `away` may be the same for all lines, so each line adds its own delay.
-            (_, Ended::Refused { status, retry_after }) => match away {
-                Some(at) => self.backoff.next().map(|delay| (at - now) + delay),
-                None => self.backoff.after_refusal(status, retry_after),
-            },
-            // The other addresses may work, so the line waits only once all addresses have failed.
-            // Here `next` only counts the attempt for `max_attempts`.
-            _ if other.is_some() && self.failed < addresses => {
-                self.backoff.next().map(|_| Duration::ZERO)
+        self.note_life(lived);
+        self.tried = self.tried.saturating_add(1);
+        self.address = turn.address;
+        self.last = Some(ended);
+        if self.current().is_none()
+            && let Some(dialing) = &mut self.dialing
+        {
+            dialing.is_wanted = true;
+        }
+        // The other addresses may work, so the line waits only once all have failed.
+        let is_untried = turn.is_elsewhere && self.tried < turn.addresses;
+        let gate = self.gate_after(ended, lived, is_untried, away, now);
+        self.wait(gate);
+    }
+
+    fn gate_after(
+        &mut self,
+        ended: Ended,
+        lived: Duration,
+        is_untried: bool,
+        away: Option<Away>,
+        now: Time,
+    ) -> Gate {
+        let after = Some(ended);
+        let is_lapsed = ended.cause().is_some_and(|cause| cause.is_lapsed_certificate());
+        if ended.retry() == Retry::Stop {
+            return Gate::Stopped { after: ended };
+        }
+        if let Some(Away { until, is_above_cap }) = away {
+            return match self.backoff.next() {
+                None => Gate::Stopped { after: ended },
+                Some(_) if is_above_cap => Gate::Alarm { from: until, after: ended },
+                Some(delay) => Gate::Open { from: until + delay, after },
+            };
+        }
+        let delay = match ended {
+            Ended::Closed(code) => self.backoff.after_close(code, lived),
+            Ended::Refused { status, retry_after, .. } => {
+                self.backoff.after_refusal(status, retry_after)
             }
-            _ => self.backoff.next(),
+            Ended::Failed(_) if is_lapsed && !is_untried => {
+                return match self.backoff.after_lapsed_certificate() {
+                    Some(delay) => Gate::Alarm { from: now + delay, after: ended },
+                    None => Gate::Stopped { after: ended },
+                };
+            }
+            Ended::Failed(_) if is_lapsed => self.backoff.next(),
+            Ended::Failed(cause) => {
+                let retries = cause.retry() == Retry::BackOff;
+                self.backoff.after_error(retries.then_some(Duration::ZERO))
+            }
         };
-        // The line may be waiting before it dials a successor, or it may have stopped. The end of
-        // the older connection must not shorten this wait, or undo this stop.
-        let not_before = delay.map(|delay| now + delay);
-        if self.not_before.is_some_and(|before| not_before.is_none_or(|at| before <= at)) {
-            (self.not_before, self.after) = (not_before, Some((ended, retry)));
+        match delay {
+            Some(_) if is_untried => Gate::Open { from: now, after },
+            Some(delay) => Gate::Open { from: now + delay, after },
+            // A person should know, or the attempts are used up.
+            None => match self.backoff.rarely() {
+                Some(delay) => Gate::Alarm { from: now + delay, after: ended },
+                None => Gate::Stopped { after: ended },
+            },
+        }
+    }
+
+    /// Waits as long as `gate` says. The end of one connection must not shorten the wait for a
+    /// successor, or undo a stop.
+    fn wait(&mut self, gate: Gate) {
+        let before = match self.gate {
+            Gate::Open { from, .. } | Gate::Alarm { from, .. } => from,
+            Gate::Stopped { .. } => return,
+        };
+        match gate {
+            Gate::Open { from, .. } | Gate::Alarm { from, .. } if from < before => {}
+            _ => self.gate = gate,
+        }
+    }
+
+    pub(super) fn go_on(&mut self, now: Time) {
+        if let Gate::Stopped { after } = self.gate {
+            self.backoff.reset();
+            self.tried = 0;
+            self.gate = Gate::Open { from: now, after: Some(after) };
+        }
+    }
+
+    /// The program's clock was set: a certificate may be valid now.
+    pub(super) fn note_clock(&mut self, now: Time) {
+        if let Gate::Alarm { after, .. } = self.gate
+            && after.cause().is_some_and(|cause| cause.is_lapsed_certificate())
+        {
+            self.gate = Gate::Open { from: now, after: Some(after) };
         }
     }
 
     /// The checks have the order that the docs of [`State`] promise.
     pub(super) fn state(&self) -> State {
-        let mut open = self.rotation.iter();
-        let current = open.next();
-        match (self.not_before, self.after, self.dialing) {
-            (None, Some((after, _)), _) => return State::Stopped { after },
-            (Some(until), Some((after, Retry::Alarm)), None) => {
-                return State::Alarm { until, after };
+        let dialed = self.dialing.as_ref().map(|dialing| dialing.address);
+        let (until, after) = match self.gate {
+            Gate::Stopped { after } => return State::Stopped { after },
+            Gate::Alarm { from, after } if dialed.is_none() => {
+                return State::Alarm { until: from, after };
             }
-            (_, _, Some((_, address))) if current.is_none() => return State::Dialing { address },
-            _ => {}
-        }
-        let Some(current) = current else {
-            let until = self.not_before.unwrap_or(Time::ZERO);
-            return State::Waiting { until, after: self.after.map(|(after, _)| after) };
+            Gate::Alarm { from, after } => (from, Some(after)),
+            Gate::Open { from, after } => (from, after),
         };
+        let Some(current) = self.current() else {
+            return match dialed {
+                Some(address) => State::Dialing { address, after: self.last },
+                None => State::Waiting { until, after },
+            };
+        };
+        if let Some(silent) = current.silent {
+            return State::Silent { cause: silent.cause };
+        }
         match current.missing() {
             _ if !current.is_logged_in() => State::LoggingIn,
-            (missing @ 1.., _) => State::Subscribing { missing },
-            (_, true) => State::Probing,
-            _ if open.next().is_some() || self.dialing.is_some() => State::Replacing,
-            _ => State::Following,
+            missing @ 1.. => State::Subscribing { missing },
+            0 if current.is_asking() => State::Probing,
+            0 if self.successor().is_some() || dialed.is_some() => State::Replacing,
+            0 => State::Following,
         }
+    }
+
+    /// Whether the attempt that has just succeeded replaces a silent connection.
+    pub(super) fn is_for_silence(dialing: &Dialing) -> bool {
+        dialing.purpose == Purpose::Silence
     }
 }

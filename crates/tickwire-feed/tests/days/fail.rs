@@ -1,7 +1,7 @@
 //! Each rule of the oracle can be broken: otherwise a day that breaks none would show nothing.
 use crate::{oracle::*, world::*};
 use tickwire::Time;
-use tickwire_feed::{Ended, State};
+use tickwire_feed::{Cause, Ended, State};
 
 type Day = (World, Oracle);
 
@@ -153,14 +153,18 @@ const CASES: &[Case] = &[
     ("the state shown is true", |day| shows(day, State::Replacing)),
     ("the state shown is true", |day| shows(day, State::Subscribing { missing: 1 })),
     ("the state shown is true", |day| shows(day, State::LoggingIn)),
-    ("the state shown is true", |day| shows(day, State::Dialing { address: 0 })),
+    ("the state shown is true", |day| shows(day, State::Dialing { address: 0, after: None })),
     ("the state shown is true", |day| {
         shows(day, State::Waiting { until: Time::ZERO, after: None });
     }),
     ("the state shown is true", |day| {
-        shows(day, State::Alarm { until: Time::ZERO, after: Ended::Silent });
+        shows(day, State::Alarm { until: Time::ZERO, after: Ended::Closed(1006) });
     }),
-    ("the state shown is true", |day| shows(day, State::Stopped { after: Ended::Silent })),
+    ("the state shown is true", |day| {
+        hear(day, Got::Cut);
+        shows(day, State::Silent { cause: Cause::PongTimeout });
+    }),
+    ("the state shown is true", |day| shows(day, State::Stopped { after: Ended::Closed(1006) })),
     ("the state shown is true", |day| {
         forget(day);
         hear(day, data(3));

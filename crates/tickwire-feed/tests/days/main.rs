@@ -12,9 +12,10 @@ use dice::Dice;
 use oracle::Oracle;
 use settings::Settings;
 use std::{collections::BTreeMap, fmt::Debug, time::Duration};
-use tickwire::{Retry, Time};
+use tickwire::{RecvError, Retry, Time};
 use tickwire_feed::{
-    Action, ConnectionId, Ended, Follower, Incoming, Say, State, Subscription, Verdict,
+    Action, Cause, ConnectionId, Ended, Follower, Incoming, Say, Settings as Set, State,
+    Subscription, Text, Verdict,
 };
 use tickwire_parts::Backoff;
 use world::{DAY, Got, MINUTE, Ms, Said, World};
@@ -123,7 +124,9 @@ impl Program {
         self.oracle.hears(&self.world, id, got);
         let (connection, now) = (self.ids[id], self.now());
         let incoming = match got {
-            Got::Open => return self.set.follower.opened(connection, now),
+            Got::Open => {
+                return self.set.follower.opened(connection, now, &mut self.set.attempts);
+            }
             Got::LoggedIn => Incoming::LoggedIn,
             Got::LoginRefused => Incoming::Wrong(Retry::Stop),
             Got::Garbage => Incoming::Wrong(Retry::Alarm),
@@ -163,12 +166,17 @@ impl Program {
     fn ended(&mut self, end: Got) -> Ended {
         match end {
             Got::Refused(status, after) => {
-                Ended::Refused { status, retry_after: after.map(Duration::from_secs) }
+                let retry_after = after.map(Duration::from_secs);
+                Ended::Refused { status, retry_after, text: Text::default() }
             }
-            Got::BadCertificate => Ended::Failed(Retry::Stop),
+            Got::BadCertificate => Cause::CertificateRefused.into(),
             Got::Closed(code) => Ended::Closed(code),
             Got::Cut if self.dice.one_in(2) => Ended::Closed(1006),
-            _ => Ended::Failed(Retry::BackOff),
+            Got::NoName => Cause::Network.into(),
+            Got::Unreachable => Cause::Unreachable.into(),
+            Got::HandshakeTimeout => Cause::HandshakeTimeout.into(),
+            Got::PongTimeout => RecvError::PongTimeout.into(),
+            _ => Cause::Cut.into(),
         }
     }
 
@@ -179,7 +187,7 @@ impl Program {
             let action = self.set.follower.poll(now, &mut self.set.attempts);
             self.trace(&action);
             match action {
-                Action::Dial { connection, address, line } => {
+                Action::Dial { connection, address, line, .. } => {
                     let id = self.world.dial(address);
                     self.ids.push(connection);
                     self.oracle.dials(&self.world, id, line);
@@ -192,7 +200,7 @@ impl Program {
                     self.oracle.leaves(&self.world, id, code.get() == 1000);
                     self.world.leave(id);
                     // Nothing that still comes from it counts.
-                    let end = Ended::Failed(Retry::Stop);
+                    let end = Ended::from(Retry::Stop);
                     self.set.follower.ended(connection, end, now, &mut self.set.attempts);
                 }
                 Action::Message { subscription, message: (stream, restarts, number) } => {
@@ -202,12 +210,18 @@ impl Program {
                 Action::Gap { subscription, gap } => {
                     let stream = self.streams[subscription].unwrap();
                     self.oracle.gap(self.world.now, stream, gap.first, gap.last);
-                    self.synchronises(subscription, stream, gap.last);
+                    self.goes_on(subscription);
                 }
                 Action::Restart { subscription } => {
                     let stream = self.streams[subscription].unwrap();
                     self.oracle.restarts(stream);
-                    self.synchronises(subscription, stream, 0);
+                    self.goes_on(subscription);
+                }
+                Action::Snapshot { subscription } => {
+                    let stream = self.streams[subscription].unwrap();
+                    let (restarts, number) = self.world.published(stream);
+                    self.set.follower.resync(subscription, number + 1, now);
+                    self.oracle.snapshot(stream, restarts, number);
                 }
                 Action::Wait(until) => {
                     let hour = now + Duration::from_secs(3600);
@@ -235,17 +249,11 @@ impl Program {
         self.oracle.says(&self.world, id, said);
     }
 
-    /// After a gap that ends at `last`, or a restart, the program takes a snapshot, or goes on
-    /// without. A snapshot of a new count is of no use before the lines have begun that count.
-    fn synchronises(&mut self, subscription: usize, stream: usize, last: u64) {
+    /// After a gap or a restart the program waits for the call for a snapshot, or goes on without.
+    fn goes_on(&mut self, subscription: usize) {
         let now = self.now();
-        let arbiter = self.set.follower.arbiter(subscription).unwrap();
-        let (restarts, number) = self.world.published(stream);
-        if self.set.snapshots && number >= last {
-            arbiter.resync(number + 1, now);
-            self.oracle.snapshot(stream, restarts, number);
-        } else if !self.set.subscription.resume {
-            arbiter.resume(now);
+        if !self.set.snapshots && !self.set.subscription.resume {
+            self.set.follower.resume(subscription, now);
         }
     }
 
@@ -318,7 +326,7 @@ fn settings_at_the_ends_of_their_ranges_keep_what_can_be_kept() {
 
 #[test]
 fn there_are_at_most_16_lines_and_4096_subscriptions() {
-    let mut follower = Follower::<Note>::new();
+    let mut follower = Follower::<Note>::new(Set::new(|_| 0));
     let subscribed = (0..5000).map_while(|_| follower.subscribe(Subscription::default())).count();
     (0..20).for_each(|n| follower.add_line(Backoff::seeded(n), Duration::MAX, Duration::ZERO));
     let most = (Follower::<Note>::MOST_SUBSCRIPTIONS, Follower::<Note>::MOST_LINES);

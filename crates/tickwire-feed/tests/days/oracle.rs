@@ -1,6 +1,6 @@
 //! What must hold on every day. Each broken rule is noted under its sentence, with the first case.
-use crate::world::{Got, Ms, QUIET, SECOND, Said, World};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::world::{Got, MINUTE, Ms, QUIET, SECOND, Said, World};
+use std::collections::BTreeMap;
 use tickwire_feed::State;
 
 /// What the settings and the documentation of the follower promise.
@@ -40,8 +40,10 @@ struct Seen {
     restarted: bool,
     /// The end of the last gap that was told.
     gap: u64,
-    /// Numbers that reached the client, and were neither delivered nor told as lost.
-    arrived: BTreeSet<(u32, u64)>,
+    /// Numbers that reached the client, and were neither delivered nor told as lost; and the
+    /// connections that brought them. A number whose connections are over, or went back, may have
+    /// been dropped.
+    arrived: BTreeMap<(u32, u64), Vec<usize>>,
 }
 
 /// One connection, as the client's program sees it.
@@ -58,6 +60,10 @@ struct Talk {
     wrong: bool,
     refused: bool,
     checked: bool,
+    /// When the login was accepted, or when it was opened if there is none, by the client's clock.
+    admitted: Option<Ms>,
+    /// The last number of each stream.
+    last: BTreeMap<usize, u64>,
     /// When each answered stream last had data, or was first answered if it had none.
     fresh: Vec<Ms>,
 }
@@ -69,6 +75,8 @@ struct Line {
     /// It waits for a minute from here on.
     alarm: Option<Ms>,
     next_host: Option<usize>,
+    /// Final codes in a row of connections that did not settle.
+    finals: u32,
 }
 
 #[derive(Default)]
@@ -125,7 +133,9 @@ impl Oracle {
         let count = self.dials.iter().rev().take_while(|&&at| now - at < window).count();
         self.holds("no attempt exceeds the rate", count <= most, at);
         self.holds("a Retry-After is kept", world.clock() >= self.away, at);
-        let Line { stopped, alarm, next_host } = std::mem::take(&mut self.lines[line]);
+        let finals = self.lines[line].finals;
+        let new = Line { finals, ..Line::default() };
+        let Line { stopped, alarm, next_host, .. } = std::mem::replace(&mut self.lines[line], new);
         self.holds("nobody dials until told", stopped.is_none(), || {
             format!("{stopped:?} {}", at())
         });
@@ -145,9 +155,19 @@ impl Oracle {
     fn drops(&mut self, world: &World, id: usize, turns: bool) {
         self.busy = world.now;
         self.held.retain(|&held| held != id);
+        self.forgets(id, None);
         if self.talks[id].alone && self.lines.len() == 1 {
             let next = world.connections[id].host + usize::from(turns);
             self.lines[0].next_host = Some(next % world.plan.hosts);
+        }
+    }
+
+    /// What only this connection brought may be dropped.
+    fn forgets(&mut self, id: usize, stream: Option<usize>) {
+        for (at, seen) in self.streams.iter_mut().enumerate() {
+            if stream.is_none_or(|stream| stream == at) {
+                seen.arrived.values_mut().for_each(|by| by.retain(|by| *by != id));
+            }
         }
     }
 
@@ -160,16 +180,38 @@ impl Oracle {
     /// This reaches the client.
     pub(crate) fn hears(&mut self, world: &World, id: usize, got: Got) {
         let (now, clock) = (world.now, world.clock());
-        let wait = |after: Option<u64>, or: Ms| {
-            clock + after.map_or(or, |after| after.saturating_mul(1000)).min(self.rules.retry_after)
+        let longest = self.rules.retry_after;
+        let asked = |after: Option<u64>, or: Ms| {
+            after.map_or(or, |after| after.saturating_mul(1000)).min(longest)
         };
+        let back = matches!(got, Got::Data { stream, number, .. }
+            if self.talks[id].last.insert(stream, number).is_some_and(|last| number < last));
+        if let Got::Data { stream, .. } = got
+            && back
+        {
+            self.forgets(id, Some(stream));
+        }
+        if let Got::Unreachable | Got::NoName = got {
+            // It has reached no server, so it is given back.
+            let at = world.connections[id].dialed;
+            let taken = self.dials.iter().rposition(|dialed| *dialed == at);
+            taken.map(|taken| self.dials.remove(taken));
+        }
         let (talk, lines) = (&mut self.talks[id], &mut self.lines);
         match got {
             Got::Refused(429 | 418, after) => {
-                self.away = self.away.max(wait(after, self.rules.window));
+                let asked = asked(after, self.rules.window);
+                self.away = self.away.max(clock + asked + asked / 10 + 2 * SECOND);
             }
-            Got::Refused(408 | 500.., after) => self.waits = self.waits.max(wait(after, 0)),
-            Got::LoggedIn => talk.logged_in = true,
+            Got::Refused(408 | 500.., after) => {
+                let asked = asked(after, 0);
+                self.waits = self.waits.max(clock + asked + asked / 10);
+            }
+            Got::Open if !world.plan.login => talk.admitted = Some(clock),
+            Got::LoggedIn => {
+                talk.logged_in = true;
+                talk.admitted.get_or_insert(clock);
+            }
             Got::Answer(_, streams, true) => {
                 let new = streams & talk.streams & !talk.answers;
                 let fresh = talk.fresh.iter_mut().enumerate();
@@ -184,25 +226,45 @@ impl Oracle {
                 let new = seen.last.is_none_or(|last| (restarts, number) > last);
                 let told = seen.last.is_some_and(|last| last.0 == restarts) && number <= seen.gap;
                 if new && !told && !talk.wrong {
-                    seen.arrived.insert((restarts, number));
+                    seen.arrived.entry((restarts, number)).or_default().push(id);
                 }
             }
             _ => {}
         }
         talk.wrong |= matches!(got, Got::LoginRefused | Got::Garbage);
         match got {
-            Got::Refused(401 | 407 | 418, _) | Got::BadCertificate | Got::LoginRefused => {
+            Got::Refused(401 | 407, _)
+            | Got::Refused(418, None)
+            | Got::BadCertificate
+            | Got::LoginRefused => {
                 lines[talk.line].stopped = Some(format!("{got:?} at {now} ms"));
             }
-            Got::Refused(403 | 404, _) | Got::Closed(1000 | 1002 | 1008) | Got::Garbage => {
+            Got::Refused(403 | 404, _) | Got::Garbage => lines[talk.line].alarm = Some(now),
+            Got::Refused(418 | 429, Some(after))
+                if after.saturating_mul(1000) > self.rules.retry_after =>
+            {
                 lines[talk.line].alarm = Some(now);
             }
+            Got::Closed(1000 | 1002 | 1008) => {
+                let lived = talk.admitted.map_or(0, |since| clock - since);
+                let line = &mut lines[talk.line];
+                line.finals = if lived < MINUTE { line.finals + 1 } else { 0 };
+                if lived == 0 || line.finals >= 3 {
+                    line.alarm = Some(now);
+                }
+            }
             _ => {}
+        }
+        let is_final = matches!(got, Got::Closed(1000 | 1002 | 1008));
+        let lived = talk.admitted.map_or(0, |since| clock - since);
+        if got.is_end() && !is_final || lived >= MINUTE {
+            lines[talk.line].finals = 0;
         }
         if got.is_end() {
             let at = || format!("{got:?} of {id} at {now} ms");
             self.holds("a connection is replaced before it is cut", !self.rules.calm, at);
-            self.drops(world, id, world.connections[id].open.is_none());
+            let is_silence = matches!(got, Got::PongTimeout | Got::Closed(1012 | 1013));
+            self.drops(world, id, is_silence || world.connections[id].open.is_none());
         }
     }
 
@@ -233,9 +295,11 @@ impl Oracle {
 
     /// The client leaves: for a successor, or because something is wrong.
     pub(crate) fn leaves(&mut self, world: &World, id: usize, for_successor: bool) {
+        let older = self.of(self.talks[id].line).any(|other| other < id);
         self.drops(world, id, !for_successor && !self.talks[id].wrong);
         let (connection, talk) = (&world.connections[id], &self.talks[id]);
-        let ready = self.of(talk.line).any(|id| self.is_ready(world, id));
+        // The older one was silent, and has spoken.
+        let ready = older || self.of(talk.line).any(|id| self.is_ready(world, id));
         let silent = connection.dead.is_some() || connection.frozen.is_some() || connection.gone;
         let bad = silent || connection.mute > 0 || talk.wrong || talk.refused || !self.rules.quiet;
         let bad = bad || connection.open.is_none_or(|open| open < world.stubborn.0);
@@ -270,7 +334,7 @@ impl Oracle {
         self.counts[1] += 1;
         let seen = &mut self.streams[stream];
         let (last, gap) = (seen.last, seen.gap);
-        let arrived = seen.arrived.remove(&(restarts, number));
+        let arrived = seen.arrived.remove(&(restarts, number)).is_some();
         let restarted = std::mem::take(&mut seen.restarted);
         seen.last = Some((restarts, number));
         let Some((_, before)) = last.filter(|_| !restarted) else {
@@ -288,9 +352,13 @@ impl Oracle {
         let seen = &mut self.streams[stream];
         let (restarts, before) = seen.last.unwrap_or_default();
         let known = seen.gap.max(before);
-        let count = seen.arrived.len();
-        seen.arrived.retain(|&(of, number)| of != restarts || !(first..=last).contains(&number));
-        let arrived = count - seen.arrived.len();
+        let sure = |by: &Vec<usize>| !by.is_empty();
+        let mut arrived = 0;
+        seen.arrived.retain(|&(of, number), by| {
+            let told = of == restarts && (first..=last).contains(&number);
+            arrived += usize::from(told && sure(by));
+            !told
+        });
         seen.gap = last;
         let what = || format!("{first}..={last} of {stream} behind {known}, {now} ms");
         self.holds("a gap is told once", first == known + 1 && last >= first, what);
@@ -306,7 +374,7 @@ impl Oracle {
     pub(crate) fn snapshot(&mut self, stream: usize, restarts: u32, number: u64) {
         let seen = &mut self.streams[stream];
         (seen.last, seen.gap, seen.restarted) = (Some((restarts, number)), 0, false);
-        seen.arrived.retain(|&later| later > (restarts, number));
+        seen.arrived.retain(|&later, _| later > (restarts, number));
     }
 
     /// To be asked after each step of the client.
@@ -326,7 +394,13 @@ impl Oracle {
             // Without a subscription there may be nothing to ask.
             let silent = connection.dead.or(connection.frozen).filter(|_| self.wanted != 0);
             let late = silent.is_some_and(|at| world.awake(at.max(self.changed)) > self.rules.dead);
-            self.holds("a dead line is left in time", !late, what);
+            // A silent connection stays until its successor has data.
+            let line = self.talks[id].line;
+            let shown = states.get(line).is_some_and(|state| {
+                matches!(state, State::Silent { .. } | State::Stopped { .. } | State::Alarm { .. })
+            });
+            let oldest = self.of(line).all(|other| other >= id);
+            self.holds("a dead line is left in time", !late || shown && oldest, what);
             let talk = &mut self.talks[id];
             let frozen = |(stream, fresh): (usize, &Ms)| {
                 (connection.mute & talk.answers) >> stream & 1 == 1
@@ -341,7 +415,8 @@ impl Oracle {
                 let all = all || talk.wrong || talk.refused;
                 self.holds("all is said on each connection", all, what);
             }
-            self.holds("a frozen subscription is left in time", !late, what);
+            let kept = shown || !oldest;
+            self.holds("a frozen subscription is left in time", !late || kept, what);
         }
         for (line, state) in states.iter().enumerate() {
             self.shows(world, line, state);
@@ -360,6 +435,7 @@ impl Oracle {
             _ if stopped.is_some() => false,
             State::Alarm { .. } => alarm.is_some(),
             State::Waiting { .. } => held.is_empty(),
+            State::Silent { .. } => oldest.is_some(),
             State::Dialing { .. } => held.len() == 1 && oldest.is_none(),
             State::LoggingIn => oldest.is_some() && world.plan.login && !logged_in,
             State::Subscribing { .. } => oldest.is_some() && !ready,

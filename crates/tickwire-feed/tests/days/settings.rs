@@ -1,13 +1,14 @@
 //! The settings of a day, of the client and of the exchange: drawn from the seed.
 use crate::{Note, dice::Dice, oracle::Rules, world::*};
 use std::time::Duration;
-use tickwire_feed::{Attempts, Follower, Pace, Subscription};
+use tickwire_feed::{Attempts, Follower, Pace, Settings as Set, Subscription};
 use tickwire_parts::Backoff;
 
 /// A program that has not added its lines and its subscriptions yet.
 pub(crate) struct Settings {
     pub(crate) plan: Plan,
     pub(crate) rules: Rules,
+    pub(crate) set: Set<Note>,
     pub(crate) follower: Follower<Note>,
     pub(crate) attempts: Attempts,
     pub(crate) subscription: Subscription,
@@ -74,18 +75,27 @@ impl Settings {
             quiet: leave_after.is_none(),
             answers: ask_after.is_some(),
         };
-        let mut follower = Follower::new();
-        (follower.addresses, follower.login) = (plan.hosts, plan.login);
-        follower.pace = Pace::new(pace.0, ms(pace.1)).reserve(pace.2);
-        follower.batch = dice.of(&[1, 1, 2, 100]);
-        (follower.probe_after, follower.answer_within) = (probe_after.map(ms), ms(answer_within));
-        let (ask_after, leave_after) = (ask_after.map(ms), leave_after.map(ms));
-        let subscription = Subscription { ask_after, leave_after, resume: dice.one_in(2) };
+        let set = Set {
+            addresses: plan.hosts,
+            login: plan.login,
+            pace: Pace::new(pace.0, ms(pace.1)).reserve(pace.2),
+            batch: dice.of(&[1, 1, 2, 100]),
+            probe_after: probe_after.map(ms),
+            answer_within: ms(answer_within),
+            ..Set::new(|_| 0)
+        };
+        let subscription = Subscription {
+            ask_after: ask_after.map(ms),
+            leave_after: leave_after.map(ms),
+            resume: dice.one_in(2),
+            per_connection: false,
+        };
         Self {
             plan,
             rules,
-            follower,
-            attempts: Attempts::new(Pace::new(attempts.0, ms(attempts.1))),
+            set,
+            follower: Follower::new(Set::new(|_| 0)),
+            attempts: Attempts::new(attempts.0, ms(attempts.1)),
             snapshots: !subscription.resume && dice.one_in(2),
             subscription,
             gives_up: dice.one_in(2),
@@ -101,14 +111,14 @@ impl Settings {
         let ends = [Duration::ZERO, Duration::from_nanos(1), ms(SECOND), Duration::MAX];
         set.subscription.ask_after = Some(dice.of(&ends)).filter(|_| !dice.one_in(4));
         set.subscription.leave_after = Some(dice.of(&ends)).filter(|_| !dice.one_in(4));
-        set.follower.probe_after = Some(dice.of(&ends)).filter(|_| !dice.one_in(4));
-        set.follower.answer_within = dice.of(&ends);
+        set.set.probe_after = Some(dice.of(&ends)).filter(|_| !dice.one_in(4));
+        set.set.answer_within = dice.of(&ends);
         (set.life, set.lead, set.first_delay) = (dice.of(&ends), dice.of(&ends), dice.of(&ends));
-        set.follower.batch = dice.of(&[0, usize::MAX]);
-        set.follower.addresses = dice.of(&[0, 1, set.plan.hosts]);
-        set.follower.pace = Pace::new(1, ms(MINUTE)).reserve(9);
+        set.set.batch = dice.of(&[0, usize::MAX]);
+        set.set.addresses = dice.of(&[0, 1, set.plan.hosts]);
+        set.set.pace = Pace::new(1, ms(MINUTE)).reserve(9);
         let attempts = dice.of(&[(1, MINUTE), (50, SECOND)]);
-        set.attempts = Attempts::new(Pace::new(attempts.0, ms(attempts.1)));
+        set.attempts = Attempts::new(attempts.0, ms(attempts.1));
         (set.rules.dials, set.rules.window) = ((attempts.0 as usize, attempts.1), attempts.1);
         (set.rules.pace, set.rules.lines) =
             ((1, MINUTE), dice.of(&[1, Follower::<Note>::MOST_LINES]));
@@ -118,7 +128,10 @@ impl Settings {
 
     /// Adds the lines and the subscriptions. Returns the stream of each subscription.
     pub(crate) fn begin(&mut self, seed: u64) -> Vec<Option<usize>> {
-        self.attempts.max_retry_after = ms(CAP);
+        let attempts = std::mem::replace(&mut self.attempts, Attempts::new(1, ms(0)));
+        self.attempts = attempts.max_retry_after(ms(CAP));
+        let set = std::mem::replace(&mut self.set, Set::new(|_| 0));
+        self.follower = Follower::new(set);
         for line in 0..self.rules.lines as u32 {
             let mut backoff = Backoff::seeded(seed * 16 + u64::from(line));
             (backoff.max_retry_after, backoff.first_delay) = (ms(CAP), self.first_delay);

@@ -93,6 +93,7 @@ pub(crate) struct Plan {
 #[derive(Default)]
 pub(crate) struct Connection {
     pub(crate) host: usize,
+    pub(crate) dialed: Ms,
     pub(crate) open: Option<Ms>,
     /// The client has heard of the end, or has left.
     pub(crate) over: Option<Ms>,
@@ -199,7 +200,9 @@ impl World {
         let got = outcome.filter(|_| self.now < until).unwrap_or(Got::Open);
         let after = if got == Got::HandshakeTimeout { 3 * SECOND } else { 2 * lag };
         let (last_arrival, logged_in) = (self.now + after, !self.plan.login);
-        let connection = Connection { host, lag, last_arrival, logged_in, ..Default::default() };
+        let dialed = self.now;
+        let connection =
+            Connection { host, dialed, lag, last_arrival, logged_in, ..Default::default() };
         self.connections.push(connection);
         self.at(last_arrival, Due::Reaches(id, got));
         id

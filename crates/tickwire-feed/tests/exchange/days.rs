@@ -87,8 +87,7 @@ impl World {
             State::Open(open) => {
                 let wait = if now >= open.until {
                     // The exchange's doing: it goes away, or it is 24 hours.
-                    client.backoff.connected_for(24 * HOUR);
-                    client.backoff.after_close(1006).unwrap()
+                    client.backoff.after_close(1006, 24 * HOUR).unwrap()
                 } else if self.talk(client.careless, open, now) {
                     return open
                         .pong
@@ -178,7 +177,7 @@ impl World {
 fn run(careless: bool, end: Time) -> World {
     let mut world = World {
         address: Address::new(Duration::from_secs(60), Duration::from_secs(120)),
-        attempts: Attempts::new(Pace::new(280, Duration::from_secs(300)).at_once(50)),
+        attempts: Attempts::new(280, Duration::from_secs(300)).and(50, SECOND),
         dice: Dice(3),
         outcome: Outcome::default(),
     };

@@ -1,0 +1,93 @@
+//! The attempts of all connections from one address.
+#![allow(clippy::unwrap_used, clippy::panic)]
+use std::time::Duration;
+use tickwire::Time;
+use tickwire_feed::Attempts;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+const fn at(seconds: u64) -> Time {
+    Time::new(Duration::from_secs(seconds))
+}
+
+#[test]
+fn each_of_several_limits_holds_in_any_stretch() {
+    let mut attempts = Attempts::new(5, MINUTE).and(2, SECOND);
+    let mut now = Time::ZERO;
+    let mut taken = Vec::new();
+    while taken.len() < 40 {
+        match attempts.take(now) {
+            Ok(()) => taken.push(now),
+            Err(again) => {
+                assert!(again > now);
+                now = again;
+            }
+        }
+    }
+    for (most, window) in [(5, MINUTE), (2, SECOND)] {
+        for (first, beyond) in taken.iter().zip(&taken[most..]) {
+            assert!(*beyond - *first >= window, "{most} in {window:?}: {taken:?}");
+        }
+    }
+    assert_eq!(taken[4], at(2), "as soon as allowed");
+}
+
+/// The cable is out for an hour, and the attempts are all there when it is plugged in.
+#[test]
+fn an_attempt_that_reached_no_server_is_given_back() {
+    let mut attempts = Attempts::new(3, 5 * MINUTE);
+    for second in 0..3600 {
+        assert_eq!(attempts.take(at(second)), Ok(()));
+        attempts.give_back(at(second));
+    }
+    assert_eq!([0; 3].map(|_| attempts.take(at(3600))), [Ok(()); 3]);
+    assert_eq!(attempts.take(at(3600)), Err(at(3900)));
+}
+
+#[test]
+fn a_refusal_of_the_address_keeps_all_its_connections_away_and_a_tenth_more() {
+    let mut attempts = Attempts::new(300, 5 * MINUTE);
+    let now = at(1);
+    assert_eq!(attempts.take(now), Ok(()));
+    assert_eq!(attempts.refused(503, Some(MINUTE), now), None, "that connection's own affair");
+    assert_eq!(attempts.take(now), Ok(()));
+    assert_eq!(attempts.refused(429, Some(MINUTE), now), Some(at(69)));
+    assert_eq!(attempts.refused(429, Some(SECOND), now), Some(at(69)), "the longest holds");
+    assert_eq!(attempts.take(at(68)), Err(at(69)));
+    assert_eq!(attempts.take(at(69)), Ok(()));
+    // Without a Retry-After, until what was counted is forgotten. Zero is no time at all.
+    assert_eq!(attempts.refused(418, None, at(69)), Some(at(69 + 332)));
+    let mut attempts = Attempts::new(300, 5 * MINUTE);
+    assert_eq!(attempts.refused(429, Some(Duration::ZERO), at(1)), Some(at(3)));
+    // A year is a mistake.
+    let mut attempts = Attempts::new(300, 5 * MINUTE);
+    assert_eq!(
+        attempts.refused(418, Some(365 * DAY), at(0)),
+        Some(at(0) + 3 * DAY * 11 / 10 + 2 * SECOND)
+    );
+    let mut attempts = Attempts::new(300, 5 * MINUTE).max_retry_after(MINUTE);
+    assert_eq!(attempts.refused(418, Some(Duration::MAX), at(0)), Some(at(68)));
+}
+
+#[test]
+fn after_a_refusal_one_goes_first_and_the_others_wait_for_it() {
+    let mut attempts = Attempts::new(300, 5 * MINUTE);
+    let again = attempts.refused(429, Some(MINUTE), at(0)).unwrap();
+    assert_eq!(attempts.take(again), Ok(()));
+    assert_eq!(attempts.take(again), Err(again + SECOND));
+    attempts.opened();
+    assert_eq!([0; 15].map(|_| attempts.take(again)), [Ok(()); 15]);
+    // One that fails leaves the way to the next; one that is refused keeps all away.
+    let again = attempts.refused(429, Some(MINUTE), at(1000)).unwrap();
+    assert_eq!(attempts.take(again), Ok(()));
+    attempts.failed();
+    assert_eq!(attempts.take(again), Ok(()));
+    let again = attempts.refused(418, Some(MINUTE), again).unwrap();
+    assert_eq!(attempts.take(at(1100)), Err(again));
+    assert_eq!(attempts.take(again), Ok(()));
+    // The program of the first has gone: it blocks the others for half a minute at most.
+    assert!(attempts.take(again + 29 * SECOND).is_err());
+    assert_eq!(attempts.take(again + 30 * SECOND), Ok(()));
+}
