@@ -1,0 +1,118 @@
+//! The file of known failures, for `--expect`.
+//!
+//! ```text
+//! # what our proxy does, ticket 4711
+//! edition 1
+//! fail F-012 server
+//! fail HS-044 server   # a comment
+//! ```
+//!
+//! `edition` says which cases the project has seen: one of a later edition that fails is a note
+//! until the file names that edition. A line per known failure: its case and the tested role.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::Role;
+use crate::report::{Report, Row};
+use crate::session::Verdict;
+
+/// What a project knows of its own results.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectations {
+    /// The latest edition that the project has seen.
+    pub edition: u32,
+    /// The cases that are known to fail.
+    pub failures: BTreeSet<(String, Role)>,
+}
+
+/// A line that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpectError {
+    /// Its number, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl fmt::Display for ExpectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.what)
+    }
+}
+
+impl std::error::Error for ExpectError {}
+
+/// How a row stands to what was expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// A failure that nobody expected.
+    New,
+    /// A failure that is in the file.
+    Known,
+    /// A failure of a case that is newer than the file: a note.
+    Newer,
+    /// The file says that it fails, and it passes: the line can go.
+    Mended,
+    /// No failure, and none expected.
+    Fine,
+}
+
+impl Default for Expectations {
+    fn default() -> Expectations {
+        Expectations { edition: crate::case::EDITION, failures: BTreeSet::new() }
+    }
+}
+
+impl Expectations {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// The first line that is neither empty, a comment, an edition nor a failure of a known case.
+    pub fn parse(text: &str) -> Result<Expectations, ExpectError> {
+        let mut read = Expectations { edition: 1, failures: BTreeSet::new() };
+        for (index, line) in text.lines().enumerate() {
+            let error = |what: String| ExpectError { line: index + 1, what };
+            let line = line.split('#').next().unwrap_or_default();
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words[..] {
+                [] => {}
+                ["edition", edition] => {
+                    read.edition =
+                        edition.parse().map_err(|_| error(format!("no edition: {edition}")))?;
+                }
+                ["fail", id, role] => {
+                    let role = match role {
+                        "server" => Role::Server,
+                        "client" => Role::Client,
+                        other => return Err(error(format!("no role: {other}"))),
+                    };
+                    if !crate::case::find(id).is_some_and(|case| case.tests(role)) {
+                        return Err(error(format!("no case {id} for a {role}")));
+                    }
+                    read.failures.insert((id.to_owned(), role));
+                }
+                _ => return Err(error(format!("not understood: {}", line.trim()))),
+            }
+        }
+        Ok(read)
+    }
+
+    /// How `row` stands to the file.
+    pub fn standing(&self, row: &Row) -> Standing {
+        let known = self.failures.contains(&(row.case.clone(), row.role));
+        match (&row.verdict, known) {
+            (Verdict::Fail { .. }, true) => Standing::Known,
+            (Verdict::Fail { .. }, false) if row.edition > self.edition => Standing::Newer,
+            (Verdict::Fail { .. }, false) => Standing::New,
+            (Verdict::Pass, true) => Standing::Mended,
+            _ => Standing::Fine,
+        }
+    }
+
+    /// Whether a run is as expected: no new failure. A failure that is mended does not spoil it.
+    pub fn holds(&self, report: &Report) -> bool {
+        report.rows.iter().all(|row| self.standing(row) != Standing::New)
+    }
+}

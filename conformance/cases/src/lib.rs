@@ -1,0 +1,60 @@
+//! The cases and the judge of `wsconform`, a conformance suite for WebSocket endpoints (RFC 6455,
+//! RFC 7692).
+//!
+//! Nothing in here does I/O or reads a clock. A [`Case`] is run as a [`Session`]: a program asks it
+//! for the next [`Action`], gives it what the tested peer sends, and takes its [`Verdict`].
+//!
+//! | module | what it has |
+//! |---|---|
+//! | [`case`] | the cases, their levels, and what `--explain` prints |
+//! | [`session`] | one connection of one case |
+//! | [`probe`] | what is learnt of a peer before the cases run |
+//! | [`judge`] | the reader of what a peer sends |
+//! | [`report`] | results: JSON, TAP, terminal, HTML |
+//! | [`expect`] | the file of known failures |
+//! | [`vectors`] | the vectors as JSON, for the tests of an implementation |
+
+pub mod case;
+pub mod expect;
+pub mod judge;
+mod plan;
+pub mod probe;
+pub mod report;
+mod script;
+pub mod session;
+pub mod vectors;
+
+pub use case::{Case, Group, Level, Need, Rule, cases, find};
+pub use probe::{Peer, Probe};
+pub use session::{Action, End, Env, Session, Verdict, Wait};
+
+/// One of the two ends of a connection.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The end that accepts.
+    Server,
+    /// The end that connects.
+    Client,
+}
+
+impl Role {
+    /// The other end.
+    pub fn other(self) -> Role {
+        match self {
+            Role::Server => Role::Client,
+            Role::Client => Role::Server,
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Role::Server => "server",
+            Role::Client => "client",
+        })
+    }
+}

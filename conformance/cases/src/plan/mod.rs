@@ -1,0 +1,439 @@
+//! From a case to what a session does.
+
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::Role;
+use crate::case::{Body, Case, Level, Need};
+use crate::judge::deflate::{self, Parameters};
+use crate::judge::{Event, Reader};
+use crate::script::{Keys, Step, Writer};
+use crate::session::Env;
+use crate::vectors::{head, hex, joined};
+
+pub(crate) mod code;
+
+/// The key of RFC 6455 1.3, which our requests have.
+pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+/// Stands in a response for the accept value of the client's key.
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// A case in our own notation, as the file has it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Data {
+    pub(crate) id: String,
+    pub(crate) title: String,
+    pub(crate) rule: String,
+    #[serde(default = "both")]
+    pub(crate) roles: Vec<Role>,
+    #[serde(default = "first_edition")]
+    pub(crate) edition: u32,
+    pub(crate) level: Option<Level>,
+    #[serde(default)]
+    pub(crate) note: String,
+    #[serde(default)]
+    pub(crate) needs: Vec<Need>,
+    /// permessage-deflate with these words: `ours=9`, `theirs=9`, `ours-alone`, `theirs-alone`,
+    /// where `alone` is no context takeover and `ours` is what the suite sends.
+    deflate: Option<String>,
+    /// Header lines in place of, or in addition to, those of a plain request or response. A line
+    /// with a name alone (`Host:`) takes the plain one away.
+    #[serde(default)]
+    head: Vec<String>,
+    /// Another first line.
+    start: Option<String>,
+    /// Steps in the notation of `script`.
+    #[serde(default)]
+    send: Vec<String>,
+    /// `accept`, `fail 1002`, `either`, `refuse 400`, `lost`.
+    #[serde(default)]
+    expect: String,
+}
+
+fn both() -> Vec<Role> {
+    vec![Role::Server, Role::Client]
+}
+
+fn first_edition() -> u32 {
+    1
+}
+
+/// What has to happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Expect {
+    /// All that is sent is legal.
+    Accept,
+    /// The last thing sent is a violation; the codes that fit, the best first.
+    Fail(Vec<u16>),
+    /// Whatever happens is noted.
+    Either,
+    /// Our half of the stream ends inside a frame or message.
+    Lost,
+    /// The opening handshake is refused; the statuses that fit.
+    Refuse(Vec<u16>),
+    /// The session stops when the answers are there: for the probe.
+    Learn,
+}
+
+/// What a session does.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) role: Role,
+    /// Our request or, to a client, our response with [`ACCEPT`] in it.
+    pub(crate) head: Vec<u8>,
+    /// Sent together with the head.
+    pub(crate) behind: Vec<u8>,
+    /// Nothing comes behind the head: it is cut off.
+    pub(crate) head_is_cut: bool,
+    /// The parameters that both ends must have agreed on for the steps to make sense.
+    pub(crate) deflate: Option<Parameters>,
+    /// A header that a refusal must have, with this element.
+    pub(crate) refusal_has: Option<(&'static str, &'static str)>,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) expect: Expect,
+    /// Whether the end of TCP is judged too.
+    pub(crate) judge_tcp: bool,
+    pub(crate) keys: Keys,
+}
+
+/// Builds the steps of a case that is code, and says what has to happen.
+pub(crate) type Build = fn(&mut Writer) -> Expect;
+
+impl Plan {
+    pub(crate) fn open(role: Role, env: &Env, keys: Keys) -> Plan {
+        Plan {
+            role,
+            head: plain_head(role, env, None, &[], None),
+            behind: Vec::new(),
+            head_is_cut: false,
+            deflate: None,
+            refusal_has: None,
+            steps: Vec::new(),
+            expect: Expect::Accept,
+            judge_tcp: false,
+            keys,
+        }
+    }
+
+    /// All frame bytes of the plan.
+    pub(crate) fn sent(&self) -> Vec<u8> {
+        let mut sent = self.behind.clone();
+        for step in &self.steps {
+            if let Step::Send(bytes) = step {
+                sent.extend(bytes);
+            }
+        }
+        sent
+    }
+
+    /// A reader of what the suite sends.
+    pub(crate) fn reader(&self) -> Reader {
+        let sender = self.role.other();
+        let reader = Reader::new(sender);
+        match &self.deflate {
+            Some(parameters) => reader.with_deflate(parameters.inflater(sender)),
+            None => reader,
+        }
+    }
+
+    /// What a peer reads of what the suite sends.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.reader().read(&self.sent())
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        let mut text = String::new();
+        let escaped: String = self.head.iter().map(|&byte| char::from(byte)).collect();
+        for line in escaped.split_inclusive('\n') {
+            let _ = writeln!(text, "  head     {}", line.escape_debug());
+        }
+        if !self.behind.is_empty() {
+            let _ = writeln!(text, "  send     {}", shortened(&self.behind));
+        }
+        for step in &self.steps {
+            let _ = match step {
+                Step::Send(bytes) if bytes.is_empty() => Ok(()),
+                Step::Send(bytes) => writeln!(text, "  send     {}", shortened(bytes)),
+                Step::Pause(wait) => writeln!(text, "  pause    {wait}"),
+                Step::AwaitPong(payload) => {
+                    writeln!(text, "  await    the Pong with {}", shortened(payload))
+                }
+                Step::AwaitMessages(count) => writeln!(text, "  await    {count} messages in all"),
+                Step::Shutdown => writeln!(text, "  end      of our half of the stream"),
+            };
+        }
+        let expect = match &self.expect {
+            Expect::Accept => "all of it is taken".to_owned(),
+            Expect::Fail(codes) => format!("the connection fails, best with {codes:?}"),
+            Expect::Either => "a note of what happens".to_owned(),
+            Expect::Lost => "nothing comes of what is incomplete".to_owned(),
+            Expect::Refuse(statuses) if statuses.is_empty() => "no connection opens".to_owned(),
+            Expect::Refuse(statuses) => format!("no connection opens, best with {statuses:?}"),
+            Expect::Learn => "nothing: it is a probe".to_owned(),
+        };
+        let _ = writeln!(text, "  expect   {expect}");
+        text
+    }
+}
+
+/// Bytes in hexadecimal, the middle left out if there are many.
+pub(crate) fn shortened(bytes: &[u8]) -> String {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    match bytes.len() {
+        0..=200 => hex(bytes),
+        length => {
+            let end = &bytes[length - 32..];
+            format!("{}..{} ({length} bytes)", hex(&bytes[..128]), hex(end))
+        }
+    }
+}
+
+pub(crate) fn of(case: &Case, role: Role, env: &Env) -> Plan {
+    let number =
+        case.id.bytes().fold(env.seed(), |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
+    let mut plan = Plan::open(role, env, Keys::new(number));
+    match &case.body {
+        Body::Frames(by_role) => {
+            if let Some(vector) = by_role.get(&role) {
+                of_frames(&mut plan, vector);
+            }
+        }
+        Body::Request(vector) => of_request(&mut plan, vector, env),
+        Body::Response(vector) => of_response(&mut plan, vector),
+        Body::Data(data) => of_data(&mut plan, data, env),
+        Body::Code(build) => {
+            let mut writer = Writer::new(role.other(), plan.keys.clone());
+            plan.expect = build(&mut writer);
+            plan.steps = writer.steps;
+            plan.keys = writer.keys;
+        }
+    }
+    if case.id.starts_with("PROBE") {
+        plan.expect = Expect::Learn;
+        if case.id == "PROBE-2" {
+            let offer = "permessage-deflate; client_max_window_bits";
+            plan.head = plain_head(role, env, None, &[], Some(offer));
+        }
+    }
+    plan.judge_tcp = case.rule.id == "close.tcp";
+    if case.rule.id == "hs.version" {
+        plan.refusal_has = Some(("Sec-WebSocket-Version", "13"));
+    }
+    plan
+}
+
+fn of_frames(plan: &mut Plan, vector: &Value) {
+    plan.steps = vec![Step::Send(hex(&joined(&vector["in"])).unwrap_or_default())];
+    let events = vector["events"].as_array().cloned().unwrap_or_default();
+    let last = events.last().cloned().unwrap_or_default();
+    if last[0] == "fail" {
+        let code = last[1].as_u64().unwrap_or(1002) as u16;
+        let also = if code == 1007 { vec![1007, 1002] } else { vec![code] };
+        plan.expect = Expect::Fail(also);
+        return;
+    }
+    let mut reader = plan.reader();
+    reader.read(&plan.sent());
+    if last[0] == "lost" && !reader.is_between_messages() {
+        plan.steps.push(Step::Shutdown);
+        plan.expect = Expect::Lost;
+    }
+}
+
+fn of_request(plan: &mut Plan, vector: &Value, env: &Env) {
+    let text: String = head(&vector["request"]).iter().map(|&byte| char::from(byte)).collect();
+    let captured = vector.get("note").is_some();
+    let mut first = true;
+    let mut lines = Vec::new();
+    for line in text.split("\r\n") {
+        let mut line = line.to_owned();
+        if first && !line.is_empty() {
+            first = false;
+            let parts: Vec<&str> = line.split(' ').collect();
+            if parts.len() == 3 && (captured || matches!(parts[1], "/" | "/chat")) {
+                line = format!("{} {} {}", parts[0], env.resource(), parts[2]);
+            }
+            line = line.replace("http://example.com/", &format!("http://{}/", env.host()));
+        } else if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("host")
+            && (captured || matches!(value.trim(), "example.com" | "server.example.com"))
+        {
+            line = line.replacen(value.trim(), env.host(), 1);
+        }
+        lines.push(line);
+    }
+    let text = lines.join("\r\n");
+    plan.head = text.chars().map(|c| c as u8).collect();
+    plan.head_is_cut = !text.contains("\r\n\r\n");
+    plan.behind = hex(&joined(&vector["behind"])).unwrap_or_default();
+    let status = vector["status"].as_u64().unwrap_or(101) as u16;
+    if status != 101 {
+        let also = vector["also"].as_array().into_iter().flatten();
+        let also = also.filter_map(|status| status.as_u64().map(|status| status as u16));
+        plan.expect = Expect::Refuse(std::iter::once(status).chain(also).collect());
+    }
+    finish_vector(plan);
+}
+
+fn of_response(plan: &mut Plan, vector: &Value) {
+    plan.head = head(&vector["response"]);
+    let text: String = plan.head.iter().map(|&byte| char::from(byte)).collect();
+    plan.head_is_cut =
+        !text.contains("\r\n\r\n") && !text.contains("\n\r\n") && !text.contains("\n\n");
+    plan.behind = hex(&joined(&vector["behind"])).unwrap_or_default();
+    if vector["accepted"] == false {
+        plan.expect = Expect::Refuse(Vec::new());
+    }
+    finish_vector(plan);
+}
+
+/// Bytes behind a head that end inside a frame.
+fn finish_vector(plan: &mut Plan) {
+    if plan.head_is_cut {
+        plan.steps.push(Step::Shutdown);
+    }
+    let mut reader = plan.reader();
+    let events = reader.read(&plan.behind);
+    if plan.expect != Expect::Accept {
+        return;
+    }
+    if let Some(Event::Violation(violation)) = events.last() {
+        plan.expect = Expect::Fail(vec![violation.code]);
+    } else if !events.iter().any(|event| matches!(event, Event::Close(..)))
+        && !reader.is_between_messages()
+    {
+        plan.steps.push(Step::Shutdown);
+        plan.expect = Expect::Lost;
+    }
+}
+
+fn of_data(plan: &mut Plan, data: &Data, env: &Env) {
+    let mut extension = None;
+    if let Some(words) = &data.deflate {
+        let parameters = agreement(words, plan.role);
+        extension = Some(header(&parameters));
+        plan.deflate = Some(parameters);
+    }
+    let start = data.start.as_ref().map(|line| line.replace("{resource}", env.resource()));
+    plan.head = plain_head(plan.role, env, start.as_deref(), &data.head, extension.as_deref());
+    let mut writer = Writer::new(plan.role.other(), plan.keys.clone());
+    for line in &data.send {
+        if let Err(error) = writer.line(line) {
+            panic!("case {}: {error}", data.id);
+        }
+    }
+    plan.steps = writer.steps;
+    plan.keys = writer.keys;
+    let mut words = data.expect.split(' ');
+    let kind = words.next().unwrap_or_default();
+    let numbers: Vec<u16> = words.filter_map(|word| word.parse().ok()).collect();
+    plan.expect = match kind {
+        "" | "accept" => Expect::Accept,
+        "fail" => Expect::Fail(numbers),
+        "either" => Expect::Either,
+        "lost" => Expect::Lost,
+        "refuse" => Expect::Refuse(numbers),
+        other => panic!("case {}: no expectation {other}", data.id),
+    };
+}
+
+/// The parameters of `ours=9 theirs-alone`, if the tested end is `role`.
+fn agreement(words: &str, role: Role) -> Parameters {
+    let mut parameters = Parameters::default();
+    for word in words.split_whitespace() {
+        let (who, what) = word.split_once(['=', '-']).unwrap_or((word, ""));
+        let is_client = (who == "ours") == (role == Role::Server);
+        match (is_client, what) {
+            (true, "alone") => parameters.client_no_context_takeover = true,
+            (false, "alone") => parameters.server_no_context_takeover = true,
+            (true, bits) => parameters.client_max_window_bits = Some(bits.parse().ok()),
+            (false, bits) => parameters.server_max_window_bits = bits.parse().ok(),
+        }
+    }
+    parameters
+}
+
+fn header(parameters: &Parameters) -> String {
+    let mut text = deflate::NAME.to_owned();
+    if parameters.server_no_context_takeover {
+        text += "; server_no_context_takeover";
+    }
+    if parameters.client_no_context_takeover {
+        text += "; client_no_context_takeover";
+    }
+    if let Some(bits) = parameters.server_max_window_bits {
+        let _ = write!(text, "; server_max_window_bits={bits}");
+    }
+    match parameters.client_max_window_bits {
+        Some(Some(bits)) => {
+            let _ = write!(text, "; client_max_window_bits={bits}");
+        }
+        Some(None) => text += "; client_max_window_bits",
+        None => {}
+    }
+    text
+}
+
+/// A correct request or response, changed by `lines`.
+fn plain_head(
+    role: Role,
+    env: &Env,
+    start: Option<&str>,
+    lines: &[String],
+    extension: Option<&str>,
+) -> Vec<u8> {
+    let (first, plain) = match role {
+        Role::Server => (
+            format!("GET {} HTTP/1.1", env.resource()),
+            vec![
+                format!("Host: {}", env.host()),
+                "Upgrade: websocket".to_owned(),
+                "Connection: Upgrade".to_owned(),
+                format!("Sec-WebSocket-Key: {KEY}"),
+                "Sec-WebSocket-Version: 13".to_owned(),
+            ],
+        ),
+        Role::Client => (
+            "HTTP/1.1 101 Switching Protocols".to_owned(),
+            vec![
+                "Upgrade: websocket".to_owned(),
+                "Connection: Upgrade".to_owned(),
+                format!("Sec-WebSocket-Accept: {ACCEPT}"),
+            ],
+        ),
+    };
+    let name = |line: &str| line.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    // A line of the same name takes the place of the plain one; with `+` in front it is added.
+    let replaced = |line: &String| {
+        let name_of = name(line);
+        lines.iter().any(|other| !other.starts_with('+') && name(other) == name_of)
+    };
+    let mut head = vec![start.unwrap_or(&first).to_owned()];
+    head.extend(plain.into_iter().filter(|line| !replaced(line)));
+    let added = lines.iter().filter(|line| !line.ends_with(':'));
+    head.extend(added.map(|line| line.trim_start_matches('+').replace("{host}", env.host())));
+    head.extend(extension.map(|value| format!("Sec-WebSocket-Extensions: {value}")));
+    let text = head.join("\r\n") + "\r\n\r\n";
+    text.chars().map(|c| c as u8).collect()
+}
+
+/// The response with the accept value for this key.
+pub(crate) fn with_accept(head: &[u8], key: &str) -> Vec<u8> {
+    let text: String = head.iter().map(|&byte| char::from(byte)).collect();
+    let accept = crate::judge::accept::accept(key);
+    // A case of a wrong value may be the right one with its case flipped.
+    let flip = |text: &str| -> String {
+        let flip = |c: char| match c.is_ascii_lowercase() {
+            true => c.to_ascii_uppercase(),
+            false => c.to_ascii_lowercase(),
+        };
+        text.chars().map(flip).collect()
+    };
+    let text = text.replace(&flip(ACCEPT), &flip(&accept));
+    let text = text.replace(ACCEPT, &accept);
+    let text = text.replace(ACCEPT.trim_end_matches('='), accept.trim_end_matches('='));
+    text.replace(KEY, key).chars().map(|c| c as u8).collect()
+}

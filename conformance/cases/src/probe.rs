@@ -1,0 +1,180 @@
+//! What is learnt of a peer before the cases run, so that a skip has its cause.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Role;
+use crate::case::{Case, Need, find};
+use crate::judge::Kind;
+use crate::judge::deflate::Parameters;
+use crate::session::{Env, Session};
+
+/// What a peer can do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// It opened a connection and answered a Ping.
+    pub answers: bool,
+    /// The kind in which a text comes back; `None` if it doesn't.
+    pub echo_text: Option<Kind>,
+    /// The kind in which a binary message comes back.
+    pub echo_binary: Option<Kind>,
+    /// How many messages it sends by itself when a connection opens.
+    pub greeting: usize,
+    /// The parameters of permessage-deflate: a server's answer to an offer of all, a client's
+    /// offer.
+    pub deflate: Option<Parameters>,
+    /// The subprotocols: the one that a server takes, those that a client offers.
+    pub subprotocols: Vec<String>,
+    /// The longest message that came back, in bytes.
+    pub largest: u64,
+    /// The Sec-WebSocket-Key of a tested client in the probe.
+    pub key: Option<String>,
+}
+
+impl Peer {
+    /// A peer that can do everything: for the pages that explain the cases.
+    pub fn capable() -> Peer {
+        Peer {
+            answers: true,
+            echo_text: Some(Kind::Text),
+            echo_binary: Some(Kind::Binary),
+            greeting: 0,
+            deflate: Some(Parameters {
+                client_max_window_bits: Some(None),
+                ..Parameters::default()
+            }),
+            subprotocols: Vec::new(),
+            largest: 16 << 20,
+            key: None,
+        }
+    }
+
+    /// Whether text and binary messages come back.
+    pub fn echoes(&self) -> bool {
+        self.echo_text.is_some() && self.echo_binary.is_some()
+    }
+
+    /// Why it cannot have a case with this need.
+    pub fn lacks(&self, need: Need, role: Role) -> Option<String> {
+        let at_least = |size: u64| match self.echoes() {
+            true if self.largest >= size => None,
+            true => Some(format!("the longest message that came back has {} bytes", self.largest)),
+            false => Some("the peer does not echo".to_owned()),
+        };
+        let offers = if role == Role::Server { "agrees on" } else { "offers" };
+        let lacking = |has: bool, what: String| (!has).then_some(what);
+        let window = || self.deflate.is_some_and(|offer| offer.client_max_window_bits.is_some());
+        match need {
+            Need::Echo => lacking(self.echoes(), "the peer does not echo".into()),
+            Need::Deflate => lacking(
+                self.deflate.is_some(),
+                format!("no {role} that {offers} permessage-deflate"),
+            ),
+            Need::NoDeflate => {
+                lacking(self.deflate.is_none(), "the peer offers permessage-deflate".into())
+            }
+            Need::ClientWindow => {
+                lacking(window(), format!("no {role} that {offers} client_max_window_bits"))
+            }
+            Need::Subprotocol => lacking(
+                !self.subprotocols.is_empty(),
+                format!("no {role} that {offers} a subprotocol"),
+            ),
+            Need::NoSubprotocol => {
+                lacking(self.subprotocols.is_empty(), "the peer offers a subprotocol".into())
+            }
+            Need::Message64K => at_least(64 << 10),
+            Need::Message1M => at_least(1 << 20),
+            Need::Message16M => at_least(16 << 20),
+        }
+    }
+}
+
+/// The sessions of the probe, one after the other. None of them fails: they are run to learn.
+///
+/// ```
+/// use wsconform_cases::{Env, Peer, Probe, Role};
+///
+/// let mut probe = Probe::new(Role::Server, "localhost:9001", "/", 0);
+/// while let Some(mut session) = probe.next_session() {
+///     // Drive the session as any other, over a new connection; here the peer is not there.
+///     session.ended(wsconform_cases::End::Reset);
+///     probe.learn(&session);
+/// }
+/// assert!(!probe.peer().answers);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Probe {
+    role: Role,
+    env: Env,
+    left: Vec<&'static Case>,
+}
+
+impl Probe {
+    /// A probe of a `role` at this authority and request target.
+    pub fn new(role: Role, host: &str, resource: &str, seed: u64) -> Probe {
+        let ids = ["PROBE-1", "PROBE-2", "PROBE-3", "PROBE-4", "PROBE-5", "PROBE-6"];
+        let left = ids.iter().rev().filter_map(|id| find_probe(id)).collect();
+        Probe { role, env: Env::new(host, resource, Peer::default(), seed), left }
+    }
+
+    /// The next session to run, over a connection of its own; `None` when all is known. A peer
+    /// that doesn't answer the first is asked no more.
+    pub fn next_session(&mut self) -> Option<Session> {
+        while let Some(case) = self.left.pop() {
+            if case.tests(self.role) && case.needs.iter().all(|need| self.has(*need)) {
+                return Some(Session::new(case, self.role, &self.env));
+            }
+        }
+        None
+    }
+
+    fn has(&self, need: Need) -> bool {
+        self.env.peer.lacks(need, self.role).is_none()
+    }
+
+    /// Takes what a session has shown.
+    pub fn learn(&mut self, session: &Session) {
+        let seen = session.observed();
+        let peer = &mut self.env.peer;
+        match session.case().id.as_str() {
+            "PROBE-1" => {
+                peer.answers = seen.opened && !seen.pongs.is_empty();
+                if !peer.answers {
+                    self.left.clear();
+                }
+                let place = |text: &[u8]| seen.messages.iter().position(|m| m.1 == text);
+                peer.echo_text = place(PROBE_TEXT).map(|place| seen.messages[place].0);
+                peer.echo_binary = place(PROBE_BINARY).map(|place| seen.messages[place].0);
+                peer.greeting = place(PROBE_TEXT).unwrap_or(0);
+                peer.key = seen.key.clone();
+                if self.role == Role::Client {
+                    peer.deflate = seen.offer;
+                    peer.subprotocols = seen.subprotocols.clone();
+                }
+            }
+            "PROBE-2" => peer.deflate = seen.agreed,
+            "PROBE-3" => peer.subprotocols = seen.subprotocols.clone(),
+            _ => {
+                let sizes = seen.messages.iter().map(|message| message.1.len() as u64);
+                peer.largest = peer.largest.max(sizes.max().unwrap_or(0));
+            }
+        }
+    }
+
+    /// What is known so far.
+    pub fn peer(&self) -> &Peer {
+        &self.env.peer
+    }
+
+    /// The environment for the cases.
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+}
+
+pub(crate) const PROBE_TEXT: &[u8] = b"wsconform asks: do you echo a text?";
+pub(crate) const PROBE_BINARY: &[u8] = b"wsconform asks: do you echo binary? \xff";
+
+fn find_probe(id: &str) -> Option<&'static Case> {
+    crate::plan::code::probes().iter().find(|case| case.id == id).or_else(|| find(id))
+}

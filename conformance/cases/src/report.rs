@@ -1,0 +1,317 @@
+//! Results, and what is made of them. No score, no percentage, no order but by name.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Role;
+use crate::case::{self, Group, Level, find};
+use crate::expect::{Expectations, Standing};
+use crate::probe::Peer;
+use crate::session::{Session, Verdict};
+
+/// The results of one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The version of this suite.
+    pub suite: String,
+    /// The edition of the cases.
+    pub edition: u32,
+    /// What was tested, in the words of whoever ran it.
+    pub target: String,
+    /// The role of the target.
+    pub role: Role,
+    /// What the probe has learnt.
+    pub peer: Peer,
+    /// A row for each case that was run, by number.
+    pub rows: Vec<Row>,
+}
+
+/// The result of one case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// The number of the case.
+    pub case: String,
+    /// The tested role.
+    pub role: Role,
+    /// The title of the case.
+    pub title: String,
+    /// Its group.
+    pub group: Group,
+    /// Its level.
+    pub level: Level,
+    /// Its section.
+    pub section: String,
+    /// Its edition.
+    pub edition: u32,
+    /// What the case says of the peer.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// What else was seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
+}
+
+impl Row {
+    /// The row of a session that is over.
+    pub fn new(session: &Session) -> Row {
+        let case = session.case();
+        Row {
+            case: case.id.clone(),
+            role: session.role(),
+            title: case.title.clone(),
+            group: case.group(),
+            level: case.level,
+            section: case.rule.section.clone(),
+            edition: case.edition,
+            verdict: session.verdict().clone(),
+            remarks: session.remarks().to_vec(),
+        }
+    }
+
+    /// The verdict in a word, and why.
+    fn words(&self) -> (&'static str, &str) {
+        match &self.verdict {
+            Verdict::Pass => ("pass", ""),
+            Verdict::Fail { why, .. } => ("FAIL", why),
+            Verdict::Note { why } => ("note", why),
+            Verdict::Skip { cause } => ("skip", cause),
+            Verdict::Waiting => ("open", "the session was not finished"),
+        }
+    }
+}
+
+impl Report {
+    /// A report without rows.
+    pub fn new(target: &str, role: Role, peer: Peer) -> Report {
+        Report {
+            suite: env!("CARGO_PKG_VERSION").to_owned(),
+            edition: case::EDITION,
+            target: target.to_owned(),
+            role,
+            peer,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds the row of a session, in its place.
+    pub fn add(&mut self, session: &Session) {
+        let row = Row::new(session);
+        let place = self.rows.partition_point(|other| other.case < row.case);
+        self.rows.insert(place, row);
+    }
+
+    /// How many rows have each verdict: pass, fail, note, skip.
+    fn counts(&self) -> [usize; 4] {
+        let mut counts = [0; 4];
+        for row in &self.rows {
+            match row.verdict {
+                Verdict::Pass => counts[0] += 1,
+                Verdict::Fail { .. } => counts[1] += 1,
+                Verdict::Note { .. } => counts[2] += 1,
+                Verdict::Skip { .. } | Verdict::Waiting => counts[3] += 1,
+            }
+        }
+        counts
+    }
+
+    /// The report as JSON, with line breaks.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
+    /// Reads a report.
+    ///
+    /// # Errors
+    ///
+    /// What is not a report in JSON.
+    pub fn from_json(json: &str) -> Result<Report, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    /// The report in the Test Anything Protocol, version 14. A known failure is a TODO, a note is
+    /// `ok` with a comment.
+    pub fn to_tap(&self, expect: &Expectations) -> String {
+        let mut tap = format!("TAP version 14\n1..{}\n", self.rows.len());
+        for (index, row) in self.rows.iter().enumerate() {
+            let standing = expect.standing(row);
+            let ok = match (&row.verdict, standing) {
+                (_, Standing::Newer) => "ok",
+                (Verdict::Fail { .. } | Verdict::Waiting, _) => "not ok",
+                _ => "ok",
+            };
+            let directive = match (&row.verdict, standing) {
+                (Verdict::Skip { cause }, _) => format!(" # SKIP {cause}"),
+                (_, Standing::Known) => " # TODO known failure".to_owned(),
+                _ => String::new(),
+            };
+            let number = index + 1;
+            let title = row.title.replace('#', "\\#");
+            let _ = writeln!(tap, "{ok} {number} - {} {title}{directive}", row.case);
+            if let Verdict::Fail { why, section, evidence } = &row.verdict {
+                let json = |text: &str| serde_json::to_string(text).unwrap_or_default();
+                let _ = writeln!(
+                    tap,
+                    "  ---\n  why: {}\n  section: {}\n  evidence: {}\n  ...",
+                    json(why),
+                    json(section),
+                    json(evidence)
+                );
+            }
+            if let Verdict::Note { why } = &row.verdict {
+                let _ = writeln!(tap, "# note {}: {why}", row.case);
+            }
+        }
+        tap
+    }
+
+    /// The report for a terminal: failures and notes by group, then what was skipped and why.
+    /// `colour` adds escapes.
+    pub fn to_terminal(&self, expect: &Expectations, colour: bool) -> String {
+        let paint = |code: &str, text: &str| match colour {
+            true => format!("\x1b[{code}m{text}\x1b[0m"),
+            false => text.to_owned(),
+        };
+        let mut text = format!("{} ({})\n", self.target, self.role);
+        for group in Group::ALL {
+            let rows: Vec<&Row> = self.rows.iter().filter(|row| row.group == group).collect();
+            let shown =
+                |row: &&&Row| matches!(row.verdict, Verdict::Fail { .. } | Verdict::Note { .. });
+            if rows.is_empty() {
+                continue;
+            }
+            let _ = writeln!(text, "\n{}", paint("1", group.title()));
+            for row in rows.iter().filter(shown) {
+                let (word, why) = row.words();
+                let word = match expect.standing(row) {
+                    Standing::Known => "known",
+                    Standing::Newer => "newer",
+                    _ => word,
+                };
+                let word = if word == "FAIL" { paint("31", word) } else { word.to_owned() };
+                let _ = writeln!(text, "  {word} {} {}: {why}", row.case, row.title);
+                if let Verdict::Fail { section, .. } = &row.verdict {
+                    let _ = writeln!(text, "       {section}");
+                }
+            }
+            let rest = rows.iter().filter(|row| matches!(row.verdict, Verdict::Pass)).count();
+            let _ = writeln!(text, "  {rest} more pass");
+        }
+        let mut causes: Vec<(&str, Vec<&str>)> = Vec::new();
+        for row in &self.rows {
+            if let Verdict::Skip { cause } = &row.verdict {
+                match causes.iter_mut().find(|known| known.0 == cause) {
+                    Some(known) => known.1.push(&row.case),
+                    None => causes.push((cause, vec![&row.case])),
+                }
+            }
+        }
+        if !causes.is_empty() {
+            let _ = writeln!(text, "\n{}", paint("1", "Skipped"));
+        }
+        for (cause, cases) in causes {
+            let _ = writeln!(text, "  {cause}: {}", cases.join(" "));
+        }
+        for row in self.rows.iter().filter(|row| expect.standing(row) == Standing::Mended) {
+            let _ = writeln!(text, "\n{} passes now: its line of the file can go", row.case);
+        }
+        let [pass, fail, note, skip] = self.counts();
+        let _ = writeln!(text, "\n{pass} pass, {fail} fail, {note} notes, {skip} skipped");
+        text
+    }
+}
+
+/// One page with the results of several targets beside each other, by name. It needs nothing
+/// from elsewhere.
+pub fn to_html(reports: &[Report]) -> String {
+    let mut reports: Vec<&Report> = reports.iter().collect();
+    reports.sort_by(|a, b| (&a.target, a.role).cmp(&(&b.target, b.role)));
+    let mut page = String::from(HTML_START);
+    page.push_str("<h1>wsconform</h1>\n<ul>\n");
+    for report in &reports {
+        let _ = writeln!(
+            page,
+            "<li>{} ({}), edition {} of the cases, suite {}</li>",
+            escaped(&report.target),
+            report.role,
+            report.edition,
+            escaped(&report.suite)
+        );
+    }
+    page.push_str("</ul>\n<p>FAIL: the text names this end and says what it MUST do. Note: a choice, or the text binds the sender alone. Notes are not faults.</p>\n");
+    for group in Group::ALL {
+        let mut ids: Vec<&Row> =
+            reports.iter().flat_map(|r| &r.rows).filter(|row| row.group == group).collect();
+        ids.sort_by(|a, b| a.case.cmp(&b.case));
+        ids.dedup_by(|a, b| a.case == b.case);
+        if ids.is_empty() {
+            continue;
+        }
+        let _ = writeln!(page, "<h2>{}</h2>\n<table>\n<tr><th>case</th>", group.title());
+        for report in &reports {
+            let _ = writeln!(page, "<th>{}</th>", escaped(&report.target));
+        }
+        page.push_str("</tr>\n");
+        for id in ids {
+            html_row(&mut page, id, &reports);
+        }
+        page.push_str("</table>\n");
+    }
+    page.push_str("</body></html>\n");
+    page
+}
+
+fn html_row(page: &mut String, id: &Row, reports: &[&Report]) {
+    let explained = find(&id.case).map(case::Case::explain).unwrap_or_default();
+    let _ = writeln!(
+        page,
+        "<tr><td><details><summary>{} {} <i>{:?}, {}</i></summary><pre>{}</pre></details></td>",
+        id.case,
+        escaped(&id.title),
+        id.level,
+        escaped(&id.section),
+        escaped(&explained)
+    );
+    for report in reports {
+        match report.rows.iter().find(|row| row.case == id.case) {
+            Some(row) => {
+                let (word, why) = row.words();
+                let mut more = why.to_owned();
+                for remark in &row.remarks {
+                    let _ = write!(more, "\n{remark}");
+                }
+                if let Verdict::Fail { evidence, .. } = &row.verdict {
+                    let _ = write!(more, "\n{evidence}");
+                }
+                let class = word.to_ascii_lowercase();
+                if more.is_empty() {
+                    let _ = writeln!(page, "<td class={class}>{word}</td>");
+                } else {
+                    let more = escaped(more.trim());
+                    let _ = writeln!(
+                        page,
+                        "<td class={class}><details><summary>{word}</summary><pre>{more}</pre></details></td>"
+                    );
+                }
+            }
+            None => page.push_str("<td></td>\n"),
+        }
+    }
+    page.push_str("</tr>\n");
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+const HTML_START: &str = "<!DOCTYPE html>
+<html lang=en><head><meta charset=utf-8><title>wsconform</title>
+<style>
+body { font: 15px/1.4 sans-serif; margin: 2em; color: #222; background: #fff }
+table { border-collapse: collapse }
+td, th { border: 1px solid #ccc; padding: .2em .5em; vertical-align: top; text-align: left }
+pre { white-space: pre-wrap; word-break: break-all; max-width: 50em; font-size: 12px }
+i { color: #777 }
+.fail { background: #fbd5d0 } .note { background: #fdf3c8 } .skip { color: #888 }
+</style></head><body>
+";

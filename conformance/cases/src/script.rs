@@ -1,0 +1,226 @@
+//! The notation of what a case sends.
+//!
+//! One line is one step. A frame is its kind or its first byte in hexadecimal, then its payload,
+//! then what is wrong with it:
+//!
+//! ```text
+//! text 'Hello'              a whole text message
+//! text+ 'Hel'               a first fragment (FIN unset)
+//! cont 'lo'                 the last fragment; cont+ for one between
+//! c1 f248cdc9c90700         by first byte: RSV1 and a text
+//! c1 deflate'Hello'         compressed as literals of one fixed block
+//! binary 00*65536           repeated
+//! close 1000 'bye'          a code and a reason
+//! text 'x' /wrong-mask      masked as only the other end may
+//! text 'x' /key=00000000    with this masking key
+//! text 'x' /len=2           the length in 2 (or 8) further bytes
+//! text 'x' /says=5          announces another length
+//! text 'x' /cut=3           without the last three bytes
+//! raw ffff                  these bytes
+//! piece 1                   what follows goes out in pieces of one byte; 0 ends it
+//! pause 2                   wait two round trips
+//! await pong 'p'            go on when the Pong is there
+//! await messages 2          go on when two messages are there
+//! shutdown                  end our half of the connection
+//! ```
+
+use crate::Role;
+use crate::judge::deflate;
+use crate::judge::frame::Frame;
+use crate::session::Wait;
+use crate::vectors::hex;
+
+/// One step of a case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Send(Vec<u8>),
+    Pause(Wait),
+    AwaitPong(Vec<u8>),
+    /// How many messages in all.
+    AwaitMessages(usize),
+    Shutdown,
+}
+
+/// Masking keys that differ from frame to frame and are the same in each run.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys(u64);
+
+impl Keys {
+    pub(crate) fn new(seed: u64) -> Keys {
+        Keys(seed ^ 0x9e37_79b9_7f4a_7c15)
+    }
+
+    pub(crate) fn number(&mut self) -> u64 {
+        // splitmix64
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    pub(crate) fn key(&mut self) -> [u8; 4] {
+        (self.number() as u32).to_be_bytes()
+    }
+}
+
+/// Builds steps for one sender.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer {
+    pub(crate) sender: Role,
+    pub(crate) keys: Keys,
+    pub(crate) steps: Vec<Step>,
+    piece: usize,
+}
+
+impl Writer {
+    pub(crate) fn new(sender: Role, keys: Keys) -> Writer {
+        Writer { sender, keys, steps: Vec::new(), piece: 0 }
+    }
+
+    /// Adds bytes; neighbours are joined, so that they go out in one write.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        if self.piece > 0 {
+            self.steps.extend(bytes.chunks(self.piece).map(|piece| Step::Send(piece.to_vec())));
+            return;
+        }
+        match self.steps.last_mut() {
+            Some(Step::Send(before)) => before.extend(bytes),
+            _ => self.steps.push(Step::Send(bytes.to_vec())),
+        }
+    }
+
+    pub(crate) fn frame(&mut self, first: u8, payload: &[u8]) {
+        let bytes = Frame::new(self.sender, first, payload, self.keys.key()).bytes();
+        self.raw(&bytes);
+    }
+
+    pub(crate) fn step(&mut self, step: Step) {
+        self.steps.push(step);
+    }
+
+    /// Sends what follows in pieces of `size` bytes, 0 for whole.
+    pub(crate) fn piece(&mut self, size: usize) {
+        self.piece = size;
+        // An empty step keeps the pieces from being joined to what was before.
+        self.steps.push(Step::Send(Vec::new()));
+    }
+
+    /// Adds one line of the notation.
+    pub(crate) fn line(&mut self, line: &str) -> Result<(), String> {
+        let words = words(line);
+        let bad = || format!("not a step: {line}");
+        let mut words = words.iter().map(String::as_str);
+        let first = words.next().ok_or_else(bad)?;
+        let number = |word: Option<&str>| word.and_then(|w| w.parse::<u32>().ok()).ok_or_else(bad);
+        match first {
+            "pause" => {
+                let wait = Wait::round_trips(number(words.next())?);
+                self.step(Step::Pause(wait));
+            }
+            "piece" => self.piece(number(words.next())? as usize),
+            "shutdown" => self.step(Step::Shutdown),
+            "await" => match words.next() {
+                Some("pong") => {
+                    let payload = words.map(payload).collect::<Option<Vec<_>>>().ok_or_else(bad)?;
+                    self.step(Step::AwaitPong(payload.concat()));
+                }
+                Some("messages") => {
+                    let count = number(words.next())?;
+                    self.step(Step::AwaitMessages(count as usize));
+                }
+                _ => return Err(bad()),
+            },
+            "raw" => {
+                let bytes = words.map(payload).collect::<Option<Vec<_>>>().ok_or_else(bad)?;
+                self.raw(&bytes.concat());
+            }
+            kind => {
+                let bytes = self.written(kind, words).ok_or_else(bad)?;
+                self.raw(&bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn written<'a>(&mut self, kind: &str, words: impl Iterator<Item = &'a str>) -> Option<Vec<u8>> {
+        let (kind, fin) = match kind.strip_suffix('+') {
+            Some(kind) => (kind, 0),
+            None => (kind, 0x80),
+        };
+        let first = match kind {
+            "cont" => fin,
+            "text" => fin | 1,
+            "binary" => fin | 2,
+            "close" => fin | 8,
+            "ping" => fin | 9,
+            "pong" => fin | 10,
+            hex if hex.len() == 2 => u8::from_str_radix(hex, 16).ok()?,
+            _ => return None,
+        };
+        let mut frame = Frame::new(self.sender, first, [], self.keys.key());
+        let mut cut = 0;
+        for word in words {
+            let Some(flaw) = word.strip_prefix('/') else {
+                match word.parse::<u16>() {
+                    Ok(code) if kind == "close" && frame.payload.is_empty() => {
+                        frame.payload.extend(code.to_be_bytes());
+                    }
+                    _ => frame.payload.extend(payload(word)?),
+                }
+                continue;
+            };
+            match flaw.split_once('=') {
+                None if flaw == "wrong-mask" => {
+                    let key = self.keys.key();
+                    frame.key = frame.key.is_none().then_some(key);
+                }
+                Some(("key", key)) => {
+                    if self.sender == Role::Client {
+                        frame.key = Some(hex(key)?.try_into().ok()?);
+                    }
+                }
+                Some(("len", bytes)) => frame.extended = bytes.parse().ok(),
+                Some(("says", length)) => frame.says = length.parse().ok(),
+                Some(("cut", bytes)) => cut = bytes.parse().ok()?,
+                _ => return None,
+            }
+        }
+        let mut bytes = frame.bytes();
+        bytes.truncate(bytes.len().saturating_sub(cut));
+        Some(bytes)
+    }
+}
+
+/// Splits at blanks outside of quotes.
+fn words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for c in line.chars() {
+        if c == '\'' {
+            quoted = !quoted;
+        }
+        if c == ' ' && !quoted {
+            words.push(String::new());
+        } else if let Some(last) = words.last_mut() {
+            last.push(c);
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// `'text'`, hexadecimal digits, `deflate'text'`, each with `*times` behind it on wish.
+fn payload(word: &str) -> Option<Vec<u8>> {
+    let (unit, times) = match word.rsplit_once('*') {
+        Some((unit, times)) if !times.contains('\'') => (unit, times.parse().ok()?),
+        _ => (word, 1),
+    };
+    let quoted = |text: &str| -> Option<Vec<u8>> {
+        Some(text.strip_prefix('\'')?.strip_suffix('\'')?.as_bytes().to_vec())
+    };
+    if let Some(text) = unit.strip_prefix("deflate") {
+        return Some(deflate::literals(&quoted(text)?.repeat(times)));
+    }
+    quoted(unit).or_else(|| hex(unit)).map(|bytes| bytes.repeat(times))
+}

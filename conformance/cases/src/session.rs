@@ -1,0 +1,1009 @@
+//! One connection of one case, as a state machine without I/O and without a clock.
+//!
+//! ```text
+//! loop {
+//!     match session.next_action() {
+//!         Send(bytes)    write all of them, then ask again; read meanwhile if the write blocks
+//!         Pause(wait)    read for that long (`received`), then ask again
+//!         Receive(wait)  read once: `received`, `ended`, or after that time `timed_out`
+//!         Shutdown       end the writing half, then ask again
+//!         Done           `verdict` is final; drop the connection
+//!     }
+//! }
+//! ```
+//!
+//! To test a server, connect for each session; to test a client, accept its connection. The first
+//! action fits the role. A failed write is `ended(End::Reset)`, after what can still be read.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Role;
+use crate::case::{Case, Group, Level};
+use crate::judge::deflate::{self, Parameters};
+use crate::judge::frame::{Frame, Header};
+use crate::judge::http::{self, Extension, Head};
+use crate::judge::{Event, Kind, Reader, Violation, accept};
+use crate::plan::{self, Expect, Plan};
+use crate::probe::Peer;
+use crate::script::Step;
+
+/// A time to wait, in round trips to the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    round_trips: u32,
+    floor: Duration,
+}
+
+impl Wait {
+    /// How long an answer is waited for: 20 round trips, and at least three seconds. Only a peer
+    /// that does not answer costs that time.
+    pub const ANSWER: Wait = Wait { round_trips: 20, floor: Duration::from_secs(3) };
+
+    /// A pause of this many round trips, and at least of as many milliseconds.
+    pub fn round_trips(count: u32) -> Wait {
+        Wait { round_trips: count, floor: Duration::from_millis(count.into()) }
+    }
+
+    /// The time, for a round trip that was measured.
+    pub fn duration(self, round_trip: Duration) -> Duration {
+        round_trip.saturating_mul(self.round_trips).max(self.floor)
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} round trips, at least {} ms", self.round_trips, self.floor.as_millis())
+    }
+}
+
+/// What a program does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Write these bytes, with Nagle's algorithm off, then ask again.
+    Send(Vec<u8>),
+    /// Go on reading for this time, then ask again.
+    Pause(Wait),
+    /// Read once, for at most this time, then ask again.
+    Receive(Wait),
+    /// End the writing half of the stream, then ask again.
+    Shutdown,
+    /// The verdict is there.
+    Done,
+}
+
+/// How the peer ended the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// In order.
+    Fin,
+    /// By a reset, or a failed write.
+    Reset,
+}
+
+/// What a case says of a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "verdict")]
+pub enum Verdict {
+    /// The peer does what the sentence says.
+    Pass,
+    /// It doesn't, and the sentence names its role: only at level R.
+    Fail {
+        /// What happened.
+        why: String,
+        /// The sentence's document and section.
+        section: String,
+        /// The bytes, as far as they matter.
+        evidence: String,
+    },
+    /// It makes a choice that should be known.
+    Note {
+        /// What happened.
+        why: String,
+    },
+    /// The case does not fit the peer.
+    Skip {
+        /// Why not.
+        cause: String,
+    },
+    /// The session isn't over.
+    Waiting,
+}
+
+/// Where the peer is, and what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Env {
+    host: String,
+    resource: String,
+    pub(crate) peer: Peer,
+    seed: u64,
+}
+
+impl Env {
+    /// `host` is the value of Host (`localhost:9001`), `resource` the request target (`/`); both
+    /// are unused for a tested client. The masking keys depend on `seed` and the case alone.
+    pub fn new(host: &str, resource: &str, peer: Peer, seed: u64) -> Env {
+        Env { host: host.to_owned(), resource: resource.to_owned(), peer, seed }
+    }
+
+    /// What is known of the peer.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(crate) fn resource(&self) -> &str {
+        &self.resource
+    }
+
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+}
+
+/// What a session has seen of a peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// The opening handshake succeeded.
+    pub opened: bool,
+    /// The head that the peer sent.
+    pub head: Option<Head>,
+    /// The key of a tested client.
+    pub key: Option<String>,
+    /// What a tested client offers of permessage-deflate, in its first offer.
+    pub offer: Option<Parameters>,
+    /// What is agreed of permessage-deflate.
+    pub agreed: Option<Parameters>,
+    /// The subprotocols that a client offers, or the one that a server has taken.
+    pub subprotocols: Vec<String>,
+    /// The messages so far.
+    pub messages: Vec<(Kind, Vec<u8>)>,
+    /// The payloads of the Pongs so far.
+    pub pongs: Vec<Vec<u8>>,
+    /// The Close: its code, if it has one.
+    pub close: Option<Option<u16>>,
+    /// How the stream ended.
+    pub end: Option<End>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The peer's head is to come.
+    Head,
+    /// The steps of the plan.
+    Steps,
+    /// The markers are to come back.
+    Marker,
+    /// Our Close is out: does the peer fail the connection after all?
+    SecondChance,
+    /// The peer's Close is there, its end of TCP is to come.
+    TcpEnd,
+    Done,
+}
+
+/// How a session ends.
+enum Outcome {
+    Good,
+    Bad { why: String, section: String },
+    Note(String),
+    Skip(String),
+}
+
+/// One connection of one case.
+#[derive(Clone, Debug)]
+pub struct Session {
+    case: &'static Case,
+    role: Role,
+    peer: Peer,
+    plan: Plan,
+    phase: Phase,
+    actions: VecDeque<Action>,
+    steps: VecDeque<Step>,
+    reader: Reader,
+    /// Bytes of the peer's head that isn't complete.
+    head: Vec<u8>,
+    expected: Vec<(Kind, Vec<u8>)>,
+    last_ping: Option<Vec<u8>>,
+    expects_close: Option<Option<u16>>,
+    marker: Vec<u8>,
+    seen: Observed,
+    verdict: Verdict,
+    remarks: Vec<String>,
+    sent: Record,
+    received: Record,
+}
+
+/// The start of what went one way, and how much it was.
+#[derive(Clone, Debug, Default)]
+struct Record {
+    bytes: Vec<u8>,
+    total: usize,
+}
+
+impl Record {
+    fn add(&mut self, bytes: &[u8]) {
+        self.total += bytes.len();
+        let room = 4096usize.saturating_sub(self.bytes.len());
+        self.bytes.extend(&bytes[..room.min(bytes.len())]);
+    }
+}
+
+impl Session {
+    /// A session of `case` against a peer of this role.
+    pub fn new(case: &'static Case, role: Role, env: &Env) -> Session {
+        let plan = case.plan(role, env);
+        let mut keys = plan.keys.clone();
+        let mut session = Session {
+            case,
+            role,
+            peer: env.peer.clone(),
+            phase: Phase::Head,
+            actions: VecDeque::new(),
+            steps: plan.steps.clone().into(),
+            reader: Reader::new(role),
+            head: Vec::new(),
+            expected: Vec::new(),
+            last_ping: None,
+            expects_close: None,
+            marker: format!("wsconform {:08x}", keys.number() as u32).into_bytes(),
+            seen: Observed::default(),
+            verdict: Verdict::Waiting,
+            remarks: Vec::new(),
+            sent: Record::default(),
+            received: Record::default(),
+            plan,
+        };
+        session.plan.keys = keys;
+        for event in session.plan.events() {
+            match event {
+                Event::Message(kind, data) => session.expected.push((kind, data)),
+                Event::Ping(payload) => session.last_ping = Some(payload),
+                Event::Close(code, _) => session.expects_close = Some(code),
+                Event::Pong(_) | Event::Violation(_) => {}
+            }
+        }
+        if let Some(cause) = case.skipped(role, &env.peer) {
+            session.conclude(Outcome::Skip(cause));
+        } else if role == Role::Server {
+            let mut bytes = session.plan.head.clone();
+            bytes.extend(&session.plan.behind);
+            session.send(bytes);
+            if session.plan.head_is_cut {
+                session.actions.push_back(Action::Shutdown);
+            }
+        }
+        session
+    }
+
+    /// The case.
+    pub fn case(&self) -> &'static Case {
+        self.case
+    }
+
+    /// The role of the tested peer.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// What has been seen of the peer.
+    pub fn observed(&self) -> &Observed {
+        &self.seen
+    }
+
+    /// The verdict; [`Verdict::Waiting`] until the session is over.
+    pub fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// What else was seen and is no verdict, such as another close code.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
+    }
+
+    /// The start of what was sent, in hexadecimal.
+    pub fn sent_hex(&self) -> String {
+        record_hex(&self.sent)
+    }
+
+    /// The start of what was received, in hexadecimal.
+    pub fn received_hex(&self) -> String {
+        record_hex(&self.received)
+    }
+
+    /// What to do next.
+    pub fn next_action(&mut self) -> Action {
+        loop {
+            if let Some(action) = self.actions.pop_front() {
+                return action;
+            }
+            match self.phase {
+                Phase::Head | Phase::SecondChance | Phase::TcpEnd => {
+                    return Action::Receive(Wait::ANSWER);
+                }
+                Phase::Steps => {
+                    if let Some(action) = self.next_step() {
+                        return action;
+                    }
+                }
+                Phase::Marker => {
+                    self.judge_markers();
+                    if self.phase == Phase::Marker && self.actions.is_empty() {
+                        return Action::Receive(Wait::ANSWER);
+                    }
+                }
+                Phase::Done => return Action::Done,
+            }
+        }
+    }
+
+    /// Bytes from the peer, in any pieces.
+    pub fn received(&mut self, bytes: &[u8]) {
+        self.received.add(bytes);
+        if self.phase == Phase::Done {
+            return;
+        }
+        if self.phase != Phase::Head {
+            self.read(bytes);
+            return;
+        }
+        self.head.extend(bytes);
+        match Head::read(&self.head) {
+            Ok(None) => {}
+            Ok(Some((head, length))) => {
+                let rest = self.head.split_off(length);
+                self.opening(head, &rest);
+            }
+            Err(violation) => self.bad_head(violation),
+        }
+    }
+
+    /// The peer has ended its half of the stream, or all of it.
+    pub fn ended(&mut self, end: End) {
+        self.seen.end.get_or_insert(end);
+        self.silence(true);
+    }
+
+    /// Nothing came in the time of [`Action::Receive`].
+    pub fn timed_out(&mut self) {
+        self.silence(false);
+    }
+
+    fn send(&mut self, bytes: Vec<u8>) {
+        self.sent.add(&bytes);
+        self.actions.push_back(Action::Send(bytes));
+    }
+
+    fn frame(&mut self, first: u8, payload: &[u8]) -> Vec<u8> {
+        Frame::new(self.role.other(), first, payload, self.plan.keys.key()).bytes()
+    }
+
+    fn next_step(&mut self) -> Option<Action> {
+        match self.steps.front() {
+            Some(Step::AwaitPong(payload)) if !self.seen.pongs.contains(payload) => {
+                Some(Action::Receive(Wait::ANSWER))
+            }
+            Some(Step::AwaitMessages(count))
+                if self.peer.echoes() && self.echoed().len() < *count =>
+            {
+                Some(Action::Receive(Wait::ANSWER))
+            }
+            Some(_) => match self.steps.pop_front()? {
+                Step::Send(bytes) if bytes.is_empty() => None,
+                Step::Send(bytes) => {
+                    self.sent.add(&bytes);
+                    Some(Action::Send(bytes))
+                }
+                Step::Pause(wait) => Some(Action::Pause(wait)),
+                Step::Shutdown => Some(Action::Shutdown),
+                Step::AwaitPong(_) | Step::AwaitMessages(_) => None,
+            },
+            None => {
+                self.phase = Phase::Marker;
+                self.send_markers();
+                None
+            }
+        }
+    }
+
+    /// The messages without those that the peer sends by itself at first.
+    fn echoed(&self) -> &[(Kind, Vec<u8>)] {
+        self.seen.messages.get(self.peer.greeting..).unwrap_or_default()
+    }
+
+    fn send_markers(&mut self) {
+        let marker = self.marker.clone();
+        let ping = self.frame(0x89, &marker);
+        match self.plan.expect {
+            Expect::Fail(_) | Expect::Refuse(_) | Expect::Either if !self.plan.head_is_cut => {
+                self.send(ping);
+            }
+            Expect::Accept if self.expects_close.is_none() => {
+                // The Ping goes out when the last one is answered: a peer may leave out all but
+                // the latest (RFC 6455 5.5.3).
+                if self.last_ping.is_none() {
+                    self.send(ping);
+                }
+                if self.peer.echoes() {
+                    let text = self.frame(0x81, &marker);
+                    self.send(text);
+                }
+            }
+            Expect::Learn => {
+                let text = self.frame(0x81, &marker);
+                self.send(ping);
+                self.send(text);
+            }
+            _ => {}
+        }
+    }
+
+    /// Looks whether what was expected is there.
+    fn judge_markers(&mut self) {
+        let pong = self.seen.pongs.contains(&self.marker);
+        match self.plan.expect.clone() {
+            Expect::Fail(_) if pong => {
+                let close = self.frame(0x88, &1000u16.to_be_bytes());
+                self.send(close);
+                self.phase = Phase::SecondChance;
+            }
+            Expect::Refuse(_) if pong => self.bad("the connection is open: a Ping is answered"),
+            Expect::Either if pong => {
+                self.conclude(Outcome::Note("the peer takes it and goes on".to_owned()));
+            }
+            Expect::Accept if self.expects_close.is_some() => {}
+            Expect::Accept => self.judge_accepted(pong),
+            Expect::Learn => {
+                let echo = self.seen.messages.iter().any(|message| message.1 == self.marker);
+                if pong && (echo || !self.peer.echoes()) && self.case.id != "PROBE-1" {
+                    self.conclude(Outcome::Good);
+                } else if pong && echo {
+                    self.conclude(Outcome::Good);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn judge_accepted(&mut self, pong: bool) {
+        if let Some(ping) = &self.last_ping
+            && self.seen.pongs.contains(ping)
+        {
+            self.last_ping = None;
+            let marker = self.marker.clone();
+            let bytes = self.frame(0x89, &marker);
+            self.send(bytes);
+            return;
+        }
+        let echoes = self.peer.echoes();
+        let marker = self.echoed().iter().position(|message| message.1 == self.marker);
+        if echoes && let Some(place) = marker {
+            let wanted: Vec<_> =
+                self.expected.iter().map(|message| self.as_echo(message)).collect();
+            let got = &self.echoed()[..place];
+            if got != wanted {
+                let why = difference(got, &wanted);
+                self.bad(&why);
+                return;
+            }
+        }
+        if pong && self.last_ping.is_none() && (!echoes || marker.is_some()) {
+            self.conclude(Outcome::Good);
+        }
+    }
+
+    /// The message as the peer echoes it: some send a text back as binary.
+    fn as_echo(&self, (kind, data): &(Kind, Vec<u8>)) -> (Kind, Vec<u8>) {
+        let echo = match kind {
+            Kind::Text => self.peer.echo_text,
+            Kind::Binary => self.peer.echo_binary,
+        };
+        (echo.unwrap_or(*kind), data.clone())
+    }
+
+    fn read(&mut self, bytes: &[u8]) {
+        for event in self.reader.read(bytes) {
+            match event {
+                Event::Message(kind, data) => self.message(kind, data),
+                Event::Pong(payload) => self.seen.pongs.push(payload),
+                Event::Ping(_) => {}
+                Event::Close(code, _) => {
+                    self.seen.close = Some(code);
+                    self.closed(code);
+                }
+                Event::Violation(violation) => self.violation(violation),
+            }
+            if self.phase == Phase::Done {
+                return;
+            }
+        }
+        if self.seen.close.is_some()
+            && let Some((header, _)) = Header::read(self.reader.behind())
+            && !header.is_control()
+        {
+            let what = "a data frame behind its own Close";
+            self.violation(Violation { section: "RFC 6455 5.5.1", what: what.into(), code: 1002 });
+        }
+    }
+
+    fn message(&mut self, kind: Kind, data: Vec<u8>) {
+        self.seen.messages.push((kind, data));
+        let place = self.echoed().len();
+        let refuses = matches!(self.plan.expect, Expect::Fail(_) | Expect::Lost);
+        if refuses && self.peer.echoes() && place > self.expected.len() {
+            let message = self.echoed()[place - 1].clone();
+            let why = format!("a message comes of it: {}", shown(&message));
+            self.bad(&why);
+        }
+    }
+
+    /// The peer sends what no peer may send.
+    fn violation(&mut self, violation: Violation) {
+        let why = format!("the peer sends {}", violation.what);
+        match self.plan.expect {
+            // Before a handshake that has to fail, bytes need not be frames.
+            Expect::Refuse(_) => {}
+            Expect::Learn => self.conclude(Outcome::Note(why)),
+            _ => self.conclude(Outcome::Bad { why, section: violation.section.to_owned() }),
+        }
+    }
+
+    /// A Close has come.
+    fn closed(&mut self, code: Option<u16>) {
+        let named = code.map_or("without a code".to_owned(), |code| code.to_string());
+        match self.plan.expect.clone() {
+            Expect::Fail(codes) => self.failed(&codes, code),
+            Expect::Either => {
+                self.conclude(Outcome::Note(format!("the peer answers with Close {named}")));
+            }
+            Expect::Accept if self.expects_close.is_some() && self.steps_are_done() => {
+                self.close_answered(code);
+            }
+            Expect::Accept => self.bad(&format!("the peer ends the connection: Close {named}")),
+            Expect::Lost | Expect::Refuse(_) | Expect::Learn => self.conclude(Outcome::Good),
+        }
+    }
+
+    fn steps_are_done(&self) -> bool {
+        !self.steps.iter().any(|step| matches!(step, Step::Send(bytes) if !bytes.is_empty()))
+    }
+
+    fn failed(&mut self, codes: &[u16], code: Option<u16>) {
+        if self.phase == Phase::SecondChance {
+            // Our own Close has 1000: a peer that answers it has not failed the connection.
+            if code.is_none_or(|code| code == 1000) {
+                self.bad("the violation passes: the Ping behind it is answered");
+                return;
+            }
+            self.remarks.push("the connection fails later than the Ping behind it".to_owned());
+        }
+        if code.is_none_or(|code| !codes.contains(&code)) {
+            let code = code.map_or("no code".to_owned(), |code| code.to_string());
+            self.remarks.push(format!("the Close has {code}; {codes:?} fits better"));
+        }
+        self.conclude(Outcome::Good);
+    }
+
+    fn close_answered(&mut self, code: Option<u16>) {
+        let wanted: Vec<_> = self.expected.iter().map(|message| self.as_echo(message)).collect();
+        let got = self.echoed();
+        if self.peer.echoes() && got != wanted {
+            if !wanted.starts_with(got) {
+                let why = difference(got, &wanted);
+                self.bad(&why);
+                return;
+            }
+            self.remarks.push("messages before the Close do not come back".to_owned());
+        }
+        if let Some(ours) = self.expects_close
+            && ours != code
+        {
+            let remark = format!("our Close with {ours:?} is answered with {code:?}");
+            if self.case.rule.id == "close.echo" {
+                self.bad(&remark);
+                return;
+            }
+            self.remarks.push(remark);
+        }
+        if self.plan.judge_tcp && self.role == Role::Server {
+            self.phase = Phase::TcpEnd;
+        } else {
+            self.conclude(Outcome::Good);
+        }
+    }
+
+    /// The stream has ended, or nothing came in time.
+    fn silence(&mut self, ended: bool) {
+        if self.phase == Phase::Done {
+            return;
+        }
+        let end = match self.seen.end {
+            Some(End::Reset) => "a reset",
+            _ => "the end of the stream",
+        };
+        let open = self.phase != Phase::Head;
+        let what = match (ended, open) {
+            (true, _) => format!("{end} in place of an answer"),
+            (false, true) => "no answer, and the connection stays open".to_owned(),
+            (false, false) => "no answer to the opening handshake".to_owned(),
+        };
+        match (self.plan.expect.clone(), ended) {
+            (Expect::Fail(_), true) if open => {
+                if self.phase == Phase::SecondChance {
+                    self.bad("the violation passes: the Ping behind it is answered");
+                } else {
+                    self.remarks.push("no Close before the end of the stream".to_owned());
+                    self.conclude(Outcome::Good);
+                }
+            }
+            (Expect::Fail(_), false) if self.phase == Phase::SecondChance => {
+                self.bad("the violation passes: the Ping behind it is answered");
+            }
+            (Expect::Refuse(_) | Expect::Lost, _) => {
+                if !ended {
+                    self.remarks.push(what);
+                }
+                self.conclude(Outcome::Good);
+            }
+            (Expect::Learn, _) => self.conclude(Outcome::Note(what)),
+            (Expect::Either, _) => self.conclude(Outcome::Note(what)),
+            (Expect::Accept, true) if self.phase == Phase::TcpEnd => self.conclude(Outcome::Good),
+            (Expect::Accept, false) if self.phase == Phase::TcpEnd => {
+                self.bad("both Closes have passed, and the stream stays open");
+            }
+            _ => self.bad(&what),
+        }
+    }
+
+    fn bad(&mut self, why: &str) {
+        let section = self.case.rule.section.clone();
+        self.conclude(Outcome::Bad { why: why.to_owned(), section });
+    }
+
+    fn conclude(&mut self, outcome: Outcome) {
+        if self.phase == Phase::Done {
+            return;
+        }
+        self.verdict = match outcome {
+            Outcome::Good => Verdict::Pass,
+            Outcome::Note(why) => Verdict::Note { why },
+            Outcome::Skip(cause) => Verdict::Skip { cause },
+            Outcome::Bad { why, section } if self.case.level == Level::R => {
+                Verdict::Fail { why, section, evidence: self.evidence() }
+            }
+            Outcome::Bad { why, section } => Verdict::Note { why: format!("{why} ({section})") },
+        };
+        self.actions.clear();
+        // A peer that is still there is left in good order.
+        if self.seen.opened && self.seen.close.is_none() && self.seen.end.is_none() {
+            if self.phase == Phase::Marker {
+                let close = self.frame(0x88, &1000u16.to_be_bytes());
+                self.send(close);
+            }
+        }
+        self.phase = Phase::Done;
+    }
+
+    fn evidence(&self) -> String {
+        format!("sent {}; received {}", self.sent_hex(), self.received_hex())
+    }
+
+    fn bad_head(&mut self, violation: Violation) {
+        match self.plan.expect {
+            Expect::Refuse(_) if self.role == Role::Server => self.conclude(Outcome::Good),
+            Expect::Learn => self.conclude(Outcome::Note(violation.what)),
+            _ => self.conclude(Outcome::Bad {
+                why: violation.what,
+                section: violation.section.to_owned(),
+            }),
+        }
+    }
+
+    fn opening(&mut self, head: Head, rest: &[u8]) {
+        self.seen.head = Some(head.clone());
+        match self.role {
+            Role::Server => self.response(head, rest),
+            Role::Client => self.request(head, rest),
+        }
+    }
+
+    /// A tested server's response.
+    fn response(&mut self, head: Head, rest: &[u8]) {
+        let Some((_, status)) = head.status() else {
+            self.bad_head(Violation {
+                section: "RFC 9112 4",
+                what: format!("no status line: {:?}", head.start),
+                code: 0,
+            });
+            return;
+        };
+        if (100..200).contains(&status) && status != 101 {
+            self.head = rest.to_vec();
+            self.received_again();
+            return;
+        }
+        if status != 101 {
+            self.refused(&head, status);
+            return;
+        }
+        self.seen.opened = true;
+        let violations = server_violations(&head, &self.plan.head);
+        if let Expect::Refuse(_) = self.plan.expect {
+            self.bad("the server upgrades");
+            return;
+        }
+        if !self.takes(violations) {
+            return;
+        }
+        self.seen.subprotocols = head.list("Sec-WebSocket-Protocol").map(str::to_owned).collect();
+        self.seen.agreed = head
+            .one("Sec-WebSocket-Extensions")
+            .and_then(|line| http::extensions(line).ok())
+            .and_then(|list| list.iter().find(|one| one.name == deflate::NAME).cloned())
+            .and_then(|one| Parameters::read(&one, true).ok());
+        if let Some(wanted) = self.plan.deflate
+            && !agrees(&wanted, self.seen.agreed)
+        {
+            let cause = "the server does not agree on these parameters".to_owned();
+            self.conclude(Outcome::Skip(cause));
+            return;
+        }
+        self.open(rest);
+    }
+
+    /// Bytes behind an interim response.
+    fn received_again(&mut self) {
+        let bytes = std::mem::take(&mut self.head);
+        self.head.extend(&bytes);
+        match Head::read(&self.head) {
+            Ok(Some((head, length))) => {
+                let rest = self.head.split_off(length);
+                self.opening(head, &rest);
+            }
+            Ok(None) => {}
+            Err(violation) => self.bad_head(violation),
+        }
+    }
+
+    fn refused(&mut self, head: &Head, status: u16) {
+        match self.plan.expect.clone() {
+            Expect::Refuse(statuses) => {
+                if !statuses.contains(&status) {
+                    self.remarks.push(format!("status {status}; {statuses:?} fits better"));
+                }
+                if let Some((name, element)) = self.plan.refusal_has
+                    && !head.lists(name, element)
+                {
+                    self.bad(&format!("status {status} without {name}: {element}"));
+                    return;
+                }
+                self.conclude(Outcome::Good);
+            }
+            Expect::Learn | Expect::Either => {
+                self.conclude(Outcome::Note(format!("the server refuses with status {status}")));
+            }
+            _ => self.bad(&format!("the server refuses with status {status}")),
+        }
+    }
+
+    /// A tested client's request.
+    fn request(&mut self, head: Head, rest: &[u8]) {
+        let mut violations = client_violations(&head);
+        if !rest.is_empty() {
+            violations.push(Violation {
+                section: "RFC 6455 4.1",
+                what: "bytes behind the request, before the response".to_owned(),
+                code: 0,
+            });
+        }
+        let key = head.one("Sec-WebSocket-Key").unwrap_or_default().to_owned();
+        if self.case.id != "PROBE-1" && self.peer.key.as_ref() == Some(&key) {
+            violations.push(Violation {
+                section: "RFC 6455 4.1",
+                what: "the same Sec-WebSocket-Key as in another connection".to_owned(),
+                code: 0,
+            });
+        }
+        if !self.takes(violations) {
+            return;
+        }
+        self.seen.key = Some(key.clone());
+        self.seen.subprotocols = head.list("Sec-WebSocket-Protocol").map(str::to_owned).collect();
+        self.seen.offer = offers(&head).into_iter().find_map(|o| Parameters::read(&o, false).ok());
+        if let Some(wanted) = self.plan.deflate {
+            let fits = |offer: &Extension| {
+                Parameters::read(offer, false).is_ok_and(|offer| offer.permits(&wanted).is_ok())
+            };
+            if !offers(&head).iter().any(fits) {
+                let cause = "the client does not offer these parameters".to_owned();
+                self.conclude(Outcome::Skip(cause));
+                return;
+            }
+        }
+        self.seen.agreed = self.plan.deflate;
+        self.seen.opened = true;
+        let mut bytes = plan::with_accept(&self.plan.head, &key);
+        bytes.extend(&self.plan.behind);
+        self.send(bytes);
+        self.open(&[]);
+    }
+
+    /// Whether the session goes on with these violations of the peer's head.
+    fn takes(&mut self, violations: Vec<Violation>) -> bool {
+        let group = self.case.group();
+        for violation in violations {
+            if matches!(group, Group::Handshake | Group::Http) || violation.section.contains("7692")
+            {
+                let section = violation.section.to_owned();
+                self.conclude(Outcome::Bad { why: violation.what, section });
+                return false;
+            }
+            self.remarks.push(format!("{} ({})", violation.what, violation.section));
+        }
+        true
+    }
+
+    fn open(&mut self, rest: &[u8]) {
+        if let Some(agreed) = self.seen.agreed {
+            let reader = Reader::new(self.role).with_deflate(agreed.inflater(self.role));
+            self.reader = reader;
+        }
+        self.phase = Phase::Steps;
+        self.read(rest);
+    }
+}
+
+fn record_hex(record: &Record) -> String {
+    let mut text = plan::shortened(&record.bytes);
+    if record.total > record.bytes.len() {
+        text += &format!(" of {}", record.total);
+    }
+    text
+}
+
+fn shown((kind, data): &(Kind, Vec<u8>)) -> String {
+    format!("{kind:?} {}", plan::shortened(data))
+}
+
+fn difference(got: &[(Kind, Vec<u8>)], wanted: &[(Kind, Vec<u8>)]) -> String {
+    let place = got.iter().zip(wanted).take_while(|(got, wanted)| got == wanted).count();
+    match (got.get(place), wanted.get(place)) {
+        (None, Some(wanted)) => format!("message {place} does not come back: {}", shown(wanted)),
+        (Some(got), None) => format!("a message too many comes back: {}", shown(got)),
+        (Some(got), Some(wanted)) => {
+            format!("message {place} comes back as {}, not {}", shown(got), shown(wanted))
+        }
+        (None, None) => "the messages differ".to_owned(),
+    }
+}
+
+/// Whether the steps that were written for `wanted` fit what a server has agreed to.
+fn agrees(wanted: &Parameters, agreed: Option<Parameters>) -> bool {
+    let Some(agreed) = agreed else { return false };
+    // What we send is bound by the client's parameters; what the server sends is read as agreed.
+    let ours = agreed.client_max_window_bits.flatten().unwrap_or(15);
+    let planned = wanted.client_max_window_bits.flatten().unwrap_or(15);
+    planned <= ours && (wanted.client_no_context_takeover || !agreed.client_no_context_takeover)
+}
+
+fn offers(head: &Head) -> Vec<Extension> {
+    let lines = head.all("Sec-WebSocket-Extensions");
+    let all = lines.filter_map(|line| http::extensions(line).ok()).flatten();
+    all.filter(|one| one.name.eq_ignore_ascii_case(deflate::NAME)).collect()
+}
+
+/// What is wrong with a 101 to our request.
+fn server_violations(head: &Head, request: &[u8]) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut wrong = |section, what: &str| {
+        found.push(Violation { section, what: what.to_owned(), code: 0 });
+    };
+    if !head.status().is_some_and(|(version, _)| version == "HTTP/1.1") {
+        wrong("RFC 6455 4.2.2", "a 101 of another version than HTTP/1.1");
+    }
+    if !head.lists("Upgrade", "websocket") {
+        wrong("RFC 6455 4.2.2", "a 101 without Upgrade: websocket");
+    }
+    if !head.lists("Connection", "upgrade") {
+        wrong("RFC 6455 4.2.2", "a 101 without Connection: Upgrade");
+    }
+    if head.one("Sec-WebSocket-Accept") != Some(accept::accept(plan::KEY).as_str()) {
+        wrong("RFC 6455 4.2.2", "a 101 whose Sec-WebSocket-Accept is not that of the key");
+    }
+    let Ok(Some((request, _))) = Head::read(request) else { return found };
+    let protocols: Vec<&str> = head.all("Sec-WebSocket-Protocol").collect();
+    if protocols.len() > 1 {
+        wrong("RFC 6455 11.3.4", "two lines of Sec-WebSocket-Protocol");
+    }
+    if let Some(protocol) = protocols.first()
+        && !request.list("Sec-WebSocket-Protocol").any(|offered| offered == *protocol)
+    {
+        wrong("RFC 6455 4.2.2", "a subprotocol that was not offered");
+    }
+    let mut names = Vec::new();
+    for line in head.all("Sec-WebSocket-Extensions") {
+        let Ok(list) = http::extensions(line) else {
+            wrong("RFC 6455 9.1", "malformed Sec-WebSocket-Extensions");
+            continue;
+        };
+        for extension in list {
+            if names.contains(&extension.name) {
+                wrong("RFC 7692 5.1", "the same extension twice");
+            }
+            if extension.name == deflate::NAME {
+                let answer = Parameters::read(&extension, true);
+                let fits = |offer: &Extension| {
+                    let offer = Parameters::read(offer, false).ok();
+                    let answer = answer.as_ref().ok();
+                    offer.zip(answer).is_some_and(|(offer, answer)| offer.permits(answer).is_ok())
+                };
+                if !offers(&request).iter().any(fits) {
+                    wrong(
+                        "RFC 7692 7.1",
+                        "an answer of permessage-deflate that fits no valid offer",
+                    );
+                }
+            } else {
+                wrong("RFC 6455 9.1", "an extension that was not offered");
+            }
+            names.push(extension.name);
+        }
+    }
+    found
+}
+
+/// What is wrong with a client's request.
+fn client_violations(head: &Head) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut wrong = |what: &str| {
+        found.push(Violation { section: "RFC 6455 4.1", what: what.to_owned(), code: 0 });
+    };
+    match head.request() {
+        Some((method, target, version)) => {
+            if method != "GET" {
+                wrong("a request that is no GET");
+            }
+            if !target.starts_with('/') && !target.contains("://") || target.contains('#') {
+                wrong("a request target that is neither a resource name nor an absolute URI");
+            }
+            let minor = version.strip_prefix("HTTP/1.").and_then(|minor| minor.parse::<u8>().ok());
+            if minor.is_none_or(|minor| minor < 1) {
+                wrong("a request of a version below HTTP/1.1");
+            }
+        }
+        None => wrong("a malformed request line"),
+    }
+    if head.one("Host").is_none_or(str::is_empty) {
+        wrong("not one Host");
+    }
+    if !head.lists("Upgrade", "websocket") {
+        wrong("no Upgrade: websocket");
+    }
+    if !head.lists("Connection", "upgrade") {
+        wrong("no Connection: Upgrade");
+    }
+    let key = head.one("Sec-WebSocket-Key").unwrap_or_default();
+    if accept::base64_len(key) != Some(16) {
+        wrong("not one Sec-WebSocket-Key of 16 bytes in base64");
+    }
+    if head.one("Sec-WebSocket-Version") != Some("13") {
+        wrong("not one Sec-WebSocket-Version: 13");
+    }
+    let protocols: Vec<&str> = head.list("Sec-WebSocket-Protocol").collect();
+    let repeats = |(place, name): (usize, &&str)| protocols[..place].contains(name);
+    if protocols.iter().enumerate().any(repeats) {
+        wrong("a subprotocol twice");
+    }
+    if protocols.iter().any(|name| !http::is_token(name)) {
+        wrong("a subprotocol that is no token");
+    }
+    if head.all("Sec-WebSocket-Extensions").any(|line| http::extensions(line).is_err()) {
+        wrong("malformed Sec-WebSocket-Extensions");
+    }
+    found
+}

@@ -1,0 +1,621 @@
+//! A small correct peer of either role, written from the RFCs, and ways to spoil it.
+
+#![allow(dead_code)]
+
+use wsconform_cases::judge::accept::{accept, base64, base64_len};
+use wsconform_cases::judge::deflate::{self, Parameters};
+use wsconform_cases::judge::http::{self, Extension, Head};
+use wsconform_cases::judge::inflate::Inflater;
+use wsconform_cases::{Action, Case, End, Env, Peer, Probe, Role, Session, Verdict};
+
+/// Ways to be wrong, one at a time.
+pub type Flaw = &'static str;
+
+/// An echo peer: bytes in, bytes out.
+pub struct Model {
+    role: Role,
+    flaw: Flaw,
+    input: Vec<u8>,
+    pub output: Vec<u8>,
+    /// The peer has ended its half of the stream.
+    pub ended: bool,
+    open: bool,
+    deflate: Option<(Inflater, bool)>,
+    /// The open message: opcode, compressed, payload so far.
+    message: Option<(u8, bool, Vec<u8>)>,
+    key: u32,
+    offered: String,
+}
+
+impl Model {
+    pub fn new(role: Role, flaw: Flaw, connection: u32) -> Model {
+        let mut model = Model {
+            role,
+            flaw,
+            input: Vec::new(),
+            output: Vec::new(),
+            ended: false,
+            open: false,
+            deflate: None,
+            message: None,
+            key: 0x1234_5678,
+            offered: "permessage-deflate; client_max_window_bits".to_owned(),
+        };
+        if role == Role::Client {
+            let number = if model.is("same-key") { 0 } else { connection };
+            let mut key = [7u8; 16];
+            key[..4].copy_from_slice(&number.to_be_bytes());
+            let length = if model.is("short-key") { 12 } else { 16 };
+            let key = base64(&key[..length]);
+            let version = if model.is("version-8") { "8" } else { "13" };
+            model.key_sent(&key);
+            let host = if model.is("no-host") { "" } else { "Host: localhost\r\n" };
+            model.output.extend(
+                format!(
+                    "GET / HTTP/1.1\r\n{host}Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: {version}\r\nSec-WebSocket-Extensions: {}\r\n\r\n",
+                    model.offered
+                )
+                .bytes(),
+            );
+            if model.is("early-frames") {
+                model.frame(0x81, b"early");
+            }
+        }
+        model
+    }
+
+    fn is(&self, flaw: &str) -> bool {
+        self.flaw == flaw
+    }
+
+    fn key_sent(&mut self, key: &str) {
+        self.message = Some((0, false, key.as_bytes().to_vec()));
+    }
+
+    /// Bytes from the suite.
+    pub fn read(&mut self, bytes: &[u8]) {
+        if self.ended {
+            return;
+        }
+        self.input.extend(bytes);
+        if !self.open {
+            self.handshake();
+        }
+        while self.open && !self.ended && self.frame_in() {}
+    }
+
+    /// The suite has ended its half.
+    pub fn end(&mut self) {
+        if self.is("delivers-partial")
+            && let Some((opcode, false, payload)) = self.message.take()
+            && self.open
+        {
+            self.frame(0x80 | opcode, &payload);
+        }
+        self.ended = true;
+    }
+
+    fn handshake(&mut self) {
+        loop {
+            match self.role {
+                Role::Server => {
+                    // One empty line before a request is ignored (RFC 9112 2.2).
+                    if self.input.starts_with(b"\r\n") {
+                        self.input.drain(..2);
+                    }
+                }
+                Role::Client => {}
+            }
+            let text: String = self.input.iter().map(|&byte| char::from(byte)).collect();
+            // A NUL or a bare line end shows before the head is whole.
+            if text.contains("\n\n") || text.contains("\n\r\n") && !text.contains("\r\n\r\n") {
+                return self.refuse(400);
+            }
+            match Head::read(&self.input) {
+                Ok(None) => return,
+                Err(_) if self.is("lenient-head") => return,
+                Err(_) => return self.refuse(400),
+                Ok(Some((head, length))) => {
+                    self.input.drain(..length);
+                    match self.role {
+                        Role::Server => return self.request(&head),
+                        Role::Client => {
+                            if !self.response(&head) {
+                                return;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, status: u16) {
+        if self.role == Role::Server {
+            let versions =
+                if self.is("no-versions") { "" } else { "Sec-WebSocket-Version: 13\r\n" };
+            self.output.extend(
+                format!("HTTP/1.1 {status} No\r\nConnection: close\r\n{versions}Content-Length: 0\r\n\r\n")
+                    .bytes(),
+            );
+        }
+        self.ended = true;
+    }
+
+    fn request(&mut self, head: &Head) {
+        let Some((method, target, version)) = head.request() else { return self.refuse(400) };
+        let (method, target, version) = (method.to_owned(), target.to_owned(), version.to_owned());
+        if method != "GET" && !self.is("any-method") {
+            return self.refuse(405);
+        }
+        if !matches!(version.as_str(), "HTTP/1.1" | "HTTP/1.2") && !self.is("http-1.0") {
+            return self.refuse(400);
+        }
+        if !target.starts_with('/') && !target.contains("://") || target.contains('#') {
+            return self.refuse(400);
+        }
+        let hosts: Vec<&str> = head.all("Host").collect();
+        if hosts.is_empty() && !self.is("no-host-needed") {
+            return self.refuse(400);
+        }
+        if hosts.len() > 1 && !self.is("two-hosts") {
+            return self.refuse(400);
+        }
+        let bad_host = |host: &&str| host.contains([' ', '/', '@', ',']) || host.is_empty();
+        if hosts.first().is_some_and(bad_host) {
+            return self.refuse(400);
+        }
+        if !head.lists("Upgrade", "websocket") && !self.is("no-upgrade-needed") {
+            return self.refuse(426);
+        }
+        if self.is("upgrade-case") && !head.all("Upgrade").any(|value| value == "websocket") {
+            return self.refuse(426);
+        }
+        if self.is("connection-whole") && head.one("Connection") != Some("Upgrade") {
+            return self.refuse(400);
+        }
+        if !head.lists("Connection", "upgrade") && !self.is("no-connection-needed") {
+            return self.refuse(400);
+        }
+        let key = head.one("Sec-WebSocket-Key").unwrap_or_default().to_owned();
+        if http_key_is_bad(&key) && !(self.is("no-key-needed") && !key.contains(' ')) {
+            return self.refuse(400);
+        }
+        let any_version = self.is("any-version") && head.all("Sec-WebSocket-Version").count() > 0;
+        if head.one("Sec-WebSocket-Version") != Some("13") && !any_version {
+            return self.refuse(426);
+        }
+        if head.all("Transfer-Encoding").count() > 0 || head.all("Content-Length").any(|n| n != "0")
+        {
+            return self.refuse(400);
+        }
+        let mut extension = String::new();
+        for line in head.all("Sec-WebSocket-Extensions") {
+            match http::extensions(line) {
+                Ok(list) => {
+                    for offer in list {
+                        if extension.is_empty() {
+                            extension = self.answer(&offer).unwrap_or_default();
+                        }
+                    }
+                }
+                Err(_) if self.is("any-extensions") => {}
+                Err(_) => return self.refuse(400),
+            }
+        }
+        if self.is("unasked-extension") && extension.is_empty() {
+            extension = deflate::NAME.to_owned();
+        }
+        let proof = if self.is("wrong-accept") { accept("x") } else { accept(&key) };
+        let mut response = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {proof}\r\n"
+        );
+        if !extension.is_empty() {
+            response += &format!("Sec-WebSocket-Extensions: {extension}\r\n");
+        }
+        if self.is("unasked-protocol") {
+            response += "Sec-WebSocket-Protocol: mqtt\r\n";
+        }
+        response += "\r\n";
+        self.output.extend(response.bytes());
+        self.open = true;
+    }
+
+    fn answer(&mut self, offer: &Extension) -> Option<String> {
+        if offer.name != deflate::NAME {
+            return None;
+        }
+        let asked = match Parameters::read(offer, false) {
+            Ok(asked) => asked,
+            Err(_) if self.is("any-offer") => Parameters::default(),
+            Err(_) => return None,
+        };
+        let mut answer = asked;
+        // A number is answered only when one was asked for.
+        answer.client_max_window_bits = asked.client_max_window_bits.filter(Option::is_some);
+        let mut text = deflate::NAME.to_owned();
+        if answer.server_no_context_takeover && !self.is("forgets-no-takeover") {
+            text += "; server_no_context_takeover";
+        }
+        if answer.client_no_context_takeover {
+            text += "; client_no_context_takeover";
+        }
+        if let Some(bits) = answer.server_max_window_bits
+            && !self.is("forgets-window")
+        {
+            text += &format!("; server_max_window_bits={bits}");
+        }
+        if let Some(Some(bits)) = answer.client_max_window_bits {
+            text += &format!("; client_max_window_bits={bits}");
+        }
+        self.deflate = Some((answer.inflater(Role::Client), true));
+        Some(text)
+    }
+
+    /// Whether another response follows.
+    fn response(&mut self, head: &Head) -> bool {
+        let key = match &self.message {
+            Some((0, _, key)) => String::from_utf8_lossy(key).into_owned(),
+            _ => String::new(),
+        };
+        let bad = |model: &mut Model, flaw: &str| {
+            if !model.is(flaw) {
+                model.ended = true;
+            }
+            !model.is(flaw)
+        };
+        let status = head.status().map(|(version, status)| (version.to_owned(), status));
+        match status {
+            Some((version, 101)) if version == "HTTP/1.1" => {}
+            Some((version, status)) if version == "HTTP/1.1" && (100..200).contains(&status) => {
+                return true;
+            }
+            Some((_, 101)) if self.is("http-1.0") => {}
+            _ => {
+                if bad(self, "any-status") {
+                    return false;
+                }
+            }
+        }
+        if head.one("Upgrade").is_none_or(|v| !v.eq_ignore_ascii_case("websocket"))
+            && bad(self, "no-upgrade-needed")
+        {
+            return false;
+        }
+        if !head.lists("Connection", "upgrade") && bad(self, "no-connection-needed") {
+            return false;
+        }
+        if head.one("Sec-WebSocket-Accept") != Some(&accept(&key)) && bad(self, "any-accept") {
+            return false;
+        }
+        if head.all("Sec-WebSocket-Protocol").count() > 0 && bad(self, "any-protocol") {
+            return false;
+        }
+        if head.all("Sec-WebSocket-Extensions").count() > 1 && bad(self, "any-extensions") {
+            return false;
+        }
+        for line in head.all("Sec-WebSocket-Extensions") {
+            let list = match http::extensions(line) {
+                Ok(list) => list,
+                Err(_) if self.is("any-extensions") => continue,
+                Err(_) => {
+                    self.ended = true;
+                    return false;
+                }
+            };
+            let offer = http::extensions(&self.offered).unwrap();
+            let offer = Parameters::read(&offer[0], false).unwrap();
+            for extension in list {
+                let answer = Parameters::read(&extension, true);
+                let fits = extension.name == deflate::NAME
+                    && self.deflate.is_none()
+                    && answer.as_ref().is_ok_and(|answer| offer.permits(answer).is_ok());
+                if !fits && bad(self, "any-extensions") {
+                    return false;
+                }
+                if let Ok(answer) = answer {
+                    self.deflate = Some((answer.inflater(Role::Server), true));
+                }
+            }
+        }
+        self.message = None;
+        self.open = true;
+        false
+    }
+
+    fn fail(&mut self, code: u16) -> bool {
+        if !self.is("no-close") {
+            self.frame(0x88, &code.to_be_bytes());
+        }
+        self.ended = true;
+        false
+    }
+
+    /// Reads one frame. False if it isn't all there, or the connection is over.
+    fn frame_in(&mut self) -> bool {
+        let Some((&first, &second)) = self.input.first().zip(self.input.get(1)) else {
+            return false;
+        };
+        let opcode = first & 15;
+        let fin = first & 0x80 != 0;
+        let masked = second & 0x80 != 0;
+        if masked != (self.role == Role::Server) && !self.is("any-mask") {
+            return self.fail(1002);
+        }
+        if !matches!(opcode, 0 | 1 | 2 | 8 | 9 | 10) && !self.is("any-opcode") {
+            return self.fail(1002);
+        }
+        let rsv1_fits = self.deflate.is_some() && matches!(opcode, 1 | 2);
+        if (first & 0x30 != 0 || first & 0x40 != 0 && !rsv1_fits) && !self.is("any-rsv") {
+            return self.fail(1002);
+        }
+        if opcode >= 8 && (!fin || second & 127 > 125) && !self.is("any-control") {
+            return self.fail(1002);
+        }
+        let starts = matches!(opcode, 1 | 2);
+        if starts && self.message.is_some() && !self.is("any-order") {
+            return self.fail(1002);
+        }
+        if opcode == 0 && self.message.is_none() && !self.is("any-order") {
+            return self.fail(1002);
+        }
+        let (length, mut at, least) = match second & 127 {
+            126 if self.input.len() >= 4 => {
+                (u64::from(u16::from_be_bytes([self.input[2], self.input[3]])), 4, 126)
+            }
+            127 if self.input.len() >= 10 => {
+                (u64::from_be_bytes(self.input[2..10].try_into().unwrap()), 10, 65536)
+            }
+            126 | 127 => return false,
+            short => (u64::from(short), 2, 0),
+        };
+        if length < least || length >> 63 == 1 {
+            return self.fail(1002);
+        }
+        if length > 64 << 20 {
+            return self.fail(1009);
+        }
+        let mut key = [0; 4];
+        if masked {
+            let Some(four) = self.input.get(at..at + 4) else { return false };
+            key.copy_from_slice(four);
+            at += 4;
+        }
+        let length = length as usize;
+        if self.input.len() < at + length {
+            return false;
+        }
+        let mut payload = self.input[at..at + length].to_vec();
+        self.input.drain(..at + length);
+        for (place, byte) in payload.iter_mut().enumerate() {
+            *byte ^= key[place % 4];
+        }
+        match opcode {
+            8 => self.close_in(&payload),
+            9 => self.ping_in(payload),
+            10 => true,
+            _ => self.data_in(opcode, first & 0x40 != 0, fin, payload),
+        }
+    }
+
+    fn ping_in(&mut self, mut payload: Vec<u8>) -> bool {
+        if self.is("ping-ends-inflating")
+            && let Some(message) = &mut self.message
+        {
+            message.1 = false;
+        }
+        if self.is("pong-empty") {
+            payload.clear();
+        }
+        if self.is("no-pong-inside") && self.message.is_some() {
+            return true;
+        }
+        if !self.is("no-pong") {
+            self.frame(0x8a, &payload);
+        }
+        true
+    }
+
+    fn close_in(&mut self, payload: &[u8]) -> bool {
+        if payload.len() == 1 && !self.is("any-close") {
+            return self.fail(1002);
+        }
+        if payload.len() >= 2 && !self.is("any-close") {
+            let code = u16::from_be_bytes([payload[0], payload[1]]);
+            if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+                return self.fail(1002);
+            }
+            if std::str::from_utf8(&payload[2..]).is_err() {
+                return self.fail(1007);
+            }
+        }
+        if !self.is("no-close-reply") {
+            let code = payload.get(..2).unwrap_or_default().to_vec();
+            self.frame(0x88, &code);
+        }
+        if self.is("data-after-close") {
+            self.frame(0x81, b"more");
+        }
+        self.input.clear();
+        // A server ends TCP; a client waits for the server to do it.
+        self.ended = !self.is("keeps-tcp");
+        self.open = self.is("keeps-tcp");
+        false
+    }
+
+    fn data_in(&mut self, opcode: u8, compressed: bool, fin: bool, payload: Vec<u8>) -> bool {
+        if opcode != 0 || self.message.is_none() {
+            let kind = if opcode == 0 { 2 } else { opcode };
+            self.message = Some((kind, compressed, Vec::new()));
+        }
+        let Some((kind, compressed, mut data)) = self.message.take() else { return false };
+        data.extend(payload);
+        if data.len() > 64 << 20 {
+            return self.fail(1009);
+        }
+        // A text of one frame or more is checked when it can no longer be right.
+        if kind == 1 && !compressed && !self.is("any-utf8") {
+            match std::str::from_utf8(&data) {
+                Err(error) if fin || error.error_len().is_some() => {
+                    if !(self.is("utf8-per-frame") && opcode == 0) {
+                        return self.fail(1007);
+                    }
+                }
+                Err(_) if self.is("utf8-per-frame") => return self.fail(1007),
+                _ => {}
+            }
+        }
+        if !fin {
+            self.message = Some((kind, compressed, data));
+            return true;
+        }
+        if compressed {
+            if self.is("no-takeover-kept") {
+                self.deflate = Some((Inflater::new(15, false), true));
+            }
+            if let Some((inflater, _)) = &mut self.deflate {
+                match inflater.message(&data, 64 << 20) {
+                    Ok(inflated) => data = inflated,
+                    Err(_) if self.is("any-deflate") => {}
+                    Err(_) => return self.fail(1007),
+                }
+            }
+            if kind == 1 && std::str::from_utf8(&data).is_err() && !self.is("any-utf8") {
+                return self.fail(1007);
+            }
+        }
+        self.echo(kind, &data);
+        true
+    }
+
+    fn echo(&mut self, kind: u8, data: &[u8]) {
+        if self.is("no-echo") || self.is("drops-empty") && data.is_empty() {
+            return;
+        }
+        if self.is("fragments-echo") && data.len() > 1 {
+            let (start, rest) = data.split_at(data.len() / 2);
+            self.frame(kind, start);
+            self.frame(0x80, rest);
+            return;
+        }
+        if self.is("drops-125") && data.len() == 125 {
+            return;
+        }
+        if self.is("cuts-64k") && data.len() > 65535 {
+            self.frame(0x80 | kind, &data[..65535]);
+            return;
+        }
+        if self.deflate.is_some() && !self.is("compresses-nothing") && data.len() < 1000 {
+            let compressed = deflate::literals(data);
+            let first = if self.is("rsv1-on-pong") { 0x80 } else { 0xc0 };
+            self.frame(first | kind, &compressed);
+            return;
+        }
+        self.frame(0x80 | kind, data);
+    }
+
+    fn frame(&mut self, first: u8, payload: &[u8]) {
+        let mut mask = self.role == Role::Client;
+        if self.is("own-mask") {
+            mask = !mask;
+        }
+        let bit = if mask { 0x80 } else { 0 };
+        self.output.push(first);
+        match payload.len() {
+            length @ 0..126 if !self.is("long-lengths") => self.output.push(bit | length as u8),
+            length @ 0..65536 => {
+                self.output.push(bit | 126);
+                self.output.extend((length as u16).to_be_bytes());
+            }
+            length => {
+                self.output.push(bit | 127);
+                self.output.extend((length as u64).to_be_bytes());
+            }
+        }
+        if mask {
+            self.key = self.key.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let key = self.key.to_be_bytes();
+            self.output.extend(key);
+            self.output.extend(payload.iter().enumerate().map(|(i, byte)| byte ^ key[i % 4]));
+        } else {
+            self.output.extend(payload);
+        }
+    }
+}
+
+fn http_key_is_bad(key: &str) -> bool {
+    base64_len(key) != Some(16)
+}
+
+/// Runs a session against a model, in memory; both ways in pieces of `piece` bytes.
+pub fn drive(session: &mut Session, model: &mut Model, piece: usize) {
+    for _ in 0..10_000_000 {
+        let action = session.next_action();
+        match action {
+            Action::Send(bytes) => {
+                for bytes in bytes.chunks(piece) {
+                    model.read(bytes);
+                }
+            }
+            Action::Shutdown => model.end(),
+            Action::Pause(_) => {}
+            Action::Receive(_) => {
+                if model.output.is_empty() {
+                    match model.ended {
+                        true => session.ended(End::Fin),
+                        false => session.timed_out(),
+                    }
+                    continue;
+                }
+                let output = std::mem::take(&mut model.output);
+                for bytes in output.chunks(piece) {
+                    session.received(bytes);
+                }
+            }
+            Action::Done => return,
+        }
+    }
+    panic!("{} does not end", session.case().id);
+}
+
+/// What the probe finds out about a model.
+pub fn probe(role: Role, flaw: Flaw) -> Peer {
+    let mut probe = Probe::new(role, "localhost", "/", 1);
+    let mut connection = 1;
+    while let Some(mut session) = probe.next_session() {
+        drive(&mut session, &mut Model::new(role, flaw, connection), 65536);
+        probe.learn(&session);
+        connection += 1;
+    }
+    probe.peer().clone()
+}
+
+/// The sessions of all cases for a role.
+pub fn run(role: Role, flaw: Flaw, piece: usize) -> Vec<Session> {
+    let peer = probe(role, flaw);
+    let env = Env::new("localhost", "/", peer, 1);
+    let cases = wsconform_cases::cases().iter().filter(|case| case.tests(role));
+    cases
+        .enumerate()
+        .map(|(number, case)| {
+            let mut session = Session::new(case, role, &env);
+            let mut model = Model::new(role, flaw, 1000 + number as u32);
+            drive(&mut session, &mut model, piece);
+            assert_ne!(session.verdict(), &Verdict::Waiting, "{}", case.id);
+            session
+        })
+        .collect()
+}
+
+pub fn failures(sessions: &[Session]) -> Vec<String> {
+    let failed = |session: &&Session| matches!(session.verdict(), Verdict::Fail { .. });
+    sessions
+        .iter()
+        .filter(failed)
+        .map(|s| format!("{} {}: {:?}", s.case().id, s.case().title, s.verdict()))
+        .collect()
+}
+
+pub fn find(id: &str) -> &'static Case {
+    wsconform_cases::find(id).unwrap_or_else(|| panic!("no case {id}"))
+}
