@@ -236,11 +236,18 @@ fn of_frames(plan: &mut Plan, vector: &Value) {
         return;
     }
     let mut reader = plan.reader();
-    reader.read(&plan.sent());
+    let read = reader.read(&plan.sent());
     if last[0] == "lost" && !reader.is_between_messages() {
+        if let Some(Event::Ping(payload)) = read.into_iter().rfind(is_ping) {
+            plan.steps.push(Step::AwaitPong(payload));
+        }
         plan.steps.push(Step::Shutdown);
         plan.expect = Expect::Lost;
     }
+}
+
+fn is_ping(event: &Event) -> bool {
+    matches!(event, Event::Ping(_))
 }
 
 fn of_request(plan: &mut Plan, vector: &Value, env: &Env) {
@@ -256,7 +263,8 @@ fn of_request(plan: &mut Plan, vector: &Value, env: &Env) {
             if parts.len() == 3 && (captured || matches!(parts[1], "/" | "/chat")) {
                 line = format!("{} {} {}", parts[0], env.resource(), parts[2]);
             }
-            line = line.replace("http://example.com/", &format!("http://{}/", env.host()));
+            let absolute = format!("http://{}{}", env.host(), env.resource());
+            line = line.replace("http://example.com/chat", &absolute);
         } else if let Some((name, value)) = line.split_once(':')
             && name.eq_ignore_ascii_case("host")
             && (captured || matches!(value.trim(), "example.com" | "server.example.com"))
