@@ -22,7 +22,7 @@ pub struct Peer {
     /// The parameters of permessage-deflate: a server's answer to an offer of all, a client's
     /// offer.
     pub deflate: Option<Parameters>,
-    /// The subprotocols: the one that a server takes, those that a client offers.
+    /// The subprotocols that a client offers.
     pub subprotocols: Vec<String>,
     /// The longest message that came back, in bytes.
     pub largest: u64,
@@ -112,7 +112,7 @@ pub struct Probe {
 impl Probe {
     /// A probe of a `role` at this authority and request target.
     pub fn new(role: Role, host: &str, resource: &str, seed: u64) -> Probe {
-        let ids = ["PROBE-1", "PROBE-2", "PROBE-3", "PROBE-4", "PROBE-5", "PROBE-6"];
+        let ids = ["PROBE-1", "PROBE-2", "PROBE-3", "PROBE-4", "PROBE-5"];
         let left = ids.iter().rev().filter_map(|id| find_probe(id)).collect();
         Probe { role, env: Env::new(host, resource, Peer::default(), seed), left }
     }
@@ -153,7 +153,6 @@ impl Probe {
                 }
             }
             "PROBE-2" => peer.deflate = seen.agreed,
-            "PROBE-3" => peer.subprotocols = seen.subprotocols.clone(),
             _ => {
                 let sizes = seen.messages.iter().map(|message| message.1.len() as u64);
                 peer.largest = peer.largest.max(sizes.max().unwrap_or(0));

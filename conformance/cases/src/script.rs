@@ -17,7 +17,11 @@
 //! text 'x' /says=5          announces another length
 //! text 'x' /cut=3           without the last three bytes
 //! raw ffff                  these bytes
+//! c2 history=512            512 bytes as literals
+//! c2 back=512               ten bytes, copied from 512 bytes back
+//! c2 zeros=1048576          so many zeros, as copies
 //! piece 1                   what follows goes out in pieces of one byte; 0 ends it
+//! drip 1                    pause one round trip between pieces
 //! pause 2                   wait two round trips
 //! await pong 'p'            go on when the Pong is there
 //! await messages 2          go on when two messages are there
@@ -25,7 +29,7 @@
 //! ```
 
 use crate::Role;
-use crate::judge::deflate;
+use crate::judge::deflate::{self, Blocks, Token};
 use crate::judge::frame::Frame;
 use crate::session::Wait;
 use crate::vectors::hex;
@@ -71,17 +75,23 @@ pub(crate) struct Writer {
     pub(crate) keys: Keys,
     pub(crate) steps: Vec<Step>,
     piece: usize,
+    drip: u32,
 }
 
 impl Writer {
     pub(crate) fn new(sender: Role, keys: Keys) -> Writer {
-        Writer { sender, keys, steps: Vec::new(), piece: 0 }
+        Writer { sender, keys, steps: Vec::new(), piece: 0, drip: 0 }
     }
 
     /// Adds bytes; neighbours are joined, so that they go out in one write.
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         if self.piece > 0 {
-            self.steps.extend(bytes.chunks(self.piece).map(|piece| Step::Send(piece.to_vec())));
+            for piece in bytes.chunks(self.piece) {
+                if self.drip > 0 {
+                    self.steps.push(Step::Pause(Wait::round_trips(self.drip)));
+                }
+                self.steps.push(Step::Send(piece.to_vec()));
+            }
             return;
         }
         match self.steps.last_mut() {
@@ -119,6 +129,7 @@ impl Writer {
                 self.step(Step::Pause(wait));
             }
             "piece" => self.piece(number(words.next())? as usize),
+            "drip" => self.drip = number(words.next())?,
             "shutdown" => self.step(Step::Shutdown),
             "await" => match words.next() {
                 Some("pong") => {
@@ -210,8 +221,38 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
+/// A compressed payload by the name of its parts.
+fn blocks(word: &str) -> Option<Vec<u8>> {
+    let (name, number) = word.split_once('=')?;
+    let number: usize = number.parse().ok()?;
+    match name {
+        "history" => Some(deflate::literals(&pattern(number))),
+        "back" => {
+            let copy = Token::Copy { length: 10, distance: number };
+            Some(Blocks::new().fixed(&[copy], false).message())
+        }
+        "zeros" => {
+            let mut tokens = vec![Token::Literal(0)];
+            let copies = number.saturating_sub(1) / 258;
+            tokens.extend(vec![Token::Copy { length: 258, distance: 1 }; copies]);
+            let rest = number.saturating_sub(1) % 258;
+            tokens.extend(vec![Token::Literal(0); rest]);
+            Some(Blocks::new().fixed(&tokens, false).message())
+        }
+        _ => None,
+    }
+}
+
+/// Bytes that are not the same at any small shift.
+pub(crate) fn pattern(size: usize) -> Vec<u8> {
+    (0..size).map(|i| (i ^ i >> 8 ^ i >> 16) as u8).collect()
+}
+
 /// `'text'`, hexadecimal digits, `deflate'text'`, each with `*times` behind it on wish.
 fn payload(word: &str) -> Option<Vec<u8>> {
+    if let Some(payload) = blocks(word) {
+        return Some(payload);
+    }
     let (unit, times) = match word.rsplit_once('*') {
         Some((unit, times)) if !times.contains('\'') => (unit, times.parse().ok()?),
         _ => (word, 1),

@@ -747,7 +747,7 @@ impl Session {
             .and_then(|list| list.iter().find(|one| one.name == deflate::NAME).cloned())
             .and_then(|one| Parameters::read(&one, true).ok());
         if let Some(wanted) = self.plan.deflate
-            && !agrees(&wanted, self.seen.agreed)
+            && !agrees(&wanted, self.seen.agreed, self.case.rule.id == "pmd.broken")
         {
             let cause = "the server does not agree on these parameters".to_owned();
             self.conclude(Outcome::Skip(cause));
@@ -886,13 +886,17 @@ fn difference(got: &[(Kind, Vec<u8>)], wanted: &[(Kind, Vec<u8>)]) -> String {
     }
 }
 
-/// Whether the steps that were written for `wanted` fit what a server has agreed to.
-fn agrees(wanted: &Parameters, agreed: Option<Parameters>) -> bool {
+/// Whether the steps that were written for `wanted` fit what a server has agreed to. Steps that are
+/// to break the agreement need just this one.
+fn agrees(wanted: &Parameters, agreed: Option<Parameters>, exactly: bool) -> bool {
     let Some(agreed) = agreed else { return false };
     // What we send is bound by the client's parameters; what the server sends is read as agreed.
-    let ours = agreed.client_max_window_bits.flatten().unwrap_or(15);
-    let planned = wanted.client_max_window_bits.flatten().unwrap_or(15);
-    planned <= ours && (wanted.client_no_context_takeover || !agreed.client_no_context_takeover)
+    let bits = |parameters: &Parameters| parameters.client_max_window_bits.flatten().unwrap_or(15);
+    let alone = |parameters: &Parameters| parameters.client_no_context_takeover;
+    if exactly {
+        return bits(wanted) == bits(&agreed) && alone(wanted) == alone(&agreed);
+    }
+    bits(wanted) <= bits(&agreed) && (alone(wanted) || !alone(&agreed))
 }
 
 fn offers(head: &Head) -> Vec<Extension> {

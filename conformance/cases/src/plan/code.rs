@@ -6,7 +6,7 @@ use super::{Build, Expect};
 use crate::Role;
 use crate::case::{Body, Case, Need, rule};
 use crate::probe::{PROBE_BINARY, PROBE_TEXT};
-use crate::script::{Step, Writer};
+use crate::script::{Step, Writer, pattern};
 
 fn case(id: &str, title: &str, of: &str, needs: &[Need], build: Build) -> Case {
     let rule = rule(of);
@@ -41,10 +41,9 @@ pub(crate) fn probes() -> &'static [Case] {
                 Expect::Learn
             }),
             server(probe("PROBE-2", &[], |_| Expect::Learn)),
-            server(probe("PROBE-3", &[], |_| Expect::Learn)),
-            probe("PROBE-4", &[Need::Echo], |w| echo_of(w, 64 << 10)),
-            probe("PROBE-5", &[Need::Echo, Need::Message64K], |w| echo_of(w, 1 << 20)),
-            probe("PROBE-6", &[Need::Echo, Need::Message1M], |w| echo_of(w, 16 << 20)),
+            probe("PROBE-3", &[Need::Echo], |w| echo_of(w, 64 << 10)),
+            probe("PROBE-4", &[Need::Echo, Need::Message64K], |w| echo_of(w, 1 << 20)),
+            probe("PROBE-5", &[Need::Echo, Need::Message1M], |w| echo_of(w, 16 << 20)),
         ]
     })
 }
@@ -55,16 +54,76 @@ fn echo_of(w: &mut Writer, size: usize) -> Expect {
     Expect::Learn
 }
 
-/// Bytes that are not the same at any small shift.
-fn pattern(size: usize) -> Vec<u8> {
-    (0..size).map(|i| (i ^ i >> 8 ^ i >> 16) as u8).collect()
-}
-
 pub(crate) fn cases() -> Vec<Case> {
-    vec![case("T-001", "a thousand texts at once", "deliver", &[Need::Echo], |w| {
-        for number in 0..1000 {
-            w.frame(0x81, format!("message {number}").as_bytes());
-        }
-        Expect::Accept
-    })]
+    vec![
+        case("T-001", "a thousand texts at once", "deliver", &[Need::Echo], |w| {
+            for number in 0..1000 {
+                w.frame(0x81, format!("message {number}").as_bytes());
+            }
+            Expect::Accept
+        }),
+        case("T-002", "ten thousand empty binary messages at once", "deliver", &[Need::Echo], |w| {
+            for _ in 0..10_000 {
+                w.frame(0x82, &[]);
+            }
+            Expect::Accept
+        }),
+        case("T-003", "a message of each length from 0 to 300", "deliver", &[Need::Echo], |w| {
+            for length in 0..=300 {
+                w.frame(0x82, &pattern(length));
+            }
+            Expect::Accept
+        }),
+        case("T-004", "200 fragmented texts, each with a Ping inside", "deliver", &[Need::Echo], |w| {
+            for number in 0u32..200 {
+                w.frame(0x01, b"number ");
+                w.frame(0x89, &number.to_be_bytes());
+                w.frame(0x80, number.to_string().as_bytes());
+            }
+            Expect::Accept
+        }),
+        case("T-005", "a thousand Pings at once: the last has to be answered", "ping", &[], |w| {
+            for number in 0u32..1000 {
+                w.frame(0x89, &number.to_be_bytes());
+            }
+            Expect::Accept
+        }),
+        case("T-006", "a thousand frames in pieces of 61 bytes", "deliver", &[Need::Echo], |w| {
+            w.piece(61);
+            for number in 0..1000 {
+                w.frame(0x81, &pattern(number % 130).iter().map(|b| b & 0x7f).collect::<Vec<_>>());
+            }
+            Expect::Accept
+        }),
+        case("T-101", "ten thousand empty fragments", "flood", &[], |w| {
+            w.frame(0x01, b"x");
+            for _ in 0..10_000 {
+                w.frame(0x00, &[]);
+            }
+            w.frame(0x80, b"y");
+            Expect::Either
+        }),
+        case("T-102", "ten thousand fragments of one byte", "flood", &[], |w| {
+            w.frame(0x02, b"x");
+            for _ in 0..10_000 {
+                w.frame(0x00, b"x");
+            }
+            w.frame(0x80, b"y");
+            Expect::Either
+        }),
+        case("T-103", "fifty thousand Pings of 125 bytes", "flood", &[], |w| {
+            for number in 0u32..50_000 {
+                let mut payload = [0; 125];
+                payload[..4].copy_from_slice(&number.to_be_bytes());
+                w.frame(0x89, &payload);
+            }
+            Expect::Either
+        }),
+        case("T-104", "fifty thousand Pongs of 125 bytes", "flood", &[], |w| {
+            for _ in 0..50_000 {
+                w.frame(0x8a, &[0; 125]);
+            }
+            Expect::Either
+        }),
+    ]
 }

@@ -161,8 +161,7 @@ impl Model {
         if hosts.len() > 1 && !self.is("two-hosts") {
             return self.refuse(400);
         }
-        let bad_host = |host: &&str| host.contains([' ', '/', '@', ',']) || host.is_empty();
-        if hosts.first().is_some_and(bad_host) {
+        if hosts.first().is_some_and(|host| !is_host(host)) {
             return self.refuse(400);
         }
         if !head.lists("Upgrade", "websocket") && !self.is("no-upgrade-needed") {
@@ -541,6 +540,20 @@ impl Model {
             self.output.extend(payload);
         }
     }
+}
+
+/// uri-host [ ":" port ] (RFC 9110 7.2).
+fn is_host(host: &str) -> bool {
+    let (name, port) = match host.rfind(':') {
+        Some(colon) if !host.ends_with(']') => (&host[..colon], &host[colon + 1..]),
+        _ => (host, ""),
+    };
+    let inner = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let name_fits = match inner {
+        Some(address) => address.chars().all(|c| c.is_ascii_hexdigit() || c == ':' || c == '.'),
+        None => !name.contains([' ', '/', '@', ':', '[', '\t']),
+    };
+    name_fits && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn http_key_is_bad(key: &str) -> bool {
