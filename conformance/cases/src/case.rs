@@ -82,12 +82,6 @@ pub enum Need {
     Echo,
     /// It agrees on permessage-deflate.
     Deflate,
-    /// The tested client offers `client_max_window_bits`.
-    ClientWindow,
-    /// The tested client offers at least one subprotocol, or the server takes one.
-    Subprotocol,
-    /// The tested client offers no subprotocol.
-    NoSubprotocol,
     /// The tested client does not offer permessage-deflate.
     NoDeflate,
     /// It takes messages of 64 KiB.
@@ -96,6 +90,18 @@ pub enum Need {
     Message1M,
     /// It takes messages of 16 MiB.
     Message16M,
+}
+
+impl Need {
+    /// The size of message that is needed, in bytes.
+    pub(crate) fn size(self) -> u64 {
+        match self {
+            Need::Message64K => 64 << 10,
+            Need::Message1M => 1 << 20,
+            Need::Message16M => 16 << 20,
+            Need::Echo | Need::Deflate | Need::NoDeflate => 0,
+        }
+    }
 }
 
 /// A sentence of an RFC and what follows from it. Several cases may share one.
@@ -172,6 +178,13 @@ impl Case {
             return Some(format!("it does not test a {role}"));
         }
         self.needs.iter().find_map(|need| peer.lacks(*need, role))
+    }
+
+    /// How many bytes the case makes a peer hold at one time, by what it announces or what
+    /// inflates, at most 64 MiB: cases that run beside each other should not add up to more.
+    pub fn weight(&self, role: Role) -> u64 {
+        let env = Env::new("localhost", "/", Peer::capable(), 0);
+        self.plan(role, &env).weight().min(64 << 20)
     }
 
     pub(crate) fn plan(&self, role: Role, env: &Env) -> Plan {

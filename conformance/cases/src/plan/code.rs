@@ -62,8 +62,8 @@ pub(crate) fn cases() -> Vec<Case> {
             }
             Expect::Accept
         }),
-        case("T-002", "ten thousand empty binary messages at once", "deliver", &[Need::Echo], |w| {
-            for _ in 0..10_000 {
+        case("T-002", "a thousand empty binary messages at once", "deliver", &[Need::Echo], |w| {
+            for _ in 0..1000 {
                 w.frame(0x82, &[]);
             }
             Expect::Accept
@@ -74,14 +74,20 @@ pub(crate) fn cases() -> Vec<Case> {
             }
             Expect::Accept
         }),
-        case("T-004", "200 fragmented texts, each with a Ping inside", "deliver", &[Need::Echo], |w| {
-            for number in 0u32..200 {
-                w.frame(0x01, b"number ");
-                w.frame(0x89, &number.to_be_bytes());
-                w.frame(0x80, number.to_string().as_bytes());
-            }
-            Expect::Accept
-        }),
+        case(
+            "T-004",
+            "200 fragmented texts, each with a Ping inside",
+            "deliver",
+            &[Need::Echo],
+            |w| {
+                for number in 0u32..200 {
+                    w.frame(0x01, b"number ");
+                    w.frame(0x89, &number.to_be_bytes());
+                    w.frame(0x80, number.to_string().as_bytes());
+                }
+                Expect::Accept
+            },
+        ),
         case("T-005", "a thousand Pings at once: the last has to be answered", "ping", &[], |w| {
             for number in 0u32..1000 {
                 w.frame(0x89, &number.to_be_bytes());
@@ -111,16 +117,16 @@ pub(crate) fn cases() -> Vec<Case> {
             w.frame(0x80, b"y");
             Expect::Either
         }),
-        case("T-103", "fifty thousand Pings of 125 bytes", "flood", &[], |w| {
-            for number in 0u32..50_000 {
+        case("T-103", "twenty thousand Pings of 125 bytes", "flood", &[], |w| {
+            for number in 0u32..20_000 {
                 let mut payload = [0; 125];
                 payload[..4].copy_from_slice(&number.to_be_bytes());
                 w.frame(0x89, &payload);
             }
             Expect::Either
         }),
-        case("T-104", "fifty thousand Pongs of 125 bytes", "flood", &[], |w| {
-            for _ in 0..50_000 {
+        case("T-104", "twenty thousand Pongs of 125 bytes", "flood", &[], |w| {
+            for _ in 0..20_000 {
                 w.frame(0x8a, &[0; 125]);
             }
             Expect::Either

@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::Role;
 use crate::case::{Body, Case, Level, Need};
 use crate::judge::deflate::{self, Parameters};
-use crate::judge::{Event, Reader};
+use crate::judge::frame::{Header, mask};
+use crate::judge::{Event, Kind, Reader};
 use crate::script::{Keys, Step, Writer};
 use crate::session::Env;
 use crate::vectors::{head, hex, joined};
@@ -142,6 +143,49 @@ impl Plan {
     /// What a peer reads of what the suite sends.
     pub(crate) fn events(&self) -> Vec<Event> {
         self.reader().read(&self.sent())
+    }
+
+    /// What stands behind the violation, as somebody reads it who has not noticed.
+    pub(crate) fn behind_violation(&self) -> Vec<Event> {
+        let sent = self.sent();
+        let before = self.events().len().saturating_sub(1);
+        let mut events = Vec::new();
+        let mut rest = &sent[..];
+        while let Some((header, start)) = Header::read(rest) {
+            let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+            let Some(payload) = rest.get(start..start.saturating_add(length)) else { break };
+            let mut payload = payload.to_vec();
+            if let Some(key) = header.key {
+                mask(&mut payload, key, 0);
+            }
+            rest = &rest[start + length..];
+            let code = payload.get(..2).map(|two| u16::from_be_bytes([two[0], two[1]]));
+            events.push(match header.opcode {
+                8 => Event::Close(code, String::new()),
+                9 => Event::Ping(payload),
+                _ => Event::Message(Kind::Binary, payload),
+            });
+        }
+        // The violation itself is one frame.
+        events.split_off((before + 1).min(events.len()))
+    }
+
+    /// How many bytes the plan makes a peer hold at one time: what is announced, or inflates.
+    pub(crate) fn weight(&self) -> u64 {
+        let sent = self.sent();
+        let mut weight = 0u64;
+        let mut rest = &sent[..];
+        while let Some((header, start)) = Header::read(rest) {
+            weight = weight.max(header.length);
+            let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+            let Some(next) = rest.get(start.saturating_add(length)..) else { break };
+            rest = next;
+        }
+        let messages = self.events().into_iter().map(|event| match event {
+            Event::Message(_, data) => data.len() as u64,
+            _ => 0,
+        });
+        weight.max(messages.max().unwrap_or(0))
     }
 
     pub(crate) fn describe(&self) -> String {

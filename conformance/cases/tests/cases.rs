@@ -1,0 +1,86 @@
+//! The data of the cases is whole, and says what it has to.
+
+use std::collections::HashSet;
+
+use wsconform_cases::case::rules;
+use wsconform_cases::judge::inflate::Inflater;
+use wsconform_cases::judge::{Event, Reader};
+use wsconform_cases::vectors::hex;
+use wsconform_cases::{Group, Level, Role, cases};
+
+#[test]
+fn numbers_are_unique_and_there_are_enough() {
+    let ids: HashSet<&str> = cases().iter().map(|case| case.id.as_str()).collect();
+    assert_eq!(ids.len(), cases().len());
+    let of = |role| cases().iter().filter(|case| case.tests(role)).count();
+    assert!(of(Role::Server) >= 900, "{}", of(Role::Server));
+    assert!(of(Role::Client) >= 700, "{}", of(Role::Client));
+    for group in Group::ALL {
+        assert!(cases().iter().any(|case| case.group() == group), "{group:?}");
+    }
+}
+
+#[test]
+fn each_rule_is_used_and_says_why() {
+    let used: HashSet<&str> = cases().iter().map(|case| case.rule.id.as_str()).collect();
+    for rule in rules().iter().filter(|rule| rule.id != "probe") {
+        assert!(used.contains(rule.id.as_str()), "{} has no case", rule.id);
+        for text in [&rule.section, &rule.sentence, &rule.reasoning, &rule.not_judged] {
+            assert!(!text.is_empty(), "{}", rule.id);
+        }
+        if rule.level == Level::R && !rule.section.starts_with("RFC 6455 6.2") {
+            let names_it = ["server", "client", "endpoint", "recipient", "parser", "connection"];
+            assert!(names_it.iter().any(|name| rule.sentence.contains(name)), "{}", rule.id);
+        }
+    }
+}
+
+#[test]
+fn levels_are_those_of_the_issue() {
+    let level = |id: &str| rules().iter().find(|rule| rule.id == id).map(|rule| rule.level);
+    let has = ["mask", "hs.http10", "hs.connection", "http.host", "hs.extensions", "hs.version"];
+    for id in has.into_iter().chain(["utf8.bad"]) {
+        assert_eq!(level(id), Some(Level::R), "{id}");
+    }
+    let less = ["length", "control", "close.code", "hs.version.form", "http.body", "hs.key.value"];
+    for id in less.into_iter().chain(["http.form", "hc.form"]) {
+        assert_ne!(level(id), Some(Level::R), "{id}");
+    }
+}
+
+#[test]
+fn each_page_has_its_bytes_and_its_sentence() {
+    for case in cases() {
+        let page = case.explain();
+        assert!(page.contains(&case.id) && page.contains("Not judged"), "{page}");
+        assert!(page.contains("expect   "), "{page}");
+        for &role in &case.roles {
+            assert!(case.weight(role) <= 64 << 20);
+        }
+    }
+}
+
+/// What a case calls legal is legal for the judge, and what it calls a violation is one.
+#[test]
+fn expectations_fit_the_bytes() {
+    for case in cases().iter().filter(|case| case.level == Level::R) {
+        for &role in &case.roles {
+            let steps = case.steps(role);
+            let is_whole = !steps.contains("bytes)") && !steps.contains("no connection opens");
+            if !is_whole || !steps.contains("  send ") {
+                continue;
+            }
+            let sent: String =
+                steps.lines().filter_map(|line| line.trim().strip_prefix("send     ")).collect();
+            let sent = hex(&sent).expect("hexadecimal digits");
+            let mut reader = Reader::new(role.other());
+            if steps.contains("permessage-deflate") {
+                reader = reader.with_deflate(Inflater::new(15, true));
+            }
+            let events = reader.read(&sent);
+            let fails = matches!(events.last(), Some(Event::Violation(_)));
+            let is_to_fail = steps.contains("the connection fails");
+            assert_eq!(fails, is_to_fail, "{} for a {role}\n{steps}", case.id);
+        }
+    }
+}
